@@ -1,0 +1,3 @@
+//! Layouts of key payloads, one file per kind of consumer.
+
+pub mod user;

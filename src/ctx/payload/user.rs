@@ -1,0 +1,208 @@
+//! Payload of `user` keys, host byte order (docs/formats.md, "Payload of a `user` key").
+//!
+//! Established: `u32 window (≠ 0) · u32 length + handle · u32 length + context token`, the token being what Linux's
+//! sunrpc module imports for krb5: `u32 flags · u32 endtime · u64 send sequence · u32 enctype · base key to the end`.
+//! Not established: `u32 0 · i32 error · u32 GSS major`, with error `-EINPROGRESS` while the negotiation goes on.
+
+use super::super::{BaseKey, Context, HANDLE_LIMIT, Handle, KeyOrigin, SeqWindow};
+use crate::crypto::enctype::Enctype;
+use crate::event::Failure;
+use crate::secret::Secret;
+use crate::wire::{Reader, WireError, Writer};
+use nix::errno::Errno;
+
+const FLAG_INITIATOR: u32 = 0x1;
+const FLAG_CFX: u32 = 0x2;
+const FLAG_ACCEPTOR_SUBKEY: u32 = 0x4;
+const GSS_S_CONTINUE_NEEDED: u32 = 0x1;
+/// The longest token of the four encryption types, 20 bytes before a key of 32.
+const TOKEN_LIMIT: usize = 64;
+
+/// What a key says of its context.
+#[derive(Debug)]
+pub enum State {
+    /// The negotiation goes on.
+    InProgress,
+    /// The context may be used.
+    Established(Context),
+    /// The negotiation failed.
+    Failed {
+        /// The requester's error.
+        errno: Errno,
+        /// GSS major status, 0 if GSS had no part in it.
+        gss_major: u32,
+    },
+}
+
+/// A payload that does not follow the layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// Lengths do not fit.
+    #[error("payload of the key: {0}")]
+    Layout(#[from] WireError),
+    /// The error of a context that is not established must be negative.
+    #[error("payload of the key: error {0} is not a negative errno")]
+    BadErrno(i32),
+    /// No handle, or a handle over the limit.
+    #[error("payload of the key: handle of {0} bytes")]
+    BadHandle(usize),
+    /// Flags other than initiator, CFX and acceptor subkey, or without the first two.
+    #[error("payload of the key: flags {0:#x}")]
+    BadFlags(u32),
+    /// An encryption type that is not AES, or a key that does not fit it.
+    #[error("payload of the key: encryption type {0} or its key length")]
+    BadKey(u32),
+}
+
+/// The payload that a key is instantiated with.
+pub fn in_progress() -> Writer {
+    not_established(Errno::EINPROGRESS, GSS_S_CONTINUE_NEEDED)
+}
+
+/// The payload of a failed negotiation.
+pub fn failed(failure: &Failure) -> Writer {
+    not_established(failure.cause.errno(), failure.gss_major)
+}
+
+fn not_established(errno: Errno, gss_major: u32) -> Writer {
+    let mut writer = Writer::new();
+    writer.u32_host(0).i32_host(-(errno as i32)).u32_host(gss_major);
+    writer
+}
+
+/// The payload of an established context.
+///
+/// # Errors
+/// [`WireError::TooLong`], which the types' limits exclude.
+pub fn established(context: &Context) -> Result<Writer, WireError> {
+    let key = context.base_key.secret().expose();
+    let mut token = Writer::with_capacity(TOKEN_LIMIT);
+    token
+        .u32_host(flags(context.key_origin))
+        .u32_host(context.endtime)
+        .u64_host(context.send_sequence)
+        .u32_host(context.base_key.enctype().number())
+        .bytes(key);
+    let handle = context.handle.as_bytes();
+    let mut writer = Writer::with_capacity(12 + handle.len() + token.len());
+    writer.u32_host(context.window.count()).opaque_host(handle)?.opaque_host(token.as_slice())?;
+    Ok(writer)
+}
+
+fn flags(origin: KeyOrigin) -> u32 {
+    FLAG_INITIATOR
+        | FLAG_CFX
+        | match origin {
+            KeyOrigin::AcceptorSubkey => FLAG_ACCEPTOR_SUBKEY,
+            KeyOrigin::Initiator => 0,
+        }
+}
+
+/// Reads a payload.
+///
+/// # Errors
+/// [`PayloadError`], one variant for each offence.
+pub fn parse(payload: &[u8]) -> Result<State, PayloadError> {
+    let mut reader = Reader::new(payload);
+    let Some(window) = SeqWindow::new(reader.u32_host()?) else {
+        return parse_not_established(reader);
+    };
+    let handle = reader.opaque_host(HANDLE_LIMIT)?;
+    let mut token = Reader::new(reader.opaque_host(TOKEN_LIMIT)?);
+    reader.finish()?;
+    let key_origin = parse_flags(token.u32_host()?)?;
+    let (endtime, send_sequence, number) = (token.u32_host()?, token.u64_host()?, token.u32_host()?);
+    let base_key = Enctype::try_from(number)
+        .ok()
+        .and_then(|enctype| BaseKey::new(enctype, Secret::new(token.rest().to_vec())))
+        .ok_or(PayloadError::BadKey(number))?;
+    let handle = Handle::new(handle).ok_or(PayloadError::BadHandle(handle.len()))?;
+    Ok(State::Established(Context { window, handle, base_key, key_origin, endtime, send_sequence }))
+}
+
+fn parse_not_established(mut reader: Reader<'_>) -> Result<State, PayloadError> {
+    let (error, gss_major) = (reader.u32_host()?.cast_signed(), reader.u32_host()?);
+    reader.finish()?;
+    match error.checked_neg() {
+        Some(errno) if errno > 0 && Errno::from_raw(errno) == Errno::EINPROGRESS => Ok(State::InProgress),
+        Some(errno) if errno > 0 => Ok(State::Failed { errno: Errno::from_raw(errno), gss_major }),
+        _ => Err(PayloadError::BadErrno(error)),
+    }
+}
+
+fn parse_flags(flags: u32) -> Result<KeyOrigin, PayloadError> {
+    const ALWAYS: u32 = FLAG_INITIATOR | FLAG_CFX;
+    match flags ^ ALWAYS {
+        0 => Ok(KeyOrigin::Initiator),
+        FLAG_ACCEPTOR_SUBKEY => Ok(KeyOrigin::AcceptorSubkey),
+        _ => Err(PayloadError::BadFlags(flags)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Cause, Stage};
+    use proptest::prelude::*;
+
+    fn context() -> Context {
+        Context {
+            window: SeqWindow::new(32).unwrap(),
+            handle: Handle::new(&[7; 16]).unwrap(),
+            base_key: BaseKey::new(Enctype::Aes256Sha1, Secret::new(vec![9; 32])).unwrap(),
+            key_origin: KeyOrigin::AcceptorSubkey,
+            endtime: 0x6000_0000,
+            send_sequence: 5,
+        }
+    }
+
+    #[test]
+    fn an_established_payload_has_the_documented_bytes() {
+        let mut expected = Vec::new();
+        expected.extend(32u32.to_ne_bytes());
+        expected.extend(16u32.to_ne_bytes());
+        expected.extend([7; 16]);
+        expected.extend(52u32.to_ne_bytes());
+        expected.extend(7u32.to_ne_bytes());
+        expected.extend(0x6000_0000u32.to_ne_bytes());
+        expected.extend(5u64.to_ne_bytes());
+        expected.extend(18u32.to_ne_bytes());
+        expected.extend([9; 32]);
+        assert_eq!(established(&context()).unwrap().as_slice(), expected);
+    }
+
+    #[test]
+    fn the_provisional_and_failure_payloads_have_twelve_bytes_with_a_negative_errno() {
+        let mut expected = [0u8; 12];
+        expected[4..8].copy_from_slice(&(-115i32).to_ne_bytes());
+        expected[8..].copy_from_slice(&1u32.to_ne_bytes());
+        assert_eq!(in_progress().as_slice(), expected);
+        let failure = Failure::new(Stage::Credentials, Cause::NoTicket, "none").with_gss_major(0x70000);
+        expected[4..8].copy_from_slice(&(-126i32).to_ne_bytes());
+        expected[8..].copy_from_slice(&0x70000u32.to_ne_bytes());
+        assert_eq!(failed(&failure).as_slice(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn a_payload_cut_anywhere_is_refused(cut in 0usize..80) {
+            let whole = established(&context()).unwrap();
+            prop_assert!(parse(&whole.as_slice()[..cut.min(whole.len() - 1)]).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let State::Established(read) = parse(established(&context()).unwrap().as_slice()).unwrap() else {
+            panic!("not established");
+        };
+        assert_eq!((read.window.count(), read.handle.as_bytes(), read.endtime), (32, &[7u8; 16][..], 0x6000_0000));
+        assert_eq!(read.base_key.secret().expose(), &[9; 32]);
+        assert_eq!((read.key_origin, read.send_sequence), (KeyOrigin::AcceptorSubkey, 5));
+    }
+}

@@ -1,0 +1,419 @@
+//! How a program asks for a context: description and callout of a `user` key (docs/formats.md, "Request").
+//!
+//! Written by clients, parsed by the front from hostile bytes. Invariant: a parsed value holds only what its grammar
+//! allows, so that it can be logged and passed on; nothing in it says who the requester is.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest callout accepted, in bytes (request-key's buffer).
+pub const CALLOUT_LIMIT: usize = 1023;
+/// Longest host name in bytes (RFC 1035 §2.3.4).
+const HOST_LIMIT: usize = 253;
+const SERVICE_LIMIT: usize = 64;
+const INSTANCE_LIMIT: usize = 128;
+const CACHE_LIMIT: usize = 512;
+
+/// What is wrong with a request's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Not `lgss:<uid>:<service>@<host>[:<instance>]`.
+    #[error("description is not lgss:<uid>:<service>@<host>[:<instance>]")]
+    Description,
+    /// The callout does not start with its version.
+    #[error("callout does not start with \"lgss1;\"")]
+    Version,
+    /// The callout is over [`CALLOUT_LIMIT`].
+    #[error("callout is longer than {CALLOUT_LIMIT} bytes")]
+    TooLong,
+    /// Bytes outside printable ASCII.
+    #[error("callout or description holds bytes outside printable ASCII")]
+    NotPrintable,
+    /// A field that is not known.
+    #[error("callout holds a field that is not known")]
+    UnknownField,
+    /// A field twice.
+    #[error("callout holds the field {0} twice")]
+    Duplicate(&'static str),
+    /// A field that must be there.
+    #[error("callout lacks the field {0}")]
+    Missing(&'static str),
+    /// A field whose value does not follow its grammar.
+    #[error("callout's field {0} is malformed")]
+    Malformed(&'static str),
+}
+
+/// Host-based service `service@host` (RFC 2743 §4.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Service {
+    name: String,
+    host: String,
+}
+
+impl Service {
+    /// The host part.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl FromStr for Service {
+    type Err = RequestError;
+
+    fn from_str(text: &str) -> Result<Self, RequestError> {
+        let (name, host) = text.split_once('@').ok_or(RequestError::Malformed("svc"))?;
+        let name_ok = (1..=SERVICE_LIMIT).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+            && !name.starts_with('-');
+        if name_ok && is_host(host) {
+            Ok(Self { name: name.to_owned(), host: host.to_owned() })
+        } else {
+            Err(RequestError::Malformed("svc"))
+        }
+    }
+}
+
+/// Host names and IPv4 literals; no leading dash or dot.
+fn is_host(host: &str) -> bool {
+    (1..=HOST_LIMIT).contains(&host.len())
+        && host.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+}
+
+impl TryFrom<String> for Service {
+    type Error = RequestError;
+
+    fn try_from(text: String) -> Result<Self, RequestError> {
+        text.parse()
+    }
+}
+
+impl From<Service> for String {
+    fn from(service: Service) -> Self {
+        service.to_string()
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.host)
+    }
+}
+
+/// Whose context a description names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The caller does not know its uid in the initial user namespace.
+    Caller,
+    /// This uid.
+    Uid(u32),
+}
+
+/// A key's description, which makes the context unique.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Whose context.
+    pub owner: Owner,
+    /// For which service.
+    pub service: Service,
+    /// Tells several contexts of one owner and service apart.
+    pub instance: Option<String>,
+}
+
+impl FromStr for Description {
+    type Err = RequestError;
+
+    fn from_str(text: &str) -> Result<Self, RequestError> {
+        printable(text)?;
+        let rest = text.strip_prefix("lgss:").ok_or(RequestError::Description)?;
+        let (owner, rest) = rest.split_once(':').ok_or(RequestError::Description)?;
+        let (service, instance) = match rest.split_once(':') {
+            Some((service, instance)) => (service, Some(instance)),
+            None => (rest, None),
+        };
+        if instance.is_some_and(|i| i.is_empty() || i.len() > INSTANCE_LIMIT) {
+            return Err(RequestError::Description);
+        }
+        let owner = match owner {
+            "self" => Owner::Caller,
+            digits => Owner::Uid(decimal(digits).ok_or(RequestError::Description)?),
+        };
+        let service = service.parse().map_err(|_| RequestError::Description)?;
+        Ok(Self { owner, service, instance: instance.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.owner {
+            Owner::Caller => write!(f, "lgss:self:{}", self.service)?,
+            Owner::Uid(uid) => write!(f, "lgss:{uid}:{}", self.service)?,
+        }
+        self.instance.iter().try_for_each(|instance| write!(f, ":{instance}"))
+    }
+}
+
+/// Plain decimal as the kernel prints it: digits only, no leading zeros.
+fn decimal<T: FromStr>(digits: &str) -> Option<T> {
+    let canonical = digits == "0" || !digits.starts_with('0');
+    (canonical && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+fn printable(text: &str) -> Result<(), RequestError> {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) { Ok(()) } else { Err(RequestError::NotPrintable) }
+}
+
+/// Protection that the context is asked to offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// `n`: none beyond the context itself.
+    Null,
+    /// `a`: authentication.
+    #[default]
+    Authentication,
+    /// `i`: integrity.
+    Integrity,
+    /// `p`: privacy.
+    Privacy,
+}
+
+impl FromStr for Level {
+    type Err = RequestError;
+
+    fn from_str(text: &str) -> Result<Self, RequestError> {
+        match text {
+            "n" => Ok(Self::Null),
+            "a" => Ok(Self::Authentication),
+            "i" => Ok(Self::Integrity),
+            "p" => Ok(Self::Privacy),
+            _ => Err(RequestError::Malformed("level")),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "n",
+            Self::Authentication => "a",
+            Self::Integrity => "i",
+            Self::Privacy => "p",
+        })
+    }
+}
+
+/// GSS mechanism to negotiate with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mechanism {
+    /// Kerberos 5 (RFC 4121).
+    Krb5,
+}
+
+/// An ONC RPC service on TCP: `rpc:<host>:<port>,<program>,<version>`, IPv6 literals in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcChannel {
+    /// Host name, IPv4 literal, or IPv6 literal without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// RPC program number.
+    pub program: u32,
+    /// Version of the program.
+    pub version: u32,
+}
+
+impl FromStr for RpcChannel {
+    type Err = RequestError;
+
+    fn from_str(text: &str) -> Result<Self, RequestError> {
+        let bad = RequestError::Malformed("chan");
+        let rest = text.strip_prefix("rpc:").ok_or(bad)?;
+        let (host, rest) = match rest.strip_prefix('[') {
+            Some(bracketed) => {
+                let (address, rest) = bracketed.split_once("]:").ok_or(bad)?;
+                address.parse::<std::net::Ipv6Addr>().map_err(|_| bad)?;
+                (address, rest)
+            }
+            None => {
+                let (host, rest) = rest.split_once(':').ok_or(bad)?;
+                (is_host(host).then_some(host).ok_or(bad)?, rest)
+            }
+        };
+        let mut numbers = rest.split(',');
+        let mut next = || numbers.next().ok_or(bad);
+        let (port, program, version) = (next()?, next()?, next()?);
+        let port = decimal(port).filter(|&port: &u16| port != 0).ok_or(bad)?;
+        let (program, version) = (decimal(program).ok_or(bad)?, decimal(version).ok_or(bad)?);
+        if numbers.next().is_some() {
+            return Err(bad);
+        }
+        Ok(Self { host: host.to_owned(), port, program, version })
+    }
+}
+
+impl fmt::Display for RpcChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "rpc:{open}{}{close}:{},{},{}", self.host, self.port, self.program, self.version)
+    }
+}
+
+/// The callout: `lgss1;` and `name=value` fields separated by `;`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// `mech`, optional, krb5 if absent.
+    pub mechanism: Mechanism,
+    /// `svc`, the same as in the description.
+    pub service: Service,
+    /// `chan`, how tokens reach the server.
+    pub channel: RpcChannel,
+    /// `level`, optional.
+    pub level: Level,
+    /// `cache`, optional: name of a credential cache.
+    pub cache: Option<String>,
+    /// `ttl`, optional: upper bound of the context's lifetime.
+    pub ttl: Option<Duration>,
+}
+
+impl FromStr for Callout {
+    type Err = RequestError;
+
+    fn from_str(text: &str) -> Result<Self, RequestError> {
+        if text.len() > CALLOUT_LIMIT {
+            return Err(RequestError::TooLong);
+        }
+        printable(text)?;
+        let fields = text.strip_prefix("lgss1;").ok_or(RequestError::Version)?;
+        let mut values = FieldValues::default();
+        // One separator may follow the last field.
+        for field in fields.strip_suffix(';').unwrap_or(fields).split(';') {
+            values.put(field)?;
+        }
+        values.try_into()
+    }
+}
+
+#[derive(Default)]
+struct FieldValues<'a> {
+    mech: Option<&'a str>,
+    svc: Option<&'a str>,
+    chan: Option<&'a str>,
+    level: Option<&'a str>,
+    cache: Option<&'a str>,
+    ttl: Option<&'a str>,
+}
+
+impl<'a> FieldValues<'a> {
+    fn put(&mut self, field: &'a str) -> Result<(), RequestError> {
+        let (name, value) = field.split_once('=').ok_or(RequestError::UnknownField)?;
+        let (name, slot) = match name {
+            "mech" => ("mech", &mut self.mech),
+            "svc" => ("svc", &mut self.svc),
+            "chan" => ("chan", &mut self.chan),
+            "level" => ("level", &mut self.level),
+            "cache" => ("cache", &mut self.cache),
+            "ttl" => ("ttl", &mut self.ttl),
+            _ => return Err(RequestError::UnknownField),
+        };
+        if value.is_empty() {
+            return Err(RequestError::Malformed(name));
+        }
+        match slot.replace(value) {
+            Some(_) => Err(RequestError::Duplicate(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl TryFrom<FieldValues<'_>> for Callout {
+    type Error = RequestError;
+
+    fn try_from(values: FieldValues<'_>) -> Result<Self, RequestError> {
+        let ttl = values.ttl.map(|ttl| decimal(ttl).filter(|&s: &u32| s > 0).ok_or(RequestError::Malformed("ttl")));
+        if values.cache.is_some_and(|cache| cache.len() > CACHE_LIMIT) {
+            return Err(RequestError::Malformed("cache"));
+        }
+        Ok(Self {
+            mechanism: match values.mech {
+                None | Some("krb5") => Mechanism::Krb5,
+                Some(_) => return Err(RequestError::Malformed("mech")),
+            },
+            service: values.svc.ok_or(RequestError::Missing("svc"))?.parse()?,
+            channel: values.chan.ok_or(RequestError::Missing("chan"))?.parse()?,
+            level: values.level.map_or(Ok(Level::default()), str::parse)?,
+            cache: values.cache.map(str::to_owned),
+            ttl: ttl.transpose()?.map(|seconds| Duration::from_secs(seconds.into())),
+        })
+    }
+}
+
+impl fmt::Display for Callout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lgss1;mech=krb5;svc={};chan={};level={}", self.service, self.channel, self.level)?;
+        self.cache.iter().try_for_each(|cache| write!(f, ";cache={cache}"))?;
+        self.ttl.iter().try_for_each(|ttl| write!(f, ";ttl={}", ttl.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CALLOUT: &str = "lgss1;mech=krb5;svc=nfs@srv.example.test;chan=rpc:[::1]:2049,100003,4;level=i;cache=FILE:/tmp/x;ttl=60";
+
+    #[test]
+    fn a_callout_is_printed_as_it_was_read() {
+        assert_eq!(CALLOUT.parse::<Callout>().unwrap().to_string(), CALLOUT);
+    }
+
+    #[test]
+    fn each_offence_of_a_callout_has_its_error() {
+        let base = "lgss1;svc=nfs@h;chan=rpc:h:1,2,3";
+        for (text, error) in [
+            ("svc=nfs@h".to_owned(), RequestError::Version),
+            (format!("{base};uid=0"), RequestError::UnknownField),
+            (format!("{base};;"), RequestError::UnknownField),
+            (format!("{base};svc=nfs@h"), RequestError::Duplicate("svc")),
+            ("lgss1;svc=nfs@h".to_owned(), RequestError::Missing("chan")),
+            (format!("{base};level=x"), RequestError::Malformed("level")),
+            (format!("{base};ttl=0"), RequestError::Malformed("ttl")),
+            (format!("{base};ttl=-1"), RequestError::Malformed("ttl")),
+            (format!("{base};cache="), RequestError::Malformed("cache")),
+            (format!("{base};cache=a\nb"), RequestError::NotPrintable),
+            (format!("{base};cache=\u{e9}"), RequestError::NotPrintable),
+            (format!("{base};cache={}", "x".repeat(1000)), RequestError::TooLong),
+            ("lgss1;svc=-nfs@h;chan=rpc:h:1,2,3".to_owned(), RequestError::Malformed("svc")),
+            ("lgss1;svc=nfs@-h;chan=rpc:h:1,2,3".to_owned(), RequestError::Malformed("svc")),
+            ("lgss1;svc=nfs@h;chan=rpc:h:0,2,3".to_owned(), RequestError::Malformed("chan")),
+            ("lgss1;svc=nfs@h;chan=rpc:h:1,2,3,4".to_owned(), RequestError::Malformed("chan")),
+            ("lgss1;svc=nfs@h;chan=rpc:::1:1,2,3".to_owned(), RequestError::Malformed("chan")),
+        ] {
+            assert_eq!(text.parse::<Callout>(), Err(error), "{text}");
+        }
+        assert!(format!("{base};").parse::<Callout>().is_ok(), "one separator may follow the last field");
+    }
+
+    #[test]
+    fn descriptions_name_owner_service_and_instance() {
+        let read: Description = "lgss:1000:nfs@srv.example.test:job7".parse().unwrap();
+        assert_eq!((read.owner, read.instance.as_deref()), (Owner::Uid(1000), Some("job7")));
+        assert_eq!("lgss:self:nfs@h".parse::<Description>().unwrap().owner, Owner::Caller);
+        for bad in ["lgss:01:nfs@h", "lgss:-1:nfs@h", "lgss:4294967296:nfs@h", "lgss:1:nfs", "lgss:1:nfs@h:", "x", "lgss:+1:nfs@h"] {
+            assert_eq!(bad.parse::<Description>(), Err(RequestError::Description), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_without_a_panic(text in "\\PC{0,60}", fields in "lgss1;[a-z=;:@,0-9.]{0,80}") {
+            let _ = (text.parse::<Callout>(), text.parse::<Description>(), fields.parse::<Callout>());
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A failure as data: stage, cause, detail, remedy; and how one becomes an errno, a log line or advice.
+//!
+//! Made by the worker and the monitor, read by everything that reports. Invariant: nothing secret is ever put in here.
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Longest detail text kept, in bytes; longer ones are cut (a worker is not trusted to be brief).
+const DETAIL_LIMIT: usize = 300;
+
+/// The step of an upcall at which it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Deciding whether the request may be served.
+    Authorise,
+    /// Reading the configuration.
+    Config,
+    /// Making the process that negotiates.
+    Launch,
+    /// Finding the credentials of the requester.
+    Credentials,
+    /// Asking the KDC for a ticket of the service.
+    Kdc,
+    /// Finding and connecting to the server.
+    Connect,
+    /// Exchanging tokens with the server.
+    Negotiate,
+    /// Writing the context into the key.
+    Publish,
+}
+
+/// Why it failed, as far as it matters for what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A rule of the threat model forbids the request; the detail names it.
+    Refused,
+    /// The request itself is malformed.
+    BadRequest,
+    /// There is no credential cache, or it holds no ticket.
+    NoTicket,
+    /// The ticket has expired.
+    TicketExpired,
+    /// The cache exists and may not or cannot be used.
+    BadCache,
+    /// The clocks of the KDC or server and of this machine differ too much.
+    ClockSkew,
+    /// The KDC does not know the service.
+    UnknownService,
+    /// The KDC answers with another error.
+    KdcRefused,
+    /// No KDC of the realm accepts a connection, or none is known.
+    KdcDown,
+    /// No KDC answers in time.
+    KdcSilent,
+    /// The host name of the server cannot be resolved.
+    UnknownHost,
+    /// The server does not accept the connection.
+    ServerDown,
+    /// The server does not answer in time.
+    ServerSilent,
+    /// The server refuses the context.
+    ServerRefused,
+    /// The server's answer breaks the protocol or fails a check.
+    BadReply,
+    /// The deadline of the whole upcall has passed.
+    Deadline,
+    /// The worker ended without a result or broke its protocol.
+    WorkerFault,
+    /// The key owner's quota of key bytes is used up.
+    Quota,
+    /// Our own installation or configuration is broken.
+    Setup,
+}
+
+/// One failed upcall.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{stage}: {detail}")]
+pub struct Failure {
+    /// Where.
+    pub stage: Stage,
+    /// Why.
+    pub cause: Cause,
+    /// What exactly, for the log: names, addresses, the library's message. One line, nothing secret.
+    pub detail: String,
+    /// GSS major status, 0 if GSS had no part in it (RFC 2743 §1.2.1.1).
+    pub gss_major: u32,
+}
+
+impl Failure {
+    /// A failure outside GSS.
+    pub fn new(stage: Stage, cause: Cause, detail: impl fmt::Display) -> Self {
+        Self { stage, cause, detail: one_line(&detail.to_string()), gss_major: 0 }
+    }
+
+    /// The same with the GSS major status that came with it.
+    #[must_use]
+    pub fn with_gss_major(self, gss_major: u32) -> Self {
+        Self { gss_major, ..self }
+    }
+
+    /// The same with a detail that is safe to log whoever wrote it: printable, on one line, short.
+    #[must_use]
+    pub fn sanitised(self) -> Self {
+        Self { detail: one_line(&self.detail), ..self }
+    }
+}
+
+/// Replaces control characters and cuts at the limit.
+pub fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() > DETAIL_LIMIT {
+        let end = line.floor_char_boundary(DETAIL_LIMIT);
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+impl Cause {
+    /// The error that the requester and readers of the key see.
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::Refused | Self::KdcRefused | Self::UnknownService | Self::ServerRefused => Errno::EACCES,
+            Self::BadRequest => Errno::EINVAL,
+            Self::NoTicket | Self::BadCache => Errno::ENOKEY,
+            Self::TicketExpired => Errno::EKEYEXPIRED,
+            Self::ClockSkew => Errno::EKEYREJECTED,
+            Self::KdcSilent | Self::ServerSilent | Self::Deadline => Errno::ETIMEDOUT,
+            Self::KdcDown | Self::ServerDown => Errno::ECONNREFUSED,
+            Self::UnknownHost => Errno::EHOSTUNREACH,
+            Self::BadReply => Errno::EPROTO,
+            Self::Quota => Errno::EDQUOT,
+            Self::WorkerFault | Self::Setup => Errno::EIO,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Refused => "the request is not allowed; if it should be, see docs/threat-model.md for the rule named",
+            Self::BadRequest => "correct the description or callout of the request (formats: docs/formats.md)",
+            Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
+            Self::TicketExpired => "get a new ticket with kinit",
+            Self::BadCache => "make the cache a file of the user with mode 0600, or name another cache",
+            Self::ClockSkew => "set the clocks of client, KDC and server (chrony or ntpd)",
+            Self::UnknownService => "check the service and host name; the KDC's admin may have to add the principal",
+            Self::KdcRefused => "see the KDC's log; the account or the service may be locked",
+            Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
+            Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
+            Self::UnknownHost => "check the host name and the resolver configuration",
+            Self::ServerDown => "check host and port, and that the server runs",
+            Self::ServerSilent => "check network and firewall towards the server, and whether the server hangs",
+            Self::ServerRefused => {
+                "check the server's keytab and that it exports with this security; after a change of keys get a new ticket"
+            }
+            Self::BadReply => "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken",
+            Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
+            Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
+            Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
+            Self::Setup => "repair the installation or /etc/lgss/lgss.toml as said",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Authorise => "authorise",
+            Self::Config => "config",
+            Self::Launch => "launch",
+            Self::Credentials => "credentials",
+            Self::Kdc => "kdc",
+            Self::Connect => "connect",
+            Self::Negotiate => "negotiate",
+            Self::Publish => "publish",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, Failure, Stage};
+
+    #[test]
+    fn a_detail_cannot_forge_a_second_log_line_or_flood_the_log() {
+        let failure = Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "x".repeat(900)));
+        assert!(!failure.detail.contains(['\n', '\x1b']));
+        assert!(failure.detail.len() < 310);
+    }
+}
