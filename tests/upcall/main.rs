@@ -1,0 +1,75 @@
+//! The upcall end to end: kernel, /sbin/request-key, lgss_keyring, lgss_negotiate, an MIT KDC and NFS-Ganesha.
+//!
+//! Needs root. The program runs itself once more: the outer process is the janitor, which removes what tests leave
+//! however they end, the inner one runs the tests (arguments as of any `cargo test` binary).
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::exit,
+    reason = "tests"
+)]
+
+mod credentials;
+mod established;
+#[path = "../probe/plan.rs"]
+mod plan;
+mod support;
+
+use libtest_mimic::{Arguments, Conclusion, Trial};
+use nix::sys::signal::{SigSet, Signal};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use support::process::command;
+use support::scratch::reap_stale;
+use support::shared::Shared;
+
+/// Set for the inner process.
+const INNER: &str = "LGSS_TEST_INNER";
+/// Tests mostly wait.
+const THREADS: usize = 6;
+
+fn main() {
+    let code = if std::env::var_os(INNER).is_some() { run_tests() } else { run_as_janitor() };
+    std::process::exit(code)
+}
+
+fn run_as_janitor() -> i32 {
+    let mut signals = SigSet::empty();
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().for_each(|s| signals.add(s));
+    signals.thread_block().unwrap();
+    reap_stale();
+    let mut inner = command(std::env::current_exe().unwrap());
+    inner.args(std::env::args_os().skip(1)).env(INNER, "1");
+    let code = wait(inner.spawn().unwrap(), &signals);
+    reap_stale();
+    code
+}
+
+fn wait(mut inner: Child, signals: &SigSet) -> i32 {
+    loop {
+        if let Some(status) = inner.try_wait().unwrap() {
+            return status.code().unwrap_or(101);
+        }
+        if signals.wait().unwrap() != Signal::SIGCHLD {
+            inner.kill().unwrap();
+        }
+    }
+}
+
+fn run_tests() -> i32 {
+    SigSet::all().thread_unblock().unwrap();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let shared = Arc::new(Shared::default());
+    let trials = [established::trials(&shared), credentials::trials(&shared)].concat_all();
+    if !arguments.list {
+        require_machine();
+    }
+    let conclusion: Conclusion = libtest_mimic::run(&arguments, trials);
+    drop(shared);
+    conclusion.exit_code_number()
+}
