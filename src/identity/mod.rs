@@ -1,1 +1,6 @@
-//! See the files of this layer.
+//! Who asks, where the request comes from, and proof of having no rights left.
+//!
+//! Used by the front before it authorises, and by the worker before it does anything.
+#![forbid(unsafe_code)]
+
+pub mod requester;
