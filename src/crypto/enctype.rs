@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A Kerberos encryption type (RFC 3962 §6, RFC 8009 §6). DES, 3DES and RC4 are refused everywhere.
+/// A Kerberos encryption type (RFC 3962 §7, RFC 8009 §7). DES, 3DES and RC4 are refused everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Enctype {

@@ -4,3 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod enctype;
+pub mod kdf;
+mod keyed_hash;
+pub mod mic;
+
+#[cfg(test)]
+mod tests;

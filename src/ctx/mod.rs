@@ -7,6 +7,7 @@ pub mod payload;
 pub mod request;
 
 use crate::crypto::enctype::Enctype;
+use crate::crypto::mic::KeyOrigin;
 use crate::secret::Secret;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -97,15 +98,6 @@ impl BaseKey {
     pub fn secret(&self) -> &Secret {
         &self.bytes
     }
-}
-
-/// Whether the acceptor asserted a subkey, which then is the base key (RFC 4121 §2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyOrigin {
-    /// The acceptor's subkey from the AP-REP.
-    AcceptorSubkey,
-    /// The initiator's subkey or the session key.
-    Initiator,
 }
 
 /// An established context as its key holds it. Made only from checked parts.

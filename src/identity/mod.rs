@@ -1,1 +1,7 @@
-//! See the files of this layer.
+//! Who asks, where the request comes from, and proof of having no rights left.
+//!
+//! Used by the front before it authorises, and by the worker before it does anything.
+#![forbid(unsafe_code)]
+
+pub mod requester;
+pub mod system_user;

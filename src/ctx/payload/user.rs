@@ -4,8 +4,9 @@
 //! sunrpc module imports for krb5: `u32 flags · u32 endtime · u64 send sequence · u32 enctype · base key to the end`.
 //! Not established: `u32 0 · i32 error · u32 GSS major`, with error `-EINPROGRESS` while the negotiation goes on.
 
-use super::super::{BaseKey, Context, HANDLE_LIMIT, Handle, KeyOrigin, SeqWindow};
+use super::super::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
 use crate::crypto::enctype::Enctype;
+use crate::crypto::mic::KeyOrigin;
 use crate::event::Failure;
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};

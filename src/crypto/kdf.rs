@@ -1,0 +1,165 @@
+//! Derives the keys for one purpose from a context's base key.
+//!
+//! Called by [`mic`](super::mic) and by whoever lays out a context for the kernel. Invariant: a base key is used only
+//! if its length is that of its encryption type, and what is derived lies in a [`Secret`].
+#![forbid(unsafe_code)]
+
+use super::enctype::Enctype;
+use super::keyed_hash::KeyedHash;
+use crate::secret::Secret;
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::{Aes128, Aes256};
+use zeroize::Zeroizing;
+
+/// What a derived key does; the last byte of the derivation constant (RFC 3961 §5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Ke: encrypts.
+    Encryption = 0xaa,
+    /// Ki: protects what is encrypted.
+    Integrity = 0x55,
+    /// Kc: protects what is sent in the clear.
+    Checksum = 0x99,
+}
+
+/// A base key whose length is not that of its encryption type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("key of {length} bytes, {enctype} takes {}", enctype.key_length())]
+pub struct KeyLength {
+    /// The encryption type the key was given for.
+    pub enctype: Enctype,
+    /// Length of the key in bytes.
+    pub length: usize,
+}
+
+/// The key for `usage` and `kind` that standard Kerberos derives for this encryption type.
+///
+/// As long as the base key, except Ki and Kc of aes256-cts-hmac-sha384-192, which have 24 bytes. RFC 3961 §5.3 for
+/// types 17 and 18, RFC 8009 §5 for 19 and 20.
+///
+/// # Errors
+/// [`KeyLength`].
+pub fn derive(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Result<Secret, KeyLength> {
+    match enctype {
+        Enctype::Aes128Sha1 | Enctype::Aes256Sha1 => dk(enctype, base_key, usage, kind),
+        Enctype::Aes128Sha256 | Enctype::Aes256Sha384 => kdf_hmac_sha2(enctype, base_key, usage, kind),
+    }
+}
+
+/// DK of RFC 3961 §5.1 for any AES key: the key for `usage` and `kind`, as long as the base key.
+///
+/// This is what [`derive()`] does for types 17 and 18 only. Lustre's kernel code expects it for 19 and 20 as well,
+/// which is why it can be called by itself.
+///
+/// # Errors
+/// [`KeyLength`].
+pub fn dk(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Result<Secret, KeyLength> {
+    dr(enctype, base_key, &constant(usage, kind))
+}
+
+/// `u32 be usage` and the kind (RFC 3961 §5.3; the label of RFC 8009 §5).
+fn constant(usage: u32, kind: Kind) -> [u8; 5] {
+    let [a, b, c, d] = usage.to_be_bytes();
+    [a, b, c, d, kind as u8]
+}
+
+/// DR of RFC 3961 §5.1, which for AES is DK too, because random-to-key is the identity (RFC 3962 §6).
+///
+/// One block in CBC mode with a zero initialisation vector is the block cipher alone, so the output is the chain
+/// E(n-fold(constant)), E(E(n-fold(constant))), cut to the length of a key.
+pub(super) fn dr(enctype: Enctype, base_key: &[u8], constant: &[u8]) -> Result<Secret, KeyLength> {
+    let cipher = Aes::new(enctype, base_key)?;
+    let mut block = Zeroizing::new(n_fold::<16>(constant));
+    let mut key = Vec::with_capacity(enctype.key_length());
+    while key.len() < enctype.key_length() {
+        cipher.encrypt(&mut block);
+        key.extend_from_slice(&block[..]);
+    }
+    Ok(Secret::new(key))
+}
+
+enum Aes {
+    Aes128(Aes128),
+    Aes256(Aes256),
+}
+
+impl Aes {
+    fn new(enctype: Enctype, key: &[u8]) -> Result<Self, KeyLength> {
+        let length = check_length(enctype, key)?;
+        let cipher = match enctype {
+            Enctype::Aes128Sha1 | Enctype::Aes128Sha256 => Aes128::new_from_slice(key).map(Self::Aes128),
+            Enctype::Aes256Sha1 | Enctype::Aes256Sha384 => Aes256::new_from_slice(key).map(Self::Aes256),
+        };
+        cipher.map_err(|_| KeyLength { enctype, length })
+    }
+
+    fn encrypt(&self, block: &mut [u8; 16]) {
+        match self {
+            Self::Aes128(cipher) => cipher.encrypt_block(block.into()),
+            Self::Aes256(cipher) => cipher.encrypt_block(block.into()),
+        }
+    }
+}
+
+/// KDF-HMAC-SHA2 of RFC 8009 §3, whose result never needs more than one block of hash output.
+///
+/// The hash input is `u32 be 1` · constant · `u8 0` · `u32 be` length of the result in bits.
+fn kdf_hmac_sha2(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Result<Secret, KeyLength> {
+    check_length(enctype, base_key)?;
+    let bits: u32 = match (enctype, kind) {
+        (Enctype::Aes128Sha1 | Enctype::Aes128Sha256, _) => 128,
+        (Enctype::Aes256Sha1 | Enctype::Aes256Sha384, Kind::Encryption) => 256,
+        (Enctype::Aes256Sha1 | Enctype::Aes256Sha384, Kind::Integrity | Kind::Checksum) => 192,
+    };
+    let mut hash = KeyedHash::new(enctype, base_key);
+    hash.update(&1_u32.to_be_bytes());
+    hash.update(&constant(usage, kind));
+    hash.update(&[0]);
+    hash.update(&bits.to_be_bytes());
+    Ok(hash.leftmost(bits as usize / 8))
+}
+
+fn check_length(enctype: Enctype, key: &[u8]) -> Result<usize, KeyLength> {
+    let length = key.len();
+    if length == enctype.key_length() { Ok(length) } else { Err(KeyLength { enctype, length }) }
+}
+
+/// n-fold of RFC 3961 §5.1: `input` stretched or shrunk to `N` bytes so that every input bit counts alike.
+///
+/// Copies of the input, each rotated right by 13 bits more than the one before, are laid end to end until they fill a
+/// whole number of outputs; those are added in ones' complement.
+pub(super) fn n_fold<const N: usize>(input: &[u8]) -> [u8; N] {
+    let copies = (1..=N).find(|copies| (copies * input.len()).is_multiple_of(N)).unwrap_or(N);
+    let stretched: Vec<u8> = (0..copies).flat_map(|copy| rotated_right(input, 13 * copy)).collect();
+
+    let mut columns = [0_u32; N];
+    for output in stretched.chunks_exact(N) {
+        for (column, byte) in columns.iter_mut().zip(output) {
+            *column += u32::from(*byte);
+        }
+    }
+    loop {
+        let carry = columns.iter_mut().rev().fold(0, |carry, column| {
+            let sum = *column + carry;
+            *column = sum & 0xff;
+            sum >> 8
+        });
+        // Ones' complement: what leaves at the top comes back in at the bottom.
+        match columns.last_mut() {
+            Some(lowest) if carry > 0 => *lowest += carry,
+            _ => return columns.map(|column| column.to_be_bytes()[3]),
+        }
+    }
+}
+
+fn rotated_right(bytes: &[u8], bits: usize) -> impl Iterator<Item = u8> {
+    let (whole, part) = (bits / 8, bits % 8);
+    let start = bytes.len() - whole % bytes.len().max(1);
+    let here = bytes.iter().cycle().skip(start);
+    let before = bytes.iter().cycle().skip(start + bytes.len().saturating_sub(1));
+    before.zip(here).take(bytes.len()).map(move |(before, here)| {
+        let [_, rotated] = (u16::from_be_bytes([*before, *here]) >> part).to_be_bytes();
+        rotated
+    })
+}

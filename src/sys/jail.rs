@@ -1,0 +1,93 @@
+//! Giving up rights for good: namespaces entered, limits, ids, capabilities, no_new_privs (rule S13).
+//!
+//! The order is the caller's; each function leaves things as they were if it fails, and the caller then ends.
+
+use std::os::fd::BorrowedFd;
+
+use capctl::caps::{CapState, ambient, bounding};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Pid, Uid, getppid, getresgid, getresuid, setgroups, setresgid, setresuid};
+
+/// Enters a network namespace; needs root, so it comes before the drop.
+///
+/// # Errors
+/// Those of setns(2).
+pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+    setns(namespace, CloneFlags::CLONE_NEWNET)
+}
+
+/// What a negotiating process may use. Not the number of processes: that is counted over all of a user's.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn limit_resources() -> Result<(), Errno> {
+    const MIB: u64 = 1024 * 1024;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64)?;
+    setrlimit(Resource::RLIMIT_CPU, 60, 60)?;
+    setrlimit(Resource::RLIMIT_AS, 1024 * MIB, 1024 * MIB)?;
+    setrlimit(Resource::RLIMIT_FSIZE, 64 * MIB, 64 * MIB)?;
+    setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0)
+}
+
+/// No core file from this process, whatever limits were inherited (rule S10).
+///
+/// # Errors
+/// Those of setrlimit(2) and prctl(2).
+pub fn leave_no_core() -> Result<(), Errno> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    set_undumpable()
+}
+
+/// PR_SET_DUMPABLE 0: no core, no ptrace by the same user, /proc entries owned by root. Every change of ids resets it.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn set_undumpable() -> Result<(), Errno> {
+    capctl::prctl::set_dumpable(false).map_err(|e| Errno::from_raw(e.code()))
+}
+
+/// Asks for SIGKILL when the parent ends; an id change and exec of another user's file reset it. Ends with ESRCH if
+/// the parent, whose id was `parent`, has ended before.
+///
+/// # Errors
+/// ESRCH, and those of prctl(2).
+pub fn die_with_parent(parent: Pid) -> Result<(), Errno> {
+    // SAFETY: the arguments are plain numbers.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, Signal::SIGKILL as libc::c_ulong) })?;
+    if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
+/// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, no capability in any set,
+/// no way back by exec. Verified, also by trying to become root again.
+///
+/// # Errors
+/// EPERM where the rights for it were missing or something was left over; others of the kernel's.
+pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
+    let code = |e: capctl::Error| Errno::from_raw(e.code());
+    if uid.is_root() {
+        return Err(Errno::EPERM);
+    }
+    setgroups(&[])?;
+    ambient::clear().map_err(code)?;
+    bounding::clear().map_err(code)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    CapState::empty().set_current().map_err(code)?;
+    capctl::prctl::set_no_new_privs().map_err(code)?;
+    verify_dropped(uid, gid)
+}
+
+fn verify_dropped(uid: Uid, gid: Gid) -> Result<(), Errno> {
+    let (uids, gids) = (getresuid()?, getresgid()?);
+    let ids_ok = [uids.real, uids.effective, uids.saved].iter().all(|&id| id == uid)
+        && [gids.real, gids.effective, gids.saved].iter().all(|&id| id == gid);
+    let root = Uid::from_raw(0);
+    let regained = setresuid(root, root, root).is_ok() || setgroups(&[Gid::from_raw(0)]).is_ok();
+    let capabilities = CapState::get_current().map_err(|e| Errno::from_raw(e.code()))?;
+    let none_left = capabilities == CapState::empty() && bounding::probe().is_empty();
+    if ids_ok && !regained && none_left { Ok(()) } else { Err(Errno::EPERM) }
+}

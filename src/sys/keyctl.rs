@@ -1,0 +1,288 @@
+//! keyctl(2), add_key(2) and request_key(2), one function an operation.
+//!
+//! Serials are the kernel's `key_serial_t`: positive ids, or the negative special ids below. Our own calls throughout
+//! rather than a library's: the one at hand has no free choice of errno in reject and misreads large keyrings.
+
+use std::ffi::CStr;
+use std::os::raw::{c_int, c_long};
+use std::ptr;
+use std::time::Duration;
+
+use libc::c_ulong;
+use nix::errno::Errno;
+use zeroize::Zeroizing;
+
+/// A key's serial number as the kernel counts them.
+pub type RawSerial = i32;
+
+/// The calling process's process keyring.
+pub const PROCESS_KEYRING: RawSerial = libc::KEY_SPEC_PROCESS_KEYRING;
+/// The calling process's session keyring.
+pub const SESSION_KEYRING: RawSerial = libc::KEY_SPEC_SESSION_KEYRING;
+/// The user keyring of the calling process's real uid.
+pub const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
+
+/// Longest description the kernel keeps, and room for the fields before it.
+const DESCRIBE_LIMIT: usize = 4096 + 128;
+/// Longest payload of a `user` key.
+const PAYLOAD_LIMIT: usize = 32767;
+
+fn check(result: c_long) -> Result<c_long, Errno> {
+    Errno::result(result)
+}
+
+fn serial(result: c_long) -> Result<RawSerial, Errno> {
+    check(result).and_then(|raw| RawSerial::try_from(raw).map_err(|_| Errno::EOVERFLOW))
+}
+
+/// A signed id in a register-wide argument; the kernel takes the low 32 bits.
+fn arg(id: RawSerial) -> c_ulong {
+    id.cast_unsigned().into()
+}
+
+fn simple(operation: u32, arg2: c_ulong, arg3: c_ulong) -> Result<c_long, Errno> {
+    // SAFETY: only operations whose arguments are plain numbers come here; the kernel dereferences none of them.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), arg2, arg3, 0 as c_ulong, 0 as c_ulong) })
+}
+
+/// [KEYCTL_ASSUME_AUTHORITY](https://man7.org/linux/man-pages/man2/keyctl.2.html): the right to instantiate `key`.
+/// Returns the serial of the authorisation key.
+///
+/// # Errors
+/// ENOKEY if the process has no such authority.
+pub fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
+    serial(simple(libc::KEYCTL_ASSUME_AUTHORITY, arg(key), 0)?)
+}
+
+/// KEYCTL_INSTANTIATE: gives the key under construction its payload and links it to `ring` (0: to none).
+///
+/// # Errors
+/// EDQUOT, EPERM without authority, EBUSY if it is no longer under construction.
+pub fn instantiate(key: RawSerial, payload: &[u8], ring: RawSerial) -> Result<(), Errno> {
+    // SAFETY: pointer and length describe `payload`, which outlives the call; the kernel only reads it.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_ulong::from(libc::KEYCTL_INSTANTIATE),
+            arg(key),
+            payload.as_ptr(),
+            payload.len(),
+            arg(ring),
+        )
+    })?;
+    Ok(())
+}
+
+/// KEYCTL_REJECT: makes the key under construction negative with `errno` for `ttl`.
+///
+/// # Errors
+/// EPERM without authority, EBUSY if it is no longer under construction.
+pub fn reject(key: RawSerial, ttl: Duration, errno: Errno) -> Result<(), Errno> {
+    let error = c_ulong::from((errno as i32).unsigned_abs());
+    // SAFETY: all arguments are plain numbers.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_ulong::from(libc::KEYCTL_REJECT),
+            arg(key),
+            seconds(ttl),
+            error,
+            0 as c_ulong,
+        )
+    })?;
+    Ok(())
+}
+
+/// KEYCTL_SET_TIMEOUT, in whole seconds, at least one.
+///
+/// # Errors
+/// EACCES without setattr permission or authority.
+pub fn set_timeout(key: RawSerial, timeout: Duration) -> Result<(), Errno> {
+    simple(libc::KEYCTL_SET_TIMEOUT, arg(key), seconds(timeout).max(1)).map(drop)
+}
+
+fn seconds(duration: Duration) -> c_ulong {
+    c_ulong::from(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// KEYCTL_UPDATE: replaces the payload. For `user` keys it also clears the expiry.
+///
+/// # Errors
+/// EACCES without write permission, EDQUOT, EKEYREVOKED, EKEYEXPIRED.
+pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
+    // SAFETY: pointer and length describe `payload`, which outlives the call; the kernel only reads it.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_ulong::from(libc::KEYCTL_UPDATE),
+            arg(key),
+            payload.as_ptr(),
+            payload.len(),
+            0 as c_ulong,
+        )
+    })?;
+    Ok(())
+}
+
+/// KEYCTL_DESCRIBE: `type;uid;gid;perm;description`, without the final NUL.
+///
+/// # Errors
+/// EACCES without view permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED; EMSGSIZE if longer than the kernel makes them.
+pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
+    let mut text = read_buffer(libc::KEYCTL_DESCRIBE, key, DESCRIBE_LIMIT)?;
+    text.pop();
+    Ok(std::mem::take(&mut *text))
+}
+
+/// KEYCTL_READ: the payload.
+///
+/// # Errors
+/// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, the key's own error if negative.
+pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
+    read_buffer(libc::KEYCTL_READ, key, PAYLOAD_LIMIT)
+}
+
+fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
+    let mut buffer = Zeroizing::new(vec![0u8; 512]);
+    loop {
+        // SAFETY: pointer and length describe `buffer`, which the kernel fills at most to that length.
+        let length = check(unsafe {
+            libc::syscall(
+                libc::SYS_keyctl,
+                c_ulong::from(operation),
+                arg(key),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                0 as c_ulong,
+            )
+        })?;
+        let length = usize::try_from(length).map_err(|_| Errno::EOVERFLOW)?;
+        if length <= buffer.len() {
+            buffer.truncate(length);
+            return Ok(buffer);
+        }
+        if length > limit {
+            return Err(Errno::EMSGSIZE);
+        }
+        buffer = Zeroizing::new(vec![0u8; length]);
+    }
+}
+
+/// KEYCTL_LINK: puts `key` into `ring`.
+///
+/// # Errors
+/// EACCES, EDQUOT, ENOKEY.
+pub fn link(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
+    simple(libc::KEYCTL_LINK, arg(key), arg(ring)).map(drop)
+}
+
+/// KEYCTL_UNLINK: takes `key` out of `ring`.
+///
+/// # Errors
+/// EACCES, ENOENT if it was not linked there.
+pub fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
+    simple(libc::KEYCTL_UNLINK, arg(key), arg(ring)).map(drop)
+}
+
+/// KEYCTL_CLEAR: takes everything out of `ring`.
+///
+/// # Errors
+/// EACCES.
+pub fn clear(ring: RawSerial) -> Result<(), Errno> {
+    simple(libc::KEYCTL_CLEAR, arg(ring), 0).map(drop)
+}
+
+/// KEYCTL_REVOKE.
+///
+/// # Errors
+/// EACCES, ENOKEY.
+pub fn revoke(key: RawSerial) -> Result<(), Errno> {
+    simple(libc::KEYCTL_REVOKE, arg(key), 0).map(drop)
+}
+
+/// KEYCTL_JOIN_SESSION_KEYRING with no name: a fresh anonymous session keyring for this process.
+///
+/// # Errors
+/// EDQUOT, ENOMEM.
+pub fn join_anonymous_session() -> Result<RawSerial, Errno> {
+    serial(simple(libc::KEYCTL_JOIN_SESSION_KEYRING, 0, 0)?)
+}
+
+/// KEYCTL_GET_KEYRING_ID: the serial behind a special id; creates nothing.
+///
+/// # Errors
+/// ENOKEY if there is no such keyring.
+pub fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
+    serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 0)?)
+}
+
+/// KEYCTL_SEARCH of `ring` and the keyrings in it; links to nothing.
+///
+/// # Errors
+/// ENOKEY, EACCES, EKEYREVOKED, EKEYEXPIRED.
+pub fn search(ring: RawSerial, key_type: &CStr, description: &CStr) -> Result<RawSerial, Errno> {
+    // SAFETY: both strings are NUL-terminated and outlive the call; the kernel only reads them.
+    serial(check(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_ulong::from(libc::KEYCTL_SEARCH),
+            arg(ring),
+            key_type.as_ptr(),
+            description.as_ptr(),
+            0 as c_ulong,
+        )
+    })?)
+}
+
+/// [add_key(2)](https://man7.org/linux/man-pages/man2/add_key.2.html).
+///
+/// # Errors
+/// EDQUOT, EACCES, EINVAL.
+pub fn add(key_type: &CStr, description: &CStr, payload: &[u8], ring: RawSerial) -> Result<RawSerial, Errno> {
+    // SAFETY: the strings are NUL-terminated, pointer and length describe `payload`; the kernel only reads them.
+    serial(check(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            key_type.as_ptr(),
+            description.as_ptr(),
+            payload.as_ptr(),
+            payload.len(),
+            c_long::from(ring as c_int),
+        )
+    })?)
+}
+
+/// [request_key(2)](https://man7.org/linux/man-pages/man2/request_key.2.html) with an upcall: finds the key or has it
+/// made, linking it to `ring`. Blocks until the upcall has answered.
+///
+/// # Errors
+/// The error that the upcall gave the key, or EDQUOT, EKEYREVOKED, ENOKEY.
+pub fn request(key_type: &CStr, description: &CStr, callout: &CStr, ring: RawSerial) -> Result<RawSerial, Errno> {
+    // SAFETY: the strings are NUL-terminated and outlive the call; the kernel only reads them.
+    serial(check(unsafe {
+        libc::syscall(
+            libc::SYS_request_key,
+            key_type.as_ptr(),
+            description.as_ptr(),
+            callout.as_ptr(),
+            c_long::from(ring as c_int),
+        )
+    })?)
+}
+
+/// [request_key(2)](https://man7.org/linux/man-pages/man2/request_key.2.html) without an upcall: only finds a key.
+///
+/// # Errors
+/// ENOKEY, EKEYREVOKED, EKEYEXPIRED, the key's own error if negative.
+pub fn find(key_type: &CStr, description: &CStr) -> Result<RawSerial, Errno> {
+    // SAFETY: the strings are NUL-terminated and outlive the call; a null callout is allowed and means no upcall.
+    serial(check(unsafe {
+        libc::syscall(
+            libc::SYS_request_key,
+            key_type.as_ptr(),
+            description.as_ptr(),
+            ptr::null::<u8>(),
+            0 as c_long,
+        )
+    })?)
+}

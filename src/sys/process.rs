@@ -1,0 +1,181 @@
+//! Processes: fork, process descriptors, signals, exec.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::raw::c_long;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid};
+
+/// Which side of a fork we are.
+#[derive(Debug)]
+pub enum Forked {
+    /// The parent, with the child's process id.
+    Parent(Pid),
+    /// The child.
+    Child,
+}
+
+/// fork(2) of a process that has one thread.
+///
+/// # Errors
+/// EAGAIN at a limit of processes, ENOMEM.
+pub fn fork() -> Result<Forked, Errno> {
+    // SAFETY: the programs that call this (front, monitor) never start a thread, so the child may do anything.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Forked::Parent(child)),
+        ForkResult::Child => Ok(Forked::Child),
+    }
+}
+
+/// Ends the process at once, without destructors or flushing.
+pub fn end(status: i32) -> ! {
+    // SAFETY: _exit has no precondition and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// A process that can be killed and waited for without mistaking a recycled id for it (pidfd_open(2)).
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    fd: OwnedFd,
+}
+
+impl Process {
+    /// A process that is known to exist now: our child, or our parent.
+    ///
+    /// # Errors
+    /// ESRCH if it has gone.
+    pub fn open(pid: Pid) -> Result<Self, Errno> {
+        // SAFETY: both arguments are plain numbers.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, c_long::from(pid.as_raw()), 0 as c_long) })?;
+        let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+        Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Sends SIGKILL.
+    ///
+    /// # Errors
+    /// ESRCH if it has been reaped.
+    pub fn kill(&self) -> Result<(), Errno> {
+        let signal = c_long::from(libc::SIGKILL);
+        let fd = c_long::from(self.fd.as_raw_fd());
+        // SAFETY: a null siginfo pointer is allowed; the other arguments are plain numbers.
+        Errno::result(unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0 as c_long)
+        })
+        .map(drop)
+    }
+
+    /// Kills our child and reaps it, waiting at most `patience`: a process in an uninterruptible wait stays behind.
+    pub fn kill_and_reap(&self, patience: Duration) {
+        let _ = self.kill();
+        if readable(&[self.fd.as_fd()], Instant::now() + patience).is_ok_and(|ready| !ready.is_empty()) {
+            let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
+        }
+    }
+
+    /// How our child ended, if it has.
+    pub fn ended(&self) -> Option<WaitStatus> {
+        waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).ok().filter(|status| *status != WaitStatus::StillAlive)
+    }
+}
+
+impl AsFd for Process {
+    /// Readable once the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Waits until one of the descriptors is readable or closed, or the deadline has passed; the indexes of those that are.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn readable(descriptors: &[BorrowedFd<'_>], deadline: Instant) -> Result<Vec<usize>, Errno> {
+    let mut set: Vec<_> = descriptors.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    loop {
+        // Rounded up, so that the last millisecond is slept and not polled away.
+        let left = deadline.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match nix::poll::poll(&mut set, timeout) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(0) if left > 0 && Instant::now() < deadline => {}
+            Ok(_) => break,
+        }
+    }
+    Ok(set.iter().enumerate().filter(|(_, fd)| fd.any().unwrap_or(false)).map(|(index, _)| index).collect())
+}
+
+/// Puts signals, umask and working directory into a known state, whatever was inherited (rule S7).
+pub fn reset_inherited() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: the default action is not a function of ours.
+        let _ = unsafe { nix::sys::signal::sigaction(signal, &default) };
+    }
+    let _ = SigSet::empty().thread_set_mask();
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let _ = nix::unistd::chdir(c"/");
+}
+
+/// close_range(2): every descriptor from `first` on.
+pub fn close_from(first: RawFd) {
+    // SAFETY: plain numbers; callers own no Rust handle to a descriptor from `first` on any more, or exec or end next.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+}
+
+/// The same open file at a descriptor not below `lowest`, closed by exec.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn raised(fd: OwnedFd, lowest: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: `fd` is open.
+    let copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Moves descriptors to 3, 4, … in the order given, without close-on-exec. `program`, which must be above these places
+/// for that, stays as it is.
+///
+/// # Errors
+/// EBADF if `program` stands in the way; those of fcntl(2) and dup2(2).
+pub fn place_descriptors(descriptors: Vec<OwnedFd>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+    const FIRST: RawFd = 3;
+    let end = FIRST + RawFd::try_from(descriptors.len()).map_err(|_| Errno::EMFILE)?;
+    if program.as_raw_fd() < end {
+        return Err(Errno::EBADF);
+    }
+    // Copies above the places first, so that no place overwrites a source.
+    let mut copies = Vec::new();
+    for fd in descriptors {
+        // SAFETY: `fd` is open; the copy is a new descriptor that nobody else owns.
+        copies.push(Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end) })?);
+    }
+    for (copy, place) in copies.into_iter().zip(FIRST..) {
+        // SAFETY: `copy` is open; whatever was at `place` is not used any more, since the process is about to exec.
+        Errno::result(unsafe { libc::dup2(copy, place) })?;
+    }
+    Ok(())
+}
+
+/// execveat(2) of an opened program, with all descriptors from `keep_below` on closed by exec.
+///
+/// # Errors
+/// Always returns one: success does not return.
+pub fn exec(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], keep_below: RawFd) -> Errno {
+    // SAFETY: plain numbers; CLOSE_RANGE_CLOEXEC closes nothing now.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, keep_below, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+    match nix::unistd::execveat(program, c"", argv, environment, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
+        Err(errno) => errno,
+    }
+}
