@@ -19,13 +19,31 @@ mod established;
 mod plan;
 mod support;
 
-use libtest_mimic::{Arguments, Conclusion, Trial};
+use libtest_mimic::Arguments;
 use nix::sys::signal::{SigSet, Signal};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::Arc;
+use support::machine;
 use support::process::command;
 use support::scratch::reap_stale;
 use support::shared::Shared;
+
+/// The tests of a module: each a function of what all tests share.
+macro_rules! trials {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) fn trials(shared: &std::sync::Arc<crate::support::shared::Shared>) -> Vec<libtest_mimic::Trial> {
+            vec![$({
+                let shared = std::sync::Arc::clone(shared);
+                let module = module_path!().rsplit("::").next().unwrap();
+                libtest_mimic::Trial::test(concat!(stringify!($name)), move || {
+                    $name(&shared);
+                    Ok(())
+                }).with_kind(module)
+            }),*]
+        }
+    };
+}
+pub(crate) use trials;
 
 /// Set for the inner process.
 const INNER: &str = "LGSS_TEST_INNER";
@@ -33,8 +51,7 @@ const INNER: &str = "LGSS_TEST_INNER";
 const THREADS: usize = 6;
 
 fn main() {
-    let code = if std::env::var_os(INNER).is_some() { run_tests() } else { run_as_janitor() };
-    std::process::exit(code)
+    if std::env::var_os(INNER).is_some() { run_tests() } else { std::process::exit(run_as_janitor()) }
 }
 
 fn run_as_janitor() -> i32 {
@@ -60,16 +77,16 @@ fn wait(mut inner: Child, signals: &SigSet) -> i32 {
     }
 }
 
-fn run_tests() -> i32 {
+fn run_tests() -> ! {
     SigSet::all().thread_unblock().unwrap();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let shared = Arc::new(Shared::default());
-    let trials = [established::trials(&shared), credentials::trials(&shared)].concat_all();
+    let trials = [established::trials(&shared), credentials::trials(&shared)].into_iter().flatten().collect();
     if !arguments.list {
-        require_machine();
+        machine::require_all();
     }
-    let conclusion: Conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, trials);
     drop(shared);
-    conclusion.exit_code_number()
+    conclusion.exit()
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod ganesha;
 pub(crate) mod log;
+pub(crate) mod machine;
 pub(crate) mod netns;
 pub(crate) mod outcome;
 pub(crate) mod probe;

@@ -1,8 +1,12 @@
 //! ONC RPC (RFC 5531) with RPCSEC_GSS (RFC 2203), as much as tests need: records, calls with a context, replies to
 //! context creation taken apart and put together.
 
+use super::server::Target;
+use lgss::crypto::mic::{MicKeys, Role};
+use lgss::ctx::Context;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 const LAST_FRAGMENT: u32 = 0x8000_0000;
 const REPLY: u32 = 1;
@@ -138,4 +142,30 @@ impl InitReply {
 /// A reply that denies the call for its credentials (RFC 5531 §9: AUTH_ERROR), e.g. RPCSEC_GSS_CREDPROBLEM 13.
 pub(crate) fn denied(call: &[u8], auth_stat: u32) -> Vec<u8> {
     Xdr::default().u32(xid(call)).u32(REPLY).u32(1).u32(1).u32(auth_stat).0
+}
+
+/// Calls the NULL procedure with a context and checks the verifier of the reply: proof that client and server share it.
+///
+/// # Panics
+/// If the server does not accept the call or its verifier is not the MIC of our sequence number (RFC 2203 §5.3.3.2).
+#[track_caller]
+pub(crate) fn call_null_with(context: &Context, target: &Target) {
+    let (enctype, key) = (context.base_key.enctype(), context.base_key.secret());
+    let keys = MicKeys::new(enctype, key, context.key_origin, Role::Initiator).unwrap();
+    let (xid, sequence) = (0x1357_9bdf, 1);
+    let credential = Xdr::default().u32(1).u32(0).u32(sequence).u32(1).opaque(context.handle.as_bytes()).0;
+    let header = Xdr::default().u32(xid).u32(0).u32(2).u32(target.program).u32(target.version).u32(0);
+    let header = header.u32(RPCSEC_GSS).opaque(&credential);
+    let verifier = keys.sign(&header.0, context.send_sequence);
+    let call = header.u32(RPCSEC_GSS).opaque(&verifier).0;
+
+    let mut stream = TcpStream::connect(target.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write_record(&mut stream, &call).unwrap();
+    let reply = read_record(&mut stream).expect("the server drops the call, so it does not accept its MIC");
+    let mut xdr = XdrReader(&reply);
+    assert_eq!((xdr.u32(), xdr.u32(), xdr.u32()), (xid, REPLY, 0), "the call is not accepted");
+    assert_eq!(xdr.u32(), RPCSEC_GSS, "flavor of the verifier");
+    keys.verify(&sequence.to_be_bytes(), xdr.opaque()).expect("verifier of the reply");
+    assert_eq!(xdr.u32(), 0, "the call was not successful");
 }
