@@ -87,6 +87,10 @@ impl Probe {
             Step::Settle { within_ms } => {
                 return settle(self.last.ok_or(Errno::ENOKEY)?, Duration::from_millis(*within_ms));
             }
+            Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
+            Step::Expiry => {
+                return Ok(Finding::ExpiresIn { seconds: expires_in(self.last.ok_or(Errno::ENOKEY)?) });
+            }
             Step::Pause => {
                 say(&Finding::Paused);
                 let _ = io::stdin().lock().read_line(&mut String::new());
@@ -150,6 +154,26 @@ fn settle(key: i32, within: Duration) -> Result<Finding, Errno> {
         return Ok(Finding::Settled { payload: payload.ok(), errno, micros, reads_in_progress });
     }
     Ok(Finding::Unsettled)
+}
+
+/// The fourth column of the key's line: `perm`, or a number and its unit, rounded down.
+fn expires_in(key: i32) -> Option<u64> {
+    let text = std::fs::read("/proc/keys").expect("/proc/keys");
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| line.starts_with(&format!("{key:08x} "))).expect("the key's line");
+    let column = line.split_whitespace().nth(3).expect("the line's fourth column");
+    if column == "perm" {
+        return None;
+    }
+    let (number, unit) = column.split_at(column.find(|c: char| !c.is_ascii_digit()).unwrap_or(column.len()));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return Some(0),
+    };
+    Some(number.parse::<u64>().expect("a number") * seconds)
 }
 
 /// `u32 0 · i32 -EINPROGRESS · …`

@@ -31,10 +31,14 @@ pub(crate) enum Step {
     RequestInExec(Request),
     /// Reads the key of the last request until it is no longer in progress.
     Settle { within_ms: u64 },
+    /// How long the key of the last request is still valid, as /proc/keys tells.
+    Expiry,
     /// The key of the last request is linked into this keyring.
     Link { ring: i32 },
     /// Waits for a line on stdin.
     Pause,
+    /// Reads a key of another process.
+    ReadKey { serial: i32 },
     /// Makes the kernel forget the keyrings of the caller's uid.
     ForgetKeyrings,
 }
@@ -74,6 +78,8 @@ pub(crate) enum Finding {
     ExecDone { micros: u64 },
     /// The key is no longer in progress: its payload or the error of reading it.
     Settled { payload: Option<Vec<u8>>, errno: i32, micros: u64, reads_in_progress: u32 },
+    /// Seconds until the key expires; `None` if it never does.
+    ExpiresIn { seconds: Option<u64> },
     /// The key was still in progress at the deadline.
     Unsettled,
 }

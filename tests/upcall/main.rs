@@ -15,6 +15,11 @@
 
 mod credentials;
 mod established;
+mod forged;
+mod identity;
+mod kdc;
+mod quota;
+mod server;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod support;
@@ -82,7 +87,16 @@ fn run_tests() -> ! {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let shared = Arc::new(Shared::default());
-    let trials = [established::trials(&shared), credentials::trials(&shared)].into_iter().flatten().collect();
+    let modules = [
+        established::trials,
+        credentials::trials,
+        kdc::trials,
+        server::trials,
+        forged::trials,
+        identity::trials,
+        quota::trials,
+    ];
+    let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {
         machine::require_all();
     }

@@ -8,6 +8,7 @@ use super::realm::Realm;
 use super::scratch::Scratch;
 use super::server::Target;
 use super::wait::wait_for;
+use lgss::event::Cause;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -161,6 +162,13 @@ impl Site {
         }
     }
 
+    /// A request with more fields, of the callout.
+    pub(crate) fn request_with(&self, target: &Target, fields: &str) -> Request {
+        let mut request = self.request(target);
+        request.callout.as_mut().unwrap().extend(format!(";{fields}").bytes());
+        request
+    }
+
     /// The user asks for a context and waits for the outcome.
     #[track_caller]
     pub(crate) fn ask(&self, target: &Target) -> Outcome {
@@ -180,6 +188,16 @@ impl Site {
         let mut requester = Probe::start(&steps);
         let findings = requester.rest();
         Outcome::of(findings.get(before..).unwrap_or_else(|| panic!("the probe ended early: {findings:?}")))
+    }
+
+    /// The requester has learnt of the failure by its errno, the log has one line with what to do, and nothing is left.
+    #[track_caller]
+    pub(crate) fn assert_failed(&self, outcome: &Outcome, cause: Cause, target: &Target) {
+        assert_eq!(outcome.errno(), cause.errno(), "log: {:#?}", self.log.lines());
+        let errno = format!("{:?}", cause.errno());
+        let uid = format!("uid {} ", self.uid());
+        self.log.wait_for_words(&[&uid, &target.service, &errno, cause.remedy()]);
+        self.wait_until_idle();
     }
 
     /// Nothing of the upcall runs any more.
