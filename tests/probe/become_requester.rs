@@ -50,13 +50,14 @@ pub(crate) fn enter_net(path: &str) -> Result<(), Errno> {
 /// Root in the new namespace is the caller outside.
 pub(crate) fn user_namespace() -> Result<(), Errno> {
     let uid = nix::unistd::geteuid();
-    // A process that has changed its ids does not own its own /proc files.
+    let gid = nix::unistd::getegid();
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    // A process that has changed its rights does not own its own /proc files.
     // SAFETY: a plain number.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
-    unshare(CloneFlags::CLONE_NEWUSER)?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(errno)?;
     fs::write("/proc/self/setgroups", "deny").map_err(errno)?;
-    fs::write("/proc/self/gid_map", format!("0 {} 1", nix::unistd::getegid())).map_err(errno)
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(errno)
 }
 
 pub(crate) fn chroot(path: &str) -> Result<(), Errno> {

@@ -115,17 +115,24 @@ fn added(description: &[u8], length: usize, ring: i32) -> Finding {
     Finding::Added { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32) }
 }
 
-/// One key whose payload is resized until the quota's rest is as wanted.
+/// Large keys, and one whose payload is resized until the quota's rest is as wanted.
 fn fill_quota(leave: u32) -> Result<(), Errno> {
-    let mut length = 1usize;
-    let key = keys::add(c"lgss-test-filler", b"x", keys::SESSION_RING)?;
-    for _ in 0..20 {
+    // KEYCTL_UPDATE takes at most a page.
+    const LARGE: u32 = 4000;
+    let mut length = 1;
+    let adjusted = keys::add(c"lgss-test-filler", b"x", keys::SESSION_RING)?;
+    for index in 0..20 {
         let left = quota_left();
         if left == leave {
             return Ok(());
         }
-        length = (length + left as usize).checked_sub(leave as usize).ok_or(Errno::EDQUOT)?;
-        keys::update(key, &vec![b'x'; length])?;
+        if left > leave + LARGE {
+            let description = CString::new(format!("lgss-test-filler-{index}")).expect("no NUL");
+            keys::add(&description, &[b'x'; LARGE as usize - 100], keys::SESSION_RING)?;
+        } else {
+            length = (length + left).checked_sub(leave).ok_or(Errno::EDQUOT)?;
+            keys::update(adjusted, &vec![b'x'; length as usize])?;
+        }
     }
     Err(Errno::EDQUOT)
 }

@@ -9,7 +9,7 @@ use super::scratch::Scratch;
 use super::server::Target;
 use super::wait::wait_for;
 use lgss::event::Cause;
-use std::fmt::Write;
+use nix::errno::Errno;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -101,20 +101,27 @@ impl Site {
         )
     }
 
-    /// A description belongs to this site if it names the uid first, or last.
+    /// Descriptions belong to this site if they name its uid.
     fn rules(&self, rule: Rule) -> String {
-        let (dir, uid) = (self.path(""), self.uid());
+        let dir = self.path("");
         let dir = dir.display();
         let before = match rule {
             Rule::Upcall => String::new(),
             Rule::UpcallUnderKiller => format!("{dir}/killer kill-at {dir}/killed "),
         };
         let words = format!("{before}{dir}/lgss_keyring --config {dir}/lgss.toml %o %k %t %d %c %u %g %T %P %S");
-        let patterns = [format!("lgss:{uid}:*"), format!("lgss:*{uid}")];
-        patterns.iter().fold(String::new(), |mut rules, pattern| {
-            writeln!(rules, "create user {pattern} * {words}").unwrap();
-            rules
-        })
+        format!("create user lgss:{}:* * {words}\n", self.uid())
+    }
+
+    /// Another description, without blanks, that this site is to serve; request-key(8) knows wildcards at the end only.
+    pub(crate) fn serve(&self, description: &str) {
+        let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
+        let first = rules.lines().next().unwrap();
+        let rule = first.replacen(&format!("lgss:{}:*", self.uid()), description, 1);
+        // request-key reads whole files at any time.
+        let new = self.path("rules");
+        fs::write(&new, format!("{rules}{rule}\n")).unwrap();
+        fs::rename(&new, self.scratch.rule_file()).unwrap();
     }
 
     pub(crate) fn uid(&self) -> u32 {
@@ -154,6 +161,9 @@ impl Site {
     /// A request that names its owner and has an instance (`:name`).
     pub(crate) fn request_as(&self, owner: &str, target: &Target, instance: &str) -> Request {
         let (service, channel) = (&target.service, target.channel());
+        if owner != self.uid().to_string() {
+            self.serve(&format!("lgss:{owner}:{service}{instance}"));
+        }
         Request {
             key_type: "user".to_owned(),
             description: format!("lgss:{owner}:{service}{instance}").into_bytes(),
@@ -187,6 +197,9 @@ impl Site {
         steps.extend([Step::Request(request), Step::Settle { within_ms: 30_000 }]);
         let mut requester = Probe::start(&steps);
         let findings = requester.rest();
+        if let Some(Finding::Broken { step, errno }) = findings.last() {
+            panic!("the probe cannot do {step}: {}", Errno::from_raw(*errno));
+        }
         Outcome::of(findings.get(before..).unwrap_or_else(|| panic!("the probe ended early: {findings:?}")))
     }
 
@@ -216,12 +229,6 @@ impl Site {
         wait_for(&format!("a process of {program}"), Duration::from_secs(10), || {
             Process::all().into_iter().find(|process| process.exe == exe)
         })
-    }
-
-    /// Adds an own rule.
-    pub(crate) fn add_rule(&self, line: &str) {
-        let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
-        fs::write(self.scratch.rule_file(), format!("{line}\n{rules}")).unwrap();
     }
 }
 
