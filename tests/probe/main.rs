@@ -85,7 +85,8 @@ impl Probe {
             Step::Request(request) => return Ok(self.request(request)),
             Step::RequestInExec(request) => return request_in_exec(request),
             Step::Settle { within_ms } => {
-                return settle(self.last.ok_or(Errno::ENOKEY)?, Duration::from_millis(*within_ms));
+                let within = Duration::from_millis(*within_ms);
+                return self.last.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
             }
             Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
             Step::Expiry => {

@@ -80,6 +80,6 @@ pub(crate) enum Finding {
     Settled { payload: Option<Vec<u8>>, errno: i32, micros: u64, reads_in_progress: u32 },
     /// Seconds until the key expires; `None` if it never does.
     ExpiresIn { seconds: Option<u64> },
-    /// The key was still in progress at the deadline.
+    /// The key was still in progress at the deadline, or there is none.
     Unsettled,
 }

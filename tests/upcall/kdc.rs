@@ -22,8 +22,6 @@ fn an_unknown_service_is_refused_with_eacces(shared: &Shared) {
     let unknown = shared.nfs().called(&format!("nosuch@{}", shared.realm().host()));
     let outcome = site.ask(&unknown);
     site.assert_failed(&outcome, Cause::UnknownService, &unknown);
-    // GSS_S_FAILURE, or another error of the call; not just a number of ours.
-    assert_ne!(outcome.gss_major(), 0);
 }
 
 fn a_service_that_may_have_no_tickets_is_refused_with_eacces(_: &Shared) {

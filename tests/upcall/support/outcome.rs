@@ -73,13 +73,4 @@ impl Outcome {
             Self::Established(_) => panic!("there is a context"),
         }
     }
-
-    /// The GSS major status of a failed negotiation.
-    #[track_caller]
-    pub(crate) fn gss_major(&self) -> u32 {
-        match self {
-            Self::Failed { gss_major, .. } => *gss_major,
-            other => panic!("not a failed negotiation: {other:?}"),
-        }
-    }
 }

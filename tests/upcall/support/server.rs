@@ -156,8 +156,11 @@ impl Accepting {
             self.connections.fetch_add(1, Ordering::SeqCst);
             stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             self.open.lock().unwrap().push(stream.try_clone().unwrap());
-            let handle = Arc::clone(&self.handle);
-            std::thread::spawn(move || handle(stream));
+            let (handle, end) = (Arc::clone(&self.handle), stream.try_clone().unwrap());
+            std::thread::spawn(move || {
+                handle(stream);
+                let _ = end.shutdown(Shutdown::Both);
+            });
         }
     }
 }
