@@ -12,24 +12,12 @@ use nix::sys::stat::Mode;
 
 use crate::key::auth_line::{AuthLineError, Expected, Finder};
 use crate::sys::proc;
+pub use crate::sys::proc::Uids;
 
 /// How long a task may seem to be running before it is refused.
 const RUNNING_LIMIT: Duration = Duration::from_millis(5);
 /// One page: what the kernel gives at a time of /proc/keys.
 const PIECE: usize = 4096;
-
-/// A task's user ids in our user namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Uids {
-    /// Who started the process.
-    pub real: u32,
-    /// Whose rights it has.
-    pub effective: u32,
-    /// Whose rights it can take back.
-    pub saved: u32,
-    /// Whose rights it has to files and keys.
-    pub fs: u32,
-}
 
 /// Where a request comes from, by the system call that its task is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +65,7 @@ impl Requester {
     pub fn find(expected: Expected) -> Result<Self, RequesterError> {
         let tid = read_keys(expected)?;
         let task = proc::open_task(tid).map_err(|e| RequesterError::Proc("task", e))?;
-        let uids = read_uids(&task)?;
+        let uids = proc::uids_of(tid).or_else(|_| read_uids(&task))?;
         let origin = read_origin(&task)?;
         Ok(Self { tid, uids, origin, task })
     }

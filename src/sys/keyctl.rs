@@ -129,9 +129,15 @@ pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
 /// # Errors
 /// EACCES without view permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED; EMSGSIZE if longer than the kernel makes them.
 pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
-    let mut text = read_buffer(libc::KEYCTL_DESCRIBE, key, DESCRIBE_LIMIT)?;
+    // Most fit here; the front has no time for more.
+    let mut short = [0u8; 256];
+    let length = fill(libc::KEYCTL_DESCRIBE, key, &mut short)?;
+    let mut text = match short.get(..length) {
+        Some(text) => text.to_vec(),
+        None => std::mem::take(&mut *read_buffer(libc::KEYCTL_DESCRIBE, key, DESCRIBE_LIMIT)?),
+    };
     text.pop();
-    Ok(std::mem::take(&mut *text))
+    Ok(text)
 }
 
 /// KEYCTL_READ: the payload.
@@ -145,18 +151,7 @@ pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
 fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let mut buffer = Zeroizing::new(vec![0u8; 512]);
     loop {
-        // SAFETY: pointer and length describe `buffer`, which the kernel fills at most to that length.
-        let length = check(unsafe {
-            libc::syscall(
-                libc::SYS_keyctl,
-                c_ulong::from(operation),
-                arg(key),
-                buffer.as_mut_ptr(),
-                buffer.len(),
-                0 as c_ulong,
-            )
-        })?;
-        let length = usize::try_from(length).map_err(|_| Errno::EOVERFLOW)?;
+        let length = fill(operation, key, &mut buffer)?;
         if length <= buffer.len() {
             buffer.truncate(length);
             return Ok(buffer);
@@ -166,6 +161,22 @@ fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing
         }
         buffer = Zeroizing::new(vec![0u8; length]);
     }
+}
+
+/// One attempt; the length may be over that of `buffer`, which then holds nothing of use.
+fn fill(operation: u32, key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length describe `buffer`, which the kernel fills at most to that length.
+    let length = check(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_ulong::from(operation),
+            arg(key),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            0 as c_ulong,
+        )
+    })?;
+    usize::try_from(length).map_err(|_| Errno::EOVERFLOW)
 }
 
 /// KEYCTL_LINK: puts `key` into `ring`.
