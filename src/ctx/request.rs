@@ -55,6 +55,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// The service's name, without the host.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The host part.
     pub fn host(&self) -> &str {
         &self.host
