@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "the system-call edge")]
 
 pub mod files;
+pub mod inherited;
 pub mod jail;
 pub mod keyctl;
 pub mod process;
