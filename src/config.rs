@@ -1,0 +1,252 @@
+//! lgss.toml: the settings, their defaults, and the rule that only root may have written the file.
+//!
+//! Read by the monitor and the tools, never by the front. Absent means the defaults; an unknown key is an error, so
+//! that a mistyped setting is not silently without effect. Every key is described in lgss.toml(5).
+#![forbid(unsafe_code)]
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use serde::Deserialize;
+
+use crate::sys::files::{Untrusted, open_trusted};
+
+/// Where the configuration is unless `--config` names another file.
+pub const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
+/// Longest configuration read, in bytes.
+const SIZE_LIMIT: u64 = 256 * 1024;
+/// The front sets this timeout before anything is configured; no setting reaches beyond it.
+pub const CEILING: Duration = Duration::from_secs(200);
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// krb5.conf for the worker.
+    pub krb5_config: PathBuf,
+    /// Directory for what must outlive a process: locks, slots, machine caches.
+    pub run_dir: PathBuf,
+    /// The negotiating program.
+    pub worker: PathBuf,
+    /// Who negotiates for requesters of uid 0: a name in /etc/passwd, or one number for uid and gid.
+    pub machine_user: String,
+    /// Limits in time.
+    pub timeouts: Timeouts,
+    /// What is logged and where to.
+    pub log: Log,
+}
+
+/// Limits in time: seconds as a number, or text such as `"500ms"` and `"30s"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// A whole upcall, at most [`CEILING`].
+    pub deadline: Seconds,
+    /// Name resolution and KDC together.
+    pub kdc: Seconds,
+    /// Connecting to the server.
+    pub connect: Seconds,
+    /// One round of tokens with the server.
+    pub round: Seconds,
+    /// How long a failed key stays readable.
+    pub negative_cache: Seconds,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The system log's datagram socket.
+    pub socket: PathBuf,
+    /// Least severity that is logged.
+    pub level: Level,
+}
+
+/// Severities, most severe first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Our own faults only.
+    Error,
+    /// Also upcalls that failed.
+    Warn,
+    /// Also upcalls that succeeded.
+    Info,
+    /// Also what is only of interest when hunting a fault.
+    Debug,
+}
+
+/// A duration in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "SecondsText")]
+pub struct Seconds(pub Duration);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SecondsText {
+    Number(u32),
+    Text(String),
+}
+
+impl TryFrom<SecondsText> for Seconds {
+    type Error = &'static str;
+
+    fn try_from(text: SecondsText) -> Result<Self, Self::Error> {
+        match text {
+            SecondsText::Number(seconds) => Self::positive(Duration::from_secs(seconds.into())),
+            SecondsText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a duration is a number of seconds, or text such as \"500ms\", \"30s\", \"2min\"";
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let number: u32 = number.parse().map_err(|_| FORM)?;
+        match unit.trim() {
+            "ms" => Self::positive(Duration::from_millis(number.into())),
+            "s" | "" => Self::positive(Duration::from_secs(number.into())),
+            "min" => Self::positive(Duration::from_secs(u64::from(number) * 60)),
+            _ => Err(FORM),
+        }
+    }
+}
+
+impl Seconds {
+    const fn of(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    fn positive(duration: Duration) -> Result<Self, &'static str> {
+        if duration.is_zero() { Err("a duration must not be zero") } else { Ok(Self(duration)) }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            krb5_config: "/etc/krb5.conf".into(),
+            run_dir: "/run/lgss".into(),
+            worker: "/usr/libexec/lgss/lgss_negotiate".into(),
+            machine_user: "lgss".into(),
+            timeouts: Timeouts::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            deadline: Seconds(CEILING),
+            kdc: Seconds::of(30),
+            connect: Seconds::of(10),
+            round: Seconds::of(15),
+            negative_cache: Seconds::of(10),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { socket: "/dev/log".into(), level: Level::Info }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Others than root could have written it, or it is no file.
+    #[error("configuration: {0}")]
+    Untrusted(#[from] Untrusted),
+    /// It cannot be read.
+    #[error("configuration {0}: {1}")]
+    Read(PathBuf, #[source] std::io::Error),
+    /// It is not what lgss.toml(5) describes.
+    #[error("configuration {0}: {1}")]
+    Syntax(PathBuf, String),
+    /// A value out of its range.
+    #[error("configuration {0}: {1}")]
+    Value(PathBuf, &'static str),
+}
+
+impl Config {
+    /// Reads the file at `path`, or gives the defaults if none was named and the default one does not exist.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; for a mistake in the file it tells the line.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_PATH);
+        let file = match open_trusted(path.unwrap_or(default), OFlag::O_RDONLY) {
+            Err(Untrusted::Open(_, error)) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            other => other?,
+        };
+        let path = path.unwrap_or(default);
+        let mut text = String::new();
+        file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+            let line = line.map_or(String::new(), |line| format!("line {line}: "));
+            ConfigError::Syntax(path.to_owned(), format!("{line}{}", error.message()))
+        })?;
+        if config.timeouts.deadline.0 > CEILING {
+            return Err(ConfigError::Value(path.to_owned(), "timeouts.deadline is over the ceiling of 200 s"));
+        }
+        let absolute = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
+        if absolute.iter().any(|path| !path.is_absolute()) {
+            return Err(ConfigError::Value(path.to_owned(), "paths must be absolute"));
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("lgss.toml"))
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn settings_are_read_with_units() {
+        let config = parse("worker = \"/w\"\n[timeouts]\nkdc = 7\nround = \"250ms\"\n[log]\nlevel = \"debug\"\n").unwrap();
+        assert_eq!(config.worker, Path::new("/w"));
+        assert_eq!(config.timeouts.kdc.0, Duration::from_secs(7));
+        assert_eq!(config.timeouts.round.0, Duration::from_millis(250));
+        assert_eq!(config.log.level, Level::Debug);
+    }
+
+    #[test]
+    fn mistakes_are_errors_that_name_the_line() {
+        for (text, part) in [
+            ("worker = \"/w\"\nwroker = \"/x\"\n", "line 2: unknown field"),
+            ("[timeouts]\nkdc = \"5 parsecs\"\n", "line 2"),
+            ("[timeouts]\nkdc = 0\n", "zero"),
+            ("[timeouts]\ndeadline = 500\n", "ceiling"),
+            ("worker = \"relative\"\n", "absolute"),
+            ("worker\n", "line 1"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,1 +1,4 @@
-fn main() {}
+//! The upcall: started by the kernel through request-key(8), see lgss_keyring(8).
+#![no_main]
+
+lgss::entry!(lgss::upcall::run);

@@ -1,7 +1,10 @@
-//! Where credentials come from, and why one was chosen.
+//! Where credentials come from: names of credential caches, the default one, opening them safely, and the ticket in one.
 //!
-//! Used by the worker. What is found here is said with the name that a person knows a cache by.
+//! Used by the launcher, which has no Kerberos library and opens caches, and by the worker, which gets what was opened.
 #![forbid(unsafe_code)]
 
+pub mod cache_name;
+pub mod default_cache;
+pub mod open;
 #[cfg(feature = "gss")]
 pub mod ticket;

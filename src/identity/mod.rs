@@ -1,4 +1,8 @@
-//! Who a process is: the requester's identity, and proofs about our own.
+//! Who asks, where the request comes from, and proof of having no rights left.
+//!
+//! Used by the front before it authorises, and by the worker before it does anything.
 #![forbid(unsafe_code)]
 
+pub mod requester;
+pub mod system_user;
 pub mod unprivileged;

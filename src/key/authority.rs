@@ -45,6 +45,12 @@ impl Authority {
         Ok(Self { key, auth_key })
     }
 
+    /// The same authority in the child that inherits it; it ends for both when the key is answered.
+    #[must_use]
+    pub fn inherited(&self) -> Self {
+        Self { key: self.key, auth_key: self.auth_key }
+    }
+
     /// The key under construction.
     pub fn key(&self) -> KeySerial {
         self.key

@@ -3,6 +3,7 @@
 //! Only here and in `gss` is `unsafe` allowed; each block says why it is sound. Nothing here decides anything.
 #![expect(unsafe_code, reason = "the system-call edge")]
 
+pub mod entry;
 pub mod files;
 pub mod inherited;
 pub mod jail;

@@ -1,0 +1,128 @@
+//! Names of credential caches as MIT Kerberos writes them: `TYPE:residual`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A cache of one of the types that outlive a process (rule S7 allows no other).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheName {
+    /// `FILE:/path` or a bare path.
+    File(PathBuf),
+    /// `DIR:/path`: the collection's primary cache.
+    Dir(PathBuf),
+    /// `DIR::/path/tktname`: one cache of a collection.
+    DirMember(PathBuf),
+    /// `KCM:` or `KCM:name`, kept by a daemon that knows its peer's uid.
+    Kcm(String),
+    /// `KEYRING:anchor:name`, kept in kernel keyrings.
+    Keyring {
+        /// Where the collection hangs.
+        anchor: Anchor,
+        /// The residual as it was given.
+        residual: String,
+        /// The collection's own name.
+        collection: String,
+    },
+}
+
+/// The keyring that a KEYRING collection hangs below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchor {
+    /// The session keyring.
+    Session,
+    /// The user keyring.
+    User,
+    /// The persistent keyring of a uid.
+    Persistent,
+}
+
+/// Why a name is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CacheNameError {
+    /// The type exists or not, but nobody but the process itself could use it.
+    #[error("credential cache type {0} cannot be used here (FILE, DIR, KCM and KEYRING can)")]
+    Type(String),
+    /// FILE and DIR take absolute paths without `..`.
+    #[error("{0} is not an absolute path")]
+    Path(String),
+    /// Thread and process keyrings are the requester's own.
+    #[error("keyring {0} belongs to one process or thread only")]
+    Anchor(String),
+}
+
+impl FromStr for CacheName {
+    type Err = CacheNameError;
+
+    fn from_str(text: &str) -> Result<Self, CacheNameError> {
+        let (kind, residual) = match text.split_once(':') {
+            Some((kind, residual)) if !kind.contains('/') => (kind, residual),
+            _ => ("FILE", text),
+        };
+        match kind {
+            "FILE" => path(residual).map(Self::File),
+            "DIR" => match residual.strip_prefix(':') {
+                Some(member) => path(member).map(Self::DirMember),
+                None => path(residual).map(Self::Dir),
+            },
+            "KCM" => Ok(Self::Kcm(residual.to_owned())),
+            "KEYRING" => keyring(residual),
+            other => Err(CacheNameError::Type(other.to_owned())),
+        }
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, CacheNameError> {
+    let path = PathBuf::from(text);
+    let plain = path.is_absolute() && !path.components().any(|c| c == std::path::Component::ParentDir);
+    if plain { Ok(path) } else { Err(CacheNameError::Path(text.to_owned())) }
+}
+
+/// `anchor:collection[:cache]`; a residual without an anchor is the old form of a session cache.
+fn keyring(residual: &str) -> Result<CacheName, CacheNameError> {
+    let (anchor, rest) = residual.split_once(':').unwrap_or(("session", residual));
+    let anchor = match anchor {
+        "session" => Anchor::Session,
+        "user" => Anchor::User,
+        "persistent" => Anchor::Persistent,
+        other => return Err(CacheNameError::Anchor(other.to_owned())),
+    };
+    let collection = rest.split(':').next().unwrap_or_default().to_owned();
+    Ok(CacheName::Keyring { anchor, residual: residual.to_owned(), collection })
+}
+
+impl fmt::Display for CacheName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "FILE:{}", path.display()),
+            Self::Dir(path) => write!(f, "DIR:{}", path.display()),
+            Self::DirMember(path) => write!(f, "DIR::{}", path.display()),
+            Self::Kcm(residual) => write!(f, "KCM:{residual}"),
+            Self::Keyring { residual, .. } => write!(f, "KEYRING:{residual}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_printed() {
+        for text in ["FILE:/tmp/krb5cc_1000", "DIR:/run/user/1000/krb5cc", "DIR::/x/tkt1", "KCM:", "KCM:1000"] {
+            assert_eq!(text.parse::<CacheName>().unwrap().to_string(), text);
+        }
+        assert_eq!("/tmp/a:b".parse::<CacheName>(), Ok(CacheName::File("/tmp/a:b".into())));
+        let CacheName::Keyring { anchor, collection, .. } = "KEYRING:session:x:tkt".parse().unwrap() else {
+            panic!("not a keyring");
+        };
+        assert_eq!((anchor, collection.as_str()), (Anchor::Session, "x"));
+    }
+
+    #[test]
+    fn types_and_paths_that_cannot_be_served_are_refused() {
+        for text in ["MEMORY:x", "SRVTAB:/x", "FILE:relative", "FILE:/a/../b", "DIR:", "KEYRING:process:x", "KEYRING:thread:x"] {
+            assert!(text.parse::<CacheName>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Opening a requester's credential cache (rules S4, S9): below its root, without following a last link, and only what
+//! is a plain file of its owner; then that descriptor, never the name again.
+//!
+//! A DIR collection is resolved here to one of its files: a library that opened the directory's members by name would
+//! follow their links in the host's file system.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, SFlag, fstat};
+
+use super::cache_name::CacheName;
+use crate::event::{Cause, Failure, Stage};
+use crate::sys::files::{locate_below, read_located};
+
+/// Largest cache file accepted, in bytes.
+const CACHE_LIMIT: i64 = 16 * 1024 * 1024;
+/// Longest `primary` file of a DIR collection.
+const PRIMARY_LIMIT: usize = 256;
+
+/// A cache ready for use.
+#[derive(Debug)]
+pub enum Opened {
+    /// A regular file, located but not yet read.
+    File(OwnedFd),
+    /// A cache that the library finds by its name alone: KCM and KEYRING.
+    Named(CacheName),
+}
+
+/// Locates the cache `name` of `owner` below `root`.
+///
+/// # Errors
+/// A [`Failure`] of stage credentials: no such cache, or one that may not be used, with the reason.
+pub fn open_cache(root: BorrowedFd<'_>, name: &CacheName, owner: u32) -> Result<Opened, Failure> {
+    match name {
+        CacheName::File(path) | CacheName::DirMember(path) => file(root, path, name, owner).map(Opened::File),
+        CacheName::Dir(directory) => {
+            let member = primary_member(root, directory, name, owner)?;
+            file(root, &member, name, owner).map(Opened::File)
+        }
+        CacheName::Kcm(_) | CacheName::Keyring { .. } => Ok(Opened::Named(name.clone())),
+    }
+}
+
+fn file(root: BorrowedFd<'_>, path: &Path, name: &CacheName, owner: u32) -> Result<OwnedFd, Failure> {
+    let located = locate_below(root, path).map_err(|errno| not_found(name, errno))?;
+    let status = fstat(&located).map_err(|errno| not_found(name, errno))?;
+    let regular = kind(&status) == SFlag::S_IFREG;
+    let offence = if !regular {
+        Some("is not a regular file")
+    } else if status.st_nlink != 1 {
+        Some("has several names (hard links)")
+    } else if status.st_size > CACHE_LIMIT {
+        Some("is too large")
+    } else {
+        ownership_offence(&status, owner)
+    };
+    offence.map_or(Ok(located), |offence| Err(unusable(name, offence)))
+}
+
+/// The file that the collection's `primary` names, `tkt` if there is none (krb5 ccache types, "DIR").
+fn primary_member(root: BorrowedFd<'_>, directory: &Path, name: &CacheName, owner: u32) -> Result<PathBuf, Failure> {
+    let located = locate_below(root, directory).map_err(|errno| not_found(name, errno))?;
+    let status = fstat(&located).map_err(|errno| not_found(name, errno))?;
+    let not_directory = (kind(&status) != SFlag::S_IFDIR).then_some("is not a directory");
+    if let Some(offence) = not_directory.or_else(|| ownership_offence(&status, owner)) {
+        return Err(unusable(name, offence));
+    }
+    let primary = directory.join("primary");
+    let member = match locate_below(root, &primary) {
+        Err(Errno::ENOENT) => "tkt".to_owned(),
+        Err(errno) => return Err(not_found(name, errno)),
+        Ok(_) => {
+            let primary = file(root, &primary, name, owner)?;
+            let content = read_located(primary.as_fd(), PRIMARY_LIMIT).map_err(|errno| not_found(name, errno))?;
+            String::from_utf8(content.to_vec()).map_err(|_| unusable(name, "has a malformed file primary"))?
+        }
+    };
+    let member = member.trim_end_matches('\n');
+    if !member.starts_with("tkt") || member.contains('/') {
+        return Err(unusable(name, "has a malformed file primary"));
+    }
+    Ok(directory.join(member))
+}
+
+fn kind(status: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn ownership_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
+    if status.st_uid != owner {
+        Some("belongs to somebody else")
+    } else if status.st_mode & 0o022 != 0 {
+        Some("is writable by others")
+    } else {
+        None
+    }
+}
+
+fn not_found(name: &CacheName, errno: Errno) -> Failure {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR => {
+            Failure::new(Stage::Credentials, Cause::NoTicket, format_args!("{name}: there is no such cache"))
+        }
+        errno => Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {}", errno.desc())),
+    }
+}
+
+fn unusable(name: &CacheName, offence: &str) -> Failure {
+    Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name} {offence}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    struct Place {
+        directory: tempfile::TempDir,
+        root: File,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let root = File::open(directory.path()).unwrap();
+            fs::create_dir(directory.path().join("cc")).unwrap();
+            Self { directory, root }
+        }
+
+        fn write(&self, name: &str, mode: u32) {
+            let path = self.directory.path().join(name);
+            fs::write(&path, "x").unwrap();
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+
+        fn open(&self, name: &str) -> Result<Opened, Failure> {
+            let uid = nix::unistd::getuid().as_raw();
+            open_cache(self.root.as_fd(), &name.parse().unwrap(), uid)
+        }
+
+        fn cause(&self, name: &str) -> Cause {
+            self.open(name).unwrap_err().cause
+        }
+    }
+
+    #[test]
+    fn a_plain_file_of_the_owner_is_opened_below_the_root() {
+        let place = Place::new();
+        place.write("cc/krb5cc", 0o600);
+        assert!(matches!(place.open("FILE:/cc/krb5cc"), Ok(Opened::File(_))));
+        assert_eq!(place.cause("FILE:/cc/other"), Cause::NoTicket);
+    }
+
+    #[test]
+    fn links_fifos_directories_and_writable_or_doubly_named_files_are_refused() {
+        let place = Place::new();
+        let path = |name: &str| place.directory.path().join(name);
+        place.write("good", 0o600);
+        place.write("loose", 0o620);
+        symlink("good", path("link")).unwrap();
+        place.write("twice", 0o600);
+        fs::hard_link(path("twice"), path("twin")).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for name in ["loose", "link", "twice", "fifo", "cc"] {
+            assert_eq!(place.cause(&format!("FILE:/{name}")), Cause::BadCache, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_link_inside_leads_no_further_than_the_root() {
+        let place = Place::new();
+        symlink("/../../../../etc", place.directory.path().join("out")).unwrap();
+        assert_eq!(place.cause("FILE:/out/passwd"), Cause::NoTicket);
+    }
+
+    #[test]
+    fn a_collection_is_resolved_to_its_primary_file() {
+        let place = Place::new();
+        let primary = |text: &str| {
+            fs::write(place.directory.path().join("cc/primary"), text).unwrap();
+        };
+        fs::set_permissions(place.directory.path().join("cc"), Permissions::from_mode(0o700)).unwrap();
+        place.write("cc/tkt", 0o600);
+        assert!(place.open("DIR:/cc").is_ok());
+        primary("tktAb\n");
+        assert_eq!(place.cause("DIR:/cc"), Cause::NoTicket);
+        place.write("cc/tktAb", 0o600);
+        assert!(place.open("DIR:/cc").is_ok());
+        primary("tkt/../../x\n");
+        assert_eq!(place.cause("DIR:/cc"), Cause::BadCache);
+    }
+}

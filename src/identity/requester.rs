@@ -1,0 +1,203 @@
+//! The requester: the task that the kernel keeps blocked until the key is answered (rules S2, S6).
+//!
+//! Found by the authorisation key's line in /proc/keys, looked at only through a descriptor of its /proc directory, and
+//! only by the front: reading `syscall` or `ns/*` can block while the task's process is in exec.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::key::auth_line::{AuthLineError, Expected, Finder};
+use crate::sys::proc;
+
+/// How long a task may seem to be running before it is refused.
+const RUNNING_LIMIT: Duration = Duration::from_millis(5);
+/// One page: what the kernel gives at a time of /proc/keys.
+const PIECE: usize = 4096;
+
+/// A task's user ids in our user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uids {
+    /// Who started the process.
+    pub real: u32,
+    /// Whose rights it has.
+    pub effective: u32,
+    /// Whose rights it can take back.
+    pub saved: u32,
+    /// Whose rights it has to files and keys.
+    pub fs: u32,
+}
+
+/// Where a request comes from, by the system call that its task is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A request_key(2) of a program.
+    UserSpace,
+    /// Anything else: the kernel asks on its own behalf.
+    Kernel,
+}
+
+/// Why the requester could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum RequesterError {
+    /// /proc/keys does not tell.
+    #[error(transparent)]
+    AuthLine(#[from] AuthLineError),
+    /// A file of /proc cannot be read.
+    #[error("/proc {0}: {1}")]
+    Proc(&'static str, #[source] Errno),
+    /// A file of /proc does not have the form known.
+    #[error("/proc {0} has an unknown form")]
+    Form(&'static str),
+    /// It is not blocked, as the requester must be.
+    #[error("the requester is running")]
+    Running,
+}
+
+/// The requester as the kernel shows it.
+#[derive(Debug)]
+pub struct Requester {
+    /// Thread id.
+    pub tid: i32,
+    /// Its user ids.
+    pub uids: Uids,
+    /// Where its request comes from.
+    pub origin: Origin,
+    task: OwnedFd,
+}
+
+impl Requester {
+    /// Finds the requester of the key under construction.
+    ///
+    /// # Errors
+    /// [`RequesterError`]; all of them mean refusal.
+    pub fn find(expected: Expected) -> Result<Self, RequesterError> {
+        let tid = read_keys(expected)?;
+        let task = proc::open_task(tid).map_err(|e| RequesterError::Proc("task", e))?;
+        let uids = read_uids(&task)?;
+        let origin = read_origin(&task)?;
+        Ok(Self { tid, uids, origin, task })
+    }
+
+    /// Its root directory, O_PATH.
+    ///
+    /// # Errors
+    /// [`RequesterError::Proc`].
+    pub fn open_root(&self) -> Result<OwnedFd, RequesterError> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        proc::open_link(self.task.as_fd(), "root", flags).map_err(|e| RequesterError::Proc("root", e))
+    }
+
+    /// Its network namespace.
+    ///
+    /// # Errors
+    /// [`RequesterError::Proc`].
+    pub fn open_network(&self) -> Result<OwnedFd, RequesterError> {
+        proc::open_link(self.task.as_fd(), "ns/net", OFlag::O_RDONLY).map_err(|e| RequesterError::Proc("ns/net", e))
+    }
+}
+
+fn read_keys(expected: Expected) -> Result<i32, RequesterError> {
+    let failed = |e| RequesterError::Proc("keys", e);
+    let file = open("/proc/keys", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+    let mut finder = Finder::new(expected);
+    let mut piece = [0; PIECE];
+    loop {
+        match nix::unistd::read(file.as_fd(), &mut piece) {
+            Ok(0) => return Ok(finder.finish()?),
+            Ok(n) => finder.feed(piece.get(..n).unwrap_or_default()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+}
+
+fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {
+    let mut buffer = [0; PIECE];
+    let status =
+        proc::read_small(task.as_fd(), "status", &mut buffer).map_err(|e| RequesterError::Proc("status", e))?;
+    parse_uids(status).ok_or(RequesterError::Form("status"))
+}
+
+/// The line `Uid:\t<real>\t<effective>\t<saved>\t<fs>` (proc_pid_status(5)). The name of the program stands before it
+/// with its newlines escaped.
+fn parse_uids(status: &[u8]) -> Option<Uids> {
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    let mut ids = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse);
+    let mut next = || ids.next()?.ok();
+    let uids = Uids { real: next()?, effective: next()?, saved: next()?, fs: next()? };
+    next().is_none().then_some(uids)
+}
+
+fn read_origin(task: &OwnedFd) -> Result<Origin, RequesterError> {
+    let give_up = Instant::now() + RUNNING_LIMIT;
+    loop {
+        let mut buffer = [0; 256];
+        let text =
+            proc::read_small(task.as_fd(), "syscall", &mut buffer).map_err(|e| RequesterError::Proc("syscall", e))?;
+        match parse_syscall(text).ok_or(RequesterError::Form("syscall"))? {
+            Syscall::Number(number) => return Ok(origin(number)),
+            Syscall::Running if Instant::now() < give_up => std::thread::sleep(Duration::from_micros(100)),
+            Syscall::Running => return Err(RequesterError::Running),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Syscall {
+    Running,
+    Number(u64),
+}
+
+/// `running`, or the number and the registers; −1 outside a system call (proc_pid_syscall(5)).
+fn parse_syscall(text: &[u8]) -> Option<Syscall> {
+    let first = std::str::from_utf8(text).ok()?.split_ascii_whitespace().next()?;
+    match first {
+        "running" => Some(Syscall::Running),
+        number => number.parse::<i64>().ok().map(|number| Syscall::Number(number.cast_unsigned())),
+    }
+}
+
+/// request_key(2) by each of a machine's system-call tables.
+fn origin(number: u64) -> Origin {
+    #[cfg(target_arch = "x86_64")]
+    const REQUEST_KEY: [u64; 3] = [249, 287, 0x4000_00f9];
+    #[cfg(not(target_arch = "x86_64"))]
+    const REQUEST_KEY: [u64; 2] = [219, 310];
+    if REQUEST_KEY.contains(&number) { Origin::UserSpace } else { Origin::Kernel }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_four_uids_are_read_and_a_name_cannot_forge_them() {
+        let status = b"Name:\tx\\nUid:\t0\t0\t0\t0\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t9\t9\t9\t9\n";
+        assert_eq!(parse_uids(status), Some(Uids { real: 1, effective: 2, saved: 3, fs: 4 }));
+        for bad in ["", "Uid:\t1\t2\t3\n", "Uid:\t1\t2\t3\t4\t5\n", "Uid:\t1\t2\t3\tx\n", "Gid:\t1\t2\t3\t4\n"] {
+            assert_eq!(parse_uids(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn request_key_by_any_table_comes_from_user_space_and_all_else_from_the_kernel() {
+        assert_eq!(parse_syscall(b"249 0x1 0x2 0x3\n"), Some(Syscall::Number(249)));
+        assert_eq!(parse_syscall(b"running\n"), Some(Syscall::Running));
+        assert_eq!(parse_syscall(b"\n"), None);
+        for (text, expected) in [
+            ("249 0x0", Origin::UserSpace),
+            ("287 0x0", Origin::UserSpace),
+            ("1073742073 0x0", Origin::UserSpace),
+            ("165 0x0", Origin::Kernel),
+            ("-1 0x7ffe 0x0", Origin::Kernel),
+            ("0 0x0 0x0", Origin::Kernel),
+        ] {
+            let Some(Syscall::Number(number)) = parse_syscall(text.as_bytes()) else { panic!("{text}") };
+            assert_eq!(origin(number), expected, "{text}");
+        }
+    }
+}
