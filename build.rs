@@ -1,13 +1,15 @@
 //! Makes Rust declarations of what `src/gss` uses of MIT Kerberos (feature `gss`); does nothing otherwise.
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "gss")]
-    mit::declare();
+    mit::declare()?;
+    Ok(())
 }
 
 #[cfg(feature = "gss")]
 mod mit {
+    use std::error::Error;
     use std::path::PathBuf;
     use std::process::Command;
 
@@ -39,7 +41,8 @@ mod mit {
         "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_END)",
     ];
 
-    pub(crate) fn declare() {
+    /// Writes `mit.rs` to OUT_DIR and tells the linker what to link.
+    pub(crate) fn declare() -> Result<(), Box<dyn Error>> {
         let mut builder = bindgen::builder()
             .header_contents(
                 "mit.h",
@@ -60,10 +63,13 @@ mod mit {
         for name in VALUES {
             builder = builder.allowlist_var(name);
         }
-        let declarations = builder.generate().expect("the headers of MIT Kerberos (Debian: libkrb5-dev)");
-        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-        declarations.write_to_file(out.join("mit.rs")).expect("OUT_DIR can be written");
+        let declarations = builder
+            .generate()
+            .map_err(|error| format!("headers of MIT Kerberos (Debian: libkrb5-dev) and libclang: {error}"))?;
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?);
+        declarations.write_to_file(out.join("mit.rs"))?;
         link();
+        Ok(())
     }
 
     fn link() {

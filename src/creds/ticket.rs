@@ -16,7 +16,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 
 /// The two names of a cache.
 #[derive(Debug, Clone)]
-pub struct CacheName {
+pub struct CacheNames {
     /// What libkrb5 is to open, such as `FILE:/proc/self/fd/4`.
     pub library: String,
     /// What a person knows it by, such as `FILE:/tmp/krb5cc_1000`.
@@ -28,7 +28,7 @@ pub struct CacheName {
 pub struct Account {
     library: Library,
     cache: Cache,
-    name: CacheName,
+    name: CacheNames,
     client: Principal,
 }
 
@@ -37,7 +37,7 @@ impl Account {
     ///
     /// # Errors
     /// [`Failure`] with `Setup`, `NoTicket`, `TicketExpired` or `BadCache`.
-    pub fn find(name: CacheName) -> Result<Self, Failure> {
+    pub fn find(name: CacheNames) -> Result<Self, Failure> {
         let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
         let (cache, client, holdings) = read(&library, &name).map_err(|error| {
             let cause = if error.reason() == Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
@@ -72,7 +72,7 @@ impl Account {
             Reason::KdcUnreachable => (Stage::Kdc, Cause::KdcSilent),
             Reason::ProtocolError | Reason::Other => (Stage::Kdc, Cause::KdcRefused),
         };
-        let message = self.name.in_words(&error.message);
+        let (server, message) = (server.trim_end_matches('@'), self.name.in_words(&error.message));
         Failure::new(stage, cause, format_args!("ticket of {self} for {server}: {message}"))
     }
 }
@@ -84,7 +84,7 @@ impl std::fmt::Display for Account {
     }
 }
 
-fn read(library: &Library, name: &CacheName) -> Result<(Cache, Principal, Holdings), Krb5Error> {
+fn read(library: &Library, name: &CacheNames) -> Result<(Cache, Principal, Holdings), Krb5Error> {
     let cache = Cache::resolve(library, &name.library)?;
     let client = cache.principal()?;
     let holdings = cache.holdings()?;
@@ -117,7 +117,7 @@ fn rounded(seconds: u64) -> String {
     }
 }
 
-impl CacheName {
+impl CacheNames {
     fn failure(&self, cause: Cause, detail: &str) -> Failure {
         Failure::new(Stage::Credentials, cause, format_args!("{}: {detail}", self.display))
     }
@@ -148,16 +148,16 @@ mod tests {
 
     #[test]
     fn the_librarys_messages_name_the_users_file() {
-        let name = CacheName { library: "FILE:/proc/self/fd/4".into(), display: "FILE:/tmp/krb5cc_1000".into() };
+        let name = CacheNames { library: "FILE:/proc/self/fd/4".into(), display: "FILE:/tmp/krb5cc_1000".into() };
         assert_eq!(name.in_words("file '/proc/self/fd/4' bad"), "file '/tmp/krb5cc_1000' bad");
         assert_eq!(name.in_words("FILE:/proc/self/fd/4: bad"), "FILE:/tmp/krb5cc_1000: bad");
-        let kcm = CacheName { library: "KCM:".into(), display: "KCM:".into() };
+        let kcm = CacheNames { library: "KCM:".into(), display: "KCM:".into() };
         assert_eq!(kcm.in_words("KCM: no"), "KCM: no");
     }
 
     #[test]
     fn a_cache_that_is_not_there_is_no_ticket_and_a_file_that_is_no_cache_is_bad() {
-        let name = |path: &str| CacheName { library: format!("FILE:{path}"), display: "FILE:shown".into() };
+        let name = |path: &str| CacheNames { library: format!("FILE:{path}"), display: "FILE:shown".into() };
         let missing = Account::find(name("/nonexistent/lgss-test")).unwrap_err();
         assert_eq!(missing.cause, Cause::NoTicket, "{missing}");
         assert!(!missing.detail.contains("nonexistent"), "{missing}");

@@ -165,6 +165,7 @@ impl DriveError {
             Self::Token(error) => of_ticket(error).unwrap_or(Cause::BadReply),
             // A key that is not AES is what KDC and krb5.conf agreed on; the peer is not to blame.
             Self::Unusable(MechanismError { fault: Fault::Key, .. }) => Cause::Setup,
+            Self::Channel(ChannelError::Call(_)) => Cause::Setup,
             Self::Channel(ChannelError::Silent) => Cause::ServerSilent,
             Self::Channel(ChannelError::Reply(error)) if error.is_refusal() => Cause::ServerRefused,
             Self::Channel(ChannelError::Lost(_)) => Cause::ServerDown,
@@ -191,3 +192,6 @@ fn of_ticket(error: &MechanismError) -> Option<Cause> {
         Fault::Token | Fault::Mic | Fault::Incomplete | Fault::Key => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::creds::ticket::CacheName;
+use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Link, Request};
@@ -43,7 +43,7 @@ pub fn run() -> ExitCode {
 
 /// What the launcher hands over.
 struct Invocation {
-    cache: CacheName,
+    cache: CacheNames,
     link: Link,
 }
 
@@ -52,7 +52,7 @@ impl Invocation {
         let mut words = std::env::args().skip(1);
         let (library, display) = (words.next()?, words.next()?);
         let link = Link::new(inherited::monitor_socket().ok()?);
-        words.next().is_none().then_some(Self { cache: CacheName { library, display }, link })
+        words.next().is_none().then_some(Self { cache: CacheNames { library, display }, link })
     }
 }
 
@@ -70,7 +70,7 @@ fn serve(Invocation { cache, mut link }: Invocation) -> Option<()> {
     answer(proof, cache, &request, link)
 }
 
-fn answer(proof: Unprivileged, cache: CacheName, request: &Request, link: Link) -> Option<()> {
+fn answer(proof: Unprivileged, cache: CacheNames, request: &Request, link: Link) -> Option<()> {
     let watch = Watch::over(link).ok()?;
     match negotiation::negotiate(proof, cache, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::watch::Watch;
-use crate::creds::ticket::{Account, CacheName};
+use crate::creds::ticket::{Account, CacheNames};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::request::{Mechanism, RpcChannel};
 use crate::ctx::Handle;
@@ -28,7 +28,7 @@ pub(super) struct Outcome {
 /// Does what the request asks for. Takes the proof that this process may.
 pub(super) fn negotiate(
     _proof: Unprivileged,
-    cache: CacheName,
+    cache: CacheNames,
     request: &Request,
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
@@ -77,7 +77,8 @@ fn exchange(
 ) -> Result<Negotiated, Failure> {
     let (limit, server) = (request.limits.round, &request.channel);
     let address = stream.peer_addr().map_or_else(|_| server.host.clone(), |address| address.to_string());
-    let peer = format!("{} at {address}", ticket.server());
+    // A realm left to referral shows as an empty one.
+    let peer = format!("{} at {address}", ticket.server().trim_end_matches('@'));
     let program = Program { number: server.program, version: server.version };
     let mut channel = Watched { client: Client::new(stream, program, limit), limit, peer: &peer, watch };
     channel.begin_round();

@@ -47,6 +47,9 @@ pub enum WindowProof {
 /// Why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
+    /// Our token does not fit a call.
+    #[error("token for the server: {0}")]
+    Call(crate::wire::WireError),
     /// No complete answer within the round's limit.
     #[error("no answer in time")]
     Silent,

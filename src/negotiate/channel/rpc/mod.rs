@@ -21,7 +21,6 @@ use super::{Answer, Channel, ChannelError};
 use crate::ctx::Handle;
 use crate::secret::Secret;
 use call::Program;
-use reply::ReplyError;
 
 /// A connection to one program of a server; one call at a time.
 #[derive(Debug)]
@@ -68,7 +67,7 @@ impl Client {
 impl Channel for Client {
     fn exchange(&mut self, handle: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
         let xid = self.take_xid();
-        let call = context::encode(xid, self.program, handle, token).map_err(ReplyError::Layout)?;
+        let call = context::encode(xid, self.program, handle, token).map_err(ChannelError::Call)?;
         let message = self.transact(call.as_slice())?;
         Ok(context::decode(&message, xid)?)
     }

@@ -93,7 +93,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn fragment(last: u32, body: &[u8]) -> Vec<u8> {
-        [&(last | body.len() as u32).to_be_bytes(), body].concat()
+        [&mark(last, body.len()), body].concat()
+    }
+
+    fn mark(last: u32, length: usize) -> [u8; 4] {
+        (last | u32::try_from(length).unwrap()).to_be_bytes()
     }
 
     #[test]
@@ -110,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_record_over_the_limit_is_refused_before_its_bytes_are_read() {
-        let whole = (LAST | (MESSAGE_LIMIT as u32 + 1)).to_be_bytes();
+        let whole = mark(LAST, MESSAGE_LIMIT + 1);
         assert!(matches!(read(&mut &whole[..]), Err(ChannelError::Malformed(RecordError::TooLong))));
-        let split = [fragment(0, &[7]), (LAST | MESSAGE_LIMIT as u32).to_be_bytes().to_vec()].concat();
+        let split = [fragment(0, &[7]), mark(LAST, MESSAGE_LIMIT).to_vec()].concat();
         assert!(matches!(read(&mut &split[..]), Err(ChannelError::Malformed(RecordError::TooLong))));
     }
 
