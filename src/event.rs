@@ -141,23 +141,33 @@ impl Cause {
     /// What a person can do about it.
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Refused => "the request is not allowed; if it should be, see docs/threat-model.md for the rule named",
-            Self::BadRequest => "correct the description or callout of the request (formats: docs/formats.md)",
+            Self::Refused => {
+                "the request is not allowed; if it should be, see docs/threat-model.md for the rule named"
+            }
+            Self::BadRequest => {
+                "correct the description or callout of the request (formats: docs/formats.md)"
+            }
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => "make the cache a file of the user with mode 0600, or name another cache",
             Self::ClockSkew => "set the clocks of client, KDC and server (chrony or ntpd)",
-            Self::UnknownService => "check the service and host name; the KDC's admin may have to add the principal",
+            Self::UnknownService => {
+                "check the service and host name; the KDC's admin may have to add the principal"
+            }
             Self::KdcRefused => "see the KDC's log; the account or the service may be locked",
             Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
             Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
             Self::UnknownHost => "check the host name and the resolver configuration",
             Self::ServerDown => "check host and port, and that the server runs",
-            Self::ServerSilent => "check network and firewall towards the server, and whether the server hangs",
+            Self::ServerSilent => {
+                "check network and firewall towards the server, and whether the server hangs"
+            }
             Self::ServerRefused => {
                 "check the server's keytab and that it exports with this security; after a change of keys get a new ticket"
             }
-            Self::BadReply => "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken",
+            Self::BadReply => {
+                "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"
+            }
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
@@ -187,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_detail_cannot_forge_a_second_log_line_or_flood_the_log() {
-        let failure = Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "x".repeat(900)));
+        let failure =
+            Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "x".repeat(900)));
         assert!(!failure.detail.contains(['\n', '\x1b']));
         assert!(failure.detail.len() < 310);
     }

@@ -84,7 +84,8 @@ impl Requester {
     /// # Errors
     /// [`RequesterError::Proc`].
     pub fn open_network(&self) -> Result<OwnedFd, RequesterError> {
-        proc::open_link(self.task.as_fd(), "ns/net", OFlag::O_RDONLY).map_err(|e| RequesterError::Proc("ns/net", e))
+        proc::open_link(self.task.as_fd(), "ns/net", OFlag::O_RDONLY)
+            .map_err(|e| RequesterError::Proc("ns/net", e))
     }
 }
 
@@ -105,8 +106,8 @@ fn read_keys(expected: Expected) -> Result<i32, RequesterError> {
 
 fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {
     let mut buffer = [0; PIECE];
-    let status =
-        proc::read_small(task.as_fd(), "status", &mut buffer).map_err(|e| RequesterError::Proc("status", e))?;
+    let status = proc::read_small(task.as_fd(), "status", &mut buffer)
+        .map_err(|e| RequesterError::Proc("status", e))?;
     parse_uids(status).ok_or(RequesterError::Form("status"))
 }
 
@@ -124,8 +125,8 @@ fn read_origin(task: &OwnedFd) -> Result<Origin, RequesterError> {
     let give_up = Instant::now() + RUNNING_LIMIT;
     loop {
         let mut buffer = [0; 256];
-        let text =
-            proc::read_small(task.as_fd(), "syscall", &mut buffer).map_err(|e| RequesterError::Proc("syscall", e))?;
+        let text = proc::read_small(task.as_fd(), "syscall", &mut buffer)
+            .map_err(|e| RequesterError::Proc("syscall", e))?;
         match parse_syscall(text).ok_or(RequesterError::Form("syscall"))? {
             Syscall::Number(number) => return Ok(origin(number)),
             Syscall::Running if Instant::now() < give_up => std::thread::sleep(Duration::from_micros(100)),
@@ -166,7 +167,9 @@ mod tests {
     fn all_four_uids_are_read_and_a_name_cannot_forge_them() {
         let status = b"Name:\tx\\nUid:\t0\t0\t0\t0\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t9\t9\t9\t9\n";
         assert_eq!(parse_uids(status), Some(Uids { real: 1, effective: 2, saved: 3, fs: 4 }));
-        for bad in ["", "Uid:\t1\t2\t3\n", "Uid:\t1\t2\t3\t4\t5\n", "Uid:\t1\t2\t3\tx\n", "Gid:\t1\t2\t3\t4\n"] {
+        for bad in
+            ["", "Uid:\t1\t2\t3\n", "Uid:\t1\t2\t3\t4\t5\n", "Uid:\t1\t2\t3\tx\n", "Gid:\t1\t2\t3\t4\n"]
+        {
             assert_eq!(parse_uids(bad.as_bytes()), None, "{bad}");
         }
     }

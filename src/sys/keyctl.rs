@@ -42,7 +42,9 @@ fn arg(id: RawSerial) -> c_ulong {
 
 fn simple(operation: u32, arg2: c_ulong, arg3: c_ulong) -> Result<c_long, Errno> {
     // SAFETY: only operations whose arguments are plain numbers come here; the kernel dereferences none of them.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), arg2, arg3, 0 as c_ulong, 0 as c_ulong) })
+    check(unsafe {
+        libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), arg2, arg3, 0 as c_ulong, 0 as c_ulong)
+    })
 }
 
 /// [KEYCTL_ASSUME_AUTHORITY](https://man7.org/linux/man-pages/man2/keyctl.2.html): the right to instantiate `key`.
@@ -268,7 +270,12 @@ pub fn add(key_type: &CStr, description: &CStr, payload: &[u8], ring: RawSerial)
 ///
 /// # Errors
 /// The error that the upcall gave the key, or EDQUOT, EKEYREVOKED, ENOKEY.
-pub fn request(key_type: &CStr, description: &CStr, callout: &CStr, ring: RawSerial) -> Result<RawSerial, Errno> {
+pub fn request(
+    key_type: &CStr,
+    description: &CStr,
+    callout: &CStr,
+    ring: RawSerial,
+) -> Result<RawSerial, Errno> {
     // SAFETY: the strings are NUL-terminated and outlive the call; the kernel only reads them.
     serial(check(unsafe {
         libc::syscall(

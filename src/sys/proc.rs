@@ -11,7 +11,11 @@ use nix::sys::stat::Mode;
 /// # Errors
 /// ENOENT if the task has gone.
 pub fn open_task(tid: i32) -> Result<OwnedFd, Errno> {
-    open(format!("/proc/{tid}").as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    open(
+        format!("/proc/{tid}").as_str(),
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// Reads a file of the task's directory into `buffer`; what does not fit is cut.
