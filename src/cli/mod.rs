@@ -32,7 +32,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     match try_run(arguments, terminal) {
         Ok(exit) => exit,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
-        Err(_) => Exit::Failed,
+        Err(error) => {
+            // Nobody is left to be told if this fails too.
+            let _ = writeln!(terminal.err, "lgss: cannot write the result: {error}");
+            Exit::Failed
+        }
     }
 }
 
