@@ -2,6 +2,7 @@
 //!
 //! Works on tokens of the sources, so that comments and strings count for nothing. What it would miss, an import by a
 //! macro, does not exist here.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 mod layers {
     pub(crate) mod rules;
