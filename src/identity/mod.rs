@@ -4,3 +4,4 @@
 #![forbid(unsafe_code)]
 
 pub mod requester;
+pub mod system_user;

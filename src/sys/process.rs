@@ -131,23 +131,37 @@ pub fn close_from(first: RawFd) {
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
 }
 
-/// Moves descriptors to 3, 4, … in the order given, without close-on-exec, and closes all others above.
+/// The same open file at a descriptor not below `lowest`, closed by exec.
 ///
 /// # Errors
-/// Those of fcntl(2) and dup2(2).
-pub fn place_descriptors(descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+/// Those of fcntl(2).
+pub fn raised(fd: OwnedFd, lowest: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: `fd` is open.
+    let copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Moves descriptors to 3, 4, … in the order given, without close-on-exec. `program`, which must be above these places
+/// for that, stays as it is.
+///
+/// # Errors
+/// EBADF if `program` stands in the way; those of fcntl(2) and dup2(2).
+pub fn place_descriptors(descriptors: Vec<OwnedFd>, program: BorrowedFd<'_>) -> Result<(), Errno> {
     const FIRST: RawFd = 3;
-    let count = RawFd::try_from(descriptors.len()).map_err(|_| Errno::EMFILE)?;
-    // Copies above the target range first, so that no target overwrites a source.
-    let mut sources = Vec::new();
+    let end = FIRST + RawFd::try_from(descriptors.len()).map_err(|_| Errno::EMFILE)?;
+    if program.as_raw_fd() < end {
+        return Err(Errno::EBADF);
+    }
+    // Copies above the places first, so that no place overwrites a source.
+    let mut copies = Vec::new();
     for fd in descriptors {
         // SAFETY: `fd` is open; the copy is a new descriptor that nobody else owns.
-        let copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, FIRST + count) })?;
-        sources.push(copy);
+        copies.push(Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end) })?);
     }
-    for (source, target) in sources.into_iter().zip(FIRST..) {
-        // SAFETY: `source` is open; what `target` was is not used any more, since the process is about to exec.
-        Errno::result(unsafe { libc::dup2(source, target) })?;
+    for (copy, place) in copies.into_iter().zip(FIRST..) {
+        // SAFETY: `copy` is open; whatever was at `place` is not used any more, since the process is about to exec.
+        Errno::result(unsafe { libc::dup2(copy, place) })?;
     }
     Ok(())
 }

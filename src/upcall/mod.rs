@@ -1,1 +1,24 @@
-//! See the files of this layer.
+//! `lgss_keyring`: what the kernel starts to answer a request for a key.
+//!
+//! Three processes of one static image, each in a file: [`front`] decides while the requester is blocked, [`monitor`]
+//! watches over it and then over the negotiation, [`launcher`] becomes the worker. None of them links Kerberos or
+//! asks a name service. Invariant: every way out answers the key; a plain exit would cost the user a minute of ENOKEY.
+#![forbid(unsafe_code)]
+
+mod authorise;
+mod claim;
+mod front;
+mod launcher;
+mod monitor;
+mod outcome;
+mod verdict;
+
+use claim::Invocation;
+
+/// Runs the program with the words that request-key gave it; the exit status is 1 if they make no sense, else 0.
+pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> i32 {
+    match Invocation::parse(words) {
+        Ok(invocation) => front::serve(invocation),
+        Err(unusable) => front::refuse_unusable(&unusable),
+    }
+}

@@ -1,0 +1,66 @@
+//! The system user that negotiates in place of root, found without the name service: /etc/passwd alone.
+
+use nix::unistd::{Gid, Uid};
+
+/// A user's ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SystemUser {
+    /// Never 0.
+    pub uid: Uid,
+    /// Its primary group.
+    pub gid: Gid,
+}
+
+/// Why there is no such user.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemUserError {
+    /// /etc/passwd has no such name.
+    #[error("the system user {0} does not exist")]
+    Unknown(String),
+    /// It would be root.
+    #[error("the system user {0} has uid 0")]
+    Root(String),
+    /// /etc/passwd cannot be read.
+    #[error("/etc/passwd: {0}")]
+    Read(#[from] std::io::Error),
+}
+
+/// Finds a user by name, or takes a number for uid and gid alike.
+///
+/// # Errors
+/// [`SystemUserError`].
+pub fn find(name: &str) -> Result<SystemUser, SystemUserError> {
+    let found = match name.parse() {
+        Ok(number) => Some((number, number)),
+        Err(_) => ids_of(&std::fs::read_to_string("/etc/passwd")?, name),
+    };
+    match found {
+        None => Err(SystemUserError::Unknown(name.to_owned())),
+        Some((0, _)) => Err(SystemUserError::Root(name.to_owned())),
+        Some((uid, gid)) => Ok(SystemUser { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) }),
+    }
+}
+
+/// `name:password:uid:gid:…` (passwd(5)).
+fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then_some(())?;
+        let (uid, gid) = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some((uid, gid))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_name_or_number_and_never_root() {
+        assert_eq!(ids_of("root:x:0:0::/:\nlgss:x:987:986::/:/nologin\n", "lgss"), Some((987, 986)));
+        assert_eq!(ids_of("lgss2:x:987:986::/:\n", "lgss"), None);
+        assert!(matches!(find("0"), Err(SystemUserError::Root(_))));
+        assert!(matches!(find("root"), Err(SystemUserError::Root(_))));
+        assert_eq!(find("4711").unwrap().uid, Uid::from_raw(4711));
+    }
+}

@@ -1,0 +1,213 @@
+//! What argv says, believed by nobody until `authorise` has spoken.
+//!
+//! The rule's own options stand before the ten words and are root's; type, description and callout may hold any bytes
+//! that the requester likes, also leading dashes, which are not options there.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::ctx::request::{Callout, Description, RequestError};
+use crate::event::{Cause, Failure, Stage};
+use crate::key::{KeyDescription, KeySerial};
+
+/// The words of one upcall.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    /// From the rule: another configuration than the default.
+    pub config: Option<PathBuf>,
+    /// The key under construction.
+    pub key: KeySerial,
+    /// Its type.
+    pub key_type: Vec<u8>,
+    /// Its description.
+    pub description: Vec<u8>,
+    /// What the requester passed for us.
+    pub callout: Vec<u8>,
+    /// The requester's fsuid.
+    pub uid: u32,
+    /// The requester's fsgid.
+    pub gid: u32,
+    /// The requester's session keyring, 0 if it has none.
+    pub session_ring: i32,
+}
+
+/// Words that are no upcall.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    /// The key, if at least that could be read.
+    pub key: Option<KeySerial>,
+    /// What is wrong.
+    pub offence: &'static str,
+}
+
+impl Invocation {
+    /// Reads `[--config FILE] [-R|--realm REALM] create KEY TYPE DESCRIPTION CALLOUT UID GID RING RING RING`.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Unusable> {
+        let mut words = words.map(OsString::into_vec);
+        let mut config = None;
+        let operation = loop {
+            match words.next() {
+                Some(word) if word == b"--config" => config = words.next().map(|p| PathBuf::from(OsString::from_vec(p))),
+                // The realm of machine credentials; accepted because rules in use have it, without effect on `user` keys.
+                Some(word) if word == b"-R" || word == b"--realm" => drop(words.next()),
+                other => break other,
+            }
+        };
+        let ten: Vec<Vec<u8>> = words.collect();
+        let key = ten.first().and_then(|word| number(word)).and_then(KeySerial::new);
+        let unusable = |offence| Unusable { key, offence };
+        if operation.as_deref() != Some(b"create") {
+            return Err(unusable("the operation is not create, or an option is unknown"));
+        }
+        let [_, key_type, description, callout, uid, gid, _thread, _process, session] =
+            <[Vec<u8>; 9]>::try_from(ten).map_err(|_| unusable("not ten words after the options"))?;
+        let word = "a key, id or keyring is not a number";
+        Ok(Self {
+            config,
+            key: key.ok_or(unusable(word))?,
+            key_type,
+            description,
+            callout,
+            uid: number(&uid).ok_or(unusable(word))?,
+            gid: number(&gid).ok_or(unusable(word))?,
+            session_ring: number(&session).ok_or(unusable(word))?,
+        })
+    }
+}
+
+fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+/// A request of a kind that we serve, in agreement with what the kernel says of the key (rule S3).
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The key under construction.
+    pub key: KeySerial,
+    /// Whose key it is, by the kernel.
+    pub uid: u32,
+    /// What is asked for.
+    pub callout: Callout,
+    /// Its length in bytes, which the authorisation key's line tells too.
+    pub callout_length: usize,
+    /// Under which name.
+    pub description: Description,
+}
+
+impl Claim {
+    /// Compares the words with the key itself and parses them.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage authorise: refused (rule S1 or S3), or malformed.
+    pub(super) fn of(invocation: &Invocation, kernel: &KeyDescription) -> Result<Self, Failure> {
+        let agrees = kernel.key_type.as_bytes() == invocation.key_type
+            && kernel.description == invocation.description
+            && (kernel.uid, kernel.gid) == (invocation.uid, invocation.gid);
+        if !agrees {
+            return Err(refused("S3: the words of the upcall do not agree with the key"));
+        }
+        match kernel.key_type.as_str() {
+            "user" => {}
+            "lgssc" => return Err(refused("S1: keys of type lgssc are not served")),
+            _ => return Err(refused("S3: keys of this type are not served")),
+        }
+        let description = text(&invocation.description)?.parse().map_err(malformed)?;
+        let callout = text(&invocation.callout)?.parse().map_err(malformed)?;
+        Ok(Self {
+            key: invocation.key,
+            uid: kernel.uid,
+            callout,
+            callout_length: invocation.callout.len(),
+            description,
+        })
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(bytes).map_err(|_| malformed(RequestError::NotPrintable))
+}
+
+fn malformed(error: RequestError) -> Failure {
+    Failure::new(Stage::Authorise, Cause::BadRequest, error)
+}
+
+/// A refusal by a rule, whose number starts the detail.
+pub(super) fn refused(detail: impl std::fmt::Display) -> Failure {
+    Failure::new(Stage::Authorise, Cause::Refused, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CALLOUT: &str = "lgss1;svc=nfs@h;chan=rpc:h:1,2,3";
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split('|').map(OsString::from).collect()
+    }
+
+    fn invocation() -> Invocation {
+        Invocation::parse(words(&format!("create|77|user|lgss:1000:nfs@h|{CALLOUT}|1000|100|0|0|5")).into_iter()).unwrap()
+    }
+
+    fn kernel() -> KeyDescription {
+        KeyDescription {
+            key_type: "user".into(),
+            uid: 1000,
+            gid: 100,
+            permissions: 0x3f01_0000,
+            description: b"lgss:1000:nfs@h".to_vec(),
+        }
+    }
+
+    #[test]
+    fn options_stand_before_the_words_and_dashes_after_them_are_data() {
+        let read =
+            Invocation::parse(words("--config|/c|-R|X|create|77|user|--config|-R|1|2|-1|0|5").into_iter()).unwrap();
+        assert_eq!(read.config, Some("/c".into()));
+        assert_eq!((read.description, read.callout), (b"--config".to_vec(), b"-R".to_vec()));
+        let bad = Invocation::parse(words("--shell|create|77|user|d|c|1|2|0|0|0").into_iter()).unwrap_err();
+        assert_eq!(bad.key, None);
+    }
+
+    #[test]
+    fn missing_or_surplus_words_are_refused_with_the_key_known_where_possible() {
+        for (text, key) in [("create|77|user", Some(77)), ("create|77|u|d|c|1|2|0|0|0|0", Some(77)), ("create|-3", None)] {
+            let error = Invocation::parse(words(text).into_iter()).unwrap_err();
+            assert_eq!(error.key.map(KeySerial::raw), key, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_disagree_with_the_key_are_refused() {
+        assert!(Claim::of(&invocation(), &kernel()).is_ok());
+        for other in [
+            KeyDescription { uid: 1001, ..kernel() },
+            KeyDescription { gid: 0, ..kernel() },
+            KeyDescription { description: b"lgss:1000:nfs@x".to_vec(), ..kernel() },
+            KeyDescription { key_type: "lgssc".into(), ..kernel() },
+        ] {
+            assert_eq!(Claim::of(&invocation(), &other).unwrap_err().cause, Cause::Refused, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn lgssc_keys_are_refused_outright() {
+        let invocation = Invocation { key_type: b"lgssc".to_vec(), ..invocation() };
+        let error = Claim::of(&invocation, &KeyDescription { key_type: "lgssc".into(), ..kernel() }).unwrap_err();
+        assert!(error.detail.starts_with("S1"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_the_words_are_claimed_or_refused_without_a_panic(d in any::<Vec<u8>>(), c in any::<Vec<u8>>()) {
+            let invocation = Invocation { description: d.clone(), callout: c, ..invocation() };
+            prop_assert!(Claim::of(&invocation, &KeyDescription { description: d, ..kernel() }).is_err());
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The process that the kernel waits for; the requester is blocked, beyond any signal, until it exits.
+//!
+//! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::authorise::{Acting, Genuine, authorise};
+use super::claim::{Claim, Invocation, Unusable, refused};
+use super::monitor;
+use super::verdict::{self, Served, Verdict};
+use crate::config::CEILING;
+use crate::creds::cache_name::CacheName;
+use crate::ctx::payload::user;
+use crate::event::{Cause, Failure, Stage};
+use crate::identity::requester::Requester;
+use crate::key::auth_line::Expected;
+use crate::key::authority::{NotInstantiated, own_session_keyring};
+use crate::key::{Authority, KeyDescription};
+use crate::sys::process::{self, Forked};
+use crate::sys::{keyctl, sockets};
+
+/// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
+const LAST_RESORT_SECONDS: u32 = 2;
+
+/// Answers the key and hands it to the monitor. Returns the exit status: in the front, and in the monitor at its end.
+pub(super) fn serve(invocation: Invocation) -> i32 {
+    let started = Instant::now();
+    process::close_from(3);
+    let Ok(authority) = Authority::assume(invocation.key) else {
+        return 1;
+    };
+    // Nothing of the requester has been looked at so far: what could block comes after the watchdog exists.
+    let forked = sockets::message_pair().and_then(|pair| Ok((process::fork()?, pair)));
+    match forked {
+        Ok((Forked::Child, (ours, theirs))) => {
+            drop(ours);
+            monitor::run(&invocation, authority, theirs)
+        }
+        Ok((Forked::Parent(_), (ours, theirs))) => {
+            drop(theirs);
+            nix::unistd::alarm::set(LAST_RESORT_SECONDS);
+            answer(&invocation, authority, &ours, started);
+            0
+        }
+        Err(errno) => {
+            let _ = authority.reject(errno);
+            0
+        }
+    }
+}
+
+/// Rejects the key of an upcall whose words make no sense, as far as the key is known.
+pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
+    if let Some(authority) = unusable.key.and_then(|key| Authority::assume(key).ok()) {
+        let _ = authority.reject(Errno::EINVAL);
+        monitor::log_unusable(unusable);
+    }
+    1
+}
+
+fn answer(invocation: &Invocation, authority: Authority, monitor: &OwnedFd, started: Instant) {
+    let verdict = match admit(invocation, &authority) {
+        Ok(admitted) => instantiate(admitted, authority, started),
+        Err(failure) => reject(failure, authority),
+    };
+    let _ = verdict::send(monitor, &verdict);
+}
+
+/// A request that may be served, and what was opened of its requester.
+struct Admitted {
+    genuine: Genuine,
+    root: OwnedFd,
+    network: OwnedFd,
+}
+
+fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Failure> {
+    let kernel = authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
+    let claim = Claim::of(invocation, &kernel)?;
+    let requester = find(authority, &claim, &kernel)?;
+    let genuine = authorise(claim, &requester)?;
+    let gone = |error| refused(format_args!("S6: {error}"));
+    let (root, network) = (requester.open_root().map_err(gone)?, requester.open_network().map_err(gone)?);
+    if genuine.acting == Acting::ForItself && may_need_keyrings(&genuine) {
+        lend_session_ring(invocation.session_ring);
+    }
+    Ok(Admitted { genuine, root, network })
+}
+
+fn find(authority: &Authority, claim: &Claim, kernel: &KeyDescription) -> Result<Requester, Failure> {
+    let expected = Expected {
+        auth_key: authority.auth_key(),
+        key: authority.key(),
+        uid: kernel.uid,
+        gid: kernel.gid,
+        callout_length: claim.callout_length,
+    };
+    Requester::find(expected).map_err(|error| refused(format_args!("S6: {error}")))
+}
+
+/// Whether the cache is in keyrings, or unnamed so that the configuration may say so.
+fn may_need_keyrings(genuine: &Genuine) -> bool {
+    let name = genuine.callout.cache.as_ref().map(|name| name.parse());
+    matches!(name, None | Some(Ok(CacheName::Keyring { .. })))
+}
+
+/// Links the requester's session keyring to ours, where the launcher finds it. Only now may we do that, by the
+/// requester's own right to it; without it a KEYRING cache will not be found, which the worker reports.
+fn lend_session_ring(ring: i32) {
+    if ring > 0 {
+        let _ = own_session_keyring().and_then(|own| keyctl::link(ring, own));
+    }
+}
+
+fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
+    let Admitted { genuine, root, network } = admitted;
+    if let Err(errno) = authority.set_timeout(CEILING) {
+        return reject(setup(errno), authority);
+    }
+    match authority.instantiate(&genuine, user::in_progress().as_slice()) {
+        Ok(live) => {
+            live.hand_over();
+            let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+            Verdict::Served(Served { acting: genuine.acting, micros, root, network })
+        }
+        Err(NotInstantiated { authority, errno: Errno::EDQUOT }) => {
+            reject(Failure::new(Stage::Publish, Cause::Quota, "the key owner's quota is used up"), authority)
+        }
+        Err(NotInstantiated { authority, errno }) => reject(setup(errno), authority),
+    }
+}
+
+fn setup(errno: Errno) -> Failure {
+    Failure::new(Stage::Publish, Cause::Setup, format_args!("the key cannot be instantiated: {errno}"))
+}
+
+fn reject(failure: Failure, authority: Authority) -> Verdict {
+    let _ = authority.reject(failure.cause.errno());
+    Verdict::Refused(failure)
+}
+
+/// How long the monitor waits for the verdict.
+pub(super) const VERDICT_LIMIT: Duration = Duration::from_millis(250);

@@ -1,0 +1,267 @@
+//! The forked child of the front, root, the last to die: first the front's watchdog, then the negotiation's.
+//!
+//! It holds the key and believes the worker nothing: fields are checked here, the payload is made here. Invariant: it
+//! ends only after the key has been published or failed, and the worker reaped.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::{Pid, getppid, setsid};
+
+use super::claim::{Invocation, Unusable};
+use super::front::VERDICT_LIMIT;
+use super::launcher::{self, Assignment};
+use super::outcome::{Journal, Outcome, Subject};
+use super::verdict::{self, Served, Verdict};
+use crate::config::Config;
+use crate::crypto::enctype::Enctype;
+use crate::crypto::mic::KeyOrigin;
+use crate::ctx::payload::user;
+use crate::ctx::request::Callout;
+use crate::ctx::{BaseKey, Context, Handle, Lifetime, SeqWindow};
+use crate::event::{Cause, Failure, Stage};
+use crate::key::{Authority, LiveKey};
+use crate::negotiate::messages::{Established, Limits, Link, MessageError, Report, Request, Timing};
+use crate::secret::Secret;
+use crate::sys::files::open_trusted;
+use crate::sys::process::{self, Forked, Process};
+use crate::sys::{jail, sockets};
+
+/// How long a worker that has started its message may take to finish it.
+const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a killed worker is waited for.
+const REAP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs to the end of the upcall; the result is the exit status.
+pub(super) fn run(invocation: &Invocation, authority: Authority, front: OwnedFd) -> i32 {
+    let started = Instant::now();
+    let parent = Process::open(getppid());
+    let _ = (setsid(), jail::leave_no_core());
+    process::reset_inherited();
+    let verdict = wait_for_verdict(invocation, authority, &front, parent.ok());
+    drop(front);
+    let (config, broken) = match Config::load(invocation.config.as_deref()) {
+        Ok(config) => (config, None),
+        Err(error) => (Config::default(), Some(Failure::new(Stage::Config, Cause::Setup, error))),
+    };
+    let journal = Journal::open(&config.log);
+    let subject = Subject::of(invocation);
+    match verdict {
+        Ok((served, live)) => {
+            let mut upcall = Upcall { invocation, config: &config, started, timings: Vec::new() };
+            let outcome = match broken {
+                Some(failure) => fail(live, failure, &config),
+                None => upcall.negotiate(live, served),
+            };
+            journal.upcall(&subject, &outcome, &upcall.timings);
+        }
+        Err(failure) => journal.upcall(&subject, &Outcome::Failed(failure), &[]),
+    }
+    0
+}
+
+/// Logs an upcall that could not even be taken apart.
+pub(super) fn log_unusable(unusable: &Unusable) {
+    let config = Config::load(None).unwrap_or_default();
+    Journal::open(&config.log).unusable(unusable);
+}
+
+/// The front's verdict in time, or else the key rejected and the front killed: reading /proc of a requester can block
+/// for as long as its process sits in exec, and nothing but SIGKILL ends that.
+fn wait_for_verdict(
+    invocation: &Invocation,
+    authority: Authority,
+    front: &OwnedFd,
+    parent: Option<Process>,
+) -> Result<(Served, LiveKey), Failure> {
+    let deadline = Instant::now() + VERDICT_LIMIT;
+    let ready = process::readable(&[front.as_fd()], deadline).is_ok_and(|ready| !ready.is_empty());
+    let verdict = if ready { verdict::receive(front) } else { Err(Errno::ETIMEDOUT) };
+    match verdict {
+        Ok(Some(Verdict::Served(served))) => Ok((served, LiveKey::taken_over(invocation.key))),
+        Ok(Some(Verdict::Refused(failure))) => Err(failure),
+        Ok(None) => {
+            // It may have died on either side of the instantiation: one of the two answers the key.
+            let _ = authority.reject(Errno::EIO);
+            drop(LiveKey::taken_over(invocation.key));
+            Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
+        }
+        Err(errno) => {
+            let _ = authority.reject(errno);
+            if let Some(front) = parent {
+                let _ = front.kill();
+            }
+            drop(LiveKey::taken_over(invocation.key));
+            let detail = "S6: the requester could not be looked at in time (it may be in exec)";
+            Err(Failure::new(Stage::Authorise, Cause::Deadline, detail))
+        }
+    }
+}
+
+struct Upcall<'a> {
+    invocation: &'a Invocation,
+    config: &'a Config,
+    started: Instant,
+    timings: Vec<Timing>,
+}
+
+impl Upcall<'_> {
+    fn negotiate(&mut self, live: LiveKey, served: Served) -> Outcome {
+        self.timings.push(Timing { stage: Stage::Authorise, micros: served.micros });
+        // The front has parsed the same words; what it accepted is accepted again.
+        let callout = std::str::from_utf8(&self.invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
+        let Some(callout) = callout else {
+            return fail(live, Failure::new(Stage::Authorise, Cause::BadRequest, "callout"), self.config);
+        };
+        match self.run_worker(&live, &callout, served) {
+            Ok(agreed) => self.publish(live, &callout, agreed),
+            Err(failure) => fail(live, failure, self.config),
+        }
+    }
+
+    fn run_worker(&mut self, live: &LiveKey, callout: &Callout, served: Served) -> Result<Agreed, Failure> {
+        let program = open_trusted(&self.config.worker, OFlag::O_PATH)
+            .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
+        let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
+        let monitor = nix::unistd::getpid();
+        match process::fork().map_err(launch_failed)? {
+            Forked::Child => {
+                drop(ours);
+                let assignment = Assignment {
+                    key: live.key(),
+                    uid: self.invocation.uid,
+                    gid: self.invocation.gid,
+                    acting: served.acting,
+                    session_ring: self.invocation.session_ring,
+                    cache: callout.cache.as_deref(),
+                    config: self.config,
+                    monitor,
+                };
+                launcher::become_worker(&assignment, served, program.into(), theirs)
+            }
+            Forked::Parent(pid) => {
+                drop((theirs, served));
+                self.converse(pid, ours, callout)
+            }
+        }
+    }
+
+    fn converse(&mut self, pid: Pid, socket: UnixStream, callout: &Callout) -> Result<Agreed, Failure> {
+        let worker = Process::open(pid).map_err(launch_failed)?;
+        let report = self.exchange(&worker, socket, callout);
+        worker.kill_and_reap(REAP_PATIENCE);
+        match report? {
+            Report::Failed(failed) => {
+                self.timings.extend(failed.stages);
+                Err(failed.failure.sanitised())
+            }
+            Report::Established { context, base_key, handle } => {
+                self.timings.extend(&context.stages);
+                check(context, base_key, &handle)
+            }
+        }
+    }
+
+    /// Sends the request and takes one report; nothing else is ever taken.
+    fn exchange(&self, worker: &Process, socket: UnixStream, callout: &Callout) -> Result<Report, Failure> {
+        let limits = &self.config.timeouts;
+        let deadline = self.started + limits.deadline.0;
+        let request = Request {
+            mechanism: callout.mechanism,
+            service: callout.service.clone(),
+            channel: callout.channel.clone(),
+            level: callout.level,
+            limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
+        };
+        let waiting = socket.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        let mut link = Link::new(socket);
+        link.send_request(&request).map_err(worker_fault)?;
+        // Its end counts as much as its message: a child of it may hold the socket open.
+        let ready = process::readable(&[waiting.as_fd(), worker.as_fd()], deadline).map_err(launch_failed)?;
+        match ready.first() {
+            None => Err(Failure::new(Stage::Negotiate, Cause::Deadline, "the upcall's deadline has passed")),
+            Some(0) => link.receive_report(deadline.min(Instant::now() + MESSAGE_LIMIT)).map_err(worker_fault),
+            Some(_) => Err(worker_fault(MessageError::Closed)),
+        }
+    }
+
+    fn publish(&self, live: LiveKey, callout: &Callout, agreed: Agreed) -> Outcome {
+        let Agreed { context, lifetime, credential } = agreed;
+        let lifetime = callout.ttl.map_or(lifetime, |ttl| lifetime.at_most(ttl));
+        let Ok(payload) = user::established(&context) else {
+            let failure = Failure::new(Stage::Publish, Cause::WorkerFault, "context too large for the key");
+            return fail(live, failure, self.config);
+        };
+        match live.publish(payload.as_slice(), Duration::from_secs(lifetime.as_secs().into())) {
+            Ok(()) => Outcome::Established {
+                credential,
+                window: context.window,
+                enctype: context.base_key.enctype(),
+                lifetime,
+                total: self.started.elapsed(),
+            },
+            Err((live, errno)) => fail(live, update_failed(errno), self.config),
+        }
+    }
+}
+
+/// A context that has passed the checks.
+struct Agreed {
+    context: Context,
+    lifetime: Lifetime,
+    credential: String,
+}
+
+/// Rule S12, on our side of the worker: window, handle, encryption type, key length and end must make sense.
+fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed, Failure> {
+    let bad = |what: &str| Failure::new(Stage::Publish, Cause::WorkerFault, format_args!("S12: {what}"));
+    let enctype = Enctype::try_from(context.enctype).map_err(|error| bad(&error.to_string()))?;
+    let key_origin = if context.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let left = u64::from(context.endtime).saturating_sub(now);
+    let lifetime = Lifetime::from_secs(context.lifetime).at_most(Duration::from_secs(left)).less_margin();
+    if lifetime.as_secs() == 0 {
+        let detail = "the context is valid for less than a second or two";
+        return Err(Failure::new(Stage::Publish, Cause::TicketExpired, detail));
+    }
+    Ok(Agreed {
+        context: Context {
+            window: SeqWindow::new(context.window).ok_or_else(|| bad("sequence window of 0"))?,
+            handle: Handle::new(handle).ok_or_else(|| bad("no handle, or one too long"))?,
+            base_key: BaseKey::new(enctype, base_key).ok_or_else(|| bad("key of a wrong length, or all zeros"))?,
+            key_origin,
+            endtime: context.endtime,
+            send_sequence: context.send_sequence,
+        },
+        lifetime,
+        credential: crate::event::one_line(&context.credential),
+    })
+}
+
+/// Fails the key: the error stays readable for the negative-cache time.
+fn fail(live: LiveKey, failure: Failure, config: &Config) -> Outcome {
+    let ttl = config.timeouts.negative_cache.0;
+    if let Err((live, errno)) = live.publish(user::failed(&failure).as_slice(), ttl) {
+        // Revoked, expired or invalidated by its owner: nobody waits for it any more.
+        live.hand_over();
+        let detail = format!("{}; and the key took no answer: {errno}", failure.detail);
+        return Outcome::Failed(Failure { detail, ..failure });
+    }
+    Outcome::Failed(failure)
+}
+
+fn launch_failed(errno: Errno) -> Failure {
+    Failure::new(Stage::Launch, Cause::Setup, format_args!("no process to negotiate: {errno}"))
+}
+
+fn worker_fault(error: MessageError) -> Failure {
+    Failure::new(Stage::Negotiate, Cause::WorkerFault, format_args!("worker: {error}"))
+}
+
+fn update_failed(errno: Errno) -> Failure {
+    let cause = if errno == Errno::EDQUOT { Cause::Quota } else { Cause::Setup };
+    Failure::new(Stage::Publish, cause, format_args!("the key cannot be updated: {errno}"))
+}

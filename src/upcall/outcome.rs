@@ -1,0 +1,152 @@
+//! How an upcall ended, and the one line about it in the system log, written after the requester has been released.
+//!
+//! Sending never blocks; without a log the upcall works the same. Nothing secret is in any line (rules S10, S15).
+
+use std::fmt;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
+
+use super::claim::{Invocation, Unusable};
+use crate::config::{Level, Log};
+use crate::crypto::enctype::Enctype;
+use crate::ctx::Lifetime;
+use crate::ctx::request::Description;
+use crate::event::{Cause, Failure, one_line};
+use crate::negotiate::messages::Timing;
+
+/// How an upcall ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The key holds a context.
+    Established {
+        /// Who, from which cache.
+        credential: String,
+        /// The server's window.
+        window: crate::ctx::SeqWindow,
+        /// The base key's type.
+        enctype: Enctype,
+        /// Until the key expires.
+        lifetime: Lifetime,
+        /// From the start of the upcall.
+        total: Duration,
+    },
+    /// The key holds an error, or was rejected.
+    Failed(Failure),
+}
+
+/// Which upcall a line is about.
+#[derive(Debug)]
+pub(super) struct Subject {
+    key: crate::key::KeySerial,
+    uid: u32,
+    target: String,
+}
+
+impl Subject {
+    /// By its words; what does not parse is shown cut and without control characters.
+    pub(super) fn of(invocation: &Invocation) -> Self {
+        let description = String::from_utf8_lossy(&invocation.description);
+        let target = match description.parse::<Description>() {
+            Ok(parsed) => format!("krb5 {}", parsed.service),
+            Err(_) => format!("({})", one_line(&description)),
+        };
+        Self { key: invocation.key, uid: invocation.uid, target }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {} uid {} {}", self.key, self.uid, self.target)
+    }
+}
+
+/// The way to the system log.
+pub(super) struct Journal;
+
+impl Journal {
+    /// Connects; every failure to do so is ignored.
+    pub(super) fn open(settings: &Log) -> Self {
+        let connected = UnixDatagram::unbound().and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            socket.connect(&settings.socket)?;
+            Ok(socket)
+        });
+        if let Ok(socket) = connected {
+            let formatter = Formatter3164 {
+                facility: Facility::LOG_AUTHPRIV,
+                hostname: None,
+                process: "lgss_keyring".into(),
+                pid: std::process::id(),
+            };
+            let logger = BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter));
+            if log::set_boxed_logger(Box::new(logger)).is_ok() {
+                log::set_max_level(filter(settings.level));
+            }
+        }
+        Self
+    }
+
+    /// The line of one upcall.
+    pub(super) fn upcall(&self, subject: &Subject, outcome: &Outcome, stages: &[Timing]) {
+        let stages = Stages(stages);
+        match outcome {
+            Outcome::Established { credential, window, enctype, lifetime, total } => log::info!(
+                "{subject}: established in {} ms as {credential}, window {}, {enctype}, for {} s{stages}",
+                total.as_millis(),
+                window.count(),
+                lifetime.as_secs(),
+            ),
+            Outcome::Failed(failure) => {
+                let errno = failure.cause.errno();
+                let remedy = failure.cause.remedy();
+                let level = match failure.cause {
+                    Cause::Setup | Cause::WorkerFault => log::Level::Error,
+                    _ => log::Level::Warn,
+                };
+                log::log!(level, "{subject}: {failure}: {errno:?}; {remedy}{stages}");
+            }
+        }
+    }
+
+    /// The line of words that were no upcall.
+    pub(super) fn unusable(&self, unusable: &Unusable) {
+        log::error!("not an upcall: {}; see lgss_keyring(8) for the rule", unusable.offence);
+    }
+}
+
+fn filter(level: Level) -> log::LevelFilter {
+    match level {
+        Level::Error => log::LevelFilter::Error,
+        Level::Warn => log::LevelFilter::Warn,
+        Level::Info => log::LevelFilter::Info,
+        Level::Debug => log::LevelFilter::Debug,
+    }
+}
+
+/// ` [authorise 0.3, kdc 4.1]`, in milliseconds.
+struct Stages<'a>(&'a [Timing]);
+
+impl fmt::Display for Stages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Timing { stage, micros }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { " [" } else { ", " };
+            write!(f, "{separator}{stage} {}.{}", micros / 1000, micros % 1000 / 100)?;
+        }
+        if self.0.is_empty() { Ok(()) } else { f.write_str("] ms") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Stage;
+
+    #[test]
+    fn stages_are_shown_in_milliseconds() {
+        let timings = [Timing { stage: Stage::Kdc, micros: 4150 }, Timing { stage: Stage::Connect, micros: 90 }];
+        assert_eq!(Stages(&timings).to_string(), " [kdc 4.1, connect 0.0] ms");
+        assert_eq!(Stages(&[]).to_string(), "");
+    }
+}
