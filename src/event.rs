@@ -176,6 +176,55 @@ impl Cause {
     }
 }
 
+/// What an errno of a context means to the requester, who sees nothing but the errno (rule S15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// What happened, in general.
+    pub cause: &'static str,
+    /// What the requester can try.
+    pub remedy: &'static str,
+}
+
+/// Where the exact reason of a failure is, for people.
+pub const WHERE_THE_REASON_IS: &str = "the log of this machine: journalctl -t lgss_keyring";
+
+/// The requester's view of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.
+pub fn meaning(errno: Errno) -> Meaning {
+    let (cause, remedy) = match errno {
+        Errno::ENOKEY => {
+            ("no usable ticket was found", "get a ticket with kinit, or name the cache that has one")
+        }
+        Errno::EKEYEXPIRED => ("the ticket or the context has expired", "get a new ticket with kinit"),
+        Errno::EKEYREVOKED => ("the context was revoked", "request a new one"),
+        Errno::EKEYREJECTED => ("the clocks differ too much", "set the clocks of client, KDC and server"),
+        Errno::EACCES | Errno::EPERM => (
+            "the upcall, the KDC or the server refuses the request",
+            "check the service's name, and that the server knows your principal",
+        ),
+        Errno::EINVAL => ("the request is malformed", "check service, channel and cache name"),
+        Errno::ETIMEDOUT => {
+            ("the KDC or the server did not answer in time", "check the network towards both")
+        }
+        Errno::ECONNREFUSED => {
+            ("the KDC or the server is down", "check host and port, and that both services run")
+        }
+        Errno::EHOSTUNREACH => {
+            ("the server's host name cannot be resolved", "check the host name and the resolver")
+        }
+        Errno::EPROTO => (
+            "the server's answer is not that of an RPCSEC_GSS server",
+            "check that host, port, program and version are the right ones",
+        ),
+        Errno::EAGAIN => ("too many negotiations are running", "try again in a moment"),
+        Errno::EDQUOT => (
+            "your quota of keys is used up",
+            "remove keys (keyctl show), or ask for more in /proc/sys/kernel/keys",
+        ),
+        _ => ("the upcall could not do its work on this machine", "ask its admin to look at the log"),
+    };
+    Meaning { cause, remedy }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -193,7 +242,7 @@ impl fmt::Display for Stage {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cause, Failure, Stage};
+    use super::*;
 
     #[test]
     fn a_detail_cannot_forge_a_second_log_line_or_flood_the_log() {
