@@ -5,8 +5,9 @@
 
 pub mod entry;
 pub mod files;
+pub mod inherited;
 pub mod jail;
 pub mod keyctl;
-pub mod process;
 pub mod proc;
+pub mod process;
 pub mod sockets;
