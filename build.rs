@@ -31,7 +31,7 @@ mod mit {
         "gss_mech_krb5",
         "GSS_KRB5_NT_PRINCIPAL_NAME",
         "GSS_C_(MUTUAL|INTEG|CONF|DELEG)_FLAG",
-        "GSS_C_(INITIATE|MECH_CODE|INDEFINITE)",
+        "GSS_C_(INITIATE|GSS_CODE|MECH_CODE)",
         "GSS_S_(COMPLETE|CONTINUE_NEEDED)",
         "KRB5_NT_SRV_HST",
         "KRB5_TC_OPENCLOSE",
@@ -63,9 +63,9 @@ mod mit {
         for name in VALUES {
             builder = builder.allowlist_var(name);
         }
-        let declarations = builder
-            .generate()
-            .map_err(|error| format!("headers of MIT Kerberos (Debian: libkrb5-dev) and libclang: {error}"))?;
+        let declarations = builder.generate().map_err(|error| {
+            format!("headers of MIT Kerberos (Debian: libkrb5-dev) and libclang: {error}")
+        })?;
         let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?);
         declarations.write_to_file(out.join("mit.rs"))?;
         link();
@@ -90,7 +90,9 @@ mod mit {
             .output()
             .ok()
             .filter(|output| output.status.success())
-            .map(|output| String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
+            .map(|output| {
+                String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+            })
             .unwrap_or_default()
     }
 }

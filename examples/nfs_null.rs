@@ -44,7 +44,11 @@ fn call_null(key: &str, server: &str) -> Result<(), Box<dyn Error>> {
     let server: RpcChannel = format!("rpc:{server}").parse()?;
     let enctype = context.base_key.enctype();
     let handle = context.handle.as_bytes();
-    say(format_args!("key {key}: {enctype}, window {}, handle {} bytes", context.window.count(), handle.len()))?;
+    say(format_args!(
+        "key {key}: {enctype}, window {}, handle {} bytes",
+        context.window.count(),
+        handle.len()
+    ))?;
 
     let stream = tcp::connect(&tcp::resolve(&server.host, server.port)?, LIMIT)?;
     let program = Program { number: server.program, version: server.version };
@@ -72,15 +76,17 @@ fn context_of(key: KeySerial) -> Result<Context, Box<dyn Error>> {
     match user::parse(&keyctl::read(key.raw())?)? {
         State::Established(context) => Ok(context),
         State::InProgress => Err("the negotiation is still going on".into()),
-        State::Failed { errno, gss_major } => Err(format!("no context: {errno}, GSS major {gss_major:#x}").into()),
+        State::Failed { errno, gss_major } => {
+            Err(format!("no context: {errno}, GSS major {gss_major:#x}").into())
+        }
     }
 }
 
-/// Larger at every run, because a server drops a number that it has seen under the same context: hundredths of seconds,
-/// within the 2^31 numbers that RFC 2203 §5.3.3.1 allows.
+/// Larger at every run, because a server drops a number that it has seen under the same context: milliseconds, within the
+/// 2^31 numbers that RFC 2203 §5.3.3.1 allows.
 fn fresh_sequence() -> Result<u32, Box<dyn Error>> {
-    let hundredths = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() / 10;
-    Ok(u32::try_from(hundredths % 0x7fff_ffff)?)
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    Ok(u32::try_from(millis % 0x7fff_ffff)?)
 }
 
 fn say(line: std::fmt::Arguments<'_>) -> Result<(), Box<dyn Error>> {

@@ -124,7 +124,8 @@ impl CacheNames {
 
     /// The library's message with the name that means something outside this process.
     fn in_words(&self, message: &str) -> String {
-        let residual = |name: &str| name.split_once(':').map_or_else(|| name.to_owned(), |(_, rest)| rest.to_owned());
+        let residual =
+            |name: &str| name.split_once(':').map_or_else(|| name.to_owned(), |(_, rest)| rest.to_owned());
         let message = message.replace(&self.library, &self.display);
         match residual(&self.library).as_str() {
             "" => message,
@@ -148,7 +149,8 @@ mod tests {
 
     #[test]
     fn the_librarys_messages_name_the_users_file() {
-        let name = CacheNames { library: "FILE:/proc/self/fd/4".into(), display: "FILE:/tmp/krb5cc_1000".into() };
+        let name =
+            CacheNames { library: "FILE:/proc/self/fd/4".into(), display: "FILE:/tmp/krb5cc_1000".into() };
         assert_eq!(name.in_words("file '/proc/self/fd/4' bad"), "file '/tmp/krb5cc_1000' bad");
         assert_eq!(name.in_words("FILE:/proc/self/fd/4: bad"), "FILE:/tmp/krb5cc_1000: bad");
         let kcm = CacheNames { library: "KCM:".into(), display: "KCM:".into() };

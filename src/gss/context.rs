@@ -234,9 +234,8 @@ impl Target {
         let mut name = buffer_of(principal.as_bytes());
         let (mut minor, mut raw) = (0, ptr::null_mut());
         // SAFETY: the buffer points to live memory that is only read; the name type is a constant of the library.
-        let major = unsafe {
-            ffi::gss_import_name(&mut minor, &mut name, ffi::GSS_KRB5_NT_PRINCIPAL_NAME, &mut raw)
-        };
+        let major =
+            unsafe { ffi::gss_import_name(&mut minor, &mut name, ffi::GSS_KRB5_NT_PRINCIPAL_NAME, &mut raw) };
         check_gss(major, minor)?;
         Ok(Self(raw))
     }

@@ -77,7 +77,9 @@ impl Reason {
             ffi::KRB5KRB_AP_ERR_SKEW | ffi::KRB5_KDCREP_SKEW | ffi::KRB5KRB_AP_ERR_TKT_NYV => Self::ClockSkew,
             ffi::KRB5KRB_AP_ERR_TKT_EXPIRED => Self::TicketExpired,
             ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN => Self::UnknownService,
-            ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => Self::KdcUnreachable,
+            ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => {
+                Self::KdcUnreachable
+            }
             ffi::KRB5_FCC_NOFILE | ffi::KRB5_CC_NOTFOUND => Self::NoCache,
             // The first 128 codes of the table are the protocol's numbers.
             other if (1..128).contains(&other.wrapping_sub(ffi::KRB5KDC_ERR_NONE)) => Self::ProtocolError,
@@ -102,18 +104,24 @@ pub(super) fn check(library: &Library, code: ffi::krb5_error_code) -> Result<(),
 /// Ok with the major status's supplementary bits if the call succeeded, otherwise the statuses with their text.
 pub(super) fn check_gss(major: u32, minor: u32) -> Result<u32, GssError> {
     // Calling and routine errors are the upper sixteen bits (RFC 2744 §3.9.1).
-    if major & 0xffff_0000 == 0 { Ok(major) } else { Err(GssError { major, minor, message: mechanism_message(minor) }) }
+    if major & 0xffff_0000 == 0 {
+        return Ok(major);
+    }
+    // The mechanism knows best, but says "Success" where it was GSS itself that objected.
+    let message =
+        if minor == 0 { message(major, ffi::GSS_C_GSS_CODE) } else { message(minor, ffi::GSS_C_MECH_CODE) };
+    Err(GssError { major, minor, message })
 }
 
-fn mechanism_message(code: u32) -> String {
+fn message(code: u32, kind: u32) -> String {
     let (mut minor, mut more) = (0, 0);
     let mut buffer = ffi::gss_buffer_desc { length: 0, value: ptr::null_mut() };
-    let kind = c_int::try_from(ffi::GSS_C_MECH_CODE).unwrap_or_default();
-    // SAFETY: all pointers are to live locals; gss_mech_krb5 is a constant of the library. One message per code is
-    // all that this mechanism has, so the call is not repeated.
+    let kind = c_int::try_from(kind).unwrap_or_default();
+    // SAFETY: all pointers are to live locals; gss_mech_krb5 is a constant of the library. The first message of a
+    // code is enough, so the call is not repeated.
     unsafe { ffi::gss_display_status(&mut minor, code, kind, ffi::gss_mech_krb5, &mut more, &mut buffer) };
     let bytes = take_buffer(&mut buffer);
-    if bytes.is_empty() { format!("error {code}") } else { String::from_utf8_lossy(&bytes).into_owned() }
+    if bytes.is_empty() { format!("error {code:#x}") } else { String::from_utf8_lossy(&bytes).into_owned() }
 }
 
 /// Copies a buffer that the library has filled and gives the original back to it.
@@ -160,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn a_minor_status_has_the_mechanisms_text() {
-        let minor = ffi::KRB5KRB_AP_ERR_SKEW.cast_unsigned();
-        let error = check_gss(0xd_0000, minor).unwrap_err();
-        assert!(error.message.to_lowercase().contains("clock skew"), "{error}");
+    fn a_gss_error_always_has_a_text_and_supplementary_bits_are_none() {
+        let error = check_gss(9 << 16, 0).unwrap_err();
+        assert!(error.message.to_lowercase().contains("token"), "{error}");
+        assert!(!check_gss(13 << 16, 5).unwrap_err().message.is_empty());
         assert_eq!(check_gss(1, 0), Ok(1));
     }
 }

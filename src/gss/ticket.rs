@@ -166,7 +166,8 @@ impl Ticket {
         let library = &self.library;
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
-        let code = unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
+        let code =
+            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
         check(library, code)?;
         let mut cache = PrivateCache { library: library.clone(), raw, name: CString::default() };
         // SAFETY: everything is alive; the library copies principal and ticket.

@@ -80,7 +80,9 @@ fn check(status: &str) -> Result<(), PrivilegeError> {
 fn check_ids(field: &str) -> Result<(), PrivilegeError> {
     let ids: Result<Vec<u32>, _> = field.split_ascii_whitespace().map(str::parse).collect();
     match ids.map_err(|_| PrivilegeError::Field("Uid"))?.as_slice() {
-        [real, others @ ..] if *real != 0 && others.len() == 3 && others.iter().all(|id| id == real) => Ok(()),
+        [real, others @ ..] if *real != 0 && others.len() == 3 && others.iter().all(|id| id == real) => {
+            Ok(())
+        }
         ids => Err(PrivilegeError::Ids(ids.to_vec())),
     }
 }

@@ -128,7 +128,9 @@ impl<M: Mechanism> Side<M> {
     /// The server may send an error token along, which says more than its statuses.
     fn refusal(self, answer: &Answer) -> DriveError {
         let said = match self {
-            Self::Waiting(mechanism) if !answer.token.is_empty() => mechanism.step(answer.token.expose()).err(),
+            Self::Waiting(mechanism) if !answer.token.is_empty() => {
+                mechanism.step(answer.token.expose()).err()
+            }
             _ => None,
         };
         DriveError::Refused { major: answer.gss_major, minor: answer.gss_minor, said }
@@ -154,7 +156,8 @@ fn prefix(said: &Option<MechanismError>) -> String {
 impl DriveError {
     /// As a failure of the upcall; `server` says who it was in the detail.
     pub fn failure(&self, server: &str) -> Failure {
-        Failure::new(Stage::Negotiate, self.cause(), format_args!("{server}: {self}")).with_gss_major(self.gss_major())
+        Failure::new(Stage::Negotiate, self.cause(), format_args!("{server}: {self}"))
+            .with_gss_major(self.gss_major())
     }
 
     fn cause(&self) -> Cause {

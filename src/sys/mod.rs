@@ -8,6 +8,6 @@ pub mod files;
 pub mod inherited;
 pub mod jail;
 pub mod keyctl;
-pub mod process;
 pub mod proc;
+pub mod process;
 pub mod sockets;

@@ -128,3 +128,28 @@ impl Current {
         Timing { stage: self.stage, micros }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Cause;
+    use crate::negotiate::messages::{MessageError, Report};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn one_report_is_sent_with_every_stage_that_was_entered() {
+        let (monitor, worker) = UnixStream::pair().unwrap();
+        let (mut monitor, later) = (Link::new(monitor), Instant::now() + Duration::from_secs(60));
+        let watch = Watch::over(Link::new(worker)).unwrap();
+        let overdue = |stage| Failure::new(stage, Cause::KdcSilent, "overdue");
+        watch.enter(later, overdue(Stage::Kdc));
+        watch.enter(later, overdue(Stage::Negotiate));
+        watch.enter(later, overdue(Stage::Negotiate));
+        watch.report_failed(Failure::new(Stage::Negotiate, Cause::BadReply, "wrong")).unwrap();
+        let Report::Failed(report) = monitor.receive_report(later).unwrap() else { panic!("not a failure") };
+        assert_eq!(report.failure.detail, "wrong");
+        let stages: Vec<_> = report.stages.iter().map(|timing| timing.stage).collect();
+        assert_eq!(stages, [Stage::Kdc, Stage::Negotiate]);
+        assert!(matches!(monitor.receive_report(later), Err(MessageError::Closed)));
+    }
+}

@@ -57,7 +57,8 @@ pub fn connect(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, C
     let deadline = Instant::now() + limit;
     let mut outcome = None;
     for (&address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+        let share =
+            deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
         let error = match TcpStream::connect_timeout(&address, share.max(Duration::from_millis(1))) {
             Ok(stream) => {
                 // Whole calls are written at once; waiting for more to send would only delay them.
@@ -156,12 +157,33 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_does_not_answer_is_silent_within_the_limit() {
+        // A listener that never accepts: once its queue is full, the kernel drops what comes.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        let error = loop {
+            match connect(&[address, refusing()], Duration::from_millis(200)) {
+                Ok(stream) => queued.push(stream),
+                Err(error) => break error,
+            }
+            assert!(queued.len() < 5000, "the queue never fills");
+        };
+        assert!(
+            matches!(error, ConnectError::Silent { address: silent, .. } if silent == address),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn bytes_that_trickle_in_do_not_stretch_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut timed = Timed::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let (mut server, _) = listener.accept().unwrap();
-        let trickle = std::thread::spawn(move || while server.write_all(b".").is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
+        let trickle = std::thread::spawn(move || {
+            while server.write_all(b".").is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         });
         timed.allow(Duration::from_millis(60));
         let begun = Instant::now();

@@ -44,7 +44,9 @@ impl Mechanism for Krb5 {
     fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError> {
         let protection = self.protection;
         Ok(match self.initiator.step(token)? {
-            context::Step::Continue(initiator, token) => Step::Continue(Self { initiator, protection }, token),
+            context::Step::Continue(initiator, token) => {
+                Step::Continue(Self { initiator, protection }, token)
+            }
             context::Step::Complete(established, token) => {
                 Step::Complete(Krb5Context { established, protection }, token)
             }
@@ -69,7 +71,8 @@ impl Context for Krb5Context {
                 return Err(objection_to(Fault::Incomplete, objection));
             }
         }
-        let exported = self.established.export().map_err(|error| objection_to(Fault::Key, &error.to_string()))?;
+        let exported =
+            self.established.export().map_err(|error| objection_to(Fault::Key, &error.to_string()))?;
         let base_key = BaseKey::new(exported.enctype, exported.base_key)
             .ok_or_else(|| objection_to(Fault::Key, "the context's key does not fit its type"))?;
         let key_origin =

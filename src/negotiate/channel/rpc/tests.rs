@@ -101,7 +101,8 @@ fn a_reply_to_another_call_and_a_rejection_are_errors() {
     });
     assert!(matches!(error, Err(ChannelError::Reply(ReplyError::OtherCall { .. }))), "{error:?}");
     let error = exchange_with(|mut stream| {
-        let rejected = [&xid_of_call(&mut stream)[..], &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2]].concat();
+        let rejected =
+            [&xid_of_call(&mut stream)[..], &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2]].concat();
         stream.write_all(&fragment(1, &rejected)).unwrap();
     });
     assert!(matches!(error, Err(ChannelError::Reply(ReplyError::Rejected(_)))), "{error:?}");
