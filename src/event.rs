@@ -141,29 +141,88 @@ impl Cause {
     /// What a person can do about it.
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Refused => "the request is not allowed; if it should be, see docs/threat-model.md for the rule named",
-            Self::BadRequest => "correct the description or callout of the request (formats: docs/formats.md)",
+            Self::Refused => {
+                "the request is not allowed; if it should be, see docs/threat-model.md for the rule named"
+            }
+            Self::BadRequest => {
+                "correct the description or callout of the request (formats: docs/formats.md)"
+            }
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => "make the cache a file of the user with mode 0600, or name another cache",
             Self::ClockSkew => "set the clocks of client, KDC and server (chrony or ntpd)",
-            Self::UnknownService => "check the service and host name; the KDC's admin may have to add the principal",
+            Self::UnknownService => {
+                "check the service and host name; the KDC's admin may have to add the principal"
+            }
             Self::KdcRefused => "see the KDC's log; the account or the service may be locked",
             Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
             Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
             Self::UnknownHost => "check the host name and the resolver configuration",
             Self::ServerDown => "check host and port, and that the server runs",
-            Self::ServerSilent => "check network and firewall towards the server, and whether the server hangs",
+            Self::ServerSilent => {
+                "check network and firewall towards the server, and whether the server hangs"
+            }
             Self::ServerRefused => {
                 "check the server's keytab and that it exports with this security; after a change of keys get a new ticket"
             }
-            Self::BadReply => "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken",
+            Self::BadReply => {
+                "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"
+            }
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
             Self::Setup => "repair the installation or /etc/lgss/lgss.toml as said",
         }
     }
+}
+
+/// What an errno of a context means to the requester, who sees nothing but the errno (rule S15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// What happened, in general.
+    pub cause: &'static str,
+    /// What the requester can try.
+    pub remedy: &'static str,
+}
+
+/// Where the exact reason of a failure is, for people.
+pub const WHERE_THE_REASON_IS: &str = "the log of this machine: journalctl -t lgss_keyring";
+
+/// The requester's view of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.
+pub fn meaning(errno: Errno) -> Meaning {
+    let (cause, remedy) = match errno {
+        Errno::ENOKEY => {
+            ("no usable ticket was found", "get a ticket with kinit, or name the cache that has one")
+        }
+        Errno::EKEYEXPIRED => ("the ticket or the context has expired", "get a new ticket with kinit"),
+        Errno::EKEYREVOKED => ("the context was revoked", "request a new one"),
+        Errno::EKEYREJECTED => ("the clocks differ too much", "set the clocks of client, KDC and server"),
+        Errno::EACCES | Errno::EPERM => (
+            "the upcall, the KDC or the server refuses the request",
+            "check the service's name, and that the server knows your principal",
+        ),
+        Errno::EINVAL => ("the request is malformed", "check service, channel and cache name"),
+        Errno::ETIMEDOUT => {
+            ("the KDC or the server did not answer in time", "check the network towards both")
+        }
+        Errno::ECONNREFUSED => {
+            ("the KDC or the server is down", "check host and port, and that both services run")
+        }
+        Errno::EHOSTUNREACH => {
+            ("the server's host name cannot be resolved", "check the host name and the resolver")
+        }
+        Errno::EPROTO => (
+            "the server's answer is not that of an RPCSEC_GSS server",
+            "check that host, port, program and version are the right ones",
+        ),
+        Errno::EAGAIN => ("too many negotiations are running", "try again in a moment"),
+        Errno::EDQUOT => (
+            "your quota of keys is used up",
+            "remove keys (keyctl show), or ask for more in /proc/sys/kernel/keys",
+        ),
+        _ => ("the upcall could not do its work on this machine", "ask its admin to look at the log"),
+    };
+    Meaning { cause, remedy }
 }
 
 impl fmt::Display for Stage {
@@ -183,11 +242,12 @@ impl fmt::Display for Stage {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cause, Failure, Stage};
+    use super::*;
 
     #[test]
     fn a_detail_cannot_forge_a_second_log_line_or_flood_the_log() {
-        let failure = Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "x".repeat(900)));
+        let failure =
+            Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "x".repeat(900)));
         assert!(!failure.detail.contains(['\n', '\x1b']));
         assert!(failure.detail.len() < 310);
     }

@@ -3,6 +3,7 @@
 //! Used by the upcall that writes payloads, by the worker that negotiates, by tools and programs that read them.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod payload;
 pub mod request;
 

@@ -46,7 +46,10 @@ const PAGE: usize = 4096;
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
-pub fn spawn_sharing<T: Sync + 'static>(entry: fn(&'static T) -> i32, argument: &'static T) -> Result<Pid, Errno> {
+pub fn spawn_sharing<T: Sync + 'static>(
+    entry: fn(&'static T) -> i32,
+    argument: &'static T,
+) -> Result<Pid, Errno> {
     struct Start<T: 'static>(fn(&'static T) -> i32, &'static T);
     extern "C" fn start<T: Sync + 'static>(start: *mut libc::c_void) -> i32 {
         // SAFETY: `start` is the leaked box below, which nobody changes.
@@ -67,7 +70,12 @@ pub fn spawn_sharing<T: Sync + 'static>(entry: fn(&'static T) -> i32, argument: 
     // same time is said above: until the caller has gone, the child only waits.
     let pid = unsafe {
         libc::mprotect(stack, PAGE, libc::PROT_NONE);
-        libc::clone(start::<T>, stack.byte_add(SHARING_STACK), libc::CLONE_VM | libc::SIGCHLD, argument.cast())
+        libc::clone(
+            start::<T>,
+            stack.byte_add(SHARING_STACK),
+            libc::CLONE_VM | libc::SIGCHLD,
+            argument.cast(),
+        )
     };
     Errno::result(pid).map(Pid::from_raw)
 }
@@ -118,7 +126,9 @@ impl Process {
     /// ESRCH if it has gone.
     pub fn open(pid: Pid) -> Result<Self, Errno> {
         // SAFETY: both arguments are plain numbers.
-        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, c_long::from(pid.as_raw()), 0 as c_long) })?;
+        let fd = Errno::result(unsafe {
+            libc::syscall(libc::SYS_pidfd_open, c_long::from(pid.as_raw()), 0 as c_long)
+        })?;
         let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
         // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
         Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
@@ -133,7 +143,13 @@ impl Process {
         let fd = c_long::from(self.fd.as_raw_fd());
         // SAFETY: a null siginfo pointer is allowed; the other arguments are plain numbers.
         Errno::result(unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), 0 as c_long)
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                fd,
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0 as c_long,
+            )
         })
         .map(drop)
     }

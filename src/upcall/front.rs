@@ -67,7 +67,8 @@ struct Admitted {
 }
 
 fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Failure> {
-    let kernel = authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
+    let kernel =
+        authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
     let claim = Claim::of(invocation, &kernel)?;
     let requester = find(authority, &claim, &kernel)?;
     let genuine = authorise(claim, &requester)?;

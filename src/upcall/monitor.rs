@@ -72,11 +72,8 @@ fn watch(watched: &'static Watched) -> i32 {
     process::close_inherited(watched.front_socket);
     let ended = process::wait_for_hangup(watched.own_socket, VERDICT_LIMIT);
     let authority = watched.authority.inherited();
-    let verdict = if ended {
-        take_verdict(watched, authority)
-    } else {
-        Err(front_overdue(watched, authority))
-    };
+    let verdict =
+        if ended { take_verdict(watched, authority) } else { Err(front_overdue(watched, authority)) };
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
     finish(&watched.invocation, verdict);
@@ -150,7 +147,8 @@ impl Upcall<'_> {
     fn negotiate(&mut self, live: LiveKey, served: Served) -> Outcome {
         self.timings.push(Timing { stage: Stage::Authorise, micros: served.micros });
         // The front has parsed the same words; what it accepted is accepted again.
-        let callout = std::str::from_utf8(&self.invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
+        let callout =
+            std::str::from_utf8(&self.invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
         let Some(callout) = callout else {
             return fail(live, Failure::new(Stage::Authorise, Cause::BadRequest, "callout"), self.config);
         };
@@ -214,14 +212,17 @@ impl Upcall<'_> {
             level: callout.level,
             limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
         };
-        let waiting = socket.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        let waiting =
+            socket.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
         let mut link = Link::new(socket);
         link.send_request(&request).map_err(worker_fault)?;
         // Its end counts as much as its message: a child of it may hold the socket open.
         let ready = process::readable(&[waiting.as_fd(), worker.as_fd()], deadline).map_err(launch_failed)?;
         match ready.first() {
             None => Err(Failure::new(Stage::Negotiate, Cause::Deadline, "the upcall's deadline has passed")),
-            Some(0) => link.receive_report(deadline.min(Instant::now() + MESSAGE_LIMIT)).map_err(worker_fault),
+            Some(0) => {
+                link.receive_report(deadline.min(Instant::now() + MESSAGE_LIMIT)).map_err(worker_fault)
+            }
             Some(_) => Err(worker_fault(MessageError::Closed)),
         }
     }
@@ -269,7 +270,8 @@ fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed
         context: Context {
             window: SeqWindow::new(context.window).ok_or_else(|| bad("sequence window of 0"))?,
             handle: Handle::new(handle).ok_or_else(|| bad("no handle, or one too long"))?,
-            base_key: BaseKey::new(enctype, base_key).ok_or_else(|| bad("key of a wrong length, or all zeros"))?,
+            base_key: BaseKey::new(enctype, base_key)
+                .ok_or_else(|| bad("key of a wrong length, or all zeros"))?,
             key_origin,
             endtime: context.endtime,
             send_sequence: context.send_sequence,

@@ -1,0 +1,45 @@
+# What people and CI call; `make` alone lists it. The work is done by cargo and by the scripts in scripts/.
+
+PREFIX ?= /usr
+DESTDIR ?=
+
+.PHONY: help demo test bench build install uninstall lint clean
+
+help:
+	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
+	@echo 'make test       all tests; installs the Debian packages they need (as root)'
+	@echo 'make bench      what the upcall costs a requester (as root)'
+	@echo 'make build      release programs in target/dist, lgss_keyring static'
+	@echo 'make install    programs, manual pages, rule and settings (DESTDIR, PREFIX=/usr)'
+	@echo 'make uninstall  removes what was installed and has not been changed since'
+	@echo 'make lint       format, clippy, shellcheck, manual pages'
+	@echo 'make clean      removes target/'
+
+demo:
+	@scripts/setup
+	@scripts/build --examples
+	@scripts/demo
+
+test:
+	scripts/setup
+	scripts/test
+
+bench:
+	scripts/setup
+	scripts/build
+	cargo bench --features test-programs
+
+build:
+	scripts/build
+
+install: build
+	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install
+
+uninstall:
+	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/uninstall
+
+lint:
+	scripts/lint
+
+clean:
+	cargo clean

@@ -1,0 +1,210 @@
+//! What is known of a context's key, as data: printed as text or JSON by `show`. No key bytes have a place in it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use crate::crypto::mic::KeyOrigin;
+use crate::ctx::Context;
+use crate::ctx::client::{ClientError, ContextKey};
+use crate::ctx::payload::user::State;
+use crate::ctx::request::Description;
+use crate::event::{self, one_line};
+use crate::key::{KeyDescription, KeySerial};
+
+/// Everything that `show` says.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// As keyctl(1) names the key.
+    pub(super) serial: i32,
+    /// As the log names it.
+    pub(super) key: String,
+    /// `None` if the key cannot be read.
+    pub(super) state: Option<ContextState>,
+    /// What the kernel says of the key, if it may be viewed.
+    #[serde(flatten)]
+    pub(super) label: Option<Label>,
+    /// The established context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) context: Option<Established>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<Failed>,
+}
+
+/// States of a context (lgss(1)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ContextState {
+    /// The negotiation goes on.
+    InProgress,
+    /// The context may be used.
+    Established,
+    /// The negotiation failed.
+    Failed,
+    /// The context, or the memory of its failure, has ended.
+    Expired,
+    /// Someone revoked the key.
+    Revoked,
+}
+
+/// The key's label.
+#[derive(Debug, Serialize)]
+pub(super) struct Label {
+    /// The owner's uid.
+    pub(super) owner: u32,
+    /// The key's type.
+    #[serde(rename = "type")]
+    pub(super) key_type: String,
+    /// The key's description, made printable.
+    pub(super) description: String,
+    /// The service that the description names.
+    pub(super) service: Option<String>,
+}
+
+/// The parts of an established context that may be told.
+#[derive(Debug, Serialize)]
+pub(super) struct Established {
+    /// RPCSEC_GSS sequence window.
+    pub(super) window: u32,
+    /// Length of the server's handle in bytes.
+    pub(super) handle_length: usize,
+    /// Encryption type of the base key.
+    pub(super) enctype: String,
+    /// Who chose the base key: `acceptor` or `initiator`.
+    pub(super) subkey: &'static str,
+    /// End of the context, seconds since the epoch.
+    pub(super) endtime: u32,
+    /// Seconds until then.
+    pub(super) lifetime_left: u32,
+}
+
+/// A failure as the requester may know it.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    /// The errno's name.
+    pub(super) errno: String,
+    /// What it means.
+    pub(super) cause: &'static str,
+    /// What to try.
+    pub(super) remedy: &'static str,
+    /// GSS major status, 0 if GSS had no part in it.
+    pub(super) gss_major: u32,
+}
+
+/// Why a key cannot be shown in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// There is no such key, or it may not even be viewed.
+    NoKey,
+    /// Only its possessor may read it.
+    NotPossessed,
+    /// It is the key of something else.
+    NotAContext,
+}
+
+impl Report {
+    /// Looks at a key. What could be learned comes back together with what stood in the way of more.
+    pub(super) fn of(serial: KeySerial) -> (Self, Option<Obstacle>) {
+        let mut report = Self {
+            serial: serial.raw(),
+            key: serial.to_string(),
+            state: None,
+            label: None,
+            context: None,
+            failure: None,
+        };
+        let obstacle = match KeyDescription::of(serial) {
+            Ok(description) => report.learn_label(&description).or_else(|| report.learn_state(serial)),
+            Err(errno) => report.learn_end(errno, Obstacle::NoKey),
+        };
+        (report, obstacle)
+    }
+
+    fn learn_label(&mut self, key: &KeyDescription) -> Option<Obstacle> {
+        let text = String::from_utf8_lossy(&key.description);
+        let parsed: Option<Description> = (key.key_type == "user").then(|| text.parse().ok()).flatten();
+        let obstacle = if parsed.is_some() { None } else { Some(Obstacle::NotAContext) };
+        self.label = Some(Label {
+            owner: key.uid,
+            key_type: key.key_type.clone(),
+            description: one_line(&text),
+            service: parsed.map(|description| description.service.to_string()),
+        });
+        obstacle
+    }
+
+    fn learn_state(&mut self, serial: KeySerial) -> Option<Obstacle> {
+        match ContextKey::of(serial).state() {
+            Ok(state) => {
+                self.learn_context(state, now());
+                None
+            }
+            Err(ClientError::Read(Errno::ENOKEY)) => Some(Obstacle::NoKey),
+            Err(ClientError::Read(errno)) => self.learn_end(errno, Obstacle::NotPossessed),
+            Err(_) => Some(Obstacle::NotAContext),
+        }
+    }
+
+    fn learn_context(&mut self, state: State, now: u32) {
+        self.state = Some(match state {
+            State::InProgress => ContextState::InProgress,
+            State::Established(context) => {
+                let ended = context.endtime <= now;
+                self.context = Some(Established::of(&context, now));
+                if ended { ContextState::Expired } else { ContextState::Established }
+            }
+            State::Failed { errno, gss_major } => {
+                self.failure = Some(Failed::of(errno, gss_major));
+                ContextState::Failed
+            }
+        });
+    }
+
+    /// The error of looking at the key: some tell its state, the others are in the way.
+    fn learn_end(&mut self, errno: Errno, otherwise: Obstacle) -> Option<Obstacle> {
+        self.state = match errno {
+            Errno::EKEYEXPIRED => Some(ContextState::Expired),
+            Errno::EKEYREVOKED => Some(ContextState::Revoked),
+            _ => None,
+        };
+        if self.state.is_some() { None } else { Some(otherwise) }
+    }
+}
+
+impl Established {
+    fn of(context: &Context, now: u32) -> Self {
+        Self {
+            window: context.window.count(),
+            handle_length: context.handle.as_bytes().len(),
+            enctype: context.base_key.enctype().to_string(),
+            subkey: match context.key_origin {
+                KeyOrigin::AcceptorSubkey => "acceptor",
+                KeyOrigin::Initiator => "initiator",
+            },
+            endtime: context.endtime,
+            lifetime_left: context.endtime.saturating_sub(now),
+        }
+    }
+}
+
+impl Failed {
+    fn of(errno: Errno, gss_major: u32) -> Self {
+        let event::Meaning { cause, remedy } = event::meaning(errno);
+        Self { errno: format!("{errno:?}"), cause, remedy, gss_major }
+    }
+}
+
+/// Seconds since the epoch.
+pub(super) fn now() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The parts of an established context that people want to know, on one line.
+pub(super) fn in_one_line(context: &Context) -> String {
+    let Established { window, handle_length, enctype, lifetime_left, .. } = Established::of(context, now());
+    let left = super::words::span(lifetime_left.into());
+    format!("window {window}, handle {handle_length} bytes, {enctype}, {left} left")
+}

@@ -1,0 +1,106 @@
+//! `lgss show`: the context in a key.
+
+use std::io::{self, Write};
+
+use nix::unistd::{Uid, User};
+
+use super::Terminal;
+use super::arguments::{KeyArgument, Show};
+use super::exit::Exit;
+use super::report::{ContextState, Established, Failed, Obstacle, Report};
+use super::words;
+use crate::event;
+
+pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let (report, obstacle) = Report::of(show.key.serial);
+    if show.json {
+        json(&report, terminal.out)?;
+    } else if report.label.is_some() || report.state.is_some() {
+        text(&report, terminal.out)?;
+    }
+    match obstacle {
+        None => Ok(Exit::Ok),
+        Some(obstacle) => {
+            explain(obstacle, show.key, terminal.err)?;
+            Ok(Exit::Unreadable)
+        }
+    }
+}
+
+fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)
+}
+
+fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "key       {} ({})", report.serial, report.key)?;
+    writeln!(out, "state     {}", report.state.map_or("unknown", describe))?;
+    if let Some(label) = &report.label {
+        writeln!(out, "owner     {}", person(label.owner))?;
+        writeln!(out, "type      {}", label.key_type)?;
+        match &label.service {
+            Some(service) => writeln!(out, "service   {service}")?,
+            None => writeln!(out, "label     {}", label.description)?,
+        }
+    }
+    if let Some(context) = &report.context {
+        context_text(context, out)?;
+    }
+    report.failure.iter().try_for_each(|failure| failure_text(failure, out))
+}
+
+fn describe(state: ContextState) -> &'static str {
+    match state {
+        ContextState::InProgress => "in_progress",
+        ContextState::Established => "established",
+        ContextState::Failed => "failed",
+        ContextState::Expired => "expired (request a new context)",
+        ContextState::Revoked => "revoked",
+    }
+}
+
+fn person(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => format!("{uid} ({})", event::one_line(&user.name)),
+        _ => uid.to_string(),
+    }
+}
+
+fn context_text(context: &Established, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "window    {}", context.window)?;
+    writeln!(out, "handle    {} bytes", context.handle_length)?;
+    writeln!(out, "enctype   {} ({}'s subkey)", context.enctype, context.subkey)?;
+    let (left, end) = (words::span(context.lifetime_left.into()), words::date(context.endtime));
+    writeln!(out, "lifetime  {left} left, until {end}")
+}
+
+fn failure_text(failure: &Failed, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "failure   {}: {}", failure.errno, failure.cause)?;
+    if failure.gss_major != 0 {
+        writeln!(out, "GSS       major status {:#010x}", failure.gss_major)?;
+    }
+    writeln!(out, "remedy    {}", failure.remedy)?;
+    writeln!(out, "reason    in {}", event::WHERE_THE_REASON_IS)
+}
+
+fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Result<()> {
+    let name = words::key(key.serial);
+    match obstacle {
+        Obstacle::NoKey => {
+            writeln!(err, "lgss: there is no key {name}, or you may not view it")?;
+            if let Some(otherwise) = key.otherwise {
+                writeln!(err, "  if these are the digits of a log line, write {:#010x}", otherwise.raw())?;
+            }
+            Ok(())
+        }
+        Obstacle::NotPossessed => {
+            writeln!(err, "lgss: key {name} may not be read from here")?;
+            writeln!(
+                err,
+                "  only its possessor may: a process whose session keyring leads to the key (keyctl show)"
+            )?;
+            writeln!(err, "  the owner's other sessions see no more than this; get a context of this session's: lgss get")
+        }
+        Obstacle::NotAContext => writeln!(err, "lgss: key {name} is not that of a context"),
+    }
+}

@@ -1,0 +1,122 @@
+//! The architecture as a test: imports go down only, `unsafe` stays at the edge (docs/architecture.md, "Layers").
+//!
+//! Works on tokens of the sources, so that comments and strings count for nothing. What it would miss, an import by a
+//! macro, does not exist here.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "in a test a panic is how it fails")]
+
+mod layers {
+    pub(crate) mod rules;
+    pub(crate) mod tokens;
+}
+
+use layers::rules::{Offence, check, forbids_unsafe, layer_of};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn source_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn sources(below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(below).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn imports_go_down_only_and_unsafe_stays_at_the_edge() {
+    let mut files = Vec::new();
+    sources(&source_root(), &mut files);
+    assert!(files.len() > 20, "the sources were not found");
+    let mut offences = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(source_root()).unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        offences.extend(check(&name, &text).into_iter().map(|offence| format!("src/{name}: {offence}")));
+    }
+    assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+}
+
+#[test]
+fn every_layer_but_the_edge_forbids_unsafe() {
+    let mut missing = Vec::new();
+    for entry in fs::read_dir(source_root()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if ["bin", "lib.rs", "sys", "gss"].contains(&name.as_str()) {
+            continue;
+        }
+        let head = if path.is_dir() { path.join("mod.rs") } else { path };
+        if !forbids_unsafe(&fs::read_to_string(head).unwrap()) {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "without #![forbid(unsafe_code)]: {missing:?}");
+}
+
+#[test]
+fn an_upward_or_sideways_import_is_found_however_it_is_written() {
+    let up = |layer: &str| vec![Offence::Imports(layer.to_owned())];
+    for (file, text, layer) in [
+        ("sys/proc.rs", "use crate::key::KeySerial;", "key"),
+        ("sys/proc.rs", "fn f() -> crate::key::KeySerial { g() }", "key"),
+        ("ctx/request.rs", "use crate::{wire::Reader, creds::open};", "creds"),
+        ("ctx/request.rs", "use crate::{\n    wire::{Reader, Writer},\n    negotiate,\n};", "negotiate"),
+        ("ctx/request.rs", "pub use crate :: creds as c;", "creds"),
+        ("upcall/front.rs", "use crate::worker::drive;", "worker"),
+        ("worker/mod.rs", "use crate::cli::run;", "cli"),
+        ("cli/mod.rs", "use crate::upcall::outcome;", "upcall"),
+        ("event.rs", "use super::key::KeySerial;", "key"),
+        ("event.rs", "use crate::config::Config;", "config"),
+        ("ctx/mod.rs", "use super::{wire, creds::open};", "creds"),
+        ("ctx/payload/user.rs", "use super::super::super::creds;", "creds"),
+        ("event.rs", "mod tests { use super::super::key; }", "key"),
+        ("key/mod.rs", "mod tests { use super::*; } use super::ctx;", "ctx"),
+    ] {
+        assert_eq!(check(file, text), up(layer), "{file}: {text}");
+    }
+    assert_eq!(check("key/mod.rs", "use crate::oddity::X;"), [Offence::UnknownLayer("oddity".to_owned())]);
+    assert_eq!(check("key/mod.rs", "use crate::*;"), [Offence::Everything]);
+}
+
+#[test]
+fn what_is_allowed_is_not_an_offence() {
+    for (file, text) in [
+        ("cli/get.rs", "use crate::ctx::client; use crate::{event, key::KeySerial, sys::{proc, files}};"),
+        (
+            "ctx/payload/user.rs",
+            "use super::super::{Context, Handle}; use crate::ctx::X; pub(crate) fn f() {}",
+        ),
+        (
+            "sys/mod.rs",
+            "// use crate::key::X;\n/* use crate::key; /* nested */ crate::key */ const S: &str = \"crate::key::X\";",
+        ),
+        (
+            "sys/mod.rs",
+            "const S: &str = r#\"use crate::key;\" \"#; fn f<'a>(c: &'a char) -> bool { *c == '\"' && *c != '\\'' }",
+        ),
+        ("event.rs", "mod tests { use super::*; fn f() { if a { super::g() } } }"),
+        ("bin/lgss.rs", "use lgss::cli; fn main() {}"),
+        ("lib.rs", "pub mod cli; pub mod sys;"),
+        ("gss/mod.rs", "unsafe extern \"C\" {} use crate::crypto::mic;"),
+        ("key/mod.rs", "#![forbid(unsafe_code)] // unsafe { }"),
+    ] {
+        assert_eq!(check(file, text), [], "{file}: {text}");
+    }
+}
+
+#[test]
+fn unsafe_outside_the_edge_is_found() {
+    for file in ["key/mod.rs", "bin/lgss.rs", "lib.rs", "upcall/launcher.rs"] {
+        assert_eq!(check(file, "fn f() { unsafe { g() } }"), [Offence::Unsafe], "{file}");
+    }
+    assert!(!forbids_unsafe("// #![forbid(unsafe_code)]\nfn f() {}"));
+    assert!(!forbids_unsafe("#![deny(unsafe_code)]"));
+    assert!(forbids_unsafe("//! Text.\n#![forbid(unsafe_code)]\n"));
+    assert_eq!(layer_of("bin/lgss.rs"), None);
+}

@@ -1,0 +1,94 @@
+//! Texts that must agree with the code: example settings, rule, manual pages.
+#![cfg(feature = "tools")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use lgss::config::Config;
+
+fn text(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The example with every default uncommented: lines `#name = value`.
+fn uncommented() -> String {
+    let is_setting = |line: &str| line.contains(" = ") && line.starts_with(|c: char| c.is_ascii_lowercase());
+    let uncomment = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if is_setting(setting) => format!("{setting}\n"),
+        _ => format!("{line}\n"),
+    };
+    text("etc/lgss.toml").lines().map(uncomment).collect()
+}
+
+#[test]
+fn the_example_settings_show_every_setting_with_its_default() {
+    assert_eq!(toml::from_str::<Config>(&text("etc/lgss.toml")).unwrap(), Config::default());
+    assert_eq!(toml::from_str::<Config>(&uncommented()).unwrap(), Config::default());
+    let settings: toml::Table = toml::from_str(&uncommented()).unwrap();
+    let page = text("man/lgss.toml.5");
+    let tables = settings.values().filter_map(toml::Value::as_table);
+    for name in settings
+        .iter()
+        .filter(|(_, value)| !value.is_table())
+        .map(|(name, _)| name)
+        .chain(tables.flat_map(|table| table.keys()))
+    {
+        assert!(page.contains(&format!(".It Li {name}\n")), "lgss.toml(5) lacks {name}");
+        // A setting that is not in the example would be missing in the page too: the code is what counts.
+        assert!(text("src/config.rs").contains(&format!("pub {name}: ")), "no setting {name}");
+    }
+    let in_code = text("src/config.rs").matches("\n    pub ").count()
+        - text("src/config.rs").matches("\n    pub fn").count();
+    let in_example =
+        uncommented().matches(" = \"").count() + settings.values().filter(|value| value.is_table()).count();
+    assert_eq!(in_example, in_code, "settings in the example and in src/config.rs");
+}
+
+#[test]
+fn the_rule_passes_the_ten_words_that_the_upcall_takes() {
+    let rule = text("request-key.d/lgss.conf");
+    let line = rule.lines().find(|line| line.starts_with("create")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let expected = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
+    assert_eq!(words.join(" "), expected);
+    assert!(text("man/lgss_keyring.8").contains(expected));
+}
+
+#[test]
+fn the_manual_page_has_every_option_and_exit_status_of_the_help() {
+    let page = text("man/lgss.1");
+    for command in ["get", "show"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lgss")).args([command, "--help"]).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && help.contains("Usage: lgss"), "{help}");
+        for option in help.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+            let name = option.trim_end_matches(',');
+            assert!(name == "help" || page.contains(&format!("Fl -{name}")), "lgss(1) lacks --{name}");
+        }
+    }
+    let statuses = lgss::cli::exit::TABLE.lines().skip(1);
+    let flat = page.replace(".Cm ", "").replace(" :\n", ": ").replace('\n', " ");
+    for line in statuses {
+        let (number, meaning) = line.trim().split_once("  ").unwrap();
+        assert!(flat.contains(&format!(".It {number} ")), "lgss(1) lacks exit status {number}");
+        for part in meaning.split("; ") {
+            let said = part.split_once(": ").map_or(part, |(_, said)| said);
+            assert!(flat.to_lowercase().contains(&said.to_lowercase()), "lgss(1) lacks: {said}");
+        }
+    }
+}
+
+#[test]
+fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
+    let events = text("src/event.rs");
+    let errnos = events.split("pub fn errno").nth(1).unwrap().split("pub fn remedy").next().unwrap();
+    let page = text("man/lgss_keyring.8");
+    let names: Vec<&str> =
+        errnos.split("Errno::").skip(1).map(|rest| rest.split(',').next().unwrap()).collect();
+    assert!(names.len() > 8, "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!(".It Er {name}\n")), "lgss_keyring(8) lacks {name}");
+    }
+}
