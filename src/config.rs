@@ -185,25 +185,35 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let default = Path::new(DEFAULT_PATH);
         let file = match open_trusted(path.unwrap_or(default), OFlag::O_RDONLY) {
-            Err(Untrusted::Open(_, error)) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Untrusted::Open(_, error))
+                if path.is_none() && error.kind() == std::io::ErrorKind::NotFound =>
+            {
                 return Ok(Self::default());
             }
             other => other?,
         };
         let path = path.unwrap_or(default);
         let mut text = String::new();
-        file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        file.take(SIZE_LIMIT)
+            .read_to_string(&mut text)
+            .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
         Self::parse(&text, path)
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map(|before| before.matches('\n').count() + 1);
             let line = line.map_or(String::new(), |line| format!("line {line}: "));
             ConfigError::Syntax(path.to_owned(), format!("{line}{}", error.message()))
         })?;
         if config.timeouts.deadline.0 > CEILING {
-            return Err(ConfigError::Value(path.to_owned(), "timeouts.deadline is over the ceiling of 200 s"));
+            return Err(ConfigError::Value(
+                path.to_owned(),
+                "timeouts.deadline is over the ceiling of 200 s",
+            ));
         }
         let absolute = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
         if absolute.iter().any(|path| !path.is_absolute()) {
@@ -228,7 +238,9 @@ mod tests {
 
     #[test]
     fn settings_are_read_with_units() {
-        let config = parse("worker = \"/w\"\n[timeouts]\nkdc = 7\nround = \"250ms\"\n[log]\nlevel = \"debug\"\n").unwrap();
+        let config =
+            parse("worker = \"/w\"\n[timeouts]\nkdc = 7\nround = \"250ms\"\n[log]\nlevel = \"debug\"\n")
+                .unwrap();
         assert_eq!(config.worker, Path::new("/w"));
         assert_eq!(config.timeouts.kdc.0, Duration::from_secs(7));
         assert_eq!(config.timeouts.round.0, Duration::from_millis(250));

@@ -1,6 +1,4 @@
 //! The upcall: started by the kernel through request-key(8), see lgss_keyring(8).
-#![forbid(unsafe_code)]
+#![no_main]
 
-fn main() {
-    lgss::sys::process::end(lgss::upcall::run(std::env::args_os().skip(1)));
-}
+lgss::entry!(lgss::upcall::run);

@@ -1,1 +1,7 @@
-fn main() {}
+//! The worker: negotiates one context without privileges. Started by `lgss_keyring` only.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lgss::worker::run()
+}

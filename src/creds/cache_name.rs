@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn names_are_read_and_printed() {
-        for text in ["FILE:/tmp/krb5cc_1000", "DIR:/run/user/1000/krb5cc", "DIR::/x/tkt1", "KCM:", "KCM:1000"] {
+        for text in ["FILE:/tmp/krb5cc_1000", "DIR:/run/user/1000/krb5cc", "DIR::/x/tkt1", "KCM:", "KCM:1000"]
+        {
             assert_eq!(text.parse::<CacheName>().unwrap().to_string(), text);
         }
         assert_eq!("/tmp/a:b".parse::<CacheName>(), Ok(CacheName::File("/tmp/a:b".into())));
@@ -121,7 +122,15 @@ mod tests {
 
     #[test]
     fn types_and_paths_that_cannot_be_served_are_refused() {
-        for text in ["MEMORY:x", "SRVTAB:/x", "FILE:relative", "FILE:/a/../b", "DIR:", "KEYRING:process:x", "KEYRING:thread:x"] {
+        for text in [
+            "MEMORY:x",
+            "SRVTAB:/x",
+            "FILE:relative",
+            "FILE:/a/../b",
+            "DIR:",
+            "KEYRING:process:x",
+            "KEYRING:thread:x",
+        ] {
             assert!(text.parse::<CacheName>().is_err(), "{text}");
         }
     }

@@ -50,7 +50,8 @@ fn configured(file: &Path, section: &mut Section, depth: usize) -> Option<String
             return included.iter().find_map(|file| configured(file, &mut Section::Other, depth - 1));
         }
         let (name, value) = line.split_once('=')?;
-        let wanted = *section == Section::LibDefaults && name.trim().trim_end_matches('*') == "default_ccache_name";
+        let wanted =
+            *section == Section::LibDefaults && name.trim().trim_end_matches('*') == "default_ccache_name";
         wanted.then(|| value.trim().trim_matches('"').to_owned())
     })
 }
@@ -63,7 +64,8 @@ fn included(line: &str) -> Option<Vec<PathBuf>> {
     match directive {
         "include" => Some(vec![path.to_owned()]),
         "includedir" => {
-            let names = fs::read_dir(path).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            let names =
+                fs::read_dir(path).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
             let mut names: Vec<_> = names.filter(|name| is_profile_name(name)).collect();
             names.sort_unstable();
             Some(names.into_iter().map(|name| path.join(name)).collect())
@@ -80,9 +82,13 @@ fn is_profile_name(name: &str) -> bool {
 fn expand(name: &str, uid: u32) -> Result<String, DefaultCacheError> {
     let uid = uid.to_string();
     let mut expanded = name.to_owned();
-    for (token, value) in
-        [("%{uid}", uid.as_str()), ("%{euid}", &uid), ("%{USERID}", &uid), ("%{TEMP}", "/tmp"), ("%{null}", "")]
-    {
+    for (token, value) in [
+        ("%{uid}", uid.as_str()),
+        ("%{euid}", &uid),
+        ("%{USERID}", &uid),
+        ("%{TEMP}", "/tmp"),
+        ("%{null}", ""),
+    ] {
         expanded = expanded.replace(token, value);
     }
     if expanded.contains("%{") { Err(DefaultCacheError::Token(name.to_owned())) } else { Ok(expanded) }
@@ -95,8 +101,10 @@ mod tests {
     fn name(text: &str) -> Result<String, DefaultCacheError> {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("d")).unwrap();
-        fs::write(directory.path().join("d/10-ours.conf"), "[libdefaults]\n default_ccache_name = KCM:\n").unwrap();
-        fs::write(directory.path().join("d/ignored~"), "[libdefaults]\n default_ccache_name = MEMORY:\n").unwrap();
+        fs::write(directory.path().join("d/10-ours.conf"), "[libdefaults]\n default_ccache_name = KCM:\n")
+            .unwrap();
+        fs::write(directory.path().join("d/ignored~"), "[libdefaults]\n default_ccache_name = MEMORY:\n")
+            .unwrap();
         let file = directory.path().join("krb5.conf");
         fs::write(&file, text.replace("@D@", directory.path().join("d").to_str().unwrap())).unwrap();
         default_cache_name(&file, 7)
@@ -113,7 +121,10 @@ mod tests {
     #[test]
     fn included_directories_are_read_in_their_place() {
         assert_eq!(name("includedir @D@\n[libdefaults]\ndefault_ccache_name = FILE:/x\n"), Ok("KCM:".into()));
-        assert_eq!(name("[libdefaults]\ndefault_ccache_name = FILE:/x\nincludedir @D@\n"), Ok("FILE:/x".into()));
+        assert_eq!(
+            name("[libdefaults]\ndefault_ccache_name = FILE:/x\nincludedir @D@\n"),
+            Ok("FILE:/x".into())
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Where credentials come from: names of credential caches, the default one, and opening them safely.
+//! Where credentials come from: names of credential caches, the default one, opening them safely, and the ticket in one.
 //!
-//! Used by the launcher, which has no Kerberos library; the worker gets what was opened.
+//! Used by the launcher, which has no Kerberos library and opens caches, and by the worker, which gets what was opened.
 #![forbid(unsafe_code)]
 
 pub mod cache_name;
 pub mod default_cache;
 pub mod open;
+#[cfg(feature = "gss")]
+pub mod ticket;

@@ -60,7 +60,12 @@ fn file(root: BorrowedFd<'_>, path: &Path, name: &CacheName, owner: u32) -> Resu
 }
 
 /// The file that the collection's `primary` names, `tkt` if there is none (krb5 ccache types, "DIR").
-fn primary_member(root: BorrowedFd<'_>, directory: &Path, name: &CacheName, owner: u32) -> Result<PathBuf, Failure> {
+fn primary_member(
+    root: BorrowedFd<'_>,
+    directory: &Path,
+    name: &CacheName,
+    owner: u32,
+) -> Result<PathBuf, Failure> {
     let located = locate_below(root, directory).map_err(|errno| not_found(name, errno))?;
     let status = fstat(&located).map_err(|errno| not_found(name, errno))?;
     let not_directory = (kind(&status) != SFlag::S_IFDIR).then_some("is not a directory");
@@ -73,7 +78,8 @@ fn primary_member(root: BorrowedFd<'_>, directory: &Path, name: &CacheName, owne
         Err(errno) => return Err(not_found(name, errno)),
         Ok(_) => {
             let primary = file(root, &primary, name, owner)?;
-            let content = read_located(primary.as_fd(), PRIMARY_LIMIT).map_err(|errno| not_found(name, errno))?;
+            let content =
+                read_located(primary.as_fd(), PRIMARY_LIMIT).map_err(|errno| not_found(name, errno))?;
             String::from_utf8(content.to_vec()).map_err(|_| unusable(name, "has a malformed file primary"))?
         }
     };

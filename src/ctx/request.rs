@@ -55,6 +55,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// The service's name, without the host.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The host part.
     pub fn host(&self) -> &str {
         &self.host
@@ -335,7 +340,8 @@ impl TryFrom<FieldValues<'_>> for Callout {
     type Error = RequestError;
 
     fn try_from(values: FieldValues<'_>) -> Result<Self, RequestError> {
-        let ttl = values.ttl.map(|ttl| decimal(ttl).filter(|&s: &u32| s > 0).ok_or(RequestError::Malformed("ttl")));
+        let ttl =
+            values.ttl.map(|ttl| decimal(ttl).filter(|&s: &u32| s > 0).ok_or(RequestError::Malformed("ttl")));
         if values.cache.is_some_and(|cache| cache.len() > CACHE_LIMIT) {
             return Err(RequestError::Malformed("cache"));
         }
@@ -405,7 +411,15 @@ mod tests {
         let read: Description = "lgss:1000:nfs@srv.example.test:job7".parse().unwrap();
         assert_eq!((read.owner, read.instance.as_deref()), (Owner::Uid(1000), Some("job7")));
         assert_eq!("lgss:self:nfs@h".parse::<Description>().unwrap().owner, Owner::Caller);
-        for bad in ["lgss:01:nfs@h", "lgss:-1:nfs@h", "lgss:4294967296:nfs@h", "lgss:1:nfs", "lgss:1:nfs@h:", "x", "lgss:+1:nfs@h"] {
+        for bad in [
+            "lgss:01:nfs@h",
+            "lgss:-1:nfs@h",
+            "lgss:4294967296:nfs@h",
+            "lgss:1:nfs",
+            "lgss:1:nfs@h:",
+            "x",
+            "lgss:+1:nfs@h",
+        ] {
             assert_eq!(bad.parse::<Description>(), Err(RequestError::Description), "{bad}");
         }
     }

@@ -5,3 +5,4 @@
 
 pub mod requester;
 pub mod system_user;
+pub mod unprivileged;

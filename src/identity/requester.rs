@@ -12,24 +12,12 @@ use nix::sys::stat::Mode;
 
 use crate::key::auth_line::{AuthLineError, Expected, Finder};
 use crate::sys::proc;
+pub use crate::sys::proc::Uids;
 
 /// How long a task may seem to be running before it is refused.
 const RUNNING_LIMIT: Duration = Duration::from_millis(5);
 /// One page: what the kernel gives at a time of /proc/keys.
 const PIECE: usize = 4096;
-
-/// A task's user ids in our user namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Uids {
-    /// Who started the process.
-    pub real: u32,
-    /// Whose rights it has.
-    pub effective: u32,
-    /// Whose rights it can take back.
-    pub saved: u32,
-    /// Whose rights it has to files and keys.
-    pub fs: u32,
-}
 
 /// Where a request comes from, by the system call that its task is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +65,7 @@ impl Requester {
     pub fn find(expected: Expected) -> Result<Self, RequesterError> {
         let tid = read_keys(expected)?;
         let task = proc::open_task(tid).map_err(|e| RequesterError::Proc("task", e))?;
-        let uids = read_uids(&task)?;
+        let uids = proc::uids_of(tid).or_else(|_| read_uids(&task))?;
         let origin = read_origin(&task)?;
         Ok(Self { tid, uids, origin, task })
     }
@@ -96,7 +84,8 @@ impl Requester {
     /// # Errors
     /// [`RequesterError::Proc`].
     pub fn open_network(&self) -> Result<OwnedFd, RequesterError> {
-        proc::open_link(self.task.as_fd(), "ns/net", OFlag::O_RDONLY).map_err(|e| RequesterError::Proc("ns/net", e))
+        proc::open_link(self.task.as_fd(), "ns/net", OFlag::O_RDONLY)
+            .map_err(|e| RequesterError::Proc("ns/net", e))
     }
 }
 
@@ -117,8 +106,8 @@ fn read_keys(expected: Expected) -> Result<i32, RequesterError> {
 
 fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {
     let mut buffer = [0; PIECE];
-    let status =
-        proc::read_small(task.as_fd(), "status", &mut buffer).map_err(|e| RequesterError::Proc("status", e))?;
+    let status = proc::read_small(task.as_fd(), "status", &mut buffer)
+        .map_err(|e| RequesterError::Proc("status", e))?;
     parse_uids(status).ok_or(RequesterError::Form("status"))
 }
 
@@ -136,8 +125,8 @@ fn read_origin(task: &OwnedFd) -> Result<Origin, RequesterError> {
     let give_up = Instant::now() + RUNNING_LIMIT;
     loop {
         let mut buffer = [0; 256];
-        let text =
-            proc::read_small(task.as_fd(), "syscall", &mut buffer).map_err(|e| RequesterError::Proc("syscall", e))?;
+        let text = proc::read_small(task.as_fd(), "syscall", &mut buffer)
+            .map_err(|e| RequesterError::Proc("syscall", e))?;
         match parse_syscall(text).ok_or(RequesterError::Form("syscall"))? {
             Syscall::Number(number) => return Ok(origin(number)),
             Syscall::Running if Instant::now() < give_up => std::thread::sleep(Duration::from_micros(100)),
@@ -178,7 +167,9 @@ mod tests {
     fn all_four_uids_are_read_and_a_name_cannot_forge_them() {
         let status = b"Name:\tx\\nUid:\t0\t0\t0\t0\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t9\t9\t9\t9\n";
         assert_eq!(parse_uids(status), Some(Uids { real: 1, effective: 2, saved: 3, fs: 4 }));
-        for bad in ["", "Uid:\t1\t2\t3\n", "Uid:\t1\t2\t3\t4\t5\n", "Uid:\t1\t2\t3\tx\n", "Gid:\t1\t2\t3\t4\n"] {
+        for bad in
+            ["", "Uid:\t1\t2\t3\n", "Uid:\t1\t2\t3\t4\t5\n", "Uid:\t1\t2\t3\tx\n", "Gid:\t1\t2\t3\t4\n"]
+        {
             assert_eq!(parse_uids(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -106,7 +106,9 @@ fn claims_key(line: &[u8], key_word: &[u8]) -> bool {
 fn parse(line: &[u8], expected: &Expected, key_word: &str) -> Option<i32> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [_serial, _flags, _usage, _timeout, _permissions, uid, gid, ".request_", key, pid, length] = words[..] else {
+    let [_serial, _flags, _usage, _timeout, _permissions, uid, gid, ".request_", key, pid, length] =
+        words[..]
+    else {
         return None;
     };
     let agrees = key == key_word
@@ -122,7 +124,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TRUE_LINE: &str = "1a2b3c4d I--Q---     1 perm 0b0b0000  1000   100 .request_ key:2f81a3c0 pid:4711 ci:45\n";
+    const TRUE_LINE: &str =
+        "1a2b3c4d I--Q---     1 perm 0b0b0000  1000   100 .request_ key:2f81a3c0 pid:4711 ci:45\n";
 
     fn expected() -> Expected {
         Expected {

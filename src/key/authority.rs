@@ -45,6 +45,12 @@ impl Authority {
         Ok(Self { key, auth_key })
     }
 
+    /// The same authority in the child that inherits it; it ends for both when the key is answered.
+    #[must_use]
+    pub fn inherited(&self) -> Self {
+        Self { key: self.key, auth_key: self.auth_key }
+    }
+
     /// The key under construction.
     pub fn key(&self) -> KeySerial {
         self.key
@@ -76,11 +82,16 @@ impl Authority {
     ///
     /// # Errors
     /// [`NotInstantiated`] with EDQUOT and others of the kernel's, EPERM if the permission is for another key.
-    pub fn instantiate(self, permission: &impl Permission, payload: &[u8]) -> Result<LiveKey, NotInstantiated> {
+    pub fn instantiate(
+        self,
+        permission: &impl Permission,
+        payload: &[u8],
+    ) -> Result<LiveKey, NotInstantiated> {
         if permission.key() != self.key {
             return Err(NotInstantiated { authority: self, errno: Errno::EPERM });
         }
-        let instantiated = own_session_keyring().and_then(|ring| keyctl::instantiate(self.key.raw(), payload, ring));
+        let instantiated =
+            own_session_keyring().and_then(|ring| keyctl::instantiate(self.key.raw(), payload, ring));
         match instantiated {
             Ok(()) => Ok(LiveKey { key: self.key, finished: false }),
             Err(errno) => Err(NotInstantiated { authority: self, errno }),

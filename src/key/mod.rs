@@ -101,7 +101,9 @@ mod tests {
 
     #[test]
     fn only_positive_numbers_are_serials() {
-        assert!(KeySerial::new(-3).is_none() && KeySerial::new(0).is_none() && "-3".parse::<KeySerial>().is_err());
+        assert!(
+            KeySerial::new(-3).is_none() && KeySerial::new(0).is_none() && "-3".parse::<KeySerial>().is_err()
+        );
         assert_eq!("797025216".parse::<KeySerial>().unwrap().to_string(), "2f81a3c0");
     }
 }

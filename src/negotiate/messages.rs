@@ -202,12 +202,20 @@ impl Link {
                 base_key: Secret::new(key.to_vec()),
                 handle: handle.to_vec(),
             }),
-            Frame { kind: KIND_FAILED, control, key: [], handle: [] } => Ok(Report::Failed(parse_control(control)?)),
+            Frame { kind: KIND_FAILED, control, key: [], handle: [] } => {
+                Ok(Report::Failed(parse_control(control)?))
+            }
             other => Err(MessageError::Unexpected(other.kind)),
         }
     }
 
-    fn send(&mut self, kind: u8, control: &impl Serialize, key: &[u8], handle: &[u8]) -> Result<(), MessageError> {
+    fn send(
+        &mut self,
+        kind: u8,
+        control: &impl Serialize,
+        key: &[u8],
+        handle: &[u8],
+    ) -> Result<(), MessageError> {
         let control = serde_json::to_vec(control)?;
         let mut frame = Writer::with_capacity(FRAME_LIMIT);
         let length = 1 + 12 + control.len() + key.len() + handle.len();

@@ -49,7 +49,8 @@ pub fn sealed_memory(content: &[u8]) -> Result<OwnedFd, Errno> {
     let fd = memfd_create(c"lgss", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut file = File::from(fd);
     file.write_all(content).map_err(raw)?;
-    let all = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+    let all =
+        SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
     fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(all))?;
     Ok(file.into())
 }
@@ -90,7 +91,8 @@ pub fn open_trusted(path: &Path, flags: OFlag) -> Result<File, Untrusted> {
         }
     }
     let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let file: File = open(&real, flags, Mode::empty()).map_err(|e| Untrusted::Open(real.clone(), e.into()))?.into();
+    let file: File =
+        open(&real, flags, Mode::empty()).map_err(|e| Untrusted::Open(real.clone(), e.into()))?.into();
     let metadata = file.metadata().map_err(|e| Untrusted::Open(real.clone(), e))?;
     if !metadata.is_file() {
         return Err(Untrusted::NotRegular(real));

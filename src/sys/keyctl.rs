@@ -42,7 +42,9 @@ fn arg(id: RawSerial) -> c_ulong {
 
 fn simple(operation: u32, arg2: c_ulong, arg3: c_ulong) -> Result<c_long, Errno> {
     // SAFETY: only operations whose arguments are plain numbers come here; the kernel dereferences none of them.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), arg2, arg3, 0 as c_ulong, 0 as c_ulong) })
+    check(unsafe {
+        libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), arg2, arg3, 0 as c_ulong, 0 as c_ulong)
+    })
 }
 
 /// [KEYCTL_ASSUME_AUTHORITY](https://man7.org/linux/man-pages/man2/keyctl.2.html): the right to instantiate `key`.
@@ -129,9 +131,15 @@ pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
 /// # Errors
 /// EACCES without view permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED; EMSGSIZE if longer than the kernel makes them.
 pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
-    let mut text = read_buffer(libc::KEYCTL_DESCRIBE, key, DESCRIBE_LIMIT)?;
+    // Most fit here; the front has no time for more.
+    let mut short = [0u8; 256];
+    let length = fill(libc::KEYCTL_DESCRIBE, key, &mut short)?;
+    let mut text = match short.get(..length) {
+        Some(text) => text.to_vec(),
+        None => std::mem::take(&mut *read_buffer(libc::KEYCTL_DESCRIBE, key, DESCRIBE_LIMIT)?),
+    };
     text.pop();
-    Ok(std::mem::take(&mut *text))
+    Ok(text)
 }
 
 /// KEYCTL_READ: the payload.
@@ -145,18 +153,7 @@ pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
 fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let mut buffer = Zeroizing::new(vec![0u8; 512]);
     loop {
-        // SAFETY: pointer and length describe `buffer`, which the kernel fills at most to that length.
-        let length = check(unsafe {
-            libc::syscall(
-                libc::SYS_keyctl,
-                c_ulong::from(operation),
-                arg(key),
-                buffer.as_mut_ptr(),
-                buffer.len(),
-                0 as c_ulong,
-            )
-        })?;
-        let length = usize::try_from(length).map_err(|_| Errno::EOVERFLOW)?;
+        let length = fill(operation, key, &mut buffer)?;
         if length <= buffer.len() {
             buffer.truncate(length);
             return Ok(buffer);
@@ -166,6 +163,22 @@ fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing
         }
         buffer = Zeroizing::new(vec![0u8; length]);
     }
+}
+
+/// One attempt; the length may be over that of `buffer`, which then holds nothing of use.
+fn fill(operation: u32, key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: pointer and length describe `buffer`, which the kernel fills at most to that length.
+    let length = check(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_ulong::from(operation),
+            arg(key),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            0 as c_ulong,
+        )
+    })?;
+    usize::try_from(length).map_err(|_| Errno::EOVERFLOW)
 }
 
 /// KEYCTL_LINK: puts `key` into `ring`.
@@ -257,7 +270,12 @@ pub fn add(key_type: &CStr, description: &CStr, payload: &[u8], ring: RawSerial)
 ///
 /// # Errors
 /// The error that the upcall gave the key, or EDQUOT, EKEYREVOKED, ENOKEY.
-pub fn request(key_type: &CStr, description: &CStr, callout: &CStr, ring: RawSerial) -> Result<RawSerial, Errno> {
+pub fn request(
+    key_type: &CStr,
+    description: &CStr,
+    callout: &CStr,
+    ring: RawSerial,
+) -> Result<RawSerial, Errno> {
     // SAFETY: the strings are NUL-terminated and outlive the call; the kernel only reads them.
     serial(check(unsafe {
         libc::syscall(

@@ -3,9 +3,11 @@
 //! Only here and in `gss` is `unsafe` allowed; each block says why it is sound. Nothing here decides anything.
 #![expect(unsafe_code, reason = "the system-call edge")]
 
+pub mod entry;
 pub mod files;
+pub mod inherited;
 pub mod jail;
 pub mod keyctl;
-pub mod process;
 pub mod proc;
+pub mod process;
 pub mod sockets;

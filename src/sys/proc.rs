@@ -1,6 +1,6 @@
-//! /proc of one task, always through a descriptor of its directory, so that a recycled id cannot be mistaken for it.
+//! One task: /proc, always through a descriptor of its directory, so that a recycled id cannot be mistaken for it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -11,7 +11,11 @@ use nix::sys::stat::Mode;
 /// # Errors
 /// ENOENT if the task has gone.
 pub fn open_task(tid: i32) -> Result<OwnedFd, Errno> {
-    open(format!("/proc/{tid}").as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    open(
+        format!("/proc/{tid}").as_str(),
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// Reads a file of the task's directory into `buffer`; what does not fit is cut.
@@ -38,4 +42,65 @@ pub fn read_small<'b>(task: BorrowedFd<'_>, name: &str, buffer: &'b mut [u8]) ->
 /// The kernel's, as with [`read_small`].
 pub fn open_link(task: BorrowedFd<'_>, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
     openat(task, name, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// A task's user ids in our user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uids {
+    /// Who started the process.
+    pub real: u32,
+    /// Whose rights it has.
+    pub effective: u32,
+    /// Whose rights it can take back.
+    pub saved: u32,
+    /// Whose rights it has to files and keys.
+    pub fs: u32,
+}
+
+/// A thread's user ids by PIDFD_GET_INFO (linux/pidfd.h), since Linux 6.13: a tenth of the cost of `status`.
+///
+/// # Errors
+/// ENOTTY, EINVAL or ENOSYS where the kernel does not have it, ESRCH if the thread has gone.
+pub fn uids_of(tid: i32) -> Result<Uids, Errno> {
+    const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
+    /// `u64 mask · u64 cgroup · u32 pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid, exit_code`.
+    type Info = [u32; 16];
+    /// _IOWR(0xff, 11, 64 bytes).
+    const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
+    const WANT_CREDENTIALS: u32 = 0x2;
+
+    // SAFETY: plain numbers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, PIDFD_THREAD) })?;
+    let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut info: Info = [0; 16];
+    // The low half of the mask comes first on little-endian machines; on others it is the second word.
+    let low = usize::from(cfg!(target_endian = "big"));
+    info[low] = WANT_CREDENTIALS;
+    // SAFETY: the structure has the 64 bytes that the request's number says.
+    Errno::result(unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, info.as_mut_ptr()) })?;
+    if info[low] & WANT_CREDENTIALS == 0 {
+        return Err(Errno::ENOTTY);
+    }
+    let [_, _, _, _, _, _, _, real, _, effective, _, saved, _, fs, _, _] = info;
+    Ok(Uids { real, effective, saved, fs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uids_of;
+    use nix::errno::Errno;
+
+    #[test]
+    fn our_own_ids_are_read_where_the_kernel_has_the_call() {
+        let ids = nix::unistd::getresuid().unwrap();
+        match uids_of(nix::unistd::gettid().as_raw()) {
+            Ok(uids) => assert_eq!(
+                [uids.real, uids.effective, uids.saved],
+                [ids.real.as_raw(), ids.effective.as_raw(), ids.saved.as_raw()]
+            ),
+            Err(errno) => assert!(matches!(errno, Errno::ENOTTY | Errno::EINVAL | Errno::ENOSYS), "{errno}"),
+        }
+    }
 }

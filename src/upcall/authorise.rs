@@ -59,7 +59,9 @@ fn acting_for(uid: u32, ids: Uids) -> Result<Acting, Failure> {
         Ok(Acting::ForAnother)
     } else {
         let Uids { real, effective, saved, fs } = ids;
-        Err(refused(format_args!("S2: uids of the requester: real {real}, effective {effective}, saved {saved}, fs {fs}")))
+        Err(refused(format_args!(
+            "S2: uids of the requester: real {real}, effective {effective}, saved {saved}, fs {fs}"
+        )))
     }
 }
 
@@ -78,7 +80,8 @@ mod tests {
         assert_eq!(acting_for(0, uids(0, 0, 0, 0)).unwrap(), Acting::ForItself);
         assert_eq!(acting_for(7, uids(0, 0, 0, 7)).unwrap(), Acting::ForAnother);
         assert_eq!(acting_for(7, uids(0, 7, 0, 7)).unwrap(), Acting::ForAnother);
-        for ids in [uids(7, 0, 0, 0), uids(7, 7, 7, 8), uids(7, 7, 0, 7), uids(8, 7, 7, 7), uids(7, 8, 7, 7)] {
+        for ids in [uids(7, 0, 0, 0), uids(7, 7, 7, 8), uids(7, 7, 0, 7), uids(8, 7, 7, 7), uids(7, 8, 7, 7)]
+        {
             let fsuid = ids.fs;
             assert_eq!(acting_for(fsuid, ids).unwrap_err().cause, Cause::Refused, "{ids:?}");
         }

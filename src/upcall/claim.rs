@@ -51,7 +51,9 @@ impl Invocation {
         let mut config = None;
         let operation = loop {
             match words.next() {
-                Some(word) if word == b"--config" => config = words.next().map(|p| PathBuf::from(OsString::from_vec(p))),
+                Some(word) if word == b"--config" => {
+                    config = words.next().map(|p| PathBuf::from(OsString::from_vec(p)))
+                }
                 // The realm of machine credentials; accepted because rules in use have it, without effect on `user` keys.
                 Some(word) if word == b"-R" || word == b"--realm" => drop(words.next()),
                 other => break other,
@@ -152,7 +154,10 @@ mod tests {
     }
 
     fn invocation() -> Invocation {
-        Invocation::parse(words(&format!("create|77|user|lgss:1000:nfs@h|{CALLOUT}|1000|100|0|0|5")).into_iter()).unwrap()
+        Invocation::parse(
+            words(&format!("create|77|user|lgss:1000:nfs@h|{CALLOUT}|1000|100|0|0|5")).into_iter(),
+        )
+        .unwrap()
     }
 
     fn kernel() -> KeyDescription {
@@ -168,7 +173,8 @@ mod tests {
     #[test]
     fn options_stand_before_the_words_and_dashes_after_them_are_data() {
         let read =
-            Invocation::parse(words("--config|/c|-R|X|create|77|user|--config|-R|1|2|-1|0|5").into_iter()).unwrap();
+            Invocation::parse(words("--config|/c|-R|X|create|77|user|--config|-R|1|2|-1|0|5").into_iter())
+                .unwrap();
         assert_eq!(read.config, Some("/c".into()));
         assert_eq!((read.description, read.callout), (b"--config".to_vec(), b"-R".to_vec()));
         let bad = Invocation::parse(words("--shell|create|77|user|d|c|1|2|0|0|0").into_iter()).unwrap_err();
@@ -177,7 +183,9 @@ mod tests {
 
     #[test]
     fn missing_or_surplus_words_are_refused_with_the_key_known_where_possible() {
-        for (text, key) in [("create|77|user", Some(77)), ("create|77|u|d|c|1|2|0|0|0|0", Some(77)), ("create|-3", None)] {
+        for (text, key) in
+            [("create|77|user", Some(77)), ("create|77|u|d|c|1|2|0|0|0|0", Some(77)), ("create|-3", None)]
+        {
             let error = Invocation::parse(words(text).into_iter()).unwrap_err();
             assert_eq!(error.key.map(KeySerial::raw), key, "{text}");
         }
@@ -199,7 +207,8 @@ mod tests {
     #[test]
     fn lgssc_keys_are_refused_outright() {
         let invocation = Invocation { key_type: b"lgssc".to_vec(), ..invocation() };
-        let error = Claim::of(&invocation, &KeyDescription { key_type: "lgssc".into(), ..kernel() }).unwrap_err();
+        let error =
+            Claim::of(&invocation, &KeyDescription { key_type: "lgssc".into(), ..kernel() }).unwrap_err();
         assert!(error.detail.starts_with("S1"), "{error}");
     }
 
@@ -207,7 +216,8 @@ mod tests {
         #[test]
         fn any_bytes_in_the_words_are_claimed_or_refused_without_a_panic(d in any::<Vec<u8>>(), c in any::<Vec<u8>>()) {
             let invocation = Invocation { description: d.clone(), callout: c, ..invocation() };
-            prop_assert!(Claim::of(&invocation, &KeyDescription { description: d, ..kernel() }).is_err());
+            let claimed = Claim::of(&invocation, &KeyDescription { description: d, ..kernel() });
+            prop_assert!(claimed.is_err());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 
@@ -19,13 +19,12 @@ use crate::identity::requester::Requester;
 use crate::key::auth_line::Expected;
 use crate::key::authority::{NotInstantiated, own_session_keyring};
 use crate::key::{Authority, KeyDescription};
-use crate::sys::process::{self, Forked};
-use crate::sys::{keyctl, sockets};
+use crate::sys::{keyctl, process};
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
 const LAST_RESORT_SECONDS: u32 = 2;
 
-/// Answers the key and hands it to the monitor. Returns the exit status: in the front, and in the monitor at its end.
+/// Answers the key and hands it to the monitor. Returns the exit status.
 pub(super) fn serve(invocation: Invocation) -> i32 {
     let started = Instant::now();
     process::close_from(3);
@@ -33,23 +32,14 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
         return 1;
     };
     // Nothing of the requester has been looked at so far: what could block comes after the watchdog exists.
-    let forked = sockets::message_pair().and_then(|pair| Ok((process::fork()?, pair)));
-    match forked {
-        Ok((Forked::Child, (ours, theirs))) => {
-            drop(ours);
-            monitor::run(&invocation, authority, theirs)
-        }
-        Ok((Forked::Parent(_), (ours, theirs))) => {
-            drop(theirs);
+    match monitor::start(invocation, &authority) {
+        Ok((invocation, monitor)) => {
             nix::unistd::alarm::set(LAST_RESORT_SECONDS);
-            answer(&invocation, authority, &ours, started);
-            0
+            answer(invocation, authority, &monitor, started);
         }
-        Err(errno) => {
-            let _ = authority.reject(errno);
-            0
-        }
+        Err(errno) => drop(authority.reject(errno)),
     }
+    0
 }
 
 /// Rejects the key of an upcall whose words make no sense, as far as the key is known.
@@ -77,7 +67,8 @@ struct Admitted {
 }
 
 fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Failure> {
-    let kernel = authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
+    let kernel =
+        authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
     let claim = Claim::of(invocation, &kernel)?;
     let requester = find(authority, &claim, &kernel)?;
     let genuine = authorise(claim, &requester)?;
@@ -140,6 +131,3 @@ fn reject(failure: Failure, authority: Authority) -> Verdict {
     let _ = authority.reject(failure.cause.errno());
     Verdict::Refused(failure)
 }
-
-/// How long the monitor waits for the verdict.
-pub(super) const VERDICT_LIMIT: Duration = Duration::from_millis(250);

@@ -52,7 +52,12 @@ pub(super) struct Assignment<'a> {
 }
 
 /// Does not return: the worker runs, or a failure has been reported.
-pub(super) fn become_worker(assignment: &Assignment<'_>, served: Served, program: OwnedFd, socket: UnixStream) -> ! {
+pub(super) fn become_worker(
+    assignment: &Assignment<'_>,
+    served: Served,
+    program: OwnedFd,
+    socket: UnixStream,
+) -> ! {
     let mut link = socket.try_clone().map(Link::new);
     let Err(failure) = launch(assignment, served, program, socket.into());
     if let Ok(link) = link.as_mut() {
@@ -109,7 +114,9 @@ fn cache_name(assignment: &Assignment<'_>) -> Result<CacheName, Failure> {
 fn isolate_keyrings(assignment: &Assignment<'_>, name: &CacheName) -> Result<(), Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
     let collection = match name {
-        CacheName::Keyring { anchor: Anchor::Session, collection, .. } if assignment.acting == Acting::ForItself => {
+        CacheName::Keyring { anchor: Anchor::Session, collection, .. }
+            if assignment.acting == Acting::ForItself =>
+        {
             session_collection(assignment.session_ring, collection)
         }
         _ => None,
@@ -126,7 +133,9 @@ fn isolate_keyrings(assignment: &Assignment<'_>, name: &CacheName) -> Result<(),
     match keyctl::read(assignment.key.raw()) {
         Err(Errno::EACCES) => Ok(()),
         Err(errno) => Err(launch_failed("proof of isolation", errno)),
-        Ok(_) => Err(Failure::new(Stage::Launch, Cause::Setup, "S13: the worker would have access to the key")),
+        Ok(_) => {
+            Err(Failure::new(Stage::Launch, Cause::Setup, "S13: the worker would have access to the key"))
+        }
     }
 }
 
@@ -145,10 +154,13 @@ fn session_collection(session: i32, collection: &str) -> Option<i32> {
 fn open_as_owner(assignment: &Assignment<'_>, served: &Served, name: &CacheName) -> Result<Opened, Failure> {
     let opened = open_cache(served.root.as_fd(), name, assignment.uid)?;
     if matches!(name, CacheName::Kcm(_)) {
-        let root = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|e| launch_failed("root", e))?;
-        let same = files::same_place(root.as_fd(), served.root.as_fd()).map_err(|e| launch_failed("root", e))?;
+        let root = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|e| launch_failed("root", e))?;
+        let same =
+            files::same_place(root.as_fd(), served.root.as_fd()).map_err(|e| launch_failed("root", e))?;
         if !same {
-            let detail = format_args!("{name}: the requester is in another mount namespace, the KCM daemon is not");
+            let detail =
+                format_args!("{name}: the requester is in another mount namespace, the KCM daemon is not");
             return Err(Failure::new(Stage::Credentials, Cause::BadCache, detail));
         }
     }
@@ -160,7 +172,8 @@ fn seal(opened: Opened, name: &CacheName) -> Result<OwnedFd, Failure> {
         let detail = format_args!("{name}: for requests of root only FILE and DIR caches can be used");
         return Err(Failure::new(Stage::Credentials, Cause::BadCache, detail));
     };
-    let unreadable = |errno: Errno| Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {errno}"));
+    let unreadable =
+        |errno: Errno| Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {errno}"));
     let content = files::read_located(located.as_fd(), COPY_LIMIT).map_err(unreadable)?;
     files::sealed_memory(&content).map_err(|errno| launch_failed("sealed memory", errno))
 }

@@ -1,18 +1,17 @@
-//! The forked child of the front, root, the last to die: first the front's watchdog, then the negotiation's.
+//! The child of the front, root, the last to die: first the front's watchdog, then the negotiation's.
 //!
 //! It holds the key and believes the worker nothing: fields are checked here, the payload is made here. Invariant: it
 //! ends only after the key has been published or failed, and the worker reaped.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{Pid, getppid, setsid};
+use nix::unistd::{Pid, getpid, getppid, setsid};
 
 use super::claim::{Invocation, Unusable};
-use super::front::VERDICT_LIMIT;
 use super::launcher::{self, Assignment};
 use super::outcome::{Journal, Outcome, Subject};
 use super::verdict::{self, Served, Verdict};
@@ -35,14 +34,83 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a killed worker is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs to the end of the upcall; the result is the exit status.
-pub(super) fn run(invocation: &Invocation, authority: Authority, front: OwnedFd) -> i32 {
-    let started = Instant::now();
-    let parent = Process::open(getppid());
+/// How long the front may take for its verdict.
+const VERDICT_LIMIT: Duration = Duration::from_millis(250);
+
+/// What the monitor is started with, in the memory that it shares with the front until that has ended.
+struct Watched {
+    invocation: Invocation,
+    authority: Authority,
+    front: Pid,
+    front_socket: RawFd,
+    own_socket: RawFd,
+}
+
+/// Starts the monitor; the front goes on with the words and the socket on which the monitor expects its verdict.
+///
+/// # Errors
+/// Those of socketpair(2) and clone(2).
+pub(super) fn start(
+    invocation: Invocation,
+    authority: &Authority,
+) -> Result<(&'static Invocation, OwnedFd), Errno> {
+    let (ours, theirs) = sockets::message_pair()?;
+    let watched = Box::leak(Box::new(Watched {
+        invocation,
+        authority: authority.inherited(),
+        front: getpid(),
+        front_socket: ours.as_raw_fd(),
+        own_socket: theirs.as_raw_fd(),
+    }));
+    process::spawn_sharing(watch, watched)?;
+    Ok((&watched.invocation, ours))
+}
+
+/// The monitor's life. Until the front has ended, or is past its time, it only sleeps: they share memory, and
+/// processor time spent here would be time that the requester waits.
+fn watch(watched: &'static Watched) -> i32 {
+    process::close_inherited(watched.front_socket);
+    let ended = process::wait_for_hangup(watched.own_socket, VERDICT_LIMIT);
+    let authority = watched.authority.inherited();
+    let verdict =
+        if ended { take_verdict(watched, authority) } else { Err(front_overdue(watched, authority)) };
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
-    let verdict = wait_for_verdict(invocation, authority, &front, parent.ok());
-    drop(front);
+    finish(&watched.invocation, verdict);
+    0
+}
+
+/// Rejects the key and kills the front: reading /proc of a requester can block for as long as its process sits in
+/// exec, and nothing but SIGKILL ends that.
+fn front_overdue(watched: &Watched, authority: Authority) -> Failure {
+    let _ = authority.reject(Cause::Deadline.errno());
+    // Still our parent: its number cannot have been given to another process.
+    if getppid() == watched.front {
+        let _ = Process::open(watched.front).and_then(|front| front.kill());
+    }
+    process::wait_for_hangup(watched.own_socket, REAP_PATIENCE);
+    // In case it had instantiated the key at the last moment.
+    drop(LiveKey::taken_over(watched.invocation.key));
+    let detail = "S6: the requester could not be looked at in time (it may be in exec)";
+    Failure::new(Stage::Authorise, Cause::Deadline, detail)
+}
+
+fn take_verdict(watched: &Watched, authority: Authority) -> Result<(Served, LiveKey), Failure> {
+    match process::inherited(watched.own_socket).and_then(|socket| verdict::receive(&socket)) {
+        Ok(Some(Verdict::Served(served))) => Ok((served, LiveKey::taken_over(watched.invocation.key))),
+        Ok(Some(Verdict::Refused(failure))) => Err(failure),
+        Ok(None) | Err(_) => {
+            // It may have ended on either side of the instantiation: one of the two answers the key.
+            let _ = authority.reject(Cause::Setup.errno());
+            drop(LiveKey::taken_over(watched.invocation.key));
+            Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
+        }
+    }
+}
+
+/// Everything after the requester's release.
+fn finish(invocation: &Invocation, verdict: Result<(Served, LiveKey), Failure>) {
+    let started = Instant::now();
     let (config, broken) = match Config::load(invocation.config.as_deref()) {
         Ok(config) => (config, None),
         Err(error) => (Config::default(), Some(Failure::new(Stage::Config, Cause::Setup, error))),
@@ -60,45 +128,12 @@ pub(super) fn run(invocation: &Invocation, authority: Authority, front: OwnedFd)
         }
         Err(failure) => journal.upcall(&subject, &Outcome::Failed(failure), &[]),
     }
-    0
 }
 
 /// Logs an upcall that could not even be taken apart.
 pub(super) fn log_unusable(unusable: &Unusable) {
     let config = Config::load(None).unwrap_or_default();
     Journal::open(&config.log).unusable(unusable);
-}
-
-/// The front's verdict in time, or else the key rejected and the front killed: reading /proc of a requester can block
-/// for as long as its process sits in exec, and nothing but SIGKILL ends that.
-fn wait_for_verdict(
-    invocation: &Invocation,
-    authority: Authority,
-    front: &OwnedFd,
-    parent: Option<Process>,
-) -> Result<(Served, LiveKey), Failure> {
-    let deadline = Instant::now() + VERDICT_LIMIT;
-    let ready = process::readable(&[front.as_fd()], deadline).is_ok_and(|ready| !ready.is_empty());
-    let verdict = if ready { verdict::receive(front) } else { Err(Errno::ETIMEDOUT) };
-    match verdict {
-        Ok(Some(Verdict::Served(served))) => Ok((served, LiveKey::taken_over(invocation.key))),
-        Ok(Some(Verdict::Refused(failure))) => Err(failure),
-        Ok(None) => {
-            // It may have died on either side of the instantiation: one of the two answers the key.
-            let _ = authority.reject(Errno::EIO);
-            drop(LiveKey::taken_over(invocation.key));
-            Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
-        }
-        Err(errno) => {
-            let _ = authority.reject(errno);
-            if let Some(front) = parent {
-                let _ = front.kill();
-            }
-            drop(LiveKey::taken_over(invocation.key));
-            let detail = "S6: the requester could not be looked at in time (it may be in exec)";
-            Err(Failure::new(Stage::Authorise, Cause::Deadline, detail))
-        }
-    }
 }
 
 struct Upcall<'a> {
@@ -112,7 +147,8 @@ impl Upcall<'_> {
     fn negotiate(&mut self, live: LiveKey, served: Served) -> Outcome {
         self.timings.push(Timing { stage: Stage::Authorise, micros: served.micros });
         // The front has parsed the same words; what it accepted is accepted again.
-        let callout = std::str::from_utf8(&self.invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
+        let callout =
+            std::str::from_utf8(&self.invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
         let Some(callout) = callout else {
             return fail(live, Failure::new(Stage::Authorise, Cause::BadRequest, "callout"), self.config);
         };
@@ -126,7 +162,7 @@ impl Upcall<'_> {
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
         let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
-        let monitor = nix::unistd::getpid();
+        let monitor = getpid();
         match process::fork().map_err(launch_failed)? {
             Forked::Child => {
                 drop(ours);
@@ -176,14 +212,17 @@ impl Upcall<'_> {
             level: callout.level,
             limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
         };
-        let waiting = socket.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        let waiting =
+            socket.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
         let mut link = Link::new(socket);
         link.send_request(&request).map_err(worker_fault)?;
         // Its end counts as much as its message: a child of it may hold the socket open.
         let ready = process::readable(&[waiting.as_fd(), worker.as_fd()], deadline).map_err(launch_failed)?;
         match ready.first() {
             None => Err(Failure::new(Stage::Negotiate, Cause::Deadline, "the upcall's deadline has passed")),
-            Some(0) => link.receive_report(deadline.min(Instant::now() + MESSAGE_LIMIT)).map_err(worker_fault),
+            Some(0) => {
+                link.receive_report(deadline.min(Instant::now() + MESSAGE_LIMIT)).map_err(worker_fault)
+            }
             Some(_) => Err(worker_fault(MessageError::Closed)),
         }
     }
@@ -231,7 +270,8 @@ fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed
         context: Context {
             window: SeqWindow::new(context.window).ok_or_else(|| bad("sequence window of 0"))?,
             handle: Handle::new(handle).ok_or_else(|| bad("no handle, or one too long"))?,
-            base_key: BaseKey::new(enctype, base_key).ok_or_else(|| bad("key of a wrong length, or all zeros"))?,
+            base_key: BaseKey::new(enctype, base_key)
+                .ok_or_else(|| bad("key of a wrong length, or all zeros"))?,
             key_origin,
             endtime: context.endtime,
             send_sequence: context.send_sequence,

@@ -132,7 +132,7 @@ impl fmt::Display for Stages<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, Timing { stage, micros }) in self.0.iter().enumerate() {
             let separator = if index == 0 { " [" } else { ", " };
-            write!(f, "{separator}{stage} {}.{}", micros / 1000, micros % 1000 / 100)?;
+            write!(f, "{separator}{stage} {}.{:02}", micros / 1000, micros % 1000 / 10)?;
         }
         if self.0.is_empty() { Ok(()) } else { f.write_str("] ms") }
     }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn stages_are_shown_in_milliseconds() {
         let timings = [Timing { stage: Stage::Kdc, micros: 4150 }, Timing { stage: Stage::Connect, micros: 90 }];
-        assert_eq!(Stages(&timings).to_string(), " [kdc 4.1, connect 0.0] ms");
+        assert_eq!(Stages(&timings).to_string(), " [kdc 4.15, connect 0.09] ms");
         assert_eq!(Stages(&[]).to_string(), "");
     }
 }

@@ -1,1 +1,79 @@
-//! See the files of this layer.
+//! The program `lgss_negotiate`: negotiates one context as an ordinary user and reports it to the monitor.
+//!
+//! Started by the launcher, which has set ids, groups, capabilities, limits, no_new_privs, network namespace and session
+//! keyring. argv is `lgss_negotiate CACHE DISPLAY_NAME`; descriptor 3 is the socket to the monitor, 4 the opened cache
+//! if it is a file or directory; the environment holds KRB5_CONFIG at most. Invariant: nothing of what is asked for is
+//! begun before [`Unprivileged`] is proved and the sandbox is closed; exactly one message is sent.
+#![forbid(unsafe_code)]
+
+mod negotiation;
+mod sandbox;
+mod watch;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::creds::ticket::CacheNames;
+use crate::event::{Cause, Failure, Stage};
+use crate::identity::unprivileged::Unprivileged;
+use crate::negotiate::messages::{Failed, Link, Request};
+use crate::sys::inherited;
+use watch::Watch;
+
+/// The monitor writes the request before it starts us.
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// Exit status if the result, a failure included, has been reported.
+const REPORTED: u8 = 0;
+/// Exit status if nothing could be reported.
+const NOT_REPORTED: u8 = 1;
+/// Exit status if this is not started as the launcher does.
+const MISUSED: u8 = 2;
+
+/// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
+pub fn run() -> ExitCode {
+    match Invocation::take() {
+        Some(invocation) => ExitCode::from(if serve(invocation).is_some() { REPORTED } else { NOT_REPORTED }),
+        None => {
+            let _ = writeln!(std::io::stderr(), "lgss_negotiate is started by lgss_keyring, not by hand");
+            ExitCode::from(MISUSED)
+        }
+    }
+}
+
+/// What the launcher hands over.
+struct Invocation {
+    cache: CacheNames,
+    link: Link,
+}
+
+impl Invocation {
+    fn take() -> Option<Self> {
+        let mut words = std::env::args().skip(1);
+        let (library, display) = (words.next()?, words.next()?);
+        let link = Link::new(inherited::monitor_socket().ok()?);
+        words.next().is_none().then_some(Self { cache: CacheNames { library, display }, link })
+    }
+}
+
+/// `None` if nothing could be reported.
+fn serve(Invocation { cache, mut link }: Invocation) -> Option<()> {
+    let ready = Unprivileged::prove()
+        .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))
+        .and_then(|proof| sandbox::close(&proof).map(|()| proof));
+    let proof = match ready {
+        Ok(proof) => proof,
+        Err(failure) => return link.send_failed(&Failed { failure, stages: Vec::new() }).ok(),
+    };
+    // No request means no monitor: there is nobody to report to.
+    let request = link.receive_request(Instant::now() + REQUEST_LIMIT).ok()?;
+    answer(proof, cache, &request, link)
+}
+
+fn answer(proof: Unprivileged, cache: CacheNames, request: &Request, link: Link) -> Option<()> {
+    let watch = Watch::over(link).ok()?;
+    match negotiation::negotiate(proof, cache, request, &watch) {
+        Ok(outcome) => watch.report_established(&outcome),
+        Err(failure) => watch.report_failed(failure),
+    }
+}

@@ -202,7 +202,10 @@ mod tests {
         let State::Established(read) = parse(established(&context()).unwrap().as_slice()).unwrap() else {
             panic!("not established");
         };
-        assert_eq!((read.window.count(), read.handle.as_bytes(), read.endtime), (32, &[7u8; 16][..], 0x6000_0000));
+        assert_eq!(
+            (read.window.count(), read.handle.as_bytes(), read.endtime),
+            (32, &[7u8; 16][..], 0x6000_0000)
+        );
         assert_eq!(read.base_key.secret().expose(), &[9; 32]);
         assert_eq!((read.key_origin, read.send_sequence), (KeyOrigin::AcceptorSubkey, 5));
     }

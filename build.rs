@@ -1,0 +1,98 @@
+//! Makes Rust declarations of what `src/gss` uses of MIT Kerberos (feature `gss`); does nothing otherwise.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=build.rs");
+    #[cfg(feature = "gss")]
+    mit::declare()?;
+    Ok(())
+}
+
+#[cfg(feature = "gss")]
+mod mit {
+    use std::error::Error;
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    /// What the wrappers call; nothing else of the libraries gets into the program's reach.
+    const FUNCTIONS: &[&str] = &[
+        "gss_(import_name|release_name|release_buffer|acquire_cred_from|release_cred|init_sec_context)",
+        "gss_(delete_sec_context|verify_mic|display_status)",
+        "gss_krb5_(export|free)_lucid_sec_context",
+        "krb5_(init|free)_context",
+        "krb5_((get|free)_error_message|free_string)",
+        "krb5_cc_(resolve|close|destroy|new_unique|initialize|store_cred|get_principal|get_full_name)",
+        "krb5_cc_(start_seq_get|next_cred|end_seq_get)",
+        "krb5_(free_cred_contents|free_creds|get_credentials)",
+        "krb5_(sname_to_principal|free_principal|unparse_name|free_unparsed_name)",
+        "krb5_is_config_principal",
+    ];
+    const TYPES: &[&str] = &["gss_krb5_lucid_context_v1_t"];
+    const VALUES: &[&str] = &[
+        "gss_mech_krb5",
+        "GSS_KRB5_NT_PRINCIPAL_NAME",
+        "GSS_C_(MUTUAL|INTEG|CONF|DELEG)_FLAG",
+        "GSS_C_(INITIATE|GSS_CODE|MECH_CODE)",
+        "GSS_S_(COMPLETE|CONTINUE_NEEDED)",
+        "KRB5_NT_SRV_HST",
+        "KRB5_TC_OPENCLOSE",
+        "KRB5(KDC|KRB_AP)_ERR_.*",
+        "KRB5KDC_.*",
+        "KRB5_(KDC_UNREACH|REALM_UNKNOWN|REALM_CANT_RESOLVE|KDCREP_SKEW|ERR_HOST_REALM_UNKNOWN)",
+        "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_END)",
+    ];
+
+    /// Writes `mit.rs` to OUT_DIR and tells the linker what to link.
+    pub(crate) fn declare() -> Result<(), Box<dyn Error>> {
+        let mut builder = bindgen::builder()
+            .header_contents(
+                "mit.h",
+                "#include <gssapi/gssapi.h>\n#include <gssapi/gssapi_krb5.h>\n#include <gssapi/gssapi_ext.h>\n#include <krb5.h>\n",
+            )
+            .rust_edition(bindgen::RustEdition::Edition2024)
+            .layout_tests(false)
+            .generate_comments(false)
+            .derive_debug(false)
+            .merge_extern_blocks(true)
+            .clang_args(flags("--cflags"));
+        for name in FUNCTIONS {
+            builder = builder.allowlist_function(name);
+        }
+        for name in TYPES {
+            builder = builder.allowlist_type(name);
+        }
+        for name in VALUES {
+            builder = builder.allowlist_var(name);
+        }
+        let declarations = builder.generate().map_err(|error| {
+            format!("headers of MIT Kerberos (Debian: libkrb5-dev) and libclang: {error}")
+        })?;
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?);
+        declarations.write_to_file(out.join("mit.rs"))?;
+        link();
+        Ok(())
+    }
+
+    fn link() {
+        let flags = flags("--libs");
+        for directory in flags.iter().filter_map(|flag| flag.strip_prefix("-L")) {
+            println!("cargo:rustc-link-search=native={directory}");
+        }
+        // Not k5crypto, which pkg-config adds: nothing of it is called directly.
+        for library in ["gssapi_krb5", "krb5", "com_err"] {
+            println!("cargo:rustc-link-lib={library}");
+        }
+    }
+
+    /// pkg-config's words, none where there is no pkg-config: then the compiler's own places have to do.
+    fn flags(kind: &str) -> Vec<String> {
+        Command::new("pkg-config")
+            .args([kind, "mit-krb5-gssapi", "mit-krb5"])
+            .output()
+            .ok()
+            .filter(|output| output.status.success())
+            .map(|output| {
+                String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+            })
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,255 @@
+//! A GSS context of the initiator as states that consume each other: [`Initiator`] until the exchange is complete,
+//! then [`Established`], which verifies and is exported (RFC 2743 §2.2).
+//!
+//! Used by `negotiate::mech::krb5`. Invariant: no delegation is ever asked for; the credential is one ticket in memory,
+//! so that no call here waits for anything.
+
+use std::ptr;
+
+use super::ffi;
+use super::lucid::{self, ExportError, Exported};
+use super::status::{GssError, check_gss, take_buffer};
+use super::ticket::{PrivateCache, Ticket};
+use crate::secret::Secret;
+
+/// What the context's messages shall be protected with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// Integrity: message integrity codes, which RPCSEC_GSS puts on every call header.
+    Integrity,
+    /// That and confidentiality.
+    Confidentiality,
+}
+
+/// What the library says the context has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted(u32);
+
+impl Granted {
+    /// The server has proved who it is.
+    pub fn mutual(self) -> bool {
+        self.0 & ffi::GSS_C_MUTUAL_FLAG != 0
+    }
+
+    /// Our credentials have been given to the server.
+    pub fn delegated(self) -> bool {
+        self.0 & ffi::GSS_C_DELEG_FLAG != 0
+    }
+
+    /// The protection that was asked for is there.
+    pub fn protects(self, protection: Protection) -> bool {
+        let flags = protection.flags();
+        self.0 & flags == flags
+    }
+}
+
+impl Protection {
+    fn flags(self) -> u32 {
+        match self {
+            Self::Integrity => ffi::GSS_C_INTEG_FLAG,
+            Self::Confidentiality => ffi::GSS_C_INTEG_FLAG | ffi::GSS_C_CONF_FLAG,
+        }
+    }
+}
+
+/// A context that still exchanges tokens.
+#[derive(Debug)]
+pub struct Initiator {
+    context: RawContext,
+    credential: Credential,
+    target: Target,
+    request: u32,
+}
+
+/// Where one token of the server's has led.
+#[derive(Debug)]
+pub enum Step {
+    /// The server's answer to this token is needed.
+    Continue(Initiator, Secret),
+    /// Complete on our side; the token, unless empty, is still to be sent.
+    Complete(Established, Secret),
+}
+
+impl Initiator {
+    /// Prepares a context with the ticket's service, from the ticket alone.
+    ///
+    /// Neither replay detection nor sequencing is asked for: RPCSEC_GSS has its own window (RFC 2203 §5.3.3.1).
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn new(ticket: &Ticket, protection: Protection) -> Result<Self, GssError> {
+        let target = Target::import(&ticket.server())?;
+        let cache = ticket.alone_in_memory().map_err(|error| GssError {
+            major: GSS_S_FAILURE,
+            minor: error.code.cast_unsigned(),
+            message: error.message,
+        })?;
+        let credential = Credential::acquire(cache)?;
+        let request = ffi::GSS_C_MUTUAL_FLAG | protection.flags();
+        Ok(Self { context: RawContext(ptr::null_mut()), credential, target, request })
+    }
+
+    /// Takes the server's token (empty at the start) and makes the next one.
+    ///
+    /// # Errors
+    /// The library's, among them what the server says in an error token. The context is gone then.
+    pub fn step(mut self, token: &[u8]) -> Result<Step, GssError> {
+        let mut input = buffer_of(token);
+        let mut output = ffi::gss_buffer_desc { length: 0, value: ptr::null_mut() };
+        let (mut minor, mut granted, mut lifetime) = (0, 0, 0);
+        // SAFETY: handles are alive or null where null is allowed; buffers point to live memory, the input's is only
+        // read; the mechanism is a constant of the library; no channel bindings.
+        let major = unsafe {
+            ffi::gss_init_sec_context(
+                &mut minor,
+                self.credential.raw,
+                &mut self.context.0,
+                self.target.0,
+                ffi::gss_mech_krb5,
+                self.request,
+                0,
+                ptr::null_mut(),
+                if token.is_empty() { ptr::null_mut() } else { &mut input },
+                ptr::null_mut(),
+                &mut output,
+                &mut granted,
+                &mut lifetime,
+            )
+        };
+        let output = Secret::new(take_buffer(&mut output));
+        let granted = Granted(granted);
+        if check_gss(major, minor)? & ffi::GSS_S_CONTINUE_NEEDED != 0 {
+            return Ok(Step::Continue(self, output));
+        }
+        Ok(Step::Complete(Established { context: self.context, granted, lifetime }, output))
+    }
+}
+
+/// GSS_S_FAILURE, which the headers define in a way that bindgen cannot evaluate (RFC 2744 §3.9.1: routine error 13).
+const GSS_S_FAILURE: u32 = 13 << 16;
+
+/// A context whose exchange of tokens is complete on our side.
+#[derive(Debug)]
+pub struct Established {
+    context: RawContext,
+    granted: Granted,
+    lifetime: u32,
+}
+
+impl Established {
+    /// What it has.
+    pub fn granted(&self) -> Granted {
+        self.granted
+    }
+
+    /// Verifies the server's message integrity code over `message` (RFC 2743 §2.3.2).
+    ///
+    /// # Errors
+    /// GSS_S_BAD_SIG and others of the library.
+    pub fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), GssError> {
+        let (mut message, mut mic) = (buffer_of(message), buffer_of(mic));
+        let mut minor = 0;
+        // SAFETY: the context is alive; both buffers point to live memory that is only read; no quality is asked for.
+        let major = unsafe {
+            ffi::gss_verify_mic(&mut minor, self.context.0, &mut message, &mut mic, ptr::null_mut())
+        };
+        check_gss(major, minor).map(drop)
+    }
+
+    /// Ends the library's context and hands out its key and state.
+    ///
+    /// # Errors
+    /// [`ExportError`], for keys that are not of the four AES types among others.
+    pub fn export(mut self) -> Result<Exported, ExportError> {
+        lucid::export(&mut self.context.0, self.lifetime)
+    }
+}
+
+#[derive(Debug)]
+struct RawContext(ffi::gss_ctx_id_t);
+
+impl Drop for RawContext {
+    fn drop(&mut self) {
+        let mut minor = 0;
+        // SAFETY: owned; null, as before the first step and after an export, is allowed and does nothing.
+        unsafe { ffi::gss_delete_sec_context(&mut minor, &mut self.0, ptr::null_mut()) };
+    }
+}
+
+/// Initiator credentials from one private cache and nothing else.
+#[derive(Debug)]
+struct Credential {
+    raw: ffi::gss_cred_id_t,
+    _cache: PrivateCache,
+}
+
+impl Credential {
+    fn acquire(cache: PrivateCache) -> Result<Self, GssError> {
+        // Left out, the keytab would be the default one, under the user's control or a home directory (rule S7).
+        let mut elements = [
+            ffi::gss_key_value_element_desc { key: c"ccache".as_ptr(), value: cache.name() },
+            ffi::gss_key_value_element_desc {
+                key: c"client_keytab".as_ptr(),
+                value: c"MEMORY:lgss_none".as_ptr(),
+            },
+        ];
+        let store = ffi::gss_key_value_set_desc { count: 2, elements: elements.as_mut_ptr() };
+        let usage = ffi::GSS_C_INITIATE.cast_signed();
+        let (mut minor, mut raw) = (0, ptr::null_mut());
+        // SAFETY: the store and its strings live through the call; the set of mechanisms is read only; no name, time
+        // or results besides the credential are asked for.
+        let major = unsafe {
+            let mut mechanisms = ffi::gss_OID_set_desc_struct { count: 1, elements: ffi::gss_mech_krb5 };
+            ffi::gss_acquire_cred_from(
+                &mut minor,
+                ptr::null_mut(),
+                0,
+                &mut mechanisms,
+                usage,
+                &store,
+                &mut raw,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        check_gss(major, minor)?;
+        Ok(Self { raw, _cache: cache })
+    }
+}
+
+impl Drop for Credential {
+    fn drop(&mut self) {
+        let mut minor = 0;
+        // SAFETY: owned, released here only; the cache it refers to is dropped after it.
+        unsafe { ffi::gss_release_cred(&mut minor, &mut self.raw) };
+    }
+}
+
+#[derive(Debug)]
+struct Target(ffi::gss_name_t);
+
+impl Target {
+    /// A principal's full name, so that the host is not resolved a second time, perhaps to another name.
+    fn import(principal: &str) -> Result<Self, GssError> {
+        let mut name = buffer_of(principal.as_bytes());
+        let (mut minor, mut raw) = (0, ptr::null_mut());
+        // SAFETY: the buffer points to live memory that is only read; the name type is a constant of the library.
+        let major =
+            unsafe { ffi::gss_import_name(&mut minor, &mut name, ffi::GSS_KRB5_NT_PRINCIPAL_NAME, &mut raw) };
+        check_gss(major, minor)?;
+        Ok(Self(raw))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let mut minor = 0;
+        // SAFETY: owned, released here only.
+        unsafe { ffi::gss_release_name(&mut minor, &mut self.0) };
+    }
+}
+
+/// A view of bytes as the library's buffer; the library only reads through it.
+fn buffer_of(bytes: &[u8]) -> ffi::gss_buffer_desc {
+    ffi::gss_buffer_desc { length: bytes.len(), value: bytes.as_ptr().cast_mut().cast() }
+}

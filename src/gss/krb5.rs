@@ -1,0 +1,137 @@
+//! The library's context and principals.
+//!
+//! A context is not for several threads; types here are neither `Send` nor `Sync`, since they share it by `Rc`.
+
+use std::ffi::CString;
+use std::fmt;
+use std::ptr;
+use std::rc::Rc;
+
+use super::ffi;
+use super::status::{Krb5Error, check, text};
+
+/// A krb5 context, freed with the last object made from it.
+#[derive(Debug, Clone)]
+pub struct Library(Rc<RawContext>);
+
+#[derive(Debug)]
+struct RawContext(ffi::krb5_context);
+
+impl Drop for RawContext {
+    fn drop(&mut self) {
+        // SAFETY: made by krb5_init_context, freed here only; every user of it holds the Rc.
+        unsafe { ffi::krb5_free_context(self.0) };
+    }
+}
+
+impl Library {
+    /// Reads krb5.conf.
+    ///
+    /// # Errors
+    /// The library's, for a configuration that it cannot read. Its text is generic: there is no context to ask.
+    pub fn open() -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the pointer is to a live local.
+        match unsafe { ffi::krb5_init_context(&mut raw) } {
+            0 => Ok(Self(Rc::new(RawContext(raw)))),
+            code => Err(Krb5Error { code, message: format!("krb5.conf cannot be used (code {code})") }),
+        }
+    }
+
+    pub(super) fn raw(&self) -> ffi::krb5_context {
+        self.0.0
+    }
+
+    /// The principal of the host-based service `name@host`, as krb5.conf says: may ask DNS for the canonical name; the realm is
+    /// empty where the KDC is to find it (referral).
+    ///
+    /// # Errors
+    /// The library's, such as a host that cannot be resolved.
+    pub fn service_principal(&self, name: &str, host: &str) -> Result<Principal, Krb5Error> {
+        let (name, host) = (c_string(name)?, c_string(host)?);
+        let kind = i32::try_from(ffi::KRB5_NT_SRV_HST).unwrap_or_default();
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the strings end with NUL, the last pointer is to a live local.
+        let code =
+            unsafe { ffi::krb5_sname_to_principal(self.raw(), host.as_ptr(), name.as_ptr(), kind, &mut raw) };
+        check(self, code)?;
+        Ok(Principal { library: self.clone(), raw })
+    }
+}
+
+/// Text without NUL; others have no place in a name.
+pub(super) fn c_string(name: &str) -> Result<CString, Krb5Error> {
+    CString::new(name).map_err(|_| Krb5Error { code: libc::EINVAL, message: "a name holds a NUL".to_owned() })
+}
+
+/// A principal, owned.
+pub struct Principal {
+    library: Library,
+    raw: ffi::krb5_principal,
+}
+
+impl Principal {
+    /// Takes over a principal that the library made.
+    pub(super) fn from_raw(library: &Library, raw: ffi::krb5_principal) -> Self {
+        Self { library: library.clone(), raw }
+    }
+
+    pub(super) fn raw(&self) -> ffi::krb5_principal {
+        self.raw
+    }
+}
+
+impl Drop for Principal {
+    fn drop(&mut self) {
+        // SAFETY: owned, made by the library, freed here only.
+        unsafe { ffi::krb5_free_principal(self.library.raw(), self.raw) };
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&unparse(&self.library, self.raw))
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Principal({self})")
+    }
+}
+
+/// `name@REALM` as the library escapes it.
+pub(super) fn unparse(library: &Library, principal: ffi::krb5_const_principal) -> String {
+    let mut raw = ptr::null_mut();
+    // SAFETY: context and principal are alive, the last pointer is to a live local.
+    if unsafe { ffi::krb5_unparse_name(library.raw(), principal, &mut raw) } != 0 {
+        return "(principal without a name)".to_owned();
+    }
+    let name = text(raw);
+    // SAFETY: `raw` is the string just made, not used after this.
+    unsafe { ffi::krb5_free_unparsed_name(library.raw(), raw) };
+    name
+}
+
+/// Whether this is a realm's ticket-granting service, `krbtgt/REALM@…` (RFC 4120 §7.3).
+///
+/// # Safety
+/// `principal` is alive and of the library.
+pub(super) unsafe fn is_ticket_granting(principal: ffi::krb5_const_principal) -> bool {
+    // SAFETY: by the caller's promise; `length` says how many components there are.
+    unsafe {
+        let (components, count) = ((*principal).data, (*principal).length);
+        count == 2 && bytes(&*components) == b"krbtgt"
+    }
+}
+
+/// # Safety
+/// `field` is of a live object of the library.
+unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
+    let length = usize::try_from(field.length).unwrap_or_default();
+    if field.data.is_null() || length == 0 {
+        return &[];
+    }
+    // SAFETY: by the caller's promise: `length` bytes at `data`.
+    unsafe { std::slice::from_raw_parts(field.data.cast::<u8>(), length) }
+}

@@ -1,0 +1,177 @@
+//! What the library says when it fails: codes with their texts, and what a code means to a caller.
+//!
+//! Made by the other files of this layer, read by whoever turns a failure into stage and cause.
+
+use std::ffi::{CStr, c_int};
+use std::fmt;
+use std::ptr;
+
+use super::ffi;
+use super::krb5::Library;
+
+/// A failure of libkrb5 with its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Krb5Error {
+    /// com_err code.
+    pub code: i32,
+    /// The library's message in its words.
+    pub message: String,
+}
+
+/// A failure of a GSS call (RFC 2744 §3.9): major status, and the mechanism's code as minor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GssError {
+    /// Major status.
+    pub major: u32,
+    /// Minor status, of the krb5 mechanism: a com_err code.
+    pub minor: u32,
+    /// The mechanism's message.
+    pub message: String,
+}
+
+impl fmt::Display for GssError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (GSS major {:#x}, minor {})", self.message, self.major, self.minor.cast_signed())
+    }
+}
+
+impl std::error::Error for GssError {}
+
+/// What a Kerberos error code means, as far as callers treat codes differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Clocks differ too much, or a ticket is not valid yet.
+    ClockSkew,
+    /// A ticket has expired.
+    TicketExpired,
+    /// The KDC does not know the service, or its realm cannot be determined.
+    UnknownService,
+    /// No KDC could be reached, or none is known.
+    KdcUnreachable,
+    /// There is no such credential cache.
+    NoCache,
+    /// Another error number of the protocol (RFC 4120 §7.5.9), so somebody answered.
+    ProtocolError,
+    /// Anything else: the library itself, files, memory.
+    Other,
+}
+
+impl Krb5Error {
+    /// The code's meaning.
+    pub fn reason(&self) -> Reason {
+        Reason::of(self.code)
+    }
+}
+
+impl GssError {
+    /// The minor status's meaning.
+    pub fn reason(&self) -> Reason {
+        Reason::of(self.minor.cast_signed())
+    }
+}
+
+impl Reason {
+    fn of(code: i32) -> Self {
+        match code {
+            ffi::KRB5KRB_AP_ERR_SKEW | ffi::KRB5_KDCREP_SKEW | ffi::KRB5KRB_AP_ERR_TKT_NYV => Self::ClockSkew,
+            ffi::KRB5KRB_AP_ERR_TKT_EXPIRED => Self::TicketExpired,
+            ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN => Self::UnknownService,
+            ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => {
+                Self::KdcUnreachable
+            }
+            ffi::KRB5_FCC_NOFILE | ffi::KRB5_CC_NOTFOUND => Self::NoCache,
+            // The first 128 codes of the table are the protocol's numbers.
+            other if (1..128).contains(&other.wrapping_sub(ffi::KRB5KDC_ERR_NONE)) => Self::ProtocolError,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Ok for 0, otherwise the code with its text.
+pub(super) fn check(library: &Library, code: ffi::krb5_error_code) -> Result<(), Krb5Error> {
+    if code == 0 {
+        return Ok(());
+    }
+    // SAFETY: the context is alive; the library returns an owned string for any code, never null.
+    let raw = unsafe { ffi::krb5_get_error_message(library.raw(), code) };
+    let message = text(raw);
+    // SAFETY: `raw` came from krb5_get_error_message and is not used after this.
+    unsafe { ffi::krb5_free_error_message(library.raw(), raw) };
+    Err(Krb5Error { code, message })
+}
+
+/// Ok with the major status's supplementary bits if the call succeeded, otherwise the statuses with their text.
+pub(super) fn check_gss(major: u32, minor: u32) -> Result<u32, GssError> {
+    // Calling and routine errors are the upper sixteen bits (RFC 2744 §3.9.1).
+    if major & 0xffff_0000 == 0 {
+        return Ok(major);
+    }
+    // The mechanism knows best, but says "Success" where it was GSS itself that objected.
+    let message =
+        if minor == 0 { message(major, ffi::GSS_C_GSS_CODE) } else { message(minor, ffi::GSS_C_MECH_CODE) };
+    Err(GssError { major, minor, message })
+}
+
+fn message(code: u32, kind: u32) -> String {
+    let (mut minor, mut more) = (0, 0);
+    let mut buffer = ffi::gss_buffer_desc { length: 0, value: ptr::null_mut() };
+    let kind = c_int::try_from(kind).unwrap_or_default();
+    // SAFETY: all pointers are to live locals; gss_mech_krb5 is a constant of the library. The first message of a
+    // code is enough, so the call is not repeated.
+    unsafe { ffi::gss_display_status(&mut minor, code, kind, ffi::gss_mech_krb5, &mut more, &mut buffer) };
+    let bytes = take_buffer(&mut buffer);
+    if bytes.is_empty() { format!("error {code:#x}") } else { String::from_utf8_lossy(&bytes).into_owned() }
+}
+
+/// Copies a buffer that the library has filled and gives the original back to it.
+pub(super) fn take_buffer(buffer: &mut ffi::gss_buffer_desc) -> Vec<u8> {
+    if buffer.value.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the library set value and length to a block of its own that it does not change any more.
+    let bytes = unsafe { std::slice::from_raw_parts(buffer.value.cast::<u8>(), buffer.length) }.to_vec();
+    let mut minor = 0;
+    // SAFETY: the buffer came from the library and is released once; the call resets it to empty.
+    unsafe { ffi::gss_release_buffer(&mut minor, buffer) };
+    bytes
+}
+
+/// A string of the library's.
+pub(super) fn text(raw: *const std::ffi::c_char) -> String {
+    if raw.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and the library's strings end with a NUL.
+    unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_grouped_by_what_the_caller_does_about_them() {
+        for (code, reason) in [
+            (ffi::KRB5KRB_AP_ERR_SKEW, Reason::ClockSkew),
+            (ffi::KRB5KRB_AP_ERR_TKT_EXPIRED, Reason::TicketExpired),
+            (ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN, Reason::UnknownService),
+            (ffi::KRB5_KDC_UNREACH, Reason::KdcUnreachable),
+            (ffi::KRB5_FCC_NOFILE, Reason::NoCache),
+            (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Reason::ProtocolError),
+            (ffi::KRB5KDC_ERR_NONE, Reason::Other),
+            (ffi::KRB5_CC_END, Reason::Other),
+            (libc::ENOENT, Reason::Other),
+        ] {
+            assert_eq!(Reason::of(code), reason, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_gss_error_always_has_a_text_and_supplementary_bits_are_none() {
+        let error = check_gss(9 << 16, 0).unwrap_err();
+        assert!(error.message.to_lowercase().contains("token"), "{error}");
+        assert!(!check_gss(13 << 16, 5).unwrap_err().message.is_empty());
+        assert_eq!(check_gss(1, 0), Ok(1));
+    }
+}

@@ -1,0 +1,223 @@
+//! Credential caches and the tickets in them.
+//!
+//! Used by `creds`. A cache is always named explicitly; the default cache is never asked for.
+
+use std::ffi::{CString, c_char};
+use std::mem;
+use std::ptr;
+
+use super::ffi;
+use super::krb5::{Library, Principal, c_string, is_ticket_granting, unparse};
+use super::status::{Krb5Error, check, text};
+
+/// An opened credential cache.
+#[derive(Debug)]
+pub struct Cache {
+    library: Library,
+    raw: ffi::krb5_ccache,
+}
+
+/// Ends of the tickets in a cache, in seconds since the epoch: the latest of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holdings {
+    /// Of a ticket-granting ticket.
+    pub ticket_granting: Option<u32>,
+    /// Of a ticket for some service.
+    pub service: Option<u32>,
+}
+
+impl Cache {
+    /// Names a cache, `TYPE:rest`; for a collection its primary cache. Nothing need exist yet.
+    ///
+    /// # Errors
+    /// The library's, such as an unknown type.
+    pub fn resolve(library: &Library, name: &str) -> Result<Self, Krb5Error> {
+        let name = c_string(name)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
+        check(library, unsafe { ffi::krb5_cc_resolve(library.raw(), name.as_ptr(), &mut raw) })?;
+        Ok(Self { library: library.clone(), raw })
+    }
+
+    /// Whose tickets are in it.
+    ///
+    /// # Errors
+    /// The library's, of which [`super::status::Reason::NoCache`] says that there is none.
+    pub fn principal(&self) -> Result<Principal, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: context and cache are alive, the last pointer is to a live local.
+        let code = unsafe { ffi::krb5_cc_get_principal(self.library.raw(), self.raw, &mut raw) };
+        check(&self.library, code)?;
+        Ok(Principal::from_raw(&self.library, raw))
+    }
+
+    /// Looks through the tickets.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn holdings(&self) -> Result<Holdings, Krb5Error> {
+        let mut holdings = Holdings::default();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            let server = listed.0.server;
+            // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
+            let (config, granting) = unsafe {
+                (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, is_ticket_granting(server))
+            };
+            let end = Some(listed.0.times.endtime.cast_unsigned());
+            if granting {
+                holdings.ticket_granting = holdings.ticket_granting.max(end);
+            } else if !config {
+                holdings.service = holdings.service.max(end);
+            }
+        }
+        Ok(holdings)
+    }
+
+    /// A ticket for the service: from the cache, else from the KDC and then stored in the cache where that can be
+    /// written.
+    ///
+    /// # Errors
+    /// The library's; the KDC's error numbers among them.
+    pub fn service_ticket(&self, client: &Principal, service: &Principal) -> Result<Ticket, Krb5Error> {
+        // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
+        let mut wanted: ffi::krb5_creds = unsafe { mem::zeroed() };
+        (wanted.client, wanted.server) = (client.raw(), service.raw());
+        let mut raw = ptr::null_mut();
+        // SAFETY: everything is alive; the query borrows both principals and is only read.
+        let code =
+            unsafe { ffi::krb5_get_credentials(self.library.raw(), 0, self.raw, &mut wanted, &mut raw) };
+        check(&self.library, code)?;
+        Ok(Ticket { library: self.library.clone(), raw })
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        // SAFETY: owned, closed here only. Closing leaves the cache's contents as they are.
+        unsafe { ffi::krb5_cc_close(self.library.raw(), self.raw) };
+    }
+}
+
+/// A walk through a cache.
+struct Cursor<'a> {
+    cache: &'a Cache,
+    raw: ffi::krb5_cc_cursor,
+}
+
+impl<'a> Cursor<'a> {
+    fn start(cache: &'a Cache) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: context and cache are alive, the last pointer is to a live local.
+        let code = unsafe { ffi::krb5_cc_start_seq_get(cache.library.raw(), cache.raw, &mut raw) };
+        check(&cache.library, code)?;
+        Ok(Self { cache, raw })
+    }
+
+    fn next(&mut self) -> Result<Option<Listed<'a>>, Krb5Error> {
+        let library = &self.cache.library;
+        // SAFETY: all zero is a valid value of this struct of pointers and numbers.
+        let mut entry: ffi::krb5_creds = unsafe { mem::zeroed() };
+        // SAFETY: the cursor was started on this cache and is not ended yet; the entry is filled or left alone.
+        match unsafe { ffi::krb5_cc_next_cred(library.raw(), self.cache.raw, &mut self.raw, &mut entry) } {
+            0 => Ok(Some(Listed(entry, library))),
+            ffi::KRB5_CC_END => Ok(None),
+            code => check(library, code).map(|()| None),
+        }
+    }
+}
+
+impl Drop for Cursor<'_> {
+    fn drop(&mut self) {
+        // SAFETY: started once, ended here only.
+        unsafe { ffi::krb5_cc_end_seq_get(self.cache.library.raw(), self.cache.raw, &mut self.raw) };
+    }
+}
+
+/// One entry of a cache; its contents, a session key among them, are zeroed and freed by the library.
+struct Listed<'a>(ffi::krb5_creds, &'a Library);
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        // SAFETY: filled by the library, freed here only.
+        unsafe { ffi::krb5_free_cred_contents(self.1.raw(), &mut self.0) };
+    }
+}
+
+/// A ticket with its session key.
+#[derive(Debug)]
+pub struct Ticket {
+    library: Library,
+    raw: *mut ffi::krb5_creds,
+}
+
+impl Ticket {
+    /// The service it is for, with the realm that the KDC found.
+    pub fn server(&self) -> String {
+        // SAFETY: the ticket is alive and owned by us.
+        unparse(&self.library, unsafe { (*self.raw).server })
+    }
+
+    /// Puts this ticket, alone, into a cache in memory: what works from there cannot ask a KDC for anything.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn alone_in_memory(&self) -> Result<PrivateCache, Krb5Error> {
+        let library = &self.library;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
+        let code =
+            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
+        check(library, code)?;
+        let mut cache = PrivateCache { library: library.clone(), raw, name: CString::default() };
+        // SAFETY: everything is alive; the library copies principal and ticket.
+        let code = unsafe {
+            match ffi::krb5_cc_initialize(library.raw(), raw, (*self.raw).client) {
+                0 => ffi::krb5_cc_store_cred(library.raw(), raw, self.raw),
+                code => code,
+            }
+        };
+        check(library, code)?;
+        cache.name = c_string(&full_name(library, raw)?)?;
+        Ok(cache)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // SAFETY: owned, made by the library, zeroed and freed by it here only.
+        unsafe { ffi::krb5_free_creds(self.library.raw(), self.raw) };
+    }
+}
+
+/// A cache in this process's memory, destroyed on drop.
+#[derive(Debug)]
+pub struct PrivateCache {
+    library: Library,
+    raw: ffi::krb5_ccache,
+    name: CString,
+}
+
+impl PrivateCache {
+    /// Its name for GSS, which finds it by that.
+    pub(super) fn name(&self) -> *const c_char {
+        self.name.as_ptr()
+    }
+}
+
+impl Drop for PrivateCache {
+    fn drop(&mut self) {
+        // SAFETY: owned; destroying closes the handle and zeroes and frees the contents.
+        unsafe { ffi::krb5_cc_destroy(self.library.raw(), self.raw) };
+    }
+}
+
+fn full_name(library: &Library, cache: ffi::krb5_ccache) -> Result<String, Krb5Error> {
+    let mut raw = ptr::null_mut();
+    // SAFETY: context and cache are alive, the last pointer is to a live local.
+    check(library, unsafe { ffi::krb5_cc_get_full_name(library.raw(), cache, &mut raw) })?;
+    let name = text(raw);
+    // SAFETY: the string is owned by us; krb5_free_string is what this function of the library is documented with.
+    unsafe { ffi::krb5_free_string(library.raw(), raw) };
+    Ok(name)
+}

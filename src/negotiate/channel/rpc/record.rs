@@ -1,0 +1,142 @@
+//! Record marking: RPC messages on a byte stream as fragments, each with a `u32 be` of last-fragment bit and length
+//! (RFC 5531 §11).
+//!
+//! Used for every call and reply. Invariant: reading takes a bounded number of bytes and of fragments, whatever the
+//! peer sends.
+
+use std::io::{self, Read, Write};
+
+use super::super::ChannelError;
+
+/// Longest token that is exchanged, in bytes (rule S11).
+pub const TOKEN_LIMIT: usize = 64 * 1024;
+/// Longest message, in bytes: a token and what stands around it.
+const MESSAGE_LIMIT: usize = TOKEN_LIMIT + 2048;
+/// Most fragments of a message, empty ones counted.
+const FRAGMENT_LIMIT: usize = 64;
+const LAST: u32 = 0x8000_0000;
+
+/// What is wrong with a received record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// More bytes than any message may have.
+    #[error("record of more than {MESSAGE_LIMIT} bytes")]
+    TooLong,
+    /// More fragments than any message needs.
+    #[error("record of more than {FRAGMENT_LIMIT} fragments")]
+    TooManyFragments,
+}
+
+/// Sends a message as one fragment.
+///
+/// # Errors
+/// [`ChannelError::Silent`] if the peer does not take it in time, [`ChannelError::Lost`].
+pub fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), ChannelError> {
+    let length = u32::try_from(message.len()).ok().filter(|length| length & LAST == 0);
+    let mark = LAST | length.ok_or(ChannelError::Malformed(RecordError::TooLong))?;
+    // In one piece: two writes would be two packets.
+    let record = [&mark.to_be_bytes(), message].concat();
+    stream.write_all(&record).map_err(broken)
+}
+
+/// Receives a message, reassembled from its fragments.
+///
+/// # Errors
+/// [`ChannelError::Malformed`] over a limit, [`ChannelError::Closed`], [`ChannelError::Silent`],
+/// [`ChannelError::Lost`].
+pub fn read(stream: &mut impl Read) -> Result<Vec<u8>, ChannelError> {
+    let mut message = Vec::new();
+    let mut received = 0;
+    for _ in 0..FRAGMENT_LIMIT {
+        let mut mark = [0; 4];
+        fill(stream, &mut mark, &mut received)?;
+        let mark = u32::from_be_bytes(mark);
+        let length = usize::try_from(mark & !LAST).unwrap_or(usize::MAX);
+        let begin = message.len();
+        if length > MESSAGE_LIMIT.saturating_sub(begin) {
+            return Err(ChannelError::Malformed(RecordError::TooLong));
+        }
+        message.resize(begin + length, 0);
+        fill(stream, message.get_mut(begin..).unwrap_or_default(), &mut received)?;
+        if mark & LAST != 0 {
+            return Ok(message);
+        }
+    }
+    Err(ChannelError::Malformed(RecordError::TooManyFragments))
+}
+
+fn fill(stream: &mut impl Read, mut buffer: &mut [u8], received: &mut usize) -> Result<(), ChannelError> {
+    while !buffer.is_empty() {
+        match stream.read(buffer) {
+            Ok(0) => return Err(ChannelError::Closed(*received)),
+            Ok(count) => {
+                *received += count;
+                buffer = buffer.get_mut(count..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(error)),
+        }
+    }
+    Ok(())
+}
+
+fn broken(error: io::Error) -> ChannelError {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ChannelError::Silent,
+        _ => ChannelError::Lost(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fragment(last: u32, body: &[u8]) -> Vec<u8> {
+        [&mark(last, body.len()), body].concat()
+    }
+
+    fn mark(last: u32, length: usize) -> [u8; 4] {
+        (last | u32::try_from(length).unwrap()).to_be_bytes()
+    }
+
+    #[test]
+    fn fragments_are_joined_and_empty_ones_are_allowed_within_the_limit() {
+        let stream = [fragment(0, b"ab"), fragment(0, b""), fragment(LAST, b"c")].concat();
+        assert_eq!(read(&mut &stream[..]).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_record_that_never_ends_is_given_up() {
+        let error = read(&mut io::repeat(0)).unwrap_err();
+        assert!(matches!(error, ChannelError::Malformed(RecordError::TooManyFragments)), "{error}");
+    }
+
+    #[test]
+    fn a_record_over_the_limit_is_refused_before_its_bytes_are_read() {
+        let whole = mark(LAST, MESSAGE_LIMIT + 1);
+        assert!(matches!(read(&mut &whole[..]), Err(ChannelError::Malformed(RecordError::TooLong))));
+        let split = [fragment(0, &[7]), mark(LAST, MESSAGE_LIMIT).to_vec()].concat();
+        assert!(matches!(read(&mut &split[..]), Err(ChannelError::Malformed(RecordError::TooLong))));
+    }
+
+    #[test]
+    fn an_end_before_and_one_within_the_answer_are_told_apart() {
+        assert!(matches!(read(&mut &[][..]), Err(ChannelError::Closed(0))));
+        assert!(matches!(read(&mut &fragment(LAST, b"abc")[..5]), Err(ChannelError::Closed(5))));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(message: Vec<u8>) {
+            let mut stream = Vec::new();
+            write(&mut stream, &message).unwrap();
+            prop_assert_eq!(read(&mut &stream[..]).unwrap(), message);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused_without_a_panic(bytes: Vec<u8>) {
+            let _ = read(&mut &bytes[..]);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The exchange of tokens between a mechanism and a server until both are complete, and the checks that follow.
+//!
+//! Called by the worker. Invariant: what is returned has a window that the server signed, a handle, and a context with
+//! mutual authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
+
+use super::channel::{Answer, Channel, ChannelError, WindowProof};
+use super::mech::{Context, Fault, Keys, Mechanism, MechanismError, Step};
+use crate::ctx::{Handle, SeqWindow};
+use crate::event::{Cause, Failure, Stage};
+use crate::secret::Secret;
+
+/// Most tokens that we send. Kerberos needs one, DCE-style three.
+pub const ROUND_LIMIT: usize = 16;
+
+const GSS_S_COMPLETE: u32 = 0;
+const GSS_S_CONTINUE_NEEDED: u32 = 1;
+
+/// A negotiated context.
+#[derive(Debug)]
+pub struct Negotiated {
+    /// The server's window.
+    pub window: SeqWindow,
+    /// The server's handle.
+    pub handle: Handle,
+    /// Key and state.
+    pub keys: Keys,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// Our own first token cannot be made.
+    #[error("first token: {0}")]
+    Start(MechanismError),
+    /// An exchange failed.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The server answers with an error; `said` is what its error token says, if it sent one.
+    #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", prefix(said))]
+    Refused {
+        /// The server's major status.
+        major: u32,
+        /// The server's minor status.
+        minor: u32,
+        /// Our mechanism's reading of its token.
+        said: Option<MechanismError>,
+    },
+    /// The server's token is not accepted.
+    #[error("token of the server: {0}")]
+    Token(MechanismError),
+    /// No handle, or an oversized one.
+    #[error("server gives a handle of {0} bytes")]
+    Handle(usize),
+    /// One side is complete while the other still waits for a token.
+    #[error("server and client disagree whether the exchange is complete")]
+    OutOfStep,
+    /// It never ends.
+    #[error("no context after {ROUND_LIMIT} rounds")]
+    TooManyRounds,
+    /// The window is 0.
+    #[error("server grants a sequence window of 0")]
+    NoWindow,
+    /// The window is not signed.
+    #[error("server's answer lacks the verifier of its sequence window")]
+    Unsigned,
+    /// The window's signature is wrong.
+    #[error("verifier of the sequence window: {0}")]
+    Verifier(MechanismError),
+    /// The context lacks something, or its key is not accepted.
+    #[error("{0}")]
+    Unusable(MechanismError),
+}
+
+/// Exchanges tokens until there is a context.
+///
+/// # Errors
+/// [`DriveError`].
+pub fn drive<M: Mechanism>(mechanism: M, channel: &mut impl Channel) -> Result<Negotiated, DriveError> {
+    let (mut side, mut token) = match mechanism.step(&[]).map_err(DriveError::Start)? {
+        Step::Continue(mechanism, token) => (Side::Waiting(mechanism), token),
+        // Complete without the server's word: not mutual.
+        Step::Complete(..) => return Err(DriveError::OutOfStep),
+    };
+    let mut handle = None;
+    for _ in 0..ROUND_LIMIT {
+        let answer = channel.exchange(handle.as_ref(), &token)?;
+        if !matches!(answer.gss_major, GSS_S_COMPLETE | GSS_S_CONTINUE_NEEDED) {
+            return Err(side.refusal(&answer));
+        }
+        // A server may repeat its handle or leave it out once it has given one.
+        if !answer.handle.is_empty() || handle.is_none() {
+            handle = Some(Handle::new(&answer.handle).ok_or(DriveError::Handle(answer.handle.len()))?);
+        }
+        let next = side.take(answer.token.expose())?;
+        match (answer.gss_major, next) {
+            (GSS_S_COMPLETE, (Side::Done(context), last)) if last.is_empty() => {
+                let handle = handle.ok_or(DriveError::Handle(0))?;
+                return finish(context, handle, &answer);
+            }
+            (GSS_S_CONTINUE_NEEDED, (next, more)) if !more.is_empty() => (side, token) = (next, more),
+            _ => return Err(DriveError::OutOfStep),
+        }
+    }
+    Err(DriveError::TooManyRounds)
+}
+
+/// Our side of the exchange.
+enum Side<M: Mechanism> {
+    Waiting(M),
+    /// Complete; only the server's last word is missing.
+    Done(M::Context),
+}
+
+impl<M: Mechanism> Side<M> {
+    fn take(self, token: &[u8]) -> Result<(Self, Secret), DriveError> {
+        match self {
+            // An empty token would start the mechanism again.
+            Self::Waiting(_) if token.is_empty() => Err(DriveError::OutOfStep),
+            Self::Waiting(mechanism) => match mechanism.step(token).map_err(DriveError::Token)? {
+                Step::Continue(mechanism, token) => Ok((Self::Waiting(mechanism), token)),
+                Step::Complete(context, token) => Ok((Self::Done(context), token)),
+            },
+            Self::Done(context) if token.is_empty() => Ok((Self::Done(context), Secret::new(Vec::new()))),
+            Self::Done(_) => Err(DriveError::OutOfStep),
+        }
+    }
+
+    /// The server may send an error token along, which says more than its statuses.
+    fn refusal(self, answer: &Answer) -> DriveError {
+        let said = match self {
+            Self::Waiting(mechanism) if !answer.token.is_empty() => {
+                mechanism.step(answer.token.expose()).err()
+            }
+            _ => None,
+        };
+        DriveError::Refused { major: answer.gss_major, minor: answer.gss_minor, said }
+    }
+}
+
+fn finish(context: impl Context, handle: Handle, answer: &Answer) -> Result<Negotiated, DriveError> {
+    let window = SeqWindow::new(answer.window).ok_or(DriveError::NoWindow)?;
+    match &answer.window_proof {
+        WindowProof::Mic(mic) => {
+            context.verify_mic(&answer.window.to_be_bytes(), mic).map_err(DriveError::Verifier)?;
+        }
+        WindowProof::Missing => return Err(DriveError::Unsigned),
+    }
+    let keys = context.into_keys().map_err(DriveError::Unusable)?;
+    Ok(Negotiated { window, handle, keys })
+}
+
+fn prefix(said: &Option<MechanismError>) -> String {
+    said.as_ref().map(|error| format!("{error}, ")).unwrap_or_default()
+}
+
+impl DriveError {
+    /// As a failure of the upcall; `server` says who it was in the detail.
+    pub fn failure(&self, server: &str) -> Failure {
+        Failure::new(Stage::Negotiate, self.cause(), format_args!("{server}: {self}"))
+            .with_gss_major(self.gss_major())
+    }
+
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Refused { said: Some(error), .. } => of_ticket(error).unwrap_or(Cause::ServerRefused),
+            Self::Refused { said: None, .. } => Cause::ServerRefused,
+            Self::Start(error) => of_ticket(error).unwrap_or(Cause::Setup),
+            Self::Token(error) => of_ticket(error).unwrap_or(Cause::BadReply),
+            // A key that is not AES is what KDC and krb5.conf agreed on; the peer is not to blame.
+            Self::Unusable(MechanismError { fault: Fault::Key, .. }) => Cause::Setup,
+            Self::Channel(ChannelError::Call(_)) => Cause::Setup,
+            Self::Channel(ChannelError::Silent) => Cause::ServerSilent,
+            Self::Channel(ChannelError::Reply(error)) if error.is_refusal() => Cause::ServerRefused,
+            Self::Channel(ChannelError::Lost(_)) => Cause::ServerDown,
+            _ => Cause::BadReply,
+        }
+    }
+
+    fn gss_major(&self) -> u32 {
+        match self {
+            Self::Refused { major, .. } => *major,
+            Self::Start(error) | Self::Token(error) | Self::Verifier(error) | Self::Unusable(error) => {
+                error.gss_major
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Causes that tell the user what to do whichever side noticed.
+fn of_ticket(error: &MechanismError) -> Option<Cause> {
+    match error.fault {
+        Fault::ClockSkew => Some(Cause::ClockSkew),
+        Fault::TicketExpired => Some(Cause::TicketExpired),
+        Fault::Token | Fault::Mic | Fault::Incomplete | Fault::Key => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

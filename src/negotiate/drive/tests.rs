@@ -1,0 +1,139 @@
+//! The loop with a mechanism and a server of words: every way in which a server can be wrong.
+
+use super::*;
+use crate::crypto::enctype::Enctype;
+use crate::crypto::mic::KeyOrigin;
+use crate::ctx::{BaseKey, Lifetime};
+
+/// Complete when the server says `done`; `more` makes it go on, anything else is an error.
+struct Words;
+
+struct Complete;
+
+fn objection(fault: Fault) -> MechanismError {
+    MechanismError { fault, gss_major: 0xd_0000, text: "objection".to_owned() }
+}
+
+impl Mechanism for Words {
+    type Context = Complete;
+
+    fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError> {
+        match token {
+            b"" | b"more" => Ok(Step::Continue(self, Secret::new(b"go on".to_vec()))),
+            b"done" => Ok(Step::Complete(Complete, Secret::new(Vec::new()))),
+            b"done, say so" => Ok(Step::Complete(Complete, Secret::new(b"last".to_vec()))),
+            b"late" => Err(objection(Fault::ClockSkew)),
+            _ => Err(objection(Fault::Token)),
+        }
+    }
+}
+
+impl Context for Complete {
+    fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError> {
+        if mic == [b"mic", message].concat() { Ok(()) } else { Err(objection(Fault::Mic)) }
+    }
+
+    fn into_keys(self) -> Result<Keys, MechanismError> {
+        Ok(Keys {
+            base_key: BaseKey::new(Enctype::Aes128Sha1, Secret::new(vec![7; 16])).unwrap(),
+            key_origin: KeyOrigin::AcceptorSubkey,
+            endtime: 5,
+            send_sequence: 6,
+            lifetime: Lifetime::from_secs(7),
+        })
+    }
+}
+
+/// Gives its answers in turn, the last one for ever, and counts.
+struct Scripted {
+    answers: Vec<Reply>,
+    asked: usize,
+}
+
+#[derive(Clone)]
+struct Reply {
+    handle: &'static [u8],
+    major: u32,
+    window: u32,
+    token: &'static [u8],
+    proof: WindowProof,
+}
+
+impl Channel for Scripted {
+    fn exchange(&mut self, handle: Option<&Handle>, _token: &Secret) -> Result<Answer, ChannelError> {
+        assert_eq!(handle.is_some(), self.asked > 0, "the handle is sent once it is known");
+        let Reply { handle, major, window, token, proof } =
+            self.answers[self.asked.min(self.answers.len() - 1)].clone();
+        self.asked += 1;
+        Ok(Answer {
+            handle: handle.to_vec(),
+            gss_major: major,
+            gss_minor: 0,
+            window,
+            token: Secret::new(token.to_vec()),
+            window_proof: proof,
+        })
+    }
+}
+
+fn good() -> Reply {
+    let proof = WindowProof::Mic([&b"mic"[..], &32u32.to_be_bytes()].concat());
+    Reply { handle: b"handle", major: 0, window: 32, token: b"done", proof }
+}
+
+fn more() -> Reply {
+    Reply { major: 1, token: b"more", window: 0, proof: WindowProof::Missing, ..good() }
+}
+
+fn with(answers: &[Reply]) -> Result<Negotiated, DriveError> {
+    drive(Words, &mut Scripted { answers: answers.to_vec(), asked: 0 })
+}
+
+#[test]
+fn one_round_three_rounds_and_a_last_word_make_a_context() {
+    let context = with(&[good()]).unwrap();
+    assert_eq!((context.window.count(), context.handle.as_bytes()), (32, &b"handle"[..]));
+    assert!(with(&[more(), more(), Reply { handle: b"", ..good() }]).is_ok(), "the handle is kept");
+    let own_end = Reply { token: b"done, say so", ..more() };
+    assert!(with(&[own_end, Reply { token: b"", ..good() }]).is_ok());
+}
+
+#[test]
+fn each_wrong_answer_has_its_error_and_cause() {
+    use DriveError as E;
+    type Is = fn(&DriveError) -> bool;
+    let cases: [(&[Reply], Is, Cause); 11] = [
+        (&[more()], |e| matches!(e, E::TooManyRounds), Cause::BadReply),
+        (&[Reply { window: 0, ..good() }], |e| matches!(e, E::NoWindow), Cause::BadReply),
+        (&[Reply { handle: b"", ..good() }], |e| matches!(e, E::Handle(0)), Cause::BadReply),
+        (&[Reply { handle: &[1; 513], ..good() }], |e| matches!(e, E::Handle(513)), Cause::BadReply),
+        (&[Reply { proof: WindowProof::Missing, ..good() }], |e| matches!(e, E::Unsigned), Cause::BadReply),
+        (&[Reply { window: 33, ..good() }], |e| matches!(e, E::Verifier(_)), Cause::BadReply),
+        (&[Reply { token: b"", ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
+        (&[Reply { token: b"more", ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
+        (&[Reply { major: 1, ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
+        (&[Reply { token: b"junk", ..good() }], |e| matches!(e, E::Token(_)), Cause::BadReply),
+        (&[Reply { token: b"late", ..good() }], |e| matches!(e, E::Token(_)), Cause::ClockSkew),
+    ];
+    for (answers, is, cause) in cases {
+        let error = with(answers).unwrap_err();
+        assert!(is(&error), "{error:?}");
+        assert_eq!(error.cause(), cause, "{error}");
+    }
+}
+
+#[test]
+fn a_refusal_carries_the_servers_status_and_what_its_token_says() {
+    let plain = with(&[Reply { major: 0xd_0000, token: b"", ..good() }]).unwrap_err();
+    assert_eq!((plain.cause(), plain.gss_major()), (Cause::ServerRefused, 0xd_0000));
+    let telling = with(&[Reply { major: 0xd_0000, token: b"late", ..good() }]).unwrap_err();
+    assert_eq!((telling.cause(), telling.gss_major()), (Cause::ClockSkew, 0xd_0000));
+    assert!(telling.to_string().contains("objection"), "{telling}");
+}
+
+#[test]
+fn a_server_that_goes_on_for_ever_is_left_after_the_limit() {
+    let mut channel = Scripted { answers: vec![more()], asked: 0 };
+    assert!(drive(Words, &mut channel).is_err());
+    assert_eq!(channel.asked, ROUND_LIMIT);
+}

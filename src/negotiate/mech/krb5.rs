@@ -1,0 +1,99 @@
+//! Kerberos 5 (RFC 4121) by MIT's library.
+
+use super::{Context, Fault, Keys, Mechanism, MechanismError, Step};
+use crate::crypto::mic::KeyOrigin;
+use crate::ctx::request::Level;
+use crate::ctx::{BaseKey, Lifetime};
+use crate::gss::context::{self, Established, Initiator, Protection};
+use crate::gss::status::{GssError, Reason};
+use crate::gss::ticket::Ticket;
+
+/// An exchange with the service of one ticket.
+#[derive(Debug)]
+pub struct Krb5 {
+    initiator: Initiator,
+    protection: Protection,
+}
+
+/// The complete context.
+#[derive(Debug)]
+pub struct Krb5Context {
+    established: Established,
+    protection: Protection,
+}
+
+impl Krb5 {
+    /// With the ticket's service. Integrity is asked for at every level, because RPCSEC_GSS signs every call header
+    /// (RFC 2203 §5.3.1); mutual authentication always; delegation, replay detection and sequencing never.
+    ///
+    /// # Errors
+    /// [`MechanismError`] of the library.
+    pub fn new(ticket: &Ticket, level: Level) -> Result<Self, MechanismError> {
+        let protection = match level {
+            Level::Null | Level::Authentication | Level::Integrity => Protection::Integrity,
+            Level::Privacy => Protection::Confidentiality,
+        };
+        let initiator = Initiator::new(ticket, protection)?;
+        Ok(Self { initiator, protection })
+    }
+}
+
+impl Mechanism for Krb5 {
+    type Context = Krb5Context;
+
+    fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError> {
+        let protection = self.protection;
+        Ok(match self.initiator.step(token)? {
+            context::Step::Continue(initiator, token) => {
+                Step::Continue(Self { initiator, protection }, token)
+            }
+            context::Step::Complete(established, token) => {
+                Step::Complete(Krb5Context { established, protection }, token)
+            }
+        })
+    }
+}
+
+impl Context for Krb5Context {
+    fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError> {
+        let wrong = |error: GssError| MechanismError { fault: Fault::Mic, ..error.into() };
+        self.established.verify_mic(message, mic).map_err(wrong)
+    }
+
+    fn into_keys(self) -> Result<Keys, MechanismError> {
+        let granted = self.established.granted();
+        for (objection, met) in [
+            ("no mutual authentication", granted.mutual()),
+            ("the context does not protect messages as asked", granted.protects(self.protection)),
+            ("credentials were delegated", !granted.delegated()),
+        ] {
+            if !met {
+                return Err(objection_to(Fault::Incomplete, objection));
+            }
+        }
+        let exported =
+            self.established.export().map_err(|error| objection_to(Fault::Key, &error.to_string()))?;
+        let base_key = BaseKey::new(exported.enctype, exported.base_key)
+            .ok_or_else(|| objection_to(Fault::Key, "the context's key does not fit its type"))?;
+        let key_origin =
+            if exported.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
+        let lifetime = Lifetime::from_secs(exported.lifetime);
+        let (endtime, send_sequence) = (exported.endtime, exported.send_sequence);
+        Ok(Keys { base_key, key_origin, endtime, send_sequence, lifetime })
+    }
+}
+
+fn objection_to(fault: Fault, text: &str) -> MechanismError {
+    MechanismError { fault, gss_major: 0, text: text.to_owned() }
+}
+
+impl From<GssError> for MechanismError {
+    fn from(error: GssError) -> Self {
+        let fault = match error.reason() {
+            Reason::ClockSkew => Fault::ClockSkew,
+            Reason::TicketExpired => Fault::TicketExpired,
+            _ => Fault::Token,
+        };
+        Self { fault, gss_major: error.major, text: error.message }
+    }
+}

@@ -1,0 +1,31 @@
+//! Descriptors that the launcher leaves to the worker by number.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+
+const MONITOR: RawFd = 3;
+
+/// The socket to the monitor, descriptor 3; it can be taken once.
+///
+/// # Errors
+/// EBADF if there is no such descriptor, ENOTSOCK or EPROTOTYPE if it is something else, EALREADY the second time.
+pub fn monitor_socket() -> Result<UnixStream, Errno> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    // SAFETY: borrowed only to look; a descriptor that is not open makes the calls fail and nothing else.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(MONITOR) };
+    if getsockopt(&borrowed, sockopt::SockType)? != SockType::Stream {
+        return Err(Errno::EPROTOTYPE);
+    }
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(Errno::EALREADY);
+    }
+    // SAFETY: open, as just seen; inherited, so no other part of this program owns it, and taken here only once.
+    let owned = unsafe { OwnedFd::from_raw_fd(MONITOR) };
+    fcntl(owned.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(owned.into())
+}

@@ -1,0 +1,155 @@
+//! The worker's clock: what stage it is in, since when and how long it may be, and the only way to report.
+//!
+//! libkrb5 and getaddrinfo can block for longer than a stage may take and cannot be interrupted, so a thread waits for
+//! the deadline, reports in the main thread's place and ends the process. Invariant: the socket is taken out of the
+//! lock by whoever reports first, so there is one message.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::negotiation::Outcome;
+use crate::event::{Failure, Stage};
+use crate::negotiate::messages::{Failed, Link, Timing};
+use crate::sys::process;
+
+/// Left to a stage's own timeouts, which know more than this one, before the process is ended.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Handle of the main thread.
+pub(super) struct Watch(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// `None` once somebody has reported.
+    link: Option<Link>,
+    current: Option<Current>,
+    stages: Vec<Timing>,
+}
+
+struct Current {
+    stage: Stage,
+    begun: Instant,
+    deadline: Instant,
+    overdue: Failure,
+}
+
+impl Watch {
+    /// Starts the clock's thread.
+    ///
+    /// # Errors
+    /// EAGAIN at a limit of threads.
+    pub(super) fn over(link: Link) -> io::Result<Self> {
+        let state = State { link: Some(link), current: None, stages: Vec::new() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let watched = Arc::clone(&shared);
+        thread::Builder::new().name("deadline".to_owned()).spawn(move || watched.wait())?;
+        Ok(Self(shared))
+    }
+
+    /// Enters a stage, or goes on in it, that shall end by `deadline`; otherwise `overdue` is reported.
+    pub(super) fn enter(&self, deadline: Instant, overdue: Failure) {
+        let mut state = self.0.lock();
+        let stage = overdue.stage;
+        let begun = match state.current.take() {
+            Some(current) if current.stage == stage => current.begun,
+            previous => {
+                state.stages.extend(previous.map(|current| current.timing()));
+                Instant::now()
+            }
+        };
+        state.current = Some(Current { stage, begun, deadline: deadline + GRACE, overdue });
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Reports the context. `None` if that was not possible.
+    pub(super) fn report_established(self, outcome: &Outcome) -> Option<()> {
+        let (mut link, stages) = self.0.lock().conclude()?;
+        let context = outcome.message(stages);
+        link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
+    }
+
+    /// Reports the failure. `None` if that was not possible.
+    pub(super) fn report_failed(self, failure: Failure) -> Option<()> {
+        let (mut link, stages) = self.0.lock().conclude()?;
+        link.send_failed(&Failed { failure, stages }).ok()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock leaves it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread: returns when somebody has reported, and does not return if a deadline passes.
+    fn wait(&self) {
+        let mut state = self.lock();
+        while state.link.is_some() {
+            let left = state.current.as_ref().map(|c| c.deadline.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(Duration::ZERO) => return state.expire(),
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+impl State {
+    /// Takes the socket and ends the last stage's time.
+    fn conclude(&mut self) -> Option<(Link, Vec<Timing>)> {
+        let link = self.link.take()?;
+        self.stages.extend(self.current.take().map(|current| current.timing()));
+        Some((link, std::mem::take(&mut self.stages)))
+    }
+
+    fn expire(&mut self) {
+        let Some(failure) = self.current.as_ref().map(|current| current.overdue.clone()) else { return };
+        if let Some((mut link, stages)) = self.conclude() {
+            let sent = link.send_failed(&Failed { failure, stages });
+            // Not by exit(): the main thread is in the middle of a library that has exit handlers.
+            process::end(i32::from(sent.is_err()));
+        }
+    }
+}
+
+impl Current {
+    fn timing(&self) -> Timing {
+        let micros = u32::try_from(self.begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        Timing { stage: self.stage, micros }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Cause;
+    use crate::negotiate::messages::{MessageError, Report};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn one_report_is_sent_with_every_stage_that_was_entered() {
+        let (monitor, worker) = UnixStream::pair().unwrap();
+        let (mut monitor, later) = (Link::new(monitor), Instant::now() + Duration::from_secs(60));
+        let watch = Watch::over(Link::new(worker)).unwrap();
+        let overdue = |stage| Failure::new(stage, Cause::KdcSilent, "overdue");
+        watch.enter(later, overdue(Stage::Kdc));
+        watch.enter(later, overdue(Stage::Negotiate));
+        watch.enter(later, overdue(Stage::Negotiate));
+        watch.report_failed(Failure::new(Stage::Negotiate, Cause::BadReply, "wrong")).unwrap();
+        let Report::Failed(report) = monitor.receive_report(later).unwrap() else { panic!("not a failure") };
+        assert_eq!(report.failure.detail, "wrong");
+        let stages: Vec<_> = report.stages.iter().map(|timing| timing.stage).collect();
+        assert_eq!(stages, [Stage::Kdc, Stage::Negotiate]);
+        assert!(matches!(monitor.receive_report(later), Err(MessageError::Closed)));
+    }
+}

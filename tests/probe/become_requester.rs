@@ -1,0 +1,70 @@
+//! From root to the requester that a test wants: ids, namespaces, root directory.
+
+use crate::plan::PlantedFile;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+
+/// The probe ends with the test's thread, whatever happens to that.
+pub(crate) fn die_with_parent() {
+    // SAFETY: a plain number.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+pub(crate) fn ids(uid: [u32; 3], gid: [u32; 3]) -> Result<(), Errno> {
+    setgroups(&[])?;
+    let [r, e, s] = gid.map(Gid::from_raw);
+    setresgid(r, e, s)?;
+    let [r, e, s] = uid.map(Uid::from_raw);
+    setresuid(r, e, s)?;
+    die_with_parent();
+    Ok(())
+}
+
+pub(crate) fn fs_ids(uid: u32, gid: u32) {
+    nix::unistd::setfsgid(Gid::from_raw(gid));
+    nix::unistd::setfsuid(Uid::from_raw(uid));
+    die_with_parent();
+}
+
+pub(crate) fn private_directory(directory: &str, files: &[PlantedFile]) -> Result<(), Errno> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let nothing = None::<&str>;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+    mount(Some("lgss-test"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))?;
+    for file in files {
+        fs::write(&file.path, &file.content).map_err(errno)?;
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(file.mode)).map_err(errno)?;
+        chown(&file.path, Some(file.owner), Some(file.owner)).map_err(errno)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn enter_net(path: &str) -> Result<(), Errno> {
+    setns(fs::File::open(path).map_err(errno)?, CloneFlags::CLONE_NEWNET)
+}
+
+/// Root in the new namespace is the caller outside.
+pub(crate) fn user_namespace() -> Result<(), Errno> {
+    let uid = nix::unistd::geteuid();
+    let gid = nix::unistd::getegid();
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    // A process that has changed its rights does not own its own /proc files.
+    // SAFETY: a plain number.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(errno)?;
+    fs::write("/proc/self/setgroups", "deny").map_err(errno)?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(errno)
+}
+
+pub(crate) fn chroot(path: &str) -> Result<(), Errno> {
+    nix::unistd::chroot(path)?;
+    nix::unistd::chdir("/")
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,97 @@
+//! keyctl(2), add_key(2) and request_key(2) as the probe needs them; its own, so that tests do not lean on what they
+//! test.
+
+use crate::plan::Request;
+use libc::{c_int, c_long, c_ulong};
+use nix::errno::Errno;
+use std::ffi::{CStr, CString};
+
+pub(crate) const THREAD_RING: i32 = libc::KEY_SPEC_THREAD_KEYRING;
+pub(crate) const SESSION_RING: i32 = libc::KEY_SPEC_SESSION_KEYRING;
+
+fn keyctl(operation: u32, arguments: [c_ulong; 4]) -> Result<c_long, Errno> {
+    let [a, b, c, d] = arguments;
+    // SAFETY: callers pass plain numbers, or addresses with lengths of buffers that outlive the call.
+    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), a, b, c, d) })
+}
+
+fn id(serial: i32) -> c_ulong {
+    serial as c_long as c_ulong
+}
+
+pub(crate) fn join_anonymous_session() -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_JOIN_SESSION_KEYRING, [0; 4]).map(drop)
+}
+
+pub(crate) fn link(key: i32, ring: i32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_LINK, [id(key), id(ring), 0, 0]).map(drop)
+}
+
+pub(crate) fn invalidate(key: i32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_INVALIDATE, [id(key), 0, 0, 0]).map(drop)
+}
+
+pub(crate) fn persistent_ring() -> Result<i32, Errno> {
+    keyctl(libc::KEYCTL_GET_PERSISTENT, [id(-1), id(THREAD_RING), 0, 0]).map(|serial| serial as i32)
+}
+
+pub(crate) fn read(key: i32) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0u8; 4096];
+    let length = keyctl(libc::KEYCTL_READ, [id(key), buffer.as_mut_ptr() as c_ulong, buffer.len() as c_ulong, 0])?;
+    buffer.truncate(length as usize);
+    Ok(buffer)
+}
+
+pub(crate) fn update(key: i32, payload: &[u8]) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_UPDATE, [id(key), payload.as_ptr() as c_ulong, payload.len() as c_ulong, 0]).map(drop)
+}
+
+pub(crate) fn add(description: &CStr, payload: &[u8], ring: i32) -> Result<i32, Errno> {
+    // SAFETY: the strings end in NUL and the payload has that length; the kernel only reads.
+    let serial = Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"user".as_ptr(),
+            description.as_ptr(),
+            payload.as_ptr(),
+            payload.len(),
+            ring as c_int,
+        )
+    })?;
+    Ok(serial as i32)
+}
+
+/// A request whose strings are ready, so that only the call itself is measured.
+pub(crate) struct ReadyRequest {
+    key_type: CString,
+    description: CString,
+    callout: Option<CString>,
+    ring: c_int,
+}
+
+impl ReadyRequest {
+    pub(crate) fn new(request: &Request) -> Self {
+        let string = |bytes: &[u8]| CString::new(bytes).expect("a test put a NUL into a request");
+        Self {
+            key_type: string(request.key_type.as_bytes()),
+            description: string(&request.description),
+            callout: request.callout.as_deref().map(string),
+            ring: request.ring,
+        }
+    }
+
+    pub(crate) fn make(&self) -> Result<i32, Errno> {
+        let callout = self.callout.as_ref().map_or(std::ptr::null(), |callout| callout.as_ptr());
+        // SAFETY: the strings end in NUL and outlive the call; a null callout is allowed.
+        let serial = Errno::result(unsafe {
+            libc::syscall(
+                libc::SYS_request_key,
+                self.key_type.as_ptr(),
+                self.description.as_ptr(),
+                callout,
+                self.ring,
+            )
+        })?;
+        Ok(serial as i32)
+    }
+}

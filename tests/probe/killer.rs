@@ -1,0 +1,179 @@
+//! `lgss-probe kill-at DIR PROGRAM ARGUMENT…`: runs the upcall under ptrace(2) and kills one of its processes on entry
+//! to its n-th system call.
+//!
+//! Which process and which call the key's instance says: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the
+//! launcher becomes the worker). What was killed, or that there were not so many calls, is written to `DIR/<instance>`.
+//! The kernel waits for the process started here, so that one ends with the front; a child of it is the tracer.
+
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+pub(crate) fn run(arguments: &[OsString]) -> ! {
+    let [directory, program, words @ ..] = arguments else { panic!("kill-at DIR PROGRAM ARGUMENT…") };
+    let mut command = Command::new(program);
+    command.args(words);
+    let instance = words.iter().filter_map(|word| word.to_str()).find_map(|word| word.strip_prefix("lgss:"));
+    let instance = instance.and_then(|description| description.rsplit(':').next()).unwrap_or_default();
+    let Some(target) = Target::named(instance) else { panic!("exec: {}", command.exec()) };
+
+    let (mut front_ended, front_ends) = std::io::pipe().expect("pipe");
+    // SAFETY: the only thread.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Parent { .. } => {
+            drop(front_ends);
+            let _ = front_ended.read(&mut [0]);
+            std::process::exit(0)
+        }
+        ForkResult::Child => {
+            let outcome = Tracer::start(command, target, front_ends).run();
+            std::fs::write(Path::new(directory).join(instance), outcome).expect("writing the outcome");
+            std::process::exit(0)
+        }
+    }
+}
+
+struct Target {
+    /// How many forks below the front.
+    depth: u32,
+    /// The call at which it dies, from 1.
+    call: u32,
+}
+
+impl Target {
+    fn named(instance: &str) -> Option<Self> {
+        let (role, call) = instance.strip_prefix("kill-")?.split_once('-')?;
+        let depth = ["front", "monitor", "worker"].iter().position(|name| *name == role)?;
+        Some(Self { depth: depth as u32, call: call.parse().ok()? })
+    }
+}
+
+struct Tracer {
+    target: Target,
+    front: Pid,
+    front_ends: Option<std::io::PipeWriter>,
+    depths: BTreeMap<Pid, u32>,
+    /// Children that stopped before the event of their fork.
+    early: BTreeSet<Pid>,
+    in_call: bool,
+    calls: u32,
+}
+
+impl Tracer {
+    fn start(mut command: Command, target: Target, front_ends: std::io::PipeWriter) -> Self {
+        // SAFETY: the only thread; the child stops at its exec.
+        match unsafe { fork() }.expect("fork") {
+            ForkResult::Parent { child } => {
+                waitpid(child, None).expect("the front stops at its exec");
+                let follow = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
+                ptrace::setoptions(child, Options::PTRACE_O_TRACESYSGOOD | follow | Options::PTRACE_O_TRACEEXEC).expect("options");
+                let depths = BTreeMap::from([(child, 0)]);
+                let tracer = Self {
+                    target,
+                    front: child,
+                    front_ends: Some(front_ends),
+                    depths,
+                    early: BTreeSet::new(),
+                    in_call: false,
+                    calls: 0,
+                };
+                tracer.resume(child, None);
+                tracer
+            }
+            ForkResult::Child => {
+                drop(front_ends);
+                ptrace::traceme().expect("traceme");
+                panic!("exec: {}", command.exec())
+            }
+        }
+    }
+
+    /// Until the target is dead; the others run on untraced when the tracer ends.
+    fn run(mut self) -> String {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::__WALL)) {
+                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
+                    if pid == self.front {
+                        self.front_ends = None;
+                    }
+                    if self.is_target(pid) {
+                        self.let_front_end();
+                        return format!("ended after {} calls\n", self.calls);
+                    }
+                }
+                Ok(WaitStatus::PtraceSyscall(pid)) => {
+                    self.in_call = !self.in_call;
+                    self.calls += u32::from(self.in_call);
+                    if self.in_call && self.calls == self.target.call {
+                        let number = ptrace::getregs(pid).map(|registers| registers.orig_rax);
+                        kill(pid, Signal::SIGKILL).expect("kill");
+                        let _ = waitpid(pid, Some(WaitPidFlag::__WALL));
+                        if pid != self.front {
+                            self.let_front_end();
+                        }
+                        return format!("killed at call {} number {number:?}\n", self.calls);
+                    }
+                    self.resume(pid, None);
+                }
+                Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
+                    if event != libc::PTRACE_EVENT_EXEC {
+                        let child = Pid::from_raw(ptrace::getevent(pid).expect("event") as i32);
+                        self.depths.insert(child, self.depths[&pid] + 1);
+                        if self.early.remove(&child) {
+                            self.resume(child, None);
+                        }
+                    }
+                    self.resume(pid, None);
+                }
+                Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)) if !self.depths.contains_key(&pid) => {
+                    self.early.insert(pid);
+                }
+                Ok(WaitStatus::Stopped(pid, signal)) => {
+                    self.resume(pid, Some(signal).filter(|signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)));
+                }
+                Ok(_) => {}
+                Err(_) => return format!("never reached, {} calls\n", self.calls),
+            }
+        }
+    }
+
+    fn is_target(&self, pid: Pid) -> bool {
+        self.depths.get(&pid) == Some(&self.target.depth)
+    }
+
+    fn resume(&self, pid: Pid, signal: Option<Signal>) {
+        // A process that was killed meanwhile reports that itself.
+        let _ = if self.is_target(pid) { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
+    }
+
+    /// The front runs on; the process that the kernel waits for must outlive it.
+    fn let_front_end(&mut self) {
+        let Some(mut ends) = self.front_ends.take() else { return };
+        for &pid in self.depths.keys().filter(|&&pid| pid != self.front) {
+            let _ = ptrace::detach(pid, None);
+        }
+        while let Ok(status) = waitpid(self.front, Some(WaitPidFlag::__WALL)) {
+            match status {
+                WaitStatus::Exited(..) | WaitStatus::Signaled(..) => break,
+                WaitStatus::PtraceEvent(pid, _, event) if event != libc::PTRACE_EVENT_EXEC => {
+                    let child = ptrace::getevent(pid).expect("event") as i32;
+                    let _ = waitpid(Pid::from_raw(child), Some(WaitPidFlag::__WALL));
+                    let _ = ptrace::detach(Pid::from_raw(child), None);
+                    let _ = ptrace::cont(pid, None);
+                }
+                WaitStatus::Stopped(pid, signal) => {
+                    let _ = ptrace::cont(pid, Some(signal).filter(|signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)));
+                }
+                other => drop(other.pid().map(|pid| ptrace::cont(pid, None))),
+            }
+        }
+        let _ = ends.write(&[0]);
+    }
+}

@@ -1,0 +1,228 @@
+//! The probe: a requester that does as it is told.
+//!
+//! Started by the tests of `tests/upcall` as root with a plan (JSON) as its only argument; prints one finding a line.
+//! As `lgss-probe kill-at DIR PROGRAM …` it stands before the upcall in a request-key rule instead (killer.rs).
+#![allow(unsafe_code, reason = "a test program whose purpose is unusual system calls")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::exit,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test program: it stops where a test would"
+)]
+
+mod become_requester;
+mod killer;
+mod keys;
+mod plan;
+
+use keys::ReadyRequest;
+use nix::errno::Errno;
+use plan::{Finding, Request, Step};
+use std::ffi::CString;
+use std::io::{self, BufRead, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn main() {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("kill-at") => killer::run(&arguments[1..]),
+        Some("exec-target") => {}
+        Some(plan) => run(serde_json::from_str(plan).expect("plan is not JSON")),
+        None => panic!("usage: lgss-probe PLAN"),
+    }
+}
+
+fn run(steps: Vec<Step>) {
+    become_requester::die_with_parent();
+    let mut probe = Probe { last: None };
+    for step in steps {
+        let finding = probe
+            .perform(&step)
+            .unwrap_or_else(|errno| Finding::Broken { step: format!("{step:?}"), errno: errno as i32 });
+        say(&finding);
+        if matches!(finding, Finding::Broken { .. }) {
+            std::process::exit(1);
+        }
+    }
+}
+
+fn say(finding: &Finding) {
+    let mut line = serde_json::to_vec(finding).expect("findings can be JSON");
+    line.push(b'\n');
+    // A test that no longer listens has failed already.
+    let _ = io::stdout().write_all(&line);
+}
+
+struct Probe {
+    /// The key of the last request.
+    last: Option<i32>,
+}
+
+impl Probe {
+    fn perform(&mut self, step: &Step) -> Result<Finding, Errno> {
+        match step {
+            Step::JoinSession => keys::join_anonymous_session()?,
+            Step::Ids { uid, gid } => become_requester::ids(*uid, *gid)?,
+            Step::FsIds { uid, gid } => become_requester::fs_ids(*uid, *gid),
+            Step::PrivateDirectory { directory, files } => become_requester::private_directory(directory, files)?,
+            Step::EnterNet { path } => become_requester::enter_net(path)?,
+            Step::UserNamespace => become_requester::user_namespace()?,
+            Step::Chroot { path } => become_requester::chroot(path)?,
+            Step::Link { ring } => keys::link(self.last.ok_or(Errno::ENOKEY)?, *ring)?,
+            Step::FillQuota { leave } => fill_quota(*leave)?,
+            Step::ForgetKeyrings => forget_keyrings(),
+            Step::AddKey { description, length, ring } => return Ok(added(description, *length, *ring)),
+            Step::Request(request) => return Ok(self.request(request)),
+            Step::RequestInExec(request) => return request_in_exec(request),
+            Step::Settle { within_ms } => {
+                let within = Duration::from_millis(*within_ms);
+                return self.last.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
+            }
+            Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
+            Step::Expiry => {
+                return Ok(Finding::ExpiresIn { seconds: expires_in(self.last.ok_or(Errno::ENOKEY)?) });
+            }
+            Step::Pause => {
+                say(&Finding::Paused);
+                let _ = io::stdin().lock().read_line(&mut String::new());
+            }
+        }
+        Ok(Finding::Done)
+    }
+
+    fn request(&mut self, request: &Request) -> Finding {
+        let ready = ReadyRequest::new(request);
+        let start = Instant::now();
+        let result = ready.make();
+        let micros = start.elapsed().as_micros() as u64;
+        self.last = result.ok();
+        Finding::Requested { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32), micros }
+    }
+}
+
+fn added(description: &[u8], length: usize, ring: i32) -> Finding {
+    let description = CString::new(description).expect("a test put a NUL into a description");
+    let result = keys::add(&description, &vec![b'x'; length], ring);
+    Finding::Added { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32) }
+}
+
+/// Large keys, and one whose payload is resized until the quota's rest is as wanted.
+fn fill_quota(leave: u32) -> Result<(), Errno> {
+    // KEYCTL_UPDATE takes at most a page.
+    const LARGE: u32 = 4000;
+    let mut length = 1;
+    let adjusted = keys::add(c"lgss-test-filler", b"x", keys::SESSION_RING)?;
+    for index in 0..20 {
+        let left = quota_left();
+        if left == leave {
+            return Ok(());
+        }
+        if left > leave + LARGE {
+            let description = CString::new(format!("lgss-test-filler-{index}")).expect("no NUL");
+            keys::add(&description, &[b'x'; LARGE as usize - 100], keys::SESSION_RING)?;
+        } else {
+            length = (length + left).checked_sub(leave).ok_or(Errno::EDQUOT)?;
+            keys::update(adjusted, &vec![b'x'; length as usize])?;
+        }
+    }
+    Err(Errno::EDQUOT)
+}
+
+/// Bytes left of the caller's quota, from `uid: usage nkeys/nikeys qnkeys/maxkeys qnbytes/maxbytes`.
+fn quota_left() -> u32 {
+    let uid = nix::unistd::Uid::current().as_raw();
+    let text = std::fs::read_to_string("/proc/key-users").expect("/proc/key-users");
+    let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{uid}:"))).expect("quota of the uid");
+    let (used, limit) = line.rsplit(' ').next().and_then(|bytes| bytes.split_once('/')).expect("quota of bytes");
+    limit.parse::<u32>().unwrap() - used.parse::<u32>().unwrap()
+}
+
+fn settle(key: i32, within: Duration) -> Result<Finding, Errno> {
+    let start = Instant::now();
+    let mut reads_in_progress = 0;
+    while start.elapsed() < within {
+        let payload = keys::read(key);
+        if payload.as_ref().is_ok_and(|payload| is_in_progress(payload)) {
+            reads_in_progress += 1;
+            std::thread::sleep(Duration::from_millis(3));
+            continue;
+        }
+        let errno = payload.as_ref().err().map_or(0, |&e| e as i32);
+        let micros = start.elapsed().as_micros() as u64;
+        return Ok(Finding::Settled { payload: payload.ok(), errno, micros, reads_in_progress });
+    }
+    Ok(Finding::Unsettled)
+}
+
+/// The fourth column of the key's line: `perm`, or a number and its unit, rounded down.
+fn expires_in(key: i32) -> Option<u64> {
+    let text = std::fs::read("/proc/keys").expect("/proc/keys");
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| line.starts_with(&format!("{key:08x} "))).expect("the key's line");
+    let column = line.split_whitespace().nth(3).expect("the line's fourth column");
+    if column == "perm" {
+        return None;
+    }
+    let (number, unit) = column.split_at(column.find(|c: char| !c.is_ascii_digit()).unwrap_or(column.len()));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return Some(0),
+    };
+    Some(number.parse::<u64>().expect("a number") * seconds)
+}
+
+/// `u32 0 · i32 -EINPROGRESS · …`
+fn is_in_progress(payload: &[u8]) -> bool {
+    payload.len() == 12 && payload[..4] == [0; 4] && payload[4..8] == (-libc::EINPROGRESS).to_ne_bytes()
+}
+
+/// A child with one thread in request_key(2) and another that replaces the program at that moment. execve(2) waits for
+/// the first thread, so the child ends when the requester has been released.
+fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
+    let start = Instant::now();
+    // SAFETY: the probe has only this thread, so the child may do anything.
+    match unsafe { nix::unistd::fork()? } {
+        nix::unistd::ForkResult::Parent { child } => {
+            nix::sys::wait::waitpid(child, None)?;
+            Ok(Finding::ExecDone { micros: start.elapsed().as_micros() as u64 })
+        }
+        nix::unistd::ForkResult::Child => {
+            become_requester::die_with_parent();
+            let ready = ReadyRequest::new(request);
+            let (tell, told) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                tell.send(nix::unistd::gettid()).expect("the main thread listens");
+                let _ = ready.make();
+                std::process::exit(3);
+            });
+            let stat = format!("/proc/self/task/{}/stat", told.recv().expect("the requesting thread"));
+            while !std::fs::read_to_string(&stat).unwrap_or_default().contains(") D ") {
+                std::hint::spin_loop();
+            }
+            let error = Command::new("/proc/self/exe").arg("exec-target").exec();
+            panic!("exec: {error}");
+        }
+    }
+}
+
+/// The kernel keeps `_uid.<uid>` for ever; invalidated it goes with all that is in it.
+fn forget_keyrings() {
+    let rings = [keys::persistent_ring().ok(), Some(libc::KEY_SPEC_USER_SESSION_KEYRING), Some(libc::KEY_SPEC_USER_KEYRING)];
+    for ring in rings.into_iter().flatten() {
+        // Nothing to forget is as good.
+        let _ = keys::invalidate(ring);
+    }
+}

@@ -1,0 +1,85 @@
+//! What a test tells the probe to do and what the probe tells the test: JSON on its command line and on its stdout.
+//!
+//! Compiled into both. Invariant: a plan is done step by step, and every step gives exactly one [`Finding`].
+
+use serde::{Deserialize, Serialize};
+
+/// One thing the probe does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// A fresh anonymous session keyring.
+    JoinSession,
+    /// Real, effective and saved ids, and no further groups.
+    Ids { uid: [u32; 3], gid: [u32; 3] },
+    /// File system ids only: a server that acts for a user.
+    FsIds { uid: u32, gid: u32 },
+    /// A mount namespace of its own with a tmpfs over `directory`, and files in it.
+    PrivateDirectory { directory: String, files: Vec<PlantedFile> },
+    /// The network namespace at this path.
+    EnterNet { path: String },
+    /// A user namespace of its own, in which the caller is root.
+    UserNamespace,
+    /// A new root directory.
+    Chroot { path: String },
+    /// A `user` key in a keyring; the description may hold any bytes but NUL.
+    AddKey { description: Vec<u8>, length: usize, ring: i32 },
+    /// Keys in the session keyring until this many bytes of the owner's quota are left.
+    FillQuota { leave: u32 },
+    /// request_key(2).
+    Request(Request),
+    /// request_key(2) in one thread while another calls execve(2); done in a child.
+    RequestInExec(Request),
+    /// Reads the key of the last request until it is no longer in progress.
+    Settle { within_ms: u64 },
+    /// How long the key of the last request is still valid, as /proc/keys tells.
+    Expiry,
+    /// The key of the last request is linked into this keyring.
+    Link { ring: i32 },
+    /// Waits for a line on stdin.
+    Pause,
+    /// Reads a key of another process.
+    ReadKey { serial: i32 },
+    /// Makes the kernel forget the keyrings of the caller's uid.
+    ForgetKeyrings,
+}
+
+/// A file in a private directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PlantedFile {
+    pub path: String,
+    pub owner: u32,
+    pub mode: u32,
+    pub content: Vec<u8>,
+}
+
+/// The arguments of request_key(2); no callout means no upcall.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub key_type: String,
+    pub description: Vec<u8>,
+    pub callout: Option<Vec<u8>>,
+    pub ring: i32,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Finding {
+    /// It worked.
+    Done,
+    /// Waiting for a line on stdin.
+    Paused,
+    /// It did not work; the probe has ended.
+    Broken { step: String, errno: i32 },
+    /// A key was added.
+    Added { serial: Option<i32>, errno: i32 },
+    /// request_key(2) has returned after so long.
+    Requested { serial: Option<i32>, errno: i32, micros: u64 },
+    /// The exec'd child has ended after so long.
+    ExecDone { micros: u64 },
+    /// The key is no longer in progress: its payload or the error of reading it.
+    Settled { payload: Option<Vec<u8>>, errno: i32, micros: u64, reads_in_progress: u32 },
+    /// Seconds until the key expires; `None` if it never does.
+    ExpiresIn { seconds: Option<u64> },
+    /// The key was still in progress at the deadline, or there is none.
+    Unsettled,
+}

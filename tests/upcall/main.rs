@@ -1,0 +1,106 @@
+//! The upcall end to end: kernel, /sbin/request-key, lgss_keyring, lgss_negotiate, an MIT KDC and NFS-Ganesha.
+//!
+//! Needs root. The program runs itself once more: the outer process is the janitor, which removes what tests leave
+//! however they end, the inner one runs the tests (arguments as of any `cargo test` binary).
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::exit,
+    reason = "tests"
+)]
+
+mod credentials;
+mod established;
+mod forged;
+mod identity;
+mod kdc;
+mod quota;
+mod server;
+#[path = "../probe/plan.rs"]
+mod plan;
+mod support;
+
+use libtest_mimic::Arguments;
+use nix::sys::signal::{SigSet, Signal};
+use std::process::Child;
+use std::sync::Arc;
+use support::machine;
+use support::process::command;
+use support::scratch::reap_stale;
+use support::shared::Shared;
+
+/// The tests of a module: each a function of what all tests share.
+macro_rules! trials {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) fn trials(shared: &std::sync::Arc<crate::support::shared::Shared>) -> Vec<libtest_mimic::Trial> {
+            vec![$({
+                let shared = std::sync::Arc::clone(shared);
+                let module = module_path!().rsplit("::").next().unwrap();
+                libtest_mimic::Trial::test(concat!(stringify!($name)), move || {
+                    $name(&shared);
+                    Ok(())
+                }).with_kind(module)
+            }),*]
+        }
+    };
+}
+pub(crate) use trials;
+
+/// Set for the inner process.
+const INNER: &str = "LGSS_TEST_INNER";
+/// Tests mostly wait.
+const THREADS: usize = 6;
+
+fn main() {
+    if std::env::var_os(INNER).is_some() { run_tests() } else { std::process::exit(run_as_janitor()) }
+}
+
+fn run_as_janitor() -> i32 {
+    let mut signals = SigSet::empty();
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().for_each(|s| signals.add(s));
+    signals.thread_block().unwrap();
+    reap_stale();
+    let mut inner = command(std::env::current_exe().unwrap());
+    inner.args(std::env::args_os().skip(1)).env(INNER, "1");
+    let code = wait(inner.spawn().unwrap(), &signals);
+    reap_stale();
+    code
+}
+
+fn wait(mut inner: Child, signals: &SigSet) -> i32 {
+    loop {
+        if let Some(status) = inner.try_wait().unwrap() {
+            return status.code().unwrap_or(101);
+        }
+        if signals.wait().unwrap() != Signal::SIGCHLD {
+            inner.kill().unwrap();
+        }
+    }
+}
+
+fn run_tests() -> ! {
+    SigSet::all().thread_unblock().unwrap();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let shared = Arc::new(Shared::default());
+    let modules = [
+        established::trials,
+        credentials::trials,
+        kdc::trials,
+        server::trials,
+        forged::trials,
+        identity::trials,
+        quota::trials,
+    ];
+    let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
+    if !arguments.list {
+        machine::require_all();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(shared);
+    conclusion.exit()
+}

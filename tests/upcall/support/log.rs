@@ -1,0 +1,73 @@
+//! The log socket of a site: what the upcall tells the administrator.
+
+use super::wait::wait_for;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Reads at once what arrives, since a full socket makes the upcall drop lines.
+#[derive(Debug)]
+pub(crate) struct LogReader {
+    lines: Arc<Mutex<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogReader {
+    pub(crate) fn bind(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let (lines, stop) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
+        let (kept, stopped) = (Arc::clone(&lines), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0; 65536];
+            while !stopped.load(Ordering::Relaxed) {
+                if let Ok(length) = socket.recv(&mut buffer) {
+                    kept.lock().unwrap().push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+                }
+            }
+        });
+        Self { lines, stop, thread: Some(thread) }
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// The first line that fits, waiting for it.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, fits: impl Fn(&str) -> bool) -> String {
+        let find = || self.lines().into_iter().find(|line| fits(line));
+        for _ in 0..500 {
+            if let Some(line) = find() {
+                return line;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no such line in the log, which has: {:#?}", self.lines());
+    }
+
+    /// The one line of an upcall that has ended, holding all of `words`.
+    #[track_caller]
+    pub(crate) fn wait_for_words(&self, words: &[&str]) -> String {
+        self.wait_for(|line| words.iter().all(|word| line.contains(word)))
+    }
+
+    /// Waits until there are so many lines.
+    #[track_caller]
+    pub(crate) fn wait_for_count(&self, count: usize) -> Vec<String> {
+        wait_for(&format!("{count} log lines"), Duration::from_secs(5), || {
+            Some(self.lines()).filter(|lines| lines.len() >= count)
+        })
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}

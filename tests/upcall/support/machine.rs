@@ -1,0 +1,29 @@
+//! What the machine must have.
+
+use std::path::Path;
+
+/// Programs and the Debian packages that have them.
+const PROGRAMS: [(&str, &str); 12] = [
+    ("/sbin/request-key", "keyutils"),
+    ("/usr/sbin/krb5kdc", "krb5-kdc"),
+    ("/usr/sbin/kadmin.local", "krb5-admin-server"),
+    ("/usr/bin/kinit", "krb5-user"),
+    ("/usr/bin/ganesha.nfsd", "nfs-ganesha"),
+    ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalmem.so", "nfs-ganesha-mem"),
+    ("/usr/libexec/sssd/sssd_kcm", "sssd-kcm"),
+    ("/usr/bin/setpriv", "util-linux"),
+    ("/usr/bin/unshare", "util-linux"),
+    ("/usr/bin/nsenter", "util-linux"),
+    ("/bin/mount", "mount"),
+    ("/bin/ip", "iproute2"),
+];
+
+/// # Panics
+/// If something is missing, saying what.
+pub(crate) fn require_all() {
+    assert!(nix::unistd::geteuid().is_root(), "these tests need root: they install request-key rules and change ids");
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(path, _)| !Path::new(path).exists()).collect();
+    assert!(missing.is_empty(), "missing for these tests (path, Debian package): {missing:?}");
+    assert!(Path::new("/proc/keys").exists(), "these tests need a kernel with keyrings and /proc/keys");
+    assert!(Path::new("/etc/request-key.d").is_dir(), "these tests need keyutils with /etc/request-key.d");
+}

@@ -1,0 +1,19 @@
+//! Real parts for the tests: a realm, servers, an installation of the upcall, requesters.
+//!
+//! Invariant: whatever a test starts or creates is a guard whose drop removes it; what a killed run leaves is removed by
+//! its janitor (main.rs) or by the next run.
+
+pub(crate) mod ganesha;
+pub(crate) mod log;
+pub(crate) mod machine;
+pub(crate) mod netns;
+pub(crate) mod outcome;
+pub(crate) mod probe;
+pub(crate) mod process;
+pub(crate) mod realm;
+pub(crate) mod rpc;
+pub(crate) mod scratch;
+pub(crate) mod server;
+pub(crate) mod shared;
+pub(crate) mod site;
+pub(crate) mod wait;

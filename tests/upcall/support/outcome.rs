@@ -1,0 +1,76 @@
+//! What a requester gets in the end.
+
+use super::probe::Finding;
+use super::site::RELEASED_WITHIN;
+use lgss::ctx::Context;
+use lgss::ctx::payload::user::{self, State};
+use nix::errno::Errno;
+use std::time::Duration;
+
+/// The end of a request.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// request_key(2) itself failed.
+    Refused(Errno),
+    /// The key says that the negotiation failed.
+    Failed { errno: Errno, gss_major: u32 },
+    /// Reading the key failed: it has expired or was revoked.
+    Gone(Errno),
+    /// The key holds a context.
+    Established(Box<Context>),
+}
+
+impl Outcome {
+    /// Of the findings of a request and, if it gave a key, of the wait for it.
+    ///
+    /// # Panics
+    /// If the requester was not released at once, or the key never settles.
+    #[track_caller]
+    pub(crate) fn of(findings: &[Finding]) -> Self {
+        let Some(Finding::Requested { serial, errno, micros }) = findings.first() else {
+            panic!("not a request: {findings:?}")
+        };
+        assert!(Duration::from_micros(*micros) < RELEASED_WITHIN, "the requester was held for {micros} µs");
+        if serial.is_none() {
+            return Self::Refused(Errno::from_raw(*errno));
+        }
+        match findings.get(1) {
+            Some(Finding::Settled { payload: Some(payload), .. }) => Self::of_payload(payload),
+            Some(Finding::Settled { payload: None, errno, .. }) => Self::Gone(Errno::from_raw(*errno)),
+            other => panic!("the key stays in progress: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn of_payload(payload: &[u8]) -> Self {
+        match user::parse(payload).unwrap() {
+            State::Established(context) => Self::Established(Box::new(context)),
+            State::Failed { errno, gss_major } => Self::Failed { errno, gss_major },
+            State::InProgress => panic!("the key stays in progress"),
+        }
+    }
+
+    /// The context.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub(crate) fn context(self) -> Context {
+        match self {
+            Self::Established(context) => *context,
+            other => panic!("no context: {other:?}"),
+        }
+    }
+
+    /// How the requester learns of the failure does not matter, whether at once or from the key.
+    ///
+    /// # Panics
+    /// If there is a context.
+    #[track_caller]
+    pub(crate) fn errno(&self) -> Errno {
+        match self {
+            Self::Refused(errno) | Self::Gone(errno) | Self::Failed { errno, .. } => *errno,
+            Self::Established(_) => panic!("there is a context"),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Processes that tests start and processes that they look for.
+
+use super::wait::wait_for;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How long a daemon may outlive what started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The kernel kills it with the thread of the test.
+    TestEnds,
+    /// It serves many tests; the janitor ends it if its guard does not.
+    RunEnds,
+}
+
+/// A command that dies with the thread that starts it.
+pub(crate) fn command(program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program.as_ref());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The same, as another user without groups.
+pub(crate) fn command_as(uid: u32, program: impl AsRef<Path>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={uid}")).arg(format!("--regid={uid}"));
+    command.args(["--clear-groups", "--pdeathsig", "KILL", "--"]).arg(program.as_ref());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end; the output if it worked.
+///
+/// # Panics
+/// With the command and its output if it did not.
+#[track_caller]
+pub(crate) fn succeed(command: &mut Command, input: &str) -> String {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    // A program that does not want its input says why below.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{command:?} failed ({}): {text}", output.status);
+    text
+}
+
+/// A process of ours in the background, killed and reaped on drop.
+#[derive(Debug)]
+pub(crate) struct Daemon(Child);
+
+impl Daemon {
+    /// Starts `command` in `directory`, its output going to `log` there.
+    pub(crate) fn start(mut command: Command, directory: &Path, log: &str) -> Self {
+        let log = File::create(directory.join(log)).unwrap();
+        command.current_dir(directory).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+    }
+
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Dead already is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A living process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) exe: PathBuf,
+    pub(crate) cwd: PathBuf,
+    pub(crate) uid: Option<u32>,
+}
+
+impl Process {
+    /// All that are not zombies.
+    pub(crate) fn all() -> Vec<Self> {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter_map(|pid| Self::read(Pid::from_raw(pid))).collect()
+    }
+
+    fn read(pid: Pid) -> Option<Self> {
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let status = fs::read_to_string(proc.join("status")).ok()?;
+        let field = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim_start).unwrap_or_default()
+        };
+        if field("State:").starts_with(['Z', 'X']) {
+            return None;
+        }
+        let uid = field("Uid:").split_whitespace().next().and_then(|uid| uid.parse().ok());
+        let link = |name| fs::read_link(proc.join(name)).unwrap_or_default();
+        Some(Self { pid, exe: link("exe"), cwd: link("cwd"), uid })
+    }
+
+    /// Those that run a program below `directory`.
+    pub(crate) fn running_from(directory: &Path) -> Vec<Self> {
+        Self::all().into_iter().filter(|process| process.exe.starts_with(directory)).collect()
+    }
+}
+
+/// Kills all that `is_ours` picks and waits until they are gone.
+pub(crate) fn kill_all(is_ours: impl Fn(&Process) -> bool) {
+    let me = Pid::this();
+    let ours = || Process::all().into_iter().filter(|process| process.pid != me && is_ours(process));
+    wait_for("processes to die", Duration::from_secs(10), || {
+        let left: Vec<_> = ours().collect();
+        for process in &left {
+            let _ = kill(process.pid, Signal::SIGKILL);
+        }
+        left.is_empty().then_some(())
+    });
+}

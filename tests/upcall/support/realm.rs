@@ -1,0 +1,209 @@
+//! A Kerberos realm of a test: database, KDC, users with tickets.
+
+use super::netns::NetNamespace;
+use super::process::{Daemon, Until, command, command_as, succeed};
+use super::scratch::Scratch;
+use super::wait::wait_for;
+use nix::sys::signal::Signal;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+const PASSWORD: &str = "correct horse";
+
+/// What tests may choose; the rest is the same for all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RealmOptions<'a> {
+    /// Of all keys and session keys.
+    pub(crate) enctype: &'a str,
+    /// Where the KDC listens.
+    pub(crate) netns: Option<&'a NetNamespace>,
+    pub(crate) until: Until,
+}
+
+impl Default for RealmOptions<'_> {
+    fn default() -> Self {
+        Self { enctype: "aes256-cts-hmac-sha1-96", netns: None, until: Until::TestEnds }
+    }
+}
+
+/// Its KDC runs until the drop.
+#[derive(Debug)]
+pub(crate) struct Realm {
+    kdc: Option<Daemon>,
+    port: u16,
+    enctype: String,
+    scratch: Scratch,
+}
+
+impl Realm {
+    pub(crate) fn start() -> Self {
+        Self::start_with(RealmOptions::default())
+    }
+
+    pub(crate) fn start_with(options: RealmOptions<'_>) -> Self {
+        let scratch = Scratch::new();
+        let mut realm = Self { kdc: None, port: 0, enctype: options.enctype.to_owned(), scratch };
+        realm.write_configuration();
+        succeed(realm.tool("kdb5_util").args(["create", "-s", "-P", "master"]), "");
+        realm.administrate(&[
+            format!("addprinc -pw \"{PASSWORD}\" alice"),
+            format!("addprinc -randkey {}", realm.service_principal()),
+            format!("ktadd -k {} {}", realm.keytab().display(), realm.service_principal()),
+        ]);
+        for _ in 0..5 {
+            realm.port = if options.netns.is_some() { 88 } else { free_port() };
+            realm.write_configuration();
+            if realm.start_kdc(options) {
+                return realm;
+            }
+        }
+        panic!("no KDC: {}", fs::read_to_string(realm.path("kdc.log")).unwrap_or_default());
+    }
+
+    /// False if another took the port meanwhile.
+    fn start_kdc(&mut self, options: RealmOptions<'_>) -> bool {
+        let mut kdc = Command::new("krb5kdc");
+        kdc.arg("-n");
+        let mut program = match (options.netns, options.until) {
+            (Some(netns), _) => netns.enter(kdc),
+            (None, Until::RunEnds) => kdc,
+            (None, Until::TestEnds) => {
+                let mut short_lived = command("krb5kdc");
+                short_lived.arg("-n");
+                short_lived
+            }
+        };
+        program.envs(self.environment());
+        let _ = fs::remove_file(self.path("kdc.log"));
+        let mut daemon = Daemon::start(program, &self.path(""), "kdc.out");
+        let up = wait_for("the KDC", Duration::from_secs(20), || {
+            let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
+            if log.contains("commencing operation") { Some(true) } else { daemon.ended().map(|_| false) }
+        });
+        self.kdc = Some(daemon).filter(|_| up);
+        up
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("T{}.TEST", self.scratch.uid())
+    }
+
+    /// The host that services of this realm are on; a name that resolves nowhere.
+    pub(crate) fn host(&self) -> String {
+        format!("srv.t{}.test", self.scratch.uid())
+    }
+
+    /// The service that there is a keytab for, as GSS names it.
+    pub(crate) fn service(&self) -> String {
+        format!("nfs@{}", self.host())
+    }
+
+    fn service_principal(&self) -> String {
+        format!("nfs/{}", self.host())
+    }
+
+    pub(crate) fn keytab(&self) -> PathBuf {
+        self.path("service.keytab")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path(name)
+    }
+
+    /// For a client of the realm.
+    pub(crate) fn krb5_conf(&self) -> String {
+        let (name, host, port, enctype) = (self.name(), self.host(), self.port, &self.enctype);
+        format!(
+            "[libdefaults]\n default_realm = {name}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n \
+             dns_canonicalize_hostname = false\n rdns = false\n permitted_enctypes = {enctype}\n \
+             default_tgs_enctypes = {enctype}\n default_tkt_enctypes = {enctype}\n\
+             [realms]\n {name} = {{\n  kdc = 127.0.0.1:{port}\n }}\n[domain_realm]\n {host} = {name}\n"
+        )
+    }
+
+    fn write_configuration(&self) {
+        let (name, port, dir, enctype) = (self.name(), self.port, self.path(""), &self.enctype);
+        let dir = dir.display();
+        fs::write(self.path("krb5.conf"), self.krb5_conf()).unwrap();
+        let kdc_conf = format!(
+            "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
+             [realms]\n {name} = {{\n  database_name = {dir}/principal\n  key_stash_file = {dir}/stash\n  \
+             acl_file = {dir}/acl\n  supported_enctypes = {enctype}:normal\n  master_key_type = {enctype}\n }}\n\
+             [logging]\n kdc = FILE:{dir}/kdc.log\n admin_server = FILE:{dir}/kadmin.log\n default = FILE:{dir}/krb5.log\n"
+        );
+        fs::write(self.path("kdc.conf"), kdc_conf).unwrap();
+    }
+
+    /// For a tool of MIT Kerberos.
+    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [("KRB5_CONFIG", self.path("krb5.conf")), ("KRB5_KDC_PROFILE", self.path("kdc.conf"))]
+    }
+
+    fn tool(&self, program: &str) -> Command {
+        let mut tool = command(program);
+        tool.envs(self.environment());
+        tool
+    }
+
+    /// Commands of kadmin.local.
+    #[track_caller]
+    pub(crate) fn administrate(&self, commands: &[impl AsRef<str>]) {
+        let script: String = commands.iter().flat_map(|command| [command.as_ref(), "\n"]).collect();
+        let said = succeed(&mut self.tool("kadmin.local"), &script);
+        let trouble = said.lines().find(|line| line.contains("error") || line.contains("while "));
+        assert!(trouble.is_none(), "kadmin.local: {said}");
+    }
+
+    /// A ticket of `alice` for this uid.
+    #[track_caller]
+    pub(crate) fn ticket(&self, uid: u32, cache: &str) {
+        self.ticket_with(uid, cache, &[]);
+    }
+
+    /// The same with options of kinit(1).
+    #[track_caller]
+    pub(crate) fn ticket_with(&self, uid: u32, cache: &str, options: &[&str]) {
+        let mut kinit = command_as(uid, "kinit");
+        kinit.envs(self.environment()).args(["-c", cache]).args(options).arg("alice");
+        succeed(&mut kinit, &format!("{PASSWORD}\n"));
+    }
+
+    /// A ticket that is no longer valid when this returns.
+    #[track_caller]
+    pub(crate) fn expired_ticket(&self, uid: u32, cache: &str) {
+        self.ticket_with(uid, cache, &["-l", "1s"]);
+        wait_for("the ticket to expire", Duration::from_secs(10), || {
+            let mut klist = command_as(uid, "klist");
+            klist.envs(self.environment()).args(["-s", "-c", cache]);
+            (!klist.status().unwrap().success()).then_some(())
+        });
+    }
+
+    /// Nobody listens any more.
+    pub(crate) fn stop(&mut self) {
+        self.kdc = None;
+    }
+
+    /// The KDC's sockets take requests, and nobody answers.
+    pub(crate) fn silence(&self) {
+        self.kdc.as_ref().unwrap().signal(Signal::SIGSTOP);
+    }
+
+    pub(crate) fn kdc_log(&self) -> String {
+        fs::read_to_string(self.path("kdc.log")).unwrap_or_default()
+    }
+}
+
+/// Free for TCP and UDP a moment ago.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Servers that misbehave, and one between the client and a real server that changes what that says.
+
+use super::rpc::{read_record, write_record};
+use std::io::Write;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A service and where it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    /// `service@host`
+    pub(crate) service: String,
+    pub(crate) port: u16,
+    pub(crate) program: u32,
+    pub(crate) version: u32,
+}
+
+impl Target {
+    /// NFS version 4.
+    pub(crate) fn nfs(service: &str, port: u16) -> Self {
+        Self { service: service.to_owned(), port, program: 100_003, version: 4 }
+    }
+
+    /// The same service elsewhere.
+    pub(crate) fn at(&self, port: u16) -> Self {
+        Self { port, ..self.clone() }
+    }
+
+    /// Another service at the same place.
+    pub(crate) fn called(&self, service: &str) -> Self {
+        Self { service: service.to_owned(), ..self.clone() }
+    }
+
+    /// The callout's `chan`.
+    pub(crate) fn channel(&self) -> String {
+        format!("rpc:127.0.0.1:{},{},{}", self.port, self.program, self.version)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+}
+
+type Handler = dyn Fn(TcpStream) + Send + Sync;
+
+/// A server of a test; it ends, with its connections, on drop.
+pub(crate) struct Server {
+    port: u16,
+    connections: Arc<AtomicUsize>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Every connection gets a thread with `handle`.
+    pub(crate) fn start(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (open, stop) = (Arc::<Mutex<Vec<TcpStream>>>::default(), Arc::<AtomicBool>::default());
+        let connections = Arc::<AtomicUsize>::default();
+        let accepting = Accepting {
+            open: Arc::clone(&open),
+            stop: Arc::clone(&stop),
+            connections: Arc::clone(&connections),
+            handle: Arc::new(handle),
+        };
+        let thread = Some(std::thread::spawn(move || accepting.run(&listener)));
+        Self { port, connections, open, stop, thread }
+    }
+
+    /// Takes connections and says nothing.
+    pub(crate) fn silent() -> Self {
+        Self::start(|stream| {
+            // Until the peer or the test ends.
+            let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+        })
+    }
+
+    /// Answers every connection with the same bytes and keeps it open.
+    pub(crate) fn saying(bytes: Vec<u8>) -> Self {
+        Self::start(move |mut stream| {
+            let _ = stream.write_all(&bytes);
+            let _ = std::io::copy(&mut &stream, &mut std::io::sink());
+        })
+    }
+
+    /// Answers every call with what `reply` makes of it; `None` closes the connection.
+    pub(crate) fn answering(reply: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        Self::start(move |mut stream| {
+            while let Ok(call) = read_record(&mut stream) {
+                let Some(reply) = reply(&call) else { break };
+                if write_record(&mut stream, &reply).is_err() {
+                    break;
+                }
+            }
+            let _ = stream.shutdown(Shutdown::Both);
+        })
+    }
+
+    /// Between the client and `server`, whose replies `change` may change.
+    pub(crate) fn between(server: SocketAddr, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
+        Self::start(move |mut client| {
+            let Ok(mut server) = TcpStream::connect(server) else { return };
+            while let Ok(call) = read_record(&mut client) {
+                if write_record(&mut server, &call).is_err() {
+                    break;
+                }
+                let Ok(mut reply) = read_record(&mut server) else { break };
+                change(&mut reply);
+                if write_record(&mut client, &reply).is_err() {
+                    break;
+                }
+            }
+        })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many have come.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = self.thread.take().map(JoinHandle::join);
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+struct Accepting {
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    stop: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
+    handle: Arc<Handler>,
+}
+
+impl Accepting {
+    fn run(&self, listener: &TcpListener) {
+        for stream in listener.incoming().flatten() {
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            self.connections.fetch_add(1, Ordering::SeqCst);
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            self.open.lock().unwrap().push(stream.try_clone().unwrap());
+            let (handle, end) = (Arc::clone(&self.handle), stream.try_clone().unwrap());
+            std::thread::spawn(move || {
+                handle(stream);
+                let _ = end.shutdown(Shutdown::Both);
+            });
+        }
+    }
+}

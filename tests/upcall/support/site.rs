@@ -1,0 +1,248 @@
+//! An installation of the upcall for one test: programs, configuration, rule, log, one user.
+
+use super::log::LogReader;
+use super::outcome::Outcome;
+use super::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user};
+use super::process::Process;
+use super::realm::Realm;
+use super::scratch::Scratch;
+use super::server::Target;
+use super::wait::wait_for;
+use lgss::event::Cause;
+use nix::errno::Errno;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A requester is to be released in milliseconds, and in 250 of them if all goes wrong; busy machines get more.
+pub(crate) const RELEASED_WITHIN: Duration = Duration::from_millis(1500);
+
+/// What a test changes of the configuration; durations as in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings<'a> {
+    pub(crate) deadline: &'a str,
+    pub(crate) kdc: &'a str,
+    pub(crate) connect: &'a str,
+    pub(crate) round: &'a str,
+    pub(crate) negative_cache: &'a str,
+    /// The program in the worker's place.
+    pub(crate) worker: &'a str,
+    /// Whether the upcall runs under the probe that kills it.
+    pub(crate) rule: Rule,
+}
+
+/// What the request-key rule starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Upcall,
+    UpcallUnderKiller,
+}
+
+impl Default for Settings<'_> {
+    fn default() -> Self {
+        Self {
+            deadline: "20s",
+            kdc: "10s",
+            connect: "5s",
+            round: "5s",
+            negative_cache: "10s",
+            worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
+            rule: Rule::Upcall,
+        }
+    }
+}
+
+/// Removed on drop.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) log: LogReader,
+    scratch: Scratch,
+}
+
+impl Site {
+    pub(crate) fn new(realm: &Realm) -> Self {
+        Self::with(realm, &Settings::default())
+    }
+
+    pub(crate) fn with(realm: &Realm, settings: &Settings<'_>) -> Self {
+        let scratch = Scratch::new();
+        let log = LogReader::bind(&scratch.path("log"));
+        let site = Self { log, scratch };
+        install(env!("CARGO_BIN_EXE_lgss_keyring"), &site.path("lgss_keyring"), 0o755);
+        install(settings.worker, &site.path("lgss_negotiate"), 0o711);
+        if settings.rule == Rule::UpcallUnderKiller {
+            install(env!("CARGO_BIN_EXE_lgss-probe"), &site.path("killer"), 0o755);
+        }
+        for private in ["run", "killed"] {
+            fs::DirBuilder::new().mode(0o700).create(site.path(private)).unwrap();
+        }
+        fs::create_dir(site.path("user")).unwrap();
+        chown(site.path("user"), Some(site.uid()), Some(site.uid())).unwrap();
+        fs::write(site.path("krb5.conf"), realm.krb5_conf()).unwrap();
+        fs::write(site.path("lgss.toml"), site.configuration(settings)).unwrap();
+        fs::write(site.scratch.rule_file(), site.rules(settings.rule)).unwrap();
+        site
+    }
+
+    fn configuration(&self, settings: &Settings<'_>) -> String {
+        let dir = self.path("");
+        let dir = dir.display();
+        format!(
+            "krb5_config = \"{dir}/krb5.conf\"\nrun_dir = \"{dir}/run\"\nworker = \"{dir}/lgss_negotiate\"\n\
+             machine_user = \"{}\"\n[timeouts]\ndeadline = \"{}\"\nkdc = \"{}\"\nconnect = \"{}\"\nround = \"{}\"\n\
+             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n",
+            self.machine_uid(),
+            settings.deadline,
+            settings.kdc,
+            settings.connect,
+            settings.round,
+            settings.negative_cache,
+        )
+    }
+
+    /// Descriptions belong to this site if they name its uid.
+    fn rules(&self, rule: Rule) -> String {
+        let dir = self.path("");
+        let dir = dir.display();
+        let before = match rule {
+            Rule::Upcall => String::new(),
+            Rule::UpcallUnderKiller => format!("{dir}/killer kill-at {dir}/killed "),
+        };
+        let words = format!("{before}{dir}/lgss_keyring --config {dir}/lgss.toml %o %k %t %d %c %u %g %T %P %S");
+        format!("create user lgss:{}:* * {words}\n", self.uid())
+    }
+
+    /// Another description, without blanks, that this site is to serve; request-key(8) knows wildcards at the end only.
+    pub(crate) fn serve(&self, description: &str) {
+        let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
+        let first = rules.lines().next().unwrap();
+        let rule = first.replacen(&format!("lgss:{}:*", self.uid()), description, 1);
+        // request-key reads whole files at any time.
+        let new = self.path("rules");
+        fs::write(&new, format!("{rules}{rule}\n")).unwrap();
+        fs::rename(&new, self.scratch.rule_file()).unwrap();
+    }
+
+    pub(crate) fn uid(&self) -> u32 {
+        self.scratch.uid()
+    }
+
+    /// Of the account that workers of root's requests run as.
+    pub(crate) fn machine_uid(&self) -> u32 {
+        self.scratch.uid() + 1
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path(name)
+    }
+
+    /// The user's default cache.
+    pub(crate) fn default_cache(&self) -> PathBuf {
+        PathBuf::from(format!("/tmp/krb5cc_{}", self.uid()))
+    }
+
+    /// A FILE cache's full name for a path in the user's own directory.
+    pub(crate) fn cache(&self, name: &str) -> String {
+        format!("FILE:{}", self.path("user").join(name).display())
+    }
+
+    /// The default cache gets a ticket.
+    #[track_caller]
+    pub(crate) fn ticket(&self, realm: &Realm) {
+        realm.ticket(self.uid(), &format!("FILE:{}", self.default_cache().display()));
+    }
+
+    /// A request of the site's user.
+    pub(crate) fn request(&self, target: &Target) -> Request {
+        self.request_as(&self.uid().to_string(), target, "")
+    }
+
+    /// A request that names its owner and has an instance (`:name`).
+    pub(crate) fn request_as(&self, owner: &str, target: &Target, instance: &str) -> Request {
+        let (service, channel) = (&target.service, target.channel());
+        if owner != self.uid().to_string() {
+            self.serve(&format!("lgss:{owner}:{service}{instance}"));
+        }
+        Request {
+            key_type: "user".to_owned(),
+            description: format!("lgss:{owner}:{service}{instance}").into_bytes(),
+            callout: Some(format!("lgss1;mech=krb5;svc={service};chan={channel};level=i").into_bytes()),
+            ring: SESSION_RING,
+        }
+    }
+
+    /// A request with more fields, of the callout.
+    pub(crate) fn request_with(&self, target: &Target, fields: &str) -> Request {
+        let mut request = self.request(target);
+        request.callout.as_mut().unwrap().extend(format!(";{fields}").bytes());
+        request
+    }
+
+    /// The user asks for a context and waits for the outcome.
+    #[track_caller]
+    pub(crate) fn ask(&self, target: &Target) -> Outcome {
+        self.ask_with(self.request(target))
+    }
+
+    #[track_caller]
+    pub(crate) fn ask_with(&self, request: Request) -> Outcome {
+        self.ask_after(as_user(self.uid()), request)
+    }
+
+    /// The outcome of a request that is made after other steps.
+    #[track_caller]
+    pub(crate) fn ask_after(&self, mut steps: Vec<Step>, request: Request) -> Outcome {
+        let before = steps.len();
+        steps.extend([Step::Request(request), Step::Settle { within_ms: 30_000 }]);
+        let mut requester = Probe::start(&steps);
+        let findings = requester.rest();
+        if let Some(Finding::Broken { step, errno }) = findings.last() {
+            panic!("the probe cannot do {step}: {}", Errno::from_raw(*errno));
+        }
+        Outcome::of(findings.get(before..).unwrap_or_else(|| panic!("the probe ended early: {findings:?}")))
+    }
+
+    /// The requester has learnt of the failure by its errno, the log has one line with what to do, and nothing is left.
+    #[track_caller]
+    pub(crate) fn assert_failed(&self, outcome: &Outcome, cause: Cause, target: &Target) {
+        assert_eq!(outcome.errno(), cause.errno(), "log: {:#?}", self.log.lines());
+        let errno = format!("{:?}", cause.errno());
+        let uid = format!("uid {} ", self.uid());
+        self.log.wait_for_words(&[&uid, &target.service, &errno, cause.remedy()]);
+        self.wait_until_idle();
+    }
+
+    /// Nothing of the upcall runs any more.
+    #[track_caller]
+    pub(crate) fn wait_until_idle(&self) {
+        let directory = self.path("");
+        wait_for("the processes of the upcall to end", Duration::from_secs(10), || {
+            Process::running_from(&directory).is_empty().then_some(())
+        });
+    }
+
+    /// A process that runs this program of the site, once there is one.
+    #[track_caller]
+    pub(crate) fn wait_for_process(&self, program: &str) -> Process {
+        let exe = self.path(program);
+        wait_for(&format!("a process of {program}"), Duration::from_secs(10), || {
+            Process::all().into_iter().find(|process| process.exe == exe)
+        })
+    }
+}
+
+fn install(program: impl AsRef<Path>, to: &Path, mode: u32) {
+    fs::copy(program, to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// How long the request took, of a probe's findings.
+#[track_caller]
+pub(crate) fn blocked(findings: &[Finding]) -> Duration {
+    let micros = findings.iter().find_map(|finding| match finding {
+        Finding::Requested { micros, .. } => Some(*micros),
+        _ => None,
+    });
+    Duration::from_micros(micros.unwrap_or_else(|| panic!("no request in {findings:?}")))
+}
