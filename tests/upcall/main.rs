@@ -16,6 +16,7 @@
 mod credentials;
 mod established;
 mod forged;
+mod hostile;
 mod identity;
 mod kdc;
 mod quota;
@@ -95,6 +96,7 @@ fn run_tests() -> ! {
         forged::trials,
         identity::trials,
         quota::trials,
+        hostile::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {
