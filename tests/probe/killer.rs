@@ -33,8 +33,12 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
             std::process::exit(0)
         }
         ForkResult::Child => {
+            let file = Path::new(directory).join(instance);
+            let panicked = file.clone();
+            // Nobody sees what the upcall's processes write to stderr.
+            std::panic::set_hook(Box::new(move |panic| drop(std::fs::write(&panicked, format!("{panic}\n")))));
             let outcome = Tracer::start(command, target, front_ends).run();
-            std::fs::write(Path::new(directory).join(instance), outcome).expect("writing the outcome");
+            std::fs::write(file, outcome).expect("writing the outcome");
             std::process::exit(0)
         }
     }
@@ -97,6 +101,15 @@ impl Tracer {
 
     /// Until the target is dead; the others run on untraced when the tracer ends.
     fn run(mut self) -> String {
+        let outcome = self.trace();
+        for &pid in self.depths.keys().chain(&self.early) {
+            // The stop that every traced child begins with must not come after the tracer's end.
+            let _ = kill(pid, Signal::SIGCONT);
+        }
+        outcome
+    }
+
+    fn trace(&mut self) -> String {
         loop {
             match waitpid(None, Some(WaitPidFlag::__WALL)) {
                 Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
