@@ -118,8 +118,17 @@ fn rounded(seconds: u64) -> String {
 }
 
 impl CacheNames {
+    /// The failure of a cache that does not answer in time: a KCM daemon or a file system that hangs.
+    pub fn silent(&self) -> Failure {
+        self.failure(Cause::BadCache, "the cache does not answer")
+    }
+
     fn failure(&self, cause: Cause, detail: &str) -> Failure {
-        Failure::new(Stage::Credentials, cause, format_args!("{}: {detail}", self.display))
+        Failure::new(
+            Stage::Credentials,
+            cause,
+            format_args!("{}: {detail}", self.display.trim_end_matches(':')),
+        )
     }
 
     /// The library's message with the name that means something outside this process.

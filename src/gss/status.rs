@@ -101,15 +101,22 @@ pub(super) fn check(library: &Library, code: ffi::krb5_error_code) -> Result<(),
     Err(Krb5Error { code, message })
 }
 
+/// Number of GSS_S_FAILURE among the routine errors (RFC 2744 §3.9.1).
+const ROUTINE_FAILURE: u32 = 13;
+
 /// Ok with the major status's supplementary bits if the call succeeded, otherwise the statuses with their text.
 pub(super) fn check_gss(major: u32, minor: u32) -> Result<u32, GssError> {
     // Calling and routine errors are the upper sixteen bits (RFC 2744 §3.9.1).
     if major & 0xffff_0000 == 0 {
         return Ok(major);
     }
-    // The mechanism knows best, but says "Success" where it was GSS itself that objected.
-    let message =
-        if minor == 0 { message(major, ffi::GSS_C_GSS_CODE) } else { message(minor, ffi::GSS_C_MECH_CODE) };
+    // GSS_S_FAILURE only says that the mechanism says more; where GSS objects, the mechanism may say "Success".
+    let mechanism = message(minor, ffi::GSS_C_MECH_CODE);
+    let message = match (major >> 16 & 0xff, mechanism.as_str()) {
+        (ROUTINE_FAILURE, _) => mechanism,
+        (_, "Success" | "") => message(major, ffi::GSS_C_GSS_CODE),
+        _ => format!("{}: {mechanism}", message(major, ffi::GSS_C_GSS_CODE)),
+    };
     Err(GssError { major, minor, message })
 }
 

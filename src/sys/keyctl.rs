@@ -205,6 +205,14 @@ pub fn clear(ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_CLEAR, arg(ring), 0).map(drop)
 }
 
+/// KEYCTL_INVALIDATE: the key is gone at once, for everybody.
+///
+/// # Errors
+/// EACCES without search permission, ENOKEY.
+pub fn invalidate(key: RawSerial) -> Result<(), Errno> {
+    simple(libc::KEYCTL_INVALIDATE, arg(key), 0).map(drop)
+}
+
 /// KEYCTL_REVOKE.
 ///
 /// # Errors

@@ -33,8 +33,7 @@ pub(super) fn negotiate(
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    let silent = format!("{}: the cache does not answer", cache.display);
-    watch.enter(deadline, Failure::new(Stage::Credentials, Cause::BadCache, silent));
+    watch.enter(deadline, cache.silent());
     let account = Account::find(cache)?;
 
     let silent = format!("ticket of {account} for {}: no answer in time", request.service);

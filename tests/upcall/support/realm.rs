@@ -115,7 +115,12 @@ impl Realm {
 
     /// For a client of the realm.
     pub(crate) fn krb5_conf(&self) -> String {
-        let (name, host, port, enctype) = (self.name(), self.host(), self.port, &self.enctype);
+        self.krb5_conf_by(self.port)
+    }
+
+    /// For a client that reaches the KDC by another port.
+    pub(crate) fn krb5_conf_by(&self, port: u16) -> String {
+        let (name, host, enctype) = (self.name(), self.host(), &self.enctype);
         format!(
             "[libdefaults]\n default_realm = {name}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n \
              dns_canonicalize_hostname = false\n rdns = false\n permitted_enctypes = {enctype}\n \
@@ -135,6 +140,11 @@ impl Realm {
              [logging]\n kdc = FILE:{dir}/kdc.log\n admin_server = FILE:{dir}/kadmin.log\n default = FILE:{dir}/krb5.log\n"
         );
         fs::write(self.path("kdc.conf"), kdc_conf).unwrap();
+    }
+
+    /// Where the KDC is.
+    pub(crate) fn kdc_port(&self) -> u16 {
+        self.port
     }
 
     /// For a tool of MIT Kerberos.

@@ -118,7 +118,12 @@ impl Site {
         let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
         let first = rules.lines().next().unwrap();
         let rule = first.replacen(&format!("lgss:{}:*", self.uid()), description, 1);
-        // request-key reads whole files at any time.
+        self.add_rule(&rule);
+    }
+
+    /// One more line for request-key(8), which reads whole files at any time.
+    pub(crate) fn add_rule(&self, rule: &str) {
+        let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
         let new = self.path("rules");
         fs::write(&new, format!("{rules}{rule}\n")).unwrap();
         fs::rename(&new, self.scratch.rule_file()).unwrap();

@@ -12,7 +12,10 @@ use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 
 /// Encodes the call that carries a token.
-pub(super) fn encode(
+///
+/// # Errors
+/// [`WireError::TooLong`] for a token over [`TOKEN_LIMIT`].
+pub fn encode(
     xid: u32,
     program: Program,
     handle: Option<&Handle>,
@@ -31,7 +34,10 @@ pub(super) fn encode(
 }
 
 /// Decodes the reply to the call `xid`.
-pub(super) fn decode(message: &[u8], xid: u32) -> Result<Answer, ReplyError> {
+///
+/// # Errors
+/// [`ReplyError`], also for lengths over a limit and bytes after the end.
+pub fn decode(message: &[u8], xid: u32) -> Result<Answer, ReplyError> {
     let reply = Reply::parse(message, xid)?;
     let mut results = Reader::new(reply.results);
     let handle = results.opaque_xdr(HANDLE_LIMIT)?.to_vec();

@@ -4,10 +4,9 @@
 //! program encodes and decodes with. Nothing here knows a mechanism.
 
 pub mod call;
+pub mod context;
 pub mod record;
 pub mod reply;
-
-mod context;
 
 #[cfg(test)]
 mod tests;

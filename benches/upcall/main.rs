@@ -1,0 +1,265 @@
+//! What the upcall costs a requester, and how soon the context is there: `make bench`, docs/benchmarks.md.
+//!
+//! All figures of one table come from one run with alternating order and the same pause before each request; what is
+//! quoted are medians and ratios. Real parts throughout: the kernel's upcall, an MIT KDC, NFS-Ganesha.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::exit, dead_code, reason = "a bench")]
+
+#[path = "../../tests/probe/plan.rs"]
+mod plan;
+mod requester;
+#[path = "../../tests/upcall/support/mod.rs"]
+mod support;
+mod warm;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use requester::{Plan, Sample, Variant};
+use support::ganesha::Ganesha;
+use support::process::Until;
+use support::realm::{Realm, free_port};
+use support::server::Target;
+use support::site::Site;
+
+const ROUNDS: usize = 300;
+const PAUSE: Duration = Duration::from_millis(30);
+/// Fewer: each is a whole upcall of more than two seconds.
+const SLOW_ROUNDS: usize = 40;
+const KDC_DELAY: Duration = Duration::from_secs(2);
+
+fn main() {
+    match std::env::args().nth(1).as_deref() {
+        Some(requester::WORD) => return requester::run(),
+        Some(warm::WORD) => return warm::run(),
+        _ => {}
+    }
+    support::scratch::reap_stale();
+    support::machine::require_all();
+    print_machine();
+    let realm = Realm::start();
+    let ganesha = Ganesha::start(&realm, Until::TestEnds);
+    let bed = Bed::new(&realm, ganesha.target());
+    println!("\n## Requester blocked, in microseconds\n");
+    header();
+    bed.blocked("fewer than 100 keys", ROUNDS);
+    let others = Foreign::keys(3000);
+    bed.blocked("3000 keys of other users", ROUNDS);
+    drop(others);
+    bed.slow_kdc(&realm);
+    bed.established(&realm);
+}
+
+fn print_machine() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let model = read("/proc/cpuinfo").lines().find_map(|l| l.strip_prefix("model name\t: ").map(str::to_owned));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("{}, {cores} cores, Linux {}", model.unwrap_or_default(), read("/proc/sys/kernel/osrelease").trim());
+    println!("load {}, keys per user id:", read("/proc/loadavg").trim());
+    println!("{}", read("/proc/key-users").lines().take(4).collect::<Vec<_>>().join("\n"));
+}
+
+fn header() {
+    println!("| case | rounds | floor p50 | ours p50 | ours p99 | ratio of medians | median of paired ratios |");
+    println!("|---|---|---|---|---|---|---|");
+}
+
+/// One user with a ticket, the upcall and the floor under rules of their own.
+struct Bed<'a> {
+    site: Site,
+    target: &'a Target,
+}
+
+impl<'a> Bed<'a> {
+    fn new(realm: &Realm, target: &'a Target) -> Self {
+        let site = Site::new(realm);
+        site.ticket(realm);
+        let floor = site.path("floor");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/upcall/floor.c");
+        let built = Command::new("cc").args(["-O2", "-static", "-nostdlib", "-o"]).arg(&floor).arg(source).status();
+        assert!(built.is_ok_and(|status| status.success()), "cc could not build the floor");
+        site.add_rule(&format!("create user lgss-floor:{}:* * {} %k", site.uid(), floor.display()));
+        Self { site, target }
+    }
+
+    fn floor(&self) -> Variant {
+        let description = format!("lgss-floor:{}:", self.site.uid());
+        Variant { name: "floor".into(), description, callout: "none".into(), established: false }
+    }
+
+    fn ours(&self, name: &str, fields: &str) -> Variant {
+        let (service, channel) = (&self.target.service, self.target.channel());
+        Variant {
+            name: name.into(),
+            description: format!("lgss:{}:{service}:{name}", self.site.uid()),
+            callout: format!("lgss1;svc={service};chan={channel};level=a{fields}"),
+            established: true,
+        }
+    }
+
+    fn run(&self, variants: Vec<Variant>, rounds: usize) -> Vec<Sample> {
+        requester::start(&Plan { uid: self.site.uid(), rounds, pause: PAUSE, variants })
+    }
+
+    fn blocked(&self, case: &str, rounds: usize) {
+        let samples = self.run(vec![self.floor(), self.ours("ours", "")], rounds);
+        let (floor, ours) = (blocked(&samples, "floor"), blocked(&samples, "ours"));
+        row(case, &floor, &ours);
+    }
+
+    /// The same upcall with a KDC that answers late: each round with a cache that holds no ticket for the service yet.
+    fn slow_kdc(&self, realm: &Realm) {
+        let proxy = late_kdc((std::net::Ipv4Addr::LOCALHOST, realm.kdc_port()).into());
+        let slow = Site::new(realm);
+        std::fs::write(slow.path("krb5.conf"), realm.krb5_conf_by(proxy.port())).unwrap();
+        let fresh = format!("FILE:{}", slow.path("user").join("ticket").display());
+        realm.ticket(slow.uid(), &fresh);
+        let bed = Bed { site: slow, target: self.target };
+        bed.site.add_rule(&format!("create user lgss-floor:{}:* * {} %k", bed.site.uid(), self.site.path("floor").display()));
+        let pristine = std::fs::read(bed.site.path("user").join("ticket")).unwrap();
+        let mut samples = Vec::new();
+        for round in 0..SLOW_ROUNDS {
+            rewrite(&bed.site.path("user").join("ticket"), &pristine);
+            let fields = format!(";cache={fresh}");
+            let variants = vec![bed.floor(), bed.ours("ours", &fields)];
+            let variants = if round % 2 == 0 { variants } else { variants.into_iter().rev().collect() };
+            samples.extend(bed.run(variants, 1));
+        }
+        let (floor, ours) = (blocked(&samples, "floor"), blocked(&samples, "ours"));
+        row("KDC answers after 2 s", &floor, &ours);
+        let waited = median(&samples.iter().filter_map(|s| s.established).map(|d| d * 1e3).collect::<Vec<_>>());
+        println!("\n(the contexts of the last row were established after {waited:.0} ms, median)");
+    }
+
+    /// Time to the established context, against the same handshake in one process that has done it before.
+    fn established(&self, realm: &Realm) {
+        let cache = format!("FILE:{}", self.site.default_cache().display());
+        let mut warm = warm::Warm::start(realm, self.target, &cache);
+        let (mut upcall, mut handshake) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            if round % 2 == 0 {
+                handshake.push(warm.once());
+            }
+            let samples = self.run(vec![self.ours("ours", "")], 1);
+            upcall.extend(samples.iter().filter_map(|sample| sample.established).map(|d| d * 1e3));
+            if round % 2 == 1 {
+                handshake.push(warm.once());
+            }
+        }
+        println!("\n## Request to established context, in milliseconds\n");
+        println!("| rounds | upcall p50 | warm handshake p50 | overhead |\n|---|---|---|---|");
+        let (upcall, handshake) = (median(&upcall), median(&handshake));
+        println!("| {ROUNDS} | {upcall:.2} | {handshake:.2} | {:.2} |", upcall - handshake);
+    }
+}
+
+fn row(case: &str, floor: &[f64], ours: &[f64]) {
+    let paired: Vec<f64> = ours.iter().zip(floor).map(|(ours, floor)| ours / floor).collect();
+    println!(
+        "| {case} | {} | {:.0} | {:.0} | {:.0} | {:.3} | {:.3} |",
+        ours.len(),
+        median(floor),
+        median(ours),
+        percentile(ours, 99),
+        median(ours) / median(floor),
+        median(&paired),
+    );
+}
+
+fn blocked(samples: &[Sample], name: &str) -> Vec<f64> {
+    let of_name = samples.iter().filter(|sample| sample.name == name);
+    of_name.map(|sample| sample.blocked.unwrap_or_else(|| panic!("{name}: {:?}", sample.error)) * 1e6).collect()
+}
+
+fn median(values: &[f64]) -> f64 {
+    percentile(values, 50)
+}
+
+fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() - 1) * percent / 100]
+}
+
+/// The file with its owner and mode, and the content that it had.
+fn rewrite(path: &Path, content: &[u8]) {
+    let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path).unwrap();
+    file.write_all(content).unwrap();
+}
+
+/// Keys of other users, removed on drop.
+struct Foreign(Vec<i32>);
+
+impl Foreign {
+    /// In root's possession but by name and owner other users': only their number matters, and root's quota is the one
+    /// that has room. They hang in a keyring that ends with this process.
+    fn keys(count: usize) -> Self {
+        let session = lgss::sys::keyctl::join_anonymous_session().unwrap();
+        let rings: Vec<i32> = (0..count.div_ceil(500))
+            .map(|n| {
+                let name = std::ffi::CString::new(format!("lgss-bench-{n}")).unwrap();
+                lgss::sys::keyctl::add(c"keyring", &name, &[], session).unwrap()
+            })
+            .collect();
+        for n in 0..count {
+            let name = std::ffi::CString::new(format!("lgss-bench-{}-{n}", std::process::id())).unwrap();
+            lgss::sys::keyctl::add(c"user", &name, b"x", rings[n / 500]).unwrap();
+        }
+        Self(rings)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        for &ring in &self.0 {
+            let _ = lgss::sys::keyctl::clear(ring);
+            let _ = lgss::sys::keyctl::unlink(ring, lgss::sys::keyctl::SESSION_KEYRING);
+        }
+    }
+}
+
+/// Passes requests on to the KDC, UDP and TCP, and the answers back after the delay. Ends with the process.
+fn late_kdc(kdc: SocketAddr) -> SocketAddr {
+    let port = free_port();
+    let (udp, tcp) = (UdpSocket::bind(("127.0.0.1", port)).unwrap(), TcpListener::bind(("127.0.0.1", port)).unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 65536];
+        while let Ok((length, client)) = udp.recv_from(&mut buffer) {
+            let (udp, request) = (udp.try_clone().unwrap(), buffer[..length].to_vec());
+            std::thread::spawn(move || {
+                let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
+                upstream.send_to(&request, kdc).unwrap();
+                let mut answer = [0; 65536];
+                let length = upstream.recv(&mut answer).unwrap();
+                std::thread::sleep(KDC_DELAY);
+                udp.send_to(&answer[..length], client).unwrap();
+            });
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in tcp.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || relay_late(stream, kdc));
+        }
+    });
+    (std::net::Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn relay_late(mut client: TcpStream, kdc: SocketAddr) {
+    let mut read_frame = |stream: &mut TcpStream| -> std::io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut frame)?;
+        Ok([&length[..], &frame].concat())
+    };
+    let Ok(request) = read_frame(&mut client) else { return };
+    let mut upstream = TcpStream::connect(kdc).unwrap();
+    upstream.write_all(&request).unwrap();
+    let answer = read_frame(&mut upstream).unwrap();
+    std::thread::sleep(KDC_DELAY);
+    let _ = client.write_all(&answer);
+}
+

@@ -1,0 +1,109 @@
+//! The requester: this program again, as the user, in a session keyring of its own that dies with it.
+
+use std::ffi::CString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lgss::ctx::payload::user::{State, parse};
+use lgss::sys::keyctl;
+use serde::{Deserialize, Serialize};
+
+/// The first word of its command line.
+pub(crate) const WORD: &str = "--requester";
+/// How often a key in progress is read.
+const POLL: Duration = Duration::from_micros(200);
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) uid: u32,
+    pub(crate) rounds: usize,
+    /// Before each request.
+    pub(crate) pause: Duration,
+    /// In this order in even rounds, backwards in odd ones.
+    pub(crate) variants: Vec<Variant>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Variant {
+    pub(crate) name: String,
+    /// A number is appended.
+    pub(crate) description: String,
+    pub(crate) callout: String,
+    /// Whether to wait for the context.
+    pub(crate) established: bool,
+}
+
+/// Times in seconds since the request.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) blocked: Option<f64>,
+    pub(crate) established: Option<f64>,
+    pub(crate) error: Option<String>,
+}
+
+/// Runs a plan as its user.
+pub(crate) fn start(plan: &Plan) -> Vec<Sample> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg(WORD)
+        .uid(plan.uid)
+        .gid(plan.uid)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&serde_json::to_vec(plan).unwrap()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "the requester failed");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The requester's own life.
+pub(crate) fn run() {
+    let plan: Plan = serde_json::from_reader(std::io::stdin()).unwrap();
+    keyctl::join_anonymous_session().unwrap();
+    let mut samples = Vec::new();
+    for round in 0..plan.rounds {
+        let mut variants: Vec<_> = plan.variants.iter().collect();
+        if round % 2 == 1 {
+            variants.reverse();
+        }
+        for variant in variants {
+            std::thread::sleep(plan.pause);
+            samples.push(request(variant, round));
+        }
+    }
+    println!("{}", serde_json::to_string(&samples).unwrap());
+}
+
+fn request(variant: &Variant, round: usize) -> Sample {
+    let description = CString::new(format!("{}{round}", variant.description)).unwrap();
+    let callout = CString::new(variant.callout.as_str()).unwrap();
+    let begun = Instant::now();
+    let key = keyctl::request(c"user", &description, &callout, keyctl::SESSION_KEYRING);
+    let blocked = begun.elapsed().as_secs_f64();
+    let (established, error) = match key {
+        Ok(key) if variant.established => wait(key, begun),
+        Ok(_) => (None, None),
+        Err(errno) => (None, Some(errno.to_string())),
+    };
+    if let Ok(key) = key {
+        // Gone at once, so that the next round meets the same number of keys.
+        let _ = keyctl::invalidate(key);
+    }
+    Sample { name: variant.name.clone(), blocked: key.ok().map(|_| blocked), established, error }
+}
+
+fn wait(key: i32, begun: Instant) -> (Option<f64>, Option<String>) {
+    while begun.elapsed() < LIMIT {
+        match keyctl::read(key).map(|payload| parse(&payload)) {
+            Ok(Ok(State::InProgress)) => std::thread::sleep(POLL),
+            Ok(Ok(State::Established(_))) => return (Some(begun.elapsed().as_secs_f64()), None),
+            other => panic!("no context: {other:?}"),
+        }
+    }
+    panic!("no context in time");
+}

@@ -1,0 +1,79 @@
+//! The same handshake in one process that has everything loaded and done it before: the bound that no upcall can beat.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lgss::creds::ticket::{Account, CacheNames};
+use lgss::ctx::request::Level;
+use lgss::negotiate::channel::rpc::{Client, call::Program};
+use lgss::negotiate::channel::tcp;
+use lgss::negotiate::drive::drive;
+use lgss::negotiate::mech::krb5::Krb5;
+
+use crate::support::realm::Realm;
+use crate::support::server::Target;
+
+/// The first word of its command line; the library reads KRB5_CONFIG, so that it is a process of its own.
+pub(crate) const WORD: &str = "--warm";
+const LIMIT: Duration = Duration::from_secs(10);
+const REHEARSALS: usize = 10;
+
+/// The process, which makes one handshake for each line that it reads.
+pub(crate) struct Warm(Child, BufReader<std::process::ChildStdout>);
+
+impl Warm {
+    pub(crate) fn start(realm: &Realm, target: &Target, cache: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([WORD, cache, &target.service, &target.port.to_string()])
+            .env("KRB5_CONFIG", realm.path("krb5.conf"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut warm = Self(child, output);
+        for _ in 0..REHEARSALS {
+            warm.once();
+        }
+        warm
+    }
+
+    /// From the ticket in the cache to the context, in milliseconds.
+    pub(crate) fn once(&mut self) -> f64 {
+        let mut answer = String::new();
+        self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.1.read_line(&mut answer).unwrap();
+        answer.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// The process's own life.
+pub(crate) fn run() {
+    let words: Vec<String> = std::env::args().skip(2).collect();
+    let [cache, service, port] = &words[..] else { panic!("cache, service and port") };
+    let names = CacheNames { library: cache.clone(), display: cache.clone() };
+    let target = Target::nfs(service, port.parse().unwrap());
+    for _ in std::io::stdin().lines() {
+        let begun = Instant::now();
+        handshake(names.clone(), &target);
+        println!("{}", begun.elapsed().as_secs_f64() * 1e3);
+    }
+}
+
+fn handshake(cache: CacheNames, target: &Target) {
+    let account = Account::find(cache).unwrap();
+    let ticket = account.ticket(&target.service.parse().unwrap()).unwrap();
+    let addresses = tcp::resolve("127.0.0.1", target.port).unwrap();
+    let stream = tcp::connect(&addresses, LIMIT).unwrap();
+    let program = Program { number: target.program, version: target.version };
+    let mut client = Client::new(stream, program, LIMIT);
+    drive(Krb5::new(&ticket, Level::Authentication).unwrap(), &mut client).unwrap();
+}
