@@ -113,7 +113,7 @@ impl Failure {
 pub fn one_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > DETAIL_LIMIT {
-        let end = line.floor_char_boundary(DETAIL_LIMIT);
+        let end = (0..=DETAIL_LIMIT).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
         line.truncate(end);
         line.push('…');
     }
