@@ -27,7 +27,7 @@ test:
 bench:
 	scripts/setup
 	scripts/build
-	cargo bench --features test-programs
+	LGSS_KEYRING_BIN='$(CURDIR)/target/dist/lgss_keyring' cargo bench --features test-programs --bench upcall
 
 build:
 	scripts/build

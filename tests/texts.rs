@@ -92,3 +92,29 @@ fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
         assert!(page.contains(&format!(".It Er {name}\n")), "lgss_keyring(8) lacks {name}");
     }
 }
+
+/// Sources below a directory, all in one text.
+fn all_sources(below: &Path, found: &mut String) {
+    for entry in fs::read_dir(below).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all_sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let mut sources = String::new();
+    for directory in ["src", "tests"] {
+        all_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut sources);
+    }
+    let model = text("docs/threat-model.md");
+    let names: Vec<&str> =
+        model.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() > 2).collect();
+    assert!(names.len() > 40, "{names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+}

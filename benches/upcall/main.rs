@@ -248,7 +248,7 @@ fn late_kdc(kdc: SocketAddr) -> SocketAddr {
 }
 
 fn relay_late(mut client: TcpStream, kdc: SocketAddr) {
-    let mut read_frame = |stream: &mut TcpStream| -> std::io::Result<Vec<u8>> {
+    let read_frame = |stream: &mut TcpStream| -> std::io::Result<Vec<u8>> {
         let mut length = [0; 4];
         stream.read_exact(&mut length)?;
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];

@@ -40,9 +40,13 @@ pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
         cache,
         ttl: None,
     };
+    let had = client::find(&description).ok().flatten();
     let start = Instant::now();
     match client::request(&description, &callout) {
-        Ok(key) => outcome(key, get, start, terminal),
+        Ok(key) => {
+            announce(key, had, get, terminal.out)?;
+            outcome(key, get, start, terminal)
+        }
         Err(error) => not_requested(&error, terminal.err),
     }
 }
@@ -63,13 +67,18 @@ fn cache(option: Option<&str>, environment: Option<OsString>) -> Result<Option<S
     Ok(Some(name))
 }
 
-fn outcome(key: ContextKey, get: &Get, start: Instant, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let ring = match client::destination() {
-        Ok(client::Destination::User) => "user keyring",
-        _ => "session keyring",
+/// Before the outcome is known, so that somebody who gets impatient knows the key.
+fn announce(key: ContextKey, had: Option<ContextKey>, get: &Get, out: &mut dyn Write) -> io::Result<()> {
+    let place = match client::destination() {
+        _ if had == Some(key) => "which you had already",
+        Ok(client::Destination::User) => "linked to your user keyring",
+        _ => "linked to your session keyring",
     };
-    writeln!(terminal.out, "key {}, linked to your {ring}: {}", words::key(key.serial()), get.service)?;
-    terminal.out.flush()?;
+    writeln!(out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
+    out.flush()
+}
+
+fn outcome(key: ContextKey, get: &Get, start: Instant, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let state = key.wait(get.timeout.saturating_sub(start.elapsed()));
     let waited = words::waited(start.elapsed());
     match state {

@@ -99,7 +99,10 @@ fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Res
                 err,
                 "  only its possessor may: a process whose session keyring leads to the key (keyctl show)"
             )?;
-            writeln!(err, "  the owner's other sessions see no more than this; get a context of this session's: lgss get")
+            writeln!(
+                err,
+                "  the owner's other sessions see no more than this; get a context of this session's: lgss get"
+            )
         }
         Obstacle::NotAContext => writeln!(err, "lgss: key {name} is not that of a context"),
     }

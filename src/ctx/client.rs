@@ -76,6 +76,21 @@ pub fn request(description: &Description, callout: &Callout) -> Result<ContextKe
     KeySerial::new(raw).map(ContextKey).ok_or(ClientError::Request(Errno::EPROTO))
 }
 
+/// The context of that description that the caller has, in progress, established or failed; never makes one. Channel,
+/// cache and level are no part of a description: a context is found whatever it was asked for with.
+///
+/// # Errors
+/// [`ClientError::Text`], [`ClientError::Request`].
+pub fn find(description: &Description) -> Result<Option<ContextKey>, ClientError> {
+    match keyctl::find(c"user", &read_back(description)?) {
+        Ok(raw) => KeySerial::new(raw)
+            .map(|serial| Some(ContextKey(serial)))
+            .ok_or(ClientError::Request(Errno::EPROTO)),
+        Err(Errno::ENOKEY) => Ok(None),
+        Err(errno) => Err(ClientError::Request(errno)),
+    }
+}
+
 /// The text of `value`, if it means `value`: a field that holds a separator would mean something else.
 fn read_back<T>(value: &T) -> Result<CString, RequestError>
 where
