@@ -132,6 +132,9 @@ pub(super) fn log_unusable(unusable: &Unusable) {
     Journal::open(&config.log).unusable(unusable);
 }
 
+/// The worker, still to be reaped, and what it said.
+type Conversation = (Process, Result<Report, Failure>);
+
 struct Upcall<'a> {
     invocation: &'a Invocation,
     config: &'a Config,
@@ -148,13 +151,20 @@ impl Upcall<'_> {
         let Some(callout) = callout else {
             return fail(live, Failure::new(Stage::Authorise, Cause::BadRequest, "callout"), self.config);
         };
-        match self.run_worker(&live, &callout, served) {
+        let (worker, agreed) = match self.run_worker(&live, &callout, served) {
+            Ok((worker, report)) => (Some(worker), report.and_then(|report| self.believe(report))),
+            Err(failure) => (None, Err(failure)),
+        };
+        let outcome = match agreed {
             Ok(agreed) => self.publish(live, &callout, agreed),
             Err(failure) => fail(live, failure, self.config),
-        }
+        };
+        // Only now: the requester does not wait for the end of a process.
+        worker.inspect(|worker| worker.kill_and_reap(REAP_PATIENCE));
+        outcome
     }
 
-    fn run_worker(&mut self, live: &LiveKey, callout: &Callout, served: &Served) -> Result<Agreed, Failure> {
+    fn run_worker(&mut self, live: &LiveKey, callout: &Callout, served: &Served) -> Result<Conversation, Failure> {
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
         let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
@@ -176,16 +186,15 @@ impl Upcall<'_> {
             }
             Forked::Parent(pid) => {
                 drop(theirs);
-                self.converse(pid, ours, callout)
+                let worker = Process::open(pid).map_err(launch_failed)?;
+                let report = self.exchange(&worker, ours, callout);
+                Ok((worker, report))
             }
         }
     }
 
-    fn converse(&mut self, pid: Pid, socket: UnixStream, callout: &Callout) -> Result<Agreed, Failure> {
-        let worker = Process::open(pid).map_err(launch_failed)?;
-        let report = self.exchange(&worker, socket, callout);
-        worker.kill_and_reap(REAP_PATIENCE);
-        match report? {
+    fn believe(&mut self, report: Report) -> Result<Agreed, Failure> {
+        match report {
             Report::Failed(failed) => {
                 self.timings.extend(failed.stages);
                 Err(failed.failure.sanitised())
@@ -238,7 +247,13 @@ impl Upcall<'_> {
                 lifetime,
                 total: self.started.elapsed(),
             },
-            Err((live, errno)) => fail(live, update_failed(errno), self.config),
+            Err((live, errno @ (Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED))) => {
+                // Nobody waits for it any more, and there is nothing to write to.
+                live.hand_over();
+                Outcome::Failed(update_failed(Cause::KeyGone, errno))
+            }
+            Err((live, Errno::EDQUOT)) => fail(live, update_failed(Cause::Quota, Errno::EDQUOT), self.config),
+            Err((live, errno)) => fail(live, update_failed(Cause::Setup, errno), self.config),
         }
     }
 }
@@ -280,13 +295,14 @@ fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed
 /// Fails the key: the error stays readable for the negative-cache time.
 fn fail(live: LiveKey, failure: Failure, config: &Config) -> Outcome {
     let ttl = config.timeouts.negative_cache.0;
-    if let Err((live, errno)) = live.publish(user::failed(&failure).as_slice(), ttl) {
-        // Revoked, expired or invalidated by its owner: nobody waits for it any more.
-        live.hand_over();
-        let detail = format!("{}; and the key took no answer: {errno}", failure.detail);
-        return Outcome::Failed(Failure { detail, ..failure });
+    match live.publish(user::failed(&failure).as_slice(), ttl) {
+        Ok(()) => Outcome::Failed(failure),
+        Err((live, errno)) => {
+            live.hand_over();
+            let detail = format!("{}; and the key takes no answer: {errno}", failure.detail);
+            Outcome::Failed(Failure { detail, ..failure })
+        }
     }
-    Outcome::Failed(failure)
 }
 
 fn launch_failed(errno: Errno) -> Failure {
@@ -297,7 +313,6 @@ fn worker_fault(error: MessageError) -> Failure {
     Failure::new(Stage::Negotiate, Cause::WorkerFault, format_args!("worker: {error}"))
 }
 
-fn update_failed(errno: Errno) -> Failure {
-    let cause = if errno == Errno::EDQUOT { Cause::Quota } else { Cause::Setup };
+fn update_failed(cause: Cause, errno: Errno) -> Failure {
     Failure::new(Stage::Publish, cause, format_args!("the key cannot be updated: {errno}"))
 }
