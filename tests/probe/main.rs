@@ -29,7 +29,7 @@ use plan::{Finding, Request, Step};
 use std::ffi::CString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -92,6 +92,7 @@ impl Probe {
             Step::Expiry => {
                 return Ok(Finding::ExpiresIn { seconds: expires_in(self.last.ok_or(Errno::ENOKEY)?) });
             }
+            Step::Run { words, input } => run_program(words, input)?,
             Step::Pause => {
                 say(&Finding::Paused);
                 let _ = io::stdin().lock().read_line(&mut String::new());
@@ -108,6 +109,14 @@ impl Probe {
         self.last = result.ok();
         Finding::Requested { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32), micros }
     }
+}
+
+fn run_program(words: &[String], input: &str) -> Result<(), Errno> {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().map_err(|_| Errno::ENOENT)?;
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    if child.wait().is_ok_and(|status| status.success()) { Ok(()) } else { Err(Errno::ECHILD) }
 }
 
 fn added(description: &[u8], length: usize, ring: i32) -> Finding {

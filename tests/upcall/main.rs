@@ -13,6 +13,7 @@
     reason = "tests"
 )]
 
+mod cache_types;
 mod credentials;
 mod established;
 mod faults;
@@ -93,6 +94,7 @@ fn run_tests() -> ! {
     let modules = [
         established::trials,
         credentials::trials,
+        cache_types::trials,
         kdc::trials,
         server::trials,
         forged::trials,

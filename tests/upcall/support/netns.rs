@@ -1,6 +1,6 @@
 //! A network namespace of a test, with a loopback of its own.
 
-use super::process::{Daemon, Process, command, succeed};
+use super::process::{Daemon, command, succeed};
 use super::wait::wait_for;
 use std::fs;
 use std::path::Path;
@@ -35,10 +35,5 @@ impl NetNamespace {
         let mut inside = command("nsenter");
         inside.arg(format!("--net={}", self.path())).arg("--").arg(program.get_program()).args(program.get_args());
         inside
-    }
-
-    /// Whether `process` is inside.
-    pub(crate) fn holds(&self, process: &Process) -> bool {
-        fs::read_link(format!("/proc/{}/ns/net", process.pid)).ok() == fs::read_link(self.path()).ok()
     }
 }

@@ -9,8 +9,6 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Special id of the session keyring.
 pub(crate) const SESSION_RING: i32 = -3;
-/// Special id of the user keyring.
-pub(crate) const USER_RING: i32 = -4;
 
 /// Steps that make the probe an ordinary user with a session keyring.
 pub(crate) fn as_user(uid: u32) -> Vec<Step> {

@@ -1,13 +1,14 @@
 //! A Kerberos realm of a test: database, KDC, users with tickets.
 
 use super::netns::NetNamespace;
+use super::probe::Step;
 use super::process::{Daemon, Until, command, command_as, succeed};
 use super::scratch::Scratch;
 use super::wait::wait_for;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -187,6 +188,13 @@ impl Realm {
         let mut kinit = command_as(uid, "kinit");
         kinit.args(["-c", cache]).arg("alice");
         succeed(netns.enter(kinit).envs(self.environment()), &format!("{PASSWORD}\n"));
+    }
+
+    /// What makes a program get a ticket of `alice` with a configuration of its own.
+    pub(crate) fn kinit(&self, config: &Path, cache: &str) -> Step {
+        let config = format!("KRB5_CONFIG={}", config.display());
+        let words = ["env", &config, "kinit", "-c", cache, "alice"].map(str::to_owned).to_vec();
+        Step::Run { words, input: format!("{PASSWORD}\n") }
     }
 
     /// A ticket that is no longer valid when this returns.
