@@ -24,7 +24,9 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
             bytes
         }
         "unknown-field" => established(|context| context["uid"] = json!(0), &[7; 32], &[7; 16]),
-        "lacking-field" => established(|context| drop(context.as_object_mut().unwrap().remove("window")), &[7; 32], &[7; 16]),
+        "lacking-field" => {
+            established(|context| drop(context.as_object_mut().unwrap().remove("window")), &[7; 32], &[7; 16])
+        }
         "negative-window" => established(|context| context["window"] = json!(-1), &[7; 32], &[7; 16]),
         "window-0" => established(|context| context["window"] = json!(0), &[7; 32], &[7; 16]),
         "empty-handle" => established(|_| {}, &[7; 32], &[]),
@@ -39,8 +41,15 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
         "deep-json" => raw_frame(ESTABLISHED, "[".repeat(4000).as_bytes()),
         "not-json" => raw_frame(ESTABLISHED, &[0xff; 100]),
         "failed-with-key" => frame(FAILED, &failed("x"), &[7; 32], &[]),
-        "forged-log" => frame(FAILED, &failed(&format!("x\nkey 1 uid 0: established\u{1b}[2J{}", "y".repeat(2000))), &[], &[]),
-        "twice" => [established(|_| {}, &[7; 32], &[7; 16]), established(|_| {}, &[8; 32], &[8; 16])].concat(),
+        "forged-log" => frame(
+            FAILED,
+            &failed(&format!("x\nkey 1 uid 0: established\u{1b}[2J{}", "y".repeat(2000))),
+            &[],
+            &[],
+        ),
+        "twice" => {
+            [established(|_| {}, &[7; 32], &[7; 16]), established(|_| {}, &[8; 32], &[8; 16])].concat()
+        }
         "partial" => {
             let _ = monitor.write_all(&[200, 0, 0, 0, 2, 1]);
             silence()
@@ -69,7 +78,8 @@ fn silence() -> ! {
 
 /// One that would be accepted, changed.
 fn established(change: impl FnOnce(&mut Value), key: &[u8], handle: &[u8]) -> Vec<u8> {
-    let endtime = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let endtime =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600;
     let mut context = json!({
         "enctype": 18, "acceptor_subkey": true, "endtime": endtime, "send_sequence": 1, "lifetime": 3600,
         "window": 32, "credential": "nobody", "stages": [],

@@ -20,7 +20,8 @@ pub(crate) fn files(report: &mut Report) {
     let site = PathBuf::from(std::env::var_os("KRB5_CONFIG").unwrap()).parent().unwrap().to_owned();
     let monitor = format!("/proc/{}", getppid());
     for path in ["/etc/shadow", "/etc/gshadow", "/root", "/proc/1/environ"] {
-        report.say(&format!("read {path}"), outcome(std::fs::read_dir(path).map(drop).or_else(|_| read(path))));
+        report
+            .say(&format!("read {path}"), outcome(std::fs::read_dir(path).map(drop).or_else(|_| read(path))));
     }
     for name in ["mem", "environ", "maps", "auxv"] {
         report.say(&format!("read the monitor's {name}"), outcome(read(&format!("{monitor}/{name}"))));
@@ -63,18 +64,27 @@ pub(crate) fn ids(report: &mut Report) {
     let all = caps::sets(u32::MAX);
     report.say("capset", caps::set(&all));
     // SAFETY: plain numbers.
-    report.say("take no_new_privs back", check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) }.into()));
+    report.say(
+        "take no_new_privs back",
+        check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) }.into()),
+    );
     report.say("chroot", nix::unistd::chroot("/tmp"));
     report.say("another's network", {
         let net = std::fs::File::open("/proc/1/ns/net");
         net.map_err(|_| Errno::EACCES).and_then(|net| nix::sched::setns(net, nix::sched::CloneFlags::empty()))
     });
-    report.say("mount", nix::mount::mount(None::<&str>, "/mnt", Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>));
+    report.say(
+        "mount",
+        nix::mount::mount(None::<&str>, "/mnt", Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>),
+    );
     // SAFETY: plain numbers.
-    report.say("be dumpable", match unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } {
-        1 => Ok(()),
-        _ => Err(Errno::EPERM),
-    });
+    report.say(
+        "be dumpable",
+        match unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } {
+            1 => Ok(()),
+            _ => Err(Errno::EPERM),
+        },
+    );
 }
 
 /// capset(2) without a crate.
@@ -105,17 +115,29 @@ pub(crate) fn monitor(report: &mut Report) {
     let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     let remote = libc::iovec { iov_base: 0x40_0000 as *mut _, iov_len: 1 };
     // SAFETY: one byte of ours; the other address is the other process's matter.
-    report.say("read the monitor's memory", check(unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) } as c_long));
+    report.say(
+        "read the monitor's memory",
+        check(unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) } as c_long),
+    );
     let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: reads one rlimit.
-    report.say("limit the monitor", check(unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) }.into()));
+    report.say(
+        "limit the monitor",
+        check(unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) }.into()),
+    );
     // SAFETY: plain numbers.
-    report.say("renice the monitor", check(unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as u32, 19) }.into()));
+    report.say(
+        "renice the monitor",
+        check(unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as u32, 19) }.into()),
+    );
     // SAFETY: plain numbers.
     let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     for fd in 0..10 {
         // SAFETY: plain numbers.
-        report.say(&format!("take the monitor's descriptor {fd}"), check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, fd, 0) }));
+        report.say(
+            &format!("take the monitor's descriptor {fd}"),
+            check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, fd, 0) }),
+        );
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn keyring_id(special: i32) -> Result<i32, Errno> {
 
 pub(crate) fn read(key: i32) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0u8; 4096];
-    let length = keyctl(libc::KEYCTL_READ, [id(key), buffer.as_mut_ptr() as c_ulong, buffer.len() as c_ulong, 0])?;
+    let length =
+        keyctl(libc::KEYCTL_READ, [id(key), buffer.as_mut_ptr() as c_ulong, buffer.len() as c_ulong, 0])?;
     buffer.truncate(length as usize);
     Ok(buffer)
 }

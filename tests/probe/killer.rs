@@ -2,7 +2,7 @@
 //! to its n-th system call.
 //!
 //! Which process and which call the key's instance says: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the
-//! launcher becomes the worker). What was killed, or that there were not so many calls, is written to `DIR/<instance>`.
+//! launcher becomes the worker). `hang-front-2` stops the front for good instead. What was killed, or that there were not so many calls, is written to `DIR/<instance>`.
 //! The kernel waits for the process started here, so that one ends with the front; a child of it is the tracer.
 
 use nix::sys::ptrace::{self, Options};
@@ -36,7 +36,9 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
             let file = Path::new(directory).join(instance);
             let panicked = file.clone();
             // Nobody sees what the upcall's processes write to stderr.
-            std::panic::set_hook(Box::new(move |panic| drop(std::fs::write(&panicked, format!("{panic}\n")))));
+            std::panic::set_hook(Box::new(move |panic| {
+                drop(std::fs::write(&panicked, format!("{panic}\n")))
+            }));
             let outcome = Tracer::start(command, target, front_ends).run();
             std::fs::write(file, outcome).expect("writing the outcome");
             std::process::exit(0)
@@ -44,7 +46,15 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    Kill,
+    /// It stays where it is, until somebody else kills it; its calls are counted from the start of the monitor.
+    Hang,
+}
+
 struct Target {
+    blow: Blow,
     /// How many forks below the front.
     depth: u32,
     /// The call at which it dies, from 1.
@@ -53,9 +63,15 @@ struct Target {
 
 impl Target {
     fn named(instance: &str) -> Option<Self> {
-        let (role, call) = instance.strip_prefix("kill-")?.split_once('-')?;
+        let (blow, rest) = instance.split_once('-')?;
+        let blow = match blow {
+            "kill" => Blow::Kill,
+            "hang" => Blow::Hang,
+            _ => return None,
+        };
+        let (role, call) = rest.split_once('-')?;
         let depth = ["front", "monitor", "worker"].iter().position(|name| *name == role)?;
-        Some(Self { depth: depth as u32, call: call.parse().ok()? })
+        Some(Self { blow, depth: depth as u32, call: call.parse().ok()? })
     }
 }
 
@@ -76,8 +92,13 @@ impl Tracer {
         match unsafe { fork() }.expect("fork") {
             ForkResult::Parent { child } => {
                 waitpid(child, None).expect("the front stops at its exec");
-                let follow = Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
-                ptrace::setoptions(child, Options::PTRACE_O_TRACESYSGOOD | follow | Options::PTRACE_O_TRACEEXEC).expect("options");
+                let follow =
+                    Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_TRACECLONE;
+                ptrace::setoptions(
+                    child,
+                    Options::PTRACE_O_TRACESYSGOOD | follow | Options::PTRACE_O_TRACEEXEC,
+                )
+                .expect("options");
                 let depths = BTreeMap::from([(child, 0)]);
                 let tracer = Self {
                     target,
@@ -123,10 +144,13 @@ impl Tracer {
                 }
                 Ok(WaitStatus::PtraceSyscall(pid)) => {
                     self.in_call = !self.in_call;
-                    self.calls += u32::from(self.in_call);
+                    let counts = self.target.blow == Blow::Kill || self.depths.len() > 1;
+                    self.calls += u32::from(self.in_call && counts);
                     if self.in_call && self.calls == self.target.call {
                         let number = ptrace::getregs(pid).map(|registers| registers.orig_rax);
-                        kill(pid, Signal::SIGKILL).expect("kill");
+                        if self.target.blow == Blow::Kill {
+                            kill(pid, Signal::SIGKILL).expect("kill");
+                        }
                         killed = Some(format!("killed at call {} number {number:?}\n", self.calls));
                     } else {
                         self.resume(pid, None);
@@ -142,7 +166,10 @@ impl Tracer {
                     self.early.insert(pid);
                 }
                 Ok(WaitStatus::Stopped(pid, signal)) => {
-                    self.resume(pid, Some(signal).filter(|signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)));
+                    self.resume(
+                        pid,
+                        Some(signal).filter(|signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)),
+                    );
                 }
                 Ok(_) => {}
                 // Nobody left: the target never was.

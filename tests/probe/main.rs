@@ -19,8 +19,8 @@
 )]
 
 mod become_requester;
-mod killer;
 mod keys;
+mod killer;
 mod plan;
 
 use keys::ReadyRequest;
@@ -74,7 +74,9 @@ impl Probe {
             Step::JoinSession => keys::join_anonymous_session()?,
             Step::Ids { uid, gid } => become_requester::ids(*uid, *gid)?,
             Step::FsIds { uid, gid } => become_requester::fs_ids(*uid, *gid),
-            Step::PrivateDirectory { directory, files } => become_requester::private_directory(directory, files)?,
+            Step::PrivateDirectory { directory, files } => {
+                become_requester::private_directory(directory, files)?
+            }
             Step::EnterNet { path } => become_requester::enter_net(path)?,
             Step::UserNamespace => become_requester::user_namespace()?,
             Step::Chroot { path } => become_requester::chroot(path)?,
@@ -151,8 +153,12 @@ fn fill_quota(leave: u32) -> Result<(), Errno> {
 fn quota_left() -> u32 {
     let uid = nix::unistd::Uid::current().as_raw();
     let text = std::fs::read_to_string("/proc/key-users").expect("/proc/key-users");
-    let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{uid}:"))).expect("quota of the uid");
-    let (used, limit) = line.rsplit(' ').next().and_then(|bytes| bytes.split_once('/')).expect("quota of bytes");
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with(&format!("{uid}:")))
+        .expect("quota of the uid");
+    let (used, limit) =
+        line.rsplit(' ').next().and_then(|bytes| bytes.split_once('/')).expect("quota of bytes");
     limit.parse::<u32>().unwrap().saturating_sub(used.parse().unwrap())
 }
 

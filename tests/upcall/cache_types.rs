@@ -74,7 +74,8 @@ fn a_cache_of_the_kcm_daemon_is_used(shared: &Shared) {
 
 fn the_default_name_of_krb5_conf_is_used(shared: &Shared) {
     let site = Site::new(shared.realm());
-    let default = format!("[libdefaults]\n default_ccache_name = FILE:{}/%{{uid}}\n", site.path("user").display());
+    let default =
+        format!("[libdefaults]\n default_ccache_name = FILE:{}/%{{uid}}\n", site.path("user").display());
     let krb5 = fs::read_to_string(site.path("krb5.conf")).unwrap();
     fs::write(site.path("krb5.conf"), krb5.replacen("[libdefaults]\n", &default, 1)).unwrap();
     shared.realm().ticket(site.uid(), &site.cache(&site.uid().to_string()));

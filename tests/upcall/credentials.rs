@@ -45,7 +45,9 @@ fn an_empty_cache_counts_as_no_ticket(shared: &Shared) {
 
 fn a_cache_of_a_type_that_one_process_keeps_is_refused(shared: &Shared) {
     let site = Site::new(shared.realm());
-    for name in ["MEMORY:x", "KEYRING:thread:x", "KEYRING:process:x", "FILE:relative", "FILE:/tmp/../etc/shadow"] {
+    for name in
+        ["MEMORY:x", "KEYRING:thread:x", "KEYRING:process:x", "FILE:relative", "FILE:/tmp/../etc/shadow"]
+    {
         let outcome = site.ask_with(site.request_with(shared.nfs(), &format!("cache={name}")));
         assert_eq!(outcome.errno(), Errno::ENOKEY, "{name}; log {:#?}", site.log.lines());
     }
@@ -115,7 +117,8 @@ fn a_fifo_in_place_of_the_cache_holds_nobody_up(shared: &Shared) {
 
 fn a_directory_or_a_device_in_place_of_the_cache_is_refused(shared: &Shared) {
     let site = Site::new(shared.realm());
-    for name in ["FILE:/dev/zero", "FILE:/dev/tty", "FILE:/proc/self/fd/3", "FILE:/", "DIR:/tmp", "DIR:/proc"] {
+    for name in ["FILE:/dev/zero", "FILE:/dev/tty", "FILE:/proc/self/fd/3", "FILE:/", "DIR:/tmp", "DIR:/proc"]
+    {
         let outcome = site.ask_with(site.request_with(shared.nfs(), &format!("cache={name}")));
         assert_eq!(outcome.errno(), Errno::ENOKEY, "{name}; log {:#?}", site.log.lines());
     }

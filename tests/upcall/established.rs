@@ -38,7 +38,8 @@ fn a_context_made_by_the_kernels_upcall_is_accepted_by_the_server(shared: &Share
     // What NFS-Ganesha grants.
     assert_eq!((context.window.count(), context.handle.as_bytes().len()), (32, 16));
     call_null_with(&context, shared.nfs());
-    let line = site.log.wait_for_words(&["established", &format!("uid {} ", site.uid()), &shared.nfs().service]);
+    let line =
+        site.log.wait_for_words(&["established", &format!("uid {} ", site.uid()), &shared.nfs().service]);
     assert!(line.contains(" ms"), "the line tells how long it took: {line}");
     site.wait_until_idle();
     assert_eq!(site.log.lines().len(), 1, "one line an upcall: {:#?}", site.log.lines());
@@ -151,7 +152,11 @@ fn another_session_of_the_same_user_cannot_read_the_context(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
     let mut steps = as_user(site.uid());
-    steps.extend([Step::Request(site.request(shared.nfs())), Step::Settle { within_ms: 10_000 }, Step::Pause]);
+    steps.extend([
+        Step::Request(site.request(shared.nfs())),
+        Step::Settle { within_ms: 10_000 },
+        Step::Pause,
+    ]);
     let mut requester = Probe::start(&steps);
     let findings = requester.until_pause();
     let serial = findings.iter().find_map(requested).unwrap();
@@ -160,7 +165,9 @@ fn another_session_of_the_same_user_cannot_read_the_context(shared: &Shared) {
         let mut steps = as_user(uid);
         steps.push(Step::ReadKey { serial });
         let findings = probe(&steps);
-        let Some(Finding::Settled { payload: None, errno, .. }) = findings.last() else { panic!("{findings:?}") };
+        let Some(Finding::Settled { payload: None, errno, .. }) = findings.last() else {
+            panic!("{findings:?}")
+        };
         assert_eq!(Errno::from_raw(*errno), Errno::EACCES, "uid {uid}");
     }
 }

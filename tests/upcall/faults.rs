@@ -19,6 +19,7 @@ crate::trials![
     a_killed_monitor_leaves_the_end_to_the_keys_own_timeout,
     a_stopped_worker_is_ended_by_the_deadline,
     the_front_killed_at_any_system_call_releases_the_requester_at_once,
+    a_front_that_hangs_is_killed_and_the_requester_released,
     the_monitor_killed_at_any_system_call_leaves_no_key_for_ever,
     the_worker_killed_at_any_system_call_fails_the_key_at_once,
     a_requester_killed_while_it_waits_leaves_nothing,
@@ -47,7 +48,9 @@ impl Waiting {
         steps.push(Step::Settle { within_ms: 30_000 });
         let mut requester = Probe::start(&steps);
         requester.until_pause();
-        wait_for("the worker at the server", Duration::from_secs(10), || (server.connections() > 0).then_some(()));
+        wait_for("the worker at the server", Duration::from_secs(10), || {
+            (server.connections() > 0).then_some(())
+        });
         Self { site, requester, _server: server }
     }
 
@@ -166,9 +169,26 @@ fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &S
     });
 }
 
+/// As it would if a read of the requester's /proc files blocked.
+fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
+    let site = Site::with(shared.realm(), &Settings { rule: Rule::UpcallUnderKiller, ..Default::default() });
+    site.ticket(shared.realm());
+    for call in [2, 3, 6, 10] {
+        let killed = kill_at(&site, shared.nfs(), &format!("hang-front-{call}"));
+        assert!(killed.reached, "the front ends before call {call}");
+        assert!(matches!(killed.outcome, Outcome::Refused(Errno::ETIMEDOUT)), "{call}: {:?}", killed.outcome);
+        site.wait_until_idle();
+    }
+    site.log.wait_for_words(&["S6", "ETIMEDOUT"]);
+}
+
 fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared) {
     kill_at_each_call(shared, "monitor", "3s", |call, killed| {
-        assert!(killed.took < Duration::from_secs(9), "monitor killed at call {call}: took {:?}", killed.took);
+        assert!(
+            killed.took < Duration::from_secs(9),
+            "monitor killed at call {call}: took {:?}",
+            killed.took
+        );
     });
 }
 
@@ -191,7 +211,7 @@ fn a_requester_killed_while_it_waits_leaves_nothing(shared: &Shared) {
     site.log.wait_for_words(&[&format!("uid {} ", site.uid()), &shared.nfs().service]);
 }
 
-/// A requester whose process is in execve(2) may make reads of its /proc files block.
+/// One thread is in request_key(2) while another waits in execve(2) for it.
 fn a_requester_in_exec_is_released(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
@@ -256,7 +276,9 @@ fn a_mistake_in_the_configuration_fails_the_key(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
     let config = fs::read_to_string(site.path("lgss.toml")).unwrap();
-    for wrong in [format!("wroker = \"/x\"\n{config}"), config.replace("20s", "20 parsecs"), "\u{0}".to_owned()] {
+    for wrong in
+        [format!("wroker = \"/x\"\n{config}"), config.replace("20s", "20 parsecs"), "\u{0}".to_owned()]
+    {
         fs::write(site.path("lgss.toml"), wrong).unwrap();
         expect_setup_failure(&site, shared);
     }

@@ -104,7 +104,10 @@ fn malformed_callouts_are_refused_as_such(shared: &Shared) {
     }
     site.wait_until_idle();
     let lines = site.log.lines();
-    assert!(lines.iter().all(|line| !line.trim_end().contains(['\n', '\u{1b}'])), "a line was forged: {lines:#?}");
+    assert!(
+        lines.iter().all(|line| !line.trim_end().contains(['\n', '\u{1b}'])),
+        "a line was forged: {lines:#?}"
+    );
 }
 
 fn callouts_up_to_1023_bytes_are_parsed_and_longer_ones_refused(shared: &Shared) {
@@ -116,15 +119,24 @@ fn callouts_up_to_1023_bytes_are_parsed_and_longer_ones_refused(shared: &Shared)
         let mut callout = [&base[..], b";cache=FILE:/"].concat();
         callout.resize(length, b'x');
         let findings = attempt(&site, request(&good.description, &callout));
-        let Some(Finding::Requested { serial: None, errno, .. }) = findings.last() else { panic!("{findings:?}") };
+        let Some(Finding::Requested { serial: None, errno, .. }) = findings.last() else {
+            panic!("{findings:?}")
+        };
         let errno = Errno::from_raw(*errno);
         // The kernel or request-key(8) may refuse the longest before us.
-        assert!(errno == Errno::EINVAL || (length > 4000 && errno == Errno::ENOKEY), "{length} bytes: {errno}");
+        assert!(
+            errno == Errno::EINVAL || (length > 4000 && errno == Errno::ENOKEY),
+            "{length} bytes: {errno}"
+        );
     }
     let mut longest = [&base[..], b";cache=FILE:/"].concat();
     longest.resize(longest.len() + 490, b'x');
     assert!(longest.len() <= 1023);
-    assert_eq!(site.ask_with(request(&good.description, &longest)).errno(), Errno::ENOKEY, "there is no such cache");
+    assert_eq!(
+        site.ask_with(request(&good.description, &longest)).errno(),
+        Errno::ENOKEY,
+        "there is no such cache"
+    );
 }
 
 fn attempt(site: &Site, request: Request) -> Vec<Finding> {

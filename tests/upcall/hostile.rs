@@ -112,6 +112,7 @@ fn a_child_of_it_that_holds_the_socket_does_not_hold_the_key_up(shared: &Shared)
     assert_eq!(scene.ask("fork").errno(), Errno::EIO);
     assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
     scene.site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
+    scene.site.wait_until_idle();
 }
 
 fn ending_without_a_word_fails_the_key_at_once(shared: &Shared) {

@@ -82,7 +82,9 @@ fn roots_own_context_is_negotiated_by_the_machine_user(shared: &Shared) {
     let site = Site::new(shared.realm());
     let cache = format!("FILE:{}", site.path("root-cache").display());
     shared.realm().ticket(0, &cache);
-    let slow = Server::between(shared.nfs().address(), |_| std::thread::sleep(std::time::Duration::from_millis(400)));
+    let slow = Server::between(shared.nfs().address(), |_| {
+        std::thread::sleep(std::time::Duration::from_millis(400))
+    });
     let target = shared.nfs().at(slow.port());
     let mut request = site.request_as("0", &target, &format!(":{}", site.uid()));
     request.callout.as_mut().unwrap().extend(format!(";cache={cache}").bytes());
@@ -118,7 +120,8 @@ fn the_worker_of_a_user_has_the_users_ids_and_no_rights(shared: &Shared) {
     let worker = site.wait_for_process("lgss_negotiate");
     let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid)).unwrap();
     let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
         line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     let uid = site.uid().to_string();
@@ -132,7 +135,8 @@ fn the_worker_of_a_user_has_the_users_ids_and_no_rights(shared: &Shared) {
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", worker.pid)).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert!(core.split_whitespace().nth(4) == Some("0"), "{core}");
-    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{}/mem", worker.pid)).unwrap());
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{}/mem", worker.pid)).unwrap());
     assert_eq!(owner, 0, "the worker can be attached to by its user");
     let environment = std::fs::read(format!("/proc/{}/environ", worker.pid)).unwrap();
     assert_eq!(environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()).count(), 1);

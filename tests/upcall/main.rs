@@ -22,10 +22,10 @@ mod hostile;
 mod identity;
 mod kdc;
 mod namespaces;
-mod quota;
-mod server;
 #[path = "../probe/plan.rs"]
 mod plan;
+mod quota;
+mod server;
 mod support;
 
 use libtest_mimic::Arguments;
@@ -65,7 +65,9 @@ fn main() {
 
 fn run_as_janitor() -> i32 {
     let mut signals = SigSet::empty();
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().for_each(|s| signals.add(s));
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]
+        .into_iter()
+        .for_each(|s| signals.add(s));
     signals.thread_block().unwrap();
     reap_stale();
     let mut inner = command(std::env::current_exe().unwrap());

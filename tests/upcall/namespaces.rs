@@ -1,8 +1,9 @@
 //! Requesters in containers: negotiated in their network, with their cache, and with the host's everything else.
 
+use crate::plan::PlantedFile;
 use crate::support::ganesha::Ganesha;
 use crate::support::netns::NetNamespace;
-use crate::support::probe::{PlantedFile, Step};
+use crate::support::probe::Step;
 use crate::support::process::Until;
 use crate::support::realm::{Realm, RealmOptions};
 use crate::support::shared::Shared;
@@ -67,7 +68,10 @@ fn a_cache_that_only_the_requester_sees_is_used(shared: &Shared) {
     let content = take_cache(&site);
     let mut steps = vec![private_tmp(vec![planted(&site, content)])];
     steps.extend(user(&site));
-    crate::support::rpc::call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+    crate::support::rpc::call_null_with(
+        &site.ask_after(steps, site.request(shared.nfs())).context(),
+        shared.nfs(),
+    );
     assert_eq!(site.ask(shared.nfs()).errno(), Errno::ENOKEY, "the host has no such cache");
 }
 
@@ -92,14 +96,20 @@ fn files_of_the_requesters_file_system_are_no_configuration(shared: &Shared) {
         content: content.as_bytes().to_vec(),
     };
     let planted = vec![
-        file("/etc/krb5.conf", "[libdefaults]\n default_realm = EVIL.TEST\n default_ccache_name = FILE:/etc/shadow\n"),
+        file(
+            "/etc/krb5.conf",
+            "[libdefaults]\n default_realm = EVIL.TEST\n default_ccache_name = FILE:/etc/shadow\n",
+        ),
         file("/etc/ld.so.preload", "/etc/evil.so\n"),
         file("/etc/nsswitch.conf", "hosts: evil\n"),
         file("/etc/request-key.conf", "create user * * /bin/false\n"),
     ];
     let mut steps = vec![Step::PrivateDirectory { directory: "/etc".to_owned(), files: planted }];
     steps.extend(user(&site));
-    crate::support::rpc::call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+    crate::support::rpc::call_null_with(
+        &site.ask_after(steps, site.request(shared.nfs())).context(),
+        shared.nfs(),
+    );
 }
 
 /// A root directory of the user's making, whose links point out of it.

@@ -97,7 +97,7 @@ fn an_unknown_host_is_told(shared: &Shared) {
 
 fn garbage_is_a_protocol_error(shared: &Shared) {
     expect_from(shared, &Server::saying(b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n".to_vec()), Cause::BadReply);
-    let record = |body: &[u8]| [&[0x80, 0, 0, body.len() as u8][..], body].concat();
+    let record = |body: &[u8]| [&[0x80, 0, 0, u8::try_from(body.len()).unwrap()][..], body].concat();
     expect_from(shared, &Server::saying(record(b"not an RPC reply at all")), Cause::BadReply);
     expect_from(shared, &Server::saying(record(b"")), Cause::BadReply);
 }
@@ -116,9 +116,8 @@ fn an_oversized_record_is_a_protocol_error(shared: &Shared) {
 }
 
 fn fragments_without_end_are_a_protocol_error(shared: &Shared) {
-    let endless = |fragment: Vec<u8>| {
-        Server::start(move |mut stream| while stream.write_all(&fragment).is_ok() {})
-    };
+    let endless =
+        |fragment: Vec<u8>| Server::start(move |mut stream| while stream.write_all(&fragment).is_ok() {});
     expect_from(shared, &endless([&[0, 0, 0x10, 0][..], &[7; 4096]].concat()), Cause::BadReply);
     // Without a byte in them they would never reach a limit of bytes.
     expect_from(shared, &endless(vec![0; 4096]), Cause::BadReply);
@@ -179,7 +178,10 @@ fn a_server_that_denies_the_credentials_is_refused_with_eacces(shared: &Shared) 
     expect_from(shared, &server, Cause::ServerRefused);
     // GSS_S_FAILURE in an accepted reply.
     let failing = Server::answering(|call| {
-        Some(InitReply { gss_major: 13 << 16, handle: Vec::new(), ..InitReply::continuing(call, b"") }.encode())
+        Some(
+            InitReply { gss_major: 13 << 16, handle: Vec::new(), ..InitReply::continuing(call, b"") }
+                .encode(),
+        )
     });
     expect_from(shared, &failing, Cause::ServerRefused);
 }

@@ -1,8 +1,8 @@
 //! NFS-Ganesha with a memory file system: a real RPCSEC_GSS server.
 
+use super::netns::NetNamespace;
 use super::process::{Daemon, Until, command};
 use super::realm::{Realm, free_port};
-use super::netns::NetNamespace;
 use super::server::Target;
 use super::wait::wait_for;
 use std::fs;
@@ -50,7 +50,17 @@ impl Ganesha {
             Until::TestEnds => command("unshare"),
             Until::RunEnds => Command::new("unshare"),
         };
-        unshare.args(["--mount", "--propagation", "private", "sh", "-c", PRIVATE, "sh", "ganesha.nfsd", "-F"]);
+        unshare.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            PRIVATE,
+            "sh",
+            "ganesha.nfsd",
+            "-F",
+        ]);
         unshare.arg("-f").arg(realm.path("ganesha.conf"));
         unshare.arg("-L").arg(realm.path("ganesha.log")).arg("-p").arg(realm.path("ganesha.pid"));
         let mut program = match netns {

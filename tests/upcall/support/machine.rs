@@ -21,7 +21,10 @@ const PROGRAMS: [(&str, &str); 12] = [
 /// # Panics
 /// If something is missing, saying what.
 pub(crate) fn require_all() {
-    assert!(nix::unistd::geteuid().is_root(), "these tests need root: they install request-key rules and change ids");
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "these tests need root: they install request-key rules and change ids"
+    );
     let missing: Vec<_> = PROGRAMS.iter().filter(|(path, _)| !Path::new(path).exists()).collect();
     assert!(missing.is_empty(), "missing for these tests (path, Debian package): {missing:?}");
     assert!(Path::new("/proc/keys").exists(), "these tests need a kernel with keyrings and /proc/keys");

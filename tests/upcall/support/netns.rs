@@ -22,7 +22,10 @@ impl NetNamespace {
         });
         succeed(namespace.enter(Command::new("ip")).args(["link", "set", "lo", "up"]), "");
         // With no address but 127.0.0.1, getaddrinfo(AI_ADDRCONFIG) finds nobody.
-        succeed(namespace.enter(Command::new("ip")).args(["address", "add", "192.0.2.1/32", "dev", "lo"]), "");
+        succeed(
+            namespace.enter(Command::new("ip")).args(["address", "add", "192.0.2.1/32", "dev", "lo"]),
+            "",
+        );
         namespace
     }
 
@@ -33,7 +36,11 @@ impl NetNamespace {
     /// `program` inside; arguments may be added.
     pub(crate) fn enter(&self, program: Command) -> Command {
         let mut inside = command("nsenter");
-        inside.arg(format!("--net={}", self.path())).arg("--").arg(program.get_program()).args(program.get_args());
+        inside
+            .arg(format!("--net={}", self.path()))
+            .arg("--")
+            .arg(program.get_program())
+            .args(program.get_args());
         inside
     }
 }

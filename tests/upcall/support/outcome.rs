@@ -13,7 +13,7 @@ pub(crate) enum Outcome {
     /// request_key(2) itself failed.
     Refused(Errno),
     /// The key says that the negotiation failed.
-    Failed { errno: Errno, gss_major: u32 },
+    Failed { errno: Errno },
     /// Reading the key failed: it has expired or was revoked.
     Gone(Errno),
     /// The key holds a context.
@@ -45,7 +45,7 @@ impl Outcome {
     fn of_payload(payload: &[u8]) -> Self {
         match user::parse(payload).unwrap() {
             State::Established(context) => Self::Established(Box::new(context)),
-            State::Failed { errno, gss_major } => Self::Failed { errno, gss_major },
+            State::Failed { errno, .. } => Self::Failed { errno },
             State::InProgress => panic!("the key stays in progress"),
         }
     }
@@ -69,7 +69,7 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn errno(&self) -> Errno {
         match self {
-            Self::Refused(errno) | Self::Gone(errno) | Self::Failed { errno, .. } => *errno,
+            Self::Refused(errno) | Self::Gone(errno) | Self::Failed { errno } => *errno,
             Self::Established(_) => panic!("there is a context"),
         }
     }

@@ -1,7 +1,7 @@
 //! The test's side of the probe: a requester that does as it is told.
 
-pub(crate) use crate::plan::{Finding, PlantedFile, Request, Step};
 use super::process::command;
+pub(crate) use crate::plan::{Finding, Request, Step};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Lines, Write};

@@ -37,7 +37,11 @@ pub(crate) fn write_record(stream: &mut TcpStream, record: &[u8]) -> io::Result<
 pub(crate) fn fragments(record: &[u8], size: usize) -> Vec<u8> {
     let last = record.len().div_ceil(size) - 1;
     let chunks = record.chunks(size).enumerate();
-    chunks.flat_map(|(i, chunk)| [&mark(chunk.len(), if i == last { LAST_FRAGMENT } else { 0 })[..], chunk].concat()).collect()
+    chunks
+        .flat_map(|(i, chunk)| {
+            [&mark(chunk.len(), if i == last { LAST_FRAGMENT } else { 0 })[..], chunk].concat()
+        })
+        .collect()
 }
 
 fn mark(length: usize, flag: u32) -> [u8; 4] {
@@ -133,8 +137,10 @@ impl InitReply {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let head = Xdr::default().u32(self.xid).u32(REPLY).u32(0).u32(self.verifier_flavor).opaque(&self.verifier);
-        let result = head.u32(self.accept_status).opaque(&self.handle).u32(self.gss_major).u32(self.gss_minor);
+        let head =
+            Xdr::default().u32(self.xid).u32(REPLY).u32(0).u32(self.verifier_flavor).opaque(&self.verifier);
+        let result =
+            head.u32(self.accept_status).opaque(&self.handle).u32(self.gss_major).u32(self.gss_minor);
         result.u32(self.window).opaque(&self.token).0
     }
 }

@@ -28,13 +28,12 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let (uid, lock) =
-            wait_for("a free uid", Duration::from_secs(10), || {
-                fs::create_dir_all(BASE).unwrap();
-                // The machine's own account of the site has the odd number after it.
-                let uid = FIRST_UID + 2 * (random() & 0x3ff_ffff);
-                Some((uid, lock(uid)?))
-            });
+        let (uid, lock) = wait_for("a free uid", Duration::from_secs(10), || {
+            fs::create_dir_all(BASE).unwrap();
+            // The machine's own account of the site has the odd number after it.
+            let uid = FIRST_UID + 2 * (random() & 0x3ff_ffff);
+            Some((uid, lock(uid)?))
+        });
         let scratch = Self { uid, lock: Some(lock) };
         fs::DirBuilder::new().mode(0o755).create(scratch.path("")).unwrap();
         fs::set_permissions(scratch.path(""), fs::Permissions::from_mode(0o755)).unwrap();
@@ -118,7 +117,9 @@ fn clean(uid: u32, lock: Option<Flock<File>>) {
 fn remove(path: &Path) {
     let result = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match result {
-        Err(error) if error.kind() != ErrorKind::NotFound => report(format_args!("{}: {error}", path.display())),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            report(format_args!("{}: {error}", path.display()))
+        }
         _ => {}
     }
 }

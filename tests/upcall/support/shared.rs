@@ -16,7 +16,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn realm(&self) -> &Realm {
-        self.realm.get_or_init(|| Realm::start_with(RealmOptions { until: Until::RunEnds, ..Default::default() }))
+        self.realm
+            .get_or_init(|| Realm::start_with(RealmOptions { until: Until::RunEnds, ..Default::default() }))
     }
 
     pub(crate) fn ganesha(&self) -> &Ganesha {

@@ -70,7 +70,8 @@ impl Site {
         let log = LogReader::bind(&scratch.path("log"));
         let site = Self { log, scratch };
         // The static release build where one is named, as `make test` and `make bench` do.
-        let keyring = std::env::var("LGSS_KEYRING_BIN").unwrap_or(env!("CARGO_BIN_EXE_lgss_keyring").to_owned());
+        let keyring =
+            std::env::var("LGSS_KEYRING_BIN").unwrap_or(env!("CARGO_BIN_EXE_lgss_keyring").to_owned());
         install(&keyring, &site.path("lgss_keyring"), 0o755);
         install(settings.worker, &site.path("lgss_negotiate"), 0o711);
         if settings.rule == Rule::UpcallUnderKiller {
@@ -111,7 +112,8 @@ impl Site {
             Rule::Upcall => String::new(),
             Rule::UpcallUnderKiller => format!("{dir}/killer kill-at {dir}/killed "),
         };
-        let words = format!("{before}{dir}/lgss_keyring --config {dir}/lgss.toml %o %k %t %d %c %u %g %T %P %S");
+        let words =
+            format!("{before}{dir}/lgss_keyring --config {dir}/lgss.toml %o %k %t %d %c %u %g %T %P %S");
         format!("create user lgss:{}:* * {words}\n", self.uid())
     }
 
@@ -251,14 +253,4 @@ impl Drop for Site {
 fn install(program: impl AsRef<Path>, to: &Path, mode: u32) {
     fs::copy(program, to).unwrap();
     fs::set_permissions(to, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// How long the request took, of a probe's findings.
-#[track_caller]
-pub(crate) fn blocked(findings: &[Finding]) -> Duration {
-    let micros = findings.iter().find_map(|finding| match finding {
-        Finding::Requested { micros, .. } => Some(*micros),
-        _ => None,
-    });
-    Duration::from_micros(micros.unwrap_or_else(|| panic!("no request in {findings:?}")))
 }
