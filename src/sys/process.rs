@@ -82,6 +82,13 @@ pub fn spawn_sharing<T: Sync + 'static>(
     Errno::result(pid).map(Pid::from_raw)
 }
 
+/// Sleeps without touching errno, as long as no signal is handled; for use in the memory of another process.
+pub fn pause(time: Duration) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+    // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
+    unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };
+}
+
 /// Ends the process at once, without destructors or flushing.
 pub fn end(status: i32) -> ! {
     // SAFETY: _exit has no precondition and does not return.
