@@ -1,1 +1,76 @@
-fn main() {}
+//! A worker that has been taken over: in the place of lgss_negotiate it attacks instead of negotiating.
+//!
+//! Which attack the service's name says, and where to tell what came of it the service's host: an abstract datagram
+//! socket of the test. One line of JSON an attempt, `{"attempt", "errno"}` with errno 0 for what should not have worked,
+//! and a last `{"attempt": "end"}`.
+#![allow(unsafe_code, reason = "a test program whose purpose is forbidden system calls")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test program: it stops where a test would"
+)]
+
+mod keys;
+mod messages;
+mod rights;
+
+use nix::errno::Errno;
+use std::io::Read;
+use std::os::fd::FromRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
+
+fn main() {
+    // SAFETY: the launcher's contract: descriptor 3 is the message socket, and ours.
+    let mut monitor = unsafe { UnixStream::from_raw_fd(3) };
+    let request = read_request(&mut monitor);
+    let service = request["service"].as_str().expect("a service");
+    let (attack, host) = service.split_once('@').expect("service@host");
+    let mut report = Report::to(host);
+    match attack {
+        "keys" => keys::attack(&mut report),
+        "files" => rights::files(&mut report),
+        "ids" => rights::ids(&mut report),
+        "monitor" => rights::monitor(&mut report),
+        "fork" => rights::fork_and_hold(&mut report),
+        // The test reads what is told only of the attacks above, and of none at all.
+        "nothing" => {}
+        _ => return messages::attack(attack, &mut monitor),
+    }
+    report.say("end", Err(Errno::ENODATA));
+    messages::attack(attack, &mut monitor);
+}
+
+fn read_request(monitor: &mut UnixStream) -> serde_json::Value {
+    let mut number = [0; 4];
+    monitor.read_exact(&mut number).expect("a frame");
+    let mut frame = vec![0; u32::from_ne_bytes(number) as usize];
+    monitor.read_exact(&mut frame).expect("a whole frame");
+    let length = u32::from_ne_bytes(frame[1..5].try_into().unwrap()) as usize;
+    serde_json::from_slice(&frame[5..5 + length]).expect("a request")
+}
+
+/// What came of each attempt.
+struct Report(UnixDatagram);
+
+impl Report {
+    fn to(name: &str) -> Self {
+        let socket = UnixDatagram::unbound().expect("a socket");
+        let address = SocketAddr::from_abstract_name(name).expect("a name");
+        socket.connect_addr(&address).expect("the test listens");
+        Self(socket)
+    }
+
+    fn say(&mut self, attempt: &str, result: Result<(), Errno>) {
+        let errno = result.map_or_else(|errno| errno as i32, |()| 0);
+        let line = serde_json::json!({ "attempt": attempt, "errno": errno }).to_string();
+        // The socket's queue is short; the test reads.
+        self.0.send(line.as_bytes()).expect("the test reads");
+    }
+}

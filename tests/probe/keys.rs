@@ -35,6 +35,11 @@ pub(crate) fn persistent_ring() -> Result<i32, Errno> {
     keyctl(libc::KEYCTL_GET_PERSISTENT, [id(-1), id(THREAD_RING), 0, 0]).map(|serial| serial as i32)
 }
 
+/// Makes the user's keyrings if they are not there.
+pub(crate) fn keyring_id(special: i32) -> Result<i32, Errno> {
+    keyctl(libc::KEYCTL_GET_KEYRING_ID, [id(special), 1, 0, 0]).map(|serial| serial as i32)
+}
+
 pub(crate) fn read(key: i32) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0u8; 4096];
     let length = keyctl(libc::KEYCTL_READ, [id(key), buffer.as_mut_ptr() as c_ulong, buffer.len() as c_ulong, 0])?;

@@ -144,7 +144,7 @@ fn quota_left() -> u32 {
     let text = std::fs::read_to_string("/proc/key-users").expect("/proc/key-users");
     let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{uid}:"))).expect("quota of the uid");
     let (used, limit) = line.rsplit(' ').next().and_then(|bytes| bytes.split_once('/')).expect("quota of bytes");
-    limit.parse::<u32>().unwrap() - used.parse::<u32>().unwrap()
+    limit.parse::<u32>().unwrap().saturating_sub(used.parse().unwrap())
 }
 
 fn settle(key: i32, within: Duration) -> Result<Finding, Errno> {
@@ -220,8 +220,9 @@ fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
 
 /// The kernel keeps `_uid.<uid>` for ever; invalidated it goes with all that is in it.
 fn forget_keyrings() {
-    let rings = [keys::persistent_ring().ok(), Some(libc::KEY_SPEC_USER_SESSION_KEYRING), Some(libc::KEY_SPEC_USER_KEYRING)];
-    for ring in rings.into_iter().flatten() {
+    let special = [libc::KEY_SPEC_USER_KEYRING, libc::KEY_SPEC_USER_SESSION_KEYRING].map(keys::keyring_id);
+    // By their serials: to name one by its special id makes both anew.
+    for ring in [keys::persistent_ring()].into_iter().chain(special).flatten() {
         // Nothing to forget is as good.
         let _ = keys::invalidate(ring);
     }

@@ -15,9 +15,12 @@
 
 mod credentials;
 mod established;
+mod faults;
 mod forged;
+mod hostile;
 mod identity;
 mod kdc;
+mod namespaces;
 mod quota;
 mod server;
 #[path = "../probe/plan.rs"]
@@ -95,6 +98,9 @@ fn run_tests() -> ! {
         forged::trials,
         identity::trials,
         quota::trials,
+        hostile::trials,
+        faults::trials,
+        namespaces::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {

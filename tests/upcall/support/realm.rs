@@ -181,6 +181,14 @@ impl Realm {
         succeed(&mut kinit, &format!("{PASSWORD}\n"));
     }
 
+    /// A ticket of `alice` from a KDC that is in another network namespace.
+    #[track_caller]
+    pub(crate) fn ticket_in(&self, netns: &NetNamespace, uid: u32, cache: &str) {
+        let mut kinit = command_as(uid, "kinit");
+        kinit.args(["-c", cache]).arg("alice");
+        succeed(netns.enter(kinit).envs(self.environment()), &format!("{PASSWORD}\n"));
+    }
+
     /// A ticket that is no longer valid when this returns.
     #[track_caller]
     pub(crate) fn expired_ticket(&self, uid: u32, cache: &str) {

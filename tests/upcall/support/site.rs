@@ -239,6 +239,15 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    /// Whoever looks into a failed test wants to know what the upcall said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("log of the site of uid {}: {:#?}", self.uid(), self.log.lines());
+        }
+    }
+}
+
 fn install(program: impl AsRef<Path>, to: &Path, mode: u32) {
     fs::copy(program, to).unwrap();
     fs::set_permissions(to, fs::Permissions::from_mode(mode)).unwrap();

@@ -1,0 +1,67 @@
+//! Attacks on the key, and on keyrings that lead to it.
+
+use super::Report;
+use libc::{c_long, c_ulong};
+use nix::errno::Errno;
+
+/// All keys of the requester that /proc/keys shows, the one under negotiation among them.
+pub(crate) fn attack(report: &mut Report) {
+    let keys = visible("user");
+    report.say("see no key", if keys.is_empty() { Ok(()) } else { Err(Errno::ENODATA) });
+    attempt_all(report, "as started", &keys);
+    for ring in visible("keyring") {
+        // Into our own session keyring, by which we would possess what is in it; the user's own rings may be.
+        let _ = keyctl(libc::KEYCTL_LINK, [id(ring), id(libc::KEY_SPEC_SESSION_KEYRING), 0, 0]);
+    }
+    attempt_all(report, "after linking keyrings", &keys);
+    for key in &keys {
+        let name = std::ffi::CString::new(format!("_req.{key}")).expect("no NUL");
+        // A keyring of that name is made if there is none to join: harmless, the keys tell.
+        let _ = keyctl(libc::KEYCTL_JOIN_SESSION_KEYRING, [name.as_ptr() as c_ulong, 0, 0, 0]);
+        attempt_all(report, "after joining _req", std::slice::from_ref(key));
+    }
+    let _ = keyctl(libc::KEYCTL_JOIN_SESSION_KEYRING, [0; 4]);
+    report.say("session to parent", keyctl(libc::KEYCTL_SESSION_TO_PARENT, [0; 4]));
+}
+
+fn attempt_all(report: &mut Report, when: &str, keys: &[i32]) {
+    let payload = b"forged";
+    let (bytes, length) = (payload.as_ptr() as c_ulong, payload.len() as c_ulong);
+    let mut buffer = [0u8; 256];
+    let into = buffer.as_mut_ptr() as c_ulong;
+    for &key in keys {
+        let key = id(key);
+        for (name, operation, arguments) in [
+            ("read", libc::KEYCTL_READ, [key, into, 256, 0]),
+            ("update", libc::KEYCTL_UPDATE, [key, bytes, length, 0]),
+            ("set permissions", libc::KEYCTL_SETPERM, [key, 0x3f3f_3f3f, 0, 0]),
+            ("set timeout", libc::KEYCTL_SET_TIMEOUT, [key, 0, 0, 0]),
+            ("revoke", libc::KEYCTL_REVOKE, [key, 0, 0, 0]),
+            ("invalidate", libc::KEYCTL_INVALIDATE, [key, 0, 0, 0]),
+            ("link", libc::KEYCTL_LINK, [key, id(libc::KEY_SPEC_SESSION_KEYRING), 0, 0]),
+            ("assume authority", libc::KEYCTL_ASSUME_AUTHORITY, [key, 0, 0, 0]),
+            ("instantiate", libc::KEYCTL_INSTANTIATE, [key, bytes, length, 0]),
+            ("reject", libc::KEYCTL_REJECT, [key, 1, libc::EACCES as c_ulong, 0]),
+        ] {
+            report.say(&format!("{name} {when}"), keyctl(operation, arguments));
+        }
+    }
+}
+
+/// Serials of the keys of a type that we may see: of ours and by our uid.
+fn visible(key_type: &str) -> Vec<i32> {
+    let text = std::fs::read("/proc/keys").unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().filter(|line| line.split_whitespace().nth(7) == Some(key_type));
+    lines.filter_map(|line| i32::from_str_radix(line.split(' ').next()?, 16).ok()).collect()
+}
+
+fn keyctl(operation: u32, arguments: [c_ulong; 4]) -> Result<(), Errno> {
+    let [a, b, c, d] = arguments;
+    // SAFETY: callers pass plain numbers, or addresses with lengths of buffers that outlive the call.
+    Errno::result(unsafe { libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), a, b, c, d) }).map(drop)
+}
+
+fn id(serial: i32) -> c_ulong {
+    serial as c_long as c_ulong
+}

@@ -1,0 +1,101 @@
+//! Every message that a worker must not send, by the name of the attack.
+
+use serde_json::{Value, json};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+const REQUEST: u8 = 1;
+const ESTABLISHED: u8 = 2;
+const FAILED: u8 = 3;
+
+/// Ends the worker, except where silence is the attack.
+pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
+    let bytes = match name {
+        "unknown-kind" => frame(9, &json!({}), &[], &[]),
+        "kind-0" => frame(0, &json!({}), &[], &[]),
+        "request-back" => frame(REQUEST, &json!({"service": "nfs@h"}), &[], &[]),
+        "oversized" => [&u32::MAX.to_ne_bytes()[..], &[0; 64]].concat(),
+        "empty-frame" => vec![0; 4],
+        "trailing" => {
+            let mut bytes = established(|_| {}, &[7; 32], &[7; 16]);
+            let length = u32::from_ne_bytes(bytes[..4].try_into().unwrap()) + 3;
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            bytes.extend([1, 2, 3]);
+            bytes
+        }
+        "unknown-field" => established(|context| context["uid"] = json!(0), &[7; 32], &[7; 16]),
+        "lacking-field" => established(|context| drop(context.as_object_mut().unwrap().remove("window")), &[7; 32], &[7; 16]),
+        "negative-window" => established(|context| context["window"] = json!(-1), &[7; 32], &[7; 16]),
+        "window-0" => established(|context| context["window"] = json!(0), &[7; 32], &[7; 16]),
+        "empty-handle" => established(|_| {}, &[7; 32], &[]),
+        "huge-handle" => established(|_| {}, &[7; 32], &[7; 513]),
+        "short-key" => established(|_| {}, &[7; 16], &[7; 16]),
+        "long-key" => established(|_| {}, &[7; 64], &[7; 16]),
+        "null-key" => established(|_| {}, &[0; 32], &[7; 16]),
+        "no-key" => established(|_| {}, &[], &[7; 16]),
+        "wrong-enctype" => established(|context| context["enctype"] = json!(23), &[7; 16], &[7; 16]),
+        "ended" => established(|context| context["endtime"] = json!(1), &[7; 32], &[7; 16]),
+        "no-lifetime" => established(|context| context["lifetime"] = json!(0), &[7; 32], &[7; 16]),
+        "deep-json" => raw_frame(ESTABLISHED, "[".repeat(4000).as_bytes()),
+        "not-json" => raw_frame(ESTABLISHED, &[0xff; 100]),
+        "failed-with-key" => frame(FAILED, &failed("x"), &[7; 32], &[]),
+        "forged-log" => frame(FAILED, &failed(&format!("x\nkey 1 uid 0: established\u{1b}[2J{}", "y".repeat(2000))), &[], &[]),
+        "twice" => [established(|_| {}, &[7; 32], &[7; 16]), established(|_| {}, &[8; 32], &[8; 16])].concat(),
+        "partial" => {
+            let _ = monitor.write_all(&[200, 0, 0, 0, 2, 1]);
+            silence()
+        }
+        "silence" => silence(),
+        "drip" => {
+            let _ = monitor.write_all(&4000u32.to_ne_bytes());
+            while monitor.write_all(&[0]).is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            return;
+        }
+        // The attack was another, or to end without a word.
+        _ => return,
+    };
+    let _ = monitor.write_all(&bytes);
+    // The monitor decides, not our end.
+    silence()
+}
+
+fn silence() -> ! {
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+/// One that would be accepted, changed.
+fn established(change: impl FnOnce(&mut Value), key: &[u8], handle: &[u8]) -> Vec<u8> {
+    let endtime = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let mut context = json!({
+        "enctype": 18, "acceptor_subkey": true, "endtime": endtime, "send_sequence": 1, "lifetime": 3600,
+        "window": 32, "credential": "nobody", "stages": [],
+    });
+    change(&mut context);
+    frame(ESTABLISHED, &context, key, handle)
+}
+
+fn failed(detail: &str) -> Value {
+    json!({
+        "failure": { "stage": "kdc", "cause": "no_ticket", "detail": detail, "gss_major": 0 },
+        "stages": [],
+    })
+}
+
+fn frame(kind: u8, control: &Value, key: &[u8], handle: &[u8]) -> Vec<u8> {
+    let parts = [control.to_string().as_bytes(), key, handle].map(opaque).concat();
+    let length = u32::try_from(parts.len() + 1).unwrap();
+    [&length.to_ne_bytes()[..], &[kind], &parts].concat()
+}
+
+fn raw_frame(kind: u8, control: &[u8]) -> Vec<u8> {
+    let parts = [opaque(control), opaque(&[]), opaque(&[])].concat();
+    [&u32::try_from(parts.len() + 1).unwrap().to_ne_bytes()[..], &[kind], &parts].concat()
+}
+
+fn opaque(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_ne_bytes()[..], bytes].concat()
+}

@@ -1,0 +1,136 @@
+//! Attacks on rights: files, ids, the monitor.
+
+use super::Report;
+use libc::c_long;
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, getppid};
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+
+fn outcome<T>(result: std::io::Result<T>) -> Result<(), Errno> {
+    result.map(drop).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+fn check(result: c_long) -> Result<(), Errno> {
+    Errno::result(result).map(drop)
+}
+
+/// What is root's or the monitor's.
+pub(crate) fn files(report: &mut Report) {
+    let site = PathBuf::from(std::env::var_os("KRB5_CONFIG").unwrap()).parent().unwrap().to_owned();
+    let monitor = format!("/proc/{}", getppid());
+    for path in ["/etc/shadow", "/etc/gshadow", "/root", "/proc/1/environ"] {
+        report.say(&format!("read {path}"), outcome(std::fs::read_dir(path).map(drop).or_else(|_| read(path))));
+    }
+    for name in ["mem", "environ", "maps", "auxv"] {
+        report.say(&format!("read the monitor's {name}"), outcome(read(&format!("{monitor}/{name}"))));
+    }
+    report.say("list the monitor's descriptors", outcome(std::fs::read_dir(format!("{monitor}/fd"))));
+    for name in ["lgss.toml", "lgss_keyring", "lgss_negotiate", "krb5.conf"] {
+        let opened = OpenOptions::new().write(true).open(site.join(name));
+        report.say(&format!("write {name}"), outcome(opened));
+    }
+    report.say("list the run directory", outcome(std::fs::read_dir(site.join("run"))));
+    report.say("make a file in the site", outcome(std::fs::write(site.join("planted"), "x")));
+    report.say("read the worker's program", outcome(read("/proc/self/exe")));
+    // Descriptors 0 to 2 are /dev/null's, 3 is the socket, 4 the cache.
+    for fd in 5..1024 {
+        // SAFETY: a plain number.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
+            let what = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+            // The report's own socket.
+            if !what.to_string_lossy().starts_with("socket:") || fd > 5 {
+                report.say(&format!("use inherited descriptor {fd}: {}", what.display()), Ok(()));
+            }
+        }
+    }
+}
+
+fn read(path: &str) -> std::io::Result<()> {
+    use std::io::Read;
+    std::fs::File::open(path)?.read(&mut [0; 16]).map(drop)
+}
+
+pub(crate) fn ids(report: &mut Report) {
+    let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    report.say("setuid(0)", nix::unistd::setuid(root));
+    report.say("setresuid(0, 0, 0)", nix::unistd::setresuid(root, root, root));
+    report.say("setgid(0)", nix::unistd::setgid(group));
+    report.say("setresgid(0, 0, 0)", nix::unistd::setresgid(group, group, group));
+    report.say("setgroups(0)", nix::unistd::setgroups(&[group]));
+    let old = nix::unistd::setfsuid(root);
+    report.say("setfsuid(0)", if nix::unistd::setfsuid(old) == root { Ok(()) } else { Err(Errno::EPERM) });
+    let all = caps::sets(u32::MAX);
+    report.say("capset", caps::set(&all));
+    // SAFETY: plain numbers.
+    report.say("take no_new_privs back", check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) }.into()));
+    report.say("chroot", nix::unistd::chroot("/tmp"));
+    report.say("another's network", {
+        let net = std::fs::File::open("/proc/1/ns/net");
+        net.map_err(|_| Errno::EACCES).and_then(|net| nix::sched::setns(net, nix::sched::CloneFlags::empty()))
+    });
+    report.say("mount", nix::mount::mount(None::<&str>, "/mnt", Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>));
+    // SAFETY: plain numbers.
+    report.say("be dumpable", match unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } {
+        1 => Ok(()),
+        _ => Err(Errno::EPERM),
+    });
+}
+
+/// capset(2) without a crate.
+mod caps {
+    use nix::errno::Errno;
+
+    /// `_LINUX_CAPABILITY_VERSION_3`, own process, effective, permitted and inheritable in two words each.
+    pub(super) fn sets(bits: u32) -> ([u32; 2], [u32; 6]) {
+        ([0x2008_0522, 0], [bits; 6])
+    }
+
+    pub(super) fn set((header, sets): &([u32; 2], [u32; 6])) -> Result<(), Errno> {
+        // SAFETY: both have the layout of version 3 and outlive the call.
+        Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }).map(drop)
+    }
+}
+
+pub(crate) fn monitor(report: &mut Report) {
+    let monitor = getppid();
+    let pid = monitor.as_raw();
+    report.say("have init as parent", if pid == 1 { Ok(()) } else { Err(Errno::EPERM) });
+    for signal in [nix::sys::signal::SIGSTOP, nix::sys::signal::SIGTERM, nix::sys::signal::SIGKILL] {
+        report.say(&format!("{signal} to the monitor"), nix::sys::signal::kill(monitor, signal));
+    }
+    report.say("ptrace the monitor", nix::sys::ptrace::attach(monitor));
+    report.say("seize the monitor", nix::sys::ptrace::seize(monitor, nix::sys::ptrace::Options::empty()));
+    let mut byte = 0u8;
+    let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let remote = libc::iovec { iov_base: 0x40_0000 as *mut _, iov_len: 1 };
+    // SAFETY: one byte of ours; the other address is the other process's matter.
+    report.say("read the monitor's memory", check(unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) } as c_long));
+    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads one rlimit.
+    report.say("limit the monitor", check(unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &limit, std::ptr::null_mut()) }.into()));
+    // SAFETY: plain numbers.
+    report.say("renice the monitor", check(unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as u32, 19) }.into()));
+    // SAFETY: plain numbers.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    for fd in 0..10 {
+        // SAFETY: plain numbers.
+        report.say(&format!("take the monitor's descriptor {fd}"), check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, fd, 0) }));
+    }
+}
+
+/// A child that holds the message socket while the worker ends.
+pub(crate) fn fork_and_hold(report: &mut Report) {
+    // SAFETY: the only thread.
+    match unsafe { nix::unistd::fork() } {
+        Ok(nix::unistd::ForkResult::Child) => {
+            let _ = nix::unistd::setsid();
+            loop {
+                nix::unistd::pause();
+            }
+        }
+        Ok(nix::unistd::ForkResult::Parent { .. }) => {}
+        // Not to be able to is as good.
+        Err(errno) => report.say("fork", Err(errno)),
+    }
+}

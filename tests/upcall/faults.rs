@@ -1,0 +1,256 @@
+//! Processes that die: whichever it is and whenever, the requester is answered and nothing stays behind (rule S19).
+
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Finding, Probe, Request, Step, as_user, probe};
+use crate::support::process::Process;
+use crate::support::server::Server;
+use crate::support::shared::Shared;
+use crate::support::site::{RELEASED_WITHIN, Rule, Settings, Site};
+use crate::support::wait::wait_for;
+use lgss::event::Cause;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use std::fs;
+use std::time::{Duration, Instant};
+
+crate::trials![
+    a_killed_worker_fails_the_key_at_once,
+    a_killed_monitor_leaves_the_end_to_the_keys_own_timeout,
+    a_stopped_worker_is_ended_by_the_deadline,
+    the_front_killed_at_any_system_call_releases_the_requester_at_once,
+    the_monitor_killed_at_any_system_call_leaves_no_key_for_ever,
+    the_worker_killed_at_any_system_call_fails_the_key_at_once,
+    a_requester_killed_while_it_waits_leaves_nothing,
+    a_requester_in_exec_is_released,
+    a_missing_worker_is_a_fault_of_the_installation,
+    a_worker_that_others_may_write_is_not_started,
+    a_configuration_that_others_may_write_is_not_read,
+    a_mistake_in_the_configuration_fails_the_key,
+];
+
+/// A requester whose negotiation has reached a server that never answers.
+struct Waiting {
+    site: Site,
+    requester: Probe,
+    _server: Server,
+}
+
+impl Waiting {
+    fn new(shared: &Shared, deadline: &str) -> Self {
+        let settings = Settings { deadline, round: "100s", connect: "100s", ..Default::default() };
+        let site = Site::with(shared.realm(), &settings);
+        site.ticket(shared.realm());
+        let server = Server::silent();
+        let mut steps = as_user(site.uid());
+        steps.extend([Step::Request(site.request(&shared.nfs().at(server.port()))), Step::Pause]);
+        steps.push(Step::Settle { within_ms: 30_000 });
+        let mut requester = Probe::start(&steps);
+        requester.until_pause();
+        wait_for("the worker at the server", Duration::from_secs(10), || (server.connections() > 0).then_some(()));
+        Self { site, requester, _server: server }
+    }
+
+    fn worker(&self) -> Process {
+        self.site.wait_for_process("lgss_negotiate")
+    }
+
+    /// What the key says in the end, and when.
+    fn settle(&mut self) -> (Finding, Duration) {
+        let start = Instant::now();
+        self.requester.go_on();
+        let findings = self.requester.rest();
+        (findings.last().expect("the probe settles").clone(), start.elapsed())
+    }
+}
+
+#[track_caller]
+fn failed_with(finding: &Finding) -> Errno {
+    let request = Finding::Requested { serial: Some(1), errno: 0, micros: 0 };
+    Outcome::of(&[request, finding.clone()]).errno()
+}
+
+fn a_killed_worker_fails_the_key_at_once(shared: &Shared) {
+    let mut waiting = Waiting::new(shared, "60s");
+    kill(waiting.worker().pid, Signal::SIGKILL).unwrap();
+    let (finding, took) = waiting.settle();
+    assert_eq!(failed_with(&finding), Errno::EIO);
+    assert!(took < RELEASED_WITHIN, "took {took:?}");
+    waiting.site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
+    waiting.site.wait_until_idle();
+}
+
+fn a_killed_monitor_leaves_the_end_to_the_keys_own_timeout(shared: &Shared) {
+    let mut waiting = Waiting::new(shared, "3s");
+    kill(waiting.site.wait_for_process("lgss_keyring").pid, Signal::SIGKILL).unwrap();
+    // The worker goes with it.
+    waiting.site.wait_until_idle();
+    let (finding, took) = waiting.settle();
+    assert_eq!(failed_with(&finding), Errno::EKEYEXPIRED);
+    assert!(took < Duration::from_secs(6), "took {took:?}");
+}
+
+fn a_stopped_worker_is_ended_by_the_deadline(shared: &Shared) {
+    let mut waiting = Waiting::new(shared, "2s");
+    kill(waiting.worker().pid, Signal::SIGSTOP).unwrap();
+    let (finding, took) = waiting.settle();
+    assert_eq!(failed_with(&finding), Errno::ETIMEDOUT);
+    assert!(took < Duration::from_secs(5), "took {took:?}");
+    waiting.site.wait_until_idle();
+}
+
+/// What came of killing one process at one of its system calls.
+struct Killed {
+    /// False if there were not so many calls.
+    reached: bool,
+    outcome: Outcome,
+    took: Duration,
+}
+
+/// Kills `role` at one call after another, until it does not make so many.
+fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn(u32, &Killed) + Sync) {
+    let settings = Settings { deadline, rule: Rule::UpcallUnderKiller, ..Default::default() };
+    let site = Site::with(shared.realm(), &settings);
+    site.ticket(shared.realm());
+    let target = shared.nfs();
+    let at = |call: u32| {
+        let instance = format!("kill-{role}-{call}");
+        let request = site.request_as(&site.uid().to_string(), target, &format!(":{instance}"));
+        let start = Instant::now();
+        let outcome = site.ask_with(request);
+        let took = start.elapsed();
+        let told = wait_for("the killer's word", Duration::from_secs(10), || {
+            fs::read_to_string(site.path("killed").join(&instance)).ok().filter(|told| told.ends_with('\n'))
+        });
+        Killed { reached: told.starts_with("killed"), outcome, took }
+    };
+    let last = std::sync::atomic::AtomicU32::new(u32::MAX);
+    let next = std::sync::atomic::AtomicU32::new(1);
+    let work = || {
+        loop {
+            let call = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if call >= last.load(std::sync::atomic::Ordering::SeqCst) {
+                return;
+            }
+            let killed = at(call);
+            if !killed.reached {
+                last.fetch_min(call, std::sync::atomic::Ordering::SeqCst);
+                return;
+            }
+            check(call, &killed);
+        }
+    };
+    std::thread::scope(|scope| (0..4).map(|_| scope.spawn(work)).collect::<Vec<_>>().into_iter().for_each(|worker| {
+        worker.join().unwrap();
+    }));
+    site.wait_until_idle();
+    let calls = last.into_inner();
+    assert!(calls > 10, "only {calls} system calls: the killer does not see the {role}");
+}
+
+fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &Shared) {
+    // Outcome::of has checked that the requester was released.
+    kill_at_each_call(shared, "front", "20s", |call, killed| match &killed.outcome {
+        // Before the monitor exists only the kernel can answer.
+        Outcome::Refused(Errno::ENOKEY | Errno::EIO) => {}
+        // It was killed after its work was done.
+        Outcome::Established(_) => {}
+        Outcome::Failed { errno: Errno::EIO, .. } => {}
+        other => panic!("front killed at call {call}: {other:?} after {:?}", killed.took),
+    });
+}
+
+fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared) {
+    kill_at_each_call(shared, "monitor", "3s", |call, killed| {
+        assert!(killed.took < Duration::from_secs(9), "monitor killed at call {call}: took {:?}", killed.took);
+    });
+}
+
+fn the_worker_killed_at_any_system_call_fails_the_key_at_once(shared: &Shared) {
+    kill_at_each_call(shared, "worker", "60s", |call, killed| {
+        let good = match &killed.outcome {
+            Outcome::Established(_) => true,
+            other => other.errno() == Errno::EIO,
+        };
+        assert!(good, "worker killed at call {call}: {:?}", killed.outcome);
+        assert!(killed.took < Duration::from_secs(5), "worker killed at call {call}: took {:?}", killed.took);
+    });
+}
+
+fn a_requester_killed_while_it_waits_leaves_nothing(shared: &Shared) {
+    let waiting = Waiting::new(shared, "2s");
+    waiting.requester.signal(Signal::SIGKILL);
+    waiting.site.wait_until_idle();
+    let site = &waiting.site;
+    site.log.wait_for_words(&[&format!("uid {} ", site.uid()), &shared.nfs().service]);
+}
+
+/// A requester whose process is in execve(2) may make reads of its /proc files block.
+fn a_requester_in_exec_is_released(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    for round in 0..10 {
+        let owner = site.uid().to_string();
+        let request: Request = site.request_as(&owner, shared.nfs(), &format!(":exec{round}"));
+        let mut steps = as_user(site.uid());
+        steps.push(Step::RequestInExec(request));
+        let findings = probe(&steps);
+        let Some(Finding::ExecDone { micros }) = findings.last() else { panic!("{findings:?}") };
+        assert!(Duration::from_micros(*micros) < RELEASED_WITHIN, "held for {micros} µs");
+    }
+    site.wait_until_idle();
+}
+
+/// The user's request fails with EIO, and the log says what to repair.
+#[track_caller]
+fn expect_setup_failure(site: &Site, shared: &Shared) {
+    assert_eq!(site.ask(shared.nfs()).errno(), Errno::EIO, "log {:#?}", site.log.lines());
+    site.wait_until_idle();
+}
+
+fn a_missing_worker_is_a_fault_of_the_installation(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    fs::remove_file(site.path("lgss_negotiate")).unwrap();
+    expect_setup_failure(&site, shared);
+    site.log.wait_for_words(&["lgss_negotiate", "EIO", Cause::Setup.remedy()]);
+}
+
+fn a_worker_that_others_may_write_is_not_started(shared: &Shared) {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let worker = site.path("lgss_negotiate");
+    fs::set_permissions(&worker, fs::Permissions::from_mode(0o733)).unwrap();
+    expect_setup_failure(&site, shared);
+    fs::set_permissions(&worker, fs::Permissions::from_mode(0o711)).unwrap();
+    chown(&worker, Some(site.uid()), None).unwrap();
+    expect_setup_failure(&site, shared);
+    chown(&worker, Some(0), None).unwrap();
+    // A directory above it that is another's.
+    chown(site.path(""), Some(site.uid()), None).unwrap();
+    expect_setup_failure(&site, shared);
+    chown(site.path(""), Some(0), None).unwrap();
+    drop(site.ask(shared.nfs()).context());
+}
+
+fn a_configuration_that_others_may_write_is_not_read(shared: &Shared) {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let config = site.path("lgss.toml");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
+    expect_setup_failure(&site, shared);
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    chown(&config, Some(site.uid()), None).unwrap();
+    expect_setup_failure(&site, shared);
+}
+
+fn a_mistake_in_the_configuration_fails_the_key(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let config = fs::read_to_string(site.path("lgss.toml")).unwrap();
+    for wrong in [format!("wroker = \"/x\"\n{config}"), config.replace("20s", "20 parsecs"), "\u{0}".to_owned()] {
+        fs::write(site.path("lgss.toml"), wrong).unwrap();
+        expect_setup_failure(&site, shared);
+    }
+}

@@ -1,0 +1,197 @@
+//! A worker that has been taken over gains nothing: not the key, no file, no id, not the monitor; and whatever it says
+//! that is not in the table of messages fails the key.
+
+use crate::support::outcome::Outcome;
+use crate::support::server::Target;
+use crate::support::shared::Shared;
+use crate::support::site::{Settings, Site};
+use lgss::event::Cause;
+use nix::errno::Errno;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::{Duration, Instant};
+
+crate::trials![
+    it_cannot_touch_the_key_nor_keyrings_that_lead_to_it,
+    it_cannot_open_what_is_roots_or_the_monitors,
+    it_cannot_regain_ids_or_capabilities,
+    it_cannot_signal_trace_or_read_the_monitor,
+    a_child_of_it_that_holds_the_socket_does_not_hold_the_key_up,
+    ending_without_a_word_fails_the_key_at_once,
+    every_wrong_message_fails_the_key,
+    an_unfinished_message_fails_the_key_within_a_second_or_two,
+    a_dripping_message_fails_the_key_within_a_second_or_two,
+    silence_is_ended_by_the_deadline,
+    a_second_report_changes_nothing,
+    a_report_that_would_forge_log_lines_stays_one_line,
+];
+
+struct Scene {
+    site: Site,
+    socket: UnixDatagram,
+    host: String,
+}
+
+/// One thing the worker tried.
+#[derive(Debug, serde::Deserialize)]
+struct Attempt {
+    attempt: String,
+    errno: i32,
+}
+
+impl Scene {
+    fn new(shared: &Shared, deadline: &str) -> Self {
+        let worker = env!("CARGO_BIN_EXE_lgss-hostile-worker");
+        let site = Site::with(shared.realm(), &Settings { worker, deadline, ..Default::default() });
+        site.ticket(shared.realm());
+        let host = format!("h{}.test", site.uid());
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&host).unwrap()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self { site, socket, host }
+    }
+
+    fn ask(&self, attack: &str) -> Outcome {
+        self.site.ask(&Target::nfs(&format!("{attack}@{}", self.host), 1))
+    }
+
+    /// Nothing that the attack tries works; the key fails as it does when a worker dies.
+    #[track_caller]
+    fn expect_nothing_gained(&self, attack: &str) -> Vec<Attempt> {
+        let (outcome, attempts) = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| self.ask(attack));
+            let attempts = self.attempts();
+            (asking.join().unwrap(), attempts)
+        });
+        let gained: Vec<_> = attempts.iter().filter(|attempt| attempt.errno == 0).collect();
+        assert!(gained.is_empty(), "gained: {gained:#?}");
+        assert_eq!(outcome.errno(), Errno::EIO);
+        let uid = format!("uid {} ", self.site.uid());
+        self.site.log.wait_for_words(&[&uid, "EIO", Cause::WorkerFault.remedy()]);
+        self.site.wait_until_idle();
+        attempts
+    }
+
+    #[track_caller]
+    fn attempts(&self) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        let mut buffer = [0; 1024];
+        loop {
+            let length = self.socket.recv(&mut buffer).expect("the worker tells what it tried");
+            let attempt: Attempt = serde_json::from_slice(&buffer[..length]).unwrap();
+            if attempt.attempt == "end" {
+                return attempts;
+            }
+            attempts.push(attempt);
+        }
+    }
+}
+
+fn it_cannot_touch_the_key_nor_keyrings_that_lead_to_it(shared: &Shared) {
+    let attempts = Scene::new(shared, "20s").expect_nothing_gained("keys");
+    assert!(attempts.len() > 20, "too little was tried: {attempts:#?}");
+}
+
+fn it_cannot_open_what_is_roots_or_the_monitors(shared: &Shared) {
+    let attempts = Scene::new(shared, "20s").expect_nothing_gained("files");
+    assert!(attempts.len() > 10, "too little was tried: {attempts:#?}");
+}
+
+fn it_cannot_regain_ids_or_capabilities(shared: &Shared) {
+    let attempts = Scene::new(shared, "20s").expect_nothing_gained("ids");
+    assert!(attempts.len() > 10, "too little was tried: {attempts:#?}");
+}
+
+fn it_cannot_signal_trace_or_read_the_monitor(shared: &Shared) {
+    let attempts = Scene::new(shared, "20s").expect_nothing_gained("monitor");
+    assert!(attempts.len() > 10, "too little was tried: {attempts:#?}");
+}
+
+fn a_child_of_it_that_holds_the_socket_does_not_hold_the_key_up(shared: &Shared) {
+    let scene = Scene::new(shared, "60s");
+    let start = Instant::now();
+    assert_eq!(scene.ask("fork").errno(), Errno::EIO);
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+    scene.site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
+}
+
+fn ending_without_a_word_fails_the_key_at_once(shared: &Shared) {
+    let scene = Scene::new(shared, "60s");
+    let start = Instant::now();
+    scene.expect_nothing_gained("nothing");
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+}
+
+fn every_wrong_message_fails_the_key(shared: &Shared) {
+    let scene = Scene::new(shared, "60s");
+    for attack in [
+        "unknown-kind",
+        "kind-0",
+        "request-back",
+        "oversized",
+        "empty-frame",
+        "trailing",
+        "unknown-field",
+        "lacking-field",
+        "negative-window",
+        "window-0",
+        "empty-handle",
+        "huge-handle",
+        "short-key",
+        "long-key",
+        "null-key",
+        "no-key",
+        "wrong-enctype",
+        "deep-json",
+        "not-json",
+        "failed-with-key",
+    ] {
+        let outcome = scene.ask(attack);
+        assert_eq!(outcome.errno(), Errno::EIO, "{attack}");
+        scene.site.wait_until_idle();
+    }
+    for attack in ["ended", "no-lifetime"] {
+        let errno = scene.ask(attack).errno();
+        assert!([Errno::EIO, Errno::EKEYEXPIRED].contains(&errno), "{attack}: {errno}");
+        scene.site.wait_until_idle();
+    }
+}
+
+fn an_unfinished_message_fails_the_key_within_a_second_or_two(shared: &Shared) {
+    let scene = Scene::new(shared, "60s");
+    let start = Instant::now();
+    assert_eq!(scene.ask("partial").errno(), Errno::EIO);
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    scene.site.wait_until_idle();
+}
+
+fn a_dripping_message_fails_the_key_within_a_second_or_two(shared: &Shared) {
+    let scene = Scene::new(shared, "60s");
+    let start = Instant::now();
+    assert_eq!(scene.ask("drip").errno(), Errno::EIO);
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    scene.site.wait_until_idle();
+}
+
+fn silence_is_ended_by_the_deadline(shared: &Shared) {
+    let scene = Scene::new(shared, "2s");
+    let start = Instant::now();
+    assert_eq!(scene.ask("silence").errno(), Errno::ETIMEDOUT);
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    scene.site.wait_until_idle();
+}
+
+/// A worker may report a context of its invention, which no server will accept; but once.
+fn a_second_report_changes_nothing(shared: &Shared) {
+    let scene = Scene::new(shared, "20s");
+    let context = scene.ask("twice").context();
+    assert_eq!(context.handle.as_bytes(), [7; 16]);
+    scene.site.wait_until_idle();
+    assert_eq!(scene.site.log.lines().len(), 1);
+}
+
+fn a_report_that_would_forge_log_lines_stays_one_line(shared: &Shared) {
+    let scene = Scene::new(shared, "20s");
+    assert_eq!(scene.ask("forged-log").errno(), Errno::ENOKEY);
+    let line = scene.site.log.wait_for_words(&["ENOKEY"]);
+    assert!(!line.trim_end().contains(['\n', '\u{1b}']) && line.len() < 1000, "{line:?}");
+}
