@@ -55,22 +55,15 @@ fn main() {
 
 fn print_machine() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let model =
-        read("/proc/cpuinfo").lines().find_map(|l| l.strip_prefix("model name\t: ").map(str::to_owned));
+    let model = read("/proc/cpuinfo").lines().find_map(|l| l.strip_prefix("model name\t: ").map(str::to_owned));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{}, {cores} cores, Linux {}",
-        model.unwrap_or_default(),
-        read("/proc/sys/kernel/osrelease").trim()
-    );
+    println!("{}, {cores} cores, Linux {}", model.unwrap_or_default(), read("/proc/sys/kernel/osrelease").trim());
     println!("load {}, keys per user id:", read("/proc/loadavg").trim());
     println!("{}", read("/proc/key-users").lines().take(4).collect::<Vec<_>>().join("\n"));
 }
 
 fn header() {
-    println!(
-        "| case | rounds | floor p50 | ours p50 | ours p99 | ratio of medians | median of paired ratios |"
-    );
+    println!("| case | rounds | floor p50 | ours p50 | ours p99 | ratio of medians | median of paired ratios |");
     println!("|---|---|---|---|---|---|---|");
 }
 
@@ -86,8 +79,7 @@ impl<'a> Bed<'a> {
         site.ticket(realm);
         let floor = site.path("floor");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/upcall/floor.c");
-        let built =
-            Command::new("cc").args(["-O2", "-static", "-nostdlib", "-o"]).arg(&floor).arg(source).status();
+        let built = Command::new("cc").args(["-O2", "-static", "-nostdlib", "-o"]).arg(&floor).arg(source).status();
         assert!(built.is_ok_and(|status| status.success()), "cc could not build the floor");
         site.add_rule(&format!("create user lgss-floor:{}:* * {} %k", site.uid(), floor.display()));
         Self { site, target }
@@ -126,11 +118,7 @@ impl<'a> Bed<'a> {
         let fresh = format!("FILE:{}", slow.path("user").join("ticket").display());
         realm.ticket(slow.uid(), &fresh);
         let bed = Bed { site: slow, target: self.target };
-        bed.site.add_rule(&format!(
-            "create user lgss-floor:{}:* * {} %k",
-            bed.site.uid(),
-            self.site.path("floor").display()
-        ));
+        bed.site.add_rule(&format!("create user lgss-floor:{}:* * {} %k", bed.site.uid(), self.site.path("floor").display()));
         let pristine = std::fs::read(bed.site.path("user").join("ticket")).unwrap();
         let mut samples = Vec::new();
         for round in 0..SLOW_ROUNDS {
@@ -142,8 +130,7 @@ impl<'a> Bed<'a> {
         }
         let (floor, ours) = (blocked(&samples, "floor"), blocked(&samples, "ours"));
         row("KDC answers after 2 s", &floor, &ours);
-        let waited =
-            median(&samples.iter().filter_map(|s| s.established).map(|d| d * 1e3).collect::<Vec<_>>());
+        let waited = median(&samples.iter().filter_map(|s| s.established).map(|d| d * 1e3).collect::<Vec<_>>());
         println!("\n(the contexts of the last row were established after {waited:.0} ms, median)");
     }
 
@@ -184,9 +171,7 @@ fn row(case: &str, floor: &[f64], ours: &[f64]) {
 
 fn blocked(samples: &[Sample], name: &str) -> Vec<f64> {
     let of_name = samples.iter().filter(|sample| sample.name == name);
-    of_name
-        .map(|sample| sample.blocked.unwrap_or_else(|| panic!("{name}: {:?}", sample.error)) * 1e6)
-        .collect()
+    of_name.map(|sample| sample.blocked.unwrap_or_else(|| panic!("{name}: {:?}", sample.error)) * 1e6).collect()
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -239,8 +224,7 @@ impl Drop for Foreign {
 /// Passes requests on to the KDC, UDP and TCP, and the answers back after the delay. Ends with the process.
 fn late_kdc(kdc: SocketAddr) -> SocketAddr {
     let port = free_port();
-    let (udp, tcp) =
-        (UdpSocket::bind(("127.0.0.1", port)).unwrap(), TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let (udp, tcp) = (UdpSocket::bind(("127.0.0.1", port)).unwrap(), TcpListener::bind(("127.0.0.1", port)).unwrap());
     std::thread::spawn(move || {
         let mut buffer = [0; 65536];
         while let Ok((length, client)) = udp.recv_from(&mut buffer) {
@@ -278,3 +262,4 @@ fn relay_late(mut client: TcpStream, kdc: SocketAddr) {
     std::thread::sleep(KDC_DELAY);
     let _ = client.write_all(&answer);
 }
+

@@ -22,6 +22,10 @@ use crate::event;
 /// Libkrb5's name of the cache to use. The upcall does not look into anybody's environment, so we name the cache.
 const CACHE_VARIABLE: &str = "KRB5CCNAME";
 
+/// A failed key answers for the negative-cache time: somebody who has just run kinit must know that.
+const REMEMBERED: &str =
+    "  note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so";
+
 pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let cache = match cache(get.cache.as_deref(), env::var_os(CACHE_VARIABLE)) {
         Ok(cache) => cache,
@@ -44,8 +48,9 @@ pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let start = Instant::now();
     match client::request(&description, &callout) {
         Ok(key) => {
-            announce(key, had, get, terminal.out)?;
-            outcome(key, get, start, terminal)
+            let requested = Requested { key, start, was_there: had == Some(key) };
+            announce(&requested, get, terminal.out)?;
+            outcome(&requested, get, terminal)
         }
         Err(error) => not_requested(&error, terminal.err),
     }
@@ -67,18 +72,26 @@ fn cache(option: Option<&str>, environment: Option<OsString>) -> Result<Option<S
     Ok(Some(name))
 }
 
+struct Requested {
+    key: ContextKey,
+    start: Instant,
+    /// Whether an earlier request made it.
+    was_there: bool,
+}
+
 /// Before the outcome is known, so that somebody who gets impatient knows the key.
-fn announce(key: ContextKey, had: Option<ContextKey>, get: &Get, out: &mut dyn Write) -> io::Result<()> {
+fn announce(requested: &Requested, get: &Get, out: &mut dyn Write) -> io::Result<()> {
     let place = match client::destination() {
-        _ if had == Some(key) => "which you had already",
+        _ if requested.was_there => "which you had already",
         Ok(client::Destination::User) => "linked to your user keyring",
         _ => "linked to your session keyring",
     };
-    writeln!(out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
+    writeln!(out, "key {}, {place}: {}", words::key(requested.key.serial()), get.service)?;
     out.flush()
 }
 
-fn outcome(key: ContextKey, get: &Get, start: Instant, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+fn outcome(requested: &Requested, get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let &Requested { key, start, was_there } = requested;
     let state = key.wait(get.timeout.saturating_sub(start.elapsed()));
     let waited = words::waited(start.elapsed());
     match state {
@@ -92,6 +105,9 @@ fn outcome(key: ContextKey, get: &Get, start: Instant, terminal: &mut Terminal<'
             let event::Meaning { cause, remedy } = event::meaning(errno);
             writeln!(terminal.err, "lgss: no context after {waited}: {errno:?}: {cause}{gss}")?;
             advise(remedy, key, terminal.err)?;
+            if was_there {
+                writeln!(terminal.err, "{REMEMBERED}")?;
+            }
             Ok(Exit::of_failure(errno))
         }
         Ok(State::InProgress) => still_in_progress(key, start.elapsed(), terminal.err),

@@ -72,9 +72,21 @@ pub fn spawn_sharing<T: Sync + 'static>(
     // same time is said above: until the caller has gone, the child only waits.
     let pid = unsafe {
         libc::mprotect(stack, PAGE, libc::PROT_NONE);
-        libc::clone(start::<T>, stack.byte_add(SHARING_STACK), SHARED | libc::SIGCHLD, argument.cast())
+        libc::clone(
+            start::<T>,
+            stack.byte_add(SHARING_STACK),
+            SHARED | libc::SIGCHLD,
+            argument.cast(),
+        )
     };
     Errno::result(pid).map(Pid::from_raw)
+}
+
+/// Sleeps without touching errno, as long as no signal is handled; for use in the memory of another process.
+pub fn pause(time: Duration) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+    // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
+    unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };
 }
 
 /// Ends the process at once, without destructors or flushing.

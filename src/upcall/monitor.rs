@@ -13,10 +13,10 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Pid, getpid, getppid, setsid};
 
 use super::claim::{Invocation, Unusable};
-use super::front::{Served, Verdict};
 use super::launcher::{self, Assignment};
 use super::outcome::{Journal, Outcome, Subject};
-use crate::config::Config;
+use super::front::{Served, Verdict};
+use crate::config::{CEILING, Config};
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::payload::user;
@@ -32,9 +32,15 @@ use crate::sys::{jail, sockets};
 
 /// How long a worker that has started its message may take to finish it.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
+/// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 /// How long a killed worker is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// When to look first whether the front has ended, which it has by then. Not by a descriptor of it that wakes us: making
+/// and waking cost the requester a twentieth of its wait, this nothing.
+const FIRST_LOOK: Duration = Duration::from_micros(500);
+const NEXT_LOOK: Duration = Duration::from_micros(250);
 /// How long the front may take for its verdict.
 const VERDICT_LIMIT: Duration = Duration::from_millis(250);
 
@@ -66,12 +72,14 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
 /// The monitor's life. Until the front has ended, or is past its time, it only sleeps: they share memory, and
 /// processor time spent here would be time that the requester waits.
 fn watch(common: &'static Common) -> i32 {
-    // Our parent, as long as it lives; if it does not, this is the process that took its place, and the wait is short.
-    let front = if getppid() == common.front { Process::open(common.front).ok() } else { None };
-    let overdue = front.as_ref().is_some_and(|front| !front.wait_for_end(VERDICT_LIMIT));
-    let verdict = match front {
-        Some(front) if overdue => Err(front_overdue(common, &front)),
-        _ => take_verdict(common),
+    let deadline = Instant::now() + VERDICT_LIMIT;
+    process::pause(FIRST_LOOK);
+    while getppid() == common.front && Instant::now() < deadline {
+        process::pause(NEXT_LOOK);
+    }
+    let verdict = match front_overdue(common) {
+        Some(failure) => Err(failure),
+        None => take_verdict(common),
     };
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
@@ -79,16 +87,17 @@ fn watch(common: &'static Common) -> i32 {
     0
 }
 
-/// Rejects the key and kills the front: reading /proc of a requester can block for as long as its process sits in
-/// exec, and nothing but SIGKILL ends that.
-fn front_overdue(common: &Common, front: &Process) -> Failure {
+/// Rejects the key and kills the front if it is still there: reading /proc of a requester can block for as long as
+/// its process sits in exec, and nothing but SIGKILL ends that.
+fn front_overdue(common: &Common) -> Option<Failure> {
+    let front = Process::open(common.front).ok().filter(|_| getppid() == common.front)?;
     let _ = common.authority.inherited().reject(Cause::Deadline.errno());
     let _ = front.kill();
     front.wait_for_end(REAP_PATIENCE);
     // In case it had instantiated the key at the last moment.
     drop(LiveKey::taken_over(common.invocation.key));
     let detail = "S6: the requester could not be looked at in time (it may be in exec)";
-    Failure::new(Stage::Authorise, Cause::Deadline, detail)
+    Some(Failure::new(Stage::Authorise, Cause::Deadline, detail))
 }
 
 fn take_verdict(common: &'static Common) -> Result<(&'static Served, LiveKey), Failure> {
@@ -115,6 +124,8 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     let subject = Subject::of(invocation);
     match verdict {
         Ok((served, live)) => {
+            // From here on the key ends in time even if we do not; a little later than we would end it.
+            live.shorten((config.timeouts.deadline.0 + DEADLINE_GRACE).min(CEILING));
             let mut upcall = Upcall { invocation, config: &config, started, timings: Vec::new() };
             let outcome = match broken {
                 Some(failure) => fail(live, failure, &config),
@@ -164,12 +175,7 @@ impl Upcall<'_> {
         outcome
     }
 
-    fn run_worker(
-        &mut self,
-        live: &LiveKey,
-        callout: &Callout,
-        served: &Served,
-    ) -> Result<Conversation, Failure> {
+    fn run_worker(&mut self, live: &LiveKey, callout: &Callout, served: &Served) -> Result<Conversation, Failure> {
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
         let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
