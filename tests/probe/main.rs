@@ -92,7 +92,7 @@ impl Probe {
             }
             Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
             Step::Expiry => {
-                return Ok(Finding::ExpiresIn { seconds: expires_in(self.last.ok_or(Errno::ENOKEY)?) });
+                return Ok(Finding::ExpiresIn { seconds: self.last.and_then(expires_in) });
             }
             Step::Run { words, input } => run_program(words, input)?,
             Step::Pause => {
@@ -183,7 +183,9 @@ fn settle(key: i32, within: Duration) -> Result<Finding, Errno> {
 fn expires_in(key: i32) -> Option<u64> {
     let text = std::fs::read("/proc/keys").expect("/proc/keys");
     let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| line.starts_with(&format!("{key:08x} "))).expect("the key's line");
+    let Some(line) = text.lines().find(|line| line.starts_with(&format!("{key:08x} "))) else {
+        return Some(0);
+    };
     let column = line.split_whitespace().nth(3).expect("the line's fourth column");
     if column == "perm" {
         return None;

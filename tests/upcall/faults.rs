@@ -115,26 +115,38 @@ const REQUESTS_A_USER: u32 = 25;
 
 /// Kills `role` at one call after another, until it does not make so many; several at a time.
 fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn(u32, &Killed) + Sync) {
-    let (next, last) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
-    let settings = Settings { deadline, rule: Rule::UpcallUnderKiller, ..Default::default() };
-    let work = || {
-        loop {
-            let site = Site::with(shared.realm(), &settings);
-            site.ticket(shared.realm());
-            for _ in 0..REQUESTS_A_USER {
-                let call = next.fetch_add(1, Ordering::SeqCst);
-                if call >= last.load(Ordering::SeqCst) {
-                    return site.wait_until_idle();
-                }
-                let killed = kill_at(&site, shared.nfs(), &format!("kill-{role}-{call}"));
-                if killed.reached {
-                    check(call, &killed);
-                } else {
-                    last.fetch_min(call, Ordering::SeqCst);
-                }
-            }
-            site.wait_until_idle();
+    let settings = Settings { deadline, ..Default::default() };
+    each_call(shared, role, &settings, |site, call, instance| {
+        let killed = kill_at(site, shared.nfs(), instance);
+        if killed.reached {
+            check(call, &killed);
         }
+        killed.reached
+    });
+}
+
+/// `attempt` kills at the call of its number and returns whether there were so many.
+fn each_call(
+    shared: &Shared,
+    role: &str,
+    settings: &Settings<'_>,
+    attempt: impl Fn(&Site, u32, &str) -> bool + Sync,
+) {
+    let (next, last) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
+    let settings = Settings { rule: Rule::UpcallUnderKiller, ..settings.clone() };
+    let work = || loop {
+        let site = Site::with(shared.realm(), &settings);
+        site.ticket(shared.realm());
+        for _ in 0..REQUESTS_A_USER {
+            let call = next.fetch_add(1, Ordering::SeqCst);
+            if call >= last.load(Ordering::SeqCst) {
+                return site.wait_until_idle();
+            }
+            if !attempt(&site, call, &format!("kill-{role}-{call}")) {
+                last.fetch_min(call, Ordering::SeqCst);
+            }
+        }
+        site.wait_until_idle();
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
@@ -151,10 +163,15 @@ fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {
     let start = Instant::now();
     let outcome = site.ask_with(request);
     let took = start.elapsed();
+    Killed { reached: told(site, instance), outcome, took }
+}
+
+/// Whether the process reached the call that it was to die at, by the killer's word.
+fn told(site: &Site, instance: &str) -> bool {
     let told = wait_for("the killer's word", Duration::from_secs(10), || {
         fs::read_to_string(site.path("killed").join(instance)).ok().filter(|told| told.ends_with('\n'))
     });
-    Killed { reached: told.starts_with("killed"), outcome, took }
+    told.starts_with("killed")
 }
 
 fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &Shared) {
@@ -182,13 +199,27 @@ fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
     site.log.wait_for_words(&["S6", "ETIMEDOUT"]);
 }
 
+/// A monitor that dies before it has read the configuration leaves the timeout that the front has set.
 fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared) {
-    kill_at_each_call(shared, "monitor", "3s", |call, killed| {
-        assert!(
-            killed.took < Duration::from_secs(9),
-            "monitor killed at call {call}: took {:?}",
-            killed.took
-        );
+    let ceiling = lgss::config::CEILING.as_secs();
+    let settings = Settings { deadline: "2s", ..Default::default() };
+    let steps = |site: &Site, request: Request| {
+        let mut steps = as_user(site.uid());
+        steps.extend([Step::Request(request), Step::Settle { within_ms: 4000 }, Step::Expiry]);
+        steps
+    };
+    each_call(shared, "monitor", &settings, |site, call, instance| {
+        let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
+        let findings = probe(&steps(site, request));
+        if let (Some(Finding::Requested { serial: Some(_), .. }), Some(Finding::ExpiresIn { seconds })) =
+            (findings.get(2), findings.last())
+        {
+            assert!(seconds.is_some(), "monitor killed at call {call}: the key stays for ever: {findings:?}");
+            let unsettled = matches!(findings.get(3), Some(Finding::Unsettled));
+            let bound = seconds.is_some_and(|seconds| seconds <= ceiling);
+            assert!(!unsettled || bound, "monitor killed at call {call}: {findings:?}");
+        }
+        told(site, instance)
     });
 }
 
