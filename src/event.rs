@@ -72,6 +72,8 @@ pub enum Cause {
     WorkerFault,
     /// The key owner's quota of key bytes is used up.
     Quota,
+    /// The key was removed, revoked or expired while the negotiation went on.
+    KeyGone,
     /// Our own installation or configuration is broken.
     Setup,
 }
@@ -134,6 +136,7 @@ impl Cause {
             Self::UnknownHost => Errno::EHOSTUNREACH,
             Self::BadReply => Errno::EPROTO,
             Self::Quota => Errno::EDQUOT,
+            Self::KeyGone => Errno::EKEYREVOKED,
             Self::WorkerFault | Self::Setup => Errno::EIO,
         }
     }
@@ -170,6 +173,7 @@ impl Cause {
             }
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
+            Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
             Self::Setup => "repair the installation or /etc/lgss/lgss.toml as said",
         }

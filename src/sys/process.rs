@@ -32,17 +32,19 @@ pub fn fork() -> Result<Forked, Errno> {
     }
 }
 
+const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
 /// Stack of a process made by [`spawn_sharing`], in bytes, with a page below that may not be touched.
 const SHARING_STACK: usize = 1024 * 1024;
 const PAGE: usize = 4096;
 
-/// clone(2) with CLONE_VM: a child process that runs `entry(argument)` on a stack of its own in the caller's memory and
-/// ends with the result as its status. Unlike fork it copies no page tables and leaves no page to be copied later,
-/// neither here nor when the caller exits, which is what makes the front fast.
+/// clone(2) with CLONE_VM and CLONE_FILES: a child process that runs `entry(argument)` on a stack of its own in the
+/// caller's memory and with its descriptors, and ends with the result as its status. Unlike fork it copies no page
+/// tables and leaves no page to be copied later, neither here nor when the caller exits, and what the caller leaves in
+/// memory and open needs no message: that is what makes the front fast.
 ///
 /// # Safety contract
 /// Until one of the two has ended, `entry` must not allocate, change anything, or fail a system call (errno is shared);
-/// it waits, and goes on only when the caller has gone. Its descriptors are copies, as after fork.
+/// it waits, and goes on only when the caller has gone.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
@@ -73,37 +75,18 @@ pub fn spawn_sharing<T: Sync + 'static>(
         libc::clone(
             start::<T>,
             stack.byte_add(SHARING_STACK),
-            libc::CLONE_VM | libc::SIGCHLD,
+            SHARED | libc::SIGCHLD,
             argument.cast(),
         )
     };
     Errno::result(pid).map(Pid::from_raw)
 }
 
-/// Takes over a descriptor that this process has as a copy from its parent.
-///
-/// # Errors
-/// EBADF if it is not open.
-pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: F_GETFD changes nothing.
-    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
-    // SAFETY: it is open, and the handle that owns the number is the parent's; here there is none but this one.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// close(2) of a descriptor that this process has only as a copy from its parent.
-pub fn close_inherited(fd: RawFd) {
-    // SAFETY: the owner of this number is the parent's handle; in this process nobody uses it.
-    unsafe { libc::close(fd) };
-}
-
-/// Waits until the other end of a socket has been closed, messages or not; whether it was in time.
-pub fn wait_for_hangup(socket: RawFd, limit: Duration) -> bool {
-    // No event is asked for, so that only POLLHUP and POLLERR, which always count, wake us.
-    let mut set = libc::pollfd { fd: socket, events: 0, revents: 0 };
-    let limit = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: one structure, and the count says one.
-    unsafe { libc::poll(&raw mut set, 1, limit) == 1 }
+/// Sleeps without touching errno, as long as no signal is handled; for use in the memory of another process.
+pub fn pause(time: Duration) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+    // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
+    unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };
 }
 
 /// Ends the process at once, without destructors or flushing.
@@ -134,6 +117,14 @@ impl Process {
         Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
+    /// Waits until it has ended, at most `limit`; whether it has.
+    pub fn wait_for_end(&self, limit: Duration) -> bool {
+        let mut set = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let limit = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: one structure, and the count says one.
+        unsafe { libc::poll(&raw mut set, 1, limit) == 1 }
+    }
+
     /// Sends SIGKILL.
     ///
     /// # Errors
@@ -157,7 +148,7 @@ impl Process {
     /// Kills our child and reaps it, waiting at most `patience`: a process in an uninterruptible wait stays behind.
     pub fn kill_and_reap(&self, patience: Duration) {
         let _ = self.kill();
-        if readable(&[self.fd.as_fd()], Instant::now() + patience).is_ok_and(|ready| !ready.is_empty()) {
+        if self.wait_for_end(patience) {
             let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
         }
     }

@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use super::authorise::{Acting, Genuine, authorise};
 use super::claim::{Claim, Invocation, Unusable, refused};
 use super::monitor;
-use super::verdict::{self, Served, Verdict};
 use crate::config::CEILING;
 use crate::creds::cache_name::CacheName;
 use crate::ctx::payload::user;
@@ -33,9 +32,9 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
     };
     // Nothing of the requester has been looked at so far: what could block comes after the watchdog exists.
     match monitor::start(invocation, &authority) {
-        Ok((invocation, monitor)) => {
+        Ok(common) => {
             nix::unistd::alarm::set(LAST_RESORT_SECONDS);
-            answer(invocation, authority, &monitor, started);
+            let _ = common.verdict.set(answer(&common.invocation, authority, started));
         }
         Err(errno) => drop(authority.reject(errno)),
     }
@@ -51,12 +50,33 @@ pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
     1
 }
 
-fn answer(invocation: &Invocation, authority: Authority, monitor: &OwnedFd, started: Instant) {
-    let verdict = match admit(invocation, &authority) {
+/// The answer to the requester, which the monitor finds in memory when we have ended.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// The key has been instantiated and is the monitor's to finish.
+    Served(Served),
+    /// The key has been rejected; only the log remains to be written.
+    Refused(Failure),
+}
+
+/// What was found and opened.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// For whom the requester asks.
+    pub(super) acting: Acting,
+    /// How long it took, in microseconds since the front started.
+    pub(super) micros: u32,
+    /// The requester's root directory (O_PATH).
+    pub(super) root: OwnedFd,
+    /// The requester's network namespace.
+    pub(super) network: OwnedFd,
+}
+
+fn answer(invocation: &Invocation, authority: Authority, started: Instant) -> Verdict {
+    match admit(invocation, &authority) {
         Ok(admitted) => instantiate(admitted, authority, started),
         Err(failure) => reject(failure, authority),
-    };
-    let _ = verdict::send(monitor, &verdict);
+    }
 }
 
 /// A request that may be served, and what was opened of its requester.

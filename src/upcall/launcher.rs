@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Pid, Uid};
 
 use super::authorise::Acting;
-use super::verdict::Served;
+use super::front::Served;
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
 use crate::creds::default_cache::default_cache_name;
@@ -54,7 +54,7 @@ pub(super) struct Assignment<'a> {
 /// Does not return: the worker runs, or a failure has been reported.
 pub(super) fn become_worker(
     assignment: &Assignment<'_>,
-    served: Served,
+    served: &Served,
     program: OwnedFd,
     socket: UnixStream,
 ) -> ! {
@@ -68,7 +68,7 @@ pub(super) fn become_worker(
 
 fn launch(
     assignment: &Assignment<'_>,
-    served: Served,
+    served: &Served,
     program: OwnedFd,
     socket: OwnedFd,
 ) -> Result<Infallible, Failure> {
@@ -80,7 +80,7 @@ fn launch(
     jail::limit_resources().map_err(failed("limits"))?;
     let cache = if assignment.uid == 0 {
         // Root's cache is read by root and handed over as sealed memory: no process of uid 0 talks to the network.
-        let sealed = seal(open_as_owner(assignment, &served, &name)?, &name)?;
+        let sealed = seal(open_as_owner(assignment, served, &name)?, &name)?;
         let machine = system_user::find(&assignment.config.machine_user)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))?;
         jail::drop_to(machine.uid, machine.gid).map_err(failed("drop of rights"))?;
@@ -88,12 +88,11 @@ fn launch(
     } else {
         let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
         jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
-        match open_as_owner(assignment, &served, &name)? {
+        match open_as_owner(assignment, served, &name)? {
             Opened::File(located) => Cache { name, descriptor: Some(located) },
             Opened::Named(name) => Cache { name, descriptor: None },
         }
     };
-    drop(served);
     jail::set_undumpable().map_err(failed("undumpable"))?;
     jail::die_with_parent(assignment.monitor).map_err(failed("parent"))?;
     execute(assignment.config, cache, program, socket)

@@ -11,7 +11,6 @@ mod front;
 mod launcher;
 mod monitor;
 mod outcome;
-mod verdict;
 
 use claim::Invocation;
 

@@ -3,8 +3,9 @@
 //! It holds the key and believes the worker nothing: fields are checked here, the payload is made here. Invariant: it
 //! ends only after the key has been published or failed, and the worker reaped.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
@@ -14,7 +15,7 @@ use nix::unistd::{Pid, getpid, getppid, setsid};
 use super::claim::{Invocation, Unusable};
 use super::launcher::{self, Assignment};
 use super::outcome::{Journal, Outcome, Subject};
-use super::verdict::{self, Served, Verdict};
+use super::front::{Served, Verdict};
 use crate::config::Config;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
@@ -34,82 +35,84 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a killed worker is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// When to look first whether the front has ended, which it has by then. Not by a descriptor of it that wakes us: making
+/// and waking cost the requester a twentieth of its wait, this nothing.
+const FIRST_LOOK: Duration = Duration::from_micros(500);
+const NEXT_LOOK: Duration = Duration::from_micros(250);
 /// How long the front may take for its verdict.
 const VERDICT_LIMIT: Duration = Duration::from_millis(250);
 
-/// What the monitor is started with, in the memory that it shares with the front until that has ended.
-struct Watched {
-    invocation: Invocation,
+/// What front and monitor have in common, in memory that they share.
+pub(super) struct Common {
+    /// The words of the upcall.
+    pub(super) invocation: Invocation,
+    /// The front's last act; the monitor looks at it when the front has ended.
+    pub(super) verdict: OnceLock<Verdict>,
     authority: Authority,
     front: Pid,
-    front_socket: RawFd,
-    own_socket: RawFd,
 }
 
-/// Starts the monitor; the front goes on with the words and the socket on which the monitor expects its verdict.
+/// Starts the monitor.
 ///
 /// # Errors
-/// Those of socketpair(2) and clone(2).
-pub(super) fn start(
-    invocation: Invocation,
-    authority: &Authority,
-) -> Result<(&'static Invocation, OwnedFd), Errno> {
-    let (ours, theirs) = sockets::message_pair()?;
-    let watched = Box::leak(Box::new(Watched {
+/// Those of clone(2).
+pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'static Common, Errno> {
+    let common = Box::leak(Box::new(Common {
         invocation,
+        verdict: OnceLock::new(),
         authority: authority.inherited(),
         front: getpid(),
-        front_socket: ours.as_raw_fd(),
-        own_socket: theirs.as_raw_fd(),
     }));
-    process::spawn_sharing(watch, watched)?;
-    Ok((&watched.invocation, ours))
+    process::spawn_sharing(watch, common)?;
+    Ok(common)
 }
 
 /// The monitor's life. Until the front has ended, or is past its time, it only sleeps: they share memory, and
 /// processor time spent here would be time that the requester waits.
-fn watch(watched: &'static Watched) -> i32 {
-    process::close_inherited(watched.front_socket);
-    let ended = process::wait_for_hangup(watched.own_socket, VERDICT_LIMIT);
-    let authority = watched.authority.inherited();
-    let verdict =
-        if ended { take_verdict(watched, authority) } else { Err(front_overdue(watched, authority)) };
+fn watch(common: &'static Common) -> i32 {
+    let deadline = Instant::now() + VERDICT_LIMIT;
+    process::pause(FIRST_LOOK);
+    while getppid() == common.front && Instant::now() < deadline {
+        process::pause(NEXT_LOOK);
+    }
+    let verdict = match front_overdue(common) {
+        Some(failure) => Err(failure),
+        None => take_verdict(common),
+    };
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
-    finish(&watched.invocation, verdict);
+    finish(&common.invocation, verdict);
     0
 }
 
-/// Rejects the key and kills the front: reading /proc of a requester can block for as long as its process sits in
-/// exec, and nothing but SIGKILL ends that.
-fn front_overdue(watched: &Watched, authority: Authority) -> Failure {
-    let _ = authority.reject(Cause::Deadline.errno());
-    // Still our parent: its number cannot have been given to another process.
-    if getppid() == watched.front {
-        let _ = Process::open(watched.front).and_then(|front| front.kill());
-    }
-    process::wait_for_hangup(watched.own_socket, REAP_PATIENCE);
+/// Rejects the key and kills the front if it is still there: reading /proc of a requester can block for as long as
+/// its process sits in exec, and nothing but SIGKILL ends that.
+fn front_overdue(common: &Common) -> Option<Failure> {
+    let front = Process::open(common.front).ok().filter(|_| getppid() == common.front)?;
+    let _ = common.authority.inherited().reject(Cause::Deadline.errno());
+    let _ = front.kill();
+    front.wait_for_end(REAP_PATIENCE);
     // In case it had instantiated the key at the last moment.
-    drop(LiveKey::taken_over(watched.invocation.key));
+    drop(LiveKey::taken_over(common.invocation.key));
     let detail = "S6: the requester could not be looked at in time (it may be in exec)";
-    Failure::new(Stage::Authorise, Cause::Deadline, detail)
+    Some(Failure::new(Stage::Authorise, Cause::Deadline, detail))
 }
 
-fn take_verdict(watched: &Watched, authority: Authority) -> Result<(Served, LiveKey), Failure> {
-    match process::inherited(watched.own_socket).and_then(|socket| verdict::receive(&socket)) {
-        Ok(Some(Verdict::Served(served))) => Ok((served, LiveKey::taken_over(watched.invocation.key))),
-        Ok(Some(Verdict::Refused(failure))) => Err(failure),
-        Ok(None) | Err(_) => {
+fn take_verdict(common: &'static Common) -> Result<(&'static Served, LiveKey), Failure> {
+    match common.verdict.get() {
+        Some(Verdict::Served(served)) => Ok((served, LiveKey::taken_over(common.invocation.key))),
+        Some(Verdict::Refused(failure)) => Err(failure.clone()),
+        None => {
             // It may have ended on either side of the instantiation: one of the two answers the key.
-            let _ = authority.reject(Cause::Setup.errno());
-            drop(LiveKey::taken_over(watched.invocation.key));
+            let _ = common.authority.inherited().reject(Cause::Setup.errno());
+            drop(LiveKey::taken_over(common.invocation.key));
             Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
         }
     }
 }
 
 /// Everything after the requester's release.
-fn finish(invocation: &Invocation, verdict: Result<(Served, LiveKey), Failure>) {
+fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>) {
     let started = Instant::now();
     let (config, broken) = match Config::load(invocation.config.as_deref()) {
         Ok(config) => (config, None),
@@ -136,6 +139,9 @@ pub(super) fn log_unusable(unusable: &Unusable) {
     Journal::open(&config.log).unusable(unusable);
 }
 
+/// The worker, still to be reaped, and what it said.
+type Conversation = (Process, Result<Report, Failure>);
+
 struct Upcall<'a> {
     invocation: &'a Invocation,
     config: &'a Config,
@@ -144,7 +150,7 @@ struct Upcall<'a> {
 }
 
 impl Upcall<'_> {
-    fn negotiate(&mut self, live: LiveKey, served: Served) -> Outcome {
+    fn negotiate(&mut self, live: LiveKey, served: &Served) -> Outcome {
         self.timings.push(Timing { stage: Stage::Authorise, micros: served.micros });
         // The front has parsed the same words; what it accepted is accepted again.
         let callout =
@@ -152,13 +158,20 @@ impl Upcall<'_> {
         let Some(callout) = callout else {
             return fail(live, Failure::new(Stage::Authorise, Cause::BadRequest, "callout"), self.config);
         };
-        match self.run_worker(&live, &callout, served) {
+        let (worker, agreed) = match self.run_worker(&live, &callout, served) {
+            Ok((worker, report)) => (Some(worker), report.and_then(|report| self.believe(report))),
+            Err(failure) => (None, Err(failure)),
+        };
+        let outcome = match agreed {
             Ok(agreed) => self.publish(live, &callout, agreed),
             Err(failure) => fail(live, failure, self.config),
-        }
+        };
+        // Only now: the requester does not wait for the end of a process.
+        worker.inspect(|worker| worker.kill_and_reap(REAP_PATIENCE));
+        outcome
     }
 
-    fn run_worker(&mut self, live: &LiveKey, callout: &Callout, served: Served) -> Result<Agreed, Failure> {
+    fn run_worker(&mut self, live: &LiveKey, callout: &Callout, served: &Served) -> Result<Conversation, Failure> {
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
         let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
@@ -179,17 +192,16 @@ impl Upcall<'_> {
                 launcher::become_worker(&assignment, served, program.into(), theirs)
             }
             Forked::Parent(pid) => {
-                drop((theirs, served));
-                self.converse(pid, ours, callout)
+                drop(theirs);
+                let worker = Process::open(pid).map_err(launch_failed)?;
+                let report = self.exchange(&worker, ours, callout);
+                Ok((worker, report))
             }
         }
     }
 
-    fn converse(&mut self, pid: Pid, socket: UnixStream, callout: &Callout) -> Result<Agreed, Failure> {
-        let worker = Process::open(pid).map_err(launch_failed)?;
-        let report = self.exchange(&worker, socket, callout);
-        worker.kill_and_reap(REAP_PATIENCE);
-        match report? {
+    fn believe(&mut self, report: Report) -> Result<Agreed, Failure> {
+        match report {
             Report::Failed(failed) => {
                 self.timings.extend(failed.stages);
                 Err(failed.failure.sanitised())
@@ -242,7 +254,13 @@ impl Upcall<'_> {
                 lifetime,
                 total: self.started.elapsed(),
             },
-            Err((live, errno)) => fail(live, update_failed(errno), self.config),
+            Err((live, errno @ (Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED))) => {
+                // Nobody waits for it any more, and there is nothing to write to.
+                live.hand_over();
+                Outcome::Failed(update_failed(Cause::KeyGone, errno))
+            }
+            Err((live, Errno::EDQUOT)) => fail(live, update_failed(Cause::Quota, Errno::EDQUOT), self.config),
+            Err((live, errno)) => fail(live, update_failed(Cause::Setup, errno), self.config),
         }
     }
 }
@@ -284,13 +302,14 @@ fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed
 /// Fails the key: the error stays readable for the negative-cache time.
 fn fail(live: LiveKey, failure: Failure, config: &Config) -> Outcome {
     let ttl = config.timeouts.negative_cache.0;
-    if let Err((live, errno)) = live.publish(user::failed(&failure).as_slice(), ttl) {
-        // Revoked, expired or invalidated by its owner: nobody waits for it any more.
-        live.hand_over();
-        let detail = format!("{}; and the key took no answer: {errno}", failure.detail);
-        return Outcome::Failed(Failure { detail, ..failure });
+    match live.publish(user::failed(&failure).as_slice(), ttl) {
+        Ok(()) => Outcome::Failed(failure),
+        Err((live, errno)) => {
+            live.hand_over();
+            let detail = format!("{}; and the key takes no answer: {errno}", failure.detail);
+            Outcome::Failed(Failure { detail, ..failure })
+        }
     }
-    Outcome::Failed(failure)
 }
 
 fn launch_failed(errno: Errno) -> Failure {
@@ -301,7 +320,6 @@ fn worker_fault(error: MessageError) -> Failure {
     Failure::new(Stage::Negotiate, Cause::WorkerFault, format_args!("worker: {error}"))
 }
 
-fn update_failed(errno: Errno) -> Failure {
-    let cause = if errno == Errno::EDQUOT { Cause::Quota } else { Cause::Setup };
+fn update_failed(cause: Cause, errno: Errno) -> Failure {
     Failure::new(Stage::Publish, cause, format_args!("the key cannot be updated: {errno}"))
 }

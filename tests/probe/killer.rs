@@ -11,7 +11,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -33,8 +33,12 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
             std::process::exit(0)
         }
         ForkResult::Child => {
+            let file = Path::new(directory).join(instance);
+            let panicked = file.clone();
+            // Nobody sees what the upcall's processes write to stderr.
+            std::panic::set_hook(Box::new(move |panic| drop(std::fs::write(&panicked, format!("{panic}\n")))));
             let outcome = Tracer::start(command, target, front_ends).run();
-            std::fs::write(Path::new(directory).join(instance), outcome).expect("writing the outcome");
+            std::fs::write(file, outcome).expect("writing the outcome");
             std::process::exit(0)
         }
     }
@@ -97,16 +101,25 @@ impl Tracer {
 
     /// Until the target is dead; the others run on untraced when the tracer ends.
     fn run(mut self) -> String {
-        loop {
+        let outcome = self.trace();
+        for &pid in self.depths.keys().chain(&self.early) {
+            // The stop that every traced child begins with must not come after the tracer's end.
+            let _ = kill(pid, Signal::SIGCONT);
+        }
+        outcome
+    }
+
+    fn trace(&mut self) -> String {
+        let mut killed = None;
+        let mut target_ended = false;
+        // The front too, since the process that the kernel waits for must outlive it.
+        while !target_ended || self.front_ends.is_some() {
             match waitpid(None, Some(WaitPidFlag::__WALL)) {
                 Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
                     if pid == self.front {
                         self.front_ends = None;
                     }
-                    if self.is_target(pid) {
-                        self.let_front_end();
-                        return format!("ended after {} calls\n", self.calls);
-                    }
+                    target_ended |= self.is_target(pid);
                 }
                 Ok(WaitStatus::PtraceSyscall(pid)) => {
                     self.in_call = !self.in_call;
@@ -114,21 +127,14 @@ impl Tracer {
                     if self.in_call && self.calls == self.target.call {
                         let number = ptrace::getregs(pid).map(|registers| registers.orig_rax);
                         kill(pid, Signal::SIGKILL).expect("kill");
-                        let _ = waitpid(pid, Some(WaitPidFlag::__WALL));
-                        if pid != self.front {
-                            self.let_front_end();
-                        }
-                        return format!("killed at call {} number {number:?}\n", self.calls);
+                        killed = Some(format!("killed at call {} number {number:?}\n", self.calls));
+                    } else {
+                        self.resume(pid, None);
                     }
-                    self.resume(pid, None);
                 }
                 Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
                     if event != libc::PTRACE_EVENT_EXEC {
-                        let child = Pid::from_raw(ptrace::getevent(pid).expect("event") as i32);
-                        self.depths.insert(child, self.depths[&pid] + 1);
-                        if self.early.remove(&child) {
-                            self.resume(child, None);
-                        }
+                        self.adopt(pid);
                     }
                     self.resume(pid, None);
                 }
@@ -139,8 +145,21 @@ impl Tracer {
                     self.resume(pid, Some(signal).filter(|signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)));
                 }
                 Ok(_) => {}
-                Err(_) => return format!("never reached, {} calls\n", self.calls),
+                // Nobody left: the target never was.
+                Err(_) => break,
             }
+        }
+        killed.unwrap_or_else(|| format!("ended after {} calls\n", self.calls))
+    }
+
+    /// The child that `parent` has just made.
+    fn adopt(&mut self, parent: Pid) {
+        // It may have been killed meanwhile.
+        let Ok(child) = ptrace::getevent(parent) else { return };
+        let child = Pid::from_raw(child as i32);
+        self.depths.insert(child, self.depths[&parent] + 1);
+        if self.early.remove(&child) {
+            self.resume(child, None);
         }
     }
 
@@ -151,29 +170,5 @@ impl Tracer {
     fn resume(&self, pid: Pid, signal: Option<Signal>) {
         // A process that was killed meanwhile reports that itself.
         let _ = if self.is_target(pid) { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
-    }
-
-    /// The front runs on; the process that the kernel waits for must outlive it.
-    fn let_front_end(&mut self) {
-        let Some(mut ends) = self.front_ends.take() else { return };
-        for &pid in self.depths.keys().filter(|&&pid| pid != self.front) {
-            let _ = ptrace::detach(pid, None);
-        }
-        while let Ok(status) = waitpid(self.front, Some(WaitPidFlag::__WALL)) {
-            match status {
-                WaitStatus::Exited(..) | WaitStatus::Signaled(..) => break,
-                WaitStatus::PtraceEvent(pid, _, event) if event != libc::PTRACE_EVENT_EXEC => {
-                    let child = ptrace::getevent(pid).expect("event") as i32;
-                    let _ = waitpid(Pid::from_raw(child), Some(WaitPidFlag::__WALL));
-                    let _ = ptrace::detach(Pid::from_raw(child), None);
-                    let _ = ptrace::cont(pid, None);
-                }
-                WaitStatus::Stopped(pid, signal) => {
-                    let _ = ptrace::cont(pid, Some(signal).filter(|signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)));
-                }
-                other => drop(other.pid().map(|pid| ptrace::cont(pid, None))),
-            }
-        }
-        let _ = ends.write(&[0]);
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Request, Step, as_user, probe};
 use crate::support::process::Process;
-use crate::support::server::Server;
+use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::{RELEASED_WITHIN, Rule, Settings, Site};
 use crate::support::wait::wait_for;
@@ -11,6 +11,7 @@ use lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -106,45 +107,51 @@ struct Killed {
     took: Duration,
 }
 
-/// Kills `role` at one call after another, until it does not make so many.
+/// Requests of one user after another: the quota of a user's keys is given back only when they are collected.
+const REQUESTS_A_USER: u32 = 25;
+
+/// Kills `role` at one call after another, until it does not make so many; several at a time.
 fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn(u32, &Killed) + Sync) {
+    let (next, last) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
     let settings = Settings { deadline, rule: Rule::UpcallUnderKiller, ..Default::default() };
-    let site = Site::with(shared.realm(), &settings);
-    site.ticket(shared.realm());
-    let target = shared.nfs();
-    let at = |call: u32| {
-        let instance = format!("kill-{role}-{call}");
-        let request = site.request_as(&site.uid().to_string(), target, &format!(":{instance}"));
-        let start = Instant::now();
-        let outcome = site.ask_with(request);
-        let took = start.elapsed();
-        let told = wait_for("the killer's word", Duration::from_secs(10), || {
-            fs::read_to_string(site.path("killed").join(&instance)).ok().filter(|told| told.ends_with('\n'))
-        });
-        Killed { reached: told.starts_with("killed"), outcome, took }
-    };
-    let last = std::sync::atomic::AtomicU32::new(u32::MAX);
-    let next = std::sync::atomic::AtomicU32::new(1);
     let work = || {
         loop {
-            let call = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            if call >= last.load(std::sync::atomic::Ordering::SeqCst) {
-                return;
+            let site = Site::with(shared.realm(), &settings);
+            site.ticket(shared.realm());
+            for _ in 0..REQUESTS_A_USER {
+                let call = next.fetch_add(1, Ordering::SeqCst);
+                if call >= last.load(Ordering::SeqCst) {
+                    return site.wait_until_idle();
+                }
+                let killed = kill_at(&site, shared.nfs(), &format!("kill-{role}-{call}"));
+                if killed.reached {
+                    check(call, &killed);
+                } else {
+                    last.fetch_min(call, Ordering::SeqCst);
+                }
             }
-            let killed = at(call);
-            if !killed.reached {
-                last.fetch_min(call, std::sync::atomic::Ordering::SeqCst);
-                return;
-            }
-            check(call, &killed);
+            site.wait_until_idle();
         }
     };
-    std::thread::scope(|scope| (0..4).map(|_| scope.spawn(work)).collect::<Vec<_>>().into_iter().for_each(|worker| {
-        worker.join().unwrap();
-    }));
-    site.wait_until_idle();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
     let calls = last.into_inner();
     assert!(calls > 10, "only {calls} system calls: the killer does not see the {role}");
+}
+
+fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {
+    let request = site.request_as(&site.uid().to_string(), target, &format!(":{instance}"));
+    let start = Instant::now();
+    let outcome = site.ask_with(request);
+    let took = start.elapsed();
+    let told = wait_for("the killer's word", Duration::from_secs(10), || {
+        fs::read_to_string(site.path("killed").join(instance)).ok().filter(|told| told.ends_with('\n'))
+    });
+    Killed { reached: told.starts_with("killed"), outcome, took }
 }
 
 fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &Shared) {

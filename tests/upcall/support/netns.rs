@@ -21,6 +21,8 @@ impl NetNamespace {
             fs::read_link(namespace.path()).ok().filter(|theirs| *theirs != ours)
         });
         succeed(namespace.enter(Command::new("ip")).args(["link", "set", "lo", "up"]), "");
+        // With no address but 127.0.0.1, getaddrinfo(AI_ADDRCONFIG) finds nobody.
+        succeed(namespace.enter(Command::new("ip")).args(["address", "add", "192.0.2.1/32", "dev", "lo"]), "");
         namespace
     }
 
