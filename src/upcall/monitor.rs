@@ -16,7 +16,7 @@ use super::claim::{Invocation, Unusable};
 use super::launcher::{self, Assignment};
 use super::outcome::{Journal, Outcome, Subject};
 use super::front::{Served, Verdict};
-use crate::config::Config;
+use crate::config::{CEILING, Config};
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::payload::user;
@@ -32,6 +32,8 @@ use crate::sys::{jail, sockets};
 
 /// How long a worker that has started its message may take to finish it.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
+/// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 /// How long a killed worker is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -122,6 +124,8 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     let subject = Subject::of(invocation);
     match verdict {
         Ok((served, live)) => {
+            // From here on the key ends in time even if we do not; a little later than we would end it.
+            live.shorten((config.timeouts.deadline.0 + DEADLINE_GRACE).min(CEILING));
             let mut upcall = Upcall { invocation, config: &config, started, timings: Vec::new() };
             let outcome = match broken {
                 Some(failure) => fail(live, failure, &config),
