@@ -34,6 +34,8 @@ use crate::sys::{jail, sockets};
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+/// A worker has four stages; the log line of one that claims more stays short.
+const STAGES_LIMIT: usize = 8;
 /// How long a killed worker is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -207,14 +209,22 @@ impl Upcall<'_> {
     fn believe(&mut self, report: Report) -> Result<Agreed, Failure> {
         match report {
             Report::Failed(failed) => {
-                self.timings.extend(failed.stages);
+                self.keep_timings(&failed.stages);
                 Err(failed.failure.sanitised())
             }
             Report::Established { context, base_key, handle } => {
-                self.timings.extend(&context.stages);
+                self.keep_timings(&context.stages);
                 check(context, base_key, &handle)
             }
         }
+    }
+
+    /// The worker's stages, and before them, as launch, what else has passed since the requester's release.
+    fn keep_timings(&mut self, stages: &[Timing]) {
+        let total = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let worker = stages.iter().fold(0u32, |sum, timing| sum.saturating_add(timing.micros));
+        self.timings.push(Timing { stage: Stage::Launch, micros: total.saturating_sub(worker) });
+        self.timings.extend(stages.iter().take(STAGES_LIMIT));
     }
 
     /// Sends the request and takes one report; nothing else is ever taken.
