@@ -14,8 +14,9 @@ mod warm;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use requester::{Plan, Sample, Variant};
@@ -29,11 +30,14 @@ const ROUNDS: usize = 300;
 const PAUSE: Duration = Duration::from_millis(30);
 /// Fewer: each is a whole upcall of more than two seconds.
 const SLOW_ROUNDS: usize = 40;
+/// Far above what distributions give out, and not where the tests' uids are.
+const FIRST_FOREIGN_UID: u32 = 1_500_000_000;
 const KDC_DELAY: Duration = Duration::from_secs(2);
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some(requester::WORD) => return requester::run(),
+        Some(requester::HOLD) => return requester::hold(),
         Some(warm::WORD) => return warm::run(),
         _ => {}
     }
@@ -45,7 +49,7 @@ fn main() {
     let bed = Bed::new(&realm, ganesha.target());
     println!("\n## Requester blocked, in microseconds\n");
     header();
-    bed.blocked("fewer than 100 keys", ROUNDS);
+    bed.blocked("few keys", ROUNDS);
     let others = Foreign::keys(3000);
     bed.blocked("3000 keys of other users", ROUNDS);
     drop(others);
@@ -55,15 +59,28 @@ fn main() {
 
 fn print_machine() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let model = read("/proc/cpuinfo").lines().find_map(|l| l.strip_prefix("model name\t: ").map(str::to_owned));
+    let model =
+        read("/proc/cpuinfo").lines().find_map(|l| l.strip_prefix("model name\t: ").map(str::to_owned));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("{}, {cores} cores, Linux {}", model.unwrap_or_default(), read("/proc/sys/kernel/osrelease").trim());
-    println!("load {}, keys per user id:", read("/proc/loadavg").trim());
-    println!("{}", read("/proc/key-users").lines().take(4).collect::<Vec<_>>().join("\n"));
+    println!(
+        "{}, {cores} cores, Linux {}",
+        model.unwrap_or_default(),
+        read("/proc/sys/kernel/osrelease").trim()
+    );
+    println!("load {}, {} keys on the system", read("/proc/loadavg").trim(), keys());
+}
+
+/// Of all users: `uid: usage instantiated/keys quota` (proc(5)).
+fn keys() -> usize {
+    let text = std::fs::read_to_string("/proc/key-users").unwrap();
+    let of_line = |line: &str| line.split_whitespace().nth(2)?.split('/').next()?.parse::<usize>().ok();
+    text.lines().filter_map(of_line).sum()
 }
 
 fn header() {
-    println!("| case | rounds | floor p50 | ours p50 | ours p99 | ratio of medians | median of paired ratios |");
+    println!(
+        "| case | rounds | floor p50 | ours p50 | ours p99 | ratio of medians | median of paired ratios |"
+    );
     println!("|---|---|---|---|---|---|---|");
 }
 
@@ -79,7 +96,8 @@ impl<'a> Bed<'a> {
         site.ticket(realm);
         let floor = site.path("floor");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/upcall/floor.c");
-        let built = Command::new("cc").args(["-O2", "-static", "-nostdlib", "-o"]).arg(&floor).arg(source).status();
+        let built =
+            Command::new("cc").args(["-O2", "-static", "-nostdlib", "-o"]).arg(&floor).arg(source).status();
         assert!(built.is_ok_and(|status| status.success()), "cc could not build the floor");
         site.add_rule(&format!("create user lgss-floor:{}:* * {} %k", site.uid(), floor.display()));
         Self { site, target }
@@ -107,7 +125,7 @@ impl<'a> Bed<'a> {
     fn blocked(&self, case: &str, rounds: usize) {
         let samples = self.run(vec![self.floor(), self.ours("ours", "")], rounds);
         let (floor, ours) = (blocked(&samples, "floor"), blocked(&samples, "ours"));
-        row(case, &floor, &ours);
+        row(&format!("{case} ({} on the system)", keys()), &floor, &ours);
     }
 
     /// The same upcall with a KDC that answers late: each round with a cache that holds no ticket for the service yet.
@@ -118,7 +136,11 @@ impl<'a> Bed<'a> {
         let fresh = format!("FILE:{}", slow.path("user").join("ticket").display());
         realm.ticket(slow.uid(), &fresh);
         let bed = Bed { site: slow, target: self.target };
-        bed.site.add_rule(&format!("create user lgss-floor:{}:* * {} %k", bed.site.uid(), self.site.path("floor").display()));
+        bed.site.add_rule(&format!(
+            "create user lgss-floor:{}:* * {} %k",
+            bed.site.uid(),
+            self.site.path("floor").display()
+        ));
         let pristine = std::fs::read(bed.site.path("user").join("ticket")).unwrap();
         let mut samples = Vec::new();
         for round in 0..SLOW_ROUNDS {
@@ -130,7 +152,8 @@ impl<'a> Bed<'a> {
         }
         let (floor, ours) = (blocked(&samples, "floor"), blocked(&samples, "ours"));
         row("KDC answers after 2 s", &floor, &ours);
-        let waited = median(&samples.iter().filter_map(|s| s.established).map(|d| d * 1e3).collect::<Vec<_>>());
+        let waited =
+            median(&samples.iter().filter_map(|s| s.established).map(|d| d * 1e3).collect::<Vec<_>>());
         println!("\n(the contexts of the last row were established after {waited:.0} ms, median)");
     }
 
@@ -171,7 +194,9 @@ fn row(case: &str, floor: &[f64], ours: &[f64]) {
 
 fn blocked(samples: &[Sample], name: &str) -> Vec<f64> {
     let of_name = samples.iter().filter(|sample| sample.name == name);
-    of_name.map(|sample| sample.blocked.unwrap_or_else(|| panic!("{name}: {:?}", sample.error)) * 1e6).collect()
+    of_name
+        .map(|sample| sample.blocked.unwrap_or_else(|| panic!("{name}: {:?}", sample.error)) * 1e6)
+        .collect()
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -190,33 +215,37 @@ fn rewrite(path: &Path, content: &[u8]) {
     file.write_all(content).unwrap();
 }
 
-/// Keys of other users, removed on drop.
-struct Foreign(Vec<i32>);
+/// Other users with keys, in session keyrings that end with their processes.
+struct Foreign(Vec<Child>);
 
 impl Foreign {
-    /// In root's possession but by name and owner other users': only their number matters, and root's quota is the one
-    /// that has room. They hang in a keyring that ends with this process.
+    /// Two hundred keys are a user's quota.
+    const A_USER: usize = 180;
+
     fn keys(count: usize) -> Self {
-        let session = lgss::sys::keyctl::join_anonymous_session().unwrap();
-        let rings: Vec<i32> = (0..count.div_ceil(500))
-            .map(|n| {
-                let name = std::ffi::CString::new(format!("lgss-bench-{n}")).unwrap();
-                lgss::sys::keyctl::add(c"keyring", &name, &[], session).unwrap()
-            })
-            .collect();
-        for n in 0..count {
-            let name = std::ffi::CString::new(format!("lgss-bench-{}-{n}", std::process::id())).unwrap();
-            lgss::sys::keyctl::add(c"user", &name, b"x", rings[n / 500]).unwrap();
-        }
-        Self(rings)
+        let holders = (0..count.div_ceil(Self::A_USER)).map(|n| {
+            let uid = FIRST_FOREIGN_UID + u32::try_from(n).unwrap();
+            let mut holder = Command::new(std::env::current_exe().unwrap())
+                .args([requester::HOLD, &Self::A_USER.min(count - n * Self::A_USER).to_string()])
+                .uid(uid)
+                .gid(uid)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut ready = [0];
+            holder.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+            holder
+        });
+        Self(holders.collect())
     }
 }
 
 impl Drop for Foreign {
     fn drop(&mut self) {
-        for &ring in &self.0 {
-            let _ = lgss::sys::keyctl::clear(ring);
-            let _ = lgss::sys::keyctl::unlink(ring, lgss::sys::keyctl::SESSION_KEYRING);
+        for holder in &mut self.0 {
+            drop(holder.stdin.take());
+            let _ = holder.wait();
         }
     }
 }
@@ -224,7 +253,8 @@ impl Drop for Foreign {
 /// Passes requests on to the KDC, UDP and TCP, and the answers back after the delay. Ends with the process.
 fn late_kdc(kdc: SocketAddr) -> SocketAddr {
     let port = free_port();
-    let (udp, tcp) = (UdpSocket::bind(("127.0.0.1", port)).unwrap(), TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let (udp, tcp) =
+        (UdpSocket::bind(("127.0.0.1", port)).unwrap(), TcpListener::bind(("127.0.0.1", port)).unwrap());
     std::thread::spawn(move || {
         let mut buffer = [0; 65536];
         while let Ok((length, client)) = udp.recv_from(&mut buffer) {
@@ -262,4 +292,3 @@ fn relay_late(mut client: TcpStream, kdc: SocketAddr) {
     std::thread::sleep(KDC_DELAY);
     let _ = client.write_all(&answer);
 }
-

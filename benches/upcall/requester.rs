@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// The first word of its command line.
 pub(crate) const WORD: &str = "--requester";
+/// Makes as many keys as the second word says and keeps them until its input ends.
+pub(crate) const HOLD: &str = "--hold-keys";
 /// How often a key in progress is read.
 const POLL: Duration = Duration::from_micros(200);
 const LIMIT: Duration = Duration::from_secs(30);
@@ -77,6 +79,18 @@ pub(crate) fn run() {
         }
     }
     println!("{}", serde_json::to_string(&samples).unwrap());
+}
+
+/// Another user's life.
+pub(crate) fn hold() {
+    let count: usize = std::env::args().nth(2).unwrap().parse().unwrap();
+    let session = keyctl::join_anonymous_session().unwrap();
+    for n in 0..count {
+        let name = CString::new(format!("lgss-bench-{n}")).unwrap();
+        keyctl::add(c"user", &name, b"x", session).unwrap();
+    }
+    println!("ready");
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 fn request(variant: &Variant, round: usize) -> Sample {

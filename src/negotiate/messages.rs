@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn oversized_unknown_and_cut_frames_are_refused() {
         let (mut monitor, mut worker) = pair();
-        worker.0.write_all(&(FRAME_LIMIT as u32 + 1).to_ne_bytes()).unwrap();
+        worker.0.write_all(&u32::try_from(FRAME_LIMIT + 1).unwrap().to_ne_bytes()).unwrap();
         assert!(matches!(monitor.receive_report(soon()), Err(MessageError::Layout(WireError::TooLong(..)))));
         let (mut monitor, mut worker) = pair();
         worker.send(9, &(), &[], &[]).unwrap();

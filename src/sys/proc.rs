@@ -63,28 +63,37 @@ pub struct Uids {
 /// ENOTTY, EINVAL or ENOSYS where the kernel does not have it, ESRCH if the thread has gone.
 pub fn uids_of(tid: i32) -> Result<Uids, Errno> {
     const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
-    /// `u64 mask · u64 cgroup · u32 pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid, exit_code`.
-    type Info = [u32; 16];
     /// _IOWR(0xff, 11, 64 bytes).
     const PIDFD_GET_INFO: libc::c_ulong = 0xc040_ff0b;
-    const WANT_CREDENTIALS: u32 = 0x2;
+    const CREDENTIALS: u64 = 0x2;
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        _cgroup: u64,
+        _pid_tgid_ppid: [u32; 3],
+        ruid: u32,
+        _rgid: u32,
+        euid: u32,
+        _egid: u32,
+        suid: u32,
+        _sgid: u32,
+        fsuid: u32,
+        _fsgid_exit_code: [u32; 2],
+    }
 
     // SAFETY: plain numbers.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, PIDFD_THREAD) })?;
     let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
     let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut info: Info = [0; 16];
-    // The low half of the mask comes first on little-endian machines; on others it is the second word.
-    let low = usize::from(cfg!(target_endian = "big"));
-    info[low] = WANT_CREDENTIALS;
-    // SAFETY: the structure has the 64 bytes that the request's number says.
-    Errno::result(unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, info.as_mut_ptr()) })?;
-    if info[low] & WANT_CREDENTIALS == 0 {
+    let mut info = Info { mask: CREDENTIALS, ..Info::default() };
+    // SAFETY: the structure has the 64 bytes that the request's number says, and any bits are valid in it.
+    Errno::result(unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut info) })?;
+    if info.mask & CREDENTIALS == 0 {
         return Err(Errno::ENOTTY);
     }
-    let [_, _, _, _, _, _, _, real, _, effective, _, saved, _, fs, _, _] = info;
-    Ok(Uids { real, effective, saved, fs })
+    Ok(Uids { real: info.ruid, effective: info.euid, saved: info.suid, fs: info.fsuid })
 }
 
 #[cfg(test)]

@@ -72,12 +72,7 @@ pub fn spawn_sharing<T: Sync + 'static>(
     // same time is said above: until the caller has gone, the child only waits.
     let pid = unsafe {
         libc::mprotect(stack, PAGE, libc::PROT_NONE);
-        libc::clone(
-            start::<T>,
-            stack.byte_add(SHARING_STACK),
-            SHARED | libc::SIGCHLD,
-            argument.cast(),
-        )
+        libc::clone(start::<T>, stack.byte_add(SHARING_STACK), SHARED | libc::SIGCHLD, argument.cast())
     };
     Errno::result(pid).map(Pid::from_raw)
 }

@@ -13,9 +13,9 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Pid, getpid, getppid, setsid};
 
 use super::claim::{Invocation, Unusable};
+use super::front::{Served, Verdict};
 use super::launcher::{self, Assignment};
 use super::outcome::{Journal, Outcome, Subject};
-use super::front::{Served, Verdict};
 use crate::config::{CEILING, Config};
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
@@ -177,7 +177,12 @@ impl Upcall<'_> {
         outcome
     }
 
-    fn run_worker(&mut self, live: &LiveKey, callout: &Callout, served: &Served) -> Result<Conversation, Failure> {
+    fn run_worker(
+        &mut self,
+        live: &LiveKey,
+        callout: &Callout,
+        served: &Served,
+    ) -> Result<Conversation, Failure> {
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
         let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;

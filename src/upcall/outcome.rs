@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn stages_are_shown_in_milliseconds() {
-        let timings = [Timing { stage: Stage::Kdc, micros: 4150 }, Timing { stage: Stage::Connect, micros: 90 }];
+        let timings =
+            [Timing { stage: Stage::Kdc, micros: 4150 }, Timing { stage: Stage::Connect, micros: 90 }];
         assert_eq!(Stages(&timings).to_string(), " [kdc 4.15, connect 0.09] ms");
         assert_eq!(Stages(&[]).to_string(), "");
     }
