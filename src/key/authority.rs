@@ -3,12 +3,14 @@
 //! The front assumes the authority and instantiates or rejects; its monitor inherits the authority by fork, as long as
 //! the key is under construction, and takes over the live key.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::unistd::{Pid, getpid, getppid};
 
 use super::{KeyDescription, KeySerial};
-use crate::sys::keyctl;
+use crate::sys::{keyctl, process};
 
 /// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.
 const REJECT_TTL: Duration = Duration::from_secs(2);
@@ -123,14 +125,10 @@ pub struct LiveKey {
     finished: bool,
 }
 
-/// Payload for a key that is dropped unfinished: EIO, no GSS status (docs/formats.md).
-fn abandoned() -> [u8; 12] {
-    let mut payload = [0; 12];
-    let error = (-(Errno::EIO as i32)).to_ne_bytes();
-    for (slot, byte) in payload.iter_mut().skip(4).zip(error) {
-        *slot = byte;
-    }
-    payload
+/// How payloads of `user` keys begin that hold no context: window 0, then the error (docs/formats.md).
+fn payload_start(errno: Errno) -> [u8; 8] {
+    let [a, b, c, d] = (-(errno as i32)).to_ne_bytes();
+    [0, 0, 0, 0, a, b, c, d]
 }
 
 impl LiveKey {
@@ -156,26 +154,85 @@ impl LiveKey {
     }
 
     /// Replaces the provisional payload for good. The update clears the expiry of a `user` key, so that it is set
-    /// again at once.
+    /// again at once; a guard stands ready to do that should this process be killed in between.
     ///
     /// # Errors
     /// The key, still live, with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES.
     pub fn publish(mut self, payload: &[u8], timeout: Duration) -> Result<(), (Self, Errno)> {
-        if let Err(errno) = keyctl::update(self.key.raw(), payload) {
-            return Err((self, errno));
+        let guard = ExpiryGuard::over(self.key, timeout);
+        let updated = keyctl::update(self.key.raw(), payload);
+        let expires = updated.and_then(|()| keyctl::set_timeout(self.key.raw(), timeout));
+        guard.dismiss();
+        match (updated, expires) {
+            (Err(errno), _) => return Err((self, errno)),
+            (Ok(()), Err(errno)) => {
+                self.finished = true;
+                // A context without an end must not stay: better none.
+                let _ = keyctl::revoke(self.key.raw());
+                return Err((self, errno));
+            }
+            (Ok(()), Ok(())) => self.finished = true,
         }
-        self.finished = true;
-        keyctl::set_timeout(self.key.raw(), timeout).map_err(|errno| {
-            // A context without an end must not stay: better none.
-            let _ = keyctl::revoke(self.key.raw());
-            (Self { key: self.key, finished: true }, errno)
-        })
+        Ok(())
+    }
+}
+
+/// A process that finishes a key if its parent ends before it says that it has done so itself.
+struct ExpiryGuard(&'static Guarded);
+
+struct Guarded {
+    key: KeySerial,
+    timeout: Duration,
+    parent: Pid,
+    done: AtomicBool,
+}
+
+impl ExpiryGuard {
+    /// Without a guard, if there can be no process, it is as it would be without this.
+    fn over(key: KeySerial, timeout: Duration) -> Self {
+        let guarded =
+            Box::leak(Box::new(Guarded { key, timeout, parent: getpid(), done: AtomicBool::new(false) }));
+        let _ = process::spawn_sharing(guard, guarded);
+        Self(guarded)
+    }
+
+    fn dismiss(self) {
+        self.0.done.store(true, Ordering::Release);
+    }
+}
+
+/// In the place of a process that has died: a key that it had updated expires, one that it had not is failed.
+fn conclude(guarded: &Guarded) {
+    if keyctl::read(guarded.key.raw())
+        .is_ok_and(|payload| payload.starts_with(&payload_start(Errno::EINPROGRESS)))
+    {
+        drop(LiveKey::taken_over(guarded.key));
+    } else {
+        let _ = keyctl::set_timeout(guarded.key.raw(), guarded.timeout);
+    }
+}
+
+/// The guard's life.
+fn guard(guarded: &'static Guarded) -> i32 {
+    const LOOK: Duration = Duration::from_millis(1);
+    loop {
+        process::pause(LOOK);
+        let orphaned = getppid() != guarded.parent;
+        if guarded.done.load(Ordering::Acquire) {
+            return 0;
+        }
+        if orphaned {
+            conclude(guarded);
+            return 0;
+        }
     }
 }
 
 impl Drop for LiveKey {
     fn drop(&mut self) {
-        if !self.finished && keyctl::update(self.key.raw(), &abandoned()).is_ok() {
+        // EIO, and a GSS status of 0.
+        let abandoned = [payload_start(Errno::EIO).as_slice(), &[0; 4]].concat();
+        if !self.finished && keyctl::update(self.key.raw(), &abandoned).is_ok() {
             let _ = keyctl::set_timeout(self.key.raw(), REJECT_TTL);
         }
     }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Pid, Uid, getppid, getresgid, getresuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
 /// Enters a network namespace; needs root, so it comes before the drop.
 ///
@@ -50,15 +50,32 @@ pub fn set_undumpable() -> Result<(), Errno> {
     capctl::prctl::set_dumpable(false).map_err(|e| Errno::from_raw(e.code()))
 }
 
-/// Asks for SIGKILL when the parent ends; an id change and exec of another user's file reset it. Ends with ESRCH if
-/// the parent, whose id was `parent`, has ended before.
+/// Asks for SIGKILL when the parent ends. An id change and the exec of certain files take that back. From inside a
+/// process-id namespace the parent cannot be seen, so whoever can checks afterwards that it still lives.
 ///
 /// # Errors
-/// ESRCH, and those of prctl(2).
-pub fn die_with_parent(parent: Pid) -> Result<(), Errno> {
+/// Those of prctl(2).
+pub fn die_with_parent() -> Result<(), Errno> {
     // SAFETY: the arguments are plain numbers.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, Signal::SIGKILL as libc::c_ulong) })?;
-    if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH) }
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, Signal::SIGKILL as libc::c_ulong) }).map(drop)
+}
+
+/// How willingly the kernel ends a process when memory is short (proc_pid_oom_score_adj(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OomScore {
+    /// Not at all.
+    Never,
+    /// As any other.
+    Normal,
+}
+
+/// Sets it for this process and the children that it will have. Failure is of no consequence here.
+pub fn set_oom_score(score: OomScore) {
+    let text = match score {
+        OomScore::Never => "-1000",
+        OomScore::Normal => "0",
+    };
+    let _ = std::fs::write("/proc/self/oom_score_adj", text);
 }
 
 /// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, no capability in any set,

@@ -8,11 +8,12 @@ use std::ffi::{CString, NulError};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Pid, Uid};
+use nix::unistd::{Gid, Uid};
 
 use super::authorise::Acting;
 use super::front::Served;
@@ -24,7 +25,9 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, Link};
-use crate::sys::{files, jail, keyctl, process};
+use crate::sys::jail::{self, OomScore};
+use crate::sys::process::{self, Process};
+use crate::sys::{files, keyctl};
 
 /// Largest cache that is copied for the machine user, in bytes.
 const COPY_LIMIT: usize = 16 * 1024 * 1024;
@@ -48,7 +51,7 @@ pub(super) struct Assignment<'a> {
     /// The settings.
     pub config: &'a Config,
     /// The process that we must not outlive.
-    pub monitor: Pid,
+    pub monitor: &'a Process,
 }
 
 /// Does not return: the worker runs, or a failure has been reported.
@@ -73,7 +76,8 @@ fn launch(
     socket: OwnedFd,
 ) -> Result<Infallible, Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
-    jail::die_with_parent(assignment.monitor).map_err(failed("parent"))?;
+    jail::die_with_parent().map_err(failed("parent"))?;
+    jail::set_oom_score(OomScore::Normal);
     jail::enter_network(served.network.as_fd()).map_err(failed("network namespace"))?;
     let name = cache_name(assignment)?;
     isolate_keyrings(assignment, &name)?;
@@ -94,7 +98,10 @@ fn launch(
         }
     };
     jail::set_undumpable().map_err(failed("undumpable"))?;
-    jail::die_with_parent(assignment.monitor).map_err(failed("parent"))?;
+    jail::die_with_parent().map_err(failed("parent"))?;
+    if assignment.monitor.wait_for_end(Duration::ZERO) {
+        return Err(launch_failed("the monitor has ended", Errno::ESRCH));
+    }
     execute(assignment.config, cache, program, socket)
 }
 

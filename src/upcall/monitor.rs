@@ -27,8 +27,9 @@ use crate::key::{Authority, LiveKey};
 use crate::negotiate::messages::{Established, Limits, Link, MessageError, Report, Request, Timing};
 use crate::secret::Secret;
 use crate::sys::files::open_trusted;
+use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Forked, Process};
-use crate::sys::{jail, sockets};
+use crate::sys::sockets;
 
 /// How long a worker that has started its message may take to finish it.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
@@ -84,6 +85,7 @@ fn watch(common: &'static Common) -> i32 {
         None => take_verdict(common),
     };
     let _ = (setsid(), jail::leave_no_core());
+    jail::set_oom_score(OomScore::Never);
     process::reset_inherited();
     finish(&common.invocation, verdict);
     0
@@ -178,7 +180,7 @@ impl Upcall<'_> {
     }
 
     fn run_worker(
-        &mut self,
+        &self,
         live: &LiveKey,
         callout: &Callout,
         served: &Served,
@@ -186,10 +188,15 @@ impl Upcall<'_> {
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
         let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
-        let monitor = getpid();
-        match process::fork().map_err(launch_failed)? {
+        let waiting =
+            ours.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
+        let mut link = Link::new(ours);
+        link.send_request(&self.request(callout)).map_err(worker_fault)?;
+        let monitor = Process::open(getpid()).map_err(launch_failed)?;
+        match process::fork_confined().map_err(launch_failed)? {
             Forked::Child => {
-                drop(ours);
+                drop((link, waiting));
                 let assignment = Assignment {
                     key: live.key(),
                     uid: self.invocation.uid,
@@ -198,16 +205,27 @@ impl Upcall<'_> {
                     session_ring: self.invocation.session_ring,
                     cache: callout.cache.as_deref(),
                     config: self.config,
-                    monitor,
+                    monitor: &monitor,
                 };
                 launcher::become_worker(&assignment, served, program.into(), theirs)
             }
             Forked::Parent(pid) => {
                 drop(theirs);
                 let worker = Process::open(pid).map_err(launch_failed)?;
-                let report = self.exchange(&worker, ours, callout);
+                let report = self.await_report(&worker, waiting, link);
                 Ok((worker, report))
             }
+        }
+    }
+
+    fn request(&self, callout: &Callout) -> Request {
+        let limits = &self.config.timeouts;
+        Request {
+            mechanism: callout.mechanism,
+            service: callout.service.clone(),
+            channel: callout.channel.clone(),
+            level: callout.level,
+            limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
         }
     }
 
@@ -232,21 +250,9 @@ impl Upcall<'_> {
         self.timings.extend(stages.iter().take(STAGES_LIMIT));
     }
 
-    /// Sends the request and takes one report; nothing else is ever taken.
-    fn exchange(&self, worker: &Process, socket: UnixStream, callout: &Callout) -> Result<Report, Failure> {
-        let limits = &self.config.timeouts;
-        let deadline = self.started + limits.deadline.0;
-        let request = Request {
-            mechanism: callout.mechanism,
-            service: callout.service.clone(),
-            channel: callout.channel.clone(),
-            level: callout.level,
-            limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
-        };
-        let waiting =
-            socket.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
-        let mut link = Link::new(socket);
-        link.send_request(&request).map_err(worker_fault)?;
+    /// Takes one report; nothing else is ever taken.
+    fn await_report(&self, worker: &Process, waiting: UnixStream, mut link: Link) -> Result<Report, Failure> {
+        let deadline = self.started + self.config.timeouts.deadline.0;
         // Its end counts as much as its message: a child of it may hold the socket open.
         let ready = process::readable(&[waiting.as_fd(), worker.as_fd()], deadline).map_err(launch_failed)?;
         match ready.first() {

@@ -5,8 +5,6 @@
 //! Not here yet: seccomp and Landlock. Their place is the end of [`close`], after which no file but krb5.conf, its
 //! plugins, the resolver's configuration and the cache is opened and nothing is executed.
 
-use nix::unistd::getppid;
-
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
 use crate::sys::jail;
@@ -21,5 +19,5 @@ pub(super) fn close(_proof: &Unprivileged) -> Result<(), Failure> {
     };
     jail::leave_no_core().map_err(broken("core"))?;
     // A monitor that died before this shows as a closed socket, at the next message at the latest.
-    jail::die_with_parent(getppid()).map_err(broken("parent"))
+    jail::die_with_parent().map_err(broken("parent"))
 }

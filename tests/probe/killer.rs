@@ -120,27 +120,16 @@ impl Tracer {
         }
     }
 
-    /// Until the target is dead; the others run on untraced when the tracer ends.
+    /// Until all have ended.
     fn run(mut self) -> String {
-        let outcome = self.trace();
-        for &pid in self.depths.keys().chain(&self.early) {
-            // The stop that every traced child begins with must not come after the tracer's end.
-            let _ = kill(pid, Signal::SIGCONT);
-        }
-        outcome
-    }
-
-    fn trace(&mut self) -> String {
         let mut killed = None;
-        let mut target_ended = false;
-        // The front too, since the process that the kernel waits for must outlive it.
-        while !target_ended || self.front_ends.is_some() {
+        // To the end of all of them: what a tracer leaves behind may be stopped for ever.
+        loop {
             match waitpid(None, Some(WaitPidFlag::__WALL)) {
                 Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
                     if pid == self.front {
                         self.front_ends = None;
                     }
-                    target_ended |= self.is_target(pid);
                 }
                 Ok(WaitStatus::PtraceSyscall(pid)) => {
                     self.in_call = !self.in_call;
@@ -172,7 +161,7 @@ impl Tracer {
                     );
                 }
                 Ok(_) => {}
-                // Nobody left: the target never was.
+                // Nobody left.
                 Err(_) => break,
             }
         }
@@ -190,8 +179,10 @@ impl Tracer {
         }
     }
 
+    /// The first at its depth: the monitor's second child only guards the key's expiry.
     fn is_target(&self, pid: Pid) -> bool {
-        self.depths.get(&pid) == Some(&self.target.depth)
+        let of_depth = |pid: &Pid| self.depths.get(pid) == Some(&self.target.depth);
+        of_depth(&pid) && self.depths.keys().filter(|pid| of_depth(pid)).min() == Some(&pid)
     }
 
     fn resume(&self, pid: Pid, signal: Option<Signal>) {
