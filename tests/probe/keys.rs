@@ -6,7 +6,6 @@ use libc::{c_int, c_long, c_ulong};
 use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 
-pub(crate) const THREAD_RING: i32 = libc::KEY_SPEC_THREAD_KEYRING;
 pub(crate) const SESSION_RING: i32 = libc::KEY_SPEC_SESSION_KEYRING;
 
 fn keyctl(operation: u32, arguments: [c_ulong; 4]) -> Result<c_long, Errno> {
@@ -29,10 +28,6 @@ pub(crate) fn link(key: i32, ring: i32) -> Result<(), Errno> {
 
 pub(crate) fn invalidate(key: i32) -> Result<(), Errno> {
     keyctl(libc::KEYCTL_INVALIDATE, [id(key), 0, 0, 0]).map(drop)
-}
-
-pub(crate) fn persistent_ring() -> Result<i32, Errno> {
-    keyctl(libc::KEYCTL_GET_PERSISTENT, [id(-1), id(THREAD_RING), 0, 0]).map(|serial| serial as i32)
 }
 
 /// Makes the user's keyrings if they are not there.

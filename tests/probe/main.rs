@@ -239,7 +239,7 @@ fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
 fn forget_keyrings() {
     let special = [libc::KEY_SPEC_USER_KEYRING, libc::KEY_SPEC_USER_SESSION_KEYRING].map(keys::keyring_id);
     // By their serials: to name one by its special id makes both anew.
-    for ring in [keys::persistent_ring()].into_iter().chain(special).flatten() {
+    for ring in special.into_iter().flatten() {
         // Nothing to forget is as good.
         let _ = keys::invalidate(ring);
     }

@@ -2,6 +2,7 @@
 
 use crate::support::kcm::Kcm;
 use crate::support::probe::{Step, as_user};
+use crate::support::process::command_as;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
@@ -63,7 +64,18 @@ fn a_cache_in_the_user_keyring_is_used(shared: &Shared) {
 fn a_cache_in_the_persistent_keyring_is_used(shared: &Shared) {
     let site = Site::new(shared.realm());
     let cache = format!("KEYRING:persistent:{}", site.uid());
+    let _removed = PersistentRing(site.uid());
     expect_served_from(shared, &site, &cache);
+}
+
+/// A uid's persistent keyring, which would stay for days; removed on drop.
+struct PersistentRing(u32);
+
+impl Drop for PersistentRing {
+    fn drop(&mut self) {
+        let script = "exec keyctl invalidate $(keyctl get_persistent @s)";
+        let _ = command_as(self.0, "keyctl").args(["session", "-", "sh", "-c", script]).output();
+    }
 }
 
 fn a_cache_of_the_kcm_daemon_is_used(shared: &Shared) {
