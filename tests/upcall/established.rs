@@ -11,9 +11,11 @@ use crate::support::shared::Shared;
 use crate::support::site::Site;
 use lgss::ctx::Context;
 use nix::errno::Errno;
-use std::io::Write;
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv6Addr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 crate::trials![
     a_context_made_by_the_kernels_upcall_is_accepted_by_the_server,
@@ -28,7 +30,9 @@ crate::trials![
     another_session_of_the_same_user_cannot_read_the_context,
     no_key_bytes_are_in_the_log,
     a_reply_in_many_fragments_is_put_together,
+    a_server_is_reached_by_ipv6,
     it_works_without_a_log,
+    a_log_that_nobody_reads_holds_nothing_up,
 ];
 
 fn a_context_made_by_the_kernels_upcall_is_accepted_by_the_server(shared: &Shared) {
@@ -211,10 +215,58 @@ fn a_reply_in_many_fragments_is_put_together(shared: &Shared) {
     call_null_with(&site.ask(&shared.nfs().at(splitter.port())).context(), shared.nfs());
 }
 
+fn a_server_is_reached_by_ipv6(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let relay = Server::between_on(Ipv6Addr::LOCALHOST.into(), shared.nfs().address(), |_| {});
+    let target = shared.nfs().behind(&relay);
+    assert!(target.channel().starts_with("rpc:[::1]:"), "{}", target.channel());
+    call_null_with(&site.ask(&target).context(), &target);
+    assert!(relay.connections() > 0, "nobody came by IPv6");
+}
+
 fn it_works_without_a_log(shared: &Shared) {
     let site = Site::new(shared.realm());
     std::fs::remove_file(site.path("log")).unwrap();
     site.ticket(shared.realm());
     call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
     site.wait_until_idle();
+}
+
+fn a_log_that_nobody_reads_holds_nothing_up(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    std::fs::remove_file(site.path("log")).unwrap();
+    let unread = UnixDatagram::bind(site.path("log")).unwrap();
+    fill(&site.path("log"));
+    let start = Instant::now();
+    call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
+    site.wait_until_idle();
+    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    // It was full all the time: what is in it is what we put there.
+    unread.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 1024];
+    while let Ok(length) = unread.recv(&mut buffer) {
+        assert_eq!(&buffer[..length], b"x");
+    }
+}
+
+/// Until not even a new sender, which has sent nothing yet, could send without waiting.
+fn fill(log: &Path) {
+    loop {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        sender.connect(log).unwrap();
+        let mut sent = 0;
+        let error = loop {
+            match sender.send(b"x") {
+                Ok(_) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        if sent == 0 {
+            return;
+        }
+    }
 }

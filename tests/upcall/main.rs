@@ -20,6 +20,7 @@ mod faults;
 mod forged;
 mod hostile;
 mod identity;
+mod inherited;
 mod kdc;
 mod namespaces;
 #[path = "../probe/plan.rs"]
@@ -101,6 +102,7 @@ fn run_tests() -> ! {
         server::trials,
         forged::trials,
         identity::trials,
+        inherited::trials,
         quota::trials,
         hostile::trials,
         faults::trials,

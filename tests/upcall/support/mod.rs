@@ -18,3 +18,4 @@ pub(crate) mod server;
 pub(crate) mod shared;
 pub(crate) mod site;
 pub(crate) mod wait;
+pub(crate) mod waiting;

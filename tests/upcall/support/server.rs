@@ -2,7 +2,7 @@
 
 use super::rpc::{read_record, write_record};
 use std::io::Write;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(crate) struct Target {
     /// `service@host`
     pub(crate) service: String,
+    pub(crate) host: IpAddr,
     pub(crate) port: u16,
     pub(crate) program: u32,
     pub(crate) version: u32,
@@ -21,12 +22,23 @@ pub(crate) struct Target {
 impl Target {
     /// NFS version 4.
     pub(crate) fn nfs(service: &str, port: u16) -> Self {
-        Self { service: service.to_owned(), port, program: 100_003, version: 4 }
+        Self {
+            service: service.to_owned(),
+            host: Ipv4Addr::LOCALHOST.into(),
+            port,
+            program: 100_003,
+            version: 4,
+        }
     }
 
     /// The same service elsewhere.
     pub(crate) fn at(&self, port: u16) -> Self {
         Self { port, ..self.clone() }
+    }
+
+    /// The same service at another address.
+    pub(crate) fn behind(&self, server: &Server) -> Self {
+        Self { host: server.address.ip(), port: server.address.port(), ..self.clone() }
     }
 
     /// Another service at the same place.
@@ -36,11 +48,11 @@ impl Target {
 
     /// The callout's `chan`.
     pub(crate) fn channel(&self) -> String {
-        format!("rpc:127.0.0.1:{},{},{}", self.port, self.program, self.version)
+        format!("rpc:{},{},{}", self.address(), self.program, self.version)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (self.host, self.port).into()
     }
 }
 
@@ -48,7 +60,7 @@ type Handler = dyn Fn(TcpStream) + Send + Sync;
 
 /// A server of a test; it ends, with its connections, on drop.
 pub(crate) struct Server {
-    port: u16,
+    address: SocketAddr,
     connections: Arc<AtomicUsize>,
     open: Arc<Mutex<Vec<TcpStream>>>,
     stop: Arc<AtomicBool>,
@@ -58,8 +70,12 @@ pub(crate) struct Server {
 impl Server {
     /// Every connection gets a thread with `handle`.
     pub(crate) fn start(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        Self::start_on(Ipv4Addr::LOCALHOST.into(), handle)
+    }
+
+    fn start_on(host: IpAddr, handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
         let (open, stop) = (Arc::<Mutex<Vec<TcpStream>>>::default(), Arc::<AtomicBool>::default());
         let connections = Arc::<AtomicUsize>::default();
         let accepting = Accepting {
@@ -69,7 +85,7 @@ impl Server {
             handle: Arc::new(handle),
         };
         let thread = Some(std::thread::spawn(move || accepting.run(&listener)));
-        Self { port, connections, open, stop, thread }
+        Self { address, connections, open, stop, thread }
     }
 
     /// Takes connections and says nothing.
@@ -103,7 +119,16 @@ impl Server {
 
     /// Between the client and `server`, whose replies `change` may change.
     pub(crate) fn between(server: SocketAddr, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
-        Self::start(move |mut client| {
+        Self::between_on(Ipv4Addr::LOCALHOST.into(), server, change)
+    }
+
+    /// The same, listening on another address of this machine.
+    pub(crate) fn between_on(
+        host: IpAddr,
+        server: SocketAddr,
+        change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_on(host, move |mut client| {
             let Ok(mut server) = TcpStream::connect(server) else { return };
             while let Ok(call) = read_record(&mut client) {
                 if write_record(&mut server, &call).is_err() {
@@ -119,7 +144,7 @@ impl Server {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// How many have come.
@@ -132,7 +157,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         // Wakes the accepting thread.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect(self.address);
         let _ = self.thread.take().map(JoinHandle::join);
         for stream in self.open.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
