@@ -39,6 +39,7 @@ fn main() {
         "ids" => rights::ids(&mut report),
         "monitor" => rights::monitor(&mut report),
         "fork" => rights::fork_and_hold(&mut report),
+        "crash" => rights::crash(),
         // The test reads what is told only of the attacks above, and of none at all.
         "nothing" => {}
         _ => return messages::attack(attack, &mut monitor),

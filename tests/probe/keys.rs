@@ -95,4 +95,58 @@ impl ReadyRequest {
         })?;
         Ok(serial as i32)
     }
+
+    /// By `int 0x80`, whose pointers have 32 bits. A kernel without that table ends the caller by SIGSEGV.
+    pub(crate) fn make_by_32_bit(&self) -> Result<i32, Errno> {
+        const REQUEST_KEY: c_long = 287;
+        let strings = [Some(&self.key_type), Some(&self.description), self.callout.as_ref()];
+        let [key_type, description, callout] = low_copies(strings)?;
+        let result: c_long;
+        // SAFETY: the strings end in NUL and stay for ever; the kernel only reads them. LLVM keeps rbx for itself, so it
+        // is exchanged; it may not touch the stack. What the entry does not preserve is named.
+        unsafe {
+            std::arch::asm!(
+                "xchg {key_type}, rbx",
+                "int 0x80",
+                "xchg {key_type}, rbx",
+                key_type = inout(reg) key_type => _,
+                inout("rax") REQUEST_KEY => result,
+                in("rcx") description,
+                in("rdx") callout,
+                in("rsi") i64::from(self.ring),
+                out("r8") _,
+                out("r9") _,
+                out("r10") _,
+                out("r11") _,
+            );
+        }
+        // The 32-bit table's result is an int.
+        let result = result as i32;
+        if result < 0 { Err(Errno::from_raw(-result)) } else { Ok(result) }
+    }
+}
+
+/// Addresses below 4 GiB of copies of the strings; 0 for none.
+fn low_copies(strings: [Option<&CString>; 3]) -> Result<[usize; 3], Errno> {
+    const SIZE: usize = 16 * 1024;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+    // SAFETY: a new mapping at a place of the kernel's choice.
+    let start =
+        unsafe { libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    let mut used = 0;
+    Ok(strings.map(|string| {
+        let Some(bytes) = string.map(|string| string.as_bytes_with_nul()) else { return 0 };
+        assert!(used + bytes.len() <= SIZE, "a request too long for the probe");
+        // SAFETY: the mapping is ours alone and has that much left.
+        let copy = unsafe {
+            let copy = start.cast::<u8>().add(used);
+            copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            copy
+        };
+        used += bytes.len();
+        copy as usize
+    }))
 }

@@ -21,6 +21,7 @@
 mod become_requester;
 mod keys;
 mod killer;
+mod look_into;
 mod plan;
 
 use keys::ReadyRequest;
@@ -30,6 +31,7 @@ use std::ffi::CString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -84,7 +86,19 @@ impl Probe {
             Step::FillQuota { leave } => fill_quota(*leave)?,
             Step::ForgetKeyrings => forget_keyrings(),
             Step::AddKey { description, length, ring } => return Ok(added(description, *length, *ring)),
-            Step::Request(request) => return Ok(self.request(request)),
+            Step::Request(request) => {
+                let ready = ReadyRequest::new(request);
+                return Ok(self.request(|| ready.make()));
+            }
+            Step::RequestBy32Bit(request) => {
+                let ready = ReadyRequest::new(request);
+                return Ok(self.request(|| ready.make_by_32_bit()));
+            }
+            Step::RequestAtOnce { request, threads } => return Ok(self.request_at_once(request, *threads)),
+            Step::LookInto { pid: Some(pid) } => return Ok(Finding::Attempts(look_into::attempt_all(*pid))),
+            Step::LookInto { pid: None } => {
+                return Ok(Finding::Attempts(look_into::attempt_all_on_a_child()));
+            }
             Step::RequestInExec(request) => return request_in_exec(request),
             Step::Settle { within_ms } => {
                 let within = Duration::from_millis(*within_ms);
@@ -103,13 +117,26 @@ impl Probe {
         Ok(Finding::Done)
     }
 
-    fn request(&mut self, request: &Request) -> Finding {
-        let ready = ReadyRequest::new(request);
+    fn request(&mut self, make: impl Fn() -> Result<i32, Errno>) -> Finding {
         let start = Instant::now();
-        let result = ready.make();
+        let result = make();
         let micros = start.elapsed().as_micros() as u64;
         self.last = result.ok();
         Finding::Requested { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32), micros }
+    }
+
+    fn request_at_once(&mut self, request: &Request, threads: usize) -> Finding {
+        let (ready, start) = (ReadyRequest::new(request), Barrier::new(threads));
+        let make = || {
+            start.wait();
+            ready.make().unwrap_or(0)
+        };
+        let serials: Vec<_> = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..threads).map(|_| scope.spawn(make)).collect();
+            asking.into_iter().map(|thread| thread.join().expect("a thread that asks")).collect()
+        });
+        self.last = serials.first().copied().filter(|serial| *serial != 0);
+        Finding::RequestedAtOnce { serials }
     }
 }
 

@@ -27,6 +27,12 @@ pub(crate) enum Step {
     FillQuota { leave: u32 },
     /// request_key(2).
     Request(Request),
+    /// request_key(2) by the 32-bit system call table.
+    RequestBy32Bit(Request),
+    /// The same request in many threads at the same time.
+    RequestAtOnce { request: Request, threads: usize },
+    /// Tries to trace this process, to read it and to take its descriptors; without one, a child.
+    LookInto { pid: Option<i32> },
     /// request_key(2) in one thread while another calls execve(2); done in a child.
     RequestInExec(Request),
     /// Reads the key of the last request until it is no longer in progress.
@@ -76,6 +82,10 @@ pub(crate) enum Finding {
     Added { serial: Option<i32>, errno: i32 },
     /// request_key(2) has returned after so long.
     Requested { serial: Option<i32>, errno: i32, micros: u64 },
+    /// What each thread has got, the key or 0.
+    RequestedAtOnce { serials: Vec<i32> },
+    /// What came of each attempt: its errno, or 0.
+    Attempts(Vec<(String, i32)>),
     /// The exec'd child has ended after so long.
     ExecDone { micros: u64 },
     /// The key is no longer in progress: its payload or the error of reading it.

@@ -2,6 +2,7 @@
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Request, Step, as_user};
+use crate::support::process::{command, succeed};
 use crate::support::rpc::call_null_with;
 use crate::support::server::Server;
 use crate::support::shared::Shared;
@@ -16,6 +17,7 @@ crate::trials![
     roots_own_context_is_negotiated_by_the_machine_user,
     a_requester_in_a_user_namespace_is_who_it_is_outside,
     the_worker_of_a_user_has_the_users_ids_and_no_rights,
+    a_request_by_the_32_bit_system_call_table_is_a_users_request,
 ];
 
 /// A site whose user has a ticket.
@@ -140,4 +142,41 @@ fn the_worker_of_a_user_has_the_users_ids_and_no_rights(shared: &Shared) {
     assert_eq!(owner, 0, "the worker can be attached to by its user");
     let environment = std::fs::read(format!("/proc/{}/environ", worker.pid)).unwrap();
     assert_eq!(environment.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()).count(), 1);
+}
+
+fn a_request_by_the_32_bit_system_call_table_is_a_users_request(shared: &Shared) {
+    let site = ready(shared);
+    let mut steps = as_user(site.uid());
+    steps.extend([
+        Step::RequestBy32Bit(site.request(shared.nfs())),
+        Step::Settle { within_ms: 10_000 },
+        Step::RequestBy32Bit(Request { callout: None, ..site.request(shared.nfs()) }),
+    ]);
+    let findings = crate::support::probe::Probe::start(&steps).rest();
+    let [_, _, asked, settled, again] = findings.as_slice() else {
+        // The probe has died of SIGSEGV: `int 0x80` is no system call here.
+        assert!(kernel_lacks_32_bit_calls(), "the probe ended early: {findings:?}");
+        site.wait_until_idle();
+        assert_eq!(site.log.lines(), [""; 0]);
+        return;
+    };
+    call_null_with(&Outcome::of(&[asked.clone(), settled.clone()]).context(), shared.nfs());
+    site.log.wait_for_words(&["established", &format!("uid {} ", site.uid())]);
+    assert!(
+        matches!(
+            (asked, again),
+            (Finding::Requested { serial: Some(first), .. }, Finding::Requested { serial: Some(second), .. }) if first == second
+        ),
+        "{findings:?}"
+    );
+}
+
+/// Not built in, or switched off when it was started.
+fn kernel_lacks_32_bit_calls() -> bool {
+    let find = "for f in /proc/config.gz /boot/config-$(uname -r); do zcat -f $f 2>/dev/null; done; cat /proc/cmdline";
+    let said = succeed(command("sh").args(["-c", find]), "");
+    let off = ["# CONFIG_IA32_EMULATION is not set", "CONFIG_IA32_EMULATION_DEFAULT_DISABLED=y"];
+    off.iter().any(|line| said.contains(line))
+        || said.contains("ia32_emulation=0")
+        || said.contains("ia32_emulation=off")
 }

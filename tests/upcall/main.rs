@@ -26,7 +26,9 @@ mod namespaces;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
+mod secrecy;
 mod server;
+mod simultaneous;
 mod support;
 
 use libtest_mimic::Arguments;
@@ -104,6 +106,8 @@ fn run_tests() -> ! {
         identity::trials,
         inherited::trials,
         quota::trials,
+        secrecy::trials,
+        simultaneous::trials,
         hostile::trials,
         faults::trials,
         namespaces::trials,

@@ -1,0 +1,122 @@
+//! What the worker knows stays in the worker: its user can neither look into it nor have a core of it.
+
+use crate::support::probe::{Finding, Step, as_user, probe};
+use crate::support::process::{command, command_as, succeed};
+use crate::support::server::Target;
+use crate::support::shared::Shared;
+use crate::support::site::{Settings, Site};
+use crate::support::waiting::Waiting;
+use lgss::ctx::payload::user::{self, State};
+use lgss::event::Cause;
+use nix::errno::Errno;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+crate::trials![
+    the_user_of_a_worker_can_neither_trace_nor_read_it,
+    signals_of_its_user_get_no_core_of_a_worker_and_its_death_fails_the_key_at_once,
+    a_worker_that_crashes_leaves_no_core_and_fails_the_key_at_once,
+];
+
+fn look_into(site: &Site, pid: Option<i32>) -> Vec<(String, Errno)> {
+    let mut steps = as_user(site.uid());
+    steps.push(Step::LookInto { pid });
+    match probe(&steps).pop() {
+        Some(Finding::Attempts(attempts)) => {
+            attempts.into_iter().map(|(name, errno)| (name, Errno::from_raw(errno))).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn the_user_of_a_worker_can_neither_trace_nor_read_it(shared: &Shared) {
+    let waiting = Waiting::new(shared);
+    let forbidden = |(_, errno): &(String, Errno)| [Errno::EPERM, Errno::EACCES].contains(errno);
+    let tried = look_into(&waiting.site, Some(waiting.worker.pid.as_raw()));
+    let worked: Vec<_> = tried.iter().filter(|attempt| !forbidden(attempt)).collect();
+    assert!(worked.is_empty(), "not forbidden: {worked:?}");
+    // All of it is possible with an ordinary process of the same user.
+    let possible = look_into(&waiting.site, None);
+    assert!(!possible.iter().any(forbidden) && possible.len() == tried.len(), "{possible:?}");
+    assert!(possible.contains(&("ptrace".to_owned(), Errno::from_raw(0))), "{possible:?}");
+}
+
+/// The first process of a process-id namespace takes no signal from outside that it has no handler for, but SIGKILL; for
+/// SIGSEGV the Rust runtime has one, which takes itself away.
+fn signals_of_its_user_get_no_core_of_a_worker_and_its_death_fails_the_key_at_once(shared: &Shared) {
+    let mut waiting = Waiting::new(shared);
+    let send = |signal: &str| {
+        let script = format!("kill -{signal} {}", waiting.worker.pid);
+        succeed(command_as(waiting.site.uid(), "sh").args(["-c", &script]), "");
+    };
+    for signal in ["QUIT", "ABRT", "SEGV", "SEGV", "XCPU", "TERM"] {
+        send(signal);
+    }
+    let still = waiting.site.wait_for_process("lgss_negotiate");
+    assert_eq!(still.pid, waiting.worker.pid, "a signal has ended it");
+    let start = Instant::now();
+    send("KILL");
+    waiting.requester.go_on();
+    let findings = waiting.requester.rest();
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+    let Some(Finding::Settled { payload: Some(payload), .. }) = findings.last() else {
+        panic!("{findings:?}")
+    };
+    let State::Failed { errno, .. } = user::parse(payload).unwrap() else { panic!("{payload:?}") };
+    assert_eq!(errno, Errno::EIO);
+    waiting.site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
+    waiting.site.wait_until_idle();
+    assert_eq!(cores(&waiting.site), [""; 0]);
+}
+
+/// It faults, with a directory of the user's as its working directory.
+fn a_worker_that_crashes_leaves_no_core_and_fails_the_key_at_once(shared: &Shared) {
+    let worker = env!("CARGO_BIN_EXE_lgss-hostile-worker");
+    let site = Site::with(shared.realm(), &Settings { worker, deadline: "60s", ..Default::default() });
+    site.ticket(shared.realm());
+    let host = format!("h{}.test", site.uid());
+    let _listening = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&host).unwrap()).unwrap();
+    let start = Instant::now();
+    assert_eq!(site.ask(&Target::nfs(&format!("crash@{host}"), 1)).errno(), Errno::EIO);
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+    site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
+    site.wait_until_idle();
+    assert!(site.path("user").join("crashes").exists(), "the worker was not where it could have left a core");
+    assert_eq!(cores(&site), [""; 0]);
+    // An ordinary process of the user leaves one there, unless the kernel gives cores to a program.
+    if !core_pattern().starts_with('|') {
+        let crash = "cd \"$0\" && ulimit -c unlimited && exec setpriv --reuid=$1 --regid=$1 --clear-groups sh -c 'kill -SEGV $$'";
+        let _ = command("sh").args(["-c", crash]).arg(site.path("user")).arg(site.uid().to_string()).status();
+        assert_eq!(cores(&site).len(), 1, "the kernel makes no core files ({})", core_pattern());
+        cores_of(&site).for_each(|core| fs::remove_file(core).unwrap());
+    }
+}
+
+fn core_pattern() -> String {
+    fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap().trim_end().to_owned()
+}
+
+fn cores(site: &Site) -> Vec<String> {
+    cores_of(site).map(|core| core.display().to_string()).collect()
+}
+
+/// Files of the user's where the kernel and the usual collectors put cores.
+fn cores_of(site: &Site) -> impl Iterator<Item = PathBuf> {
+    let uid = site.uid();
+    let pattern = PathBuf::from(core_pattern());
+    let named = pattern.parent().filter(|parent| parent.is_absolute()).map(PathBuf::from);
+    let usual = ["/", "/var/crash", "/var/lib/systemd/coredump"].map(PathBuf::from);
+    let entries = usual.into_iter().chain(named).chain([site.path("user")]).collect::<BTreeSet<_>>();
+    let entries =
+        entries.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
+    entries.filter_map(move |entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owned = entry.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.uid() == uid);
+        (name.contains("core") && owned || name.contains(&uid.to_string())).then(|| entry.path())
+    })
+}
