@@ -7,17 +7,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 
 use crate::key::auth_line::{AuthLineError, Expected, Finder};
 use crate::sys::proc;
-pub use crate::sys::proc::Uids;
 
 /// How long a task may seem to be running before it is refused.
 const RUNNING_LIMIT: Duration = Duration::from_millis(5);
 /// One page: what the kernel gives at a time of /proc/keys.
 const PIECE: usize = 4096;
+
+/// A task's user ids in our user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uids {
+    /// Who started the process.
+    pub real: u32,
+    /// Whose rights it has.
+    pub effective: u32,
+    /// Whose rights it can take back.
+    pub saved: u32,
+    /// Whose rights it has to files and keys.
+    pub fs: u32,
+}
 
 /// Where a request comes from, by the system call that its task is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +76,7 @@ impl Requester {
     pub fn find(expected: Expected) -> Result<Self, RequesterError> {
         let tid = read_keys(expected)?;
         let task = proc::open_task(tid).map_err(|e| RequesterError::Proc("task", e))?;
-        let uids = proc::uids_of(tid).or_else(|_| read_uids(&task))?;
+        let uids = read_uids(&task)?;
         let origin = read_origin(&task)?;
         Ok(Self { tid, uids, origin, task })
     }
@@ -91,7 +102,7 @@ impl Requester {
 
 fn read_keys(expected: Expected) -> Result<i32, RequesterError> {
     let failed = |e| RequesterError::Proc("keys", e);
-    let file = open("/proc/keys", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+    let file = proc::open_file("/proc/keys").map_err(failed)?;
     let mut finder = Finder::new(expected);
     let mut piece = [0; PIECE];
     loop {

@@ -103,14 +103,17 @@ fn claims_key(line: &[u8], key_word: &[u8]) -> bool {
     words.any(|word| word.starts_with(b".request_")) && words.next() == Some(key_word)
 }
 
+/// Serial, flags, usage, timeout, permissions.
+const WORDS_BEFORE_UID: usize = 5;
+
 fn parse(line: &[u8], expected: &Expected, key_word: &str) -> Option<i32> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [_serial, _flags, _usage, _timeout, _permissions, uid, gid, ".request_", key, pid, length] =
-        words[..]
-    else {
+    let mut words = line.split_ascii_whitespace().skip(WORDS_BEFORE_UID);
+    let mut next = || words.next();
+    let (uid, gid, key_type, key, pid, length) = (next()?, next()?, next()?, next()?, next()?, next()?);
+    if key_type != ".request_" || next().is_some() {
         return None;
-    };
+    }
     let agrees = key == key_word
         && uid.parse() == Ok(expected.uid)
         && gid.parse() == Ok(expected.gid)

@@ -78,8 +78,8 @@ pub fn set_oom_score(score: OomScore) {
     let _ = std::fs::write("/proc/self/oom_score_adj", text);
 }
 
-/// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, no capability in any set,
-/// no way back by exec. Verified, also by trying to become root again.
+/// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, undumpable, no capability in
+/// any set, no way back by exec. Verified, also by trying to become root again.
 ///
 /// # Errors
 /// EPERM where the rights for it were missing or something was left over; others of the kernel's.
@@ -93,6 +93,8 @@ pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
     bounding::clear().map_err(code)?;
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
+    // At once: from here on the process is the user's, and the change of ids has reset it.
+    set_undumpable()?;
     CapState::empty().set_current().map_err(code)?;
     capctl::prctl::set_no_new_privs().map_err(code)?;
     verify_dropped(uid, gid)

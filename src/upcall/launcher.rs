@@ -97,7 +97,6 @@ fn launch(
             Opened::Named(name) => Cache { name, descriptor: None },
         }
     };
-    jail::set_undumpable().map_err(failed("undumpable"))?;
     jail::die_with_parent().map_err(failed("parent"))?;
     if assignment.monitor.wait_for_end(Duration::ZERO) {
         return Err(launch_failed("the monitor has ended", Errno::ESRCH));

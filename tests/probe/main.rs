@@ -106,7 +106,14 @@ impl Probe {
             }
             Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
             Step::Expiry => {
-                return Ok(Finding::ExpiresIn { seconds: self.last.and_then(expires_in) });
+                // Whoever stands in for a dead monitor may be about to set it.
+                let deadline = Instant::now() + Duration::from_secs(2);
+                let mut seconds = self.last.and_then(expires_in);
+                while seconds.is_none() && Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                    seconds = self.last.and_then(expires_in);
+                }
+                return Ok(Finding::ExpiresIn { seconds });
             }
             Step::Run { words, input } => run_program(words, input)?,
             Step::Pause => {
