@@ -5,6 +5,7 @@
 
 pub mod cache_name;
 pub mod default_cache;
+pub mod keyring_copy;
 pub mod open;
 #[cfg(feature = "gss")]
 pub mod ticket;

@@ -237,6 +237,14 @@ pub fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 0)?)
 }
 
+/// KEYCTL_GET_PERSISTENT: the persistent keyring of the caller's uid, made if need be and linked to `ring`.
+///
+/// # Errors
+/// EOPNOTSUPP where the kernel has none, EDQUOT, EACCES.
+pub fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno> {
+    serial(simple(libc::KEYCTL_GET_PERSISTENT, arg(-1), arg(ring))?)
+}
+
 /// KEYCTL_SEARCH of `ring` and the keyrings in it; links to nothing.
 ///
 /// # Errors

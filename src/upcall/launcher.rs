@@ -20,6 +20,7 @@ use super::front::Served;
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
 use crate::creds::default_cache::default_cache_name;
+use crate::creds::keyring_copy;
 use crate::creds::open::{Opened, open_cache};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
@@ -172,14 +173,27 @@ fn open_as_owner(assignment: &Assignment<'_>, served: &Served, name: &CacheName)
     Ok(opened)
 }
 
+/// Root's cache as sealed memory. A daemon's cannot be had that way: it answers root itself only.
 fn seal(opened: Opened, name: &CacheName) -> Result<OwnedFd, Failure> {
-    let Opened::File(located) = opened else {
-        let detail = format_args!("{name}: for requests of root only FILE and DIR caches can be used");
-        return Err(Failure::new(Stage::Credentials, Cause::BadCache, detail));
+    let failed = |cause, errno: Errno| {
+        Failure::new(Stage::Credentials, cause, format_args!("{name}: {}", errno.desc()))
     };
-    let unreadable =
-        |errno: Errno| Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {errno}"));
-    let content = files::read_located(located.as_fd(), COPY_LIMIT).map_err(unreadable)?;
+    let content = match opened {
+        Opened::File(located) => {
+            files::read_located(located.as_fd(), COPY_LIMIT).map_err(|e| failed(Cause::BadCache, e))
+        }
+        Opened::Named(CacheName::Keyring { anchor, residual, collection }) => {
+            keyring_copy::copy(anchor, &collection, &residual).map_err(|errno| match errno {
+                Errno::ENOKEY => failed(Cause::NoTicket, errno),
+                _ => failed(Cause::BadCache, errno),
+            })
+        }
+        Opened::Named(_) => {
+            let detail =
+                format_args!("{name}: for requests of root FILE, DIR and KEYRING caches can be used");
+            Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
+        }
+    }?;
     files::sealed_memory(&content).map_err(|errno| launch_failed("sealed memory", errno))
 }
 

@@ -17,6 +17,7 @@ crate::trials![
     a_cache_in_the_session_keyring_is_used,
     a_cache_in_the_user_keyring_is_used,
     a_cache_in_the_persistent_keyring_is_used,
+    a_keyring_cache_of_root_is_used,
     a_cache_of_the_kcm_daemon_is_used,
     the_default_name_of_krb5_conf_is_used,
     the_session_keyring_of_another_does_not_help,
@@ -76,6 +77,18 @@ impl Drop for PersistentRing {
         let script = "exec keyctl invalidate $(keyctl get_persistent @s)";
         let _ = command_as(self.0, "keyctl").args(["session", "-", "sh", "-c", script]).output();
     }
+}
+
+/// Its worker is another user, who cannot reach root's keyrings: it works with a copy.
+fn a_keyring_cache_of_root_is_used(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let cache = format!("KEYRING:session:lgss{}", site.uid());
+    let mut request = site.request_as("0", shared.nfs(), &format!(":{}", site.uid()));
+    request.callout.as_mut().unwrap().extend(format!(";cache={cache}").bytes());
+    let steps = vec![Step::JoinSession, shared.realm().kinit(&site.path("krb5.conf"), &cache)];
+    call_null_with(&site.ask_after(steps, request).context(), shared.nfs());
+    site.log.wait_for_words(&["established", &cache]);
+    site.wait_until_idle();
 }
 
 fn a_cache_of_the_kcm_daemon_is_used(shared: &Shared) {
