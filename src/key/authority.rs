@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, getpid, getppid};
 
 use super::{KeyDescription, KeySerial};
 use crate::sys::{keyctl, process};
 
 /// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.
-const REJECT_TTL: Duration = Duration::from_secs(2);
+pub const REJECT_TTL: Duration = Duration::from_secs(2);
 
 /// The right to instantiate or reject one key.
 #[derive(Debug)]
@@ -183,16 +182,14 @@ struct ExpiryGuard(&'static Guarded);
 struct Guarded {
     key: KeySerial,
     timeout: Duration,
-    parent: Pid,
     done: AtomicBool,
 }
 
 impl ExpiryGuard {
     /// Without a guard, if there can be no process, it is as it would be without this.
     fn over(key: KeySerial, timeout: Duration) -> Self {
-        let guarded =
-            Box::leak(Box::new(Guarded { key, timeout, parent: getpid(), done: AtomicBool::new(false) }));
-        let _ = process::spawn_sharing(guard, guarded);
+        let guarded = Box::leak(Box::new(Guarded { key, timeout, done: AtomicBool::new(false) }));
+        let _ = process::spawn_guard(&guarded.done, conclude, guarded);
         Self(guarded)
     }
 
@@ -202,29 +199,13 @@ impl ExpiryGuard {
 }
 
 /// In the place of a process that has died: a key that it had updated expires, one that it had not is failed.
-fn conclude(guarded: &Guarded) {
+fn conclude(guarded: &'static Guarded) {
     if keyctl::read(guarded.key.raw())
         .is_ok_and(|payload| payload.starts_with(&payload_start(Errno::EINPROGRESS)))
     {
         drop(LiveKey::taken_over(guarded.key));
     } else {
         let _ = keyctl::set_timeout(guarded.key.raw(), guarded.timeout);
-    }
-}
-
-/// The guard's life.
-fn guard(guarded: &'static Guarded) -> i32 {
-    const LOOK: Duration = Duration::from_millis(1);
-    loop {
-        process::pause(LOOK);
-        let orphaned = getppid() != guarded.parent;
-        if guarded.done.load(Ordering::Acquire) {
-            return 0;
-        }
-        if orphaned {
-            conclude(guarded);
-            return 0;
-        }
     }
 }
 

@@ -189,14 +189,6 @@ pub fn link(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_LINK, arg(key), arg(ring)).map(drop)
 }
 
-/// KEYCTL_UNLINK: takes `key` out of `ring`.
-///
-/// # Errors
-/// EACCES, ENOENT if it was not linked there.
-pub fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
-    simple(libc::KEYCTL_UNLINK, arg(key), arg(ring)).map(drop)
-}
-
 /// KEYCTL_CLEAR: takes everything out of `ring`.
 ///
 /// # Errors

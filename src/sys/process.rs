@@ -3,13 +3,16 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::raw::c_long;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, getppid};
+
+use super::keyctl::{self, RawSerial};
 
 /// Which side of a fork we are.
 #[derive(Debug)]
@@ -40,24 +43,102 @@ const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
 /// Stack of a process made by [`spawn_sharing`], in bytes, with a page below that may not be touched.
 const SHARING_STACK: usize = 1024 * 1024;
 const PAGE: usize = 4096;
+/// How long a killed caller may take to end.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What an heir's predecessor may take, and what becomes of its key if it takes longer.
+#[derive(Debug)]
+pub struct Patience {
+    /// When to look first whether it has ended.
+    pub first_look: Duration,
+    /// How often from then on.
+    pub next_look: Duration,
+    /// When its key is rejected and it is killed.
+    pub limit: Duration,
+    /// The key under construction.
+    pub key: RawSerial,
+    /// The key's error then.
+    pub errno: Errno,
+    /// And how long it has that.
+    pub ttl: Duration,
+}
+
+/// How an heir's predecessor has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predecessor {
+    /// By itself, or by whoever killed it.
+    Ended,
+    /// Overdue: its key was rejected, and then it was killed.
+    Killed,
+}
+
+/// Starts a process that takes over the caller's memory and descriptors when the caller has ended (see
+/// [`spawn_sharing`]); until then it only sleeps, and it ends the caller if that takes too long. A caller that even
+/// SIGKILL does not end within `KILL_LIMIT` is left alone, its key rejected.
+///
+/// # Errors
+/// EAGAIN, ENOMEM.
+pub fn spawn_heir<T: Sync>(
+    patience: Patience,
+    entry: fn(&'static T, Predecessor) -> i32,
+    argument: &'static T,
+) -> Result<(), Errno> {
+    struct Heir<T: 'static>(Patience, Pid, fn(&'static T, Predecessor) -> i32, &'static T);
+    fn wait<T: Sync>(Heir(patience, caller, entry, argument): &'static Heir<T>) -> i32 {
+        let deadline = Instant::now() + patience.limit;
+        pause(patience.first_look);
+        while getppid() == *caller && Instant::now() < deadline {
+            pause(patience.next_look);
+        }
+        let Some(overdue) = Process::open(*caller).ok().filter(|_| getppid() == *caller) else {
+            return entry(argument, Predecessor::Ended);
+        };
+        let _ = keyctl::reject(patience.key, patience.ttl, patience.errno);
+        let _ = overdue.kill();
+        if overdue.wait_for_end(KILL_LIMIT) { entry(argument, Predecessor::Killed) } else { 1 }
+    }
+    let heir = Box::leak(Box::new(Heir(patience, getpid(), entry, argument)));
+    spawn_sharing(wait, heir)
+}
+
+/// Starts a process that runs `entry` if the caller ends before it has set `done`, and ends with `done` otherwise.
+///
+/// # Errors
+/// EAGAIN, ENOMEM.
+pub fn spawn_guard<T: Sync>(
+    done: &'static AtomicBool,
+    entry: fn(&'static T),
+    argument: &'static T,
+) -> Result<(), Errno> {
+    const LOOK: Duration = Duration::from_millis(1);
+    struct Guard<T: 'static>(&'static AtomicBool, Pid, fn(&'static T), &'static T);
+    fn wait<T: Sync>(Guard(done, caller, entry, argument): &'static Guard<T>) -> i32 {
+        loop {
+            pause(LOOK);
+            let orphaned = getppid() != *caller;
+            if done.load(Ordering::Acquire) {
+                return 0;
+            }
+            if orphaned {
+                entry(argument);
+                return 0;
+            }
+        }
+    }
+    let guard = Box::leak(Box::new(Guard(done, getpid(), entry, argument)));
+    spawn_sharing(wait, guard)
+}
 
 /// clone(2) with CLONE_VM and CLONE_FILES: a child process that runs `entry(argument)` on a stack of its own in the
 /// caller's memory and with its descriptors, and ends with the result as its status. Unlike fork it copies no page
 /// tables and leaves no page to be copied later, neither here nor when the caller exits, and what the caller leaves in
 /// memory and open needs no message: that is what makes the front fast.
 ///
-/// # Safety contract
-/// Until one of the two has ended, `entry` must not allocate, change anything, or fail a system call (errno is shared);
-/// it waits, and goes on only when the caller has gone.
-///
-/// # Errors
-/// EAGAIN, ENOMEM.
-pub fn spawn_sharing<T: Sync + 'static>(
-    entry: fn(&'static T) -> i32,
-    argument: &'static T,
-) -> Result<Pid, Errno> {
+/// Private, because of what `entry` must keep to as long as the caller lives: allocate nothing, change nothing, rely on
+/// no errno. The two above do nothing but look, sleep, and end the caller.
+fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static T) -> Result<(), Errno> {
     struct Start<T: 'static>(fn(&'static T) -> i32, &'static T);
-    extern "C" fn start<T: Sync + 'static>(start: *mut libc::c_void) -> i32 {
+    extern "C" fn start<T: 'static>(start: *mut libc::c_void) -> i32 {
         // SAFETY: `start` is the leaked box below, which nobody changes.
         let Start(entry, argument) = unsafe { &*start.cast::<Start<T>>() };
         entry(argument)
@@ -78,11 +159,11 @@ pub fn spawn_sharing<T: Sync + 'static>(
         libc::mprotect(stack, PAGE, libc::PROT_NONE);
         libc::clone(start::<T>, stack.byte_add(SHARING_STACK), SHARED | libc::SIGCHLD, argument.cast())
     };
-    Errno::result(pid).map(Pid::from_raw)
+    Errno::result(pid).map(drop)
 }
 
-/// Sleeps without touching errno, as long as no signal is handled; for use in the memory of another process.
-pub fn pause(time: Duration) {
+/// Sleeps without touching errno, as long as no signal is handled.
+fn pause(time: Duration) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
     // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
     unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{Pid, getpid, getppid, setsid};
+use nix::unistd::{getpid, setsid};
 
 use super::claim::{Invocation, Unusable};
 use super::front::{Served, Verdict};
@@ -23,12 +23,13 @@ use crate::ctx::payload::user;
 use crate::ctx::request::Callout;
 use crate::ctx::{BaseKey, Context, Handle, Lifetime, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
+use crate::key::authority::REJECT_TTL;
 use crate::key::{Authority, LiveKey};
 use crate::negotiate::messages::{Established, Limits, Link, MessageError, Report, Request, Timing};
 use crate::secret::Secret;
 use crate::sys::files::open_trusted;
 use crate::sys::jail::{self, OomScore};
-use crate::sys::process::{self, Forked, Process};
+use crate::sys::process::{self, Forked, Patience, Predecessor, Process};
 use crate::sys::sockets;
 
 /// How long a worker that has started its message may take to finish it.
@@ -54,7 +55,6 @@ pub(super) struct Common {
     /// The front's last act; the monitor looks at it when the front has ended.
     pub(super) verdict: OnceLock<Verdict>,
     authority: Authority,
-    front: Pid,
 }
 
 /// Starts the monitor.
@@ -62,46 +62,38 @@ pub(super) struct Common {
 /// # Errors
 /// Those of clone(2).
 pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'static Common, Errno> {
-    let common = Box::leak(Box::new(Common {
-        invocation,
-        verdict: OnceLock::new(),
-        authority: authority.inherited(),
-        front: getpid(),
-    }));
-    process::spawn_sharing(watch, common)?;
+    let patience = Patience {
+        first_look: FIRST_LOOK,
+        next_look: NEXT_LOOK,
+        limit: VERDICT_LIMIT,
+        key: invocation.key.raw(),
+        errno: Cause::Deadline.errno(),
+        ttl: REJECT_TTL,
+    };
+    let authority = authority.inherited();
+    let common = Box::leak(Box::new(Common { invocation, verdict: OnceLock::new(), authority }));
+    process::spawn_heir(patience, watch, common)?;
     Ok(common)
 }
 
-/// The monitor's life. Until the front has ended, or is past its time, it only sleeps: they share memory, and
-/// processor time spent here would be time that the requester waits.
-fn watch(common: &'static Common) -> i32 {
-    let deadline = Instant::now() + VERDICT_LIMIT;
-    process::pause(FIRST_LOOK);
-    while getppid() == common.front && Instant::now() < deadline {
-        process::pause(NEXT_LOOK);
-    }
-    let verdict = match front_overdue(common) {
-        Some(failure) => Err(failure),
-        None => take_verdict(common),
+/// The monitor's life once the front has ended; until then it only sleeps, since processor time spent would be time that
+/// the requester waits. A front that is overdue is killed: reading /proc of a requester can block for as long as its
+/// process sits in exec, and nothing else ends that.
+fn watch(common: &'static Common, front: Predecessor) -> i32 {
+    let verdict = match front {
+        Predecessor::Ended => take_verdict(common),
+        Predecessor::Killed => {
+            // In case it had instantiated the key at the last moment.
+            drop(LiveKey::taken_over(common.invocation.key));
+            let detail = "S6: the requester could not be looked at in time (it may be in exec)";
+            Err(Failure::new(Stage::Authorise, Cause::Deadline, detail))
+        }
     };
     let _ = (setsid(), jail::leave_no_core());
     jail::set_oom_score(OomScore::Never);
     process::reset_inherited();
     finish(&common.invocation, verdict);
     0
-}
-
-/// Rejects the key and kills the front if it is still there: reading /proc of a requester can block for as long as
-/// its process sits in exec, and nothing but SIGKILL ends that.
-fn front_overdue(common: &Common) -> Option<Failure> {
-    let front = Process::open(common.front).ok().filter(|_| getppid() == common.front)?;
-    let _ = common.authority.inherited().reject(Cause::Deadline.errno());
-    let _ = front.kill();
-    front.wait_for_end(REAP_PATIENCE);
-    // In case it had instantiated the key at the last moment.
-    drop(LiveKey::taken_over(common.invocation.key));
-    let detail = "S6: the requester could not be looked at in time (it may be in exec)";
-    Some(Failure::new(Stage::Authorise, Cause::Deadline, detail))
 }
 
 fn take_verdict(common: &'static Common) -> Result<(&'static Served, LiveKey), Failure> {
