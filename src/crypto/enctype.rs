@@ -30,6 +30,13 @@ impl Enctype {
         }
     }
 
+    /// The type of this name, as krb5.conf has it.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Aes128Sha1, Self::Aes256Sha1, Self::Aes128Sha256, Self::Aes256Sha384]
+            .into_iter()
+            .find(|enctype| enctype.to_string() == name)
+    }
+
     /// The number assigned to it.
     pub fn number(self) -> u32 {
         self as u32

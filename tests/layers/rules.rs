@@ -6,10 +6,10 @@ use std::fmt;
 /// From the bottom up; layers on one line may not import each other.
 const LAYERS: [&[&str]; 11] = [
     &["sys"],
-    &["secret", "config", "event"],
+    &["secret", "event"],
     &["wire"],
     &["crypto"],
-    &["gss"],
+    &["gss", "config"],
     &["key"],
     &["identity"],
     &["ctx"],

@@ -4,13 +4,18 @@
 //! that a mistyped setting is not silently without effect. Every key is described in lgss.toml(5).
 #![forbid(unsafe_code)]
 
+mod duration;
+mod enctypes;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+pub use duration::Seconds;
+pub use enctypes::Enctypes;
 
 use crate::sys::files::{Untrusted, open_trusted};
 
@@ -22,7 +27,7 @@ const SIZE_LIMIT: u64 = 256 * 1024;
 pub const CEILING: Duration = Duration::from_secs(200);
 
 /// All settings.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// krb5.conf for the worker.
@@ -35,12 +40,20 @@ pub struct Config {
     pub machine_user: String,
     /// Limits in time.
     pub timeouts: Timeouts,
+    /// Limits in number.
+    pub limits: Limits,
+    /// What becomes of owners whose requests keep failing.
+    pub backoff: Backoff,
+    /// Which credential caches are used.
+    pub caches: Caches,
+    /// What is accepted of Kerberos.
+    pub kerberos: Kerberos,
     /// What is logged and where to.
     pub log: Log,
 }
 
 /// Limits in time: seconds as a number, or text such as `"500ms"` and `"30s"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
     /// A whole upcall, at most [`CEILING`].
@@ -55,8 +68,50 @@ pub struct Timeouts {
     pub negative_cache: Seconds,
 }
 
+/// Most negotiations that are alive at a time (rule S8); one more fails with EAGAIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Of one owner: a user, or whoever owns the user namespace that the requester is in.
+    pub per_owner: u16,
+    /// Of all users.
+    pub users: u16,
+    /// Of uid 0.
+    pub machine: u16,
+}
+
+/// The pause that an owner gets whose requests fail one after another (rule S8); meanwhile they fail with EAGAIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backoff {
+    /// Failures in a row that are free.
+    pub after: u16,
+    /// The first pause; each further failure doubles it.
+    pub first: Seconds,
+    /// The longest pause.
+    pub longest: Seconds,
+}
+
+/// Where credential caches may be (rule S8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Caches {
+    /// Also on file systems that a program of the user's may serve.
+    pub allow_fuse: bool,
+    /// Also on file systems that another machine serves.
+    pub allow_network: bool,
+}
+
+/// What is accepted of Kerberos.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kerberos {
+    /// Encryption types that a context may have.
+    pub enctypes: Enctypes,
+}
+
 /// Logging.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// The system log's datagram socket.
@@ -66,7 +121,7 @@ pub struct Log {
 }
 
 /// Severities, most severe first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Our own faults only.
@@ -79,56 +134,6 @@ pub enum Level {
     Debug,
 }
 
-/// A duration in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "SecondsText")]
-pub struct Seconds(pub Duration);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SecondsText {
-    Number(u32),
-    Text(String),
-}
-
-impl TryFrom<SecondsText> for Seconds {
-    type Error = &'static str;
-
-    fn try_from(text: SecondsText) -> Result<Self, Self::Error> {
-        match text {
-            SecondsText::Number(seconds) => Self::positive(Duration::from_secs(seconds.into())),
-            SecondsText::Text(text) => text.parse(),
-        }
-    }
-}
-
-impl FromStr for Seconds {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "a duration is a number of seconds, or text such as \"500ms\", \"30s\", \"2min\"";
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        let number: u32 = number.parse().map_err(|_| FORM)?;
-        match unit.trim() {
-            "ms" => Self::positive(Duration::from_millis(number.into())),
-            "s" | "" => Self::positive(Duration::from_secs(number.into())),
-            "min" => Self::positive(Duration::from_secs(u64::from(number) * 60)),
-            _ => Err(FORM),
-        }
-    }
-}
-
-impl Seconds {
-    const fn of(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
-    }
-
-    fn positive(duration: Duration) -> Result<Self, &'static str> {
-        if duration.is_zero() { Err("a duration must not be zero") } else { Ok(Self(duration)) }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -137,6 +142,10 @@ impl Default for Config {
             worker: "/usr/libexec/lgss/lgss_negotiate".into(),
             machine_user: "lgss".into(),
             timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            backoff: Backoff::default(),
+            caches: Caches::default(),
+            kerberos: Kerberos::default(),
             log: Log::default(),
         }
     }
@@ -151,6 +160,18 @@ impl Default for Timeouts {
             round: Seconds::of(15),
             negative_cache: Seconds::of(10),
         }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { per_owner: 32, users: 512, machine: 128 }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { after: 10, first: Seconds::of(1), longest: Seconds::of(30) }
     }
 }
 
@@ -215,6 +236,13 @@ impl Config {
                 "timeouts.deadline is over the ceiling of 200 s",
             ));
         }
+        let Limits { per_owner, users, machine } = config.limits;
+        if [per_owner, users, machine].contains(&0) {
+            return Err(ConfigError::Value(path.to_owned(), "a limit must not be zero"));
+        }
+        if config.backoff.first > config.backoff.longest {
+            return Err(ConfigError::Value(path.to_owned(), "backoff.first is over backoff.longest"));
+        }
         let absolute = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
         if absolute.iter().any(|path| !path.is_absolute()) {
             return Err(ConfigError::Value(path.to_owned(), "paths must be absolute"));
@@ -255,6 +283,11 @@ mod tests {
             ("[timeouts]\nkdc = 0\n", "zero"),
             ("[timeouts]\ndeadline = 500\n", "ceiling"),
             ("worker = \"relative\"\n", "absolute"),
+            ("[limits]\nusers = 0\n", "zero"),
+            ("[limits]\nusers = 70000\n", "line 2"),
+            ("[backoff]\nfirst = 60\n", "longest"),
+            ("[kerberos]\nenctypes = [\"rc4-hmac\"]\n", "line 2"),
+            ("[kerberos]\nenctypes = []\n", "line 2"),
             ("worker\n", "line 1"),
         ] {
             let error = parse(text).unwrap_err().to_string();

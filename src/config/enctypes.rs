@@ -1,0 +1,55 @@
+//! The setting that says which encryption types a context may have.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::enctype::Enctype;
+
+/// A list of encryption types, the preferred first; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Enctypes(Vec<Enctype>);
+
+impl Enctypes {
+    /// The types.
+    pub fn as_slice(&self) -> &[Enctype] {
+        &self.0
+    }
+
+    /// Whether a context may be of this type.
+    pub fn allow(&self, enctype: Enctype) -> bool {
+        self.0.contains(&enctype)
+    }
+}
+
+impl Default for Enctypes {
+    /// All that contexts can be of, in the order of preference that libkrb5 has.
+    fn default() -> Self {
+        Self(vec![Enctype::Aes256Sha1, Enctype::Aes128Sha1, Enctype::Aes256Sha384, Enctype::Aes128Sha256])
+    }
+}
+
+impl TryFrom<Vec<String>> for Enctypes {
+    type Error = String;
+
+    fn try_from(names: Vec<String>) -> Result<Self, String> {
+        if names.is_empty() {
+            return Err("at least one encryption type must be allowed".to_owned());
+        }
+        names
+            .iter()
+            .map(|name| Enctype::named(name).ok_or_else(|| unknown(name)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl From<Enctypes> for Vec<String> {
+    fn from(enctypes: Enctypes) -> Self {
+        enctypes.0.iter().map(Enctype::to_string).collect()
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let known: Vec<String> = Enctypes::default().into();
+    format!("encryption type {name} is not accepted (only {})", known.join(", "))
+}
