@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod lustre;
 pub mod payload;
 pub mod request;
 

@@ -1,3 +1,4 @@
 //! Layouts of key payloads, one file per kind of consumer.
 
+pub mod lustre;
 pub mod user;
