@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::key::auth_line::{AuthLineError, Expected, Finder};
-use crate::sys::proc;
+use crate::sys::{namespaces, proc};
 
 /// How long a task may seem to be running before it is refused.
 const RUNNING_LIMIT: Duration = Duration::from_millis(5);
@@ -37,6 +37,8 @@ pub enum Origin {
     UserSpace,
     /// Anything else: the kernel asks on its own behalf.
     Kernel,
+    /// The system call may not be looked at.
+    Unknown,
 }
 
 /// Namespaces of a requester that are of use here.
@@ -68,13 +70,11 @@ pub enum RequesterError {
 /// The requester as the kernel shows it.
 #[derive(Debug)]
 pub struct Requester {
-    /// Thread id.
-    pub tid: i32,
     /// Its user ids.
     pub uids: Uids,
     /// Where its request comes from.
     pub origin: Origin,
-    task: OwnedFd,
+    task: Task,
 }
 
 impl Requester {
@@ -84,10 +84,37 @@ impl Requester {
     /// [`RequesterError`]; all of them mean refusal.
     pub fn find(expected: Expected) -> Result<Self, RequesterError> {
         let tid = read_keys(expected)?;
-        let task = proc::open_task(tid).map_err(|e| RequesterError::Proc("task", e))?;
-        let uids = read_uids(&task)?;
-        let origin = read_origin(&task)?;
-        Ok(Self { tid, uids, origin, task })
+        let task = Task::open(&tid.to_string())?;
+        let uids = read_uids(&task.0)?;
+        let origin = read_origin(&task.0)?;
+        Ok(Self { uids, origin, task })
+    }
+
+    /// Its task.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+}
+
+#[cfg(test)]
+impl Requester {
+    /// One that exists in a test only.
+    pub(crate) fn pretended(origin: Origin, uids: Uids) -> Self {
+        Self { uids, origin, task: Task::open("self").unwrap() }
+    }
+}
+
+/// A task by its directory below /proc, so that a recycled id cannot be mistaken for it.
+#[derive(Debug)]
+pub struct Task(OwnedFd);
+
+impl Task {
+    /// The task of that number, or `self`.
+    ///
+    /// # Errors
+    /// [`RequesterError::Proc`].
+    pub fn open(name: &str) -> Result<Self, RequesterError> {
+        proc::open_task(name).map(Self).map_err(|e| RequesterError::Proc("task", e))
     }
 
     /// Its root directory, O_PATH.
@@ -96,7 +123,7 @@ impl Requester {
     /// [`RequesterError::Proc`].
     pub fn open_root(&self) -> Result<OwnedFd, RequesterError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        proc::open_link(self.task.as_fd(), "root", flags).map_err(|e| RequesterError::Proc("root", e))
+        proc::open_link(self.0.as_fd(), "root", flags).map_err(|e| RequesterError::Proc("root", e))
     }
 
     /// One of its namespaces.
@@ -108,7 +135,17 @@ impl Requester {
             Namespace::Network => "ns/net",
             Namespace::User => "ns/user",
         };
-        proc::open_link(self.task.as_fd(), name, OFlag::O_RDONLY).map_err(|e| RequesterError::Proc(name, e))
+        proc::open_link(self.0.as_fd(), name, OFlag::O_RDONLY).map_err(|e| RequesterError::Proc(name, e))
+    }
+
+    /// What tells its mount namespace from others.
+    ///
+    /// # Errors
+    /// [`RequesterError::Proc`].
+    pub fn mount_namespace(&self) -> Result<u64, RequesterError> {
+        proc::open_link(self.0.as_fd(), "ns/mnt", OFlag::O_RDONLY)
+            .and_then(|namespace| namespaces::identity(namespace.as_fd()))
+            .map_err(|e| RequesterError::Proc("ns/mnt", e))
     }
 }
 
@@ -148,8 +185,10 @@ fn read_origin(task: &OwnedFd) -> Result<Origin, RequesterError> {
     let give_up = Instant::now() + RUNNING_LIMIT;
     loop {
         let mut buffer = [0; 256];
-        let text = proc::read_small(task.as_fd(), "syscall", &mut buffer)
-            .map_err(|e| RequesterError::Proc("syscall", e))?;
+        let text = match proc::read_small(task.as_fd(), "syscall", &mut buffer) {
+            Err(Errno::EPERM | Errno::EACCES) => return Ok(Origin::Unknown),
+            other => other.map_err(|e| RequesterError::Proc("syscall", e))?,
+        };
         match parse_syscall(text).ok_or(RequesterError::Form("syscall"))? {
             Syscall::Number(number) => return Ok(origin(number)),
             Syscall::Running if Instant::now() < give_up => std::thread::sleep(Duration::from_micros(100)),

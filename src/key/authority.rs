@@ -4,7 +4,8 @@
 //! the key is under construction, and takes over the live key.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -13,6 +14,18 @@ use crate::sys::{keyctl, process};
 
 /// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.
 pub const REJECT_TTL: Duration = Duration::from_secs(2);
+
+/// How long a key that somebody must finish in passing may put off its update.
+const PASSING_LIMIT: Duration = Duration::from_millis(500);
+/// First and longest pause between two tries to update a key that the kernel has not yet put to use.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// Permissions of a key that the kernel trusts (rule S16): its possessor views, searches and links, its owner views, its
+/// group, which is root's, views, writes and sets attributes.
+const OF_A_USERS_KERNEL_KEY: u32 = 0x1901_2500;
+/// The same for an owner who is root.
+const OF_ROOTS_KERNEL_KEY: u32 = 0x1925_0000;
 
 /// The right to instantiate or reject one key.
 #[derive(Debug)]
@@ -94,7 +107,31 @@ impl Authority {
         let instantiated =
             own_session_keyring().and_then(|ring| keyctl::instantiate(self.key.raw(), payload, ring));
         match instantiated {
-            Ok(()) => Ok(LiveKey { key: self.key, finished: false }),
+            Ok(()) => Ok(LiveKey::taken_over(self.key, Consumer::Program)),
+            Err(errno) => Err(NotInstantiated { authority: self, errno }),
+        }
+    }
+
+    /// Gives a key of the kernel's its provisional payload, which is none, and lets root's group alone write to it: its
+    /// possessor, the user, must not. Possession for the monitor is up to the kernel, so that no keyring is named.
+    ///
+    /// # Errors
+    /// As [`Authority::instantiate`].
+    pub fn instantiate_for_kernel(
+        self,
+        permission: &impl Permission,
+        owner: u32,
+    ) -> Result<LiveKey, NotInstantiated> {
+        if permission.key() != self.key {
+            return Err(NotInstantiated { authority: self, errno: Errno::EPERM });
+        }
+        let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
+        let key = self.key.raw();
+        let instantiated = keyctl::set_group(key, 0)
+            .and_then(|()| keyctl::set_permissions(key, permissions))
+            .and_then(|()| keyctl::instantiate(key, &[], 0));
+        match instantiated {
+            Ok(()) => Ok(LiveKey::taken_over(self.key, Consumer::Kernel)),
             Err(errno) => Err(NotInstantiated { authority: self, errno }),
         }
     }
@@ -121,10 +158,20 @@ pub fn own_session_keyring() -> Result<i32, Errno> {
 #[must_use = "dropping it fails the key"]
 pub struct LiveKey {
     key: KeySerial,
+    consumer: Consumer,
     finished: bool,
 }
 
-/// How payloads of `user` keys begin that hold no context: window 0, then the error (docs/formats.md).
+/// Who reads the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumer {
+    /// Programs: a key of type `user`.
+    Program,
+    /// The kernel: a key of type `lgssc`.
+    Kernel,
+}
+
+/// How payloads begin that hold no context: window 0, then the error (docs/formats.md).
 fn payload_start(errno: Errno) -> [u8; 8] {
     let [a, b, c, d] = (-(errno as i32)).to_ne_bytes();
     [0, 0, 0, 0, a, b, c, d]
@@ -132,8 +179,13 @@ fn payload_start(errno: Errno) -> [u8; 8] {
 
 impl LiveKey {
     /// Takes over the key that the front, another process, has instantiated.
-    pub fn taken_over(key: KeySerial) -> Self {
-        Self { key, finished: false }
+    pub fn taken_over(key: KeySerial, consumer: Consumer) -> Self {
+        Self { key, consumer, finished: false }
+    }
+
+    /// Who reads it.
+    pub fn consumer(&self) -> Consumer {
+        self.consumer
     }
 
     /// Lets go of a key that the monitor finishes.
@@ -176,6 +228,54 @@ impl LiveKey {
     }
 }
 
+impl LiveKey {
+    /// Gives the kernel the payload for good, and takes the timeout away: the context's end is in the payload, and the
+    /// kernel drops the key when it sees fit. As long as the kernel has not put the key to use, it is tried again.
+    ///
+    /// # Errors
+    /// The key, still live, with the kernel's error; EAGAIN if it was not put to use by `deadline`.
+    pub fn import(mut self, payload: &[u8], deadline: Instant) -> Result<(), (Self, Errno)> {
+        match update_when_bound(self.key, payload, deadline) {
+            Ok(()) => {
+                self.finished = true;
+                // Root's keys are gone by now.
+                let _ = keyctl::clear_timeout(self.key.raw());
+                Ok(())
+            }
+            Err(errno) => Err((self, errno)),
+        }
+    }
+
+    /// Tells the kernel of the failure. It invalidates the key then, and nothing else may be done to it: the requester's
+    /// next key has the same description.
+    ///
+    /// # Errors
+    /// As [`LiveKey::import`].
+    pub fn fail_import(mut self, payload: &[u8], deadline: Instant) -> Result<(), (Self, Errno)> {
+        match update_when_bound(self.key, payload, deadline) {
+            Ok(()) => {
+                self.finished = true;
+                Ok(())
+            }
+            Err(errno) => Err((self, errno)),
+        }
+    }
+}
+
+/// The kernel answers EAGAIN until the requester, who has just been released, has put the key to use.
+fn update_when_bound(key: KeySerial, payload: &[u8], deadline: Instant) -> Result<(), Errno> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match keyctl::update(key.raw(), payload) {
+            Err(Errno::EAGAIN) if Instant::now() < deadline => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
 /// A process that finishes a key if its parent ends before it says that it has done so itself.
 struct ExpiryGuard(&'static Guarded);
 
@@ -203,7 +303,7 @@ fn conclude(guarded: &'static Guarded) {
     if keyctl::read(guarded.key.raw())
         .is_ok_and(|payload| payload.starts_with(&payload_start(Errno::EINPROGRESS)))
     {
-        drop(LiveKey::taken_over(guarded.key));
+        drop(LiveKey::taken_over(guarded.key, Consumer::Program));
     } else {
         let _ = keyctl::set_timeout(guarded.key.raw(), guarded.timeout);
     }
@@ -211,9 +311,13 @@ fn conclude(guarded: &'static Guarded) {
 
 impl Drop for LiveKey {
     fn drop(&mut self) {
-        // EIO, and a GSS status of 0.
+        if self.finished {
+            return;
+        }
+        // EIO, and a GSS status of 0: the same for both consumers.
         let abandoned = [payload_start(Errno::EIO).as_slice(), &[0; 4]].concat();
-        if !self.finished && keyctl::update(self.key.raw(), &abandoned).is_ok() {
+        let updated = update_when_bound(self.key, &abandoned, Instant::now() + PASSING_LIMIT);
+        if updated.is_ok() && self.consumer == Consumer::Program {
             let _ = keyctl::set_timeout(self.key.raw(), REJECT_TTL);
         }
     }

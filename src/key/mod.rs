@@ -7,7 +7,7 @@
 pub mod auth_line;
 pub mod authority;
 
-pub use authority::{Authority, LiveKey, Permission};
+pub use authority::{Authority, Consumer, LiveKey, Permission};
 
 use crate::sys::keyctl;
 use nix::errno::Errno;

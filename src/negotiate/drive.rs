@@ -143,6 +143,7 @@ fn finish(context: impl Context, handle: Handle, answer: &Answer) -> Result<Nego
         WindowProof::Mic(mic) => {
             context.verify_mic(&answer.window.to_be_bytes(), mic).map_err(DriveError::Verifier)?;
         }
+        WindowProof::TheKernels => {}
         WindowProof::Missing => return Err(DriveError::Unsigned),
     }
     let keys = context.into_keys().map_err(DriveError::Unusable)?;

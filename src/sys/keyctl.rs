@@ -103,6 +103,42 @@ pub fn set_timeout(key: RawSerial, timeout: Duration) -> Result<(), Errno> {
     simple(libc::KEYCTL_SET_TIMEOUT, arg(key), seconds(timeout).max(1)).map(drop)
 }
 
+/// KEYCTL_SET_TIMEOUT of 0: the key does not expire.
+///
+/// # Errors
+/// As [`set_timeout`].
+pub fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
+    simple(libc::KEYCTL_SET_TIMEOUT, arg(key), 0).map(drop)
+}
+
+/// KEYCTL_CHOWN of the group alone.
+///
+/// # Errors
+/// EACCES without setattr permission, EPERM for a group that is not ours without CAP_SYS_ADMIN.
+pub fn set_group(key: RawSerial, gid: u32) -> Result<(), Errno> {
+    let unchanged = u32::MAX;
+    // SAFETY: plain numbers.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            c_ulong::from(libc::KEYCTL_CHOWN),
+            arg(key),
+            c_ulong::from(unchanged),
+            c_ulong::from(gid),
+            0 as c_ulong,
+        )
+    })
+    .map(drop)
+}
+
+/// KEYCTL_SETPERM.
+///
+/// # Errors
+/// EACCES without setattr permission.
+pub fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
+    simple(libc::KEYCTL_SETPERM, arg(key), permissions.into()).map(drop)
+}
+
 fn seconds(duration: Duration) -> c_ulong {
     c_ulong::from(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX))
 }

@@ -6,6 +6,7 @@
 pub mod entry;
 pub mod files;
 pub mod inherited;
+pub mod init_channel;
 pub mod jail;
 pub mod keyctl;
 pub mod locks;

@@ -6,14 +6,14 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
-/// Opens the directory of a task (thread) for use by [`read_small`] and [`open_link`].
+/// Opens the directory of a task (thread), by its number or as `self`, for use by [`read_small`] and [`open_link`].
 ///
 /// # Errors
 /// ENOENT if the task has gone.
-pub fn open_task(tid: i32) -> Result<OwnedFd, Errno> {
+pub fn open_task(name: &str) -> Result<OwnedFd, Errno> {
     openat(
         AT_FDCWD,
-        format!("/proc/{tid}").as_str(),
+        format!("/proc/{name}").as_str(),
         OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
         Mode::empty(),
     )

@@ -1,28 +1,32 @@
-//! The whole policy for `user` keys: whether this requester may have this context (rules S1, S2).
+//! The whole policy: whether this requester may have this context (rules S1, S2).
 
-use super::claim::{Claim, refused};
-use crate::ctx::request::{Callout, Owner};
+use super::claim::{Asked, Claim, refused};
+use super::vouched::Witness;
+use crate::ctx::lustre::LustreCallout;
+use crate::ctx::request::{Callout, Description, Owner};
 use crate::event::Failure;
 use crate::identity::requester::{Origin, Requester, Uids};
-use crate::key::{KeySerial, Permission};
+use crate::key::{Consumer, KeySerial, Permission};
 
 /// A request that may be served. Only [`authorise`] makes one.
 #[derive(Debug)]
 pub(super) struct Genuine {
     key: KeySerial,
-    /// What is asked for.
-    pub callout: Callout,
-    /// Whether the requester asks for itself.
+    /// Who will read the key.
+    pub consumer: Consumer,
+    /// In whose name it is asked.
     pub acting: Acting,
 }
 
-/// For whom a requester asks.
+/// In whose name a requester asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acting {
-    /// All its ids are the uid of the request: its keyrings are that user's.
+    /// The user's, who asks itself: its keyrings are that user's.
     ForItself,
-    /// A server of real uid 0 acts for a user by setfsuid(2): its keyrings are not that user's.
+    /// A user's, for whom a server of real uid 0 acts by setfsuid(2): its keyrings are not that user's.
     ForAnother,
+    /// The machine's.
+    Machine,
 }
 
 impl Permission for Genuine {
@@ -35,20 +39,44 @@ impl Permission for Genuine {
 ///
 /// # Errors
 /// The rule that forbids it, as a [`Failure`].
-pub(super) fn authorise(claim: Claim, requester: &Requester) -> Result<Genuine, Failure> {
-    if requester.origin != Origin::UserSpace {
-        return Err(refused("S1: the kernel itself does not ask for keys of type user"));
+pub(super) fn authorise(claim: &Claim, witness: &Witness) -> Result<Genuine, Failure> {
+    let key = claim.key;
+    match (&claim.asked, witness) {
+        (Asked::User { callout, description }, Witness::Task(requester)) => {
+            let acting = of_a_program(claim.uid, callout, description, requester)?;
+            Ok(Genuine { key, consumer: Consumer::Program, acting })
+        }
+        (Asked::User { .. }, Witness::ThreadRing) => {
+            Err(refused("S1: the kernel itself does not ask for keys of type user"))
+        }
+        (Asked::Lustre(callout), witness) => {
+            let acting = of_lustre(callout, witness)?;
+            Ok(Genuine { key, consumer: Consumer::Kernel, acting })
+        }
     }
-    let acting = acting_for(claim.uid, requester.uids)?;
-    match claim.description.owner {
+}
+
+fn of_a_program(
+    uid: u32,
+    callout: &Callout,
+    description: &Description,
+    requester: &Requester,
+) -> Result<Acting, Failure> {
+    match requester.origin {
+        Origin::UserSpace => {}
+        Origin::Kernel => return Err(refused("S1: the kernel itself does not ask for keys of type user")),
+        Origin::Unknown => return Err(refused("S6: the requester's system call may not be looked at")),
+    }
+    let acting = acting_for(uid, requester.uids)?;
+    match description.owner {
         Owner::Caller => {}
-        Owner::Uid(uid) if uid == claim.uid => {}
-        Owner::Uid(uid) => return Err(refused(format_args!("S2: the description names uid {uid}"))),
+        Owner::Uid(named) if named == uid => {}
+        Owner::Uid(named) => return Err(refused(format_args!("S2: the description names uid {named}"))),
     }
-    if claim.description.service != claim.callout.service {
+    if description.service != callout.service {
         return Err(refused("S2: description and callout name different services"));
     }
-    Ok(Genuine { key: claim.key, callout: claim.callout, acting })
+    Ok(acting)
 }
 
 /// Rule S2: the uid of the key must be the requester's in every respect, unless root asks in a user's name.
@@ -62,6 +90,23 @@ fn acting_for(uid: u32, ids: Uids) -> Result<Acting, Failure> {
         Err(refused(format_args!(
             "S2: uids of the requester: real {real}, effective {effective}, saved {saved}, fs {fs}"
         )))
+    }
+}
+
+/// Rule S1: only the kernel asks for these keys, and then its callout is believed, whatever process it happened to be
+/// in. Where that cannot be seen, nobody gets more than its own.
+fn of_lustre(callout: &LustreCallout, witness: &Witness) -> Result<Acting, Failure> {
+    let acting = if callout.roles.any() { Acting::Machine } else { Acting::ForItself };
+    let requester = match witness {
+        Witness::ThreadRing => return Ok(acting),
+        Witness::Task(requester) => requester,
+    };
+    let needed = if acting == Acting::Machine { 0 } else { callout.uid };
+    match requester.origin {
+        Origin::Kernel => Ok(acting),
+        Origin::UserSpace => Err(refused("S1: only the kernel asks for keys of type lgssc")),
+        Origin::Unknown if requester.uids.real == needed => Ok(acting),
+        Origin::Unknown => Err(refused("S1: the request's origin cannot be seen, and it is for another uid")),
     }
 }
 
@@ -84,6 +129,35 @@ mod tests {
         {
             let fsuid = ids.fs;
             assert_eq!(acting_for(fsuid, ids).unwrap_err().cause, Cause::Refused, "{ids:?}");
+        }
+    }
+
+    fn of_lustre_by(callout: &str, origin: Origin, real: u32) -> Result<Acting, Failure> {
+        let requester = Requester::pretended(origin, uids(real, real, real, real));
+        of_lustre(&callout.parse().unwrap(), &Witness::Task(requester))
+    }
+
+    const USER: &str = "4:krb5:2001:2001::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:557:";
+    const MACHINE: &str = "4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:1:";
+
+    #[test]
+    fn only_the_kernel_gets_lustres_keys_and_it_may_ask_in_any_process() {
+        for real in [0, 2001, 5] {
+            assert_eq!(of_lustre_by(USER, Origin::Kernel, real).unwrap(), Acting::ForItself);
+            assert_eq!(of_lustre_by(MACHINE, Origin::Kernel, real).unwrap(), Acting::Machine);
+            for callout in [USER, MACHINE] {
+                let refusal = of_lustre_by(callout, Origin::UserSpace, real).unwrap_err();
+                assert!(refusal.detail.starts_with("S1"), "{refusal}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_origin_cannot_be_seen_nobody_gets_more_than_its_own() {
+        assert_eq!(of_lustre_by(USER, Origin::Unknown, 2001).unwrap(), Acting::ForItself);
+        assert_eq!(of_lustre_by(MACHINE, Origin::Unknown, 0).unwrap(), Acting::Machine);
+        for (callout, real) in [(USER, 0), (USER, 5), (MACHINE, 2001)] {
+            assert_eq!(of_lustre_by(callout, Origin::Unknown, real).unwrap_err().cause, Cause::Refused);
         }
     }
 }

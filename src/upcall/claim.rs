@@ -7,9 +7,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use crate::ctx::request::{Callout, Description, RequestError};
+use crate::ctx::lustre::{LustreCallout, LustreDescription};
+use crate::ctx::request::{Callout, Description};
 use crate::event::{Cause, Failure, Stage};
-use crate::key::{KeyDescription, KeySerial};
+use crate::key::{Consumer, KeyDescription, KeySerial};
 
 /// The words of one upcall.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Invocation {
     pub uid: u32,
     /// The requester's fsgid.
     pub gid: u32,
+    /// The requester's thread keyring, 0 if it has none.
+    pub thread_ring: i32,
     /// The requester's session keyring, 0 if it has none.
     pub session_ring: i32,
 }
@@ -65,7 +68,7 @@ impl Invocation {
         if operation.as_deref() != Some(b"create") {
             return Err(unusable("the operation is not create, or an option is unknown"));
         }
-        let [_, key_type, description, callout, uid, gid, _thread, _process, session] =
+        let [_, key_type, description, callout, uid, gid, thread, _process, session] =
             <[Vec<u8>; 9]>::try_from(ten).map_err(|_| unusable("not ten words after the options"))?;
         let word = "a key, id or keyring is not a number";
         Ok(Self {
@@ -76,8 +79,16 @@ impl Invocation {
             callout,
             uid: number(&uid).ok_or(unusable(word))?,
             gid: number(&gid).ok_or(unusable(word))?,
+            thread_ring: number(&thread).ok_or(unusable(word))?,
             session_ring: number(&session).ok_or(unusable(word))?,
         })
+    }
+}
+
+impl Invocation {
+    /// Who will read the key, by its type.
+    pub(super) fn consumer(&self) -> Consumer {
+        if self.key_type == b"lgssc" { Consumer::Kernel } else { Consumer::Program }
     }
 }
 
@@ -92,12 +103,26 @@ pub(super) struct Claim {
     pub key: KeySerial,
     /// Whose key it is, by the kernel.
     pub uid: u32,
-    /// What is asked for.
-    pub callout: Callout,
-    /// Its length in bytes, which the authorisation key's line tells too.
+    /// Length of the callout in bytes, which the authorisation key's line tells too.
     pub callout_length: usize,
-    /// Under which name.
-    pub description: Description,
+    /// The requester's thread keyring, 0 if it has none.
+    pub thread_ring: i32,
+    /// What is asked for.
+    pub asked: Asked,
+}
+
+/// The two kinds of requests.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// A `user` key: by a program.
+    User {
+        /// What for.
+        callout: Callout,
+        /// Under which name.
+        description: Description,
+    },
+    /// An `lgssc` key: by Lustre in the kernel, or by somebody who claims to be it.
+    Lustre(LustreCallout),
 }
 
 impl Claim {
@@ -112,28 +137,35 @@ impl Claim {
         if !agrees {
             return Err(refused("S3: the words of the upcall do not agree with the key"));
         }
-        match kernel.key_type.as_str() {
-            "user" => {}
-            "lgssc" => return Err(refused("S1: keys of type lgssc are not served")),
+        let (description, callout) = (text(&invocation.description)?, text(&invocation.callout)?);
+        let asked = match kernel.key_type.as_str() {
+            "user" => Asked::User {
+                callout: callout.parse().map_err(malformed)?,
+                description: description.parse().map_err(malformed)?,
+            },
+            "lgssc" => {
+                let callout: LustreCallout = callout.parse().map_err(malformed)?;
+                let description: LustreDescription = description.parse().map_err(malformed)?;
+                description.agrees_with(&callout).map_err(|error| refused(format_args!("S3: {error}")))?;
+                Asked::Lustre(callout)
+            }
             _ => return Err(refused("S3: keys of this type are not served")),
-        }
-        let description = text(&invocation.description)?.parse().map_err(malformed)?;
-        let callout = text(&invocation.callout)?.parse().map_err(malformed)?;
+        };
         Ok(Self {
             key: invocation.key,
             uid: kernel.uid,
-            callout,
             callout_length: invocation.callout.len(),
-            description,
+            thread_ring: invocation.thread_ring,
+            asked,
         })
     }
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Failure> {
-    std::str::from_utf8(bytes).map_err(|_| malformed(RequestError::NotPrintable))
+    std::str::from_utf8(bytes).map_err(|_| malformed("callout or description is no text"))
 }
 
-fn malformed(error: RequestError) -> Failure {
+fn malformed(error: impl std::fmt::Display) -> Failure {
     Failure::new(Stage::Authorise, Cause::BadRequest, error)
 }
 
@@ -205,11 +237,24 @@ mod tests {
     }
 
     #[test]
-    fn lgssc_keys_are_refused_outright() {
-        let invocation = Invocation { key_type: b"lgssc".to_vec(), ..invocation() };
-        let error =
-            Claim::of(&invocation, &KeyDescription { key_type: "lgssc".into(), ..kernel() }).unwrap_err();
-        assert!(error.detail.starts_with("S1"), "{error}");
+    fn lgssc_keys_must_be_named_as_the_callout_says() {
+        let callout = b"4:krb5:1000:100::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:557:";
+        let claim = |description: &[u8]| {
+            let invocation = Invocation {
+                key_type: b"lgssc".to_vec(),
+                description: description.to_vec(),
+                callout: callout.to_vec(),
+                ..invocation()
+            };
+            let key_type = "lgssc".to_owned();
+            Claim::of(
+                &invocation,
+                &KeyDescription { key_type, description: description.to_vec(), ..kernel() },
+            )
+        };
+        assert!(matches!(claim(b"1000@4").unwrap().asked, Asked::Lustre(callout) if callout.pid == 557));
+        assert!(claim(b"1000@5").unwrap_err().detail.starts_with("S3"));
+        assert_eq!(claim(b"lgss:1000:nfs@h").unwrap_err().cause, Cause::BadRequest);
     }
 
     proptest! {

@@ -2,22 +2,20 @@
 //!
 //! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's.
 
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use nix::errno::Errno;
 
 use super::authorise::{Acting, Genuine, authorise};
-use super::claim::{Claim, Invocation, Unusable, refused};
+use super::claim::{Asked, Claim, Invocation, Unusable, refused};
 use super::monitor;
+use super::vouched::{Places, Witness};
 use crate::config::CEILING;
 use crate::creds::cache_name::CacheName;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
-use crate::identity::requester::{Namespace, Requester};
-use crate::key::auth_line::Expected;
 use crate::key::authority::{NotInstantiated, own_session_keyring};
-use crate::key::{Authority, KeyDescription};
+use crate::key::{Authority, Consumer};
 use crate::sys::{keyctl, process};
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
@@ -62,16 +60,12 @@ pub(super) enum Verdict {
 /// What was found and opened.
 #[derive(Debug)]
 pub(super) struct Served {
-    /// For whom the requester asks.
+    /// In whose name the requester asks.
     pub(super) acting: Acting,
     /// How long it took, in microseconds since the front started.
     pub(super) micros: u32,
-    /// The requester's root directory (O_PATH).
-    pub(super) root: OwnedFd,
-    /// The requester's network namespace.
-    pub(super) network: OwnedFd,
-    /// The requester's user namespace, by whose owner it is counted.
-    pub(super) user_namespace: OwnedFd,
+    /// Where the negotiation takes place.
+    pub(super) places: Places,
 }
 
 fn answer(invocation: &Invocation, authority: Authority, started: Instant) -> Verdict {
@@ -84,42 +78,30 @@ fn answer(invocation: &Invocation, authority: Authority, started: Instant) -> Ve
 /// A request that may be served, and what was opened of its requester.
 struct Admitted {
     genuine: Genuine,
-    root: OwnedFd,
-    network: OwnedFd,
-    user_namespace: OwnedFd,
+    owner: u32,
+    places: Places,
 }
 
 fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Failure> {
     let kernel =
         authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
     let claim = Claim::of(invocation, &kernel)?;
-    let requester = find(authority, &claim, &kernel)?;
-    let genuine = authorise(claim, &requester)?;
-    let gone = |error| refused(format_args!("S6: {error}"));
-    let root = requester.open_root().map_err(gone)?;
-    let network = requester.open_namespace(Namespace::Network).map_err(gone)?;
-    let user_namespace = requester.open_namespace(Namespace::User).map_err(gone)?;
-    if genuine.acting == Acting::ForItself && may_need_keyrings(&genuine) {
+    let witness = Witness::of(authority, &claim, &kernel)?;
+    let genuine = authorise(&claim, &witness)?;
+    let places = Places::of(&claim, &witness)?;
+    if genuine.acting == Acting::ForItself && may_need_keyrings(&claim) {
         lend_session_ring(invocation.session_ring);
     }
-    Ok(Admitted { genuine, root, network, user_namespace })
-}
-
-fn find(authority: &Authority, claim: &Claim, kernel: &KeyDescription) -> Result<Requester, Failure> {
-    let expected = Expected {
-        auth_key: authority.auth_key(),
-        key: authority.key(),
-        uid: kernel.uid,
-        gid: kernel.gid,
-        callout_length: claim.callout_length,
-    };
-    Requester::find(expected).map_err(|error| refused(format_args!("S6: {error}")))
+    Ok(Admitted { genuine, owner: claim.uid, places })
 }
 
 /// Whether the cache is in keyrings, or unnamed so that the configuration may say so.
-fn may_need_keyrings(genuine: &Genuine) -> bool {
-    let name = genuine.callout.cache.as_ref().map(|name| name.parse());
-    matches!(name, None | Some(Ok(CacheName::Keyring { .. })))
+fn may_need_keyrings(claim: &Claim) -> bool {
+    let cache = match &claim.asked {
+        Asked::User { callout, .. } => callout.cache.as_ref(),
+        Asked::Lustre(_) => None,
+    };
+    matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
 }
 
 /// Links the requester's session keyring to ours, where the launcher finds it. Only now may we do that, by the
@@ -131,15 +113,19 @@ fn lend_session_ring(ring: i32) {
 }
 
 fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
-    let Admitted { genuine, root, network, user_namespace } = admitted;
+    let Admitted { genuine, owner, places } = admitted;
     if let Err(errno) = authority.set_timeout(CEILING) {
         return reject(setup(errno), authority);
     }
-    match authority.instantiate(&genuine, user::in_progress().as_slice()) {
+    let instantiated = match genuine.consumer {
+        Consumer::Program => authority.instantiate(&genuine, user::in_progress().as_slice()),
+        Consumer::Kernel => authority.instantiate_for_kernel(&genuine, owner),
+    };
+    match instantiated {
         Ok(live) => {
             live.hand_over();
             let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-            Verdict::Served(Served { acting: genuine.acting, micros, root, network, user_namespace })
+            Verdict::Served(Served { acting: genuine.acting, micros, places })
         }
         Err(NotInstantiated { authority, errno: Errno::EDQUOT }) => {
             reject(Failure::new(Stage::Publish, Cause::Quota, "the key owner's quota is used up"), authority)

@@ -79,7 +79,7 @@ fn launch(
     let failed = |step| move |errno| launch_failed(step, errno);
     jail::die_with_parent().map_err(failed("parent"))?;
     jail::set_oom_score(OomScore::Normal);
-    jail::enter_network(served.network.as_fd()).map_err(failed("network namespace"))?;
+    jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
     let name = cache_name(assignment)?;
     isolate_keyrings(assignment, &name)?;
     jail::limit_resources().map_err(failed("limits"))?;
@@ -158,12 +158,12 @@ fn session_collection(session: i32, collection: &str) -> Option<i32> {
 /// Opens the cache below the requester's root. A daemon's caches are only for requesters in our own file system: the
 /// daemon that another one would reach there is not the host's.
 fn open_as_owner(assignment: &Assignment<'_>, served: &Served, name: &CacheName) -> Result<Opened, Failure> {
-    let opened = open_cache(served.root.as_fd(), name, assignment.uid, &assignment.config.caches)?;
+    let opened = open_cache(served.places.root.as_fd(), name, assignment.uid, &assignment.config.caches)?;
     if matches!(name, CacheName::Kcm(_)) {
         let root = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|e| launch_failed("root", e))?;
-        let same =
-            files::same_place(root.as_fd(), served.root.as_fd()).map_err(|e| launch_failed("root", e))?;
+        let same = files::same_place(root.as_fd(), served.places.root.as_fd())
+            .map_err(|e| launch_failed("root", e))?;
         if !same {
             let detail =
                 format_args!("{name}: the requester is in another mount namespace, the KCM daemon is not");

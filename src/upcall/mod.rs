@@ -15,6 +15,7 @@ mod monitor;
 mod negotiation;
 mod outcome;
 mod slots;
+mod vouched;
 
 use claim::Invocation;
 

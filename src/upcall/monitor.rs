@@ -43,6 +43,13 @@ pub(super) struct Common {
     authority: Authority,
 }
 
+impl Common {
+    /// The key, as the front has instantiated it.
+    fn live_key(&self) -> LiveKey {
+        LiveKey::taken_over(self.invocation.key, self.invocation.consumer())
+    }
+}
+
 /// Starts the monitor.
 ///
 /// # Errors
@@ -70,7 +77,7 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
         Predecessor::Ended => take_verdict(common),
         Predecessor::Killed => {
             // In case it had instantiated the key at the last moment.
-            drop(LiveKey::taken_over(common.invocation.key));
+            drop(common.live_key());
             let detail = "S6: the requester could not be looked at in time (it may be in exec)";
             Err(Failure::new(Stage::Authorise, Cause::Deadline, detail))
         }
@@ -84,12 +91,12 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
 
 fn take_verdict(common: &'static Common) -> Result<(&'static Served, LiveKey), Failure> {
     match common.verdict.get() {
-        Some(Verdict::Served(served)) => Ok((served, LiveKey::taken_over(common.invocation.key))),
+        Some(Verdict::Served(served)) => Ok((served, common.live_key())),
         Some(Verdict::Refused(failure)) => Err(failure.clone()),
         None => {
             // It may have ended on either side of the instantiation: one of the two answers the key.
             let _ = common.authority.inherited().reject(Cause::Setup.errno());
-            drop(LiveKey::taken_over(common.invocation.key));
+            drop(common.live_key());
             Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
         }
     }
@@ -112,7 +119,7 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     live.shorten((config.timeouts.deadline.0 + DEADLINE_GRACE).min(CEILING));
     let admitted = match broken {
         Some(failure) => Err(failure),
-        None => Slot::take(&config, invocation.uid, served.user_namespace.as_fd()),
+        None => Slot::take(&config, invocation.uid, served.places.user_namespace.as_fd()),
     };
     match admitted {
         Ok(slot) => {

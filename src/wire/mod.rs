@@ -86,6 +86,16 @@ impl<'a> Reader<'a> {
         self.limited(length, limit)
     }
 
+    /// `u32 host length`, that many bytes, padding to four (Lustre's buffers).
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`], [`WireError::TooLong`].
+    pub fn opaque_host_padded(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
+        let body = self.opaque_host(limit)?;
+        self.take(padding(body.len()))?;
+        Ok(body)
+    }
+
     /// XDR variable-length opaque data: `u32 be length`, the bytes, padding to four (RFC 4506 §4.10).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! [`super::drive`] sees only the trait. Invariant: an exchange ends within its own time limit, however the server
 //! spreads its bytes.
 
+pub mod lustre;
 pub mod rpc;
 pub mod tcp;
 
@@ -42,6 +43,8 @@ pub enum WindowProof {
     Mic(Vec<u8>),
     /// None came.
     Missing,
+    /// None is needed: the kernel has the answer from its own connection.
+    TheKernels,
 }
 
 /// Why an exchange failed.

@@ -1,0 +1,94 @@
+//! Tokens by way of Lustre's own RPCs: the kernel sends them, the monitor hands them to it (docs/formats.md, "Lustre's
+//! channel").
+//!
+//! This is the server's answer as the kernel hands it over: `u32 0 · u32 gss_major · u32 gss_minor · u32 window · u32
+//! length + handle, padded to four · u32 length + token, padded to four`, host byte order. What comes after it in the
+//! buffer means nothing.
+
+use super::{Answer, WindowProof};
+use crate::ctx::HANDLE_LIMIT;
+use crate::secret::Secret;
+use crate::wire::{Reader, WireError};
+
+/// Longest token in either direction, in bytes (rule S11).
+pub const TOKEN_LIMIT: usize = 64 * 1024;
+/// Room for the longest answer.
+pub const REPLY_SIZE: usize = 24 + HANDLE_LIMIT + TOKEN_LIMIT;
+
+/// What is wrong with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    /// Lengths do not fit.
+    #[error("answer of the server: {0}")]
+    Layout(#[from] WireError),
+    /// The first word is not 0.
+    #[error("answer of the server: status {0}")]
+    Status(u32),
+}
+
+/// Decodes an answer.
+///
+/// # Errors
+/// [`ReplyError`].
+pub fn decode(reply: &[u8]) -> Result<Answer, ReplyError> {
+    let mut reader = Reader::new(reply);
+    match reader.u32_host()? {
+        0 => {}
+        status => return Err(ReplyError::Status(status)),
+    }
+    let (gss_major, gss_minor, window) = (reader.u32_host()?, reader.u32_host()?, reader.u32_host()?);
+    let handle = reader.opaque_host_padded(HANDLE_LIMIT)?.to_vec();
+    let token = Secret::new(reader.opaque_host_padded(TOKEN_LIMIT)?.to_vec());
+    Ok(Answer { handle, gss_major, gss_minor, window, token, window_proof: WindowProof::TheKernels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Writer;
+    use proptest::prelude::*;
+
+    fn reply(words: [u32; 4], handle: &[u8], token: &[u8]) -> Vec<u8> {
+        let mut writer = Writer::new();
+        for word in words {
+            writer.u32_host(word);
+        }
+        for field in [handle, token] {
+            writer.opaque_host(field).unwrap().bytes(&[0xff; 3][..field.len().wrapping_neg() % 4]);
+        }
+        writer.as_slice().to_vec()
+    }
+
+    #[test]
+    fn an_answer_is_taken_apart_whatever_lies_behind_it() {
+        for token in [&b"token"[..], b"toke", b""] {
+            let mut bytes = reply([0, 0, 0, 2048], b"handle78", token);
+            bytes.extend([7; 100]);
+            let answer = decode(&bytes).unwrap();
+            assert_eq!((answer.window, answer.handle.as_slice()), (2048, &b"handle78"[..]));
+            assert_eq!(answer.token.expose(), token);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_a_status_or_a_length_beyond_the_end_is_not() {
+        assert_eq!(decode(&reply([0, 0xd_0000, 5, 0], b"", b"")).unwrap().gss_major, 0xd_0000);
+        assert!(matches!(decode(&reply([3, 0, 0, 0], b"", b"")), Err(ReplyError::Status(3))));
+        let long = vec![0; TOKEN_LIMIT + 1];
+        assert!(matches!(
+            decode(&reply([0; 4], b"", &long)),
+            Err(ReplyError::Layout(WireError::TooLong(..)))
+        ));
+        let whole = reply([0, 0, 0, 2048], b"handle78", b"token");
+        for cut in 0..whole.len() {
+            assert!(matches!(decode(&whole[..cut]), Err(ReplyError::Layout(_))), "{cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_or_refused_without_a_panic(bytes in any::<Vec<u8>>()) {
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Lustre's negotiation channel: one write(2) to a file of its parameters sends a token to a server and brings back the
+//! answer (docs/formats.md, "Lustre's channel").
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+
+/// What goes to the kernel with a token.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// Number of the kernel's security context.
+    pub secid: u32,
+    /// Name of the target.
+    pub target: &'a CStr,
+    /// Kind of the server in bits 15..0, mechanism in bits 31..16.
+    pub service: u32,
+    /// Whose context.
+    pub uid: u32,
+    /// That user's primary group.
+    pub gid: u32,
+    /// For the server.
+    pub token: &'a [u8],
+}
+
+/// The block as the kernel reads it, in host byte order; pointers are into our memory.
+#[repr(C)]
+struct Block {
+    version: u32,
+    secid: u32,
+    target: *const libc::c_char,
+    service: u32,
+    uid: u32,
+    gid: u32,
+    padding: u32,
+    token_size: u64,
+    token: *const u8,
+    reply_size: u64,
+    reply: *mut u8,
+    status: *mut i64,
+}
+
+const VERSION: u32 = 2;
+const BLOCK_SIZE: usize = 72;
+const _: () = assert!(size_of::<Block>() == BLOCK_SIZE);
+
+/// Sends the token and waits for the answer, which is put into `reply`; as long as the server and the network take.
+/// Returns the kernel's status: 0, or a negative errno.
+///
+/// # Errors
+/// Those of write(2): EINVAL for a target that there is not, or that is not in use; EFAULT; EIO if it took less.
+pub fn exchange(channel: BorrowedFd<'_>, exchange: &Exchange<'_>, reply: &mut [u8]) -> Result<i64, Errno> {
+    let mut status: i64 = 0;
+    let block = Block {
+        version: VERSION,
+        secid: exchange.secid,
+        target: exchange.target.as_ptr(),
+        service: exchange.service,
+        uid: exchange.uid,
+        gid: exchange.gid,
+        padding: 0,
+        token_size: exchange.token.len() as u64,
+        token: exchange.token.as_ptr(),
+        reply_size: reply.len() as u64,
+        reply: reply.as_mut_ptr(),
+        status: &raw mut status,
+    };
+    // SAFETY: the block and all that it points to lives through the call: the name ends with NUL, the lengths are those
+    // of the slices, the kernel reads the token, and writes to the reply and the status, which are ours alone.
+    let written = unsafe { libc::write(channel.as_raw_fd(), ptr::from_ref(&block).cast(), BLOCK_SIZE) };
+    // SAFETY: a live local; read as the kernel has left it, which the compiler does not see.
+    let status = unsafe { ptr::read_volatile(&raw const status) };
+    match Errno::result(written)? {
+        written if usize::try_from(written) == Ok(BLOCK_SIZE) => Ok(status),
+        _ => Err(Errno::EIO),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn the_block_has_the_layout_that_the_kernel_reads() {
+        let offsets = [
+            offset_of!(Block, version),
+            offset_of!(Block, secid),
+            offset_of!(Block, target),
+            offset_of!(Block, service),
+            offset_of!(Block, uid),
+            offset_of!(Block, gid),
+            offset_of!(Block, token_size),
+            offset_of!(Block, token),
+            offset_of!(Block, reply_size),
+            offset_of!(Block, reply),
+            offset_of!(Block, status),
+        ];
+        assert_eq!(offsets, [0, 4, 8, 16, 20, 24, 32, 40, 48, 56, 64]);
+    }
+
+    #[test]
+    fn a_file_that_takes_less_than_the_block_is_an_error() {
+        use std::os::fd::AsFd;
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let request = Exchange { secid: 7, target: c"target", service: 1, uid: 2, gid: 3, token: b"token" };
+        let mut reply = [0; 16];
+        assert_eq!(exchange(writer.as_fd(), &request, &mut reply), Ok(0));
+        let mut block = [0; BLOCK_SIZE];
+        assert_eq!(nix::unistd::read(reader, &mut block), Ok(BLOCK_SIZE));
+        assert_eq!((block[0], block[4], block[16], block[32], block[48]), (2, 7, 1, 5, 16));
+        assert_eq!(exchange(writer.as_fd(), &request, &mut reply), Err(Errno::EPIPE));
+    }
+}
