@@ -39,6 +39,21 @@ pub fn fork_confined() -> Result<Forked, Errno> {
     }
 }
 
+/// fork(2) of a process that has one thread.
+///
+/// # Errors
+/// EAGAIN at a limit of processes, ENOMEM.
+pub fn fork() -> Result<Forked, Errno> {
+    let none = 0 as c_long;
+    // SAFETY: without CLONE_VM and a stack this is fork(2), of a process that never starts a thread.
+    match Errno::result(unsafe {
+        libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), none, none, none, none)
+    })? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+    }
+}
+
 const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
 /// Stack of a process made by [`spawn_sharing`], in bytes, with a page below that may not be touched.
 const SHARING_STACK: usize = 1024 * 1024;

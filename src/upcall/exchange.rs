@@ -1,0 +1,213 @@
+//! A token to a Lustre server and its answer back, by the kernel (docs/formats.md, "Lustre's channel").
+//!
+//! The write that does it blocks until the server has answered, so a child of the monitor makes it, and the monitor keeps
+//! the time. The kernel believes what the block says, so all of it but the token is from the kernel's own callout.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::ctx::lustre::{LustreCallout, LustreMechanism};
+use crate::event::{Cause, Failure, Stage};
+use crate::negotiate::channel::Answer;
+use crate::negotiate::channel::lustre::{REPLY_SIZE, decode};
+use crate::sys::init_channel::{self, Exchange};
+use crate::sys::process::{self, Forked, Process};
+
+/// Below one of the directories where Lustre has its parameters.
+const CHANNEL: &str = "sptlrpc/gss/init_channel";
+/// Between two tries when the kernel says that it is not ready.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a child that has given its result may take to end.
+const END_LIMIT: Duration = Duration::from_secs(1);
+/// The result before the answer: the kernel's status and the errno of the write.
+const HEAD: usize = 12;
+
+/// The way to the server of one request.
+#[derive(Debug)]
+pub(super) struct InitChannel {
+    file: File,
+    target: CString,
+    secid: u32,
+    service: u32,
+    uid: u32,
+    gid: u32,
+    /// A child that did not answer in time.
+    stuck: Option<Process>,
+}
+
+impl InitChannel {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// `Setup` if Lustre's modules are not there.
+    pub(super) fn open(callout: &LustreCallout, directories: &[PathBuf]) -> Result<Self, Failure> {
+        let broken = |detail: String| Failure::new(Stage::Negotiate, Cause::Setup, detail);
+        let path = directories.iter().map(|directory| directory.join(CHANNEL)).find(|path| path.exists());
+        let path = path.ok_or_else(|| broken(format!("no {CHANNEL}: Lustre's modules are not loaded")))?;
+        let file = open(&path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| broken(format!("{}: {errno}", path.display())))?
+            .into();
+        let mechanism: u32 = match callout.mechanism {
+            LustreMechanism::Krb5 => 0,
+            LustreMechanism::Gssnull => 1,
+            LustreMechanism::Sk => 2,
+        };
+        let target = CString::new(callout.target.as_str()).map_err(|_| broken("target".to_owned()))?;
+        let service = callout.server.number() | mechanism << 16;
+        let (secid, uid, gid) = (callout.secid, callout.uid, callout.gid);
+        Ok(Self { file, target, secid, service, uid, gid, stuck: None })
+    }
+
+    /// Sends a token and waits for the answer. A server that does not answer is asked once more; a kernel that is not
+    /// ready is, until the deadline.
+    ///
+    /// # Errors
+    /// [`Failure`] of the stage `Negotiate`.
+    pub(super) fn exchange(&mut self, token: &[u8], deadline: Instant) -> Result<Answer, Failure> {
+        let mut silences = 0;
+        loop {
+            let errno = match self.attempt(token, deadline)? {
+                Attempt::Answered(reply) => {
+                    return decode(&reply).map_err(|error| self.failure(Cause::BadReply, &error.to_string()));
+                }
+                Attempt::NotTaken(errno @ (Errno::EAGAIN | Errno::EINTR)) => errno,
+                Attempt::NotTaken(errno) => return Err(self.refused_by_kernel(errno)),
+                Attempt::Failed(errno) => errno,
+            };
+            match errno {
+                Errno::ETIMEDOUT if silences == 0 => silences += 1,
+                Errno::EAGAIN | Errno::EINTR if Instant::now() + PAUSE < deadline => thread::sleep(PAUSE),
+                status => return Err(self.refused_by_status(status)),
+            }
+        }
+    }
+
+    /// The child that hangs, if one does.
+    pub(super) fn into_stuck(self) -> Option<Process> {
+        self.stuck
+    }
+
+    fn attempt(&mut self, token: &[u8], deadline: Instant) -> Result<Attempt, Failure> {
+        let no_process = |errno: Errno| {
+            Failure::new(
+                Stage::Negotiate,
+                Cause::Setup,
+                format_args!("no process to send the token: {errno}"),
+            )
+        };
+        let (result, give) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(no_process)?;
+        match process::fork().map_err(no_process)? {
+            Forked::Child => {
+                drop(result);
+                let sent = self.send(token, give);
+                process::end(i32::from(sent.is_none()))
+            }
+            Forked::Parent(pid) => {
+                drop(give);
+                let child = Process::open(pid).map_err(no_process)?;
+                let attempt = receive(result, deadline);
+                if attempt.is_none() {
+                    let _ = child.kill();
+                }
+                if child.wait_for_end(END_LIMIT) {
+                    child.reap();
+                } else {
+                    self.stuck = Some(child);
+                }
+                attempt.ok_or_else(|| self.failure(Cause::ServerSilent, "no answer in time"))
+            }
+        }
+    }
+
+    /// The child's whole life.
+    fn send(&self, token: &[u8], give: OwnedFd) -> Option<()> {
+        let exchange = Exchange {
+            secid: self.secid,
+            target: &self.target,
+            service: self.service,
+            uid: self.uid,
+            gid: self.gid,
+            token,
+        };
+        let mut reply = vec![0; REPLY_SIZE];
+        let (status, errno) = match init_channel::exchange(self.file.as_fd(), &exchange, &mut reply) {
+            Ok(status) => (status, 0),
+            Err(errno) => (0, errno as i32),
+        };
+        let mut give = File::from(give);
+        give.write_all(&status.to_ne_bytes()).ok()?;
+        give.write_all(&errno.to_ne_bytes()).ok()?;
+        give.write_all(&reply).ok()
+    }
+
+    fn refused_by_status(&self, status: Errno) -> Failure {
+        let (cause, what) = match status {
+            Errno::EACCES => (Cause::ServerRefused, "the server denies access"),
+            Errno::EINVAL => (Cause::KeyGone, "the kernel has another security context by now"),
+            Errno::E2BIG => (Cause::BadCache, "the token is too large for the server's buffer"),
+            Errno::EFAULT => (Cause::BadReply, "the answer does not fit the buffer"),
+            Errno::ETIMEDOUT => (Cause::ServerSilent, "no answer, also not to a second try"),
+            _ => return self.failure(Cause::ServerSilent, &format!("the kernel says {status}")),
+        };
+        self.failure(cause, what)
+    }
+
+    fn refused_by_kernel(&self, errno: Errno) -> Failure {
+        match errno {
+            Errno::EINVAL => {
+                let what = "Lustre has no such target, or it is not set up, stopping or deactivated";
+                self.failure(Cause::ServerDown, what)
+            }
+            other => self.failure(Cause::Setup, &format!("the kernel takes no token: {other}")),
+        }
+    }
+
+    fn failure(&self, cause: Cause, what: &str) -> Failure {
+        Failure::new(Stage::Negotiate, cause, format_args!("{}: {what}", self.target.to_string_lossy()))
+    }
+}
+
+/// What came of one write.
+enum Attempt {
+    /// The server's answer.
+    Answered(Vec<u8>),
+    /// The exchange failed, by the kernel's status.
+    Failed(Errno),
+    /// The kernel did not take the block.
+    NotTaken(Errno),
+}
+
+/// The child's result, if it comes in time and whole.
+fn receive(result: OwnedFd, deadline: Instant) -> Option<Attempt> {
+    let mut result = File::from(result);
+    let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);
+    let mut piece = [0; 4096];
+    loop {
+        if process::readable(&[result.as_fd()], deadline).ok()?.is_empty() {
+            return None;
+        }
+        match result.read(&mut piece).ok()? {
+            0 => break,
+            length => bytes.extend_from_slice(piece.get(..length)?),
+        }
+    }
+    let (status, rest) = bytes.split_first_chunk::<8>()?;
+    let (errno, reply) = rest.split_first_chunk::<4>()?;
+    Some(match (i32::from_ne_bytes(*errno), i64::from_ne_bytes(*status)) {
+        (0, 0) => Attempt::Answered(reply.to_vec()),
+        (0, status) => {
+            let errno = status.checked_neg().and_then(|errno| i32::try_from(errno).ok()).unwrap_or_default();
+            Attempt::Failed(Errno::from_raw(errno))
+        }
+        (errno, _) => Attempt::NotTaken(Errno::from_raw(errno)),
+    })
+}
