@@ -50,6 +50,8 @@ pub enum Cause {
     ClockSkew,
     /// The KDC does not know the service.
     UnknownService,
+    /// Ticket or context are of an encryption type that is not allowed, or none that is allowed can be had.
+    EncryptionType,
     /// The KDC answers with another error.
     KdcRefused,
     /// No KDC of the realm accepts a connection, or none is known.
@@ -126,7 +128,11 @@ impl Cause {
     /// The error that the requester and readers of the key see.
     pub fn errno(self) -> Errno {
         match self {
-            Self::Refused | Self::KdcRefused | Self::UnknownService | Self::ServerRefused => Errno::EACCES,
+            Self::Refused
+            | Self::KdcRefused
+            | Self::UnknownService
+            | Self::EncryptionType
+            | Self::ServerRefused => Errno::EACCES,
             Self::BadRequest => Errno::EINVAL,
             Self::NoTicket | Self::BadCache => Errno::ENOKEY,
             Self::TicketExpired => Errno::EKEYEXPIRED,
@@ -156,6 +162,9 @@ impl Cause {
             Self::ClockSkew => "set the clocks of client, KDC and server (chrony or ntpd)",
             Self::UnknownService => {
                 "check the service and host name; the KDC's admin may have to add the principal"
+            }
+            Self::EncryptionType => {
+                "give the service keys of an allowed type (kadmin), or allow more in [kerberos] enctypes of lgss.toml and krb5.conf"
             }
             Self::KdcRefused => "see the KDC's log; the account or the service may be locked",
             Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",

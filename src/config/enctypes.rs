@@ -1,5 +1,7 @@
 //! The setting that says which encryption types a context may have.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::enctype::Enctype;
@@ -28,6 +30,12 @@ impl Default for Enctypes {
     }
 }
 
+impl fmt::Display for Enctypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Vec::from(self.clone()).join(", "))
+    }
+}
+
 impl TryFrom<Vec<String>> for Enctypes {
     type Error = String;
 
@@ -50,6 +58,5 @@ impl From<Enctypes> for Vec<String> {
 }
 
 fn unknown(name: &str) -> String {
-    let known: Vec<String> = Enctypes::default().into();
-    format!("encryption type {name} is not accepted (only {})", known.join(", "))
+    format!("encryption type {name} is not accepted (only {})", Enctypes::default())
 }

@@ -16,7 +16,7 @@ use super::claim::{Invocation, Unusable};
 use super::front::{Served, Verdict};
 use super::launcher::{self, Assignment};
 use super::outcome::{Journal, Outcome, Subject};
-use crate::config::{CEILING, Config};
+use crate::config::{CEILING, Config, Enctypes};
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::payload::user;
@@ -36,7 +36,7 @@ use crate::sys::sockets;
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
-/// A worker has four stages; the log line of one that claims more stays short.
+/// A worker has four stages, of which three may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 8;
 /// How long a killed worker is waited for.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
@@ -217,6 +217,7 @@ impl Upcall<'_> {
             service: callout.service.clone(),
             channel: callout.channel.clone(),
             level: callout.level,
+            enctypes: self.config.kerberos.enctypes.clone(),
             limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
         }
     }
@@ -229,7 +230,7 @@ impl Upcall<'_> {
             }
             Report::Established { context, base_key, handle } => {
                 self.keep_timings(&context.stages);
-                check(context, base_key, &handle)
+                check(context, base_key, &handle, &self.config.kerberos.enctypes)
             }
         }
     }
@@ -290,9 +291,17 @@ struct Agreed {
 }
 
 /// Rule S12, on our side of the worker: window, handle, encryption type, key length and end must make sense.
-fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed, Failure> {
+fn check(
+    context: Established,
+    base_key: Secret,
+    handle: &[u8],
+    allowed: &Enctypes,
+) -> Result<Agreed, Failure> {
     let bad = |what: &str| Failure::new(Stage::Publish, Cause::WorkerFault, format_args!("S12: {what}"));
     let enctype = Enctype::try_from(context.enctype).map_err(|error| bad(&error.to_string()))?;
+    if !allowed.allow(enctype) {
+        return Err(bad(&format!("context of {enctype}; allowed by lgss.toml: {allowed}")));
+    }
     let key_origin = if context.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let left = u64::from(context.endtime).saturating_sub(now);
