@@ -42,7 +42,7 @@ mod mit {
         "KRB5KDC_.*",
         "KRB5_(KDC_UNREACH|REALM_UNKNOWN|REALM_CANT_RESOLVE|KDCREP_SKEW|ERR_HOST_REALM_UNKNOWN)",
         "KRB5_(PROG_ETYPE_NOSUPP|NOPERM_ETYPE|CONFIG_ETYPE_NOSUPP)",
-        "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_END)",
+        "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_NOT_KTYPE|CC_END)",
     ];
 
     /// Writes `mit.rs` to OUT_DIR and tells the linker what to link.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::enctype::Enctype;
 
-/// A list of encryption types, the preferred first; never empty.
+/// A set of encryption types, never empty; preferences are krb5.conf's matter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Enctypes(Vec<Enctype>);
@@ -24,7 +24,7 @@ impl Enctypes {
 }
 
 impl Default for Enctypes {
-    /// All that contexts can be of, in the order of preference that libkrb5 has.
+    /// All that contexts can be of.
     fn default() -> Self {
         Self(vec![Enctype::Aes256Sha1, Enctype::Aes128Sha1, Enctype::Aes256Sha384, Enctype::Aes128Sha256])
     }

@@ -52,9 +52,9 @@ impl Account {
         Ok(Self { library, cache, name, client, start: holdings.granting_start })
     }
 
-    /// The ticket for the service, from the cache or the KDC, with a session key of an allowed type; what is negotiated
-    /// with it is offered allowed types only. Among these krb5.conf's preferences hold, unless the setting differs from
-    /// the default: then its own.
+    /// The ticket for the service, from the cache or the KDC, with a session key of an allowed type. By the default
+    /// setting everything is as krb5.conf says if that leads to an allowed type; otherwise allowed types only are asked
+    /// for, and offered to the server that the ticket is used with.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Kdc`, or `Credentials` where the cache turns out to have nothing usable.

@@ -110,9 +110,11 @@ impl Library {
         let early = start.map(|start| u64::from(start).saturating_sub(now())).filter(|&seconds| seconds > 0);
         let early = early.map(|seconds| format!("the ticket starts in {}", Span(seconds)));
         let clocks = match (there.or(self.replies().clock), self.assumed_offset()) {
-            (Some(there), Some(assumed)) if there.span() < NOTABLE => Some(format!(
-                "the {whose}'s clock agrees with this machine's, but when the ticket was got the KDC's was {assumed}"
-            )),
+            (Some(there), assumed) if there.span() < NOTABLE => {
+                let before =
+                    assumed.map(|assumed| format!(", but when the ticket was got the KDC's was {assumed}"));
+                Some(format!("the {whose}'s clock agrees with this machine's{}", before.unwrap_or_default()))
+            }
             (Some(there), _) => Some(format!("the {whose}'s clock is {there}")),
             (None, Some(assumed)) => Some(format!("when the ticket was got, the KDC's clock was {assumed}")),
             (None, None) => None,

@@ -249,7 +249,7 @@ impl Credential {
         Ok(Self { raw, cache })
     }
 
-    /// Restricts what contexts offer to the server, the first preferred.
+    /// Restricts what contexts offer to the server for its subkey.
     fn allow(&mut self, enctypes: &mut [ffi::krb5_enctype]) -> Result<(), GssError> {
         let (mut minor, count) = (0, u32::try_from(enctypes.len()).unwrap_or_default());
         // SAFETY: the credential is alive; the list has `count` entries and is copied.

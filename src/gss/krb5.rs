@@ -67,7 +67,7 @@ impl Library {
         self.0.asked_for.borrow().clone()
     }
 
-    /// Of `wanted`, in its order, what krb5.conf permits at all (`permitted_enctypes`).
+    /// What krb5.conf permits of `wanted`, in its order (`permitted_enctypes`).
     ///
     /// # Errors
     /// The library's, for a list in krb5.conf that cannot be used.
@@ -75,21 +75,18 @@ impl Library {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
         check(self, unsafe { ffi::krb5_get_permitted_enctypes(self.raw(), &mut raw) })?;
-        let permitted = |enctype: &Enctype| {
-            // SAFETY: the list is the library's and ends with 0.
-            (0..)
-                .map(|at| unsafe { *raw.add(at) })
-                .take_while(|&number| number != 0)
-                .any(|n| n == number_of(*enctype))
-        };
-        let both = wanted.iter().copied().filter(permitted).collect();
+        // SAFETY: the list is the library's and ends with 0.
+        let numbers = (0..).map(|at| unsafe { *raw.add(at) }).take_while(|&number| number != 0);
+        let known = numbers.filter_map(|number| Enctype::try_from(number.cast_unsigned()).ok());
+        let both = known.filter(|enctype| wanted.contains(enctype)).collect();
         // SAFETY: the list came from the library and is not used after this.
         unsafe { ffi::krb5_free_enctypes(self.raw(), raw) };
         Ok(both)
     }
 
-    /// Asks from now on for session keys and subkeys of these types only, the first preferred, or as krb5.conf says if
-    /// `None`. A ticket in a cache with a session key of another type is as if it were not there.
+    /// Asks from now on for session keys and subkeys of these types only, or as krb5.conf says if `None`. A ticket in a
+    /// cache with a session key of another type is as if it were not there. The KDC is first asked as krb5.conf says, and
+    /// once more with these types if what it gives is none of them.
     ///
     /// # Errors
     /// The library's, for a type that it does not have.

@@ -92,7 +92,8 @@ impl Reason {
             ffi::KRB5KDC_ERR_ETYPE_NOSUPP
             | ffi::KRB5_PROG_ETYPE_NOSUPP
             | ffi::KRB5_NOPERM_ETYPE
-            | ffi::KRB5_CONFIG_ETYPE_NOSUPP => Self::Enctype,
+            | ffi::KRB5_CONFIG_ETYPE_NOSUPP
+            | ffi::KRB5_CC_NOT_KTYPE => Self::Enctype,
             ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN => Self::UnknownService,
             ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => {
                 Self::KdcUnreachable

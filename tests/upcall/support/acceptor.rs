@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The acceptor of the realm's service; ends on drop.
 pub(crate) struct Acceptor {
@@ -47,7 +48,9 @@ struct Peer {
 
 impl Peer {
     fn start(realm: &Realm, clock: Option<&str>) -> Self {
-        let program = realm.path("acceptor");
+        // A realm may have several at a time.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let program = realm.path(&format!("acceptor-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/acceptor.c");
         succeed(Command::new("cc").arg("-o").arg(&program).arg(source).arg("-lgssapi_krb5"), "");
         let mut command = match clock {
