@@ -168,7 +168,9 @@ impl Cause {
             }
             Self::KdcRefused => "see the KDC's log; the account or the service may be locked",
             Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
-            Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
+            Self::KdcSilent => {
+                "check network and firewall towards the KDC (port 88, UDP and TCP), and the resolver"
+            }
             Self::UnknownHost => "check the host name and the resolver configuration",
             Self::ServerDown => "check host and port, and that the server runs",
             Self::ServerSilent => {

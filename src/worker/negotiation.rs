@@ -75,7 +75,8 @@ fn meet_again(
 }
 
 fn enter_kdc(account: &Account, request: &Request, deadline: Instant, watch: &Watch) {
-    let silent = format!("ticket of {account} for {}: no answer in time", request.service);
+    let silent =
+        format!("ticket of {account} for {}: no answer of KDC or name service in time", request.service);
     watch.enter(deadline, Failure::new(Stage::Kdc, Cause::KdcSilent, silent));
 }
 
