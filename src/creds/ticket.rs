@@ -97,7 +97,8 @@ impl Account {
     /// Puts `new` in the place of `old` in the cache. Says what came of it.
     pub fn replace(&self, old: &Ticket, new: &Ticket) -> Replacement {
         match self.cache.replace(old, new) {
-            Ok(()) => Replacement::Done,
+            Ok(Ok(())) => Replacement::Done,
+            Ok(Err(error)) => Replacement::Added(self.name.in_words(&error.message)),
             Err(error) => Replacement::Impossible(self.name.in_words(&error.message)),
         }
     }
@@ -162,16 +163,19 @@ impl Account {
 pub enum Replacement {
     /// The cache has the new one in its place.
     Done,
+    /// The cache has the new one, and the old one could not be removed.
+    Added(String),
     /// The cache could not be changed.
     Impossible(String),
 }
 
 impl std::fmt::Display for Replacement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the service's key has changed: its ticket was ")?;
+        f.write_str("the service's key has changed: ")?;
         match self {
-            Self::Done => f.write_str("replaced"),
-            Self::Impossible(why) => write!(f, "not replaced in the cache: {why}"),
+            Self::Done => f.write_str("its ticket was replaced"),
+            Self::Added(why) => write!(f, "a new ticket was stored, the old one not removed: {why}"),
+            Self::Impossible(why) => write!(f, "its ticket was not replaced in the cache: {why}"),
         }
     }
 }

@@ -123,11 +123,12 @@ impl Cache {
         unsafe { get(library, memory.raw, 0, [client, server]) }
     }
 
-    /// Puts `new` in the place of `old`, which is the only entry that is removed.
+    /// Puts `new` in the place of `old`, which is the only entry that is removed; the inner result is that of the
+    /// removal, which not every daemon that keeps caches can do.
     ///
     /// # Errors
-    /// The library's, such as that of a cache that cannot be written.
-    pub fn replace(&self, old: &Ticket, new: &Ticket) -> Result<(), Krb5Error> {
+    /// The library's, for a cache that cannot be written.
+    pub fn replace(&self, old: &Ticket, new: &Ticket) -> Result<Result<(), Krb5Error>, Krb5Error> {
         let which = ffi::KRB5_TC_MATCH_TIMES_EXACT | ffi::KRB5_TC_MATCH_KTYPE;
         // SAFETY: cache and tickets are alive; the tickets are only read.
         let [removed, stored] = unsafe {
@@ -137,7 +138,7 @@ impl Cache {
             ]
         };
         check(&self.library, stored)?;
-        check(&self.library, removed)
+        Ok(check(&self.library, removed))
     }
 }
 

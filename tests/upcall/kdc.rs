@@ -158,7 +158,7 @@ fn a_kdc_whose_name_nobody_resolves_is_given_up_in_its_time(shared: &Shared) {
     let site = Site::with(shared.realm(), &Settings { kdc: "2s", ..Default::default() });
     site.ticket(shared.realm());
     let net = NetNamespace::new(&site.path(""));
-    let _silent = net.silence_name_service();
+    let silent = net.silence_name_service();
     let krb5 = std::fs::read_to_string(site.path("krb5.conf")).unwrap();
     let here = format!(" kdc = 127.0.0.1:{}", shared.realm().kdc_port());
     assert!(krb5.contains(&here));
@@ -171,6 +171,7 @@ fn a_kdc_whose_name_nobody_resolves_is_given_up_in_its_time(shared: &Shared) {
     assert!((2..5).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
     site.assert_failed(&outcome, Cause::KdcSilent, &target);
     site.log.wait_for_words(&["no answer of KDC or name service"]);
+    assert!(was_asked(&silent), "the name service was never asked");
 }
 
 fn a_server_whose_name_nobody_resolves_is_given_up_in_its_time(_: &Shared) {
@@ -179,7 +180,7 @@ fn a_server_whose_name_nobody_resolves_is_given_up_in_its_time(_: &Shared) {
     let realm = Realm::start_with(RealmOptions { netns: Some(&net), ..Default::default() });
     let site = Site::with(&realm, &Settings { kdc: "2s", ..Default::default() });
     realm.ticket_in(&net, site.uid(), &format!("FILE:{}", site.default_cache().display()));
-    let _silent = net.silence_name_service();
+    let silent = net.silence_name_service();
     let mut request = site.request(&Target::nfs(&realm.service(), 1));
     let callout = format!("lgss1;svc={};chan=rpc:server.example.test:2049,100003,4", realm.service());
     request.callout = Some(callout.into_bytes());
@@ -190,4 +191,12 @@ fn a_server_whose_name_nobody_resolves_is_given_up_in_its_time(_: &Shared) {
     assert!((2..5).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
     site.assert_failed(&outcome, Cause::UnknownHost, &Target::nfs(&realm.service(), 1));
     site.log.wait_for_words(&["server.example.test: the name service does not answer"]);
+    assert!(was_asked(&silent), "the name service was never asked");
+}
+
+fn was_asked(name_service: &[UdpSocket]) -> bool {
+    name_service.iter().any(|server| {
+        server.set_nonblocking(true).unwrap();
+        server.recv(&mut [0; 512]).is_ok()
+    })
 }
