@@ -19,6 +19,8 @@ mod credentials;
 mod enctypes;
 mod established;
 mod faults;
+mod file_systems;
+mod floods;
 mod forged;
 mod hostile;
 mod identity;
@@ -116,6 +118,8 @@ fn run_tests() -> ! {
         simultaneous::trials,
         hostile::trials,
         faults::trials,
+        floods::trials,
+        file_systems::trials,
         namespaces::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
