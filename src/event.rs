@@ -184,7 +184,7 @@ impl Cause {
                 "check network and firewall towards the server, and whether the server hangs"
             }
             Self::ServerRefused => {
-                "check the server's keytab and that it exports with this security; after a change of keys get a new ticket"
+                "check that the server's keytab has the service's newest key, its clock, and that it exports with this security"
             }
             Self::BadReply => {
                 "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"
