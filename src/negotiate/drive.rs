@@ -37,7 +37,7 @@ pub enum DriveError {
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// The server answers with an error; `said` is what its error token says, if it sent one.
-    #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", prefix(said))]
+    #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", words(said, *fault))]
     Refused {
         /// The server's major status.
         major: u32,
@@ -154,8 +154,15 @@ fn finish(context: impl Context, handle: Handle, answer: &Answer) -> Result<Nego
     Ok(Negotiated { window, handle, keys })
 }
 
-fn prefix(said: &Option<MechanismError>) -> String {
-    said.as_ref().map(|error| format!("{error}, ")).unwrap_or_default()
+/// What a server objects to: what its token says, or else what its minor status means.
+fn words(said: &Option<MechanismError>, fault: Fault) -> String {
+    match (said, fault) {
+        (Some(error), _) => format!("{error}, "),
+        (None, Fault::ClockSkew) => "its clock differs too much, ".to_owned(),
+        (None, Fault::TicketExpired) => "the ticket has expired, ".to_owned(),
+        (None, Fault::StaleKey) => "it cannot decrypt the ticket, ".to_owned(),
+        (None, _) => String::new(),
+    }
 }
 
 impl DriveError {

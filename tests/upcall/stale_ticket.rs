@@ -19,6 +19,7 @@ crate::trials![
     a_ticket_for_an_old_key_is_replaced_and_the_server_asked_once_more,
     a_ticket_for_an_old_key_is_replaced_whatever_keeps_the_cache,
     a_server_that_rejects_without_a_reason_is_asked_once_more,
+    a_server_that_tells_its_minor_status_only_is_asked_once_more,
     a_refusal_with_the_new_ticket_too_is_the_end_and_leaves_the_cache_alone,
     other_refusals_are_not_followed_by_a_second_attempt,
     a_new_ticket_that_cannot_be_had_leaves_the_servers_refusal,
@@ -134,6 +135,22 @@ fn a_server_that_rejects_without_a_reason_is_asked_once_more(_: &Shared) {
     call_null_with(&scene.site.ask(ganesha.target()).context(), ganesha.target());
     assert_eq!(scene.versions(&scene.cache()), ["3"]);
     scene.site.log.wait_for_words(&["established", "ticket was replaced"]);
+}
+
+fn a_server_that_tells_its_minor_status_only_is_asked_once_more(_: &Shared) {
+    let scene = Scene::new();
+    scene.realm.rekey();
+    let acceptor = Acceptor::start(&scene.realm);
+    let relay = Server::between(acceptor.target().address(), |reply| {
+        let mut parsed = InitReply::parse(reply);
+        if parsed.gss_major != 0 {
+            parsed.token.clear();
+        }
+        *reply = parsed.encode();
+    });
+    assert_eq!(scene.site.ask(&acceptor.target().behind(&relay)).context().window.count(), 32);
+    assert_eq!(relay.connections(), 2);
+    assert_eq!(scene.versions(&scene.cache()), ["3"]);
 }
 
 fn a_refusal_with_the_new_ticket_too_is_the_end_and_leaves_the_cache_alone(_: &Shared) {

@@ -154,6 +154,8 @@ fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_a_rejected_credentia
         let error = with(&[answer]).unwrap_err();
         assert_eq!(error.asks_for_new_ticket(), asks, "{error:?}");
     }
+    let told = with(&[refused(STALE_KEY, b"")]).unwrap_err().to_string();
+    assert!(told.contains("cannot decrypt the ticket"), "{told}");
     let rejected = |status| DriveError::from(ChannelError::from(ReplyError::Rejected(AuthStatus(status))));
     assert!(rejected(2).asks_for_new_ticket());
     assert!(!rejected(1).asks_for_new_ticket() && !rejected(13).asks_for_new_ticket());
