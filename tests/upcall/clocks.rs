@@ -47,8 +47,8 @@ fn a_kdc_whose_clock_is_behind_is_told_with_the_difference(_: &Shared) {
 }
 
 fn a_kdc_in_whose_time_the_ticket_has_expired_is_told_with_the_difference(_: &Shared) {
-    let (_realm, site, target) = kdc_shifted("+30d");
-    expect(&site, &target, Cause::TicketExpired, &["the KDC's clock is 30 days ahead of this machine's"]);
+    let (_realm, site, target) = kdc_shifted("+724h");
+    expect(&site, &target, Cause::TicketExpired, &["the KDC's clock is 30 days ", "ahead of this machine's"]);
 }
 
 fn a_server_whose_clock_is_ahead_is_told_with_the_difference(shared: &Shared) {
