@@ -3,6 +3,8 @@
 //! | message       | from    | count | content                                                    |
 //! |---------------|---------|-------|------------------------------------------------------------|
 //! | `Request`     | monitor | 1     | JSON [`Request`]                                           |
+//! | `Token`       | worker  | ≤ 16  | token; for a target of Lustre's only                       |
+//! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
 //! | `Established` | worker  | ≤ 1   | JSON [`Established`], base key, handle                     |
 //! | `Failed`      | worker  | ≤ 1   | JSON [`Failed`]                                            |
 //!
@@ -16,15 +18,18 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+use super::channel::lustre::TOKEN_LIMIT;
+use super::channel::{Answer, WindowProof};
 use crate::config::Enctypes;
 use crate::ctx::HANDLE_LIMIT;
+use crate::ctx::lustre::ServerKind;
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::event::{Failure, Stage};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 
 /// Longest frame in bytes, the length field not counted.
-const FRAME_LIMIT: usize = 8192;
+const FRAME_LIMIT: usize = TOKEN_LIMIT + 8192;
 const CONTROL_LIMIT: usize = 4096;
 const KEY_LIMIT: usize = 64;
 
@@ -34,16 +39,36 @@ const KEY_LIMIT: usize = 64;
 pub struct Request {
     /// How to authenticate.
     pub mechanism: Mechanism,
-    /// To whom.
-    pub service: Service,
-    /// Over what.
-    pub channel: RpcChannel,
+    /// To whom, and over what.
+    pub target: Target,
     /// Protection to ask for.
     pub level: Level,
     /// Encryption types that the context may have.
     pub enctypes: Enctypes,
     /// Limits of the phases.
     pub limits: Limits,
+}
+
+/// The other side of the negotiation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Target {
+    /// A service that the worker connects to.
+    Rpc {
+        /// Its name.
+        service: Service,
+        /// Where it listens.
+        channel: RpcChannel,
+    },
+    /// A Lustre server, which the kernel is connected to: tokens go by way of the monitor.
+    Lustre {
+        /// Kind of the server, which is the first part of its name.
+        server: ServerKind,
+        /// Its network identifier, from which the host's name is found.
+        peer: u64,
+        /// Name of the target, for people.
+        name: String,
+    },
 }
 
 /// Time that each phase may take.
@@ -99,7 +124,25 @@ pub struct Timing {
     pub micros: u32,
 }
 
+/// What comes with a server's token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplyControl {
+    gss_major: u32,
+    gss_minor: u32,
+    window: u32,
+}
+
 /// A message of the worker.
+#[derive(Debug)]
+pub enum Message {
+    /// For the server.
+    Token(Secret),
+    /// The last one.
+    Report(Report),
+}
+
+/// How the worker has ended.
 #[derive(Debug)]
 pub enum Report {
     /// The context is there.
@@ -141,6 +184,8 @@ pub enum MessageError {
 const KIND_REQUEST: u8 = 1;
 const KIND_ESTABLISHED: u8 = 2;
 const KIND_FAILED: u8 = 3;
+const KIND_TOKEN: u8 = 4;
+const KIND_REPLY: u8 = 5;
 
 /// One end of the conversation.
 #[derive(Debug)]
@@ -150,6 +195,14 @@ impl Link {
     /// Over a connected stream socket.
     pub fn new(socket: UnixStream) -> Self {
         Self(socket)
+    }
+
+    /// The same end by another descriptor.
+    ///
+    /// # Errors
+    /// [`MessageError::Socket`].
+    pub fn another(&self) -> Result<Self, MessageError> {
+        self.0.try_clone().map(Self).map_err(MessageError::Socket)
     }
 
     /// Monitor to worker.
@@ -193,20 +246,60 @@ impl Link {
         self.send(KIND_FAILED, failed, &[], &[])
     }
 
-    /// Monitor, waiting for the worker's one report.
+    /// Worker to monitor: a token for the server.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_token(&mut self, token: &Secret) -> Result<(), MessageError> {
+        self.send(KIND_TOKEN, &(), token.expose(), &[])
+    }
+
+    /// Monitor to worker: the server's answer.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_reply(&mut self, answer: &Answer) -> Result<(), MessageError> {
+        let Answer { gss_major, gss_minor, window, .. } = *answer;
+        let control = ReplyControl { gss_major, gss_minor, window };
+        self.send(KIND_REPLY, &control, answer.token.expose(), &answer.handle)
+    }
+
+    /// Worker, waiting for the server's answer.
     ///
     /// # Errors
     /// [`MessageError`].
-    pub fn receive_report(&mut self, deadline: Instant) -> Result<Report, MessageError> {
+    pub fn receive_reply(&mut self, deadline: Instant) -> Result<Answer, MessageError> {
         let frame = self.receive(deadline)?;
         match Frame::parse(&frame)? {
-            Frame { kind: KIND_ESTABLISHED, control, key, handle } => Ok(Report::Established {
-                context: parse_control(control)?,
-                base_key: Secret::new(key.to_vec()),
-                handle: handle.to_vec(),
-            }),
+            Frame { kind: KIND_REPLY, control, key: token, handle } => {
+                let ReplyControl { gss_major, gss_minor, window } = parse_control(control)?;
+                let (handle, token) = (handle.to_vec(), Secret::new(token.to_vec()));
+                let window_proof = WindowProof::TheKernels;
+                Ok(Answer { handle, gss_major, gss_minor, window, token, window_proof })
+            }
+            other => Err(MessageError::Unexpected(other.kind)),
+        }
+    }
+
+    /// Monitor, waiting for what the worker says next.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn receive_message(&mut self, deadline: Instant) -> Result<Message, MessageError> {
+        let frame = self.receive(deadline)?;
+        match Frame::parse(&frame)? {
+            Frame { kind: KIND_ESTABLISHED, control, key, handle } if key.len() <= KEY_LIMIT => {
+                Ok(Message::Report(Report::Established {
+                    context: parse_control(control)?,
+                    base_key: Secret::new(key.to_vec()),
+                    handle: handle.to_vec(),
+                }))
+            }
             Frame { kind: KIND_FAILED, control, key: [], handle: [] } => {
-                Ok(Report::Failed(parse_control(control)?))
+                Ok(Message::Report(Report::Failed(parse_control(control)?)))
+            }
+            Frame { kind: KIND_TOKEN, control: _, key: token, handle: [] } if !token.is_empty() => {
+                Ok(Message::Token(Secret::new(token.to_vec())))
             }
             other => Err(MessageError::Unexpected(other.kind)),
         }
@@ -220,8 +313,8 @@ impl Link {
         handle: &[u8],
     ) -> Result<(), MessageError> {
         let control = serde_json::to_vec(control)?;
-        let mut frame = Writer::with_capacity(FRAME_LIMIT);
         let length = 1 + 12 + control.len() + key.len() + handle.len();
+        let mut frame = Writer::with_capacity(4 + length);
         if length > FRAME_LIMIT {
             return Err(WireError::TooLong(length, FRAME_LIMIT).into());
         }
@@ -264,6 +357,7 @@ impl Link {
 struct Frame<'a> {
     kind: u8,
     control: &'a [u8],
+    /// Or a token.
     key: &'a [u8],
     handle: &'a [u8],
 }
@@ -274,7 +368,7 @@ impl<'a> Frame<'a> {
         let frame = Self {
             kind: reader.u8()?,
             control: reader.opaque_host(CONTROL_LIMIT)?,
-            key: reader.opaque_host(KEY_LIMIT)?,
+            key: reader.opaque_host(TOKEN_LIMIT)?,
             handle: reader.opaque_host(HANDLE_LIMIT)?,
         };
         reader.finish()?;
@@ -311,7 +405,9 @@ mod tests {
     fn a_report_arrives_as_it_was_sent() {
         let (mut monitor, mut worker) = pair();
         worker.send_failed(&failed()).unwrap();
-        let Report::Failed(read) = monitor.receive_report(soon()).unwrap() else { panic!("not a failure") };
+        let Message::Report(Report::Failed(read)) = monitor.receive_message(soon()).unwrap() else {
+            panic!("not a failure")
+        };
         assert_eq!(read, failed());
     }
 
@@ -319,27 +415,55 @@ mod tests {
     fn a_worker_cannot_send_what_only_the_monitor_sends() {
         let (mut monitor, mut worker) = pair();
         worker.send(KIND_REQUEST, &failed(), &[], &[]).unwrap();
-        assert!(matches!(monitor.receive_report(soon()), Err(MessageError::Unexpected(KIND_REQUEST))));
+        assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(KIND_REQUEST))));
     }
 
     #[test]
     fn oversized_unknown_and_cut_frames_are_refused() {
         let (mut monitor, mut worker) = pair();
         worker.0.write_all(&u32::try_from(FRAME_LIMIT + 1).unwrap().to_ne_bytes()).unwrap();
-        assert!(matches!(monitor.receive_report(soon()), Err(MessageError::Layout(WireError::TooLong(..)))));
+        assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Layout(WireError::TooLong(..)))));
         let (mut monitor, mut worker) = pair();
         worker.send(9, &(), &[], &[]).unwrap();
-        assert!(matches!(monitor.receive_report(soon()), Err(MessageError::Unexpected(9))));
+        assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(9))));
         let (mut monitor, mut worker) = pair();
         worker.0.write_all(&[8, 0, 0, 0, 2]).unwrap();
         drop(worker);
-        assert!(matches!(monitor.receive_report(soon()), Err(MessageError::Closed)));
+        assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Closed)));
     }
 
     #[test]
     fn a_silent_worker_does_not_hold_the_monitor_past_its_deadline() {
         let (mut monitor, _worker) = pair();
         let deadline = Instant::now() + Duration::from_millis(20);
-        assert!(matches!(monitor.receive_report(deadline), Err(MessageError::TimedOut)));
+        assert!(matches!(monitor.receive_message(deadline), Err(MessageError::TimedOut)));
+    }
+
+    #[test]
+    fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
+        let (mut monitor, mut worker) = pair();
+        let long = Secret::new(vec![7; TOKEN_LIMIT]);
+        // More than the socket holds at a time.
+        let sending = std::thread::spawn(move || {
+            worker.send_token(&long).unwrap();
+            worker
+        });
+        let Message::Token(token) = monitor.receive_message(soon()).unwrap() else { panic!("no token") };
+        assert_eq!(token.len(), TOKEN_LIMIT);
+        let mut worker = sending.join().unwrap();
+        let answer = Answer {
+            handle: b"handle".to_vec(),
+            gss_major: 1,
+            gss_minor: 2,
+            window: 2048,
+            token: Secret::new(b"token".to_vec()),
+            window_proof: WindowProof::TheKernels,
+        };
+        monitor.send_reply(&answer).unwrap();
+        let read = worker.receive_reply(soon()).unwrap();
+        assert_eq!((read.gss_major, read.gss_minor, read.window, read.handle), (1, 2, 2048, answer.handle));
+        assert_eq!(read.token.expose(), b"token");
+        worker.send_token(&Secret::new(Vec::new())).unwrap();
+        assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(KIND_TOKEN))));
     }
 }

@@ -14,6 +14,7 @@ mod front;
 mod launcher;
 mod monitor;
 mod negotiation;
+mod order;
 mod outcome;
 mod slots;
 mod vouched;

@@ -117,6 +117,7 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     };
     // From here on the key ends in time even if we do not; a little later than we would end it.
     live.shorten((config.timeouts.deadline.0 + DEADLINE_GRACE).min(CEILING));
+    let deadline = started + config.timeouts.deadline.0;
     let admitted = match broken {
         Some(failure) => Err(failure),
         None => Slot::take(&config, invocation.uid, served.places.user_namespace.as_fd()),
@@ -127,10 +128,10 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
             slot.remember(&ended.outcome);
             journal.upcall(&subject, &ended.outcome, &ended.timings);
             // Only now: the requester does not wait for the end of a process.
-            ended.worker.inspect(|worker| reap(worker, &journal, &subject));
+            ended.processes.iter().for_each(|process| reap(process, &journal, &subject));
             slot.give_back();
         }
-        Err(failure) => journal.upcall(&subject, &fail(live, failure, &config), &[]),
+        Err(failure) => journal.upcall(&subject, &fail(live, failure, &config, deadline), &[]),
     }
 }
 

@@ -10,15 +10,20 @@ use nix::unistd::getpid;
 
 use super::check::{Agreed, check};
 use super::claim::Invocation;
+use super::exchange::InitChannel;
 use super::front::Served;
 use super::launcher::{self, Assignment};
+use super::order::{Order, lustre_directories};
 use super::outcome::Outcome;
 use crate::config::Config;
-use crate::ctx::payload::user;
-use crate::ctx::request::Callout;
+use crate::ctx::Lifetime;
+use crate::ctx::payload::{lustre, user};
 use crate::event::{Cause, Failure, Stage};
-use crate::key::LiveKey;
-use crate::negotiate::messages::{Limits, Link, MessageError, Report, Request, Timing};
+use crate::key::{Consumer, LiveKey};
+use crate::negotiate::channel::Answer;
+use crate::negotiate::drive::ROUND_LIMIT;
+use crate::negotiate::messages::{Established, Link, Message, MessageError, Report, Timing};
+use crate::secret::Secret;
 use crate::sys::files::open_trusted;
 use crate::sys::process::{self, Forked, Process};
 use crate::sys::sockets;
@@ -39,46 +44,63 @@ pub(super) struct Upcall<'a> {
     config: &'a Config,
     started: Instant,
     timings: Vec<Timing>,
+    /// For Lustre.
+    channel: Option<Relay>,
 }
 
-/// How a negotiation has ended. The key is finished; the worker, if one was started, is still to be killed and reaped.
+/// How a negotiation has ended. The key is finished; processes that were started are still to be killed and reaped.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) timings: Vec<Timing>,
-    pub(super) worker: Option<Process>,
+    pub(super) processes: Vec<Process>,
 }
 
 impl<'a> Upcall<'a> {
     /// Of these words, under these settings; `started` is when the requester was released.
     pub(super) fn new(invocation: &'a Invocation, config: &'a Config, started: Instant) -> Self {
-        Self { invocation, config, started, timings: Vec::new() }
+        Self { invocation, config, started, timings: Vec::new(), channel: None }
     }
 
     /// Has the context negotiated and finishes the key.
     pub(super) fn negotiate(mut self, live: LiveKey, served: &Served) -> Ended {
         self.timings.push(Timing { stage: Stage::Authorise, micros: served.micros });
-        // The front has parsed the same words; what it accepted is accepted again.
-        let callout =
-            std::str::from_utf8(&self.invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
-        let Some(callout) = callout else {
-            let failure = Failure::new(Stage::Authorise, Cause::BadRequest, "callout");
-            return Ended { outcome: fail(live, failure, self.config), timings: self.timings, worker: None };
+        let order = match Order::of(self.invocation) {
+            Ok(order) => order,
+            Err(failure) => return self.without_worker(live, failure),
         };
-        let (worker, agreed) = match self.run_worker(&live, &callout, served) {
+        let channel = match &order {
+            Order::Program(_) => Ok(None),
+            Order::Lustre(callout) => InitChannel::open(callout, &lustre_directories()).map(Some),
+        };
+        self.channel = match channel {
+            Ok(channel) => channel.map(|channel| Relay { channel, tokens: 0, last: None }),
+            Err(failure) => return self.without_worker(live, failure),
+        };
+        let (worker, agreed) = match self.run_worker(&live, &order, served) {
             Ok((worker, report)) => (Some(worker), report.and_then(|report| self.believe(report))),
             Err(failure) => (None, Err(failure)),
         };
         let outcome = match agreed {
-            Ok(agreed) => self.publish(live, &callout, agreed),
-            Err(failure) => fail(live, failure, self.config),
+            Ok(agreed) => self.publish(live, &order, agreed),
+            Err(failure) => fail(live, failure, self.config, self.deadline()),
         };
-        Ended { outcome, timings: self.timings, worker }
+        let stuck = self.channel.and_then(|relay| relay.channel.into_stuck());
+        Ended { outcome, timings: self.timings, processes: worker.into_iter().chain(stuck).collect() }
+    }
+
+    fn without_worker(self, live: LiveKey, failure: Failure) -> Ended {
+        let outcome = fail(live, failure, self.config, self.deadline());
+        Ended { outcome, timings: self.timings, processes: Vec::new() }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.started + self.config.timeouts.deadline.0
     }
 
     fn run_worker(
-        &self,
+        &mut self,
         live: &LiveKey,
-        callout: &Callout,
+        order: &Order,
         served: &Served,
     ) -> Result<Conversation, Failure> {
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
@@ -90,18 +112,19 @@ impl<'a> Upcall<'a> {
             ours.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
         // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
         let mut link = Link::new(ours);
-        link.send_request(&self.request(callout)).map_err(worker_fault)?;
+        link.send_request(&order.request(self.config)).map_err(worker_fault)?;
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         match process::fork_confined().map_err(launch_failed)? {
             Forked::Child => {
                 drop((link, waiting, started));
+                let (uid, gid) = order.owner(self.invocation);
                 let assignment = Assignment {
                     key: live.key(),
-                    uid: self.invocation.uid,
-                    gid: self.invocation.gid,
+                    uid,
+                    gid,
                     acting: served.acting,
                     session_ring: self.invocation.session_ring,
-                    cache: callout.cache.as_deref(),
+                    cache: order.cache(),
                     config: self.config,
                     monitor: &monitor,
                 };
@@ -112,21 +135,9 @@ impl<'a> Upcall<'a> {
                 let worker = Process::open(pid).map_err(launch_failed)?;
                 let report = self
                     .await_start(&worker, &waiting, &started)
-                    .and_then(|()| self.await_report(&worker, waiting, link));
+                    .and_then(|()| self.converse(&worker, &waiting, &mut link));
                 Ok((worker, report))
             }
-        }
-    }
-
-    fn request(&self, callout: &Callout) -> Request {
-        let limits = &self.config.timeouts;
-        Request {
-            mechanism: callout.mechanism,
-            service: callout.service.clone(),
-            channel: callout.channel.clone(),
-            level: callout.level,
-            enctypes: self.config.kerberos.enctypes.clone(),
-            limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
         }
     }
 
@@ -138,7 +149,14 @@ impl<'a> Upcall<'a> {
             }
             Report::Established { context, base_key, handle } => {
                 self.keep_timings(&context.stages);
-                check(context, base_key, &handle, &self.config.kerberos.enctypes)
+                let enctypes = &self.config.kerberos.enctypes;
+                match self.channel.as_ref().and_then(|relay| relay.last.as_ref()) {
+                    // Rule S13: what we have heard from the server ourselves is not asked of the worker.
+                    Some(&(window, ref handle)) => {
+                        check(Established { window, ..context }, base_key, handle, enctypes)
+                    }
+                    None => check(context, base_key, &handle, enctypes),
+                }
             }
         }
     }
@@ -163,53 +181,119 @@ impl<'a> Upcall<'a> {
         Ok(())
     }
 
-    /// Takes one report; nothing else is ever taken.
-    fn await_report(&self, worker: &Process, waiting: UnixStream, mut link: Link) -> Result<Report, Failure> {
-        let deadline = self.started + self.config.timeouts.deadline.0;
-        // Its end counts as much as its message: a child of it may hold the socket open.
-        let ready = process::readable(&[waiting.as_fd(), worker.as_fd()], deadline).map_err(launch_failed)?;
-        match ready.first() {
-            None => Err(Failure::new(Stage::Negotiate, Cause::Deadline, "the upcall's deadline has passed")),
-            Some(0) => {
-                link.receive_report(deadline.min(Instant::now() + MESSAGE_LIMIT)).map_err(worker_fault)
+    /// Takes the one report, and before it, where the kernel has the connection, tokens for the server.
+    fn converse(
+        &mut self,
+        worker: &Process,
+        waiting: &UnixStream,
+        link: &mut Link,
+    ) -> Result<Report, Failure> {
+        let deadline = self.deadline();
+        loop {
+            // Its end counts as much as its message: a child of it may hold the socket open.
+            let events = [waiting.as_fd(), worker.as_fd()];
+            let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
+                None => {
+                    let detail = "the upcall's deadline has passed";
+                    return Err(Failure::new(Stage::Negotiate, Cause::Deadline, detail));
+                }
+                Some(0) => link
+                    .receive_message(deadline.min(Instant::now() + MESSAGE_LIMIT))
+                    .map_err(worker_fault)?,
+                Some(_) => return Err(worker_fault(MessageError::Closed)),
+            };
+            match (message, self.channel.as_mut()) {
+                (Message::Report(report), _) => return Ok(report),
+                (Message::Token(token), Some(relay)) if relay.tokens < ROUND_LIMIT => {
+                    let answer = relay.exchange(&token, deadline)?;
+                    link.send_reply(&answer).map_err(worker_fault)?;
+                }
+                (Message::Token(_), _) => {
+                    let detail = "worker: a token more than it may send";
+                    return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
+                }
             }
-            Some(_) => Err(worker_fault(MessageError::Closed)),
         }
     }
 
-    fn publish(&self, live: LiveKey, callout: &Callout, agreed: Agreed) -> Outcome {
-        let Agreed { context, lifetime, credential } = agreed;
-        let lifetime = callout.ttl.map_or(lifetime, |ttl| lifetime.at_most(ttl));
-        let Ok(payload) = user::established(&context) else {
-            let failure = Failure::new(Stage::Publish, Cause::WorkerFault, "context too large for the key");
-            return fail(live, failure, self.config);
+    fn publish(&self, live: LiveKey, order: &Order, agreed: Agreed) -> Outcome {
+        let Agreed { context, mut lifetime, credential } = agreed;
+        let published = match order {
+            Order::Program(callout) => {
+                lifetime = callout.ttl.map_or(lifetime, |ttl| lifetime.at_most(ttl));
+                user::established(&context)
+                    .map_err(|error| error.to_string())
+                    .map(|payload| live_for(lifetime, |life| live.publish(payload.as_slice(), life)))
+            }
+            Order::Lustre(_) => lustre::established(&context)
+                .map_err(|error| error.to_string())
+                .map(|payload| live.import(payload.as_slice(), self.deadline())),
         };
-        match live.publish(payload.as_slice(), Duration::from_secs(lifetime.as_secs().into())) {
-            Ok(()) => Outcome::Established {
+        match published {
+            Ok(Ok(())) => Outcome::Established {
                 credential,
                 window: context.window,
                 enctype: context.base_key.enctype(),
                 lifetime,
                 total: self.started.elapsed(),
             },
-            Err((live, errno @ (Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED))) => {
+            Ok(Err((live, errno))) => self.unpublished(live, errno),
+            Err(what) => Outcome::Failed(Failure::new(Stage::Publish, Cause::WorkerFault, what)),
+        }
+    }
+
+    fn unpublished(&self, live: LiveKey, errno: Errno) -> Outcome {
+        let cause = match errno {
+            Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED => {
                 // Nobody waits for it any more, and there is nothing to write to.
                 live.hand_over();
-                Outcome::Failed(update_failed(Cause::KeyGone, errno))
+                return Outcome::Failed(update_failed(Cause::KeyGone, errno));
             }
-            Err((live, Errno::EDQUOT)) => fail(live, update_failed(Cause::Quota, Errno::EDQUOT), self.config),
-            Err((live, errno)) => fail(live, update_failed(Cause::Setup, errno), self.config),
-        }
+            Errno::EDQUOT => Cause::Quota,
+            Errno::EAGAIN => Cause::Deadline,
+            _ => Cause::Setup,
+        };
+        fail(live, update_failed(cause, errno), self.config, self.deadline())
     }
 }
 
-/// Fails the key: the error stays readable for the negative-cache time.
-pub(super) fn fail(live: LiveKey, failure: Failure, config: &Config) -> Outcome {
+fn live_for<T>(lifetime: Lifetime, publish: impl FnOnce(Duration) -> T) -> T {
+    publish(Duration::from_secs(lifetime.as_secs().into()))
+}
+
+/// The way of tokens to a server that the kernel is connected to.
+struct Relay {
+    channel: InitChannel,
+    tokens: usize,
+    /// Window and handle of the last answer that had a handle.
+    last: Option<(u32, Vec<u8>)>,
+}
+
+impl Relay {
+    fn exchange(&mut self, token: &Secret, deadline: Instant) -> Result<Answer, Failure> {
+        self.tokens += 1;
+        let answer = self.channel.exchange(token.expose(), deadline)?;
+        if !answer.handle.is_empty() {
+            self.last = Some((answer.window, answer.handle.clone()));
+        } else if let Some((window, _)) = self.last.as_mut() {
+            *window = answer.window;
+        }
+        Ok(answer)
+    }
+}
+
+/// Fails the key. For programs the error stays readable for the negative-cache time; the kernel takes it and drops the
+/// key.
+pub(super) fn fail(live: LiveKey, failure: Failure, config: &Config, deadline: Instant) -> Outcome {
     let ttl = match failure.cause {
         Cause::TooMany | Cause::Paused => config.timeouts.negative_cache.0.min(BUSY_TTL),
         _ => config.timeouts.negative_cache.0,
     };
-    match live.publish(user::failed(&failure).as_slice(), ttl) {
+    let told = match live.consumer() {
+        Consumer::Program => live.publish(user::failed(&failure).as_slice(), ttl),
+        Consumer::Kernel => live.fail_import(lustre::failed(&failure).as_slice(), deadline),
+    };
+    match told {
         Ok(()) => Outcome::Failed(failure),
         Err((live, errno)) => {
             live.hand_over();

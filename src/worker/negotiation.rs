@@ -7,17 +7,22 @@ use super::watch::Watch;
 use crate::creds::ticket::{Account, CacheNames};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Handle;
-use crate::ctx::request::{Mechanism, RpcChannel};
+use crate::ctx::request::{Mechanism, RpcChannel, Service};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::ticket::Ticket;
 use crate::identity::unprivileged::Unprivileged;
+use crate::negotiate::channel::lustre::TOKEN_LIMIT;
 use crate::negotiate::channel::rpc::{Client, call::Program};
 use crate::negotiate::channel::tcp::{self, ConnectError};
 use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
-use crate::negotiate::messages::{Established, Request, Timing};
+use crate::negotiate::messages::{Established, Request, Target, Timing};
 use crate::secret::Secret;
+use crate::wire::WireError;
+
+/// Longer than any round: after its time the watch ends the process.
+const RELAY_LIMIT: Duration = Duration::from_secs(3600);
 
 /// A context and whose it is.
 pub(super) struct Outcome {
@@ -36,14 +41,25 @@ pub(super) fn negotiate(
     watch.enter(deadline, cache.silent());
     let account = Account::find(cache)?;
 
-    enter_kdc(&account, request, deadline, watch);
-    let ticket = account.ticket(&request.service, &request.enctypes)?;
+    let service = service(&request.target, deadline, watch)?;
+    enter_kdc(&account, &service, deadline, watch);
+    let ticket = account.ticket(&service, &request.enctypes)?;
     match meet(&ticket, request, deadline, watch) {
         Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
-            meet_again(&account, &ticket, refusal, request, watch)
+            let deadline = Instant::now() + request.limits.kdc;
+            enter_kdc(&account, &service, deadline, watch);
+            meet_again(&account, &ticket, refusal, (request, deadline), watch)
         }
         Err(refusal) => Err(refusal.failure),
+    }
+}
+
+/// The server's name: as the program gave it, or by the network identifier that Lustre has.
+fn service(target: &Target, deadline: Instant, watch: &Watch) -> Result<Service, Failure> {
+    match target {
+        Target::Rpc { service, .. } => Ok(service.clone()),
+        Target::Lustre { .. } => todo!(),
     }
 }
 
@@ -53,15 +69,13 @@ fn meet_again(
     account: &Account,
     old: &Ticket,
     Refusal { failure, .. }: Refusal,
-    request: &Request,
+    (request, deadline): (&Request, Instant),
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
     let also = |what: String| {
         let detail = format_args!("{}; {what}", failure.detail);
         Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
     };
-    let deadline = Instant::now() + request.limits.kdc;
-    enter_kdc(account, request, deadline, watch);
     let new =
         account.another_ticket(old).map_err(|why| also(format!("and no new ticket: {}", why.detail)))?;
     match meet(&new, request, deadline, watch) {
@@ -74,9 +88,8 @@ fn meet_again(
     }
 }
 
-fn enter_kdc(account: &Account, request: &Request, deadline: Instant, watch: &Watch) {
-    let silent =
-        format!("ticket of {account} for {}: no answer of KDC or name service in time", request.service);
+fn enter_kdc(account: &Account, service: &Service, deadline: Instant, watch: &Watch) {
+    let silent = format!("ticket of {account} for {service}: no answer of KDC or name service in time");
     watch.enter(deadline, Failure::new(Stage::Kdc, Cause::KdcSilent, silent));
 }
 
@@ -92,18 +105,32 @@ impl From<Failure> for Refusal {
     }
 }
 
-/// A connection to the server, and a context with this ticket over it.
+/// A context with this ticket, over a connection of ours or the kernel's.
 fn meet(
     ticket: &Ticket,
     request: &Request,
     resolved_by: Instant,
     watch: &Watch,
 ) -> Result<Negotiated, Refusal> {
-    let stream = connect(&request.channel, resolved_by, request.limits.connect, watch)?;
-    let address = stream.peer_addr().map_or_else(|_| request.channel.host.clone(), |a| a.to_string());
     // A realm left to referral shows as an empty one.
-    let peer = format!("{} at {address}", ticket.server().trim_end_matches('@'));
-    let negotiated = exchange(ticket, request, stream, &peer, watch).map_err(|error| Refusal {
+    let server = ticket.server();
+    let server = server.trim_end_matches('@');
+    let limit = request.limits.round;
+    let (negotiated, peer) = match &request.target {
+        Target::Rpc { channel, .. } => {
+            let stream = connect(channel, resolved_by, request.limits.connect, watch)?;
+            let address = stream.peer_addr().map_or_else(|_| channel.host.clone(), |a| a.to_string());
+            let peer = format!("{server} at {address}");
+            let program = Program { number: channel.program, version: channel.version };
+            let client = Client::new(stream, program, limit);
+            (exchange(ticket, request, client, &peer, watch), peer)
+        }
+        Target::Lustre { name, .. } => {
+            let peer = format!("{server} by {name}");
+            (exchange(ticket, request, Relayed { watch }, &peer, watch), peer)
+        }
+    };
+    let negotiated = negotiated.map_err(|error| Refusal {
         failure: error.failure(&peer),
         asks_for_new_ticket: error.asks_for_new_ticket(),
     })?;
@@ -141,13 +168,11 @@ fn connect(
 fn exchange(
     ticket: &Ticket,
     request: &Request,
-    stream: TcpStream,
+    inner: impl Channel,
     peer: &str,
     watch: &Watch,
 ) -> Result<Negotiated, DriveError> {
-    let (limit, server) = (request.limits.round, &request.channel);
-    let program = Program { number: server.program, version: server.version };
-    let mut channel = Watched { client: Client::new(stream, program, limit), limit, peer, watch };
+    let mut channel = Watched { inner, limit: request.limits.round, peer, watch };
     channel.begin_round();
     let Mechanism::Krb5 = request.mechanism;
     let mechanism = Krb5::new(ticket, request.level).map_err(DriveError::Start)?;
@@ -155,14 +180,14 @@ fn exchange(
 }
 
 /// A channel whose every round has its time on the watch, with what the mechanism does about the answer.
-struct Watched<'a> {
-    client: Client,
+struct Watched<'a, C> {
+    inner: C,
     limit: Duration,
     peer: &'a str,
     watch: &'a Watch,
 }
 
-impl Watched<'_> {
+impl<C> Watched<'_, C> {
     fn begin_round(&self) {
         let silent = format!("{}: no answer in time", self.peer);
         let overdue = Failure::new(Stage::Negotiate, Cause::ServerSilent, silent);
@@ -170,10 +195,26 @@ impl Watched<'_> {
     }
 }
 
-impl Channel for Watched<'_> {
+impl<C: Channel> Channel for Watched<'_, C> {
     fn exchange(&mut self, handle: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
         self.begin_round();
-        self.client.exchange(handle, token)
+        self.inner.exchange(handle, token)
+    }
+}
+
+/// The monitor hands tokens to the kernel, which knows the context's handle by itself.
+struct Relayed<'a> {
+    watch: &'a Watch,
+}
+
+impl Channel for Relayed<'_> {
+    fn exchange(&mut self, _: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
+        if token.len() > TOKEN_LIMIT {
+            return Err(ChannelError::Call(WireError::TooLong(token.len(), TOKEN_LIMIT)));
+        }
+        self.watch.send_token(token)?;
+        // The watch is what keeps the time.
+        Ok(self.watch.receiver()?.receive_reply(Instant::now() + RELAY_LIMIT)?)
     }
 }
 

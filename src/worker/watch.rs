@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::negotiation::Outcome;
 use crate::event::{Failure, Stage};
-use crate::negotiate::messages::{Failed, Link, Timing};
+use crate::negotiate::messages::{Failed, Link, MessageError, Timing};
+use crate::secret::Secret;
 use crate::sys::process;
 
 /// Left to a stage's own timeouts, which know more than this one, before the process is ended.
@@ -66,6 +67,24 @@ impl Watch {
         state.current = Some(Current { stage, begun, deadline: deadline + GRACE, overdue });
         drop(state);
         self.0.changed.notify_one();
+    }
+
+    /// Sends a token to the monitor, unless the time is up and has been reported.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub(super) fn send_token(&self, token: &Secret) -> Result<(), MessageError> {
+        let mut state = self.0.lock();
+        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_token(token))
+    }
+
+    /// Another handle of the socket, to receive by while the lock is free.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub(super) fn receiver(&self) -> Result<Link, MessageError> {
+        let state = self.0.lock();
+        state.link.as_ref().map_or(Err(MessageError::Closed), Link::another)
     }
 
     /// Reports the context. `None` if that was not possible.
@@ -133,7 +152,7 @@ impl Current {
 mod tests {
     use super::*;
     use crate::event::Cause;
-    use crate::negotiate::messages::{MessageError, Report};
+    use crate::negotiate::messages::{Message, Report};
     use std::os::unix::net::UnixStream;
 
     #[test]
@@ -146,10 +165,12 @@ mod tests {
         watch.enter(later, overdue(Stage::Negotiate));
         watch.enter(later, overdue(Stage::Negotiate));
         watch.report_failed(Failure::new(Stage::Negotiate, Cause::BadReply, "wrong")).unwrap();
-        let Report::Failed(report) = monitor.receive_report(later).unwrap() else { panic!("not a failure") };
+        let Message::Report(Report::Failed(report)) = monitor.receive_message(later).unwrap() else {
+            panic!("not a failure")
+        };
         assert_eq!(report.failure.detail, "wrong");
         let stages: Vec<_> = report.stages.iter().map(|timing| timing.stage).collect();
         assert_eq!(stages, [Stage::Kdc, Stage::Negotiate]);
-        assert!(matches!(monitor.receive_report(later), Err(MessageError::Closed)));
+        assert!(matches!(monitor.receive_message(later), Err(MessageError::Closed)));
     }
 }

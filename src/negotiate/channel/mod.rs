@@ -65,6 +65,9 @@ pub enum ChannelError {
     /// The answer is not in the channel's format.
     #[error("malformed answer: {0}")]
     Malformed(rpc::record::RecordError),
+    /// The monitor does not hand the answer over.
+    #[error("monitor: {0}")]
+    Relay(#[from] super::messages::MessageError),
     /// The answer is no reply to the call, or refuses it.
     #[error(transparent)]
     Reply(#[from] rpc::reply::ReplyError),

@@ -1,0 +1,91 @@
+//! What the monitor has been left to do: the words of the upcall parsed once more, and what follows from their kind.
+
+use std::path::PathBuf;
+
+use super::claim::Invocation;
+use crate::config::Config;
+use crate::ctx::lustre::{LustreCallout, LustreMechanism};
+use crate::ctx::request::{Callout, Level, Mechanism};
+use crate::event::{Cause, Failure, Stage};
+use crate::key::Consumer;
+use crate::negotiate::messages::{Limits, Request, Target};
+
+/// One negotiation. What the front has accepted is accepted again.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// A program's.
+    Program(Callout),
+    /// Lustre's.
+    Lustre(LustreCallout),
+}
+
+impl Order {
+    /// Reads it from the words.
+    ///
+    /// # Errors
+    /// `BadRequest`, for a mechanism too that is not offered.
+    pub(super) fn of(invocation: &Invocation) -> Result<Self, Failure> {
+        let bad = |what: &str| Failure::new(Stage::Authorise, Cause::BadRequest, what);
+        let text = std::str::from_utf8(&invocation.callout).map_err(|_| bad("callout"))?;
+        match invocation.consumer() {
+            Consumer::Program => text.parse().map(Self::Program).map_err(|_| bad("callout")),
+            Consumer::Kernel => {
+                let callout: LustreCallout = text.parse().map_err(|_| bad("callout"))?;
+                match callout.mechanism {
+                    LustreMechanism::Krb5 => Ok(Self::Lustre(callout)),
+                    LustreMechanism::Gssnull => Err(bad("mechanism gssnull is not supported")),
+                    LustreMechanism::Sk => Err(bad("mechanism sk is not supported")),
+                }
+            }
+        }
+    }
+
+    /// The cache that it names.
+    pub(super) fn cache(&self) -> Option<&str> {
+        match self {
+            Self::Program(callout) => callout.cache.as_deref(),
+            Self::Lustre(_) => None,
+        }
+    }
+
+    /// Whose context: uid and group. A setuid program's key is root's, its context the user's.
+    pub(super) fn owner(&self, invocation: &Invocation) -> (u32, u32) {
+        match self {
+            Self::Program(_) => (invocation.uid, invocation.gid),
+            Self::Lustre(callout) => (callout.uid, callout.gid),
+        }
+    }
+
+    /// What the worker is told.
+    pub(super) fn request(&self, config: &Config) -> Request {
+        let timeouts = &config.timeouts;
+        let (target, level) = match self {
+            Self::Program(callout) => {
+                let (service, channel) = (callout.service.clone(), callout.channel.clone());
+                (Target::Rpc { service, channel }, callout.level)
+            }
+            Self::Lustre(callout) => {
+                let target = Target::Lustre {
+                    server: callout.server,
+                    peer: callout.peer,
+                    name: callout.target.clone(),
+                };
+                (target, callout.level.unwrap_or(Level::Privacy))
+            }
+        };
+        Request {
+            mechanism: Mechanism::Krb5,
+            target,
+            level,
+            enctypes: config.kerberos.enctypes.clone(),
+            limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round: timeouts.round.0 },
+        }
+    }
+}
+
+/// Where Lustre has its parameters, by the versions in use.
+pub(super) fn lustre_directories() -> Vec<PathBuf> {
+    ["/sys/fs/lustre", "/proc/fs/lustre", "/sys/kernel/debug/lustre", "/sys/kernel/debug/lnet"]
+        .map(PathBuf::from)
+        .to_vec()
+}
