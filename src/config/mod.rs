@@ -76,8 +76,10 @@ pub struct Limits {
     pub per_owner: u16,
     /// Of all users.
     pub users: u16,
-    /// Of uid 0.
+    /// Of uid 0, and of Lustre for this machine.
     pub machine: u16,
+    /// Of Lustre for users.
+    pub kernel: u16,
 }
 
 /// The pause that an owner gets whose requests fail one after another (rule S8); meanwhile they fail with EAGAIN.
@@ -165,7 +167,7 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_owner: 32, users: 512, machine: 128 }
+        Self { per_owner: 32, users: 512, machine: 128, kernel: 512 }
     }
 }
 
@@ -236,8 +238,8 @@ impl Config {
                 "timeouts.deadline is over the ceiling of 200 s",
             ));
         }
-        let Limits { per_owner, users, machine } = config.limits;
-        if [per_owner, users, machine].contains(&0) {
+        let Limits { per_owner, users, machine, kernel } = config.limits;
+        if [per_owner, users, machine, kernel].contains(&0) {
             return Err(ConfigError::Value(path.to_owned(), "a limit must not be zero"));
         }
         if config.backoff.first > config.backoff.longest {

@@ -243,9 +243,14 @@ impl LustreDescription {
 }
 
 impl fmt::Display for LustreCallout {
-    /// Service and target, for the log.
+    /// Mechanism, service and target, for the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.server.service(), self.target)
+        let mechanism = match self.mechanism {
+            LustreMechanism::Krb5 => "krb5",
+            LustreMechanism::Gssnull => "gssnull",
+            LustreMechanism::Sk => "sk",
+        };
+        write!(f, "{mechanism} {} {}", self.server.service(), self.target)
     }
 }
 

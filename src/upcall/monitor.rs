@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::setsid;
 
+use super::authorise::Acting;
 use super::claim::{Invocation, Unusable};
 use super::front::{Served, Verdict};
 use super::negotiation::{Upcall, fail};
 use super::outcome::{Journal, Outcome, Subject};
-use super::slots::Slot;
+use super::slots::{Claimant, Slot};
 use crate::config::{CEILING, Config};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
-use crate::key::{Authority, LiveKey};
+use crate::key::{Authority, Consumer, LiveKey};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Patience, Predecessor, Process};
 
@@ -120,7 +121,7 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     let deadline = started + config.timeouts.deadline.0;
     let admitted = match broken {
         Some(failure) => Err(failure),
-        None => Slot::take(&config, invocation.uid, served.places.user_namespace.as_fd()),
+        None => Slot::take(&config, claimant(invocation, served), deadline),
     };
     match admitted {
         Ok(slot) => {
@@ -132,6 +133,15 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
             slot.give_back();
         }
         Err(failure) => journal.upcall(&subject, &fail(live, failure, &config, deadline), &[]),
+    }
+}
+
+fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
+    match (invocation.consumer(), served.acting) {
+        (Consumer::Kernel, Acting::Machine) => Claimant::LustreMachine,
+        (Consumer::Kernel, _) => Claimant::LustreUser,
+        (Consumer::Program, _) if invocation.uid == 0 => Claimant::Machine,
+        (Consumer::Program, _) => Claimant::User(invocation.uid, served.places.user_namespace.as_fd()),
     }
 }
 

@@ -73,12 +73,17 @@ impl Order {
                 (target, callout.level.unwrap_or(Level::Privacy))
             }
         };
+        // How long one of its RPCs may take the kernel knows better.
+        let round = match &target {
+            Target::Rpc { .. } => timeouts.round.0,
+            Target::Lustre { .. } => timeouts.deadline.0,
+        };
         Request {
             mechanism: Mechanism::Krb5,
             target,
             level,
             enctypes: config.kerberos.enctypes.clone(),
-            limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round: timeouts.round.0 },
+            limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round },
         }
     }
 }

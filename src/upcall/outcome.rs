@@ -12,8 +12,10 @@ use super::claim::{Invocation, Unusable};
 use crate::config::{Level, Log};
 use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
+use crate::ctx::lustre::LustreCallout;
 use crate::ctx::request::Description;
 use crate::event::{Cause, Failure, one_line};
+use crate::key::Consumer;
 use crate::negotiate::messages::Timing;
 
 /// How an upcall ended.
@@ -48,10 +50,14 @@ impl Subject {
     /// By its words; what does not parse is shown cut and without control characters.
     pub(super) fn of(invocation: &Invocation) -> Self {
         let description = String::from_utf8_lossy(&invocation.description);
-        let target = match description.parse::<Description>() {
-            Ok(parsed) => format!("krb5 {}", parsed.service),
-            Err(_) => format!("({})", one_line(&description)),
+        let callout = String::from_utf8_lossy(&invocation.callout);
+        let parsed = match invocation.consumer() {
+            Consumer::Program => {
+                description.parse::<Description>().ok().map(|parsed| format!("krb5 {}", parsed.service))
+            }
+            Consumer::Kernel => callout.parse::<LustreCallout>().ok().map(|parsed| parsed.to_string()),
         };
+        let target = parsed.unwrap_or_else(|| format!("({})", one_line(&description)));
         Self { key: invocation.key, uid: invocation.uid, target }
     }
 }

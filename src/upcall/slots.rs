@@ -1,13 +1,14 @@
 //! Room for one more negotiation (rule S8): a locked byte in the file of the pool, and for users one in the file of
 //! their owner as well. Locks end with their holder, however it ends.
 //!
-//! Below the run directory, which is root's alone: `slots/users`, `slots/machine` and `owners/<owner>`. An owner's file
+//! Below the run directory, which is root's alone: `slots/users`, `slots/machine`, `slots/kernel` and `owners/<owner>`. An owner's file
 //! also holds the record of its failures and is removed when there is nothing in it and nobody uses it.
 
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -30,8 +31,23 @@ const ALL: Range<u16> = 0..u16::MAX;
 const RECORD_LIMIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
 const RECORD_SIZE: usize = 128;
+/// Between two looks for a free slot.
+const PAUSE: Duration = Duration::from_millis(5);
 /// A file that is removed while it is opened is opened again; more often than so something is wrong.
 const OPENINGS: usize = 16;
+
+/// Who wants to negotiate.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Claimant<'a> {
+    /// A program of a user, in that user namespace.
+    User(u32, BorrowedFd<'a>),
+    /// A program of root's.
+    Machine,
+    /// Lustre, for a user.
+    LustreUser,
+    /// Lustre, for this machine.
+    LustreMachine,
+}
 
 /// Room for one negotiation, until [`Slot::give_back`].
 #[derive(Debug)]
@@ -42,19 +58,31 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Takes one for a request of that uid, made in that user namespace.
+    /// Takes one for the claimant. A program is told at once that there is none; for the kernel, which has not asked at
+    /// a user's whim, one is waited for.
     ///
     /// # Errors
     /// `TooMany`, `Paused`; `Setup` where the run directory cannot be used.
-    pub(super) fn take(config: &Config, uid: u32, user_namespace: BorrowedFd<'_>) -> Result<Self, Failure> {
+    pub(super) fn take(config: &Config, claimant: Claimant<'_>, deadline: Instant) -> Result<Self, Failure> {
         let run = private_directory(&config.run_dir)
             .map_err(|error| Failure::new(Stage::Admit, Cause::Setup, format_args!("run_dir: {error}")))?;
         let pools = below(&run, config, "slots")?;
-        let Limits { users, machine, .. } = config.limits;
-        if uid == 0 {
-            let full = "root has as many negotiations alive as limits.machine allows";
-            return Ok(Self { account: None, _pool: pool(&pools, config, ("machine", machine, full))? });
-        }
+        let Limits { users, machine, kernel, .. } = config.limits;
+        let (uid, user_namespace) = match claimant {
+            Claimant::User(uid, namespace) => (uid, namespace),
+            Claimant::Machine => {
+                let full = "root has as many negotiations alive as limits.machine allows";
+                return Self::of_pool(&pools, config, ("machine", machine, full), Instant::now());
+            }
+            Claimant::LustreMachine => {
+                let full = "root and Lustre have as many negotiations alive as limits.machine allows";
+                return Self::of_pool(&pools, config, ("machine", machine, full), deadline);
+            }
+            Claimant::LustreUser => {
+                let full = "Lustre has as many users' negotiations alive as limits.kernel allows";
+                return Self::of_pool(&pools, config, ("kernel", kernel, full), deadline);
+            }
+        };
         let owner = Owner::of(user_namespace, uid).map_err(|errno| broken(Path::new("ns/user"), errno))?;
         let account = Account::open(below(&run, config, "owners")?, owner, config)?;
         let full = "all users together have as many negotiations alive as limits.users allows";
@@ -63,6 +91,16 @@ impl Slot {
             Err(failure) => {
                 account.close();
                 Err(failure)
+            }
+        }
+    }
+
+    fn of_pool(pools: &OwnedFd, config: &Config, which: Pool, deadline: Instant) -> Result<Self, Failure> {
+        loop {
+            match pool(pools, config, which) {
+                Ok(pool) => return Ok(Self { account: None, _pool: pool }),
+                Err(full) if full.cause != Cause::TooMany || Instant::now() >= deadline => return Err(full),
+                Err(_) => thread::sleep(PAUSE),
             }
         }
     }
@@ -87,12 +125,11 @@ fn below(run: &OwnedFd, config: &Config, name: &str) -> Result<OwnedFd, Failure>
     files::subdirectory(run.as_fd(), name).map_err(|errno| broken(&config.run_dir.join(name), errno))
 }
 
-/// Takes a byte of the pool's file: its name, its size, and what is said when it is full.
-fn pool(
-    pools: &OwnedFd,
-    config: &Config,
-    (name, size, full): (&str, u16, &'static str),
-) -> Result<LockFile, Failure> {
+/// A pool's name, its size, and what is said when it is full.
+type Pool = (&'static str, u16, &'static str);
+
+/// Takes a byte of the pool's file.
+fn pool(pools: &OwnedFd, config: &Config, (name, size, full): Pool) -> Result<LockFile, Failure> {
     let failed = |errno| broken(&config.run_dir.join("slots").join(name), errno);
     let pool = LockFile::open(pools.as_fd(), name).map_err(failed)?;
     if pool.try_take_any(0..size).map_err(failed)? { Ok(pool) } else { Err(too_many(full)) }
