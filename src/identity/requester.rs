@@ -138,6 +138,15 @@ impl Task {
         proc::open_link(self.0.as_fd(), name, OFlag::O_RDONLY).map_err(|e| RequesterError::Proc(name, e))
     }
 
+    /// Its environment, as the program was started with it or has changed it since.
+    ///
+    /// # Errors
+    /// [`RequesterError::Proc`].
+    pub fn open_environment(&self) -> Result<OwnedFd, RequesterError> {
+        proc::open_link(self.0.as_fd(), "environ", OFlag::O_RDONLY)
+            .map_err(|e| RequesterError::Proc("environ", e))
+    }
+
     /// What tells its mount namespace from others.
     ///
     /// # Errors

@@ -71,6 +71,38 @@ pub enum Target {
     },
 }
 
+/// What a source of credentials is; a word of the worker's argv.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A cache of the requester's.
+    Cache,
+    /// Root's default cache, for the machine's credentials.
+    DefaultCache,
+    /// The upcall's own cache of machine credentials.
+    OwnCache,
+    /// A keytab.
+    Keytab,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Cache, Self::DefaultCache, Self::OwnCache, Self::Keytab];
+
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::DefaultCache => "default_cache",
+            Self::OwnCache => "own_cache",
+            Self::Keytab => "keytab",
+        }
+    }
+
+    /// What the word means.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.word() == word)
+    }
+}
+
 /// Time that each phase may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

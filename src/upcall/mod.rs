@@ -17,6 +17,7 @@ mod negotiation;
 mod order;
 mod outcome;
 mod slots;
+mod sources;
 mod vouched;
 
 use claim::Invocation;

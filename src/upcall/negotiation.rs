@@ -124,7 +124,7 @@ impl<'a> Upcall<'a> {
                     gid,
                     acting: served.acting,
                     session_ring: self.invocation.session_ring,
-                    cache: order.cache(),
+                    order,
                     config: self.config,
                     monitor: &monitor,
                 };

@@ -40,14 +40,6 @@ impl Order {
         }
     }
 
-    /// The cache that it names.
-    pub(super) fn cache(&self) -> Option<&str> {
-        match self {
-            Self::Program(callout) => callout.cache.as_deref(),
-            Self::Lustre(_) => None,
-        }
-    }
-
     /// Whose context: uid and group. A setuid program's key is root's, its context the user's.
     pub(super) fn owner(&self, invocation: &Invocation) -> (u32, u32) {
         match self {

@@ -63,6 +63,8 @@ pub(super) struct Places {
     pub(super) network: OwnedFd,
     /// The user namespace by whose owner the negotiation is counted.
     pub(super) user_namespace: OwnedFd,
+    /// The environment of a user whom Lustre asks for: it has no other way to name its cache.
+    pub(super) environment: Option<OwnedFd>,
 }
 
 impl Places {
@@ -93,7 +95,12 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
             }
             open(&ours).map_err(gone)
         }
-        pid => Task::open(&pid.to_string()).and_then(|task| open(&task)).map_err(gone),
+        pid => {
+            let task = Task::open(&pid.to_string()).map_err(gone)?;
+            let places = open(&task).map_err(gone)?;
+            // What it names is a wish: without it there are other caches.
+            Ok(Places { environment: task.open_environment().ok(), ..places })
+        }
     }
 }
 
@@ -102,6 +109,7 @@ fn open(task: &Task) -> Result<Places, RequesterError> {
         root: task.open_root()?,
         network: task.open_namespace(Namespace::Network)?,
         user_namespace: task.open_namespace(Namespace::User)?,
+        environment: None,
     })
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::messages::{Failed, Link, Request};
+use crate::negotiate::messages::{Failed, Link, Request, Role};
 use crate::sys::inherited;
 use watch::Watch;
 
@@ -43,21 +43,29 @@ pub fn run() -> ExitCode {
 
 /// What the launcher hands over.
 struct Invocation {
-    cache: CacheNames,
+    sources: Vec<(Role, CacheNames)>,
     link: Link,
 }
 
 impl Invocation {
+    /// argv has three words for each source.
     fn take() -> Option<Self> {
-        let mut words = std::env::args().skip(1);
-        let (library, display) = (words.next()?, words.next()?);
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let source = |words: &[String]| match words {
+            [role, library, display] => {
+                let names = CacheNames { library: library.clone(), display: display.clone() };
+                Some((Role::of_word(role)?, names))
+            }
+            _ => None,
+        };
+        let sources: Vec<_> = words.chunks(3).map(source).collect::<Option<_>>()?;
         let link = Link::new(inherited::monitor_socket().ok()?);
-        words.next().is_none().then_some(Self { cache: CacheNames { library, display }, link })
+        (!sources.is_empty()).then_some(Self { sources, link })
     }
 }
 
 /// `None` if nothing could be reported.
-fn serve(Invocation { cache, mut link }: Invocation) -> Option<()> {
+fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
     let ready = Unprivileged::prove()
         .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))
         .and_then(|proof| sandbox::close(&proof).map(|()| proof));
@@ -67,12 +75,17 @@ fn serve(Invocation { cache, mut link }: Invocation) -> Option<()> {
     };
     // No request means no monitor: there is nobody to report to.
     let request = link.receive_request(Instant::now() + REQUEST_LIMIT).ok()?;
-    answer(proof, cache, &request, link)
+    answer(proof, sources, &request, link)
 }
 
-fn answer(proof: Unprivileged, cache: CacheNames, request: &Request, link: Link) -> Option<()> {
+fn answer(
+    proof: Unprivileged,
+    sources: Vec<(Role, CacheNames)>,
+    request: &Request,
+    link: Link,
+) -> Option<()> {
     let watch = Watch::over(link).ok()?;
-    match negotiation::negotiate(proof, cache, request, &watch) {
+    match negotiation::negotiate(proof, sources, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),
         Err(failure) => watch.report_failed(failure),
     }

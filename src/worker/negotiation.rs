@@ -17,7 +17,7 @@ use crate::negotiate::channel::tcp::{self, ConnectError};
 use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
-use crate::negotiate::messages::{Established, Request, Target, Timing};
+use crate::negotiate::messages::{Established, Request, Role, Target, Timing};
 use crate::secret::Secret;
 use crate::wire::WireError;
 
@@ -33,13 +33,12 @@ pub(super) struct Outcome {
 /// Does what the request asks for. Takes the proof that this process may.
 pub(super) fn negotiate(
     _proof: Unprivileged,
-    cache: CacheNames,
+    sources: Vec<(Role, CacheNames)>,
     request: &Request,
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    watch.enter(deadline, cache.silent());
-    let account = Account::find(cache)?;
+    let account = first_usable(sources, deadline, watch)?;
 
     let service = service(&request.target, deadline, watch)?;
     enter_kdc(&account, &service, deadline, watch);
@@ -53,6 +52,31 @@ pub(super) fn negotiate(
         }
         Err(refusal) => Err(refusal.failure),
     }
+}
+
+/// The first cache with a ticket that has not expired; otherwise what is wrong with the first, and how many more there
+/// were.
+fn first_usable(
+    sources: Vec<(Role, CacheNames)>,
+    deadline: Instant,
+    watch: &Watch,
+) -> Result<Account, Failure> {
+    let others = sources.len().saturating_sub(1);
+    let mut first = None;
+    for (_, cache) in sources {
+        watch.enter(deadline, cache.silent());
+        match Account::find(cache) {
+            Ok(account) => return Ok(account),
+            Err(failure) => drop(first.get_or_insert(failure)),
+        }
+    }
+    let failure = first
+        .unwrap_or_else(|| Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache"));
+    if others == 0 {
+        return Err(failure);
+    }
+    let detail = format_args!("{}; nor is any of {others} other caches usable", failure.detail);
+    Err(Failure::new(failure.stage, failure.cause, detail))
 }
 
 /// The server's name: as the program gave it, or by the network identifier that Lustre has.
