@@ -26,6 +26,18 @@ pub(crate) fn link(key: i32, ring: i32) -> Result<(), Errno> {
     keyctl(libc::KEYCTL_LINK, [id(key), id(ring), 0, 0]).map(drop)
 }
 
+pub(crate) fn unlink(key: i32, ring: i32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_UNLINK, [id(key), id(ring), 0, 0]).map(drop)
+}
+
+pub(crate) fn revoke(key: i32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_REVOKE, [id(key), 0, 0, 0]).map(drop)
+}
+
+pub(crate) fn set_timeout(key: i32, seconds: u32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_SET_TIMEOUT, [id(key), c_ulong::from(seconds), 0, 0]).map(drop)
+}
+
 pub(crate) fn invalidate(key: i32) -> Result<(), Errno> {
     keyctl(libc::KEYCTL_INVALIDATE, [id(key), 0, 0, 0]).map(drop)
 }

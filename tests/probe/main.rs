@@ -26,7 +26,7 @@ mod plan;
 
 use keys::ReadyRequest;
 use nix::errno::Errno;
-use plan::{Finding, Request, Step};
+use plan::{Disposal, Finding, Request, Step};
 use std::ffi::CString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
@@ -85,6 +85,10 @@ impl Probe {
             Step::Link { ring } => keys::link(self.last.ok_or(Errno::ENOKEY)?, *ring)?,
             Step::FillQuota { leave } => fill_quota(*leave)?,
             Step::ForgetKeyrings => forget_keyrings(),
+            Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
+            Step::RequestEach { requests, within_ms } => {
+                return Ok(request_each(requests, Duration::from_millis(*within_ms)));
+            }
             Step::AddKey { description, length, ring } => return Ok(added(description, *length, *ring)),
             Step::Request(request) => {
                 let ready = ReadyRequest::new(request);
@@ -125,11 +129,9 @@ impl Probe {
     }
 
     fn request(&mut self, make: impl Fn() -> Result<i32, Errno>) -> Finding {
-        let start = Instant::now();
-        let result = make();
-        let micros = start.elapsed().as_micros() as u64;
-        self.last = result.ok();
-        Finding::Requested { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32), micros }
+        let (key, finding) = timed(make);
+        self.last = key;
+        finding
     }
 
     fn request_at_once(&mut self, request: &Request, threads: usize) -> Finding {
@@ -144,6 +146,40 @@ impl Probe {
         });
         self.last = serials.first().copied().filter(|serial| *serial != 0);
         Finding::RequestedAtOnce { serials }
+    }
+}
+
+/// The key, if there is one, and how long the request took.
+fn timed(make: impl Fn() -> Result<i32, Errno>) -> (Option<i32>, Finding) {
+    let start = Instant::now();
+    let result = make();
+    let micros = start.elapsed().as_micros() as u64;
+    let errno = result.err().map_or(0, |e| e as i32);
+    (result.ok(), Finding::Requested { serial: result.ok(), errno, micros })
+}
+
+fn request_each(requests: &[Request], within: Duration) -> Finding {
+    let start = Barrier::new(requests.len());
+    let one = |request: &Request| {
+        let ready = ReadyRequest::new(request);
+        start.wait();
+        let (key, requested) = timed(|| ready.make());
+        let settled = key.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
+        [requested, settled.expect("a key can be waited for")]
+    };
+    Finding::Each(std::thread::scope(|scope| {
+        let one = &one;
+        let asking: Vec<_> = requests.iter().map(|request| scope.spawn(move || one(request))).collect();
+        asking.into_iter().map(|thread| thread.join().expect("a thread that asks")).collect()
+    }))
+}
+
+fn dispose(key: i32, disposal: Disposal) -> Result<(), Errno> {
+    match disposal {
+        Disposal::Revoke => keys::revoke(key),
+        Disposal::Invalidate => keys::invalidate(key),
+        Disposal::Unlink => keys::unlink(key, keys::SESSION_RING),
+        Disposal::Expire(seconds) => keys::set_timeout(key, seconds),
     }
 }
 

@@ -49,6 +49,21 @@ pub(crate) enum Step {
     ReadKey { serial: i32 },
     /// Makes the kernel forget the keyrings of the caller's uid.
     ForgetKeyrings,
+    /// Gets rid of the key of the last request.
+    Dispose(Disposal),
+    /// Each request in a thread of its own, all at the same time; then each key is waited for.
+    RequestEach { requests: Vec<Request>, within_ms: u64 },
+}
+
+/// How a requester that no longer wants its key may get rid of it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Disposal {
+    Revoke,
+    Invalidate,
+    /// Out of the session keyring.
+    Unlink,
+    /// By a timeout of so many seconds.
+    Expire(u32),
 }
 
 /// A file in a private directory.
@@ -94,4 +109,6 @@ pub(crate) enum Finding {
     ExpiresIn { seconds: Option<u64> },
     /// The key was still in progress at the deadline, or there is none.
     Unsettled,
+    /// Of each request what came of it and of the wait for its key.
+    Each(Vec<[Finding; 2]>),
 }

@@ -22,6 +22,7 @@ mod hostile;
 mod identity;
 mod inherited;
 mod kdc;
+mod key_gone;
 mod namespaces;
 #[path = "../probe/plan.rs"]
 mod plan;
@@ -30,6 +31,7 @@ mod secrecy;
 mod server;
 mod simultaneous;
 mod support;
+mod worker_file;
 
 use libtest_mimic::Arguments;
 use nix::sys::signal::{SigSet, Signal};
@@ -101,6 +103,7 @@ fn run_tests() -> ! {
         credentials::trials,
         cache_types::trials,
         kdc::trials,
+        key_gone::trials,
         server::trials,
         forged::trials,
         identity::trials,
@@ -111,6 +114,7 @@ fn run_tests() -> ! {
         hostile::trials,
         faults::trials,
         namespaces::trials,
+        worker_file::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {

@@ -30,6 +30,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) worker: &'a str,
     /// Whether the upcall runs under the probe that kills it.
     pub(crate) rule: Rule,
+    /// TOML at the end of the configuration.
+    pub(crate) extra: &'a str,
 }
 
 /// What the request-key rule starts.
@@ -49,6 +51,7 @@ impl Default for Settings<'_> {
             negative_cache: "10s",
             worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
             rule: Rule::Upcall,
+            extra: "",
         }
     }
 }
@@ -94,13 +97,14 @@ impl Site {
         format!(
             "krb5_config = \"{dir}/krb5.conf\"\nrun_dir = \"{dir}/run\"\nworker = \"{dir}/lgss_negotiate\"\n\
              machine_user = \"{}\"\n[timeouts]\ndeadline = \"{}\"\nkdc = \"{}\"\nconnect = \"{}\"\nround = \"{}\"\n\
-             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n",
+             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n{}",
             self.machine_uid(),
             settings.deadline,
             settings.kdc,
             settings.connect,
             settings.round,
             settings.negative_cache,
+            settings.extra,
         )
     }
 
