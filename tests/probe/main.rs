@@ -31,7 +31,8 @@ use std::ffi::CString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -46,7 +47,7 @@ fn main() {
 
 fn run(steps: Vec<Step>) {
     become_requester::die_with_parent();
-    let mut probe = Probe { last: None };
+    let mut probe = Probe { last: None, waiting: Vec::new() };
     for step in steps {
         let finding = probe
             .perform(&step)
@@ -68,6 +69,8 @@ fn say(finding: &Finding) {
 struct Probe {
     /// The key of the last request.
     last: Option<i32>,
+    /// Threads that wait for the keys of many requests.
+    waiting: Vec<JoinHandle<Finding>>,
 }
 
 impl Probe {
@@ -87,7 +90,14 @@ impl Probe {
             Step::ForgetKeyrings => forget_keyrings(),
             Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
             Step::RequestEach { requests, within_ms } => {
-                return Ok(request_each(requests, Duration::from_millis(*within_ms)));
+                let (findings, threads) = request_each(requests, Duration::from_millis(*within_ms));
+                self.waiting = threads;
+                return Ok(Finding::Each(findings));
+            }
+            Step::SettleEach => {
+                let threads = self.waiting.drain(..);
+                let settled = threads.map(|thread| thread.join().expect("a thread that waits"));
+                return Ok(Finding::Each(settled.collect()));
             }
             Step::AddKey { description, length, ring } => return Ok(added(description, *length, *ring)),
             Step::Request(request) => {
@@ -158,20 +168,23 @@ fn timed(make: impl Fn() -> Result<i32, Errno>) -> (Option<i32>, Finding) {
     (result.ok(), Finding::Requested { serial: result.ok(), errno, micros })
 }
 
-fn request_each(requests: &[Request], within: Duration) -> Finding {
-    let start = Barrier::new(requests.len());
-    let one = |request: &Request| {
-        let ready = ReadyRequest::new(request);
-        start.wait();
-        let (key, requested) = timed(|| ready.make());
-        let settled = key.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
-        [requested, settled.expect("a key can be waited for")]
-    };
-    Finding::Each(std::thread::scope(|scope| {
-        let one = &one;
-        let asking: Vec<_> = requests.iter().map(|request| scope.spawn(move || one(request))).collect();
-        asking.into_iter().map(|thread| thread.join().expect("a thread that asks")).collect()
-    }))
+/// What came of each request, once all have been released, and threads that will know what came of the keys.
+fn request_each(requests: &[Request], within: Duration) -> (Vec<Finding>, Vec<JoinHandle<Finding>>) {
+    let start = Arc::new(Barrier::new(requests.len()));
+    let asking = requests.iter().map(|request| {
+        let (ready, start) = (ReadyRequest::new(request), Arc::clone(&start));
+        let (tell, told) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            start.wait();
+            let (key, finding) = timed(|| ready.make());
+            tell.send(finding).expect("the main thread listens");
+            let settled = key.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
+            settled.expect("a key can be waited for")
+        });
+        (told, thread)
+    });
+    let (told, threads): (Vec<_>, Vec<_>) = asking.unzip();
+    (told.iter().map(|told| told.recv().expect("a thread that asks")).collect(), threads)
 }
 
 fn dispose(key: i32, disposal: Disposal) -> Result<(), Errno> {
@@ -289,7 +302,7 @@ fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
         nix::unistd::ForkResult::Child => {
             become_requester::die_with_parent();
             let ready = ReadyRequest::new(request);
-            let (tell, told) = std::sync::mpsc::channel();
+            let (tell, told) = mpsc::channel();
             std::thread::spawn(move || {
                 tell.send(nix::unistd::gettid()).expect("the main thread listens");
                 let _ = ready.make();

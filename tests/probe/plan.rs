@@ -51,8 +51,10 @@ pub(crate) enum Step {
     ForgetKeyrings,
     /// Gets rid of the key of the last request.
     Dispose(Disposal),
-    /// Each request in a thread of its own, all at the same time; then each key is waited for.
+    /// Each request in a thread of its own, all at the same time; each thread then waits for its key.
     RequestEach { requests: Vec<Request>, within_ms: u64 },
+    /// What those threads have waited for.
+    SettleEach,
 }
 
 /// How a requester that no longer wants its key may get rid of it.
@@ -109,6 +111,6 @@ pub(crate) enum Finding {
     ExpiresIn { seconds: Option<u64> },
     /// The key was still in progress at the deadline, or there is none.
     Unsettled,
-    /// Of each request what came of it and of the wait for its key.
-    Each(Vec<[Finding; 2]>),
+    /// What came of each request, or of the wait for its key.
+    Each(Vec<Finding>),
 }

@@ -23,6 +23,7 @@ mod identity;
 mod inherited;
 mod kdc;
 mod key_gone;
+mod load;
 mod namespaces;
 #[path = "../probe/plan.rs"]
 mod plan;
@@ -120,7 +121,11 @@ fn run_tests() -> ! {
     if !arguments.list {
         machine::require_all();
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let together = libtest_mimic::run(&arguments, trials);
+    // What would disturb the others, one at a time.
+    arguments.test_threads = Some(1);
+    let alone = libtest_mimic::run(&arguments, load::trials(&shared));
     drop(shared);
-    conclusion.exit()
+    together.exit_if_failed();
+    alone.exit()
 }

@@ -32,8 +32,6 @@ pub(crate) struct Settings<'a> {
     pub(crate) worker: &'a str,
     /// Whether the upcall runs under the probe that kills it.
     pub(crate) rule: Rule,
-    /// TOML at the end of the configuration.
-    pub(crate) extra: &'a str,
 }
 
 /// What the request-key rule starts.
@@ -55,7 +53,6 @@ impl Default for Settings<'_> {
             extra: "[backoff]\nafter = 1000\n",
             worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
             rule: Rule::Upcall,
-            extra: "",
         }
     }
 }
