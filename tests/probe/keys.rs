@@ -74,6 +74,22 @@ pub(crate) fn add(description: &CStr, payload: &[u8], ring: i32) -> Result<i32, 
     Ok(serial as i32)
 }
 
+pub(crate) fn new_ring(description: &CStr, ring: i32) -> Result<i32, Errno> {
+    let nothing = std::ptr::null::<u8>();
+    // SAFETY: the strings end in NUL; a keyring has no payload.
+    let serial = Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"keyring".as_ptr(),
+            description.as_ptr(),
+            nothing,
+            0usize,
+            ring as c_int,
+        )
+    })?;
+    Ok(serial as i32)
+}
+
 /// A request whose strings are ready, so that only the call itself is measured.
 pub(crate) struct ReadyRequest {
     key_type: CString,

@@ -86,6 +86,7 @@ impl Probe {
             Step::UserNamespace => become_requester::user_namespace()?,
             Step::Chroot { path } => become_requester::chroot(path)?,
             Step::Link { ring } => keys::link(self.last.ok_or(Errno::ENOKEY)?, *ring)?,
+            Step::AddKeys { count } => add_keys(*count)?,
             Step::FillQuota { leave } => fill_quota(*leave)?,
             Step::ForgetKeyrings => forget_keyrings(),
             Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
@@ -208,6 +209,20 @@ fn added(description: &[u8], length: usize, ring: i32) -> Finding {
     let description = CString::new(description).expect("a test put a NUL into a description");
     let result = keys::add(&description, &vec![b'x'; length], ring);
     Finding::Added { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32) }
+}
+
+/// In keyrings of their own: the kernel counts the links of one in 16 bits of bytes, and what overflows stays charged to
+/// its owner for ever.
+fn add_keys(count: u32) -> Result<(), Errno> {
+    const A_RING: u32 = 10_000;
+    let name = |number| CString::new(format!("k{number}")).expect("no NUL");
+    for first in (0..count).step_by(A_RING as usize) {
+        let ring = keys::new_ring(&name(first), keys::SESSION_RING)?;
+        for number in first..count.min(first + A_RING) {
+            keys::add(&name(number), b"x", ring)?;
+        }
+    }
+    Ok(())
 }
 
 /// Large keys, and one whose payload is resized until the quota's rest is as wanted.

@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Chroot { path: String },
     /// A `user` key in a keyring; the description may hold any bytes but NUL.
     AddKey { description: Vec<u8>, length: usize, ring: i32 },
+    /// So many small keys below the session keyring.
+    AddKeys { count: u32 },
     /// Keys in the session keyring until this many bytes of the owner's quota are left.
     FillQuota { leave: u32 },
     /// request_key(2).

@@ -19,6 +19,7 @@ use std::time::Duration;
 crate::trials![
     three_hundred_requesters_of_thirty_users_are_all_served,
     beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served,
+    with_50_000_keys_of_others_on_the_system_a_requester_is_served,
 ];
 
 const USERS: usize = 30;
@@ -118,6 +119,26 @@ fn keys_of(uid: u32) -> u32 {
     let text = fs::read_to_string("/proc/key-users").unwrap();
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{uid}:")));
     line.and_then(|line| line.split_whitespace().nth(1)?.split('/').next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Reading /proc/keys costs the front time for each key of the whole system. These are root's, since those the front may
+/// also look at, and they end with their session.
+fn with_50_000_keys_of_others_on_the_system_a_requester_is_served(shared: &Shared) {
+    const COUNT: u32 = 50_000;
+    let before = keys_of(0);
+    let mut others = Probe::start(&[Step::JoinSession, Step::AddKeys { count: COUNT }, Step::Pause]);
+    others.until_pause();
+    assert!(keys_of(0) >= COUNT, "the keys are not there");
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    for instance in [":1", ":2", ":3"] {
+        let request = site.request_as(&site.uid().to_string(), shared.nfs(), instance);
+        call_null_with(&site.ask_with(request).context(), shared.nfs());
+    }
+    drop(others);
+    wait_for("the keys to be collected", Duration::from_secs(30), || {
+        (keys_of(0) < before + COUNT / 100).then_some(())
+    });
 }
 
 /// How many have a context and how many were to come back; nobody else may be there.
