@@ -48,11 +48,15 @@ pub fn serving(file: BorrowedFd<'_>) -> Result<Server, Errno> {
     // The type's width differs between architectures; the numbers have 32 bits.
     let number =
         u32::try_from(fstatfs(file)?.filesystem_type().0 & 0xffff_ffff).map_err(|_| Errno::EOVERFLOW)?;
-    Ok(match number {
+    Ok(server(number))
+}
+
+fn server(number: u32) -> Server {
+    match number {
         FUSE => Server::Fuse,
         number if NETWORK.contains(&number) => Server::Network,
         _ => Server::Kernel,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -64,5 +68,14 @@ mod tests {
     fn the_kernels_own_file_systems_are_told_as_such() {
         let file = std::fs::File::open("/proc/self/status").unwrap();
         assert_eq!(serving(file.as_fd()), Ok(Server::Kernel));
+        assert_eq!(server(0x0102_1994), Server::Kernel);
+    }
+
+    #[test]
+    fn network_file_systems_are_told_by_their_numbers() {
+        for number in [0x6969, 0xff53_4d42, 0x0bd0_0bd0, 0x00c3_6400] {
+            assert_eq!(server(number), Server::Network, "{number:#x}");
+        }
+        assert_eq!(server(0x6573_5546), Server::Fuse);
     }
 }

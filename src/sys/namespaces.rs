@@ -1,4 +1,4 @@
-//! User namespaces and their relations (ioctl_ns(2)), by descriptors of /proc/<tid>/ns/user.
+//! User namespaces and their relations (ioctl_ns(2)), by descriptors of `/proc/<tid>/ns/user`.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

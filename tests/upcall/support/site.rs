@@ -5,7 +5,7 @@ use super::outcome::Outcome;
 use super::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user};
 use super::process::Process;
 use super::realm::Realm;
-use super::scratch::Scratch;
+use super::scratch::{MOUNT_POINT, Scratch};
 use super::server::Target;
 use super::wait::wait_for;
 use lgss::event::Cause;
@@ -149,6 +149,13 @@ impl Site {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path(name)
+    }
+
+    /// An empty directory on which something may be mounted, for root alone.
+    pub(crate) fn mount_point(&self) -> PathBuf {
+        let point = self.path(MOUNT_POINT);
+        fs::create_dir(&point).unwrap();
+        point
     }
 
     /// The user's default cache.
