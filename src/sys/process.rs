@@ -367,12 +367,12 @@ mod tests {
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};
 
-    fn becomes(child: &mut Child, runnable: bool) -> bool {
+    fn stays(child: &mut Child, state: fn(Pid) -> bool) -> bool {
         let deadline = Instant::now() + Duration::from_secs(10);
         let pid = Pid::from_raw(child.id().cast_signed());
         let mut in_a_row = 0;
         while in_a_row < 5 && Instant::now() < deadline {
-            in_a_row = if is_runnable(pid) == runnable { in_a_row + 1 } else { 0 };
+            in_a_row = if state(pid) { in_a_row + 1 } else { 0 };
             std::thread::sleep(Duration::from_millis(10));
         }
         child.kill().and_then(|()| child.wait()).is_ok() && in_a_row == 5
@@ -381,8 +381,8 @@ mod tests {
     #[test]
     fn a_process_that_runs_is_told_from_one_that_sleeps() {
         let spins = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
-        assert!(becomes(&mut spins.unwrap(), true));
-        assert!(becomes(&mut Command::new("sleep").arg("60").spawn().unwrap(), false));
+        assert!(stays(&mut spins.unwrap(), is_runnable));
+        assert!(stays(&mut Command::new("sleep").arg("60").spawn().unwrap(), |pid| !is_runnable(pid)));
         assert!(!is_runnable(Pid::from_raw(i32::MAX)));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The monitor learns of it when it writes the outcome into the key; nobody is there whom it could serve by ending sooner.
 
-use crate::support::probe::{Disposal, Finding, Probe, Step, as_user};
+use crate::plan::Disposal;
+use crate::support::probe::{Finding, Probe, Step, as_user};
 use crate::support::server::Server;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};

@@ -1,7 +1,7 @@
 //! The test's side of the probe: a requester that does as it is told.
 
 use super::process::command;
-pub(crate) use crate::plan::{Disposal, Finding, Request, Step};
+pub(crate) use crate::plan::{Finding, Request, Step};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Lines, Write};
