@@ -14,7 +14,9 @@
 )]
 
 mod cache_types;
+mod clocks;
 mod credentials;
+mod enctypes;
 mod established;
 mod faults;
 mod file_systems;
@@ -33,6 +35,7 @@ mod quota;
 mod secrecy;
 mod server;
 mod simultaneous;
+mod stale_ticket;
 mod support;
 mod worker_file;
 
@@ -107,6 +110,9 @@ fn run_tests() -> ! {
         cache_types::trials,
         kdc::trials,
         key_gone::trials,
+        clocks::trials,
+        enctypes::trials,
+        stale_ticket::trials,
         server::trials,
         forged::trials,
         identity::trials,
