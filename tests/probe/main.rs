@@ -92,16 +92,8 @@ impl Probe {
             Step::FillQuota { leave } => fill_quota(*leave)?,
             Step::ForgetKeyrings => forget_keyrings(),
             Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
-            Step::RequestEach { requests, within_ms } => {
-                let (findings, threads) = request_each(requests, Duration::from_millis(*within_ms));
-                self.waiting = threads;
-                return Ok(Finding::Each(findings));
-            }
-            Step::SettleEach => {
-                let threads = self.waiting.drain(..);
-                let settled = threads.map(|thread| thread.join().expect("a thread that waits"));
-                return Ok(Finding::Each(settled.collect()));
-            }
+            Step::RequestEach { requests, within_ms } => return Ok(self.request_each(requests, *within_ms)),
+            Step::SettleEach => return Ok(self.settle_each()),
             Step::AddKey { description, length, ring } => return Ok(added(description, *length, *ring)),
             Step::Request(request) => {
                 let ready = ReadyRequest::new(request);
@@ -122,16 +114,7 @@ impl Probe {
                 return self.last.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
             }
             Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
-            Step::Expiry => {
-                // Whoever stands in for a dead monitor may be about to set it.
-                let deadline = Instant::now() + Duration::from_secs(2);
-                let mut seconds = self.last.and_then(expires_in);
-                while seconds.is_none() && Instant::now() < deadline {
-                    std::thread::sleep(Duration::from_millis(1));
-                    seconds = self.last.and_then(expires_in);
-                }
-                return Ok(Finding::ExpiresIn { seconds });
-            }
+            Step::Expiry => return Ok(self.expiry()),
             Step::Run { words, input } => run_program(words, input)?,
             Step::Pause => {
                 say(&Finding::Paused);
@@ -145,6 +128,28 @@ impl Probe {
         let (key, finding) = timed(make);
         self.last = key;
         finding
+    }
+
+    fn request_each(&mut self, requests: &[Request], within_ms: u64) -> Finding {
+        let (findings, threads) = request_each(requests, Duration::from_millis(within_ms));
+        self.waiting = threads;
+        Finding::Each(findings)
+    }
+
+    fn settle_each(&mut self) -> Finding {
+        let threads = self.waiting.drain(..);
+        Finding::Each(threads.map(|thread| thread.join().expect("a thread that waits")).collect())
+    }
+
+    /// Whoever stands in for a dead monitor may be about to set it.
+    fn expiry(&self) -> Finding {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut seconds = self.last.and_then(expires_in);
+        while seconds.is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+            seconds = self.last.and_then(expires_in);
+        }
+        Finding::ExpiresIn { seconds }
     }
 
     fn request_at_once(&mut self, request: &Request, threads: usize) -> Finding {
