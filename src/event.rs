@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Longest detail text kept, in bytes; longer ones are cut (a worker is not trusted to be brief).
-const DETAIL_LIMIT: usize = 300;
+const DETAIL_LIMIT: usize = 500;
 
 /// The step of an upcall at which it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,10 @@ pub enum Cause {
     TicketExpired,
     /// The cache exists and may not or cannot be used.
     BadCache,
+    /// Neither a cache nor the keytab has what this node needs; the detail says what is there.
+    NoMachineCredential,
+    /// The KDC knows no principal of the keytab, or the keytab's keys are not the KDC's.
+    KeytabRefused,
     /// The clocks of the KDC or server and of this machine differ too much.
     ClockSkew,
     /// The KDC does not know the service.
@@ -60,6 +64,12 @@ pub enum Cause {
     KdcSilent,
     /// The host name of the server cannot be resolved.
     UnknownHost,
+    /// No host name can be found for a network identifier.
+    UnnamedNid,
+    /// A name does not lead back to the address that it was found for (rule S17).
+    UnconfirmedName,
+    /// The site's program for host names may not be run or does not do its work (rule S14).
+    BadProgram,
     /// The server does not accept the connection.
     ServerDown,
     /// The server does not answer in time.
@@ -132,14 +142,20 @@ impl Cause {
     /// The error that the requester and readers of the key see.
     pub fn errno(self) -> Errno {
         match self {
-            Self::Refused | Self::KdcRefused | Self::UnknownService | Self::ServerRefused => Errno::EACCES,
+            Self::Refused
+            | Self::KdcRefused
+            | Self::KeytabRefused
+            | Self::UnknownService
+            | Self::ServerRefused => Errno::EACCES,
             Self::BadRequest => Errno::EINVAL,
-            Self::NoTicket | Self::BadCache => Errno::ENOKEY,
+            Self::NoTicket | Self::BadCache | Self::NoMachineCredential => Errno::ENOKEY,
             Self::TicketExpired => Errno::EKEYEXPIRED,
             Self::ClockSkew => Errno::EKEYREJECTED,
             Self::KdcSilent | Self::ServerSilent | Self::Deadline => Errno::ETIMEDOUT,
             Self::KdcDown | Self::ServerDown => Errno::ECONNREFUSED,
-            Self::UnknownHost => Errno::EHOSTUNREACH,
+            Self::UnknownHost | Self::UnnamedNid | Self::UnconfirmedName | Self::BadProgram => {
+                Errno::EHOSTUNREACH
+            }
             Self::BadReply => Errno::EPROTO,
             Self::TooMany | Self::Paused => Errno::EAGAIN,
             Self::Quota => Errno::EDQUOT,
@@ -161,6 +177,12 @@ impl Cause {
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => "make the cache a file of the user with mode 0600, or name another cache",
             Self::ClockSkew => "set the clocks of client, KDC and server (chrony or ntpd)",
+            Self::NoMachineCredential => {
+                "add a key of a wanted principal: kadmin -q 'ktadd -k KEYTAB PRINCIPAL'; list keys with klist -k"
+            }
+            Self::KeytabRefused => {
+                "write the keys anew (kadmin -q 'ktadd -k KEYTAB PRINCIPAL'); try them with kinit -k -t KEYTAB PRINCIPAL"
+            }
             Self::UnknownService => {
                 "check the service and host name; the KDC's admin may have to add the principal"
             }
@@ -168,6 +190,13 @@ impl Cause {
             Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
             Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
             Self::UnknownHost => "check the host name and the resolver configuration",
+            Self::UnnamedNid => {
+                "add the NID to [lustre.nids] in lgss.toml, or its address to the name service"
+            }
+            Self::UnconfirmedName => {
+                "make address and name agree in the name service, or add the NID to [lustre.nids] in lgss.toml"
+            }
+            Self::BadProgram => "run the program by hand; or add the NID to [lustre.nids] in lgss.toml",
             Self::ServerDown => "check host and port, and that the server runs",
             Self::ServerSilent => {
                 "check network and firewall towards the server, and whether the server hangs"
@@ -268,6 +297,6 @@ mod tests {
         let failure =
             Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "é".repeat(900)));
         assert!(!failure.detail.contains(['\n', '\x1b']));
-        assert!(failure.detail.len() < 310);
+        assert!(failure.detail.len() < DETAIL_LIMIT + 10);
     }
 }

@@ -9,6 +9,8 @@ pub mod inherited;
 pub mod jail;
 pub mod keyctl;
 pub mod locks;
+#[cfg(feature = "gss")]
+pub mod name_service;
 pub mod namespaces;
 pub mod proc;
 pub mod process;
