@@ -22,6 +22,8 @@ pub enum Stage {
     Admit,
     /// Making the process that negotiates.
     Launch,
+    /// Finding the host name of a network identifier.
+    Resolve,
     /// Finding the credentials of the requester.
     Credentials,
     /// Asking the KDC for a ticket of the service.
@@ -279,6 +281,7 @@ impl fmt::Display for Stage {
             Self::Config => "config",
             Self::Admit => "admit",
             Self::Launch => "launch",
+            Self::Resolve => "resolve",
             Self::Credentials => "credentials",
             Self::Kdc => "kdc",
             Self::Connect => "connect",
