@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Longest detail text kept, in bytes; longer ones are cut (a worker is not trusted to be brief).
-const DETAIL_LIMIT: usize = 300;
+const DETAIL_LIMIT: usize = 500;
 
 /// The step of an upcall at which it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum Stage {
     Admit,
     /// Making the process that negotiates.
     Launch,
+    /// Finding the host name of a network identifier.
+    Resolve,
     /// Finding the credentials of the requester.
     Credentials,
     /// Asking the KDC for a ticket of the service.
@@ -48,6 +50,10 @@ pub enum Cause {
     TicketExpired,
     /// The cache exists and may not or cannot be used.
     BadCache,
+    /// Neither a cache nor the keytab has what this node needs; the detail says what is there.
+    NoMachineCredential,
+    /// The KDC knows no principal of the keytab, or the keytab's keys are not the KDC's.
+    KeytabRefused,
     /// The clocks of the KDC or server and of this machine differ too much.
     ClockSkew,
     /// The KDC does not know the service.
@@ -62,6 +68,12 @@ pub enum Cause {
     KdcSilent,
     /// The host name of the server cannot be resolved.
     UnknownHost,
+    /// No host name can be found for a network identifier.
+    UnnamedNid,
+    /// A name does not lead back to the address that it was found for (rule S17).
+    UnconfirmedName,
+    /// The site's program for host names may not be run or does not do its work (rule S14).
+    BadProgram,
     /// The server does not accept the connection.
     ServerDown,
     /// The server does not answer in time.
@@ -136,16 +148,19 @@ impl Cause {
         match self {
             Self::Refused
             | Self::KdcRefused
+            | Self::KeytabRefused
             | Self::UnknownService
             | Self::EncryptionType
             | Self::ServerRefused => Errno::EACCES,
             Self::BadRequest => Errno::EINVAL,
-            Self::NoTicket | Self::BadCache => Errno::ENOKEY,
+            Self::NoTicket | Self::BadCache | Self::NoMachineCredential => Errno::ENOKEY,
             Self::TicketExpired => Errno::EKEYEXPIRED,
             Self::ClockSkew => Errno::EKEYREJECTED,
             Self::KdcSilent | Self::ServerSilent | Self::Deadline => Errno::ETIMEDOUT,
             Self::KdcDown | Self::ServerDown => Errno::ECONNREFUSED,
-            Self::UnknownHost => Errno::EHOSTUNREACH,
+            Self::UnknownHost | Self::UnnamedNid | Self::UnconfirmedName | Self::BadProgram => {
+                Errno::EHOSTUNREACH
+            }
             Self::BadReply => Errno::EPROTO,
             Self::TooMany | Self::Paused => Errno::EAGAIN,
             Self::Quota => Errno::EDQUOT,
@@ -167,6 +182,12 @@ impl Cause {
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => "make the cache a file of the user with mode 0600, or name another cache",
             Self::ClockSkew => "set the clocks of client, KDC and server (chrony or ntpd)",
+            Self::NoMachineCredential => {
+                "add a key of a wanted principal: kadmin -q 'ktadd -k KEYTAB PRINCIPAL'; list keys with klist -k"
+            }
+            Self::KeytabRefused => {
+                "write the keys anew (kadmin -q 'ktadd -k KEYTAB PRINCIPAL'); try them with kinit -k -t KEYTAB PRINCIPAL"
+            }
             Self::UnknownService => {
                 "check the service and host name; the KDC's admin may have to add the principal"
             }
@@ -179,6 +200,13 @@ impl Cause {
                 "check network and firewall towards the KDC (port 88, UDP and TCP), and the resolver"
             }
             Self::UnknownHost => "check the host name and the resolver configuration",
+            Self::UnnamedNid => {
+                "add the NID to [lustre.nids] in lgss.toml, or its address to the name service"
+            }
+            Self::UnconfirmedName => {
+                "make address and name agree in the name service, or add the NID to [lustre.nids] in lgss.toml"
+            }
+            Self::BadProgram => "run the program by hand; or add the NID to [lustre.nids] in lgss.toml",
             Self::ServerDown => "check host and port, and that the server runs",
             Self::ServerSilent => {
                 "check network and firewall towards the server, and whether the server hangs"
@@ -261,6 +289,7 @@ impl fmt::Display for Stage {
             Self::Config => "config",
             Self::Admit => "admit",
             Self::Launch => "launch",
+            Self::Resolve => "resolve",
             Self::Credentials => "credentials",
             Self::Kdc => "kdc",
             Self::Connect => "connect",
@@ -279,6 +308,6 @@ mod tests {
         let failure =
             Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "é".repeat(900)));
         assert!(!failure.detail.contains(['\n', '\x1b']));
-        assert!(failure.detail.len() < 310);
+        assert!(failure.detail.len() < DETAIL_LIMIT + 10);
     }
 }

@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod ctx;
 pub mod event;
 pub mod key;
+pub mod nid;
 pub mod secret;
 pub mod wire;
 

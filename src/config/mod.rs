@@ -6,7 +6,9 @@
 
 mod duration;
 mod enctypes;
+mod lustre;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::Seconds;
 pub use enctypes::Enctypes;
+pub use lustre::{FileSystem, Lustre, Machine, MachineCache, MachineSettings};
 
 use crate::sys::files::{Untrusted, open_trusted};
 
@@ -48,6 +51,12 @@ pub struct Config {
     pub caches: Caches,
     /// What is accepted of Kerberos.
     pub kerberos: Kerberos,
+    /// Credentials of the node, for Lustre.
+    pub machine: Machine,
+    /// What else concerns Lustre only.
+    pub lustre: Lustre,
+    /// What differs for a file system, by its name.
+    pub file_system: BTreeMap<String, FileSystem>,
     /// What is logged and where to.
     pub log: Log,
 }
@@ -148,6 +157,9 @@ impl Default for Config {
             backoff: Backoff::default(),
             caches: Caches::default(),
             kerberos: Kerberos::default(),
+            machine: Machine::default(),
+            lustre: Lustre::default(),
+            file_system: BTreeMap::new(),
             log: Log::default(),
         }
     }
@@ -245,8 +257,12 @@ impl Config {
         if config.backoff.first > config.backoff.longest {
             return Err(ConfigError::Value(path.to_owned(), "backoff.first is over backoff.longest"));
         }
-        let absolute = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
-        if absolute.iter().any(|path| !path.is_absolute()) {
+        if let Some(mistake) = config.lustre_mistake() {
+            return Err(ConfigError::Value(path.to_owned(), mistake));
+        }
+        let general = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
+        let relative = |path: &Path| !path.is_absolute();
+        if general.into_iter().any(|path| relative(path)) || config.lustre_paths().any(relative) {
             return Err(ConfigError::Value(path.to_owned(), "paths must be absolute"));
         }
         Ok(config)
@@ -290,6 +306,14 @@ mod tests {
             ("[backoff]\nfirst = 60\n", "longest"),
             ("[kerberos]\nenctypes = [\"rc4-hmac\"]\n", "line 2"),
             ("[kerberos]\nenctypes = []\n", "line 2"),
+            ("[machine]\nkeytab = \"krb5.keytab\"\n", "absolute"),
+            ("[machine]\ncache = \"both\"\n", "line 2"),
+            ("[lustre]\nrealm = \"A B\"\n", "realm"),
+            ("[lustre.nids]\n\"10.0.0.1\" = \"mds1\"\n", "line 2"),
+            ("[lustre.nids]\n\"10.0.0.1@tcp\" = \"\"\n", "host name"),
+            ("[file_system.fast]\nrealms = \"A\"\n", "line 2"),
+            ("[file_system.fast]\nkeytab = \"fast.keytab\"\n", "absolute"),
+            ("[file_system.fast]\nprincipal = \"\"\n", "principal"),
             ("worker\n", "line 1"),
         ] {
             let error = parse(text).unwrap_err().to_string();

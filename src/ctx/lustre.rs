@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::request::Level;
+use crate::nid::Nid;
 
 /// Longest name of a target, in bytes.
 const TARGET_LIMIT: usize = 63;
@@ -113,11 +114,11 @@ pub struct LustreCallout {
     /// Kind of the server.
     pub server: ServerKind,
     /// The server's network identifier.
-    pub peer: u64,
+    pub peer: Nid,
     /// Name of the target, such as `lustre-MDT0000-mdc-ff46162242dab800`.
     pub target: String,
     /// This node's network identifier.
-    pub myself: u64,
+    pub myself: Nid,
     /// A process in whose mount namespace the credentials are; 0 for our own.
     pub pid: i32,
     /// Identity of the client, if the kernel tells it.
@@ -193,10 +194,10 @@ fn server_of(text: &str) -> Option<ServerKind> {
         .find(|kind| decimal::<u32>(text) == Some(kind.number()))
 }
 
-fn nid(text: &str) -> Option<u64> {
+fn nid(text: &str) -> Option<Nid> {
     let digits = text.strip_prefix("0x")?;
     let plain = (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    plain.then(|| u64::from_str_radix(digits, 16).ok())?
+    plain.then(|| u64::from_str_radix(digits, 16).ok())?.map(Nid::from_raw)
 }
 
 /// Printable text without blanks, not empty.
@@ -277,7 +278,7 @@ mod tests {
             let named = &record["named"];
             assert_eq!(callout.uid.to_string(), text(&named["uid"]));
             assert_eq!(callout.target, text(&named["obd_name"]));
-            assert_eq!(format!("{:#x}", callout.peer), text(&named["peer_nid"]));
+            assert_eq!(format!("{:#x}", callout.peer.raw()), text(&named["peer_nid"]));
             assert_eq!(callout.server.number().to_string(), text(&named["lustre_svc"]));
             assert_eq!(callout.roles.root, text(&named["flags"]).contains('r'));
             assert_eq!(callout.client.unwrap_or_default(), text(&named["client_uuid"]));

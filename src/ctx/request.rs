@@ -83,7 +83,7 @@ impl FromStr for Service {
 }
 
 /// Host names and IPv4 literals; no leading dash or dot.
-fn is_host(host: &str) -> bool {
+pub fn is_host(host: &str) -> bool {
     (1..=HOST_LIMIT).contains(&host.len())
         && host.starts_with(|c: char| c.is_ascii_alphanumeric())
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))

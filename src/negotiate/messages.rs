@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::channel::lustre::TOKEN_LIMIT;
 use super::channel::{Answer, WindowProof};
+use super::nid_host::HostLookup;
 use crate::config::Enctypes;
 use crate::ctx::HANDLE_LIMIT;
 use crate::ctx::lustre::ServerKind;
@@ -64,8 +65,8 @@ pub enum Target {
     Lustre {
         /// Kind of the server, which is the first part of its name.
         server: ServerKind,
-        /// Its network identifier, from which the host's name is found.
-        peer: u64,
+        /// What leads to its host's name.
+        peer: HostLookup,
         /// Name of the target, for people.
         name: String,
     },

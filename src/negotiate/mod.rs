@@ -8,3 +8,4 @@ pub mod channel;
 pub mod drive;
 pub mod mech;
 pub mod messages;
+pub mod nid_host;

@@ -122,21 +122,63 @@ pub fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Er
     }
 }
 
-/// The path without links, each part of which belongs to root and is writable by nobody else.
+/// The path of a regular file that nobody but root can have changed (as [`open_trusted`]), without links.
+///
+/// # Errors
+/// [`Untrusted`].
+pub fn trusted_file(path: &Path) -> Result<PathBuf, Untrusted> {
+    let real = trusted_path(path)?;
+    match real.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(real),
+        Ok(_) => Err(Untrusted::NotRegular(real)),
+        Err(error) => Err(Untrusted::Open(real, error)),
+    }
+}
+
+/// Most links on the way to a file, as the kernel has it (path_resolution(7)).
+const LINK_LIMIT: usize = 40;
+
+/// The path without links. Every directory on the way, those that links lead through included, and every link belongs to
+/// root, and nothing but links is writable by anybody else.
 fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
         return Err(Untrusted::Relative(path.to_owned()));
     }
-    let real = path.canonicalize().map_err(|e| Untrusted::Open(path.to_owned(), e))?;
-    let mut above = PathBuf::new();
-    for component in real.components() {
-        above.push(component);
-        let metadata = above.symlink_metadata().map_err(|e| Untrusted::Open(above.clone(), e))?;
-        if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 || matches!(component, Component::ParentDir) {
-            return Err(Untrusted::Writable(above));
+    let failed = |at: &Path, error: io::Error| Untrusted::Open(at.to_owned(), error);
+    let mut real = PathBuf::new();
+    // What is still to be walked, the next component last.
+    let mut ahead = reversed(path);
+    let mut links = 0;
+    while let Some(component) = ahead.pop() {
+        if component.as_os_str() == ".." {
+            real.pop();
+            continue;
+        }
+        // An absolute component, such as the root, replaces what was walked.
+        let next = real.join(&component);
+        let metadata = next.symlink_metadata().map_err(|error| failed(&next, error))?;
+        if metadata.uid() != 0 || (!metadata.is_symlink() && metadata.mode() & 0o022 != 0) {
+            return Err(Untrusted::Writable(next));
+        }
+        if metadata.is_symlink() {
+            links += 1;
+            if links > LINK_LIMIT {
+                return Err(failed(path, Errno::ELOOP.into()));
+            }
+            let target = std::fs::read_link(&next).map_err(|error| failed(&next, error))?;
+            ahead.extend(reversed(&target));
+        } else {
+            real = next;
         }
     }
     Ok(real)
+}
+
+fn reversed(path: &Path) -> Vec<PathBuf> {
+    let plain = path.components().filter(|component| *component != Component::CurDir);
+    let mut components: Vec<_> = plain.map(|component| PathBuf::from(component.as_os_str())).collect();
+    components.reverse();
+    components
 }
 
 /// Whether two descriptors are the same directory through the same mount, which no other mount namespace has.
@@ -162,4 +204,56 @@ fn place(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     // SAFETY: all bit patterns are valid for this structure of integers, and it was zeroed before.
     let status = unsafe { status.assume_init() };
     Ok((status.stx_mnt_id, status.stx_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// A directory of root's that nobody else may write.
+    fn directory() -> tempfile::TempDir {
+        tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap()
+    }
+
+    #[test]
+    fn links_are_trusted_if_root_owns_them_and_all_directories_on_the_way() {
+        let trusted = directory();
+        let name = |name: &str| trusted.path().join(name);
+        fs::write(name("file"), "").unwrap();
+        symlink("file", name("link")).unwrap();
+        symlink(name("link"), name("link to link")).unwrap();
+        symlink("loop", name("loop")).unwrap();
+        fs::create_dir(name("closed")).unwrap();
+        fs::create_dir(name("open")).unwrap();
+        fs::set_permissions(name("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        symlink(name("file"), name("open/link")).unwrap();
+        symlink("open/link", name("through")).unwrap();
+        symlink("file", name("anothers")).unwrap();
+        std::os::unix::fs::lchown(name("anothers"), Some(1), None).unwrap();
+
+        for good in ["file", "link", "link to link", "closed/../link", "./file"] {
+            assert_eq!(trusted_file(&name(good)).ok(), Some(name("file")), "{good}");
+        }
+        for bad in ["open/link", "through", "anothers", "open/../link"] {
+            assert!(matches!(trusted_file(&name(bad)), Err(Untrusted::Writable(_))), "{bad}");
+        }
+        assert!(matches!(trusted_file(&name("loop")), Err(Untrusted::Open(..))));
+        assert!(matches!(trusted_file(&name("absent")), Err(Untrusted::Open(..))));
+        assert!(matches!(trusted_file(&name("")), Err(Untrusted::NotRegular(_))));
+        assert!(matches!(trusted_file(Path::new("file")), Err(Untrusted::Relative(_))));
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_or_own_is_not_trusted() {
+        let trusted = directory();
+        let file = trusted.path().join("file");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+        assert!(matches!(trusted_file(&file), Err(Untrusted::Writable(_))));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::chown(&file, Some(1), None).unwrap();
+        assert!(matches!(trusted_file(&file), Err(Untrusted::Writable(_))));
+    }
 }

@@ -10,6 +10,8 @@ pub mod init_channel;
 pub mod jail;
 pub mod keyctl;
 pub mod locks;
+#[cfg(feature = "gss")]
+pub mod name_service;
 pub mod namespaces;
 pub mod proc;
 pub mod process;

@@ -327,6 +327,16 @@ pub fn close_from(first: RawFd) {
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
 }
 
+/// Marks every descriptor from `first` on to be closed by exec (close_range(2)).
+///
+/// # Errors
+/// EINVAL or ENOSYS of kernels before 5.11.
+pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: plain numbers; nothing is closed now.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)
+}
+
 /// The same open file at a descriptor not below `lowest`, closed by exec.
 ///
 /// # Errors
@@ -367,10 +377,7 @@ pub fn place_descriptors(descriptors: Vec<OwnedFd>, program: BorrowedFd<'_>) -> 
 /// # Errors
 /// Always returns one: success does not return.
 pub fn exec(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], keep_below: RawFd) -> Errno {
-    // SAFETY: plain numbers; CLOSE_RANGE_CLOEXEC closes nothing now.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, keep_below, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    }
+    let _ = close_on_exec_from(keep_below);
     match nix::unistd::execveat(program, c"", argv, environment, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
         Err(errno) => errno,
     }

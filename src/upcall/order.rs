@@ -9,6 +9,7 @@ use crate::ctx::request::{Callout, Level, Mechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::Consumer;
 use crate::negotiate::messages::{Limits, Request, Target};
+use crate::negotiate::nid_host::HostLookup;
 
 /// One negotiation. What the front has accepted is accepted again.
 #[derive(Debug)]
@@ -57,11 +58,8 @@ impl Order {
                 (Target::Rpc { service, channel }, callout.level)
             }
             Self::Lustre(callout) => {
-                let target = Target::Lustre {
-                    server: callout.server,
-                    peer: callout.peer,
-                    name: callout.target.clone(),
-                };
+                let peer = HostLookup::new(callout.peer, &config.lustre);
+                let target = Target::Lustre { server: callout.server, peer, name: callout.target.clone() };
                 (target, callout.level.unwrap_or(Level::Privacy))
             }
         };

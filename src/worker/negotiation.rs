@@ -18,6 +18,7 @@ use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
 use crate::negotiate::messages::{Established, Request, Role, Target, Timing};
+use crate::negotiate::nid_host::SystemNames;
 use crate::secret::Secret;
 use crate::wire::WireError;
 
@@ -83,7 +84,16 @@ fn first_usable(
 fn service(target: &Target, deadline: Instant, watch: &Watch) -> Result<Service, Failure> {
     match target {
         Target::Rpc { service, .. } => Ok(service.clone()),
-        Target::Lustre { .. } => todo!(),
+        Target::Lustre { server, peer, .. } => {
+            let silent = format!("host name of {}: no answer in time", peer.nid);
+            watch.enter(deadline, Failure::new(Stage::Resolve, Cause::UnnamedNid, silent));
+            let host = peer.host(&SystemNames, deadline)?;
+            let name = format!("{}@{host}", server.service());
+            name.parse().map_err(|_| {
+                let detail = format!("host name of {}: {name} is no service", peer.nid);
+                Failure::new(Stage::Resolve, Cause::UnnamedNid, detail)
+            })
+        }
     }
 }
 

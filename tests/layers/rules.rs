@@ -6,7 +6,7 @@ use std::fmt;
 /// From the bottom up; layers on one line may not import each other.
 const LAYERS: [&[&str]; 11] = [
     &["sys"],
-    &["secret", "event"],
+    &["secret", "event", "nid"],
     &["wire"],
     &["crypto"],
     &["gss", "config"],
