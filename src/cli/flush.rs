@@ -1,0 +1,167 @@
+//! `lgss flush`: ends contexts, so that the next request of each negotiates anew.
+//!
+//! Invariant: a key that is not that of a context is never touched; whose contexts are meant is said on the command line
+//! or is the caller.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+
+use super::Terminal;
+use super::arguments::Flush;
+use super::every_user::{self, Answer};
+use super::exit::Exit;
+use super::list;
+use super::report::{ContextState, Report};
+use super::words;
+use crate::ctx::visible::{self, Visible};
+use crate::event::one_line;
+use crate::sys::keyctl;
+
+const UNCLEAR: &str = "\
+lgss: flush what?
+  --service NAME@HOST  the contexts with this service
+  --all                all contexts of yours; as root, those of every user
+  --dry-run            with one of these: print what would be done";
+
+/// What became of one context.
+#[derive(Debug, Serialize, Deserialize)]
+struct Flushed {
+    serial: i32,
+    key: String,
+    owner: u32,
+    service: String,
+    description: String,
+    /// Before.
+    state: Option<ContextState>,
+    outcome: Outcome,
+    /// Why it is still there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    /// It has ended.
+    Ended,
+    /// It would be ended without --dry-run.
+    WouldEnd,
+    /// It could not be ended.
+    Kept,
+}
+
+pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    if flush.service.is_none() && !flush.all {
+        writeln!(terminal.err, "{UNCLEAR}")?;
+        return Ok(Exit::Usage);
+    }
+    if flush.new_session {
+        keyctl::join_anonymous_session()?;
+    }
+    list::possess_more();
+    let mut done: Vec<Flushed> =
+        visible::contexts().iter().filter(|context| is_meant(context, flush)).map(|c| end(c, flush)).collect();
+    let mut exit = Exit::Ok;
+    if flush.all {
+        for Answer { uid, rows } in every_user::ask(&words_for_users(flush))? {
+            match rows {
+                Ok(rows) => done.extend(rows.into_iter().map(|row| of_user(uid, row))),
+                Err(error) => {
+                    writeln!(terminal.err, "lgss: contexts of uid {uid}: {error}")?;
+                    exit = Exit::Incomplete;
+                }
+            }
+        }
+    }
+    if flush.json {
+        words::json(&done, terminal.out)?;
+    } else {
+        text(&done, terminal)?;
+    }
+    let kept = done.iter().any(|flushed| flushed.outcome == Outcome::Kept);
+    Ok(if kept { Exit::Incomplete } else { exit })
+}
+
+/// Root's `--all` reaches all owners; otherwise only the caller's own contexts are meant.
+fn is_meant(context: &Visible, flush: &Flush) -> bool {
+    let own = context.owner == geteuid().as_raw() || (flush.all && geteuid().is_root());
+    own && flush.service.as_ref().is_none_or(|service| *service == context.description.service)
+}
+
+fn end(context: &Visible, flush: &Flush) -> Flushed {
+    let serial = context.key.serial();
+    let state = Report::of_visible(context).and_then(|report| report.state);
+    let (outcome, error) = match if flush.dry_run { None } else { Some(context.end()) } {
+        None => (Outcome::WouldEnd, None),
+        Some(Ok(())) => (Outcome::Ended, None),
+        Some(Err(errno)) => (Outcome::Kept, Some(reason(errno))),
+    };
+    Flushed {
+        serial: serial.raw(),
+        key: serial.to_string(),
+        owner: context.owner,
+        service: context.description.service.to_string(),
+        description: context.description.to_string(),
+        state,
+        outcome,
+        error,
+    }
+}
+
+fn reason(errno: Errno) -> String {
+    match errno {
+        Errno::EACCES => {
+            "EACCES: only its possessor may, a process whose session keyring leads to the key".to_owned()
+        }
+        other => format!("{other:?}: {}", other.desc()),
+    }
+}
+
+fn words_for_users(flush: &Flush) -> Vec<String> {
+    let mut words = vec!["flush".to_owned(), "--all".to_owned()];
+    words.extend(flush.service.iter().map(|service| format!("--service={service}")));
+    words.extend(flush.dry_run.then(|| "--dry-run".to_owned()));
+    words
+}
+
+/// A row that a process of the user's wrote: whatever it says, it is that user's, and goes to a terminal.
+fn of_user(uid: u32, row: Flushed) -> Flushed {
+    Flushed {
+        key: format!("{:08x}", row.serial),
+        owner: uid,
+        service: one_line(&row.service),
+        description: one_line(&row.description),
+        error: row.error.as_deref().map(one_line),
+        ..row
+    }
+}
+
+fn text(done: &[Flushed], terminal: &mut Terminal<'_>) -> io::Result<()> {
+    for Flushed { serial, key, owner, service, state, outcome, error, .. } in done {
+        let state = state.map_or("unknown", ContextState::word);
+        let context = format!("key {serial} ({key}), uid {owner}, {service}, {state}");
+        match (outcome, error) {
+            (Outcome::Ended, _) => writeln!(terminal.out, "ended: {context}")?,
+            (Outcome::WouldEnd, _) => writeln!(terminal.out, "would end: {context}")?,
+            (Outcome::Kept, error) => {
+                writeln!(terminal.err, "lgss: not ended: {context}")?;
+                writeln!(terminal.err, "  {}", error.as_deref().unwrap_or("no reason given"))?;
+            }
+        }
+    }
+    let count = |wanted| done.iter().filter(|flushed| flushed.outcome == wanted).count();
+    let (ended, would, kept) =
+        (count(Outcome::Ended), count(Outcome::WouldEnd), count(Outcome::Kept));
+    match (would, kept) {
+        (0, 0) => writeln!(terminal.out, "{}", contexts(ended, "ended")),
+        (0, _) => writeln!(terminal.out, "{}, {kept} not", contexts(ended, "ended")),
+        _ => writeln!(terminal.out, "{}", contexts(would, "would be ended")),
+    }
+}
+
+fn contexts(count: usize, what: &str) -> String {
+    format!("{count} context{} {what}", if count == 1 { "" } else { "s" })
+}
