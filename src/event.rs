@@ -18,6 +18,8 @@ pub enum Stage {
     Authorise,
     /// Reading the configuration.
     Config,
+    /// Seeing whether there is room for one more negotiation.
+    Admit,
     /// Making the process that negotiates.
     Launch,
     /// Finding the credentials of the requester.
@@ -66,6 +68,10 @@ pub enum Cause {
     ServerRefused,
     /// The server's answer breaks the protocol or fails a check.
     BadReply,
+    /// As many negotiations as are allowed are alive (rule S8).
+    TooMany,
+    /// The owner's requests keep failing, and it has been given a pause (rule S8).
+    Paused,
     /// The deadline of the whole upcall has passed.
     Deadline,
     /// The worker ended without a result or broke its protocol.
@@ -135,6 +141,7 @@ impl Cause {
             Self::KdcDown | Self::ServerDown => Errno::ECONNREFUSED,
             Self::UnknownHost => Errno::EHOSTUNREACH,
             Self::BadReply => Errno::EPROTO,
+            Self::TooMany | Self::Paused => Errno::EAGAIN,
             Self::Quota => Errno::EDQUOT,
             Self::KeyGone => Errno::EKEYREVOKED,
             Self::WorkerFault | Self::Setup => Errno::EIO,
@@ -171,6 +178,10 @@ impl Cause {
             Self::BadReply => {
                 "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"
             }
+            Self::TooMany => {
+                "wait for other negotiations to end; if that is the normal load, raise [limits] in lgss.toml"
+            }
+            Self::Paused => "see the earlier failures of this owner in the log; the pause ends by itself",
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
             Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
@@ -219,7 +230,10 @@ pub fn meaning(errno: Errno) -> Meaning {
             "the server's answer is not that of an RPCSEC_GSS server",
             "check that host, port, program and version are the right ones",
         ),
-        Errno::EAGAIN => ("too many negotiations are running", "try again in a moment"),
+        Errno::EAGAIN => (
+            "too many negotiations are running, or too many of yours have failed",
+            "try again in half a minute",
+        ),
         Errno::EDQUOT => (
             "your quota of keys is used up",
             "remove keys (keyctl show), or ask for more in /proc/sys/kernel/keys",
@@ -234,6 +248,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Authorise => "authorise",
             Self::Config => "config",
+            Self::Admit => "admit",
             Self::Launch => "launch",
             Self::Credentials => "credentials",
             Self::Kdc => "kdc",

@@ -5,6 +5,7 @@
 
 pub mod cache_name;
 pub mod default_cache;
+pub mod file_system;
 pub mod keyring_copy;
 pub mod open;
 #[cfg(feature = "gss")]

@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::cache_name::CacheName;
+use super::file_system::{self, Server};
+use crate::config::Caches;
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, read_located};
 
@@ -32,62 +34,86 @@ pub enum Opened {
 ///
 /// # Errors
 /// A [`Failure`] of stage credentials: no such cache, or one that may not be used, with the reason.
-pub fn open_cache(root: BorrowedFd<'_>, name: &CacheName, owner: u32) -> Result<Opened, Failure> {
+pub fn open_cache(
+    root: BorrowedFd<'_>,
+    name: &CacheName,
+    owner: u32,
+    allowed: &Caches,
+) -> Result<Opened, Failure> {
+    let opening = Opening { root, name, owner, allowed };
     match name {
-        CacheName::File(path) | CacheName::DirMember(path) => file(root, path, name, owner).map(Opened::File),
+        CacheName::File(path) | CacheName::DirMember(path) => opening.file(path).map(Opened::File),
         CacheName::Dir(directory) => {
-            let member = primary_member(root, directory, name, owner)?;
-            file(root, &member, name, owner).map(Opened::File)
+            let member = opening.primary_member(directory)?;
+            opening.file(&member).map(Opened::File)
         }
         CacheName::Kcm(_) | CacheName::Keyring { .. } => Ok(Opened::Named(name.clone())),
     }
 }
 
-fn file(root: BorrowedFd<'_>, path: &Path, name: &CacheName, owner: u32) -> Result<OwnedFd, Failure> {
-    let located = locate_below(root, path).map_err(|errno| not_found(name, errno))?;
-    let status = fstat(&located).map_err(|errno| not_found(name, errno))?;
-    let regular = kind(&status) == SFlag::S_IFREG;
-    let offence = if !regular {
-        Some("is not a regular file")
-    } else if status.st_nlink != 1 {
-        Some("has several names (hard links)")
-    } else if status.st_size > CACHE_LIMIT {
-        Some("is too large")
-    } else {
-        ownership_offence(&status, owner)
-    };
-    offence.map_or(Ok(located), |offence| Err(unusable(name, offence)))
+/// What is asked for, and of whom it must be.
+struct Opening<'a> {
+    root: BorrowedFd<'a>,
+    name: &'a CacheName,
+    owner: u32,
+    allowed: &'a Caches,
 }
 
-/// The file that the collection's `primary` names, `tkt` if there is none (krb5 ccache types, "DIR").
-fn primary_member(
-    root: BorrowedFd<'_>,
-    directory: &Path,
-    name: &CacheName,
-    owner: u32,
-) -> Result<PathBuf, Failure> {
-    let located = locate_below(root, directory).map_err(|errno| not_found(name, errno))?;
-    let status = fstat(&located).map_err(|errno| not_found(name, errno))?;
-    let not_directory = (kind(&status) != SFlag::S_IFDIR).then_some("is not a directory");
-    if let Some(offence) = not_directory.or_else(|| ownership_offence(&status, owner)) {
-        return Err(unusable(name, offence));
+impl Opening<'_> {
+    fn file(&self, path: &Path) -> Result<OwnedFd, Failure> {
+        let (located, status) = self.locate(path)?;
+        let offence = if kind(&status) != SFlag::S_IFREG {
+            Some("is not a regular file")
+        } else if status.st_nlink != 1 {
+            Some("has several names (hard links)")
+        } else if status.st_size > CACHE_LIMIT {
+            Some("is too large")
+        } else {
+            ownership_offence(&status, self.owner)
+        };
+        offence.map_or(Ok(located), |offence| Err(unusable(self.name, offence)))
     }
-    let primary = directory.join("primary");
-    let member = match locate_below(root, &primary) {
-        Err(Errno::ENOENT) => "tkt".to_owned(),
-        Err(errno) => return Err(not_found(name, errno)),
-        Ok(_) => {
-            let primary = file(root, &primary, name, owner)?;
-            let content =
-                read_located(primary.as_fd(), PRIMARY_LIMIT).map_err(|errno| not_found(name, errno))?;
-            String::from_utf8(content.to_vec()).map_err(|_| unusable(name, "has a malformed file primary"))?
+
+    /// The file that the collection's `primary` names, `tkt` if there is none (krb5 ccache types, "DIR").
+    fn primary_member(&self, directory: &Path) -> Result<PathBuf, Failure> {
+        let (_, status) = self.locate(directory)?;
+        let not_directory = (kind(&status) != SFlag::S_IFDIR).then_some("is not a directory");
+        if let Some(offence) = not_directory.or_else(|| ownership_offence(&status, self.owner)) {
+            return Err(unusable(self.name, offence));
         }
-    };
-    let member = member.trim_end_matches('\n');
-    if !member.starts_with("tkt") || member.contains('/') {
-        return Err(unusable(name, "has a malformed file primary"));
+        let primary = directory.join("primary");
+        let member = match locate_below(self.root, &primary) {
+            Err(Errno::ENOENT) => "tkt".to_owned(),
+            Err(errno) => return Err(not_found(self.name, errno)),
+            Ok(_) => {
+                let content = read_located(self.file(&primary)?.as_fd(), PRIMARY_LIMIT)
+                    .map_err(|errno| not_found(self.name, errno))?;
+                String::from_utf8(content.to_vec())
+                    .map_err(|_| unusable(self.name, "has a malformed file primary"))?
+            }
+        };
+        let member = member.trim_end_matches('\n');
+        if !member.starts_with("tkt") || member.contains('/') {
+            return Err(unusable(self.name, "has a malformed file primary"));
+        }
+        Ok(directory.join(member))
     }
-    Ok(directory.join(member))
+
+    /// Finds what is there without opening it, on a file system that may be used (rule S8).
+    fn locate(&self, path: &Path) -> Result<(OwnedFd, FileStat), Failure> {
+        let failed = |errno| not_found(self.name, errno);
+        let located = locate_below(self.root, path).map_err(failed)?;
+        let offence = match file_system::serving(located.as_fd()).map_err(failed)? {
+            Server::Fuse if !self.allowed.allow_fuse => {
+                "is on a FUSE file system, which caches.allow_fuse in lgss.toml would allow"
+            }
+            Server::Network if !self.allowed.allow_network => {
+                "is on a network file system, which caches.allow_network in lgss.toml would allow"
+            }
+            _ => return fstat(&located).map_err(failed).map(|status| (located, status)),
+        };
+        Err(unusable(self.name, offence))
+    }
 }
 
 fn kind(status: &FileStat) -> SFlag {
@@ -144,7 +170,7 @@ mod tests {
 
         fn open(&self, name: &str) -> Result<Opened, Failure> {
             let uid = nix::unistd::getuid().as_raw();
-            open_cache(self.root.as_fd(), &name.parse().unwrap(), uid)
+            open_cache(self.root.as_fd(), &name.parse().unwrap(), uid, &Caches::default())
         }
 
         fn cause(&self, name: &str) -> Cause {

@@ -39,6 +39,15 @@ pub enum Origin {
     Kernel,
 }
 
+/// Namespaces of a requester that are of use here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Namespace {
+    /// Where its KDC and servers are.
+    Network,
+    /// Whose subordinate it is.
+    User,
+}
+
 /// Why the requester could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum RequesterError {
@@ -90,13 +99,16 @@ impl Requester {
         proc::open_link(self.task.as_fd(), "root", flags).map_err(|e| RequesterError::Proc("root", e))
     }
 
-    /// Its network namespace.
+    /// One of its namespaces.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn open_network(&self) -> Result<OwnedFd, RequesterError> {
-        proc::open_link(self.task.as_fd(), "ns/net", OFlag::O_RDONLY)
-            .map_err(|e| RequesterError::Proc("ns/net", e))
+    pub fn open_namespace(&self, namespace: Namespace) -> Result<OwnedFd, RequesterError> {
+        let name = match namespace {
+            Namespace::Network => "ns/net",
+            Namespace::User => "ns/user",
+        };
+        proc::open_link(self.task.as_fd(), name, OFlag::O_RDONLY).map_err(|e| RequesterError::Proc(name, e))
     }
 }
 

@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, OpenHow, ResolveFlag, SealFlag, fcntl, open, openat2};
+use nix::fcntl::{FcntlArg, OFlag, OpenHow, ResolveFlag, SealFlag, fcntl, open, openat, openat2};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, mkdirat};
 
 /// Opens `path` with O_PATH below `root`, which plays the part of `/` for it and its links; the last component is not
 /// followed (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
@@ -78,6 +78,52 @@ pub enum Untrusted {
 /// # Errors
 /// [`Untrusted`].
 pub fn open_trusted(path: &Path, flags: OFlag) -> Result<File, Untrusted> {
+    let real = trusted_path(path)?;
+    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let file: File =
+        open(&real, flags, Mode::empty()).map_err(|e| Untrusted::Open(real.clone(), e.into()))?.into();
+    let metadata = file.metadata().map_err(|e| Untrusted::Open(real.clone(), e))?;
+    if !metadata.is_file() {
+        return Err(Untrusted::NotRegular(real));
+    }
+    Ok(file)
+}
+
+/// Opens a directory that nobody but root can change, it and every directory above it; makes it, for root alone, if only
+/// it is missing.
+///
+/// # Errors
+/// [`Untrusted`].
+pub fn private_directory(path: &Path) -> Result<OwnedFd, Untrusted> {
+    if !path.exists() {
+        match nix::unistd::mkdir(path, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(Untrusted::Open(path.to_owned(), errno.into())),
+        }
+    }
+    let real = trusted_path(path)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    open(&real, flags, Mode::empty()).map_err(|errno| Untrusted::Open(real, errno.into()))
+}
+
+/// A directory in one that only root can change; made, for root alone, if it is missing.
+///
+/// # Errors
+/// Those of mkdirat(2) and openat(2).
+pub fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let opened = || openat(directory, name, flags, Mode::empty());
+    match opened() {
+        Err(Errno::ENOENT) => match mkdirat(directory, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => opened(),
+            Err(errno) => Err(errno),
+        },
+        other => other,
+    }
+}
+
+/// The path without links, each part of which belongs to root and is writable by nobody else.
+fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
         return Err(Untrusted::Relative(path.to_owned()));
     }
@@ -90,14 +136,7 @@ pub fn open_trusted(path: &Path, flags: OFlag) -> Result<File, Untrusted> {
             return Err(Untrusted::Writable(above));
         }
     }
-    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let file: File =
-        open(&real, flags, Mode::empty()).map_err(|e| Untrusted::Open(real.clone(), e.into()))?.into();
-    let metadata = file.metadata().map_err(|e| Untrusted::Open(real.clone(), e))?;
-    if !metadata.is_file() {
-        return Err(Untrusted::NotRegular(real));
-    }
-    Ok(file)
+    Ok(real)
 }
 
 /// Whether two descriptors are the same directory through the same mount, which no other mount namespace has.

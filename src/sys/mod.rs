@@ -8,6 +8,8 @@ pub mod files;
 pub mod inherited;
 pub mod jail;
 pub mod keyctl;
+pub mod locks;
+pub mod namespaces;
 pub mod proc;
 pub mod process;
 pub mod sockets;

@@ -225,12 +225,14 @@ impl Process {
         .map(drop)
     }
 
-    /// Kills our child and reaps it, waiting at most `patience`: a process in an uninterruptible wait stays behind.
-    pub fn kill_and_reap(&self, patience: Duration) {
-        let _ = self.kill();
-        if self.wait_for_end(patience) {
-            let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
-        }
+    /// Its number, for people.
+    pub fn id(&self) -> Pid {
+        self.pid
+    }
+
+    /// Takes note of our child's end, so that nothing of it stays.
+    pub fn reap(&self) {
+        let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
     }
 
     /// How our child ended, if it has.

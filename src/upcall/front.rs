@@ -14,7 +14,7 @@ use crate::config::CEILING;
 use crate::creds::cache_name::CacheName;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
-use crate::identity::requester::Requester;
+use crate::identity::requester::{Namespace, Requester};
 use crate::key::auth_line::Expected;
 use crate::key::authority::{NotInstantiated, own_session_keyring};
 use crate::key::{Authority, KeyDescription};
@@ -70,6 +70,8 @@ pub(super) struct Served {
     pub(super) root: OwnedFd,
     /// The requester's network namespace.
     pub(super) network: OwnedFd,
+    /// The requester's user namespace, by whose owner it is counted.
+    pub(super) user_namespace: OwnedFd,
 }
 
 fn answer(invocation: &Invocation, authority: Authority, started: Instant) -> Verdict {
@@ -84,6 +86,7 @@ struct Admitted {
     genuine: Genuine,
     root: OwnedFd,
     network: OwnedFd,
+    user_namespace: OwnedFd,
 }
 
 fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Failure> {
@@ -93,11 +96,13 @@ fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Fai
     let requester = find(authority, &claim, &kernel)?;
     let genuine = authorise(claim, &requester)?;
     let gone = |error| refused(format_args!("S6: {error}"));
-    let (root, network) = (requester.open_root().map_err(gone)?, requester.open_network().map_err(gone)?);
+    let root = requester.open_root().map_err(gone)?;
+    let network = requester.open_namespace(Namespace::Network).map_err(gone)?;
+    let user_namespace = requester.open_namespace(Namespace::User).map_err(gone)?;
     if genuine.acting == Acting::ForItself && may_need_keyrings(&genuine) {
         lend_session_ring(invocation.session_ring);
     }
-    Ok(Admitted { genuine, root, network })
+    Ok(Admitted { genuine, root, network, user_namespace })
 }
 
 fn find(authority: &Authority, claim: &Claim, kernel: &KeyDescription) -> Result<Requester, Failure> {
@@ -126,7 +131,7 @@ fn lend_session_ring(ring: i32) {
 }
 
 fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
-    let Admitted { genuine, root, network } = admitted;
+    let Admitted { genuine, root, network, user_namespace } = admitted;
     if let Err(errno) = authority.set_timeout(CEILING) {
         return reject(setup(errno), authority);
     }
@@ -134,7 +139,7 @@ fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Ve
         Ok(live) => {
             live.hand_over();
             let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-            Verdict::Served(Served { acting: genuine.acting, micros, root, network })
+            Verdict::Served(Served { acting: genuine.acting, micros, root, network, user_namespace })
         }
         Err(NotInstantiated { authority, errno: Errno::EDQUOT }) => {
             reject(Failure::new(Stage::Publish, Cause::Quota, "the key owner's quota is used up"), authority)

@@ -158,7 +158,7 @@ fn session_collection(session: i32, collection: &str) -> Option<i32> {
 /// Opens the cache below the requester's root. A daemon's caches are only for requesters in our own file system: the
 /// daemon that another one would reach there is not the host's.
 fn open_as_owner(assignment: &Assignment<'_>, served: &Served, name: &CacheName) -> Result<Opened, Failure> {
-    let opened = open_cache(served.root.as_fd(), name, assignment.uid)?;
+    let opened = open_cache(served.root.as_fd(), name, assignment.uid, &assignment.config.caches)?;
     if matches!(name, CacheName::Kcm(_)) {
         let root = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|e| launch_failed("root", e))?;

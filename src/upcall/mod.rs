@@ -6,11 +6,15 @@
 #![forbid(unsafe_code)]
 
 mod authorise;
+mod backoff;
+mod check;
 mod claim;
 mod front;
 mod launcher;
 mod monitor;
+mod negotiation;
 mod outcome;
+mod slots;
 
 use claim::Invocation;
 

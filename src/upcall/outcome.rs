@@ -110,6 +110,14 @@ impl Journal {
         }
     }
 
+    /// The line of a worker that does not end although it was killed.
+    pub(super) fn stuck(&self, subject: &Subject, worker: nix::unistd::Pid) {
+        log::warn!(
+            "{subject}: launch: process {worker} does not end, as one that a file system holds up; until it does, it \
+             counts as a negotiation; see to the file system"
+        );
+    }
+
     /// The line of words that were no upcall.
     pub(super) fn unusable(&self, unusable: &Unusable) {
         log::error!("not an upcall: {}; see lgss_keyring(8) for the rule", unusable.offence);

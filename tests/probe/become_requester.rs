@@ -4,7 +4,7 @@ use crate::plan::PlantedFile;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use nix::unistd::{ForkResult, Gid, Uid, fork, getpid, pipe, read, setgroups, setresgid, setresuid, write};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
@@ -58,6 +58,39 @@ pub(crate) fn user_namespace() -> Result<(), Errno> {
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(errno)?;
     fs::write("/proc/self/setgroups", "deny").map_err(errno)?;
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(errno)
+}
+
+/// Only root may map two uids, so a child that stays root does.
+pub(crate) fn subordinate_user(owner: u32, uid: u32) -> Result<(), Errno> {
+    let (unshared, tell) = pipe()?;
+    let (mapped, tell_mapped) = pipe()?;
+    let probe = getpid();
+    // SAFETY: the probe has only this thread, so the child may do anything.
+    if let ForkResult::Child = unsafe { fork()? } {
+        die_with_parent();
+        drop(tell);
+        let waited = read(&unshared, &mut [0]);
+        let map = format!("0 {owner} 1\n1 {uid} 1\n");
+        let written = ["uid_map", "gid_map"].map(|file| fs::write(format!("/proc/{probe}/{file}"), &map));
+        if waited == Ok(1) && written.iter().all(Result::is_ok) {
+            let _ = write(&tell_mapped, b"m");
+        }
+        std::process::exit(0);
+    }
+    drop(tell_mapped);
+    ids([owner; 3], [owner; 3])?;
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    write(&tell, b"u")?;
+    if read(&mapped, &mut [0])? != 1 {
+        return Err(Errno::EPERM);
+    }
+    ids([1; 3], [1; 3])
+}
+
+pub(crate) fn enter_user_namespace(pid: i32, uid: u32) -> Result<(), Errno> {
+    let namespace = fs::File::open(format!("/proc/{pid}/ns/user")).map_err(errno)?;
+    setns(namespace, CloneFlags::CLONE_NEWUSER)?;
+    ids([uid; 3], [uid; 3])
 }
 
 pub(crate) fn chroot(path: &str) -> Result<(), Errno> {

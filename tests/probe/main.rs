@@ -81,6 +81,8 @@ impl Probe {
             }
             Step::EnterNet { path } => become_requester::enter_net(path)?,
             Step::UserNamespace => become_requester::user_namespace()?,
+            Step::SubordinateUser { owner, uid } => become_requester::subordinate_user(*owner, *uid)?,
+            Step::EnterUserNamespaceOf { pid, uid } => become_requester::enter_user_namespace(*pid, *uid)?,
             Step::Chroot { path } => become_requester::chroot(path)?,
             Step::Link { ring } => keys::link(self.last.ok_or(Errno::ENOKEY)?, *ring)?,
             Step::FillQuota { leave } => fill_quota(*leave)?,

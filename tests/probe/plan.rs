@@ -19,6 +19,10 @@ pub(crate) enum Step {
     EnterNet { path: String },
     /// A user namespace of its own, in which the caller is root.
     UserNamespace,
+    /// The user `uid` as a subordinate of `owner`: mapped into a user namespace that `owner` has made.
+    SubordinateUser { owner: u32, uid: u32 },
+    /// A user of the user namespace that a process is in.
+    EnterUserNamespaceOf { pid: i32, uid: u32 },
     /// A new root directory.
     Chroot { path: String },
     /// A `user` key in a keyring; the description may hold any bytes but NUL.

@@ -17,6 +17,8 @@ mod cache_types;
 mod credentials;
 mod established;
 mod faults;
+mod file_systems;
+mod floods;
 mod forged;
 mod hostile;
 mod identity;
@@ -110,6 +112,8 @@ fn run_tests() -> ! {
         simultaneous::trials,
         hostile::trials,
         faults::trials,
+        floods::trials,
+        file_systems::trials,
         namespaces::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();

@@ -16,6 +16,8 @@ use std::time::Duration;
 /// Every directory above is root's and not writable by others, and programs may be run from there.
 const BASE: &str = "/var/lib/lgss-test";
 const RULES: &str = "/etc/request-key.d";
+/// Where a test may mount something.
+pub(crate) const MOUNT_POINT: &str = "mount";
 /// Far above what distributions give to users and their subordinate ids.
 const FIRST_UID: u32 = 1_600_000_000;
 
@@ -101,6 +103,7 @@ fn clean(uid: u32, lock: Option<Flock<File>>) {
     remove(&rule_file(uid));
     let directory = directory(uid);
     let owners = [uid, uid + 1];
+    super::fuse::unmount(&directory.join(MOUNT_POINT));
     kill_all(|process| {
         process.exe.starts_with(&directory)
             || process.cwd.starts_with(&directory)

@@ -5,7 +5,7 @@ use super::outcome::Outcome;
 use super::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user};
 use super::process::Process;
 use super::realm::Realm;
-use super::scratch::Scratch;
+use super::scratch::{MOUNT_POINT, Scratch};
 use super::server::Target;
 use super::wait::wait_for;
 use lgss::event::Cause;
@@ -26,6 +26,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) connect: &'a str,
     pub(crate) round: &'a str,
     pub(crate) negative_cache: &'a str,
+    /// More tables of the file.
+    pub(crate) extra: &'a str,
     /// The program in the worker's place.
     pub(crate) worker: &'a str,
     /// Whether the upcall runs under the probe that kills it.
@@ -47,6 +49,8 @@ impl Default for Settings<'_> {
             connect: "5s",
             round: "5s",
             negative_cache: "10s",
+            // A test's user may fail as often as it likes; those that are about it say so.
+            extra: "[backoff]\nafter = 1000\n",
             worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
             rule: Rule::Upcall,
         }
@@ -94,13 +98,14 @@ impl Site {
         format!(
             "krb5_config = \"{dir}/krb5.conf\"\nrun_dir = \"{dir}/run\"\nworker = \"{dir}/lgss_negotiate\"\n\
              machine_user = \"{}\"\n[timeouts]\ndeadline = \"{}\"\nkdc = \"{}\"\nconnect = \"{}\"\nround = \"{}\"\n\
-             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n",
+             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n{}",
             self.machine_uid(),
             settings.deadline,
             settings.kdc,
             settings.connect,
             settings.round,
             settings.negative_cache,
+            settings.extra,
         )
     }
 
@@ -144,6 +149,13 @@ impl Site {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path(name)
+    }
+
+    /// An empty directory on which something may be mounted, for root alone.
+    pub(crate) fn mount_point(&self) -> PathBuf {
+        let point = self.path(MOUNT_POINT);
+        fs::create_dir(&point).unwrap();
+        point
     }
 
     /// The user's default cache.

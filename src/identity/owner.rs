@@ -1,0 +1,79 @@
+//! Who answers for a requester when negotiations are counted (rule S8): a user with all the uids that are subordinate to
+//! it, since anybody may have a user namespace and some have thousands of uids in it.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::sys::namespaces;
+
+/// User namespaces cannot be nested deeper (user_namespaces(7)).
+const DEPTH_LIMIT: usize = 33;
+
+/// Who is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// A user, in its own right or as owner of the namespace that the requester is in.
+    User(u32),
+    /// All of a namespace that root has made, by its inode: a container whose uids nobody outside answers for.
+    Namespace(u64),
+}
+
+impl Owner {
+    /// Who answers for a requester of that uid in that user namespace.
+    ///
+    /// # Errors
+    /// Those of open(2) and ioctl_ns(2).
+    pub fn of(namespace: BorrowedFd<'_>, uid: u32) -> Result<Self, Errno> {
+        let ours = open("/proc/self/ns/user", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let ours = namespaces::identity(ours.as_fd())?;
+        if namespaces::identity(namespace)? == ours {
+            return Ok(Self::User(uid));
+        }
+        // The outermost one counts: whoever is root in one namespace can make others in the name of its other uids.
+        let mut outermost = namespace.try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
+        for _ in 0..DEPTH_LIMIT {
+            let parent = namespaces::parent(outermost.as_fd())?;
+            if namespaces::identity(parent.as_fd())? == ours {
+                return match namespaces::owner(outermost.as_fd())? {
+                    0 => namespaces::identity(outermost.as_fd()).map(Self::Namespace),
+                    owner => Ok(Self::User(owner)),
+                };
+            }
+            outermost = parent;
+        }
+        Err(Errno::ELOOP)
+    }
+
+    /// A file name that no other owner has.
+    pub fn file_name(self) -> String {
+        match self {
+            Self::User(uid) => format!("uid-{uid}"),
+            Self::Namespace(inode) => format!("ns-{inode}"),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(uid) => write!(f, "uid {uid}"),
+            Self::Namespace(inode) => write!(f, "user namespace {inode}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_initial_namespace_everybody_is_its_own_owner() {
+        let ours = std::fs::File::open("/proc/self/ns/user").unwrap();
+        assert_eq!(Owner::of(ours.as_fd(), 1000), Ok(Owner::User(1000)));
+        assert_eq!(Owner::User(1000).file_name(), "uid-1000");
+    }
+}

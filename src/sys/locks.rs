@@ -1,0 +1,137 @@
+//! Files whose bytes are locks (fcntl(2), open file description locks): a byte is held until it is let go or every
+//! descriptor of that opening has been closed, in this process and in those that it has forked, however they end.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::{Mode, fstat};
+
+/// Between two looks at a byte that somebody else holds.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// One opening of such a file.
+#[derive(Debug)]
+pub struct LockFile(File);
+
+impl LockFile {
+    /// Opens the file of that name in a directory that only root can change; makes it if it is not there.
+    ///
+    /// # Errors
+    /// Those of openat(2): ENOSPC where the file system is full.
+    pub fn open(directory: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from).map(Self)
+    }
+
+    /// Its contents, which the locks say nothing about by themselves.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// Whether the file still has a name: who removes it does so while nobody holds a byte.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn has_name(&self) -> Result<bool, Errno> {
+        fstat(self.0.as_fd()).map(|status| status.st_nlink > 0)
+    }
+
+    /// Takes the bytes, all or none; whether nobody else holds one of them.
+    ///
+    /// # Errors
+    /// ENOLCK.
+    pub fn try_take(&self, bytes: &Range<u16>) -> Result<bool, Errno> {
+        match self.set(libc::F_WRLCK, bytes) {
+            Ok(()) => Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Takes any one of the bytes; whether one was free. Bytes that this opening holds already count as free.
+    ///
+    /// # Errors
+    /// ENOLCK.
+    pub fn try_take_any(&self, bytes: Range<u16>) -> Result<bool, Errno> {
+        for byte in bytes {
+            if self.try_take(&(byte..byte.saturating_add(1)))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Runs `action` while holding the bytes, waiting for them at most until `deadline`; `None` if that was in vain.
+    pub fn hold<T>(
+        &self,
+        bytes: &Range<u16>,
+        deadline: Instant,
+        action: impl FnOnce(&File) -> T,
+    ) -> Option<T> {
+        while !self.try_take(bytes).ok()? {
+            if Instant::now() >= deadline {
+                return None;
+            }
+            thread::sleep(PAUSE);
+        }
+        let result = action(&self.0);
+        let _ = self.set(libc::F_UNLCK, bytes);
+        Some(result)
+    }
+
+    fn set(&self, kind: libc::c_int, bytes: &Range<u16>) -> Result<(), Errno> {
+        let lock = libc::flock {
+            l_type: libc::c_short::try_from(kind).map_err(|_| Errno::EINVAL)?,
+            l_whence: libc::c_short::try_from(libc::SEEK_SET).map_err(|_| Errno::EINVAL)?,
+            l_start: bytes.start.into(),
+            l_len: bytes.end.saturating_sub(bytes.start).into(),
+            l_pid: 0,
+        };
+        fcntl(self.0.as_fd(), FcntlArg::F_OFD_SETLK(&lock)).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn twice() -> (tempfile::TempDir, LockFile, LockFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let opened = File::open(directory.path()).unwrap();
+        let open = || LockFile::open(opened.as_fd(), "locks").unwrap();
+        let (one, other) = (open(), open());
+        (directory, one, other)
+    }
+
+    #[test]
+    fn a_byte_is_held_until_its_opening_is_closed() {
+        let (_directory, one, other) = twice();
+        assert!(one.try_take_any(1..3).unwrap() && other.try_take_any(1..3).unwrap());
+        assert!(!other.try_take(&(1..2)).unwrap() && !one.try_take(&(2..3)).unwrap());
+        drop(one);
+        assert!(other.try_take(&(0..u16::MAX)).unwrap());
+    }
+
+    #[test]
+    fn who_waits_for_a_byte_gives_up_at_the_deadline() {
+        let (_directory, one, other) = twice();
+        assert!(one.try_take(&(0..1)).unwrap());
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(other.hold(&(0..1), deadline, |_| ()).is_none() && Instant::now() >= deadline);
+        assert_eq!(one.hold(&(0..1), deadline, |_| 7), Some(7));
+        assert_eq!(other.hold(&(0..1), deadline, |_| 8), Some(8));
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_told() {
+        let (directory, one, _other) = twice();
+        assert!(one.has_name().unwrap());
+        std::fs::remove_file(directory.path().join("locks")).unwrap();
+        assert!(!one.has_name().unwrap());
+    }
+}

@@ -1,0 +1,40 @@
+//! User namespaces and their relations (ioctl_ns(2)), by descriptors of `/proc/<tid>/ns/user`.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+
+/// Numbers of the operations on namespaces (linux/nsfs.h).
+const NS_GET_PARENT: libc::c_ulong = 0xb702;
+const NS_GET_OWNER_UID: libc::c_ulong = 0xb704;
+
+/// What tells one namespace from all others that exist at the same time: its inode.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn identity(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
+    fstat(namespace).map(|status| status.st_ino)
+}
+
+/// The user namespace that it was made in.
+///
+/// # Errors
+/// EPERM if that is none of ours or below, as with the initial one's.
+pub fn parent(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: this operation takes no argument.
+    let fd = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT as _) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Who made it, as our user namespace numbers users.
+///
+/// # Errors
+/// Those of ioctl_ns(2).
+pub fn owner(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
+    let mut uid: libc::uid_t = 0;
+    // SAFETY: this operation writes one uid to the pointer, which is to a live local.
+    Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID as _, &raw mut uid) })?;
+    Ok(uid)
+}

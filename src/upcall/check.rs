@@ -1,0 +1,50 @@
+//! What the worker reports, checked before it comes into a key (rule S12): nothing of it is believed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::crypto::enctype::Enctype;
+use crate::crypto::mic::KeyOrigin;
+use crate::ctx::{BaseKey, Context, Handle, Lifetime, SeqWindow};
+use crate::event::{Cause, Failure, Stage};
+use crate::negotiate::messages::Established;
+use crate::secret::Secret;
+
+/// A context that has passed the checks.
+pub(super) struct Agreed {
+    /// For the key.
+    pub(super) context: Context,
+    /// How long the key may have it.
+    pub(super) lifetime: Lifetime,
+    /// Who, from which cache; for the log.
+    pub(super) credential: String,
+}
+
+/// Window, handle, encryption type, key length and end must make sense.
+///
+/// # Errors
+/// `WorkerFault` for what cannot be, `TicketExpired` for a context that has no life left.
+pub(super) fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed, Failure> {
+    let bad = |what: &str| Failure::new(Stage::Publish, Cause::WorkerFault, format_args!("S12: {what}"));
+    let enctype = Enctype::try_from(context.enctype).map_err(|error| bad(&error.to_string()))?;
+    let key_origin = if context.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let left = u64::from(context.endtime).saturating_sub(now);
+    let lifetime = Lifetime::from_secs(context.lifetime).at_most(Duration::from_secs(left)).less_margin();
+    if lifetime.as_secs() == 0 {
+        let detail = "the context is valid for less than a second or two";
+        return Err(Failure::new(Stage::Publish, Cause::TicketExpired, detail));
+    }
+    Ok(Agreed {
+        context: Context {
+            window: SeqWindow::new(context.window).ok_or_else(|| bad("sequence window of 0"))?,
+            handle: Handle::new(handle).ok_or_else(|| bad("no handle, or one too long"))?,
+            base_key: BaseKey::new(enctype, base_key)
+                .ok_or_else(|| bad("key of a wrong length, or all zeros"))?,
+            key_origin,
+            endtime: context.endtime,
+            send_sequence: context.send_sequence,
+        },
+        lifetime,
+        credential: crate::event::one_line(&context.credential),
+    })
+}
