@@ -13,11 +13,11 @@ use super::values::{KeyArgument, channel, level, seconds, serial, service};
 use crate::ctx::request::{Level, RpcChannel, Service};
 
 const ABOUT: &str = "\
-Security contexts (GSS, Kerberos 5) in kernel keys: get one, look at them, end them, check the installation.
+Security contexts (GSS, Kerberos 5) in kernel keys: get one, look at them, end them, check that it can work.
 
-A context is what a client and a server share once they have authenticated to each other. A program asks the kernel
-for one with request_key(2); the kernel starts lgss_keyring(8), which negotiates in the background, as the user that
-asks, and leaves the context in a key. `lgss get` is such a program.";
+A context is what a client and a server share once they have authenticated to each other. A program asks the kernel \
+for one with request_key(2); the kernel starts lgss_keyring(8), which negotiates in the background, as the user that \
+asks, and leaves the context in a key. lgss get is such a program.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -62,8 +62,11 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
         keyctl::join_anonymous_session()?;
     }
     list::possess_more();
-    let mut done: Vec<Flushed> =
-        visible::contexts().iter().filter(|context| is_meant(context, flush)).map(|c| end(c, flush)).collect();
+    let mut done: Vec<Flushed> = visible::contexts()
+        .iter()
+        .filter(|context| is_meant(context, flush))
+        .map(|c| end(c, flush))
+        .collect();
     let mut exit = Exit::Ok;
     if flush.all {
         for Answer { uid, rows } in every_user::ask(&words_for_users(flush))? {
@@ -153,8 +156,7 @@ fn text(done: &[Flushed], terminal: &mut Terminal<'_>) -> io::Result<()> {
         }
     }
     let count = |wanted| done.iter().filter(|flushed| flushed.outcome == wanted).count();
-    let (ended, would, kept) =
-        (count(Outcome::Ended), count(Outcome::WouldEnd), count(Outcome::Kept));
+    let (ended, would, kept) = (count(Outcome::Ended), count(Outcome::WouldEnd), count(Outcome::Kept));
     match (would, kept) {
         (0, 0) => writeln!(terminal.out, "{}", contexts(ended, "ended")),
         (0, _) => writeln!(terminal.out, "{}, {kept} not", contexts(ended, "ended")),

@@ -109,8 +109,11 @@ fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<
             writeln!(err, "  try:    lgss show {}", key.serial().raw())
         }
         End::Settled { state: State::Failed { errno, gss_major }, key, found } => {
-            let gss =
-                if *gss_major == 0 { String::new() } else { format!(" (GSS major status {gss_major:#010x})") };
+            let gss = if *gss_major == 0 {
+                String::new()
+            } else {
+                format!(" (GSS major status {gss_major:#010x})")
+            };
             let event::Meaning { cause, remedy } = event::meaning(*errno);
             writeln!(err, "lgss: no context after {waited}: {errno:?}: {cause}{gss}")?;
             advise(remedy, *key, err)?;

@@ -148,16 +148,14 @@ impl Answer {
             End::Unusable(complaint) => {
                 let remedy = "see lgss get --help";
                 let cause = complaint.clone().into();
-                self.failure =
-                    Some(Failed { cause, ..failed(Errno::EINVAL, Meaning { cause: "", remedy }) });
+                self.failure = Some(Failed { cause, ..failed(Errno::EINVAL, Meaning { cause: "", remedy }) });
             }
             End::NotRequested(ClientError::Request(errno)) => {
                 self.failure = Some(failed(*errno, refusal(*errno)));
             }
             End::NotRequested(error) => {
                 let cause = error.to_string().into();
-                self.failure =
-                    Some(Failed { cause, ..failed(Errno::EINVAL, event::meaning(Errno::EINVAL)) });
+                self.failure = Some(Failed { cause, ..failed(Errno::EINVAL, event::meaning(Errno::EINVAL)) });
             }
             End::Settled { state: State::InProgress, .. } => self.state = Some(ContextState::InProgress),
             End::Settled { state: State::Established(context), .. } => {

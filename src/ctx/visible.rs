@@ -129,7 +129,8 @@ impl Survey {
             if !self.walked.insert(ring) {
                 continue;
             }
-            for serial in keyctl::links(ring.raw()).unwrap_or_default().into_iter().filter_map(KeySerial::new) {
+            for serial in keyctl::links(ring.raw()).unwrap_or_default().into_iter().filter_map(KeySerial::new)
+            {
                 self.look_at(serial, reach);
                 match self.known.get(&serial) {
                     Some(Kind::Keyring) => rings.push(serial),
@@ -154,8 +155,7 @@ impl Survey {
     }
 
     fn context(&mut self, serial: KeySerial, key: &KeyDescription, reach: Reach) -> Kind {
-        let Some(description) =
-            std::str::from_utf8(&key.description).ok().and_then(|text| text.parse().ok())
+        let Some(description) = std::str::from_utf8(&key.description).ok().and_then(|text| text.parse().ok())
         else {
             return Kind::Other;
         };

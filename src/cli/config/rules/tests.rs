@@ -27,7 +27,8 @@ fn real(root: &Path) -> Option<(String, String)> {
         .current_dir(root.join("etc"))
         .output()
         .expect("keyutils is installed");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let text =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     if text.contains("Syntax error") || text.contains("too long") {
         return None;
     }
