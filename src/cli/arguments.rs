@@ -1,6 +1,6 @@
 //! The command line of `lgss`: one record a flag, of which help, manual page and completion are made (programs.rs).
 //!
-//! The first sentence of a flag's text is its short help (`-h`); the whole stands in `--help` and in lgss(1).
+//! The first paragraph of a flag's text is its short help (`-h`); the whole stands in `--help` and in lgss(1).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,25 +83,22 @@ pub struct Get {
     /// The service to authenticate to, such as nfs@srv.example.com
     #[arg(value_name = "SERVICE@HOST", value_parser = service)]
     pub service: Service,
-    /// Where it listens: RPC program and version on a TCP port
+    /// Where it listens: ONC RPC program and version on a TCP port
     ///
-    /// Where the service listens: an ONC RPC program on a TCP port. An IPv6 address stands in brackets.
+    /// An IPv6 address stands in brackets.
     #[arg(long, value_name = "rpc:HOST:PORT,PROG,VERS", value_parser = channel)]
     pub channel: RpcChannel,
     /// Credential cache to use [default: KRB5CCNAME, else the default cache]
     ///
-    /// The credential cache to use, as KRB5CCNAME would name it: types FILE, DIR, KCM and KEYRING. Without it, the value
-    /// of KRB5CCNAME is used, else the default cache.
+    /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING.
     #[arg(long, value_name = "NAME")]
     pub cache: Option<String>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy
-    ///
-    /// Protection that the context is asked to offer: n none, a authentication, i integrity, p privacy.
     #[arg(long, value_name = "n|a|i|p", default_value = "a", value_parser = level)]
     pub level: Level,
     /// Seconds to wait for the outcome
     ///
-    /// Seconds to wait for the outcome. The negotiation goes on when the time is up, and the key can be looked at later.
+    /// The negotiation goes on when the time is up, and the key can be looked at later.
     #[arg(long, value_name = "SECONDS", default_value = "200", value_parser = seconds)]
     pub timeout: Duration,
     /// Print one JSON object, whatever the outcome
@@ -112,7 +109,7 @@ pub struct Get {
 /// `lgss show`.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The key's number: decimal, 0x… hexadecimal, or the eight hexadecimal digits of the log
+    /// The key's number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log
     #[arg(value_name = "SERIAL", value_parser = serial)]
     pub key: KeyArgument,
     /// Print one JSON object
@@ -125,7 +122,7 @@ pub struct Show {
 pub struct List {
     /// As root: also the contexts in the user keyrings of all users
     ///
-    /// As root: also the contexts in the user keyrings of all users. Others cannot see more than their own.
+    /// Others cannot see more than their own.
     #[arg(long)]
     pub all: bool,
     /// Print a JSON array; its objects are those of show --json
@@ -142,10 +139,9 @@ pub struct Flush {
     /// End the contexts with this service
     #[arg(long, value_name = "NAME@HOST", value_parser = service)]
     pub service: Option<Service>,
-    /// End all contexts of yours; as root, those of every user
+    /// End all contexts of yours; as root, also those in the user keyrings of all users
     ///
-    /// End all contexts of yours; as root, those in the user keyrings of all users too. With --service, all contexts with
-    /// that service.
+    /// With --service, all of these that are with that service.
     #[arg(long)]
     pub all: bool,
     /// Print what would be done, and do nothing
@@ -192,8 +188,7 @@ pub struct ConfigCheck {
     pub json: bool,
     /// Look for the request-key rules below this directory: for packagers
     ///
-    /// Look for the request-key rules, DIR/etc/request-key.d and DIR/etc/request-key.conf, below this directory. For
-    /// packagers, who check a tree before it is installed.
+    /// They are in DIR/etc/request-key.d and DIR/etc/request-key.conf. The programs that they name must be on this machine.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
 }

@@ -91,7 +91,7 @@ pub(super) fn refusal(errno: Errno) -> Meaning {
     match errno {
         Errno::ENOKEY => Meaning {
             cause: "no upcall answered the request",
-            remedy: "see that lgss is installed (as root: lgss config check); after a change wait a minute, the kernel remembers",
+            remedy: "see that lgss is installed (as root: lgss config check); after a change: lgss flush, the kernel remembers for a minute",
         },
         Errno::ETIMEDOUT => {
             Meaning { cause: "the upcall could not look at the requester in time", remedy: "try again" }
