@@ -32,6 +32,7 @@ mod secrecy;
 mod server;
 mod simultaneous;
 mod support;
+mod tools;
 
 use libtest_mimic::Arguments;
 use nix::sys::signal::{SigSet, Signal};
@@ -115,6 +116,7 @@ fn run_tests() -> ! {
         floods::trials,
         file_systems::trials,
         namespaces::trials,
+        tools::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {
