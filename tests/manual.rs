@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, Command};
 use lgss::cli::programs;
 
-const PAGES: [(&str, fn() -> Command); 3] = [
+type Record = fn() -> Command;
+
+const PAGES: [(&str, Record); 3] = [
     ("lgss.1", programs::lgss),
     ("lgss_keyring.8", programs::lgss_keyring),
     ("lgss_negotiate.8", programs::lgss_negotiate),
@@ -75,7 +77,7 @@ fn the_record_of_the_upcall_has_the_options_that_it_reads() {
         })
         .collect();
     assert_eq!(read, recorded.iter().map(String::as_str).collect(), "without the first dash");
-    let words = record.get_positionals().map(|arg| arg.get_value_names().unwrap()[0].to_string());
+    let words = record.get_positionals().map(value);
     let documented = "create KEY TYPE DESCRIPTION CALLOUT UID GID";
     assert!(words.collect::<Vec<_>>().join(" ").starts_with(documented) && source.contains(documented));
     assert!(!source.contains("clap"), "the upcall is to be small");
@@ -171,7 +173,7 @@ fn flag(arg: &Arg) -> String {
 }
 
 fn value(arg: &Arg) -> String {
-    arg.get_value_names().unwrap()[0].to_string()
+    arg.get_value_names().unwrap().first().unwrap().to_string()
 }
 
 /// A line for each sentence, as manual pages have them.

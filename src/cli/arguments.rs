@@ -128,9 +128,6 @@ pub struct List {
     /// Print a JSON array; its objects are those of show --json
     #[arg(long)]
     pub json: bool,
-    /// Join a new session first: root's way of looking as a user.
-    #[arg(long, hide = true)]
-    pub new_session: bool,
 }
 
 /// `lgss flush`.
@@ -150,9 +147,6 @@ pub struct Flush {
     /// Print a JSON array with an object for each context
     #[arg(long)]
     pub json: bool,
-    /// Join a new session first: root's way of acting as a user.
-    #[arg(long, hide = true)]
-    pub new_session: bool,
 }
 
 /// `lgss config`.

@@ -17,8 +17,6 @@ use super::list;
 use super::report::{ContextState, Report};
 use super::words;
 use crate::ctx::visible::{self, Visible};
-use crate::event::one_line;
-use crate::sys::keyctl;
 
 const UNCLEAR: &str = "\
 lgss: flush what?
@@ -58,20 +56,12 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
         writeln!(terminal.err, "{UNCLEAR}")?;
         return Ok(Exit::Usage);
     }
-    if flush.new_session {
-        keyctl::join_anonymous_session()?;
-    }
-    list::possess_more();
-    let mut done: Vec<Flushed> = visible::contexts()
-        .iter()
-        .filter(|context| is_meant(context, flush))
-        .map(|c| end(c, flush))
-        .collect();
+    let mut done = flush_own(flush);
     let mut exit = Exit::Ok;
     if flush.all {
-        for Answer { uid, rows } in every_user::ask(&words_for_users(flush))? {
+        for Answer { uid, rows } in every_user::ask(|| flush_own(flush))? {
             match rows {
-                Ok(rows) => done.extend(rows.into_iter().map(|row| of_user(uid, row))),
+                Ok(rows) => done.extend(rows),
                 Err(error) => {
                     writeln!(terminal.err, "lgss: contexts of uid {uid}: {error}")?;
                     exit = Exit::Incomplete;
@@ -86,6 +76,12 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
     }
     let kept = done.iter().any(|flushed| flushed.outcome == Outcome::Kept);
     Ok(if kept { Exit::Incomplete } else { exit })
+}
+
+fn flush_own(flush: &Flush) -> Vec<Flushed> {
+    list::possess_more();
+    let contexts = visible::contexts();
+    contexts.iter().filter(|context| is_meant(context, flush)).map(|context| end(context, flush)).collect()
 }
 
 /// Root's `--all` reaches all owners; otherwise only the caller's own contexts are meant.
@@ -120,25 +116,6 @@ fn reason(errno: Errno) -> String {
             "EACCES: only its possessor may, a process whose session keyring leads to the key".to_owned()
         }
         other => format!("{other:?}: {}", other.desc()),
-    }
-}
-
-fn words_for_users(flush: &Flush) -> Vec<String> {
-    let mut words = vec!["flush".to_owned(), "--all".to_owned()];
-    words.extend(flush.service.iter().map(|service| format!("--service={service}")));
-    words.extend(flush.dry_run.then(|| "--dry-run".to_owned()));
-    words
-}
-
-/// A row that a process of the user's wrote: whatever it says, it is that user's, and goes to a terminal.
-fn of_user(uid: u32, row: Flushed) -> Flushed {
-    Flushed {
-        key: format!("{:08x}", row.serial),
-        owner: uid,
-        service: one_line(&row.service),
-        description: one_line(&row.description),
-        error: row.error.as_deref().map(one_line),
-        ..row
     }
 }
 

@@ -26,6 +26,8 @@ const CACHE_VARIABLE: &str = "KRB5CCNAME";
 const REMEMBERED: &str = "\
   note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so (lgss flush ends that)";
 
+const FOUND: &str = "which you had already";
+
 pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let start = Instant::now();
     let end = match cache(get.cache.as_deref(), env::var_os(CACHE_VARIABLE)) {
@@ -59,7 +61,10 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
     };
     let found = had == Some(key);
     if !get.json {
-        announce(key, found, get, terminal.out)?;
+        // Before the outcome is known, so that somebody who gets impatient knows the key.
+        let place = if found { FOUND } else { made_in() };
+        writeln!(terminal.out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
+        terminal.out.flush()?;
     }
     let state = key.wait(get.timeout.saturating_sub(start.elapsed()));
     Ok(match state {
@@ -84,15 +89,12 @@ fn cache(option: Option<&str>, environment: Option<OsString>) -> Result<Option<S
     Ok(Some(name))
 }
 
-/// Before the outcome is known, so that somebody who gets impatient knows the key.
-fn announce(key: ContextKey, found: bool, get: &Get, out: &mut dyn Write) -> io::Result<()> {
-    let place = match client::destination() {
-        _ if found => "which you had already",
+/// Where the context of a new request is.
+fn made_in() -> &'static str {
+    match client::destination() {
         Ok(client::Destination::User) => "linked to your user keyring",
         _ => "linked to your session keyring",
-    };
-    writeln!(out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
-    out.flush()
+    }
 }
 
 fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<()> {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::unistd::geteuid;
+
 use super::Terminal;
 use super::arguments::List;
 use super::every_user::{self, Answer};
@@ -9,59 +11,49 @@ use super::exit::Exit;
 use super::report::{ContextState, Report};
 use super::words;
 use crate::ctx::visible;
-use crate::event::one_line;
-use crate::sys::keyctl;
 
 pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    if list.new_session {
-        keyctl::join_anonymous_session()?;
-    }
-    possess_more();
-    let mut reports: Vec<Report> = visible::contexts().iter().filter_map(Report::of_visible).collect();
+    let mut all = reports();
     let mut exit = Exit::Ok;
     if list.all {
-        for Answer { uid, rows } in every_user::ask(&["list".to_owned()])? {
+        for Answer { uid, rows } in every_user::ask(reports_of_user)? {
             match rows {
-                Ok(rows) => reports.extend(rows.into_iter().map(|row| of_user(uid, row))),
+                Ok(rows) => all.extend(rows),
                 Err(error) => {
                     writeln!(terminal.err, "lgss: contexts of uid {uid}: {error}")?;
                     exit = Exit::Incomplete;
                 }
             }
         }
-        reports.sort_by_key(|report| report.serial);
-        reports.dedup_by_key(|report| report.serial);
+        all.sort_by_key(|report| report.serial);
+        all.dedup_by_key(|report| report.serial);
     }
     if list.json {
-        words::json(&reports, terminal.out)?;
-    } else if reports.is_empty() {
+        words::json(&all, terminal.out)?;
+    } else if all.is_empty() {
         writeln!(terminal.err, "lgss: you see no contexts")?;
     } else {
-        let rows: Vec<_> = reports.iter().map(row).collect();
+        let rows: Vec<_> = all.iter().map(row).collect();
         words::table(["KEY", "OWNER", "STATE", "LEFT", "SERVICE"], &rows, terminal.out)?;
     }
     Ok(exit)
+}
+
+fn reports() -> Vec<Report> {
+    possess_more();
+    visible::contexts().iter().filter_map(Report::of_visible).collect()
+}
+
+/// His own only: he may see keys of others who let him.
+fn reports_of_user() -> Vec<Report> {
+    let own = Some(geteuid().as_raw());
+    reports().into_iter().filter(|report| report.owner() == own).collect()
 }
 
 /// The state of contexts in the user keyring can be read whatever the session leads to. If it cannot be had, less is
 /// seen.
 pub(super) fn possess_more() {
     let _ = visible::possess_user_keyring();
-}
-
-/// A row that a process of the user's wrote: whatever it says, it is that user's, and goes to a terminal.
-fn of_user(uid: u32, mut row: Report) -> Report {
-    row.key = format!("{:08x}", row.serial);
-    if let Some(label) = &mut row.label {
-        label.owner = uid;
-        label.description = one_line(&label.description);
-        label.service = label.service.as_deref().map(one_line);
-        label.key_type = one_line(&label.key_type);
-    }
-    if let Some(failure) = &mut row.failure {
-        failure.errno = one_line(&failure.errno);
-    }
-    row
 }
 
 fn row(report: &Report) -> [String; 5] {

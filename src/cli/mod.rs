@@ -76,7 +76,7 @@ fn run_command(command: Command, terminal: &mut Terminal<'_>) -> io::Result<Exit
 
 fn complete(completion: &arguments::Completion, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(completion.shell(), &mut programs::lgss_for_people(), "lgss", &mut script);
+    clap_complete::generate(completion.shell(), &mut programs::lgss(), "lgss", &mut script);
     terminal.out.write_all(&script)?;
     Ok(Exit::Ok)
 }

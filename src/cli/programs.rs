@@ -12,19 +12,6 @@ pub fn lgss() -> Command {
     Arguments::command()
 }
 
-/// Of `lgss`, without what is for its own use: completion for one of the shells would offer it.
-pub(super) fn lgss_for_people() -> Command {
-    without_hidden(&lgss()).version(env!("CARGO_PKG_VERSION"))
-}
-
-fn without_hidden(command: &Command) -> Command {
-    let about = command.get_about().cloned().unwrap_or_default();
-    Command::new(command.get_name().to_owned())
-        .about(about)
-        .args(command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned())
-        .subcommands(command.get_subcommands().map(without_hidden))
-}
-
 /// Of `lgss_keyring`.
 pub fn lgss_keyring() -> Command {
     let option = |id: &'static str, value: &'static str, help: &'static str| {

@@ -32,7 +32,7 @@ fn real(root: &Path) -> Option<(String, String)> {
     if text.contains("Syntax error") || text.contains("too long") {
         return None;
     }
-    let preferred = text.lines().filter(|line| line.contains("Prefer command")).next_back()?;
+    let preferred = text.lines().rfind(|line| line.contains("Prefer command"))?;
     let place = preferred.split(": ").next().unwrap().to_owned();
     let matched = text.lines().find(|line| line.starts_with(&format!("{place}: Line matches"))).unwrap();
     Some((place, matched.split('\'').nth(1).unwrap().split_whitespace().next().unwrap().to_owned()))
