@@ -2,9 +2,9 @@
 //! and answers in JSON.
 //!
 //! The kernel lets root neither see nor end a key of another user's (keyrings(7): no capability stands for possession).
-//! Called by `list --all` and `flush --all`. Invariant: such a process is that user's, but cannot be traced by him; it has
-//! nothing of root's, neither the session keyring nor open files; its answer is bounded in length and time, as he can stop
-//! or kill it.
+//! Called by `list --all` and `flush --all`. Invariant: such a process has that user's ids, but never becomes one he
+//! can trace: it is undumpable, and executes nothing. It has a session keyring of its own, not root's. It is not waited for
+//! long, as he can stop it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeWriter, Read};

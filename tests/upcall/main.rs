@@ -14,7 +14,9 @@
 )]
 
 mod cache_types;
+mod clocks;
 mod credentials;
+mod enctypes;
 mod established;
 mod faults;
 mod file_systems;
@@ -31,6 +33,7 @@ mod quota;
 mod secrecy;
 mod server;
 mod simultaneous;
+mod stale_ticket;
 mod support;
 mod tools;
 
@@ -104,6 +107,9 @@ fn run_tests() -> ! {
         credentials::trials,
         cache_types::trials,
         kdc::trials,
+        clocks::trials,
+        enctypes::trials,
+        stale_ticket::trials,
         server::trials,
         forged::trials,
         identity::trials,
