@@ -119,6 +119,9 @@ fn a_context_of_another_session_is_kept_and_the_reason_told() {
     keyctl::link(context, keyctl::PROCESS_KEYRING).unwrap();
     keyctl::join_anonymous_session().unwrap();
     assert_eq!(listed("kept.test")[0]["state"], Value::Null);
+    let (status, out, err) = run(&["flush", "--service", "nfs@kept.test", "--dry-run"]);
+    assert_eq!((status, out.as_str()), (7, "0 contexts would be ended, 1 not\n"));
+    assert!(err.contains(&format!("would not end: key {context} ")), "{err}");
     let (status, out, err) = run(&["flush", "--service", "nfs@kept.test"]);
     assert_eq!((status, out.as_str()), (7, "0 contexts ended, 1 not\n"));
     assert!(

@@ -72,7 +72,7 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
     if flush.json {
         words::json(&done, terminal.out)?;
     } else {
-        text(&done, terminal)?;
+        text(&done, flush, terminal)?;
     }
     let kept = done.iter().any(|flushed| flushed.outcome == Outcome::Kept);
     Ok(if kept { Exit::Incomplete } else { exit })
@@ -93,10 +93,15 @@ fn is_meant(context: &Visible, flush: &Flush) -> bool {
 fn end(context: &Visible, flush: &Flush) -> Flushed {
     let serial = context.key.serial();
     let state = Report::of_visible(context).and_then(|report| report.state);
-    let (outcome, error) = match if flush.dry_run { None } else { Some(context.end()) } {
-        None => (Outcome::WouldEnd, None),
-        Some(Ok(())) => (Outcome::Ended, None),
-        Some(Err(errno)) => (Outcome::Kept, Some(reason(errno))),
+    let ended = match (flush.dry_run, context.can_be_ended()) {
+        (false, _) => context.end(),
+        (true, true) => Ok(()),
+        (true, false) => Err(Errno::EACCES),
+    };
+    let (outcome, error) = match ended {
+        Ok(()) if flush.dry_run => (Outcome::WouldEnd, None),
+        Ok(()) => (Outcome::Ended, None),
+        Err(errno) => (Outcome::Kept, Some(reason(errno))),
     };
     Flushed {
         serial: serial.raw(),
@@ -119,28 +124,24 @@ fn reason(errno: Errno) -> String {
     }
 }
 
-fn text(done: &[Flushed], terminal: &mut Terminal<'_>) -> io::Result<()> {
+fn text(done: &[Flushed], flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<()> {
+    let (yes, not, participle) = if flush.dry_run {
+        ("would end", "would not end", "would be ended")
+    } else {
+        ("ended", "not ended", "ended")
+    };
     for Flushed { serial, key, owner, service, state, outcome, error, .. } in done {
         let state = state.map_or("unknown", ContextState::word);
         let context = format!("key {serial} ({key}), uid {owner}, {service}, {state}");
-        match (outcome, error) {
-            (Outcome::Ended, _) => writeln!(terminal.out, "ended: {context}")?,
-            (Outcome::WouldEnd, _) => writeln!(terminal.out, "would end: {context}")?,
-            (Outcome::Kept, error) => {
-                writeln!(terminal.err, "lgss: not ended: {context}")?;
-                writeln!(terminal.err, "  {}", error.as_deref().unwrap_or("no reason given"))?;
-            }
+        if *outcome == Outcome::Kept {
+            writeln!(terminal.err, "lgss: {not}: {context}")?;
+            writeln!(terminal.err, "  {}", error.as_deref().unwrap_or("no reason given"))?;
+        } else {
+            writeln!(terminal.out, "{yes}: {context}")?;
         }
     }
-    let count = |wanted| done.iter().filter(|flushed| flushed.outcome == wanted).count();
-    let (ended, would, kept) = (count(Outcome::Ended), count(Outcome::WouldEnd), count(Outcome::Kept));
-    match (would, kept) {
-        (0, 0) => writeln!(terminal.out, "{}", contexts(ended, "ended")),
-        (0, _) => writeln!(terminal.out, "{}, {kept} not", contexts(ended, "ended")),
-        _ => writeln!(terminal.out, "{}", contexts(would, "would be ended")),
-    }
-}
-
-fn contexts(count: usize, what: &str) -> String {
-    format!("{count} context{} {what}", if count == 1 { "" } else { "s" })
+    let kept = done.iter().filter(|flushed| flushed.outcome == Outcome::Kept).count();
+    let ended = done.len() - kept;
+    let others = if kept == 0 { String::new() } else { format!(", {kept} not") };
+    writeln!(terminal.out, "{ended} context{} {participle}{others}", if ended == 1 { "" } else { "s" })
 }

@@ -18,6 +18,8 @@ use crate::sys::keyctl;
 
 /// Possessor may read, in a key's permissions (keyrings(7)).
 const POSSESSOR_READ: u32 = 0x0200_0000;
+/// Possessor may find it, which is what ending it needs.
+const POSSESSOR_SEARCH: u32 = 0x0800_0000;
 
 /// A context's key that the caller can see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub struct Visible {
     /// Which context it is.
     pub description: Description,
     readable: bool,
+    endable: bool,
     holders: Vec<KeySerial>,
 }
 
@@ -70,6 +73,11 @@ impl Visible {
             }
             other => other,
         }
+    }
+
+    /// Whether [`Visible::end`] can be expected to work.
+    pub fn can_be_ended(&self) -> bool {
+        self.endable
     }
 
     /// Ends the context: the next request of it negotiates anew, and reading the key fails for everybody who has it.
@@ -159,12 +167,13 @@ impl Survey {
         else {
             return Kind::Other;
         };
-        let readable = reach == Reach::Possessed && key.permissions & POSSESSOR_READ != 0;
+        let allowed = |permission| reach == Reach::Possessed && key.permissions & permission != 0;
         let context = Visible {
             key: ContextKey::of(serial),
             owner: key.uid,
             description,
-            readable,
+            readable: allowed(POSSESSOR_READ),
+            endable: allowed(POSSESSOR_SEARCH),
             holders: Vec::new(),
         };
         self.contexts.insert(serial, context);
@@ -237,6 +246,7 @@ mod tests {
         let session = keyctl::join_anonymous_session().unwrap();
         let context = add(LABEL, session);
         let found = seen(context).unwrap();
+        assert!(found.can_be_ended());
         found.end().unwrap();
         assert_eq!(keyctl::find(c"user", &CString::new(LABEL).unwrap()), Err(Errno::ENOKEY));
         assert_eq!(seen(context), None);

@@ -1,5 +1,6 @@
 //! `lgss` on contexts that the real upcall makes: get, list, flush, config check.
 
+use crate::support::probe::{Probe, Step, as_user};
 use crate::support::process::command_as;
 use crate::support::realm::Realm;
 use crate::support::server::{Server, Target};
@@ -16,6 +17,8 @@ crate::trials![
     flush_ends_the_contexts_of_one_service_and_a_dry_run_none,
     a_flushed_failure_is_asked_for_anew_at_once,
     a_refused_request_is_forgotten_by_a_flush,
+    whoever_waits_for_a_context_learns_that_it_was_flushed,
+    contexts_of_a_user_without_any_quota_left_can_be_flushed,
     root_ends_contexts_in_the_user_keyrings_of_all_users,
     a_user_ends_none_but_his_own_contexts,
     get_answers_in_json_with_the_context,
@@ -163,6 +166,39 @@ fn a_refused_request_is_forgotten_by_a_flush(shared: &Shared) {
     let text = lines(&session(&site, &script));
     assert!(text.contains("\"state\": \"failed\"") && text.contains("\"errno\": \"EINVAL\""), "{text}");
     assert!(text.contains("first 1") && text.contains("second 0"), "{text}");
+}
+
+fn whoever_waits_for_a_context_learns_that_it_was_flushed(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let silent = Server::silent();
+    let target = shared.nfs().behind(&silent);
+    // Its first line comes when it begins to wait.
+    let script = format!(
+        "{get} >{answer} 2>&1 & waiting=$!
+         for i in $(seq 400); do [ -s {answer} ] && break; sleep 0.05; done
+         lgss flush --all; wait $waiting; echo waited $?; cat {answer}",
+        get = get(&target),
+        answer = site.path("user").join("answer").display()
+    );
+    let text = lines(&session(&site, &script));
+    assert!(text.contains("in_progress\n1 context ended\nwaited 1\n"), "{text}");
+    assert!(text.contains("EKEYREVOKED") && text.contains("request it again"), "{text}");
+}
+
+/// Root's quota is used, not the user's.
+fn contexts_of_a_user_without_any_quota_left_can_be_flushed(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let target = shared.nfs().called(&format!("full-{}@srv.invalid", site.uid()));
+    leave_in_user_keyring(&site, &target);
+    let mut steps = as_user(site.uid());
+    steps.extend([Step::FillQuota { leave: 0 }, Step::Pause]);
+    let mut full = Probe::start(&steps);
+    full.until_pause();
+    let service = format!("--service={}", target.service);
+    let flushed = Command::new(lgss(&site)).args(["flush", "--all", &service]).output().unwrap();
+    assert!(lines(&flushed).contains("1 context ended"), "{flushed:?}");
+    full.go_on();
 }
 
 /// A context in the user's own keyring, which outlives the session that made it.
