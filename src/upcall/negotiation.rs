@@ -28,7 +28,7 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// A worker has four stages, of which three may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 8;
 /// How long a key says that a limit was reached: the next try may well succeed.
-const BUSY_TTL: Duration = Duration::from_secs(1);
+const BUSY_TTL: Duration = Duration::from_secs(2);
 
 /// The worker, still to be reaped, and what it said.
 type Conversation = (Process, Result<Report, Failure>);

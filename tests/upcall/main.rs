@@ -26,6 +26,8 @@ mod hostile;
 mod identity;
 mod inherited;
 mod kdc;
+mod key_gone;
+mod load;
 mod namespaces;
 #[path = "../probe/plan.rs"]
 mod plan;
@@ -36,6 +38,7 @@ mod simultaneous;
 mod stale_ticket;
 mod support;
 mod tools;
+mod worker_file;
 
 use libtest_mimic::Arguments;
 use nix::sys::signal::{SigSet, Signal};
@@ -107,6 +110,7 @@ fn run_tests() -> ! {
         credentials::trials,
         cache_types::trials,
         kdc::trials,
+        key_gone::trials,
         clocks::trials,
         enctypes::trials,
         stale_ticket::trials,
@@ -123,12 +127,17 @@ fn run_tests() -> ! {
         file_systems::trials,
         namespaces::trials,
         tools::trials,
+        worker_file::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {
         machine::require_all();
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let together = libtest_mimic::run(&arguments, trials);
+    // What would disturb the others, one at a time.
+    arguments.test_threads = Some(1);
+    let alone = libtest_mimic::run(&arguments, load::trials(&shared));
     drop(shared);
-    conclusion.exit()
+    together.exit_if_failed();
+    alone.exit()
 }
