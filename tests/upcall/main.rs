@@ -37,6 +37,7 @@ mod server;
 mod simultaneous;
 mod stale_ticket;
 mod support;
+mod tools;
 mod worker_file;
 
 use libtest_mimic::Arguments;
@@ -125,6 +126,7 @@ fn run_tests() -> ! {
         floods::trials,
         file_systems::trials,
         namespaces::trials,
+        tools::trials,
         worker_file::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
