@@ -8,5 +8,6 @@ pub mod default_cache;
 pub mod file_system;
 pub mod keyring_copy;
 pub mod open;
+pub mod stamp;
 #[cfg(feature = "gss")]
 pub mod ticket;

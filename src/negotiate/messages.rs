@@ -3,6 +3,7 @@
 //! | message       | from    | count | content                                                    |
 //! |---------------|---------|-------|------------------------------------------------------------|
 //! | `Request`     | monitor | 1     | JSON [`Request`]                                           |
+//! | `Chosen`      | worker  | ≤ 1   | JSON [`Chosen`], cache; for machine credentials only       |
 //! | `Token`       | worker  | ≤ 16  | token; for a target of Lustre's only                       |
 //! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
 //! | `Established` | worker  | ≤ 1   | JSON [`Established`], base key, handle                     |
@@ -23,14 +24,16 @@ use super::channel::{Answer, WindowProof};
 use super::nid_host::HostLookup;
 use crate::config::Enctypes;
 use crate::ctx::HANDLE_LIMIT;
-use crate::ctx::lustre::ServerKind;
+use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::event::{Failure, Stage};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 
 /// Longest frame in bytes, the length field not counted.
-const FRAME_LIMIT: usize = TOKEN_LIMIT + 8192;
+const FRAME_LIMIT: usize = BODY_LIMIT + 8192;
+/// Longest token or cache.
+const BODY_LIMIT: usize = 256 * 1024;
 const CONTROL_LIMIT: usize = 4096;
 const KEY_LIMIT: usize = 64;
 
@@ -42,6 +45,8 @@ pub struct Request {
     pub mechanism: Mechanism,
     /// To whom, and over what.
     pub target: Target,
+    /// As whom.
+    pub credentials: Credentials,
     /// Protection to ask for.
     pub level: Level,
     /// Encryption types that the context may have.
@@ -70,6 +75,33 @@ pub enum Target {
         /// Name of the target, for people.
         name: String,
     },
+}
+
+/// Whose credentials are to be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Credentials {
+    /// A user's: the first of its caches that has some.
+    Users,
+    /// This machine's.
+    Machines {
+        /// In which capacities it asks.
+        roles: Roles,
+        /// Its realm; `None` for the default one of krb5.conf.
+        realm: Option<String>,
+        /// The only principal that it may be as a client's root.
+        principal: Option<String>,
+        /// What leads to its host name; `None` for its own name.
+        myself: Option<HostLookup>,
+    },
+}
+
+/// That machine credentials are there, before a server is asked for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chosen {
+    /// Until when others can use them as well, seconds since the epoch.
+    pub good_until: u32,
 }
 
 /// What a source of credentials is; a word of the worker's argv.
@@ -169,6 +201,8 @@ struct ReplyControl {
 /// A message of the worker.
 #[derive(Debug)]
 pub enum Message {
+    /// Machine credentials are there; the bytes are those of a FILE cache to store, unless empty.
+    Chosen(Chosen, Secret),
     /// For the server.
     Token(Secret),
     /// The last one.
@@ -219,6 +253,7 @@ const KIND_ESTABLISHED: u8 = 2;
 const KIND_FAILED: u8 = 3;
 const KIND_TOKEN: u8 = 4;
 const KIND_REPLY: u8 = 5;
+const KIND_CHOSEN: u8 = 6;
 
 /// One end of the conversation.
 #[derive(Debug)]
@@ -287,6 +322,14 @@ impl Link {
         self.send(KIND_TOKEN, &(), token.expose(), &[])
     }
 
+    /// Worker to monitor: machine credentials are there, with a cache of them to store.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_chosen(&mut self, chosen: Chosen, cache: Option<&Secret>) -> Result<(), MessageError> {
+        self.send(KIND_CHOSEN, &chosen, cache.map(Secret::expose).unwrap_or_default(), &[])
+    }
+
     /// Monitor to worker: the server's answer.
     ///
     /// # Errors
@@ -331,7 +374,12 @@ impl Link {
             Frame { kind: KIND_FAILED, control, key: [], handle: [] } => {
                 Ok(Message::Report(Report::Failed(parse_control(control)?)))
             }
-            Frame { kind: KIND_TOKEN, control: _, key: token, handle: [] } if !token.is_empty() => {
+            Frame { kind: KIND_CHOSEN, control, key: cache, handle: [] } => {
+                Ok(Message::Chosen(parse_control(control)?, Secret::new(cache.to_vec())))
+            }
+            Frame { kind: KIND_TOKEN, control: _, key: token, handle: [] }
+                if (1..=TOKEN_LIMIT).contains(&token.len()) =>
+            {
                 Ok(Message::Token(Secret::new(token.to_vec())))
             }
             other => Err(MessageError::Unexpected(other.kind)),
@@ -390,7 +438,7 @@ impl Link {
 struct Frame<'a> {
     kind: u8,
     control: &'a [u8],
-    /// Or a token.
+    /// Or a token, or a cache.
     key: &'a [u8],
     handle: &'a [u8],
 }
@@ -401,7 +449,7 @@ impl<'a> Frame<'a> {
         let frame = Self {
             kind: reader.u8()?,
             control: reader.opaque_host(CONTROL_LIMIT)?,
-            key: reader.opaque_host(TOKEN_LIMIT)?,
+            key: reader.opaque_host(BODY_LIMIT)?,
             handle: reader.opaque_host(HANDLE_LIMIT)?,
         };
         reader.finish()?;

@@ -17,6 +17,8 @@ use crate::key::{Consumer, KeyDescription, KeySerial};
 pub(super) struct Invocation {
     /// From the rule: another configuration than the default.
     pub config: Option<PathBuf>,
+    /// From the rule: the realm of machine credentials.
+    pub realm: Option<String>,
     /// The key under construction.
     pub key: KeySerial,
     /// Its type.
@@ -51,14 +53,15 @@ impl Invocation {
     /// [`Unusable`].
     pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Unusable> {
         let mut words = words.map(OsString::into_vec);
-        let mut config = None;
+        let (mut config, mut realm) = (None, None);
         let operation = loop {
             match words.next() {
                 Some(word) if word == b"--config" => {
                     config = words.next().map(|p| PathBuf::from(OsString::from_vec(p)))
                 }
-                // The realm of machine credentials; accepted because rules in use have it, without effect on `user` keys.
-                Some(word) if word == b"-R" || word == b"--realm" => drop(words.next()),
+                Some(word) if word == b"-R" || word == b"--realm" => {
+                    realm = words.next().and_then(|realm| String::from_utf8(realm).ok());
+                }
                 other => break other,
             }
         };
@@ -73,6 +76,7 @@ impl Invocation {
         let word = "a key, id or keyring is not a number";
         Ok(Self {
             config,
+            realm,
             key: key.ok_or(unusable(word))?,
             key_type,
             description,
@@ -207,7 +211,7 @@ mod tests {
         let read =
             Invocation::parse(words("--config|/c|-R|X|create|77|user|--config|-R|1|2|-1|0|5").into_iter())
                 .unwrap();
-        assert_eq!(read.config, Some("/c".into()));
+        assert_eq!((read.config, read.realm.as_deref()), (Some("/c".into()), Some("X")));
         assert_eq!((read.description, read.callout), (b"--config".to_vec(), b"-R".to_vec()));
         let bad = Invocation::parse(words("--shell|create|77|user|d|c|1|2|0|0|0").into_iter()).unwrap_err();
         assert_eq!(bad.key, None);

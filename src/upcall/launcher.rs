@@ -18,6 +18,7 @@ use super::front::Served;
 use super::order::Order;
 use super::sources::{Held, Source, Wanted};
 use crate::config::Config;
+use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
@@ -43,6 +44,8 @@ pub(super) struct Assignment<'a> {
     pub session_ring: i32,
     /// What it is for.
     pub order: &'a Order,
+    /// Of the own cache of machine credentials, if these are asked for.
+    pub stamp: Option<&'a Stamp>,
     /// The settings.
     pub config: &'a Config,
     /// The process that we must not outlive.
@@ -152,6 +155,7 @@ fn execute(
                 format!("FILE:/proc/self/fd/{place}")
             }
             Held::Name(name) => name,
+            Held::Nothing => String::new(),
         };
         for word in [role.word().to_owned(), library, display] {
             words.push(text(word.into_bytes())?);

@@ -13,16 +13,21 @@ use super::claim::Invocation;
 use super::exchange::InitChannel;
 use super::front::Served;
 use super::launcher::{self, Assignment};
+use super::machine_cache::{Getting, MachineCache, Turn};
 use super::order::{Order, lustre_directories};
 use super::outcome::Outcome;
+use super::sources::machine_keys;
 use crate::config::Config;
+use crate::creds::stamp::Stamp;
 use crate::ctx::Lifetime;
 use crate::ctx::payload::{lustre, user};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{Consumer, LiveKey};
 use crate::negotiate::channel::Answer;
 use crate::negotiate::drive::ROUND_LIMIT;
-use crate::negotiate::messages::{Established, Link, Message, MessageError, Report, Timing};
+use crate::negotiate::messages::{
+    Chosen, Credentials, Established, Link, Message, MessageError, Report, Timing,
+};
 use crate::secret::Secret;
 use crate::sys::files::open_trusted;
 use crate::sys::process::{self, Forked, Process};
@@ -46,6 +51,18 @@ pub(super) struct Upcall<'a> {
     timings: Vec<Timing>,
     /// For Lustre.
     channel: Option<Relay>,
+    /// For machine credentials: what others wait for.
+    turn: Option<Getting>,
+    /// The same where others have provided them, in case they have gone.
+    late: Option<Getting>,
+}
+
+/// What the worker is started for.
+struct Job<'a> {
+    order: &'a Order,
+    credentials: Credentials,
+    /// Of the own cache of machine credentials.
+    stamp: Option<Stamp>,
 }
 
 /// How a negotiation has ended. The key is finished; processes that were started are still to be killed and reaped.
@@ -58,7 +75,7 @@ pub(super) struct Ended {
 impl<'a> Upcall<'a> {
     /// Of these words, under these settings; `started` is when the requester was released.
     pub(super) fn new(invocation: &'a Invocation, config: &'a Config, started: Instant) -> Self {
-        Self { invocation, config, started, timings: Vec::new(), channel: None }
+        Self { invocation, config, started, timings: Vec::new(), channel: None, turn: None, late: None }
     }
 
     /// Has the context negotiated and finishes the key.
@@ -76,10 +93,20 @@ impl<'a> Upcall<'a> {
             Ok(channel) => channel.map(|channel| Relay { channel, tokens: 0, last: None }),
             Err(failure) => return self.without_worker(live, failure),
         };
-        let (worker, agreed) = match self.run_worker(&live, &order, served) {
+        let credentials = order.credentials(self.invocation, self.config);
+        let stamp = match self.take_turn(&order, &credentials) {
+            Ok(stamp) => stamp,
+            Err(failure) => return self.without_worker(live, failure),
+        };
+        let job = Job { order: &order, credentials, stamp };
+        let (worker, agreed) = match self.run_worker(&live, job, served) {
             Ok((worker, report)) => (Some(worker), report.and_then(|report| self.believe(report))),
             Err(failure) => (None, Err(failure)),
         };
+        // Others who wait for machine credentials need not fail in the same way one after another.
+        if let (Some(turn), Err(failure)) = (self.turn.take(), &agreed) {
+            turn.failed(failure);
+        }
         let outcome = match agreed {
             Ok(agreed) => self.publish(live, &order, agreed),
             Err(failure) => fail(live, failure, self.config, self.deadline()),
@@ -97,12 +124,24 @@ impl<'a> Upcall<'a> {
         self.started + self.config.timeouts.deadline.0
     }
 
-    fn run_worker(
-        &mut self,
-        live: &LiveKey,
-        order: &Order,
-        served: &Served,
-    ) -> Result<Conversation, Failure> {
+    /// For machine credentials: waits while another request gets the same, and finds the name of their cache.
+    fn take_turn(&mut self, order: &Order, credentials: &Credentials) -> Result<Option<Stamp>, Failure> {
+        let (Some(keytab), Credentials::Machines { .. }) = (order.keytab(self.config), credentials) else {
+            return Ok(None);
+        };
+        let setup = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::Setup, error);
+        let purpose = serde_json::to_string(credentials).map_err(|error| setup(&error))?;
+        let keys = machine_keys(keytab).unwrap_or_default();
+        let stamp = Stamp::of(&keys, &self.config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
+        match MachineCache::open(self.config, &stamp)?.turn(self.deadline())? {
+            Turn::Ours(getting) => self.turn = Some(getting),
+            Turn::Provided(late) => self.late = Some(late),
+        }
+        Ok(Some(stamp))
+    }
+
+    fn run_worker(&mut self, live: &LiveKey, job: Job<'_>, served: &Served) -> Result<Conversation, Failure> {
+        let Job { order, credentials, stamp } = job;
         let program = open_trusted(&self.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
         let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
@@ -112,7 +151,7 @@ impl<'a> Upcall<'a> {
             ours.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
         // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
         let mut link = Link::new(ours);
-        link.send_request(&order.request(self.config)).map_err(worker_fault)?;
+        link.send_request(&order.request(self.config, credentials)).map_err(worker_fault)?;
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         match process::fork_confined().map_err(launch_failed)? {
             Forked::Child => {
@@ -125,6 +164,7 @@ impl<'a> Upcall<'a> {
                     acting: served.acting,
                     session_ring: self.invocation.session_ring,
                     order,
+                    stamp: stamp.as_ref(),
                     config: self.config,
                     monitor: &monitor,
                 };
@@ -204,6 +244,7 @@ impl<'a> Upcall<'a> {
             };
             match (message, self.channel.as_mut()) {
                 (Message::Report(report), _) => return Ok(report),
+                (Message::Chosen(Chosen { good_until }, cache), _) => self.chosen(good_until, &cache)?,
                 (Message::Token(token), Some(relay)) if relay.tokens < ROUND_LIMIT => {
                     let answer = relay.exchange(&token, deadline)?;
                     link.send_reply(&answer).map_err(worker_fault)?;
@@ -214,6 +255,20 @@ impl<'a> Upcall<'a> {
                 }
             }
         }
+    }
+
+    /// Machine credentials are there: from now on others can use them, too.
+    fn chosen(&mut self, good_until: u32, cache: &Secret) -> Result<(), Failure> {
+        match (self.turn.take(), self.late.take()) {
+            (Some(getting), _) => getting.succeeded(good_until, cache),
+            (None, Some(late)) if !cache.is_empty() => late.succeeded(good_until, cache),
+            (None, Some(_)) => {}
+            (None, None) => {
+                let detail = "worker: credentials that it was not asked for";
+                return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
+            }
+        }
+        Ok(())
     }
 
     fn publish(&self, live: LiveKey, order: &Order, agreed: Agreed) -> Outcome {

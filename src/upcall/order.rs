@@ -1,6 +1,6 @@
 //! What the monitor has been left to do: the words of the upcall parsed once more, and what follows from their kind.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::claim::Invocation;
 use crate::config::Config;
@@ -8,7 +8,7 @@ use crate::ctx::lustre::{LustreCallout, LustreMechanism};
 use crate::ctx::request::{Callout, Level, Mechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::Consumer;
-use crate::negotiate::messages::{Limits, Request, Target};
+use crate::negotiate::messages::{Credentials, Limits, Request, Target};
 use crate::negotiate::nid_host::HostLookup;
 
 /// One negotiation. What the front has accepted is accepted again.
@@ -49,8 +49,36 @@ impl Order {
         }
     }
 
+    /// Whose credentials are asked for.
+    pub(super) fn credentials(&self, invocation: &Invocation, config: &Config) -> Credentials {
+        match self {
+            Self::Lustre(callout) if callout.roles.any() => {
+                let settings = config.machine_settings(&callout.target);
+                let realm = invocation.realm.as_deref().or(settings.realm).map(str::to_owned);
+                let known = !callout.myself.is_any() && callout.myself.raw() != 0;
+                Credentials::Machines {
+                    roles: callout.roles,
+                    realm,
+                    principal: settings.principal.map(str::to_owned),
+                    myself: known.then(|| HostLookup::new(callout.myself, &config.lustre)),
+                }
+            }
+            _ => Credentials::Users,
+        }
+    }
+
+    /// The keytab, where one may be needed.
+    pub(super) fn keytab<'c>(&self, config: &'c Config) -> Option<&'c Path> {
+        match self {
+            Self::Lustre(callout) if callout.roles.any() => {
+                Some(config.machine_settings(&callout.target).keytab)
+            }
+            _ => None,
+        }
+    }
+
     /// What the worker is told.
-    pub(super) fn request(&self, config: &Config) -> Request {
+    pub(super) fn request(&self, config: &Config, credentials: Credentials) -> Request {
         let timeouts = &config.timeouts;
         let (target, level) = match self {
             Self::Program(callout) => {
@@ -71,6 +99,7 @@ impl Order {
         Request {
             mechanism: Mechanism::Krb5,
             target,
+            credentials,
             level,
             enctypes: config.kerberos.enctypes.clone(),
             limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round },

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -10,20 +11,24 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use zeroize::Zeroizing;
 
 use super::front::Served;
 use super::launcher::{Assignment, launch_failed};
+use super::machine_cache;
 use super::order::Order;
-use crate::creds::cache_name::{Anchor, CacheName};
+use crate::creds::cache_name::{Anchor, CacheName, CacheNameError};
 use crate::creds::default_cache::default_cache_name;
 use crate::creds::keyring_copy;
 use crate::creds::open::{Opened, open_cache};
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::Role;
-use crate::sys::files;
+use crate::sys::files::{self, Untrusted, open_trusted};
 
 /// Largest cache that is copied for the machine user, in bytes.
 const COPY_LIMIT: usize = 16 * 1024 * 1024;
+/// Largest keytab, in bytes.
+const KEYTAB_LIMIT: u64 = 4 * 1024 * 1024;
 /// Most caches that are tried for one request.
 const CANDIDATES: usize = 12;
 /// Most names that are looked at in a directory.
@@ -47,11 +52,15 @@ pub(super) enum Held {
     Descriptor(OwnedFd),
     /// By its name.
     Name(String),
+    /// It is not there; what a person is told is why.
+    Nothing,
 }
 
 /// What shall be looked at, in this order.
 pub(super) struct Wanted {
     names: Vec<CacheName>,
+    /// The machine's: default cache, own cache, keytab.
+    machines: bool,
     /// Whether the user's other caches shall be looked for where the named ones will not do.
     search: bool,
     roots: bool,
@@ -66,18 +75,23 @@ impl Wanted {
             default_cache_name(&assignment.config.krb5_config, assignment.uid)
                 .map_err(|e| bad(&e))?
                 .parse()
-                .map_err(|e: crate::creds::cache_name::CacheNameError| bad(&e))
+                .map_err(|e: CacheNameError| bad(&e))
         };
         let roots = assignment.uid == 0;
         match assignment.order {
             Order::Program(callout) => {
                 let name = match &callout.cache {
-                    Some(name) => {
-                        name.parse().map_err(|e: crate::creds::cache_name::CacheNameError| bad(&e))?
-                    }
+                    Some(name) => name.parse().map_err(|e: CacheNameError| bad(&e))?,
                     None => default()?,
                 };
-                Ok(Self { names: vec![name], search: false, roots })
+                Ok(Self { names: vec![name], machines: false, search: false, roots })
+            }
+            Order::Lustre(callout) if callout.roles.any() => {
+                let name = default_cache_name(&assignment.config.krb5_config, 0)
+                    .map_err(|e| bad(&e))?
+                    .parse()
+                    .map_err(|e: CacheNameError| bad(&e))?;
+                Ok(Self { names: vec![name], machines: true, search: false, roots: true })
             }
             Order::Lustre(_) => {
                 let environment = served.places.environment.as_ref().filter(|_| !roots);
@@ -86,7 +100,7 @@ impl Wanted {
                 if !names.contains(&default) {
                     names.push(default);
                 }
-                Ok(Self { names, search: !roots, roots })
+                Ok(Self { names, machines: false, search: !roots, roots })
             }
         }
     }
@@ -109,6 +123,9 @@ impl Wanted {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn seal(&self, assignment: &Assignment<'_>, served: &Served) -> Result<Vec<Source>, Failure> {
+        if self.machines {
+            return self.seal_machines(assignment, served);
+        }
         self.names
             .iter()
             .map(|name| {
@@ -116,6 +133,37 @@ impl Wanted {
                 Ok(Source { role: Role::Cache, display: name.to_string(), held: Held::Descriptor(sealed) })
             })
             .collect()
+    }
+
+    /// The machine's three sources; what is missing is told to the worker, who knows whether it is needed.
+    fn seal_machines(&self, assignment: &Assignment<'_>, served: &Served) -> Result<Vec<Source>, Failure> {
+        let config = assignment.config;
+        let mut sources = Vec::new();
+        let mut add = |role, display: String, content: Result<Zeroizing<Vec<u8>>, String>| {
+            let (display, held) = match content {
+                Ok(content) => {
+                    let sealed =
+                        files::sealed_memory(&content).map_err(|e| launch_failed("sealed memory", e))?;
+                    (display, Held::Descriptor(sealed))
+                }
+                Err(why) => (why, Held::Nothing),
+            };
+            sources.push(Source { role, display, held });
+            Ok(())
+        };
+        for name in &self.names {
+            let content = open_as_owner(assignment, served, name).and_then(|opened| copy(opened, name));
+            add(Role::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
+        }
+        let own = assignment.stamp.and_then(|stamp| machine_cache::contents(config, stamp));
+        let missing = || "own cache: none yet".to_owned();
+        add(Role::OwnCache, "own cache".to_owned(), own.ok_or_else(missing))?;
+        if let Some(keytab) = assignment.order.keytab(config) {
+            let display = format!("FILE:{}", keytab.display());
+            let content = machine_keys(keytab).map_err(|why| format!("{display}: {why}"));
+            add(Role::Keytab, display, content)?;
+        }
+        Ok(sources)
     }
 
     /// Opens a user's caches, as that user.
@@ -210,12 +258,17 @@ fn open_as_owner(assignment: &Assignment<'_>, served: &Served, name: &CacheName)
     Ok(opened)
 }
 
-/// Root's cache as sealed memory. A daemon's cannot be had that way: it answers root itself only.
+/// Root's cache as sealed memory.
 fn seal(opened: Opened, name: &CacheName) -> Result<OwnedFd, Failure> {
+    files::sealed_memory(&copy(opened, name)?).map_err(|errno| launch_failed("sealed memory", errno))
+}
+
+/// The contents of root's cache. A daemon's cannot be had that way: it answers root itself only.
+fn copy(opened: Opened, name: &CacheName) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |cause, errno: Errno| {
         Failure::new(Stage::Credentials, cause, format_args!("{name}: {}", errno.desc()))
     };
-    let content = match opened {
+    match opened {
         Opened::File(located) => {
             files::read_located(located.as_fd(), COPY_LIMIT).map_err(|e| failed(Cause::BadCache, e))
         }
@@ -230,6 +283,16 @@ fn seal(opened: Opened, name: &CacheName) -> Result<OwnedFd, Failure> {
                 format_args!("{name}: for requests of root FILE, DIR and KEYRING caches can be used");
             Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
         }
-    }?;
-    files::sealed_memory(&content).map_err(|errno| launch_failed("sealed memory", errno))
+    }
+}
+
+/// The contents of a keytab, which nobody but root may be able to write.
+pub(super) fn machine_keys(keytab: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let file = open_trusted(keytab, OFlag::O_RDONLY).map_err(|error| match error {
+        Untrusted::Open(_, error) => error.to_string(),
+        other => other.to_string(),
+    })?;
+    let mut content = Zeroizing::new(Vec::new());
+    file.take(KEYTAB_LIMIT).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    Ok(content)
 }

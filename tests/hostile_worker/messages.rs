@@ -7,6 +7,9 @@ use std::os::unix::net::UnixStream;
 const REQUEST: u8 = 1;
 const ESTABLISHED: u8 = 2;
 const FAILED: u8 = 3;
+const TOKEN: u8 = 4;
+const REPLY: u8 = 5;
+const CHOSEN: u8 = 6;
 
 /// Ends the worker, except where silence is the attack.
 pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
@@ -14,6 +17,9 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
         "unknown-kind" => frame(9, &json!({}), &[], &[]),
         "kind-0" => frame(0, &json!({}), &[], &[]),
         "request-back" => frame(REQUEST, &json!({"service": "nfs@h"}), &[], &[]),
+        "token-nobody-wants" => frame(TOKEN, &json!(null), &[7; 100], &[]),
+        "reply" => frame(REPLY, &json!({"gss_major": 0, "gss_minor": 0, "window": 1}), &[7; 100], &[7; 8]),
+        "credentials-nobody-wants" => frame(CHOSEN, &json!({"good_until": u32::MAX}), &[7; 100], &[]),
         "oversized" => [&u32::MAX.to_ne_bytes()[..], &[0; 64]].concat(),
         "empty-frame" => vec![0; 4],
         "trailing" => {

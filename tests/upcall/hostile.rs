@@ -127,6 +127,9 @@ fn every_wrong_message_fails_the_key(shared: &Shared) {
     let scene = Scene::new(shared, "60s");
     for attack in [
         "unknown-kind",
+        "token-nobody-wants",
+        "reply",
+        "credentials-nobody-wants",
         "kind-0",
         "request-back",
         "oversized",
