@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 /// What MIT Kerberos uses when nothing is configured.
 const BUILT_IN: &str = "FILE:/tmp/krb5cc_%{uid}";
 const INCLUDE_DEPTH: usize = 8;
-const FILE_LIMIT: u64 = 1024 * 1024;
+/// About so many files are looked at for what they include.
+const FILES_LIMIT: usize = 256;
+pub(super) const FILE_LIMIT: u64 = 1024 * 1024;
 
 /// Why there is no default name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +38,7 @@ enum Section {
 }
 
 fn configured(file: &Path, section: &mut Section, depth: usize) -> Option<String> {
-    let small = fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= FILE_LIMIT);
-    let text = small.then(|| fs::read_to_string(file).ok()).flatten()?;
-    text.lines().find_map(|line| {
+    read_configuration(file)?.lines().find_map(|line| {
         let line = line.trim();
         if let Some(name) = line.strip_prefix('[') {
             let libdefaults = name.split(']').next() == Some("libdefaults");
@@ -54,6 +54,30 @@ fn configured(file: &Path, section: &mut Section, depth: usize) -> Option<String
             *section == Section::LibDefaults && name.trim().trim_end_matches('*') == "default_ccache_name";
         wanted.then(|| value.trim().trim_matches('"').to_owned())
     })
+}
+
+/// The file and all that it includes, in the order in which the library reads them; existing or not.
+pub(super) fn configuration_files(krb5_config: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(krb5_config, &mut files, INCLUDE_DEPTH);
+    files
+}
+
+fn collect(file: &Path, files: &mut Vec<PathBuf>, depth: usize) {
+    files.push(file.to_owned());
+    let Some(text) = read_configuration(file).filter(|_| depth > 0 && files.len() < FILES_LIMIT) else {
+        return;
+    };
+    text.lines()
+        .filter_map(|line| included(line.trim()))
+        .flatten()
+        .for_each(|file| collect(&file, files, depth - 1));
+}
+
+/// `None` for what cannot be read or is no text.
+fn read_configuration(file: &Path) -> Option<String> {
+    let small = fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= FILE_LIMIT);
+    small.then(|| fs::read_to_string(file).ok()).flatten()
 }
 
 /// The files that an `include FILE` or `includedir DIR` line names; of a directory those with names of letters, digits,

@@ -14,7 +14,7 @@ use crate::gss::ticket::{Cache, Holdings, Ticket};
 /// An error that comes sooner means that nobody is there, rather than that nobody answers.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// The two names of a cache.
+/// The two names of a cache or keytab.
 #[derive(Debug, Clone)]
 pub struct CacheNames {
     /// What libkrb5 is to open, such as `FILE:/proc/self/fd/4`.
@@ -47,6 +47,16 @@ impl Account {
         Ok(Self { library, cache, name, client })
     }
 
+    /// A cache that was found usable otherwise.
+    pub(super) fn of(library: &Library, cache: Cache, name: CacheNames, client: Principal) -> Self {
+        Self { library: library.clone(), cache, name, client }
+    }
+
+    /// The cache.
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// The ticket for the service, from the cache or the KDC.
     ///
     /// # Errors
@@ -63,15 +73,7 @@ impl Account {
     }
 
     fn kdc_failure(&self, error: &Krb5Error, server: &str, elapsed: Duration) -> Failure {
-        let (stage, cause) = match error.reason() {
-            Reason::ClockSkew => (Stage::Kdc, Cause::ClockSkew),
-            Reason::TicketExpired => (Stage::Credentials, Cause::TicketExpired),
-            Reason::NoCache => (Stage::Credentials, Cause::NoTicket),
-            Reason::UnknownService => (Stage::Kdc, Cause::UnknownService),
-            Reason::KdcUnreachable if elapsed < PROMPT => (Stage::Kdc, Cause::KdcDown),
-            Reason::KdcUnreachable => (Stage::Kdc, Cause::KdcSilent),
-            Reason::ProtocolError | Reason::Other => (Stage::Kdc, Cause::KdcRefused),
-        };
+        let (stage, cause) = place(error, elapsed);
         let (server, message) = (server.trim_end_matches('@'), self.name.in_words(&error.message));
         Failure::new(stage, cause, format_args!("ticket of {self} for {server}: {message}"))
     }
@@ -81,6 +83,21 @@ impl std::fmt::Display for Account {
     /// Principal and cache, for the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in {}", self.client, self.name.display)
+    }
+}
+
+/// Where a conversation with a KDC has failed, and why.
+pub(super) fn place(error: &Krb5Error, elapsed: Duration) -> (Stage, Cause) {
+    match error.reason() {
+        Reason::ClockSkew => (Stage::Kdc, Cause::ClockSkew),
+        Reason::TicketExpired => (Stage::Credentials, Cause::TicketExpired),
+        Reason::NoCache => (Stage::Credentials, Cause::NoTicket),
+        Reason::UnknownService => (Stage::Kdc, Cause::UnknownService),
+        Reason::KdcUnreachable if elapsed < PROMPT => (Stage::Kdc, Cause::KdcDown),
+        Reason::KdcUnreachable => (Stage::Kdc, Cause::KdcSilent),
+        Reason::UnknownClient | Reason::WrongKey | Reason::ProtocolError | Reason::Other => {
+            (Stage::Kdc, Cause::KdcRefused)
+        }
     }
 }
 
@@ -103,12 +120,13 @@ fn judge(holdings: Holdings, now: u64) -> Result<(), (Cause, String)> {
     }
 }
 
-fn now() -> u64 {
+/// Seconds since the epoch.
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A span of time in the largest unit that keeps two or more of it.
-fn rounded(seconds: u64) -> String {
+pub(super) fn rounded(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
@@ -132,7 +150,7 @@ impl CacheNames {
     }
 
     /// The library's message with the name that means something outside this process.
-    fn in_words(&self, message: &str) -> String {
+    pub(super) fn in_words(&self, message: &str) -> String {
         let residual =
             |name: &str| name.split_once(':').map_or_else(|| name.to_owned(), |(_, rest)| rest.to_owned());
         let message = message.replace(&self.library, &self.display);

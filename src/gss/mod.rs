@@ -6,9 +6,11 @@
 #![expect(unsafe_code, reason = "calls of the C library; each block says why it is sound")]
 
 pub mod context;
+pub mod keytab;
 pub mod krb5;
 pub mod status;
 pub mod ticket;
 
 mod ffi;
+mod file_format;
 mod lucid;

@@ -47,6 +47,10 @@ pub enum Reason {
     TicketExpired,
     /// The KDC does not know the service, or its realm cannot be determined.
     UnknownService,
+    /// The KDC does not know the client.
+    UnknownClient,
+    /// A key is not the one that the KDC has, or the keytab has none that the KDC could use.
+    WrongKey,
     /// No KDC could be reached, or none is known.
     KdcUnreachable,
     /// There is no such credential cache.
@@ -77,6 +81,11 @@ impl Reason {
             ffi::KRB5KRB_AP_ERR_SKEW | ffi::KRB5_KDCREP_SKEW | ffi::KRB5KRB_AP_ERR_TKT_NYV => Self::ClockSkew,
             ffi::KRB5KRB_AP_ERR_TKT_EXPIRED => Self::TicketExpired,
             ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN => Self::UnknownService,
+            ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN => Self::UnknownClient,
+            ffi::KRB5KDC_ERR_PREAUTH_FAILED
+            | ffi::KRB5KRB_AP_ERR_BAD_INTEGRITY
+            | ffi::KRB5_KT_NOTFOUND
+            | ffi::KRB5_KT_KVNONOTFOUND => Self::WrongKey,
             ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => {
                 Self::KdcUnreachable
             }
@@ -166,6 +175,8 @@ mod tests {
             (ffi::KRB5_KDC_UNREACH, Reason::KdcUnreachable),
             (ffi::KRB5_FCC_NOFILE, Reason::NoCache),
             (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Reason::ProtocolError),
+            (ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN, Reason::UnknownClient),
+            (ffi::KRB5KDC_ERR_PREAUTH_FAILED, Reason::WrongKey),
             (ffi::KRB5KDC_ERR_NONE, Reason::Other),
             (ffi::KRB5_CC_END, Reason::Other),
             (libc::ENOENT, Reason::Other),

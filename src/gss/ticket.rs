@@ -7,8 +7,10 @@ use std::mem;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, Principal, c_string, is_ticket_granting, unparse};
+use super::file_format;
+use super::krb5::{Library, Principal, c_string, is_ticket_granting, name_of, unparse};
 use super::status::{Krb5Error, check, text};
+use crate::secret::Secret;
 
 /// An opened credential cache.
 #[derive(Debug)]
@@ -24,6 +26,19 @@ pub struct Holdings {
     pub ticket_granting: Option<u32>,
     /// Of a ticket for some service.
     pub service: Option<u32>,
+}
+
+/// What matters of one ticket-granting ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granting {
+    /// When it begins to be valid, in seconds since the epoch.
+    pub start: u32,
+    /// When it ends.
+    pub end: u32,
+    /// Type of its session key by number.
+    pub enctype: u32,
+    /// It is postdated and the KDC has not validated it.
+    pub invalid: bool,
 }
 
 impl Cache {
@@ -72,6 +87,75 @@ impl Cache {
             }
         }
         Ok(holdings)
+    }
+
+    /// The tickets for the realm's own ticket-granting service.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn granting(&self, realm: &str) -> Result<Vec<Granting>, Krb5Error> {
+        let mut found = Vec::new();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
+            let server = unsafe { name_of(listed.0.server) };
+            if server.realm == realm && server.components == ["krbtgt", realm] {
+                let times = listed.0.times;
+                let start = if times.starttime == 0 { times.authtime } else { times.starttime };
+                found.push(Granting {
+                    start: start.cast_unsigned(),
+                    end: times.endtime.cast_unsigned(),
+                    enctype: listed.0.keyblock.enctype.cast_unsigned(),
+                    invalid: listed.0.ticket_flags.cast_unsigned() & ffi::TKT_FLG_INVALID != 0,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// How many entries it has.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn count(&self) -> Result<usize, Krb5Error> {
+        let mut cursor = Cursor::start(self)?;
+        let mut count = 0;
+        while cursor.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// All of it in the memory of this process.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn in_memory(&self) -> Result<PrivateCache, Krb5Error> {
+        let library = &self.library;
+        let copy = PrivateCache::new(library, &self.principal()?)?;
+        // SAFETY: context and caches are alive.
+        check(library, unsafe { ffi::krb5_cc_copy_creds(library.raw(), self.raw, copy.raw) })?;
+        Ok(copy)
+    }
+
+    /// Its contents as a FILE cache has them, without tickets that have ended before `now`, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end; E2BIG for a field that the format has no room for.
+    pub fn as_file(&self, now: u64) -> Result<Secret, Krb5Error> {
+        let mut kept = Vec::new();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            // SAFETY: the server is a principal of the entry, which is alive.
+            let config = unsafe { ffi::krb5_is_config_principal(self.library.raw(), listed.0.server) != 0 };
+            if config || u64::from(listed.0.times.endtime.cast_unsigned()) > now {
+                kept.push(listed);
+            }
+        }
+        let entries: Vec<&ffi::krb5_creds> = kept.iter().map(|listed| &listed.0).collect();
+        // SAFETY: principal and entries are alive and the library's.
+        let file = unsafe { file_format::write(self.principal()?.raw(), &entries) };
+        file.map_err(|error| Krb5Error { code: libc::E2BIG, message: error.to_string() })
     }
 
     /// A ticket for the service: from the cache, else from the KDC and then stored in the cache where that can be
@@ -164,21 +248,10 @@ impl Ticket {
     /// The library's.
     pub fn alone_in_memory(&self) -> Result<PrivateCache, Krb5Error> {
         let library = &self.library;
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
-        let code =
-            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
-        check(library, code)?;
-        let mut cache = PrivateCache { library: library.clone(), raw, name: CString::default() };
-        // SAFETY: everything is alive; the library copies principal and ticket.
-        let code = unsafe {
-            match ffi::krb5_cc_initialize(library.raw(), raw, (*self.raw).client) {
-                0 => ffi::krb5_cc_store_cred(library.raw(), raw, self.raw),
-                code => code,
-            }
-        };
-        check(library, code)?;
-        cache.name = c_string(&full_name(library, raw)?)?;
+        // SAFETY: the ticket is alive, and the cache is made with a copy of its client.
+        let cache = unsafe { PrivateCache::of(library, (*self.raw).client)? };
+        // SAFETY: everything is alive; the library copies the ticket.
+        check(library, unsafe { ffi::krb5_cc_store_cred(library.raw(), cache.raw, self.raw) })?;
         Ok(cache)
     }
 }
@@ -199,6 +272,51 @@ pub struct PrivateCache {
 }
 
 impl PrivateCache {
+    /// An empty one of the client's.
+    ///
+    /// # Errors
+    /// The library's.
+    pub(super) fn new(library: &Library, client: &Principal) -> Result<Self, Krb5Error> {
+        // SAFETY: the principal is alive.
+        unsafe { Self::of(library, client.raw()) }
+    }
+
+    /// # Safety
+    /// `client` is alive and the library's.
+    unsafe fn of(library: &Library, client: ffi::krb5_principal) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
+        let code =
+            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
+        check(library, code)?;
+        let mut cache = Self { library: library.clone(), raw, name: CString::default() };
+        // SAFETY: context and cache are alive, the client by the caller's promise; the library copies it.
+        check(library, unsafe { ffi::krb5_cc_initialize(library.raw(), raw, client) })?;
+        cache.name = c_string(&full_name(library, raw)?)?;
+        Ok(cache)
+    }
+
+    /// Opens it, to look into it and to use its tickets. It stays there as long as this one lives.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn open(&self) -> Result<Cache, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
+        let code = unsafe { ffi::krb5_cc_resolve(self.library.raw(), self.name.as_ptr(), &mut raw) };
+        check(&self.library, code)?;
+        Ok(Cache { library: self.library.clone(), raw })
+    }
+
+    /// What the library calls it, `MEMORY:…`.
+    pub fn text(&self) -> String {
+        self.name.to_string_lossy().into_owned()
+    }
+
+    pub(super) fn raw(&self) -> ffi::krb5_ccache {
+        self.raw
+    }
+
     /// Its name for GSS, which finds it by that.
     pub(super) fn name(&self) -> *const c_char {
         self.name.as_ptr()
