@@ -209,7 +209,7 @@ pub(super) unsafe fn components<'a>(principal: ffi::krb5_const_principal) -> Vec
 
 /// # Safety
 /// `field` is of a live object of the library.
-pub(super) unsafe fn bytes<'a>(field: &'a ffi::krb5_data) -> &'a [u8] {
+pub(super) unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
     let length = usize::try_from(field.length).unwrap_or_default();
     if field.data.is_null() || length == 0 {
         return &[];

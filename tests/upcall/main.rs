@@ -25,6 +25,8 @@ mod identity;
 mod inherited;
 mod kdc;
 mod namespaces;
+mod node_credentials;
+mod node_names;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
@@ -115,6 +117,8 @@ fn run_tests() -> ! {
         floods::trials,
         file_systems::trials,
         namespaces::trials,
+        node_credentials::trials,
+        node_names::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {
