@@ -74,12 +74,19 @@ fn the_rule_passes_the_ten_words_that_the_upcall_takes() {
 #[test]
 fn the_manual_page_has_every_option_and_exit_status_of_the_help() {
     let page = text("man/lgss.1");
-    for command in ["get", "show"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_lgss")).args([command, "--help"]).output().unwrap();
+    for command in ["get", "show", "list", "flush", "config show", "config check", "completion"] {
+        let words = command.split(' ').chain(["--help"]);
+        let output = Command::new(env!("CARGO_BIN_EXE_lgss")).args(words).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && help.contains("Usage: lgss"), "{help}");
+        assert!(output.status.success() && help.contains(&format!("Usage: lgss {command}")), "{help}");
+        assert!(
+            help.contains(&format!("Example:\n  lgss {command}"))
+                || help.contains(&format!("Examples:\n  lgss {command}")),
+            "{help}"
+        );
+        assert!(page.contains(&format!(".Ss lgss {command}\n")), "lgss(1) lacks {command}");
         for option in help.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
-            let name = option.trim_end_matches(',');
+            let name = option.trim_end_matches([',', '.', ';']);
             assert!(name == "help" || page.contains(&format!("Fl -{name}")), "lgss(1) lacks --{name}");
         }
     }
@@ -101,7 +108,7 @@ fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
     let errnos = events.split("pub fn errno").nth(1).unwrap().split("pub fn remedy").next().unwrap();
     let page = text("man/lgss_keyring.8");
     let names: Vec<&str> =
-        errnos.split("Errno::").skip(1).map(|rest| rest.split(',').next().unwrap()).collect();
+        errnos.split("Errno::").skip(1).map(|rest| rest.split([',', '\n']).next().unwrap()).collect();
     assert!(names.len() > 8, "{names:?}");
     for name in names {
         assert!(page.contains(&format!(".It Er {name}\n")), "lgss_keyring(8) lacks {name}");

@@ -7,6 +7,7 @@ pub mod client;
 pub mod lustre;
 pub mod payload;
 pub mod request;
+pub mod visible;
 
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;

@@ -7,8 +7,8 @@ use std::ptr;
 
 use super::ffi;
 use super::krb5::{Library, Principal, c_string};
+use super::private_cache::PrivateCache;
 use super::status::{Krb5Error, check};
-use super::ticket::PrivateCache;
 use crate::crypto::enctype::Enctype;
 
 /// An opened keytab.

@@ -5,9 +5,11 @@
 //! keytab or a home directory; key bytes leave the library only as [`crate::secret::Secret`].
 #![expect(unsafe_code, reason = "calls of the C library; each block says why it is sound")]
 
+pub mod clock;
 pub mod context;
 pub mod keytab;
 pub mod krb5;
+pub mod private_cache;
 pub mod status;
 pub mod ticket;
 

@@ -2,14 +2,14 @@
 //!
 //! Used by `creds`. A cache is always named explicitly; the default cache is never asked for.
 
-use std::ffi::{CString, c_char};
 use std::mem;
 use std::ptr;
 
 use super::ffi;
 use super::file_format;
 use super::krb5::{Library, Principal, c_string, is_ticket_granting, name_of, unparse};
-use super::status::{Krb5Error, check, text};
+use super::private_cache::PrivateCache;
+use super::status::{Krb5Error, check};
 use crate::secret::Secret;
 
 /// An opened credential cache.
@@ -26,6 +26,8 @@ pub struct Holdings {
     pub ticket_granting: Option<u32>,
     /// Of a ticket for some service.
     pub service: Option<u32>,
+    /// When the ticket-granting ticket that ends last becomes valid.
+    pub granting_start: Option<u32>,
 }
 
 /// What matters of one ticket-granting ticket.
@@ -80,9 +82,10 @@ impl Cache {
                 (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, is_ticket_granting(server))
             };
             let end = Some(listed.0.times.endtime.cast_unsigned());
-            if granting {
-                holdings.ticket_granting = holdings.ticket_granting.max(end);
-            } else if !config {
+            if granting && holdings.ticket_granting < end {
+                holdings.ticket_granting = end;
+                holdings.granting_start = Some(listed.0.times.starttime.cast_unsigned());
+            } else if !granting && !config {
                 holdings.service = holdings.service.max(end);
             }
         }
@@ -113,19 +116,6 @@ impl Cache {
         Ok(found)
     }
 
-    /// How many entries it has.
-    ///
-    /// # Errors
-    /// The library's, for a cache that cannot be read to its end.
-    pub fn count(&self) -> Result<usize, Krb5Error> {
-        let mut cursor = Cursor::start(self)?;
-        let mut count = 0;
-        while cursor.next()?.is_some() {
-            count += 1;
-        }
-        Ok(count)
-    }
-
     /// All of it in the memory of this process.
     ///
     /// # Errors
@@ -134,7 +124,7 @@ impl Cache {
         let library = &self.library;
         let copy = PrivateCache::new(library, &self.principal()?)?;
         // SAFETY: context and caches are alive.
-        check(library, unsafe { ffi::krb5_cc_copy_creds(library.raw(), self.raw, copy.raw) })?;
+        check(library, unsafe { ffi::krb5_cc_copy_creds(library.raw(), self.raw, copy.raw()) })?;
         Ok(copy)
     }
 
@@ -164,16 +154,81 @@ impl Cache {
     /// # Errors
     /// The library's; the KDC's error numbers among them.
     pub fn service_ticket(&self, client: &Principal, service: &Principal) -> Result<Ticket, Krb5Error> {
-        // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
-        let mut wanted: ffi::krb5_creds = unsafe { mem::zeroed() };
-        (wanted.client, wanted.server) = (client.raw(), service.raw());
-        let mut raw = ptr::null_mut();
-        // SAFETY: everything is alive; the query borrows both principals and is only read.
-        let code =
-            unsafe { ffi::krb5_get_credentials(self.library.raw(), 0, self.raw, &mut wanted, &mut raw) };
-        check(&self.library, code)?;
-        Ok(Ticket { library: self.library.clone(), raw })
+        // SAFETY: cache and principals are alive.
+        unsafe { get(&self.library, self.raw, 0, [client.raw(), service.raw()]) }
     }
+
+    /// The same, but a ticket from the KDC is not stored.
+    ///
+    /// # Errors
+    /// As [`Cache::service_ticket`].
+    pub fn unstored_ticket(&self, client: &Principal, service: &Principal) -> Result<Ticket, Krb5Error> {
+        // SAFETY: cache and principals are alive.
+        unsafe {
+            get(&self.library, self.raw, ffi::KRB5_GC_NO_STORE.cast_signed(), [client.raw(), service.raw()])
+        }
+    }
+
+    /// A ticket of the KDC for the service of `old`, whatever this cache has for it; not stored.
+    ///
+    /// # Errors
+    /// The library's; the KDC's error numbers among them.
+    pub fn another_ticket(&self, old: &Ticket) -> Result<Ticket, Krb5Error> {
+        let library = &self.library;
+        // SAFETY: the ticket and what it consists of are alive until the end of this function.
+        let [client, server] = unsafe { [(*old.raw).client, (*old.raw).server] };
+        // SAFETY: as above.
+        let memory = unsafe { PrivateCache::of(library, client) }?;
+        let mut cursor = Cursor::start(self)?;
+        while let Some(mut listed) = cursor.next()? {
+            // SAFETY: both principals are alive; the entry is copied.
+            let code = unsafe {
+                if ffi::krb5_principal_compare(library.raw(), listed.0.server, server) != 0 {
+                    continue;
+                }
+                ffi::krb5_cc_store_cred(library.raw(), memory.raw(), &mut listed.0)
+            };
+            check(library, code)?;
+        }
+        // SAFETY: everything is alive.
+        unsafe { get(library, memory.raw(), 0, [client, server]) }
+    }
+
+    /// Puts `new` in the place of `old`, which is the only entry that is removed; the inner result is that of the
+    /// removal, which not every daemon that keeps caches can do.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be written.
+    pub fn replace(&self, old: &Ticket, new: &Ticket) -> Result<Result<(), Krb5Error>, Krb5Error> {
+        let which = ffi::KRB5_TC_MATCH_TIMES_EXACT | ffi::KRB5_TC_MATCH_KTYPE;
+        // SAFETY: cache and tickets are alive; the tickets are only read.
+        let [removed, stored] = unsafe {
+            [
+                ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, which.cast_signed(), old.raw),
+                ffi::krb5_cc_store_cred(self.library.raw(), self.raw, new.raw),
+            ]
+        };
+        check(&self.library, stored)?;
+        Ok(check(&self.library, removed))
+    }
+}
+
+/// # Safety
+/// The cache and both principals, client and service, are alive.
+unsafe fn get(
+    library: &Library,
+    cache: ffi::krb5_ccache,
+    options: ffi::krb5_flags,
+    [client, server]: [ffi::krb5_principal; 2],
+) -> Result<Ticket, Krb5Error> {
+    // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
+    let mut wanted: ffi::krb5_creds = unsafe { mem::zeroed() };
+    (wanted.client, wanted.server) = (client, server);
+    let (mut raw, asked) = (ptr::null_mut(), library.replies().count);
+    // SAFETY: everything is alive; the query borrows both principals and is only read.
+    let code = unsafe { ffi::krb5_get_credentials(library.raw(), options, cache, &mut wanted, &mut raw) };
+    check(library, code)?;
+    Ok(Ticket { library: library.clone(), raw, cached: library.replies().count == asked })
 }
 
 impl Drop for Cache {
@@ -233,6 +288,7 @@ impl Drop for Listed<'_> {
 pub struct Ticket {
     library: Library,
     raw: *mut ffi::krb5_creds,
+    cached: bool,
 }
 
 impl Ticket {
@@ -242,17 +298,39 @@ impl Ticket {
         unparse(&self.library, unsafe { (*self.raw).server })
     }
 
+    /// Whether it was in the cache: no KDC was asked.
+    pub fn cached(&self) -> bool {
+        self.cached
+    }
+
+    /// Number of its session key's encryption type.
+    pub fn enctype(&self) -> u32 {
+        // SAFETY: the ticket is alive and owned by us.
+        unsafe { (*self.raw).keyblock.enctype }.cast_unsigned()
+    }
+
+    /// When it becomes valid, seconds since the epoch.
+    pub fn start(&self) -> u32 {
+        // SAFETY: the ticket is alive and owned by us.
+        unsafe { (*self.raw).times.starttime }.cast_unsigned()
+    }
+
+    /// What it was got by.
+    pub(super) fn library(&self) -> &Library {
+        &self.library
+    }
+
     /// Puts this ticket, alone, into a cache in memory: what works from there cannot ask a KDC for anything.
     ///
     /// # Errors
     /// The library's.
     pub fn alone_in_memory(&self) -> Result<PrivateCache, Krb5Error> {
-        let library = &self.library;
-        // SAFETY: the ticket is alive, and the cache is made with a copy of its client.
-        let cache = unsafe { PrivateCache::of(library, (*self.raw).client)? };
-        // SAFETY: everything is alive; the library copies the ticket.
-        check(library, unsafe { ffi::krb5_cc_store_cred(library.raw(), cache.raw, self.raw) })?;
-        Ok(cache)
+        // SAFETY: the ticket is alive; the library copies principal and ticket.
+        unsafe {
+            let cache = PrivateCache::of(&self.library, (*self.raw).client)?;
+            check(&self.library, ffi::krb5_cc_store_cred(self.library.raw(), cache.raw(), self.raw))?;
+            Ok(cache)
+        }
     }
 }
 
@@ -261,81 +339,4 @@ impl Drop for Ticket {
         // SAFETY: owned, made by the library, zeroed and freed by it here only.
         unsafe { ffi::krb5_free_creds(self.library.raw(), self.raw) };
     }
-}
-
-/// A cache in this process's memory, destroyed on drop.
-#[derive(Debug)]
-pub struct PrivateCache {
-    library: Library,
-    raw: ffi::krb5_ccache,
-    name: CString,
-}
-
-impl PrivateCache {
-    /// An empty one of the client's.
-    ///
-    /// # Errors
-    /// The library's.
-    pub(super) fn new(library: &Library, client: &Principal) -> Result<Self, Krb5Error> {
-        // SAFETY: the principal is alive.
-        unsafe { Self::of(library, client.raw()) }
-    }
-
-    /// # Safety
-    /// `client` is alive and the library's.
-    unsafe fn of(library: &Library, client: ffi::krb5_principal) -> Result<Self, Krb5Error> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
-        let code =
-            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
-        check(library, code)?;
-        let mut cache = Self { library: library.clone(), raw, name: CString::default() };
-        // SAFETY: context and cache are alive, the client by the caller's promise; the library copies it.
-        check(library, unsafe { ffi::krb5_cc_initialize(library.raw(), raw, client) })?;
-        cache.name = c_string(&full_name(library, raw)?)?;
-        Ok(cache)
-    }
-
-    /// Opens it, to look into it and to use its tickets. It stays there as long as this one lives.
-    ///
-    /// # Errors
-    /// The library's.
-    pub fn open(&self) -> Result<Cache, Krb5Error> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
-        let code = unsafe { ffi::krb5_cc_resolve(self.library.raw(), self.name.as_ptr(), &mut raw) };
-        check(&self.library, code)?;
-        Ok(Cache { library: self.library.clone(), raw })
-    }
-
-    /// What the library calls it, `MEMORY:…`.
-    pub fn text(&self) -> String {
-        self.name.to_string_lossy().into_owned()
-    }
-
-    pub(super) fn raw(&self) -> ffi::krb5_ccache {
-        self.raw
-    }
-
-    /// Its name for GSS, which finds it by that.
-    pub(super) fn name(&self) -> *const c_char {
-        self.name.as_ptr()
-    }
-}
-
-impl Drop for PrivateCache {
-    fn drop(&mut self) {
-        // SAFETY: owned; destroying closes the handle and zeroes and frees the contents.
-        unsafe { ffi::krb5_cc_destroy(self.library.raw(), self.raw) };
-    }
-}
-
-fn full_name(library: &Library, cache: ffi::krb5_ccache) -> Result<String, Krb5Error> {
-    let mut raw = ptr::null_mut();
-    // SAFETY: context and cache are alive, the last pointer is to a live local.
-    check(library, unsafe { ffi::krb5_cc_get_full_name(library.raw(), cache, &mut raw) })?;
-    let name = text(raw);
-    // SAFETY: the string is owned by us; krb5_free_string is what this function of the library is documented with.
-    unsafe { ffi::krb5_free_string(library.raw(), raw) };
-    Ok(name)
 }

@@ -140,7 +140,10 @@ const LINK_LIMIT: usize = 40;
 
 /// The path without links. Every directory on the way, those that links lead through included, and every link belongs to
 /// root, and nothing but links is writable by anybody else.
-fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
+///
+/// # Errors
+/// [`Untrusted`].
+pub fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
         return Err(Untrusted::Relative(path.to_owned()));
     }

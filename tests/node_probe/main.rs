@@ -10,6 +10,7 @@
     reason = "a test program: it stops where a test would"
 )]
 
+use lgss::config::Enctypes;
 use lgss::creds::machine::{Choice, MachineAccount, Node, Offered, Sources, choose};
 use lgss::creds::ticket::CacheNames;
 use lgss::ctx::lustre::Roles;
@@ -92,7 +93,9 @@ fn credentials(wanted: Wanted, sources: &Sources) -> Result<Value, Failure> {
     let account: MachineAccount = choice.account()?;
     let mut tickets = Vec::new();
     for service in services {
-        tickets.push(account.ticket(&service.parse().expect("a service"))?.server());
+        tickets.push(
+            account.account().ticket(&service.parse().expect("a service"), &Enctypes::default())?.server(),
+        );
     }
     let update = account.update()?.map(|update| update.expose().to_vec());
     Ok(json!({

@@ -1,17 +1,18 @@
 //! The keytab as a source of credentials: whose keys will do, and a ticket-granting ticket by one of them.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::rules::Acceptable;
 use super::{Basis, MachineAccount};
-use crate::creds::ticket::{CacheNames, place};
+use crate::config::Enctypes;
+use crate::creds::ticket::{CacheNames, cause_of};
 use crate::crypto::enctype::Enctype;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::{Entry, Keytab};
 use crate::gss::krb5::{Library, Principal};
+use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Reason};
-use crate::gss::ticket::PrivateCache;
 
 /// Most entries of a keytab that are looked at.
 const ENTRY_LIMIT: usize = 4096;
@@ -39,7 +40,7 @@ impl Candidates {
         let failed = |error: Krb5Error| format!("{}: {}", name.display, name.in_words(&error.message));
         let keytab = Keytab::resolve(library, &name.library).map_err(failed)?;
         let entries = keytab.entries(ENTRY_LIMIT).map_err(failed)?;
-        let enctypes = library.permitted_enctypes().map_err(failed)?;
+        let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(failed)?;
         let mut principals: Vec<Principal> = Vec::new();
         let mut passed_over: Vec<String> = Vec::new();
         for Entry { principal, enctype, .. } in entries {
@@ -73,16 +74,21 @@ impl Candidates {
                 Err(error) if is_about_this_principal(&error) => {
                     refusals.push(format!("{principal}: {}", self.name.in_words(&error.message)));
                 }
-                Err(error) => {
-                    let (stage, cause) = place(&error, begun.elapsed());
-                    let message = self.name.in_words(&error.message);
-                    let detail = format_args!("{principal} by {}: {message}", self.name.display);
-                    return Err(Failure::new(stage, cause, detail));
-                }
+                Err(error) => return Err(self.failure(principal, &error, begun.elapsed())),
             }
         }
         let detail = format!("{}: {}", self.name.display, refusals.join("; "));
         Err(Failure::new(Stage::Kdc, Cause::KeytabRefused, detail))
+    }
+
+    fn failure(&self, principal: &Principal, error: &Krb5Error, elapsed: Duration) -> Failure {
+        let mut message = self.name.in_words(&error.message);
+        if error.reason() == Reason::ClockSkew {
+            let known = self.library.explain_skew("KDC", None, None);
+            message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
+        }
+        let detail = format_args!("{principal} by {}: {message}", self.name.display);
+        Failure::new(Stage::Kdc, cause_of(error, elapsed), detail)
     }
 
     fn of(&self, cache: PrivateCache) -> Result<MachineAccount, Failure> {
@@ -105,7 +111,10 @@ impl fmt::Display for Candidates {
 
 /// Whether another principal may fare better: a KDC has answered, and it is not about clocks.
 fn is_about_this_principal(error: &Krb5Error) -> bool {
-    matches!(error.reason(), Reason::UnknownClient | Reason::WrongKey | Reason::ProtocolError)
+    matches!(
+        error.reason(),
+        Reason::UnknownClient | Reason::WrongKey | Reason::StaleKey | Reason::Enctype | Reason::ProtocolError
+    )
 }
 
 fn note(passed_over: &mut Vec<String>, principal: String) {

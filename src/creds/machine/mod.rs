@@ -2,7 +2,7 @@
 //! needs, and a ticket-granting ticket by the keytab where there is none.
 //!
 //! Called by the worker in three stages: [`choose`] reads what it was handed, [`Choice::account`] may ask a KDC for a
-//! ticket-granting ticket, [`MachineAccount::ticket`] for the service's. Invariant: the worker can write nowhere, so all
+//! ticket-granting ticket, [`MachineAccount::account`] for the service's. Invariant: the worker can write nowhere, so all
 //! tickets are in its memory; what it has got is handed out by [`MachineAccount::update`] for the monitor to store. No
 //! cache and no keytab but those named is looked at.
 
@@ -11,13 +11,14 @@ mod rules;
 
 use std::fmt;
 
-use crate::creds::ticket::{Account, CacheNames, now};
+use crate::creds::ticket::{Account, CacheNames};
 use crate::ctx::lustre::Roles;
-use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
+use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
+use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Reason};
-use crate::gss::ticket::{Cache, PrivateCache, Ticket};
+use crate::gss::ticket::Cache;
 use crate::secret::Secret;
 use keytab::Candidates;
 use rules::{Acceptable, good};
@@ -129,17 +130,14 @@ pub struct MachineAccount {
     account: Account,
     _memory: PrivateCache,
     basis: Basis,
-    /// Entries that were there before anything was asked for.
-    inherited: usize,
+    /// What was there before anything was asked for.
+    inherited: Option<Secret>,
 }
 
 impl MachineAccount {
-    /// The ticket for the service, from memory or the KDC.
-    ///
-    /// # Errors
-    /// As [`Account::ticket`].
-    pub fn ticket(&self, service: &Service) -> Result<Ticket, Failure> {
-        self.account.ticket(service)
+    /// What gets tickets for services, keeping them in memory, and replaces them there.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Where it comes from.
@@ -147,15 +145,17 @@ impl MachineAccount {
         self.basis
     }
 
-    /// All its tickets as the bytes of a FILE cache (version 4), those that have ended left out; `None` if no ticket was
-    /// got, so that there is nothing to store. With [`Basis::DefaultCache`] they are what root's default cache may be
+    /// All its tickets as the bytes of a FILE cache (version 4), those that have ended left out; `None` if they are
+    /// what they were, so that there is nothing to store. With [`Basis::DefaultCache`] they are what root's default cache may be
     /// replaced with, and otherwise what our own cache is to be.
     ///
     /// # Errors
     /// [`Failure`] with `Setup`. The account is as usable as before.
     pub fn update(&self) -> Result<Option<Secret>, Failure> {
         let cache = self.account.cache();
-        if cache.count().map_err(|error| setup(&error))? <= self.inherited {
+        if let Some(inherited) = &self.inherited
+            && cache.as_file(0).map_err(|error| setup(&error))?.expose() == inherited.expose()
+        {
             return Ok(None);
         }
         cache.as_file(now()).map(Some).map_err(|error| setup(&error))
@@ -169,9 +169,9 @@ impl MachineAccount {
         basis: Basis,
     ) -> Result<Self, Krb5Error> {
         let cache = memory.open()?;
-        let inherited = if basis == Basis::Keytab { 0 } else { cache.count()? };
+        let inherited = if basis == Basis::Keytab { None } else { Some(cache.as_file(0)?) };
         let name = CacheNames { library: memory.text(), display };
-        let account = Account::of(library, cache, name, client);
+        let account = Account::of(library, cache, name, client)?;
         Ok(Self { account, _memory: memory, basis, inherited })
     }
 }
