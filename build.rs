@@ -23,10 +23,16 @@ mod mit {
         "krb5_cc_(resolve|close|destroy|new_unique|initialize|store_cred|get_principal|get_full_name)",
         "krb5_cc_(start_seq_get|next_cred|end_seq_get|remove_cred)",
         "krb5_(free_cred_contents|free_creds|get_credentials)",
-        "krb5_(sname_to_principal|free_principal|unparse_name|free_unparsed_name)",
+        "krb5_(sname_to_principal|free_principal|unparse_name|free_unparsed_name|parse_name|copy_principal)",
         "krb5_(is_config_principal|principal_compare)",
         "krb5_(set_default_tgs_enctypes|get_permitted_enctypes|free_enctypes)",
         "krb5_(set_kdc_recv_hook|rd_error|free_error|get_time_offsets)",
+        "krb5_(get|free)_default_realm",
+        "krb5_cc_copy_creds",
+        "krb5_kt_(resolve|close|start_seq_get|next_entry|end_seq_get)",
+        "krb5_free_keytab_entry_contents",
+        "krb5_get_init_creds_keytab",
+        "krb5_get_init_creds_opt_(alloc|free|set_etype_list|set_out_ccache|set_forwardable|set_proxiable)",
     ];
     const TYPES: &[&str] = &["gss_krb5_lucid_context_v1_t"];
     const VALUES: &[&str] = &[
@@ -43,6 +49,8 @@ mod mit {
         "KRB5_(KDC_UNREACH|REALM_UNKNOWN|REALM_CANT_RESOLVE|KDCREP_SKEW|ERR_HOST_REALM_UNKNOWN)",
         "KRB5_(PROG_ETYPE_NOSUPP|NOPERM_ETYPE|CONFIG_ETYPE_NOSUPP)",
         "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_NOT_KTYPE|CC_END)",
+        "KRB5_KT_(END|NOTFOUND|KVNONOTFOUND)",
+        "TKT_FLG_INVALID",
     ];
 
     /// Writes `mit.rs` to OUT_DIR and tells the linker what to link.

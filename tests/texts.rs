@@ -108,7 +108,7 @@ fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
     let errnos = events.split("pub fn errno").nth(1).unwrap().split("pub fn remedy").next().unwrap();
     let page = text("man/lgss_keyring.8");
     let names: Vec<&str> =
-        errnos.split("Errno::").skip(1).map(|rest| rest.split(',').next().unwrap()).collect();
+        errnos.split("Errno::").skip(1).map(|rest| rest.split([',', '\n']).next().unwrap()).collect();
     assert!(names.len() > 8, "{names:?}");
     for name in names {
         assert!(page.contains(&format!(".It Er {name}\n")), "lgss_keyring(8) lacks {name}");

@@ -7,6 +7,8 @@ pub mod cache_name;
 pub mod default_cache;
 pub mod file_system;
 pub mod keyring_copy;
+#[cfg(feature = "gss")]
+pub mod machine;
 pub mod open;
 pub mod stamp;
 #[cfg(feature = "gss")]

@@ -17,7 +17,7 @@ use crate::gss::ticket::{Cache, Holdings, Ticket};
 /// An error that comes sooner means that nobody is there, rather than that nobody answers.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// The two names of a cache.
+/// The two names of a cache or keytab.
 #[derive(Debug, Clone)]
 pub struct CacheNames {
     /// What libkrb5 is to open, such as `FILE:/proc/self/fd/4`.
@@ -50,6 +50,25 @@ impl Account {
         })?;
         judge(holdings, now()).map_err(|(cause, detail)| name.failure(cause, &detail))?;
         Ok(Self { library, cache, name, client, start: holdings.granting_start })
+    }
+
+    /// A cache that was found usable otherwise.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub(super) fn of(
+        library: &Library,
+        cache: Cache,
+        name: CacheNames,
+        client: Principal,
+    ) -> Result<Self, Krb5Error> {
+        let start = cache.holdings()?.granting_start;
+        Ok(Self { library: library.clone(), cache, name, client, start })
+    }
+
+    /// The cache.
+    pub(super) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// The ticket for the service, from the cache or the KDC, with a session key of an allowed type. By the default
@@ -135,17 +154,7 @@ impl Account {
             let known = self.library.explain_skew("KDC", None, self.start);
             message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
         }
-        let cause = match error.reason() {
-            Reason::ClockSkew => Cause::ClockSkew,
-            Reason::TicketExpired => Cause::TicketExpired,
-            Reason::NoCache => Cause::NoTicket,
-            Reason::UnknownService => Cause::UnknownService,
-            Reason::Enctype => Cause::EncryptionType,
-            Reason::KdcUnreachable if elapsed < PROMPT => Cause::KdcDown,
-            Reason::KdcUnreachable => Cause::KdcSilent,
-            Reason::StaleKey | Reason::ProtocolError | Reason::Other => Cause::KdcRefused,
-        };
-        self.failure(cause, server, &message)
+        self.failure(cause_of(error, elapsed), server, &message)
     }
 
     fn failure(&self, cause: Cause, server: &str, detail: &str) -> Failure {
@@ -198,6 +207,24 @@ impl std::fmt::Display for Account {
     }
 }
 
+/// Why a conversation with a KDC has failed that took so long.
+pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
+    match error.reason() {
+        Reason::ClockSkew => Cause::ClockSkew,
+        Reason::TicketExpired => Cause::TicketExpired,
+        Reason::NoCache => Cause::NoTicket,
+        Reason::UnknownService => Cause::UnknownService,
+        Reason::Enctype => Cause::EncryptionType,
+        Reason::KdcUnreachable if elapsed < PROMPT => Cause::KdcDown,
+        Reason::KdcUnreachable => Cause::KdcSilent,
+        Reason::UnknownClient
+        | Reason::WrongKey
+        | Reason::StaleKey
+        | Reason::ProtocolError
+        | Reason::Other => Cause::KdcRefused,
+    }
+}
+
 fn read(library: &Library, name: &CacheNames) -> Result<(Cache, Principal, Holdings), Krb5Error> {
     let cache = Cache::resolve(library, &name.library)?;
     let client = cache.principal()?;
@@ -218,7 +245,7 @@ fn judge(holdings: Holdings, now: u64) -> Result<(), (Cause, String)> {
 }
 
 /// A span of time in the largest unit that keeps two or more of it.
-fn rounded(seconds: u64) -> String {
+pub(super) fn rounded(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
@@ -242,7 +269,7 @@ impl CacheNames {
     }
 
     /// The library's message with the name that means something outside this process.
-    fn in_words(&self, message: &str) -> String {
+    pub(super) fn in_words(&self, message: &str) -> String {
         let residual =
             |name: &str| name.split_once(':').map_or_else(|| name.to_owned(), |(_, rest)| rest.to_owned());
         let message = message.replace(&self.library, &self.display);

@@ -8,8 +8,9 @@ use std::ptr;
 
 use super::ffi;
 use super::lucid::{self, ExportError, Exported};
+use super::private_cache::PrivateCache;
 use super::status::{GssError, check_gss, take_buffer};
-use super::ticket::{PrivateCache, Ticket};
+use super::ticket::Ticket;
 use crate::secret::Secret;
 use crate::wire::Reader;
 

@@ -115,6 +115,32 @@ impl Library {
         check(self, code)?;
         Ok(Principal { library: self.clone(), raw })
     }
+
+    /// A principal from its text, of the default realm if it names none.
+    ///
+    /// # Errors
+    /// The library's, for text that is no principal.
+    pub fn principal(&self, text: &str) -> Result<Principal, Krb5Error> {
+        let text = c_string(text)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the text ends with NUL, the last pointer is to a live local.
+        check(self, unsafe { ffi::krb5_parse_name(self.raw(), text.as_ptr(), &mut raw) })?;
+        Ok(Principal { library: self.clone(), raw })
+    }
+
+    /// The default realm of krb5.conf.
+    ///
+    /// # Errors
+    /// The library's, if there is none.
+    pub fn default_realm(&self) -> Result<String, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the pointer is to a live local.
+        check(self, unsafe { ffi::krb5_get_default_realm(self.raw(), &mut raw) })?;
+        let realm = text(raw);
+        // SAFETY: the string just made, not used after this.
+        unsafe { ffi::krb5_free_default_realm(self.raw(), raw) };
+        Ok(realm)
+    }
 }
 
 fn number_of(enctype: Enctype) -> ffi::krb5_enctype {
@@ -141,6 +167,21 @@ impl Principal {
     pub(super) fn raw(&self) -> ffi::krb5_principal {
         self.raw
     }
+
+    /// Realm and components. Bytes that are no text become characters that no name is compared with.
+    pub fn name(&self) -> Name {
+        // SAFETY: the principal is alive.
+        unsafe { name_of(self.raw) }
+    }
+}
+
+/// A principal's parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// Its realm.
+    pub realm: String,
+    /// What is between the slashes.
+    pub components: Vec<String>,
 }
 
 impl Drop for Principal {
@@ -180,16 +221,35 @@ pub(super) fn unparse(library: &Library, principal: ffi::krb5_const_principal) -
 /// # Safety
 /// `principal` is alive and of the library.
 pub(super) unsafe fn is_ticket_granting(principal: ffi::krb5_const_principal) -> bool {
+    // SAFETY: by the caller's promise.
+    let components = unsafe { components(principal) };
+    matches!(components.as_slice(), [b"krbtgt", _])
+}
+
+/// # Safety
+/// `principal` is alive and of the library.
+pub(super) unsafe fn name_of(principal: ffi::krb5_const_principal) -> Name {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // SAFETY: by the caller's promise.
+    let (realm, components) = unsafe { (bytes(&(*principal).realm), components(principal)) };
+    Name { realm: text(realm), components: components.into_iter().map(text).collect() }
+}
+
+/// The components of a principal.
+///
+/// # Safety
+/// `principal` is alive and of the library, for as long as the components are used.
+pub(super) unsafe fn components<'a>(principal: ffi::krb5_const_principal) -> Vec<&'a [u8]> {
     // SAFETY: by the caller's promise; `length` says how many components there are.
     unsafe {
-        let (components, count) = ((*principal).data, (*principal).length);
-        count == 2 && bytes(&*components) == b"krbtgt"
+        let count = usize::try_from((*principal).length).unwrap_or_default();
+        (0..count).map(|at| bytes(&*(*principal).data.add(at))).collect()
     }
 }
 
 /// # Safety
 /// `field` is of a live object of the library.
-unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
+pub(super) unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
     let length = usize::try_from(field.length).unwrap_or_default();
     if field.data.is_null() || length == 0 {
         return &[];

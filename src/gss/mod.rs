@@ -7,9 +7,12 @@
 
 pub mod clock;
 pub mod context;
+pub mod keytab;
 pub mod krb5;
+pub mod private_cache;
 pub mod status;
 pub mod ticket;
 
 mod ffi;
+mod file_format;
 mod lucid;

@@ -51,6 +51,10 @@ pub enum Reason {
     TicketExpired,
     /// The KDC does not know the service, or its realm cannot be determined.
     UnknownService,
+    /// The KDC does not know the client.
+    UnknownClient,
+    /// A key is not the one that the KDC has, or the keytab has none that the KDC could use.
+    WrongKey,
     /// No KDC could be reached, or none is known.
     KdcUnreachable,
     /// There is no such credential cache.
@@ -95,6 +99,10 @@ impl Reason {
             | ffi::KRB5_CONFIG_ETYPE_NOSUPP
             | ffi::KRB5_CC_NOT_KTYPE => Self::Enctype,
             ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN => Self::UnknownService,
+            ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN => Self::UnknownClient,
+            ffi::KRB5KDC_ERR_PREAUTH_FAILED | ffi::KRB5_KT_NOTFOUND | ffi::KRB5_KT_KVNONOTFOUND => {
+                Self::WrongKey
+            }
             ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => {
                 Self::KdcUnreachable
             }
@@ -183,6 +191,8 @@ mod tests {
             (ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN, Reason::UnknownService),
             (ffi::KRB5_KDC_UNREACH, Reason::KdcUnreachable),
             (ffi::KRB5_FCC_NOFILE, Reason::NoCache),
+            (ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN, Reason::UnknownClient),
+            (ffi::KRB5KDC_ERR_PREAUTH_FAILED, Reason::WrongKey),
             (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Reason::Enctype),
             (ffi::KRB5KRB_AP_ERR_BADKEYVER, Reason::StaleKey),
             (ffi::KRB5KDC_ERR_POLICY, Reason::ProtocolError),

@@ -2,13 +2,15 @@
 //!
 //! Used by `creds`. A cache is always named explicitly; the default cache is never asked for.
 
-use std::ffi::{CString, c_char};
 use std::mem;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, Principal, c_string, is_ticket_granting, unparse};
-use super::status::{Krb5Error, check, text};
+use super::file_format;
+use super::krb5::{Library, Principal, c_string, is_ticket_granting, name_of, unparse};
+use super::private_cache::PrivateCache;
+use super::status::{Krb5Error, check};
+use crate::secret::Secret;
 
 /// An opened credential cache.
 #[derive(Debug)]
@@ -26,6 +28,19 @@ pub struct Holdings {
     pub service: Option<u32>,
     /// When the ticket-granting ticket that ends last becomes valid.
     pub granting_start: Option<u32>,
+}
+
+/// What matters of one ticket-granting ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granting {
+    /// When it begins to be valid, in seconds since the epoch.
+    pub start: u32,
+    /// When it ends.
+    pub end: u32,
+    /// Type of its session key by number.
+    pub enctype: u32,
+    /// It is postdated and the KDC has not validated it.
+    pub invalid: bool,
 }
 
 impl Cache {
@@ -77,6 +92,62 @@ impl Cache {
         Ok(holdings)
     }
 
+    /// The tickets for the realm's own ticket-granting service.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn granting(&self, realm: &str) -> Result<Vec<Granting>, Krb5Error> {
+        let mut found = Vec::new();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
+            let server = unsafe { name_of(listed.0.server) };
+            if server.realm == realm && server.components == ["krbtgt", realm] {
+                let times = listed.0.times;
+                let start = if times.starttime == 0 { times.authtime } else { times.starttime };
+                found.push(Granting {
+                    start: start.cast_unsigned(),
+                    end: times.endtime.cast_unsigned(),
+                    enctype: listed.0.keyblock.enctype.cast_unsigned(),
+                    invalid: listed.0.ticket_flags.cast_unsigned() & ffi::TKT_FLG_INVALID != 0,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// All of it in the memory of this process.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn in_memory(&self) -> Result<PrivateCache, Krb5Error> {
+        let library = &self.library;
+        let copy = PrivateCache::new(library, &self.principal()?)?;
+        // SAFETY: context and caches are alive.
+        check(library, unsafe { ffi::krb5_cc_copy_creds(library.raw(), self.raw, copy.raw()) })?;
+        Ok(copy)
+    }
+
+    /// Its contents as a FILE cache has them, without tickets that have ended before `now`, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end; E2BIG for a field that the format has no room for.
+    pub fn as_file(&self, now: u64) -> Result<Secret, Krb5Error> {
+        let mut kept = Vec::new();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            // SAFETY: the server is a principal of the entry, which is alive.
+            let config = unsafe { ffi::krb5_is_config_principal(self.library.raw(), listed.0.server) != 0 };
+            if config || u64::from(listed.0.times.endtime.cast_unsigned()) > now {
+                kept.push(listed);
+            }
+        }
+        let entries: Vec<&ffi::krb5_creds> = kept.iter().map(|listed| &listed.0).collect();
+        // SAFETY: principal and entries are alive and the library's.
+        let file = unsafe { file_format::write(self.principal()?.raw(), &entries) };
+        file.map_err(|error| Krb5Error { code: libc::E2BIG, message: error.to_string() })
+    }
+
     /// A ticket for the service: from the cache, else from the KDC and then stored in the cache where that can be
     /// written.
     ///
@@ -115,12 +186,12 @@ impl Cache {
                 if ffi::krb5_principal_compare(library.raw(), listed.0.server, server) != 0 {
                     continue;
                 }
-                ffi::krb5_cc_store_cred(library.raw(), memory.raw, &mut listed.0)
+                ffi::krb5_cc_store_cred(library.raw(), memory.raw(), &mut listed.0)
             };
             check(library, code)?;
         }
         // SAFETY: everything is alive.
-        unsafe { get(library, memory.raw, 0, [client, server]) }
+        unsafe { get(library, memory.raw(), 0, [client, server]) }
     }
 
     /// Puts `new` in the place of `old`, which is the only entry that is removed; the inner result is that of the
@@ -257,7 +328,7 @@ impl Ticket {
         // SAFETY: the ticket is alive; the library copies principal and ticket.
         unsafe {
             let cache = PrivateCache::of(&self.library, (*self.raw).client)?;
-            check(&self.library, ffi::krb5_cc_store_cred(self.library.raw(), cache.raw, self.raw))?;
+            check(&self.library, ffi::krb5_cc_store_cred(self.library.raw(), cache.raw(), self.raw))?;
             Ok(cache)
         }
     }
@@ -268,57 +339,4 @@ impl Drop for Ticket {
         // SAFETY: owned, made by the library, zeroed and freed by it here only.
         unsafe { ffi::krb5_free_creds(self.library.raw(), self.raw) };
     }
-}
-
-/// A cache in this process's memory, destroyed on drop.
-#[derive(Debug)]
-pub struct PrivateCache {
-    library: Library,
-    raw: ffi::krb5_ccache,
-    name: CString,
-}
-
-impl PrivateCache {
-    /// A new one without tickets.
-    ///
-    /// # Safety
-    /// `client` is alive.
-    unsafe fn of(library: &Library, client: ffi::krb5_principal) -> Result<Self, Krb5Error> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
-        let code =
-            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
-        check(library, code)?;
-        let mut cache = Self { library: library.clone(), raw, name: CString::default() };
-        // SAFETY: everything is alive; the library copies the principal.
-        check(library, unsafe { ffi::krb5_cc_initialize(library.raw(), raw, client) })?;
-        cache.name = c_string(&full_name(library, raw)?)?;
-        Ok(cache)
-    }
-
-    pub(super) fn library(&self) -> &Library {
-        &self.library
-    }
-
-    /// Its name for GSS, which finds it by that.
-    pub(super) fn name(&self) -> *const c_char {
-        self.name.as_ptr()
-    }
-}
-
-impl Drop for PrivateCache {
-    fn drop(&mut self) {
-        // SAFETY: owned; destroying closes the handle and zeroes and frees the contents.
-        unsafe { ffi::krb5_cc_destroy(self.library.raw(), self.raw) };
-    }
-}
-
-fn full_name(library: &Library, cache: ffi::krb5_ccache) -> Result<String, Krb5Error> {
-    let mut raw = ptr::null_mut();
-    // SAFETY: context and cache are alive, the last pointer is to a live local.
-    check(library, unsafe { ffi::krb5_cc_get_full_name(library.raw(), cache, &mut raw) })?;
-    let name = text(raw);
-    // SAFETY: the string is owned by us; krb5_free_string is what this function of the library is documented with.
-    unsafe { ffi::krb5_free_string(library.raw(), raw) };
-    Ok(name)
 }

@@ -29,6 +29,8 @@ mod kdc;
 mod key_gone;
 mod load;
 mod namespaces;
+mod node_credentials;
+mod node_names;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
@@ -126,6 +128,8 @@ fn run_tests() -> ! {
         floods::trials,
         file_systems::trials,
         namespaces::trials,
+        node_credentials::trials,
+        node_names::trials,
         tools::trials,
         worker_file::trials,
     ];

@@ -11,6 +11,7 @@ pub(crate) mod kcm;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod netns;
+pub(crate) mod node;
 pub(crate) mod outcome;
 pub(crate) mod probe;
 pub(crate) mod process;

@@ -1,0 +1,133 @@
+//! The keytab as a source of credentials: whose keys will do, and a ticket-granting ticket by one of them.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::rules::Acceptable;
+use super::{Basis, MachineAccount};
+use crate::config::Enctypes;
+use crate::creds::ticket::{CacheNames, cause_of};
+use crate::crypto::enctype::Enctype;
+use crate::event::{Cause, Failure, Stage};
+use crate::gss::keytab::{Entry, Keytab};
+use crate::gss::krb5::{Library, Principal};
+use crate::gss::private_cache::PrivateCache;
+use crate::gss::status::{Krb5Error, Reason};
+
+/// Most entries of a keytab that are looked at.
+const ENTRY_LIMIT: usize = 4096;
+/// Most principals that a KDC is asked for.
+const TRY_LIMIT: usize = 4;
+/// Most principals that are listed where none will do.
+const LIST_LIMIT: usize = 4;
+
+/// Acceptable principals with keys, in the order in which they are tried; at least one.
+#[derive(Debug)]
+pub struct Candidates {
+    library: Library,
+    keytab: Keytab,
+    name: CacheNames,
+    principals: Vec<Principal>,
+    enctypes: Vec<Enctype>,
+}
+
+impl Candidates {
+    /// Looks through the keytab: principals in its order, except that the one that serves every role comes last.
+    ///
+    /// # Errors
+    /// What is in the way, in words.
+    pub(super) fn find(library: &Library, name: CacheNames, acceptable: &Acceptable) -> Result<Self, String> {
+        let failed = |error: Krb5Error| format!("{}: {}", name.display, name.in_words(&error.message));
+        let keytab = Keytab::resolve(library, &name.library).map_err(failed)?;
+        let entries = keytab.entries(ENTRY_LIMIT).map_err(failed)?;
+        let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(failed)?;
+        let mut principals: Vec<Principal> = Vec::new();
+        let mut passed_over: Vec<String> = Vec::new();
+        for Entry { principal, enctype, .. } in entries {
+            let usable = Enctype::try_from(enctype).is_ok_and(|enctype| enctypes.contains(&enctype));
+            if !acceptable.accepts(&principal.name()) {
+                note(&mut passed_over, principal.to_string());
+            } else if !usable {
+                note(&mut passed_over, format!("{principal} (key type {enctype}, not permitted)"));
+            } else if !principals.iter().any(|known| known.name() == principal.name()) {
+                principals.push(principal);
+            }
+        }
+        principals.sort_by_key(|principal| acceptable.is_last_resort(&principal.name()));
+        principals.truncate(TRY_LIMIT);
+        if principals.is_empty() {
+            return Err(format!("{}: {}", name.display, listed(&passed_over)));
+        }
+        Ok(Self { library: library.clone(), keytab, name, principals, enctypes })
+    }
+
+    /// A ticket-granting ticket of the first principal that a KDC knows by its key.
+    ///
+    /// # Errors
+    /// [`Failure`] of the stage `Kdc`.
+    pub(super) fn account(self) -> Result<MachineAccount, Failure> {
+        let mut refusals = Vec::new();
+        for principal in &self.principals {
+            let begun = Instant::now();
+            match self.keytab.ticket_granting(principal, &self.enctypes) {
+                Ok(cache) => return self.of(cache),
+                Err(error) if is_about_this_principal(&error) => {
+                    refusals.push(format!("{principal}: {}", self.name.in_words(&error.message)));
+                }
+                Err(error) => return Err(self.failure(principal, &error, begun.elapsed())),
+            }
+        }
+        let detail = format!("{}: {}", self.name.display, refusals.join("; "));
+        Err(Failure::new(Stage::Kdc, Cause::KeytabRefused, detail))
+    }
+
+    fn failure(&self, principal: &Principal, error: &Krb5Error, elapsed: Duration) -> Failure {
+        let mut message = self.name.in_words(&error.message);
+        if error.reason() == Reason::ClockSkew {
+            let known = self.library.explain_skew("KDC", None, None);
+            message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
+        }
+        let detail = format_args!("{principal} by {}: {message}", self.name.display);
+        Failure::new(Stage::Kdc, cause_of(error, elapsed), detail)
+    }
+
+    fn of(&self, cache: PrivateCache) -> Result<MachineAccount, Failure> {
+        let client = cache.open().and_then(|cache| cache.principal());
+        client
+            .and_then(|client| {
+                let display = self.name.display.clone();
+                MachineAccount::new(&self.library, cache, display, client, Basis::Keytab)
+            })
+            .map_err(|error| super::setup(&error))
+    }
+}
+
+impl fmt::Display for Candidates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.principals.iter().map(Principal::to_string).collect();
+        write!(f, "{} by {}", names.join(" or "), self.name.display)
+    }
+}
+
+/// Whether another principal may fare better: a KDC has answered, and it is not about clocks.
+fn is_about_this_principal(error: &Krb5Error) -> bool {
+    matches!(
+        error.reason(),
+        Reason::UnknownClient | Reason::WrongKey | Reason::StaleKey | Reason::Enctype | Reason::ProtocolError
+    )
+}
+
+fn note(passed_over: &mut Vec<String>, principal: String) {
+    if !passed_over.contains(&principal) {
+        passed_over.push(principal);
+    }
+}
+
+fn listed(principals: &[String]) -> String {
+    let shown = principals.get(..LIST_LIMIT).unwrap_or(principals);
+    match principals.len().saturating_sub(shown.len()) {
+        _ if principals.is_empty() => "no keys".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

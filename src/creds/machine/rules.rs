@@ -1,0 +1,109 @@
+//! Which principals a node may use to a Lustre server, and which ticket-granting tickets are good enough.
+
+use std::fmt;
+
+use crate::creds::ticket::rounded;
+use crate::crypto::enctype::Enctype;
+use crate::ctx::lustre::Roles;
+use crate::gss::krb5::Name;
+use crate::gss::ticket::Granting;
+
+/// A ticket that has this many seconds left is good, however long it was made for.
+const ENOUGH: u64 = 30 * 60;
+
+/// What is acceptable for one request.
+#[derive(Debug)]
+pub(super) struct Acceptable {
+    /// The node's realm.
+    pub realm: String,
+    /// In which capacities the node asks. A principal that serves one of them will do: a node's management client asks in
+    /// all of them.
+    pub roles: Roles,
+    /// The node's host name.
+    pub host: String,
+    /// The only principal, where the settings name one.
+    pub only: Option<Name>,
+}
+
+impl Acceptable {
+    /// Whether a principal will do.
+    pub(super) fn accepts(&self, principal: &Name) -> bool {
+        if let Some(only) = &self.only {
+            return principal == only;
+        }
+        if principal.realm != self.realm {
+            return false;
+        }
+        let Roles { root, mdt, ost } = self.roles;
+        match principal.components.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["lustre_root"] => self.client_only(),
+            ["lustre_role", _] => root,
+            ["lustre_root" | "host", host] => root && self.is_here(host),
+            ["lustre_mds", host] => mdt && self.is_here(host),
+            ["lustre_oss", host] => ost && self.is_here(host),
+            ["lustre_mgs", host] => self.roles.any() && self.is_here(host),
+            _ => false,
+        }
+    }
+
+    /// Whether it is the one principal that serves every role, which others come before.
+    pub(super) fn is_last_resort(&self, principal: &Name) -> bool {
+        self.only.is_none() && principal.components.first().is_some_and(|name| name == "lustre_mgs")
+    }
+
+    /// Names of hosts do not differ by case.
+    fn is_here(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(&self.host)
+    }
+
+    fn client_only(&self) -> bool {
+        self.roles.root && !self.roles.mdt && !self.roles.ost
+    }
+}
+
+impl fmt::Display for Acceptable {
+    /// In an admin's words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(only) = &self.only {
+            return write!(f, "{}@{}", only.components.join("/"), only.realm);
+        }
+        let Roles { root, mdt, ost } = self.roles;
+        let root_name = if self.client_only() { "lustre_root[/HOST], " } else { "lustre_root/HOST, " };
+        for (wanted, names) in [
+            (root, root_name),
+            (root, "host/HOST, lustre_role/ROLE, "),
+            (mdt, "lustre_mds/HOST, "),
+            (ost, "lustre_oss/HOST, "),
+        ] {
+            f.write_str(if wanted { names } else { "" })?;
+        }
+        write!(f, "or lustre_mgs/HOST, HOST {}, realm {}", self.host, self.realm)
+    }
+}
+
+/// Whether a ticket-granting ticket can be used at `now`, in seconds since the epoch, and for long enough.
+///
+/// # Errors
+/// In words.
+pub(super) fn good(ticket: Granting, now: u64) -> Result<(), String> {
+    let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
+    if Enctype::try_from(ticket.enctype).is_err() {
+        return Err(format!("the session key is of type {}, not AES", ticket.enctype));
+    }
+    if ticket.invalid {
+        return Err("the ticket is postdated and not validated".to_owned());
+    }
+    if start > now {
+        return Err(format!("the ticket is valid in {} only", rounded(start - now)));
+    }
+    if end <= now {
+        return Err(format!("the ticket expired {} ago", rounded(now - end)));
+    }
+    if end - now <= ENOUGH.min((end - start) / 4) {
+        return Err(format!("the ticket has only {} left", rounded(end - now)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! A keytab: whose keys are in it, and tickets by them.
+//!
+//! Used by `creds::machine`. A keytab is always named explicitly; keys never leave the library.
+
+use std::mem;
+use std::ptr;
+
+use super::ffi;
+use super::krb5::{Library, Principal, c_string};
+use super::private_cache::PrivateCache;
+use super::status::{Krb5Error, check};
+use crate::crypto::enctype::Enctype;
+
+/// An opened keytab.
+#[derive(Debug)]
+pub struct Keytab {
+    library: Library,
+    raw: ffi::krb5_keytab,
+}
+
+/// Of one key, all but the key.
+#[derive(Debug)]
+pub struct Entry {
+    /// Whose it is.
+    pub principal: Principal,
+    /// Its version.
+    pub kvno: u32,
+    /// Its type by number, also one that is not accepted here.
+    pub enctype: u32,
+}
+
+impl Keytab {
+    /// Names a keytab, `FILE:/path`. Nothing need exist yet.
+    ///
+    /// # Errors
+    /// The library's, such as an unknown type.
+    pub fn resolve(library: &Library, name: &str) -> Result<Self, Krb5Error> {
+        let name = c_string(name)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
+        check(library, unsafe { ffi::krb5_kt_resolve(library.raw(), name.as_ptr(), &mut raw) })?;
+        Ok(Self { library: library.clone(), raw })
+    }
+
+    /// What is in it, in its order; at most `limit` entries.
+    ///
+    /// # Errors
+    /// The library's, for a keytab that cannot be read to its end.
+    pub fn entries(&self, limit: usize) -> Result<Vec<Entry>, Krb5Error> {
+        let mut cursor = Cursor::start(self)?;
+        let mut entries = Vec::new();
+        while entries.len() < limit {
+            match cursor.next()? {
+                Some(entry) => entries.push(entry),
+                None => break,
+            }
+        }
+        Ok(entries)
+    }
+
+    /// A ticket-granting ticket for the client, in memory: asks a KDC. Only types of `enctypes` are asked for; neither
+    /// forwardable nor proxiable, whatever krb5.conf says, since nothing is ever delegated.
+    ///
+    /// # Errors
+    /// The library's; the KDC's error numbers among them.
+    pub fn ticket_granting(
+        &self,
+        client: &Principal,
+        enctypes: &[Enctype],
+    ) -> Result<PrivateCache, Krb5Error> {
+        let library = &self.library;
+        let cache = PrivateCache::new(library, client)?;
+        let options = Options::new(library, enctypes, &cache)?;
+        // SAFETY: all zero is a valid value of this struct of pointers and numbers.
+        let mut ticket: ffi::krb5_creds = unsafe { mem::zeroed() };
+        // SAFETY: context, client, keytab and options are alive; no start time and service are given, which means now and
+        // the realm's ticket-granting service. On success the ticket is filled and freed, which zeroes its key.
+        let code = unsafe {
+            let code = ffi::krb5_get_init_creds_keytab(
+                library.raw(),
+                &mut ticket,
+                client.raw(),
+                self.raw,
+                0,
+                ptr::null(),
+                options.raw,
+            );
+            if code == 0 {
+                ffi::krb5_free_cred_contents(library.raw(), &mut ticket);
+            }
+            code
+        };
+        check(library, code)?;
+        Ok(cache)
+    }
+}
+
+impl Drop for Keytab {
+    fn drop(&mut self) {
+        // SAFETY: owned, closed here only.
+        unsafe { ffi::krb5_kt_close(self.library.raw(), self.raw) };
+    }
+}
+
+/// A walk through a keytab.
+struct Cursor<'a> {
+    keytab: &'a Keytab,
+    raw: ffi::krb5_kt_cursor,
+}
+
+impl<'a> Cursor<'a> {
+    fn start(keytab: &'a Keytab) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: context and keytab are alive, the last pointer is to a live local.
+        let code = unsafe { ffi::krb5_kt_start_seq_get(keytab.library.raw(), keytab.raw, &mut raw) };
+        check(&keytab.library, code)?;
+        Ok(Self { keytab, raw })
+    }
+
+    fn next(&mut self) -> Result<Option<Entry>, Krb5Error> {
+        let library = &self.keytab.library;
+        // SAFETY: all zero is a valid value of this struct of pointers and numbers.
+        let mut entry: ffi::krb5_keytab_entry = unsafe { mem::zeroed() };
+        // SAFETY: the cursor was started on this keytab and is not ended yet; the entry is filled or left alone.
+        match unsafe { ffi::krb5_kt_next_entry(library.raw(), self.keytab.raw, &mut entry, &mut self.raw) } {
+            0 => {}
+            ffi::KRB5_KT_END => return Ok(None),
+            code => return check(library, code).map(|()| None),
+        }
+        let (kvno, enctype) = (entry.vno, entry.key.enctype.cast_unsigned());
+        let mut copy = ptr::null_mut();
+        // SAFETY: the entry was just filled; it is freed once, which zeroes its key, after the principal was copied.
+        let code = unsafe {
+            let code = ffi::krb5_copy_principal(library.raw(), entry.principal, &mut copy);
+            ffi::krb5_free_keytab_entry_contents(library.raw(), &mut entry);
+            code
+        };
+        check(library, code)?;
+        let principal = Principal::from_raw(library, copy);
+        Ok(Some(Entry { principal, kvno, enctype }))
+    }
+}
+
+impl Drop for Cursor<'_> {
+    fn drop(&mut self) {
+        // SAFETY: started once, ended here only.
+        unsafe { ffi::krb5_kt_end_seq_get(self.keytab.library.raw(), self.keytab.raw, &mut self.raw) };
+    }
+}
+
+/// How a ticket is asked for.
+struct Options<'a> {
+    library: &'a Library,
+    raw: *mut ffi::krb5_get_init_creds_opt,
+    /// The library keeps a pointer to this list.
+    _enctypes: Vec<ffi::krb5_enctype>,
+}
+
+impl<'a> Options<'a> {
+    fn new(library: &'a Library, enctypes: &[Enctype], cache: &PrivateCache) -> Result<Self, Krb5Error> {
+        let mut enctypes: Vec<_> = enctypes.iter().map(|enctype| enctype.number().cast_signed()).collect();
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the pointer is to a live local.
+        check(library, unsafe { ffi::krb5_get_init_creds_opt_alloc(library.raw(), &mut raw) })?;
+        let count = i32::try_from(enctypes.len()).unwrap_or(i32::MAX);
+        // SAFETY: options and cache are alive. The list stays where it is as long as the options live: it is moved into
+        // their owner, which does not move its heap memory. The cache outlives the options in the only caller.
+        let code = unsafe {
+            ffi::krb5_get_init_creds_opt_set_etype_list(raw, enctypes.as_mut_ptr(), count);
+            ffi::krb5_get_init_creds_opt_set_forwardable(raw, 0);
+            ffi::krb5_get_init_creds_opt_set_proxiable(raw, 0);
+            ffi::krb5_get_init_creds_opt_set_out_ccache(library.raw(), raw, cache.raw())
+        };
+        let options = Self { library, raw, _enctypes: enctypes };
+        check(library, code)?;
+        Ok(options)
+    }
+}
+
+impl Drop for Options<'_> {
+    fn drop(&mut self) {
+        // SAFETY: owned, freed here only.
+        unsafe { ffi::krb5_get_init_creds_opt_free(self.library.raw(), self.raw) };
+    }
+}

@@ -1,0 +1,107 @@
+//! The worker's part for a node of Lustre's, without upcall: as the system user, what the test asks for in one line of
+//! JSON, which may be the host name of an identifier or the node's credentials. One line of JSON comes back.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test program: it stops where a test would"
+)]
+
+use lgss::config::Enctypes;
+use lgss::creds::machine::{Choice, MachineAccount, Node, Offered, Sources, choose};
+use lgss::creds::ticket::CacheNames;
+use lgss::ctx::lustre::Roles;
+use lgss::event::Failure;
+use lgss::negotiate::nid_host::{HostLookup, SystemNames};
+use lgss::sys::{files, jail};
+use nix::unistd::{Gid, Uid};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    /// Whom to become.
+    uid: u32,
+    task: Task,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Task {
+    Host { lookup: HostLookup, limit: Duration },
+    Credentials(Box<Wanted>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    roles: Roles,
+    realm: Option<String>,
+    host: String,
+    principal: Option<String>,
+    /// Paths.
+    default_cache: Option<String>,
+    own_cache: Option<String>,
+    keytab: Option<String>,
+    /// The services to get tickets for.
+    services: Vec<String>,
+}
+
+fn main() {
+    let order: Order = serde_json::from_str(&std::env::args().nth(1).expect("an order")).expect("an order");
+    // As the launcher does: root reads, and the system user gets memory.
+    let mut sealed = Vec::new();
+    let sources = match &order.task {
+        Task::Host { .. } => None,
+        Task::Credentials(wanted) => Some(Sources {
+            default_cache: seal(wanted.default_cache.as_deref(), &mut sealed),
+            own_cache: seal(wanted.own_cache.as_deref(), &mut sealed),
+            keytab: seal(wanted.keytab.as_deref(), &mut sealed),
+        }),
+    };
+    jail::drop_to(Uid::from_raw(order.uid), Gid::from_raw(order.uid)).expect("drop of rights");
+    let answer = match (order.task, sources) {
+        (Task::Credentials(wanted), Some(sources)) => credentials(*wanted, &sources),
+        (Task::Host { lookup, limit }, _) => {
+            lookup.host(&SystemNames, Instant::now() + limit).map(|host| json!({ "host": host }))
+        }
+        _ => panic!("no sources"),
+    };
+    let answer = answer.unwrap_or_else(|failure| json!({ "failure": failure }));
+    println!("{answer}");
+}
+
+fn seal(path: Option<&str>, sealed: &mut Vec<OwnedFd>) -> Offered {
+    let path = path.ok_or("not given")?;
+    let content = fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+    let memory = files::sealed_memory(&content).expect("memory");
+    let library = format!("FILE:/proc/self/fd/{}", memory.as_raw_fd());
+    sealed.push(memory);
+    Ok(CacheNames { library, display: path.to_owned() })
+}
+
+fn credentials(wanted: Wanted, sources: &Sources) -> Result<Value, Failure> {
+    let Wanted { roles, realm, host, principal, services, .. } = wanted;
+    let choice: Choice = choose(&Node { roles, realm, host, principal }, sources)?;
+    let account: MachineAccount = choice.account()?;
+    let mut tickets = Vec::new();
+    for service in services {
+        tickets.push(
+            account.account().ticket(&service.parse().expect("a service"), &Enctypes::default())?.server(),
+        );
+    }
+    let update = account.update()?.map(|update| update.expose().to_vec());
+    Ok(json!({
+        "basis": format!("{:?}", account.basis()),
+        "credential": account.to_string(),
+        "tickets": tickets,
+        "update": update,
+    }))
+}

@@ -1,0 +1,185 @@
+//! A node with principals, keytabs and caches of its own, and the worker's part for it.
+
+use super::process::{command, succeed};
+use super::realm::Realm;
+use super::scratch::Scratch;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is asked of the worker's part.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ask<'a> {
+    /// Letters of a request.
+    pub(crate) roles: &'a str,
+    pub(crate) realm: Option<&'a str>,
+    pub(crate) principal: Option<&'a str>,
+    pub(crate) default_cache: Option<&'a Path>,
+    pub(crate) own_cache: Option<&'a Path>,
+    pub(crate) keytab: Option<&'a Path>,
+    pub(crate) services: &'a [String],
+}
+
+#[derive(Debug)]
+pub(crate) struct Node<'a> {
+    pub(crate) realm: &'a Realm,
+    scratch: Scratch,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Answer(Value);
+
+impl<'a> Node<'a> {
+    pub(crate) fn new(realm: &'a Realm) -> Self {
+        let node = Self { realm, scratch: Scratch::new() };
+        node.configure(&realm.krb5_conf());
+        node
+    }
+
+    /// A name that no other node has and that resolves nowhere.
+    pub(crate) fn host(&self) -> String {
+        format!("n{}.test", self.scratch.uid())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path(name)
+    }
+
+    /// krb5.conf of the worker.
+    pub(crate) fn configure(&self, text: &str) {
+        fs::write(self.path("krb5.conf"), text).unwrap();
+    }
+
+    /// A new principal, its key in a keytab of its own. `@H` in the name stands for the host.
+    #[track_caller]
+    pub(crate) fn keytab_of(&self, principal: &str) -> PathBuf {
+        self.realm.administrate(&[format!("addprinc -randkey {}", self.named(principal))]);
+        self.another_key(principal)
+    }
+
+    /// A new key of a principal, the old ones no longer valid, in a keytab of its own.
+    #[track_caller]
+    pub(crate) fn another_key(&self, principal: &str) -> PathBuf {
+        let keytab = (0..).map(|n| self.path(&format!("{n}.keytab"))).find(|path| !path.exists()).unwrap();
+        self.realm.administrate(&[format!("ktadd -k {} {}", keytab.display(), self.named(principal))]);
+        keytab
+    }
+
+    pub(crate) fn named(&self, principal: &str) -> String {
+        principal.replace("@H", &self.host())
+    }
+
+    /// A cache by a keytab, with options of kinit(1).
+    #[track_caller]
+    pub(crate) fn cache(&self, principal: &str, keytab: &Path, options: &[&str]) -> PathBuf {
+        let cache = (0..).map(|n| self.path(&format!("{n}.cache"))).find(|path| !path.exists()).unwrap();
+        let mut kinit = command("kinit");
+        kinit.envs(self.realm.environment()).arg("-c").arg(&cache).arg("-k").arg("-t").arg(keytab);
+        succeed(kinit.args(options).arg(self.named(principal)), "");
+        cache
+    }
+
+    /// What klist(1) says of a cache.
+    #[track_caller]
+    pub(crate) fn klist(&self, cache: &Path) -> String {
+        let mut klist = command("klist");
+        succeed(klist.envs(self.realm.environment()).args(["-f", "-e", "-c"]).arg(cache), "")
+    }
+
+    /// The credentials that the worker's part finds.
+    #[track_caller]
+    pub(crate) fn ask(&self, ask: &Ask<'_>) -> Answer {
+        let has = |letter| ask.roles.contains(letter);
+        let wanted = json!({ "credentials": {
+            "roles": { "root": has('r'), "mdt": has('m'), "ost": has('o') },
+            "realm": ask.realm,
+            "host": self.host(),
+            "principal": ask.principal,
+            "default_cache": ask.default_cache,
+            "own_cache": ask.own_cache,
+            "keytab": ask.keytab,
+            "services": ask.services,
+        } });
+        self.run(&wanted, command(env!("CARGO_BIN_EXE_lgss-node-probe")))
+    }
+
+    /// The host name of an identifier, on a node with these hosts(5) and of this name.
+    #[track_caller]
+    pub(crate) fn ask_for_host(&self, lookup: &Value, hosts: &str, name: &str) -> Answer {
+        fs::write(self.path("hosts"), hosts).unwrap();
+        fs::write(self.path("nsswitch.conf"), "hosts: files\n").unwrap();
+        let script = "mount --bind \"$1/hosts\" /etc/hosts && mount --bind \"$1/nsswitch.conf\" /etc/nsswitch.conf \
+                      && hostname \"$2\" && shift 2 && exec \"$@\"";
+        let mut inside = command("unshare");
+        inside.args(["--mount", "--uts", "sh", "-c", script, "sh"]).arg(self.path(""));
+        inside.arg(name).arg(env!("CARGO_BIN_EXE_lgss-node-probe"));
+        self.run(&json!({ "host": { "lookup": lookup, "limit": { "secs": 5, "nanos": 0 } } }), inside)
+    }
+
+    #[track_caller]
+    fn run(&self, task: &Value, mut program: Command) -> Answer {
+        let order = json!({ "uid": self.scratch.uid(), "task": task });
+        program.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        program.env("KRB5_CONFIG", self.path("krb5.conf")).arg(order.to_string());
+        let said = succeed(&mut program, "");
+        Answer(serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}")))
+    }
+}
+
+impl Answer {
+    /// The field of a success.
+    #[track_caller]
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.0[field].as_str().unwrap_or_else(|| panic!("{}", self.0))
+    }
+
+    #[track_caller]
+    pub(crate) fn tickets(&self) -> Vec<&str> {
+        let tickets = self.0["tickets"].as_array().unwrap_or_else(|| panic!("{}", self.0));
+        tickets.iter().map(|ticket| ticket.as_str().unwrap()).collect()
+    }
+
+    /// The new contents of a cache.
+    #[track_caller]
+    pub(crate) fn update(&self) -> Option<Vec<u8>> {
+        serde_json::from_value(self.0.get("update").unwrap_or_else(|| panic!("{}", self.0)).clone()).unwrap()
+    }
+
+    /// The detail of a failure of this cause.
+    #[track_caller]
+    pub(crate) fn failure(&self, stage: &str, cause: &str) -> &str {
+        let failure = &self.0["failure"];
+        assert!(failure["cause"] == cause && failure["stage"] == stage, "{}", self.0);
+        failure["detail"].as_str().unwrap()
+    }
+
+    pub(crate) fn succeeded(&self) -> bool {
+        self.0["failure"].is_null()
+    }
+}
+
+/// One key of a keytab (krb5 documentation, "Keytab file format") that no KDC knows.
+pub(crate) fn false_key(principal: &str, kvno: u8, enctype: u16) -> Vec<u8> {
+    let (name, realm) = principal.split_once('@').unwrap();
+    let components: Vec<&str> = name.split('/').collect();
+    let counted = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
+    let mut entry = u16::try_from(components.len()).unwrap().to_be_bytes().to_vec();
+    [realm].iter().chain(&components).for_each(|text| entry.extend(counted(text)));
+    let length: u16 = if enctype == 18 { 32 } else { 16 };
+    entry.extend([0, 0, 0, 1, 0, 0, 0, 0, kvno]);
+    entry.extend([enctype, length].iter().flat_map(|number| number.to_be_bytes()));
+    entry.extend(vec![7; length.into()]);
+    [&i32::try_from(entry.len()).unwrap().to_be_bytes(), entry.as_slice()].concat()
+}
+
+/// A keytab of these entries.
+pub(crate) fn keytab(entries: &[Vec<u8>]) -> Vec<u8> {
+    [vec![5, 2], entries.concat()].concat()
+}
+
+/// The entries of a keytab.
+pub(crate) fn entries(keytab: &Path) -> Vec<u8> {
+    fs::read(keytab).unwrap().split_off(2)
+}
