@@ -38,6 +38,11 @@ pub struct Account {
 }
 
 impl Account {
+    /// Who it is.
+    pub fn client(&self) -> &Principal {
+        &self.client
+    }
+
     /// Opens the cache and looks for a ticket that has not expired.
     ///
     /// # Errors

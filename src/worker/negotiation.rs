@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::watch::Watch;
+use crate::creds::machine::{Basis, MachineAccount, Node, Sources, choose};
 use crate::creds::ticket::{Account, CacheNames};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Handle;
@@ -17,8 +18,8 @@ use crate::negotiate::channel::tcp::{self, ConnectError};
 use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
-use crate::negotiate::messages::{Established, Request, Role, Target, Timing};
-use crate::negotiate::nid_host::SystemNames;
+use crate::negotiate::messages::{Chosen, Credentials, Established, Request, Role, Target, Timing};
+use crate::negotiate::nid_host::{SystemNames, own_host};
 use crate::secret::Secret;
 use crate::wire::WireError;
 
@@ -39,17 +40,27 @@ pub(super) fn negotiate(
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    let account = first_usable(sources, deadline, watch)?;
+    let (user, machine);
+    let account = match &request.credentials {
+        Credentials::Users => {
+            user = first_usable(sources, deadline, watch)?;
+            &user
+        }
+        Credentials::Machines { .. } => {
+            machine = machine_account(sources, &request.credentials, deadline, watch)?;
+            machine.account()
+        }
+    };
 
     let service = service(&request.target, deadline, watch)?;
-    enter_kdc(&account, &service, deadline, watch);
+    enter_kdc(account, &service, deadline, watch);
     let ticket = account.ticket(&service, &request.enctypes)?;
     match meet(&ticket, request, deadline, watch) {
         Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
-            enter_kdc(&account, &service, deadline, watch);
-            meet_again(&account, &ticket, refusal, (request, deadline), watch)
+            enter_kdc(account, &service, deadline, watch);
+            meet_again(account, &ticket, refusal, (request, deadline), watch)
         }
         Err(refusal) => Err(refusal.failure),
     }
@@ -78,6 +89,54 @@ fn first_usable(
     }
     let detail = format_args!("{}; nor is any of {others} other caches usable", failure.detail);
     Err(Failure::new(failure.stage, failure.cause, detail))
+}
+
+/// This machine's, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
+fn machine_account(
+    sources: Vec<(Role, CacheNames)>,
+    credentials: &Credentials,
+    deadline: Instant,
+    watch: &Watch,
+) -> Result<MachineAccount, Failure> {
+    let node = node(credentials, deadline, watch)?;
+    let source = |wanted: Role| {
+        let source = sources.iter().find(|(role, _)| *role == wanted).map(|(_, names)| names.clone());
+        match source {
+            Some(names) if names.library.is_empty() => Err(names.display),
+            Some(names) => Ok(names),
+            None => Err(format!("no {}", wanted.word())),
+        }
+    };
+    let sources = Sources {
+        default_cache: source(Role::DefaultCache),
+        own_cache: source(Role::OwnCache),
+        keytab: source(Role::Keytab),
+    };
+    let silent = Failure::new(Stage::Credentials, Cause::BadCache, "machine credentials: no answer in time");
+    watch.enter(deadline, silent);
+    let choice = choose(&node, &sources)?;
+    watch.enter(deadline, choice.silent());
+    let account = choice.account()?;
+    let new = if account.basis() == Basis::Keytab { account.update()? } else { None };
+    let chosen = Chosen { good_until: account.good_until() };
+    watch
+        .send_chosen(chosen, new.as_ref())
+        .map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
+    Ok(account)
+}
+
+/// What this machine asks as.
+fn node(credentials: &Credentials, deadline: Instant, watch: &Watch) -> Result<Node, Failure> {
+    let Credentials::Machines { roles, realm, principal, myself } = credentials else {
+        return Err(Failure::new(Stage::Credentials, Cause::Setup, "not machine credentials"));
+    };
+    let silent = "this node's host name: no answer in time";
+    watch.enter(deadline, Failure::new(Stage::Resolve, Cause::UnnamedNid, silent));
+    let host = match myself {
+        Some(nid) => nid.host(&SystemNames, deadline)?,
+        None => own_host(&SystemNames)?,
+    };
+    Ok(Node { roles: *roles, realm: realm.clone(), host, principal: principal.clone() })
 }
 
 /// The server's name: as the program gave it, or by the network identifier that Lustre has.

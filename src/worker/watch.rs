@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::negotiation::Outcome;
 use crate::event::{Failure, Stage};
-use crate::negotiate::messages::{Failed, Link, MessageError, Timing};
+use crate::negotiate::messages::{Chosen, Failed, Link, MessageError, Timing};
 use crate::secret::Secret;
 use crate::sys::process;
 
@@ -76,6 +76,15 @@ impl Watch {
     pub(super) fn send_token(&self, token: &Secret) -> Result<(), MessageError> {
         let mut state = self.0.lock();
         state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_token(token))
+    }
+
+    /// Tells the monitor that machine credentials are there.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub(super) fn send_chosen(&self, chosen: Chosen, cache: Option<&Secret>) -> Result<(), MessageError> {
+        let mut state = self.0.lock();
+        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_chosen(chosen, cache))
     }
 
     /// Another handle of the socket, to receive by while the lock is free.

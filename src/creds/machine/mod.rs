@@ -21,7 +21,7 @@ use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::Cache;
 use crate::secret::Secret;
 use keytab::Candidates;
-use rules::{Acceptable, good};
+use rules::{Acceptable, good, good_until};
 
 /// The node and what it asks for.
 #[derive(Debug, Clone)]
@@ -143,6 +143,13 @@ impl MachineAccount {
     /// Where it comes from.
     pub fn basis(&self) -> Basis {
         self.basis
+    }
+
+    /// Until when other requests can use what is there as well, seconds since the epoch.
+    pub fn good_until(&self) -> u32 {
+        let realm = self.account.client().name().realm;
+        let tickets = self.account.cache().granting(&realm).unwrap_or_default();
+        tickets.into_iter().map(good_until).max().unwrap_or_default()
     }
 
     /// All its tickets as the bytes of a FILE cache (version 4), those that have ended left out; `None` if they are

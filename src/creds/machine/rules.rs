@@ -105,5 +105,12 @@ pub(super) fn good(ticket: Granting, now: u64) -> Result<(), String> {
     Ok(())
 }
 
+/// Until when others can use the ticket as well: [`good`] says no from then on.
+pub(super) fn good_until(ticket: Granting) -> u32 {
+    let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
+    let needed = ENOUGH.min(end.saturating_sub(start) / 4);
+    ticket.end.saturating_sub(u32::try_from(needed).unwrap_or(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests;
