@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import kernel
+import requester
 from requester import Requester
 
 SHARE = Path("/run/vm")
@@ -89,9 +90,18 @@ class Bed:
         self.log.lines.clear()
         if self.the_realm:
             self.the_realm.ensure_kdc()
-        for path in (PLAN, LOG):
-            Path(path).unlink(missing_ok=True)
+        Path(PLAN).unlink(missing_ok=True)
+        # The stand-in upcall of a scenario before may still hold its own.
+        Path(LOG).unlink(missing_ok=True)
+        Path(LOG).touch()
+        os.chmod(LOG, 0o666)
+        requester.SECID += 1
         self.since = self.events.mark()
+
+    @property
+    def secid(self):
+        """Of this scenario's requests."""
+        return requester.SECID
 
     def end(self):
         for cleanup in reversed(self.cleanups):
@@ -127,7 +137,7 @@ class Bed:
         found = []
 
         def noted():
-            lines = Path(LOG).read_text().splitlines() if Path(LOG).exists() else []
+            lines = Path(LOG).read_text().splitlines()
             found[:] = [fields for fields in map(noted_fields, lines) if fields["step"] == step]
             return len(found) >= count
 

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -194,6 +195,7 @@ int main(int argc, char **argv)
 	close(file);
 	plan[len] = 0;
 	words = argv;
+	umask(0);
 	key = atoi(argv[2]);
 	authority = (key_serial_t)keyctl_assume_authority(key);
 	while ((line = strsep(&rest, "\n")))

@@ -29,11 +29,10 @@ def a_new_key_is_as_a_real_one(bed):
     bed.trivial("look", *as_user("alice"), f"update-until {ESTABLISHED} 5000")
     got = bed.user("alice").ask(wait_ms=20000)
     seen = bed.did("look")
-    described = f"lgssc;2001;2001;3d010000;2001@4"
-    assert seen["described"] == described, seen
-    assert [seen[f"arg{i}"] for i in (1, 3, 4, 6, 7, 9)] == ["create", "lgssc", "2001@4", "2001", "2001", "0"], seen
+    assert seen["described"] == f"lgssc;2001;2001;3d010000;2001@{bed.secid:x}", seen
+    assert [seen[f"arg{i}"] for i in (1, 3, 4, 6, 7, 9)] == ["create", "lgssc", f"2001@{bed.secid:x}", "2001", "2001", "0"], seen
     callout = seen["arg5"].split(":")
-    assert callout[:10] == "4:krb5:2001:2001::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2dfdc40a66a800:0x20000c0a84d02".split(":")
+    assert callout[:10] == f"{bed.secid}:krb5:2001:2001::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2dfdc40a66a800:0x20000c0a84d02".split(":")
     assert callout[10] == seen["tid"] and len(callout) == 12, seen
     assert f"key:{got.serial:x} pid:{seen['tid']} ci:{len(seen['arg5'])}" in seen["auth"], seen
     assert seen["ring"].endswith(f"_req.{got.serial}"), seen
@@ -48,7 +47,7 @@ def a_key_for_the_node_has_no_rings(bed):
     got = Requester(steps=[requester.join_new_session]).ask(flags="rmo", svc="i", wait_ms=20000)
     assert got.state == "established", got
     seen = bed.did("look")
-    assert seen["described"] == "lgssc;0;0;3d010000;0@4", seen
+    assert seen["described"] == f"lgssc;0;0;3d010000;0@{bed.secid:x}", seen
     assert (seen["arg8"], seen["arg9"]) == ("0", "0") and seen["arg5"].split(":")[10] == "1", seen
     default_session = Requester().run(lambda: requester.keyctl(0, -5, 0)[0])
     assert int(seen["arg10"]) == default_session, (seen, default_session)
@@ -61,7 +60,7 @@ def the_payload_arrives_byte_for_byte(bed):
     bed.trivial(*as_user("alice"), f"update-until {ESTABLISHED} 5000")
     got = bed.user("alice").ask(wait_ms=20000)
     assert (got.state, got.seq_win, got.handle) == ("established", 2048, "6178edf0fa60bbd9"), got
-    assert got.token == ESTABLISHED[32:], got
+    assert got.token == ESTABLISHED[40:], got
     assert bed.act("update", rc=0).payload == ESTABLISHED
 
 
@@ -133,7 +132,7 @@ def contents_that_the_importer_cannot_use_answer_0(bed):
         ESTABLISHED[:-2],
         ESTABLISHED + "00",
         ESTABLISHED.replace("1200000020000000", "0300000020000000"),
-        "0008000000000000" + ESTABLISHED[32 - 8 :],
+        "0008000000000000" + ESTABLISHED[32:],
         "00080000ffffffff" + ESTABLISHED[16:],
     ]
     for payload in bad:
@@ -223,7 +222,7 @@ def a_setuid_programs_key_belongs_to_root(bed):
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     got = Requester((2001, 0, 0), gid=2001).ask(wait_ms=20000)
     seen = bed.did("look")
-    assert got.state == "established" and seen["described"] == "lgssc;0;2001;3d010000;2001@4", seen
+    assert got.state == "established" and seen["described"] == f"lgssc;0;2001;3d010000;2001@{bed.secid:x}", seen
     assert seen["arg5"].split(":")[2] == "2001" and seen["arg6"] == "0", seen
     assert int(seen["arg8"]) == bed.user("alice").run(lambda: requester.keyctl(0, -4, 0)[0]), seen
 
