@@ -61,7 +61,7 @@ class Events:
     def follow(self):
         control = os.open(CONTROL, os.O_RDONLY)
         while True:
-            line = os.read(control, 1 << 18).decode("ascii", "replace")
+            line = os.read(control, 1 << 20).decode("ascii", "replace")
             name, _, rest = line.partition(" ")
             with self.more:
                 self.seen.append(Fields.parse(rest) | {"event": name})

@@ -63,6 +63,8 @@ def run_one(bed, name, scenario):
         print(traceback.format_exc(), flush=True)
         for line in bed.log.lines[-8:]:
             print(f"    log: {line}", flush=True)
+        for problem in bed.server.problems:
+            print(f"    server: {problem}", flush=True)
         return False
     finally:
         signal.alarm(0)

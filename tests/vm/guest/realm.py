@@ -81,7 +81,7 @@ class Realm:
     def start_kdc(self):
         environment = os.environ | {"KRB5_KDC_PROFILE": f"{DIRECTORY}/kdc.conf"}
         write(f"{DIRECTORY}/kdc.log", "")
-        self.kdc = subprocess.Popen(["krb5kdc", "-n"], env=environment, stdout=subprocess.DEVNULL)
+        self.kdc = subprocess.Popen(["krb5kdc", "-n"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while "commencing operation" not in open(f"{DIRECTORY}/kdc.log").read():
             assert self.kdc.poll() is None and time.monotonic() < deadline, "the KDC does not start"

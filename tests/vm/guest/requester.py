@@ -16,7 +16,9 @@ CLIENT = "/dev/lgss-client"
 LIBC = ctypes.CDLL(None, use_errno=True)
 SYS_REQUEST_KEY = 249
 SYS_KEYCTL = 250
+PR_SET_DUMPABLE = 4
 MAP_32BIT = 0x40
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
 # The secid of requests that name none; the bed gives each scenario another, so that no key of before is found.
 SECID = 4
 # push rbx; mov ebx,edi; mov eax,ecx; mov ecx,esi; mov esi,eax; mov eax,287; int 0x80; pop rbx; ret
@@ -64,7 +66,14 @@ class Running:
                 os.kill(self.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-            os.waitpid(self.pid, 0)
+            self.reap()
+
+    def reap(self):
+        """A process in request_key() cannot be killed before its upcall has ended."""
+        deadline = time.monotonic() + 10
+        while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+            assert time.monotonic() < deadline, f"process {self.pid} cannot be killed"
+            time.sleep(0.005)
 
 
 def run_and_report(work, writer):
@@ -79,12 +88,13 @@ def run_and_report(work, writer):
 
 
 class Requester:
-    """Who asks: uid, or real, effective and saved uid; `steps` are done before the ids are taken."""
+    """Who asks: uid, or real, effective and saved uid; `steps` are done before the ids are taken, `after` after that."""
 
-    def __init__(self, uid=0, gid=None, steps=()):
+    def __init__(self, uid=0, gid=None, steps=(), after=()):
         self.uids = uid if isinstance(uid, tuple) else (uid, uid, uid)
         self.gid = self.uids[0] if gid is None else gid
         self.steps = steps
+        self.after = after
 
     def start(self, work):
         def become_and_work():
@@ -93,6 +103,11 @@ class Requester:
             os.setgroups([])
             os.setresgid(self.gid, self.gid, self.gid)
             os.setresuid(*self.uids)
+            if len(set(self.uids)) == 1:
+                # As a program of this user is, which has not just changed its ids.
+                LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+            for step in self.after:
+                step()
             return work()
 
         return Running(become_and_work)
@@ -204,8 +219,17 @@ def set_fsuid(uid):
     return lambda: LIBC.setfsuid(uid)
 
 
+def own_user_namespace():
+    """A step after the ids: the user becomes root of a user and a mount namespace."""
+    uid, gid = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)()
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
 def unshare(flags):
-    """A step: CLONE_NEWNS 0x20000, CLONE_NEWUSER 0x10000000, CLONE_NEWNET 0x40000000."""
+    """A step: namespaces of its own."""
 
     def step():
         assert LIBC.unshare(flags) == 0, os.strerror(ctypes.get_errno())

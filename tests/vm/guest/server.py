@@ -133,20 +133,17 @@ class Server:
     def accept_krb5(self, rpc):
         import gssapi
 
-        store = {"keytab": self.keytab}
-        context = gssapi.SecurityContext(
-            creds=gssapi.Credentials(usage="accept", store=store, mechs=[gssapi.MechType.kerberos]), usage="accept"
-        )
+        kerberos = [gssapi.MechType.kerberos]
+        credentials = gssapi.Credentials(usage="accept", store={"keytab": self.keytab}, mechs=kerberos)
         try:
-            token = context.step(rpc.token) or b""
+            result = gssapi.raw.accept_sec_context(rpc.token, acceptor_creds=credentials)
         except gssapi.exceptions.GSSError as failure:
             self.problems.append(str(failure))
             return Answer(reply(window=0, major=failure.maj_code & 0xFFFFFFFF))
-        handle = os.urandom(8)
-        made = Accepted(rpc, handle, str(context.initiator_name))
-        made.key, made.subkey = lucid_keys(context)
+        made = Accepted(rpc, os.urandom(8), str(gssapi.Name(result.initiator_name)))
+        made.key, made.subkey = lucid_keys(result.context)
         self.accepted.append(made)
-        return Answer(reply(handle, token))
+        return Answer(reply(made.handle, result.token or b""))
 
 
 def lucid_keys(context):
@@ -155,8 +152,8 @@ def lucid_keys(context):
 
     exported = ext_krb5.krb5_export_lucid_sec_context(context, 1)
     cfx = exported.cfx_kd
-    key = (cfx.ctx_key.type, bytes(cfx.ctx_key.key))
-    subkey = (cfx.acceptor_subkey.type, bytes(cfx.acceptor_subkey.key)) if cfx.have_acceptor_subkey else None
+    key = (cfx.ctx_key_type, cfx.ctx_key)
+    subkey = (cfx.acceptor_subkey_type, cfx.acceptor_subkey) if cfx.acceptor_subkey else None
     return key, subkey
 
 

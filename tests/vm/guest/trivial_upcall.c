@@ -3,6 +3,7 @@
  *
  * The plan is PLAN, one step per line; each step appends one line to LOG, fields separated by tabs:
  *   look                    who asks: the line of the authorisation key, that task's `syscall` and state; the key; the session ring
+ *   describe-ring           the thread keyring of argv
  *   as UID GID              effective and real ids, the saved ones stay 0; `as 0 0` goes back
  *   setperm HEX
  *   instantiate RING [HEX]  RING is a special id, 0, or `session` for the positive id of the session ring
@@ -118,6 +119,16 @@ static void look(void)
 	note("look", fields);
 }
 
+static void describe_ring(void)
+{
+	char fields[256], *described = NULL;
+
+	if (keyctl_describe_alloc(atoi(words[8]), &described) < 0)
+		described = strdup(strerror(errno));
+	snprintf(fields, sizeof fields, "is=%s", described);
+	note("describe-ring", fields);
+}
+
 static key_serial_t ring_named(const char *name)
 {
 	return strcmp(name, "session") ? atoi(name) : keyctl_get_keyring_ID(KEY_SPEC_SESSION_KEYRING, 0);
@@ -149,6 +160,8 @@ static void obey(char *line)
 		return;
 	if (!strcmp(verb, "look")) {
 		look();
+	} else if (!strcmp(verb, "describe-ring")) {
+		describe_ring();
 	} else if (!strcmp(verb, "as")) {
 		if (getuid())
 			note_result("as", setresuid(0, 0, 0));

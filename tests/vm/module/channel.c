@@ -11,6 +11,8 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#define RECORDED_MAX 32768	/* bytes of a token or reply that an event shows */
+
 struct parameters {
 	u32 version, secid;
 	u64 obd;
@@ -191,8 +193,8 @@ ssize_t channel_write(const char *buf, size_t count)
 	if (count == sizeof(struct parameters))
 		rc = send_and_reply((const struct parameters *)buf, rpc, &status);
 	raw = hex_of(buf, min_t(size_t, count, 256));
-	token = hex_of(rpc->token, rpc->header.token_len);
-	reply = hex_of(rpc->reply, rpc->answer.reply_len);
+	token = hex_of(rpc->token, min_t(size_t, rpc->header.token_len, RECORDED_MAX));
+	reply = hex_of(rpc->reply, min_t(size_t, rpc->answer.reply_len, RECORDED_MAX));
 	record("rpc rpc=%llu pid=%d uid=%u count=%zu raw=%s obd=%s secid=%u svc=%u mech=%u for_uid=%u for_gid=%u token=%s rc=%d status=%lld reply=%s us=%lld",
 	       rpc->header.id, task_tgid_nr(current), from_kuid(&init_user_ns, current_uid()), count, raw ?: "?",
 	       word_of(obd, sizeof(obd), rpc->header.obd), rpc->header.secid, rpc->header.lustre_svc,

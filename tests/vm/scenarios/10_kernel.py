@@ -228,6 +228,27 @@ def a_setuid_programs_key_belongs_to_root(bed):
 
 
 @scenario
+def a_nodes_key_can_be_asked_for_in_a_users_process(bed):
+    """The owner is whoever runs, the rest is the node's."""
+    bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
+    got = bed.user("alice").ask(flags="r", svc="i", wait_ms=20000)
+    seen = bed.did("look")
+    assert got.state == "established" and seen["described"] == f"lgssc;2001;2001;3d010000;0@{bed.secid:x}", seen
+    assert seen["arg5"].split(":")[2:5] == ["0", "0", "r"] and seen["arg8"] == "0", seen
+
+
+@scenario
+def a_user_who_is_root_of_a_namespace_stays_a_user(bed):
+    """Ids in description and callout are the initial namespace's; the thread keyring is named as the namespace does."""
+    alice = Requester(USERS["alice"], after=[requester.own_user_namespace])
+    bed.trivial("look", "describe-ring", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
+    got = alice.ask(wait_ms=20000)
+    seen = bed.did("look")
+    assert got.state == "established" and seen["described"] == f"lgssc;2001;2001;3d010000;2001@{bed.secid:x}", seen
+    assert bed.did("describe-ring")["is"].startswith("keyring;2001;") and bed.did("describe-ring")["is"].endswith(";_uid.0")
+
+
+@scenario
 def every_origin_shows_its_system_call(bed):
     """What /proc/<tid>/syscall tells of a request that the file system makes."""
     seen = {}
