@@ -89,7 +89,7 @@ class Bed:
         self.server.reset()
         self.log.lines.clear()
         if self.the_realm:
-            self.the_realm.ensure_kdc()
+            self.the_realm.reset()
         Path(PLAN).unlink(missing_ok=True)
         # The stand-in upcall of a scenario before may still hold its own.
         Path(LOG).unlink(missing_ok=True)

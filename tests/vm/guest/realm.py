@@ -17,7 +17,8 @@ ENCTYPES = (
     "aes128-cts-hmac-sha256-128",
 )
 
-KRB5_CONF = f"""
+KRB5_CONF = "/etc/krb5.conf"
+CONFIGURATION = f"""
 [libdefaults]
     default_realm = {REALM}
     dns_lookup_kdc = false
@@ -54,7 +55,7 @@ class Realm:
 
     def __init__(self):
         os.makedirs(DIRECTORY, mode=0o700)
-        write("/etc/krb5.conf", KRB5_CONF)
+        self.configure()
         write(f"{DIRECTORY}/kdc.conf", KDC_CONF)
         self.tool(["kdb5_util", "create", "-s", "-P", "master"])
         orders = [f"addprinc -pw secret {user}" for user in ("alice", "bob", "carol", "dave")]
@@ -87,22 +88,25 @@ class Realm:
             assert self.kdc.poll() is None and time.monotonic() < deadline, "the KDC does not start"
             time.sleep(0.02)
 
+    @staticmethod
+    def configure(*settings):
+        """The node's krb5.conf until the scenario's end, with these lines in [libdefaults]."""
+        more = "".join(f"    {line}\n" for line in settings)
+        write(KRB5_CONF, CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more))
+
     def stop_kdc(self):
         self.kdc.kill()
         self.kdc.wait()
 
-    def ensure_kdc(self):
+    def reset(self):
+        self.configure()
         if self.kdc.poll() is not None:
             self.start_kdc()
 
-    def ticket(self, requester, user, *, cache=None, lifetime="1h", session_enctype=None):
+    def ticket(self, requester, user, *, cache=None, lifetime="1h"):
         """kinit as the requester; its default cache if none is named."""
         words = ["kinit", "-l", lifetime] + (["-c", cache] if cache else []) + [user]
-        conf = "/etc/krb5.conf"
-        if session_enctype:
-            conf = f"/run/krb5.{session_enctype}.conf"
-            write(conf, KRB5_CONF.replace("[libdefaults]", f"[libdefaults]\n    default_tgs_enctypes = {session_enctype}"))
-        environment = {"PATH": os.environ["PATH"], "KRB5_CONFIG": conf}
+        environment = {"PATH": os.environ["PATH"], "KRB5_CONFIG": KRB5_CONF}
 
         def kinit():
             done = subprocess.run(words, input="secret\n", env=environment, capture_output=True, text=True, timeout=60)
