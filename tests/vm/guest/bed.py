@@ -191,20 +191,18 @@ def prepare_files():
                 passwd.write(f"{name}:x:{uid}:{uid}::/:/bin/sh\n")
                 group.write(f"{name}:x:{uid}:\n")
     install("/run/vm/trivial_upcall", TRIVIAL)
-    install_programs(Path(os.environ["LGSS_DIST"]))
-    if os.environ["LGSS_REF"]:
-        install(os.environ["LGSS_REF"], REFERENCE)
+    install_programs()
 
 
-def install_programs(built):
-    """The programs under test where an installation has them."""
+def install_programs():
+    """The programs under test where an installation has them, and the one to compare with."""
     repository = Path(os.environ["VM_TESTS"]).parent.parent
-    if not (built / "lgss_keyring").exists():
-        return
-    install(built / "lgss_keyring", KEYRING)
-    install(built / "lgss_negotiate", "/usr/libexec/lgss/lgss_negotiate", 0o711)
-    install(built / "lgss", "/usr/bin/lgss")
+    install(SHARE / "programs/lgss_keyring", KEYRING)
+    install(SHARE / "programs/lgss_negotiate", "/usr/libexec/lgss/lgss_negotiate", 0o711)
+    install(SHARE / "programs/lgss", "/usr/bin/lgss")
     install(repository / "etc/lgss.toml", "/etc/lgss/lgss.toml", 0o644)
+    if (SHARE / "reference").exists():
+        install(SHARE / "reference", REFERENCE)
 
 
 def install(source, target, mode=0o755):

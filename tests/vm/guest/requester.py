@@ -7,8 +7,12 @@ import mmap
 import os
 import select
 import signal
+import sys
 import time
 import traceback
+
+# Executed by itself, it is isolated from the environment, and from its own directory.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from kernel import Fields
 
@@ -76,7 +80,13 @@ class Running:
             time.sleep(0.005)
 
 
+# In a process of a scenario: the descriptor that its result goes to.
+report = None
+
+
 def run_and_report(work, writer):
+    global report
+    report = writer
     try:
         said = {"found": work()}
     except BaseException:
@@ -88,13 +98,17 @@ def run_and_report(work, writer):
 
 
 class Requester:
-    """Who asks: uid, or real, effective and saved uid; `steps` are done before the ids are taken, `after` after that."""
+    """Who asks: uid, or real, effective and saved uid; `steps` are done before the ids are taken, `after` after that.
 
-    def __init__(self, uid=0, gid=None, steps=(), after=()):
+    With an environment, requests through the stand-in are made by a program that has been executed with it.
+    """
+
+    def __init__(self, uid=0, gid=None, steps=(), after=(), environment=None):
         self.uids = uid if isinstance(uid, tuple) else (uid, uid, uid)
         self.gid = self.uids[0] if gid is None else gid
         self.steps = steps
         self.after = after
+        self.environment = environment
 
     def start(self, work):
         def become_and_work():
@@ -117,7 +131,9 @@ class Requester:
 
     def begin(self, at="write", **fields):
         """A request through the stand-in; the result is a dictionary, None where nothing can be told (close, exit, mount)."""
-        return Asked(self.start(lambda: ask(at, fields)))
+        if self.environment is None:
+            return Asked(self.start(lambda: ask(at, fields)))
+        return Asked(self.start(lambda: ask_by_program(at, fields, self.environment)))
 
     def ask(self, at="write", seconds=60, **fields):
         return self.begin(at, **fields).result(seconds)
@@ -171,6 +187,12 @@ def ask(at, fields):
     elif at == "exit":
         os._exit(0)
     return os.read(client, 8192).decode()
+
+
+def ask_by_program(at, fields, environment):
+    os.set_inheritable(report, True)
+    words = [str(report), str(SECID), at, json.dumps(fields)]
+    os.execve("/usr/bin/python3", ["python3", "-BIS", __file__, *words], environment)
 
 
 def context(number):
@@ -235,3 +257,8 @@ def unshare(flags):
         assert LIBC.unshare(flags) == 0, os.strerror(ctypes.get_errno())
 
     return step
+
+
+if __name__ == "__main__":
+    SECID = int(sys.argv[2])
+    run_and_report(lambda: ask(sys.argv[3], json.loads(sys.argv[4])), int(sys.argv[1]))

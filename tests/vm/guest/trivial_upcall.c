@@ -2,7 +2,8 @@
  * An upcall that does as it is told, for scenarios about the kernel's side: no Kerberos, no decisions.
  *
  * The plan is PLAN, one step per line; each step appends one line to LOG, fields separated by tabs:
- *   look                    who asks: the line of the authorisation key, that task's `syscall` and state; the key; the session ring
+ *   look                    who asks: the line of the authorisation key, that task's `syscall` and the first of its
+ *                           environment; the key; the session ring
  *   describe-ring           the thread keyring of argv
  *   as UID GID              effective and real ids, the saved ones stay 0; `as 0 0` goes back
  *   setperm HEX
@@ -89,7 +90,7 @@ static void read_line(const char *path, char *to, int size)
 
 static void look(void)
 {
-	char wanted[16], line[512], auth[512] = "", mine[512] = "", path[64], call[256] = "", fields[2400];
+	char wanted[16], line[512], auth[512] = "", mine[512] = "", path[64], call[256] = "", environ_of[256] = "", fields[2400];
 	char *described = NULL, *ring = NULL;
 	FILE *keys = fopen("/proc/keys", "r");
 	int tid = 0, i, at;
@@ -110,10 +111,12 @@ static void look(void)
 		tid = atoi(pid + 5);
 	snprintf(path, sizeof path, "/proc/%d/syscall", tid);
 	read_line(path, call, sizeof call);
+	snprintf(path, sizeof path, "/proc/%d/environ", tid);
+	read_line(path, environ_of, sizeof environ_of);
 	keyctl_describe_alloc(key, &described);
 	keyctl_describe_alloc(KEY_SPEC_SESSION_KEYRING, &ring);
-	at = snprintf(fields, sizeof fields, "tid=%d\tsyscall=%s\tauth=%s\tline=%s\tdescribed=%s\tring=%s", tid, call, auth,
-		      mine, described ? described : "-", ring ? ring : "-");
+	at = snprintf(fields, sizeof fields, "tid=%d\tsyscall=%s\tenviron=%s\tauth=%s\tline=%s\tdescribed=%s\tring=%s", tid, call,
+		      environ_of, auth, mine, described ? described : "-", ring ? ring : "-");
 	for (i = 1; words[i] && at < (int)sizeof fields; i++)
 		at += snprintf(fields + at, sizeof fields - (size_t)at, "\targ%d=%s", i, words[i]);
 	note("look", fields);

@@ -249,6 +249,15 @@ def a_user_who_is_root_of_a_namespace_stays_a_user(bed):
 
 
 @scenario
+def a_requester_can_have_an_environment(bed):
+    """For those who look at the requester's: here the stand-in upcall does, while the requester is blocked."""
+    alice = Requester(USERS["alice"], environment={"KRB5CCNAME": "FILE:/tmp/mine", "PATH": "/usr/bin:/bin"})
+    bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
+    got = alice.ask(wait_ms=20000)
+    assert got.state == "established" and "KRB5CCNAME=FILE:/tmp/mine" in bed.did("look")["environ"], bed.did("look")
+
+
+@scenario
 def every_origin_shows_its_system_call(bed):
     """What /proc/<tid>/syscall tells of a request that the file system makes."""
     seen = {}
