@@ -17,14 +17,16 @@ mod mit {
     const FUNCTIONS: &[&str] = &[
         "gss_(import_name|release_name|release_buffer|acquire_cred_from|release_cred|init_sec_context)",
         "gss_(delete_sec_context|verify_mic|display_status)",
-        "gss_krb5_(export|free)_lucid_sec_context",
+        "gss_krb5_((export|free)_lucid_sec_context|set_allowable_enctypes)",
         "krb5_(init|free)_context",
         "krb5_((get|free)_error_message|free_string)",
         "krb5_cc_(resolve|close|destroy|new_unique|initialize|store_cred|get_principal|get_full_name)",
-        "krb5_cc_(start_seq_get|next_cred|end_seq_get)",
+        "krb5_cc_(start_seq_get|next_cred|end_seq_get|remove_cred)",
         "krb5_(free_cred_contents|free_creds|get_credentials)",
         "krb5_(sname_to_principal|free_principal|unparse_name|free_unparsed_name)",
-        "krb5_is_config_principal",
+        "krb5_(is_config_principal|principal_compare)",
+        "krb5_(set_default_tgs_enctypes|get_permitted_enctypes|free_enctypes)",
+        "krb5_(set_kdc_recv_hook|rd_error|free_error|get_time_offsets)",
     ];
     const TYPES: &[&str] = &["gss_krb5_lucid_context_v1_t"];
     const VALUES: &[&str] = &[
@@ -34,11 +36,13 @@ mod mit {
         "GSS_C_(INITIATE|GSS_CODE|MECH_CODE)",
         "GSS_S_(COMPLETE|CONTINUE_NEEDED)",
         "KRB5_NT_SRV_HST",
-        "KRB5_TC_OPENCLOSE",
+        "KRB5_TC_(MATCH_KTYPE|MATCH_TIMES_EXACT)",
+        "KRB5_GC_NO_STORE",
         "KRB5(KDC|KRB_AP)_ERR_.*",
         "KRB5KDC_.*",
         "KRB5_(KDC_UNREACH|REALM_UNKNOWN|REALM_CANT_RESOLVE|KDCREP_SKEW|ERR_HOST_REALM_UNKNOWN)",
-        "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_END)",
+        "KRB5_(PROG_ETYPE_NOSUPP|NOPERM_ETYPE|CONFIG_ETYPE_NOSUPP)",
+        "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_NOT_KTYPE|CC_END)",
     ];
 
     /// Writes `mit.rs` to OUT_DIR and tells the linker what to link.

@@ -52,6 +52,8 @@ pub enum Cause {
     ClockSkew,
     /// The KDC does not know the service.
     UnknownService,
+    /// Ticket or context are of an encryption type that is not allowed, or none that is allowed can be had.
+    EncryptionType,
     /// The KDC answers with another error.
     KdcRefused,
     /// No KDC of the realm accepts a connection, or none is known.
@@ -132,7 +134,11 @@ impl Cause {
     /// The error that the requester and readers of the key see.
     pub fn errno(self) -> Errno {
         match self {
-            Self::Refused | Self::KdcRefused | Self::UnknownService | Self::ServerRefused => Errno::EACCES,
+            Self::Refused
+            | Self::KdcRefused
+            | Self::UnknownService
+            | Self::EncryptionType
+            | Self::ServerRefused => Errno::EACCES,
             Self::BadRequest => Errno::EINVAL,
             Self::NoTicket | Self::BadCache => Errno::ENOKEY,
             Self::TicketExpired => Errno::EKEYEXPIRED,
@@ -164,16 +170,21 @@ impl Cause {
             Self::UnknownService => {
                 "check the service and host name; the KDC's admin may have to add the principal"
             }
+            Self::EncryptionType => {
+                "give the service keys of an allowed type (kadmin), or allow more in [kerberos] enctypes of lgss.toml and krb5.conf"
+            }
             Self::KdcRefused => "see the KDC's log; the account or the service may be locked",
             Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
-            Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
+            Self::KdcSilent => {
+                "check network and firewall towards the KDC (port 88, UDP and TCP), and the resolver"
+            }
             Self::UnknownHost => "check the host name and the resolver configuration",
             Self::ServerDown => "check host and port, and that the server runs",
             Self::ServerSilent => {
                 "check network and firewall towards the server, and whether the server hangs"
             }
             Self::ServerRefused => {
-                "check the server's keytab and that it exports with this security; after a change of keys get a new ticket"
+                "check that the server's keytab has the service's newest key, its clock, and that it exports with this security"
             }
             Self::BadReply => {
                 "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"

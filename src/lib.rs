@@ -4,7 +4,7 @@
 //! key in progress and negotiates in the background, through an unprivileged worker, until the key holds the context.
 //! `docs/architecture.md` draws the processes; the layers below are in the order of what may import what.
 //!
-//! Programs that use contexts need [`ctx`] (find a context key, wait for it, read it) and [`crypto::mic`] (sign and
+//! Programs that use contexts need [`ctx`] (find a context key, wait for it, read it; list and end contexts) and [`crypto::mic`] (sign and
 //! verify with it).
 
 pub mod crypto;

@@ -59,12 +59,19 @@ fn the_rule_passes_the_ten_words_that_the_upcall_takes() {
 #[test]
 fn the_manual_page_has_every_option_and_exit_status_of_the_help() {
     let page = text("man/lgss.1");
-    for command in ["get", "show"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_lgss")).args([command, "--help"]).output().unwrap();
+    for command in ["get", "show", "list", "flush", "config show", "config check", "completion"] {
+        let words = command.split(' ').chain(["--help"]);
+        let output = Command::new(env!("CARGO_BIN_EXE_lgss")).args(words).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && help.contains("Usage: lgss"), "{help}");
+        assert!(output.status.success() && help.contains(&format!("Usage: lgss {command}")), "{help}");
+        assert!(
+            help.contains(&format!("Example:\n  lgss {command}"))
+                || help.contains(&format!("Examples:\n  lgss {command}")),
+            "{help}"
+        );
+        assert!(page.contains(&format!(".Ss lgss {command}\n")), "lgss(1) lacks {command}");
         for option in help.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
-            let name = option.trim_end_matches(',');
+            let name = option.trim_end_matches([',', '.', ';']);
             assert!(name == "help" || page.contains(&format!("Fl -{name}")), "lgss(1) lacks --{name}");
         }
     }

@@ -5,9 +5,13 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::exit, dead_code, reason = "a bench")]
 
+mod goals;
+mod load;
+mod memory;
 #[path = "../../tests/probe/plan.rs"]
 mod plan;
 mod requester;
+mod stages;
 #[path = "../../tests/upcall/support/mod.rs"]
 mod support;
 mod warm;
@@ -19,8 +23,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use goals::Goal;
 use requester::{Plan, Sample, Variant};
 use support::ganesha::Ganesha;
+use support::probe::{Probe, Step};
 use support::process::Until;
 use support::realm::{Realm, free_port};
 use support::server::Target;
@@ -29,7 +35,9 @@ use support::site::Site;
 const ROUNDS: usize = 300;
 const PAUSE: Duration = Duration::from_millis(30);
 /// Fewer: each is a whole upcall of more than two seconds.
-const SLOW_ROUNDS: usize = 40;
+const SLOW_ROUNDS: usize = 20;
+/// The same: each reads a list of 50 000 keys.
+const CROWDED_ROUNDS: usize = 60;
 /// Far above what distributions give out, and not where the tests' uids are.
 const FIRST_FOREIGN_UID: u32 = 1_500_000_000;
 const KDC_DELAY: Duration = Duration::from_secs(2);
@@ -49,12 +57,28 @@ fn main() {
     let bed = Bed::new(&realm, ganesha.target());
     println!("\n## Requester blocked, in microseconds\n");
     header();
-    bed.blocked("few keys", ROUNDS);
+    let few = bed.blocked("few keys", ROUNDS);
     let others = Foreign::keys(3000);
     bed.blocked("3000 keys of other users", ROUNDS);
     drop(others);
-    bed.slow_kdc(&realm);
-    bed.established(&realm);
+    let mut others = Probe::start(&[Step::JoinSession, Step::AddKeys { count: 50_000 }, Step::Pause]);
+    others.until_pause();
+    let crowded = bed.blocked("50000 keys of root", CROWDED_ROUNDS);
+    drop(others);
+    let late = bed.slow_kdc(&realm);
+    let before = bed.site.log.lines().len();
+    let overhead = bed.established(&realm);
+    stages::print(&bed.site.log.lines()[before..]);
+    let held = load::one(&realm, bed.target);
+    load::many(&realm, bed.target);
+    goals::print(&[
+        Goal::at_most("blocked p50 with few keys, of the floor's", 1.15, few.ratio),
+        Goal::at_most("the same with a late KDC, of that", 1.05, late.ratio / few.ratio),
+        Goal::at_most("blocked p99 with 50000 keys, ms (the front's watchdog)", 250.0, crowded.p99 / 1e3),
+        Goal::at_most("overhead of an established context, ms", 5.0, overhead),
+        Goal::at_most("memory of front and monitor, KiB", 1024.0, held.monitor.pss),
+        Goal::at_most("memory of a worker, KiB", 6.0 * 1024.0, held.worker.pss),
+    ]);
 }
 
 fn print_machine() {
@@ -122,14 +146,14 @@ impl<'a> Bed<'a> {
         requester::start(&Plan { uid: self.site.uid(), rounds, pause: PAUSE, variants })
     }
 
-    fn blocked(&self, case: &str, rounds: usize) {
+    fn blocked(&self, case: &str, rounds: usize) -> Row {
         let samples = self.run(vec![self.floor(), self.ours("ours", "")], rounds);
         let (floor, ours) = (blocked(&samples, "floor"), blocked(&samples, "ours"));
-        row(&format!("{case} ({} on the system)", keys()), &floor, &ours);
+        row(&format!("{case} ({} on the system)", keys()), &floor, &ours)
     }
 
     /// The same upcall with a KDC that answers late: each round with a cache that holds no ticket for the service yet.
-    fn slow_kdc(&self, realm: &Realm) {
+    fn slow_kdc(&self, realm: &Realm) -> Row {
         let proxy = late_kdc((std::net::Ipv4Addr::LOCALHOST, realm.kdc_port()).into());
         let slow = Site::new(realm);
         std::fs::write(slow.path("krb5.conf"), realm.krb5_conf_by(proxy.port())).unwrap();
@@ -151,14 +175,15 @@ impl<'a> Bed<'a> {
             samples.extend(bed.run(variants, 1));
         }
         let (floor, ours) = (blocked(&samples, "floor"), blocked(&samples, "ours"));
-        row("KDC answers after 2 s", &floor, &ours);
+        let row = row("KDC answers after 2 s", &floor, &ours);
         let waited =
             median(&samples.iter().filter_map(|s| s.established).map(|d| d * 1e3).collect::<Vec<_>>());
         println!("\n(the contexts of the last row were established after {waited:.0} ms, median)");
+        row
     }
 
     /// Time to the established context, against the same handshake in one process that has done it before.
-    fn established(&self, realm: &Realm) {
+    fn established(&self, realm: &Realm) -> f64 {
         let cache = format!("FILE:{}", self.site.default_cache().display());
         let mut warm = warm::Warm::start(realm, self.target, &cache);
         let (mut upcall, mut handshake) = (Vec::new(), Vec::new());
@@ -176,10 +201,18 @@ impl<'a> Bed<'a> {
         println!("| rounds | upcall p50 | warm handshake p50 | overhead |\n|---|---|---|---|");
         let (upcall, handshake) = (median(&upcall), median(&handshake));
         println!("| {ROUNDS} | {upcall:.2} | {handshake:.2} | {:.2} |", upcall - handshake);
+        upcall - handshake
     }
 }
 
-fn row(case: &str, floor: &[f64], ours: &[f64]) {
+/// What goals are about.
+struct Row {
+    ratio: f64,
+    /// In microseconds.
+    p99: f64,
+}
+
+fn row(case: &str, floor: &[f64], ours: &[f64]) -> Row {
     let paired: Vec<f64> = ours.iter().zip(floor).map(|(ours, floor)| ours / floor).collect();
     println!(
         "| {case} | {} | {:.0} | {:.0} | {:.0} | {:.3} | {:.3} |",
@@ -190,6 +223,7 @@ fn row(case: &str, floor: &[f64], ours: &[f64]) {
         median(ours) / median(floor),
         median(&paired),
     );
+    Row { ratio: median(ours) / median(floor), p99: percentile(ours, 99) }
 }
 
 fn blocked(samples: &[Sample], name: &str) -> Vec<f64> {

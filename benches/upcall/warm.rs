@@ -70,7 +70,8 @@ pub(crate) fn run() {
 
 fn handshake(cache: CacheNames, target: &Target) {
     let account = Account::find(cache).unwrap();
-    let ticket = account.ticket(&target.service.parse().unwrap()).unwrap();
+    let ticket =
+        account.ticket(&target.service.parse().unwrap(), &lgss::config::Enctypes::default()).unwrap();
     let addresses = tcp::resolve("127.0.0.1", target.port).unwrap();
     let stream = tcp::connect(&addresses, LIMIT).unwrap();
     let program = Program { number: target.program, version: target.version };

@@ -1,17 +1,53 @@
-//! The command line of `lgss`. Its help says the same as lgss(1), briefly.
+//! The command line of `lgss`: one record a flag, of which help, manual page and completion are made (programs.rs).
+//!
+//! The first paragraph of a flag's text is its short help (`-h`); the whole stands in `--help` and in lgss(1).
 
-use std::num::ParseIntError;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::exit;
-use crate::ctx::request::{Level, RequestError, RpcChannel, Service};
-use crate::key::KeySerial;
+use super::values::{KeyArgument, channel, level, seconds, serial, service};
+use crate::ctx::request::{Level, RpcChannel, Service};
 
-/// Get and look at GSS security contexts in kernel keys.
+const ABOUT: &str = "\
+Security contexts (GSS, Kerberos 5) in kernel keys: get one, look at them, end them, check that it can work.
+
+A context is what a client and a server share once they have authenticated to each other. A program asks the kernel \
+for one with request_key(2); the kernel starts lgss_keyring(8), which negotiates in the background, as the user that \
+asks, and leaves the context in a key. lgss get is such a program.";
+
+const EXAMPLES: &str = "\
+Examples:
+  lgss get nfs@srv.example.com --channel rpc:srv.example.com:2049,100003,4
+  lgss list
+  lgss flush --service nfs@srv.example.com
+  lgss config check
+
+When something fails:
+  the exact reason is in the log of this machine, one line an upcall: journalctl -t lgss_keyring
+  lgss config check (as root) finds faults of the installation, with what to do
+  lgss(1), lgss_keyring(8) and lgss.toml(5) say the rest";
+
+/// `Examples:` and the exit statuses, for the end of a command's help.
+macro_rules! after_help {
+    ($($example:literal),+) => {
+        format!("{}:{}\n\n{}", if [$($example),+].len() > 1 { "Examples" } else { "Example" }, concat!($("\n  ", $example),+), exit::TABLE)
+    };
+}
+
+/// What `lgss` is told to do.
 #[derive(Debug, Parser)]
-#[command(name = "lgss", version, after_help = exit::TABLE, max_term_width = 100)]
+#[command(
+    name = "lgss",
+    version,
+    about = "Get, list, show and end GSS security contexts in kernel keys",
+    long_about = ABOUT,
+    after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE),
+    max_term_width = 100
+)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -22,11 +58,23 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Get a context with a service, as yourself, and wait until it is established
-    #[command(after_help = exit::TABLE)]
+    #[command(after_help = after_help!("lgss get nfs@srv.example.com --channel rpc:srv.example.com:2049,100003,4"))]
     Get(Get),
     /// Show the context in a key; never its key bytes
-    #[command(after_help = exit::TABLE)]
+    #[command(after_help = after_help!("lgss show 797025216", "lgss show 2f81a3c0 --json"))]
     Show(Show),
+    /// List the contexts that you can see
+    #[command(after_help = after_help!("lgss list", "lgss list --json | jq '.[] | select(.state == \"failed\")'"))]
+    List(List),
+    /// End contexts, so that the next request negotiates anew
+    #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush --all --dry-run"))]
+    Flush(Flush),
+    /// Show the settings that are in effect, or check the whole installation
+    #[command(subcommand, after_help = after_help!("lgss config show", "lgss config check"))]
+    Config(Config),
+    /// Print the completion of this command for a shell
+    #[command(after_help = after_help!("lgss completion bash > /etc/bash_completion.d/lgss"))]
+    Completion(Completion),
 }
 
 /// `lgss get`.
@@ -35,24 +83,33 @@ pub struct Get {
     /// The service to authenticate to, such as nfs@srv.example.com
     #[arg(value_name = "SERVICE@HOST", value_parser = service)]
     pub service: Service,
-    /// Where it listens: RPC program and version on a TCP port (IPv6 addresses in brackets)
+    /// Where it listens: ONC RPC program and version on a TCP port
+    ///
+    /// An IPv6 address stands in brackets.
     #[arg(long, value_name = "rpc:HOST:PORT,PROG,VERS", value_parser = channel)]
     pub channel: RpcChannel,
     /// Credential cache to use [default: KRB5CCNAME, else the default cache]
+    ///
+    /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING.
     #[arg(long, value_name = "NAME")]
     pub cache: Option<String>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy
-    #[arg(long, value_name = "n|a|i|p", default_value = "a", hide_default_value = false, value_parser = level)]
+    #[arg(long, value_name = "n|a|i|p", default_value = "a", value_parser = level)]
     pub level: Level,
     /// Seconds to wait for the outcome
-    #[arg(long, value_name = "S", default_value = "200", value_parser = seconds)]
+    ///
+    /// The negotiation goes on when the time is up, and the key can be looked at later.
+    #[arg(long, value_name = "SECONDS", default_value = "200", value_parser = seconds)]
     pub timeout: Duration,
+    /// Print one JSON object, whatever the outcome
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `lgss show`.
 #[derive(Debug, Args)]
 pub struct Show {
-    /// The key's number: decimal, 0x… hexadecimal, or the eight hexadecimal digits of the log
+    /// The key's number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log
     #[arg(value_name = "SERIAL", value_parser = serial)]
     pub key: KeyArgument,
     /// Print one JSON object
@@ -60,84 +117,98 @@ pub struct Show {
     pub json: bool,
 }
 
-/// A key as it was named on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyArgument {
-    /// The key that was meant.
-    pub serial: KeySerial,
-    /// What the same digits mean as hexadecimal, if the log prints a key like that.
-    pub otherwise: Option<KeySerial>,
+/// `lgss list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// As root: also the contexts in the user keyrings of all users
+    ///
+    /// Others cannot see more than their own.
+    #[arg(long)]
+    pub all: bool,
+    /// Print a JSON array; its objects are those of show --json
+    #[arg(long)]
+    pub json: bool,
 }
 
-fn service(text: &str) -> Result<Service, &'static str> {
-    text.parse().map_err(|_| "a service is NAME@HOST, such as nfs@srv.example.com")
+/// `lgss flush`.
+#[derive(Debug, Args)]
+pub struct Flush {
+    /// End the contexts with this service
+    #[arg(long, value_name = "NAME@HOST", value_parser = service)]
+    pub service: Option<Service>,
+    /// End all contexts of yours; as root, also those in the user keyrings of all users
+    ///
+    /// With --service, all of these that are with that service.
+    #[arg(long)]
+    pub all: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print a JSON array with an object for each context
+    #[arg(long)]
+    pub json: bool,
 }
 
-fn channel(text: &str) -> Result<RpcChannel, &'static str> {
-    let form =
-        "a channel is rpc:HOST:PORT,PROGRAM,VERSION with decimal numbers, such as rpc:srv:2049,100003,4";
-    text.parse().map_err(|_| form)
+/// `lgss config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Show every setting in effect, and whether the file sets it
+    #[command(after_help = after_help!("lgss config show", "lgss config show --config /etc/lgss/site.toml --json"))]
+    Show(ConfigShow),
+    /// Check settings, programs, directories and the request-key rule; says what to do
+    #[command(after_help = after_help!("lgss config check"))]
+    Check(ConfigCheck),
 }
 
-fn level(text: &str) -> Result<Level, &'static str> {
-    text.parse().map_err(
-        |_: RequestError| "a level is one of n (none), a (authentication), i (integrity), p (privacy)",
-    )
+/// `lgss config show`.
+#[derive(Debug, Args)]
+pub struct ConfigShow {
+    /// Settings from this file [default: /etc/lgss/lgss.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, ParseIntError> {
-    text.parse::<u32>().map(|seconds| Duration::from_secs(seconds.into()))
+/// `lgss config check`.
+#[derive(Debug, Args)]
+pub struct ConfigCheck {
+    /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print a JSON array of findings
+    #[arg(long)]
+    pub json: bool,
+    /// Look for the request-key rules below this directory: for packagers
+    ///
+    /// They are in DIR/etc/request-key.d and DIR/etc/request-key.conf. The programs that they name must be on this machine.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
 }
 
-/// Decimal as keyctl(1) prints keys, `0x` and hexadecimal, or the log's eight digits if they can be nothing else: they
-/// hold a letter or start with 0, which no decimal number of a key does.
-fn serial(text: &str) -> Result<KeyArgument, &'static str> {
-    let form =
-        "a key is a positive number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log";
-    let hexadecimal = |digits: &str| {
-        let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        plain.then(|| i32::from_str_radix(digits, 16).ok()).flatten().and_then(KeySerial::new)
-    };
-    let as_in_the_log = (text.len() == 8).then(|| hexadecimal(text)).flatten();
-    let decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    let (serial, otherwise) = match (text.strip_prefix("0x"), decimal) {
-        (Some(digits), _) => (hexadecimal(digits), None),
-        (None, true) => (text.parse().ok(), as_in_the_log),
-        (None, false) => (as_in_the_log, None),
-    };
-    serial.map(|serial| KeyArgument { serial, otherwise }).ok_or(form)
+/// `lgss completion`.
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// The shell
+    #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"])]
+    pub shell: String,
+}
+
+impl Completion {
+    /// The shell as clap_complete names it.
+    pub(super) fn shell(&self) -> Shell {
+        match self.shell.as_str() {
+            "zsh" => Shell::Zsh,
+            "fish" => Shell::Fish,
+            _ => Shell::Bash,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(text: &str) -> Option<(i32, Option<i32>)> {
-        serial(text).ok().map(|key| (key.serial.raw(), key.otherwise.map(KeySerial::raw)))
-    }
-
-    #[test]
-    fn a_key_may_be_named_as_keyctl_or_the_log_prints_it() {
-        assert_eq!(key("797025216"), Some((797_025_216, None)));
-        assert_eq!(key("0x2f81a3c0"), Some((0x2f81_a3c0, None)));
-        assert_eq!(key("2f81a3c0"), Some((0x2f81_a3c0, None)));
-        assert_eq!(key("00812345"), Some((0x0081_2345, None)));
-    }
-
-    #[test]
-    fn eight_digits_are_decimal_and_the_other_reading_is_kept_for_the_error() {
-        assert_eq!(key("12345678"), Some((12_345_678, Some(0x1234_5678))));
-        assert_eq!(key("99999999"), Some((99_999_999, None)), "no key has that number in hexadecimal");
-    }
-
-    #[test]
-    fn what_names_no_key_is_refused() {
-        for text in
-            ["", "0", "-3", "+3", "0x", "0x0", "0x80000000", "2147483648", "2f81a3c", "abc", "0x+1", "1 "]
-        {
-            assert_eq!(key(text), None, "{text:?}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_consistent_and_its_defaults_are_the_documented_ones() {

@@ -1,17 +1,17 @@
-//! `lgss get`: a context for the calling user, and in words what became of it.
+//! `lgss get`: a context for the calling user, and in words or as JSON what became of it.
 //!
-//! The first line on standard output starts with `key` and the decimal number; all complaints go to standard error.
+//! As text, the first line on standard output starts with `key` and the decimal number, and all complaints go to standard
+//! error; as JSON, one object on standard output says everything, whatever the outcome.
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-
 use super::Terminal;
 use super::arguments::Get;
 use super::exit::Exit;
+use super::outcome::{self, End};
 use super::{report, words};
 use crate::creds::cache_name::CacheName;
 use crate::ctx::client::{self, ClientError, ContextKey};
@@ -23,17 +23,26 @@ use crate::event;
 const CACHE_VARIABLE: &str = "KRB5CCNAME";
 
 /// A failed key answers for the negative-cache time: somebody who has just run kinit must know that.
-const REMEMBERED: &str =
-    "  note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so";
+const REMEMBERED: &str = "\
+  note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so (lgss flush ends that)";
+
+const FOUND: &str = "which you had already";
 
 pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let cache = match cache(get.cache.as_deref(), env::var_os(CACHE_VARIABLE)) {
-        Ok(cache) => cache,
-        Err(complaint) => {
-            writeln!(terminal.err, "lgss: {complaint}")?;
-            return Ok(Exit::Usage);
-        }
+    let start = Instant::now();
+    let end = match cache(get.cache.as_deref(), env::var_os(CACHE_VARIABLE)) {
+        Ok(cache) => request(get, cache, terminal)?,
+        Err(complaint) => End::Unusable(complaint),
     };
+    if get.json {
+        words::json(&outcome::Answer::of(&end, get, start.elapsed()), terminal.out)?;
+    } else {
+        text(&end, start.elapsed(), terminal)?;
+    }
+    Ok(end.exit())
+}
+
+fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io::Result<End> {
     let description =
         Description { owner: client::calling_user(), service: get.service.clone(), instance: None };
     let callout = Callout {
@@ -46,14 +55,22 @@ pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     };
     let had = client::find(&description).ok().flatten();
     let start = Instant::now();
-    match client::request(&description, &callout) {
-        Ok(key) => {
-            let requested = Requested { key, start, was_there: had == Some(key) };
-            announce(&requested, get, terminal.out)?;
-            outcome(&requested, get, terminal)
-        }
-        Err(error) => not_requested(&error, terminal.err),
+    let key = match client::request(&description, &callout) {
+        Ok(key) => key,
+        Err(error) => return Ok(End::NotRequested(error)),
+    };
+    let found = had == Some(key);
+    if !get.json {
+        // Before the outcome is known, so that somebody who gets impatient knows the key.
+        let place = if found { FOUND } else { made_in() };
+        writeln!(terminal.out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
+        terminal.out.flush()?;
     }
+    let state = key.wait(get.timeout.saturating_sub(start.elapsed()));
+    Ok(match state {
+        Ok(state) => End::Settled { key, found, state },
+        Err(error) => End::Unreadable { key, found, error: outcome::seen_again(key, error) },
+    })
 }
 
 /// The cache to name in the request: the option's, else the environment's, else none.
@@ -72,46 +89,42 @@ fn cache(option: Option<&str>, environment: Option<OsString>) -> Result<Option<S
     Ok(Some(name))
 }
 
-struct Requested {
-    key: ContextKey,
-    start: Instant,
-    /// Whether an earlier request made it.
-    was_there: bool,
-}
-
-/// Before the outcome is known, so that somebody who gets impatient knows the key.
-fn announce(requested: &Requested, get: &Get, out: &mut dyn Write) -> io::Result<()> {
-    let place = match client::destination() {
-        _ if requested.was_there => "which you had already",
+/// Where the context of a new request is.
+fn made_in() -> &'static str {
+    match client::destination() {
         Ok(client::Destination::User) => "linked to your user keyring",
         _ => "linked to your session keyring",
-    };
-    writeln!(out, "key {}, {place}: {}", words::key(requested.key.serial()), get.service)?;
-    out.flush()
+    }
 }
 
-fn outcome(requested: &Requested, get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let &Requested { key, start, was_there } = requested;
-    let state = key.wait(get.timeout.saturating_sub(start.elapsed()));
-    let waited = words::waited(start.elapsed());
-    match state {
-        Ok(State::Established(context)) => {
-            writeln!(terminal.out, "established after {waited}: {}", report::in_one_line(&context))?;
-            Ok(Exit::Ok)
+fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<()> {
+    let waited = words::waited(waited);
+    let err = &mut *terminal.err;
+    match end {
+        End::Unusable(complaint) => writeln!(err, "lgss: {complaint}"),
+        End::NotRequested(error) => not_requested(error, err),
+        End::Settled { state: State::Established(context), .. } => {
+            writeln!(terminal.out, "established after {waited}: {}", report::in_one_line(context))
         }
-        Ok(State::Failed { errno, gss_major }) => {
-            let gss =
-                if gss_major == 0 { String::new() } else { format!(" (GSS major status {gss_major:#010x})") };
-            let event::Meaning { cause, remedy } = event::meaning(errno);
-            writeln!(terminal.err, "lgss: no context after {waited}: {errno:?}: {cause}{gss}")?;
-            advise(remedy, key, terminal.err)?;
-            if was_there {
-                writeln!(terminal.err, "{REMEMBERED}")?;
-            }
-            Ok(Exit::of_failure(errno))
+        End::Settled { state: State::InProgress, key, .. } => {
+            writeln!(err, "lgss: still in progress after {waited}; the negotiation goes on")?;
+            writeln!(err, "  try:    lgss show {}", key.serial().raw())
         }
-        Ok(State::InProgress) => still_in_progress(key, start.elapsed(), terminal.err),
-        Err(error) => unreadable(&error, key, terminal.err),
+        End::Settled { state: State::Failed { errno, gss_major }, key, found } => {
+            let gss = if *gss_major == 0 {
+                String::new()
+            } else {
+                format!(" (GSS major status {gss_major:#010x})")
+            };
+            let event::Meaning { cause, remedy } = event::meaning(*errno);
+            writeln!(err, "lgss: no context after {waited}: {errno:?}: {cause}{gss}")?;
+            advise(remedy, *key, err)?;
+            if *found { writeln!(err, "{REMEMBERED}") } else { Ok(()) }
+        }
+        End::Unreadable { error, key, .. } => {
+            writeln!(err, "lgss: no context: {error}")?;
+            advise(outcome::unreadable(error).remedy, *key, err)
+        }
     }
 }
 
@@ -120,56 +133,13 @@ fn advise(remedy: &str, key: ContextKey, err: &mut dyn Write) -> io::Result<()> 
     writeln!(err, "  reason: in {} (key {})", event::WHERE_THE_REASON_IS, key.serial())
 }
 
-fn still_in_progress(key: ContextKey, waited: Duration, err: &mut dyn Write) -> io::Result<Exit> {
-    writeln!(err, "lgss: still in progress after {}; the negotiation goes on", words::waited(waited))?;
-    writeln!(err, "  try:    lgss show {}", key.serial().raw())?;
-    Ok(Exit::Unreachable)
-}
-
-fn unreadable(error: &ClientError, key: ContextKey, err: &mut dyn Write) -> io::Result<Exit> {
-    writeln!(err, "lgss: no context: {error}")?;
-    match error {
-        ClientError::Read(Errno::EKEYEXPIRED) => {
-            advise("look for what takes so long: network, KDC, server", key, err)?;
-            Ok(Exit::Unreachable)
-        }
-        ClientError::Read(Errno::EKEYREVOKED) => {
-            advise("request it again", key, err)?;
-            Ok(Exit::Failed)
-        }
-        _ => {
-            advise("see whether your session keyring leads to the key: keyctl show", key, err)?;
-            Ok(Exit::Unreadable)
-        }
-    }
-}
-
 /// There is no key: the request went wrong before the negotiation.
-fn not_requested(error: &ClientError, err: &mut dyn Write) -> io::Result<Exit> {
-    let ClientError::Request(errno) = *error else {
-        writeln!(err, "lgss: {error}")?;
-        return Ok(Exit::Usage);
-    };
-    // ENOKEY is the kernel's here: our upcall puts it into keys, and never gives it for an answer.
-    let (cause, remedy) = match errno {
-        Errno::ENOKEY => (
-            "no upcall answered the request",
-            "see that lgss is installed (/etc/request-key.d/lgss.conf); after a change wait a minute, the kernel remembers",
-        ),
-        Errno::ETIMEDOUT => ("the upcall could not look at the requester in time", "try again"),
-        Errno::EACCES | Errno::EPERM => (
-            "the upcall refuses the request, or your keyring cannot be written to",
-            "look at your keyring: keyctl show",
-        ),
-        other => {
-            let event::Meaning { cause, remedy } = event::meaning(other);
-            (cause, remedy)
-        }
-    };
+fn not_requested(error: &ClientError, err: &mut dyn Write) -> io::Result<()> {
+    let ClientError::Request(errno) = *error else { return writeln!(err, "lgss: {error}") };
+    let event::Meaning { cause, remedy } = outcome::refusal(errno);
     writeln!(err, "lgss: the request failed at once: {errno:?}: {cause}")?;
     writeln!(err, "  try:    {remedy}")?;
-    writeln!(err, "  reason: in {}", event::WHERE_THE_REASON_IS)?;
-    Ok(if errno == Errno::ENOKEY { Exit::Failed } else { Exit::of_failure(errno) })
+    writeln!(err, "  reason: in {}", event::WHERE_THE_REASON_IS)
 }
 
 #[cfg(test)]

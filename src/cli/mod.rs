@@ -1,14 +1,22 @@
-//! `lgss`: get a context, look at one. What it prints is for people; `--json` and the exit status are for programs.
+//! `lgss`: get a context, look at contexts, end them; check the installation. What it prints is for people; `--json` and
+//! the exit status are for programs.
 //!
 //! Called by src/bin/lgss.rs. Invariant: key bytes never come into anything that is printed, and a reader that goes
 //! away early (`lgss show … | head`) is no error.
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+mod config;
+mod every_user;
 pub mod exit;
+mod flush;
 mod get;
+mod list;
+mod outcome;
+pub mod programs;
 mod report;
 mod show;
+mod values;
 mod words;
 
 use std::ffi::OsString;
@@ -42,8 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
 
 fn try_run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     match Arguments::try_parse_from(arguments) {
-        Ok(Arguments { command: Command::Get(get) }) => get::run(&get, terminal),
-        Ok(Arguments { command: Command::Show(show) }) => show::run(&show, terminal),
+        Ok(Arguments { command }) => run_command(command, terminal),
         Err(error) if error.use_stderr() => {
             write!(terminal.err, "{}", error.render())?;
             Ok(Exit::Usage)
@@ -53,4 +60,23 @@ fn try_run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
             Ok(Exit::Ok)
         }
     }
+}
+
+fn run_command(command: Command, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    match command {
+        Command::Get(get) => get::run(&get, terminal),
+        Command::Show(show) => show::run(&show, terminal),
+        Command::List(list) => list::run(&list, terminal),
+        Command::Flush(flush) => flush::run(&flush, terminal),
+        Command::Config(arguments::Config::Show(show)) => config::show::run(&show, terminal),
+        Command::Config(arguments::Config::Check(check)) => config::check::run(&check, terminal),
+        Command::Completion(completion) => complete(&completion, terminal),
+    }
+}
+
+fn complete(completion: &arguments::Completion, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(completion.shell(), &mut programs::lgss(), "lgss", &mut script);
+    terminal.out.write_all(&script)?;
+    Ok(Exit::Ok)
 }

@@ -1,20 +1,23 @@
-//! What is known of a context's key, as data: printed as text or JSON by `show`. No key bytes have a place in it.
+//! What is known of a context's key, as data: printed as text or JSON by `show`, `list` and `get`. No key bytes have a
+//! place in it.
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Context;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::Description;
+use crate::ctx::visible::Visible;
 use crate::event::{self, one_line};
 use crate::key::{KeyDescription, KeySerial};
 
 /// Everything that `show` says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     /// As keyctl(1) names the key.
     pub(super) serial: i32,
@@ -34,7 +37,7 @@ pub(super) struct Report {
 }
 
 /// States of a context (lgss(1)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ContextState {
     /// The negotiation goes on.
@@ -49,8 +52,21 @@ pub(super) enum ContextState {
     Revoked,
 }
 
+impl ContextState {
+    /// As in JSON.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Established => "established",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// The key's label.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Label {
     /// The owner's uid.
     pub(super) owner: u32,
@@ -64,7 +80,7 @@ pub(super) struct Label {
 }
 
 /// The parts of an established context that may be told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Established {
     /// RPCSEC_GSS sequence window.
     pub(super) window: u32,
@@ -73,7 +89,7 @@ pub(super) struct Established {
     /// Encryption type of the base key.
     pub(super) enctype: String,
     /// Who chose the base key: `acceptor` or `initiator`.
-    pub(super) subkey: &'static str,
+    pub(super) subkey: Cow<'static, str>,
     /// End of the context, seconds since the epoch.
     pub(super) endtime: u32,
     /// Seconds until then.
@@ -81,14 +97,14 @@ pub(super) struct Established {
 }
 
 /// A failure as the requester may know it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Failed {
     /// The errno's name.
     pub(super) errno: String,
     /// What it means.
-    pub(super) cause: &'static str,
+    pub(super) cause: Cow<'static, str>,
     /// What to try.
-    pub(super) remedy: &'static str,
+    pub(super) remedy: Cow<'static, str>,
     /// GSS major status, 0 if GSS had no part in it.
     pub(super) gss_major: u32,
 }
@@ -122,6 +138,42 @@ impl Report {
         (report, obstacle)
     }
 
+    /// A context that the caller sees; a state that may not be read stays unknown. `None` if the key has gone.
+    pub(super) fn of_visible(context: &Visible) -> Option<Self> {
+        let serial = context.key.serial();
+        let mut report = Self {
+            serial: serial.raw(),
+            key: serial.to_string(),
+            state: None,
+            label: Some(Label {
+                owner: context.owner,
+                key_type: "user".to_owned(),
+                description: context.description.to_string(),
+                service: Some(context.description.service.to_string()),
+            }),
+            context: None,
+            failure: None,
+        };
+        match context.state() {
+            Ok(state) => report.learn_context(state, now()),
+            Err(ClientError::Read(Errno::ENOKEY)) => return None,
+            Err(ClientError::Read(errno)) => drop(report.learn_end(errno, Obstacle::NotPossessed)),
+            // A payload that is none of ours.
+            Err(_) => {}
+        }
+        Some(report)
+    }
+
+    /// The service, for people.
+    pub(super) fn service(&self) -> &str {
+        self.label.as_ref().and_then(|label| label.service.as_deref()).unwrap_or("?")
+    }
+
+    /// The owner, if the key may be viewed.
+    pub(super) fn owner(&self) -> Option<u32> {
+        self.label.as_ref().map(|label| label.owner)
+    }
+
     fn learn_label(&mut self, key: &KeyDescription) -> Option<Obstacle> {
         let text = String::from_utf8_lossy(&key.description);
         let parsed: Option<Description> = (key.key_type == "user").then(|| text.parse().ok()).flatten();
@@ -147,7 +199,7 @@ impl Report {
         }
     }
 
-    fn learn_context(&mut self, state: State, now: u32) {
+    pub(super) fn learn_context(&mut self, state: State, now: u32) {
         self.state = Some(match state {
             State::InProgress => ContextState::InProgress,
             State::Established(context) => {
@@ -163,7 +215,7 @@ impl Report {
     }
 
     /// The error of looking at the key: some tell its state, the others are in the way.
-    fn learn_end(&mut self, errno: Errno, otherwise: Obstacle) -> Option<Obstacle> {
+    pub(super) fn learn_end(&mut self, errno: Errno, otherwise: Obstacle) -> Option<Obstacle> {
         self.state = match errno {
             Errno::EKEYEXPIRED => Some(ContextState::Expired),
             Errno::EKEYREVOKED => Some(ContextState::Revoked),
@@ -174,14 +226,14 @@ impl Report {
 }
 
 impl Established {
-    fn of(context: &Context, now: u32) -> Self {
+    pub(super) fn of(context: &Context, now: u32) -> Self {
         Self {
             window: context.window.count(),
             handle_length: context.handle.as_bytes().len(),
             enctype: context.base_key.enctype().to_string(),
             subkey: match context.key_origin {
-                KeyOrigin::AcceptorSubkey => "acceptor",
-                KeyOrigin::Initiator => "initiator",
+                KeyOrigin::AcceptorSubkey => "acceptor".into(),
+                KeyOrigin::Initiator => "initiator".into(),
             },
             endtime: context.endtime,
             lifetime_left: context.endtime.saturating_sub(now),
@@ -190,9 +242,9 @@ impl Established {
 }
 
 impl Failed {
-    fn of(errno: Errno, gss_major: u32) -> Self {
+    pub(super) fn of(errno: Errno, gss_major: u32) -> Self {
         let event::Meaning { cause, remedy } = event::meaning(errno);
-        Self { errno: format!("{errno:?}"), cause, remedy, gss_major }
+        Self { errno: format!("{errno:?}"), cause: cause.into(), remedy: remedy.into(), gss_major }
     }
 }
 

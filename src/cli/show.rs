@@ -2,19 +2,18 @@
 
 use std::io::{self, Write};
 
-use nix::unistd::{Uid, User};
-
 use super::Terminal;
-use super::arguments::{KeyArgument, Show};
+use super::arguments::Show;
 use super::exit::Exit;
 use super::report::{ContextState, Established, Failed, Obstacle, Report};
+use super::values::KeyArgument;
 use super::words;
 use crate::event;
 
 pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let (report, obstacle) = Report::of(show.key.serial);
     if show.json {
-        json(&report, terminal.out)?;
+        words::json(&report, terminal.out)?;
     } else if report.label.is_some() || report.state.is_some() {
         text(&report, terminal.out)?;
     }
@@ -27,16 +26,11 @@ pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> 
     }
 }
 
-fn json(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
-    writeln!(out)
-}
-
 fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "key       {} ({})", report.serial, report.key)?;
     writeln!(out, "state     {}", report.state.map_or("unknown", describe))?;
     if let Some(label) = &report.label {
-        writeln!(out, "owner     {}", person(label.owner))?;
+        writeln!(out, "owner     {}", words::person(label.owner))?;
         writeln!(out, "type      {}", label.key_type)?;
         match &label.service {
             Some(service) => writeln!(out, "service   {service}")?,
@@ -51,18 +45,8 @@ fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 
 fn describe(state: ContextState) -> &'static str {
     match state {
-        ContextState::InProgress => "in_progress",
-        ContextState::Established => "established",
-        ContextState::Failed => "failed",
         ContextState::Expired => "expired (request a new context)",
-        ContextState::Revoked => "revoked",
-    }
-}
-
-fn person(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => format!("{uid} ({})", event::one_line(&user.name)),
-        _ => uid.to_string(),
+        other => other.word(),
     }
 }
 

@@ -1,12 +1,49 @@
-//! Numbers in the words of people: spans of time, dates, keys.
+//! Results in the words of people: spans of time, dates, keys, users, tables; and JSON.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
+use nix::unistd::{Uid, User};
+use serde::Serialize;
+
+use crate::event;
 use crate::key::KeySerial;
 
 /// A key as keyctl(1) and as the log print it.
 pub(super) fn key(serial: KeySerial) -> String {
     format!("{} ({serial})", serial.raw())
+}
+
+/// A uid and its name.
+pub(super) fn person(uid: u32) -> String {
+    match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => format!("{uid} ({})", event::one_line(&user.name)),
+        _ => uid.to_string(),
+    }
+}
+
+/// One value on lines of its own.
+pub(super) fn json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// Rows under a heading, columns as wide as their widest cell, two blanks between them.
+pub(super) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: &[[String; N]],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let lines = || std::iter::once(heading).chain(rows.iter().map(|row| row.each_ref().map(String::as_str)));
+    let mut widths = [0; N];
+    for line in lines() {
+        widths.iter_mut().zip(line).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
+    }
+    for line in lines() {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
 }
 
 /// Two units at most: `9 h 58 min`, `3 d 4 h`, `45 s`.
@@ -75,6 +112,14 @@ mod tests {
         ] {
             assert_eq!(date(epoch), text);
         }
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_its_widest_cells() {
+        let mut out = Vec::new();
+        let rows = [["1".to_owned(), "établi".to_owned()], ["23456".to_owned(), "x".to_owned()]];
+        table(["KEY", "STATE"], &rows, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "KEY    STATE\n1      établi\n23456  x\n");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The setting that says which encryption types a context may have.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::enctype::Enctype;
 
-/// A list of encryption types, the preferred first; never empty.
+/// A set of encryption types, never empty; preferences are krb5.conf's matter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Enctypes(Vec<Enctype>);
@@ -22,9 +24,15 @@ impl Enctypes {
 }
 
 impl Default for Enctypes {
-    /// All that contexts can be of, in the order of preference that libkrb5 has.
+    /// All that contexts can be of.
     fn default() -> Self {
         Self(vec![Enctype::Aes256Sha1, Enctype::Aes128Sha1, Enctype::Aes256Sha384, Enctype::Aes128Sha256])
+    }
+}
+
+impl fmt::Display for Enctypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Vec::from(self.clone()).join(", "))
     }
 }
 
@@ -50,6 +58,5 @@ impl From<Enctypes> for Vec<String> {
 }
 
 fn unknown(name: &str) -> String {
-    let known: Vec<String> = Enctypes::default().into();
-    format!("encryption type {name} is not accepted (only {})", known.join(", "))
+    format!("encryption type {name} is not accepted (only {})", Enctypes::default())
 }

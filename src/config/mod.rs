@@ -221,7 +221,11 @@ impl Config {
         Self::parse(&text, path)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+    /// Reads the text of a file, which the messages name `path`. It says nothing of who has written it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`], [`ConfigError::Value`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| {
             let line = error
                 .span()

@@ -3,10 +3,13 @@
 //! Called by the worker in two stages: [`Account::find`] reads the cache, [`Account::ticket`] may ask DNS and a KDC.
 //! Invariant: no cache but the named one is looked at, and what the KDC grants is stored in that cache.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use crate::config::Enctypes;
+use crate::crypto::enctype::Enctype;
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
+use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Holdings, Ticket};
@@ -30,6 +33,8 @@ pub struct Account {
     cache: Cache,
     name: CacheNames,
     client: Principal,
+    /// When the ticket-granting ticket becomes valid.
+    start: Option<u32>,
 }
 
 impl Account {
@@ -44,37 +49,146 @@ impl Account {
             name.failure(cause, &name.in_words(&error.message))
         })?;
         judge(holdings, now()).map_err(|(cause, detail)| name.failure(cause, &detail))?;
-        Ok(Self { library, cache, name, client })
+        Ok(Self { library, cache, name, client, start: holdings.granting_start })
     }
 
-    /// The ticket for the service, from the cache or the KDC.
+    /// The ticket for the service, from the cache or the KDC, with a session key of an allowed type. By the default
+    /// setting everything is as krb5.conf says if that leads to an allowed type; otherwise allowed types only are asked
+    /// for, and offered to the server that the ticket is used with.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Kdc`, or `Credentials` where the cache turns out to have nothing usable.
-    pub fn ticket(&self, service: &Service) -> Result<Ticket, Failure> {
+    pub fn ticket(&self, service: &Service, allowed: &Enctypes) -> Result<Ticket, Failure> {
         let begun = Instant::now();
         let server = self
             .library
             .service_principal(service.name(), service.host())
             .map_err(|error| self.kdc_failure(&error, &service.to_string(), begun.elapsed()))?;
+        let failed = |error: Krb5Error| self.kdc_failure(&error, &server.to_string(), begun.elapsed());
+        if *allowed == Enctypes::default() {
+            let ticket = self.cache.service_ticket(&self.client, &server).map_err(failed)?;
+            if allowed_type(&ticket, allowed) {
+                return Ok(ticket);
+            }
+        }
+        self.ask_for(allowed, &server)?;
+        match self.cache.service_ticket(&self.client, &server) {
+            Err(error) if error.reason() == Reason::Enctype => {
+                Err(self.none_allowed(allowed, &server, error.message))
+            }
+            Err(error) => Err(failed(error)),
+            Ok(ticket) if allowed_type(&ticket, allowed) => Ok(ticket),
+            Ok(ticket) => Err(self.enctype_failure(allowed, &server, &offer(&ticket))),
+        }
+    }
+
+    /// Another ticket than this one, which the service cannot decrypt; always from the KDC, and stored by
+    /// [`Account::replace`] only.
+    ///
+    /// # Errors
+    /// As [`Account::ticket`].
+    pub fn another_ticket(&self, old: &Ticket) -> Result<Ticket, Failure> {
+        let begun = Instant::now();
         self.cache
-            .service_ticket(&self.client, &server)
-            .map_err(|error| self.kdc_failure(&error, &server.to_string(), begun.elapsed()))
+            .another_ticket(old)
+            .map_err(|error| self.kdc_failure(&error, &old.server(), begun.elapsed()))
+    }
+
+    /// Puts `new` in the place of `old` in the cache. Says what came of it.
+    pub fn replace(&self, old: &Ticket, new: &Ticket) -> Replacement {
+        match self.cache.replace(old, new) {
+            Ok(Ok(())) => Replacement::Done,
+            Ok(Err(error)) => Replacement::Added(self.name.in_words(&error.message)),
+            Err(error) => Replacement::Impossible(self.name.in_words(&error.message)),
+        }
+    }
+
+    fn ask_for(&self, allowed: &Enctypes, server: &Principal) -> Result<(), Failure> {
+        let unusable = |error: Krb5Error| self.failure(Cause::Setup, &server.to_string(), &error.message);
+        let possible = self.library.permitted(allowed.as_slice()).map_err(unusable)?;
+        if possible.is_empty() {
+            let why = "permitted_enctypes of krb5.conf has none of them";
+            return Err(self.enctype_failure(allowed, server, why));
+        }
+        self.library.ask_for(Some(&possible)).map_err(unusable)
+    }
+
+    /// The failure of a service that has no key of an allowed type; what it has is found out by asking without limits.
+    fn none_allowed(&self, allowed: &Enctypes, server: &Principal, message: String) -> Failure {
+        let unlimited = self
+            .library
+            .ask_for(None)
+            .and_then(|()| self.cache.unstored_ticket(&self.client, server))
+            .map_or(message, |ticket| offer(&ticket));
+        self.enctype_failure(allowed, server, &unlimited)
+    }
+
+    fn enctype_failure(&self, allowed: &Enctypes, server: &Principal, offered: &str) -> Failure {
+        let detail = format!("{offered}; allowed by lgss.toml: {allowed}");
+        self.failure(Cause::EncryptionType, &server.to_string(), &detail)
     }
 
     fn kdc_failure(&self, error: &Krb5Error, server: &str, elapsed: Duration) -> Failure {
-        let (stage, cause) = match error.reason() {
-            Reason::ClockSkew => (Stage::Kdc, Cause::ClockSkew),
-            Reason::TicketExpired => (Stage::Credentials, Cause::TicketExpired),
-            Reason::NoCache => (Stage::Credentials, Cause::NoTicket),
-            Reason::UnknownService => (Stage::Kdc, Cause::UnknownService),
-            Reason::KdcUnreachable if elapsed < PROMPT => (Stage::Kdc, Cause::KdcDown),
-            Reason::KdcUnreachable => (Stage::Kdc, Cause::KdcSilent),
-            Reason::ProtocolError | Reason::Other => (Stage::Kdc, Cause::KdcRefused),
+        let mut message = self.name.in_words(&error.message);
+        if matches!(error.reason(), Reason::ClockSkew | Reason::TicketExpired) {
+            // The KDC says what its clock shows in the same answer.
+            let known = self.library.explain_skew("KDC", None, self.start);
+            message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
+        }
+        let cause = match error.reason() {
+            Reason::ClockSkew => Cause::ClockSkew,
+            Reason::TicketExpired => Cause::TicketExpired,
+            Reason::NoCache => Cause::NoTicket,
+            Reason::UnknownService => Cause::UnknownService,
+            Reason::Enctype => Cause::EncryptionType,
+            Reason::KdcUnreachable if elapsed < PROMPT => Cause::KdcDown,
+            Reason::KdcUnreachable => Cause::KdcSilent,
+            Reason::StaleKey | Reason::ProtocolError | Reason::Other => Cause::KdcRefused,
         };
-        let (server, message) = (server.trim_end_matches('@'), self.name.in_words(&error.message));
-        Failure::new(stage, cause, format_args!("ticket of {self} for {server}: {message}"))
+        self.failure(cause, server, &message)
     }
+
+    fn failure(&self, cause: Cause, server: &str, detail: &str) -> Failure {
+        let stage = match cause {
+            Cause::TicketExpired | Cause::NoTicket => Stage::Credentials,
+            _ => Stage::Kdc,
+        };
+        let server = server.trim_end_matches('@');
+        Failure::new(stage, cause, format_args!("ticket of {self} for {server}: {detail}"))
+    }
+}
+
+/// What became of a ticket that the service cannot decrypt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replacement {
+    /// The cache has the new one in its place.
+    Done,
+    /// The cache has the new one, and the old one could not be removed.
+    Added(String),
+    /// The cache could not be changed.
+    Impossible(String),
+}
+
+impl std::fmt::Display for Replacement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the service's key has changed: ")?;
+        match self {
+            Self::Done => f.write_str("its ticket was replaced"),
+            Self::Added(why) => write!(f, "a new ticket was stored, the old one not removed: {why}"),
+            Self::Impossible(why) => write!(f, "its ticket was not replaced in the cache: {why}"),
+        }
+    }
+}
+
+fn allowed_type(ticket: &Ticket, allowed: &Enctypes) -> bool {
+    Enctype::try_from(ticket.enctype()).is_ok_and(|enctype| allowed.allow(enctype))
+}
+
+/// What a ticket has, in words.
+fn offer(ticket: &Ticket) -> String {
+    let number = ticket.enctype();
+    let name = Enctype::try_from(number).map_or_else(|_| format!("of type {number}"), |e| e.to_string());
+    format!("its session key is {name}")
 }
 
 impl std::fmt::Display for Account {
@@ -101,10 +215,6 @@ fn judge(holdings: Holdings, now: u64) -> Result<(), (Cause, String)> {
         None => Ok(()),
         Some(seconds) => Err((Cause::TicketExpired, format!("ticket expired {} ago", rounded(seconds)))),
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A span of time in the largest unit that keeps two or more of it.
@@ -149,10 +259,10 @@ mod tests {
 
     #[test]
     fn an_expired_cache_says_since_when_and_a_service_ticket_alone_will_do() {
-        let expired = Holdings { ticket_granting: Some(1000), service: Some(900) };
+        let expired = Holdings { ticket_granting: Some(1000), service: Some(900), granting_start: None };
         let (cause, detail) = judge(expired, 1000 + 3 * 3600).unwrap_err();
         assert_eq!((cause, detail.as_str()), (Cause::TicketExpired, "ticket expired 3 h ago"));
-        assert!(judge(Holdings { ticket_granting: Some(1000), service: Some(2000) }, 1500).is_ok());
+        assert!(judge(Holdings { service: Some(2000), ..expired }, 1500).is_ok());
         assert_eq!(judge(Holdings::default(), 5).unwrap_err().0, Cause::NoTicket);
     }
 

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod payload;
 pub mod request;
+pub mod visible;
 
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;

@@ -11,6 +11,7 @@ use super::lucid::{self, ExportError, Exported};
 use super::status::{GssError, check_gss, take_buffer};
 use super::ticket::{PrivateCache, Ticket};
 use crate::secret::Secret;
+use crate::wire::Reader;
 
 /// What the context's messages shall be protected with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Initiator {
     credential: Credential,
     target: Target,
     request: u32,
+    /// When the ticket becomes valid.
+    start: u32,
 }
 
 /// Where one token of the server's has led.
@@ -84,9 +87,21 @@ impl Initiator {
             minor: error.code.cast_unsigned(),
             message: error.message,
         })?;
-        let credential = Credential::acquire(cache)?;
+        let mut credential = Credential::acquire(cache)?;
+        // Also what the server may choose from for its subkey.
+        if let Some(mut enctypes) = ticket.library().asked_for() {
+            credential.allow(&mut enctypes)?;
+        }
         let request = ffi::GSS_C_MUTUAL_FLAG | protection.flags();
-        Ok(Self { context: RawContext(ptr::null_mut()), credential, target, request })
+        let context = RawContext(ptr::null_mut());
+        Ok(Self { context, credential, target, request, start: ticket.start() })
+    }
+
+    /// What is known of a difference of clocks that the server complains of in its token.
+    pub fn explain_skew(&self, token: &[u8]) -> Option<String> {
+        let library = self.credential.cache.library();
+        let clock = error_message(token).and_then(|message| library.clock_of_error(message));
+        library.explain_skew("server", clock, Some(self.start))
     }
 
     /// Takes the server's token (empty at the start) and makes the next one.
@@ -123,6 +138,24 @@ impl Initiator {
         }
         Ok(Step::Complete(Established { context: self.context, granted, lifetime }, output))
     }
+}
+
+/// The KRB-ERROR in an acceptor's token: `60 length · 06 length OID · 03 00 · KRB-ERROR` (RFC 4121 §4.1).
+fn error_message(token: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(token);
+    if reader.u8().ok()? != 0x60 {
+        return None;
+    }
+    let length = reader.u8().ok()?;
+    if length & 0x80 != 0 {
+        reader.take(usize::from(length & 0x7f)).ok()?;
+    }
+    if reader.u8().ok()? != 0x06 {
+        return None;
+    }
+    let mechanism = usize::from(reader.u8().ok()?);
+    reader.take(mechanism).ok()?;
+    (reader.take(2).ok()? == [3, 0]).then(|| reader.rest())
 }
 
 /// GSS_S_FAILURE, which the headers define in a way that bindgen cannot evaluate (RFC 2744 §3.9.1: routine error 13).
@@ -180,7 +213,7 @@ impl Drop for RawContext {
 #[derive(Debug)]
 struct Credential {
     raw: ffi::gss_cred_id_t,
-    _cache: PrivateCache,
+    cache: PrivateCache,
 }
 
 impl Credential {
@@ -213,7 +246,17 @@ impl Credential {
             )
         };
         check_gss(major, minor)?;
-        Ok(Self { raw, _cache: cache })
+        Ok(Self { raw, cache })
+    }
+
+    /// Restricts what contexts offer to the server for its subkey.
+    fn allow(&mut self, enctypes: &mut [ffi::krb5_enctype]) -> Result<(), GssError> {
+        let (mut minor, count) = (0, u32::try_from(enctypes.len()).unwrap_or_default());
+        // SAFETY: the credential is alive; the list has `count` entries and is copied.
+        let major = unsafe {
+            ffi::gss_krb5_set_allowable_enctypes(&mut minor, self.raw, count, enctypes.as_mut_ptr())
+        };
+        check_gss(major, minor).map(drop)
     }
 }
 

@@ -2,25 +2,34 @@
 //!
 //! A context is not for several threads; types here are neither `Send` nor `Sync`, since they share it by `Rc`.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::fmt;
 use std::ptr;
 use std::rc::Rc;
 
+use super::clock::{self, Replies};
 use super::ffi;
 use super::status::{Krb5Error, check, text};
+use crate::crypto::enctype::Enctype;
 
 /// A krb5 context, freed with the last object made from it.
 #[derive(Debug, Clone)]
 pub struct Library(Rc<RawContext>);
 
 #[derive(Debug)]
-struct RawContext(ffi::krb5_context);
+struct RawContext {
+    raw: ffi::krb5_context,
+    /// Boxed, because the library has a pointer to it.
+    replies: Box<Cell<Replies>>,
+    /// The encryption types that are asked for instead of those of krb5.conf.
+    asked_for: RefCell<Option<Vec<ffi::krb5_enctype>>>,
+}
 
 impl Drop for RawContext {
     fn drop(&mut self) {
         // SAFETY: made by krb5_init_context, freed here only; every user of it holds the Rc.
-        unsafe { ffi::krb5_free_context(self.0) };
+        unsafe { ffi::krb5_free_context(self.raw) };
     }
 }
 
@@ -33,13 +42,62 @@ impl Library {
         let mut raw = ptr::null_mut();
         // SAFETY: the pointer is to a live local.
         match unsafe { ffi::krb5_init_context(&mut raw) } {
-            0 => Ok(Self(Rc::new(RawContext(raw)))),
-            code => Err(Krb5Error { code, message: format!("krb5.conf cannot be used (code {code})") }),
+            0 => {}
+            code => {
+                return Err(Krb5Error { code, message: format!("krb5.conf cannot be used (code {code})") });
+            }
         }
+        let context = RawContext { raw, replies: Box::default(), asked_for: RefCell::default() };
+        // SAFETY: the box lives where it is until its context is freed.
+        unsafe { clock::listen(raw, &context.replies) };
+        Ok(Self(Rc::new(context)))
     }
 
     pub(super) fn raw(&self) -> ffi::krb5_context {
-        self.0.0
+        self.0.raw
+    }
+
+    /// What KDCs have answered so far.
+    pub(super) fn replies(&self) -> Replies {
+        self.0.replies.get()
+    }
+
+    /// The encryption types that are asked for, if they are not krb5.conf's.
+    pub(super) fn asked_for(&self) -> Option<Vec<ffi::krb5_enctype>> {
+        self.0.asked_for.borrow().clone()
+    }
+
+    /// What krb5.conf permits of `wanted`, in its order (`permitted_enctypes`).
+    ///
+    /// # Errors
+    /// The library's, for a list in krb5.conf that cannot be used.
+    pub fn permitted(&self, wanted: &[Enctype]) -> Result<Vec<Enctype>, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the pointer is to a live local.
+        check(self, unsafe { ffi::krb5_get_permitted_enctypes(self.raw(), &mut raw) })?;
+        // SAFETY: the list is the library's and ends with 0.
+        let numbers = (0..).map(|at| unsafe { *raw.add(at) }).take_while(|&number| number != 0);
+        let known = numbers.filter_map(|number| Enctype::try_from(number.cast_unsigned()).ok());
+        let both = known.filter(|enctype| wanted.contains(enctype)).collect();
+        // SAFETY: the list came from the library and is not used after this.
+        unsafe { ffi::krb5_free_enctypes(self.raw(), raw) };
+        Ok(both)
+    }
+
+    /// Asks from now on for session keys and subkeys of these types only, or as krb5.conf says if `None`. A ticket in a
+    /// cache with a session key of another type is as if it were not there. The KDC is first asked as krb5.conf says, and
+    /// once more with these types if what it gives is none of them.
+    ///
+    /// # Errors
+    /// The library's, for a type that it does not have.
+    pub fn ask_for(&self, enctypes: Option<&[Enctype]>) -> Result<(), Krb5Error> {
+        let numbers: Option<Vec<_>> = enctypes.map(|list| list.iter().copied().map(number_of).collect());
+        let ended = numbers.iter().flatten().copied().chain([0]).collect::<Vec<_>>();
+        let list = if numbers.is_some() { ended.as_ptr() } else { ptr::null() };
+        // SAFETY: the context is alive; the list ends with 0 and is copied.
+        check(self, unsafe { ffi::krb5_set_default_tgs_enctypes(self.raw(), list) })?;
+        self.0.asked_for.replace(numbers);
+        Ok(())
     }
 
     /// The principal of the host-based service `name@host`, as krb5.conf says: may ask DNS for the canonical name; the realm is
@@ -57,6 +115,10 @@ impl Library {
         check(self, code)?;
         Ok(Principal { library: self.clone(), raw })
     }
+}
+
+fn number_of(enctype: Enctype) -> ffi::krb5_enctype {
+    enctype.number().cast_signed()
 }
 
 /// Text without NUL; others have no place in a name.

@@ -5,6 +5,7 @@
 //! keytab or a home directory; key bytes leave the library only as [`crate::secret::Secret`].
 #![expect(unsafe_code, reason = "calls of the C library; each block says why it is sound")]
 
+pub mod clock;
 pub mod context;
 pub mod krb5;
 pub mod status;

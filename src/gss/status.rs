@@ -43,6 +43,10 @@ impl std::error::Error for GssError {}
 pub enum Reason {
     /// Clocks differ too much, or a ticket is not valid yet.
     ClockSkew,
+    /// The service cannot decrypt the ticket: it is for a key that the service does not have, any more or yet.
+    StaleKey,
+    /// No encryption type that the KDC has for the service is asked for, or none that is asked for is known.
+    Enctype,
     /// A ticket has expired.
     TicketExpired,
     /// The KDC does not know the service, or its realm cannot be determined.
@@ -67,15 +71,29 @@ impl Krb5Error {
 impl GssError {
     /// The minor status's meaning.
     pub fn reason(&self) -> Reason {
-        Reason::of(self.minor.cast_signed())
+        Reason::of_minor(self.minor)
     }
 }
 
 impl Reason {
+    /// Of a minor status of the krb5 mechanism, ours or that of a server with MIT's library.
+    pub fn of_minor(minor: u32) -> Self {
+        Self::of(minor.cast_signed())
+    }
+
     fn of(code: i32) -> Self {
         match code {
             ffi::KRB5KRB_AP_ERR_SKEW | ffi::KRB5_KDCREP_SKEW | ffi::KRB5KRB_AP_ERR_TKT_NYV => Self::ClockSkew,
             ffi::KRB5KRB_AP_ERR_TKT_EXPIRED => Self::TicketExpired,
+            ffi::KRB5KRB_AP_ERR_MODIFIED
+            | ffi::KRB5KRB_AP_ERR_BAD_INTEGRITY
+            | ffi::KRB5KRB_AP_ERR_BADKEYVER
+            | ffi::KRB5KRB_AP_ERR_NOKEY => Self::StaleKey,
+            ffi::KRB5KDC_ERR_ETYPE_NOSUPP
+            | ffi::KRB5_PROG_ETYPE_NOSUPP
+            | ffi::KRB5_NOPERM_ETYPE
+            | ffi::KRB5_CONFIG_ETYPE_NOSUPP
+            | ffi::KRB5_CC_NOT_KTYPE => Self::Enctype,
             ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN => Self::UnknownService,
             ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => {
                 Self::KdcUnreachable
@@ -165,7 +183,9 @@ mod tests {
             (ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN, Reason::UnknownService),
             (ffi::KRB5_KDC_UNREACH, Reason::KdcUnreachable),
             (ffi::KRB5_FCC_NOFILE, Reason::NoCache),
-            (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Reason::ProtocolError),
+            (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Reason::Enctype),
+            (ffi::KRB5KRB_AP_ERR_BADKEYVER, Reason::StaleKey),
+            (ffi::KRB5KDC_ERR_POLICY, Reason::ProtocolError),
             (ffi::KRB5KDC_ERR_NONE, Reason::Other),
             (ffi::KRB5_CC_END, Reason::Other),
             (libc::ENOENT, Reason::Other),

@@ -24,6 +24,8 @@ pub struct Holdings {
     pub ticket_granting: Option<u32>,
     /// Of a ticket for some service.
     pub service: Option<u32>,
+    /// When the ticket-granting ticket that ends last becomes valid.
+    pub granting_start: Option<u32>,
 }
 
 impl Cache {
@@ -65,9 +67,10 @@ impl Cache {
                 (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, is_ticket_granting(server))
             };
             let end = Some(listed.0.times.endtime.cast_unsigned());
-            if granting {
-                holdings.ticket_granting = holdings.ticket_granting.max(end);
-            } else if !config {
+            if granting && holdings.ticket_granting < end {
+                holdings.ticket_granting = end;
+                holdings.granting_start = Some(listed.0.times.starttime.cast_unsigned());
+            } else if !granting && !config {
                 holdings.service = holdings.service.max(end);
             }
         }
@@ -80,16 +83,81 @@ impl Cache {
     /// # Errors
     /// The library's; the KDC's error numbers among them.
     pub fn service_ticket(&self, client: &Principal, service: &Principal) -> Result<Ticket, Krb5Error> {
-        // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
-        let mut wanted: ffi::krb5_creds = unsafe { mem::zeroed() };
-        (wanted.client, wanted.server) = (client.raw(), service.raw());
-        let mut raw = ptr::null_mut();
-        // SAFETY: everything is alive; the query borrows both principals and is only read.
-        let code =
-            unsafe { ffi::krb5_get_credentials(self.library.raw(), 0, self.raw, &mut wanted, &mut raw) };
-        check(&self.library, code)?;
-        Ok(Ticket { library: self.library.clone(), raw })
+        // SAFETY: cache and principals are alive.
+        unsafe { get(&self.library, self.raw, 0, [client.raw(), service.raw()]) }
     }
+
+    /// The same, but a ticket from the KDC is not stored.
+    ///
+    /// # Errors
+    /// As [`Cache::service_ticket`].
+    pub fn unstored_ticket(&self, client: &Principal, service: &Principal) -> Result<Ticket, Krb5Error> {
+        // SAFETY: cache and principals are alive.
+        unsafe {
+            get(&self.library, self.raw, ffi::KRB5_GC_NO_STORE.cast_signed(), [client.raw(), service.raw()])
+        }
+    }
+
+    /// A ticket of the KDC for the service of `old`, whatever this cache has for it; not stored.
+    ///
+    /// # Errors
+    /// The library's; the KDC's error numbers among them.
+    pub fn another_ticket(&self, old: &Ticket) -> Result<Ticket, Krb5Error> {
+        let library = &self.library;
+        // SAFETY: the ticket and what it consists of are alive until the end of this function.
+        let [client, server] = unsafe { [(*old.raw).client, (*old.raw).server] };
+        // SAFETY: as above.
+        let memory = unsafe { PrivateCache::of(library, client) }?;
+        let mut cursor = Cursor::start(self)?;
+        while let Some(mut listed) = cursor.next()? {
+            // SAFETY: both principals are alive; the entry is copied.
+            let code = unsafe {
+                if ffi::krb5_principal_compare(library.raw(), listed.0.server, server) != 0 {
+                    continue;
+                }
+                ffi::krb5_cc_store_cred(library.raw(), memory.raw, &mut listed.0)
+            };
+            check(library, code)?;
+        }
+        // SAFETY: everything is alive.
+        unsafe { get(library, memory.raw, 0, [client, server]) }
+    }
+
+    /// Puts `new` in the place of `old`, which is the only entry that is removed; the inner result is that of the
+    /// removal, which not every daemon that keeps caches can do.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be written.
+    pub fn replace(&self, old: &Ticket, new: &Ticket) -> Result<Result<(), Krb5Error>, Krb5Error> {
+        let which = ffi::KRB5_TC_MATCH_TIMES_EXACT | ffi::KRB5_TC_MATCH_KTYPE;
+        // SAFETY: cache and tickets are alive; the tickets are only read.
+        let [removed, stored] = unsafe {
+            [
+                ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, which.cast_signed(), old.raw),
+                ffi::krb5_cc_store_cred(self.library.raw(), self.raw, new.raw),
+            ]
+        };
+        check(&self.library, stored)?;
+        Ok(check(&self.library, removed))
+    }
+}
+
+/// # Safety
+/// The cache and both principals, client and service, are alive.
+unsafe fn get(
+    library: &Library,
+    cache: ffi::krb5_ccache,
+    options: ffi::krb5_flags,
+    [client, server]: [ffi::krb5_principal; 2],
+) -> Result<Ticket, Krb5Error> {
+    // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
+    let mut wanted: ffi::krb5_creds = unsafe { mem::zeroed() };
+    (wanted.client, wanted.server) = (client, server);
+    let (mut raw, asked) = (ptr::null_mut(), library.replies().count);
+    // SAFETY: everything is alive; the query borrows both principals and is only read.
+    let code = unsafe { ffi::krb5_get_credentials(library.raw(), options, cache, &mut wanted, &mut raw) };
+    check(library, code)?;
+    Ok(Ticket { library: library.clone(), raw, cached: library.replies().count == asked })
 }
 
 impl Drop for Cache {
@@ -149,6 +217,7 @@ impl Drop for Listed<'_> {
 pub struct Ticket {
     library: Library,
     raw: *mut ffi::krb5_creds,
+    cached: bool,
 }
 
 impl Ticket {
@@ -158,28 +227,39 @@ impl Ticket {
         unparse(&self.library, unsafe { (*self.raw).server })
     }
 
+    /// Whether it was in the cache: no KDC was asked.
+    pub fn cached(&self) -> bool {
+        self.cached
+    }
+
+    /// Number of its session key's encryption type.
+    pub fn enctype(&self) -> u32 {
+        // SAFETY: the ticket is alive and owned by us.
+        unsafe { (*self.raw).keyblock.enctype }.cast_unsigned()
+    }
+
+    /// When it becomes valid, seconds since the epoch.
+    pub fn start(&self) -> u32 {
+        // SAFETY: the ticket is alive and owned by us.
+        unsafe { (*self.raw).times.starttime }.cast_unsigned()
+    }
+
+    /// What it was got by.
+    pub(super) fn library(&self) -> &Library {
+        &self.library
+    }
+
     /// Puts this ticket, alone, into a cache in memory: what works from there cannot ask a KDC for anything.
     ///
     /// # Errors
     /// The library's.
     pub fn alone_in_memory(&self) -> Result<PrivateCache, Krb5Error> {
-        let library = &self.library;
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
-        let code =
-            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
-        check(library, code)?;
-        let mut cache = PrivateCache { library: library.clone(), raw, name: CString::default() };
-        // SAFETY: everything is alive; the library copies principal and ticket.
-        let code = unsafe {
-            match ffi::krb5_cc_initialize(library.raw(), raw, (*self.raw).client) {
-                0 => ffi::krb5_cc_store_cred(library.raw(), raw, self.raw),
-                code => code,
-            }
-        };
-        check(library, code)?;
-        cache.name = c_string(&full_name(library, raw)?)?;
-        Ok(cache)
+        // SAFETY: the ticket is alive; the library copies principal and ticket.
+        unsafe {
+            let cache = PrivateCache::of(&self.library, (*self.raw).client)?;
+            check(&self.library, ffi::krb5_cc_store_cred(self.library.raw(), cache.raw, self.raw))?;
+            Ok(cache)
+        }
     }
 }
 
@@ -199,6 +279,27 @@ pub struct PrivateCache {
 }
 
 impl PrivateCache {
+    /// A new one without tickets.
+    ///
+    /// # Safety
+    /// `client` is alive.
+    unsafe fn of(library: &Library, client: ffi::krb5_principal) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
+        let code =
+            unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
+        check(library, code)?;
+        let mut cache = Self { library: library.clone(), raw, name: CString::default() };
+        // SAFETY: everything is alive; the library copies the principal.
+        check(library, unsafe { ffi::krb5_cc_initialize(library.raw(), raw, client) })?;
+        cache.name = c_string(&full_name(library, raw)?)?;
+        Ok(cache)
+    }
+
+    pub(super) fn library(&self) -> &Library {
+        &self.library
+    }
+
     /// Its name for GSS, which finds it by that.
     pub(super) fn name(&self) -> *const c_char {
         self.name.as_ptr()

@@ -3,6 +3,7 @@
 //! Called by the worker. Invariant: what is returned has a window that the server signed, a handle, and a context with
 //! mutual authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
 
+use super::channel::rpc::reply::{AuthStatus, ReplyError};
 use super::channel::{Answer, Channel, ChannelError, WindowProof};
 use super::mech::{Context, Fault, Keys, Mechanism, MechanismError, Step};
 use crate::ctx::{Handle, SeqWindow};
@@ -36,12 +37,14 @@ pub enum DriveError {
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// The server answers with an error; `said` is what its error token says, if it sent one.
-    #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", prefix(said))]
+    #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", words(said, *fault))]
     Refused {
         /// The server's major status.
         major: u32,
         /// The server's minor status.
         minor: u32,
+        /// What it objects to, by its token or else by its minor status.
+        fault: Fault,
         /// Our mechanism's reading of its token.
         said: Option<MechanismError>,
     },
@@ -133,7 +136,9 @@ impl<M: Mechanism> Side<M> {
             }
             _ => None,
         };
-        DriveError::Refused { major: answer.gss_major, minor: answer.gss_minor, said }
+        let (major, minor) = (answer.gss_major, answer.gss_minor);
+        let fault = said.as_ref().map_or_else(|| M::fault_of(minor), |error| error.fault);
+        DriveError::Refused { major, minor, fault, said }
     }
 }
 
@@ -149,8 +154,15 @@ fn finish(context: impl Context, handle: Handle, answer: &Answer) -> Result<Nego
     Ok(Negotiated { window, handle, keys })
 }
 
-fn prefix(said: &Option<MechanismError>) -> String {
-    said.as_ref().map(|error| format!("{error}, ")).unwrap_or_default()
+/// What a server objects to: what its token says, or else what its minor status means.
+fn words(said: &Option<MechanismError>, fault: Fault) -> String {
+    match (said, fault) {
+        (Some(error), _) => format!("{error}, "),
+        (None, Fault::ClockSkew) => "its clock differs too much, ".to_owned(),
+        (None, Fault::TicketExpired) => "the ticket has expired, ".to_owned(),
+        (None, Fault::StaleKey) => "it cannot decrypt the ticket, ".to_owned(),
+        (None, _) => String::new(),
+    }
 }
 
 impl DriveError {
@@ -160,14 +172,25 @@ impl DriveError {
             .with_gss_major(self.gss_major())
     }
 
+    /// Whether a new ticket may help: the server says that it cannot decrypt the one it got, or, as NFS-Ganesha does
+    /// then, rejects it without a reason.
+    pub fn asks_for_new_ticket(&self) -> bool {
+        match self {
+            Self::Refused { fault, .. } => *fault == Fault::StaleKey,
+            Self::Channel(ChannelError::Reply(ReplyError::Rejected(status))) => {
+                *status == AuthStatus::REJECTED_CREDENTIAL
+            }
+            _ => false,
+        }
+    }
+
     fn cause(&self) -> Cause {
         match self {
-            Self::Refused { said: Some(error), .. } => of_ticket(error).unwrap_or(Cause::ServerRefused),
-            Self::Refused { said: None, .. } => Cause::ServerRefused,
-            Self::Start(error) => of_ticket(error).unwrap_or(Cause::Setup),
-            Self::Token(error) => of_ticket(error).unwrap_or(Cause::BadReply),
+            Self::Refused { fault, .. } => of_ticket(*fault).unwrap_or(Cause::ServerRefused),
+            Self::Start(error) => of_ticket(error.fault).unwrap_or(Cause::Setup),
+            Self::Token(error) => of_ticket(error.fault).unwrap_or(Cause::BadReply),
             // A key that is not AES is what KDC and krb5.conf agreed on; the peer is not to blame.
-            Self::Unusable(MechanismError { fault: Fault::Key, .. }) => Cause::Setup,
+            Self::Unusable(MechanismError { fault: Fault::Key, .. }) => Cause::EncryptionType,
             Self::Channel(ChannelError::Call(_)) => Cause::Setup,
             Self::Channel(ChannelError::Silent) => Cause::ServerSilent,
             Self::Channel(ChannelError::Reply(error)) if error.is_refusal() => Cause::ServerRefused,
@@ -188,11 +211,11 @@ impl DriveError {
 }
 
 /// Causes that tell the user what to do whichever side noticed.
-fn of_ticket(error: &MechanismError) -> Option<Cause> {
-    match error.fault {
+fn of_ticket(fault: Fault) -> Option<Cause> {
+    match fault {
         Fault::ClockSkew => Some(Cause::ClockSkew),
         Fault::TicketExpired => Some(Cause::TicketExpired),
-        Fault::Token | Fault::Mic | Fault::Incomplete | Fault::Key => None,
+        Fault::StaleKey | Fault::Token | Fault::Mic | Fault::Incomplete | Fault::Key => None,
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+use crate::config::Enctypes;
 use crate::ctx::HANDLE_LIMIT;
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::event::{Failure, Stage};
@@ -39,6 +40,8 @@ pub struct Request {
     pub channel: RpcChannel,
     /// Protection to ask for.
     pub level: Level,
+    /// Encryption types that the context may have.
+    pub enctypes: Enctypes,
     /// Limits of the phases.
     pub limits: Limits,
 }

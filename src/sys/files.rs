@@ -123,7 +123,10 @@ pub fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Er
 }
 
 /// The path without links, each part of which belongs to root and is writable by nobody else.
-fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
+///
+/// # Errors
+/// [`Untrusted`].
+pub fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
         return Err(Untrusted::Relative(path.to_owned()));
     }

@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 /// A key's serial number as the kernel counts them.
 pub type RawSerial = i32;
 
+/// The calling thread's thread keyring.
+pub const THREAD_KEYRING: RawSerial = libc::KEY_SPEC_THREAD_KEYRING;
 /// The calling process's process keyring.
 pub const PROCESS_KEYRING: RawSerial = libc::KEY_SPEC_PROCESS_KEYRING;
 /// The calling process's session keyring.
@@ -26,6 +28,8 @@ pub const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
 const DESCRIBE_LIMIT: usize = 4096 + 128;
 /// Longest payload of a `user` key.
 const PAYLOAD_LIMIT: usize = 32767;
+/// Most bytes of serials that are read of a keyring: four million links, more than any quota allows.
+const LINKS_LIMIT: usize = 16 * 1024 * 1024;
 
 fn check(result: c_long) -> Result<c_long, Errno> {
     Errno::result(result)
@@ -150,6 +154,15 @@ pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
     read_buffer(libc::KEYCTL_READ, key, PAYLOAD_LIMIT)
 }
 
+/// KEYCTL_READ of a keyring: what it links to. A keyring that grows meanwhile is read again.
+///
+/// # Errors
+/// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, EMSGSIZE if it has no end.
+pub fn links(ring: RawSerial) -> Result<Vec<RawSerial>, Errno> {
+    let bytes = read_buffer(libc::KEYCTL_READ, ring, LINKS_LIMIT)?;
+    Ok(bytes.as_chunks::<4>().0.iter().map(|serial| RawSerial::from_ne_bytes(*serial)).collect())
+}
+
 fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let mut buffer = Zeroizing::new(vec![0u8; 512]);
     loop {
@@ -187,6 +200,14 @@ fn fill(operation: u32, key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errn
 /// EACCES, EDQUOT, ENOKEY.
 pub fn link(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_LINK, arg(key), arg(ring)).map(drop)
+}
+
+/// KEYCTL_UNLINK: takes `key` out of `ring`; negative, revoked and expired keys too.
+///
+/// # Errors
+/// EACCES without write permission for the keyring, ENOENT if the key is not in it.
+pub fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
+    simple(libc::KEYCTL_UNLINK, arg(key), arg(ring)).map(drop)
 }
 
 /// KEYCTL_CLEAR: takes everything out of `ring`.

@@ -1,6 +1,8 @@
 //! Processes: fork, process descriptors, signals, exec.
 
 use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::raw::c_long;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +33,9 @@ pub enum Forked {
 pub fn fork_confined() -> Result<Forked, Errno> {
     let flags = c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
     let none = 0 as c_long;
-    // SAFETY: without CLONE_VM and a stack this is fork(2). The programs that call this (the monitor) never start a
-    // thread, so the child may do anything; what the C library keeps of the thread's id is not used before its exec.
+    // SAFETY: without CLONE_VM and a stack this is fork(2). The programs that call this (the monitor, `lgss`)
+    // never start a thread, so the child may do anything; what the C library keeps of the thread's id is not used before
+    // its exec or its end.
     match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) })? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
@@ -53,8 +56,10 @@ pub struct Patience {
     pub first_look: Duration,
     /// How often from then on.
     pub next_look: Duration,
-    /// When its key is rejected and it is killed.
+    /// When its key is rejected and it is killed, if something holds it up.
     pub limit: Duration,
+    /// The same if it only waits for its turn on a busy machine.
+    pub busy_limit: Duration,
     /// The key under construction.
     pub key: RawSerial,
     /// The key's error then.
@@ -85,10 +90,14 @@ pub fn spawn_heir<T: Sync>(
 ) -> Result<(), Errno> {
     struct Heir<T: 'static>(Patience, Pid, fn(&'static T, Predecessor) -> i32, &'static T);
     fn wait<T: Sync>(Heir(patience, caller, entry, argument): &'static Heir<T>) -> i32 {
-        let deadline = Instant::now() + patience.limit;
+        let start = Instant::now();
+        let mut held_up = 0;
         pause(patience.first_look);
-        while getppid() == *caller && Instant::now() < deadline {
+        while getppid() == *caller && held_up < HELD_UP && start.elapsed() < patience.busy_limit {
             pause(patience.next_look);
+            if start.elapsed() >= patience.limit {
+                held_up = if is_runnable(*caller) { 0 } else { held_up + 1 };
+            }
         }
         let Some(overdue) = Process::open(*caller).ok().filter(|_| getppid() == *caller) else {
             return entry(argument, Predecessor::Ended);
@@ -99,6 +108,24 @@ pub fn spawn_heir<T: Sync>(
     }
     let heir = Box::leak(Box::new(Heir(patience, getpid(), entry, argument)));
     spawn_sharing(wait, heir)
+}
+
+/// In so many looks in a row, it is something else than a short wait.
+const HELD_UP: u32 = 20;
+
+/// Whether it runs, or would if a processor were free: the third field of its line (proc_pid_stat(5)). Allocates nothing.
+fn is_runnable(pid: Pid) -> bool {
+    let (mut name, mut line) = ([0; 32], [0; 64]);
+    let mut rest = &mut name[..];
+    if write!(rest, "/proc/{pid}/stat").is_err() {
+        return false;
+    }
+    let unused = rest.len();
+    let name = name.get(..name.len() - unused).and_then(|name| std::str::from_utf8(name).ok());
+    let read = name.and_then(|name| File::open(name).ok()).and_then(|mut file| file.read(&mut line).ok());
+    let line = read.and_then(|length| line.get(..length)).unwrap_or_default();
+    // The second field is the program's name in parentheses, which may hold anything.
+    line.iter().rposition(|&byte| byte == b')').is_some_and(|end| line.get(end..end + 3) == Some(b") R"))
 }
 
 /// Starts a process that runs `entry` if the caller ends before it has set `done`, and ends with `done` otherwise.
@@ -332,5 +359,31 @@ pub fn exec(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], keep
     }
     match nix::unistd::execveat(program, c"", argv, environment, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
         Err(errno) => errno,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pid, is_runnable};
+    use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
+
+    fn stays(child: &mut Child, state: fn(Pid) -> bool) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let mut in_a_row = 0;
+        while in_a_row < 5 && Instant::now() < deadline {
+            in_a_row = if state(pid) { in_a_row + 1 } else { 0 };
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.kill().and_then(|()| child.wait()).is_ok() && in_a_row == 5
+    }
+
+    #[test]
+    fn a_process_that_runs_is_told_from_one_that_sleeps() {
+        let spins = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        assert!(stays(&mut spins.unwrap(), is_runnable));
+        assert!(stays(&mut Command::new("sleep").arg("60").spawn().unwrap(), |pid| !is_runnable(pid)));
+        assert!(!is_runnable(Pid::from_raw(i32::MAX)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::{BaseKey, Context, Handle, Lifetime, SeqWindow};
@@ -19,13 +20,21 @@ pub(super) struct Agreed {
     pub(super) credential: String,
 }
 
-/// Window, handle, encryption type, key length and end must make sense.
+/// Window, handle, key length and end must make sense, and the encryption type be `allowed`.
 ///
 /// # Errors
 /// `WorkerFault` for what cannot be, `TicketExpired` for a context that has no life left.
-pub(super) fn check(context: Established, base_key: Secret, handle: &[u8]) -> Result<Agreed, Failure> {
+pub(super) fn check(
+    context: Established,
+    base_key: Secret,
+    handle: &[u8],
+    allowed: &Enctypes,
+) -> Result<Agreed, Failure> {
     let bad = |what: &str| Failure::new(Stage::Publish, Cause::WorkerFault, format_args!("S12: {what}"));
     let enctype = Enctype::try_from(context.enctype).map_err(|error| bad(&error.to_string()))?;
+    if !allowed.allow(enctype) {
+        return Err(bad(&format!("context of {enctype}; allowed by lgss.toml: {allowed}")));
+    }
     let key_origin = if context.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let left = u64::from(context.endtime).saturating_sub(now);

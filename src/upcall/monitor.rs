@@ -33,6 +33,8 @@ const FIRST_LOOK: Duration = Duration::from_micros(500);
 const NEXT_LOOK: Duration = Duration::from_micros(250);
 /// How long the front may take for its verdict.
 const VERDICT_LIMIT: Duration = Duration::from_millis(250);
+/// The same where it only waits for a processor: hundreds of upcalls at a time are served and not turned away.
+const BUSY_VERDICT_LIMIT: Duration = Duration::from_secs(1);
 
 /// What front and monitor have in common, in memory that they share.
 pub(super) struct Common {
@@ -52,6 +54,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         first_look: FIRST_LOOK,
         next_look: NEXT_LOOK,
         limit: VERDICT_LIMIT,
+        busy_limit: BUSY_VERDICT_LIMIT,
         key: invocation.key.raw(),
         errno: Cause::Deadline.errno(),
         ttl: REJECT_TTL,

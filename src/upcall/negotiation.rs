@@ -25,10 +25,10 @@ use crate::sys::sockets;
 
 /// How long a worker that has started its message may take to finish it.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
-/// A worker has four stages; the log line of one that claims more stays short.
+/// A worker has four stages, of which three may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 8;
 /// How long a key says that a limit was reached: the next try may well succeed.
-const BUSY_TTL: Duration = Duration::from_secs(1);
+const BUSY_TTL: Duration = Duration::from_secs(2);
 
 /// The worker, still to be reaped, and what it said.
 type Conversation = (Process, Result<Report, Failure>);
@@ -125,6 +125,7 @@ impl<'a> Upcall<'a> {
             service: callout.service.clone(),
             channel: callout.channel.clone(),
             level: callout.level,
+            enctypes: self.config.kerberos.enctypes.clone(),
             limits: Limits { kdc: limits.kdc.0, connect: limits.connect.0, round: limits.round.0 },
         }
     }
@@ -137,7 +138,7 @@ impl<'a> Upcall<'a> {
             }
             Report::Established { context, base_key, handle } => {
                 self.keep_timings(&context.stages);
-                check(context, base_key, &handle)
+                check(context, base_key, &handle, &self.config.kerberos.enctypes)
             }
         }
     }

@@ -36,13 +36,83 @@ pub(super) fn negotiate(
     watch.enter(deadline, cache.silent());
     let account = Account::find(cache)?;
 
-    let silent = format!("ticket of {account} for {}: no answer in time", request.service);
-    watch.enter(deadline, Failure::new(Stage::Kdc, Cause::KdcSilent, silent));
-    let ticket = account.ticket(&request.service)?;
+    enter_kdc(&account, request, deadline, watch);
+    let ticket = account.ticket(&request.service, &request.enctypes)?;
+    match meet(&ticket, request, deadline, watch) {
+        Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
+        Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
+            meet_again(&account, &ticket, refusal, request, watch)
+        }
+        Err(refusal) => Err(refusal.failure),
+    }
+}
 
-    let stream = connect(&request.channel, deadline, request.limits.connect, watch)?;
-    let negotiated = exchange(&ticket, request, stream, watch)?;
-    Ok(Outcome { negotiated, credential: account.to_string() })
+/// The second and last attempt, after a refusal of the cached ticket. Whoever answers for the server could send such a
+/// refusal, so the cache is changed only when the server has accepted the new ticket.
+fn meet_again(
+    account: &Account,
+    old: &Ticket,
+    Refusal { failure, .. }: Refusal,
+    request: &Request,
+    watch: &Watch,
+) -> Result<Outcome, Failure> {
+    let also = |what: String| {
+        let detail = format_args!("{}; {what}", failure.detail);
+        Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
+    };
+    let deadline = Instant::now() + request.limits.kdc;
+    enter_kdc(account, request, deadline, watch);
+    let new =
+        account.another_ticket(old).map_err(|why| also(format!("and no new ticket: {}", why.detail)))?;
+    match meet(&new, request, deadline, watch) {
+        Ok(negotiated) => {
+            let replacement = account.replace(old, &new);
+            Ok(Outcome { negotiated, credential: format!("{account} ({replacement})") })
+        }
+        Err(Refusal { failure: second, asks_for_new_ticket: false }) => Err(second),
+        Err(_) => Err(also("the same with a new ticket".to_owned())),
+    }
+}
+
+fn enter_kdc(account: &Account, request: &Request, deadline: Instant, watch: &Watch) {
+    let silent =
+        format!("ticket of {account} for {}: no answer of KDC or name service in time", request.service);
+    watch.enter(deadline, Failure::new(Stage::Kdc, Cause::KdcSilent, silent));
+}
+
+/// A failed attempt with one ticket.
+struct Refusal {
+    failure: Failure,
+    asks_for_new_ticket: bool,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, asks_for_new_ticket: false }
+    }
+}
+
+/// A connection to the server, and a context with this ticket over it.
+fn meet(
+    ticket: &Ticket,
+    request: &Request,
+    resolved_by: Instant,
+    watch: &Watch,
+) -> Result<Negotiated, Refusal> {
+    let stream = connect(&request.channel, resolved_by, request.limits.connect, watch)?;
+    let address = stream.peer_addr().map_or_else(|_| request.channel.host.clone(), |a| a.to_string());
+    // A realm left to referral shows as an empty one.
+    let peer = format!("{} at {address}", ticket.server().trim_end_matches('@'));
+    let negotiated = exchange(ticket, request, stream, &peer, watch).map_err(|error| Refusal {
+        failure: error.failure(&peer),
+        asks_for_new_ticket: error.asks_for_new_ticket(),
+    })?;
+    let (enctype, allowed) = (negotiated.keys.base_key.enctype(), &request.enctypes);
+    if !allowed.allow(enctype) {
+        let detail = format!("{peer}: the server chose {enctype}; allowed by lgss.toml: {allowed}");
+        return Err(Failure::new(Stage::Negotiate, Cause::EncryptionType, detail).into());
+    }
+    Ok(negotiated)
 }
 
 fn connect(
@@ -72,20 +142,16 @@ fn exchange(
     ticket: &Ticket,
     request: &Request,
     stream: TcpStream,
+    peer: &str,
     watch: &Watch,
-) -> Result<Negotiated, Failure> {
+) -> Result<Negotiated, DriveError> {
     let (limit, server) = (request.limits.round, &request.channel);
-    let address = stream.peer_addr().map_or_else(|_| server.host.clone(), |address| address.to_string());
-    // A realm left to referral shows as an empty one.
-    let peer = format!("{} at {address}", ticket.server().trim_end_matches('@'));
     let program = Program { number: server.program, version: server.version };
-    let mut channel = Watched { client: Client::new(stream, program, limit), limit, peer: &peer, watch };
+    let mut channel = Watched { client: Client::new(stream, program, limit), limit, peer, watch };
     channel.begin_round();
     let Mechanism::Krb5 = request.mechanism;
-    Krb5::new(ticket, request.level)
-        .map_err(DriveError::Start)
-        .and_then(|mechanism| drive(mechanism, &mut channel))
-        .map_err(|error| error.failure(&peer))
+    let mechanism = Krb5::new(ticket, request.level).map_err(DriveError::Start)?;
+    drive(mechanism, &mut channel)
 }
 
 /// A channel whose every round has its time on the watch, with what the mechanism does about the answer.

@@ -26,6 +26,18 @@ pub(crate) fn link(key: i32, ring: i32) -> Result<(), Errno> {
     keyctl(libc::KEYCTL_LINK, [id(key), id(ring), 0, 0]).map(drop)
 }
 
+pub(crate) fn unlink(key: i32, ring: i32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_UNLINK, [id(key), id(ring), 0, 0]).map(drop)
+}
+
+pub(crate) fn revoke(key: i32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_REVOKE, [id(key), 0, 0, 0]).map(drop)
+}
+
+pub(crate) fn set_timeout(key: i32, seconds: u32) -> Result<(), Errno> {
+    keyctl(libc::KEYCTL_SET_TIMEOUT, [id(key), c_ulong::from(seconds), 0, 0]).map(drop)
+}
+
 pub(crate) fn invalidate(key: i32) -> Result<(), Errno> {
     keyctl(libc::KEYCTL_INVALIDATE, [id(key), 0, 0, 0]).map(drop)
 }
@@ -56,6 +68,22 @@ pub(crate) fn add(description: &CStr, payload: &[u8], ring: i32) -> Result<i32, 
             description.as_ptr(),
             payload.as_ptr(),
             payload.len(),
+            ring as c_int,
+        )
+    })?;
+    Ok(serial as i32)
+}
+
+pub(crate) fn new_ring(description: &CStr, ring: i32) -> Result<i32, Errno> {
+    let nothing = std::ptr::null::<u8>();
+    // SAFETY: the strings end in NUL; a keyring has no payload.
+    let serial = Errno::result(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            c"keyring".as_ptr(),
+            description.as_ptr(),
+            nothing,
+            0usize,
             ring as c_int,
         )
     })?;

@@ -26,12 +26,13 @@ mod plan;
 
 use keys::ReadyRequest;
 use nix::errno::Errno;
-use plan::{Finding, Request, Step};
+use plan::{Disposal, Finding, Request, Step};
 use std::ffi::CString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 fn main() {
@@ -46,7 +47,7 @@ fn main() {
 
 fn run(steps: Vec<Step>) {
     become_requester::die_with_parent();
-    let mut probe = Probe { last: None };
+    let mut probe = Probe { last: None, waiting: Vec::new() };
     for step in steps {
         let finding = probe
             .perform(&step)
@@ -68,6 +69,8 @@ fn say(finding: &Finding) {
 struct Probe {
     /// The key of the last request.
     last: Option<i32>,
+    /// Threads that wait for the keys of many requests.
+    waiting: Vec<JoinHandle<Finding>>,
 }
 
 impl Probe {
@@ -85,8 +88,12 @@ impl Probe {
             Step::EnterUserNamespaceOf { pid, uid } => become_requester::enter_user_namespace(*pid, *uid)?,
             Step::Chroot { path } => become_requester::chroot(path)?,
             Step::Link { ring } => keys::link(self.last.ok_or(Errno::ENOKEY)?, *ring)?,
+            Step::AddKeys { count } => add_keys(*count)?,
             Step::FillQuota { leave } => fill_quota(*leave)?,
             Step::ForgetKeyrings => forget_keyrings(),
+            Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
+            Step::RequestEach { requests, within_ms } => return Ok(self.request_each(requests, *within_ms)),
+            Step::SettleEach => return Ok(self.settle_each()),
             Step::AddKey { description, length, ring } => return Ok(added(description, *length, *ring)),
             Step::Request(request) => {
                 let ready = ReadyRequest::new(request);
@@ -107,16 +114,7 @@ impl Probe {
                 return self.last.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
             }
             Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
-            Step::Expiry => {
-                // Whoever stands in for a dead monitor may be about to set it.
-                let deadline = Instant::now() + Duration::from_secs(2);
-                let mut seconds = self.last.and_then(expires_in);
-                while seconds.is_none() && Instant::now() < deadline {
-                    std::thread::sleep(Duration::from_millis(1));
-                    seconds = self.last.and_then(expires_in);
-                }
-                return Ok(Finding::ExpiresIn { seconds });
-            }
+            Step::Expiry => return Ok(self.expiry()),
             Step::Run { words, input } => run_program(words, input)?,
             Step::Pause => {
                 say(&Finding::Paused);
@@ -127,11 +125,31 @@ impl Probe {
     }
 
     fn request(&mut self, make: impl Fn() -> Result<i32, Errno>) -> Finding {
-        let start = Instant::now();
-        let result = make();
-        let micros = start.elapsed().as_micros() as u64;
-        self.last = result.ok();
-        Finding::Requested { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32), micros }
+        let (key, finding) = timed(make);
+        self.last = key;
+        finding
+    }
+
+    fn request_each(&mut self, requests: &[Request], within_ms: u64) -> Finding {
+        let (findings, threads) = request_each(requests, Duration::from_millis(within_ms));
+        self.waiting = threads;
+        Finding::Each(findings)
+    }
+
+    fn settle_each(&mut self) -> Finding {
+        let threads = self.waiting.drain(..);
+        Finding::Each(threads.map(|thread| thread.join().expect("a thread that waits")).collect())
+    }
+
+    /// Whoever stands in for a dead monitor may be about to set it.
+    fn expiry(&self) -> Finding {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut seconds = self.last.and_then(expires_in);
+        while seconds.is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+            seconds = self.last.and_then(expires_in);
+        }
+        Finding::ExpiresIn { seconds }
     }
 
     fn request_at_once(&mut self, request: &Request, threads: usize) -> Finding {
@@ -149,6 +167,43 @@ impl Probe {
     }
 }
 
+/// The key, if there is one, and how long the request took.
+fn timed(make: impl Fn() -> Result<i32, Errno>) -> (Option<i32>, Finding) {
+    let start = Instant::now();
+    let result = make();
+    let micros = start.elapsed().as_micros() as u64;
+    let errno = result.err().map_or(0, |e| e as i32);
+    (result.ok(), Finding::Requested { serial: result.ok(), errno, micros })
+}
+
+/// What came of each request, once all have been released, and threads that will know what came of the keys.
+fn request_each(requests: &[Request], within: Duration) -> (Vec<Finding>, Vec<JoinHandle<Finding>>) {
+    let start = Arc::new(Barrier::new(requests.len()));
+    let asking = requests.iter().map(|request| {
+        let (ready, start) = (ReadyRequest::new(request), Arc::clone(&start));
+        let (tell, told) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            start.wait();
+            let (key, finding) = timed(|| ready.make());
+            tell.send(finding).expect("the main thread listens");
+            let settled = key.map_or(Ok(Finding::Unsettled), |key| settle(key, within));
+            settled.expect("a key can be waited for")
+        });
+        (told, thread)
+    });
+    let (told, threads): (Vec<_>, Vec<_>) = asking.unzip();
+    (told.iter().map(|told| told.recv().expect("a thread that asks")).collect(), threads)
+}
+
+fn dispose(key: i32, disposal: Disposal) -> Result<(), Errno> {
+    match disposal {
+        Disposal::Revoke => keys::revoke(key),
+        Disposal::Invalidate => keys::invalidate(key),
+        Disposal::Unlink => keys::unlink(key, keys::SESSION_RING),
+        Disposal::Expire(seconds) => keys::set_timeout(key, seconds),
+    }
+}
+
 fn run_program(words: &[String], input: &str) -> Result<(), Errno> {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -161,6 +216,20 @@ fn added(description: &[u8], length: usize, ring: i32) -> Finding {
     let description = CString::new(description).expect("a test put a NUL into a description");
     let result = keys::add(&description, &vec![b'x'; length], ring);
     Finding::Added { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32) }
+}
+
+/// In keyrings of their own: the kernel counts the links of one in 16 bits of bytes, and what overflows stays charged to
+/// its owner for ever.
+fn add_keys(count: u32) -> Result<(), Errno> {
+    const A_RING: u32 = 10_000;
+    let name = |number| CString::new(format!("k{number}")).expect("no NUL");
+    for first in (0..count).step_by(A_RING as usize) {
+        let ring = keys::new_ring(&name(first), keys::SESSION_RING)?;
+        for number in first..count.min(first + A_RING) {
+            keys::add(&name(number), b"x", ring)?;
+        }
+    }
+    Ok(())
 }
 
 /// Large keys, and one whose payload is resized until the quota's rest is as wanted.
@@ -255,7 +324,7 @@ fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
         nix::unistd::ForkResult::Child => {
             become_requester::die_with_parent();
             let ready = ReadyRequest::new(request);
-            let (tell, told) = std::sync::mpsc::channel();
+            let (tell, told) = mpsc::channel();
             std::thread::spawn(move || {
                 tell.send(nix::unistd::gettid()).expect("the main thread listens");
                 let _ = ready.make();

@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Chroot { path: String },
     /// A `user` key in a keyring; the description may hold any bytes but NUL.
     AddKey { description: Vec<u8>, length: usize, ring: i32 },
+    /// So many small keys below the session keyring.
+    AddKeys { count: u32 },
     /// Keys in the session keyring until this many bytes of the owner's quota are left.
     FillQuota { leave: u32 },
     /// request_key(2).
@@ -53,6 +55,23 @@ pub(crate) enum Step {
     ReadKey { serial: i32 },
     /// Makes the kernel forget the keyrings of the caller's uid.
     ForgetKeyrings,
+    /// Gets rid of the key of the last request.
+    Dispose(Disposal),
+    /// Each request in a thread of its own, all at the same time; each thread then waits for its key.
+    RequestEach { requests: Vec<Request>, within_ms: u64 },
+    /// What those threads have waited for.
+    SettleEach,
+}
+
+/// How a requester that no longer wants its key may get rid of it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Disposal {
+    Revoke,
+    Invalidate,
+    /// Out of the session keyring.
+    Unlink,
+    /// By a timeout of so many seconds.
+    Expire(u32),
 }
 
 /// A file in a private directory.
@@ -98,4 +117,6 @@ pub(crate) enum Finding {
     ExpiresIn { seconds: Option<u64> },
     /// The key was still in progress at the deadline, or there is none.
     Unsettled,
+    /// What came of each request, or of the wait for its key.
+    Each(Vec<Finding>),
 }

@@ -1,10 +1,8 @@
 //! A ticket, a server: the requester gets a context that the server accepts, and only the requester does.
 
-use crate::support::ganesha::Ganesha;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Step, as_user, probe};
-use crate::support::process::{Until, command_as, succeed};
-use crate::support::realm::{Realm, RealmOptions};
+use crate::support::process::{command_as, succeed};
 use crate::support::rpc::{call_null_with, fragments, read_record, write_record};
 use crate::support::server::Server;
 use crate::support::shared::Shared;
@@ -19,7 +17,6 @@ use std::time::{Duration, Instant};
 
 crate::trials![
     a_context_made_by_the_kernels_upcall_is_accepted_by_the_server,
-    contexts_of_all_four_encryption_types_are_accepted_by_the_server,
     the_requester_has_a_key_in_progress_while_the_server_thinks,
     the_service_ticket_is_stored_in_the_users_cache,
     the_key_expires_before_the_context_does,
@@ -47,24 +44,6 @@ fn a_context_made_by_the_kernels_upcall_is_accepted_by_the_server(shared: &Share
     assert!(line.contains(" ms"), "the line tells how long it took: {line}");
     site.wait_until_idle();
     assert_eq!(site.log.lines().len(), 1, "one line an upcall: {:#?}", site.log.lines());
-}
-
-fn contexts_of_all_four_encryption_types_are_accepted_by_the_server(_: &Shared) {
-    let names = [
-        (17, "aes128-cts-hmac-sha1-96"),
-        (18, "aes256-cts-hmac-sha1-96"),
-        (19, "aes128-cts-hmac-sha256-128"),
-        (20, "aes256-cts-hmac-sha384-192"),
-    ];
-    for (number, enctype) in names {
-        let realm = Realm::start_with(RealmOptions { enctype, ..Default::default() });
-        let ganesha = Ganesha::start(&realm, Until::TestEnds);
-        let site = Site::new(&realm);
-        site.ticket(&realm);
-        let context = site.ask(ganesha.target()).context();
-        assert_eq!(context.base_key.enctype().number(), number);
-        call_null_with(&context, ganesha.target());
-    }
 }
 
 fn the_requester_has_a_key_in_progress_while_the_server_thinks(shared: &Shared) {

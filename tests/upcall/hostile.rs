@@ -23,6 +23,7 @@ crate::trials![
     a_dripping_message_fails_the_key_within_a_second_or_two,
     silence_is_ended_by_the_deadline,
     a_second_report_changes_nothing,
+    a_context_of_a_type_that_is_not_allowed_is_not_believed,
     a_report_that_would_forge_log_lines_stays_one_line,
 ];
 
@@ -188,6 +189,15 @@ fn a_second_report_changes_nothing(shared: &Shared) {
     assert_eq!(context.handle.as_bytes(), [7; 16]);
     scene.site.wait_until_idle();
     assert_eq!(scene.site.log.lines().len(), 1);
+}
+
+/// The attack "twice" begins with a context of type 18 that would be taken otherwise.
+fn a_context_of_a_type_that_is_not_allowed_is_not_believed(shared: &Shared) {
+    let scene = Scene::new(shared, "20s");
+    scene.site.allow_enctypes(&["aes128-cts-hmac-sha256-128"]);
+    assert_eq!(scene.ask("twice").errno(), Errno::EIO);
+    scene.site.log.wait_for_words(&["S12", "aes256-cts-hmac-sha1-96", "aes128-cts-hmac-sha256-128", "EIO"]);
+    scene.site.wait_until_idle();
 }
 
 fn a_report_that_would_forge_log_lines_stays_one_line(shared: &Shared) {

@@ -1,10 +1,16 @@
 //! KDCs that are down, silent, or say no.
 
-use crate::support::realm::Realm;
+use crate::support::netns::NetNamespace;
+use crate::support::probe::{Step, as_user};
+use crate::support::realm::{Realm, RealmOptions, free_port};
+use crate::support::scratch::Scratch;
+use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use lgss::event::Cause;
 use nix::errno::Errno;
+use nix::sys::socket::{Backlog, listen};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -14,6 +20,11 @@ crate::trials![
     a_silent_kdc_is_given_up_in_its_time,
     a_silent_kdc_is_given_up_at_the_deadline_of_the_upcall,
     with_a_service_ticket_in_the_cache_no_kdc_is_needed,
+    a_first_kdc_that_drops_everything_costs_a_second,
+    a_first_kdc_that_accepts_and_says_nothing_costs_a_second_by_udp,
+    a_first_kdc_that_accepts_and_says_nothing_costs_ten_seconds_by_tcp,
+    a_kdc_whose_name_nobody_resolves_is_given_up_in_its_time,
+    a_server_whose_name_nobody_resolves_is_given_up_in_its_time,
 ];
 
 fn an_unknown_service_is_refused_with_eacces(shared: &Shared) {
@@ -79,4 +90,113 @@ fn with_a_service_ticket_in_the_cache_no_kdc_is_needed(_: &Shared) {
     drop(site.ask(ganesha.target()).context());
     realm.stop();
     call_null_with(&site.ask(ganesha.target()).context(), ganesha.target());
+}
+
+/// A KDC that hangs: its port takes datagrams and, up to the length of its queue, connections.
+struct Hanging {
+    port: u16,
+    _tcp: TcpListener,
+    _udp: UdpSocket,
+    _queued: Vec<TcpStream>,
+}
+
+impl Hanging {
+    fn accepting(queue: i32) -> Self {
+        let port = free_port();
+        let tcp = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        listen(&tcp, Backlog::new(queue).unwrap()).unwrap();
+        let udp = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+        Self { port, _tcp: tcp, _udp: udp, _queued: Vec::new() }
+    }
+
+    /// The kernel drops what comes once the queue is full.
+    fn dropping() -> Self {
+        let mut hanging = Self::accepting(0);
+        let address = ([127, 0, 0, 1], hanging.port).into();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+            hanging._queued.push(stream);
+        }
+        hanging
+    }
+}
+
+/// How long a context takes with this KDC before the one that works.
+#[track_caller]
+fn time_with(shared: &Shared, hanging: &Hanging, libdefaults: &str) -> Duration {
+    let site = Site::with(shared.realm(), &Settings { kdc: "20s", deadline: "30s", ..Default::default() });
+    site.ticket(shared.realm());
+    let krb5 = std::fs::read_to_string(site.path("krb5.conf")).unwrap();
+    let both = krb5.replacen(" kdc = ", &format!(" kdc = 127.0.0.1:{}\n  kdc = ", hanging.port), 1);
+    std::fs::write(site.path("krb5.conf"), both).unwrap();
+    site.libdefaults(libdefaults);
+    let start = Instant::now();
+    drop(site.ask(shared.nfs()).context());
+    start.elapsed()
+}
+
+fn a_first_kdc_that_drops_everything_costs_a_second(shared: &Shared) {
+    let hanging = Hanging::dropping();
+    for libdefaults in ["", "udp_preference_limit = 1"] {
+        let took = time_with(shared, &hanging, libdefaults);
+        assert!((1..4).contains(&took.as_secs()), "took {took:?}");
+    }
+}
+
+fn a_first_kdc_that_accepts_and_says_nothing_costs_a_second_by_udp(shared: &Shared) {
+    let took = time_with(shared, &Hanging::accepting(16), "");
+    assert!((1..4).contains(&took.as_secs()), "took {took:?}");
+}
+
+/// Larger requests go by TCP first; libkrb5 gives an accepted connection ten seconds, and no setting changes that.
+fn a_first_kdc_that_accepts_and_says_nothing_costs_ten_seconds_by_tcp(shared: &Shared) {
+    let took = time_with(shared, &Hanging::accepting(16), "udp_preference_limit = 1");
+    assert!((10..14).contains(&took.as_secs()), "took {took:?}");
+}
+
+/// The name service of the requester's network never answers.
+fn a_kdc_whose_name_nobody_resolves_is_given_up_in_its_time(shared: &Shared) {
+    let site = Site::with(shared.realm(), &Settings { kdc: "2s", ..Default::default() });
+    site.ticket(shared.realm());
+    let net = NetNamespace::new(&site.path(""));
+    let silent = net.silence_name_service();
+    let krb5 = std::fs::read_to_string(site.path("krb5.conf")).unwrap();
+    let here = format!(" kdc = 127.0.0.1:{}", shared.realm().kdc_port());
+    assert!(krb5.contains(&here));
+    std::fs::write(site.path("krb5.conf"), krb5.replace(&here, " kdc = kdc.example.test")).unwrap();
+    let mut steps = vec![Step::EnterNet { path: net.path() }];
+    steps.extend(as_user(site.uid()));
+    let target = Target::nfs(&shared.realm().service(), 1);
+    let start = Instant::now();
+    let outcome = site.ask_after(steps, site.request(&target));
+    assert!((2..5).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
+    site.assert_failed(&outcome, Cause::KdcSilent, &target);
+    site.log.wait_for_words(&["no answer of KDC or name service"]);
+    assert!(was_asked(&silent), "the name service was never asked");
+}
+
+fn a_server_whose_name_nobody_resolves_is_given_up_in_its_time(_: &Shared) {
+    let directory = Scratch::new();
+    let net = NetNamespace::new(&directory.path(""));
+    let realm = Realm::start_with(RealmOptions { netns: Some(&net), ..Default::default() });
+    let site = Site::with(&realm, &Settings { kdc: "2s", ..Default::default() });
+    realm.ticket_in(&net, site.uid(), &format!("FILE:{}", site.default_cache().display()));
+    let silent = net.silence_name_service();
+    let mut request = site.request(&Target::nfs(&realm.service(), 1));
+    let callout = format!("lgss1;svc={};chan=rpc:server.example.test:2049,100003,4", realm.service());
+    request.callout = Some(callout.into_bytes());
+    let mut steps = vec![Step::EnterNet { path: net.path() }];
+    steps.extend(as_user(site.uid()));
+    let start = Instant::now();
+    let outcome = site.ask_after(steps, request);
+    assert!((2..5).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
+    site.assert_failed(&outcome, Cause::UnknownHost, &Target::nfs(&realm.service(), 1));
+    site.log.wait_for_words(&["server.example.test: the name service does not answer"]);
+    assert!(was_asked(&silent), "the name service was never asked");
+}
+
+fn was_asked(name_service: &[UdpSocket]) -> bool {
+    name_service.iter().any(|server| {
+        server.set_nonblocking(true).unwrap();
+        server.recv(&mut [0; 512]).is_ok()
+    })
 }

@@ -14,7 +14,9 @@
 )]
 
 mod cache_types;
+mod clocks;
 mod credentials;
+mod enctypes;
 mod established;
 mod faults;
 mod file_systems;
@@ -24,6 +26,8 @@ mod hostile;
 mod identity;
 mod inherited;
 mod kdc;
+mod key_gone;
+mod load;
 mod namespaces;
 #[path = "../probe/plan.rs"]
 mod plan;
@@ -31,7 +35,10 @@ mod quota;
 mod secrecy;
 mod server;
 mod simultaneous;
+mod stale_ticket;
 mod support;
+mod tools;
+mod worker_file;
 
 use libtest_mimic::Arguments;
 use nix::sys::signal::{SigSet, Signal};
@@ -103,6 +110,10 @@ fn run_tests() -> ! {
         credentials::trials,
         cache_types::trials,
         kdc::trials,
+        key_gone::trials,
+        clocks::trials,
+        enctypes::trials,
+        stale_ticket::trials,
         server::trials,
         forged::trials,
         identity::trials,
@@ -115,12 +126,18 @@ fn run_tests() -> ! {
         floods::trials,
         file_systems::trials,
         namespaces::trials,
+        tools::trials,
+        worker_file::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {
         machine::require_all();
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let together = libtest_mimic::run(&arguments, trials);
+    // What would disturb the others, one at a time.
+    arguments.test_threads = Some(1);
+    let alone = libtest_mimic::run(&arguments, load::trials(&shared));
     drop(shared);
-    conclusion.exit()
+    together.exit_if_failed();
+    alone.exit()
 }

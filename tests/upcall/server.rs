@@ -1,7 +1,7 @@
 //! Servers that are down, silent, broken or malicious.
 
 use crate::support::realm::free_port;
-use crate::support::rpc::{InitReply, denied};
+use crate::support::rpc::{InitReply, denied, fragments, read_record, write_record};
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
@@ -9,6 +9,7 @@ use lgss::event::Cause;
 use nix::errno::Errno;
 use std::io::Write;
 use std::net::TcpStream;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -18,6 +19,7 @@ crate::trials![
     an_unknown_host_is_told,
     garbage_is_a_protocol_error,
     a_connection_closed_early_is_a_protocol_error,
+    a_connection_closed_anywhere_in_the_reply_is_a_protocol_error,
     an_oversized_record_is_a_protocol_error,
     fragments_without_end_are_a_protocol_error,
     a_wrong_verifier_is_a_protocol_error,
@@ -111,8 +113,33 @@ fn a_connection_closed_early_is_a_protocol_error(shared: &Shared) {
     expect_from(shared, &half, Cause::BadReply);
 }
 
+/// The true reply, of which each time a little more arrives: the record's mark, the reply's head, verifier, handle, token.
+fn a_connection_closed_anywhere_in_the_reply_is_a_protocol_error(shared: &Shared) {
+    let (address, reply) = (shared.nfs().address(), Arc::new(OnceLock::new()));
+    let keep = Arc::clone(&reply);
+    let seen = Server::between(address, move |record| drop(keep.set(fragments(record, record.len()))));
+    drop(ready(shared).ask(&shared.nfs().behind(&seen)).context());
+    let whole = reply.get().expect("a reply was seen");
+    let token = InitReply::parse(&whole[4..]).token.len();
+    let in_the_token = whole.len() - token / 2;
+    for length in [2, 4, 12, 30, 60, whole.len() - token - 2, in_the_token, whole.len() - 1] {
+        let server = Server::start(move |mut client| {
+            let Ok(mut server) = TcpStream::connect(address) else { return };
+            let Ok(call) = read_record(&mut client) else { return };
+            write_record(&mut server, &call).unwrap();
+            let reply = read_record(&mut server).unwrap();
+            let _ = client.write_all(&fragments(&reply, reply.len())[..length]);
+        });
+        expect_from(shared, &server, Cause::BadReply);
+    }
+}
+
 fn an_oversized_record_is_a_protocol_error(shared: &Shared) {
     expect_from(shared, &Server::saying(vec![0xff, 0xff, 0xff, 0xff, 1, 2, 3]), Cause::BadReply);
+    // All of it arrives.
+    let large = vec![7; 100_000];
+    expect_from(shared, &Server::saying(fragments(&large, large.len())), Cause::BadReply);
+    expect_from(shared, &Server::saying(fragments(&large, 9000)), Cause::BadReply);
 }
 
 fn fragments_without_end_are_a_protocol_error(shared: &Shared) {

@@ -23,10 +23,17 @@ impl Mechanism for Words {
             b"done" => Ok(Step::Complete(Complete, Secret::new(Vec::new()))),
             b"done, say so" => Ok(Step::Complete(Complete, Secret::new(b"last".to_vec()))),
             b"late" => Err(objection(Fault::ClockSkew)),
+            b"stale" => Err(objection(Fault::StaleKey)),
             _ => Err(objection(Fault::Token)),
         }
     }
+
+    fn fault_of(minor: u32) -> Fault {
+        if minor == STALE_KEY { Fault::StaleKey } else { Fault::Token }
+    }
 }
+
+const STALE_KEY: u32 = 44;
 
 impl Context for Complete {
     fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError> {
@@ -54,6 +61,7 @@ struct Scripted {
 struct Reply {
     handle: &'static [u8],
     major: u32,
+    minor: u32,
     window: u32,
     token: &'static [u8],
     proof: WindowProof,
@@ -62,13 +70,13 @@ struct Reply {
 impl Channel for Scripted {
     fn exchange(&mut self, handle: Option<&Handle>, _token: &Secret) -> Result<Answer, ChannelError> {
         assert_eq!(handle.is_some(), self.asked > 0, "the handle is sent once it is known");
-        let Reply { handle, major, window, token, proof } =
+        let Reply { handle, major, minor, window, token, proof } =
             self.answers[self.asked.min(self.answers.len() - 1)].clone();
         self.asked += 1;
         Ok(Answer {
             handle: handle.to_vec(),
             gss_major: major,
-            gss_minor: 0,
+            gss_minor: minor,
             window,
             token: Secret::new(token.to_vec()),
             window_proof: proof,
@@ -78,7 +86,7 @@ impl Channel for Scripted {
 
 fn good() -> Reply {
     let proof = WindowProof::Mic([&b"mic"[..], &32u32.to_be_bytes()].concat());
-    Reply { handle: b"handle", major: 0, window: 32, token: b"done", proof }
+    Reply { handle: b"handle", major: 0, minor: 0, window: 32, token: b"done", proof }
 }
 
 fn more() -> Reply {
@@ -129,6 +137,28 @@ fn a_refusal_carries_the_servers_status_and_what_its_token_says() {
     let telling = with(&[Reply { major: 0xd_0000, token: b"late", ..good() }]).unwrap_err();
     assert_eq!((telling.cause(), telling.gss_major()), (Cause::ClockSkew, 0xd_0000));
     assert!(telling.to_string().contains("objection"), "{telling}");
+}
+
+#[test]
+fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_a_rejected_credential_and_by_nothing_else() {
+    let refused = |minor, token| Reply { major: 0xd_0000, minor, token, ..good() };
+    for (answer, asks) in [
+        (refused(0, b"stale"), true),
+        (refused(STALE_KEY, b""), true),
+        (refused(0, b""), false),
+        // What the token says counts for more.
+        (refused(STALE_KEY, b"late"), false),
+        // Not a refusal: a reply that somebody has damaged.
+        (Reply { token: b"stale", ..good() }, false),
+    ] {
+        let error = with(&[answer]).unwrap_err();
+        assert_eq!(error.asks_for_new_ticket(), asks, "{error:?}");
+    }
+    let told = with(&[refused(STALE_KEY, b"")]).unwrap_err().to_string();
+    assert!(told.contains("cannot decrypt the ticket"), "{told}");
+    let rejected = |status| DriveError::from(ChannelError::from(ReplyError::Rejected(AuthStatus(status))));
+    assert!(rejected(2).asks_for_new_ticket());
+    assert!(!rejected(1).asks_for_new_ticket() && !rejected(13).asks_for_new_ticket());
 }
 
 #[test]

@@ -43,7 +43,10 @@ impl Mechanism for Krb5 {
 
     fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError> {
         let protection = self.protection;
-        Ok(match self.initiator.step(token)? {
+        // Asked before the step, which takes everything.
+        let skew = self.initiator.explain_skew(token);
+        let stepped = self.initiator.step(token).map_err(|error| MechanismError::from(error).with_skew(skew));
+        Ok(match stepped? {
             context::Step::Continue(initiator, token) => {
                 Step::Continue(Self { initiator, protection }, token)
             }
@@ -51,6 +54,10 @@ impl Mechanism for Krb5 {
                 Step::Complete(Krb5Context { established, protection }, token)
             }
         })
+    }
+
+    fn fault_of(minor: u32) -> Fault {
+        Reason::of_minor(minor).into()
     }
 }
 
@@ -89,11 +96,27 @@ fn objection_to(fault: Fault, text: &str) -> MechanismError {
 
 impl From<GssError> for MechanismError {
     fn from(error: GssError) -> Self {
-        let fault = match error.reason() {
-            Reason::ClockSkew => Fault::ClockSkew,
-            Reason::TicketExpired => Fault::TicketExpired,
-            _ => Fault::Token,
-        };
-        Self { fault, gss_major: error.major, text: error.message }
+        Self { fault: error.reason().into(), gss_major: error.major, text: error.message }
+    }
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::ClockSkew => Self::ClockSkew,
+            Reason::TicketExpired => Self::TicketExpired,
+            Reason::StaleKey => Self::StaleKey,
+            _ => Self::Token,
+        }
+    }
+}
+
+impl MechanismError {
+    /// With what is known of the difference, if that is the fault.
+    fn with_skew(mut self, known: Option<String>) -> Self {
+        if let (Fault::ClockSkew | Fault::TicketExpired, Some(known)) = (self.fault, known) {
+            self.text = format!("{}: {known}", self.text);
+        }
+        self
     }
 }

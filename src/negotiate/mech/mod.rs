@@ -22,6 +22,9 @@ pub trait Mechanism: Sized {
     /// # Errors
     /// [`MechanismError`], with what the server's error token says if it was one.
     fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError>;
+
+    /// What a server's minor status means. It is the mechanism's own number, and only by custom the same everywhere.
+    fn fault_of(minor: u32) -> Fault;
 }
 
 /// Where a token has led.
@@ -81,6 +84,8 @@ pub enum Fault {
     ClockSkew,
     /// The ticket has expired.
     TicketExpired,
+    /// The server cannot decrypt the ticket, which is for a key that it does not have.
+    StaleKey,
     /// A token, ours or the server's, cannot be made or accepted.
     Token,
     /// A message integrity code is wrong.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Programs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("/sbin/request-key", "keyutils"),
     ("/usr/sbin/krb5kdc", "krb5-kdc"),
     ("/usr/sbin/kadmin.local", "krb5-admin-server"),
@@ -11,6 +11,8 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("/usr/bin/ganesha.nfsd", "nfs-ganesha"),
     ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalmem.so", "nfs-ganesha-mem"),
     ("/usr/libexec/sssd/sssd_kcm", "sssd-kcm"),
+    ("/usr/bin/faketime", "faketime"),
+    ("/usr/bin/cc", "gcc"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/nsenter", "util-linux"),

@@ -3,6 +3,8 @@
 //! Invariant: whatever a test starts or creates is a guard whose drop removes it; what a killed run leaves is removed by
 //! its janitor (main.rs) or by the next run.
 
+pub(crate) mod acceptor;
+pub(crate) mod crowd;
 pub(crate) mod fuse;
 pub(crate) mod ganesha;
 pub(crate) mod kcm;

@@ -1,5 +1,6 @@
 //! A Kerberos realm of a test: database, KDC, users with tickets.
 
+use super::acceptor::with_clock;
 use super::netns::NetNamespace;
 use super::probe::Step;
 use super::process::{Daemon, Until, command, command_as, succeed};
@@ -17,7 +18,7 @@ const PASSWORD: &str = "correct horse";
 /// What tests may choose; the rest is the same for all.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RealmOptions<'a> {
-    /// Of all keys and session keys.
+    /// Of all keys and session keys; several, the preferred first, are separated by blanks.
     pub(crate) enctype: &'a str,
     /// Where the KDC listens.
     pub(crate) netns: Option<&'a NetNamespace>,
@@ -68,7 +69,7 @@ impl Realm {
     fn start_kdc(&mut self, options: RealmOptions<'_>) -> bool {
         let mut kdc = Command::new("krb5kdc");
         kdc.arg("-n");
-        let mut program = match (options.netns, options.until) {
+        let program = match (options.netns, options.until) {
             (Some(netns), _) => netns.enter(kdc),
             (None, Until::RunEnds) => kdc,
             (None, Until::TestEnds) => {
@@ -77,6 +78,10 @@ impl Realm {
                 short_lived
             }
         };
+        self.run_kdc(program)
+    }
+
+    fn run_kdc(&mut self, mut program: Command) -> bool {
         program.envs(self.environment());
         let _ = fs::remove_file(self.path("kdc.log"));
         let mut daemon = Daemon::start(program, &self.path(""), "kdc.out");
@@ -134,10 +139,12 @@ impl Realm {
         let (name, port, dir, enctype) = (self.name(), self.port, self.path(""), &self.enctype);
         let dir = dir.display();
         fs::write(self.path("krb5.conf"), self.krb5_conf()).unwrap();
+        let supported: String = enctype.split(' ').map(|name| format!("{name}:normal ")).collect();
+        let master = enctype.split(' ').next().unwrap();
         let kdc_conf = format!(
             "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
              [realms]\n {name} = {{\n  database_name = {dir}/principal\n  key_stash_file = {dir}/stash\n  \
-             acl_file = {dir}/acl\n  supported_enctypes = {enctype}:normal\n  master_key_type = {enctype}\n }}\n\
+             acl_file = {dir}/acl\n  supported_enctypes = {supported}\n  master_key_type = {master}\n }}\n\
              [logging]\n kdc = FILE:{dir}/kdc.log\n admin_server = FILE:{dir}/kadmin.log\n default = FILE:{dir}/krb5.log\n"
         );
         fs::write(self.path("kdc.conf"), kdc_conf).unwrap();
@@ -167,6 +174,22 @@ impl Realm {
         let said = succeed(&mut self.tool("kadmin.local"), &script);
         let trouble = said.lines().find(|line| line.contains("error") || line.contains("while "));
         assert!(trouble.is_none(), "kadmin.local: {said}");
+    }
+
+    /// The service gets a new key; its keytab, where servers look, has no other.
+    #[track_caller]
+    pub(crate) fn rekey(&self) {
+        let _ = fs::remove_file(self.keytab());
+        // ktadd makes a new random key.
+        self.administrate(&[format!("ktadd -k {} {}", self.keytab().display(), self.service_principal())]);
+    }
+
+    /// What is in a cache, by klist(1) as its owner.
+    #[track_caller]
+    pub(crate) fn listed(&self, uid: u32, cache: &str, options: &[&str]) -> String {
+        let mut klist = command_as(uid, "klist");
+        klist.args(options).args(["-c", cache]).envs(self.environment());
+        succeed(&mut klist, "")
     }
 
     /// A ticket of `alice` for this uid.
@@ -207,6 +230,19 @@ impl Realm {
             klist.envs(self.environment()).args(["-s", "-c", cache]);
             (!klist.status().unwrap().success()).then_some(())
         });
+    }
+
+    /// The KDC starts again with another clock, shifted by so much, such as `+10m` (faketime(1)).
+    #[track_caller]
+    pub(crate) fn shift_clock(&mut self, shift: &str) {
+        self.kdc = None;
+        let mut kdc = with_clock(shift, "krb5kdc");
+        kdc.arg("-n");
+        assert!(
+            self.run_kdc(kdc),
+            "no KDC: {}",
+            fs::read_to_string(self.path("kdc.log")).unwrap_or_default()
+        );
     }
 
     /// Nobody listens any more.

@@ -138,6 +138,19 @@ impl Site {
         fs::rename(&new, self.scratch.rule_file()).unwrap();
     }
 
+    /// Sets which encryption types contexts may have.
+    pub(crate) fn allow_enctypes(&self, names: &[&str]) {
+        let config = fs::read_to_string(self.path("lgss.toml")).unwrap();
+        fs::write(self.path("lgss.toml"), format!("{config}[kerberos]\nenctypes = {names:?}\n")).unwrap();
+    }
+
+    /// Adds relations to `[libdefaults]` of the upcall's krb5.conf, which come before those that are there.
+    pub(crate) fn libdefaults(&self, relations: &str) {
+        let krb5 = fs::read_to_string(self.path("krb5.conf")).unwrap();
+        let told = format!("[libdefaults]\n {relations}\n");
+        fs::write(self.path("krb5.conf"), krb5.replacen("[libdefaults]\n", &told, 1)).unwrap();
+    }
+
     pub(crate) fn uid(&self) -> u32 {
         self.scratch.uid()
     }

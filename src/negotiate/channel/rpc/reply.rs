@@ -74,6 +74,11 @@ impl ReplyError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthStatus(pub u32);
 
+impl AuthStatus {
+    /// AUTH_REJECTEDCRED: "the client must begin a new session".
+    pub const REJECTED_CREDENTIAL: Self = Self(2);
+}
+
 impl fmt::Display for AuthStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.0 {

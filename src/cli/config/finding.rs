@@ -1,0 +1,63 @@
+//! What a check has found: good or bad, of what, and what to do.
+
+use std::fmt::Display;
+use std::io;
+
+use serde::Serialize;
+
+use crate::cli::Terminal;
+use crate::event::one_line;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, or most of it.
+    Warning,
+    /// Requests fail, or go elsewhere.
+    Error,
+}
+
+/// One finding.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    pub(super) level: Level,
+    /// The setting or part.
+    pub(super) subject: &'static str,
+    /// On one line, printable.
+    pub(super) finding: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remedy: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(subject: &'static str, finding: impl Display) -> Self {
+        Self { level: Level::Ok, subject, finding: one_line(&finding.to_string()), remedy: None }
+    }
+
+    pub(super) fn warning(subject: &'static str, finding: impl Display, remedy: impl Display) -> Self {
+        Self {
+            level: Level::Warning,
+            remedy: Some(one_line(&remedy.to_string())),
+            ..Self::ok(subject, finding)
+        }
+    }
+
+    pub(super) fn error(subject: &'static str, finding: impl Display, remedy: impl Display) -> Self {
+        Self { level: Level::Error, ..Self::warning(subject, finding, remedy) }
+    }
+
+    /// For people.
+    pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<()> {
+        let level = match self.level {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        writeln!(terminal.out, "{level:<8} {:<13} {}", self.subject, self.finding)?;
+        self.remedy.iter().try_for_each(|remedy| writeln!(terminal.out, "{:<8} {:<13} {remedy}", "", "try:"))
+    }
+}

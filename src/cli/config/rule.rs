@@ -1,0 +1,264 @@
+//! Checks of the request-key rules: which of them answers requests of contexts, and whether it is ours.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::finding::Finding;
+use super::installation::program;
+use super::rules::{Choice, Line, Request, Rule, Rules};
+use crate::ctx::request::Description;
+
+const SUBJECT: &str = "rule";
+/// A request that no rule can have been made for.
+const DESCRIPTION: &str = "lgss:4294967294:lgss-config-check@host.invalid";
+const CALLOUT: &str = "lgss1;svc=lgss-config-check@host.invalid;chan=rpc:host.invalid:1,1,1";
+const PROGRAM: &str = "lgss_keyring";
+const WORDS: [&str; 10] = ["%o", "%k", "%t", "%d", "%c", "%u", "%g", "%T", "%P", "%S"];
+const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
+
+/// What is known of the rules.
+pub(super) struct Inspection {
+    pub(super) findings: Vec<Finding>,
+    /// The file of settings that our rule names, if it names one; `None` if it is not known which rule answers.
+    pub(super) config: Option<Option<PathBuf>>,
+}
+
+/// Checks the rules below `root`.
+pub(super) fn inspect(root: &Path) -> Inspection {
+    let rules = Rules::read(root);
+    let mut findings = files(&rules);
+    let request = Request { key_type: "user", description: DESCRIPTION, callout: CALLOUT };
+    let mut config = None;
+    match rules.choose(&request) {
+        Choice::Start(rule) if is_ours(&rule) => {
+            config = Some(named_config(&rule));
+            let faults = faults(&rule);
+            if faults.is_empty() {
+                findings.push(Finding::ok(SUBJECT, format_args!("{}: {}", place(rule.line), rule.line.text)));
+            }
+            findings.extend(faults);
+            findings.extend(ties(&rules, &request, &rule));
+        }
+        Choice::Start(rule) => findings.push(shadowed(&rule)),
+        Choice::Nothing => findings.push(Finding::error(
+            SUBJECT,
+            "no rule answers a request of a context: requests fail with ENOKEY",
+            format_args!("write to /etc/request-key.d/lgss.conf: {OURS}"),
+        )),
+        Choice::Stumbles(line) => findings.push(stumbles(line)),
+    }
+    findings.extend(special_cases(&rules));
+    Inspection { findings, config }
+}
+
+/// Files that do not count as one would think.
+fn files(rules: &Rules) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in &rules.passed_over {
+        findings.push(Finding::warning(
+            SUBJECT,
+            format_args!("{} is not a regular file: request-key passes over it", file.display()),
+            "put a copy in its place",
+        ));
+    }
+    for (file, error) in &rules.unreadable {
+        findings.push(Finding::warning(
+            SUBJECT,
+            format_args!("{}: {error}", file.display()),
+            "run this as root",
+        ));
+    }
+    for line in rules.lines.iter().filter(|line| line.cut) {
+        findings.push(Finding::warning(
+            SUBJECT,
+            format_args!("{}: without its line break the line loses its last character", place(line)),
+            "end it with a line break",
+        ));
+    }
+    findings
+}
+
+fn place(line: &Line) -> String {
+    format!("{}:{}", line.file.display(), line.number)
+}
+
+fn stumbles(line: &Line) -> Finding {
+    let what =
+        if line.too_long { "too long for request-key" } else { "not a rule that request-key can read" };
+    Finding::error(
+        SUBJECT,
+        format_args!("{}: {what}, which then obeys no other either", place(line)),
+        "correct or remove the line",
+    )
+}
+
+fn shadowed(rule: &Rule<'_>) -> Finding {
+    Finding::error(
+        SUBJECT,
+        format_args!(
+            "{}: requests of {} start {} instead of {PROGRAM}",
+            place(rule.line),
+            rule.description,
+            rule.command.join(" ")
+        ),
+        format_args!("remove or narrow that rule, or add ours: {OURS}"),
+    )
+}
+
+/// By the name of its program, also where that is given a pipe, or to another program.
+fn is_ours(rule: &Rule<'_>) -> bool {
+    rule.command.iter().any(|word| Path::new(word).file_name().is_some_and(|name| name == PROGRAM))
+}
+
+/// The file that the rule's own options name.
+fn named_config(rule: &Rule<'_>) -> Option<PathBuf> {
+    let mut words =
+        rule.command.iter().take_while(|word| **word != "%o").skip_while(|word| **word != "--config");
+    words.nth(1).map(PathBuf::from)
+}
+
+/// What is wrong with a rule of ours.
+fn faults(rule: &Rule<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let error = |finding: &str, remedy: &str| {
+        Finding::error(SUBJECT, format_args!("{}: {finding}", place(rule.line)), remedy)
+    };
+    let (name, words) = rule.command.split_first().map_or(("", &[][..]), |(name, words)| (*name, words));
+    if name.starts_with('|') {
+        findings
+            .push(error("the program gets a pipe in place of the words", "remove the bar before its name"));
+    } else if Path::new(name).file_name().is_none_or(|name| name != PROGRAM) {
+        let finding =
+            error(&format!("{name} stands before {PROGRAM}"), "let the rule name the program itself");
+        findings.push(Finding { level: super::finding::Level::Warning, ..finding });
+    } else if let (None, finding) = program(SUBJECT, Path::new(name), "install it there, or correct the rule")
+    {
+        findings.push(finding);
+    }
+    let words = options_off(words);
+    if !words.ends_with(&WORDS) {
+        findings.push(error(
+            "the words are not those that the upcall needs",
+            &format!("let the rule end in {}", WORDS.join(" ")),
+        ));
+    } else if words.len() > WORDS.len() && !findings.iter().any(|f| f.finding.contains("stands before")) {
+        findings.push(error(
+            &format!("{PROGRAM} has no option {}", words.first().unwrap_or(&"")),
+            "see lgss_keyring(8)",
+        ));
+    }
+    findings
+}
+
+/// The words without the options that the upcall knows (src/upcall/claim.rs).
+fn options_off<'a, 'b>(mut words: &'a [&'b str]) -> &'a [&'b str] {
+    while let ["--config" | "-R" | "--realm", _, rest @ ..] = words {
+        words = rest;
+    }
+    words
+}
+
+/// Rules of the same rank in files of request-key.d, between which the order of the directory decides.
+fn ties(rules: &Rules, request: &Request<'_>, chosen: &Rule<'_>) -> Vec<Finding> {
+    let directory = |rule: &Rule<'_>| rule.line.file.parent().map(Path::to_owned);
+    rules
+        .matching(request)
+        .iter()
+        .filter(|rule| rule.skipped == chosen.skipped && rule.command != chosen.command)
+        .filter(|rule| rule.line.file != chosen.line.file && directory(rule) == directory(chosen))
+        .map(|rule| {
+            Finding::warning(
+                SUBJECT,
+                format_args!(
+                    "{} ranks as high as {}: which of them is obeyed is chance",
+                    place(rule.line),
+                    place(chosen.line)
+                ),
+                "remove one of them",
+            )
+        })
+        .collect()
+}
+
+/// Rules that answer some requests of contexts, because they are more specific than the general one.
+fn special_cases(rules: &Rules) -> Vec<Finding> {
+    let mut seen = HashSet::new();
+    let mut findings = Vec::new();
+    for line in &rules.lines {
+        for (description, callout) in examples(line) {
+            let request = Request { key_type: "user", description: &description, callout: &callout };
+            let chosen = match rules.choose(&request) {
+                Choice::Start(rule) => rule,
+                Choice::Stumbles(line) if seen.insert(place(line)) => {
+                    findings.push(stumbles(line));
+                    continue;
+                }
+                Choice::Stumbles(_) | Choice::Nothing => continue,
+            };
+            if chosen.line != line || is_general(&chosen, rules) || !seen.insert(place(line)) {
+                continue;
+            }
+            if !is_ours(&chosen) {
+                findings.push(shadowed(&chosen));
+            } else {
+                let faults = faults(&chosen);
+                if faults.is_empty() {
+                    let what = format!("{}, for {} only: {}", place(line), chosen.description, line.text);
+                    findings.push(Finding::ok(SUBJECT, what));
+                }
+                findings.extend(faults);
+            }
+        }
+    }
+    findings
+}
+
+/// Whether it is the one for requests of no particular kind, of which all has been said.
+fn is_general(rule: &Rule<'_>, rules: &Rules) -> bool {
+    let request = Request { key_type: "user", description: DESCRIPTION, callout: CALLOUT };
+    matches!(rules.choose(&request), Choice::Start(general) if general.line == rule.line)
+}
+
+/// Requests of contexts that are like the patterns of a line: description and callout.
+fn examples(line: &Line) -> Vec<(String, String)> {
+    let mut words = line.text.split_ascii_whitespace().skip(2);
+    let (Some(description), Some(callout)) = (words.next(), words.next()) else { return Vec::new() };
+    let descriptions = fillings(
+        description,
+        &[
+            "1000:nfs@host.invalid",
+            "nfs@host.invalid",
+            ":nfs@host.invalid",
+            "@host.invalid",
+            "host.invalid",
+            "",
+        ],
+        "lgss:1000:nfs@host.invalid:",
+    );
+    let callouts = fillings(callout, &["", ";x"], CALLOUT);
+    let callouts: Vec<String> = callouts
+        .into_iter()
+        .filter(|callout| callout.starts_with("lgss1;"))
+        .chain([CALLOUT.to_owned()])
+        .collect();
+    descriptions
+        .into_iter()
+        .filter(|text| text.parse::<Description>().is_ok())
+        .flat_map(|text| callouts.iter().map(move |callout| (text.clone(), callout.clone())))
+        .collect()
+}
+
+/// Texts with something in place of the pattern's asterisk, or that begin like `whole` and end like the pattern.
+fn fillings(pattern: &str, fillers: &[&str], whole: &str) -> Vec<String> {
+    let Some((before, after)) = pattern.split_once('*') else { return vec![pattern.to_owned()] };
+    if before.is_empty() {
+        return vec![format!("{whole}{after}"), format!("lgss:1000:nfs{after}"), format!("lgss:1000{after}")];
+    }
+    // In the middle of a word the end is compared with the beginning (rules.rs).
+    let end = pattern.get(..after.len()).unwrap_or("");
+    fillers.iter().map(|filler| format!("{before}{filler}{end}")).collect()
+}
+
+#[cfg(test)]
+#[path = "rule/tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+use super::*;
+use crate::cli::config::finding::Level;
+use std::fs;
+use tempfile::TempDir;
+
+/// Our rule, with a program that exists and is root's.
+fn ours() -> (&'static str, String) {
+    ("request-key.d/lgss.conf", OURS.replace("/usr/sbin/lgss_keyring", "/x/lgss_keyring") + "\n")
+}
+
+/// Errors and warnings but that of the program, which these directories do not have.
+fn found(files: &[(&str, &str)]) -> Vec<(Level, String)> {
+    let root = TempDir::new().unwrap();
+    fs::create_dir_all(root.path().join("etc/request-key.d")).unwrap();
+    for (name, text) in files {
+        fs::write(root.path().join("etc").join(name), text).unwrap();
+    }
+    let prefix = format!("{}/etc/", root.path().display());
+    inspect(root.path())
+        .findings
+        .into_iter()
+        .filter(|finding| finding.level != Level::Ok && !finding.finding.contains("No such file"))
+        .map(|finding| (finding.level, finding.finding.replace(&prefix, "")))
+        .collect()
+}
+
+#[track_caller]
+fn is(files: &[(&str, &str)], level: Level, part: &str) {
+    let found = found(files);
+    assert!(found.iter().any(|(l, text)| *l == level && text.contains(part)), "{found:?} lacks {part}");
+}
+
+#[test]
+fn our_rule_alone_or_beside_those_of_others_is_fine() {
+    let (name, rule) = ours();
+    let others = "create dns_resolver * * /sbin/key.dns_resolver %k\ncreate user debug:* * /bin/x\nnegate * * * /bin/keyctl negate %k 30 %S\ncreate * * * /bin/y\n";
+    assert_eq!(found(&[(name, &rule)]), []);
+    assert_eq!(found(&[(name, &rule), ("request-key.conf", others)]), []);
+}
+
+#[test]
+fn a_missing_rule_and_one_of_somebody_else_are_errors() {
+    is(&[], Level::Error, "no rule answers");
+    is(
+        &[("request-key.conf", "create user * * /bin/other %k\n")],
+        Level::Error,
+        "request-key.conf:1: requests of * start /bin/other %k",
+    );
+}
+
+#[test]
+fn a_more_specific_rule_of_another_package_is_an_error_that_names_it() {
+    let (name, rule) = ours();
+    for other in [
+        "create user lgss:1000:* * /bin/other",
+        "create user lgss:0:nfs@h * /bin/other",
+        "create user lgss:* lgss1;* /bin/other",
+        "create user *:nfs@host.example.com * /bin/other",
+        "create user *@host.example.com * /bin/other",
+        "create user lgss:self* * /bin/other",
+    ] {
+        is(
+            &[(name, &rule), ("request-key.conf", &format!("{other}\n"))],
+            Level::Error,
+            "request-key.conf:1: requests of",
+        );
+    }
+    for harmless in [
+        "create user lgss:debug* * /bin/other",
+        "create user lgs* * /bin/other",
+        "create * lgss:1000:* * /bin/other",
+        "create user lgss:* cifs* /bin/other",
+        "negate user lgss:1* * /bin/other",
+    ] {
+        assert_eq!(found(&[(name, &rule), ("request-key.conf", &format!("{harmless}\n"))]), [], "{harmless}");
+    }
+}
+
+#[test]
+fn a_special_rule_of_ours_is_checked_as_well() {
+    let (name, rule) = ours();
+    let special = "create user lgss:1000:* * /x/lgss_keyring --config /etc/other.toml %o %k\n";
+    is(&[(name, &rule), ("request-key.conf", special)], Level::Error, "request-key.conf:1: the words");
+}
+
+#[test]
+fn words_and_options_of_our_rule_are_checked() {
+    let (name, rule) = ours();
+    let changed = |from: &str, to: &str| vec![(name, rule.replace(from, to))];
+    for (files, part) in [
+        (changed(" %S", ""), "the words"),
+        (changed(" %k", " %d"), "the words"),
+        (changed("%S\n", "%S"), "loses its last character"),
+        (changed("keyring %o", "keyring --shell %o"), "no option --shell"),
+        (changed("/x/", "|/x/"), "pipe"),
+    ] {
+        let found = found(&[(files[0].0, &files[0].1)]);
+        assert!(found.iter().any(|(_, text)| text.contains(part)), "{found:?} lacks {part}");
+    }
+    let (_, options) = &changed("keyring %o", "keyring --config /c -R X %o")[0];
+    assert_eq!(found(&[(name, options)]), []);
+}
+
+#[test]
+fn a_line_that_request_key_cannot_read_is_an_error_wherever_it_stands() {
+    let (name, rule) = ours();
+    is(&[(name, &rule), ("request-key.d/z.conf", "create\n")], Level::Error, "z.conf:1: not a rule");
+    is(&[(name, &rule), ("request-key.conf", &format!("#{:4096}\n", ""))], Level::Error, "too long");
+}
+
+#[test]
+fn two_rules_of_one_rank_in_the_directory_are_left_to_chance() {
+    let (name, rule) = ours();
+    let other = rule.replace("/x/", "/y/");
+    is(&[(name, &rule), ("request-key.d/z.conf", &other)], Level::Warning, "ranks as high");
+    assert_eq!(found(&[(name, &rule), ("request-key.conf", &other)]), [], "the directory is read first");
+}

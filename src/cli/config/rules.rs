@@ -1,0 +1,197 @@
+//! Which program /sbin/request-key starts for a request, as request-key(8) of keyutils 1.6 decides it, found out by
+//! experiment; a test asks the real program about many sets of rules.
+//!
+//! Called by `lgss config check`. What an admin would not expect, and what this model therefore has: the files of
+//! request-key.d come in the order of the directory, which is no order of names; links and other names than `*.conf` are
+//! passed over; one line that cannot be read ends the search, whatever has matched before; a last line without its line
+//! break loses its last character; an asterisk inside a word is of no use, as the text's end is compared with the
+//! pattern's beginning.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Longest line with its line break, less one.
+const LINE_LIMIT: usize = 4095;
+
+/// What a rule is chosen by.
+#[derive(Debug, Clone)]
+pub(super) struct Request<'a> {
+    /// Type of the key.
+    pub(super) key_type: &'a str,
+    /// Its description.
+    pub(super) description: &'a str,
+    /// Callout.
+    pub(super) callout: &'a str,
+}
+
+/// A line of a rule file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// The file.
+    pub(super) file: PathBuf,
+    /// From 1.
+    pub(super) number: usize,
+    /// What request-key makes of it.
+    pub(super) text: String,
+    /// Whether it lacks its line break.
+    pub(super) cut: bool,
+    /// Whether it is longer than request-key can read.
+    pub(super) too_long: bool,
+}
+
+/// A line that matches a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule<'a> {
+    /// Where it stands.
+    pub(super) line: &'a Line,
+    /// Pattern of the description.
+    pub(super) description: &'a str,
+    /// Program and words.
+    pub(super) command: Vec<&'a str>,
+    /// Characters that wildcards stand for, column by column: the least is chosen.
+    pub(super) skipped: [usize; 4],
+}
+
+/// What request-key does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Choice<'a> {
+    /// Starts this.
+    Start(Rule<'a>),
+    /// Finds no rule: ENOKEY.
+    Nothing,
+    /// Cannot read this line: ENOKEY too.
+    Stumbles(&'a Line),
+}
+
+/// All lines that request-key reads, in its order, but comments and empty ones.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    /// The lines.
+    pub(super) lines: Vec<Line>,
+    /// Files of request-key.d that it passes over, though somebody may think that they count.
+    pub(super) passed_over: Vec<PathBuf>,
+    /// Files that could not be read here.
+    pub(super) unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+impl Rules {
+    /// Reads the rules below `root`.
+    pub(super) fn read(root: &Path) -> Self {
+        let mut rules = Self::default();
+        let directory = root.join("etc/request-key.d");
+        // Neither sorted by the program, so nor here.
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let counts = name.as_encoded_bytes().len() > ".conf".len()
+                && name.as_encoded_bytes().ends_with(b".conf")
+                && !name.as_encoded_bytes().starts_with(b".");
+            if counts && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                rules.read_file(entry.path());
+            } else if counts {
+                rules.passed_over.push(entry.path());
+            }
+        }
+        rules.read_file(root.join("etc/request-key.conf"));
+        rules
+    }
+
+    fn read_file(&mut self, file: PathBuf) {
+        match fs::read(&file) {
+            Ok(bytes) => {
+                let bytes = bytes.split_inclusive(|&byte| byte == b'\n').enumerate();
+                self.lines.extend(bytes.filter_map(|(index, line)| Line::read(&file, index + 1, line)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.unreadable.push((file, error)),
+        }
+    }
+
+    /// The rule for a request.
+    pub(super) fn choose(&self, request: &Request<'_>) -> Choice<'_> {
+        let mut best: Option<Rule<'_>> = None;
+        for line in &self.lines {
+            match line.matching(request) {
+                Match::Rule(rule) if best.as_ref().is_none_or(|best| rule.skipped < best.skipped) => {
+                    best = Some(rule)
+                }
+                Match::Rule(_) | Match::No => {}
+                Match::Unreadable => return Choice::Stumbles(line),
+            }
+        }
+        best.map_or(Choice::Nothing, Choice::Start)
+    }
+
+    /// All rules that match a request, in the order read.
+    pub(super) fn matching(&self, request: &Request<'_>) -> Vec<Rule<'_>> {
+        self.lines
+            .iter()
+            .filter_map(|line| match line.matching(request) {
+                Match::Rule(rule) => Some(rule),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// One line for one request.
+enum Match<'a> {
+    Rule(Rule<'a>),
+    No,
+    Unreadable,
+}
+
+impl Line {
+    /// `None` for comments and empty lines, and those that start with a blank, which count as such.
+    fn read(file: &Path, number: usize, bytes: &[u8]) -> Option<Self> {
+        let too_long = bytes.len() > LINE_LIMIT;
+        let cut = bytes.last() != Some(&b'\n');
+        let text = String::from_utf8_lossy(bytes.get(..bytes.len() - 1)?).into_owned();
+        let counts = !bytes.starts_with(b"#") && !bytes.first()?.is_ascii_whitespace();
+        (counts || too_long).then(|| Self { file: file.to_owned(), number, text, cut, too_long })
+    }
+
+    fn matching(&self, request: &Request<'_>) -> Match<'_> {
+        if self.too_long {
+            return Match::Unreadable;
+        }
+        let mut rest = self.text.as_str();
+        let mut skipped = [0; 4];
+        let mut description = "";
+        let texts = ["create", request.key_type, request.description, request.callout];
+        for (column, (text, skip)) in texts.into_iter().zip(&mut skipped).enumerate() {
+            let Some((pattern, after)) = rest.split_once(blank) else { return Match::Unreadable };
+            let Some(skips) = skips(pattern, text) else { return Match::No };
+            *skip = skips;
+            if column == 2 {
+                description = pattern;
+            }
+            rest = after.trim_start_matches(blank);
+        }
+        let command: Vec<&str> = rest.split(blank).filter(|word| !word.is_empty()).collect();
+        if command.is_empty() {
+            return Match::Unreadable;
+        }
+        Match::Rule(Rule { line: self, description, command, skipped })
+    }
+}
+
+fn blank(c: char) -> bool {
+    c.is_ascii_whitespace() || c == '\x0b'
+}
+
+/// How many characters of `text` the wildcard in `pattern` stands for; `None` if they do not match.
+fn skips(pattern: &str, text: &str) -> Option<usize> {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let Some(asterisk) = pattern.iter().position(|&byte| byte == b'*') else {
+        return (pattern == text).then_some(0);
+    };
+    let (before, after) = (pattern.get(..asterisk)?, pattern.get(asterisk + 1..)?);
+    let end = if before.is_empty() { after } else { pattern.get(..after.len())? };
+    let skipped = text.len().checked_sub(before.len() + after.len())?;
+    (text.starts_with(before) && text.ends_with(end)).then_some(skipped)
+}
+
+#[cfg(test)]
+#[path = "rules/tests.rs"]
+mod tests;

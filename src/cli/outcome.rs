@@ -1,0 +1,189 @@
+//! What became of `lgss get`, as data: its meaning, its exit status, its JSON.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use super::arguments::Get;
+use super::exit::Exit;
+use super::report::{self, ContextState, Established, Failed};
+use crate::ctx::client::{ClientError, ContextKey};
+use crate::ctx::payload::user::State;
+use crate::event::{self, Meaning};
+use crate::key::KeyDescription;
+
+/// How a request ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Nothing was requested: the command line or the environment cannot be used.
+    Unusable(String),
+    /// There is no key.
+    NotRequested(ClientError),
+    /// The key says this, in progress if the time is up.
+    Settled {
+        /// The key.
+        key: ContextKey,
+        /// Whether an earlier request made it.
+        found: bool,
+        /// What it says.
+        state: State,
+    },
+    /// There is, or was, a key that does not say anything.
+    Unreadable {
+        /// The key.
+        key: ContextKey,
+        /// Whether an earlier request made it.
+        found: bool,
+        /// Why.
+        error: ClientError,
+    },
+}
+
+impl End {
+    /// The exit status for it.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Unusable(_) => Exit::Usage,
+            // ENOKEY is the kernel's here: our upcall puts it into keys, and never gives it for an answer.
+            Self::NotRequested(ClientError::Request(Errno::ENOKEY)) => Exit::Failed,
+            Self::NotRequested(ClientError::Request(errno)) => Exit::of_failure(*errno),
+            Self::NotRequested(_) => Exit::Usage,
+            Self::Settled { state: State::Established(_), .. } => Exit::Ok,
+            Self::Settled { state: State::InProgress, .. } => Exit::Unreachable,
+            Self::Settled { state: State::Failed { errno, .. }, .. } => Exit::of_failure(*errno),
+            Self::Unreadable { error: ClientError::Read(Errno::EKEYEXPIRED), .. } => Exit::Unreachable,
+            Self::Unreadable { error: ClientError::Read(Errno::EKEYREVOKED), .. } => Exit::Failed,
+            Self::Unreadable { .. } => Exit::Unreadable,
+        }
+    }
+}
+
+/// A key that was flushed while we waited is in no keyring any more: the kernel says that it may not be read, or that it
+/// does not exist. To a requester it is revoked.
+pub(super) fn seen_again(key: ContextKey, error: ClientError) -> ClientError {
+    let gone = matches!(KeyDescription::of(key.serial()), Err(Errno::ENOKEY));
+    match error {
+        ClientError::Read(Errno::ENOKEY | Errno::EACCES) if gone => ClientError::Read(Errno::EKEYREVOKED),
+        other => other,
+    }
+}
+
+/// Of a key that cannot be read.
+pub(super) fn unreadable(error: &ClientError) -> Meaning {
+    match error {
+        ClientError::Read(Errno::EKEYEXPIRED) => Meaning {
+            cause: "the time for the whole negotiation was up",
+            remedy: "look for what takes so long: network, KDC, server",
+        },
+        ClientError::Read(Errno::EKEYREVOKED) => {
+            Meaning { cause: "the context was revoked or flushed", remedy: "request it again" }
+        }
+        _ => Meaning {
+            cause: "the key cannot be read",
+            remedy: "see whether your session keyring leads to the key: keyctl show",
+        },
+    }
+}
+
+/// Of a request that gave no key.
+pub(super) fn refusal(errno: Errno) -> Meaning {
+    match errno {
+        Errno::ENOKEY => Meaning {
+            cause: "no upcall answered the request",
+            remedy: "see that lgss is installed (as root: lgss config check); after a change: lgss flush, the kernel remembers for a minute",
+        },
+        Errno::ETIMEDOUT => {
+            Meaning { cause: "the upcall could not look at the requester in time", remedy: "try again" }
+        }
+        Errno::EACCES | Errno::EPERM => Meaning {
+            cause: "the upcall refuses the request, or your keyring cannot be written to",
+            remedy: "look at your keyring: keyctl show",
+        },
+        other => event::meaning(other),
+    }
+}
+
+/// `lgss get --json`: the members of `show --json` that are known, and two of its own.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    /// `None` if there is no key.
+    serial: Option<i32>,
+    key: Option<String>,
+    service: String,
+    state: Option<ContextState>,
+    /// Whether an earlier request made the context.
+    found: bool,
+    waited_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<Established>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Failed>,
+}
+
+impl Answer {
+    /// Of the end of a request that took so long.
+    pub(super) fn of(end: &End, get: &Get, waited: Duration) -> Self {
+        let mut answer = Self {
+            serial: None,
+            key: None,
+            service: get.service.to_string(),
+            state: None,
+            found: false,
+            waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            context: None,
+            failure: None,
+        };
+        if let End::Settled { key, found, .. } | End::Unreadable { key, found, .. } = end {
+            answer.serial = Some(key.serial().raw());
+            answer.key = Some(key.serial().to_string());
+            answer.found = *found;
+        }
+        answer.learn(end);
+        answer
+    }
+
+    fn learn(&mut self, end: &End) {
+        match end {
+            End::Unusable(complaint) => {
+                let remedy = "see lgss get --help";
+                let cause = complaint.clone().into();
+                self.failure = Some(Failed { cause, ..failed(Errno::EINVAL, Meaning { cause: "", remedy }) });
+            }
+            End::NotRequested(ClientError::Request(errno)) => {
+                self.failure = Some(failed(*errno, refusal(*errno)));
+            }
+            End::NotRequested(error) => {
+                let cause = error.to_string().into();
+                self.failure = Some(Failed { cause, ..failed(Errno::EINVAL, event::meaning(Errno::EINVAL)) });
+            }
+            End::Settled { state: State::InProgress, .. } => self.state = Some(ContextState::InProgress),
+            End::Settled { state: State::Established(context), .. } => {
+                self.state = Some(ContextState::Established);
+                self.context = Some(Established::of(context, report::now()));
+            }
+            End::Settled { state: State::Failed { errno, gss_major }, .. } => {
+                self.state = Some(ContextState::Failed);
+                self.failure = Some(Failed::of(*errno, *gss_major));
+            }
+            End::Unreadable { error, .. } => {
+                let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
+                self.state = match errno {
+                    Errno::EKEYEXPIRED => Some(ContextState::Expired),
+                    Errno::EKEYREVOKED => Some(ContextState::Revoked),
+                    _ => None,
+                };
+                self.failure = Some(failed(errno, unreadable(error)));
+            }
+        }
+    }
+}
+
+fn failed(errno: Errno, meaning: Meaning) -> Failed {
+    Failed {
+        errno: format!("{errno:?}"),
+        cause: meaning.cause.into(),
+        remedy: meaning.remedy.into(),
+        gss_major: 0,
+    }
+}

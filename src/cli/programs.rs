@@ -1,0 +1,47 @@
+//! The command lines of all programs as records: for manual pages and completion, and for tests of both.
+//!
+//! `lgss_keyring` does not read its command line with these: it is to be small, and takes root's words in one form only
+//! (src/upcall/claim.rs). A test holds the two together.
+
+use clap::{Arg, Command, CommandFactory};
+
+use super::arguments::Arguments;
+
+/// Of `lgss`.
+pub fn lgss() -> Command {
+    Arguments::command()
+}
+
+/// Of `lgss_keyring`.
+pub fn lgss_keyring() -> Command {
+    let option = |id: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(id).long(id).value_name(value).help(help)
+    };
+    let words = ["KEY", "TYPE", "DESCRIPTION", "CALLOUT", "UID", "GID", "THREAD-KEYRING", "PROCESS-KEYRING"];
+    let word = |name: &'static str| Arg::new(name).value_name(name).required(true);
+    Command::new("lgss_keyring")
+        .about("request_key upcall that puts GSS security contexts into kernel keys")
+        .disable_help_flag(true)
+        .arg(option(
+            "config",
+            "FILE",
+            "Settings from this file instead of /etc/lgss/lgss.toml. The file and every directory above it must belong \
+             to root and be writable by nobody else.",
+        ))
+        .arg(
+            option(
+                "realm",
+                "REALM",
+                "Accepted because existing rules have it; without effect on keys of type user.",
+            )
+            .short('R'),
+        )
+        .arg(Arg::new("operation").value_name("create").required(true))
+        .args(words.map(word))
+        .arg(word("SESSION-KEYRING"))
+}
+
+/// Of `lgss_negotiate`, which takes no words.
+pub fn lgss_negotiate() -> Command {
+    Command::new("lgss_negotiate").about("worker of lgss_keyring").disable_help_flag(true)
+}

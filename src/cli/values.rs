@@ -1,0 +1,87 @@
+//! Values on the command line of `lgss`, and what is said of those that cannot be read.
+
+use std::num::ParseIntError;
+use std::time::Duration;
+
+use crate::ctx::request::{Level, RequestError, RpcChannel, Service};
+use crate::key::KeySerial;
+
+/// A key as it was named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyArgument {
+    /// The key that was meant.
+    pub serial: KeySerial,
+    /// What the same digits mean as hexadecimal, if the log prints a key like that.
+    pub otherwise: Option<KeySerial>,
+}
+
+pub(super) fn service(text: &str) -> Result<Service, &'static str> {
+    text.parse().map_err(|_| "a service is NAME@HOST, such as nfs@srv.example.com")
+}
+
+pub(super) fn channel(text: &str) -> Result<RpcChannel, &'static str> {
+    let form =
+        "a channel is rpc:HOST:PORT,PROGRAM,VERSION with decimal numbers, such as rpc:srv:2049,100003,4";
+    text.parse().map_err(|_| form)
+}
+
+pub(super) fn level(text: &str) -> Result<Level, &'static str> {
+    text.parse().map_err(
+        |_: RequestError| "a level is one of n (none), a (authentication), i (integrity), p (privacy)",
+    )
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse::<u32>().map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// Decimal as keyctl(1) prints keys, `0x` and hexadecimal, or the log's eight digits if they can be nothing else: they
+/// hold a letter or start with 0, which no decimal number of a key does.
+pub(super) fn serial(text: &str) -> Result<KeyArgument, &'static str> {
+    let form =
+        "a key is a positive number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log";
+    let hexadecimal = |digits: &str| {
+        let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        plain.then(|| i32::from_str_radix(digits, 16).ok()).flatten().and_then(KeySerial::new)
+    };
+    let as_in_the_log = (text.len() == 8).then(|| hexadecimal(text)).flatten();
+    let decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    let (serial, otherwise) = match (text.strip_prefix("0x"), decimal) {
+        (Some(digits), _) => (hexadecimal(digits), None),
+        (None, true) => (text.parse().ok(), as_in_the_log),
+        (None, false) => (as_in_the_log, None),
+    };
+    serial.map(|serial| KeyArgument { serial, otherwise }).ok_or(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Option<(i32, Option<i32>)> {
+        serial(text).ok().map(|key| (key.serial.raw(), key.otherwise.map(KeySerial::raw)))
+    }
+
+    #[test]
+    fn a_key_may_be_named_as_keyctl_or_the_log_prints_it() {
+        assert_eq!(key("797025216"), Some((797_025_216, None)));
+        assert_eq!(key("0x2f81a3c0"), Some((0x2f81_a3c0, None)));
+        assert_eq!(key("2f81a3c0"), Some((0x2f81_a3c0, None)));
+        assert_eq!(key("00812345"), Some((0x0081_2345, None)));
+    }
+
+    #[test]
+    fn eight_digits_are_decimal_and_the_other_reading_is_kept_for_the_error() {
+        assert_eq!(key("12345678"), Some((12_345_678, Some(0x1234_5678))));
+        assert_eq!(key("99999999"), Some((99_999_999, None)), "no key has that number in hexadecimal");
+    }
+
+    #[test]
+    fn what_names_no_key_is_refused() {
+        for text in
+            ["", "0", "-3", "+3", "0x", "0x0", "0x80000000", "2147483648", "2f81a3c", "abc", "0x+1", "1 "]
+        {
+            assert_eq!(key(text), None, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Which contexts the caller can see: those in its keyrings, and those that /proc/keys shows it.
+//!
+//! Called by `lgss list`, `lgss flush` and programs that keep many contexts. Invariant: what a key is, only
+//! KEYCTL_DESCRIBE says; of /proc/keys, whose lines other users can forge, nothing but numbers of keys is taken. Keys
+//! come and go while we look: one that has gone is left out.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use nix::errno::Errno;
+
+use super::client::{ClientError, ContextKey};
+use super::payload::user::State;
+use super::request::Description;
+use crate::key::{KeyDescription, KeySerial};
+use crate::sys::keyctl;
+
+/// Possessor may read, in a key's permissions (keyrings(7)).
+const POSSESSOR_READ: u32 = 0x0200_0000;
+/// Possessor may find it, which is what ending it needs.
+const POSSESSOR_SEARCH: u32 = 0x0800_0000;
+
+/// A context's key that the caller can see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visible {
+    /// The key.
+    pub key: ContextKey,
+    /// Its owner in our user namespace.
+    pub owner: u32,
+    /// Which context it is.
+    pub description: Description,
+    readable: bool,
+    endable: bool,
+    holders: Vec<KeySerial>,
+}
+
+/// The contexts that the caller sees, in the order of their keys' numbers.
+pub fn contexts() -> Vec<Visible> {
+    let mut survey = Survey::default();
+    for special in [keyctl::THREAD_KEYRING, keyctl::PROCESS_KEYRING, keyctl::SESSION_KEYRING] {
+        survey.walk(special, Reach::Possessed);
+    }
+    survey.walk(keyctl::USER_KEYRING, Reach::Seen);
+    // Without /proc, what the keyrings hold has to do.
+    if let Ok(file) = File::open("/proc/keys") {
+        serials(BufReader::new(file)).for_each(|serial| survey.look_at(serial, Reach::Seen));
+    }
+    let mut contexts: Vec<Visible> = survey.contexts.into_values().collect();
+    contexts.sort_by_key(|context| context.key.serial().raw());
+    contexts
+}
+
+/// Makes the caller a possessor of its user keyring, and so of the contexts there, whatever its session keyring leads
+/// to: links the user keyring to the process keyring, which ends with the process.
+///
+/// # Errors
+/// The kernel's: EDQUOT.
+pub fn possess_user_keyring() -> Result<(), Errno> {
+    keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)
+}
+
+impl Visible {
+    /// What the key says now. A key that the upcall has refused is [`State::Failed`] with the errno of the refusal.
+    ///
+    /// # Errors
+    /// As [`ContextKey::state`]; `Read(EACCES)` if the caller may not read it, `Read(ENOKEY)` if it has gone.
+    pub fn state(&self) -> Result<State, ClientError> {
+        match self.key.state() {
+            // A negative key answers with its own error, and can be described unlike one that has ended.
+            Err(ClientError::Read(errno)) if (self.readable || errno != Errno::EACCES) && self.is_there() => {
+                Ok(State::Failed { errno, gss_major: 0 })
+            }
+            other => other,
+        }
+    }
+
+    /// Whether [`Visible::end`] can be expected to work.
+    pub fn can_be_ended(&self) -> bool {
+        self.endable
+    }
+
+    /// Ends the context: the next request of it negotiates anew, and reading the key fails for everybody who has it.
+    ///
+    /// The key is invalidated rather than revoked: a revoked key would stay and be the answer to further requests. It is
+    /// also taken out of the keyrings it was found in: the kernel removes it from the others a moment later, and a
+    /// negative key, which cannot be invalidated, is gone by that.
+    ///
+    /// # Errors
+    /// EACCES if the caller may not; a context that has ended by itself is no error.
+    pub fn end(&self) -> Result<(), Errno> {
+        let raw = self.key.serial().raw();
+        let invalidated = keyctl::invalidate(raw);
+        let unlinked = self.holders.iter().filter(|ring| keyctl::unlink(raw, ring.raw()).is_ok()).count();
+        match invalidated {
+            Err(errno) if self.is_there() && unlinked < self.holders.len().max(1) => Err(errno),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        keyctl::describe(self.key.serial().raw()).is_ok()
+    }
+}
+
+/// How a key was come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// From the thread, process or session keyring: the caller possesses it.
+    Possessed,
+    /// In another way.
+    Seen,
+}
+
+/// What has been found so far.
+#[derive(Debug, Default)]
+struct Survey {
+    contexts: HashMap<KeySerial, Visible>,
+    /// Keys that have been described, whatever they are, with what is to be done about keyrings.
+    known: HashMap<KeySerial, Kind>,
+    walked: HashSet<KeySerial>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Context,
+    Keyring,
+    Other,
+}
+
+impl Survey {
+    /// Everything below a keyring, each keyring once: a keyring may be reached in many ways.
+    fn walk(&mut self, special: keyctl::RawSerial, reach: Reach) {
+        let mut rings: Vec<KeySerial> =
+            keyctl::keyring_id(special).ok().and_then(KeySerial::new).into_iter().collect();
+        while let Some(ring) = rings.pop() {
+            if !self.walked.insert(ring) {
+                continue;
+            }
+            for serial in keyctl::links(ring.raw()).unwrap_or_default().into_iter().filter_map(KeySerial::new)
+            {
+                self.look_at(serial, reach);
+                match self.known.get(&serial) {
+                    Some(Kind::Keyring) => rings.push(serial),
+                    Some(Kind::Context) => self.held(serial, ring),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn look_at(&mut self, serial: KeySerial, reach: Reach) {
+        if self.known.contains_key(&serial) {
+            return;
+        }
+        let Ok(key) = KeyDescription::of(serial) else { return };
+        let kind = match key.key_type.as_str() {
+            "keyring" => Kind::Keyring,
+            "user" => self.context(serial, &key, reach),
+            _ => Kind::Other,
+        };
+        self.known.insert(serial, kind);
+    }
+
+    fn context(&mut self, serial: KeySerial, key: &KeyDescription, reach: Reach) -> Kind {
+        let Some(description) = std::str::from_utf8(&key.description).ok().and_then(|text| text.parse().ok())
+        else {
+            return Kind::Other;
+        };
+        let allowed = |permission| reach == Reach::Possessed && key.permissions & permission != 0;
+        let context = Visible {
+            key: ContextKey::of(serial),
+            owner: key.uid,
+            description,
+            readable: allowed(POSSESSOR_READ),
+            endable: allowed(POSSESSOR_SEARCH),
+            holders: Vec::new(),
+        };
+        self.contexts.insert(serial, context);
+        Kind::Context
+    }
+
+    fn held(&mut self, serial: KeySerial, ring: KeySerial) {
+        self.contexts.entry(serial).and_modify(|context| context.holders.push(ring));
+    }
+}
+
+/// The first word of every line, if it can be a key's number. A description may hold line breaks, so that any number can
+/// come up here; it only means that the key of this number is looked at.
+fn serials(lines: impl BufRead) -> impl Iterator<Item = KeySerial> {
+    lines.split(b'\n').map_while(Result::ok).filter_map(|line| {
+        let digits = std::str::from_utf8(line.get(..8)?).ok()?;
+        KeySerial::new(i32::from_str_radix(digits, 16).ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::time::{Duration, Instant};
+
+    const LABEL: &str = "lgss:4711:nfs@visible.example.test";
+
+    fn add(description: &str, ring: keyctl::RawSerial) -> KeySerial {
+        let payload = crate::ctx::payload::user::in_progress();
+        let text = CString::new(description).unwrap();
+        KeySerial::new(keyctl::add(c"user", &text, payload.as_slice(), ring).unwrap()).unwrap()
+    }
+
+    fn ring(name: &str, ring: keyctl::RawSerial) -> keyctl::RawSerial {
+        keyctl::add(c"keyring", &CString::new(name).unwrap(), b"", ring).unwrap()
+    }
+
+    /// Of the fresh session keyring of this thread.
+    fn seen(serial: KeySerial) -> Option<Visible> {
+        contexts().into_iter().find(|context| context.key.serial() == serial)
+    }
+
+    #[test]
+    fn numbers_of_keys_are_all_that_is_taken_from_a_list_with_forged_lines() {
+        let list = b"2f81a3c0 I--Q---     1 perm 3f010000     0     0 user      a\nshort\nzzzzzzzz x\n\xff\xff\n-0000001 y\n00000000\n0000000a";
+        let numbers: Vec<i32> = serials(&list[..]).map(KeySerial::raw).collect();
+        assert_eq!(numbers, [0x2f81_a3c0, 10]);
+    }
+
+    /// Needs a kernel with keys, as the whole package does.
+    #[test]
+    fn a_context_is_found_below_keyrings_that_hold_each_other_and_many_other_keys() {
+        let session = keyctl::join_anonymous_session().unwrap();
+        let (outer, other) = (ring("outer", session), ring("other", session));
+        let inner = ring("inner", outer);
+        keyctl::link(inner, other).unwrap();
+        (0..40).for_each(|i| _ = add(&format!("lgss:no context {i}"), inner));
+        let context = add(LABEL, inner);
+        keyctl::link(context.raw(), other).unwrap();
+        let found = seen(context).unwrap();
+        assert_eq!(found.description.to_string(), LABEL);
+        assert_eq!(found.holders.len(), 2, "{found:?}");
+        assert!(matches!(found.state(), Ok(State::InProgress)));
+        assert!(contexts().iter().all(|context| context.description.to_string().starts_with("lgss:")));
+    }
+
+    #[test]
+    fn an_ended_context_is_gone_at_once() {
+        let session = keyctl::join_anonymous_session().unwrap();
+        let context = add(LABEL, session);
+        let found = seen(context).unwrap();
+        assert!(found.can_be_ended());
+        found.end().unwrap();
+        assert_eq!(keyctl::find(c"user", &CString::new(LABEL).unwrap()), Err(Errno::ENOKEY));
+        assert_eq!(seen(context), None);
+        assert!(found.state().is_err());
+        assert_eq!(found.end(), Ok(()), "what has gone is ended");
+    }
+
+    #[test]
+    fn a_context_that_expires_meanwhile_is_left_out() {
+        let session = keyctl::join_anonymous_session().unwrap();
+        let context = add(LABEL, session);
+        keyctl::set_timeout(context.raw(), Duration::from_secs(1)).unwrap();
+        let found = seen(context).unwrap();
+        let start = Instant::now();
+        while seen(context).is_some() {
+            assert!(start.elapsed() < Duration::from_secs(5), "it does not expire");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(found.state().unwrap_err(), ClientError::Read(Errno::EKEYEXPIRED));
+        assert_eq!(found.end(), Ok(()));
+    }
+}

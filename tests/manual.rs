@@ -1,0 +1,187 @@
+//! The generated parts of the manual pages are those of the flag records in src/cli/programs.rs.
+//!
+//! They stand between `.\" generated: WHAT COMMAND` and `.\" end` in man/; after a change of a flag,
+//! `LGSS_WRITE_PAGES=1 cargo test --test manual` writes them anew.
+#![cfg(feature = "tools")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is how it fails")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, Command};
+use lgss::cli::programs;
+
+type Record = fn() -> Command;
+
+const PAGES: [(&str, Record); 3] = [
+    ("lgss.1", programs::lgss),
+    ("lgss_keyring.8", programs::lgss_keyring),
+    ("lgss_negotiate.8", programs::lgss_negotiate),
+];
+const BEGIN: &str = ".\\\" generated: ";
+const END: &str = ".\\\" end\n";
+
+fn page(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(name)
+}
+
+#[test]
+fn the_pages_have_the_synopsis_and_the_options_of_the_records() {
+    for (name, record) in PAGES {
+        let text = fs::read_to_string(page(name)).unwrap();
+        let new = regenerated(&text, &record());
+        if std::env::var_os("LGSS_WRITE_PAGES").is_some() {
+            fs::write(page(name), new).unwrap();
+        } else {
+            assert!(
+                text == new,
+                "man/{name} lags behind src/cli: run LGSS_WRITE_PAGES=1 cargo test --test manual"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_command_has_its_options_in_a_page() {
+    for (name, record) in PAGES {
+        let text = fs::read_to_string(page(name)).unwrap();
+        assert!(text.contains(&format!("{BEGIN}synopsis {}\n", record().get_name())), "{name}");
+        for (path, command) in leaves(record()) {
+            if shown(&command).next().is_some() {
+                assert!(
+                    text.contains(&format!("{BEGIN}options {path}\n")),
+                    "{name} lacks the options of {path}"
+                );
+            }
+            for long in shown(&command).filter_map(Arg::get_long) {
+                assert!(text.contains(&format!("Fl -{long}")), "{name} lacks --{long}");
+            }
+        }
+    }
+}
+
+/// The upcall does not use the record, so that they could part.
+#[test]
+fn the_record_of_the_upcall_has_the_options_that_it_reads() {
+    let source = include_str!("../src/upcall/claim.rs");
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let read: BTreeSet<&str> =
+        code.split("b\"-").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let record = programs::lgss_keyring();
+    let recorded: BTreeSet<String> = record
+        .get_arguments()
+        .flat_map(|arg| {
+            let short = arg.get_short().map(String::from);
+            short.into_iter().chain(arg.get_long().map(|long| format!("-{long}")))
+        })
+        .collect();
+    assert_eq!(read, recorded.iter().map(String::as_str).collect(), "without the first dash");
+    let words = record.get_positionals().map(value);
+    let documented = "create KEY TYPE DESCRIPTION CALLOUT UID GID";
+    assert!(words.collect::<Vec<_>>().join(" ").starts_with(documented) && source.contains(documented));
+    assert!(!source.contains("clap"), "the upcall is to be small");
+}
+
+fn regenerated(text: &str, record: &Command) -> String {
+    let mut new = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        let (what, after) = after.split_once('\n').unwrap();
+        let (_, after) = after.split_once(END).unwrap_or_else(|| panic!("{what}: no end"));
+        let (kind, path) = what.split_once(' ').unwrap();
+        let generated = match kind {
+            "synopsis" => leaves(record.clone()).iter().map(|(_, command)| synopsis(command)).collect(),
+            "options" => {
+                let (_, command) = leaves(record.clone())
+                    .into_iter()
+                    .find(|(name, _)| name == path)
+                    .unwrap_or_else(|| panic!("no command {path}"));
+                options(&command)
+            }
+            _ => panic!("{kind} cannot be generated"),
+        };
+        new += &format!("{before}{BEGIN}{what}\n{generated}{END}");
+        rest = after;
+    }
+    new + rest
+}
+
+/// The commands that have no further ones below them, with their full names.
+fn leaves(command: Command) -> Vec<(String, Command)> {
+    let below: Vec<_> =
+        command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help").cloned().collect();
+    let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+    if below.is_empty() {
+        return vec![(name.clone(), command.bin_name(name))];
+    }
+    below
+        .into_iter()
+        .flat_map(|c| {
+            let bin_name = format!("{name} {}", c.get_name());
+            leaves(c.bin_name(bin_name))
+        })
+        .collect()
+}
+
+fn shown(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|arg| {
+        !arg.is_hide_set() && arg.get_id() != "operation" && !matches!(arg.get_action(), ArgAction::Help)
+    })
+}
+
+fn synopsis(command: &Command) -> String {
+    let mut words = command.get_bin_name().unwrap().split(' ');
+    let mut text = format!(".Nm {}\n", words.next().unwrap());
+    text.extend(words.map(|word| format!(".Cm {word}\n")));
+    // Options stand before the words of lgss_keyring, and after the arguments of a command.
+    let arguments = command.get_positionals().map(|arg| {
+        if arg.get_id() == "operation" { ".Cm create\n".to_owned() } else { format!(".Ar {}\n", value(arg)) }
+    });
+    let options = shown(command).filter(|arg| !arg.is_positional()).map(|arg| {
+        let text = flag(arg);
+        if arg.is_required_set() { format!(".{text}\n") } else { format!(".Op {text}\n") }
+    });
+    if command.get_bin_name() == Some("lgss_keyring") {
+        text.extend(options.chain(arguments));
+    } else {
+        text.extend(arguments.chain(options));
+    }
+    text
+}
+
+fn options(command: &Command) -> String {
+    let mut text = ".Bl -tag -width Ds\n".to_owned();
+    for arg in shown(command).filter(|arg| arg.get_help().is_some()) {
+        let short = arg.get_short().map(|short| format!("Fl {short} Ar {} , ", value(arg)));
+        text += &if arg.is_positional() {
+            format!(".It Ar {}\n", value(arg))
+        } else {
+            format!(".It {}{}\n", short.unwrap_or_default(), flag(arg))
+        };
+        text += &prose(&arg.get_long_help().or(arg.get_help()).unwrap().to_string());
+        if let Some(default) = arg.get_default_values().first().filter(|_| arg.get_action().takes_values()) {
+            text += &format!("The default is\n.Li {} .\n", default.to_str().unwrap());
+        }
+    }
+    text + ".El\n"
+}
+
+fn flag(arg: &Arg) -> String {
+    let name = format!("Fl -{}", arg.get_long().unwrap());
+    if arg.get_action().takes_values() { format!("{name} Ar {}", value(arg)) } else { name }
+}
+
+fn value(arg: &Arg) -> String {
+    arg.get_value_names().unwrap().first().unwrap().to_string()
+}
+
+/// A line for each sentence, as manual pages have them.
+fn prose(text: &str) -> String {
+    let text = text.replace('\\', "\\e");
+    let paragraphs = text.split("\n\n").map(|paragraph| paragraph.trim_end_matches('.').replace('\n', " "));
+    let sentences = paragraphs.flat_map(|paragraph| {
+        paragraph.split(". ").map(|sentence| format!("{}.\n", sentence.trim())).collect::<Vec<_>>()
+    });
+    sentences.map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line }).collect()
+}

@@ -1,0 +1,122 @@
+//! Many requesters at the same time: each is served or told to come back, and nothing stays behind (rule S8).
+//!
+//! These tests take the whole machine, so they run after all others and one by one.
+
+use crate::support::crowd::{Crowd, EACH, USERS, WITHIN};
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Probe, Step};
+use crate::support::process::Process;
+use crate::support::rpc::call_null_with;
+use crate::support::server::Server;
+use crate::support::shared::Shared;
+use crate::support::site::Site;
+use crate::support::wait::wait_for;
+use nix::errno::Errno;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+crate::trials![
+    three_hundred_requesters_of_thirty_users_are_all_served,
+    beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served,
+    with_50_000_keys_of_others_on_the_system_a_requester_is_served,
+];
+
+fn three_hundred_requesters_of_thirty_users_are_all_served(shared: &Shared) {
+    let crowd = Crowd::new(shared.realm(), "");
+    let outcomes = crowd.ready(shared.nfs()).ask(|| ());
+    for mut of_user in outcomes {
+        // One of each user is tried out.
+        call_null_with(&of_user.pop().unwrap().context(), shared.nfs());
+        assert_eq!(count(of_user), (EACH - 1, 0));
+    }
+    assert_nothing_left(&crowd);
+}
+
+/// No process, no slot, no record of an owner, no key.
+#[track_caller]
+fn assert_nothing_left(crowd: &Crowd) {
+    /// `_uid.<uid>` and `_uid_ses.<uid>`, which the kernel makes of every requester and keeps.
+    const USER_KEYRINGS: u32 = 2;
+    crowd.site.wait_until_idle();
+    let run = crowd.site.path("run");
+    let names = |directory| -> Vec<_> {
+        fs::read_dir(run.join(directory)).unwrap().flatten().map(|entry| entry.file_name()).collect()
+    };
+    assert_eq!((names("owners").len(), names("slots")), (0, vec!["users".into()]));
+    for user in &crowd.users {
+        wait_for("the keys of a user to be collected", Duration::from_secs(10), || {
+            (keys_of(user.uid()) <= USER_KEYRINGS).then_some(())
+        });
+    }
+}
+
+/// From `uid: usage keys/instantiated …` (proc(5)).
+fn keys_of(uid: u32) -> u32 {
+    let text = fs::read_to_string("/proc/key-users").unwrap();
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{uid}:")));
+    line.and_then(|line| line.split_whitespace().nth(1)?.split('/').next()?.parse().ok()).unwrap_or(0)
+}
+
+/// How many have a context and how many were to come back; nothing else may have come of any.
+#[track_caller]
+fn count(outcomes: Vec<Outcome>) -> (usize, usize) {
+    let total = outcomes.len();
+    let away = outcomes.into_iter().filter(|outcome| match outcome {
+        Outcome::Established(_) => false,
+        other => {
+            assert_eq!(other.errno(), Errno::EAGAIN, "{other:?}");
+            true
+        }
+    });
+    let away = away.count();
+    (total - away, away)
+}
+
+fn beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served(shared: &Shared) {
+    const A_USER: usize = 4;
+    const ALL: usize = 60;
+    let limits = format!("[limits]\nper_owner = {A_USER}\nusers = {ALL}\n[backoff]\nafter = 1000\n");
+    let crowd = Crowd::new(shared.realm(), &limits);
+    // The server answers when all others have been turned away.
+    let gate = Arc::new(Mutex::new(()));
+    let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
+    let server = Server::between(shared.nfs().address(), move |_| drop(passed.lock()));
+    let turned_away = || {
+        let monitor = crowd.site.path("lgss_keyring");
+        wait_for("the others to be turned away", WITHIN, || {
+            let alive = Process::all().into_iter().filter(|process| process.exe == monitor);
+            (server.connections() == ALL && alive.count() == ALL).then_some(())
+        });
+        drop(closed);
+    };
+    let outcomes = crowd.ready(&shared.nfs().behind(&server)).ask(turned_away);
+    let counts: Vec<_> = outcomes.into_iter().map(count).collect();
+    assert!(counts.iter().all(|(served, _)| *served <= A_USER), "{counts:?}");
+    let served = counts.iter().map(|(served, _)| served).sum::<usize>();
+    assert_eq!((served, server.connections()), (ALL, ALL), "of {}", USERS * EACH);
+    crowd.site.wait_until_idle();
+    // All slots are free again.
+    crowd.site.ticket(shared.realm());
+    drop(crowd.site.ask(shared.nfs()).context());
+}
+
+/// Reading /proc/keys costs the front time for each key of the whole system. These are root's, since those the front may
+/// also look at, and they end with their session.
+fn with_50_000_keys_of_others_on_the_system_a_requester_is_served(shared: &Shared) {
+    const COUNT: u32 = 50_000;
+    let before = keys_of(0);
+    let mut others = Probe::start(&[Step::JoinSession, Step::AddKeys { count: COUNT }, Step::Pause]);
+    others.until_pause();
+    assert!(keys_of(0) >= COUNT, "the keys are not there");
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    for instance in [":1", ":2", ":3"] {
+        let request = site.request_as(&site.uid().to_string(), shared.nfs(), instance);
+        call_null_with(&site.ask_with(request).context(), shared.nfs());
+    }
+    drop(others);
+    wait_for("the keys to be collected", Duration::from_secs(30), || {
+        (keys_of(0) < before + COUNT / 100).then_some(())
+    });
+}
