@@ -237,7 +237,7 @@ def join_new_session():
 
 
 def set_fsuid(uid):
-    """A step for a file server that acts for a user; the effective uid must stay root's."""
+    """A step after the ids of root, for a file server that acts for a user."""
     return lambda: LIBC.setfsuid(uid)
 
 

@@ -3,7 +3,7 @@
  *
  * The plan is PLAN, one step per line; each step appends one line to LOG, fields separated by tabs:
  *   look                    who asks: the line of the authorisation key, that task's `syscall` and the first of its
- *                           environment; the key; the session ring
+ *                           environment; the key; the session ring; namespaces
  *   describe-ring           the thread keyring of argv
  *   as UID GID              effective and real ids, the saved ones stay 0; `as 0 0` goes back
  *   setperm HEX
@@ -88,9 +88,25 @@ static void read_line(const char *path, char *to, int size)
 		fclose(file);
 }
 
+/* Of the requester and, as own_, of this process. */
+static void note_namespaces(int tid, char *fields, size_t size)
+{
+	static const char *const names[] = { "mnt", "net", "user" };
+	char path[64], target[64];
+	size_t i, at = strlen(fields);
+	ssize_t len;
+
+	for (i = 0; i < 6; i++) {
+		snprintf(path, sizeof path, "/proc/%d/ns/%s", i < 3 ? tid : getpid(), names[i % 3]);
+		len = readlink(path, target, sizeof target - 1);
+		target[len < 0 ? 0 : len] = 0;
+		at += (size_t)snprintf(fields + at, size - at, "\t%s%s=%s", i < 3 ? "" : "own_", names[i % 3], target);
+	}
+}
+
 static void look(void)
 {
-	char wanted[16], line[512], auth[512] = "", mine[512] = "", path[64], call[256] = "", environ_of[256] = "", fields[2400];
+	char wanted[16], line[512], auth[512] = "", mine[512] = "", path[64], call[256] = "", environ_of[256] = "", fields[3200];
 	char *described = NULL, *ring = NULL;
 	FILE *keys = fopen("/proc/keys", "r");
 	int tid = 0, i, at;
@@ -117,8 +133,9 @@ static void look(void)
 	keyctl_describe_alloc(KEY_SPEC_SESSION_KEYRING, &ring);
 	at = snprintf(fields, sizeof fields, "tid=%d\tsyscall=%s\tenviron=%s\tauth=%s\tline=%s\tdescribed=%s\tring=%s", tid, call,
 		      environ_of, auth, mine, described ? described : "-", ring ? ring : "-");
-	for (i = 1; words[i] && at < (int)sizeof fields; i++)
-		at += snprintf(fields + at, sizeof fields - (size_t)at, "\targ%d=%s", i, words[i]);
+	for (i = 1; words[i] && at < 2400; i++)
+		at += snprintf(fields + at, 2400 - (size_t)at, "\targ%d=%s", i, words[i]);
+	note_namespaces(tid, fields, sizeof fields);
 	note("look", fields);
 }
 

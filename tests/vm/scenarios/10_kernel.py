@@ -228,6 +228,27 @@ def a_setuid_programs_key_belongs_to_root(bed):
 
 
 @scenario
+def a_file_servers_key_belongs_to_whom_it_acts_for(bed):
+    """Owner is the file system uid; description, callout and ring are the real uid's."""
+    bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
+    got = Requester(after=[requester.set_fsuid(2001)]).ask(wait_ms=20000)
+    seen = bed.did("look")
+    assert got.state == "established" and seen["described"] == f"lgssc;2001;0;3d010000;0@{bed.secid:x}", seen
+    assert int(seen["arg8"]) == Requester().run(lambda: requester.keyctl(0, -4, 0)[0]), seen
+
+
+@scenario
+def a_request_from_other_namespaces_shows_there(bed):
+    """The requester's mount and network namespaces are not the upcall's."""
+    spaces = requester.CLONE_NEWNS | requester.CLONE_NEWNET
+    alice = Requester(USERS["alice"], steps=[requester.unshare(spaces)])
+    bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
+    assert alice.ask(wait_ms=20000).state == "established"
+    seen = bed.did("look")
+    assert seen["mnt"] != seen["own_mnt"] and seen["net"] != seen["own_net"] and seen["user"] == seen["own_user"], seen
+
+
+@scenario
 def a_nodes_key_can_be_asked_for_in_a_users_process(bed):
     """The owner is whoever runs, the rest is the node's."""
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
