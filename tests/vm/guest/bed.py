@@ -10,7 +10,7 @@ from pathlib import Path
 
 import kernel
 import requester
-from requester import Requester
+from requester import Requester, Running
 
 SHARE = Path("/run/vm")
 RULE = "/etc/request-key.d/lgssc.conf"
@@ -76,7 +76,6 @@ class Bed:
         self.log = Log()
         self.the_realm = None
         self.since = 0
-        self.cleanups = []
 
     @classmethod
     def prepare(cls):
@@ -104,9 +103,8 @@ class Bed:
         return requester.SECID
 
     def end(self):
-        for cleanup in reversed(self.cleanups):
-            cleanup()
-        self.cleanups.clear()
+        for running in list(Running.alive):
+            running.end()
         kernel.reset()
 
     @property

@@ -1,7 +1,6 @@
 """The stand-in module as scenarios see it: its events, its settings, orders to it, and init_channel."""
 
 import ctypes
-import errno
 import os
 import struct
 import threading
@@ -157,6 +156,3 @@ def channel_write(obd, token, *, secid=4, uid=0, gid=0, lustre_svc=1, reply_size
     finally:
         os.close(channel)
 
-
-def name_of(number):
-    return errno.errorcode.get(number, str(number))

@@ -32,6 +32,8 @@ REQUEST_KEY_BY_32_BIT = bytes.fromhex("5389fb89c889f189c6b81f010000cd805bc3")
 class Running:
     """A process of a scenario's own, and what it will have found."""
 
+    alive = set()
+
     def __init__(self, work):
         reader, writer = os.pipe()
         self.pid = os.fork()
@@ -40,6 +42,7 @@ class Running:
             run_and_report(work, writer)
         os.close(writer)
         self.reader = reader
+        Running.alive.add(self)
 
     def result(self, seconds=60):
         """What it has found; it is killed when it takes longer."""
@@ -66,6 +69,7 @@ class Running:
         if self.reader is not None:
             os.close(self.reader)
             self.reader = None
+            Running.alive.discard(self)
             try:
                 os.kill(self.pid, signal.SIGKILL)
             except ProcessLookupError:
