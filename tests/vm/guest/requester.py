@@ -20,6 +20,7 @@ CLIENT = "/dev/lgss-client"
 LIBC = ctypes.CDLL(None, use_errno=True)
 SYS_REQUEST_KEY = 249
 SYS_KEYCTL = 250
+X32_SYSCALL_BIT = 0x40000000
 PR_SET_DUMPABLE = 4
 MAP_32BIT = 0x40
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
@@ -143,8 +144,8 @@ class Requester:
         return self.begin(at, **fields).result(seconds)
 
     def request_key(self, key_type, description, callout, ring=0, abi=64, seconds=70):
-        """request_key(2) of its own: (serial or -1, errno, microseconds)."""
-        call = request_key if abi == 64 else request_key_by_32_bit
+        """request_key(2) of its own: (serial or -1, errno, microseconds). abi is 64, 32 (int 0x80) or "x32"."""
+        call = {64: request_key, 32: request_key_by_32_bit, "x32": request_key_by_x32}[abi]
 
         def timed():
             start = time.monotonic()
@@ -209,9 +210,13 @@ def context(number):
         os.close(client)
 
 
-def request_key(key_type, description, callout, ring):
-    serial = LIBC.syscall(SYS_REQUEST_KEY, key_type, description, callout, ctypes.c_int(ring))
+def request_key(key_type, description, callout, ring, number=SYS_REQUEST_KEY):
+    serial = LIBC.syscall(number, key_type, description, callout, ctypes.c_int(ring))
     return serial, ctypes.get_errno() if serial < 0 else 0
+
+
+def request_key_by_x32(key_type, description, callout, ring):
+    return request_key(key_type, description, callout, ring, X32_SYSCALL_BIT | SYS_REQUEST_KEY)
 
 
 def request_key_by_32_bit(key_type, description, callout, ring):

@@ -7,9 +7,9 @@ from bed import KEYRING, scenario
 
 @scenario
 def a_users_own_request_for_lgssc_is_refused(bed):
-    """By the native and by the 32-bit system call; the kernel sees no instantiate, the log has the rule."""
+    """By the native, the 32-bit and the x32 system call; the kernel sees no instantiate, the log has the rule."""
     bed.upcall(KEYRING)
-    for count, abi in enumerate((64, 32)):
+    for count, abi in enumerate((64, 32, "x32")):
         callout = f"{bed.secid}:krb5:2001:2001::-:1:0x20000c0a84d01:lustre-MDT0000-mdc:0x20000c0a84d02:1:"
         serial, failure, micros = bed.user("alice").request_key(
             "lgssc", f"2001@{bed.secid + 4096 + count:x}", callout, ring=-2, abi=abi
