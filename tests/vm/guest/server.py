@@ -8,11 +8,14 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 
+import sk
+
 DEVICE = "/dev/lgss-server"
 HEADER = struct.Struct("=QIIIIII64s")
 ANSWER = struct.Struct("=QqiI")
 WINDOW = 2048
 KRB5, GSSNULL, SK = 0, 1, 2
+GSS_S_FAILURE = 0x0D0000
 
 
 @dataclass
@@ -40,13 +43,14 @@ class Answer:
 
 @dataclass
 class Accepted:
-    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none."""
+    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none. sk: SessionKeys."""
 
     rpc: Rpc
     handle: bytes
     initiator: str = ""
     key: tuple = None
     subkey: tuple = None
+    sk: object = None
 
 
 def padded(data):
@@ -78,13 +82,17 @@ def silent(rpc):
 
 @dataclass
 class Server:
-    """`answer` takes an Rpc and gives an Answer, or None for never; it may block. `accept` is the honest one."""
+    """`answer` takes an Rpc and gives an Answer, or None for never; it may block. `accept` is the honest one.
+
+    `shared_key` is an sk.SharedKey; without one, sk is denied.
+    """
 
     keytab: str
     answer: object = None
     accepted: list = field(default_factory=list)
     rpcs: list = field(default_factory=list)
     problems: list = field(default_factory=list)
+    shared_key: object = None
 
     def __post_init__(self):
         self.device = os.open(DEVICE, os.O_RDWR)
@@ -114,6 +122,7 @@ class Server:
 
     def reset(self):
         self.answer = None
+        self.shared_key = None
         self.accepted.clear()
         self.rpcs.clear()
         self.problems.clear()
@@ -123,7 +132,19 @@ class Server:
             return self.accept_gssnull(rpc)
         if rpc.mech == KRB5:
             return self.accept_krb5(rpc)
+        if rpc.mech == SK and self.shared_key:
+            return self.accept_sk(rpc)
         return Answer(status=-errno.EACCES)
+
+    def accept_sk(self, rpc):
+        try:
+            token, keys = sk.respond(self.shared_key, rpc.obd, rpc.token)
+        except sk.Refused as failure:
+            self.problems.append(f"sk: {failure}")
+            return Answer(reply(window=0, major=GSS_S_FAILURE))
+        made = Accepted(rpc, os.urandom(8), sk=keys)
+        self.accepted.append(made)
+        return Answer(reply(made.handle, token))
 
     def accept_gssnull(self, rpc):
         handle = os.urandom(8)
