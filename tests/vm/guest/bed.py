@@ -1,0 +1,209 @@
+"""What every scenario gets: the kernel's events, requesters, the server, the realm, the log, and which upcall runs."""
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import kernel
+import requester
+from requester import Requester, Running
+
+SHARE = Path("/run/vm")
+RULE = "/etc/request-key.d/lgssc.conf"
+PLAN = "/run/trivial-upcall.plan"
+LOG = "/run/trivial-upcall.log"
+TRIVIAL = "/run/trivial_upcall"
+REFERENCE = "/run/reference/lgss_keyring"
+KEYRING = "/usr/sbin/lgss_keyring"
+USERS = {"alice": 2001, "bob": 2002, "carol": 2003, "dave": 2004}
+HOSTS = """127.0.0.1 localhost
+192.168.77.1 srv.example.test srv
+192.168.77.2 client.example.test client
+"""
+
+
+def scenario(function):
+    """Marks a function of scenarios/*.py; it takes the bed and fails by an exception."""
+    function.is_scenario = True
+    return function
+
+
+class Log:
+    """What programs send to /dev/log."""
+
+    def __init__(self):
+        self.lines = []
+        self.more = threading.Condition()
+        Path("/dev/log").unlink(missing_ok=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("/dev/log")
+        os.chmod("/dev/log", 0o666)
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def follow(self):
+        while True:
+            line = self.socket.recv(65536).decode("utf-8", "replace").rstrip("\0\n")
+            with self.more:
+                self.lines.append(line)
+                self.more.notify_all()
+
+    def wait(self, words, seconds=20):
+        """The first line of this scenario that holds the words."""
+        deadline = time.monotonic() + seconds
+        with self.more:
+            while True:
+                for line in self.lines:
+                    if words in line:
+                        return line
+                left = deadline - time.monotonic()
+                if left <= 0 or not self.more.wait(left):
+                    raise AssertionError(f"no line with {words!r} in the log: {self.lines}")
+
+
+class Bed:
+    """`since` is the mark of the scenario's begin: events before it belong to others."""
+
+    def __init__(self):
+        from realm import SERVER_KEYTAB
+        from server import Server
+
+        self.events = kernel.Events()
+        self.server = Server(SERVER_KEYTAB)
+        self.log = Log()
+        self.the_realm = None
+        self.since = 0
+
+    @classmethod
+    def prepare(cls):
+        prepare_files()
+        subprocess.run(["/run/busybox", "insmod", SHARE / "lustre_standin.ko"], check=True)
+        return cls()
+
+    def begin(self):
+        kernel.reset()
+        self.server.reset()
+        self.log.lines.clear()
+        if self.the_realm:
+            self.the_realm.reset()
+        Path(PLAN).unlink(missing_ok=True)
+        # The stand-in upcall of a scenario before may still hold its own.
+        Path(LOG).unlink(missing_ok=True)
+        Path(LOG).touch()
+        os.chmod(LOG, 0o666)
+        requester.SECID += 1
+        self.since = self.events.mark()
+
+    @property
+    def secid(self):
+        """Of this scenario's requests."""
+        return requester.SECID
+
+    def end(self):
+        for running in list(Running.alive):
+            running.end()
+        kernel.reset()
+
+    @property
+    def realm(self):
+        """The KDC; started when a scenario first wants it."""
+        if not self.the_realm:
+            from realm import Realm
+
+            self.the_realm = Realm()
+        return self.the_realm
+
+    def user(self, name, **options):
+        return Requester(USERS[name], **options)
+
+    def upcall(self, program):
+        """The rule for lgssc names this program, with its options, from now on."""
+        with open(RULE + ".new", "w") as file:
+            file.write(f"create lgssc * * {program} %o %k %t %d %c %u %g %T %P %S\n")
+        os.rename(RULE + ".new", RULE)
+
+    def trivial(self, *plan):
+        """The stand-in upcall does these steps: trivial_upcall.c."""
+        Path(PLAN).write_text("".join(step + "\n" for step in plan))
+        self.upcall(TRIVIAL)
+
+    def did(self, step, count=1, seconds=20):
+        """What the stand-in upcall noted of this step, the `count`-th time."""
+        found = []
+
+        def noted():
+            lines = Path(LOG).read_text().splitlines()
+            found[:] = [fields for fields in map(noted_fields, lines) if fields["step"] == step]
+            return len(found) >= count
+
+        self.until(noted, f"{count} x {step} by the stand-in upcall", seconds)
+        return found[count - 1]
+
+    @staticmethod
+    def until(condition, what, seconds=20):
+        deadline = time.monotonic() + seconds
+        while True:
+            got = condition()
+            if got:
+                return got
+            assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
+            time.sleep(0.02)
+
+    def event(self, name, seconds=20, **fields):
+        return self.events.wait(name, self.since, seconds, **fields)
+
+    def all_events(self, name, **fields):
+        return self.events.all(name, self.since, **fields)
+
+    def act(self, act, seconds=20, **fields):
+        """A thing done to a key: instantiate, update, revoke."""
+        return self.event("act", seconds, act=act, **fields)
+
+    @staticmethod
+    def usage(requester, serial):
+        """The usage count of a key in /proc/keys, as this requester sees it; None if it does not."""
+        for line in requester.proc_keys():
+            if int(line.split()[0], 16) == serial:
+                return int(line.split()[2])
+        return None
+
+
+def noted_fields(line):
+    pid, *fields = line.split("\t")
+    return {"pid": int(pid)} | dict(field.split("=", 1) for field in fields)
+
+
+def prepare_files():
+    """The guest's own names, users and programs, in the overlay over the host's files."""
+    Path("/etc/hosts").write_text(HOSTS)
+    Path("/etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    Path("/etc/nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
+    for left in Path("/etc/request-key.d").glob("*lgss*"):
+        left.unlink()
+    with open("/etc/passwd", "a") as passwd, open("/etc/group", "a") as group:
+        for name, uid in USERS.items() | {("lgss", 990)}:
+            if f"\n{name}:" not in Path("/etc/passwd").read_text():
+                passwd.write(f"{name}:x:{uid}:{uid}::/:/bin/sh\n")
+                group.write(f"{name}:x:{uid}:\n")
+    install("/run/vm/trivial_upcall", TRIVIAL)
+    install_programs()
+
+
+def install_programs():
+    """The programs under test where an installation has them, and the one to compare with."""
+    repository = Path(os.environ["VM_TESTS"]).parent.parent
+    install(SHARE / "programs/lgss_keyring", KEYRING)
+    install(SHARE / "programs/lgss_negotiate", "/usr/libexec/lgss/lgss_negotiate", 0o711)
+    install(SHARE / "programs/lgss", "/usr/bin/lgss")
+    install(repository / "etc/lgss.toml", "/etc/lgss/lgss.toml", 0o644)
+    if (SHARE / "reference").exists():
+        install(SHARE / "reference", REFERENCE)
+
+
+def install(source, target, mode=0o755):
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    shutil.copyfile(source, target)
+    os.chmod(target, mode)

@@ -1,0 +1,121 @@
+"""A Kerberos realm in the guest: MIT's KDC, keytabs of server and client, tickets of users."""
+
+import os
+import subprocess
+import time
+
+REALM = "EXAMPLE.TEST"
+DIRECTORY = "/run/realm"
+SERVER_KEYTAB = f"{DIRECTORY}/server.keytab"
+CLIENT_KEYTAB = "/etc/krb5.keytab"
+SERVER = "srv.example.test"
+CLIENT = "client.example.test"
+ENCTYPES = (
+    "aes256-cts-hmac-sha1-96",
+    "aes128-cts-hmac-sha1-96",
+    "aes256-cts-hmac-sha384-192",
+    "aes128-cts-hmac-sha256-128",
+)
+
+KRB5_CONF = "/etc/krb5.conf"
+CONFIGURATION = f"""
+[libdefaults]
+    default_realm = {REALM}
+    dns_lookup_kdc = false
+    dns_lookup_realm = false
+    dns_canonicalize_hostname = false
+    rdns = false
+    default_ccache_name = FILE:/tmp/krb5cc_%{{uid}}
+[realms]
+    {REALM} = {{
+        kdc = 127.0.0.1:88
+    }}
+[domain_realm]
+    .example.test = {REALM}
+"""
+
+KDC_CONF = f"""
+[kdcdefaults]
+    kdc_listen = 127.0.0.1:88
+    kdc_tcp_listen = 127.0.0.1:88
+[realms]
+    {REALM} = {{
+        database_name = {DIRECTORY}/principal
+        key_stash_file = {DIRECTORY}/stash
+        acl_file = {DIRECTORY}/acl
+        supported_enctypes = {' '.join(name + ':normal' for name in ENCTYPES)}
+    }}
+[logging]
+    kdc = FILE:{DIRECTORY}/kdc.log
+"""
+
+
+class Realm:
+    """Made once for all scenarios that want one."""
+
+    def __init__(self):
+        os.makedirs(DIRECTORY, mode=0o700)
+        self.configure()
+        write(f"{DIRECTORY}/kdc.conf", KDC_CONF)
+        self.tool(["kdb5_util", "create", "-s", "-P", "master"])
+        orders = [f"addprinc -pw secret {user}" for user in ("alice", "bob", "carol", "dave")]
+        orders += self.service(SERVER_KEYTAB, [f"lustre_{service}/{SERVER}" for service in ("mds", "oss", "mgs")])
+        orders += self.service(CLIENT_KEYTAB, [f"lustre_root/{CLIENT}", f"host/{CLIENT}"])
+        self.admin(*orders)
+        self.kdc = None
+        self.start_kdc()
+
+    @staticmethod
+    def service(keytab, principals):
+        return [order for name in principals for order in (f"addprinc -randkey {name}", f"ktadd -k {keytab} {name}")]
+
+    def tool(self, words, **options):
+        environment = os.environ | {"KRB5_KDC_PROFILE": f"{DIRECTORY}/kdc.conf"}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, **options)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+    def admin(self, *orders):
+        """Orders for kadmin.local; it tells of errors on stderr only."""
+        self.tool(["kadmin.local"], input="".join(order + "\n" for order in orders))
+
+    def start_kdc(self):
+        environment = os.environ | {"KRB5_KDC_PROFILE": f"{DIRECTORY}/kdc.conf"}
+        write(f"{DIRECTORY}/kdc.log", "")
+        self.kdc = subprocess.Popen(["krb5kdc", "-n"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while "commencing operation" not in open(f"{DIRECTORY}/kdc.log").read():
+            assert self.kdc.poll() is None and time.monotonic() < deadline, "the KDC does not start"
+            time.sleep(0.02)
+
+    @staticmethod
+    def configure(*settings):
+        """The node's krb5.conf until the scenario's end, with these lines in [libdefaults]."""
+        more = "".join(f"    {line}\n" for line in settings)
+        write(KRB5_CONF, CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more))
+
+    def stop_kdc(self):
+        self.kdc.kill()
+        self.kdc.wait()
+
+    def reset(self):
+        self.configure()
+        if self.kdc.poll() is not None:
+            self.start_kdc()
+
+    def ticket(self, requester, user, *, cache=None, lifetime="1h"):
+        """kinit as the requester; its default cache if none is named."""
+        words = ["kinit", "-l", lifetime] + (["-c", cache] if cache else []) + [user]
+        environment = {"PATH": os.environ["PATH"], "KRB5_CONFIG": KRB5_CONF}
+
+        def kinit():
+            done = subprocess.run(words, input="secret\n", env=environment, capture_output=True, text=True, timeout=60)
+            return done.returncode, done.stderr
+
+        code, said = requester.run(kinit)
+        assert code == 0, said
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)

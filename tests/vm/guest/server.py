@@ -1,0 +1,208 @@
+"""The server's side of init_channel: a GSS acceptor with a keytab, or whatever a scenario tells it to answer."""
+
+import errno
+import math
+import os
+import struct
+import subprocess
+import threading
+from dataclasses import dataclass, field
+
+import sk
+
+DEVICE = "/dev/lgss-server"
+HEADER = struct.Struct("=QIIIIII64s")
+ANSWER = struct.Struct("=QqiI")
+WINDOW = 2048
+KRB5, GSSNULL, SK = 0, 1, 2
+GSS_S_FAILURE = 0x0D0000
+
+
+@dataclass
+class Rpc:
+    """One SEC_CTX_INIT as the server gets it."""
+
+    number: int
+    secid: int
+    lustre_svc: int
+    mech: int
+    uid: int
+    gid: int
+    obd: str
+    token: bytes
+
+
+@dataclass
+class Answer:
+    """status: the RPC's own; write_errno: what the write(2) fails with; body: the reply buffer, whatever it is."""
+
+    body: bytes = b""
+    status: int = 0
+    write_errno: int = 0
+
+
+@dataclass
+class Accepted:
+    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none. sk: SessionKeys."""
+
+    rpc: Rpc
+    handle: bytes
+    initiator: str = ""
+    key: tuple = None
+    subkey: tuple = None
+    sk: object = None
+
+
+def padded(data):
+    return struct.pack("=I", len(data)) + data + bytes(-len(data) % 4)
+
+
+def reply(handle=b"", token=b"", *, window=WINDOW, major=0, minor=0, status=0):
+    """A reply buffer of the right form."""
+    return struct.pack("=IIII", status, major, minor, window) + padded(handle) + padded(token)
+
+
+def failed(number):
+    """An RPC that ended with this errno."""
+    return lambda rpc: Answer(status=-number)
+
+
+def refused_write(number):
+    return lambda rpc: Answer(write_errno=number)
+
+
+def garbage(body):
+    return lambda rpc: Answer(body=body)
+
+
+def silent(rpc):
+    """No answer: the RPC hangs until its time is over or the writer is killed."""
+    return None
+
+
+@dataclass
+class Server:
+    """`answer` takes an Rpc and gives an Answer, or None for never; it may block. `accept` is the honest one.
+
+    `shared_key` is an sk.SharedKey; without one, sk is denied.
+    """
+
+    keytab: str
+    answer: object = None
+    accepted: list = field(default_factory=list)
+    rpcs: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+    shared_key: object = None
+
+    def __post_init__(self):
+        self.device = os.open(DEVICE, os.O_RDWR)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            message = os.read(self.device, 1 << 17)
+            number, secid, svc, mech, uid, gid, _, obd = HEADER.unpack_from(message)
+            rpc = Rpc(number, secid, svc, mech, uid, gid, obd.split(b"\0")[0].decode(), message[HEADER.size :])
+            threading.Thread(target=self.serve_one, args=(rpc,), daemon=True).start()
+
+    def serve_one(self, rpc):
+        self.rpcs.append(rpc)
+        try:
+            answer = (self.answer or self.accept)(rpc)
+        except Exception as failure:
+            self.problems.append(f"{type(failure).__name__}: {failure}")
+            answer = Answer(status=-errno.EPROTO)
+        if answer is None:
+            return
+        head = ANSWER.pack(rpc.number, answer.status, answer.write_errno, len(answer.body))
+        try:
+            os.write(self.device, head + answer.body)
+        except ProcessLookupError:
+            pass
+
+    def reset(self):
+        self.answer = None
+        self.shared_key = None
+        self.accepted.clear()
+        self.rpcs.clear()
+        self.problems.clear()
+
+    def accept(self, rpc):
+        if rpc.mech == GSSNULL:
+            return self.accept_gssnull(rpc)
+        if rpc.mech == KRB5:
+            return self.accept_krb5(rpc)
+        if rpc.mech == SK and self.shared_key:
+            return self.accept_sk(rpc)
+        return Answer(status=-errno.EACCES)
+
+    def accept_sk(self, rpc):
+        try:
+            token, keys = sk.respond(self.shared_key, rpc.obd, rpc.token)
+        except sk.Refused as failure:
+            self.problems.append(f"sk: {failure}")
+            return Answer(reply(window=0, major=GSS_S_FAILURE))
+        made = Accepted(rpc, os.urandom(8), sk=keys)
+        self.accepted.append(made)
+        return Answer(reply(made.handle, token))
+
+    def accept_gssnull(self, rpc):
+        handle = os.urandom(8)
+        self.accepted.append(Accepted(rpc, handle))
+        return Answer(reply(handle, os.urandom(8)))
+
+    def accept_krb5(self, rpc):
+        import gssapi
+
+        kerberos = [gssapi.MechType.kerberos]
+        credentials = gssapi.Credentials(usage="accept", store={"keytab": self.keytab}, mechs=kerberos)
+        try:
+            result = gssapi.raw.accept_sec_context(rpc.token, acceptor_creds=credentials)
+        except gssapi.exceptions.GSSError as failure:
+            self.problems.append(str(failure))
+            return Answer(reply(window=0, major=failure.maj_code & 0xFFFFFFFF))
+        made = Accepted(rpc, os.urandom(8), str(gssapi.Name(result.initiator_name)))
+        made.key, made.subkey = lucid_keys(result.context)
+        self.accepted.append(made)
+        return Answer(reply(made.handle, result.token or b""))
+
+
+def lucid_keys(context):
+    """((enctype, key), (enctype, acceptor subkey) or None); the context is gone afterwards."""
+    from gssapi.raw import ext_krb5
+
+    exported = ext_krb5.krb5_export_lucid_sec_context(context, 1)
+    cfx = exported.cfx_kd
+    key = (cfx.ctx_key_type, cfx.ctx_key)
+    subkey = (cfx.acceptor_subkey_type, cfx.acceptor_subkey) if cfx.acceptor_subkey else None
+    return key, subkey
+
+
+def n_fold(data, size):
+    """RFC 3961 section 5.1: copies, each rotated by 13 bits more, added in ones' complement."""
+    bits, whole = 8 * len(data), int.from_bytes(data, "big")
+    copies = b""
+    for copy in range(math.lcm(len(data), size) // len(data)):
+        turn = 13 * copy % bits
+        copies += ((whole >> turn | whole << (bits - turn)) & ((1 << bits) - 1)).to_bytes(len(data), "big")
+    total = sum(int.from_bytes(copies[at : at + size], "big") for at in range(0, len(copies), size))
+    while total >> 8 * size:
+        total = (total & ((1 << 8 * size) - 1)) + (total >> 8 * size)
+    return total.to_bytes(size, "big")
+
+
+def derived(key, usage, kind):
+    """RFC 3961 DK with AES: what both ends of a context must have. The cipher is openssl's."""
+    block = n_fold(struct.pack(">IB", usage, kind), 16)
+    made = b""
+    while len(made) < len(key):
+        words = ["openssl", "enc", f"-aes-{8 * len(key)}-ecb", "-K", key.hex(), "-nopad"]
+        block = subprocess.run(words, input=block, capture_output=True, check=True).stdout
+        made += block
+    return made[: len(key)]
+
+
+def kernel_keys(made):
+    """Ke, Ki and Kc that the client's kernel must have for this context, and their enctype."""
+    enctype, base = made.subkey or made.key
+    return enctype, [derived(base, 22, 0xAA), derived(base, 22, 0x55), derived(base, 23, 0x99)]
