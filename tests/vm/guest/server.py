@@ -43,13 +43,16 @@ class Answer:
 
 @dataclass
 class Accepted:
-    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none. sk: SessionKeys."""
+    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none; the
+    initiator's first sequence number, the ticket's end. sk: SessionKeys."""
 
     rpc: Rpc
     handle: bytes
     initiator: str = ""
     key: tuple = None
     subkey: tuple = None
+    sequence: int = 0
+    endtime: int = 0
     sk: object = None
 
 
@@ -73,6 +76,11 @@ def refused_write(number):
 
 def garbage(body):
     return lambda rpc: Answer(body=body)
+
+
+def refusing(major, minor=0):
+    """The server's GSS says no."""
+    return lambda rpc: Answer(reply(window=0, major=major, minor=minor))
 
 
 def silent(rpc):
@@ -162,17 +170,27 @@ class Server:
             self.problems.append(str(failure))
             return Answer(reply(window=0, major=failure.maj_code & 0xFFFFFFFF))
         made = Accepted(rpc, os.urandom(8), str(gssapi.Name(result.initiator_name)))
-        made.key, made.subkey = lucid_keys(result.context)
+        lucid = exported(result.context)
+        made.key, made.subkey = keys_of(lucid)
+        made.sequence, made.endtime = lucid.recv_seq, lucid.endtime
         self.accepted.append(made)
         return Answer(reply(made.handle, result.token or b""))
 
 
-def lucid_keys(context):
-    """((enctype, key), (enctype, acceptor subkey) or None); the context is gone afterwards."""
+def exported(context):
+    """What lucid export tells; the context is gone afterwards."""
     from gssapi.raw import ext_krb5
 
-    exported = ext_krb5.krb5_export_lucid_sec_context(context, 1)
-    cfx = exported.cfx_kd
+    return ext_krb5.krb5_export_lucid_sec_context(context, 1)
+
+
+def lucid_keys(context):
+    """((enctype, key), (enctype, acceptor subkey) or None); the context is gone afterwards."""
+    return keys_of(exported(context))
+
+
+def keys_of(lucid):
+    cfx = lucid.cfx_kd
     key = (cfx.ctx_key_type, cfx.ctx_key)
     subkey = (cfx.acceptor_subkey_type, cfx.acceptor_subkey) if cfx.acceptor_subkey else None
     return key, subkey
