@@ -112,6 +112,7 @@ fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
     assert!(names.len() > 8, "{names:?}");
     for name in names {
         assert!(page.contains(&format!(".It Er {name}\n")), "lgss_keyring(8) lacks {name}");
+        assert!(text("docs/formats.md").contains(&format!("\n| {name} | ")), "docs/formats.md lacks {name}");
     }
 }
 
