@@ -13,7 +13,7 @@ use super::claim::Invocation;
 use super::exchange::InitChannel;
 use super::front::Served;
 use super::launcher::{self, Assignment};
-use super::machine_cache::{Getting, MachineCache, Turn};
+use super::machine_cache::{MachineCache, Place, Turn};
 use super::order::{Order, lustre_directories};
 use super::outcome::Outcome;
 use super::sources::machine_keys;
@@ -37,6 +37,9 @@ use crate::sys::sockets;
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// A worker has four stages, of which three may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 8;
+/// A worker tells of machine credentials when it has some, and once more when it has a service ticket, too, and after a
+/// second attempt.
+const CHOICES_LIMIT: usize = 3;
 /// How long a key says that a limit was reached: the next try may well succeed.
 const BUSY_TTL: Duration = Duration::from_secs(2);
 
@@ -52,9 +55,9 @@ pub(super) struct Upcall<'a> {
     /// For Lustre.
     channel: Option<Relay>,
     /// For machine credentials: what others wait for.
-    turn: Option<Getting>,
-    /// The same where others have provided them, in case they have gone.
-    late: Option<Getting>,
+    turn: Option<Turn>,
+    /// How often the worker has told of them.
+    choices: usize,
 }
 
 /// What the worker is started for.
@@ -75,7 +78,7 @@ pub(super) struct Ended {
 impl<'a> Upcall<'a> {
     /// Of these words, under these settings; `started` is when the requester was released.
     pub(super) fn new(invocation: &'a Invocation, config: &'a Config, started: Instant) -> Self {
-        Self { invocation, config, started, timings: Vec::new(), channel: None, turn: None, late: None }
+        Self { invocation, config, started, timings: Vec::new(), channel: None, turn: None, choices: 0 }
     }
 
     /// Has the context negotiated and finishes the key.
@@ -133,10 +136,7 @@ impl<'a> Upcall<'a> {
         let purpose = serde_json::to_string(credentials).map_err(|error| setup(&error))?;
         let keys = machine_keys(keytab).unwrap_or_default();
         let stamp = Stamp::of(&keys, &self.config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
-        match MachineCache::open(self.config, &stamp)?.turn(self.deadline())? {
-            Turn::Ours(getting) => self.turn = Some(getting),
-            Turn::Provided(late) => self.late = Some(late),
-        }
+        self.turn = Some(MachineCache::open(self.config, &stamp)?.turn(self.deadline())?);
         Ok(Some(stamp))
     }
 
@@ -257,13 +257,12 @@ impl<'a> Upcall<'a> {
         }
     }
 
-    /// Machine credentials are there: from now on others can use them, too.
+    /// Machine credentials are there, or there are more of them: from now on others can use them, too.
     fn chosen(&mut self, good_until: u32, cache: &Secret) -> Result<(), Failure> {
-        match (self.turn.take(), self.late.take()) {
-            (Some(getting), _) => getting.succeeded(good_until, cache),
-            (None, Some(late)) if !cache.is_empty() => late.succeeded(good_until, cache),
-            (None, Some(_)) => {}
-            (None, None) => {
+        self.choices += 1;
+        match self.turn.as_mut().filter(|_| self.choices <= CHOICES_LIMIT) {
+            Some(turn) => turn.succeeded(good_until, cache, &Place::of(self.config)),
+            None => {
                 let detail = "worker: credentials that it was not asked for";
                 return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
             }
