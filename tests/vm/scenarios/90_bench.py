@@ -11,24 +11,24 @@ def quantile(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def compare(bed, programs, rounds, **fields):
+def compare(bed, programs, rounds, who="alice", **fields):
     """Interleaved, so that all have the same neighbours: a line for each program, with p50 and p99 in microseconds."""
     blocked = {name: [] for name in programs}
     ended = {name: [] for name in programs}
-    alice = bed.user("alice")
-    secid = 1_000_000
+    requester = bed.user(who)
+    secid = 10_000_000 + 100_000 * bed.secid
     for _ in range(rounds):
         for name, program in programs.items():
             secid += 1
             bed.upcall(program)
-            got = alice.ask(secid=secid, wait_ms=30000, **fields)
+            got = requester.ask(secid=secid, wait_ms=30000, **fields)
             assert got.errno == 0, (name, got)
             blocked[name].append(got.blocked_us)
             ended[name].append(got.after_us)
     for name in programs:
         times = blocked[name]
         print(
-            f"bench  {name}: blocked p50 {quantile(times, 0.5)} p99 {quantile(times, 0.99)} us, "
+            f"bench  {who} {name}: blocked p50 {quantile(times, 0.5)} p99 {quantile(times, 0.99)} us, "
             f"context after p50 {quantile(ended[name], 0.5)} p99 {quantile(ended[name], 0.99)} us, n {len(times)}",
             flush=True,
         )
@@ -43,16 +43,26 @@ def blocked_time_of_the_floor(bed):
     assert len(blocked["floor"]) == (ROUNDS or 10)
 
 
-def blocked_time_of_a_user_without_a_ticket(bed):
-    """The programs under test and, with LGSS_REF, the other one."""
+def the_programs(bed):
+    """Those under test and, with LGSS_REF, the other one."""
     bed.trivial("instantiate 0", "fork", "update-until 0000000082ffffff00000000 5000")
     programs = {"floor": TRIVIAL, "lgss_keyring": KEYRING}
-    if os.path.exists(REFERENCE):
-        programs["LGSS_REF"] = REFERENCE
-    blocked = compare(bed, programs, ROUNDS)
+    return programs | ({"LGSS_REF": REFERENCE} if os.path.exists(REFERENCE) else {})
+
+
+def blocked_time_of_a_user_without_a_ticket(bed):
+    """An ordinary user's first access."""
+    blocked = compare(bed, the_programs(bed), ROUNDS)
+    assert all(len(times) == ROUNDS for times in blocked.values())
+
+
+def blocked_time_of_the_node(bed):
+    """Root's, without a keytab's key: the time until the release is the same with one."""
+    blocked = compare(bed, the_programs(bed), ROUNDS, who="root", flags="r", svc="i")
     assert all(len(times) == ROUNDS for times in blocked.values())
 
 
 # Long, so only when somebody says how often.
 if ROUNDS:
     scenario(blocked_time_of_a_user_without_a_ticket)
+    scenario(blocked_time_of_the_node)
