@@ -110,7 +110,7 @@ class Bed:
         shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)
         self.settings("")
         for left in [*Path("/tmp").glob("*krb5cc*"), *Path("/run/user").glob("*")]:
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+            left.unlink() if left.is_symlink() or not left.is_dir() else shutil.rmtree(left)
 
     @property
     def secid(self):

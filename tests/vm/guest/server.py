@@ -1,6 +1,7 @@
 """The server's side of init_channel: a GSS acceptor with a keytab, or whatever a scenario tells it to answer."""
 
 import errno
+import functools
 import math
 import os
 import struct
@@ -209,6 +210,7 @@ def n_fold(data, size):
     return total.to_bytes(size, "big")
 
 
+@functools.cache
 def derived(key, usage, kind):
     """RFC 3961 DK with AES: what both ends of a context must have. The cipher is openssl's."""
     block = n_fold(struct.pack(">IB", usage, kind), 16)

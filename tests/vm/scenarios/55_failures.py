@@ -90,6 +90,7 @@ def every_status_of_the_channel_ends_in_a_failure(bed):
         (status(errno.EFAULT), {}, errno.EPROTO, 1),
         (status(errno.ETIMEDOUT), {}, errno.ETIMEDOUT, 2),
         (status(errno.EIO), {}, errno.ETIMEDOUT, 1),
+        (status(errno.ERESTART), {}, errno.ETIMEDOUT, 1),
         (status(512), {}, errno.ETIMEDOUT, 1),
         (refused_write(errno.EINVAL), {}, errno.ECONNREFUSED, 1),
         (refused_write(errno.EFAULT), {}, errno.EIO, 1),
@@ -179,6 +180,10 @@ def a_silent_server_costs_the_time_until_the_deadline(bed):
     assert 1_900_000 < got.after_us < 3_500_000, got
     bed.until_gone(5)
     assert bed.event("rpc").rc == -errno.EINTR
+    bed.server.answer = status(errno.EAGAIN)
+    got = bed.user("alice").ask(secid=900_000 + bed.secid, wait_ms=30000)
+    failed(bed, got, errno.ETIMEDOUT, errno.EAGAIN)
+    assert 1_500_000 < got.after_us < 3_500_000, got
 
 
 @scenario
