@@ -97,7 +97,14 @@ class Realm:
     def configure(*settings):
         """The node's krb5.conf until the scenario's end, with these lines in [libdefaults]."""
         more = "".join(f"    {line}\n" for line in settings)
-        write(KRB5_CONF, CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more))
+        text = CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more)
+        if os.path.exists(KRB5_CONF) and open(KRB5_CONF).read() == text:
+            return
+        write(KRB5_CONF, text)
+        # The library looks once in a second whether the file has changed; so do KDC and acceptor.
+        written = int(time.time())
+        while int(time.time()) == written:
+            time.sleep(0.01)
 
     def stop_kdc(self):
         self.kdc.kill()
