@@ -14,7 +14,7 @@ use super::arguments::Flush;
 use super::every_user::{self, Answer};
 use super::exit::Exit;
 use super::list;
-use super::machine_tickets;
+use super::machine_tickets::{self, Mode};
 use super::report::{ContextState, Report};
 use super::words;
 use crate::ctx::visible::{self, Visible};
@@ -55,7 +55,8 @@ enum Outcome {
 
 pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     if flush.machine {
-        return machine_tickets::drop_all(flush.dry_run, terminal);
+        let mode = if flush.dry_run { Mode::DryRun } else { Mode::Drop };
+        return machine_tickets::drop_all(mode, terminal);
     }
     if flush.service.is_none() && !flush.all {
         writeln!(terminal.err, "{UNCLEAR}")?;

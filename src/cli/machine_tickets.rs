@@ -8,9 +8,18 @@ use super::Terminal;
 use super::exit::Exit;
 use crate::config::Config;
 
-pub(super) fn drop_all(dry_run: bool, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+/// Whether it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Yes.
+    Drop,
+    /// It is only told.
+    DryRun,
+}
+
+pub(super) fn drop_all(mode: Mode, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     match Config::load(None) {
-        Ok(config) => drop_below(&config.run_dir.join("machine"), dry_run, terminal),
+        Ok(config) => drop_below(&config.run_dir.join("machine"), mode, terminal),
         Err(error) => {
             writeln!(terminal.err, "lgss: {error}")?;
             Ok(Exit::Incomplete)
@@ -18,7 +27,7 @@ pub(super) fn drop_all(dry_run: bool, terminal: &mut Terminal<'_>) -> io::Result
     }
 }
 
-fn drop_below(directory: &Path, dry_run: bool, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+fn drop_below(directory: &Path, mode: Mode, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let files = match files(directory) {
         Ok(files) => files,
         Err(error) => {
@@ -28,7 +37,10 @@ fn drop_below(directory: &Path, dry_run: bool, terminal: &mut Terminal<'_>) -> i
     };
     let (mut dropped, mut exit) = (0, Exit::Ok);
     for file in files {
-        let removed = if dry_run { Ok(()) } else { fs::remove_file(&file) };
+        let removed = match mode {
+            Mode::Drop => fs::remove_file(&file),
+            Mode::DryRun => Ok(()),
+        };
         match removed {
             Ok(()) if is_cache(&file) => dropped += 1,
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -39,7 +51,7 @@ fn drop_below(directory: &Path, dry_run: bool, terminal: &mut Terminal<'_>) -> i
         }
     }
     let (caches, verb) =
-        (if dropped == 1 { "cache" } else { "caches" }, if dry_run { "would be " } else { "" });
+        (if dropped == 1 { "cache" } else { "caches" }, if mode == Mode::Drop { "" } else { "would be " });
     writeln!(terminal.out, "{dropped} {caches} of machine tickets {verb}dropped")?;
     Ok(exit)
 }
@@ -62,9 +74,9 @@ fn is_cache(file: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn run(directory: &Path, dry_run: bool) -> (String, Exit) {
+    fn run(directory: &Path, mode: Mode) -> (String, Exit) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = drop_below(directory, dry_run, &mut Terminal { out: &mut out, err: &mut err }).unwrap();
+        let exit = drop_below(directory, mode, &mut Terminal { out: &mut out, err: &mut err }).unwrap();
         (String::from_utf8([out, err].concat()).unwrap(), exit)
     }
 
@@ -75,16 +87,18 @@ mod tests {
             fs::write(directory.path().join(name), "x").unwrap();
         }
         let count = || fs::read_dir(directory.path()).unwrap().count();
-        assert!(run(directory.path(), true).0.starts_with("2 caches of machine tickets would be dropped"));
+        assert!(
+            run(directory.path(), Mode::DryRun).0.starts_with("2 caches of machine tickets would be dropped")
+        );
         assert_eq!(count(), 5);
         assert_eq!(
-            run(directory.path(), false),
+            run(directory.path(), Mode::Drop),
             ("2 caches of machine tickets dropped\n".to_owned(), Exit::Ok)
         );
         assert_eq!(count(), 0);
-        let (said, exit) = run(&directory.path().join("absent"), false);
+        let (said, exit) = run(&directory.path().join("absent"), Mode::Drop);
         assert_eq!((said.as_str(), exit), ("0 caches of machine tickets dropped\n", Exit::Ok));
-        let (said, exit) = run(Path::new("/proc/self/status"), false);
+        let (said, exit) = run(Path::new("/proc/self/status"), Mode::Drop);
         assert!(said.contains("/proc/self/status") && exit == Exit::Incomplete, "{said}");
     }
 }

@@ -17,6 +17,7 @@ use super::lustre_parameters;
 use super::negotiation::{Upcall, fail};
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
+use super::vouched::More;
 use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
@@ -159,11 +160,11 @@ fn level(invocation: &Invocation, config: &Config) -> Level {
 }
 
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
-    match (invocation.consumer(), served.acting) {
-        (Consumer::Kernel, Acting::Machine) => Claimant::LustreMachine,
-        (Consumer::Kernel, _) => Claimant::LustreUser,
-        (Consumer::Program, _) if invocation.uid == 0 => Claimant::Machine,
-        (Consumer::Program, _) => Claimant::User(invocation.uid, served.places.user_namespace.as_fd()),
+    match (&served.places.more, served.acting) {
+        (More::UserNamespace(_), _) if invocation.uid == 0 => Claimant::Machine,
+        (More::UserNamespace(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd()),
+        (_, Acting::Machine) => Claimant::LustreMachine,
+        (_, _) => Claimant::LustreUser,
     }
 }
 
