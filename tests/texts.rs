@@ -145,9 +145,8 @@ fn missing_tests<'a>(names: &[&'a str]) -> Vec<&'a str> {
     for directory in ["src", "tests"] {
         all_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut sources);
     }
-    let exists = |name: &str| {
-        ["fn", "def"].iter().any(|keyword| sources.contains(&format!("{keyword} {name}(")))
-    };
+    let exists =
+        |name: &str| ["fn", "def"].iter().any(|keyword| sources.contains(&format!("{keyword} {name}(")));
     names.iter().copied().filter(|name| !exists(name)).collect()
 }
 
