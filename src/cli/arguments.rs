@@ -141,6 +141,12 @@ pub struct Flush {
     /// With --service, all of these that are with that service.
     #[arg(long)]
     pub all: bool,
+    /// Drop the tickets that this machine's requests share, so that the next one gets new ones (root)
+    ///
+    /// They are those that the upcall got by the keytab for Lustre. Root's default cache is left alone: kdestroy is for
+    /// that. Contexts that exist are not ended.
+    #[arg(long, conflicts_with_all = ["service", "all", "json"])]
+    pub machine: bool,
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -14,6 +14,7 @@ use super::arguments::Flush;
 use super::every_user::{self, Answer};
 use super::exit::Exit;
 use super::list;
+use super::machine_tickets::{self, Mode};
 use super::report::{ContextState, Report};
 use super::words;
 use crate::ctx::visible::{self, Visible};
@@ -22,6 +23,7 @@ const UNCLEAR: &str = "\
 lgss: flush what?
   --service NAME@HOST  the contexts with this service
   --all                all contexts of yours; as root, those of every user
+  --machine            the tickets of this machine, not contexts
   --dry-run            with one of these: print what would be done";
 
 /// What became of one context.
@@ -52,6 +54,10 @@ enum Outcome {
 }
 
 pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    if flush.machine {
+        let mode = if flush.dry_run { Mode::DryRun } else { Mode::Drop };
+        return machine_tickets::drop_all(mode, terminal);
+    }
     if flush.service.is_none() && !flush.all {
         writeln!(terminal.err, "{UNCLEAR}")?;
         return Ok(Exit::Usage);

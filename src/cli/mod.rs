@@ -12,6 +12,7 @@ pub mod exit;
 mod flush;
 mod get;
 mod list;
+mod machine_tickets;
 mod outcome;
 pub mod programs;
 mod report;

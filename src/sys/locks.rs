@@ -80,8 +80,13 @@ impl LockFile {
             thread::sleep(PAUSE);
         }
         let result = action(&self.0);
-        let _ = self.set(libc::F_UNLCK, bytes);
+        self.release(bytes);
         Some(result)
+    }
+
+    /// Lets go of the bytes.
+    pub fn release(&self, bytes: &Range<u16>) {
+        let _ = self.set(libc::F_UNLCK, bytes);
     }
 
     fn set(&self, kind: libc::c_int, bytes: &Range<u16>) -> Result<(), Errno> {

@@ -5,21 +5,26 @@
 //! the credentials are good, or how getting them has failed, and is locked by whoever gets them. The stamp stands for
 //! what tickets depend on: another keytab, krb5.conf, role, realm or principal is another file.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, getpid, unlinkat};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, MachineCache as MachineKept};
+use crate::creds::cache_name::CacheName;
+use crate::creds::default_cache::default_cache_name;
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
@@ -52,16 +57,13 @@ enum State {
     Failed(Failure),
 }
 
-/// What a request is to do.
-pub(super) enum Turn {
-    /// Others have seen to it that there are credentials; should they have gone since, this stores new ones.
-    Provided(Getting),
-    /// Get them, and say what came of it: others wait.
-    Ours(Getting),
+/// One request's part in getting credentials; whoever else waits goes on when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    cache: MachineCache,
+    /// Others wait for what becomes of this one.
+    ours: bool,
 }
-
-/// The turn to get credentials, given up when dropped.
-pub(super) struct Getting(MachineCache);
 
 impl MachineCache {
     /// Opens it.
@@ -82,7 +84,8 @@ impl MachineCache {
         Ok(Self { directory, stamp, state })
     }
 
-    /// Whether somebody has to get credentials, and whether that is us; waits for whoever is at it.
+    /// Waits while another request gets the credentials that are missing. If they are there, this request has nothing to get;
+    /// otherwise it is its turn.
     ///
     /// # Errors
     /// What whoever was at it has failed with; `Deadline`.
@@ -90,14 +93,14 @@ impl MachineCache {
         let mut waited = false;
         loop {
             if self.is_good() {
-                return Ok(Turn::Provided(Getting(self)));
+                return Ok(Turn { cache: self, ours: false });
             }
             if self.state.try_take(&TURN).map_err(|errno| self.broken(errno))? {
                 // Whoever had it before us has left a word.
                 return match self.read_state() {
                     Some(State::Failed(failure)) if waited => Err(failure),
-                    _ if self.is_good() => Ok(Turn::Provided(Getting(self))),
-                    _ => Ok(Turn::Ours(Getting(self))),
+                    _ if self.is_good() => Ok(Turn { cache: self, ours: false }),
+                    _ => Ok(Turn { cache: self, ours: true }),
                 };
             }
             if Instant::now() >= deadline {
@@ -132,32 +135,58 @@ pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u
     Some(content)
 }
 
-impl Getting {
-    /// There are credentials, with a cache of them to store unless that is empty. If it cannot be stored, the next
-    /// request gets credentials anew.
-    pub(super) fn succeeded(self, good_until: u32, cache: &Secret) {
-        let stored = cache.is_empty() || self.0.store(cache).is_ok();
-        if stored {
-            self.0.write_state(&State::Good(good_until.into()));
+impl Turn {
+    /// There are credentials, with a cache of them to store unless that is empty. What cannot be stored the next request
+    /// gets anew.
+    pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &Place) {
+        let stored = new.is_empty() || self.cache.store(new, place).is_ok();
+        if stored && (self.ours || !new.is_empty()) {
+            self.cache.write_state(&State::Good(good_until.into()));
         }
+        self.cache.state.release(&TURN);
+        self.ours = false;
     }
 
     /// There are none, and those who wait need not try the same.
     pub(super) fn failed(self, failure: &Failure) {
-        self.0.write_state(&State::Failed(failure.clone()));
+        if self.ours {
+            self.cache.write_state(&State::Failed(failure.clone()));
+        }
+    }
+}
+
+/// Where tickets from the keytab are stored.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In our own cache.
+    Own,
+    /// In root's default cache, a file.
+    Default(PathBuf),
+}
+
+impl Place {
+    /// By the settings. A default cache that is no file cannot be written from here, and ours does as well.
+    pub(super) fn of(config: &Config) -> Self {
+        let default = || match default_cache_name(&config.krb5_config, 0).ok()?.parse().ok()? {
+            CacheName::File(path) => Some(path),
+            _ => None,
+        };
+        let path = (config.machine.cache == MachineKept::Default).then(default).flatten();
+        path.map_or(Self::Own, Self::Default)
     }
 }
 
 impl MachineCache {
-    fn store(&self, cache: &Secret) -> Result<(), Errno> {
-        let new = format!("{}.new", self.stamp);
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let mut file: File = openat(self.directory.as_fd(), new.as_str(), flags, mode)?.into();
-        file.write_all(cache.expose())
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-        let directory = self.directory.as_fd();
-        renameat(directory, new.as_str(), directory, self.stamp.as_str())
+    fn store(&self, cache: &Secret, place: &Place) -> Result<(), Errno> {
+        match place {
+            Place::Own => replace(self.directory.as_fd(), &self.stamp, cache),
+            Place::Default(path) => {
+                let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                let directory = open(path.parent().ok_or(Errno::EINVAL)?, flags, Mode::empty())?;
+                replace(directory.as_fd(), name, cache)
+            }
+        }
     }
 
     fn write_state(&self, state: &State) {
@@ -166,6 +195,21 @@ impl MachineCache {
         let file = self.state.file();
         let _ = file.set_len(0).and_then(|()| file.write_all_at(&text, 0));
     }
+}
+
+/// The file as a whole, so that nobody ever sees a part; the new one is made under a name that nobody else can have made.
+fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), Errno> {
+    let new = format!("{name}.{}.new", getpid());
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut file: File = openat(directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into();
+    let written = file
+        .write_all(cache.expose())
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+        .and_then(|()| renameat(directory, new.as_str(), directory, name));
+    if written.is_err() {
+        let _ = unlinkat(directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    written
 }
 
 fn now() -> u64 {

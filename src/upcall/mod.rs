@@ -12,6 +12,7 @@ mod claim;
 mod exchange;
 mod front;
 mod launcher;
+mod lustre_parameters;
 mod machine_cache;
 mod monitor;
 mod negotiation;

@@ -13,10 +13,12 @@ use nix::unistd::setsid;
 use super::authorise::Acting;
 use super::claim::{Invocation, Unusable};
 use super::front::{Served, Verdict};
+use super::lustre_parameters;
 use super::negotiation::{Upcall, fail};
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
-use crate::config::{CEILING, Config};
+use super::vouched::More;
+use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
 use crate::key::{Authority, Consumer, LiveKey};
@@ -113,22 +115,23 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
         Ok(config) => (config, None),
         Err(error) => (Config::default(), Some(Failure::new(Stage::Config, Cause::Setup, error))),
     };
-    let journal = Journal::open(&config.log);
+    let journal = Journal::open(&config.log, level(invocation, &config));
     let subject = Subject::of(invocation);
     let (served, live) = match verdict {
         Ok(verdict) => verdict,
         Err(failure) => return journal.upcall(&subject, &Outcome::Failed(failure), &[]),
     };
     // From here on the key ends in time even if we do not; a little later than we would end it.
-    live.shorten((config.timeouts.deadline.0 + DEADLINE_GRACE).min(CEILING));
-    let deadline = started + config.timeouts.deadline.0;
+    let limit = time_limit(invocation, &config);
+    live.shorten((limit + DEADLINE_GRACE).min(CEILING));
+    let deadline = started + limit;
     let admitted = match broken {
         Some(failure) => Err(failure),
         None => Slot::take(&config, claimant(invocation, served), deadline),
     };
     match admitted {
         Ok(slot) => {
-            let ended = Upcall::new(invocation, &config, started).negotiate(live, served);
+            let ended = Upcall::new(invocation, &config, (started, deadline)).negotiate(live, served);
             slot.remember(&ended.outcome);
             journal.upcall(&subject, &ended.outcome, &ended.timings);
             // Only now: the requester does not wait for the end of a process.
@@ -139,12 +142,29 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     }
 }
 
+/// An upcall of Lustre's ends when the kernel gives up waiting for it, at the latest.
+fn time_limit(invocation: &Invocation, config: &Config) -> Duration {
+    let limit = config.timeouts.deadline.0;
+    match invocation.consumer() {
+        Consumer::Program => limit,
+        Consumer::Kernel => lustre_parameters::context_limit().map_or(limit, |kernels| kernels.min(limit)),
+    }
+}
+
+/// Lustre has a level of its own for its upcalls.
+fn level(invocation: &Invocation, config: &Config) -> Level {
+    match invocation.consumer() {
+        Consumer::Program => config.log.level,
+        Consumer::Kernel => lustre_parameters::log_level().unwrap_or(config.log.level),
+    }
+}
+
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
-    match (invocation.consumer(), served.acting) {
-        (Consumer::Kernel, Acting::Machine) => Claimant::LustreMachine,
-        (Consumer::Kernel, _) => Claimant::LustreUser,
-        (Consumer::Program, _) if invocation.uid == 0 => Claimant::Machine,
-        (Consumer::Program, _) => Claimant::User(invocation.uid, served.places.user_namespace.as_fd()),
+    match (&served.places.more, served.acting) {
+        (More::UserNamespace(_), _) if invocation.uid == 0 => Claimant::Machine,
+        (More::UserNamespace(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd()),
+        (_, Acting::Machine) => Claimant::LustreMachine,
+        (_, _) => Claimant::LustreUser,
     }
 }
 
@@ -162,5 +182,5 @@ fn reap(worker: &Process, journal: &Journal, subject: &Subject) {
 /// Logs an upcall that could not even be taken apart.
 pub(super) fn log_unusable(unusable: &Unusable) {
     let config = Config::load(None).unwrap_or_default();
-    Journal::open(&config.log).unusable(unusable);
+    Journal::open(&config.log, config.log.level).unusable(unusable);
 }

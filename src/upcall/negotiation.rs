@@ -13,8 +13,9 @@ use super::claim::Invocation;
 use super::exchange::InitChannel;
 use super::front::Served;
 use super::launcher::{self, Assignment};
-use super::machine_cache::{Getting, MachineCache, Turn};
-use super::order::{Order, lustre_directories};
+use super::lustre_parameters;
+use super::machine_cache::{MachineCache, Place, Turn};
+use super::order::Order;
 use super::outcome::Outcome;
 use super::sources::machine_keys;
 use crate::config::Config;
@@ -37,6 +38,9 @@ use crate::sys::sockets;
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// A worker has four stages, of which three may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 8;
+/// A worker tells of machine credentials when it has some, and once more when it has a service ticket, too, and after a
+/// second attempt.
+const CHOICES_LIMIT: usize = 3;
 /// How long a key says that a limit was reached: the next try may well succeed.
 const BUSY_TTL: Duration = Duration::from_secs(2);
 
@@ -48,13 +52,14 @@ pub(super) struct Upcall<'a> {
     invocation: &'a Invocation,
     config: &'a Config,
     started: Instant,
+    deadline: Instant,
     timings: Vec<Timing>,
     /// For Lustre.
     channel: Option<Relay>,
     /// For machine credentials: what others wait for.
-    turn: Option<Getting>,
-    /// The same where others have provided them, in case they have gone.
-    late: Option<Getting>,
+    turn: Option<Turn>,
+    /// How often the worker has told of them.
+    choices: usize,
 }
 
 /// What the worker is started for.
@@ -73,9 +78,22 @@ pub(super) struct Ended {
 }
 
 impl<'a> Upcall<'a> {
-    /// Of these words, under these settings; `started` is when the requester was released.
-    pub(super) fn new(invocation: &'a Invocation, config: &'a Config, started: Instant) -> Self {
-        Self { invocation, config, started, timings: Vec::new(), channel: None, turn: None, late: None }
+    /// Of these words, under these settings, from the requester's release at `started` to the deadline.
+    pub(super) fn new(
+        invocation: &'a Invocation,
+        config: &'a Config,
+        (started, deadline): (Instant, Instant),
+    ) -> Self {
+        Self {
+            invocation,
+            config,
+            started,
+            deadline,
+            timings: Vec::new(),
+            channel: None,
+            turn: None,
+            choices: 0,
+        }
     }
 
     /// Has the context negotiated and finishes the key.
@@ -87,7 +105,7 @@ impl<'a> Upcall<'a> {
         };
         let channel = match &order {
             Order::Program(_) => Ok(None),
-            Order::Lustre(callout) => InitChannel::open(callout, &lustre_directories()).map(Some),
+            Order::Lustre(callout) => InitChannel::open(callout, &lustre_parameters::directories()).map(Some),
         };
         self.channel = match channel {
             Ok(channel) => channel.map(|channel| Relay { channel, tokens: 0, last: None }),
@@ -109,19 +127,15 @@ impl<'a> Upcall<'a> {
         }
         let outcome = match agreed {
             Ok(agreed) => self.publish(live, &order, agreed),
-            Err(failure) => fail(live, failure, self.config, self.deadline()),
+            Err(failure) => fail(live, failure, self.config, self.deadline),
         };
         let stuck = self.channel.and_then(|relay| relay.channel.into_stuck());
         Ended { outcome, timings: self.timings, processes: worker.into_iter().chain(stuck).collect() }
     }
 
     fn without_worker(self, live: LiveKey, failure: Failure) -> Ended {
-        let outcome = fail(live, failure, self.config, self.deadline());
+        let outcome = fail(live, failure, self.config, self.deadline);
         Ended { outcome, timings: self.timings, processes: Vec::new() }
-    }
-
-    fn deadline(&self) -> Instant {
-        self.started + self.config.timeouts.deadline.0
     }
 
     /// For machine credentials: waits while another request gets the same, and finds the name of their cache.
@@ -133,10 +147,7 @@ impl<'a> Upcall<'a> {
         let purpose = serde_json::to_string(credentials).map_err(|error| setup(&error))?;
         let keys = machine_keys(keytab).unwrap_or_default();
         let stamp = Stamp::of(&keys, &self.config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
-        match MachineCache::open(self.config, &stamp)?.turn(self.deadline())? {
-            Turn::Ours(getting) => self.turn = Some(getting),
-            Turn::Provided(late) => self.late = Some(late),
-        }
+        self.turn = Some(MachineCache::open(self.config, &stamp)?.turn(self.deadline)?);
         Ok(Some(stamp))
     }
 
@@ -212,7 +223,7 @@ impl<'a> Upcall<'a> {
     /// Waits until the launcher has become the worker, or has something to say. What can hold it up is the file system
     /// of the requester's cache.
     fn await_start(&self, worker: &Process, waiting: &UnixStream, started: &OwnedFd) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.config.timeouts.kdc.0.min(self.config.timeouts.deadline.0);
+        let deadline = self.deadline.min(Instant::now() + self.config.timeouts.kdc.0);
         let events = [waiting.as_fd(), worker.as_fd(), started.as_fd()];
         if process::readable(&events, deadline).map_err(launch_failed)?.is_empty() {
             let detail = "the file system of the cache does not answer";
@@ -228,7 +239,7 @@ impl<'a> Upcall<'a> {
         waiting: &UnixStream,
         link: &mut Link,
     ) -> Result<Report, Failure> {
-        let deadline = self.deadline();
+        let deadline = self.deadline;
         loop {
             // Its end counts as much as its message: a child of it may hold the socket open.
             let events = [waiting.as_fd(), worker.as_fd()];
@@ -257,13 +268,12 @@ impl<'a> Upcall<'a> {
         }
     }
 
-    /// Machine credentials are there: from now on others can use them, too.
+    /// Machine credentials are there, or there are more of them: from now on others can use them, too.
     fn chosen(&mut self, good_until: u32, cache: &Secret) -> Result<(), Failure> {
-        match (self.turn.take(), self.late.take()) {
-            (Some(getting), _) => getting.succeeded(good_until, cache),
-            (None, Some(late)) if !cache.is_empty() => late.succeeded(good_until, cache),
-            (None, Some(_)) => {}
-            (None, None) => {
+        self.choices += 1;
+        match self.turn.as_mut().filter(|_| self.choices <= CHOICES_LIMIT) {
+            Some(turn) => turn.succeeded(good_until, cache, &Place::of(self.config)),
+            None => {
                 let detail = "worker: credentials that it was not asked for";
                 return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
             }
@@ -282,7 +292,7 @@ impl<'a> Upcall<'a> {
             }
             Order::Lustre(_) => lustre::established(&context)
                 .map_err(|error| error.to_string())
-                .map(|payload| live.import(payload.as_slice(), self.deadline())),
+                .map(|payload| live.import(payload.as_slice(), self.deadline)),
         };
         match published {
             Ok(Ok(())) => Outcome::Established {
@@ -308,7 +318,7 @@ impl<'a> Upcall<'a> {
             Errno::EAGAIN => Cause::Deadline,
             _ => Cause::Setup,
         };
-        fail(live, update_failed(cause, errno), self.config, self.deadline())
+        fail(live, update_failed(cause, errno), self.config, self.deadline)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the monitor has been left to do: the words of the upcall parsed once more, and what follows from their kind.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::claim::Invocation;
 use crate::config::Config;
@@ -105,11 +105,4 @@ impl Order {
             limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round },
         }
     }
-}
-
-/// Where Lustre has its parameters, by the versions in use.
-pub(super) fn lustre_directories() -> Vec<PathBuf> {
-    ["/sys/fs/lustre", "/proc/fs/lustre", "/sys/kernel/debug/lustre", "/sys/kernel/debug/lnet"]
-        .map(PathBuf::from)
-        .to_vec()
 }

@@ -72,8 +72,8 @@ impl fmt::Display for Subject {
 pub(super) struct Journal;
 
 impl Journal {
-    /// Connects; every failure to do so is ignored.
-    pub(super) fn open(settings: &Log) -> Self {
+    /// Connects, for lines of this level and above; every failure to do so is ignored.
+    pub(super) fn open(settings: &Log, level: Level) -> Self {
         let connected = UnixDatagram::unbound().and_then(|socket| {
             socket.set_nonblocking(true)?;
             socket.connect(&settings.socket)?;
@@ -88,7 +88,7 @@ impl Journal {
             };
             let logger = BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter));
             if log::set_boxed_logger(Box::new(logger)).is_ok() {
-                log::set_max_level(filter(settings.level));
+                log::set_max_level(filter(level));
             }
         }
         Self

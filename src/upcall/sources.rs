@@ -17,6 +17,7 @@ use super::front::Served;
 use super::launcher::{Assignment, launch_failed};
 use super::machine_cache;
 use super::order::Order;
+use super::vouched::More;
 use crate::creds::cache_name::{Anchor, CacheName, CacheNameError};
 use crate::creds::default_cache::default_cache_name;
 use crate::creds::keyring_copy;
@@ -94,8 +95,11 @@ impl Wanted {
                 Ok(Self { names: vec![name], machines: true, search: false, roots: true })
             }
             Order::Lustre(_) => {
-                let environment = served.places.environment.as_ref().filter(|_| !roots);
-                let mut names: Vec<CacheName> = environment.and_then(named_cache).into_iter().collect();
+                let environment = match &served.places.more {
+                    More::Environment(environment) if !roots => named_cache(environment),
+                    _ => None,
+                };
+                let mut names: Vec<CacheName> = environment.into_iter().collect();
                 let default: CacheName = default()?;
                 if !names.contains(&default) {
                     names.push(default);

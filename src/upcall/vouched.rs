@@ -61,10 +61,19 @@ pub(super) struct Places {
     pub(super) root: OwnedFd,
     /// The network namespace.
     pub(super) network: OwnedFd,
-    /// The user namespace by whose owner the negotiation is counted.
-    pub(super) user_namespace: OwnedFd,
-    /// The environment of a user whom Lustre asks for: it has no other way to name its cache.
-    pub(super) environment: Option<OwnedFd>,
+    /// What else.
+    pub(super) more: More,
+}
+
+/// What is needed of some requesters only.
+#[derive(Debug)]
+pub(super) enum More {
+    /// Of a program: the user namespace by whose owner the negotiation is counted.
+    UserNamespace(OwnedFd),
+    /// Of a user whom Lustre asks for: the environment, since it has no other way to name its cache.
+    Environment(OwnedFd),
+    /// Nothing.
+    Nothing,
 }
 
 impl Places {
@@ -75,7 +84,12 @@ impl Places {
     pub(super) fn of(claim: &Claim, witness: &Witness) -> Result<Self, Failure> {
         match (&claim.asked, witness) {
             (Asked::Lustre(callout), _) => of_lustre(callout),
-            (Asked::User { .. }, Witness::Task(requester)) => open(requester.task()).map_err(gone),
+            (Asked::User { .. }, Witness::Task(requester)) => {
+                let namespace = requester.task().open_namespace(Namespace::User);
+                namespace
+                    .and_then(|namespace| open(requester.task(), More::UserNamespace(namespace)))
+                    .map_err(gone)
+            }
             (Asked::User { .. }, Witness::ThreadRing) => Err(refused("S6: nobody has seen the requester")),
         }
     }
@@ -84,7 +98,7 @@ impl Places {
 fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
     let ours = || Task::open("self").map_err(gone);
     match callout.pid {
-        0 => open(&ours()?).map_err(gone),
+        0 => open(&ours()?, More::Nothing).map_err(gone),
         pid if callout.roles.any() => {
             // The number is that of the reaper, or 1; machine credentials are this host's, wherever the mount is.
             let named = Task::open(&pid.to_string()).map_err(gone)?;
@@ -93,24 +107,19 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
                 let detail = "S5: machine credentials are asked for from another mount namespace than ours";
                 return Err(refused(detail));
             }
-            open(&ours).map_err(gone)
+            open(&ours, More::Nothing).map_err(gone)
         }
         pid => {
             let task = Task::open(&pid.to_string()).map_err(gone)?;
-            let places = open(&task).map_err(gone)?;
             // What it names is a wish: without it there are other caches.
-            Ok(Places { environment: task.open_environment().ok(), ..places })
+            let more = task.open_environment().map_or(More::Nothing, More::Environment);
+            open(&task, more).map_err(gone)
         }
     }
 }
 
-fn open(task: &Task) -> Result<Places, RequesterError> {
-    Ok(Places {
-        root: task.open_root()?,
-        network: task.open_namespace(Namespace::Network)?,
-        user_namespace: task.open_namespace(Namespace::User)?,
-        environment: None,
-    })
+fn open(task: &Task, more: More) -> Result<Places, RequesterError> {
+    Ok(Places { root: task.open_root()?, network: task.open_namespace(Namespace::Network)?, more })
 }
 
 fn gone(error: RequesterError) -> Failure {

@@ -40,21 +40,18 @@ pub(super) fn negotiate(
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    let (user, machine);
-    let account = match &request.credentials {
-        Credentials::Users => {
-            user = first_usable(sources, deadline, watch)?;
-            &user
-        }
+    let holder = match &request.credentials {
+        Credentials::Users => Holder::User(first_usable(sources, deadline, watch)?),
         Credentials::Machines { .. } => {
-            machine = machine_account(sources, &request.credentials, deadline, watch)?;
-            machine.account()
+            Holder::Machine(machine_account(sources, &request.credentials, deadline, watch)?)
         }
     };
+    let account = holder.account();
 
     let service = service(&request.target, deadline, watch)?;
     enter_kdc(account, &service, deadline, watch);
     let ticket = account.ticket(&service, &request.enctypes)?;
+    holder.share(watch);
     match meet(&ticket, request, deadline, watch) {
         Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
@@ -123,6 +120,32 @@ fn machine_account(
         .send_chosen(chosen, new.as_ref())
         .map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
     Ok(account)
+}
+
+/// Whose tickets are used.
+enum Holder {
+    User(Account),
+    Machine(MachineAccount),
+}
+
+impl Holder {
+    fn account(&self) -> &Account {
+        match self {
+            Self::User(account) => account,
+            Self::Machine(machine) => machine.account(),
+        }
+    }
+
+    /// A machine's new tickets, for the requests that come later; root's default cache is left as it is. That they cannot be
+    /// shared is nothing to fail for.
+    fn share(&self, watch: &Watch) {
+        if let Self::Machine(machine) = self
+            && machine.basis() != Basis::DefaultCache
+            && let Ok(Some(new)) = machine.update()
+        {
+            let _ = watch.send_chosen(Chosen { good_until: machine.good_until() }, Some(&new));
+        }
+    }
 }
 
 /// What this machine asks as.

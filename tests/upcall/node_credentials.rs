@@ -309,6 +309,9 @@ fn a_wrong_key_is_refused_by_the_kdc(shared: &Shared) {
     let wrong = node.path("wrong.keytab");
     let name = format!("lustre_mds/{}@{}", node.host(), node.realm.name());
     fs::write(&wrong, keytab(&[false_key(&name, 2, 18)])).unwrap();
+    // The KDC gives a ticket that cannot be decrypted, or wants proof of the key first.
+    refused_key(&node, &wrong, "lustre_mds/@H");
+    node.realm.administrate(&[format!("modprinc +requires_preauth {name}")]);
     refused_key(&node, &wrong, "lustre_mds/@H");
 }
 

@@ -16,6 +16,8 @@ const PROGRAM: &str = "lgss_keyring";
 const WORDS: [&str; 10] = ["%o", "%k", "%t", "%d", "%c", "%u", "%g", "%T", "%P", "%S"];
 const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
+const LUSTRES: &str = "create lgssc * * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
+
 /// What is known of the rules.
 pub(super) struct Inspection {
     pub(super) findings: Vec<Finding>,
@@ -48,7 +50,42 @@ pub(super) fn inspect(root: &Path) -> Inspection {
         Choice::Stumbles(line) => findings.push(stumbles(line)),
     }
     findings.extend(special_cases(&rules));
+    findings.extend(lustres(&rules, root));
     Inspection { findings, config }
+}
+
+/// Lustre's requests have a rule of their own, which its package brings; without Lustre there need not be one.
+fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
+    const SUBJECT: &str = "lustre rule";
+    const CALLOUT: &str = "0:krb5:0:0:r:i:1:0x0:check-MDT0000-mdc:0x0:0:";
+    let loaded = root.join("sys/fs/lustre").exists();
+    let request = Request { key_type: "lgssc", description: "0@0", callout: CALLOUT };
+    match rules.choose(&request) {
+        Choice::Start(rule) if is_ours(&rule) => {
+            let faults: Vec<Finding> =
+                faults(&rule).into_iter().map(|finding| Finding { subject: SUBJECT, ..finding }).collect();
+            if faults.is_empty() {
+                let line = format_args!("{}: {}", place(rule.line), rule.line.text);
+                return vec![Finding::ok(SUBJECT, line)];
+            }
+            faults
+        }
+        Choice::Start(rule) if loaded => {
+            let command = rule.command.join(" ");
+            let finding = format_args!("{}: requests of Lustre start {command}", place(rule.line));
+            vec![Finding::warning(SUBJECT, finding, "if that shall not be so, remove or narrow that rule")]
+        }
+        Choice::Nothing if loaded => {
+            let finding = "no rule answers requests of Lustre, whose modules are loaded";
+            vec![Finding::error(
+                SUBJECT,
+                finding,
+                format_args!("write to /etc/request-key.d/lgssc.conf: {LUSTRES}"),
+            )]
+        }
+        // A line that ends the search has been reported.
+        Choice::Start(_) | Choice::Nothing | Choice::Stumbles(_) => Vec::new(),
+    }
 }
 
 /// Files that do not count as one would think.

@@ -13,7 +13,9 @@ fn found(files: &[(&str, &str)]) -> Vec<(Level, String)> {
     let root = TempDir::new().unwrap();
     fs::create_dir_all(root.path().join("etc/request-key.d")).unwrap();
     for (name, text) in files {
-        fs::write(root.path().join("etc").join(name), text).unwrap();
+        let file = root.path().join("etc").join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
     }
     let prefix = format!("{}/etc/", root.path().display());
     inspect(root.path())
@@ -114,4 +116,18 @@ fn two_rules_of_one_rank_in_the_directory_are_left_to_chance() {
     let other = rule.replace("/x/", "/y/");
     is(&[(name, &rule), ("request-key.d/z.conf", &other)], Level::Warning, "ranks as high");
     assert_eq!(found(&[(name, &rule), ("request-key.conf", &other)]), [], "the directory is read first");
+}
+
+#[test]
+fn the_rule_of_lustre_is_checked_where_lustre_is_or_where_it_names_us() {
+    let (name, rule) = ours();
+    let lustres = ("request-key.d/lgssc.conf", "create lgssc * * /x/lgss_keyring -R REALM %o %k %t %d %c\n");
+    is(&[(name, &rule), lustres], Level::Error, "lgssc.conf:1: the words are not those");
+    assert_eq!(found(&[(name, &rule)]), [], "without Lustre there need be no rule");
+    let modules = ("../sys/fs/lustre/timeout", "100");
+    is(&[(name, &rule), modules], Level::Error, "no rule answers requests of Lustre");
+    let other = ("request-key.d/lgssc.conf", "create lgssc * * /bin/other %k\n");
+    is(&[(name, &rule), modules, other], Level::Warning, "requests of Lustre start /bin/other %k");
+    let whole = ("request-key.d/lgssc.conf", &*LUSTRES.replace("/usr/sbin", "/x"));
+    assert_eq!(found(&[(name, &rule), modules, (whole.0, &format!("{}\n", whole.1))]), []);
 }

@@ -1,0 +1,104 @@
+//! `lgss flush --machine`: drops the tickets that requests of this machine share (docs/formats.md, "Run directory").
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::Terminal;
+use super::exit::Exit;
+use crate::config::Config;
+
+/// Whether it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Yes.
+    Drop,
+    /// It is only told.
+    DryRun,
+}
+
+pub(super) fn drop_all(mode: Mode, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    match Config::load(None) {
+        Ok(config) => drop_below(&config.run_dir.join("machine"), mode, terminal),
+        Err(error) => {
+            writeln!(terminal.err, "lgss: {error}")?;
+            Ok(Exit::Incomplete)
+        }
+    }
+}
+
+fn drop_below(directory: &Path, mode: Mode, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let files = match files(directory) {
+        Ok(files) => files,
+        Err(error) => {
+            writeln!(terminal.err, "lgss: {}: {error}", directory.display())?;
+            return Ok(Exit::Incomplete);
+        }
+    };
+    let (mut dropped, mut exit) = (0, Exit::Ok);
+    for file in files {
+        let removed = match mode {
+            Mode::Drop => fs::remove_file(&file),
+            Mode::DryRun => Ok(()),
+        };
+        match removed {
+            Ok(()) if is_cache(&file) => dropped += 1,
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                writeln!(terminal.err, "lgss: {}: {error}", file.display())?;
+                exit = Exit::Incomplete;
+            }
+            _ => {}
+        }
+    }
+    let (caches, verb) =
+        (if dropped == 1 { "cache" } else { "caches" }, if mode == Mode::Drop { "" } else { "would be " });
+    writeln!(terminal.out, "{dropped} {caches} of machine tickets {verb}dropped")?;
+    Ok(exit)
+}
+
+/// Caches, and what is known of them.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        // Nothing has been got yet.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_cache(file: &Path) -> bool {
+    file.extension().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(directory: &Path, mode: Mode) -> (String, Exit) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = drop_below(directory, mode, &mut Terminal { out: &mut out, err: &mut err }).unwrap();
+        (String::from_utf8([out, err].concat()).unwrap(), exit)
+    }
+
+    #[test]
+    fn caches_go_with_what_is_known_of_them_and_a_dry_run_leaves_them() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["3f", "3f.state", "a0", "a0.state", "b1.state"] {
+            fs::write(directory.path().join(name), "x").unwrap();
+        }
+        let count = || fs::read_dir(directory.path()).unwrap().count();
+        assert!(
+            run(directory.path(), Mode::DryRun).0.starts_with("2 caches of machine tickets would be dropped")
+        );
+        assert_eq!(count(), 5);
+        assert_eq!(
+            run(directory.path(), Mode::Drop),
+            ("2 caches of machine tickets dropped\n".to_owned(), Exit::Ok)
+        );
+        assert_eq!(count(), 0);
+        let (said, exit) = run(&directory.path().join("absent"), Mode::Drop);
+        assert_eq!((said.as_str(), exit), ("0 caches of machine tickets dropped\n", Exit::Ok));
+        let (said, exit) = run(Path::new("/proc/self/status"), Mode::Drop);
+        assert!(said.contains("/proc/self/status") && exit == Exit::Incomplete, "{said}");
+    }
+}

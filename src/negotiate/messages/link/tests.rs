@@ -1,0 +1,89 @@
+//! Frames as they should be and as they should not.
+
+use std::time::Duration;
+
+use super::super::Timing;
+use super::*;
+use crate::event::{Cause, Failure, Stage};
+
+fn pair() -> (Link, Link) {
+    let (a, b) = UnixStream::pair().unwrap();
+    (Link::new(a), Link::new(b))
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+fn failed() -> Failed {
+    Failed {
+        failure: Failure::new(Stage::Kdc, Cause::KdcDown, "no KDC"),
+        stages: vec![Timing { stage: Stage::Kdc, micros: 7 }],
+    }
+}
+
+#[test]
+fn a_report_arrives_as_it_was_sent() {
+    let (mut monitor, mut worker) = pair();
+    worker.send_failed(&failed()).unwrap();
+    let Message::Report(Report::Failed(read)) = monitor.receive_message(soon()).unwrap() else {
+        panic!("not a failure")
+    };
+    assert_eq!(read, failed());
+}
+
+#[test]
+fn a_worker_cannot_send_what_only_the_monitor_sends() {
+    let (mut monitor, mut worker) = pair();
+    worker.send(KIND_REQUEST, &failed(), &[], &[]).unwrap();
+    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(KIND_REQUEST))));
+}
+
+#[test]
+fn oversized_unknown_and_cut_frames_are_refused() {
+    let (mut monitor, mut worker) = pair();
+    worker.0.write_all(&u32::try_from(FRAME_LIMIT + 1).unwrap().to_ne_bytes()).unwrap();
+    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Layout(WireError::TooLong(..)))));
+    let (mut monitor, mut worker) = pair();
+    worker.send(9, &(), &[], &[]).unwrap();
+    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(9))));
+    let (mut monitor, mut worker) = pair();
+    worker.0.write_all(&[8, 0, 0, 0, 2]).unwrap();
+    drop(worker);
+    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Closed)));
+}
+
+#[test]
+fn a_silent_worker_does_not_hold_the_monitor_past_its_deadline() {
+    let (mut monitor, _worker) = pair();
+    let deadline = Instant::now() + Duration::from_millis(20);
+    assert!(matches!(monitor.receive_message(deadline), Err(MessageError::TimedOut)));
+}
+
+#[test]
+fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
+    let (mut monitor, mut worker) = pair();
+    let long = Secret::new(vec![7; TOKEN_LIMIT]);
+    // More than the socket holds at a time.
+    let sending = std::thread::spawn(move || {
+        worker.send_token(&long).unwrap();
+        worker
+    });
+    let Message::Token(token) = monitor.receive_message(soon()).unwrap() else { panic!("no token") };
+    assert_eq!(token.len(), TOKEN_LIMIT);
+    let mut worker = sending.join().unwrap();
+    let answer = Answer {
+        handle: b"handle".to_vec(),
+        gss_major: 1,
+        gss_minor: 2,
+        window: 2048,
+        token: Secret::new(b"token".to_vec()),
+        window_proof: WindowProof::TheKernels,
+    };
+    monitor.send_reply(&answer).unwrap();
+    let read = worker.receive_reply(soon()).unwrap();
+    assert_eq!((read.gss_major, read.gss_minor, read.window, read.handle), (1, 2, 2048, answer.handle));
+    assert_eq!(read.token.expose(), b"token");
+    worker.send_token(&Secret::new(Vec::new())).unwrap();
+    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(KIND_TOKEN))));
+}

@@ -1,0 +1,207 @@
+//! Everything that monitor and worker say to each other, on a stream socket that only they hold.
+//!
+//! | message       | from    | count | content                                                    |
+//! |---------------|---------|-------|------------------------------------------------------------|
+//! | `Request`     | monitor | 1     | JSON [`Request`]                                           |
+//! | `Chosen`      | worker  | ≤ 3   | JSON [`Chosen`], cache; for machine credentials only       |
+//! | `Token`       | worker  | ≤ 16  | token; for a target of Lustre's only                       |
+//! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
+//! | `Established` | worker  | ≤ 1   | JSON [`Established`], base key, handle                     |
+//! | `Failed`      | worker  | ≤ 1   | JSON [`Failed`]                                            |
+//!
+//! One of the last two ends the conversation; anything else, too long, or out of order ends the worker. How they are put
+//! into frames is in link.rs.
+
+mod link;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use link::{Link, MessageError};
+
+use super::nid_host::HostLookup;
+use crate::config::Enctypes;
+use crate::ctx::lustre::{Roles, ServerKind};
+use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
+use crate::event::{Failure, Stage};
+use crate::secret::Secret;
+
+/// What the worker is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// How to authenticate.
+    pub mechanism: Mechanism,
+    /// To whom, and over what.
+    pub target: Target,
+    /// As whom.
+    pub credentials: Credentials,
+    /// Protection to ask for.
+    pub level: Level,
+    /// Encryption types that the context may have.
+    pub enctypes: Enctypes,
+    /// Limits of the phases.
+    pub limits: Limits,
+}
+
+/// The other side of the negotiation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Target {
+    /// A service that the worker connects to.
+    Rpc {
+        /// Its name.
+        service: Service,
+        /// Where it listens.
+        channel: RpcChannel,
+    },
+    /// A Lustre server, which the kernel is connected to: tokens go by way of the monitor.
+    Lustre {
+        /// Kind of the server, which is the first part of its name.
+        server: ServerKind,
+        /// What leads to its host's name.
+        peer: HostLookup,
+        /// Name of the target, for people.
+        name: String,
+    },
+}
+
+/// Whose credentials are to be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Credentials {
+    /// A user's: the first of its caches that has some.
+    Users,
+    /// This machine's.
+    Machines {
+        /// In which capacities it asks.
+        roles: Roles,
+        /// Its realm; `None` for the default one of krb5.conf.
+        realm: Option<String>,
+        /// The only principal that it may be as a client's root.
+        principal: Option<String>,
+        /// What leads to its host name; `None` for its own name.
+        myself: Option<HostLookup>,
+    },
+}
+
+/// That machine credentials are there, before a server is asked for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chosen {
+    /// Until when others can use them as well, seconds since the epoch.
+    pub good_until: u32,
+}
+
+/// What a source of credentials is; a word of the worker's argv.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A cache of the requester's.
+    Cache,
+    /// Root's default cache, for the machine's credentials.
+    DefaultCache,
+    /// The upcall's own cache of machine credentials.
+    OwnCache,
+    /// A keytab.
+    Keytab,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Cache, Self::DefaultCache, Self::OwnCache, Self::Keytab];
+
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::DefaultCache => "default_cache",
+            Self::OwnCache => "own_cache",
+            Self::Keytab => "keytab",
+        }
+    }
+
+    /// What the word means.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.word() == word)
+    }
+}
+
+/// Time that each phase may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Name resolution and KDC together.
+    pub kdc: Duration,
+    /// Connecting to the server.
+    pub connect: Duration,
+    /// One round of tokens with the server.
+    pub round: Duration,
+}
+
+/// A negotiated context as the worker reports it; the monitor believes nothing of it before checking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Established {
+    /// Encryption type of the base key.
+    pub enctype: u32,
+    /// Whether the base key is the acceptor's subkey.
+    pub acceptor_subkey: bool,
+    /// End of the context, seconds since the epoch.
+    pub endtime: u32,
+    /// First sequence number of our tokens.
+    pub send_sequence: u64,
+    /// Seconds that the context remains valid.
+    pub lifetime: u32,
+    /// The server's sequence window.
+    pub window: u32,
+    /// Who we are to the server and which cache that came from, for the log.
+    pub credential: String,
+    /// What took how long.
+    pub stages: Vec<Timing>,
+}
+
+/// The worker's failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    /// What went wrong.
+    pub failure: Failure,
+    /// What took how long.
+    pub stages: Vec<Timing>,
+}
+
+/// Duration of one stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The stage.
+    pub stage: Stage,
+    /// Its duration in microseconds.
+    pub micros: u32,
+}
+
+/// A message of the worker.
+#[derive(Debug)]
+pub enum Message {
+    /// Machine credentials are there; the bytes are those of a FILE cache to store, unless empty.
+    Chosen(Chosen, Secret),
+    /// For the server.
+    Token(Secret),
+    /// The last one.
+    Report(Report),
+}
+
+/// How the worker has ended.
+#[derive(Debug)]
+pub enum Report {
+    /// The context is there.
+    Established {
+        /// Its typed fields.
+        context: Established,
+        /// Its base key.
+        base_key: Secret,
+        /// The server's handle.
+        handle: Vec<u8>,
+    },
+    /// There will be none.
+    Failed(Failed),
+}
