@@ -30,7 +30,7 @@ fn main() {
     // SAFETY: the launcher's contract: descriptor 3 is the message socket, and ours.
     let mut monitor = unsafe { UnixStream::from_raw_fd(3) };
     let request = read_request(&mut monitor);
-    let service = request["service"].as_str().expect("a service");
+    let service = request["target"]["rpc"]["service"].as_str().expect("a service");
     let (attack, host) = service.split_once('@').expect("service@host");
     let mut report = Report::to(host);
     match attack {
