@@ -154,7 +154,7 @@ impl InitChannel {
         let (cause, what) = match status {
             Errno::EACCES => (Cause::ServerRefused, "the server denies access"),
             Errno::EINVAL => (Cause::KeyGone, "the kernel has another security context by now"),
-            Errno::E2BIG => (Cause::BadCache, "the token is too large for the server's buffer"),
+            Errno::E2BIG => (Cause::TokenTooLarge, "the token is too large for the server's buffer"),
             Errno::EFAULT => (Cause::BadReply, "the answer does not fit the buffer"),
             Errno::ETIMEDOUT => (Cause::ServerSilent, "no answer, also not to a second try"),
             _ => return self.failure(Cause::ServerSilent, &format!("the kernel says {status}")),

@@ -98,7 +98,7 @@ fn each_status_of_the_kernel_fails_with_its_own_cause_and_is_not_tried_again() {
     for (status, cause, words) in [
         (-libc::EACCES, Cause::ServerRefused, "denies access"),
         (-libc::EINVAL, Cause::KeyGone, "another security context"),
-        (-libc::E2BIG, Cause::BadCache, "too large"),
+        (-libc::E2BIG, Cause::TokenTooLarge, "too large"),
         (-libc::EFAULT, Cause::BadReply, "does not fit"),
         (-libc::ENODEV, Cause::ServerSilent, "ENODEV"),
         (5, Cause::ServerSilent, "the kernel says"),
