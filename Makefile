@@ -3,12 +3,14 @@
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: help demo test bench build install uninstall lint clean
+.PHONY: help demo test vm bench bench-vm build install uninstall lint clean
 
 help:
 	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
 	@echo 'make test       all tests; installs the Debian packages they need (as root)'
+	@echo 'make vm         those of Lustre keys alone, in QEMU (as root; WORDS="..." chooses)'
 	@echo 'make bench      what the upcall costs a requester (as root)'
+	@echo 'make bench-vm   the same for Lustre, in QEMU (as root; LGSS_REF=PATH names another lgss_keyring to compare with)'
 	@echo 'make build      release programs in target/dist, lgss_keyring static'
 	@echo 'make install    programs, manual pages, rule and settings (DESTDIR, PREFIX=/usr)'
 	@echo 'make uninstall  removes what was installed and has not been changed since'
@@ -24,10 +26,20 @@ test:
 	scripts/setup
 	scripts/test
 
+vm:
+	scripts/setup
+	scripts/build
+	tests/vm/run $(WORDS)
+
 bench:
 	scripts/setup
 	scripts/build
 	LGSS_KEYRING_BIN='$(CURDIR)/target/dist/lgss_keyring' cargo bench --features test-programs --bench upcall
+
+bench-vm:
+	scripts/setup
+	scripts/build
+	LGSS_REF='$(LGSS_REF)' LGSS_BENCH_ROUNDS='$(or $(LGSS_BENCH_ROUNDS),100)' LGSS_VM_LIMIT=3600 tests/vm/run bench
 
 build:
 	scripts/build

@@ -80,6 +80,8 @@ pub enum Cause {
     ServerSilent,
     /// The server refuses the context.
     ServerRefused,
+    /// The token does not fit what the server takes: a ticket with very many groups.
+    TokenTooLarge,
     /// The server's answer breaks the protocol or fails a check.
     BadReply,
     /// As many negotiations as are allowed are alive (rule S8).
@@ -161,6 +163,7 @@ impl Cause {
             Self::UnknownHost | Self::UnnamedNid | Self::UnconfirmedName | Self::BadProgram => {
                 Errno::EHOSTUNREACH
             }
+            Self::TokenTooLarge => Errno::E2BIG,
             Self::BadReply => Errno::EPROTO,
             Self::TooMany | Self::Paused => Errno::EAGAIN,
             Self::Quota => Errno::EDQUOT,
@@ -214,6 +217,9 @@ impl Cause {
             Self::ServerRefused => {
                 "check that the server's keytab has the service's newest key, its clock, and that it exports with this security"
             }
+            Self::TokenTooLarge => {
+                "the ticket is too large for the server, as of a user in very many groups; have the KDC make it smaller"
+            }
             Self::BadReply => {
                 "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"
             }
@@ -265,6 +271,7 @@ pub fn meaning(errno: Errno) -> Meaning {
         Errno::EHOSTUNREACH => {
             ("the server's host name cannot be resolved", "check the host name and the resolver")
         }
+        Errno::E2BIG => ("your ticket is too large for the server", "ask the KDC's admin for a smaller one"),
         Errno::EPROTO => (
             "the server's answer is not that of an RPCSEC_GSS server",
             "check that host, port, program and version are the right ones",

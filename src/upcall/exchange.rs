@@ -112,10 +112,12 @@ impl InitChannel {
             )
         };
         let (result, give) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(no_process)?;
+        // Before the fork: the child allocates nothing.
+        let mut reply = vec![0; REPLY_SIZE];
         match process::fork().map_err(no_process)? {
             Forked::Child => {
                 drop(result);
-                let sent = self.send(token, give);
+                let sent = self.send(token, &mut reply, give);
                 process::end(i32::from(sent.is_none()))
             }
             Forked::Parent(pid) => {
@@ -136,7 +138,7 @@ impl InitChannel {
     }
 
     /// The child's whole life.
-    fn send(&self, token: &[u8], give: OwnedFd) -> Option<()> {
+    fn send(&self, token: &[u8], reply: &mut [u8], give: OwnedFd) -> Option<()> {
         let exchange = Exchange {
             secid: self.secid,
             target: &self.target,
@@ -145,22 +147,21 @@ impl InitChannel {
             gid: self.gid,
             token,
         };
-        let mut reply = vec![0; REPLY_SIZE];
-        let (status, errno) = match init_channel::exchange(self.file.as_fd(), &exchange, &mut reply) {
+        let (status, errno) = match init_channel::exchange(self.file.as_fd(), &exchange, reply) {
             Ok(status) => (status, 0),
             Err(errno) => (0, errno as i32),
         };
         let mut give = File::from(give);
         give.write_all(&status.to_ne_bytes()).ok()?;
         give.write_all(&errno.to_ne_bytes()).ok()?;
-        give.write_all(&reply).ok()
+        give.write_all(reply).ok()
     }
 
     fn refused_by_status(&self, status: Errno) -> Failure {
         let (cause, what) = match status {
             Errno::EACCES => (Cause::ServerRefused, "the server denies access"),
             Errno::EINVAL => (Cause::KeyGone, "the kernel has another security context by now"),
-            Errno::E2BIG => (Cause::BadCache, "the token is too large for the server's buffer"),
+            Errno::E2BIG => (Cause::TokenTooLarge, "the token is too large for the server's buffer"),
             Errno::EFAULT => (Cause::BadReply, "the answer does not fit the buffer"),
             Errno::ETIMEDOUT => (Cause::ServerSilent, "no answer, also not to a second try"),
             _ => return self.failure(Cause::ServerSilent, &format!("the kernel says {status}")),
@@ -222,3 +223,6 @@ fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<Attem
         (errno, _) => Attempt::NotTaken(Errno::from_raw(errno)),
     })
 }
+
+#[cfg(test)]
+mod tests;
