@@ -163,7 +163,6 @@ def a_hostile_environment_names_no_other_caches(bed):
         alice = bed.user("alice", environment={"KRB5CCNAME": name, "KRB5_CONFIG": "/dev/null", "KRB5_TRACE": "/dev/stderr"})
         got = alice.ask(secid=100_000 + 100 * bed.secid + count, wait_ms=30000)
         established(bed, got, "alice")
-        print(name[:30], got.blocked_us, got.after_us, got.total_us)
     for left in ("/tmp/bobs", "/tmp/alices_fifo"):
         os.unlink(left)
 

@@ -86,7 +86,7 @@ def every_status_of_the_channel_ends_in_a_failure(bed):
     for count, (answer, fields, expected, tries) in enumerate((
         (status(errno.EACCES), {}, errno.EACCES, 1),
         (status(errno.EINVAL), {}, errno.EKEYREVOKED, 1),
-        (status(errno.E2BIG), {}, errno.ENOKEY, 1),
+        (status(errno.E2BIG), {}, errno.E2BIG, 1),
         (status(errno.EFAULT), {}, errno.EPROTO, 1),
         (status(errno.ETIMEDOUT), {}, errno.ETIMEDOUT, 2),
         (status(errno.EIO), {}, errno.ETIMEDOUT, 1),
