@@ -24,6 +24,8 @@ def failed(bed, got, *errnos, major=0):
     assert got.get("state") == "failed" and -got.rpc_err in errnos, (got, bed.log.lines)
     assert got.gss_major == major, got
     assert got.after_us >= 0
+    # It is noted when it returns, the context's end before.
+    bed.act("update", key=got.serial, rc=0)
     acts = [(act.act, act.rc) for act in bed.all_events("act", key=got.serial) if not is_early(act)]
     assert acts == [("instantiate", 0), ("update", 0)], acts
 
