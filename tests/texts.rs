@@ -72,6 +72,17 @@ fn the_rule_passes_the_ten_words_that_the_upcall_takes() {
 }
 
 #[test]
+fn lustres_rule_is_in_the_example_unchanged() {
+    let expected = "create lgssc * * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
+    let example = text("request-key.d/lgssc.conf");
+    let lines: Vec<&str> = example.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(lines, [expected]);
+    for page in ["man/lgss_keyring.8", "docs/differences.md", "docs/parity.md"] {
+        assert!(text(page).contains(expected), "{page} lacks Lustre's rule");
+    }
+}
+
+#[test]
 fn the_manual_page_has_every_option_and_exit_status_of_the_help() {
     let page = text("man/lgss.1");
     for command in ["get", "show", "list", "flush", "config show", "config check", "completion"] {
@@ -116,28 +127,56 @@ fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
     }
 }
 
-/// Sources below a directory, all in one text.
+/// Sources below a directory, Rust and Python, all in one text.
 fn all_sources(below: &Path, found: &mut String) {
     for entry in fs::read_dir(below).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             all_sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "py") {
             found.push_str(&fs::read_to_string(path).unwrap());
         }
     }
 }
 
-#[test]
-fn every_test_that_the_threat_model_names_exists() {
+/// Those of the names that no test or scenario has.
+fn missing_tests<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let mut sources = String::new();
     for directory in ["src", "tests"] {
         all_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut sources);
     }
+    let exists =
+        |name: &str| ["fn", "def"].iter().any(|keyword| sources.contains(&format!("{keyword} {name}(")));
+    names.iter().copied().filter(|name| !exists(name)).collect()
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
     let model = text("docs/threat-model.md");
-    let names: Vec<&str> =
-        model.split('`').skip(1).step_by(2).filter(|name| name.matches('_').count() > 2).collect();
+    let names: Vec<&str> = quoted(&model).filter(|name| name.matches('_').count() > 2).collect();
     assert!(names.len() > 40, "{names:?}");
-    let missing: Vec<_> = names.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    let missing = missing_tests(&names);
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+}
+
+#[test]
+fn every_row_of_the_comparison_with_lustres_tool_has_a_test_that_exists_or_says_that_there_is_none() {
+    let parity = text("docs/parity.md");
+    let rows = parity.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| shown by |"));
+    let shown_by = rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 3, "{row}");
+        cells[2]
+    });
+    let shown_by: Vec<&str> = shown_by.collect();
+    let names: Vec<&str> = shown_by.iter().flat_map(|cell| quoted(cell)).collect();
+    assert!(names.len() > 40, "{names:?}");
+    assert!(shown_by.iter().all(|cell| cell.contains('`') || *cell == "—"), "{shown_by:?}");
+    let missing = missing_tests(&names);
     assert!(missing.is_empty(), "no such tests: {missing:?}");
 }

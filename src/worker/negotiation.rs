@@ -155,8 +155,10 @@ fn node(credentials: &Credentials, deadline: Instant, watch: &Watch) -> Result<N
     };
     let silent = "this node's host name: no answer in time";
     watch.enter(deadline, Failure::new(Stage::Resolve, Cause::UnnamedNid, silent));
-    let host = match myself {
-        Some(nid) => nid.host(&SystemNames, deadline)?,
+    // An identifier without a name is no reason to fail where the node knows its own.
+    let host = match myself.as_ref().map(|nid| nid.host(&SystemNames, deadline)) {
+        Some(Ok(host)) => host,
+        Some(Err(unnamed)) => own_host(&SystemNames).map_err(|_| unnamed)?,
         None => own_host(&SystemNames)?,
     };
     Ok(Node { roles: *roles, realm: realm.clone(), host, principal: principal.clone() })
