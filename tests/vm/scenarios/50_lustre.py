@@ -1,12 +1,11 @@
 """lgss_keyring on true lgssc keys, by the unchanged rule: users and the node, good and bad."""
 
 import errno
-import time
 
 import kernel
 import requester
 from bed import KEYRING, scenario
-from server import failed, garbage, kernel_keys, refused_write, reply, silent
+from server import failed, garbage, kernel_keys, refused_write, reply
 
 GSS_FAILURE = 0xD0000
 
