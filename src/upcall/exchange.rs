@@ -67,18 +67,25 @@ impl InitChannel {
         Ok(Self { file, target, secid, service, uid, gid, stuck: None })
     }
 
-    /// Sends a token and waits for the answer. A server that does not answer is asked once more; a kernel that is not
-    /// ready is, until the deadline.
+    /// Sends a token and waits for the answer; `None` if the worker, whose token it is, ends before. A server that does
+    /// not answer is asked once more; a kernel that is not ready is, until the deadline.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Negotiate`.
-    pub(super) fn exchange(&mut self, token: &[u8], deadline: Instant) -> Result<Answer, Failure> {
+    pub(super) fn exchange(
+        &mut self,
+        token: &[u8],
+        worker: &Process,
+        deadline: Instant,
+    ) -> Result<Option<Answer>, Failure> {
         let mut silences = 0;
         loop {
-            let errno = match self.attempt(token, deadline)? {
+            let errno = match self.attempt(token, worker, deadline)? {
                 Attempt::Answered(reply) => {
-                    return decode(&reply).map_err(|error| self.failure(Cause::BadReply, &error.to_string()));
+                    let answer = decode(&reply);
+                    return answer.map(Some).map_err(|e| self.failure(Cause::BadReply, &e.to_string()));
                 }
+                Attempt::Unwanted => return Ok(None),
                 Attempt::NotTaken(errno @ (Errno::EAGAIN | Errno::EINTR)) => errno,
                 Attempt::NotTaken(errno) => return Err(self.refused_by_kernel(errno)),
                 Attempt::Failed(errno) => errno,
@@ -96,7 +103,7 @@ impl InitChannel {
         self.stuck
     }
 
-    fn attempt(&mut self, token: &[u8], deadline: Instant) -> Result<Attempt, Failure> {
+    fn attempt(&mut self, token: &[u8], worker: &Process, deadline: Instant) -> Result<Attempt, Failure> {
         let no_process = |errno: Errno| {
             Failure::new(
                 Stage::Negotiate,
@@ -116,8 +123,8 @@ impl InitChannel {
             Forked::Parent(pid) => {
                 drop(give);
                 let child = Process::open(pid).map_err(no_process)?;
-                let attempt = receive(result, deadline);
-                if attempt.is_none() {
+                let attempt = receive(result, worker, deadline);
+                if matches!(attempt, None | Some(Attempt::Unwanted)) {
                     let _ = child.kill();
                 }
                 if child.wait_for_end(END_LIMIT) {
@@ -185,16 +192,20 @@ enum Attempt {
     Failed(Errno),
     /// The kernel did not take the block.
     NotTaken(Errno),
+    /// The worker has ended, of which it has told why, or been killed.
+    Unwanted,
 }
 
-/// The child's result, if it comes in time and whole.
-fn receive(result: OwnedFd, deadline: Instant) -> Option<Attempt> {
+/// The child's result, if it comes in time and whole, and while there is a worker to take it.
+fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<Attempt> {
     let mut result = File::from(result);
     let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);
     let mut piece = [0; 4096];
     loop {
-        if process::readable(&[result.as_fd()], deadline).ok()?.is_empty() {
-            return None;
+        match process::readable(&[result.as_fd(), worker.as_fd()], deadline).ok()?.first() {
+            None => return None,
+            Some(0) => {}
+            Some(_) => return Some(Attempt::Unwanted),
         }
         match result.read(&mut piece).ok()? {
             0 => break,

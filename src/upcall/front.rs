@@ -19,7 +19,7 @@ use crate::key::{Authority, Consumer};
 use crate::sys::{keyctl, process};
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
-const LAST_RESORT_SECONDS: u32 = 2;
+const LAST_RESORT_SECONDS: u32 = 8;
 
 /// Answers the key and hands it to the monitor. Returns the exit status.
 pub(super) fn serve(invocation: Invocation) -> i32 {

@@ -37,7 +37,7 @@ const NEXT_LOOK: Duration = Duration::from_micros(250);
 /// How long the front may take for its verdict.
 const VERDICT_LIMIT: Duration = Duration::from_millis(250);
 /// The same where it only waits for a processor: hundreds of upcalls at a time are served and not turned away.
-const BUSY_VERDICT_LIMIT: Duration = Duration::from_secs(1);
+const BUSY_VERDICT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What front and monitor have in common, in memory that they share.
 pub(super) struct Common {

@@ -257,8 +257,9 @@ impl<'a> Upcall<'a> {
                 (Message::Report(report), _) => return Ok(report),
                 (Message::Chosen(Chosen { good_until }, cache), _) => self.chosen(good_until, &cache)?,
                 (Message::Token(token), Some(relay)) if relay.tokens < ROUND_LIMIT => {
-                    let answer = relay.exchange(&token, deadline)?;
-                    link.send_reply(&answer).map_err(worker_fault)?;
+                    if let Some(answer) = relay.exchange(&token, worker, deadline)? {
+                        link.send_reply(&answer).map_err(worker_fault)?;
+                    }
                 }
                 (Message::Token(_), _) => {
                     let detail = "worker: a token more than it may send";
@@ -335,15 +336,22 @@ struct Relay {
 }
 
 impl Relay {
-    fn exchange(&mut self, token: &Secret, deadline: Instant) -> Result<Answer, Failure> {
+    fn exchange(
+        &mut self,
+        token: &Secret,
+        worker: &Process,
+        deadline: Instant,
+    ) -> Result<Option<Answer>, Failure> {
         self.tokens += 1;
-        let answer = self.channel.exchange(token.expose(), deadline)?;
+        let Some(answer) = self.channel.exchange(token.expose(), worker, deadline)? else {
+            return Ok(None);
+        };
         if !answer.handle.is_empty() {
             self.last = Some((answer.window, answer.handle.clone()));
         } else if let Some((window, _)) = self.last.as_mut() {
             *window = answer.window;
         }
-        Ok(answer)
+        Ok(Some(answer))
     }
 }
 

@@ -37,11 +37,17 @@ fn accepted() -> Act {
     Act::Answer(answer(b"from server"))
 }
 
+/// By a worker that lives on: ourselves.
+fn ask(ours: &mut InitChannel, token: &[u8], deadline: Instant) -> Result<Answer, Failure> {
+    let worker = Process::open(nix::unistd::getpid()).unwrap();
+    ours.exchange(token, &worker, deadline).map(|answer| answer.expect("the worker lives"))
+}
+
 /// What comes of one token where the channel does these, one after another.
 fn exchange(acts: Vec<Act>, limit: Duration) -> (Result<Answer, Failure>, Channel, InitChannel) {
     let channel = Channel::mount(acts);
     let mut ours = InitChannel::open(&callout("krb5"), &[channel.directory()]).unwrap();
-    let result = ours.exchange(b"from client", Instant::now() + limit);
+    let result = ask(&mut ours, b"from client", Instant::now() + limit);
     (result, channel, ours)
 }
 
@@ -67,7 +73,7 @@ fn a_token_arrives_with_what_the_callout_says_and_the_answer_comes_back() {
     for (mechanism, service) in [("krb5", 2), ("gssnull", 0x1_0002), ("sk", 0x2_0002)] {
         let channel = Channel::mount(vec![accepted()]);
         let mut ours = InitChannel::open(&callout(mechanism), &[channel.directory()]).unwrap();
-        let got = ours.exchange(b"from client", Instant::now() + LONG).unwrap();
+        let got = ask(&mut ours, b"from client", Instant::now() + LONG).unwrap();
         assert_eq!((got.window, got.gss_major, got.handle.as_slice()), (2048, 0, HANDLE));
         assert_eq!(got.token.expose(), b"from server");
         let received = channel.received();
@@ -86,9 +92,9 @@ fn tokens_of_64_kib_pass_both_ways() {
     let (there, back) = (vec![0xa5; 64 * 1024], vec![0x5a; 64 * 1024]);
     let channel = Channel::mount(vec![Act::Answer(answer(&back)), accepted()]);
     let mut ours = InitChannel::open(&callout("krb5"), &[channel.directory()]).unwrap();
-    let got = ours.exchange(&there, Instant::now() + LONG).unwrap();
+    let got = ask(&mut ours, &there, Instant::now() + LONG).unwrap();
     assert!(got.token.expose() == back, "changed");
-    let next = ours.exchange(b"next", Instant::now() + LONG).unwrap();
+    let next = ask(&mut ours, b"next", Instant::now() + LONG).unwrap();
     assert_eq!(next.token.expose(), b"from server");
     let received = channel.received();
     assert!(received[0].token == there && received[1].token == b"next", "changed");
@@ -182,20 +188,40 @@ fn a_file_that_takes_less_than_the_block_is_a_fault_of_the_setup() {
 }
 
 /// A full pipe holds the writer up as an RPC does, until SIGKILL.
+fn hanging(directory: &Path) -> (InitChannel, fs::File) {
+    let path = file(directory, |path| mkfifo(path, Mode::S_IRWXU).unwrap());
+    let mut pipe = fs::File::options().read(true).write(true).open(path).unwrap();
+    let ours = InitChannel::open(&callout("krb5"), &[directory.to_owned()]).unwrap();
+    for _ in 0..16 {
+        pipe.write_all(&[0; 4096]).unwrap();
+    }
+    (ours, pipe)
+}
+
 #[test]
 fn a_server_that_hangs_until_the_deadline_leaves_no_process() {
     let _serial = channel::serial();
     let directory = tempfile::tempdir().unwrap();
-    let path = file(directory.path(), |path| mkfifo(path, Mode::S_IRWXU).unwrap());
-    let mut pipe = fs::File::options().read(true).write(true).open(path).unwrap();
-    let mut ours = InitChannel::open(&callout("krb5"), &[directory.path().to_owned()]).unwrap();
-    for _ in 0..16 {
-        pipe.write_all(&[0; 4096]).unwrap();
-    }
+    let (mut ours, _pipe) = hanging(directory.path());
     let started = Instant::now();
-    let failure = ours.exchange(b"from client", started + SOON).unwrap_err();
+    let failure = ask(&mut ours, b"from client", started + SOON).unwrap_err();
     assert_eq!((failure.stage, failure.cause), (Stage::Negotiate, Cause::ServerSilent), "{}", failure.detail);
     assert!((SOON..LONG / 2).contains(&started.elapsed()), "{:?}", started.elapsed());
+    no_child_is_left();
+    assert!(ours.into_stuck().is_none());
+}
+
+#[test]
+fn nobody_waits_for_an_answer_that_no_worker_will_take() {
+    let _serial = channel::serial();
+    let directory = tempfile::tempdir().unwrap();
+    let (mut ours, _pipe) = hanging(directory.path());
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let worker = Process::open(nix::unistd::Pid::from_raw(child.id().cast_signed())).unwrap();
+    let started = Instant::now();
+    assert!(ours.exchange(b"from client", &worker, started + LONG).unwrap().is_none());
+    assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
+    child.wait().unwrap();
     no_child_is_left();
     assert!(ours.into_stuck().is_none());
 }
@@ -233,7 +259,7 @@ fn the_first_directory_that_has_the_file_is_taken() {
     let _serial = channel::serial();
     let mut ours = InitChannel::open(&callout("krb5"), &paths).unwrap();
     // A plain file takes the block and leaves the answer empty.
-    assert!(ours.exchange(b"from client", Instant::now() + LONG).unwrap().token.is_empty());
+    assert!(ask(&mut ours, b"from client", Instant::now() + LONG).unwrap().token.is_empty());
     let sizes =
         directories[1..].iter().map(|directory| fs::read(directory.path().join(CHANNEL)).unwrap().len());
     assert_eq!(sizes.collect::<Vec<_>>(), [72, 0]);

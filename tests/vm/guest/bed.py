@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -19,7 +20,10 @@ LOG = "/run/trivial-upcall.log"
 TRIVIAL = "/run/trivial_upcall"
 REFERENCE = "/run/reference/lgss_keyring"
 KEYRING = "/usr/sbin/lgss_keyring"
-USERS = {"alice": 2001, "bob": 2002, "carol": 2003, "dave": 2004}
+SETTINGS = "/etc/lgss/lgss.toml"
+RUN_DIRECTORY = "/run/lgss"
+OUR_PROGRAMS = ("lgss_keyring", "lgss_negotiate")
+USERS = {"root": 0, "alice": 2001, "bob": 2002, "carol": 2003, "dave": 2004}
 HOSTS = """127.0.0.1 localhost
 192.168.77.1 srv.example.test srv
 192.168.77.2 client.example.test client
@@ -89,6 +93,7 @@ class Bed:
         self.log.lines.clear()
         if self.the_realm:
             self.the_realm.reset()
+        self.forget()
         Path(PLAN).unlink(missing_ok=True)
         # The stand-in upcall of a scenario before may still hold its own.
         Path(LOG).unlink(missing_ok=True)
@@ -96,6 +101,16 @@ class Bed:
         os.chmod(LOG, 0o666)
         requester.SECID += 1
         self.since = self.events.mark()
+
+    def forget(self):
+        """No process, setting, credential or state of a scenario before is left."""
+        for name in OUR_PROGRAMS:
+            for pid in processes(name):
+                kill(pid)
+        shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)
+        self.settings("")
+        for left in [*Path("/tmp").glob("*krb5cc*"), *Path("/run/user").glob("*")]:
+            left.unlink() if left.is_symlink() or not left.is_dir() else shutil.rmtree(left)
 
     @property
     def secid(self):
@@ -121,9 +136,15 @@ class Bed:
 
     def upcall(self, program):
         """The rule for lgssc names this program, with its options, from now on."""
-        with open(RULE + ".new", "w") as file:
-            file.write(f"create lgssc * * {program} %o %k %t %d %c %u %g %T %P %S\n")
-        os.rename(RULE + ".new", RULE)
+        write_anew(RULE, f"create lgssc * * {program} %o %k %t %d %c %u %g %T %P %S\n")
+
+    def settings(self, text):
+        """lgss.toml until the scenario's end."""
+        write_anew(SETTINGS, text)
+
+    def until_gone(self, seconds=10):
+        """No process of ours is left."""
+        self.until(lambda: not any(processes(name) for name in OUR_PROGRAMS), "no process of ours", seconds)
 
     def trivial(self, *plan):
         """The stand-in upcall does these steps: trivial_upcall.c."""
@@ -171,6 +192,33 @@ class Bed:
         return None
 
 
+def processes(name):
+    """Those that run a program of this name, zombies left out."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (directory / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        comm, state = fields[fields.index("(") + 1 : fields.rindex(")")], fields[fields.rindex(")") + 2]
+        if comm == name[:15] and state not in "ZX":
+            found.append(int(directory.name))
+    return found
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def write_anew(path, text):
+    with open(path + ".new", "w") as file:
+        file.write(text)
+    os.rename(path + ".new", path)
+
+
 def noted_fields(line):
     pid, *fields = line.split("\t")
     return {"pid": int(pid)} | dict(field.split("=", 1) for field in fields)
@@ -194,11 +242,10 @@ def prepare_files():
 
 def install_programs():
     """The programs under test where an installation has them, and the one to compare with."""
-    repository = Path(os.environ["VM_TESTS"]).parent.parent
     install(SHARE / "programs/lgss_keyring", KEYRING)
     install(SHARE / "programs/lgss_negotiate", "/usr/libexec/lgss/lgss_negotiate", 0o711)
     install(SHARE / "programs/lgss", "/usr/bin/lgss")
-    install(repository / "etc/lgss.toml", "/etc/lgss/lgss.toml", 0o644)
+    os.makedirs(os.path.dirname(SETTINGS), mode=0o755, exist_ok=True)
     if (SHARE / "reference").exists():
         install(SHARE / "reference", REFERENCE)
 

@@ -115,9 +115,15 @@ def set_timeout(seconds):
         file.write(str(seconds))
 
 
+def set_debug_level(level):
+    with open("/sys/fs/lustre/sptlrpc/gss/lgss_keyring/debug_level", "w") as file:
+        file.write(str(level))
+
+
 def reset():
     set_parameters(**SETTINGS)
     set_timeout(100)
+    set_debug_level(1)
     order("flush all")
 
 

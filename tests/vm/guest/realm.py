@@ -1,6 +1,7 @@
 """A Kerberos realm in the guest: MIT's KDC, keytabs of server and client, tickets of users."""
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -8,6 +9,7 @@ REALM = "EXAMPLE.TEST"
 DIRECTORY = "/run/realm"
 SERVER_KEYTAB = f"{DIRECTORY}/server.keytab"
 CLIENT_KEYTAB = "/etc/krb5.keytab"
+KEPT_KEYTAB = f"{DIRECTORY}/client.keytab"
 SERVER = "srv.example.test"
 CLIENT = "client.example.test"
 ENCTYPES = (
@@ -62,8 +64,11 @@ class Realm:
         orders += self.service(SERVER_KEYTAB, [f"lustre_{service}/{SERVER}" for service in ("mds", "oss", "mgs")])
         orders += self.service(CLIENT_KEYTAB, [f"lustre_root/{CLIENT}", f"host/{CLIENT}"])
         self.admin(*orders)
+        shutil.copyfile(CLIENT_KEYTAB, KEPT_KEYTAB)
+        self.known = {f"lustre_{service}/{SERVER}" for service in ("mds", "oss", "mgs")} | {f"lustre_root/{CLIENT}", f"host/{CLIENT}"}
         self.kdc = None
         self.start_kdc()
+        self.logged = 0
 
     @staticmethod
     def service(keytab, principals):
@@ -92,16 +97,42 @@ class Realm:
     def configure(*settings):
         """The node's krb5.conf until the scenario's end, with these lines in [libdefaults]."""
         more = "".join(f"    {line}\n" for line in settings)
-        write(KRB5_CONF, CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more))
+        text = CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more)
+        if os.path.exists(KRB5_CONF) and open(KRB5_CONF).read() == text:
+            return
+        write(KRB5_CONF, text)
+        # The library looks once in a second whether the file has changed; so do KDC and acceptor.
+        written = int(time.time())
+        while int(time.time()) == written:
+            time.sleep(0.01)
 
     def stop_kdc(self):
         self.kdc.kill()
         self.kdc.wait()
 
+    def as_exchanges(self, client):
+        """Lines of the KDC's log on tickets of this scenario that the client got by a key or password."""
+        with open(f"{DIRECTORY}/kdc.log") as file:
+            file.seek(self.logged)
+            return [line for line in file if "AS_REQ" in line and f" {client}@{REALM} for " in line]
+
+    def keytab(self, path, *principals):
+        """A keytab with new keys of these principals, which are made when needed."""
+        if os.path.exists(path):
+            os.unlink(path)
+        for name in set(principals) - self.known:
+            self.known.add(name)
+            self.admin(f"addprinc -randkey {name}")
+        self.admin(*(f"ktadd -k {path} {name}" for name in principals))
+
     def reset(self):
         self.configure()
+        shutil.copyfile(KEPT_KEYTAB, CLIENT_KEYTAB)
+        os.chmod(CLIENT_KEYTAB, 0o600)
+        self.logged = os.path.getsize(f"{DIRECTORY}/kdc.log")
         if self.kdc.poll() is not None:
             self.start_kdc()
+            self.logged = 0
 
     def ticket(self, requester, user, *, cache=None, lifetime="1h"):
         """kinit as the requester; its default cache if none is named."""

@@ -1,10 +1,11 @@
 """The server's side of init_channel: a GSS acceptor with a keytab, or whatever a scenario tells it to answer."""
 
+import ctypes
 import errno
+import functools
 import math
 import os
 import struct
-import subprocess
 import threading
 from dataclasses import dataclass, field
 
@@ -43,13 +44,16 @@ class Answer:
 
 @dataclass
 class Accepted:
-    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none. sk: SessionKeys."""
+    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none; the
+    initiator's first sequence number, the ticket's end. sk: SessionKeys."""
 
     rpc: Rpc
     handle: bytes
     initiator: str = ""
     key: tuple = None
     subkey: tuple = None
+    sequence: int = 0
+    endtime: int = 0
     sk: object = None
 
 
@@ -73,6 +77,11 @@ def refused_write(number):
 
 def garbage(body):
     return lambda rpc: Answer(body=body)
+
+
+def refusing(major, minor=0):
+    """The server's GSS says no."""
+    return lambda rpc: Answer(reply(window=0, major=major, minor=minor))
 
 
 def silent(rpc):
@@ -162,17 +171,27 @@ class Server:
             self.problems.append(str(failure))
             return Answer(reply(window=0, major=failure.maj_code & 0xFFFFFFFF))
         made = Accepted(rpc, os.urandom(8), str(gssapi.Name(result.initiator_name)))
-        made.key, made.subkey = lucid_keys(result.context)
+        lucid = exported(result.context)
+        made.key, made.subkey = keys_of(lucid)
+        made.sequence, made.endtime = lucid.recv_seq, lucid.endtime
         self.accepted.append(made)
         return Answer(reply(made.handle, result.token or b""))
 
 
-def lucid_keys(context):
-    """((enctype, key), (enctype, acceptor subkey) or None); the context is gone afterwards."""
+def exported(context):
+    """What lucid export tells; the context is gone afterwards."""
     from gssapi.raw import ext_krb5
 
-    exported = ext_krb5.krb5_export_lucid_sec_context(context, 1)
-    cfx = exported.cfx_kd
+    return ext_krb5.krb5_export_lucid_sec_context(context, 1)
+
+
+def lucid_keys(context):
+    """((enctype, key), (enctype, acceptor subkey) or None); the context is gone afterwards."""
+    return keys_of(exported(context))
+
+
+def keys_of(lucid):
+    cfx = lucid.cfx_kd
     key = (cfx.ctx_key_type, cfx.ctx_key)
     subkey = (cfx.acceptor_subkey_type, cfx.acceptor_subkey) if cfx.acceptor_subkey else None
     return key, subkey
@@ -191,15 +210,30 @@ def n_fold(data, size):
     return total.to_bytes(size, "big")
 
 
+@functools.cache
 def derived(key, usage, kind):
-    """RFC 3961 DK with AES: what both ends of a context must have. The cipher is openssl's."""
+    """RFC 3961 DK with AES: what both ends of a context must have."""
     block = n_fold(struct.pack(">IB", usage, kind), 16)
     made = b""
     while len(made) < len(key):
-        words = ["openssl", "enc", f"-aes-{8 * len(key)}-ecb", "-K", key.hex(), "-nopad"]
-        block = subprocess.run(words, input=block, capture_output=True, check=True).stdout
+        block = encrypted_block(key, block)
         made += block
     return made[: len(key)]
+
+
+def encrypted_block(key, block):
+    """AES by OpenSSL's library: a process of openssl(1) for each block would take most of a scenario's time."""
+    crypto = ctypes.CDLL("libcrypto.so.3")
+    crypto.EVP_CIPHER_CTX_new.restype = ctypes.c_void_p
+    cipher = getattr(crypto, f"EVP_aes_{8 * len(key)}_ecb")
+    cipher.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(crypto.EVP_CIPHER_CTX_new())
+    out, length = ctypes.create_string_buffer(32), ctypes.c_int()
+    assert crypto.EVP_EncryptInit_ex(context, ctypes.c_void_p(cipher()), None, key, None) == 1
+    crypto.EVP_CIPHER_CTX_set_padding(context, 0)
+    assert crypto.EVP_EncryptUpdate(context, out, ctypes.byref(length), block, len(block)) == 1 and length.value == 16
+    crypto.EVP_CIPHER_CTX_free(context)
+    return out.raw[:16]
 
 
 def kernel_keys(made):

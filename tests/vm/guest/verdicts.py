@@ -1,0 +1,68 @@
+"""What became of a request, seen from both ends: by the kernel that holds the context and by the server that made it."""
+
+import subprocess
+import time
+
+from server import kernel_keys
+
+# From the moment that a failure is known until the kernel has it, in µs, in a machine as slow as this.
+TOLD_WITHIN = 300_000
+
+
+def established(bed, got, initiator):
+    """The context that the kernel took is the one that the server made for this principal; returns the server's."""
+    assert got.get("state") == "established", (got, bed.log.lines)
+    made = next(made for made in bed.server.accepted if made.handle.hex() == got.handle)
+    assert made.initiator == f"{initiator}@EXAMPLE.TEST", made.initiator
+    _, keys = kernel_keys(made)
+    assert got.bytes("token")[32:] == b"".join(keys), got
+    return made
+
+
+def failed(bed, got, *errnos, major=0):
+    """The context failed with one of these errnos, by one update that the kernel took, and nothing came after it."""
+    assert got.get("state") == "failed" and -got.rpc_err in errnos, (got, bed.log.lines)
+    assert got.gss_major == major, got
+    assert got.after_us >= 0
+    acts = [(act.act, act.rc) for act in bed.all_events("act", key=got.serial) if not is_early(act)]
+    assert acts == [("instantiate", 0), ("update", 0)], acts
+
+
+def is_early(act):
+    """An update that came before the binding."""
+    return act.act == "update" and act.rc == -11
+
+
+def refused(bed, got, errno, rule):
+    """request_key() itself failed; the log has the rule."""
+    assert (got.get("serial"), got.errno) == (0, errno), (got, bed.log.lines)
+    assert "state" not in got, got
+    return bed.log.wait(rule)
+
+
+def told_at_once(bed, got):
+    """No long time between the last answer of the channel and the context's end."""
+    end = bed.event("end", key=got.serial)
+    rpc = bed.all_events("rpc")[-1]
+    assert 0 <= end.t - rpc.t < TOLD_WITHIN, (end.t - rpc.t, got)
+
+
+def klist(who, cache=None):
+    """What the cache holds, in klist's words; empty if there is none."""
+    words = ["klist"] + (["-c", cache] if cache else [])
+    return who.run(lambda: subprocess.run(words, capture_output=True, text=True).stdout)
+
+
+def has_expired(who, cache=None):
+    words = ["klist", "-s"] + (["-c", cache] if cache else [])
+    return who.run(lambda: subprocess.run(words).returncode) != 0
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self):
+        self.start = time.monotonic()
+
+    def __call__(self):
+        return time.monotonic() - self.start

@@ -1,0 +1,181 @@
+"""Credentials of the node: from its keytab, its own cache, root's default cache."""
+
+import errno
+import hashlib
+import os
+import subprocess
+import time
+
+from bed import KEYRING, scenario
+from realm import CLIENT, CLIENT_KEYTAB, REALM
+from verdicts import Stopwatch, established, failed
+
+NODE = f"lustre_root/{CLIENT}"
+
+
+def targets(bed, count, flags="r", svc="i", **fields):
+    """Requests for so many targets of a file system."""
+    return [
+        {"flags": flags, "svc": svc, "secid": 100_000 + 100 * bed.secid + number, "lustre_svc": 2}
+        | {"obd": f"lustre-OST{number:04x}-osc-ff2d"}
+        | fields
+        for number in range(count)
+    ]
+
+
+@scenario
+def a_mount_asks_the_kdc_once(bed):
+    """Targets one after another: one AS exchange, the rest by the own cache below /run/lgss, which is root's."""
+    bed.realm
+    bed.upcall(KEYRING)
+    for fields in targets(bed, 4):
+        got = bed.user("root").ask(wait_ms=30000, **fields)
+        made = established(bed, got, NODE)
+        assert (made.rpc.uid, made.rpc.gid, made.rpc.obd) == (0, 0, fields["obd"]), made.rpc
+    assert len(bed.realm.as_exchanges(NODE)) == 1, bed.realm.as_exchanges(NODE)
+    for directory, _, files in os.walk("/run/lgss"):
+        assert os.stat(directory).st_mode & 0o7777 == 0o700 and os.stat(directory).st_uid == 0, directory
+        for name in files:
+            assert os.stat(f"{directory}/{name}").st_mode & 0o77 == 0, name
+    assert not os.path.exists("/tmp/krb5cc_0")
+
+
+@scenario
+def a_storm_of_targets_asks_the_kdc_once(bed):
+    """Thirty at once."""
+    bed.realm
+    bed.upcall(KEYRING)
+    asked = [bed.user("root").begin(wait_ms=60000, **fields) for fields in targets(bed, 30)]
+    for one in asked:
+        established(bed, one.result(80), NODE)
+    assert len(bed.realm.as_exchanges(NODE)) == 1, bed.realm.as_exchanges(NODE)
+
+
+@scenario
+def a_storm_without_a_usable_key_fails_as_one(bed):
+    """The KDC refuses the key: eight are told, and it has been asked no more often than there were turns."""
+    bed.realm.keytab("/run/realm/stale", "lustre_mds/" + CLIENT)
+    bed.realm.admin(f"cpw -randkey lustre_mds/{CLIENT}")
+    subprocess.run(["cp", "/run/realm/stale", CLIENT_KEYTAB], check=True)
+    bed.upcall(KEYRING)
+    asked = [bed.user("root").begin(wait_ms=60000, **fields) for fields in targets(bed, 8, flags="m")]
+    for one in asked:
+        failed(bed, one.result(80), errno.EACCES)
+    tried = len(bed.realm.as_exchanges(f"lustre_mds/{CLIENT}"))
+    assert 1 <= tried <= 8, tried
+
+
+@scenario
+def each_role_has_its_principal(bed):
+    """MDT, OST, management client; a role's principal; lustre_root without a host, for the client only."""
+    bed.upcall(KEYRING)
+    for count, (keys, flags, principal) in enumerate((
+        ([f"lustre_mds/{CLIENT}", f"lustre_oss/{CLIENT}"], "m", f"lustre_mds/{CLIENT}"),
+        ([f"lustre_mds/{CLIENT}", f"lustre_oss/{CLIENT}"], "o", f"lustre_oss/{CLIENT}"),
+        ([f"lustre_mgs/{CLIENT}"], "rmo", f"lustre_mgs/{CLIENT}"),
+        (["lustre_role/storage"], "r", "lustre_role/storage"),
+        (["lustre_root"], "r", "lustre_root"),
+        (["lustre_root"], "m", None),
+        ([f"lustre_oss/{CLIENT}"], "m", None),
+    )):
+        if count != 1:
+            bed.realm.keytab(CLIENT_KEYTAB, *keys)
+        got = bed.user("root").ask(flags=flags, svc="i", secid=100_000 + 100 * bed.secid + count, wait_ms=30000)
+        if principal:
+            established(bed, got, principal)
+        else:
+            failed(bed, got, errno.ENOKEY)
+
+
+@scenario
+def a_keytab_of_another_host_is_named_in_the_log(bed):
+    """What was wanted and what was found; ENOKEY; no question to the KDC. Without a keytab the same."""
+    bed.realm.keytab(CLIENT_KEYTAB, "lustre_root/other.example.test", "nfs/" + CLIENT)
+    bed.upcall(KEYRING)
+    got = bed.user("root").ask(flags="r", svc="i", wait_ms=30000)
+    failed(bed, got, errno.ENOKEY)
+    line = bed.log.wait("wanted")
+    for words in (f"lustre_root/other.example.test@{REALM}", f"nfs/{CLIENT}@{REALM}", f"HOST {CLIENT}", "lustre_root", CLIENT_KEYTAB):
+        assert words in line, (words, line)
+    assert not bed.realm.as_exchanges("lustre_root/other.example.test")
+    bed.log.lines.clear()
+    os.unlink(CLIENT_KEYTAB)
+    failed(bed, bed.user("root").ask(flags="r", svc="i", wait_ms=30000), errno.ENOKEY)
+    assert "No such file" in bed.log.wait("wanted"), bed.log.lines
+
+
+@scenario
+def a_keytab_that_others_may_write_to_is_not_used(bed):
+    """It could hold anybody's keys."""
+    bed.realm
+    bed.upcall(KEYRING)
+    os.chmod(CLIENT_KEYTAB, 0o666)
+    failed(bed, bed.user("root").ask(flags="r", svc="i", wait_ms=30000), errno.ENOKEY)
+    assert CLIENT_KEYTAB in bed.log.wait("wanted"), bed.log.lines
+
+
+@scenario
+def a_changed_keytab_or_krb5_conf_is_noticed(bed):
+    """Between two mounts: other keys, another ticket_lifetime, back again."""
+    bed.realm
+    bed.upcall(KEYRING)
+    first, second, third, fourth = targets(bed, 4)
+    established(bed, bed.user("root").ask(wait_ms=30000, **first), NODE)
+    bed.realm.configure("ticket_lifetime = 10m")
+    made = established(bed, bed.user("root").ask(wait_ms=30000, **second), NODE)
+    assert 0 < made.endtime - time.time() <= 600, made.endtime
+    bed.realm.configure()
+    made = established(bed, bed.user("root").ask(wait_ms=30000, **third), NODE)
+    assert made.endtime - time.time() > 3600, made.endtime
+    bed.realm.keytab(CLIENT_KEYTAB, "lustre_role/storage")
+    established(bed, bed.user("root").ask(wait_ms=30000, **fourth), "lustre_role/storage")
+    assert len(bed.realm.as_exchanges(NODE)) == 2, bed.realm.as_exchanges(NODE)
+
+
+@scenario
+def roots_default_cache_is_used_but_not_written(bed):
+    """Where it fits: no AS exchange; a user's ticket in it is passed over for the keytab. Its bytes stay."""
+    bed.realm
+    bed.upcall(KEYRING)
+    first, second = targets(bed, 2)
+    subprocess.run(["kinit", "-k", "-t", CLIENT_KEYTAB, "-c", "/tmp/krb5cc_0", NODE], check=True)
+    before = fingerprint("/tmp/krb5cc_0")
+    established(bed, bed.user("root").ask(wait_ms=30000, **first), NODE)
+    assert len(bed.realm.as_exchanges(NODE)) == 1, bed.realm.as_exchanges(NODE)
+    assert fingerprint("/tmp/krb5cc_0") == before
+    bed.realm.ticket(bed.user("root"), "dave")
+    before = fingerprint("/tmp/krb5cc_0")
+    established(bed, bed.user("root").ask(wait_ms=30000, **second), NODE)
+    assert fingerprint("/tmp/krb5cc_0") == before
+
+
+def fingerprint(path):
+    found = os.stat(path)
+    with open(path, "rb") as file:
+        return found.st_ino, found.st_mtime_ns, hashlib.sha256(file.read()).hexdigest()
+
+
+@scenario
+def the_rules_realm_is_the_nodes(bed):
+    """-R REALM comes before krb5.conf's; a realm without keys is named."""
+    bed.realm
+    bed.upcall(f"{KEYRING} -R OTHER.TEST")
+    failed(bed, bed.user("root").ask(flags="r", svc="i", wait_ms=30000), errno.ENOKEY)
+    assert "realm OTHER.TEST" in bed.log.wait("wanted"), bed.log.lines
+    bed.realm.configure("default_realm = OTHER.TEST")
+    bed.upcall(f"{KEYRING} --realm {REALM}")
+    established(bed, bed.user("root").ask(flags="r", svc="i", wait_ms=30000), NODE)
+
+
+@scenario
+def a_silent_kdc_costs_a_mount_its_time_once(bed):
+    """Those that wait for the same are told when the first is."""
+    bed.realm.kdc.send_signal(19)
+    bed.upcall(KEYRING)
+    bed.settings('[timeouts]\nkdc = "2s"\n')
+    watch = Stopwatch()
+    asked = [bed.user("root").begin(wait_ms=60000, **fields) for fields in targets(bed, 4)]
+    for one in asked:
+        failed(bed, one.result(), errno.ETIMEDOUT)
+    bed.realm.kdc.send_signal(18)
+    assert watch() < 6, watch()
