@@ -7,8 +7,7 @@ import struct
 import threading
 
 import kernel
-from bed import KEYRING, OUR_PROGRAMS, kill, processes, scenario
-from requester import Requester
+from bed import KEYRING, kill, processes, scenario
 from server import WINDOW, Answer, failed as status, garbage, padded, refused_write, refusing, reply, silent
 from verdicts import Stopwatch, established, failed, refused, told_at_once
 
