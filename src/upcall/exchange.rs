@@ -67,8 +67,8 @@ impl InitChannel {
         Ok(Self { file, target, secid, service, uid, gid, stuck: None })
     }
 
-    /// Sends a token and waits for the answer; `None` if the worker, whose token it is, ends before. A server that does
-    /// not answer is asked once more; a kernel that is not ready is, until the deadline.
+    /// Sends a token and waits for what comes of it. A kernel that is not ready is asked again until the deadline; a
+    /// server that does not answer is not: it may have taken this token, and would take it for a replay.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Negotiate`.
@@ -77,25 +77,31 @@ impl InitChannel {
         token: &[u8],
         worker: &Process,
         deadline: Instant,
-    ) -> Result<Option<Answer>, Failure> {
-        let mut silences = 0;
+    ) -> Result<Exchanged, Failure> {
         loop {
             let errno = match self.attempt(token, worker, deadline)? {
                 Attempt::Answered(reply) => {
                     let answer = decode(&reply);
-                    return answer.map(Some).map_err(|e| self.failure(Cause::BadReply, &e.to_string()));
+                    return answer
+                        .map(Exchanged::Answer)
+                        .map_err(|e| self.failure(Cause::BadReply, &e.to_string()));
                 }
-                Attempt::Unwanted => return Ok(None),
+                Attempt::Unwanted => return Ok(Exchanged::Unwanted),
                 Attempt::NotTaken(errno @ (Errno::EAGAIN | Errno::EINTR)) => errno,
                 Attempt::NotTaken(errno) => return Err(self.refused_by_kernel(errno)),
                 Attempt::Failed(errno) => errno,
             };
             match errno {
-                Errno::ETIMEDOUT if silences == 0 => silences += 1,
+                Errno::ETIMEDOUT => return Ok(Exchanged::Silence),
                 Errno::EAGAIN | Errno::EINTR if Instant::now() + PAUSE < deadline => thread::sleep(PAUSE),
                 status => return Err(self.refused_by_status(status)),
             }
         }
+    }
+
+    /// The failure of a server that does not answer a second token either.
+    pub(super) fn silent(&self) -> Failure {
+        self.failure(Cause::ServerSilent, "no answer, also not to a second try")
     }
 
     /// The child that hangs, if one does.
@@ -163,7 +169,6 @@ impl InitChannel {
             Errno::EINVAL => (Cause::KeyGone, "the kernel has another security context by now"),
             Errno::E2BIG => (Cause::TokenTooLarge, "the token is too large for the server's buffer"),
             Errno::EFAULT => (Cause::BadReply, "the answer does not fit the buffer"),
-            Errno::ETIMEDOUT => (Cause::ServerSilent, "no answer, also not to a second try"),
             _ => return self.failure(Cause::ServerSilent, &format!("the kernel says {status}")),
         };
         self.failure(cause, what)
@@ -182,6 +187,17 @@ impl InitChannel {
     fn failure(&self, cause: Cause, what: &str) -> Failure {
         Failure::new(Stage::Negotiate, cause, format_args!("{}: {what}", self.target.to_string_lossy()))
     }
+}
+
+/// What came of a token.
+#[derive(Debug)]
+pub(super) enum Exchanged {
+    /// The server's answer.
+    Answer(Answer),
+    /// The kernel has given up waiting for one.
+    Silence,
+    /// The worker, whose token it is, has ended.
+    Unwanted,
 }
 
 /// What came of one write.

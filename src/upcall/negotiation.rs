@@ -10,7 +10,7 @@ use nix::unistd::getpid;
 
 use super::check::{Agreed, check};
 use super::claim::Invocation;
-use super::exchange::InitChannel;
+use super::exchange::{Exchanged, InitChannel};
 use super::front::Served;
 use super::launcher::{self, Assignment};
 use super::lustre_parameters;
@@ -24,7 +24,6 @@ use crate::ctx::Lifetime;
 use crate::ctx::payload::{lustre, user};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{Consumer, LiveKey};
-use crate::negotiate::channel::Answer;
 use crate::negotiate::drive::ROUND_LIMIT;
 use crate::negotiate::messages::{
     Chosen, Credentials, Established, Link, Message, MessageError, Report, Timing,
@@ -108,7 +107,9 @@ impl<'a> Upcall<'a> {
             Order::Lustre(callout) => InitChannel::open(callout, &lustre_parameters::directories()).map(Some),
         };
         self.channel = match channel {
-            Ok(channel) => channel.map(|channel| Relay { channel, tokens: 0, last: None }),
+            Ok(channel) => {
+                channel.map(|channel| Relay { channel, tokens: 0, silent_once: false, last: None })
+            }
             Err(failure) => return self.without_worker(live, failure),
         };
         let credentials = order.credentials(self.invocation, self.config);
@@ -257,8 +258,11 @@ impl<'a> Upcall<'a> {
                 (Message::Report(report), _) => return Ok(report),
                 (Message::Chosen(Chosen { good_until }, cache), _) => self.chosen(good_until, &cache)?,
                 (Message::Token(token), Some(relay)) if relay.tokens < ROUND_LIMIT => {
-                    if let Some(answer) = relay.exchange(&token, worker, deadline)? {
-                        link.send_reply(&answer).map_err(worker_fault)?;
+                    match relay.exchange(&token, worker, deadline)? {
+                        Exchanged::Answer(answer) => link.send_reply(&answer).map_err(worker_fault)?,
+                        Exchanged::Silence => link.send_again().map_err(worker_fault)?,
+                        // What it has left to say comes next.
+                        Exchanged::Unwanted => {}
                     }
                 }
                 (Message::Token(_), _) => {
@@ -331,6 +335,8 @@ fn live_for<T>(lifetime: Lifetime, publish: impl FnOnce(Duration) -> T) -> T {
 struct Relay {
     channel: InitChannel,
     tokens: usize,
+    /// A token has not been answered: the worker has been told to begin anew, and is told so once.
+    silent_once: bool,
     /// Window and handle of the last answer that had a handle.
     last: Option<(u32, Vec<u8>)>,
 }
@@ -341,17 +347,22 @@ impl Relay {
         token: &Secret,
         worker: &Process,
         deadline: Instant,
-    ) -> Result<Option<Answer>, Failure> {
+    ) -> Result<Exchanged, Failure> {
         self.tokens += 1;
-        let Some(answer) = self.channel.exchange(token.expose(), worker, deadline)? else {
-            return Ok(None);
+        let exchanged = self.channel.exchange(token.expose(), worker, deadline)?;
+        let answer = match &exchanged {
+            Exchanged::Answer(answer) => answer,
+            Exchanged::Silence if std::mem::replace(&mut self.silent_once, true) => {
+                return Err(self.channel.silent());
+            }
+            Exchanged::Silence | Exchanged::Unwanted => return Ok(exchanged),
         };
         if !answer.handle.is_empty() {
             self.last = Some((answer.window, answer.handle.clone()));
         } else if let Some((window, _)) = self.last.as_mut() {
             *window = answer.window;
         }
-        Ok(Some(answer))
+        Ok(exchanged)
     }
 }
 

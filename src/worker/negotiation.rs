@@ -245,7 +245,14 @@ fn meet(
         }
         Target::Lustre { name, .. } => {
             let peer = format!("{server} by {name}");
-            (exchange(ticket, request, Relayed { watch }, &peer, watch), peer)
+            let negotiated = match exchange(ticket, request, Relayed { watch }, &peer, watch) {
+                // Once, and from the beginning: the same token again would be a replay.
+                Err(DriveError::Channel(ChannelError::Unanswered)) => {
+                    exchange(ticket, request, Relayed { watch }, &peer, watch)
+                }
+                first => first,
+            };
+            (negotiated, peer)
         }
     };
     let negotiated = negotiated.map_err(|error| Refusal {
@@ -332,7 +339,8 @@ impl Channel for Relayed<'_> {
         }
         self.watch.send_token(token)?;
         // The watch is what keeps the time.
-        Ok(self.watch.receiver()?.receive_reply(Instant::now() + RELAY_LIMIT)?)
+        let answer = self.watch.receiver()?.receive_reply(Instant::now() + RELAY_LIMIT)?;
+        answer.ok_or(ChannelError::Unanswered)
     }
 }
 

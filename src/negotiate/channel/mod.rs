@@ -65,6 +65,9 @@ pub enum ChannelError {
     /// The answer is not in the channel's format.
     #[error("malformed answer: {0}")]
     Malformed(rpc::record::RecordError),
+    /// The kernel has given up waiting for the answer; the server may have taken the token, or not.
+    #[error("no answer to the token")]
+    Unanswered,
     /// The monitor does not hand the answer over.
     #[error("monitor: {0}")]
     Relay(#[from] super::messages::MessageError),

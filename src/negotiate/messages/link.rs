@@ -60,6 +60,7 @@ const KIND_FAILED: u8 = 3;
 const KIND_TOKEN: u8 = 4;
 const KIND_REPLY: u8 = 5;
 const KIND_CHOSEN: u8 = 6;
+const KIND_AGAIN: u8 = 7;
 
 /// One end of the conversation.
 #[derive(Debug)]
@@ -146,19 +147,28 @@ impl Link {
         self.send(KIND_REPLY, &control, answer.token.expose(), &answer.handle)
     }
 
-    /// Worker, waiting for the server's answer.
+    /// Monitor to worker: the server does not answer; a new exchange may be begun.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be sent.
+    pub fn send_again(&mut self) -> Result<(), MessageError> {
+        self.send(KIND_AGAIN, &(), &[], &[])
+    }
+
+    /// Worker, waiting for the server's answer; `None` if there is none and it may begin anew.
     ///
     /// # Errors
     /// [`MessageError`].
-    pub fn receive_reply(&mut self, deadline: Instant) -> Result<Answer, MessageError> {
+    pub fn receive_reply(&mut self, deadline: Instant) -> Result<Option<Answer>, MessageError> {
         let frame = self.receive(deadline)?;
         match Frame::parse(&frame)? {
             Frame { kind: KIND_REPLY, control, key: token, handle } => {
                 let ReplyControl { gss_major, gss_minor, window } = parse_control(control)?;
                 let (handle, token) = (handle.to_vec(), Secret::new(token.to_vec()));
                 let window_proof = WindowProof::TheKernels;
-                Ok(Answer { handle, gss_major, gss_minor, window, token, window_proof })
+                Ok(Some(Answer { handle, gss_major, gss_minor, window, token, window_proof }))
             }
+            Frame { kind: KIND_AGAIN, key: [], handle: [], .. } => Ok(None),
             other => Err(MessageError::Unexpected(other.kind)),
         }
     }

@@ -6,6 +6,7 @@
 //! | `Chosen`      | worker  | ≤ 3   | JSON [`Chosen`], cache; for machine credentials only       |
 //! | `Token`       | worker  | ≤ 16  | token; for a target of Lustre's only                       |
 //! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
+//! | `Again`       | monitor | ≤ 1   | nothing; after a `Token` that was not answered             |
 //! | `Established` | worker  | ≤ 1   | JSON [`Established`], base key, handle                     |
 //! | `Failed`      | worker  | ≤ 1   | JSON [`Failed`]                                            |
 //!

@@ -81,9 +81,11 @@ fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
         window_proof: WindowProof::TheKernels,
     };
     monitor.send_reply(&answer).unwrap();
-    let read = worker.receive_reply(soon()).unwrap();
+    let read = worker.receive_reply(soon()).unwrap().unwrap();
     assert_eq!((read.gss_major, read.gss_minor, read.window, read.handle), (1, 2, 2048, answer.handle));
     assert_eq!(read.token.expose(), b"token");
+    monitor.send_again().unwrap();
+    assert!(worker.receive_reply(soon()).unwrap().is_none());
     worker.send_token(&Secret::new(Vec::new())).unwrap();
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(KIND_TOKEN))));
 }
