@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::{KeyDescription, KeySerial};
-use crate::sys::{keyctl, process};
+use crate::sys::{heir, keyctl};
 
 /// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.
 pub const REJECT_TTL: Duration = Duration::from_secs(2);
@@ -289,7 +289,7 @@ impl ExpiryGuard {
     /// Without a guard, if there can be no process, it is as it would be without this.
     fn over(key: KeySerial, timeout: Duration) -> Self {
         let guarded = Box::leak(Box::new(Guarded { key, timeout, done: AtomicBool::new(false) }));
-        let _ = process::spawn_guard(&guarded.done, conclude, guarded);
+        let _ = heir::spawn_guard(&guarded.done, conclude, guarded);
         Self(guarded)
     }
 

@@ -5,6 +5,7 @@
 
 pub mod entry;
 pub mod files;
+pub mod heir;
 pub mod inherited;
 pub mod init_channel;
 pub mod jail;

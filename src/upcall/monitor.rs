@@ -22,8 +22,9 @@ use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
 use crate::key::{Authority, Consumer, LiveKey};
+use crate::sys::heir::{self, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
-use crate::sys::process::{self, Patience, Predecessor, Process};
+use crate::sys::process::{self, Process};
 
 /// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
@@ -71,7 +72,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
     };
     let authority = authority.inherited();
     let common = Box::leak(Box::new(Common { invocation, verdict: OnceLock::new(), authority }));
-    process::spawn_heir(patience, watch, common)?;
+    heir::spawn_heir(patience, watch, common)?;
     Ok(common)
 }
 

@@ -1,6 +1,6 @@
 //! What the kernel vouches for: who asks and from where, and what of it will be needed after its release (rules S1, S5, S6).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -10,6 +10,7 @@ use crate::event::Failure;
 use crate::identity::requester::{Namespace, Requester, RequesterError, Task};
 use crate::key::auth_line::Expected;
 use crate::key::{Authority, KeyDescription, KeySerial};
+use crate::sys::namespaces;
 
 /// Who has seen the requester.
 #[derive(Debug)]
@@ -113,9 +114,25 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
             let task = Task::open(&pid.to_string()).map_err(gone)?;
             // What it names is a wish: without it there are other caches.
             let more = task.open_environment().map_or(More::Nothing, More::Environment);
-            open(&task, more).map_err(gone)
+            match open(&task, more) {
+                Err(RequesterError::Proc(_, Errno::ENOENT | Errno::ESRCH)) if is_of_our_users(&task) => {
+                    open(&ours()?, More::Nothing).map_err(gone)
+                }
+                opened => opened.map_err(gone),
+            }
         }
     }
+}
+
+/// A process that ends has no root directory and no network any more when its files are closed, and yet what it has
+/// written must reach the servers. The kernel vouches for its uid; in our user namespace that is the user of this host,
+/// who would have the same context of the kernel's in any process. In others nothing takes the place of what has gone.
+fn is_of_our_users(task: &Task) -> bool {
+    let of = |task: &Task| {
+        task.open_namespace(Namespace::User).ok().and_then(|ns| namespaces::identity(ns.as_fd()).ok())
+    };
+    let ours = Task::open("self").ok().and_then(|task| of(&task));
+    ours.is_some() && of(task) == ours
 }
 
 fn open(task: &Task, more: More) -> Result<Places, RequesterError> {

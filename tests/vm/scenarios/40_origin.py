@@ -161,20 +161,23 @@ def the_kernels_request_is_served_wherever_it_comes_from(bed):
 
 
 @scenario
-def in_the_exit_of_a_process_a_user_has_no_credentials_left(bed):
-    """It has given up its root directory by then, so that S6 refuses it at once; the node's requests are served there."""
+def in_the_exit_of_a_process_the_hosts_user_is_served_and_a_namespaces_is_not(bed):
+    """Its root directory has gone by then: in our user namespace the host's stands in, in others S6 refuses at once."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     secid = 100_000 + 100 * bed.secid
-    asked = bed.user("alice").begin(at="exit", secid=secid)
-    asked_for = bed.event("request", desc=f"2001@{secid:x}")
+    for count, flags in enumerate(("", "r")):
+        asked = bed.user("alice").begin(at="exit", secid=secid + count, flags=flags, svc="i" if flags else "-")
+        asked_for = bed.event("request", desc=f"{0 if flags else 2001}@{secid + count:x}")
+        end = bed.event("end", key=asked_for.serial)
+        assert end.state == "established", (flags, end, bed.log.lines)
+        asked.running.end()
+    assert [made.initiator.split("@")[0].split("/")[0] for made in bed.server.accepted] == ["alice", "lustre_root"]
+    inside = Requester(2001, after=[requester.own_user_namespace])
+    asked = inside.begin(at="exit", secid=secid + 7)
+    asked_for = bed.event("request", desc=f"2001@{secid + 7:x}")
     assert asked_for.errno == errno.EACCES and asked_for.blocked_us < 2_000_000, asked_for
     bed.log.wait("S6")
-    asked.running.end()
-    asked = bed.user("alice").begin(at="exit", flags="r", svc="i", secid=secid)
-    asked_for = bed.event("request", desc=f"0@{secid:x}")
-    end = bed.event("end", key=asked_for.serial)
-    assert end.state == "established", (end, bed.log.lines)
     asked.running.end()
 
 

@@ -1,0 +1,193 @@
+//! Processes that share their maker's memory: an heir, which takes over when its maker has ended, and a guard, which acts
+//! only if its maker ends too early.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, getpid, getppid};
+
+use super::keyctl::{self, RawSerial};
+use super::process::Process;
+
+const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
+/// Stack of a process made by [`spawn_sharing`], in bytes, with a page below that may not be touched.
+const SHARING_STACK: usize = 1024 * 1024;
+const PAGE: usize = 4096;
+/// How long a killed caller may take to end.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What an heir's predecessor may take, and what becomes of its key if it takes longer.
+#[derive(Debug)]
+pub struct Patience {
+    /// When to look first whether it has ended.
+    pub first_look: Duration,
+    /// How often from then on.
+    pub next_look: Duration,
+    /// When its key is rejected and it is killed, if something holds it up.
+    pub limit: Duration,
+    /// The same if it only waits for its turn on a busy machine.
+    pub busy_limit: Duration,
+    /// The key under construction.
+    pub key: RawSerial,
+    /// The key's error then.
+    pub errno: Errno,
+    /// And how long it has that.
+    pub ttl: Duration,
+}
+
+/// How an heir's predecessor has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predecessor {
+    /// By itself, or by whoever killed it.
+    Ended,
+    /// Overdue: its key was rejected, and then it was killed.
+    Killed,
+}
+
+/// Starts a process that takes over the caller's memory and descriptors when the caller has ended (see
+/// [`spawn_sharing`]); until then it only sleeps, and it ends the caller if that takes too long. A caller that even
+/// SIGKILL does not end within `KILL_LIMIT` is left alone, its key rejected.
+///
+/// # Errors
+/// EAGAIN, ENOMEM.
+pub fn spawn_heir<T: Sync>(
+    patience: Patience,
+    entry: fn(&'static T, Predecessor) -> i32,
+    argument: &'static T,
+) -> Result<(), Errno> {
+    struct Heir<T: 'static>(Patience, Pid, fn(&'static T, Predecessor) -> i32, &'static T);
+    fn wait<T: Sync>(Heir(patience, caller, entry, argument): &'static Heir<T>) -> i32 {
+        let start = Instant::now();
+        let mut held_up = 0;
+        pause(patience.first_look);
+        while getppid() == *caller && held_up < HELD_UP && start.elapsed() < patience.busy_limit {
+            pause(patience.next_look);
+            if start.elapsed() >= patience.limit {
+                held_up = if is_runnable(*caller) { 0 } else { held_up + 1 };
+            }
+        }
+        let Some(overdue) = Process::open(*caller).ok().filter(|_| getppid() == *caller) else {
+            return entry(argument, Predecessor::Ended);
+        };
+        let _ = keyctl::reject(patience.key, patience.ttl, patience.errno);
+        let _ = overdue.kill();
+        if overdue.wait_for_end(KILL_LIMIT) { entry(argument, Predecessor::Killed) } else { 1 }
+    }
+    let heir = Box::leak(Box::new(Heir(patience, getpid(), entry, argument)));
+    spawn_sharing(wait, heir)
+}
+
+/// In so many looks in a row, it is something else than a short wait.
+const HELD_UP: u32 = 20;
+
+/// Whether it runs, or would if a processor were free: the third field of its line (proc_pid_stat(5)). Allocates nothing.
+fn is_runnable(pid: Pid) -> bool {
+    let (mut name, mut line) = ([0; 32], [0; 64]);
+    let mut rest = &mut name[..];
+    if write!(rest, "/proc/{pid}/stat").is_err() {
+        return false;
+    }
+    let unused = rest.len();
+    let name = name.get(..name.len() - unused).and_then(|name| std::str::from_utf8(name).ok());
+    let read = name.and_then(|name| File::open(name).ok()).and_then(|mut file| file.read(&mut line).ok());
+    let line = read.and_then(|length| line.get(..length)).unwrap_or_default();
+    // The second field is the program's name in parentheses, which may hold anything.
+    line.iter().rposition(|&byte| byte == b')').is_some_and(|end| line.get(end..end + 3) == Some(b") R"))
+}
+
+/// Starts a process that runs `entry` if the caller ends before it has set `done`, and ends with `done` otherwise.
+///
+/// # Errors
+/// EAGAIN, ENOMEM.
+pub fn spawn_guard<T: Sync>(
+    done: &'static AtomicBool,
+    entry: fn(&'static T),
+    argument: &'static T,
+) -> Result<(), Errno> {
+    const LOOK: Duration = Duration::from_millis(1);
+    struct Guard<T: 'static>(&'static AtomicBool, Pid, fn(&'static T), &'static T);
+    fn wait<T: Sync>(Guard(done, caller, entry, argument): &'static Guard<T>) -> i32 {
+        loop {
+            pause(LOOK);
+            let orphaned = getppid() != *caller;
+            if done.load(Ordering::Acquire) {
+                return 0;
+            }
+            if orphaned {
+                entry(argument);
+                return 0;
+            }
+        }
+    }
+    let guard = Box::leak(Box::new(Guard(done, getpid(), entry, argument)));
+    spawn_sharing(wait, guard)
+}
+
+/// clone(2) with CLONE_VM and CLONE_FILES: a child process that runs `entry(argument)` on a stack of its own in the
+/// caller's memory and with its descriptors, and ends with the result as its status. Unlike fork it copies no page
+/// tables and leaves no page to be copied later, neither here nor when the caller exits, and what the caller leaves in
+/// memory and open needs no message: that is what makes the front fast.
+///
+/// Private, because of what `entry` must keep to as long as the caller lives: allocate nothing, change nothing, rely on
+/// no errno. The two above do nothing but look, sleep, and end the caller.
+fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static T) -> Result<(), Errno> {
+    struct Start<T: 'static>(fn(&'static T) -> i32, &'static T);
+    extern "C" fn start<T: 'static>(start: *mut libc::c_void) -> i32 {
+        // SAFETY: `start` is the leaked box below, which nobody changes.
+        let Start(entry, argument) = unsafe { &*start.cast::<Start<T>>() };
+        entry(argument)
+    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping at a place of the kernel's choice.
+    let stack = unsafe {
+        libc::mmap(std::ptr::null_mut(), SHARING_STACK, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+    };
+    if stack == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    let argument = Box::into_raw(Box::new(Start(entry, argument)));
+    // SAFETY: the lowest page of our own new mapping. The top of the stack is inside that mapping and aligned, nothing
+    // else uses it, and `start` gets the pointer that it expects, valid for ever. What the two processes may do at the
+    // same time is said above: until the caller has gone, the child only waits.
+    let pid = unsafe {
+        libc::mprotect(stack, PAGE, libc::PROT_NONE);
+        libc::clone(start::<T>, stack.byte_add(SHARING_STACK), SHARED | libc::SIGCHLD, argument.cast())
+    };
+    Errno::result(pid).map(drop)
+}
+
+/// Sleeps without touching errno, as long as no signal is handled.
+fn pause(time: Duration) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+    // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
+    unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pid, is_runnable};
+    use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
+
+    fn stays(child: &mut Child, state: fn(Pid) -> bool) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let mut in_a_row = 0;
+        while in_a_row < 5 && Instant::now() < deadline {
+            in_a_row = if state(pid) { in_a_row + 1 } else { 0 };
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.kill().and_then(|()| child.wait()).is_ok() && in_a_row == 5
+    }
+
+    #[test]
+    fn a_process_that_runs_is_told_from_one_that_sleeps() {
+        let spins = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        assert!(stays(&mut spins.unwrap(), is_runnable));
+        assert!(stays(&mut Command::new("sleep").arg("60").spawn().unwrap(), |pid| !is_runnable(pid)));
+        assert!(!is_runnable(Pid::from_raw(i32::MAX)));
+    }
+}
