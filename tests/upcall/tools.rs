@@ -5,7 +5,7 @@ use crate::support::process::command_as;
 use crate::support::realm::Realm;
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
-use crate::support::site::Site;
+use crate::support::site::{Site, install};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -42,8 +42,7 @@ fn session(site: &Site, script: &str) -> Output {
 fn lgss(site: &Site) -> PathBuf {
     let program = site.path("lgss");
     if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_lgss"), &program).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        install(env!("CARGO_BIN_EXE_lgss"), &program, 0o755);
     }
     program
 }

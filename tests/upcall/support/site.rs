@@ -3,7 +3,7 @@
 use super::log::LogReader;
 use super::outcome::Outcome;
 use super::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user};
-use super::process::Process;
+use super::process::{Process, command, succeed};
 use super::realm::Realm;
 use super::scratch::{MOUNT_POINT, Scratch};
 use super::server::Target;
@@ -275,7 +275,10 @@ impl Drop for Site {
     }
 }
 
-fn install(program: impl AsRef<Path>, to: &Path, mode: u32) {
-    fs::copy(program, to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).unwrap();
+/// By a process of its own: a descriptor that we had open for writing could just then be inherited by a child of another
+/// test, and nobody can execute a file that somebody has open for writing (ETXTBSY).
+pub(crate) fn install(program: impl AsRef<Path>, to: &Path, mode: u32) {
+    let mut install = command("install");
+    install.arg("-m").arg(format!("{mode:o}")).arg("--").arg(program.as_ref()).arg(to);
+    succeed(&mut install, "");
 }
