@@ -11,7 +11,7 @@ use super::wait::wait_for;
 use lgss::event::Cause;
 use nix::errno::Errno;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
