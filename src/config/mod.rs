@@ -4,6 +4,7 @@
 //! that a mistyped setting is not silently without effect. Every key is described in lgss.toml(5).
 #![forbid(unsafe_code)]
 
+mod caches;
 mod duration;
 mod enctypes;
 mod lustre;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
+pub use caches::{Caches, Krb5CcName};
 pub use duration::Seconds;
 pub use enctypes::Enctypes;
 pub use lustre::{FileSystem, Lustre, Machine, MachineCache, MachineSettings};
@@ -103,15 +105,6 @@ pub struct Backoff {
     pub longest: Seconds,
 }
 
-/// Where credential caches may be (rule S8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-pub struct Caches {
-    /// Also on file systems that a program of the user's may serve.
-    pub allow_fuse: bool,
-    /// Also on file systems that another machine serves.
-    pub allow_network: bool,
-}
 
 /// What is accepted of Kerberos.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -264,6 +257,9 @@ impl Config {
         if let Some(mistake) = config.lustre_mistake() {
             return Err(ConfigError::Value(path.to_owned(), mistake));
         }
+        if let Some(mistake) = config.caches.mistake() {
+            return Err(ConfigError::Value(path.to_owned(), mistake));
+        }
         let general = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
         let relative = |path: &Path| !path.is_absolute();
         if general.into_iter().any(|path| relative(path)) || config.lustre_paths().any(relative) {
@@ -308,6 +304,9 @@ mod tests {
             ("[limits]\nusers = 0\n", "zero"),
             ("[limits]\nusers = 70000\n", "line 2"),
             ("[backoff]\nfirst = 60\n", "longest"),
+            ("[caches]\nkrb5ccname = \"always\"\n", "line 2"),
+            ("[caches]\nclient_keytab = \"%{uid}.keytab\"\n", "client_keytab"),
+            ("[caches]\nclient_keytab = \"/var/lib/keytabs/all\"\n", "client_keytab"),
             ("[kerberos]\nenctypes = [\"rc4-hmac\"]\n", "line 2"),
             ("[kerberos]\nenctypes = []\n", "line 2"),
             ("[machine]\nkeytab = \"krb5.keytab\"\n", "absolute"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// A cache of one of the types that outlive a process (rule S7 allows no other).
+/// A cache of a type that others than its process can have (rule S7 allows no other).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheName {
     /// `FILE:/path` or a bare path.
@@ -29,6 +29,10 @@ pub enum CacheName {
 /// The keyring that a KEYRING collection hangs below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
+    /// The keyring of one thread.
+    Thread,
+    /// That of one process.
+    Process,
     /// The session keyring.
     Session,
     /// The user keyring.
@@ -46,8 +50,8 @@ pub enum CacheNameError {
     /// FILE and DIR take absolute paths without `..`.
     #[error("{0} is not an absolute path")]
     Path(String),
-    /// Thread and process keyrings are the requester's own.
-    #[error("keyring {0} belongs to one process or thread only")]
+    /// No keyring of that kind holds caches.
+    #[error("there is no keyring {0} for caches (thread, process, session, user, persistent)")]
     Anchor(String),
 }
 
@@ -82,6 +86,8 @@ fn path(text: &str) -> Result<PathBuf, CacheNameError> {
 fn keyring(residual: &str) -> Result<CacheName, CacheNameError> {
     let (anchor, rest) = residual.split_once(':').unwrap_or(("session", residual));
     let anchor = match anchor {
+        "thread" => Anchor::Thread,
+        "process" => Anchor::Process,
         "session" => Anchor::Session,
         "user" => Anchor::User,
         "persistent" => Anchor::Persistent,
@@ -128,8 +134,7 @@ mod tests {
             "FILE:relative",
             "FILE:/a/../b",
             "DIR:",
-            "KEYRING:process:x",
-            "KEYRING:thread:x",
+            "KEYRING:group:x",
         ] {
             assert!(text.parse::<CacheName>().is_err(), "{text}");
         }

@@ -17,6 +17,10 @@ use crate::wire::Reader;
 
 /// `05 04`, and no header fields.
 const FILE_VERSION_4: [u8; 4] = [5, 4, 0, 0];
+/// `05`, and a version that the library reads.
+const FILE_MAGIC: [u8; 1] = [5];
+/// Most components of a principal's name.
+const COMPONENTS_LIMIT: u32 = 16;
 const PRIMARY: &CStr = c"krb_ccache:primary";
 const PRINCIPAL: &CStr = c"__krb5_princ__";
 /// Begins the names of keys that are no credentials.
@@ -31,6 +35,8 @@ const NAME_LIMIT: usize = 256;
 pub fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let cache = residual.splitn(3, ':').nth(2);
     let (ring, name) = match anchor {
+        // Those that root's process had are not ours.
+        Anchor::Thread | Anchor::Process => return Err(Errno::ENOKEY),
         Anchor::Session => (keyctl::SESSION_KEYRING, format!("_krb_{collection}")),
         Anchor::User => (keyctl::USER_KEYRING, format!("_krb_{collection}")),
         Anchor::Persistent => (keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)?, "_krb".to_owned()),
@@ -44,13 +50,21 @@ pub fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizin
 }
 
 fn copy_cache(collection: i32, cache: Option<&str>) -> Result<Zeroizing<Vec<u8>>, Errno> {
-    let name = match cache {
-        Some(name) => name.to_owned(),
+    match cache {
+        Some(name) => copy_member(collection, name),
         None => {
-            primary(&keyctl::read(keyctl::search(collection, c"user", PRIMARY)?)?).ok_or(Errno::EPROTO)?
+            let name = primary(&keyctl::read(keyctl::search(collection, c"user", PRIMARY)?)?);
+            copy_member(collection, &name.ok_or(Errno::EPROTO)?)
         }
-    };
-    let cache = keyctl::search(collection, c"keyring", &c_name(&name)?)?;
+    }
+}
+
+/// Copies one cache of a collection, by the collection's keyring, which the caller must possess.
+///
+/// # Errors
+/// As [`copy`].
+pub fn copy_member(collection: i32, name: &str) -> Result<Zeroizing<Vec<u8>>, Errno> {
+    let cache = keyctl::search(collection, c"keyring", &c_name(name)?)?;
     let mut file = Zeroizing::new(FILE_VERSION_4.to_vec());
     file.extend_from_slice(&keyctl::read(keyctl::search(cache, c"user", PRINCIPAL)?)?);
     for serial in keyctl::read(cache)?.chunks_exact(size_of::<i32>()) {
@@ -61,6 +75,36 @@ fn copy_cache(collection: i32, cache: Option<&str>) -> Result<Zeroizing<Vec<u8>>
         }
     }
     Ok(file)
+}
+
+/// A FILE cache (version 4) with one credential and its client's name: of a key's payload that is either such a file or a
+/// credential in that form.
+///
+/// # Errors
+/// EPROTO if it is neither.
+pub fn file_of_credential(payload: &[u8]) -> Result<Zeroizing<Vec<u8>>, Errno> {
+    if payload.starts_with(&FILE_MAGIC) {
+        return Ok(Zeroizing::new(payload.to_vec()));
+    }
+    // A credential begins with its client.
+    let client = principal_length(payload).and_then(|length| payload.get(..length)).ok_or(Errno::EPROTO)?;
+    let mut file = Zeroizing::new(Vec::with_capacity(FILE_VERSION_4.len() + client.len() + payload.len()));
+    file.extend_from_slice(&FILE_VERSION_4);
+    file.extend_from_slice(client);
+    file.extend_from_slice(payload);
+    Ok(file)
+}
+
+/// `u32 be type · u32 be count · u32 be length · realm · count times (u32 be length · component)`.
+fn principal_length(bytes: &[u8]) -> Option<usize> {
+    let mut reader = Reader::new(bytes);
+    reader.u32_be().ok()?;
+    let components = reader.u32_be().ok().filter(|count| (1..=COMPONENTS_LIMIT).contains(count))?;
+    for _ in 0..=components {
+        let length = usize::try_from(reader.u32_be().ok()?).ok()?;
+        reader.take(length).ok()?;
+    }
+    Some(bytes.len() - reader.rest().len())
 }
 
 /// `u32 be version 1 · u32 be length · name`.
@@ -81,7 +125,20 @@ fn c_name(name: &str) -> Result<CString, Errno> {
 
 #[cfg(test)]
 mod tests {
-    use super::primary;
+    use super::{Errno, file_of_credential, primary};
+
+    #[test]
+    fn a_single_credential_becomes_a_file_that_begins_with_its_client() {
+        let client = b"\0\0\0\x01\0\0\0\x01\0\0\0\x01R\0\0\0\x05alice";
+        let credential = [&client[..], b"server and so on"].concat();
+        let file = file_of_credential(&credential).unwrap();
+        assert_eq!(file.as_slice(), [b"\x05\x04\0\0", &client[..], &credential].concat());
+        assert_eq!(file_of_credential(&file).unwrap(), file, "a whole file is taken as it is");
+        for cut in [0, 1, 7, 12, client.len() - 1] {
+            assert_eq!(file_of_credential(&credential[..cut]), Err(Errno::EPROTO), "{cut} bytes");
+        }
+        assert_eq!(file_of_credential(&[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]), Err(Errno::EPROTO));
+    }
 
     #[test]
     fn the_primary_cache_is_named_by_version_length_and_text() {

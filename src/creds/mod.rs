@@ -10,6 +10,12 @@ pub mod keyring_copy;
 #[cfg(feature = "gss")]
 pub mod machine;
 pub mod open;
+#[cfg(feature = "gss")]
+pub mod ranking;
+pub mod search;
+pub mod source;
 pub mod stamp;
+#[cfg(feature = "gss")]
+pub mod survey;
 #[cfg(feature = "gss")]
 pub mod ticket;

@@ -5,7 +5,7 @@
 //! follow their links in the host's file system.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
@@ -14,7 +14,7 @@ use super::cache_name::CacheName;
 use super::file_system::{self, Server};
 use crate::config::Caches;
 use crate::event::{Cause, Failure, Stage};
-use crate::sys::files::{locate_below, read_located};
+use crate::sys::files::{locate_below, locate_entry, read_located};
 
 /// Largest cache file accepted, in bytes.
 const CACHE_LIMIT: i64 = 16 * 1024 * 1024;
@@ -30,93 +30,124 @@ pub enum Opened {
     Named(CacheName),
 }
 
-/// Locates the cache `name` of `owner` below `root`.
-///
-/// # Errors
-/// A [`Failure`] of stage credentials: no such cache, or one that may not be used, with the reason.
-pub fn open_cache(
-    root: BorrowedFd<'_>,
-    name: &CacheName,
-    owner: u32,
-    allowed: &Caches,
-) -> Result<Opened, Failure> {
-    let opening = Opening { root, name, owner, allowed };
-    match name {
-        CacheName::File(path) | CacheName::DirMember(path) => opening.file(path).map(Opened::File),
-        CacheName::Dir(directory) => {
-            let member = opening.primary_member(directory)?;
-            opening.file(&member).map(Opened::File)
+/// Whose caches are opened, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// What plays the part of `/`.
+    pub root: BorrowedFd<'a>,
+    /// Whose they must be.
+    pub owner: u32,
+    /// On which file systems they may be.
+    pub allowed: &'a Caches,
+}
+
+impl Ground<'_> {
+    /// Locates the cache `name`; of a directory collection the primary one.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage credentials: no such cache, or one that may not be used, with the reason.
+    pub fn open(&self, name: &CacheName) -> Result<Opened, Failure> {
+        match name {
+            CacheName::File(path) | CacheName::DirMember(path) => self.file(name, path).map(Opened::File),
+            CacheName::Dir(directory) => {
+                let located = self.directory(name, directory)?;
+                let primary = self.primary(name, located.as_fd())?;
+                let (member, status) = locate_in(located.as_fd(), Path::new(&primary))
+                    .map_err(|errno| not_found(name, errno))?;
+                self.usable(name, member, &status).map(Opened::File)
+            }
+            CacheName::Kcm(_) | CacheName::Keyring { .. } => Ok(Opened::Named(name.clone())),
         }
-        CacheName::Kcm(_) | CacheName::Keyring { .. } => Ok(Opened::Named(name.clone())),
     }
-}
 
-/// What is asked for, and of whom it must be.
-struct Opening<'a> {
-    root: BorrowedFd<'a>,
-    name: &'a CacheName,
-    owner: u32,
-    allowed: &'a Caches,
-}
+    fn file(&self, name: &CacheName, path: &Path) -> Result<OwnedFd, Failure> {
+        let (located, status) = self.locate(name, path)?;
+        self.usable(name, located, &status)
+    }
 
-impl Opening<'_> {
-    fn file(&self, path: &Path) -> Result<OwnedFd, Failure> {
-        let (located, status) = self.locate(path)?;
-        let offence = if kind(&status) != SFlag::S_IFREG {
-            Some("is not a regular file")
-        } else if status.st_nlink != 1 {
-            Some("has several names (hard links)")
-        } else if status.st_size > CACHE_LIMIT {
-            Some("is too large")
-        } else {
-            ownership_offence(&status, self.owner)
-        };
-        offence.map_or(Ok(located), |offence| Err(unusable(self.name, offence)))
+    fn usable(&self, name: &CacheName, located: OwnedFd, status: &FileStat) -> Result<OwnedFd, Failure> {
+        file_offence(status, self.owner).map_or(Ok(located), |offence| Err(unusable(name, offence)))
+    }
+
+    /// Locates the directory of a collection.
+    pub(super) fn directory(&self, name: &CacheName, path: &Path) -> Result<OwnedFd, Failure> {
+        let (located, status) = self.locate(name, path)?;
+        directory_offence(&status, self.owner).map_or(Ok(located), |offence| Err(unusable(name, offence)))
     }
 
     /// The file that the collection's `primary` names, `tkt` if there is none (krb5 ccache types, "DIR").
-    fn primary_member(&self, directory: &Path) -> Result<PathBuf, Failure> {
-        let (_, status) = self.locate(directory)?;
-        let not_directory = (kind(&status) != SFlag::S_IFDIR).then_some("is not a directory");
-        if let Some(offence) = not_directory.or_else(|| ownership_offence(&status, self.owner)) {
-            return Err(unusable(self.name, offence));
-        }
-        let primary = directory.join("primary");
-        let member = match locate_below(self.root, &primary) {
-            Err(Errno::ENOENT) => "tkt".to_owned(),
-            Err(errno) => return Err(not_found(self.name, errno)),
-            Ok(_) => {
-                let content = read_located(self.file(&primary)?.as_fd(), PRIMARY_LIMIT)
-                    .map_err(|errno| not_found(self.name, errno))?;
-                String::from_utf8(content.to_vec())
-                    .map_err(|_| unusable(self.name, "has a malformed file primary"))?
-            }
+    pub(super) fn primary(&self, name: &CacheName, directory: BorrowedFd<'_>) -> Result<String, Failure> {
+        let malformed = || unusable(name, "has a malformed file primary");
+        let (primary, status) = match locate_in(directory, Path::new("primary")) {
+            Err(Errno::ENOENT) => return Ok("tkt".to_owned()),
+            located => located.map_err(|errno| not_found(name, errno))?,
         };
-        let member = member.trim_end_matches('\n');
-        if !member.starts_with("tkt") || member.contains('/') {
-            return Err(unusable(self.name, "has a malformed file primary"));
-        }
-        Ok(directory.join(member))
+        let primary = self.usable(name, primary, &status)?;
+        let content = read_located(primary.as_fd(), PRIMARY_LIMIT).map_err(|errno| not_found(name, errno))?;
+        let member = std::str::from_utf8(&content).map_err(|_| malformed())?.trim_end_matches('\n');
+        if is_member(member) { Ok(member.to_owned()) } else { Err(malformed()) }
     }
 
     /// Finds what is there without opening it, on a file system that may be used (rule S8).
-    fn locate(&self, path: &Path) -> Result<(OwnedFd, FileStat), Failure> {
-        let failed = |errno| not_found(self.name, errno);
+    fn locate(&self, name: &CacheName, path: &Path) -> Result<(OwnedFd, FileStat), Failure> {
+        let failed = |errno| not_found(name, errno);
         let located = locate_below(self.root, path).map_err(failed)?;
-        let offence = match file_system::serving(located.as_fd()).map_err(failed)? {
+        if let Some(offence) = self.file_system_offence(located.as_fd()).map_err(failed)? {
+            return Err(unusable(name, offence));
+        }
+        let status = fstat(&located).map_err(failed)?;
+        Ok((located, status))
+    }
+
+    /// What speaks against the file system that something is on.
+    pub(super) fn file_system_offence(&self, located: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
+        Ok(match file_system::serving(located)? {
             Server::Fuse if !self.allowed.allow_fuse => {
-                "is on a FUSE file system, which caches.allow_fuse in lgss.toml would allow"
+                Some("is on a FUSE file system, which caches.allow_fuse in lgss.toml would allow")
             }
             Server::Network if !self.allowed.allow_network => {
-                "is on a network file system, which caches.allow_network in lgss.toml would allow"
+                Some("is on a network file system, which caches.allow_network in lgss.toml would allow")
             }
-            _ => return fstat(&located).map_err(failed).map(|status| (located, status)),
-        };
-        Err(unusable(self.name, offence))
+            _ => None,
+        })
     }
 }
 
-fn kind(status: &FileStat) -> SFlag {
+/// Finds an entry of a directory, on the same file system, without following it.
+pub(super) fn locate_in(directory: BorrowedFd<'_>, name: &Path) -> Result<(OwnedFd, FileStat), Errno> {
+    let located = locate_entry(directory, name)?;
+    let status = fstat(&located)?;
+    Ok((located, status))
+}
+
+/// Whether a name in a directory collection is that of a cache.
+pub(super) fn is_member(name: &str) -> bool {
+    name.starts_with("tkt") && !name.contains('/')
+}
+
+/// What speaks against a file as a cache of `owner`'s (rule S9).
+pub(super) fn file_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
+    if kind(status) != SFlag::S_IFREG {
+        Some("is not a regular file")
+    } else if status.st_nlink != 1 {
+        Some("has several names (hard links)")
+    } else if status.st_size > CACHE_LIMIT {
+        Some("is too large")
+    } else {
+        ownership_offence(status, owner)
+    }
+}
+
+/// What speaks against a directory as a collection of `owner`'s.
+pub(super) fn directory_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
+    if kind(status) != SFlag::S_IFDIR {
+        Some("is not a directory")
+    } else {
+        ownership_offence(status, owner)
+    }
+}
+
+pub(super) fn kind(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }
 
@@ -130,7 +161,7 @@ fn ownership_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
     }
 }
 
-fn not_found(name: &CacheName, errno: Errno) -> Failure {
+pub(super) fn not_found(name: &CacheName, errno: Errno) -> Failure {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => {
             Failure::new(Stage::Credentials, Cause::NoTicket, format_args!("{name}: there is no such cache"))
@@ -139,7 +170,7 @@ fn not_found(name: &CacheName, errno: Errno) -> Failure {
     }
 }
 
-fn unusable(name: &CacheName, offence: &str) -> Failure {
+pub(super) fn unusable(name: &CacheName, offence: &str) -> Failure {
     Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name} {offence}"))
 }
 
@@ -170,7 +201,8 @@ mod tests {
 
         fn open(&self, name: &str) -> Result<Opened, Failure> {
             let uid = nix::unistd::getuid().as_raw();
-            open_cache(self.root.as_fd(), &name.parse().unwrap(), uid, &Caches::default())
+            let ground = Ground { root: self.root.as_fd(), owner: uid, allowed: &Caches::default() };
+            ground.open(&name.parse().unwrap())
         }
 
         fn cause(&self, name: &str) -> Cause {

@@ -184,6 +184,13 @@ pub struct Name {
     pub components: Vec<String>,
 }
 
+impl fmt::Display for Name {
+    /// For people: without the library's escapes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.components.join("/"), self.realm)
+    }
+}
+
 impl Drop for Principal {
     fn drop(&mut self) {
         // SAFETY: owned, made by the library, freed here only.

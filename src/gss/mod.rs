@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "calls of the C library; each block says why it is sound")]
 
 pub mod clock;
+pub mod collection;
 pub mod context;
 pub mod keytab;
 pub mod krb5;

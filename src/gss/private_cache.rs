@@ -77,7 +77,8 @@ impl Drop for PrivateCache {
     }
 }
 
-fn full_name(library: &Library, cache: ffi::krb5_ccache) -> Result<String, Krb5Error> {
+/// `TYPE:residual`.
+pub(super) fn full_name(library: &Library, cache: ffi::krb5_ccache) -> Result<String, Krb5Error> {
     let mut raw = ptr::null_mut();
     // SAFETY: context and cache are alive, the last pointer is to a live local.
     check(library, unsafe { ffi::krb5_cc_get_full_name(library.raw(), cache, &mut raw) })?;

@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::ffi;
 use super::file_format;
-use super::krb5::{Library, Principal, c_string, is_ticket_granting, name_of, unparse};
+use super::krb5::{Library, Name, Principal, c_string, is_ticket_granting, name_of, unparse};
 use super::private_cache::PrivateCache;
 use super::status::{Krb5Error, check};
 use crate::secret::Secret;
@@ -39,6 +39,23 @@ pub struct Granting {
     pub end: u32,
     /// Type of its session key by number.
     pub enctype: u32,
+    /// It is postdated and the KDC has not validated it.
+    pub invalid: bool,
+}
+
+/// What can be told of a ticket without using it; times in seconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// What it is for.
+    pub server: Name,
+    /// When the client has authenticated for it.
+    pub authenticated: u32,
+    /// When it begins to be valid.
+    pub start: u32,
+    /// When it ends.
+    pub end: u32,
+    /// Until when it can be renewed, 0 if it cannot.
+    pub renewable_until: u32,
     /// It is postdated and the KDC has not validated it.
     pub invalid: bool,
 }
@@ -90,6 +107,36 @@ impl Cache {
             }
         }
         Ok(holdings)
+    }
+
+    /// Its tickets, in its order.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn tickets(&self) -> Result<Vec<Facts>, Krb5Error> {
+        let mut found = Vec::new();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            let server = listed.0.server;
+            // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
+            let (config, server) = unsafe {
+                (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, name_of(server))
+            };
+            if !config {
+                let (times, flags) = (listed.0.times, listed.0.ticket_flags.cast_unsigned());
+                let start = if times.starttime == 0 { times.authtime } else { times.starttime };
+                let renewable = flags & ffi::TKT_FLG_RENEWABLE != 0;
+                found.push(Facts {
+                    server,
+                    authenticated: times.authtime.cast_unsigned(),
+                    start: start.cast_unsigned(),
+                    end: times.endtime.cast_unsigned(),
+                    renewable_until: if renewable { times.renew_till.cast_unsigned() } else { 0 },
+                    invalid: flags & ffi::TKT_FLG_INVALID != 0,
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// The tickets for the realm's own ticket-granting service.

@@ -23,6 +23,18 @@ pub fn locate_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno>
     openat2(root, path, how)
 }
 
+/// Opens an entry of `directory` with O_PATH: one name, which is not followed and no mount point.
+///
+/// # Errors
+/// Those of openat2(2), EXDEV for a mount point among them.
+pub fn locate_entry(directory: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
+    let stay = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+        .resolve(stay | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(directory, name, how)
+}
+
 /// Reads a file that [`locate_below`] has found, at most `limit` bytes. Only for descriptors known to be regular files.
 ///
 /// # Errors

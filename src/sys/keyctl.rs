@@ -26,8 +26,8 @@ pub const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
 
 /// Longest description the kernel keeps, and room for the fields before it.
 const DESCRIBE_LIMIT: usize = 4096 + 128;
-/// Longest payload of a `user` key.
-const PAYLOAD_LIMIT: usize = 32767;
+/// Longest payload of a key: that of a `big_key`.
+const PAYLOAD_LIMIT: usize = 1024 * 1024;
 /// Most bytes of serials that are read of a keyring: four million links, more than any quota allows.
 const LINKS_LIMIT: usize = 16 * 1024 * 1024;
 

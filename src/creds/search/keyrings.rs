@@ -1,0 +1,272 @@
+//! Caches and tickets in the keyrings of a requester.
+//!
+//! What hangs below its thread, process and session keyring is looked at by whoever has been lent these; what hangs below
+//! its user and persistent keyring by a process of that user. A cache in a session keyring is reached by the library
+//! if its collection is linked to the reader's session; those of thread and process, and keyrings of another user
+//! namespace, cannot be named there and are handed over as copies. A ticket-granting ticket that is stored as one key of
+//! type `user` or `big_key`, called `krbtgt/REALM@REALM`, becomes a cache with nothing else in it.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use nix::errno::Errno;
+
+use crate::creds::cache_name::CacheName;
+use crate::creds::keyring_copy::{copy_member, file_of_credential};
+use crate::creds::source::{Role, Source};
+use crate::event::{Cause, Failure, Stage};
+use crate::key::{KeyDescription, KeySerial};
+use crate::sys::{files, keyctl};
+
+/// Most links of a keyring that are looked at.
+const LINKS_LIMIT: usize = 512;
+/// Most caches and tickets in keyrings.
+const FOUND_LIMIT: usize = 64;
+
+/// A requester's keyrings by their serials, 0 for what it does not have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rings {
+    /// Of the thread that asks.
+    pub thread: i32,
+    /// Of its process.
+    pub process: i32,
+    /// Of its session.
+    pub session: i32,
+}
+
+/// What was found in keyrings.
+#[derive(Debug, Default)]
+pub struct InRings {
+    sources: Vec<Source>,
+    /// Collections that the reader's session must lead to.
+    pub lent: Vec<i32>,
+}
+
+/// What a keyring is to its requester; the word is that of cache names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Thread,
+    Process,
+    Session,
+    User,
+    Persistent,
+}
+
+/// How the library gets at what is in a keyring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Name,
+    Copy,
+}
+
+/// Whether a requester's user and persistent keyrings are those that a process of ours with its uid has: every user
+/// namespace has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserRings {
+    /// They are.
+    Ours,
+    /// They can be reached only as far as its session leads there.
+    Foreign,
+}
+
+impl InRings {
+    /// In the keyrings of a requester, which the caller must possess.
+    pub fn of_requester(rings: Rings, owner: u32, user_rings: UserRings) -> Self {
+        let mut found = Self::default();
+        for (ring, place, way) in [
+            (rings.thread, Place::Thread, Way::Copy),
+            (rings.process, Place::Process, Way::Copy),
+            (rings.session, Place::Session, Way::Name),
+        ] {
+            if ring > 0 {
+                found.look_into(ring, (place, way), owner, user_rings);
+            }
+        }
+        found
+    }
+
+    /// In the caller's own keyrings, but session, process and thread.
+    pub fn of_caller(&mut self, uid: u32) {
+        // Only what a keyring of the process leads to can be read.
+        if keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
+            self.look_into(keyctl::USER_KEYRING, (Place::User, Way::Name), uid, UserRings::Ours);
+        }
+        // Asking for it would make one, for days.
+        if has_persistent_ring(uid)
+            && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)
+        {
+            self.look_into(ring, (Place::Persistent, Way::Name), uid, UserRings::Ours);
+        }
+    }
+
+    /// Whether something of the collection or cache that `name` is was found.
+    pub fn has(&self, name: &CacheName) -> bool {
+        let name = name.to_string();
+        self.sources.iter().any(|source| is_of(&source.display, &name))
+    }
+
+    /// Gives what was found of that collection or cache a role; whether there is something.
+    pub fn choose(&mut self, name: &CacheName, role: Role) -> bool {
+        let text = name.to_string();
+        let of_it = self.sources.iter_mut().filter(|source| is_of(&source.display, &text));
+        of_it.map(|source| source.role = role).count() > 0
+    }
+
+    /// Leaves nothing but what is of that collection or cache.
+    pub fn keep_only(&mut self, name: &CacheName) {
+        let name = name.to_string();
+        self.sources.retain(|source| is_of(&source.display, &name));
+    }
+
+    /// All of it.
+    pub fn into_sources(self) -> Vec<Source> {
+        self.sources
+    }
+
+    fn look_into(&mut self, ring: i32, (place, way): (Place, Way), owner: u32, user_rings: UserRings) {
+        let links = match links(ring) {
+            Ok(links) => links,
+            Err(errno) => {
+                let detail = format_args!("KEYRING:{}: {}", place.word(), errno.desc());
+                let failure = Failure::new(Stage::Credentials, Cause::BadCache, detail);
+                return self.sources.push(Source::objection(&failure));
+            }
+        };
+        for key in links.into_iter().take(LINKS_LIMIT) {
+            if self.sources.len() >= FOUND_LIMIT {
+                return;
+            }
+            let Some(description) = KeySerial::new(key).and_then(|key| KeyDescription::of(key).ok()) else {
+                continue;
+            };
+            let Ok(name) = std::str::from_utf8(&description.description) else { continue };
+            match description.key_type.as_str() {
+                _ if description.uid != owner => {}
+                "keyring" if name == "_krb" || name.starts_with("_krb_") => {
+                    self.add_collection(key, name.strip_prefix("_krb_"), (place, way), owner);
+                }
+                "keyring" if place == Place::Session && user_rings == UserRings::Foreign => {
+                    let inner = match name.split_once('.') {
+                        Some(("_uid" | "_uid_ses", _)) => Place::User,
+                        Some(("_persistent", _)) => Place::Persistent,
+                        _ => continue,
+                    };
+                    self.look_into(key, (inner, Way::Copy), owner, user_rings);
+                }
+                "user" | "big_key" if is_ticket_granting(name) => self.add_ticket(key, name, place),
+                _ => {}
+            }
+        }
+    }
+
+    /// Each cache of a collection. That of a persistent keyring has no name, but its user's number.
+    fn add_collection(&mut self, ring: i32, name: Option<&str>, (place, way): (Place, Way), owner: u32) {
+        let name = name.map_or_else(|| owner.to_string(), str::to_owned);
+        let caches = keyctl::links(ring).unwrap_or_default().into_iter().take(LINKS_LIMIT);
+        let caches = caches.filter_map(|cache| KeyDescription::of(KeySerial::new(cache)?).ok());
+        if way == Way::Name && place == Place::Session {
+            self.lent.push(ring);
+        }
+        for cache in caches.filter(|cache| cache.key_type == "keyring") {
+            let Ok(member) = String::from_utf8(cache.description) else { continue };
+            let display = format!("KEYRING:{}:{name}:{member}", place.word());
+            let source = match way {
+                Way::Name => Ok(Source::named(display.clone())),
+                Way::Copy => copy_member(ring, &member)
+                    .and_then(|content| files::sealed_memory(&content))
+                    .map(|content| Source::opened(display.clone(), content)),
+            };
+            self.sources.push(source.unwrap_or_else(|errno| unreadable(&display, errno)));
+        }
+    }
+
+    fn add_ticket(&mut self, key: i32, name: &str, place: Place) {
+        let display = format!("key {name} in the {} keyring", place.word());
+        let source = keyctl::read(key)
+            .and_then(|payload| file_of_credential(&payload))
+            .and_then(|file| files::sealed_memory(&file))
+            .map(|file| Source::opened(display.clone(), file));
+        self.sources.push(source.unwrap_or_else(|errno| unreadable(&display, errno)));
+    }
+}
+
+impl Place {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Thread => "thread",
+            Self::Process => "process",
+            Self::Session => "session",
+            Self::User => "user",
+            Self::Persistent => "persistent",
+        }
+    }
+}
+
+/// Whether a cache is the one of that name, or of the collection of that name.
+pub(super) fn is_of(cache: &str, name: &str) -> bool {
+    cache.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+fn unreadable(display: &str, errno: Errno) -> Source {
+    let why = match errno {
+        Errno::EPROTO => "not the form of a cache that is known",
+        other => other.desc(),
+    };
+    Source::objection(&Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{display}: {why}")))
+}
+
+/// `krbtgt/REALM@REALM`, in one line.
+fn is_ticket_granting(name: &str) -> bool {
+    let realms = name.strip_prefix("krbtgt/").and_then(|rest| rest.split_once('@'));
+    realms.is_some_and(|(of, at)| !of.is_empty() && of == at && !name.contains(char::is_control))
+}
+
+/// The links of a keyring. One that is revoked or expired is told from one that may not be read.
+fn links(ring: i32) -> Result<Vec<i32>, Errno> {
+    keyctl::links(ring).map_err(|errno| match keyctl::search(ring, c"keyring", c"_krb") {
+        Err(known @ (Errno::EKEYREVOKED | Errno::EKEYEXPIRED)) => known,
+        _ => errno,
+    })
+}
+
+/// Whether the uid has a persistent keyring, by the list of keys that it may see. A forged line has one made.
+fn has_persistent_ring(uid: u32) -> bool {
+    let name = format!(" keyring   _persistent.{uid}:");
+    let Ok(keys) = File::open("/proc/keys") else { return false };
+    BufReader::new(keys).split(b'\n').map_while(Result::ok).any(|line| {
+        let line = String::from_utf8_lossy(&line);
+        line.contains(&name)
+    })
+}
+
+/// A collection's keyring below the requester's session keyring; collections are called `_krb_<name>`, those of the
+/// oldest form just by their name (krb5 ccache types, "KEYRING").
+pub(super) fn collection(session: i32, collection: &str) -> Option<i32> {
+    let search = |name: String| {
+        let name = CString::new(name).ok()?;
+        keyctl::search(session, c"keyring", &name).ok()
+    };
+    search(format!("_krb_{collection}")).or_else(|| search(collection.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_granting_ticket_is_told_by_the_name_of_its_key() {
+        assert!(is_ticket_granting("krbtgt/A.TEST@A.TEST"));
+        for name in ["krbtgt/A@B", "krbtgt/@", "krbtgt/A", "nfs/A@A", "krbtgt/A\n@A\n"] {
+            assert!(!is_ticket_granting(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_cache_is_of_its_collection_and_of_no_other() {
+        assert!(is_of("KEYRING:session:x:tkt", "KEYRING:session:x"));
+        assert!(is_of("KEYRING:session:x:tkt", "KEYRING:session:x:tkt"));
+        assert!(!is_of("KEYRING:session:xy:tkt", "KEYRING:session:x"));
+        assert!(!is_of("KEYRING:session:x", "KEYRING:session:x:tkt"));
+    }
+}

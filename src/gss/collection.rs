@@ -1,0 +1,67 @@
+//! The caches of a collection that a daemon keeps.
+//!
+//! Used by `creds::survey`. The collections that consist of files and keyrings are taken apart without the library.
+
+use std::ptr;
+
+use super::ffi;
+use super::krb5::{Library, c_string};
+use super::private_cache::full_name;
+use super::status::{Krb5Error, check, text};
+
+/// Names of the caches in the collection that `name` is of, such as `KCM:`.
+///
+/// # Errors
+/// The library's, such as a daemon that is not there.
+pub fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5Error> {
+    let kind = name.split(':').next().unwrap_or_default();
+    let default = c_string(name)?;
+    // SAFETY: the context is alive, the name ends with NUL and is copied.
+    check(library, unsafe { ffi::krb5_cc_set_default_name(library.raw(), default.as_ptr()) })?;
+    let mut cursor = Cursor::start(library)?;
+    let mut names = Vec::new();
+    while let Some(cache) = cursor.next()? {
+        // SAFETY: the cache is alive until it is closed below; its type's name is the library's constant.
+        let named = unsafe {
+            let named = (text(ffi::krb5_cc_get_type(library.raw(), cache)), full_name(library, cache));
+            ffi::krb5_cc_close(library.raw(), cache);
+            named
+        };
+        // The walk goes through the caches of all types that have a collection, such as those in memory.
+        if named.0 == kind {
+            names.push(named.1?);
+        }
+    }
+    Ok(names)
+}
+
+/// A walk through all caches that the library has collections of.
+struct Cursor<'a> {
+    library: &'a Library,
+    raw: ffi::krb5_cccol_cursor,
+}
+
+impl<'a> Cursor<'a> {
+    fn start(library: &'a Library) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the pointer is to a live local.
+        check(library, unsafe { ffi::krb5_cccol_cursor_new(library.raw(), &mut raw) })?;
+        Ok(Self { library, raw })
+    }
+
+    /// The next one, which the caller closes.
+    fn next(&mut self) -> Result<Option<ffi::krb5_ccache>, Krb5Error> {
+        let mut cache = ptr::null_mut();
+        // SAFETY: the cursor was started on this context and is not freed yet; the pointer is to a live local.
+        let code = unsafe { ffi::krb5_cccol_cursor_next(self.library.raw(), self.raw, &mut cache) };
+        check(self.library, code)?;
+        Ok((!cache.is_null()).then_some(cache))
+    }
+}
+
+impl Drop for Cursor<'_> {
+    fn drop(&mut self) {
+        // SAFETY: started once, freed here only.
+        unsafe { ffi::krb5_cccol_cursor_free(self.library.raw(), &mut self.raw) };
+    }
+}
