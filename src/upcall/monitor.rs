@@ -17,7 +17,6 @@ use super::lustre_parameters;
 use super::negotiation::{Upcall, fail};
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
-use super::vouched::More;
 use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
@@ -161,11 +160,11 @@ fn level(invocation: &Invocation, config: &Config) -> Level {
 }
 
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
-    match (&served.places.more, served.acting) {
-        (More::UserNamespace(_), _) if invocation.uid == 0 => Claimant::Machine,
-        (More::UserNamespace(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd()),
-        (_, Acting::Machine) => Claimant::LustreMachine,
-        (_, _) => Claimant::LustreUser,
+    match (&served.places.user_namespace, served.acting) {
+        (Some(_), _) if invocation.uid == 0 => Claimant::Machine,
+        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd()),
+        (None, Acting::Machine) => Claimant::LustreMachine,
+        (None, _) => Claimant::LustreUser,
     }
 }
 

@@ -17,7 +17,6 @@ use super::front::Served;
 use super::launcher::{Assignment, launch_failed};
 use super::machine_cache;
 use super::order::Order;
-use super::vouched::More;
 use crate::creds::cache_name::{Anchor, CacheName, CacheNameError};
 use crate::creds::default_cache::default_cache_name;
 use crate::creds::keyring_copy;
@@ -95,10 +94,7 @@ impl Wanted {
                 Ok(Self { names: vec![name], machines: true, search: false, roots: true })
             }
             Order::Lustre(_) => {
-                let environment = match &served.places.more {
-                    More::Environment(environment) if !roots => named_cache(environment),
-                    _ => None,
-                };
+                let environment = served.places.environment.as_ref().filter(|_| !roots).and_then(named_cache);
                 let mut names: Vec<CacheName> = environment.into_iter().collect();
                 let default: CacheName = default()?;
                 if !names.contains(&default) {
