@@ -12,6 +12,7 @@ use nix::unistd::setsid;
 
 use super::authorise::Acting;
 use super::claim::{Invocation, Unusable};
+use super::container;
 use super::front::{Served, Verdict};
 use super::lustre_parameters;
 use super::negotiation::{Upcall, fail};
@@ -127,11 +128,14 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     let deadline = started + limit;
     let admitted = match broken {
         Some(failure) => Err(failure),
-        None => Slot::take(&config, claimant(invocation, served), deadline),
+        None => container::settings_for(&config, served).and_then(|settings| {
+            let slot = Slot::take(&config, claimant(invocation, served), deadline)?;
+            Ok((slot, settings))
+        }),
     };
     match admitted {
-        Ok(slot) => {
-            let ended = Upcall::new(invocation, &config, (started, deadline)).negotiate(live, served);
+        Ok((slot, settings)) => {
+            let ended = Upcall::new(invocation, &settings, (started, deadline)).negotiate(live, served);
             slot.remember(&ended.outcome);
             journal.upcall(&subject, &ended.outcome, &ended.timings);
             // Only now: the requester does not wait for the end of a process.

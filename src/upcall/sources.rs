@@ -87,6 +87,10 @@ impl Wanted {
                 Ok(Self { names: vec![name], machines: false, search: false, roots })
             }
             Order::Lustre(callout) if callout.roles.any() => {
+                // Root's default cache is the host's.
+                if assignment.config.within().is_some() {
+                    return Ok(Self { names: Vec::new(), machines: true, search: false, roots: true });
+                }
                 let name = default_cache_name(&assignment.config.krb5_config, 0)
                     .map_err(|e| bad(&e))?
                     .parse()

@@ -67,7 +67,7 @@ pub(super) struct Places {
     pub(super) user_namespace: Option<OwnedFd>,
     /// Of a user who may have named its cache there: one whom Lustre asks for, or a program of its own that names none.
     pub(super) environment: Option<OwnedFd>,
-    /// Of a requester with another root directory than ours.
+    /// Of a requester with another root directory than ours; of one for the node, with another mount namespace.
     pub(super) container: Option<Container>,
 }
 
@@ -109,14 +109,14 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
     match callout.pid {
         0 => open(&ours()?).map_err(gone),
         pid if callout.roles.any() => {
-            // The number is that of the reaper, or 1; machine credentials are this host's, wherever the mount is.
+            // The number is that of the reaper, or 1. Credentials of the node do not depend on its root directory, and
+            // whether its mount namespace has any is for the settings to say.
             let named = Task::open(&pid.to_string()).map_err(gone)?;
             let (ours, identity) = (ours()?, |task: &Task| task.mount_namespace().map_err(gone));
-            if identity(&ours)? != identity(&named)? {
-                let detail = "S5: machine credentials are asked for from another mount namespace than ours";
-                return Err(refused(detail));
+            if identity(&ours)? == identity(&named)? {
+                return open(&ours).map_err(gone);
             }
-            open(&ours).map_err(gone)
+            elsewhere(&ours, &named).map_err(gone)
         }
         pid => {
             let task = Task::open(&pid.to_string()).map_err(gone)?;
@@ -130,6 +130,12 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
             }
         }
     }
+}
+
+/// For credentials of the node in a container: negotiated in its network.
+fn elsewhere(ours: &Task, named: &Task) -> Result<Places, RequesterError> {
+    let (network, container) = (named.open_namespace(Namespace::Network)?, Some(Container::of(named)?));
+    Ok(Places { network, container, ..open(ours)? })
 }
 
 fn ours() -> Result<Task, Failure> {
