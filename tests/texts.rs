@@ -27,10 +27,13 @@ fn the_example_settings_show_every_setting_with_its_default() {
     assert_eq!(toml::from_str::<Config>(&text("etc/lgss.toml")).unwrap(), Config::default());
     assert_eq!(toml::from_str::<Config>(&uncommented()).unwrap(), Config::default());
     let mut settings: toml::Table = toml::from_str(&uncommented()).unwrap();
-    // What a table of file systems may hold has no defaults, so the example only mentions it.
+    // What a table of a file system or a namespace may hold has no defaults, so the example only mentions it.
     let file_system: toml::Table = toml::from_str(FILE_SYSTEM).unwrap();
     settings.insert("file_system".to_owned(), file_system.into());
     toml::from_str::<Config>(&format!("[file_system.x]\n{FILE_SYSTEM}")).unwrap();
+    let namespace: toml::Table = toml::from_str(NAMESPACE).unwrap();
+    settings.insert("namespace".to_owned(), namespace.into());
+    toml::from_str::<Config>(&format!("[namespace.x]\n{NAMESPACE}")).unwrap();
     let (page, code) = (text("man/lgss.toml.5"), settings_in_code());
     let tables = settings.values().filter_map(toml::Value::as_table);
     for name in settings
@@ -50,6 +53,10 @@ fn the_example_settings_show_every_setting_with_its_default() {
 
 /// Every setting of a file system's table.
 const FILE_SYSTEM: &str = "realm = \"R\"\nkeytab = \"/k\"\nprincipal = \"p\"\n";
+
+/// Every setting of a namespace's table.
+const NAMESPACE: &str = "owner = 1000\ncgroup = \"/c\"\nkrb5_config = \"/krb5.conf\"\nkeytab = \"/k\"\nrealm = \"R\"\n\
+                         principal = \"p\"\n";
 
 /// Names of the fields of everything in src/config that is read from the file.
 fn settings_in_code() -> Vec<String> {

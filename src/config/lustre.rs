@@ -88,15 +88,18 @@ impl Default for Lustre {
 impl Config {
     /// What holds for a target such as `lustre-MDT0000-mdc-ff46162242dab800`, whose file system is `lustre`. Realm
     /// and principal of a file system's table come before the general ones; a realm of the request-key rule, which is not
-    /// known here, comes before all.
-    pub fn machine_settings(&self, target: &str) -> MachineSettings<'_> {
+    /// known here, comes before all. In a namespace nothing but its own table counts; `None` if that names no keytab.
+    pub fn machine_settings(&self, target: &str) -> Option<MachineSettings<'_>> {
+        if self.within().is_some() {
+            return self.machine_settings_within();
+        }
         let own = target.split_once('-').and_then(|(name, _)| self.file_system.get(name));
         let general = Some(self.lustre.realm.as_str()).filter(|realm| !realm.is_empty());
-        MachineSettings {
+        Some(MachineSettings {
             realm: own.and_then(|own| own.realm.as_deref()).or(general),
             keytab: own.and_then(|own| own.keytab.as_deref()).unwrap_or(&self.machine.keytab),
             principal: own.and_then(|own| own.principal.as_deref()),
-        }
+        })
     }
 
     /// All paths of these settings.
@@ -123,7 +126,7 @@ impl Config {
 }
 
 /// Printable ASCII without spaces, which all names here are of.
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -136,16 +139,17 @@ mod tests {
         let text = "[lustre]\nrealm = \"A\"\n[file_system.fast]\nrealm = \"B\"\nprincipal = \"lustre_root@B\"\n\
                     [file_system.old]\nkeytab = \"/old\"\n";
         let config: Config = toml::from_str(text).unwrap();
-        let fast = config.machine_settings("fast-MDT0000-mdc-ff46162242dab800");
+        let settings = |target| config.machine_settings(target).unwrap();
+        let fast = settings("fast-MDT0000-mdc-ff46162242dab800");
         let keytab = Path::new("/etc/krb5.keytab");
         assert_eq!(fast, MachineSettings { realm: Some("B"), keytab, principal: Some("lustre_root@B") });
-        let old = config.machine_settings("old-OST0001-osc-ff46162242dab800");
+        let old = settings("old-OST0001-osc-ff46162242dab800");
         assert_eq!(old, MachineSettings { realm: Some("A"), keytab: Path::new("/old"), principal: None });
         for other in ["faster-MDT0000", "MGC10.0.0.1@tcp", "fast"] {
             let expected = MachineSettings { realm: Some("A"), keytab, principal: None };
-            assert_eq!(config.machine_settings(other), expected, "{other}");
+            assert_eq!(settings(other), expected, "{other}");
         }
-        assert_eq!(Config::default().machine_settings("fast-MDT0000").realm, None);
+        assert_eq!(Config::default().machine_settings("fast-MDT0000").unwrap().realm, None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod caches;
 mod duration;
 mod enctypes;
 mod lustre;
+mod namespace;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -21,6 +22,7 @@ pub use caches::{Caches, Krb5CcName};
 pub use duration::Seconds;
 pub use enctypes::Enctypes;
 pub use lustre::{FileSystem, Lustre, Machine, MachineCache, MachineSettings};
+pub use namespace::{Namespace, NamespaceTraits};
 
 use crate::sys::files::{Untrusted, open_trusted};
 
@@ -59,8 +61,13 @@ pub struct Config {
     pub lustre: Lustre,
     /// What differs for a file system, by its name.
     pub file_system: BTreeMap<String, FileSystem>,
+    /// What differs for requesters in other mount namespaces, by a name of the administrator's choice.
+    pub namespace: BTreeMap<String, Namespace>,
     /// What is logged and where to.
     pub log: Log,
+    /// Which table of `namespace` has been applied.
+    #[serde(skip)]
+    within: Option<String>,
 }
 
 /// Limits in time: seconds as a number, or text such as `"500ms"` and `"30s"`.
@@ -153,7 +160,9 @@ impl Default for Config {
             machine: Machine::default(),
             lustre: Lustre::default(),
             file_system: BTreeMap::new(),
+            namespace: BTreeMap::new(),
             log: Log::default(),
+            within: None,
         }
     }
 }
@@ -254,7 +263,7 @@ impl Config {
         if config.backoff.first > config.backoff.longest {
             return Err(ConfigError::Value(path.to_owned(), "backoff.first is over backoff.longest"));
         }
-        if let Some(mistake) = config.lustre_mistake() {
+        if let Some(mistake) = config.lustre_mistake().or_else(|| config.namespace_mistake()) {
             return Err(ConfigError::Value(path.to_owned(), mistake));
         }
         if let Some(mistake) = config.caches.mistake() {
@@ -262,7 +271,8 @@ impl Config {
         }
         let general = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
         let relative = |path: &Path| !path.is_absolute();
-        if general.into_iter().any(|path| relative(path)) || config.lustre_paths().any(relative) {
+        let special = config.lustre_paths().chain(config.namespace_paths());
+        if general.into_iter().map(PathBuf::as_path).chain(special).any(relative) {
             return Err(ConfigError::Value(path.to_owned(), "paths must be absolute"));
         }
         Ok(config)
@@ -317,6 +327,15 @@ mod tests {
             ("[file_system.fast]\nrealms = \"A\"\n", "line 2"),
             ("[file_system.fast]\nkeytab = \"fast.keytab\"\n", "absolute"),
             ("[file_system.fast]\nprincipal = \"\"\n", "principal"),
+            ("[namespace.web]\nkeytab = \"/k\"\n", "neither owner nor cgroup"),
+            ("[namespace.web]\nowner = -1\n", "line 2"),
+            ("[namespace.web]\nowner = 1\nrealms = \"A\"\n", "line 3"),
+            ("[namespace.web]\nowner = 1\nrealm = \"A\"\n", "keytab"),
+            ("[namespace.web]\nowner = 1\nkeytab = \"/k\"\nprincipal = \"a b\"\n", "principal"),
+            ("[namespace.web]\nowner = 1\nkrb5_config = \"krb5.conf\"\n", "absolute"),
+            ("[namespace.web]\ncgroup = \"web\"\n", "cgroup"),
+            ("[namespace.web]\ncgroup = \"/\"\n", "cgroup"),
+            ("[namespace.web]\ncgroup = \"/a/../b\"\n", "cgroup"),
             ("worker\n", "line 1"),
         ] {
             let error = parse(text).unwrap_err().to_string();

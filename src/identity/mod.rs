@@ -3,6 +3,7 @@
 //! Used by the front before it authorises, and by the worker before it does anything.
 #![forbid(unsafe_code)]
 
+pub mod id_map;
 pub mod owner;
 pub mod requester;
 pub mod system_user;

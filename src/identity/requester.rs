@@ -48,6 +48,8 @@ pub enum Namespace {
     Network,
     /// Whose subordinate it is.
     User,
+    /// Which files it sees.
+    Mount,
 }
 
 /// Why the requester could not be looked at.
@@ -134,6 +136,7 @@ impl Task {
         let name = match namespace {
             Namespace::Network => "ns/net",
             Namespace::User => "ns/user",
+            Namespace::Mount => "ns/mnt",
         };
         proc::open_link(self.0.as_fd(), name, OFlag::O_RDONLY).map_err(|e| RequesterError::Proc(name, e))
     }
@@ -147,14 +150,34 @@ impl Task {
             .map_err(|e| RequesterError::Proc("environ", e))
     }
 
+    /// How users are numbered in its user namespace (user_namespaces(7)).
+    ///
+    /// # Errors
+    /// [`RequesterError::Proc`].
+    pub fn open_uid_map(&self) -> Result<OwnedFd, RequesterError> {
+        proc::open_link(self.0.as_fd(), "uid_map", OFlag::O_RDONLY)
+            .map_err(|e| RequesterError::Proc("uid_map", e))
+    }
+
+    /// In which cgroups it is: the text of that file, 4 KiB at most.
+    ///
+    /// # Errors
+    /// [`RequesterError::Proc`].
+    pub fn cgroup(&self) -> Result<Vec<u8>, RequesterError> {
+        let mut buffer = [0; PIECE];
+        proc::read_small(self.0.as_fd(), "cgroup", &mut buffer)
+            .map(<[u8]>::to_vec)
+            .map_err(|e| RequesterError::Proc("cgroup", e))
+    }
+
     /// What tells its mount namespace from others.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
     pub fn mount_namespace(&self) -> Result<u64, RequesterError> {
-        proc::open_link(self.0.as_fd(), "ns/mnt", OFlag::O_RDONLY)
-            .and_then(|namespace| namespaces::identity(namespace.as_fd()))
-            .map_err(|e| RequesterError::Proc("ns/mnt", e))
+        self.open_namespace(Namespace::Mount).and_then(|namespace| {
+            namespaces::identity(namespace.as_fd()).map_err(|e| RequesterError::Proc("ns/mnt", e))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, OpenHow, ResolveFlag, SealFlag, fcntl, open, openat, openat2};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, OpenHow, ResolveFlag, SealFlag, fcntl, open, openat, openat2};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, mkdirat};
 
@@ -194,6 +194,14 @@ fn reversed(path: &Path) -> Vec<PathBuf> {
     let mut components: Vec<_> = plain.map(|component| PathBuf::from(component.as_os_str())).collect();
     components.reverse();
     components
+}
+
+/// Our own root directory, O_PATH. (open(2) of one C library costs a second call.)
+///
+/// # Errors
+/// Those of openat(2).
+pub fn our_root() -> Result<OwnedFd, Errno> {
+    openat(AT_FDCWD, "/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Whether two descriptors are the same directory through the same mount, which no other mount namespace has.

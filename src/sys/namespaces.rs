@@ -1,4 +1,4 @@
-//! User namespaces and their relations (ioctl_ns(2)), by descriptors of `/proc/<tid>/ns/user`.
+//! Namespaces and their relations (ioctl_ns(2)), by descriptors of `/proc/<tid>/ns/*`.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
 /// Numbers of the operations on namespaces (linux/nsfs.h).
+const NS_GET_USERNS: libc::c_ulong = 0xb701;
 const NS_GET_PARENT: libc::c_ulong = 0xb702;
 const NS_GET_OWNER_UID: libc::c_ulong = 0xb704;
 
@@ -17,13 +18,25 @@ pub fn identity(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
     fstat(namespace).map(|status| status.st_ino)
 }
 
-/// The user namespace that it was made in.
+/// The user namespace that a namespace of another kind belongs to.
+///
+/// # Errors
+/// EPERM if that is none of ours or below.
+pub fn owning_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    descriptor(namespace, NS_GET_USERNS)
+}
+
+/// The user namespace that a user namespace was made in.
 ///
 /// # Errors
 /// EPERM if that is none of ours or below, as with the initial one's.
 pub fn parent(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    // SAFETY: this operation takes no argument.
-    let fd = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT as _) })?;
+    descriptor(namespace, NS_GET_PARENT)
+}
+
+fn descriptor(namespace: BorrowedFd<'_>, operation: libc::c_ulong) -> Result<OwnedFd, Errno> {
+    // SAFETY: the two operations that give a descriptor take no argument.
+    let fd = Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), operation as _) })?;
     // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

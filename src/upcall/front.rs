@@ -88,7 +88,7 @@ fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Fai
     let claim = Claim::of(invocation, &kernel)?;
     let witness = Witness::of(authority, &claim, &kernel)?;
     let genuine = authorise(&claim, &witness)?;
-    let places = Places::of(&claim, &witness)?;
+    let places = Places::of(&claim, &witness, genuine.acting)?;
     if genuine.acting == Acting::ForItself && may_need_keyrings(&claim) {
         lend_session_ring(invocation.session_ring);
     }

@@ -171,7 +171,8 @@ impl Place {
             CacheName::File(path) => Some(path),
             _ => None,
         };
-        let path = (config.machine.cache == MachineKept::Default).then(default).flatten();
+        let host = config.within().is_none();
+        let path = (host && config.machine.cache == MachineKept::Default).then(default).flatten();
         path.map_or(Self::Own, Self::Default)
     }
 }

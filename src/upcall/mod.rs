@@ -9,6 +9,7 @@ mod authorise;
 mod backoff;
 mod check;
 mod claim;
+mod container;
 mod exchange;
 mod front;
 mod launcher;

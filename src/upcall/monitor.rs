@@ -12,12 +12,12 @@ use nix::unistd::setsid;
 
 use super::authorise::Acting;
 use super::claim::{Invocation, Unusable};
+use super::container;
 use super::front::{Served, Verdict};
 use super::lustre_parameters;
 use super::negotiation::{Upcall, fail};
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
-use super::vouched::More;
 use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
@@ -128,11 +128,14 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     let deadline = started + limit;
     let admitted = match broken {
         Some(failure) => Err(failure),
-        None => Slot::take(&config, claimant(invocation, served), deadline),
+        None => container::settings_for(&config, served).and_then(|settings| {
+            let slot = Slot::take(&config, claimant(invocation, served), deadline)?;
+            Ok((slot, settings))
+        }),
     };
     match admitted {
-        Ok(slot) => {
-            let ended = Upcall::new(invocation, &config, (started, deadline)).negotiate(live, served);
+        Ok((slot, settings)) => {
+            let ended = Upcall::new(invocation, &settings, (started, deadline)).negotiate(live, served);
             slot.remember(&ended.outcome);
             journal.upcall(&subject, &ended.outcome, &ended.timings);
             // Only now: the requester does not wait for the end of a process.
@@ -161,11 +164,11 @@ fn level(invocation: &Invocation, config: &Config) -> Level {
 }
 
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
-    match (&served.places.more, served.acting) {
-        (More::UserNamespace(_), _) if invocation.uid == 0 => Claimant::Machine,
-        (More::UserNamespace(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd()),
-        (_, Acting::Machine) => Claimant::LustreMachine,
-        (_, _) => Claimant::LustreUser,
+    match (&served.places.user_namespace, served.acting) {
+        (Some(_), _) if invocation.uid == 0 => Claimant::Machine,
+        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd()),
+        (None, Acting::Machine) => Claimant::LustreMachine,
+        (None, _) => Claimant::LustreUser,
     }
 }
 

@@ -145,8 +145,10 @@ impl<'a> Upcall<'a> {
             return Ok(None);
         };
         let setup = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::Setup, error);
-        let purpose = serde_json::to_string(credentials).map_err(|error| setup(&error))?;
         let keys = machine_keys(keytab).unwrap_or_default();
+        // Two namespaces share nothing, even if all else is the same.
+        let purpose =
+            serde_json::to_string(&(credentials, self.config.within())).map_err(|error| setup(&error))?;
         let stamp = Stamp::of(&keys, &self.config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
         self.turn = Some(MachineCache::open(self.config, &stamp)?.turn(self.deadline)?);
         Ok(Some(stamp))

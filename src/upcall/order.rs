@@ -54,12 +54,14 @@ impl Order {
         match self {
             Self::Lustre(callout) if callout.roles.any() => {
                 let settings = config.machine_settings(&callout.target);
-                let realm = invocation.realm.as_deref().or(settings.realm).map(str::to_owned);
+                let (realm, principal) = settings.map_or((None, None), |own| (own.realm, own.principal));
+                // The rule's is the host's.
+                let of_rule = invocation.realm.as_deref().filter(|_| config.within().is_none());
                 let known = !callout.myself.is_any() && callout.myself.raw() != 0;
                 Credentials::Machines {
                     roles: callout.roles,
-                    realm,
-                    principal: settings.principal.map(str::to_owned),
+                    realm: of_rule.or(realm).map(str::to_owned),
+                    principal: principal.map(str::to_owned),
                     myself: known.then(|| HostLookup::new(callout.myself, &config.lustre)),
                 }
             }
@@ -71,7 +73,7 @@ impl Order {
     pub(super) fn keytab<'c>(&self, config: &'c Config) -> Option<&'c Path> {
         match self {
             Self::Lustre(callout) if callout.roles.any() => {
-                Some(config.machine_settings(&callout.target).keytab)
+                config.machine_settings(&callout.target).map(|own| own.keytab)
             }
             _ => None,
         }

@@ -17,7 +17,6 @@ use super::front::Served;
 use super::launcher::{Assignment, launch_failed};
 use super::machine_cache;
 use super::order::Order;
-use super::vouched::More;
 use crate::creds::cache_name::{Anchor, CacheName, CacheNameError};
 use crate::creds::default_cache::default_cache_name;
 use crate::creds::keyring_copy;
@@ -88,6 +87,10 @@ impl Wanted {
                 Ok(Self { names: vec![name], machines: false, search: false, roots })
             }
             Order::Lustre(callout) if callout.roles.any() => {
+                // Root's default cache is the host's.
+                if assignment.config.within().is_some() {
+                    return Ok(Self { names: Vec::new(), machines: true, search: false, roots: true });
+                }
                 let name = default_cache_name(&assignment.config.krb5_config, 0)
                     .map_err(|e| bad(&e))?
                     .parse()
@@ -95,10 +98,7 @@ impl Wanted {
                 Ok(Self { names: vec![name], machines: true, search: false, roots: true })
             }
             Order::Lustre(_) => {
-                let environment = match &served.places.more {
-                    More::Environment(environment) if !roots => named_cache(environment),
-                    _ => None,
-                };
+                let environment = served.places.environment.as_ref().filter(|_| !roots).and_then(named_cache);
                 let mut names: Vec<CacheName> = environment.into_iter().collect();
                 let default: CacheName = default()?;
                 if !names.contains(&default) {

@@ -4,13 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::authorise::Acting;
 use super::claim::{Asked, Claim, refused};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::Failure;
 use crate::identity::requester::{Namespace, Requester, RequesterError, Task};
 use crate::key::auth_line::Expected;
 use crate::key::{Authority, KeyDescription, KeySerial};
-use crate::sys::namespaces;
+use crate::sys::{files, namespaces};
 
 /// Who has seen the requester.
 #[derive(Debug)]
@@ -62,19 +63,23 @@ pub(super) struct Places {
     pub(super) root: OwnedFd,
     /// The network namespace.
     pub(super) network: OwnedFd,
-    /// What else.
-    pub(super) more: More,
+    /// Of a program: the user namespace by whose owner the negotiation is counted.
+    pub(super) user_namespace: Option<OwnedFd>,
+    /// Of a user who may have named its cache there: one whom Lustre asks for, or a program of its own that names none.
+    pub(super) environment: Option<OwnedFd>,
+    /// Of a requester with another root directory than ours; of one for the node, with another mount namespace.
+    pub(super) container: Option<Container>,
 }
 
-/// What is needed of some requesters only.
+/// What tells one container from another, and how users are numbered in it; taken while the requester is blocked.
 #[derive(Debug)]
-pub(super) enum More {
-    /// Of a program: the user namespace by whose owner the negotiation is counted.
-    UserNamespace(OwnedFd),
-    /// Of a user whom Lustre asks for: the environment, since it has no other way to name its cache.
-    Environment(OwnedFd),
-    /// Nothing.
-    Nothing,
+pub(super) struct Container {
+    /// The mount namespace, which is ours for one that has only changed its root directory.
+    pub(super) mount_namespace: OwnedFd,
+    /// The requester's file `uid_map`, to be read at any time: it keeps the user namespace.
+    pub(super) uid_map: OwnedFd,
+    /// The text of the requester's file `cgroup`, which cannot be read after its end (cgroups(7)).
+    pub(super) cgroup: Vec<u8>,
 }
 
 impl Places {
@@ -82,46 +87,59 @@ impl Places {
     ///
     /// # Errors
     /// Rules S5 and S6, as a [`Failure`].
-    pub(super) fn of(claim: &Claim, witness: &Witness) -> Result<Self, Failure> {
+    pub(super) fn of(claim: &Claim, witness: &Witness, acting: Acting) -> Result<Self, Failure> {
         match (&claim.asked, witness) {
             (Asked::Lustre(callout), _) => of_lustre(callout),
-            (Asked::User { .. }, Witness::Task(requester)) => {
-                let namespace = requester.task().open_namespace(Namespace::User);
-                namespace
-                    .and_then(|namespace| open(requester.task(), More::UserNamespace(namespace)))
-                    .map_err(gone)
+            (Asked::User { callout, .. }, Witness::Task(requester)) => {
+                let may_name = acting == Acting::ForItself && claim.uid != 0 && callout.cache.is_none();
+                of_program(requester.task(), may_name).map_err(gone)
             }
             (Asked::User { .. }, Witness::ThreadRing) => Err(refused("S6: nobody has seen the requester")),
         }
     }
 }
 
+fn of_program(task: &Task, may_name_cache: bool) -> Result<Places, RequesterError> {
+    let user_namespace = Some(task.open_namespace(Namespace::User)?);
+    let environment = may_name_cache.then(|| task.open_environment().ok()).flatten();
+    Ok(Places { user_namespace, environment, ..open(task)? })
+}
+
 fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
-    let ours = || Task::open("self").map_err(gone);
     match callout.pid {
-        0 => open(&ours()?, More::Nothing).map_err(gone),
+        0 => open(&ours()?).map_err(gone),
         pid if callout.roles.any() => {
-            // The number is that of the reaper, or 1; machine credentials are this host's, wherever the mount is.
+            // The number is that of the reaper, or 1. Credentials of the node do not depend on its root directory, and
+            // whether its mount namespace has any is for the settings to say.
             let named = Task::open(&pid.to_string()).map_err(gone)?;
             let (ours, identity) = (ours()?, |task: &Task| task.mount_namespace().map_err(gone));
-            if identity(&ours)? != identity(&named)? {
-                let detail = "S5: machine credentials are asked for from another mount namespace than ours";
-                return Err(refused(detail));
+            if identity(&ours)? == identity(&named)? {
+                return open(&ours).map_err(gone);
             }
-            open(&ours, More::Nothing).map_err(gone)
+            elsewhere(&ours, &named).map_err(gone)
         }
         pid => {
             let task = Task::open(&pid.to_string()).map_err(gone)?;
             // What it names is a wish: without it there are other caches.
-            let more = task.open_environment().map_or(More::Nothing, More::Environment);
-            match open(&task, more) {
+            let environment = task.open_environment().ok();
+            match open(&task) {
                 Err(RequesterError::Proc(_, Errno::ENOENT | Errno::ESRCH)) if is_of_our_users(&task) => {
-                    open(&ours()?, More::Nothing).map_err(gone)
+                    open(&ours()?).map_err(gone)
                 }
-                opened => opened.map_err(gone),
+                opened => Ok(Places { environment, ..opened.map_err(gone)? }),
             }
         }
     }
+}
+
+/// For credentials of the node in a container: negotiated in its network.
+fn elsewhere(ours: &Task, named: &Task) -> Result<Places, RequesterError> {
+    let (network, container) = (named.open_namespace(Namespace::Network)?, Some(Container::of(named)?));
+    Ok(Places { network, container, ..open(ours)? })
+}
+
+fn ours() -> Result<Task, Failure> {
+    Task::open("self").map_err(gone)
 }
 
 /// A process that ends has no root directory and no network any more when its files are closed, and yet what it has
@@ -135,8 +153,23 @@ fn is_of_our_users(task: &Task) -> bool {
     ours.is_some() && of(task) == ours
 }
 
-fn open(task: &Task, more: More) -> Result<Places, RequesterError> {
-    Ok(Places { root: task.open_root()?, network: task.open_namespace(Namespace::Network)?, more })
+fn open(task: &Task) -> Result<Places, RequesterError> {
+    let (root, network) = (task.open_root()?, task.open_namespace(Namespace::Network)?);
+    let is_ours = files::our_root()
+        .and_then(|ours| files::same_place(ours.as_fd(), root.as_fd()))
+        .map_err(|errno| RequesterError::Proc("root", errno))?;
+    let container = if is_ours { None } else { Some(Container::of(task)?) };
+    Ok(Places { root, network, user_namespace: None, environment: None, container })
+}
+
+impl Container {
+    fn of(task: &Task) -> Result<Self, RequesterError> {
+        Ok(Self {
+            mount_namespace: task.open_namespace(Namespace::Mount)?,
+            uid_map: task.open_uid_map()?,
+            cgroup: task.cgroup()?,
+        })
+    }
 }
 
 fn gone(error: RequesterError) -> Failure {

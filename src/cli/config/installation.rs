@@ -57,13 +57,18 @@ pub(super) fn request_key() -> Finding {
 
 /// Everything that the settings name.
 pub(super) fn of(config: &Config) -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         worker(&config.worker),
         krb5_config(&config.krb5_config),
         run_dir(&config.run_dir),
         machine_user(&config.machine_user),
         log_socket(&config.log.socket),
-    ]
+    ];
+    for table in config.namespace.values() {
+        findings.extend(table.krb5_config.as_deref().map(krb5_config));
+        findings.extend(table.keytab.as_deref().map(keytab));
+    }
+    findings
 }
 
 /// A program that root executes: its mode if all is well, and the finding.
@@ -133,6 +138,14 @@ fn krb5_config(path: &Path) -> Finding {
             Ok(_) => Finding::ok("krb5_config", path.display()),
             Err(error) => Finding::warning("krb5_config", error, OWNERSHIP),
         },
+    }
+}
+
+/// One that the settings name, so that it ought to be there; read by root.
+fn keytab(path: &Path) -> Finding {
+    match open_trusted(path, OFlag::O_RDONLY) {
+        Ok(_) => Finding::ok("keytab", path.display()),
+        Err(error) => untrusted("keytab", &error, "make it with ktadd, see kadmin(1)"),
     }
 }
 

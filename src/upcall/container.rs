@@ -1,0 +1,86 @@
+//! The settings for a requester in a container: which table of `[namespace]` is for it (rules S4, S5).
+//!
+//! Called by the monitor once the settings have been read, so that nothing later sees any others. Invariant: without a
+//! table that names a keytab, another mount namespace than ours gets no credentials of the node.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::authorise::Acting;
+use super::claim::refused;
+use super::front::Served;
+use super::vouched::Container;
+use crate::config::{Config, NamespaceTraits};
+use crate::event::Failure;
+use crate::sys::namespaces;
+
+/// The settings that hold for the requester.
+///
+/// # Errors
+/// Rule S5; what the kernel does not tell of the namespace, if it matters.
+pub(super) fn settings_for<'c>(config: &'c Config, served: &Served) -> Result<Cow<'c, Config>, Failure> {
+    let machines = served.acting == Acting::Machine;
+    let Some(container) = served.places.container.as_ref() else { return Ok(Cow::Borrowed(config)) };
+    if config.namespace.is_empty() && !machines {
+        return Ok(Cow::Borrowed(config));
+    }
+    let untold = |errno| refused(format_args!("S6: the requester's mount namespace cannot be told: {errno}"));
+    let table = match traits(container).map_err(untold)? {
+        // Only another root directory; machine credentials do not depend on that.
+        None => return Ok(Cow::Borrowed(config)),
+        Some(traits) => config.namespace_of(&traits),
+    };
+    let applied = table.map_or(Cow::Borrowed(config), |name| Cow::Owned(config.for_namespace(name)));
+    let has_keytab = applied.within().is_some() && applied.machine_settings("").is_some();
+    if machines && !has_keytab { Err(elsewhere()) } else { Ok(applied) }
+}
+
+fn elsewhere() -> Failure {
+    refused(
+        "S5: machine credentials are asked for from another mount namespace than ours, for which no namespace table \
+         names a keytab",
+    )
+}
+
+/// What tells the container's mount namespace from others; `None` if it is ours.
+fn traits(container: &Container) -> Result<Option<NamespaceTraits>, Errno> {
+    let mounts = container.mount_namespace.as_fd();
+    if namespaces::identity(mounts)? == ours("mnt")? {
+        return Ok(None);
+    }
+    let users = namespaces::owning_user_namespace(mounts)?;
+    let is_initial = namespaces::identity(users.as_fd())? == ours("user")?;
+    let owner = if is_initial { None } else { Some(namespaces::owner(users.as_fd())?) };
+    Ok(Some(NamespaceTraits { owner, cgroup: unified_path(&container.cgroup) }))
+}
+
+fn ours(kind: &str) -> Result<u64, Errno> {
+    let file = File::open(format!("/proc/self/ns/{kind}"))
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    namespaces::identity(file.as_fd())
+}
+
+/// The path in the cgroup v2 hierarchy, `0::/path` (cgroups(7)). A text that was cut off tells none.
+fn unified_path(cgroups: &[u8]) -> Option<String> {
+    let lines = cgroups.strip_suffix(b"\n")?.split(|&byte| byte == b'\n');
+    let path = lines.filter_map(|line| line.strip_prefix(b"0::")).next()?;
+    String::from_utf8(path.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_that_of_the_unified_hierarchy_as_a_whole() {
+        let text = b"3:cpu:/x\n1:name=systemd:/y\n0::/machine.slice/web.scope\n";
+        assert_eq!(unified_path(text).as_deref(), Some("/machine.slice/web.scope"));
+        assert_eq!(unified_path(b"0::/\n").as_deref(), Some("/"));
+        for none in [&b"0::/machine.slice/w"[..], b"3:cpu:/0::/x\n", b"", b"0::/\xff\n"] {
+            assert_eq!(unified_path(none), None, "{none:?}");
+        }
+    }
+}
