@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lgss::creds::ticket::{Account, CacheNames};
+use lgss::creds::ticket::{Account, CacheNames, service_principal};
 use lgss::ctx::request::Level;
+use lgss::gss::krb5::Library;
 use lgss::negotiate::channel::rpc::{Client, call::Program};
 use lgss::negotiate::channel::tcp;
 use lgss::negotiate::drive::drive;
@@ -69,9 +70,10 @@ pub(crate) fn run() {
 }
 
 fn handshake(cache: CacheNames, target: &Target) {
-    let account = Account::find(cache).unwrap();
-    let ticket =
-        account.ticket(&target.service.parse().unwrap(), &lgss::config::Enctypes::default()).unwrap();
+    let library = Library::open().unwrap();
+    let account = Account::open(&library, cache).unwrap();
+    let server = service_principal(&library, &target.service.parse().unwrap()).unwrap();
+    let ticket = account.ticket(&server, &lgss::config::Enctypes::default()).unwrap();
     let addresses = tcp::resolve("127.0.0.1", target.port).unwrap();
     let stream = tcp::connect(&addresses, LIMIT).unwrap();
     let program = Program { number: target.program, version: target.version };

@@ -88,9 +88,9 @@ pub struct Get {
     /// An IPv6 address stands in brackets.
     #[arg(long, value_name = "rpc:HOST:PORT,PROG,VERS", value_parser = channel)]
     pub channel: RpcChannel,
-    /// Credential cache to use [default: KRB5CCNAME, else the default cache]
+    /// Credential cache to use, and no other [default: the best one that you have]
     ///
-    /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING.
+    /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows which one is the best.
     #[arg(long, value_name = "NAME")]
     pub cache: Option<String>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy

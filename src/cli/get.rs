@@ -3,8 +3,6 @@
 //! As text, the first line on standard output starts with `key` and the decimal number, and all complaints go to standard
 //! error; as JSON, one object on standard output says everything, whatever the outcome.
 
-use std::env;
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -19,9 +17,6 @@ use crate::ctx::payload::user::State;
 use crate::ctx::request::{Callout, Description, Mechanism};
 use crate::event;
 
-/// Libkrb5's name of the cache to use. The upcall does not look into anybody's environment, so we name the cache.
-const CACHE_VARIABLE: &str = "KRB5CCNAME";
-
 /// A failed key answers for the negative-cache time: somebody who has just run kinit must know that.
 const REMEMBERED: &str = "\
   note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so (lgss flush ends that)";
@@ -30,7 +25,7 @@ const FOUND: &str = "which you had already";
 
 pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let start = Instant::now();
-    let end = match cache(get.cache.as_deref(), env::var_os(CACHE_VARIABLE)) {
+    let end = match cache(get.cache.as_deref()) {
         Ok(cache) => request(get, cache, terminal)?,
         Err(complaint) => End::Unusable(complaint),
     };
@@ -73,20 +68,15 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
     })
 }
 
-/// The cache to name in the request: the option's, else the environment's, else none.
-fn cache(option: Option<&str>, environment: Option<OsString>) -> Result<Option<String>, String> {
-    let (name, source) = match (option, environment.filter(|value| !value.is_empty())) {
-        (Some(name), _) => (name.to_owned(), "--cache"),
-        (None, Some(value)) => (value.to_string_lossy().into_owned(), CACHE_VARIABLE),
-        (None, None) => return Ok(None),
-    };
-    name.parse::<CacheName>().map_err(|error| format!("{source}: {error}"))?;
+/// The cache to name in the request, if any.
+fn cache(option: Option<&str>) -> Result<Option<String>, String> {
+    let Some(name) = option else { return Ok(None) };
+    name.parse::<CacheName>().map_err(|error| format!("--cache: {error}"))?;
     if name.contains(';') || name.bytes().any(|byte| !(0x20..0x7f).contains(&byte)) {
-        return Err(format!(
-            "{source}: the name of the cache holds characters that a request cannot (`;`, non-ASCII)"
-        ));
+        return Err("--cache: the name of the cache holds characters that a request cannot (`;`, non-ASCII)"
+            .to_owned());
     }
-    Ok(Some(name))
+    Ok(Some(name.to_owned()))
 }
 
 /// Where the context of a new request is.
@@ -147,21 +137,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_option_names_the_cache_before_the_environment_does() {
-        let environment = || Some(OsString::from("/tmp/krb5cc_environment"));
-        assert_eq!(cache(Some("KCM:"), environment()), Ok(Some("KCM:".to_owned())));
-        assert_eq!(cache(None, environment()), Ok(Some("/tmp/krb5cc_environment".to_owned())));
-        assert_eq!(cache(None, Some(OsString::new())), Ok(None));
-        assert_eq!(cache(None, None), Ok(None));
+    fn without_the_option_the_choice_is_the_upcalls() {
+        assert_eq!(cache(Some("KCM:")), Ok(Some("KCM:".to_owned())));
+        assert_eq!(cache(None), Ok(None));
     }
 
     #[test]
-    fn a_cache_that_the_upcall_could_not_use_is_a_usage_error_that_names_its_source() {
+    fn a_cache_that_the_upcall_could_not_use_is_a_usage_error() {
         for (value, part) in
             [("MEMORY:x", "MEMORY"), ("FILE:relative", "absolute"), ("FILE:/tmp/a;ttl=1", "`;`")]
         {
-            let complaint = cache(None, Some(value.into())).unwrap_err();
-            assert!(complaint.starts_with("KRB5CCNAME: ") && complaint.contains(part), "{complaint}");
+            let complaint = cache(Some(value)).unwrap_err();
+            assert!(complaint.starts_with("--cache: ") && complaint.contains(part), "{complaint}");
         }
     }
 }

@@ -112,7 +112,6 @@ pub struct Backoff {
     pub longest: Seconds,
 }
 
-
 /// What is accepted of Kerberos.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]

@@ -128,14 +128,7 @@ mod tests {
 
     #[test]
     fn types_and_paths_that_cannot_be_served_are_refused() {
-        for text in [
-            "MEMORY:x",
-            "SRVTAB:/x",
-            "FILE:relative",
-            "FILE:/a/../b",
-            "DIR:",
-            "KEYRING:group:x",
-        ] {
+        for text in ["MEMORY:x", "SRVTAB:/x", "FILE:relative", "FILE:/a/../b", "DIR:", "KEYRING:group:x"] {
             assert!(text.parse::<CacheName>().is_err(), "{text}");
         }
     }

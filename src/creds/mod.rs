@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cache_name;
+#[cfg(feature = "gss")]
+pub mod client_keytab;
 pub mod default_cache;
 pub mod file_system;
 pub mod keyring_copy;

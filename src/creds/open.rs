@@ -140,11 +140,7 @@ pub(super) fn file_offence(status: &FileStat, owner: u32) -> Option<&'static str
 
 /// What speaks against a directory as a collection of `owner`'s.
 pub(super) fn directory_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
-    if kind(status) != SFlag::S_IFDIR {
-        Some("is not a directory")
-    } else {
-        ownership_offence(status, owner)
-    }
+    if kind(status) != SFlag::S_IFDIR { Some("is not a directory") } else { ownership_offence(status, owner) }
 }
 
 pub(super) fn kind(status: &FileStat) -> SFlag {

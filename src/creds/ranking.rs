@@ -1,0 +1,235 @@
+//! What a user's credentials are worth for one target, and which are the best.
+//!
+//! Usable for the target's realm, then the longest remaining life, then renewable, then the newest. Nothing is asked of
+//! a KDC: what is here follows from what lies in the caches.
+
+use std::cmp::Reverse;
+use std::fmt;
+
+use super::ticket::rounded;
+use crate::gss::krb5::Name;
+use crate::gss::ticket::Facts;
+
+/// How near to the target tickets lead, the nearest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Nowhere yet: they become valid later, or a clock is wrong.
+    Later,
+    /// There are tickets for other services only.
+    OtherServices,
+    /// To another realm, from which the target's may be reached or not.
+    OtherRealm,
+    /// To the target's realm, or to the target itself.
+    Target,
+}
+
+/// What makes credentials better than others: the order of the fields is that of their weight. Times are in seconds
+/// since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Worth {
+    /// How near they lead.
+    pub reach: Reach,
+    /// When they end.
+    pub end: u32,
+    /// Whether they can be renewed.
+    pub renewable: bool,
+    /// When their owner has authenticated.
+    pub authenticated: u32,
+}
+
+/// Why credentials are worth nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worthless {
+    /// There is no ticket.
+    Empty,
+    /// The last one ended so many seconds ago.
+    Expired(u64),
+    /// There are postdated tickets that no KDC has validated.
+    NotValidated,
+}
+
+impl fmt::Display for Worthless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Empty => f.write_str("no ticket"),
+            Self::Expired(seconds) => write!(f, "ticket expired {} ago", rounded(seconds)),
+            Self::NotValidated => f.write_str("ticket is postdated and not validated"),
+        }
+    }
+}
+
+/// What tickets are worth at `now` for `service`, whose realm is empty if a KDC is to find it; for no service in
+/// particular every realm is the target's.
+///
+/// # Errors
+/// [`Worthless`].
+pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Worth, Worthless> {
+    let of_live = |ticket: &Facts| Worth {
+        reach: if is_valid(ticket, now) { reach(&ticket.server, service) } else { Reach::Later },
+        end: ticket.end,
+        renewable: ticket.renewable_until > ticket.end,
+        authenticated: ticket.authenticated,
+    };
+    let live: Vec<&Facts> = tickets.iter().filter(|ticket| is_live(ticket, now)).collect();
+    // A ticket for the service itself will be used if there is one, so that its life is what counts.
+    let is_ready = |ticket: &&&Facts| {
+        service.is_some_and(|service| is_for(&ticket.server, service)) && is_valid(ticket, now)
+    };
+    let ready = live.iter().find(is_ready);
+    let best = match ready {
+        Some(ticket) => Some(of_live(ticket)),
+        None => live.iter().map(|ticket| of_live(ticket)).max(),
+    };
+    best.ok_or_else(|| worthless(tickets, now))
+}
+
+/// What has not begun may be the fault of a clock, about which KDC and library know more.
+fn is_live(ticket: &Facts, now: u64) -> bool {
+    !ticket.invalid && now < u64::from(ticket.end)
+}
+
+fn is_valid(ticket: &Facts, now: u64) -> bool {
+    u64::from(ticket.start) <= now.saturating_add(SKEW)
+}
+
+/// Clocks may differ by so much (krb5.conf(5), clockskew).
+const SKEW: u64 = 300;
+
+fn reach(server: &Name, service: Option<&Name>) -> Reach {
+    let granting = match server.components.as_slice() {
+        [name, realm] if name == "krbtgt" => Some(realm),
+        _ => None,
+    };
+    match (granting, service) {
+        (_, Some(service)) if is_for(server, service) => Reach::Target,
+        (Some(_), None) => Reach::Target,
+        (Some(_), Some(service)) if service.realm.is_empty() => Reach::Target,
+        (Some(realm), Some(service)) if *realm == service.realm => Reach::Target,
+        (Some(_), Some(_)) => Reach::OtherRealm,
+        (None, _) => Reach::OtherServices,
+    }
+}
+
+/// Whether a ticket's server is the service, which may leave its realm open.
+fn is_for(server: &Name, service: &Name) -> bool {
+    server.components == service.components && (service.realm.is_empty() || service.realm == server.realm)
+}
+
+fn worthless(tickets: &[Facts], now: u64) -> Worthless {
+    if tickets.iter().any(|ticket| ticket.invalid && u64::from(ticket.end) > now) {
+        return Worthless::NotValidated;
+    }
+    match tickets.iter().map(|ticket| u64::from(ticket.end)).max() {
+        Some(end) => Worthless::Expired(now.saturating_sub(end)),
+        None => Worthless::Empty,
+    }
+}
+
+/// Puts the best first; of equal ones the first remains that. Those that shall come `first` do so.
+pub fn sort<T>(candidates: &mut [T], worth: impl Fn(&T) -> Worth, first: impl Fn(&T) -> bool) {
+    candidates.sort_by_key(|candidate| Reverse((first(candidate), worth(candidate))));
+}
+
+impl Worth {
+    /// What there is to it, in words: `7 h left, renewable`.
+    pub fn in_words(&self, now: u64) -> String {
+        let left = rounded(u64::from(self.end).saturating_sub(now));
+        let reach = match self.reach {
+            Reach::Target => "",
+            Reach::OtherRealm => ", of another realm than the service's",
+            Reach::OtherServices => ", tickets for other services only",
+            Reach::Later => ", not valid yet",
+        };
+        format!("{left} left{}{reach}", if self.renewable { ", renewable" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn name(text: &str) -> Name {
+        let (components, realm) = text.split_once('@').unwrap();
+        Name { realm: realm.to_owned(), components: components.split('/').map(str::to_owned).collect() }
+    }
+
+    fn ticket(server: &str, left: i32) -> Facts {
+        Facts {
+            server: name(server),
+            authenticated: 999_000,
+            start: 999_000,
+            end: u32::try_from(1_000_000 + left).unwrap(),
+            renewable_until: 0,
+            invalid: false,
+        }
+    }
+
+    fn order(caches: &[Vec<Facts>], service: &str) -> Vec<usize> {
+        let service = name(service);
+        let mut ranked: Vec<(usize, Worth)> = caches
+            .iter()
+            .enumerate()
+            .filter_map(|(at, tickets)| Some((at, worth(tickets, Some(&service), NOW).ok()?)))
+            .collect();
+        sort(&mut ranked, |(_, worth)| *worth, |_| false);
+        ranked.into_iter().map(|(at, _)| at).collect()
+    }
+
+    #[test]
+    fn the_targets_realm_comes_before_life_and_life_before_all_else() {
+        let caches = [
+            vec![ticket("krbtgt/A@A", 9000)],
+            vec![ticket("krbtgt/B@B", 100)],
+            vec![ticket("krbtgt/B@B", 200)],
+            vec![ticket("krbtgt/B@A", 150), ticket("krbtgt/A@A", 9000)],
+            vec![ticket("nfs/h@B", 120)],
+            vec![ticket("nfs/other@B", 9999)],
+            vec![ticket("krbtgt/B@B", -1)],
+        ];
+        assert_eq!(order(&caches, "nfs/h@B"), [2, 3, 4, 1, 0, 5]);
+        // A realm that a KDC is to find can be reached from any.
+        assert_eq!(order(&caches, "nfs/h@"), [0, 3, 2, 4, 1, 5]);
+    }
+
+    #[test]
+    fn of_equal_lives_the_renewable_one_wins_then_the_newest_then_the_first() {
+        let renewable = Facts { renewable_until: 2_000_000, ..ticket("krbtgt/A@A", 50) };
+        let newer = Facts { authenticated: 999_500, ..ticket("krbtgt/A@A", 50) };
+        let plain = ticket("krbtgt/A@A", 50);
+        let caches = [vec![plain.clone()], vec![plain], vec![newer], vec![renewable]];
+        assert_eq!(order(&caches, "nfs/h@A"), [3, 2, 0, 1]);
+    }
+
+    #[test]
+    fn what_becomes_valid_later_comes_after_all_that_is() {
+        let later = Facts { start: 1_001_000, ..ticket("krbtgt/A@A", 9000) };
+        assert_eq!(order(&[vec![later], vec![ticket("krbtgt/B@B", 10)]], "nfs/h@A"), [1, 0]);
+    }
+
+    #[test]
+    fn a_ready_ticket_for_the_service_tells_how_long_the_context_will_live() {
+        let caches =
+            [vec![ticket("krbtgt/A@A", 9000), ticket("nfs/h@A", 30)], vec![ticket("krbtgt/A@A", 5000)]];
+        assert_eq!(order(&caches, "nfs/h@A"), [1, 0]);
+        assert_eq!(order(&caches, "nfs/other@A"), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_worth_nothing_says_why() {
+        let why = |tickets: &[Facts]| worth(tickets, None, NOW).unwrap_err();
+        assert_eq!(why(&[]), Worthless::Empty);
+        assert_eq!(why(&[ticket("krbtgt/A@A", -60), ticket("krbtgt/A@A", -9000)]), Worthless::Expired(60));
+        assert_eq!(why(&[Facts { invalid: true, ..ticket("krbtgt/A@A", 9000) }]), Worthless::NotValidated);
+        assert_eq!(Worthless::Expired(3 * 3600).to_string(), "ticket expired 3 h ago");
+    }
+
+    #[test]
+    fn a_named_cache_can_be_put_before_better_ones() {
+        let worth = |left| worth(&[ticket("krbtgt/A@A", left)], None, NOW).unwrap();
+        let mut candidates = [("long", worth(900)), ("named", worth(10))];
+        sort(&mut candidates, |(_, worth)| *worth, |(name, _)| *name == "named");
+        assert_eq!(candidates.map(|(name, _)| name), ["named", "long"]);
+    }
+}

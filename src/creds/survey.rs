@@ -1,0 +1,227 @@
+//! What a user's credentials are: every cache that was found is read, and ranked for a target.
+//!
+//! Called by the worker and by `lgss caches`, with what search/ has found. No KDC and no name service is asked.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::ranking::{self, Worth, Worthless};
+use super::source::Role;
+use super::ticket::CacheNames;
+use crate::event::{Cause, Failure, Stage};
+use crate::gss::collection;
+use crate::gss::krb5::{Library, Name};
+use crate::gss::status::{Krb5Error, Reason};
+use crate::gss::ticket::{Cache, Facts};
+
+/// How long a daemon may take to list its caches.
+const DAEMON_LIMIT: Duration = Duration::from_secs(2);
+/// Most caches of a daemon's that are looked at.
+const MEMBERS_LIMIT: usize = 64;
+/// Longest detail of a failure that lists others, in bytes.
+const DETAIL_LIMIT: usize = 440;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Survey {
+    caches: Vec<Contents>,
+    objections: Vec<Objection>,
+    /// The user's keytab, for when no cache will do.
+    pub client_keytab: Option<CacheNames>,
+}
+
+/// What a cache holds.
+#[derive(Debug)]
+struct Contents {
+    name: CacheNames,
+    client: Name,
+    tickets: Vec<Facts>,
+    /// It comes before all others.
+    first: bool,
+}
+
+/// A usable cache.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Where it is.
+    pub name: CacheNames,
+    /// Whose tickets it holds.
+    pub client: Name,
+    /// What they are worth.
+    pub worth: Worth,
+    first: bool,
+}
+
+/// What speaks against a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// The place and the reason.
+    pub text: String,
+    /// What kind of reason; `None` if that says nothing about the requester.
+    pub cause: Option<Cause>,
+}
+
+/// The usable ones, the best first, and what speaks against all others.
+#[derive(Debug)]
+pub struct Ranking {
+    /// In their order.
+    pub usable: Vec<Candidate>,
+    /// Against others, in the order in which they were looked at.
+    pub objections: Vec<Objection>,
+}
+
+impl Survey {
+    /// Reads the caches; `begin` is told of each before it is read.
+    ///
+    /// # Errors
+    /// `Setup`, without the library.
+    pub fn of(
+        library: &Library,
+        sources: Vec<(Role, CacheNames)>,
+        mut begin: impl FnMut(&CacheNames),
+    ) -> Self {
+        let mut survey = Self::default();
+        for (role, name) in sources {
+            begin(&name);
+            match role {
+                Role::Cache | Role::First => {
+                    let read = read(library, &name);
+                    survey.add(name, role == Role::First, read);
+                }
+                Role::Collection => survey.add_collection(name, Absence::Told),
+                Role::PossibleCollection => survey.add_collection(name, Absence::Expected),
+                Role::ClientKeytab => survey.client_keytab = Some(name),
+                Role::Absent => survey.object(name.display, Some(Cause::NoTicket)),
+                Role::Unusable => survey.object(name.display, Some(Cause::BadCache)),
+                Role::Foreign | Role::DefaultCache | Role::OwnCache | Role::Keytab => {
+                    survey.object(name.display, None);
+                }
+            }
+        }
+        survey
+    }
+
+    /// Whether there is anything that is not expired.
+    pub fn has_live(&self, now: u64) -> bool {
+        self.caches.iter().any(|cache| ranking::worth(&cache.tickets, None, now).is_ok())
+    }
+
+    /// Ranks them for `service`, whose realm is empty if a KDC is to find it, or for none in particular.
+    pub fn rank(self, service: Option<&Name>, now: u64) -> Ranking {
+        let Self { caches, mut objections, .. } = self;
+        let mut usable = Vec::new();
+        let mut worthless = Vec::new();
+        for Contents { name, client, tickets, first } in caches {
+            match ranking::worth(&tickets, service, now) {
+                Ok(worth) => usable.push(Candidate { name, client, worth, first }),
+                Err(why) => worthless.push(Objection {
+                    text: format!("{}: {why}", name.display.trim_end_matches(':')),
+                    cause: Some(match why {
+                        Worthless::Expired(_) => Cause::TicketExpired,
+                        Worthless::Empty | Worthless::NotValidated => Cause::NoTicket,
+                    }),
+                }),
+            }
+        }
+        ranking::sort(&mut usable, |candidate| candidate.worth, |candidate| candidate.first);
+        worthless.append(&mut objections);
+        Ranking { usable, objections: worthless }
+    }
+
+    fn add(&mut self, name: CacheNames, first: bool, read: Result<(Name, Vec<Facts>), Krb5Error>) {
+        match read {
+            Ok((client, tickets)) => self.caches.push(Contents { name, client, tickets, first }),
+            Err(error) => {
+                let failure = failure(&name, &error);
+                self.object(failure.detail, Some(failure.cause));
+            }
+        }
+    }
+
+    fn object(&mut self, text: String, cause: Option<Cause>) {
+        self.objections.push(Objection { text, cause });
+    }
+
+    fn add_collection(&mut self, name: CacheNames, absence: Absence) {
+        let (sender, receiver) = mpsc::channel();
+        let wanted = name.clone();
+        // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
+        let started = thread::Builder::new().spawn(move || sender.send(read_collection(&wanted)));
+        let listed = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
+        match (listed, absence) {
+            (Some(Ok(members)), _) => {
+                if members.is_empty() && absence == Absence::Told {
+                    self.object(format!("{}: no cache", name.display), Some(Cause::NoTicket));
+                }
+                for (name, read) in members {
+                    self.add(name, false, read);
+                }
+            }
+            (Some(Err(error)), Absence::Told) => self.add(name, false, Err(error)),
+            (Some(Err(_)), Absence::Expected) => {}
+            (None, _) => {
+                let silent = name.silent();
+                self.object(silent.detail, Some(silent.cause).filter(|_| absence == Absence::Told));
+            }
+        }
+    }
+}
+
+/// Whether it is worth a word that a collection does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    Told,
+    Expected,
+}
+
+type Read = Result<(Name, Vec<Facts>), Krb5Error>;
+
+fn read(library: &Library, name: &CacheNames) -> Read {
+    let cache = Cache::resolve(library, &name.library)?;
+    Ok((cache.principal()?.name(), cache.tickets()?))
+}
+
+fn read_collection(name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
+    let library = Library::open()?;
+    let members = collection::members(&library, &name.library)?;
+    let names = members.into_iter().take(MEMBERS_LIMIT);
+    let names = names.map(|name| CacheNames { library: name.clone(), display: name });
+    Ok(names.map(|name| (name.clone(), read(&library, &name))).collect())
+}
+
+fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {
+    let cause = if error.reason() == Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
+    name.failure(cause, &name.in_words(&error.message))
+}
+
+impl Ranking {
+    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the others.
+    pub fn failure(&self) -> Failure {
+        let decisive = |objection: &&Objection| objection.cause.is_some_and(|cause| cause != Cause::NoTicket);
+        let main = self
+            .objections
+            .iter()
+            .find(decisive)
+            .or_else(|| self.objections.iter().find(|objection| objection.cause.is_some()));
+        let Some(Objection { text, cause }) = main else {
+            return Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache");
+        };
+        let others = self.objections.iter().map(|other| other.text.as_str()).filter(|other| other != text);
+        let detail = listed(text.clone(), others);
+        Failure::new(Stage::Credentials, cause.unwrap_or(Cause::NoTicket), detail)
+    }
+}
+
+/// A text and, as far as there is room, others.
+pub fn listed<'t>(first: String, others: impl Iterator<Item = &'t str>) -> String {
+    let (mut text, mut more) = (first, 0);
+    for other in others {
+        if more == 0 && text.len() + other.len() <= DETAIL_LIMIT {
+            text = format!("{text}; {other}");
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 { format!("{text}; and {more} more") } else { text }
+}

@@ -1,6 +1,6 @@
 //! A user's ticket for a service, out of one named cache: is there anything usable, and if so the ticket itself.
 //!
-//! Called by the worker in two stages: [`Account::find`] reads the cache, [`Account::ticket`] may ask DNS and a KDC.
+//! Called by the worker in two stages: [`Account::open`] reads the cache, [`Account::ticket`] may ask a KDC.
 //! Invariant: no cache but the named one is looked at, and what the KDC grants is stored in that cache.
 
 use std::time::{Duration, Instant};
@@ -9,10 +9,9 @@ use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::status::{Krb5Error, Reason};
-use crate::gss::ticket::{Cache, Holdings, Ticket};
+use crate::gss::ticket::{Cache, Ticket};
 
 /// An error that comes sooner means that nobody is there, rather than that nobody answers.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -43,18 +42,18 @@ impl Account {
         &self.client
     }
 
-    /// Opens the cache and looks for a ticket that has not expired.
+    /// Opens a cache that was found usable.
     ///
     /// # Errors
-    /// [`Failure`] with `Setup`, `NoTicket`, `TicketExpired` or `BadCache`.
-    pub fn find(name: CacheNames) -> Result<Self, Failure> {
-        let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
-        let (cache, client, holdings) = read(&library, &name).map_err(|error| {
+    /// [`Failure`] with `NoTicket` or `BadCache`, if it has changed since.
+    pub fn open(library: &Library, name: CacheNames) -> Result<Self, Failure> {
+        let opened = Cache::resolve(library, &name.library)
+            .and_then(|cache| cache.principal().map(|client| (cache, client)))
+            .and_then(|(cache, client)| Self::of(library, cache, name.clone(), client));
+        opened.map_err(|error| {
             let cause = if error.reason() == Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
             name.failure(cause, &name.in_words(&error.message))
-        })?;
-        judge(holdings, now()).map_err(|(cause, detail)| name.failure(cause, &detail))?;
-        Ok(Self { library, cache, name, client, start: holdings.granting_start })
+        })
     }
 
     /// A cache that was found usable otherwise.
@@ -71,6 +70,11 @@ impl Account {
         Ok(Self { library: library.clone(), cache, name, client, start })
     }
 
+    /// What it was opened by.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
     /// The cache.
     pub(super) fn cache(&self) -> &Cache {
         &self.cache
@@ -82,27 +86,23 @@ impl Account {
     ///
     /// # Errors
     /// [`Failure`] of the stage `Kdc`, or `Credentials` where the cache turns out to have nothing usable.
-    pub fn ticket(&self, service: &Service, allowed: &Enctypes) -> Result<Ticket, Failure> {
+    pub fn ticket(&self, server: &Principal, allowed: &Enctypes) -> Result<Ticket, Failure> {
         let begun = Instant::now();
-        let server = self
-            .library
-            .service_principal(service.name(), service.host())
-            .map_err(|error| self.kdc_failure(&error, &service.to_string(), begun.elapsed()))?;
         let failed = |error: Krb5Error| self.kdc_failure(&error, &server.to_string(), begun.elapsed());
         if *allowed == Enctypes::default() {
-            let ticket = self.cache.service_ticket(&self.client, &server).map_err(failed)?;
+            let ticket = self.cache.service_ticket(&self.client, server).map_err(failed)?;
             if allowed_type(&ticket, allowed) {
                 return Ok(ticket);
             }
         }
-        self.ask_for(allowed, &server)?;
-        match self.cache.service_ticket(&self.client, &server) {
+        self.ask_for(allowed, server)?;
+        match self.cache.service_ticket(&self.client, server) {
             Err(error) if error.reason() == Reason::Enctype => {
-                Err(self.none_allowed(allowed, &server, error.message))
+                Err(self.none_allowed(allowed, server, error.message))
             }
             Err(error) => Err(failed(error)),
             Ok(ticket) if allowed_type(&ticket, allowed) => Ok(ticket),
-            Ok(ticket) => Err(self.enctype_failure(allowed, &server, &offer(&ticket))),
+            Ok(ticket) => Err(self.enctype_failure(allowed, server, &offer(&ticket))),
         }
     }
 
@@ -230,23 +230,16 @@ pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
     }
 }
 
-fn read(library: &Library, name: &CacheNames) -> Result<(Cache, Principal, Holdings), Krb5Error> {
-    let cache = Cache::resolve(library, &name.library)?;
-    let client = cache.principal()?;
-    let holdings = cache.holdings()?;
-    Ok((cache, client, holdings))
-}
-
-/// Whether anything in the cache can be used at `now`, seconds since the epoch.
-fn judge(holdings: Holdings, now: u64) -> Result<(), (Cause, String)> {
-    // A ticket of some service may be the one wanted; whether it is, libkrb5 finds out better than we.
-    let Some(last) = holdings.ticket_granting.max(holdings.service) else {
-        return Err((Cause::NoTicket, "no ticket".to_owned()));
-    };
-    match now.checked_sub(u64::from(last)) {
-        None => Ok(()),
-        Some(seconds) => Err((Cause::TicketExpired, format!("ticket expired {} ago", rounded(seconds)))),
-    }
+/// The service's principal, as krb5.conf says: may ask a name service.
+///
+/// # Errors
+/// [`Failure`] of the stage `Kdc`.
+pub fn service_principal(library: &Library, service: &Service) -> Result<Principal, Failure> {
+    let begun = Instant::now();
+    library.service_principal(service.name(), service.host()).map_err(|error| {
+        let cause = cause_of(&error, begun.elapsed());
+        Failure::new(Stage::Kdc, cause, format_args!("principal of {service}: {}", error.message))
+    })
 }
 
 /// A span of time in the largest unit that keeps two or more of it.
@@ -265,7 +258,7 @@ impl CacheNames {
         self.failure(Cause::BadCache, "the cache does not answer")
     }
 
-    fn failure(&self, cause: Cause, detail: &str) -> Failure {
+    pub(super) fn failure(&self, cause: Cause, detail: &str) -> Failure {
         Failure::new(
             Stage::Credentials,
             cause,
@@ -290,15 +283,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expired_cache_says_since_when_and_a_service_ticket_alone_will_do() {
-        let expired = Holdings { ticket_granting: Some(1000), service: Some(900), granting_start: None };
-        let (cause, detail) = judge(expired, 1000 + 3 * 3600).unwrap_err();
-        assert_eq!((cause, detail.as_str()), (Cause::TicketExpired, "ticket expired 3 h ago"));
-        assert!(judge(Holdings { service: Some(2000), ..expired }, 1500).is_ok());
-        assert_eq!(judge(Holdings::default(), 5).unwrap_err().0, Cause::NoTicket);
-    }
-
-    #[test]
     fn the_librarys_messages_name_the_users_file() {
         let name =
             CacheNames { library: "FILE:/proc/self/fd/4".into(), display: "FILE:/tmp/krb5cc_1000".into() };
@@ -310,10 +294,11 @@ mod tests {
 
     #[test]
     fn a_cache_that_is_not_there_is_no_ticket_and_a_file_that_is_no_cache_is_bad() {
+        let Ok(library) = Library::open() else { panic!("no library") };
         let name = |path: &str| CacheNames { library: format!("FILE:{path}"), display: "FILE:shown".into() };
-        let missing = Account::find(name("/nonexistent/lgss-test")).unwrap_err();
+        let missing = Account::open(&library, name("/nonexistent/lgss-test")).unwrap_err();
         assert_eq!(missing.cause, Cause::NoTicket, "{missing}");
         assert!(!missing.detail.contains("nonexistent"), "{missing}");
-        assert_eq!(Account::find(name("/proc/self/status")).unwrap_err().cause, Cause::BadCache);
+        assert_eq!(Account::open(&library, name("/proc/self/status")).unwrap_err().cause, Cause::BadCache);
     }
 }

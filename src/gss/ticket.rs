@@ -119,9 +119,8 @@ impl Cache {
         while let Some(listed) = cursor.next()? {
             let server = listed.0.server;
             // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
-            let (config, server) = unsafe {
-                (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, name_of(server))
-            };
+            let (config, server) =
+                unsafe { (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, name_of(server)) };
             if !config {
                 let (times, flags) = (listed.0.times, listed.0.ticket_flags.cast_unsigned());
                 let start = if times.starttime == 0 { times.authtime } else { times.starttime };

@@ -1,8 +1,6 @@
 //! Processes that share their maker's memory: an heir, which takes over when its maker has ended, and a guard, which acts
 //! only if its maker ends too early.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
 use super::keyctl::{self, RawSerial};
-use super::process::Process;
+use super::process::{Process, is_runnable};
 
 const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
 /// Stack of a process made by [`spawn_sharing`], in bytes, with a page below that may not be touched.
@@ -83,21 +81,6 @@ pub fn spawn_heir<T: Sync>(
 /// In so many looks in a row, it is something else than a short wait.
 const HELD_UP: u32 = 20;
 
-/// Whether it runs, or would if a processor were free: the third field of its line (proc_pid_stat(5)). Allocates nothing.
-fn is_runnable(pid: Pid) -> bool {
-    let (mut name, mut line) = ([0; 32], [0; 64]);
-    let mut rest = &mut name[..];
-    if write!(rest, "/proc/{pid}/stat").is_err() {
-        return false;
-    }
-    let unused = rest.len();
-    let name = name.get(..name.len() - unused).and_then(|name| std::str::from_utf8(name).ok());
-    let read = name.and_then(|name| File::open(name).ok()).and_then(|mut file| file.read(&mut line).ok());
-    let line = read.and_then(|length| line.get(..length)).unwrap_or_default();
-    // The second field is the program's name in parentheses, which may hold anything.
-    line.iter().rposition(|&byte| byte == b')').is_some_and(|end| line.get(end..end + 3) == Some(b") R"))
-}
-
 /// Starts a process that runs `entry` if the caller ends before it has set `done`, and ends with `done` otherwise.
 ///
 /// # Errors
@@ -164,30 +147,4 @@ fn pause(time: Duration) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
     // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
     unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Pid, is_runnable};
-    use std::process::{Child, Command};
-    use std::time::{Duration, Instant};
-
-    fn stays(child: &mut Child, state: fn(Pid) -> bool) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let pid = Pid::from_raw(child.id().cast_signed());
-        let mut in_a_row = 0;
-        while in_a_row < 5 && Instant::now() < deadline {
-            in_a_row = if state(pid) { in_a_row + 1 } else { 0 };
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        child.kill().and_then(|()| child.wait()).is_ok() && in_a_row == 5
-    }
-
-    #[test]
-    fn a_process_that_runs_is_told_from_one_that_sleeps() {
-        let spins = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
-        assert!(stays(&mut spins.unwrap(), is_runnable));
-        assert!(stays(&mut Command::new("sleep").arg("60").spawn().unwrap(), |pid| !is_runnable(pid)));
-        assert!(!is_runnable(Pid::from_raw(i32::MAX)));
-    }
 }

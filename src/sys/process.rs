@@ -1,6 +1,8 @@
 //! Processes: fork, process descriptors, signals, exec.
 
 use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::raw::c_long;
 use std::time::{Duration, Instant};
@@ -131,6 +133,21 @@ impl AsFd for Process {
     }
 }
 
+/// Whether it runs, or would if a processor were free: the third field of its line (proc_pid_stat(5)). Allocates nothing.
+pub fn is_runnable(pid: Pid) -> bool {
+    let (mut name, mut line) = ([0; 32], [0; 64]);
+    let mut rest = &mut name[..];
+    if write!(rest, "/proc/{pid}/stat").is_err() {
+        return false;
+    }
+    let unused = rest.len();
+    let name = name.get(..name.len() - unused).and_then(|name| std::str::from_utf8(name).ok());
+    let read = name.and_then(|name| File::open(name).ok()).and_then(|mut file| file.read(&mut line).ok());
+    let line = read.and_then(|length| line.get(..length)).unwrap_or_default();
+    // The second field is the program's name in parentheses, which may hold anything.
+    line.iter().rposition(|&byte| byte == b')').is_some_and(|end| line.get(end..end + 3) == Some(b") R"))
+}
+
 /// Waits until one of the descriptors is readable or closed, or the deadline has passed; the indexes of those that are.
 ///
 /// # Errors
@@ -222,5 +239,31 @@ pub fn exec(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], keep
     let _ = close_on_exec_from(keep_below);
     match nix::unistd::execveat(program, c"", argv, environment, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
         Err(errno) => errno,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pid, is_runnable};
+    use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
+
+    fn stays(child: &mut Child, state: fn(Pid) -> bool) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let mut in_a_row = 0;
+        while in_a_row < 5 && Instant::now() < deadline {
+            in_a_row = if state(pid) { in_a_row + 1 } else { 0 };
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.kill().and_then(|()| child.wait()).is_ok() && in_a_row == 5
+    }
+
+    #[test]
+    fn a_process_that_runs_is_told_from_one_that_sleeps() {
+        let spins = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        assert!(stays(&mut spins.unwrap(), is_runnable));
+        assert!(stays(&mut Command::new("sleep").arg("60").spawn().unwrap(), |pid| !is_runnable(pid)));
+        assert!(!is_runnable(Pid::from_raw(i32::MAX)));
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use crate::creds::search::Rings;
 use crate::ctx::lustre::{LustreCallout, LustreDescription};
 use crate::ctx::request::{Callout, Description};
 use crate::event::{Cause, Failure, Stage};
@@ -33,6 +34,8 @@ pub(super) struct Invocation {
     pub gid: u32,
     /// The requester's thread keyring, 0 if it has none.
     pub thread_ring: i32,
+    /// The requester's process keyring, 0 if it has none.
+    pub process_ring: i32,
     /// The requester's session keyring, 0 if it has none.
     pub session_ring: i32,
 }
@@ -71,7 +74,7 @@ impl Invocation {
         if operation.as_deref() != Some(b"create") {
             return Err(unusable("the operation is not create, or an option is unknown"));
         }
-        let [_, key_type, description, callout, uid, gid, thread, _process, session] =
+        let [_, key_type, description, callout, uid, gid, thread, process, session] =
             <[Vec<u8>; 9]>::try_from(ten).map_err(|_| unusable("not ten words after the options"))?;
         let word = "a key, id or keyring is not a number";
         Ok(Self {
@@ -84,6 +87,7 @@ impl Invocation {
             uid: number(&uid).ok_or(unusable(word))?,
             gid: number(&gid).ok_or(unusable(word))?,
             thread_ring: number(&thread).ok_or(unusable(word))?,
+            process_ring: number(&process).ok_or(unusable(word))?,
             session_ring: number(&session).ok_or(unusable(word))?,
         })
     }
@@ -93,6 +97,15 @@ impl Invocation {
     /// Who will read the key, by its type.
     pub(super) fn consumer(&self) -> Consumer {
         if self.key_type == b"lgssc" { Consumer::Kernel } else { Consumer::Program }
+    }
+}
+
+impl Invocation {
+    /// Where the requester may have caches. The thread keyring of a request of Lustre's is the user's keyring, which a
+    /// process of that user has anyway.
+    pub(super) fn lendable_rings(&self) -> Rings {
+        let thread = if self.consumer() == Consumer::Program { self.thread_ring } else { 0 };
+        Rings { thread, process: self.process_ring, session: self.session_ring }
     }
 }
 

@@ -12,6 +12,7 @@ use super::monitor;
 use super::vouched::{Places, Witness};
 use crate::config::CEILING;
 use crate::creds::cache_name::CacheName;
+use crate::creds::search::Rings;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::{NotInstantiated, own_session_keyring};
@@ -90,7 +91,7 @@ fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Fai
     let genuine = authorise(&claim, &witness)?;
     let places = Places::of(&claim, &witness, genuine.acting)?;
     if genuine.acting == Acting::ForItself && may_need_keyrings(&claim) {
-        lend_session_ring(invocation.session_ring);
+        lend_keyrings(invocation);
     }
     Ok(Admitted { genuine, owner: claim.uid, places })
 }
@@ -104,11 +105,14 @@ fn may_need_keyrings(claim: &Claim) -> bool {
     matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
 }
 
-/// Links the requester's session keyring to ours, where the launcher finds it. Only now may we do that, by the
-/// requester's own right to it; without it a KEYRING cache will not be found, which the worker reports.
-fn lend_session_ring(ring: i32) {
-    if ring > 0 {
-        let _ = own_session_keyring().and_then(|own| keyctl::link(ring, own));
+/// Links the requester's keyrings to ours, where the launcher finds them. Only now may we do that, by the requester's own
+/// right to them; without it what is in them will not be found, which the worker reports.
+fn lend_keyrings(invocation: &Invocation) {
+    let Rings { thread, process, session } = invocation.lendable_rings();
+    for ring in [session, process, thread] {
+        if ring > 0 {
+            let _ = own_session_keyring().and_then(|own| keyctl::link(ring, own));
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The monitor's child that becomes the worker: gives up every right in order, opens the credential cache on the way,
-//! and executes the worker with two descriptors.
+//! The monitor's child that becomes the worker: gives up every right in order, opens the credential caches on the way,
+//! and executes the worker with a descriptor each.
 //!
 //! Invariant: nothing of the requester's file system is executed or read as configuration; only its caches are opened.
 
@@ -13,11 +13,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
-use super::authorise::Acting;
 use super::front::Served;
 use super::order::Order;
-use super::sources::{Held, Source, Wanted};
+use super::sources::{Wanted, seal_machines, seal_roots};
 use crate::config::Config;
+use crate::creds::cache_name::{Anchor, CacheName};
+use crate::creds::search::{self, Pace, Rings};
+use crate::creds::source::{Held, Source};
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
@@ -31,6 +33,7 @@ use crate::sys::process::{self, Process};
 const FIRST_SOURCE: usize = 4;
 
 /// What the monitor wants done.
+#[derive(Clone, Copy)]
 pub(super) struct Assignment<'a> {
     /// The key, to prove that the worker will have no access to it.
     pub key: KeySerial,
@@ -38,10 +41,10 @@ pub(super) struct Assignment<'a> {
     pub uid: u32,
     /// That user's primary group.
     pub gid: u32,
-    /// For whom the requester asks.
-    pub acting: Acting,
-    /// The requester's session keyring.
-    pub session_ring: i32,
+    /// The requester's keyrings, which the front has lent us if it asks for itself.
+    pub rings: Rings,
+    /// Places that have held up an earlier attempt, by their order in the search.
+    pub held_up: &'a [usize],
     /// What it is for.
     pub order: &'a Order,
     /// Of the own cache of machine credentials, if these are asked for.
@@ -57,62 +60,93 @@ pub(super) fn become_worker(
     assignment: &Assignment<'_>,
     served: &Served,
     program: OwnedFd,
-    socket: UnixStream,
+    Ends { socket, starting }: Ends,
 ) -> ! {
     let mut link = socket.try_clone().map(Link::new);
-    let Err(failure) = launch(assignment, served, program, socket.into());
+    let mut pace = Pace::new(Some(starting.as_fd()), assignment.held_up);
+    let Err(failure) = launch(assignment, served, &mut pace)
+        .and_then(|sources| execute(assignment.config, sources, program, socket.into()));
     if let Ok(link) = link.as_mut() {
-        let _ = link.send_failed(&Failed { failure, stages: Vec::new() });
+        let _ = link.send_failed(&Failed::without_stages(failure));
     }
     process::end(1)
 }
 
-fn launch(
-    assignment: &Assignment<'_>,
-    served: &Served,
-    program: OwnedFd,
-    socket: OwnedFd,
-) -> Result<Infallible, Failure> {
+/// The worker's ends of what connects it with the monitor.
+pub(super) struct Ends {
+    /// For messages.
+    pub(super) socket: UnixStream,
+    /// Gets a byte for each place that is looked at, and is closed by exec.
+    pub(super) starting: OwnedFd,
+}
+
+fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
     jail::die_with_parent().map_err(failed("parent"))?;
     jail::set_oom_score(OomScore::Normal);
     jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
-    let wanted = Wanted::of(assignment, served)?;
-    isolate_keyrings(assignment, wanted.session_collection())?;
-    jail::limit_resources().map_err(failed("limits"))?;
-    // What is root's is read by root and handed over as sealed memory: no process of uid 0 talks to the network.
-    let sources = if wanted.are_roots() {
-        let sealed = wanted.seal(assignment, served)?;
-        let machine = system_user::find(&assignment.config.machine_user)
-            .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))?;
-        jail::drop_to(machine.uid, machine.gid).map_err(failed("drop of rights"))?;
-        sealed
-    } else {
-        let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
-        jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
-        wanted.open(assignment, served)?
+    let mut wanted = Wanted::of(assignment, served, pace)?;
+    let sources = match &mut wanted {
+        // What is root's is read by root and handed over as sealed memory: no process of uid 0 talks to the network.
+        Wanted::Roots(name) => {
+            isolate_keyrings(assignment, roots_collection(name, assignment).as_slice())?;
+            let sealed = seal_roots(name, assignment, served)?;
+            drop_to_machine(assignment.config)?;
+            sealed
+        }
+        Wanted::Machines(default) => {
+            isolate_keyrings(assignment, &[])?;
+            let sealed = seal_machines(default.as_ref(), assignment, served)?;
+            drop_to_machine(assignment.config)?;
+            sealed
+        }
+        Wanted::Users(search) => {
+            search.look_into(assignment.rings);
+            isolate_keyrings(assignment, search.lent())?;
+            jail::limit_resources().map_err(failed("limits"))?;
+            let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
+            jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
+            search.finish(pace)
+        }
     };
     jail::die_with_parent().map_err(failed("parent"))?;
     if assignment.monitor.wait_for_end(Duration::ZERO) {
         return Err(launch_failed("the monitor has ended", Errno::ESRCH));
     }
-    execute(assignment.config, sources, program, socket)
+    Ok(sources)
 }
 
-/// A fresh session keyring with nothing in it but the requester's cache collection, if that is in its session; proved
-/// to give no access to the key (rule S13).
-fn isolate_keyrings(assignment: &Assignment<'_>, collection: Option<&str>) -> Result<(), Failure> {
+fn drop_to_machine(config: &Config) -> Result<(), Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
-    let collection = collection
-        .filter(|_| assignment.acting == Acting::ForItself)
-        .and_then(|collection| session_collection(assignment.session_ring, collection));
+    jail::limit_resources().map_err(failed("limits"))?;
+    let machine = system_user::find(&config.machine_user)
+        .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))?;
+    jail::drop_to(machine.uid, machine.gid).map_err(failed("drop of rights"))
+}
+
+/// The collection in the session keyring of root's process that its cache is in.
+fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32> {
+    match name {
+        CacheName::Keyring { anchor: Anchor::Session, collection, .. } => {
+            search::session_collection(assignment.rings.session, collection)
+        }
+        _ => None,
+    }
+}
+
+/// A fresh session keyring with nothing in it but these collections of the requester's; proved to give no access to the key
+/// (rule S13).
+fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
+    let failed = |step| move |errno| launch_failed(step, errno);
     // Across the change of session, possession is kept by way of the process keyring.
-    if let Some(ring) = collection {
+    for &ring in collections {
         keyctl::link(ring, keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
     }
     let session = keyctl::join_anonymous_session().map_err(failed("session keyring"))?;
-    if let Some(ring) = collection {
+    for &ring in collections {
         keyctl::link(ring, session).map_err(failed("session keyring"))?;
+    }
+    if !collections.is_empty() {
         keyctl::clear(keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
     }
     match keyctl::read(assignment.key.raw()) {
@@ -122,16 +156,6 @@ fn isolate_keyrings(assignment: &Assignment<'_>, collection: Option<&str>) -> Re
             Err(Failure::new(Stage::Launch, Cause::Setup, "S13: the worker would have access to the key"))
         }
     }
-}
-
-/// A collection's keyring below the requester's session keyring; collections are called `_krb_<name>`, those of the
-/// oldest form just by their name (krb5 ccache types, "KEYRING").
-fn session_collection(session: i32, collection: &str) -> Option<i32> {
-    let search = |name: String| {
-        let name = CString::new(name).ok()?;
-        keyctl::search(session, c"keyring", &name).ok()
-    };
-    search(format!("_krb_{collection}")).or_else(|| search(collection.to_owned()))
 }
 
 /// The worker's contract: argv has three words for each source, its role, how the library finds it, and how a person

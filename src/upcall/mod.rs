@@ -21,6 +21,7 @@ mod order;
 mod outcome;
 mod slots;
 mod sources;
+mod start;
 mod vouched;
 
 use claim::Invocation;

@@ -138,6 +138,7 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
             let ended = Upcall::new(invocation, &settings, (started, deadline)).negotiate(live, served);
             slot.remember(&ended.outcome);
             journal.upcall(&subject, &ended.outcome, &ended.timings);
+            journal.considered(&subject, &ended.considered);
             // Only now: the requester does not wait for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, &journal, &subject));
             slot.give_back();

@@ -1,24 +1,26 @@
 //! One negotiation, seen by the monitor: the worker is started, its one report taken, the key published or failed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::unistd::getpid;
 
+use super::authorise::Acting;
 use super::check::{Agreed, check};
 use super::claim::Invocation;
 use super::exchange::{Exchanged, InitChannel};
 use super::front::Served;
-use super::launcher::{self, Assignment};
+use super::launcher::Assignment;
 use super::lustre_parameters;
 use super::machine_cache::{MachineCache, Place, Turn};
 use super::order::Order;
 use super::outcome::Outcome;
 use super::sources::machine_keys;
+use super::start::{Attempt, Progress};
 use crate::config::Config;
+use crate::creds::search::Rings;
 use crate::creds::stamp::Stamp;
 use crate::ctx::Lifetime;
 use crate::ctx::payload::{lustre, user};
@@ -26,12 +28,10 @@ use crate::event::{Cause, Failure, Stage};
 use crate::key::{Consumer, LiveKey};
 use crate::negotiate::drive::ROUND_LIMIT;
 use crate::negotiate::messages::{
-    Chosen, Credentials, Established, Link, Message, MessageError, Report, Timing,
+    Chosen, Considered, Credentials, Established, Link, Message, MessageError, Report, Timing,
 };
 use crate::secret::Secret;
-use crate::sys::files::open_trusted;
-use crate::sys::process::{self, Forked, Process};
-use crate::sys::sockets;
+use crate::sys::process::{self, Process};
 
 /// How long a worker that has started its message may take to finish it.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
@@ -40,6 +40,8 @@ const STAGES_LIMIT: usize = 8;
 /// A worker tells of machine credentials when it has some, and once more when it has a service ticket, too, and after a
 /// second attempt.
 const CHOICES_LIMIT: usize = 3;
+/// Most places that may hold launchers up.
+const HELD_UP_LIMIT: usize = 4;
 /// How long a key says that a limit was reached: the next try may well succeed.
 const BUSY_TTL: Duration = Duration::from_secs(2);
 
@@ -59,6 +61,10 @@ pub(super) struct Upcall<'a> {
     turn: Option<Turn>,
     /// How often the worker has told of them.
     choices: usize,
+    /// Launchers that a file system holds up.
+    stuck: Vec<Process>,
+    /// Which credentials the worker has chosen from.
+    considered: Considered,
 }
 
 /// What the worker is started for.
@@ -73,6 +79,7 @@ struct Job<'a> {
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) timings: Vec<Timing>,
+    pub(super) considered: Considered,
     pub(super) processes: Vec<Process>,
 }
 
@@ -92,6 +99,8 @@ impl<'a> Upcall<'a> {
             channel: None,
             turn: None,
             choices: 0,
+            stuck: Vec::new(),
+            considered: Considered::default(),
         }
     }
 
@@ -130,13 +139,15 @@ impl<'a> Upcall<'a> {
             Ok(agreed) => self.publish(live, &order, agreed),
             Err(failure) => fail(live, failure, self.config, self.deadline),
         };
-        let stuck = self.channel.and_then(|relay| relay.channel.into_stuck());
-        Ended { outcome, timings: self.timings, processes: worker.into_iter().chain(stuck).collect() }
+        let exchanging = self.channel.and_then(|relay| relay.channel.into_stuck());
+        let processes = worker.into_iter().chain(exchanging).chain(self.stuck).collect();
+        Ended { outcome, timings: self.timings, considered: self.considered, processes }
     }
 
     fn without_worker(self, live: LiveKey, failure: Failure) -> Ended {
         let outcome = fail(live, failure, self.config, self.deadline);
-        Ended { outcome, timings: self.timings, processes: Vec::new() }
+        let considered = Considered::default();
+        Ended { outcome, timings: self.timings, considered, processes: Vec::new() }
     }
 
     /// For machine credentials: waits while another request gets the same, and finds the name of their cache.
@@ -156,42 +167,43 @@ impl<'a> Upcall<'a> {
 
     fn run_worker(&mut self, live: &LiveKey, job: Job<'_>, served: &Served) -> Result<Conversation, Failure> {
         let Job { order, credentials, stamp } = job;
-        let program = open_trusted(&self.config.worker, OFlag::O_PATH)
-            .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
-        let (ours, theirs) = sockets::stream_pair().map_err(launch_failed)?;
-        // The worker's end is closed by exec.
-        let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(launch_failed)?;
-        let waiting =
-            ours.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
-        // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
-        let mut link = Link::new(ours);
-        link.send_request(&order.request(self.config, credentials)).map_err(worker_fault)?;
+        let request = order.request(self.config, credentials);
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
-        match process::fork_confined().map_err(launch_failed)? {
-            Forked::Child => {
-                drop((link, waiting, started));
-                let (uid, gid) = order.owner(self.invocation);
-                let assignment = Assignment {
-                    key: live.key(),
-                    uid,
-                    gid,
-                    acting: served.acting,
-                    session_ring: self.invocation.session_ring,
-                    order,
-                    stamp: stamp.as_ref(),
-                    config: self.config,
-                    monitor: &monitor,
-                };
-                launcher::become_worker(&assignment, served, program.into(), theirs)
-            }
-            Forked::Parent(pid) => {
-                drop((theirs, starting));
-                let worker = Process::open(pid).map_err(launch_failed)?;
-                let report = self
-                    .await_start(&worker, &waiting, &started)
-                    .and_then(|()| self.converse(&worker, &waiting, &mut link));
-                Ok((worker, report))
-            }
+        let (uid, gid) = order.owner(self.invocation);
+        let rings = match served.acting {
+            Acting::ForItself => self.invocation.lendable_rings(),
+            Acting::ForAnother | Acting::Machine => Rings::default(),
+        };
+        let deadline = self.deadline.min(Instant::now() + self.config.timeouts.kdc.0);
+        let mut held_up = Vec::new();
+        loop {
+            let assignment = Assignment {
+                key: live.key(),
+                uid,
+                gid,
+                rings,
+                held_up: &held_up,
+                order,
+                stamp: stamp.as_ref(),
+                config: self.config,
+                monitor: &monitor,
+            };
+            let mut attempt = Attempt::start(&assignment, served, &request)?;
+            let report = match attempt.progress(deadline) {
+                Ok(Progress::HeldUp(place)) if held_up.len() < HELD_UP_LIMIT && Instant::now() < deadline => {
+                    held_up.push(place);
+                    let _ = attempt.process.kill();
+                    self.stuck.push(attempt.process);
+                    continue;
+                }
+                Ok(Progress::HeldUp(_)) => {
+                    let detail = "the file system of the cache does not answer";
+                    Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
+                }
+                Ok(Progress::Done) => self.converse(&attempt.process, &attempt.waiting, &mut attempt.link),
+                Err(failure) => Err(failure),
+            };
+            return Ok((attempt.process, report));
         }
     }
 
@@ -199,10 +211,12 @@ impl<'a> Upcall<'a> {
         match report {
             Report::Failed(failed) => {
                 self.keep_timings(&failed.stages);
+                self.considered = failed.considered.sanitised();
                 Err(failed.failure.sanitised())
             }
-            Report::Established { context, base_key, handle } => {
+            Report::Established { mut context, base_key, handle } => {
                 self.keep_timings(&context.stages);
+                self.considered = std::mem::take(&mut context.considered).sanitised();
                 let enctypes = &self.config.kerberos.enctypes;
                 match self.channel.as_ref().and_then(|relay| relay.last.as_ref()) {
                     // Rule S13: what we have heard from the server ourselves is not asked of the worker.
@@ -221,18 +235,6 @@ impl<'a> Upcall<'a> {
         let worker = stages.iter().fold(0u32, |sum, timing| sum.saturating_add(timing.micros));
         self.timings.push(Timing { stage: Stage::Launch, micros: total.saturating_sub(worker) });
         self.timings.extend(stages.iter().take(STAGES_LIMIT));
-    }
-
-    /// Waits until the launcher has become the worker, or has something to say. What can hold it up is the file system
-    /// of the requester's cache.
-    fn await_start(&self, worker: &Process, waiting: &UnixStream, started: &OwnedFd) -> Result<(), Failure> {
-        let deadline = self.deadline.min(Instant::now() + self.config.timeouts.kdc.0);
-        let events = [waiting.as_fd(), worker.as_fd(), started.as_fd()];
-        if process::readable(&events, deadline).map_err(launch_failed)?.is_empty() {
-            let detail = "the file system of the cache does not answer";
-            return Err(Failure::new(Stage::Credentials, Cause::BadCache, detail));
-        }
-        Ok(())
     }
 
     /// Takes the one report, and before it, where the kernel has the connection, tokens for the server.

@@ -16,7 +16,7 @@ use crate::ctx::lustre::LustreCallout;
 use crate::ctx::request::Description;
 use crate::event::{Cause, Failure, one_line};
 use crate::key::Consumer;
-use crate::negotiate::messages::Timing;
+use crate::negotiate::messages::{Considered, Timing};
 
 /// How an upcall ended.
 #[derive(Debug)]
@@ -113,6 +113,13 @@ impl Journal {
                 };
                 log::log!(level, "{subject}: {failure}: {errno:?}; {remedy}{stages}");
             }
+        }
+    }
+
+    /// The line that says which credentials there were to choose from, if there was a choice.
+    pub(super) fn considered(&self, subject: &Subject, considered: &Considered) {
+        if !considered.others.is_empty() {
+            log::info!("{subject}: {considered}");
         }
     }
 

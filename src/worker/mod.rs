@@ -9,16 +9,18 @@
 
 mod negotiation;
 mod sandbox;
+mod users;
 mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::creds::source::Role;
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::messages::{Failed, Link, Request, Role};
+use crate::negotiate::messages::{Failed, Link, Request};
 use crate::sys::inherited;
 use watch::Watch;
 
@@ -72,7 +74,7 @@ fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
         .and_then(|proof| sandbox::close(&proof).map(|()| proof));
     let proof = match ready {
         Ok(proof) => proof,
-        Err(failure) => return link.send_failed(&Failed { failure, stages: Vec::new() }).ok(),
+        Err(failure) => return link.send_failed(&Failed::without_stages(failure)).ok(),
     };
     // No request means no monitor: there is nobody to report to.
     let request = link.receive_request(Instant::now() + REQUEST_LIMIT).ok()?;

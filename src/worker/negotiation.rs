@@ -3,9 +3,11 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::users::{self, Purpose, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount, Node, Sources, choose};
-use crate::creds::ticket::{Account, CacheNames};
+use crate::creds::source::Role;
+use crate::creds::ticket::{Account, CacheNames, service_principal};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Handle;
 use crate::ctx::request::{Mechanism, RpcChannel, Service};
@@ -18,7 +20,7 @@ use crate::negotiate::channel::tcp::{self, ConnectError};
 use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
-use crate::negotiate::messages::{Chosen, Credentials, Established, Request, Role, Target, Timing};
+use crate::negotiate::messages::{Chosen, Considered, Credentials, Established, Request, Target, Timing};
 use crate::negotiate::nid_host::{SystemNames, own_host};
 use crate::secret::Secret;
 use crate::wire::WireError;
@@ -40,52 +42,33 @@ pub(super) fn negotiate(
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    let holder = match &request.credentials {
-        Credentials::Users => Holder::User(first_usable(sources, deadline, watch)?),
+    let service = || service(&request.target, deadline, watch);
+    let (holder, ticket, service) = match &request.credentials {
+        Credentials::Users => {
+            let purpose = Purpose { enctypes: &request.enctypes, deadline, watch };
+            let (account, ticket, service) = users::choose(sources, service, purpose)?;
+            (Holder::User(account), ticket, service)
+        }
         Credentials::Machines { .. } => {
-            Holder::Machine(machine_account(sources, &request.credentials, deadline, watch)?)
+            let machine = machine_account(sources, &request.credentials, deadline, watch)?;
+            let service = service()?;
+            enter_kdc(&machine.to_string(), &service, deadline, watch);
+            let server = service_principal(machine.account().library(), &service)?;
+            let ticket = machine.account().ticket(&server, &request.enctypes)?;
+            (Holder::Machine(machine), ticket, service)
         }
     };
     let account = holder.account();
-
-    let service = service(&request.target, deadline, watch)?;
-    enter_kdc(account, &service, deadline, watch);
-    let ticket = account.ticket(&service, &request.enctypes)?;
     holder.share(watch);
     match meet(&ticket, request, deadline, watch) {
         Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
-            enter_kdc(account, &service, deadline, watch);
+            enter_kdc(&account.to_string(), &service, deadline, watch);
             meet_again(account, &ticket, refusal, (request, deadline), watch)
         }
         Err(refusal) => Err(refusal.failure),
     }
-}
-
-/// The first cache with a ticket that has not expired; otherwise what is wrong with the first, and how many more there
-/// were.
-fn first_usable(
-    sources: Vec<(Role, CacheNames)>,
-    deadline: Instant,
-    watch: &Watch,
-) -> Result<Account, Failure> {
-    let others = sources.len().saturating_sub(1);
-    let mut first = None;
-    for (_, cache) in sources {
-        watch.enter(deadline, cache.silent());
-        match Account::find(cache) {
-            Ok(account) => return Ok(account),
-            Err(failure) => drop(first.get_or_insert(failure)),
-        }
-    }
-    let failure = first
-        .unwrap_or_else(|| Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache"));
-    if others == 0 {
-        return Err(failure);
-    }
-    let detail = format_args!("{}; nor is any of {others} other caches usable", failure.detail);
-    Err(Failure::new(failure.stage, failure.cause, detail))
 }
 
 /// This machine's, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
@@ -124,14 +107,14 @@ fn machine_account(
 
 /// Whose tickets are used.
 enum Holder {
-    User(Account),
+    User(UserAccount),
     Machine(MachineAccount),
 }
 
 impl Holder {
     fn account(&self) -> &Account {
         match self {
-            Self::User(account) => account,
+            Self::User(user) => user.account(),
             Self::Machine(machine) => machine.account(),
         }
     }
@@ -206,7 +189,7 @@ fn meet_again(
     }
 }
 
-fn enter_kdc(account: &Account, service: &Service, deadline: Instant, watch: &Watch) {
+pub(super) fn enter_kdc(account: &str, service: &Service, deadline: Instant, watch: &Watch) {
     let silent = format!("ticket of {account} for {service}: no answer of KDC or name service in time");
     watch.enter(deadline, Failure::new(Stage::Kdc, Cause::KdcSilent, silent));
 }
@@ -346,7 +329,7 @@ impl Channel for Relayed<'_> {
 
 impl Outcome {
     /// The message's typed fields.
-    pub(super) fn message(&self, stages: Vec<Timing>) -> Established {
+    pub(super) fn message(&self, considered: Considered, stages: Vec<Timing>) -> Established {
         let keys = &self.negotiated.keys;
         Established {
             enctype: keys.base_key.enctype().number(),
@@ -356,6 +339,7 @@ impl Outcome {
             lifetime: keys.lifetime.as_secs(),
             window: self.negotiated.window.count(),
             credential: self.credential.clone(),
+            considered,
             stages,
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::negotiation::Outcome;
 use crate::event::{Failure, Stage};
-use crate::negotiate::messages::{Chosen, Failed, Link, MessageError, Timing};
+use crate::negotiate::messages::{Chosen, Considered, Failed, Link, MessageError, Timing};
 use crate::secret::Secret;
 use crate::sys::process;
 
@@ -31,6 +31,14 @@ struct State {
     link: Option<Link>,
     current: Option<Current>,
     stages: Vec<Timing>,
+    considered: Considered,
+}
+
+/// What a report needs besides the outcome.
+struct Conclusion {
+    link: Link,
+    considered: Considered,
+    stages: Vec<Timing>,
 }
 
 struct Current {
@@ -46,7 +54,8 @@ impl Watch {
     /// # Errors
     /// EAGAIN at a limit of threads.
     pub(super) fn over(link: Link) -> io::Result<Self> {
-        let state = State { link: Some(link), current: None, stages: Vec::new() };
+        let state =
+            State { link: Some(link), current: None, stages: Vec::new(), considered: Considered::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         thread::Builder::new().name("deadline".to_owned()).spawn(move || watched.wait())?;
@@ -67,6 +76,11 @@ impl Watch {
         state.current = Some(Current { stage, begun, deadline: deadline + GRACE, overdue });
         drop(state);
         self.0.changed.notify_one();
+    }
+
+    /// Keeps what there was to choose from, for the report.
+    pub(super) fn consider(&self, considered: Considered) {
+        self.0.lock().considered = considered;
     }
 
     /// Sends a token to the monitor, unless the time is up and has been reported.
@@ -98,15 +112,15 @@ impl Watch {
 
     /// Reports the context. `None` if that was not possible.
     pub(super) fn report_established(self, outcome: &Outcome) -> Option<()> {
-        let (mut link, stages) = self.0.lock().conclude()?;
-        let context = outcome.message(stages);
+        let Conclusion { mut link, considered, stages } = self.0.lock().conclude()?;
+        let context = outcome.message(considered, stages);
         link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
     }
 
     /// Reports the failure. `None` if that was not possible.
     pub(super) fn report_failed(self, failure: Failure) -> Option<()> {
-        let (mut link, stages) = self.0.lock().conclude()?;
-        link.send_failed(&Failed { failure, stages }).ok()
+        let Conclusion { mut link, considered, stages } = self.0.lock().conclude()?;
+        link.send_failed(&Failed { failure, considered, stages }).ok()
     }
 }
 
@@ -134,16 +148,17 @@ impl Shared {
 
 impl State {
     /// Takes the socket and ends the last stage's time.
-    fn conclude(&mut self) -> Option<(Link, Vec<Timing>)> {
+    fn conclude(&mut self) -> Option<Conclusion> {
         let link = self.link.take()?;
         self.stages.extend(self.current.take().map(|current| current.timing()));
-        Some((link, std::mem::take(&mut self.stages)))
+        let considered = std::mem::take(&mut self.considered);
+        Some(Conclusion { link, considered, stages: std::mem::take(&mut self.stages) })
     }
 
     fn expire(&mut self) {
         let Some(failure) = self.current.as_ref().map(|current| current.overdue.clone()) else { return };
-        if let Some((mut link, stages)) = self.conclude() {
-            let sent = link.send_failed(&Failed { failure, stages });
+        if let Some(Conclusion { mut link, considered, stages }) = self.conclude() {
+            let sent = link.send_failed(&Failed { failure, considered, stages });
             // Not by exit(): the main thread is in the middle of a library that has exit handlers.
             process::end(i32::from(sent.is_err()));
         }

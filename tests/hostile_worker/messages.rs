@@ -88,7 +88,7 @@ fn established(change: impl FnOnce(&mut Value), key: &[u8], handle: &[u8]) -> Ve
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600;
     let mut context = json!({
         "enctype": 18, "acceptor_subkey": true, "endtime": endtime, "send_sequence": 1, "lifetime": 3600,
-        "window": 32, "credential": "nobody", "stages": [],
+        "window": 32, "credential": "nobody", "considered": considered(), "stages": [],
     });
     change(&mut context);
     frame(ESTABLISHED, &context, key, handle)
@@ -97,8 +97,13 @@ fn established(change: impl FnOnce(&mut Value), key: &[u8], handle: &[u8]) -> Ve
 fn failed(detail: &str) -> Value {
     json!({
         "failure": { "stage": "kdc", "cause": "no_ticket", "detail": detail, "gss_major": 0 },
+        "considered": considered(),
         "stages": [],
     })
+}
+
+fn considered() -> Value {
+    json!({ "chosen": null, "others": [], "more": 0 })
 }
 
 fn frame(kind: u8, control: &Value, key: &[u8], handle: &[u8]) -> Vec<u8> {

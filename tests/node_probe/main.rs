@@ -12,7 +12,7 @@
 
 use lgss::config::Enctypes;
 use lgss::creds::machine::{Choice, MachineAccount, Node, Offered, Sources, choose};
-use lgss::creds::ticket::CacheNames;
+use lgss::creds::ticket::{CacheNames, service_principal};
 use lgss::ctx::lustre::Roles;
 use lgss::event::Failure;
 use lgss::negotiate::nid_host::{HostLookup, SystemNames};
@@ -93,9 +93,9 @@ fn credentials(wanted: Wanted, sources: &Sources) -> Result<Value, Failure> {
     let account: MachineAccount = choice.account()?;
     let mut tickets = Vec::new();
     for service in services {
-        tickets.push(
-            account.account().ticket(&service.parse().expect("a service"), &Enctypes::default())?.server(),
-        );
+        let account = account.account();
+        let server = service_principal(account.library(), &service.parse().expect("a service"))?;
+        tickets.push(account.ticket(&server, &Enctypes::default())?.server());
     }
     let update = account.update()?.map(|update| update.expose().to_vec());
     Ok(json!({

@@ -37,10 +37,10 @@ pub struct Rings {
 
 /// What was found in keyrings.
 #[derive(Debug, Default)]
-pub struct InRings {
+pub(super) struct InRings {
     sources: Vec<Source>,
     /// Collections that the reader's session must lead to.
-    pub lent: Vec<i32>,
+    pub(super) lent: Vec<i32>,
 }
 
 /// What a keyring is to its requester; the word is that of cache names.
@@ -72,7 +72,7 @@ pub enum UserRings {
 
 impl InRings {
     /// In the keyrings of a requester, which the caller must possess.
-    pub fn of_requester(rings: Rings, owner: u32, user_rings: UserRings) -> Self {
+    pub(super) fn of_requester(rings: Rings, owner: u32, user_rings: UserRings) -> Self {
         let mut found = Self::default();
         for (ring, place, way) in [
             (rings.thread, Place::Thread, Way::Copy),
@@ -87,7 +87,7 @@ impl InRings {
     }
 
     /// In the caller's own keyrings, but session, process and thread.
-    pub fn of_caller(&mut self, uid: u32) {
+    pub(super) fn of_caller(&mut self, uid: u32) {
         // Only what a keyring of the process leads to can be read.
         if keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
             self.look_into(keyctl::USER_KEYRING, (Place::User, Way::Name), uid, UserRings::Ours);
@@ -101,26 +101,26 @@ impl InRings {
     }
 
     /// Whether something of the collection or cache that `name` is was found.
-    pub fn has(&self, name: &CacheName) -> bool {
+    pub(super) fn has(&self, name: &CacheName) -> bool {
         let name = name.to_string();
         self.sources.iter().any(|source| is_of(&source.display, &name))
     }
 
     /// Gives what was found of that collection or cache a role; whether there is something.
-    pub fn choose(&mut self, name: &CacheName, role: Role) -> bool {
+    pub(super) fn choose(&mut self, name: &CacheName, role: Role) -> bool {
         let text = name.to_string();
         let of_it = self.sources.iter_mut().filter(|source| is_of(&source.display, &text));
         of_it.map(|source| source.role = role).count() > 0
     }
 
     /// Leaves nothing but what is of that collection or cache.
-    pub fn keep_only(&mut self, name: &CacheName) {
+    pub(super) fn keep_only(&mut self, name: &CacheName) {
         let name = name.to_string();
         self.sources.retain(|source| is_of(&source.display, &name));
     }
 
     /// All of it.
-    pub fn into_sources(self) -> Vec<Source> {
+    pub(super) fn into_sources(self) -> Vec<Source> {
         self.sources
     }
 
@@ -242,7 +242,7 @@ fn has_persistent_ring(uid: u32) -> bool {
 
 /// A collection's keyring below the requester's session keyring; collections are called `_krb_<name>`, those of the
 /// oldest form just by their name (krb5 ccache types, "KEYRING").
-pub(super) fn collection(session: i32, collection: &str) -> Option<i32> {
+pub fn collection(session: i32, collection: &str) -> Option<i32> {
     let search = |name: String| {
         let name = CString::new(name).ok()?;
         keyctl::search(session, c"keyring", &name).ok()

@@ -15,7 +15,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-pub use keyrings::{Rings, UserRings};
+pub use keyrings::{Rings, UserRings, collection as session_collection};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::default_cache_name;
@@ -151,7 +151,8 @@ impl<'a> Search<'a> {
             CacheName::Keyring { anchor, .. } => Some(*anchor),
             _ => None,
         });
-        let short_lived = anchors.into_iter().any(|anchor| matches!(anchor, Anchor::Thread | Anchor::Process));
+        let short_lived =
+            anchors.into_iter().any(|anchor| matches!(anchor, Anchor::Thread | Anchor::Process));
         if self.everywhere || short_lived {
             self.in_rings = InRings::of_requester(rings, uid, user_rings);
         }
@@ -171,7 +172,7 @@ impl<'a> Search<'a> {
     }
 
     /// Looks at everything else, as the user.
-    pub fn finish(mut self, pace: &mut Pace<'_>) -> Vec<Source> {
+    pub fn finish(&mut self, pace: &mut Pace<'_>) -> Vec<Source> {
         let Requester { uid, root, user_rings, .. } = self.requester;
         if self.everywhere && user_rings == UserRings::Ours {
             self.in_rings.of_caller(uid);
@@ -192,7 +193,7 @@ impl<'a> Search<'a> {
         }
         let mut sources = files.into_sources();
         sources.append(&mut self.sources);
-        sources.extend(self.in_rings.into_sources());
+        sources.extend(std::mem::take(&mut self.in_rings).into_sources());
         let mut seen = BTreeSet::new();
         sources.retain(|source| seen.insert(source.display.clone()));
         sources
@@ -265,17 +266,16 @@ impl<'a> Search<'a> {
 /// A keytab of the user's in the host's file system.
 fn client_keytab(keytab: &Path, uid: u32) -> Source {
     let name = CacheName::File(keytab.to_owned());
+    // Where a setting of root's leads is root's concern.
+    let anywhere = Caches { allow_fuse: true, allow_network: true, ..Caches::DEFAULT };
     let located = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(|errno| not_found(&name, errno))
-        .and_then(|root| Ground { root: root.as_fd(), owner: uid, allowed: &ANYWHERE }.open(&name));
+        .and_then(|root| Ground { root: root.as_fd(), owner: uid, allowed: &anywhere }.open(&name));
     match located {
-        Ok(Opened::File(file)) => Source { role: Role::ClientKeytab, ..Source::opened(name.to_string(), file) },
-        Ok(Opened::Named(_)) => Source::foreign(&format!("{name}: not a file")),
-        Err(failure) => {
-            Source { role: Role::Foreign, ..Source::objection(&failure) }
+        Ok(Opened::File(file)) => {
+            Source { role: Role::ClientKeytab, ..Source::opened(name.to_string(), file) }
         }
+        Ok(Opened::Named(_)) => Source::foreign(&format!("{name}: not a file")),
+        Err(failure) => Source { role: Role::Foreign, ..Source::objection(&failure) },
     }
 }
-
-/// Where a setting of root's leads is root's concern.
-const ANYWHERE: Caches = Caches { allow_fuse: true, allow_network: true, ..Caches::DEFAULT };

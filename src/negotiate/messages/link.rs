@@ -16,10 +16,11 @@ use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 
 /// Longest frame in bytes, the length field not counted.
-const FRAME_LIMIT: usize = BODY_LIMIT + 8192;
+const FRAME_LIMIT: usize = BODY_LIMIT + 2 * CONTROL_LIMIT;
 /// Longest token or cache.
 const BODY_LIMIT: usize = 256 * 1024;
-const CONTROL_LIMIT: usize = 4096;
+/// Longest JSON; what there was to choose from takes up most of it.
+const CONTROL_LIMIT: usize = 16 * 1024;
 const KEY_LIMIT: usize = 64;
 
 /// What comes with a server's token.

@@ -15,6 +15,7 @@
 
 mod link;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ use super::nid_host::HostLookup;
 use crate::config::Enctypes;
 use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
-use crate::event::{Failure, Stage};
+use crate::event::{Failure, Stage, one_line};
 use crate::secret::Secret;
 
 /// What the worker is to do.
@@ -72,7 +73,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Credentials {
-    /// A user's: the first of its caches that has some.
+    /// A user's: the best that it has.
     Users,
     /// This machine's.
     Machines {
@@ -93,38 +94,6 @@ pub enum Credentials {
 pub struct Chosen {
     /// Until when others can use them as well, seconds since the epoch.
     pub good_until: u32,
-}
-
-/// What a source of credentials is; a word of the worker's argv.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A cache of the requester's.
-    Cache,
-    /// Root's default cache, for the machine's credentials.
-    DefaultCache,
-    /// The upcall's own cache of machine credentials.
-    OwnCache,
-    /// A keytab.
-    Keytab,
-}
-
-impl Role {
-    const ALL: [Self; 4] = [Self::Cache, Self::DefaultCache, Self::OwnCache, Self::Keytab];
-
-    /// The word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Cache => "cache",
-            Self::DefaultCache => "default_cache",
-            Self::OwnCache => "own_cache",
-            Self::Keytab => "keytab",
-        }
-    }
-
-    /// What the word means.
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.word() == word)
-    }
 }
 
 /// Time that each phase may take.
@@ -157,8 +126,47 @@ pub struct Established {
     pub window: u32,
     /// Who we are to the server and which cache that came from, for the log.
     pub credential: String,
+    /// What there was to choose from.
+    pub considered: Considered,
     /// What took how long.
     pub stages: Vec<Timing>,
+}
+
+/// Which of a user's credentials were chosen, and why not others; for the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Considered {
+    /// Where it is, who it is, how long it lives.
+    pub chosen: Option<String>,
+    /// Others, the better ones first, each with the reason against it.
+    pub others: Vec<String>,
+    /// How many there were beyond these.
+    pub more: u32,
+}
+
+/// Most others that are told of one by one.
+pub const OTHERS_LIMIT: usize = 24;
+
+impl Considered {
+    /// The same, fit to be logged whoever has written it.
+    #[must_use]
+    pub fn sanitised(mut self) -> Self {
+        self.others.truncate(OTHERS_LIMIT);
+        let Self { chosen, others, more } = self;
+        let chosen = chosen.map(|text| one_line(&text));
+        Self { chosen, others: others.iter().map(|text| one_line(text)).collect(), more }
+    }
+}
+
+impl fmt::Display for Considered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.chosen {
+            Some(chosen) => write!(f, "chosen: {chosen}; not: ")?,
+            None => f.write_str("no credentials: ")?,
+        }
+        f.write_str(&self.others.join("; "))?;
+        if self.more > 0 { write!(f, "; and {} more", self.more) } else { Ok(()) }
+    }
 }
 
 /// The worker's failure.
@@ -167,8 +175,17 @@ pub struct Established {
 pub struct Failed {
     /// What went wrong.
     pub failure: Failure,
+    /// What there was to choose from.
+    pub considered: Considered,
     /// What took how long.
     pub stages: Vec<Timing>,
+}
+
+impl Failed {
+    /// Before anything was begun.
+    pub fn without_stages(failure: Failure) -> Self {
+        Self { failure, considered: Considered::default(), stages: Vec::new() }
+    }
 }
 
 /// Duration of one stage.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::Timing;
+use super::super::{Considered, Timing};
 use super::*;
 use crate::event::{Cause, Failure, Stage};
 
@@ -18,6 +18,7 @@ fn soon() -> Instant {
 fn failed() -> Failed {
     Failed {
         failure: Failure::new(Stage::Kdc, Cause::KdcDown, "no KDC"),
+        considered: Considered { chosen: None, others: vec!["FILE:/x: no ticket".into()], more: 3 },
         stages: vec![Timing { stage: Stage::Kdc, micros: 7 }],
     }
 }

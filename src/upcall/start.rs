@@ -1,0 +1,114 @@
+//! One attempt to start a worker, as the monitor sees it: the launcher looks for credentials and executes the worker.
+//!
+//! What can hold a launcher up is a file system of the requester's. Then it is left to be reaped, and another launcher
+//! passes that place over (rules S8, S9).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::front::Served;
+use super::launcher::{self, Assignment, Ends};
+use crate::event::{Cause, Failure, Stage};
+use crate::negotiate::messages::{Link, Request};
+use crate::sys::files::open_trusted;
+use crate::sys::process::{self, Forked, Process};
+use crate::sys::sockets;
+
+/// How long one place may take that does not even want a processor.
+const PLACE_LIMIT: Duration = Duration::from_secs(2);
+/// Between two looks whether a launcher that seems to be held up only waits for a processor.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A launcher, and the worker that it becomes.
+pub(super) struct Attempt {
+    /// To be killed and reaped.
+    pub(super) process: Process,
+    /// Readable when the worker has said something.
+    pub(super) waiting: UnixStream,
+    /// For messages.
+    pub(super) link: Link,
+    started: OwnedFd,
+}
+
+/// How far a launcher has come.
+pub(super) enum Progress {
+    /// It is the worker, or has something to say.
+    Done,
+    /// This place, by the order in which places are looked at, does not answer.
+    HeldUp(usize),
+}
+
+impl Attempt {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`Failure`] of the stage `Launch`.
+    pub(super) fn start(
+        assignment: &Assignment<'_>,
+        served: &Served,
+        request: &Request,
+    ) -> Result<Self, Failure> {
+        let program = open_trusted(&assignment.config.worker, OFlag::O_PATH)
+            .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
+        let (ours, socket) = sockets::stream_pair().map_err(launch_failed)?;
+        // The worker's end is closed by exec.
+        let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(launch_failed)?;
+        let waiting =
+            ours.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
+        let mut link = Link::new(ours);
+        link.send_request(request)
+            .map_err(|error| Failure::new(Stage::Negotiate, Cause::WorkerFault, error))?;
+        match process::fork_confined().map_err(launch_failed)? {
+            Forked::Child => {
+                drop((link, waiting, started));
+                launcher::become_worker(assignment, served, program.into(), Ends { socket, starting })
+            }
+            Forked::Parent(pid) => {
+                let process = Process::open(pid).map_err(launch_failed)?;
+                Ok(Self { process, waiting, link, started })
+            }
+        }
+    }
+
+    /// Waits until the launcher has become the worker, has something to say, or is held up.
+    ///
+    /// # Errors
+    /// [`Failure`], also if it has not begun to look for credentials by the deadline.
+    pub(super) fn progress(&self, deadline: Instant) -> Result<Progress, Failure> {
+        let events = [self.waiting.as_fd(), self.process.as_fd(), self.started.as_fd()];
+        let mut begun = 0;
+        let mut since = Instant::now();
+        loop {
+            let patience = if begun == 0 { deadline } else { deadline.min(since + PLACE_LIMIT) };
+            let look = patience.max(Instant::now() + LOOK);
+            match process::readable(&events, look).map_err(launch_failed)?.first() {
+                Some(2) => match self.begun() {
+                    0 => return Ok(Progress::Done),
+                    more => (begun, since) = (begun + more, Instant::now()),
+                },
+                Some(_) => return Ok(Progress::Done),
+                None if Instant::now() < deadline && process::is_runnable(self.process.id()) => {}
+                None if begun > 0 => return Ok(Progress::HeldUp(begun - 1)),
+                None => {
+                    let detail = "the launcher did not begin its work in time";
+                    return Err(Failure::new(Stage::Launch, Cause::Setup, detail));
+                }
+            }
+        }
+    }
+
+    /// How many places more; 0 at the end.
+    fn begun(&self) -> usize {
+        let mut bytes = [0; 64];
+        nix::unistd::read(&self.started, &mut bytes).unwrap_or(0)
+    }
+}
+
+fn launch_failed(errno: Errno) -> Failure {
+    launcher::launch_failed("start", errno)
+}

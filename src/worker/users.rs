@@ -1,0 +1,194 @@
+//! A user's credentials for one target: the best of all that the user has, and the next best where a KDC refuses it.
+
+use std::time::Instant;
+
+use super::negotiation::enter_kdc;
+use super::watch::Watch;
+use crate::config::Enctypes;
+use crate::creds::client_keytab::KeytabAccount;
+use crate::creds::source::Role;
+use crate::creds::survey::{Candidate, Ranking, Survey, listed};
+use crate::creds::ticket::{Account, CacheNames, service_principal};
+use crate::ctx::request::Service;
+use crate::event::{Cause, Failure, Stage};
+use crate::gss::clock::now;
+use crate::gss::krb5::{Library, Principal};
+use crate::gss::ticket::Ticket;
+use crate::negotiate::messages::{Considered, OTHERS_LIMIT};
+
+/// Most credentials that KDCs are asked with.
+const ATTEMPTS: usize = 4;
+/// Longest word about one that was not chosen, in bytes.
+const WORD_LIMIT: usize = 300;
+
+/// A user's tickets for one service, chosen.
+pub(super) enum UserAccount {
+    /// Out of a cache.
+    Cache(Account),
+    /// By a keytab.
+    Keytab(KeytabAccount),
+}
+
+impl UserAccount {
+    pub(super) fn account(&self) -> &Account {
+        match self {
+            Self::Cache(account) => account,
+            Self::Keytab(keytab) => keytab.account(),
+        }
+    }
+}
+
+/// What a user's credentials are wanted for.
+#[derive(Clone, Copy)]
+pub(super) struct Purpose<'a> {
+    /// Encryption types that the context may have.
+    pub(super) enctypes: &'a Enctypes,
+    /// When KDCs and name services must have answered.
+    pub(super) deadline: Instant,
+    /// What keeps the time.
+    pub(super) watch: &'a Watch,
+}
+
+/// Chooses, and gets the ticket. The service is found only once there is a ticket that could be used for it.
+pub(super) fn choose(
+    sources: Vec<(Role, CacheNames)>,
+    service: impl FnOnce() -> Result<Service, Failure>,
+    purpose: Purpose<'_>,
+) -> Result<(UserAccount, Ticket, Service), Failure> {
+    let Purpose { watch, deadline, .. } = purpose;
+    let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+    let mut survey = Survey::of(&library, sources, |name| watch.enter(deadline, name.silent()));
+    let keytab = survey.client_keytab.take();
+    if !survey.has_live(now()) && keytab.is_none() {
+        let ranking = survey.rank(None, now());
+        watch.consider(considered(None, &ranking, &[]));
+        return Err(ranking.failure());
+    }
+    let service = service()?;
+    enter_kdc("the user", &service, deadline, watch);
+    let server = service_principal(&library, &service)?;
+    let ranking = survey.rank(Some(&server.name()), now());
+    let target = Target { library: &library, service: &service, server: &server };
+    let (account, ticket) = match keytab {
+        Some(name) if ranking.usable.is_empty() => {
+            watch.consider(considered(None, &ranking, &[]));
+            by_keytab(target, name, purpose)?
+        }
+        _ => best(target, &ranking, purpose)?,
+    };
+    Ok((account, ticket, service))
+}
+
+/// What a ticket is asked for.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    library: &'a Library,
+    service: &'a Service,
+    server: &'a Principal,
+}
+
+/// A candidate that a KDC, or its own cache, has refused.
+struct Refusal<'a> {
+    candidate: &'a Candidate,
+    failure: Failure,
+}
+
+/// The first of the ranking that leads to a ticket.
+fn best(
+    target: Target<'_>,
+    ranking: &Ranking,
+    Purpose { enctypes, deadline, watch }: Purpose<'_>,
+) -> Result<(UserAccount, Ticket), Failure> {
+    let mut refusals: Vec<Refusal<'_>> = Vec::new();
+    for candidate in &ranking.usable {
+        if refusals.len() >= ATTEMPTS || refusals.iter().any(|refusal| refusal.speaks_against(candidate)) {
+            continue;
+        }
+        let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
+            enter_kdc(&account.to_string(), target.service, deadline, watch);
+            let ticket = account.ticket(target.server, enctypes)?;
+            Ok((UserAccount::Cache(account), ticket))
+        });
+        match got {
+            Ok(chosen) => {
+                watch.consider(considered(Some(candidate), ranking, &refusals));
+                return Ok(chosen);
+            }
+            Err(failure) => refusals.push(Refusal { candidate, failure }),
+        }
+    }
+    watch.consider(considered(None, ranking, &refusals));
+    let mut failures = refusals.into_iter().map(|refusal| refusal.failure);
+    let Some(first) = failures.next() else { return Err(ranking.failure()) };
+    let others: Vec<String> = failures.map(|failure| failure.detail).collect();
+    let detail = listed(first.detail, others.iter().map(String::as_str));
+    Err(Failure { detail, ..first })
+}
+
+fn by_keytab(
+    target: Target<'_>,
+    name: CacheNames,
+    Purpose { enctypes, deadline, watch }: Purpose<'_>,
+) -> Result<(UserAccount, Ticket), Failure> {
+    enter_kdc(&name.display, target.service, deadline, watch);
+    let account = KeytabAccount::of(target.library, name)?;
+    let ticket = account.account().ticket(target.server, enctypes)?;
+    Ok((UserAccount::Keytab(account), ticket))
+}
+
+impl Refusal<'_> {
+    /// Whether the other would fare no better: what is about a realm holds for all of it, and what is about a client for
+    /// all its tickets.
+    fn speaks_against(&self, other: &Candidate) -> bool {
+        let (ours, theirs) = (&self.candidate.client, &other.client);
+        match self.failure.cause {
+            Cause::KdcDown
+            | Cause::KdcSilent
+            | Cause::UnknownService
+            | Cause::UnknownHost
+            | Cause::ClockSkew
+            | Cause::EncryptionType => ours.realm == theirs.realm,
+            Cause::KdcRefused => ours == theirs,
+            _ => false,
+        }
+    }
+}
+
+/// For the log.
+fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal<'_>]) -> Considered {
+    let worth = |candidate: &Candidate| candidate.worth.in_words(now());
+    let others = ranking
+        .usable
+        .iter()
+        .filter(|other| chosen.is_none_or(|chosen| chosen.name.display != other.name.display));
+    let others = others.map(|other| {
+        let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == other.name.display);
+        match refusal {
+            Some(Refusal { failure, .. }) => format!("{}: {}", other.name.display, failure.detail),
+            None => format!("{}: {}, {}", other.name.display, other.client, worth(other)),
+        }
+    });
+    let (own, foreign): (Vec<_>, Vec<_>) = ranking.objections.iter().partition(|o| o.cause.is_some());
+    let mut others: Vec<String> = others.chain(own.into_iter().map(|o| o.text.clone())).map(cut).collect();
+    // What others have is worth a word where there is something to be told, not on its own.
+    if !others.is_empty() {
+        others.extend(foreign.into_iter().map(|o| cut(o.text.clone())));
+    }
+    let more = others.len().saturating_sub(OTHERS_LIMIT);
+    others.truncate(OTHERS_LIMIT);
+    Considered {
+        chosen: chosen
+            .map(|chosen| cut(format!("{} in {}, {}", chosen.client, chosen.name.display, worth(chosen)))),
+        others,
+        more: u32::try_from(more).unwrap_or(u32::MAX),
+    }
+}
+
+fn cut(mut word: String) -> String {
+    if word.len() > WORD_LIMIT {
+        let end = (0..=WORD_LIMIT).rev().find(|&at| word.is_char_boundary(at)).unwrap_or(0);
+        word.truncate(end);
+        word.push('…');
+    }
+    word
+}
