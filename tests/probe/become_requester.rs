@@ -7,6 +7,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{ForkResult, Gid, Uid, fork, getpid, pipe, read, setgroups, setresgid, setresuid, write};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 
 /// The probe ends with the test's thread, whatever happens to that.
 pub(crate) fn die_with_parent() {
@@ -36,6 +37,9 @@ pub(crate) fn private_directory(directory: &str, files: &[PlantedFile]) -> Resul
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
     mount(Some("lgss-test"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))?;
     for file in files {
+        if let Some(above) = Path::new(&file.path).parent() {
+            fs::create_dir_all(above).map_err(errno)?;
+        }
         fs::write(&file.path, &file.content).map_err(errno)?;
         fs::set_permissions(&file.path, fs::Permissions::from_mode(file.mode)).map_err(errno)?;
         chown(&file.path, Some(file.owner), Some(file.owner)).map_err(errno)?;
