@@ -139,8 +139,7 @@ impl<'a> Upcall<'a> {
         Ended { outcome, timings: self.timings, processes: Vec::new() }
     }
 
-    /// For machine credentials: waits while another request gets the same, and finds the name of their cache, which no
-    /// two namespaces share.
+    /// For machine credentials: waits while another request gets the same, and names their cache, each namespace's own.
     fn take_turn(&mut self, order: &Order, credentials: &Credentials) -> Result<Option<Stamp>, Failure> {
         let (Some(keytab), Credentials::Machines { .. }) = (order.keytab(self.config), credentials) else {
             return Ok(None);
