@@ -150,16 +150,14 @@ impl<'a> Upcall<'a> {
         Ended { outcome, timings: self.timings, considered, processes: Vec::new() }
     }
 
-    /// For machine credentials: waits while another request gets the same, and finds the name of their cache.
+    /// For machine credentials: waits while another request gets the same, and names their cache, each namespace's own.
     fn take_turn(&mut self, order: &Order, credentials: &Credentials) -> Result<Option<Stamp>, Failure> {
         let (Some(keytab), Credentials::Machines { .. }) = (order.keytab(self.config), credentials) else {
             return Ok(None);
         };
         let setup = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::Setup, error);
         let keys = machine_keys(keytab).unwrap_or_default();
-        // Two namespaces share nothing, even if all else is the same.
-        let purpose =
-            serde_json::to_string(&(credentials, self.config.within())).map_err(|error| setup(&error))?;
+        let purpose = serde_json::to_string(&(credentials, self.config.within())).map_err(|e| setup(&e))?;
         let stamp = Stamp::of(&keys, &self.config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
         self.turn = Some(MachineCache::open(self.config, &stamp)?.turn(self.deadline)?);
         Ok(Some(stamp))

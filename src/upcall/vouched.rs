@@ -77,6 +77,7 @@ pub(super) struct Container {
     /// The mount namespace, which is ours for one that has only changed its root directory.
     pub(super) mount_namespace: OwnedFd,
     /// The requester's file `uid_map`, to be read at any time: it keeps the user namespace.
+    #[allow(dead_code, reason = "who looks for caches reads it")]
     pub(super) uid_map: OwnedFd,
     /// The text of the requester's file `cgroup`, which cannot be read after its end (cgroups(7)).
     pub(super) cgroup: Vec<u8>,
@@ -91,18 +92,19 @@ impl Places {
         match (&claim.asked, witness) {
             (Asked::Lustre(callout), _) => of_lustre(callout),
             (Asked::User { callout, .. }, Witness::Task(requester)) => {
+                let task = requester.task();
                 let may_name = acting == Acting::ForItself && claim.uid != 0 && callout.cache.is_none();
-                of_program(requester.task(), may_name).map_err(gone)
+                let environment = may_name.then(|| task.open_environment().ok()).flatten();
+                of_program(task).map(|places| Places { environment, ..places }).map_err(gone)
             }
             (Asked::User { .. }, Witness::ThreadRing) => Err(refused("S6: nobody has seen the requester")),
         }
     }
 }
 
-fn of_program(task: &Task, may_name_cache: bool) -> Result<Places, RequesterError> {
+fn of_program(task: &Task) -> Result<Places, RequesterError> {
     let user_namespace = Some(task.open_namespace(Namespace::User)?);
-    let environment = may_name_cache.then(|| task.open_environment().ok()).flatten();
-    Ok(Places { user_namespace, environment, ..open(task)? })
+    Ok(Places { user_namespace, ..open(task)? })
 }
 
 fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {

@@ -1,12 +1,13 @@
 //! From root to the requester that a test wants: ids, namespaces, root directory.
 
-use crate::plan::PlantedFile;
+use crate::plan::{Container, PlantedFile, Subordinates};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{ForkResult, Gid, Uid, fork, getpid, pipe, read, setgroups, setresgid, setresuid, write};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 
 /// The probe ends with the test's thread, whatever happens to that.
 pub(crate) fn die_with_parent() {
@@ -36,6 +37,9 @@ pub(crate) fn private_directory(directory: &str, files: &[PlantedFile]) -> Resul
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
     mount(Some("lgss-test"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))?;
     for file in files {
+        if let Some(above) = Path::new(&file.path).parent() {
+            fs::create_dir_all(above).map_err(errno)?;
+        }
         fs::write(&file.path, &file.content).map_err(errno)?;
         fs::set_permissions(&file.path, fs::Permissions::from_mode(file.mode)).map_err(errno)?;
         chown(&file.path, Some(file.owner), Some(file.owner)).map_err(errno)?;
@@ -60,8 +64,34 @@ pub(crate) fn user_namespace() -> Result<(), Errno> {
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(errno)
 }
 
-/// Only root may map two uids, so a child that stays root does.
+/// What goes on is a child, since a process stays in its process-id namespace; the probe ends with it.
+pub(crate) fn container(container: &Container) -> Result<(), Errno> {
+    if let Some(cgroup) = &container.cgroup {
+        fs::write(format!("{cgroup}/cgroup.procs"), getpid().to_string()).map_err(errno)?;
+    }
+    if let Some(Subordinates { owner, user }) = container.subordinates {
+        mapped_namespace(owner, &format!("0 {owner} 1\n1000 {user} 1\n"))?;
+        ids([0; 3], [0; 3])?;
+    }
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
+    let nothing = None::<&str>;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
+    // SAFETY: the probe has only this thread, so the child may do anything.
+    if let ForkResult::Parent { child } = unsafe { fork()? } {
+        let _ = nix::sys::wait::waitpid(child, None);
+        std::process::exit(0);
+    }
+    die_with_parent();
+    Ok(())
+}
+
 pub(crate) fn subordinate_user(owner: u32, uid: u32) -> Result<(), Errno> {
+    mapped_namespace(owner, &format!("0 {owner} 1\n1 {uid} 1\n"))?;
+    ids([1; 3], [1; 3])
+}
+
+/// A user namespace of the owner's. Only root may map two uids, so a child that stays root does.
+fn mapped_namespace(owner: u32, map: &str) -> Result<(), Errno> {
     let (unshared, tell) = pipe()?;
     let (mapped, tell_mapped) = pipe()?;
     let probe = getpid();
@@ -70,8 +100,7 @@ pub(crate) fn subordinate_user(owner: u32, uid: u32) -> Result<(), Errno> {
         die_with_parent();
         drop(tell);
         let waited = read(&unshared, &mut [0]);
-        let map = format!("0 {owner} 1\n1 {uid} 1\n");
-        let written = ["uid_map", "gid_map"].map(|file| fs::write(format!("/proc/{probe}/{file}"), &map));
+        let written = ["uid_map", "gid_map"].map(|file| fs::write(format!("/proc/{probe}/{file}"), map));
         if waited == Ok(1) && written.iter().all(Result::is_ok) {
             let _ = write(&tell_mapped, b"m");
         }
@@ -84,7 +113,7 @@ pub(crate) fn subordinate_user(owner: u32, uid: u32) -> Result<(), Errno> {
     if read(&mapped, &mut [0])? != 1 {
         return Err(Errno::EPERM);
     }
-    ids([1; 3], [1; 3])
+    Ok(())
 }
 
 pub(crate) fn enter_user_namespace(pid: i32, uid: u32) -> Result<(), Errno> {

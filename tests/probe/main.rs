@@ -86,6 +86,7 @@ impl Probe {
             Step::UserNamespace => become_requester::user_namespace()?,
             Step::SubordinateUser { owner, uid } => become_requester::subordinate_user(*owner, *uid)?,
             Step::EnterUserNamespaceOf { pid, uid } => become_requester::enter_user_namespace(*pid, *uid)?,
+            Step::Container(container) => become_requester::container(container)?,
             Step::Chroot { path } => become_requester::chroot(path)?,
             Step::Link { ring } => keys::link(self.last.ok_or(Errno::ENOKEY)?, *ring)?,
             Step::AddKeys { count } => add_keys(*count)?,

@@ -23,6 +23,8 @@ pub(crate) enum Step {
     SubordinateUser { owner: u32, uid: u32 },
     /// A user of the user namespace that a process is in.
     EnterUserNamespaceOf { pid: i32, uid: u32 },
+    /// The first process of a container, with mount and process-id namespaces of its own.
+    Container(Container),
     /// A new root directory.
     Chroot { path: String },
     /// A `user` key in a keyring; the description may hold any bytes but NUL.
@@ -61,6 +63,22 @@ pub(crate) enum Step {
     RequestEach { requests: Vec<Request>, within_ms: u64 },
     /// What those threads have waited for.
     SettleEach,
+}
+
+/// What kind of container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Container {
+    /// It belongs to a user namespace that `owner` has made: owner is root there, and `user` is 1000.
+    pub subordinates: Option<Subordinates>,
+    /// Directory of its cgroup.
+    pub cgroup: Option<String>,
+}
+
+/// Who has a user namespace, and who is in it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Subordinates {
+    pub owner: u32,
+    pub user: u32,
 }
 
 /// How a requester that no longer wants its key may get rid of it.

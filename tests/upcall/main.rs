@@ -15,6 +15,7 @@
 
 mod cache_types;
 mod clocks;
+mod containers;
 mod credentials;
 mod enctypes;
 mod established;
@@ -128,6 +129,7 @@ fn run_tests() -> ! {
         floods::trials,
         file_systems::trials,
         namespaces::trials,
+        containers::trials,
         node_credentials::trials,
         node_names::trials,
         tools::trials,

@@ -300,6 +300,14 @@ fn a_prepared_installation_passes_the_check_and_each_fault_is_named(shared: &Sha
     let settings = fs::read_to_string(dir.join("lgss.toml")).unwrap();
     let write = |text: String| move |dir: &Path| fs::write(dir.join("lgss.toml"), &text).unwrap();
     fault("line 2: unknown field", 8, &write(format!("\nwroker = 1\n{settings}")), &write(settings.clone()));
+    let table = |setting: &str| write(format!("{settings}[namespace.web]\nowner = 1000\n{setting}\n"));
+    let restore = write(settings.clone());
+    fault("/absent.conf does not exist", 0, &table("krb5_config = \"/absent.conf\""), &restore);
+    fault("/absent.keytab: No such file", 8, &table("keytab = \"/absent.keytab\""), &restore);
+    let open = format!("keytab = {:?}", dir.join("krb5.conf"));
+    mode("krb5.conf", 0o666)(&dir);
+    fault("krb5.conf is not owned by root or is writable by others", 8, &table(&open), &restore);
+    mode("krb5.conf", 0o644)(&dir);
     let other = rules.join("other.conf");
     let shadow = |_: &Path| fs::write(&other, "create user lgss:0:* * /bin/other %k\n").unwrap();
     fault("requests of lgss:0:* start /bin/other", 8, &shadow, &|_| fs::remove_file(&other).unwrap());

@@ -111,6 +111,7 @@ fn clean(uid: u32, lock: Option<Flock<File>>) {
     });
     owners.into_iter().for_each(forget_keyrings);
     remove(Path::new(&format!("/tmp/krb5cc_{uid}")));
+    super::cgroup::remove(uid);
     remove(&directory);
     remove(&lock_file(uid));
     drop(lock);

@@ -140,8 +140,13 @@ impl Site {
 
     /// Sets which encryption types contexts may have.
     pub(crate) fn allow_enctypes(&self, names: &[&str]) {
+        self.add_settings(&format!("[kerberos]\nenctypes = {names:?}\n"));
+    }
+
+    /// More tables of lgss.toml.
+    pub(crate) fn add_settings(&self, tables: &str) {
         let config = fs::read_to_string(self.path("lgss.toml")).unwrap();
-        fs::write(self.path("lgss.toml"), format!("{config}[kerberos]\nenctypes = {names:?}\n")).unwrap();
+        fs::write(self.path("lgss.toml"), config + tables).unwrap();
     }
 
     /// Adds relations to `[libdefaults]` of the upcall's krb5.conf, which come before those that are there.

@@ -220,19 +220,26 @@ def whoever_the_process_seems_to_be_the_context_is_the_real_users(bed):
 
 @scenario
 def the_nodes_credentials_are_not_for_another_mount_namespace(bed):
-    """S5, before anything is negotiated; and S6 for a reference process that there is not, of users too."""
+    """S5, before anything is negotiated, whatever other tables say; and S6 for a reference process that there is not."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     elsewhere = Requester(steps=[requester.unshare(requester.CLONE_NEWNS)]).start(lambda: time.sleep(60))
     ours = os.readlink("/proc/self/ns/mnt")
     bed.until(lambda: os.readlink(f"/proc/{elsewhere.pid}/ns/mnt") != ours, "another mount namespace")
-    refused(bed, bed.user("root").ask(flags="r", pid=elsewhere.pid), errno.EACCES, "S5")
+    tables = '[namespace.other]\nowner = 0\nkeytab = "/etc/krb5.keytab"\n[namespace.bare]\ncgroup = "/*"\n'
+    for number, settings in enumerate(("", tables)):
+        bed.settings(settings)
+        asked = {"flags": "r", "pid": elsewhere.pid, "secid": 800_000 + 10 * bed.secid + number}
+        failed(bed, bed.user("root").ask(wait_ms=30000, **asked), errno.EACCES)
+        bed.log.wait("S5")
+        bed.log.lines.clear()
     elsewhere.end()
+    assert not os.path.exists("/run/lgss/machine")
     for who, fields in (("root", {"flags": "rmo"}), ("alice", {})):
         bed.log.lines.clear()
         line = refused(bed, bed.user(who).ask(pid=4_000_000, secid=900_000 + bed.secid, **fields), errno.EACCES, "S6")
         assert "gone" in line, line
-    assert not bed.all_events("rpc") and not bed.all_events("act", act="instantiate")
+    assert not bed.all_events("rpc") and len(bed.all_events("act", act="instantiate")) == 2
 
 
 @scenario

@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 
+import requester
 from bed import KEYRING, scenario
 from realm import CLIENT, CLIENT_KEYTAB, REALM
 from verdicts import Stopwatch, established, failed
@@ -153,6 +154,52 @@ def fingerprint(path):
     found = os.stat(path)
     with open(path, "rb") as file:
         return found.st_ino, found.st_mtime_ns, hashlib.sha256(file.read()).hexdigest()
+
+
+@scenario
+def a_namespace_has_the_credentials_that_its_table_names_and_no_others(bed):
+    """By its owner: keytab and principal, in a cache that no other namespace shares; the KDC is asked in its network."""
+    bed.realm.keytab("/run/realm/web.keytab", "lustre_root/web.example.test")
+    web = 'keytab = "/run/realm/web.keytab"\nprincipal = "lustre_root/web.example.test"\n'
+    bed.settings(f'[machine]\ncache = "default"\n[namespace.a]\nowner = 2001\n{web}[namespace.b]\nowner = 2002\n{web}')
+    bed.upcall(f"{KEYRING} -R OTHER.TEST")
+    number = 0
+
+    def ask(pid):
+        nonlocal number
+        number += 1
+        fields = {"flags": "r", "svc": "i", "pid": pid, "secid": 100_000 + 100 * bed.secid + number}
+        return bed.user("root").ask(wait_ms=30000, **fields)
+
+    alices, bobs, apart = (namespace_of(bed, *who) for who in ((2001, 0), (2002, 0), (2001, requester.CLONE_NEWNET)))
+    for process, exchanges in ((alices, 1), (alices, 1), (bobs, 2)):
+        established(bed, ask(process.pid), "lustre_root/web.example.test")
+        made = bed.realm.as_exchanges("lustre_root/web.example.test")
+        assert len(made) == exchanges and not os.path.exists("/tmp/krb5cc_0"), made
+    # What has been got in one network is good in the other.
+    bed.realm.keytab("/run/realm/web.keytab", "lustre_root/web.example.test")
+    failed(bed, ask(apart.pid), errno.ECONNREFUSED)
+    assert len(bed.realm.as_exchanges("lustre_root/web.example.test")) == 2
+    bed.upcall(KEYRING)
+    established(bed, ask(os.getpid()), NODE)
+    assert os.path.exists("/tmp/krb5cc_0")
+    for process in (alices, bobs, apart):
+        process.end()
+
+
+def namespace_of(bed, uid, flags):
+    """A process in a user and a mount namespace of that user's, and in more of them."""
+    after = [requester.own_user_namespace, requester.unshare(flags)]
+    process = requester.Requester(uid, after=after).start(lambda: time.sleep(80))
+    ours = os.readlink("/proc/self/ns/net")
+
+    def is_there():
+        with open(f"/proc/{process.pid}/gid_map") as file:
+            mapped = len(file.read().split()) == 3 and f" {uid} " in open(f"/proc/{process.pid}/uid_map").read()
+        return mapped and (not flags or os.readlink(f"/proc/{process.pid}/ns/net") != ours)
+
+    bed.until(is_there, "namespaces")
+    return process
 
 
 @scenario
