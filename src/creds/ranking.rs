@@ -44,8 +44,6 @@ pub enum Worthless {
     Empty,
     /// The last one ended so many seconds ago.
     Expired(u64),
-    /// There are postdated tickets that no KDC has validated.
-    NotValidated,
 }
 
 impl fmt::Display for Worthless {
@@ -53,7 +51,6 @@ impl fmt::Display for Worthless {
         match *self {
             Self::Empty => f.write_str("no ticket"),
             Self::Expired(seconds) => write!(f, "ticket expired {} ago", rounded(seconds)),
-            Self::NotValidated => f.write_str("ticket is postdated and not validated"),
         }
     }
 }
@@ -85,11 +82,11 @@ pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Wort
 
 /// What has not begun may be the fault of a clock, about which KDC and library know more.
 fn is_live(ticket: &Facts, now: u64) -> bool {
-    !ticket.invalid && now < u64::from(ticket.end)
+    now < u64::from(ticket.end)
 }
 
 fn is_valid(ticket: &Facts, now: u64) -> bool {
-    u64::from(ticket.start) <= now.saturating_add(SKEW)
+    !ticket.invalid && u64::from(ticket.start) <= now.saturating_add(SKEW)
 }
 
 /// Clocks may differ by so much (krb5.conf(5), clockskew).
@@ -116,9 +113,6 @@ fn is_for(server: &Name, service: &Name) -> bool {
 }
 
 fn worthless(tickets: &[Facts], now: u64) -> Worthless {
-    if tickets.iter().any(|ticket| ticket.invalid && u64::from(ticket.end) > now) {
-        return Worthless::NotValidated;
-    }
     match tickets.iter().map(|ticket| u64::from(ticket.end)).max() {
         Some(end) => Worthless::Expired(now.saturating_sub(end)),
         None => Worthless::Empty,
@@ -205,7 +199,9 @@ mod tests {
     #[test]
     fn what_becomes_valid_later_comes_after_all_that_is() {
         let later = Facts { start: 1_001_000, ..ticket("krbtgt/A@A", 9000) };
-        assert_eq!(order(&[vec![later], vec![ticket("krbtgt/B@B", 10)]], "nfs/h@A"), [1, 0]);
+        let postdated = Facts { invalid: true, ..ticket("krbtgt/A@A", 9500) };
+        let caches = [vec![later], vec![ticket("krbtgt/B@B", 10)], vec![postdated]];
+        assert_eq!(order(&caches, "nfs/h@A"), [1, 2, 0]);
     }
 
     #[test]
@@ -221,7 +217,6 @@ mod tests {
         let why = |tickets: &[Facts]| worth(tickets, None, NOW).unwrap_err();
         assert_eq!(why(&[]), Worthless::Empty);
         assert_eq!(why(&[ticket("krbtgt/A@A", -60), ticket("krbtgt/A@A", -9000)]), Worthless::Expired(60));
-        assert_eq!(why(&[Facts { invalid: true, ..ticket("krbtgt/A@A", 9000) }]), Worthless::NotValidated);
         assert_eq!(Worthless::Expired(3 * 3600).to_string(), "ticket expired 3 h ago");
     }
 

@@ -73,9 +73,6 @@ pub struct Ranking {
 
 impl Survey {
     /// Reads the caches; `begin` is told of each before it is read.
-    ///
-    /// # Errors
-    /// `Setup`, without the library.
     pub fn of(
         library: &Library,
         sources: Vec<(Role, CacheNames)>,
@@ -87,7 +84,7 @@ impl Survey {
             match role {
                 Role::Cache | Role::First => {
                     let read = read(library, &name);
-                    survey.add(name, role == Role::First, read);
+                    survey.add(role, name, read);
                 }
                 Role::Collection => survey.add_collection(name, Absence::Told),
                 Role::PossibleCollection => survey.add_collection(name, Absence::Expected),
@@ -119,7 +116,7 @@ impl Survey {
                     text: format!("{}: {why}", name.display.trim_end_matches(':')),
                     cause: Some(match why {
                         Worthless::Expired(_) => Cause::TicketExpired,
-                        Worthless::Empty | Worthless::NotValidated => Cause::NoTicket,
+                        Worthless::Empty => Cause::NoTicket,
                     }),
                 }),
             }
@@ -129,9 +126,11 @@ impl Survey {
         Ranking { usable, objections: worthless }
     }
 
-    fn add(&mut self, name: CacheNames, first: bool, read: Result<(Name, Vec<Facts>), Krb5Error>) {
+    fn add(&mut self, role: Role, name: CacheNames, read: Read) {
         match read {
-            Ok((client, tickets)) => self.caches.push(Contents { name, client, tickets, first }),
+            Ok((client, tickets)) => {
+                self.caches.push(Contents { name, client, tickets, first: role == Role::First });
+            }
             Err(error) => {
                 let failure = failure(&name, &error);
                 self.object(failure.detail, Some(failure.cause));
@@ -155,10 +154,10 @@ impl Survey {
                     self.object(format!("{}: no cache", name.display), Some(Cause::NoTicket));
                 }
                 for (name, read) in members {
-                    self.add(name, false, read);
+                    self.add(Role::Cache, name, read);
                 }
             }
-            (Some(Err(error)), Absence::Told) => self.add(name, false, Err(error)),
+            (Some(Err(error)), Absence::Told) => self.add(Role::Cache, name, Err(error)),
             (Some(Err(_)), Absence::Expected) => {}
             (None, _) => {
                 let silent = name.silent();

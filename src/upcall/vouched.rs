@@ -77,7 +77,6 @@ pub(super) struct Container {
     /// The mount namespace, which is ours for one that has only changed its root directory.
     pub(super) mount_namespace: OwnedFd,
     /// The requester's file `uid_map`, to be read at any time: it keeps the user namespace.
-    #[allow(dead_code, reason = "who looks for caches reads it")]
     pub(super) uid_map: OwnedFd,
     /// The text of the requester's file `cgroup`, which cannot be read after its end (cgroups(7)).
     pub(super) cgroup: Vec<u8>,
