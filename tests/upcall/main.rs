@@ -28,6 +28,7 @@ mod inherited;
 mod kdc;
 mod key_gone;
 mod load;
+mod matrix;
 mod namespaces;
 mod node_credentials;
 mod node_names;
@@ -111,6 +112,7 @@ fn run_tests() -> ! {
         established::trials,
         credentials::trials,
         cache_types::trials,
+        matrix::trials,
         kdc::trials,
         key_gone::trials,
         clocks::trials,

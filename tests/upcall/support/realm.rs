@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const PASSWORD: &str = "correct horse";
+/// Of every user with one.
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// What tests may choose; the rest is the same for all.
 #[derive(Debug, Clone, Copy)]
