@@ -27,7 +27,9 @@ mod identity;
 mod inherited;
 mod kdc;
 mod key_gone;
+mod large_tickets;
 mod load;
+mod logout;
 mod matrix;
 mod namespaces;
 mod node_credentials;
@@ -37,10 +39,12 @@ mod plan;
 mod quota;
 mod secrecy;
 mod server;
+mod setuid;
 mod simultaneous;
 mod stale_ticket;
 mod support;
 mod tools;
+mod trust;
 mod worker_file;
 
 use libtest_mimic::Arguments;
@@ -113,6 +117,10 @@ fn run_tests() -> ! {
         credentials::trials,
         cache_types::trials,
         matrix::trials,
+        logout::trials,
+        setuid::trials,
+        trust::trials,
+        large_tickets::trials,
         kdc::trials,
         key_gone::trials,
         clocks::trials,

@@ -136,6 +136,29 @@ impl Realm {
         )
     }
 
+    /// For a client of this realm that uses services of another.
+    pub(crate) fn krb5_conf_with(&self, other: &Self) -> String {
+        // Of sections with one name the relations are put together.
+        let (name, port, host) = (other.name(), other.port, other.host());
+        format!(
+            "{}[realms]\n {name} = {{\n  kdc = 127.0.0.1:{port}\n }}\n[domain_realm]\n {host} = {name}\n",
+            self.krb5_conf()
+        )
+    }
+
+    /// The ticket-granting service of another realm, as this one names it.
+    pub(crate) fn cross_realm_principal(&self, other: &Self) -> String {
+        format!("krbtgt/{}@{}", other.name(), self.name())
+    }
+
+    /// Users of this realm get tickets of the other's services: both KDCs know one key.
+    pub(crate) fn is_trusted_by(&self, other: &Self) {
+        let principal = self.cross_realm_principal(other);
+        for realm in [self, other] {
+            realm.administrate(&[format!("addprinc -pw \"{PASSWORD}\" {principal}")]);
+        }
+    }
+
     fn write_configuration(&self) {
         let (name, port, dir, enctype) = (self.name(), self.port, self.path(""), &self.enctype);
         let dir = dir.display();
