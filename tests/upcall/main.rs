@@ -30,6 +30,7 @@ mod key_gone;
 mod large_tickets;
 mod load;
 mod logout;
+mod many_caches;
 mod matrix;
 mod namespaces;
 mod node_credentials;
@@ -116,6 +117,7 @@ fn run_tests() -> ! {
         established::trials,
         credentials::trials,
         cache_types::trials,
+        many_caches::trials,
         matrix::trials,
         logout::trials,
         setuid::trials,

@@ -10,6 +10,7 @@ pub(crate) mod ganesha;
 pub(crate) mod kcm;
 pub(crate) mod log;
 pub(crate) mod machine;
+pub(crate) mod many_caches;
 pub(crate) mod netns;
 pub(crate) mod node;
 pub(crate) mod outcome;
