@@ -4,10 +4,13 @@ use crate::support::kcm::Kcm;
 use crate::support::probe::{Step, as_user};
 use crate::support::process::{command, succeed};
 use crate::support::rpc::call_null_with;
+use crate::support::server::Server;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use crate::support::writers::{Writer, run};
 use lgss::event::Cause;
+use nix::errno::Errno;
+use std::io::Read;
 use std::path::Path;
 
 crate::trials![
@@ -15,6 +18,7 @@ crate::trials![
     large_ticket_granting_tickets_serve_from_files_and_kcm,
     large_ticket_granting_tickets_in_keyrings_serve_within_the_users_quota,
     a_ticket_that_no_token_can_hold_is_told_at_once,
+    a_server_that_takes_no_large_record_holds_nobody_up,
 ];
 
 /// Of authorization data; the last is as much as a token of 64 KiB can have around it.
@@ -97,5 +101,23 @@ fn a_ticket_that_no_token_can_hold_is_told_at_once(shared: &Shared) {
             site.assert_failed(&outcome, Cause::TokenTooLarge, shared.nfs());
             site.log.wait_for_words(&["token for the server: length", "over the limit of 65536", "E2BIG"]);
         }
+    }
+}
+
+/// It closes the connection when it has seen how long the call is to be, or in the midst of it.
+fn a_server_that_takes_no_large_record_holds_nobody_up(shared: &Shared) {
+    for taken in [4, 9000] {
+        let closing = Server::start(move |mut client| {
+            let _ = client.read_exact(&mut vec![0; taken]);
+        });
+        let site = site(shared);
+        let cache = site.cache("mine");
+        let steps = large_ticket(&site, &cache, &service(shared), SIZES[2]);
+        let target = shared.nfs().at(closing.port());
+        let outcome = site.ask_after(steps, site.request_with(&target, &format!("cache={cache}")));
+        // Our call is sent in whole before the connection is gone, or it is not.
+        assert!([Errno::EPROTO, Errno::ECONNREFUSED].contains(&outcome.errno()), "{:#?}", site.log.lines());
+        site.log.wait_for_words(&["negotiate: ", "connection "]);
+        site.wait_until_idle();
     }
 }

@@ -1,5 +1,6 @@
 //! Users who have logged out: the session that got the ticket has ended, and a process of theirs asks, as of cron(8).
 
+use crate::support::kcm::Kcm;
 use crate::support::persistent::PersistentRing;
 use crate::support::probe::{Request, Step, as_user, probe};
 use crate::support::rpc::call_null_with;
@@ -26,9 +27,17 @@ fn session_before(site: &Site, caches: &[String]) {
     // The kernel forgets a session keyring when its last process has ended, a little later.
 }
 
-fn lasting_caches(site: &Site) -> [String; 3] {
-    let persistent = format!("KEYRING:persistent:{}", site.uid());
-    [site.cache("mine"), "KEYRING:user:mine".to_owned(), persistent]
+/// In files, in keyrings that are not a session's, and with the daemon, which knows its users by their uid.
+fn lasting_caches(site: &Site) -> Vec<String> {
+    let uid = site.uid();
+    let directory = site.path("user");
+    vec![
+        site.cache("mine"),
+        format!("DIR:{}/collection", directory.display()),
+        "KEYRING:user:mine".to_owned(),
+        format!("KEYRING:persistent:{uid}"),
+        format!("KCM:{uid}"),
+    ]
 }
 
 /// An instance for each cache, so that each request is a new one.
@@ -40,7 +49,7 @@ fn request(shared: &Shared, site: &Site, number: usize, cache: &str) -> Request 
 
 fn caches_that_outlive_the_session_serve_a_later_process_that_has_none(shared: &Shared) {
     let site = Site::new(shared.realm());
-    let _removed = PersistentRing(site.uid());
+    let (_removed, _kcm) = (PersistentRing(site.uid()), Kcm::start(&site));
     let caches = lasting_caches(&site);
     session_before(&site, &caches);
     let become_user = Step::Ids { uid: [site.uid(); 3], gid: [site.uid(); 3] };
@@ -56,7 +65,7 @@ fn caches_that_outlive_the_session_serve_a_later_process_that_has_none(shared: &
 
 fn caches_that_outlive_the_session_serve_the_next_session(shared: &Shared) {
     let site = Site::new(shared.realm());
-    let _removed = PersistentRing(site.uid());
+    let (_removed, _kcm) = (PersistentRing(site.uid()), Kcm::start(&site));
     let caches = lasting_caches(&site);
     session_before(&site, &caches);
     for (number, cache) in caches.iter().enumerate() {

@@ -26,6 +26,7 @@ crate::trials![
     heimdals_kinit_does_not_write_to_sssds_kcm,
     users_with_and_without_a_passwd_entry_are_served,
     caches_of_either_in_a_tmp_of_the_requesters_own_serve,
+    a_file_of_roots_that_either_wrote_serves_root,
 ];
 
 /// In one session of the user: a ticket by `writer`, a context from it, then a look at the cache by each of `readers`.
@@ -205,5 +206,18 @@ fn caches_of_either_in_a_tmp_of_the_requesters_own_serve(shared: &Shared) {
             expect(shared, &site, Probe::start(&steps));
             assert!(!fs::exists(&directory).unwrap(), "it is on the host");
         }
+    }
+}
+
+/// Copied for the machine user, which reads what either has written.
+fn a_file_of_roots_that_either_wrote_serves_root(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    for (number, writer) in Writer::BOTH.into_iter().enumerate() {
+        let cache = format!("FILE:{}", site.path(&format!("root{number}")).display());
+        let mut request = site.request_as("0", shared.nfs(), &format!(":{}-{number}", site.uid()));
+        request.callout.as_mut().unwrap().extend(format!(";cache={cache}").bytes());
+        let steps = vec![Step::JoinSession, writer.gets_ticket(&site, &cache)];
+        call_null_with(&site.ask_after(steps, request).context(), shared.nfs());
+        site.log.wait_for_words(&["established", &cache]);
     }
 }
