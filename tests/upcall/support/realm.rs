@@ -90,6 +90,8 @@ impl Realm {
             let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
             if log.contains("commencing operation") { Some(true) } else { daemon.ended().map(|_| false) }
         });
+        // KDCs share a port if they are told to, and each gets requests for the other's realm.
+        let up = up && listeners(self.port) <= 1;
         self.kdc = Some(daemon).filter(|_| up);
         up
     }
@@ -278,6 +280,17 @@ impl Realm {
     pub(crate) fn silence(&self) {
         self.kdc.as_ref().unwrap().signal(Signal::SIGSTOP);
     }
+}
+
+/// How many sockets of this network namespace listen on a TCP port of IPv4.
+fn listeners(port: u16) -> usize {
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    let address = format!(":{port:04X}");
+    let listens = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next().is_some_and(|local| local.ends_with(&address)) && fields.nth(1) == Some("0A")
+    };
+    sockets.lines().filter(listens).count()
 }
 
 /// Free for TCP and UDP a moment ago.
