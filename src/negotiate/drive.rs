@@ -192,7 +192,7 @@ impl DriveError {
             Self::Token(error) => of_ticket(error.fault).unwrap_or(Cause::BadReply),
             // A key that is not AES is what KDC and krb5.conf agreed on; the peer is not to blame.
             Self::Unusable(MechanismError { fault: Fault::Key, .. }) => Cause::EncryptionType,
-            Self::Channel(ChannelError::Call(_)) => Cause::Setup,
+            Self::Channel(ChannelError::Call(_)) => Cause::TokenTooLarge,
             Self::Channel(ChannelError::Silent | ChannelError::Unanswered) => Cause::ServerSilent,
             Self::Channel(ChannelError::Reply(error)) if error.is_refusal() => Cause::ServerRefused,
             Self::Channel(ChannelError::Lost(_)) => Cause::ServerDown,

@@ -1,8 +1,8 @@
 //! Every type of credential cache that outlives a process.
 
 use crate::support::kcm::Kcm;
+use crate::support::persistent::PersistentRing;
 use crate::support::probe::{Step, as_user};
-use crate::support::process::command_as;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
@@ -67,16 +67,6 @@ fn a_cache_in_the_persistent_keyring_is_used(shared: &Shared) {
     let cache = format!("KEYRING:persistent:{}", site.uid());
     let _removed = PersistentRing(site.uid());
     expect_served_from(shared, &site, &cache);
-}
-
-/// A uid's persistent keyring, which would stay for days; removed on drop.
-struct PersistentRing(u32);
-
-impl Drop for PersistentRing {
-    fn drop(&mut self) {
-        let script = "exec keyctl invalidate $(keyctl get_persistent @s)";
-        let _ = command_as(self.0, "keyctl").args(["session", "-", "sh", "-c", script]).output();
-    }
 }
 
 /// Its worker is another user, who cannot reach root's keyrings: it works with a copy.

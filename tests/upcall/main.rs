@@ -28,7 +28,11 @@ mod identity;
 mod inherited;
 mod kdc;
 mod key_gone;
+mod large_tickets;
 mod load;
+mod logout;
+mod many_caches;
+mod matrix;
 mod namespaces;
 mod node_credentials;
 mod node_names;
@@ -37,10 +41,12 @@ mod plan;
 mod quota;
 mod secrecy;
 mod server;
+mod setuid;
 mod simultaneous;
 mod stale_ticket;
 mod support;
 mod tools;
+mod trust;
 mod worker_file;
 
 use libtest_mimic::Arguments;
@@ -112,6 +118,12 @@ fn run_tests() -> ! {
         established::trials,
         credentials::trials,
         cache_types::trials,
+        many_caches::trials,
+        matrix::trials,
+        logout::trials,
+        setuid::trials,
+        trust::trials,
+        large_tickets::trials,
         kdc::trials,
         key_gone::trials,
         clocks::trials,

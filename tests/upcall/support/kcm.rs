@@ -1,41 +1,69 @@
-//! The KCM daemon of SSSD, for one site, with a socket of its own.
+//! A daemon that keeps credential caches (KCM), for one site, with a socket of its own: that of SSSD or Heimdal's.
 
-use super::process::{Daemon, command};
+use super::process::{Daemon, command, run};
+use super::realm::PASSWORD;
 use super::site::Site;
 use super::wait::wait_for;
+use super::writers::HEIMDAL;
 use std::fs;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Its database and logs stay in a mount namespace of its own.
-const PRIVATE: &str = "for d in /etc/sssd /var/lib/sss /var/log/sssd /run; do mount -t tmpfs lgss-test $d; done && \
+/// Its database and logs stay in a mount namespace of its own. There its socket is also where Heimdal's programs look.
+const SSSD: &str = "for d in /etc/sssd /var/lib/sss /var/log/sssd /run; do mount -t tmpfs lgss-test $d; done && \
     mkdir -p /var/lib/sss/db /var/lib/sss/secrets /run/sssd && cp sssd.conf /etc/sssd/ && chmod 600 /etc/sssd/sssd.conf && \
+    ln -s \"$1\" /run/.heim_org.h5l.kcm-socket && \
     sssd --genconf-section=kcm; exec /usr/libexec/sssd/sssd_kcm --uid 0 --gid 0 --logger=stderr";
+/// It has its socket in /run, and that only.
+const HEIMDALS: &str = "mount --bind \"$1\" /run && exec \"$2\"/sbin/kcm";
 
 /// Ends on drop.
 #[derive(Debug)]
 pub(crate) struct Kcm {
-    _daemon: Daemon,
+    daemon: Daemon,
 }
 
 impl Kcm {
-    /// Starts it and tells the site's krb5.conf of it.
+    /// Starts SSSD's and tells the site's krb5.conf of it.
     pub(crate) fn start(site: &Site) -> Self {
         let socket = site.path("kcm.socket");
         let config = format!("[sssd]\nservices =\n[kcm]\nsocket_path = {}\n", socket.display());
         fs::write(site.path("sssd.conf"), config).unwrap();
-        let krb5 = fs::read_to_string(site.path("krb5.conf")).unwrap();
-        let told = format!("[libdefaults]\n kcm_socket = {}\n", socket.display());
-        fs::write(site.path("krb5.conf"), krb5.replacen("[libdefaults]\n", &told, 1)).unwrap();
+        Self::start_with(site, SSSD, &socket, &socket)
+    }
+
+    /// Starts Heimdal's and tells the site's krb5.conf of it.
+    pub(crate) fn start_heimdals(site: &Site) -> Self {
+        let run = site.path("kcm-run");
+        fs::create_dir(&run).unwrap();
+        Self::start_with(site, HEIMDALS, &run, &run.join(".heim_org.h5l.kcm-socket"))
+    }
+
+    fn start_with(site: &Site, script: &str, first: &Path, socket: &PathBuf) -> Self {
+        site.libdefaults(&format!("kcm_socket = {}", socket.display()));
         let mut unshare = command("unshare");
-        unshare.args(["--mount", "--propagation", "private", "sh", "-c", PRIVATE]);
+        unshare
+            .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+            .arg(first)
+            .arg(HEIMDAL);
         let mut daemon = Daemon::start(unshare, &site.path(""), "kcm.log");
         wait_for("the KCM daemon", Duration::from_secs(15), || {
             if daemon.ended().is_some() {
                 panic!("no KCM daemon: {}", fs::read_to_string(site.path("kcm.log")).unwrap_or_default());
             }
-            UnixStream::connect(&socket).ok()
+            UnixStream::connect(socket).ok()
         });
-        Self { _daemon: daemon }
+        Self { daemon }
+    }
+
+    /// Runs a program of the site's user where Heimdal's programs find the socket; the output if it worked.
+    pub(crate) fn run(&self, site: &Site, words: &[String]) -> Result<String, String> {
+        let mut nsenter = command("nsenter");
+        nsenter.arg(format!("--mount=/proc/{}/ns/mnt", self.daemon.pid()));
+        nsenter.args(["--", "setpriv", "--clear-groups"]);
+        nsenter.arg(format!("--reuid={}", site.uid())).arg(format!("--regid={}", site.uid()));
+        nsenter.arg("--").args(words).env("KRB5_CONFIG", site.path("krb5.conf"));
+        run(&mut nsenter, &format!("{PASSWORD}\n"))
     }
 }

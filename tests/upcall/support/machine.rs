@@ -3,11 +3,14 @@
 use std::path::Path;
 
 /// Programs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("/sbin/request-key", "keyutils"),
     ("/usr/sbin/krb5kdc", "krb5-kdc"),
     ("/usr/sbin/kadmin.local", "krb5-admin-server"),
     ("/usr/bin/kinit", "krb5-user"),
+    ("/usr/local/lib/lgss-test/heimdal/usr/bin/kinit.heimdal", "heimdal-clients, unpacked by scripts/setup"),
+    ("/usr/local/lib/lgss-test/heimdal/usr/sbin/kcm", "heimdal-kcm, unpacked by scripts/setup"),
+    ("/usr/lib/x86_64-linux-gnu/libkrb5.so.26", "libkrb5-26-heimdal"),
     ("/usr/bin/ganesha.nfsd", "nfs-ganesha"),
     ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalmem.so", "nfs-ganesha-mem"),
     ("/usr/libexec/sssd/sssd_kcm", "sssd-kcm"),

@@ -41,6 +41,11 @@ pub(crate) fn command_as(uid: u32, program: impl AsRef<Path>) -> Command {
 /// With the command and its output if it did not.
 #[track_caller]
 pub(crate) fn succeed(command: &mut Command, input: &str) -> String {
+    run(command, input).unwrap_or_else(|text| panic!("{command:?} failed: {text}"))
+}
+
+/// Runs to the end; the output, as an error if it did not work.
+pub(crate) fn run(command: &mut Command, input: &str) -> Result<String, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     // A program that does not want its input says why below.
@@ -48,8 +53,7 @@ pub(crate) fn succeed(command: &mut Command, input: &str) -> String {
     let output = child.wait_with_output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    assert!(output.status.success(), "{command:?} failed ({}): {text}", output.status);
-    text
+    if output.status.success() { Ok(text) } else { Err(format!("{}: {text}", output.status)) }
 }
 
 /// A process of ours in the background, killed and reaped on drop.

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const PASSWORD: &str = "correct horse";
+/// Of every user with one.
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// What tests may choose; the rest is the same for all.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +90,8 @@ impl Realm {
             let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
             if log.contains("commencing operation") { Some(true) } else { daemon.ended().map(|_| false) }
         });
+        // KDCs share a port if they are told to, and each gets requests for the other's realm.
+        let up = up && listeners(self.port) <= 1;
         self.kdc = Some(daemon).filter(|_| up);
         up
     }
@@ -133,6 +136,29 @@ impl Realm {
              default_tgs_enctypes = {enctype}\n default_tkt_enctypes = {enctype}\n\
              [realms]\n {name} = {{\n  kdc = 127.0.0.1:{port}\n }}\n[domain_realm]\n {host} = {name}\n"
         )
+    }
+
+    /// For a client of this realm that uses services of another.
+    pub(crate) fn krb5_conf_with(&self, other: &Self) -> String {
+        // Of sections with one name the relations are put together.
+        let (name, port, host) = (other.name(), other.port, other.host());
+        format!(
+            "{}[realms]\n {name} = {{\n  kdc = 127.0.0.1:{port}\n }}\n[domain_realm]\n {host} = {name}\n",
+            self.krb5_conf()
+        )
+    }
+
+    /// The ticket-granting service of another realm, as this one names it.
+    pub(crate) fn cross_realm_principal(&self, other: &Self) -> String {
+        format!("krbtgt/{}@{}", other.name(), self.name())
+    }
+
+    /// Users of this realm get tickets of the other's services: both KDCs know one key.
+    pub(crate) fn is_trusted_by(&self, other: &Self) {
+        let principal = self.cross_realm_principal(other);
+        for realm in [self, other] {
+            realm.administrate(&[format!("addprinc -pw \"{PASSWORD}\" {principal}")]);
+        }
     }
 
     fn write_configuration(&self) {
@@ -254,6 +280,17 @@ impl Realm {
     pub(crate) fn silence(&self) {
         self.kdc.as_ref().unwrap().signal(Signal::SIGSTOP);
     }
+}
+
+/// How many sockets of this network namespace listen on a TCP port of IPv4.
+fn listeners(port: u16) -> usize {
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    let address = format!(":{port:04X}");
+    let listens = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next().is_some_and(|local| local.ends_with(&address)) && fields.nth(1) == Some("0A")
+    };
+    sockets.lines().filter(listens).count()
 }
 
 /// Free for TCP and UDP a moment ago.

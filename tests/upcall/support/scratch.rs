@@ -110,12 +110,22 @@ fn clean(uid: u32, lock: Option<Flock<File>>) {
             || process.uid.is_some_and(|uid| owners.contains(&uid))
     });
     owners.into_iter().for_each(forget_keyrings);
-    remove(Path::new(&format!("/tmp/krb5cc_{uid}")));
+    remove_caches(uid);
     super::cgroup::remove(uid);
     remove(&directory);
     remove(&lock_file(uid));
     drop(lock);
     let _ = fs::remove_dir(BASE);
+}
+
+/// All in /tmp whose names begin as the default caches' do; Heimdal's programs make an empty directory of that kind.
+fn remove_caches(uid: u32) {
+    let prefix = format!("krb5cc_{uid}");
+    for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            remove(&entry.path());
+        }
+    }
 }
 
 fn remove(path: &Path) {
