@@ -28,7 +28,7 @@ mod mit {
         "krb5_(set_default_tgs_enctypes|get_permitted_enctypes|free_enctypes)",
         "krb5_(set_kdc_recv_hook|rd_error|free_error|get_time_offsets)",
         "krb5_(get|free)_default_realm",
-        "krb5_cc_copy_creds",
+        "krb5_(cc_copy_creds|copy_creds|get_renewed_creds)",
         "krb5_kt_(resolve|close|start_seq_get|next_entry|end_seq_get)",
         "krb5_free_keytab_entry_contents",
         "krb5_get_init_creds_keytab",
@@ -50,7 +50,7 @@ mod mit {
         "KRB5_(PROG_ETYPE_NOSUPP|NOPERM_ETYPE|CONFIG_ETYPE_NOSUPP)",
         "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_NOT_KTYPE|CC_END)",
         "KRB5_KT_(END|NOTFOUND|KVNONOTFOUND)",
-        "TKT_FLG_INVALID",
+        "TKT_FLG_(INVALID|RENEWABLE)",
     ];
 
     /// Writes `mit.rs` to OUT_DIR and tells the linker what to link.

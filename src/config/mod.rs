@@ -119,6 +119,8 @@ pub struct Caches {
 pub struct Kerberos {
     /// Encryption types that a context may have.
     pub enctypes: Enctypes,
+    /// Renew a user's renewable ticket-granting ticket when less than half of its life is left.
+    pub renew: bool,
 }
 
 /// Logging.

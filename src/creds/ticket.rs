@@ -71,6 +71,16 @@ impl Account {
         Ok(Self { library: library.clone(), cache, name, client, start })
     }
 
+    /// What it is used by.
+    pub(super) fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// What the cache is called.
+    pub(super) fn name(&self) -> &CacheNames {
+        &self.name
+    }
+
     /// The cache.
     pub(super) fn cache(&self) -> &Cache {
         &self.cache

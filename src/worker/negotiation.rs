@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount, Node, Sources, choose};
+use crate::creds::renewal::{self, Renewal};
 use crate::creds::ticket::{Account, CacheNames};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Handle;
@@ -50,9 +51,9 @@ pub(super) fn negotiate(
 
     let service = service(&request.target, deadline, watch)?;
     enter_kdc(account, &service, deadline, watch);
-    let ticket = account.ticket(&service, &request.enctypes)?;
+    let (ticket, renewal) = holder.ticket(&service, request)?;
     holder.share(watch);
-    match meet(&ticket, request, deadline, watch) {
+    let outcome = match meet(&ticket, request, deadline, watch) {
         Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
@@ -60,7 +61,8 @@ pub(super) fn negotiate(
             meet_again(account, &ticket, refusal, (request, deadline), watch)
         }
         Err(refusal) => Err(refusal.failure),
-    }
+    };
+    outcome.map(|outcome| outcome.with(renewal.as_ref()))
 }
 
 /// The first cache with a ticket that has not expired; otherwise what is wrong with the first, and how many more there
@@ -133,6 +135,16 @@ impl Holder {
         match self {
             Self::User(account) => account,
             Self::Machine(machine) => machine.account(),
+        }
+    }
+
+    /// The ticket for the service; a user's own may be renewed before.
+    fn ticket(&self, service: &Service, request: &Request) -> Result<(Ticket, Option<Renewal>), Failure> {
+        match self {
+            Self::User(account) if request.renew => {
+                renewal::ticket(account, service, &request.enctypes, request.limits.kdc)
+            }
+            _ => self.account().ticket(service, &request.enctypes).map(|ticket| (ticket, None)),
         }
     }
 
@@ -345,6 +357,12 @@ impl Channel for Relayed<'_> {
 }
 
 impl Outcome {
+    /// With what came of a renewal.
+    fn with(self, renewal: Option<&Renewal>) -> Self {
+        let credential = renewal.map_or(self.credential.clone(), |it| format!("{} ({it})", self.credential));
+        Self { credential, ..self }
+    }
+
     /// The message's typed fields.
     pub(super) fn message(&self, stages: Vec<Timing>) -> Established {
         let keys = &self.negotiated.keys;

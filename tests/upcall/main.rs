@@ -34,6 +34,7 @@ mod node_names;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
+mod renewal;
 mod secrecy;
 mod server;
 mod simultaneous;
@@ -116,6 +117,7 @@ fn run_tests() -> ! {
         clocks::trials,
         enctypes::trials,
         stale_ticket::trials,
+        renewal::trials,
         server::trials,
         forged::trials,
         identity::trials,

@@ -1,0 +1,250 @@
+//! Renewal of a user's ticket-granting ticket before use (lgss.toml(5), `renew`), in the cache that it is in.
+//!
+//! Called by the worker in the stage of the KDC. Invariant: what cannot be renewed, or not stored, is used as it is; no
+//! request fails that would have succeeded without renewal.
+
+use std::fmt;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::ticket::Account;
+use crate::config::Enctypes;
+use crate::ctx::request::Service;
+use crate::event::Failure;
+use crate::gss::clock::{Span, now};
+use crate::gss::private_cache::PrivateCache;
+use crate::gss::renewal::renew;
+use crate::gss::status::Krb5Error;
+use crate::gss::ticket::{Granting, Ticket};
+
+/// Longest time that a KDC gets for a renewal. The old ticket still serves, so more is not worth waiting for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What came of a renewal that was due, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewal {
+    /// There is a new ticket-granting ticket.
+    Done {
+        /// How long it lasts.
+        left: Span,
+        /// Why the cache has not got it, if so.
+        unstored: Option<String>,
+    },
+    /// There is none, and why.
+    Failed(String),
+}
+
+impl fmt::Display for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done { left, unstored: None } => write!(f, "renewed for {left}"),
+            Self::Done { left, unstored: Some(why) } => {
+                write!(f, "renewed for {left}, but not stored in the cache: {why}")
+            }
+            Self::Failed(why) => write!(f, "not renewed: {why}"),
+        }
+    }
+}
+
+/// The ticket for the service, as [`Account::ticket`], by a ticket-granting ticket that is renewed before if that is due.
+/// A ticket of the service's that was got before a renewal ends too soon, and is replaced as well. A renewal gets half of
+/// `limit` at most.
+///
+/// # Errors
+/// As [`Account::ticket`].
+pub fn ticket(
+    account: &Account,
+    service: &Service,
+    allowed: &Enctypes,
+    limit: Duration,
+) -> Result<(Ticket, Option<Renewal>), Failure> {
+    let plain = || account.ticket(service, allowed);
+    let Ok(Some((life, granting))) = account.cache().last_granting(account.client()) else {
+        return plain().map(|ticket| (ticket, None));
+    };
+    if is_due(&life, now()) {
+        return match Successor::by_renewal(account, &granting, &life, (limit / 2).min(PATIENCE)) {
+            Err(why) => plain().map(|ticket| (ticket, Some(Renewal::Failed(why)))),
+            Ok(new) => {
+                let stored = new.store_in_place_of(account, &life, &granting);
+                let (ticket, unstored) = match new.ticket(service, allowed) {
+                    Ok(ticket) => (ticket, stored.and_then(|()| new.hand_over(account)).err()),
+                    Err(_) => (plain()?, stored.err()),
+                };
+                Ok((ticket, Some(Renewal::Done { left: new.left(), unstored })))
+            }
+        };
+    }
+    let ticket = plain()?;
+    if ticket.cached() && is_outlived(ticket.start()..ticket.end(), &life) {
+        let newer = Successor::of(account, granting).and_then(|same| {
+            let ticket = same.ticket(service, allowed).map_err(|failure| failure.detail)?;
+            // Where it cannot be stored it is fetched again next time.
+            let _ = same.hand_over(account);
+            Ok(ticket)
+        });
+        return Ok((newer.unwrap_or(ticket), None));
+    }
+    Ok((ticket, None))
+}
+
+/// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of its
+/// life is over, and it can be made to end later.
+fn is_due(ticket: &Granting, now: u64) -> bool {
+    let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
+    let gains = ticket.renew_until.is_some_and(|until| u64::from(until) > end);
+    gains && !ticket.invalid && now < end && 2 * now.saturating_sub(start) > end.saturating_sub(start)
+}
+
+/// Whether a service's ticket is from a time before the ticket-granting ticket that there is now, and ends before it.
+fn is_outlived(ticket: std::ops::Range<u32>, granting: &Granting) -> bool {
+    ticket.start < granting.start && ticket.end < granting.end
+}
+
+/// A ticket-granting ticket and what is got by it, in memory.
+struct Successor {
+    cache: PrivateCache,
+    account: Account,
+    life: Granting,
+    granting: Ticket,
+}
+
+impl Successor {
+    /// Asks a KDC. In a thread, because libkrb5 cannot be told how long to wait.
+    fn by_renewal(
+        account: &Account,
+        granting: &Ticket,
+        life: &Granting,
+        limit: Duration,
+    ) -> Result<Self, String> {
+        let failed = |error: Krb5Error| account.name().in_words(&error.message);
+        let asked = granting.alone_in_memory().map_err(failed)?;
+        let granted = account.cache().without_tickets().map_err(failed)?;
+        let (from, to) = (asked.text(), granted.text());
+        let (tell, told) = mpsc::channel();
+        thread::Builder::new()
+            .name("renewal".to_owned())
+            // Nobody may be waiting any more.
+            .spawn(move || drop(tell.send(renew(&from, &to))))
+            .map_err(|error| error.to_string())?;
+        told.recv_timeout(limit).map_err(|_| "the KDC does not answer".to_owned())?.map_err(failed)?;
+        let new = Self::in_memory(account, granted)?;
+        if new.life.end <= life.end {
+            return Err("the KDC gives no longer life".to_owned());
+        }
+        Ok(new)
+    }
+
+    /// Of the ticket-granting ticket that is there already.
+    fn of(account: &Account, granting: Ticket) -> Result<Self, String> {
+        let failed = |error: Krb5Error| account.name().in_words(&error.message);
+        let cache = account.cache().without_tickets().map_err(failed)?;
+        cache.open().and_then(|open| open.add(&granting)).map_err(failed)?;
+        Self::in_memory(account, cache)
+    }
+
+    fn in_memory(account: &Account, cache: PrivateCache) -> Result<Self, String> {
+        let read = || -> Result<_, Krb5Error> {
+            let open = cache.open()?;
+            let client = open.principal()?;
+            let last = open.last_granting(&client)?;
+            let account = Account::of(account.library(), open, account.name().clone(), client)?;
+            Ok((account, last))
+        };
+        let (account, last) = read().map_err(|error| account.name().in_words(&error.message))?;
+        let (life, granting) = last.ok_or("the KDC gives no ticket-granting ticket")?;
+        Ok(Self { cache, account, life, granting })
+    }
+
+    fn left(&self) -> Span {
+        Span(u64::from(self.life.end).saturating_sub(now()))
+    }
+
+    fn ticket(&self, service: &Service, allowed: &Enctypes) -> Result<Ticket, Failure> {
+        self.account.ticket(service, allowed)
+    }
+
+    /// Puts the ticket-granting ticket in the place of `old`, unless another process has been there meanwhile.
+    fn store_in_place_of(&self, account: &Account, life: &Granting, old: &Ticket) -> Result<(), String> {
+        let cache = account.cache();
+        let store = || -> Result<Result<(), String>, Krb5Error> {
+            if cache.principal()?.name() != account.client().name() {
+                return Ok(Err("it has become somebody else's".to_owned()));
+            }
+            let there = cache.last_granting(account.client())?;
+            if there.is_some_and(|(there, _)| there.end > life.end) {
+                return Ok(Ok(()));
+            }
+            match cache.supersede(old, &self.granting) {
+                // A daemon's limit of a cache's size: what has ended counts, too.
+                Err(error) if account.name().library.starts_with("KCM:") => {
+                    cache.refill(&self.granting, old, now()).map_err(|_| error)?;
+                }
+                other => other?,
+            }
+            Ok(Ok(()))
+        };
+        store().unwrap_or_else(|error| Err(account.name().in_words(&error.message)))
+    }
+
+    /// Puts what was got by the ticket-granting ticket into the cache.
+    fn hand_over(&self, account: &Account) -> Result<(), String> {
+        let realm = account.client().name().realm;
+        let handed = self.cache.open().and_then(|got| account.cache().take_over(&got, &realm));
+        handed.map_err(|error| account.name().in_words(&error.message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(start: u32, end: u32, renew_until: Option<u32>) -> Granting {
+        Granting { start, end, enctype: 18, invalid: false, renew_until }
+    }
+
+    #[test]
+    fn a_ticket_is_due_when_more_than_half_of_its_life_is_over() {
+        let renewable = ticket(1000, 2000, Some(9000));
+        for (now, due) in [(0, false), (1000, false), (1500, false), (1501, true), (1999, true)] {
+            assert_eq!(is_due(&renewable, now), due, "at {now}");
+        }
+    }
+
+    #[test]
+    fn expired_invalid_and_unrenewable_tickets_are_never_due() {
+        let renewable = ticket(1000, 2000, Some(9000));
+        assert!(!is_due(&renewable, 2000) && !is_due(&renewable, u64::MAX));
+        assert!(!is_due(&Granting { invalid: true, ..renewable }, 1800));
+        assert!(!is_due(&ticket(1000, 2000, None), 1800));
+        assert!(!is_due(&ticket(1000, 2000, Some(2000)), 1800));
+        assert!(!is_due(&ticket(1000, 2000, Some(0)), 1800));
+        assert!(!is_due(&ticket(2000, 1000, Some(9000)), 2500));
+    }
+
+    #[test]
+    fn the_last_second_of_the_epoch_overflows_nothing() {
+        let last = u32::MAX;
+        assert!(!is_due(&ticket(last - 10, last, Some(last)), u64::from(last) - 1));
+        assert!(is_due(&ticket(0, last - 1, Some(last)), u64::from(last) - 2));
+    }
+
+    #[test]
+    fn a_services_ticket_from_before_the_renewal_is_outlived_and_one_of_a_short_lived_service_is_not() {
+        let renewed = ticket(1500, 2500, Some(9000));
+        assert!(is_outlived(1100..2000, &renewed));
+        assert!(!is_outlived(1600..1700, &renewed));
+        assert!(!is_outlived(1500..2000, &renewed));
+        assert!(!is_outlived(1100..2500, &renewed));
+    }
+
+    #[test]
+    fn the_log_tells_what_came_of_it() {
+        let done = |unstored| Renewal::Done { left: Span(36_000), unstored };
+        assert_eq!(done(None).to_string(), "renewed for 10 h");
+        let unstored = done(Some("read-only".to_owned()));
+        assert_eq!(unstored.to_string(), "renewed for 10 h, but not stored in the cache: read-only");
+        assert_eq!(Renewal::Failed("no".to_owned()).to_string(), "not renewed: no");
+    }
+}
