@@ -6,7 +6,7 @@ use std::mem;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, Principal, name_of};
+use super::krb5::{Library, Principal};
 use super::private_cache::PrivateCache;
 use super::status::{Krb5Error, check};
 use super::ticket::{Cache, Cursor, Granting, Listed, Ticket};
@@ -23,9 +23,8 @@ pub fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
     // SAFETY: all zero is a valid value of this struct of pointers and numbers.
     let mut new: ffi::krb5_creds = unsafe { mem::zeroed() };
     // SAFETY: everything is alive; without a service the library renews the ticket-granting ticket.
-    let code = unsafe {
-        ffi::krb5_get_renewed_creds(library.raw(), &mut new, client.raw(), from.raw, ptr::null())
-    };
+    let code =
+        unsafe { ffi::krb5_get_renewed_creds(library.raw(), &mut new, client.raw(), from.raw, ptr::null()) };
     check(&library, code)?;
     to.store(&mut Listed(new, &library))
 }
@@ -74,14 +73,13 @@ impl Cache {
     /// The library's, for a cache that cannot be written.
     pub fn add(&self, ticket: &Ticket) -> Result<(), Krb5Error> {
         // SAFETY: cache and ticket are alive; the ticket is only read.
-        check(&self.library, unsafe {
-            ffi::krb5_cc_store_cred(self.library.raw(), self.raw, ticket.raw)
-        })
+        check(&self.library, unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, ticket.raw) })
     }
 
     /// Puts `new` in the place of `old`, first the one and then away with the other, so that whoever reads meanwhile
     /// finds one of them at least. Their times must differ. An `old` that cannot be removed, or that somebody else
-    /// has removed, is no error: KCM daemons find the new one first, and a KEYRING cache has it under the same name.
+    /// has removed, is no error: a KEYRING cache has had the new one under the same name, and a KCM daemon, which removes no
+    /// single ticket, has replaced it or finds the new one first.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be written. The old one is then still there.
@@ -89,46 +87,8 @@ impl Cache {
         self.add(new)?;
         let which = ffi::KRB5_TC_MATCH_TIMES_EXACT | ffi::KRB5_TC_MATCH_KTYPE;
         // SAFETY: cache and ticket are alive; the ticket is only read.
-        let _ = unsafe {
-            ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, which.cast_signed(), old.raw)
-        };
-        Ok(())
-    }
-
-    /// Makes room in a cache whose keeper removes no single ticket (KCM), as kinit -R does: it is emptied and gets
-    /// `first` and then those of its former tickets and marks that are still of use at `now`, of several for one
-    /// service the one that was found first.
-    ///
-    /// Between the emptying and the storing of `first`, two messages to the daemon one after the other, the cache has no
-    /// ticket; a process killed just there leaves it so, and kinit is needed.
-    ///
-    /// # Errors
-    /// The library's; if `first` cannot be stored after all, `otherwise` has been put back where that was possible.
-    pub fn refill(&self, first: &Ticket, otherwise: &Ticket, now: u64) -> Result<(), Krb5Error> {
-        let client = self.principal()?;
-        let mut kept: Vec<Listed<'_>> = Vec::new();
-        let mut cursor = Cursor::start(self)?;
-        while let Some(listed) = cursor.next()? {
-            let live = listed.is_config() || u64::from(listed.0.times.endtime.cast_unsigned()) > now;
-            // SAFETY: the first ticket is alive.
-            let known = unsafe { listed.is_for((*first.raw).server) }
-                // SAFETY: so are those kept.
-                || kept.iter().any(|kept| unsafe { listed.is_for(kept.0.server) });
-            if live && !known {
-                kept.push(listed);
-            }
-        }
-        drop(cursor);
-        // SAFETY: cache and principal are alive.
-        check(&self.library, unsafe {
-            ffi::krb5_cc_initialize(self.library.raw(), self.raw, client.raw())
-        })?;
-        if let Err(error) = self.add(first) {
-            let _ = self.add(otherwise);
-            return Err(error);
-        }
-        // What finds no room now can be had again.
-        kept.iter_mut().for_each(|listed| drop(self.store(listed)));
+        let _ =
+            unsafe { ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, which.cast_signed(), old.raw) };
         Ok(())
     }
 
@@ -155,9 +115,7 @@ impl Cache {
 
     fn store(&self, listed: &mut Listed<'_>) -> Result<(), Krb5Error> {
         // SAFETY: cache and entry are alive; the entry is only read.
-        check(&self.library, unsafe {
-            ffi::krb5_cc_store_cred(self.library.raw(), self.raw, &mut listed.0)
-        })
+        check(&self.library, unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, &mut listed.0) })
     }
 }
 
@@ -166,12 +124,5 @@ impl Listed<'_> {
     fn is_config(&self) -> bool {
         // SAFETY: the server is a principal of the entry, which is alive.
         unsafe { ffi::krb5_is_config_principal(self.1.raw(), self.0.server) != 0 }
-    }
-
-    /// # Safety
-    /// `server` is alive.
-    unsafe fn is_for(&self, server: ffi::krb5_const_principal) -> bool {
-        // SAFETY: by the caller's promise; the entry is alive.
-        unsafe { name_of(self.0.server) == name_of(server) }
     }
 }
