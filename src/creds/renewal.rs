@@ -177,7 +177,8 @@ impl Successor {
             if there.is_some_and(|(there, _)| there.end > life.end) {
                 return Ok(Ok(()));
             }
-            cache.supersede(old, &self.granting).map(Ok)
+            cache.supersede(old, &self.granting)?;
+            cache.forget_other_realms(&account.client().name().realm).map(Ok)
         };
         store().unwrap_or_else(|error| Err(account.name().in_words(&error.message)))
     }

@@ -6,7 +6,7 @@ use std::mem;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, Principal};
+use super::krb5::{Library, Principal, is_ticket_granting};
 use super::private_cache::PrivateCache;
 use super::status::{Krb5Error, check};
 use super::ticket::{Cache, Cursor, Granting, Listed, Ticket};
@@ -92,6 +92,25 @@ impl Cache {
         Ok(())
     }
 
+    /// Removes tickets for the ticket-granting services of other realms, which libkrb5 would go on using: what is got by them
+    /// ends with them. What cannot be removed stays.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn forget_other_realms(&self, realm: &str) -> Result<(), Krb5Error> {
+        let mut foreign = Vec::new();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            // SAFETY: the server is a principal of the entry, which is alive.
+            if unsafe { is_ticket_granting(listed.0.server) } && listed.granting(realm).is_none() {
+                foreign.push(listed);
+            }
+        }
+        drop(cursor);
+        foreign.iter().for_each(|listed| self.remove_all_for(listed));
+        Ok(())
+    }
+
     /// Takes the tickets of `other`, each in the place of those that this one has for the same service; not those for the
     /// ticket-granting service of the realm.
     ///
@@ -103,14 +122,19 @@ impl Cache {
             if listed.is_config() || listed.granting(realm).is_some() {
                 continue;
             }
-            // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
-            let mut same: ffi::krb5_creds = unsafe { mem::zeroed() };
-            (same.client, same.server) = (listed.0.client, listed.0.server);
-            // SAFETY: cache and query are alive; client and service alone are compared. That there is none is no error.
-            let _ = unsafe { ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, 0, &mut same) };
+            self.remove_all_for(&listed);
             self.store(&mut listed)?;
         }
         Ok(())
+    }
+
+    /// Removes what is for the same client and service. That there is none, or that it cannot be removed, is no error.
+    fn remove_all_for(&self, listed: &Listed<'_>) {
+        // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
+        let mut same: ffi::krb5_creds = unsafe { mem::zeroed() };
+        (same.client, same.server) = (listed.0.client, listed.0.server);
+        // SAFETY: cache and query are alive; client and service alone are compared.
+        let _ = unsafe { ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, 0, &mut same) };
     }
 
     fn store(&self, listed: &mut Listed<'_>) -> Result<(), Krb5Error> {

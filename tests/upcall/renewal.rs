@@ -8,11 +8,12 @@ use crate::support::process::{command_as, succeed};
 use crate::support::realm::{Realm, free_port};
 use crate::support::server::Target;
 use crate::support::shared::Shared;
-use crate::support::site::{Settings, Site};
+use crate::support::site::{Rule, Settings, Site};
 use crate::support::wait::wait_for;
 use lgss::event::Cause;
 use nix::errno::Errno;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 crate::trials![
@@ -26,6 +27,7 @@ crate::trials![
     a_kdc_that_is_down_leaves_the_old_ticket_and_the_log_says_why,
     a_silent_kdc_is_not_waited_for_where_the_old_ticket_serves,
     simultaneous_requests_leave_a_good_cache,
+    a_worker_killed_at_any_system_call_of_a_renewal_leaves_a_ticket,
     roots_read_only_copy_of_a_cache_is_not_renewed_but_its_context_is,
     a_ticket_of_another_service_is_replaced_when_that_is_asked_for,
     a_context_ends_with_its_ticket_and_a_request_after_that_fails_with_ekeyexpired,
@@ -91,6 +93,52 @@ fn default_cache(site: &Site) -> String {
     format!("FILE:{}", site.default_cache().display())
 }
 
+/// What is there after the kill is what another process would have seen just then.
+fn a_worker_killed_at_any_system_call_of_a_renewal_leaves_a_ticket(_: &Shared) {
+    let scene = Scene::new();
+    scene.get_service_ticket();
+    let cache = std::fs::read(scene.site.default_cache()).unwrap();
+    let settings = Settings { extra: RENEWING, rule: Rule::UpcallUnderKiller, ..Settings::default() };
+    let (next, last) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
+    let (renewed, unchanged) = (AtomicU32::new(0), AtomicU32::new(0));
+    let work = || {
+        let site = Site::with(&scene.realm, &settings);
+        std::fs::write(site.default_cache(), &cache).unwrap();
+        chown(site.default_cache(), Some(site.uid()), Some(site.uid())).unwrap();
+        std::fs::set_permissions(site.default_cache(), PermissionsExt::from_mode(0o600)).unwrap();
+        loop {
+            let call = next.fetch_add(1, Ordering::SeqCst);
+            if call >= last.load(Ordering::SeqCst) {
+                return site.wait_until_idle();
+            }
+            std::fs::write(site.default_cache(), &cache).unwrap();
+            let instance = format!("kill-worker-{call}");
+            let owner = site.uid().to_string();
+            site.ask_with(site.request_as(&owner, scene.acceptor.target(), &format!(":{instance}")));
+            let told = wait_for("the killer's word", Duration::from_secs(10), || {
+                let told = std::fs::read_to_string(site.path("killed").join(&instance)).ok();
+                told.filter(|told| told.ends_with('\n'))
+            });
+            if !told.starts_with("killed") {
+                last.fetch_min(call, Ordering::SeqCst);
+            }
+            let listed = scene.realm.listed(site.uid(), &default_cache(&site), &[]);
+            assert!(listed.contains(" krbtgt/"), "killed at call {call}: {listed}");
+            let now = std::fs::read(site.default_cache()).unwrap();
+            let count = if now == cache { &unchanged } else { &renewed };
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+    let counts = [unchanged.into_inner(), renewed.into_inner()];
+    assert!(counts.iter().all(|&count| count > 10), "before and after: {counts:?}");
+}
+
 /// The service's principal, without its realm.
 fn service(realm: &Realm) -> String {
     realm.service().replace('@', "/")
@@ -110,9 +158,10 @@ fn assert_renewed(hours: f64) {
 
 fn less_than_half_of_its_life_before_its_end_a_ticket_is_renewed_in_its_file(_: &Shared) {
     let scene = Scene::new();
-    scene.realm.administrate(&[format!("addprinc -randkey {}", "host/other")]);
+    let others = ["host/other", "krbtgt/OTHER.TEST"];
+    scene.realm.administrate(&others.map(|other| format!("addprinc -randkey {other}")));
     let mut kvno = command_as(scene.site.uid(), "kvno");
-    kvno.args(["-c", &default_cache(&scene.site), "host/other"]);
+    kvno.args(["-c", &default_cache(&scene.site)]).args(others);
     succeed(kvno.envs(scene.realm.environment()), "");
     scene.get_service_ticket();
     let before = scene.listed();
@@ -125,11 +174,13 @@ fn less_than_half_of_its_life_before_its_end_a_ticket_is_renewed_in_its_file(_: 
         assert!(!found.0.is_empty() && found.1 == 0, "one {name}: {listed}");
         found.0
     };
-    let other = "host/other";
-    for replaced in [" krbtgt/", &service(&scene.realm)] {
+    let granting = format!(" krbtgt/{}", scene.realm.name());
+    for replaced in [&granting, &service(&scene.realm)] {
         assert_ne!(line(&before, replaced), line(&after, replaced));
     }
-    assert_eq!(line(&before, other), line(&after, other), "tickets of other services stay");
+    let [stays, goes] = others;
+    assert_eq!(line(&before, stays), line(&after, stays));
+    assert!(before.contains(goes) && !after.contains(goes), "{after}");
     let marks = |listed: &str| listed.lines().filter(|line| line.contains("config:")).count();
     assert_eq!(marks(&before), marks(&after));
     assert!(marks(&before) > 0, "{before}");
