@@ -10,6 +10,7 @@ pub mod keyring_copy;
 #[cfg(feature = "gss")]
 pub mod machine;
 pub mod open;
+#[cfg(feature = "gss")]
 pub mod renewal;
 pub mod stamp;
 #[cfg(feature = "gss")]

@@ -59,34 +59,59 @@ pub fn ticket(
     allowed: &Enctypes,
     limit: Duration,
 ) -> Result<(Ticket, Option<Renewal>), Failure> {
-    let plain = || account.ticket(service, allowed);
-    let Ok(Some((life, granting))) = account.cache().last_granting(account.client()) else {
-        return plain().map(|ticket| (ticket, None));
-    };
-    if is_due(&life, now()) {
-        return match Successor::by_renewal(account, &granting, &life, (limit / 2).min(PATIENCE)) {
-            Err(why) => plain().map(|ticket| (ticket, Some(Renewal::Failed(why)))),
-            Ok(new) => {
-                let stored = new.store_in_place_of(account, &life, &granting);
-                let (ticket, unstored) = match new.ticket(service, allowed) {
-                    Ok(ticket) => (ticket, stored.and_then(|()| new.hand_over(account)).err()),
-                    Err(_) => (plain()?, stored.err()),
-                };
-                Ok((ticket, Some(Renewal::Done { left: new.left(), unstored })))
-            }
+    let asked = Asked { account, service, allowed };
+    match account.cache().last_granting(account.client()) {
+        Ok(Some((life, granting))) if is_due(&life, now()) => asked.after_renewal(&life, &granting, limit),
+        Ok(Some((life, granting))) => asked.without_renewal(&life, granting).map(|ticket| (ticket, None)),
+        // A cache with the service's ticket alone, or one that libkrb5 knows better what to do with.
+        Ok(None) | Err(_) => asked.as_ever().map(|ticket| (ticket, None)),
+    }
+}
+
+/// What is wanted, and by whom.
+struct Asked<'a> {
+    account: &'a Account,
+    service: &'a Service,
+    allowed: &'a Enctypes,
+}
+
+impl Asked<'_> {
+    fn as_ever(&self) -> Result<Ticket, Failure> {
+        self.account.ticket(self.service, self.allowed)
+    }
+
+    fn after_renewal(
+        &self,
+        life: &Granting,
+        granting: &Ticket,
+        limit: Duration,
+    ) -> Result<(Ticket, Option<Renewal>), Failure> {
+        let new = match Successor::by_renewal(self.account, granting, life, (limit / 2).min(PATIENCE)) {
+            Ok(new) => new,
+            Err(why) => return self.as_ever().map(|ticket| (ticket, Some(Renewal::Failed(why)))),
         };
+        let stored = new.store_in_place_of(self.account, life, granting);
+        let (ticket, stored) = match new.account.ticket(self.service, self.allowed) {
+            Ok(ticket) => (ticket, stored.and_then(|()| new.hand_over(self.account))),
+            // The cache may have one.
+            Err(_) => (self.as_ever()?, stored),
+        };
+        Ok((ticket, Some(Renewal::Done { left: new.left(), unstored: stored.err() })))
     }
-    let ticket = plain()?;
-    if ticket.cached() && is_outlived(ticket.start()..ticket.end(), &life) {
-        let newer = Successor::of(account, granting).and_then(|same| {
-            let ticket = same.ticket(service, allowed).map_err(|failure| failure.detail)?;
+
+    fn without_renewal(&self, life: &Granting, granting: Ticket) -> Result<Ticket, Failure> {
+        let ticket = self.as_ever()?;
+        if !ticket.cached() || !is_outlived(ticket.start()..ticket.end(), life) {
+            return Ok(ticket);
+        }
+        let newer = Successor::of(self.account, granting).and_then(|same| {
+            let newer = same.account.ticket(self.service, self.allowed).map_err(|failure| failure.detail)?;
             // Where it cannot be stored it is fetched again next time.
-            let _ = same.hand_over(account);
-            Ok(ticket)
+            let _ = same.hand_over(self.account);
+            Ok(newer)
         });
-        return Ok((newer.unwrap_or(ticket), None));
+        Ok(newer.unwrap_or(ticket))
     }
-    Ok((ticket, None))
 }
 
 /// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of its
@@ -160,10 +185,6 @@ impl Successor {
 
     fn left(&self) -> Span {
         Span(u64::from(self.life.end).saturating_sub(now()))
-    }
-
-    fn ticket(&self, service: &Service, allowed: &Enctypes) -> Result<Ticket, Failure> {
-        self.account.ticket(service, allowed)
     }
 
     /// Puts the ticket-granting ticket in the place of `old`, unless another process has been there meanwhile.
