@@ -6,9 +6,9 @@
 use std::fmt;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::ticket::Account;
+use super::ticket::{Account, CacheNames};
 use crate::config::Enctypes;
 use crate::ctx::request::Service;
 use crate::event::Failure;
@@ -18,7 +18,7 @@ use crate::gss::renewal::renew;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::{Granting, Ticket};
 
-/// Longest time that a KDC gets for a renewal. The old ticket still serves, so more is not worth waiting for.
+/// Longest time that a KDC gets for a renewal. The old tickets still serve, so more is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came of a renewal that was due, for the log.
@@ -48,8 +48,8 @@ impl fmt::Display for Renewal {
 }
 
 /// The ticket for the service, as [`Account::ticket`], by a ticket-granting ticket that is renewed before if that is due.
-/// A ticket of the service's that was got before a renewal ends too soon, and is replaced as well. A renewal gets half of
-/// `limit` at most.
+/// A ticket of the service's that was got before a renewal ends too soon, and is replaced as well. What a KDC is asked for
+/// on that account gets half of `limit` at most.
 ///
 /// # Errors
 /// As [`Account::ticket`].
@@ -59,9 +59,9 @@ pub fn ticket(
     allowed: &Enctypes,
     limit: Duration,
 ) -> Result<(Ticket, Option<Renewal>), Failure> {
-    let asked = Asked { account, service, allowed };
+    let asked = Asked { account, service, allowed, until: Instant::now() + (limit / 2).min(PATIENCE) };
     match account.cache().last_granting(account.client()) {
-        Ok(Some((life, granting))) if is_due(&life, now()) => asked.after_renewal(&life, &granting, limit),
+        Ok(Some((life, granting))) if is_due(&life, now()) => asked.after_renewal(&life, &granting),
         Ok(Some((life, granting))) => asked.without_renewal(&life, granting).map(|ticket| (ticket, None)),
         // A cache with the service's ticket alone, or one that libkrb5 knows better what to do with.
         Ok(None) | Err(_) => asked.as_ever().map(|ticket| (ticket, None)),
@@ -73,6 +73,8 @@ struct Asked<'a> {
     account: &'a Account,
     service: &'a Service,
     allowed: &'a Enctypes,
+    /// A KDC is not waited for any longer, as far as the old tickets serve.
+    until: Instant,
 }
 
 impl Asked<'_> {
@@ -84,14 +86,13 @@ impl Asked<'_> {
         &self,
         life: &Granting,
         granting: &Ticket,
-        limit: Duration,
     ) -> Result<(Ticket, Option<Renewal>), Failure> {
-        let new = match Successor::by_renewal(self.account, granting, life, (limit / 2).min(PATIENCE)) {
+        let new = match Successor::by_renewal(self, granting, life) {
             Ok(new) => new,
             Err(why) => return self.as_ever().map(|ticket| (ticket, Some(Renewal::Failed(why)))),
         };
         let stored = new.store_in_place_of(self.account, life, granting);
-        let (ticket, stored) = match new.account.ticket(self.service, self.allowed) {
+        let (ticket, stored) = match new.ticket(self) {
             Ok(ticket) => (ticket, stored.and_then(|()| new.hand_over(self.account))),
             // The cache may have one.
             Err(_) => (self.as_ever()?, stored),
@@ -105,13 +106,29 @@ impl Asked<'_> {
             return Ok(ticket);
         }
         let newer = Successor::of(self.account, granting).and_then(|same| {
-            let newer = same.account.ticket(self.service, self.allowed).map_err(|failure| failure.detail)?;
+            let newer = same.ticket(self)?;
             // Where it cannot be stored it is fetched again next time.
             let _ = same.hand_over(self.account);
             Ok(newer)
         });
         Ok(newer.unwrap_or(ticket))
     }
+}
+
+/// Does in a thread what may wait for a KDC, because libkrb5 cannot be told how long to wait. It must use a context of
+/// the library of its own, and shares caches in memory with this thread.
+fn in_time<T: Send + 'static>(
+    until: Instant,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (tell, told) = mpsc::channel();
+    thread::Builder::new()
+        .name("renewal".to_owned())
+        // Nobody may be waiting any more.
+        .spawn(move || drop(tell.send(task())))
+        .map_err(|error| error.to_string())?;
+    told.recv_timeout(until.saturating_duration_since(Instant::now()))
+        .map_err(|_| "the KDC does not answer".to_owned())
 }
 
 /// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of its
@@ -137,24 +154,14 @@ struct Successor {
 }
 
 impl Successor {
-    /// Asks a KDC. In a thread, because libkrb5 cannot be told how long to wait.
-    fn by_renewal(
-        account: &Account,
-        granting: &Ticket,
-        life: &Granting,
-        limit: Duration,
-    ) -> Result<Self, String> {
+    /// Asks a KDC.
+    fn by_renewal(asked: &Asked<'_>, granting: &Ticket, life: &Granting) -> Result<Self, String> {
+        let account = asked.account;
         let failed = |error: Krb5Error| account.name().in_words(&error.message);
-        let asked = granting.alone_in_memory().map_err(failed)?;
+        let old = granting.alone_in_memory().map_err(failed)?;
         let granted = account.cache().without_tickets().map_err(failed)?;
-        let (from, to) = (asked.text(), granted.text());
-        let (tell, told) = mpsc::channel();
-        thread::Builder::new()
-            .name("renewal".to_owned())
-            // Nobody may be waiting any more.
-            .spawn(move || drop(tell.send(renew(&from, &to))))
-            .map_err(|error| error.to_string())?;
-        told.recv_timeout(limit).map_err(|_| "the KDC does not answer".to_owned())?.map_err(failed)?;
+        let (from, to) = (old.text(), granted.text());
+        in_time(asked.until, move || renew(&from, &to))?.map_err(failed)?;
         let new = Self::in_memory(account, granted)?;
         if new.life.end <= life.end {
             return Err("the KDC gives no longer life".to_owned());
@@ -181,6 +188,16 @@ impl Successor {
         let (account, last) = read().map_err(|error| account.name().in_words(&error.message))?;
         let (life, granting) = last.ok_or("the KDC gives no ticket-granting ticket")?;
         Ok(Self { cache, account, life, granting })
+    }
+
+    /// The ticket for the service, from a KDC.
+    fn ticket(&self, asked: &Asked<'_>) -> Result<Ticket, String> {
+        let names = CacheNames { library: self.cache.text(), display: asked.account.name().display.clone() };
+        let (service, allowed) = (asked.service.clone(), asked.allowed.clone());
+        let fetch = move || Account::find(names)?.ticket(&service, &allowed).map(drop);
+        in_time(asked.until, fetch)?.map_err(|failure| failure.detail)?;
+        // Now it is in the cache in memory.
+        self.account.ticket(asked.service, asked.allowed).map_err(|failure| failure.detail)
     }
 
     fn left(&self) -> Span {
