@@ -28,6 +28,7 @@ mod mit {
         "krb5_(set_default_tgs_enctypes|get_permitted_enctypes|free_enctypes)",
         "krb5_(set_kdc_recv_hook|rd_error|free_error|get_time_offsets)",
         "krb5_(get|free)_default_realm",
+        "krb5_(copy_creds|get_renewed_creds)",
         "krb5_cc_(copy_creds|set_default_name|get_type)",
         "krb5_cccol_cursor_(new|next|free)",
         "krb5_kt_(resolve|close|start_seq_get|next_entry|end_seq_get)",

@@ -118,6 +118,8 @@ pub struct Backoff {
 pub struct Kerberos {
     /// Encryption types that a context may have.
     pub enctypes: Enctypes,
+    /// Renew a user's renewable ticket-granting ticket when less than half of its life is left.
+    pub renew: bool,
 }
 
 /// Logging.

@@ -14,6 +14,8 @@ pub mod machine;
 pub mod open;
 #[cfg(feature = "gss")]
 pub mod ranking;
+#[cfg(feature = "gss")]
+pub mod renewal;
 pub mod search;
 pub mod source;
 pub mod stamp;

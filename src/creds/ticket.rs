@@ -75,6 +75,11 @@ impl Account {
         &self.library
     }
 
+    /// What the cache is called.
+    pub(super) fn name(&self) -> &CacheNames {
+        &self.name
+    }
+
     /// The cache.
     pub(super) fn cache(&self) -> &Cache {
         &self.cache

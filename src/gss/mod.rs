@@ -11,6 +11,7 @@ pub mod context;
 pub mod keytab;
 pub mod krb5;
 pub mod private_cache;
+pub mod renewal;
 pub mod status;
 pub mod ticket;
 

@@ -15,8 +15,8 @@ use crate::secret::Secret;
 /// An opened credential cache.
 #[derive(Debug)]
 pub struct Cache {
-    library: Library,
-    raw: ffi::krb5_ccache,
+    pub(super) library: Library,
+    pub(super) raw: ffi::krb5_ccache,
 }
 
 /// Ends of the tickets in a cache, in seconds since the epoch: the latest of each kind.
@@ -41,6 +41,8 @@ pub struct Granting {
     pub enctype: u32,
     /// It is postdated and the KDC has not validated it.
     pub invalid: bool,
+    /// Until when it can be renewed, seconds since the epoch.
+    pub renew_until: Option<u32>,
 }
 
 /// What can be told of a ticket without using it; times in seconds since the epoch.
@@ -146,18 +148,7 @@ impl Cache {
         let mut found = Vec::new();
         let mut cursor = Cursor::start(self)?;
         while let Some(listed) = cursor.next()? {
-            // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
-            let server = unsafe { name_of(listed.0.server) };
-            if server.realm == realm && server.components == ["krbtgt", realm] {
-                let times = listed.0.times;
-                let start = if times.starttime == 0 { times.authtime } else { times.starttime };
-                found.push(Granting {
-                    start: start.cast_unsigned(),
-                    end: times.endtime.cast_unsigned(),
-                    enctype: listed.0.keyblock.enctype.cast_unsigned(),
-                    invalid: listed.0.ticket_flags.cast_unsigned() & ffi::TKT_FLG_INVALID != 0,
-                });
-            }
+            found.extend(listed.granting(realm));
         }
         Ok(found)
     }
@@ -285,13 +276,13 @@ impl Drop for Cache {
 }
 
 /// A walk through a cache.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     cache: &'a Cache,
     raw: ffi::krb5_cc_cursor,
 }
 
 impl<'a> Cursor<'a> {
-    fn start(cache: &'a Cache) -> Result<Self, Krb5Error> {
+    pub(super) fn start(cache: &'a Cache) -> Result<Self, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: context and cache are alive, the last pointer is to a live local.
         let code = unsafe { ffi::krb5_cc_start_seq_get(cache.library.raw(), cache.raw, &mut raw) };
@@ -299,7 +290,7 @@ impl<'a> Cursor<'a> {
         Ok(Self { cache, raw })
     }
 
-    fn next(&mut self) -> Result<Option<Listed<'a>>, Krb5Error> {
+    pub(super) fn next(&mut self) -> Result<Option<Listed<'a>>, Krb5Error> {
         let library = &self.cache.library;
         // SAFETY: all zero is a valid value of this struct of pointers and numbers.
         let mut entry: ffi::krb5_creds = unsafe { mem::zeroed() };
@@ -320,7 +311,25 @@ impl Drop for Cursor<'_> {
 }
 
 /// One entry of a cache; its contents, a session key among them, are zeroed and freed by the library.
-struct Listed<'a>(ffi::krb5_creds, &'a Library);
+pub(super) struct Listed<'a>(pub(super) ffi::krb5_creds, pub(super) &'a Library);
+
+impl Listed<'_> {
+    /// What matters of it, if it is for the ticket-granting service of its own realm.
+    pub(super) fn granting(&self, realm: &str) -> Option<Granting> {
+        // SAFETY: the server is a principal of the entry, which is alive.
+        let server = unsafe { name_of(self.0.server) };
+        let (times, flags) = (self.0.times, self.0.ticket_flags.cast_unsigned());
+        let start = if times.starttime == 0 { times.authtime } else { times.starttime };
+        let renew_until = times.renew_till.cast_unsigned();
+        (server.realm == realm && server.components == ["krbtgt", realm]).then(|| Granting {
+            start: start.cast_unsigned(),
+            end: times.endtime.cast_unsigned(),
+            enctype: self.0.keyblock.enctype.cast_unsigned(),
+            invalid: flags & ffi::TKT_FLG_INVALID != 0,
+            renew_until: (flags & ffi::TKT_FLG_RENEWABLE != 0).then_some(renew_until),
+        })
+    }
+}
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
@@ -333,7 +342,7 @@ impl Drop for Listed<'_> {
 #[derive(Debug)]
 pub struct Ticket {
     library: Library,
-    raw: *mut ffi::krb5_creds,
+    pub(super) raw: *mut ffi::krb5_creds,
     cached: bool,
 }
 
@@ -359,6 +368,23 @@ impl Ticket {
     pub fn start(&self) -> u32 {
         // SAFETY: the ticket is alive and owned by us.
         unsafe { (*self.raw).times.starttime }.cast_unsigned()
+    }
+
+    /// When it ends, seconds since the epoch.
+    pub fn end(&self) -> u32 {
+        // SAFETY: the ticket is alive and owned by us.
+        unsafe { (*self.raw).times.endtime }.cast_unsigned()
+    }
+
+    /// A copy of what a cache has.
+    ///
+    /// # Errors
+    /// The library's: no memory.
+    pub(super) fn of(listed: &Listed<'_>) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: context and entry are alive, the last pointer is to a live local.
+        check(listed.1, unsafe { ffi::krb5_copy_creds(listed.1.raw(), &listed.0, &mut raw) })?;
+        Ok(Self { library: listed.1.clone(), raw, cached: true })
     }
 
     /// What it was got by.

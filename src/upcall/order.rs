@@ -104,6 +104,7 @@ impl Order {
             credentials,
             level,
             enctypes: config.kerberos.enctypes.clone(),
+            renew: config.kerberos.renew,
             limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round },
         }
     }

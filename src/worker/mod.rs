@@ -21,7 +21,7 @@ use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Link, Request};
-use crate::sys::inherited;
+use crate::sys::{inherited, process};
 use watch::Watch;
 
 /// The monitor writes the request before it starts us.
@@ -36,7 +36,11 @@ const MISUSED: u8 = 2;
 /// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
 pub fn run() -> ExitCode {
     match Invocation::take() {
-        Some(invocation) => ExitCode::from(if serve(invocation).is_some() { REPORTED } else { NOT_REPORTED }),
+        Some(invocation) => {
+            let status = if serve(invocation).is_some() { REPORTED } else { NOT_REPORTED };
+            // Not by exit(): a renewal that was given up may still be inside a library that has exit handlers.
+            process::end(status.into())
+        }
         None => {
             let _ = writeln!(std::io::stderr(), "lgss_negotiate is started by lgss_keyring, not by hand");
             ExitCode::from(MISUSED)

@@ -3,9 +3,10 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::users::{self, Purpose, UserAccount};
+use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount, Node, Sources, choose};
+use crate::creds::renewal::Renewal;
 use crate::creds::source::Role;
 use crate::creds::ticket::{Account, CacheNames, service_principal};
 use crate::crypto::mic::KeyOrigin;
@@ -43,11 +44,10 @@ pub(super) fn negotiate(
 ) -> Result<Outcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
     let service = || service(&request.target, deadline, watch);
-    let (holder, ticket, service) = match &request.credentials {
+    let (holder, Got { ticket, renewal }, service) = match &request.credentials {
         Credentials::Users => {
-            let purpose = Purpose { enctypes: &request.enctypes, deadline, watch };
-            let (account, ticket, service) = users::choose(sources, service, purpose)?;
-            (Holder::User(account), ticket, service)
+            let (account, got, service) = users::choose(sources, service, (request, deadline, watch))?;
+            (Holder::User(account), got, service)
         }
         Credentials::Machines { .. } => {
             let machine = machine_account(sources, &request.credentials, deadline, watch)?;
@@ -55,12 +55,12 @@ pub(super) fn negotiate(
             enter_kdc(&machine.to_string(), &service, deadline, watch);
             let server = service_principal(machine.account().library(), &service)?;
             let ticket = machine.account().ticket(&server, &request.enctypes)?;
-            (Holder::Machine(machine), ticket, service)
+            (Holder::Machine(machine), Got { ticket, renewal: None }, service)
         }
     };
     let account = holder.account();
     holder.share(watch);
-    match meet(&ticket, request, deadline, watch) {
+    let outcome = match meet(&ticket, request, deadline, watch) {
         Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
@@ -68,7 +68,8 @@ pub(super) fn negotiate(
             meet_again(account, &ticket, refusal, (request, deadline), watch)
         }
         Err(refusal) => Err(refusal.failure),
-    }
+    };
+    outcome.map(|outcome| outcome.with(renewal.as_ref()))
 }
 
 /// This machine's, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
@@ -328,6 +329,12 @@ impl Channel for Relayed<'_> {
 }
 
 impl Outcome {
+    /// With what came of a renewal.
+    fn with(self, renewal: Option<&Renewal>) -> Self {
+        let credential = renewal.map_or(self.credential.clone(), |it| format!("{} ({it})", self.credential));
+        Self { credential, ..self }
+    }
+
     /// The message's typed fields.
     pub(super) fn message(&self, considered: Considered, stages: Vec<Timing>) -> Established {
         let keys = &self.negotiated.keys;

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::negotiation::enter_kdc;
 use super::watch::Watch;
-use crate::config::Enctypes;
 use crate::creds::client_keytab::KeytabAccount;
+use crate::creds::renewal::{self, Renewal};
 use crate::creds::source::Role;
 use crate::creds::survey::{Candidate, Ranking, Survey, listed};
 use crate::creds::ticket::{Account, CacheNames, service_principal};
@@ -14,7 +14,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::ticket::Ticket;
-use crate::negotiate::messages::{Considered, OTHERS_LIMIT};
+use crate::negotiate::messages::{Considered, OTHERS_LIMIT, Request};
 
 /// Most credentials that KDCs are asked with.
 const ATTEMPTS: usize = 4;
@@ -38,24 +38,22 @@ impl UserAccount {
     }
 }
 
-/// What a user's credentials are wanted for.
-#[derive(Clone, Copy)]
-pub(super) struct Purpose<'a> {
-    /// Encryption types that the context may have.
-    pub(super) enctypes: &'a Enctypes,
-    /// When KDCs and name services must have answered.
-    pub(super) deadline: Instant,
-    /// What keeps the time.
-    pub(super) watch: &'a Watch,
+/// A ticket for the service, and what came of a renewal before.
+pub(super) struct Got {
+    pub(super) ticket: Ticket,
+    pub(super) renewal: Option<Renewal>,
 }
+
+/// What is asked for, when KDCs and name services must have answered, and what keeps the time.
+type Purpose<'a> = (&'a Request, Instant, &'a Watch);
 
 /// Chooses, and gets the ticket. The service is found only once there is a ticket that could be used for it.
 pub(super) fn choose(
     sources: Vec<(Role, CacheNames)>,
     service: impl FnOnce() -> Result<Service, Failure>,
     purpose: Purpose<'_>,
-) -> Result<(UserAccount, Ticket, Service), Failure> {
-    let Purpose { watch, deadline, .. } = purpose;
+) -> Result<(UserAccount, Got, Service), Failure> {
+    let (_, deadline, watch) = purpose;
     let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
     let mut survey = Survey::of(&library, sources, |name| watch.enter(deadline, name.silent()));
     let keytab = survey.client_keytab.take();
@@ -69,14 +67,14 @@ pub(super) fn choose(
     let server = service_principal(&library, &service)?;
     let ranking = survey.rank(Some(&server.name()), now());
     let target = Target { library: &library, service: &service, server: &server };
-    let (account, ticket) = match keytab {
+    let (account, got) = match keytab {
         Some(name) if ranking.usable.is_empty() => {
             watch.consider(considered(None, &ranking, &[]));
             by_keytab(target, name, purpose)?
         }
         _ => best(target, &ranking, purpose)?,
     };
-    Ok((account, ticket, service))
+    Ok((account, got, service))
 }
 
 /// What a ticket is asked for.
@@ -85,6 +83,19 @@ struct Target<'a> {
     library: &'a Library,
     service: &'a Service,
     server: &'a Principal,
+}
+
+impl Target<'_> {
+    /// The ticket, after a renewal if that is due and set.
+    fn ticket(&self, account: &Account, request: &Request) -> Result<Got, Failure> {
+        let Request { enctypes, limits, .. } = request;
+        let (ticket, renewal) = if request.renew {
+            renewal::ticket(account, (self.service, self.server), enctypes, limits.kdc)?
+        } else {
+            (account.ticket(self.server, enctypes)?, None)
+        };
+        Ok(Got { ticket, renewal })
+    }
 }
 
 /// A candidate that a KDC, or its own cache, has refused.
@@ -97,8 +108,8 @@ struct Refusal<'a> {
 fn best(
     target: Target<'_>,
     ranking: &Ranking,
-    Purpose { enctypes, deadline, watch }: Purpose<'_>,
-) -> Result<(UserAccount, Ticket), Failure> {
+    (request, deadline, watch): Purpose<'_>,
+) -> Result<(UserAccount, Got), Failure> {
     let mut refusals: Vec<Refusal<'_>> = Vec::new();
     for candidate in &ranking.usable {
         if refusals.len() >= ATTEMPTS || refusals.iter().any(|refusal| refusal.speaks_against(candidate)) {
@@ -106,8 +117,8 @@ fn best(
         }
         let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
             enter_kdc(&account.to_string(), target.service, deadline, watch);
-            let ticket = account.ticket(target.server, enctypes)?;
-            Ok((UserAccount::Cache(account), ticket))
+            let got = target.ticket(&account, request)?;
+            Ok((UserAccount::Cache(account), got))
         });
         match got {
             Ok(chosen) => {
@@ -128,12 +139,12 @@ fn best(
 fn by_keytab(
     target: Target<'_>,
     name: CacheNames,
-    Purpose { enctypes, deadline, watch }: Purpose<'_>,
-) -> Result<(UserAccount, Ticket), Failure> {
+    (request, deadline, watch): Purpose<'_>,
+) -> Result<(UserAccount, Got), Failure> {
     enter_kdc(&name.display, target.service, deadline, watch);
     let account = KeytabAccount::of(target.library, name)?;
-    let ticket = account.account().ticket(target.server, enctypes)?;
-    Ok((UserAccount::Keytab(account), ticket))
+    let ticket = account.account().ticket(target.server, &request.enctypes)?;
+    Ok((UserAccount::Keytab(account), Got { ticket, renewal: None }))
 }
 
 impl Refusal<'_> {

@@ -39,6 +39,7 @@ mod node_names;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
+mod renewal;
 mod secrecy;
 mod server;
 mod setuid;
@@ -129,6 +130,7 @@ fn run_tests() -> ! {
         clocks::trials,
         enctypes::trials,
         stale_ticket::trials,
+        renewal::trials,
         server::trials,
         forged::trials,
         identity::trials,

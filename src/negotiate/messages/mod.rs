@@ -43,6 +43,8 @@ pub struct Request {
     pub level: Level,
     /// Encryption types that the context may have.
     pub enctypes: Enctypes,
+    /// A user's ticket-granting ticket is renewed when less than half of its life is left.
+    pub renew: bool,
     /// Limits of the phases.
     pub limits: Limits,
 }

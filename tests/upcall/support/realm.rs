@@ -170,7 +170,7 @@ impl Realm {
         let kdc_conf = format!(
             "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
              [realms]\n {name} = {{\n  database_name = {dir}/principal\n  key_stash_file = {dir}/stash\n  \
-             acl_file = {dir}/acl\n  supported_enctypes = {supported}\n  master_key_type = {master}\n }}\n\
+             acl_file = {dir}/acl\n  max_renewable_life = 30d\n  supported_enctypes = {supported}\n  master_key_type = {master}\n }}\n\
              [logging]\n kdc = FILE:{dir}/kdc.log\n admin_server = FILE:{dir}/kadmin.log\n default = FILE:{dir}/krb5.log\n"
         );
         fs::write(self.path("kdc.conf"), kdc_conf).unwrap();
@@ -240,11 +240,32 @@ impl Realm {
         succeed(netns.enter(kinit).envs(self.environment()), &format!("{PASSWORD}\n"));
     }
 
+    /// A ticket of `alice` that the KDC has given so long ago; the KDC's clock is right again when this returns.
+    #[track_caller]
+    pub(crate) fn aged_ticket(&mut self, age: &str, uid: u32, cache: &str, options: &[&str]) {
+        self.shift_clock(&format!("-{age}"));
+        let mut kinit = command_as(uid, "kinit");
+        kinit.env("KRB5_CONFIG", heedless_of_clocks(&self.path("krb5.conf")));
+        kinit.args(["-c", cache]).args(options).arg("alice");
+        succeed(&mut kinit, &format!("{PASSWORD}\n"));
+        self.shift_clock("+0s");
+    }
+
     /// What makes a program get a ticket of `alice` with a configuration of its own.
     pub(crate) fn kinit(&self, config: &Path, cache: &str) -> Step {
         let config = format!("KRB5_CONFIG={}", config.display());
         let words = ["env", &config, "kinit", "-c", cache, "alice"].map(str::to_owned).to_vec();
         Step::Run { words, input: format!("{PASSWORD}\n") }
+    }
+
+    /// The same while the KDC has another clock, with options of kinit(1).
+    pub(crate) fn kinit_heedless(&self, config: &Path, cache: &str, options: &[&str]) -> Step {
+        let config = format!("KRB5_CONFIG={}", heedless_of_clocks(config).display());
+        let words = ["env", &config, "kinit", "-c", cache].into_iter().chain(options.iter().copied());
+        Step::Run {
+            words: words.chain(["alice"]).map(str::to_owned).collect(),
+            input: format!("{PASSWORD}\n"),
+        }
     }
 
     /// A ticket that is no longer valid when this returns.
@@ -291,6 +312,15 @@ fn listeners(port: u16) -> usize {
         fields.next().is_some_and(|local| local.ends_with(&address)) && fields.nth(1) == Some("0A")
     };
     sockets.lines().filter(listens).count()
+}
+
+/// A configuration like this one by which a ticket's start may be hours ago.
+fn heedless_of_clocks(config: &Path) -> PathBuf {
+    let text = fs::read_to_string(config).unwrap();
+    let told = "[libdefaults]\n clockskew = 90000\n kdc_timesync = 0\n";
+    let heedless = config.with_extension("heedless");
+    fs::write(&heedless, text.replacen("[libdefaults]\n", told, 1)).unwrap();
+    heedless
 }
 
 /// Free for TCP and UDP a moment ago.

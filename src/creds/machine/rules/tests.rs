@@ -87,7 +87,7 @@ fn what_is_wanted_is_said_in_full() {
 
 #[test]
 fn a_ticket_is_good_if_it_has_begun_and_has_enough_left() {
-    let ticket = |start, end| Granting { start, end, enctype: 18, invalid: false };
+    let ticket = |start, end| Granting { start, end, enctype: 18, invalid: false, renew_until: None };
     let now = 100_000;
     // A day: 30 minutes must be left.
     assert!(good(ticket(50_000, 101_801), now).is_ok());

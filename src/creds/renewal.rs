@@ -1,0 +1,291 @@
+//! Renewal of a user's ticket-granting ticket before use (lgss.toml(5), `renew`), in the cache that it is in.
+//!
+//! Called by the worker in the stage of the KDC. Invariant: what cannot be renewed, or not stored, is used as it is; no
+//! request fails that would have succeeded without renewal.
+
+use std::fmt;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::ticket::{Account, CacheNames, service_principal};
+use crate::config::Enctypes;
+use crate::ctx::request::Service;
+use crate::event::{Cause, Failure, Stage};
+use crate::gss::clock::{Span, now};
+use crate::gss::krb5::{Library, Principal};
+use crate::gss::private_cache::PrivateCache;
+use crate::gss::renewal::renew;
+use crate::gss::status::Krb5Error;
+use crate::gss::ticket::{Granting, Ticket};
+
+/// Longest time that a KDC gets for a renewal. The old tickets still serve, so more is not worth waiting for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What came of a renewal that was due, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewal {
+    /// There is a new ticket-granting ticket.
+    Done {
+        /// How long it lasts.
+        left: Span,
+        /// Why the cache has not got it, if so.
+        unstored: Option<String>,
+    },
+    /// There is none, and why.
+    Failed(String),
+}
+
+impl fmt::Display for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done { left, unstored: None } => write!(f, "renewed for {left}"),
+            Self::Done { left, unstored: Some(why) } => {
+                write!(f, "renewed for {left}, but not stored in the cache: {why}")
+            }
+            Self::Failed(why) => write!(f, "not renewed: {why}"),
+        }
+    }
+}
+
+/// The ticket for the service, as [`Account::ticket`], by a ticket-granting ticket that is renewed before if that is due.
+/// A ticket of the service's that was got before a renewal ends too soon, and is replaced as well. What a KDC is asked for
+/// on that account gets half of `limit` at most.
+///
+/// # Errors
+/// As [`Account::ticket`].
+pub fn ticket(
+    account: &Account,
+    (service, server): (&Service, &Principal),
+    allowed: &Enctypes,
+    limit: Duration,
+) -> Result<(Ticket, Option<Renewal>), Failure> {
+    let asked =
+        Asked { account, service, server, allowed, until: Instant::now() + (limit / 2).min(PATIENCE) };
+    match account.cache().last_granting(account.client()) {
+        Ok(Some((life, granting))) if is_due(&life, now()) => asked.after_renewal(&life, &granting),
+        Ok(Some((life, granting))) => asked.without_renewal(&life, granting).map(|ticket| (ticket, None)),
+        // A cache with the service's ticket alone, or one that libkrb5 knows better what to do with.
+        Ok(None) | Err(_) => asked.as_ever().map(|ticket| (ticket, None)),
+    }
+}
+
+/// What is wanted, and by whom.
+struct Asked<'a> {
+    account: &'a Account,
+    service: &'a Service,
+    server: &'a Principal,
+    allowed: &'a Enctypes,
+    /// A KDC is not waited for any longer, as far as the old tickets serve.
+    until: Instant,
+}
+
+impl Asked<'_> {
+    fn as_ever(&self) -> Result<Ticket, Failure> {
+        self.account.ticket(self.server, self.allowed)
+    }
+
+    fn after_renewal(
+        &self,
+        life: &Granting,
+        granting: &Ticket,
+    ) -> Result<(Ticket, Option<Renewal>), Failure> {
+        let new = match Successor::by_renewal(self, granting, life) {
+            Ok(new) => new,
+            Err(why) => return self.as_ever().map(|ticket| (ticket, Some(Renewal::Failed(why)))),
+        };
+        let stored = new.store_in_place_of(self.account, life, granting);
+        let (ticket, stored) = match new.ticket(self) {
+            Ok(ticket) => (ticket, stored.and_then(|()| new.hand_over(self.account))),
+            // The cache may have one.
+            Err(_) => (self.as_ever()?, stored),
+        };
+        Ok((ticket, Some(Renewal::Done { left: new.left(), unstored: stored.err() })))
+    }
+
+    fn without_renewal(&self, life: &Granting, granting: Ticket) -> Result<Ticket, Failure> {
+        let ticket = self.as_ever()?;
+        if !ticket.cached() || !is_outlived(ticket.start()..ticket.end(), life) {
+            return Ok(ticket);
+        }
+        let newer = Successor::of(self.account, granting).and_then(|same| {
+            let newer = same.ticket(self)?;
+            // Where it cannot be stored it is fetched again next time.
+            let _ = same.hand_over(self.account);
+            Ok(newer)
+        });
+        Ok(newer.unwrap_or(ticket))
+    }
+}
+
+/// Does in a thread what may wait for a KDC, because libkrb5 cannot be told how long to wait. It must use a context of
+/// the library of its own, and shares caches in memory with this thread.
+fn in_time<T: Send + 'static>(
+    until: Instant,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (tell, told) = mpsc::channel();
+    thread::Builder::new()
+        .name("renewal".to_owned())
+        // Nobody may be waiting any more.
+        .spawn(move || drop(tell.send(task())))
+        .map_err(|error| error.to_string())?;
+    told.recv_timeout(until.saturating_duration_since(Instant::now()))
+        .map_err(|_| "the KDC does not answer".to_owned())
+}
+
+/// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of its
+/// life is over, and it can be made to end later.
+fn is_due(ticket: &Granting, now: u64) -> bool {
+    let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
+    let gains = ticket.renew_until.is_some_and(|until| u64::from(until) > end);
+    gains && !ticket.invalid && now < end && 2 * now.saturating_sub(start) > end.saturating_sub(start)
+}
+
+/// Whether a service's ticket is from a time before the ticket-granting ticket that there is now, and ends before it. One
+/// from the same second counts as such, too; for a service whose tickets are always short this costs one request.
+fn is_outlived(ticket: std::ops::Range<u32>, granting: &Granting) -> bool {
+    ticket.start <= granting.start && ticket.end < granting.end
+}
+
+/// A ticket-granting ticket and what is got by it, in memory.
+struct Successor {
+    cache: PrivateCache,
+    account: Account,
+    life: Granting,
+    granting: Ticket,
+}
+
+impl Successor {
+    /// Asks a KDC.
+    fn by_renewal(asked: &Asked<'_>, granting: &Ticket, life: &Granting) -> Result<Self, String> {
+        let account = asked.account;
+        let failed = |error: Krb5Error| account.name().in_words(&error.message);
+        let old = granting.alone_in_memory().map_err(failed)?;
+        let granted = account.cache().without_tickets().map_err(failed)?;
+        let (from, to) = (old.text(), granted.text());
+        in_time(asked.until, move || renew(&from, &to))?.map_err(failed)?;
+        let new = Self::in_memory(account, granted)?;
+        if new.life.end <= life.end {
+            return Err("the KDC gives no longer life".to_owned());
+        }
+        Ok(new)
+    }
+
+    /// Of the ticket-granting ticket that is there already.
+    fn of(account: &Account, granting: Ticket) -> Result<Self, String> {
+        let failed = |error: Krb5Error| account.name().in_words(&error.message);
+        let cache = account.cache().without_tickets().map_err(failed)?;
+        cache.open().and_then(|open| open.add(&granting)).map_err(failed)?;
+        Self::in_memory(account, cache)
+    }
+
+    fn in_memory(account: &Account, cache: PrivateCache) -> Result<Self, String> {
+        let read = || -> Result<_, Krb5Error> {
+            let open = cache.open()?;
+            let client = open.principal()?;
+            let last = open.last_granting(&client)?;
+            let account = Account::of(account.library(), open, account.name().clone(), client)?;
+            Ok((account, last))
+        };
+        let (account, last) = read().map_err(|error| account.name().in_words(&error.message))?;
+        let (life, granting) = last.ok_or("the KDC gives no ticket-granting ticket")?;
+        Ok(Self { cache, account, life, granting })
+    }
+
+    /// The ticket for the service, from a KDC.
+    fn ticket(&self, asked: &Asked<'_>) -> Result<Ticket, String> {
+        let names = CacheNames { library: self.cache.text(), display: asked.account.name().display.clone() };
+        let (service, allowed) = (asked.service.clone(), asked.allowed.clone());
+        let fetch = move || {
+            let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+            let server = service_principal(&library, &service)?;
+            Account::open(&library, names)?.ticket(&server, &allowed).map(drop)
+        };
+        in_time(asked.until, fetch)?.map_err(|failure| failure.detail)?;
+        // Now it is in the cache in memory.
+        self.account.ticket(asked.server, asked.allowed).map_err(|failure| failure.detail)
+    }
+
+    fn left(&self) -> Span {
+        Span(u64::from(self.life.end).saturating_sub(now()))
+    }
+
+    /// Puts the ticket-granting ticket in the place of `old`, unless another process has been there meanwhile.
+    fn store_in_place_of(&self, account: &Account, life: &Granting, old: &Ticket) -> Result<(), String> {
+        let cache = account.cache();
+        let store = || -> Result<Result<(), String>, Krb5Error> {
+            if cache.principal()?.name() != account.client().name() {
+                return Ok(Err("it has become somebody else's".to_owned()));
+            }
+            let there = cache.last_granting(account.client())?;
+            if there.is_some_and(|(there, _)| there.end > life.end) {
+                return Ok(Ok(()));
+            }
+            cache.supersede(old, &self.granting)?;
+            cache.forget_other_realms(&account.client().name().realm).map(Ok)
+        };
+        store().unwrap_or_else(|error| Err(account.name().in_words(&error.message)))
+    }
+
+    /// Puts what was got by the ticket-granting ticket into the cache.
+    fn hand_over(&self, account: &Account) -> Result<(), String> {
+        let realm = account.client().name().realm;
+        let handed = self.cache.open().and_then(|got| account.cache().take_over(&got, &realm));
+        handed.map_err(|error| account.name().in_words(&error.message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(start: u32, end: u32, renew_until: Option<u32>) -> Granting {
+        Granting { start, end, enctype: 18, invalid: false, renew_until }
+    }
+
+    #[test]
+    fn a_ticket_is_due_when_more_than_half_of_its_life_is_over() {
+        let renewable = ticket(1000, 2000, Some(9000));
+        for (now, due) in [(0, false), (1000, false), (1500, false), (1501, true), (1999, true)] {
+            assert_eq!(is_due(&renewable, now), due, "at {now}");
+        }
+    }
+
+    #[test]
+    fn expired_invalid_and_unrenewable_tickets_are_never_due() {
+        let renewable = ticket(1000, 2000, Some(9000));
+        assert!(!is_due(&renewable, 2000) && !is_due(&renewable, u64::MAX));
+        assert!(!is_due(&Granting { invalid: true, ..renewable }, 1800));
+        assert!(!is_due(&ticket(1000, 2000, None), 1800));
+        assert!(!is_due(&ticket(1000, 2000, Some(2000)), 1800));
+        assert!(!is_due(&ticket(1000, 2000, Some(0)), 1800));
+        assert!(!is_due(&ticket(2000, 1000, Some(9000)), 2500));
+    }
+
+    #[test]
+    fn the_last_second_of_the_epoch_overflows_nothing() {
+        let last = u32::MAX;
+        assert!(!is_due(&ticket(last - 10, last, Some(last)), u64::from(last) - 1));
+        assert!(is_due(&ticket(0, last - 1, Some(last)), u64::from(last) - 2));
+    }
+
+    #[test]
+    fn a_services_ticket_from_before_the_renewal_is_outlived_and_one_of_a_short_lived_service_is_not() {
+        let renewed = ticket(1500, 2500, Some(9000));
+        assert!(is_outlived(1100..2000, &renewed));
+        assert!(!is_outlived(1600..1700, &renewed));
+        assert!(is_outlived(1500..2000, &renewed));
+        assert!(!is_outlived(1501..2000, &renewed));
+        assert!(!is_outlived(1100..2500, &renewed));
+    }
+
+    #[test]
+    fn the_log_tells_what_came_of_it() {
+        let done = |unstored| Renewal::Done { left: Span(36_000), unstored };
+        assert_eq!(done(None).to_string(), "renewed for 10 h");
+        let unstored = done(Some("read-only".to_owned()));
+        assert_eq!(unstored.to_string(), "renewed for 10 h, but not stored in the cache: read-only");
+        assert_eq!(Renewal::Failed("no".to_owned()).to_string(), "not renewed: no");
+    }
+}

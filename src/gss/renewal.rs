@@ -1,0 +1,152 @@
+//! Renewal of a ticket-granting ticket (RFC 4120 §2.3), and how its successor and that one's tickets get into a cache.
+//!
+//! Used by `creds::renewal`. Invariant: at any time the cache has the old ticket-granting ticket or the new one, or both.
+
+use std::mem;
+use std::ptr;
+
+use super::ffi;
+use super::krb5::{Library, Principal, is_ticket_granting};
+use super::private_cache::PrivateCache;
+use super::status::{Krb5Error, check};
+use super::ticket::{Cache, Cursor, Granting, Listed, Ticket};
+
+/// Asks a KDC to renew the ticket-granting ticket in the cache in memory `asked`, and puts the new one into `granted`,
+/// another one. Has a context of its own, so that it may be called in a thread of its own.
+///
+/// # Errors
+/// The library's; the KDC's error numbers among them.
+pub fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
+    let library = Library::open()?;
+    let (from, to) = (Cache::resolve(&library, asked)?, Cache::resolve(&library, granted)?);
+    let client = from.principal()?;
+    // SAFETY: all zero is a valid value of this struct of pointers and numbers.
+    let mut new: ffi::krb5_creds = unsafe { mem::zeroed() };
+    // SAFETY: everything is alive; without a service the library renews the ticket-granting ticket.
+    let code =
+        unsafe { ffi::krb5_get_renewed_creds(library.raw(), &mut new, client.raw(), from.raw, ptr::null()) };
+    check(&library, code)?;
+    to.store(&mut Listed(new, &library))
+}
+
+impl Cache {
+    /// Of the tickets for the ticket-granting service of the client's own realm the one that ends last, postdated
+    /// ones apart.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn last_granting(&self, client: &Principal) -> Result<Option<(Granting, Ticket)>, Krb5Error> {
+        let realm = client.name().realm;
+        let mut last: Option<(Granting, Listed<'_>)> = None;
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            let found = listed.granting(&realm).filter(|found| !found.invalid);
+            if let Some(found) = found
+                && last.as_ref().is_none_or(|(last, _)| last.end < found.end)
+            {
+                last = Some((found, listed));
+            }
+        }
+        last.map(|(granting, listed)| Ok((granting, Ticket::of(&listed)?))).transpose()
+    }
+
+    /// A cache in memory for the same client with what is no ticket in this one, such as marks about the KDC.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn without_tickets(&self) -> Result<PrivateCache, Krb5Error> {
+        let memory = PrivateCache::new(&self.library, &self.principal()?)?;
+        let copy = memory.open()?;
+        let mut cursor = Cursor::start(self)?;
+        while let Some(mut listed) = cursor.next()? {
+            if listed.is_config() {
+                copy.store(&mut listed)?;
+            }
+        }
+        drop(copy);
+        Ok(memory)
+    }
+
+    /// Adds a ticket.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be written.
+    pub fn add(&self, ticket: &Ticket) -> Result<(), Krb5Error> {
+        // SAFETY: cache and ticket are alive; the ticket is only read.
+        check(&self.library, unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, ticket.raw) })
+    }
+
+    /// Puts `new` in the place of `old`, first the one and then away with the other, so that whoever reads meanwhile
+    /// finds one of them at least. Their times must differ. An `old` that cannot be removed, or that somebody else
+    /// has removed, is no error: a KEYRING cache has had the new one under the same name, and a KCM daemon, which removes no
+    /// single ticket, has replaced it or finds the new one first.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be written. The old one is then still there.
+    pub fn supersede(&self, old: &Ticket, new: &Ticket) -> Result<(), Krb5Error> {
+        self.add(new)?;
+        let which = ffi::KRB5_TC_MATCH_TIMES_EXACT | ffi::KRB5_TC_MATCH_KTYPE;
+        // SAFETY: cache and ticket are alive; the ticket is only read.
+        let _ =
+            unsafe { ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, which.cast_signed(), old.raw) };
+        Ok(())
+    }
+
+    /// Removes tickets for the ticket-granting services of other realms, which libkrb5 would go on using: what is got by them
+    /// ends with them. What cannot be removed stays.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    pub fn forget_other_realms(&self, realm: &str) -> Result<(), Krb5Error> {
+        let mut foreign = Vec::new();
+        let mut cursor = Cursor::start(self)?;
+        while let Some(listed) = cursor.next()? {
+            // SAFETY: the server is a principal of the entry, which is alive.
+            if unsafe { is_ticket_granting(listed.0.server) } && listed.granting(realm).is_none() {
+                foreign.push(listed);
+            }
+        }
+        drop(cursor);
+        foreign.iter().for_each(|listed| self.remove_all_for(listed));
+        Ok(())
+    }
+
+    /// Takes the tickets of `other`, each in the place of those that this one has for the same service; not those for the
+    /// ticket-granting service of the realm.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be written.
+    pub fn take_over(&self, other: &Self, realm: &str) -> Result<(), Krb5Error> {
+        let mut cursor = Cursor::start(other)?;
+        while let Some(mut listed) = cursor.next()? {
+            if listed.is_config() || listed.granting(realm).is_some() {
+                continue;
+            }
+            self.remove_all_for(&listed);
+            self.store(&mut listed)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is for the same client and service. That there is none, or that it cannot be removed, is no error.
+    fn remove_all_for(&self, listed: &Listed<'_>) {
+        // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
+        let mut same: ffi::krb5_creds = unsafe { mem::zeroed() };
+        (same.client, same.server) = (listed.0.client, listed.0.server);
+        // SAFETY: cache and query are alive; client and service alone are compared.
+        let _ = unsafe { ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, 0, &mut same) };
+    }
+
+    fn store(&self, listed: &mut Listed<'_>) -> Result<(), Krb5Error> {
+        // SAFETY: cache and entry are alive; the entry is only read.
+        check(&self.library, unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, &mut listed.0) })
+    }
+}
+
+impl Listed<'_> {
+    /// Whether it is no ticket, but a note of the library's.
+    fn is_config(&self) -> bool {
+        // SAFETY: the server is a principal of the entry, which is alive.
+        unsafe { ffi::krb5_is_config_principal(self.1.raw(), self.0.server) != 0 }
+    }
+}
