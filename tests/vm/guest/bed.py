@@ -109,7 +109,7 @@ class Bed:
                 kill(pid)
         shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)
         self.settings("")
-        for left in [*Path("/tmp").glob("*krb5cc*"), *Path("/run/user").glob("*")]:
+        for left in [*Path("/tmp").iterdir(), *Path("/run/user").glob("*")]:
             left.unlink() if left.is_symlink() or not left.is_dir() else shutil.rmtree(left)
 
     @property

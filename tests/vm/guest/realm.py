@@ -1,5 +1,6 @@
 """A Kerberos realm in the guest: MIT's KDC, keytabs of server and client, tickets of users."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -45,6 +46,7 @@ KDC_CONF = f"""
         database_name = {DIRECTORY}/principal
         key_stash_file = {DIRECTORY}/stash
         acl_file = {DIRECTORY}/acl
+        max_renewable_life = 1d
         supported_enctypes = {' '.join(name + ':normal' for name in ENCTYPES)}
     }}
 [logging]
@@ -74,8 +76,8 @@ class Realm:
     def service(keytab, principals):
         return [order for name in principals for order in (f"addprinc -randkey {name}", f"ktadd -k {keytab} {name}")]
 
-    def tool(self, words, **options):
-        environment = os.environ | {"KRB5_KDC_PROFILE": f"{DIRECTORY}/kdc.conf"}
+    def tool(self, words, directory=DIRECTORY, **options):
+        environment = os.environ | {"KRB5_KDC_PROFILE": f"{directory}/kdc.conf"}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, **options)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
@@ -85,19 +87,14 @@ class Realm:
         self.tool(["kadmin.local"], input="".join(order + "\n" for order in orders))
 
     def start_kdc(self):
-        environment = os.environ | {"KRB5_KDC_PROFILE": f"{DIRECTORY}/kdc.conf"}
-        write(f"{DIRECTORY}/kdc.log", "")
-        self.kdc = subprocess.Popen(["krb5kdc", "-n"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while "commencing operation" not in open(f"{DIRECTORY}/kdc.log").read():
-            assert self.kdc.poll() is None and time.monotonic() < deadline, "the KDC does not start"
-            time.sleep(0.02)
+        self.kdc = run_kdc(REALM, DIRECTORY)
 
     @staticmethod
-    def configure(*settings):
-        """The node's krb5.conf until the scenario's end, with these lines in [libdefaults]."""
+    def configure(*settings, realms=None):
+        """The node's krb5.conf until the scenario's end, with these lines in [libdefaults], and realms by their KDC's port."""
         more = "".join(f"    {line}\n" for line in settings)
-        text = CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more)
+        others = "".join(f"    {realm} = {{\n        kdc = 127.0.0.1:{port}\n    }}\n" for realm, port in (realms or {}).items())
+        text = CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more).replace("[realms]\n", "[realms]\n" + others)
         if os.path.exists(KRB5_CONF) and open(KRB5_CONF).read() == text:
             return
         write(KRB5_CONF, text)
@@ -134,17 +131,55 @@ class Realm:
             self.start_kdc()
             self.logged = 0
 
-    def ticket(self, requester, user, *, cache=None, lifetime="1h"):
+    @contextlib.contextmanager
+    def trusted(self, realm, *users):
+        """Another realm, with a KDC of its own, whose users ours believes; krb5.conf knows it until the scenario's end."""
+        directory = f"{DIRECTORY}/{realm}"
+        os.makedirs(directory)
+        write(f"{directory}/kdc.conf", KDC_CONF.replace(DIRECTORY, directory).replace(REALM, realm).replace(":88", ":89"))
+        self.configure(realms={realm: 89})
+        trust = f"addprinc -pw trust krbtgt/{REALM}@{realm}"
+        self.tool(["kdb5_util", "-r", realm, "create", "-s", "-P", "master"], directory)
+        users = "".join(f"addprinc -pw secret {user}\n" for user in users)
+        self.tool(["kadmin.local", "-r", realm], directory, input=f"{users}{trust}\n")
+        self.admin(trust)
+        kdc = run_kdc(realm, directory)
+        try:
+            yield
+        finally:
+            kdc.kill()
+            kdc.wait()
+            self.admin(f"delprinc -force krbtgt/{REALM}@{realm}")
+            shutil.rmtree(directory)
+
+    @staticmethod
+    def ticket(requester, user, **options):
         """kinit as the requester; its default cache if none is named."""
-        words = ["kinit", "-l", lifetime] + (["-c", cache] if cache else []) + [user]
-        environment = {"PATH": os.environ["PATH"], "KRB5_CONFIG": KRB5_CONF}
+        requester.run(kinit(user, **options))
 
-        def kinit():
-            done = subprocess.run(words, input="secret\n", env=environment, capture_output=True, text=True, timeout=60)
-            return done.returncode, done.stderr
 
-        code, said = requester.run(kinit)
-        assert code == 0, said
+def run_kdc(realm, directory):
+    """By the configuration there; it listens when this returns."""
+    environment = os.environ | {"KRB5_KDC_PROFILE": f"{directory}/kdc.conf"}
+    write(f"{directory}/kdc.log", "")
+    kdc = subprocess.Popen(["krb5kdc", "-n", "-r", realm], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while "commencing operation" not in open(f"{directory}/kdc.log").read():
+        assert kdc.poll() is None and time.monotonic() < deadline, "the KDC does not start"
+        time.sleep(0.02)
+    return kdc
+
+
+def kinit(user, *, cache=None, lifetime="1h", renewable=None):
+    """A step of a requester, in its session: a ticket, in its default cache if none is named."""
+    words = ["kinit", "-l", lifetime] + (["-r", renewable] if renewable else []) + (["-c", cache] if cache else []) + [user]
+    environment = {"PATH": os.environ["PATH"], "KRB5_CONFIG": KRB5_CONF}
+
+    def step():
+        done = subprocess.run(words, input="secret\n", env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (words, done.stderr)
+
+    return step
 
 
 def write(path, text):

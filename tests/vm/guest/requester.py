@@ -23,7 +23,7 @@ SYS_KEYCTL = 250
 X32_SYSCALL_BIT = 0x40000000
 PR_SET_DUMPABLE = 4
 MAP_32BIT = 0x40
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 # The secid of requests that name none; the bed gives each scenario another, so that no key of before is found.
 SECID = 4
 # push rbx; mov ebx,edi; mov eax,ecx; mov ecx,esi; mov esi,eax; mov eax,287; int 0x80; pop rbx; ret

@@ -10,12 +10,12 @@ import kernel
 import requester
 import server
 from bed import KEYRING, USERS, scenario
+from containers import private_tmp
 from realm import ENCTYPES
 from requester import Requester
 from verdicts import established, failed, has_expired, klist
 
 SERVICE = "lustre_mds/srv.example.test"
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
 
 
 def payload_of(made, endtime):
@@ -163,25 +163,6 @@ def a_hostile_environment_names_no_other_caches(bed):
         alice = bed.user("alice", environment={"KRB5CCNAME": name, "KRB5_CONFIG": "/dev/null", "KRB5_TRACE": "/dev/stderr"})
         got = alice.ask(secid=100_000 + 100 * bed.secid + count, wait_ms=30000)
         established(bed, got, "alice")
-    for left in ("/tmp/bobs", "/tmp/alices_fifo"):
-        os.unlink(left)
-
-
-def private_tmp(principal, uid):
-    """A step: a mount namespace whose /tmp has this user's ticket and whose /etc/krb5.conf is of no use."""
-
-    def step():
-        requester.unshare(requester.CLONE_NEWNS)()
-        for arguments in (
-            (None, b"/", None, MS_REC | MS_PRIVATE, None),
-            (b"tmpfs", b"/tmp", b"tmpfs", 0, b"mode=1777"),
-        ):
-            assert requester.LIBC.mount(*arguments) == 0, arguments
-        done = subprocess.run(["kinit", principal], input="secret\n", text=True, user=uid, group=uid, capture_output=True)
-        assert done.returncode == 0, done.stderr
-        assert requester.LIBC.mount(b"/dev/null", b"/etc/krb5.conf", None, 0x1000, None) == 0
-
-    return step
 
 
 @scenario
