@@ -117,6 +117,10 @@ class Bed:
         """Of this scenario's requests."""
         return requester.SECID
 
+    def target(self, number):
+        """Of a request: one of a hundred targets of this scenario's, so that no context of another is found."""
+        return {"secid": 100_000 + 100 * self.secid + number, "wait_ms": 30000}
+
     def end(self):
         for running in list(Running.alive):
             running.end()

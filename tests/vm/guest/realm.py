@@ -170,13 +170,15 @@ def run_kdc(realm, directory):
     return kdc
 
 
-def kinit(user, *, cache=None, lifetime="1h", renewable=None):
+def kinit(user, *, cache=None, lifetime="1h", renewable=None, service=None):
     """A step of a requester, in its session: a ticket, in its default cache if none is named."""
-    words = ["kinit", "-l", lifetime] + (["-r", renewable] if renewable else []) + (["-c", cache] if cache else []) + [user]
+    words = ["kinit", "-l", lifetime]
+    for option, value in (("-r", renewable), ("-S", service), ("-c", cache)):
+        words += [option, value] if value else []
     environment = {"PATH": os.environ["PATH"], "KRB5_CONFIG": KRB5_CONF}
 
     def step():
-        done = subprocess.run(words, input="secret\n", env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*words, user], input="secret\n", env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, (words, done.stderr)
 
     return step

@@ -1,14 +1,25 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Keys of type `big_key` for a kernel that is built without them: in memory, unencrypted, up to the 32 KiB of `user` keys.
+ * Keys of type `big_key` for a kernel that is built without them: in memory, unencrypted, up to the 32 KiB of `user` keys. As
+ * the real ones they count a few bytes of the owner's quota, whatever they hold.
  */
 #include <linux/key-type.h>
 #include <linux/module.h>
 #include <keys/user-type.h>
 
+#define QUOTA 16
+
+static int big_key_preparse(struct key_preparsed_payload *prep)
+{
+	int rc = user_preparse(prep);
+
+	prep->quotalen = QUOTA;
+	return rc;
+}
+
 static struct key_type big_key_type = {
 	.name = "big_key",
-	.preparse = user_preparse,
+	.preparse = big_key_preparse,
 	.free_preparse = user_free_preparse,
 	.instantiate = generic_key_instantiate,
 	.update = user_update,

@@ -9,7 +9,7 @@ import time
 import requester
 from bed import KEYRING, scenario
 from realm import CLIENT, CLIENT_KEYTAB, REALM
-from verdicts import Stopwatch, established, failed
+from verdicts import Stopwatch, established, failed, klist
 
 NODE = f"lustre_root/{CLIENT}"
 
@@ -148,6 +148,24 @@ def roots_default_cache_is_used_but_not_written(bed):
     before = fingerprint("/tmp/krb5cc_0")
     established(bed, bed.user("root").ask(wait_ms=30000, **second), NODE)
     assert fingerprint("/tmp/krb5cc_0") == before
+
+
+@scenario
+def with_the_default_cache_as_own_one_it_is_written_and_serves_the_next_mount(bed):
+    """By the setting: one AS exchange, root's alone to read, no cache below /run/lgss; a user's ticket in it is replaced."""
+    bed.realm
+    bed.settings('[machine]\ncache = "default"\n')
+    bed.upcall(KEYRING)
+    bed.realm.ticket(bed.user("root"), "dave")
+    for fields in targets(bed, 2):
+        established(bed, bed.user("root").ask(wait_ms=30000, **fields), NODE)
+    assert len(bed.realm.as_exchanges(NODE)) == 1, bed.realm.as_exchanges(NODE)
+    found = os.stat("/tmp/krb5cc_0")
+    assert (found.st_uid, found.st_mode & 0o7777) == (0, 0o600), found
+    listed = klist(bed.user("root"))
+    assert f"{NODE}@{REALM}" in listed and "lustre_oss/srv.example.test" in listed and "dave" not in listed, listed
+    left = os.listdir("/run/lgss/machine")
+    assert all(name.endswith(".state") for name in left), left
 
 
 def fingerprint(path):

@@ -1,0 +1,150 @@
+"""Credentials of users in keyrings: what a request of the kernel's leads to, and what not."""
+
+import ctypes
+import errno
+import os
+import subprocess
+
+import kernel
+import requester
+from bed import KEYRING, scenario
+from realm import REALM, kinit
+from requester import Requester, join_new_session, keyctl
+from sessions import READ, REVOKE, SEARCH, SESSION, SET_TIMEOUT, USER, big_keys, in_session, lasting_keyrings_of
+from verdicts import established, failed
+
+
+@scenario
+def every_cache_of_a_collection_is_looked_at(bed):
+    """The primary one ends sooner than another: in a directory, in the session, user and persistent keyring; named and unnamed."""
+    bed.upcall(KEYRING)
+    os.mkdir("/tmp/alices", 0o700)
+    os.chown("/tmp/alices", 2001, 2001)
+    collections = (
+        ("DIR:/tmp/alices", "DIR::/tmp/alices/tkt"),
+        ("KEYRING:session:work", "KEYRING:session:work:"),
+        ("KEYRING:user:work", "KEYRING:user:work:"),
+        ("KEYRING:persistent:2001", "KEYRING:persistent:2001:"),
+    )
+    for number, (name, member) in enumerate(collections):
+        with lasting_keyrings_of(bed.user("alice")):
+            after = [kinit("dave", cache=name, lifetime="10m"), kinit("alice", cache=f"{member}other")]
+            alice = in_session("alice", *after, environment={"KRB5CCNAME": name})
+            established(bed, alice.ask(**bed.target(number)), "alice")
+            if name.startswith("KEYRING"):
+                established(bed, in_session("alice", *after).ask(**bed.target(10 + number)), "alice")
+
+
+@scenario
+def a_cache_in_the_process_keyring_serves_and_one_in_the_thread_keyring_cannot(bed):
+    """The kernel puts the user's keyring in the place of the thread's for its request, so that nothing leads to that."""
+    bed.upcall(KEYRING)
+    for number, (place, wanted) in enumerate((("process", "established"), ("thread", "failed"))):
+        alice = in_session("alice", ticket_of_this_process("alice", f"KEYRING:{place}:mine"))
+        got = alice.ask(**bed.target(number))
+        assert got.state == wanted, (place, got, bed.log.lines)
+    failed(bed, got, errno.ENOKEY)
+
+
+def ticket_of_this_process(user, cache):
+    """A step: no program could leave one there."""
+
+    def step():
+        from gssapi import Name
+        from gssapi.raw import acquire_cred_with_password, store_cred_into
+
+        made = acquire_cred_with_password(Name(f"{user}@{REALM}"), b"secret", usage="initiate")
+        store_cred_into({b"ccache": cache.encode()}, made.creds, usage="initiate", overwrite=True)
+
+    return step
+
+
+@scenario
+def after_logout_what_outlives_the_session_serves(bed):
+    """A kernel thread that writes back and a process without a session: by file, user and persistent keyring; not by the session's."""
+    bed.realm
+    bed.upcall(KEYRING)
+    by_thread = {"at": "worker", "uid": 2001, "gid": 2001, "fsuid": 2001}
+    asking = ((bed.user("root"), by_thread), (bed.user("alice"), {"session": "drop"}))
+    caches = ("FILE:/tmp/krb5cc_2001", "KEYRING:user:mine", "KEYRING:persistent:2001", "KEYRING:session:mine")
+    for number, cache in enumerate(caches):
+        with lasting_keyrings_of(bed.user("alice")):
+            in_session("alice", kinit("alice", cache=cache)).run(lambda: None)
+            for more, (who, fields) in enumerate(asking):
+                got = who.ask(**bed.target(10 * number + more), **fields)
+                if "session" in cache:
+                    failed(bed, got, errno.ENOKEY)
+                    assert "kinit" in bed.log.wait("ENOKEY"), bed.log.lines
+                else:
+                    established(bed, got, "alice")
+        if cache.startswith("FILE"):
+            os.unlink("/tmp/krb5cc_2001")
+
+
+@scenario
+def a_ticket_in_one_key_serves(bed):
+    """Of type `user` or `big_key`, in the session or the user keyring, with no cache anywhere; where the kernel has that type caches use it, too."""
+    bed.realm
+    bed.upcall(KEYRING)
+    with big_keys():
+        for number, (key_type, ring) in enumerate((("user", USER), ("big_key", USER), ("user", SESSION), ("big_key", SESSION))):
+            with lasting_keyrings_of(bed.user("alice")):
+                got = in_session("alice", ticket_in_one_key("alice", key_type, ring)).ask(**bed.target(number))
+                established(bed, got, "alice")
+                bed.until_gone()
+        alice = in_session("alice", kinit("alice", cache="KEYRING:session:mine"))
+        got = alice.run(lambda: (requester.ask("write", bed.target(9)), open("/proc/keys").read()))
+        established(bed, kernel.Fields.parse(got[0]), "alice")
+        keys = [line for line in got[1].splitlines() if " big_key " in line and f"krbtgt/{REALM}@{REALM}" in line]
+        assert keys, got[1]
+
+
+def ticket_in_one_key(user, key_type, ring):
+    """A step: what the library keeps in a key of a cache, in one that is none's."""
+
+    def step():
+        kinit(user, cache="KEYRING:session:x")()
+        name = f"krbtgt/{REALM}@{REALM}".encode()
+        key, failure = keyctl(SEARCH, SESSION, b"big_key", name, 0)
+        assert key > 0, failure
+        content = ctypes.create_string_buffer(65536)
+        length, failure = keyctl(READ, key, content, len(content))
+        assert length > 0, failure
+        subprocess.run(["kdestroy", "-c", "KEYRING:session:x"], check=True)
+        made = requester.LIBC.syscall(248, key_type.encode(), name, content, length, ring)
+        assert made > 0, ctypes.get_errno()
+
+    return step
+
+
+@scenario
+def a_session_keyring_that_is_gone_is_told_and_the_next_cache_serves(bed):
+    """Revoked or expired under its processes; with nothing else it is ENOKEY with that reason."""
+    bed.upcall(KEYRING)
+    kernel.set_debug_level(2)
+    alice = bed.user("alice")
+    ends = {
+        "revoked": [lambda: keyctl(REVOKE, SESSION)],
+        "expired": [lambda: keyctl(SET_TIMEOUT, SESSION, 1), lambda: bed.until(lambda: keyctl(READ, SESSION, None, 0)[1], "its end")],
+    }
+    for number, (word, steps) in enumerate(ends.items()):
+        inside = in_session("alice", kinit("dave", cache="KEYRING:session:mine", lifetime="2h"), *steps)
+        bed.realm.ticket(alice, "alice")
+        established(bed, inside.ask(**bed.target(number)), "alice")
+        os.unlink("/tmp/krb5cc_2001")
+        bed.log.lines.clear()
+        failed(bed, inside.ask(**bed.target(10 + number)), errno.ENOKEY)
+        line = bed.log.wait("KEYRING:session")
+        assert word in line, line
+        bed.log.lines.clear()
+
+
+@scenario
+def a_session_inherited_from_root_gives_no_ticket_of_roots(bed):
+    """As of su without a session of its own: what root has there is root's, even if KRB5CCNAME names it."""
+    bed.upcall(KEYRING)
+    bed.realm
+    steps = [join_new_session, kinit("dave", cache="KEYRING:session:roots", lifetime="2h")]
+    for number, environment in enumerate((None, {"KRB5CCNAME": "KEYRING:session:roots"})):
+        alice = Requester(2001, steps=steps, environment=environment)
+        failed(bed, alice.ask(**bed.target(number)), errno.ENOKEY)
