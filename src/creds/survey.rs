@@ -177,8 +177,7 @@ enum Absence {
 type Read = Result<(Name, Vec<Facts>), Krb5Error>;
 
 fn read(library: &Library, name: &CacheNames) -> Read {
-    let cache = Cache::resolve(library, &name.library)?;
-    Ok((cache.principal()?.name(), cache.tickets()?))
+    Cache::resolve(library, &name.library)?.contents()
 }
 
 fn read_collection(name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {

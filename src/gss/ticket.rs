@@ -111,18 +111,21 @@ impl Cache {
         Ok(holdings)
     }
 
-    /// Its tickets, in its order.
+    /// Whose tickets are in it, and these, in its order. It is read once.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
-    pub fn tickets(&self) -> Result<Vec<Facts>, Krb5Error> {
+    pub fn contents(&self) -> Result<(Name, Vec<Facts>), Krb5Error> {
         let mut found = Vec::new();
+        let mut client = None;
         let mut cursor = Cursor::start(self)?;
         while let Some(listed) = cursor.next()? {
             let server = listed.0.server;
             // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
             let (config, server) =
                 unsafe { (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, name_of(server)) };
+            // SAFETY: as above.
+            client.get_or_insert_with(|| unsafe { name_of(listed.0.client) });
             if !config {
                 let (times, flags) = (listed.0.times, listed.0.ticket_flags.cast_unsigned());
                 let start = if times.starttime == 0 { times.authtime } else { times.starttime };
@@ -137,7 +140,8 @@ impl Cache {
                 });
             }
         }
-        Ok(found)
+        let client = client.map_or_else(|| self.principal().map(|client| client.name()), Ok)?;
+        Ok((client, found))
     }
 
     /// The tickets for the realm's own ticket-granting service.

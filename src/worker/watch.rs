@@ -66,6 +66,9 @@ impl Watch {
     pub(super) fn enter(&self, deadline: Instant, overdue: Failure) {
         let mut state = self.0.lock();
         let stage = overdue.stage;
+        let deadline = deadline + GRACE;
+        // A thread that wakes up too early looks once more.
+        let sooner = state.current.as_ref().is_none_or(|current| deadline < current.deadline);
         let begun = match state.current.take() {
             Some(current) if current.stage == stage => current.begun,
             previous => {
@@ -73,9 +76,11 @@ impl Watch {
                 Instant::now()
             }
         };
-        state.current = Some(Current { stage, begun, deadline: deadline + GRACE, overdue });
+        state.current = Some(Current { stage, begun, deadline, overdue });
         drop(state);
-        self.0.changed.notify_one();
+        if sooner {
+            self.0.changed.notify_one();
+        }
     }
 
     /// Keeps what there was to choose from, for the report.

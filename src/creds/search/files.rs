@@ -1,5 +1,6 @@
 //! Caches that are files: named ones, those of a directory collection, and those that lie where caches use to be.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -95,16 +96,22 @@ impl<'a> Files<'a> {
                 Ok((found, status)) if kind(&status) == SFlag::S_IFDIR => {
                     self.add_found_collection(&found, &status, directory.join(&entry).as_path());
                 }
-                Ok((_, status)) => match file_offence(&status, self.ground.owner) {
+                Ok((file, status)) => match file_offence(&status, self.ground.owner) {
                     Some(offence) => self.object(&unusable(&name, offence)),
-                    None => files.push((status.st_mtime, entry)),
+                    // There are fewer descriptors than there can be files.
+                    None if files.len() < FILES_LIMIT => files.push((entry, status, Some(file))),
+                    None => files.push((entry, status, None)),
                 },
             }
         }
-        files.sort_by_key(|(modified, entry)| (std::cmp::Reverse(*modified), entry.clone()));
-        for (_, entry) in files {
-            // Once more, now that it is known that there is room for it.
-            self.add_entry(located.as_fd(), &entry, &CacheName::File(directory.join(&entry)));
+        files.sort_by_key(|(_, status, _)| Reverse((status.st_mtime, status.st_mtime_nsec)));
+        for (entry, status, file) in files {
+            let name = CacheName::File(directory.join(&entry));
+            match file {
+                Some(file) => self.add(name.to_string(), file, Some(&status)),
+                None if self.seen.len() < FILES_LIMIT => self.add_entry(located.as_fd(), &entry, &name),
+                None => self.pass_over(&name.to_string()),
+            }
         }
         if others > 0 {
             let what = format!("{}: {others} more of other users", directory.display());
@@ -150,9 +157,13 @@ impl<'a> Files<'a> {
         if new && self.seen.len() <= FILES_LIMIT {
             self.sources.push(Source::opened(display, file));
         } else if new {
-            let why = format!("{display}: not looked at, {FILES_LIMIT} others come first");
-            self.sources.push(Source::foreign(&why));
+            self.pass_over(&display);
         }
+    }
+
+    fn pass_over(&mut self, display: &str) {
+        let why = format!("{display}: not looked at, {FILES_LIMIT} others come first");
+        self.sources.push(Source::foreign(&why));
     }
 
     fn object(&mut self, failure: &Failure) {
