@@ -1,5 +1,6 @@
 //! A place where credentials are, or are not, as it is handed to whoever reads it: by descriptor or by name.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 
 use crate::event::{Cause, Failure, one_line};
@@ -22,8 +23,8 @@ pub enum Held {
     Descriptor(OwnedFd),
     /// By its name.
     Name(String),
-    /// Not at all.
-    Nothing,
+    /// Not at all; the name of the place alone, without what is said of it.
+    Nothing(String),
 }
 
 /// What a source of credentials is; a word of the worker's argv.
@@ -103,13 +104,14 @@ impl Source {
     }
 
     /// A place that will not do, with its name and the reason in the failure's detail.
-    pub fn objection(failure: &Failure) -> Self {
+    pub fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
         let role = if failure.cause == Cause::NoTicket { Role::Absent } else { Role::Unusable };
-        Self { role, display: one_line(&failure.detail), held: Held::Nothing }
+        Self { role, ..Self::foreign(place, &failure.detail) }
     }
 
-    /// What others have.
-    pub fn foreign(what: &str) -> Self {
-        Self { role: Role::Foreign, display: one_line(what), held: Held::Nothing }
+    /// What others have; `what` begins with the place's name, too.
+    pub fn foreign(place: &impl fmt::Display, what: &str) -> Self {
+        let held = Held::Nothing(one_line(&place.to_string()));
+        Self { role: Role::Foreign, display: one_line(what), held }
     }
 }

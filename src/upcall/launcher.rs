@@ -158,8 +158,8 @@ fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<
     }
 }
 
-/// The worker's contract: argv has three words for each source, its role, how the library finds it, and how a person
-/// knows it; the environment holds KRB5_CONFIG alone; descriptor 3 is the message socket, and from 4 on come the sources
+/// The worker's contract: argv has three words for each source: its role, how the library finds it (the name alone
+/// of a place that will not do), and how a person knows it; the environment holds KRB5_CONFIG alone; descriptor 3 is the message socket, and from 4 on come the sources
 /// that are files.
 fn execute(
     config: &Config,
@@ -179,7 +179,7 @@ fn execute(
                 format!("FILE:/proc/self/fd/{place}")
             }
             Held::Name(name) => name,
-            Held::Nothing => String::new(),
+            Held::Nothing(place) => place,
         };
         for word in [role.word().to_owned(), library, display] {
             words.push(text(word.into_bytes())?);

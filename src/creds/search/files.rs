@@ -47,7 +47,7 @@ impl<'a> Files<'a> {
                 self.add(name.to_string(), file, status.ok().as_ref());
             }
             Ok(Opened::Named(_)) => {}
-            Err(failure) => self.object(&failure),
+            Err(failure) => self.object(name, &failure),
         }
         self.give(role, before);
     }
@@ -62,7 +62,7 @@ impl<'a> Files<'a> {
         });
         match opened {
             Ok((directory, primary)) => self.add_members(directory.as_fd(), path, &primary),
-            Err(failure) => self.object(&failure),
+            Err(failure) => self.object(name, &failure),
         }
         self.give(role, before);
     }
@@ -79,8 +79,8 @@ impl<'a> Files<'a> {
         let name = CacheName::Dir(directory.to_owned());
         match self.ground.file_system_offence(located.as_fd()) {
             Ok(None) => {}
-            Ok(Some(offence)) => return self.object(&unusable(&name, offence)),
-            Err(errno) => return self.object(&not_found(&name, errno)),
+            Ok(Some(offence)) => return self.object(&name, &unusable(&name, offence)),
+            Err(errno) => return self.object(&name, &not_found(&name, errno)),
         }
         let mut others = 0;
         let mut files = Vec::new();
@@ -89,14 +89,14 @@ impl<'a> Files<'a> {
             match locate_in(located.as_fd(), Path::new(&entry)) {
                 // It has gone meanwhile.
                 Err(Errno::ENOENT) => {}
-                Err(Errno::EXDEV) => self.object(&unusable(&name, "is a mount point")),
-                Err(errno) => self.object(&not_found(&name, errno)),
+                Err(Errno::EXDEV) => self.object(&name, &unusable(&name, "is a mount point")),
+                Err(errno) => self.object(&name, &not_found(&name, errno)),
                 Ok((_, status)) if status.st_uid != self.ground.owner => others += 1,
                 Ok((found, status)) if kind(&status) == SFlag::S_IFDIR => {
                     self.add_found_collection(&found, &status, directory.join(&entry).as_path());
                 }
                 Ok((_, status)) => match file_offence(&status, self.ground.owner) {
-                    Some(offence) => self.object(&unusable(&name, offence)),
+                    Some(offence) => self.object(&name, &unusable(&name, offence)),
                     None => files.push((status.st_mtime, entry)),
                 },
             }
@@ -108,7 +108,7 @@ impl<'a> Files<'a> {
         }
         if others > 0 {
             let what = format!("{}: {others} more of other users", directory.display());
-            self.sources.push(Source::foreign(&what));
+            self.sources.push(Source::foreign(&directory.display(), &what));
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Files<'a> {
         };
         match checked {
             Ok(primary) => self.add_members(directory.as_fd(), path, &primary),
-            Err(failure) => self.object(&failure),
+            Err(failure) => self.object(&name, &failure),
         }
     }
 
@@ -128,7 +128,8 @@ impl<'a> Files<'a> {
         let mut members = names(&directory, |name| name.to_str().is_some_and(is_member));
         members.sort_by_key(|member| (member != primary, member.clone()));
         if members.is_empty() {
-            self.object(&not_found(&CacheName::Dir(path.to_owned()), Errno::ENOENT));
+            let name = CacheName::Dir(path.to_owned());
+            self.object(&name, &not_found(&name, Errno::ENOENT));
         }
         for member in members {
             self.add_entry(directory, &member, &CacheName::DirMember(path.join(&member)));
@@ -138,10 +139,10 @@ impl<'a> Files<'a> {
     fn add_entry(&mut self, directory: BorrowedFd<'_>, entry: &OsStr, name: &CacheName) {
         match locate_in(directory, Path::new(entry)) {
             Ok((found, status)) => match file_offence(&status, self.ground.owner) {
-                Some(offence) => self.object(&unusable(name, offence)),
+                Some(offence) => self.object(name, &unusable(name, offence)),
                 None => self.add(name.to_string(), found, Some(&status)),
             },
-            Err(errno) => self.object(&not_found(name, errno)),
+            Err(errno) => self.object(name, &not_found(name, errno)),
         }
     }
 
@@ -151,12 +152,12 @@ impl<'a> Files<'a> {
             self.sources.push(Source::opened(display, file));
         } else if new {
             let why = format!("{display}: not looked at, {FILES_LIMIT} others come first");
-            self.sources.push(Source::foreign(&why));
+            self.sources.push(Source::foreign(&display, &why));
         }
     }
 
-    fn object(&mut self, failure: &Failure) {
-        self.sources.push(Source::objection(failure));
+    fn object(&mut self, name: &CacheName, failure: &Failure) {
+        self.sources.push(Source::objection(name, failure));
     }
 }
 

@@ -128,9 +128,8 @@ impl InRings {
         let links = match links(ring) {
             Ok(links) => links,
             Err(errno) => {
-                let detail = format_args!("KEYRING:{}: {}", place.word(), errno.desc());
-                let failure = Failure::new(Stage::Credentials, Cause::BadCache, detail);
-                return self.sources.push(Source::objection(&failure));
+                let ring = format!("KEYRING:{}", place.word());
+                return self.sources.push(objection(&ring, errno.desc()));
             }
         };
         for key in links.into_iter().take(LINKS_LIMIT) {
@@ -213,7 +212,12 @@ fn unreadable(display: &str, errno: Errno) -> Source {
         Errno::EPROTO => "not the form of a cache that is known",
         other => other.desc(),
     };
-    Source::objection(&Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{display}: {why}")))
+    objection(display, why)
+}
+
+fn objection(place: &str, why: &str) -> Source {
+    let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{place}: {why}"));
+    Source::objection(&place, &failure)
 }
 
 /// `krbtgt/REALM@REALM`, in one line.
