@@ -172,7 +172,8 @@ impl<'a> Upcall<'a> {
             Acting::ForItself => self.invocation.lendable_rings(),
             Acting::ForAnother | Acting::Machine => Rings::default(),
         };
-        let deadline = self.deadline.min(Instant::now() + self.config.timeouts.kdc.0);
+        let limit = self.config.timeouts.kdc.0;
+        let deadline = self.deadline.min(Instant::now() + limit);
         let mut held_up = Vec::new();
         loop {
             let assignment = Assignment {
@@ -187,7 +188,7 @@ impl<'a> Upcall<'a> {
                 monitor: &monitor,
             };
             let mut attempt = Attempt::start(&assignment, served, &request)?;
-            let report = match attempt.progress(deadline) {
+            let report = match attempt.progress(limit, deadline) {
                 Ok(Progress::HeldUp(place)) if held_up.len() < HELD_UP_LIMIT && Instant::now() < deadline => {
                     held_up.push(place);
                     let _ = attempt.process.kill();
