@@ -110,7 +110,12 @@ impl InRings {
     pub(super) fn choose(&mut self, name: &CacheName, role: Role) -> bool {
         let text = name.to_string();
         let of_it = self.sources.iter_mut().filter(|source| is_of(&source.display, &text));
-        of_it.map(|source| source.role = role).count() > 0
+        let chosen = of_it.map(|source| {
+            if source.role == Role::Cache {
+                source.role = role;
+            }
+        });
+        chosen.count() > 0
     }
 
     /// Leaves nothing but what is of that collection or cache.
@@ -128,9 +133,8 @@ impl InRings {
         let links = match links(ring) {
             Ok(links) => links,
             Err(errno) => {
-                let detail = format_args!("KEYRING:{}: {}", place.word(), errno.desc());
-                let failure = Failure::new(Stage::Credentials, Cause::BadCache, detail);
-                return self.sources.push(Source::objection(&failure));
+                let ring = format!("KEYRING:{}", place.word());
+                return self.sources.push(objection(&ring, errno.desc()));
             }
         };
         for key in links.into_iter().take(LINKS_LIMIT) {
@@ -213,7 +217,12 @@ fn unreadable(display: &str, errno: Errno) -> Source {
         Errno::EPROTO => "not the form of a cache that is known",
         other => other.desc(),
     };
-    Source::objection(&Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{display}: {why}")))
+    objection(display, why)
+}
+
+fn objection(place: &str, why: &str) -> Source {
+    let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{place}: {why}"));
+    Source::objection(&place, &failure)
 }
 
 /// `krbtgt/REALM@REALM`, in one line.
