@@ -128,7 +128,7 @@ fn drop_to_machine(config: &Config) -> Result<(), Failure> {
 fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32> {
     match name {
         CacheName::Keyring { anchor: Anchor::Session, collection, .. } => {
-            search::session_collection(assignment.rings.session, collection)
+            search::session_collection(assignment.rings.session, collection, assignment.uid)
         }
         _ => None,
     }

@@ -249,12 +249,15 @@ fn has_persistent_ring(uid: u32) -> bool {
     })
 }
 
-/// A collection's keyring below the requester's session keyring; collections are called `_krb_<name>`, those of the
-/// oldest form just by their name (krb5 ccache types, "KEYRING").
-pub fn collection(session: i32, collection: &str) -> Option<i32> {
+/// The owner's keyring of a collection below the requester's session keyring, which may have been inherited from a process of
+/// another user's; collections are called `_krb_<name>`, those of the oldest form just by their name (krb5 ccache types,
+/// "KEYRING").
+pub fn collection(session: i32, collection: &str, owner: u32) -> Option<i32> {
     let search = |name: String| {
         let name = CString::new(name).ok()?;
-        keyctl::search(session, c"keyring", &name).ok()
+        let ring = keyctl::search(session, c"keyring", &name).ok()?;
+        let description = KeyDescription::of(KeySerial::new(ring)?).ok()?;
+        (description.uid == owner).then_some(ring)
     };
     search(format!("_krb_{collection}")).or_else(|| search(collection.to_owned()))
 }

@@ -165,7 +165,7 @@ impl<'a> Search<'a> {
                 && rings.session > 0
                 && !self.in_rings.has(name)
             {
-                self.in_rings.lent.extend(keyrings::collection(rings.session, collection));
+                self.in_rings.lent.extend(keyrings::collection(rings.session, collection, uid));
             }
         }
     }
