@@ -101,11 +101,13 @@ impl Invocation {
 }
 
 impl Invocation {
-    /// Where the requester may have caches. The thread keyring of a request of Lustre's is the user's keyring, which a
-    /// process of that user has anyway.
+    /// Where the requester may have caches. The thread keyring of a request of Lustre's is the user's keyring.
     pub(super) fn lendable_rings(&self) -> Rings {
-        let thread = if self.consumer() == Consumer::Program { self.thread_ring } else { 0 };
-        Rings { thread, process: self.process_ring, session: self.session_ring }
+        let (thread, user) = match self.consumer() {
+            Consumer::Program => (self.thread_ring, 0),
+            Consumer::Kernel => (0, self.thread_ring),
+        };
+        Rings { thread, process: self.process_ring, session: self.session_ring, user }
     }
 }
 

@@ -91,7 +91,7 @@ fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Fai
     let genuine = authorise(&claim, &witness)?;
     let places = Places::of(&claim, &witness, genuine.acting)?;
     if genuine.acting == Acting::ForItself && may_need_keyrings(&claim) {
-        lend_keyrings(invocation);
+        lend_keyrings(invocation, &witness);
     }
     Ok(Admitted { genuine, owner: claim.uid, places })
 }
@@ -107,9 +107,11 @@ fn may_need_keyrings(claim: &Claim) -> bool {
 
 /// Links the requester's keyrings to ours, where the launcher finds them. Only now may we do that, by the requester's own
 /// right to them; without it what is in them will not be found, which the worker reports.
-fn lend_keyrings(invocation: &Invocation) {
-    let Rings { thread, process, session } = invocation.lendable_rings();
-    for ring in [session, process, thread] {
+fn lend_keyrings(invocation: &Invocation, witness: &Witness) {
+    let Rings { thread, process, session, user } = invocation.lendable_rings();
+    // The user's keyring of our user namespace every process of that user has.
+    let user = if matches!(witness, Witness::ThreadRing) { 0 } else { user };
+    for ring in [session, process, thread, user] {
         if ring > 0 {
             let _ = own_session_keyring().and_then(|own| keyctl::link(ring, own));
         }

@@ -33,6 +33,8 @@ pub struct Rings {
     pub process: i32,
     /// Of its session.
     pub session: i32,
+    /// Of its user in its user namespace, if the kernel says which that is.
+    pub user: i32,
 }
 
 /// What was found in keyrings.
@@ -66,7 +68,7 @@ enum Way {
 pub enum UserRings {
     /// They are.
     Ours,
-    /// They can be reached only as far as its session leads there.
+    /// They can be reached only as far as the rings lead there that we have been lent.
     Foreign,
 }
 
@@ -74,10 +76,13 @@ impl InRings {
     /// In the keyrings of a requester, which the caller must possess.
     pub(super) fn of_requester(rings: Rings, owner: u32, user_rings: UserRings) -> Self {
         let mut found = Self::default();
+        // Ours is reached as any process of that user does.
+        let user = if user_rings == UserRings::Foreign { rings.user } else { 0 };
         for (ring, place, way) in [
             (rings.thread, Place::Thread, Way::Copy),
             (rings.process, Place::Process, Way::Copy),
             (rings.session, Place::Session, Way::Name),
+            (user, Place::User, Way::Copy),
         ] {
             if ring > 0 {
                 found.look_into(ring, (place, way), owner, user_rings);

@@ -121,7 +121,7 @@ def a_lustre_users_ticket_is_renewed_before_use(bed):
     end = time.time() + 20
     half = lambda: bed.until(lambda: time.time() > end - 9, "half of its life", 30)
     in_ring = in_session("bob", kinit("bob", cache="KEYRING:session:mine", lifetime="20s", renewable="1h"), half)
-    bobs = in_ring.begin(**bed.target(1))
+    bobs = in_ring.begin(obd="lustre-OST0001-osc-ff2dfdc40a66a800", **bed.target(1))
     bed.realm.ticket(alice, "alice", lifetime="20s", renewable="1h")
     half()
     for got, user in ((alice.ask(**bed.target(0)), "alice"), (bobs.result(), "bob")):
