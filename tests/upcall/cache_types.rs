@@ -21,6 +21,7 @@ crate::trials![
     a_cache_of_the_kcm_daemon_is_used,
     the_default_name_of_krb5_conf_is_used,
     the_session_keyring_of_another_does_not_help,
+    a_session_inherited_from_root_gives_no_ticket_of_roots,
 ];
 
 /// A user that gets a ticket into `cache`, in its own session, and then asks with `cache=` for a context.
@@ -105,4 +106,18 @@ fn the_session_keyring_of_another_does_not_help(shared: &Shared) {
     steps.push(Step::JoinSession);
     let outcome = site.ask_after(steps, site.request_with(shared.nfs(), "cache=KEYRING:session:mine"));
     assert_eq!(outcome.errno(), Errno::ENOKEY);
+}
+
+/// As of su(1) without a session of its own: what root has there is root's, named or not.
+fn a_session_inherited_from_root_gives_no_ticket_of_roots(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let cache = format!("KEYRING:session:lgss{}", site.uid());
+    for request in [site.request_with(shared.nfs(), &format!("cache={cache}")), site.request(shared.nfs())] {
+        let steps = vec![
+            Step::JoinSession,
+            shared.realm().kinit(&site.path("krb5.conf"), &cache),
+            Step::Ids { uid: [site.uid(); 3], gid: [site.uid(); 3] },
+        ];
+        assert_eq!(site.ask_after(steps, request).errno(), Errno::ENOKEY);
+    }
 }
