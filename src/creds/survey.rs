@@ -11,7 +11,7 @@ use super::source::Role;
 use super::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::collection;
-use crate::gss::krb5::{Library, Name};
+use crate::gss::krb5::{Configuration, Library, Name};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
 
@@ -88,8 +88,8 @@ impl Survey {
                     let read = read(library, &name);
                     survey.add(role, name, read);
                 }
-                Role::Collection => survey.add_collection(name, Absence::Told),
-                Role::PossibleCollection => survey.add_collection(name, Absence::Expected),
+                Role::Collection => survey.add_collection(library, name, Absence::Told),
+                Role::PossibleCollection => survey.add_collection(library, name, Absence::Expected),
                 Role::ClientKeytab => survey.client_keytab = Some(name),
                 Role::Absent => survey.object(name, Some(Cause::NoTicket)),
                 Role::Unusable => survey.object(name, Some(Cause::BadCache)),
@@ -151,11 +151,11 @@ impl Survey {
         self.objections.push(Objection { place: name.display.clone(), text, cause });
     }
 
-    fn add_collection(&mut self, name: CacheNames, absence: Absence) {
+    fn add_collection(&mut self, library: &Library, name: CacheNames, absence: Absence) {
         let (sender, receiver) = mpsc::channel();
-        let wanted = name.clone();
+        let (wanted, configuration) = (name.clone(), library.configuration());
         // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
-        let started = thread::Builder::new().spawn(move || sender.send(read_collection(&wanted)));
+        let started = thread::Builder::new().spawn(move || sender.send(read_collection(configuration, &wanted)));
         let listed = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
         match (listed, absence) {
             (Some(Ok(members)), _) => {
@@ -192,8 +192,8 @@ fn read(library: &Library, name: &CacheNames) -> Read {
     Ok((cache.principal()?.name(), cache.tickets()?))
 }
 
-fn read_collection(name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
-    let library = Library::open()?;
+fn read_collection(configuration: Configuration, name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
+    let library = Library::open_by(configuration)?;
     let members = collection::members(&library, &name.library)?;
     let names = members.into_iter().take(MEMBERS_LIMIT);
     let names = names.map(|name| CacheNames { library: name.clone(), display: name });
