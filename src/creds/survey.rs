@@ -50,7 +50,10 @@ pub struct Candidate {
     pub client: Name,
     /// What they are worth.
     pub worth: Worth,
-    first: bool,
+    /// A ticket for the service itself is among them.
+    pub ready: bool,
+    /// It comes before all others.
+    pub first: bool,
 }
 
 /// What speaks against a place.
@@ -113,7 +116,10 @@ impl Survey {
         let mut worthless = Vec::new();
         for Contents { name, client, tickets, first } in caches {
             match ranking::worth(&tickets, service, now) {
-                Ok(worth) => usable.push(Candidate { name, client, worth, first }),
+                Ok(worth) => {
+                    let ready = ranking::ready(&tickets, service, now).is_some();
+                    usable.push(Candidate { name, client, worth, ready, first });
+                }
                 Err(why) => worthless.push(Objection {
                     place: name.display.clone(),
                     text: format!("{}: {why}", name.display.trim_end_matches(':')),
