@@ -161,7 +161,8 @@ impl Survey {
         let (sender, receiver) = mpsc::channel();
         let (wanted, configuration) = (name.clone(), library.configuration());
         // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
-        let started = thread::Builder::new().spawn(move || sender.send(read_collection(configuration, &wanted)));
+        let started =
+            thread::Builder::new().spawn(move || sender.send(read_collection(configuration, &wanted)));
         let listed = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
         match (listed, absence) {
             (Some(Ok(members)), _) => {
@@ -198,7 +199,10 @@ fn read(library: &Library, name: &CacheNames) -> Read {
     Ok((cache.principal()?.name(), cache.tickets()?))
 }
 
-fn read_collection(configuration: Configuration, name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
+fn read_collection(
+    configuration: Configuration,
+    name: &CacheNames,
+) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
     let library = Library::open_by(configuration)?;
     let members = collection::members(&library, &name.library)?;
     let names = members.into_iter().take(MEMBERS_LIMIT);
@@ -214,7 +218,8 @@ fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {
 impl Objection {
     /// The reason alone.
     pub fn reason(&self) -> &str {
-        let after = |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
+        let after =
+            |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
         after(self.place.trim_end_matches(':')).filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
     }
 }

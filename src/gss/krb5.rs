@@ -60,10 +60,9 @@ impl Library {
     /// # Errors
     /// As [`Library::open`].
     pub fn open_by(configuration: Configuration) -> Result<Self, Krb5Error> {
-        let raw = configuration.context().map_err(|code| Krb5Error {
-            code,
-            message: format!("krb5.conf cannot be used (code {code})"),
-        })?;
+        let raw = configuration
+            .context()
+            .map_err(|code| Krb5Error { code, message: format!("krb5.conf cannot be used (code {code})") })?;
         let context =
             RawContext { raw, replies: Box::default(), asked_for: RefCell::default(), configuration };
         // SAFETY: the box lives where it is until its context is freed.

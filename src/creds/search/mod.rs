@@ -138,7 +138,7 @@ impl<'a> Search<'a> {
             Ok(name) => self.named.push((name, role)),
             Err(error @ CacheNameError::Type(_)) => {
                 self.object(&format_args!("{whence} {name}"), &format_args!("{whence} {name}: {error}"));
-            },
+            }
             Err(error) => self.object(&whence, &format_args!("{whence}: {error}")),
         }
     }
