@@ -36,7 +36,9 @@ pub enum Role {
     First,
     /// A collection that the library has to list, which was named.
     Collection,
-    /// The same, which may not exist at all.
+    /// The same, whose caches come before all others.
+    FirstCollection,
+    /// One that may not exist at all.
     PossibleCollection,
     /// A keytab of the requester's, for when no cache will do.
     ClientKeytab,
@@ -55,10 +57,11 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Cache,
         Self::First,
         Self::Collection,
+        Self::FirstCollection,
         Self::PossibleCollection,
         Self::ClientKeytab,
         Self::Absent,
@@ -75,6 +78,7 @@ impl Role {
             Self::Cache => "cache",
             Self::First => "first",
             Self::Collection => "collection",
+            Self::FirstCollection => "first_collection",
             Self::PossibleCollection => "possible_collection",
             Self::ClientKeytab => "client_keytab",
             Self::Absent => "absent",

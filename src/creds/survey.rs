@@ -91,8 +91,11 @@ impl Survey {
                     let read = read(library, &name);
                     survey.add(role, name, read);
                 }
-                Role::Collection => survey.add_collection(library, name, Absence::Told),
-                Role::PossibleCollection => survey.add_collection(library, name, Absence::Expected),
+                Role::Collection => survey.add_collection(library, name, Role::Cache, Absence::Told),
+                Role::FirstCollection => survey.add_collection(library, name, Role::First, Absence::Told),
+                Role::PossibleCollection => {
+                    survey.add_collection(library, name, Role::Cache, Absence::Expected)
+                }
                 Role::ClientKeytab => survey.client_keytab = Some(name),
                 Role::Absent => survey.object(name, Some(Cause::NoTicket)),
                 Role::Unusable => survey.object(name, Some(Cause::BadCache)),
@@ -157,7 +160,8 @@ impl Survey {
         self.objections.push(Objection { place: name.display.clone(), text, cause });
     }
 
-    fn add_collection(&mut self, library: &Library, name: CacheNames, absence: Absence) {
+    /// Each of its caches, with that role.
+    fn add_collection(&mut self, library: &Library, name: CacheNames, role: Role, absence: Absence) {
         let (sender, receiver) = mpsc::channel();
         let (wanted, configuration) = (name.clone(), library.configuration());
         // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
@@ -171,10 +175,10 @@ impl Survey {
                     self.object_to(&name, text, Some(Cause::NoTicket));
                 }
                 for (name, read) in members {
-                    self.add(Role::Cache, name, read);
+                    self.add(role, name, read);
                 }
             }
-            (Some(Err(error)), Absence::Told) => self.add(Role::Cache, name, Err(error)),
+            (Some(Err(error)), Absence::Told) => self.add(role, name, Err(error)),
             (Some(Err(_)), Absence::Expected) => {}
             (None, _) => {
                 let silent = name.silent();
@@ -195,8 +199,7 @@ enum Absence {
 type Read = Result<(Name, Vec<Facts>), Krb5Error>;
 
 fn read(library: &Library, name: &CacheNames) -> Read {
-    let cache = Cache::resolve(library, &name.library)?;
-    Ok((cache.principal()?.name(), cache.tickets()?))
+    Cache::resolve(library, &name.library)?.contents()
 }
 
 fn read_collection(

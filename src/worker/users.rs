@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::negotiation::enter_kdc;
 use super::watch::Watch;
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
@@ -63,7 +62,7 @@ pub(super) fn choose(
         return Err(ranking.failure());
     }
     let service = service()?;
-    enter_kdc("the user", &service, deadline, watch);
+    watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;
     let ranking = survey.rank(Some(&server.name()), now());
     let target = Target { library: &library, service: &service, server: &server };
@@ -116,7 +115,7 @@ fn best(
             continue;
         }
         let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
-            enter_kdc(&account.to_string(), target.service, deadline, watch);
+            watch.enter_kdc(&account.to_string(), target.service, deadline);
             let got = target.ticket(&account, request)?;
             Ok((UserAccount::Cache(account), got))
         });
@@ -141,7 +140,7 @@ fn by_keytab(
     name: CacheNames,
     (request, deadline, watch): Purpose<'_>,
 ) -> Result<(UserAccount, Got), Failure> {
-    enter_kdc(&name.display, target.service, deadline, watch);
+    watch.enter_kdc(&name.display, target.service, deadline);
     let account = KeytabAccount::of(target.library, name)?;
     let ticket = account.account().ticket(target.server, &request.enctypes)?;
     Ok((UserAccount::Keytab(account), Got { ticket, renewal: None }))

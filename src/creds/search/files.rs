@@ -1,5 +1,6 @@
 //! Caches that are files: named ones, those of a directory collection, and those that lie where caches use to be.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,6 +19,8 @@ use crate::sys::files::locate_below;
 
 /// Most caches that are opened; the newest ones of those that are found.
 pub(super) const FILES_LIMIT: usize = 256;
+/// Most that speak against one file each.
+const OBJECTIONS_LIMIT: usize = 64;
 /// Most names that are looked at in a directory.
 const NAMES_LIMIT: usize = 20_000;
 
@@ -26,15 +29,22 @@ pub(super) struct Files<'a> {
     ground: Ground<'a>,
     sources: Vec<Source>,
     seen: BTreeSet<(u64, u64)>,
+    objections: usize,
+    /// What there was no room for.
+    passed_over: usize,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(ground: Ground<'a>) -> Self {
-        Self { ground, sources: Vec::new(), seen: BTreeSet::new() }
+        Self { ground, sources: Vec::new(), seen: BTreeSet::new(), objections: 0, passed_over: 0 }
     }
 
     /// All of it.
-    pub(super) fn into_sources(self) -> Vec<Source> {
+    pub(super) fn into_sources(mut self) -> Vec<Source> {
+        if self.passed_over > 0 {
+            let what = format!("files: {} more, not told of or not looked at", self.passed_over);
+            self.sources.push(Source::foreign(&"files", &what));
+        }
         self.sources
     }
 
@@ -95,16 +105,22 @@ impl<'a> Files<'a> {
                 Ok((found, status)) if kind(&status) == SFlag::S_IFDIR => {
                     self.add_found_collection(&found, &status, directory.join(&entry).as_path());
                 }
-                Ok((_, status)) => match file_offence(&status, self.ground.owner) {
+                Ok((file, status)) => match file_offence(&status, self.ground.owner) {
                     Some(offence) => self.object(&name, &unusable(&name, offence)),
-                    None => files.push((status.st_mtime, entry)),
+                    // There are fewer descriptors than there can be files.
+                    None if files.len() < FILES_LIMIT => files.push((entry, status, Some(file))),
+                    None => files.push((entry, status, None)),
                 },
             }
         }
-        files.sort_by_key(|(modified, entry)| (std::cmp::Reverse(*modified), entry.clone()));
-        for (_, entry) in files {
-            // Once more, now that it is known that there is room for it.
-            self.add_entry(located.as_fd(), &entry, &CacheName::File(directory.join(&entry)));
+        files.sort_by_key(|(_, status, _)| Reverse((status.st_mtime, status.st_mtime_nsec)));
+        for (entry, status, file) in files {
+            let name = CacheName::File(directory.join(&entry));
+            match file {
+                Some(file) => self.add(name.to_string(), file, Some(&status)),
+                None if self.seen.len() < FILES_LIMIT => self.add_entry(located.as_fd(), &entry, &name),
+                None => self.passed_over += 1,
+            }
         }
         if others > 0 {
             let what = format!("{}: {others} more of other users", directory.display());
@@ -151,13 +167,17 @@ impl<'a> Files<'a> {
         if new && self.seen.len() <= FILES_LIMIT {
             self.sources.push(Source::opened(display, file));
         } else if new {
-            let why = format!("{display}: not looked at, {FILES_LIMIT} others come first");
-            self.sources.push(Source::foreign(&display, &why));
+            self.passed_over += 1;
         }
     }
 
     fn object(&mut self, name: &CacheName, failure: &Failure) {
-        self.sources.push(Source::objection(name, failure));
+        if self.objections < OBJECTIONS_LIMIT {
+            self.objections += 1;
+            self.sources.push(Source::objection(name, failure));
+        } else {
+            self.passed_over += 1;
+        }
     }
 }
 

@@ -62,13 +62,11 @@ impl Rings {
 pub fn isolate(collections: &[i32]) -> Result<(), (&'static str, Errno)> {
     let failed = |ring| move |errno| (ring, errno);
     // Across the change of session, possession is kept by way of the process keyring.
-    for &ring in collections {
-        keyctl::link(ring, keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
-    }
+    // One that its owner has revoked meanwhile will not be found.
+    let mut kept = collections.to_vec();
+    kept.retain(|&ring| keyctl::link(ring, keyctl::PROCESS_KEYRING).is_ok());
     let session = keyctl::join_anonymous_session().map_err(failed("session keyring"))?;
-    for &ring in collections {
-        keyctl::link(ring, session).map_err(failed("session keyring"))?;
-    }
+    kept.retain(|&ring| keyctl::link(ring, session).is_ok());
     if !collections.is_empty() {
         keyctl::clear(keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
     }
@@ -152,7 +150,12 @@ impl InRings {
     pub(super) fn choose(&mut self, name: &CacheName, role: Role) -> bool {
         let text = name.to_string();
         let of_it = self.sources.iter_mut().filter(|source| is_of(&source.display, &text));
-        of_it.map(|source| source.role = role).count() > 0
+        let chosen = of_it.map(|source| {
+            if source.role == Role::Cache {
+                source.role = role;
+            }
+        });
+        chosen.count() > 0
     }
 
     /// Leaves nothing but what is of that collection or cache.

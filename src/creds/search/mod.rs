@@ -213,7 +213,11 @@ impl<'a> Search<'a> {
                 self.object(name, &format_args!("{name}: {why}"));
             }
             CacheName::Kcm(cache) => {
-                let role = if self.everywhere && cache.is_empty() { Role::Collection } else { role };
+                let role = match role {
+                    Role::First if cache.is_empty() => Role::FirstCollection,
+                    _ if self.everywhere && cache.is_empty() => Role::Collection,
+                    role => role,
+                };
                 self.sources.push(Source { role, ..Source::named(name.to_string()) });
             }
             CacheName::Keyring { .. } => self.add_keyring(name, role),
@@ -256,7 +260,8 @@ impl<'a> Search<'a> {
                 self.object(&directory, &format_args!("{directory}: its file system does not answer"));
             }
         }
-        let kcm = self.sources.iter().any(|source| source.role == Role::Collection);
+        let is_kcm = |source: &Source| matches!(source.role, Role::Collection | Role::FirstCollection);
+        let kcm = self.sources.iter().any(is_kcm);
         if root_is_ours && !kcm {
             self.sources.push(Source { role: Role::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
