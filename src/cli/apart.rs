@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -64,7 +64,12 @@ fn become_user(uid: Uid, gid: Gid) -> io::Result<()> {
     Ok(jail::drop_to(uid, gid)?)
 }
 
+/// In the child. Whoever reads the caller's output is not to wait for a child that is held up.
 fn answer<T: Serialize>(writer: PipeWriter, work: impl FnOnce() -> io::Result<T>) -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
     Ok(serde_json::to_writer(writer, &work()?)?)
 }
 

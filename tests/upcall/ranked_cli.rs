@@ -1,6 +1,7 @@
 //! `lgss caches` ranks as the upcall does, for the same user in the same session, and changes nothing.
 
 use crate::support::command_line::{json, lgss, lines, session};
+use crate::support::fuse::{Fuse, Silence};
 use crate::support::process::command_as;
 use crate::support::realm::{PASSWORD, Realm};
 use crate::support::shared::Shared;
@@ -23,6 +24,7 @@ crate::trials![
     of_root_only_the_default_cache_counts,
     looking_makes_no_keyring_and_asks_no_kdc,
     a_session_that_was_revoked_is_told_and_does_no_harm,
+    a_file_system_that_does_not_answer_is_passed_over,
 ];
 
 /// A name that caches of the site's user have in /tmp.
@@ -301,4 +303,15 @@ fn a_session_that_was_revoked_is_told_and_does_no_harm(shared: &Shared) {
     let answer = json_part(&session(&site, &script));
     assert_eq!(ranked(&answer), [file(&site.default_cache())]);
     assert!(reason(&answer, "KEYRING:session").contains("revoked"), "{answer:#}");
+}
+
+fn a_file_system_that_does_not_answer_is_passed_over(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let content = fs::read(site.default_cache()).unwrap();
+    let fuse = Fuse::mount(&site.mount_point(), site.uid(), content, Silence::Lookups);
+    let script = format!("export KRB5CCNAME={}; {} --json", fuse.cache(), caches(&site));
+    let answer = json_part(&session(&site, &script));
+    assert_eq!(ranked(&answer), [file(&site.default_cache())]);
+    assert_eq!(reason(&answer, &fuse.cache()), "its file system does not answer");
 }

@@ -1,10 +1,13 @@
 //! The search for credentials and their ranking, as launcher and worker do it (src/upcall, src/worker), in a process of ours.
+//!
+//! That process may be held up by a file system: then it is left alone, and another one passes that place over.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
+use super::progress::{self, At};
 use super::ranked::Row;
 use super::whose::Whose;
 use crate::cli::apart::{apart, as_user};
@@ -26,6 +29,8 @@ use crate::sys::{files, jail};
 
 /// As many descriptors as a worker may have.
 const DESCRIPTORS: u64 = 512;
+/// Most places that are passed over because they do not answer.
+const HELD_UP_LIMIT: usize = 3;
 
 /// What there is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,56 +43,92 @@ pub(super) struct Found {
     pub(super) service: Option<String>,
 }
 
-/// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular.
+impl Found {
+    fn failed(failure: Failure) -> Self {
+        Self { rows: Vec::new(), failure: Some(failure), service: None }
+    }
+}
+
+/// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular. A place that does not
+/// answer is passed over at the next attempt, as by the upcall.
 ///
 /// # Errors
 /// Those of [`apart`].
-pub(super) fn look(whose: &Whose, config: &Config, target: Option<&Service>) -> io::Result<Found> {
-    let root = files::our_root()?;
-    let found = |sources: Result<Vec<Source>, Failure>| {
-        let found = sources.and_then(|sources| rank(sources, config, target));
-        found.unwrap_or_else(|failure| Found { rows: Vec::new(), failure: Some(failure), service: None })
-    };
-    let best = |uid, environment| {
-        let requester = Requester {
-            uid,
-            inside: uid,
-            root: root.as_fd(),
-            root_is_ours: true,
-            user_rings: UserRings::Ours,
+pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> io::Result<Found> {
+    let mut held_up = Vec::new();
+    loop {
+        let (progress, watcher) = io::pipe()?;
+        let watched = Watched { watcher: watcher.as_fd(), held_up: &held_up };
+        let error = match attempt(whose, config, target, watched) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => error,
+            other => return other,
         };
-        Search::for_best(config, requester, environment)
+        match progress::read(progress)? {
+            At::Place(place) if held_up.len() < HELD_UP_LIMIT => held_up.push(place),
+            At::Cache(display) => {
+                return Ok(Found::failed(CacheNames { library: String::new(), display }.silent()));
+            }
+            At::Place(_) | At::Elsewhere => return Err(error),
+        }
+    }
+}
+
+/// Who watches an attempt, and what it is to pass over.
+#[derive(Clone, Copy)]
+struct Watched<'a> {
+    watcher: BorrowedFd<'a>,
+    held_up: &'a [usize],
+}
+
+fn attempt(
+    whose: Whose,
+    config: &Config,
+    target: Option<&Service>,
+    watched: Watched<'_>,
+) -> io::Result<Found> {
+    let root = files::our_root()?;
+    let mut pace = Pace::new(Some(watched.watcher), watched.held_up);
+    let requester = Requester {
+        uid: whose.uid(),
+        inside: whose.uid(),
+        root: root.as_fd(),
+        root_is_ours: true,
+        user_rings: UserRings::Ours,
     };
-    match *whose {
+    let rank = |sources: Result<Vec<Source>, Failure>| {
+        let found = sources.and_then(|sources| rank(sources, config, target, watched.watcher));
+        found.unwrap_or_else(Found::failed)
+    };
+    match whose {
         Whose::Caller(0) => apart(|| {
             jail::allow_descriptors(DESCRIPTORS)?;
-            Ok(found(of_root(root.as_fd(), config)))
+            Ok(rank(of_root(root.as_fd(), config)))
         }),
-        Whose::Caller(uid) => {
+        Whose::Caller(_) => {
             let named = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
-            let search = best(uid, named);
+            let search = Search::for_best(config, requester, named);
             apart(|| {
                 jail::allow_descriptors(DESCRIPTORS)?;
-                Ok(found(of_caller(search, uid)))
+                Ok(rank(of_caller(search, requester.uid, &mut pace)))
             })
         }
         Whose::User(uid, gid) => {
-            let mut search = best(uid.as_raw(), None);
+            let mut search = Search::for_best(config, requester, None);
             as_user((uid, gid), || {
                 jail::allow_descriptors(DESCRIPTORS)?;
-                Ok(found(Ok(search.finish(&mut Pace::default()))))
+                Ok(rank(Ok(search.finish(&mut pace))))
             })
         }
     }
 }
 
-fn of_caller(mut search: Search<'_>, uid: u32) -> Result<Vec<Source>, Failure> {
+fn of_caller(mut search: Search<'_>, uid: u32, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
     search.look_into(Rings::of_caller(uid));
     // A library that is given a name makes the keyrings on the way there: not in the caller's session.
     search::isolate(search.lent()).map_err(|(ring, errno)| {
         Failure::new(Stage::Credentials, Cause::Setup, format_args!("{ring}: {}", errno.desc()))
     })?;
-    Ok(search.finish(&mut Pace::default()))
+    Ok(search.finish(pace))
 }
 
 /// Of root the upcall uses the default cache, and nothing else.
@@ -104,13 +145,19 @@ fn of_root(root: BorrowedFd<'_>, config: &Config) -> Result<Vec<Source>, Failure
 }
 
 /// As the worker does it, but that nothing is asked of a KDC.
-fn rank(sources: Vec<Source>, config: &Config, target: Option<&Service>) -> Result<Found, Failure> {
+fn rank(
+    sources: Vec<Source>,
+    config: &Config,
+    target: Option<&Service>,
+    watcher: BorrowedFd<'_>,
+) -> Result<Found, Failure> {
     let library = Library::open_with(&config.krb5_config)
         .map_err(|error| Failure::new(Stage::Credentials, Cause::Setup, error))?;
     // The descriptors must stay open while they are read.
     let (sources, _descriptors) = names(sources);
-    let mut survey = Survey::of(&library, sources, |_| {});
+    let mut survey = Survey::of(&library, sources, |name| progress::begin_cache(watcher, &name.display));
     let keytab = survey.client_keytab.take().map(|name| keytab(&library, &name));
+    progress::done(watcher);
     let wanted = target.filter(|_| keytab.is_some() || survey.has_live(now()));
     let server = wanted.map(|service| service_principal(&library, service)).transpose()?;
     let service = server.as_ref().map(|server| server.name());

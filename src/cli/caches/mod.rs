@@ -3,6 +3,7 @@
 //! Invariant: nothing is changed by looking: no ticket is got, no KDC is asked, no keyring is made.
 
 mod looking;
+mod progress;
 mod ranked;
 mod whose;
 
@@ -37,7 +38,7 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
     if !whose.is_caller() {
         writeln!(terminal.err, "{UNSEEN}")?;
     }
-    let found = match look(&whose, &config, caches.target.as_ref()) {
+    let found = match look(whose, &config, caches.target.as_ref()) {
         Ok(found) => found,
         Err(error) => {
             writeln!(terminal.err, "lgss: the caches could not be looked at: {error}")?;
