@@ -41,7 +41,7 @@ pub fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizin
         Anchor::Session => (keyctl::SESSION_KEYRING, format!("_krb_{collection}")),
         Anchor::User => (keyctl::USER_KEYRING, format!("_krb_{collection}")),
         // Asking for it would make one, for days.
-        Anchor::Persistent if !visible_ring::exists(&visible_ring::persistent(0)) => {
+        Anchor::Persistent if visible_ring::which_exist([&visible_ring::persistent(0)]) == [false] => {
             return Err(Errno::ENOKEY);
         }
         Anchor::Persistent => (keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)?, "_krb".to_owned()),

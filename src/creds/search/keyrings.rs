@@ -45,7 +45,7 @@ impl Rings {
             Err(_) => 0,
         };
         // Nothing tells a session keyring with a name of its own from none; who has one has used keys before.
-        let session = visible_ring::exists(&visible_ring::of_user(uid))
+        let session = visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
             || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY);
         Self {
             thread: ring(keyctl::THREAD_KEYRING),
@@ -128,14 +128,12 @@ impl InRings {
     pub(super) fn of_caller(&mut self, uid: u32) {
         // Only what a keyring of the process leads to can be read. Asking for those that are not there would make them, the
         // persistent one for days.
-        if visible_ring::exists(&visible_ring::of_user(uid))
-            && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok()
-        {
+        let names = [visible_ring::of_user(uid), visible_ring::persistent(uid)];
+        let [has_user, has_persistent] = visible_ring::which_exist(names.each_ref().map(String::as_str));
+        if has_user && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
             self.look_into(keyctl::USER_KEYRING, (Place::User, Way::Name), uid, UserRings::Ours);
         }
-        if visible_ring::exists(&visible_ring::persistent(uid))
-            && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)
-        {
+        if has_persistent && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING) {
             self.look_into(ring, (Place::Persistent, Way::Name), uid, UserRings::Ours);
         }
     }
