@@ -11,7 +11,7 @@ use super::source::Role;
 use super::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::collection;
-use crate::gss::krb5::{Library, Name};
+use crate::gss::krb5::{Configuration, Library, Name};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
 
@@ -50,7 +50,10 @@ pub struct Candidate {
     pub client: Name,
     /// What they are worth.
     pub worth: Worth,
-    first: bool,
+    /// A ticket for the service itself is among them.
+    pub ready: bool,
+    /// It comes before all others.
+    pub first: bool,
 }
 
 /// What speaks against a place.
@@ -88,9 +91,11 @@ impl Survey {
                     let read = read(library, &name);
                     survey.add(role, name, read);
                 }
-                Role::Collection => survey.add_collection(name, Role::Cache, Absence::Told),
-                Role::FirstCollection => survey.add_collection(name, Role::First, Absence::Told),
-                Role::PossibleCollection => survey.add_collection(name, Role::Cache, Absence::Expected),
+                Role::Collection => survey.add_collection(library, name, Role::Cache, Absence::Told),
+                Role::FirstCollection => survey.add_collection(library, name, Role::First, Absence::Told),
+                Role::PossibleCollection => {
+                    survey.add_collection(library, name, Role::Cache, Absence::Expected)
+                }
                 Role::ClientKeytab => survey.client_keytab = Some(name),
                 Role::Absent => survey.object(name, Some(Cause::NoTicket)),
                 Role::Unusable => survey.object(name, Some(Cause::BadCache)),
@@ -114,7 +119,10 @@ impl Survey {
         let mut worthless = Vec::new();
         for Contents { name, client, tickets, first } in caches {
             match ranking::worth(&tickets, service, now) {
-                Ok(worth) => usable.push(Candidate { name, client, worth, first }),
+                Ok(worth) => {
+                    let ready = ranking::ready(&tickets, service, now).is_some();
+                    usable.push(Candidate { name, client, worth, ready, first });
+                }
                 Err(why) => worthless.push(Objection {
                     place: name.display.clone(),
                     text: format!("{}: {why}", name.display.trim_end_matches(':')),
@@ -153,11 +161,12 @@ impl Survey {
     }
 
     /// Each of its caches, with that role.
-    fn add_collection(&mut self, name: CacheNames, role: Role, absence: Absence) {
+    fn add_collection(&mut self, library: &Library, name: CacheNames, role: Role, absence: Absence) {
         let (sender, receiver) = mpsc::channel();
-        let wanted = name.clone();
+        let (wanted, configuration) = (name.clone(), library.configuration());
         // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
-        let started = thread::Builder::new().spawn(move || sender.send(read_collection(&wanted)));
+        let started =
+            thread::Builder::new().spawn(move || sender.send(read_collection(configuration, &wanted)));
         let listed = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
         match (listed, absence) {
             (Some(Ok(members)), _) => {
@@ -193,8 +202,11 @@ fn read(library: &Library, name: &CacheNames) -> Read {
     Cache::resolve(library, &name.library)?.contents()
 }
 
-fn read_collection(name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
-    let library = Library::open()?;
+fn read_collection(
+    configuration: Configuration,
+    name: &CacheNames,
+) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
+    let library = Library::open_by(configuration)?;
     let members = collection::members(&library, &name.library)?;
     let names = members.into_iter().take(MEMBERS_LIMIT);
     let names = names.map(|name| CacheNames { library: name.clone(), display: name });

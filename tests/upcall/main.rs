@@ -39,6 +39,7 @@ mod node_names;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
+mod ranked_cli;
 mod renewal;
 mod secrecy;
 mod server;
@@ -146,6 +147,7 @@ fn run_tests() -> ! {
         containers::trials,
         node_credentials::trials,
         node_names::trials,
+        ranked_cli::trials,
         tools::trials,
         worker_file::trials,
     ];

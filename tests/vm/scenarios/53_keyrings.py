@@ -10,7 +10,7 @@ import requester
 from bed import KEYRING, scenario
 from realm import REALM, kinit
 from requester import Requester, join_new_session, keyctl
-from sessions import READ, REVOKE, SEARCH, SESSION, SET_TIMEOUT, USER, big_keys, in_session, lasting_keyrings_of
+from sessions import LINK, PROCESS, READ, REVOKE, SEARCH, SESSION, SET_TIMEOUT, USER, big_keys, in_session, lasting_keyrings_of
 from verdicts import established, failed
 
 
@@ -148,3 +148,43 @@ def a_session_inherited_from_root_gives_no_ticket_of_roots(bed):
     for number, environment in enumerate((None, {"KRB5CCNAME": "KEYRING:session:roots"})):
         alice = Requester(2001, steps=steps, environment=environment)
         failed(bed, alice.ask(**bed.target(number)), errno.ENOKEY)
+
+
+@scenario
+def rubbish_in_keyrings_is_passed_over_with_a_reason(bed):
+    """Collections without end or without anything in them, keys that are no tickets: they neither serve nor stand in the way of a file."""
+    bed.upcall(KEYRING)
+    kernel.set_debug_level(2)
+    bed.realm.ticket(bed.user("alice"), "alice")
+    with lasting_keyrings_of(bed.user("alice")):
+        alice = in_session("alice", *(rubbish(ring) for ring in (SESSION, USER)))
+        established(bed, alice.ask(**bed.target(0)), "alice")
+        line = bed.log.wait("chosen: alice@")
+        assert "; and " in line and " more" in line, line
+        os.unlink("/tmp/krb5cc_2001")
+        failed(bed, alice.ask(**bed.target(1)), errno.ENOKEY)
+        line = bed.log.wait("ENOKEY")
+        assert "KEYRING:session:rubbish" in line, line
+
+
+def rubbish(ring):
+    """A step: what libkrb5 would not have written there."""
+
+    def add(key_type, name, content, into):
+        key = requester.LIBC.syscall(248, key_type, name.encode(), content, len(content or b""), into)
+        assert key > 0, (name, ctypes.get_errno())
+        return key
+
+    def step():
+        # What only the user keyring leads to it could not change.
+        keyctl(LINK, ring, PROCESS)
+        add(b"user", f"krbtgt/{REALM}@{REALM}", b"\5\4rubbish", ring)
+        add(b"user", "krbtgt/OTHER.TEST@OTHER.TEST", bytes(24), ring)
+        add(b"user", "krbtgt/A\n@A\n", b"rubbish", ring)
+        for number in range(12):
+            collection = add(b"keyring", f"_krb_rubbish{number}", None, ring)
+            member = add(b"keyring", "tkt", None, collection)
+            add(b"user", "__krb5_princ__", b"rubbish", member)
+        keyctl(LINK, ring, add(b"keyring", "_krb_round", None, ring))
+
+    return step
