@@ -21,7 +21,7 @@ mod mit {
         "krb5_(init|free)_context",
         "krb5_init_context_profile",
         "profile_(init|init_flags|release)",
-        "krb5_((get|free)_error_message|free_string)",
+        "krb5_((get|free|clear)_error_message|free_string)",
         "krb5_cc_(resolve|close|destroy|new_unique|initialize|store_cred|get_principal|get_full_name)",
         "krb5_cc_(start_seq_get|next_cred|end_seq_get|remove_cred)",
         "krb5_(free_cred_contents|free_creds|get_credentials)",

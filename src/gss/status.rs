@@ -124,6 +124,9 @@ pub(super) fn check(library: &Library, code: ffi::krb5_error_code) -> Result<(),
     let message = text(raw);
     // SAFETY: `raw` came from krb5_get_error_message and is not used after this.
     unsafe { ffi::krb5_free_error_message(library.raw(), raw) };
+    // The next error with this code may come without a text of its own, and this one's would be taken for it.
+    // SAFETY: the context is alive.
+    unsafe { ffi::krb5_clear_error_message(library.raw()) };
     Err(Krb5Error { code, message })
 }
 
@@ -182,6 +185,7 @@ pub(super) fn text(raw: *const std::ffi::c_char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gss::ticket::Cache;
 
     #[test]
     fn codes_are_grouped_by_what_the_caller_does_about_them() {
@@ -210,5 +214,15 @@ mod tests {
         assert!(error.message.to_lowercase().contains("token"), "{error}");
         assert!(!check_gss(13 << 16, 5).unwrap_err().message.is_empty());
         assert_eq!(check_gss(1, 0), Ok(1));
+    }
+
+    #[test]
+    fn an_error_does_not_speak_of_the_file_that_another_one_was_about() {
+        let library = Library::open().unwrap();
+        let first = Cache::resolve(&library, "FILE:/nowhere/at/all").and_then(|cache| cache.principal());
+        let first = first.unwrap_err();
+        assert!(first.message.contains("/nowhere/at/all"), "{first}");
+        let second = check(&library, first.code).unwrap_err();
+        assert!(!second.message.contains("/nowhere") && !second.message.is_empty(), "{second}");
     }
 }

@@ -161,6 +161,8 @@ def rubbish_in_keyrings_is_passed_over_with_a_reason(bed):
         established(bed, alice.ask(**bed.target(0)), "alice")
         line = bed.log.wait("chosen: alice@")
         assert "; and " in line and " more" in line, line
+        rubbish_caches = [reason for reason in line.split("; ") if reason.startswith("KEYRING:")]
+        assert rubbish_caches and not any("/proc/" in reason or "key krbtgt" in reason for reason in rubbish_caches), line
         os.unlink("/tmp/krb5cc_2001")
         failed(bed, alice.ask(**bed.target(1)), errno.ENOKEY)
         line = bed.log.wait("ENOKEY")
