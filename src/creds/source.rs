@@ -41,6 +41,8 @@ pub enum Role {
     ClientKeytab,
     /// A named cache that does not exist.
     Absent,
+    /// A cache that has ended with its tickets.
+    Expired,
     /// A cache that may not be used.
     Unusable,
     /// What is of no concern to the requester, but told to those who look closely.
@@ -54,13 +56,14 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Cache,
         Self::First,
         Self::Collection,
         Self::PossibleCollection,
         Self::ClientKeytab,
         Self::Absent,
+        Self::Expired,
         Self::Unusable,
         Self::Foreign,
         Self::DefaultCache,
@@ -77,6 +80,7 @@ impl Role {
             Self::PossibleCollection => "possible_collection",
             Self::ClientKeytab => "client_keytab",
             Self::Absent => "absent",
+            Self::Expired => "expired",
             Self::Unusable => "unusable",
             Self::Foreign => "foreign",
             Self::DefaultCache => "default_cache",
@@ -106,6 +110,11 @@ impl Source {
     pub fn objection(failure: &Failure) -> Self {
         let role = if failure.cause == Cause::NoTicket { Role::Absent } else { Role::Unusable };
         Self { role, display: one_line(&failure.detail), held: Held::Nothing }
+    }
+
+    /// A place whose tickets have expired, with its name.
+    pub fn expired(what: &str) -> Self {
+        Self { role: Role::Expired, display: one_line(what), held: Held::Nothing }
     }
 
     /// What others have.

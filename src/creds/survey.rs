@@ -90,6 +90,7 @@ impl Survey {
                 Role::PossibleCollection => survey.add_collection(name, Absence::Expected),
                 Role::ClientKeytab => survey.client_keytab = Some(name),
                 Role::Absent => survey.object(name.display, Some(Cause::NoTicket)),
+                Role::Expired => survey.object(name.display, Some(Cause::TicketExpired)),
                 Role::Unusable => survey.object(name.display, Some(Cause::BadCache)),
                 Role::Foreign | Role::DefaultCache | Role::OwnCache | Role::Keytab => {
                     survey.object(name.display, None);

@@ -14,6 +14,7 @@
 )]
 
 mod cache_types;
+mod candidates;
 mod clocks;
 mod containers;
 mod credentials;
@@ -119,6 +120,7 @@ fn run_tests() -> ! {
         established::trials,
         credentials::trials,
         cache_types::trials,
+        candidates::trials,
         many_caches::trials,
         matrix::trials,
         logout::trials,

@@ -110,7 +110,13 @@ impl InRings {
     pub(super) fn choose(&mut self, name: &CacheName, role: Role) -> bool {
         let text = name.to_string();
         let of_it = self.sources.iter_mut().filter(|source| is_of(&source.display, &text));
-        of_it.map(|source| source.role = role).count() > 0
+        // What speaks against one of them stays that.
+        let given = |source: &mut Source| {
+            if source.role == Role::Cache {
+                source.role = role;
+            }
+        };
+        of_it.map(given).count() > 0
     }
 
     /// Leaves nothing but what is of that collection or cache.
@@ -164,11 +170,23 @@ impl InRings {
     fn add_collection(&mut self, ring: i32, name: Option<&str>, (place, way): (Place, Way), owner: u32) {
         let name = name.map_or_else(|| owner.to_string(), str::to_owned);
         let caches = keyctl::links(ring).unwrap_or_default().into_iter().take(LINKS_LIMIT);
-        let caches = caches.filter_map(|cache| KeyDescription::of(KeySerial::new(cache)?).ok());
+        let mut expired = false;
+        let caches = caches.filter_map(|cache| match KeyDescription::of(KeySerial::new(cache)?) {
+            // The library lets the kernel end a cache with its last ticket. Its name is gone then.
+            Err(Errno::EKEYEXPIRED) => {
+                expired = true;
+                None
+            }
+            described => described.ok(),
+        });
+        let caches: Vec<_> = caches.collect();
+        if expired {
+            self.sources.push(Source::expired(&format!("KEYRING:{}:{name}: ticket expired", place.word())));
+        }
         if way == Way::Name && place == Place::Session {
             self.lent.push(ring);
         }
-        for cache in caches.filter(|cache| cache.key_type == "keyring") {
+        for cache in caches.into_iter().filter(|cache| cache.key_type == "keyring") {
             let Ok(member) = String::from_utf8(cache.description) else { continue };
             let display = format!("KEYRING:{}:{name}:{member}", place.word());
             let source = match way {

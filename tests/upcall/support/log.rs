@@ -56,6 +56,16 @@ impl LogReader {
         self.wait_for(|line| words.iter().all(|word| line.contains(word)))
     }
 
+    /// What so many upcalls say of the credentials that they have chosen from.
+    #[track_caller]
+    pub(crate) fn wait_for_choices(&self, count: usize) -> Vec<String> {
+        wait_for(&format!("{count} choices in the log"), Duration::from_secs(5), || {
+            let told = |line: &String| line.contains(": chosen: ") || line.contains(": no credentials: ");
+            Some(self.lines().into_iter().filter(told).collect::<Vec<_>>())
+                .filter(|lines| lines.len() >= count)
+        })
+    }
+
     /// Waits until there are so many lines.
     #[track_caller]
     pub(crate) fn wait_for_count(&self, count: usize) -> Vec<String> {
