@@ -69,8 +69,12 @@ pub(super) fn choose(
     let target = Target { library: &library, service: &service, server: &server };
     let (account, got) = match keytab {
         Some(name) if ranking.usable.is_empty() => {
-            watch.consider(considered(None, &ranking, &[]));
-            by_keytab(target, name, purpose)?
+            let considered = considered(None, &ranking, &[]);
+            watch.consider(considered.clone());
+            let (account, got) = by_keytab(target, name, purpose)?;
+            let chosen = Some(cut(account.account().to_string()));
+            watch.consider(Considered { chosen, ..considered });
+            (account, got)
         }
         _ => best(target, &ranking, purpose)?,
     };

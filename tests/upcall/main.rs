@@ -43,8 +43,10 @@ mod quota;
 mod renewal;
 mod secrecy;
 mod server;
+mod session_trouble;
 mod setuid;
 mod simultaneous;
+mod single_tickets;
 mod stale_ticket;
 mod support;
 mod tools;
@@ -121,6 +123,8 @@ fn run_tests() -> ! {
         credentials::trials,
         cache_types::trials,
         candidates::trials,
+        single_tickets::trials,
+        session_trouble::trials,
         many_caches::trials,
         matrix::trials,
         logout::trials,

@@ -1,0 +1,77 @@
+//! A session keyring that has been revoked, has expired, or does not lead to the user keyring: the next source is used.
+
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Request, SESSION_RING, Step, as_user};
+use crate::support::rpc::call_null_with;
+use crate::support::shared::Shared;
+use crate::support::site::Site;
+use nix::errno::Errno;
+
+crate::trials![
+    with_a_revoked_session_keyring_the_next_source_is_used_and_the_log_says_why,
+    with_an_expired_session_keyring_the_next_source_is_used_and_the_log_says_why,
+    the_kernel_itself_refuses_a_request_for_a_revoked_session_keyring,
+    a_session_that_does_not_lead_to_the_user_keyring_has_its_caches_nevertheless,
+];
+
+/// Of a program whose session keyring is no good.
+const PROCESS_RING: i32 = -2;
+const NO_RING: i32 = 0;
+
+fn run(script: &str) -> Step {
+    Step::Run { words: ["sh", "-c", script].map(str::to_owned).to_vec(), input: String::new() }
+}
+
+/// A good cache in the session, and one in /tmp; then the session's end by this script.
+#[track_caller]
+fn expect_next_source(shared: &Shared, end: &str, reason: &str) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let mut steps = as_user(site.uid());
+    steps.push(shared.realm().kinit(&site.path("krb5.conf"), "KEYRING:session:mine"));
+    steps.push(run(end));
+    let request = Request { ring: PROCESS_RING, ..site.request(shared.nfs()) };
+    call_null_with(&site.ask_after(steps, request).context(), shared.nfs());
+    let chosen = format!(" in FILE:{}, ", site.default_cache().display());
+    site.log.wait_for_words(&["chosen: alice@", &chosen, &format!("KEYRING:session: {reason}")]);
+}
+
+fn with_a_revoked_session_keyring_the_next_source_is_used_and_the_log_says_why(shared: &Shared) {
+    expect_next_source(shared, "keyctl revoke @s", "Key has been revoked");
+}
+
+fn with_an_expired_session_keyring_the_next_source_is_used_and_the_log_says_why(shared: &Shared) {
+    let end = "keyctl timeout @s 1; while keyctl rlist @s >/dev/null 2>&1; do sleep 0.05; done";
+    expect_next_source(shared, end, "Key has expired");
+}
+
+/// Also one that asks for no keyring at all: the kernel looks for the key in the session first.
+fn the_kernel_itself_refuses_a_request_for_a_revoked_session_keyring(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    for ring in [SESSION_RING, NO_RING] {
+        let mut steps = as_user(site.uid());
+        steps.push(run("keyctl revoke @s"));
+        let request = Request { ring, ..site.request(shared.nfs()) };
+        match site.ask_after(steps, request) {
+            Outcome::Refused(errno) => assert_eq!(errno, Errno::EKEYREVOKED, "{ring}"),
+            other => panic!("{ring}: {other:?}"),
+        }
+    }
+    assert_eq!(site.log.lines(), Vec::<String>::new());
+}
+
+/// pam_keyinit(8) links them; a program that joins a session of its own loses the link.
+fn a_session_that_does_not_lead_to_the_user_keyring_has_its_caches_nevertheless(shared: &Shared) {
+    for linked in [true, false] {
+        let site = Site::new(shared.realm());
+        let mut steps = as_user(site.uid());
+        steps.push(run("keyctl link @u @s"));
+        steps.push(shared.realm().kinit(&site.path("krb5.conf"), "KEYRING:user:mine"));
+        if !linked {
+            steps.push(run("keyctl unlink @u @s"));
+        }
+        call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+        site.log.wait_for_words(&["chosen: alice@", " in KEYRING:user:mine:mine, "]);
+    }
+}
