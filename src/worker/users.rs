@@ -18,6 +18,8 @@ use crate::negotiate::messages::{Considered, OTHERS_LIMIT, Request};
 
 /// Most credentials that KDCs are asked with.
 const ATTEMPTS: usize = 4;
+/// So many refusals of one client's tickets speak against all of them: of one, the ticket may be the reason.
+const CLIENT_ATTEMPTS: usize = 2;
 /// Longest word about one that was not chosen, in bytes.
 const WORD_LIMIT: usize = 300;
 
@@ -116,7 +118,7 @@ fn best(
 ) -> Result<(UserAccount, Got), Failure> {
     let mut refusals: Vec<Refusal<'_>> = Vec::new();
     for candidate in &ranking.usable {
-        if refusals.len() >= ATTEMPTS || refusals.iter().any(|refusal| refusal.speaks_against(candidate)) {
+        if refusals.len() >= ATTEMPTS || is_hopeless(candidate, &refusals) {
             continue;
         }
         let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
@@ -151,36 +153,42 @@ fn by_keytab(
     Ok((UserAccount::Keytab(account), Got { ticket, renewal: None }))
 }
 
-impl Refusal<'_> {
-    /// Whether the other would fare no better: what is about a realm holds for all of it, and what is about a client for
-    /// all its tickets.
-    fn speaks_against(&self, other: &Candidate) -> bool {
-        let (ours, theirs) = (&self.candidate.client, &other.client);
-        match self.failure.cause {
+/// Whether a candidate would fare no better than those that were refused: what is about a realm holds for all of it, and
+/// what is about a client for all its tickets.
+fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
+    let of_realm = |refusal: &Refusal<'_>| {
+        let of_all = matches!(
+            refusal.failure.cause,
             Cause::KdcDown
-            | Cause::KdcSilent
-            | Cause::UnknownService
-            | Cause::UnknownHost
-            | Cause::ClockSkew
-            | Cause::EncryptionType => ours.realm == theirs.realm,
-            Cause::KdcRefused => ours == theirs,
-            _ => false,
-        }
-    }
+                | Cause::KdcSilent
+                | Cause::UnknownService
+                | Cause::UnknownHost
+                | Cause::ClockSkew
+                | Cause::EncryptionType
+        );
+        of_all && refusal.candidate.client.realm == candidate.client.realm
+    };
+    let of_client = |refusal: &&Refusal<'_>| {
+        refusal.failure.cause == Cause::KdcRefused && refusal.candidate.client == candidate.client
+    };
+    refusals.iter().any(of_realm) || refusals.iter().filter(of_client).count() >= CLIENT_ATTEMPTS
 }
 
 /// For the log.
 fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal<'_>]) -> Considered {
     let worth = |candidate: &Candidate| candidate.worth.in_words(now());
-    let others = ranking
-        .usable
-        .iter()
-        .filter(|other| chosen.is_none_or(|chosen| chosen.name.display != other.name.display));
-    let others = others.map(|other| {
+    let is_chosen =
+        |other: &Candidate| chosen.is_some_and(|chosen| chosen.name.display == other.name.display);
+    let better = ranking.usable.iter().position(is_chosen).unwrap_or(ranking.usable.len());
+    let others = ranking.usable.iter().enumerate().filter(|(_, other)| !is_chosen(other));
+    let others = others.map(|(place, other)| {
         let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == other.name.display);
         match refusal {
             Some(Refusal { failure, .. }) => format!("{}: {}", other.name.display, failure.detail),
-            None => format!("{}: {}, {}", other.name.display, other.client, worth(other)),
+            None => {
+                let untried = if place < better && !refusals.is_empty() { ", not tried" } else { "" };
+                format!("{}: {}, {}{untried}", other.name.display, other.client, worth(other))
+            }
         }
     });
     let (own, foreign): (Vec<_>, Vec<_>) = ranking.objections.iter().partition(|o| o.cause.is_some());

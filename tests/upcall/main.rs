@@ -40,6 +40,7 @@ mod node_names;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
+mod ranked;
 mod renewal;
 mod secrecy;
 mod server;
@@ -125,6 +126,7 @@ fn run_tests() -> ! {
         candidates::trials,
         single_tickets::trials,
         session_trouble::trials,
+        ranked::trials,
         many_caches::trials,
         matrix::trials,
         logout::trials,

@@ -56,14 +56,13 @@ impl LogReader {
         self.wait_for(|line| words.iter().all(|word| line.contains(word)))
     }
 
-    /// What so many upcalls say of the credentials that they have chosen from.
+    /// What the one upcall says of the credentials that it has chosen from: the chosen one, and the others.
     #[track_caller]
-    pub(crate) fn wait_for_choices(&self, count: usize) -> Vec<String> {
-        wait_for(&format!("{count} choices in the log"), Duration::from_secs(5), || {
-            let told = |line: &String| line.contains(": chosen: ") || line.contains(": no credentials: ");
-            Some(self.lines().into_iter().filter(told).collect::<Vec<_>>())
-                .filter(|lines| lines.len() >= count)
-        })
+    pub(crate) fn wait_for_choice(&self) -> (String, Vec<String>) {
+        let line = self.wait_for(|line| line.contains(": chosen: ") || line.contains(": no credentials: "));
+        let told = line.split_once(": chosen: ").and_then(|(_, told)| told.split_once("; not: "));
+        let (chosen, others) = told.unwrap_or_else(|| ("", line.split_once(": no credentials: ").unwrap().1));
+        (chosen.to_owned(), others.split("; ").map(str::to_owned).collect())
     }
 
     /// Waits until there are so many lines.
