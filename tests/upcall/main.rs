@@ -25,6 +25,8 @@ mod file_systems;
 mod floods;
 mod forged;
 mod hostile;
+mod hostile_caches;
+mod hostile_places;
 mod identity;
 mod inherited;
 mod kdc;
@@ -127,6 +129,8 @@ fn run_tests() -> ! {
         single_tickets::trials,
         session_trouble::trials,
         ranked::trials,
+        hostile_caches::trials,
+        hostile_places::trials,
         many_caches::trials,
         matrix::trials,
         logout::trials,
