@@ -191,8 +191,12 @@ fn meet_again(
 }
 
 pub(super) fn enter_kdc(account: &str, service: &Service, deadline: Instant, watch: &Watch) {
-    let silent = format!("ticket of {account} for {service}: no answer of KDC or name service in time");
-    watch.enter(deadline, Failure::new(Stage::Kdc, Cause::KdcSilent, silent));
+    watch.enter(deadline, kdc_silent(account, service));
+}
+
+pub(super) fn kdc_silent(account: &str, service: &Service) -> Failure {
+    let detail = format_args!("ticket of {account} for {service}: no answer of KDC or name service in time");
+    Failure::new(Stage::Kdc, Cause::KdcSilent, detail)
 }
 
 /// A failed attempt with one ticket.

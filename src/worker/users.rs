@@ -1,8 +1,10 @@
 //! A user's credentials for one target: the best of all that the user has, and the next best where a KDC refuses it.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
-use super::negotiation::enter_kdc;
+use super::negotiation::{enter_kdc, kdc_silent};
 use super::watch::Watch;
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
@@ -117,20 +119,23 @@ fn best(
     (request, deadline, watch): Purpose<'_>,
 ) -> Result<(UserAccount, Got), Failure> {
     let mut refusals: Vec<Refusal<'_>> = Vec::new();
-    for candidate in &ranking.usable {
+    for (place, candidate) in ranking.usable.iter().enumerate() {
         if refusals.len() >= ATTEMPTS || is_hopeless(candidate, &refusals) {
             continue;
         }
+        // Should a KDC be silent until the end.
+        watch.consider(considered(Some(candidate), ranking, &refusals));
         let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
             enter_kdc(&account.to_string(), target.service, deadline, watch);
+            let mut later = ranking.usable.iter().skip(place + 1);
+            if later.any(|other| other.client.realm != candidate.client.realm) {
+                ask_ahead(target, &account, candidate, (request, deadline))?;
+            }
             let got = target.ticket(&account, request)?;
             Ok((UserAccount::Cache(account), got))
         });
         match got {
-            Ok(chosen) => {
-                watch.consider(considered(Some(candidate), ranking, &refusals));
-                return Ok(chosen);
-            }
+            Ok(chosen) => return Ok(chosen),
             Err(failure) => refusals.push(Refusal { candidate, failure }),
         }
     }
@@ -140,6 +145,30 @@ fn best(
     let others: Vec<String> = failures.map(|failure| failure.detail).collect();
     let detail = listed(first.detail, others.iter().map(String::as_str));
     Err(Failure { detail, ..first })
+}
+
+/// Asks for the ticket, which the cache then has, for as long as still leaves time for a KDC of another realm. In a thread
+/// of its own, which ends with the process: no call of the library's can be given up.
+fn ask_ahead(
+    target: Target<'_>,
+    account: &Account,
+    candidate: &Candidate,
+    (request, deadline): (&Request, Instant),
+) -> Result<(), Failure> {
+    let (name, service, enctypes) =
+        (candidate.name.clone(), target.service.clone(), request.enctypes.clone());
+    let (sender, receiver) = mpsc::channel();
+    let ask = move || {
+        let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+        let server = service_principal(&library, &service)?;
+        Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
+    };
+    if thread::Builder::new().spawn(move || sender.send(ask())).is_err() {
+        return Ok(());
+    }
+    let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+    let silent = || Err(kdc_silent(&account.to_string(), target.service));
+    receiver.recv_timeout(patience).unwrap_or_else(|_| silent())
 }
 
 fn by_keytab(

@@ -21,6 +21,8 @@ crate::trials![
     tickets_of_a_client_that_is_refused_twice_are_passed_over_for_anothers,
     if_all_are_refused_the_failure_tells_the_first_and_the_others,
     a_realm_whose_kdc_is_down_is_passed_over_for_another,
+    a_realm_whose_kdc_is_silent_is_passed_over_for_another_in_time,
+    of_one_realm_whose_kdc_is_silent_the_log_says_which_ticket_was_tried,
     a_client_that_its_kdc_refuses_is_passed_over_for_another,
     of_many_others_the_first_are_told_and_the_rest_is_counted,
     with_nothing_else_to_choose_from_the_log_has_one_line,
@@ -230,6 +232,26 @@ fn expect_other_realm(shared: &Shared, loss: impl FnOnce(&mut Realm), settings: 
 
 fn a_realm_whose_kdc_is_down_is_passed_over_for_another(shared: &Shared) {
     expect_other_realm(shared, Realm::stop, &Settings::default());
+}
+
+fn a_realm_whose_kdc_is_silent_is_passed_over_for_another_in_time(shared: &Shared) {
+    let settings = Settings { kdc: "4s", ..Settings::default() };
+    expect_other_realm(shared, |realm| realm.silence(), &settings);
+}
+
+fn of_one_realm_whose_kdc_is_silent_the_log_says_which_ticket_was_tried(shared: &Shared) {
+    let realm = Realm::start();
+    let site = Site::with(&realm, &Settings { kdc: "1s", ..Settings::default() });
+    for (name, life) in [("a", "3h"), ("b", "9h")] {
+        realm.ticket_with(site.uid(), &place(&site, name), &["-l", life]);
+    }
+    realm.silence();
+    let target = shared.nfs().called(&realm.service());
+    let outcome = site.ask(&target);
+    site.assert_failed(&outcome, Cause::KdcSilent, &target);
+    let (chosen, others) = site.log.wait_for_choice();
+    assert!(chosen.contains(&place(&site, "b")), "{chosen}");
+    assert!(others[0].contains(&place(&site, "a")), "{others:?}");
 }
 
 fn of_many_others_the_first_are_told_and_the_rest_is_counted(shared: &Shared) {

@@ -18,6 +18,8 @@ use crate::sys::files::locate_below;
 
 /// Most caches that are opened; the newest ones of those that are found.
 pub(super) const FILES_LIMIT: usize = 256;
+/// Most that are told of one by one because they will not do.
+const OBJECTIONS_LIMIT: usize = 256;
 /// Most names that are looked at in a directory.
 const NAMES_LIMIT: usize = 20_000;
 
@@ -26,16 +28,27 @@ pub(super) struct Files<'a> {
     ground: Ground<'a>,
     sources: Vec<Source>,
     seen: BTreeSet<(u64, u64)>,
+    /// How many were told of because they will not do.
+    objections: usize,
+    /// How many more caches there are.
+    unread: usize,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(ground: Ground<'a>) -> Self {
-        Self { ground, sources: Vec::new(), seen: BTreeSet::new() }
+        Self { ground, sources: Vec::new(), seen: BTreeSet::new(), objections: 0, unread: 0 }
     }
 
-    /// All of it.
+    /// All of it. However many there are, they fit into the arguments of a program.
     pub(super) fn into_sources(self) -> Vec<Source> {
-        self.sources
+        let Self { mut sources, objections, unread, .. } = self;
+        let untold = objections.saturating_sub(OBJECTIONS_LIMIT);
+        for (count, what) in [(unread, "more caches, not looked at"), (untold, "more that will not do")] {
+            if count > 0 {
+                sources.push(Source::foreign(&format!("{count} {what}")));
+            }
+        }
+        sources
     }
 
     /// A file that was named; of a directory collection the primary one.
@@ -97,12 +110,16 @@ impl<'a> Files<'a> {
                 }
                 Ok((_, status)) => match file_offence(&status, self.ground.owner) {
                     Some(offence) => self.object(&unusable(&name, offence)),
-                    None => files.push((status.st_mtime, entry)),
+                    None => files.push(((status.st_mtime, status.st_mtime_nsec), entry)),
                 },
             }
         }
         files.sort_by_key(|(modified, entry)| (std::cmp::Reverse(*modified), entry.clone()));
         for (_, entry) in files {
+            if self.seen.len() >= FILES_LIMIT {
+                self.unread += 1;
+                continue;
+            }
             // Once more, now that it is known that there is room for it.
             self.add_entry(located.as_fd(), &entry, &CacheName::File(directory.join(&entry)));
         }
@@ -150,13 +167,15 @@ impl<'a> Files<'a> {
         if new && self.seen.len() <= FILES_LIMIT {
             self.sources.push(Source::opened(display, file));
         } else if new {
-            let why = format!("{display}: not looked at, {FILES_LIMIT} others come first");
-            self.sources.push(Source::foreign(&why));
+            self.unread += 1;
         }
     }
 
     fn object(&mut self, failure: &Failure) {
-        self.sources.push(Source::objection(failure));
+        self.objections += 1;
+        if self.objections <= OBJECTIONS_LIMIT {
+            self.sources.push(Source::objection(failure));
+        }
     }
 }
 

@@ -187,6 +187,9 @@ impl InRings {
             self.lent.push(ring);
         }
         for cache in caches.into_iter().filter(|cache| cache.key_type == "keyring") {
+            if self.sources.len() >= FOUND_LIMIT {
+                return;
+            }
             let Ok(member) = String::from_utf8(cache.description) else { continue };
             let display = format!("KEYRING:{}:{name}:{member}", place.word());
             let source = match way {
