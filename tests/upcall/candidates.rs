@@ -98,8 +98,8 @@ fn the_setting_says_what_the_environment_counts(shared: &Shared) {
             let steps = with_tickets(shared, &site, &[(&name, "1h")]);
             drop(site.ask_naming(Some(&name), steps, request).context());
             site.wait_until_idle();
-            let established = |line: &&String| line.contains(": established ");
-            let told = site.log.lines().into_iter().filter(|line| established(&line)).last().unwrap();
+            let established = |line: &String| line.contains(": established ");
+            let told = site.log.lines().into_iter().rfind(established).unwrap();
             let chosen = if setting == "first" { &place } else { &default };
             assert!(told.contains(&format!(" in {chosen}, ")), "{setting} {name}: {told}");
         }

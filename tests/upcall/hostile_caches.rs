@@ -3,6 +3,8 @@
 
 use crate::support::cache_file::{CacheFile, plant};
 use crate::support::log::LogReader;
+use crate::support::outcome::Outcome;
+use crate::support::probe::as_user;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
@@ -24,6 +26,7 @@ crate::trials![
     files_that_are_no_caches_are_passed_over,
     a_cache_that_is_cut_anywhere_is_passed_over,
     names_with_control_characters_make_no_lines_in_the_log,
+    whatever_the_environment_names_the_default_cache_serves,
 ];
 
 /// A site whose user has a ticket that nothing is wrong with, and another that lives longer.
@@ -134,7 +137,7 @@ fn directories_that_are_no_collections_are_passed_over(shared: &Shared) {
     };
     let content = fs::read(&scene.better).unwrap();
     plant(&make("closed").join("tkt"), &content, scene.site.uid());
-    fs::set_permissions(scene.path("closed"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scene.path("closed"), fs::Permissions::from_mode(0o0)).unwrap();
     plant(&make("open").join("tkt"), &content, scene.site.uid());
     fs::set_permissions(scene.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
     make("empty");
@@ -205,7 +208,7 @@ fn files_that_are_no_caches_are_passed_over(shared: &Shared) {
     ] {
         plant(&scene.path(name), &content, scene.site.uid());
     }
-    fs::set_permissions(scene.plant_better("unreadable"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scene.plant_better("unreadable"), fs::Permissions::from_mode(0o0)).unwrap();
     let names = ["empty", "noise", "begins-well", "lengths", "zeros"];
     let mut reasons: Vec<_> = names.iter().map(|&name| (name, ": ")).collect();
     reasons.push(("unreadable", "ermission"));
@@ -230,4 +233,47 @@ fn names_with_control_characters_make_no_lines_in_the_log(shared: &Shared) {
     plant(&scene.path("x\n<84>forged: chosen: root\r\x1b[2J\x7f\u{85}"), b"", scene.site.uid());
     let others = scene.serve();
     assert!(others.iter().any(|other| other.contains("_x <84>forged: chosen: root  [2J")), "{others:?}");
+}
+
+fn whatever_the_environment_names_the_default_cache_serves(shared: &Shared) {
+    let (scene, victim) = (Scene::new(shared), Site::new(shared.realm()));
+    victim.ticket(shared.realm());
+    let (site, victims) = (&scene.site, victim.default_cache().display().to_string());
+    let long = |kind: &str| format!("{kind}{}", "x".repeat(100_000));
+    let names = [
+        String::new(),
+        "x".to_owned(),
+        "MEMORY:x".to_owned(),
+        "API:x".to_owned(),
+        "FILE:relative".to_owned(),
+        "FILE:/tmp/../etc/shadow".to_owned(),
+        victims.clone(),
+        format!("FILE:{victims}"),
+        format!("DIR::{victims}"),
+        format!("KCM:{}", victim.uid()),
+        format!("KEYRING:persistent:{}", victim.uid()),
+        "KEYRING:session:".to_owned(),
+        "KEYRING:thread:none".to_owned(),
+        "FILE:/dev/zero".to_owned(),
+        "FILE:/proc/self/fd/3".to_owned(),
+        "FILE:/proc/self/mem".to_owned(),
+        "DIR:/proc".to_owned(),
+        "FILE:/x\n<84>forged: chosen: root".to_owned(),
+        long("FILE:/"),
+        long("KEYRING:session:"),
+        long("no type at all "),
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{number}"));
+        let told = name.get(..40).unwrap_or(name);
+        match site.ask_naming(Some(name), as_user(site.uid()), request) {
+            Outcome::Established(_) => {}
+            other => panic!("{told}: {other:?}"),
+        }
+    }
+    site.wait_until_idle();
+    let served = format!(" in FILE:{}, ", site.default_cache().display());
+    for line in site.log.lines() {
+        assert!(line.contains(&served) && line.lines().count() == 1 && line.len() < 3000, "{line}");
+    }
 }
