@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::exit, dead_code, reason = "a bench")]
 
+mod caches;
 mod goals;
 mod load;
 mod memory;
@@ -54,6 +55,10 @@ fn main() {
     print_machine();
     let realm = Realm::start();
     let ganesha = Ganesha::start(&realm, Until::TestEnds);
+    if std::env::args().any(|word| word == caches::WORD) {
+        caches::bench(&realm, ganesha.target());
+        return;
+    }
     let bed = Bed::new(&realm, ganesha.target());
     println!("\n## Requester blocked, in microseconds\n");
     header();
@@ -69,6 +74,7 @@ fn main() {
     let before = bed.site.log.lines().len();
     let overhead = bed.established(&realm);
     stages::print(&bed.site.log.lines()[before..]);
+    let choice = caches::bench(&realm, bed.target);
     let held = load::one(&realm, bed.target);
     load::many(&realm, bed.target);
     goals::print(&[
@@ -76,6 +82,8 @@ fn main() {
         Goal::at_most("the same with a late KDC, of that", 1.05, late.ratio / few.ratio),
         Goal::at_most("blocked p99 with 50000 keys, ms (the front's watchdog)", 250.0, crowded.p99 / 1e3),
         Goal::at_most("overhead of an established context, ms", 5.0, overhead),
+        Goal::at_most("200 caches over one, ms", 10.0, choice.extra),
+        Goal::at_most("requests to the KDC with a ready service ticket", 0.0, choice.kdc_requests),
         Goal::at_most("memory of front and monitor, KiB", 1024.0, held.monitor.pss),
         Goal::at_most("memory of a worker, KiB", 6.0 * 1024.0, held.worker.pss),
     ]);

@@ -62,7 +62,7 @@ impl fmt::Display for Worthless {
 /// [`Worthless`].
 pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Worth, Worthless> {
     let of_live = |ticket: &Facts| Worth {
-        reach: if is_valid(ticket, now) { reach(&ticket.server, service) } else { Reach::Later },
+        reach: if is_valid(ticket, now) { reach(ticket, service) } else { Reach::Later },
         end: ticket.end,
         renewable: ticket.renewable_until > ticket.end,
         authenticated: ticket.authenticated,
@@ -92,16 +92,12 @@ fn is_valid(ticket: &Facts, now: u64) -> bool {
 /// Clocks may differ by so much (krb5.conf(5), clockskew).
 const SKEW: u64 = 300;
 
-fn reach(server: &Name, service: Option<&Name>) -> Reach {
-    let granting = match server.components.as_slice() {
-        [name, realm] if name == "krbtgt" => Some(realm),
-        _ => None,
-    };
-    match (granting, service) {
-        (_, Some(service)) if is_for(server, service) => Reach::Target,
+fn reach(ticket: &Facts, service: Option<&Name>) -> Reach {
+    match (ticket.grants(), service) {
+        (_, Some(service)) if is_for(&ticket.server, service) => Reach::Target,
         (Some(_), None) => Reach::Target,
         (Some(_), Some(service)) if service.realm.is_empty() => Reach::Target,
-        (Some(realm), Some(service)) if *realm == service.realm => Reach::Target,
+        (Some(realm), Some(service)) if realm == service.realm => Reach::Target,
         (Some(_), Some(_)) => Reach::OtherRealm,
         (None, _) => Reach::OtherServices,
     }

@@ -1,5 +1,6 @@
 //! A place where credentials are, or are not, as it is handed to whoever reads it: by descriptor or by name.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 
 use crate::event::{Cause, Failure, one_line};
@@ -22,8 +23,8 @@ pub enum Held {
     Descriptor(OwnedFd),
     /// By its name.
     Name(String),
-    /// Not at all.
-    Nothing,
+    /// Not at all; the name of the place alone, without what is said of it.
+    Nothing(String),
 }
 
 /// What a source of credentials is; a word of the worker's argv.
@@ -35,7 +36,9 @@ pub enum Role {
     First,
     /// A collection that the library has to list, which was named.
     Collection,
-    /// The same, which may not exist at all.
+    /// The same, whose caches come before all others.
+    FirstCollection,
+    /// One that may not exist at all.
     PossibleCollection,
     /// A keytab of the requester's, for when no cache will do.
     ClientKeytab,
@@ -56,10 +59,11 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Cache,
         Self::First,
         Self::Collection,
+        Self::FirstCollection,
         Self::PossibleCollection,
         Self::ClientKeytab,
         Self::Absent,
@@ -77,6 +81,7 @@ impl Role {
             Self::Cache => "cache",
             Self::First => "first",
             Self::Collection => "collection",
+            Self::FirstCollection => "first_collection",
             Self::PossibleCollection => "possible_collection",
             Self::ClientKeytab => "client_keytab",
             Self::Absent => "absent",
@@ -107,18 +112,19 @@ impl Source {
     }
 
     /// A place that will not do, with its name and the reason in the failure's detail.
-    pub fn objection(failure: &Failure) -> Self {
+    pub fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
         let role = if failure.cause == Cause::NoTicket { Role::Absent } else { Role::Unusable };
-        Self { role, display: one_line(&failure.detail), held: Held::Nothing }
+        Self { role, ..Self::foreign(place, &failure.detail) }
     }
 
-    /// A place whose tickets have expired, with its name.
-    pub fn expired(what: &str) -> Self {
-        Self { role: Role::Expired, display: one_line(what), held: Held::Nothing }
+    /// A place whose tickets have expired.
+    pub fn expired(place: &impl fmt::Display) -> Self {
+        Self { role: Role::Expired, ..Self::foreign(place, &format!("{place}: ticket expired")) }
     }
 
-    /// What others have.
-    pub fn foreign(what: &str) -> Self {
-        Self { role: Role::Foreign, display: one_line(what), held: Held::Nothing }
+    /// What others have; `what` begins with the place's name, too.
+    pub fn foreign(place: &impl fmt::Display, what: &str) -> Self {
+        let held = Held::Nothing(one_line(&place.to_string()));
+        Self { role: Role::Foreign, display: one_line(what), held }
     }
 }

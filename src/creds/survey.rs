@@ -56,6 +56,8 @@ pub struct Candidate {
 /// What speaks against a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objection {
+    /// The place.
+    pub place: String,
     /// The place and the reason.
     pub text: String,
     /// What kind of reason; `None` if that says nothing about the requester.
@@ -86,14 +88,15 @@ impl Survey {
                     let read = read(library, &name);
                     survey.add(role, name, read);
                 }
-                Role::Collection => survey.add_collection(name, Absence::Told),
-                Role::PossibleCollection => survey.add_collection(name, Absence::Expected),
+                Role::Collection => survey.add_collection(name, Role::Cache, Absence::Told),
+                Role::FirstCollection => survey.add_collection(name, Role::First, Absence::Told),
+                Role::PossibleCollection => survey.add_collection(name, Role::Cache, Absence::Expected),
                 Role::ClientKeytab => survey.client_keytab = Some(name),
-                Role::Absent => survey.object(name.display, Some(Cause::NoTicket)),
-                Role::Expired => survey.object(name.display, Some(Cause::TicketExpired)),
-                Role::Unusable => survey.object(name.display, Some(Cause::BadCache)),
+                Role::Absent => survey.object(name, Some(Cause::NoTicket)),
+                Role::Expired => survey.object(name, Some(Cause::TicketExpired)),
+                Role::Unusable => survey.object(name, Some(Cause::BadCache)),
                 Role::Foreign | Role::DefaultCache | Role::OwnCache | Role::Keytab => {
-                    survey.object(name.display, None);
+                    survey.object(name, None);
                 }
             }
         }
@@ -114,6 +117,7 @@ impl Survey {
             match ranking::worth(&tickets, service, now) {
                 Ok(worth) => usable.push(Candidate { name, client, worth, first }),
                 Err(why) => worthless.push(Objection {
+                    place: name.display.clone(),
                     text: format!("{}: {why}", name.display.trim_end_matches(':')),
                     cause: Some(match why {
                         Worthless::Expired(_) => Cause::TicketExpired,
@@ -134,16 +138,23 @@ impl Survey {
             }
             Err(error) => {
                 let failure = failure(&name, &error);
-                self.object(failure.detail, Some(failure.cause));
+                self.object_to(&name, failure.detail, Some(failure.cause));
             }
         }
     }
 
-    fn object(&mut self, text: String, cause: Option<Cause>) {
-        self.objections.push(Objection { text, cause });
+    /// What the launcher has found to be of no use.
+    fn object(&mut self, name: CacheNames, cause: Option<Cause>) {
+        self.objections.push(Objection { place: name.library, text: name.display, cause });
     }
 
-    fn add_collection(&mut self, name: CacheNames, absence: Absence) {
+    /// What has been found to be of no use here.
+    fn object_to(&mut self, name: &CacheNames, text: String, cause: Option<Cause>) {
+        self.objections.push(Objection { place: name.display.clone(), text, cause });
+    }
+
+    /// Each of its caches, with that role.
+    fn add_collection(&mut self, name: CacheNames, role: Role, absence: Absence) {
         let (sender, receiver) = mpsc::channel();
         let wanted = name.clone();
         // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
@@ -152,17 +163,19 @@ impl Survey {
         match (listed, absence) {
             (Some(Ok(members)), _) => {
                 if members.is_empty() && absence == Absence::Told {
-                    self.object(format!("{}: no cache", name.display), Some(Cause::NoTicket));
+                    let text = format!("{}: no cache", name.display);
+                    self.object_to(&name, text, Some(Cause::NoTicket));
                 }
                 for (name, read) in members {
-                    self.add(Role::Cache, name, read);
+                    self.add(role, name, read);
                 }
             }
-            (Some(Err(error)), Absence::Told) => self.add(Role::Cache, name, Err(error)),
+            (Some(Err(error)), Absence::Told) => self.add(role, name, Err(error)),
             (Some(Err(_)), Absence::Expected) => {}
             (None, _) => {
                 let silent = name.silent();
-                self.object(silent.detail, Some(silent.cause).filter(|_| absence == Absence::Told));
+                let cause = Some(silent.cause).filter(|_| absence == Absence::Told);
+                self.object_to(&name, silent.detail, cause);
             }
         }
     }
@@ -178,8 +191,7 @@ enum Absence {
 type Read = Result<(Name, Vec<Facts>), Krb5Error>;
 
 fn read(library: &Library, name: &CacheNames) -> Read {
-    let cache = Cache::resolve(library, &name.library)?;
-    Ok((cache.principal()?.name(), cache.tickets()?))
+    Cache::resolve(library, &name.library)?.contents()
 }
 
 fn read_collection(name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
@@ -195,6 +207,15 @@ fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {
     name.failure(cause, &name.in_words(&error.message))
 }
 
+impl Objection {
+    /// The reason alone.
+    pub fn reason(&self) -> &str {
+        let after =
+            |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
+        after(self.place.trim_end_matches(':')).filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
+    }
+}
+
 impl Ranking {
     /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the others.
     pub fn failure(&self) -> Failure {
@@ -204,7 +225,7 @@ impl Ranking {
             .iter()
             .find(decisive)
             .or_else(|| self.objections.iter().find(|objection| objection.cause.is_some()));
-        let Some(Objection { text, cause }) = main else {
+        let Some(Objection { text, cause, .. }) = main else {
             return Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache");
         };
         let others = self.objections.iter().map(|other| other.text.as_str()).filter(|other| other != text);

@@ -66,7 +66,9 @@ impl Account {
         name: CacheNames,
         client: Principal,
     ) -> Result<Self, Krb5Error> {
-        let start = cache.holdings()?.granting_start;
+        let (_, tickets) = cache.contents()?;
+        let granting = tickets.iter().filter(|ticket| ticket.grants().is_some());
+        let start = granting.max_by_key(|ticket| ticket.end).map(|ticket| ticket.start);
         Ok(Self { library: library.clone(), cache, name, client, start })
     }
 

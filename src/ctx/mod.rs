@@ -65,6 +65,11 @@ impl Lifetime {
         self.0
     }
 
+    /// As a span of time.
+    pub fn as_duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+
     /// Less the safety margin min(60 s, a tenth), so that no one signs with a context that the server is about to drop.
     #[must_use]
     pub fn less_margin(self) -> Self {

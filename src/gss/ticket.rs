@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::ffi;
 use super::file_format;
-use super::krb5::{Library, Name, Principal, c_string, is_ticket_granting, name_of, unparse};
+use super::krb5::{Library, Name, Principal, c_string, name_of, unparse};
 use super::private_cache::PrivateCache;
 use super::status::{Krb5Error, check};
 use crate::secret::Secret;
@@ -17,17 +17,6 @@ use crate::secret::Secret;
 pub struct Cache {
     pub(super) library: Library,
     pub(super) raw: ffi::krb5_ccache,
-}
-
-/// Ends of the tickets in a cache, in seconds since the epoch: the latest of each kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Holdings {
-    /// Of a ticket-granting ticket.
-    pub ticket_granting: Option<u32>,
-    /// Of a ticket for some service.
-    pub service: Option<u32>,
-    /// When the ticket-granting ticket that ends last becomes valid.
-    pub granting_start: Option<u32>,
 }
 
 /// What matters of one ticket-granting ticket.
@@ -62,6 +51,16 @@ pub struct Facts {
     pub invalid: bool,
 }
 
+impl Facts {
+    /// The realm that it leads to, if it is for a ticket-granting service, `krbtgt/REALM@…` (RFC 4120 §7.3).
+    pub fn grants(&self) -> Option<&str> {
+        match self.server.components.as_slice() {
+            [name, realm] if name == "krbtgt" => Some(realm),
+            _ => None,
+        }
+    }
+}
+
 impl Cache {
     /// Names a cache, `TYPE:rest`; for a collection its primary cache. Nothing need exist yet.
     ///
@@ -87,42 +86,21 @@ impl Cache {
         Ok(Principal::from_raw(&self.library, raw))
     }
 
-    /// Looks through the tickets.
+    /// Whose tickets are in it, and these, in its order. It is read once.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
-    pub fn holdings(&self) -> Result<Holdings, Krb5Error> {
-        let mut holdings = Holdings::default();
-        let mut cursor = Cursor::start(self)?;
-        while let Some(listed) = cursor.next()? {
-            let server = listed.0.server;
-            // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
-            let (config, granting) = unsafe {
-                (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, is_ticket_granting(server))
-            };
-            let end = Some(listed.0.times.endtime.cast_unsigned());
-            if granting && holdings.ticket_granting < end {
-                holdings.ticket_granting = end;
-                holdings.granting_start = Some(listed.0.times.starttime.cast_unsigned());
-            } else if !granting && !config {
-                holdings.service = holdings.service.max(end);
-            }
-        }
-        Ok(holdings)
-    }
-
-    /// Its tickets, in its order.
-    ///
-    /// # Errors
-    /// The library's, for a cache that cannot be read to its end.
-    pub fn tickets(&self) -> Result<Vec<Facts>, Krb5Error> {
+    pub fn contents(&self) -> Result<(Name, Vec<Facts>), Krb5Error> {
         let mut found = Vec::new();
+        let mut client = None;
         let mut cursor = Cursor::start(self)?;
         while let Some(listed) = cursor.next()? {
             let server = listed.0.server;
             // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
             let (config, server) =
                 unsafe { (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, name_of(server)) };
+            // SAFETY: as above.
+            client.get_or_insert_with(|| unsafe { name_of(listed.0.client) });
             if !config {
                 let (times, flags) = (listed.0.times, listed.0.ticket_flags.cast_unsigned());
                 let start = if times.starttime == 0 { times.authtime } else { times.starttime };
@@ -137,7 +115,8 @@ impl Cache {
                 });
             }
         }
-        Ok(found)
+        let client = client.map_or_else(|| self.principal().map(|client| client.name()), Ok)?;
+        Ok((client, found))
     }
 
     /// The tickets for the realm's own ticket-granting service.

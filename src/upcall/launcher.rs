@@ -139,13 +139,11 @@ fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32
 fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
     // Across the change of session, possession is kept by way of the process keyring.
-    for &ring in collections {
-        keyctl::link(ring, keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
-    }
+    // One that its owner has revoked meanwhile will not be found.
+    let mut kept = collections.to_vec();
+    kept.retain(|&ring| keyctl::link(ring, keyctl::PROCESS_KEYRING).is_ok());
     let session = keyctl::join_anonymous_session().map_err(failed("session keyring"))?;
-    for &ring in collections {
-        keyctl::link(ring, session).map_err(failed("session keyring"))?;
-    }
+    kept.retain(|&ring| keyctl::link(ring, session).is_ok());
     if !collections.is_empty() {
         keyctl::clear(keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
     }
@@ -158,8 +156,8 @@ fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<
     }
 }
 
-/// The worker's contract: argv has three words for each source, its role, how the library finds it, and how a person
-/// knows it; the environment holds KRB5_CONFIG alone; descriptor 3 is the message socket, and from 4 on come the sources
+/// The worker's contract: argv has three words for each source: its role, how the library finds it (the name alone
+/// of a place that will not do), and how a person knows it; the environment holds KRB5_CONFIG alone; descriptor 3 is the message socket, and from 4 on come the sources
 /// that are files.
 fn execute(
     config: &Config,
@@ -179,7 +177,7 @@ fn execute(
                 format!("FILE:/proc/self/fd/{place}")
             }
             Held::Name(name) => name,
-            Held::Nothing => String::new(),
+            Held::Nothing(place) => place,
         };
         for word in [role.word().to_owned(), library, display] {
             words.push(text(word.into_bytes())?);

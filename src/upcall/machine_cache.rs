@@ -100,7 +100,11 @@ impl MachineCache {
                 return match self.read_state() {
                     Some(State::Failed(failure)) if waited => Err(failure),
                     _ if self.is_good() => Ok(Turn { cache: self, ours: false }),
-                    _ => Ok(Turn { cache: self, ours: true }),
+                    _ => {
+                        // If we end without a word, the last one's is no answer for those who wait.
+                        let _ = self.state.file().set_len(0);
+                        Ok(Turn { cache: self, ours: true })
+                    }
                 };
             }
             if Instant::now() >= deadline {

@@ -19,6 +19,7 @@ mod monitor;
 mod negotiation;
 mod order;
 mod outcome;
+mod relay;
 mod slots;
 mod sources;
 mod start;

@@ -17,16 +17,15 @@ use super::lustre_parameters;
 use super::machine_cache::{MachineCache, Place, Turn};
 use super::order::Order;
 use super::outcome::Outcome;
+use super::relay::Relay;
 use super::sources::machine_keys;
 use super::start::{Attempt, Progress};
 use crate::config::Config;
 use crate::creds::search::Rings;
 use crate::creds::stamp::Stamp;
-use crate::ctx::Lifetime;
 use crate::ctx::payload::{lustre, user};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{Consumer, LiveKey};
-use crate::negotiate::drive::ROUND_LIMIT;
 use crate::negotiate::messages::{
     Chosen, Considered, Credentials, Established, Link, Message, MessageError, Report, Timing,
 };
@@ -116,9 +115,7 @@ impl<'a> Upcall<'a> {
             Order::Lustre(callout) => InitChannel::open(callout, &lustre_parameters::directories()).map(Some),
         };
         self.channel = match channel {
-            Ok(channel) => {
-                channel.map(|channel| Relay { channel, tokens: 0, silent_once: false, last: None })
-            }
+            Ok(channel) => channel.map(Relay::new),
             Err(failure) => return self.without_worker(live, failure),
         };
         let credentials = order.credentials(self.invocation, self.config);
@@ -139,7 +136,7 @@ impl<'a> Upcall<'a> {
             Ok(agreed) => self.publish(live, &order, agreed),
             Err(failure) => fail(live, failure, self.config, self.deadline),
         };
-        let exchanging = self.channel.and_then(|relay| relay.channel.into_stuck());
+        let exchanging = self.channel.and_then(Relay::into_stuck);
         let processes = worker.into_iter().chain(exchanging).chain(self.stuck).collect();
         Ended { outcome, timings: self.timings, considered: self.considered, processes }
     }
@@ -172,7 +169,8 @@ impl<'a> Upcall<'a> {
             Acting::ForItself => self.invocation.lendable_rings(),
             Acting::ForAnother | Acting::Machine => Rings::default(),
         };
-        let deadline = self.deadline.min(Instant::now() + self.config.timeouts.kdc.0);
+        let limit = self.config.timeouts.kdc.0;
+        let deadline = self.deadline.min(Instant::now() + limit);
         let mut held_up = Vec::new();
         loop {
             let assignment = Assignment {
@@ -187,7 +185,7 @@ impl<'a> Upcall<'a> {
                 monitor: &monitor,
             };
             let mut attempt = Attempt::start(&assignment, served, &request)?;
-            let report = match attempt.progress(deadline) {
+            let report = match attempt.progress(limit, deadline) {
                 Ok(Progress::HeldUp(place)) if held_up.len() < HELD_UP_LIMIT && Instant::now() < deadline => {
                     held_up.push(place);
                     let _ = attempt.process.kill();
@@ -216,7 +214,7 @@ impl<'a> Upcall<'a> {
                 self.keep_timings(&context.stages);
                 self.considered = std::mem::take(&mut context.considered).sanitised();
                 let enctypes = &self.config.kerberos.enctypes;
-                match self.channel.as_ref().and_then(|relay| relay.last.as_ref()) {
+                match self.channel.as_ref().and_then(Relay::last) {
                     // Rule S13: what we have heard from the server ourselves is not asked of the worker.
                     Some(&(window, ref handle)) => {
                         check(Established { window, ..context }, base_key, handle, enctypes)
@@ -259,7 +257,7 @@ impl<'a> Upcall<'a> {
             match (message, self.channel.as_mut()) {
                 (Message::Report(report), _) => return Ok(report),
                 (Message::Chosen(Chosen { good_until }, cache), _) => self.chosen(good_until, &cache)?,
-                (Message::Token(token), Some(relay)) if relay.tokens < ROUND_LIMIT => {
+                (Message::Token(token), Some(relay)) if relay.has_room() => {
                     match relay.exchange(&token, worker, deadline)? {
                         Exchanged::Answer(answer) => link.send_reply(&answer).map_err(worker_fault)?,
                         Exchanged::Silence => link.send_again().map_err(worker_fault)?,
@@ -295,7 +293,7 @@ impl<'a> Upcall<'a> {
                 lifetime = callout.ttl.map_or(lifetime, |ttl| lifetime.at_most(ttl));
                 user::established(&context)
                     .map_err(|error| error.to_string())
-                    .map(|payload| live_for(lifetime, |life| live.publish(payload.as_slice(), life)))
+                    .map(|payload| live.publish(payload.as_slice(), lifetime.as_duration()))
             }
             Order::Lustre(_) => lustre::established(&context)
                 .map_err(|error| error.to_string())
@@ -326,45 +324,6 @@ impl<'a> Upcall<'a> {
             _ => Cause::Setup,
         };
         fail(live, update_failed(cause, errno), self.config, self.deadline)
-    }
-}
-
-fn live_for<T>(lifetime: Lifetime, publish: impl FnOnce(Duration) -> T) -> T {
-    publish(Duration::from_secs(lifetime.as_secs().into()))
-}
-
-/// The way of tokens to a server that the kernel is connected to.
-struct Relay {
-    channel: InitChannel,
-    tokens: usize,
-    /// A token has not been answered: the worker has been told to begin anew, and is told so once.
-    silent_once: bool,
-    /// Window and handle of the last answer that had a handle.
-    last: Option<(u32, Vec<u8>)>,
-}
-
-impl Relay {
-    fn exchange(
-        &mut self,
-        token: &Secret,
-        worker: &Process,
-        deadline: Instant,
-    ) -> Result<Exchanged, Failure> {
-        self.tokens += 1;
-        let exchanged = self.channel.exchange(token.expose(), worker, deadline)?;
-        let answer = match &exchanged {
-            Exchanged::Answer(answer) => answer,
-            Exchanged::Silence if std::mem::replace(&mut self.silent_once, true) => {
-                return Err(self.channel.silent());
-            }
-            Exchanged::Silence | Exchanged::Unwanted => return Ok(exchanged),
-        };
-        if !answer.handle.is_empty() {
-            self.last = Some((answer.window, answer.handle.clone()));
-        } else if let Some((window, _)) = self.last.as_mut() {
-            *window = answer.window;
-        }
-        Ok(exchanged)
     }
 }
 

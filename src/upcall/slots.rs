@@ -182,8 +182,10 @@ impl Account {
         })?
     }
 
-    /// Removes the file if nothing is in it and nobody else has a byte of it.
+    /// Removes the file if nothing is in it and nobody else has a byte of it. Our own is let go before: of two who close at
+    /// the same time, the last one finds nobody else.
     fn close(self) {
+        self.file.release(&ALL);
         let empty = self.file.file().metadata().is_ok_and(|metadata| metadata.len() == 0);
         if empty && self.file.try_take(&ALL) == Ok(true) {
             let _ = unlinkat(self.directory.as_fd(), self.name.as_str(), UnlinkatFlags::NoRemoveDir);

@@ -125,7 +125,7 @@ pub(super) fn seal_machines(
                 let sealed = files::sealed_memory(&content).map_err(|e| launch_failed("sealed memory", e))?;
                 (display, Held::Descriptor(sealed))
             }
-            Err(why) => (why, Held::Nothing),
+            Err(why) => (why, Held::Nothing(String::new())),
         };
         sources.push(Source { role, display, held });
         Ok(())

@@ -18,8 +18,10 @@ use crate::sys::files::open_trusted;
 use crate::sys::process::{self, Forked, Process};
 use crate::sys::sockets;
 
-/// How long one place may take that does not even want a processor.
-const PLACE_LIMIT: Duration = Duration::from_secs(2);
+/// What one place may take, without even wanting a processor, of the time that a KDC gets.
+const PLACE_SHARE: u32 = 6;
+/// And at most.
+const PLACE_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks whether a launcher that seems to be held up only waits for a processor.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -75,16 +77,17 @@ impl Attempt {
         }
     }
 
-    /// Waits until the launcher has become the worker, has something to say, or is held up.
+    /// Waits until the launcher has become the worker, has something to say, or is held up; `limit` is that of a KDC.
     ///
     /// # Errors
     /// [`Failure`], also if it has not begun to look for credentials by the deadline.
-    pub(super) fn progress(&self, deadline: Instant) -> Result<Progress, Failure> {
+    pub(super) fn progress(&self, limit: Duration, deadline: Instant) -> Result<Progress, Failure> {
+        let limit = (limit / PLACE_SHARE).min(PLACE_LIMIT);
         let events = [self.waiting.as_fd(), self.process.as_fd(), self.started.as_fd()];
         let mut begun = 0;
         let mut since = Instant::now();
         loop {
-            let patience = if begun == 0 { deadline } else { deadline.min(since + PLACE_LIMIT) };
+            let patience = if begun == 0 { deadline } else { deadline.min(since + limit) };
             let look = patience.max(Instant::now() + LOOK);
             match process::readable(&events, look).map_err(launch_failed)?.first() {
                 Some(2) => match self.begun() {

@@ -1,8 +1,8 @@
 //! The program `lgss_negotiate`: negotiates one context as an ordinary user and reports it to the monitor.
 //!
 //! Started by the launcher, which has set ids, groups, capabilities, limits, no_new_privs, network namespace and session
-//! keyring. argv has three words for each source of credentials: its role, how the library finds it, how a person knows
-//! it; descriptor 3 is the socket to the monitor, and from 4 on come the sources that are files; the environment holds
+//! keyring. argv has three words for each source of credentials: its role, how the library finds it (of a place that will
+//! not do its name alone), how a person knows it; descriptor 3 is the socket to the monitor, and from 4 on come the sources that are files; the environment holds
 //! KRB5_CONFIG at most. Invariant: nothing of what is asked for is begun before [`Unprivileged`] is proved and the sandbox
 //! is closed; the last message is the report, and there is one.
 #![forbid(unsafe_code)]

@@ -52,7 +52,7 @@ pub(super) fn negotiate(
         Credentials::Machines { .. } => {
             let machine = machine_account(sources, &request.credentials, deadline, watch)?;
             let service = service()?;
-            enter_kdc(&machine.to_string(), &service, deadline, watch);
+            watch.enter_kdc(&machine.to_string(), &service, deadline);
             let server = service_principal(machine.account().library(), &service)?;
             let ticket = machine.account().ticket(&server, &request.enctypes)?;
             (Holder::Machine(machine), Got { ticket, renewal: None }, service)
@@ -64,7 +64,7 @@ pub(super) fn negotiate(
         Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
-            enter_kdc(&account.to_string(), &service, deadline, watch);
+            watch.enter_kdc(&account.to_string(), &service, deadline);
             meet_again(account, &ticket, refusal, (request, deadline), watch)
         }
         Err(refusal) => Err(refusal.failure),
@@ -188,15 +188,6 @@ fn meet_again(
         Err(Refusal { failure: second, asks_for_new_ticket: false }) => Err(second),
         Err(_) => Err(also("the same with a new ticket".to_owned())),
     }
-}
-
-pub(super) fn enter_kdc(account: &str, service: &Service, deadline: Instant, watch: &Watch) {
-    watch.enter(deadline, kdc_silent(account, service));
-}
-
-pub(super) fn kdc_silent(account: &str, service: &Service) -> Failure {
-    let detail = format_args!("ticket of {account} for {service}: no answer of KDC or name service in time");
-    Failure::new(Stage::Kdc, Cause::KdcSilent, detail)
 }
 
 /// A failed attempt with one ticket.

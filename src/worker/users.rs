@@ -4,8 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use super::negotiation::{enter_kdc, kdc_silent};
-use super::watch::Watch;
+use super::watch::{Watch, kdc_silent};
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
 use crate::creds::source::Role;
@@ -67,7 +66,7 @@ pub(super) fn choose(
         return Err(ranking.failure());
     }
     let service = service()?;
-    enter_kdc("the user", &service, deadline, watch);
+    watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;
     let ranking = survey.rank(Some(&server.name()), now());
     let target = Target { library: &library, service: &service, server: &server };
@@ -126,7 +125,7 @@ fn best(
         // Should a KDC be silent until the end.
         watch.consider(considered(Some(candidate), ranking, &refusals));
         let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
-            enter_kdc(&account.to_string(), target.service, deadline, watch);
+            watch.enter_kdc(&account.to_string(), target.service, deadline);
             let mut later = ranking.usable.iter().skip(place + 1);
             if later.any(|other| other.client.realm != candidate.client.realm) {
                 ask_ahead(target, &account, candidate, (request, deadline))?;
@@ -176,7 +175,7 @@ fn by_keytab(
     name: CacheNames,
     (request, deadline, watch): Purpose<'_>,
 ) -> Result<(UserAccount, Got), Failure> {
-    enter_kdc(&name.display, target.service, deadline, watch);
+    watch.enter_kdc(&name.display, target.service, deadline);
     let account = KeytabAccount::of(target.library, name)?;
     let ticket = account.account().ticket(target.server, &request.enctypes)?;
     Ok((UserAccount::Keytab(account), Got { ticket, renewal: None }))

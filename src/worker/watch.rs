@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::negotiation::Outcome;
-use crate::event::{Failure, Stage};
+use crate::ctx::request::Service;
+use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Chosen, Considered, Failed, Link, MessageError, Timing};
 use crate::secret::Secret;
 use crate::sys::process;
@@ -66,6 +67,9 @@ impl Watch {
     pub(super) fn enter(&self, deadline: Instant, overdue: Failure) {
         let mut state = self.0.lock();
         let stage = overdue.stage;
+        let deadline = deadline + GRACE;
+        // A thread that wakes up too early looks once more.
+        let sooner = state.current.as_ref().is_none_or(|current| deadline < current.deadline);
         let begun = match state.current.take() {
             Some(current) if current.stage == stage => current.begun,
             previous => {
@@ -73,9 +77,16 @@ impl Watch {
                 Instant::now()
             }
         };
-        state.current = Some(Current { stage, begun, deadline: deadline + GRACE, overdue });
+        state.current = Some(Current { stage, begun, deadline, overdue });
         drop(state);
-        self.0.changed.notify_one();
+        if sooner {
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// Enters the stage of the KDC, with a ticket of `whose` for the service.
+    pub(super) fn enter_kdc(&self, whose: &str, service: &Service, deadline: Instant) {
+        self.enter(deadline, kdc_silent(whose, service));
     }
 
     /// Keeps what there was to choose from, for the report.
@@ -175,7 +186,6 @@ impl Current {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Cause;
     use crate::negotiate::messages::{Message, Report};
     use std::os::unix::net::UnixStream;
 
@@ -197,4 +207,10 @@ mod tests {
         assert_eq!(stages, [Stage::Kdc, Stage::Negotiate]);
         assert!(matches!(monitor.receive_message(later), Err(MessageError::Closed)));
     }
+}
+
+/// What is said of a KDC that has not answered in time.
+pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
+    let detail = format_args!("ticket of {whose} for {service}: no answer of KDC or name service in time");
+    Failure::new(Stage::Kdc, Cause::KdcSilent, detail)
 }

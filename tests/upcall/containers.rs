@@ -28,7 +28,7 @@ crate::trials![
 
 /// The user's number in a container with a user namespace.
 const INSIDE: u32 = 1000;
-/// Where the cache is that only the container has.
+/// Where the cache is that only the container has: the default one of the number inside, and one that lies around for others.
 const CACHE: &str = "/tmp/krb5cc_1000";
 
 /// With a user namespace of somebody's whose subordinate the site's user is; or without.
@@ -51,7 +51,7 @@ fn user_in(site: &Site, container: Container, cache: Option<Vec<u8>>) -> Vec<Ste
 }
 
 fn ask(site: &Site, steps: Vec<Step>, target: &Target) -> Outcome {
-    site.ask_after(steps, site.request_with(target, &format!("cache=FILE:{CACHE}")))
+    site.ask_after(steps, site.request(target))
 }
 
 /// Mount, process-id and network namespaces, with subordinate uids and without a user namespace. KDC and server are there only.

@@ -1,5 +1,6 @@
 //! Caches that are files: named ones, those of a directory collection, and those that lie where caches use to be.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,8 +19,8 @@ use crate::sys::files::locate_below;
 
 /// Most caches that are opened; the newest ones of those that are found.
 pub(super) const FILES_LIMIT: usize = 256;
-/// Most that are told of one by one because they will not do.
-const OBJECTIONS_LIMIT: usize = 256;
+/// Most that speak against one file each.
+const OBJECTIONS_LIMIT: usize = 64;
 /// Most names that are looked at in a directory.
 const NAMES_LIMIT: usize = 20_000;
 
@@ -28,27 +29,23 @@ pub(super) struct Files<'a> {
     ground: Ground<'a>,
     sources: Vec<Source>,
     seen: BTreeSet<(u64, u64)>,
-    /// How many were told of because they will not do.
     objections: usize,
-    /// How many more caches there are.
-    unread: usize,
+    /// What there was no room for.
+    passed_over: usize,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(ground: Ground<'a>) -> Self {
-        Self { ground, sources: Vec::new(), seen: BTreeSet::new(), objections: 0, unread: 0 }
+        Self { ground, sources: Vec::new(), seen: BTreeSet::new(), objections: 0, passed_over: 0 }
     }
 
-    /// All of it. However many there are, they fit into the arguments of a program.
-    pub(super) fn into_sources(self) -> Vec<Source> {
-        let Self { mut sources, objections, unread, .. } = self;
-        let untold = objections.saturating_sub(OBJECTIONS_LIMIT);
-        for (count, what) in [(unread, "more caches, not looked at"), (untold, "more that will not do")] {
-            if count > 0 {
-                sources.push(Source::foreign(&format!("{count} {what}")));
-            }
+    /// All of it.
+    pub(super) fn into_sources(mut self) -> Vec<Source> {
+        if self.passed_over > 0 {
+            let what = format!("files: {} more, not told of or not looked at", self.passed_over);
+            self.sources.push(Source::foreign(&"files", &what));
         }
-        sources
+        self.sources
     }
 
     /// A file that was named; of a directory collection the primary one.
@@ -60,7 +57,7 @@ impl<'a> Files<'a> {
                 self.add(name.to_string(), file, status.ok().as_ref());
             }
             Ok(Opened::Named(_)) => {}
-            Err(failure) => self.object(&failure),
+            Err(failure) => self.object(name, &failure),
         }
         self.give(role, before);
     }
@@ -75,7 +72,7 @@ impl<'a> Files<'a> {
         });
         match opened {
             Ok((directory, primary)) => self.add_members(directory.as_fd(), path, &primary),
-            Err(failure) => self.object(&failure),
+            Err(failure) => self.object(name, &failure),
         }
         self.give(role, before);
     }
@@ -92,8 +89,8 @@ impl<'a> Files<'a> {
         let name = CacheName::Dir(directory.to_owned());
         match self.ground.file_system_offence(located.as_fd()) {
             Ok(None) => {}
-            Ok(Some(offence)) => return self.object(&unusable(&name, offence)),
-            Err(errno) => return self.object(&not_found(&name, errno)),
+            Ok(Some(offence)) => return self.object(&name, &unusable(&name, offence)),
+            Err(errno) => return self.object(&name, &not_found(&name, errno)),
         }
         let mut others = 0;
         let mut files = Vec::new();
@@ -102,30 +99,32 @@ impl<'a> Files<'a> {
             match locate_in(located.as_fd(), Path::new(&entry)) {
                 // It has gone meanwhile.
                 Err(Errno::ENOENT) => {}
-                Err(Errno::EXDEV) => self.object(&unusable(&name, "is a mount point")),
-                Err(errno) => self.object(&not_found(&name, errno)),
+                Err(Errno::EXDEV) => self.object(&name, &unusable(&name, "is a mount point")),
+                Err(errno) => self.object(&name, &not_found(&name, errno)),
                 Ok((_, status)) if status.st_uid != self.ground.owner => others += 1,
                 Ok((found, status)) if kind(&status) == SFlag::S_IFDIR => {
                     self.add_found_collection(&found, &status, directory.join(&entry).as_path());
                 }
-                Ok((_, status)) => match file_offence(&status, self.ground.owner) {
-                    Some(offence) => self.object(&unusable(&name, offence)),
-                    None => files.push(((status.st_mtime, status.st_mtime_nsec), entry)),
+                Ok((file, status)) => match file_offence(&status, self.ground.owner) {
+                    Some(offence) => self.object(&name, &unusable(&name, offence)),
+                    // There are fewer descriptors than there can be files.
+                    None if files.len() < FILES_LIMIT => files.push((entry, status, Some(file))),
+                    None => files.push((entry, status, None)),
                 },
             }
         }
-        files.sort_by_key(|(modified, entry)| (std::cmp::Reverse(*modified), entry.clone()));
-        for (_, entry) in files {
-            if self.seen.len() >= FILES_LIMIT {
-                self.unread += 1;
-                continue;
+        files.sort_by_key(|(_, status, _)| Reverse((status.st_mtime, status.st_mtime_nsec)));
+        for (entry, status, file) in files {
+            let name = CacheName::File(directory.join(&entry));
+            match file {
+                Some(file) => self.add(name.to_string(), file, Some(&status)),
+                None if self.seen.len() < FILES_LIMIT => self.add_entry(located.as_fd(), &entry, &name),
+                None => self.passed_over += 1,
             }
-            // Once more, now that it is known that there is room for it.
-            self.add_entry(located.as_fd(), &entry, &CacheName::File(directory.join(&entry)));
         }
         if others > 0 {
             let what = format!("{}: {others} more of other users", directory.display());
-            self.sources.push(Source::foreign(&what));
+            self.sources.push(Source::foreign(&directory.display(), &what));
         }
     }
 
@@ -137,7 +136,7 @@ impl<'a> Files<'a> {
         };
         match checked {
             Ok(primary) => self.add_members(directory.as_fd(), path, &primary),
-            Err(failure) => self.object(&failure),
+            Err(failure) => self.object(&name, &failure),
         }
     }
 
@@ -145,7 +144,8 @@ impl<'a> Files<'a> {
         let mut members = names(&directory, |name| name.to_str().is_some_and(is_member));
         members.sort_by_key(|member| (member != primary, member.clone()));
         if members.is_empty() {
-            self.object(&not_found(&CacheName::Dir(path.to_owned()), Errno::ENOENT));
+            let name = CacheName::Dir(path.to_owned());
+            self.object(&name, &not_found(&name, Errno::ENOENT));
         }
         for member in members {
             self.add_entry(directory, &member, &CacheName::DirMember(path.join(&member)));
@@ -155,10 +155,10 @@ impl<'a> Files<'a> {
     fn add_entry(&mut self, directory: BorrowedFd<'_>, entry: &OsStr, name: &CacheName) {
         match locate_in(directory, Path::new(entry)) {
             Ok((found, status)) => match file_offence(&status, self.ground.owner) {
-                Some(offence) => self.object(&unusable(name, offence)),
+                Some(offence) => self.object(name, &unusable(name, offence)),
                 None => self.add(name.to_string(), found, Some(&status)),
             },
-            Err(errno) => self.object(&not_found(name, errno)),
+            Err(errno) => self.object(name, &not_found(name, errno)),
         }
     }
 
@@ -167,14 +167,16 @@ impl<'a> Files<'a> {
         if new && self.seen.len() <= FILES_LIMIT {
             self.sources.push(Source::opened(display, file));
         } else if new {
-            self.unread += 1;
+            self.passed_over += 1;
         }
     }
 
-    fn object(&mut self, failure: &Failure) {
-        self.objections += 1;
-        if self.objections <= OBJECTIONS_LIMIT {
-            self.sources.push(Source::objection(failure));
+    fn object(&mut self, name: &CacheName, failure: &Failure) {
+        if self.objections < OBJECTIONS_LIMIT {
+            self.objections += 1;
+            self.sources.push(Source::objection(name, failure));
+        } else {
+            self.passed_over += 1;
         }
     }
 }

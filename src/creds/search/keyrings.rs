@@ -110,13 +110,12 @@ impl InRings {
     pub(super) fn choose(&mut self, name: &CacheName, role: Role) -> bool {
         let text = name.to_string();
         let of_it = self.sources.iter_mut().filter(|source| is_of(&source.display, &text));
-        // What speaks against one of them stays that.
-        let given = |source: &mut Source| {
+        let chosen = of_it.map(|source| {
             if source.role == Role::Cache {
                 source.role = role;
             }
-        };
-        of_it.map(given).count() > 0
+        });
+        chosen.count() > 0
     }
 
     /// Leaves nothing but what is of that collection or cache.
@@ -134,9 +133,8 @@ impl InRings {
         let links = match links(ring) {
             Ok(links) => links,
             Err(errno) => {
-                let detail = format_args!("KEYRING:{}: {}", place.word(), errno.desc());
-                let failure = Failure::new(Stage::Credentials, Cause::BadCache, detail);
-                return self.sources.push(Source::objection(&failure));
+                let ring = format!("KEYRING:{}", place.word());
+                return self.sources.push(objection(&ring, errno.desc()));
             }
         };
         for key in links.into_iter().take(LINKS_LIMIT) {
@@ -181,7 +179,7 @@ impl InRings {
         });
         let caches: Vec<_> = caches.collect();
         if expired {
-            self.sources.push(Source::expired(&format!("KEYRING:{}:{name}: ticket expired", place.word())));
+            self.sources.push(Source::expired(&format_args!("KEYRING:{}:{name}", place.word())));
         }
         if way == Way::Name && place == Place::Session {
             self.lent.push(ring);
@@ -234,7 +232,12 @@ fn unreadable(display: &str, errno: Errno) -> Source {
         Errno::EPROTO => "not the form of a cache that is known",
         other => other.desc(),
     };
-    Source::objection(&Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{display}: {why}")))
+    objection(display, why)
+}
+
+fn objection(place: &str, why: &str) -> Source {
+    let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{place}: {why}"));
+    Source::objection(&place, &failure)
 }
 
 /// `krbtgt/REALM@REALM`, in one line.

@@ -9,6 +9,7 @@ mod files;
 mod keyrings;
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -125,7 +126,7 @@ impl<'a> Search<'a> {
         for uid in uids {
             match default_cache_name(&config.krb5_config, uid) {
                 Ok(name) => search.name(&name, Role::Cache, "default cache"),
-                Err(error) => search.object(&error),
+                Err(error) => search.object(&"default_ccache_name", &error),
             }
         }
         search
@@ -135,13 +136,16 @@ impl<'a> Search<'a> {
         match name.parse::<CacheName>() {
             Ok(name) if self.named.iter().any(|(known, _)| *known == name) => {}
             Ok(name) => self.named.push((name, role)),
-            Err(error @ CacheNameError::Type(_)) => self.object(&format!("{whence} {name}: {error}")),
-            Err(error) => self.object(&format!("{whence}: {error}")),
+            Err(error @ CacheNameError::Type(_)) => {
+                self.object(&format_args!("{whence} {name}"), &format_args!("{whence} {name}: {error}"));
+            }
+            Err(error) => self.object(&whence, &format_args!("{whence}: {error}")),
         }
     }
 
-    fn object(&mut self, what: &dyn std::fmt::Display) {
-        self.sources.push(Source::objection(&Failure::new(Stage::Credentials, Cause::BadCache, what)));
+    fn object(&mut self, place: &impl Display, what: &dyn Display) {
+        let failure = Failure::new(Stage::Credentials, Cause::BadCache, what);
+        self.sources.push(Source::objection(place, &failure));
     }
 
     /// Looks into the keyrings of the requester, which the caller has been lent and possesses.
@@ -185,7 +189,7 @@ impl<'a> Search<'a> {
             if pace.begin() {
                 self.add_named(&name, role, &mut files);
             } else {
-                self.object(&format_args!("{name}: its file system does not answer"));
+                self.object(&name, &format_args!("{name}: its file system does not answer"));
             }
         }
         if self.everywhere {
@@ -205,12 +209,15 @@ impl<'a> Search<'a> {
             CacheName::Dir(_) if self.everywhere => files.add_collection(name, role),
             CacheName::Dir(_) => files.add_named(name, role),
             CacheName::Kcm(_) if !self.requester.root_is_ours => {
-                self.object(&format_args!(
-                    "{name}: the requester is in another mount namespace, the KCM daemon is not"
-                ));
+                let why = "the requester is in another mount namespace, the KCM daemon is not";
+                self.object(name, &format_args!("{name}: {why}"));
             }
             CacheName::Kcm(cache) => {
-                let role = if self.everywhere && cache.is_empty() { Role::Collection } else { role };
+                let role = match role {
+                    Role::First if cache.is_empty() => Role::FirstCollection,
+                    _ if self.everywhere && cache.is_empty() => Role::Collection,
+                    role => role,
+                };
                 self.sources.push(Source { role, ..Source::named(name.to_string()) });
             }
             CacheName::Keyring { .. } => self.add_keyring(name, role),
@@ -235,7 +242,7 @@ impl<'a> Search<'a> {
                 Cause::NoTicket,
                 format_args!("{name}: there is no such cache"),
             );
-            self.sources.push(Source::objection(&absent));
+            self.sources.push(Source::objection(name, &absent));
         }
     }
 
@@ -250,10 +257,11 @@ impl<'a> Search<'a> {
             if pace.begin() {
                 files.add_found(Path::new(&directory));
             } else {
-                self.object(&format_args!("{directory}: its file system does not answer"));
+                self.object(&directory, &format_args!("{directory}: its file system does not answer"));
             }
         }
-        let kcm = self.sources.iter().any(|source| source.role == Role::Collection);
+        let is_kcm = |source: &Source| matches!(source.role, Role::Collection | Role::FirstCollection);
+        let kcm = self.sources.iter().any(is_kcm);
         if root_is_ours && !kcm {
             self.sources.push(Source { role: Role::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
@@ -275,7 +283,7 @@ fn client_keytab(keytab: &Path, uid: u32) -> Source {
         Ok(Opened::File(file)) => {
             Source { role: Role::ClientKeytab, ..Source::opened(name.to_string(), file) }
         }
-        Ok(Opened::Named(_)) => Source::foreign(&format!("{name}: not a file")),
-        Err(failure) => Source { role: Role::Foreign, ..Source::objection(&failure) },
+        Ok(Opened::Named(_)) => Source::foreign(&name, &format!("{name}: not a file")),
+        Err(failure) => Source { role: Role::Foreign, ..Source::objection(&name, &failure) },
     }
 }

@@ -176,6 +176,13 @@ impl Realm {
         fs::write(self.path("kdc.conf"), kdc_conf).unwrap();
     }
 
+    /// How many requests the KDC has had, by its log.
+    #[allow(dead_code, reason = "the bench counts them")]
+    pub(crate) fn kdc_requests(&self) -> usize {
+        let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
+        log.lines().filter(|line| line.contains("_REQ (")).count()
+    }
+
     /// Where the KDC is.
     #[allow(dead_code, reason = "the bench puts a slow KDC before this one")]
     pub(crate) fn kdc_port(&self) -> u16 {
