@@ -183,6 +183,12 @@ impl Current {
     }
 }
 
+/// What is said of a KDC that has not answered in time.
+pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
+    let detail = format_args!("ticket of {whose} for {service}: no answer of KDC or name service in time");
+    Failure::new(Stage::Kdc, Cause::KdcSilent, detail)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,10 +213,4 @@ mod tests {
         assert_eq!(stages, [Stage::Kdc, Stage::Negotiate]);
         assert!(matches!(monitor.receive_message(later), Err(MessageError::Closed)));
     }
-}
-
-/// What is said of a KDC that has not answered in time.
-pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
-    let detail = format_args!("ticket of {whose} for {service}: no answer of KDC or name service in time");
-    Failure::new(Stage::Kdc, Cause::KdcSilent, detail)
 }

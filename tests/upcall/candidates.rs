@@ -97,12 +97,11 @@ fn the_setting_says_what_the_environment_counts(shared: &Shared) {
             let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{number}"));
             let steps = with_tickets(shared, &site, &[(&name, "1h")]);
             drop(site.ask_naming(Some(&name), steps, request).context());
-            site.wait_until_idle();
-            let established = |line: &String| line.contains(": established ");
-            let told = site.log.lines().into_iter().rfind(established).unwrap();
+            let told = site.log.wait_for_established(number + 1);
             let chosen = if setting == "first" { &place } else { &default };
             assert!(told.contains(&format!(" in {chosen}, ")), "{setting} {name}: {told}");
         }
+        site.wait_until_idle();
         // Nothing but the variable leads to these.
         let leads = |line: &String| line.contains(&site.path("user").display().to_string());
         assert_eq!(site.log.lines().iter().any(leads), setting != "ignored");

@@ -271,7 +271,7 @@ fn whatever_the_environment_names_the_default_cache_serves(shared: &Shared) {
             other => panic!("{told}: {other:?}"),
         }
     }
-    site.wait_until_idle();
+    site.log.wait_for_established(names.len());
     let served = format!(" in FILE:{}, ", site.default_cache().display());
     for line in site.log.lines() {
         assert!(line.contains(&served) && line.lines().count() == 1 && line.len() < 3000, "{line}");

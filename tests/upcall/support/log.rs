@@ -56,6 +56,14 @@ impl LogReader {
         self.wait_for(|line| words.iter().all(|word| line.contains(word)))
     }
 
+    /// The last of so many lines of contexts.
+    #[track_caller]
+    pub(crate) fn wait_for_established(&self, count: usize) -> String {
+        wait_for(&format!("{count} contexts in the log"), Duration::from_secs(5), || {
+            self.lines().into_iter().filter(|line| line.contains(": established ")).nth(count - 1)
+        })
+    }
+
     /// What the one upcall says of the credentials that it has chosen from: the chosen one, and the others.
     #[track_caller]
     pub(crate) fn wait_for_choice(&self) -> (String, Vec<String>) {
