@@ -5,18 +5,22 @@ use crate::support::probe::{Request, SESSION_RING, Step, as_user};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
+use lgss::event::Cause;
 use nix::errno::Errno;
 
 crate::trials![
     with_a_revoked_session_keyring_the_next_source_is_used_and_the_log_says_why,
     with_an_expired_session_keyring_the_next_source_is_used_and_the_log_says_why,
-    the_kernel_itself_refuses_a_request_for_a_revoked_session_keyring,
+    the_kernel_itself_refuses_a_key_for_a_dead_session_keyring,
     a_session_that_does_not_lead_to_the_user_keyring_has_its_caches_nevertheless,
 ];
 
 /// Of a program whose session keyring is no good.
 const PROCESS_RING: i32 = -2;
+const THREAD_RING: i32 = -1;
 const NO_RING: i32 = 0;
+const REVOKE: &str = "keyctl revoke @s";
+const EXPIRE: &str = "keyctl timeout @s 1; while keyctl rlist @s >/dev/null 2>&1; do sleep 0.05; done";
 
 fn run(script: &str) -> Step {
     Step::Run { words: ["sh", "-c", script].map(str::to_owned).to_vec(), input: String::new() }
@@ -30,32 +34,43 @@ fn expect_next_source(shared: &Shared, end: &str, reason: &str) {
     let mut steps = as_user(site.uid());
     steps.push(shared.realm().kinit(&site.path("krb5.conf"), "KEYRING:session:mine"));
     steps.push(run(end));
-    let request = Request { ring: PROCESS_RING, ..site.request(shared.nfs()) };
-    call_null_with(&site.ask_after(steps, request).context(), shared.nfs());
+    for (count, ring) in [(1, PROCESS_RING), (2, THREAD_RING)] {
+        let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{count}"));
+        let outcome = site.ask_after(steps.clone(), Request { ring, ..request });
+        call_null_with(&outcome.context(), shared.nfs());
+        site.log.wait_for_established(count);
+    }
     let chosen = format!(" in FILE:{}, ", site.default_cache().display());
     site.log.wait_for_words(&["chosen: alice@", &chosen, &format!("KEYRING:session: {reason}")]);
+    // One who wants that cache and no other is told, too.
+    let request = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
+    let outcome = site.ask_after(steps, Request { ring: PROCESS_RING, ..request });
+    site.assert_failed(&outcome, Cause::BadCache, shared.nfs());
+    site.log.wait_for_words(&["credentials: ", &format!("KEYRING:session: {reason}")]);
 }
 
 fn with_a_revoked_session_keyring_the_next_source_is_used_and_the_log_says_why(shared: &Shared) {
-    expect_next_source(shared, "keyctl revoke @s", "Key has been revoked");
+    expect_next_source(shared, REVOKE, "Key has been revoked");
 }
 
 fn with_an_expired_session_keyring_the_next_source_is_used_and_the_log_says_why(shared: &Shared) {
-    let end = "keyctl timeout @s 1; while keyctl rlist @s >/dev/null 2>&1; do sleep 0.05; done";
-    expect_next_source(shared, end, "Key has expired");
+    expect_next_source(shared, EXPIRE, "Key has expired");
 }
 
-/// Also one that asks for no keyring at all: the kernel looks for the key in the session first.
-fn the_kernel_itself_refuses_a_request_for_a_revoked_session_keyring(shared: &Shared) {
+/// Which is also where the kernel puts what is asked for without a keyring. It looks for the key in a dead keyring as in an
+/// empty one.
+fn the_kernel_itself_refuses_a_key_for_a_dead_session_keyring(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
-    for ring in [SESSION_RING, NO_RING] {
-        let mut steps = as_user(site.uid());
-        steps.push(run("keyctl revoke @s"));
-        let request = Request { ring, ..site.request(shared.nfs()) };
-        match site.ask_after(steps, request) {
-            Outcome::Refused(errno) => assert_eq!(errno, Errno::EKEYREVOKED, "{ring}"),
-            other => panic!("{ring}: {other:?}"),
+    for (end, errno) in [(REVOKE, Errno::EKEYREVOKED), (EXPIRE, Errno::EKEYEXPIRED)] {
+        for ring in [SESSION_RING, NO_RING] {
+            let mut steps = as_user(site.uid());
+            steps.push(run(end));
+            let request = Request { ring, ..site.request(shared.nfs()) };
+            match site.ask_after(steps, request) {
+                Outcome::Refused(refused) => assert_eq!(refused, errno, "{ring}"),
+                other => panic!("{ring}: {other:?}"),
+            }
         }
     }
     assert_eq!(site.log.lines(), Vec::<String>::new());

@@ -132,10 +132,7 @@ impl InRings {
     fn look_into(&mut self, ring: i32, (place, way): (Place, Way), owner: u32, user_rings: UserRings) {
         let links = match links(ring) {
             Ok(links) => links,
-            Err(errno) => {
-                let ring = format!("KEYRING:{}", place.word());
-                return self.sources.push(objection(&ring, errno.desc()));
-            }
+            Err(errno) => return self.sources.push(trouble(place, errno)),
         };
         for key in links.into_iter().take(LINKS_LIMIT) {
             if self.sources.len() >= FOUND_LIMIT {
@@ -244,6 +241,15 @@ fn objection(place: &str, why: &str) -> Source {
 fn is_ticket_granting(name: &str) -> bool {
     let realms = name.strip_prefix("krbtgt/").and_then(|rest| rest.split_once('@'));
     realms.is_some_and(|(of, at)| !of.is_empty() && of == at && !name.contains(char::is_control))
+}
+
+/// What makes a session keyring useless, if it is that.
+pub(super) fn session_trouble(ring: i32) -> Option<Source> {
+    links(ring).err().map(|errno| trouble(Place::Session, errno))
+}
+
+fn trouble(place: Place, errno: Errno) -> Source {
+    objection(&format!("KEYRING:{}", place.word()), errno.desc())
 }
 
 /// The links of a keyring. One that is revoked or expired is told from one that may not be read.
