@@ -15,7 +15,9 @@ use crate::gss::krb5::{Library, Name};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
 
-/// How long a daemon may take to list its caches.
+/// Begins the names of caches that a daemon keeps.
+const DAEMON: &str = "KCM:";
+/// How long a daemon may take to list its caches, or to tell of one.
 const DAEMON_LIMIT: Duration = Duration::from_secs(2);
 /// Most caches of a daemon's that are looked at.
 const MEMBERS_LIMIT: usize = 64;
@@ -29,6 +31,8 @@ pub struct Survey {
     objections: Vec<Objection>,
     /// The user's keytab, for when no cache will do.
     pub client_keytab: Option<CacheNames>,
+    /// It need not be asked again.
+    daemon_is_silent: bool,
 }
 
 /// What a cache holds.
@@ -84,6 +88,7 @@ impl Survey {
         for (role, name) in sources {
             begin(&name);
             match role {
+                Role::Cache | Role::First if name.library.starts_with(DAEMON) => survey.add_kept(name, role),
                 Role::Cache | Role::First => {
                     let read = read(library, &name);
                     survey.add(role, name, read);
@@ -153,13 +158,35 @@ impl Survey {
         self.objections.push(Objection { place: name.display.clone(), text, cause });
     }
 
+    /// What a daemon says, unless it is silent. A thread of its own, which ends with the process: no call of the library's
+    /// to a daemon can be given up.
+    fn hear<T: Send + 'static>(&mut self, ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        if self.daemon_is_silent {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel();
+        let started = thread::Builder::new().spawn(move || sender.send(ask()));
+        let answer = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
+        self.daemon_is_silent = answer.is_none();
+        answer
+    }
+
+    /// A cache that a daemon keeps.
+    fn add_kept(&mut self, name: CacheNames, role: Role) {
+        let wanted = name.clone();
+        match self.hear(move || read(&Library::open()?, &wanted)) {
+            Some(read) => self.add(role, name, read),
+            None => {
+                let silent = name.silent();
+                self.object_to(&name, silent.detail, Some(silent.cause));
+            }
+        }
+    }
+
     /// Each of its caches, with that role.
     fn add_collection(&mut self, name: CacheNames, role: Role, absence: Absence) {
-        let (sender, receiver) = mpsc::channel();
         let wanted = name.clone();
-        // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
-        let started = thread::Builder::new().spawn(move || sender.send(read_collection(&wanted)));
-        let listed = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
+        let listed = self.hear(move || read_collection(&wanted));
         match (listed, absence) {
             (Some(Ok(members)), _) => {
                 if members.is_empty() && absence == Absence::Told {

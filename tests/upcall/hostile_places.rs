@@ -4,6 +4,7 @@
 use crate::plan::PlantedFile;
 use crate::support::cache_file::plant;
 use crate::support::fuse::{Fuse, Silence};
+use crate::support::kcm::Kcm;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Step, as_user};
 use crate::support::process::{Process, command_as, succeed};
@@ -26,6 +27,7 @@ crate::trials![
     a_file_system_that_is_mounted_where_a_cache_is_found_is_not_asked,
     a_tmp_that_a_program_serves_is_passed_over,
     a_named_cache_on_a_file_system_that_hangs_is_passed_over_and_the_launcher_counts,
+    a_daemon_that_says_nothing_is_passed_over,
     whatever_is_swapped_for_a_cache_nobody_waits_and_no_victims_ticket_is_used,
     a_cache_that_is_replaced_again_and_again_serves_every_request,
 ];
@@ -134,6 +136,20 @@ fn a_named_cache_on_a_file_system_that_hangs_is_passed_over_and_the_launcher_cou
     drop(fuse);
     site.wait_until_idle();
     drop(site.ask_with(site.request_as(&site.uid().to_string(), shared.nfs(), ":last")).context());
+}
+
+fn a_daemon_that_says_nothing_is_passed_over(shared: &Shared) {
+    for name in ["KCM:".to_owned(), "KCM:%{uid}".to_owned()] {
+        let site = Site::new(shared.realm());
+        site.libdefaults(&format!("default_ccache_name = {name}"));
+        let kcm = Kcm::start(&site);
+        kcm.silence();
+        site.ticket(shared.realm());
+        let begun = Instant::now();
+        call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        site.log.wait_for_words(&["chosen: ", "; not: ", "KCM", ": the cache does not answer"]);
+    }
 }
 
 /// What appears in a file's place, by turns.
