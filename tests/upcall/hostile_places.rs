@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 crate::trials![
     of_three_hundred_caches_the_newest_are_looked_at_and_the_rest_is_counted,
     twelve_thousand_names_in_tmp_do_not_stand_in_the_way_of_a_good_cache,
+    twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_way,
     a_file_system_that_is_mounted_where_a_cache_is_found_is_not_asked,
     a_tmp_that_a_program_serves_is_passed_over,
     a_named_cache_on_a_file_system_that_hangs_is_passed_over_and_the_launcher_counts,
@@ -82,6 +83,19 @@ fn twelve_thousand_names_in_tmp_do_not_stand_in_the_way_of_a_good_cache(shared: 
     call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
     let (chosen, _) = site.log.wait_for_choice();
     assert!(chosen.contains(&format!(" in FILE:{}, ", site.default_cache().display())), "{chosen}");
+}
+
+fn twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_way(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let mut steps = vec![private_tmp(shared, &site)];
+    // As root.
+    let script = "cd /tmp && seq -f krb5cc_of_others_%.0f 12000 | xargs touch && echo >krb5cc_mine && chown $1 krb5cc_mine";
+    steps.push(run(&["sh", "-c", script, "sh", &site.uid().to_string()]));
+    steps.extend(as_user(site.uid()));
+    call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+    let (chosen, others) = site.log.wait_for_choice();
+    assert!(chosen.contains(&format!(" in FILE:{}, ", site.default_cache().display())), "{chosen}");
+    assert_eq!(others.last().unwrap(), "/tmp: 12000 more of other users", "{others:?}");
 }
 
 /// A site with a FUSE file system that does not answer, to be mounted where it disturbs.
