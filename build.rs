@@ -19,6 +19,8 @@ mod mit {
         "gss_(delete_sec_context|verify_mic|display_status)",
         "gss_krb5_((export|free)_lucid_sec_context|set_allowable_enctypes)",
         "krb5_(init|free)_context",
+        "krb5_init_context_profile",
+        "profile_(init|init_flags|release)",
         "krb5_((get|free)_error_message|free_string)",
         "krb5_cc_(resolve|close|destroy|new_unique|initialize|store_cred|get_principal|get_full_name)",
         "krb5_cc_(start_seq_get|next_cred|end_seq_get|remove_cred)",
@@ -53,6 +55,7 @@ mod mit {
         "KRB5_(FCC_NOFILE|CC_NOTFOUND|CC_NOT_KTYPE|CC_END)",
         "KRB5_KT_(END|NOTFOUND|KVNONOTFOUND)",
         "TKT_FLG_(INVALID|RENEWABLE)",
+        "PROFILE_INIT_ALLOW_MODULE",
     ];
 
     /// Writes `mit.rs` to OUT_DIR and tells the linker what to link.
@@ -60,7 +63,7 @@ mod mit {
         let mut builder = bindgen::builder()
             .header_contents(
                 "mit.h",
-                "#include <gssapi/gssapi.h>\n#include <gssapi/gssapi_krb5.h>\n#include <gssapi/gssapi_ext.h>\n#include <krb5.h>\n",
+                "#include <gssapi/gssapi.h>\n#include <gssapi/gssapi_krb5.h>\n#include <gssapi/gssapi_ext.h>\n#include <krb5.h>\n#include <profile.h>\n",
             )
             .rust_edition(bindgen::RustEdition::Edition2024)
             .layout_tests(false)

@@ -69,6 +69,9 @@ pub enum Command {
     /// End contexts, so that the next request negotiates anew
     #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush --all --dry-run"))]
     Flush(Flush),
+    /// Show which of your tickets the upcall would use, and what speaks against the others
+    #[command(after_help = after_help!("lgss caches --target nfs@srv.example.com", "lgss caches --json | jq -r .would_use"))]
+    Caches(Caches),
     /// Show the settings that are in effect, or check the whole installation
     #[command(subcommand, after_help = after_help!("lgss config show", "lgss config check"))]
     Config(Config),
@@ -151,6 +154,27 @@ pub struct Flush {
     #[arg(long)]
     pub dry_run: bool,
     /// Print a JSON array with an object for each context
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lgss caches`.
+#[derive(Debug, Args)]
+pub struct Caches {
+    /// As root: the tickets of this user, a name or a number
+    ///
+    /// Not seen that way are KRB5CCNAME of the user's programs and the keyrings of its sessions, processes and threads.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Rank for this service [default: for none in particular]
+    ///
+    /// Its realm is found as krb5.conf says, for which a name service may be asked, but no KDC.
+    #[arg(long, value_name = "SERVICE@HOST", value_parser = service)]
+    pub target: Option<Service>,
+    /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -9,9 +9,10 @@ use nix::errno::Errno;
 #[repr(u8)]
 pub enum Exit {
     /// `get`: the context is established. `show`: the key was shown, whatever its state. `flush`: every context was
-    /// ended. `config check`: no errors.
+    /// ended. `caches`: there is something to use. `config check`: no errors.
     Ok = 0,
-    /// No context, for a reason that has no number of its own; or the settings cannot be used.
+    /// No context, for a reason that has no number of its own; the settings cannot be used; or the caches could not be
+    /// looked at.
     Failed = 1,
     /// The command line cannot be understood.
     Usage = 2,
@@ -32,8 +33,8 @@ pub enum Exit {
 /// For help and manual page.
 pub const TABLE: &str = "\
 Exit status:
-  0  get: the context is established; show: the key was shown, whatever its state; config check: no errors
-  1  no context, for a reason not listed here; config show: the settings cannot be used
+  0  get: the context is established; show: the key was shown, whatever its state; caches: there is something to use; config check: no errors
+  1  no context, for a reason not listed here; config show, caches: the settings cannot be used; caches: nothing could be looked at
   2  the command line cannot be understood
   3  there is no ticket, or it has expired
   4  the upcall, the KDC or the server refuses the request

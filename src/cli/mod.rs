@@ -1,11 +1,13 @@
-//! `lgss`: get a context, look at contexts, end them; check the installation. What it prints is for people; `--json` and
+//! `lgss`: get a context, look at contexts and at credentials, end contexts; check the installation. What it prints is for people; `--json` and
 //! the exit status are for programs.
 //!
 //! Called by src/bin/lgss.rs. Invariant: key bytes never come into anything that is printed, and a reader that goes
 //! away early (`lgss show … | head`) is no error.
 #![forbid(unsafe_code)]
 
+mod apart;
 pub mod arguments;
+mod caches;
 mod config;
 mod every_user;
 pub mod exit;
@@ -69,6 +71,7 @@ fn run_command(command: Command, terminal: &mut Terminal<'_>) -> io::Result<Exit
         Command::Show(show) => show::run(&show, terminal),
         Command::List(list) => list::run(&list, terminal),
         Command::Flush(flush) => flush::run(&flush, terminal),
+        Command::Caches(caches) => caches::run(&caches, terminal),
         Command::Config(arguments::Config::Show(show)) => config::show::run(&show, terminal),
         Command::Config(arguments::Config::Check(check)) => config::check::run(&check, terminal),
         Command::Completion(completion) => complete(&completion, terminal),

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use zeroize::Zeroizing;
 
 use super::cache_name::Anchor;
+use super::visible_ring;
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::keyctl;
 use crate::wire::Reader;
@@ -39,6 +40,10 @@ pub fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizin
         Anchor::Thread | Anchor::Process => return Err(Errno::ENOKEY),
         Anchor::Session => (keyctl::SESSION_KEYRING, format!("_krb_{collection}")),
         Anchor::User => (keyctl::USER_KEYRING, format!("_krb_{collection}")),
+        // Asking for it would make one, for days.
+        Anchor::Persistent if visible_ring::which_exist([&visible_ring::persistent(0)]) == [false] => {
+            return Err(Errno::ENOKEY);
+        }
         Anchor::Persistent => (keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)?, "_krb".to_owned()),
     };
     let collection = keyctl::search(ring, c"keyring", &c_name(&name)?)?;

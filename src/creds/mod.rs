@@ -16,6 +16,7 @@ pub mod open;
 pub mod ranking;
 #[cfg(feature = "gss")]
 pub mod renewal;
+pub mod roots;
 pub mod search;
 pub mod source;
 pub mod stamp;
@@ -23,3 +24,4 @@ pub mod stamp;
 pub mod survey;
 #[cfg(feature = "gss")]
 pub mod ticket;
+pub mod visible_ring;

@@ -67,17 +67,21 @@ pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Wort
         renewable: ticket.renewable_until > ticket.end,
         authenticated: ticket.authenticated,
     };
-    let live: Vec<&Facts> = tickets.iter().filter(|ticket| is_live(ticket, now)).collect();
+    let live = tickets.iter().filter(|ticket| is_live(ticket, now));
     // A ticket for the service itself will be used if there is one, so that its life is what counts.
-    let is_ready = |ticket: &&&Facts| {
-        service.is_some_and(|service| is_for(&ticket.server, service)) && is_valid(ticket, now)
-    };
-    let ready = live.iter().find(is_ready);
-    let best = match ready {
+    let best = match ready(tickets, service, now) {
         Some(ticket) => Some(of_live(ticket)),
-        None => live.iter().map(|ticket| of_live(ticket)).max(),
+        None => live.map(of_live).max(),
     };
     best.ok_or_else(|| worthless(tickets, now))
+}
+
+/// A ticket for the service itself that needs no KDC any more.
+pub fn ready<'t>(tickets: &'t [Facts], service: Option<&Name>, now: u64) -> Option<&'t Facts> {
+    let service = service?;
+    tickets
+        .iter()
+        .find(|ticket| is_live(ticket, now) && is_valid(ticket, now) && is_for(&ticket.server, service))
 }
 
 /// What has not begun may be the fault of a clock, about which KDC and library know more.

@@ -54,7 +54,10 @@ pub struct Candidate {
     pub client: Name,
     /// What they are worth.
     pub worth: Worth,
-    first: bool,
+    /// A ticket for the service itself is among them.
+    pub ready: bool,
+    /// It comes before all others.
+    pub first: bool,
 }
 
 /// What speaks against a place.
@@ -88,14 +91,18 @@ impl Survey {
         for (role, name) in sources {
             begin(&name);
             match role {
-                Role::Cache | Role::First if name.library.starts_with(DAEMON) => survey.add_kept(name, role),
+                Role::Cache | Role::First if name.library.starts_with(DAEMON) => {
+                    survey.add_kept(library, name, role)
+                }
                 Role::Cache | Role::First => {
                     let read = read(library, &name);
                     survey.add(role, name, read);
                 }
-                Role::Collection => survey.add_collection(name, Role::Cache, Absence::Told),
-                Role::FirstCollection => survey.add_collection(name, Role::First, Absence::Told),
-                Role::PossibleCollection => survey.add_collection(name, Role::Cache, Absence::Expected),
+                Role::Collection => survey.add_collection(library, name, Role::Cache, Absence::Told),
+                Role::FirstCollection => survey.add_collection(library, name, Role::First, Absence::Told),
+                Role::PossibleCollection => {
+                    survey.add_collection(library, name, Role::Cache, Absence::Expected)
+                }
                 Role::ClientKeytab => survey.client_keytab = Some(name),
                 Role::Absent => survey.object(name, Some(Cause::NoTicket)),
                 Role::Expired => survey.object(name, Some(Cause::TicketExpired)),
@@ -120,7 +127,10 @@ impl Survey {
         let mut worthless = Vec::new();
         for Contents { name, client, tickets, first } in caches {
             match ranking::worth(&tickets, service, now) {
-                Ok(worth) => usable.push(Candidate { name, client, worth, first }),
+                Ok(worth) => {
+                    let ready = ranking::ready(&tickets, service, now).is_some();
+                    usable.push(Candidate { name, client, worth, ready, first });
+                }
                 Err(why) => worthless.push(Objection {
                     place: name.display.clone(),
                     text: format!("{}: {why}", name.display.trim_end_matches(':')),
@@ -160,21 +170,27 @@ impl Survey {
 
     /// What a daemon says, unless it is silent. A thread of its own, which ends with the process: no call of the library's
     /// to a daemon can be given up.
-    fn hear<T: Send + 'static>(&mut self, ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    fn hear<T: Send + 'static>(
+        &mut self,
+        library: &Library,
+        ask: impl FnOnce(&Library) -> Result<T, Krb5Error> + Send + 'static,
+    ) -> Option<Result<T, Krb5Error>> {
         if self.daemon_is_silent {
             return None;
         }
         let (sender, receiver) = mpsc::channel();
-        let started = thread::Builder::new().spawn(move || sender.send(ask()));
+        let configuration = library.configuration();
+        let ask = move || sender.send(Library::open_by(configuration).and_then(|library| ask(&library)));
+        let started = thread::Builder::new().spawn(ask);
         let answer = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
         self.daemon_is_silent = answer.is_none();
         answer
     }
 
     /// A cache that a daemon keeps.
-    fn add_kept(&mut self, name: CacheNames, role: Role) {
+    fn add_kept(&mut self, library: &Library, name: CacheNames, role: Role) {
         let wanted = name.clone();
-        match self.hear(move || read(&Library::open()?, &wanted)) {
+        match self.hear(library, move |library| read(library, &wanted)) {
             Some(read) => self.add(role, name, read),
             None => {
                 let silent = name.silent();
@@ -184,9 +200,9 @@ impl Survey {
     }
 
     /// Each of its caches, with that role.
-    fn add_collection(&mut self, name: CacheNames, role: Role, absence: Absence) {
+    fn add_collection(&mut self, library: &Library, name: CacheNames, role: Role, absence: Absence) {
         let wanted = name.clone();
-        let listed = self.hear(move || read_collection(&wanted));
+        let listed = self.hear(library, move |library| read_collection(library, &wanted));
         match (listed, absence) {
             (Some(Ok(members)), _) => {
                 if members.is_empty() && absence == Absence::Told {
@@ -221,12 +237,11 @@ fn read(library: &Library, name: &CacheNames) -> Read {
     Cache::resolve(library, &name.library)?.contents()
 }
 
-fn read_collection(name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
-    let library = Library::open()?;
-    let members = collection::members(&library, &name.library)?;
+fn read_collection(library: &Library, name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
+    let members = collection::members(library, &name.library)?;
     let names = members.into_iter().take(MEMBERS_LIMIT);
     let names = names.map(|name| CacheNames { library: name.clone(), display: name });
-    Ok(names.map(|name| (name.clone(), read(&library, &name))).collect())
+    Ok(names.map(|name| (name.clone(), read(library, &name))).collect())
 }
 
 fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {

@@ -274,7 +274,7 @@ impl CacheNames {
     }
 
     /// The library's message with the name that means something outside this process.
-    pub(super) fn in_words(&self, message: &str) -> String {
+    pub fn in_words(&self, message: &str) -> String {
         let residual =
             |name: &str| name.split_once(':').map_or_else(|| name.to_owned(), |(_, rest)| rest.to_owned());
         let message = message.replace(&self.library, &self.display);

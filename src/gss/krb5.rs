@@ -3,8 +3,10 @@
 //! A context is not for several threads; types here are neither `Send` nor `Sync`, since they share it by `Rc`.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_long};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 use std::rc::Rc;
 
@@ -24,6 +26,7 @@ struct RawContext {
     replies: Box<Cell<Replies>>,
     /// The encryption types that are asked for instead of those of krb5.conf.
     asked_for: RefCell<Option<Vec<ffi::krb5_enctype>>>,
+    configuration: Configuration,
 }
 
 impl Drop for RawContext {
@@ -39,18 +42,37 @@ impl Library {
     /// # Errors
     /// The library's, for a configuration that it cannot read. Its text is generic: there is no context to ask.
     pub fn open() -> Result<Self, Krb5Error> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: the pointer is to a live local.
-        match unsafe { ffi::krb5_init_context(&mut raw) } {
-            0 => {}
-            code => {
-                return Err(Krb5Error { code, message: format!("krb5.conf cannot be used (code {code})") });
-            }
-        }
-        let context = RawContext { raw, replies: Box::default(), asked_for: RefCell::default() };
+        Self::open_by(Configuration::default())
+    }
+
+    /// Reads this krb5.conf, whatever the environment names.
+    ///
+    /// # Errors
+    /// As [`Library::open`].
+    pub fn open_with(krb5_config: &Path) -> Result<Self, Krb5Error> {
+        let file = CString::new(krb5_config.as_os_str().as_bytes())
+            .map_err(|_| Krb5Error { code: libc::EINVAL, message: "a name holds a NUL".to_owned() })?;
+        Self::open_by(Configuration(Some(file)))
+    }
+
+    /// The same once more, perhaps in another thread.
+    ///
+    /// # Errors
+    /// As [`Library::open`].
+    pub fn open_by(configuration: Configuration) -> Result<Self, Krb5Error> {
+        let raw = configuration
+            .context()
+            .map_err(|code| Krb5Error { code, message: format!("krb5.conf cannot be used (code {code})") })?;
+        let context =
+            RawContext { raw, replies: Box::default(), asked_for: RefCell::default(), configuration };
         // SAFETY: the box lives where it is until its context is freed.
         unsafe { clock::listen(raw, &context.replies) };
         Ok(Self(Rc::new(context)))
+    }
+
+    /// By what it was opened.
+    pub fn configuration(&self) -> Configuration {
+        self.0.configuration.clone()
     }
 
     pub(super) fn raw(&self) -> ffi::krb5_context {
@@ -140,6 +162,54 @@ impl Library {
         // SAFETY: the string just made, not used after this.
         unsafe { ffi::krb5_free_default_realm(self.raw(), raw) };
         Ok(realm)
+    }
+}
+
+/// Which krb5.conf is read: that of the environment, or a file.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration(Option<CString>);
+
+impl Configuration {
+    /// A new context by it, or the library's error number.
+    fn context(&self) -> Result<ffi::krb5_context, i32> {
+        let mut raw = ptr::null_mut();
+        let code = match &self.0 {
+            // SAFETY: the pointer is to a live local.
+            None => unsafe { ffi::krb5_init_context(&mut raw) },
+            Some(file) => {
+                let profile = Profile::of(file)?;
+                // SAFETY: the profile is alive and is copied; the last pointer is to a live local.
+                unsafe { ffi::krb5_init_context_profile(profile.0, 0, &mut raw) }
+            }
+        };
+        if code == 0 { Ok(raw) } else { Err(code) }
+    }
+}
+
+/// The contents of a configuration file.
+struct Profile(ffi::profile_t);
+
+impl Profile {
+    /// One that does not exist is empty, as it is to krb5_init_context.
+    fn of(file: &CStr) -> Result<Self, i32> {
+        let mut raw = ptr::null_mut();
+        let mut files = [file.as_ptr(), ptr::null()];
+        let flags = i32::try_from(ffi::PROFILE_INIT_ALLOW_MODULE).unwrap_or_default();
+        // SAFETY: the list ends with a null pointer, its string with NUL; both are copied. The last pointer is to a live
+        // local.
+        let mut code = unsafe { ffi::profile_init_flags(files.as_mut_ptr(), flags, &mut raw) };
+        if code == c_long::from(libc::ENOENT) {
+            // SAFETY: no list is allowed here and means an empty profile; the last pointer is to a live local.
+            code = unsafe { ffi::profile_init(ptr::null_mut(), &mut raw) };
+        }
+        if code == 0 { Ok(Self(raw)) } else { Err(i32::try_from(code).unwrap_or(libc::EINVAL)) }
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        // SAFETY: owned, released here only.
+        unsafe { ffi::profile_release(self.0) };
     }
 }
 
@@ -263,4 +333,23 @@ pub(super) unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
     }
     // SAFETY: by the caller's promise: `length` bytes at `data`.
     unsafe { std::slice::from_raw_parts(field.data.cast::<u8>(), length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_configuration_counts_and_one_that_does_not_exist_is_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("krb5.conf");
+        std::fs::write(&file, "[libdefaults]\n default_realm = NAMED.TEST\n").unwrap();
+        let library = Library::open_with(&file).unwrap();
+        assert_eq!(library.default_realm().unwrap(), "NAMED.TEST");
+        let again = Library::open_by(library.configuration()).unwrap();
+        assert_eq!(again.default_realm().unwrap(), "NAMED.TEST");
+        assert!(Library::open_with(&directory.path().join("absent")).is_ok());
+        std::fs::write(&file, "[libdefaults\n").unwrap();
+        assert!(Library::open_with(&file).is_err());
+    }
 }

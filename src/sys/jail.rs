@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use capctl::caps::{CapState, ambient, bounding};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
@@ -32,6 +32,15 @@ pub fn limit_resources() -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_AS, 1024 * MIB, 1024 * MIB)?;
     setrlimit(Resource::RLIMIT_FSIZE, 64 * MIB, 64 * MIB)?;
     setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0)
+}
+
+/// Lets this process have so many descriptors, if more of them are allowed to it than it uses.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn allow_descriptors(count: u64) -> Result<(), Errno> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < count { setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard) } else { Ok(()) }
 }
 
 /// No core file from this process, whatever limits were inherited (rule S10).

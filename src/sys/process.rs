@@ -31,8 +31,8 @@ pub fn fork_confined() -> Result<Forked, Errno> {
     let flags = c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
     let none = 0 as c_long;
     // SAFETY: without CLONE_VM and a stack this is fork(2). The programs that call this (the monitor, `lgss`)
-    // never start a thread, so the child may do anything; what the C library keeps of the thread's id is not used before
-    // its exec or its end.
+    // start no thread before, so the child may do anything, even start one; what the C library keeps of the first thread's id
+    // tells owners of locks apart, for which the old one will do, and signals, which no child of ours sends itself.
     match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) })? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
@@ -45,7 +45,7 @@ pub fn fork_confined() -> Result<Forked, Errno> {
 /// EAGAIN at a limit of processes, ENOMEM.
 pub fn fork() -> Result<Forked, Errno> {
     let none = 0 as c_long;
-    // SAFETY: without CLONE_VM and a stack this is fork(2), of a process that never starts a thread.
+    // SAFETY: without CLONE_VM and a stack this is fork(2), of a process that has started no thread.
     match Errno::result(unsafe {
         libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), none, none, none, none)
     })? {

@@ -137,16 +137,7 @@ fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32
 /// A fresh session keyring with nothing in it but these collections of the requester's; proved to give no access to the key
 /// (rule S13).
 fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
-    let failed = |step| move |errno| launch_failed(step, errno);
-    // Across the change of session, possession is kept by way of the process keyring.
-    // One that its owner has revoked meanwhile will not be found.
-    let mut kept = collections.to_vec();
-    kept.retain(|&ring| keyctl::link(ring, keyctl::PROCESS_KEYRING).is_ok());
-    let session = keyctl::join_anonymous_session().map_err(failed("session keyring"))?;
-    kept.retain(|&ring| keyctl::link(ring, session).is_ok());
-    if !collections.is_empty() {
-        keyctl::clear(keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
-    }
+    search::isolate(collections).map_err(|(ring, errno)| launch_failed(ring, errno))?;
     match keyctl::read(assignment.key.raw()) {
         Err(Errno::EACCES) => Ok(()),
         Err(errno) => Err(launch_failed("proof of isolation", errno)),

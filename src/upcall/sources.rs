@@ -4,7 +4,6 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
@@ -14,8 +13,8 @@ use super::machine_cache;
 use super::order::Order;
 use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::default_cache::default_cache_name;
-use crate::creds::keyring_copy;
-use crate::creds::open::{Ground, Opened};
+use crate::creds::open::Ground;
+use crate::creds::roots;
 use crate::creds::search::{Pace, Requester, Search, UserRings, named_by};
 use crate::creds::source::{Held, Role, Source};
 use crate::event::{Cause, Failure, Stage};
@@ -23,8 +22,6 @@ use crate::identity::id_map::IdMap;
 use crate::sys::files::{self, Untrusted, open_trusted};
 use crate::sys::{namespaces, proc};
 
-/// Largest cache that is copied for the machine user, in bytes.
-const COPY_LIMIT: usize = 16 * 1024 * 1024;
 /// Largest keytab, in bytes.
 const KEYTAB_LIMIT: u64 = 4 * 1024 * 1024;
 
@@ -106,7 +103,7 @@ pub(super) fn seal_roots(
     assignment: &Assignment<'_>,
     served: &Served,
 ) -> Result<Vec<Source>, Failure> {
-    let content = copy(open_roots(name, assignment, served)?, name)?;
+    let content = copy_roots(name, assignment, served)?;
     let sealed = files::sealed_memory(&content).map_err(|errno| launch_failed("sealed memory", errno))?;
     Ok(vec![Source::opened(name.to_string(), sealed)])
 }
@@ -131,7 +128,7 @@ pub(super) fn seal_machines(
         Ok(())
     };
     if let Some(name) = default {
-        let content = open_roots(name, assignment, served).and_then(|opened| copy(opened, name));
+        let content = copy_roots(name, assignment, served);
         add(Role::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
     }
     let own = assignment.stamp.and_then(|stamp| machine_cache::contents(config, stamp));
@@ -146,32 +143,13 @@ pub(super) fn seal_machines(
 }
 
 /// Root's caches are those of the requester's root, too.
-fn open_roots(name: &CacheName, assignment: &Assignment<'_>, served: &Served) -> Result<Opened, Failure> {
+fn copy_roots(
+    name: &CacheName,
+    assignment: &Assignment<'_>,
+    served: &Served,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let root = served.places.root.as_fd();
-    Ground { root, owner: 0, allowed: &assignment.config.caches }.open(name)
-}
-
-/// The contents of root's cache. A daemon's cannot be had that way: it answers root itself only.
-fn copy(opened: Opened, name: &CacheName) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let failed = |cause, errno: Errno| {
-        Failure::new(Stage::Credentials, cause, format_args!("{name}: {}", errno.desc()))
-    };
-    match opened {
-        Opened::File(located) => {
-            files::read_located(located.as_fd(), COPY_LIMIT).map_err(|e| failed(Cause::BadCache, e))
-        }
-        Opened::Named(CacheName::Keyring { anchor, residual, collection }) => {
-            keyring_copy::copy(anchor, &collection, &residual).map_err(|errno| match errno {
-                Errno::ENOKEY => failed(Cause::NoTicket, errno),
-                _ => failed(Cause::BadCache, errno),
-            })
-        }
-        Opened::Named(_) => {
-            let detail =
-                format_args!("{name}: for requests of root FILE, DIR and KEYRING caches can be used");
-            Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
-        }
-    }
+    roots::copy(Ground { root, owner: 0, allowed: &assignment.config.caches }, name)
 }
 
 /// The contents of a keytab, which nobody but root may be able to write.

@@ -156,9 +156,11 @@ fn ask_ahead(
 ) -> Result<(), Failure> {
     let (name, service, enctypes) =
         (candidate.name.clone(), target.service.clone(), request.enctypes.clone());
+    let configuration = target.library.configuration();
     let (sender, receiver) = mpsc::channel();
     let ask = move || {
-        let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+        let library =
+            Library::open_by(configuration).map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
         let server = service_principal(&library, &service)?;
         Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
     };

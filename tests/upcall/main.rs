@@ -43,6 +43,7 @@ mod node_names;
 mod plan;
 mod quota;
 mod ranked;
+mod ranked_cli;
 mod renewal;
 mod secrecy;
 mod server;
@@ -158,6 +159,7 @@ fn run_tests() -> ! {
         containers::trials,
         node_credentials::trials,
         node_names::trials,
+        ranked_cli::trials,
         tools::trials,
         worker_file::trials,
     ];

@@ -1,16 +1,17 @@
 //! `lgss` on contexts that the real upcall makes: get, list, flush, config check.
 
+use crate::support::command_line::{json, lgss, lines, session};
 use crate::support::probe::{Probe, Step, as_user};
 use crate::support::process::command_as;
 use crate::support::realm::Realm;
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
-use crate::support::site::{Site, install};
+use crate::support::site::Site;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 crate::trials![
     list_has_contexts_in_three_states_and_nothing_for_another_user,
@@ -25,42 +26,8 @@ crate::trials![
     a_prepared_installation_passes_the_check_and_each_fault_is_named,
 ];
 
-/// Commands of the site's user in one session, each `lgss` of them the program under test.
-fn session(site: &Site, script: &str) -> Output {
-    let mut shell = command_as(site.uid(), "/usr/bin/keyctl");
-    shell.args([
-        "session",
-        "-",
-        "/bin/sh",
-        "-c",
-        &format!("lgss() {{ {} \"$@\"; }}\n{script}", lgss(site).display()),
-    ]);
-    shell.env_remove("KRB5CCNAME").output().unwrap()
-}
-
-/// The program where the user may execute it.
-fn lgss(site: &Site) -> PathBuf {
-    let program = site.path("lgss");
-    if !program.exists() {
-        install(env!("CARGO_BIN_EXE_lgss"), &program, 0o755);
-    }
-    program
-}
-
 fn get(target: &Target) -> String {
     format!("lgss get {} --channel {}", target.service, target.channel())
-}
-
-#[track_caller]
-fn json(output: &Output) -> Vec<Value> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(&text).into_iter().collect();
-    values.unwrap_or_else(|error| panic!("{error}: {output:?}"))
-}
-
-#[track_caller]
-fn lines(output: &Output) -> String {
-    String::from_utf8([&output.stdout[..], &output.stderr[..]].concat()).unwrap()
 }
 
 fn list_has_contexts_in_three_states_and_nothing_for_another_user(_: &Shared) {

@@ -8,3 +8,16 @@ mod installation;
 mod rule;
 mod rules;
 pub(super) mod show;
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError};
+
+/// The settings in this file, else in the one that the request-key rule names, else in the usual one.
+///
+/// # Errors
+/// [`ConfigError`].
+pub(super) fn in_effect(file: Option<&Path>) -> Result<Config, ConfigError> {
+    let of_rule = || rule::inspect(Path::new("/")).config.flatten();
+    Config::load(file.map(PathBuf::from).or_else(of_rule).as_deref())
+}

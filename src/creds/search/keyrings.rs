@@ -7,14 +7,13 @@
 //! type `user` or `big_key`, called `krbtgt/REALM@REALM`, becomes a cache with nothing else in it.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 
 use nix::errno::Errno;
 
 use crate::creds::cache_name::CacheName;
 use crate::creds::keyring_copy::{copy_member, file_of_credential};
 use crate::creds::source::{Role, Source};
+use crate::creds::visible_ring;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::{files, keyctl};
@@ -33,6 +32,45 @@ pub struct Rings {
     pub process: i32,
     /// Of its session.
     pub session: i32,
+}
+
+impl Rings {
+    /// Those of the calling process, of that user. None is made by that: the kernel gives a process without a session
+    /// keyring its user's default one when that is asked for.
+    pub fn of_caller(uid: u32) -> Self {
+        let ring = |special| match keyctl::keyring_id(special) {
+            Ok(serial) => serial,
+            // Whoever looks into it is told the same.
+            Err(Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => special,
+            Err(_) => 0,
+        };
+        // Nothing tells a session keyring with a name of its own from none; who has one has used keys before.
+        let session = visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
+            || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY);
+        Self {
+            thread: ring(keyctl::THREAD_KEYRING),
+            process: ring(keyctl::PROCESS_KEYRING),
+            session: if session { ring(keyctl::SESSION_KEYRING) } else { 0 },
+        }
+    }
+}
+
+/// A fresh session keyring for the calling process, with nothing in it but these collections of the one before.
+///
+/// # Errors
+/// The kernel's, with the keyring that it is about.
+pub fn isolate(collections: &[i32]) -> Result<(), (&'static str, Errno)> {
+    let failed = |ring| move |errno| (ring, errno);
+    // Across the change of session, possession is kept by way of the process keyring.
+    // One that its owner has revoked meanwhile will not be found.
+    let mut kept = collections.to_vec();
+    kept.retain(|&ring| keyctl::link(ring, keyctl::PROCESS_KEYRING).is_ok());
+    let session = keyctl::join_anonymous_session().map_err(failed("session keyring"))?;
+    kept.retain(|&ring| keyctl::link(ring, session).is_ok());
+    if !collections.is_empty() {
+        keyctl::clear(keyctl::PROCESS_KEYRING).map_err(failed("process keyring"))?;
+    }
+    Ok(())
 }
 
 /// What was found in keyrings.
@@ -79,7 +117,7 @@ impl InRings {
             (rings.process, Place::Process, Way::Copy),
             (rings.session, Place::Session, Way::Name),
         ] {
-            if ring > 0 {
+            if ring != 0 {
                 found.look_into(ring, (place, way), owner, user_rings);
             }
         }
@@ -88,14 +126,14 @@ impl InRings {
 
     /// In the caller's own keyrings, but session, process and thread.
     pub(super) fn of_caller(&mut self, uid: u32) {
-        // Only what a keyring of the process leads to can be read.
-        if keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
+        // Only what a keyring of the process leads to can be read. Asking for those that are not there would make them, the
+        // persistent one for days.
+        let names = [visible_ring::of_user(uid), visible_ring::persistent(uid)];
+        let [has_user, has_persistent] = visible_ring::which_exist(names.each_ref().map(String::as_str));
+        if has_user && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
             self.look_into(keyctl::USER_KEYRING, (Place::User, Way::Name), uid, UserRings::Ours);
         }
-        // Asking for it would make one, for days.
-        if has_persistent_ring(uid)
-            && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)
-        {
+        if has_persistent && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING) {
             self.look_into(ring, (Place::Persistent, Way::Name), uid, UserRings::Ours);
         }
     }
@@ -257,16 +295,6 @@ fn links(ring: i32) -> Result<Vec<i32>, Errno> {
     keyctl::links(ring).map_err(|errno| match keyctl::search(ring, c"keyring", c"_krb") {
         Err(known @ (Errno::EKEYREVOKED | Errno::EKEYEXPIRED)) => known,
         _ => errno,
-    })
-}
-
-/// Whether the uid has a persistent keyring, by the list of keys that it may see. A forged line has one made.
-fn has_persistent_ring(uid: u32) -> bool {
-    let name = format!(" keyring   _persistent.{uid}:");
-    let Ok(keys) = File::open("/proc/keys") else { return false };
-    BufReader::new(keys).split(b'\n').map_while(Result::ok).any(|line| {
-        let line = String::from_utf8_lossy(&line);
-        line.contains(&name)
     })
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-pub use keyrings::{Rings, UserRings, collection as session_collection};
+pub use keyrings::{Rings, UserRings, collection as session_collection, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::default_cache_name;
@@ -162,7 +162,7 @@ impl<'a> Search<'a> {
         }
         for (name, _) in &self.named {
             if let CacheName::Keyring { anchor: Anchor::Session, collection, .. } = name
-                && rings.session > 0
+                && rings.session != 0
                 && !self.in_rings.has(name)
             {
                 let found = keyrings::collection(rings.session, collection);

@@ -6,6 +6,7 @@
 pub(crate) mod acceptor;
 pub(crate) mod cache_file;
 pub(crate) mod cgroup;
+pub(crate) mod command_line;
 pub(crate) mod crowd;
 pub(crate) mod fuse;
 pub(crate) mod ganesha;

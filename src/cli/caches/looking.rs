@@ -1,0 +1,207 @@
+//! The search for credentials and their ranking, as launcher and worker do it (src/upcall, src/worker), in a process of ours.
+//!
+//! That process may be held up by a file system: then it is left alone, and another one passes that place over.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
+
+use super::progress::{self, At};
+use super::ranked::Row;
+use super::whose::Whose;
+use crate::cli::apart::{apart, as_user};
+use crate::config::Config;
+use crate::creds::cache_name::{CacheName, CacheNameError};
+use crate::creds::default_cache::default_cache_name;
+use crate::creds::open::Ground;
+use crate::creds::roots;
+use crate::creds::search::{self, Pace, Requester, Rings, Search, UserRings};
+use crate::creds::source::{Held, Role, Source};
+use crate::creds::survey::{Ranking, Survey};
+use crate::creds::ticket::{CacheNames, service_principal};
+use crate::ctx::request::Service;
+use crate::event::{Cause, Failure, Stage};
+use crate::gss::clock::now;
+use crate::gss::keytab::Keytab;
+use crate::gss::krb5::Library;
+use crate::sys::{files, jail};
+
+/// As many descriptors as a worker may have.
+const DESCRIPTORS: u64 = 512;
+/// Most places that are passed over because they do not answer.
+const HELD_UP_LIMIT: usize = 3;
+
+/// What there is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Found {
+    /// In their order.
+    pub(super) rows: Vec<Row>,
+    /// Why none of them is usable, or why they could not be ranked.
+    pub(super) failure: Option<Failure>,
+    /// The principal of the service that they are ranked for.
+    pub(super) service: Option<String>,
+}
+
+impl Found {
+    fn failed(failure: Failure) -> Self {
+        Self { rows: Vec::new(), failure: Some(failure), service: None }
+    }
+}
+
+/// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular. A place that does not
+/// answer is passed over at the next attempt, as by the upcall.
+///
+/// # Errors
+/// Those of [`apart`].
+pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> io::Result<Found> {
+    let mut held_up = Vec::new();
+    loop {
+        let (progress, watcher) = io::pipe()?;
+        let watched = Watched { watcher: watcher.as_fd(), held_up: &held_up };
+        let error = match attempt(whose, config, target, watched) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => error,
+            other => return other,
+        };
+        match progress::read(progress)? {
+            At::Place(place) if held_up.len() < HELD_UP_LIMIT => held_up.push(place),
+            At::Cache(display) => {
+                return Ok(Found::failed(CacheNames { library: String::new(), display }.silent()));
+            }
+            At::Place(_) | At::Elsewhere => return Err(error),
+        }
+    }
+}
+
+/// Who watches an attempt, and what it is to pass over.
+#[derive(Clone, Copy)]
+struct Watched<'a> {
+    watcher: BorrowedFd<'a>,
+    held_up: &'a [usize],
+}
+
+fn attempt(
+    whose: Whose,
+    config: &Config,
+    target: Option<&Service>,
+    watched: Watched<'_>,
+) -> io::Result<Found> {
+    let root = files::our_root()?;
+    let mut pace = Pace::new(Some(watched.watcher), watched.held_up);
+    let requester = Requester {
+        uid: whose.uid(),
+        inside: whose.uid(),
+        root: root.as_fd(),
+        root_is_ours: true,
+        user_rings: UserRings::Ours,
+    };
+    let rank = |sources: Result<Vec<Source>, Failure>| {
+        let found = sources.and_then(|sources| rank(sources, config, target, watched.watcher));
+        found.unwrap_or_else(Found::failed)
+    };
+    match whose {
+        Whose::Caller(0) => apart(|| {
+            jail::allow_descriptors(DESCRIPTORS)?;
+            Ok(rank(of_root(root.as_fd(), config)))
+        }),
+        Whose::Caller(_) => {
+            let named = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
+            let search = Search::for_best(config, requester, named);
+            apart(|| {
+                jail::allow_descriptors(DESCRIPTORS)?;
+                Ok(rank(of_caller(search, requester.uid, &mut pace)))
+            })
+        }
+        Whose::User(uid, gid) => {
+            let mut search = Search::for_best(config, requester, None);
+            as_user((uid, gid), || {
+                jail::allow_descriptors(DESCRIPTORS)?;
+                Ok(rank(Ok(search.finish(&mut pace))))
+            })
+        }
+    }
+}
+
+fn of_caller(mut search: Search<'_>, uid: u32, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
+    search.look_into(Rings::of_caller(uid));
+    // A library that is given a name makes the keyrings on the way there: not in the caller's session.
+    search::isolate(search.lent()).map_err(|(ring, errno)| {
+        Failure::new(Stage::Credentials, Cause::Setup, format_args!("{ring}: {}", errno.desc()))
+    })?;
+    Ok(search.finish(pace))
+}
+
+/// Of root the upcall uses the default cache, and nothing else.
+fn of_root(root: BorrowedFd<'_>, config: &Config) -> Result<Vec<Source>, Failure> {
+    let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
+    let name = default_cache_name(&config.krb5_config, 0).map_err(|error| bad(&error))?;
+    let name = name.parse::<CacheName>().map_err(|error: CacheNameError| bad(&error))?;
+    let sealed = roots::copy(Ground { root, owner: 0, allowed: &config.caches }, &name)
+        .and_then(|content| files::sealed_memory(&content).map_err(|errno| bad(&errno.desc())));
+    Ok(vec![match sealed {
+        Ok(sealed) => Source::opened(name.to_string(), sealed),
+        Err(failure) => Source::objection(&name, &failure),
+    }])
+}
+
+/// As the worker does it, but that nothing is asked of a KDC.
+fn rank(
+    sources: Vec<Source>,
+    config: &Config,
+    target: Option<&Service>,
+    watcher: BorrowedFd<'_>,
+) -> Result<Found, Failure> {
+    let library = Library::open_with(&config.krb5_config)
+        .map_err(|error| Failure::new(Stage::Credentials, Cause::Setup, error))?;
+    // The descriptors must stay open while they are read.
+    let (sources, _descriptors) = names(sources);
+    let mut survey = Survey::of(&library, sources, |name| progress::begin_cache(watcher, &name.display));
+    let keytab = survey.client_keytab.take().map(|name| keytab(&library, &name));
+    progress::done(watcher);
+    let wanted = target.filter(|_| keytab.is_some() || survey.has_live(now()));
+    let server = wanted.map(|service| service_principal(&library, service)).transpose()?;
+    let service = server.as_ref().map(|server| server.name());
+    let ranking = survey.rank(service.as_ref(), now());
+    let usable_keytab = keytab.as_ref().is_some_and(Row::is_usable);
+    let failure = (ranking.usable.is_empty() && !usable_keytab).then(|| ranking.failure());
+    Ok(Found {
+        rows: rows(&ranking, keytab),
+        failure,
+        service: service.map(|name| name.to_string().trim_end_matches('@').to_owned()),
+    })
+}
+
+/// How the library finds each, and what it finds some of them by.
+fn names(sources: Vec<Source>) -> (Vec<(Role, CacheNames)>, Vec<OwnedFd>) {
+    let mut descriptors = Vec::new();
+    let names = sources.into_iter().map(|Source { role, display, held }| {
+        let library = match held {
+            Held::Descriptor(descriptor) => {
+                let name = format!("FILE:/proc/self/fd/{}", descriptor.as_raw_fd());
+                descriptors.push(descriptor);
+                name
+            }
+            Held::Name(name) | Held::Nothing(name) => name,
+        };
+        (role, CacheNames { library, display })
+    });
+    (names.collect(), descriptors)
+}
+
+/// The principal of its first key is asked for with.
+fn keytab(library: &Library, name: &CacheNames) -> Row {
+    let first = Keytab::resolve(library, &name.library).and_then(|keytab| keytab.entries(1));
+    match first.map(|entries| entries.into_iter().next()) {
+        Ok(Some(entry)) => Row::keytab(&name.display, &entry.principal.name()),
+        Ok(None) => Row::objection(&name.display, "no keys"),
+        Err(error) => Row::objection(&name.display, &name.in_words(&error.message)),
+    }
+}
+
+fn rows(ranking: &Ranking, keytab: Option<Row>) -> Vec<Row> {
+    let now = now();
+    let usable = ranking.usable.iter().zip(1..).map(|(candidate, rank)| Row::usable(rank, candidate, now));
+    let keytab = keytab.map(|row| if ranking.usable.is_empty() { row.ranked_first() } else { row });
+    let objections = ranking.objections.iter().map(|o| Row::objection(&o.place, o.reason()));
+    usable.chain(keytab).chain(objections).collect()
+}

@@ -1,0 +1,303 @@
+//! What `lgss caches` prints: a row for each place where credentials are or could be.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::looking::Found;
+use crate::cli::exit::Exit;
+use crate::cli::{Terminal, words};
+use crate::creds::ranking::Reach;
+use crate::creds::survey::Candidate;
+use crate::ctx::request::Service;
+use crate::event::{Failure, one_line};
+use crate::gss::krb5::Name;
+
+/// One place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Row {
+    /// From 1 on; none for what cannot be used, or only if nothing else can.
+    rank: Option<u32>,
+    /// Its name.
+    cache: String,
+    kind: Kind,
+    principal: Option<String>,
+    /// When its tickets end, in seconds since the epoch.
+    end: Option<u32>,
+    seconds_left: Option<u64>,
+    renewable: Option<bool>,
+    /// Where its tickets lead.
+    reach: Option<Leads>,
+    /// There is a ticket for the service itself.
+    ready: bool,
+    /// It comes before better ones, because KRB5CCNAME names it.
+    first: bool,
+    /// Why it is not used.
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Cache,
+    ClientKeytab,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Leads {
+    Target,
+    OtherRealm,
+    OtherServices,
+    Later,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Ranked {
+    uid: u32,
+    /// The service that was named.
+    target: Option<String>,
+    /// Its principal, if there is something to rank for it.
+    service: Option<String>,
+    /// What the upcall would use.
+    would_use: Option<String>,
+    caches: Vec<Row>,
+    #[serde(skip)]
+    failure: Option<Failure>,
+    /// Why there is nothing to use.
+    error: Option<String>,
+}
+
+impl Row {
+    const BARE: Self = Self {
+        rank: None,
+        cache: String::new(),
+        kind: Kind::Cache,
+        principal: None,
+        end: None,
+        seconds_left: None,
+        renewable: None,
+        reach: None,
+        ready: false,
+        first: false,
+        reason: None,
+    };
+
+    pub(super) fn usable(rank: u32, candidate: &Candidate, now: u64) -> Self {
+        let Candidate { name, client, worth, ready, first } = candidate;
+        Self {
+            rank: Some(rank),
+            cache: name.display.clone(),
+            principal: Some(client.to_string()),
+            end: Some(worth.end),
+            seconds_left: Some(u64::from(worth.end).saturating_sub(now)),
+            renewable: Some(worth.renewable),
+            reach: Some(match worth.reach {
+                Reach::Target => Leads::Target,
+                Reach::OtherRealm => Leads::OtherRealm,
+                Reach::OtherServices => Leads::OtherServices,
+                Reach::Later => Leads::Later,
+            }),
+            ready: *ready,
+            first: *first,
+            ..Self::BARE
+        }
+    }
+
+    pub(super) fn keytab(cache: &str, principal: &Name) -> Self {
+        let principal = Some(principal.to_string());
+        Self { cache: cache.to_owned(), kind: Kind::ClientKeytab, principal, ..Self::BARE }
+    }
+
+    pub(super) fn objection(cache: &str, reason: &str) -> Self {
+        Self { cache: cache.to_owned(), reason: Some(reason.to_owned()), ..Self::BARE }
+    }
+
+    pub(super) fn ranked_first(self) -> Self {
+        Self { rank: self.is_usable().then_some(1), ..self }
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.reason.is_none()
+    }
+
+    /// Names in caches, and of files, are their writers'; the process that has read them has the user's rights.
+    fn printable(self) -> Self {
+        Self {
+            cache: one_line(&self.cache),
+            principal: self.principal.as_deref().map(one_line),
+            reason: self.reason.as_deref().map(one_line),
+            ..self
+        }
+    }
+
+    fn cells(&self) -> [String; 5] {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        [
+            or_dash(self.rank.map(|rank| rank.to_string())),
+            self.cache.clone(),
+            or_dash(self.principal.clone()),
+            or_dash(self.seconds_left.map(words::span)),
+            self.reason.clone().unwrap_or_else(|| self.remarks()),
+        ]
+    }
+
+    fn remarks(&self) -> String {
+        let remarks = [
+            (self.first, "first, because KRB5CCNAME names it"),
+            (self.ready, "has a ticket for the service"),
+            (self.renewable == Some(true), "renewable"),
+            (self.reach == Some(Leads::OtherRealm), "of another realm than the service's"),
+            (self.reach == Some(Leads::OtherServices), "tickets for other services only"),
+            (self.reach == Some(Leads::Later), "not valid yet"),
+            (self.kind == Kind::ClientKeytab, "keys to get a ticket with, if no cache can be used"),
+        ];
+        let said: Vec<_> = remarks.iter().filter(|(holds, _)| *holds).map(|(_, remark)| *remark).collect();
+        said.join(", ")
+    }
+
+    /// In words of the last line.
+    fn described(&self) -> String {
+        let principal = self.principal.as_deref().unwrap_or("nobody");
+        match self.kind {
+            Kind::Cache => format!("{} ({principal})", self.cache),
+            Kind::ClientKeytab => format!("a ticket that it gets with {} ({principal})", self.cache),
+        }
+    }
+}
+
+impl Ranked {
+    pub(super) fn new(uid: u32, target: Option<&Service>, found: Found) -> Self {
+        let caches: Vec<Row> = found.rows.into_iter().map(Row::printable).collect();
+        let failure = found.failure.map(Failure::sanitised);
+        Self {
+            uid,
+            target: target.map(ToString::to_string),
+            service: found.service.as_deref().map(one_line),
+            would_use: caches.iter().find(|row| row.rank == Some(1)).map(|row| row.cache.clone()),
+            caches,
+            error: failure.as_ref().map(|failure| failure.detail.clone()),
+            failure,
+        }
+    }
+
+    /// For people.
+    pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<()> {
+        if !self.caches.is_empty() {
+            let rows: Vec<_> = self.caches.iter().map(Row::cells).collect();
+            words::table(["RANK", "CACHE", "PRINCIPAL", "LEFT", "REMARKS"], &rows, terminal.out)?;
+        }
+        if let Some(first) = self.caches.iter().find(|row| row.rank == Some(1)) {
+            let service = self.service.as_ref().map_or(String::new(), |service| format!(" for {service}"));
+            writeln!(terminal.out, "the upcall would use {}{service}", first.described())?;
+            if self.caches.iter().any(|row| row.rank == Some(2)) {
+                writeln!(terminal.out, "  if a KDC refuses that, the next one is tried")?;
+            }
+        }
+        if let Some(Failure { detail, cause, .. }) = &self.failure {
+            match self.caches.as_slice() {
+                [] => writeln!(terminal.err, "lgss: nothing that the upcall could use: {detail}")?,
+                [_] => writeln!(terminal.err, "lgss: the upcall could not use that")?,
+                _ => writeln!(terminal.err, "lgss: the upcall could use none of these")?,
+            }
+            writeln!(terminal.err, "  try:    {}", cause.remedy())?;
+        }
+        if self.uid == 0 {
+            writeln!(
+                terminal.err,
+                "  root's requests use root's default cache, or the one that they name, and no other"
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        self.failure.as_ref().map_or(Exit::Ok, |failure| Exit::of_failure(failure.cause.errno()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::creds::ranking::Worth;
+    use crate::creds::ticket::CacheNames;
+    use crate::event::{Cause, Stage};
+
+    fn candidate(cache: &str, client: &str, reach: Reach) -> Candidate {
+        Candidate {
+            name: CacheNames { library: "FILE:/proc/self/fd/4".into(), display: cache.into() },
+            client: Name { realm: "A".into(), components: vec![client.into()] },
+            worth: Worth { reach, end: 8200, renewable: true, authenticated: 0 },
+            ready: false,
+            first: false,
+        }
+    }
+
+    fn printed(ranked: &Ranked) -> (String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        ranked.print(&mut Terminal { out: &mut out, err: &mut err }).unwrap();
+        (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    fn found(rows: Vec<Row>, failure: Option<Failure>) -> Ranked {
+        Ranked::new(1000, None, Found { rows, failure, service: Some("nfs/srv@A".into()) })
+    }
+
+    #[test]
+    fn the_first_is_named_below_a_table_of_all() {
+        let first = Candidate { ready: true, first: true, ..candidate("FILE:/b", "bob", Reach::Target) };
+        let ranked = found(
+            vec![
+                Row::usable(1, &first, 1000),
+                Row::usable(2, &candidate("FILE:/a", "alice", Reach::OtherRealm), 1000),
+                Row::objection("FILE:/old", "ticket expired 3 h ago"),
+            ],
+            None,
+        );
+        let lines = "RANK  CACHE      PRINCIPAL  LEFT  REMARKS\n\
+                     1     FILE:/b    bob@A      2 h   first, because KRB5CCNAME names it, has a ticket for the service, renewable\n\
+                     2     FILE:/a    alice@A    2 h   renewable, of another realm than the service's\n\
+                     -     FILE:/old  -          -     ticket expired 3 h ago\n\
+                     the upcall would use FILE:/b (bob@A) for nfs/srv@A\n  if a KDC refuses that, the next one is tried\n";
+        assert_eq!(printed(&ranked), (lines.to_owned(), String::new()));
+        assert_eq!((ranked.exit(), ranked.would_use.as_deref()), (Exit::Ok, Some("FILE:/b")));
+    }
+
+    #[test]
+    fn with_nothing_to_use_it_says_what_to_do() {
+        let failure =
+            Failure::new(Stage::Credentials, Cause::TicketExpired, "FILE:/a: ticket expired 3 h ago");
+        let ranked = found(vec![Row::objection("FILE:/a", "ticket expired 3 h ago")], Some(failure));
+        let (out, err) = printed(&ranked);
+        assert!(
+            !out.contains("would use") && err.contains("try:    get a new ticket with kinit"),
+            "{out}{err}"
+        );
+        assert_eq!(ranked.exit(), Exit::NoTicket);
+    }
+
+    #[test]
+    fn a_keytab_comes_after_caches_and_first_without_them() {
+        let name = Name { realm: "A".into(), components: vec!["job".into()] };
+        let keytab = Row::keytab("FILE:/k", &name);
+        assert_eq!(keytab.rank, None);
+        let (out, _) = printed(&found(vec![keytab.ranked_first()], None));
+        assert!(
+            out.ends_with("the upcall would use a ticket that it gets with FILE:/k (job@A) for nfs/srv@A\n"),
+            "{out}"
+        );
+        assert_eq!(Row::objection("FILE:/k", "no keys").ranked_first().rank, None);
+    }
+
+    #[test]
+    fn names_cannot_send_control_characters_to_the_terminal() {
+        let hostile = candidate("FILE:/tmp/krb5cc\x1b[2J", "eve\u{9b}31m\n", Reach::Target);
+        let ranked =
+            found(vec![Row::usable(1, &hostile, 0), Row::objection("FILE:/\x07", "bad \x1b]0;x")], None);
+        let (out, _) = printed(&ranked);
+        let json = serde_json::to_string(&ranked).unwrap();
+        assert!(!out.chars().any(|c| c.is_control() && c != '\n') && out.lines().count() == 4, "{out:?}");
+        assert!(!json.chars().any(char::is_control) && !json.contains("\\u001b"), "{json}");
+    }
+}

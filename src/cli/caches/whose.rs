@@ -1,0 +1,74 @@
+//! Of whom the credentials are looked for.
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, User, geteuid};
+
+use crate::event::one_line;
+
+/// A user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Who calls us.
+    Caller(u32),
+    /// Somebody else, by root's wish.
+    User(Uid, Gid),
+}
+
+impl Whose {
+    /// By a name or number, or the caller.
+    pub(super) fn of(named: Option<&str>) -> Result<Self, String> {
+        let caller = geteuid();
+        let Some(named) = named else { return Ok(Self::Caller(caller.as_raw())) };
+        let (uid, gid) = find(named)?;
+        if uid == caller {
+            Ok(Self::Caller(uid.as_raw()))
+        } else if caller.is_root() {
+            Ok(Self::User(uid, gid))
+        } else {
+            Err("only root can look at the caches of other users".to_owned())
+        }
+    }
+
+    pub(super) fn uid(self) -> u32 {
+        match self {
+            Self::Caller(uid) => uid,
+            Self::User(uid, _) => uid.as_raw(),
+        }
+    }
+
+    pub(super) fn is_caller(self) -> bool {
+        matches!(self, Self::Caller(_))
+    }
+}
+
+/// With the primary group, or for a number that is nobody's a group of the same number.
+fn find(named: &str) -> Result<(Uid, Gid), String> {
+    let user = match named.parse() {
+        Ok(uid) => {
+            // Not every name service can tell that there is nobody from an error of its own.
+            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+            Ok(Some((Uid::from_raw(uid), user.map_or(Gid::from_raw(uid), |user| user.gid))))
+        }
+        Err(_) => User::from_name(named).map(|user| user.map(|user| (user.uid, user.gid))),
+    };
+    let named = one_line(named);
+    match user {
+        Ok(Some(user)) => Ok(user),
+        Ok(None) | Err(Errno::ENOENT | Errno::ESRCH) => Err(format!("there is no user {named}")),
+        Err(errno) => Err(format!("user {named}: {}", errno.desc())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_or_numbered_and_the_caller_is_no_other() {
+        assert_eq!(find("root"), Ok((Uid::from_raw(0), Gid::from_raw(0))));
+        assert_eq!(find("4000123"), Ok((Uid::from_raw(4_000_123), Gid::from_raw(4_000_123))));
+        assert_eq!(find("no such\x1b[2J"), Err("there is no user no such [2J".to_owned()));
+        let own = geteuid().as_raw();
+        assert_eq!(Whose::of(Some(&own.to_string())), Ok(Whose::Caller(own)));
+    }
+}

@@ -1,0 +1,47 @@
+//! Whether keyrings are there, without having the kernel make them: it makes some of those that are asked for by what they
+//! are.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+/// What stands before the name of a keyring in a line of /proc/keys (proc_keys(5)).
+const TYPE: &[u8] = b" keyring   ";
+
+/// The name of a uid's own keyring.
+pub fn of_user(uid: u32) -> String {
+    format!("_uid.{uid}")
+}
+
+/// The name of a uid's persistent keyring.
+pub fn persistent(uid: u32) -> String {
+    format!("_persistent.{uid}")
+}
+
+/// Which of these names keyrings have that the caller sees in the list of keys. A forged line may say so wrongly: then one is
+/// made.
+pub fn which_exist<const N: usize>(names: [&str; N]) -> [bool; N] {
+    let mut found = [false; N];
+    let Ok(keys) = File::open("/proc/keys") else { return found };
+    let (mut keys, mut line) = (BufReader::new(keys), Vec::new());
+    while keys.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        if let Some(at) = line.windows(TYPE.len()).position(|part| part == TYPE) {
+            let name = line.get(at + TYPE.len()..).unwrap_or_default();
+            let is_it = |wanted: &str| {
+                name.strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':'))
+            };
+            found.iter_mut().zip(names).for_each(|(found, wanted)| *found |= is_it(wanted));
+        }
+        line.clear();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::which_exist;
+
+    #[test]
+    fn a_keyring_that_nobody_has_does_not_exist() {
+        assert_eq!(which_exist(["_uid.4294967290", "_persistent.4294967290"]), [false, false]);
+    }
+}
