@@ -259,7 +259,7 @@ impl Objection {
 }
 
 impl Ranking {
-    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the others.
+    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the user's others.
     pub fn failure(&self) -> Failure {
         let decisive = |objection: &&Objection| objection.cause.is_some_and(|cause| cause != Cause::NoTicket);
         let main = self
@@ -270,7 +270,8 @@ impl Ranking {
         let Some(Objection { text, cause, .. }) = main else {
             return Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache");
         };
-        let others = self.objections.iter().map(|other| other.text.as_str()).filter(|other| other != text);
+        let own = self.objections.iter().filter(|other| other.cause.is_some());
+        let others = own.map(|other| other.text.as_str()).filter(|other| other != text);
         let detail = listed(text.clone(), others);
         Failure::new(Stage::Credentials, cause.unwrap_or(Cause::NoTicket), detail)
     }
