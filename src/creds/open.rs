@@ -129,7 +129,7 @@ pub(super) fn is_member(name: &str) -> bool {
 pub(super) fn file_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
     if kind(status) != SFlag::S_IFREG {
         Some("is not a regular file")
-    } else if status.st_nlink != 1 {
+    } else if status.st_nlink > 1 {
         Some("has several names (hard links)")
     } else if status.st_size > CACHE_LIMIT {
         Some("is too large")

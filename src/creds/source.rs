@@ -44,6 +44,8 @@ pub enum Role {
     ClientKeytab,
     /// A named cache that does not exist.
     Absent,
+    /// A cache that has ended with its tickets.
+    Expired,
     /// A cache that may not be used.
     Unusable,
     /// What is of no concern to the requester, but told to those who look closely.
@@ -57,7 +59,7 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Cache,
         Self::First,
         Self::Collection,
@@ -65,6 +67,7 @@ impl Role {
         Self::PossibleCollection,
         Self::ClientKeytab,
         Self::Absent,
+        Self::Expired,
         Self::Unusable,
         Self::Foreign,
         Self::DefaultCache,
@@ -82,6 +85,7 @@ impl Role {
             Self::PossibleCollection => "possible_collection",
             Self::ClientKeytab => "client_keytab",
             Self::Absent => "absent",
+            Self::Expired => "expired",
             Self::Unusable => "unusable",
             Self::Foreign => "foreign",
             Self::DefaultCache => "default_cache",
@@ -111,6 +115,11 @@ impl Source {
     pub fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
         let role = if failure.cause == Cause::NoTicket { Role::Absent } else { Role::Unusable };
         Self { role, ..Self::foreign(place, &failure.detail) }
+    }
+
+    /// A place whose tickets have expired.
+    pub fn expired(place: &impl fmt::Display) -> Self {
+        Self { role: Role::Expired, ..Self::foreign(place, &format!("{place}: ticket expired")) }
     }
 
     /// What others have; `what` begins with the place's name, too.

@@ -11,11 +11,13 @@ use super::source::Role;
 use super::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::collection;
-use crate::gss::krb5::{Configuration, Library, Name};
+use crate::gss::krb5::{Library, Name};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
 
-/// How long a daemon may take to list its caches.
+/// Begins the names of caches that a daemon keeps.
+const DAEMON: &str = "KCM:";
+/// How long a daemon may take to list its caches, or to tell of one.
 const DAEMON_LIMIT: Duration = Duration::from_secs(2);
 /// Most caches of a daemon's that are looked at.
 const MEMBERS_LIMIT: usize = 64;
@@ -29,6 +31,8 @@ pub struct Survey {
     objections: Vec<Objection>,
     /// The user's keytab, for when no cache will do.
     pub client_keytab: Option<CacheNames>,
+    /// It need not be asked again.
+    daemon_is_silent: bool,
 }
 
 /// What a cache holds.
@@ -87,6 +91,9 @@ impl Survey {
         for (role, name) in sources {
             begin(&name);
             match role {
+                Role::Cache | Role::First if name.library.starts_with(DAEMON) => {
+                    survey.add_kept(library, name, role)
+                }
                 Role::Cache | Role::First => {
                     let read = read(library, &name);
                     survey.add(role, name, read);
@@ -98,6 +105,7 @@ impl Survey {
                 }
                 Role::ClientKeytab => survey.client_keytab = Some(name),
                 Role::Absent => survey.object(name, Some(Cause::NoTicket)),
+                Role::Expired => survey.object(name, Some(Cause::TicketExpired)),
                 Role::Unusable => survey.object(name, Some(Cause::BadCache)),
                 Role::Foreign | Role::DefaultCache | Role::OwnCache | Role::Keytab => {
                     survey.object(name, None);
@@ -160,14 +168,41 @@ impl Survey {
         self.objections.push(Objection { place: name.display.clone(), text, cause });
     }
 
+    /// What a daemon says, unless it is silent. A thread of its own, which ends with the process: no call of the library's
+    /// to a daemon can be given up.
+    fn hear<T: Send + 'static>(
+        &mut self,
+        library: &Library,
+        ask: impl FnOnce(&Library) -> Result<T, Krb5Error> + Send + 'static,
+    ) -> Option<Result<T, Krb5Error>> {
+        if self.daemon_is_silent {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel();
+        let configuration = library.configuration();
+        let ask = move || sender.send(Library::open_by(configuration).and_then(|library| ask(&library)));
+        let started = thread::Builder::new().spawn(ask);
+        let answer = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
+        self.daemon_is_silent = answer.is_none();
+        answer
+    }
+
+    /// A cache that a daemon keeps.
+    fn add_kept(&mut self, library: &Library, name: CacheNames, role: Role) {
+        let wanted = name.clone();
+        match self.hear(library, move |library| read(library, &wanted)) {
+            Some(read) => self.add(role, name, read),
+            None => {
+                let silent = name.silent();
+                self.object_to(&name, silent.detail, Some(silent.cause));
+            }
+        }
+    }
+
     /// Each of its caches, with that role.
     fn add_collection(&mut self, library: &Library, name: CacheNames, role: Role, absence: Absence) {
-        let (sender, receiver) = mpsc::channel();
-        let (wanted, configuration) = (name.clone(), library.configuration());
-        // A thread of its own, which ends with the process: no call of the library's to a daemon can be given up.
-        let started =
-            thread::Builder::new().spawn(move || sender.send(read_collection(configuration, &wanted)));
-        let listed = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
+        let wanted = name.clone();
+        let listed = self.hear(library, move |library| read_collection(library, &wanted));
         match (listed, absence) {
             (Some(Ok(members)), _) => {
                 if members.is_empty() && absence == Absence::Told {
@@ -202,15 +237,11 @@ fn read(library: &Library, name: &CacheNames) -> Read {
     Cache::resolve(library, &name.library)?.contents()
 }
 
-fn read_collection(
-    configuration: Configuration,
-    name: &CacheNames,
-) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
-    let library = Library::open_by(configuration)?;
-    let members = collection::members(&library, &name.library)?;
+fn read_collection(library: &Library, name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
+    let members = collection::members(library, &name.library)?;
     let names = members.into_iter().take(MEMBERS_LIMIT);
     let names = names.map(|name| CacheNames { library: name.clone(), display: name });
-    Ok(names.map(|name| (name.clone(), read(&library, &name))).collect())
+    Ok(names.map(|name| (name.clone(), read(library, &name))).collect())
 }
 
 fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {
@@ -228,7 +259,7 @@ impl Objection {
 }
 
 impl Ranking {
-    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the others.
+    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the user's others.
     pub fn failure(&self) -> Failure {
         let decisive = |objection: &&Objection| objection.cause.is_some_and(|cause| cause != Cause::NoTicket);
         let main = self
@@ -239,7 +270,8 @@ impl Ranking {
         let Some(Objection { text, cause, .. }) = main else {
             return Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache");
         };
-        let others = self.objections.iter().map(|other| other.text.as_str()).filter(|other| other != text);
+        let own = self.objections.iter().filter(|other| other.cause.is_some());
+        let others = own.map(|other| other.text.as_str()).filter(|other| other != text);
         let detail = listed(text.clone(), others);
         Failure::new(Stage::Credentials, cause.unwrap_or(Cause::NoTicket), detail)
     }

@@ -26,8 +26,8 @@ pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
 pub fn limit_resources() -> Result<(), Errno> {
     const MIB: u64 = 1024 * 1024;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    // A descriptor for each of a user's caches, and some to work with.
-    setrlimit(Resource::RLIMIT_NOFILE, 512, 512)?;
+    // Two descriptors for each of a user's caches, while they are put in order for the worker, and some to work with.
+    setrlimit(Resource::RLIMIT_NOFILE, 1024, 1024)?;
     setrlimit(Resource::RLIMIT_CPU, 60, 60)?;
     setrlimit(Resource::RLIMIT_AS, 1024 * MIB, 1024 * MIB)?;
     setrlimit(Resource::RLIMIT_FSIZE, 64 * MIB, 64 * MIB)?;

@@ -116,9 +116,11 @@ impl Journal {
         }
     }
 
-    /// The line that says which credentials there were to choose from, if there was a choice.
+    /// The line that says which credentials there were to choose from, if there was a choice. The failure that there are none
+    /// has one reason in it already.
     pub(super) fn considered(&self, subject: &Subject, considered: &Considered) {
-        if !considered.others.is_empty() {
+        let told = usize::from(considered.chosen.is_none());
+        if considered.others.len() > told {
             log::info!("{subject}: {considered}");
         }
     }

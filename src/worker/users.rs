@@ -1,8 +1,10 @@
 //! A user's credentials for one target: the best of all that the user has, and the next best where a KDC refuses it.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
-use super::watch::Watch;
+use super::watch::{Watch, kdc_silent};
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
 use crate::creds::source::Role;
@@ -17,6 +19,8 @@ use crate::negotiate::messages::{Considered, OTHERS_LIMIT, Request};
 
 /// Most credentials that KDCs are asked with.
 const ATTEMPTS: usize = 4;
+/// So many refusals of one client's tickets speak against all of them: of one, the ticket may be the reason.
+const CLIENT_ATTEMPTS: usize = 2;
 /// Longest word about one that was not chosen, in bytes.
 const WORD_LIMIT: usize = 300;
 
@@ -68,8 +72,12 @@ pub(super) fn choose(
     let target = Target { library: &library, service: &service, server: &server };
     let (account, got) = match keytab {
         Some(name) if ranking.usable.is_empty() => {
-            watch.consider(considered(None, &ranking, &[]));
-            by_keytab(target, name, purpose)?
+            let considered = considered(None, &ranking, &[]);
+            watch.consider(considered.clone());
+            let (account, got) = by_keytab(target, name, purpose)?;
+            let chosen = Some(cut(account.account().to_string()));
+            watch.consider(Considered { chosen, ..considered });
+            (account, got)
         }
         _ => best(target, &ranking, purpose)?,
     };
@@ -110,20 +118,23 @@ fn best(
     (request, deadline, watch): Purpose<'_>,
 ) -> Result<(UserAccount, Got), Failure> {
     let mut refusals: Vec<Refusal<'_>> = Vec::new();
-    for candidate in &ranking.usable {
-        if refusals.len() >= ATTEMPTS || refusals.iter().any(|refusal| refusal.speaks_against(candidate)) {
+    for (place, candidate) in ranking.usable.iter().enumerate() {
+        if refusals.len() >= ATTEMPTS || is_hopeless(candidate, &refusals) {
             continue;
         }
+        // Should a KDC be silent until the end.
+        watch.consider(considered(Some(candidate), ranking, &refusals));
         let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
             watch.enter_kdc(&account.to_string(), target.service, deadline);
+            let mut later = ranking.usable.iter().skip(place + 1);
+            if later.any(|other| other.client.realm != candidate.client.realm) {
+                ask_ahead(target, &account, candidate, (request, deadline))?;
+            }
             let got = target.ticket(&account, request)?;
             Ok((UserAccount::Cache(account), got))
         });
         match got {
-            Ok(chosen) => {
-                watch.consider(considered(Some(candidate), ranking, &refusals));
-                return Ok(chosen);
-            }
+            Ok(chosen) => return Ok(chosen),
             Err(failure) => refusals.push(Refusal { candidate, failure }),
         }
     }
@@ -133,6 +144,32 @@ fn best(
     let others: Vec<String> = failures.map(|failure| failure.detail).collect();
     let detail = listed(first.detail, others.iter().map(String::as_str));
     Err(Failure { detail, ..first })
+}
+
+/// Asks for the ticket, which the cache then has, for as long as still leaves time for a KDC of another realm. In a thread
+/// of its own, which ends with the process: no call of the library's can be given up.
+fn ask_ahead(
+    target: Target<'_>,
+    account: &Account,
+    candidate: &Candidate,
+    (request, deadline): (&Request, Instant),
+) -> Result<(), Failure> {
+    let (name, service, enctypes) =
+        (candidate.name.clone(), target.service.clone(), request.enctypes.clone());
+    let configuration = target.library.configuration();
+    let (sender, receiver) = mpsc::channel();
+    let ask = move || {
+        let library =
+            Library::open_by(configuration).map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+        let server = service_principal(&library, &service)?;
+        Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
+    };
+    if thread::Builder::new().spawn(move || sender.send(ask())).is_err() {
+        return Ok(());
+    }
+    let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+    let silent = || Err(kdc_silent(&account.to_string(), target.service));
+    receiver.recv_timeout(patience).unwrap_or_else(|_| silent())
 }
 
 fn by_keytab(
@@ -146,36 +183,42 @@ fn by_keytab(
     Ok((UserAccount::Keytab(account), Got { ticket, renewal: None }))
 }
 
-impl Refusal<'_> {
-    /// Whether the other would fare no better: what is about a realm holds for all of it, and what is about a client for
-    /// all its tickets.
-    fn speaks_against(&self, other: &Candidate) -> bool {
-        let (ours, theirs) = (&self.candidate.client, &other.client);
-        match self.failure.cause {
+/// Whether a candidate would fare no better than those that were refused: what is about a realm holds for all of it, and
+/// what is about a client for all its tickets.
+fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
+    let of_realm = |refusal: &Refusal<'_>| {
+        let of_all = matches!(
+            refusal.failure.cause,
             Cause::KdcDown
-            | Cause::KdcSilent
-            | Cause::UnknownService
-            | Cause::UnknownHost
-            | Cause::ClockSkew
-            | Cause::EncryptionType => ours.realm == theirs.realm,
-            Cause::KdcRefused => ours == theirs,
-            _ => false,
-        }
-    }
+                | Cause::KdcSilent
+                | Cause::UnknownService
+                | Cause::UnknownHost
+                | Cause::ClockSkew
+                | Cause::EncryptionType
+        );
+        of_all && refusal.candidate.client.realm == candidate.client.realm
+    };
+    let of_client = |refusal: &&Refusal<'_>| {
+        refusal.failure.cause == Cause::KdcRefused && refusal.candidate.client == candidate.client
+    };
+    refusals.iter().any(of_realm) || refusals.iter().filter(of_client).count() >= CLIENT_ATTEMPTS
 }
 
 /// For the log.
 fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal<'_>]) -> Considered {
     let worth = |candidate: &Candidate| candidate.worth.in_words(now());
-    let others = ranking
-        .usable
-        .iter()
-        .filter(|other| chosen.is_none_or(|chosen| chosen.name.display != other.name.display));
-    let others = others.map(|other| {
+    let is_chosen =
+        |other: &Candidate| chosen.is_some_and(|chosen| chosen.name.display == other.name.display);
+    let better = ranking.usable.iter().position(is_chosen).unwrap_or(ranking.usable.len());
+    let others = ranking.usable.iter().enumerate().filter(|(_, other)| !is_chosen(other));
+    let others = others.map(|(place, other)| {
         let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == other.name.display);
         match refusal {
             Some(Refusal { failure, .. }) => format!("{}: {}", other.name.display, failure.detail),
-            None => format!("{}: {}, {}", other.name.display, other.client, worth(other)),
+            None => {
+                let untried = if place < better && !refusals.is_empty() { ", not tried" } else { "" };
+                format!("{}: {}, {}{untried}", other.name.display, other.client, worth(other))
+            }
         }
     });
     let (own, foreign): (Vec<_>, Vec<_>) = ranking.objections.iter().partition(|o| o.cause.is_some());

@@ -86,8 +86,7 @@ impl Watch {
 
     /// Enters the stage of the KDC, with a ticket of `whose` for the service.
     pub(super) fn enter_kdc(&self, whose: &str, service: &Service, deadline: Instant) {
-        let silent = format!("ticket of {whose} for {service}: no answer of KDC or name service in time");
-        self.enter(deadline, Failure::new(Stage::Kdc, Cause::KdcSilent, silent));
+        self.enter(deadline, kdc_silent(whose, service));
     }
 
     /// Keeps what there was to choose from, for the report.
@@ -182,6 +181,12 @@ impl Current {
         let micros = u32::try_from(self.begun.elapsed().as_micros()).unwrap_or(u32::MAX);
         Timing { stage: self.stage, micros }
     }
+}
+
+/// What is said of a KDC that has not answered in time.
+pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
+    let detail = format_args!("ticket of {whose} for {service}: no answer of KDC or name service in time");
+    Failure::new(Stage::Kdc, Cause::KdcSilent, detail)
 }
 
 #[cfg(test)]

@@ -42,6 +42,12 @@ pub(crate) fn invalidate(key: i32) -> Result<(), Errno> {
     keyctl(libc::KEYCTL_INVALIDATE, [id(key), 0, 0, 0]).map(drop)
 }
 
+/// A keyring that hangs below another.
+pub(crate) fn search_ring(ring: i32, description: &CStr) -> Result<i32, Errno> {
+    let strings = [c"keyring", description].map(|text| text.as_ptr() as c_ulong);
+    keyctl(libc::KEYCTL_SEARCH, [id(ring), strings[0], strings[1], 0]).map(|serial| serial as i32)
+}
+
 /// Makes the user's keyrings if they are not there.
 pub(crate) fn keyring_id(special: i32) -> Result<i32, Errno> {
     keyctl(libc::KEYCTL_GET_KEYRING_ID, [id(special), 1, 0, 0]).map(|serial| serial as i32)

@@ -89,6 +89,7 @@ impl Probe {
             Step::Container(container) => become_requester::container(container)?,
             Step::Chroot { path } => become_requester::chroot(path)?,
             Step::Link { ring } => keys::link(self.last.ok_or(Errno::ENOKEY)?, *ring)?,
+            Step::MoveCollection { name, ring } => move_collection(name, *ring)?,
             Step::AddKeys { count } => add_keys(*count)?,
             Step::FillQuota { leave } => fill_quota(*leave)?,
             Step::ForgetKeyrings => forget_keyrings(),
@@ -217,6 +218,14 @@ fn added(description: &[u8], length: usize, ring: i32) -> Finding {
     let description = CString::new(description).expect("a test put a NUL into a description");
     let result = keys::add(&description, &vec![b'x'; length], ring);
     Finding::Added { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32) }
+}
+
+/// As a program has it whose own caches are of the types `KEYRING:thread` and `KEYRING:process`.
+fn move_collection(name: &str, ring: i32) -> Result<(), Errno> {
+    let description = CString::new(format!("_krb_{name}")).expect("no NUL");
+    let collection = keys::search_ring(keys::SESSION_RING, &description)?;
+    keys::link(collection, ring)?;
+    keys::unlink(collection, keys::SESSION_RING)
 }
 
 /// In keyrings of their own: the kernel counts the links of one in 16 bits of bytes, and what overflows stays charged to

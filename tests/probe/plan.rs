@@ -49,6 +49,8 @@ pub(crate) enum Step {
     Expiry,
     /// The key of the last request is linked into this keyring.
     Link { ring: i32 },
+    /// A collection of credential caches in the session keyring is moved into this keyring.
+    MoveCollection { name: String, ring: i32 },
     /// Runs a program in the caller's session and waits for its success.
     Run { words: Vec<String>, input: String },
     /// Waits for a line on stdin.

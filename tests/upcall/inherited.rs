@@ -119,7 +119,7 @@ fn monitor_and_worker_have_a_umask_a_directory_and_limits_of_their_own(shared: &
         assert_eq!(field(&limits, "Max core file size"), ["0", "0", "bytes"], "{process:?}");
     }
     let limits = proc_file(&waiting.worker, "limits");
-    for (name, limit) in [("Max open files", "512"), ("Max locked memory", "0"), ("Max cpu time", "60")] {
+    for (name, limit) in [("Max open files", "1024"), ("Max locked memory", "0"), ("Max cpu time", "60")] {
         assert_eq!(field(&limits, name)[..2], [limit; 2], "{name}");
     }
 }

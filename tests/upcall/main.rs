@@ -14,6 +14,7 @@
 )]
 
 mod cache_types;
+mod candidates;
 mod clocks;
 mod containers;
 mod credentials;
@@ -24,6 +25,8 @@ mod file_systems;
 mod floods;
 mod forged;
 mod hostile;
+mod hostile_caches;
+mod hostile_places;
 mod identity;
 mod inherited;
 mod kdc;
@@ -39,12 +42,15 @@ mod node_names;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
+mod ranked;
 mod ranked_cli;
 mod renewal;
 mod secrecy;
 mod server;
+mod session_trouble;
 mod setuid;
 mod simultaneous;
+mod single_tickets;
 mod stale_ticket;
 mod support;
 mod tools;
@@ -120,6 +126,12 @@ fn run_tests() -> ! {
         established::trials,
         credentials::trials,
         cache_types::trials,
+        candidates::trials,
+        single_tickets::trials,
+        session_trouble::trials,
+        ranked::trials,
+        hostile_caches::trials,
+        hostile_places::trials,
         many_caches::trials,
         matrix::trials,
         logout::trials,

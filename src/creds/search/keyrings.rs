@@ -176,10 +176,7 @@ impl InRings {
     fn look_into(&mut self, ring: i32, (place, way): (Place, Way), owner: u32, user_rings: UserRings) {
         let links = match links(ring) {
             Ok(links) => links,
-            Err(errno) => {
-                let ring = format!("KEYRING:{}", place.word());
-                return self.sources.push(objection(&ring, errno.desc()));
-            }
+            Err(errno) => return self.sources.push(trouble(place, errno)),
         };
         for key in links.into_iter().take(LINKS_LIMIT) {
             if self.sources.len() >= FOUND_LIMIT {
@@ -212,11 +209,26 @@ impl InRings {
     fn add_collection(&mut self, ring: i32, name: Option<&str>, (place, way): (Place, Way), owner: u32) {
         let name = name.map_or_else(|| owner.to_string(), str::to_owned);
         let caches = keyctl::links(ring).unwrap_or_default().into_iter().take(LINKS_LIMIT);
-        let caches = caches.filter_map(|cache| KeyDescription::of(KeySerial::new(cache)?).ok());
+        let mut expired = false;
+        let caches = caches.filter_map(|cache| match KeyDescription::of(KeySerial::new(cache)?) {
+            // The library lets the kernel end a cache with its last ticket. Its name is gone then.
+            Err(Errno::EKEYEXPIRED) => {
+                expired = true;
+                None
+            }
+            described => described.ok(),
+        });
+        let caches: Vec<_> = caches.collect();
+        if expired {
+            self.sources.push(Source::expired(&format_args!("KEYRING:{}:{name}", place.word())));
+        }
         if way == Way::Name && place == Place::Session {
             self.lent.push(ring);
         }
-        for cache in caches.filter(|cache| cache.key_type == "keyring") {
+        for cache in caches.into_iter().filter(|cache| cache.key_type == "keyring") {
+            if self.sources.len() >= FOUND_LIMIT {
+                return;
+            }
             let Ok(member) = String::from_utf8(cache.description) else { continue };
             let display = format!("KEYRING:{}:{name}:{member}", place.word());
             let source = match way {
@@ -273,6 +285,15 @@ fn objection(place: &str, why: &str) -> Source {
 fn is_ticket_granting(name: &str) -> bool {
     let realms = name.strip_prefix("krbtgt/").and_then(|rest| rest.split_once('@'));
     realms.is_some_and(|(of, at)| !of.is_empty() && of == at && !name.contains(char::is_control))
+}
+
+/// What makes a session keyring useless, if it is that.
+pub(super) fn session_trouble(ring: i32) -> Option<Source> {
+    links(ring).err().map(|errno| trouble(Place::Session, errno))
+}
+
+fn trouble(place: Place, errno: Errno) -> Source {
+    objection(&format!("KEYRING:{}", place.word()), errno.desc())
 }
 
 /// The links of a keyring. One that is revoked or expired is told from one that may not be read.

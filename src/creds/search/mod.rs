@@ -165,7 +165,11 @@ impl<'a> Search<'a> {
                 && rings.session != 0
                 && !self.in_rings.has(name)
             {
-                self.in_rings.lent.extend(keyrings::collection(rings.session, collection, uid));
+                let found = keyrings::collection(rings.session, collection, uid);
+                if found.is_none() && !self.everywhere {
+                    self.sources.extend(keyrings::session_trouble(rings.session));
+                }
+                self.in_rings.lent.extend(found);
             }
         }
     }

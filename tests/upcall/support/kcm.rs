@@ -5,6 +5,7 @@ use super::realm::PASSWORD;
 use super::site::Site;
 use super::wait::wait_for;
 use super::writers::HEIMDAL;
+use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,11 @@ impl Kcm {
             UnixStream::connect(socket).ok()
         });
         Self { daemon }
+    }
+
+    /// Its socket takes requests, and nobody answers.
+    pub(crate) fn silence(&self) {
+        self.daemon.signal(Signal::SIGSTOP);
     }
 
     /// Runs a program of the site's user where Heimdal's programs find the socket; the output if it worked.

@@ -56,6 +56,23 @@ impl LogReader {
         self.wait_for(|line| words.iter().all(|word| line.contains(word)))
     }
 
+    /// The last of so many lines of contexts.
+    #[track_caller]
+    pub(crate) fn wait_for_established(&self, count: usize) -> String {
+        wait_for(&format!("{count} contexts in the log"), Duration::from_secs(5), || {
+            self.lines().into_iter().filter(|line| line.contains(": established ")).nth(count - 1)
+        })
+    }
+
+    /// What the one upcall says of the credentials that it has chosen from: the chosen one, and the others.
+    #[track_caller]
+    pub(crate) fn wait_for_choice(&self) -> (String, Vec<String>) {
+        let line = self.wait_for(|line| line.contains(": chosen: ") || line.contains(": no credentials: "));
+        let told = line.split_once(": chosen: ").and_then(|(_, told)| told.split_once("; not: "));
+        let (chosen, others) = told.unwrap_or_else(|| ("", line.split_once(": no credentials: ").unwrap().1));
+        (chosen.to_owned(), others.split("; ").map(str::to_owned).collect())
+    }
+
     /// Waits until there are so many lines.
     #[track_caller]
     pub(crate) fn wait_for_count(&self, count: usize) -> Vec<String> {

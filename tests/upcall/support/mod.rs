@@ -4,6 +4,7 @@
 //! its janitor (main.rs) or by the next run.
 
 pub(crate) mod acceptor;
+pub(crate) mod cache_file;
 pub(crate) mod cgroup;
 pub(crate) mod command_line;
 pub(crate) mod crowd;

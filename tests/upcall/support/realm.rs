@@ -260,19 +260,22 @@ impl Realm {
 
     /// What makes a program get a ticket of `alice` with a configuration of its own.
     pub(crate) fn kinit(&self, config: &Path, cache: &str) -> Step {
-        let config = format!("KRB5_CONFIG={}", config.display());
-        let words = ["env", &config, "kinit", "-c", cache, "alice"].map(str::to_owned).to_vec();
-        Step::Run { words, input: format!("{PASSWORD}\n") }
+        self.kinit_with(config, cache, &[])
     }
 
-    /// The same while the KDC has another clock, with options of kinit(1).
-    pub(crate) fn kinit_heedless(&self, config: &Path, cache: &str, options: &[&str]) -> Step {
-        let config = format!("KRB5_CONFIG={}", heedless_of_clocks(config).display());
+    /// The same with options of kinit(1).
+    pub(crate) fn kinit_with(&self, config: &Path, cache: &str, options: &[&str]) -> Step {
+        let config = format!("KRB5_CONFIG={}", config.display());
         let words = ["env", &config, "kinit", "-c", cache].into_iter().chain(options.iter().copied());
         Step::Run {
             words: words.chain(["alice"]).map(str::to_owned).collect(),
             input: format!("{PASSWORD}\n"),
         }
+    }
+
+    /// The same while the KDC has another clock, with options of kinit(1).
+    pub(crate) fn kinit_heedless(&self, config: &Path, cache: &str, options: &[&str]) -> Step {
+        self.kinit_with(&heedless_of_clocks(config), cache, options)
     }
 
     /// A ticket that is no longer valid when this returns.

@@ -231,10 +231,18 @@ impl Site {
 
     /// The outcome of a request that is made after other steps.
     #[track_caller]
-    pub(crate) fn ask_after(&self, mut steps: Vec<Step>, request: Request) -> Outcome {
+    pub(crate) fn ask_after(&self, steps: Vec<Step>, request: Request) -> Outcome {
+        self.ask_naming(None, steps, request)
+    }
+
+    /// The same by a program in whose environment KRB5CCNAME is this.
+    #[track_caller]
+    pub(crate) fn ask_naming(&self, cache: Option<&str>, mut steps: Vec<Step>, request: Request) -> Outcome {
         let before = steps.len();
         steps.extend([Step::Request(request), Step::Settle { within_ms: 30_000 }]);
-        let mut requester = Probe::start(&steps);
+        let mut program = command(env!("CARGO_BIN_EXE_lgss-probe"));
+        program.envs(cache.map(|cache| ("KRB5CCNAME", cache)));
+        let mut requester = Probe::start_with(program, &steps);
         let findings = requester.rest();
         if let Some(Finding::Broken { step, errno }) = findings.last() {
             panic!("the probe cannot do {step}: {}", Errno::from_raw(*errno));

@@ -1,0 +1,253 @@
+//! More than a search can look at, file systems that do not answer, and files that change while they are looked at
+//! (rules S8, S9).
+
+use crate::plan::PlantedFile;
+use crate::support::cache_file::plant;
+use crate::support::fuse::{Fuse, Silence};
+use crate::support::kcm::Kcm;
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Step, as_user};
+use crate::support::process::{Process, command_as, succeed};
+use crate::support::realm::PASSWORD;
+use crate::support::rpc::call_null_with;
+use crate::support::shared::Shared;
+use crate::support::site::{Settings, Site};
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use std::fs;
+use std::os::unix::fs::{lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+crate::trials![
+    of_three_hundred_caches_the_newest_are_looked_at_and_the_rest_is_counted,
+    twelve_thousand_names_in_tmp_do_not_stand_in_the_way_of_a_good_cache,
+    twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_way,
+    a_file_system_that_is_mounted_where_a_cache_is_found_is_not_asked,
+    a_tmp_that_a_program_serves_is_passed_over,
+    a_named_cache_on_a_file_system_that_hangs_is_passed_over_and_the_launcher_counts,
+    a_daemon_that_says_nothing_is_passed_over,
+    whatever_is_swapped_for_a_cache_nobody_waits_and_no_victims_ticket_is_used,
+    a_cache_that_is_replaced_again_and_again_serves_every_request,
+];
+
+fn of_three_hundred_caches_the_newest_are_looked_at_and_the_rest_is_counted(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    shared.realm().ticket(site.uid(), &site.cache("good"));
+    let path = |name: &str| PathBuf::from(format!("{}_{name}", site.default_cache().display()));
+    for number in 0..299 {
+        plant(&path(&number.to_string()), b"", site.uid());
+    }
+    let good = fs::read(site.path("user").join("good")).unwrap();
+    plant(&path("good"), &good, site.uid());
+    call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
+    let (chosen, _) = site.log.wait_for_choice();
+    assert!(chosen.contains(&format!(" in FILE:{}, ", path("good").display())), "{chosen}");
+    // The oldest are not read.
+    fs::remove_file(path("good")).unwrap();
+    fs::copy(site.path("user").join("good"), path("0")).unwrap();
+    let old = fs::File::options().write(true).open(path("0")).unwrap();
+    old.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let outcome = site.ask_with(site.request_as(&site.uid().to_string(), shared.nfs(), ":old"));
+    assert_eq!(outcome.errno(), Errno::ENOKEY);
+    site.wait_until_idle();
+    let told = site.log.wait_for_words(&["no credentials: ", "; and "]);
+    // The default cache, the 256 that were read, and a word on the rest; 24 of all are told of.
+    assert!(told.contains("; and 234 more") || told.contains("; and 235 more"), "{told}");
+}
+
+/// The user's cache in a /tmp of its own.
+fn private_tmp(shared: &Shared, site: &Site) -> Step {
+    shared.realm().ticket(site.uid(), &site.cache("mine"));
+    let content = fs::read(site.path("user").join("mine")).unwrap();
+    let path = site.default_cache().display().to_string();
+    let file = PlantedFile { path, owner: site.uid(), mode: 0o600, content };
+    Step::PrivateDirectory { directory: "/tmp".to_owned(), files: vec![file] }
+}
+
+fn run(words: &[&str]) -> Step {
+    Step::Run { words: words.iter().map(|&word| word.to_owned()).collect(), input: String::new() }
+}
+
+fn twelve_thousand_names_in_tmp_do_not_stand_in_the_way_of_a_good_cache(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let mut steps = vec![private_tmp(shared, &site)];
+    steps.extend(as_user(site.uid()));
+    // With names as long as a name can be, more than a program can have in its arguments.
+    let name = format!("krb5cc_{}", "x".repeat(230));
+    let script =
+        r#"cd /tmp && seq -f "$1_%.0f" 6000 | xargs touch && seq -f "$1_pipe_%.0f" 6000 | xargs mkfifo"#;
+    steps.push(run(&["sh", "-c", script, "sh", &name]));
+    call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+    let (chosen, _) = site.log.wait_for_choice();
+    assert!(chosen.contains(&format!(" in FILE:{}, ", site.default_cache().display())), "{chosen}");
+}
+
+fn twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_way(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let mut steps = vec![private_tmp(shared, &site)];
+    // As root.
+    let script = "cd /tmp && seq -f krb5cc_of_others_%.0f 12000 | xargs touch && echo >krb5cc_mine && chown $1 krb5cc_mine";
+    steps.push(run(&["sh", "-c", script, "sh", &site.uid().to_string()]));
+    steps.extend(as_user(site.uid()));
+    call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+    let (chosen, others) = site.log.wait_for_choice();
+    assert!(chosen.contains(&format!(" in FILE:{}, ", site.default_cache().display())), "{chosen}");
+    assert_eq!(others.last().unwrap(), "/tmp: 12000 more of other users", "{others:?}");
+}
+
+/// A site with a FUSE file system that does not answer, to be mounted where it disturbs.
+fn with_fuse(shared: &Shared, silence: Silence) -> (Site, Fuse) {
+    let settings = Settings { extra: "[limits]\nper_owner = 1\n", ..Default::default() };
+    let site = Site::with(shared.realm(), &settings);
+    let fuse = Fuse::mount(&site.mount_point(), site.uid(), Vec::new(), silence);
+    (site, fuse)
+}
+
+fn bind(site: &Site, over: &str) -> Step {
+    run(&["mount", "--bind", &site.path("mount").display().to_string(), over])
+}
+
+fn a_file_system_that_is_mounted_where_a_cache_is_found_is_not_asked(shared: &Shared) {
+    let (site, _fuse) = with_fuse(shared, Silence::Lookups);
+    let over = format!("{}_dir", site.default_cache().display());
+    let mut steps = vec![private_tmp(shared, &site), run(&["mkdir", &over]), bind(&site, &over)];
+    steps.extend(as_user(site.uid()));
+    call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+    site.log.wait_for_words(&["chosen: ", "; not: ", &format!("FILE:{over} is a mount point")]);
+    site.wait_until_idle();
+}
+
+fn a_tmp_that_a_program_serves_is_passed_over(shared: &Shared) {
+    let (site, _fuse) = with_fuse(shared, Silence::Lookups);
+    shared.realm().ticket(site.uid(), &site.cache("mine"));
+    site.libdefaults(&format!("default_ccache_name = {}", site.cache("mine")));
+    let mut steps = vec![private_tmp(shared, &site), bind(&site, "/tmp")];
+    steps.extend(as_user(site.uid()));
+    call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
+    site.log.wait_for_words(&["chosen: ", "; not: ", "/tmp is on a FUSE file system"]);
+    site.wait_until_idle();
+}
+
+fn a_named_cache_on_a_file_system_that_hangs_is_passed_over_and_the_launcher_counts(shared: &Shared) {
+    let (site, fuse) = with_fuse(shared, Silence::Lookups);
+    site.ticket(shared.realm());
+    let begun = Instant::now();
+    let outcome = site.ask_naming(Some(&fuse.cache()), as_user(site.uid()), site.request(shared.nfs()));
+    call_null_with(&outcome.context(), shared.nfs());
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    let reason = format!("{}: its file system does not answer", fuse.cache());
+    site.log.wait_for_words(&["chosen: ", "; not: ", &reason]);
+    let exe = site.path("lgss_keyring");
+    let stuck = || Process::all().into_iter().any(|p| p.exe == exe && p.uid == Some(site.uid()));
+    assert!(stuck(), "no launcher is held up");
+    // Its owner has one negotiation, which is all that it may have.
+    let next = site.request_as(&site.uid().to_string(), shared.nfs(), ":next");
+    assert_eq!(site.ask_with(next.clone()).errno(), Errno::EAGAIN);
+    assert!(stuck(), "SIGKILL has ended it: this proves nothing");
+    drop(fuse);
+    site.wait_until_idle();
+    drop(site.ask_with(site.request_as(&site.uid().to_string(), shared.nfs(), ":last")).context());
+}
+
+fn a_daemon_that_says_nothing_is_passed_over(shared: &Shared) {
+    for name in ["KCM:".to_owned(), "KCM:%{uid}".to_owned()] {
+        let site = Site::new(shared.realm());
+        site.libdefaults(&format!("default_ccache_name = {name}"));
+        let kcm = Kcm::start(&site);
+        kcm.silence();
+        site.ticket(shared.realm());
+        let begun = Instant::now();
+        call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        site.log.wait_for_words(&["chosen: ", "; not: ", "KCM", ": the cache does not answer"]);
+    }
+}
+
+/// What appears in a file's place, by turns.
+enum Guise<'a> {
+    Content(&'a [u8]),
+    Fifo,
+    Link(&'a Path),
+}
+
+/// Puts these in the place of `path` by rename(2), as fast as that goes, until told to stop.
+fn swap(path: &Path, owner: u32, guises: &[Guise<'_>], stop: &AtomicBool) -> usize {
+    let directory = PathBuf::from(format!("{}.new", path.display()));
+    fs::create_dir(&directory).unwrap();
+    let new = directory.join("cache");
+    let mut turns = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for guise in guises {
+            match guise {
+                Guise::Content(content) => plant(&new, content, owner),
+                Guise::Fifo => mkfifo(&new, Mode::S_IRUSR | Mode::S_IWUSR).unwrap(),
+                Guise::Link(target) => symlink(target, &new).unwrap(),
+            }
+            lchown(&new, Some(owner), Some(owner)).unwrap();
+            fs::rename(&new, path).unwrap();
+            turns += 1;
+        }
+    }
+    turns
+}
+
+/// So many requests of the site's user while its default cache is swapped; how many were served.
+#[track_caller]
+fn ask_meanwhile(shared: &Shared, site: &Site, guises: &[Guise<'_>], requests: usize) -> usize {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let swapping = scope.spawn(|| swap(&site.default_cache(), site.uid(), guises, &stop));
+        let served = (0..requests).filter(|number| {
+            let instance = format!(":{number}");
+            let request = site.request_as(&site.uid().to_string(), shared.nfs(), &instance);
+            let begun = Instant::now();
+            let outcome = site.ask_with(request);
+            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+            match outcome {
+                Outcome::Established(_) => true,
+                failed => {
+                    assert_eq!(failed.errno(), Errno::ENOKEY, "{:#?}", site.log.lines());
+                    false
+                }
+            }
+        });
+        let served = served.count();
+        stop.store(true, Ordering::Relaxed);
+        assert!(swapping.join().unwrap() > requests, "hardly anything was swapped");
+        served
+    })
+}
+
+fn whatever_is_swapped_for_a_cache_nobody_waits_and_no_victims_ticket_is_used(shared: &Shared) {
+    let (site, victim) = (Site::new(shared.realm()), Site::new(shared.realm()));
+    let name = format!("victim{}", victim.uid());
+    shared.realm().administrate(&[format!("addprinc -pw \"{PASSWORD}\" {name}")]);
+    let mut kinit = command_as(victim.uid(), "kinit");
+    let cache = format!("FILE:{}", victim.default_cache().display());
+    kinit.envs(shared.realm().environment()).args(["-c", &cache, &name]);
+    succeed(&mut kinit, &format!("{PASSWORD}\n"));
+    shared.realm().ticket(site.uid(), &site.cache("good"));
+    let good = fs::read(site.path("user").join("good")).unwrap();
+    let bad = [Guise::Fifo, Guise::Link(&victim.default_cache()), Guise::Link(Path::new("/dev/zero"))];
+    // What is there lasts as long as the next takes to be made: twice, so that good ones last as well.
+    let good_twice = || [Guise::Content(&good), Guise::Content(&good)];
+    let guises: Vec<_> = bad.into_iter().flat_map(|bad| good_twice().into_iter().chain([bad])).collect();
+    let served = ask_meanwhile(shared, &site, &guises, 30);
+    assert!(served > 0, "it was never good");
+    site.wait_until_idle();
+    assert!(!site.log.lines().iter().any(|line| line.contains(&name)), "{:#?}", site.log.lines());
+}
+
+fn a_cache_that_is_replaced_again_and_again_serves_every_request(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let contents = ["one", "two"].map(|name| {
+        shared.realm().ticket(site.uid(), &site.cache(name));
+        fs::read(site.path("user").join(name)).unwrap()
+    });
+    plant(&site.default_cache(), &contents[0], site.uid());
+    let guises = contents.each_ref().map(|content| Guise::Content(content));
+    assert_eq!(ask_meanwhile(shared, &site, &guises, 30), 30, "{:#?}", site.log.lines());
+}
