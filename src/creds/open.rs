@@ -99,6 +99,17 @@ impl Ground<'_> {
         Ok((located, status))
     }
 
+    /// Reads a little of a file that somebody else serves, so that if that holds anybody up, it is the caller, who is watched.
+    pub(super) fn touch(&self, located: BorrowedFd<'_>) {
+        let Caches { allow_fuse, allow_network, .. } = *self.allowed;
+        if (allow_fuse || allow_network)
+            && file_system::serving(located).is_ok_and(|server| server != Server::Kernel)
+        {
+            // What is wrong with it, the reader will tell.
+            let _ = read_located(located, 0);
+        }
+    }
+
     /// What speaks against the file system that something is on.
     pub(super) fn file_system_offence(&self, located: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
         Ok(match file_system::serving(located)? {

@@ -67,8 +67,9 @@ fn expect_held_slot(shared: &Shared, silence: Silence, program: &str) {
 
 fn a_launcher_that_fuse_holds_up_fails_the_key_in_time_and_keeps_its_slot(shared: &Shared) {
     expect_held_slot(shared, Silence::Lookups, "lgss_keyring");
+    expect_held_slot(shared, Silence::Opens, "lgss_keyring");
 }
 
 fn a_worker_that_fuse_holds_up_fails_the_key_in_time_and_keeps_its_slot(shared: &Shared) {
-    expect_held_slot(shared, Silence::Opens, "lgss_negotiate");
+    expect_held_slot(shared, Silence::LaterOpens, "lgss_negotiate");
 }

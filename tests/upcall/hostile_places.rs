@@ -100,7 +100,10 @@ fn twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_wa
 
 /// A site with a FUSE file system that does not answer, to be mounted where it disturbs.
 fn with_fuse(shared: &Shared, silence: Silence) -> (Site, Fuse) {
-    let settings = Settings { extra: "[limits]\nper_owner = 1\n", ..Default::default() };
+    // What cannot even be looked up need not be allowed.
+    let allow = silence != Silence::Lookups;
+    let extra = format!("[limits]\nper_owner = 1\n[caches]\nallow_fuse = {allow}\n");
+    let settings = Settings { extra: &extra, ..Default::default() };
     let site = Site::with(shared.realm(), &settings);
     let fuse = Fuse::mount(&site.mount_point(), site.uid(), Vec::new(), silence);
     (site, fuse)
@@ -132,7 +135,13 @@ fn a_tmp_that_a_program_serves_is_passed_over(shared: &Shared) {
 }
 
 fn a_named_cache_on_a_file_system_that_hangs_is_passed_over_and_the_launcher_counts(shared: &Shared) {
-    let (site, fuse) = with_fuse(shared, Silence::Lookups);
+    expect_passed_over(shared, Silence::Lookups);
+    expect_passed_over(shared, Silence::Opens);
+}
+
+#[track_caller]
+fn expect_passed_over(shared: &Shared, silence: Silence) {
+    let (site, fuse) = with_fuse(shared, silence);
     site.ticket(shared.realm());
     let begun = Instant::now();
     let outcome = site.ask_naming(Some(&fuse.cache()), as_user(site.uid()), site.request(shared.nfs()));

@@ -165,6 +165,7 @@ impl<'a> Files<'a> {
     fn add(&mut self, display: String, file: OwnedFd, status: Option<&FileStat>) {
         let new = status.is_none_or(|status| self.seen.insert((status.st_dev, status.st_ino)));
         if new && self.seen.len() <= FILES_LIMIT {
+            self.ground.touch(file.as_fd());
             self.sources.push(Source::opened(display, file));
         } else if new {
             self.passed_over += 1;

@@ -7,6 +7,7 @@ use fuser::{
 use nix::mount::{MntFlags, umount2};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -22,6 +23,8 @@ pub(crate) enum Silence {
     Nothing,
     Lookups,
     Opens,
+    /// All but the first.
+    LaterOpens,
 }
 
 /// Mounted until the drop, which ends whoever waits for it.
@@ -34,7 +37,8 @@ pub(crate) struct Fuse {
 impl Fuse {
     /// Mounts it on an empty directory, for everybody.
     pub(crate) fn mount(directory: &Path, owner: u32, content: Vec<u8>, silence: Silence) -> Self {
-        let served = Served { owner, content, silence, unanswered: Arc::default() };
+        let served =
+            Served { owner, content, silence, opened: AtomicBool::new(false), unanswered: Arc::default() };
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("lgss-test".to_owned())];
         config.acl = SessionACL::All;
@@ -63,6 +67,7 @@ struct Served {
     owner: u32,
     content: Vec<u8>,
     silence: Silence,
+    opened: AtomicBool,
     /// To forget a question would be an answer.
     unanswered: Arc<Mutex<Vec<Unanswered>>>,
 }
@@ -112,7 +117,8 @@ impl Filesystem for Served {
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        if self.silence == Silence::Opens {
+        let before = self.opened.swap(true, Ordering::Relaxed);
+        if self.silence == Silence::Opens || (self.silence == Silence::LaterOpens && before) {
             self.unanswered.lock().unwrap().push(Unanswered::Open(reply));
         } else {
             reply.opened(FileHandle(0), fuser::FopenFlags::empty());
