@@ -100,6 +100,7 @@ impl Survey {
                 }
                 Role::Collection => survey.add_collection(library, name, Role::Cache, Absence::Told),
                 Role::FirstCollection => survey.add_collection(library, name, Role::First, Absence::Told),
+                Role::PossibleCollection if !collection::daemon_is_there(library) => {}
                 Role::PossibleCollection => {
                     survey.add_collection(library, name, Role::Cache, Absence::Expected)
                 }

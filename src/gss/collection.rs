@@ -2,12 +2,22 @@
 //!
 //! Used by `creds::survey`. The collections that consist of files and keyrings are taken apart without the library.
 
+use std::ffi::CStr;
+use std::path::Path;
 use std::ptr;
 
 use super::ffi;
 use super::krb5::{Library, c_string};
 use super::private_cache::full_name;
 use super::status::{Krb5Error, check, text};
+
+/// Where the daemon of KCM caches listens unless krb5.conf says it (krb5.conf(5), kcm_socket).
+const KCM_SOCKET: &CStr = c"/var/run/.heim_org.h5l.kcm-socket";
+
+/// Whether a daemon of KCM caches may be there: its socket is. To ask it could take long.
+pub fn daemon_is_there(library: &Library) -> bool {
+    library.libdefault(c"kcm_socket", KCM_SOCKET).is_some_and(|socket| Path::new(&socket).exists())
+}
 
 /// Names of the caches in the collection that `name` is of, such as `KCM:`.
 ///

@@ -189,6 +189,31 @@ impl Configuration {
 /// The contents of a configuration file.
 struct Profile(ffi::profile_t);
 
+impl Library {
+    /// A string of the section [libdefaults], or what stands for it.
+    pub(super) fn libdefault(&self, name: &CStr, default: &CStr) -> Option<String> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the pointer is to a live local; the copy is released by its owner.
+        let profile = unsafe {
+            check(self, ffi::krb5_get_profile(self.raw(), &mut raw)).ok()?;
+            Profile(raw)
+        };
+        let (section, mut value) = (c"libdefaults".as_ptr(), ptr::null_mut());
+        // SAFETY: everything is alive; a name may be left out, which the null pointer does; the value is the library's and is
+        // released once, after it was copied.
+        unsafe {
+            let (name, default) = (name.as_ptr(), default.as_ptr());
+            let code = ffi::profile_get_string(profile.0, section, name, ptr::null(), default, &mut value);
+            if code != 0 || value.is_null() {
+                return None;
+            }
+            let text = text(value);
+            ffi::profile_release_string(value);
+            Some(text)
+        }
+    }
+}
+
 impl Profile {
     /// One that does not exist is empty, as it is to krb5_init_context.
     fn of(file: &CStr) -> Result<Self, i32> {

@@ -136,7 +136,9 @@ impl InRings {
         // persistent one for days.
         let names = [visible_ring::of_user(uid), visible_ring::persistent(uid)];
         let [has_user, has_persistent] = visible_ring::which_exist(names.each_ref().map(String::as_str));
-        if has_user && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
+        // Whether it is empty its owner may know without that.
+        let is_empty = || keyctl::links(keyctl::USER_KEYRING).is_ok_and(|links| links.is_empty());
+        if has_user && !is_empty() && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
             self.look_into(keyctl::USER_KEYRING, (Place::User, Way::Name), uid, UserRings::Ours);
         }
         if has_persistent && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING) {
