@@ -127,7 +127,7 @@ fn best(
         let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
             watch.enter_kdc(&account.to_string(), target.service, deadline);
             let mut later = ranking.usable.iter().skip(place + 1);
-            if later.any(|other| other.client.realm != candidate.client.realm) {
+            if later.any(|other| other.ready || other.client.realm != candidate.client.realm) {
                 ask_ahead(target, &account, candidate, (request, deadline))?;
             }
             let got = target.ticket(&account, request)?;
@@ -146,7 +146,7 @@ fn best(
     Err(Failure { detail, ..first })
 }
 
-/// Asks for the ticket, which the cache then has, for as long as still leaves time for a KDC of another realm. In a thread
+/// Asks for the ticket, which the cache then has, for as long as still leaves time for those that do not need this KDC. In a thread
 /// of its own, which ends with the process: no call of the library's can be given up.
 fn ask_ahead(
     target: Target<'_>,
@@ -183,8 +183,8 @@ fn by_keytab(
     Ok((UserAccount::Keytab(account), Got { ticket, renewal: None }))
 }
 
-/// Whether a candidate would fare no better than those that were refused: what is about a realm holds for all of it, and
-/// what is about a client for all its tickets.
+/// Whether a candidate would fare no better than those that were refused: what is about a realm holds for all of it but
+/// tickets for the service that need no KDC, and what is about a client for all its tickets.
 fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
     let of_realm = |refusal: &Refusal<'_>| {
         let of_all = matches!(
@@ -196,7 +196,7 @@ fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
                 | Cause::ClockSkew
                 | Cause::EncryptionType
         );
-        of_all && refusal.candidate.client.realm == candidate.client.realm
+        of_all && !candidate.ready && refusal.candidate.client.realm == candidate.client.realm
     };
     let of_client = |refusal: &&Refusal<'_>| {
         refusal.failure.cause == Cause::KdcRefused && refusal.candidate.client == candidate.client

@@ -3,12 +3,13 @@
 use crate::support::acceptor::{Acceptor, with_clock};
 use crate::support::cache_file::{CacheFile, Credential, plant};
 use crate::support::process::{command_as, succeed};
-use crate::support::realm::{PASSWORD, Realm};
+use crate::support::realm::{PASSWORD, Realm, free_port};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use lgss::event::Cause;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 
 crate::trials![
@@ -23,6 +24,7 @@ crate::trials![
     a_realm_whose_kdc_is_down_is_passed_over_for_another,
     a_realm_whose_kdc_is_silent_is_passed_over_for_another_in_time,
     of_one_realm_whose_kdc_is_silent_the_log_says_which_ticket_was_tried,
+    a_services_ticket_serves_where_the_kdc_of_a_better_one_is_down_or_silent,
     a_client_that_its_kdc_refuses_is_passed_over_for_another,
     of_many_others_the_first_are_told_and_the_rest_is_counted,
     with_nothing_else_to_choose_from_the_log_has_one_line,
@@ -237,6 +239,22 @@ fn a_realm_whose_kdc_is_down_is_passed_over_for_another(shared: &Shared) {
 fn a_realm_whose_kdc_is_silent_is_passed_over_for_another_in_time(shared: &Shared) {
     let settings = Settings { kdc: "4s", ..Settings::default() };
     expect_other_realm(shared, |realm| realm.silence(), &settings);
+}
+
+fn a_services_ticket_serves_where_the_kdc_of_a_better_one_is_down_or_silent(shared: &Shared) {
+    for silent in [false, true] {
+        let site = Site::with(shared.realm(), &Settings { kdc: "4s", ..Settings::default() });
+        let ready = with_service_ticket(shared, &site, "mine", "3h").only("nfs/");
+        ready.write(&path(&site, "ready"), site.uid());
+        shared.realm().ticket_with(site.uid(), &place(&site, "granting"), &["-l", "9h"]);
+        let port = free_port();
+        let at = (Ipv4Addr::LOCALHOST, port);
+        let _ears = silent.then(|| (TcpListener::bind(at).unwrap(), UdpSocket::bind(at).unwrap()));
+        fs::write(site.path("krb5.conf"), shared.realm().krb5_conf_by(port)).unwrap();
+        let (chosen, others) = serve(shared, &site);
+        assert!(chosen.contains(&place(&site, "ready")), "{chosen}");
+        assert!(others[0].contains(&place(&site, "granting")), "{others:?}");
+    }
 }
 
 fn of_one_realm_whose_kdc_is_silent_the_log_says_which_ticket_was_tried(shared: &Shared) {
