@@ -264,17 +264,24 @@ fn fill_quota(leave: u32) -> Result<(), Errno> {
     Err(Errno::EDQUOT)
 }
 
-/// Bytes left of the caller's quota, from `uid: usage nkeys/nikeys qnkeys/maxkeys qnbytes/maxbytes`.
+/// Bytes left of the caller's quota. The list can miss a user while others come and go, so it is read until it does not.
 fn quota_left() -> u32 {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match listed_quota() {
+            Some(left) => return left,
+            None => assert!(Instant::now() < deadline, "no quota of the uid in /proc/key-users"),
+        }
+    }
+}
+
+/// From `uid: usage nkeys/nikeys qnkeys/maxkeys qnbytes/maxbytes`.
+fn listed_quota() -> Option<u32> {
     let uid = nix::unistd::Uid::current().as_raw();
     let text = std::fs::read_to_string("/proc/key-users").expect("/proc/key-users");
-    let line = text
-        .lines()
-        .find(|line| line.trim_start().starts_with(&format!("{uid}:")))
-        .expect("quota of the uid");
-    let (used, limit) =
-        line.rsplit(' ').next().and_then(|bytes| bytes.split_once('/')).expect("quota of bytes");
-    limit.parse::<u32>().unwrap().saturating_sub(used.parse().unwrap())
+    let line = text.lines().find(|line| line.trim_start().starts_with(&format!("{uid}:")))?;
+    let (used, limit) = line.rsplit(' ').next()?.split_once('/')?;
+    Some(limit.parse::<u32>().ok()?.saturating_sub(used.parse().ok()?))
 }
 
 fn settle(key: i32, within: Duration) -> Result<Finding, Errno> {
