@@ -26,8 +26,9 @@ use crate::sys::heir::{self, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Process};
 
-/// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key.
-const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+/// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key: of whole
+/// seconds, as the kernel counts them, the first may be almost none.
+const DEADLINE_GRACE: Duration = Duration::from_secs(2);
 /// How long a killed worker is waited for before that is worth a line in the log.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
