@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod caches;
+mod canonicalize;
 mod duration;
 mod enctypes;
 mod lustre;
@@ -19,6 +20,7 @@ use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
 pub use caches::{Caches, Krb5CcName};
+pub use canonicalize::Canonicalize;
 pub use duration::Seconds;
 pub use enctypes::Enctypes;
 pub use lustre::{FileSystem, Lustre, Machine, MachineCache, MachineSettings};
@@ -120,6 +122,8 @@ pub struct Kerberos {
     pub enctypes: Enctypes,
     /// Renew a user's renewable ticket-granting ticket when less than half of its life is left.
     pub renew: bool,
+    /// Whether the name service may choose the principal of a program's service.
+    pub canonicalize: Canonicalize,
 }
 
 /// Logging.
@@ -320,6 +324,7 @@ mod tests {
             ("[caches]\nclient_keytab = \"/var/lib/keytabs/all\"\n", "client_keytab"),
             ("[kerberos]\nenctypes = [\"rc4-hmac\"]\n", "line 2"),
             ("[kerberos]\nenctypes = []\n", "line 2"),
+            ("[kerberos]\ncanonicalize = \"maybe\"\n", "line 2"),
             ("[machine]\nkeytab = \"krb5.keytab\"\n", "absolute"),
             ("[machine]\ncache = \"both\"\n", "line 2"),
             ("[lustre]\nrealm = \"A B\"\n", "realm"),

@@ -12,6 +12,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Ticket};
+use crate::sys::name_service;
 
 /// An error that comes sooner means that nobody is there, rather than that nobody answers.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -237,7 +238,7 @@ pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
     }
 }
 
-/// The service's principal, as krb5.conf says: may ask a name service.
+/// The principal of the service as it is named, in the realm of krb5.conf's [domain_realm].
 ///
 /// # Errors
 /// [`Failure`] of the stage `Kdc`.
@@ -247,6 +248,14 @@ pub fn service_principal(library: &Library, service: &Service) -> Result<Princip
         let cause = cause_of(&error, begun.elapsed());
         Failure::new(Stage::Kdc, cause, format_args!("principal of {service}: {}", error.message))
     })
+}
+
+/// The service by its host's canonical name, if files or DNS have another one for it. May ask a name service.
+pub fn canonical(service: &Service) -> Option<Service> {
+    let host = name_service::canonical_name(service.host()).ok()?;
+    let host = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
+    let canonical: Service = format!("{}@{host}", service.name()).parse().ok()?;
+    (!canonical.host().eq_ignore_ascii_case(service.host())).then_some(canonical)
 }
 
 /// A span of time in the largest unit that keeps two or more of it.

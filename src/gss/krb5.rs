@@ -122,19 +122,23 @@ impl Library {
         Ok(())
     }
 
-    /// The principal of the host-based service `name@host`, as krb5.conf says: may ask DNS for the canonical name; the realm is
-    /// empty where the KDC is to find it (referral).
+    /// The principal of the host-based service `name@host`: that host in small letters (RFC 4120 §6.2.1), whatever krb5.conf
+    /// says of canonical names. The realm is that of [domain_realm], or empty where the KDC is to find it (referral).
     ///
     /// # Errors
-    /// The library's, such as a host that cannot be resolved.
+    /// The library's.
     pub fn service_principal(&self, name: &str, host: &str) -> Result<Principal, Krb5Error> {
-        let (name, host) = (c_string(name)?, c_string(host)?);
-        let kind = i32::try_from(ffi::KRB5_NT_SRV_HST).unwrap_or_default();
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let (name, host) = (c_string(name)?, c_string(&host)?);
+        // Of a host-based kind the library may ask DNS for another name.
+        let kind = name_type(ffi::KRB5_NT_UNKNOWN);
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the strings end with NUL, the last pointer is to a live local.
         let code =
             unsafe { ffi::krb5_sname_to_principal(self.raw(), host.as_ptr(), name.as_ptr(), kind, &mut raw) };
         check(self, code)?;
+        // SAFETY: the principal was just made; nobody else knows it.
+        unsafe { name_service_instance(raw) };
         Ok(Principal { library: self.clone(), raw })
     }
 
@@ -240,6 +244,20 @@ impl Drop for Profile {
 
 fn number_of(enctype: Enctype) -> ffi::krb5_enctype {
     enctype.number().cast_signed()
+}
+
+/// Makes it a service's, of the kind that a KDC gives referrals for (RFC 6806 §8) and the library leaves as it is: one of the
+/// kind "host-based" is given another name by what DNS and krb5.conf say.
+///
+/// # Safety
+/// `principal` is alive and nobody else's.
+pub(super) unsafe fn name_service_instance(principal: ffi::krb5_principal) {
+    // SAFETY: by the caller's promise.
+    unsafe { (*principal).type_ = name_type(ffi::KRB5_NT_SRV_INST) };
+}
+
+fn name_type(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or_default()
 }
 
 /// Text without NUL; others have no place in a name.
@@ -363,6 +381,29 @@ pub(super) unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_services_principal_is_the_one_asked_for_whatever_krb5_conf_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("krb5.conf");
+        for how in ["true", "false", "fallback"] {
+            let text = format!(
+                "[libdefaults]\n default_realm = A.TEST\n dns_canonicalize_hostname = {how}\n rdns = true\n \
+                 qualify_shortname = wrong.test\n[domain_realm]\n .b.test = B.TEST\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            let library = Library::open_with(&file).unwrap();
+            for (host, expected) in [
+                ("localhost", "nfs/localhost@"),
+                ("127.0.0.1", "nfs/127.0.0.1@"),
+                ("short", "nfs/short@"),
+                ("Srv.B.test.", "nfs/srv.b.test@B.TEST"),
+            ] {
+                let principal = library.service_principal("nfs", host).unwrap();
+                assert_eq!(principal.to_string(), expected, "dns_canonicalize_hostname = {how}");
+            }
+        }
+    }
 
     #[test]
     fn a_named_configuration_counts_and_one_that_does_not_exist_is_empty() {

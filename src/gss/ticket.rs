@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::ffi;
 use super::file_format;
-use super::krb5::{Library, Name, Principal, c_string, name_of, unparse};
+use super::krb5::{Library, Name, Principal, c_string, name_of, name_service_instance, unparse};
 use super::private_cache::PrivateCache;
 use super::status::{Krb5Error, check};
 use crate::secret::Secret;
@@ -237,14 +237,29 @@ unsafe fn get(
     options: ffi::krb5_flags,
     [client, server]: [ffi::krb5_principal; 2],
 ) -> Result<Ticket, Krb5Error> {
+    // A cache may have it as one that DNS may rename.
+    // SAFETY: the service is alive.
+    let named = unsafe { as_it_is(library, server) }?;
     // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
     let mut wanted: ffi::krb5_creds = unsafe { mem::zeroed() };
-    (wanted.client, wanted.server) = (client, server);
+    (wanted.client, wanted.server) = (client, named.raw());
     let (mut raw, asked) = (ptr::null_mut(), library.replies().count);
     // SAFETY: everything is alive; the query borrows both principals and is only read.
     let code = unsafe { ffi::krb5_get_credentials(library.raw(), options, cache, &mut wanted, &mut raw) };
     check(library, code)?;
     Ok(Ticket { library: library.clone(), raw, cached: library.replies().count == asked })
+}
+
+/// # Safety
+/// The principal is alive.
+unsafe fn as_it_is(library: &Library, service: ffi::krb5_principal) -> Result<Principal, Krb5Error> {
+    let mut copy = ptr::null_mut();
+    // SAFETY: context and principal are alive, the last pointer is to a live local; the copy is nobody else's yet.
+    unsafe {
+        check(library, ffi::krb5_copy_principal(library.raw(), service, &mut copy))?;
+        name_service_instance(copy);
+    }
+    Ok(Principal::from_raw(library, copy))
 }
 
 impl Drop for Cache {
@@ -330,6 +345,30 @@ impl Ticket {
     pub fn server(&self) -> String {
         // SAFETY: the ticket is alive and owned by us.
         unparse(&self.library, unsafe { (*self.raw).server })
+    }
+
+    /// The service that the KDC has issued it for, as the ticket says: the one that can decrypt it. The one asked for, if it
+    /// cannot be read.
+    pub fn issued_for(&self) -> String {
+        let mut decoded = ptr::null_mut();
+        // SAFETY: the ticket is alive and owned by us, the last pointer is to a live local.
+        if unsafe { ffi::krb5_decode_ticket(&(*self.raw).ticket, &mut decoded) } != 0 {
+            return self.server();
+        }
+        // SAFETY: just decoded, freed once.
+        unsafe {
+            let service = unparse(&self.library, (*decoded).server);
+            ffi::krb5_free_ticket(self.library.raw(), decoded);
+            service
+        }
+    }
+
+    /// Who answers to it, for people, and by what name it was asked for if by another one.
+    pub fn answering(&self) -> String {
+        let (issued, asked) = (self.issued_for(), self.server());
+        // The KDC may have found the realm.
+        let same = issued == asked || asked.ends_with('@') && issued.starts_with(&asked);
+        if same { issued } else { format!("{issued} (asked for as {})", asked.trim_end_matches('@')) }
     }
 
     /// Whether it was in the cache: no KDC was asked.

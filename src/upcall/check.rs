@@ -18,6 +18,8 @@ pub(super) struct Agreed {
     pub(super) lifetime: Lifetime,
     /// Who, from which cache; for the log.
     pub(super) credential: String,
+    /// Who has answered; for the log.
+    pub(super) server: String,
 }
 
 /// Window, handle, key length and end must make sense, and the encryption type be `allowed`.
@@ -55,5 +57,6 @@ pub(super) fn check(
         },
         lifetime,
         credential: crate::event::one_line(&context.credential),
+        server: crate::event::one_line(&context.server),
     })
 }

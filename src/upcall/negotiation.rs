@@ -287,7 +287,7 @@ impl<'a> Upcall<'a> {
     }
 
     fn publish(&self, live: LiveKey, order: &Order, agreed: Agreed) -> Outcome {
-        let Agreed { context, mut lifetime, credential } = agreed;
+        let Agreed { context, mut lifetime, credential, server } = agreed;
         let published = match order {
             Order::Program(callout) => {
                 lifetime = callout.ttl.map_or(lifetime, |ttl| lifetime.at_most(ttl));
@@ -302,6 +302,7 @@ impl<'a> Upcall<'a> {
         match published {
             Ok(Ok(())) => Outcome::Established {
                 credential,
+                server,
                 window: context.window,
                 enctype: context.base_key.enctype(),
                 lifetime,

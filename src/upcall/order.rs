@@ -85,7 +85,8 @@ impl Order {
         let (target, level) = match self {
             Self::Program(callout) => {
                 let (service, channel) = (callout.service.clone(), callout.channel.clone());
-                (Target::Rpc { service, channel }, callout.level)
+                let canonicalize = config.kerberos.canonicalize;
+                (Target::Rpc { service, channel, canonicalize }, callout.level)
             }
             Self::Lustre(callout) => {
                 let peer = HostLookup::new(callout.peer, &config.lustre);

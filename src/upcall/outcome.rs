@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     Established {
         /// Who, from which cache.
         credential: String,
+        /// Who has answered.
+        server: String,
         /// The server's window.
         window: crate::ctx::SeqWindow,
         /// The base key's type.
@@ -98,8 +100,8 @@ impl Journal {
     pub(super) fn upcall(&self, subject: &Subject, outcome: &Outcome, stages: &[Timing]) {
         let stages = Stages(stages);
         match outcome {
-            Outcome::Established { credential, window, enctype, lifetime, total } => log::info!(
-                "{subject}: established in {} ms as {credential}, window {}, {enctype}, for {} s{stages}",
+            Outcome::Established { credential, server, window, enctype, lifetime, total } => log::info!(
+                "{subject}: established in {} ms as {credential} with {server}, window {}, {enctype}, for {} s{stages}",
                 total.as_millis(),
                 window.count(),
                 lifetime.as_secs(),

@@ -33,6 +33,7 @@ const RELAY_LIMIT: Duration = Duration::from_secs(3600);
 pub(super) struct Outcome {
     negotiated: Negotiated,
     credential: String,
+    server: String,
 }
 
 /// Does what the request asks for. Takes the proof that this process may.
@@ -61,7 +62,9 @@ pub(super) fn negotiate(
     let account = holder.account();
     holder.share(watch);
     let outcome = match meet(&ticket, request, deadline, watch) {
-        Ok(negotiated) => Ok(Outcome { negotiated, credential: account.to_string() }),
+        Ok(negotiated) => {
+            Ok(Outcome { negotiated, credential: account.to_string(), server: ticket.answering() })
+        }
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
@@ -183,7 +186,8 @@ fn meet_again(
     match meet(&new, request, deadline, watch) {
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
-            Ok(Outcome { negotiated, credential: format!("{account} ({replacement})") })
+            let credential = format!("{account} ({replacement})");
+            Ok(Outcome { negotiated, credential, server: new.answering() })
         }
         Err(Refusal { failure: second, asks_for_new_ticket: false }) => Err(second),
         Err(_) => Err(also("the same with a new ticket".to_owned())),
@@ -209,9 +213,7 @@ fn meet(
     resolved_by: Instant,
     watch: &Watch,
 ) -> Result<Negotiated, Refusal> {
-    // A realm left to referral shows as an empty one.
-    let server = ticket.server();
-    let server = server.trim_end_matches('@');
+    let server = ticket.answering();
     let limit = request.limits.round;
     let (negotiated, peer) = match &request.target {
         Target::Rpc { channel, .. } => {
@@ -341,6 +343,7 @@ impl Outcome {
             lifetime: keys.lifetime.as_secs(),
             window: self.negotiated.window.count(),
             credential: self.credential.clone(),
+            server: self.server.clone(),
             considered,
             stages,
         }

@@ -5,17 +5,18 @@ use std::thread;
 use std::time::Instant;
 
 use super::watch::{Watch, kdc_silent};
+use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
 use crate::creds::source::Role;
 use crate::creds::survey::{Candidate, Ranking, Survey, listed};
-use crate::creds::ticket::{Account, CacheNames, service_principal};
+use crate::creds::ticket::{Account, CacheNames, canonical, service_principal};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::ticket::Ticket;
-use crate::negotiate::messages::{Considered, OTHERS_LIMIT, Request};
+use crate::negotiate::messages::{self, Considered, OTHERS_LIMIT, Request};
 
 /// Most credentials that KDCs are asked with.
 const ATTEMPTS: usize = 4;
@@ -65,16 +66,16 @@ pub(super) fn choose(
         watch.consider(considered(None, &ranking, &[]));
         return Err(ranking.failure());
     }
-    let service = service()?;
+    let service = named(service()?, purpose);
     watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;
     let ranking = survey.rank(Some(&server.name()), now());
-    let target = Target { library: &library, service: &service, server: &server };
+    let target = Target { library: &library, service: &service, server: &server, purpose };
     let (account, got) = match keytab {
         Some(name) if ranking.usable.is_empty() => {
             let considered = considered(None, &ranking, &[]);
             watch.consider(considered.clone());
-            let (account, got) = by_keytab(target, name, purpose)?;
+            let (account, got) = by_keytab(target, name)?;
             let chosen = Some(cut(account.account().to_string()));
             watch.consider(Considered { chosen, ..considered });
             (account, got)
@@ -84,19 +85,73 @@ pub(super) fn choose(
     Ok((account, got, service))
 }
 
+/// The service by the name that the settings want for it.
+fn named(service: Service, purpose: Purpose<'_>) -> Service {
+    let (request, deadline, watch) = purpose;
+    match canonicalize(request) {
+        Canonicalize::No | Canonicalize::Fallback => service,
+        Canonicalize::Yes => {
+            watch.enter(deadline, unanswered(&service));
+            canonical(&service).unwrap_or(service)
+        }
+    }
+}
+
+fn canonicalize(request: &Request) -> Canonicalize {
+    match request.target {
+        messages::Target::Rpc { canonicalize, .. } => canonicalize,
+        // Its name has been found by its network identifier.
+        messages::Target::Lustre { .. } => Canonicalize::No,
+    }
+}
+
+fn unanswered(service: &Service) -> Failure {
+    let silent = format!("canonical name of {}: the name service does not answer", service.host());
+    Failure::new(Stage::Resolve, Cause::UnknownHost, silent)
+}
+
 /// What a ticket is asked for.
 #[derive(Clone, Copy)]
 struct Target<'a> {
     library: &'a Library,
     service: &'a Service,
     server: &'a Principal,
+    purpose: Purpose<'a>,
 }
 
 impl Target<'_> {
+    /// The ticket, by the service's canonical name if the settings want that tried, too.
+    fn ticket(&self, account: &Account) -> Result<Got, Failure> {
+        self.ticket_as_named(account).or_else(|failure| match self.canonical(&failure) {
+            Some((service, server)) => {
+                let (_, deadline, watch) = self.purpose;
+                watch.enter_kdc(&account.to_string(), &service, deadline);
+                let canonical = Target { service: &service, server: &server, ..*self };
+                canonical.ticket_as_named(account).map_err(|second| {
+                    let detail = format_args!("{}; {}", failure.detail, second.detail);
+                    Failure::new(second.stage, second.cause, detail)
+                })
+            }
+            None => Err(failure),
+        })
+    }
+
+    /// By what other name to ask after this failure.
+    fn canonical(&self, failure: &Failure) -> Option<(Service, Principal)> {
+        let (request, deadline, watch) = self.purpose;
+        if failure.cause != Cause::UnknownService || canonicalize(request) != Canonicalize::Fallback {
+            return None;
+        }
+        watch.enter(deadline, unanswered(self.service));
+        let service = canonical(self.service)?;
+        let server = service_principal(self.library, &service).ok()?;
+        Some((service, server))
+    }
+
     /// The ticket, after a renewal if that is due and set.
-    fn ticket(&self, account: &Account, request: &Request) -> Result<Got, Failure> {
-        let Request { enctypes, limits, .. } = request;
-        let (ticket, renewal) = if request.renew {
+    fn ticket_as_named(&self, account: &Account) -> Result<Got, Failure> {
+        let Request { enctypes, limits, renew, .. } = self.purpose.0;
+        let (ticket, renewal) = if *renew {
             renewal::ticket(account, (self.service, self.server), enctypes, limits.kdc)?
         } else {
             (account.ticket(self.server, enctypes)?, None)
@@ -128,9 +183,14 @@ fn best(
             watch.enter_kdc(&account.to_string(), target.service, deadline);
             let mut later = ranking.usable.iter().skip(place + 1);
             if later.any(|other| other.ready || other.client.realm != candidate.client.realm) {
-                ask_ahead(target, &account, candidate, (request, deadline))?;
+                let ahead = ask_ahead(target, &account, candidate, (request, deadline));
+                // There is another name to ask by.
+                ahead.or_else(|failure| match canonicalize(request) {
+                    Canonicalize::Fallback if failure.cause == Cause::UnknownService => Ok(()),
+                    _ => Err(failure),
+                })?;
             }
-            let got = target.ticket(&account, request)?;
+            let got = target.ticket(&account)?;
             Ok((UserAccount::Cache(account), got))
         });
         match got {
@@ -172,15 +232,12 @@ fn ask_ahead(
     receiver.recv_timeout(patience).unwrap_or_else(|_| silent())
 }
 
-fn by_keytab(
-    target: Target<'_>,
-    name: CacheNames,
-    (request, deadline, watch): Purpose<'_>,
-) -> Result<(UserAccount, Got), Failure> {
+fn by_keytab(target: Target<'_>, name: CacheNames) -> Result<(UserAccount, Got), Failure> {
+    let (_, deadline, watch) = target.purpose;
     watch.enter_kdc(&name.display, target.service, deadline);
     let account = KeytabAccount::of(target.library, name)?;
-    let ticket = account.account().ticket(target.server, &request.enctypes)?;
-    Ok((UserAccount::Keytab(account), Got { ticket, renewal: None }))
+    let got = target.ticket(account.account())?;
+    Ok((UserAccount::Keytab(account), got))
 }
 
 /// Whether a candidate would fare no better than those that were refused: what is about a realm holds for all of it but

@@ -47,6 +47,7 @@ mod ranked_cli;
 mod renewal;
 mod secrecy;
 mod server;
+mod service_names;
 mod session_trouble;
 mod setuid;
 mod simultaneous;
@@ -159,6 +160,7 @@ fn run_tests() -> ! {
         containers::trials,
         node_credentials::trials,
         node_names::trials,
+        service_names::trials,
         ranked_cli::trials,
         tools::trials,
         worker_file::trials,

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use link::{Link, MessageError};
 
 use super::nid_host::HostLookup;
-use crate::config::Enctypes;
+use crate::config::{Canonicalize, Enctypes};
 use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::event::{Failure, Stage, one_line};
@@ -59,6 +59,8 @@ pub enum Target {
         service: Service,
         /// Where it listens.
         channel: RpcChannel,
+        /// Whether the name service may name it otherwise.
+        canonicalize: Canonicalize,
     },
     /// A Lustre server, which the kernel is connected to: tokens go by way of the monitor.
     Lustre {
@@ -128,6 +130,8 @@ pub struct Established {
     pub window: u32,
     /// Who we are to the server and which cache that came from, for the log.
     pub credential: String,
+    /// Who has answered: the principal that the ticket is for, and by what name it was asked for if by another one.
+    pub server: String,
     /// What there was to choose from.
     pub considered: Considered,
     /// What took how long.

@@ -8,6 +8,7 @@ pub(crate) mod cache_file;
 pub(crate) mod cgroup;
 pub(crate) mod command_line;
 pub(crate) mod crowd;
+pub(crate) mod dns;
 pub(crate) mod fuse;
 pub(crate) mod ganesha;
 pub(crate) mod kcm;

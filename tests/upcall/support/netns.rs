@@ -37,6 +37,11 @@ impl NetNamespace {
     /// The resolver's servers, as the host's configuration names them, exist in here and never answer, as long as the
     /// sockets live.
     pub(crate) fn silence_name_service(&self) -> Vec<UdpSocket> {
+        self.name_service_sockets()
+    }
+
+    /// The sockets of the resolver's servers, as the host's configuration names them.
+    pub(crate) fn name_service_sockets(&self) -> Vec<UdpSocket> {
         let configuration = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let named =
             configuration.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok());
