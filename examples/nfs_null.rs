@@ -76,7 +76,7 @@ fn context_of(key: KeySerial) -> Result<Context, Box<dyn Error>> {
     match user::parse(&keyctl::read(key.raw())?)? {
         State::Established(context) => Ok(context),
         State::InProgress => Err("the negotiation is still going on".into()),
-        State::Failed { errno, gss_major } => {
+        State::Failed { errno, gss_major, .. } => {
             Err(format!("no context: {errno}, GSS major {gss_major:#x}").into())
         }
     }

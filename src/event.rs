@@ -3,6 +3,10 @@
 //! Made by the worker and the monitor, read by everything that reports. Invariant: nothing secret is ever put in here.
 #![forbid(unsafe_code)]
 
+mod reason;
+
+pub use reason::Reason;
+
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -236,7 +240,7 @@ impl Cause {
     }
 }
 
-/// What an errno of a context means to the requester, who sees nothing but the errno (rule S15).
+/// What an errno of a context means to the requester, where that is all it may know (rule S15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meaning {
     /// What happened, in general.

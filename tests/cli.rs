@@ -51,6 +51,7 @@ fn context(lifetime: u64) -> Context {
         key_origin: KeyOrigin::AcceptorSubkey,
         endtime: u32::try_from(now + lifetime).unwrap(),
         send_sequence: 1,
+        initiator: None,
     }
 }
 

@@ -51,6 +51,9 @@ fn every_layer_but_the_edge_forbids_unsafe() {
         if ["bin", "lib.rs", "sys", "gss"].contains(&name.as_str()) {
             continue;
         }
+        if path.is_dir() && path.with_extension("rs").exists() {
+            continue;
+        }
         let head = if path.is_dir() { path.join("mod.rs") } else { path };
         if !forbids_unsafe(&fs::read_to_string(head).unwrap()) {
             missing.push(name);

@@ -10,7 +10,8 @@ use super::Terminal;
 use super::arguments::Get;
 use super::exit::Exit;
 use super::outcome::{self, End};
-use super::{report, words};
+use super::report::{self, Failed};
+use super::words;
 use crate::creds::cache_name::CacheName;
 use crate::ctx::client::{self, ClientError, ContextKey};
 use crate::ctx::payload::user::State;
@@ -94,33 +95,40 @@ fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<
         End::Unusable(complaint) => writeln!(err, "lgss: {complaint}"),
         End::NotRequested(error) => not_requested(error, err),
         End::Settled { state: State::Established(context), .. } => {
-            writeln!(terminal.out, "established after {waited}: {}", report::in_one_line(context))
+            writeln!(terminal.out, "established after {waited}: {}", report::in_one_line(context))?;
+            let unmet = context.initiator.as_ref().and_then(|initiator| initiator.unmet.as_ref());
+            unmet.map_or(Ok(()), |unmet| writeln!(err, "  note:   {unmet}"))
         }
         End::Settled { state: State::InProgress, key, .. } => {
             writeln!(err, "lgss: still in progress after {waited}; the negotiation goes on")?;
             writeln!(err, "  try:    lgss show {}", key.serial().raw())
         }
-        End::Settled { state: State::Failed { errno, gss_major }, key, found } => {
+        End::Settled { state: State::Failed { errno, gss_major, reason }, key, found } => {
+            let failure = Failed::of(*errno, *gss_major, reason.as_ref());
             let gss = if *gss_major == 0 {
                 String::new()
             } else {
                 format!(" (GSS major status {gss_major:#010x})")
             };
-            let event::Meaning { cause, remedy } = event::meaning(*errno);
-            writeln!(err, "lgss: no context after {waited}: {errno:?}: {cause}{gss}")?;
-            advise(remedy, *key, err)?;
+            writeln!(err, "lgss: no context after {waited}: {errno:?}: {}{gss}", failure.cause)?;
+            advise(&failure, *key, err)?;
             if *found { writeln!(err, "{REMEMBERED}") } else { Ok(()) }
         }
         End::Unreadable { error, key, .. } => {
             writeln!(err, "lgss: no context: {error}")?;
-            advise(outcome::unreadable(error).remedy, *key, err)
+            advise(&outcome::unreadable(error), *key, err)
         }
     }
 }
 
-fn advise(remedy: &str, key: ContextKey, err: &mut dyn Write) -> io::Result<()> {
-    writeln!(err, "  try:    {remedy}")?;
-    writeln!(err, "  reason: in {} (key {})", event::WHERE_THE_REASON_IS, key.serial())
+fn advise(failure: &Failed, key: ContextKey, err: &mut dyn Write) -> io::Result<()> {
+    let detail = failure.in_full();
+    if let Some(detail) = &detail {
+        writeln!(err, "  detail: {detail}")?;
+    }
+    let what = if detail.is_some() { "more:  " } else { "reason:" };
+    writeln!(err, "  try:    {}", failure.remedy)?;
+    writeln!(err, "  {what} in {} (key {})", event::WHERE_THE_REASON_IS, key.serial())
 }
 
 /// There is no key: the request went wrong before the negotiation.

@@ -70,8 +70,9 @@ pub(super) fn seen_again(key: ContextKey, error: ClientError) -> ClientError {
 }
 
 /// Of a key that cannot be read.
-pub(super) fn unreadable(error: &ClientError) -> Meaning {
-    match error {
+pub(super) fn unreadable(error: &ClientError) -> Failed {
+    let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
+    let meaning = match error {
         ClientError::Read(Errno::EKEYEXPIRED) => Meaning {
             cause: "the time for the whole negotiation was up",
             remedy: "look for what takes so long: network, KDC, server",
@@ -83,7 +84,8 @@ pub(super) fn unreadable(error: &ClientError) -> Meaning {
             cause: "the key cannot be read",
             remedy: "see whether your session keyring leads to the key: keyctl show",
         },
-    }
+    };
+    failed(errno, meaning)
 }
 
 /// Of a request that gave no key.
@@ -162,9 +164,9 @@ impl Answer {
                 self.state = Some(ContextState::Established);
                 self.context = Some(Established::of(context, report::now()));
             }
-            End::Settled { state: State::Failed { errno, gss_major }, .. } => {
+            End::Settled { state: State::Failed { errno, gss_major, reason }, .. } => {
                 self.state = Some(ContextState::Failed);
-                self.failure = Some(Failed::of(*errno, *gss_major));
+                self.failure = Some(Failed::of(*errno, *gss_major, reason.as_ref()));
             }
             End::Unreadable { error, .. } => {
                 let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
@@ -173,17 +175,12 @@ impl Answer {
                     Errno::EKEYREVOKED => Some(ContextState::Revoked),
                     _ => None,
                 };
-                self.failure = Some(failed(errno, unreadable(error)));
+                self.failure = Some(unreadable(error));
             }
         }
     }
 }
 
 fn failed(errno: Errno, meaning: Meaning) -> Failed {
-    Failed {
-        errno: format!("{errno:?}"),
-        cause: meaning.cause.into(),
-        remedy: meaning.remedy.into(),
-        gss_major: 0,
-    }
+    Failed { cause: meaning.cause.into(), remedy: meaning.remedy.into(), ..Failed::of(errno, 0, None) }
 }

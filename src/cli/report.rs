@@ -13,7 +13,7 @@ use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::Description;
 use crate::ctx::visible::Visible;
-use crate::event::{self, one_line};
+use crate::event::{self, Reason, one_line};
 use crate::key::{KeyDescription, KeySerial};
 
 /// Everything that `show` says.
@@ -82,6 +82,12 @@ pub(super) struct Label {
 /// The parts of an established context that may be told.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Established {
+    /// Whom it speaks for, if the key says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) principal: Option<String>,
+    /// What was wished for and is not so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unmet: Option<String>,
     /// RPCSEC_GSS sequence window.
     pub(super) window: u32,
     /// Length of the server's handle in bytes.
@@ -107,6 +113,15 @@ pub(super) struct Failed {
     pub(super) remedy: Cow<'static, str>,
     /// GSS major status, 0 if GSS had no part in it.
     pub(super) gss_major: u32,
+    /// At which step, if it is the requester's to know, as the two that follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stage: Option<String>,
+    /// The cause's name for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
+    /// What exactly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) detail: Option<String>,
 }
 
 /// Why a key cannot be shown in full.
@@ -207,8 +222,8 @@ impl Report {
                 self.context = Some(Established::of(&context, now));
                 if ended { ContextState::Expired } else { ContextState::Established }
             }
-            State::Failed { errno, gss_major } => {
-                self.failure = Some(Failed::of(errno, gss_major));
+            State::Failed { errno, gss_major, reason } => {
+                self.failure = Some(Failed::of(errno, gss_major, reason.as_ref()));
                 ContextState::Failed
             }
         });
@@ -227,7 +242,10 @@ impl Report {
 
 impl Established {
     pub(super) fn of(context: &Context, now: u32) -> Self {
+        let initiator = context.initiator.as_ref();
         Self {
+            principal: initiator.map(|initiator| initiator.principal.to_string()),
+            unmet: initiator.and_then(|initiator| initiator.unmet.clone()),
             window: context.window.count(),
             handle_length: context.handle.as_bytes().len(),
             enctype: context.base_key.enctype().to_string(),
@@ -242,9 +260,23 @@ impl Established {
 }
 
 impl Failed {
-    pub(super) fn of(errno: Errno, gss_major: u32) -> Self {
+    /// What the key says in words counts; else what the errno means.
+    pub(super) fn of(errno: Errno, gss_major: u32, reason: Option<&Reason>) -> Self {
         let event::Meaning { cause, remedy } = event::meaning(errno);
-        Self { errno: format!("{errno:?}"), cause: cause.into(), remedy: remedy.into(), gss_major }
+        Self {
+            errno: format!("{errno:?}"),
+            cause: reason.and_then(Reason::summary).unwrap_or(cause).into(),
+            remedy: reason.map_or(remedy.into(), |reason| reason.remedy.clone().into()),
+            gss_major,
+            stage: reason.map(|reason| reason.stage.clone()),
+            code: reason.map(|reason| reason.cause.clone()),
+            detail: reason.map(|reason| reason.detail.clone()),
+        }
+    }
+
+    /// `stage: detail`, if they are known.
+    pub(super) fn in_full(&self) -> Option<String> {
+        Some(format!("{}: {}", self.stage.as_ref()?, self.detail.as_ref()?))
     }
 }
 
@@ -256,7 +288,9 @@ pub(super) fn now() -> u32 {
 
 /// The parts of an established context that people want to know, on one line.
 pub(super) fn in_one_line(context: &Context) -> String {
-    let Established { window, handle_length, enctype, lifetime_left, .. } = Established::of(context, now());
+    let Established { principal, window, handle_length, enctype, lifetime_left, .. } =
+        Established::of(context, now());
     let left = super::words::span(lifetime_left.into());
-    format!("window {window}, handle {handle_length} bytes, {enctype}, {left} left")
+    let who = principal.map(|principal| format!("as {principal}, ")).unwrap_or_default();
+    format!("{who}window {window}, handle {handle_length} bytes, {enctype}, {left} left")
 }

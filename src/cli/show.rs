@@ -51,6 +51,12 @@ fn describe(state: ContextState) -> &'static str {
 }
 
 fn context_text(context: &Established, out: &mut dyn Write) -> io::Result<()> {
+    if let Some(principal) = &context.principal {
+        writeln!(out, "principal {principal}")?;
+    }
+    if let Some(unmet) = &context.unmet {
+        writeln!(out, "but       {unmet}")?;
+    }
     writeln!(out, "window    {}", context.window)?;
     writeln!(out, "handle    {} bytes", context.handle_length)?;
     writeln!(out, "enctype   {} ({}'s subkey)", context.enctype, context.subkey)?;
@@ -60,11 +66,16 @@ fn context_text(context: &Established, out: &mut dyn Write) -> io::Result<()> {
 
 fn failure_text(failure: &Failed, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "failure   {}: {}", failure.errno, failure.cause)?;
+    let detail = failure.in_full();
+    if let Some(detail) = &detail {
+        writeln!(out, "detail    {detail}")?;
+    }
     if failure.gss_major != 0 {
         writeln!(out, "GSS       major status {:#010x}", failure.gss_major)?;
     }
     writeln!(out, "remedy    {}", failure.remedy)?;
-    writeln!(out, "reason    in {}", event::WHERE_THE_REASON_IS)
+    let what = if detail.is_some() { "more" } else { "reason" };
+    writeln!(out, "{what:<9} in {}", event::WHERE_THE_REASON_IS)
 }
 
 fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Result<()> {

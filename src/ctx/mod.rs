@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod initiator;
 pub mod lustre;
 pub mod payload;
 pub mod request;
@@ -12,6 +13,7 @@ pub mod visible;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::secret::Secret;
+use initiator::Initiator;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -123,4 +125,6 @@ pub struct Context {
     pub endtime: u32,
     /// First sequence number of the initiator's tokens.
     pub send_sequence: u64,
+    /// Whom it speaks for; `None` if the key does not say so, as those of other versions.
+    pub initiator: Option<Initiator>,
 }

@@ -69,7 +69,7 @@ impl Visible {
         match self.key.state() {
             // A negative key answers with its own error, and can be described unlike one that has ended.
             Err(ClientError::Read(errno)) if (self.readable || errno != Errno::EACCES) && self.is_there() => {
-                Ok(State::Failed { errno, gss_major: 0 })
+                Ok(State::Failed { errno, gss_major: 0, reason: None })
             }
             other => other,
         }

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
+use crate::ctx::initiator::{Initiator, Principal};
 use crate::ctx::{BaseKey, Context, Handle, Lifetime, SeqWindow};
-use crate::event::{Cause, Failure, Stage};
+use crate::event::{Cause, Failure, Stage, one_line};
 use crate::negotiate::messages::Established;
 use crate::secret::Secret;
 
@@ -54,9 +55,12 @@ pub(super) fn check(
             key_origin,
             endtime: context.endtime,
             send_sequence: context.send_sequence,
+            // One that cannot be written down is left out: no reader could compare it.
+            initiator: Principal::new(&context.principal)
+                .map(|principal| Initiator { principal, unmet: context.unmet.as_deref().map(one_line) }),
         },
         lifetime,
-        credential: crate::event::one_line(&context.credential),
-        server: crate::event::one_line(&context.server),
+        credential: one_line(&context.credential),
+        server: one_line(&context.server),
     })
 }

@@ -23,6 +23,7 @@ mod relay;
 mod slots;
 mod sources;
 mod start;
+mod telling;
 mod vouched;
 
 use claim::Invocation;

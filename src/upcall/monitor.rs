@@ -15,9 +15,10 @@ use super::claim::{Invocation, Unusable};
 use super::container;
 use super::front::{Served, Verdict};
 use super::lustre_parameters;
-use super::negotiation::{Upcall, fail};
+use super::negotiation::Upcall;
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
+use super::telling::fail;
 use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
@@ -136,7 +137,8 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     };
     match admitted {
         Ok((slot, settings)) => {
-            let ended = Upcall::new(invocation, &settings, (started, deadline)).negotiate(live, served);
+            let ended = Upcall::new(invocation, &settings, served.acting, (started, deadline))
+                .negotiate(live, served);
             slot.remember(&ended.outcome);
             journal.upcall(&subject, &ended.outcome, &ended.timings);
             journal.considered(&subject, &ended.considered);
@@ -144,7 +146,10 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
             ended.processes.iter().for_each(|process| reap(process, &journal, &subject));
             slot.give_back();
         }
-        Err(failure) => journal.upcall(&subject, &fail(live, failure, &config, deadline), &[]),
+        Err(failure) => {
+            let outcome = fail(live, failure, served.acting, &config, deadline);
+            journal.upcall(&subject, &outcome, &[]);
+        }
     }
 }
 

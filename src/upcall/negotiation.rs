@@ -20,12 +20,13 @@ use super::outcome::Outcome;
 use super::relay::Relay;
 use super::sources::machine_keys;
 use super::start::{Attempt, Progress};
+use super::telling::{fail, give};
 use crate::config::Config;
 use crate::creds::search::Rings;
 use crate::creds::stamp::Stamp;
-use crate::ctx::payload::{lustre, user};
+use crate::ctx::payload::lustre;
 use crate::event::{Cause, Failure, Stage};
-use crate::key::{Consumer, LiveKey};
+use crate::key::LiveKey;
 use crate::negotiate::messages::{
     Chosen, Considered, Credentials, Established, Link, Message, MessageError, Report, Timing,
 };
@@ -41,8 +42,6 @@ const STAGES_LIMIT: usize = 8;
 const CHOICES_LIMIT: usize = 3;
 /// Most places that may hold launchers up.
 const HELD_UP_LIMIT: usize = 4;
-/// How long a key says that a limit was reached: the next try may well succeed.
-const BUSY_TTL: Duration = Duration::from_secs(2);
 
 /// The worker, still to be reaped, and what it said.
 type Conversation = (Process, Result<Report, Failure>);
@@ -51,6 +50,7 @@ type Conversation = (Process, Result<Report, Failure>);
 pub(super) struct Upcall<'a> {
     invocation: &'a Invocation,
     config: &'a Config,
+    acting: Acting,
     started: Instant,
     deadline: Instant,
     timings: Vec<Timing>,
@@ -87,11 +87,13 @@ impl<'a> Upcall<'a> {
     pub(super) fn new(
         invocation: &'a Invocation,
         config: &'a Config,
+        acting: Acting,
         (started, deadline): (Instant, Instant),
     ) -> Self {
         Self {
             invocation,
             config,
+            acting,
             started,
             deadline,
             timings: Vec::new(),
@@ -134,7 +136,7 @@ impl<'a> Upcall<'a> {
         }
         let outcome = match agreed {
             Ok(agreed) => self.publish(live, &order, agreed),
-            Err(failure) => fail(live, failure, self.config, self.deadline),
+            Err(failure) => fail(live, failure, self.acting, self.config, self.deadline),
         };
         let exchanging = self.channel.and_then(Relay::into_stuck);
         let processes = worker.into_iter().chain(exchanging).chain(self.stuck).collect();
@@ -142,7 +144,7 @@ impl<'a> Upcall<'a> {
     }
 
     fn without_worker(self, live: LiveKey, failure: Failure) -> Ended {
-        let outcome = fail(live, failure, self.config, self.deadline);
+        let outcome = fail(live, failure, self.acting, self.config, self.deadline);
         let considered = Considered::default();
         Ended { outcome, timings: self.timings, considered, processes: Vec::new() }
     }
@@ -217,9 +219,9 @@ impl<'a> Upcall<'a> {
                 match self.channel.as_ref().and_then(Relay::last) {
                     // Rule S13: what we have heard from the server ourselves is not asked of the worker.
                     Some(&(window, ref handle)) => {
-                        check(Established { window, ..context }, base_key, handle, enctypes)
+                        check(Established { window, ..*context }, base_key, handle, enctypes)
                     }
-                    None => check(context, base_key, &handle, enctypes),
+                    None => check(*context, base_key, &handle, enctypes),
                 }
             }
         }
@@ -288,26 +290,21 @@ impl<'a> Upcall<'a> {
 
     fn publish(&self, live: LiveKey, order: &Order, agreed: Agreed) -> Outcome {
         let Agreed { context, mut lifetime, credential, server } = agreed;
+        let (window, enctype) = (context.window, context.base_key.enctype());
         let published = match order {
             Order::Program(callout) => {
                 lifetime = callout.ttl.map_or(lifetime, |ttl| lifetime.at_most(ttl));
-                user::established(&context)
-                    .map_err(|error| error.to_string())
-                    .map(|payload| live.publish(payload.as_slice(), lifetime.as_duration()))
+                give(live, context, self.acting, lifetime).map_err(|error| error.to_string())
             }
             Order::Lustre(_) => lustre::established(&context)
                 .map_err(|error| error.to_string())
                 .map(|payload| live.import(payload.as_slice(), self.deadline)),
         };
         match published {
-            Ok(Ok(())) => Outcome::Established {
-                credential,
-                server,
-                window: context.window,
-                enctype: context.base_key.enctype(),
-                lifetime,
-                total: self.started.elapsed(),
-            },
+            Ok(Ok(())) => {
+                let total = self.started.elapsed();
+                Outcome::Established { credential, server, window, enctype, lifetime, total }
+            }
             Ok(Err((live, errno))) => self.unpublished(live, errno),
             Err(what) => Outcome::Failed(Failure::new(Stage::Publish, Cause::WorkerFault, what)),
         }
@@ -324,28 +321,7 @@ impl<'a> Upcall<'a> {
             Errno::EAGAIN => Cause::Deadline,
             _ => Cause::Setup,
         };
-        fail(live, update_failed(cause, errno), self.config, self.deadline)
-    }
-}
-
-/// Fails the key. For programs the error stays readable for the negative-cache time; the kernel takes it and drops the
-/// key.
-pub(super) fn fail(live: LiveKey, failure: Failure, config: &Config, deadline: Instant) -> Outcome {
-    let ttl = match failure.cause {
-        Cause::TooMany | Cause::Paused => config.timeouts.negative_cache.0.min(BUSY_TTL),
-        _ => config.timeouts.negative_cache.0,
-    };
-    let told = match live.consumer() {
-        Consumer::Program => live.publish(user::failed(&failure).as_slice(), ttl),
-        Consumer::Kernel => live.fail_import(lustre::failed(&failure).as_slice(), deadline),
-    };
-    match told {
-        Ok(()) => Outcome::Failed(failure),
-        Err((live, errno)) => {
-            live.hand_over();
-            let detail = format!("{}; and the key takes no answer: {errno}", failure.detail);
-            Outcome::Failed(Failure { detail, ..failure })
-        }
+        fail(live, update_failed(cause, errno), self.acting, self.config, self.deadline)
     }
 }
 

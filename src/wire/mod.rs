@@ -115,6 +115,11 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
+    /// Whether everything has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All that is left.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)

@@ -34,6 +34,7 @@ pub(super) struct Outcome {
     negotiated: Negotiated,
     credential: String,
     server: String,
+    principal: String,
 }
 
 /// Does what the request asks for. Takes the proof that this process may.
@@ -62,9 +63,7 @@ pub(super) fn negotiate(
     let account = holder.account();
     holder.share(watch);
     let outcome = match meet(&ticket, request, deadline, watch) {
-        Ok(negotiated) => {
-            Ok(Outcome { negotiated, credential: account.to_string(), server: ticket.answering() })
-        }
+        Ok(negotiated) => Ok(Outcome::of(negotiated, account, &ticket)),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
@@ -187,7 +186,7 @@ fn meet_again(
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
             let credential = format!("{account} ({replacement})");
-            Ok(Outcome { negotiated, credential, server: new.answering() })
+            Ok(Outcome { credential, ..Outcome::of(negotiated, account, &new) })
         }
         Err(Refusal { failure: second, asks_for_new_ticket: false }) => Err(second),
         Err(_) => Err(also("the same with a new ticket".to_owned())),
@@ -326,6 +325,15 @@ impl Channel for Relayed<'_> {
 }
 
 impl Outcome {
+    fn of(negotiated: Negotiated, account: &Account, ticket: &Ticket) -> Self {
+        Self {
+            negotiated,
+            credential: account.to_string(),
+            server: ticket.answering(),
+            principal: account.client().to_string(),
+        }
+    }
+
     /// With what came of a renewal.
     fn with(self, renewal: Option<&Renewal>) -> Self {
         let credential = renewal.map_or(self.credential.clone(), |it| format!("{} ({it})", self.credential));
@@ -344,6 +352,8 @@ impl Outcome {
             window: self.negotiated.window.count(),
             credential: self.credential.clone(),
             server: self.server.clone(),
+            principal: self.principal.clone(),
+            unmet: None,
             considered,
             stages,
         }

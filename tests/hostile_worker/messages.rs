@@ -88,7 +88,8 @@ fn established(change: impl FnOnce(&mut Value), key: &[u8], handle: &[u8]) -> Ve
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600;
     let mut context = json!({
         "enctype": 18, "acceptor_subkey": true, "endtime": endtime, "send_sequence": 1, "lifetime": 3600,
-        "window": 32, "credential": "nobody", "considered": considered(), "stages": [],
+        "window": 32, "credential": "nobody", "principal": "nobody@R", "unmet": null, "server": "nfs/h@R",
+        "considered": considered(), "stages": [],
     });
     change(&mut context);
     frame(ESTABLISHED, &context, key, handle)

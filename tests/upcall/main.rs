@@ -44,6 +44,7 @@ mod plan;
 mod quota;
 mod ranked;
 mod ranked_cli;
+mod reasons;
 mod renewal;
 mod secrecy;
 mod server;
@@ -162,6 +163,7 @@ fn run_tests() -> ! {
         node_names::trials,
         service_names::trials,
         ranked_cli::trials,
+        reasons::trials,
         tools::trials,
         worker_file::trials,
     ];

@@ -115,6 +115,7 @@ mod tests {
             key_origin: KeyOrigin::AcceptorSubkey,
             endtime: number(&captured["payload_endtime"]),
             send_sequence: captured["payload_seq_send"].as_u64().unwrap(),
+            initiator: None,
         }
     }
 

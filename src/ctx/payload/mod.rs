@@ -1,4 +1,5 @@
 //! Layouts of key payloads, one file per kind of consumer.
 
 pub mod lustre;
+mod texts;
 pub mod user;

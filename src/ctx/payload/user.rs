@@ -3,11 +3,14 @@
 //! Established: `u32 window (≠ 0) · u32 length + handle · u32 length + context token`, the token being what Linux's
 //! sunrpc module imports for krb5: `u32 flags · u32 endtime · u64 send sequence · u32 enctype · base key to the end`.
 //! Not established: `u32 0 · i32 error · u32 GSS major`, with error `-EINPROGRESS` while the negotiation goes on.
+//! After either there may be texts, for people: texts.rs. Where the owner's quota has no room for them they are left out.
 
+use super::super::initiator::{Initiator, Principal};
 use super::super::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
+use super::texts::{self, Kind, Texts};
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
-use crate::event::Failure;
+use crate::event::{Failure, Reason};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 use nix::errno::Errno;
@@ -32,6 +35,8 @@ pub enum State {
         errno: Errno,
         /// GSS major status, 0 if GSS had no part in it.
         gss_major: u32,
+        /// In words, if they are the requester's to know (rule S15).
+        reason: Option<Reason>,
     },
 }
 
@@ -60,9 +65,24 @@ pub fn in_progress() -> Writer {
     not_established(Errno::EINPROGRESS, GSS_S_CONTINUE_NEEDED)
 }
 
-/// The payload of a failed negotiation.
+/// The payload of a failed negotiation, for readers that may know no more than the errno.
 pub fn failed(failure: &Failure) -> Writer {
     not_established(failure.cause.errno(), failure.gss_major)
+}
+
+/// The same with the reason in words.
+///
+/// # Errors
+/// [`WireError::TooLong`], which the limits of a failure exclude.
+pub fn failed_because(failure: &Failure, reason: &Reason) -> Result<Writer, WireError> {
+    let mut writer = failed(failure);
+    let Reason { stage, cause, detail, remedy } = reason;
+    for (kind, text) in
+        [(Kind::Stage, stage), (Kind::Cause, cause), (Kind::Detail, detail), (Kind::Remedy, remedy)]
+    {
+        texts::put(&mut writer, kind, text)?;
+    }
+    Ok(writer)
 }
 
 fn not_established(errno: Errno, gss_major: u32) -> Writer {
@@ -85,9 +105,33 @@ pub fn established(context: &Context) -> Result<Writer, WireError> {
         .u32_host(context.base_key.enctype().number())
         .bytes(key);
     let handle = context.handle.as_bytes();
-    let mut writer = Writer::with_capacity(12 + handle.len() + token.len());
+    let Texted { principal, unmet } = Texted::of(context);
+    let capacity = 12 + handle.len() + token.len() + 16 + principal.len() + unmet.len();
+    let mut writer = Writer::with_capacity(capacity);
     writer.u32_host(context.window.count()).opaque_host(handle)?.opaque_host(token.as_slice())?;
+    for (kind, text) in [(Kind::Principal, principal), (Kind::Unmet, unmet)] {
+        if !text.is_empty() {
+            texts::put(&mut writer, kind, text)?;
+        }
+    }
     Ok(writer)
+}
+
+/// What is said of the initiator; empty where there is nothing to say.
+struct Texted<'a> {
+    principal: &'a str,
+    unmet: &'a str,
+}
+
+impl<'a> Texted<'a> {
+    fn of(context: &'a Context) -> Self {
+        match &context.initiator {
+            Some(Initiator { principal, unmet }) => {
+                Self { principal: principal.as_str(), unmet: unmet.as_deref().unwrap_or_default() }
+            }
+            None => Self { principal: "", unmet: "" },
+        }
+    }
 }
 
 fn flags(origin: KeyOrigin) -> u32 {
@@ -110,7 +154,7 @@ pub fn parse(payload: &[u8]) -> Result<State, PayloadError> {
     };
     let handle = reader.opaque_host(HANDLE_LIMIT)?;
     let mut token = Reader::new(reader.opaque_host(TOKEN_LIMIT)?);
-    reader.finish()?;
+    let texts = Texts::read(reader)?;
     let key_origin = parse_flags(token.u32_host()?)?;
     let (endtime, send_sequence, number) = (token.u32_host()?, token.u64_host()?, token.u32_host()?);
     let base_key = Enctype::try_from(number)
@@ -118,17 +162,38 @@ pub fn parse(payload: &[u8]) -> Result<State, PayloadError> {
         .and_then(|enctype| BaseKey::new(enctype, Secret::new(token.rest().to_vec())))
         .ok_or(PayloadError::BadKey(number))?;
     let handle = Handle::new(handle).ok_or(PayloadError::BadHandle(handle.len()))?;
-    Ok(State::Established(Context { window, handle, base_key, key_origin, endtime, send_sequence }))
+    let principal = texts.text(Kind::Principal).and_then(|text| Principal::new(&text));
+    let initiator = principal.map(|principal| Initiator { principal, unmet: texts.text(Kind::Unmet) });
+    Ok(State::Established(Context {
+        window,
+        handle,
+        base_key,
+        key_origin,
+        endtime,
+        send_sequence,
+        initiator,
+    }))
 }
 
 fn parse_not_established(mut reader: Reader<'_>) -> Result<State, PayloadError> {
     let (error, gss_major) = (reader.u32_host()?.cast_signed(), reader.u32_host()?);
-    reader.finish()?;
+    let texts = Texts::read(reader)?;
     match error.checked_neg() {
         Some(errno) if errno > 0 && Errno::from_raw(errno) == Errno::EINPROGRESS => Ok(State::InProgress),
-        Some(errno) if errno > 0 => Ok(State::Failed { errno: Errno::from_raw(errno), gss_major }),
+        Some(errno) if errno > 0 => {
+            Ok(State::Failed { errno: Errno::from_raw(errno), gss_major, reason: parse_reason(&texts) })
+        }
         _ => Err(PayloadError::BadErrno(error)),
     }
+}
+
+fn parse_reason(texts: &Texts<'_>) -> Option<Reason> {
+    Some(Reason {
+        stage: texts.text(Kind::Stage)?,
+        cause: texts.text(Kind::Cause)?,
+        detail: texts.text(Kind::Detail)?,
+        remedy: texts.text(Kind::Remedy)?,
+    })
 }
 
 fn parse_flags(flags: u32) -> Result<KeyOrigin, PayloadError> {
@@ -154,7 +219,14 @@ mod tests {
             key_origin: KeyOrigin::AcceptorSubkey,
             endtime: 0x6000_0000,
             send_sequence: 5,
+            initiator: None,
         }
+    }
+
+    fn with_words() -> Context {
+        let principal = Principal::new("alice@EXAMPLE.TEST").unwrap();
+        let unmet = Some("FILE:/tmp/x, which KRB5CCNAME names, has no ticket".to_owned());
+        Context { initiator: Some(Initiator { principal, unmet }), ..context() }
     }
 
     #[test]
@@ -184,10 +256,60 @@ mod tests {
         assert_eq!(failed(&failure).as_slice(), expected);
     }
 
+    #[test]
+    fn the_texts_follow_what_readers_of_the_first_layout_read() {
+        let (plain, whole) = (established(&context()).unwrap(), established(&with_words()).unwrap());
+        assert!(whole.as_slice().starts_with(plain.as_slice()));
+        let State::Established(read) = parse(whole.as_slice()).unwrap() else { panic!("not established") };
+        assert_eq!(read.initiator, with_words().initiator);
+        let failure =
+            Failure::new(Stage::Kdc, Cause::KdcDown, "127.0.0.1:88 refused").with_gss_major(0x70000);
+        let reason = Reason::of(&failure).unwrap();
+        let whole = failed_because(&failure, &reason).unwrap();
+        assert!(whole.as_slice().starts_with(failed(&failure).as_slice()));
+        let State::Failed { errno, gss_major, reason: read } = parse(whole.as_slice()).unwrap() else {
+            panic!("not failed")
+        };
+        assert_eq!((errno, gss_major, read), (Errno::ECONNREFUSED, 0x70000, Some(reason)));
+    }
+
+    /// A key of this name anybody can plant.
+    #[test]
+    fn planted_texts_are_printable_and_those_of_later_versions_passed_over() {
+        let mut planted = established(&context()).unwrap();
+        planted.u32_host(99).opaque_host(b"of a later version").unwrap();
+        planted.u32_host(1).opaque_host(b"alice@R").unwrap();
+        planted.u32_host(2).opaque_host(b"x\x1b[2J\xff\nlgss: established").unwrap();
+        let State::Established(read) = parse(planted.as_slice()).unwrap() else { panic!("not established") };
+        let Initiator { principal, unmet } = read.initiator.unwrap();
+        assert_eq!(principal.as_str(), "alice@R");
+        assert!(!unmet.unwrap().contains(['\x1b', '\n']));
+        planted.u32_host(3).u32_host(1025).bytes(&[b'x'; 1025]);
+        assert_eq!(parse(planted.as_slice()).unwrap_err(), WireError::TooLong(1025, 1024).into());
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
             let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn any_bytes_after_the_fixed_part_are_texts_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut whole = established(&context()).unwrap();
+            whole.bytes(&bytes);
+            if let Ok(State::Established(read)) = parse(whole.as_slice()) {
+                prop_assert_eq!(read.base_key.secret().expose(), &[9; 32]);
+            }
+        }
+
+        #[test]
+        fn texts_cut_anywhere_but_between_them_are_refused(cut in 1usize..200) {
+            let (plain, whole) = (established(&context()).unwrap(), established(&with_words()).unwrap());
+            let end = plain.len() + cut;
+            let first = plain.len() + 8 + "alice@EXAMPLE.TEST".len();
+            prop_assume!(end < whole.len() && end != first);
+            prop_assert!(parse(&whole.as_slice()[..end]).is_err());
         }
 
         #[test]

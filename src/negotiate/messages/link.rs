@@ -183,7 +183,7 @@ impl Link {
         match Frame::parse(&frame)? {
             Frame { kind: KIND_ESTABLISHED, control, key, handle } if key.len() <= KEY_LIMIT => {
                 Ok(Message::Report(Report::Established {
-                    context: parse_control(control)?,
+                    context: Box::new(parse_control(control)?),
                     base_key: Secret::new(key.to_vec()),
                     handle: handle.to_vec(),
                 }))

@@ -132,6 +132,10 @@ pub struct Established {
     pub credential: String,
     /// Who has answered: the principal that the ticket is for, and by what name it was asked for if by another one.
     pub server: String,
+    /// Who we are to the server, for the key.
+    pub principal: String,
+    /// What the requester wished for and did not get, with the reason, for the key.
+    pub unmet: Option<String>,
     /// What there was to choose from.
     pub considered: Considered,
     /// What took how long.
@@ -220,7 +224,7 @@ pub enum Report {
     /// The context is there.
     Established {
         /// Its typed fields.
-        context: Established,
+        context: Box<Established>,
         /// Its base key.
         base_key: Secret,
         /// The server's handle.

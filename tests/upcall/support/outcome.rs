@@ -4,6 +4,7 @@ use super::probe::Finding;
 use super::site::RELEASED_WITHIN;
 use lgss::ctx::Context;
 use lgss::ctx::payload::user::{self, State};
+use lgss::event::Reason;
 use nix::errno::Errno;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ pub(crate) enum Outcome {
     /// request_key(2) itself failed.
     Refused(Errno),
     /// The key says that the negotiation failed.
-    Failed { errno: Errno },
+    Failed { errno: Errno, reason: Option<Reason> },
     /// Reading the key failed: it has expired or was revoked.
     Gone(Errno),
     /// The key holds a context.
@@ -54,7 +55,7 @@ impl Outcome {
     fn of_payload(payload: &[u8]) -> Self {
         match user::parse(payload).unwrap() {
             State::Established(context) => Self::Established(Box::new(context)),
-            State::Failed { errno, .. } => Self::Failed { errno },
+            State::Failed { errno, reason, .. } => Self::Failed { errno, reason },
             State::InProgress => panic!("the key stays in progress"),
         }
     }
@@ -78,7 +79,7 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn errno(&self) -> Errno {
         match self {
-            Self::Refused(errno) | Self::Gone(errno) | Self::Failed { errno } => *errno,
+            Self::Refused(errno) | Self::Gone(errno) | Self::Failed { errno, .. } => *errno,
             Self::Established(_) => panic!("there is a context"),
         }
     }

@@ -1,0 +1,137 @@
+//! What the maker of a request may be told of its failure, in words (rule S15): what is its own to know, and no more.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, Failure};
+
+/// A failure in words, for whoever made the request for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// At which step, a word as in the log.
+    pub stage: String,
+    /// Why: [`Cause::word`], or one that only a later version knows.
+    pub cause: String,
+    /// What exactly.
+    pub detail: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Reason {
+    /// In full, unless the failure is about what is not the requester's own.
+    pub fn of(failure: &Failure) -> Option<Self> {
+        failure.cause.is_the_requesters_own().then(|| Self {
+            stage: failure.stage.to_string(),
+            cause: failure.cause.word(),
+            detail: failure.detail.clone(),
+            remedy: failure.cause.remedy().to_owned(),
+        })
+    }
+
+    /// The cause in a few words, if this version knows it.
+    pub fn summary(&self) -> Option<&'static str> {
+        Cause::of_word(&self.cause).map(Cause::summary)
+    }
+}
+
+impl Cause {
+    /// Whether detail and remedy tell the requester nothing but what it could find out by itself, as the same user at the
+    /// same place: its request, its caches, its KDC, its server, its limits. What a rule forbids, how the host is set
+    /// up, and the node's credentials are not.
+    pub fn is_the_requesters_own(self) -> bool {
+        match self {
+            Self::BadRequest
+            | Self::NoTicket
+            | Self::TicketExpired
+            | Self::BadCache
+            | Self::ClockSkew
+            | Self::UnknownService
+            | Self::EncryptionType
+            | Self::KdcRefused
+            | Self::KdcDown
+            | Self::KdcSilent
+            | Self::UnknownHost
+            | Self::ServerDown
+            | Self::ServerSilent
+            | Self::ServerRefused
+            | Self::TokenTooLarge
+            | Self::BadReply
+            | Self::TooMany
+            | Self::Paused
+            | Self::Deadline
+            | Self::Quota
+            | Self::KeyGone => true,
+            Self::Refused
+            | Self::NoMachineCredential
+            | Self::KeytabRefused
+            | Self::UnnamedNid
+            | Self::UnconfirmedName
+            | Self::BadProgram
+            | Self::WorkerFault
+            | Self::Setup => false,
+        }
+    }
+
+    /// Its name for programs, which stays the same: `kdc_down`.
+    pub fn word(self) -> String {
+        serde_json::to_string(&self).unwrap_or_default().trim_matches('"').to_owned()
+    }
+
+    /// The cause of this name.
+    pub fn of_word(word: &str) -> Option<Self> {
+        serde_json::from_value(word.into()).ok()
+    }
+
+    /// What happened, in a few words.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Refused => "the upcall refuses the request",
+            Self::BadRequest => "the request is malformed",
+            Self::NoTicket => "no usable ticket was found",
+            Self::TicketExpired => "the ticket has expired",
+            Self::BadCache => "the credential cache cannot be used",
+            Self::NoMachineCredential => "this node has no fitting credentials",
+            Self::KeytabRefused => "the KDC does not accept the keytab",
+            Self::ClockSkew => "the clocks differ too much, or the ticket is not valid yet",
+            Self::UnknownService => "the KDC does not know the service",
+            Self::EncryptionType => "no encryption type that is allowed can be had",
+            Self::KdcRefused => "the KDC refuses the ticket",
+            Self::KdcDown => "no KDC can be reached",
+            Self::KdcSilent => "the KDC does not answer in time",
+            Self::UnknownHost => "the server's host name cannot be resolved",
+            Self::UnnamedNid => "a network identifier has no host name",
+            Self::UnconfirmedName => "a host name does not lead back to its address",
+            Self::BadProgram => "the site's program for host names does not work",
+            Self::ServerDown => "the server does not accept the connection",
+            Self::ServerSilent => "the server does not answer in time",
+            Self::ServerRefused => "the server refuses the context",
+            Self::TokenTooLarge => "the ticket is too large for the server",
+            Self::BadReply => "the server's answer is not that of an RPCSEC_GSS server",
+            Self::TooMany => "too many negotiations are running",
+            Self::Paused => "too many requests in a row have failed",
+            Self::Deadline => "the time for the whole negotiation is up",
+            Self::WorkerFault | Self::Setup => "the upcall could not do its work on this machine",
+            Self::Quota => "the quota of keys is used up",
+            Self::KeyGone => "the key has ended before there was a context",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Stage;
+
+    #[test]
+    fn what_is_not_the_requesters_own_is_not_told_in_words() {
+        let reason = |cause| Reason::of(&Failure::new(Stage::Admit, cause, "a detail"));
+        for cause in [Cause::Refused, Cause::Setup, Cause::WorkerFault, Cause::KeytabRefused] {
+            assert_eq!(reason(cause), None, "{cause:?}");
+        }
+        let told = reason(Cause::KdcDown).unwrap();
+        assert_eq!((told.stage.as_str(), told.cause.as_str()), ("admit", "kdc_down"));
+        assert_eq!((told.detail.as_str(), told.summary()), ("a detail", Some("no KDC can be reached")));
+        let later = Reason { cause: "of_a_later_version".to_owned(), ..told };
+        assert_eq!(later.summary(), None);
+    }
+}

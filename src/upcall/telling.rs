@@ -1,0 +1,107 @@
+//! The end of a key, and how much it tells: a context with whose it is, or a failure, in words if they are the
+//! requester's to know (rule S15). Where the owner's quota has no room for words, the key has to do without.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::authorise::Acting;
+use super::outcome::Outcome;
+use crate::config::Config;
+use crate::ctx::payload::{lustre, user};
+use crate::ctx::{Context, Lifetime};
+use crate::event::{Cause, Failure, Reason};
+use crate::key::{Consumer, LiveKey};
+use crate::wire::{WireError, Writer};
+
+/// How long a key says that a limit was reached: the next try may well succeed.
+const BUSY_TTL: Duration = Duration::from_secs(2);
+
+/// What came of the attempt to finish a key: it, still live, and the kernel's error.
+type Finished = Result<(), (LiveKey, Errno)>;
+
+/// Fails the key. For programs the error stays readable for the negative-cache time; the kernel takes it and drops the
+/// key.
+pub(super) fn fail(
+    live: LiveKey,
+    failure: Failure,
+    acting: Acting,
+    config: &Config,
+    deadline: Instant,
+) -> Outcome {
+    let ttl = match failure.cause {
+        Cause::TooMany | Cause::Paused => config.timeouts.negative_cache.0.min(BUSY_TTL),
+        _ => config.timeouts.negative_cache.0,
+    };
+    let told = match live.consumer() {
+        Consumer::Program => publish(live, failed_for(acting, &failure), || user::failed(&failure), ttl),
+        Consumer::Kernel => live.fail_import(lustre::failed(&failure).as_slice(), deadline),
+    };
+    match told {
+        Ok(()) => Outcome::Failed(failure),
+        Err((live, errno)) => {
+            live.hand_over();
+            let detail = format!("{}; and the key takes no answer: {errno}", failure.detail);
+            Outcome::Failed(Failure { detail, ..failure })
+        }
+    }
+}
+
+/// Only who asks for itself is told in words; a server that acts for a user gets the errno, as a stranger would.
+fn failed_for(acting: Acting, failure: &Failure) -> Writer {
+    let reason = if acting == Acting::ForItself { Reason::of(failure) } else { None };
+    let told = reason.and_then(|reason| user::failed_because(failure, &reason).ok());
+    told.unwrap_or_else(|| user::failed(failure))
+}
+
+/// Gives a program its context. Whom it speaks for everybody may know who may use it; what was wished for, only the
+/// requester itself.
+///
+/// # Errors
+/// [`WireError`] for a context that does not fit a payload, which its types exclude.
+pub(super) fn give(
+    live: LiveKey,
+    mut context: Context,
+    acting: Acting,
+    lifetime: Lifetime,
+) -> Result<Finished, WireError> {
+    if let Some(initiator) = context.initiator.as_mut().filter(|_| acting != Acting::ForItself) {
+        initiator.unmet = None;
+    }
+    let full = user::established(&context)?;
+    context.initiator = None;
+    let bare = user::established(&context)?;
+    Ok(publish(live, full, || bare, lifetime.as_duration()))
+}
+
+fn publish(live: LiveKey, full: Writer, bare: impl FnOnce() -> Writer, ttl: Duration) -> Finished {
+    match live.publish(full.as_slice(), ttl) {
+        Err((live, Errno::EDQUOT)) => live.publish(bare().as_slice(), ttl),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Stage;
+
+    #[test]
+    fn words_are_for_whoever_asks_for_itself_and_about_its_own_affairs_only() {
+        let told = |acting, cause| {
+            let failure = Failure::new(Stage::Kdc, cause, "a detail");
+            let full = failed_for(acting, &failure);
+            assert!(full.as_slice().starts_with(user::failed(&failure).as_slice()));
+            full.len() > user::failed(&failure).len()
+        };
+        assert!(told(Acting::ForItself, Cause::KdcDown));
+        for (acting, cause) in [
+            (Acting::ForAnother, Cause::KdcDown),
+            (Acting::Machine, Cause::KdcDown),
+            (Acting::ForItself, Cause::Setup),
+            (Acting::ForItself, Cause::Refused),
+        ] {
+            assert!(!told(acting, cause), "{acting:?} {cause:?}");
+        }
+    }
+}
