@@ -12,6 +12,7 @@ use super::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::collection;
 use crate::gss::krb5::{Library, Name};
+use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
 
@@ -156,6 +157,32 @@ impl Survey {
                 let failure = failure(&name, &error);
                 self.object_to(&name, failure.detail, Some(failure.cause));
             }
+        }
+    }
+
+    /// Copies what daemons keep to memory, so that no daemon is needed, nor changed, any more.
+    pub fn part_from_daemons(&mut self, library: &Library) {
+        for mut contents in std::mem::take(&mut self.caches) {
+            if contents.name.library.starts_with(DAEMON) {
+                let wanted = contents.name.library.clone();
+                let copy = move |library: &Library| {
+                    Cache::resolve(library, &wanted)?.in_memory().map(PrivateCache::left_in_memory)
+                };
+                match self.hear(library, copy) {
+                    Some(Ok(copy)) => contents.name.library = copy,
+                    Some(Err(error)) => {
+                        let failure = failure(&contents.name, &error);
+                        self.object_to(&contents.name, failure.detail, Some(failure.cause));
+                        continue;
+                    }
+                    None => {
+                        let silent = contents.name.silent();
+                        self.object_to(&contents.name, silent.detail, Some(silent.cause));
+                        continue;
+                    }
+                }
+            }
+            self.caches.push(contents);
         }
     }
 

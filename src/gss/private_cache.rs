@@ -51,6 +51,14 @@ impl PrivateCache {
         Cache::resolve(&self.library, &self.text())
     }
 
+    /// Leaves it in this process's memory to the end, for every context of the library; its name.
+    pub fn left_in_memory(self) -> String {
+        let name = self.text();
+        // A drop would empty it; what else is given up here is small, and the process short-lived.
+        std::mem::forget(self);
+        name
+    }
+
     /// What the library calls it, `MEMORY:…`.
     pub fn text(&self) -> String {
         self.name.to_string_lossy().into_owned()

@@ -1,12 +1,18 @@
 //! The name service as getaddrinfo(3) and getnameinfo(3) see it: what the standard library does not ask them for.
 //!
-//! May block for as long as the resolver's configuration lets it; callers have a watch.
+//! In another network than the host's, [`stay_in_this_network`] comes before all else. May block for as long as the resolver's configuration lets it; callers have a watch.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
 use std::ptr;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 
 /// Room for a name, with its NUL (NI_MAXHOST).
 const NAME_ROOM: usize = 1025;
@@ -64,6 +70,51 @@ pub fn canonical_name(host: &str) -> io::Result<String> {
     name.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
+/// Takes from all threads of this process what could ask daemons of the host, which local sockets lead to whatever the
+/// network: from now on names come from /etc/hosts and from DNS servers in this network, and no socket can be had but for IP and
+/// for the kernel (rule S23). Sockets that there are stay. Needs no_new_privs.
+///
+/// # Errors
+/// The library's or the kernel's.
+pub fn stay_in_this_network() -> io::Result<()> {
+    #[cfg(target_env = "gnu")]
+    only_files_and_dns()?;
+    let filter = filter().map_err(io::Error::other)?;
+    seccompiler::apply_filter_all_threads(&filter).map_err(io::Error::other)
+}
+
+/// What nsswitch.conf says of hosts counts no more, and nscd(8) is not asked. For a C library that has not got this function
+/// the filter has to do: what it lets through is files, DNS and modules that use IP.
+#[cfg(target_env = "gnu")]
+fn only_files_and_dns() -> io::Result<()> {
+    unsafe extern "C" {
+        fn __nss_configure_lookup(database: *const c_char, services: *const c_char) -> c_int;
+    }
+    // SAFETY: glibc's nss.h declares it so; both strings are constants that end with NUL.
+    match unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The families of sockets that lead nowhere but into the network namespace that they are made in.
+const WITHIN_A_NETWORK: [c_int; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// Others get EAFNOSUPPORT, as from a kernel without them; so does io_uring, by which sockets can be had as well.
+fn filter() -> Result<BpfProgram, BackendError> {
+    let other_than = |family: c_int| {
+        let family = u64::from(family.cast_unsigned());
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
+    };
+    let others = WITHIN_A_NETWORK.into_iter().map(other_than).collect::<Result<Vec<_>, _>>()?;
+    let rules = BTreeMap::from([
+        (libc::SYS_socket, vec![SeccompRule::new(others)?]),
+        (libc::SYS_io_uring_setup, Vec::new()),
+    ]);
+    let refused = SeccompAction::Errno(libc::EAFNOSUPPORT.cast_unsigned());
+    SeccompFilter::new(rules, SeccompAction::Allow, refused, std::env::consts::ARCH.try_into()?)?.try_into()
+}
+
 fn check(code: c_int) -> io::Result<()> {
     match code {
         0 => Ok(()),
@@ -89,6 +140,30 @@ mod tests {
         // Reserved for documentation (RFC 5737): nobody has it.
         let error = name_of(Ipv4Addr::new(192, 0, 2, 77)).unwrap_err().to_string();
         assert!(!error.is_empty() && !error.contains("192.0.2.77"), "{error}");
+    }
+
+    #[test]
+    fn no_local_socket_can_be_had_any_more() {
+        use std::net::UdpSocket;
+        use std::os::unix::net::{UnixDatagram, UnixStream};
+        let kept = UnixStream::pair().unwrap();
+        // A filter of one thread's, which no other test shares.
+        let refused = std::thread::spawn(move || {
+            seccompiler::apply_filter(&filter().unwrap()).unwrap();
+            assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
+            assert_eq!(std::io::Write::write(&mut &kept.0, b"x").unwrap(), 1);
+            let errors = [
+                UnixStream::connect("/dev/log").unwrap_err(),
+                UnixDatagram::unbound().unwrap_err(),
+                // SAFETY: plain numbers.
+                io::Error::from_raw_os_error(unsafe {
+                    libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0);
+                    *libc::__errno_location()
+                }),
+            ];
+            errors.map(|error| error.raw_os_error())
+        });
+        assert_eq!(refused.join().unwrap(), [Some(libc::EAFNOSUPPORT); 3]);
     }
 
     #[test]

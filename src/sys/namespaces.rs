@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{fstat, stat};
 
 /// Numbers of the operations on namespaces (linux/nsfs.h).
 const NS_GET_USERNS: libc::c_ulong = 0xb701;
@@ -16,6 +16,14 @@ const NS_GET_OWNER_UID: libc::c_ulong = 0xb704;
 /// Those of fstat(2).
 pub fn identity(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
     fstat(namespace).map(|status| status.st_ino)
+}
+
+/// The identity of the network namespace that this process is in.
+///
+/// # Errors
+/// Those of stat(2).
+pub fn own_network() -> Result<u64, Errno> {
+    stat("/proc/self/ns/net").map(|status| status.st_ino)
 }
 
 /// The user namespace that a namespace of another kind belongs to.

@@ -28,9 +28,10 @@ use crate::ctx::payload::lustre;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::LiveKey;
 use crate::negotiate::messages::{
-    Chosen, Considered, Credentials, Established, Link, Message, MessageError, Report, Timing,
+    Chosen, Considered, Credentials, Established, Link, Message, MessageError, Names, Report, Timing,
 };
 use crate::secret::Secret;
+use crate::sys::namespaces;
 use crate::sys::process::{self, Process};
 
 /// How long a worker that has started its message may take to finish it.
@@ -164,7 +165,7 @@ impl<'a> Upcall<'a> {
 
     fn run_worker(&mut self, live: &LiveKey, job: Job<'_>, served: &Served) -> Result<Conversation, Failure> {
         let Job { order, credentials, stamp } = job;
-        let request = order.request(self.config, credentials);
+        let request = order.request(self.config, credentials, names_in(served));
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         let (uid, gid) = order.owner(self.invocation);
         let rings = match served.acting {
@@ -323,6 +324,13 @@ impl<'a> Upcall<'a> {
         };
         fail(live, update_failed(cause, errno), self.acting, self.config, self.deadline)
     }
+}
+
+/// Of another network than ours the name service's daemons know nothing, and are not to hear (rule S23).
+fn names_in(served: &Served) -> Names {
+    let ours = namespaces::own_network();
+    let theirs = namespaces::identity(served.places.network.as_fd());
+    if ours.is_ok() && ours == theirs { Names::AsTheHost } else { Names::FilesAndDns }
 }
 
 fn launch_failed(errno: Errno) -> Failure {

@@ -8,7 +8,7 @@ use crate::ctx::lustre::{LustreCallout, LustreMechanism};
 use crate::ctx::request::{Callout, Level, Mechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::Consumer;
-use crate::negotiate::messages::{Credentials, Limits, Request, Target};
+use crate::negotiate::messages::{Credentials, Limits, Names, Request, Target};
 use crate::negotiate::nid_host::HostLookup;
 
 /// One negotiation. What the front has accepted is accepted again.
@@ -80,7 +80,7 @@ impl Order {
     }
 
     /// What the worker is told.
-    pub(super) fn request(&self, config: &Config, credentials: Credentials) -> Request {
+    pub(super) fn request(&self, config: &Config, credentials: Credentials, names: Names) -> Request {
         let timeouts = &config.timeouts;
         let (target, level) = match self {
             Self::Program(callout) => {
@@ -107,6 +107,7 @@ impl Order {
             enctypes: config.kerberos.enctypes.clone(),
             renew: config.kerberos.renew,
             limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round },
+            names,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::sandbox;
 use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount, Node, Sources, choose};
@@ -52,6 +53,7 @@ pub(super) fn negotiate(
             (Holder::User(account), got, service)
         }
         Credentials::Machines { .. } => {
+            sandbox::confine_names(request.names)?;
             let machine = machine_account(sources, &request.credentials, deadline, watch)?;
             let service = service()?;
             watch.enter_kdc(&machine.to_string(), &service, deadline);

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use super::sandbox;
 use super::watch::{Watch, kdc_silent};
 use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
@@ -16,7 +17,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::ticket::Ticket;
-use crate::negotiate::messages::{self, Considered, OTHERS_LIMIT, Request};
+use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Request};
 
 /// Most credentials that KDCs are asked with.
 const ATTEMPTS: usize = 4;
@@ -57,7 +58,7 @@ pub(super) fn choose(
     service: impl FnOnce() -> Result<Service, Failure>,
     purpose: Purpose<'_>,
 ) -> Result<(UserAccount, Got, Service), Failure> {
-    let (_, deadline, watch) = purpose;
+    let (request, deadline, watch) = purpose;
     let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
     let mut survey = Survey::of(&library, sources, |name| watch.enter(deadline, name.silent()));
     let keytab = survey.client_keytab.take();
@@ -66,6 +67,11 @@ pub(super) fn choose(
         watch.consider(considered(None, &ranking, &[]));
         return Err(ranking.failure());
     }
+    // Daemons that keep caches are asked no more: from here on there may be no local socket.
+    if request.names == Names::FilesAndDns {
+        survey.part_from_daemons(&library);
+    }
+    sandbox::confine_names(request.names)?;
     let service = named(service()?, purpose);
     watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;

@@ -39,6 +39,7 @@ mod matrix;
 mod namespaces;
 mod node_credentials;
 mod node_names;
+mod other_networks;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod quota;
@@ -161,6 +162,7 @@ fn run_tests() -> ! {
         containers::trials,
         node_credentials::trials,
         node_names::trials,
+        other_networks::trials,
         service_names::trials,
         ranked_cli::trials,
         reasons::trials,

@@ -47,6 +47,18 @@ pub struct Request {
     pub renew: bool,
     /// Limits of the phases.
     pub limits: Limits,
+    /// Where names of hosts come from.
+    pub names: Names,
+}
+
+/// Who is asked for names of hosts (rule S23).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Names {
+    /// Whom the host's nsswitch.conf names, daemons with a local socket included.
+    AsTheHost,
+    /// The host's files, and DNS servers in the requester's network; nobody by a local socket.
+    FilesAndDns,
 }
 
 /// The other side of the negotiation.

@@ -17,6 +17,7 @@ pub(crate) mod machine;
 pub(crate) mod many_caches;
 pub(crate) mod netns;
 pub(crate) mod node;
+pub(crate) mod nscd;
 pub(crate) mod outcome;
 pub(crate) mod persistent;
 pub(crate) mod probe;
