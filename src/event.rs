@@ -10,6 +10,7 @@ pub use reason::Reason;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Longest detail text kept, in bytes; longer ones are cut (a worker is not trusted to be brief).
 const DETAIL_LIMIT: usize = 500;
@@ -176,6 +177,12 @@ impl Cause {
         }
     }
 
+    /// The same where it is known which file of settings is in effect, which is then named.
+    pub fn remedy_by(self, settings: &Path) -> String {
+        let settings: PathBuf = settings.components().collect();
+        self.remedy().replace("lgss.toml", &one_line(&settings.to_string_lossy()))
+    }
+
     /// What a person can do about it.
     pub fn remedy(self) -> &'static str {
         match self {
@@ -235,7 +242,7 @@ impl Cause {
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
             Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
-            Self::Setup => "repair the installation or /etc/lgss/lgss.toml as said",
+            Self::Setup => "repair the installation or lgss.toml as said; see lgss config check (root)",
         }
     }
 }

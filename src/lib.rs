@@ -23,6 +23,7 @@ pub mod creds;
 pub mod gss;
 pub mod identity;
 pub mod negotiate;
+pub mod selftest;
 pub mod sys;
 pub mod upcall;
 #[cfg(feature = "gss")]

@@ -153,6 +153,14 @@ pub fn own_session_keyring() -> Result<i32, Errno> {
     keyctl::keyring_id(keyctl::SESSION_KEYRING)
 }
 
+/// The key that the kernel has started this process for, by the name of the session keyring that it made: `_req.<key>`.
+/// `None` for a process that was not started for a key, as by hand.
+pub fn key_under_construction() -> Option<KeySerial> {
+    let ring = KeySerial::new(keyctl::keyring_id(keyctl::SESSION_KEYRING).ok()?)?;
+    let name = KeyDescription::of(ring).ok()?.description;
+    std::str::from_utf8(name.strip_prefix(b"_req.")?).ok()?.parse().ok()
+}
+
 /// An instantiated key whose negotiation goes on.
 #[derive(Debug)]
 #[must_use = "dropping it fails the key"]

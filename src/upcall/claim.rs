@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::creds::search::Rings;
 use crate::ctx::lustre::{LustreCallout, LustreDescription};
 use crate::ctx::request::{Callout, Description};
-use crate::event::{Cause, Failure, Stage};
+use crate::event::{Cause, Failure, Stage, one_line};
 use crate::key::{Consumer, KeyDescription, KeySerial};
 
 /// The words of one upcall.
@@ -40,14 +40,19 @@ pub(super) struct Invocation {
     pub session_ring: i32,
 }
 
-/// Words that are no upcall.
+/// Words that are no upcall: a fault of the rule, for which its requesters can do nothing.
 #[derive(Debug)]
 pub(super) struct Unusable {
+    /// From the rule, as far as it was read: another configuration than the default.
+    pub config: Option<PathBuf>,
     /// The key, if at least that could be read.
     pub key: Option<KeySerial>,
     /// What is wrong.
-    pub offence: &'static str,
+    pub offence: String,
 }
+
+/// How the words of a rule must end.
+pub(super) const RULE_WORDS: &str = "%o %k %t %d %c %u %g %T %P %S";
 
 impl Invocation {
     /// Reads `[--config FILE] [-R|--realm REALM] create KEY TYPE DESCRIPTION CALLOUT UID GID RING RING RING`.
@@ -68,27 +73,45 @@ impl Invocation {
                 other => break other,
             }
         };
-        let ten: Vec<Vec<u8>> = words.collect();
-        let key = ten.first().and_then(|word| number(word)).and_then(KeySerial::new);
-        let unusable = |offence| Unusable { key, offence };
+        let rest: Vec<Vec<u8>> = words.collect();
+        let key = rest.first().and_then(|word| number(word)).and_then(KeySerial::new);
+        let unusable =
+            |offence: String, config: &Option<PathBuf>| Unusable { config: config.clone(), key, offence };
         if operation.as_deref() != Some(b"create") {
-            return Err(unusable("the operation is not create, or an option is unknown"));
+            let offence = match &operation {
+                None => "it passes no words".to_owned(),
+                Some(word) => {
+                    format!("\"{}\" stands where %o, an option or its value is expected", shown(word))
+                }
+            };
+            return Err(unusable(offence, &config));
         }
+        let count = rest.len() + 1;
         let [_, key_type, description, callout, uid, gid, thread, process, session] =
-            <[Vec<u8>; 9]>::try_from(ten).map_err(|_| unusable("not ten words after the options"))?;
-        let word = "a key, id or keyring is not a number";
+            <[Vec<u8>; 9]>::try_from(rest)
+                .map_err(|_| unusable(format!("it passes {count} words instead of 10"), &config))?;
+        let not_a_number = |name: &str, word: &[u8]| {
+            unusable(format!("\"{}\" stands where {name}, a number, is expected", shown(word)), &config)
+        };
+        let id = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
+        let ring = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
+        let (uid, gid) = (id("%u", &uid)?, id("%g", &gid)?);
+        let (thread_ring, process_ring, session_ring) =
+            (ring("%T", &thread)?, ring("%P", &process)?, ring("%S", &session)?);
+        let key =
+            key.ok_or_else(|| unusable("no key's number stands where %k is expected".to_owned(), &config))?;
         Ok(Self {
             config,
             realm,
-            key: key.ok_or(unusable(word))?,
+            key,
             key_type,
             description,
             callout,
-            uid: number(&uid).ok_or(unusable(word))?,
-            gid: number(&gid).ok_or(unusable(word))?,
-            thread_ring: number(&thread).ok_or(unusable(word))?,
-            process_ring: number(&process).ok_or(unusable(word))?,
-            session_ring: number(&session).ok_or(unusable(word))?,
+            uid,
+            gid,
+            thread_ring,
+            process_ring,
+            session_ring,
         })
     }
 }
@@ -109,6 +132,12 @@ impl Invocation {
         };
         Rings { thread, process: self.process_ring, session: self.session_ring, user }
     }
+}
+
+/// A word for the log: a few characters of it, printable.
+fn shown(word: &[u8]) -> String {
+    const LIMIT: usize = 40;
+    one_line(&String::from_utf8_lossy(word)).chars().take(LIMIT).collect()
 }
 
 fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
@@ -150,11 +179,17 @@ impl Claim {
     /// # Errors
     /// A [`Failure`] of stage authorise: refused (rule S1 or S3), or malformed.
     pub(super) fn of(invocation: &Invocation, kernel: &KeyDescription) -> Result<Self, Failure> {
-        let agrees = kernel.key_type.as_bytes() == invocation.key_type
-            && kernel.description == invocation.description
-            && (kernel.uid, kernel.gid) == (invocation.uid, invocation.gid);
-        if !agrees {
-            return Err(refused("S3: the words of the upcall do not agree with the key"));
+        let disagreeing = [
+            ("%t", kernel.key_type.as_bytes() == invocation.key_type),
+            ("%d", kernel.description == invocation.description),
+            ("%u", kernel.uid == invocation.uid),
+            ("%g", kernel.gid == invocation.gid),
+        ]
+        .into_iter()
+        .filter_map(|(word, agrees)| (!agrees).then_some(word));
+        let disagreeing: Vec<&str> = disagreeing.collect();
+        if !disagreeing.is_empty() {
+            return Err(rule_at_fault(&disagreeing.join(", ")));
         }
         let (description, callout) = (text(&invocation.description)?, text(&invocation.callout)?);
         let asked = match kernel.key_type.as_str() {
@@ -186,6 +221,14 @@ fn text(bytes: &[u8]) -> Result<&str, Failure> {
 
 fn malformed(error: impl std::fmt::Display) -> Failure {
     Failure::new(Stage::Authorise, Cause::BadRequest, error)
+}
+
+/// The kernel and request-key pass the words by the rule: what differs from the key is not the requester's doing.
+fn rule_at_fault(words: &str) -> Failure {
+    let detail = format_args!(
+        "S3: what the request-key rule passes for {words} is not the key's: let the rule end in {RULE_WORDS}"
+    );
+    Failure::new(Stage::Authorise, Cause::Setup, detail)
 }
 
 /// A refusal by a rule, whose number starts the detail.
@@ -234,11 +277,21 @@ mod tests {
 
     #[test]
     fn missing_or_surplus_words_are_refused_with_the_key_known_where_possible() {
-        for (text, key) in
-            [("create|77|user", Some(77)), ("create|77|u|d|c|1|2|0|0|0|0", Some(77)), ("create|-3", None)]
-        {
+        for (text, key, offence) in [
+            ("create|77|user", Some(77), "3 words instead of 10"),
+            ("create|77|u|d|c|1|2|0|0|0|0", Some(77), "11 words instead of 10"),
+            ("create|-3", None, "2 words instead of 10"),
+            ("create|77|u|d|c|1|x|0|0|0", Some(77), "\"x\" stands where %g"),
+            ("create|user|77|d|c|1|2|0|0|0", None, "%k"),
+            ("77|create|u|d|c|1|2|0|0|0", None, "\"77\" stands where %o"),
+            ("--config|/c|--shell|create|77", Some(77), "\"--shell\" stands where %o"),
+            ("", None, "%o"),
+        ] {
             let error = Invocation::parse(words(text).into_iter()).unwrap_err();
-            assert_eq!(error.key.map(KeySerial::raw), key, "{text}");
+            assert!(error.offence.contains(offence), "{text}: {error:?}");
+            if text.starts_with("create") {
+                assert_eq!(error.key.map(KeySerial::raw), key, "{text}");
+            }
         }
     }
 
@@ -251,7 +304,9 @@ mod tests {
             KeyDescription { description: b"lgss:1000:nfs@x".to_vec(), ..kernel() },
             KeyDescription { key_type: "lgssc".into(), ..kernel() },
         ] {
-            assert_eq!(Claim::of(&invocation(), &other).unwrap_err().cause, Cause::Refused, "{other:?}");
+            let failure = Claim::of(&invocation(), &other).unwrap_err();
+            assert_eq!(failure.cause, Cause::Setup, "the rule's fault, not the requester's: {other:?}");
+            assert!(failure.detail.starts_with("S3") && failure.detail.contains('%'), "{failure}");
         }
     }
 

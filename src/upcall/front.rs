@@ -15,8 +15,8 @@ use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
-use crate::key::authority::{NotInstantiated, own_session_keyring};
-use crate::key::{Authority, Consumer};
+use crate::key::authority::{NotInstantiated, key_under_construction, own_session_keyring};
+use crate::key::{Authority, Consumer, KeySerial};
 use crate::sys::{keyctl, process};
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
@@ -40,11 +40,15 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
     0
 }
 
-/// Rejects the key of an upcall whose words make no sense, as far as the key is known.
+/// Rejects the key of an upcall whose words make no sense: the one that they name, or the one that the kernel has named our
+/// session keyring for.
 pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
-    if let Some(authority) = unusable.key.and_then(|key| Authority::assume(key).ok()) {
-        let _ = authority.reject(Errno::EINVAL);
-        monitor::log_unusable(unusable);
+    let assume = |key: Option<KeySerial>| key.and_then(|key| Authority::assume(key).ok());
+    if let Some(authority) = assume(unusable.key).or_else(|| assume(key_under_construction())) {
+        let key = authority.key();
+        // The rule is broken, not the request.
+        let _ = authority.reject(Cause::Setup.errno());
+        monitor::log_unusable(unusable, key);
     }
     1
 }

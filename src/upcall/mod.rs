@@ -7,6 +7,7 @@
 
 mod authorise;
 mod backoff;
+mod by_hand;
 mod check;
 mod claim;
 mod container;
@@ -30,7 +31,11 @@ use claim::Invocation;
 
 /// Runs the program with the words that request-key gave it; the exit status is 1 if they make no sense, else 0.
 pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> i32 {
-    match Invocation::parse(words) {
+    let words: Vec<_> = words.collect();
+    if let Some(question) = by_hand::question(&words) {
+        return by_hand::answer(&question);
+    }
+    match Invocation::parse(words.into_iter()) {
         Ok(invocation) => front::serve(invocation),
         Err(unusable) => front::refuse_unusable(&unusable),
     }

@@ -22,7 +22,7 @@ use super::telling::fail;
 use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::REJECT_TTL;
-use crate::key::{Authority, Consumer, LiveKey};
+use crate::key::{Authority, Consumer, KeySerial, LiveKey};
 use crate::sys::heir::{self, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Process};
@@ -190,8 +190,8 @@ fn reap(worker: &Process, journal: &Journal, subject: &Subject) {
     worker.reap();
 }
 
-/// Logs an upcall that could not even be taken apart.
-pub(super) fn log_unusable(unusable: &Unusable) {
-    let config = Config::load(None).unwrap_or_default();
-    Journal::open(&config.log, config.log.level).unusable(unusable);
+/// Logs an upcall that could not even be taken apart, in the log that the rule's settings name.
+pub(super) fn log_unusable(unusable: &Unusable, key: KeySerial) {
+    let config = Config::load(unusable.config.as_deref()).unwrap_or_default();
+    Journal::open(&config.log, config.log.level).unusable(unusable, key);
 }

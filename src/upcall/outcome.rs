@@ -4,18 +4,19 @@
 
 use std::fmt;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
 
-use super::claim::{Invocation, Unusable};
-use crate::config::{Level, Log};
+use super::claim::{Invocation, RULE_WORDS, Unusable};
+use crate::config::{DEFAULT_PATH, Level, Log};
 use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
 use crate::ctx::lustre::LustreCallout;
 use crate::ctx::request::Description;
 use crate::event::{Cause, Failure, one_line};
-use crate::key::Consumer;
+use crate::key::{Consumer, KeySerial};
 use crate::negotiate::messages::{Considered, Timing};
 
 /// How an upcall ended.
@@ -43,9 +44,11 @@ pub(super) enum Outcome {
 /// Which upcall a line is about.
 #[derive(Debug)]
 pub(super) struct Subject {
-    key: crate::key::KeySerial,
+    key: KeySerial,
     uid: u32,
     target: String,
+    /// The file that the settings are from.
+    settings: PathBuf,
 }
 
 impl Subject {
@@ -60,7 +63,8 @@ impl Subject {
             Consumer::Kernel => callout.parse::<LustreCallout>().ok().map(|parsed| parsed.to_string()),
         };
         let target = parsed.unwrap_or_else(|| format!("({})", one_line(&description)));
-        Self { key: invocation.key, uid: invocation.uid, target }
+        let settings = invocation.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
+        Self { key: invocation.key, uid: invocation.uid, target, settings }
     }
 }
 
@@ -108,7 +112,7 @@ impl Journal {
             ),
             Outcome::Failed(failure) => {
                 let errno = failure.cause.errno();
-                let remedy = failure.cause.remedy();
+                let remedy = failure.cause.remedy_by(&subject.settings);
                 let level = match failure.cause {
                     Cause::Setup | Cause::WorkerFault => log::Level::Error,
                     _ => log::Level::Warn,
@@ -136,8 +140,13 @@ impl Journal {
     }
 
     /// The line of words that were no upcall.
-    pub(super) fn unusable(&self, unusable: &Unusable) {
-        log::error!("not an upcall: {}; see lgss_keyring(8) for the rule", unusable.offence);
+    pub(super) fn unusable(&self, unusable: &Unusable, key: KeySerial) {
+        log::error!(
+            "key {key}: config: the request-key rule is wrong: {}: {:?}; let the rule end in {RULE_WORDS}; lgss config check \
+             (as root) finds it",
+            one_line(&unusable.offence),
+            Cause::Setup.errno(),
+        );
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod negotiation;
 mod sandbox;
+mod self_test;
 mod users;
 mod watch;
 
@@ -21,6 +22,7 @@ use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Link, Request};
+use crate::selftest::{VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
 use watch::Watch;
 
@@ -35,6 +37,9 @@ const MISUSED: u8 = 2;
 
 /// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
 pub fn run() -> ExitCode {
+    if let Some(answered) = answer_by_hand() {
+        return answered;
+    }
     match Invocation::take() {
         Some(invocation) => {
             let status = if serve(invocation).is_some() { REPORTED } else { NOT_REPORTED };
@@ -42,10 +47,34 @@ pub fn run() -> ExitCode {
             process::end(status.into())
         }
         None => {
-            let _ = writeln!(std::io::stderr(), "lgss_negotiate is started by lgss_keyring, not by hand");
+            let _ = writeln!(
+                std::io::stderr(),
+                "lgss_negotiate is started by lgss_keyring, not by hand; try --help"
+            );
             ExitCode::from(MISUSED)
         }
     }
+}
+
+const HELP: &str = "\
+lgss_negotiate: the worker of lgss_keyring, which starts it; see lgss_negotiate(8)
+
+  --version    what this is
+  --self-test  what it finds here, as JSON; lgss config check reads that
+  --help       this text";
+
+/// The launcher's first word is the role of a source, and never one of these.
+fn answer_by_hand() -> Option<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (first, rest) = words.split_first()?;
+    let text = match first.as_str() {
+        WORKER_WORD => return Some(self_test::run(rest)),
+        "--version" | "-V" if rest.is_empty() => format!("{WORKER} (lgss) {VERSION}"),
+        "--help" | "-h" if rest.is_empty() => HELP.to_owned(),
+        _ => return None,
+    };
+    let told = writeln!(std::io::stdout(), "{text}");
+    Some(ExitCode::from(if told.is_ok() { REPORTED } else { NOT_REPORTED }))
 }
 
 /// What the launcher hands over.

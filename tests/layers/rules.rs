@@ -4,7 +4,7 @@ use super::tokens::{Token, tokens};
 use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["sys"],
     &["secret", "event", "nid"],
     &["wire"],
@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 11] = [
     &["ctx"],
     &["creds"],
     &["negotiate"],
+    &["selftest"],
     &["upcall", "worker", "cli"],
 ];
 /// Where `unsafe` may stand.

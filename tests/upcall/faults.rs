@@ -270,7 +270,7 @@ fn a_missing_worker_is_a_fault_of_the_installation(shared: &Shared) {
     site.ticket(shared.realm());
     fs::remove_file(site.path("lgss_negotiate")).unwrap();
     expect_setup_failure(&site, shared);
-    site.log.wait_for_words(&["lgss_negotiate", "EIO", Cause::Setup.remedy()]);
+    site.log.wait_for_words(&["lgss_negotiate", "EIO", &site.remedy(Cause::Setup)]);
 }
 
 fn a_worker_that_others_may_write_is_not_started(shared: &Shared) {

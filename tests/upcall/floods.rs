@@ -105,7 +105,7 @@ fn an_owner_at_its_limit_is_refused_at_once_and_others_are_served(shared: &Share
         held.add(&site, shared, as_user(site.uid()), site.uid());
     }
     assert_eq!(ask(&site, site.uid(), shared.nfs(), ":more").errno(), Errno::EAGAIN);
-    site.log.wait_for_words(&["admit", "limits.per_owner", "EAGAIN", Cause::TooMany.remedy()]);
+    site.log.wait_for_words(&["admit", "limits.per_owner", "EAGAIN", &site.remedy(Cause::TooMany)]);
     drop(ask(&site, second(&site), shared.nfs(), "").context());
     drop(held);
 }
@@ -272,7 +272,7 @@ fn a_missing_run_directory_is_made(shared: &Shared) {
 #[track_caller]
 fn expect_unusable(site: &Site, shared: &Shared) {
     assert_eq!(site.ask(shared.nfs()).errno(), Errno::EIO, "log {:#?}", site.log.lines());
-    site.log.wait_for_words(&["admit", "/run", "EIO", Cause::Setup.remedy()]);
+    site.log.wait_for_words(&["admit", "/run", "EIO", &site.remedy(Cause::Setup)]);
     site.wait_until_idle();
 }
 

@@ -29,6 +29,7 @@ mod hostile_caches;
 mod hostile_places;
 mod identity;
 mod inherited;
+mod installation;
 mod kdc;
 mod key_gone;
 mod large_tickets;
@@ -167,6 +168,7 @@ fn run_tests() -> ! {
         ranked_cli::trials,
         reasons::trials,
         tools::trials,
+        installation::trials,
         worker_file::trials,
     ];
     let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();

@@ -245,7 +245,7 @@ fn a_prepared_installation_passes_the_check_and_each_fault_is_named(shared: &Sha
     fs::write(rules.join("lgss.conf"), &rule).unwrap();
     let (status, text) = check(&site);
     assert_eq!(status, 0, "{text}");
-    assert!(text.ends_with("0 errors, 0 warnings\n"), "{text}");
+    assert!(text.contains("\n0 errors, "), "{text}");
     let fault = |part: &str, exit: i32, change: &dyn Fn(&Path), restore: &dyn Fn(&Path)| {
         change(&dir);
         let (status, text) = check(&site);

@@ -23,7 +23,7 @@ crate::trials![
 #[track_caller]
 fn expect_setup_failure(site: &Site, shared: &Shared, word: &str) {
     assert_eq!(site.ask(shared.nfs()).errno(), Errno::EIO, "log {:#?}", site.log.lines());
-    site.log.wait_for_words(&["launch", word, "EIO", Cause::Setup.remedy()]);
+    site.log.wait_for_words(&["launch", word, "EIO", &site.remedy(Cause::Setup)]);
     site.wait_until_idle();
 }
 

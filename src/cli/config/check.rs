@@ -1,15 +1,18 @@
 //! `lgss config check`: everything that must be right for a request to be answered, each with its remedy.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Level};
+use super::trial::{self, Lustre};
 use super::{installation, rule};
 use crate::cli::arguments::ConfigCheck;
 use crate::cli::exit::Exit;
 use crate::cli::{Terminal, words};
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::sys::files::Untrusted;
 
 pub(crate) fn run(check: &ConfigCheck, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let findings = inspect(check);
@@ -33,8 +36,8 @@ fn counted(count: usize, what: &str) -> String {
 fn inspect(check: &ConfigCheck) -> Vec<Finding> {
     let mut findings = installation::kernel();
     findings.push(installation::request_key());
-    let rules = rule::inspect(&check.root);
-    findings.extend(rules.findings);
+    let mut rules = rule::inspect(&check.root);
+    findings.append(&mut rules.findings);
     if let (Some(named), Some(of_rule)) = (&check.config, &rules.config)
         && of_rule.as_deref().unwrap_or(Path::new(DEFAULT_PATH)) != named
     {
@@ -45,37 +48,78 @@ fn inspect(check: &ConfigCheck) -> Vec<Finding> {
             format_args!("let the rule say --config {}, or check {of_rule}", named.display()),
         ));
     }
-    let file = check.config.clone().or(rules.config.flatten());
-    match settings(file, &mut findings) {
-        Some(config) => findings.extend(installation::of(&config)),
-        None => findings.push(Finding::warning(
-            "worker",
-            "what the settings name was not checked",
-            "correct the settings first",
-        )),
+    for (file, whence) in files(check, &rules) {
+        let name = file.clone().unwrap_or(DEFAULT_PATH.into());
+        let lustre = if is_lustres(&rules, &name) { Lustre::Served } else { Lustre::NotServed };
+        match settings(file, &whence, &mut findings) {
+            Some(config) => {
+                findings.extend(installation::of(&config, &name.to_string_lossy(), lustre));
+                findings
+                    .extend(programs(&rules).iter().filter_map(|program| trial::upcall(program, &config)));
+            }
+            None => findings.push(Finding::warning(
+                "worker",
+                format_args!("what {} names was not checked", name.display()),
+                "correct the settings first",
+            )),
+        }
     }
-    findings
+    let mut told: Vec<Finding> = Vec::new();
+    for finding in findings {
+        if !told.contains(&finding) {
+            told.push(finding);
+        }
+    }
+    told
+}
+
+/// Every file of settings that a rule of ours names, each once, with the rule's place; that of the general rule, or the one
+/// that was asked for, comes first.
+fn files(check: &ConfigCheck, rules: &rule::Inspection) -> Vec<(Option<PathBuf>, String)> {
+    let first = check.config.clone().or_else(|| rules.config.clone().flatten());
+    let mut files = vec![(first, String::new())];
+    for rule in &rules.ours {
+        let path = |file: &Option<PathBuf>| file.clone().unwrap_or(DEFAULT_PATH.into());
+        // The general rule's own was asked to be left aside.
+        let left_aside = check.config.is_some() && rules.config.as_ref() == Some(&rule.config);
+        let known = files.iter().any(|(known, _)| path(known) == path(&rule.config));
+        if !left_aside && !known {
+            files.push((rule.config.clone(), format!(", by {}", rule.place)));
+        }
+    }
+    files
+}
+
+fn is_lustres(rules: &rule::Inspection, file: &Path) -> bool {
+    rules.lustre.as_ref().is_some_and(|named| named.as_deref().unwrap_or(Path::new(DEFAULT_PATH)) == file)
+}
+
+fn programs(rules: &rule::Inspection) -> BTreeSet<&Path> {
+    rules.ours.iter().map(|rule| rule.program.as_path()).collect()
 }
 
 /// The settings; also those of a file that upcalls do not trust, as far as they can be read.
-fn settings(file: Option<PathBuf>, findings: &mut Vec<Finding>) -> Option<Config> {
+fn settings(file: Option<PathBuf>, whence: &str, findings: &mut Vec<Finding>) -> Option<Config> {
     let path = file.clone().unwrap_or(DEFAULT_PATH.into());
     let error = match Config::load(file.as_deref()) {
         Ok(config) => {
             let note = if path.exists() { "" } else { " does not exist: defaults" };
-            findings.push(Finding::ok("settings", format_args!("{}{note}", path.display())));
+            findings.push(Finding::ok("settings", format_args!("{}{note}{whence}", path.display())));
             return Some(config);
         }
         Err(error) => error,
     };
-    let remedy = match error {
+    let remedy = match &error {
+        ConfigError::Untrusted(Untrusted::Open(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+            "write the file, or let the rule name another one; every upcall by that rule fails"
+        }
         ConfigError::Untrusted(_) => installation::OWNERSHIP,
         ConfigError::Read(..) => "run this as root; the file must be text in UTF-8",
         ConfigError::Syntax(..) | ConfigError::Value(..) => {
             "see lgss.toml(5); every upcall fails until it is corrected"
         }
     };
-    findings.push(Finding::error("settings", &error, remedy));
+    findings.push(Finding::error("settings", format_args!("{error}{whence}"), remedy));
     let text = fs::read_to_string(&path).ok()?;
     match (Config::parse(&text, &path), error) {
         (Ok(config), _) => Some(config),

@@ -1,53 +1,61 @@
 //! Checks of what the settings name, and of what the kernel has.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::geteuid;
 
-use super::finding::Finding;
-use crate::config::{Config, DEFAULT_PATH};
+use super::finding::{Finding, Level};
+use super::trial::{self, Lustre};
+use super::{quotas, relations};
+use crate::config::Config;
 use crate::identity::system_user;
 use crate::sys::files::{Untrusted, open_trusted, trusted_path};
+use crate::sys::keyctl;
 
 /// What the kernel executes for request_key(2); the path is built into it.
 const REQUEST_KEY: &str = "/sbin/request-key";
-/// Quotas in which some contexts have room; one takes about 300 bytes.
-const FEW_KEYS: u64 = 20;
-const FEW_BYTES: u64 = 6000;
 
 /// For files that others could change.
 pub(super) const OWNERSHIP: &str =
     "give it and every directory above it to root (chown root), writable by nobody else (chmod go-w)";
 
-/// Keys, and room for them.
+/// Keys: whether there are any, whether this process may use them, and room for them.
 pub(super) fn kernel() -> Vec<Finding> {
     if !Path::new("/proc/keys").exists() {
         let remedy = "use a kernel with CONFIG_KEYS and CONFIG_PROC_FS; in a container, mount /proc";
         return vec![Finding::error("kernel", "there is no /proc/keys: no key service", remedy)];
     }
-    let limit = |name: &str| -> Option<u64> {
-        fs::read_to_string(Path::new("/proc/sys/kernel/keys").join(name)).ok()?.trim().parse().ok()
-    };
-    let tiny = |name: &str, least: u64| {
-        limit(name).filter(|&limit| limit < least).map(|limit| {
-            let finding = format!("/proc/sys/kernel/keys/{name} is {limit}: room for a few contexts a user");
-            Finding::warning(
-                "kernel",
-                finding,
-                format_args!("sysctl kernel.keys.{name}: the kernel's default is more"),
-            )
-        })
-    };
-    let quotas: Vec<Finding> =
-        [tiny("maxkeys", FEW_KEYS), tiny("maxbytes", FEW_BYTES)].into_iter().flatten().collect();
-    if quotas.is_empty() {
-        vec![Finding::ok("kernel", "has keys, and quotas with room for contexts")]
-    } else {
-        quotas
+    match forbidden_call() {
+        None => std::iter::once(Finding::ok("kernel", "has keys, and programs may use them"))
+            .chain(quotas::findings())
+            .collect(),
+        Some((call, errno)) => vec![Finding::error(
+            "kernel",
+            format_args!("{call} is not allowed here: {}: no program here gets a context", errno.desc()),
+            "in a container, allow keyctl, add_key and request_key in its seccomp profile; upcalls run on the host: check there, too",
+        )],
     }
+}
+
+/// A system call of the key service that fails as a filter makes it fail, with what it leaves in this process alone.
+fn forbidden_call() -> Option<(&'static str, Errno)> {
+    const NAME: &CStr = c"lgss config check";
+    let forbidden = |errno: &Errno| matches!(errno, Errno::EPERM | Errno::ENOSYS | Errno::EACCES);
+    let calls: [(&'static str, Result<i32, Errno>); 3] = [
+        ("keyctl(2)", keyctl::keyring_id(keyctl::PROCESS_KEYRING)),
+        ("add_key(2)", keyctl::add(c"user", NAME, b"x", keyctl::PROCESS_KEYRING)),
+        ("request_key(2)", keyctl::find(c"user", NAME)),
+    ];
+    calls.into_iter().find_map(|(call, result)| result.err().filter(forbidden).map(|errno| (call, errno)))
 }
 
 /// The program that the kernel starts.
@@ -55,19 +63,21 @@ pub(super) fn request_key() -> Finding {
     program("request-key", Path::new(REQUEST_KEY), "install keyutils").1
 }
 
-/// Everything that the settings name.
-pub(super) fn of(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![
-        worker(&config.worker),
-        krb5_config(&config.krb5_config),
+/// Everything that the settings in `file` name.
+pub(super) fn of(config: &Config, file: &str, lustre: Lustre) -> Vec<Finding> {
+    let mut findings = vec![krb5_config(&config.krb5_config)];
+    let tables = config.namespace.values().filter_map(|table| table.krb5_config.as_deref());
+    findings.extend(tables.map(krb5_config));
+    // Of a file that no worker can read, the worker has nothing more to say.
+    let unreadable = findings.iter().any(|finding| finding.level == Level::Error);
+    let tried = trial::worker(config, file, lustre);
+    findings.extend(tried.into_iter().filter(|finding| !(unreadable && finding.subject == "krb5_config")));
+    findings.extend([
         run_dir(&config.run_dir),
         machine_user(&config.machine_user),
         log_socket(&config.log.socket),
-    ];
-    for table in config.namespace.values() {
-        findings.extend(table.krb5_config.as_deref().map(krb5_config));
-        findings.extend(table.keytab.as_deref().map(keytab));
-    }
+    ]);
+    findings.extend(relations::findings(config, file));
     findings
 }
 
@@ -87,30 +97,13 @@ pub(super) fn program(subject: &'static str, path: &Path, install: &str) -> (Opt
     }
 }
 
-fn untrusted(subject: &'static str, error: &Untrusted, install: &str) -> Finding {
+pub(super) fn untrusted(subject: &'static str, error: &Untrusted, install: &str) -> Finding {
     let remedy = match error {
         Untrusted::Writable(_) => OWNERSHIP,
         Untrusted::Open(_, error) if error.kind() == ErrorKind::PermissionDenied => "run this as root",
         _ => install,
     };
     Finding::error(subject, error, remedy)
-}
-
-fn worker(path: &Path) -> Finding {
-    let install = format!("install it, or set worker in {DEFAULT_PATH}");
-    match program("worker", path, &install) {
-        (Some(mode), _) if mode & 0o011 != 0o011 => Finding::error(
-            "worker",
-            format_args!("{} has mode {mode:04o}: users cannot execute it", path.display()),
-            format_args!("chmod 0711 {}", path.display()),
-        ),
-        (Some(mode), _) if mode & 0o044 != 0 => Finding::warning(
-            "worker",
-            format_args!("{} has mode {mode:04o}: users can attach to it while it starts", path.display()),
-            format_args!("chmod 0711 {}; what cannot be read is not dumpable", path.display()),
-        ),
-        (_, finding) => finding,
-    }
 }
 
 /// Read by workers, with the rights of their users.
@@ -141,14 +134,6 @@ fn krb5_config(path: &Path) -> Finding {
     }
 }
 
-/// One that the settings name, so that it ought to be there; read by root.
-fn keytab(path: &Path) -> Finding {
-    match open_trusted(path, OFlag::O_RDONLY) {
-        Ok(_) => Finding::ok("keytab", path.display()),
-        Err(error) => untrusted("keytab", &error, "make it with ktadd, see kadmin(1)"),
-    }
-}
-
 fn run_dir(path: &Path) -> Finding {
     match path.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => absent_run_dir(path),
@@ -171,15 +156,56 @@ fn run_dir(path: &Path) -> Finding {
                 ),
                 format_args!("chmod 0700 {}", path.display()),
             ),
-            Ok(_) => Finding::ok("run_dir", path.display()),
+            Ok(_) => usable_run_dir(path),
         },
     }
+}
+
+/// What upcalls make there must be directories, and there must be room for more.
+fn usable_run_dir(path: &Path) -> Finding {
+    let is_other = |name: &&str| path.join(name).symlink_metadata().is_ok_and(|there| !there.is_dir());
+    if let Some(name) = ["slots", "owners", "machine"].iter().find(|name| is_other(name)) {
+        let finding = format_args!("{}/{name} is not a directory: every request fails", path.display());
+        return Finding::error("run_dir", finding, "remove it; it is made when needed");
+    }
+    room(path).unwrap_or_else(|| Finding::ok("run_dir", path.display()))
+}
+
+/// Tries a file without a name, which nobody sees; by root only, whose directory it is.
+fn room(path: &Path) -> Option<Finding> {
+    const PAGE: [u8; 4096] = [0; 4096];
+    if !geteuid().is_root() {
+        return None;
+    }
+    let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let tried = open(path, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+        .and_then(|fd| nix::unistd::write(fd, &PAGE))
+        .map(drop);
+    let errno = match tried {
+        // Some file systems know no files without a name.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => return None,
+        Err(errno) => errno,
+    };
+    let no_inodes = statvfs(path).is_ok_and(|fs| fs.files() > 0 && fs.files_available() == 0);
+    let remedy = match errno {
+        Errno::ENOSPC | Errno::EDQUOT if no_inodes => {
+            "its file system has no inodes left (df -i): remove files, or mount it with more (tmpfs: nr_inodes)"
+        }
+        Errno::ENOSPC | Errno::EDQUOT => "its file system is full (df): make room",
+        Errno::EROFS => "its file system is read-only (findmnt): mount it rw, or set run_dir",
+        _ => "see that root can write there: mount options, SELinux, a container",
+    };
+    let finding =
+        format_args!("{}: no file can be made there: {}: requests fail", path.display(), errno.desc());
+    Some(Finding::error("run_dir", finding, remedy))
 }
 
 /// It is made when needed, but nothing above it.
 fn absent_run_dir(path: &Path) -> Finding {
     match path.parent().map(trusted_path) {
-        Some(Ok(_)) => Finding::ok("run_dir", format_args!("{} is made when needed", path.display())),
+        Some(Ok(parent)) => room(&parent).unwrap_or_else(|| {
+            Finding::ok("run_dir", format_args!("{} is made when needed", path.display()))
+        }),
         Some(Err(error)) => untrusted("run_dir", &error, "make the directory above it, for root"),
         None => Finding::error("run_dir", "is the root directory", "name a directory below /run"),
     }
@@ -198,7 +224,16 @@ fn machine_user(name: &str) -> Finding {
 
 fn log_socket(path: &Path) -> Finding {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => Finding::ok("log", path.display()),
+        Ok(metadata) if metadata.file_type().is_socket() => {
+            match UnixDatagram::unbound().and_then(|s| s.connect(path)) {
+                Ok(()) => Finding::ok("log", path.display()),
+                Err(error) => Finding::warning(
+                    "log",
+                    format_args!("{}: nobody reads it: {error}: nothing is logged", path.display()),
+                    "start the system log (systemd-journald, rsyslogd), or set log.socket",
+                ),
+            }
+        }
         Ok(_) => Finding::warning(
             "log",
             format_args!("{} is not a socket: nothing is logged", path.display()),

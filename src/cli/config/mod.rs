@@ -5,9 +5,12 @@
 pub(super) mod check;
 mod finding;
 mod installation;
+mod quotas;
+mod relations;
 mod rule;
 mod rules;
 pub(super) mod show;
+mod trial;
 
 use std::path::{Path, PathBuf};
 

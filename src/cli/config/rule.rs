@@ -1,6 +1,7 @@
 //! Checks of the request-key rules: which of them answers requests of contexts, and whether it is ours.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
@@ -18,17 +19,39 @@ const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %
 
 const LUSTRES: &str = "create lgssc * * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
+/// A request of Lustre's for the node.
+const LUSTRES_REQUEST: Request<'static> = Request {
+    key_type: "lgssc",
+    description: "0@0",
+    callout: "0:krb5:0:0:r:i:1:0x0:check-MDT0000-mdc:0x0:0:",
+};
+
 /// What is known of the rules.
 pub(super) struct Inspection {
     pub(super) findings: Vec<Finding>,
     /// The file of settings that our rule names, if it names one; `None` if it is not known which rule answers.
     pub(super) config: Option<Option<PathBuf>>,
+    /// All rules that start our program, whatever for.
+    pub(super) ours: Vec<Ours>,
+    /// The settings by which Lustre's requests are served, if they start our program.
+    pub(super) lustre: Option<Option<PathBuf>>,
+}
+
+/// What a rule starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ours {
+    /// The place of the rule, for people.
+    pub(super) place: String,
+    /// The program.
+    pub(super) program: PathBuf,
+    /// The file of settings that it names.
+    pub(super) config: Option<PathBuf>,
 }
 
 /// Checks the rules below `root`.
 pub(super) fn inspect(root: &Path) -> Inspection {
     let rules = Rules::read(root);
-    let mut findings = files(&rules);
+    let mut findings = files(&rules, root);
     let request = Request { key_type: "user", description: DESCRIPTION, callout: CALLOUT };
     let mut config = None;
     match rules.choose(&request) {
@@ -51,16 +74,37 @@ pub(super) fn inspect(root: &Path) -> Inspection {
     }
     findings.extend(special_cases(&rules));
     findings.extend(lustres(&rules, root));
-    Inspection { findings, config }
+    let lustre = match rules.choose(&LUSTRES_REQUEST) {
+        Choice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
+        _ => None,
+    };
+    Inspection { findings, config, ours: ours(&rules), lustre }
+}
+
+/// Every rule that starts our program, also one that another stands before.
+fn ours(rules: &Rules) -> Vec<Ours> {
+    let commands = rules.lines.iter().filter_map(|line| line.rule());
+    commands
+        .filter(is_ours)
+        .filter_map(|rule| {
+            let program = rule.command.iter().find(|word| {
+                Path::new(word).is_absolute()
+                    && Path::new(word).file_name().is_some_and(|name| name == PROGRAM)
+            })?;
+            Some(Ours {
+                place: place(rule.line),
+                program: PathBuf::from(program),
+                config: named_config(&rule),
+            })
+        })
+        .collect()
 }
 
 /// Lustre's requests have a rule of their own, which its package brings; without Lustre there need not be one.
 fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
     const SUBJECT: &str = "lustre rule";
-    const CALLOUT: &str = "0:krb5:0:0:r:i:1:0x0:check-MDT0000-mdc:0x0:0:";
     let loaded = root.join("sys/fs/lustre").exists();
-    let request = Request { key_type: "lgssc", description: "0@0", callout: CALLOUT };
-    match rules.choose(&request) {
+    match rules.choose(&LUSTRES_REQUEST) {
         Choice::Start(rule) if is_ours(&rule) => {
             let faults: Vec<Finding> =
                 faults(&rule).into_iter().map(|finding| Finding { subject: SUBJECT, ..finding }).collect();
@@ -88,9 +132,34 @@ fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
     }
 }
 
+/// Who writes a rule says what root executes.
+fn written_by_others(rules: &Rules, root: &Path) -> Vec<Finding> {
+    let directories = [root.join("etc"), root.join("etc/request-key.d")];
+    let mut files: Vec<&Path> = rules.lines.iter().map(|line| line.file.as_path()).collect();
+    files.dedup();
+    directories
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(files)
+        .filter(|path| {
+            path.metadata().is_ok_and(|metadata| metadata.uid() != 0 || metadata.mode() & 0o022 != 0)
+        })
+        .map(|path| {
+            Finding::error(
+                SUBJECT,
+                format_args!(
+                    "{} is not owned by root or is writable by others, who can have root execute anything",
+                    path.display()
+                ),
+                format_args!("chown root {0}; chmod go-w {0}", path.display()),
+            )
+        })
+        .collect()
+}
+
 /// Files that do not count as one would think.
-fn files(rules: &Rules) -> Vec<Finding> {
-    let mut findings = Vec::new();
+fn files(rules: &Rules, root: &Path) -> Vec<Finding> {
+    let mut findings = written_by_others(rules, root);
     for file in &rules.passed_over {
         findings.push(Finding::warning(
             SUBJECT,

@@ -151,6 +151,19 @@ impl Line {
         (counts || too_long).then(|| Self { file: file.to_owned(), number, text, cut, too_long })
     }
 
+    /// Whatever it is for: the rule that it is, if it can be read.
+    pub(super) fn rule(&self) -> Option<Rule<'_>> {
+        let mut words = self.text.split(blank).filter(|word| !word.is_empty());
+        let description = words.nth(2)?;
+        let command: Vec<&str> = words.skip(1).collect();
+        (!self.too_long && !command.is_empty()).then_some(Rule {
+            line: self,
+            description,
+            command,
+            skipped: [0; 4],
+        })
+    }
+
     fn matching(&self, request: &Request<'_>) -> Match<'_> {
         if self.too_long {
             return Match::Unreadable;

@@ -130,12 +130,17 @@ impl Site {
         self.add_rule(&rule);
     }
 
-    /// One more line for request-key(8), which reads whole files at any time.
-    pub(crate) fn add_rule(&self, rule: &str) {
+    /// Other rules than before.
+    pub(crate) fn replace_rules(&self, change: impl FnOnce(&str) -> String) {
         let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
         let new = self.path("rules");
-        fs::write(&new, format!("{rules}{rule}\n")).unwrap();
+        fs::write(&new, change(&rules)).unwrap();
         fs::rename(&new, self.scratch.rule_file()).unwrap();
+    }
+
+    /// One more line for request-key(8), which reads whole files at any time.
+    pub(crate) fn add_rule(&self, rule: &str) {
+        self.replace_rules(|rules| format!("{rules}{rule}\n"));
     }
 
     /// Sets which encryption types contexts may have.
@@ -250,13 +255,18 @@ impl Site {
         Outcome::of(findings.get(before..).unwrap_or_else(|| panic!("the probe ended early: {findings:?}")))
     }
 
+    /// What the log advises: it names the settings of the site.
+    pub(crate) fn remedy(&self, cause: Cause) -> String {
+        cause.remedy_by(&self.path("lgss.toml"))
+    }
+
     /// The requester has learnt of the failure by its errno, the log has one line with what to do, and nothing is left.
     #[track_caller]
     pub(crate) fn assert_failed(&self, outcome: &Outcome, cause: Cause, target: &Target) {
         assert_eq!(outcome.errno(), cause.errno(), "log: {:#?}", self.log.lines());
         let errno = format!("{:?}", cause.errno());
         let uid = format!("uid {} ", self.uid());
-        self.log.wait_for_words(&[&uid, &target.service, &errno, cause.remedy()]);
+        self.log.wait_for_words(&[&uid, &target.service, &errno, &self.remedy(cause)]);
         self.wait_until_idle();
     }
 

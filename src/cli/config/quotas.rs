@@ -1,0 +1,155 @@
+//! Quotas of keys: whether there is room for contexts, of every user that has keys (/proc/key-users, keyrings(7)).
+
+use std::fs;
+use std::path::Path;
+
+use nix::unistd::geteuid;
+
+use super::finding::Finding;
+use crate::cli::words::person;
+
+/// Limits below which there is room for a few contexts only.
+const FEW_KEYS: u64 = 20;
+const FEW_BYTES: u64 = 6000;
+/// What one context takes, about: its payload, its description, a ticket stored back not counted.
+const CONTEXT_BYTES: u64 = 400;
+/// From so many hundredths on a quota is nearly used up.
+const FULL: u64 = 90;
+/// Most users that are named.
+const NAMED_LIMIT: usize = 8;
+
+/// What is wrong with them, if anything.
+pub(super) fn findings() -> Vec<Finding> {
+    let limit = |name: &str| -> Option<u64> {
+        fs::read_to_string(Path::new("/proc/sys/kernel/keys").join(name)).ok()?.trim().parse().ok()
+    };
+    let tiny = |name: &str, least: u64| {
+        let limit = limit(name).filter(|&limit| limit < least)?;
+        let finding = format!("/proc/sys/kernel/keys/{name} is {limit}: room for a few contexts a user");
+        Some(Finding::warning(
+            "quotas",
+            finding,
+            format_args!("sysctl kernel.keys.{name}: the kernel's default is more"),
+        ))
+    };
+    let limits = [
+        ("maxkeys", FEW_KEYS),
+        ("maxbytes", FEW_BYTES),
+        ("root_maxkeys", FEW_KEYS),
+        ("root_maxbytes", FEW_BYTES),
+    ];
+    let mut findings: Vec<Finding> = limits.iter().filter_map(|(name, least)| tiny(name, *least)).collect();
+    findings.extend(of_users(&fs::read_to_string("/proc/key-users").unwrap_or_default()));
+    if findings.is_empty() {
+        findings.push(Finding::ok("quotas", "of keys have room for contexts"));
+    }
+    findings
+}
+
+/// Keys or bytes that a user has used, and may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Share {
+    used: u64,
+    limit: u64,
+}
+
+impl Share {
+    /// `used/limit`.
+    fn read(text: &str) -> Option<Self> {
+        let (used, limit) = text.split_once('/')?;
+        Some(Self { used: used.parse().ok()?, limit: limit.parse().ok()? })
+    }
+
+    fn is_nearly_full(self) -> bool {
+        self.used.saturating_mul(100) >= self.limit.saturating_mul(FULL)
+    }
+
+    fn left(self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+}
+
+fn of_users(users: &str) -> Vec<Finding> {
+    let full: Vec<(u32, Share, Share)> = users
+        .lines()
+        .filter_map(read)
+        .filter(|(_, keys, bytes)| keys.is_nearly_full() || bytes.is_nearly_full())
+        .collect();
+    let mut findings: Vec<Finding> = full.iter().take(NAMED_LIMIT).map(|&user| finding(user)).collect();
+    if full.len() > NAMED_LIMIT {
+        let more = format!("{} more users have nearly used up theirs", full.len() - NAMED_LIMIT);
+        findings.push(Finding::warning("quotas", more, "look at /proc/key-users"));
+    }
+    findings
+}
+
+/// `%5u: usage keys/instantiated quota-keys/limit quota-bytes/limit`.
+fn read(line: &str) -> Option<(u32, Share, Share)> {
+    let (uid, rest) = line.split_once(':')?;
+    let mut fields = rest.split_ascii_whitespace().skip(2);
+    Some((uid.trim().parse().ok()?, Share::read(fields.next()?)?, Share::read(fields.next()?)?))
+}
+
+fn finding((uid, keys, bytes): (u32, Share, Share)) -> Finding {
+    let no_room = keys.left() < 1 || bytes.left() < CONTEXT_BYTES;
+    let used = format!(
+        "uid {} has used {} of {} keys and {} of {} bytes",
+        person(uid),
+        keys.used,
+        keys.limit,
+        bytes.used,
+        bytes.limit
+    );
+    let prefix = if uid == 0 { "root_" } else { "" };
+    let remedy = format!(
+        "remove keys that it does not need (as that user: keyctl show @u, keyctl show @s), or raise \
+         kernel.keys.{prefix}maxkeys and kernel.keys.{prefix}maxbytes (sysctl)"
+    );
+    let text = if no_room {
+        format!("{used}: no context fits, and its requests fail with EDQUOT")
+    } else {
+        format!("{used}: few contexts fit, of about {CONTEXT_BYTES} bytes each")
+    };
+    // Of the caller's own it is known that it is meant.
+    if no_room && geteuid().as_raw() == uid {
+        Finding::error("quotas", text, remedy)
+    } else {
+        Finding::warning("quotas", text, remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::config::finding::Level;
+
+    #[test]
+    fn a_quota_that_is_nearly_used_up_is_told_for_each_user_by_its_share() {
+        let users = "    0:     9 8/8 3/1000000 40/25000000\n 4711:    80 79/79 79/200 19754/20000\n\
+                     4712:     1 1/1 190/200 4000/20000\n4713:     1 1/1 20/200 4000/20000\n4714: 1 1/1 1/200 18500/20000\n";
+        let found = of_users(users);
+        let texts: Vec<&str> = found.iter().map(|finding| finding.finding.as_str()).collect();
+        assert_eq!(texts.len(), 3, "{texts:?}");
+        assert!(
+            texts[0].contains("uid 4711 has used 79 of 200 keys and 19754 of 20000 bytes: no context fits")
+        );
+        assert!(texts[1].contains("uid 4712") && texts[1].contains("few contexts fit"), "{texts:?}");
+        assert!(texts[2].contains("uid 4714") && texts[2].contains("few contexts fit"), "{texts:?}");
+        assert!(found.iter().all(|finding| finding.level == Level::Warning));
+    }
+
+    #[test]
+    fn of_root_the_limits_that_are_named_are_roots() {
+        let found = of_users("0: 9 8/8 3/1000000 24999900/25000000\n");
+        assert_eq!(found[0].level, Level::Error, "the tests are root's");
+        assert!(found[0].remedy.as_deref().unwrap().contains("kernel.keys.root_maxbytes"));
+    }
+
+    #[test]
+    fn a_crowd_of_full_users_is_counted() {
+        let users: String = (1..20).map(|uid| format!("{uid}: 1 1/1 200/200 1/20000\n")).collect();
+        let found = of_users(&users);
+        assert_eq!(found.len(), NAMED_LIMIT + 1);
+        assert!(found.last().unwrap().finding.starts_with("11 more users"));
+    }
+}

@@ -1,0 +1,279 @@
+//! Programs tried as the upcall would start them (src/selftest.rs): the worker, with krb5.conf and keytabs, and the upcall.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
+
+use super::finding::{Finding, Level};
+use super::installation::{program, untrusted};
+use crate::config::Config;
+use crate::creds::default_cache::default_cache_name;
+use crate::selftest::{self, Fault, KeytabReport, Report, VERSION};
+use crate::sys::files::{Untrusted, open_trusted, sealed_memory};
+
+/// Largest keytab, in bytes.
+const KEYTAB_LIMIT: u64 = 4 * 1024 * 1024;
+/// Whose keys a node can use for Lustre (lgss_keyring(8)).
+const NODES: [&str; 6] = ["lustre_root", "lustre_mds", "lustre_oss", "lustre_mgs", "lustre_role", "host"];
+/// Most principals that are listed.
+const LISTED: usize = 4;
+
+/// Whether Lustre's requests are served by these settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lustre {
+    Served,
+    NotServed,
+}
+
+/// The worker, what it says of each krb5.conf, and of the keytabs; `file` is where the settings are.
+pub(super) fn worker(config: &Config, file: &str, lustre: Lustre) -> Vec<Finding> {
+    let (mut findings, keytabs) = open_keytabs(config, lustre);
+    let (mode, finding) = program("worker", &config.worker, &format!("install it, or set worker in {file}"));
+    let Some(mode) = mode else {
+        findings.push(finding);
+        return findings;
+    };
+    findings.extend(mode_of_worker(&config.worker, mode));
+    if findings.iter().any(|finding| finding.subject == "worker" && finding.level == Level::Error) {
+        return findings;
+    }
+    let report = match selftest::worker(config, keytabs) {
+        Ok(report) => report,
+        Err(fault) => {
+            findings.push(fault_of_worker(&config.worker, &fault, file));
+            return findings;
+        }
+    };
+    findings.extend(of_report(config, &report, file));
+    findings.extend(report.keytabs.iter().map(|keytab| of_keytab(keytab, config)));
+    findings.extend(further_configurations(config));
+    findings
+}
+
+fn mode_of_worker(path: &Path, mode: u32) -> Option<Finding> {
+    let path = path.display();
+    let remedy = format!("chmod 0711 {path}; what cannot be read is not dumpable");
+    match mode {
+        mode if mode & 0o011 != 0o011 => Some(Finding::error(
+            "worker",
+            format_args!("{path} has mode {mode:04o}: users cannot execute it"),
+            format_args!("chmod 0711 {path}"),
+        )),
+        mode if mode & 0o044 != 0 => Some(Finding::warning(
+            "worker",
+            format_args!("{path} has mode {mode:04o}: users can attach to it while it starts"),
+            remedy,
+        )),
+        _ => None,
+    }
+}
+
+fn fault_of_worker(path: &Path, fault: &Fault, file: &str) -> Finding {
+    let name = path.display();
+    let remedy = match fault {
+        Fault::Exec { errno: Errno::EACCES | Errno::EPERM, .. } => format!(
+            "look for noexec (findmnt -T {name}), for directories on the way that users cannot enter, and for denials of \
+             SELinux or AppArmor"
+        ),
+        Fault::Exec { .. } => {
+            format!("install the worker for this machine (file {name}; uname -m), or set worker in {file}")
+        }
+        Fault::Died { said, .. } if said.contains("librar") => {
+            format!(
+                "install what ldd {name} does not find (Debian: libgssapi-krb5-2, Rocky: krb5-libs, SLES: krb5)"
+            )
+        }
+        Fault::Foreign(..) => format!("install this version's lgss_negotiate there, or set worker in {file}"),
+        _ => format!("run {name} --self-test as an ordinary user, and see what it says"),
+    };
+    Finding::error("worker", format_args!("{name}: {fault}: every request fails"), remedy)
+}
+
+fn of_report(config: &Config, report: &Report, file: &str) -> Vec<Finding> {
+    let name = config.worker.display();
+    let mut findings = Vec::new();
+    let Report { version, uid, .. } = report;
+    if version == VERSION {
+        let realm = report.realm.as_ref().map_or(String::new(), |realm| format!(", default realm {realm}"));
+        findings.push(Finding::ok(
+            "worker",
+            format_args!("{name}, version {version}, works as uid {uid}{realm}"),
+        ));
+    } else {
+        let finding = format_args!("{name} is of version {version}, this command of {VERSION}");
+        findings.push(Finding::warning("worker", finding, "install all programs of one version"));
+    }
+    // Without root it was started with the caller's rights.
+    if let Some(rights) = report.rights.as_ref().filter(|_| geteuid().is_root()) {
+        findings.push(Finding::error(
+            "worker",
+            format_args!("{rights}: every request fails"),
+            "see whether this is a container without CAP_SETPCAP or CAP_SETUID; upcalls run on the host",
+        ));
+    }
+    match &report.krb5_config {
+        Some(error) => findings.push(krb5_fault(&config.krb5_config, error)),
+        None => findings.extend(enctypes(config, report, file)),
+    }
+    findings
+}
+
+fn krb5_fault(path: &Path, error: &str) -> Finding {
+    Finding::error(
+        "krb5_config",
+        format_args!("{}: {error}: every request by it fails", path.display()),
+        "correct it, see krb5.conf(5)",
+    )
+}
+
+fn enctypes(config: &Config, report: &Report, file: &str) -> Option<Finding> {
+    let wanted: Vec<String> = config.kerberos.enctypes.as_slice().iter().map(ToString::to_string).collect();
+    if wanted.iter().any(|enctype| report.enctypes.contains(enctype)) {
+        return None;
+    }
+    let permitted = if report.enctypes.is_empty() {
+        "none that is known here".to_owned()
+    } else {
+        report.enctypes.join(", ")
+    };
+    Some(Finding::error(
+        "enctypes",
+        format_args!(
+            "{} permits {permitted}; {file} allows {}: no context can be had",
+            config.krb5_config.display(),
+            wanted.join(", ")
+        ),
+        format_args!(
+            "let permitted_enctypes in krb5.conf and [kerberos] enctypes in {file} have a type in common"
+        ),
+    ))
+}
+
+/// Those that tables for namespaces name.
+fn further_configurations(config: &Config) -> Vec<Finding> {
+    let named: BTreeSet<&Path> =
+        config.namespace.values().filter_map(|table| table.krb5_config.as_deref()).collect();
+    named
+        .into_iter()
+        .filter(|path| *path != config.krb5_config && path.exists())
+        .filter_map(|path| {
+            let mut other = config.clone();
+            other.krb5_config = path.to_owned();
+            let report = selftest::worker(&other, Vec::new()).ok()?;
+            report.krb5_config.map(|error| krb5_fault(path, &error))
+        })
+        .collect()
+}
+
+/// The keytabs that requests need, opened and sealed; and what is wrong with those that cannot be.
+fn open_keytabs(config: &Config, lustre: Lustre) -> (Vec<Finding>, Vec<(String, OwnedFd)>) {
+    let set = config.namespace.values().filter_map(|table| table.keytab.clone());
+    let mut wanted: BTreeSet<PathBuf> =
+        set.chain(config.file_system.values().filter_map(|own| own.keytab.clone())).collect();
+    if lustre == Lustre::Served {
+        wanted.insert(config.machine.keytab.clone());
+    }
+    let (mut findings, mut opened) = (Vec::new(), Vec::new());
+    for path in wanted {
+        match open_keytab(&path) {
+            Ok(content) => opened.push((path.display().to_string(), content)),
+            Err(error) => findings.push(absent_keytab(&path, &error, config)),
+        }
+    }
+    (findings, opened)
+}
+
+fn open_keytab(path: &Path) -> Result<OwnedFd, Untrusted> {
+    let failed = |error: std::io::Error| Untrusted::Open(path.to_owned(), error);
+    let mut content = zeroize::Zeroizing::new(Vec::new());
+    open_trusted(path, OFlag::O_RDONLY)?.take(KEYTAB_LIMIT).read_to_end(&mut content).map_err(failed)?;
+    sealed_memory(&content).map_err(|errno| failed(errno.into()))
+}
+
+/// The node's may be missing where root's default cache has its tickets.
+fn absent_keytab(path: &Path, error: &Untrusted, config: &Config) -> Finding {
+    let install = format!("make it: kadmin -q 'ktadd -k {} host/THIS-HOST'", path.display());
+    let finding = untrusted("keytab", error, &install);
+    let missing = matches!(error, Untrusted::Open(_, error) if error.kind() == std::io::ErrorKind::NotFound);
+    let finding = Finding {
+        finding: format!("{}: the node has no credentials for Lustre", finding.finding),
+        ..finding
+    };
+    if missing && *path == config.machine.keytab && root_has_a_cache(config) {
+        Finding { level: Level::Warning, ..finding }
+    } else {
+        finding
+    }
+}
+
+fn root_has_a_cache(config: &Config) -> bool {
+    default_cache_name(&config.krb5_config, 0).is_ok_and(|name| match name.strip_prefix("FILE:") {
+        Some(file) => Path::new(file).exists(),
+        None => !name.starts_with('/') || Path::new(&name).exists(),
+    })
+}
+
+fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
+    let KeytabReport { name, principals, error } = keytab;
+    let remedy = format!("write it anew: kadmin -q 'ktadd -k {name} host/THIS-HOST'");
+    let listed = principals.get(..LISTED).unwrap_or(principals).join(", ");
+    if let Some(error) = error {
+        return Finding::error("keytab", format_args!("{name}: {error}"), remedy);
+    }
+    if principals.is_empty() {
+        return Finding::error("keytab", format_args!("{name} has no keys"), remedy);
+    }
+    let set: Vec<&str> = config
+        .namespace
+        .values()
+        .filter_map(|table| table.principal.as_deref())
+        .chain(config.file_system.values().filter_map(|own| own.principal.as_deref()))
+        .collect();
+    let serves = |principal: &String| {
+        let first = principal.split(['/', '@']).next().unwrap_or_default();
+        NODES.contains(&first) || set.iter().any(|set| principal.split('@').next() == set.split('@').next())
+    };
+    if principals.iter().any(serves) {
+        Finding::ok("keytab", format_args!("{name}: {listed}"))
+    } else {
+        let finding = format_args!("{name} has keys of {listed}, none that a node can use for Lustre");
+        Finding::error(
+            "keytab",
+            finding,
+            format_args!("add a key of {} on this host: {remedy}", NODES.join(", ")),
+        )
+    }
+}
+
+/// A program that a rule starts by this name.
+pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
+    let (mode, _) = program("upcall", path, "");
+    // What is wrong with the file has been said of the rule; what only root may execute is not tried by others.
+    mode.filter(|mode| mode & 0o001 != 0)?;
+    let name = path.display();
+    Some(match selftest::upcall_version(path, config) {
+        Ok(version) if version == VERSION => Finding::ok("upcall", format_args!("{name}, version {version}")),
+        Ok(version) => Finding::warning(
+            "upcall",
+            format_args!("{name} is of version {version}, this command of {VERSION}"),
+            "install all programs of one version",
+        ),
+        Err(fault @ Fault::Foreign(..)) => Finding::error(
+            "upcall",
+            format_args!("{name}: {fault}; Lustre's tools bring one of the same name"),
+            format_args!(
+                "install this version's lgss_keyring there, or let the rule name the place where it is"
+            ),
+        ),
+        Err(fault) => Finding::error(
+            "upcall",
+            format_args!("{name}: {fault}: every request fails"),
+            format_args!("run {name} --self-check, and look at findmnt -T {name} and file {name}"),
+        ),
+    })
+}

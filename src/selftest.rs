@@ -1,0 +1,338 @@
+//! Programs of ours tried without a request: started as the upcall starts the worker, by an account without rights, to say
+//! who they are and what they find.
+//!
+//! Called by `lgss config check` and `lgss_keyring --self-check`; the worker's part is src/worker/self_test.rs. Invariant:
+//! a program that is tried is never root's process, is waited for no longer than [`PATIENCE`], and changes nothing.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, geteuid, pipe2};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::event::one_line;
+use crate::identity::system_user::{self, SystemUser};
+use crate::sys::files::{Untrusted, open_trusted};
+use crate::sys::process::{self, Forked, Process};
+use crate::sys::{jail, keyctl};
+
+/// How long a program may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// For the end of one that was killed.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// Most that is read of what it says, in bytes.
+const SAID_LIMIT: usize = 256 * 1024;
+/// Descriptors that are handed over begin here.
+const FIRST_HANDED: i32 = 3;
+/// Who stands in for a machine user that does not exist: nobody.
+const NOBODY: u32 = 65534;
+
+/// The word that has the worker try itself.
+pub const WORKER_WORD: &str = "--self-test";
+/// The name by which the worker answers.
+pub const WORKER: &str = "lgss_negotiate";
+/// How the upcall's answer to `--version` begins; Lustre's program of the same name does not know the word.
+pub const UPCALL: &str = "lgss_keyring (lgss) ";
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the worker finds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`WORKER`].
+    pub program: String,
+    /// Its version.
+    pub version: String,
+    /// Whom it runs as.
+    pub uid: u32,
+    /// Rights that it still has and must not have.
+    pub rights: Option<String>,
+    /// Why krb5.conf cannot be used.
+    pub krb5_config: Option<String>,
+    /// The default realm, if krb5.conf names one.
+    pub realm: Option<String>,
+    /// Encryption types of ours that krb5.conf permits.
+    pub enctypes: Vec<String>,
+    /// The keytabs that were handed over.
+    pub keytabs: Vec<KeytabReport>,
+}
+
+/// What is in a keytab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeytabReport {
+    /// Its name.
+    pub name: String,
+    /// Whose keys, each once.
+    pub principals: Vec<String>,
+    /// Why it cannot be read to its end.
+    pub error: Option<String>,
+}
+
+/// Why a program gives no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Others than root could have written it, or it is no file.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// There is no process to try it in.
+    #[error("it could not be tried: {0}: {1}")]
+    Start(&'static str, Errno),
+    /// The kernel does not execute it.
+    #[error("it cannot be executed as uid {uid}: {}", reason(*.errno))]
+    Exec {
+        /// Who tried.
+        uid: u32,
+        /// The kernel's error.
+        errno: Errno,
+    },
+    /// It ends without an answer.
+    #[error("it {how}{}", complaint(.said))]
+    Died {
+        /// By an exit status or a signal.
+        how: String,
+        /// The first line that it complains.
+        said: String,
+    },
+    /// It does not answer in time.
+    #[error("it does not answer within {} s", PATIENCE.as_secs())]
+    Silent,
+    /// It answers as another program would.
+    #[error("it is another program: it does not answer as {0} does{said}", said = complaint(.1))]
+    Foreign(&'static str, String),
+}
+
+fn reason(errno: Errno) -> String {
+    let more = match errno {
+        Errno::EACCES | Errno::EPERM => {
+            " (mode, a file system mounted noexec, or a security policy such as SELinux)"
+        }
+        Errno::ENOEXEC => " (made for another architecture, or no program)",
+        Errno::ENOENT => " (a script, or its dynamic loader is missing)",
+        _ => "",
+    };
+    format!("{}{more}", errno.desc())
+}
+
+fn complaint(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {}", one_line(text)) }
+}
+
+/// The worker's account of itself, as the account for root's requests; `keytabs` are names and contents, sealed.
+///
+/// # Errors
+/// [`Fault`].
+pub fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result<Report, Fault> {
+    let mut words = vec![WORKER.to_owned(), WORKER_WORD.to_owned()];
+    let mut handed = Vec::new();
+    for ((name, content), place) in keytabs.into_iter().zip(FIRST_HANDED..) {
+        words.extend([format!("FILE:/proc/self/fd/{place}"), name]);
+        handed.push(content);
+    }
+    let mut environment = b"KRB5_CONFIG=".to_vec();
+    environment.extend_from_slice(config.krb5_config.as_os_str().as_bytes());
+    let trial = Trial { words, environment: vec![environment], handed };
+    let said = trial.run(&config.worker, config)?;
+    match serde_json::from_slice::<Report>(&said.out) {
+        Ok(report) if report.program == WORKER => Ok(report),
+        _ => Err(said.fault(WORKER)),
+    }
+}
+
+/// The version of an upcall program.
+///
+/// # Errors
+/// [`Fault`].
+pub fn upcall_version(program: &Path, config: &Config) -> Result<String, Fault> {
+    let words = vec!["lgss_keyring".to_owned(), "--version".to_owned()];
+    let said = Trial { words, environment: Vec::new(), handed: Vec::new() }.run(program, config)?;
+    let text = String::from_utf8_lossy(&said.out);
+    let version = text.strip_prefix(UPCALL).and_then(|rest| rest.lines().next());
+    version.map(str::to_owned).ok_or_else(|| said.fault("lgss_keyring"))
+}
+
+/// One program to be tried.
+struct Trial {
+    words: Vec<String>,
+    environment: Vec<Vec<u8>>,
+    handed: Vec<OwnedFd>,
+}
+
+/// What it has said, and how it has ended.
+struct Said {
+    out: Vec<u8>,
+    err: Vec<u8>,
+    ended: Option<WaitStatus>,
+}
+
+impl Said {
+    /// For one that has not answered as it should.
+    fn fault(&self, expected: &'static str) -> Fault {
+        let text = String::from_utf8_lossy(&self.err);
+        let complaint = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
+        match self.ended {
+            None => Fault::Silent,
+            Some(WaitStatus::Exited(_, 127)) if complaint.contains("shared librar") => {
+                Fault::Died { how: "does not start".to_owned(), said: complaint }
+            }
+            Some(WaitStatus::Signaled(_, signal, _)) => {
+                Fault::Died { how: format!("is ended by {}", signal.as_str()), said: complaint }
+            }
+            Some(_) => Fault::Foreign(expected, complaint),
+        }
+    }
+}
+
+/// The pipes of a program that is tried: two for what it says, one for why it could not be executed.
+struct Pipes<T> {
+    out: T,
+    err: T,
+    obstacle: T,
+}
+
+impl Trial {
+    fn run(self, program: &Path, config: &Config) -> Result<Said, Fault> {
+        let program: OwnedFd = open_trusted(program, OFlag::O_PATH)?.into();
+        let account = geteuid().is_root().then(|| account(config));
+        let start = |errno| Fault::Start("pipe", errno);
+        let (out, out_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
+        let (err, err_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
+        let (obstacle, obstacle_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
+        let ours = Pipes { out, err, obstacle };
+        let theirs = Pipes { out: out_end, err: err_end, obstacle: obstacle_end };
+        // Only root makes process-id namespaces.
+        match process::fork_confined().or_else(|_| process::fork()).map_err(|e| Fault::Start("fork", e))? {
+            Forked::Child => self.become_program(program, account, theirs),
+            Forked::Parent(pid) => {
+                drop((theirs, program));
+                let uid = account.map_or(geteuid(), |account| account.uid);
+                hear(pid, ours, uid)
+            }
+        }
+    }
+
+    /// In the child.
+    fn become_program(self, program: OwnedFd, account: Option<SystemUser>, pipes: Pipes<OwnedFd>) -> ! {
+        let count = i32::try_from(self.handed.len()).unwrap_or(i32::MAX);
+        let Ok(obstacle) = process::raised(pipes.obstacle, FIRST_HANDED.saturating_add(count)) else {
+            process::end(1)
+        };
+        let (step, errno) = self.try_to_become(program, account, (pipes.out, pipes.err));
+        let mut told = File::from(obstacle);
+        let _ = told.write_all(&[&(errno as i32).to_ne_bytes()[..], step.as_bytes()].concat());
+        process::end(1)
+    }
+
+    /// As the launcher does it, in short.
+    fn try_to_become(
+        self,
+        program: OwnedFd,
+        account: Option<SystemUser>,
+        (out, err): (OwnedFd, OwnedFd),
+    ) -> (&'static str, Errno) {
+        let prepared = || -> Result<(), (&'static str, Errno)> {
+            process::reset_inherited();
+            jail::limit_resources().map_err(|e| ("limits", e))?;
+            // Without keys it is tried all the same; that there are none is found elsewhere.
+            let _ = keyctl::join_anonymous_session();
+            if let Some(SystemUser { uid, gid }) = account {
+                jail::drop_to(uid, gid).map_err(|e| ("drop of rights", e))?;
+            }
+            jail::die_with_parent().map_err(|e| ("parent", e))?;
+            let null =
+                File::options().read(true).open("/dev/null").map_err(|_| ("/dev/null", Errno::ENOENT))?;
+            dup2_stdin(&null)
+                .and_then(|()| dup2_stdout(&out))
+                .and_then(|()| dup2_stderr(&err))
+                .map_err(|e| ("dup2", e))
+        };
+        if let Err(obstacle) = prepared() {
+            return obstacle;
+        }
+        let text = |bytes: Vec<u8>| CString::new(bytes).unwrap_or_default();
+        let words: Vec<CString> = self.words.into_iter().map(|word| text(word.into_bytes())).collect();
+        let environment: Vec<CString> = self.environment.into_iter().map(text).collect();
+        let first_unused = FIRST_HANDED.saturating_add(i32::try_from(self.handed.len()).unwrap_or(i32::MAX));
+        let placed = process::raised(program, first_unused)
+            .and_then(|program| process::place_descriptors(self.handed, program.as_fd()).map(|()| program));
+        let program = match placed {
+            Ok(program) => program,
+            Err(errno) => return ("descriptors", errno),
+        };
+        let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+        let environment: Vec<_> = environment.iter().map(CString::as_c_str).collect();
+        (EXEC, process::exec(program.as_fd(), &words, &environment, first_unused))
+    }
+}
+
+/// The step that is the program's own fault.
+const EXEC: &str = "exec";
+/// Those that are not.
+const STEPS: [&str; 6] = ["limits", "drop of rights", "parent", "/dev/null", "dup2", "descriptors"];
+
+/// Who negotiates for root; where that account is missing, nobody does to try a program.
+fn account(config: &Config) -> SystemUser {
+    let nobody = SystemUser { uid: Uid::from_raw(NOBODY), gid: Gid::from_raw(NOBODY) };
+    system_user::find(&config.machine_user).unwrap_or(nobody)
+}
+
+fn hear(pid: nix::unistd::Pid, pipes: Pipes<OwnedFd>, uid: Uid) -> Result<Said, Fault> {
+    let process = Process::open(pid).map_err(|errno| Fault::Start("process", errno))?;
+    let deadline = Instant::now() + PATIENCE;
+    let Pipes { out, err, obstacle } = pipes;
+    let [out, err, obstacle] = read_all([out.into(), err.into(), obstacle.into()], deadline);
+    let in_time = process.wait_for_end(deadline.saturating_duration_since(Instant::now()));
+    if !in_time {
+        let _ = process.kill();
+        process.wait_for_end(END_LIMIT);
+    }
+    let ended = process.ended();
+    if let Some((number, step)) = obstacle.split_first_chunk::<4>() {
+        let errno = Errno::from_raw(i32::from_ne_bytes(*number));
+        let known = STEPS.iter().find(|known| known.as_bytes() == step);
+        return Err(match known {
+            Some(step) => Fault::Start(step, errno),
+            None => Fault::Exec { uid: uid.as_raw(), errno },
+        });
+    }
+    Ok(Said { out, err, ended: ended.filter(|_| in_time) })
+}
+
+/// What comes by each pipe until its end, the limit or the deadline.
+fn read_all(mut pipes: [File; 3], deadline: Instant) -> [Vec<u8>; 3] {
+    let mut said = [Vec::new(), Vec::new(), Vec::new()];
+    let mut open = [true; 3];
+    let mut part = [0; 4096];
+    while open.contains(&true) {
+        let at: Vec<usize> = (0..pipes.len()).filter(|&at| open.get(at) == Some(&true)).collect();
+        let waiting: Vec<_> = at.iter().filter_map(|&at| pipes.get(at)).map(AsFd::as_fd).collect();
+        let ready = process::readable(&waiting, deadline).unwrap_or_default();
+        drop(waiting);
+        if ready.is_empty() {
+            break;
+        }
+        for at in ready.into_iter().filter_map(|ready| at.get(ready).copied()) {
+            let (Some(pipe), Some(said), Some(open)) =
+                (pipes.get_mut(at), said.get_mut(at), open.get_mut(at))
+            else {
+                continue;
+            };
+            match pipe.read(&mut part) {
+                Ok(length) if length > 0 && said.len() < SAID_LIMIT => {
+                    said.extend_from_slice(part.get(..length).unwrap_or_default());
+                }
+                _ => *open = false,
+            }
+        }
+    }
+    said
+}

@@ -1,0 +1,155 @@
+//! What the program answers to a person: whose it is, which version, and whether it would work here.
+//!
+//! Invariant: words of a request are never taken for a question. A question is the whole command line, and in a process that
+//! the kernel has started for a key nothing is one.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::config::{Config, DEFAULT_PATH};
+use crate::event::one_line;
+use crate::identity::system_user;
+use crate::key::authority::key_under_construction;
+use crate::selftest::{self, UPCALL, VERSION};
+use crate::sys::files::{open_trusted, trusted_path};
+use crate::sys::keyctl;
+
+const HELP: &str = "\
+lgss_keyring: the request_key(2) upcall of lgss, which the kernel starts by way of request-key(8)
+
+A rule in /etc/request-key.d starts it, with its options before the ten words:
+  [--config FILE] [-R REALM] %o %k %t %d %c %u %g %T %P %S
+
+By hand:
+  --version                     what this is; Lustre's program of the same name does not know the word
+  --self-check [--config FILE]  whether it would work here; lgss config check looks at more
+  --help                        this text
+
+See lgss_keyring(8).";
+
+/// What somebody wants to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Version,
+    Help,
+    /// By the settings in this file, else in the usual one.
+    SelfCheck(Option<PathBuf>),
+    /// No words at all.
+    Nothing,
+}
+
+/// A question, if the words are one.
+pub(super) fn question(words: &[OsString]) -> Option<Question> {
+    let texts: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+    let is = |word: &OsStr, text: &str| word == text;
+    let question = match texts.as_slice() {
+        [] => Question::Nothing,
+        [word] if is(word, "--version") || is(word, "-V") => Question::Version,
+        [word] if is(word, "--help") || is(word, "-h") => Question::Help,
+        [word] if is(word, "--self-check") => Question::SelfCheck(None),
+        [option, file, word] if is(option, "--config") && is(word, "--self-check") => {
+            Question::SelfCheck(Some(file.into()))
+        }
+        [word, option, file] if is(option, "--config") && is(word, "--self-check") => {
+            Question::SelfCheck(Some(file.into()))
+        }
+        _ => return None,
+    };
+    key_under_construction().is_none().then_some(question)
+}
+
+/// Answers it; the exit status.
+pub(super) fn answer(question: &Question) -> i32 {
+    let (text, status) = match question {
+        Question::Version => (format!("{UPCALL}{VERSION}\n"), 0),
+        Question::Help => (format!("{HELP}\n"), 0),
+        Question::SelfCheck(file) => self_check(file.as_deref()),
+        Question::Nothing => {
+            let _ =
+                writeln!(std::io::stderr(), "lgss_keyring is started by the kernel; see lgss_keyring --help");
+            return 1;
+        }
+    };
+    let mut out = std::io::stdout();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok() { status } else { 1 }
+}
+
+/// What would be in the way of every request: settings, keys, directories, accounts, worker.
+fn self_check(file: Option<&Path>) -> (String, i32) {
+    let path = file.unwrap_or(Path::new(DEFAULT_PATH));
+    let mut checks = vec![("upcall", Ok(format!("{UPCALL}{VERSION}"))), ("keys", keys())];
+    match Config::load(file) {
+        Err(error) => checks.push(("settings", Err(error.to_string()))),
+        Ok(config) => {
+            let note = if path.exists() { "" } else { " does not exist: defaults" };
+            checks.push(("settings", Ok(format!("{}{note}", path.display()))));
+            checks.push(("run_dir", run_dir(&config.run_dir)));
+            let user = system_user::find(&config.machine_user)
+                .map(|user| format!("{}, uid {}", config.machine_user, user.uid));
+            checks.push(("machine_user", user.map_err(|error| error.to_string())));
+            checks.push(("worker", worker(&config)));
+        }
+    }
+    let status = i32::from(checks.iter().any(|(_, found)| found.is_err()));
+    let lines = checks.iter().map(|(subject, found)| match found {
+        Ok(text) => format!("{:<8} {subject:<13} {}\n", "ok", one_line(text)),
+        Err(text) => format!("{:<8} {subject:<13} {}\n", "error", one_line(text)),
+    });
+    (lines.collect(), status)
+}
+
+fn keys() -> Result<String, String> {
+    match keyctl::keyring_id(keyctl::PROCESS_KEYRING) {
+        Err(errno @ (Errno::EPERM | Errno::EACCES | Errno::ENOSYS)) => {
+            Err(format!("keyctl(2): {}, as by a container's seccomp filter", errno.desc()))
+        }
+        // There need be no such keyring.
+        _ => Ok("keyctl(2) is there".to_owned()),
+    }
+}
+
+/// It is made when needed, but nothing above it.
+fn run_dir(path: &Path) -> Result<String, String> {
+    let there = if path.symlink_metadata().is_ok() { Some(path) } else { path.parent() };
+    let trusted = there.map(trusted_path).transpose().map_err(|error| error.to_string())?;
+    trusted.map(|_| path.display().to_string()).ok_or_else(|| "is the root directory".to_owned())
+}
+
+fn worker(config: &Config) -> Result<String, String> {
+    let name = config.worker.display();
+    open_trusted(&config.worker, OFlag::O_PATH).map_err(|error| error.to_string())?;
+    let report = selftest::worker(config, Vec::new()).map_err(|fault| format!("{name}: {fault}"))?;
+    match report.krb5_config {
+        Some(error) => Err(format!("{name}: {}: {error}", config.krb5_config.display())),
+        None => Ok(format!("{name}, version {}, works as uid {}", report.version, report.uid)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: &str) -> Option<Question> {
+        let words: Vec<OsString> = text.split_whitespace().map(OsString::from).collect();
+        question(&words)
+    }
+
+    #[test]
+    fn a_question_is_the_whole_command_line_and_never_a_word_of_a_request() {
+        assert_eq!(asked("--version"), Some(Question::Version));
+        assert_eq!(asked("--config /c --self-check"), Some(Question::SelfCheck(Some("/c".into()))));
+        for request in [
+            "create 77 user --version --help 1 2 0 0 5",
+            "--version create 77 user d c 1 2 0 0 5",
+            "create --version",
+            "--help --help",
+            "--config --self-check create 77",
+        ] {
+            assert_eq!(asked(request), None, "{request}");
+        }
+    }
+}
