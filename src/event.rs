@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::text;
+
 /// Longest detail text kept, in bytes; longer ones are cut (a worker is not trusted to be brief).
 const DETAIL_LIMIT: usize = 500;
 
@@ -138,15 +140,9 @@ impl Failure {
     }
 }
 
-/// Replaces control characters and cuts at the limit.
+/// Printable, on one line, cut at the limit.
 pub fn one_line(text: &str) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.len() > DETAIL_LIMIT {
-        let end = (0..=DETAIL_LIMIT).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
-        line.truncate(end);
-        line.push('…');
-    }
-    line
+    text::cut(&text::escaped(text), DETAIL_LIMIT).into_owned()
 }
 
 impl Cause {
@@ -326,6 +322,6 @@ mod tests {
         let failure =
             Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "é".repeat(900)));
         assert!(!failure.detail.contains(['\n', '\x1b']));
-        assert!(failure.detail.len() < DETAIL_LIMIT + 10);
+        assert!(failure.detail.len() <= DETAIL_LIMIT);
     }
 }

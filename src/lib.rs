@@ -13,6 +13,7 @@ pub mod event;
 pub mod key;
 pub mod nid;
 pub mod secret;
+pub mod text;
 pub mod wire;
 
 #[cfg(feature = "tools")]

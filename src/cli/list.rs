@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::report::{ContextState, Report};
 use super::words;
 use crate::ctx::visible;
+use crate::text::quoted;
 
 pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let mut all = reports();
@@ -70,7 +71,7 @@ fn row(report: &Report) -> [String; 5] {
 
 fn instance(report: &Report) -> String {
     let description = report.label.as_ref().map_or("", |label| label.description.as_str());
-    description.splitn(3, ':').nth(2).unwrap_or(report.service()).to_owned()
+    description.splitn(3, ':').nth(2).map_or(report.service().into(), quoted).into_owned()
 }
 
 /// One word, and the error of a failure.

@@ -13,7 +13,7 @@ use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::Description;
 use crate::ctx::visible::Visible;
-use crate::event::{self, Reason, one_line};
+use crate::event::{self, Reason};
 use crate::key::{KeyDescription, KeySerial};
 
 /// Everything that `show` says.
@@ -196,7 +196,7 @@ impl Report {
         self.label = Some(Label {
             owner: key.uid,
             key_type: key.key_type.clone(),
-            description: one_line(&text),
+            description: text.clone().into_owned(),
             service: parsed.map(|description| description.service.to_string()),
         });
         obstacle

@@ -9,6 +9,7 @@ use super::report::{ContextState, Established, Failed, Obstacle, Report};
 use super::values::KeyArgument;
 use super::words;
 use crate::event;
+use crate::text::{escaped, quoted};
 
 pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let (report, obstacle) = Report::of(show.key.serial);
@@ -31,10 +32,10 @@ fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "state     {}", report.state.map_or("unknown", describe))?;
     if let Some(label) = &report.label {
         writeln!(out, "owner     {}", words::person(label.owner))?;
-        writeln!(out, "type      {}", label.key_type)?;
+        writeln!(out, "type      {}", escaped(&label.key_type))?;
         match &label.service {
             Some(service) => writeln!(out, "service   {service}")?,
-            None => writeln!(out, "label     {}", label.description)?,
+            None => writeln!(out, "label     {}", quoted(&label.description))?,
         }
     }
     if let Some(context) = &report.context {

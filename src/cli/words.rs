@@ -6,8 +6,8 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
-use crate::event;
 use crate::key::KeySerial;
+use crate::text;
 
 /// A key as keyctl(1) and as the log print it.
 pub(super) fn key(serial: KeySerial) -> String {
@@ -17,15 +17,15 @@ pub(super) fn key(serial: KeySerial) -> String {
 /// A uid and its name.
 pub(super) fn person(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => format!("{uid} ({})", event::one_line(&user.name)),
+        Ok(Some(user)) => format!("{uid} ({})", text::quoted(&user.name)),
         _ => uid.to_string(),
     }
 }
 
 /// One value on lines of its own.
 pub(super) fn json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+    let json = serde_json::to_string_pretty(value)?;
+    writeln!(out, "{}", text::plain_json(&json))
 }
 
 /// Rows under a heading, columns as wide as their widest cell, two blanks between them.
@@ -34,7 +34,8 @@ pub(super) fn table<const N: usize>(
     rows: &[[String; N]],
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let lines = || std::iter::once(heading).chain(rows.iter().map(|row| row.each_ref().map(String::as_str)));
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| text::escaped(cell))).collect();
+    let lines = || std::iter::once(heading).chain(rows.iter().map(|row| row.each_ref().map(|cell| &**cell)));
     let mut widths = [0; N];
     for line in lines() {
         widths.iter_mut().zip(line).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));

@@ -134,6 +134,14 @@ pub struct Log {
     pub socket: PathBuf,
     /// Least severity that is logged.
     pub level: Level,
+    /// The while that the limits below are for.
+    pub window: Seconds,
+    /// Most lines of one owner's requests (rule S22).
+    pub per_owner: u32,
+    /// Of all users'.
+    pub users: u32,
+    /// Of root's, and of Lustre's for this machine.
+    pub machine: u32,
 }
 
 /// Severities, most severe first.
@@ -198,7 +206,14 @@ impl Default for Backoff {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { socket: "/dev/log".into(), level: Level::Info }
+        Self {
+            socket: "/dev/log".into(),
+            level: Level::Info,
+            window: Seconds::of(60),
+            per_owner: 200,
+            users: 2000,
+            machine: 5000,
+        }
     }
 }
 
@@ -262,7 +277,8 @@ impl Config {
             ));
         }
         let Limits { per_owner, users, machine, kernel } = config.limits;
-        if [per_owner, users, machine, kernel].contains(&0) {
+        let lines = [config.log.per_owner, config.log.users, config.log.machine];
+        if [per_owner, users, machine, kernel].contains(&0) || lines.contains(&0) {
             return Err(ConfigError::Value(path.to_owned(), "a limit must not be zero"));
         }
         if config.backoff.first > config.backoff.longest {
@@ -317,6 +333,7 @@ mod tests {
             ("[timeouts]\ndeadline = 500\n", "ceiling"),
             ("worker = \"relative\"\n", "absolute"),
             ("[limits]\nusers = 0\n", "zero"),
+            ("[log]\nper_owner = 0\n", "zero"),
             ("[limits]\nusers = 70000\n", "line 2"),
             ("[backoff]\nfirst = 60\n", "longest"),
             ("[caches]\nkrb5ccname = \"always\"\n", "line 2"),

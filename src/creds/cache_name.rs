@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::text::quoted;
+
 /// A cache of a type that others than its process can have (rule S7 allows no other).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheName {
@@ -45,13 +47,13 @@ pub enum Anchor {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CacheNameError {
     /// The type exists or not, but nobody but the process itself could use it.
-    #[error("credential cache type {0} cannot be used here (FILE, DIR, KCM and KEYRING can)")]
+    #[error("credential cache type {name} cannot be used here (FILE, DIR, KCM and KEYRING can)", name = quoted(.0))]
     Type(String),
     /// FILE and DIR take absolute paths without `..`.
-    #[error("{0} is not an absolute path")]
+    #[error("{name} is not an absolute path", name = quoted(.0))]
     Path(String),
     /// No keyring of that kind holds caches.
-    #[error("there is no keyring {0} for caches (thread, process, session, user, persistent)")]
+    #[error("there is no keyring {name} for caches (thread, process, session, user, persistent)", name = quoted(.0))]
     Anchor(String),
 }
 
@@ -95,6 +97,13 @@ fn keyring(residual: &str) -> Result<CacheName, CacheNameError> {
     };
     let collection = rest.split(':').next().unwrap_or_default().to_owned();
     Ok(CacheName::Keyring { anchor, residual: residual.to_owned(), collection })
+}
+
+impl CacheName {
+    /// As it is shown to people: names are chosen by whoever makes a cache.
+    pub fn shown(&self) -> String {
+        quoted(&self.to_string()).into_owned()
+    }
 }
 
 impl fmt::Display for CacheName {

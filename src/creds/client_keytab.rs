@@ -28,19 +28,19 @@ impl KeytabAccount {
     /// [`Failure`]: `NoTicket` without a key, and those of the stage `Kdc`.
     pub fn of(library: &Library, name: CacheNames) -> Result<Self, Failure> {
         let unusable = |error: Krb5Error| {
-            let detail = format!("{}: {}", name.display, name.in_words(&error.message));
+            let detail = format!("{}: {}", name.shown(), name.in_words(&error.message));
             Failure::new(Stage::Credentials, Cause::BadCache, detail)
         };
         let keytab = Keytab::resolve(library, &name.library).map_err(unusable)?;
         let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(unusable)?;
         let Some(entry) = keytab.entries(ENTRY_LIMIT).map_err(unusable)?.into_iter().next() else {
-            let detail = format!("{}: no keys", name.display);
+            let detail = format!("{}: no keys", name.shown());
             return Err(Failure::new(Stage::Credentials, Cause::NoTicket, detail));
         };
         let begun = Instant::now();
         let memory = keytab.ticket_granting(&entry.principal, &enctypes).map_err(|error| {
             let message = name.in_words(&error.message);
-            let detail = format!("{} by {}: {message}", entry.principal, name.display);
+            let detail = format!("{} by {}: {message}", entry.principal, name.shown());
             Failure::new(Stage::Kdc, cause_of(&error, begun.elapsed()), detail)
         })?;
         let names = CacheNames { library: memory.text(), display: name.display.clone() };

@@ -169,6 +169,7 @@ fn ownership_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
 }
 
 pub(super) fn not_found(name: &CacheName, errno: Errno) -> Failure {
+    let name = name.shown();
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => {
             Failure::new(Stage::Credentials, Cause::NoTicket, format_args!("{name}: there is no such cache"))
@@ -178,7 +179,7 @@ pub(super) fn not_found(name: &CacheName, errno: Errno) -> Failure {
 }
 
 pub(super) fn unusable(name: &CacheName, offence: &str) -> Failure {
-    Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name} {offence}"))
+    Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{} {offence}", name.shown()))
 }
 
 #[cfg(test)]

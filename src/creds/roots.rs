@@ -20,7 +20,7 @@ const COPY_LIMIT: usize = 16 * 1024 * 1024;
 /// [`Failure`] of the stage `Credentials`.
 pub fn copy(ground: Ground<'_>, name: &CacheName) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |cause, errno: Errno| {
-        Failure::new(Stage::Credentials, cause, format_args!("{name}: {}", errno.desc()))
+        Failure::new(Stage::Credentials, cause, format_args!("{}: {}", name.shown(), errno.desc()))
     };
     match ground.open(name)? {
         Opened::File(located) => {
@@ -33,8 +33,10 @@ pub fn copy(ground: Ground<'_>, name: &CacheName) -> Result<Zeroizing<Vec<u8>>, 
             })
         }
         Opened::Named(_) => {
-            let detail =
-                format_args!("{name}: for requests of root FILE, DIR and KEYRING caches can be used");
+            let detail = format_args!(
+                "{}: for requests of root FILE, DIR and KEYRING caches can be used",
+                name.shown()
+            );
             Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 
 use crate::event::{Cause, Failure, one_line};
+use crate::text::quoted;
 
 /// One place.
 #[derive(Debug)]
@@ -119,12 +120,15 @@ impl Source {
 
     /// A place whose tickets have expired.
     pub fn expired(place: &impl fmt::Display) -> Self {
-        Self { role: Role::Expired, ..Self::foreign(place, &format!("{place}: ticket expired")) }
+        Self {
+            role: Role::Expired,
+            ..Self::foreign(place, &format!("{}: ticket expired", quoted(&place.to_string())))
+        }
     }
 
     /// What others have; `what` begins with the place's name, too.
     pub fn foreign(place: &impl fmt::Display, what: &str) -> Self {
-        let held = Held::Nothing(one_line(&place.to_string()));
+        let held = Held::Nothing(place.to_string());
         Self { role: Role::Foreign, display: one_line(what), held }
     }
 }

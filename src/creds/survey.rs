@@ -15,6 +15,7 @@ use crate::gss::krb5::{Library, Name};
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
+use crate::text::quoted;
 
 /// Begins the names of caches that a daemon keeps.
 const DAEMON: &str = "KCM:";
@@ -135,7 +136,7 @@ impl Survey {
                 }
                 Err(why) => worthless.push(Objection {
                     place: name.display.clone(),
-                    text: format!("{}: {why}", name.display.trim_end_matches(':')),
+                    text: format!("{}: {why}", name.shown().trim_end_matches(':')),
                     cause: Some(match why {
                         Worthless::Expired(_) => Cause::TicketExpired,
                         Worthless::Empty => Cause::NoTicket,
@@ -234,7 +235,7 @@ impl Survey {
         match (listed, absence) {
             (Some(Ok(members)), _) => {
                 if members.is_empty() && absence == Absence::Told {
-                    let text = format!("{}: no cache", name.display);
+                    let text = format!("{}: no cache", name.shown());
                     self.object_to(&name, text, Some(Cause::NoTicket));
                 }
                 for (name, read) in members {
@@ -282,7 +283,9 @@ impl Objection {
     pub fn reason(&self) -> &str {
         let after =
             |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
-        after(self.place.trim_end_matches(':')).filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
+        let place = self.place.trim_end_matches(':');
+        let rest = after(&quoted(place)).or_else(|| after(place));
+        rest.filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Called by the worker in two stages: [`Account::open`] reads the cache, [`Account::ticket`] may ask a KDC.
 //! Invariant: no cache but the named one is looked at, and what the KDC grants is stored in that cache.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use crate::config::Enctypes;
@@ -13,6 +14,7 @@ use crate::gss::krb5::{Library, Principal};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Ticket};
 use crate::sys::name_service;
+use crate::text::quoted;
 
 /// An error that comes sooner means that nobody is there, rather than that nobody answers.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -216,7 +218,7 @@ fn offer(ticket: &Ticket) -> String {
 impl std::fmt::Display for Account {
     /// Principal and cache, for the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} in {}", self.client, self.name.display)
+        write!(f, "{} in {}", quoted(&self.client.name().to_string()), self.name.shown())
     }
 }
 
@@ -269,6 +271,11 @@ pub(super) fn rounded(seconds: u64) -> String {
 }
 
 impl CacheNames {
+    /// As it is shown to people.
+    pub fn shown(&self) -> Cow<'_, str> {
+        quoted(&self.display)
+    }
+
     /// The failure of a cache that does not answer in time: a KCM daemon or a file system that hangs.
     pub fn silent(&self) -> Failure {
         self.failure(Cause::BadCache, "the cache does not answer")
@@ -278,7 +285,7 @@ impl CacheNames {
         Failure::new(
             Stage::Credentials,
             cause,
-            format_args!("{}: {detail}", self.display.trim_end_matches(':')),
+            format_args!("{}: {detail}", self.shown().trim_end_matches(':')),
         )
     }
 

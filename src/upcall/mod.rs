@@ -14,6 +14,7 @@ mod container;
 mod exchange;
 mod front;
 mod launcher;
+mod log_budget;
 mod lustre_parameters;
 mod machine_cache;
 mod monitor;

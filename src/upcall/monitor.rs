@@ -14,13 +14,16 @@ use super::authorise::Acting;
 use super::claim::{Invocation, Unusable};
 use super::container;
 use super::front::{Served, Verdict};
+use super::log_budget::Payer;
 use super::lustre_parameters;
 use super::negotiation::Upcall;
+use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
 use super::telling::fail;
 use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
+use crate::identity::owner::Owner;
 use crate::key::authority::REJECT_TTL;
 use crate::key::{Authority, Consumer, KeySerial, LiveKey};
 use crate::sys::heir::{self, Patience, Predecessor};
@@ -118,20 +121,31 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
         Ok(config) => (config, None),
         Err(error) => (Config::default(), Some(Failure::new(Stage::Config, Cause::Setup, error))),
     };
-    let journal = Journal::open(&config.log, level(invocation, &config));
+    let served = verdict.as_ref().ok().map(|(served, _)| *served);
+    let journal = Journal::open(&config, level(invocation, &config), payer(invocation, served));
+    conclude(invocation, verdict, (&config, broken), (started, &journal));
+    journal.close();
+}
+
+fn conclude(
+    invocation: &Invocation,
+    verdict: Result<(&Served, LiveKey), Failure>,
+    (config, broken): (&Config, Option<Failure>),
+    (started, journal): (Instant, &Journal),
+) {
     let subject = Subject::of(invocation);
     let (served, live) = match verdict {
         Ok(verdict) => verdict,
         Err(failure) => return journal.upcall(&subject, &Outcome::Failed(failure), &[]),
     };
     // From here on the key ends in time even if we do not; a little later than we would end it.
-    let limit = time_limit(invocation, &config);
+    let limit = time_limit(invocation, config);
     live.shorten((limit + DEADLINE_GRACE).min(CEILING));
     let deadline = started + limit;
     let admitted = match broken {
         Some(failure) => Err(failure),
-        None => container::settings_for(&config, served).and_then(|settings| {
-            let slot = Slot::take(&config, claimant(invocation, served), deadline)?;
+        None => container::settings_for(config, served).and_then(|settings| {
+            let slot = Slot::take(config, claimant(invocation, served), deadline)?;
             Ok((slot, settings))
         }),
     };
@@ -143,11 +157,11 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
             journal.upcall(&subject, &ended.outcome, &ended.timings);
             journal.considered(&subject, &ended.considered);
             // Only now: the requester does not wait for the end of a process.
-            ended.processes.iter().for_each(|process| reap(process, &journal, &subject));
+            ended.processes.iter().for_each(|process| reap(process, journal, &subject));
             slot.give_back();
         }
         Err(failure) => {
-            let outcome = fail(live, failure, served.acting, &config, deadline);
+            let outcome = fail(live, failure, served.acting, config, deadline);
             journal.upcall(&subject, &outcome, &[]);
         }
     }
@@ -179,6 +193,19 @@ fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
     }
 }
 
+/// Who has the lines of the log on its account. Of a refused request nothing is known but what the kernel says.
+fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
+    let user = |uid| if uid == 0 { Payer::Machine } else { Payer::User(Owner::User(uid)) };
+    let Some(served) = served else { return user(invocation.uid) };
+    match claimant(invocation, served) {
+        Claimant::Machine | Claimant::LustreMachine => Payer::Machine,
+        Claimant::User(uid, namespace) => Owner::of(namespace, uid).map_or(user(uid), Payer::User),
+        Claimant::LustreUser => {
+            user(Order::of(invocation).map_or(invocation.uid, |order| order.owner(invocation).0))
+        }
+    }
+}
+
 /// Ends the worker. One that a file system holds up ends when that answers or goes away, and so long we wait, because
 /// so long it counts (rule S8).
 fn reap(worker: &Process, journal: &Journal, subject: &Subject) {
@@ -193,5 +220,6 @@ fn reap(worker: &Process, journal: &Journal, subject: &Subject) {
 /// Logs an upcall that could not even be taken apart, in the log that the rule's settings name.
 pub(super) fn log_unusable(unusable: &Unusable, key: KeySerial) {
     let config = Config::load(unusable.config.as_deref()).unwrap_or_default();
-    Journal::open(&config.log, config.log.level).unusable(unusable, key);
+    // Lines that are left out the next one tells of: somebody waits for this process to end.
+    Journal::open(&config, config.log.level, Payer::Unknown).unusable(unusable, key);
 }

@@ -1,16 +1,22 @@
-//! How an upcall ended, and the one line about it in the system log, written after the requester has been released.
+//! How an upcall ended, and the line about it in the system log, written after the requester has been released; a second
+//! one tells of credentials that were not chosen, if there are such.
 //!
-//! Sending never blocks; without a log the upcall works the same. Nothing secret is in any line (rules S10, S15).
+//! Lines are bounded, in length and, by who causes them, in number (rule S22). Sending never blocks; without a log the
+//! upcall works the same. Nothing secret is in any line (rules S10, S15).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use log::{Log, Metadata, Record};
 use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
 
 use super::claim::{Invocation, RULE_WORDS, Unusable};
-use crate::config::{DEFAULT_PATH, Level, Log};
+use super::log_budget::{Budget, Payer};
+use crate::config::{Config, DEFAULT_PATH, Level};
 use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
 use crate::ctx::lustre::LustreCallout;
@@ -18,6 +24,12 @@ use crate::ctx::request::Description;
 use crate::event::{Cause, Failure, one_line};
 use crate::key::{Consumer, KeySerial};
 use crate::negotiate::messages::{Considered, Timing};
+use crate::text::{cut, escaped, quoted};
+
+/// Longest line in bytes; with what stands before each line in the log it stays below 1 KiB.
+const LINE_LIMIT: usize = 960;
+/// So much is shown of a description that is not understood.
+const TARGET_LIMIT: usize = 120;
 
 /// How an upcall ended.
 #[derive(Debug)]
@@ -52,7 +64,7 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// By its words; what does not parse is shown cut and without control characters.
+    /// By its words; what does not parse is shown quoted and cut.
     pub(super) fn of(invocation: &Invocation) -> Self {
         let description = String::from_utf8_lossy(&invocation.description);
         let callout = String::from_utf8_lossy(&invocation.callout);
@@ -62,7 +74,7 @@ impl Subject {
             }
             Consumer::Kernel => callout.parse::<LustreCallout>().ok().map(|parsed| parsed.to_string()),
         };
-        let target = parsed.unwrap_or_else(|| format!("({})", one_line(&description)));
+        let target = parsed.unwrap_or_else(|| format!("({})", cut(&quoted(&description), TARGET_LIMIT)));
         let settings = invocation.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
         Self { key: invocation.key, uid: invocation.uid, target, settings }
     }
@@ -75,41 +87,90 @@ impl fmt::Display for Subject {
 }
 
 /// The way to the system log.
-pub(super) struct Journal;
+pub(super) struct Journal {
+    budget: Option<Arc<Mutex<Budget>>>,
+}
+
+/// Every line of ours passes here, whoever has written what is in it.
+struct Bounded {
+    log: BasicLogger,
+    budget: Option<Arc<Mutex<Budget>>>,
+}
+
+impl Log for Bounded {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.log.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let budget = self.budget.as_ref().and_then(|budget| budget.lock().ok());
+        let (admitted, notice) = budget.map_or((true, None), |budget| budget.admits());
+        if let Some(notice) = notice {
+            self.write(log::Level::Warn, &notice);
+        }
+        if admitted {
+            self.write(record.level(), &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {
+        self.log.flush();
+    }
+}
+
+impl Bounded {
+    fn write(&self, level: log::Level, line: &str) {
+        let line = escaped(line);
+        self.log
+            .log(&Record::builder().level(level).args(format_args!("{}", cut(&line, LINE_LIMIT))).build());
+    }
+}
 
 impl Journal {
-    /// Connects, for lines of this level and above; every failure to do so is ignored.
-    pub(super) fn open(settings: &Log, level: Level) -> Self {
+    /// Connects, for lines of this level and above, charged to whoever causes them; every failure to do so is ignored.
+    pub(super) fn open(config: &Config, level: Level, payer: Payer) -> Self {
         let connected = UnixDatagram::unbound().and_then(|socket| {
             socket.set_nonblocking(true)?;
-            socket.connect(&settings.socket)?;
+            socket.connect(&config.log.socket)?;
             Ok(socket)
         });
-        if let Ok(socket) = connected {
-            let formatter = Formatter3164 {
-                facility: Facility::LOG_AUTHPRIV,
-                hostname: None,
-                process: "lgss_keyring".into(),
-                pid: std::process::id(),
-            };
-            let logger = BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter));
-            if log::set_boxed_logger(Box::new(logger)).is_ok() {
-                log::set_max_level(filter(level));
-            }
+        let Ok(socket) = connected else { return Self { budget: None } };
+        let formatter = Formatter3164 {
+            facility: Facility::LOG_AUTHPRIV,
+            hostname: None,
+            process: "lgss_keyring".into(),
+            pid: std::process::id(),
+        };
+        let budget = Budget::open(config, payer).map(Mutex::new).map(Arc::new);
+        let log = BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter));
+        if log::set_boxed_logger(Box::new(Bounded { log, budget: budget.clone() })).is_ok() {
+            log::set_max_level(filter(level));
         }
-        Self
+        Self { budget }
+    }
+
+    /// If lines of ours were left out, stays until it is time to tell how many. For the very end of a process.
+    pub(super) fn close(self) {
+        let told = self.budget.and_then(|budget| budget.lock().ok().and_then(|budget| budget.outstanding()));
+        if let Some(notice) = told {
+            log::warn!("{notice}");
+        }
     }
 
     /// The line of one upcall.
     pub(super) fn upcall(&self, subject: &Subject, outcome: &Outcome, stages: &[Timing]) {
         let stages = Stages(stages);
         match outcome {
-            Outcome::Established { credential, server, window, enctype, lifetime, total } => log::info!(
-                "{subject}: established in {} ms as {credential} with {server}, window {}, {enctype}, for {} s{stages}",
-                total.as_millis(),
-                window.count(),
-                lifetime.as_secs(),
-            ),
+            Outcome::Established { credential, server, window, enctype, lifetime, total } => {
+                let head = format!("{subject}: established in {} ms as ", total.as_millis());
+                let server = quoted(server);
+                let tail = format!(
+                    " with {server}, window {}, {enctype}, for {} s{stages}",
+                    window.count(),
+                    lifetime.as_secs()
+                );
+                log::info!("{head}{}{tail}", fitting(credential, &head, &tail));
+            }
             Outcome::Failed(failure) => {
                 let errno = failure.cause.errno();
                 let remedy = failure.cause.remedy_by(&subject.settings);
@@ -117,7 +178,9 @@ impl Journal {
                     Cause::Setup | Cause::WorkerFault => log::Level::Error,
                     _ => log::Level::Warn,
                 };
-                log::log!(level, "{subject}: {failure}: {errno:?}; {remedy}{stages}");
+                let (head, tail) =
+                    (format!("{subject}: {}: ", failure.stage), format!(": {errno:?}; {remedy}{stages}"));
+                log::log!(level, "{head}{}{tail}", fitting(&failure.detail, &head, &tail));
             }
         }
     }
@@ -127,7 +190,8 @@ impl Journal {
     pub(super) fn considered(&self, subject: &Subject, considered: &Considered) {
         let told = usize::from(considered.chosen.is_none());
         if considered.others.len() > told {
-            log::info!("{subject}: {considered}");
+            let head = format!("{subject}: ");
+            log::info!("{head}{}", considered.in_words(LINE_LIMIT.saturating_sub(head.len())));
         }
     }
 
@@ -148,6 +212,11 @@ impl Journal {
             Cause::Setup.errno(),
         );
     }
+}
+
+/// So much of what others have said as the line has room for; what we say is there in any case.
+fn fitting<'t>(text: &'t str, head: &str, tail: &str) -> Cow<'t, str> {
+    cut(text, LINE_LIMIT.saturating_sub(head.len() + tail.len()))
 }
 
 fn filter(level: Level) -> log::LevelFilter {

@@ -18,6 +18,7 @@ use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::ticket::Ticket;
 use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Request};
+use crate::text::{self, quoted};
 
 /// Most credentials that KDCs are asked with.
 const ATTEMPTS: usize = 4;
@@ -270,6 +271,7 @@ fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
 /// For the log.
 fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal<'_>]) -> Considered {
     let worth = |candidate: &Candidate| candidate.worth.in_words(now());
+    let shown = |candidate: &Candidate| quoted(&candidate.client.to_string()).into_owned();
     let is_chosen =
         |other: &Candidate| chosen.is_some_and(|chosen| chosen.name.display == other.name.display);
     let better = ranking.usable.iter().position(is_chosen).unwrap_or(ranking.usable.len());
@@ -277,10 +279,14 @@ fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal
     let others = others.map(|(place, other)| {
         let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == other.name.display);
         match refusal {
-            Some(Refusal { failure, .. }) => format!("{}: {}", other.name.display, failure.detail),
+            // Most name it themselves.
+            Some(Refusal { failure, .. }) if failure.detail.contains(&*other.name.shown()) => {
+                failure.detail.clone()
+            }
+            Some(Refusal { failure, .. }) => format!("{}: {}", other.name.shown(), failure.detail),
             None => {
                 let untried = if place < better && !refusals.is_empty() { ", not tried" } else { "" };
-                format!("{}: {}, {}{untried}", other.name.display, other.client, worth(other))
+                format!("{}: {}, {}{untried}", other.name.shown(), shown(other), worth(other))
             }
         }
     });
@@ -294,17 +300,12 @@ fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal
     others.truncate(OTHERS_LIMIT);
     Considered {
         chosen: chosen
-            .map(|chosen| cut(format!("{} in {}, {}", chosen.client, chosen.name.display, worth(chosen)))),
+            .map(|chosen| cut(format!("{} in {}, {}", shown(chosen), chosen.name.shown(), worth(chosen)))),
         others,
         more: u32::try_from(more).unwrap_or(u32::MAX),
     }
 }
 
-fn cut(mut word: String) -> String {
-    if word.len() > WORD_LIMIT {
-        let end = (0..=WORD_LIMIT).rev().find(|&at| word.is_char_boundary(at)).unwrap_or(0);
-        word.truncate(end);
-        word.push('…');
-    }
-    word
+fn cut(word: String) -> String {
+    text::cut(&word, WORD_LIMIT).into_owned()
 }

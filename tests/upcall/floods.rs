@@ -24,6 +24,7 @@ crate::trials![
     an_owner_that_keeps_failing_pauses_and_others_are_served,
     a_success_ends_the_row_of_failures,
     the_pause_holds_for_subordinate_uids,
+    lines_over_an_owners_budget_are_counted_and_others_are_heard,
     a_missing_run_directory_is_made,
     a_run_directory_that_others_may_write_is_not_used,
     a_full_file_system_of_the_run_directory_is_a_fault_of_the_installation,
@@ -257,6 +258,39 @@ fn the_pause_holds_for_subordinate_uids(shared: &Shared) {
     let (owner, uid) = (site.uid(), second(&site));
     let inside = vec![Step::SubordinateUser { owner, uid }, Step::JoinSession];
     assert_eq!(outcome(inside, request(&site, uid, shared.nfs(), "")).errno(), Errno::EAGAIN);
+}
+
+fn lines_over_an_owners_budget_are_counted_and_others_are_heard(shared: &Shared) {
+    const TRIES: usize = 12;
+    // The table before is that of the log.
+    let site = site(shared, "per_owner = 2\nwindow = \"3s\"\n[backoff]\nafter = 1000\n");
+    for count in 0..TRIES {
+        let mut request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{count}"));
+        // A name that is long and would like to be a line of ours.
+        request
+            .callout
+            .as_mut()
+            .unwrap()
+            .extend(format!(";cache=/tmp/x: established {}", "y".repeat(100)).bytes());
+        let _ = outcome(as_user(site.uid()), Step::Request(request)).errno();
+    }
+    drop(ask(&site, second(&site), shared.nfs(), "").context());
+    let owner = format!(" uid {} krb5", site.uid());
+    let sum = |line: &str| line.split_once(": log: ")?.1.split_once(" more line")?.0.parse::<usize>().ok();
+    let (written, sums) = wait_for("every line or its number", Duration::from_secs(20), || {
+        let lines = site.log.lines();
+        let sums: Vec<_> = lines.iter().filter_map(|line| sum(line)).collect();
+        let written = lines.iter().filter(|line| line.contains(&owner)).count();
+        (written + sums.iter().sum::<usize>() == TRIES).then_some((written, sums))
+    });
+    assert!(!sums.is_empty() && sums.len() <= TRIES / 2, "{written} {sums:?}");
+    let lines = site.log.lines();
+    assert!(lines.iter().any(|line| line.contains(&format!(" uid {} krb5", second(&site)))), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.len() <= 1024), "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| !line.contains(&owner) || line.contains("\"FILE:/tmp/x: established ")),
+        "{lines:#?}"
+    );
 }
 
 fn a_missing_run_directory_is_made(shared: &Shared) {

@@ -176,7 +176,9 @@ fn tickets_of_a_client_that_is_refused_twice_are_passed_over_for_anothers(shared
     }
     let (chosen, others) = serve(shared, &site);
     assert!(chosen.starts_with(&format!("{bob}@")), "{chosen}");
-    assert_eq!(others.iter().filter(|other| other.ends_with(" left, not tried")).count(), 5, "{others:?}");
+    // As many as a line has room for.
+    assert!(others.iter().filter(|other| other.ends_with(" left, not tried")).count() >= 2, "{others:?}");
+    assert!(!others[2..].iter().any(|other| other.contains("Decrypt")), "{others:?}");
 }
 
 /// One that has not proved to the KDC who it is, for a service that asks for that.
@@ -280,10 +282,10 @@ fn of_many_others_the_first_are_told_and_the_rest_is_counted(shared: &Shared) {
     }
     let (_, others) = serve(shared, &site);
     let told = others.iter().filter(|other| other.contains("_empty")).count();
-    assert_eq!(told, 24, "{others:?}");
     // Others' files in /tmp may be told of.
-    let last = others.last().unwrap();
-    assert!(["and 16 more", "and 17 more"].contains(&last.as_str()), "{others:?}");
+    let more: usize = others.last().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(told > 3 && [40, 41].contains(&(told + more)), "{others:?}");
+    site.log.lines().iter().for_each(|line| assert!(line.len() < 1024, "{line}"));
 }
 
 fn with_nothing_else_to_choose_from_the_log_has_one_line(shared: &Shared) {

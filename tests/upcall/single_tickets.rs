@@ -51,7 +51,7 @@ fn a_ticket_that_is_one_key_serves_from_session_and_user_keyring(shared: &Shared
             steps.push(add_key(&site, &content, &name, ring));
             let outcome = site.ask_after(steps, site.request(shared.nfs()));
             call_null_with(&outcome.context(), shared.nfs());
-            let place = format!(" in key {name} in the {word} keyring, ");
+            let place = format!(" in \"key {name} in the {word} keyring\", ");
             site.log.wait_for_words(&["chosen: alice@", &place]);
         }
     }
@@ -79,7 +79,7 @@ fn a_key_that_is_no_ticket_is_passed_over_with_a_reason(shared: &Shared) {
         steps.push(add_key(&site, &content, &name, "@s"));
         drop(site.ask_after(steps, site.request(shared.nfs())).context());
         let told = site.log.wait_for_words(&["chosen: alice@", "; not: "]);
-        let place = format!("key {name} in the session keyring: ");
+        let place = format!("\"key {name} in the session keyring\": ");
         let reason = told.split_once(&place).map(|(_, reason)| reason.split(';').next().unwrap().trim());
         assert!(reason.is_some_and(|reason| !reason.is_empty()), "{told}");
         assert_eq!(told.lines().count(), 1);

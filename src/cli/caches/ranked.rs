@@ -12,6 +12,7 @@ use crate::creds::survey::Candidate;
 use crate::ctx::request::Service;
 use crate::event::{Failure, one_line};
 use crate::gss::krb5::Name;
+use crate::text::quoted;
 
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,24 +123,19 @@ impl Row {
         self.reason.is_none()
     }
 
-    /// Names in caches, and of files, are their writers'; the process that has read them has the user's rights.
-    fn printable(self) -> Self {
-        Self {
-            cache: one_line(&self.cache),
-            principal: self.principal.as_deref().map(one_line),
-            reason: self.reason.as_deref().map(one_line),
-            ..self
-        }
+    /// Names in caches, and of files, are their writers'.
+    fn shown(&self) -> String {
+        quoted(&self.cache).into_owned()
     }
 
     fn cells(&self) -> [String; 5] {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         [
             or_dash(self.rank.map(|rank| rank.to_string())),
-            self.cache.clone(),
-            or_dash(self.principal.clone()),
+            self.shown(),
+            or_dash(self.principal.as_deref().map(|name| quoted(name).into_owned())),
             or_dash(self.seconds_left.map(words::span)),
-            self.reason.clone().unwrap_or_else(|| self.remarks()),
+            self.reason.as_deref().map_or_else(|| self.remarks(), one_line),
         ]
     }
 
@@ -159,22 +155,22 @@ impl Row {
 
     /// In words of the last line.
     fn described(&self) -> String {
-        let principal = self.principal.as_deref().unwrap_or("nobody");
+        let principal = self.principal.as_deref().map_or("nobody".into(), quoted);
         match self.kind {
-            Kind::Cache => format!("{} ({principal})", self.cache),
-            Kind::ClientKeytab => format!("a ticket that it gets with {} ({principal})", self.cache),
+            Kind::Cache => format!("{} ({principal})", self.shown()),
+            Kind::ClientKeytab => format!("a ticket that it gets with {} ({principal})", self.shown()),
         }
     }
 }
 
 impl Ranked {
     pub(super) fn new(uid: u32, target: Option<&Service>, found: Found) -> Self {
-        let caches: Vec<Row> = found.rows.into_iter().map(Row::printable).collect();
+        let caches = found.rows;
         let failure = found.failure.map(Failure::sanitised);
         Self {
             uid,
             target: target.map(ToString::to_string),
-            service: found.service.as_deref().map(one_line),
+            service: found.service,
             would_use: caches.iter().find(|row| row.rank == Some(1)).map(|row| row.cache.clone()),
             caches,
             error: failure.as_ref().map(|failure| failure.detail.clone()),
@@ -189,7 +185,8 @@ impl Ranked {
             words::table(["RANK", "CACHE", "PRINCIPAL", "LEFT", "REMARKS"], &rows, terminal.out)?;
         }
         if let Some(first) = self.caches.iter().find(|row| row.rank == Some(1)) {
-            let service = self.service.as_ref().map_or(String::new(), |service| format!(" for {service}"));
+            let service =
+                self.service.as_ref().map_or(String::new(), |service| format!(" for {}", quoted(service)));
             writeln!(terminal.out, "the upcall would use {}{service}", first.described())?;
             if self.caches.iter().any(|row| row.rank == Some(2)) {
                 writeln!(terminal.out, "  if a KDC refuses that, the next one is tried")?;
@@ -223,6 +220,7 @@ mod tests {
     use crate::creds::ranking::Worth;
     use crate::creds::ticket::CacheNames;
     use crate::event::{Cause, Stage};
+    use crate::text::is_plain;
 
     fn candidate(cache: &str, client: &str, reach: Reach) -> Candidate {
         Candidate {
@@ -292,12 +290,23 @@ mod tests {
 
     #[test]
     fn names_cannot_send_control_characters_to_the_terminal() {
-        let hostile = candidate("FILE:/tmp/krb5cc\x1b[2J", "eve\u{9b}31m\n", Reach::Target);
+        let hostile = candidate("FILE:/tmp/krb5cc\x1b[2J\u{202e}", "eve\u{9b}31m\n", Reach::Target);
         let ranked =
             found(vec![Row::usable(1, &hostile, 0), Row::objection("FILE:/\x07", "bad \x1b]0;x")], None);
         let (out, _) = printed(&ranked);
-        let json = serde_json::to_string(&ranked).unwrap();
-        assert!(!out.chars().any(|c| c.is_control() && c != '\n') && out.lines().count() == 4, "{out:?}");
-        assert!(!json.chars().any(char::is_control) && !json.contains("\\u001b"), "{json}");
+        let mut json = Vec::new();
+        words::json(&ranked, &mut json).unwrap();
+        let json = String::from_utf8(json).unwrap();
+        let plain = |text: &str| text.chars().all(|c| c == '\n' || is_plain(c));
+        assert!(plain(&out) && plain(&json) && out.lines().count() == 4, "{out:?} {json:?}");
+        let data: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(data["caches"][0]["cache"], "FILE:/tmp/krb5cc\x1b[2J\u{202e}");
+    }
+
+    #[test]
+    fn a_name_cannot_pass_for_other_columns() {
+        let hostile = candidate("FILE:/tmp/krb5cc_1  root@A", "eve; 2", Reach::Target);
+        let (out, _) = printed(&found(vec![Row::usable(1, &hostile, 0)], None));
+        assert!(out.contains("\"FILE:/tmp/krb5cc_1  root@A\"  \"eve; 2@A\""), "{out}");
     }
 }

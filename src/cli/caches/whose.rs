@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use crate::event::one_line;
+use crate::text::quoted;
 
 /// A user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ fn find(named: &str) -> Result<(Uid, Gid), String> {
         }
         Err(_) => User::from_name(named).map(|user| user.map(|user| (user.uid, user.gid))),
     };
-    let named = one_line(named);
+    let named = quoted(named);
     match user {
         Ok(Some(user)) => Ok(user),
         Ok(None) | Err(Errno::ENOENT | Errno::ESRCH) => Err(format!("there is no user {named}")),
@@ -67,7 +67,7 @@ mod tests {
     fn a_user_is_named_or_numbered_and_the_caller_is_no_other() {
         assert_eq!(find("root"), Ok((Uid::from_raw(0), Gid::from_raw(0))));
         assert_eq!(find("4000123"), Ok((Uid::from_raw(4_000_123), Gid::from_raw(4_000_123))));
-        assert_eq!(find("no such\x1b[2J"), Err("there is no user no such [2J".to_owned()));
+        assert_eq!(find("no such\x1b[2J"), Err("there is no user \"no such\\u{1b}[2J\"".to_owned()));
         let own = geteuid().as_raw();
         assert_eq!(Whose::of(Some(&own.to_string())), Ok(Whose::Caller(own)));
     }

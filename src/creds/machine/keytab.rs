@@ -37,7 +37,7 @@ impl Candidates {
     /// # Errors
     /// What is in the way, in words.
     pub(super) fn find(library: &Library, name: CacheNames, acceptable: &Acceptable) -> Result<Self, String> {
-        let failed = |error: Krb5Error| format!("{}: {}", name.display, name.in_words(&error.message));
+        let failed = |error: Krb5Error| format!("{}: {}", name.shown(), name.in_words(&error.message));
         let keytab = Keytab::resolve(library, &name.library).map_err(failed)?;
         let entries = keytab.entries(ENTRY_LIMIT).map_err(failed)?;
         let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(failed)?;
@@ -56,7 +56,7 @@ impl Candidates {
         principals.sort_by_key(|principal| acceptable.is_last_resort(&principal.name()));
         principals.truncate(TRY_LIMIT);
         if principals.is_empty() {
-            return Err(format!("{}: {}", name.display, listed(&passed_over)));
+            return Err(format!("{}: {}", name.shown(), listed(&passed_over)));
         }
         Ok(Self { library: library.clone(), keytab, name, principals, enctypes })
     }
@@ -77,7 +77,7 @@ impl Candidates {
                 Err(error) => return Err(self.failure(principal, &error, begun.elapsed())),
             }
         }
-        let detail = format!("{}: {}", self.name.display, refusals.join("; "));
+        let detail = format!("{}: {}", self.name.shown(), refusals.join("; "));
         Err(Failure::new(Stage::Kdc, Cause::KeytabRefused, detail))
     }
 
@@ -87,7 +87,7 @@ impl Candidates {
             let known = self.library.explain_skew("KDC", None, None);
             message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
         }
-        let detail = format_args!("{principal} by {}: {message}", self.name.display);
+        let detail = format_args!("{principal} by {}: {message}", self.name.shown());
         Failure::new(Stage::Kdc, cause_of(error, elapsed), detail)
     }
 
@@ -105,7 +105,7 @@ impl Candidates {
 impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.principals.iter().map(Principal::to_string).collect();
-        write!(f, "{} by {}", names.join(" or "), self.name.display)
+        write!(f, "{} by {}", names.join(" or "), self.name.shown())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::creds::visible_ring;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::{files, keyctl};
+use crate::text::quoted;
 
 /// Most links of a keyring that are looked at.
 const LINKS_LIMIT: usize = 512;
@@ -279,7 +280,7 @@ fn unreadable(display: &str, errno: Errno) -> Source {
 }
 
 fn objection(place: &str, why: &str) -> Source {
-    let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{place}: {why}"));
+    let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{}: {why}", quoted(place)));
     Source::objection(&place, &failure)
 }
 

@@ -24,6 +24,7 @@ use super::open::{Ground, Opened, not_found};
 use super::source::{Role, Source};
 use crate::config::{Caches, Config, Krb5CcName};
 use crate::event::{Cause, Failure, Stage};
+use crate::text::quoted;
 use files::Files;
 use keyrings::InRings;
 
@@ -137,7 +138,8 @@ impl<'a> Search<'a> {
             Ok(name) if self.named.iter().any(|(known, _)| *known == name) => {}
             Ok(name) => self.named.push((name, role)),
             Err(error @ CacheNameError::Type(_)) => {
-                self.object(&format_args!("{whence} {name}"), &format_args!("{whence} {name}: {error}"));
+                let shown = quoted(name);
+                self.object(&format_args!("{whence} {name}"), &format_args!("{whence} {shown}: {error}"));
             }
             Err(error) => self.object(&whence, &format_args!("{whence}: {error}")),
         }
@@ -193,7 +195,7 @@ impl<'a> Search<'a> {
             if pace.begin() {
                 self.add_named(&name, role, &mut files);
             } else {
-                self.object(&name, &format_args!("{name}: its file system does not answer"));
+                self.object(&name, &format_args!("{}: its file system does not answer", name.shown()));
             }
         }
         if self.everywhere {
@@ -214,7 +216,7 @@ impl<'a> Search<'a> {
             CacheName::Dir(_) => files.add_named(name, role),
             CacheName::Kcm(_) if !self.requester.root_is_ours => {
                 let why = "the requester is in another mount namespace, the KCM daemon is not";
-                self.object(name, &format_args!("{name}: {why}"));
+                self.object(name, &format_args!("{}: {why}", name.shown()));
             }
             CacheName::Kcm(cache) => {
                 let role = match role {
@@ -244,7 +246,7 @@ impl<'a> Search<'a> {
             let absent = Failure::new(
                 Stage::Credentials,
                 Cause::NoTicket,
-                format_args!("{name}: there is no such cache"),
+                format_args!("{}: there is no such cache", name.shown()),
             );
             self.sources.push(Source::objection(name, &absent));
         }
@@ -287,7 +289,7 @@ fn client_keytab(keytab: &Path, uid: u32) -> Source {
         Ok(Opened::File(file)) => {
             Source { role: Role::ClientKeytab, ..Source::opened(name.to_string(), file) }
         }
-        Ok(Opened::Named(_)) => Source::foreign(&name, &format!("{name}: not a file")),
+        Ok(Opened::Named(_)) => Source::foreign(&name, &format!("{}: not a file", name.shown())),
         Err(failure) => Source { role: Role::Foreign, ..Source::objection(&name, &failure) },
     }
 }

@@ -15,7 +15,6 @@
 
 mod link;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +27,7 @@ use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::event::{Failure, Stage, one_line};
 use crate::secret::Secret;
+use crate::text;
 
 /// What the worker is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +168,8 @@ pub struct Considered {
 
 /// Most others that are told of one by one.
 pub const OTHERS_LIMIT: usize = 24;
+/// Room for the number of those that are not told of.
+const MORE_ROOM: usize = 24;
 
 impl Considered {
     /// The same, fit to be logged whoever has written it.
@@ -180,14 +182,26 @@ impl Considered {
     }
 }
 
-impl fmt::Display for Considered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.chosen {
-            Some(chosen) => write!(f, "chosen: {chosen}; not: ")?,
-            None => f.write_str("no credentials: ")?,
+impl Considered {
+    /// In so many bytes: what does not fit is counted.
+    pub fn in_words(&self, limit: usize) -> String {
+        let mut words = match &self.chosen {
+            Some(chosen) => format!("chosen: {chosen}; not: "),
+            None => "no credentials: ".to_owned(),
+        };
+        let mut told = 0;
+        for other in &self.others {
+            let separator = if told == 0 { "" } else { "; " };
+            // The first one is cut rather than left out.
+            if told > 0 && words.len() + separator.len() + other.len() + MORE_ROOM > limit {
+                break;
+            }
+            words.push_str(separator);
+            words.push_str(&text::cut(other, limit.saturating_sub(words.len() + MORE_ROOM)));
+            told += 1;
         }
-        f.write_str(&self.others.join("; "))?;
-        if self.more > 0 { write!(f, "; and {} more", self.more) } else { Ok(()) }
+        let left = u64::from(self.more) + (self.others.len() - told) as u64;
+        if left > 0 { format!("{words}; and {left} more") } else { words }
     }
 }
 
@@ -244,4 +258,23 @@ pub enum Report {
     },
     /// There will be none.
     Failed(Failed),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_that_do_not_fit_are_counted() {
+        let others: Vec<String> =
+            (0..24).map(|number| format!("FILE:/tmp/{number:040}: no ticket")).collect();
+        let considered = Considered { chosen: Some("alice@A in FILE:/a, 5 h".to_owned()), others, more: 7 };
+        let words = considered.in_words(400);
+        assert!(words.len() <= 400 && words.starts_with("chosen: alice@A in FILE:/a, 5 h; not: "), "{words}");
+        let told = words.matches("no ticket").count();
+        assert!(told > 3 && words.ends_with(&format!("; and {} more", 24 - told + 7)), "{words}");
+        assert!(!considered.in_words(10_000).contains("and 8 more"));
+        let long = Considered { others: vec!["x".repeat(500); 3], ..Considered::default() };
+        assert!(long.in_words(200).len() <= 200, "{}", long.in_words(200));
+    }
 }

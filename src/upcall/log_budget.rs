@@ -1,0 +1,263 @@
+//! How many lines of the log each owner may cause in a while (rule S22). What is left out is counted, and told in one line
+//! when the time is over: by the next process that has something to say, or by the first one that had to be silent, which
+//! stays until then.
+//!
+//! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/machine`. Root and the node have an
+//! account of their own, which no user can use up. Nothing here waits for more than a few system calls of others; where
+//! the run directory cannot be used, every line is written.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::config::Config;
+use crate::identity::owner::Owner;
+use crate::sys::files::{private_directory, subdirectory};
+use crate::sys::locks::LockFile;
+
+/// The byte that guards the record.
+const RECORD: std::ops::Range<u16> = 0..1;
+/// The byte of whoever stays to tell what was left out.
+const TELLER: std::ops::Range<u16> = 1..2;
+/// How long the record is waited for: others hold it for a few system calls.
+const RECORD_LIMIT: Duration = Duration::from_millis(20);
+/// Longest record in bytes.
+const RECORD_SIZE: usize = 80;
+
+/// Who causes a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Payer {
+    /// Root, and Lustre for this node.
+    Machine,
+    /// A user, or whoever answers for it.
+    User(Owner),
+    /// Whoever started the program with words that name nobody.
+    Unknown,
+}
+
+/// What has been written within a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Record {
+    /// When it began, in milliseconds since the machine was started.
+    start: u64,
+    written: u32,
+    left_out: u32,
+}
+
+/// Whether a line may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Write,
+    /// And so many were not, in the while before.
+    WriteAfter(u32),
+    LeaveOut,
+}
+
+impl Record {
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split_ascii_whitespace();
+        let (start, written, left_out) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        Some(Self {
+            start: start.parse().ok()?,
+            written: written.parse().ok()?,
+            left_out: left_out.parse().ok()?,
+        })
+    }
+
+    /// With one line more.
+    fn next(self, now: u64, window: Duration, limit: u32) -> (Self, Verdict) {
+        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let is_over = now < self.start || now - self.start >= window;
+        let current = if is_over { Self { start: now, written: 0, left_out: 0 } } else { self };
+        if current.written < limit {
+            let next = Self { written: current.written + 1, ..current };
+            let told = if is_over { self.left_out } else { 0 };
+            return (next, if told > 0 { Verdict::WriteAfter(told) } else { Verdict::Write });
+        }
+        (Self { left_out: current.left_out.saturating_add(1), ..current }, Verdict::LeaveOut)
+    }
+}
+
+/// What one owner, or all users, may have written.
+struct Account {
+    file: LockFile,
+    limit: u32,
+    window: Duration,
+    /// In words.
+    whose: String,
+    setting: &'static str,
+}
+
+/// The accounts that a line is charged to.
+pub(super) struct Budget {
+    accounts: Vec<Account>,
+    /// The record's start of the account that a line of ours was left out of.
+    silenced: Cell<Option<(usize, u64)>>,
+}
+
+impl Budget {
+    /// `None` where the run directory cannot be used.
+    pub(super) fn open(config: &Config, payer: Payer) -> Option<Self> {
+        let log = &config.log;
+        let owner = |file: String, whose: String| (file, whose, log.per_owner, "log.per_owner");
+        let users = || ("users".to_owned(), "all users".to_owned(), log.users, "log.users");
+        let names = match payer {
+            Payer::Machine => {
+                vec![("machine".to_owned(), "root and the node".to_owned(), log.machine, "log.machine")]
+            }
+            Payer::User(user) => vec![owner(user.file_name(), user.to_string()), users()],
+            Payer::Unknown => {
+                vec![owner("unknown".to_owned(), "starts with malformed words".to_owned()), users()]
+            }
+        };
+        let run = private_directory(&config.run_dir).ok()?;
+        let directory = subdirectory(run.as_fd(), "log").ok()?;
+        let accounts = names.into_iter().map(|(name, whose, limit, setting)| {
+            let file = LockFile::open(directory.as_fd(), &name).ok()?;
+            Some(Account { file, limit, window: log.window.0, whose, setting })
+        });
+        Some(Self { accounts: accounts.collect::<Option<_>>()?, silenced: Cell::new(None) })
+    }
+
+    /// Whether one more line may be written, after this one about those that were not.
+    pub(super) fn admits(&self) -> (bool, Option<String>) {
+        let mut notice = None;
+        for (index, account) in self.accounts.iter().enumerate() {
+            match account.charge() {
+                Some((_, Verdict::Write)) | None => {}
+                Some((_, Verdict::WriteAfter(left_out))) => notice = Some(account.notice(left_out)),
+                Some((start, Verdict::LeaveOut)) => {
+                    self.silenced.set(Some((index, start)));
+                    return (false, notice);
+                }
+            }
+        }
+        (true, notice)
+    }
+
+    /// If a line of ours was left out and nobody else stays to tell of it: waits until the time is over. The line to be
+    /// written then, unless somebody has written it before.
+    pub(super) fn outstanding(&self) -> Option<String> {
+        let (index, start) = self.silenced.take()?;
+        let account = self.accounts.get(index)?;
+        if !account.file.try_take(&TELLER).ok()? {
+            return None;
+        }
+        let end = Duration::from_millis(start).saturating_add(account.window);
+        thread::sleep(end.saturating_sub(since_boot()).min(account.window));
+        let left_out = account.change(|record| {
+            let ours = record.start == start;
+            let left_out = if ours { record.left_out } else { 0 };
+            (if ours { Record { left_out: 0, ..record } } else { record }, left_out)
+        });
+        left_out.filter(|&count| count > 0).map(|count| account.notice(count))
+    }
+}
+
+impl Account {
+    /// The start of the while, and whether it had room for one line more.
+    fn charge(&self) -> Option<(u64, Verdict)> {
+        let now = u64::try_from(since_boot().as_millis()).ok()?;
+        self.change(|record| {
+            let (next, verdict) = record.next(now, self.window, self.limit);
+            (next, (next.start, verdict))
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(Record) -> (Record, T)) -> Option<T> {
+        self.file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
+            let (next, result) = change(read(file).unwrap_or_default());
+            let Record { start, written, left_out } = next;
+            // Of constant length, so that one write replaces it.
+            let text = format!("{start:>20} {written:>10} {left_out:>10}\n");
+            file.write_all_at(text.as_bytes(), 0).ok()?;
+            Some(result)
+        })?
+    }
+
+    fn notice(&self, left_out: u32) -> String {
+        let Self { whose, window, setting, .. } = self;
+        let lines = if left_out == 1 { "line" } else { "lines" };
+        format!(
+            "log: {left_out} more {lines} of {whose} within {} s, not written because of {setting}",
+            window.as_secs_f32()
+        )
+    }
+}
+
+fn read(file: &File) -> Option<Record> {
+    let mut buffer = [0; RECORD_SIZE];
+    let length = file.read_at(&mut buffer, 0).ok()?;
+    Record::parse(std::str::from_utf8(buffer.get(..length)?).ok()?)
+}
+
+/// The clock of records: it does not jump, and it goes on while the machine sleeps.
+fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn lines(mut record: Record, times: impl IntoIterator<Item = u64>) -> (Record, Vec<Verdict>) {
+        let verdicts = times.into_iter().map(|now| {
+            let (next, verdict) = record.next(now, WINDOW, 3);
+            record = next;
+            verdict
+        });
+        let verdicts = verdicts.collect();
+        (record, verdicts)
+    }
+
+    #[test]
+    fn what_is_over_the_limit_is_left_out_and_told_of_once() {
+        use Verdict::{LeaveOut, Write, WriteAfter};
+        let (record, verdicts) = lines(Record::default(), [100_000; 8]);
+        assert_eq!(verdicts, [Write, Write, Write, LeaveOut, LeaveOut, LeaveOut, LeaveOut, LeaveOut]);
+        assert_eq!(record, Record { start: 100_000, written: 3, left_out: 5 });
+        let (_, verdicts) = lines(record, [159_999, 160_000, 160_000]);
+        assert_eq!(verdicts, [LeaveOut, WriteAfter(6), Write]);
+        // A file of before the machine was started anew.
+        let (_, verdicts) = lines(record, [5]);
+        assert_eq!(verdicts, [WriteAfter(5)]);
+    }
+
+    #[test]
+    fn two_users_have_an_account_each_and_the_machine_another() {
+        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
+        let mut config = Config::default();
+        config.run_dir = directory.path().to_owned();
+        config.log.window = "2s".parse().unwrap();
+        (config.log.per_owner, config.log.users) = (2, 5);
+        let open = |payer| Budget::open(&config, payer).unwrap();
+        let admitted = |budget: &Budget, tries: usize| (0..tries).filter(|_| budget.admits().0).count();
+        let one = open(Payer::User(Owner::User(4_000_001)));
+        assert_eq!(admitted(&one, 4), 2);
+        assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_001))), 3), 0, "every process counts");
+        assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_002))), 3), 2);
+        assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_003))), 3), 1, "all users have a limit, too");
+        assert_eq!(admitted(&open(Payer::Machine), 50), 50);
+        let told = one.outstanding().unwrap();
+        assert_eq!(told, "log: 5 more lines of uid 4000001 within 2 s, not written because of log.per_owner");
+        assert_eq!(one.outstanding(), None);
+        let others = one.admits().1.unwrap();
+        assert!(others.starts_with("log: 1 more line of all users within "), "{others}");
+        assert_eq!(one.admits(), (true, None), "told once");
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_garbage_is_none() {
+        assert_eq!(Record::parse("7 8 9\n"), Some(Record { start: 7, written: 8, left_out: 9 }));
+        for garbage in ["", "1 2", "-1 2 3", "x y z"] {
+            assert_eq!(Record::parse(garbage), None, "{garbage}");
+        }
+    }
+}
