@@ -32,6 +32,7 @@ mod inherited;
 mod installation;
 mod kdc;
 mod key_gone;
+mod krb5_conf;
 mod large_tickets;
 mod load;
 mod logout;
@@ -143,6 +144,7 @@ fn run_tests() -> ! {
         trust::trials,
         large_tickets::trials,
         kdc::trials,
+        krb5_conf::trials,
         key_gone::trials,
         clocks::trials,
         enctypes::trials,
