@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::ticket::{Account, CacheNames, service_principal, unusable};
 use crate::config::Enctypes;
 use crate::ctx::request::Service;
-use crate::event::{Cause, Failure, Stage};
+use crate::event::Failure;
 use crate::gss::clock::{Span, now};
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::private_cache::PrivateCache;

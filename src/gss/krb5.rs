@@ -188,10 +188,13 @@ impl Configuration {
 
     /// What is wrong with it: the library only has a number for that.
     fn explain(&self, code: i32) -> String {
-        let fault = self.faults().into_iter().find(|fault| fault.effect == Effect::Fatal);
+        let mut faults = self.faults();
+        // What is passed over otherwise it may take amiss in the one file that the environment names.
+        faults.sort_by_key(|fault| fault.effect != Effect::Fatal);
+        let fault = faults.into_iter().next();
         fault.map_or_else(
             || format!("krb5.conf cannot be used: {}: {}", self.files().display(), text_of(code)),
-            |fault| format!("krb5.conf cannot be used: {fault}"),
+            |fault| format!("krb5.conf cannot be used: {}", Fault { effect: Effect::Fatal, ..fault }),
         )
     }
 

@@ -226,8 +226,7 @@ fn ask_ahead(
     let configuration = target.library.configuration();
     let (sender, receiver) = mpsc::channel();
     let ask = move || {
-        let library =
-            Library::open_by(configuration).map_err(unusable)?;
+        let library = Library::open_by(configuration).map_err(unusable)?;
         let server = service_principal(&library, &service)?;
         Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
     };

@@ -1,7 +1,6 @@
 //! A krb5.conf that is broken, or that workers cannot read: the log and the check say where.
 
 use crate::support::command_line::{lgss, lines};
-use crate::support::process::succeed;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use lgss::event::Cause;
@@ -12,7 +11,7 @@ use std::process::Command;
 crate::trials![
     a_broken_krb5_conf_is_told_with_file_line_and_words,
     a_broken_file_that_is_included_is_told_with_file_line_and_words,
-    what_only_root_can_read_is_told_though_the_library_is_silent,
+    a_file_that_workers_cannot_read_or_that_there_is_not_is_told,
 ];
 
 /// The log of a request, and the check, have all of `words`.
@@ -46,7 +45,7 @@ fn site_with(shared: &Shared, more: &str) -> Site {
 fn a_broken_krb5_conf_is_told_with_file_line_and_words(shared: &Shared) {
     let site = site_with(shared, "[realms]\n default_realm\n");
     let line = fs::read_to_string(site.path("krb5.conf")).unwrap().lines().count();
-    let place = format!("{}, line {line}: ", site.path("krb5.conf").display());
+    let place = format!("/krb5.conf, line {line}: ");
     expect(&site, shared, Cause::BadKrb5Conf, &[&place, "= is missing in \"default_realm\""]);
 }
 
@@ -62,23 +61,25 @@ fn a_broken_file_that_is_included_is_told_with_file_line_and_words(shared: &Shar
     expect(&site, shared, Cause::BadKrb5Conf, &[&place, "a section begins while the { of line 2 is open"]);
     fs::remove_file(parts.join("site.conf")).unwrap();
     fs::set_permissions(&parts, Permissions::from_mode(0o700)).unwrap();
-    let place = format!("{}, line 1: includedir {}: ", site.path("krb5.conf").display(), parts.display());
+    let place = format!("/krb5.conf, line 1: includedir {}: ", parts.display());
     let outcome = site.ask(shared.nfs());
     site.assert_failed(&outcome, Cause::BadKrb5Conf, shared.nfs());
     site.log.wait_for_words(&[&place, "Permission denied"]);
     expect_of_the_check(&site, &[&place, "has mode 0700"]);
 }
 
-/// The library takes a file that it cannot read for an empty one, and knows no KDC then.
-fn what_only_root_can_read_is_told_though_the_library_is_silent(shared: &Shared) {
+/// The library takes a file that there is not for an empty one, and knows no KDC then.
+fn a_file_that_workers_cannot_read_or_that_there_is_not_is_told(shared: &Shared) {
     let site = site_with(shared, "");
-    let file = site.path("krb5.conf").display().to_string();
-    succeed(Command::new("chmod").args(["0600", &file]), "");
+    let file = "/krb5.conf";
+    fs::set_permissions(site.path("krb5.conf"), Permissions::from_mode(0o600)).unwrap();
     let outcome = site.ask(shared.nfs());
-    assert!(outcome.errno() != nix::errno::Errno::EIO, "the library goes on");
-    site.log.wait_for_words(&["krb5.conf: ", &file, "Permission denied; it counts as empty"]);
-    expect_of_the_check(&site, &[&file, "cannot be read by workers"]);
+    site.assert_failed(&outcome, Cause::BadKrb5Conf, shared.nfs());
+    site.log.wait_for_words(&[file, "Permission denied"]);
+    expect_of_the_check(&site, &[file, "cannot be read by workers"]);
     fs::remove_file(site.path("krb5.conf")).unwrap();
-    drop(site.ask(shared.nfs()));
-    site.log.wait_for_words(&["krb5.conf: ", &file, "does not exist; it counts as empty"]);
+    let outcome = site.ask_with(site.request_as(&site.uid().to_string(), shared.nfs(), ":absent"));
+    assert!(outcome.errno() != Cause::BadKrb5Conf.errno(), "the library goes on");
+    site.log.wait_for_words(&["krb5.conf: ", file, "does not exist; it counts as empty"]);
+    expect_of_the_check(&site, &[file, "does not exist"]);
 }

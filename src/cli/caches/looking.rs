@@ -151,8 +151,7 @@ fn rank(
     target: Option<&Service>,
     watcher: BorrowedFd<'_>,
 ) -> Result<Found, Failure> {
-    let library = Library::open_with(&config.krb5_config)
-        .map_err(unusable)?;
+    let library = Library::open_with(&config.krb5_config).map_err(unusable)?;
     // The descriptors must stay open while they are read.
     let (sources, _descriptors) = names(sources);
     let mut survey = Survey::of(&library, sources, |name| progress::begin_cache(watcher, &name.display));

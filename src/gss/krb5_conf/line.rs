@@ -24,6 +24,16 @@ pub(super) enum Line<'a> {
     In(&'a [u8]),
 }
 
+/// Where a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Place {
+    /// Before the first section.
+    #[default]
+    Before,
+    /// In a section, or between two.
+    Within,
+}
+
 /// What a line of a section is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Syntax {
@@ -41,7 +51,7 @@ pub(super) enum Syntax {
     Nothing,
 }
 
-pub(super) fn parse(line: &[u8], within: bool) -> Line<'_> {
+pub(super) fn parse(line: &[u8], place: Place) -> Line<'_> {
     // Directives begin in the first column.
     let path = |rest: &[u8]| PathBuf::from(OsStr::from_bytes(stripped(skip_blanks(rest))));
     if let Some(rest) = directive(line, b"include") {
@@ -50,7 +60,7 @@ pub(super) fn parse(line: &[u8], within: bool) -> Line<'_> {
     if let Some(rest) = directive(line, b"includedir") {
         return Line::IncludeDirectory(path(rest));
     }
-    if within || line.first() == Some(&b'[') {
+    if place == Place::Within || line.first() == Some(&b'[') {
         return Line::In(line);
     }
     if directive(line, b"module").is_some() {

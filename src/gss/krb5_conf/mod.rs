@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use line::{Line, Syntax};
+use line::{Line, Place, Syntax};
 
 /// Longest file that is looked at, in bytes.
 const SIZE_LIMIT: u64 = 1024 * 1024;
@@ -52,7 +52,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         self.line.map_or(Ok(()), |line| write!(f, ", line {line}"))?;
-        write!(f, ": {}", self.what)
+        write!(f, ": {}", self.what)?;
+        let passed_over = self.line.is_none() && self.effect == Effect::Ignored;
+        f.write_str(if passed_over { "; it counts as empty" } else { "" })
     }
 }
 
@@ -86,8 +88,8 @@ struct Reading {
 /// Between two lines of a file.
 #[derive(Debug, Default)]
 struct State {
-    /// A section has begun.
-    within: bool,
+    /// Whether a section has begun.
+    place: Place,
     /// The lines that opened the braces which are open.
     open: Vec<usize>,
     /// The line that ends with `=`: a brace must come next.
@@ -104,11 +106,11 @@ impl Reading {
         match self.open(file) {
             Ok(Opened::Text(text)) => self.text(file, &text, 0),
             Ok(Opened::Directory) => {
-                self.faults.push(ignored("is a directory, and counts as an empty file".to_owned()));
+                self.faults.push(ignored("is a directory".to_owned()));
                 Ok(())
             }
             Err(error) => {
-                self.faults.push(ignored(format!("{}; it counts as empty", in_words(&error))));
+                self.faults.push(ignored(in_words(&error)));
                 Ok(())
             }
         }
@@ -145,7 +147,7 @@ impl Reading {
     ) -> Result<(), Fault> {
         let fatal =
             |what: String| Fault { file: file.to_owned(), line: Some(number), what, effect: Effect::Fatal };
-        match line::parse(line, state.within) {
+        match line::parse(line, state.place) {
             Line::Include(name) => return self.include(&name, depth, fatal),
             Line::IncludeDirectory(name) => return self.include_directory(&name, depth, fatal),
             Line::Module if depth > 0 => {
@@ -165,7 +167,7 @@ impl Reading {
             }
             Line::Before(_) | Line::Nothing => {}
             Line::In(rest) => {
-                state.within = true;
+                state.place = Place::Within;
                 state.take(number, rest).map_err(fatal)?;
             }
         }

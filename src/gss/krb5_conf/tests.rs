@@ -91,10 +91,7 @@ fn what_cannot_be_read_is_told_though_the_library_is_silent() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(told(&directory.path().join("absent")), ["absent: does not exist; it counts as empty"]);
     fs::create_dir(directory.path().join("folder")).unwrap();
-    assert_eq!(
-        told(&directory.path().join("folder")),
-        ["folder: is a directory, and counts as an empty file"]
-    );
+    assert_eq!(told(&directory.path().join("folder")), ["folder: is a directory; it counts as empty"]);
 }
 
 #[test]
