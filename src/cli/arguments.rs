@@ -91,9 +91,9 @@ pub struct Get {
     /// An IPv6 address stands in brackets.
     #[arg(long, value_name = "rpc:HOST:PORT,PROG,VERS", value_parser = channel)]
     pub channel: RpcChannel,
-    /// Credential cache to use, and no other [default: the best one that you have]
+    /// Credential cache to use, and no other [default: the first that lgss caches shows]
     ///
-    /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows which one is the best.
+    /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows them in their order.
     #[arg(long, value_name = "NAME")]
     pub cache: Option<String>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy

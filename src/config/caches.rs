@@ -15,19 +15,33 @@ pub struct Caches {
     pub allow_fuse: bool,
     /// Also on file systems that another machine serves.
     pub allow_network: bool,
+    /// In which order caches are used.
+    pub choice: Choice,
     /// What becomes of the cache that a requester's environment names.
     pub krb5ccname: Krb5CcName,
     /// Keytab of a user, with `%{uid}` in its path; empty for none.
     pub client_keytab: String,
 }
 
+/// Which of several usable caches is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// The one that the requester wishes: by KRB5CCNAME, `.k5identity`, or as the default one.
+    Wish,
+    /// The one that leads to the target's realm and lives longest.
+    Longest,
+}
+
 /// What the cache has over others that KRB5CCNAME names in a requester's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Krb5CcName {
-    /// Nothing: the best one is taken.
+    /// What `choice` says.
+    Considered,
+    /// Nothing: it is ranked like any other.
     Ranked,
-    /// It is taken if it is usable at all.
+    /// It is taken if it is usable at all, whatever `choice` says.
     First,
     /// The variable is not looked at.
     Ignored,
@@ -38,7 +52,8 @@ impl Caches {
     pub const DEFAULT: Self = Self {
         allow_fuse: false,
         allow_network: false,
-        krb5ccname: Krb5CcName::Ranked,
+        choice: Choice::Wish,
+        krb5ccname: Krb5CcName::Considered,
         client_keytab: String::new(),
     };
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
-pub use caches::{Caches, Krb5CcName};
+pub use caches::{Caches, Choice, Krb5CcName};
 pub use canonicalize::Canonicalize;
 pub use duration::Seconds;
 pub use enctypes::Enctypes;
@@ -337,6 +337,7 @@ mod tests {
             ("[limits]\nusers = 70000\n", "line 2"),
             ("[backoff]\nfirst = 60\n", "longest"),
             ("[caches]\nkrb5ccname = \"always\"\n", "line 2"),
+            ("[caches]\nchoice = \"newest\"\n", "line 2"),
             ("[caches]\nclient_keytab = \"%{uid}.keytab\"\n", "client_keytab"),
             ("[caches]\nclient_keytab = \"/var/lib/keytabs/all\"\n", "client_keytab"),
             ("[kerberos]\nenctypes = [\"rc4-hmac\"]\n", "line 2"),

@@ -6,29 +6,77 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::passwd;
+
 /// What MIT Kerberos uses when nothing is configured.
 const BUILT_IN: &str = "FILE:/tmp/krb5cc_%{uid}";
+/// Where it looks for the daemon of KCM caches when nothing is configured.
+const KCM_SOCKET: &str = "/var/run/.heim_org.h5l.kcm-socket";
 const INCLUDE_DEPTH: usize = 8;
 /// About so many files are looked at for what they include.
 const FILES_LIMIT: usize = 256;
 pub(super) const FILE_LIMIT: u64 = 1024 * 1024;
 
+/// The library whose directory `%{LIBDIR}` stands for, and where systems have it.
+const LIBRARY: &str = "libkrb5.so.3";
+const LIBRARY_DIRECTORIES: [&str; 5] =
+    ["/usr/lib/@-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib", "/usr/local/lib"];
+
 /// Why there is no default name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefaultCacheError {
-    /// krb5.conf asks for a token that cannot be expanded here.
-    #[error("default_ccache_name {0} holds a token that is not known here; name the cache in the request")]
+    /// krb5.conf has a token that MIT Kerberos does not know either.
+    #[error("default_ccache_name {0} holds a token that is not known; name the cache in the request")]
     Token(String),
+    /// The user has no name that can be had without a name service.
+    #[error(
+        "default_ccache_name {0} needs the name of uid {1}, which neither /etc/passwd nor LOGNAME tells; name the cache in \
+         the request, or set it by %{{uid}}"
+    )]
+    Username(String, u32),
+    /// There is no such library on this host.
+    #[error(
+        "default_ccache_name {0}: the directory of {LIBRARY} is not known; name the cache in the request"
+    )]
+    Library(String),
 }
 
-/// The default cache's name for `uid` by the configuration at `krb5_config`. Files that cannot be read count as empty;
+/// What tokens stand for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct User<'a> {
+    /// `%{uid}`, `%{euid}`, `%{USERID}`.
+    pub uid: u32,
+    /// `%{username}`, where the host's file of users has no entry for the number.
+    pub name: Option<&'a str>,
+    /// `%{TEMP}`, /tmp if there is none.
+    pub temporary: Option<&'a str>,
+}
+
+impl User<'_> {
+    /// One of whom the number is known, and nothing else.
+    pub fn numbered(uid: u32) -> Self {
+        Self { uid, ..Self::default() }
+    }
+}
+
+/// The user's default cache's name by the configuration at `krb5_config`. Files that cannot be read count as empty;
 /// the worker's library will complain of them.
 ///
 /// # Errors
 /// [`DefaultCacheError`].
-pub fn default_cache_name(krb5_config: &Path, uid: u32) -> Result<String, DefaultCacheError> {
-    let configured = configured(krb5_config, &mut Section::Other, INCLUDE_DEPTH);
-    expand(configured.as_deref().unwrap_or(BUILT_IN), uid)
+pub fn default_cache_name(krb5_config: &Path, user: User<'_>) -> Result<String, DefaultCacheError> {
+    expand(relation(krb5_config, "default_ccache_name").as_deref().unwrap_or(BUILT_IN), user)
+}
+
+/// Where the daemon of KCM caches listens by that configuration (krb5.conf(5), kcm_socket); `-` means nowhere.
+pub fn kcm_socket(krb5_config: &Path) -> Option<PathBuf> {
+    let socket = relation(krb5_config, "kcm_socket").unwrap_or_else(|| KCM_SOCKET.to_owned());
+    Some(PathBuf::from(socket)).filter(|path| path.is_absolute())
+}
+
+/// The value of a relation in `[libdefaults]`, as it stands there.
+pub(super) fn relation(krb5_config: &Path, name: &str) -> Option<String> {
+    configured(krb5_config, name, &mut Section::Other, INCLUDE_DEPTH)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +85,7 @@ enum Section {
     Other,
 }
 
-fn configured(file: &Path, section: &mut Section, depth: usize) -> Option<String> {
+fn configured(file: &Path, wanted: &str, section: &mut Section, depth: usize) -> Option<String> {
     read_configuration(file)?.lines().find_map(|line| {
         let line = line.trim();
         if let Some(name) = line.strip_prefix('[') {
@@ -47,12 +95,11 @@ fn configured(file: &Path, section: &mut Section, depth: usize) -> Option<String
         }
         if let Some(included) = included(line).filter(|_| depth > 0) {
             // An included file starts outside any section and leaves ours as it was.
-            return included.iter().find_map(|file| configured(file, &mut Section::Other, depth - 1));
+            return included.iter().find_map(|file| configured(file, wanted, &mut Section::Other, depth - 1));
         }
         let (name, value) = line.split_once('=')?;
-        let wanted =
-            *section == Section::LibDefaults && name.trim().trim_end_matches('*') == "default_ccache_name";
-        wanted.then(|| value.trim().trim_matches('"').to_owned())
+        let is_it = *section == Section::LibDefaults && name.trim().trim_end_matches('*') == wanted;
+        is_it.then(|| value.trim().trim_matches('"').to_owned())
     })
 }
 
@@ -103,19 +150,42 @@ fn is_profile_name(name: &str) -> bool {
     plain || (name.ends_with(".conf") && !name.starts_with('.'))
 }
 
-fn expand(name: &str, uid: u32) -> Result<String, DefaultCacheError> {
-    let uid = uid.to_string();
-    let mut expanded = name.to_owned();
-    for (token, value) in [
-        ("%{uid}", uid.as_str()),
-        ("%{euid}", &uid),
-        ("%{USERID}", &uid),
-        ("%{TEMP}", "/tmp"),
-        ("%{null}", ""),
-    ] {
-        expanded = expanded.replace(token, value);
+/// Replaces the tokens of MIT Kerberos (krb5.conf(5), "Parameter expansion").
+pub(super) fn expand(name: &str, user: User<'_>) -> Result<String, DefaultCacheError> {
+    let unknown = || DefaultCacheError::Token(name.to_owned());
+    let mut expanded = String::new();
+    let mut rest = name;
+    while let Some((before, token)) = rest.split_once("%{") {
+        let (token, after) = token.split_once('}').ok_or_else(unknown)?;
+        expanded.push_str(before);
+        match token {
+            "uid" | "euid" | "USERID" => expanded.push_str(&user.uid.to_string()),
+            "username" => expanded.push_str(
+                &username(user).ok_or_else(|| DefaultCacheError::Username(name.to_owned(), user.uid))?,
+            ),
+            "TEMP" => expanded.push_str(user.temporary.unwrap_or("/tmp")),
+            "LIBDIR" => expanded
+                .push_str(&library_directory().ok_or_else(|| DefaultCacheError::Library(name.to_owned()))?),
+            "BINDIR" => expanded.push_str("/usr/bin"),
+            "SBINDIR" => expanded.push_str("/usr/sbin"),
+            "null" => {}
+            _ => return Err(unknown()),
+        }
+        rest = after;
     }
-    if expanded.contains("%{") { Err(DefaultCacheError::Token(name.to_owned())) } else { Ok(expanded) }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+fn username(user: User<'_>) -> Option<String> {
+    let known = passwd::hosts().ok();
+    let known = known.as_ref().and_then(|passwd| passwd.of_uid(user.uid)).map(|entry| entry.name.to_owned());
+    known.or_else(|| user.name.filter(|name| !name.contains('/')).map(str::to_owned))
+}
+
+fn library_directory() -> Option<String> {
+    let directories = LIBRARY_DIRECTORIES.map(|directory| directory.replace('@', std::env::consts::ARCH));
+    directories.into_iter().find(|directory| Path::new(directory).join(LIBRARY).exists())
 }
 
 #[cfg(test)]
@@ -131,7 +201,7 @@ mod tests {
             .unwrap();
         let file = directory.path().join("krb5.conf");
         fs::write(&file, text.replace("@D@", directory.path().join("d").to_str().unwrap())).unwrap();
-        default_cache_name(&file, 7)
+        default_cache_name(&file, User::numbered(7))
     }
 
     #[test]
@@ -152,7 +222,26 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_needs_the_name_service_is_an_error() {
-        assert!(name("[libdefaults]\ndefault_ccache_name = FILE:/home/%{username}/cc\n").is_err());
+    fn every_token_of_mit_kerberos_is_expanded() {
+        let expand = |text: &str| {
+            let user = User { uid: 4_000_007, name: Some("seven"), temporary: Some("/scratch") };
+            expand(text, user)
+        };
+        for (text, expanded) in [
+            ("%{TEMP}/a%{null}b", "/scratch/ab"),
+            ("%{uid}-%{euid}-%{USERID}", "4000007-4000007-4000007"),
+            ("/home/%{username}/cc", "/home/seven/cc"),
+            ("%{BINDIR}%{SBINDIR}", "/usr/bin/usr/sbin"),
+            ("100%", "100%"),
+        ] {
+            assert_eq!(expand(text), Ok(expanded.to_owned()), "{text}");
+        }
+        assert!(expand("%{LIBDIR}").unwrap().starts_with('/'));
+        for text in ["%{nonsense}", "%{}", "%{uid"] {
+            assert_eq!(expand(text), Err(DefaultCacheError::Token(text.to_owned())));
+        }
+        assert_eq!(super::expand("%{username}", User::numbered(0)), Ok("root".to_owned()));
+        let unknown = super::expand("%{username}", User::numbered(4_000_007)).unwrap_err();
+        assert!(unknown.to_string().contains("uid 4000007"), "{unknown}");
     }
 }

@@ -7,6 +7,8 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use nix::sys::statfs::fstatfs;
 
+use crate::config::Caches;
+
 /// Who answers for the files of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
@@ -39,6 +41,34 @@ const NETWORK: [u32; 16] = [
     0x2003_0528, // OrangeFS
     0x786f_4256, // VirtualBox shared folders
 ];
+
+/// Names of the same in the table of mounts, and that of what mounts them on the way.
+const NETWORK_TYPES: [&str; 20] = [
+    "nfs", "nfs4", "smb", "smb3", "smbfs", "cifs", "ncpfs", "afs", "openafs", "coda", "9p", "ceph", "lustre",
+    "gpfs", "beegfs", "panfs", "pvfs2", "orangefs", "vboxsf", "autofs",
+];
+
+/// What speaks against a file system that is served so.
+pub(super) fn offence(server: Server, allowed: &Caches) -> Option<&'static str> {
+    match server {
+        Server::Fuse if !allowed.allow_fuse => {
+            Some("is on a FUSE file system, which caches.allow_fuse in lgss.toml would allow")
+        }
+        Server::Network if !allowed.allow_network => {
+            Some("is on a network file system, which caches.allow_network in lgss.toml would allow")
+        }
+        _ => None,
+    }
+}
+
+/// Who serves a file system of that type, by its name in the table of mounts.
+pub(super) fn of_type(name: &str) -> Server {
+    match name {
+        _ if name == "fuse" || name == "fuseblk" || name.starts_with("fuse.") => Server::Fuse,
+        _ if NETWORK_TYPES.contains(&name) => Server::Network,
+        _ => Server::Kernel,
+    }
+}
 
 /// Who serves the file system of an open file; O_PATH will do.
 ///
@@ -77,5 +107,18 @@ mod tests {
             assert_eq!(server(number), Server::Network, "{number:#x}");
         }
         assert_eq!(server(0x6573_5546), Server::Fuse);
+    }
+
+    #[test]
+    fn types_in_the_table_of_mounts_say_the_same() {
+        for (name, server) in [
+            ("ext4", Server::Kernel),
+            ("fuse.sshfs", Server::Fuse),
+            ("nfs4", Server::Network),
+            ("lustre", Server::Network),
+            ("autofs", Server::Network),
+        ] {
+            assert_eq!(of_type(name), server, "{name}");
+        }
     }
 }

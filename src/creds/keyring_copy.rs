@@ -57,11 +57,16 @@ pub fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizin
 fn copy_cache(collection: i32, cache: Option<&str>) -> Result<Zeroizing<Vec<u8>>, Errno> {
     match cache {
         Some(name) => copy_member(collection, name),
-        None => {
-            let name = primary(&keyctl::read(keyctl::search(collection, c"user", PRIMARY)?)?);
-            copy_member(collection, &name.ok_or(Errno::EPROTO)?)
-        }
+        None => copy_member(collection, &primary_of(collection)?),
     }
+}
+
+/// The name of a collection's primary cache, by the collection's keyring, which the caller must possess.
+///
+/// # Errors
+/// As [`copy`].
+pub(super) fn primary_of(collection: i32) -> Result<String, Errno> {
+    primary(&keyctl::read(keyctl::search(collection, c"user", PRIMARY)?)?).ok_or(Errno::EPROTO)
 }
 
 /// Copies one cache of a collection, by the collection's keyring, which the caller must possess.

@@ -5,13 +5,19 @@
 
 pub mod cache_name;
 #[cfg(feature = "gss")]
+pub mod choice;
+#[cfg(feature = "gss")]
 pub mod client_keytab;
 pub mod default_cache;
 pub mod file_system;
+#[cfg(feature = "gss")]
+mod identities;
 pub mod keyring_copy;
 #[cfg(feature = "gss")]
 pub mod machine;
 pub mod open;
+mod passwd;
+mod path;
 #[cfg(feature = "gss")]
 pub mod ranking;
 #[cfg(feature = "gss")]
@@ -25,3 +31,5 @@ pub mod survey;
 #[cfg(feature = "gss")]
 pub mod ticket;
 pub mod visible_ring;
+#[cfg(feature = "gss")]
+pub mod wanted;

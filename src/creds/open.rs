@@ -12,6 +12,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::cache_name::CacheName;
 use super::file_system::{self, Server};
+use super::path::{Obstacle, Walker};
 use crate::config::Caches;
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, locate_entry, read_located};
@@ -62,7 +63,35 @@ impl Ground<'_> {
 
     fn file(&self, name: &CacheName, path: &Path) -> Result<OwnedFd, Failure> {
         let (located, status) = self.locate(name, path)?;
+        if kind(&status) == SFlag::S_IFLNK {
+            return match status.st_uid == self.owner {
+                true => self.linked_file(name, path),
+                false => Err(unusable(name, "is a link of somebody else's")),
+            };
+        }
         self.usable(name, located, &status)
+    }
+
+    /// A name that is a link, as batch systems lay them: its owner's own wish, if it leads to a file of that owner's.
+    fn linked_file(&self, name: &CacheName, path: &Path) -> Result<OwnedFd, Failure> {
+        let walker = Walker { root: self.root, owner: self.owner, allowed: self.allowed };
+        let (located, status) = walker.walk(path).map_err(|obstacle| match obstacle {
+            Obstacle::Errno(Errno::ENOENT | Errno::ENOTDIR) => {
+                let detail = format_args!("{}: there is no such cache, the link leads nowhere", name.shown());
+                Failure::new(Stage::Credentials, Cause::NoTicket, detail)
+            }
+            Obstacle::Errno(errno) => not_found(name, errno),
+            Obstacle::Offence(offence) => unusable(name, offence),
+        })?;
+        if let Some(offence) =
+            self.file_system_offence(located.as_fd()).map_err(|errno| not_found(name, errno))?
+        {
+            return Err(unusable(name, offence));
+        }
+        file_offence(&status, self.owner).map_or(Ok(located), |offence| {
+            let detail = format_args!("{} is a link to what {offence}", name.shown());
+            Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
+        })
     }
 
     fn usable(&self, name: &CacheName, located: OwnedFd, status: &FileStat) -> Result<OwnedFd, Failure> {
@@ -112,15 +141,7 @@ impl Ground<'_> {
 
     /// What speaks against the file system that something is on.
     pub(super) fn file_system_offence(&self, located: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
-        Ok(match file_system::serving(located)? {
-            Server::Fuse if !self.allowed.allow_fuse => {
-                Some("is on a FUSE file system, which caches.allow_fuse in lgss.toml would allow")
-            }
-            Server::Network if !self.allowed.allow_network => {
-                Some("is on a network file system, which caches.allow_network in lgss.toml would allow")
-            }
-            _ => None,
-        })
+        Ok(file_system::offence(file_system::serving(located)?, self.allowed))
     }
 }
 
@@ -232,12 +253,39 @@ mod tests {
         let path = |name: &str| place.directory.path().join(name);
         place.write("good", 0o600);
         place.write("loose", 0o620);
-        symlink("good", path("link")).unwrap();
+        symlink("loose", path("link")).unwrap();
         place.write("twice", 0o600);
         fs::hard_link(path("twice"), path("twin")).unwrap();
         nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         for name in ["loose", "link", "twice", "fifo", "cc"] {
             assert_eq!(place.cause(&format!("FILE:/{name}")), Cause::BadCache, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_an_own_file_is_followed_below_the_root_and_no_other() {
+        let place = Place::new();
+        place.write("cc/good", 0o600);
+        let link = |name: &str, target: &str| symlink(target, place.directory.path().join(name)).unwrap();
+        link("link", "cc/good");
+        link("absolute", "/cc/good");
+        link("nowhere", "cc/none");
+        link("directory", "cc");
+        link("system", "/../../etc/passwd");
+        link("itself", "itself");
+        link("others", "cc/good");
+        std::os::unix::fs::lchown(place.directory.path().join("others"), Some(54_321), None).unwrap();
+        for name in ["link", "absolute"] {
+            assert!(matches!(place.open(&format!("FILE:/{name}")), Ok(Opened::File(_))), "{name}");
+        }
+        for (name, cause) in [
+            ("nowhere", Cause::NoTicket),
+            ("directory", Cause::BadCache),
+            ("system", Cause::NoTicket),
+            ("itself", Cause::BadCache),
+            ("others", Cause::BadCache),
+        ] {
+            assert_eq!(place.cause(&format!("FILE:/{name}")), cause, "{name}");
         }
     }
 

@@ -1,9 +1,8 @@
-//! What a user's credentials are worth for one target, and which are the best.
+//! What a user's credentials are worth for one target, and which are the best where nothing else is wanted (choice.rs).
 //!
 //! Usable for the target's realm, then the longest remaining life, then renewable, then the newest. Nothing is asked of
 //! a KDC: what is here follows from what lies in the caches.
 
-use std::cmp::Reverse;
 use std::fmt;
 
 use super::ticket::rounded;
@@ -119,11 +118,6 @@ fn worthless(tickets: &[Facts], now: u64) -> Worthless {
     }
 }
 
-/// Puts the best first; of equal ones the first remains that. Those that shall come `first` do so.
-pub fn sort<T>(candidates: &mut [T], worth: impl Fn(&T) -> Worth, first: impl Fn(&T) -> bool) {
-    candidates.sort_by_key(|candidate| Reverse((first(candidate), worth(candidate))));
-}
-
 impl Worth {
     /// What there is to it, in words: `7 h left, renewable`.
     pub fn in_words(&self, now: u64) -> String {
@@ -141,6 +135,7 @@ impl Worth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cmp::Reverse;
 
     const NOW: u64 = 1_000_000;
 
@@ -167,7 +162,7 @@ mod tests {
             .enumerate()
             .filter_map(|(at, tickets)| Some((at, worth(tickets, Some(&service), NOW).ok()?)))
             .collect();
-        sort(&mut ranked, |(_, worth)| *worth, |_| false);
+        ranked.sort_by_key(|(_, worth)| Reverse(*worth));
         ranked.into_iter().map(|(at, _)| at).collect()
     }
 
@@ -218,13 +213,5 @@ mod tests {
         assert_eq!(why(&[]), Worthless::Empty);
         assert_eq!(why(&[ticket("krbtgt/A@A", -60), ticket("krbtgt/A@A", -9000)]), Worthless::Expired(60));
         assert_eq!(Worthless::Expired(3 * 3600).to_string(), "ticket expired 3 h ago");
-    }
-
-    #[test]
-    fn a_named_cache_can_be_put_before_better_ones() {
-        let worth = |left| worth(&[ticket("krbtgt/A@A", left)], None, NOW).unwrap();
-        let mut candidates = [("long", worth(900)), ("named", worth(10))];
-        sort(&mut candidates, |(_, worth)| *worth, |(name, _)| *name == "named");
-        assert_eq!(candidates.map(|(name, _)| name), ["named", "long"]);
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! Called by the worker and by `lgss caches`, with what search/ has found. No KDC and no name service is asked.
 
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::choice::{self, By, Known};
+use super::identities::Identities;
 use super::ranking::{self, Worth, Worthless};
-use super::source::Role;
+use super::source::{Label, Role, Standing};
 use super::ticket::CacheNames;
+use super::wanted::{Wanted, wanted};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::collection;
 use crate::gss::krb5::{Library, Name};
@@ -33,18 +37,19 @@ pub struct Survey {
     objections: Vec<Objection>,
     /// The user's keytab, for when no cache will do.
     pub client_keytab: Option<CacheNames>,
+    /// Whom the user wants to be, and the file that says so.
+    identities: Option<(Identities, String)>,
     /// It need not be asked again.
     daemon_is_silent: bool,
 }
 
 /// What a cache holds.
 #[derive(Debug)]
-struct Contents {
-    name: CacheNames,
-    client: Name,
+pub(super) struct Contents {
+    pub(super) name: CacheNames,
+    pub(super) client: Name,
     tickets: Vec<Facts>,
-    /// It comes before all others.
-    first: bool,
+    standing: Standing,
 }
 
 /// A usable cache.
@@ -58,8 +63,8 @@ pub struct Candidate {
     pub worth: Worth,
     /// A ticket for the service itself is among them.
     pub ready: bool,
-    /// It comes before all others.
-    pub first: bool,
+    /// What puts it before better ones, if it is that cache itself which is wanted.
+    pub by: Option<By>,
 }
 
 /// What speaks against a place.
@@ -71,6 +76,10 @@ pub struct Objection {
     pub text: String,
     /// What kind of reason; `None` if that says nothing about the requester.
     pub cause: Option<Cause>,
+    /// It is told whatever else there is.
+    pub notable: bool,
+    /// By what the place was named.
+    pub(super) standing: Standing,
 }
 
 /// The usable ones, the best first, and what speaks against all others.
@@ -80,42 +89,48 @@ pub struct Ranking {
     pub usable: Vec<Candidate>,
     /// Against others, in the order in which they were looked at.
     pub objections: Vec<Objection>,
+    /// What comes first, if there is a wish.
+    pub wanted: Option<Wanted>,
 }
 
 impl Survey {
     /// Reads the caches; `begin` is told of each before it is read.
     pub fn of(
         library: &Library,
-        sources: Vec<(Role, CacheNames)>,
+        sources: Vec<(Label, CacheNames)>,
         mut begin: impl FnMut(&CacheNames),
     ) -> Self {
         let mut survey = Self::default();
-        for (role, name) in sources {
+        for (label, name) in sources {
             begin(&name);
-            match role {
-                Role::Cache | Role::First if name.library.starts_with(DAEMON) => {
-                    survey.add_kept(library, name, role)
-                }
-                Role::Cache | Role::First => {
-                    let read = read(library, &name);
-                    survey.add(role, name, read);
-                }
-                Role::Collection => survey.add_collection(library, name, Role::Cache, Absence::Told),
-                Role::FirstCollection => survey.add_collection(library, name, Role::First, Absence::Told),
-                Role::PossibleCollection if !collection::daemon_is_there(library) => {}
-                Role::PossibleCollection => {
-                    survey.add_collection(library, name, Role::Cache, Absence::Expected)
-                }
-                Role::ClientKeytab => survey.client_keytab = Some(name),
-                Role::Absent => survey.object(name, Some(Cause::NoTicket)),
-                Role::Expired => survey.object(name, Some(Cause::TicketExpired)),
-                Role::Unusable => survey.object(name, Some(Cause::BadCache)),
-                Role::Foreign | Role::DefaultCache | Role::OwnCache | Role::Keytab => {
-                    survey.object(name, None);
-                }
-            }
+            survey.add_source(library, label, name);
         }
         survey
+    }
+
+    fn add_source(&mut self, library: &Library, Label { role, standing }: Label, name: CacheNames) {
+        match role {
+            Role::Cache if name.library.starts_with(DAEMON) => self.add_kept(library, name, standing),
+            Role::Cache => {
+                let read = read(library, &name);
+                self.add(standing, name, read);
+            }
+            Role::Collection => self.add_collection(library, name, standing, Absence::Told),
+            Role::PossibleCollection if !collection::daemon_is_there(library) => {}
+            Role::PossibleCollection => self.add_collection(library, name, standing, Absence::Expected),
+            Role::ClientKeytab => self.client_keytab = Some(name),
+            Role::Identities => self.add_identities(library, name),
+            Role::Absent => self.object(name, Some(Cause::NoTicket), standing),
+            Role::Expired => self.object(name, Some(Cause::TicketExpired), standing),
+            Role::Unusable => self.object(name, Some(Cause::BadCache), standing),
+            Role::Unseen => {
+                self.object(name, None, standing);
+                self.objections.iter_mut().last().into_iter().for_each(|unseen| unseen.notable = true);
+            }
+            Role::Foreign | Role::DefaultCache | Role::OwnCache | Role::Keytab => {
+                self.object(name, None, standing);
+            }
+        }
     }
 
     /// Whether there is anything that is not expired.
@@ -125,38 +140,60 @@ impl Survey {
 
     /// Ranks them for `service`, whose realm is empty if a KDC is to find it, or for none in particular.
     pub fn rank(self, service: Option<&Name>, now: u64) -> Ranking {
-        let Self { caches, mut objections, .. } = self;
-        let mut usable = Vec::new();
+        let Self { caches, mut objections, identities, .. } = self;
+        let worths: Vec<_> =
+            caches.iter().map(|cache| ranking::worth(&cache.tickets, service, now)).collect();
+        let known = caches.iter().zip(&worths).map(|(cache, worth)| Known {
+            standing: cache.standing,
+            client: &cache.client,
+            worth: worth.as_ref().ok().copied(),
+        });
+        let known: Vec<_> = known.collect();
+        let unread: Vec<_> = objections.iter().map(|objection| objection.standing).collect();
+        let identity = identities.as_ref().and_then(|(identities, _)| identities.client(service));
+        let wishes = choice::wishes(&known, &unread, identity, service);
+        let usable = choice::order(&known, &wishes).into_iter().filter_map(|(at, by)| {
+            let (Contents { name, client, tickets, .. }, worth) = (caches.get(at)?, known.get(at)?.worth?);
+            let ready = ranking::ready(tickets, service, now).is_some();
+            Some(Candidate { name: name.clone(), client: client.clone(), worth, ready, by })
+        });
+        let usable = usable.collect();
         let mut worthless = Vec::new();
-        for Contents { name, client, tickets, first } in caches {
-            match ranking::worth(&tickets, service, now) {
-                Ok(worth) => {
-                    let ready = ranking::ready(&tickets, service, now).is_some();
-                    usable.push(Candidate { name, client, worth, ready, first });
-                }
-                Err(why) => worthless.push(Objection {
-                    place: name.display.clone(),
-                    text: format!("{}: {why}", name.shown().trim_end_matches(':')),
-                    cause: Some(match why {
-                        Worthless::Expired(_) => Cause::TicketExpired,
-                        Worthless::Empty => Cause::NoTicket,
-                    }),
-                }),
-            }
+        for (cache, why) in
+            caches.iter().zip(&worths).filter_map(|(cache, worth)| Some((cache, worth.as_ref().err()?)))
+        {
+            worthless.push(cache.worthless(*why));
         }
-        ranking::sort(&mut usable, |candidate| candidate.worth, |candidate| candidate.first);
+        let file = identities.as_ref().map_or("", |(_, file)| file.as_str());
+        let wanted = wishes.first().map(|wish| wanted(wish, &caches, (&worthless, &objections), file));
         worthless.append(&mut objections);
-        Ranking { usable, objections: worthless }
+        Ranking { usable, objections: worthless, wanted }
     }
 
-    fn add(&mut self, role: Role, name: CacheNames, read: Read) {
+    fn add(&mut self, standing: Standing, name: CacheNames, read: Read) {
         match read {
-            Ok((client, tickets)) => {
-                self.caches.push(Contents { name, client, tickets, first: role == Role::First });
-            }
+            Ok((client, tickets)) => self.caches.push(Contents { name, client, tickets, standing }),
             Err(error) => {
                 let failure = failure(&name, &error);
-                self.object_to(&name, failure.detail, Some(failure.cause));
+                self.object_to(&name, failure.detail, Some(failure.cause), standing);
+            }
+        }
+    }
+
+    /// A file that says whom the user wants to be.
+    fn add_identities(&mut self, library: &Library, name: CacheNames) {
+        let file = name.library.trim_start_matches("FILE:");
+        match Identities::read(library, Path::new(file)) {
+            Ok(identities) => {
+                if let Some(line) = identities.malformed.first() {
+                    let text = format!("{}: line {line} is no principal with field=value", name.shown());
+                    self.object_to(&name, text, None, Standing::Found);
+                }
+                self.identities = Some((identities, name.display));
+            }
+            Err(error) => {
+                let text = format!("{}: {error}", name.shown());
+                self.object_to(&name, text, None, Standing::Found);
             }
         }
     }
@@ -173,12 +210,17 @@ impl Survey {
                     Some(Ok(copy)) => contents.name.library = copy,
                     Some(Err(error)) => {
                         let failure = failure(&contents.name, &error);
-                        self.object_to(&contents.name, failure.detail, Some(failure.cause));
+                        self.object_to(
+                            &contents.name,
+                            failure.detail,
+                            Some(failure.cause),
+                            contents.standing,
+                        );
                         continue;
                     }
                     None => {
                         let silent = contents.name.silent();
-                        self.object_to(&contents.name, silent.detail, Some(silent.cause));
+                        self.object_to(&contents.name, silent.detail, Some(silent.cause), contents.standing);
                         continue;
                     }
                 }
@@ -188,13 +230,15 @@ impl Survey {
     }
 
     /// What the launcher has found to be of no use.
-    fn object(&mut self, name: CacheNames, cause: Option<Cause>) {
-        self.objections.push(Objection { place: name.library, text: name.display, cause });
+    fn object(&mut self, name: CacheNames, cause: Option<Cause>, standing: Standing) {
+        let CacheNames { library: place, display: text } = name;
+        self.objections.push(Objection { place, text, cause, notable: false, standing });
     }
 
     /// What has been found to be of no use here.
-    fn object_to(&mut self, name: &CacheNames, text: String, cause: Option<Cause>) {
-        self.objections.push(Objection { place: name.display.clone(), text, cause });
+    fn object_to(&mut self, name: &CacheNames, text: String, cause: Option<Cause>, standing: Standing) {
+        let place = name.display.clone();
+        self.objections.push(Objection { place, text, cause, notable: false, standing });
     }
 
     /// What a daemon says, unless it is silent. A thread of its own, which ends with the process: no call of the library's
@@ -217,38 +261,54 @@ impl Survey {
     }
 
     /// A cache that a daemon keeps.
-    fn add_kept(&mut self, library: &Library, name: CacheNames, role: Role) {
+    fn add_kept(&mut self, library: &Library, name: CacheNames, standing: Standing) {
         let wanted = name.clone();
         match self.hear(library, move |library| read(library, &wanted)) {
-            Some(read) => self.add(role, name, read),
+            Some(read) => self.add(standing, name, read),
             None => {
                 let silent = name.silent();
-                self.object_to(&name, silent.detail, Some(silent.cause));
+                self.object_to(&name, silent.detail, Some(silent.cause), standing);
             }
         }
     }
 
-    /// Each of its caches, with that role.
-    fn add_collection(&mut self, library: &Library, name: CacheNames, role: Role, absence: Absence) {
+    /// Each of its caches, the primary one first.
+    fn add_collection(&mut self, library: &Library, name: CacheNames, standing: Standing, absence: Absence) {
         let wanted = name.clone();
         let listed = self.hear(library, move |library| read_collection(library, &wanted));
         match (listed, absence) {
             (Some(Ok(members)), _) => {
                 if members.is_empty() && absence == Absence::Told {
                     let text = format!("{}: no cache", name.shown());
-                    self.object_to(&name, text, Some(Cause::NoTicket));
+                    self.object_to(&name, text, Some(Cause::NoTicket), standing);
                 }
-                for (name, read) in members {
-                    self.add(role, name, read);
+                let standings = std::iter::once(standing).chain(std::iter::repeat(standing.of_member()));
+                for ((name, read), standing) in members.into_iter().zip(standings) {
+                    self.add(standing, name, read);
                 }
             }
-            (Some(Err(error)), Absence::Told) => self.add(role, name, Err(error)),
+            (Some(Err(error)), Absence::Told) => self.add(standing, name, Err(error)),
             (Some(Err(_)), Absence::Expected) => {}
             (None, _) => {
                 let silent = name.silent();
                 let cause = Some(silent.cause).filter(|_| absence == Absence::Told);
-                self.object_to(&name, silent.detail, cause);
+                self.object_to(&name, silent.detail, cause, standing);
             }
+        }
+    }
+}
+
+impl Contents {
+    fn worthless(&self, why: Worthless) -> Objection {
+        Objection {
+            place: self.name.display.clone(),
+            text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
+            cause: Some(match why {
+                Worthless::Expired(_) => Cause::TicketExpired,
+                Worthless::Empty => Cause::NoTicket,
+            }),
+            notable: false,
+            standing: self.standing,
         }
     }
 }

@@ -147,7 +147,7 @@ fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<
     }
 }
 
-/// The worker's contract: argv has three words for each source: its role, how the library finds it (the name alone
+/// The worker's contract: argv has three words for each source: its role and standing, how the library finds it (the name alone
 /// of a place that will not do), and how a person knows it; the environment holds KRB5_CONFIG alone; descriptor 3 is the message socket, and from 4 on come the sources
 /// that are files.
 fn execute(
@@ -160,7 +160,8 @@ fn execute(
     let text = |text: Vec<u8>| CString::new(text).map_err(|_: NulError| failed(Errno::EINVAL));
     let mut words = vec![text(b"lgss_negotiate".to_vec())?];
     let mut descriptors = vec![socket];
-    for Source { role, display, held } in sources {
+    for source in sources {
+        let (label, Source { display, held, .. }) = (source.label(), source);
         let library = match held {
             Held::Descriptor(descriptor) => {
                 let place = FIRST_SOURCE + descriptors.len() - 1;
@@ -170,7 +171,7 @@ fn execute(
             Held::Name(name) => name,
             Held::Nothing(place) => place,
         };
-        for word in [role.word().to_owned(), library, display] {
+        for word in [label.to_string(), library, display] {
             words.push(text(word.into_bytes())?);
         }
     }

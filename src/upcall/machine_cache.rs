@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, MachineCache as MachineKept};
 use crate::creds::cache_name::CacheName;
-use crate::creds::default_cache::default_cache_name;
+use crate::creds::default_cache::{User, default_cache_name};
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
@@ -171,10 +171,11 @@ pub(super) enum Place {
 impl Place {
     /// By the settings. A default cache that is no file cannot be written from here, and ours does as well.
     pub(super) fn of(config: &Config) -> Self {
-        let default = || match default_cache_name(&config.krb5_config, 0).ok()?.parse().ok()? {
-            CacheName::File(path) => Some(path),
-            _ => None,
-        };
+        let default =
+            || match default_cache_name(&config.krb5_config, User::numbered(0)).ok()?.parse().ok()? {
+                CacheName::File(path) => Some(path),
+                _ => None,
+            };
         let host = config.within().is_none();
         let path = (host && config.machine.cache == MachineKept::Default).then(default).flatten();
         path.map_or(Self::Own, Self::Default)

@@ -189,7 +189,7 @@ impl Journal {
     /// has one reason in it already.
     pub(super) fn considered(&self, subject: &Subject, considered: &Considered) {
         let told = usize::from(considered.chosen.is_none());
-        if considered.others.len() > told {
+        if considered.others.len() > told || considered.wanted.is_some() {
             let head = format!("{subject}: ");
             log::info!("{head}{}", considered.in_words(LINE_LIMIT.saturating_sub(head.len())));
         }

@@ -12,11 +12,11 @@ use super::launcher::{Assignment, launch_failed};
 use super::machine_cache;
 use super::order::Order;
 use crate::creds::cache_name::{CacheName, CacheNameError};
-use crate::creds::default_cache::default_cache_name;
+use crate::creds::default_cache::{User, default_cache_name};
 use crate::creds::open::Ground;
 use crate::creds::roots;
-use crate::creds::search::{Pace, Requester, Search, UserRings, named_by};
-use crate::creds::source::{Held, Role, Source};
+use crate::creds::search::{Daemon, Pace, Requester, Search, UserRings, environment_of};
+use crate::creds::source::{Held, Role, Source, Standing};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::id_map::IdMap;
 use crate::sys::files::{self, Untrusted, open_trusted};
@@ -45,7 +45,8 @@ impl<'a> Wanted<'a> {
         let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
         let parse = |name: &str| name.parse::<CacheName>().map_err(|e: CacheNameError| bad(&e));
         let roots_default = || {
-            let name = default_cache_name(&assignment.config.krb5_config, 0).map_err(|e| bad(&e))?;
+            let name =
+                default_cache_name(&assignment.config.krb5_config, User::numbered(0)).map_err(|e| bad(&e))?;
             parse(&name)
         };
         let named = match assignment.order {
@@ -65,8 +66,8 @@ impl<'a> Wanted<'a> {
             Some(name) => Search::for_one(assignment.config, requester, name),
             None => {
                 let environment = served.places.environment.as_ref();
-                let named = environment.and_then(|environment| named_by(environment.as_fd(), pace));
-                Search::for_best(assignment.config, requester, named)
+                let environment = environment.map(|environment| environment_of(environment.as_fd(), pace));
+                Search::for_best(assignment.config, requester, environment.unwrap_or_default())
             }
         })))
     }
@@ -91,7 +92,8 @@ fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<Requ
         }
     };
     let user_rings = if same { UserRings::Ours } else { UserRings::Foreign };
-    Ok(Requester { uid: assignment.uid, inside, root: places.root.as_fd(), root_is_ours, user_rings })
+    let daemon = if root_is_ours { Daemon::Hosts } else { Daemon::BySocket };
+    Ok(Requester { uid: assignment.uid, inside, root: places.root.as_fd(), daemon, user_rings })
 }
 
 /// Copies root's cache into sealed memory.
@@ -124,7 +126,7 @@ pub(super) fn seal_machines(
             }
             Err(why) => (why, Held::Nothing(String::new())),
         };
-        sources.push(Source { role, display, held });
+        sources.push(Source { role, standing: Standing::Found, display, held });
         Ok(())
     };
     if let Some(name) = default {

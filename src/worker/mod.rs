@@ -1,7 +1,7 @@
 //! The program `lgss_negotiate`: negotiates one context as an ordinary user and reports it to the monitor.
 //!
 //! Started by the launcher, which has set ids, groups, capabilities, limits, no_new_privs, network namespace and session
-//! keyring. argv has three words for each source of credentials: its role, how the library finds it (of a place that will
+//! keyring. argv has three words for each source of credentials: its role and standing, how the library finds it (of a place that will
 //! not do its name alone), how a person knows it; descriptor 3 is the socket to the monitor, and from 4 on come the sources that are files; the environment holds
 //! KRB5_CONFIG at most. Invariant: nothing of what is asked for is begun before [`Unprivileged`] is proved and the sandbox
 //! is closed; the last message is the report, and there is one.
@@ -17,10 +17,9 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::creds::source::Role;
+use crate::creds::source::Label;
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::krb5::Configuration;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Link, Request};
 use crate::selftest::{VERSION, WORKER, WORKER_WORD};
@@ -80,7 +79,7 @@ fn answer_by_hand() -> Option<ExitCode> {
 
 /// What the launcher hands over.
 struct Invocation {
-    sources: Vec<(Role, CacheNames)>,
+    sources: Vec<(Label, CacheNames)>,
     link: Link,
 }
 
@@ -89,9 +88,9 @@ impl Invocation {
     fn take() -> Option<Self> {
         let words: Vec<String> = std::env::args().skip(1).collect();
         let source = |words: &[String]| match words {
-            [role, library, display] => {
+            [label, library, display] => {
                 let names = CacheNames { library: library.clone(), display: display.clone() };
-                Some((Role::of_word(role)?, names))
+                Some((Label::of_word(label)?, names))
             }
             _ => None,
         };
@@ -115,30 +114,15 @@ fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
     answer(proof, sources, &request, link)
 }
 
-/// With what is wrong in krb5.conf where that may be the reason: the library passes over a file that it cannot read, and
-/// then knows no realm and no KDC.
-fn with_krb5_conf(failure: Failure) -> Failure {
-    let may_be = matches!(failure.stage, Stage::Kdc)
-        || failure.stage == Stage::Credentials && failure.cause == Cause::Setup;
-    let fault = Configuration::default().faults().into_iter().next();
-    match fault.filter(|fault| may_be && !failure.detail.contains(&fault.what)) {
-        Some(fault) => {
-            let detail = format_args!("krb5.conf: {fault}; {}", failure.detail);
-            Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
-        }
-        None => failure,
-    }
-}
-
 fn answer(
     proof: Unprivileged,
-    sources: Vec<(Role, CacheNames)>,
+    sources: Vec<(Label, CacheNames)>,
     request: &Request,
     link: Link,
 ) -> Option<()> {
     let watch = Watch::over(link).ok()?;
     match negotiation::negotiate(proof, sources, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),
-        Err(failure) => watch.report_failed(with_krb5_conf(failure)),
+        Err(failure) => watch.report_failed(failure),
     }
 }

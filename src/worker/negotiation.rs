@@ -8,7 +8,7 @@ use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount, Node, Sources, choose};
 use crate::creds::renewal::Renewal;
-use crate::creds::source::Role;
+use crate::creds::source::{Label, Role};
 use crate::creds::ticket::{Account, CacheNames, service_principal};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Handle;
@@ -41,7 +41,7 @@ pub(super) struct Outcome {
 /// Does what the request asks for. Takes the proof that this process may.
 pub(super) fn negotiate(
     _proof: Unprivileged,
-    sources: Vec<(Role, CacheNames)>,
+    sources: Vec<(Label, CacheNames)>,
     request: &Request,
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
@@ -78,14 +78,14 @@ pub(super) fn negotiate(
 
 /// This machine's, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
 fn machine_account(
-    sources: Vec<(Role, CacheNames)>,
+    sources: Vec<(Label, CacheNames)>,
     credentials: &Credentials,
     deadline: Instant,
     watch: &Watch,
 ) -> Result<MachineAccount, Failure> {
     let node = node(credentials, deadline, watch)?;
     let source = |wanted: Role| {
-        let source = sources.iter().find(|(role, _)| *role == wanted).map(|(_, names)| names.clone());
+        let source = sources.iter().find(|(label, _)| label.role == wanted).map(|(_, names)| names.clone());
         match source {
             Some(names) if names.library.is_empty() => Err(names.display),
             Some(names) => Ok(names),
@@ -355,7 +355,7 @@ impl Outcome {
             credential: self.credential.clone(),
             server: self.server.clone(),
             principal: self.principal.clone(),
-            unmet: None,
+            unmet: considered.wanted.as_ref().map(|wanted| format!("wanted {wanted}")),
             considered,
             stages,
         }

@@ -9,9 +9,9 @@ use super::watch::{Watch, kdc_silent};
 use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
-use crate::creds::source::Role;
+use crate::creds::source::Label;
 use crate::creds::survey::{Candidate, Ranking, Survey, listed};
-use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, unusable};
+use crate::creds::ticket::{Account, CacheNames, canonical, service_principal};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
@@ -55,12 +55,12 @@ type Purpose<'a> = (&'a Request, Instant, &'a Watch);
 
 /// Chooses, and gets the ticket. The service is found only once there is a ticket that could be used for it.
 pub(super) fn choose(
-    sources: Vec<(Role, CacheNames)>,
+    sources: Vec<(Label, CacheNames)>,
     service: impl FnOnce() -> Result<Service, Failure>,
     purpose: Purpose<'_>,
 ) -> Result<(UserAccount, Got, Service), Failure> {
     let (request, deadline, watch) = purpose;
-    let library = Library::open().map_err(unusable)?;
+    let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
     let mut survey = Survey::of(&library, sources, |name| watch.enter(deadline, name.silent()));
     let keytab = survey.client_keytab.take();
     if !survey.has_live(now()) && keytab.is_none() {
@@ -226,7 +226,8 @@ fn ask_ahead(
     let configuration = target.library.configuration();
     let (sender, receiver) = mpsc::channel();
     let ask = move || {
-        let library = Library::open_by(configuration).map_err(unusable)?;
+        let library =
+            Library::open_by(configuration).map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
         let server = service_principal(&library, &service)?;
         Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
     };
@@ -292,14 +293,19 @@ fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal
     let (own, foreign): (Vec<_>, Vec<_>) = ranking.objections.iter().partition(|o| o.cause.is_some());
     let mut others: Vec<String> = others.chain(own.into_iter().map(|o| o.text.clone())).map(cut).collect();
     // What others have is worth a word where there is something to be told, not on its own.
-    if !others.is_empty() {
-        others.extend(foreign.into_iter().map(|o| cut(o.text.clone())));
-    }
+    let told = !others.is_empty();
+    others.extend(foreign.into_iter().filter(|o| told || o.notable).map(|o| cut(o.text.clone())));
     let more = others.len().saturating_sub(OTHERS_LIMIT);
     others.truncate(OTHERS_LIMIT);
+    let refused = |cache: &str| {
+        let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == cache);
+        refusal.map(|refusal| refusal.failure.detail.as_str())
+    };
+    let wanted = ranking.wanted.as_ref().filter(|_| chosen.is_some());
     Considered {
         chosen: chosen
             .map(|chosen| cut(format!("{} in {}, {}", shown(chosen), chosen.name.shown(), worth(chosen)))),
+        wanted: wanted.and_then(|wanted| wanted.instead(chosen, refused)).map(cut),
         others,
         more: u32::try_from(more).unwrap_or(u32::MAX),
     }

@@ -15,6 +15,7 @@
 
 mod cache_types;
 mod candidates;
+mod choice;
 mod clocks;
 mod containers;
 mod credentials;
@@ -32,7 +33,6 @@ mod inherited;
 mod installation;
 mod kdc;
 mod key_gone;
-mod krb5_conf;
 mod large_tickets;
 mod load;
 mod logout;
@@ -132,6 +132,7 @@ fn run_tests() -> ! {
         credentials::trials,
         cache_types::trials,
         candidates::trials,
+        choice::trials,
         single_tickets::trials,
         session_trouble::trials,
         ranked::trials,
@@ -144,7 +145,6 @@ fn run_tests() -> ! {
         trust::trials,
         large_tickets::trials,
         kdc::trials,
-        krb5_conf::trials,
         key_gone::trials,
         clocks::trials,
         enctypes::trials,

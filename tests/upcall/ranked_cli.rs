@@ -75,7 +75,7 @@ fn reason<'a>(answer: &'a Value, cache: &str) -> &'a str {
     row["reason"].as_str().unwrap_or_else(|| panic!("nothing against {row}"))
 }
 
-/// Of every kind; the caches in files, the best first, and the names of those that are of no use.
+/// Of every kind; the caches in files, in their order if the first is named, and the names of those that are of no use.
 fn furnish(site: &Site, realm: &Realm, other: &Realm) -> (Vec<String>, [(String, &'static str); 4]) {
     fs::write(site.path("krb5.conf"), realm.krb5_conf_with(other)).unwrap();
     let collection = in_tmp(site, "dir");
@@ -103,7 +103,7 @@ fn furnish(site: &Site, realm: &Realm, other: &Realm) -> (Vec<String>, [(String,
         (file(&loose), "is writable by others"),
         ("/tmp".to_owned(), "of other users"),
     ];
-    (vec![member, named, default, foreign], useless)
+    (vec![named, default, member, foreign], useless)
 }
 
 fn a_session_is_shown_the_ranking_that_the_upcall_then_makes(shared: &Shared) {
@@ -115,7 +115,7 @@ fn a_session_is_shown_the_ranking_that_the_upcall_then_makes(shared: &Shared) {
          {kinit}
          {caches} --target {service} --json; {caches} --target {service} >&2
          lgss get {service} --channel {channel} >&2",
-        named = files[1],
+        named = files[0],
         kinit = kinit(&site, "KEYRING:session:mine", "90m"),
         caches = caches(&site),
         channel = shared.nfs().channel()
@@ -149,18 +149,32 @@ fn a_session_is_shown_the_ranking_that_the_upcall_then_makes(shared: &Shared) {
 }
 
 fn a_cache_that_comes_first_by_the_settings_is_said_to(shared: &Shared) {
+    let settings = [
+        ("", true),
+        ("choice = \"wish\"", true),
+        ("krb5ccname = \"first\"", true),
+        ("choice = \"longest\"\nkrb5ccname = \"first\"", true),
+        ("krb5ccname = \"ranked\"", false),
+        ("choice = \"longest\"", false),
+    ];
+    for (setting, first) in settings {
+        let site = Site::new(shared.realm());
+        site.ticket(shared.realm());
+        let named = site.cache("named");
+        shared.realm().ticket_with(site.uid(), &named, &["-l", "1h"]);
+        site.add_settings(&format!("[caches]\n{setting}\n"));
+        let ask = format!("export KRB5CCNAME={named}; {caches} --json; {caches}", caches = caches(&site));
+        let output = session(&site, &ask);
+        let mut expected = [named, file(&site.default_cache())];
+        if !first {
+            expected.reverse();
+        }
+        assert_eq!(ranked(&json_part(&output)), expected, "{setting}");
+        let said = lines(&output).contains("first, because KRB5CCNAME names it");
+        assert_eq!(said, first, "{setting}: {output:?}");
+    }
     let site = Site::new(shared.realm());
-    site.ticket(shared.realm());
-    let named = site.cache("named");
-    shared.realm().ticket_with(site.uid(), &named, &["-l", "1h"]);
-    let ask = format!("export KRB5CCNAME={named}; {caches} --json; {caches}", caches = caches(&site));
-    let ranked_only = json_part(&session(&site, &ask));
-    assert_eq!(ranked(&ranked_only), [file(&site.default_cache()), named.clone()]);
-    site.add_settings("[caches]\nkrb5ccname = \"first\"\n");
-    let output = session(&site, &ask);
-    assert_eq!(ranked(&json_part(&output)), [named, file(&site.default_cache())]);
-    assert!(lines(&output).contains("first, because KRB5CCNAME names it"), "{output:?}");
-    site.add_settings("krb5ccname = \"nonsense\"\n");
+    site.add_settings("[caches]\nkrb5ccname = \"nonsense\"\n");
     let broken = session(&site, &caches(&site));
     assert_eq!(broken.status.code(), Some(1), "{broken:?}");
 }
@@ -181,6 +195,7 @@ fn a_ready_ticket_is_told_and_so_is_one_of_another_realm(shared: &Shared) {
     other.ticket_with(site.uid(), &foreign, &["-l", "20h"]);
     let service = &shared.nfs().service;
     let (caches, channel) = (caches(&site), shared.nfs().channel());
+    site.add_settings("[caches]\nchoice = \"longest\"\n");
     let script = format!(
         "{caches} --json; {caches} --target {service} --json
          lgss get {service} --channel {channel} >&2; {caches} --target {service} --json"

@@ -7,19 +7,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
+use super::namespace;
 use super::progress::{self, At};
 use super::ranked::Row;
 use super::whose::Whose;
 use crate::cli::apart::{apart, as_user};
 use crate::config::{Canonicalize, Config};
 use crate::creds::cache_name::{CacheName, CacheNameError};
-use crate::creds::default_cache::default_cache_name;
+use crate::creds::default_cache::{User, default_cache_name};
 use crate::creds::open::Ground;
 use crate::creds::roots;
-use crate::creds::search::{self, Pace, Requester, Rings, Search, UserRings};
-use crate::creds::source::{Held, Role, Source};
+use crate::creds::search::{self, Environment, Pace, Requester, Rings, Search, UserRings};
+use crate::creds::source::{Held, Label, Source};
 use crate::creds::survey::{Ranking, Survey};
-use crate::creds::ticket::{CacheNames, canonical, service_principal, unusable};
+use crate::creds::ticket::{CacheNames, canonical, service_principal};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
@@ -41,11 +42,13 @@ pub(super) struct Found {
     pub(super) failure: Option<Failure>,
     /// The principal of the service that they are ranked for.
     pub(super) service: Option<String>,
+    /// What was wanted instead of the first, if that is of another principal, and why it is not to be had.
+    pub(super) wanted: Option<String>,
 }
 
 impl Found {
     fn failed(failure: Failure) -> Self {
-        Self { rows: Vec::new(), failure: Some(failure), service: None }
+        Self { rows: Vec::new(), failure: Some(failure), service: None, wanted: None }
     }
 }
 
@@ -92,7 +95,7 @@ fn attempt(
         uid: whose.uid(),
         inside: whose.uid(),
         root: root.as_fd(),
-        root_is_ours: true,
+        daemon: namespace::daemon(&config.krb5_config),
         user_rings: UserRings::Ours,
     };
     let rank = |sources: Result<Vec<Source>, Failure>| {
@@ -105,15 +108,15 @@ fn attempt(
             Ok(rank(of_root(root.as_fd(), config)))
         }),
         Whose::Caller(_) => {
-            let named = std::env::var("KRB5CCNAME").ok().filter(|name| !name.is_empty());
-            let search = Search::for_best(config, requester, named);
+            let environment = Environment::of(|name| std::env::var(name).ok());
+            let search = Search::for_best(config, requester, environment);
             apart(|| {
                 jail::allow_descriptors(DESCRIPTORS)?;
                 Ok(rank(of_caller(search, requester.uid, &mut pace)))
             })
         }
         Whose::User(uid, gid) => {
-            let mut search = Search::for_best(config, requester, None);
+            let mut search = Search::for_best(config, requester, Environment::default());
             as_user((uid, gid), || {
                 jail::allow_descriptors(DESCRIPTORS)?;
                 Ok(rank(Ok(search.finish(&mut pace))))
@@ -134,7 +137,7 @@ fn of_caller(mut search: Search<'_>, uid: u32, pace: &mut Pace<'_>) -> Result<Ve
 /// Of root the upcall uses the default cache, and nothing else.
 fn of_root(root: BorrowedFd<'_>, config: &Config) -> Result<Vec<Source>, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
-    let name = default_cache_name(&config.krb5_config, 0).map_err(|error| bad(&error))?;
+    let name = default_cache_name(&config.krb5_config, User::numbered(0)).map_err(|error| bad(&error))?;
     let name = name.parse::<CacheName>().map_err(|error: CacheNameError| bad(&error))?;
     let sealed = roots::copy(Ground { root, owner: 0, allowed: &config.caches }, &name)
         .and_then(|content| files::sealed_memory(&content).map_err(|errno| bad(&errno.desc())));
@@ -151,7 +154,8 @@ fn rank(
     target: Option<&Service>,
     watcher: BorrowedFd<'_>,
 ) -> Result<Found, Failure> {
-    let library = Library::open_with(&config.krb5_config).map_err(unusable)?;
+    let library = Library::open_with(&config.krb5_config)
+        .map_err(|error| Failure::new(Stage::Credentials, Cause::Setup, error))?;
     // The descriptors must stay open while they are read.
     let (sources, _descriptors) = names(sources);
     let mut survey = Survey::of(&library, sources, |name| progress::begin_cache(watcher, &name.display));
@@ -165,7 +169,10 @@ fn rank(
     let ranking = survey.rank(service.as_ref(), now());
     let usable_keytab = keytab.as_ref().is_some_and(Row::is_usable);
     let failure = (ranking.usable.is_empty() && !usable_keytab).then(|| ranking.failure());
+    let first = ranking.usable.first();
+    let wanted = ranking.wanted.as_ref().filter(|_| first.is_some());
     Ok(Found {
+        wanted: wanted.and_then(|wanted| wanted.instead(first, |_| None)),
         rows: rows(&ranking, keytab),
         failure,
         service: service.map(|name| name.to_string().trim_end_matches('@').to_owned()),
@@ -173,9 +180,10 @@ fn rank(
 }
 
 /// How the library finds each, and what it finds some of them by.
-fn names(sources: Vec<Source>) -> (Vec<(Role, CacheNames)>, Vec<OwnedFd>) {
+fn names(sources: Vec<Source>) -> (Vec<(Label, CacheNames)>, Vec<OwnedFd>) {
     let mut descriptors = Vec::new();
-    let names = sources.into_iter().map(|Source { role, display, held }| {
+    let names = sources.into_iter().map(|source| {
+        let (label, Source { display, held, .. }) = (source.label(), source);
         let library = match held {
             Held::Descriptor(descriptor) => {
                 let name = format!("FILE:/proc/self/fd/{}", descriptor.as_raw_fd());
@@ -184,7 +192,7 @@ fn names(sources: Vec<Source>) -> (Vec<(Role, CacheNames)>, Vec<OwnedFd>) {
             }
             Held::Name(name) | Held::Nothing(name) => name,
         };
-        (role, CacheNames { library, display })
+        (label, CacheNames { library, display })
     });
     (names.collect(), descriptors)
 }

@@ -3,6 +3,7 @@
 //! Invariant: nothing is changed by looking: no ticket is got, no KDC is asked, no keyring is made.
 
 mod looking;
+mod namespace;
 mod progress;
 mod ranked;
 mod whose;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::looking::Found;
 use crate::cli::exit::Exit;
 use crate::cli::{Terminal, words};
+use crate::creds::choice::By;
 use crate::creds::ranking::Reach;
 use crate::creds::survey::Candidate;
 use crate::ctx::request::Service;
@@ -33,6 +34,8 @@ pub(super) struct Row {
     ready: bool,
     /// It comes before better ones, because KRB5CCNAME names it.
     first: bool,
+    /// Why it comes before better ones, whatever it is.
+    because: Option<Because>,
     /// Why it is not used.
     reason: Option<String>,
 }
@@ -42,6 +45,15 @@ pub(super) struct Row {
 enum Kind {
     Cache,
     ClientKeytab,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Because {
+    Krb5ccname,
+    Identity,
+    Realm,
+    Default,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +78,8 @@ pub(super) struct Ranked {
     caches: Vec<Row>,
     #[serde(skip)]
     failure: Option<Failure>,
+    /// What was wanted instead of the first, of another principal, and why it is not to be had.
+    wanted: Option<String>,
     /// Why there is nothing to use.
     error: Option<String>,
 }
@@ -82,11 +96,12 @@ impl Row {
         reach: None,
         ready: false,
         first: false,
+        because: None,
         reason: None,
     };
 
     pub(super) fn usable(rank: u32, candidate: &Candidate, now: u64) -> Self {
-        let Candidate { name, client, worth, ready, first } = candidate;
+        let Candidate { name, client, worth, ready, by } = candidate;
         Self {
             rank: Some(rank),
             cache: name.display.clone(),
@@ -101,7 +116,13 @@ impl Row {
                 Reach::Later => Leads::Later,
             }),
             ready: *ready,
-            first: *first,
+            first: *by == Some(By::Environment),
+            because: by.map(|by| match by {
+                By::Environment => Because::Krb5ccname,
+                By::Identities => Because::Identity,
+                By::Realm => Because::Realm,
+                By::Default => Because::Default,
+            }),
             ..Self::BARE
         }
     }
@@ -142,6 +163,9 @@ impl Row {
     fn remarks(&self) -> String {
         let remarks = [
             (self.first, "first, because KRB5CCNAME names it"),
+            (self.because == Some(Because::Identity), "of the principal that .k5identity names"),
+            (self.because == Some(Because::Realm), "of the service's realm"),
+            (self.because == Some(Because::Default), "the default cache"),
             (self.ready, "has a ticket for the service"),
             (self.renewable == Some(true), "renewable"),
             (self.reach == Some(Leads::OtherRealm), "of another realm than the service's"),
@@ -172,6 +196,7 @@ impl Ranked {
             target: target.map(ToString::to_string),
             service: found.service,
             would_use: caches.iter().find(|row| row.rank == Some(1)).map(|row| row.cache.clone()),
+            wanted: found.wanted.as_deref().map(one_line),
             caches,
             error: failure.as_ref().map(|failure| failure.detail.clone()),
             failure,
@@ -188,6 +213,9 @@ impl Ranked {
             let service =
                 self.service.as_ref().map_or(String::new(), |service| format!(" for {}", quoted(service)));
             writeln!(terminal.out, "the upcall would use {}{service}", first.described())?;
+            if let Some(wanted) = &self.wanted {
+                writeln!(terminal.out, "  wanted: {wanted}")?;
+            }
             if self.caches.iter().any(|row| row.rank == Some(2)) {
                 writeln!(terminal.out, "  if a KDC refuses that, the next one is tried")?;
             }
@@ -228,7 +256,7 @@ mod tests {
             client: Name { realm: "A".into(), components: vec![client.into()] },
             worth: Worth { reach, end: 8200, renewable: true, authenticated: 0 },
             ready: false,
-            first: false,
+            by: None,
         }
     }
 
@@ -239,12 +267,16 @@ mod tests {
     }
 
     fn found(rows: Vec<Row>, failure: Option<Failure>) -> Ranked {
-        Ranked::new(1000, None, Found { rows, failure, service: Some("nfs/srv@A".into()) })
+        Ranked::new(1000, None, Found { rows, failure, service: Some("nfs/srv@A".into()), wanted: None })
     }
 
     #[test]
     fn the_first_is_named_below_a_table_of_all() {
-        let first = Candidate { ready: true, first: true, ..candidate("FILE:/b", "bob", Reach::Target) };
+        let first = Candidate {
+            ready: true,
+            by: Some(By::Environment),
+            ..candidate("FILE:/b", "bob", Reach::Target)
+        };
         let ranked = found(
             vec![
                 Row::usable(1, &first, 1000),

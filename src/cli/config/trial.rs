@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 use super::finding::{Finding, Level};
 use super::installation::{program, untrusted};
 use crate::config::Config;
-use crate::creds::default_cache::default_cache_name;
+use crate::creds::default_cache::{User, default_cache_name};
 use crate::selftest::{self, Fault, KeytabReport, Report, VERSION};
 use crate::sys::files::{Untrusted, open_trusted, sealed_memory};
 
@@ -212,9 +212,11 @@ fn absent_keytab(path: &Path, error: &Untrusted, config: &Config) -> Finding {
 }
 
 fn root_has_a_cache(config: &Config) -> bool {
-    default_cache_name(&config.krb5_config, 0).is_ok_and(|name| match name.strip_prefix("FILE:") {
-        Some(file) => Path::new(file).exists(),
-        None => !name.starts_with('/') || Path::new(&name).exists(),
+    default_cache_name(&config.krb5_config, User::numbered(0)).is_ok_and(|name| {
+        match name.strip_prefix("FILE:") {
+            Some(file) => Path::new(file).exists(),
+            None => !name.starts_with('/') || Path::new(&name).exists(),
+        }
     })
 }
 

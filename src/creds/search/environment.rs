@@ -1,4 +1,4 @@
-//! KRB5CCNAME of a process, by its open `/proc/<pid>/environ` (rule S7).
+//! What a requester's environment says of its credentials, by its open `/proc/<pid>/environ` (rule S7).
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -8,10 +8,46 @@ use std::os::unix::fs::FileExt;
 const LIMIT: usize = 256 * 1024;
 /// One page.
 const PIECE: usize = 4096;
-const VARIABLE: &[u8] = b"KRB5CCNAME=";
 
-/// The value, if there is one that is text.
-pub(super) fn cache_name(environment: BorrowedFd<'_>) -> Option<String> {
+/// The variables that Kerberos looks at when it chooses a cache, those that are text and not empty. All are wishes: none makes
+/// a request fail, and none says who the requester is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `KRB5CCNAME`: the cache.
+    pub cache: Option<String>,
+    /// `HOME`: where `.k5identity` is.
+    pub home: Option<String>,
+    /// `TMPDIR`: stands for `%{TEMP}`.
+    pub temporary: Option<String>,
+    /// `LOGNAME`, else `USER`: stands for `%{username}` where the host's passwd file does not know the user.
+    pub user: Option<String>,
+}
+
+impl Environment {
+    /// By the value of each variable.
+    pub fn of(mut value: impl FnMut(&str) -> Option<String>) -> Self {
+        let mut value = |name: &str| value(name).filter(|value| !value.is_empty());
+        Self {
+            cache: value("KRB5CCNAME"),
+            home: value("HOME"),
+            temporary: value("TMPDIR"),
+            user: value("LOGNAME").or_else(|| value("USER")),
+        }
+    }
+
+    /// Of a process.
+    pub(super) fn read(environment: BorrowedFd<'_>) -> Self {
+        let content = content(environment).unwrap_or_default();
+        Self::of(|name| {
+            let mut variables = content.split(|&byte| byte == 0);
+            let value =
+                variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+            std::str::from_utf8(value).ok().map(str::to_owned)
+        })
+    }
+}
+
+fn content(environment: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let file = File::from(environment.try_clone_to_owned().ok()?);
     let (mut content, mut piece) = (Vec::new(), [0; PIECE]);
     // A read of such a file gives a page at most.
@@ -21,7 +57,27 @@ pub(super) fn cache_name(environment: BorrowedFd<'_>) -> Option<String> {
             Ok(read) => content.extend_from_slice(piece.get(..read)?),
         }
     }
-    let variables = content.split(|&byte| byte == 0);
-    let value = variables.filter_map(|variable| variable.strip_prefix(VARIABLE)).next()?;
-    std::str::from_utf8(value).ok().filter(|value| !value.is_empty()).map(str::to_owned)
+    Some(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Environment;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn of_each_variable_the_first_value_counts_if_it_is_text() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(
+            b"XKRB5CCNAME=no\0KRB5CCNAME=KCM:\0KRB5CCNAME=x\0HOME=\0TMPDIR=\xff\0USER=u\0LOGNAME=l",
+        )
+        .unwrap();
+        let expected = Environment {
+            cache: Some("KCM:".to_owned()),
+            user: Some("l".to_owned()),
+            ..Environment::default()
+        };
+        assert_eq!(Environment::read(file.as_fd()), expected);
+    }
 }

@@ -1,11 +1,14 @@
 //! Caches that are files: named ones, those of a directory collection, and those that lie where caches use to be.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
+use std::fs::DirEntry;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
@@ -13,7 +16,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use crate::creds::cache_name::CacheName;
 use crate::creds::open::{Ground, Opened, directory_offence, file_offence, is_member, kind};
 use crate::creds::open::{locate_in, not_found, unusable};
-use crate::creds::source::{Role, Source};
+use crate::creds::source::{Source, Standing};
 use crate::event::Failure;
 use crate::sys::files::locate_below;
 
@@ -21,36 +24,51 @@ use crate::sys::files::locate_below;
 pub(super) const FILES_LIMIT: usize = 256;
 /// Most that speak against one file each.
 const OBJECTIONS_LIMIT: usize = 64;
-/// Most names that are looked at in a directory.
-const NAMES_LIMIT: usize = 20_000;
+/// Most usable files of a directory that the newest are taken of, and most members of a collection.
+const FOUND_LIMIT: usize = 20_000;
+/// How long a directory is looked at in which anybody can lay as many names as it likes.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long the names beyond that are counted.
+const COUNT_LIMIT: Duration = Duration::from_secs(1);
+/// Most inodes of others that are remembered, so that one with many names is looked at once.
+const INODES_LIMIT: usize = 100_000;
 
 /// What was found, each file once.
 pub(super) struct Files<'a> {
-    ground: Ground<'a>,
+    pub(super) ground: Ground<'a>,
     sources: Vec<Source>,
     seen: BTreeSet<(u64, u64)>,
     objections: usize,
     /// What there was no room for.
     passed_over: usize,
+    /// Of what is added now.
+    standing: Standing,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(ground: Ground<'a>) -> Self {
-        Self { ground, sources: Vec::new(), seen: BTreeSet::new(), objections: 0, passed_over: 0 }
+        Self {
+            ground,
+            sources: Vec::new(),
+            seen: BTreeSet::new(),
+            objections: 0,
+            passed_over: 0,
+            standing: Standing::Found,
+        }
     }
 
     /// All of it.
     pub(super) fn into_sources(mut self) -> Vec<Source> {
         if self.passed_over > 0 {
             let what = format!("files: {} more, not told of or not looked at", self.passed_over);
-            self.sources.push(Source::foreign(&"files", &what));
+            self.sources.push(Source::unseen(&"files", &what));
         }
         self.sources
     }
 
     /// A file that was named; of a directory collection the primary one.
-    pub(super) fn add_named(&mut self, name: &CacheName, role: Role) {
-        let before = self.sources.len();
+    pub(super) fn add_named(&mut self, name: &CacheName, standing: Standing) {
+        self.standing = standing;
         match self.ground.open(name) {
             Ok(Opened::File(file)) => {
                 let status = fstat(&file);
@@ -59,13 +77,13 @@ impl<'a> Files<'a> {
             Ok(Opened::Named(_)) => {}
             Err(failure) => self.object(name, &failure),
         }
-        self.give(role, before);
+        self.standing = Standing::Found;
     }
 
     /// Every cache of a directory collection that was named, the primary one first.
-    pub(super) fn add_collection(&mut self, name: &CacheName, role: Role) {
+    pub(super) fn add_collection(&mut self, name: &CacheName, standing: Standing) {
         let CacheName::Dir(path) = name else { return };
-        let before = self.sources.len();
+        self.standing = standing;
         let opened = self.ground.directory(name, path).and_then(|directory| {
             let primary = self.ground.primary(name, directory.as_fd())?;
             Ok((directory, primary))
@@ -74,13 +92,7 @@ impl<'a> Files<'a> {
             Ok((directory, primary)) => self.add_members(directory.as_fd(), path, &primary),
             Err(failure) => self.object(name, &failure),
         }
-        self.give(role, before);
-    }
-
-    /// Gives the caches that were added since then a role.
-    fn give(&mut self, role: Role, since: usize) {
-        let new = self.sources.iter_mut().skip(since);
-        new.filter(|source| source.role == Role::Cache).for_each(|source| source.role = role);
+        self.standing = Standing::Found;
     }
 
     /// What in a directory is named like a cache.
@@ -92,27 +104,19 @@ impl<'a> Files<'a> {
             Ok(Some(offence)) => return self.object(&name, &unusable(&name, offence)),
             Err(errno) => return self.object(&name, &not_found(&name, errno)),
         }
-        let mut others = 0;
-        let mut files = Vec::new();
-        for entry in names(&located, |name| name.as_bytes().windows(6).any(|part| part == b"krb5cc")) {
-            let name = CacheName::File(directory.join(&entry));
-            match locate_in(located.as_fd(), Path::new(&entry)) {
-                // It has gone meanwhile.
-                Err(Errno::ENOENT) => {}
-                Err(Errno::EXDEV) => self.object(&name, &unusable(&name, "is a mount point")),
-                Err(errno) => self.object(&name, &not_found(&name, errno)),
-                Ok((_, status)) if status.st_uid != self.ground.owner => others += 1,
-                Ok((found, status)) if kind(&status) == SFlag::S_IFDIR => {
-                    self.add_found_collection(&found, &status, directory.join(&entry).as_path());
+        let mut look = Look::new(self.ground.owner, LOOK_LIMIT);
+        // Names that others may have laid there come after those that are made like the user's own.
+        for turn in [Turn::Own, Turn::Others] {
+            for entry in entries(&located) {
+                if look.is_wanted(&entry, turn) {
+                    self.add_found_entry(&located, directory, entry.file_name(), &mut look);
                 }
-                Ok((file, status)) => match file_offence(&status, self.ground.owner) {
-                    Some(offence) => self.object(&name, &unusable(&name, offence)),
-                    // There are fewer descriptors than there can be files.
-                    None if files.len() < FILES_LIMIT => files.push((entry, status, Some(file))),
-                    None => files.push((entry, status, None)),
-                },
+                if look.is_over() {
+                    break;
+                }
             }
         }
+        let Look { mut files, others, unseen, counted, .. } = look;
         files.sort_by_key(|(_, status, _)| Reverse((status.st_mtime, status.st_mtime_nsec)));
         for (entry, status, file) in files {
             let name = CacheName::File(directory.join(&entry));
@@ -125,6 +129,33 @@ impl<'a> Files<'a> {
         if others > 0 {
             let what = format!("{}: {others} more of other users", directory.display());
             self.sources.push(Source::foreign(&directory.display(), &what));
+        }
+        if unseen > 0 {
+            let least = if counted { "" } else { "at least " };
+            let seconds = LOOK_LIMIT.as_secs();
+            let what = format!("{}: {least}{unseen} names not looked at in {seconds} s", directory.display());
+            self.sources.push(Source::unseen(&directory.display(), &what));
+        }
+    }
+
+    fn add_found_entry(&mut self, located: &OwnedFd, directory: &Path, entry: OsString, look: &mut Look) {
+        let name = CacheName::File(directory.join(&entry));
+        match locate_in(located.as_fd(), Path::new(&entry)) {
+            // It has gone meanwhile.
+            Err(Errno::ENOENT) => {}
+            Err(Errno::EXDEV) => self.object(&name, &unusable(&name, "is a mount point")),
+            Err(errno) => self.object(&name, &not_found(&name, errno)),
+            Ok((_, status)) if status.st_uid != self.ground.owner => look.pass_other(status.st_ino),
+            Ok((found, status)) if kind(&status) == SFlag::S_IFDIR => {
+                self.add_found_collection(&found, &status, directory.join(&entry).as_path());
+            }
+            Ok((file, status)) => match file_offence(&status, self.ground.owner) {
+                Some(offence) => self.object(&name, &unusable(&name, offence)),
+                // There are fewer descriptors than there can be files.
+                None if look.files.len() < FILES_LIMIT => look.files.push((entry, status, Some(file))),
+                None if look.files.len() < FOUND_LIMIT => look.files.push((entry, status, None)),
+                None => self.passed_over += 1,
+            },
         }
     }
 
@@ -147,9 +178,12 @@ impl<'a> Files<'a> {
             let name = CacheName::Dir(path.to_owned());
             self.object(&name, &not_found(&name, Errno::ENOENT));
         }
+        let standing = self.standing;
         for member in members {
+            self.standing = if member == primary { standing } else { standing.of_member() };
             self.add_entry(directory, &member, &CacheName::DirMember(path.join(&member)));
         }
+        self.standing = standing;
     }
 
     fn add_entry(&mut self, directory: BorrowedFd<'_>, entry: &OsStr, name: &CacheName) {
@@ -166,26 +200,109 @@ impl<'a> Files<'a> {
         let new = status.is_none_or(|status| self.seen.insert((status.st_dev, status.st_ino)));
         if new && self.seen.len() <= FILES_LIMIT {
             self.ground.touch(file.as_fd());
-            self.sources.push(Source::opened(display, file));
+            self.push(Source::opened(display, file));
         } else if new {
             self.passed_over += 1;
         }
     }
 
+    fn push(&mut self, source: Source) {
+        self.sources.push(Source { standing: self.standing, ..source });
+    }
+
     fn object(&mut self, name: &CacheName, failure: &Failure) {
         if self.objections < OBJECTIONS_LIMIT {
             self.objections += 1;
-            self.sources.push(Source::objection(name, failure));
+            self.push(Source::objection(name, failure));
         } else {
             self.passed_over += 1;
         }
     }
 }
 
-/// Names in a directory that are text and wanted.
-fn names(directory: &impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> Vec<OsString> {
+/// Names that are looked at one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Made as the user's own are, by its number.
+    Own,
+    Others,
+}
+
+/// What has been seen of a directory.
+struct Look {
+    /// How the names of the user's own caches begin.
+    own: Vec<u8>,
+    until: Instant,
+    /// Of other users.
+    inodes: HashSet<u64>,
+    /// Good ones of the user's, as many open as there are descriptors for.
+    files: Vec<(OsString, FileStat, Option<OwnedFd>)>,
+    /// Of other users.
+    others: usize,
+    /// Names that there was no time for.
+    unseen: usize,
+    /// Whether these are all.
+    counted: bool,
+}
+
+impl Look {
+    fn new(owner: u32, limit: Duration) -> Self {
+        Self {
+            own: format!("krb5cc_{owner}").into_bytes(),
+            until: Instant::now() + limit,
+            inodes: HashSet::new(),
+            files: Vec::new(),
+            others: 0,
+            unseen: 0,
+            counted: true,
+        }
+    }
+
+    /// Whether an entry is named like a cache and is now to be looked at: in its turn, in time,
+    /// and not by another of its names before.
+    fn is_wanted(&mut self, entry: &DirEntry, turn: Turn) -> bool {
+        let name = entry.file_name();
+        let name = name.as_bytes();
+        let is_own = name.strip_prefix(self.own.as_slice());
+        let is_own = is_own.is_some_and(|rest| !rest.first().is_some_and(u8::is_ascii_digit));
+        if is_own != (turn == Turn::Own)
+            || !name.windows(6).any(|part| part == b"krb5cc")
+            || str::from_utf8(name).is_err()
+        {
+            return false;
+        }
+        if self.inodes.contains(&entry.ino()) {
+            self.others += 1;
+            return false;
+        }
+        let in_time = Instant::now() < self.until;
+        self.unseen += usize::from(!in_time);
+        in_time
+    }
+
+    /// Another user's.
+    fn pass_other(&mut self, inode: u64) {
+        self.others += 1;
+        if self.inodes.len() < INODES_LIMIT {
+            self.inodes.insert(inode);
+        }
+    }
+
+    /// Whether not even the names that are left are worth the time.
+    fn is_over(&mut self) -> bool {
+        let over = self.unseen > 0 && Instant::now() >= self.until + COUNT_LIMIT;
+        self.counted &= !over;
+        over
+    }
+}
+
+fn entries(directory: &impl AsFd) -> impl Iterator<Item = DirEntry> {
     let path = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
-    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
-    let names = entries.take(NAMES_LIMIT).filter_map(Result::ok).map(|entry| entry.file_name());
-    names.filter(|name| name.to_str().is_some() && wanted(name)).collect()
+    std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok)
+}
+
+/// Names in a directory of the user's that are text and wanted.
+fn names(directory: &impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> Vec<OsString> {
+    let names = entries(directory).map(|entry| entry.file_name());
+    names.filter(|name| name.to_str().is_some() && wanted(name)).take(FOUND_LIMIT).collect()
 }

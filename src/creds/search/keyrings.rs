@@ -6,13 +6,14 @@
 //! namespace, cannot be named there and are handed over as copies. A ticket-granting ticket that is stored as one key of
 //! type `user` or `big_key`, called `krbtgt/REALM@REALM`, becomes a cache with nothing else in it.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use nix::errno::Errno;
 
 use crate::creds::cache_name::CacheName;
-use crate::creds::keyring_copy::{copy_member, file_of_credential};
-use crate::creds::source::{Role, Source};
+use crate::creds::keyring_copy::{copy_member, file_of_credential, primary_of};
+use crate::creds::source::{Source, Standing};
 use crate::creds::visible_ring;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{KeyDescription, KeySerial};
@@ -81,6 +82,8 @@ pub fn isolate(collections: &[i32]) -> Result<(), (&'static str, Errno)> {
 #[derive(Debug, Default)]
 pub(super) struct InRings {
     sources: Vec<Source>,
+    /// Names of the primary caches of collections.
+    primaries: BTreeSet<String>,
     /// Collections that the reader's session must lead to.
     pub(super) lent: Vec<i32>,
 }
@@ -153,16 +156,19 @@ impl InRings {
         self.sources.iter().any(|source| is_of(&source.display, &name))
     }
 
-    /// Gives what was found of that collection or cache a role; whether there is something.
-    pub(super) fn choose(&mut self, name: &CacheName, role: Role) -> bool {
+    /// Gives what was found of that collection or cache its standing, unless another name has done so; whether there is
+    /// something.
+    pub(super) fn choose(&mut self, name: &CacheName, standing: Standing) -> bool {
         let text = name.to_string();
-        let of_it = self.sources.iter_mut().filter(|source| is_of(&source.display, &text));
-        let chosen = of_it.map(|source| {
-            if source.role == Role::Cache {
-                source.role = role;
+        let mut found = false;
+        for source in self.sources.iter_mut().filter(|source| is_of(&source.display, &text)) {
+            found = true;
+            let itself = source.display == text || self.primaries.contains(&source.display);
+            if source.standing == Standing::Found {
+                source.standing = if itself { standing } else { standing.of_member() };
             }
-        });
-        chosen.count() > 0
+        }
+        found
     }
 
     /// Leaves nothing but what is of that collection or cache.
@@ -227,6 +233,9 @@ impl InRings {
         }
         if way == Way::Name && place == Place::Session {
             self.lent.push(ring);
+        }
+        if let Ok(primary) = primary_of(ring) {
+            self.primaries.insert(format!("KEYRING:{}:{name}:{primary}", place.word()));
         }
         for cache in caches.into_iter().filter(|cache| cache.key_type == "keyring") {
             if self.sources.len() >= FOUND_LIMIT {

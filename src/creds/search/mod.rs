@@ -6,6 +6,7 @@
 
 mod environment;
 mod files;
+mod home;
 mod keyrings;
 
 use std::collections::BTreeSet;
@@ -13,17 +14,20 @@ use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 
+pub use environment::Environment;
 pub use keyrings::{Rings, UserRings, collection as session_collection, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
-use super::default_cache::default_cache_name;
+use super::default_cache::{User, default_cache_name, kcm_socket};
 use super::open::{Ground, Opened, not_found};
-use super::source::{Role, Source};
-use crate::config::{Caches, Config, Krb5CcName};
+use super::source::{Role, Source, Standing};
+use crate::config::{Caches, Choice, Config, Krb5CcName};
 use crate::event::{Cause, Failure, Stage};
+use crate::sys::files::{locate_below, our_root};
 use crate::text::quoted;
 use files::Files;
 use keyrings::InRings;
@@ -37,11 +41,21 @@ pub struct Requester<'a> {
     pub inside: u32,
     /// Its root directory.
     pub root: BorrowedFd<'a>,
-    /// Whether that is ours: a daemon's caches are only for requesters in our own file system, since the daemon that another
-    /// one would reach by the same path is not the host's.
-    pub root_is_ours: bool,
+    /// Whose daemon keeps its KCM caches.
+    pub daemon: Daemon,
     /// Whose keyrings it has.
     pub user_rings: UserRings,
+}
+
+/// Which daemon of KCM caches a requester reaches. It is the host's that the worker asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemon {
+    /// The host's: the requester has our file system, or what it sees of it there.
+    Hosts,
+    /// The host's if the socket below the requester's root is the host's own.
+    BySocket,
+    /// Another one.
+    Another,
 }
 
 /// Counts the places, so that whoever watches can tell which of them holds the search up, and passes over those that have
@@ -73,17 +87,18 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// KRB5CCNAME of a process, by its open `/proc/<pid>/environ`.
-pub fn named_by(environment: BorrowedFd<'_>, pace: &mut Pace<'_>) -> Option<String> {
-    pace.begin().then(|| environment::cache_name(environment))?
+/// What the environment of a process says, by its open `/proc/<pid>/environ`.
+pub fn environment_of(environment: BorrowedFd<'_>, pace: &mut Pace<'_>) -> Environment {
+    if pace.begin() { Environment::read(environment) } else { Environment::default() }
 }
 
 /// A search that has begun.
 pub struct Search<'a> {
     config: &'a Config,
     requester: Requester<'a>,
-    /// Caches that were named, with the role that they have.
-    named: Vec<(CacheName, Role)>,
+    environment: Environment,
+    /// Caches that were named, with what that makes of them.
+    named: Vec<(CacheName, Standing)>,
     /// Whether everything else is looked at, too.
     everywhere: bool,
     in_rings: InRings,
@@ -91,63 +106,69 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// For one cache, and no other; of a collection the primary one.
-    pub fn for_one(config: &'a Config, requester: Requester<'a>, name: CacheName) -> Self {
+    fn new(config: &'a Config, requester: Requester<'a>, environment: Environment) -> Self {
         Self {
             config,
             requester,
-            named: vec![(name, Role::Cache)],
-            everywhere: false,
+            environment,
+            named: Vec::new(),
+            everywhere: true,
             in_rings: InRings::default(),
             sources: Vec::new(),
         }
     }
 
+    /// For one cache, and no other; of a collection the primary one.
+    pub fn for_one(config: &'a Config, requester: Requester<'a>, name: CacheName) -> Self {
+        let search = Self::new(config, requester, Environment::default());
+        Self { named: vec![(name, Standing::Found)], everywhere: false, ..search }
+    }
+
     /// For every cache: the one that the requester's environment names, the default ones, and whatever lies where caches
     /// use to be.
-    pub fn for_best(config: &'a Config, requester: Requester<'a>, environment: Option<String>) -> Self {
-        let mut search = Self {
-            config,
-            requester,
-            named: Vec::new(),
-            everywhere: true,
-            in_rings: InRings::default(),
-            sources: Vec::new(),
+    pub fn for_best(config: &'a Config, requester: Requester<'a>, environment: Environment) -> Self {
+        let mut search = Self::new(config, requester, environment);
+        let Caches { choice, krb5ccname, .. } = config.caches;
+        let of_environment = match (krb5ccname, choice) {
+            (Krb5CcName::Ignored, _) => None,
+            (Krb5CcName::First, _) | (Krb5CcName::Considered, Choice::Wish) => Some(Standing::Wished),
+            (Krb5CcName::Ranked, _) | (Krb5CcName::Considered, Choice::Longest) => Some(Standing::Found),
         };
-        let role = match config.caches.krb5ccname {
-            Krb5CcName::Ranked => Some(Role::Cache),
-            Krb5CcName::First => Some(Role::First),
-            Krb5CcName::Ignored => None,
-        };
-        if let (Some(name), Some(role)) = (environment, role) {
-            search.name(&name, role, "KRB5CCNAME");
+        if let (Some(name), Some(standing)) = (search.environment.cache.clone(), of_environment) {
+            search.name(&name, standing, "KRB5CCNAME");
         }
+        let of_default = match choice {
+            Choice::Wish => Standing::Default,
+            Choice::Longest => Standing::Found,
+        };
         let mut uids = vec![requester.inside, requester.uid];
         uids.dedup();
         for uid in uids {
-            match default_cache_name(&config.krb5_config, uid) {
-                Ok(name) => search.name(&name, Role::Cache, "default cache"),
-                Err(error) => search.object(&"default_ccache_name", &error),
+            let Environment { user, temporary, .. } = search.environment.clone();
+            let user = User { uid, name: user.as_deref(), temporary: temporary.as_deref() };
+            match default_cache_name(&config.krb5_config, user) {
+                Ok(name) => search.name(&name, of_default, "default cache"),
+                Err(error) => search.object(&"default_ccache_name", &error, Standing::Found),
             }
         }
         search
     }
 
-    fn name(&mut self, name: &str, role: Role, whence: &str) {
+    fn name(&mut self, name: &str, standing: Standing, whence: &str) {
         match name.parse::<CacheName>() {
             Ok(name) if self.named.iter().any(|(known, _)| *known == name) => {}
-            Ok(name) => self.named.push((name, role)),
+            Ok(name) => self.named.push((name, standing)),
             Err(error @ CacheNameError::Type(_)) => {
-                let shown = quoted(name);
-                self.object(&format_args!("{whence} {name}"), &format_args!("{whence} {shown}: {error}"));
+                let what = format!("{whence} {}: {error}", quoted(name));
+                self.object(&format_args!("{whence} {name}"), &what, standing);
             }
-            Err(error) => self.object(&whence, &format_args!("{whence}: {error}")),
+            Err(error) => self.object(&whence, &format_args!("{whence}: {error}"), standing),
         }
     }
 
-    fn object(&mut self, place: &impl Display, what: &dyn Display) {
+    fn object(&mut self, place: &impl Display, what: &dyn Display, standing: Standing) {
         let failure = Failure::new(Stage::Credentials, Cause::BadCache, what);
-        self.sources.push(Source::objection(place, &failure));
+        self.sources.push(Source { standing, ..Source::objection(place, &failure) });
     }
 
     /// Looks into the keyrings of the requester, which the caller has been lent and possesses.
@@ -188,14 +209,15 @@ impl<'a> Search<'a> {
             self.in_rings.of_caller(uid);
         }
         let mut files = Files::new(Ground { root, owner: uid, allowed: &self.config.caches });
-        for (name, role) in std::mem::take(&mut self.named) {
+        for (name, standing) in std::mem::take(&mut self.named) {
             if !self.everywhere {
                 self.in_rings.keep_only(&name);
             }
             if pace.begin() {
-                self.add_named(&name, role, &mut files);
+                self.add_named(&name, standing, &mut files);
             } else {
-                self.object(&name, &format_args!("{}: its file system does not answer", name.shown()));
+                let what = format!("{}: its file system does not answer", name.shown());
+                self.object(&name, &what, standing);
             }
         }
         if self.everywhere {
@@ -209,28 +231,36 @@ impl<'a> Search<'a> {
         sources
     }
 
-    fn add_named(&mut self, name: &CacheName, role: Role, files: &mut Files<'_>) {
+    fn add_named(&mut self, name: &CacheName, standing: Standing, files: &mut Files<'_>) {
         match name {
-            CacheName::File(_) | CacheName::DirMember(_) => files.add_named(name, role),
-            CacheName::Dir(_) if self.everywhere => files.add_collection(name, role),
-            CacheName::Dir(_) => files.add_named(name, role),
-            CacheName::Kcm(_) if !self.requester.root_is_ours => {
+            CacheName::File(_) | CacheName::DirMember(_) => files.add_named(name, standing),
+            CacheName::Dir(_) if self.everywhere => files.add_collection(name, standing),
+            CacheName::Dir(_) => files.add_named(name, standing),
+            CacheName::Kcm(_) if !self.reaches_daemon() => {
                 let why = "the requester is in another mount namespace, the KCM daemon is not";
-                self.object(name, &format_args!("{}: {why}", name.shown()));
+                self.object(name, &format_args!("{}: {why}", name.shown()), standing);
             }
             CacheName::Kcm(cache) => {
-                let role = match role {
-                    Role::First if cache.is_empty() => Role::FirstCollection,
-                    _ if self.everywhere && cache.is_empty() => Role::Collection,
-                    role => role,
-                };
-                self.sources.push(Source { role, ..Source::named(name.to_string()) });
+                let collection = self.everywhere && cache.is_empty();
+                let role = if collection { Role::Collection } else { Role::Cache };
+                self.sources.push(Source { role, standing, ..Source::named(name.to_string()) });
             }
-            CacheName::Keyring { .. } => self.add_keyring(name, role),
+            CacheName::Keyring { .. } => self.add_keyring(name, standing),
         }
     }
 
-    fn add_keyring(&mut self, name: &CacheName, role: Role) {
+    /// Whether the daemon that the worker will ask is the requester's.
+    fn reaches_daemon(&self) -> bool {
+        match self.requester.daemon {
+            Daemon::Hosts => true,
+            Daemon::Another => false,
+            Daemon::BySocket => {
+                kcm_socket(&self.config.krb5_config).is_some_and(|path| is_ours(self.requester.root, &path))
+            }
+        }
+    }
+
+    fn add_keyring(&mut self, name: &CacheName, standing: Standing) {
         let CacheName::Keyring { anchor, .. } = name else { return };
         let by_name = match anchor {
             Anchor::Thread | Anchor::Process => false,
@@ -241,20 +271,20 @@ impl<'a> Search<'a> {
             }
         };
         if by_name {
-            self.sources.push(Source { role, ..Source::named(name.to_string()) });
-        } else if !self.in_rings.choose(name, role) {
+            self.sources.push(Source { standing, ..Source::named(name.to_string()) });
+        } else if !self.in_rings.choose(name, standing) {
             let absent = Failure::new(
                 Stage::Credentials,
                 Cause::NoTicket,
                 format_args!("{}: there is no such cache", name.shown()),
             );
-            self.sources.push(Source::objection(name, &absent));
+            self.sources.push(Source { standing, ..Source::objection(name, &absent) });
         }
     }
 
     /// What nobody has named.
     fn add_found(&mut self, files: &mut Files<'_>, pace: &mut Pace<'_>) {
-        let Requester { uid, inside, root_is_ours, .. } = self.requester;
+        let Requester { uid, inside, .. } = self.requester;
         let mut directories = vec!["/tmp".to_owned(), format!("/run/user/{inside}")];
         if inside != uid {
             directories.push(format!("/run/user/{uid}"));
@@ -263,18 +293,35 @@ impl<'a> Search<'a> {
             if pace.begin() {
                 files.add_found(Path::new(&directory));
             } else {
-                self.object(&directory, &format_args!("{directory}: its file system does not answer"));
+                let what = format!("{directory}: its file system does not answer");
+                self.object(&directory, &what, Standing::Found);
             }
         }
-        let is_kcm = |source: &Source| matches!(source.role, Role::Collection | Role::FirstCollection);
-        let kcm = self.sources.iter().any(is_kcm);
-        if root_is_ours && !kcm {
+        if self.config.caches.choice == Choice::Wish {
+            if pace.begin() {
+                self.sources.extend(home::identities(files.ground, &self.environment, inside));
+            } else {
+                let what = "home directory: its file system does not answer";
+                self.sources.push(Source::foreign(&"home directory", what));
+            }
+        }
+        let kcm = self.sources.iter().any(|source| source.role == Role::Collection);
+        if !kcm && (self.requester.daemon != Daemon::BySocket || pace.begin()) && self.reaches_daemon() {
             self.sources.push(Source { role: Role::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
         if let Some(keytab) = self.config.caches.client_keytab(uid) {
             self.sources.push(client_keytab(&keytab, uid));
         }
     }
+}
+
+/// Whether what a path names below the root is what it names here.
+fn is_ours(root: BorrowedFd<'_>, path: &Path) -> bool {
+    let identity = |root: BorrowedFd<'_>| {
+        let status = fstat(locate_below(root, path)?)?;
+        Ok::<_, Errno>((status.st_dev, status.st_ino))
+    };
+    our_root().is_ok_and(|ours| matches!((identity(ours.as_fd()), identity(root)), (Ok(a), Ok(b)) if a == b))
 }
 
 /// A keytab of the user's in the host's file system.

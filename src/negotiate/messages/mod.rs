@@ -160,6 +160,8 @@ pub struct Established {
 pub struct Considered {
     /// Where it is, who it is, how long it lives.
     pub chosen: Option<String>,
+    /// What was wanted instead, and why it was not to be had: of another principal.
+    pub wanted: Option<String>,
     /// Others, the better ones first, each with the reason against it.
     pub others: Vec<String>,
     /// How many there were beyond these.
@@ -176,9 +178,9 @@ impl Considered {
     #[must_use]
     pub fn sanitised(mut self) -> Self {
         self.others.truncate(OTHERS_LIMIT);
-        let Self { chosen, others, more } = self;
-        let chosen = chosen.map(|text| one_line(&text));
-        Self { chosen, others: others.iter().map(|text| one_line(text)).collect(), more }
+        let Self { chosen, wanted, others, more } = self;
+        let [chosen, wanted] = [chosen, wanted].map(|text| text.map(|text| one_line(&text)));
+        Self { chosen, wanted, others: others.iter().map(|text| one_line(text)).collect(), more }
     }
 }
 
@@ -186,9 +188,16 @@ impl Considered {
     /// In so many bytes: what does not fit is counted.
     pub fn in_words(&self, limit: usize) -> String {
         let mut words = match &self.chosen {
-            Some(chosen) => format!("chosen: {chosen}; not: "),
-            None => "no credentials: ".to_owned(),
+            Some(chosen) => format!("chosen: {chosen}"),
+            None => "no credentials".to_owned(),
         };
+        if let Some(wanted) = &self.wanted {
+            words.push_str("; wanted: ");
+            words.push_str(wanted);
+        }
+        if !self.others.is_empty() {
+            words.push_str(if self.chosen.is_some() { "; not: " } else { ": " });
+        }
         let mut told = 0;
         for other in &self.others {
             let separator = if told == 0 { "" } else { "; " };
@@ -268,7 +277,8 @@ mod tests {
     fn others_that_do_not_fit_are_counted() {
         let others: Vec<String> =
             (0..24).map(|number| format!("FILE:/tmp/{number:040}: no ticket")).collect();
-        let considered = Considered { chosen: Some("alice@A in FILE:/a, 5 h".to_owned()), others, more: 7 };
+        let considered =
+            Considered { chosen: Some("alice@A in FILE:/a, 5 h".to_owned()), wanted: None, others, more: 7 };
         let words = considered.in_words(400);
         assert!(words.len() <= 400 && words.starts_with("chosen: alice@A in FILE:/a, 5 h; not: "), "{words}");
         let told = words.matches("no ticket").count();

@@ -242,11 +242,23 @@ impl Site {
 
     /// The same by a program in whose environment KRB5CCNAME is this.
     #[track_caller]
-    pub(crate) fn ask_naming(&self, cache: Option<&str>, mut steps: Vec<Step>, request: Request) -> Outcome {
+    pub(crate) fn ask_naming(&self, cache: Option<&str>, steps: Vec<Step>, request: Request) -> Outcome {
+        let variables: Vec<_> = cache.map(|cache| ("KRB5CCNAME", cache)).into_iter().collect();
+        self.ask_in(&variables, steps, request)
+    }
+
+    /// The same by a program with these variables in its environment.
+    #[track_caller]
+    pub(crate) fn ask_in(
+        &self,
+        variables: &[(&str, &str)],
+        mut steps: Vec<Step>,
+        request: Request,
+    ) -> Outcome {
         let before = steps.len();
         steps.extend([Step::Request(request), Step::Settle { within_ms: 30_000 }]);
         let mut program = command(env!("CARGO_BIN_EXE_lgss-probe"));
-        program.envs(cache.map(|cache| ("KRB5CCNAME", cache)));
+        program.envs(variables.iter().copied());
         let mut requester = Probe::start_with(program, &steps);
         let findings = requester.rest();
         if let Some(Finding::Broken { step, errno }) = findings.last() {

@@ -18,7 +18,12 @@ fn soon() -> Instant {
 fn failed() -> Failed {
     Failed {
         failure: Failure::new(Stage::Kdc, Cause::KdcDown, "no KDC"),
-        considered: Considered { chosen: None, others: vec!["FILE:/x: no ticket".into()], more: 3 },
+        considered: Considered {
+            chosen: None,
+            wanted: None,
+            others: vec!["FILE:/x: no ticket".into()],
+            more: 3,
+        },
         stages: vec![Timing { stage: Stage::Kdc, micros: 7 }],
     }
 }

@@ -1,0 +1,64 @@
+//! Names of users by a file of passwd(5), for processes that must not ask a name service.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+
+use super::open::kind;
+use crate::sys::files::read_located;
+
+/// Largest file that is read, in bytes.
+const LIMIT: usize = 4 * 1024 * 1024;
+
+/// Its text.
+#[derive(Debug)]
+pub(super) struct Passwd(String);
+
+/// A user.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a str,
+    pub(super) home: &'a str,
+}
+
+/// Reads a file that was located.
+pub(super) fn read(file: &OwnedFd) -> Result<Passwd, Errno> {
+    if kind(&fstat(file)?) != SFlag::S_IFREG {
+        return Err(Errno::EINVAL);
+    }
+    let content = read_located(file.as_fd(), LIMIT)?;
+    Ok(Passwd(String::from_utf8_lossy(&content).into_owned()))
+}
+
+/// The host's.
+pub(super) fn hosts() -> Result<Passwd, Errno> {
+    read(&open("/etc/passwd", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+impl Passwd {
+    /// The first entry of that number.
+    pub(super) fn of_uid(&self, uid: u32) -> Option<Entry<'_>> {
+        let uid = uid.to_string();
+        self.0.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let (name, number, home) = (fields.next()?, fields.nth(1)?, fields.nth(2)?);
+            (number == uid && !name.is_empty()).then_some(Entry { name, home })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_its_number() {
+        let passwd =
+            Passwd("root:x:0:0:r:/root:/bin/sh\nbad\nu:x:10:10:a,b:/home/u:/bin/sh\nv:x:10:1::/v:\n".into());
+        assert_eq!(passwd.of_uid(10), Some(Entry { name: "u", home: "/home/u" }));
+        assert_eq!(passwd.of_uid(1), None);
+        assert_eq!(hosts().unwrap().of_uid(0).unwrap().name, "root");
+    }
+}

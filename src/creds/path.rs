@@ -1,0 +1,203 @@
+//! A path below a requester's root, walked one name at a time, so that every link on the way and every file system is looked at
+//! before it is entered (rules S4, S8, S9).
+//!
+//! For what openat2(2) would follow blindly: a home directory, which may be on a file system that another machine serves, and a
+//! cache that is a link.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
+use nix::sys::stat::{FileStat, SFlag, fstat};
+
+use super::file_system::{self, Server};
+use super::open::kind;
+use crate::config::Caches;
+
+/// Most links on the way (path_resolution(7)).
+const LINKS_LIMIT: usize = 40;
+
+/// Why a path leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// The kernel says so.
+    Errno(Errno),
+    /// What lies there is not entered, for this reason.
+    Offence(&'static str),
+}
+
+impl From<Errno> for Obstacle {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+/// Who walks, and what may be entered.
+#[derive(Clone, Copy)]
+pub(super) struct Walker<'a> {
+    /// What plays the part of `/`.
+    pub(super) root: BorrowedFd<'a>,
+    /// Links of this user are followed, and root's.
+    pub(super) owner: u32,
+    /// On which file systems.
+    pub(super) allowed: &'a Caches,
+}
+
+impl Walker<'_> {
+    /// Where the path leads, links followed to the last one: O_PATH, and its status.
+    pub(super) fn walk(self, path: &Path) -> Result<(OwnedFd, FileStat), Obstacle> {
+        let root = self.root.try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
+        let mut mount = mount_of(root.as_fd());
+        // The directories that have been entered, the root first.
+        let mut way = vec![root];
+        let mut ahead = names(path);
+        let mut links = 0;
+        while let Some(name) = ahead.pop_front() {
+            if name == ".." {
+                way.truncate(way.len().saturating_sub(1).max(1));
+                mount = way.last().and_then(|directory| mount_of(directory.as_fd()));
+                continue;
+            }
+            let directory = way.last().ok_or(Errno::ENOENT)?;
+            let found = locate(directory.as_fd(), Path::new(&name))?;
+            let now_in = mount_of(found.as_fd());
+            if now_in.is_none() || now_in != mount {
+                self.may_enter(found.as_fd(), now_in)?;
+            }
+            let status = fstat(&found)?;
+            if kind(&status) == SFlag::S_IFLNK {
+                links += 1;
+                if links > LINKS_LIMIT {
+                    return Err(Errno::ELOOP.into());
+                }
+                if ![0, self.owner].contains(&status.st_uid) {
+                    return Err(Obstacle::Offence("leads over a link of somebody else's"));
+                }
+                let target = readlinkat(&found, "")?;
+                let target = Path::new(&target);
+                if target.is_absolute() {
+                    way.truncate(1);
+                    mount = way.last().and_then(|root| mount_of(root.as_fd()));
+                }
+                for name in names(target).into_iter().rev() {
+                    ahead.push_front(name);
+                }
+            } else {
+                mount = now_in;
+                way.push(found);
+            }
+        }
+        let found = way.pop().ok_or(Errno::ENOENT)?;
+        let status = fstat(&found)?;
+        Ok((found, status))
+    }
+
+    /// Another file system than before. Even to ask that for its type could hang, so that the table of mounts is asked.
+    fn may_enter(self, found: BorrowedFd<'_>, mount: Option<u64>) -> Result<(), Obstacle> {
+        let server = match mount.and_then(server_of_mount) {
+            Some(server) => server,
+            // Mounted in the requester's namespace only.
+            None => file_system::serving(found)?,
+        };
+        file_system::offence(server, self.allowed).map_or(Ok(()), |offence| Err(Obstacle::Offence(offence)))
+    }
+}
+
+fn names(path: &Path) -> VecDeque<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    names.collect()
+}
+
+fn locate(directory: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
+    let stay = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+        .resolve(stay | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    openat2(directory, name, how)
+}
+
+/// The mount that an open file is on, by its number (proc_pid_fdinfo(5)), which is had without asking the file system.
+fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
+    let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
+/// Who serves what is mounted under that number here (proc_pid_mountinfo(5)).
+fn server_of_mount(mount: u64) -> Option<Server> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let number = mount.to_string();
+    let line = mounts.lines().find(|line| line.split(' ').next() == Some(&number))?;
+    let kind = line.split_once(" - ")?.1.split(' ').next()?;
+    Some(file_system::of_type(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::{lchown, symlink};
+
+    struct Place {
+        directory: tempfile::TempDir,
+        root: File,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            for name in ["a", "a/b"] {
+                fs::create_dir(directory.path().join(name)).unwrap();
+            }
+            fs::write(directory.path().join("a/b/file"), "x").unwrap();
+            let root = File::open(directory.path()).unwrap();
+            Self { directory, root }
+        }
+
+        fn walk(&self, path: &str) -> Result<u64, Obstacle> {
+            let owner = nix::unistd::getuid().as_raw();
+            let walker = Walker { root: self.root.as_fd(), owner, allowed: &Caches::DEFAULT };
+            walker.walk(Path::new(path)).map(|(_, status)| status.st_ino)
+        }
+    }
+
+    #[test]
+    fn links_lead_as_far_as_the_root_and_no_further() {
+        let place = Place::new();
+        let at = |name: &str| place.directory.path().join(name);
+        symlink("a/b", at("relative")).unwrap();
+        symlink("/a/b", at("absolute")).unwrap();
+        symlink("../../../../a", at("a/b/out")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        let file = place.walk("/a/b/file").unwrap();
+        for path in ["/relative/file", "/absolute/file", "/a/b/out/b/file", "/../a/../a/b/file"] {
+            assert_eq!(place.walk(path), Ok(file), "{path}");
+        }
+        assert_eq!(place.walk("/loop"), Err(Errno::ELOOP.into()));
+        assert_eq!(place.walk("/a/c"), Err(Errno::ENOENT.into()));
+        assert_eq!(place.walk("/a/b/file/x"), Err(Errno::ENOTDIR.into()));
+    }
+
+    #[test]
+    fn links_of_others_are_not_followed() {
+        let place = Place::new();
+        let link = place.directory.path().join("others");
+        symlink("a/b/file", &link).unwrap();
+        lchown(&link, Some(54_321), None).unwrap();
+        assert_eq!(place.walk("/others"), Err(Obstacle::Offence("leads over a link of somebody else's")));
+    }
+
+    #[test]
+    fn what_is_mounted_is_known_by_the_table_of_mounts() {
+        let proc = File::open("/proc").unwrap();
+        assert_eq!(mount_of(proc.as_fd()).and_then(server_of_mount), Some(Server::Kernel));
+        assert_eq!(server_of_mount(u64::MAX), None);
+    }
+}
