@@ -57,10 +57,11 @@ pub(super) fn as_user<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// In the child. The session keyring is root's still, so that it needs nothing of the user's quota, which may be used up.
+/// In the child. The keyrings are root's still, so that they need nothing of the user's quota, which may be used up.
 fn become_user(uid: Uid, gid: Gid) -> io::Result<()> {
     jail::leave_no_core()?;
     keyctl::join_anonymous_session()?;
+    keyctl::make_keyring(keyctl::PROCESS_KEYRING)?;
     Ok(jail::drop_to(uid, gid)?)
 }
 

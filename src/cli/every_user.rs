@@ -44,8 +44,8 @@ fn uids(users: &str) -> impl Iterator<Item = u32> {
 fn ask_one<T: Serialize + DeserializeOwned>(uid: u32, rows: impl Fn() -> Vec<T>) -> io::Result<Vec<T>> {
     // The uid's own group would need the name service, and keys need no group.
     as_user((Uid::from_raw(uid), Gid::from_raw(uid)), || {
-        // What the session keyring leads to is the user's.
-        keyctl::link(keyctl::USER_KEYRING, keyctl::SESSION_KEYRING)?;
+        // What the process keyring leads to is the user's.
+        keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
         Ok(rows())
     })
 }

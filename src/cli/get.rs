@@ -13,9 +13,10 @@ use super::outcome::{self, End};
 use super::report::{self, Failed};
 use super::words;
 use crate::creds::cache_name::CacheName;
-use crate::ctx::client::{self, ClientError, ContextKey};
+use crate::ctx::client::{self, ClientError, ContextKey, Destination};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::{Callout, Description, Mechanism};
+use crate::ctx::rings::{self, Session};
 use crate::event;
 
 /// A failed key answers for the negative-cache time: somebody who has just run kinit must know that.
@@ -49,7 +50,10 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
         cache,
         ttl: None,
     };
-    let had = client::find(&description).ok().flatten();
+    let had = match client::find(&description) {
+        Err(error @ ClientError::Session(_)) => return Ok(End::NotRequested(error)),
+        had => had.ok().flatten(),
+    };
     let start = Instant::now();
     let key = match client::request(&description, &callout) {
         Ok(key) => key,
@@ -58,7 +62,7 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
     let found = had == Some(key);
     if !get.json {
         // Before the outcome is known, so that somebody who gets impatient knows the key.
-        let place = if found { FOUND } else { made_in() };
+        let place = if found { FOUND.to_owned() } else { made_in() };
         writeln!(terminal.out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
         terminal.out.flush()?;
     }
@@ -81,10 +85,13 @@ fn cache(option: Option<&str>) -> Result<Option<String>, String> {
 }
 
 /// Where the context of a new request is.
-fn made_in() -> &'static str {
-    match client::destination() {
-        Ok(client::Destination::User) => "linked to your user keyring",
-        _ => "linked to your session keyring",
+fn made_in() -> String {
+    match (client::destination(), rings::session()) {
+        (Ok(Destination::User), Session::Own) => "linked to your user keyring".to_owned(),
+        (Ok(Destination::User), session) => {
+            format!("linked to your user keyring, since {}", words::session(session))
+        }
+        _ => "linked to your session keyring".to_owned(),
     }
 }
 
@@ -133,7 +140,14 @@ fn advise(failure: &Failed, key: ContextKey, err: &mut dyn Write) -> io::Result<
 
 /// There is no key: the request went wrong before the negotiation.
 fn not_requested(error: &ClientError, err: &mut dyn Write) -> io::Result<()> {
-    let ClientError::Request(errno) = *error else { return writeln!(err, "lgss: {error}") };
+    let errno = match *error {
+        ClientError::Request(errno) => errno,
+        ClientError::Session(errno) => {
+            writeln!(err, "lgss: {}", words::session(Session::Dead(errno)))?;
+            return writeln!(err, "  try:    {}", words::NEW_SESSION);
+        }
+        _ => return writeln!(err, "lgss: {error}"),
+    };
     let event::Meaning { cause, remedy } = outcome::refusal(errno);
     writeln!(err, "lgss: the request failed at once: {errno:?}: {cause}")?;
     writeln!(err, "  try:    {remedy}")?;

@@ -10,10 +10,12 @@ use super::every_user::{self, Answer};
 use super::exit::Exit;
 use super::report::{ContextState, Report};
 use super::words;
+use crate::ctx::rings::{self, Session};
 use crate::ctx::visible;
 use crate::text::quoted;
 
 pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    session_trouble(terminal)?;
     let mut all = reports();
     let mut exit = Exit::Ok;
     if list.all {
@@ -40,6 +42,20 @@ pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> 
     Ok(exit)
 }
 
+/// Of a session keyring that is not looked into, a word.
+pub(super) fn session_trouble(terminal: &mut Terminal<'_>) -> io::Result<()> {
+    let session = rings::session();
+    match session {
+        Session::Own => return Ok(()),
+        Session::Dead(_) => {
+            writeln!(terminal.err, "lgss: {}", words::session(session))?;
+            writeln!(terminal.err, "  try:    {}", words::NEW_SESSION)?;
+        }
+        _ => writeln!(terminal.err, "lgss: {}: what is in it is left alone", words::session(session))?,
+    }
+    Ok(())
+}
+
 fn reports() -> Vec<Report> {
     possess_more();
     visible::contexts().iter().filter_map(Report::of_visible).collect()
@@ -54,7 +70,7 @@ fn reports_of_user() -> Vec<Report> {
 /// The state of contexts in the user keyring can be read whatever the session leads to. If it cannot be had, less is
 /// seen.
 pub(super) fn possess_more() {
-    let _ = visible::possess_user_keyring();
+    let _ = rings::possess_user_keyring();
 }
 
 fn row(report: &Report) -> [String; 5] {

@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::arguments::Get;
 use super::exit::Exit;
 use super::report::{self, ContextState, Established, Failed};
+use super::words;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
+use crate::ctx::rings::Session;
 use crate::event::{self, Meaning};
 use crate::key::KeyDescription;
 
@@ -48,6 +50,8 @@ impl End {
             // ENOKEY is the kernel's here: our upcall puts it into keys, and never gives it for an answer.
             Self::NotRequested(ClientError::Request(Errno::ENOKEY)) => Exit::Failed,
             Self::NotRequested(ClientError::Request(errno)) => Exit::of_failure(*errno),
+            Self::NotRequested(ClientError::Session(_)) => Exit::Failed,
+            Self::NotRequested(ClientError::NotOwn(_)) => Exit::Unreadable,
             Self::NotRequested(_) => Exit::Usage,
             Self::Settled { state: State::Established(_), .. } => Exit::Ok,
             Self::Settled { state: State::InProgress, .. } => Exit::Unreachable,
@@ -80,6 +84,10 @@ pub(super) fn unreadable(error: &ClientError) -> Failed {
         ClientError::Read(Errno::EKEYREVOKED) => {
             Meaning { cause: "the context was revoked or flushed", remedy: "request it again" }
         }
+        ClientError::NotOwn(_) => Meaning {
+            cause: "the key is not one that the upcall has made for you",
+            remedy: "see who has put it there: keyctl show; ask in a session of your own: keyctl session - CMD",
+        },
         _ => Meaning {
             cause: "the key cannot be read",
             remedy: "see whether your session keyring leads to the key: keyctl show",
@@ -154,6 +162,11 @@ impl Answer {
             }
             End::NotRequested(ClientError::Request(errno)) => {
                 self.failure = Some(failed(*errno, refusal(*errno)));
+            }
+            End::NotRequested(ClientError::Session(errno)) => {
+                let cause = words::session(Session::Dead(*errno)).into();
+                let remedy = words::NEW_SESSION;
+                self.failure = Some(Failed { cause, ..failed(*errno, Meaning { cause: "", remedy }) });
             }
             End::NotRequested(error) => {
                 let cause = error.to_string().into();

@@ -12,6 +12,7 @@ use crate::ctx::Context;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::Description;
+use crate::ctx::rings::Doubt;
 use crate::ctx::visible::Visible;
 use crate::event::{self, Reason};
 use crate::key::{KeyDescription, KeySerial};
@@ -131,6 +132,8 @@ pub(super) enum Obstacle {
     NoKey,
     /// Only its possessor may read it.
     NotPossessed,
+    /// It is not the caller's, and what it says is not believed.
+    NotOwn(Doubt),
     /// It is the key of something else.
     NotAContext,
 }
@@ -173,7 +176,7 @@ impl Report {
             Ok(state) => report.learn_context(state, now()),
             Err(ClientError::Read(Errno::ENOKEY)) => return None,
             Err(ClientError::Read(errno)) => drop(report.learn_end(errno, Obstacle::NotPossessed)),
-            // A payload that is none of ours.
+            // Another's key, or a payload that is none of ours.
             Err(_) => {}
         }
         Some(report)
@@ -210,6 +213,7 @@ impl Report {
             }
             Err(ClientError::Read(Errno::ENOKEY)) => Some(Obstacle::NoKey),
             Err(ClientError::Read(errno)) => self.learn_end(errno, Obstacle::NotPossessed),
+            Err(ClientError::NotOwn(doubt)) => Some(Obstacle::NotOwn(doubt)),
             Err(_) => Some(Obstacle::NotAContext),
         }
     }

@@ -100,6 +100,13 @@ fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Res
                 "  the owner's other sessions see no more than this; get a context of this session's: lgss get"
             )
         }
+        Obstacle::NotOwn(doubt) => {
+            writeln!(err, "lgss: key {name} is not read: {doubt}")?;
+            writeln!(
+                err,
+                "  what a key says that the upcall did not make for you is not to be believed; ask as its owner"
+            )
+        }
         Obstacle::NotAContext => writeln!(err, "lgss: key {name} is not that of a context"),
     }
 }

@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
+use crate::ctx::rings::Session;
 use crate::key::KeySerial;
 use crate::text;
 
@@ -21,6 +23,26 @@ pub(super) fn person(uid: u32) -> String {
         _ => uid.to_string(),
     }
 }
+
+/// What is the matter with the session keyring.
+pub(super) fn session(session: Session) -> String {
+    match session {
+        Session::Own => "the session keyring is your own".to_owned(),
+        Session::Anothers(uid) => format!("the session keyring belongs to uid {}", person(uid)),
+        Session::Closed => "the session keyring is closed to you".to_owned(),
+        Session::Dead(Errno::EKEYEXPIRED) => {
+            "your session keyring has expired: EKEYEXPIRED (its login has ended, or somebody gave it a timeout)"
+                .to_owned()
+        }
+        Session::Dead(errno) => {
+            format!("your session keyring was revoked: {errno:?} (its login has ended)")
+        }
+    }
+}
+
+/// The way out of a session that has ended.
+pub(super) const NEW_SESSION: &str =
+    "log in anew, or run the command in a session of its own: keyctl session - CMD";
 
 /// One value on lines of its own.
 pub(super) fn json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {

@@ -26,10 +26,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::{geteuid, getuid};
+use nix::unistd::geteuid;
 
 use super::payload::user::{self, PayloadError, State};
 use super::request::{Callout, Description, Owner, RequestError};
+use super::rings::{self, Doubt, Session};
 use crate::key::KeySerial;
 use crate::sys::keyctl;
 
@@ -46,12 +47,18 @@ pub enum ClientError {
     /// Description and callout name different services.
     #[error("description and callout name different services")]
     ServicesDiffer,
+    /// The session keyring has ended, EKEYREVOKED or EKEYEXPIRED, as it does with its login.
+    #[error("the session keyring has ended: {0}")]
+    Session(Errno),
     /// The request was refused before there was a key. ENOKEY: no upcall is installed, or it did not answer.
     #[error("request_key: {0}")]
     Request(Errno),
     /// The key cannot be read. EACCES: the caller does not possess it; EKEYEXPIRED, EKEYREVOKED: it has ended.
     #[error("reading the key: {0}")]
     Read(Errno),
+    /// The key is not the caller's, and not read (rule S20).
+    #[error("the key is not believed: {0}")]
+    NotOwn(Doubt),
     /// The key holds something else than a context.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -63,29 +70,47 @@ pub enum ClientError {
 /// The context belongs to the thread's fsuid. The key is linked to a keyring of the caller's: see [`destination`].
 ///
 /// # Errors
-/// [`ClientError::Text`], [`ClientError::ServicesDiffer`], [`ClientError::Request`].
+/// [`ClientError::Text`], [`ClientError::ServicesDiffer`], [`ClientError::Session`], [`ClientError::Request`];
+/// [`ClientError::NotOwn`] if only a key that another has planted can be had.
 pub fn request(description: &Description, callout: &Callout) -> Result<ContextKey, ClientError> {
+    request_into(destination()?, description, callout)
+}
+
+/// The same into a keyring of one's choice.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_into(
+    destination: Destination,
+    description: &Description,
+    callout: &Callout,
+) -> Result<ContextKey, ClientError> {
     if description.service != callout.service {
         return Err(ClientError::ServicesDiffer);
     }
     let description_text = read_back(description)?;
     let callout_text = read_back(callout)?;
-    let ring = destination().map_err(ClientError::Request)?.raw();
-    let raw =
-        keyctl::request(c"user", &description_text, &callout_text, ring).map_err(ClientError::Request)?;
-    KeySerial::new(raw).map(ContextKey).ok_or(ClientError::Request(Errno::EPROTO))
+    let ask = |ring| keyctl::request(c"user", &description_text, &callout_text, ring);
+    let own = ContextKey::checked(destination.search(ask).map_err(ClientError::Request)?, description);
+    match own {
+        // Somebody who shares the session has put it there.
+        Err(ClientError::NotOwn(_)) if destination == Destination::Session => {
+            let aside = Destination::User.search_aside(ask).map_err(ClientError::Request)?;
+            ContextKey::checked(aside, description)
+        }
+        other => other,
+    }
 }
 
 /// The context of that description that the caller has, in progress, established or failed; never makes one. Channel,
 /// cache and level are no part of a description: a context is found whatever it was asked for with.
 ///
 /// # Errors
-/// [`ClientError::Text`], [`ClientError::Request`].
+/// [`ClientError::Text`], [`ClientError::Session`], [`ClientError::Request`], [`ClientError::NotOwn`].
 pub fn find(description: &Description) -> Result<Option<ContextKey>, ClientError> {
-    match keyctl::find(c"user", &read_back(description)?) {
-        Ok(raw) => KeySerial::new(raw)
-            .map(|serial| Some(ContextKey(serial)))
-            .ok_or(ClientError::Request(Errno::EPROTO)),
+    let text = read_back(description)?;
+    match destination()?.search(|_| keyctl::find(c"user", &text)) {
+        Ok(raw) => ContextKey::checked(raw, description).map(Some),
         Err(Errno::ENOKEY) => Ok(None),
         Err(errno) => Err(ClientError::Request(errno)),
     }
@@ -120,6 +145,9 @@ pub enum Destination {
     User,
     /// The session keyring: only this session finds it.
     Session,
+    /// The process keyring: only this process finds it, and nothing of it is left for whoever the process becomes or
+    /// starts. Contexts of the session are not found.
+    Process,
 }
 
 impl Destination {
@@ -127,50 +155,105 @@ impl Destination {
         match self {
             Self::User => keyctl::USER_KEYRING,
             Self::Session => keyctl::SESSION_KEYRING,
+            Self::Process => keyctl::PROCESS_KEYRING,
         }
+    }
+
+    /// Looks for a key, which a new one of is linked to the keyring that `ask` is given; in the session keyring only if it is
+    /// the caller's.
+    fn search(
+        self,
+        ask: impl Fn(keyctl::RawSerial) -> Result<keyctl::RawSerial, Errno> + Sync,
+    ) -> Result<keyctl::RawSerial, Errno> {
+        match (self, rings::session()) {
+            (Self::User | Self::Session, Session::Own) if !geteuid().is_root() => ask(self.raw()),
+            _ => self.search_aside(ask),
+        }
+    }
+
+    fn search_aside(
+        self,
+        ask: impl Fn(keyctl::RawSerial) -> Result<keyctl::RawSerial, Errno> + Sync,
+    ) -> Result<keyctl::RawSerial, Errno> {
+        match self {
+            // By way of the process keyring the caller possesses what is in its user keyring.
+            Self::User => rings::possess_user_keyring()?,
+            Self::Process => drop(keyctl::make_keyring(keyctl::PROCESS_KEYRING)?),
+            Self::Session => return Err(Errno::EACCES),
+        }
+        rings::aside(|| ask(self.raw()))
     }
 }
 
 /// The user keyring if the session keyring leads to it, else the session keyring: a key in a keyring that the session
-/// does not reach would not be possessed, so that the caller could not read its own context.
+/// does not reach would not be possessed, so that the caller could not read its own context. In a session that belongs
+/// to another uid it is the user keyring, which the process keyring is made to lead to: all processes of a user share one
+/// context there, whatever sessions they run in, and nobody else has it (rule S20). For root it is always so: whom su(1)
+/// or a daemon makes of a process of root's has the session keyring still.
 ///
 /// A process without a session keyring is given the user's default one (user-session-keyring(7)), which leads to the
 /// user keyring; asking for the session keyring first, as here, keeps the kernel from making a new anonymous one that
 /// would take the key with it when the process ends.
 ///
 /// # Errors
-/// The kernel's: EKEYREVOKED if the session keyring has been revoked, EDQUOT.
-pub fn destination() -> Result<Destination, Errno> {
-    keyctl::keyring_id(keyctl::SESSION_KEYRING)?;
-    let name = CString::new(format!("_uid.{}", getuid())).map_err(|_| Errno::EINVAL)?;
-    let user = keyctl::keyring_id(keyctl::USER_KEYRING)?;
-    match keyctl::search(keyctl::SESSION_KEYRING, c"keyring", &name) {
-        Ok(found) if found == user => Ok(Destination::User),
-        _ => Ok(Destination::Session),
+/// [`ClientError::Session`] if the session keyring has ended; [`ClientError::Request`], the kernel's.
+pub fn destination() -> Result<Destination, ClientError> {
+    match rings::session() {
+        Session::Dead(errno) => Err(ClientError::Session(errno)),
+        Session::Own if geteuid().is_root() => Ok(Destination::User),
+        Session::Anothers(_) | Session::Closed => Ok(Destination::User),
+        Session::Own => match rings::session_leads_to_user() {
+            Ok(true) => Ok(Destination::User),
+            Ok(false) => Ok(Destination::Session),
+            Err(errno) => Err(ClientError::Request(errno)),
+        },
     }
 }
 
 /// A key that holds a context, or will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContextKey(KeySerial);
+pub struct ContextKey {
+    serial: KeySerial,
+    /// Whose it has to be.
+    owner: u32,
+}
 
 impl ContextKey {
-    /// The key of this number; nothing is checked before it is read.
+    /// The key of this number, which has to be the caller's own; nothing is checked before it is read.
     pub fn of(serial: KeySerial) -> Self {
-        Self(serial)
+        Self { serial, owner: geteuid().as_raw() }
+    }
+
+    /// The key that was asked for by this description.
+    fn checked(raw: keyctl::RawSerial, description: &Description) -> Result<Self, ClientError> {
+        let serial = KeySerial::new(raw).ok_or(ClientError::Request(Errno::EPROTO))?;
+        let key = match description.owner {
+            Owner::Uid(owner) => Self { serial, owner },
+            Owner::Caller => Self::of(serial),
+        };
+        match key.judge() {
+            Err(ClientError::NotOwn(doubt)) => Err(ClientError::NotOwn(doubt)),
+            // What has ended meanwhile is told when it is read.
+            _ => Ok(key),
+        }
     }
 
     /// Its number.
     pub fn serial(self) -> KeySerial {
-        self.0
+        self.serial
+    }
+
+    fn judge(self) -> Result<(), ClientError> {
+        rings::judge(self.serial, self.owner).map_err(ClientError::Read)?.map_err(ClientError::NotOwn)
     }
 
     /// What it says now.
     ///
     /// # Errors
-    /// [`ClientError::Read`], [`ClientError::Payload`].
+    /// [`ClientError::NotOwn`], [`ClientError::Read`], [`ClientError::Payload`].
     pub fn state(self) -> Result<State, ClientError> {
-        let payload = keyctl::read(self.0.raw()).map_err(ClientError::Read)?;
+        self.judge()?;
+        let payload = keyctl::read(self.serial.raw()).map_err(ClientError::Read)?;
         Ok(user::parse(&payload)?)
     }
 

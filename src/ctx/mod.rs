@@ -8,6 +8,7 @@ pub mod initiator;
 pub mod lustre;
 pub mod payload;
 pub mod request;
+pub mod rings;
 pub mod visible;
 
 use crate::crypto::enctype::Enctype;

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use super::client::{ClientError, ContextKey};
 use super::payload::user::State;
 use super::request::Description;
+use super::rings::{self, Session};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::keyctl;
 
@@ -38,8 +39,11 @@ pub struct Visible {
 /// The contexts that the caller sees, in the order of their keys' numbers.
 pub fn contexts() -> Vec<Visible> {
     let mut survey = Survey::default();
-    for special in [keyctl::THREAD_KEYRING, keyctl::PROCESS_KEYRING, keyctl::SESSION_KEYRING] {
-        survey.walk(special, Reach::Possessed);
+    survey.walk(keyctl::THREAD_KEYRING, Reach::Possessed);
+    survey.walk(keyctl::PROCESS_KEYRING, Reach::Possessed);
+    // What is in another's is another's, whatever it is called (rule S20).
+    if rings::session() == Session::Own {
+        survey.walk(keyctl::SESSION_KEYRING, Reach::Possessed);
     }
     survey.walk(keyctl::USER_KEYRING, Reach::Seen);
     // Without /proc, what the keyrings hold has to do.
@@ -49,15 +53,6 @@ pub fn contexts() -> Vec<Visible> {
     let mut contexts: Vec<Visible> = survey.contexts.into_values().collect();
     contexts.sort_by_key(|context| context.key.serial().raw());
     contexts
-}
-
-/// Makes the caller a possessor of its user keyring, and so of the contexts there, whatever its session keyring leads
-/// to: links the user keyring to the process keyring, which ends with the process.
-///
-/// # Errors
-/// The kernel's: EDQUOT.
-pub fn possess_user_keyring() -> Result<(), Errno> {
-    keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)
 }
 
 impl Visible {

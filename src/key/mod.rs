@@ -72,7 +72,15 @@ impl KeyDescription {
     /// # Errors
     /// The kernel's, or EPROTO if its text does not have the form known.
     pub fn of(key: KeySerial) -> Result<Self, Errno> {
-        Self::parse(&keyctl::describe(key.raw())?).ok_or(Errno::EPROTO)
+        keyctl::describe(key.raw()).and_then(Self::read)
+    }
+
+    /// Reads the kernel's text.
+    ///
+    /// # Errors
+    /// EPROTO if it does not have the form known.
+    pub fn read(text: Vec<u8>) -> Result<Self, Errno> {
+        Self::parse(&text).ok_or(Errno::EPROTO)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {

@@ -24,6 +24,9 @@ pub const SESSION_KEYRING: RawSerial = libc::KEY_SPEC_SESSION_KEYRING;
 /// The user keyring of the calling process's real uid.
 pub const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
 
+/// With the authority over a key under construction: the keyring that its requester wants it in.
+pub const REQUESTORS_KEYRING: RawSerial = libc::KEY_SPEC_REQUESTOR_KEYRING;
+
 /// Longest description the kernel keeps, and room for the fields before it.
 const DESCRIBE_LIMIT: usize = 4096 + 128;
 /// Longest payload of a key: that of a `big_key`.
@@ -284,6 +287,14 @@ pub fn join_anonymous_session() -> Result<RawSerial, Errno> {
 /// ENOKEY if there is no such keyring.
 pub fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 0)?)
+}
+
+/// The same, making the keyring if there is none.
+///
+/// # Errors
+/// EDQUOT, ENOMEM.
+pub fn make_keyring(special: RawSerial) -> Result<RawSerial, Errno> {
+    serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 1)?)
 }
 
 /// KEYCTL_GET_PERSISTENT: the persistent keyring of the caller's uid, made if need be and linked to `ring`.

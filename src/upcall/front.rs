@@ -8,8 +8,8 @@ use nix::errno::Errno;
 
 use super::authorise::{Acting, Genuine, authorise};
 use super::claim::{Asked, Claim, Invocation, Unusable, refused};
-use super::monitor;
 use super::vouched::{Places, Witness};
+use super::{destination, monitor};
 use crate::config::CEILING;
 use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
@@ -93,6 +93,9 @@ fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Fai
     let claim = Claim::of(invocation, &kernel)?;
     let witness = Witness::of(authority, &claim, &kernel)?;
     let genuine = authorise(&claim, &witness)?;
+    if genuine.consumer == Consumer::Program {
+        destination::check(claim.uid, genuine.acting)?;
+    }
     let places = Places::of(&claim, &witness, genuine.acting)?;
     if genuine.acting == Acting::ForItself && may_need_keyrings(&claim) {
         lend_keyrings(invocation, &witness);

@@ -11,6 +11,7 @@ mod by_hand;
 mod check;
 mod claim;
 mod container;
+mod destination;
 mod exchange;
 mod front;
 mod launcher;

@@ -1,7 +1,8 @@
 //! The probe: a requester that does as it is told.
 //!
 //! Started by the tests of `tests/upcall` as root with a plan (JSON) as its only argument; prints one finding a line.
-//! As `lgss-probe kill-at DIR PROGRAM …` it stands before the upcall in a request-key rule instead (killer.rs).
+//! As `lgss-probe kill-at DIR PROGRAM …` it stands before the upcall in a request-key rule instead (killer.rs), as `lgss-probe daemon …` a
+//! program that uses the library (daemon.rs).
 #![allow(unsafe_code, reason = "a test program whose purpose is unusual system calls")]
 #![allow(
     missing_docs,
@@ -19,6 +20,7 @@
 )]
 
 mod become_requester;
+mod daemon;
 mod keys;
 mod killer;
 mod look_into;
@@ -39,6 +41,8 @@ fn main() {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|first| first.to_str()) {
         Some("kill-at") => killer::run(&arguments[1..]),
+        Some("daemon") => daemon::run(&arguments[1..]),
+        Some("daemon-child") => daemon::look(&arguments[1..]),
         Some("exec-target") => {}
         Some(plan) => run(serde_json::from_str(plan).expect("plan is not JSON")),
         None => panic!("usage: lgss-probe PLAN"),

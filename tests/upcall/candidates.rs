@@ -105,7 +105,7 @@ fn the_setting_says_what_the_environment_counts(shared: &Shared) {
             drop(site.ask_naming(Some(&name), steps, request).context());
             let told = site.log.wait_for_established(number + 1);
             let chosen = if comes_first { &place } else { &default };
-            assert!(told.contains(&format!(" in {chosen}, ")), "{setting} {name}: {told}");
+            assert!(told.contains(&format!(" in {chosen} with ")), "{setting} {name}: {told}");
         }
         site.wait_until_idle();
         // Nothing but the variable leads to these.

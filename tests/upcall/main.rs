@@ -53,6 +53,7 @@ mod secrecy;
 mod server;
 mod service_names;
 mod session_trouble;
+mod sessions;
 mod setuid;
 mod simultaneous;
 mod single_tickets;
@@ -122,58 +123,64 @@ fn wait(mut inner: Child, signals: &SigSet) -> i32 {
     }
 }
 
+/// What a module has.
+type Trials = fn(&Arc<Shared>) -> Vec<libtest_mimic::Trial>;
+
+/// Those that run at the same time.
+const MODULES: &[Trials] = &[
+    established::trials,
+    credentials::trials,
+    cache_types::trials,
+    candidates::trials,
+    choice::trials,
+    single_tickets::trials,
+    session_trouble::trials,
+    ranked::trials,
+    hostile_caches::trials,
+    hostile_places::trials,
+    many_caches::trials,
+    matrix::trials,
+    logout::trials,
+    sessions::trials,
+    setuid::trials,
+    trust::trials,
+    large_tickets::trials,
+    kdc::trials,
+    key_gone::trials,
+    clocks::trials,
+    enctypes::trials,
+    stale_ticket::trials,
+    renewal::trials,
+    server::trials,
+    forged::trials,
+    identity::trials,
+    inherited::trials,
+    quota::trials,
+    secrecy::trials,
+    simultaneous::trials,
+    hostile::trials,
+    faults::trials,
+    floods::trials,
+    file_systems::trials,
+    namespaces::trials,
+    containers::trials,
+    node_credentials::trials,
+    node_names::trials,
+    other_networks::trials,
+    service_names::trials,
+    ranked_cli::trials,
+    reasons::trials,
+    tools::trials,
+    installation::trials,
+    worker_file::trials,
+];
+
 fn run_tests() -> ! {
     SigSet::all().thread_unblock().unwrap();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     let shared = Arc::new(Shared::default());
-    let modules = [
-        established::trials,
-        credentials::trials,
-        cache_types::trials,
-        candidates::trials,
-        choice::trials,
-        single_tickets::trials,
-        session_trouble::trials,
-        ranked::trials,
-        hostile_caches::trials,
-        hostile_places::trials,
-        many_caches::trials,
-        matrix::trials,
-        logout::trials,
-        setuid::trials,
-        trust::trials,
-        large_tickets::trials,
-        kdc::trials,
-        key_gone::trials,
-        clocks::trials,
-        enctypes::trials,
-        stale_ticket::trials,
-        renewal::trials,
-        server::trials,
-        forged::trials,
-        identity::trials,
-        inherited::trials,
-        quota::trials,
-        secrecy::trials,
-        simultaneous::trials,
-        hostile::trials,
-        faults::trials,
-        floods::trials,
-        file_systems::trials,
-        namespaces::trials,
-        containers::trials,
-        node_credentials::trials,
-        node_names::trials,
-        other_networks::trials,
-        service_names::trials,
-        ranked_cli::trials,
-        reasons::trials,
-        tools::trials,
-        installation::trials,
-        worker_file::trials,
-    ];
-    let trials = modules.iter().flat_map(|trials| trials(&shared)).collect();
+    let trials = MODULES.iter().flat_map(|trials| trials(&shared)).collect();
     if !arguments.list {
         machine::require_all();
     }

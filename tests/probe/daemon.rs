@@ -1,0 +1,48 @@
+//! A daemon of root's that gets a context by the library and starts a program as a user, who looks for it.
+//!
+//! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints what has become of the context, and what the user gets of it.
+
+use lgss::ctx::client::{self, Destination};
+use lgss::ctx::payload::user::State;
+use lgss::ctx::request::{Callout, Description};
+use lgss::sys::keyctl;
+use nix::errno::Errno;
+use std::ffi::{CString, OsString};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+pub(crate) fn run(words: &[OsString]) {
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    let [place, text, channel, cache, uid] = words.as_slice() else { panic!("{words:?}") };
+    // As started by a session of root's.
+    keyctl::join_anonymous_session().unwrap();
+    let description: Description = text.parse().unwrap();
+    let service = &description.service;
+    let callout: Callout = format!("lgss1;svc={service};chan={channel};cache={cache}").parse().unwrap();
+    let key = match *place {
+        "process" => client::request_into(Destination::Process, &description, &callout),
+        _ => client::request(&description, &callout),
+    };
+    let key = key.unwrap();
+    match key.wait(Duration::from_secs(20)).unwrap() {
+        State::Established(_) => println!("established"),
+        other => println!("{other:?}"),
+    }
+    let uid = uid.parse().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["daemon-child", &key.serial().raw().to_string(), text]).uid(uid).gid(uid);
+    assert!(child.status().unwrap().success());
+    let _ = keyctl::invalidate(key.serial().raw());
+}
+
+/// The user's part.
+pub(crate) fn look(words: &[OsString]) {
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    let [serial, text] = words.as_slice() else { panic!("{words:?}") };
+    println!("{:?}", keyctl::read(serial.parse().unwrap()).map(|_| ()).unwrap_err());
+    match keyctl::find(c"user", &CString::new(*text).unwrap()) {
+        Err(Errno::ENOKEY) => println!("none"),
+        other => println!("{other:?}"),
+    }
+}
