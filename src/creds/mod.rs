@@ -19,6 +19,8 @@ pub mod open;
 mod passwd;
 mod path;
 #[cfg(feature = "gss")]
+mod patience;
+#[cfg(feature = "gss")]
 pub mod ranking;
 #[cfg(feature = "gss")]
 pub mod renewal;

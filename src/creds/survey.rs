@@ -3,12 +3,10 @@
 //! Called by the worker and by `lgss caches`, with what search/ has found. No KDC and no name service is asked.
 
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
 use super::choice::{self, By, Known};
 use super::identities::Identities;
+use super::patience::{Patience, Whom};
 use super::ranking::{self, Worth, Worthless};
 use super::source::{Label, Role, Standing};
 use super::ticket::CacheNames;
@@ -21,10 +19,6 @@ use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
 use crate::text::quoted;
 
-/// Begins the names of caches that a daemon keeps.
-const DAEMON: &str = "KCM:";
-/// How long a daemon may take to list its caches, or to tell of one.
-const DAEMON_LIMIT: Duration = Duration::from_secs(2);
 /// Most caches of a daemon's that are looked at.
 const MEMBERS_LIMIT: usize = 64;
 /// Longest detail of a failure that lists others, in bytes.
@@ -39,8 +33,8 @@ pub struct Survey {
     pub client_keytab: Option<CacheNames>,
     /// Whom the user wants to be, and the file that says so.
     identities: Option<(Identities, String)>,
-    /// It need not be asked again.
-    daemon_is_silent: bool,
+    /// With those who are slow to tell.
+    patience: Patience,
 }
 
 /// What a cache holds.
@@ -110,11 +104,13 @@ impl Survey {
 
     fn add_source(&mut self, library: &Library, Label { role, standing }: Label, name: CacheNames) {
         match role {
-            Role::Cache if name.library.starts_with(DAEMON) => self.add_kept(library, name, standing),
-            Role::Cache => {
-                let read = read(library, &name);
-                self.add(standing, name, read);
-            }
+            Role::Cache => match Whom::keeps(&name) {
+                Some(whom) => self.add_kept(whom, library, name, standing),
+                None => {
+                    let read = read(library, &name);
+                    self.add(standing, name, read);
+                }
+            },
             Role::Collection => self.add_collection(library, name, standing, Absence::Told),
             Role::PossibleCollection if !collection::daemon_is_there(library) => {}
             Role::PossibleCollection => self.add_collection(library, name, standing, Absence::Expected),
@@ -201,12 +197,12 @@ impl Survey {
     /// Copies what daemons keep to memory, so that no daemon is needed, nor changed, any more.
     pub fn part_from_daemons(&mut self, library: &Library) {
         for mut contents in std::mem::take(&mut self.caches) {
-            if contents.name.library.starts_with(DAEMON) {
+            if Whom::keeps(&contents.name) == Some(Whom::Daemon) {
                 let wanted = contents.name.library.clone();
                 let copy = move |library: &Library| {
                     Cache::resolve(library, &wanted)?.in_memory().map(PrivateCache::left_in_memory)
                 };
-                match self.hear(library, copy) {
+                match self.patience.ask(Whom::Daemon, library, copy) {
                     Some(Ok(copy)) => contents.name.library = copy,
                     Some(Err(error)) => {
                         let failure = failure(&contents.name, &error);
@@ -241,32 +237,13 @@ impl Survey {
         self.objections.push(Objection { place, text, cause, notable: false, standing });
     }
 
-    /// What a daemon says, unless it is silent. A thread of its own, which ends with the process: no call of the library's
-    /// to a daemon can be given up.
-    fn hear<T: Send + 'static>(
-        &mut self,
-        library: &Library,
-        ask: impl FnOnce(&Library) -> Result<T, Krb5Error> + Send + 'static,
-    ) -> Option<Result<T, Krb5Error>> {
-        if self.daemon_is_silent {
-            return None;
-        }
-        let (sender, receiver) = mpsc::channel();
-        let configuration = library.configuration();
-        let ask = move || sender.send(Library::open_by(configuration).and_then(|library| ask(&library)));
-        let started = thread::Builder::new().spawn(ask);
-        let answer = started.ok().and_then(|_| receiver.recv_timeout(DAEMON_LIMIT).ok());
-        self.daemon_is_silent = answer.is_none();
-        answer
-    }
-
-    /// A cache that a daemon keeps.
-    fn add_kept(&mut self, library: &Library, name: CacheNames, standing: Standing) {
+    /// A cache that has to be asked of somebody.
+    fn add_kept(&mut self, whom: Whom, library: &Library, name: CacheNames, standing: Standing) {
         let wanted = name.clone();
-        match self.hear(library, move |library| read(library, &wanted)) {
+        match self.patience.ask(whom, library, move |library| read(library, &wanted)) {
             Some(read) => self.add(standing, name, read),
             None => {
-                let silent = name.silent();
+                let silent = whom.silent(&name);
                 self.object_to(&name, silent.detail, Some(silent.cause), standing);
             }
         }
@@ -275,7 +252,8 @@ impl Survey {
     /// Each of its caches, the primary one first.
     fn add_collection(&mut self, library: &Library, name: CacheNames, standing: Standing, absence: Absence) {
         let wanted = name.clone();
-        let listed = self.hear(library, move |library| read_collection(library, &wanted));
+        let question = move |library: &Library| read_collection(library, &wanted);
+        let listed = self.patience.ask(Whom::Daemon, library, question);
         match (listed, absence) {
             (Some(Ok(members)), _) => {
                 if members.is_empty() && absence == Absence::Told {

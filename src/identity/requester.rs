@@ -80,12 +80,11 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// Finds the requester of the key under construction.
+    /// Looks at the requester, by its thread id.
     ///
     /// # Errors
     /// [`RequesterError`]; all of them mean refusal.
-    pub fn find(expected: Expected) -> Result<Self, RequesterError> {
-        let tid = read_keys(expected)?;
+    pub fn look_at(tid: i32) -> Result<Self, RequesterError> {
         let task = Task::open(&tid.to_string())?;
         let uids = read_uids(&task.0)?;
         let origin = read_origin(&task.0)?;
@@ -181,7 +180,11 @@ impl Task {
     }
 }
 
-fn read_keys(expected: Expected) -> Result<i32, RequesterError> {
+/// Finds the thread id of the requester of the key under construction.
+///
+/// # Errors
+/// [`RequesterError`]; all of them mean refusal.
+pub fn find(expected: Expected) -> Result<i32, RequesterError> {
     let failed = |e| RequesterError::Proc("keys", e);
     let file = proc::open_file("/proc/keys").map_err(failed)?;
     let mut finder = Finder::new(expected);

@@ -114,9 +114,10 @@ pub fn spawn_guard<T: Sync>(
 /// tables and leaves no page to be copied later, neither here nor when the caller exits, and what the caller leaves in
 /// memory and open needs no message: that is what makes the front fast.
 ///
-/// Private, because of what `entry` must keep to as long as the caller lives: allocate nothing, change nothing, rely on
-/// no errno. The two above do nothing but look, sleep, and end the caller.
-fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static T) -> Result<(), Errno> {
+/// For this layer alone, because of what `entry` must keep to as long as the caller lives: allocate nothing, change nothing
+/// but atomics, set no errno. The two above do nothing but look, sleep, and end the caller; another one makes calls that set
+/// none (lending.rs).
+pub(super) fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static T) -> Result<(), Errno> {
     struct Start<T: 'static>(fn(&'static T) -> i32, &'static T);
     extern "C" fn start<T: 'static>(start: *mut libc::c_void) -> i32 {
         // SAFETY: `start` is the leaked box below, which nobody changes.
@@ -143,7 +144,7 @@ fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static T) -> Resul
 }
 
 /// Sleeps without touching errno, as long as no signal is handled.
-fn pause(time: Duration) {
+pub(super) fn pause(time: Duration) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
     // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
     unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };

@@ -3,6 +3,7 @@
 //! Only here and in `gss` is `unsafe` allowed; each block says why it is sound. Nothing here decides anything.
 #![expect(unsafe_code, reason = "the system-call edge")]
 
+mod bare;
 pub mod entry;
 pub mod files;
 pub mod heir;
@@ -10,6 +11,7 @@ pub mod inherited;
 pub mod init_channel;
 pub mod jail;
 pub mod keyctl;
+pub mod lending;
 pub mod locks;
 #[cfg(feature = "gss")]
 pub mod name_service;

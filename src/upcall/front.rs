@@ -8,8 +8,9 @@ use nix::errno::Errno;
 
 use super::authorise::{Acting, Genuine, authorise};
 use super::claim::{Asked, Claim, Invocation, Unusable, refused};
+use super::destination;
+use super::monitor::{self, Common, Phase};
 use super::vouched::{Places, Witness};
-use super::{destination, monitor};
 use crate::config::CEILING;
 use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
@@ -17,7 +18,8 @@ use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::{NotInstantiated, key_under_construction, own_session_keyring};
 use crate::key::{Authority, Consumer, KeySerial};
-use crate::sys::{keyctl, process};
+use crate::sys::lending::Lending;
+use crate::sys::process;
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
 const LAST_RESORT_SECONDS: u32 = 8;
@@ -33,7 +35,7 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
     match monitor::start(invocation, &authority) {
         Ok(common) => {
             nix::unistd::alarm::set(LAST_RESORT_SECONDS);
-            let _ = common.verdict.set(answer(&common.invocation, authority, started));
+            let _ = common.verdict.set(answer(common, authority, started));
         }
         Err(errno) => drop(authority.reject(errno)),
     }
@@ -71,10 +73,20 @@ pub(super) struct Served {
     pub(super) micros: u32,
     /// Where the negotiation takes place.
     pub(super) places: Places,
+    /// The requester's keyrings, if the launcher shall look into them.
+    pub(super) lending: Option<Loan>,
 }
 
-fn answer(invocation: &Invocation, authority: Authority, started: Instant) -> Verdict {
-    match admit(invocation, &authority) {
+/// Keyrings of a requester on their way to the launcher, in the order of [`in_order`].
+pub(super) type Loan = &'static Lending<RINGS>;
+
+/// Kinds of keyrings.
+pub(super) const RINGS: usize = 4;
+
+fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
+    let admitted = admit(common, &authority);
+    common.enter(Phase::Answer);
+    match admitted {
         Ok(admitted) => instantiate(admitted, authority, started),
         Err(failure) => reject(failure, authority),
     }
@@ -85,48 +97,50 @@ struct Admitted {
     genuine: Genuine,
     owner: u32,
     places: Places,
+    lending: Option<Loan>,
 }
 
-fn admit(invocation: &Invocation, authority: &Authority) -> Result<Admitted, Failure> {
+fn admit(common: &Common, authority: &Authority) -> Result<Admitted, Failure> {
+    let invocation = &common.invocation;
     let kernel =
         authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
     let claim = Claim::of(invocation, &kernel)?;
-    let witness = Witness::of(authority, &claim, &kernel)?;
+    // Now, so that it is done when we are. Unless the request turns out to be a user's own, nobody gets to see them.
+    let lending = may_need_keyrings(&claim).then(|| lend_keyrings(invocation).ok()).flatten();
+    let witness = Witness::of(authority, &claim, &kernel, || common.enter(Phase::Requester))?;
     let genuine = authorise(&claim, &witness)?;
     if genuine.consumer == Consumer::Program {
         destination::check(claim.uid, genuine.acting)?;
     }
     let places = Places::of(&claim, &witness, genuine.acting)?;
-    if genuine.acting == Acting::ForItself && may_need_keyrings(&claim) {
-        lend_keyrings(invocation, &witness);
-    }
-    Ok(Admitted { genuine, owner: claim.uid, places })
+    let lending = lending.filter(|_| genuine.acting == Acting::ForItself);
+    Ok(Admitted { genuine, owner: claim.uid, places, lending })
 }
 
-/// Whether the cache is in keyrings, or unnamed so that the configuration may say so.
+/// Whether the cache may be in keyrings of the requester's: one of these is named, or none so that it is looked for.
 fn may_need_keyrings(claim: &Claim) -> bool {
     let cache = match &claim.asked {
         Asked::User { callout, .. } => callout.cache.as_ref(),
+        Asked::Lustre(callout) if callout.roles.any() => return false,
         Asked::Lustre(_) => None,
     };
     matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
 }
 
-/// Links the requester's keyrings to ours, where the launcher finds them. Only now may we do that, by the requester's own
-/// right to them; without it what is in them will not be found, which the worker reports.
-fn lend_keyrings(invocation: &Invocation, witness: &Witness) {
-    let Rings { thread, process, session, user } = invocation.lendable_rings();
-    // The user's keyring of our user namespace every process of that user has.
-    let user = if matches!(witness, Witness::ThreadRing) { 0 } else { user };
-    for ring in [session, process, thread, user] {
-        if ring > 0 {
-            let _ = own_session_keyring().and_then(|own| keyctl::link(ring, own));
-        }
-    }
+/// Has the requester's keyrings linked to ours, where the launcher finds them. That can be done by the requester's own right
+/// to them, while its key is under construction; without it what is in them will not be found, which the worker reports.
+fn lend_keyrings(invocation: &Invocation) -> Result<Loan, Errno> {
+    Lending::begin(in_order(invocation.lendable_rings()), own_session_keyring()?)
+}
+
+/// What is most likely to have caches comes first.
+pub(super) fn in_order(rings: Rings) -> [i32; RINGS] {
+    [rings.session, rings.process, rings.thread, rings.user]
 }
 
 fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
-    let Admitted { genuine, owner, places } = admitted;
+    let Admitted { genuine, owner, places, lending } = admitted;
+    lending.inspect(|lending| lending.expect());
     if let Err(errno) = authority.set_timeout(CEILING) {
         return reject(setup(errno), authority);
     }
@@ -137,8 +151,9 @@ fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Ve
     match instantiated {
         Ok(live) => {
             live.hand_over();
+            lending.inspect(|lending| lending.complete());
             let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-            Verdict::Served(Served { acting: genuine.acting, micros, places })
+            Verdict::Served(Served { acting: genuine.acting, micros, places, lending })
         }
         Err(NotInstantiated { authority, errno: Errno::EDQUOT }) => {
             reject(Failure::new(Stage::Publish, Cause::Quota, "the key owner's quota is used up"), authority)

@@ -89,6 +89,9 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
     let sources = match &mut wanted {
         // What is root's is read by root and handed over as sealed memory: no process of uid 0 talks to the network.
         Wanted::Roots(name) => {
+            if !pace.begin() {
+                return Err(held_up(name));
+            }
             isolate_keyrings(assignment, roots_collection(name, assignment).as_slice())?;
             let sealed = seal_roots(name, assignment, served)?;
             drop_to_machine(assignment.config)?;
@@ -96,12 +99,14 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
         }
         Wanted::Machines(default) => {
             isolate_keyrings(assignment, &[])?;
-            let sealed = seal_machines(default.as_ref(), assignment, served)?;
+            let default = default.as_ref().map(|name| (name, pace.begin()));
+            let sealed = seal_machines(default, assignment, served)?;
             drop_to_machine(assignment.config)?;
             sealed
         }
         Wanted::Users(search) => {
-            search.look_into(assignment.rings);
+            let passed_over = Rings { passed_over: true, ..Rings::default() };
+            search.look_into(if pace.begin() { assignment.rings } else { passed_over });
             isolate_keyrings(assignment, search.lent())?;
             jail::limit_resources().map_err(failed("limits"))?;
             let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
@@ -114,6 +119,15 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
         return Err(launch_failed("the monitor has ended", Errno::ESRCH));
     }
     Ok(sources)
+}
+
+/// Of a cache that an attempt to read has been in vain for long.
+pub(super) fn held_up(name: &CacheName) -> Failure {
+    let why = match name {
+        CacheName::Keyring { .. } => search::PASSED_OVER,
+        _ => "its file system does not answer",
+    };
+    Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {why}"))
 }
 
 fn drop_to_machine(config: &Config) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -52,9 +53,37 @@ pub(super) struct Common {
     /// The front's last act; the monitor looks at it when the front has ended.
     pub(super) verdict: OnceLock<Verdict>,
     authority: Authority,
+    phase: AtomicU8,
+}
+
+/// What the front is doing, and what it is that holds it up if that takes too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Looking at keys: the kernel's lock of them.
+    Keys,
+    /// Looking at the requester, which may be in exec.
+    Requester,
+    /// Answering the key: the kernel's locks of keys, again.
+    Answer,
 }
 
 impl Common {
+    /// The front goes on to this.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Why a front that was killed has come to nothing.
+    fn overdue(&self) -> Failure {
+        let detail = if self.phase.load(Ordering::Relaxed) == Phase::Requester as u8 {
+            "S6: the requester could not be looked at in time (it may be in exec)"
+        } else {
+            "S21: the kernel did not let go of its keys in time; another user or the load of the machine holds it up"
+        };
+        Failure::new(Stage::Authorise, Cause::Deadline, detail)
+    }
+
     /// The key, as the front has instantiated it.
     fn live_key(&self) -> LiveKey {
         LiveKey::taken_over(self.invocation.key, self.invocation.consumer())
@@ -76,7 +105,12 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         ttl: REJECT_TTL,
     };
     let authority = authority.inherited();
-    let common = Box::leak(Box::new(Common { invocation, verdict: OnceLock::new(), authority }));
+    let common = Box::leak(Box::new(Common {
+        invocation,
+        verdict: OnceLock::new(),
+        authority,
+        phase: AtomicU8::new(Phase::Keys as u8),
+    }));
     heir::spawn_heir(patience, watch, common)?;
     Ok(common)
 }
@@ -90,8 +124,7 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
         Predecessor::Killed => {
             // In case it had instantiated the key at the last moment.
             drop(common.live_key());
-            let detail = "S6: the requester could not be looked at in time (it may be in exec)";
-            Err(Failure::new(Stage::Authorise, Cause::Deadline, detail))
+            Err(common.overdue())
         }
     };
     let _ = (setsid(), jail::leave_no_core());

@@ -19,7 +19,7 @@ use super::order::Order;
 use super::outcome::Outcome;
 use super::relay::Relay;
 use super::sources::machine_keys;
-use super::start::{Attempt, Progress};
+use super::start::{self, Attempt, Progress};
 use super::telling::{fail, give};
 use crate::config::Config;
 use crate::creds::search::Rings;
@@ -169,7 +169,7 @@ impl<'a> Upcall<'a> {
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         let (uid, gid) = order.owner(self.invocation);
         let rings = match served.acting {
-            Acting::ForItself => self.invocation.lendable_rings(),
+            Acting::ForItself => start::lent(self.invocation, served, self.config.timeouts.kdc.0),
             Acting::ForAnother | Acting::Machine => Rings::default(),
         };
         let limit = self.config.timeouts.kdc.0;

@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::front::Served;
-use super::launcher::{Assignment, launch_failed};
+use super::launcher::{Assignment, held_up, launch_failed};
 use super::machine_cache;
 use super::order::Order;
 use crate::creds::cache_name::{CacheName, CacheNameError};
@@ -110,9 +110,10 @@ pub(super) fn seal_roots(
     Ok(vec![Source::opened(name.to_string(), sealed)])
 }
 
-/// The machine's three sources; what is missing is told to the worker, who knows whether it is needed.
+/// The machine's three sources; what is missing is told to the worker, who knows whether it is needed. Root's default cache
+/// comes with whether it may be looked at.
 pub(super) fn seal_machines(
-    default: Option<&CacheName>,
+    default: Option<(&CacheName, bool)>,
     assignment: &Assignment<'_>,
     served: &Served,
 ) -> Result<Vec<Source>, Failure> {
@@ -129,8 +130,8 @@ pub(super) fn seal_machines(
         sources.push(Source { role, standing: Standing::Found, display, held });
         Ok(())
     };
-    if let Some(name) = default {
-        let content = copy_roots(name, assignment, served);
+    if let Some((name, may_be_read)) = default {
+        let content = if may_be_read { copy_roots(name, assignment, served) } else { Err(held_up(name)) };
         add(Role::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
     }
     let own = assignment.stamp.and_then(|stamp| machine_cache::contents(config, stamp));

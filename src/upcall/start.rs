@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::front::Served;
+use super::claim::Invocation;
+use super::front::{self, Served};
 use super::launcher::{self, Assignment, Ends};
+use crate::creds::search::Rings;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Link, Request};
 use crate::sys::files::open_trusted;
+use crate::sys::lending::Lent;
 use crate::sys::process::{self, Forked, Process};
 use crate::sys::sockets;
 
@@ -82,7 +85,7 @@ impl Attempt {
     /// # Errors
     /// [`Failure`], also if it has not begun to look for credentials by the deadline.
     pub(super) fn progress(&self, limit: Duration, deadline: Instant) -> Result<Progress, Failure> {
-        let limit = (limit / PLACE_SHARE).min(PLACE_LIMIT);
+        let limit = place_limit(limit);
         let events = [self.waiting.as_fd(), self.process.as_fd(), self.started.as_fd()];
         let mut begun = 0;
         let mut since = Instant::now();
@@ -110,6 +113,24 @@ impl Attempt {
         let mut bytes = [0; 64];
         nix::unistd::read(&self.started, &mut bytes).unwrap_or(0)
     }
+}
+
+/// The requester's keyrings, without those that could not be lent in time; `limit` is that of a KDC.
+pub(super) fn lent(invocation: &Invocation, served: &Served, limit: Duration) -> Rings {
+    let rings = invocation.lendable_rings();
+    let Some(lending) = served.lending else { return rings };
+    let outcome = lending.outcome(place_limit(limit));
+    let mut kept = front::in_order(rings);
+    for (ring, _) in kept.iter_mut().zip(outcome).filter(|(_, lent)| *lent == Lent::PassedOver) {
+        *ring = 0;
+    }
+    let [session, process, thread, user] = kept;
+    Rings { thread, process, session, user, passed_over: outcome.contains(&Lent::PassedOver) }
+}
+
+/// What one place may take; `limit` is that of a KDC.
+fn place_limit(limit: Duration) -> Duration {
+    (limit / PLACE_SHARE).min(PLACE_LIMIT)
 }
 
 fn launch_failed(errno: Errno) -> Failure {

@@ -8,7 +8,7 @@ use super::authorise::Acting;
 use super::claim::{Asked, Claim, refused};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::Failure;
-use crate::identity::requester::{Namespace, Requester, RequesterError, Task};
+use crate::identity::requester::{self, Namespace, Requester, RequesterError, Task};
 use crate::key::auth_line::Expected;
 use crate::key::{Authority, KeyDescription, KeySerial};
 use crate::sys::{files, namespaces};
@@ -24,15 +24,22 @@ pub(super) enum Witness {
 }
 
 impl Witness {
-    /// Finds one.
+    /// Finds one; `look` is called before the requester is looked at.
     ///
     /// # Errors
     /// Rule S6, as a [`Failure`].
-    pub(super) fn of(authority: &Authority, claim: &Claim, kernel: &KeyDescription) -> Result<Self, Failure> {
+    pub(super) fn of(
+        authority: &Authority,
+        claim: &Claim,
+        kernel: &KeyDescription,
+        look: impl FnOnce(),
+    ) -> Result<Self, Failure> {
         if let Asked::Lustre(callout) = &claim.asked
             && !callout.roles.any()
             && is_user_keyring(claim.thread_ring, callout.uid)
         {
+            // Its root directory and its environment remain.
+            look();
             return Ok(Self::ThreadRing);
         }
         let expected = Expected {
@@ -42,7 +49,9 @@ impl Witness {
             gid: kernel.gid,
             callout_length: claim.callout_length,
         };
-        Requester::find(expected).map(Self::Task).map_err(gone)
+        let tid = requester::find(expected).map_err(gone)?;
+        look();
+        Requester::look_at(tid).map(Self::Task).map_err(gone)
     }
 }
 

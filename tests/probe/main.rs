@@ -21,6 +21,7 @@
 
 mod become_requester;
 mod daemon;
+mod keyring_lock;
 mod keys;
 mod killer;
 mod look_into;
@@ -96,6 +97,7 @@ impl Probe {
             Step::MoveCollection { name, ring } => move_collection(name, *ring)?,
             Step::AddKeys { count } => add_keys(*count)?,
             Step::FillQuota { leave } => fill_quota(*leave)?,
+            Step::HoldKeyringLock { processes } => keyring_lock::hold(*processes)?,
             Step::ForgetKeyrings => forget_keyrings(),
             Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
             Step::RequestEach { requests, within_ms } => return Ok(self.request_each(requests, *within_ms)),

@@ -61,6 +61,8 @@ pub(crate) enum Step {
     ForgetKeyrings,
     /// Gets rid of the key of the last request.
     Dispose(Disposal),
+    /// So many processes hold the kernel's lock of links between keyrings, as much as they can, until the probe ends.
+    HoldKeyringLock { processes: usize },
     /// Each request in a thread of its own, all at the same time; each thread then waits for its key.
     RequestEach { requests: Vec<Request>, within_ms: u64 },
     /// What those threads have waited for.

@@ -33,6 +33,7 @@ mod inherited;
 mod installation;
 mod kdc;
 mod key_gone;
+mod keyring_lock;
 mod large_tickets;
 mod load;
 mod logout;
@@ -187,7 +188,8 @@ fn run_tests() -> ! {
     let together = libtest_mimic::run(&arguments, trials);
     // What would disturb the others, one at a time.
     arguments.test_threads = Some(1);
-    let alone = libtest_mimic::run(&arguments, load::trials(&shared));
+    let alone = [load::trials(&shared), keyring_lock::trials(&shared)].into_iter().flatten().collect();
+    let alone = libtest_mimic::run(&arguments, alone);
     drop(shared);
     together.exit_if_failed();
     alone.exit()

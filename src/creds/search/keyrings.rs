@@ -36,7 +36,13 @@ pub struct Rings {
     pub session: i32,
     /// Of its user in its user namespace, if the kernel says which that is.
     pub user: i32,
+    /// There are others that the kernel did not give us in time.
+    pub passed_over: bool,
 }
+
+/// What is said of keyrings that the kernel does not give us in time: linking one to another takes a lock that any user can
+/// hold for long (rule S21).
+pub const PASSED_OVER: &str = "passed over: the kernel's keyring lock was held";
 
 impl Rings {
     /// Those of the calling process, of that user. None is made by that: the kernel gives a process without a session
@@ -56,6 +62,7 @@ impl Rings {
             process: ring(keyctl::PROCESS_KEYRING),
             session: if session { ring(keyctl::SESSION_KEYRING) } else { 0 },
             user: 0,
+            passed_over: false,
         }
     }
 }

@@ -19,7 +19,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 pub use environment::Environment;
-pub use keyrings::{Rings, UserRings, collection as session_collection, isolate};
+pub use keyrings::{PASSED_OVER, Rings, UserRings, collection as session_collection, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{User, default_cache_name, kcm_socket};
@@ -178,10 +178,13 @@ impl<'a> Search<'a> {
             CacheName::Keyring { anchor, .. } => Some(*anchor),
             _ => None,
         });
-        let short_lived =
-            anchors.into_iter().any(|anchor| matches!(anchor, Anchor::Thread | Anchor::Process));
+        let anchors: Vec<_> = anchors.collect();
+        let short_lived = anchors.iter().any(|anchor| matches!(anchor, Anchor::Thread | Anchor::Process));
         if self.everywhere || short_lived {
             self.in_rings = InRings::of_requester(rings, uid, user_rings);
+        }
+        if rings.passed_over && (self.everywhere || short_lived || anchors.contains(&Anchor::Session)) {
+            self.object(&"keyrings", &format_args!("keyrings: {PASSED_OVER}"), Standing::Found);
         }
         for (name, _) in &self.named {
             if let CacheName::Keyring { anchor: Anchor::Session, collection, .. } = name
@@ -206,7 +209,12 @@ impl<'a> Search<'a> {
     pub fn finish(&mut self, pace: &mut Pace<'_>) -> Vec<Source> {
         let Requester { uid, root, user_rings, .. } = self.requester;
         if self.everywhere && user_rings == UserRings::Ours {
-            self.in_rings.of_caller(uid);
+            if pace.begin() {
+                self.in_rings.of_caller(uid);
+            } else {
+                let what = format_args!("keyrings of the user: {PASSED_OVER}");
+                self.object(&"keyrings of the user", &what, Standing::Found);
+            }
         }
         let mut files = Files::new(Ground { root, owner: uid, allowed: &self.config.caches });
         for (name, standing) in std::mem::take(&mut self.named) {

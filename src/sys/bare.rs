@@ -1,0 +1,62 @@
+//! keyctl(2) without errno, for a process that shares its maker's memory and with it the place where errno is.
+
+use super::keyctl::RawSerial;
+
+/// An operation on two keys; negative results are errors. `first` and `second` may be special ids.
+pub(super) fn keyctl(operation: u32, first: RawSerial, second: RawSerial) -> isize {
+    let word = |id: RawSerial| id.cast_unsigned() as usize;
+    // SAFETY: only operations whose arguments are plain numbers come here; the kernel dereferences none of them.
+    unsafe { call(libc::SYS_keyctl, [operation as usize, word(first), word(second), 0, 0]) }
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
+    let result;
+    // SAFETY: by this function's contract; what the kernel changes is named, and it leaves our stack alone.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") number => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
+    let result;
+    // SAFETY: by this function's contract; the kernel changes no register but that of the result.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") a => result,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// Elsewhere the C library does it, and sets errno if the call fails: at worst the maker takes the one error for another.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn call(number: libc::c_long, [a, b, c, d, e]: [usize; 5]) -> isize {
+    // SAFETY: by this function's contract.
+    unsafe { libc::syscall(number, a, b, c, d, e) as isize }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keyctl;
+
+    #[test]
+    fn an_error_is_the_result_and_errno_stays_as_it_is() {
+        nix::errno::Errno::EXFULL.set();
+        let refused = keyctl(libc::KEYCTL_REVOKE, i32::MAX, 0);
+        assert_eq!(nix::errno::Errno::last(), nix::errno::Errno::EXFULL);
+        assert!((-4095..0).contains(&refused), "{refused}");
+    }
+}

@@ -1,0 +1,144 @@
+//! A process that lends keyrings: links them to a keyring of ours, by the requester's right to them, while the front goes
+//! on (rule S21).
+//!
+//! The kernel has one lock for all links of a keyring to a keyring, and any user can hold it for half a second at a time.
+//! Who waits for it cannot be killed, and keeps the keyring locked that shall get the link. So it is not the front that
+//! waits, nor is it the front's own keyring that is locked meanwhile: a process which can be left alone links them to a
+//! keyring of its own, for which the right must exist when the call begins only, and to that of the front when the key
+//! has been answered.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, getpid, getppid};
+
+use super::bare;
+use super::heir::{pause, spawn_sharing};
+use super::keyctl::{PROCESS_KEYRING, RawSerial};
+
+/// How long the front waits for a call that has begun: usually it takes a microsecond.
+const CALL_LIMIT: Duration = Duration::from_millis(10);
+/// How long for one that has not begun, since the process waits for a processor.
+const BUSY_LIMIT: Duration = Duration::from_secs(1);
+/// Between two looks of the front's, and of the others'.
+const FRONTS_LOOK: Duration = Duration::from_micros(50);
+const LOOK: Duration = Duration::from_micros(250);
+
+/// Steps of the process: what it does next.
+const STARTING: u32 = 0;
+const TAKING: u32 = 1;
+const WAITING: u32 = 2;
+const ENDED: u32 = 3;
+
+/// Keyrings that are being lent; in memory that front, monitor and the process itself share.
+#[derive(Debug)]
+pub struct Lending<const N: usize> {
+    rings: [RawSerial; N],
+    to: RawSerial,
+    maker: Pid,
+    step: AtomicU32,
+    /// The front has waited until the process had them, or in vain.
+    given_up: AtomicBool,
+    wanted: AtomicBool,
+    /// Bits of those that are linked.
+    lent: AtomicU32,
+}
+
+/// What has become of keyrings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lent {
+    /// Linked, or the kernel does not allow it.
+    Answered,
+    /// Nobody has waited for the kernel any longer.
+    PassedOver,
+}
+
+impl<const N: usize> Lending<N> {
+    /// Begins to lend those of `rings` that are not 0, to the keyring `to`.
+    ///
+    /// # Errors
+    /// EAGAIN, ENOMEM.
+    pub fn begin(rings: [RawSerial; N], to: RawSerial) -> Result<&'static Self, Errno> {
+        let lending = Box::leak(Box::new(Self {
+            rings,
+            to,
+            maker: getpid(),
+            step: AtomicU32::new(STARTING),
+            given_up: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            lent: AtomicU32::new(0),
+        }));
+        spawn_sharing(Self::lend, lending)?;
+        Ok(lending)
+    }
+
+    /// The front's last moment before it answers the key, with which its right to the keyrings ends: the process has to
+    /// have them by now, or at least to have asked for them.
+    pub fn expect(&self) {
+        let start = Instant::now();
+        let mut called = None;
+        loop {
+            match self.step.load(Ordering::Acquire) {
+                // It gets ours, and we seem to be running to whoever watches.
+                STARTING if start.elapsed() < BUSY_LIMIT => std::thread::yield_now(),
+                TAKING if called.get_or_insert_with(Instant::now).elapsed() < CALL_LIMIT => {
+                    pause(FRONTS_LOOK)
+                }
+                STARTING | TAKING => return self.given_up.store(true, Ordering::Release),
+                _ => return,
+            }
+        }
+    }
+
+    /// The key has been answered, and the keyrings are wanted.
+    pub fn complete(&self) {
+        self.wanted.store(true, Ordering::Release);
+    }
+
+    /// What has become of each keyring, the process being given so much more time.
+    pub fn outcome(&self, limit: Duration) -> [Lent; N] {
+        let start = Instant::now();
+        while self.step.load(Ordering::Acquire) != ENDED && start.elapsed() < limit {
+            pause(LOOK);
+        }
+        let overdue = self.step.load(Ordering::Acquire) != ENDED || self.given_up.load(Ordering::Acquire);
+        let lent = self.lent.load(Ordering::Acquire);
+        let mut bit = 1;
+        self.rings.map(|ring| {
+            let is_lent = lent & bit != 0;
+            bit <<= 1;
+            if ring != 0 && overdue && !is_lent { Lent::PassedOver } else { Lent::Answered }
+        })
+    }
+
+    /// The process.
+    fn lend(&'static self) -> i32 {
+        const CREATE: RawSerial = 1;
+        self.step.store(TAKING, Ordering::Release);
+        let own = bare::keyctl(libc::KEYCTL_GET_KEYRING_ID, PROCESS_KEYRING, CREATE);
+        let own = RawSerial::try_from(own).unwrap_or(0);
+        let taken = self.link(u32::MAX, own);
+        self.step.store(WAITING, Ordering::Release);
+        while !self.wanted.load(Ordering::Acquire) && getppid() == self.maker {
+            pause(LOOK);
+        }
+        if self.wanted.load(Ordering::Acquire) {
+            self.lent.store(self.link(taken, self.to), Ordering::Release);
+        }
+        self.step.store(ENDED, Ordering::Release);
+        0
+    }
+
+    /// Links those whose bits are set; the bits of those that are linked then.
+    fn link(&self, which: u32, to: RawSerial) -> u32 {
+        let (mut linked, mut bit) = (0, 1);
+        for &ring in &self.rings {
+            if ring > 0 && to > 0 && which & bit != 0 && bare::keyctl(libc::KEYCTL_LINK, ring, to) == 0 {
+                linked |= bit;
+            }
+            bit <<= 1;
+        }
+        linked
+    }
+}

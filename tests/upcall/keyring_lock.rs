@@ -1,0 +1,123 @@
+//! A user holds the lock that the kernel has for all links of keyrings (rule S21): others are served all the same.
+//!
+//! These tests take the whole machine, so they run after all others and one by one.
+
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Finding, Probe, Request, Step, as_user};
+use crate::support::process::command;
+use crate::support::rpc::call_null_with;
+use crate::support::scratch::Scratch;
+use crate::support::shared::Shared;
+use crate::support::site::{RELEASED_WITHIN, Settings, Site};
+use lgss::event::Cause;
+use std::time::Duration;
+
+crate::trials![
+    requests_of_others_succeed_while_a_user_holds_the_kernels_keyring_lock,
+    keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so,
+    a_cache_in_a_keyring_is_found_once_the_lock_is_free,
+];
+
+/// Somebody who holds the lock, from now on until the drop.
+struct Holder {
+    _probe: Probe,
+    _user: Scratch,
+}
+
+impl Holder {
+    fn with(processes: usize) -> Self {
+        let user = Scratch::new();
+        let mut steps = as_user(user.uid());
+        steps.extend([Step::HoldKeyringLock { processes }, Step::Pause]);
+        let mut probe = Probe::start(&steps);
+        probe.until_pause();
+        Self { _probe: probe, _user: user }
+    }
+}
+
+/// With the first request of a uid the kernel makes its keyrings, and waits for the lock before it starts any upcall.
+fn make_keyrings_of(site: &Site, shared: &Shared) {
+    let request = site.request_as(&site.uid().to_string(), shared.nfs(), ":first");
+    drop(site.ask_with(request).context());
+}
+
+/// What came of a request, and how long it blocked the requester.
+fn ask(site: &Site, request: Request, environment: Option<&str>) -> (Outcome, Duration) {
+    let mut steps = as_user(site.uid());
+    let before = steps.len();
+    steps.extend([Step::Request(request), Step::Settle { within_ms: 60_000 }]);
+    let mut program = command(env!("CARGO_BIN_EXE_lgss-probe"));
+    program.envs(environment.map(|cache| ("KRB5CCNAME", cache)));
+    let findings = Probe::start_with(program, &steps).rest();
+    let Some(Finding::Requested { micros, .. }) = findings.get(before) else { panic!("{findings:?}") };
+    (Outcome::of(&findings[before..]), Duration::from_micros(*micros))
+}
+
+fn requests_of_others_succeed_while_a_user_holds_the_kernels_keyring_lock(shared: &Shared) {
+    let settings =
+        Settings { deadline: "60s", kdc: "30s", connect: "30s", round: "30s", ..Default::default() };
+    let site = Site::with(shared.realm(), &settings);
+    site.ticket(shared.realm());
+    make_keyrings_of(&site, shared);
+    for processes in [2, 8] {
+        let holder = Holder::with(processes);
+        for instance in 0..3 {
+            let request =
+                site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{processes}-{instance}"));
+            let (outcome, blocked) = ask(&site, request, None);
+            call_null_with(&outcome.context(), shared.nfs());
+            assert!(blocked < RELEASED_WITHIN, "blocked for {blocked:?} by {processes} processes");
+        }
+        drop(holder);
+    }
+    site.wait_until_idle();
+}
+
+fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared: &Shared) {
+    // A place may take a sixth of what the KDC may.
+    let site = Site::with(shared.realm(), &Settings { kdc: "1200ms", deadline: "60s", ..Default::default() });
+    site.ticket(shared.realm());
+    make_keyrings_of(&site, shared);
+    let holder = Holder::with(8);
+    let mut instances = 0;
+    let said = "keyrings: passed over: the kernel's keyring lock was held";
+    while !site.log.lines().iter().any(|line| line.contains(said)) {
+        instances += 1;
+        assert!(instances < 20, "never passed over: {:#?}", site.log.lines());
+        let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instances}"));
+        drop(ask(&site, request, None));
+    }
+    // One who names a cache there learns why it is not used.
+    let named = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
+    let (outcome, blocked) = ask(&site, named, None);
+    assert_eq!(outcome.errno(), Cause::BadCache.errno(), "{:#?}", site.log.lines());
+    assert!(blocked < RELEASED_WITHIN, "{blocked:?}");
+    drop(holder);
+    site.wait_until_idle();
+}
+
+/// It need not be asked for anew: a process that nobody waits for uninterruptibly waits for the lock.
+fn a_cache_in_a_keyring_is_found_once_the_lock_is_free(shared: &Shared) {
+    let settings =
+        Settings { deadline: "60s", kdc: "60s", connect: "30s", round: "30s", ..Default::default() };
+    let site = Site::with(shared.realm(), &settings);
+    let mut steps = as_user(site.uid());
+    // As in make_keyrings_of().
+    steps.push(Step::Request(site.request_as(&site.uid().to_string(), shared.nfs(), ":first")));
+    steps.push(shared.realm().kinit(&site.path("krb5.conf"), "KEYRING:session:mine"));
+    steps.extend([
+        Step::Pause,
+        Step::Request(site.request(shared.nfs())),
+        Step::Settle { within_ms: 60_000 },
+    ]);
+    let mut requester = Probe::start(&steps);
+    requester.until_pause();
+    let holder = Holder::with(1);
+    requester.go_on();
+    let findings = requester.rest();
+    let [_, findings @ ..] = findings.as_slice() else { panic!("{findings:?}") };
+    let Some(Finding::Requested { micros, .. }) = findings.first() else { panic!("{findings:?}") };
+    assert!(Duration::from_micros(*micros) < RELEASED_WITHIN, "{findings:?}");
+    call_null_with(&Outcome::of(findings).context(), shared.nfs());
+    drop(holder);
+}
