@@ -19,8 +19,16 @@ use crate::sys::{jail, keyctl};
 
 /// For one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For the end of one of many that was killed.
+const KILLED_LIMIT: Duration = Duration::from_millis(100);
 /// For the end of a process that was killed.
 const END_LIMIT: Duration = Duration::from_secs(2);
+/// For the answers of many users together: some may have stopped their processes.
+const ALL_PATIENCE: Duration = Duration::from_secs(15);
+/// For one of these.
+const EACH_PATIENCE: Duration = Duration::from_secs(5);
+/// So many are asked at the same time.
+const AT_ONCE: usize = 64;
 /// Longest answer in bytes: some ten thousand contexts, more than a quota allows.
 const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -54,6 +62,100 @@ pub(super) fn as_user<T: Serialize + DeserializeOwned>(
             drop(writer);
             hear(&Process::open(pid)?, reader.into())
         }
+    }
+}
+
+/// Has it done as each of these users at the same time, as far as there is time for all of them together: one who stops its
+/// process, or thousands who do, cost no more than that. Their answers, in the order in which they came.
+pub(super) fn as_users<T: Serialize + DeserializeOwned>(
+    users: impl Iterator<Item = (Uid, Gid)>,
+    work: impl Fn() -> io::Result<T>,
+) -> Vec<(Uid, io::Result<T>)> {
+    let end = Instant::now() + ALL_PATIENCE;
+    let mut users = users.fuse();
+    let (mut asked, mut answers) = (Vec::<Asked>::new(), Vec::new());
+    loop {
+        while asked.len() < AT_ONCE
+            && let Some((uid, gid)) = users.next()
+        {
+            if Instant::now() >= end {
+                answers.push((uid, Err(ErrorKind::TimedOut.into())));
+                continue;
+            }
+            match Asked::start((uid, gid), &work) {
+                Ok(started) => asked.push(started),
+                Err(error) => answers.push((uid, Err(error))),
+            }
+        }
+        let Some(soonest) = asked.iter().map(|asked| asked.patience).min() else { return answers };
+        let pipes: Vec<_> = asked.iter().map(|asked| asked.pipe.as_fd()).collect();
+        let ready = readable(&pipes, soonest.min(end)).unwrap_or_default();
+        let now = Instant::now();
+        let mut index = 0;
+        asked.retain_mut(|asked| {
+            let told = if ready.contains(&index) { asked.hear() } else { None };
+            index += 1;
+            let late = || (now >= asked.patience.min(end)).then(|| Err(ErrorKind::TimedOut.into()));
+            match told.or_else(late) {
+                Some(text) => {
+                    answers.push((asked.uid, text.and_then(|()| asked.answer())));
+                    false
+                }
+                None => true,
+            }
+        });
+    }
+}
+
+/// A user's process that has been given work.
+struct Asked {
+    uid: Uid,
+    process: Process,
+    pipe: File,
+    text: Vec<u8>,
+    patience: Instant,
+}
+
+impl Asked {
+    fn start<T: Serialize>((uid, gid): (Uid, Gid), work: impl FnOnce() -> io::Result<T>) -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        match fork_confined()? {
+            Forked::Child => {
+                end(i32::from(become_user(uid, gid).and_then(|()| answer(writer, work)).is_err()))
+            }
+            Forked::Parent(pid) => {
+                let pipe = File::from(OwnedFd::from(reader));
+                let patience = Instant::now() + EACH_PATIENCE;
+                Ok(Self { uid, process: Process::open(pid)?, pipe, text: Vec::new(), patience })
+            }
+        }
+    }
+
+    /// What there is to read; `Some` at the end.
+    fn hear(&mut self) -> Option<io::Result<()>> {
+        let mut part = [0; 16 * 1024];
+        match self.pipe.read(&mut part) {
+            Ok(0) => return Some(Ok(())),
+            Ok(length) => self.text.extend_from_slice(part.get(..length).unwrap_or_default()),
+            Err(error) => return Some(Err(error)),
+        }
+        (self.text.len() > ANSWER_LIMIT).then(|| Err(Errno::EFBIG.into()))
+    }
+
+    fn answer<T: DeserializeOwned>(&self) -> io::Result<T> {
+        if self.text.is_empty() {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "cannot act as this user"));
+        }
+        Ok(serde_json::from_slice(&self.text)?)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // It may have ended by itself. A stopped one ends at once; what is held up by something else is not waited for.
+        let _ = self.process.kill();
+        self.process.wait_for_end(KILLED_LIMIT);
+        self.process.reap();
     }
 }
 

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid, geteuid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::apart::as_user;
+use super::apart::as_users;
 use crate::sys::keyctl;
 
 const KEY_USERS: &str = "/proc/key-users";
@@ -32,22 +32,23 @@ pub(super) fn ask<T: Serialize + DeserializeOwned>(rows: impl Fn() -> Vec<T>) ->
         return Ok(Vec::new());
     }
     let users = std::fs::read_to_string(KEY_USERS)?;
+    // The uid's own group would need the name service, and keys need no group.
     let others = uids(&users).filter(|&uid| uid != 0);
-    Ok(others.map(|uid| Answer { uid, rows: ask_one(uid, &rows) }).collect())
+    let others = others.map(|uid| (Uid::from_raw(uid), Gid::from_raw(uid)));
+    let answers = as_users(others, || {
+        // What the process keyring leads to is the user's.
+        keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
+        Ok(rows())
+    });
+    let mut answers: Vec<_> =
+        answers.into_iter().map(|(uid, rows)| Answer { uid: uid.as_raw(), rows }).collect();
+    answers.sort_by_key(|answer| answer.uid);
+    Ok(answers)
 }
 
 /// `%5u: usage keys/…` (keyrings(7)).
 fn uids(users: &str) -> impl Iterator<Item = u32> {
     users.lines().filter_map(|line| line.split_once(':')?.0.trim().parse().ok())
-}
-
-fn ask_one<T: Serialize + DeserializeOwned>(uid: u32, rows: impl Fn() -> Vec<T>) -> io::Result<Vec<T>> {
-    // The uid's own group would need the name service, and keys need no group.
-    as_user((Uid::from_raw(uid), Gid::from_raw(uid)), || {
-        // What the process keyring leads to is the user's.
-        keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
-        Ok(rows())
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::{Cause, Failure, one_line};
 use crate::text::quoted;
 
@@ -19,6 +21,18 @@ pub struct Source {
     pub held: Held,
 }
 
+/// A source in the list that another process is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    /// The word of its role and standing.
+    pub label: String,
+    /// How the library finds it; of a place that will not do, its name alone.
+    pub library: String,
+    /// How a person knows it; of a place that will not do, also why not.
+    pub display: String,
+}
+
 /// How a reader gets at a source.
 #[derive(Debug)]
 pub enum Held {
@@ -30,7 +44,7 @@ pub enum Held {
     Nothing(String),
 }
 
-/// What a source of credentials is; a word of the worker's argv.
+/// What a source of credentials is; a word in the worker's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A cache of the requester's.

@@ -4,18 +4,23 @@
 use std::ffi::{CStr, OsString, c_char};
 use std::os::unix::ffi::OsStringExt;
 
-/// The words of the command line but the first.
+/// The words of the command line but the first, which are taken away from where they are, and where every user could see
+/// them (proc_pid_cmdline(5)): they are the words of somebody's request.
 ///
 /// # Safety
-/// `argv` holds `argc` pointers to NUL-terminated strings, as a C `main` gets them.
-pub unsafe fn words(argc: i32, argv: *const *const c_char) -> Vec<OsString> {
+/// `argv` holds `argc` pointers to NUL-terminated strings that may be written, as a C `main` gets them.
+pub unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
     let count = usize::try_from(argc).unwrap_or(0);
-    let word = |index: usize| {
+    let take = |index: usize| {
         // SAFETY: by this function's contract, since `index` is below `argc`.
-        let word = unsafe { CStr::from_ptr(*argv.add(index)) };
-        OsString::from_vec(word.to_bytes().to_vec())
+        let (start, length) = unsafe { (*argv.add(index), CStr::from_ptr(*argv.add(index)).count_bytes()) };
+        // SAFETY: so many bytes were just found there, and nobody else looks at them: this is the program's first act.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), length) };
+        let word = OsString::from_vec(bytes.to_vec());
+        bytes.fill(0);
+        word
     };
-    (1..count).map(word).collect()
+    (1..count).map(take).collect()
 }
 
 /// Makes `$run`, from the words to the exit status, the program's `main`.
@@ -24,10 +29,28 @@ macro_rules! entry {
     ($run:path) => {
         #[expect(unsafe_code, reason = "C's main, see lgss::sys::entry")]
         #[unsafe(no_mangle)]
-        extern "C" fn main(argc: i32, argv: *const *const ::std::ffi::c_char) -> i32 {
+        extern "C" fn main(argc: i32, argv: *const *mut ::std::ffi::c_char) -> i32 {
             // SAFETY: the C library calls main with these.
-            let words = unsafe { $crate::sys::entry::words(argc, argv) };
+            let words = unsafe { $crate::sys::entry::take_words(argc, argv) };
             $crate::sys::process::end($run(words.into_iter()))
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    #[test]
+    fn words_are_read_and_nothing_of_them_is_left() {
+        let mut argv =
+            ["program", "lgss:1:nfs@srv", "", "svc=nfs"].map(|word| CString::new(word).unwrap().into_raw());
+        // SAFETY: four strings of our own.
+        let words = unsafe { take_words(4, argv.as_ptr()) };
+        assert_eq!(words, ["lgss:1:nfs@srv", "", "svc=nfs"]);
+        // SAFETY: what was shortened to nothing is still as long as its allocation, whose bytes are now all zero.
+        let left = argv.each_mut().map(|word| unsafe { CStr::from_ptr(*word) }.to_bytes().to_vec());
+        assert_eq!(left, [b"program".to_vec(), Vec::new(), Vec::new(), Vec::new()]);
+    }
 }

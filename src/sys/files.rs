@@ -1,7 +1,7 @@
 //! Files: opened below somebody's root, opened through a chain of directories that root owns, sealed in memory.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -60,7 +60,7 @@ fn raw(error: io::Error) -> Errno {
 pub fn sealed_memory(content: &[u8]) -> Result<OwnedFd, Errno> {
     let fd = memfd_create(c"lgss", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut file = File::from(fd);
-    file.write_all(content).map_err(raw)?;
+    file.write_all(content).and_then(|()| file.rewind()).map_err(raw)?;
     let all =
         SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
     fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(all))?;
@@ -196,6 +196,20 @@ fn reversed(path: &Path) -> Vec<PathBuf> {
     components
 }
 
+/// A name that nobody else can have guessed: 128 random bits in hexadecimal.
+///
+/// # Errors
+/// ENOSYS.
+pub fn unpredictable_name() -> Result<String, Errno> {
+    let mut bits = [0u8; 16];
+    // SAFETY: the buffer has as many bytes as said; a request of this size is never cut short (getrandom(2)).
+    let got = unsafe { libc::getrandom(bits.as_mut_ptr().cast(), bits.len(), 0) };
+    if usize::try_from(got).ok() != Some(bits.len()) {
+        return Err(Errno::last());
+    }
+    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Our own root directory, O_PATH. (open(2) of one C library costs a second call.)
 ///
 /// # Errors
@@ -266,6 +280,12 @@ mod tests {
         assert!(matches!(trusted_file(&name("absent")), Err(Untrusted::Open(..))));
         assert!(matches!(trusted_file(&name("")), Err(Untrusted::NotRegular(_))));
         assert!(matches!(trusted_file(Path::new("file")), Err(Untrusted::Relative(_))));
+    }
+
+    #[test]
+    fn no_two_unpredictable_names_are_alike() {
+        let names: std::collections::BTreeSet<_> = (0..100).map(|_| unpredictable_name().unwrap()).collect();
+        assert!(names.len() == 100 && names.iter().all(|name| name.len() == 32), "{names:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Descriptors that the launcher leaves to the worker by number.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 const MONITOR: RawFd = 3;
+const LIST: RawFd = 4;
 
 /// The socket to the monitor, descriptor 3; it can be taken once.
 ///
@@ -28,4 +30,20 @@ pub fn monitor_socket() -> Result<UnixStream, Errno> {
     let owned = unsafe { OwnedFd::from_raw_fd(MONITOR) };
     fcntl(owned.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(owned.into())
+}
+
+/// The list of sources, descriptor 4; it can be taken once.
+///
+/// # Errors
+/// EBADF if there is no such descriptor, EALREADY the second time.
+pub fn source_list() -> Result<File, Errno> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    // SAFETY: borrowed only to look; a descriptor that is not open makes the call fail and nothing else.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(LIST) };
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(Errno::EALREADY);
+    }
+    // SAFETY: open, as just seen; inherited, so no other part of this program owns it, and taken here only once.
+    Ok(unsafe { OwnedFd::from_raw_fd(LIST) }.into())
 }

@@ -4,11 +4,11 @@
 
 use std::os::fd::BorrowedFd;
 
-use capctl::caps::{CapState, ambient, bounding};
+use capctl::caps::{Cap, CapState, ambient, bounding};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
 /// Enters a network namespace; needs root, so it comes before the drop.
@@ -102,12 +102,45 @@ pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
     ambient::clear().map_err(code)?;
     bounding::clear().map_err(code)?;
     setresgid(gid, gid, gid)?;
-    setresuid(uid, uid, uid)?;
-    // At once: from here on the process is the user's, and the change of ids has reset it.
-    set_undumpable()?;
+    untouchable(|| {
+        setresuid(uid, uid, uid)?;
+        // From here on the process is the user's, and the change of ids has reset it.
+        set_undumpable()
+    })?;
     CapState::empty().set_current().map_err(code)?;
     capctl::prctl::set_no_new_privs().map_err(code)?;
     verify_dropped(uid, gid)
+}
+
+/// Changes ids so that the user that the process becomes can neither trace it nor have a core of it in between, even where
+/// fs.suid_dumpable makes every process that changes its ids dumpable: until it is undumpable it has capabilities that this
+/// user has not (ptrace(2), proc(5)), and no signal ends it with a core.
+fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    let code = |e: capctl::Error| Errno::from_raw(e.code());
+    let unblocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let changed = capctl::prctl::set_keepcaps(true)
+        .map_err(code)
+        .and_then(|()| change())
+        .and_then(|()| capctl::prctl::set_keepcaps(false).map_err(code));
+    unblocked.thread_set_mask()?;
+    changed
+}
+
+/// Leaves a process of root's no capability but that to end processes of others, for good.
+///
+/// # Errors
+/// EPERM where there was not even the right to give them up; others of the kernel's.
+pub fn keep_only_kill() -> Result<(), Errno> {
+    let code = |e: capctl::Error| Errno::from_raw(e.code());
+    ambient::clear().map_err(code)?;
+    bounding::clear().map_err(code)?;
+    let mut kept = CapState::empty();
+    kept.permitted.add(Cap::KILL);
+    kept.effective.add(Cap::KILL);
+    kept.set_current().map_err(code)?;
+    capctl::prctl::set_no_new_privs().map_err(code)?;
+    let left = CapState::get_current().map_err(code)?;
+    if left == kept && bounding::probe().is_empty() { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 fn verify_dropped(uid: Uid, gid: Gid) -> Result<(), Errno> {
@@ -119,4 +152,85 @@ fn verify_dropped(uid: Uid, gid: Gid) -> Result<(), Errno> {
     let capabilities = CapState::get_current().map_err(|e| Errno::from_raw(e.code()))?;
     let none_left = capabilities == CapState::empty() && bounding::probe().is_empty();
     if ids_ok && !regained && none_left { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork, pause, pipe, read, write};
+
+    /// A user that nobody else is.
+    const USER: u32 = 4_000_777;
+
+    /// What a process of the user gets that attaches to one that is becoming that user, at the moment at which the kernel has
+    /// made that dumpable as it does where fs.suid_dumpable is 1; the test needs root, and leaves that setting alone.
+    fn attached(change: fn() -> Result<(), Errno>) -> i32 {
+        let (reader, writer) = pipe().unwrap();
+        // SAFETY: the child allocates nothing and ends without destructors.
+        let target = match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let changed = change().is_ok() && capctl::prctl::set_dumpable(true).is_ok();
+                let _ = write(&writer, &[u8::from(changed)]);
+                loop {
+                    pause();
+                }
+            }
+            ForkResult::Parent { child } => child,
+        };
+        let mut changed = [0];
+        assert_eq!((read(&reader, &mut changed), changed), (Ok(1), [1]));
+        // SAFETY: as above.
+        let status = match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let user = Uid::from_raw(USER);
+                let outcome = if setresuid(user, user, user).is_ok() {
+                    // SAFETY: attaching takes no pointers.
+                    let attached = unsafe { libc::ptrace(libc::PTRACE_ATTACH, target.as_raw(), 0, 0) };
+                    if attached == 0 { 0 } else { Errno::last_raw() }
+                } else {
+                    255
+                };
+                crate::sys::process::end(outcome)
+            }
+            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        };
+        nix::sys::signal::kill(target, Signal::SIGKILL).unwrap();
+        waitpid(target, None).unwrap();
+        let WaitStatus::Exited(_, code) = status else { panic!("{status:?}") };
+        code
+    }
+
+    fn become_the_user() -> Result<(), Errno> {
+        let user = Uid::from_raw(USER);
+        setresuid(user, user, user)
+    }
+
+    #[test]
+    fn a_process_that_is_becoming_a_user_cannot_be_traced_by_it_whatever_suid_dumpable_says() {
+        assert_eq!(attached(become_the_user), 0, "the test sees what it has to");
+        // The rights are kept until the process is undumpable.
+        assert_eq!(
+            attached(|| {
+                capctl::prctl::set_keepcaps(true).map_err(|e| Errno::from_raw(e.code()))?;
+                become_the_user()
+            }),
+            libc::EPERM
+        );
+    }
+
+    #[test]
+    fn what_is_left_of_a_monitors_rights_is_to_end_processes() {
+        // SAFETY: the child ends without destructors.
+        let status = match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let kept = keep_only_kill();
+                let user = Uid::from_raw(USER);
+                let none = kept.is_ok() && setresuid(user, user, user).is_err() && setgroups(&[]).is_err();
+                crate::sys::process::end(i32::from(!none))
+            }
+            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        };
+        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    }
 }

@@ -28,6 +28,15 @@ impl LockFile {
         openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from).map(Self)
     }
 
+    /// Opens the file of that name if it is there.
+    ///
+    /// # Errors
+    /// Those of openat(2): ENOENT.
+    pub fn open_existing(directory: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(directory, name, flags, Mode::empty()).map(File::from).map(Self)
+    }
+
     /// Its contents, which the locks say nothing about by themselves.
     pub fn file(&self) -> &File {
         &self.0

@@ -28,7 +28,7 @@ impl Record {
         backoff: &Backoff,
     ) -> Self {
         // A row ends by itself after a while, and what was begun before a pause does not lengthen it.
-        let before = before.filter(|before| now <= before.last.saturating_add(backoff.longest.0 * 2));
+        let before = before.filter(|before| !before.is_over(now, backoff));
         if let Some(before) = before.as_ref().filter(|before| now < before.until) {
             return Self { last: now, errno, ..before.clone() };
         }
@@ -42,6 +42,11 @@ impl Record {
             }
         };
         Self { failures, last: now, until: now.saturating_add(pause), errno }
+    }
+
+    /// Whether the row has ended by itself.
+    pub(super) fn is_over(&self, now: Duration, backoff: &Backoff) -> bool {
+        now > self.last.saturating_add(backoff.longest.0 * 2)
     }
 
     /// What is left of the pause, if one is going on.

@@ -19,18 +19,19 @@ use super::sources::{Wanted, seal_machines, seal_roots};
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
 use crate::creds::search::{self, Pace, Rings};
-use crate::creds::source::{Held, Source};
+use crate::creds::source::{Held, Listed, Source};
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, Link};
 use crate::sys::jail::{self, OomScore};
-use crate::sys::keyctl;
 use crate::sys::process::{self, Process};
+use crate::sys::{files, keyctl};
 
-/// The worker's descriptors: 0 to 2 as inherited, the message socket, and from here on the sources.
-const FIRST_SOURCE: usize = 4;
+/// The worker's descriptors: 0 to 2 as inherited, the message socket, the list of sources, and from here on the sources.
+const FIRST_SOURCE: usize = 5;
+const SOCKET: usize = 3;
 
 /// What the monitor wants done.
 #[derive(Clone, Copy)]
@@ -82,6 +83,8 @@ pub(super) struct Ends {
 
 fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
+    // Before there is anything to lose, whatever the monitor was.
+    jail::leave_no_core().map_err(failed("core"))?;
     jail::die_with_parent().map_err(failed("parent"))?;
     jail::set_oom_score(OomScore::Normal);
     jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
@@ -161,9 +164,9 @@ fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<
     }
 }
 
-/// The worker's contract: argv has three words for each source: its role and standing, how the library finds it (the name alone
-/// of a place that will not do), and how a person knows it; the environment holds KRB5_CONFIG alone; descriptor 3 is the message socket, and from 4 on come the sources
-/// that are files.
+/// The worker's contract: argv has nothing but a name, because everybody can read it; the environment holds KRB5_CONFIG
+/// alone; descriptor 3 is the message socket, 4 the list of sources ([`Listed`]) as sealed memory, and from 5 on come the
+/// sources that are files.
 fn execute(
     config: &Config,
     sources: Vec<Source>,
@@ -172,33 +175,37 @@ fn execute(
 ) -> Result<Infallible, Failure> {
     let failed = |errno| launch_failed("exec", errno);
     let text = |text: Vec<u8>| CString::new(text).map_err(|_: NulError| failed(Errno::EINVAL));
-    let mut words = vec![text(b"lgss_negotiate".to_vec())?];
-    let mut descriptors = vec![socket];
-    for source in sources {
-        let (label, Source { display, held, .. }) = (source.label(), source);
-        let library = match held {
-            Held::Descriptor(descriptor) => {
-                let place = FIRST_SOURCE + descriptors.len() - 1;
-                descriptors.push(descriptor);
-                format!("FILE:/proc/self/fd/{place}")
-            }
-            Held::Name(name) => name,
-            Held::Nothing(place) => place,
-        };
-        for word in [label.to_string(), library, display] {
-            words.push(text(word.into_bytes())?);
-        }
-    }
+    let (list, opened) = listed(sources)?;
+    let descriptors: Vec<_> = [socket, list].into_iter().chain(opened).collect();
     let mut krb5_config = b"KRB5_CONFIG=".to_vec();
     krb5_config.extend_from_slice(config.krb5_config.as_os_str().as_bytes());
     let environment = text(krb5_config)?;
-    let first_unused =
-        i32::try_from(FIRST_SOURCE + descriptors.len() - 1).map_err(|_| failed(Errno::EMFILE))?;
+    let first_unused = i32::try_from(SOCKET + descriptors.len()).map_err(|_| failed(Errno::EMFILE))?;
     // Out of the way of the places below; closed by exec.
     let program = process::raised(program, first_unused).map_err(failed)?;
     process::place_descriptors(descriptors, program.as_fd()).map_err(failed)?;
-    let argv: Vec<_> = words.iter().map(CString::as_c_str).collect();
-    Err(failed(process::exec(program.as_fd(), &argv, &[environment.as_c_str()], first_unused)))
+    let (argv, environment) = ([c"lgss_negotiate"], [environment.as_c_str()]);
+    Err(failed(process::exec(program.as_fd(), &argv, &environment, first_unused)))
+}
+
+/// The list of the sources, and those of them that are files, in the order of their descriptors.
+fn listed(sources: Vec<Source>) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
+    let mut opened = Vec::new();
+    let listed = sources.into_iter().map(|source| {
+        let (label, Source { display, held, .. }) = (source.label().to_string(), source);
+        let library = match held {
+            Held::Descriptor(descriptor) => {
+                opened.push(descriptor);
+                format!("FILE:/proc/self/fd/{}", FIRST_SOURCE + opened.len() - 1)
+            }
+            Held::Name(name) | Held::Nothing(name) => name,
+        };
+        Listed { label, library, display }
+    });
+    let list = serde_json::to_vec(&listed.collect::<Vec<_>>())
+        .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))?;
+    let list = files::sealed_memory(&list).map_err(|errno| launch_failed("sealed memory", errno))?;
+    Ok((list, opened))
 }
 
 pub(super) fn launch_failed(step: &str, errno: Errno) -> Failure {

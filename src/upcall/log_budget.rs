@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::config::Config;
+use crate::config::{Config, Log};
 use crate::identity::owner::Owner;
 use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
@@ -181,13 +181,24 @@ impl Account {
     }
 
     fn notice(&self, left_out: u32) -> String {
-        let Self { whose, window, setting, .. } = self;
-        let lines = if left_out == 1 { "line" } else { "lines" };
-        format!(
-            "log: {left_out} more {lines} of {whose} within {} s, not written because of {setting}",
-            window.as_secs_f32()
-        )
+        notice(left_out, &self.whose, self.window, self.setting)
     }
+}
+
+fn notice(left_out: u32, whose: &str, window: Duration, setting: &str) -> String {
+    let lines = if left_out == 1 { "line" } else { "lines" };
+    let seconds = window.as_secs_f32();
+    format!("log: {left_out} more {lines} of {whose} within {seconds} s, not written because of {setting}")
+}
+
+/// Whether the time of the record in a file of that name has long been over, and the line about what nobody has told of.
+pub(super) fn is_over(file: &LockFile, name: &str, log: &Log) -> (bool, Option<String>) {
+    let Some(Record { start, left_out, .. }) = read(file.file()) else { return (true, None) };
+    let end = Duration::from_millis(start).saturating_add(log.window.0 * 2);
+    // The other two are always wanted.
+    let is_an_owners = !["users", "machine"].contains(&name);
+    let line = || notice(left_out, &name.replacen('-', " ", 1), log.window.0, "log.per_owner");
+    (is_an_owners && since_boot() > end, (left_out > 0).then(line))
 }
 
 fn read(file: &File) -> Option<Record> {

@@ -18,17 +18,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, getpid, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::sweep;
 use crate::config::{Config, MachineCache as MachineKept};
 use crate::creds::cache_name::CacheName;
 use crate::creds::default_cache::{User, default_cache_name};
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
-use crate::sys::files::{private_directory, subdirectory};
+use crate::sys::files::{private_directory, subdirectory, unpredictable_name};
 use crate::sys::locks::LockFile;
 
 /// Largest cache, in bytes.
@@ -36,6 +37,14 @@ const CACHE_LIMIT: u64 = 16 * 1024 * 1024;
 const STATE_LIMIT: usize = 4096;
 /// The byte of the state's file that whoever gets credentials holds.
 const TURN: Range<u16> = 0..1;
+/// Ends the names of files that are being written.
+const NEW: &str = ".new";
+/// Ends the names of files that say what is known of a cache.
+const STATE: &str = ".state";
+/// A file that is still being written after that never will be.
+const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
+/// So long an expired cache is kept: who has asked for it may ask again.
+const EXPIRED_AGE: Duration = Duration::from_secs(86_400);
 /// Between two looks whether it is our turn.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -55,6 +64,14 @@ enum State {
     Good(u64),
     /// Not to be had.
     Failed(Failure),
+}
+
+impl State {
+    fn read(file: &File) -> Option<Self> {
+        let mut buffer = [0; STATE_LIMIT];
+        let length = file.read_at(&mut buffer, 0).ok()?;
+        serde_json::from_slice(buffer.get(..length)?).ok()
+    }
 }
 
 /// One request's part in getting credentials; whoever else waits goes on when it is dropped.
@@ -80,7 +97,7 @@ impl MachineCache {
         };
         let directory = subdirectory(run.as_fd(), "machine").map_err(broken)?;
         let stamp = stamp.to_string();
-        let state = LockFile::open(directory.as_fd(), &format!("{stamp}.state")).map_err(broken)?;
+        let state = LockFile::open(directory.as_fd(), &format!("{stamp}{STATE}")).map_err(broken)?;
         Ok(Self { directory, stamp, state })
     }
 
@@ -121,9 +138,7 @@ impl MachineCache {
     }
 
     fn read_state(&self) -> Option<State> {
-        let mut buffer = [0; STATE_LIMIT];
-        let length = self.state.file().read_at(&mut buffer, 0).ok()?;
-        serde_json::from_slice(buffer.get(..length)?).ok()
+        State::read(self.state.file())
     }
 
     fn broken(&self, errno: Errno) -> Failure {
@@ -203,9 +218,10 @@ impl MachineCache {
     }
 }
 
-/// The file as a whole, so that nobody ever sees a part; the new one is made under a name that nobody else can have made.
+/// The file as a whole, so that nobody ever sees a part; the new one is made under a name that nobody can
+/// foresee, since the directory may be one that others can write to.
 fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), Errno> {
-    let new = format!("{name}.{}.new", getpid());
+    let new = format!(".{}{NEW}", unpredictable_name()?);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut file: File = openat(directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into();
     let written = file
@@ -216,6 +232,22 @@ fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), 
         let _ = unlinkat(directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
     }
     written
+}
+
+/// Removes caches that have expired and not been asked for since a day, and what was left half written.
+pub(super) fn sweep(directory: &OwnedFd) {
+    for name in sweep::names(directory) {
+        let Ok(file) = LockFile::open_existing(directory.as_fd(), &name) else { continue };
+        if name.ends_with(NEW) && sweep::is_older(&file, UNFINISHED_AGE) {
+            sweep::remove(directory, &name, &file);
+        } else if let Some(stamp) = name.strip_suffix(STATE) {
+            let good = matches!(State::read(file.file()), Some(State::Good(until)) if until > now());
+            let is_over = !good && sweep::is_older(&file, EXPIRED_AGE);
+            if is_over && sweep::remove(directory, &name, &file) {
+                let _ = unlinkat(directory, stamp, UnlinkatFlags::NoRemoveDir);
+            }
+        }
+    }
 }
 
 fn now() -> u64 {

@@ -26,6 +26,7 @@ mod relay;
 mod slots;
 mod sources;
 mod start;
+mod sweep;
 mod telling;
 mod vouched;
 

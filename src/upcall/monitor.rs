@@ -21,6 +21,7 @@ use super::negotiation::Upcall;
 use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
+use super::sweep::sweep;
 use super::telling::fail;
 use crate::config::{CEILING, Config, Level};
 use crate::event::{Cause, Failure, Stage};
@@ -157,6 +158,7 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
     let served = verdict.as_ref().ok().map(|(served, _)| *served);
     let journal = Journal::open(&config, level(invocation, &config), payer(invocation, served));
     conclude(invocation, verdict, (&config, broken), (started, &journal));
+    sweep(&config).iter().for_each(|line| log::warn!("{line}"));
     journal.close();
 }
 

@@ -31,6 +31,7 @@ use crate::negotiate::messages::{
     Chosen, Considered, Credentials, Established, Link, Message, MessageError, Names, Report, Timing,
 };
 use crate::secret::Secret;
+use crate::sys::jail;
 use crate::sys::namespaces;
 use crate::sys::process::{self, Process};
 
@@ -199,7 +200,10 @@ impl<'a> Upcall<'a> {
                     let detail = "the file system of the cache does not answer";
                     Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
                 }
-                Ok(Progress::Done) => self.converse(&attempt.process, &attempt.waiting, &mut attempt.link),
+                // From here on nothing needs more rights, and the worker is listened to.
+                Ok(Progress::Done) => jail::keep_only_kill()
+                    .map_err(launch_failed)
+                    .and_then(|()| self.converse(&attempt.process, &attempt.waiting, &mut attempt.link)),
                 Err(failure) => Err(failure),
             };
             return Ok((attempt.process, report));

@@ -200,8 +200,13 @@ fn read(file: &LockFile) -> Option<Record> {
 }
 
 /// The clock of records: it does not jump, and it goes on while the machine sleeps.
-fn since_boot() -> Duration {
+pub(super) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Whether a record says nothing about the next request of its owner any more.
+pub(super) fn is_over(file: &LockFile, config: &Config) -> bool {
+    read(file).is_none_or(|record| record.is_over(since_boot(), &config.backoff))
 }
 
 fn too_many(detail: impl std::fmt::Display) -> Failure {

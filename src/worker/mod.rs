@@ -1,10 +1,9 @@
 //! The program `lgss_negotiate`: negotiates one context as an ordinary user and reports it to the monitor.
 //!
 //! Started by the launcher, which has set ids, groups, capabilities, limits, no_new_privs, network namespace and session
-//! keyring. argv has three words for each source of credentials: its role and standing, how the library finds it (of a place that will
-//! not do its name alone), how a person knows it; descriptor 3 is the socket to the monitor, and from 4 on come the sources that are files; the environment holds
-//! KRB5_CONFIG at most. Invariant: nothing of what is asked for is begun before [`Unprivileged`] is proved and the sandbox
-//! is closed; the last message is the report, and there is one.
+//! keyring. argv holds nothing; descriptor 3 is the socket to the monitor, 4 the list of the sources of credentials, and from
+//! 5 on come those that are files; the environment holds KRB5_CONFIG at most. Invariant: nothing of what is asked for is
+//! begun before [`Unprivileged`] is proved and the sandbox is closed; the last message is the report, and there is one.
 #![forbid(unsafe_code)]
 
 mod negotiation;
@@ -13,11 +12,11 @@ mod self_test;
 mod users;
 mod watch;
 
-use std::io::Write;
+use std::io::{BufReader, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::creds::source::Label;
+use crate::creds::source::{Label, Listed};
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
@@ -28,6 +27,8 @@ use watch::Watch;
 
 /// The monitor writes the request before it starts us.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// Longest list of sources in bytes.
+const LIST_LIMIT: u64 = 4 * 1024 * 1024;
 /// Exit status if the result, a failure included, has been reported.
 const REPORTED: u8 = 0;
 /// Exit status if nothing could be reported.
@@ -63,7 +64,7 @@ lgss_negotiate: the worker of lgss_keyring, which starts it; see lgss_negotiate(
   --self-test  what it finds here, as JSON; lgss config check reads that
   --help       this text";
 
-/// The launcher's first word is the role of a source, and never one of these.
+/// The launcher gives no words.
 fn answer_by_hand() -> Option<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (first, rest) = words.split_first()?;
@@ -84,18 +85,14 @@ struct Invocation {
 }
 
 impl Invocation {
-    /// argv has three words for each source.
     fn take() -> Option<Self> {
-        let words: Vec<String> = std::env::args().skip(1).collect();
-        let source = |words: &[String]| match words {
-            [label, library, display] => {
-                let names = CacheNames { library: library.clone(), display: display.clone() };
-                Some((Label::of_word(label)?, names))
-            }
-            _ => None,
-        };
-        let sources: Vec<_> = words.chunks(3).map(source).collect::<Option<_>>()?;
         let link = Link::new(inherited::monitor_socket().ok()?);
+        let list = inherited::source_list().ok()?.take(LIST_LIMIT);
+        let listed: Vec<Listed> = serde_json::from_reader(BufReader::new(list)).ok()?;
+        let source = |Listed { label, library, display }| {
+            Some((Label::of_word(&label)?, CacheNames { library, display }))
+        };
+        let sources: Vec<_> = listed.into_iter().map(source).collect::<Option<_>>()?;
         (!sources.is_empty()).then_some(Self { sources, link })
     }
 }

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 crate::trials![
     the_user_of_a_worker_can_neither_trace_nor_read_it,
+    nobody_sees_in_the_list_of_processes_what_was_asked_for,
+    the_monitor_of_a_negotiation_has_no_right_left_but_to_end_it,
     signals_of_its_user_get_no_core_of_a_worker_and_its_death_fails_the_key_at_once,
     a_worker_that_crashes_leaves_no_core_and_fails_the_key_at_once,
 ];
@@ -44,6 +46,53 @@ fn the_user_of_a_worker_can_neither_trace_nor_read_it(shared: &Shared) {
     let possible = look_into(&waiting.site, None);
     assert!(!possible.iter().any(forbidden) && possible.len() == tried.len(), "{possible:?}");
     assert!(possible.contains(&("ptrace".to_owned(), Errno::from_raw(0))), "{possible:?}");
+}
+
+fn nobody_sees_in_the_list_of_processes_what_was_asked_for(shared: &Shared) {
+    let waiting = Waiting::new(shared);
+    let site = &waiting.site;
+    // Other users, and the requester itself: a process of the same user in a container is no less a stranger.
+    for uid in [site.machine_uid(), site.uid()] {
+        for process in waiting.processes() {
+            let read = |file: &str| {
+                let script = format!("cat /proc/{}/{file} | tr '\\0' ' '", process.pid);
+                succeed(command_as(uid, "sh").args(["-c", &script]), "")
+            };
+            let (words, name) = (read("cmdline"), read("comm"));
+            assert_eq!(words.split_whitespace().count(), 1, "{words:?}");
+            assert!(
+                ["lgss_keyring", "lgss_negotiate"].iter().any(|known| words.trim_end().ends_with(known)),
+                "{words:?}"
+            );
+            assert!(name.trim().len() <= 15 && !name.contains('@'), "{name:?}");
+            let environ =
+                command_as(uid, "cat").arg(format!("/proc/{}/environ", process.pid)).output().unwrap();
+            assert!(!environ.status.success() && environ.stdout.is_empty(), "{environ:?}");
+        }
+    }
+}
+
+fn the_monitor_of_a_negotiation_has_no_right_left_but_to_end_it(shared: &Shared) {
+    let mut waiting = Waiting::new(shared);
+    for process in waiting.processes() {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        let own = if process.exe.ends_with("lgss_keyring") { 1 << 5 } else { 0 };
+        for (set, left) in
+            [("CapPrm:", own), ("CapEff:", own), ("CapInh:", 0), ("CapBnd:", 0), ("CapAmb:", 0)]
+        {
+            assert_eq!(field(set), left, "{set} {status}");
+        }
+        assert_eq!(field("NoNewPrivs:"), 1, "{status}");
+    }
+    // The right that is left is enough to end a worker of another user and to fail the key.
+    waiting.requester.go_on();
+    let findings = waiting.requester.rest();
+    assert!(matches!(findings.last(), Some(Finding::Settled { payload: Some(_), .. })), "{findings:?}");
+    waiting.site.wait_until_idle();
 }
 
 /// The first process of a process-id namespace takes no signal from outside that it has no handler for, but SIGKILL; for

@@ -2,16 +2,18 @@
 
 use crate::support::command_line::{json, lgss, lines, session};
 use crate::support::probe::{Probe, Step, as_user};
-use crate::support::process::command_as;
+use crate::support::process::{command, command_as};
 use crate::support::realm::Realm;
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::Site;
+use crate::support::wait::wait_for;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 crate::trials![
     list_has_contexts_in_three_states_and_nothing_for_another_user,
@@ -24,6 +26,7 @@ crate::trials![
     a_user_ends_none_but_his_own_contexts,
     get_answers_in_json_with_the_context,
     a_prepared_installation_passes_the_check_and_each_fault_is_named,
+    users_who_stop_their_processes_hold_nobody_up_who_lists_all,
 ];
 
 fn get(target: &Target) -> String {
@@ -279,4 +282,35 @@ fn a_prepared_installation_passes_the_check_and_each_fault_is_named(shared: &Sha
     let shadow = |_: &Path| fs::write(&other, "create user lgss:0:* * /bin/other %k\n").unwrap();
     fault("requests of lgss:0:* start /bin/other", 8, &shadow, &|_| fs::remove_file(&other).unwrap());
     assert_eq!(check(&site).0, 0);
+}
+
+/// Four of them, each of whom stops whatever runs as that user. What is not known of them is said.
+fn users_who_stop_their_processes_hold_nobody_up_who_lists_all(shared: &Shared) {
+    let sites: Vec<_> = (0..4).map(|_| Site::new(shared.realm())).collect();
+    let mut stoppers: Vec<_> = sites
+        .iter()
+        .map(|site| {
+            let script = "keyctl add user lgss-test-holder x @u >/dev/null; while :; do kill -STOP -1; done";
+            command_as(site.uid(), "sh").args(["-c", script]).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    wait_for("keys of all", Duration::from_secs(10), || {
+        let users = fs::read_to_string("/proc/key-users").unwrap();
+        sites.iter().all(|site| users.contains(&format!("{}:", site.uid()))).then_some(())
+    });
+    // Not every time is one of them stopped before it has answered.
+    let told = (0..20).find_map(|_| {
+        let start = Instant::now();
+        let output = command(lgss(&sites[0])).args(["list", "--all"]).output().unwrap();
+        // One after another they would have cost forty seconds.
+        assert!(start.elapsed() < Duration::from_secs(25), "{:?} {output:?}", start.elapsed());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        told.contains("timed out").then_some(told)
+    });
+    for stopper in &mut stoppers {
+        stopper.kill().unwrap();
+        stopper.wait().unwrap();
+    }
+    let told = told.unwrap();
+    assert!(sites.iter().any(|site| told.contains(&format!("contexts of uid {}: ", site.uid()))), "{told}");
 }

@@ -1,0 +1,161 @@
+//! What nobody needs any more below the run directory: records of owners and of log lines whose time is over, caches of the
+//! node's that have expired (rule S22). In `slots` there is nothing to remove: its files are as many as there are pools.
+//!
+//! Called by the monitor at its very end, and done by one of them in a while. Invariant: a file that somebody holds a byte
+//! of stays.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::{log_budget, machine_cache, slots};
+use crate::config::Config;
+use crate::sys::files::{private_directory, subdirectory};
+use crate::sys::locks::LockFile;
+
+/// Between two times.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// Its time of change tells when it was done last.
+const MARK: &str = "swept";
+const ALL: std::ops::Range<u16> = 0..u16::MAX;
+/// Most names of a directory that are looked at in one go.
+const NAMES_LIMIT: usize = 4096;
+
+/// Removes it, if it is time again; the lines about lines that nobody else has told of.
+pub(super) fn sweep(config: &Config) -> Vec<String> {
+    let Ok(run) = private_directory(&config.run_dir) else { return Vec::new() };
+    let Ok(mark) = LockFile::open(run.as_fd(), MARK) else { return Vec::new() };
+    if !is_older(&mark, INTERVAL) || mark.try_take(&(0..1)) != Ok(true) || !is_older(&mark, INTERVAL) {
+        return Vec::new();
+    }
+    let _ = mark.file().set_modified(SystemTime::now());
+    sweep_now(&run, config)
+}
+
+fn sweep_now(run: &OwnedFd, config: &Config) -> Vec<String> {
+    let mut untold = Vec::new();
+    for_each(run, "owners", |directory, name, file| {
+        if slots::is_over(file, config) {
+            remove(directory, name, file);
+        }
+    });
+    for_each(run, "log", |directory, name, file| {
+        let (is_over, notice) = log_budget::is_over(file, name, &config.log);
+        if is_over && remove(directory, name, file) {
+            untold.extend(notice);
+        }
+    });
+    if let Ok(directory) = subdirectory(run.as_fd(), "machine") {
+        machine_cache::sweep(&directory);
+    }
+    untold
+}
+
+/// Every file of a subdirectory.
+fn for_each(run: &OwnedFd, subdirectory_name: &str, mut look: impl FnMut(&OwnedFd, &str, &LockFile)) {
+    let Ok(directory) = subdirectory(run.as_fd(), subdirectory_name) else { return };
+    for name in names(&directory) {
+        if let Ok(file) = LockFile::open_existing(directory.as_fd(), &name) {
+            look(&directory, &name, &file);
+        }
+    }
+}
+
+/// The names in a directory of ours.
+pub(super) fn names(directory: &OwnedFd) -> Vec<String> {
+    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+    let names = entries.take(NAMES_LIMIT).filter_map(Result::ok).map(|entry| entry.file_name());
+    names.filter_map(|name| std::str::from_utf8(name.as_bytes()).ok().map(str::to_owned)).collect()
+}
+
+/// Removes a file whose time is over, unless somebody uses it; whether it did.
+pub(super) fn remove(directory: &OwnedFd, name: &str, file: &LockFile) -> bool {
+    let removed = || -> Result<bool, Errno> {
+        if !file.try_take(&ALL)? {
+            return Ok(false);
+        }
+        unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
+        Ok(true)
+    };
+    removed() == Ok(true)
+}
+
+/// Whether it was changed longer ago than that.
+pub(super) fn is_older(file: &LockFile, age: Duration) -> bool {
+    let modified = file.file().metadata().and_then(|metadata| metadata.modified());
+    let since = modified.map(|modified| SystemTime::now().duration_since(modified).unwrap_or(age));
+    since.is_ok_and(|since| since >= age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::path::Path;
+
+    fn set_age(path: &Path, age: Duration) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+    }
+
+    #[test]
+    fn what_is_over_goes_and_what_is_in_use_or_still_counts_stays() {
+        const DAYS: Duration = Duration::from_secs(3 * 86_400);
+        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
+        let run = directory.path().join("run");
+        let mut config = Config::default();
+        config.run_dir.clone_from(&run);
+        for name in ["owners", "log", "machine"] {
+            fs::create_dir_all(run.join(name)).unwrap();
+        }
+        fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let now = slots::since_boot().as_millis();
+        let put = |name: &str, content: &str, age: Duration| {
+            fs::write(run.join(name), content).unwrap();
+            set_age(&run.join(name), age);
+        };
+        put("owners/uid-1", "3 1 1 ENOKEY", DAYS);
+        put("owners/uid-2", &format!("3 {now} {now} ENOKEY"), DAYS);
+        put("owners/uid-3", "", DAYS);
+        put("log/uid-1", "1 5 0", DAYS);
+        put("log/uid-2", "1 5 7", DAYS);
+        put("log/uid-3", &format!("{now} 5 7"), DAYS);
+        put("log/users", "1 5 0", DAYS);
+        put("machine/a.state", "{\"good\":5}", DAYS);
+        put("machine/a", "tickets", DAYS);
+        put("machine/b.state", "{\"good\":99999999999}", DAYS);
+        put("machine/b", "tickets", DAYS);
+        put("machine/c.state", "{\"good\":5}", Duration::ZERO);
+        put("machine/d.state", "{\"good\":5}", DAYS);
+        put("machine/.x.new", "", DAYS);
+        put("machine/.y.new", "", Duration::ZERO);
+        let machine = File::open(run.join("machine")).unwrap();
+        let held = LockFile::open(machine.as_fd(), "d.state").unwrap();
+        assert!(held.try_take(&(0..1)).unwrap());
+
+        assert_eq!(sweep(&config), [""; 0], "not at once");
+        set_age(&run.join(MARK), INTERVAL);
+        let told = sweep(&config);
+        assert!(told.len() == 1 && told[0].starts_with("log: 7 more lines of uid 2 "), "{told:?}");
+        let left = ["owners", "log", "machine"].into_iter().flat_map(|name| {
+            let opened = OwnedFd::from(File::open(run.join(name)).unwrap());
+            names(&opened).into_iter().map(move |file| format!("{name}/{file}"))
+        });
+        let left: std::collections::BTreeSet<_> = left.collect();
+        let expected = [
+            "log/uid-3",
+            "log/users",
+            "machine/.y.new",
+            "machine/b",
+            "machine/b.state",
+            "machine/c.state",
+            "machine/d.state",
+            "owners/uid-2",
+        ];
+        assert_eq!(left, expected.map(str::to_owned).into());
+    }
+}
