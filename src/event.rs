@@ -183,10 +183,10 @@ impl Cause {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Refused => {
-                "the request is not allowed; if it should be, see docs/threat-model.md for the rule named"
+                "the request is not allowed; if it should be, see share/doc/lgss/threat-model.md for the rule named"
             }
             Self::BadRequest => {
-                "correct the description or callout of the request (formats: docs/formats.md)"
+                "correct the description or callout of the request (formats: share/doc/lgss/formats.md)"
             }
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
@@ -251,9 +251,6 @@ pub struct Meaning {
     /// What the requester can try.
     pub remedy: &'static str,
 }
-
-/// Where the exact reason of a failure is, for people.
-pub const WHERE_THE_REASON_IS: &str = "the log of this machine: journalctl -t lgss_keyring";
 
 /// The requester's view of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.
 pub fn meaning(errno: Errno) -> Meaning {

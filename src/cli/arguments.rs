@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use clap_complete::Shell;
+use clap_complete::ArgValueCandidates;
 
+use super::completion::{caches, keys, levels, services, users};
 use super::exit;
-use super::values::{KeyArgument, channel, level, seconds, serial, service};
+use super::values::{KeyArgument, channel, duration, level, serial, service};
 use crate::ctx::request::{Level, RpcChannel, Service};
 
 const ABOUT: &str = "\
@@ -27,14 +28,15 @@ Examples:
   lgss config check
 
 When something fails:
-  the exact reason is in the log of this machine, one line an upcall: journalctl -t lgss_keyring
+  the exact reason is in the log of this machine, one line an upcall: journalctl -t lgss_keyring, or without
+  a journal grep lgss_keyring /var/log/auth.log (Debian), /var/log/secure (Rocky), /var/log/messages (SLES)
   lgss config check (as root) finds faults of the installation, with what to do
   lgss(1), lgss_keyring(8) and lgss.toml(5) say the rest";
 
-/// `Examples:` and the exit statuses, for the end of a command's help.
+/// `Examples:`, for the end of a command's help.
 macro_rules! after_help {
     ($($example:literal),+) => {
-        format!("{}:{}\n\n{}", if [$($example),+].len() > 1 { "Examples" } else { "Example" }, concat!($("\n  ", $example),+), exit::TABLE)
+        concat!($("\n  ", $example),+).replacen('\n', if [$($example),+].len() > 1 { "Examples:\n" } else { "Example:\n" }, 1)
     };
 }
 
@@ -45,7 +47,7 @@ macro_rules! after_help {
     version,
     about = "Get, list, show and end GSS security contexts in kernel keys",
     long_about = ABOUT,
-    after_help = format!("{EXAMPLES}\n\n{}", exit::TABLE),
+    after_help = format!("{EXAMPLES}\n\n{}", exit::SUMMARY),
     max_term_width = 100
 )]
 pub struct Arguments {
@@ -67,7 +69,7 @@ pub enum Command {
     #[command(after_help = after_help!("lgss list", "lgss list --json | jq '.[] | select(.state == \"failed\")'"))]
     List(List),
     /// End contexts, so that the next request negotiates anew
-    #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush --all --dry-run"))]
+    #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush 797025216", "lgss flush --all --dry-run"))]
     Flush(Flush),
     /// Show which of your tickets the upcall would use, and what speaks against the others
     #[command(after_help = after_help!("lgss caches --target nfs@srv.example.com", "lgss caches --json | jq -r .would_use"))]
@@ -84,7 +86,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Get {
     /// The service to authenticate to, such as nfs@srv.example.com
-    #[arg(value_name = "SERVICE@HOST", value_parser = service)]
+    #[arg(value_name = "SERVICE@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub service: Service,
     /// Where it listens: ONC RPC program and version on a TCP port
     ///
@@ -94,15 +96,17 @@ pub struct Get {
     /// Credential cache to use, and no other [default: the first that lgss caches shows]
     ///
     /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows them in their order.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(caches))]
     pub cache: Option<String>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy
-    #[arg(long, value_name = "n|a|i|p", default_value = "a", value_parser = level)]
+    ///
+    /// The names of NFS are understood, too: krb5, krb5i, krb5p.
+    #[arg(long, value_name = "n|a|i|p", default_value = "a", value_parser = level, add = ArgValueCandidates::new(levels))]
     pub level: Level,
-    /// Seconds to wait for the outcome
+    /// How long to wait for the outcome: seconds, or with a unit, such as 500ms, 5s or 2min
     ///
     /// The negotiation goes on when the time is up, and the key can be looked at later.
-    #[arg(long, value_name = "SECONDS", default_value = "200", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", default_value = "200s", value_parser = duration)]
     pub timeout: Duration,
     /// Print one JSON object, whatever the outcome
     #[arg(long)]
@@ -113,7 +117,7 @@ pub struct Get {
 #[derive(Debug, Args)]
 pub struct Show {
     /// The key's number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log
-    #[arg(value_name = "SERIAL", value_parser = serial)]
+    #[arg(value_name = "SERIAL", value_parser = serial, add = ArgValueCandidates::new(keys))]
     pub key: KeyArgument,
     /// Print one JSON object
     #[arg(long)]
@@ -128,6 +132,11 @@ pub struct List {
     /// Others cannot see more than their own.
     #[arg(long)]
     pub all: bool,
+    /// As root: the contexts of this user, a name or a number
+    ///
+    /// Not seen that way are contexts that are in session keyrings only.
+    #[arg(long, value_name = "USER", conflicts_with = "all", add = ArgValueCandidates::new(users))]
+    pub user: Option<String>,
     /// Print a JSON array; its objects are those of show --json
     #[arg(long)]
     pub json: bool,
@@ -136,8 +145,11 @@ pub struct List {
 /// `lgss flush`.
 #[derive(Debug, Args)]
 pub struct Flush {
+    /// End the contexts in these keys, named as for show
+    #[arg(value_name = "SERIAL", value_parser = serial, conflicts_with_all = ["service", "all", "machine"], add = ArgValueCandidates::new(keys))]
+    pub keys: Vec<KeyArgument>,
     /// End the contexts with this service
-    #[arg(long, value_name = "NAME@HOST", value_parser = service)]
+    #[arg(long, value_name = "NAME@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub service: Option<Service>,
     /// End all contexts of yours; as root, also those in the user keyrings of all users
     ///
@@ -164,12 +176,12 @@ pub struct Caches {
     /// As root: the tickets of this user, a name or a number
     ///
     /// Not seen that way are KRB5CCNAME of the user's programs and the keyrings of its sessions, processes and threads.
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", add = ArgValueCandidates::new(users))]
     pub user: Option<String>,
     /// Rank for this service [default: for none in particular]
     ///
     /// Its realm is found as krb5.conf says, for which a name service may be asked, but no KDC.
-    #[arg(long, value_name = "SERVICE@HOST", value_parser = service)]
+    #[arg(long, value_name = "SERVICE@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub target: Option<Service>,
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
@@ -193,7 +205,7 @@ pub enum Config {
 /// `lgss config show`.
 #[derive(Debug, Args)]
 pub struct ConfigShow {
-    /// Settings from this file [default: /etc/lgss/lgss.toml]
+    /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print one JSON object
@@ -223,17 +235,6 @@ pub struct Completion {
     /// The shell
     #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"])]
     pub shell: String,
-}
-
-impl Completion {
-    /// The shell as clap_complete names it.
-    pub(super) fn shell(&self) -> Shell {
-        match self.shell.as_str() {
-            "zsh" => Shell::Zsh,
-            "fish" => Shell::Fish,
-            _ => Shell::Bash,
-        }
-    }
 }
 
 #[cfg(test)]

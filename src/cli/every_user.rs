@@ -1,7 +1,7 @@
 //! Root's way to the contexts of all users: a process of ours for each user who has keys, which looks or acts as that user.
 //!
 //! The kernel lets root neither see nor end a key of another user's (keyrings(7): no capability stands for possession).
-//! Called by `list --all` and `flush --all`.
+//! Called by `list` and `flush`, for all users or one.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid, geteuid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::apart::as_users;
+use super::apart::{as_user, as_users};
 use crate::sys::keyctl;
 
 const KEY_USERS: &str = "/proc/key-users";
@@ -46,9 +46,31 @@ pub(super) fn ask<T: Serialize + DeserializeOwned>(rows: impl Fn() -> Vec<T>) ->
     Ok(answers)
 }
 
+/// How many other users have keys, as far as the caller is told.
+pub(super) fn others() -> usize {
+    let users = std::fs::read_to_string(KEY_USERS).unwrap_or_default();
+    uids(&users).filter(|&uid| uid != geteuid().as_raw()).count()
+}
+
 /// `%5u: usage keys/…` (keyrings(7)).
 fn uids(users: &str) -> impl Iterator<Item = u32> {
     users.lines().filter_map(|line| line.split_once(':')?.0.trim().parse().ok())
+}
+
+/// Has it done as one user, by root.
+///
+/// # Errors
+/// Those of [`as_user`].
+pub(super) fn ask_one<T: Serialize + DeserializeOwned>(
+    uid: u32,
+    rows: impl Fn() -> Vec<T>,
+) -> io::Result<Vec<T>> {
+    // The uid's own group would need the name service, and keys need no group.
+    as_user((Uid::from_raw(uid), Gid::from_raw(uid)), || {
+        // What the process keyring leads to is the user's.
+        keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
+        Ok(rows())
+    })
 }
 
 #[cfg(test)]

@@ -11,10 +11,9 @@ pub enum Exit {
     /// `get`: the context is established. `show`: the key was shown, whatever its state. `flush`: every context was
     /// ended. `caches`: there is something to use. `config check`: no errors.
     Ok = 0,
-    /// No context, for a reason that has no number of its own; the settings cannot be used; or the caches could not be
-    /// looked at.
-    Failed = 1,
-    /// The command line cannot be understood.
+    /// This machine is at fault: no upcall answers, or the installation or the settings are broken.
+    Broken = 1,
+    /// The command line, or the request that it makes, cannot be understood.
     Usage = 2,
     /// There is no ticket, or it has expired.
     NoTicket = 3,
@@ -22,35 +21,59 @@ pub enum Exit {
     Refused = 4,
     /// KDC or server cannot be reached, or did not answer in time.
     Unreachable = 5,
-    /// The key does not exist, may not be read, or is not that of a context.
+    /// The key or the user does not exist, may not be looked at, or the key is not that of a context.
     Unreadable = 6,
-    /// `flush`, `list --all`: not everything could be done.
+    /// `flush`, `list`: not everything could be done.
     Incomplete = 7,
     /// `config check`: there are errors.
     Faulty = 8,
+    /// The same request may succeed a little later.
+    Again = 9,
+    /// The server's answer breaks the protocol, or it cannot take such a ticket.
+    Protocol = 10,
+    /// The user's quota of keys is used up.
+    Quota = 11,
+    /// The clocks differ too much.
+    Clocks = 12,
+    /// The session keyring has ended, or is not the caller's.
+    Session = 13,
 }
 
-/// For help and manual page.
+/// For the manual page, which a test compares with it.
 pub const TABLE: &str = "\
 Exit status:
   0  get: the context is established; show: the key was shown, whatever its state; caches: there is something to use; config check: no errors
-  1  no context, for a reason not listed here; config show, caches: the settings cannot be used; caches: nothing could be looked at
-  2  the command line cannot be understood
+  1  no upcall answers, or the installation or the settings of this machine are broken; caches: nothing could be looked at
+  2  the command line or the request cannot be understood
   3  there is no ticket, or it has expired
   4  the upcall, the KDC or the server refuses the request
   5  KDC or server cannot be reached, or did not answer in time
-  6  the key does not exist, may not be read, or is not that of a context
+  6  the key or the user does not exist, may not be looked at, or the key is not that of a context
   7  flush: a context could not be ended; list: a user's contexts could not be listed
-  8  config check: there are errors";
+  8  config check: there are errors
+  9  try again: too many negotiations are alive, earlier failures make you pause, or the context was revoked while you waited
+  10  the server's answer breaks the protocol, or the ticket is too large for it
+  11  your quota of keys is used up
+  12  the clocks of client, KDC and server differ too much
+  13  your session keyring has ended; log in anew";
+
+/// For the help, where the table would hide the rest.
+pub const SUMMARY: &str =
+    "Exit status: 0 if it is done; the others, one for each kind of failure, are in lgss(1).";
 
 impl Exit {
     /// For a context that failed with `errno`.
     pub fn of_failure(errno: Errno) -> Self {
         match errno {
+            Errno::EINVAL => Self::Usage,
             Errno::ENOKEY | Errno::EKEYEXPIRED => Self::NoTicket,
             Errno::EACCES | Errno::EPERM => Self::Refused,
             Errno::ETIMEDOUT | Errno::ECONNREFUSED | Errno::EHOSTUNREACH => Self::Unreachable,
-            _ => Self::Failed,
+            Errno::EAGAIN | Errno::EKEYREVOKED | Errno::EINTR => Self::Again,
+            Errno::EPROTO | Errno::E2BIG => Self::Protocol,
+            Errno::EDQUOT => Self::Quota,
+            Errno::EKEYREJECTED => Self::Clocks,
+            _ => Self::Broken,
         }
     }
 }
@@ -58,5 +81,18 @@ impl Exit {
 impl Termination for Exit {
     fn report(self) -> ExitCode {
         ExitCode::from(self as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_tried_again_what_is_broken_and_what_breaks_the_protocol_have_numbers_of_their_own() {
+        let exits =
+            [Errno::EAGAIN, Errno::EIO, Errno::EPROTO, Errno::EDQUOT, Errno::EKEYREJECTED, Errno::EINVAL]
+                .map(|errno| Exit::of_failure(errno) as u8);
+        assert_eq!(exits, [9, 1, 10, 11, 12, 2]);
     }
 }

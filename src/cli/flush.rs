@@ -16,15 +16,17 @@ use super::exit::Exit;
 use super::list;
 use super::machine_tickets::{self, Mode};
 use super::report::{ContextState, Report};
+use super::values::KeyArgument;
 use super::words;
 use crate::ctx::visible::{self, Visible};
 
 const UNCLEAR: &str = "\
-lgss: flush what?
-  --service NAME@HOST  the contexts with this service
-  --all                all contexts of yours; as root, those of every user
-  --machine            the tickets of this machine, not contexts
-  --dry-run            with one of these: print what would be done";
+lgss: flush what? One of:
+  lgss flush KEY                  the context in this key, by its number in lgss list
+  lgss flush --service NAME@HOST  the contexts with this service, such as nfs@srv.example.com
+  lgss flush --all                all contexts of yours; as root, those of every user
+  lgss flush --machine            the tickets of this machine, not contexts
+  With --dry-run it only says what it would do.";
 
 /// What became of one context.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +60,9 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
         let mode = if flush.dry_run { Mode::DryRun } else { Mode::Drop };
         return machine_tickets::drop_all(mode, terminal);
     }
+    if !flush.keys.is_empty() {
+        return flush_keys(flush, terminal);
+    }
     if flush.service.is_none() && !flush.all {
         writeln!(terminal.err, "{UNCLEAR}")?;
         return Ok(Exit::Usage);
@@ -75,13 +80,51 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
             }
         }
     }
-    if flush.json {
-        words::json(&done, terminal.out)?;
-    } else {
-        text(&done, flush, terminal)?;
+    tell(&done, flush, terminal)?;
+    Ok(if is_complete(&done) { exit } else { Exit::Incomplete })
+}
+
+/// The contexts in these keys; root's command looks for those that it does not see among all users'.
+fn flush_keys(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    list::possess_more();
+    let mut done = end_named(&flush.keys, flush);
+    if missing(&flush.keys, &done).next().is_some() {
+        let of_others = every_user::ask(|| end_named(&flush.keys, flush))?;
+        done.extend(of_others.into_iter().filter_map(|answer| answer.rows.ok()).flatten());
     }
-    let kept = done.iter().any(|flushed| flushed.outcome == Outcome::Kept);
-    Ok(if kept { Exit::Incomplete } else { exit })
+    tell(&done, flush, terminal)?;
+    let mut exit = if is_complete(&done) { Exit::Ok } else { Exit::Incomplete };
+    for key in missing(&flush.keys, &done) {
+        writeln!(terminal.err, "lgss: key {} is not that of a context that you see", words::key(key.serial))?;
+        if let Some(otherwise) = key.otherwise {
+            writeln!(
+                terminal.err,
+                "  if these are the digits of a log line, write {:#010x}",
+                otherwise.raw()
+            )?;
+        }
+        exit = Exit::Unreadable;
+    }
+    Ok(exit)
+}
+
+fn end_named(keys: &[KeyArgument], flush: &Flush) -> Vec<Flushed> {
+    let contexts = visible::contexts();
+    let named = |context: &&Visible| keys.iter().any(|key| key.serial == context.key.serial());
+    contexts.iter().filter(named).map(|context| end(context, flush)).collect()
+}
+
+fn missing<'a>(keys: &'a [KeyArgument], done: &[Flushed]) -> impl Iterator<Item = &'a KeyArgument> {
+    let found: Vec<i32> = done.iter().map(|flushed| flushed.serial).collect();
+    keys.iter().filter(move |key| !found.contains(&key.serial.raw()))
+}
+
+fn is_complete(done: &[Flushed]) -> bool {
+    done.iter().all(|flushed| flushed.outcome != Outcome::Kept)
+}
+
+fn tell(done: &[Flushed], flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<()> {
+    if flush.json { words::json(&done, terminal.out) } else { text(done, flush, terminal) }
 }
 
 fn flush_own(flush: &Flush) -> Vec<Flushed> {

@@ -10,6 +10,7 @@ use super::Terminal;
 use super::arguments::Get;
 use super::exit::Exit;
 use super::outcome::{self, End};
+use super::progress::{self, Output, Progress};
 use super::report::{self, Failed};
 use super::words;
 use crate::creds::cache_name::CacheName;
@@ -21,7 +22,8 @@ use crate::event;
 
 /// A failed key answers for the negative-cache time: somebody who has just run kinit must know that.
 const REMEMBERED: &str = "\
-  note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so (lgss flush ends that)";
+  note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so, or until
+          lgss flush --service";
 
 const FOUND: &str = "which you had already";
 
@@ -34,7 +36,7 @@ pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     if get.json {
         words::json(&outcome::Answer::of(&end, get, start.elapsed()), terminal.out)?;
     } else {
-        text(&end, start.elapsed(), terminal)?;
+        text(&end, get, start.elapsed(), terminal)?;
     }
     Ok(end.exit())
 }
@@ -66,11 +68,34 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
         writeln!(terminal.out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
         terminal.out.flush()?;
     }
-    let state = key.wait(get.timeout.saturating_sub(start.elapsed()));
-    Ok(match state {
+    let state = wait(key, get, get.timeout.saturating_sub(start.elapsed()), terminal);
+    Ok(match state? {
         Ok(state) => End::Settled { key, found, state },
         Err(error) => End::Unreadable { key, found, error: outcome::seen_again(key, error) },
     })
+}
+
+/// Waits for the outcome; a person at a terminal is told that we do.
+fn wait(
+    key: ContextKey,
+    get: &Get,
+    limit: Duration,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Result<State, ClientError>> {
+    let mut progress = Progress::new(if get.json { Output::Json } else { Output::Text });
+    if !progress.is_wanted() {
+        return Ok(key.wait(limit));
+    }
+    let (start, what) = (Instant::now(), get.service.to_string());
+    loop {
+        let left = limit.saturating_sub(start.elapsed());
+        let state = key.wait(left.min(progress::STEP));
+        if !matches!(state, Ok(State::InProgress)) || left.is_zero() {
+            progress.end(terminal.err)?;
+            return Ok(state);
+        }
+        progress.show(&what, terminal.err)?;
+    }
 }
 
 /// The cache to name in the request, if any.
@@ -95,7 +120,7 @@ fn made_in() -> String {
     }
 }
 
-fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<()> {
+fn text(end: &End, get: &Get, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<()> {
     let waited = words::waited(waited);
     let err = &mut *terminal.err;
     match end {
@@ -119,7 +144,7 @@ fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<
             };
             writeln!(err, "lgss: no context after {waited}: {errno:?}: {}{gss}", failure.cause)?;
             advise(&failure, *key, err)?;
-            if *found { writeln!(err, "{REMEMBERED}") } else { Ok(()) }
+            if *found { writeln!(err, "{REMEMBERED} {}", get.service) } else { Ok(()) }
         }
         End::Unreadable { error, key, .. } => {
             writeln!(err, "lgss: no context: {error}")?;
@@ -135,7 +160,7 @@ fn advise(failure: &Failed, key: ContextKey, err: &mut dyn Write) -> io::Result<
     }
     let what = if detail.is_some() { "more:  " } else { "reason:" };
     writeln!(err, "  try:    {}", failure.remedy)?;
-    writeln!(err, "  {what} in {} (key {})", event::WHERE_THE_REASON_IS, key.serial())
+    writeln!(err, "  {what} in {} (key {})", words::where_the_reason_is(), key.serial())
 }
 
 /// There is no key: the request went wrong before the negotiation.
@@ -151,7 +176,7 @@ fn not_requested(error: &ClientError, err: &mut dyn Write) -> io::Result<()> {
     let event::Meaning { cause, remedy } = outcome::refusal(errno);
     writeln!(err, "lgss: the request failed at once: {errno:?}: {cause}")?;
     writeln!(err, "  try:    {remedy}")?;
-    writeln!(err, "  reason: in {}", event::WHERE_THE_REASON_IS)
+    writeln!(err, "  reason: in {}", words::where_the_reason_is())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::arguments::List;
 use super::every_user::{self, Answer};
 use super::exit::Exit;
 use super::report::{ContextState, Report};
+use super::whose::Whose;
 use super::words;
 use crate::ctx::rings::{self, Session};
 use crate::ctx::visible;
@@ -16,21 +17,16 @@ use crate::text::quoted;
 
 pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     session_trouble(terminal)?;
-    let mut all = reports();
-    let mut exit = Exit::Ok;
-    if list.all {
-        for Answer { uid, rows } in every_user::ask(reports_of_user)? {
-            match rows {
-                Ok(rows) => all.extend(rows),
-                Err(error) => {
-                    writeln!(terminal.err, "lgss: contexts of uid {uid}: {error}")?;
-                    exit = Exit::Incomplete;
-                }
-            }
-        }
-        all.sort_by_key(|report| report.serial);
-        all.dedup_by_key(|report| report.serial);
-    }
+    let (mut all, exit) = match list.user.as_deref() {
+        Some(user) => match of_user(user, terminal)? {
+            Ok(reports) => (reports, Exit::Ok),
+            Err(exit) => return Ok(exit),
+        },
+        None if list.all => of_all(terminal)?,
+        None => (reports(), Exit::Ok),
+    };
+    all.sort_by_key(|report| report.serial);
+    all.dedup_by_key(|report| report.serial);
     if list.json {
         words::json(&all, terminal.out)?;
     } else if all.is_empty() {
@@ -54,6 +50,54 @@ pub(super) fn session_trouble(terminal: &mut Terminal<'_>) -> io::Result<()> {
         _ => writeln!(terminal.err, "lgss: {}: what is in it is left alone", words::session(session))?,
     }
     Ok(())
+}
+
+const UNSEEN: &str = "lgss: not seen: contexts of others that are in session keyrings only; the kernel shows these to nobody else";
+
+/// Of one user, or why not.
+fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<Report>, Exit>> {
+    let whose = match Whose::of(Some(user)) {
+        Ok(whose) => whose,
+        Err(why) => {
+            writeln!(terminal.err, "lgss: {why}")?;
+            return Ok(Err(Exit::Unreadable));
+        }
+    };
+    if whose.is_caller() {
+        return Ok(Ok(reports_of_user()));
+    }
+    writeln!(terminal.err, "{UNSEEN}")?;
+    match every_user::ask_one(whose.uid(), reports_of_user) {
+        Ok(reports) => Ok(Ok(reports)),
+        Err(error) => {
+            writeln!(terminal.err, "lgss: contexts of uid {}: {error}", whose.uid())?;
+            Ok(Err(Exit::Incomplete))
+        }
+    }
+}
+
+/// Of all users, as far as the caller may.
+fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<Report>, Exit)> {
+    let (mut all, mut exit) = (reports(), Exit::Ok);
+    if !geteuid().is_root() {
+        let others = match every_user::others() {
+            0 => "what other users have".to_owned(),
+            count => format!("what {count} other users have"),
+        };
+        writeln!(terminal.err, "lgss: not seen: {others}; that takes root: sudo lgss list --all")?;
+        return Ok((all, exit));
+    }
+    writeln!(terminal.err, "{UNSEEN}")?;
+    for Answer { uid, rows } in every_user::ask(reports_of_user)? {
+        match rows {
+            Ok(rows) => all.extend(rows),
+            Err(error) => {
+                writeln!(terminal.err, "lgss: contexts of uid {uid}: {error}")?;
+                exit = Exit::Incomplete;
+            }
+        }
+    }
+    Ok((all, exit))
 }
 
 fn reports() -> Vec<Report> {

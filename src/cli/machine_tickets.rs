@@ -4,9 +4,8 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::Terminal;
 use super::exit::Exit;
-use crate::config::Config;
+use super::{Terminal, config};
 
 /// Whether it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub(super) enum Mode {
 }
 
 pub(super) fn drop_all(mode: Mode, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    match Config::load(None) {
+    match config::of_lustre() {
         Ok(config) => drop_below(&config.run_dir.join("machine"), mode, terminal),
         Err(error) => {
             writeln!(terminal.err, "lgss: {error}")?;

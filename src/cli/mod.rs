@@ -8,6 +8,7 @@
 mod apart;
 pub mod arguments;
 mod caches;
+mod completion;
 mod config;
 mod every_user;
 pub mod exit;
@@ -17,9 +18,11 @@ mod list;
 mod machine_tickets;
 mod outcome;
 pub mod programs;
+mod progress;
 mod report;
 mod show;
 mod values;
+mod whose;
 mod words;
 
 use std::ffi::OsString;
@@ -40,13 +43,17 @@ pub struct Terminal<'a> {
 
 /// Runs the command of `arguments`, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if completion::answered(&arguments) {
+        return Exit::Ok;
+    }
     match try_run(arguments, terminal) {
         Ok(exit) => exit,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
         Err(error) => {
             // Nobody is left to be told if this fails too.
             let _ = writeln!(terminal.err, "lgss: cannot write the result: {error}");
-            Exit::Failed
+            Exit::Broken
         }
     }
 }
@@ -74,13 +81,6 @@ fn run_command(command: Command, terminal: &mut Terminal<'_>) -> io::Result<Exit
         Command::Caches(caches) => caches::run(&caches, terminal),
         Command::Config(arguments::Config::Show(show)) => config::show::run(&show, terminal),
         Command::Config(arguments::Config::Check(check)) => config::check::run(&check, terminal),
-        Command::Completion(completion) => complete(&completion, terminal),
+        Command::Completion(shell) => completion::print(&shell.shell, terminal).map(|()| Exit::Ok),
     }
-}
-
-fn complete(completion: &arguments::Completion, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let mut script = Vec::new();
-    clap_complete::generate(completion.shell(), &mut programs::lgss(), "lgss", &mut script);
-    terminal.out.write_all(&script)?;
-    Ok(Exit::Ok)
 }

@@ -48,16 +48,16 @@ impl End {
         match self {
             Self::Unusable(_) => Exit::Usage,
             // ENOKEY is the kernel's here: our upcall puts it into keys, and never gives it for an answer.
-            Self::NotRequested(ClientError::Request(Errno::ENOKEY)) => Exit::Failed,
+            Self::NotRequested(ClientError::Request(Errno::ENOKEY)) => Exit::Broken,
             Self::NotRequested(ClientError::Request(errno)) => Exit::of_failure(*errno),
-            Self::NotRequested(ClientError::Session(_)) => Exit::Failed,
+            Self::NotRequested(ClientError::Session(_)) => Exit::Session,
             Self::NotRequested(ClientError::NotOwn(_)) => Exit::Unreadable,
             Self::NotRequested(_) => Exit::Usage,
             Self::Settled { state: State::Established(_), .. } => Exit::Ok,
             Self::Settled { state: State::InProgress, .. } => Exit::Unreachable,
             Self::Settled { state: State::Failed { errno, .. }, .. } => Exit::of_failure(*errno),
             Self::Unreadable { error: ClientError::Read(Errno::EKEYEXPIRED), .. } => Exit::Unreachable,
-            Self::Unreadable { error: ClientError::Read(Errno::EKEYREVOKED), .. } => Exit::Failed,
+            Self::Unreadable { error: ClientError::Read(Errno::EKEYREVOKED), .. } => Exit::Again,
             Self::Unreadable { .. } => Exit::Unreadable,
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn refusal(errno: Errno) -> Meaning {
     match errno {
         Errno::ENOKEY => Meaning {
             cause: "no upcall answered the request",
-            remedy: "see that lgss is installed (as root: lgss config check); after a change: lgss flush, the kernel remembers for a minute",
+            remedy: "see that lgss is installed (as root: lgss config check); then lgss flush --all, since the kernel remembers for a minute",
         },
         Errno::ETIMEDOUT => {
             Meaning { cause: "the upcall could not look at the requester in time", remedy: "try again" }

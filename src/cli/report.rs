@@ -13,7 +13,7 @@ use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::Description;
 use crate::ctx::rings::Doubt;
-use crate::ctx::visible::Visible;
+use crate::ctx::visible::{self, Visible};
 use crate::event::{self, Reason};
 use crate::key::{KeyDescription, KeySerial};
 
@@ -211,10 +211,23 @@ impl Report {
                 self.learn_context(state, now());
                 None
             }
-            Err(ClientError::Read(Errno::ENOKEY)) => Some(Obstacle::NoKey),
-            Err(ClientError::Read(errno)) => self.learn_end(errno, Obstacle::NotPossessed),
+            Err(ClientError::Read(errno)) => self.learn_refusal(serial, errno),
             Err(ClientError::NotOwn(doubt)) => Some(Obstacle::NotOwn(doubt)),
             Err(_) => Some(Obstacle::NotAContext),
+        }
+    }
+
+    /// A key that the upcall has refused is read as its error, which may also be that of reading it; `list` and `flush` tell
+    /// the two apart in the same way.
+    fn learn_refusal(&mut self, serial: KeySerial, errno: Errno) -> Option<Obstacle> {
+        let seen = visible::contexts().into_iter().find(|context| context.key.serial() == serial);
+        match seen.map(|context| context.state()) {
+            Some(Ok(state)) => {
+                self.learn_context(state, now());
+                None
+            }
+            _ if errno == Errno::ENOKEY => Some(Obstacle::NoKey),
+            _ => self.learn_end(errno, Obstacle::NotPossessed),
         }
     }
 

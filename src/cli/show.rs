@@ -5,13 +5,15 @@ use std::io::{self, Write};
 use super::Terminal;
 use super::arguments::Show;
 use super::exit::Exit;
+use super::list;
 use super::report::{ContextState, Established, Failed, Obstacle, Report};
 use super::values::KeyArgument;
 use super::words;
-use crate::event;
 use crate::text::{escaped, quoted};
 
 pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    // As list does, so that both say the same.
+    list::possess_more();
     let (report, obstacle) = Report::of(show.key.serial);
     if show.json {
         words::json(&report, terminal.out)?;
@@ -76,7 +78,7 @@ fn failure_text(failure: &Failed, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "remedy    {}", failure.remedy)?;
     let what = if detail.is_some() { "more" } else { "reason" };
-    writeln!(out, "{what:<9} in {}", event::WHERE_THE_REASON_IS)
+    writeln!(out, "{what:<9} in {}", words::where_the_reason_is())
 }
 
 fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Result<()> {

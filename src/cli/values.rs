@@ -1,9 +1,9 @@
 //! Values on the command line of `lgss`, and what is said of those that cannot be read.
 
-use std::num::ParseIntError;
 use std::time::Duration;
 
-use crate::ctx::request::{Level, RequestError, RpcChannel, Service};
+use crate::config::Seconds;
+use crate::ctx::request::{Level, RpcChannel, Service};
 use crate::key::KeySerial;
 
 /// A key as it was named on the command line.
@@ -25,14 +25,26 @@ pub(super) fn channel(text: &str) -> Result<RpcChannel, &'static str> {
     text.parse().map_err(|_| form)
 }
 
+/// Levels with their names: those of requests first, then those of NFS (exports(5)).
+pub(super) const LEVELS: [(Level, &[&str], &str); 4] = [
+    (Level::Null, &["n", "none"], "no protection"),
+    (Level::Authentication, &["a", "krb5", "authentication"], "authentication"),
+    (Level::Integrity, &["i", "krb5i", "integrity"], "integrity"),
+    (Level::Privacy, &["p", "krb5p", "privacy"], "privacy"),
+];
+
 pub(super) fn level(text: &str) -> Result<Level, &'static str> {
-    text.parse().map_err(
-        |_: RequestError| "a level is one of n (none), a (authentication), i (integrity), p (privacy)",
-    )
+    let form =
+        "a level is one of n (none), a (authentication, krb5), i (integrity, krb5i), p (privacy, krb5p)";
+    LEVELS.iter().find(|(_, names, _)| names.contains(&text)).map(|(level, ..)| *level).ok_or(form)
 }
 
-pub(super) fn seconds(text: &str) -> Result<Duration, ParseIntError> {
-    text.parse::<u32>().map(|seconds| Duration::from_secs(seconds.into()))
+/// As lgss.toml(5) has durations, and 0 for not at all.
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    if matches!(text, "0" | "0s" | "0ms" | "0min") {
+        return Ok(Duration::ZERO);
+    }
+    text.parse::<Seconds>().map(|Seconds(duration)| duration)
 }
 
 /// Decimal as keyctl(1) prints keys, `0x` and hexadecimal, or the log's eight digits if they can be nothing else: they
@@ -74,6 +86,19 @@ mod tests {
     fn eight_digits_are_decimal_and_the_other_reading_is_kept_for_the_error() {
         assert_eq!(key("12345678"), Some((12_345_678, Some(0x1234_5678))));
         assert_eq!(key("99999999"), Some((99_999_999, None)), "no key has that number in hexadecimal");
+    }
+
+    #[test]
+    fn durations_have_the_units_of_the_settings_and_levels_the_names_of_nfs() {
+        for (text, milliseconds) in [("5", 5000), ("5s", 5000), ("500ms", 500), ("2min", 120_000), ("0", 0)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        assert!(duration("5 parsecs").is_err() && duration("").is_err() && duration("-1").is_err());
+        for (text, is) in [("p", Level::Privacy), ("krb5p", Level::Privacy), ("krb5", Level::Authentication)]
+        {
+            assert_eq!(level(text), Ok(is));
+        }
+        assert!(level("krb5x").unwrap_err().contains("krb5p"));
     }
 
     #[test]

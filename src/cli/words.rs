@@ -1,6 +1,7 @@
 //! Results in the words of people: spans of time, dates, keys, users, tables; and JSON.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -48,6 +49,26 @@ pub(super) const NEW_SESSION: &str =
 pub(super) fn json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let json = serde_json::to_string_pretty(value)?;
     writeln!(out, "{}", text::plain_json(&json))
+}
+
+/// Where the exact reason of a failure is: the journal, or the file that the system log writes of its facility, authpriv.
+pub(super) fn where_the_reason_is() -> String {
+    reason_below(Path::new("/"))
+}
+
+fn reason_below(root: &Path) -> String {
+    const JOURNAL: &str = "run/systemd/journal/socket";
+    // Debian, Rocky, SLES.
+    const FILES: [&str; 4] = ["var/log/auth.log", "var/log/secure", "var/log/messages", "var/log/syslog"];
+    let there = |name: &str| root.join(name).symlink_metadata().is_ok();
+    if there(JOURNAL) {
+        return "the log of this machine: journalctl -t lgss_keyring".to_owned();
+    }
+    match FILES.iter().find(|name| there(name)) {
+        Some(file) => format!("the log of this machine: grep lgss_keyring /{file}"),
+        None => "the log of this machine, facility authpriv, if it keeps one (as root: lgss config check)"
+            .to_owned(),
+    }
 }
 
 /// Rows under a heading, columns as wide as their widest cell, two blanks between them.
@@ -135,6 +156,20 @@ mod tests {
         ] {
             assert_eq!(date(epoch), text);
         }
+    }
+
+    #[test]
+    fn the_reason_is_looked_for_where_this_machine_logs() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            std::fs::create_dir_all(root.path().join(name).parent().unwrap()).unwrap();
+            std::fs::write(root.path().join(name), "").unwrap();
+            reason_below(root.path())
+        };
+        assert!(reason_below(root.path()).contains("facility authpriv"));
+        assert!(file("var/log/messages").ends_with("grep lgss_keyring /var/log/messages"));
+        assert!(file("var/log/secure").ends_with("grep lgss_keyring /var/log/secure"));
+        assert!(file("run/systemd/journal/socket").ends_with("journalctl -t lgss_keyring"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ crate::trials![
     words_missing_or_swapped_in_the_rule_are_the_rules_fault,
     the_upcall_and_the_worker_say_who_they_are,
     the_log_names_the_settings_in_effect,
+    a_tmp_that_is_not_the_hosts_is_told,
 ];
 
 const WORDS: &str = "%o %k %t %d %c %u %g %T %P %S";
@@ -436,4 +437,31 @@ fn the_log_names_the_settings_in_effect(shared: &Shared) {
     let line = site.log.wait_for_words(&["launch", "EIO"]);
     let settings = site.path("lgss.toml");
     assert!(line.contains(settings.to_str().unwrap()) && !line.contains("/etc/lgss"), "{line}");
+}
+
+/// kinit has put the ticket into the host's.
+fn a_tmp_that_is_not_the_hosts_is_told(shared: &Shared) {
+    use crate::support::probe::{Step, as_user};
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let mut steps = vec![Step::PrivateDirectory { directory: "/tmp".to_owned(), files: Vec::new() }];
+    steps.extend(as_user(site.uid()));
+    let outcome = site.ask_after(steps, site.request(shared.nfs()));
+    assert_eq!(outcome.errno(), Errno::ENOKEY);
+    site.log.wait_for_words(&["ENOKEY", "its /tmp is not the host's"]);
+    let program = lgss(&site);
+    let script = format!(
+        "mount -t tmpfs none /tmp && exec setpriv --reuid={0} --regid={0} --clear-groups {1} caches --config {2}",
+        site.uid(),
+        program.display(),
+        site.path("lgss.toml").display()
+    );
+    let output = command("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap();
+    assert!(lines(&output).contains("its /tmp is not the host's"), "{}", lines(&output));
+    let output = command_as(site.uid(), program)
+        .args(["caches", "--config"])
+        .arg(site.path("lgss.toml"))
+        .output()
+        .unwrap();
+    assert!(!lines(&output).contains("not the host's"), "{}", lines(&output));
 }

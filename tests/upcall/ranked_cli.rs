@@ -236,7 +236,7 @@ fn root_sees_the_caches_of_a_user_but_not_those_of_its_sessions(shared: &Shared)
     let told = String::from_utf8(root.stderr).unwrap();
     assert!(told.lines().count() == 1 && told.contains("not seen: KRB5CCNAME"), "{told}");
     let nobody = run(Command::new(lgss(&site)), &site, &["--user", "no-such-user"]);
-    assert_eq!(nobody.status.code(), Some(1));
+    assert_eq!(nobody.status.code(), Some(6));
     assert!(lines(&nobody).contains("there is no user no-such-user"), "{nobody:?}");
 }
 
@@ -245,7 +245,7 @@ fn nobody_else_sees_them(shared: &Shared) {
     site.ticket(shared.realm());
     for user in [site.uid().to_string(), "root".to_owned()] {
         let refused = run(command_as(other.uid(), lgss(&site)), &site, &["--user", &user]);
-        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert_eq!(refused.status.code(), Some(6), "{refused:?}");
         assert!(lines(&refused).contains("only root"), "{refused:?}");
     }
     let own = run(command_as(site.uid(), lgss(&site)), &site, &["--json", "--user", &site.uid().to_string()]);

@@ -25,6 +25,13 @@ crate::trials![
     root_ends_contexts_in_the_user_keyrings_of_all_users,
     a_user_ends_none_but_his_own_contexts,
     get_answers_in_json_with_the_context,
+    show_list_and_flush_say_the_same_of_a_refused_request,
+    contexts_are_ended_by_their_keys,
+    root_lists_the_contexts_of_one_user_and_others_are_told_what_they_do_not_see,
+    recommended_commands_work_as_they_stand,
+    whoever_waits_at_a_terminal_sees_that_something_happens,
+    names_of_nfs_and_units_are_understood,
+    a_shell_is_offered_keys_services_and_users,
     a_prepared_installation_passes_the_check_and_each_fault_is_named,
     users_who_stop_their_processes_hold_nobody_up_who_lists_all,
 ];
@@ -134,7 +141,7 @@ fn a_refused_request_is_forgotten_by_a_flush(shared: &Shared) {
     );
     let text = lines(&session(&site, &script));
     assert!(text.contains("\"state\": \"failed\"") && text.contains("\"errno\": \"EINVAL\""), "{text}");
-    assert!(text.contains("first 1") && text.contains("second 0"), "{text}");
+    assert!(text.contains("first 2") && text.contains("second 0"), "{text}");
 }
 
 fn whoever_waits_for_a_context_learns_that_it_was_flushed(shared: &Shared) {
@@ -151,7 +158,7 @@ fn whoever_waits_for_a_context_learns_that_it_was_flushed(shared: &Shared) {
         answer = site.path("user").join("answer").display()
     );
     let text = lines(&session(&site, &script));
-    assert!(text.contains("in_progress\n1 context ended\nwaited 1\n"), "{text}");
+    assert!(text.contains("in_progress\n1 context ended\nwaited 9\n"), "{text}");
     assert!(text.contains("EKEYREVOKED") && text.contains("request it again"), "{text}");
 }
 
@@ -313,4 +320,151 @@ fn users_who_stop_their_processes_hold_nobody_up_who_lists_all(shared: &Shared) 
     }
     let told = told.unwrap();
     assert!(sites.iter().any(|site| told.contains(&format!("contexts of uid {}: ", site.uid()))), "{told}");
+}
+
+/// A request that the upcall refuses leaves a key that holds an error and nothing else.
+const REFUSED: &str = "keyctl request2 user lgss:$(id -u):refused@srv.invalid 'lgss1;nonsense' @s 2>/dev/null
+    key=$(keyctl show @s | awk '/refused@srv/ { print $1; exit }')";
+
+fn show_list_and_flush_say_the_same_of_a_refused_request(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let output = session(
+        &site,
+        &format!(
+            "{REFUSED}
+             lgss list; lgss show $key; echo shown $?; lgss flush $key --dry-run; lgss flush $key; echo flushed $?
+             # The kernel removes what is linked nowhere a moment later.
+             for i in $(seq 200); do lgss show $key >/dev/null 2>&1 || break; sleep 0.05; done
+             lgss show $key; echo gone $?"
+        ),
+    );
+    let text = lines(&output);
+    assert!(text.contains("failed: EINVAL"), "{text}");
+    assert!(
+        text.contains("state     failed") && text.contains("failure   EINVAL") && text.contains("shown 0"),
+        "{text}"
+    );
+    assert!(text.contains("refused@srv.invalid, failed\n1 context would be ended"), "{text}");
+    assert!(text.contains("refused@srv.invalid, failed\n1 context ended\nflushed 0"), "{text}");
+    assert!(text.contains("gone 6"), "{text}");
+}
+
+fn contexts_are_ended_by_their_keys(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let other = shared.nfs().called("other@srv.invalid");
+    let output = session(
+        &site,
+        &format!(
+            "{}; {}; key=$(lgss list | awk '/established/ {{ print $1 }}'); lgss flush $key 12345678; echo status $?; lgss list",
+            get(shared.nfs()),
+            get(&other)
+        ),
+    );
+    let text = lines(&output);
+    assert!(text.contains("1 context ended\nstatus 6"), "{text}");
+    assert!(text.contains("key 12345678 ") && text.contains("write 0x12345678"), "{text}");
+    let listed = text.split("status 6").nth(1).unwrap();
+    assert!(listed.contains("other@srv.invalid") && !listed.contains(" established "), "{text}");
+}
+
+fn root_lists_the_contexts_of_one_user_and_others_are_told_what_they_do_not_see(shared: &Shared) {
+    let (site, other) = (Site::new(shared.realm()), Site::new(shared.realm()));
+    for site in [&site, &other] {
+        leave_in_user_keyring(site, &shared.nfs().called(&format!("of-{}@srv.invalid", site.uid())));
+    }
+    let uid = site.uid().to_string();
+    let rows = json(&Command::new(lgss(&site)).args(["list", "--user", &uid, "--json"]).output().unwrap());
+    let services: Vec<_> =
+        rows[0].as_array().unwrap().iter().map(|row| row["service"].as_str().unwrap()).collect();
+    assert_eq!(services, [format!("of-{uid}@srv.invalid")]);
+    let script = format!(
+        "lgss list --user {uid}; echo own $?; lgss list --user {}; echo others $?; lgss list --all",
+        other.uid()
+    );
+    let text = lines(&session(&site, &script));
+    assert!(
+        text.contains("own 0") && text.contains("others 6") && text.contains("only root can look"),
+        "{text}"
+    );
+    assert!(text.contains("not seen: what ") && text.contains("sudo lgss list --all"), "{text}");
+    let none = Command::new(lgss(&site)).args(["list", "--user", "no-such-user"]).output().unwrap();
+    assert_eq!(none.status.code(), Some(6), "{none:?}");
+}
+
+/// What it says after `lgss flush` is what somebody types next.
+fn recommended_commands_work_as_they_stand(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let text = lines(&session(&site, &format!("{get}; {get}; lgss flush", get = get(shared.nfs()))));
+    let flush = format!("lgss flush --service {}", shared.nfs().service);
+    assert!(text.contains(&flush), "{text}");
+    for form in
+        ["lgss flush KEY", "lgss flush --service NAME@HOST", "lgss flush --all", "lgss flush --machine"]
+    {
+        assert!(text.contains(form), "{text}");
+    }
+    // This machine may have neither a journal nor a file of the system log.
+    assert!(!text.contains("journalctl") || Path::new("/run/systemd/journal/socket").exists(), "{text}");
+}
+
+fn whoever_waits_at_a_terminal_sees_that_something_happens(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let silent = Server::silent();
+    let target = shared.nfs().behind(&silent);
+    let waiting = format!("waiting for {}", target.service);
+    let get = get(&target).replacen("lgss", &lgss(&site).display().to_string(), 1);
+    let script = |more: &str| format!("script -qefc '{get} --timeout 3s{more}' /dev/null </dev/null");
+    let seen = lines(&session(&site, &script("")));
+    assert!(seen.contains(&waiting) && seen.contains("still in progress"), "{seen}");
+    let json = lines(&session(&site, &script(" --json")));
+    assert!(!json.contains("waiting for") && json.contains("in_progress"), "{json}");
+    let piped = lines(&session(&site, &format!("{get} --timeout 2s 2>&1 | cat")));
+    assert!(!piped.contains("waiting for") && piped.contains("still in progress"), "{piped}");
+}
+
+fn names_of_nfs_and_units_are_understood(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let output = session(&site, &format!("{} --level krb5p --timeout 20s", get(shared.nfs())));
+    assert!(lines(&output).contains("established after"), "{output:?}");
+    let wrong = session(&site, &format!("{} --level krb5x", get(shared.nfs())));
+    assert!(wrong.status.code() == Some(2) && lines(&wrong).contains("krb5p"), "{wrong:?}");
+}
+
+/// As a shell asks: the words so far, and which of them is to be completed.
+fn completed(words: &str, index: usize) -> String {
+    format!("LGSS_COMPLETE=bash _CLAP_COMPLETE_INDEX={index} _CLAP_IFS=' ' lgss -- lgss {words}")
+}
+
+fn a_shell_is_offered_keys_services_and_users(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let script = format!(
+        "lgss() {{ env LGSS_COMPLETE=$LGSS_COMPLETE _CLAP_COMPLETE_INDEX=$_CLAP_COMPLETE_INDEX _CLAP_IFS=\"$_CLAP_IFS\" {lgss} \"$@\"; }}
+         {lgss} get {service} --channel {channel} >/dev/null
+         echo key $({lgss} list | awk '/established/ {{ print $1 }}')
+         echo keys $({keys}); echo flushed $({flush}); echo services $({services})
+         echo levels $({levels}); echo caches $({caches}); echo users $({users}); echo shells $({shells})",
+        lgss = lgss(&site).display(),
+        service = shared.nfs().service,
+        channel = shared.nfs().channel(),
+        keys = completed("show ''", 2),
+        flush = completed("flush ''", 2),
+        services = completed("flush --service ''", 3),
+        levels = completed("get --level ''", 3),
+        caches = completed("get --cache ''", 3),
+        users = completed("list --user ''", 3),
+        shells = completed("completion ''", 2),
+    );
+    let text = lines(&session(&site, &script));
+    let line = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).to_owned()
+    };
+    let key = line("key");
+    assert!(line("keys").contains(&key) && line("flushed").contains(&key), "{text}");
+    assert!(line("services").contains(&shared.nfs().service), "{text}");
+    assert!(line("levels").contains("krb5p") && line("caches").contains("KEYRING:persistent"), "{text}");
+    assert!(line("users").contains("root") && line("shells").contains("fish"), "{text}");
 }

@@ -6,16 +6,15 @@ mod looking;
 mod namespace;
 mod progress;
 mod ranked;
-mod whose;
 
 use std::io;
 
 use super::arguments::Caches;
 use super::exit::Exit;
+use super::whose::Whose;
 use super::{Terminal, config, words};
 use looking::look;
 use ranked::Ranked;
-use whose::Whose;
 
 const UNSEEN: &str = "\
 lgss: not seen: KRB5CCNAME in this user's programs, and the keyrings of its sessions, processes and threads";
@@ -26,14 +25,14 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
         Err(error) => {
             writeln!(terminal.err, "lgss: {error}")?;
             writeln!(terminal.err, "  try:    lgss config check, which says more")?;
-            return Ok(Exit::Failed);
+            return Ok(Exit::Broken);
         }
     };
     let whose = match Whose::of(caches.user.as_deref()) {
         Ok(whose) => whose,
         Err(why) => {
             writeln!(terminal.err, "lgss: {why}")?;
-            return Ok(Exit::Failed);
+            return Ok(Exit::Unreadable);
         }
     };
     if !whose.is_caller() {
@@ -43,7 +42,7 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
         Ok(found) => found,
         Err(error) => {
             writeln!(terminal.err, "lgss: the caches could not be looked at: {error}")?;
-            return Ok(Exit::Failed);
+            return Ok(Exit::Broken);
         }
     };
     let ranked = Ranked::new(whose.uid(), caches.target.as_ref(), found);

@@ -28,13 +28,14 @@ type Setting = (String, String, toml::Value, Source);
 const COLUMN: usize = 44;
 
 pub(crate) fn run(show: &ConfigShow, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let path = show.config.as_deref();
+    let path = super::file_in_effect(show.config.as_deref());
+    let path = path.as_deref();
     let settings = match Config::load(path).and_then(|config| settings(&config, path)) {
         Ok(settings) => settings,
         Err(error) => {
             writeln!(terminal.err, "lgss: {error}")?;
             writeln!(terminal.err, "  try:    lgss config check, which says more")?;
-            return Ok(Exit::Failed);
+            return Ok(Exit::Broken);
         }
     };
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));

@@ -8,6 +8,7 @@ mod environment;
 mod files;
 mod home;
 mod keyrings;
+mod own_tmp;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -236,6 +237,9 @@ impl<'a> Search<'a> {
         sources.extend(std::mem::take(&mut self.in_rings).into_sources());
         let mut seen = BTreeSet::new();
         sources.retain(|source| seen.insert(source.display.clone()));
+        if sources.iter().any(own_tmp::is_missed) && pace.begin() {
+            own_tmp::tell(&self.requester, &mut sources);
+        }
         sources
     }
 

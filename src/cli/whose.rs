@@ -25,7 +25,7 @@ impl Whose {
         } else if caller.is_root() {
             Ok(Self::User(uid, gid))
         } else {
-            Err("only root can look at the caches of other users".to_owned())
+            Err("only root can look at what other users have".to_owned())
         }
     }
 

@@ -1,0 +1,60 @@
+//! A line on a terminal while somebody waits: what for, and how long already.
+//!
+//! Only where a person looks: on standard error, if that is a terminal, and never beside JSON.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Whoever waits for less is not told.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// Between two looks.
+pub(super) const STEP: Duration = Duration::from_millis(250);
+/// To the beginning of the line, and clears it.
+const CLEAR: &str = "\r\x1b[K";
+
+/// The line.
+pub(super) struct Progress {
+    since: Instant,
+    wanted: bool,
+    shown: bool,
+}
+
+impl Progress {
+    /// Without one if `json` goes to standard output.
+    pub(super) fn new(output: Output) -> Self {
+        let wanted = output == Output::Text && io::stderr().is_terminal();
+        Self { since: Instant::now(), wanted, shown: false }
+    }
+
+    /// Whether anybody looks.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Waits on for `what`.
+    pub(super) fn show(&mut self, what: &str, err: &mut dyn Write) -> io::Result<()> {
+        let waited = self.since.elapsed();
+        if !self.wanted || waited < PATIENCE {
+            return Ok(());
+        }
+        self.shown = true;
+        write!(err, "{CLEAR}lgss: waiting for {what}: {} s, Ctrl-C leaves it to go on", waited.as_secs())?;
+        err.flush()
+    }
+
+    /// The line goes.
+    pub(super) fn end(&mut self, err: &mut dyn Write) -> io::Result<()> {
+        if std::mem::take(&mut self.shown) {
+            write!(err, "{CLEAR}").and_then(|()| err.flush())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    Text,
+    Json,
+}

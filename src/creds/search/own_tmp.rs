@@ -1,0 +1,76 @@
+//! Whether a requester's /tmp is another one than the host's, as services with PrivateTmp and containers have it: then what
+//! kinit has put into the host's is not there.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::sys::stat::{fstat, stat};
+
+use super::Requester;
+use crate::creds::source::{Held, Role, Source};
+use crate::sys::files::locate_below;
+
+const TMP: &str = "/tmp";
+/// Names of caches there.
+const CACHES: [&str; 2] = ["FILE:/tmp/", "DIR:/tmp"];
+/// For the log and for whoever asks.
+const NOTE: &str = " (its /tmp is not the host's)";
+
+/// Whether it would help to know: a cache is missed there.
+pub(super) fn is_missed(source: &Source) -> bool {
+    let Held::Nothing(place) = &source.held else { return false };
+    source.role == Role::Absent && CACHES.iter().any(|caches| place.starts_with(caches))
+}
+
+/// Says so of what is missed there, if it is.
+pub(super) fn tell(requester: &Requester<'_>, sources: &mut [Source]) {
+    if is_own(requester) {
+        sources
+            .iter_mut()
+            .filter(|source| is_missed(source))
+            .for_each(|source| source.display.push_str(NOTE));
+    }
+}
+
+/// False if it cannot be told.
+fn is_own(requester: &Requester<'_>) -> bool {
+    let theirs = locate_below(requester.root, Path::new(TMP)).and_then(|tmp| fstat(tmp.as_fd()));
+    match (theirs, stat(TMP)) {
+        (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) => true,
+        // Ours may be another one than the first process's, where a user looks for himself.
+        (Ok(_), Ok(_)) => {
+            let of = |process: &str| fs::read_to_string(format!("/proc/{process}/mountinfo")).ok();
+            let (own, first) = (of("self"), of("1"));
+            own.is_some() && first.is_some() && own.as_deref().map(place) != first.as_deref().map(place)
+        }
+        _ => false,
+    }
+}
+
+/// On which file system /tmp is, and which directory of it (proc_pid_mountinfo(5)); later mounts cover earlier ones.
+fn place(mounts: &str) -> Option<(&str, String)> {
+    let field = |line: &'_ str, number: usize| line.split(' ').nth(number).map(str::to_owned);
+    let covering = |point: &str| mounts.lines().rev().find(|line| field(line, 4).as_deref() == Some(point));
+    let (line, rest) = covering(TMP).map(|line| (line, "")).or_else(|| Some((covering("/")?, TMP)))?;
+    let root = field(line, 3)?;
+    Some((line.split(' ').nth(2)?, format!("{}{rest}", root.trim_end_matches('/'))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_tmp_is_another_directory_or_another_file_system() {
+        let host = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 0:5 / /proc rw - proc proc rw\n";
+        assert_eq!(place(host), Some(("8:1", "/tmp".to_owned())));
+        let of_a_service = "90 1 8:1 / / rw - ext4 /dev/sda1 rw\n91 90 8:1 /tmp/systemd-private-1-x/tmp /tmp rw - ext4 /dev/sda1 rw\n";
+        assert_ne!(place(of_a_service), place(host));
+        let tmpfs = "90 1 8:1 / / rw - ext4 /dev/sda1 rw\n91 90 0:44 / /tmp rw - tmpfs tmpfs rw\n";
+        assert_ne!(place(tmpfs), place(host));
+        let unshared = "190 101 8:1 / / rw - ext4 /dev/sda1 rw\n";
+        assert_eq!(place(unshared), place(host));
+        assert_eq!(place(""), None);
+    }
+}
