@@ -103,6 +103,8 @@ pub enum Cause {
     Quota,
     /// The key was removed, revoked or expired while the negotiation went on.
     KeyGone,
+    /// krb5.conf cannot be used.
+    BadKrb5Conf,
     /// Our own installation or configuration is broken.
     Setup,
 }
@@ -169,7 +171,7 @@ impl Cause {
             Self::TooMany | Self::Paused => Errno::EAGAIN,
             Self::Quota => Errno::EDQUOT,
             Self::KeyGone => Errno::EKEYREVOKED,
-            Self::WorkerFault | Self::Setup => Errno::EIO,
+            Self::WorkerFault | Self::BadKrb5Conf | Self::Setup => Errno::EIO,
         }
     }
 
@@ -180,6 +182,7 @@ impl Cause {
     }
 
     /// What a person can do about it.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Refused => {
@@ -238,6 +241,9 @@ impl Cause {
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
             Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
+            Self::BadKrb5Conf => {
+                "correct krb5.conf as said, see krb5.conf(5); lgss config check reads it, too"
+            }
             Self::Setup => "repair the installation or lgss.toml as said; see lgss config check (root)",
         }
     }

@@ -8,10 +8,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ticket::{Account, CacheNames, service_principal};
+use super::ticket::{Account, CacheNames, service_principal, unusable};
 use crate::config::Enctypes;
 use crate::ctx::request::Service;
-use crate::event::{Cause, Failure, Stage};
+use crate::event::Failure;
 use crate::gss::clock::{Span, now};
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::private_cache::PrivateCache;
@@ -198,7 +198,7 @@ impl Successor {
         let names = CacheNames { library: self.cache.text(), display: asked.account.name().display.clone() };
         let (service, allowed) = (asked.service.clone(), asked.allowed.clone());
         let fetch = move || {
-            let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+            let library = Library::open().map_err(unusable)?;
             let server = service_principal(&library, &service)?;
             Account::open(&library, names)?.ticket(&server, &allowed).map(drop)
         };

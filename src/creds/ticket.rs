@@ -252,6 +252,11 @@ pub fn service_principal(library: &Library, service: &Service) -> Result<Princip
     })
 }
 
+/// The failure of a library that cannot be had, which krb5.conf is to blame for.
+pub fn unusable(error: Krb5Error) -> Failure {
+    Failure::new(Stage::Credentials, Cause::BadKrb5Conf, error)
+}
+
 /// The service by its host's canonical name, if files or DNS have another one for it. May ask a name service.
 pub fn canonical(service: &Service) -> Option<Service> {
     let host = name_service::canonical_name(service.host()).ok()?;

@@ -68,6 +68,7 @@ impl Cause {
             | Self::UnconfirmedName
             | Self::BadProgram
             | Self::WorkerFault
+            | Self::BadKrb5Conf
             | Self::Setup => false,
         }
     }
@@ -110,7 +111,9 @@ impl Cause {
             Self::TooMany => "too many negotiations are running",
             Self::Paused => "too many requests in a row have failed",
             Self::Deadline => "the time for the whole negotiation is up",
-            Self::WorkerFault | Self::Setup => "the upcall could not do its work on this machine",
+            Self::WorkerFault | Self::BadKrb5Conf | Self::Setup => {
+                "the upcall could not do its work on this machine"
+            }
             Self::Quota => "the quota of keys is used up",
             Self::KeyGone => "the key has ended before there was a context",
         }

@@ -3,17 +3,21 @@
 //! A context is not for several threads; types here are neither `Send` nor `Sync`, since they share it by `Rc`.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, CString, c_long};
+use std::ffi::{CStr, CString, OsStr, c_long};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr;
 use std::rc::Rc;
 
 use super::clock::{self, Replies};
 use super::ffi;
-use super::status::{Krb5Error, check, text};
+use super::krb5_conf::{self, Effect, Fault, Reader};
+use super::status::{Krb5Error, check, text, text_of};
 use crate::crypto::enctype::Enctype;
+
+/// Where krb5.conf is unless something else is said.
+const DEFAULT_FILE: &str = "/etc/krb5.conf";
 
 /// A krb5 context, freed with the last object made from it.
 #[derive(Debug, Clone)]
@@ -40,7 +44,7 @@ impl Library {
     /// Reads krb5.conf.
     ///
     /// # Errors
-    /// The library's, for a configuration that it cannot read. Its text is generic: there is no context to ask.
+    /// The library's, for a configuration that it cannot use; the text says where and why.
     pub fn open() -> Result<Self, Krb5Error> {
         Self::open_by(Configuration::default())
     }
@@ -62,7 +66,7 @@ impl Library {
     pub fn open_by(configuration: Configuration) -> Result<Self, Krb5Error> {
         let raw = configuration
             .context()
-            .map_err(|code| Krb5Error { code, message: format!("krb5.conf cannot be used (code {code})") })?;
+            .map_err(|code| Krb5Error { code, message: configuration.explain(code) })?;
         let context =
             RawContext { raw, replies: Box::default(), asked_for: RefCell::default(), configuration };
         // SAFETY: the box lives where it is until its context is freed.
@@ -174,6 +178,31 @@ impl Library {
 pub struct Configuration(Option<CString>);
 
 impl Configuration {
+    /// The file, or several of them as KRB5_CONFIG has it.
+    fn files(&self) -> PathBuf {
+        match &self.0 {
+            Some(file) => PathBuf::from(OsStr::from_bytes(file.to_bytes())),
+            None => std::env::var_os("KRB5_CONFIG").map_or(DEFAULT_FILE.into(), PathBuf::from),
+        }
+    }
+
+    /// What is wrong with it: the library only has a number for that.
+    fn explain(&self, code: i32) -> String {
+        let mut faults = self.faults();
+        // What is passed over otherwise it may take amiss in the one file that the environment names.
+        faults.sort_by_key(|fault| fault.effect != Effect::Fatal);
+        let fault = faults.into_iter().next();
+        fault.map_or_else(
+            || format!("krb5.conf cannot be used: {}: {}", self.files().display(), text_of(code)),
+            |fault| format!("krb5.conf cannot be used: {}", Fault { effect: Effect::Fatal, ..fault }),
+        )
+    }
+
+    /// What is wrong with it, as far as its structure tells.
+    pub fn faults(&self) -> Vec<Fault> {
+        krb5_conf::faults(&self.files(), Reader::Ourselves)
+    }
+
     /// A new context by it, or the library's error number.
     fn context(&self) -> Result<ffi::krb5_context, i32> {
         let mut raw = ptr::null_mut();
@@ -416,6 +445,7 @@ mod tests {
         assert_eq!(again.default_realm().unwrap(), "NAMED.TEST");
         assert!(Library::open_with(&directory.path().join("absent")).is_ok());
         std::fs::write(&file, "[libdefaults\n").unwrap();
-        assert!(Library::open_with(&file).is_err());
+        let error = Library::open_with(&file).unwrap_err().to_string();
+        assert!(error.contains("krb5.conf, line 1: ] is missing"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ pub mod collection;
 pub mod context;
 pub mod keytab;
 pub mod krb5;
+pub mod krb5_conf;
 pub mod private_cache;
 pub mod renewal;
 pub mod status;

@@ -130,6 +130,16 @@ pub(super) fn check(library: &Library, code: ffi::krb5_error_code) -> Result<(),
     Err(Krb5Error { code, message })
 }
 
+/// The text of a code, where there is no context that may know more.
+pub(super) fn text_of(code: ffi::krb5_error_code) -> String {
+    // SAFETY: no context is allowed; the library returns an owned string for any code, never null.
+    let raw = unsafe { ffi::krb5_get_error_message(ptr::null_mut(), code) };
+    let message = text(raw);
+    // SAFETY: `raw` came from krb5_get_error_message and is not used after this.
+    unsafe { ffi::krb5_free_error_message(ptr::null_mut(), raw) };
+    message
+}
+
 /// Number of GSS_S_FAILURE among the routine errors (RFC 2744 §3.9.1).
 const ROUTINE_FAILURE: u32 = 13;
 

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use crate::creds::source::{Label, Listed};
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
+use crate::gss::krb5::Configuration;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Link, Request};
 use crate::selftest::{VERSION, WORKER, WORKER_WORD};
@@ -111,6 +112,21 @@ fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
     answer(proof, sources, &request, link)
 }
 
+/// With what is wrong in krb5.conf where that may be the reason: the library passes over a file that it cannot read, and
+/// then knows no realm and no KDC.
+fn with_krb5_conf(failure: Failure) -> Failure {
+    let may_be = matches!(failure.stage, Stage::Kdc)
+        || failure.stage == Stage::Credentials && failure.cause == Cause::Setup;
+    let fault = Configuration::default().faults().into_iter().next();
+    match fault.filter(|fault| may_be && !failure.detail.contains(&fault.what)) {
+        Some(fault) => {
+            let detail = format_args!("krb5.conf: {fault}; {}", failure.detail);
+            Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
+        }
+        None => failure,
+    }
+}
+
 fn answer(
     proof: Unprivileged,
     sources: Vec<(Label, CacheNames)>,
@@ -120,6 +136,6 @@ fn answer(
     let watch = Watch::over(link).ok()?;
     match negotiation::negotiate(proof, sources, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),
-        Err(failure) => watch.report_failed(failure),
+        Err(failure) => watch.report_failed(with_krb5_conf(failure)),
     }
 }

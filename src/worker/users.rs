@@ -11,7 +11,7 @@ use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
 use crate::creds::source::Label;
 use crate::creds::survey::{Candidate, Ranking, Survey, listed};
-use crate::creds::ticket::{Account, CacheNames, canonical, service_principal};
+use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, unusable};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
@@ -60,7 +60,7 @@ pub(super) fn choose(
     purpose: Purpose<'_>,
 ) -> Result<(UserAccount, Got, Service), Failure> {
     let (request, deadline, watch) = purpose;
-    let library = Library::open().map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+    let library = Library::open().map_err(unusable)?;
     let mut survey = Survey::of(&library, sources, |name| watch.enter(deadline, name.silent()));
     let keytab = survey.client_keytab.take();
     if !survey.has_live(now()) && keytab.is_none() {
@@ -226,8 +226,7 @@ fn ask_ahead(
     let configuration = target.library.configuration();
     let (sender, receiver) = mpsc::channel();
     let ask = move || {
-        let library =
-            Library::open_by(configuration).map_err(|e| Failure::new(Stage::Credentials, Cause::Setup, e))?;
+        let library = Library::open_by(configuration).map_err(unusable)?;
         let server = service_principal(&library, &service)?;
         Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
     };

@@ -34,6 +34,7 @@ mod installation;
 mod kdc;
 mod key_gone;
 mod keyring_lock;
+mod krb5_conf;
 mod large_tickets;
 mod load;
 mod logout;
@@ -147,6 +148,7 @@ const MODULES: &[Trials] = &[
     trust::trials,
     large_tickets::trials,
     kdc::trials,
+    krb5_conf::trials,
     key_gone::trials,
     clocks::trials,
     enctypes::trials,

@@ -20,7 +20,7 @@ use crate::creds::roots;
 use crate::creds::search::{self, Environment, Pace, Requester, Rings, Search, UserRings};
 use crate::creds::source::{Held, Label, Source};
 use crate::creds::survey::{Ranking, Survey};
-use crate::creds::ticket::{CacheNames, canonical, service_principal};
+use crate::creds::ticket::{CacheNames, canonical, service_principal, unusable};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
@@ -154,8 +154,7 @@ fn rank(
     target: Option<&Service>,
     watcher: BorrowedFd<'_>,
 ) -> Result<Found, Failure> {
-    let library = Library::open_with(&config.krb5_config)
-        .map_err(|error| Failure::new(Stage::Credentials, Cause::Setup, error))?;
+    let library = Library::open_with(&config.krb5_config).map_err(unusable)?;
     // The descriptors must stay open while they are read.
     let (sources, _descriptors) = names(sources);
     let mut survey = Survey::of(&library, sources, |name| progress::begin_cache(watcher, &name.display));

@@ -17,6 +17,7 @@ use super::finding::{Finding, Level};
 use super::trial::{self, Lustre};
 use super::{quotas, relations};
 use crate::config::Config;
+use crate::gss::krb5_conf::{self, Effect, Reader};
 use crate::identity::system_user;
 use crate::sys::files::{Untrusted, open_trusted, trusted_path};
 use crate::sys::keyctl;
@@ -127,9 +128,14 @@ fn krb5_config(path: &Path) -> Finding {
             format_args!("{} cannot be read by workers, which run as the users", path.display()),
             format_args!("chmod o+r {}", path.display()),
         ),
-        Ok(_) => match trusted_path(path) {
-            Ok(_) => Finding::ok("krb5_config", path.display()),
-            Err(error) => Finding::warning("krb5_config", error, OWNERSHIP),
+        Ok(_) => match (krb5_conf::faults(path, Reader::AnyUser).into_iter().next(), trusted_path(path)) {
+            (Some(fault), _) if fault.effect == Effect::Fatal => {
+                let remedy = "correct it, see krb5.conf(5); every request fails until then";
+                Finding::error("krb5_config", fault, remedy)
+            }
+            (Some(fault), _) => Finding::warning("krb5_config", fault, "correct it, see krb5.conf(5)"),
+            (None, Ok(_)) => Finding::ok("krb5_config", path.display()),
+            (None, Err(error)) => Finding::warning("krb5_config", error, OWNERSHIP),
         },
     }
 }

@@ -11,7 +11,7 @@ mod rules;
 
 use std::fmt;
 
-use crate::creds::ticket::{Account, CacheNames};
+use crate::creds::ticket::{Account, CacheNames, unusable};
 use crate::ctx::lustre::Roles;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
@@ -76,7 +76,7 @@ pub enum Choice {
 /// # Errors
 /// [`Failure`] of the stage `Credentials`: `NoMachineCredential` that says what is wanted and what there is; `Setup`.
 pub fn choose(node: &Node, sources: &Sources) -> Result<Choice, Failure> {
-    let library = Library::open().map_err(|error| setup(&error))?;
+    let library = Library::open().map_err(unusable)?;
     let acceptable = acceptable(node, &library)?;
     let mut found = Vec::new();
     for (basis, offered) in

@@ -1,0 +1,160 @@
+//! One line of krb5.conf, as libkrb5's profile library takes it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// Longest piece of a line that is quoted.
+const QUOTE_LIMIT: usize = 40;
+
+/// What it is by its first word, and by whether a section has begun.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// `include FILE`
+    Include(PathBuf),
+    /// `includedir DIRECTORY`
+    IncludeDirectory(PathBuf),
+    /// `module FILE:REST`, which must come before all sections.
+    Module,
+    /// Something that is ignored, since no section has begun; in quotes.
+    Before(String),
+    /// Blank, or a comment.
+    Nothing,
+    /// Of a section, or its beginning.
+    In(&'a [u8]),
+}
+
+/// Where a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Place {
+    /// Before the first section.
+    #[default]
+    Before,
+    /// In a section, or between two.
+    Within,
+}
+
+/// What a line of a section is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// `[name]`
+    Section,
+    /// `name = value`
+    Relation,
+    /// `name = {`
+    Subsection,
+    /// `name =`, with the brace on the next line.
+    Awaiting,
+    /// `}`
+    Close,
+    /// Blank, or a comment.
+    Nothing,
+}
+
+pub(super) fn parse(line: &[u8], place: Place) -> Line<'_> {
+    // Directives begin in the first column.
+    let path = |rest: &[u8]| PathBuf::from(OsStr::from_bytes(stripped(skip_blanks(rest))));
+    if let Some(rest) = directive(line, b"include") {
+        return Line::Include(path(rest));
+    }
+    if let Some(rest) = directive(line, b"includedir") {
+        return Line::IncludeDirectory(path(rest));
+    }
+    if place == Place::Within || line.first() == Some(&b'[') {
+        return Line::In(line);
+    }
+    if directive(line, b"module").is_some() {
+        return Line::Module;
+    }
+    match skip_blanks(stripped(line)) {
+        [] | [b'#' | b';', ..] => Line::Nothing,
+        text => Line::Before(quoted(text)),
+    }
+}
+
+/// Whether it opens the brace that a line before has left open.
+pub(super) fn is_brace(line: &[u8]) -> bool {
+    skip_blanks(line).starts_with(b"{")
+}
+
+/// # Errors
+/// In words.
+pub(super) fn syntax(line: &[u8]) -> Result<Syntax, String> {
+    let line = skip_blanks(line);
+    if matches!(line.first(), Some(b'#' | b';')) {
+        return Ok(Syntax::Nothing);
+    }
+    let line = stripped(line);
+    match line {
+        [] => Ok(Syntax::Nothing),
+        [b'[', rest @ ..] => section(rest),
+        [b'}', ..] => Ok(Syntax::Close),
+        _ => relation(line),
+    }
+}
+
+fn section(rest: &[u8]) -> Result<Syntax, String> {
+    let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+        return Err(format!("] is missing after {}", quoted(&[b"[", rest].concat())));
+    };
+    let (name, after) = rest.split_at(end);
+    let after = after.get(1..).unwrap_or_default();
+    let after = skip_blanks(after.strip_prefix(b"*").unwrap_or(after));
+    if !after.is_empty() {
+        return Err(format!("{} follows [{}]", quoted(after), String::from_utf8_lossy(name)));
+    }
+    Ok(Syntax::Section)
+}
+
+fn relation(line: &[u8]) -> Result<Syntax, String> {
+    let Some(equals) = line.iter().position(|&byte| byte == b'=') else {
+        return Err(format!("= is missing in {}", quoted(line)));
+    };
+    let (name, value) = line.split_at(equals);
+    let value = skip_blanks(value.get(1..).unwrap_or_default());
+    let mut words = name.split(|&byte| is_space(byte)).filter(|word| !word.is_empty());
+    match (name, words.next(), words.next()) {
+        ([], ..) => return Err(format!("there is no name before = in {}", quoted(line))),
+        (_, Some(first), Some(_)) => {
+            return Err(format!("more than one word before =: {} {}", quoted(first), quoted(line)));
+        }
+        _ => {}
+    }
+    Ok(match value {
+        [] => Syntax::Awaiting,
+        [b'{', rest @ ..] if skip_blanks(rest).is_empty() => Syntax::Subsection,
+        _ => Syntax::Relation,
+    })
+}
+
+/// Whether `includedir` takes a file of this name.
+pub(super) fn is_included(name: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    !name.starts_with(b".") && (name.ends_with(b".conf") || name.iter().all(plain))
+}
+
+fn directive<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    line.strip_prefix(word).filter(|rest| rest.first().is_some_and(|&byte| is_space(byte)))
+}
+
+/// isspace(3) in the C locale.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|&&byte| is_space(byte)).count();
+    text.get(blanks..).unwrap_or_default()
+}
+
+/// Without the end of the line.
+fn stripped(text: &[u8]) -> &[u8] {
+    let ends = text.iter().rev().take_while(|&&byte| byte == b'\n' || byte == b'\r').count();
+    text.get(..text.len().saturating_sub(ends)).unwrap_or_default()
+}
+
+fn quoted(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let shown: String = text.trim_end().chars().take(QUOTE_LIMIT).collect();
+    format!("{shown:?}")
+}

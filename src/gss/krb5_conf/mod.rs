@@ -1,0 +1,292 @@
+//! The structure of krb5.conf, read to tell what is wrong with it: libkrb5 says for most faults no more than a number, and for
+//! some nothing at all.
+//!
+//! Used where a context of the library cannot be had, where a request has failed for want of a realm or a KDC, and by
+//! `lgss config check`. Invariant: a [`Fault`] is fatal if and only if the library refuses the configuration for it (the
+//! tests compare). What relations mean is not looked at.
+#![forbid(unsafe_code)]
+
+mod line;
+
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use line::{Line, Place, Syntax};
+
+/// Longest file that is looked at, in bytes.
+const SIZE_LIMIT: u64 = 1024 * 1024;
+/// How deep includes may go. The library has no limit but that of descriptors.
+const DEPTH_LIMIT: usize = 24;
+/// Most files.
+const FILES_LIMIT: usize = 512;
+/// The library reads a line by pieces of so many bytes, and takes each for a line.
+const PIECE: usize = 2047;
+
+/// What the library makes of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It refuses the configuration as a whole.
+    Fatal,
+    /// It goes on without what is there, and says nothing.
+    Ignored,
+}
+
+/// What is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file that it is in.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: Option<usize>,
+    /// In words.
+    pub what: String,
+    /// What follows.
+    pub effect: Effect,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.line.map_or(Ok(()), |line| write!(f, ", line {line}"))?;
+        write!(f, ": {}", self.what)?;
+        let passed_over = self.line.is_none() && self.effect == Effect::Ignored;
+        f.write_str(if passed_over { "; it counts as empty" } else { "" })
+    }
+}
+
+/// Who has to be able to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// This process.
+    Ourselves,
+    /// Any user, as workers are.
+    AnyUser,
+}
+
+/// What is wrong with a configuration, `FILE[:FILE…]` as KRB5_CONFIG has it; of fatal faults the first in each file.
+pub fn faults(configuration: &Path, reader: Reader) -> Vec<Fault> {
+    let mut reading = Reading { reader, files: 0, faults: Vec::new() };
+    for name in configuration.as_os_str().as_bytes().split(|&byte| byte == b':') {
+        let file = Path::new(std::ffi::OsStr::from_bytes(name));
+        if let Err(fault) = reading.named(file) {
+            reading.faults.push(fault);
+        }
+    }
+    reading.faults
+}
+
+struct Reading {
+    reader: Reader,
+    files: usize,
+    faults: Vec<Fault>,
+}
+
+/// Between two lines of a file.
+#[derive(Debug, Default)]
+struct State {
+    /// Whether a section has begun.
+    place: Place,
+    /// The lines that opened the braces which are open.
+    open: Vec<usize>,
+    /// The line that ends with `=`: a brace must come next.
+    awaiting: Option<usize>,
+    /// Something before the first section has been told.
+    told: bool,
+}
+
+impl Reading {
+    /// A file that the configuration names. One that cannot be opened counts as empty.
+    fn named(&mut self, file: &Path) -> Result<(), Fault> {
+        let ignored =
+            |what: String| Fault { file: file.to_owned(), line: None, what, effect: Effect::Ignored };
+        match self.open(file) {
+            Ok(Opened::Text(text)) => self.text(file, &text, 0),
+            Ok(Opened::Directory) => {
+                self.faults.push(ignored("is a directory".to_owned()));
+                Ok(())
+            }
+            Err(error) => {
+                self.faults.push(ignored(in_words(&error)));
+                Ok(())
+            }
+        }
+    }
+
+    fn text(&mut self, file: &Path, text: &[u8], depth: usize) -> Result<(), Fault> {
+        let mut state = State::default();
+        let mut number = 0;
+        for whole in text.split_inclusive(|&byte| byte == b'\n') {
+            number += 1;
+            if whole.len() > PIECE {
+                let what =
+                    format!("is longer than {PIECE} bytes; the library takes the rest for another line");
+                self.ignore(file, number, what);
+            }
+            for piece in whole.chunks(PIECE) {
+                // The library's strings end there.
+                let piece = piece.split(|&byte| byte == 0).next().unwrap_or_default();
+                self.line(file, (number, piece), &mut state, depth)?;
+            }
+        }
+        if let Some(line) = state.awaiting.or(state.open.last().copied()) {
+            self.ignore(file, line, "the { that begins here, or is to begin, is never closed".to_owned());
+        }
+        Ok(())
+    }
+
+    fn line(
+        &mut self,
+        file: &Path,
+        (number, line): (usize, &[u8]),
+        state: &mut State,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let fatal =
+            |what: String| Fault { file: file.to_owned(), line: Some(number), what, effect: Effect::Fatal };
+        match line::parse(line, state.place) {
+            Line::Include(name) => return self.include(&name, depth, fatal),
+            Line::IncludeDirectory(name) => return self.include_directory(&name, depth, fatal),
+            Line::Module if depth > 0 => {
+                return Err(fatal(
+                    "a module can be named in krb5.conf itself only, not in what it includes".into(),
+                ));
+            }
+            // All else is the module's.
+            Line::Module => return Ok(()),
+            Line::Before(text) if !state.told => {
+                state.told = true;
+                self.ignore(
+                    file,
+                    number,
+                    format!("{text} stands before the first [section], and is ignored"),
+                );
+            }
+            Line::Before(_) | Line::Nothing => {}
+            Line::In(rest) => {
+                state.place = Place::Within;
+                state.take(number, rest).map_err(fatal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn include(&mut self, name: &Path, depth: usize, fatal: impl Fn(String) -> Fault) -> Result<(), Fault> {
+        if depth >= DEPTH_LIMIT {
+            return Err(fatal(format!("include {}: files include each other in a circle", name.display())));
+        }
+        match self.open(name) {
+            Ok(Opened::Text(text)) => self.text(name, &text, depth + 1),
+            Ok(Opened::Directory) => {
+                let fault =
+                    fatal(format!("include {}: is a directory (includedir is for these)", name.display()));
+                self.faults.push(Fault { effect: Effect::Ignored, ..fault });
+                Ok(())
+            }
+            Err(error) => Err(fatal(format!("include {}: {}", name.display(), in_words(&error)))),
+        }
+    }
+
+    fn include_directory(
+        &mut self,
+        name: &Path,
+        depth: usize,
+        fatal: impl Fn(String) -> Fault,
+    ) -> Result<(), Fault> {
+        let failed = |error: io::Error| fatal(format!("includedir {}: {}", name.display(), in_words(&error)));
+        self.allow(name).map_err(failed)?;
+        let entries = fs::read_dir(name).map_err(failed)?;
+        let mut names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
+        names.sort();
+        for file in names.iter().filter(|file| line::is_included(file.as_bytes())) {
+            self.include(&name.join(file), depth, &fatal)?;
+        }
+        Ok(())
+    }
+
+    fn ignore(&mut self, file: &Path, line: usize, what: String) {
+        let file = file.to_owned();
+        self.faults.push(Fault { file, line: Some(line), what, effect: Effect::Ignored });
+    }
+
+    fn open(&mut self, path: &Path) -> io::Result<Opened> {
+        self.files += 1;
+        if self.files > FILES_LIMIT {
+            return Err(io::Error::other("more files than this looks at"));
+        }
+        self.allow(path)?;
+        let metadata = fs::metadata(path)?;
+        if metadata.is_dir() {
+            return Ok(Opened::Directory);
+        }
+        if !metadata.is_file() {
+            // Reading a pipe would wait for whoever writes.
+            return Err(io::Error::other("is neither a file nor a directory"));
+        }
+        let mut text = Vec::new();
+        fs::File::open(path)?.take(SIZE_LIMIT).read_to_end(&mut text)?;
+        Ok(Opened::Text(text))
+    }
+
+    /// Whether those who have to can read it, as far as modes tell.
+    fn allow(&self, path: &Path) -> io::Result<()> {
+        if self.reader == Reader::Ourselves {
+            return Ok(());
+        }
+        let denied = |what: String| Err(io::Error::new(ErrorKind::PermissionDenied, what));
+        for directory in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            let mode = fs::metadata(directory)?.mode() & 0o7777;
+            if mode & 0o001 == 0 {
+                let what = format!("{} has mode {mode:04o}: users cannot look into it", directory.display());
+                return denied(what);
+            }
+        }
+        let mode = fs::metadata(path)?.mode() & 0o7777;
+        if mode & 0o004 == 0 {
+            return denied(format!("has mode {mode:04o}: users, as workers are, cannot read it"));
+        }
+        Ok(())
+    }
+}
+
+enum Opened {
+    Text(Vec<u8>),
+    Directory,
+}
+
+impl State {
+    fn take(&mut self, number: usize, line: &[u8]) -> Result<(), String> {
+        if let Some(begun) = self.awaiting.take() {
+            self.open.push(begun);
+            let missing = || format!("{{ is missing: line {begun} ends with =");
+            return line::is_brace(line).then_some(()).ok_or_else(missing);
+        }
+        match line::syntax(line)? {
+            Syntax::Section => {
+                let open = self.open.last();
+                return open.map_or(Ok(()), |open| {
+                    Err(format!("a section begins while the {{ of line {open} is open"))
+                });
+            }
+            Syntax::Close if self.open.pop().is_none() => return Err("} without {".to_owned()),
+            Syntax::Subsection => self.open.push(number),
+            Syntax::Awaiting => self.awaiting = Some(number),
+            Syntax::Close | Syntax::Relation | Syntax::Nothing => {}
+        }
+        Ok(())
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "does not exist".to_owned(),
+        _ if error.raw_os_error().is_none() => error.to_string(),
+        _ => nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default()).desc().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
