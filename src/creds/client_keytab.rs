@@ -6,12 +6,14 @@ use super::ticket::{Account, CacheNames, cause_of};
 use crate::config::Enctypes;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::Keytab;
-use crate::gss::krb5::Library;
+use crate::gss::krb5::{Library, Principal};
 use crate::gss::private_cache::PrivateCache;
-use crate::gss::status::Krb5Error;
+use crate::gss::status::{Krb5Error, Reason};
 
 /// Most entries that are looked at: all are the user's.
 const ENTRY_LIMIT: usize = 256;
+/// Most principals that a KDC is asked for.
+const ATTEMPTS: usize = 4;
 
 /// An account whose tickets are in memory, and that memory.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub struct KeytabAccount {
 }
 
 impl KeytabAccount {
-    /// The principal of the first key, with a ticket-granting ticket: asks a KDC.
+    /// The principal of the first key that a KDC knows, with a ticket-granting ticket: asks a KDC.
     ///
     /// # Errors
     /// [`Failure`]: `NoTicket` without a key, and those of the stage `Kdc`.
@@ -33,17 +35,33 @@ impl KeytabAccount {
         };
         let keytab = Keytab::resolve(library, &name.library).map_err(unusable)?;
         let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(unusable)?;
-        let Some(entry) = keytab.entries(ENTRY_LIMIT).map_err(unusable)?.into_iter().next() else {
-            let detail = format!("{}: no keys", name.shown());
-            return Err(Failure::new(Stage::Credentials, Cause::NoTicket, detail));
-        };
-        let begun = Instant::now();
-        let memory = keytab.ticket_granting(&entry.principal, &enctypes).map_err(|error| {
-            let message = name.in_words(&error.message);
-            let detail = format!("{} by {}: {message}", entry.principal, name.shown());
-            Failure::new(Stage::Kdc, cause_of(&error, begun.elapsed()), detail)
-        })?;
-        let names = CacheNames { library: memory.text(), display: name.display.clone() };
+        let mut principals: Vec<Principal> = Vec::new();
+        for entry in keytab.entries(ENTRY_LIMIT).map_err(unusable)? {
+            let is_new = principals.iter().all(|known| known.name() != entry.principal.name());
+            principals.extend(is_new.then_some(entry.principal));
+        }
+        let mut refused: Option<Failure> = None;
+        for principal in principals.iter().take(ATTEMPTS) {
+            let begun = Instant::now();
+            let error = match keytab.ticket_granting(principal, &enctypes) {
+                Ok(memory) => return Self::with(library, memory, name),
+                Err(error) => error,
+            };
+            let detail = format!("{principal} by {}: {}", name.shown(), name.in_words(&error.message));
+            let before = refused.map(|before| before.detail + "; ").unwrap_or_default();
+            refused = Some(Failure::new(Stage::Kdc, cause_of(&error, begun.elapsed()), before + &detail));
+            // What is about the KDC holds for all.
+            if !matches!(error.reason(), Reason::UnknownClient | Reason::WrongKey) {
+                break;
+            }
+        }
+        let none =
+            || Failure::new(Stage::Credentials, Cause::NoTicket, format_args!("{}: no keys", name.shown()));
+        Err(refused.unwrap_or_else(none))
+    }
+
+    fn with(library: &Library, memory: PrivateCache, name: CacheNames) -> Result<Self, Failure> {
+        let names = CacheNames { library: memory.text(), display: name.display };
         let account = Account::open(library, names)?;
         Ok(Self { account, _memory: memory })
     }

@@ -26,11 +26,11 @@ const LIBRARY_DIRECTORIES: [&str; 5] =
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefaultCacheError {
     /// krb5.conf has a token that MIT Kerberos does not know either.
-    #[error("default_ccache_name {0} holds a token that is not known; name the cache in the request")]
+    #[error("krb5.conf: {0} holds a token that is not known; name the cache in the request")]
     Token(String),
     /// The user has no name that can be had without a name service.
     #[error(
-        "default_ccache_name {0} needs the name of uid {1}, which neither /etc/passwd nor LOGNAME tells; name the cache in \
+        "krb5.conf: {0} needs the name of uid {1}, which neither /etc/passwd nor LOGNAME tells; name the cache in \
          the request, or set it by %{{uid}}"
     )]
     Username(String, u32),
@@ -66,6 +66,14 @@ impl User<'_> {
 /// [`DefaultCacheError`].
 pub fn default_cache_name(krb5_config: &Path, user: User<'_>) -> Result<String, DefaultCacheError> {
     expand(relation(krb5_config, "default_ccache_name").as_deref().unwrap_or(BUILT_IN), user)
+}
+
+/// The user's keytab by the configuration at `krb5_config`, if it names one (krb5.conf(5), default_client_keytab_name).
+pub(super) fn client_keytab_name(
+    krb5_config: &Path,
+    user: User<'_>,
+) -> Option<Result<String, DefaultCacheError>> {
+    relation(krb5_config, "default_client_keytab_name").map(|name| expand(&name, user))
 }
 
 /// Where the daemon of KCM caches listens by that configuration (krb5.conf(5), kcm_socket); `-` means nowhere.

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::gss::krb5::{Library, Name};
@@ -38,7 +39,9 @@ impl Identities {
     /// Reads it; principals without a realm are of the default one.
     pub(super) fn read(library: &Library, file: &Path) -> io::Result<Self> {
         let mut content = Vec::new();
-        File::open(file)?.take(SIZE_LIMIT).read_to_end(&mut content)?;
+        // A lease is no reason to wait.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
+        file.take(SIZE_LIMIT).read_to_end(&mut content)?;
         Ok(Self::parse(&content, |text| library.principal(text).ok().map(|principal| principal.name())))
     }
 

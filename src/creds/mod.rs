@@ -8,6 +8,8 @@ pub mod cache_name;
 pub mod choice;
 #[cfg(feature = "gss")]
 pub mod client_keytab;
+#[cfg(feature = "gss")]
+mod contention;
 pub mod default_cache;
 pub mod file_system;
 #[cfg(feature = "gss")]

@@ -12,6 +12,8 @@ use crate::gss::ticket::Facts;
 /// How near to the target tickets lead, the nearest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
+    /// Nowhere yet: they are postdated, and the KDC has not validated them.
+    Postdated,
     /// Nowhere yet: they become valid later, or a clock is wrong.
     Later,
     /// There are tickets for other services only.
@@ -43,6 +45,8 @@ pub enum Worthless {
     Empty,
     /// The last one ended so many seconds ago.
     Expired(u64),
+    /// What is there belongs to gssproxy, whose daemon alone can use it.
+    GssProxys,
 }
 
 impl fmt::Display for Worthless {
@@ -50,6 +54,7 @@ impl fmt::Display for Worthless {
         match *self {
             Self::Empty => f.write_str("no ticket"),
             Self::Expired(seconds) => write!(f, "ticket expired {} ago", rounded(seconds)),
+            Self::GssProxys => f.write_str("only credentials of gssproxy, which its daemon alone can use"),
         }
     }
 }
@@ -61,12 +66,16 @@ impl fmt::Display for Worthless {
 /// [`Worthless`].
 pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Worth, Worthless> {
     let of_live = |ticket: &Facts| Worth {
-        reach: if is_valid(ticket, now) { reach(ticket, service) } else { Reach::Later },
+        reach: match is_valid(ticket, now) {
+            true => reach(ticket, service),
+            false if ticket.invalid => Reach::Postdated,
+            false => Reach::Later,
+        },
         end: ticket.end,
         renewable: ticket.renewable_until > ticket.end,
         authenticated: ticket.authenticated,
     };
-    let live = tickets.iter().filter(|ticket| is_live(ticket, now));
+    let live = tickets.iter().filter(|ticket| is_live(ticket, now) && !is_gssproxys(ticket));
     // A ticket for the service itself will be used if there is one, so that its life is what counts.
     let best = match ready(tickets, service, now) {
         Some(ticket) => Some(of_live(ticket)),
@@ -93,7 +102,7 @@ fn is_valid(ticket: &Facts, now: u64) -> bool {
 }
 
 /// Clocks may differ by so much (krb5.conf(5), clockskew).
-const SKEW: u64 = 300;
+pub(super) const SKEW: u64 = 300;
 
 fn reach(ticket: &Facts, service: Option<&Name>) -> Reach {
     match (ticket.grants(), service) {
@@ -111,7 +120,17 @@ fn is_for(server: &Name, service: &Name) -> bool {
     server.components == service.components && (service.realm.is_empty() || service.realm == server.realm)
 }
 
+/// Tells the encrypted credentials that gssproxy leaves in a cache.
+const GSSPROXY: &str = "X-GSSPROXY:";
+
+fn is_gssproxys(ticket: &Facts) -> bool {
+    ticket.server.realm == GSSPROXY
+}
+
 fn worthless(tickets: &[Facts], now: u64) -> Worthless {
+    if !tickets.is_empty() && tickets.iter().all(is_gssproxys) {
+        return Worthless::GssProxys;
+    }
     match tickets.iter().map(|ticket| u64::from(ticket.end)).max() {
         Some(end) => Worthless::Expired(now.saturating_sub(end)),
         None => Worthless::Empty,
@@ -127,6 +146,7 @@ impl Worth {
             Reach::OtherRealm => ", of another realm than the service's",
             Reach::OtherServices => ", tickets for other services only",
             Reach::Later => ", not valid yet",
+            Reach::Postdated => ", postdated: to be validated with kinit -v",
         };
         format!("{left} left{}{reach}", if self.renewable { ", renewable" } else { "" })
     }
@@ -195,8 +215,10 @@ mod tests {
     fn what_becomes_valid_later_comes_after_all_that_is() {
         let later = Facts { start: 1_001_000, ..ticket("krbtgt/A@A", 9000) };
         let postdated = Facts { invalid: true, ..ticket("krbtgt/A@A", 9500) };
-        let caches = [vec![later], vec![ticket("krbtgt/B@B", 10)], vec![postdated]];
-        assert_eq!(order(&caches, "nfs/h@A"), [1, 2, 0]);
+        let caches = [vec![later], vec![ticket("krbtgt/B@B", 10)], vec![postdated.clone()]];
+        assert_eq!(order(&caches, "nfs/h@A"), [1, 0, 2]);
+        let told = worth(&[postdated], None, NOW).unwrap().in_words(NOW);
+        assert!(told.ends_with("postdated: to be validated with kinit -v"), "{told}");
     }
 
     #[test]
@@ -213,5 +235,8 @@ mod tests {
         assert_eq!(why(&[]), Worthless::Empty);
         assert_eq!(why(&[ticket("krbtgt/A@A", -60), ticket("krbtgt/A@A", -9000)]), Worthless::Expired(60));
         assert_eq!(Worthless::Expired(3 * 3600).to_string(), "ticket expired 3 h ago");
+        let gssproxys = ticket("Encrypted/Credentials/v1@X-GSSPROXY:", -999_000);
+        assert_eq!(why(std::slice::from_ref(&gssproxys)), Worthless::GssProxys);
+        assert_eq!(why(&[gssproxys, ticket("krbtgt/A@A", -60)]), Worthless::Expired(60));
     }
 }

@@ -2,27 +2,29 @@
 //!
 //! Called by the worker and by `lgss caches`, with what search/ has found. No KDC and no name service is asked.
 
+mod reading;
+mod words;
+
 use std::path::Path;
 
 use super::choice::{self, By, Known};
+use super::contention::{self, Grace, Use};
 use super::identities::Identities;
 use super::patience::{Patience, Whom};
 use super::ranking::{self, Worth, Worthless};
 use super::source::{Label, Role, Standing};
 use super::ticket::CacheNames;
 use super::wanted::{Wanted, wanted};
-use crate::event::{Cause, Failure, Stage};
+use crate::event::Cause;
 use crate::gss::collection;
 use crate::gss::krb5::{Library, Name};
 use crate::gss::private_cache::PrivateCache;
-use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Facts};
-use crate::text::quoted;
+use reading::{Read, failure, read, read_collection};
+pub use words::listed;
 
 /// Most caches of a daemon's that are looked at.
 const MEMBERS_LIMIT: usize = 64;
-/// Longest detail of a failure that lists others, in bytes.
-const DETAIL_LIMIT: usize = 440;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Survey {
     pub client_keytab: Option<CacheNames>,
     /// Whom the user wants to be, and the file that says so.
     identities: Option<(Identities, String)>,
+    /// With programs that hold caches.
+    grace: Grace,
     /// With those who are slow to tell.
     patience: Patience,
 }
@@ -106,15 +110,18 @@ impl Survey {
         match role {
             Role::Cache => match Whom::keeps(&name) {
                 Some(whom) => self.add_kept(whom, library, name, standing),
-                None => {
-                    let read = read(library, &name);
-                    self.add(standing, name, read);
-                }
+                None => self.add_file(library, name, standing),
             },
             Role::Collection => self.add_collection(library, name, standing, Absence::Told),
             Role::PossibleCollection if !collection::daemon_is_there(library) => {}
             Role::PossibleCollection => self.add_collection(library, name, standing, Absence::Expected),
-            Role::ClientKeytab => self.client_keytab = Some(name),
+            Role::ClientKeytab => match self.what_is_free(&name) {
+                Use::Nothing(why) => {
+                    let text = format!("{} {why}", name.shown());
+                    self.object_to(&name, text, Some(Cause::BadCache), standing);
+                }
+                Use::Free | Use::Reading => self.client_keytab = Some(name),
+            },
             Role::Identities => self.add_identities(library, name),
             Role::Absent => self.object(name, Some(Cause::NoTicket), standing),
             Role::Expired => self.object(name, Some(Cause::TicketExpired), standing),
@@ -237,6 +244,29 @@ impl Survey {
         self.objections.push(Objection { place, text, cause, notable: false, standing });
     }
 
+    /// A cache that the library reads by itself. What another program holds is not waited for: if it can be read, tickets are got
+    /// with a copy of it.
+    fn add_file(&mut self, library: &Library, mut name: CacheNames, standing: Standing) {
+        let free = self.what_is_free(&name);
+        if let Use::Nothing(why) = free {
+            let text = format!("{} {why}", name.shown());
+            return self.object_to(&name, text, Some(Cause::BadCache), standing);
+        }
+        let read = read(library, &name);
+        if free == Use::Reading && read.is_ok() {
+            let copy = Cache::resolve(library, &name.library).and_then(|cache| cache.in_memory());
+            name.library = copy.map_or(name.library, PrivateCache::left_in_memory);
+        }
+        self.add(standing, name, read);
+    }
+
+    fn what_is_free(&mut self, name: &CacheNames) -> Use {
+        match name.library.strip_prefix("FILE:") {
+            Some(file) => contention::of(Path::new(file), &mut self.grace),
+            None => Use::Free,
+        }
+    }
+
     /// A cache that has to be asked of somebody.
     fn add_kept(&mut self, whom: Whom, library: &Library, name: CacheNames, standing: Standing) {
         let wanted = name.clone();
@@ -284,6 +314,7 @@ impl Contents {
             cause: Some(match why {
                 Worthless::Expired(_) => Cause::TicketExpired,
                 Worthless::Empty => Cause::NoTicket,
+                Worthless::GssProxys => Cause::BadCache,
             }),
             notable: false,
             standing: self.standing,
@@ -296,65 +327,4 @@ impl Contents {
 enum Absence {
     Told,
     Expected,
-}
-
-type Read = Result<(Name, Vec<Facts>), Krb5Error>;
-
-fn read(library: &Library, name: &CacheNames) -> Read {
-    Cache::resolve(library, &name.library)?.contents()
-}
-
-fn read_collection(library: &Library, name: &CacheNames) -> Result<Vec<(CacheNames, Read)>, Krb5Error> {
-    let members = collection::members(library, &name.library)?;
-    let names = members.into_iter().take(MEMBERS_LIMIT);
-    let names = names.map(|name| CacheNames { library: name.clone(), display: name });
-    Ok(names.map(|name| (name.clone(), read(library, &name))).collect())
-}
-
-fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {
-    let cause = if error.reason() == Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
-    name.failure(cause, &name.in_words(&error.message))
-}
-
-impl Objection {
-    /// The reason alone.
-    pub fn reason(&self) -> &str {
-        let after =
-            |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
-        let place = self.place.trim_end_matches(':');
-        let rest = after(&quoted(place)).or_else(|| after(place));
-        rest.filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
-    }
-}
-
-impl Ranking {
-    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the user's others.
-    pub fn failure(&self) -> Failure {
-        let decisive = |objection: &&Objection| objection.cause.is_some_and(|cause| cause != Cause::NoTicket);
-        let main = self
-            .objections
-            .iter()
-            .find(decisive)
-            .or_else(|| self.objections.iter().find(|objection| objection.cause.is_some()));
-        let Some(Objection { text, cause, .. }) = main else {
-            return Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache");
-        };
-        let own = self.objections.iter().filter(|other| other.cause.is_some());
-        let others = own.map(|other| other.text.as_str()).filter(|other| other != text);
-        let detail = listed(text.clone(), others);
-        Failure::new(Stage::Credentials, cause.unwrap_or(Cause::NoTicket), detail)
-    }
-}
-
-/// A text and, as far as there is room, others.
-pub fn listed<'t>(first: String, others: impl Iterator<Item = &'t str>) -> String {
-    let (mut text, mut more) = (first, 0);
-    for other in others {
-        if more == 0 && text.len() + other.len() <= DETAIL_LIMIT {
-            text = format!("{text}; {other}");
-        } else {
-            more += 1;
-        }
-    }
-    if more > 0 { format!("{text}; and {more} more") } else { text }
 }

@@ -37,6 +37,8 @@ pub struct Account {
     client: Principal,
     /// When the ticket-granting ticket becomes valid.
     start: Option<u32>,
+    /// It is postdated, and the KDC has not validated it.
+    postdated: bool,
 }
 
 impl Account {
@@ -71,8 +73,9 @@ impl Account {
     ) -> Result<Self, Krb5Error> {
         let (_, tickets) = cache.contents()?;
         let granting = tickets.iter().filter(|ticket| ticket.grants().is_some());
-        let start = granting.max_by_key(|ticket| ticket.end).map(|ticket| ticket.start);
-        Ok(Self { library: library.clone(), cache, name, client, start })
+        let last = granting.max_by_key(|ticket| ticket.end);
+        let (start, postdated) = (last.map(|ticket| ticket.start), last.is_some_and(|ticket| ticket.invalid));
+        Ok(Self { library: library.clone(), cache, name, client, start, postdated })
     }
 
     /// What it was opened by.
@@ -168,6 +171,13 @@ impl Account {
             // The KDC says what its clock shows in the same answer.
             let known = self.library.explain_skew("KDC", None, self.start);
             message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
+        }
+        if self.postdated {
+            message.push_str(", the ticket is postdated: to be validated with kinit -v");
+        }
+        // To ask for a ticket it is shown one of its own. If the key of that has gone, it says no more than where it stopped.
+        if error.reason() == Reason::StaleKey || error.message.contains("PROCESS_TGS") {
+            message.push_str(": the KDC cannot read the ticket, perhaps of an old key (kinit)");
         }
         self.failure(cause_of(error, elapsed), server, &message)
     }

@@ -132,6 +132,17 @@ impl Library {
         Some(Offset(seconds.into())).filter(|offset| code == 0 && offset.span() >= NOTABLE)
     }
 
+    /// Whether a difference of clocks that a cache tells of is made up for.
+    pub fn makes_up_for_clocks(&self) -> bool {
+        let set = self.libdefault(c"kdc_timesync", c"1").unwrap_or_default();
+        !["0", "false", "f", "no", "n", "nil", "off"].contains(&set.to_ascii_lowercase().as_str())
+    }
+
+    /// By how many seconds the KDC's clock was ahead, as the cache in use says.
+    pub fn offset(&self) -> i64 {
+        self.assumed_offset().map_or(0, |Offset(seconds)| seconds)
+    }
+
     /// The clock of the sender of an error message (KRB-ERROR); `None` if it is none.
     pub fn clock_of_error(&self, message: &[u8]) -> Option<Offset> {
         let length = u32::try_from(message.len()).ok()?;

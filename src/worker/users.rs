@@ -186,7 +186,7 @@ fn best(
         }
         // Should a KDC be silent until the end.
         watch.consider(considered(Some(candidate), ranking, &refusals));
-        let got = Account::open(target.library, candidate.name.clone()).and_then(|account| {
+        let got = account_of(target, candidate, ranking).and_then(|account| {
             watch.enter_kdc(&account.to_string(), target.service, deadline);
             let mut later = ranking.usable.iter().skip(place + 1);
             if later.any(|other| other.ready || other.client.realm != candidate.client.realm) {
@@ -211,6 +211,17 @@ fn best(
     let others: Vec<String> = failures.map(|failure| failure.detail).collect();
     let detail = listed(first.detail, others.iter().map(String::as_str));
     Err(Failure { detail, ..first })
+}
+
+/// Opens the cache. A context of the library takes over the difference of clocks that the first cache tells of which it reads: one
+/// that has read several is not the one to use.
+fn account_of(target: Target<'_>, candidate: &Candidate, ranking: &Ranking) -> Result<Account, Failure> {
+    if ranking.usable.len() + ranking.objections.len() <= 1 {
+        return Account::open(target.library, candidate.name.clone());
+    }
+    let fresh = Library::open_by(target.library.configuration())
+        .map_err(|error| Failure::new(Stage::Credentials, Cause::Setup, error))?;
+    Account::open(&fresh, candidate.name.clone())
 }
 
 /// Asks for the ticket, which the cache then has, for as long as still leaves time for those that do not need this KDC. In a thread

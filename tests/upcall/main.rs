@@ -19,12 +19,14 @@ mod choice;
 mod clocks;
 mod containers;
 mod credentials;
+mod crowded_places;
 mod enctypes;
 mod established;
 mod faults;
 mod file_systems;
 mod floods;
 mod forged;
+mod held_caches;
 mod hostile;
 mod hostile_caches;
 mod hostile_places;
@@ -61,6 +63,7 @@ mod simultaneous;
 mod single_tickets;
 mod stale_ticket;
 mod support;
+mod told;
 mod tools;
 mod trust;
 mod worker_file;
@@ -135,6 +138,9 @@ const MODULES: &[Trials] = &[
     cache_types::trials,
     candidates::trials,
     choice::trials,
+    held_caches::trials,
+    crowded_places::trials,
+    told::trials,
     single_tickets::trials,
     session_trouble::trials,
     ranked::trials,

@@ -63,6 +63,7 @@ enum Leads {
     OtherRealm,
     OtherServices,
     Later,
+    Postdated,
 }
 
 /// All of it.
@@ -114,6 +115,7 @@ impl Row {
                 Reach::OtherRealm => Leads::OtherRealm,
                 Reach::OtherServices => Leads::OtherServices,
                 Reach::Later => Leads::Later,
+                Reach::Postdated => Leads::Postdated,
             }),
             ready: *ready,
             first: *by == Some(By::Environment),
@@ -171,6 +173,7 @@ impl Row {
             (self.reach == Some(Leads::OtherRealm), "of another realm than the service's"),
             (self.reach == Some(Leads::OtherServices), "tickets for other services only"),
             (self.reach == Some(Leads::Later), "not valid yet"),
+            (self.reach == Some(Leads::Postdated), "postdated: to be validated with kinit -v"),
             (self.kind == Kind::ClientKeytab, "keys to get a ticket with, if no cache can be used"),
         ];
         let said: Vec<_> = remarks.iter().filter(|(holds, _)| *holds).map(|(_, remark)| *remark).collect();

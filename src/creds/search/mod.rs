@@ -13,7 +13,7 @@ mod own_tmp;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -23,7 +23,7 @@ pub use environment::Environment;
 pub use keyrings::{PASSED_OVER, Rings, UserRings, collection as session_collection, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
-use super::default_cache::{User, default_cache_name, kcm_socket};
+use super::default_cache::{User, client_keytab_name, default_cache_name, kcm_socket};
 use super::open::{Ground, Opened, not_found};
 use super::source::{Role, Source, Standing};
 use crate::config::{Caches, Choice, Config, Krb5CcName};
@@ -272,6 +272,23 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The user's keytab, by our settings, else by krb5.conf where that names one.
+    fn client_keytab(&self) -> Option<Result<PathBuf, String>> {
+        let Config { caches, krb5_config, .. } = self.config;
+        let uid = self.requester.uid;
+        let set = caches.client_keytab(uid).map(Ok);
+        let named = || {
+            let Environment { user, temporary, .. } = &self.environment;
+            let user = User { uid, name: user.as_deref(), temporary: temporary.as_deref() };
+            let name = client_keytab_name(krb5_config, user)?.map_err(|error| error.to_string());
+            Some(name.and_then(|name| match Path::new(name.strip_prefix("FILE:").unwrap_or(&name)) {
+                path if path.is_absolute() => Ok(path.to_owned()),
+                _ => Err(format!("default_client_keytab_name {}: not the path of a file", quoted(&name))),
+            }))
+        };
+        set.or_else(named)
+    }
+
     fn add_keyring(&mut self, name: &CacheName, standing: Standing) {
         let CacheName::Keyring { anchor, .. } = name else { return };
         let by_name = match anchor {
@@ -321,8 +338,12 @@ impl<'a> Search<'a> {
         if !kcm && (self.requester.daemon != Daemon::BySocket || pace.begin()) && self.reaches_daemon() {
             self.sources.push(Source { role: Role::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
-        if let Some(keytab) = self.config.caches.client_keytab(uid) {
-            self.sources.push(client_keytab(&keytab, uid));
+        match self.client_keytab() {
+            Some(Ok(keytab)) => self.sources.push(client_keytab(&keytab, uid)),
+            Some(Err(why)) => {
+                self.sources.push(Source::foreign(&"default_client_keytab_name", &why));
+            }
+            None => {}
         }
     }
 }

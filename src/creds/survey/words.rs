@@ -1,0 +1,51 @@
+//! What is said of places that are of no use, alone and together.
+
+use super::{Objection, Ranking};
+use crate::event::{Cause, Failure, Stage};
+use crate::text::quoted;
+
+/// Longest detail of a failure that lists others, in bytes.
+const DETAIL_LIMIT: usize = 440;
+
+impl Objection {
+    /// The reason alone.
+    pub fn reason(&self) -> &str {
+        let after =
+            |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
+        let place = self.place.trim_end_matches(':');
+        let rest = after(&quoted(place)).or_else(|| after(place));
+        rest.filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
+    }
+}
+
+impl Ranking {
+    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the user's others.
+    pub fn failure(&self) -> Failure {
+        let decisive = |objection: &&Objection| objection.cause.is_some_and(|cause| cause != Cause::NoTicket);
+        let main = self
+            .objections
+            .iter()
+            .find(decisive)
+            .or_else(|| self.objections.iter().find(|objection| objection.cause.is_some()));
+        let Some(Objection { text, cause, .. }) = main else {
+            return Failure::new(Stage::Credentials, Cause::NoTicket, "there is no credential cache");
+        };
+        let own = self.objections.iter().filter(|other| other.cause.is_some());
+        let others = own.map(|other| other.text.as_str()).filter(|other| other != text);
+        let detail = listed(text.clone(), others);
+        Failure::new(Stage::Credentials, cause.unwrap_or(Cause::NoTicket), detail)
+    }
+}
+
+/// A text and, as far as there is room, others.
+pub fn listed<'t>(first: String, others: impl Iterator<Item = &'t str>) -> String {
+    let (mut text, mut more) = (first, 0);
+    for other in others {
+        if more == 0 && text.len() + other.len() <= DETAIL_LIMIT {
+            text = format!("{text}; {other}");
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 { format!("{text}; and {more} more") } else { text }
+}
