@@ -187,3 +187,35 @@ fn every_row_of_the_comparison_with_lustres_tool_has_a_test_that_exists_or_says_
     let missing = missing_tests(&names);
     assert!(missing.is_empty(), "no such tests: {missing:?}");
 }
+
+#[test]
+fn documents_that_messages_and_pages_refer_to_are_there_to_be_installed() {
+    let mut texts = String::new();
+    all_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut texts);
+    for page in ["man/lgss.1", "man/lgss_keyring.8", "man/lgss_negotiate.8", "man/lgss.toml.5"] {
+        texts += &text(page);
+    }
+    let named: Vec<&str> = texts.split("share/doc/lgss/").skip(1).collect();
+    assert!(named.len() > 2, "{}", named.len());
+    for rest in named {
+        let end = rest.find(".md").unwrap_or(0);
+        assert!(!text(&format!("docs/{}.md", &rest[..end])).is_empty());
+    }
+    // They are found where the sources are not.
+    assert!(!texts.contains("(formats: docs/") && !texts.contains("see docs/"));
+    assert!(text("scripts/install").contains("share/doc/lgss"));
+}
+
+#[test]
+fn a_symptom_leads_to_a_command_for_every_error_of_an_upcall() {
+    let (page, formats) = (text("docs/troubleshooting.md"), text("docs/formats.md"));
+    let errors = formats.split("## Errors").nth(1).unwrap().split("## ").next().unwrap();
+    for errno in errors.split("\n| E").skip(1).map(|row| row.split(' ').next().unwrap()) {
+        // A key that its user has revoked is no trouble.
+        let elsewhere = errno == "KEYREVOKED";
+        assert!(
+            elsewhere || page.contains(&format!("E{errno}")),
+            "E{errno} is not in docs/troubleshooting.md"
+        );
+    }
+}
