@@ -95,6 +95,8 @@ pub enum Cause {
     TooMany,
     /// The owner's requests keep failing, and it has been given a pause (rule S8).
     Paused,
+    /// There are too many keys on this machine to find the requester in time (rule S21).
+    ManyKeys,
     /// The deadline of the whole upcall has passed.
     Deadline,
     /// The worker ended without a result or broke its protocol.
@@ -161,7 +163,7 @@ impl Cause {
             Self::NoTicket | Self::BadCache | Self::NoMachineCredential => Errno::ENOKEY,
             Self::TicketExpired => Errno::EKEYEXPIRED,
             Self::ClockSkew => Errno::EKEYREJECTED,
-            Self::KdcSilent | Self::ServerSilent | Self::Deadline => Errno::ETIMEDOUT,
+            Self::KdcSilent | Self::ServerSilent | Self::ManyKeys | Self::Deadline => Errno::ETIMEDOUT,
             Self::KdcDown | Self::ServerDown => Errno::ECONNREFUSED,
             Self::UnknownHost | Self::UnnamedNid | Self::UnconfirmedName | Self::BadProgram => {
                 Errno::EHOSTUNREACH
@@ -237,6 +239,7 @@ impl Cause {
                 "wait for other negotiations to end; if that is the normal load, raise [limits] in lgss.toml"
             }
             Self::Paused => "see the earlier failures of this owner in the log; the pause ends by itself",
+            Self::ManyKeys => "see /proc/key-users; remove keys, or lower kernel.keys.maxkeys (sysctl)",
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
             Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",

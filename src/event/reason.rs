@@ -58,6 +58,7 @@ impl Cause {
             | Self::BadReply
             | Self::TooMany
             | Self::Paused
+            | Self::ManyKeys
             | Self::Deadline
             | Self::Quota
             | Self::KeyGone => true,
@@ -110,6 +111,7 @@ impl Cause {
             Self::BadReply => "the server's answer is not that of an RPCSEC_GSS server",
             Self::TooMany => "too many negotiations are running",
             Self::Paused => "too many requests in a row have failed",
+            Self::ManyKeys => "there are too many keys on this machine",
             Self::Deadline => "the time for the whole negotiation is up",
             Self::WorkerFault | Self::BadKrb5Conf | Self::Setup => {
                 "the upcall could not do its work on this machine"

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod id_map;
+pub mod key_list;
 pub mod owner;
 pub mod requester;
 pub mod system_user;

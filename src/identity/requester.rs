@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::key::auth_line::{AuthLineError, Expected, Finder};
+use super::key_list::{self, Bound};
+use crate::key::auth_line::{AuthLineError, Expected};
 use crate::sys::{namespaces, proc};
 
 /// How long a task may seem to be running before it is refused.
@@ -58,6 +59,12 @@ pub enum RequesterError {
     /// /proc/keys does not tell.
     #[error(transparent)]
     AuthLine(#[from] AuthLineError),
+    /// There are more keys than the requester could be looked for among in time.
+    #[error("{0} keys on this machine, more than the {1} among which the requester is looked for")]
+    TooManyKeys(u64, u64),
+    /// To look through the list has taken so much of the processor's time.
+    #[error("to look for the requester in /proc/keys takes more than {0:?}")]
+    TooSlow(Duration),
     /// A file of /proc cannot be read.
     #[error("/proc {0}: {1}")]
     Proc(&'static str, #[source] Errno),
@@ -180,23 +187,12 @@ impl Task {
     }
 }
 
-/// Finds the thread id of the requester of the key under construction.
+/// Finds the thread id of the requester of the key under construction, if it does not take too long.
 ///
 /// # Errors
 /// [`RequesterError`]; all of them mean refusal.
-pub fn find(expected: Expected) -> Result<i32, RequesterError> {
-    let failed = |e| RequesterError::Proc("keys", e);
-    let file = proc::open_file("/proc/keys").map_err(failed)?;
-    let mut finder = Finder::new(expected);
-    let mut piece = [0; PIECE];
-    loop {
-        match nix::unistd::read(file.as_fd(), &mut piece) {
-            Ok(0) => return Ok(finder.finish()?),
-            Ok(n) => finder.feed(piece.get(..n).unwrap_or_default()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-    }
+pub fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterError> {
+    key_list::find(expected, bound)
 }
 
 fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {

@@ -113,7 +113,10 @@ impl Authority {
     }
 
     /// Gives a key of the kernel's its provisional payload, which is none, and lets root's group alone write to it: its
-    /// possessor, the user, must not. Possession for the monitor is up to the kernel, so that no keyring is named.
+    /// possessor, the user, must not. It is given to `owner`, whose context it is: when it ends, by an error, a flush or its
+    /// time, the kernel takes it out of its owner's keyring, and it lies in that of the real uid; in a setuid program it
+    /// would stay there, dead, and that user be locked out. Possession for the monitor is up to the kernel, so that no
+    /// keyring is named.
     ///
     /// # Errors
     /// As [`Authority::instantiate`].
@@ -127,7 +130,7 @@ impl Authority {
         }
         let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
         let key = self.key.raw();
-        let instantiated = keyctl::set_group(key, 0)
+        let instantiated = keyctl::set_owner(key, owner, 0)
             .and_then(|()| keyctl::set_permissions(key, permissions))
             .and_then(|()| keyctl::instantiate(key, &[], 0));
         match instantiated {
@@ -168,6 +171,8 @@ pub struct LiveKey {
     key: KeySerial,
     consumer: Consumer,
     finished: bool,
+    /// A keyring that it has to be taken out of before it fails.
+    ring: Option<KeySerial>,
 }
 
 /// Who reads the key.
@@ -188,7 +193,21 @@ fn payload_start(errno: Errno) -> [u8; 8] {
 impl LiveKey {
     /// Takes over the key that the front, another process, has instantiated.
     pub fn taken_over(key: KeySerial, consumer: Consumer) -> Self {
-        Self { key, consumer, finished: false }
+        Self { key, consumer, finished: false, ring: None }
+    }
+
+    /// The same, of a key that lies in a keyring in which the kernel does not look for it when it fails: that of the user in
+    /// another user namespace. There the next request would find it, dead.
+    pub fn in_foreign_ring(mut self, ring: Option<KeySerial>) -> Self {
+        self.ring = ring;
+        self
+    }
+
+    /// Not after the failing update, when a new key of that description may lie there.
+    fn leave_foreign_ring(&mut self) {
+        if let Some(ring) = self.ring.take() {
+            let _ = keyctl::unlink(self.key.raw(), ring.raw());
+        }
     }
 
     /// Who reads it.
@@ -260,6 +279,7 @@ impl LiveKey {
     /// # Errors
     /// As [`LiveKey::import`].
     pub fn fail_import(mut self, payload: &[u8], deadline: Instant) -> Result<(), (Self, Errno)> {
+        self.leave_foreign_ring();
         match update_when_bound(self.key, payload, deadline) {
             Ok(()) => {
                 self.finished = true;
@@ -322,6 +342,7 @@ impl Drop for LiveKey {
         if self.finished {
             return;
         }
+        self.leave_foreign_ring();
         // EIO, and a GSS status of 0: the same for both consumers.
         let abandoned = [payload_start(Errno::EIO).as_slice(), &[0; 4]].concat();
         let updated = update_when_bound(self.key, &abandoned, Instant::now() + PASSING_LIMIT);

@@ -15,6 +15,9 @@ pub const ROUND_LIMIT: usize = 16;
 
 const GSS_S_COMPLETE: u32 = 0;
 const GSS_S_CONTINUE_NEEDED: u32 = 1;
+/// A failure for which the minor status is to say more (RFC 2743 §1.2.1.1): the routine error, in bits 16 to 23.
+const GSS_S_FAILURE: u32 = 0xd_0000;
+const ROUTINE_ERROR: u32 = 0xff_0000;
 
 /// A negotiated context.
 #[derive(Debug)]
@@ -173,10 +176,13 @@ impl DriveError {
             .with_gss_major(self.gss_major())
     }
 
-    /// Whether a new ticket may help: the server says that it cannot decrypt the one it got, or, as NFS-Ganesha does
-    /// then, rejects it without a reason.
+    /// Whether a new ticket may help: the server says that it cannot decrypt the one it got, or rejects it without a reason, as
+    /// NFS-Ganesha does then; or fails without one, as Lustre's servers do, whose minor status stays in their log.
     pub fn asks_for_new_ticket(&self) -> bool {
         match self {
+            Self::Refused { major, minor: 0, said: None, .. } if major & ROUTINE_ERROR == GSS_S_FAILURE => {
+                true
+            }
             Self::Refused { fault, .. } => *fault == Fault::StaleKey,
             Self::Channel(ChannelError::Reply(ReplyError::Rejected(status))) => {
                 *status == AuthStatus::REJECTED_CREDENTIAL

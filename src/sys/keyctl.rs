@@ -118,19 +118,19 @@ pub fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_SET_TIMEOUT, arg(key), 0).map(drop)
 }
 
-/// KEYCTL_CHOWN of the group alone.
+/// KEYCTL_CHOWN.
 ///
 /// # Errors
-/// EACCES without setattr permission, EPERM for a group that is not ours without CAP_SYS_ADMIN.
-pub fn set_group(key: RawSerial, gid: u32) -> Result<(), Errno> {
-    let unchanged = u32::MAX;
+/// EACCES without setattr permission, EPERM for a user or group that is not ours without CAP_SYS_ADMIN, EDQUOT where the new
+/// owner's quota has no room for it.
+pub fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno> {
     // SAFETY: plain numbers.
     check(unsafe {
         libc::syscall(
             libc::SYS_keyctl,
             c_ulong::from(libc::KEYCTL_CHOWN),
             arg(key),
-            c_ulong::from(unchanged),
+            c_ulong::from(uid),
             c_ulong::from(gid),
             0 as c_ulong,
         )

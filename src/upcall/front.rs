@@ -10,7 +10,7 @@ use super::authorise::{Acting, Genuine, authorise};
 use super::claim::{Asked, Claim, Invocation, Unusable, refused};
 use super::destination;
 use super::monitor::{self, Common, Phase};
-use super::vouched::{Places, Witness};
+use super::vouched::{self, Places, Witness};
 use crate::config::CEILING;
 use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
@@ -73,6 +73,8 @@ pub(super) struct Served {
     pub(super) micros: u32,
     /// Where the negotiation takes place.
     pub(super) places: Places,
+    /// A keyring that the key has to be taken out of before it fails.
+    pub(super) foreign_ring: Option<KeySerial>,
     /// The requester's keyrings, if the launcher shall look into them.
     pub(super) lending: Option<Loan>,
 }
@@ -97,6 +99,7 @@ struct Admitted {
     genuine: Genuine,
     owner: u32,
     places: Places,
+    foreign_ring: Option<KeySerial>,
     lending: Option<Loan>,
 }
 
@@ -114,7 +117,17 @@ fn admit(common: &Common, authority: &Authority) -> Result<Admitted, Failure> {
     }
     let places = Places::of(&claim, &witness, genuine.acting)?;
     let lending = lending.filter(|_| genuine.acting == Acting::ForItself);
-    Ok(Admitted { genuine, owner: claim.uid, places, lending })
+    let foreign_ring = vouched::foreign_ring(&claim, &witness);
+    Ok(Admitted { genuine, owner: owner(&claim), places, foreign_ring, lending })
+}
+
+/// Whose key it shall be: of a request in a setuid program the real user's, whose context it is. One for the node stays with
+/// whoever happens to run.
+fn owner(claim: &Claim) -> u32 {
+    match &claim.asked {
+        Asked::Lustre(callout) if !callout.roles.any() => callout.uid,
+        Asked::Lustre(_) | Asked::User { .. } => claim.uid,
+    }
 }
 
 /// Whether the cache may be in keyrings of the requester's: one of these is named, or none so that it is looked for.
@@ -139,7 +152,7 @@ pub(super) fn in_order(rings: Rings) -> [i32; RINGS] {
 }
 
 fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
-    let Admitted { genuine, owner, places, lending } = admitted;
+    let Admitted { genuine, owner, places, foreign_ring, lending } = admitted;
     lending.inspect(|lending| lending.expect());
     if let Err(errno) = authority.set_timeout(CEILING) {
         return reject(setup(errno), authority);
@@ -153,7 +166,7 @@ fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Ve
             live.hand_over();
             lending.inspect(|lending| lending.complete());
             let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
-            Verdict::Served(Served { acting: genuine.acting, micros, places, lending })
+            Verdict::Served(Served { acting: genuine.acting, micros, places, foreign_ring, lending })
         }
         Err(NotInstantiated { authority, errno: Errno::EDQUOT }) => {
             reject(Failure::new(Stage::Publish, Cause::Quota, "the key owner's quota is used up"), authority)

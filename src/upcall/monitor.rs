@@ -137,7 +137,7 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
 
 fn take_verdict(common: &'static Common) -> Result<(&'static Served, LiveKey), Failure> {
     match common.verdict.get() {
-        Some(Verdict::Served(served)) => Ok((served, common.live_key())),
+        Some(Verdict::Served(served)) => Ok((served, common.live_key().in_foreign_ring(served.foreign_ring))),
         Some(Verdict::Refused(failure)) => Err(failure.clone()),
         None => {
             // It may have ended on either side of the instantiation: one of the two answers the key.

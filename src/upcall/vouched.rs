@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use super::authorise::Acting;
 use super::claim::{Asked, Claim, refused};
 use crate::ctx::lustre::LustreCallout;
-use crate::event::Failure;
+use crate::event::{Cause, Failure, Stage};
+use crate::identity::key_list::Bound;
 use crate::identity::requester::{self, Namespace, Requester, RequesterError, Task};
 use crate::key::auth_line::Expected;
 use crate::key::{Authority, KeyDescription, KeySerial};
@@ -49,7 +50,11 @@ impl Witness {
             gid: kernel.gid,
             callout_length: claim.callout_length,
         };
-        let tid = requester::find(expected).map_err(gone)?;
+        let bound = match &claim.asked {
+            Asked::User { .. } => Bound::OF_A_PROGRAM,
+            Asked::Lustre(_) => Bound::OF_THE_KERNEL,
+        };
+        let tid = requester::find(expected, bound).map_err(gone)?;
         look();
         Requester::look_at(tid).map(Self::Task).map_err(gone)
     }
@@ -58,11 +63,21 @@ impl Witness {
 /// Whether `ring` is the keyring `_uid.<uid>` of an ordinary user.
 fn is_user_keyring(ring: i32, uid: u32) -> bool {
     let described = KeySerial::new(ring).and_then(|ring| KeyDescription::of(ring).ok());
-    uid != 0
-        && described.is_some_and(|ring| {
-            let name = format!("_uid.{uid}");
-            ring.key_type == "keyring" && ring.uid == uid && ring.description == name.as_bytes()
-        })
+    uid != 0 && described.is_some_and(|ring| is_keyring_of(&ring, uid))
+}
+
+fn is_keyring_of(ring: &KeyDescription, uid: u32) -> bool {
+    let name = format!("_uid.{uid}");
+    ring.key_type == "keyring" && ring.uid == uid && ring.description == name.as_bytes()
+}
+
+/// The keyring in which the kernel finds a user's key of Lustre's but does not look for it when the key fails: not that of
+/// the key's owner by its uid here, but its one in another user namespace. It can be seen by the authority over the key.
+pub(super) fn foreign_ring(claim: &Claim, witness: &Witness) -> Option<KeySerial> {
+    let Asked::Lustre(callout) = &claim.asked else { return None };
+    let by_proof = callout.roles.any() || matches!(witness, Witness::ThreadRing);
+    let ring = KeySerial::new(claim.thread_ring).filter(|_| !by_proof)?;
+    KeyDescription::of(ring).ok().filter(|described| !is_keyring_of(described, callout.uid)).map(|_| ring)
 }
 
 /// Where a negotiation takes place, opened.
@@ -186,6 +201,9 @@ fn gone(error: RequesterError) -> Failure {
     match error {
         RequesterError::Proc(_, Errno::ENOENT | Errno::ESRCH) => {
             refused(format_args!("S6: the requester has gone: {error}"))
+        }
+        RequesterError::TooManyKeys(..) | RequesterError::TooSlow(_) => {
+            Failure::new(Stage::Authorise, Cause::ManyKeys, format_args!("S21: {error}"))
         }
         other => refused(format_args!("S6: {other}")),
     }

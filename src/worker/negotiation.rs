@@ -69,7 +69,10 @@ pub(super) fn negotiate(
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
-            meet_again(account, &ticket, refusal, (request, deadline), watch)
+            let outcome = meet_again(account, &ticket, refusal, (request, deadline), watch);
+            // The next request is not to begin with the old one.
+            outcome.is_ok().then(|| holder.share(watch));
+            outcome
         }
         Err(refusal) => Err(refusal.failure),
     };

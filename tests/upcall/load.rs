@@ -4,13 +4,14 @@
 
 use crate::support::crowd::{Crowd, EACH, USERS, WITHIN};
 use crate::support::outcome::Outcome;
-use crate::support::probe::{Probe, Step};
+use crate::support::probe::{Finding, Probe, Step, as_user, probe};
 use crate::support::process::Process;
 use crate::support::rpc::call_null_with;
 use crate::support::server::Server;
 use crate::support::shared::Shared;
-use crate::support::site::Site;
+use crate::support::site::{RELEASED_WITHIN, Site};
 use crate::support::wait::wait_for;
+use lgss::event::Cause;
 use nix::errno::Errno;
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ crate::trials![
     three_hundred_requesters_of_thirty_users_are_all_served,
     beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served,
     with_50_000_keys_of_others_on_the_system_a_requester_is_served,
+    with_more_keys_than_can_be_looked_through_in_time_a_requester_is_told_at_once,
 ];
 
 fn three_hundred_requesters_of_thirty_users_are_all_served(shared: &Shared) {
@@ -119,4 +121,30 @@ fn with_50_000_keys_of_others_on_the_system_a_requester_is_served(shared: &Share
     wait_for("the keys to be collected", Duration::from_secs(30), || {
         (keys_of(0) < before + COUNT / 100).then_some(())
     });
+}
+
+/// As many as would cost everybody's requests a quarter of a second and more.
+fn with_more_keys_than_can_be_looked_through_in_time_a_requester_is_told_at_once(shared: &Shared) {
+    const COUNT: u32 = 110_000;
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let before = keys_of(0);
+    let mut others = Probe::start(&[Step::JoinSession, Step::AddKeys { count: COUNT }, Step::Pause]);
+    others.until_pause();
+    let mut steps = as_user(site.uid());
+    steps.push(Step::Request(site.request(shared.nfs())));
+    let findings = probe(&steps);
+    drop(others);
+    let Some(Finding::Requested { serial: None, errno, micros }) = findings.last() else {
+        panic!("{findings:?}")
+    };
+    assert_eq!(Errno::from_raw(*errno), Errno::ETIMEDOUT);
+    assert!(Duration::from_micros(*micros) < RELEASED_WITHIN, "held for {micros} µs");
+    site.log.wait_for_words(&["S21", "keys on this machine", "ETIMEDOUT", Cause::ManyKeys.remedy()]);
+    wait_for("the keys to be collected", Duration::from_secs(30), || {
+        (keys_of(0) < before + COUNT / 100).then_some(())
+    });
+    // And again as soon as they have gone, and the rejection has.
+    let request = site.request_as(&site.uid().to_string(), shared.nfs(), ":after");
+    drop(site.ask_with(request).context());
 }

@@ -21,6 +21,7 @@ crate::trials![
     a_ticket_for_an_old_key_is_replaced_whatever_keeps_the_cache,
     a_server_that_rejects_without_a_reason_is_asked_once_more,
     a_server_that_tells_its_minor_status_only_is_asked_once_more,
+    a_server_that_fails_without_a_reason_is_asked_once_more,
     a_refusal_with_the_new_ticket_too_is_the_end_and_leaves_the_cache_alone,
     a_ticket_that_has_just_come_from_the_kdc_is_not_fetched_again,
     other_refusals_are_not_followed_by_a_second_attempt,
@@ -158,6 +159,24 @@ fn a_server_that_tells_its_minor_status_only_is_asked_once_more(_: &Shared) {
     assert_eq!(scene.versions(&scene.cache()), ["3"]);
 }
 
+/// As a real Lustre server does: GSS_S_FAILURE, minor status 0, no token.
+fn a_server_that_fails_without_a_reason_is_asked_once_more(_: &Shared) {
+    let scene = Scene::new();
+    scene.realm.rekey();
+    let acceptor = Acceptor::start(&scene.realm);
+    let relay = Server::between(acceptor.target().address(), |reply| {
+        let mut parsed = InitReply::parse(reply);
+        if parsed.gss_major != 0 {
+            (parsed.gss_major, parsed.gss_minor) = (13 << 16, 0);
+            parsed.token.clear();
+        }
+        *reply = parsed.encode();
+    });
+    assert_eq!(scene.site.ask(&acceptor.target().behind(&relay)).context().window.count(), 32);
+    assert_eq!(relay.connections(), 2);
+    assert_eq!(scene.versions(&scene.cache()), ["3"]);
+}
+
 fn a_refusal_with_the_new_ticket_too_is_the_end_and_leaves_the_cache_alone(_: &Shared) {
     let scene = Scene::new();
     // The ticket's key is old, and the acceptor's is between that and the KDC's.
@@ -195,7 +214,7 @@ fn other_refusals_are_not_followed_by_a_second_attempt(_: &Shared) {
     let before = std::fs::read(scene.site.default_cache()).unwrap();
     let refusing = Server::answering(|call| {
         let reply = InitReply::continuing(call, b"");
-        Some(InitReply { gss_major: GSS_S_FAILURE, handle: Vec::new(), ..reply }.encode())
+        Some(InitReply { gss_major: GSS_S_FAILURE, gss_minor: 5, handle: Vec::new(), ..reply }.encode())
     });
     let denying = Server::answering(|call| Some(denied(call, 13)));
     for server in [&refusing, &denying] {

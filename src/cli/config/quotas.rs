@@ -7,12 +7,15 @@ use nix::unistd::geteuid;
 
 use super::finding::Finding;
 use crate::cli::words::person;
+use crate::identity::key_list::{self, Bound};
 
 /// Limits below which there is room for a few contexts only.
 const FEW_KEYS: u64 = 20;
 const FEW_BYTES: u64 = 6000;
 /// What one context takes, about: its payload, its description, a ticket stored back not counted.
 const CONTEXT_BYTES: u64 = 400;
+/// The part of the keys that a request is looked for among from which on they are worth a word.
+const MANY_SHARE: u64 = 5;
 /// From so many hundredths on a quota is nearly used up.
 const FULL: u64 = 90;
 /// Most users that are named.
@@ -40,10 +43,27 @@ pub(super) fn findings() -> Vec<Finding> {
     ];
     let mut findings: Vec<Finding> = limits.iter().filter_map(|(name, least)| tiny(name, *least)).collect();
     findings.extend(of_users(&fs::read_to_string("/proc/key-users").unwrap_or_default()));
+    findings.extend(key_list::count().and_then(many));
     if findings.is_empty() {
         findings.push(Finding::ok("quotas", "of keys have room for contexts"));
     }
     findings
+}
+
+/// Every request of a program's waits for the list of all keys, and fails beyond a number of them.
+fn many(keys: u64) -> Option<Finding> {
+    let limit = Bound::OF_A_PROGRAM.keys;
+    let remedy = "see in /proc/key-users whose they are; remove them, or lower kernel.keys.maxkeys (sysctl)";
+    let text = format!("{keys} keys on this machine");
+    if keys > limit {
+        let text = format!("{text}: requests of programs fail with ETIMEDOUT beyond {limit}");
+        Some(Finding::error("quotas", text, remedy))
+    } else if keys > limit / MANY_SHARE {
+        let text = format!("{text}: requests of programs wait longer for each, and fail beyond {limit}");
+        Some(Finding::warning("quotas", text, remedy))
+    } else {
+        None
+    }
 }
 
 /// Keys or bytes that a user has used, and may use.
@@ -122,6 +142,15 @@ fn finding((uid, keys, bytes): (u32, Share, Share)) -> Finding {
 mod tests {
     use super::*;
     use crate::cli::config::finding::Level;
+
+    #[test]
+    fn many_keys_are_a_warning_and_too_many_an_error() {
+        assert_eq!(many(20_000), None);
+        assert_eq!(many(20_001).unwrap().level, Level::Warning);
+        let error = many(412_345).unwrap();
+        assert_eq!(error.level, Level::Error);
+        assert!(error.finding.contains("412345 keys") && error.finding.contains("ETIMEDOUT"));
+    }
 
     #[test]
     fn a_quota_that_is_nearly_used_up_is_told_for_each_user_by_its_share() {

@@ -140,12 +140,15 @@ fn a_refusal_carries_the_servers_status_and_what_its_token_says() {
 }
 
 #[test]
-fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_a_rejected_credential_and_by_nothing_else() {
+fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_an_answer_without_a_reason_and_by_nothing_else() {
     let refused = |minor, token| Reply { major: 0xd_0000, minor, token, ..good() };
     for (answer, asks) in [
         (refused(0, b"stale"), true),
         (refused(STALE_KEY, b""), true),
-        (refused(0, b""), false),
+        (refused(0, b""), true),
+        (Reply { major: 0x9_0000, ..refused(0, b"") }, false),
+        (refused(5, b""), false),
+        (refused(0, b"late"), false),
         // What the token says counts for more.
         (refused(STALE_KEY, b"late"), false),
         // Not a refusal: a reply that somebody has damaged.

@@ -3,7 +3,9 @@
 #include "standin.h"
 
 #include <asm/unaligned.h>
+#include <linux/cred.h>
 #include <linux/slab.h>
+#include <linux/user_namespace.h>
 
 static LIST_HEAD(contexts);
 static DEFINE_MUTEX(contexts_lock);
@@ -35,15 +37,35 @@ static struct key *bound_key(struct context *ctx)
 	return key;
 }
 
-/* The key's semaphore is held, and a reference to the key. */
+/* The keyring of a user of the initial namespace, NULL if it has none. */
+static struct key *keyring_of(kuid_t owner)
+{
+	struct key *keyrings = READ_ONCE(init_user_ns.user_keyring_register);
+	char name[24];
+	key_ref_t ring;
+
+	if (!keyrings)
+		return NULL;
+	snprintf(name, sizeof(name), "_uid.%u", from_kuid(&init_user_ns, owner));
+	ring = keyring_search(make_key_ref(keyrings, true), &key_type_keyring, name, false);
+	return IS_ERR(ring) ? NULL : key_ref_to_ptr(ring);
+}
+
+/*
+ * The key's semaphore is held, and a reference to the key. That of a user's context is looked for in the keyring of the
+ * key's owner, wherever it has been linked to; that of the node's in the ring of its request.
+ */
 static void unbind(struct context *ctx)
 {
-	struct key *key = ctx->key;
+	struct key *key = ctx->key, *ring;
 
 	if (!key)
 		return;
-	if (ctx->ring)
-		key_unlink(ctx->ring, key);
+	ring = ctx->root ? key_get(ctx->ring) : keyring_of(key->uid);
+	if (ring) {
+		key_unlink(ring, key);
+		key_put(ring);
+	}
 	/* key_invalidate() would want the semaphore; without its collector the key goes with its last link. */
 	set_bit(KEY_FLAG_INVALIDATED, &key->flags);
 	key->payload.data[0] = NULL;

@@ -8,7 +8,8 @@ import time
 
 import requester
 from bed import KEYRING, scenario
-from realm import CLIENT, CLIENT_KEYTAB, REALM
+from realm import CLIENT, CLIENT_KEYTAB, REALM, SERVER, SERVER_KEYTAB
+from server import refusing
 from verdicts import Stopwatch, established, failed, klist
 
 NODE = f"lustre_root/{CLIENT}"
@@ -244,3 +245,32 @@ def a_silent_kdc_costs_a_mount_its_time_once(bed):
         failed(bed, one.result(), errno.ETIMEDOUT)
     bed.realm.kdc.send_signal(18)
     assert watch() < 6, watch()
+
+
+@scenario
+def a_server_with_a_new_key_that_does_not_say_so_is_asked_once_more(bed):
+    """GSS_S_FAILURE, minor status 0, as of a real server: users and the node have a context by a new ticket, and the next at once."""
+    alice, root = bed.user("alice"), bed.user("root")
+    bed.realm.ticket(alice, "alice")
+    bed.upcall(KEYRING)
+    node = {"flags": "r", "svc": "i", "lustre_svc": 1}
+    established(bed, alice.ask(**bed.target(0)), "alice")
+    established(bed, root.ask(**bed.target(1), **node), NODE)
+    bed.realm.keytab(SERVER_KEYTAB, *(f"lustre_{service}/{SERVER}" for service in ("mds", "oss", "mgs")))
+
+    def taciturn(rpc):
+        accepted = len(bed.server.accepted)
+        answer = bed.server.accept(rpc)
+        return answer if len(bed.server.accepted) > accepted else refusing(0xD0000)(rpc)
+
+    bed.server.answer = taciturn
+    for who, name, fields, first in ((alice, "alice", {}, 2), (root, NODE, node, 12)):
+        for number, tokens in ((first, 2), (first + 1, 1)):
+            bed.server.rpcs.clear()
+            established(bed, who.ask(**bed.target(number), **fields), name)
+            assert len(bed.server.rpcs) == tokens, (name, number, len(bed.server.rpcs))
+    # Without any key that fits it is told, after two tokens.
+    bed.server.answer = refusing(0xD0000)
+    bed.server.rpcs.clear()
+    failed(bed, alice.ask(**bed.target(20)), errno.EACCES, major=0xD0000)
+    assert len(bed.server.rpcs) == 2, len(bed.server.rpcs)

@@ -1,0 +1,108 @@
+"""However a context ends, no dead key stays where a later request finds it, also of programs that run with another's ids."""
+
+import errno
+import threading
+
+import kernel
+from bed import KEYRING, kill, processes, scenario
+from requester import Requester, ask, own_user_namespace
+from verdicts import established, failed
+
+# Real, effective and saved uid of alice's in a setuid program of root's, and of bob's.
+OF_ROOT, OF_BOB = (2001, 0, 0), (2001, 2002, 2002)
+
+
+@scenario
+def a_setuid_program_of_a_user_without_a_ticket_is_told_why_each_time(bed):
+    """ENOKEY at the first and every further access, in it and to its user, who has access as soon as there is a ticket."""
+    bed.realm
+    bed.upcall(KEYRING)
+    alice = bed.user("alice")
+    for number, uids in enumerate((OF_ROOT, OF_BOB)):
+        for who in (Requester(uids), Requester(uids), Requester(uids), alice):
+            failed(bed, who.ask(**bed.target(number)), errno.ENOKEY)
+        owners = {act.owner for act in bed.all_events("act", act="update")}
+        assert owners == {2001}, owners
+    bed.realm.ticket(alice, "alice")
+    for number, uids in enumerate((OF_ROOT, OF_BOB)):
+        for who in (alice, Requester(uids)):
+            established(bed, who.ask(**bed.target(number)), "alice")
+
+
+@scenario
+def a_flush_leaves_nothing_of_a_setuid_programs_context(bed):
+    """The next access of the program, and of its user, has a new context."""
+    bed.realm.ticket(bed.user("alice"), "alice")
+    bed.upcall(KEYRING)
+    for number, uids in enumerate((OF_ROOT, OF_BOB)):
+        first = Requester(uids).ask(**bed.target(number))
+        established(bed, first, "alice")
+        kernel.order("flush 2001")
+        second = bed.user("alice").ask(**bed.target(number))
+        established(bed, second, "alice")
+        kernel.order("flush 2001")
+        third = Requester(uids).ask(**bed.target(number))
+        established(bed, third, "alice")
+        assert len({first.serial, second.serial, third.serial}) == 3
+
+
+@scenario
+def a_killed_worker_or_monitor_leaves_nothing_of_a_setuid_programs_context(bed):
+    """EIO at once, or the kernel's own end of it; the user's next access is served."""
+    bed.realm.ticket(bed.user("alice"), "alice")
+    bed.upcall(KEYRING)
+    for number, (program, errors) in enumerate((("lgss_negotiate", {-errno.EIO}), ("lgss_keyring", None))):
+        kernel.set_timeout(100 if errors else 3)
+        started, go = threading.Event(), threading.Event()
+
+        def answer(rpc):
+            started.set()
+            go.wait(60)
+            return bed.server.accept(rpc)
+
+        bed.server.answer = answer
+        asked = Requester(OF_ROOT).begin(**bed.target(number))
+        assert started.wait(20), bed.log.lines
+        for pid in processes(program):
+            kill(pid)
+        got = asked.result()
+        assert got.rpc_err in errors if errors else got.state == "expired", got
+        go.set()
+        bed.until_gone(5)
+        kernel.set_timeout(100)
+        bed.server.answer = None
+        for who in (bed.user("alice"), Requester(OF_ROOT)):
+            established(bed, who.ask(**bed.target(number)), "alice")
+
+
+@scenario
+def a_key_that_is_never_bound_leaves_nothing_of_a_setuid_programs(bed):
+    """At the deadline; then the program and its user are served."""
+    bed.realm.ticket(bed.user("alice"), "alice")
+    bed.upcall(KEYRING)
+    bed.settings('[timeouts]\ndeadline = "2s"\n')
+    kernel.set_parameters(never_bind=1)
+    first = Requester(OF_ROOT).ask(**bed.target(0))
+    assert "ctx" not in first, first
+    bed.until_gone(10)
+    kernel.set_parameters(never_bind=0)
+    bed.settings("")
+    bed.until(lambda: has_ended(bed.user("alice"), first.serial), "the key's own end, by its timeout", 10)
+    established(bed, bed.user("alice").ask(**bed.target(0)), "alice")
+    established(bed, Requester(OF_ROOT).ask(**bed.target(0)), "alice")
+
+
+@scenario
+def a_failure_in_a_user_namespace_leaves_no_dead_key_there(bed):
+    """Its keyring is not the one in which the kernel looks for the key: the errno each time, of one process."""
+    bed.realm
+    bed.upcall(KEYRING)
+    inside = Requester(2001, after=[own_user_namespace])
+    for got in inside.run(lambda: [ask("write", dict(bed.target(0))) for _ in range(3)]):
+        got = kernel.Fields.parse(got)
+        assert (got.get("state"), got.get("rpc_err")) == ("failed", -errno.ENOKEY), (got, bed.log.lines)
+
+
+def has_ended(who, serial):
+    lines = [line.split() for line in who.proc_keys() if int(line.split()[0], 16) == serial]
+    return not lines or lines[0][3] == "expd"
