@@ -83,8 +83,8 @@ impl<'a> Scene<'a> {
         let established = site.log.wait_for_established(count);
         site.wait_until_idle();
         let key = established.split(" uid ").next().unwrap().rsplit(' ').next().unwrap().to_owned();
-        let choice =
-            site.log.lines().into_iter().find(|line| line.contains(&key) && line.contains(": chosen: "));
+        // There is always something to choose from.
+        let choice = Some(site.log.wait_for_words(&[&key, ": chosen: "]));
         // The requester reads in its key what the log says.
         let told = choice.as_ref().and_then(|line| line.split("; wanted: ").nth(1));
         let unmet = context.initiator.unwrap().unmet;

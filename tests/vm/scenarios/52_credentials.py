@@ -19,7 +19,7 @@ HEIMDAL = "/usr/local/lib/lgss-test/heimdal/usr"
 
 @scenario
 def what_krb5ccname_is_worth_is_a_setting(bed):
-    """By itself it is one cache of many, "first" puts a usable one before better ones, "ignored" leaves it unread."""
+    """By itself it is used if it can be; "ranked" makes it one cache of many, "ignored" leaves it unread."""
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
     bed.realm.ticket(bed.user("alice"), "dave", lifetime="2h")
@@ -35,7 +35,8 @@ def what_krb5ccname_is_worth_is_a_setting(bed):
     os.chown("/tmp/alices", 2001, 2001)
     for name in ("FILE:/tmp/named", "DIR:/tmp/alices", "KEYRING:session:named"):
         established(bed, ask("first", name, kinit("alice", cache=name)), "alice")
-    established(bed, ask(None, "FILE:/tmp/named"), "dave")
+    established(bed, ask(None, "FILE:/tmp/named"), "alice")
+    established(bed, ask("ranked", "FILE:/tmp/named"), "dave")
     bed.log.lines.clear()
     established(bed, ask("first", "MEMORY:mine"), "dave")
     assert "KRB5CCNAME MEMORY:mine" in bed.log.wait("chosen: dave@"), bed.log.lines
@@ -47,6 +48,7 @@ def what_krb5ccname_is_worth_is_a_setting(bed):
 @scenario
 def the_longest_life_wins_and_the_log_says_why_no_other(bed):
     """An expired default cache, a short one below /run/user, rubbish; without usable ones the failure has every reason."""
+    bed.settings('[caches]\nchoice = "longest"\n')
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
     alice = bed.user("alice")
@@ -97,6 +99,7 @@ def the_targets_realm_comes_before_a_longer_life_and_a_trusted_realm_leads_there
 @scenario
 def two_hundred_caches_of_a_user_are_ranked(bed):
     """The one that lives longest is found among them; those of others are not opened."""
+    bed.settings('[caches]\nchoice = "longest"\n')
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
     alice = bed.user("alice")
@@ -162,7 +165,8 @@ def session_of_alice():
 
 @scenario
 def a_cache_of_sssds_kcm_is_found_and_a_daemon_that_hangs_is_passed_over(bed):
-    """Nobody names it; the service ticket is stored there; stopped, it costs some seconds and a better one is used."""
+    """Nobody names it; the service ticket is stored there; stopped, it costs some seconds and another one is used."""
+    bed.settings('[caches]\nchoice = "longest"\n')
     bed.realm
     bed.upcall(KEYRING)
     alice = bed.user("alice")

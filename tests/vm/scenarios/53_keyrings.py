@@ -17,6 +17,7 @@ from verdicts import established, failed
 @scenario
 def every_cache_of_a_collection_is_looked_at(bed):
     """The primary one ends sooner than another: in a directory, in the session, user and persistent keyring; named and unnamed."""
+    bed.settings('[caches]\nchoice = "longest"\n')
     bed.upcall(KEYRING)
     os.mkdir("/tmp/alices", 0o700)
     os.chown("/tmp/alices", 2001, 2001)

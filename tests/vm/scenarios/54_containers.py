@@ -4,8 +4,8 @@ import errno
 
 import requester
 from bed import KEYRING, scenario
-from containers import own_process_numbers, private_tmp, subordinate_uids
-from kcm import kcm
+from containers import MS_BIND, mount, own_process_numbers, private_tmp, subordinate_uids
+from kcm import SOCKET, kcm
 from realm import kinit
 from requester import Requester, join_new_session, keyctl
 from sessions import LINK, SESSION, USER, empty_lasting_keyrings
@@ -60,15 +60,17 @@ def a_user_of_a_container_is_served_from_its_keyrings(bed):
 
 
 @scenario
-def the_hosts_kcm_is_not_for_another_root_directory(bed):
-    """Its socket could be another daemon's there; the reason is in the log."""
+def the_hosts_kcm_serves_where_its_socket_is_seen_and_nowhere_else(bed):
+    """A /tmp of its own changes nothing; something else in the socket's place does, and the reason is in the log."""
     bed.realm
     bed.upcall(KEYRING)
     with kcm(bed):
         bed.realm.ticket(bed.user("alice"), "dave", cache="KCM:", lifetime="2h")
-        steps = [private_tmp("alice", 2001)]
-        alice = Requester(2001, steps=steps, environment={"KRB5CCNAME": "KCM:"})
-        established(bed, alice.ask(**bed.target(0)), "alice")
-        without = Requester(2001, steps=[private_tmp("alice", 2001, ["kdestroy"])], environment={"KRB5CCNAME": "KCM:"})
+        steps, named = [private_tmp("alice", 2001)], {"KRB5CCNAME": "KCM:"}
+        established(bed, Requester(2001, steps=steps, environment=named).ask(**bed.target(0)), "dave")
+        hide = lambda: mount(b"/dev/null", SOCKET.encode(), None, MS_BIND, None)
+        hidden = Requester(2001, steps=[*steps, hide], environment=named)
+        established(bed, hidden.ask(**bed.target(2)), "alice")
+        without = Requester(2001, steps=[private_tmp("alice", 2001, ["kdestroy"]), hide], environment=named)
         failed(bed, without.ask(**bed.target(1)), errno.ENOKEY)
         bed.log.wait("another mount namespace")
