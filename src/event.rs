@@ -51,6 +51,8 @@ pub enum Cause {
     Refused,
     /// The request itself is malformed.
     BadRequest,
+    /// The file system wants a mechanism that is not served.
+    Mechanism,
     /// There is no credential cache, or it holds no ticket.
     NoTicket,
     /// The ticket has expired.
@@ -159,7 +161,7 @@ impl Cause {
             | Self::UnknownService
             | Self::EncryptionType
             | Self::ServerRefused => Errno::EACCES,
-            Self::BadRequest => Errno::EINVAL,
+            Self::BadRequest | Self::Mechanism => Errno::EINVAL,
             Self::NoTicket | Self::BadCache | Self::NoMachineCredential => Errno::ENOKEY,
             Self::TicketExpired => Errno::EKEYEXPIRED,
             Self::ClockSkew => Errno::EKEYREJECTED,
@@ -193,6 +195,7 @@ impl Cause {
             Self::BadRequest => {
                 "correct the description or callout of the request (formats: share/doc/lgss/formats.md)"
             }
+            Self::Mechanism => "use a flavour of Kerberos (krb5n, krb5a, krb5i, krb5p), or Lustre's own tool",
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => "make the cache a file of the user with mode 0600, or name another cache",

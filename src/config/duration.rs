@@ -47,7 +47,8 @@ impl FromStr for Seconds {
 }
 
 impl Seconds {
-    pub(super) const fn of(seconds: u64) -> Self {
+    /// So many seconds.
+    pub const fn of(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 

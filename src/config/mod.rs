@@ -34,6 +34,8 @@ pub const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
 const SIZE_LIMIT: u64 = 256 * 1024;
 /// The front sets this timeout before anything is configured; no setting reaches beyond it.
 pub const CEILING: Duration = Duration::from_secs(200);
+/// No mount is kept waiting for longer, by no setting: it cannot be killed meanwhile.
+pub const MOUNT_CEILING: Duration = Duration::from_secs(60);
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +86,8 @@ pub struct Timeouts {
     pub connect: Seconds,
     /// One round of tokens with the server.
     pub round: Seconds,
+    /// How long a mount waits for credentials of the node, at most [`MOUNT_CEILING`].
+    pub mount: Seconds,
     /// How long a failed key stays readable.
     pub negative_cache: Seconds,
 }
@@ -184,9 +188,10 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             deadline: Seconds(CEILING),
-            kdc: Seconds::of(30),
+            kdc: Seconds::of(20),
             connect: Seconds::of(10),
             round: Seconds::of(15),
+            mount: Seconds::of(10),
             negative_cache: Seconds::of(10),
         }
     }
@@ -276,6 +281,9 @@ impl Config {
                 "timeouts.deadline is over the ceiling of 200 s",
             ));
         }
+        if config.timeouts.mount.0 > MOUNT_CEILING {
+            return Err(ConfigError::Value(path.to_owned(), "timeouts.mount is over the ceiling of 60 s"));
+        }
         let Limits { per_owner, users, machine, kernel } = config.limits;
         let lines = [config.log.per_owner, config.log.users, config.log.machine];
         if [per_owner, users, machine, kernel].contains(&0) || lines.contains(&0) {
@@ -331,6 +339,7 @@ mod tests {
             ("[timeouts]\nkdc = \"5 parsecs\"\n", "line 2"),
             ("[timeouts]\nkdc = 0\n", "zero"),
             ("[timeouts]\ndeadline = 500\n", "ceiling"),
+            ("[timeouts]\nmount = 61\n", "ceiling of 60 s"),
             ("worker = \"relative\"\n", "absolute"),
             ("[limits]\nusers = 0\n", "zero"),
             ("[log]\nper_owner = 0\n", "zero"),

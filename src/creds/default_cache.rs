@@ -147,7 +147,9 @@ fn included(line: &str) -> Option<Vec<PathBuf>> {
                 fs::read_dir(path).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
             let mut names: Vec<_> = names.filter(|name| is_profile_name(name)).collect();
             names.sort_unstable();
-            Some(names.into_iter().map(|name| path.join(name)).collect())
+            // The directory itself has no text, but changes when a file comes or goes.
+            let files = names.into_iter().map(|name| path.join(name));
+            Some(std::iter::once(path.to_owned()).chain(files).collect())
         }
         _ => None,
     }

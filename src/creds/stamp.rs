@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -37,6 +37,11 @@ impl Stamp {
         }
         Ok(Self(hash.finalize().into()))
     }
+}
+
+/// The files and directories that a configuration is in: a change of any changes the stamp, or may.
+pub fn depends_on(krb5_config: &Path) -> Vec<PathBuf> {
+    configuration_files(krb5_config)
 }
 
 fn content(file: &Path) -> io::Result<Vec<u8>> {

@@ -63,6 +63,7 @@ impl Cause {
             | Self::Quota
             | Self::KeyGone => true,
             Self::Refused
+            | Self::Mechanism
             | Self::NoMachineCredential
             | Self::KeytabRefused
             | Self::UnnamedNid
@@ -89,6 +90,7 @@ impl Cause {
         match self {
             Self::Refused => "the upcall refuses the request",
             Self::BadRequest => "the request is malformed",
+            Self::Mechanism => "the file system wants a mechanism that is not served",
             Self::NoTicket => "no usable ticket was found",
             Self::TicketExpired => "the ticket has expired",
             Self::BadCache => "the credential cache cannot be used",

@@ -37,9 +37,18 @@ pub enum Origin {
     /// A request_key(2) of a program.
     UserSpace,
     /// Anything else: the kernel asks on its own behalf.
-    Kernel,
+    Kernel(Wait),
     /// The system call may not be looked at.
     Unknown,
+}
+
+/// Who waits for the kernel's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Whoever mounts a file system, and for that alone.
+    Mount,
+    /// A thread that serves many, or somebody who uses the file system.
+    Other,
 }
 
 /// Namespaces of a requester that are of use here.
@@ -221,7 +230,7 @@ fn read_origin(task: &OwnedFd) -> Result<Origin, RequesterError> {
             other => other.map_err(|e| RequesterError::Proc("syscall", e))?,
         };
         match parse_syscall(text).ok_or(RequesterError::Form("syscall"))? {
-            Syscall::Number(number) => return Ok(origin(number)),
+            Syscall::Entered(call) => return Ok(origin(call)),
             Syscall::Running if Instant::now() < give_up => std::thread::sleep(Duration::from_micros(100)),
             Syscall::Running => return Err(RequesterError::Running),
         }
@@ -231,25 +240,55 @@ fn read_origin(task: &OwnedFd) -> Result<Origin, RequesterError> {
 #[derive(Debug, PartialEq, Eq)]
 enum Syscall {
     Running,
-    Number(u64),
+    Entered(Call),
 }
 
-/// `running`, or the number and the registers; −1 outside a system call (proc_pid_syscall(5)).
+/// The number of a system call, or −1 outside of one, and the stack pointer, which tells 32-bit programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Call {
+    number: u64,
+    stack: u64,
+}
+
+/// `running`, or the number, six registers, stack pointer and program counter; −1 and only the last two outside a system
+/// call (proc_pid_syscall(5)).
 fn parse_syscall(text: &[u8]) -> Option<Syscall> {
-    let first = std::str::from_utf8(text).ok()?.split_ascii_whitespace().next()?;
-    match first {
-        "running" => Some(Syscall::Running),
-        number => number.parse::<i64>().ok().map(|number| Syscall::Number(number.cast_unsigned())),
+    let text = std::str::from_utf8(text).ok()?;
+    let first = text.split_ascii_whitespace().next()?;
+    if first == "running" {
+        return Some(Syscall::Running);
     }
+    let number = first.parse::<i64>().ok()?.cast_unsigned();
+    let stack = text.split_ascii_whitespace().rev().nth(1).and_then(|word| word.strip_prefix("0x"));
+    let stack = stack.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    Some(Syscall::Entered(Call { number, stack }))
 }
 
-/// request_key(2) by each of a machine's system-call tables.
-fn origin(number: u64) -> Origin {
+/// By each of a machine's system-call tables: request_key(2), and what mounts.
+fn origin(Call { number, stack }: Call) -> Origin {
     #[cfg(target_arch = "x86_64")]
     const REQUEST_KEY: [u64; 3] = [249, 287, 0x4000_00f9];
     #[cfg(not(target_arch = "x86_64"))]
     const REQUEST_KEY: [u64; 2] = [219, 310];
-    if REQUEST_KEY.contains(&number) { Origin::UserSpace } else { Origin::Kernel }
+    if REQUEST_KEY.contains(&number) {
+        Origin::UserSpace
+    } else if mounts(number, stack) {
+        Origin::Kernel(Wait::Mount)
+    } else {
+        Origin::Kernel(Wait::Other)
+    }
+}
+
+/// Whether it is mount(2), fsconfig(2), fsmount(2) or move_mount(2). The last three have one number in all tables but
+/// x32's, which has a bit of its own; mount's number in 32-bit tables is that of another call in ours.
+fn mounts(number: u64, stack: u64) -> bool {
+    const X32_BIT: u64 = 0x4000_0000;
+    const NEW_CALLS: [u64; 3] = [429, 431, 432];
+    const MOUNT_32: u64 = 21;
+    const MOUNT: u64 = if cfg!(target_arch = "x86_64") { 165 } else { 40 };
+    let plain = if cfg!(target_arch = "x86_64") { number & !X32_BIT } else { number };
+    let in_32_bit_table = number == plain && stack != 0 && stack <= u32::MAX.into();
+    NEW_CALLS.contains(&plain) || plain == if in_32_bit_table { MOUNT_32 } else { MOUNT }
 }
 
 #[cfg(test)]
@@ -269,19 +308,44 @@ mod tests {
 
     #[test]
     fn request_key_by_any_table_comes_from_user_space_and_all_else_from_the_kernel() {
-        assert_eq!(parse_syscall(b"249 0x1 0x2 0x3\n"), Some(Syscall::Number(249)));
+        let entered = |number, stack| Some(Syscall::Entered(Call { number, stack }));
+        assert_eq!(parse_syscall(b"249 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffc 0x55\n"), entered(249, 0x7ffc));
+        assert_eq!(parse_syscall(b"-1 0x7ffe 0x55\n"), entered(u64::MAX, 0x7ffe));
         assert_eq!(parse_syscall(b"running\n"), Some(Syscall::Running));
         assert_eq!(parse_syscall(b"\n"), None);
-        for (text, expected) in [
-            ("249 0x0", Origin::UserSpace),
-            ("287 0x0", Origin::UserSpace),
-            ("1073742073 0x0", Origin::UserSpace),
-            ("165 0x0", Origin::Kernel),
-            ("-1 0x7ffe 0x0", Origin::Kernel),
-            ("0 0x0 0x0", Origin::Kernel),
+        for (number, stack, expected) in [
+            (249, 0x7fff_0000_0000, Origin::UserSpace),
+            (287, 0xfff0_0000, Origin::UserSpace),
+            (0x4000_00f9, 0xfff0_0000, Origin::UserSpace),
+            (u64::MAX, 0x7fff_0000_0000, Origin::Kernel(Wait::Other)),
+            (0, 0, Origin::Kernel(Wait::Other)),
         ] {
-            let Some(Syscall::Number(number)) = parse_syscall(text.as_bytes()) else { panic!("{text}") };
-            assert_eq!(origin(number), expected, "{text}");
+            assert_eq!(origin(Call { number, stack }), expected, "{number}");
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn whoever_mounts_is_told_from_others_in_each_table() {
+        const HIGH: u64 = 0x7fff_0000_0000;
+        const LOW: u64 = 0xfff0_0000;
+        for (number, stack, mounting) in [
+            (165, HIGH, true),
+            (431, HIGH, true),
+            (432, HIGH, true),
+            (429, HIGH, true),
+            (0x4000_00a5, LOW, true),
+            (0x4000_01af, LOW, true),
+            (21, LOW, true),
+            (431, LOW, true),
+            // access(2); getresuid(2) by the 32-bit table; a kernel thread's read.
+            (21, HIGH, false),
+            (165, LOW, false),
+            (0, 0, false),
+            (u64::MAX, HIGH, false),
+        ] {
+            let wait = if mounting { Wait::Mount } else { Wait::Other };
+            assert_eq!(origin(Call { number, stack }), Origin::Kernel(wait), "{number} {stack:x}");
         }
     }
 }

@@ -40,6 +40,10 @@ pub trait Permission {
     fn key(&self) -> KeySerial;
 }
 
+/// Proof that a key of the kernel's has its permissions.
+#[derive(Debug, Clone, Copy)]
+pub struct Prepared(KeySerial);
+
 /// Why a key was not instantiated; the authority comes back so that it can be rejected.
 #[derive(Debug)]
 pub struct NotInstantiated {
@@ -125,15 +129,36 @@ impl Authority {
         permission: &impl Permission,
         owner: u32,
     ) -> Result<LiveKey, NotInstantiated> {
-        if permission.key() != self.key {
-            return Err(NotInstantiated { authority: self, errno: Errno::EPERM });
+        match self.prepare_for_kernel(owner) {
+            Ok(prepared) => self.instantiate_prepared(permission, prepared),
+            Err(errno) => Err(NotInstantiated { authority: self, errno }),
         }
+    }
+
+    /// What that needs more rights for than the authority: who may do what with the key.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn prepare_for_kernel(&self, owner: u32) -> Result<Prepared, Errno> {
         let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
         let key = self.key.raw();
-        let instantiated = keyctl::set_owner(key, owner, 0)
-            .and_then(|()| keyctl::set_permissions(key, permissions))
-            .and_then(|()| keyctl::instantiate(key, &[], 0));
-        match instantiated {
+        keyctl::set_owner(key, owner, 0).and_then(|()| keyctl::set_permissions(key, permissions))?;
+        Ok(Prepared(self.key))
+    }
+
+    /// The rest.
+    ///
+    /// # Errors
+    /// As [`Authority::instantiate`].
+    pub fn instantiate_prepared(
+        self,
+        permission: &impl Permission,
+        Prepared(prepared): Prepared,
+    ) -> Result<LiveKey, NotInstantiated> {
+        if permission.key() != self.key || prepared != self.key {
+            return Err(NotInstantiated { authority: self, errno: Errno::EPERM });
+        }
+        match keyctl::instantiate(self.key.raw(), &[], 0) {
             Ok(()) => Ok(LiveKey::taken_over(self.key, Consumer::Kernel)),
             Err(errno) => Err(NotInstantiated { authority: self, errno }),
         }

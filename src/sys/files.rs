@@ -134,6 +134,16 @@ pub fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Er
     }
 }
 
+/// Removes files of a directory that nobody but root can change, if they have not been written to for so long.
+pub fn remove_old(directory: &Path, age: std::time::Duration) {
+    let is_old = |path: &Path| {
+        let modified = std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
+        modified.is_some_and(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| is_old(path)).for_each(|path| drop(std::fs::remove_file(path)));
+}
+
 /// The path of a regular file that nobody but root can have changed (as [`open_trusted`]), without links.
 ///
 /// # Errors

@@ -34,6 +34,8 @@ pub struct Patience {
     pub errno: Errno,
     /// And how long it has that.
     pub ttl: Duration,
+    /// Set by a predecessor that does nothing from then on but wait for the heir's end ([`super::process::wait_for_child`]).
+    pub passed_on: &'static AtomicBool,
 }
 
 /// How an heir's predecessor has ended.
@@ -43,11 +45,13 @@ pub enum Predecessor {
     Ended,
     /// Overdue: its key was rejected, and then it was killed.
     Killed,
+    /// Not yet: it has passed its work on and only waits for what comes of that, see [`Patience::passed_on`].
+    Waits(Pid),
 }
 
 /// Starts a process that takes over the caller's memory and descriptors when the caller has ended (see
-/// [`spawn_sharing`]); until then it only sleeps, and it ends the caller if that takes too long. A caller that even
-/// SIGKILL does not end within `KILL_LIMIT` is left alone, its key rejected.
+/// [`spawn_sharing`]) or passed its work on; until then it only sleeps, and it ends the caller if that takes too long. A
+/// caller that even SIGKILL does not end within `KILL_LIMIT` is left alone, its key rejected.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
@@ -62,6 +66,9 @@ pub fn spawn_heir<T: Sync>(
         let mut held_up = 0;
         pause(patience.first_look);
         while getppid() == *caller && held_up < HELD_UP && start.elapsed() < patience.busy_limit {
+            if patience.passed_on.load(Ordering::Acquire) {
+                return entry(argument, Predecessor::Waits(*caller));
+            }
             pause(patience.next_look);
             if start.elapsed() >= patience.limit {
                 held_up = if is_runnable(*caller) { 0 } else { held_up + 1 };
@@ -114,9 +121,10 @@ pub fn spawn_guard<T: Sync>(
 /// tables and leaves no page to be copied later, neither here nor when the caller exits, and what the caller leaves in
 /// memory and open needs no message: that is what makes the front fast.
 ///
-/// For this layer alone, because of what `entry` must keep to as long as the caller lives: allocate nothing, change nothing
-/// but atomics, set no errno. The two above do nothing but look, sleep, and end the caller; another one makes calls that set
-/// none (lending.rs).
+/// For this layer alone, because of what `entry` must keep to as long as the caller is at work: allocate nothing, change
+/// nothing but atomics, set no errno. The two above do nothing but look, sleep, and end the caller; another one makes calls
+/// that set none (lending.rs). A caller that has passed its work on is in one system call that touches none of its memory
+/// until the child has ended.
 pub(super) fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static T) -> Result<(), Errno> {
     struct Start<T: 'static>(fn(&'static T) -> i32, &'static T);
     extern "C" fn start<T: 'static>(start: *mut libc::c_void) -> i32 {

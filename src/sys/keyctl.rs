@@ -63,6 +63,14 @@ pub fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_ASSUME_AUTHORITY, arg(key), 0)?)
 }
 
+/// KEYCTL_ASSUME_AUTHORITY with no key: gives up the authority that this process has.
+///
+/// # Errors
+/// None that is known.
+pub fn divest_authority() -> Result<(), Errno> {
+    simple(libc::KEYCTL_ASSUME_AUTHORITY, 0, 0).map(drop)
+}
+
 /// KEYCTL_INSTANTIATE: gives the key under construction its payload and links it to `ring` (0: to none).
 ///
 /// # Errors

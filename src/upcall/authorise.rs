@@ -64,7 +64,7 @@ fn of_a_program(
 ) -> Result<Acting, Failure> {
     match requester.origin {
         Origin::UserSpace => {}
-        Origin::Kernel => return Err(refused("S1: the kernel itself does not ask for keys of type user")),
+        Origin::Kernel(_) => return Err(refused("S1: the kernel itself does not ask for keys of type user")),
         Origin::Unknown => return Err(refused("S6: the requester's system call may not be looked at")),
     }
     let acting = acting_for(uid, requester.uids)?;
@@ -103,7 +103,7 @@ fn of_lustre(callout: &LustreCallout, witness: &Witness) -> Result<Acting, Failu
     };
     let needed = if acting == Acting::Machine { 0 } else { callout.uid };
     match requester.origin {
-        Origin::Kernel => Ok(acting),
+        Origin::Kernel(_) => Ok(acting),
         Origin::UserSpace => Err(refused("S1: only the kernel asks for keys of type lgssc")),
         Origin::Unknown if requester.uids.real == needed => Ok(acting),
         Origin::Unknown => Err(refused("S1: the request's origin cannot be seen, and it is for another uid")),
@@ -114,6 +114,7 @@ fn of_lustre(callout: &LustreCallout, witness: &Witness) -> Result<Acting, Failu
 mod tests {
     use super::*;
     use crate::event::Cause;
+    use crate::identity::requester::Wait;
 
     fn uids(real: u32, effective: u32, saved: u32, fs: u32) -> Uids {
         Uids { real, effective, saved, fs }
@@ -143,8 +144,8 @@ mod tests {
     #[test]
     fn only_the_kernel_gets_lustres_keys_and_it_may_ask_in_any_process() {
         for real in [0, 2001, 5] {
-            assert_eq!(of_lustre_by(USER, Origin::Kernel, real).unwrap(), Acting::ForItself);
-            assert_eq!(of_lustre_by(MACHINE, Origin::Kernel, real).unwrap(), Acting::Machine);
+            assert_eq!(of_lustre_by(USER, Origin::Kernel(Wait::Other), real).unwrap(), Acting::ForItself);
+            assert_eq!(of_lustre_by(MACHINE, Origin::Kernel(Wait::Other), real).unwrap(), Acting::Machine);
             for callout in [USER, MACHINE] {
                 let refusal = of_lustre_by(callout, Origin::UserSpace, real).unwrap_err();
                 assert!(refusal.detail.starts_with("S1"), "{refusal}");

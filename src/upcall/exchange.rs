@@ -99,9 +99,9 @@ impl InitChannel {
         }
     }
 
-    /// The failure of a server that does not answer a second token either.
-    pub(super) fn silent(&self) -> Failure {
-        self.failure(Cause::ServerSilent, "no answer, also not to a second try")
+    /// The failure of a server that does not answer.
+    pub(super) fn silent(&self, what: &str) -> Failure {
+        self.failure(Cause::ServerSilent, what)
     }
 
     /// The child that hangs, if one does.

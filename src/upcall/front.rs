@@ -1,7 +1,9 @@
 //! The process that the kernel waits for; the requester is blocked, beyond any signal, until it exits.
 //!
-//! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's.
+//! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's; but
+//! that of a request for the node may be the monitor's, see [`super::held`], and then we wait for it.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -10,12 +12,15 @@ use super::authorise::{Acting, Genuine, authorise};
 use super::claim::{Asked, Claim, Invocation, Unusable, refused};
 use super::destination;
 use super::monitor::{self, Common, Phase};
+use super::order::served_mechanism;
+use super::ready::Note;
 use super::vouched::{self, Places, Witness};
-use crate::config::CEILING;
+use crate::config::{CEILING, MOUNT_CEILING};
 use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
+use crate::identity::requester::Wait;
 use crate::key::authority::{NotInstantiated, key_under_construction, own_session_keyring};
 use crate::key::{Authority, Consumer, KeySerial};
 use crate::sys::lending::Lending;
@@ -23,6 +28,9 @@ use crate::sys::process;
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
 const LAST_RESORT_SECONDS: u32 = 8;
+/// The same while the monitor decides: longer than any mount is kept waiting.
+const UNDECIDED_LAST_RESORT_SECONDS: u32 = 65;
+const _: () = assert!(MOUNT_CEILING.as_secs() < 63, "the last resort comes after the clock");
 
 /// Answers the key and hands it to the monitor. Returns the exit status.
 pub(super) fn serve(invocation: Invocation) -> i32 {
@@ -36,10 +44,21 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
         Ok(common) => {
             nix::unistd::alarm::set(LAST_RESORT_SECONDS);
             let _ = common.verdict.set(answer(common, authority, started));
+            if let Some(Verdict::Undecided(_)) = common.verdict.get() {
+                leave_to_monitor(common);
+            }
         }
         Err(errno) => drop(authority.reject(errno)),
     }
     0
+}
+
+/// The monitor answers the key and then ends us. Nothing here may touch memory before it has ended itself.
+fn leave_to_monitor(common: &Common) {
+    nix::unistd::alarm::set(UNDECIDED_LAST_RESORT_SECONDS);
+    common.passed_on.store(true, Ordering::Release);
+    process::wait_for_child();
+    let _ = common.authority().reject(Cause::Setup.errno());
 }
 
 /// Rejects the key of an upcall whose words make no sense: the one that they name, or the one that the kernel has named our
@@ -60,6 +79,8 @@ pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
 pub(super) enum Verdict {
     /// The key has been instantiated and is the monitor's to finish.
     Served(Served),
+    /// The key of a request for the node, still under construction.
+    Undecided(Undecided),
     /// The key has been rejected; only the log remains to be written.
     Refused(Failure),
 }
@@ -85,10 +106,29 @@ pub(super) type Loan = &'static Lending<RINGS>;
 /// Kinds of keyrings.
 pub(super) const RINGS: usize = 4;
 
+/// A request that may be served, whose key is not instantiated.
+#[derive(Debug)]
+pub(super) struct Undecided {
+    /// The permission to do so.
+    pub(super) genuine: Genuine,
+    /// Whose key it is.
+    pub(super) owner: u32,
+    /// Who waits.
+    pub(super) waits: Wait,
+    /// The rest.
+    pub(super) served: Served,
+}
+
 fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
     let admitted = admit(common, &authority);
     common.enter(Phase::Answer);
     match admitted {
+        Ok(admitted) if admitted.genuine.acting == Acting::Machine && !admitted.is_ready => {
+            let Admitted { genuine, owner, waits, places, foreign_ring, lending, .. } = admitted;
+            let (acting, micros) = (genuine.acting, micros_since(started));
+            let served = Served { acting, micros, places, foreign_ring, lending };
+            Verdict::Undecided(Undecided { genuine, owner, waits, served })
+        }
         Ok(admitted) => instantiate(admitted, authority, started),
         Err(failure) => reject(failure, authority),
     }
@@ -98,6 +138,9 @@ fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
 struct Admitted {
     genuine: Genuine,
     owner: u32,
+    waits: Wait,
+    /// Of the node: its credentials are there.
+    is_ready: bool,
     places: Places,
     foreign_ring: Option<KeySerial>,
     lending: Option<Loan>,
@@ -115,10 +158,31 @@ fn admit(common: &Common, authority: &Authority) -> Result<Admitted, Failure> {
     if genuine.consumer == Consumer::Program {
         destination::check(claim.uid, genuine.acting)?;
     }
+    serves_mechanism(&claim)?;
     let places = Places::of(&claim, &witness, genuine.acting)?;
+    let is_ready = is_ready(invocation, &claim, &places);
     let lending = lending.filter(|_| genuine.acting == Acting::ForItself);
     let foreign_ring = vouched::foreign_ring(&claim, &witness);
-    Ok(Admitted { genuine, owner: owner(&claim), places, foreign_ring, lending })
+    let (owner, waits) = (owner(&claim), witness.waits());
+    Ok(Admitted { genuine, owner, waits, is_ready, places, foreign_ring, lending })
+}
+
+/// Of a request for the node; a user's access has the error in any case.
+fn serves_mechanism(claim: &Claim) -> Result<(), Failure> {
+    match &claim.asked {
+        Asked::Lustre(callout) if callout.roles.any() => served_mechanism(callout),
+        _ => Ok(()),
+    }
+}
+
+/// In a container it depends on more than a note says.
+fn is_ready(invocation: &Invocation, claim: &Claim, places: &Places) -> bool {
+    match &claim.asked {
+        Asked::Lustre(callout) if callout.roles.any() && places.container.is_none() => {
+            Note::of(invocation, callout).holds()
+        }
+        _ => false,
+    }
 }
 
 /// Whose key it shall be: of a request in a setuid program the real user's, whose context it is. One for the node stays with
@@ -152,7 +216,7 @@ pub(super) fn in_order(rings: Rings) -> [i32; RINGS] {
 }
 
 fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
-    let Admitted { genuine, owner, places, foreign_ring, lending } = admitted;
+    let Admitted { genuine, owner, places, foreign_ring, lending, .. } = admitted;
     lending.inspect(|lending| lending.expect());
     if let Err(errno) = authority.set_timeout(CEILING) {
         return reject(setup(errno), authority);
@@ -165,7 +229,7 @@ fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Ve
         Ok(live) => {
             live.hand_over();
             lending.inspect(|lending| lending.complete());
-            let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
+            let micros = micros_since(started);
             Verdict::Served(Served { acting: genuine.acting, micros, places, foreign_ring, lending })
         }
         Err(NotInstantiated { authority, errno: Errno::EDQUOT }) => {
@@ -173,6 +237,10 @@ fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Ve
         }
         Err(NotInstantiated { authority, errno }) => reject(setup(errno), authority),
     }
+}
+
+fn micros_since(started: Instant) -> u32 {
+    u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
 fn setup(errno: Errno) -> Failure {

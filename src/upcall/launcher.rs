@@ -38,6 +38,8 @@ const SOCKET: usize = 3;
 pub(super) struct Assignment<'a> {
     /// The key, to prove that the worker will have no access to it.
     pub key: KeySerial,
+    /// Whether the key is not instantiated: there is an authority over it that the worker must not have.
+    pub under_construction: bool,
     /// Whose context.
     pub uid: u32,
     /// That user's primary group.
@@ -133,6 +135,20 @@ pub(super) fn held_up(name: &CacheName) -> Failure {
     Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {why}"))
 }
 
+/// Reading a key under construction would wait for its answer. Whoever is not in the session that the authority came
+/// with, and has given it up, cannot get it back; and without it there is no right to the key that its possession
+/// does not give.
+fn give_up_authority(key: KeySerial) -> Result<(), Failure> {
+    keyctl::divest_authority().map_err(|errno| launch_failed("authority", errno))?;
+    match keyctl::assume_authority(key.raw()) {
+        Err(Errno::ENOKEY | Errno::EACCES) => Ok(()),
+        Err(errno) => Err(launch_failed("proof of isolation", errno)),
+        Ok(_) => {
+            Err(Failure::new(Stage::Launch, Cause::Setup, "S13: the worker would have the key's authority"))
+        }
+    }
+}
+
 fn drop_to_machine(config: &Config) -> Result<(), Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
     jail::limit_resources().map_err(failed("limits"))?;
@@ -155,6 +171,9 @@ fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32
 /// (rule S13).
 fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
     search::isolate(collections).map_err(|(ring, errno)| launch_failed(ring, errno))?;
+    if assignment.under_construction {
+        return give_up_authority(assignment.key);
+    }
     match keyctl::read(assignment.key.raw()) {
         Err(Errno::EACCES) => Ok(()),
         Err(errno) => Err(launch_failed("proof of isolation", errno)),

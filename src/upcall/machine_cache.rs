@@ -39,14 +39,17 @@ const STATE_LIMIT: usize = 4096;
 const TURN: Range<u16> = 0..1;
 /// Ends the names of files that are being written.
 const NEW: &str = ".new";
+/// Ends the names of files that hold failures (`super::node`).
+pub(super) const FAILED: &str = ".failed";
 /// Ends the names of files that say what is known of a cache.
 const STATE: &str = ".state";
 /// A file that is still being written after that never will be.
 const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
 /// So long an expired cache is kept: who has asked for it may ask again.
 const EXPIRED_AGE: Duration = Duration::from_secs(86_400);
-/// Between two looks whether it is our turn.
-const PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks whether it is our turn: at first, and at most. Hundreds may wait for the same.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The cache for one purpose.
 #[derive(Debug)]
@@ -107,7 +110,7 @@ impl MachineCache {
     /// # Errors
     /// What whoever was at it has failed with; `Deadline`.
     pub(super) fn turn(self, deadline: Instant) -> Result<Turn, Failure> {
-        let mut waited = false;
+        let (mut waited, mut pause) = (false, FIRST_PAUSE);
         loop {
             if self.is_good() {
                 return Ok(Turn { cache: self, ours: false });
@@ -129,7 +132,8 @@ impl MachineCache {
                 return Err(Failure::new(Stage::Credentials, Cause::Deadline, detail));
             }
             waited = true;
-            thread::sleep(PAUSE);
+            thread::sleep(pause);
+            pause = (pause * 5 / 4).min(LONGEST_PAUSE);
         }
     }
 
@@ -146,9 +150,14 @@ impl MachineCache {
     }
 }
 
+/// Where it is.
+pub(super) fn path(config: &Config, stamp: &Stamp) -> PathBuf {
+    config.run_dir.join("machine").join(stamp.to_string())
+}
+
 /// The contents of the cache, if there is one.
 pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u8>>> {
-    let path = config.run_dir.join("machine").join(stamp.to_string());
+    let path = path(config, stamp);
     let mut content = Zeroizing::new(Vec::new());
     File::open(path).ok()?.take(CACHE_LIMIT).read_to_end(&mut content).ok()?;
     Some(content)
@@ -156,14 +165,15 @@ pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u
 
 impl Turn {
     /// There are credentials, with a cache of them to store unless that is empty. What cannot be stored the next request
-    /// gets anew.
-    pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &Place) {
+    /// gets anew. Whether all of it is stored.
+    pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &Place) -> bool {
         let stored = new.is_empty() || self.cache.store(new, place).is_ok();
         if stored && (self.ours || !new.is_empty()) {
             self.cache.write_state(&State::Good(good_until.into()));
         }
         self.cache.state.release(&TURN);
         self.ours = false;
+        stored
     }
 
     /// There are none, and those who wait need not try the same.
@@ -238,7 +248,8 @@ fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), 
 pub(super) fn sweep(directory: &OwnedFd) {
     for name in sweep::names(directory) {
         let Ok(file) = LockFile::open_existing(directory.as_fd(), &name) else { continue };
-        if name.ends_with(NEW) && sweep::is_older(&file, UNFINISHED_AGE) {
+        // What was written to last long ago: an unfinished file, failures that count no more.
+        if (name.ends_with(NEW) || name.ends_with(FAILED)) && sweep::is_older(&file, UNFINISHED_AGE) {
             sweep::remove(directory, &name, &file);
         } else if let Some(stamp) = name.strip_suffix(STATE) {
             let good = matches!(State::read(file.file()), Some(State::Good(until)) if until > now());

@@ -5,16 +5,18 @@
 
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::setsid;
+use nix::unistd::{Pid, setsid};
 
 use super::authorise::Acting;
 use super::claim::{Invocation, Unusable};
 use super::container;
+use super::failures::{self, Say};
 use super::front::{Served, Verdict};
+use super::held::Pending;
 use super::log_budget::Payer;
 use super::lustre_parameters;
 use super::negotiation::Upcall;
@@ -22,12 +24,15 @@ use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Slot};
 use super::sweep::sweep;
-use super::telling::fail;
+use super::times::Times;
 use crate::config::{CEILING, Config, Level};
+use crate::ctx::lustre::LustreCallout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
+use crate::identity::requester::Wait;
 use crate::key::authority::REJECT_TTL;
 use crate::key::{Authority, Consumer, KeySerial, LiveKey};
+use crate::negotiate::messages::Timing;
 use crate::sys::heir::{self, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Process};
@@ -53,6 +58,8 @@ pub(super) struct Common {
     pub(super) invocation: Invocation,
     /// The front's last act; the monitor looks at it when the front has ended.
     pub(super) verdict: OnceLock<Verdict>,
+    /// The front has set the verdict, which is that we decide, and only waits for our end.
+    pub(super) passed_on: AtomicBool,
     authority: Authority,
     phase: AtomicU8,
 }
@@ -85,6 +92,11 @@ impl Common {
         Failure::new(Stage::Authorise, Cause::Deadline, detail)
     }
 
+    /// The authority that front and monitor have until one of them answers the key.
+    pub(super) fn authority(&self) -> Authority {
+        self.authority.inherited()
+    }
+
     /// The key, as the front has instantiated it.
     fn live_key(&self) -> LiveKey {
         LiveKey::taken_over(self.invocation.key, self.invocation.consumer())
@@ -96,32 +108,35 @@ impl Common {
 /// # Errors
 /// Those of clone(2).
 pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'static Common, Errno> {
+    let key = invocation.key.raw();
+    let common: &'static Common = Box::leak(Box::new(Common {
+        invocation,
+        verdict: OnceLock::new(),
+        passed_on: AtomicBool::new(false),
+        authority: authority.inherited(),
+        phase: AtomicU8::new(Phase::Keys as u8),
+    }));
     let patience = Patience {
         first_look: FIRST_LOOK,
         next_look: NEXT_LOOK,
         limit: VERDICT_LIMIT,
         busy_limit: BUSY_VERDICT_LIMIT,
-        key: invocation.key.raw(),
+        key,
         errno: Cause::Deadline.errno(),
         ttl: REJECT_TTL,
+        passed_on: &common.passed_on,
     };
-    let authority = authority.inherited();
-    let common = Box::leak(Box::new(Common {
-        invocation,
-        verdict: OnceLock::new(),
-        authority,
-        phase: AtomicU8::new(Phase::Keys as u8),
-    }));
     heir::spawn_heir(patience, watch, common)?;
     Ok(common)
 }
 
-/// The monitor's life once the front has ended; until then it only sleeps, since processor time spent would be time that
+/// The monitor's life once the front has ended or left the decision to us; until then it only sleeps, since processor time spent would be time that
 /// the requester waits. A front that is overdue is killed: reading /proc of a requester can block for as long as its
 /// process sits in exec, and nothing else ends that.
 fn watch(common: &'static Common, front: Predecessor) -> i32 {
     let verdict = match front {
-        Predecessor::Ended => take_verdict(common),
+        Predecessor::Ended => take_verdict(common, None),
+        Predecessor::Waits(front) => take_verdict(common, Some(front)),
         Predecessor::Killed => {
             // In case it had instantiated the key at the last moment.
             drop(common.live_key());
@@ -135,21 +150,26 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
     0
 }
 
-fn take_verdict(common: &'static Common) -> Result<(&'static Served, LiveKey), Failure> {
+fn take_verdict(common: &'static Common, front: Option<Pid>) -> Result<(&'static Served, Pending), Failure> {
     match common.verdict.get() {
-        Some(Verdict::Served(served)) => Ok((served, common.live_key().in_foreign_ring(served.foreign_ring))),
+        Some(Verdict::Served(served)) => {
+            Ok((served, Pending::Live(common.live_key().in_foreign_ring(served.foreign_ring))))
+        }
+        Some(Verdict::Undecided(undecided)) => {
+            Ok((&undecided.served, Pending::held(common.authority(), undecided, front)))
+        }
         Some(Verdict::Refused(failure)) => Err(failure.clone()),
         None => {
             // It may have ended on either side of the instantiation: one of the two answers the key.
-            let _ = common.authority.inherited().reject(Cause::Setup.errno());
+            let _ = common.authority().reject(Cause::Setup.errno());
             drop(common.live_key());
             Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
         }
     }
 }
 
-/// Everything after the requester's release.
-fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>) {
+/// Everything after the front's part.
+fn finish(invocation: &Invocation, verdict: Result<(&Served, Pending), Failure>) {
     let started = Instant::now();
     let (config, broken) = match Config::load(invocation.config.as_deref()) {
         Ok(config) => (config, None),
@@ -164,41 +184,67 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, LiveKey), Failure>)
 
 fn conclude(
     invocation: &Invocation,
-    verdict: Result<(&Served, LiveKey), Failure>,
+    verdict: Result<(&Served, Pending), Failure>,
     (config, broken): (&Config, Option<Failure>),
     (started, journal): (Instant, &Journal),
 ) {
     let subject = Subject::of(invocation);
-    let (served, live) = match verdict {
+    let (served, mut key) = match verdict {
         Ok(verdict) => verdict,
+        Err(failure) if failure.cause == Cause::Mechanism => {
+            let outcome = Outcome::Failed(failure);
+            return report(journal, &subject, (invocation, config, None), (&outcome, &[]));
+        }
         Err(failure) => return journal.upcall(&subject, &Outcome::Failed(failure), &[]),
     };
+    let waits = key.waits();
     // From here on the key ends in time even if we do not; a little later than we would end it.
     let limit = time_limit(invocation, config);
-    live.shorten((limit + DEADLINE_GRACE).min(CEILING));
-    let deadline = started + limit;
+    let mounts = key.limit((limit + DEADLINE_GRACE).min(CEILING), config);
+    let times = Times::of(started, limit, mounts);
     let admitted = match broken {
         Some(failure) => Err(failure),
         None => container::settings_for(config, served).and_then(|settings| {
-            let slot = Slot::take(config, claimant(invocation, served), deadline)?;
+            let slot = Slot::take(config, claimant(invocation, served), times.deadline)?;
             Ok((slot, settings))
         }),
     };
     match admitted {
         Ok((slot, settings)) => {
-            let ended = Upcall::new(invocation, &settings, served.acting, (started, deadline))
-                .negotiate(live, served);
+            let ended = Upcall::new(invocation, &settings, served.acting, times).negotiate(key, served);
             slot.remember(&ended.outcome);
-            journal.upcall(&subject, &ended.outcome, &ended.timings);
+            report(journal, &subject, (invocation, config, waits), (&ended.outcome, &ended.timings));
             journal.considered(&subject, &ended.considered);
             // Only now: the requester does not wait for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, journal, &subject));
             slot.give_back();
         }
         Err(failure) => {
-            let outcome = fail(live, failure, served.acting, config, deadline);
-            journal.upcall(&subject, &outcome, &[]);
+            let outcome = key.fail(failure, served.acting, config, times.deadline);
+            report(journal, &subject, (invocation, config, waits), (&outcome, &[]));
         }
+    }
+}
+
+/// The line of an upcall; of the node's, which the kernel repeats twice a second, one for many that fail alike. A mount has
+/// its line.
+fn report(
+    journal: &Journal,
+    subject: &Subject,
+    (invocation, config, waits): (&Invocation, &Config, Option<Wait>),
+    (outcome, timings): (&Outcome, &[Timing]),
+) {
+    let callout = std::str::from_utf8(&invocation.callout).ok().and_then(|c| c.parse::<LustreCallout>().ok());
+    let of_node = callout.filter(|callout| invocation.consumer() == Consumer::Kernel && callout.roles.any());
+    match (of_node, outcome) {
+        (Some(callout), Outcome::Failed(failure)) if waits != Some(Wait::Mount) => {
+            match failures::say(config, failure, &callout.target) {
+                Say::All => journal.upcall(subject, outcome, timings),
+                Say::Times(times, seconds) => journal.repeated(subject, failure, times, seconds),
+                Say::Nothing => {}
+            }
+        }
+        _ => journal.upcall(subject, outcome, timings),
     }
 }
 

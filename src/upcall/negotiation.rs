@@ -1,7 +1,6 @@
 //! One negotiation, seen by the monitor: the worker is started, its one report taken, the key published or failed.
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,26 +10,26 @@ use super::authorise::Acting;
 use super::check::{Agreed, check};
 use super::claim::Invocation;
 use super::exchange::{Exchanged, InitChannel};
+use super::failures::Memory;
 use super::front::Served;
+use super::held::Pending;
 use super::launcher::Assignment;
 use super::lustre_parameters;
-use super::machine_cache::{MachineCache, Place, Turn};
+use super::node::{NodesPart, not_asked_for};
 use super::order::Order;
 use super::outcome::Outcome;
 use super::relay::Relay;
-use super::sources::machine_keys;
 use super::start::{self, Attempt, Progress};
 use super::telling::{fail, give};
+use super::times::Times;
 use crate::config::Config;
 use crate::creds::search::Rings;
-use crate::creds::stamp::Stamp;
 use crate::ctx::payload::lustre;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::LiveKey;
 use crate::negotiate::messages::{
-    Chosen, Considered, Credentials, Established, Link, Message, MessageError, Names, Report, Timing,
+    Considered, Credentials, Established, Message, MessageError, Names, Report, Timing,
 };
-use crate::secret::Secret;
 use crate::sys::jail;
 use crate::sys::namespaces;
 use crate::sys::process::{self, Process};
@@ -39,9 +38,6 @@ use crate::sys::process::{self, Process};
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// A worker has four stages, of which three may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 8;
-/// A worker tells of machine credentials when it has some, and once more when it has a service ticket, too, and after a
-/// second attempt.
-const CHOICES_LIMIT: usize = 3;
 /// Most places that may hold launchers up.
 const HELD_UP_LIMIT: usize = 4;
 
@@ -53,15 +49,14 @@ pub(super) struct Upcall<'a> {
     invocation: &'a Invocation,
     config: &'a Config,
     acting: Acting,
-    started: Instant,
-    deadline: Instant,
+    times: Times,
     timings: Vec<Timing>,
     /// For Lustre.
     channel: Option<Relay>,
-    /// For machine credentials: what others wait for.
-    turn: Option<Turn>,
-    /// How often the worker has told of them.
-    choices: usize,
+    /// For credentials of the node: what others wait for.
+    node: Option<NodesPart>,
+    /// What the worker has said of its stages with its last token, and when.
+    told: Option<(Vec<Timing>, Instant)>,
     /// Launchers that a file system holds up.
     stuck: Vec<Process>,
     /// Which credentials the worker has chosen from.
@@ -72,8 +67,6 @@ pub(super) struct Upcall<'a> {
 struct Job<'a> {
     order: &'a Order,
     credentials: Credentials,
-    /// Of the own cache of machine credentials.
-    stamp: Option<Stamp>,
 }
 
 /// How a negotiation has ended. The key is finished; processes that were started are still to be killed and reaped.
@@ -85,34 +78,28 @@ pub(super) struct Ended {
 }
 
 impl<'a> Upcall<'a> {
-    /// Of these words, under these settings, from the requester's release at `started` to the deadline.
-    pub(super) fn new(
-        invocation: &'a Invocation,
-        config: &'a Config,
-        acting: Acting,
-        (started, deadline): (Instant, Instant),
-    ) -> Self {
+    /// Of these words, under these settings.
+    pub(super) fn new(invocation: &'a Invocation, config: &'a Config, acting: Acting, times: Times) -> Self {
         Self {
             invocation,
             config,
             acting,
-            started,
-            deadline,
+            times,
             timings: Vec::new(),
             channel: None,
-            turn: None,
-            choices: 0,
+            node: None,
+            told: None,
             stuck: Vec::new(),
             considered: Considered::default(),
         }
     }
 
     /// Has the context negotiated and finishes the key.
-    pub(super) fn negotiate(mut self, live: LiveKey, served: &Served) -> Ended {
+    pub(super) fn negotiate(mut self, mut key: Pending, served: &Served) -> Ended {
         self.timings.push(Timing { stage: Stage::Authorise, micros: served.micros });
         let order = match Order::of(self.invocation) {
             Ok(order) => order,
-            Err(failure) => return self.without_worker(live, failure),
+            Err(failure) => return self.without_worker(key, failure),
         };
         let channel = match &order {
             Order::Program(_) => Ok(None),
@@ -120,71 +107,79 @@ impl<'a> Upcall<'a> {
         };
         self.channel = match channel {
             Ok(channel) => channel.map(Relay::new),
-            Err(failure) => return self.without_worker(live, failure),
+            Err(failure) => return self.without_worker(key, failure),
         };
         let credentials = order.credentials(self.invocation, self.config);
-        let stamp = match self.take_turn(&order, &credentials) {
-            Ok(stamp) => stamp,
-            Err(failure) => return self.without_worker(live, failure),
+        // Of a user's access the kernel asks twice: what took its time is not tried a second time.
+        let memory = order.lustre().filter(|callout| !callout.roles.any());
+        let memory = memory.and_then(|callout| Memory::of_user(self.config, callout));
+        if let Some(failure) = memory.as_ref().and_then(Memory::pause) {
+            return self.without_worker(key, failure);
+        }
+        let about = (self.invocation, self.config, served);
+        let patience = (self.times.deadline, key.waits());
+        self.node = match NodesPart::take(&order, &credentials, about, patience) {
+            Ok(part) => part,
+            Err(failure) => return self.without_worker(key, failure),
         };
-        let job = Job { order: &order, credentials, stamp };
-        let (worker, agreed) = match self.run_worker(&live, job, served) {
+        let job = Job { order: &order, credentials };
+        let (worker, agreed) = match self.run_worker(&mut key, job, served) {
             Ok((worker, report)) => (Some(worker), report.and_then(|report| self.believe(report))),
             Err(failure) => (None, Err(failure)),
         };
-        // Others who wait for machine credentials need not fail in the same way one after another.
-        if let (Some(turn), Err(failure)) = (self.turn.take(), &agreed) {
-            turn.failed(failure);
+        match (self.node.take(), &agreed) {
+            (Some(part), Ok(_)) => part.succeeded(),
+            (Some(part), Err(failure)) => part.failed(failure),
+            (None, _) => {}
+        }
+        match (&memory, &agreed) {
+            (Some(memory), Ok(_)) => memory.succeeded(),
+            (Some(memory), Err(failure)) => memory.failed(failure),
+            (None, _) => {}
         }
         let outcome = match agreed {
-            Ok(agreed) => self.publish(live, &order, agreed),
-            Err(failure) => fail(live, failure, self.acting, self.config, self.deadline),
+            Ok(agreed) => self.publish(key, &order, agreed),
+            Err(failure) => key.fail(failure, self.acting, self.config, self.times.released),
         };
         let exchanging = self.channel.and_then(Relay::into_stuck);
         let processes = worker.into_iter().chain(exchanging).chain(self.stuck).collect();
         Ended { outcome, timings: self.timings, considered: self.considered, processes }
     }
 
-    fn without_worker(self, live: LiveKey, failure: Failure) -> Ended {
-        let outcome = fail(live, failure, self.acting, self.config, self.deadline);
+    fn without_worker(self, key: Pending, failure: Failure) -> Ended {
+        let outcome = key.fail(failure, self.acting, self.config, self.times.released);
         let considered = Considered::default();
         Ended { outcome, timings: self.timings, considered, processes: Vec::new() }
     }
 
-    /// For machine credentials: waits while another request gets the same, and names their cache, each namespace's own.
-    fn take_turn(&mut self, order: &Order, credentials: &Credentials) -> Result<Option<Stamp>, Failure> {
-        let (Some(keytab), Credentials::Machines { .. }) = (order.keytab(self.config), credentials) else {
-            return Ok(None);
-        };
-        let setup = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::Setup, error);
-        let keys = machine_keys(keytab).unwrap_or_default();
-        let purpose = serde_json::to_string(&(credentials, self.config.within())).map_err(|e| setup(&e))?;
-        let stamp = Stamp::of(&keys, &self.config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
-        self.turn = Some(MachineCache::open(self.config, &stamp)?.turn(self.deadline)?);
-        Ok(Some(stamp))
-    }
-
-    fn run_worker(&mut self, live: &LiveKey, job: Job<'_>, served: &Served) -> Result<Conversation, Failure> {
-        let Job { order, credentials, stamp } = job;
-        let request = order.request(self.config, credentials, names_in(served));
+    fn run_worker(
+        &mut self,
+        key: &mut Pending,
+        job: Job<'_>,
+        served: &Served,
+    ) -> Result<Conversation, Failure> {
+        let Job { order, credentials } = job;
+        let limit = self.times.kdc(self.config.timeouts.kdc.0);
+        let limits = (limit, self.times.total());
+        let request = order.request(self.config, credentials, names_in(served), limits);
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         let (uid, gid) = order.owner(self.invocation);
         let rings = match served.acting {
             Acting::ForItself => start::lent(self.invocation, served, self.config.timeouts.kdc.0),
             Acting::ForAnother | Acting::Machine => Rings::default(),
         };
-        let limit = self.config.timeouts.kdc.0;
-        let deadline = self.deadline.min(Instant::now() + limit);
+        let deadline = self.times.deadline.min(Instant::now() + limit);
         let mut held_up = Vec::new();
         loop {
             let assignment = Assignment {
-                key: live.key(),
+                key: key.key(),
+                under_construction: key.under_construction(),
                 uid,
                 gid,
                 rings,
                 held_up: &held_up,
                 order,
-                stamp: stamp.as_ref(),
+                stamp: self.node.as_ref().map(NodesPart::stamp),
                 config: self.config,
                 monitor: &monitor,
             };
@@ -203,9 +198,12 @@ impl<'a> Upcall<'a> {
                 // From here on nothing needs more rights, and the worker is listened to.
                 Ok(Progress::Done) => jail::keep_only_kill()
                     .map_err(launch_failed)
-                    .and_then(|()| self.converse(&attempt.process, &attempt.waiting, &mut attempt.link)),
+                    .and_then(|()| self.converse(key, &mut attempt)),
                 Err(failure) => Err(failure),
             };
+            if let Err(failure) = &report {
+                self.keep_unreported(failure);
+            }
             return Ok((attempt.process, report));
         }
     }
@@ -234,24 +232,32 @@ impl<'a> Upcall<'a> {
 
     /// The worker's stages, and before them, as launch, what else has passed since the requester's release.
     fn keep_timings(&mut self, stages: &[Timing]) {
-        let total = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let total = u32::try_from(self.times.started.elapsed().as_micros()).unwrap_or(u32::MAX);
         let worker = stages.iter().fold(0u32, |sum, timing| sum.saturating_add(timing.micros));
         self.timings.push(Timing { stage: Stage::Launch, micros: total.saturating_sub(worker) });
         self.timings.extend(stages.iter().take(STAGES_LIMIT));
     }
 
+    /// The same where it is we who end the negotiation: the last stage has lasted since the last token.
+    fn keep_unreported(&mut self, failure: &Failure) {
+        let (mut stages, since) = self.told.take().unwrap_or_else(|| (Vec::new(), Instant::now()));
+        let micros = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+        stages.push(Timing { stage: failure.stage, micros });
+        self.keep_timings(&stages);
+    }
+
     /// Takes the one report, and before it, where the kernel has the connection, tokens for the server.
-    fn converse(
-        &mut self,
-        worker: &Process,
-        waiting: &UnixStream,
-        link: &mut Link,
-    ) -> Result<Report, Failure> {
-        let deadline = self.deadline;
+    fn converse(&mut self, key: &mut Pending, attempt: &mut Attempt) -> Result<Report, Failure> {
+        let Attempt { process: worker, waiting, link, .. } = attempt;
         loop {
+            let deadline = self.times.deadline;
             // Its end counts as much as its message: a child of it may hold the socket open.
             let events = [waiting.as_fd(), worker.as_fd()];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
+                None if key.under_construction() => {
+                    let detail = "no ticket for the server in the time that a mount waits";
+                    return Err(Failure::new(Stage::Kdc, Cause::Deadline, detail));
+                }
                 None => {
                     let detail = "the upcall's deadline has passed";
                     return Err(Failure::new(Stage::Negotiate, Cause::Deadline, detail));
@@ -263,8 +269,16 @@ impl<'a> Upcall<'a> {
             };
             match (message, self.channel.as_mut()) {
                 (Message::Report(report), _) => return Ok(report),
-                (Message::Chosen(Chosen { good_until }, cache), _) => self.chosen(good_until, &cache)?,
-                (Message::Token(token), Some(relay)) if relay.has_room() => {
+                (Message::Chosen(chosen, cache), _) => match self.node.as_mut() {
+                    Some(part) => part.chosen(chosen, &cache, self.config)?,
+                    None => return Err(not_asked_for()),
+                },
+                (Message::Token(token, stages), Some(relay)) if relay.has_room() => {
+                    self.told = Some((stages, Instant::now()));
+                    // Everything that there was to know without the server is known.
+                    key.admit()?;
+                    self.times.deadline = self.times.released;
+                    let deadline = self.times.deadline;
                     match relay.exchange(&token, worker, deadline)? {
                         Exchanged::Answer(answer) => link.send_reply(&answer).map_err(worker_fault)?,
                         Exchanged::Silence => link.send_again().map_err(worker_fault)?,
@@ -272,7 +286,7 @@ impl<'a> Upcall<'a> {
                         Exchanged::Unwanted => {}
                     }
                 }
-                (Message::Token(_), _) => {
+                (Message::Token(..), _) => {
                     let detail = "worker: a token more than it may send";
                     return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
                 }
@@ -280,20 +294,13 @@ impl<'a> Upcall<'a> {
         }
     }
 
-    /// Machine credentials are there, or there are more of them: from now on others can use them, too.
-    fn chosen(&mut self, good_until: u32, cache: &Secret) -> Result<(), Failure> {
-        self.choices += 1;
-        match self.turn.as_mut().filter(|_| self.choices <= CHOICES_LIMIT) {
-            Some(turn) => turn.succeeded(good_until, cache, &Place::of(self.config)),
-            None => {
-                let detail = "worker: credentials that it was not asked for";
-                return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
-            }
-        }
-        Ok(())
-    }
-
-    fn publish(&self, live: LiveKey, order: &Order, agreed: Agreed) -> Outcome {
+    fn publish(&self, mut key: Pending, order: &Order, agreed: Agreed) -> Outcome {
+        let failed = |key: Pending, why| key.fail(why, self.acting, self.config, self.times.released);
+        let live = match (key.admit(), key) {
+            (Ok(()), Pending::Live(live)) => live,
+            (Ok(()), held) => return failed(held, unanswered()),
+            (Err(failure), held) => return failed(held, failure),
+        };
         let Agreed { context, mut lifetime, credential, server } = agreed;
         let (window, enctype) = (context.window, context.base_key.enctype());
         let published = match order {
@@ -303,11 +310,11 @@ impl<'a> Upcall<'a> {
             }
             Order::Lustre(_) => lustre::established(&context)
                 .map_err(|error| error.to_string())
-                .map(|payload| live.import(payload.as_slice(), self.deadline)),
+                .map(|payload| live.import(payload.as_slice(), self.times.released)),
         };
         match published {
             Ok(Ok(())) => {
-                let total = self.started.elapsed();
+                let total = self.times.started.elapsed();
                 Outcome::Established { credential, server, window, enctype, lifetime, total }
             }
             Ok(Err((live, errno))) => self.unpublished(live, errno),
@@ -326,7 +333,7 @@ impl<'a> Upcall<'a> {
             Errno::EAGAIN => Cause::Deadline,
             _ => Cause::Setup,
         };
-        fail(live, update_failed(cause, errno), self.acting, self.config, self.deadline)
+        fail(live, update_failed(cause, errno), self.acting, self.config, self.times.released)
     }
 }
 
@@ -335,6 +342,10 @@ fn names_in(served: &Served) -> Names {
     let ours = namespaces::own_network();
     let theirs = namespaces::identity(served.places.network.as_fd());
     if ours.is_ok() && ours == theirs { Names::AsTheHost } else { Names::FilesAndDns }
+}
+
+fn unanswered() -> Failure {
+    Failure::new(Stage::Publish, Cause::Setup, "the key has not been instantiated")
 }
 
 fn launch_failed(errno: Errno) -> Failure {

@@ -1,6 +1,7 @@
 //! What the monitor has been left to do: the words of the upcall parsed once more, and what follows from their kind.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::claim::Invocation;
 use crate::config::Config;
@@ -24,7 +25,7 @@ impl Order {
     /// Reads it from the words.
     ///
     /// # Errors
-    /// `BadRequest`, for a mechanism too that is not offered.
+    /// `BadRequest`; `Mechanism` for one that is not served.
     pub(super) fn of(invocation: &Invocation) -> Result<Self, Failure> {
         let bad = |what: &str| Failure::new(Stage::Authorise, Cause::BadRequest, what);
         let text = std::str::from_utf8(&invocation.callout).map_err(|_| bad("callout"))?;
@@ -32,11 +33,7 @@ impl Order {
             Consumer::Program => text.parse().map(Self::Program).map_err(|_| bad("callout")),
             Consumer::Kernel => {
                 let callout: LustreCallout = text.parse().map_err(|_| bad("callout"))?;
-                match callout.mechanism {
-                    LustreMechanism::Krb5 => Ok(Self::Lustre(callout)),
-                    LustreMechanism::Gssnull => Err(bad("mechanism gssnull is not supported")),
-                    LustreMechanism::Sk => Err(bad("mechanism sk is not supported")),
-                }
+                served_mechanism(&callout).map(|()| Self::Lustre(callout))
             }
         }
     }
@@ -69,6 +66,14 @@ impl Order {
         }
     }
 
+    /// Lustre's words, if it is Lustre's.
+    pub(super) fn lustre(&self) -> Option<&LustreCallout> {
+        match self {
+            Self::Lustre(callout) => Some(callout),
+            Self::Program(_) => None,
+        }
+    }
+
     /// The keytab, where one may be needed.
     pub(super) fn keytab<'c>(&self, config: &'c Config) -> Option<&'c Path> {
         match self {
@@ -79,8 +84,14 @@ impl Order {
         }
     }
 
-    /// What the worker is told.
-    pub(super) fn request(&self, config: &Config, credentials: Credentials, names: Names) -> Request {
+    /// What the worker is told, with so much time for name service and KDC, and for everything.
+    pub(super) fn request(
+        &self,
+        config: &Config,
+        credentials: Credentials,
+        names: Names,
+        (kdc, total): (Duration, Duration),
+    ) -> Request {
         let timeouts = &config.timeouts;
         let (target, level) = match self {
             Self::Program(callout) => {
@@ -106,8 +117,24 @@ impl Order {
             level,
             enctypes: config.kerberos.enctypes.clone(),
             renew: config.kerberos.renew,
-            limits: Limits { kdc: timeouts.kdc.0, connect: timeouts.connect.0, round },
+            limits: Limits { kdc, connect: timeouts.connect.0, round, total },
             names,
         }
+    }
+}
+
+/// Whether Lustre's mechanism is served.
+///
+/// # Errors
+/// `Mechanism`.
+pub(super) fn served_mechanism(callout: &LustreCallout) -> Result<(), Failure> {
+    let unserved = |name| {
+        let detail = format_args!("mechanism {name} is not supported");
+        Err(Failure::new(Stage::Authorise, Cause::Mechanism, detail))
+    };
+    match callout.mechanism {
+        LustreMechanism::Krb5 => Ok(()),
+        LustreMechanism::Gssnull => unserved("gssnull"),
+        LustreMechanism::Sk => unserved("sk"),
     }
 }

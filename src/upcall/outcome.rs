@@ -157,6 +157,16 @@ impl Journal {
         }
     }
 
+    /// The line of one of many upcalls for the node that fail in the same way.
+    pub(super) fn repeated(&self, subject: &Subject, failure: &Failure, times: u32, seconds: u64) {
+        let (errno, remedy) = (failure.cause.errno(), failure.cause.remedy_by(&subject.settings));
+        let (head, tail) = (
+            format!("{subject}: {}: ", failure.stage),
+            format!(": {errno:?}; {remedy}; {times} times in {seconds} s"),
+        );
+        log::warn!("{head}{}{tail}", fitting(&failure.detail, &head, &tail));
+    }
+
     /// The line of one upcall.
     pub(super) fn upcall(&self, subject: &Subject, outcome: &Outcome, stages: &[Timing]) {
         let stages = Stages(stages);

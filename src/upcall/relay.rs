@@ -1,12 +1,16 @@
 //! The way of tokens to a server that the kernel is connected to, as the monitor keeps count of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::exchange::{Exchanged, InitChannel};
 use crate::event::Failure;
 use crate::negotiate::drive::ROUND_LIMIT;
 use crate::secret::Secret;
 use crate::sys::process::Process;
+
+/// A token that the kernel gives up so soon was lost with its connection, and another may arrive. A server that has been
+/// waited for is not waited for twice: the kernel asks twice for one access as it is.
+const LOST_WITHIN: Duration = Duration::from_secs(5);
 
 /// The way of tokens to a server that the kernel is connected to.
 pub(super) struct Relay {
@@ -49,11 +53,15 @@ impl Relay {
         deadline: Instant,
     ) -> Result<Exchanged, Failure> {
         self.tokens += 1;
+        let begun = Instant::now();
         let exchanged = self.channel.exchange(token.expose(), worker, deadline)?;
         let answer = match &exchanged {
             Exchanged::Answer(answer) => answer,
+            Exchanged::Silence if begun.elapsed() > LOST_WITHIN => {
+                return Err(self.channel.silent("no answer in time"));
+            }
             Exchanged::Silence if std::mem::replace(&mut self.silent_once, true) => {
-                return Err(self.channel.silent());
+                return Err(self.channel.silent("no answer, also not to a second try"));
             }
             Exchanged::Silence | Exchanged::Unwanted => return Ok(exchanged),
         };

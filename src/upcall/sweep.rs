@@ -1,4 +1,4 @@
-//! What nobody needs any more below the run directory: records of owners and of log lines whose time is over, caches of the
+//! What nobody needs any more below the run directory: records of owners, of failures and of log lines whose time is over, caches of the
 //! node's that have expired (rule S22). In `slots` there is nothing to remove: its files are as many as there are pools.
 //!
 //! Called by the monitor at its very end, and done by one of them in a while. Invariant: a file that somebody holds a byte
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{log_budget, machine_cache, slots};
+use super::{failures, log_budget, machine_cache, slots};
 use crate::config::Config;
 use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
@@ -46,6 +46,11 @@ fn sweep_now(run: &OwnedFd, config: &Config) -> Vec<String> {
         let (is_over, notice) = log_budget::is_over(file, name, &config.log);
         if is_over && remove(directory, name, file) {
             untold.extend(notice);
+        }
+    });
+    for_each(run, "failures", |directory, name, file| {
+        if is_older(file, failures::AGE) {
+            remove(directory, name, file);
         }
     });
     if let Ok(directory) = subdirectory(run.as_fd(), "machine") {

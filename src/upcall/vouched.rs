@@ -9,7 +9,7 @@ use super::claim::{Asked, Claim, refused};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::key_list::Bound;
-use crate::identity::requester::{self, Namespace, Requester, RequesterError, Task};
+use crate::identity::requester::{self, Namespace, Origin, Requester, RequesterError, Task, Wait};
 use crate::key::auth_line::Expected;
 use crate::key::{Authority, KeyDescription, KeySerial};
 use crate::sys::{files, namespaces};
@@ -57,6 +57,16 @@ impl Witness {
         let tid = requester::find(expected, bound).map_err(gone)?;
         look();
         Requester::look_at(tid).map(Self::Task).map_err(gone)
+    }
+}
+
+impl Witness {
+    /// Who waits for the answer.
+    pub(super) fn waits(&self) -> Wait {
+        match self {
+            Self::Task(Requester { origin: Origin::Kernel(waits), .. }) => *waits,
+            Self::Task(_) | Self::ThreadRing => Wait::Other,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
 use crate::negotiate::messages::{Chosen, Considered, Credentials, Established, Request, Target, Timing};
-use crate::negotiate::nid_host::{SystemNames, own_host};
+use crate::negotiate::nid_host::{HostLookup, SystemNames, own_host};
 use crate::secret::Secret;
 use crate::wire::WireError;
 
@@ -63,7 +63,7 @@ pub(super) fn negotiate(
         }
     };
     let account = holder.account();
-    holder.share(watch);
+    holder.share(watch, &ticket);
     let outcome = match meet(&ticket, request, deadline, watch) {
         Ok(negotiated) => Ok(Outcome::of(negotiated, account, &ticket)),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
@@ -71,7 +71,7 @@ pub(super) fn negotiate(
             watch.enter_kdc(&account.to_string(), &service, deadline);
             let outcome = meet_again(account, &ticket, refusal, (request, deadline), watch);
             // The next request is not to begin with the old one.
-            outcome.is_ok().then(|| holder.share(watch));
+            outcome.is_ok().then(|| holder.share(watch, &ticket));
             outcome
         }
         Err(refusal) => Err(refusal.failure),
@@ -86,7 +86,6 @@ fn machine_account(
     deadline: Instant,
     watch: &Watch,
 ) -> Result<MachineAccount, Failure> {
-    let node = node(credentials, deadline, watch)?;
     let source = |wanted: Role| {
         let source = sources.iter().find(|(label, _)| label.role == wanted).map(|(_, names)| names.clone());
         match source {
@@ -101,12 +100,17 @@ fn machine_account(
         keytab: source(Role::Keytab),
     };
     let silent = Failure::new(Stage::Credentials, Cause::BadCache, "machine credentials: no answer in time");
+    watch.enter(deadline, silent.clone());
+    // What is missing whatever this host is called is known without a name service.
+    let anywhere = node(credentials, |_| Ok(None))?;
+    choose(&anywhere, &sources)?;
+    let node = node(credentials, |myself| host(myself, deadline, watch).map(Some))?;
     watch.enter(deadline, silent);
     let choice = choose(&node, &sources)?;
     watch.enter(deadline, choice.silent());
     let account = choice.account()?;
     let new = if account.basis() == Basis::Keytab { account.update()? } else { None };
-    let chosen = Chosen { good_until: account.good_until() };
+    let chosen = Chosen { good_until: account.good_until(), service_until: None };
     watch
         .send_chosen(chosen, new.as_ref())
         .map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
@@ -129,30 +133,40 @@ impl Holder {
 
     /// A machine's new tickets, for the requests that come later; root's default cache is left as it is. That they cannot be
     /// shared is nothing to fail for.
-    fn share(&self, watch: &Watch) {
+    fn share(&self, watch: &Watch, service: &Ticket) {
         if let Self::Machine(machine) = self
             && machine.basis() != Basis::DefaultCache
-            && let Ok(Some(new)) = machine.update()
+            && let Ok(new) = machine.update()
         {
-            let _ = watch.send_chosen(Chosen { good_until: machine.good_until() }, Some(&new));
+            let good_until = machine.good_until();
+            let service_until = Some(service.end().min(good_until));
+            let _ = watch.send_chosen(Chosen { good_until, service_until }, new.as_ref());
         }
     }
 }
 
-/// What this machine asks as.
-fn node(credentials: &Credentials, deadline: Instant, watch: &Watch) -> Result<Node, Failure> {
+/// What this machine asks as; `host` finds its name.
+fn node(
+    credentials: &Credentials,
+    host: impl FnOnce(Option<&HostLookup>) -> Result<Option<String>, Failure>,
+) -> Result<Node, Failure> {
     let Credentials::Machines { roles, realm, principal, myself } = credentials else {
         return Err(Failure::new(Stage::Credentials, Cause::Setup, "not machine credentials"));
     };
+    let host = host(myself.as_ref())?;
+    Ok(Node { roles: *roles, realm: realm.clone(), host, principal: principal.clone() })
+}
+
+/// This node's name.
+fn host(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<String, Failure> {
     let silent = "this node's host name: no answer in time";
     watch.enter(deadline, Failure::new(Stage::Resolve, Cause::UnnamedNid, silent));
     // An identifier without a name is no reason to fail where the node knows its own.
-    let host = match myself.as_ref().map(|nid| nid.host(&SystemNames, deadline)) {
-        Some(Ok(host)) => host,
-        Some(Err(unnamed)) => own_host(&SystemNames).map_err(|_| unnamed)?,
-        None => own_host(&SystemNames)?,
-    };
-    Ok(Node { roles: *roles, realm: realm.clone(), host, principal: principal.clone() })
+    match myself.map(|nid| nid.host(&SystemNames, deadline)) {
+        Some(Ok(host)) => Ok(host),
+        Some(Err(unnamed)) => own_host(&SystemNames).map_err(|_| unnamed),
+        None => own_host(&SystemNames),
+    }
 }
 
 /// The server's name: as the program gave it, or by the network identifier that Lustre has.

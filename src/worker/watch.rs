@@ -31,6 +31,8 @@ struct State {
     /// `None` once somebody has reported.
     link: Option<Link>,
     current: Option<Current>,
+    /// No stage may go on for longer.
+    end: Instant,
     stages: Vec<Timing>,
     considered: Considered,
 }
@@ -50,13 +52,13 @@ struct Current {
 }
 
 impl Watch {
-    /// Starts the clock's thread.
+    /// Starts the clock's thread; at `end` whatever is going on then is reported to have taken too long.
     ///
     /// # Errors
     /// EAGAIN at a limit of threads.
-    pub(super) fn over(link: Link) -> io::Result<Self> {
-        let state =
-            State { link: Some(link), current: None, stages: Vec::new(), considered: Considered::default() };
+    pub(super) fn over(link: Link, end: Instant) -> io::Result<Self> {
+        let (stages, considered) = (Vec::new(), Considered::default());
+        let state = State { link: Some(link), current: None, end, stages, considered };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         thread::Builder::new().name("deadline".to_owned()).spawn(move || watched.wait())?;
@@ -67,7 +69,7 @@ impl Watch {
     pub(super) fn enter(&self, deadline: Instant, overdue: Failure) {
         let mut state = self.0.lock();
         let stage = overdue.stage;
-        let deadline = deadline + GRACE;
+        let deadline = (deadline + GRACE).min(state.end);
         // A thread that wakes up too early looks once more.
         let sooner = state.current.as_ref().is_none_or(|current| deadline < current.deadline);
         let begun = match state.current.take() {
@@ -100,7 +102,8 @@ impl Watch {
     /// [`MessageError`].
     pub(super) fn send_token(&self, token: &Secret) -> Result<(), MessageError> {
         let mut state = self.0.lock();
-        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_token(token))
+        let stages = state.stages.clone();
+        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_token(token, &stages))
     }
 
     /// Tells the monitor that machine credentials are there.
@@ -199,7 +202,7 @@ mod tests {
     fn one_report_is_sent_with_every_stage_that_was_entered() {
         let (monitor, worker) = UnixStream::pair().unwrap();
         let (mut monitor, later) = (Link::new(monitor), Instant::now() + Duration::from_secs(60));
-        let watch = Watch::over(Link::new(worker)).unwrap();
+        let watch = Watch::over(Link::new(worker), later).unwrap();
         let overdue = |stage| Failure::new(stage, Cause::KdcSilent, "overdue");
         watch.enter(later, overdue(Stage::Kdc));
         watch.enter(later, overdue(Stage::Negotiate));

@@ -89,7 +89,7 @@ fn seal(path: Option<&str>, sealed: &mut Vec<OwnedFd>) -> Offered {
 
 fn credentials(wanted: Wanted, sources: &Sources) -> Result<Value, Failure> {
     let Wanted { roles, realm, host, principal, services, .. } = wanted;
-    let choice: Choice = choose(&Node { roles, realm, host, principal }, sources)?;
+    let choice: Choice = choose(&Node { roles, realm, host: Some(host), principal }, sources)?;
     let account: MachineAccount = choice.account()?;
     let mut tickets = Vec::new();
     for service in services {

@@ -30,8 +30,8 @@ pub struct Node {
     pub roles: Roles,
     /// Its realm; `None` for the default realm of krb5.conf.
     pub realm: Option<String>,
-    /// Its host name in full.
-    pub host: String,
+    /// Its host name in full; `None` while that has not been asked for: any will do.
+    pub host: Option<String>,
     /// The only principal that it shall be as a client's root; one with a realm has that, whatever `realm` is. Servers
     /// are what their role says.
     pub principal: Option<String>,

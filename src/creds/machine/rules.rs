@@ -19,8 +19,8 @@ pub(super) struct Acceptable {
     /// In which capacities the node asks. A principal that serves one of them will do: a node's management client asks in
     /// all of them.
     pub roles: Roles,
-    /// The node's host name.
-    pub host: String,
+    /// The node's host name; `None` if any will do.
+    pub host: Option<String>,
     /// The only principal, where the settings name one.
     pub only: Option<Name>,
 }
@@ -53,7 +53,7 @@ impl Acceptable {
 
     /// Names of hosts do not differ by case.
     fn is_here(&self, host: &str) -> bool {
-        host.eq_ignore_ascii_case(&self.host)
+        self.host.as_ref().is_none_or(|here| host.eq_ignore_ascii_case(here))
     }
 
     fn client_only(&self) -> bool {
@@ -77,7 +77,8 @@ impl fmt::Display for Acceptable {
         ] {
             f.write_str(if wanted { names } else { "" })?;
         }
-        write!(f, "or lustre_mgs/HOST, HOST {}, realm {}", self.host, self.realm)
+        let host = self.host.as_deref().unwrap_or("whatever this node's is");
+        write!(f, "or lustre_mgs/HOST, HOST {host}, realm {}", self.realm)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{Chosen, Established, Failed, Message, Report, Request};
+use super::{Chosen, Established, Failed, Message, Report, Request, Timing};
 use crate::ctx::HANDLE_LIMIT;
 use crate::negotiate::channel::lustre::TOKEN_LIMIT;
 use crate::negotiate::channel::{Answer, WindowProof};
@@ -122,12 +122,12 @@ impl Link {
         self.send(KIND_FAILED, failed, &[], &[])
     }
 
-    /// Worker to monitor: a token for the server.
+    /// Worker to monitor: a token for the server, and what has taken how long so far.
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_token(&mut self, token: &Secret) -> Result<(), MessageError> {
-        self.send(KIND_TOKEN, &(), token.expose(), &[])
+    pub fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), MessageError> {
+        self.send(KIND_TOKEN, &stages, token.expose(), &[])
     }
 
     /// Worker to monitor: machine credentials are there, with a cache of them to store.
@@ -194,10 +194,10 @@ impl Link {
             Frame { kind: KIND_CHOSEN, control, key: cache, handle: [] } => {
                 Ok(Message::Chosen(parse_control(control)?, Secret::new(cache.to_vec())))
             }
-            Frame { kind: KIND_TOKEN, control: _, key: token, handle: [] }
+            Frame { kind: KIND_TOKEN, control, key: token, handle: [] }
                 if (1..=TOKEN_LIMIT).contains(&token.len()) =>
             {
-                Ok(Message::Token(Secret::new(token.to_vec())))
+                Ok(Message::Token(Secret::new(token.to_vec()), parse_control(control)?))
             }
             other => Err(MessageError::Unexpected(other.kind)),
         }

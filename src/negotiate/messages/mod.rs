@@ -110,6 +110,8 @@ pub enum Credentials {
 pub struct Chosen {
     /// Until when others can use them as well, seconds since the epoch.
     pub good_until: u32,
+    /// Until when the own cache has, with what comes with this message, a ticket for the server as well, if it has one.
+    pub service_until: Option<u32>,
 }
 
 /// Time that each phase may take.
@@ -122,6 +124,8 @@ pub struct Limits {
     pub connect: Duration,
     /// One round of tokens with the server.
     pub round: Duration,
+    /// Everything.
+    pub total: Duration,
 }
 
 /// A negotiated context as the worker reports it; the monitor believes nothing of it before checking.
@@ -247,8 +251,8 @@ pub struct Timing {
 pub enum Message {
     /// Machine credentials are there; the bytes are those of a FILE cache to store, unless empty.
     Chosen(Chosen, Secret),
-    /// For the server.
-    Token(Secret),
+    /// For the server, with what has taken how long so far.
+    Token(Secret, Vec<Timing>),
     /// The last one.
     Report(Report),
 }

@@ -42,7 +42,7 @@ fn ask(ours: &mut InitChannel, token: &[u8], deadline: Instant) -> Result<Answer
     let worker = Process::open(nix::unistd::getpid()).unwrap();
     ours.exchange(token, &worker, deadline).and_then(|exchanged| match exchanged {
         Exchanged::Answer(answer) => Ok(answer),
-        Exchanged::Silence => Err(ours.silent()),
+        Exchanged::Silence => Err(ours.silent("no answer, also not to a second try")),
         Exchanged::Unwanted => panic!("the worker lives"),
     })
 }

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -127,6 +128,7 @@ class Realm:
         shutil.copyfile(KEPT_KEYTAB, CLIENT_KEYTAB)
         os.chmod(CLIENT_KEYTAB, 0o600)
         self.logged = os.path.getsize(f"{DIRECTORY}/kdc.log")
+        self.kdc.send_signal(signal.SIGCONT)
         if self.kdc.poll() is not None:
             self.start_kdc()
             self.logged = 0

@@ -20,6 +20,7 @@ CLIENT = "/dev/lgss-client"
 LIBC = ctypes.CDLL(None, use_errno=True)
 SYS_REQUEST_KEY = 249
 SYS_KEYCTL = 250
+SYS_FSOPEN, SYS_FSCONFIG, FSCONFIG_CMD_CREATE = 430, 431, 6
 X32_SYSCALL_BIT = 0x40000000
 PR_SET_DUMPABLE = 4
 MAP_32BIT = 0x40
@@ -143,6 +144,13 @@ class Requester:
     def ask(self, at="write", seconds=60, **fields):
         return self.begin(at, **fields).result(seconds)
 
+    def begin_mount(self, api="mount", **fields):
+        """A mount that waits for its connection, by mount(2) or fsconfig(2); the result is (errno or 0, seconds)."""
+        return self.start(lambda: mount(api, fields))
+
+    def mount(self, seconds=60, **fields):
+        return self.begin_mount(**fields).result(seconds)
+
     def request_key(self, key_type, description, callout, ring=0, abi=64, seconds=70):
         """request_key(2) of its own: (serial or -1, errno, microseconds). abi is 64, 32 (int 0x80) or "x32"."""
         call = {64: request_key, 32: request_key_by_32_bit, "x32": request_key_by_x32}[abi]
@@ -169,7 +177,29 @@ class Asked:
         return Fields.parse(text) if text is not None else None
 
 
-def ask(at, fields):
+def mount(api, fields):
+    prepare("mount", {"reconnect": 1} | fields)
+    start = time.monotonic()
+    failure = mount_by_fsconfig() if api == "fsconfig" else mount_by_mount()
+    return failure, time.monotonic() - start
+
+
+def mount_by_mount():
+    if LIBC.mount(b"none", b"/mnt", b"lgss_client", 0, None) != 0:
+        return ctypes.get_errno()
+    LIBC.umount2(b"/mnt", 2)
+    return 0
+
+
+def mount_by_fsconfig():
+    """The superblock only: it is gone with its descriptor."""
+    context = LIBC.syscall(SYS_FSOPEN, b"lgss_client", 0)
+    assert context >= 0, ctypes.get_errno()
+    made = LIBC.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0)
+    return ctypes.get_errno() if made != 0 else 0
+
+
+def prepare(at, fields):
     callout = fields.pop("callout", None)
     fields = {"secid": SECID} | fields
     words = [f"at={'close' if at == 'exit' else at}"] + [f"{name}={value}" for name, value in fields.items()]
@@ -177,6 +207,11 @@ def ask(at, fields):
         words.append(f"callout={callout}")
     client = os.open(CLIENT, os.O_RDWR)
     os.write(client, " ".join(words).encode())
+    return client
+
+
+def ask(at, fields):
+    client = prepare(at, fields)
     if at == "ioctl":
         fcntl.ioctl(client, 0x4C01, 0)
     elif at == "fault":

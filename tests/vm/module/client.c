@@ -53,7 +53,7 @@ static const struct text_field text_fields[] = {
 
 static const struct number_field number_fields[] = {
 	NUMBER(secid), NUMBER(lustre_svc), NUMBER(nid), NUMBER(self), NUMBER(uid), NUMBER(gid), NUMBER(pid),
-	NUMBER(fsuid), NUMBER(wait_ms), NUMBER(fields), NUMBER(known_obd),
+	NUMBER(fsuid), NUMBER(wait_ms), NUMBER(fields), NUMBER(known_obd), NUMBER(reconnect),
 };
 
 static int set_field(struct ask *ask, const char *name, const char *value)
@@ -258,6 +258,9 @@ static char *run_ask(struct ask *ask)
 	int serial = 0, len, rc = complete_ask(ask);
 	bool fresh = false;
 
+	ask->ctx = NULL;
+	ask->error = rc ?: -ENOMEM;
+
 	if (!result)
 		return NULL;
 	cred = rc ? ERR_PTR(rc) : request_creds(ask);
@@ -271,6 +274,8 @@ static char *run_ask(struct ask *ask)
 	ctx = request_and_bind(ask, &blocked, &serial, &fresh);
 	revert_creds(old);
 	put_cred(cred);
+	ask->ctx = ctx;
+	ask->error = min(serial, 0);
 
 	len = scnprintf(result, RESULT_MAX, "serial=%d errno=%d blocked_us=%lld lock_us=%lld new=%d",
 			max(serial, 0), serial < 0 ? -serial : 0, blocked.request_us, blocked.lock_us, fresh);
@@ -326,10 +331,10 @@ static int prepare(struct ask *ask)
 }
 
 /* NULL if this process has left none for this moment. */
-static char *run_prepared(const char *at)
+static struct ask *take_prepared(const char *at)
 {
 	struct prepared *entry, *found = NULL;
-	char *result;
+	struct ask *ask;
 
 	mutex_lock(&prepared_lock);
 	list_for_each_entry(entry, &prepared, list)
@@ -341,9 +346,17 @@ static char *run_prepared(const char *at)
 	mutex_unlock(&prepared_lock);
 	if (!found)
 		return NULL;
-	result = run_ask(found->ask);
-	free_ask(found->ask);
+	ask = found->ask;
 	kfree(found);
+	return ask;
+}
+
+static char *run_prepared(const char *at)
+{
+	struct ask *ask = take_prepared(at);
+	char *result = ask ? run_ask(ask) : NULL;
+
+	free_ask(ask);
 	return result;
 }
 
@@ -488,10 +501,69 @@ struct miscdevice client_device = {
 	.fops = &client_operations,
 };
 
-/* mount -t lgss_client: the request is made, then the mount fails with ENODEV. */
+/*
+ * A connection that a mount waits for. The first request is made in mount's own process, and that it fails the mount is
+ * told. A request on a failed context gets EPERM; then the connection is made anew, by a thread of the kernel's, about
+ * twice a second, and the mount waits until that succeeds or it is killed.
+ */
+static int connect_import(struct ask *ask)
+{
+	struct context *ctx;
+	char *result = run_ask(ask);
+
+	if (ask->error) {
+		kfree(result);
+		return ask->error;
+	}
+	for (;;) {
+		kfree(result);
+		ctx = ask->ctx;
+		if (ctx && wait_event_killable(ctx->wait, smp_load_acquire(&ctx->state) != CONTEXT_NEW))
+			return -EINTR;
+		if (ctx && ctx->state == CONTEXT_ESTABLISHED)
+			return 0;
+		record("denied desc=%s errno=%d", ask->desc, ask->error ? -ask->error : EPERM);
+		if (schedule_timeout_killable(HZ / 2) || fatal_signal_pending(current))
+			return -EINTR;
+		result = run_ask_in_worker(ask);
+	}
+}
+
+static int client_fill_super(struct super_block *sb, struct fs_context *context)
+{
+	static const struct tree_descr none[] = { {}, {}, { "" } };
+
+	return simple_fill_super(sb, 0x4c475353, none);
+}
+
+static int client_get_tree(struct fs_context *context)
+{
+	return connect_import(context->fs_private) ?: get_tree_nodev(context, client_fill_super);
+}
+
+static void client_free(struct fs_context *context)
+{
+	free_ask(context->fs_private);
+}
+
+static const struct fs_context_operations client_context_operations = {
+	.get_tree = client_get_tree,
+	.free = client_free,
+};
+
+/* mount -t lgss_client: the request is made, then the mount fails with ENODEV; with `reconnect` it is a real one. */
 static int client_mount(struct fs_context *context)
 {
-	kfree(run_prepared("mount"));
+	struct ask *ask = take_prepared("mount");
+
+	if (ask && ask->reconnect) {
+		context->fs_private = ask;
+		context->ops = &client_context_operations;
+		return 0;
+	}
+	if (ask)
+		kfree(run_ask(ask));
+	free_ask(ask);
 	return -ENODEV;
 }
 
@@ -499,7 +571,7 @@ static struct file_system_type client_filesystem = {
 	.owner = THIS_MODULE,
 	.name = "lgss_client",
 	.init_fs_context = client_mount,
-	.kill_sb = kill_anon_super,
+	.kill_sb = kill_litter_super,
 };
 
 int client_register_filesystem(void)

@@ -38,7 +38,10 @@ struct ask {
 	char *callout;
 	u64 secid, lustre_svc, nid, self;
 	s64 uid, gid, pid, fsuid;
-	u64 wait_ms, fields, known_obd;
+	u64 wait_ms, fields, known_obd, reconnect;
+	/* What came of it the last time. */
+	struct context *ctx;
+	int error;
 };
 
 enum context_state {

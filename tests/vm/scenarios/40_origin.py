@@ -231,8 +231,7 @@ def the_nodes_credentials_are_not_for_another_mount_namespace(bed):
     for number, settings in enumerate(("", tables)):
         bed.settings(settings)
         asked = {"flags": "r", "pid": elsewhere.pid, "secid": 800_000 + 10 * bed.secid + number}
-        failed(bed, bed.user("root").ask(wait_ms=30000, **asked), errno.EACCES)
-        bed.log.wait("S5")
+        refused(bed, bed.user("root").ask(wait_ms=30000, **asked), errno.EACCES, "S5")
         bed.log.lines.clear()
     elsewhere.end()
     assert not os.path.exists("/run/lgss/machine")
@@ -240,7 +239,7 @@ def the_nodes_credentials_are_not_for_another_mount_namespace(bed):
         bed.log.lines.clear()
         line = refused(bed, bed.user(who).ask(pid=4_000_000, secid=900_000 + bed.secid, **fields), errno.EACCES, "S6")
         assert "gone" in line, line
-    assert not bed.all_events("rpc") and len(bed.all_events("act", act="instantiate")) == 2
+    assert not bed.all_events("rpc") and not bed.all_events("act", act="instantiate")
 
 
 @scenario

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections import Counter
@@ -18,14 +17,14 @@ from collections import Counter
 import kernel
 from bed import KEYRING, REFERENCE, TRIVIAL, scenario
 from kernel import Fields
-from realm import DIRECTORY, KRB5_CONF
+from late_kdc import LateKdc
+from realm import DIRECTORY
 from requester import Requester, ask
 
 ROUNDS = int(os.environ.get("LGSS_BENCH_ROUNDS") or 0)
 # A scenario may usually take 90 s.
 LIMIT = 3600
 LATENESS = (0, 0.1, 2)
-LATE_PORT = 1088
 TARGETS = 200
 # Of one target in a storm.
 ATTEMPTS = 10
@@ -43,55 +42,6 @@ class Turns:
     def next(cls):
         cls.secid += 1
         return cls.secid
-
-
-class LateKdc:
-    """In front of the KDC, by UDP: its answers come so many seconds later."""
-
-    def __init__(self, bed):
-        self.seconds = 0
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", LATE_PORT))
-        threading.Thread(target=self.serve, daemon=True).start()
-        bed.realm.configure()
-        with open(KRB5_CONF) as file:
-            text = file.read()
-        assert "kdc = 127.0.0.1:88" in text
-        with open(KRB5_CONF, "w") as file:
-            file.write(text.replace("kdc = 127.0.0.1:88", f"kdc = 127.0.0.1:{LATE_PORT}"))
-
-    def serve(self):
-        while True:
-            try:
-                request, client = self.socket.recvfrom(1 << 16)
-            except OSError:
-                return
-            threading.Thread(target=self.relay, args=(request, client, self.seconds), daemon=True).start()
-
-    def relay(self, request, client, seconds):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as kdc:
-            kdc.connect(("127.0.0.1", 88))
-            kdc.settimeout(30)
-            kdc.send(request)
-            try:
-                answer = kdc.recv(1 << 16)
-            except TimeoutError:
-                # Sent again while the first was at work: the KDC answers once.
-                return
-        time.sleep(seconds)
-        try:
-            self.socket.sendto(answer, client)
-        except OSError:
-            # The scenario is over.
-            pass
-
-    def close(self):
-        try:
-            # Wakes whoever reads from it.
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.socket.close()
 
 
 def quantile(values, share):
@@ -183,8 +133,19 @@ def a_user_and_a_late_kdc(bed):
     by_lateness(bed, "user", request)
 
 
+def the_nodes_root_with_good_credentials(bed):
+    """By the own cache, which has everything: whatever the KDC does."""
+    bed.realm
+    bed.upcall(KEYRING)
+    established = Requester(0).ask(flags="r", secid=Turns.next(), wait_ms=60000)
+    assert is_established(established), established
+    candidates = programs(bed)
+    results = compare(bed, candidates, ROUNDS, lambda: Requester(0).ask(flags="r", secid=Turns.next(), wait_ms=60000))
+    table("root, good credentials", results, is_established)
+
+
 def the_nodes_root_and_a_late_kdc(bed):
-    """From nothing but the keytab: an AS and a TGS exchange for each request."""
+    """From nothing but the keytab: an AS and a TGS exchange for each request. Who asks waits for it, a second at most."""
 
     def request():
         forget_machine_tickets()
@@ -208,7 +169,7 @@ def by_lateness(bed, who, request):
 
 def forget_machine_tickets():
     """Of lgss and of Lustre's own tool."""
-    for path in glob.glob("/run/lgss/machine/*") + ["/tmp/krb5cc_0"]:
+    for path in glob.glob("/run/lgss/machine/*") + glob.glob("/run/lgss/ready/*") + ["/tmp/krb5cc_0"]:
         if os.path.exists(path):
             os.unlink(path)
 
@@ -309,6 +270,7 @@ def patient(function):
 if ROUNDS:
     the_machine = patient(the_machine)
     a_user_and_a_late_kdc = patient(a_user_and_a_late_kdc)
+    the_nodes_root_with_good_credentials = patient(the_nodes_root_with_good_credentials)
     the_nodes_root_and_a_late_kdc = patient(the_nodes_root_and_a_late_kdc)
     a_user_without_a_ticket = patient(a_user_without_a_ticket)
     a_storm_of_the_nodes_targets = patient(a_storm_of_the_nodes_targets)

@@ -5,7 +5,7 @@ fn acceptable(letters: &str) -> Acceptable {
     Acceptable {
         realm: "R".into(),
         roles: Roles { root: has('r'), mdt: has('m'), ost: has('o') },
-        host: "node1.example.com".into(),
+        host: Some("node1.example.com".into()),
         only: None,
     }
 }

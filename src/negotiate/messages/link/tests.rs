@@ -72,10 +72,10 @@ fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     let long = Secret::new(vec![7; TOKEN_LIMIT]);
     // More than the socket holds at a time.
     let sending = std::thread::spawn(move || {
-        worker.send_token(&long).unwrap();
+        worker.send_token(&long, &[]).unwrap();
         worker
     });
-    let Message::Token(token) = monitor.receive_message(soon()).unwrap() else { panic!("no token") };
+    let Message::Token(token, _) = monitor.receive_message(soon()).unwrap() else { panic!("no token") };
     assert_eq!(token.len(), TOKEN_LIMIT);
     let mut worker = sending.join().unwrap();
     let answer = Answer {
@@ -92,6 +92,6 @@ fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     assert_eq!(read.token.expose(), b"token");
     monitor.send_again().unwrap();
     assert!(worker.receive_reply(soon()).unwrap().is_none());
-    worker.send_token(&Secret::new(Vec::new())).unwrap();
+    worker.send_token(&Secret::new(Vec::new()), &[]).unwrap();
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(KIND_TOKEN))));
 }

@@ -1,0 +1,267 @@
+//! What failed lately, below the run directory: so that a loop of requests of the kernel's is damped, one access does not
+//! wait twice for a KDC or server that is silent, and the log is not full of one thing (rule S8).
+//!
+//! The cause is never hidden: whoever is not served during a pause has the very failure that led to it. Who mounts is
+//! always served; a success ends the pause. Without these files everything is tried each time.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::backoff::Record;
+use super::slots::since_boot;
+use crate::config::{Backoff, Config, Seconds};
+use crate::ctx::lustre::LustreCallout;
+use crate::event::{Cause, Failure, Stage};
+use crate::sys::files::{self, private_directory};
+use crate::sys::locks::LockFile;
+
+const GUARD: std::ops::Range<u16> = 0..1;
+/// How long a file is waited for: others hold it for a few system calls.
+const GUARD_LIMIT: Duration = Duration::from_millis(200);
+const SIZE_LIMIT: usize = 8192;
+/// A file that nobody has written to for so long says nothing any more.
+pub(super) const AGE: Duration = Duration::from_secs(3600);
+/// So many lines of one kind are written before it counts as repeating itself.
+const LINES: u32 = 5;
+/// Then a summary is written as often as that.
+const SUMMARY: Duration = Duration::from_secs(60);
+
+/// The kernel asks twice for one access, at once; a person who tries again later shall not be told of the past.
+fn of_silence(longest: Seconds) -> Backoff {
+    Backoff { after: 0, first: Seconds::of(5), longest: longest.max(Seconds::of(5)) }
+}
+
+/// Whether nobody answered: that took its time, and would again.
+fn is_silence(cause: Cause) -> bool {
+    matches!(cause, Cause::KdcSilent | Cause::ServerSilent | Cause::Deadline)
+}
+
+/// Whether it says something about credentials, KDC or server, and not about us or one request.
+fn is_lasting(cause: Cause) -> bool {
+    use Cause::{KeyGone, Paused, Quota, Refused, Setup, TooMany, WorkerFault};
+    !matches!(cause, KeyGone | Paused | Quota | Refused | Setup | TooMany | WorkerFault)
+}
+
+/// Which failures are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All that last.
+    All,
+    /// Silence only.
+    Silence,
+}
+
+/// The failures of one kind of request.
+#[derive(Debug)]
+pub(super) struct Memory {
+    directory: OwnedFd,
+    name: String,
+    scope: Scope,
+    backoff: Backoff,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    record: String,
+    failure: Failure,
+}
+
+impl Memory {
+    /// In a directory below the run directory. `None` if there can be none.
+    pub(super) fn open(config: &Config, directory: &str, name: String, scope: Scope) -> Option<Self> {
+        let run = private_directory(&config.run_dir).ok()?;
+        let directory = files::subdirectory(run.as_fd(), directory).ok()?;
+        Some(Self { directory, name, scope, backoff: config.backoff })
+    }
+
+    /// Of a user's requests for one target of Lustre's, over one of its connections.
+    pub(super) fn of_user(config: &Config, callout: &LustreCallout) -> Option<Self> {
+        let LustreCallout { uid, secid, ref target, .. } = *callout;
+        Self::open(config, "failures", users_name(uid, secid, target), Scope::Silence)
+    }
+
+    /// What to fail with at once, if it is not the time to try again.
+    pub(super) fn pause(&self) -> Option<Failure> {
+        let file = openat_existing(&self.directory, &self.name)?;
+        let Entry { record, failure } = read(&file)?;
+        let left = record.parse::<Record>().ok()?.pause_left(since_boot())?;
+        let detail = format_args!("{} (not tried again for {:.1} s)", failure.detail, left.as_secs_f32());
+        Some(Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major))
+    }
+
+    /// Remembers a failure, if it is one to remember.
+    pub(super) fn failed(&self, failure: &Failure) {
+        let silent = is_silence(failure.cause);
+        if !is_lasting(failure.cause) || (self.scope == Scope::Silence && !silent) {
+            return;
+        }
+        let backoff = if silent { of_silence(self.backoff.longest) } else { self.backoff };
+        let Ok(file) = LockFile::open(self.directory.as_fd(), &self.name) else { return };
+        let _ = file.hold(&GUARD, Instant::now() + GUARD_LIMIT, |_| {
+            let before = read::<Entry>(&file).and_then(|entry| entry.record.parse().ok());
+            let errno = format!("{:?}", failure.cause.errno());
+            let record = Record::after_failure(before, since_boot(), errno, &backoff).to_string();
+            write(&file, &Entry { record, failure: failure.clone() });
+        });
+    }
+
+    /// Forgets them.
+    pub(super) fn succeeded(&self) {
+        let _ = unlinkat(self.directory.as_fd(), self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+}
+
+/// What the log shall have of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Say {
+    /// A line as always.
+    All,
+    /// The same, with how often there was the like in how many seconds.
+    Times(u32, u64),
+    /// Nothing: there has been a line, and there will be a summary.
+    Nothing,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    /// When there was a line, in milliseconds since the machine was started.
+    told: u64,
+    /// When it happened last.
+    last: u64,
+    /// How often since the line.
+    since: u32,
+    /// How many lines there have been.
+    lines: u32,
+}
+
+/// Counts a failure of the node's requests that nobody mounts with. What is about a server is told of each target.
+pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> Say {
+    let of_target = match failure.stage {
+        Stage::Resolve | Stage::Connect | Stage::Negotiate | Stage::Publish => true,
+        _ => matches!(failure.cause, Cause::UnknownService | Cause::EncryptionType),
+    };
+    let target = if of_target { target } else { "" };
+    let name = format!("told.{}", hashed(&format!("{:?} {:?} {target}", failure.stage, failure.cause)));
+    let counted = private_directory(&config.run_dir).ok().and_then(|run| {
+        let directory = files::subdirectory(run.as_fd(), "failures").ok()?;
+        let file = LockFile::open(directory.as_fd(), &name).ok()?;
+        file.hold(&GUARD, Instant::now() + GUARD_LIMIT, |_| {
+            let (told, say) = count(read(&file), since_boot());
+            write(&file, &told);
+            say
+        })
+    });
+    counted.unwrap_or(Say::All)
+}
+
+fn count(before: Option<Told>, now: Duration) -> (Told, Say) {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (now, pause) = (milliseconds(now), milliseconds(SUMMARY));
+    match before {
+        Some(told) if now.saturating_sub(told.last) < pause && told.last <= now => {
+            let (since, lines) = (told.since.saturating_add(1), told.lines.saturating_add(1));
+            if lines <= LINES {
+                (Told { told: now, last: now, since: 0, lines }, Say::All)
+            } else if now.saturating_sub(told.told) < pause {
+                (Told { last: now, since, ..told }, Say::Nothing)
+            } else {
+                let say = Say::Times(since, now.saturating_sub(told.told) / 1000);
+                (Told { told: now, last: now, since: 0, lines }, say)
+            }
+        }
+        _ => (Told { told: now, last: now, since: 0, lines: 1 }, Say::All),
+    }
+}
+
+fn users_name(uid: u32, secid: u32, target: &str) -> String {
+    format!("{uid}.{secid:x}.{}", hashed(target))
+}
+
+fn hashed(text: &str) -> String {
+    Sha256::digest(text).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn openat_existing(directory: &OwnedFd, name: &str) -> Option<LockFile> {
+    LockFile::open_existing(directory.as_fd(), name).ok()
+}
+
+fn read<T: for<'de> Deserialize<'de>>(file: &LockFile) -> Option<T> {
+    let mut buffer = [0; SIZE_LIMIT];
+    let length = file.file().read_at(&mut buffer, 0).ok()?;
+    serde_json::from_slice(buffer.get(..length)?).ok()
+}
+
+fn write(file: &LockFile, content: &impl Serialize) {
+    let text = serde_json::to_vec(content).unwrap_or_default();
+    let _ = file.file().set_len(0).and_then(|()| file.file().write_all_at(&text, 0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(directory: &tempfile::TempDir, name: &str, scope: Scope) -> Memory {
+        let directory = std::fs::File::open(directory.path()).unwrap().into();
+        Memory { directory, name: name.to_owned(), scope, backoff: Backoff::default() }
+    }
+
+    fn failure(cause: Cause) -> Failure {
+        Failure::new(Stage::Kdc, cause, "no answer")
+    }
+
+    #[test]
+    fn silence_is_remembered_with_its_cause_and_nothing_else_of_a_users() {
+        let directory = tempfile::tempdir().unwrap();
+        let of_user = |uid, target| memory(&directory, &users_name(uid, 4, target), Scope::Silence);
+        let memory = || of_user(1000, "lustre-MDT0000");
+        assert!(memory().pause().is_none());
+        memory().failed(&failure(Cause::NoTicket));
+        assert!(memory().pause().is_none());
+        memory().failed(&failure(Cause::KdcSilent));
+        let again = memory().pause().unwrap();
+        assert_eq!((again.stage, again.cause), (Stage::Kdc, Cause::KdcSilent));
+        assert!(
+            again.detail.starts_with("no answer (not tried again for 4.") || again.detail.contains("for 5.0")
+        );
+        for other in [(1001, "lustre-MDT0000"), (1000, "lustre-OST0000")] {
+            assert!(of_user(other.0, other.1).pause().is_none());
+        }
+        memory().succeeded();
+        assert!(memory().pause().is_none());
+    }
+
+    #[test]
+    fn the_nodes_failures_are_damped_after_some_and_keep_their_cause() {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = memory(&directory, "a.failed", Scope::All);
+        for _ in 0..memory.backoff.after {
+            memory.failed(&failure(Cause::KeytabRefused));
+            assert!(memory.pause().is_none());
+        }
+        memory.failed(&failure(Cause::Setup));
+        assert!(memory.pause().is_none());
+        memory.failed(&failure(Cause::KeytabRefused));
+        assert_eq!(memory.pause().unwrap().cause, Cause::KeytabRefused);
+    }
+
+    #[test]
+    fn a_loop_is_told_some_times_and_then_once_a_minute() {
+        let at = |half_seconds: u32| Duration::from_secs(1000) + Duration::from_millis(500) * half_seconds;
+        let (mut told, mut said) = (None, Vec::new());
+        for half_seconds in 0..300 {
+            let (next, say) = count(told, at(half_seconds));
+            told = Some(next);
+            said.extend(Some(say).filter(|say| *say != Say::Nothing));
+        }
+        let (lines, summaries) = said.split_at(5);
+        assert_eq!(lines, [Say::All; 5]);
+        assert_eq!(summaries, [Say::Times(120, 60), Say::Times(120, 60)]);
+        // After a quiet minute it is news.
+        assert_eq!(count(told, at(300 + 121)).1, Say::All);
+    }
+}

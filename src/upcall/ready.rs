@@ -1,0 +1,207 @@
+//! What the front may know of the node's credentials at no cost: a note, left by a monitor, that the own cache has tickets for
+//! a server, until when, and which files that depends on. While it holds, a key for the node is instantiated at once.
+//!
+//! At a fixed place, since the front knows no settings: `/run/lgss/ready/<hash>`, the hash being of the words that lead to
+//! the credentials. A note lets nobody have anything: at worst a key is instantiated that then fails. Invariant: whatever
+//! is not as it was when the note was made makes it worthless.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Read, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use sha2::{Digest, Sha256};
+
+use super::claim::Invocation;
+use crate::config::DEFAULT_PATH;
+use crate::ctx::lustre::LustreCallout;
+use crate::sys::files::{private_directory, remove_old, subdirectory};
+
+/// Where notes are, whatever `run_dir` is.
+const RUN: &str = "/run/lgss";
+const DIRECTORY: &str = "ready";
+/// Longest note that is read, in bytes; krb5.conf may include many files.
+const SIZE_LIMIT: usize = 8192;
+/// Notes whose time has long passed are removed.
+const AGE: Duration = Duration::from_secs(48 * 3600);
+/// What a ticket must have left to be worth while.
+const MARGIN: u64 = 60;
+
+/// The place of one note.
+#[derive(Debug)]
+pub(super) struct Note(String);
+
+impl Note {
+    /// For such requests, of our own mount namespace.
+    pub(super) fn of(invocation: &Invocation, callout: &LustreCallout) -> Self {
+        let config = invocation.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+        let file_system = callout.target.split_once('-').map_or("", |(name, _)| name);
+        let words = format!(
+            "{:?} {} {:?} {:?} {:?} {:?}",
+            callout.roles,
+            callout.server.number(),
+            callout.peer,
+            callout.myself,
+            file_system,
+            invocation.realm
+        );
+        let hash = Sha256::new().chain_update(config.as_os_str().as_bytes()).chain_update([0]);
+        let digest = hash.chain_update(words).finalize();
+        let name = digest.iter().take(16).fold(String::with_capacity(32), |mut name, byte| {
+            let _ = write!(name, "{byte:02x}");
+            name
+        });
+        Self(name)
+    }
+
+    /// Whether there is a note, and everything is as it says.
+    pub(super) fn holds(&self) -> bool {
+        self.read().is_some_and(|text| holds(&text))
+    }
+
+    fn read(&self) -> Option<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let path = format!("{RUN}/{DIRECTORY}/{}", self.0);
+        let file = open(path.as_str(), flags, Mode::empty()).ok()?;
+        let status = fstat(file.as_fd()).ok()?;
+        if status.st_uid != 0 || status.st_mode & 0o7_7022 != 0 {
+            return None;
+        }
+        let mut buffer = [0; SIZE_LIMIT];
+        let length = File::from(file).read(&mut buffer).ok()?;
+        std::str::from_utf8(buffer.get(..length)?).ok().map(str::to_owned)
+    }
+
+    /// Leaves the note that there are tickets until then, as long as `cache` exists and the other files are what they are.
+    /// Without it the next request takes the longer way.
+    pub(super) fn leave(&self, until: u64, cache: &Path, files: &[PathBuf]) {
+        let mut text = format!("{}\n{}\n", until.saturating_sub(MARGIN), cache.display());
+        for file in files {
+            let _ = writeln!(text, "{} {}", identity(file), file.display());
+        }
+        if text.len() < SIZE_LIMIT {
+            let _ = self.write(&text);
+        }
+    }
+
+    fn write(&self, text: &str) -> Result<(), Errno> {
+        let run = private_directory(Path::new(RUN)).map_err(|_| Errno::EACCES)?;
+        let directory = subdirectory(run.as_fd(), DIRECTORY)?;
+        remove_old(&Path::new(RUN).join(DIRECTORY), AGE);
+        let new = format!("{}.{}.new", self.0, nix::unistd::getpid());
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let written = File::from(file)
+            .write_all(text.as_bytes())
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+            .and_then(|()| renameat(&directory, new.as_str(), &directory, self.0.as_str()));
+        if written.is_err() {
+            let _ = unlinkat(&directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        written
+    }
+
+    /// Takes the note away: something failed.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_file(Path::new(RUN).join(DIRECTORY).join(&self.0));
+    }
+}
+
+fn holds(text: &str) -> bool {
+    let mut lines = text.lines();
+    let Some(until) = lines.next().and_then(|line| line.parse::<u64>().ok()) else { return false };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
+    now < until
+        && text.ends_with('\n')
+        && lines.next().is_some_and(|cache| Path::new(cache).exists())
+        && lines.all(|line| {
+            line.split_once(' ').is_some_and(|(expected, path)| expected == identity(Path::new(path)))
+        })
+}
+
+/// What changes when the file does; `-` for none.
+fn identity(file: &Path) -> String {
+    match fs::metadata(file) {
+        Ok(found) => format!(
+            "{}.{}.{}.{}.{}.{}.{}",
+            found.dev(),
+            found.ino(),
+            found.size(),
+            found.mtime(),
+            found.mtime_nsec(),
+            found.ctime(),
+            found.ctime_nsec()
+        ),
+        Err(_) => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(until: u64, cache: &Path, file: &Path) -> String {
+        format!("{until}\n{}\n{} {}\n", cache.display(), identity(file), file.display())
+    }
+
+    #[test]
+    fn a_note_holds_until_its_time_or_a_change_of_what_it_depends_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let (cache, keytab) = (directory.path().join("cache"), directory.path().join("keytab"));
+        fs::write(&cache, "tickets").unwrap();
+        fs::write(&keytab, "keys").unwrap();
+        let good = text(u64::MAX, &cache, &keytab);
+        assert!(holds(&good) && !holds(&text(1, &cache, &keytab)));
+        for broken in ["", "x", "99999999999\n", good.trim_end(), "99999999999\n/\nx\n"] {
+            assert!(!holds(broken), "{broken}");
+        }
+        // The cache grows with each server.
+        fs::write(&cache, "more tickets").unwrap();
+        assert!(holds(&good));
+        fs::write(&keytab, "keyz").unwrap();
+        assert!(!holds(&good));
+        let good = text(u64::MAX, &cache, &keytab);
+        assert!(holds(&good));
+        fs::remove_file(&keytab).unwrap();
+        assert!(!holds(&good));
+        let without = text(u64::MAX, &cache, &keytab);
+        assert!(holds(&without));
+        fs::remove_file(&cache).unwrap();
+        assert!(!holds(&without));
+    }
+
+    #[test]
+    fn requests_that_other_tickets_are_needed_for_have_other_notes() {
+        let note = |words: &str, callout: &str| {
+            let words = format!("{words} create 1 lgssc 0@4 {callout} 0 0 0 0 0");
+            let words = words.split_whitespace().map(std::ffi::OsString::from);
+            let invocation = Invocation::parse(words).ok().unwrap();
+            Note::of(&invocation, &callout.parse().unwrap()).0
+        };
+        let usual = "4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:1:";
+        let first = note("", usual);
+        assert_eq!(
+            first,
+            note("", &usual.replace("MDT0000", "MDT0001").replace("4:krb5", "5:krb5").replace("0@4", "0@5"))
+        );
+        for other in [
+            usual.replace(":r:i:1", ":m:i:1"),
+            usual.replace(":i:1:", ":i:2:"),
+            usual.replace("4d01", "4d02"),
+            usual.replace("lustre-", "fast-"),
+            usual.replace(":0x0:1", ":0x20000c0a84d09:1"),
+        ] {
+            assert_ne!(first, note("", &other), "{other}");
+        }
+        assert_ne!(first, note("-R OTHER", usual));
+        assert_ne!(first, note("--config /c", usual));
+    }
+}

@@ -1,0 +1,222 @@
+"""A mount, by what this node has: it succeeds, or fails with the reason, and never hangs for what could be known."""
+
+import errno
+import os
+import shutil
+import signal
+
+import requester
+from bed import KEYRING, processes, scenario
+from late_kdc import LateKdc
+from realm import CLIENT, CLIENT_KEYTAB, DIRECTORY
+from verdicts import Stopwatch, established, failed, refused
+
+NODE = f"lustre_root/{CLIENT}"
+AS_CLIENT = {"flags": "r", "svc": "i"}
+# Without a KDC: what processes cost here.
+AT_ONCE = 5
+
+
+def secid(bed, number):
+    """Of one mount after another: no key of another is found."""
+    return {"secid": 100_000 + 100 * bed.secid + number}
+
+
+def mounted(bed, number, **fields):
+    return bed.user("root").mount(**AS_CLIENT, **secid(bed, number), **fields)
+
+
+def one_request(bed):
+    """The kernel has asked once, and was refused: nothing goes on."""
+    asked = bed.all_events("request")
+    assert len(asked) == 1 and asked[0].errno, asked
+    assert not bed.all_events("act", act="instantiate") and not bed.all_events("denied")
+
+
+@scenario
+def a_mount_with_credentials_succeeds(bed):
+    """By mount(2) and by fsconfig(2), at once and again."""
+    bed.realm
+    bed.upcall(KEYRING)
+    for number, api in enumerate(("mount", "fsconfig", "mount")):
+        failure, _ = mounted(bed, number, api=api)
+        assert failure == 0, (api, errno.errorcode.get(failure), bed.log.lines)
+    assert len(bed.realm.as_exchanges(NODE)) == 1, bed.realm.as_exchanges(NODE)
+
+
+@scenario
+def a_mount_without_a_keytab_fails_at_once(bed):
+    """ENOKEY, one request, a line in the log; after the repair it succeeds."""
+    bed.realm
+    bed.upcall(KEYRING)
+    shutil.move(CLIENT_KEYTAB, "/run/realm/away")
+    failure, seconds = mounted(bed, 0)
+    assert failure == errno.ENOKEY and seconds < AT_ONCE, (failure, seconds)
+    assert "No such file" in bed.log.wait("wanted"), bed.log.lines
+    one_request(bed)
+    shutil.move("/run/realm/away", CLIENT_KEYTAB)
+    assert mounted(bed, 1)[0] == 0, bed.log.lines
+
+
+@scenario
+def a_mount_without_a_fitting_principal_fails_at_once(bed):
+    """ENOKEY, although no name service answers where nothing in the keytab is a node's; and where it is another node's."""
+    bed.realm
+    bed.upcall(KEYRING)
+    for number, principal in enumerate((f"nfs/{CLIENT}", "lustre_root/other.example.test")):
+        bed.realm.keytab(CLIENT_KEYTAB, principal)
+        failure, seconds = mounted(bed, number)
+        assert failure == errno.ENOKEY and seconds < AT_ONCE, (failure, seconds)
+        assert principal in bed.log.wait(principal), bed.log.lines
+    assert not bed.all_events("act", act="instantiate"), bed.all_events("act")
+
+
+@scenario
+def a_mechanism_that_is_not_served_fails_a_mount_at_once(bed):
+    """gssnull and sk: EINVAL, and the log says which flavours there are."""
+    bed.realm
+    bed.upcall(KEYRING)
+    for number, mechanism in enumerate(("gssnull", "sk")):
+        failure, seconds = mounted(bed, number, mech=mechanism)
+        assert failure == errno.EINVAL and seconds < AT_ONCE, (failure, seconds)
+        assert "krb5" in bed.log.wait(f"mechanism {mechanism} "), bed.log.lines
+    assert not bed.all_events("act", act="instantiate"), bed.all_events("act")
+
+
+@scenario
+def a_mount_in_another_mount_namespace_fails_at_once(bed):
+    """S5: EACCES."""
+    bed.realm
+    bed.upcall(KEYRING)
+    other = requester.Requester(0, steps=[requester.unshare(requester.CLONE_NEWNS)]).start(lambda: signal.pause())
+    bed.until(lambda: os.readlink(f"/proc/{other.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"), "namespace")
+    failure, seconds = mounted(bed, 0, pid=other.pid)
+    assert failure == errno.EACCES and seconds < AT_ONCE, (failure, seconds)
+    bed.log.wait("S5")
+    one_request(bed)
+    other.end()
+
+
+@scenario
+def a_dead_kdc_fails_a_mount_without_a_ticket(bed):
+    """ECONNREFUSED, soon."""
+    bed.realm.stop_kdc()
+    bed.upcall(KEYRING)
+    failure, seconds = mounted(bed, 0)
+    assert failure == errno.ECONNREFUSED and seconds < AT_ONCE, (failure, seconds, bed.log.lines)
+    one_request(bed)
+    bed.realm.start_kdc()
+    assert mounted(bed, 1)[0] == 0, bed.log.lines
+
+
+@scenario
+def a_silent_kdc_fails_a_mount_within_the_limit(bed):
+    """ETIMEDOUT, not before the KDC has had its time; also where only the server's ticket is missing."""
+    bed.realm
+    bed.upcall(KEYRING)
+    assert mounted(bed, 0)[0] == 0, bed.log.lines
+    bed.settings('[timeouts]\nmount = "6s"\n')
+    for number, fields in enumerate(({"lustre_svc": 2}, {"flags": "m", "keys": f"lustre_mds/{CLIENT}"}), 1):
+        if keys := fields.pop("keys", None):
+            bed.realm.keytab(CLIENT_KEYTAB, keys)
+        bed.realm.kdc.send_signal(signal.SIGSTOP)
+        failure, seconds = bed.user("root").mount(**AS_CLIENT | secid(bed, number) | fields)
+        bed.realm.kdc.send_signal(signal.SIGCONT)
+        assert failure == errno.ETIMEDOUT and 4 < seconds < 9, (failure, seconds, bed.log.lines)
+    assert "kdc: " in bed.log.wait("ETIMEDOUT"), bed.log.lines
+    assert len(bed.all_events("request")) == 3 and len(bed.all_events("act", act="instantiate")) == 1
+
+
+@scenario
+def a_thread_of_the_kernels_is_not_held_by_a_silent_kdc(bed):
+    """It is released after a second, and the key fails in its time; with a KDC that answers, it has its context then."""
+    bed.realm
+    bed.upcall(KEYRING)
+    bed.settings('[timeouts]\nkdc = "15s"\n')
+    bed.realm.kdc.send_signal(signal.SIGSTOP)
+    got = bed.user("root").ask(at="worker", wait_ms=60000, **AS_CLIENT, **secid(bed, 0))
+    # With what the start of a process costs here on a busy machine.
+    assert 900_000 < got.blocked_us < 9_000_000, got
+    failed(bed, got, errno.ETIMEDOUT)
+    # Nothing is remembered.
+    shutil.rmtree("/run/lgss")
+    asked = bed.user("root").begin(at="worker", wait_ms=60000, **AS_CLIENT, **secid(bed, 60))
+    bed.event("bind", secid=secid(bed, 60)["secid"])
+    bed.realm.kdc.send_signal(signal.SIGCONT)
+    established(bed, asked.result(), NODE)
+    bed.until_gone()
+
+
+@scenario
+def a_late_kdc_is_waited_for_once(bed):
+    """Answers after a second: the first mount waits for them, the next one does not; nor does a thread of the kernel's."""
+    kdc = LateKdc(bed)
+    try:
+        kdc.seconds = 1
+        bed.settings('[timeouts]\nmount = "40s"\n')
+        bed.upcall(KEYRING)
+        failure, seconds = mounted(bed, 0)
+        assert failure == 0 and seconds > 2, (failure, seconds, bed.log.lines)
+        for number in (1, 2):
+            failure, seconds = mounted(bed, number)
+            assert failure == 0, (failure, seconds, bed.log.lines)
+        asked = bed.user("root").ask(at="worker", wait_ms=60000, **AS_CLIENT, **secid(bed, 3))
+        established(bed, asked, NODE)
+        with open(f"{DIRECTORY}/kdc.log") as log:
+            log.seek(bed.realm.logged)
+            asked = [line for line in log if "TGS_REQ" in line and NODE in line]
+        assert len(asked) == 1, asked
+        assert len(bed.realm.as_exchanges(NODE)) == 1, bed.realm.as_exchanges(NODE)
+    finally:
+        kdc.close()
+
+
+@scenario
+def good_credentials_need_no_second_look_until_something_changes(bed):
+    """With the KDC gone the key is instantiated at once; a changed keytab, and it is looked at again, and refused."""
+    bed.realm
+    bed.upcall(KEYRING)
+    assert mounted(bed, 0)[0] == 0, bed.log.lines
+    bed.realm.stop_kdc()
+    assert mounted(bed, 1)[0] == 0, bed.log.lines
+    bed.realm.keytab(CLIENT_KEYTAB, NODE)
+    assert mounted(bed, 2)[0] == errno.ECONNREFUSED, bed.log.lines
+
+
+@scenario
+def a_refusing_server_lets_the_mount_try_until_it_is_given_up(bed):
+    """What only the server knows comes after the instantiation: the kernel asks again, and the mount can be killed."""
+    from server import refusing
+
+    bed.realm
+    bed.upcall(KEYRING)
+    bed.server.answer = refusing(0xD0000, 0)
+    mount = bed.user("root").begin_mount(**AS_CLIENT)
+    bed.until(lambda: len(bed.all_events("denied")) >= 3, "three tries", 60)
+    watch = Stopwatch()
+    mount.end()
+    assert watch() < 5, watch()
+    bed.until_gone()
+
+
+@scenario
+def whoever_is_killed_while_a_mount_waits_the_mount_is_answered(bed):
+    """The monitor, the front, the worker, the clock: never a hang."""
+    bed.realm
+    bed.upcall(KEYRING)
+    bed.settings('[timeouts]\nmount = "20s"\n')
+    for number, which in enumerate((0, 1, 2, "worker")):
+        shutil.rmtree("/run/lgss", ignore_errors=True)
+        bed.realm.kdc.send_signal(signal.SIGSTOP)
+        watch = Stopwatch()
+        mount = bed.user("root").begin_mount(**AS_CLIENT, **secid(bed, number))
+        name = "lgss_negotiate" if which == "worker" else "lgss_keyring"
+        wanted = 1 if which == "worker" else 3
+        bed.until(lambda: len(processes(name)) >= wanted, f"{wanted} x {name}")
+        victims = sorted(processes(name))
+        os.kill(victims[0 if which == "worker" else which], signal.SIGKILL)
+        bed.realm.kdc.send_signal(signal.SIGCONT)
+        failure, _ = mount.result(60)
+        assert failure in (0, errno.EIO, errno.ENOKEY), (which, failure, bed.log.lines)
+        assert watch() < 15, (which, watch())
+        bed.until_gone(15)
