@@ -241,7 +241,7 @@ impl Trial {
     ) -> (&'static str, Errno) {
         let prepared = || -> Result<(), (&'static str, Errno)> {
             process::reset_inherited();
-            jail::limit_resources().map_err(|e| ("limits", e))?;
+            jail::limit_resources(jail::MEMORY_MIB).map_err(|e| ("limits", e))?;
             // Without keys it is tried all the same; that there are none is found elsewhere.
             let _ = keyctl::join_anonymous_session();
             if let Some(SystemUser { uid, gid }) = account {

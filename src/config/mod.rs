@@ -13,7 +13,7 @@ mod namespace;
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
@@ -27,11 +27,14 @@ pub use lustre::{FileSystem, Lustre, Machine, MachineCache, MachineSettings};
 pub use namespace::{Namespace, NamespaceTraits};
 
 use crate::sys::files::{Untrusted, open_trusted};
+use crate::sys::jail::MEMORY_MIB;
 
 /// Where the configuration is unless `--config` names another file.
 pub const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
 /// Longest configuration read, in bytes.
 const SIZE_LIMIT: u64 = 256 * 1024;
+/// Least address space of a worker, in MiB.
+const LEAST_MEMORY: u16 = 64;
 /// The front sets this timeout before anything is configured; no setting reaches beyond it.
 pub const CEILING: Duration = Duration::from_secs(200);
 /// No mount is kept waiting for longer, by no setting: it cannot be killed meanwhile.
@@ -93,7 +96,7 @@ pub struct Timeouts {
 }
 
 /// Most negotiations that are alive at a time (rule S8); one more fails with EAGAIN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Of one owner: a user, or whoever owns the user namespace that the requester is in.
@@ -104,6 +107,12 @@ pub struct Limits {
     pub machine: u16,
     /// Of Lustre for users.
     pub kernel: u16,
+    /// MiB of address space that one of them may have (rule S22).
+    pub memory: u16,
+    /// MiB of memory of all of one owner, where there is a cgroup that can limit it; 0 for no limit.
+    pub owner_memory: u32,
+    /// The cgroup that they are in, each owner's in one of its own below; empty for the one that the kernel starts upcalls in.
+    pub cgroup: String,
 }
 
 /// The pause that an owner gets whose requests fail one after another (rule S8); meanwhile they fail with EAGAIN.
@@ -199,7 +208,15 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { per_owner: 32, users: 512, machine: 128, kernel: 512 }
+        Self {
+            per_owner: 32,
+            users: 512,
+            machine: 128,
+            kernel: 512,
+            memory: MEMORY_MIB,
+            owner_memory: 1024,
+            cgroup: "lgss.slice".to_owned(),
+        }
     }
 }
 
@@ -284,10 +301,23 @@ impl Config {
         if config.timeouts.mount.0 > MOUNT_CEILING {
             return Err(ConfigError::Value(path.to_owned(), "timeouts.mount is over the ceiling of 60 s"));
         }
-        let Limits { per_owner, users, machine, kernel } = config.limits;
+        let Limits { per_owner, users, machine, kernel, memory, .. } = config.limits;
         let lines = [config.log.per_owner, config.log.users, config.log.machine];
         if [per_owner, users, machine, kernel].contains(&0) || lines.contains(&0) {
             return Err(ConfigError::Value(path.to_owned(), "a limit must not be zero"));
+        }
+        if memory < LEAST_MEMORY {
+            return Err(ConfigError::Value(
+                path.to_owned(),
+                "limits.memory is below the 64 MiB that a worker needs",
+            ));
+        }
+        let cgroup = Path::new(&config.limits.cgroup);
+        if !cgroup.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(ConfigError::Value(
+                path.to_owned(),
+                "limits.cgroup must be a path below that of all cgroups",
+            ));
         }
         if config.backoff.first > config.backoff.longest {
             return Err(ConfigError::Value(path.to_owned(), "backoff.first is over backoff.longest"));
@@ -344,6 +374,9 @@ mod tests {
             ("[limits]\nusers = 0\n", "zero"),
             ("[log]\nper_owner = 0\n", "zero"),
             ("[limits]\nusers = 70000\n", "line 2"),
+            ("[limits]\nmemory = 10\n", "64 MiB"),
+            ("[limits]\ncgroup = \"/a\"\n", "cgroup"),
+            ("[limits]\ncgroup = \"a/../b\"\n", "cgroup"),
             ("[backoff]\nfirst = 60\n", "longest"),
             ("[caches]\nkrb5ccname = \"always\"\n", "line 2"),
             ("[caches]\nchoice = \"newest\"\n", "line 2"),

@@ -10,6 +10,7 @@ use std::ffi::{CStr, CString};
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
+use super::budget::KeyBudget;
 use super::cache_name::Anchor;
 use super::visible_ring;
 use crate::key::{KeyDescription, KeySerial};
@@ -55,9 +56,10 @@ pub fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizin
 }
 
 fn copy_cache(collection: i32, cache: Option<&str>) -> Result<Zeroizing<Vec<u8>>, Errno> {
+    let mut budget = KeyBudget::default();
     match cache {
-        Some(name) => copy_member(collection, name),
-        None => copy_member(collection, &primary_of(collection)?),
+        Some(name) => copy_member(collection, name, &mut budget),
+        None => copy_member(collection, &primary_of(collection)?, &mut budget),
     }
 }
 
@@ -73,15 +75,16 @@ pub(super) fn primary_of(collection: i32) -> Result<String, Errno> {
 ///
 /// # Errors
 /// As [`copy`].
-pub fn copy_member(collection: i32, name: &str) -> Result<Zeroizing<Vec<u8>>, Errno> {
+pub fn copy_member(collection: i32, name: &str, budget: &mut KeyBudget) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let cache = keyctl::search(collection, c"keyring", &c_name(name)?)?;
     let mut file = Zeroizing::new(FILE_VERSION_4.to_vec());
-    file.extend_from_slice(&keyctl::read(keyctl::search(cache, c"user", PRINCIPAL)?)?);
+    file.extend_from_slice(&budget.read(keyctl::search(cache, c"user", PRINCIPAL)?)?);
     for serial in keyctl::read(cache)?.chunks_exact(size_of::<i32>()) {
         let serial = Reader::new(serial).u32_host().map_err(|_| Errno::EPROTO)?.cast_signed();
+        budget.look()?;
         let description = KeyDescription::of(KeySerial::new(serial).ok_or(Errno::EPROTO)?)?;
         if description.key_type != "keyring" && !description.description.starts_with(NOT_A_CREDENTIAL) {
-            file.extend_from_slice(&keyctl::read(serial)?);
+            file.extend_from_slice(&budget.read(serial)?);
         }
     }
     Ok(file)

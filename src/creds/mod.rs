@@ -3,6 +3,7 @@
 //! Used by the launcher, which has no Kerberos library and opens caches, and by the worker, which gets what was opened.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod cache_name;
 #[cfg(feature = "gss")]
 pub mod choice;
@@ -11,6 +12,7 @@ pub mod client_keytab;
 #[cfg(feature = "gss")]
 mod contention;
 pub mod default_cache;
+mod file_shape;
 pub mod file_system;
 #[cfg(feature = "gss")]
 mod identities;

@@ -7,6 +7,7 @@ mod words;
 
 use std::path::Path;
 
+use super::budget::FileBudget;
 use super::choice::{self, By, Known};
 use super::contention::{self, Grace, Use};
 use super::identities::Identities;
@@ -39,6 +40,8 @@ pub struct Survey {
     grace: Grace,
     /// With those who are slow to tell.
     patience: Patience,
+    /// For caches that are files.
+    budget: FileBudget,
 }
 
 /// What a cache holds.
@@ -250,6 +253,10 @@ impl Survey {
         let free = self.what_is_free(&name);
         if let Use::Nothing(why) = free {
             let text = format!("{} {why}", name.shown());
+            return self.object_to(&name, text, Some(Cause::BadCache), standing);
+        }
+        if let Err(why) = self.budget.admit(&name.library) {
+            let text = format!("{}: {why}", name.shown());
             return self.object_to(&name, text, Some(Cause::BadCache), standing);
         }
         let read = read(library, &name);

@@ -12,6 +12,9 @@ use super::private_cache::PrivateCache;
 use super::status::{Krb5Error, check};
 use crate::secret::Secret;
 
+/// Most tickets of one cache that are looked at, whoever keeps it.
+const CONTENTS_LIMIT: usize = 8192;
+
 /// An opened credential cache.
 #[derive(Debug)]
 pub struct Cache {
@@ -94,7 +97,9 @@ impl Cache {
         let mut found = Vec::new();
         let mut client = None;
         let mut cursor = Cursor::start(self)?;
-        while let Some(listed) = cursor.next()? {
+        while found.len() < CONTENTS_LIMIT
+            && let Some(listed) = cursor.next()?
+        {
             let server = listed.0.server;
             // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
             let (config, server) =

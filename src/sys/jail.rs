@@ -19,17 +19,21 @@ pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     setns(namespace, CloneFlags::CLONE_NEWNET)
 }
 
-/// What a negotiating process may use. Not the number of processes: that is counted over all of a user's.
+/// Address space of a negotiating process unless it is set otherwise: an ordinary one has less than half of it.
+pub const MEMORY_MIB: u16 = 192;
+
+/// What a negotiating process may use, of memory so many MiB of address space. Not the number of processes: that is counted over all of a user's.
 ///
 /// # Errors
 /// Those of setrlimit(2).
-pub fn limit_resources() -> Result<(), Errno> {
+pub fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
     const MIB: u64 = 1024 * 1024;
+    let memory = u64::from(memory_mib) * MIB;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     // Two descriptors for each of a user's caches, while they are put in order for the worker, and some to work with.
     setrlimit(Resource::RLIMIT_NOFILE, 1024, 1024)?;
     setrlimit(Resource::RLIMIT_CPU, 60, 60)?;
-    setrlimit(Resource::RLIMIT_AS, 1024 * MIB, 1024 * MIB)?;
+    setrlimit(Resource::RLIMIT_AS, memory, memory)?;
     setrlimit(Resource::RLIMIT_FSIZE, 64 * MIB, 64 * MIB)?;
     setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0)
 }

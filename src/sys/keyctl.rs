@@ -31,8 +31,8 @@ pub const REQUESTORS_KEYRING: RawSerial = libc::KEY_SPEC_REQUESTOR_KEYRING;
 const DESCRIBE_LIMIT: usize = 4096 + 128;
 /// Longest payload of a key: that of a `big_key`.
 const PAYLOAD_LIMIT: usize = 1024 * 1024;
-/// Most bytes of serials that are read of a keyring: four million links, more than any quota allows.
-const LINKS_LIMIT: usize = 16 * 1024 * 1024;
+/// Most bytes of serials that are read of a keyring: a quarter of a million links.
+const LINKS_LIMIT: usize = 1024 * 1024;
 
 fn check(result: c_long) -> Result<c_long, Errno> {
     Errno::result(result)
@@ -199,6 +199,14 @@ pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
 /// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, the key's own error if negative.
 pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
     read_buffer(libc::KEYCTL_READ, key, PAYLOAD_LIMIT)
+}
+
+/// KEYCTL_READ of no more than so many bytes: a payload that is longer is not read.
+///
+/// # Errors
+/// EMSGSIZE if it is, and those of [`read`].
+pub fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
+    read_buffer(libc::KEYCTL_READ, key, limit.min(PAYLOAD_LIMIT))
 }
 
 /// KEYCTL_READ of a keyring: what it links to. A keyring that grows meanwhile is read again.

@@ -54,6 +54,15 @@ pub fn fork() -> Result<Forked, Errno> {
     }
 }
 
+/// Has the C library allocate from one heap whatever threads there will be: each further one takes 64 MiB of address space.
+pub fn keep_one_heap() {
+    // SAFETY: two plain numbers, before there is a second thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+}
+
 /// Ends the process at once, without destructors or flushing.
 pub fn end(status: i32) -> ! {
     // SAFETY: _exit has no precondition and does not return.

@@ -87,6 +87,8 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
     let failed = |step| move |errno| launch_failed(step, errno);
     // Before there is anything to lose, whatever the monitor was.
     jail::leave_no_core().map_err(failed("core"))?;
+    // And before root copies anything of a requester's.
+    jail::limit_resources(assignment.config.limits.memory).map_err(failed("limits"))?;
     jail::die_with_parent().map_err(failed("parent"))?;
     jail::set_oom_score(OomScore::Normal);
     jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
@@ -113,7 +115,6 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
             let passed_over = Rings { passed_over: true, ..Rings::default() };
             search.look_into(if pace.begin() { assignment.rings } else { passed_over });
             isolate_keyrings(assignment, search.lent())?;
-            jail::limit_resources().map_err(failed("limits"))?;
             let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
             jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
             search.finish(pace)
@@ -151,7 +152,6 @@ fn give_up_authority(key: KeySerial) -> Result<(), Failure> {
 
 fn drop_to_machine(config: &Config) -> Result<(), Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
-    jail::limit_resources().map_err(failed("limits"))?;
     let machine = system_user::find(&config.machine_user)
         .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))?;
     jail::drop_to(machine.uid, machine.gid).map_err(failed("drop of rights"))

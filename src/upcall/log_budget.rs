@@ -40,6 +40,17 @@ pub(super) enum Payer {
     Unknown,
 }
 
+impl Payer {
+    /// A file name that no other has.
+    pub(super) fn file_name(self) -> String {
+        match self {
+            Self::Machine => "machine".to_owned(),
+            Self::User(owner) => owner.file_name(),
+            Self::Unknown => "unknown".to_owned(),
+        }
+    }
+}
+
 /// What has been written within a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Record {

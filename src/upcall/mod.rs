@@ -8,6 +8,7 @@
 mod authorise;
 mod backoff;
 mod by_hand;
+mod cgroup;
 mod check;
 mod claim;
 mod container;

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, setsid};
 
 use super::authorise::Acting;
+use super::cgroup::Home;
 use super::claim::{Invocation, Unusable};
 use super::container;
 use super::failures::{self, Say};
@@ -176,8 +177,11 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, Pending), Failure>)
         Err(error) => (Config::default(), Some(Failure::new(Stage::Config, Cause::Setup, error))),
     };
     let served = verdict.as_ref().ok().map(|(served, _)| *served);
-    let journal = Journal::open(&config, level(invocation, &config), payer(invocation, served));
+    let payer = payer(invocation, served);
+    let journal = Journal::open(&config, level(invocation, &config), payer);
+    let home = served.and_then(|_| Home::enter(&config, &payer.file_name()));
     conclude(invocation, verdict, (&config, broken), (started, &journal));
+    home.into_iter().for_each(Home::leave);
     sweep(&config).iter().for_each(|line| log::warn!("{line}"));
     journal.close();
 }

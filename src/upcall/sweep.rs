@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{failures, log_budget, machine_cache, slots};
+use super::{cgroup, failures, log_budget, machine_cache, slots};
 use crate::config::Config;
 use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
@@ -56,6 +56,7 @@ fn sweep_now(run: &OwnedFd, config: &Config) -> Vec<String> {
     if let Ok(directory) = subdirectory(run.as_fd(), "machine") {
         machine_cache::sweep(&directory);
     }
+    cgroup::sweep(config);
     untold
 }
 

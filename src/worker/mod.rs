@@ -39,6 +39,7 @@ const MISUSED: u8 = 2;
 
 /// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
 pub fn run() -> ExitCode {
+    process::keep_one_heap();
     if let Some(answered) = answer_by_hand() {
         return answered;
     }

@@ -6,6 +6,7 @@ use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::wait_for;
+use crate::support::waiting::Waiting;
 use lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -25,6 +26,7 @@ crate::trials![
     a_success_ends_the_row_of_failures,
     the_pause_holds_for_subordinate_uids,
     lines_over_an_owners_budget_are_counted_and_others_are_heard,
+    a_negotiation_is_accounted_to_its_owner_and_needs_less_than_half_of_its_memory,
     a_missing_run_directory_is_made,
     a_run_directory_that_others_may_write_is_not_used,
     a_full_file_system_of_the_run_directory_is_a_fault_of_the_installation,
@@ -291,6 +293,29 @@ fn lines_over_an_owners_budget_are_counted_and_others_are_heard(shared: &Shared)
         lines.iter().all(|line| !line.contains(&owner) || line.contains("\"FILE:/tmp/x: established ")),
         "{lines:#?}"
     );
+}
+
+/// Needs cgroup v2.
+fn a_negotiation_is_accounted_to_its_owner_and_needs_less_than_half_of_its_memory(shared: &Shared) {
+    let mut waiting = Waiting::new(shared);
+    let own = format!("/lgss.slice/uid-{}", waiting.site.uid());
+    for process in waiting.processes() {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", process.pid)).unwrap();
+        assert!(read("cgroup").lines().any(|line| line == format!("0::{own}")), "{}", read("cgroup"));
+        let (status, limits) = (read("status"), read("limits"));
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+        let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        assert!(peak < 96 * 1024, "{status}");
+        if process.exe.ends_with("lgss_negotiate") {
+            let space = limits.lines().find(|line| line.starts_with("Max address space")).unwrap();
+            assert!(space.contains(&(192 * 1024 * 1024).to_string()), "{limits}");
+        }
+    }
+    waiting.requester.go_on();
+    drop(waiting.requester.rest());
+    waiting.site.wait_until_idle();
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    assert!(mounts.iter().all(|mount| !Path::new(&format!("{mount}{own}")).exists()), "{own} is still there");
 }
 
 fn a_missing_run_directory_is_made(shared: &Shared) {

@@ -11,6 +11,7 @@ use std::ffi::CString;
 
 use nix::errno::Errno;
 
+use crate::creds::budget::KeyBudget;
 use crate::creds::cache_name::CacheName;
 use crate::creds::keyring_copy::{copy_member, file_of_credential, primary_of};
 use crate::creds::source::{Source, Standing};
@@ -93,10 +94,14 @@ pub(super) struct InRings {
     primaries: BTreeSet<String>,
     /// Collections that the reader's session must lead to.
     pub(super) lent: Vec<i32>,
+    /// For copies.
+    budget: KeyBudget,
+    /// Keyrings and tickets that have been looked at.
+    looked_at: BTreeSet<(i32, Place)>,
 }
 
 /// What a keyring is to its requester; the word is that of cache names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Thread,
     Process,
@@ -202,6 +207,9 @@ impl InRings {
                 continue;
             };
             let Ok(name) = std::str::from_utf8(&description.description) else { continue };
+            if !self.looked_at.insert((key, place)) {
+                continue;
+            }
             match description.key_type.as_str() {
                 _ if description.uid != owner => {}
                 "keyring" if name == "_krb" || name.starts_with("_krb_") => {
@@ -252,7 +260,7 @@ impl InRings {
             let display = format!("KEYRING:{}:{name}:{member}", place.word());
             let source = match way {
                 Way::Name => Ok(Source::named(display.clone())),
-                Way::Copy => copy_member(ring, &member)
+                Way::Copy => copy_member(ring, &member, &mut self.budget)
                     .and_then(|content| files::sealed_memory(&content))
                     .map(|content| Source::opened(display.clone(), content)),
             };
@@ -262,7 +270,9 @@ impl InRings {
 
     fn add_ticket(&mut self, key: i32, name: &str, place: Place) {
         let display = format!("key {name} in the {} keyring", place.word());
-        let source = keyctl::read(key)
+        let source = self
+            .budget
+            .read(key)
             .and_then(|payload| file_of_credential(&payload))
             .and_then(|file| files::sealed_memory(&file))
             .map(|file| Source::opened(display.clone(), file));
@@ -290,6 +300,7 @@ pub(super) fn is_of(cache: &str, name: &str) -> bool {
 fn unreadable(display: &str, errno: Errno) -> Source {
     let why = match errno {
         Errno::EPROTO => "not the form of a cache that is known",
+        Errno::E2BIG => "not copied: the requester's keyrings hold more than is copied for one request",
         other => other.desc(),
     };
     objection(display, why)
