@@ -241,7 +241,7 @@ impl Cause {
             Self::TooMany => {
                 "wait for other negotiations to end; if that is the normal load, raise [limits] in lgss.toml"
             }
-            Self::Paused => "see the earlier failures of this owner in the log; the pause ends by itself",
+            Self::Paused => "mend what failed last; the pause ends by itself, lgss get need not wait",
             Self::ManyKeys => "see /proc/key-users; remove keys, or lower kernel.keys.maxkeys (sysctl)",
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",

@@ -10,7 +10,8 @@ use clap_complete::ArgValueCandidates;
 
 use super::completion::{caches, keys, levels, services, users};
 use super::exit;
-use super::values::{KeyArgument, channel, duration, level, serial, service};
+use super::values::{KeyArgument, channel, duration, level, principal, serial, service};
+use crate::ctx::initiator::Principal;
 use crate::ctx::request::{Level, RpcChannel, Service};
 
 const ABOUT: &str = "\
@@ -98,6 +99,12 @@ pub struct Get {
     /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows them in their order.
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(caches))]
     pub cache: Option<String>,
+    /// Whom the context is to speak for, and nobody else, such as alice@EXAMPLE.COM
+    ///
+    /// A context that you have already and that speaks for another gives way to a new one, and it is an error if no ticket of this
+    /// principal can be used.
+    #[arg(long, value_name = "PRINCIPAL", value_parser = principal)]
+    pub principal: Option<Principal>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy
     ///
     /// The names of NFS are understood, too: krb5, krb5i, krb5p.

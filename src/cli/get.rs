@@ -8,22 +8,20 @@ use std::time::{Duration, Instant};
 
 use super::Terminal;
 use super::arguments::Get;
+use super::caches;
 use super::exit::Exit;
 use super::outcome::{self, End};
 use super::progress::{self, Output, Progress};
 use super::report::{self, Failed};
 use super::words;
 use crate::creds::cache_name::CacheName;
-use crate::ctx::client::{self, ClientError, ContextKey, Destination};
+use crate::ctx::Context;
+use crate::ctx::client::{self, Asked, ClientError, ContextKey, Destination, Found, Stale};
+use crate::ctx::initiator::Principal;
 use crate::ctx::payload::user::State;
 use crate::ctx::request::{Callout, Description, Mechanism};
 use crate::ctx::rings::{self, Session};
 use crate::event;
-
-/// A failed key answers for the negative-cache time: somebody who has just run kinit must know that.
-const REMEMBERED: &str = "\
-  note:   this is the answer to an earlier request; a failure is remembered for ten seconds or so, or until
-          lgss flush --service";
 
 const FOUND: &str = "which you had already";
 
@@ -36,7 +34,7 @@ pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     if get.json {
         words::json(&outcome::Answer::of(&end, get, start.elapsed()), terminal.out)?;
     } else {
-        text(&end, get, start.elapsed(), terminal)?;
+        text(&end, start.elapsed(), terminal)?;
     }
     Ok(end.exit())
 }
@@ -51,24 +49,49 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
         level: get.level,
         cache,
         ttl: None,
+        principal: get.principal.clone(),
+        anew: true,
     };
-    let had = match client::find(&description) {
-        Err(error @ ClientError::Session(_)) => return Ok(End::NotRequested(error)),
-        had => had.ok().flatten(),
-    };
+    let expected = get.principal.clone().or_else(|| expected(&description, &callout));
     let start = Instant::now();
-    let key = match client::request(&description, &callout) {
-        Ok(key) => key,
+    let asked = match ask(get, (&description, &callout, expected.as_ref()), start, terminal)? {
+        // What was in progress turns out to be another's.
+        End::Settled { found: true, state: State::Established(context), .. }
+            if get.principal.as_ref().is_some_and(|principal| !speaks_for(&context, principal)) =>
+        {
+            ask(get, (&description, &callout, expected.as_ref()), start, terminal)?
+        }
+        end => end,
+    };
+    Ok(asked)
+}
+
+fn speaks_for(context: &Context, principal: &Principal) -> bool {
+    context.initiator.as_ref().is_some_and(|initiator| initiator.principal == *principal)
+}
+
+fn ask(
+    get: &Get,
+    (description, callout, expected): (&Description, &Callout, Option<&Principal>),
+    start: Instant,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<End> {
+    let Asked { key, found } = match client::request_shared(description, callout, expected) {
+        Ok(asked) => asked,
         Err(error) => return Ok(End::NotRequested(error)),
     };
-    let found = had == Some(key);
     if !get.json {
         // Before the outcome is known, so that somebody who gets impatient knows the key.
-        let place = if found { FOUND.to_owned() } else { made_in() };
+        let place = match &found {
+            Found::Had => FOUND.to_owned(),
+            Found::New => made_in(),
+            Found::InPlaceOf(stale) => format!("{}, {}", made_in(), in_place_of(stale)),
+        };
         writeln!(terminal.out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
         terminal.out.flush()?;
     }
     let state = wait(key, get, get.timeout.saturating_sub(start.elapsed()), terminal);
+    let found = found == Found::Had;
     Ok(match state? {
         Ok(state) => End::Settled { key, found, state },
         Err(error) => End::Unreadable { key, found, error: outcome::seen_again(key, error) },
@@ -98,6 +121,26 @@ fn wait(
     }
 }
 
+fn in_place_of(stale: &Stale) -> String {
+    match stale {
+        Stale::Failed(errno) => format!("in place of one that had failed ({errno:?})"),
+        Stale::Ended => "in place of one that has ended".to_owned(),
+        Stale::Another(principal) => format!("in place of the one of {principal}"),
+        Stale::Unnamed => "in place of one that does not say whom it speaks for".to_owned(),
+    }
+}
+
+/// Whom a context would speak for if it were made now, where there is one that says whom it speaks for: the caches may have
+/// changed hands since.
+fn expected(description: &Description, callout: &Callout) -> Option<Principal> {
+    let state = client::find(description).ok()??.state().ok()?;
+    let State::Established(Context { initiator: Some(_), .. }) = state else { return None };
+    match &callout.cache {
+        Some(cache) => caches::principal_of(cache),
+        None => caches::would_be(&description.service),
+    }
+}
+
 /// The cache to name in the request, if any.
 fn cache(option: Option<&str>) -> Result<Option<String>, String> {
     let Some(name) = option else { return Ok(None) };
@@ -120,7 +163,7 @@ fn made_in() -> String {
     }
 }
 
-fn text(end: &End, get: &Get, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<()> {
+fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<()> {
     let waited = words::waited(waited);
     let err = &mut *terminal.err;
     match end {
@@ -135,7 +178,7 @@ fn text(end: &End, get: &Get, waited: Duration, terminal: &mut Terminal<'_>) -> 
             writeln!(err, "lgss: still in progress after {waited}; the negotiation goes on")?;
             writeln!(err, "  try:    lgss show {}", key.serial().raw())
         }
-        End::Settled { state: State::Failed { errno, gss_major, reason }, key, found } => {
+        End::Settled { state: State::Failed { errno, gss_major, reason }, key, .. } => {
             let failure = Failed::of(*errno, *gss_major, reason.as_ref());
             let gss = if *gss_major == 0 {
                 String::new()
@@ -143,8 +186,7 @@ fn text(end: &End, get: &Get, waited: Duration, terminal: &mut Terminal<'_>) -> 
                 format!(" (GSS major status {gss_major:#010x})")
             };
             writeln!(err, "lgss: no context after {waited}: {errno:?}: {}{gss}", failure.cause)?;
-            advise(&failure, *key, err)?;
-            if *found { writeln!(err, "{REMEMBERED} {}", get.service) } else { Ok(()) }
+            advise(&failure, *key, err)
         }
         End::Unreadable { error, key, .. } => {
             writeln!(err, "lgss: no context: {error}")?;

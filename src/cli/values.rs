@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Seconds;
+use crate::ctx::initiator::Principal;
 use crate::ctx::request::{Level, RpcChannel, Service};
 use crate::key::KeySerial;
 
@@ -17,6 +18,12 @@ pub struct KeyArgument {
 
 pub(super) fn service(text: &str) -> Result<Service, &'static str> {
     text.parse().map_err(|_| "a service is NAME@HOST, such as nfs@srv.example.com")
+}
+
+pub(super) fn principal(text: &str) -> Result<Principal, &'static str> {
+    let fits =
+        text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && !text.contains(';') && text.contains('@');
+    Principal::new(text).filter(|_| fits).ok_or("a principal is NAME@REALM, such as alice@EXAMPLE.COM")
 }
 
 pub(super) fn channel(text: &str) -> Result<RpcChannel, &'static str> {

@@ -5,6 +5,7 @@
 use super::choice::{By, Wish};
 use super::source::Standing;
 use super::survey::{Candidate, Contents, Objection};
+use crate::event::Cause;
 use crate::gss::krb5::Name;
 use crate::text::quoted;
 
@@ -76,4 +77,17 @@ pub(super) fn wanted(
         || (wish.by == By::Identities && cache.is_none()).then(|| "there is no cache of it".to_owned());
     let against = against.map(|objection| objection.reason().to_owned()).or_else(none);
     Wanted { client: wish.client.clone(), cache, text: format!("{what}, {by}"), against }
+}
+
+impl Candidate {
+    /// Why it is none, whatever it is worth.
+    pub fn passed_over(&self, why: impl std::fmt::Display) -> Objection {
+        Objection {
+            place: self.name.display.clone(),
+            text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
+            cause: Some(Cause::NoTicket),
+            notable: false,
+            standing: Standing::Found,
+        }
+    }
 }

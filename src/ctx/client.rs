@@ -22,12 +22,15 @@
 
 use std::ffi::CString;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+use super::initiator::Principal;
 use super::payload::user::{self, PayloadError, State};
 use super::request::{Callout, Description, Owner, RequestError};
 use super::rings::{self, Doubt, Session};
@@ -37,6 +40,9 @@ use crate::sys::keyctl;
 /// First and longest pause between two looks at a key in progress.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the kernel may take to forget a key.
+const FORGETTING: Duration = Duration::from_secs(1);
 
 /// Why there is no context or none that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,19 +70,121 @@ pub enum ClientError {
     Payload(#[from] PayloadError),
 }
 
-/// Requests a context, or finds the one that the caller has; returns as soon as there is a key, which may still be in
-/// progress. The calling thread is blocked for a millisecond or two and cannot be interrupted meanwhile.
+/// Requests a context for this process alone; returns as soon as there is a key, which may still be in progress. The
+/// calling thread is blocked for a millisecond or two and cannot be interrupted meanwhile.
 ///
-/// The context belongs to the thread's fsuid. The key is linked to a keyring of the caller's: see [`destination`].
+/// A context's calls are numbered by whoever uses it, and servers drop a number that they have seen, or that lies below their
+/// window, without a word: two programs cannot share one. So it goes into the process keyring, by an instance of this
+/// process's own unless the description names one. Of the process's threads those possess the key that are started later.
+///
+/// The context belongs to the thread's fsuid.
 ///
 /// # Errors
 /// [`ClientError::Text`], [`ClientError::ServicesDiffer`], [`ClientError::Session`], [`ClientError::Request`];
 /// [`ClientError::NotOwn`] if only a key that another has planted can be had.
 pub fn request(description: &Description, callout: &Callout) -> Result<ContextKey, ClientError> {
-    request_into(destination()?, description, callout)
+    let instance = description.instance.clone().unwrap_or_else(own_instance);
+    let description = Description { instance: Some(instance), ..description.clone() };
+    request_into(Destination::Process, &description, callout)
 }
 
-/// The same into a keyring of one's choice.
+/// Of this process and no other, after a fork neither.
+fn own_instance() -> String {
+    static OWN: Mutex<Option<(u32, u64)>> = Mutex::new(None);
+    let process = std::process::id();
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (process, random) = match *own {
+        Some((owner, random)) if owner == process => (owner, random),
+        _ => (process, RandomState::new().build_hasher().finish()),
+    };
+    *own = Some((process, random));
+    format!("{process}-{random:016x}")
+}
+
+/// A context that all programs of the user find, in the keyring that [`destination`] tells: for those that agree on who
+/// uses it, or only look at it.
+///
+/// What an earlier request has left is not taken if it has failed or ended, which may be otherwise by now, nor if it speaks
+/// for another than `expected`, or than the callout's `principal`: a new one takes its place.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_shared(
+    description: &Description,
+    callout: &Callout,
+    expected: Option<&Principal>,
+) -> Result<Asked, ClientError> {
+    // A refusal is remembered by a key that cannot be read; the request itself tells it.
+    let had = match find(description) {
+        Err(ClientError::Request(_) | ClientError::NotOwn(_)) => None,
+        other => other?,
+    };
+    let stale = had.and_then(|key| key.stale(callout.principal.as_ref().or(expected)).map(|why| (key, why)));
+    let stale = stale.map(|(key, why)| {
+        key.end();
+        why
+    });
+    let key = after(stale.as_ref(), || request_into(destination()?, description, callout))?;
+    let found = match stale {
+        Some(why) => Found::InPlaceOf(why),
+        None if had == Some(key) => Found::Had,
+        None => Found::New,
+    };
+    Ok(Asked { key, found })
+}
+
+/// Until the kernel has forgotten a key that was ended just before.
+fn after(
+    ended: Option<&Stale>,
+    request: impl Fn() -> Result<ContextKey, ClientError>,
+) -> Result<ContextKey, ClientError> {
+    let start = Instant::now();
+    loop {
+        match request() {
+            Err(ClientError::Request(Errno::EKEYREVOKED))
+                if ended.is_some() && start.elapsed() < FORGETTING =>
+            {
+                thread::sleep(FIRST_PAUSE * 5);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// What a shared request has given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The key.
+    pub key: ContextKey,
+    /// Whose request made it.
+    pub found: Found,
+}
+
+/// Whose request made a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// This one.
+    New,
+    /// An earlier one.
+    Had,
+    /// This one, after what an earlier one had made was ended.
+    InPlaceOf(Stale),
+}
+
+/// Why a key of an earlier request is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stale {
+    /// It remembers a failure.
+    Failed(Errno),
+    /// The context has ended.
+    Ended,
+    /// It speaks for this one.
+    Another(Principal),
+    /// It does not say for whom.
+    Unnamed,
+}
+
+/// Requests a context into a keyring of one's choice, or finds it there.
 ///
 /// # Errors
 /// As [`request`].
@@ -243,6 +351,35 @@ impl ContextKey {
         self.serial
     }
 
+    /// Ends it for everybody: the next request of it negotiates anew. The kernel takes an invalidated key out of keyrings a
+    /// moment later, and finds it there until then; so it is taken out of the usual ones before.
+    fn end(self) {
+        let raw = self.serial.raw();
+        for ring in [keyctl::PROCESS_KEYRING, keyctl::SESSION_KEYRING, keyctl::USER_KEYRING] {
+            let _ = keyctl::unlink(raw, ring);
+        }
+        let _ = keyctl::invalidate(raw);
+    }
+
+    /// Why it is not to be taken, for a context of this principal.
+    fn stale(self, expected: Option<&Principal>) -> Option<Stale> {
+        let context = match self.state().ok()? {
+            State::Failed { errno, .. } => return Some(Stale::Failed(errno)),
+            State::InProgress => return None,
+            State::Established(context) => context,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if u64::from(context.endtime) <= now {
+            return Some(Stale::Ended);
+        }
+        let expected = expected?;
+        match context.initiator {
+            Some(initiator) if initiator.principal == *expected => None,
+            Some(initiator) => Some(Stale::Another(initiator.principal)),
+            None => Some(Stale::Unnamed),
+        }
+    }
+
     fn judge(self) -> Result<(), ClientError> {
         rings::judge(self.serial, self.owner).map_err(ClientError::Read)?.map_err(ClientError::NotOwn)
     }
@@ -290,6 +427,8 @@ mod tests {
             level: Level::Integrity,
             cache: Some(cache.to_owned()),
             ttl: None,
+            principal: None,
+            anew: false,
         }
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::initiator::Principal;
+
 /// Longest callout accepted, in bytes (request-key's buffer).
 pub const CALLOUT_LIMIT: usize = 1023;
 /// Longest host name in bytes (RFC 1035 §2.3.4).
@@ -284,6 +286,10 @@ pub struct Callout {
     pub cache: Option<String>,
     /// `ttl`, optional: upper bound of the context's lifetime.
     pub ttl: Option<Duration>,
+    /// `principal`, optional: whom the context is to speak for, and nobody else.
+    pub principal: Option<Principal>,
+    /// `anew=1`, optional: a person has seen earlier ones fail, and does not want to wait for the end of a pause.
+    pub anew: bool,
 }
 
 impl FromStr for Callout {
@@ -312,6 +318,8 @@ struct FieldValues<'a> {
     level: Option<&'a str>,
     cache: Option<&'a str>,
     ttl: Option<&'a str>,
+    principal: Option<&'a str>,
+    anew: Option<&'a str>,
 }
 
 impl<'a> FieldValues<'a> {
@@ -324,6 +332,8 @@ impl<'a> FieldValues<'a> {
             "level" => ("level", &mut self.level),
             "cache" => ("cache", &mut self.cache),
             "ttl" => ("ttl", &mut self.ttl),
+            "principal" => ("principal", &mut self.principal),
+            "anew" => ("anew", &mut self.anew),
             _ => return Err(RequestError::UnknownField),
         };
         if value.is_empty() {
@@ -342,6 +352,8 @@ impl TryFrom<FieldValues<'_>> for Callout {
     fn try_from(values: FieldValues<'_>) -> Result<Self, RequestError> {
         let ttl =
             values.ttl.map(|ttl| decimal(ttl).filter(|&s: &u32| s > 0).ok_or(RequestError::Malformed("ttl")));
+        let principal =
+            values.principal.map(|name| Principal::new(name).ok_or(RequestError::Malformed("principal")));
         if values.cache.is_some_and(|cache| cache.len() > CACHE_LIMIT) {
             return Err(RequestError::Malformed("cache"));
         }
@@ -355,6 +367,12 @@ impl TryFrom<FieldValues<'_>> for Callout {
             level: values.level.map_or(Ok(Level::default()), str::parse)?,
             cache: values.cache.map(str::to_owned),
             ttl: ttl.transpose()?.map(|seconds| Duration::from_secs(seconds.into())),
+            principal: principal.transpose()?,
+            anew: match values.anew {
+                None => false,
+                Some("1") => true,
+                Some(_) => return Err(RequestError::Malformed("anew")),
+            },
         })
     }
 }
@@ -363,7 +381,9 @@ impl fmt::Display for Callout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "lgss1;mech=krb5;svc={};chan={};level={}", self.service, self.channel, self.level)?;
         self.cache.iter().try_for_each(|cache| write!(f, ";cache={cache}"))?;
-        self.ttl.iter().try_for_each(|ttl| write!(f, ";ttl={}", ttl.as_secs()))
+        self.ttl.iter().try_for_each(|ttl| write!(f, ";ttl={}", ttl.as_secs()))?;
+        self.principal.iter().try_for_each(|principal| write!(f, ";principal={principal}"))?;
+        f.write_str(if self.anew { ";anew=1" } else { "" })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the worker reports, checked before it comes into a key (rule S12): nothing of it is believed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;
@@ -39,9 +39,8 @@ pub(super) fn check(
         return Err(bad(&format!("context of {enctype}; allowed by lgss.toml: {allowed}")));
     }
     let key_origin = if context.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let left = u64::from(context.endtime).saturating_sub(now);
-    let lifetime = Lifetime::from_secs(context.lifetime).at_most(Duration::from_secs(left)).less_margin();
+    let left = context.endtime.saturating_sub(now());
+    let lifetime = Lifetime::from_secs(context.lifetime.min(left)).less_margin();
     if lifetime.as_secs() == 0 {
         let detail = "the context is valid for less than a second or two";
         return Err(Failure::new(Stage::Publish, Cause::TicketExpired, detail));
@@ -63,4 +62,10 @@ pub(super) fn check(
         credential: one_line(&context.credential),
         server: one_line(&context.server),
     })
+}
+
+/// Seconds since the epoch.
+pub(super) fn now() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    u32::try_from(since).unwrap_or(u32::MAX)
 }

@@ -12,7 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::backoff::Record;
+use super::backoff::{Record, What};
 use super::slots::since_boot;
 use crate::config::{Backoff, Config, Seconds};
 use crate::ctx::lustre::LustreCallout;
@@ -104,8 +104,9 @@ impl Memory {
         let Ok(file) = LockFile::open(self.directory.as_fd(), &self.name) else { return };
         let _ = file.hold(&GUARD, Instant::now() + GUARD_LIMIT, |_| {
             let before = read::<Entry>(&file).and_then(|entry| entry.record.parse().ok());
-            let errno = format!("{:?}", failure.cause.errno());
-            let record = Record::after_failure(before, since_boot(), errno, &backoff).to_string();
+            // Its words are beside it, in full.
+            let what = What::named(failure);
+            let record = Record::after_failure(before, since_boot(), what, &backoff).to_string();
             write(&file, &Entry { record, failure: failure.clone() });
         });
     }

@@ -23,11 +23,12 @@ use super::lustre_parameters;
 use super::negotiation::Upcall;
 use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
-use super::slots::{Claimant, Slot};
+use super::slots::{Claimant, Manner, Slot};
 use super::sweep::sweep;
 use super::times::Times;
 use crate::config::{CEILING, Config, Level};
 use crate::ctx::lustre::LustreCallout;
+use crate::ctx::request::Callout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
 use crate::identity::requester::Wait;
@@ -272,7 +273,7 @@ fn level(invocation: &Invocation, config: &Config) -> Level {
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
     match (&served.places.user_namespace, served.acting) {
         (Some(_), _) if invocation.uid == 0 => Claimant::Machine,
-        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd()),
+        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd(), manner(invocation)),
         (None, Acting::Machine) => Claimant::LustreMachine,
         (None, _) => Claimant::LustreUser,
     }
@@ -284,11 +285,16 @@ fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     let Some(served) = served else { return user(invocation.uid) };
     match claimant(invocation, served) {
         Claimant::Machine | Claimant::LustreMachine => Payer::Machine,
-        Claimant::User(uid, namespace) => Owner::of(namespace, uid).map_or(user(uid), Payer::User),
+        Claimant::User(uid, namespace, _) => Owner::of(namespace, uid).map_or(user(uid), Payer::User),
         Claimant::LustreUser => {
             user(Order::of(invocation).map_or(invocation.uid, |order| order.owner(invocation).0))
         }
     }
+}
+
+fn manner(invocation: &Invocation) -> Manner {
+    let callout = std::str::from_utf8(&invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
+    if callout.is_some_and(|callout| callout.anew) { Manner::Anew } else { Manner::Usual }
 }
 
 /// Ends the worker. One that a file system holds up ends when that answers or goes away, and so long we wait, because

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::getpid;
 
 use super::authorise::Acting;
-use super::check::{Agreed, check};
+use super::check::{self, Agreed, check};
 use super::claim::Invocation;
 use super::exchange::{Exchanged, InitChannel};
 use super::failures::Memory;
@@ -302,11 +302,15 @@ impl<'a> Upcall<'a> {
             (Ok(()), held) => return failed(held, unanswered()),
             (Err(failure), held) => return failed(held, failure),
         };
-        let Agreed { context, mut lifetime, credential, server } = agreed;
+        let Agreed { mut context, mut lifetime, credential, server } = agreed;
         let (window, enctype) = (context.window, context.base_key.enctype());
         let published = match order {
             Order::Program(callout) => {
-                lifetime = callout.ttl.map_or(lifetime, |ttl| lifetime.at_most(ttl));
+                if let Some(ttl) = callout.ttl.filter(|ttl| *ttl < lifetime.as_duration()) {
+                    lifetime = lifetime.at_most(ttl);
+                    // Of one end only is told.
+                    context.endtime = context.endtime.min(check::now().saturating_add(lifetime.as_secs()));
+                }
                 give(live, context, self.acting, lifetime).map_err(|error| error.to_string())
             }
             Order::Lustre(_) => lustre::established(&context)

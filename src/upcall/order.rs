@@ -110,10 +110,15 @@ impl Order {
             Target::Rpc { .. } => timeouts.round.0,
             Target::Lustre { .. } => timeouts.deadline.0,
         };
+        let principal = match self {
+            Self::Program(callout) => callout.principal.as_ref().map(ToString::to_string),
+            Self::Lustre(_) => None,
+        };
         Request {
             mechanism: Mechanism::Krb5,
             target,
             credentials,
+            principal,
             level,
             enctypes: config.kerberos.enctypes.clone(),
             renew: config.kerberos.renew,

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::backoff::Record;
+use super::backoff::{Record, What};
 use super::outcome::Outcome;
 use crate::config::{Backoff, Config, Limits};
 use crate::event::{Cause, Failure, Stage};
@@ -30,7 +30,7 @@ const ALL: Range<u16> = 0..u16::MAX;
 /// How long the record is waited for: others hold it for a few system calls.
 const RECORD_LIMIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
-const RECORD_SIZE: usize = 128;
+const RECORD_SIZE: usize = 1024;
 /// Between two looks for a free slot.
 const PAUSE: Duration = Duration::from_millis(5);
 /// A file that is removed while it is opened is opened again; more often than so something is wrong.
@@ -40,13 +40,22 @@ const OPENINGS: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Claimant<'a> {
     /// A program of a user, in that user namespace.
-    User(u32, BorrowedFd<'a>),
+    User(u32, BorrowedFd<'a>, Manner),
     /// A program of root's.
     Machine,
     /// Lustre, for a user.
     LustreUser,
     /// Lustre, for this machine.
     LustreMachine,
+}
+
+/// How a program asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As programs do, as often as they like.
+    Usual,
+    /// As a person who has got a ticket since.
+    Anew,
 }
 
 /// Room for one negotiation, until [`Slot::give_back`].
@@ -68,8 +77,8 @@ impl Slot {
             .map_err(|error| Failure::new(Stage::Admit, Cause::Setup, format_args!("run_dir: {error}")))?;
         let pools = below(&run, config, "slots")?;
         let Limits { users, machine, kernel, .. } = config.limits;
-        let (uid, user_namespace) = match claimant {
-            Claimant::User(uid, namespace) => (uid, namespace),
+        let (uid, user_namespace, manner) = match claimant {
+            Claimant::User(uid, namespace, manner) => (uid, namespace, manner),
             Claimant::Machine => {
                 let full = "root has as many negotiations alive as limits.machine allows";
                 return Self::of_pool(&pools, config, ("machine", machine, full), Instant::now());
@@ -84,7 +93,7 @@ impl Slot {
             }
         };
         let owner = Owner::of(user_namespace, uid).map_err(|errno| broken(Path::new("ns/user"), errno))?;
-        let account = Account::open(below(&run, config, "owners")?, owner, config)?;
+        let account = Account::open(below(&run, config, "owners")?, owner, (uid, manner), config)?;
         let full = "all users together have as many negotiations alive as limits.users allows";
         match pool(&pools, config, ("users", users, full)) {
             Ok(pool) => Ok(Self { account: Some(account), _pool: pool }),
@@ -141,19 +150,28 @@ struct Account {
     file: LockFile,
     directory: OwnedFd,
     name: String,
+    uid: u32,
     backoff: Backoff,
 }
 
 impl Account {
-    fn open(directory: OwnedFd, owner: Owner, config: &Config) -> Result<Self, Failure> {
+    fn open(
+        directory: OwnedFd,
+        owner: Owner,
+        (uid, manner): (u32, Manner),
+        config: &Config,
+    ) -> Result<Self, Failure> {
         let name = owner.file_name();
         let failed = |errno| broken(&config.run_dir.join("owners").join(owner.file_name()), errno);
         let slots = 1..config.limits.per_owner.saturating_add(1);
         for _ in 0..OPENINGS {
             let file = LockFile::open(directory.as_fd(), &name).map_err(failed)?;
-            if let Some((record, left)) = read(&file).and_then(|r| r.pause_left(since_boot()).map(|l| (r, l)))
+            let now = since_boot();
+            let pausing = read(&file).and_then(|record| record.pause_left(now).map(|left| (record, left)));
+            if let Some((record, left)) = pausing
+                && (manner == Manner::Usual || record.forbids_anew(now))
             {
-                let (words, seconds) = (record.in_words(), left.as_secs_f32());
+                let (words, seconds) = (record.in_words(uid), left.as_secs_f32());
                 let detail = format_args!("{owner}: {words}; paused for another {seconds:.1} s");
                 return Err(Failure::new(Stage::Admit, Cause::Paused, detail));
             }
@@ -162,7 +180,7 @@ impl Account {
                 return Err(too_many(format_args!("{owner} has {detail}")));
             }
             if file.has_name().map_err(failed)? {
-                return Ok(Self { file, directory, name, backoff: config.backoff });
+                return Ok(Self { file, directory, name, uid, backoff: config.backoff });
             }
         }
         Err(failed(Errno::ESTALE))
@@ -173,9 +191,9 @@ impl Account {
             let text = match outcome {
                 Outcome::Established { .. } => String::new(),
                 Outcome::Failed(failure) => {
-                    let errno = format!("{:?}", failure.cause.errno());
+                    let what = What::of(failure, self.uid);
                     let before = read(&self.file);
-                    Record::after_failure(before, since_boot(), errno, &self.backoff).to_string()
+                    Record::after_failure(before, since_boot(), what, &self.backoff).to_string()
                 }
             };
             file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0)).ok()

@@ -6,6 +6,7 @@
 //! begun before [`Unprivileged`] is proved and the sandbox is closed; the last message is the report, and there is one.
 #![forbid(unsafe_code)]
 
+mod as_whom;
 mod negotiation;
 mod sandbox;
 mod self_test;

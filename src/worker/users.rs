@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use super::as_whom::Only;
 use super::sandbox;
 use super::watch::{Watch, kdc_silent};
 use crate::config::Canonicalize;
@@ -63,10 +64,11 @@ pub(super) fn choose(
     let library = Library::open().map_err(unusable)?;
     let mut survey = Survey::of(&library, sources, |name| watch.enter(deadline, name.silent()));
     let keytab = survey.client_keytab.take();
+    let only = Only::of(&library, request.principal.as_deref())?;
     if !survey.has_live(now()) && keytab.is_none() {
-        let ranking = survey.rank(None, now());
+        let ranking = only.of_ranking(survey.rank(None, now()));
         watch.consider(considered(None, &ranking, &[]));
-        return Err(ranking.failure());
+        return Err(only.explain(ranking.failure()));
     }
     // Daemons that keep caches are asked no more: from here on there may be no local socket.
     if request.names == Names::FilesAndDns {
@@ -76,18 +78,19 @@ pub(super) fn choose(
     let service = named(service()?, purpose);
     watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;
-    let ranking = survey.rank(Some(&server.name()), now());
+    let ranking = only.of_ranking(survey.rank(Some(&server.name()), now()));
     let target = Target { library: &library, service: &service, server: &server, purpose };
     let (account, got) = match keytab {
         Some(name) if ranking.usable.is_empty() => {
             let considered = considered(None, &ranking, &[]);
             watch.consider(considered.clone());
             let (account, got) = by_keytab(target, name)?;
+            only.admit(&account.account().client().name())?;
             let chosen = Some(cut(account.account().to_string()));
             watch.consider(Considered { chosen, ..considered });
             (account, got)
         }
-        _ => best(target, &ranking, purpose)?,
+        _ => best(target, &ranking, purpose).map_err(|failure| only.explain(failure))?,
     };
     Ok((account, got, service))
 }

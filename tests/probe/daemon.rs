@@ -1,5 +1,7 @@
 //! A daemon of root's that gets a context by the library and starts a program as a user, who looks for it.
 //!
+//! Or, as `use DESCRIPTION CHANNEL`, any program that uses the library as it comes, and tells what its key holds.
+//!
 //! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints what has become of the context, and what the user gets of it.
 
 use lgss::ctx::client::{self, Destination};
@@ -22,7 +24,7 @@ pub(crate) fn run(words: &[OsString]) {
     let callout: Callout = format!("lgss1;svc={service};chan={channel};cache={cache}").parse().unwrap();
     let key = match *place {
         "process" => client::request_into(Destination::Process, &description, &callout),
-        _ => client::request(&description, &callout),
+        _ => client::request_shared(&description, &callout, None).map(|asked| asked.key),
     };
     let key = key.unwrap();
     match key.wait(Duration::from_secs(20)).unwrap() {
@@ -45,4 +47,15 @@ pub(crate) fn look(words: &[OsString]) {
         Err(Errno::ENOKEY) => println!("none"),
         other => println!("{other:?}"),
     }
+}
+
+pub(crate) fn use_library(words: &[OsString]) {
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    let [text, channel] = words.as_slice() else { panic!("{words:?}") };
+    let description: Description = text.parse().unwrap();
+    let callout: Callout = format!("lgss1;svc={};chan={channel}", description.service).parse().unwrap();
+    let key = client::request(&description, &callout).unwrap();
+    key.wait(Duration::from_secs(20)).unwrap();
+    let payload = keyctl::read(key.serial().raw()).unwrap();
+    println!("{}", payload.iter().map(u8::to_string).collect::<Vec<_>>().join(" "));
 }

@@ -225,7 +225,12 @@ fn an_owner_that_keeps_failing_pauses_and_others_are_served(shared: &Shared) {
     }
     // Although there is a ticket.
     assert_eq!(ask(&site, site.uid(), shared.nfs(), ":paused").errno(), Errno::EAGAIN);
-    site.log.wait_for_words(&["3 requests in a row have failed", "ENOKEY", "EAGAIN", Cause::Paused.remedy()]);
+    site.log.wait_for_words(&[
+        "3 requests failed in a row, the last: ENOKEY: credentials: ",
+        "paused for another",
+        "EAGAIN",
+        Cause::Paused.remedy(),
+    ]);
     drop(ask(&site, second(&site), shared.nfs(), "").context());
     // It ends by itself, when the record says.
     let record = fs::read_to_string(site.path(&format!("run/owners/uid-{}", site.uid()))).unwrap();

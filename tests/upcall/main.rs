@@ -66,6 +66,7 @@ mod support;
 mod told;
 mod tools;
 mod trust;
+mod whose_context;
 mod worker_file;
 
 use libtest_mimic::Arguments;
@@ -181,6 +182,7 @@ const MODULES: &[Trials] = &[
     reasons::trials,
     tools::trials,
     installation::trials,
+    whose_context::trials,
     worker_file::trials,
 ];
 

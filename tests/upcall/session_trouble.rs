@@ -1,5 +1,6 @@
 //! A session keyring that has been revoked, has expired, or does not lead to the user keyring: the next source is used.
 
+use crate::support::command_line::{lgss, lines, session};
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Request, SESSION_RING, Step, as_user};
 use crate::support::rpc::call_null_with;
@@ -13,6 +14,7 @@ crate::trials![
     with_an_expired_session_keyring_the_next_source_is_used_and_the_log_says_why,
     the_kernel_itself_refuses_a_key_for_a_dead_session_keyring,
     a_session_that_does_not_lead_to_the_user_keyring_has_its_caches_nevertheless,
+    get_list_and_caches_say_that_the_login_has_ended_and_what_to_type,
 ];
 
 /// Of a program whose session keyring is no good.
@@ -46,7 +48,8 @@ fn expect_next_source(shared: &Shared, end: &str, reason: &str) {
     let request = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
     let outcome = site.ask_after(steps, Request { ring: PROCESS_RING, ..request });
     site.assert_failed(&outcome, Cause::BadCache, shared.nfs());
-    site.log.wait_for_words(&["credentials: ", &format!("KEYRING:session: {reason}")]);
+    let told = format!("KEYRING:session: {reason}: the session keyring's login has ended; log in anew");
+    site.log.wait_for_words(&["credentials: ", &told]);
 }
 
 fn with_a_revoked_session_keyring_the_next_source_is_used_and_the_log_says_why(shared: &Shared) {
@@ -94,5 +97,27 @@ fn a_session_that_does_not_lead_to_the_user_keyring_has_its_caches_nevertheless(
         }
         call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
         site.log.wait_for_words(&["chosen: alice@", " in KEYRING:user:mine:mine, "]);
+    }
+}
+
+fn get_list_and_caches_say_that_the_login_has_ended_and_what_to_type(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let get = format!("lgss get {} --channel {}", shared.nfs().service, shared.nfs().channel());
+    for (end, word) in [(REVOKE, "was revoked: EKEYREVOKED"), (EXPIRE, "has expired: EKEYEXPIRED")] {
+        for command in [&get, &format!("{get} --json"), "lgss list", "lgss caches"] {
+            let text = lines(&session(&site, &format!("exec 2>&1; {end}; {command}")));
+            assert!(
+                text.contains(&format!("your session keyring {word} (its login has ended")),
+                "{command}: {text}"
+            );
+            assert!(text.contains("keyctl session - CMD"), "{command}: {text}");
+        }
+        // It works as it stands.
+        let program = lgss(&site);
+        let script =
+            format!("{end}; keyctl session - {}", get.replacen("lgss", &program.display().to_string(), 1));
+        let text = lines(&session(&site, &script));
+        assert!(text.contains("established after"), "{text}");
     }
 }

@@ -12,7 +12,12 @@ use std::io;
 use super::arguments::Caches;
 use super::exit::Exit;
 use super::whose::Whose;
-use super::{Terminal, config, words};
+use super::{Terminal, config, list, words};
+use crate::ctx::initiator::Principal;
+use crate::ctx::request::Service;
+use crate::ctx::rings::{self, Session};
+use crate::gss::krb5::Library;
+use crate::gss::ticket::Cache;
 use looking::look;
 use ranked::Ranked;
 
@@ -37,6 +42,8 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
     };
     if !whose.is_caller() {
         writeln!(terminal.err, "{UNSEEN}")?;
+    } else if matches!(rings::session(), Session::Dead(_)) {
+        list::session_trouble(terminal)?;
     }
     let found = match look(whose, &config, caches.target.as_ref()) {
         Ok(found) => found,
@@ -52,4 +59,19 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
         ranked.print(terminal)?;
     }
     Ok(ranked.exit())
+}
+
+/// Whom a context with this service would speak for, by what the upcall would choose now.
+pub(super) fn would_be(service: &Service) -> Option<Principal> {
+    let config = config::in_effect(None).ok()?;
+    let whose = Whose::of(None).ok()?;
+    let found = look(whose, &config, Some(service)).ok()?;
+    Ranked::new(whose.uid(), Some(service), found).would_be()
+}
+
+/// Whose tickets a cache holds.
+pub(super) fn principal_of(cache: &str) -> Option<Principal> {
+    let library = Library::open().ok()?;
+    let client = Cache::resolve(&library, cache).and_then(|cache| cache.principal()).ok()?;
+    Principal::new(&client.to_string())
 }

@@ -10,6 +10,7 @@ use crate::cli::{Terminal, words};
 use crate::creds::choice::By;
 use crate::creds::ranking::Reach;
 use crate::creds::survey::Candidate;
+use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;
 use crate::event::{Failure, one_line};
 use crate::gss::krb5::Name;
@@ -204,6 +205,12 @@ impl Ranked {
             error: failure.as_ref().map(|failure| failure.detail.clone()),
             failure,
         }
+    }
+
+    /// Whose credentials come first.
+    pub(super) fn would_be(&self) -> Option<Principal> {
+        let first = self.caches.iter().find(|row| row.rank == Some(1))?;
+        Principal::new(first.principal.as_ref()?)
     }
 
     /// For people.

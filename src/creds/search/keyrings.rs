@@ -323,7 +323,14 @@ pub(super) fn session_trouble(ring: i32) -> Option<Source> {
 }
 
 fn trouble(place: Place, errno: Errno) -> Source {
-    objection(&format!("KEYRING:{}", place.word()), errno.desc())
+    let why = match (place, errno) {
+        (Place::Session, Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => format!(
+            "{}: the session keyring's login has ended; log in anew, or use a session of its own: keyctl session - CMD",
+            errno.desc()
+        ),
+        _ => errno.desc().to_owned(),
+    };
+    objection(&format!("KEYRING:{}", place.word()), &why)
 }
 
 /// The links of a keyring. One that is revoked or expired is told from one that may not be read.

@@ -39,6 +39,8 @@ pub struct Request {
     pub target: Target,
     /// As whom.
     pub credentials: Credentials,
+    /// The only principal that a user's may be of; `None`: whatever is chosen.
+    pub principal: Option<String>,
     /// Protection to ask for.
     pub level: Level,
     /// Encryption types that the context may have.
