@@ -69,12 +69,32 @@ pub enum Cause {
     UnknownService,
     /// Ticket or context are of an encryption type that is not allowed, or none that is allowed can be had.
     EncryptionType,
+    /// The KDC does not know the client.
+    UnknownClient,
+    /// The KDC has locked or disabled the client.
+    ClientRevoked,
+    /// The client, or its password, has expired.
+    ClientExpired,
+    /// The service is locked, has expired, or may have no tickets.
+    ServiceClosed,
+    /// The KDC's policy forbids the ticket.
+    KdcPolicy,
+    /// The KDC does not accept the ticket-granting ticket.
+    TicketRejected,
     /// The KDC answers with another error.
     KdcRefused,
-    /// No KDC of the realm accepts a connection, or none is known.
+    /// What came from the KDC's address is no answer of this realm's KDC.
+    BadKdcAnswer,
+    /// No KDC of the realm is known, or a host's realm is not.
+    UnknownRealm,
+    /// No KDC's name has an address.
+    KdcUnresolved,
+    /// No KDC of the realm accepts a connection.
     KdcDown,
     /// No KDC answers in time.
     KdcSilent,
+    /// The name service does not answer in time.
+    NameServiceSilent,
     /// The host name of the server cannot be resolved.
     UnknownHost,
     /// No host name can be found for a network identifier.
@@ -87,6 +107,8 @@ pub enum Cause {
     ServerDown,
     /// The server does not answer in time.
     ServerSilent,
+    /// The server does not have the program, or not in this version.
+    WrongProgram,
     /// The server refuses the context.
     ServerRefused,
     /// The token does not fit what the server takes: a ticket with very many groups.
@@ -107,6 +129,8 @@ pub enum Cause {
     Quota,
     /// The key was removed, revoked or expired while the negotiation went on.
     KeyGone,
+    /// libkrb5 fails in itself: files, memory, plugins.
+    LibraryFault,
     /// krb5.conf cannot be used.
     BadKrb5Conf,
     /// Our own installation or configuration is broken.
@@ -157,6 +181,12 @@ impl Cause {
         match self {
             Self::Refused
             | Self::KdcRefused
+            | Self::UnknownClient
+            | Self::ClientRevoked
+            | Self::ClientExpired
+            | Self::ServiceClosed
+            | Self::KdcPolicy
+            | Self::TicketRejected
             | Self::KeytabRefused
             | Self::UnknownService
             | Self::EncryptionType
@@ -165,17 +195,25 @@ impl Cause {
             Self::NoTicket | Self::BadCache | Self::NoMachineCredential => Errno::ENOKEY,
             Self::TicketExpired => Errno::EKEYEXPIRED,
             Self::ClockSkew => Errno::EKEYREJECTED,
-            Self::KdcSilent | Self::ServerSilent | Self::ManyKeys | Self::Deadline => Errno::ETIMEDOUT,
+            Self::KdcSilent
+            | Self::NameServiceSilent
+            | Self::ServerSilent
+            | Self::ManyKeys
+            | Self::Deadline => Errno::ETIMEDOUT,
             Self::KdcDown | Self::ServerDown => Errno::ECONNREFUSED,
-            Self::UnknownHost | Self::UnnamedNid | Self::UnconfirmedName | Self::BadProgram => {
-                Errno::EHOSTUNREACH
-            }
+            Self::UnknownRealm
+            | Self::KdcUnresolved
+            | Self::UnknownHost
+            | Self::UnnamedNid
+            | Self::UnconfirmedName
+            | Self::BadProgram => Errno::EHOSTUNREACH,
             Self::TokenTooLarge => Errno::E2BIG,
-            Self::BadReply => Errno::EPROTO,
+            Self::BadKdcAnswer | Self::BadReply => Errno::EPROTO,
+            Self::WrongProgram => Errno::EPROTONOSUPPORT,
             Self::TooMany | Self::Paused => Errno::EAGAIN,
             Self::Quota => Errno::EDQUOT,
             Self::KeyGone => Errno::EKEYREVOKED,
-            Self::WorkerFault | Self::BadKrb5Conf | Self::Setup => Errno::EIO,
+            Self::WorkerFault | Self::LibraryFault | Self::BadKrb5Conf | Self::Setup => Errno::EIO,
         }
     }
 
@@ -207,16 +245,38 @@ impl Cause {
                 "write the keys anew (kadmin -q 'ktadd -k KEYTAB PRINCIPAL'); try them with kinit -k -t KEYTAB PRINCIPAL"
             }
             Self::UnknownService => {
-                "check the service and host name; the KDC's admin may have to add the principal"
+                "check service and host name, and [domain_realm] of krb5.conf for the host; the KDC's admin may have to add the principal"
             }
             Self::EncryptionType => {
                 "give the service keys of an allowed type (kadmin), or allow more in [kerberos] enctypes of lgss.toml and krb5.conf"
             }
-            Self::KdcRefused => "see the KDC's log; the account or the service may be locked",
-            Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
-            Self::KdcSilent => {
-                "check network and firewall towards the KDC (port 88, UDP and TCP), and the resolver"
+            Self::UnknownClient => {
+                "the KDC's admin may have removed the principal; get a ticket of another one with kinit"
             }
+            Self::ClientRevoked => "have the KDC's admin unlock the account (kadmin: modprinc -unlock)",
+            Self::ClientExpired => {
+                "set a new password with kpasswd, or have the KDC's admin extend the account"
+            }
+            Self::ServiceClosed => {
+                "have the KDC's admin look at the service's principal: expired, locked, or allow_svr taken away"
+            }
+            Self::KdcPolicy => "the KDC's log names the rule; its admin may have to change it",
+            Self::TicketRejected => {
+                "get a new ticket with kinit: the KDC's keys have changed, or it revoked this one"
+            }
+            Self::KdcRefused => "see the KDC's log for the reason",
+            Self::BadKdcAnswer => {
+                "check the realm's name, in its case, and its KDCs in [realms] of krb5.conf: another service may listen there"
+            }
+            Self::UnknownRealm => {
+                "name the realm's KDCs in [realms] of krb5.conf (or SRV records), and the realm of the host's domain in [domain_realm]"
+            }
+            Self::KdcUnresolved => "check the KDCs' names in [realms] of krb5.conf, and the resolver",
+            Self::NameServiceSilent => {
+                "check the resolver (/etc/resolv.conf), and the network towards its servers"
+            }
+            Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
+            Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
             Self::UnknownHost => "check the host name and the resolver configuration",
             Self::UnnamedNid => {
                 "add the NID to [lustre.nids] in lgss.toml, or its address to the name service"
@@ -228,6 +288,9 @@ impl Cause {
             Self::ServerDown => "check host and port, and that the server runs",
             Self::ServerSilent => {
                 "check network and firewall towards the server, and whether the server hangs"
+            }
+            Self::WrongProgram => {
+                "check program and version in the request, and that host and port are the service's"
             }
             Self::ServerRefused => {
                 "check that the server's keytab has the service's newest key, its clock, and that it exports with this security"
@@ -247,6 +310,7 @@ impl Cause {
             Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
             Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
+            Self::LibraryFault => "see the message, which is libkrb5's: file system, memory, or a plugin",
             Self::BadKrb5Conf => {
                 "correct krb5.conf as said, see krb5.conf(5); lgss config check reads it, too"
             }
@@ -278,20 +342,24 @@ pub fn meaning(errno: Errno) -> Meaning {
             "check the service's name, and that the server knows your principal",
         ),
         Errno::EINVAL => ("the request is malformed", "check service, channel and cache name"),
-        Errno::ETIMEDOUT => {
-            ("the KDC or the server did not answer in time", "check the network towards both")
-        }
+        Errno::ETIMEDOUT => (
+            "the name service, the KDC or the server did not answer in time",
+            "check the network towards them",
+        ),
         Errno::ECONNREFUSED => {
             ("the KDC or the server is down", "check host and port, and that both services run")
         }
         Errno::EHOSTUNREACH => {
-            ("the server's host name cannot be resolved", "check the host name and the resolver")
+            ("a host name or a realm cannot be found", "check the host name, krb5.conf and the resolver")
         }
         Errno::E2BIG => ("your ticket is too large for the server", "ask the KDC's admin for a smaller one"),
         Errno::EPROTO => (
             "the server's answer is not that of an RPCSEC_GSS server",
             "check that host, port, program and version are the right ones",
         ),
+        Errno::EPROTONOSUPPORT => {
+            ("the server does not have the program, or not in this version", "check program and version")
+        }
         Errno::EAGAIN => (
             "too many negotiations are running, or too many of yours have failed",
             "try again in half a minute",

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::ticket::{Account, CacheNames, cause_of};
+use super::ticket::{Account, CacheNames, cause_of, tried};
 use crate::config::Enctypes;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::Keytab;
@@ -47,11 +47,15 @@ impl KeytabAccount {
                 Ok(memory) => return Self::with(library, memory, name),
                 Err(error) => error,
             };
-            let detail = format!("{principal} by {}: {}", name.shown(), name.in_words(&error.message));
+            let message = tried(&error, name.in_words(&error.message));
+            let detail = format!("{principal} by {}: {message}", name.shown());
             let before = refused.map(|before| before.detail + "; ").unwrap_or_default();
             refused = Some(Failure::new(Stage::Kdc, cause_of(&error, begun.elapsed()), before + &detail));
             // What is about the KDC holds for all.
-            if !matches!(error.reason(), Reason::UnknownClient | Reason::WrongKey) {
+            if !matches!(
+                error.reason(),
+                Reason::UnknownClient | Reason::ClientRevoked | Reason::ClientExpired | Reason::WrongKey
+            ) {
                 break;
             }
         }

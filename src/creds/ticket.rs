@@ -13,6 +13,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::{Cache, Ticket};
+use crate::gss::trace;
 use crate::sys::name_service;
 use crate::text::quoted;
 
@@ -166,7 +167,14 @@ impl Account {
     }
 
     fn kdc_failure(&self, error: &Krb5Error, server: &str, elapsed: Duration) -> Failure {
-        let mut message = self.name.in_words(&error.message);
+        let mut message = tried(error, self.name.in_words(&error.message));
+        if server.ends_with('@') && matches!(error.reason(), Reason::UnknownService | Reason::UnknownRealm) {
+            message.push_str("; krb5.conf has no realm for this host in [domain_realm]");
+        } else if error.reason() == Reason::UnknownService && error.message.contains("krbtgt/") {
+            message.push_str(
+                "; the KDC knows no way to that realm: it does not trust it, or [domain_realm] of krb5.conf is wrong",
+            );
+        }
         if matches!(error.reason(), Reason::ClockSkew | Reason::TicketExpired) {
             // The KDC says what its clock shows in the same answer.
             let known = self.library.explain_skew("KDC", None, self.start);
@@ -240,14 +248,33 @@ pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
         Reason::NoCache => Cause::NoTicket,
         Reason::UnknownService => Cause::UnknownService,
         Reason::Enctype => Cause::EncryptionType,
-        Reason::KdcUnreachable if elapsed < PROMPT => Cause::KdcDown,
-        Reason::KdcUnreachable => Cause::KdcSilent,
-        Reason::UnknownClient
-        | Reason::WrongKey
-        | Reason::StaleKey
-        | Reason::ProtocolError
-        | Reason::Other => Cause::KdcRefused,
+        Reason::KdcUnreachable | Reason::KdcUnresolved => match (elapsed < PROMPT, trace::nobody_was_found())
+        {
+            (true, true) => Cause::KdcUnresolved,
+            (false, true) => Cause::NameServiceSilent,
+            (true, false) => Cause::KdcDown,
+            (false, false) => Cause::KdcSilent,
+        },
+        Reason::UnknownRealm => Cause::UnknownRealm,
+        Reason::UnknownClient => Cause::UnknownClient,
+        Reason::ClientRevoked => Cause::ClientRevoked,
+        Reason::ClientExpired => Cause::ClientExpired,
+        Reason::ServiceClosed => Cause::ServiceClosed,
+        Reason::Policy => Cause::KdcPolicy,
+        Reason::TicketRejected | Reason::StaleKey => Cause::TicketRejected,
+        Reason::BadAnswer => Cause::BadKdcAnswer,
+        Reason::WrongKey | Reason::ProtocolError => Cause::KdcRefused,
+        Reason::Other => Cause::LibraryFault,
     }
+}
+
+/// The library's message, with the KDCs that were tried where none could be reached.
+pub(super) fn tried(error: &Krb5Error, message: String) -> String {
+    let kdcs = match error.reason() {
+        Reason::KdcUnreachable | Reason::KdcUnresolved => trace::unreachable(),
+        _ => String::new(),
+    };
+    if kdcs.is_empty() { message } else { format!("{message}: {kdcs}") }
 }
 
 /// The principal of the service as it is named, in the realm of krb5.conf's [domain_realm].

@@ -47,7 +47,18 @@ impl Cause {
             | Self::ClockSkew
             | Self::UnknownService
             | Self::EncryptionType
+            | Self::UnknownClient
+            | Self::ClientRevoked
+            | Self::ClientExpired
+            | Self::ServiceClosed
+            | Self::KdcPolicy
+            | Self::TicketRejected
             | Self::KdcRefused
+            | Self::BadKdcAnswer
+            | Self::UnknownRealm
+            | Self::KdcUnresolved
+            | Self::NameServiceSilent
+            | Self::WrongProgram
             | Self::KdcDown
             | Self::KdcSilent
             | Self::UnknownHost
@@ -70,6 +81,7 @@ impl Cause {
             | Self::UnconfirmedName
             | Self::BadProgram
             | Self::WorkerFault
+            | Self::LibraryFault
             | Self::BadKrb5Conf
             | Self::Setup => false,
         }
@@ -99,7 +111,18 @@ impl Cause {
             Self::ClockSkew => "the clocks differ too much, or the ticket is not valid yet",
             Self::UnknownService => "the KDC does not know the service",
             Self::EncryptionType => "no encryption type that is allowed can be had",
+            Self::UnknownClient => "the KDC does not know your principal",
+            Self::ClientRevoked => "the KDC says that the account is locked",
+            Self::ClientExpired => "the account or its password has expired",
+            Self::ServiceClosed => "the KDC gives no tickets for the service",
+            Self::KdcPolicy => "the KDC's policy forbids the ticket",
+            Self::TicketRejected => "the KDC does not accept the ticket any more",
             Self::KdcRefused => "the KDC refuses the ticket",
+            Self::BadKdcAnswer => "what answers for the KDC is not this realm's",
+            Self::UnknownRealm => "no KDC is known for the realm, or no realm for the host",
+            Self::KdcUnresolved => "the KDC's host name cannot be resolved",
+            Self::NameServiceSilent => "the name service does not answer in time",
+            Self::WrongProgram => "the server does not have the program, or not in this version",
             Self::KdcDown => "no KDC can be reached",
             Self::KdcSilent => "the KDC does not answer in time",
             Self::UnknownHost => "the server's host name cannot be resolved",
@@ -115,7 +138,7 @@ impl Cause {
             Self::Paused => "too many requests in a row have failed",
             Self::ManyKeys => "there are too many keys on this machine",
             Self::Deadline => "the time for the whole negotiation is up",
-            Self::WorkerFault | Self::BadKrb5Conf | Self::Setup => {
+            Self::WorkerFault | Self::LibraryFault | Self::BadKrb5Conf | Self::Setup => {
                 "the upcall could not do its work on this machine"
             }
             Self::Quota => "the quota of keys is used up",

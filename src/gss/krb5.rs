@@ -14,6 +14,7 @@ use super::clock::{self, Replies};
 use super::ffi;
 use super::krb5_conf::{self, Effect, Fault, Reader};
 use super::status::{Krb5Error, check, text, text_of};
+use super::trace;
 use crate::crypto::enctype::Enctype;
 
 /// Where krb5.conf is unless something else is said.
@@ -69,6 +70,7 @@ impl Library {
             .map_err(|code| Krb5Error { code, message: configuration.explain(code) })?;
         let context =
             RawContext { raw, replies: Box::default(), asked_for: RefCell::default(), configuration };
+        trace::listen(raw);
         // SAFETY: the box lives where it is until its context is freed.
         unsafe { clock::listen(raw, &context.replies) };
         Ok(Self(Rc::new(context)))

@@ -15,6 +15,7 @@ pub mod private_cache;
 pub mod renewal;
 pub mod status;
 pub mod ticket;
+pub mod trace;
 
 mod ffi;
 mod file_format;

@@ -49,13 +49,29 @@ pub enum Reason {
     Enctype,
     /// A ticket has expired.
     TicketExpired,
-    /// The KDC does not know the service, or its realm cannot be determined.
+    /// The KDC does not know the service.
     UnknownService,
+    /// No KDC of the realm is known, or not even the realm.
+    UnknownRealm,
+    /// No KDC's name has an address.
+    KdcUnresolved,
+    /// The KDC has locked or disabled the client.
+    ClientRevoked,
+    /// The client, or its password, has expired.
+    ClientExpired,
+    /// The service is locked, has expired, or may have no tickets of this kind.
+    ServiceClosed,
+    /// The KDC's policy forbids the ticket.
+    Policy,
+    /// The KDC does not accept the ticket that it was asked with.
+    TicketRejected,
+    /// What came is no answer of this realm's KDC.
+    BadAnswer,
     /// The KDC does not know the client.
     UnknownClient,
     /// A key is not the one that the KDC has, or the keytab has none that the KDC could use.
     WrongKey,
-    /// No KDC could be reached, or none is known.
+    /// No KDC could be reached.
     KdcUnreachable,
     /// There is no such credential cache.
     NoCache,
@@ -98,14 +114,31 @@ impl Reason {
             | ffi::KRB5_NOPERM_ETYPE
             | ffi::KRB5_CONFIG_ETYPE_NOSUPP
             | ffi::KRB5_CC_NOT_KTYPE => Self::Enctype,
-            ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN => Self::UnknownService,
+            ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN => Self::UnknownService,
+            ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN | ffi::KRB5_CONFIG_NODEFREALM => {
+                Self::UnknownRealm
+            }
+            ffi::KRB5_REALM_CANT_RESOLVE => Self::KdcUnresolved,
+            ffi::KRB5KDC_ERR_CLIENT_REVOKED | ffi::KRB5KDC_ERR_CLIENT_NOTYET => Self::ClientRevoked,
+            ffi::KRB5KDC_ERR_KEY_EXP | ffi::KRB5KDC_ERR_NAME_EXP => Self::ClientExpired,
+            ffi::KRB5KDC_ERR_SERVICE_REVOKED
+            | ffi::KRB5KDC_ERR_SERVICE_EXP
+            | ffi::KRB5KDC_ERR_SERVICE_NOTYET
+            | ffi::KRB5KDC_ERR_MUST_USE_USER2USER => Self::ServiceClosed,
+            ffi::KRB5KDC_ERR_POLICY | ffi::KRB5KDC_ERR_BADOPTION => Self::Policy,
+            ffi::KRB5KDC_ERR_TGT_REVOKED | ffi::KRB5KRB_AP_ERR_BADMATCH | ffi::KRB5KRB_AP_ERR_NOT_US => {
+                Self::TicketRejected
+            }
+            ffi::KRB5_KDCREP_MODIFIED | ffi::KRB5KRB_AP_ERR_MSG_TYPE | ffi::KRB5KRB_AP_ERR_BADVERSION => {
+                Self::BadAnswer
+            }
+            // Encodings that are none (ASN.1's table of error numbers).
+            other if (0..16).contains(&other.wrapping_sub(ASN1_TABLE)) => Self::BadAnswer,
             ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN => Self::UnknownClient,
             ffi::KRB5KDC_ERR_PREAUTH_FAILED | ffi::KRB5_KT_NOTFOUND | ffi::KRB5_KT_KVNONOTFOUND => {
                 Self::WrongKey
             }
-            ffi::KRB5_KDC_UNREACH | ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_REALM_CANT_RESOLVE => {
-                Self::KdcUnreachable
-            }
+            ffi::KRB5_KDC_UNREACH | ffi::KRB5KDC_ERR_SVC_UNAVAILABLE => Self::KdcUnreachable,
             ffi::KRB5_FCC_NOFILE | ffi::KRB5_CC_NOTFOUND => Self::NoCache,
             // The first 128 codes of the table are the protocol's numbers.
             other if (1..128).contains(&other.wrapping_sub(ffi::KRB5KDC_ERR_NONE)) => Self::ProtocolError,
@@ -113,6 +146,9 @@ impl Reason {
         }
     }
 }
+
+/// The first number of the library's table for encodings (asn1_err).
+const ASN1_TABLE: i32 = 1_859_794_432;
 
 /// Ok for 0, otherwise the code with its text.
 pub(super) fn check(library: &Library, code: ffi::krb5_error_code) -> Result<(), Krb5Error> {
@@ -209,7 +245,16 @@ mod tests {
             (ffi::KRB5KDC_ERR_PREAUTH_FAILED, Reason::WrongKey),
             (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Reason::Enctype),
             (ffi::KRB5KRB_AP_ERR_BADKEYVER, Reason::StaleKey),
-            (ffi::KRB5KDC_ERR_POLICY, Reason::ProtocolError),
+            (ffi::KRB5KDC_ERR_POLICY, Reason::Policy),
+            (ffi::KRB5KDC_ERR_CLIENT_REVOKED, Reason::ClientRevoked),
+            (ffi::KRB5KDC_ERR_KEY_EXP, Reason::ClientExpired),
+            (ffi::KRB5KDC_ERR_SERVICE_EXP, Reason::ServiceClosed),
+            (ffi::KRB5KDC_ERR_TGT_REVOKED, Reason::TicketRejected),
+            (ffi::KRB5_REALM_UNKNOWN, Reason::UnknownRealm),
+            (ffi::KRB5_REALM_CANT_RESOLVE, Reason::KdcUnresolved),
+            (ffi::KRB5_KDCREP_MODIFIED, Reason::BadAnswer),
+            (ASN1_TABLE + 7, Reason::BadAnswer),
+            (ffi::KRB5KDC_ERR_NULL_KEY, Reason::ProtocolError),
             (ffi::KRB5KDC_ERR_NONE, Reason::Other),
             (ffi::KRB5_CC_END, Reason::Other),
             (libc::ENOENT, Reason::Other),

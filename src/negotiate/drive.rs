@@ -200,6 +200,7 @@ impl DriveError {
             Self::Unusable(MechanismError { fault: Fault::Key, .. }) => Cause::EncryptionType,
             Self::Channel(ChannelError::Call(_)) => Cause::TokenTooLarge,
             Self::Channel(ChannelError::Silent | ChannelError::Unanswered) => Cause::ServerSilent,
+            Self::Channel(ChannelError::Reply(error)) if error.is_about_the_program() => Cause::WrongProgram,
             Self::Channel(ChannelError::Reply(error)) if error.is_refusal() => Cause::ServerRefused,
             Self::Channel(ChannelError::Lost(_)) => Cause::ServerDown,
             _ => Cause::BadReply,

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::fmt;
 use std::io;
 use std::mem;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
 
 use seccompiler::{
@@ -70,6 +71,76 @@ pub fn canonical_name(host: &str) -> io::Result<String> {
     name.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
+/// Why a name has no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookupError {
+    /// There is no such name, or it has no address.
+    NotFound,
+    /// No server has answered.
+    Silent,
+    /// Anything else, by getaddrinfo(3)'s number.
+    Other(c_int),
+}
+
+impl fmt::Display for LookupError {
+    /// To follow the name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NotFound => f.write_str(" not found"),
+            Self::Silent => f.write_str(": the name service does not answer"),
+            Self::Other(code) => write!(f, ": {}", text_of(code)),
+        }
+    }
+}
+
+/// The addresses of a name or literal, in the resolver's order.
+///
+/// # Errors
+/// [`LookupError`].
+pub fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
+    let host = CString::new(host).map_err(|_| LookupError::NotFound)?;
+    // SAFETY: all zero is the documented way to begin hints: null pointers and zero numbers.
+    let mut hints: libc::addrinfo = unsafe { mem::zeroed() };
+    hints.ai_socktype = libc::SOCK_STREAM;
+    let mut found = ptr::null_mut();
+    // SAFETY: the name ends with NUL, the hints are alive, no service is asked for; the last pointer is to a live local.
+    match unsafe { libc::getaddrinfo(host.as_ptr(), ptr::null(), &raw const hints, &raw mut found) } {
+        0 => {}
+        libc::EAI_NONAME | libc::EAI_NODATA => return Err(LookupError::NotFound),
+        libc::EAI_AGAIN => return Err(LookupError::Silent),
+        code => return Err(LookupError::Other(code)),
+    }
+    let mut addresses = Vec::new();
+    let mut next = found;
+    // SAFETY: `found` is the head of a list of the resolver's that ends with null; each has an address of its family.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        // SAFETY: as above.
+        addresses.extend(unsafe { address_of(entry) });
+        next = entry.ai_next;
+    }
+    // SAFETY: the list is freed once, after the copies.
+    unsafe { libc::freeaddrinfo(found) };
+    if addresses.is_empty() { Err(LookupError::NotFound) } else { Ok(addresses) }
+}
+
+/// # Safety
+/// The entry is the resolver's: its address is of its family.
+unsafe fn address_of(entry: &libc::addrinfo) -> Option<IpAddr> {
+    match entry.ai_family {
+        libc::AF_INET => {
+            // SAFETY: by the caller's promise; read without regard to alignment.
+            let address = unsafe { entry.ai_addr.cast::<libc::sockaddr_in>().read_unaligned() };
+            Some(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let address = unsafe { entry.ai_addr.cast::<libc::sockaddr_in6>().read_unaligned() };
+            Some(Ipv6Addr::from(address.sin6_addr.s6_addr).into())
+        }
+        _ => None,
+    }
+}
+
 /// Takes from all threads of this process what could ask daemons of the host, which local sockets lead to whatever the
 /// network: from now on names come from /etc/hosts and from DNS servers in this network, and no socket can be had but for IP and
 /// for the kernel (rule S23). Sockets that there are stay. Needs no_new_privs.
@@ -119,12 +190,13 @@ fn check(code: c_int) -> io::Result<()> {
     match code {
         0 => Ok(()),
         libc::EAI_SYSTEM => Err(io::Error::last_os_error()),
-        code => {
-            // SAFETY: the function returns a constant string for any code.
-            let text = unsafe { CStr::from_ptr(libc::gai_strerror(code)) };
-            Err(io::Error::other(text.to_string_lossy()))
-        }
+        code => Err(io::Error::other(text_of(code))),
     }
+}
+
+fn text_of(code: c_int) -> String {
+    // SAFETY: the function returns a constant string for any code.
+    unsafe { CStr::from_ptr(libc::gai_strerror(code)) }.to_string_lossy().into_owned()
 }
 
 fn size_of_u32<T>() -> u32 {
@@ -140,6 +212,15 @@ mod tests {
         // Reserved for documentation (RFC 5737): nobody has it.
         let error = name_of(Ipv4Addr::new(192, 0, 2, 77)).unwrap_err().to_string();
         assert!(!error.is_empty() && !error.contains("192.0.2.77"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_there_is_not_is_told_apart_from_a_silent_server() {
+        assert_eq!(addresses("127.0.0.1"), Ok(vec![Ipv4Addr::LOCALHOST.into()]));
+        assert_eq!(addresses("::1"), Ok(vec![Ipv6Addr::LOCALHOST.into()]));
+        assert!(addresses("localhost").is_ok_and(|found| found.iter().all(IpAddr::is_loopback)));
+        assert_eq!(addresses("a\0b"), Err(LookupError::NotFound));
+        assert_eq!(LookupError::NotFound.to_string(), " not found");
     }
 
     #[test]

@@ -220,6 +220,7 @@ fn conclude(
             slot.remember(&ended.outcome);
             report(journal, &subject, (invocation, config, waits), (&ended.outcome, &ended.timings));
             journal.considered(&subject, &ended.considered);
+            journal.trail(&subject, &ended.trail);
             // Only now: the requester does not wait for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, journal, &subject));
             slot.give_back();

@@ -22,13 +22,13 @@ use super::relay::Relay;
 use super::start::{self, Attempt, Progress};
 use super::telling::{fail, give};
 use super::times::Times;
-use crate::config::Config;
+use crate::config::{Config, Level};
 use crate::creds::search::Rings;
 use crate::ctx::payload::lustre;
-use crate::event::{Cause, Failure, Stage};
+use crate::event::{Cause, Failure, Stage, one_line};
 use crate::key::LiveKey;
 use crate::negotiate::messages::{
-    Considered, Credentials, Established, Message, MessageError, Names, Report, Timing,
+    Considered, Credentials, Established, Message, MessageError, Names, Report, TRAIL_LIMIT, Timing,
 };
 use crate::sys::jail;
 use crate::sys::namespaces;
@@ -36,8 +36,8 @@ use crate::sys::process::{self, Process};
 
 /// How long a worker that has started its message may take to finish it.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
-/// A worker has four stages, of which three may come twice; the log line of one that claims more stays short.
-const STAGES_LIMIT: usize = 8;
+/// A worker has five stages, of which four may come twice; the log line of one that claims more stays short.
+const STAGES_LIMIT: usize = 10;
 /// Most places that may hold launchers up.
 const HELD_UP_LIMIT: usize = 4;
 
@@ -61,6 +61,8 @@ pub(super) struct Upcall<'a> {
     stuck: Vec<Process>,
     /// Which credentials the worker has chosen from.
     considered: Considered,
+    /// What it has tried, if the log is to tell.
+    trail: Vec<String>,
 }
 
 /// What the worker is started for.
@@ -74,6 +76,7 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) timings: Vec<Timing>,
     pub(super) considered: Considered,
+    pub(super) trail: Vec<String>,
     pub(super) processes: Vec<Process>,
 }
 
@@ -91,6 +94,7 @@ impl<'a> Upcall<'a> {
             told: None,
             stuck: Vec::new(),
             considered: Considered::default(),
+            trail: Vec::new(),
         }
     }
 
@@ -143,13 +147,13 @@ impl<'a> Upcall<'a> {
         };
         let exchanging = self.channel.and_then(Relay::into_stuck);
         let processes = worker.into_iter().chain(exchanging).chain(self.stuck).collect();
-        Ended { outcome, timings: self.timings, considered: self.considered, processes }
+        Ended { outcome, timings: self.timings, considered: self.considered, trail: self.trail, processes }
     }
 
     fn without_worker(self, key: Pending, failure: Failure) -> Ended {
         let outcome = key.fail(failure, self.acting, self.config, self.times.released);
         let considered = Considered::default();
-        Ended { outcome, timings: self.timings, considered, processes: Vec::new() }
+        Ended { outcome, timings: self.timings, considered, trail: Vec::new(), processes: Vec::new() }
     }
 
     fn run_worker(
@@ -214,11 +218,13 @@ impl<'a> Upcall<'a> {
             Report::Failed(failed) => {
                 self.keep_timings(&failed.stages);
                 self.considered = failed.considered.sanitised();
+                self.keep_trail(failed.trail);
                 Err(failed.failure.sanitised())
             }
             Report::Established { mut context, base_key, handle } => {
                 self.keep_timings(&context.stages);
                 self.considered = std::mem::take(&mut context.considered).sanitised();
+                self.keep_trail(std::mem::take(&mut context.trail));
                 let enctypes = &self.config.kerberos.enctypes;
                 match self.channel.as_ref().and_then(Relay::last) {
                     // Rule S13: what we have heard from the server ourselves is not asked of the worker.
@@ -228,6 +234,12 @@ impl<'a> Upcall<'a> {
                     None => check(*context, base_key, &handle, enctypes),
                 }
             }
+        }
+    }
+
+    fn keep_trail(&mut self, trail: Vec<String>) {
+        if self.config.log.level == Level::Debug {
+            self.trail = trail.iter().take(TRAIL_LIMIT).map(|line| one_line(line)).collect();
         }
     }
 

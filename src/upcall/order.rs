@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::claim::Invocation;
-use crate::config::Config;
+use crate::config::{Config, Level as LogLevel};
 use crate::ctx::lustre::{LustreCallout, LustreMechanism};
 use crate::ctx::request::{Callout, Level, Mechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::Consumer;
-use crate::negotiate::messages::{Credentials, Limits, Names, Request, Target};
+use crate::negotiate::messages::{Credentials, Limits, Names, Request, Target, Trail};
 use crate::negotiate::nid_host::HostLookup;
 
 /// One negotiation. What the front has accepted is accepted again.
@@ -124,6 +124,7 @@ impl Order {
             renew: config.kerberos.renew,
             limits: Limits { kdc, connect: timeouts.connect.0, round, total },
             names,
+            trail: if config.log.level == LogLevel::Debug { Trail::Told } else { Trail::Untold },
         }
     }
 }

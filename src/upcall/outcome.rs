@@ -205,6 +205,23 @@ impl Journal {
         }
     }
 
+    /// The lines of what a worker has tried, as few as it fits into.
+    pub(super) fn trail(&self, subject: &Subject, trail: &[String]) {
+        let head = format!("{subject}: tried: ");
+        let mut line = String::new();
+        for step in trail {
+            if !line.is_empty() && head.len() + line.len() + step.len() + 2 > LINE_LIMIT {
+                log::debug!("{head}{line}");
+                line.clear();
+            }
+            let separator = if line.is_empty() { "" } else { "; " };
+            line = format!("{line}{separator}{step}");
+        }
+        if !line.is_empty() {
+            log::debug!("{head}{line}");
+        }
+    }
+
     /// The line of a worker that does not end although it was killed.
     pub(super) fn stuck(&self, subject: &Subject, worker: nix::unistd::Pid) {
         log::warn!(

@@ -135,7 +135,7 @@ fn answer(
     request: &Request,
     link: Link,
 ) -> Option<()> {
-    let watch = Watch::over(link, Instant::now() + request.limits.total).ok()?;
+    let watch = Watch::over(link, Instant::now() + request.limits.total, request.trail).ok()?;
     match negotiation::negotiate(proof, sources, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),
         Err(failure) => watch.report_failed(with_krb5_conf(failure)),

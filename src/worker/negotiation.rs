@@ -1,6 +1,6 @@
 //! The stages of one negotiation in their order: credentials, KDC, connect, negotiate.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::sandbox;
@@ -15,6 +15,7 @@ use crate::ctx::Handle;
 use crate::ctx::request::{Mechanism, RpcChannel, Service};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::ticket::Ticket;
+use crate::gss::trace;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::channel::lustre::TOKEN_LIMIT;
 use crate::negotiate::channel::rpc::{Client, call::Program};
@@ -25,6 +26,7 @@ use crate::negotiate::mech::krb5::Krb5;
 use crate::negotiate::messages::{Chosen, Considered, Credentials, Established, Request, Target, Timing};
 use crate::negotiate::nid_host::{HostLookup, SystemNames, own_host};
 use crate::secret::Secret;
+use crate::sys::name_service::{self, LookupError};
 use crate::wire::WireError;
 
 /// Longer than any round: after its time the watch ends the process.
@@ -272,21 +274,37 @@ fn connect(
     limit: Duration,
     watch: &Watch,
 ) -> Result<TcpStream, Failure> {
-    let silent = format!("{}: the name service does not answer", server.host);
-    watch.enter(resolved_by, Failure::new(Stage::Connect, Cause::UnknownHost, silent));
+    let addresses = addresses(server, resolved_by, watch)?;
     let failed = |error: ConnectError| {
         let cause = match error {
             ConnectError::UnknownHost { .. } => Cause::UnknownHost,
-            ConnectError::Down { .. } => Cause::ServerDown,
+            ConnectError::Down(_) => Cause::ServerDown,
             ConnectError::Silent { .. } => Cause::ServerSilent,
         };
         Failure::new(Stage::Connect, cause, error)
     };
-    let addresses = tcp::resolve(&server.host, server.port).map_err(failed)?;
-
-    let silent = format!("{}: no connection in time", server.host);
+    let listed: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    trace::note(format_args!("connects to {}", listed.join(", ")));
+    let silent = format!("{}: no connection in time", listed.join(", "));
     watch.enter(Instant::now() + limit, Failure::new(Stage::Connect, Cause::ServerSilent, silent));
     tcp::connect(&addresses, limit).map_err(failed)
+}
+
+/// Finds the server.
+fn addresses(server: &RpcChannel, deadline: Instant, watch: &Watch) -> Result<Vec<SocketAddr>, Failure> {
+    let host = &server.host;
+    let silent = format!("name {host}: the name service does not answer");
+    watch.enter(deadline, Failure::new(Stage::Resolve, Cause::NameServiceSilent, silent));
+    trace::note(format_args!("looks up {host}"));
+    let found = name_service::addresses(host).map_err(|error| {
+        let cause = match error {
+            LookupError::NotFound => Cause::UnknownHost,
+            LookupError::Silent => Cause::NameServiceSilent,
+            LookupError::Other(_) => Cause::UnknownHost,
+        };
+        Failure::new(Stage::Resolve, cause, format_args!("name {host}{error}"))
+    })?;
+    Ok(found.into_iter().take(tcp::ADDRESS_LIMIT).map(|address| (address, server.port).into()).collect())
 }
 
 fn exchange(
@@ -375,6 +393,7 @@ impl Outcome {
             unmet: considered.wanted.as_ref().map(|wanted| format!("wanted {wanted}")),
             considered,
             stages,
+            trail: Vec::new(),
         }
     }
 

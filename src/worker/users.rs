@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::as_whom::Only;
 use super::sandbox;
-use super::watch::{Watch, kdc_silent};
+use super::watch::{Watch, kdc_silent, told_apart};
 use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::renewal::{self, Renewal};
@@ -18,6 +18,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::ticket::Ticket;
+use crate::gss::trace;
 use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Request};
 use crate::text::{self, quoted};
 
@@ -62,7 +63,10 @@ pub(super) fn choose(
 ) -> Result<(UserAccount, Got, Service), Failure> {
     let (request, deadline, watch) = purpose;
     let library = Library::open().map_err(unusable)?;
-    let mut survey = Survey::of(&library, sources, |name| watch.enter(deadline, name.silent()));
+    let mut survey = Survey::of(&library, sources, |name| {
+        trace::note(format_args!("reads {}", name.display));
+        watch.enter(deadline, name.silent());
+    });
     let keytab = survey.client_keytab.take();
     let only = Only::of(&library, request.principal.as_deref())?;
     if !survey.has_live(now()) && keytab.is_none() {
@@ -117,7 +121,7 @@ fn canonicalize(request: &Request) -> Canonicalize {
 
 fn unanswered(service: &Service) -> Failure {
     let silent = format!("canonical name of {}: the name service does not answer", service.host());
-    Failure::new(Stage::Resolve, Cause::UnknownHost, silent)
+    Failure::new(Stage::Resolve, Cause::NameServiceSilent, silent)
 }
 
 /// What a ticket is asked for.
@@ -248,7 +252,7 @@ fn ask_ahead(
         return Ok(());
     }
     let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-    let silent = || Err(kdc_silent(&account.to_string(), target.service));
+    let silent = || Err(told_apart(kdc_silent(&account.to_string(), target.service)));
     receiver.recv_timeout(patience).unwrap_or_else(|_| silent())
 }
 
@@ -268,6 +272,10 @@ fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
             refusal.failure.cause,
             Cause::KdcDown
                 | Cause::KdcSilent
+                | Cause::KdcUnresolved
+                | Cause::NameServiceSilent
+                | Cause::UnknownRealm
+                | Cause::ServiceClosed
                 | Cause::UnknownService
                 | Cause::UnknownHost
                 | Cause::ClockSkew
@@ -276,7 +284,16 @@ fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
         of_all && !candidate.ready && refusal.candidate.client.realm == candidate.client.realm
     };
     let of_client = |refusal: &&Refusal<'_>| {
-        refusal.failure.cause == Cause::KdcRefused && refusal.candidate.client == candidate.client
+        let of_all = matches!(
+            refusal.failure.cause,
+            Cause::KdcRefused
+                | Cause::UnknownClient
+                | Cause::ClientRevoked
+                | Cause::ClientExpired
+                | Cause::KdcPolicy
+                | Cause::TicketRejected
+        );
+        of_all && refusal.candidate.client == candidate.client
     };
     refusals.iter().any(of_realm) || refusals.iter().filter(of_client).count() >= CLIENT_ATTEMPTS
 }

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use super::negotiation::Outcome;
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::{Chosen, Considered, Failed, Link, MessageError, Timing};
+use crate::gss::trace::{self, Waiting};
+use crate::negotiate::messages::{
+    Chosen, Considered, Established, Failed, Link, MessageError, Timing, Trail, trail_of,
+};
 use crate::secret::Secret;
 use crate::sys::process;
 
@@ -35,6 +38,7 @@ struct State {
     end: Instant,
     stages: Vec<Timing>,
     considered: Considered,
+    trail: Trail,
 }
 
 /// What a report needs besides the outcome.
@@ -42,6 +46,7 @@ struct Conclusion {
     link: Link,
     considered: Considered,
     stages: Vec<Timing>,
+    trail: Vec<String>,
 }
 
 struct Current {
@@ -56,9 +61,9 @@ impl Watch {
     ///
     /// # Errors
     /// EAGAIN at a limit of threads.
-    pub(super) fn over(link: Link, end: Instant) -> io::Result<Self> {
+    pub(super) fn over(link: Link, end: Instant, trail: Trail) -> io::Result<Self> {
         let (stages, considered) = (Vec::new(), Considered::default());
-        let state = State { link: Some(link), current: None, end, stages, considered };
+        let state = State { link: Some(link), current: None, end, stages, considered, trail };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         thread::Builder::new().name("deadline".to_owned()).spawn(move || watched.wait())?;
@@ -126,15 +131,15 @@ impl Watch {
 
     /// Reports the context. `None` if that was not possible.
     pub(super) fn report_established(self, outcome: &Outcome) -> Option<()> {
-        let Conclusion { mut link, considered, stages } = self.0.lock().conclude()?;
-        let context = outcome.message(considered, stages);
+        let Conclusion { mut link, considered, stages, trail } = self.0.lock().conclude()?;
+        let context = Established { trail, ..outcome.message(considered, stages) };
         link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
     }
 
     /// Reports the failure. `None` if that was not possible.
     pub(super) fn report_failed(self, failure: Failure) -> Option<()> {
-        let Conclusion { mut link, considered, stages } = self.0.lock().conclude()?;
-        link.send_failed(&Failed { failure, considered, stages }).ok()
+        let Conclusion { mut link, considered, stages, trail } = self.0.lock().conclude()?;
+        link.send_failed(&Failed { failure, considered, stages, trail }).ok()
     }
 }
 
@@ -166,13 +171,21 @@ impl State {
         let link = self.link.take()?;
         self.stages.extend(self.current.take().map(|current| current.timing()));
         let considered = std::mem::take(&mut self.considered);
-        Some(Conclusion { link, considered, stages: std::mem::take(&mut self.stages) })
+        let trail = match self.trail {
+            Trail::Untold => Vec::new(),
+            Trail::Told => {
+                let (lines, more) = trace::lines();
+                trail_of(lines, more)
+            }
+        };
+        Some(Conclusion { link, considered, stages: std::mem::take(&mut self.stages), trail })
     }
 
     fn expire(&mut self) {
         let Some(failure) = self.current.as_ref().map(|current| current.overdue.clone()) else { return };
-        if let Some(Conclusion { mut link, considered, stages }) = self.conclude() {
-            let sent = link.send_failed(&Failed { failure, considered, stages });
+        let failure = told_apart(failure);
+        if let Some(Conclusion { mut link, considered, stages, trail }) = self.conclude() {
+            let sent = link.send_failed(&Failed { failure, considered, stages, trail });
             // Not by exit(): the main thread is in the middle of a library that has exit handlers.
             process::end(i32::from(sent.is_err()));
         }
@@ -186,9 +199,26 @@ impl Current {
     }
 }
 
+/// The failure of whoever has not answered: KDCs or the name service that is to find them.
+pub(super) fn told_apart(silent: Failure) -> Failure {
+    if silent.cause != Cause::KdcSilent {
+        return silent;
+    }
+    match trace::waiting() {
+        Some(Waiting::Name(name)) => {
+            let detail = format_args!("{}: name {name}: the name service does not answer", silent.detail);
+            Failure::new(silent.stage, Cause::NameServiceSilent, detail)
+        }
+        Some(Waiting::Kdcs(kdcs)) => {
+            Failure::new(silent.stage, silent.cause, format_args!("{}: {kdcs}", silent.detail))
+        }
+        None => silent,
+    }
+}
+
 /// What is said of a KDC that has not answered in time.
 pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
-    let detail = format_args!("ticket of {whose} for {service}: no answer of KDC or name service in time");
+    let detail = format_args!("ticket of {whose} for {service}: no answer in time");
     Failure::new(Stage::Kdc, Cause::KdcSilent, detail)
 }
 
@@ -202,7 +232,7 @@ mod tests {
     fn one_report_is_sent_with_every_stage_that_was_entered() {
         let (monitor, worker) = UnixStream::pair().unwrap();
         let (mut monitor, later) = (Link::new(monitor), Instant::now() + Duration::from_secs(60));
-        let watch = Watch::over(Link::new(worker), later).unwrap();
+        let watch = Watch::over(Link::new(worker), later, Trail::Untold).unwrap();
         let overdue = |stage| Failure::new(stage, Cause::KdcSilent, "overdue");
         watch.enter(later, overdue(Stage::Kdc));
         watch.enter(later, overdue(Stage::Negotiate));

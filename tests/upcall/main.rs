@@ -64,6 +64,7 @@ mod single_tickets;
 mod stale_ticket;
 mod support;
 mod told;
+mod told_apart;
 mod tools;
 mod trust;
 mod whose_context;
@@ -155,6 +156,7 @@ const MODULES: &[Trials] = &[
     trust::trials,
     large_tickets::trials,
     kdc::trials,
+    told_apart::trials,
     krb5_conf::trials,
     key_gone::trials,
     clocks::trials,

@@ -45,7 +45,7 @@ fn no_daemon_of_the_host_hears_a_name_from_another_network(shared: &Shared) {
     let net = NetNamespace::new(&site.path(""));
     let secret = format!("secret{}", site.uid());
     let outcome = site.ask_after(in_network(&net, &site), request(&secret));
-    assert_eq!(outcome.errno(), Cause::UnknownHost.errno(), "log: {:#?}", site.log.lines());
+    assert_eq!(outcome.errno(), Cause::NameServiceSilent.errno(), "log: {:#?}", site.log.lines());
     site.log.wait_for_words(&[&secret]);
     site.wait_until_idle();
     assert!(!recorder.has_heard(&secret), "the host's daemon has heard a name from another network");

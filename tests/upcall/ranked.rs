@@ -207,7 +207,7 @@ fn if_all_are_refused_the_failure_tells_the_first_and_the_others(shared: &Shared
     spoil(&mut good);
     good.write(&path(&site, "good"), site.uid());
     let outcome = site.ask(shared.nfs());
-    site.assert_failed(&outcome, Cause::KdcRefused, shared.nfs());
+    site.assert_failed(&outcome, Cause::TicketRejected, shared.nfs());
     let line = site.log.wait_for_words(&["kdc: ", "EACCES"]);
     let at = |name| line.find(&place(&site, name)).unwrap_or_else(|| panic!("{line}"));
     assert!(at("changed") < at("good"), "{line}");

@@ -70,6 +70,8 @@ fn a_server_that_is_down_is_told_at_once(shared: &Shared) {
     let outcome = site.ask(&target);
     assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
     site.assert_failed(&outcome, Cause::ServerDown, &target);
+    let refused = format!("connect: 127.0.0.1:{} refused the connection", target.port);
+    site.log.wait_for_words(&[&refused]);
 }
 
 fn a_silent_server_is_given_up_in_its_time(shared: &Shared) {
@@ -95,6 +97,7 @@ fn an_unknown_host_is_told(shared: &Shared) {
     request.callout = Some(callout.into_bytes());
     let outcome = site.ask_with(request);
     site.assert_failed(&outcome, Cause::UnknownHost, shared.nfs());
+    site.log.wait_for_words(&["resolve: name no-such-host.invalid not found"]);
 }
 
 fn garbage_is_a_protocol_error(shared: &Shared) {

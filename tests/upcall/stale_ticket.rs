@@ -269,7 +269,7 @@ fn every_stage_of_both_attempts_is_in_the_line_and_their_times_add_up(_: &Shared
         .map(|stage| stage.split_once(' ').map(|(name, ms)| (name, ms.parse().unwrap())).unwrap())
         .collect();
     let names: Vec<_> = stages.iter().map(|(name, _)| *name).collect();
-    let attempt = ["kdc", "connect", "negotiate"];
+    let attempt = ["kdc", "resolve", "connect", "negotiate"];
     assert_eq!(names, [&["authorise", "launch", "credentials"][..], &attempt, &attempt].concat());
     // From the requester's release on, so without the decision.
     let sum: f64 = stages[1..].iter().map(|(_, ms)| ms).sum();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::rules::Acceptable;
 use super::{Basis, MachineAccount};
 use crate::config::Enctypes;
-use crate::creds::ticket::{CacheNames, cause_of};
+use crate::creds::ticket::{CacheNames, cause_of, tried};
 use crate::crypto::enctype::Enctype;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::{Entry, Keytab};
@@ -66,23 +66,29 @@ impl Candidates {
     /// # Errors
     /// [`Failure`] of the stage `Kdc`.
     pub(super) fn account(self) -> Result<MachineAccount, Failure> {
-        let mut refusals = Vec::new();
+        let (mut refusals, mut causes) = (Vec::new(), Vec::new());
         for principal in &self.principals {
             let begun = Instant::now();
             match self.keytab.ticket_granting(principal, &self.enctypes) {
                 Ok(cache) => return self.of(cache),
                 Err(error) if is_about_this_principal(&error) => {
+                    causes.push(cause_of(&error, begun.elapsed()));
                     refusals.push(format!("{principal}: {}", self.name.in_words(&error.message)));
                 }
                 Err(error) => return Err(self.failure(principal, &error, begun.elapsed())),
             }
         }
         let detail = format!("{}: {}", self.name.shown(), refusals.join("; "));
-        Err(Failure::new(Stage::Kdc, Cause::KeytabRefused, detail))
+        // Keys are not to blame for what the KDC says of the account.
+        let cause = match causes[..] {
+            [cause @ (Cause::ClientRevoked | Cause::ClientExpired | Cause::KdcPolicy)] => cause,
+            _ => Cause::KeytabRefused,
+        };
+        Err(Failure::new(Stage::Kdc, cause, detail))
     }
 
     fn failure(&self, principal: &Principal, error: &Krb5Error, elapsed: Duration) -> Failure {
-        let mut message = self.name.in_words(&error.message);
+        let mut message = tried(error, self.name.in_words(&error.message));
         if error.reason() == Reason::ClockSkew {
             let known = self.library.explain_skew("KDC", None, None);
             message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
@@ -113,7 +119,14 @@ impl fmt::Display for Candidates {
 fn is_about_this_principal(error: &Krb5Error) -> bool {
     matches!(
         error.reason(),
-        Reason::UnknownClient | Reason::WrongKey | Reason::StaleKey | Reason::Enctype | Reason::ProtocolError
+        Reason::UnknownClient
+            | Reason::ClientRevoked
+            | Reason::ClientExpired
+            | Reason::Policy
+            | Reason::WrongKey
+            | Reason::StaleKey
+            | Reason::Enctype
+            | Reason::ProtocolError
     )
 }
 

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 /// Most addresses of one name that are tried.
-const ADDRESS_LIMIT: usize = 16;
+pub const ADDRESS_LIMIT: usize = 16;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -20,14 +20,9 @@ pub enum ConnectError {
         /// The resolver's message.
         source: io::Error,
     },
-    /// Every address refused, or cannot be reached; the last one's error.
-    #[error("{address}: {source}")]
-    Down {
-        /// The last address tried.
-        address: SocketAddr,
-        /// Its error.
-        source: io::Error,
-    },
+    /// Every address refused, or cannot be reached.
+    #[error("{}", in_words(.0))]
+    Down(Vec<(SocketAddr, io::Error)>),
     /// The limit passed and at least one address had not answered.
     #[error("{address}: no answer to the connection within {} s", limit.as_secs())]
     Silent {
@@ -55,28 +50,36 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
 /// [`ConnectError::Silent`] if some address did not answer, else [`ConnectError::Down`].
 pub fn connect(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, ConnectError> {
     let deadline = Instant::now() + limit;
-    let mut outcome = None;
+    let (mut silent, mut refusals) = (None, Vec::new());
     for (&address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
         let share =
             deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
-        let error = match TcpStream::connect_timeout(&address, share.max(Duration::from_millis(1))) {
+        match TcpStream::connect_timeout(&address, share.max(Duration::from_millis(1))) {
             Ok(stream) => {
                 // Whole calls are written at once; waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(error) if is_timeout(&error) => ConnectError::Silent { address, limit },
-            Err(source) => ConnectError::Down { address, source },
-        };
-        // Silence says more than a refusal by another address of the same name: something there may be filtered.
-        if !matches!(outcome, Some(ConnectError::Silent { .. })) {
-            outcome = Some(error);
+            Err(error) if is_timeout(&error) => {
+                silent.get_or_insert(address);
+            }
+            Err(source) => refusals.push((address, source)),
         }
     }
-    Err(outcome.unwrap_or_else(|| ConnectError::UnknownHost {
-        host: "(no address)".to_owned(),
-        source: io::ErrorKind::NotFound.into(),
-    }))
+    // Silence says more than a refusal by another address of the same name: something there may be filtered.
+    Err(match silent {
+        Some(address) => ConnectError::Silent { address, limit },
+        None => ConnectError::Down(refusals),
+    })
+}
+
+/// What each address has said.
+fn in_words(refusals: &[(SocketAddr, io::Error)]) -> String {
+    let said = refusals.iter().map(|(address, error)| match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("{address} refused the connection"),
+        _ => format!("{address}: {error}"),
+    });
+    if refusals.is_empty() { "no address".to_owned() } else { said.collect::<Vec<_>>().join("; ") }
 }
 
 /// A connection whose every read and write ends by one deadline, so that single bytes in time do not stretch it.
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_refusing_server_is_down_and_a_name_without_address_unknown() {
-        assert!(matches!(connect(&[refusing()], Duration::from_secs(5)), Err(ConnectError::Down { .. })));
+        assert!(matches!(connect(&[refusing()], Duration::from_secs(5)), Err(ConnectError::Down(_))));
         assert!(matches!(resolve("host.invalid", 1), Err(ConnectError::UnknownHost { .. })));
         assert_eq!(resolve("::1", 7).unwrap(), ["[::1]:7".parse().unwrap()]);
     }

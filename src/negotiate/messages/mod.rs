@@ -51,6 +51,37 @@ pub struct Request {
     pub limits: Limits,
     /// Where names of hosts come from.
     pub names: Names,
+    /// Whether the report is to tell what was tried.
+    pub trail: Trail,
+}
+
+/// What a worker tells of its way, beyond the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trail {
+    /// Nothing.
+    Untold,
+    /// Caches read, names looked up, addresses of KDCs and servers, for whoever hunts a fault.
+    Told,
+}
+
+/// Most lines of a trail, and most bytes of all of them.
+pub const TRAIL_LIMIT: usize = 40;
+const TRAIL_BYTES: usize = 4096;
+
+/// The lines as far as there is room for them in a message, and how many more there were.
+pub fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
+    let mut left = TRAIL_BYTES;
+    let fitting = lines.iter().take(TRAIL_LIMIT - 1).take_while(|line| {
+        let fits = line.len() < left;
+        left = left.saturating_sub(line.len());
+        fits
+    });
+    let kept = fitting.count();
+    let more = more + lines.len() - kept;
+    lines.truncate(kept);
+    lines.extend((more > 0).then(|| format!("and {more} more")));
+    lines
 }
 
 /// Who is asked for names of hosts (rule S23).
@@ -158,6 +189,9 @@ pub struct Established {
     pub considered: Considered,
     /// What took how long.
     pub stages: Vec<Timing>,
+    /// What was tried, if that was asked for.
+    #[serde(default)]
+    pub trail: Vec<String>,
 }
 
 /// Which of a user's credentials were chosen, and why not others; for the log.
@@ -230,12 +264,15 @@ pub struct Failed {
     pub considered: Considered,
     /// What took how long.
     pub stages: Vec<Timing>,
+    /// What was tried, if that was asked for.
+    #[serde(default)]
+    pub trail: Vec<String>,
 }
 
 impl Failed {
     /// Before anything was begun.
     pub fn without_stages(failure: Failure) -> Self {
-        Self { failure, considered: Considered::default(), stages: Vec::new() }
+        Self { failure, considered: Considered::default(), stages: Vec::new(), trail: Vec::new() }
     }
 }
 
@@ -278,6 +315,14 @@ pub enum Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trail_fits_a_message_and_says_what_it_leaves_out() {
+        assert_eq!(trail_of(vec!["a".to_owned()], 0), ["a"]);
+        let long = trail_of(vec!["x".repeat(1000); 9], 3);
+        assert_eq!((long.len(), long[4].as_str()), (5, "and 8 more"));
+        assert_eq!(trail_of(vec!["y".to_owned(); 100], 0).len(), TRAIL_LIMIT);
+    }
 
     #[test]
     fn others_that_do_not_fit_are_counted() {

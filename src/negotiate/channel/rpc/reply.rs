@@ -70,6 +70,20 @@ impl ReplyError {
     }
 }
 
+impl ReplyError {
+    /// Whether the server has not got what the call names, so that no credential has been looked at.
+    pub fn is_about_the_program(&self) -> bool {
+        matches!(
+            self,
+            Self::RpcVersion(..)
+                | Self::ProgramUnavailable
+                | Self::ProgramVersion(..)
+                | Self::ProcedureUnavailable
+                | Self::GarbageArguments
+        )
+    }
+}
+
 /// auth_stat (RFC 5531 §9, RFC 2203 §5.3.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthStatus(pub u32);

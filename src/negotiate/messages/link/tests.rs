@@ -25,6 +25,7 @@ fn failed() -> Failed {
             more: 3,
         },
         stages: vec![Timing { stage: Stage::Kdc, micros: 7 }],
+        trail: vec!["reads FILE:/x".into()],
     }
 }
 

@@ -1,0 +1,367 @@
+//! What the library has tried so far: names of KDCs, their addresses, what became of each. Where it fails it says none of that.
+//!
+//! Fed by the library's trace (krb5_set_trace_callback), of which only lines of known forms are taken: some others hold parts
+//! of keys. One record for the whole process, which negotiates once; its threads add to it, and the watch reads it while
+//! the library blocks. Invariant: nothing secret gets in, and it stays small.
+
+use std::ffi::c_void;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ffi;
+use super::status::text;
+
+/// Most lines that are kept, and most bytes of one.
+pub const LINES_LIMIT: usize = 40;
+const LINE_LIMIT: usize = 160;
+/// Most KDCs that a message names.
+const NAMED_LIMIT: usize = 3;
+/// What ends sooner has been refused, by the KDC's host or on the way there.
+const PROMPT: Duration = Duration::from_secs(1);
+/// For a second look why a connection was refused.
+const PROBE: Duration = Duration::from_millis(150);
+
+static RECORD: Mutex<Record> = Mutex::new(Record::new());
+
+/// What has happened.
+#[derive(Debug)]
+struct Record {
+    lines: Vec<String>,
+    more: usize,
+    attempt: Attempt,
+}
+
+/// The last request to KDCs.
+#[derive(Debug, Clone)]
+struct Attempt {
+    contacts: Vec<Contact>,
+    /// Names of which nothing has come.
+    unresolved: Vec<String>,
+    /// The name that is being looked up, or was last.
+    name: Option<String>,
+}
+
+/// A KDC's address.
+#[derive(Debug, Clone)]
+struct Contact {
+    host: Option<String>,
+    address: String,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// A datagram was sent.
+    Asked,
+    /// A connection has been begun.
+    Connecting(Instant),
+    /// It was there, or has been there for long.
+    Silent,
+    /// The connection has come to an end at once.
+    Refused,
+    /// It has answered.
+    Answered,
+}
+
+/// What is waited for while the library blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// The name service is to find this KDC.
+    Name(String),
+    /// KDCs are to answer.
+    Kdcs(String),
+}
+
+/// Adds the library's contacts to the record; not where its user has it traced to a file.
+pub(super) fn listen(context: ffi::krb5_context) {
+    if std::env::var_os("KRB5_TRACE").is_none() {
+        // SAFETY: the context is alive; the function needs no data and lives as long as the program. A library without
+        // traces says so, and the record stays empty.
+        unsafe { ffi::krb5_set_trace_callback(context, Some(heard), std::ptr::null_mut()) };
+    }
+}
+
+/// # Safety
+/// Called by the library, with its own information or none.
+unsafe extern "C" fn heard(_: ffi::krb5_context, info: *const ffi::krb5_trace_info, _: *mut c_void) {
+    // SAFETY: null when the context ends, otherwise alive until this returns.
+    if let Some(info) = unsafe { info.as_ref() } {
+        // SAFETY: as above; the message ends with NUL.
+        record().hear(&text(info.message));
+    }
+}
+
+/// Adds a line of the caller's own.
+pub fn note(line: impl fmt::Display) {
+    record().note(line.to_string());
+}
+
+/// The lines so far, and how many were too many.
+pub fn lines() -> (Vec<String>, usize) {
+    let record = record();
+    (record.lines.clone(), record.more)
+}
+
+/// Why no KDC could be reached, in words, after the library has given up; empty if nothing is known.
+pub fn unreachable() -> String {
+    let attempt = record().attempt.clone();
+    attempt.in_words()
+}
+
+/// Whether no KDC could be asked, because none of their names has an address.
+pub fn nobody_was_found() -> bool {
+    let attempt = &record().attempt;
+    attempt.contacts.is_empty() && (attempt.name.is_some() || !attempt.unresolved.is_empty())
+}
+
+/// What the library waits for just now, if it waits.
+pub fn waiting() -> Option<Waiting> {
+    let attempt = record().attempt.clone();
+    match (&attempt.name, attempt.contacts.last()) {
+        (Some(name), _) => Some(Waiting::Name(name.clone())),
+        (None, Some(Contact { state: State::Answered, .. }) | None) => None,
+        (None, Some(_)) => Some(Waiting::Kdcs(attempt.in_words())),
+    }
+}
+
+fn record() -> MutexGuard<'static, Record> {
+    // Nothing under the lock leaves it half changed.
+    RECORD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Record {
+    const fn new() -> Self {
+        Self { lines: Vec::new(), more: 0, attempt: Attempt::new() }
+    }
+
+    fn note(&mut self, mut line: String) {
+        if self.lines.len() >= LINES_LIMIT {
+            self.more += 1;
+            return;
+        }
+        if line.len() > LINE_LIMIT {
+            let end = (0..=LINE_LIMIT).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+            line.truncate(end);
+        }
+        self.lines.push(line);
+    }
+
+    /// A line of the library's, with its process and the time before it.
+    fn hear(&mut self, line: &str) {
+        let line = line.trim_end();
+        let message = match line.strip_prefix('[').and_then(|line| line.split_once(": ")) {
+            Some((_, message)) => message,
+            None => line,
+        };
+        if let Some(request) = message.strip_prefix("Sending request (") {
+            let realm = request.split_once(") to ").map_or("?", |(_, realm)| realm);
+            self.attempt = Attempt::new();
+            self.note(format!("request to the KDC of {realm}"));
+        } else if let Some(name) = message.strip_prefix("Resolving hostname ") {
+            self.attempt.look_up(name);
+            self.note(format!("looks up {name}"));
+        } else if let Some(query) = message.strip_prefix("Sending DNS ") {
+            let name = query.split_once("query for ").map_or(query, |(_, name)| name);
+            self.attempt.look_up(name.trim_end_matches('.'));
+            self.note(format!("asks DNS: {query}"));
+        } else if let Some((action, address)) = contact(message) {
+            self.attempt.contact(action, address);
+            self.note(format!("{address}: {}", action.in_words()));
+        }
+    }
+}
+
+/// What is done with an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Datagram,
+    DatagramAgain,
+    Connect,
+    Send,
+    Answer,
+    Disconnect,
+    Error,
+}
+
+impl Action {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Datagram => "asked by UDP",
+            Self::DatagramAgain => "asked by UDP once more",
+            Self::Connect => "connects by TCP",
+            Self::Send => "asked by TCP",
+            Self::Answer => "has answered",
+            Self::Disconnect => "TCP ends",
+            Self::Error => "error of the socket",
+        }
+    }
+}
+
+/// `… stream 127.0.0.1:88`, `… dgram ::1:88`, perhaps with an error after it.
+fn contact(message: &str) -> Option<(Action, &str)> {
+    let action = match message {
+        m if m.starts_with("Sending initial UDP request") => Action::Datagram,
+        m if m.starts_with("Sending retry UDP request") => Action::DatagramAgain,
+        m if m.starts_with("Initiating TCP connection") => Action::Connect,
+        m if m.starts_with("Sending TCP request") || m.starts_with("Sending HTTPS request") => Action::Send,
+        m if m.starts_with("Received answer (") => Action::Answer,
+        m if m.starts_with("Terminating TCP connection") => Action::Disconnect,
+        m if m.starts_with("TCP error ") || m.starts_with("UDP error ") => Action::Error,
+        _ => return None,
+    };
+    let after = ["stream ", "dgram "].iter().find_map(|kind| message.split_once(kind))?.1;
+    Some((action, after.split(": ").next().unwrap_or(after).trim()))
+}
+
+impl Attempt {
+    const fn new() -> Self {
+        Self { contacts: Vec::new(), unresolved: Vec::new(), name: None }
+    }
+
+    fn look_up(&mut self, name: &str) {
+        self.give_up_name();
+        self.name = Some(name.to_owned());
+    }
+
+    /// Nothing has come of the name that was looked up. Records of DNS that there are not are no names of hosts.
+    fn give_up_name(&mut self) {
+        self.unresolved.extend(self.name.take().filter(|name| !name.starts_with('_')));
+    }
+
+    fn contact(&mut self, action: Action, address: &str) {
+        let known = self.contacts.iter().position(|contact| contact.address == address);
+        // The library asks by UDP at once when it has found a name, and comes back to what it knows later.
+        let host = if action == Action::Datagram || known.is_none() { self.name.take() } else { None };
+        self.give_up_name();
+        let host = host.filter(|host| !address.starts_with(host.as_str()));
+        let mut contact = match known {
+            Some(at) => self.contacts.remove(at),
+            None => Contact { host, address: address.to_owned(), state: State::Asked },
+        };
+        contact.state = match (action, contact.state) {
+            (Action::Answer, _) | (_, State::Answered) => State::Answered,
+            (Action::Connect, _) => State::Connecting(Instant::now()),
+            (Action::Disconnect | Action::Error, State::Connecting(begun)) if begun.elapsed() < PROMPT => {
+                State::Refused
+            }
+            (Action::Disconnect | Action::Error | Action::Send, State::Connecting(_)) => State::Silent,
+            (_, state) => state,
+        };
+        self.contacts.push(contact);
+    }
+
+    fn in_words(&self) -> String {
+        let names = self.unresolved.iter().chain(&self.name).map(|name| format!("name {name} not found"));
+        let contacts = self.contacts.iter().map(Contact::in_words);
+        let mut all: Vec<String> = Vec::new();
+        for words in contacts.chain(names) {
+            if !all.contains(&words) {
+                all.push(words);
+            }
+        }
+        let more = all.len().saturating_sub(NAMED_LIMIT);
+        all.truncate(NAMED_LIMIT);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        format!("{}{more}", all.join(", "))
+    }
+}
+
+impl Contact {
+    fn in_words(&self) -> String {
+        let kdc = match &self.host {
+            Some(host) => format!("KDC {host} ({})", self.address),
+            None => format!("KDC {}", self.address),
+        };
+        match self.state {
+            State::Answered => format!("{kdc} has answered"),
+            State::Refused => format!("{kdc} {}", refusal(&self.address)),
+            State::Asked | State::Connecting(_) | State::Silent => format!("{kdc} does not answer"),
+        }
+    }
+}
+
+/// Why a connection has ended at once: the library does not tell, so that one more is tried.
+fn refusal(address: &str) -> String {
+    let refused = "refuses the connection".to_owned();
+    let Some(address) = socket_address(address) else { return refused };
+    match TcpStream::connect_timeout(&address, PROBE) {
+        Ok(_) => "closes the connection".to_owned(),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => refused,
+        Err(error) if error.kind() == ErrorKind::TimedOut => "does not answer".to_owned(),
+        Err(error) => {
+            let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default());
+            format!("cannot be reached: {}", errno.desc())
+        }
+    }
+}
+
+/// The library writes addresses of IPv6 without brackets.
+fn socket_address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(messages: &[&str]) -> Record {
+        let mut record = Record::new();
+        messages.iter().for_each(|message| record.hear(message));
+        record
+    }
+
+    #[test]
+    fn each_kdc_is_told_with_name_address_and_what_became_of_it() {
+        let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let record = after(&[
+            "Sending request (167 bytes) to A.TEST",
+            "Resolving hostname 127.0.0.1",
+            &format!("Sending initial UDP request to dgram {refusing}"),
+            "Resolving hostname kdc.a.test",
+            "Sending initial UDP request to dgram 192.0.2.1:88",
+            "Resolving hostname nosuch.a.test",
+            &format!("Initiating TCP connection to stream {refusing}"),
+            &format!("Terminating TCP connection to stream {refusing}"),
+            "Initiating TCP connection to stream 192.0.2.1:88",
+        ]);
+        let expected = format!(
+            "KDC {refusing} refuses the connection, KDC kdc.a.test (192.0.2.1:88) does not answer, name \
+             nosuch.a.test not found"
+        );
+        assert_eq!(record.attempt.in_words(), expected);
+    }
+
+    #[test]
+    fn a_new_request_forgets_the_last_ones_kdcs() {
+        let record = after(&[
+            "[77] 1795827933.768844: Sending request (1 bytes) to A.TEST\n",
+            "[77] 1795827933.768845: Resolving hostname ::1\n",
+            "Initiating TCP connection to stream ::1:88",
+            "Sending TCP request to stream ::1:88",
+            "Received answer (9 bytes) from stream ::1:88",
+            "Sending request (1 bytes) to B.TEST",
+            "Sending DNS SRV query for _kerberos._udp.B.TEST.",
+            "Resolving hostname kdc.b.test",
+        ]);
+        assert_eq!(record.attempt.in_words(), "name kdc.b.test not found");
+        assert_eq!(record.lines.len(), 8);
+        assert_eq!(socket_address("::1:88"), Some("[::1]:88".parse().unwrap()));
+    }
+
+    #[test]
+    fn lines_that_may_hold_parts_of_keys_are_not_taken_and_the_record_stays_small() {
+        let mut record = after(&[
+            "AS key obtained for encrypted timestamp: aes256-cts/1B5C",
+            "Session key is aes256-cts/0D12",
+            "Creating authenticator for alice@A -> nfs/h@A, seqnum 1, subkey aes256-cts/77AA",
+        ]);
+        assert_eq!(record.lines, [""; 0]);
+        (0..100).for_each(|_| record.hear(&format!("Resolving hostname {}", "é".repeat(400))));
+        assert_eq!((record.lines.len(), record.more), (LINES_LIMIT, 60));
+        assert!(record.lines.iter().all(|line| line.len() <= LINE_LIMIT));
+    }
+}

@@ -1,0 +1,128 @@
+//! Failures that an administrator mends in different places have causes, words and remedies of their own.
+
+use crate::support::node::{Ask, Node};
+use crate::support::realm::Realm;
+use crate::support::server::Target;
+use crate::support::shared::Shared;
+use crate::support::site::Site;
+use lgss::event::Cause;
+use std::fs;
+
+crate::trials![
+    a_program_or_version_that_the_server_does_not_have_is_no_matter_of_keytabs,
+    a_realm_without_kdcs_says_domain_realm,
+    a_host_of_no_realm_says_domain_realm,
+    a_kdc_whose_name_has_no_address_is_told_by_its_name,
+    a_service_that_may_have_no_tickets_is_told_from_an_unknown_one,
+    a_locked_account_is_told_when_the_kdc_says_so,
+    the_debug_log_tells_names_kdcs_servers_and_caches,
+];
+
+fn ready(shared: &Shared) -> Site {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    site
+}
+
+/// Changes the site's krb5.conf.
+fn replace(site: &Site, from: &str, to: &str) {
+    let text = fs::read_to_string(site.path("krb5.conf")).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    fs::write(site.path("krb5.conf"), text.replace(from, to)).unwrap();
+}
+
+fn a_program_or_version_that_the_server_does_not_have_is_no_matter_of_keytabs(shared: &Shared) {
+    let nfs = shared.nfs();
+    for (target, words) in [
+        (Target { program: 100_099, ..nfs.clone() }, "server does not have the program"),
+        (Target { version: 99, ..nfs.clone() }, "server has the program in versions"),
+    ] {
+        let site = ready(shared);
+        let outcome = site.ask(&target);
+        site.assert_failed(&outcome, Cause::WrongProgram, &target);
+        let line = site.log.wait_for_words(&["negotiate: ", words]);
+        assert!(!line.contains("keytab"), "{line}");
+    }
+}
+
+fn a_realm_without_kdcs_says_domain_realm(shared: &Shared) {
+    let (site, realm) = (ready(shared), shared.realm());
+    let host = realm.host();
+    replace(&site, &format!(" {host} = {}", realm.name()), &format!(" {host} = NOWHERE.TEST"));
+    let outcome = site.ask(shared.nfs());
+    site.assert_failed(&outcome, Cause::UnknownService, shared.nfs());
+    site.log.wait_for_words(&["kdc: ", "NOWHERE.TEST", "[domain_realm]"]);
+    // The client's own realm.
+    replace(&site, &format!(" {} = {{", realm.name()), " OTHER.TEST = {");
+    let outcome = site.ask_with(site.request_as(&site.uid().to_string(), shared.nfs(), ":own"));
+    assert_eq!(outcome.errno(), Cause::UnknownRealm.errno(), "log: {:#?}", site.log.lines());
+    site.log.wait_for_words(&["kdc: ", realm.name().as_str(), Cause::UnknownRealm.remedy()]);
+}
+
+fn a_host_of_no_realm_says_domain_realm(shared: &Shared) {
+    let site = ready(shared);
+    let unmapped = shared.nfs().called("nfs@files.elsewhere.test");
+    let outcome = site.ask(&unmapped);
+    assert!(outcome.errno() != nix::errno::Errno::ETIMEDOUT, "log: {:#?}", site.log.lines());
+    site.log.wait_for_words(&[
+        "nfs/files.elsewhere.test",
+        "krb5.conf has no realm for this host in [domain_realm]",
+    ]);
+}
+
+fn a_kdc_whose_name_has_no_address_is_told_by_its_name(shared: &Shared) {
+    let site = ready(shared);
+    let here = format!(" kdc = 127.0.0.1:{}", shared.realm().kdc_port());
+    replace(&site, &here, " kdc = no-such-kdc.invalid");
+    let outcome = site.ask(shared.nfs());
+    site.assert_failed(&outcome, Cause::KdcUnresolved, shared.nfs());
+    site.log.wait_for_words(&["kdc: ", "name no-such-kdc.invalid not found"]);
+}
+
+fn a_service_that_may_have_no_tickets_is_told_from_an_unknown_one(_: &Shared) {
+    let realm = Realm::start();
+    let site = Site::new(&realm);
+    site.ticket(&realm);
+    realm.administrate(&[format!("modprinc -allow_svr nfs/{}", realm.host())]);
+    let target = Target::nfs(&realm.service(), 1);
+    let outcome = site.ask(&target);
+    site.assert_failed(&outcome, Cause::ServiceClosed, &target);
+}
+
+fn a_locked_account_is_told_when_the_kdc_says_so(shared: &Shared) {
+    let node = Node::new(shared.realm());
+    let keytab = node.keytab_of("lustre_root/@H");
+    let name = format!("lustre_root/{}@{}", node.host(), node.realm.name());
+    node.realm.administrate(&[format!("modprinc -allow_tix {name}")]);
+    let answer = node.ask(&Ask { roles: "r", keytab: Some(&keytab), ..Ask::default() });
+    let detail = answer.failure("kdc", "client_revoked");
+    assert!(detail.contains(&name), "{detail}");
+    for other in [Cause::KdcRefused, Cause::UnknownService, Cause::KdcPolicy, Cause::TicketRejected] {
+        assert!(!other.remedy().contains("unlock"), "{other:?}: {}", other.remedy());
+    }
+}
+
+fn the_debug_log_tells_names_kdcs_servers_and_caches(shared: &Shared) {
+    let site = ready(shared);
+    assert!(site.ask(shared.nfs()).context().handle.as_bytes().len() == 16);
+    site.log.wait_for_established(1);
+    assert!(site.log.lines().iter().all(|line| !line.contains(": tried: ")), "{:#?}", site.log.lines());
+    let settings = fs::read_to_string(site.path("lgss.toml")).unwrap();
+    fs::write(site.path("lgss.toml"), settings.replace("level = \"info\"", "level = \"debug\"")).unwrap();
+    let _ = fs::remove_file(site.default_cache());
+    site.ticket(shared.realm());
+    let again = site.request_as(&site.uid().to_string(), shared.nfs(), ":again");
+    assert!(site.ask_with(again).context().handle.as_bytes().len() == 16);
+    let line = site.log.wait_for_words(&[": tried: "]);
+    for part in [
+        format!("reads FILE:{}", site.default_cache().display()),
+        format!("request to the KDC of {}", shared.realm().name()),
+        format!("127.0.0.1:{}: asked by ", shared.realm().kdc_port()),
+        format!("127.0.0.1:{}: has answered", shared.realm().kdc_port()),
+        "looks up 127.0.0.1".to_owned(),
+        format!("connects to 127.0.0.1:{}", shared.nfs().port),
+    ] {
+        assert!(line.contains(&part), "{part} is not in {line}");
+    }
+    assert!(!line.contains("aes256"), "{line}");
+}
