@@ -205,7 +205,11 @@ fn caches_that_are_made_to_cost_memory_are_passed_over_unread(shared: &Shared) {
     scene.expect_passed_over(&[("components", "more than 64 components")]);
     let scene = Scene::new(shared);
     for name in ["one", "two", "three"] {
-        plant(&scene.path(name), &[&good[..], &vec![0xff; 7 * 1024 * 1024]].concat(), scene.site.uid());
+        plant(
+            &scene.path(name),
+            &[&good[..], &[0, 0, 0, 1, 0, 0, 0, 1], &vec![0xff; 7 * 1024 * 1024]].concat(),
+            scene.site.uid(),
+        );
     }
     let others = scene.serve();
     let told = others.iter().filter(|other| other.contains("more than 16 MiB in all")).count();
