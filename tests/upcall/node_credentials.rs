@@ -273,7 +273,7 @@ fn only_the_nodes_realm_counts(shared: &Shared) {
     }
     // A realm whose KDC nobody knows: the keytab's other key is the one that is tried.
     let other = node.ask(&Ask { realm: Some("OTHER.TEST"), default_cache: Some(&cache), ..ask });
-    let detail = other.failure("kdc", "kdc_down");
+    let detail = other.failure("kdc", "unknown_realm");
     assert!(detail.contains(&format!("lustre_root/{host}@OTHER.TEST")), "{detail}");
     let none = node.ask(&Ask {
         roles: "r",
