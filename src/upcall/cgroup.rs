@@ -74,12 +74,26 @@ impl Home {
 
 /// Removes cgroups of owners that nobody is in.
 pub(super) fn sweep(config: &Config) {
-    let Some(mount) = Mount::find().filter(|_| !config.limits.cgroup.is_empty()) else { return };
-    let Ok(entries) = fs::read_dir(mount.path.join(&config.limits.cgroup)) else { return };
-    for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
-        // EBUSY if somebody is.
-        let _ = fs::remove_dir(entry.path());
+    if let Some(mount) = Mount::find().filter(|_| !config.limits.cgroup.is_empty()) {
+        remove_empty(&mount.path.join(&config.limits.cgroup));
     }
+}
+
+/// Those of owners only: the setting may name a cgroup that others have theirs in.
+fn remove_empty(all: &Path) {
+    let Ok(entries) = fs::read_dir(all) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_name().to_str().is_some_and(is_owners) {
+            // EBUSY if somebody is in it.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// As [`super::log_budget::Payer::file_name`] makes them.
+fn is_owners(name: &str) -> bool {
+    let numbered = ["uid-", "ns-"].iter().find_map(|kind| name.strip_prefix(kind));
+    name == "machine" || numbered.is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 fn make(directory: &Path) -> io::Result<()> {
@@ -105,5 +119,23 @@ impl Mount {
         let text = fs::read_to_string("/proc/self/cgroup")?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
         path.map(|path| self.path.join(path)).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_owners_is_not_removed() {
+        let all = tempfile::tempdir().unwrap();
+        for name in ["uid-1000", "ns-4026531837", "machine", "uid-x", "ns-", "sshd.service"] {
+            fs::create_dir(all.path().join(name)).unwrap();
+        }
+        remove_empty(all.path());
+        let mut left: Vec<_> =
+            fs::read_dir(all.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["ns-", "sshd.service", "uid-x"]);
     }
 }

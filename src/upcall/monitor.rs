@@ -180,9 +180,7 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, Pending), Failure>)
     let served = verdict.as_ref().ok().map(|(served, _)| *served);
     let payer = payer(invocation, served);
     let journal = Journal::open(&config, level(invocation, &config), payer);
-    let home = served.and_then(|_| Home::enter(&config, &payer.file_name()));
     conclude(invocation, verdict, (&config, broken), (started, &journal));
-    home.into_iter().for_each(Home::leave);
     sweep(&config).iter().for_each(|line| log::warn!("{line}"));
     journal.close();
 }
@@ -216,6 +214,8 @@ fn conclude(
     };
     match admitted {
         Ok((slot, settings)) => {
+            // Now that a clock runs, since it takes the kernel milliseconds, and not for what is refused.
+            let home = Home::enter(config, &payer(invocation, Some(served)).file_name());
             let ended = Upcall::new(invocation, &settings, served.acting, times).negotiate(key, served);
             slot.remember(&ended.outcome);
             report(journal, &subject, (invocation, config, waits), (&ended.outcome, &ended.timings));
@@ -223,6 +223,7 @@ fn conclude(
             journal.trail(&subject, &ended.trail);
             // Only now: the requester does not wait for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, journal, &subject));
+            home.into_iter().for_each(Home::leave);
             slot.give_back();
         }
         Err(failure) => {

@@ -26,6 +26,7 @@ use crate::config::{Config, Level};
 use crate::creds::search::Rings;
 use crate::ctx::payload::lustre;
 use crate::event::{Cause, Failure, Stage, one_line};
+use crate::identity::requester::Wait;
 use crate::key::LiveKey;
 use crate::negotiate::messages::{
     Considered, Credentials, Established, Message, MessageError, Names, Report, TRAIL_LIMIT, Timing,
@@ -267,7 +268,7 @@ impl<'a> Upcall<'a> {
             // Its end counts as much as its message: a child of it may hold the socket open.
             let events = [waiting.as_fd(), worker.as_fd()];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
-                None if key.under_construction() => {
+                None if key.waits() == Some(Wait::Mount) => {
                     let detail = "no ticket for the server in the time that a mount waits";
                     return Err(Failure::new(Stage::Kdc, Cause::Deadline, detail));
                 }
