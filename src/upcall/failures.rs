@@ -38,13 +38,13 @@ fn of_silence(longest: Seconds) -> Backoff {
 
 /// Whether nobody answered: that took its time, and would again.
 fn is_silence(cause: Cause) -> bool {
-    matches!(cause, Cause::KdcSilent | Cause::ServerSilent | Cause::Deadline)
+    matches!(cause, Cause::NameServiceSilent | Cause::KdcSilent | Cause::ServerSilent | Cause::Deadline)
 }
 
 /// Whether it says something about credentials, KDC or server, and not about us or one request.
 fn is_lasting(cause: Cause) -> bool {
-    use Cause::{KeyGone, Paused, Quota, Refused, Setup, TooMany, WorkerFault};
-    !matches!(cause, KeyGone | Paused | Quota | Refused | Setup | TooMany | WorkerFault)
+    use Cause::{KeyGone, LibraryFault, Paused, Quota, Refused, Setup, TooMany, WorkerFault};
+    !matches!(cause, KeyGone | LibraryFault | Paused | Quota | Refused | Setup | TooMany | WorkerFault)
 }
 
 /// Which failures are remembered.
@@ -144,7 +144,7 @@ struct Told {
 pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> Say {
     let of_target = match failure.stage {
         Stage::Resolve | Stage::Connect | Stage::Negotiate | Stage::Publish => true,
-        _ => matches!(failure.cause, Cause::UnknownService | Cause::EncryptionType),
+        _ => matches!(failure.cause, Cause::UnknownService | Cause::ServiceClosed | Cause::EncryptionType),
     };
     let target = if of_target { target } else { "" };
     let name = format!("told.{}", hashed(&format!("{:?} {:?} {target}", failure.stage, failure.cause)));
@@ -234,6 +234,8 @@ mod tests {
         }
         memory().succeeded();
         assert!(memory().pause().is_none());
+        memory().failed(&failure(Cause::NameServiceSilent));
+        assert_eq!(memory().pause().unwrap().cause, Cause::NameServiceSilent);
     }
 
     #[test]
