@@ -254,18 +254,17 @@ impl Attempt {
     }
 
     fn in_words(&self) -> String {
-        let names = self.unresolved.iter().chain(&self.name).map(|name| format!("name {name} not found"));
-        let contacts = self.contacts.iter().map(Contact::in_words);
-        let mut all: Vec<String> = Vec::new();
-        for words in contacts.chain(names) {
-            if !all.contains(&words) {
-                all.push(words);
+        let mut names: Vec<String> = Vec::new();
+        for name in self.unresolved.iter().chain(&self.name).map(|name| format!("name {name} not found")) {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
-        let more = all.len().saturating_sub(NAMED_LIMIT);
-        all.truncate(NAMED_LIMIT);
+        let more = (self.contacts.len() + names.len()).saturating_sub(NAMED_LIMIT);
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        format!("{}{more}", all.join(", "))
+        // Of no more than are named, since one that has refused is asked again.
+        let named = self.contacts.iter().map(Contact::in_words).chain(names).take(NAMED_LIMIT);
+        format!("{}{more}", named.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -350,6 +349,18 @@ mod tests {
         assert_eq!(record.attempt.in_words(), "name kdc.b.test not found");
         assert_eq!(record.lines.len(), 8);
         assert_eq!(socket_address("::1:88"), Some("[::1]:88".parse().unwrap()));
+    }
+
+    #[test]
+    fn of_many_kdcs_some_are_named_and_the_rest_is_counted() {
+        let asked: Vec<_> =
+            (1..=20).map(|n| format!("Sending initial UDP request to dgram 192.0.2.{n}:88")).collect();
+        let asked = asked.iter().map(String::as_str);
+        let messages: Vec<_> =
+            asked.chain(["Resolving hostname a.test", "Resolving hostname a.test"]).collect();
+        let words = after(&messages).attempt.in_words();
+        assert!(words.starts_with("KDC 192.0.2.1:88 does not answer, KDC "), "{words}");
+        assert!(words.ends_with("192.0.2.3:88 does not answer, and 18 more"), "{words}");
     }
 
     #[test]
