@@ -236,8 +236,12 @@ impl Cause {
             Self::Mechanism => "use a flavour of Kerberos (krb5n, krb5a, krb5i, krb5p), or Lustre's own tool",
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
-            Self::BadCache => "make the cache a file of the user with mode 0600, or name another cache",
-            Self::ClockSkew => "set the clocks of client, KDC and server (chrony or ntpd)",
+            Self::BadCache => {
+                "mend what is said of the cache (a file must be the user's, with mode 0600), make a new one with kinit, or name another"
+            }
+            Self::ClockSkew => {
+                "set the clocks of client, KDC and server (chrony or ntpd); a postdated ticket is validated with kinit -v"
+            }
             Self::NoMachineCredential => {
                 "add a key of a wanted principal: kadmin -q 'ktadd -k KEYTAB PRINCIPAL'; list keys with klist -k"
             }
@@ -307,7 +311,9 @@ impl Cause {
             Self::Paused => "mend what failed last; the pause ends by itself, lgss get need not wait",
             Self::ManyKeys => "see /proc/key-users; remove keys, or lower kernel.keys.maxkeys (sysctl)",
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
-            Self::WorkerFault => "see earlier lines of lgss in the log; if it repeats, report it",
+            Self::WorkerFault => {
+                "see earlier lines of lgss in the log, and lgss config check: is the worker ours? if it repeats, report it"
+            }
             Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
             Self::LibraryFault => "see the message, which is libkrb5's: file system, memory, or a plugin",

@@ -67,7 +67,7 @@ impl Exit {
         match errno {
             Errno::EINVAL => Self::Usage,
             Errno::ENOKEY | Errno::EKEYEXPIRED => Self::NoTicket,
-            Errno::EACCES | Errno::EPERM => Self::Refused,
+            Errno::EACCES | Errno::EPERM | Errno::EPROTONOSUPPORT => Self::Refused,
             Errno::ETIMEDOUT | Errno::ECONNREFUSED | Errno::EHOSTUNREACH => Self::Unreachable,
             Errno::EAGAIN | Errno::EKEYREVOKED | Errno::EINTR => Self::Again,
             Errno::EPROTO | Errno::E2BIG => Self::Protocol,
@@ -94,5 +94,6 @@ mod tests {
             [Errno::EAGAIN, Errno::EIO, Errno::EPROTO, Errno::EDQUOT, Errno::EKEYREJECTED, Errno::EINVAL]
                 .map(|errno| Exit::of_failure(errno) as u8);
         assert_eq!(exits, [9, 1, 10, 11, 12, 2]);
+        assert_eq!(Exit::of_failure(Errno::EPROTONOSUPPORT) as u8, 4, "the server does not have the program");
     }
 }

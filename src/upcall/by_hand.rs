@@ -31,6 +31,8 @@ By hand:
 
 See lgss_keyring(8).";
 
+const POINTER: &str = "lgss_keyring is started by the kernel; see lgss_keyring --help";
+
 /// What somebody wants to know.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Question {
@@ -62,6 +64,13 @@ pub(super) fn question(words: &[OsString]) -> Option<Question> {
     key_under_construction().is_none().then_some(question)
 }
 
+/// For whoever has typed words that are none of ours.
+pub(super) fn point_to_help() {
+    if key_under_construction().is_none() {
+        let _ = writeln!(std::io::stderr(), "{POINTER}");
+    }
+}
+
 /// Answers it; the exit status.
 pub(super) fn answer(question: &Question) -> i32 {
     let (text, status) = match question {
@@ -69,8 +78,7 @@ pub(super) fn answer(question: &Question) -> i32 {
         Question::Help => (format!("{HELP}\n"), 0),
         Question::SelfCheck(file) => self_check(file.as_deref()),
         Question::Nothing => {
-            let _ =
-                writeln!(std::io::stderr(), "lgss_keyring is started by the kernel; see lgss_keyring --help");
+            let _ = writeln!(std::io::stderr(), "{POINTER}");
             return 1;
         }
     };

@@ -204,7 +204,8 @@ fn execute(
     let program = process::raised(program, first_unused).map_err(failed)?;
     process::place_descriptors(descriptors, program.as_fd()).map_err(failed)?;
     let (argv, environment) = ([c"lgss_negotiate"], [environment.as_c_str()]);
-    Err(failed(process::exec(program.as_fd(), &argv, &environment, first_unused)))
+    let errno = process::exec(program.as_fd(), &argv, &environment, first_unused);
+    Err(launch_failed(&format!("worker {} cannot be executed", config.worker.display()), errno))
 }
 
 /// The list of the sources, and those of them that are files, in the order of their descriptors.

@@ -46,6 +46,9 @@ pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> i32 {
     }
     match Invocation::parse(words.into_iter()) {
         Ok(invocation) => front::serve(invocation),
-        Err(unusable) => front::refuse_unusable(&unusable),
+        Err(unusable) => {
+            by_hand::point_to_help();
+            front::refuse_unusable(&unusable)
+        }
     }
 }

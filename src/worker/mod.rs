@@ -115,10 +115,10 @@ fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
 }
 
 /// With what is wrong in krb5.conf where that may be the reason: the library passes over a file that it cannot read, and
-/// then knows no realm and no KDC.
+/// then knows no realm, no KDC, and not where caches are.
 fn with_krb5_conf(failure: Failure) -> Failure {
     let may_be = matches!(failure.stage, Stage::Kdc)
-        || failure.stage == Stage::Credentials && failure.cause == Cause::Setup;
+        || failure.stage == Stage::Credentials && matches!(failure.cause, Cause::Setup | Cause::NoTicket);
     let fault = Configuration::default().faults().into_iter().next();
     match fault.filter(|fault| may_be && !failure.detail.contains(&fault.what)) {
         Some(fault) => {

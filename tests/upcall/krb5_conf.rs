@@ -12,6 +12,7 @@ crate::trials![
     a_broken_krb5_conf_is_told_with_file_line_and_words,
     a_broken_file_that_is_included_is_told_with_file_line_and_words,
     a_file_that_workers_cannot_read_or_that_there_is_not_is_told,
+    whoever_has_no_ticket_hears_what_is_wrong_with_it,
 ];
 
 /// The log of a request, and the check, have all of `words`.
@@ -82,4 +83,21 @@ fn a_file_that_workers_cannot_read_or_that_there_is_not_is_told(shared: &Shared)
     assert!(outcome.errno() != Cause::BadKrb5Conf.errno(), "the library goes on");
     site.log.wait_for_words(&["krb5.conf: ", file, "does not exist; it counts as empty"]);
     expect_of_the_check(&site, &[file, "does not exist"]);
+}
+
+/// Without it the default cache is another one: who has no ticket there hears of the file first.
+fn whoever_has_no_ticket_hears_what_is_wrong_with_it(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    for (words, instance) in [
+        (["line 1: ", "stands before the first [section]"], ":garbage"),
+        (["krb5.conf: ", "does not exist; it counts as empty"], ":absent"),
+    ] {
+        match instance {
+            ":garbage" => fs::write(site.path("krb5.conf"), "blah blah\n").unwrap(),
+            _ => fs::remove_file(site.path("krb5.conf")).unwrap(),
+        }
+        let outcome = site.ask_with(site.request_as(&site.uid().to_string(), shared.nfs(), instance));
+        assert_eq!(outcome.errno(), Cause::NoTicket.errno());
+        site.log.wait_for_words(&[words[0], words[1], "there is no such cache"]);
+    }
 }

@@ -17,6 +17,7 @@ use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;
 use crate::ctx::rings::{self, Session};
 use crate::gss::krb5::Library;
+use crate::gss::krb5_conf::{self, Reader};
 use crate::gss::ticket::Cache;
 use looking::look;
 use ranked::Ranked;
@@ -25,19 +26,19 @@ const UNSEEN: &str = "\
 lgss: not seen: KRB5CCNAME in this user's programs, and the keyrings of its sessions, processes and threads";
 
 pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let config = match config::in_effect(caches.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => {
-            writeln!(terminal.err, "lgss: {error}")?;
-            writeln!(terminal.err, "  try:    lgss config check, which says more")?;
-            return Ok(Exit::Broken);
-        }
-    };
     let whose = match Whose::of(caches.user.as_deref()) {
         Ok(whose) => whose,
         Err(why) => {
             writeln!(terminal.err, "lgss: {why}")?;
             return Ok(Exit::Unreadable);
+        }
+    };
+    let config = match config::of_user(caches.config.as_deref(), whose.uid(), caches.target.as_ref()) {
+        Ok(config) => config,
+        Err(error) => {
+            writeln!(terminal.err, "lgss: {error}")?;
+            writeln!(terminal.err, "  try:    lgss config check, which says more")?;
+            return Ok(Exit::Broken);
         }
     };
     if !whose.is_caller() {
@@ -52,6 +53,9 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
             return Ok(Exit::Broken);
         }
     };
+    if let Some(fault) = krb5_conf::faults(&config.krb5_config, Reader::Ourselves).first() {
+        writeln!(terminal.err, "lgss: krb5.conf: {fault}")?;
+    }
     let ranked = Ranked::new(whose.uid(), caches.target.as_ref(), found);
     if caches.json {
         words::json(&ranked, terminal.out)?;
@@ -63,8 +67,8 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
 
 /// Whom a context with this service would speak for, by what the upcall would choose now.
 pub(super) fn would_be(service: &Service) -> Option<Principal> {
-    let config = config::in_effect(None).ok()?;
     let whose = Whose::of(None).ok()?;
+    let config = config::of_user(None, whose.uid(), Some(service)).ok()?;
     let found = look(whose, &config, Some(service)).ok()?;
     Ranked::new(whose.uid(), Some(service), found).would_be()
 }

@@ -15,6 +15,7 @@ mod trial;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError};
+use crate::ctx::request::Service;
 
 /// The settings by which Lustre's requests are served.
 ///
@@ -25,15 +26,21 @@ pub(super) fn of_lustre() -> Result<Config, ConfigError> {
     Config::load(rules.lustre.or(rules.config).flatten().as_deref())
 }
 
-/// The file of settings that is in effect: this one, else the one that the request-key rule names; `None` for the usual one.
-fn file_in_effect(file: Option<&Path>) -> Option<PathBuf> {
-    file.map(PathBuf::from).or_else(|| rule::inspect(Path::new("/")).config.flatten())
-}
-
-/// The settings in this file, else in the one that the request-key rule names, else in the usual one.
+/// The settings by which requests of this user's are served: those in this file, else by the rule for them. A rule may be for
+/// one user or one service alone.
 ///
 /// # Errors
 /// [`ConfigError`].
-pub(super) fn in_effect(file: Option<&Path>) -> Result<Config, ConfigError> {
-    Config::load(file_in_effect(file).as_deref())
+pub(super) fn of_user(
+    file: Option<&Path>,
+    uid: u32,
+    service: Option<&Service>,
+) -> Result<Config, ConfigError> {
+    let named = file.map(PathBuf::from);
+    Config::load(named.or_else(|| rule::settings_of(Path::new("/"), uid, service).flatten()).as_deref())
+}
+
+/// The file of settings that is in effect: this one, else the one that the request-key rule names; `None` for the usual one.
+fn file_in_effect(file: Option<&Path>) -> Option<PathBuf> {
+    file.map(PathBuf::from).or_else(|| rule::inspect(Path::new("/")).config.flatten())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::finding::Finding;
 use super::installation::program;
 use super::rules::{Choice, Line, Request, Rule, Rules};
-use crate::ctx::request::Description;
+use crate::ctx::request::{Description, Service};
 
 const SUBJECT: &str = "rule";
 /// A request that no rule can have been made for.
@@ -79,6 +79,17 @@ pub(super) fn inspect(root: &Path) -> Inspection {
         _ => None,
     };
     Inspection { findings, config, ours: ours(&rules), lustre }
+}
+
+/// The file of settings that the rule for this owner's requests of a service names; `None` if no such rule is ours.
+pub(super) fn settings_of(root: &Path, owner: u32, service: Option<&Service>) -> Option<Option<PathBuf>> {
+    let service = service.map_or_else(|| "lgss-config-check@host.invalid".to_owned(), Service::to_string);
+    let description = format!("lgss:{owner}:{service}");
+    let rules = Rules::read(root);
+    match rules.choose(&Request { key_type: "user", description: &description, callout: CALLOUT }) {
+        Choice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
+        _ => None,
+    }
 }
 
 /// Every rule that starts our program, also one that another stands before.

@@ -131,3 +131,25 @@ fn the_rule_of_lustre_is_checked_where_lustre_is_or_where_it_names_us() {
     let whole = ("request-key.d/lgssc.conf", &*LUSTRES.replace("/usr/sbin", "/x"));
     assert_eq!(found(&[(name, &rule), modules, (whole.0, &format!("{}\n", whole.1))]), []);
 }
+
+#[test]
+fn a_rule_for_one_user_or_one_service_says_by_which_settings_these_are_served() {
+    let root = TempDir::new().unwrap();
+    fs::create_dir_all(root.path().join("etc/request-key.d")).unwrap();
+    let rule = |description: &str, settings: &str| {
+        OURS.replace("lgss:*", description).replace("%o", &format!("--config {settings} %o")) + "\n"
+    };
+    let rules = rule("lgss:1000:*", "/a") + &rule("lgss:1001:nfs@*", "/b") + &rule("lgss:*", "/c");
+    fs::write(root.path().join("etc/request-key.d/lgss.conf"), rules).unwrap();
+    let nfs = "nfs@host.example".parse().unwrap();
+    for (owner, service, settings) in [
+        (1000, None, "/a"),
+        (1000, Some(&nfs), "/a"),
+        (1001, None, "/c"),
+        (1001, Some(&nfs), "/b"),
+        (1002, Some(&nfs), "/c"),
+    ] {
+        assert_eq!(settings_of(root.path(), owner, service), Some(Some(settings.into())), "{owner}");
+    }
+    assert_eq!(settings_of(&root.path().join("none"), 1000, None), None);
+}
