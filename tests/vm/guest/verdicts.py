@@ -7,6 +7,8 @@ from server import kernel_keys
 
 # From the moment that a failure is known until the kernel has it, in µs, in a machine as slow as this.
 TOLD_WITHIN = 300_000
+# Requests for the node are released after so long, in µs, except mounts.
+RELEASED_AFTER = 1_000_000
 
 
 def established(bed, got, initiator):
@@ -39,6 +41,15 @@ def refused(bed, got, errno, rule):
     """request_key() itself failed; the log has the rule."""
     assert (got.get("serial"), got.errno) == (0, errno), (got, bed.log.lines)
     assert "state" not in got, got
+    return bed.log.wait(rule)
+
+
+def turned_away(bed, got, errno, rule):
+    """No credentials for the node: refused, or, after a second in which that was not known, failed; the log has the rule."""
+    if got.errno:
+        return refused(bed, got, errno, rule)
+    assert got.blocked_us >= RELEASED_AFTER, (got, bed.log.lines)
+    failed(bed, got, errno)
     return bed.log.wait(rule)
 
 

@@ -123,7 +123,9 @@ def a_users_own_request_is_refused_whatever_it_has_prepared(bed):
         assert seconds < 5, (name, seconds)
     bed.until(lambda: len([line for line in bed.log.lines if "S1" in line]) == len(attacks), "a line each in the log")
     assert not bed.all_events("act", act="instantiate") and not bed.all_events("rpc")
-    assert not os.path.exists(RUN_DIRECTORY)
+    # But how many lines it has cost the user: not root and the node.
+    left = {os.path.relpath(os.path.join(path, name), RUN_DIRECTORY) for path, _, names in os.walk(RUN_DIRECTORY) for name in names}
+    assert left == {"log/uid-2001", "log/users"}, left
 
 
 @scenario
