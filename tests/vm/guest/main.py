@@ -10,7 +10,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
 SHARE = Path("/run/vm")
-SECONDS = 90
+SECONDS = 240
 
 
 def main():

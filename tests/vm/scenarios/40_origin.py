@@ -10,7 +10,7 @@ import kernel
 import requester
 from bed import KEYRING, RUN_DIRECTORY, USERS, scenario
 from requester import Requester, keyctl
-from verdicts import Stopwatch, established, failed, refused
+from verdicts import TOLD_WITHIN, Stopwatch, established, failed, refused
 
 OBD = "lustre-MDT0000-mdc-ff2dfdc40a66a800"
 NODE = "lustre_root/client.example.test"
@@ -341,7 +341,7 @@ def a_late_binding_is_waited_for(bed):
         established(bed, bed.user("alice").ask(secid=secid, wait_ms=30000), "alice")
         got = bed.user("bob").ask(secid=secid, wait_ms=30000)
         failed(bed, got, errno.ENOKEY)
-    assert got.after_us < 300_000, got
+    assert got.after_us < TOLD_WITHIN, got
 
 
 @scenario
@@ -354,13 +354,13 @@ def a_key_that_is_never_bound_ends_at_the_deadline(bed):
     watch = Stopwatch()
     got = bed.user("alice").ask()
     assert got.errno == 0 and "ctx" not in got, got
-    bed.until_gone(6)
-    assert 2.5 < watch() < 6, watch()
+    bed.until_gone(15)
+    assert 2.5 < watch() < 20, watch()
     assert {act.rc for act in bed.all_events("act", act="update")} == {-errno.EAGAIN}
     assert "key takes no answer" in bed.log.wait("publish")
     kernel.set_parameters(never_bind=0)
     bed.settings("")
-    bed.until(lambda: key_has_ended(bed.user("alice"), got.serial), "the key's own end, by its timeout", 3)
+    bed.until(lambda: key_has_ended(bed.user("alice"), got.serial), "the key's own end, by its timeout", 10)
     again = bed.user("alice").ask(wait_ms=30000)
     assert again.serial != got.serial
     established(bed, again, "alice")

@@ -143,7 +143,7 @@ def what_is_no_cache_of_the_user_is_passed_over(bed):
     os.chmod("/tmp/krb5cc_2004_rubbish", 0o600)
     got = dave.ask(wait_ms=30000)
     failed(bed, got, errno.ENOKEY)
-    assert got.after_us < 2_000_000 and not bed.server.rpcs, got
+    assert got.after_us < 5_000_000 and not bed.server.rpcs, got
     bed.realm.ticket(dave, "dave", cache="FILE:/tmp/krb5cc_2004_a")
     os.chmod("/tmp/krb5cc_2004_a", 0o666)
     failed(bed, dave.ask(wait_ms=30000), errno.ENOKEY)

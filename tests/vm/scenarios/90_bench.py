@@ -22,7 +22,7 @@ from realm import DIRECTORY
 from requester import Requester, ask
 
 ROUNDS = int(os.environ.get("LGSS_BENCH_ROUNDS") or 0)
-# A scenario may usually take 90 s.
+# A scenario may usually take 240 s.
 LIMIT = 3600
 LATENESS = (0, 0.1, 2)
 TARGETS = 200
