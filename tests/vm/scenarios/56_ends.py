@@ -80,11 +80,12 @@ def a_key_that_is_never_bound_leaves_nothing_of_a_setuid_programs(bed):
     """At the deadline; then the program and its user are served."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
-    bed.settings('[timeouts]\ndeadline = "2s"\n')
+    # Long enough for a negotiation: that the server was silent would be remembered.
+    bed.settings('[timeouts]\ndeadline = "8s"\n')
     kernel.set_parameters(never_bind=1)
     first = Requester(OF_ROOT).ask(**bed.target(0))
     assert "ctx" not in first, first
-    bed.until_gone(10)
+    bed.until_gone(25)
     kernel.set_parameters(never_bind=0)
     bed.settings("")
     bed.until(lambda: has_ended(bed.user("alice"), first.serial), "the key's own end, by its timeout", 10)
