@@ -228,10 +228,10 @@ impl Cause {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Refused => {
-                "the request is not allowed; if it should be, see share/doc/lgss/threat-model.md for the rule named"
+                "the request is not allowed; if it should be, see /usr/share/doc/lgss/threat-model.md for the rule named"
             }
             Self::BadRequest => {
-                "correct the description or callout of the request (formats: share/doc/lgss/formats.md)"
+                "correct the description or callout of the request (formats: /usr/share/doc/lgss/formats.md)"
             }
             Self::Mechanism => "use a flavour of Kerberos (krb5n, krb5a, krb5i, krb5p), or Lustre's own tool",
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
