@@ -70,7 +70,7 @@ pub(super) fn users() -> Vec<CompletionCandidate> {
     names.map(CompletionCandidate::new).collect()
 }
 
-/// Types of caches, and where they use to be.
+/// Types of caches, and where they usually are.
 pub(super) fn caches() -> Vec<CompletionCandidate> {
     let uid = geteuid();
     let named = [

@@ -132,9 +132,9 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
     Ok(common)
 }
 
-/// The monitor's life once the front has ended or left the decision to us; until then it only sleeps, since processor time spent would be time that
-/// the requester waits. A front that is overdue is killed: reading /proc of a requester can block for as long as its
-/// process sits in exec, and nothing else ends that.
+/// The monitor's life once the front has ended or left the decision to us; until then it only sleeps, since processor time
+/// spent would be time that the requester waits. A front that is overdue is killed: reading /proc of a requester can block
+/// for as long as its process sits in exec, and nothing else ends that.
 fn watch(common: &'static Common, front: Predecessor) -> i32 {
     let verdict = match front {
         Predecessor::Ended => take_verdict(common, None),

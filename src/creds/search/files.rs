@@ -1,4 +1,4 @@
-//! Caches that are files: named ones, those of a directory collection, and those that lie where caches use to be.
+//! Caches that are files: named ones, those of a directory collection, and those that lie where caches usually are.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};

@@ -126,7 +126,7 @@ impl<'a> Search<'a> {
     }
 
     /// For every cache: the one that the requester's environment names, the default ones, and whatever lies where caches
-    /// use to be.
+    /// usually are.
     pub fn for_best(config: &'a Config, requester: Requester<'a>, environment: Environment) -> Self {
         let mut search = Self::new(config, requester, environment);
         let Caches { choice, krb5ccname, .. } = config.caches;
