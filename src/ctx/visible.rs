@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 use super::client::{ClientError, ContextKey};
 use super::payload::user::State;
@@ -17,10 +18,12 @@ use super::rings::{self, Session};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::keyctl;
 
-/// Possessor may read, in a key's permissions (keyrings(7)).
-const POSSESSOR_READ: u32 = 0x0200_0000;
-/// Possessor may find it, which is what ending it needs.
-const POSSESSOR_SEARCH: u32 = 0x0800_0000;
+/// Possessor and owner may read, in a key's permissions (keyrings(7)).
+const READ: u32 = 0x0202_0000;
+/// They may find it, which is what ending it needs.
+const SEARCH: u32 = 0x0808_0000;
+const POSSESSOR: u32 = 0x3f00_0000;
+const OWNER: u32 = 0x003f_0000;
 
 /// A context's key that the caller can see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,13 +165,15 @@ impl Survey {
         else {
             return Kind::Other;
         };
-        let allowed = |permission| reach == Reach::Possessed && key.permissions & permission != 0;
+        let possessors = if reach == Reach::Possessed { POSSESSOR } else { 0 };
+        let owners = if key.uid == geteuid().as_raw() { OWNER } else { 0 };
+        let allowed = |permission| key.permissions & (possessors | owners) & permission != 0;
         let context = Visible {
             key: ContextKey::of(serial),
             owner: key.uid,
             description,
-            readable: allowed(POSSESSOR_READ),
-            endable: allowed(POSSESSOR_SEARCH),
+            readable: allowed(READ),
+            endable: allowed(SEARCH),
             holders: Vec::new(),
         };
         self.contexts.insert(serial, context);

@@ -20,6 +20,8 @@ pub enum Owner {
     User(u32),
     /// All of a namespace that root has made, by its inode: a container whose uids nobody outside answers for.
     Namespace(u64),
+    /// All of a range of uids that is given to one user, by its first.
+    Subordinates(u32),
 }
 
 impl Owner {
@@ -48,11 +50,22 @@ impl Owner {
         Err(Errno::ELOOP)
     }
 
+    /// Who answers for a uid of which no namespace is known, by the text of subuid(5).
+    pub fn by_ranges(subuid: &str, uid: u32) -> Self {
+        let first_of = |line: &str| {
+            let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u32>().ok());
+            let (first, count) = (numbers.next()??, numbers.next()??);
+            uid.checked_sub(first).filter(|&after| after < count).map(|_| first)
+        };
+        subuid.lines().find_map(first_of).map_or(Self::User(uid), Self::Subordinates)
+    }
+
     /// A file name that no other owner has.
     pub fn file_name(self) -> String {
         match self {
             Self::User(uid) => format!("uid-{uid}"),
             Self::Namespace(inode) => format!("ns-{inode}"),
+            Self::Subordinates(first) => format!("subuids-{first}"),
         }
     }
 }
@@ -62,6 +75,7 @@ impl fmt::Display for Owner {
         match self {
             Self::User(uid) => write!(f, "uid {uid}"),
             Self::Namespace(inode) => write!(f, "user namespace {inode}"),
+            Self::Subordinates(first) => write!(f, "subordinate uids from {first}"),
         }
     }
 }
@@ -75,5 +89,19 @@ mod tests {
         let ours = std::fs::File::open("/proc/self/ns/user").unwrap();
         assert_eq!(Owner::of(ours.as_fd(), 1000), Ok(Owner::User(1000)));
         assert_eq!(Owner::User(1000).file_name(), "uid-1000");
+    }
+
+    #[test]
+    fn a_range_of_subordinate_uids_is_one_owner() {
+        let subuid = "# x\nu:100000:65536\n1001:165536:65536\nv:x:1\nw:4294967295:9\n";
+        for uid in [100_000, 130_000, 165_535] {
+            assert_eq!(Owner::by_ranges(subuid, uid), Owner::Subordinates(100_000));
+        }
+        assert_eq!(Owner::by_ranges(subuid, 165_536), Owner::Subordinates(165_536));
+        assert_eq!(Owner::by_ranges(subuid, u32::MAX), Owner::Subordinates(u32::MAX));
+        for uid in [99_999, 231_072, 1001] {
+            assert_eq!(Owner::by_ranges(subuid, uid), Owner::User(uid));
+        }
+        assert_eq!(Owner::by_ranges("", 100_000), Owner::User(100_000));
     }
 }

@@ -26,6 +26,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 const OF_A_USERS_KERNEL_KEY: u32 = 0x1901_2500;
 /// The same for an owner who is root.
 const OF_ROOTS_KERNEL_KEY: u32 = 0x1925_0000;
+/// Of a program's key of root's (rule S20): its possessor views, and root, its owner, does everything; but reads it only
+/// when there is something to read, so that it can be proved that the worker does not possess it.
+const OF_ROOTS_KEY: u32 = 0x013f_0000;
+const OF_ROOTS_KEY_IN_PROGRESS: u32 = 0x033d_0000;
 
 /// The right to instantiate or reject one key.
 #[derive(Debug)]
@@ -114,6 +118,11 @@ impl Authority {
             Ok(()) => Ok(LiveKey::taken_over(self.key, Consumer::Program)),
             Err(errno) => Err(NotInstantiated { authority: self, errno }),
         }
+    }
+
+    /// Leaves a program's key, of root's, to root. Where that cannot be, possession counts until it is published.
+    pub fn leave_to_root(&self) {
+        let _ = keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY_IN_PROGRESS);
     }
 
     /// Gives a key of the kernel's its provisional payload, which is none, and lets root's group alone write to it: its
@@ -262,6 +271,9 @@ impl LiveKey {
     /// # Errors
     /// The key, still live, with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES.
     pub fn publish(mut self, payload: &[u8], timeout: Duration) -> Result<(), (Self, Errno)> {
+        if let Err(errno) = self.open_to_root() {
+            return Err((self, errno));
+        }
         let guard = ExpiryGuard::over(self.key, timeout);
         let updated = keyctl::update(self.key.raw(), payload);
         let expires = updated.and_then(|()| keyctl::set_timeout(self.key.raw(), timeout));
@@ -281,6 +293,12 @@ impl LiveKey {
 }
 
 impl LiveKey {
+    /// Only root reads what is root's: su(1) hands on a session that leads to its user keyring.
+    fn open_to_root(&self) -> Result<(), Errno> {
+        let is_roots = KeyDescription::of(self.key).is_ok_and(|key| key.uid == 0);
+        if is_roots { keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY) } else { Ok(()) }
+    }
+
     /// Gives the kernel the payload for good, and takes the timeout away: the context's end is in the payload, and the
     /// kernel drops the key when it sees fit. As long as the kernel has not put the key to use, it is tried again.
     ///

@@ -222,7 +222,12 @@ fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Ve
         return reject(setup(errno), authority);
     }
     let instantiated = match genuine.consumer {
-        Consumer::Program => authority.instantiate(&genuine, user::in_progress().as_slice()),
+        Consumer::Program => {
+            if owner == 0 {
+                authority.leave_to_root();
+            }
+            authority.instantiate(&genuine, user::in_progress().as_slice())
+        }
         Consumer::Kernel => authority.instantiate_for_kernel(&genuine, owner),
     };
     match instantiated {

@@ -2,13 +2,14 @@
 //! when the time is over: by the next process that has something to say, or by the first one that had to be silent, which
 //! stays until then.
 //!
-//! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/machine`. Root and the node have an
-//! account of their own, which no user can use up. Nothing here waits for more than a few system calls of others; where
+//! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/refused` for all whose requests are
+//! refused, so that a flood of these hides nothing else, `log/machine`. Root and the node have an account of their own,
+//! which no user can use up. Nothing here waits for more than a few system calls of others; where
 //! the run directory cannot be used, every line is written.
 
 use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,11 @@ const RECORD: std::ops::Range<u16> = 0..1;
 const TELLER: std::ops::Range<u16> = 1..2;
 /// How long the record is waited for: others hold it for a few system calls.
 const RECORD_LIMIT: Duration = Duration::from_millis(20);
+/// Which uids are subordinate to whom (subuid(5)).
+const SUBUID: &str = "/etc/subuid";
+/// Of those who stay to tell, and the most of them.
+const TELLERS: &str = "tellers";
+const TELLERS_LIMIT: u16 = 32;
 /// Longest record in bytes.
 const RECORD_SIZE: usize = 80;
 
@@ -36,6 +42,8 @@ pub(super) enum Payer {
     Machine,
     /// A user, or whoever answers for it.
     User(Owner),
+    /// One whose request was refused: nothing is known of it but its uid, which may be one of thousands that a user has.
+    Refused(Owner),
     /// Whoever started the program with words that name nobody.
     Unknown,
 }
@@ -45,9 +53,17 @@ impl Payer {
     pub(super) fn file_name(self) -> String {
         match self {
             Self::Machine => "machine".to_owned(),
-            Self::User(owner) => owner.file_name(),
+            Self::User(owner) | Self::Refused(owner) => owner.file_name(),
             Self::Unknown => "unknown".to_owned(),
         }
+    }
+
+    /// Of a refused request.
+    pub(super) fn of_refused(uid: u32) -> Self {
+        if uid == 0 {
+            return Self::Machine;
+        }
+        Self::Refused(Owner::by_ranges(&std::fs::read_to_string(SUBUID).unwrap_or_default(), uid))
     }
 }
 
@@ -109,6 +125,7 @@ pub(super) struct Budget {
     accounts: Vec<Account>,
     /// The record's start of the account that a line of ours was left out of.
     silenced: Cell<Option<(usize, u64)>>,
+    directory: OwnedFd,
 }
 
 impl Budget {
@@ -117,13 +134,15 @@ impl Budget {
         let log = &config.log;
         let owner = |file: String, whose: String| (file, whose, log.per_owner, "log.per_owner");
         let users = || ("users".to_owned(), "all users".to_owned(), log.users, "log.users");
+        let refused = || ("refused".to_owned(), "refused requests".to_owned(), log.users, "log.users");
         let names = match payer {
             Payer::Machine => {
                 vec![("machine".to_owned(), "root and the node".to_owned(), log.machine, "log.machine")]
             }
             Payer::User(user) => vec![owner(user.file_name(), user.to_string()), users()],
+            Payer::Refused(user) => vec![owner(user.file_name(), user.to_string()), refused()],
             Payer::Unknown => {
-                vec![owner("unknown".to_owned(), "starts with malformed words".to_owned()), users()]
+                vec![owner("unknown".to_owned(), "starts with malformed words".to_owned()), refused()]
             }
         };
         let run = private_directory(&config.run_dir).ok()?;
@@ -132,7 +151,8 @@ impl Budget {
             let file = LockFile::open(directory.as_fd(), &name).ok()?;
             Some(Account { file, limit, window: log.window.0, whose, setting })
         });
-        Some(Self { accounts: accounts.collect::<Option<_>>()?, silenced: Cell::new(None) })
+        let accounts = accounts.collect::<Option<_>>()?;
+        Some(Self { accounts, silenced: Cell::new(None), directory })
     }
 
     /// Whether one more line may be written, after this one about those that were not.
@@ -156,7 +176,9 @@ impl Budget {
     pub(super) fn outstanding(&self) -> Option<String> {
         let (index, start) = self.silenced.take()?;
         let account = self.accounts.get(index)?;
-        if !account.file.try_take(&TELLER).ok()? {
+        let tellers = LockFile::open(self.directory.as_fd(), TELLERS).ok()?;
+        // Where too many stay already, whoever has the next line tells, or who removes the record.
+        if !account.file.try_take(&TELLER).ok()? || !tellers.try_take_any(0..TELLERS_LIMIT).ok()? {
             return None;
         }
         let end = Duration::from_millis(start).saturating_add(account.window);
@@ -206,8 +228,8 @@ fn notice(left_out: u32, whose: &str, window: Duration, setting: &str) -> String
 pub(super) fn is_over(file: &LockFile, name: &str, log: &Log) -> (bool, Option<String>) {
     let Some(Record { start, left_out, .. }) = read(file.file()) else { return (true, None) };
     let end = Duration::from_millis(start).saturating_add(log.window.0 * 2);
-    // The other two are always wanted.
-    let is_an_owners = !["users", "machine"].contains(&name);
+    // The others are always wanted.
+    let is_an_owners = !["users", "refused", "machine"].contains(&name);
     let line = || notice(left_out, &name.replacen('-', " ", 1), log.window.0, "log.per_owner");
     (is_an_owners && since_boot() > end, (left_out > 0).then(line))
 }
@@ -273,6 +295,26 @@ mod tests {
         let others = one.admits().1.unwrap();
         assert!(others.starts_with("log: 1 more line of all users within "), "{others}");
         assert_eq!(one.admits(), (true, None), "told once");
+    }
+
+    #[test]
+    fn a_flood_of_refused_requests_by_many_uids_hides_no_line_of_others() {
+        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
+        let mut config = Config::default();
+        config.run_dir = directory.path().to_owned();
+        (config.log.per_owner, config.log.users) = (3, 10);
+        let open = |payer| Budget::open(&config, payer).unwrap();
+        let flood = |owner_of: fn(u32) -> Owner| {
+            let refused = (4_100_000..4_100_040).map(|uid| open(Payer::Refused(owner_of(uid))));
+            refused.filter(|budget| budget.admits().0).count()
+        };
+        let ranges = |uid| Owner::by_ranges("u:4100000:65536\n", uid);
+        assert_eq!(flood(ranges), 3, "they are one owner's");
+        assert_eq!(flood(Owner::User), 7, "nobody's ranges: what is left of the account");
+        let open_files = std::fs::read_dir(directory.path().join("log")).unwrap().count();
+        assert_eq!(open_files, 42);
+        let other = open(Payer::User(Owner::User(4_200_000)));
+        assert_eq!((0..3).filter(|_| other.admits().0).count(), 3);
     }
 
     #[test]

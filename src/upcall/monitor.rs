@@ -284,7 +284,7 @@ fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
 /// Who has the lines of the log on its account. Of a refused request nothing is known but what the kernel says.
 fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     let user = |uid| if uid == 0 { Payer::Machine } else { Payer::User(Owner::User(uid)) };
-    let Some(served) = served else { return user(invocation.uid) };
+    let Some(served) = served else { return Payer::of_refused(invocation.uid) };
     match claimant(invocation, served) {
         Claimant::Machine | Claimant::LustreMachine => Payer::Machine,
         Claimant::User(uid, namespace, _) => Owner::of(namespace, uid).map_or(user(uid), Payer::User),

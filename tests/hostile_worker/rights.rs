@@ -34,13 +34,13 @@ pub(crate) fn files(report: &mut Report) {
     report.say("list the run directory", outcome(std::fs::read_dir(site.join("run"))));
     report.say("make a file in the site", outcome(std::fs::write(site.join("planted"), "x")));
     report.say("read the worker's program", outcome(read("/proc/self/exe")));
-    // Descriptors 0 to 2 are /dev/null's, 3 is the socket, 4 the cache.
-    for fd in 5..1024 {
+    // Descriptors 0 to 2 are /dev/null's, 3 is the socket, 4 the list of sources, 5 the cache.
+    for fd in 6..1024 {
         // SAFETY: a plain number.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
             let what = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
             // The report's own socket.
-            if !what.to_string_lossy().starts_with("socket:") || fd > 5 {
+            if !what.to_string_lossy().starts_with("socket:") || fd > 6 {
                 report.say(&format!("use inherited descriptor {fd}: {}", what.display()), Ok(()));
             }
         }

@@ -115,7 +115,34 @@ END
     );
     let text = lines(&said);
     assert!(text.contains("\n0\n"), "the user reads it: {text}");
-    assert!(!text.contains("\"state\": \"established\""), "the planted key is believed: {text}");
+    let planted = text.split("\n  {").filter(|key| key.contains(&format!("\"owner\": {uid},")));
+    let planted: Vec<_> = planted.collect();
+    assert!(!planted.is_empty(), "the planted key is not seen: {text}");
+    assert!(planted.iter().all(|key| !key.contains("established")), "the planted key is believed: {text}");
+    // In that of a login, which pam_keyinit(8) makes lead to root's user keyring, where the context is.
+    let in_logins = format!(
+        "keyctl session - /bin/sh -c '
+           keyctl link @u @s; $GET >{out}; key=$(sed -n \"s/^key \\([0-9]*\\) .*/\\1/p\" {out})
+           test $(keyctl pipe $key | wc -c) -gt 50 && echo root reads it
+           su lgsstest -s /bin/sh -c \"keyctl show @s; keyctl pipe $key | wc -c; keyctl invalidate $key; keyctl revoke $key
+             keyctl setperm $key 0x3f3f3f3f; echo x | keyctl pupdate $key\"
+           $LGSS list; $GET'"
+    );
+    let said = with_accounts(&site, &in_logins);
+    expect(
+        &said,
+        &[
+            "root reads it",
+            ": key inaccessible (Permission denied)",
+            "keyctl_read_alloc: Permission denied\n",
+            "\n0\n",
+            "keyctl_invalidate: Permission denied",
+            "keyctl_revoke: Permission denied",
+            "keyctl_setperm: Permission denied",
+            "keyctl_update: Permission denied",
+            "which you had already",
+        ],
+    );
     // In a session of its own, which su(1) without a login hands on; all of root's sessions have the one context.
     let in_roots = format!(
         "keyctl session - /bin/sh -c '
