@@ -116,7 +116,7 @@ END
     let text = lines(&said);
     assert!(text.contains("\n0\n"), "the user reads it: {text}");
     let planted = text.split("\n  {").filter(|key| key.contains(&format!("\"owner\": {uid},")));
-    let planted: Vec<_> = planted.collect();
+    let planted: Vec<_> = planted.filter_map(|key| key.split("\n  }").next()).collect();
     assert!(!planted.is_empty(), "the planted key is not seen: {text}");
     assert!(planted.iter().all(|key| !key.contains("established")), "the planted key is believed: {text}");
     // In that of a login, which pam_keyinit(8) makes lead to root's user keyring, where the context is.
@@ -147,7 +147,7 @@ END
     let in_roots = format!(
         "keyctl session - /bin/sh -c '
            $GET >{out}; cat {out}; su lgsstest -c \"keyctl pipe $(sed -n \"s/^key \\([0-9]*\\) .*/\\1/p\" {out}) | wc -c; keyctl list @s\"
-           $LGSS flush --service $SERVICE'"
+           $LGSS flush $(sed -n \"s/^key \\([0-9]*\\) .*/\\1/p\" {out})'"
     );
     let said = with_accounts(&site, &in_roots);
     expect(
