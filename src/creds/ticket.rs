@@ -186,6 +186,7 @@ impl Account {
         // To ask for a ticket it is shown one of its own. If the key of that has gone, it says no more than where it stopped.
         if error.reason() == Reason::StaleKey || error.message.contains("PROCESS_TGS") {
             message.push_str(": the KDC cannot read the ticket, perhaps of an old key (kinit)");
+            return self.failure(Cause::TicketRejected, server, &message);
         }
         self.failure(cause_of(error, elapsed), server, &message)
     }

@@ -14,6 +14,7 @@ crate::trials![
     a_host_of_no_realm_says_domain_realm,
     a_kdc_whose_name_has_no_address_is_told_by_its_name,
     a_service_that_may_have_no_tickets_is_told_from_an_unknown_one,
+    a_ticket_that_the_kdc_can_no_longer_read_asks_for_a_new_one,
     a_locked_account_is_told_when_the_kdc_says_so,
     the_debug_log_tells_names_kdcs_servers_and_caches,
 ];
@@ -87,6 +88,17 @@ fn a_service_that_may_have_no_tickets_is_told_from_an_unknown_one(_: &Shared) {
     let target = Target::nfs(&realm.service(), 1);
     let outcome = site.ask(&target);
     site.assert_failed(&outcome, Cause::ServiceClosed, &target);
+}
+
+fn a_ticket_that_the_kdc_can_no_longer_read_asks_for_a_new_one(_: &Shared) {
+    let realm = Realm::start();
+    let site = Site::new(&realm);
+    site.ticket(&realm);
+    realm.administrate(&[format!("cpw -randkey krbtgt/{}", realm.name())]);
+    let target = Target::nfs(&realm.service(), 1);
+    let outcome = site.ask(&target);
+    site.assert_failed(&outcome, Cause::TicketRejected, &target);
+    site.log.wait_for_words(&["perhaps of an old key", "get a new ticket with kinit"]);
 }
 
 fn a_locked_account_is_told_when_the_kdc_says_so(shared: &Shared) {
