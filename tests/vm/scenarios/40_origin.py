@@ -125,7 +125,7 @@ def a_users_own_request_is_refused_whatever_it_has_prepared(bed):
     assert not bed.all_events("act", act="instantiate") and not bed.all_events("rpc")
     # But how many lines it has cost the user: not root and the node.
     left = {os.path.relpath(os.path.join(path, name), RUN_DIRECTORY) for path, _, names in os.walk(RUN_DIRECTORY) for name in names}
-    assert left - {"swept"} == {"log/uid-2001", "log/users"}, left
+    assert left - {"swept"} == {"log/uid-2001", "log/refused"}, left
 
 
 @scenario
