@@ -10,7 +10,7 @@ import requester
 from bed import KEYRING, scenario
 from realm import CLIENT, CLIENT_KEYTAB, REALM, SERVER, SERVER_KEYTAB
 from server import refusing
-from verdicts import established, klist, turned_away
+from verdicts import established, failed, klist, turned_away
 
 NODE = f"lustre_root/{CLIENT}"
 
