@@ -24,7 +24,7 @@ pub struct Patience {
     pub first_look: Duration,
     /// How often from then on.
     pub next_look: Duration,
-    /// When its key is rejected and it is killed, if something holds it up.
+    /// When its key is rejected and it is killed, if something holds it up all that time, but for its first fifth.
     pub limit: Duration,
     /// The same if it only waits for its turn on a busy machine.
     pub busy_limit: Duration,
@@ -36,6 +36,8 @@ pub struct Patience {
     pub ttl: Duration,
     /// Set by a predecessor that does nothing from then on but wait for the heir's end ([`super::process::wait_for_child`]).
     pub passed_on: &'static AtomicBool,
+    /// Set by a predecessor while it waits for another process of ours, by a bound of its own.
+    pub starved: &'static AtomicBool,
 }
 
 /// How an heir's predecessor has ended.
@@ -63,16 +65,24 @@ pub fn spawn_heir<T: Sync>(
     struct Heir<T: 'static>(Patience, Pid, fn(&'static T, Predecessor) -> i32, &'static T);
     fn wait<T: Sync>(Heir(patience, caller, entry, argument): &'static Heir<T>) -> i32 {
         let start = Instant::now();
-        let mut held_up = 0;
+        // Since when it has not run at any look.
+        let mut blocked: Option<Instant> = None;
+        let look_closely = patience.limit / 5;
         pause(patience.first_look);
-        while getppid() == *caller && held_up < HELD_UP && start.elapsed() < patience.busy_limit {
+        while getppid() == *caller
+            && blocked.is_none_or(|since| since.elapsed() + look_closely < patience.limit)
+            && start.elapsed() < patience.busy_limit
+        {
             if patience.passed_on.load(Ordering::Acquire) {
                 return entry(argument, Predecessor::Waits(*caller));
             }
-            pause(patience.next_look);
-            if start.elapsed() >= patience.limit {
-                held_up = if is_runnable(*caller) { 0 } else { held_up + 1 };
+            if start.elapsed() < look_closely {
+                pause(patience.next_look);
+                continue;
             }
+            pause(CLOSE_LOOK);
+            let busy = patience.starved.load(Ordering::Acquire) || is_runnable(*caller);
+            blocked = if busy { None } else { blocked.or_else(|| Some(Instant::now())) };
         }
         let Some(overdue) = Process::open(*caller).ok().filter(|_| getppid() == *caller) else {
             return entry(argument, Predecessor::Ended);
@@ -85,8 +95,8 @@ pub fn spawn_heir<T: Sync>(
     spawn_sharing(wait, heir)
 }
 
-/// In so many looks in a row, it is something else than a short wait.
-const HELD_UP: u32 = 20;
+/// Between two looks at what a predecessor does that takes long: on a busy machine hundreds do so at the same time.
+const CLOSE_LOOK: Duration = Duration::from_millis(2);
 
 /// Starts a process that runs `entry` if the caller ends before it has set `done`, and ends with `done` otherwise.
 ///

@@ -24,6 +24,10 @@ const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// Between two looks of the front's, and of the others'.
 const FRONTS_LOOK: Duration = Duration::from_micros(50);
 const LOOK: Duration = Duration::from_micros(250);
+/// The longest pause between two looks of the process's own.
+const LONGEST_LOOK: Duration = Duration::from_millis(4);
+/// How often the front gives way at once before it pauses.
+const YIELDS: u32 = 16;
 
 /// Steps of the process: what it does next.
 const STARTING: u32 = 0;
@@ -74,21 +78,31 @@ impl<const N: usize> Lending<N> {
     }
 
     /// The front's last moment before it answers the key, with which its right to the keyrings ends: the process has to
-    /// have them by now, or at least to have asked for them.
-    pub fn expect(&self) {
+    /// have them by now, or at least to have asked for them. Meanwhile `starved` is set: the wait has its own bound, and
+    /// whoever watches shall not take it for being held up.
+    pub fn expect(&self, starved: &AtomicBool) {
         let start = Instant::now();
-        let mut called = None;
+        let (mut called, mut yields) = (None, 0);
+        starved.store(true, Ordering::Release);
         loop {
             match self.step.load(Ordering::Acquire) {
-                // It gets ours, and we seem to be running to whoever watches.
-                STARTING if start.elapsed() < BUSY_LIMIT => std::thread::yield_now(),
+                // It gets our processor; hundreds that yield at the same time would keep each other's busy.
+                STARTING if yields < YIELDS => {
+                    yields += 1;
+                    std::thread::yield_now();
+                }
+                STARTING if start.elapsed() < BUSY_LIMIT => pause(LOOK),
                 TAKING if called.get_or_insert_with(Instant::now).elapsed() < CALL_LIMIT => {
                     pause(FRONTS_LOOK)
                 }
-                STARTING | TAKING => return self.given_up.store(true, Ordering::Release),
-                _ => return,
+                STARTING | TAKING => {
+                    self.given_up.store(true, Ordering::Release);
+                    break;
+                }
+                _ => break,
             }
         }
+        starved.store(false, Ordering::Release);
     }
 
     /// The key has been answered, and the keyrings are wanted.
@@ -120,8 +134,10 @@ impl<const N: usize> Lending<N> {
         let own = RawSerial::try_from(own).unwrap_or(0);
         let taken = self.link(u32::MAX, own);
         self.step.store(WAITING, Ordering::Release);
+        let mut look = LOOK;
         while !self.wanted.load(Ordering::Acquire) && getppid() == self.maker {
-            pause(LOOK);
+            pause(look);
+            look = look.saturating_mul(2).min(LONGEST_LOOK);
         }
         if self.wanted.load(Ordering::Acquire) {
             self.lent.store(self.link(taken, self.to), Ordering::Release);

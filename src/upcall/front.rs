@@ -129,7 +129,7 @@ fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
             let served = Served { acting, micros, places, foreign_ring, lending };
             Verdict::Undecided(Undecided { genuine, owner, waits, served })
         }
-        Ok(admitted) => instantiate(admitted, authority, started),
+        Ok(admitted) => instantiate(common, admitted, authority, started),
         Err(failure) => reject(failure, authority),
     }
 }
@@ -215,9 +215,9 @@ pub(super) fn in_order(rings: Rings) -> [i32; RINGS] {
     [rings.session, rings.process, rings.thread, rings.user]
 }
 
-fn instantiate(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
+fn instantiate(common: &Common, admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
     let Admitted { genuine, owner, places, foreign_ring, lending, .. } = admitted;
-    lending.inspect(|lending| lending.expect());
+    lending.inspect(|lending| lending.expect(&common.starved));
     if let Err(errno) = authority.set_timeout(CEILING) {
         return reject(setup(errno), authority);
     }

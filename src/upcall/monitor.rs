@@ -62,6 +62,8 @@ pub(super) struct Common {
     pub(super) verdict: OnceLock<Verdict>,
     /// The front has set the verdict, which is that we decide, and only waits for our end.
     pub(super) passed_on: AtomicBool,
+    /// The front waits for a process of ours, by a bound of its own.
+    pub(super) starved: AtomicBool,
     authority: Authority,
     phase: AtomicU8,
 }
@@ -115,6 +117,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         invocation,
         verdict: OnceLock::new(),
         passed_on: AtomicBool::new(false),
+        starved: AtomicBool::new(false),
         authority: authority.inherited(),
         phase: AtomicU8::new(Phase::Keys as u8),
     }));
@@ -127,6 +130,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         errno: Cause::Deadline.errno(),
         ttl: REJECT_TTL,
         passed_on: &common.passed_on,
+        starved: &common.starved,
     };
     heir::spawn_heir(patience, watch, common)?;
     Ok(common)

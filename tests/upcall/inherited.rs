@@ -136,7 +136,8 @@ fn the_worker_has_the_descriptors_of_its_contract_only(shared: &Shared) {
         })
         .collect();
     open.sort();
-    let (inherited, own): (Vec<_>, Vec<_>) = open.into_iter().partition(|(number, _)| matches!(number, 0..=3 | 5));
+    let (inherited, own): (Vec<_>, Vec<_>) =
+        open.into_iter().partition(|(number, _)| matches!(number, 0..=3 | 5));
     let target = |number| inherited.iter().find(|(n, _)| *n == number).map(|(_, path)| path.as_path());
     assert!(target(3).unwrap().to_str().unwrap().starts_with("socket:["), "{inherited:?}");
     assert_eq!(target(5), Some(waiting.site.default_cache().as_path()), "{inherited:?}");
