@@ -68,6 +68,7 @@ pub fn spawn_heir<T: Sync>(
         // Since when it has not run at any look.
         let mut blocked: Option<Instant> = None;
         let look_closely = patience.limit / 5;
+        let (mut look, mut looks) = (patience.next_look, 0);
         pause(patience.first_look);
         while getppid() == *caller
             && blocked.is_none_or(|since| since.elapsed() + look_closely < patience.limit)
@@ -76,11 +77,14 @@ pub fn spawn_heir<T: Sync>(
             if patience.passed_on.load(Ordering::Acquire) {
                 return entry(argument, Predecessor::Waits(*caller));
             }
+            pause(look);
+            looks += 1;
+            if looks > EARLY_LOOKS {
+                look = look.saturating_mul(2).min(LONGEST_LOOK);
+            }
             if start.elapsed() < look_closely {
-                pause(patience.next_look);
                 continue;
             }
-            pause(CLOSE_LOOK);
             let busy = patience.starved.load(Ordering::Acquire) || is_runnable(*caller);
             blocked = if busy { None } else { blocked.or_else(|| Some(Instant::now())) };
         }
@@ -95,8 +99,10 @@ pub fn spawn_heir<T: Sync>(
     spawn_sharing(wait, heir)
 }
 
-/// Between two looks at what a predecessor does that takes long: on a busy machine hundreds do so at the same time.
-const CLOSE_LOOK: Duration = Duration::from_millis(2);
+/// Between two looks at a predecessor that takes long: on a busy machine hundreds do so at the same time.
+const LONGEST_LOOK: Duration = Duration::from_millis(10);
+/// So often it is looked at before the pauses grow.
+const EARLY_LOOKS: u32 = 8;
 
 /// Starts a process that runs `entry` if the caller ends before it has set `done`, and ends with `done` otherwise.
 ///
