@@ -278,7 +278,7 @@ pub(super) fn tried(error: &Krb5Error, message: String) -> String {
     if kdcs.is_empty() { message } else { format!("{message}: {kdcs}") }
 }
 
-/// The principal of the service as it is named, in the realm of krb5.conf's [domain_realm].
+/// The principal of the service as it is named, in the realm of krb5.conf's `[domain_realm]`.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Kdc`.

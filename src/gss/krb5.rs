@@ -129,7 +129,7 @@ impl Library {
     }
 
     /// The principal of the host-based service `name@host`: that host in small letters (RFC 4120 §6.2.1), whatever krb5.conf
-    /// says of canonical names. The realm is that of [domain_realm], or empty where the KDC is to find it (referral).
+    /// says of canonical names. The realm is that of `[domain_realm]`, or empty where the KDC is to find it (referral).
     ///
     /// # Errors
     /// The library's.

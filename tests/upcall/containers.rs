@@ -117,7 +117,7 @@ impl OwnRealm {
     fn assert_without_kdc(&self, outcome: Outcome) {
         let errno = outcome.errno();
         self.site.log.wait_for_words(&["Cannot find KDC", &self.realm.name()]);
-        assert_eq!(errno, Errno::ECONNREFUSED);
+        assert_eq!(errno, Errno::EHOSTUNREACH);
     }
 
     /// Who is not in a container is served by the host's configuration.

@@ -119,6 +119,10 @@ END
     let planted: Vec<_> = planted.filter_map(|key| key.split("\n  }").next()).collect();
     assert!(!planted.is_empty(), "the planted key is not seen: {text}");
     assert!(planted.iter().all(|key| !key.contains("established")), "the planted key is believed: {text}");
+    in_sessions_of_roots_nobody_else_reads_it(&site, &out.to_string());
+}
+
+fn in_sessions_of_roots_nobody_else_reads_it(site: &Site, out: &str) {
     // In that of a login, which pam_keyinit(8) makes lead to root's user keyring, where the context is.
     let in_logins = format!(
         "keyctl session - /bin/sh -c '
@@ -128,7 +132,7 @@ END
              keyctl setperm $key 0x3f3f3f3f; echo x | keyctl pupdate $key\"
            $LGSS list; $GET'"
     );
-    let said = with_accounts(&site, &in_logins);
+    let said = with_accounts(site, &in_logins);
     expect(
         &said,
         &[
@@ -149,7 +153,7 @@ END
            $GET >{out}; cat {out}; su lgsstest -c \"keyctl pipe $(sed -n \"s/^key \\([0-9]*\\) .*/\\1/p\" {out}) | wc -c; keyctl list @s\"
            $LGSS flush $(sed -n \"s/^key \\([0-9]*\\) .*/\\1/p\" {out})'"
     );
-    let said = with_accounts(&site, &in_roots);
+    let said = with_accounts(site, &in_roots);
     expect(
         &said,
         &["which you had already", "Permission denied", "\n0\n", "keyring is empty", "1 context ended"],

@@ -13,6 +13,7 @@ use super::arguments::Caches;
 use super::exit::Exit;
 use super::whose::Whose;
 use super::{Terminal, config, list, words};
+use crate::creds::search::has_session;
 use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;
 use crate::ctx::rings::{self, Session};
@@ -43,7 +44,7 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
     };
     if !whose.is_caller() {
         writeln!(terminal.err, "{UNSEEN}")?;
-    } else if matches!(rings::session(), Session::Dead(_)) {
+    } else if has_session(whose.uid()) && matches!(rings::session(), Session::Dead(_)) {
         list::session_trouble(terminal)?;
     }
     let found = match look(whose, &config, caches.target.as_ref()) {

@@ -55,17 +55,21 @@ impl Rings {
             Err(Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => special,
             Err(_) => 0,
         };
-        // Nothing tells a session keyring with a name of its own from none; who has one has used keys before.
-        let session = visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
-            || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY);
         Self {
             thread: ring(keyctl::THREAD_KEYRING),
             process: ring(keyctl::PROCESS_KEYRING),
-            session: if session { ring(keyctl::SESSION_KEYRING) } else { 0 },
+            session: if has_session(uid) { ring(keyctl::SESSION_KEYRING) } else { 0 },
             user: 0,
             passed_over: false,
         }
     }
+}
+
+/// Whether the calling process, of that user, has a session keyring; none is made by asking. Nothing tells one with a name of
+/// its own from none; who has one has used keys before.
+pub fn has_session(uid: u32) -> bool {
+    visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
+        || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY)
 }
 
 /// A fresh session keyring for the calling process, with nothing in it but these collections of the one before.

@@ -20,7 +20,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 pub use environment::Environment;
-pub use keyrings::{PASSED_OVER, Rings, UserRings, collection as session_collection, isolate};
+pub use keyrings::{PASSED_OVER, Rings, UserRings, collection as session_collection, has_session, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{User, client_keytab_name, default_cache_name, kcm_socket};

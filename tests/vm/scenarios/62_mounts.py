@@ -9,7 +9,7 @@ import requester
 from bed import KEYRING, processes, scenario
 from late_kdc import LateKdc
 from realm import CLIENT, CLIENT_KEYTAB, DIRECTORY
-from verdicts import Stopwatch, established, failed, refused
+from verdicts import Stopwatch, established, failed
 
 NODE = f"lustre_root/{CLIENT}"
 AS_CLIENT = {"flags": "r", "svc": "i"}
