@@ -48,6 +48,8 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
         channel: get.channel.clone(),
         level: get.level,
         cache,
+        // The library's: this program's own.
+        prefer: None,
         ttl: None,
         principal: get.principal.clone(),
         anew: true,

@@ -32,6 +32,7 @@ use nix::unistd::geteuid;
 
 use super::initiator::Principal;
 use super::payload::user::{self, PayloadError, State};
+use super::preference::Preference;
 use super::request::{Callout, Description, Owner, RequestError};
 use super::rings::{self, Doubt, Session};
 use crate::key::KeySerial;
@@ -184,7 +185,8 @@ pub enum Stale {
     Unnamed,
 }
 
-/// Requests a context into a keyring of one's choice, or finds it there.
+/// Requests a context into a keyring of one's choice, or finds it there. Unless the callout names a cache or a preference, the caller's
+/// KRB5CCNAME as it is now is sent along as a preference.
 ///
 /// # Errors
 /// As [`request`].
@@ -197,7 +199,7 @@ pub fn request_into(
         return Err(ClientError::ServicesDiffer);
     }
     let description_text = read_back(description)?;
-    let callout_text = read_back(callout)?;
+    let callout_text = with_preference(callout, Preference::of_caller())?;
     let ask = |ring| keyctl::request(c"user", &description_text, &callout_text, ring);
     let own = ContextKey::checked(destination.search(ask).map_err(ClientError::Request)?, description);
     match own {
@@ -208,6 +210,16 @@ pub fn request_into(
         }
         other => other,
     }
+}
+
+/// The callout's text, with the caller's KRB5CCNAME as far as there is room for it: the upcall sees only what the program was started
+/// with, and nothing of one that has ended by then.
+fn with_preference(callout: &Callout, caller: Option<Preference>) -> Result<CString, RequestError> {
+    let plain = read_back(callout)?;
+    if callout.cache.is_some() || callout.prefer.is_some() || caller.is_none() {
+        return Ok(plain);
+    }
+    Ok(read_back(&Callout { prefer: caller, ..callout.clone() }).unwrap_or(plain))
 }
 
 /// The context of that description that the caller has, in progress, established or failed; never makes one. Channel,
@@ -426,6 +438,7 @@ mod tests {
             channel: "rpc:srv.example.test:2049,100003,4".parse().unwrap(),
             level: Level::Integrity,
             cache: Some(cache.to_owned()),
+            prefer: None,
             ttl: None,
             principal: None,
             anew: false,
@@ -444,6 +457,28 @@ mod tests {
         assert_eq!(long, Err(ClientError::Text(RequestError::Malformed("cache"))));
         let line = request(&description("nfs@srv.example.test"), &callout("FILE:/x\ny"));
         assert_eq!(line, Err(ClientError::Text(RequestError::NotPrintable)));
+    }
+
+    #[test]
+    fn the_callers_cache_is_sent_where_the_request_names_none_and_there_is_room() {
+        let text = |callout: &Callout, caller: Option<&str>| {
+            let caller = caller.map(|name| Preference::Cache(name.to_owned()));
+            with_preference(callout, caller).unwrap().into_string().unwrap()
+        };
+        let named = callout("FILE:/x");
+        assert!(!text(&named, Some("KCM:")).contains("prefer"));
+        let plain = Callout { cache: None, ..named };
+        assert_eq!(text(&plain, None), plain.to_string());
+        assert!(text(&plain, Some("KCM:")).ends_with(";prefer=KCM:"));
+        let nothing = Callout { prefer: Some(Preference::Nothing), ..plain.clone() };
+        assert!(text(&nothing, Some("KCM:")).ends_with(";prefer=-"));
+        // What does not fit is left out.
+        let full = Callout { principal: Principal::new(&"p".repeat(400)), ..plain };
+        let host = format!("nfs@{}", "h".repeat(250));
+        let channel = format!("rpc:{}:2049,100003,4", "h".repeat(250));
+        let full = Callout { service: host.parse().unwrap(), channel: channel.parse().unwrap(), ..full };
+        assert!(text(&full, Some("KCM:")).contains("prefer"));
+        assert_eq!(text(&full, Some(&"x".repeat(500))), full.to_string());
     }
 
     #[test]

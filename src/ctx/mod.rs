@@ -7,6 +7,7 @@ pub mod client;
 pub mod initiator;
 pub mod lustre;
 pub mod payload;
+pub mod preference;
 pub mod request;
 pub mod rings;
 pub mod visible;

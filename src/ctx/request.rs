@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::initiator::Principal;
+use super::preference::Preference;
 
 /// Longest callout accepted, in bytes (request-key's buffer).
 pub const CALLOUT_LIMIT: usize = 1023;
@@ -17,7 +18,7 @@ pub const CALLOUT_LIMIT: usize = 1023;
 const HOST_LIMIT: usize = 253;
 const SERVICE_LIMIT: usize = 64;
 const INSTANCE_LIMIT: usize = 128;
-const CACHE_LIMIT: usize = 512;
+pub(super) const CACHE_LIMIT: usize = 512;
 
 /// What is wrong with a request's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -284,6 +285,8 @@ pub struct Callout {
     pub level: Level,
     /// `cache`, optional: name of a credential cache.
     pub cache: Option<String>,
+    /// `prefer`, optional: what the program's KRB5CCNAME is now.
+    pub prefer: Option<Preference>,
     /// `ttl`, optional: upper bound of the context's lifetime.
     pub ttl: Option<Duration>,
     /// `principal`, optional: whom the context is to speak for, and nobody else.
@@ -317,6 +320,7 @@ struct FieldValues<'a> {
     chan: Option<&'a str>,
     level: Option<&'a str>,
     cache: Option<&'a str>,
+    prefer: Option<&'a str>,
     ttl: Option<&'a str>,
     principal: Option<&'a str>,
     anew: Option<&'a str>,
@@ -331,6 +335,7 @@ impl<'a> FieldValues<'a> {
             "chan" => ("chan", &mut self.chan),
             "level" => ("level", &mut self.level),
             "cache" => ("cache", &mut self.cache),
+            "prefer" => ("prefer", &mut self.prefer),
             "ttl" => ("ttl", &mut self.ttl),
             "principal" => ("principal", &mut self.principal),
             "anew" => ("anew", &mut self.anew),
@@ -354,6 +359,8 @@ impl TryFrom<FieldValues<'_>> for Callout {
             values.ttl.map(|ttl| decimal(ttl).filter(|&s: &u32| s > 0).ok_or(RequestError::Malformed("ttl")));
         let principal =
             values.principal.map(|name| Principal::new(name).ok_or(RequestError::Malformed("principal")));
+        let prefer =
+            values.prefer.map(|name| Preference::of_field(name).ok_or(RequestError::Malformed("prefer")));
         if values.cache.is_some_and(|cache| cache.len() > CACHE_LIMIT) {
             return Err(RequestError::Malformed("cache"));
         }
@@ -366,6 +373,7 @@ impl TryFrom<FieldValues<'_>> for Callout {
             channel: values.chan.ok_or(RequestError::Missing("chan"))?.parse()?,
             level: values.level.map_or(Ok(Level::default()), str::parse)?,
             cache: values.cache.map(str::to_owned),
+            prefer: prefer.transpose()?,
             ttl: ttl.transpose()?.map(|seconds| Duration::from_secs(seconds.into())),
             principal: principal.transpose()?,
             anew: match values.anew {
@@ -381,6 +389,7 @@ impl fmt::Display for Callout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "lgss1;mech=krb5;svc={};chan={};level={}", self.service, self.channel, self.level)?;
         self.cache.iter().try_for_each(|cache| write!(f, ";cache={cache}"))?;
+        self.prefer.iter().try_for_each(|prefer| write!(f, ";prefer={prefer}"))?;
         self.ttl.iter().try_for_each(|ttl| write!(f, ";ttl={}", ttl.as_secs()))?;
         self.principal.iter().try_for_each(|principal| write!(f, ";principal={principal}"))?;
         f.write_str(if self.anew { ";anew=1" } else { "" })

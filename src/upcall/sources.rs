@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
+use super::authorise::Acting;
 use super::front::Served;
 use super::launcher::{Assignment, held_up, launch_failed};
 use super::machine_cache;
@@ -15,8 +16,9 @@ use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::default_cache::{User, default_cache_name};
 use crate::creds::open::Ground;
 use crate::creds::roots;
-use crate::creds::search::{Daemon, Pace, Requester, Search, UserRings, environment_of};
+use crate::creds::search::{Daemon, Environment, Pace, Requester, Search, UserRings, environment_of};
 use crate::creds::source::{Held, Role, Source, Standing};
+use crate::ctx::request::Callout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::id_map::IdMap;
 use crate::sys::files::{self, Untrusted, open_trusted};
@@ -65,11 +67,22 @@ impl<'a> Wanted<'a> {
         Ok(Self::Users(Box::new(match named {
             Some(name) => Search::for_one(assignment.config, requester, name),
             None => {
-                let environment = served.places.environment.as_ref();
-                let environment = environment.map(|environment| environment_of(environment.as_fd(), pace));
-                Search::for_best(assignment.config, requester, environment.unwrap_or_default())
+                Search::for_best(assignment.config, requester, environment(assignment.order, served, pace))
             }
         })))
+    }
+}
+
+/// What the requester was started with; but for its KRB5CCNAME its own word counts, which is of its last moment. Of a server that acts
+/// for a user neither is the user's.
+fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environment {
+    let started = served.places.environment.as_ref();
+    let started = started.map(|environment| environment_of(environment.as_fd(), pace)).unwrap_or_default();
+    match order {
+        Order::Program(Callout { prefer: Some(prefer), .. }) if served.acting == Acting::ForItself => {
+            Environment { cache: prefer.cache().map(str::to_owned), ..started }
+        }
+        Order::Program(_) | Order::Lustre(_) => started,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A daemon of root's that gets a context by the library and starts a program as a user, who looks for it.
 //!
-//! Or, as `use DESCRIPTION CHANNEL`, any program that uses the library as it comes, and tells what its key holds.
+//! Or, as `use DESCRIPTION CHANNEL [CACHE]`, any program that uses the library as it comes, and tells what its key holds; it sets its
+//! KRB5CCNAME only after its start, to nothing for `-`. As `leave …` it ends as soon as it has a key.
 //!
 //! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints what has become of the context, and what the user gets of it.
 
@@ -49,12 +50,35 @@ pub(crate) fn look(words: &[OsString]) {
     }
 }
 
-pub(crate) fn use_library(words: &[OsString]) {
+/// What a program does with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    Tell,
+    Leave,
+}
+
+pub(crate) fn use_library(words: &[OsString], then: Then) {
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
-    let [text, channel] = words.as_slice() else { panic!("{words:?}") };
+    let (text, channel) = match words.as_slice() {
+        [text, channel] => (text, channel),
+        [text, channel, cache] => {
+            // SAFETY: there is no other thread.
+            unsafe {
+                match *cache {
+                    "-" => std::env::remove_var("KRB5CCNAME"),
+                    cache => std::env::set_var("KRB5CCNAME", cache),
+                }
+            }
+            (text, channel)
+        }
+        _ => panic!("{words:?}"),
+    };
     let description: Description = text.parse().unwrap();
     let callout: Callout = format!("lgss1;svc={};chan={channel}", description.service).parse().unwrap();
     let key = client::request(&description, &callout).unwrap();
+    if then == Then::Leave {
+        return;
+    }
     key.wait(Duration::from_secs(20)).unwrap();
     let payload = keyctl::read(key.serial().raw()).unwrap();
     println!("{}", payload.iter().map(u8::to_string).collect::<Vec<_>>().join(" "));

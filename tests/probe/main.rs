@@ -43,7 +43,8 @@ fn main() {
     match arguments.first().and_then(|first| first.to_str()) {
         Some("kill-at") => killer::run(&arguments[1..]),
         Some("daemon") => daemon::run(&arguments[1..]),
-        Some("use") => daemon::use_library(&arguments[1..]),
+        Some("use") => daemon::use_library(&arguments[1..], daemon::Then::Tell),
+        Some("leave") => daemon::use_library(&arguments[1..], daemon::Then::Leave),
         Some("daemon-child") => daemon::look(&arguments[1..]),
         Some("exec-target") => {}
         Some(plan) => run(serde_json::from_str(plan).expect("plan is not JSON")),

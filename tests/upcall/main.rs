@@ -48,6 +48,7 @@ mod node_names;
 mod other_networks;
 #[path = "../probe/plan.rs"]
 mod plan;
+mod preference;
 mod quota;
 mod ranked;
 mod ranked_cli;
@@ -140,6 +141,7 @@ const MODULES: &[Trials] = &[
     cache_types::trials,
     candidates::trials,
     choice::trials,
+    preference::trials,
     held_caches::trials,
     crowded_places::trials,
     told::trials,

@@ -3,8 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const CALLOUT: &str =
-    "lgss1;mech=krb5;svc=nfs@srv.example.test;chan=rpc:[::1]:2049,100003,4;level=i;cache=FILE:/tmp/x;ttl=60";
+const CALLOUT: &str = "lgss1;mech=krb5;svc=nfs@srv.example.test;chan=rpc:[::1]:2049,100003,4;level=i;cache=FILE:/tmp/x;prefer=KCM:;ttl=60";
 
 #[test]
 fn a_callout_is_printed_as_it_was_read() {
@@ -24,6 +23,9 @@ fn each_offence_of_a_callout_has_its_error() {
         (format!("{base};ttl=0"), RequestError::Malformed("ttl")),
         (format!("{base};ttl=-1"), RequestError::Malformed("ttl")),
         (format!("{base};cache="), RequestError::Malformed("cache")),
+        (format!("{base};prefer="), RequestError::Malformed("prefer")),
+        (format!("{base};prefer={}", "x".repeat(513)), RequestError::Malformed("prefer")),
+        (format!("{base};prefer=KCM:;prefer=-"), RequestError::Duplicate("prefer")),
         (format!("{base};cache=a\nb"), RequestError::NotPrintable),
         (format!("{base};cache=\u{e9}"), RequestError::NotPrintable),
         (format!("{base};cache={}", "x".repeat(1000)), RequestError::TooLong),
@@ -36,6 +38,20 @@ fn each_offence_of_a_callout_has_its_error() {
         assert_eq!(text.parse::<Callout>(), Err(error), "{text}");
     }
     assert!(format!("{base};").parse::<Callout>().is_ok(), "one separator may follow the last field");
+}
+
+#[test]
+fn a_preference_is_a_cache_or_none_and_older_requests_have_neither() {
+    let prefer = |field: &str| {
+        let text = format!("lgss1;svc=nfs@h;chan=rpc:h:1,2,3{field}");
+        text.parse::<Callout>().unwrap().prefer
+    };
+    assert_eq!(prefer(""), None);
+    assert_eq!(prefer(";prefer=-"), Some(Preference::Nothing));
+    // What is no name of a cache is for the log, and no offence.
+    for name in ["FILE:/tmp/x", "MEMORY:x", "relative", "KEYRING:session:a:b"] {
+        assert_eq!(prefer(&format!(";prefer={name}")), Some(Preference::Cache(name.to_owned())));
+    }
 }
 
 #[test]
