@@ -2,7 +2,8 @@
 //! to its n-th system call.
 //!
 //! Which process and which call the key's instance says: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the
-//! launcher becomes the worker). `hang-front-2` stops the front for good instead. What was killed, or that there were not so many calls, is written to `DIR/<instance>`.
+//! launcher becomes the worker). `hang-front-2` stops the front for good instead. What was killed, or that there were not so many
+//! calls, is written to `DIR/<instance>` as soon as it is known and the process has ended; the others may go on.
 //! The kernel waits for the process started here, so that one ends with the front; a child of it is the tracer.
 
 use nix::sys::ptrace::{self, Options};
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) fn run(arguments: &[OsString]) -> ! {
@@ -39,8 +40,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
             std::panic::set_hook(Box::new(move |panic| {
                 drop(std::fs::write(&panicked, format!("{panic}\n")))
             }));
-            let outcome = Tracer::start(command, target, front_ends).run();
-            std::fs::write(file, outcome).expect("writing the outcome");
+            Tracer::start(command, target, front_ends, file).run();
             std::process::exit(0)
         }
     }
@@ -53,10 +53,40 @@ enum Blow {
     Hang,
 }
 
+/// Which process of an upcall; told apart by who has made it and in what order, since the front's memory is also that of
+/// a process that lends keyrings, and the monitor has a guard for the key's expiry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Front,
+    /// The front's first child.
+    Monitor,
+    /// The monitor's first child.
+    Worker,
+    Other,
+}
+
+impl Role {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "front" => Some(Self::Front),
+            "monitor" => Some(Self::Monitor),
+            "worker" => Some(Self::Worker),
+            _ => None,
+        }
+    }
+
+    fn of_first_child(self) -> Self {
+        match self {
+            Self::Front => Self::Monitor,
+            Self::Monitor => Self::Worker,
+            Self::Worker | Self::Other => Self::Other,
+        }
+    }
+}
+
 struct Target {
     blow: Blow,
-    /// How many forks below the front.
-    depth: u32,
+    role: Role,
     /// The call at which it dies, from 1.
     call: u32,
 }
@@ -70,24 +100,33 @@ impl Target {
             _ => return None,
         };
         let (role, call) = rest.split_once('-')?;
-        let depth = ["front", "monitor", "worker"].iter().position(|name| *name == role)?;
-        Some(Self { blow, depth: depth as u32, call: call.parse().ok()? })
+        Some(Self { blow, role: Role::named(role)?, call: call.parse().ok()? })
     }
+}
+
+/// A living process.
+struct Traced {
+    role: Role,
+    has_child: bool,
 }
 
 struct Tracer {
     target: Target,
-    front: Pid,
+    file: PathBuf,
     front_ends: Option<std::io::PipeWriter>,
-    depths: BTreeMap<Pid, u32>,
+    /// Without those that have ended: their numbers are given to others.
+    living: BTreeMap<Pid, Traced>,
     /// Children that stopped before the event of their fork.
     early: BTreeSet<Pid>,
+    monitor_exists: bool,
     in_call: bool,
     calls: u32,
+    /// What has become of the target, to be told when it has ended.
+    struck: Option<String>,
 }
 
 impl Tracer {
-    fn start(mut command: Command, target: Target, front_ends: std::io::PipeWriter) -> Self {
+    fn start(mut command: Command, target: Target, front_ends: std::io::PipeWriter, file: PathBuf) -> Self {
         // SAFETY: the only thread; the child stops at its exec.
         match unsafe { fork() }.expect("fork") {
             ForkResult::Parent { child } => {
@@ -99,15 +138,17 @@ impl Tracer {
                     Options::PTRACE_O_TRACESYSGOOD | follow | Options::PTRACE_O_TRACEEXEC,
                 )
                 .expect("options");
-                let depths = BTreeMap::from([(child, 0)]);
+                let front = Traced { role: Role::Front, has_child: false };
                 let tracer = Self {
                     target,
-                    front: child,
+                    file,
                     front_ends: Some(front_ends),
-                    depths,
+                    living: BTreeMap::from([(child, front)]),
                     early: BTreeSet::new(),
+                    monitor_exists: false,
                     in_call: false,
                     calls: 0,
+                    struck: None,
                 };
                 tracer.resume(child, None);
                 tracer
@@ -120,73 +161,107 @@ impl Tracer {
         }
     }
 
-    /// Until all have ended.
-    fn run(mut self) -> String {
-        let mut killed = None;
-        // To the end of all of them: what a tracer leaves behind may be stopped for ever.
-        loop {
-            match waitpid(None, Some(WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
-                    if pid == self.front {
-                        self.front_ends = None;
-                    }
-                }
-                Ok(WaitStatus::PtraceSyscall(pid)) => {
-                    self.in_call = !self.in_call;
-                    let counts = self.target.blow == Blow::Kill || self.depths.len() > 1;
-                    self.calls += u32::from(self.in_call && counts);
-                    if self.in_call && self.calls == self.target.call {
-                        let number = ptrace::getregs(pid).map(|registers| registers.orig_rax);
-                        if self.target.blow == Blow::Kill {
-                            kill(pid, Signal::SIGKILL).expect("kill");
-                        }
-                        killed = Some(format!("killed at call {} number {number:?}\n", self.calls));
-                    } else {
-                        self.resume(pid, None);
-                    }
-                }
-                Ok(WaitStatus::PtraceEvent(pid, _, event)) => {
-                    if event != libc::PTRACE_EVENT_EXEC {
-                        self.adopt(pid);
-                    }
+    /// Until all have ended: what a tracer leaves behind may be stopped for ever.
+    fn run(mut self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) {
+            match status {
+                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => self.bury(pid),
+                WaitStatus::PtraceSyscall(pid) => self.count_call(pid),
+                WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => {
+                    let role = self.living[&pid].role;
+                    assert!(role == Role::Front || role == Role::Worker, "a program in the wrong process");
                     self.resume(pid, None);
                 }
-                Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)) if !self.depths.contains_key(&pid) => {
+                WaitStatus::PtraceEvent(pid, ..) => {
+                    self.adopt_child_of(pid);
+                    self.resume(pid, None);
+                }
+                WaitStatus::Stopped(pid, Signal::SIGSTOP) if !self.living.contains_key(&pid) => {
                     self.early.insert(pid);
                 }
-                Ok(WaitStatus::Stopped(pid, signal)) => {
-                    self.resume(
-                        pid,
-                        Some(signal).filter(|signal| !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP)),
-                    );
+                WaitStatus::Stopped(pid, signal) => {
+                    let passed = !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP);
+                    self.resume(pid, Some(signal).filter(|_| passed));
                 }
-                Ok(_) => {}
-                // Nobody left.
-                Err(_) => break,
+                _ => {}
             }
         }
-        killed.unwrap_or_else(|| format!("ended after {} calls\n", self.calls))
+        // A target that there never was.
+        if !self.file.exists() {
+            self.tell("there was no such process\n");
+        }
     }
 
-    /// The child that `parent` has just made.
-    fn adopt(&mut self, parent: Pid) {
+    fn count_call(&mut self, pid: Pid) {
+        self.in_call = !self.in_call;
+        let counts = self.target.blow == Blow::Kill || self.monitor_exists;
+        self.calls += u32::from(self.in_call && counts);
+        if !self.in_call || self.calls != self.target.call {
+            return self.resume(pid, None);
+        }
+        let number = ptrace::getregs(pid).map(|registers| registers.orig_rax);
+        if self.target.blow == Blow::Kill {
+            kill(pid, Signal::SIGKILL).expect("kill");
+        }
+        self.struck = Some(format!("killed at call {} number {number:?}\n", self.calls));
+    }
+
+    fn bury(&mut self, pid: Pid) {
+        let Some(Traced { role, .. }) = self.living.remove(&pid) else {
+            self.early.remove(&pid);
+            return;
+        };
+        self.release_orphans();
+        if role == self.target.role {
+            let calls = self.calls;
+            let told = self.struck.take().unwrap_or_else(|| format!("ended after {calls} calls\n"));
+            self.tell(&told);
+        }
+        if role == Role::Front {
+            self.front_ends = None;
+        }
+    }
+
+    /// Children whose parent was killed before the event of their fork.
+    fn release_orphans(&mut self) {
+        let is_orphan = |child: &Pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+            parent.is_none_or(|parent| !self.living.contains_key(&Pid::from_raw(parent)))
+        };
+        let orphans: Vec<_> = self.early.iter().copied().filter(is_orphan).collect();
+        for child in orphans {
+            self.early.remove(&child);
+            self.living.insert(child, Traced { role: Role::Other, has_child: false });
+            self.resume(child, None);
+        }
+    }
+
+    /// Whole at once: somebody waits for it.
+    fn tell(&self, what: &str) {
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, what)
+            .and_then(|()| std::fs::rename(&new, &self.file))
+            .expect("writing the outcome");
+    }
+
+    fn adopt_child_of(&mut self, parent: Pid) {
         // It may have been killed meanwhile.
         let Ok(child) = ptrace::getevent(parent) else { return };
         let child = Pid::from_raw(child as i32);
-        self.depths.insert(child, self.depths[&parent] + 1);
+        let maker = self.living.get_mut(&parent).expect("who makes a process is known");
+        let role = if maker.has_child { Role::Other } else { maker.role.of_first_child() };
+        maker.has_child = true;
+        self.monitor_exists |= role == Role::Monitor;
+        self.living.insert(child, Traced { role, has_child: false });
         if self.early.remove(&child) {
             self.resume(child, None);
         }
     }
 
-    /// The first at its depth: the monitor's second child only guards the key's expiry.
-    fn is_target(&self, pid: Pid) -> bool {
-        let of_depth = |pid: &Pid| self.depths.get(pid) == Some(&self.target.depth);
-        of_depth(&pid) && self.depths.keys().filter(|pid| of_depth(pid)).min() == Some(&pid)
-    }
-
     fn resume(&self, pid: Pid, signal: Option<Signal>) {
+        let is_target = self.living.get(&pid).is_some_and(|process| process.role == self.target.role);
         // A process that was killed meanwhile reports that itself.
-        let _ = if self.is_target(pid) { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
+        let _ = if is_target { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
     }
 }

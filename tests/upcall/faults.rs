@@ -163,15 +163,7 @@ fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {
     let start = Instant::now();
     let outcome = site.ask_with(request);
     let took = start.elapsed();
-    Killed { reached: told(site, instance), outcome, took }
-}
-
-/// Whether the process reached the call that it was to die at, by the killer's word.
-fn told(site: &Site, instance: &str) -> bool {
-    let told = wait_for("the killer's word", Duration::from_secs(10), || {
-        fs::read_to_string(site.path("killed").join(instance)).ok().filter(|told| told.ends_with('\n'))
-    });
-    told.starts_with("killed")
+    Killed { reached: site.was_killed(instance), outcome, took }
 }
 
 fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &Shared) {
@@ -223,7 +215,7 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
             let bound = seconds.is_some_and(|seconds| seconds <= ceiling);
             assert!(!unsettled || bound, "monitor killed at call {call}: {findings:?}");
         }
-        told(site, instance)
+        site.was_killed(instance)
     });
 }
 

@@ -3,6 +3,7 @@
 //! These tests take the whole machine, so they run after all others and one by one.
 
 use crate::support::crowd::{Crowd, EACH, USERS, WITHIN};
+use crate::support::keys::{keys_of, wait_until_forgotten};
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Step, as_user, probe};
 use crate::support::process::Process;
@@ -38,8 +39,6 @@ fn three_hundred_requesters_of_thirty_users_are_all_served(shared: &Shared) {
 /// No process, no slot, no record of an owner, no key.
 #[track_caller]
 fn assert_nothing_left(crowd: &Crowd) {
-    /// `_uid.<uid>` and `_uid_ses.<uid>`, which the kernel makes of every requester and keeps.
-    const USER_KEYRINGS: u32 = 2;
     crowd.site.wait_until_idle();
     let run = crowd.site.path("run");
     let names = |directory| -> Vec<_> {
@@ -47,17 +46,8 @@ fn assert_nothing_left(crowd: &Crowd) {
     };
     assert_eq!((names("owners").len(), names("slots")), (0, vec!["users".into()]));
     for user in &crowd.users {
-        wait_for("the keys of a user to be collected", Duration::from_secs(10), || {
-            (keys_of(user.uid()) <= USER_KEYRINGS).then_some(())
-        });
+        wait_until_forgotten(user.uid());
     }
-}
-
-/// From `uid: usage keys/instantiated …` (proc(5)).
-fn keys_of(uid: u32) -> u32 {
-    let text = fs::read_to_string("/proc/key-users").unwrap();
-    let line = text.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{uid}:")));
-    line.and_then(|line| line.split_whitespace().nth(1)?.split('/').next()?.parse().ok()).unwrap_or(0)
 }
 
 /// How many have a context and how many were to come back; nothing else may have come of any.

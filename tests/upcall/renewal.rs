@@ -116,11 +116,7 @@ fn a_worker_killed_at_any_system_call_of_a_renewal_leaves_a_ticket(_: &Shared) {
             let instance = format!("kill-worker-{call}");
             let owner = site.uid().to_string();
             site.ask_with(site.request_as(&owner, scene.acceptor.target(), &format!(":{instance}")));
-            let told = wait_for("the killer's word", Duration::from_secs(10), || {
-                let told = std::fs::read_to_string(site.path("killed").join(&instance)).ok();
-                told.filter(|told| told.ends_with('\n'))
-            });
-            if !told.starts_with("killed") {
+            if !site.was_killed(&instance) {
                 last.fetch_min(call, Ordering::SeqCst);
             }
             let listed = scene.realm.listed(site.uid(), &default_cache(&site), &[]);

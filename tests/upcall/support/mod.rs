@@ -12,6 +12,7 @@ pub(crate) mod dns;
 pub(crate) mod fuse;
 pub(crate) mod ganesha;
 pub(crate) mod kcm;
+pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod many_caches;

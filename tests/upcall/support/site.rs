@@ -95,10 +95,15 @@ impl Site {
     fn configuration(&self, settings: &Settings<'_>) -> String {
         let dir = self.path("");
         let dir = dir.display();
+        // Hundreds of requests, whose processes are all waited for: nobody shall stay to tell of lines left out.
+        let lines = match settings.rule {
+            Rule::Upcall => "",
+            Rule::UpcallUnderKiller => "per_owner = 100000\nusers = 100000\n",
+        };
         format!(
             "krb5_config = \"{dir}/krb5.conf\"\nrun_dir = \"{dir}/run\"\nworker = \"{dir}/lgss_negotiate\"\n\
              machine_user = \"{}\"\n[timeouts]\ndeadline = \"{}\"\nkdc = \"{}\"\nconnect = \"{}\"\nround = \"{}\"\n\
-             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n{}",
+             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n{lines}{}",
             self.machine_uid(),
             settings.deadline,
             settings.kdc,
@@ -289,6 +294,21 @@ impl Site {
         wait_for("the processes of the upcall to end", Duration::from_secs(10), || {
             Process::running_from(&directory).is_empty().then_some(())
         });
+    }
+
+    /// What the killer says of a process that it was to kill: whether that made so many calls.
+    #[track_caller]
+    pub(crate) fn was_killed(&self, instance: &str) -> bool {
+        let told = wait_for("the killer's word", Duration::from_secs(20), || {
+            fs::read_to_string(self.path("killed").join(instance)).ok()
+        });
+        let number =
+            |after| told.strip_prefix(after).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+        match (number("killed at call "), number("ended after ")) {
+            (Some(_), None) => true,
+            (None, Some(calls)) if calls > 10 => false,
+            _ => panic!("{instance}: {told}"),
+        }
     }
 
     /// A process that runs this program of the site, once there is one.
