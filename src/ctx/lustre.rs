@@ -47,7 +47,7 @@ pub enum LustreMechanism {
 }
 
 /// In which of a node's capacities it asks: the letters `r`, `m` and `o`; none for an ordinary user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Roles {
     /// As a client's root.
     pub root: bool,
@@ -65,7 +65,7 @@ impl Roles {
 }
 
 /// Which kind of server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerKind {
     /// Management server.

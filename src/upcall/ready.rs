@@ -7,9 +7,9 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write as _};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use sha2::{Digest, Sha256};
 
 use super::claim::Invocation;
 use crate::config::DEFAULT_PATH;
@@ -44,22 +43,11 @@ impl Note {
     pub(super) fn of(invocation: &Invocation, callout: &LustreCallout) -> Self {
         let config = invocation.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
         let file_system = callout.target.split_once('-').map_or("", |(name, _)| name);
-        let words = format!(
-            "{:?} {} {:?} {:?} {:?} {:?}",
-            callout.roles,
-            callout.server.number(),
-            callout.peer,
-            callout.myself,
-            file_system,
-            invocation.realm
-        );
-        let hash = Sha256::new().chain_update(config.as_os_str().as_bytes()).chain_update([0]);
-        let digest = hash.chain_update(words).finalize();
-        let name = digest.iter().take(16).fold(String::with_capacity(32), |mut name, byte| {
-            let _ = write!(name, "{byte:02x}");
-            name
-        });
-        Self(name)
+        // No cryptographic hash, since the requester waits for it; one that two share does no more harm than any wrong note.
+        let mut hash = DefaultHasher::new();
+        (config, callout.roles, callout.server, callout.peer, callout.myself).hash(&mut hash);
+        (file_system, &invocation.realm).hash(&mut hash);
+        Self(format!("{:016x}", hash.finish()))
     }
 
     /// Whether there is a note, and everything is as it says.
