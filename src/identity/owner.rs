@@ -60,6 +60,18 @@ impl Owner {
         subuid.lines().find_map(first_of).map_or(Self::User(uid), Self::Subordinates)
     }
 
+    /// The owner whose [`Owner::file_name`] this is.
+    pub fn named(file_name: &str) -> Option<Self> {
+        let (kind, number) = file_name.split_once('-')?;
+        let owner = match kind {
+            "uid" => Self::User(number.parse().ok()?),
+            "ns" => Self::Namespace(number.parse().ok()?),
+            "subuids" => Self::Subordinates(number.parse().ok()?),
+            _ => return None,
+        };
+        (owner.file_name() == file_name).then_some(owner)
+    }
+
     /// A file name that no other owner has.
     pub fn file_name(self) -> String {
         match self {

@@ -156,6 +156,14 @@ pub fn wait_for_child() {
     }
 }
 
+/// Reaps children that have ended, and has the kernel reap the others, so that nothing is kept for their sake.
+pub fn disown_children() {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: to ignore a signal is no function of ours.
+    let _ = unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &ignore) };
+    while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive) {}
+}
+
 /// Whether it runs, or would if a processor were free: the third field of its line (proc_pid_stat(5)). Allocates nothing.
 pub fn is_runnable(pid: Pid) -> bool {
     let (mut name, mut line) = ([0; 32], [0; 64]);

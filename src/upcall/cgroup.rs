@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::identity::owner::Owner;
 
 /// Where cgroup v2 is mounted: alone, or beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
@@ -92,8 +93,7 @@ fn remove_empty(all: &Path) {
 
 /// As [`super::log_budget::Payer::file_name`] makes them.
 fn is_owners(name: &str) -> bool {
-    let numbered = ["uid-", "ns-"].iter().find_map(|kind| name.strip_prefix(kind));
-    name == "machine" || numbered.is_some_and(|number| number.parse::<u64>().is_ok())
+    name == "machine" || Owner::named(name).is_some()
 }
 
 fn make(directory: &Path) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! How many lines of the log each owner may cause in a while (rule S22). What is left out is counted, and told in one line
-//! when the time is over: by the next process that has something to say, or by the first one that had to be silent, which
-//! stays until then.
+//! when the time is over: by the next process that has something to say, or by the one that stays until then for the first
+//! that had to be silent, see [`super::teller`].
 //!
 //! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/refused` for all whose requests are
 //! refused, so that a flood of these hides nothing else, `log/machine`. Root and the node have an account of their own,
@@ -29,6 +29,11 @@ const TELLER: std::ops::Range<u16> = 1..2;
 const RECORD_LIMIT: Duration = Duration::from_millis(20);
 /// Which uids are subordinate to whom (subuid(5)).
 const SUBUID: &str = "/etc/subuid";
+/// Names of files; others are those of owners.
+const MACHINE: &str = "machine";
+const USERS: &str = "users";
+const REFUSED: &str = "refused";
+const UNKNOWN: &str = "unknown";
 /// Of those who stay to tell, and the most of them.
 const TELLERS: &str = "tellers";
 const TELLERS_LIMIT: u16 = 32;
@@ -52,9 +57,9 @@ impl Payer {
     /// A file name that no other has.
     pub(super) fn file_name(self) -> String {
         match self {
-            Self::Machine => "machine".to_owned(),
+            Self::Machine => MACHINE.to_owned(),
             Self::User(owner) | Self::Refused(owner) => owner.file_name(),
-            Self::Unknown => "unknown".to_owned(),
+            Self::Unknown => UNKNOWN.to_owned(),
         }
     }
 
@@ -118,6 +123,16 @@ struct Account {
     /// In words.
     whose: String,
     setting: &'static str,
+    name: String,
+}
+
+/// Lines that were left out, and which nobody stays to tell of so far.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Untold {
+    /// The file of the account.
+    pub(super) name: String,
+    /// When the while began in which they were, in milliseconds.
+    pub(super) start: u64,
 }
 
 /// The accounts that a line is charged to.
@@ -131,26 +146,14 @@ pub(super) struct Budget {
 impl Budget {
     /// `None` where the run directory cannot be used.
     pub(super) fn open(config: &Config, payer: Payer) -> Option<Self> {
-        let log = &config.log;
-        let owner = |file: String, whose: String| (file, whose, log.per_owner, "log.per_owner");
-        let users = || ("users".to_owned(), "all users".to_owned(), log.users, "log.users");
-        let refused = || ("refused".to_owned(), "refused requests".to_owned(), log.users, "log.users");
+        let own = payer.file_name();
         let names = match payer {
-            Payer::Machine => {
-                vec![("machine".to_owned(), "root and the node".to_owned(), log.machine, "log.machine")]
-            }
-            Payer::User(user) => vec![owner(user.file_name(), user.to_string()), users()],
-            Payer::Refused(user) => vec![owner(user.file_name(), user.to_string()), refused()],
-            Payer::Unknown => {
-                vec![owner("unknown".to_owned(), "starts with malformed words".to_owned()), refused()]
-            }
+            Payer::Machine => vec![own.as_str()],
+            Payer::User(_) => vec![&own, USERS],
+            Payer::Refused(_) | Payer::Unknown => vec![&own, REFUSED],
         };
-        let run = private_directory(&config.run_dir).ok()?;
-        let directory = subdirectory(run.as_fd(), "log").ok()?;
-        let accounts = names.into_iter().map(|(name, whose, limit, setting)| {
-            let file = LockFile::open(directory.as_fd(), &name).ok()?;
-            Some(Account { file, limit, window: log.window.0, whose, setting })
-        });
+        let directory = directory(config)?;
+        let accounts = names.into_iter().map(|name| Account::open(&directory, name, &config.log));
         let accounts = accounts.collect::<Option<_>>()?;
         Some(Self { accounts, silenced: Cell::new(None), directory })
     }
@@ -171,28 +174,66 @@ impl Budget {
         (true, notice)
     }
 
-    /// If a line of ours was left out and nobody else stays to tell of it: waits until the time is over. The line to be
-    /// written then, unless somebody has written it before.
-    pub(super) fn outstanding(&self) -> Option<String> {
+    /// If a line of ours was left out, nobody else stays to tell of it, and one more may stay.
+    pub(super) fn untold(&self) -> Option<Untold> {
         let (index, start) = self.silenced.take()?;
         let account = self.accounts.get(index)?;
-        let tellers = LockFile::open(self.directory.as_fd(), TELLERS).ok()?;
-        // Where too many stay already, whoever has the next line tells, or who removes the record.
-        if !account.file.try_take(&TELLER).ok()? || !tellers.try_take_any(0..TELLERS_LIMIT).ok()? {
-            return None;
-        }
-        let end = Duration::from_millis(start).saturating_add(account.window);
-        thread::sleep(end.saturating_sub(since_boot()).min(account.window));
-        let left_out = account.change(|record| {
-            let ours = record.start == start;
-            let left_out = if ours { record.left_out } else { 0 };
-            (if ours { Record { left_out: 0, ..record } } else { record }, left_out)
-        });
-        left_out.filter(|&count| count > 0).map(|count| account.notice(count))
+        let tellers = account.take_turn_to_tell(&self.directory)?;
+        // The one that stays takes it for itself.
+        account.file.release(&TELLER);
+        drop(tellers);
+        Some(Untold { name: account.name.clone(), start })
     }
 }
 
+/// Waits until the time is over, unless another does. The line to be written then, unless somebody has written it before.
+pub(super) fn outstanding(config: &Config, untold: &Untold) -> Option<String> {
+    let directory = directory(config)?;
+    let account = Account::open(&directory, &untold.name, &config.log)?;
+    let turn = account.take_turn_to_tell(&directory)?;
+    let end = Duration::from_millis(untold.start).saturating_add(account.window);
+    thread::sleep(end.saturating_sub(since_boot()).min(account.window));
+    let left_out = account.change(|record| {
+        let ours = record.start == untold.start;
+        let left_out = if ours { record.left_out } else { 0 };
+        (if ours { Record { left_out: 0, ..record } } else { record }, left_out)
+    });
+    drop(turn);
+    left_out.filter(|&count| count > 0).map(|count| account.notice(count))
+}
+
+fn directory(config: &Config) -> Option<OwnedFd> {
+    let run = private_directory(&config.run_dir).ok()?;
+    subdirectory(run.as_fd(), "log").ok()
+}
+
+/// Whose account a file of that name is, how many lines that has, and by which setting.
+fn terms(name: &str, log: &Log) -> Option<(String, u32, &'static str)> {
+    let terms = match name {
+        MACHINE => ("root and the node".to_owned(), log.machine, "log.machine"),
+        USERS => ("all users".to_owned(), log.users, "log.users"),
+        REFUSED => ("refused requests".to_owned(), log.users, "log.users"),
+        UNKNOWN => ("starts with malformed words".to_owned(), log.per_owner, "log.per_owner"),
+        name => (Owner::named(name)?.to_string(), log.per_owner, "log.per_owner"),
+    };
+    Some(terms)
+}
+
 impl Account {
+    fn open(directory: &OwnedFd, name: &str, log: &Log) -> Option<Self> {
+        let (whose, limit, setting) = terms(name, log)?;
+        let file = LockFile::open(directory.as_fd(), name).ok()?;
+        Some(Self { file, limit, window: log.window.0, whose, setting, name: name.to_owned() })
+    }
+
+    /// As long as the result is there. Where too many stay already, whoever has the next line tells, or who removes the
+    /// record.
+    fn take_turn_to_tell(&self, directory: &OwnedFd) -> Option<LockFile> {
+        let tellers = LockFile::open(directory.as_fd(), TELLERS).ok()?;
+        let taken = self.file.try_take(&TELLER).ok()? && tellers.try_take_any(0..TELLERS_LIMIT).ok()?;
+        taken.then_some(tellers)
+    }
+
     /// The start of the while, and whether it had room for one line more.
     fn charge(&self) -> Option<(u64, Verdict)> {
         let now = u64::try_from(since_boot().as_millis()).ok()?;
@@ -229,9 +270,9 @@ pub(super) fn is_over(file: &LockFile, name: &str, log: &Log) -> (bool, Option<S
     let Some(Record { start, left_out, .. }) = read(file.file()) else { return (true, None) };
     let end = Duration::from_millis(start).saturating_add(log.window.0 * 2);
     // The others are always wanted.
-    let is_an_owners = !["users", "refused", "machine"].contains(&name);
-    let line = || notice(left_out, &name.replacen('-', " ", 1), log.window.0, "log.per_owner");
-    (is_an_owners && since_boot() > end, (left_out > 0).then(line))
+    let is_an_owners = ![USERS, REFUSED, MACHINE].contains(&name);
+    let line = || terms(name, log).map(|(whose, _, setting)| notice(left_out, &whose, log.window.0, setting));
+    (is_an_owners && since_boot() > end, if left_out > 0 { line() } else { None })
 }
 
 fn read(file: &File) -> Option<Record> {
@@ -289,9 +330,10 @@ mod tests {
         assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_002))), 3), 2);
         assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_003))), 3), 1, "all users have a limit, too");
         assert_eq!(admitted(&open(Payer::Machine), 50), 50);
-        let told = one.outstanding().unwrap();
+        let untold = one.untold().unwrap();
+        let told = outstanding(&config, &untold).unwrap();
         assert_eq!(told, "log: 5 more lines of uid 4000001 within 2 s, not written because of log.per_owner");
-        assert_eq!(one.outstanding(), None);
+        assert_eq!((one.untold(), outstanding(&config, &untold)), (None, None));
         let others = one.admits().1.unwrap();
         assert!(others.starts_with("log: 1 more line of all users within "), "{others}");
         assert_eq!(one.admits(), (true, None), "told once");

@@ -2,7 +2,8 @@
 //!
 //! Three processes of one static image, each in a file: [`front`] decides while the requester is blocked, [`monitor`]
 //! watches over it and then over the negotiation, [`launcher`] becomes the worker. None of them links Kerberos or
-//! asks a name service. Invariant: every way out answers the key; a plain exit would cost the user a minute of ENOKEY.
+//! asks a name service. A [`teller`] may come after them. Invariant: every way out answers the key; a plain exit would
+//! cost the user a minute of ENOKEY.
 #![forbid(unsafe_code)]
 
 mod authorise;
@@ -32,6 +33,7 @@ mod slots;
 mod sources;
 mod start;
 mod sweep;
+mod teller;
 mod telling;
 mod times;
 mod vouched;
@@ -43,6 +45,9 @@ pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> i32 {
     let words: Vec<_> = words.collect();
     if let Some(question) = by_hand::question(&words) {
         return by_hand::answer(&question);
+    }
+    if let Some(task) = teller::task(&words) {
+        return teller::tell(&task);
     }
     match Invocation::parse(words.into_iter()) {
         Ok(invocation) => front::serve(invocation),

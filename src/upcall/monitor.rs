@@ -25,6 +25,7 @@ use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
 use super::slots::{Claimant, Manner, Slot};
 use super::sweep::sweep;
+use super::teller;
 use super::times::Times;
 use crate::config::{CEILING, Config, Level};
 use crate::ctx::lustre::LustreCallout;
@@ -186,7 +187,9 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, Pending), Failure>)
     let journal = Journal::open(&config, level(invocation, &config), payer);
     conclude(invocation, verdict, (&config, broken), (started, &journal));
     sweep(&config).iter().for_each(|line| log::warn!("{line}"));
-    journal.close();
+    if let Some(untold) = journal.close() {
+        teller::become_teller(&untold, invocation.config.as_deref());
+    }
 }
 
 fn conclude(

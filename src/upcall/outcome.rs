@@ -15,7 +15,7 @@ use log::{Log, Metadata, Record};
 use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
 
 use super::claim::{Invocation, RULE_WORDS, Unusable};
-use super::log_budget::{Budget, Payer};
+use super::log_budget::{Budget, Payer, Untold};
 use crate::config::{Config, DEFAULT_PATH, Level};
 use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
@@ -129,31 +129,24 @@ impl Bounded {
 impl Journal {
     /// Connects, for lines of this level and above, charged to whoever causes them; every failure to do so is ignored.
     pub(super) fn open(config: &Config, level: Level, payer: Payer) -> Self {
-        let connected = UnixDatagram::unbound().and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            socket.connect(&config.log.socket)?;
-            Ok(socket)
-        });
-        let Ok(socket) = connected else { return Self { budget: None } };
-        let formatter = Formatter3164 {
-            facility: Facility::LOG_AUTHPRIV,
-            hostname: None,
-            process: "lgss_keyring".into(),
-            pid: std::process::id(),
-        };
+        let Some(log) = connected(config) else { return Self { budget: None } };
         let budget = Budget::open(config, payer).map(Mutex::new).map(Arc::new);
-        let log = BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter));
         if log::set_boxed_logger(Box::new(Bounded { log, budget: budget.clone() })).is_ok() {
             log::set_max_level(filter(level));
         }
         Self { budget }
     }
 
-    /// If lines of ours were left out, stays until it is time to tell how many. For the very end of a process.
-    pub(super) fn close(self) {
-        let told = self.budget.and_then(|budget| budget.lock().ok().and_then(|budget| budget.outstanding()));
-        if let Some(notice) = told {
-            log::warn!("{notice}");
+    /// Lines of ours that were left out, if somebody is still to tell of them.
+    pub(super) fn close(self) -> Option<Untold> {
+        self.budget.and_then(|budget| budget.lock().ok()?.untold())
+    }
+
+    /// One line that is charged to nobody.
+    pub(super) fn notice(config: &Config, notice: &str) {
+        if let Some(log) = connected(config) {
+            log::set_max_level(filter(config.log.level));
+            Bounded { log, budget: None }.write(log::Level::Warn, notice);
         }
     }
 
@@ -239,6 +232,18 @@ impl Journal {
             Cause::Setup.errno(),
         );
     }
+}
+
+fn connected(config: &Config) -> Option<BasicLogger> {
+    let socket = UnixDatagram::unbound().ok()?;
+    socket.set_nonblocking(true).and_then(|()| socket.connect(&config.log.socket)).ok()?;
+    let formatter = Formatter3164 {
+        facility: Facility::LOG_AUTHPRIV,
+        hostname: None,
+        process: "lgss_keyring".into(),
+        pid: std::process::id(),
+    };
+    Some(BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter)))
 }
 
 /// So much of what others have said as the line has room for; what we say is there in any case.

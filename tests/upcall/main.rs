@@ -60,6 +60,7 @@ mod service_names;
 mod session_trouble;
 mod sessions;
 mod setuid;
+mod silenced;
 mod simultaneous;
 mod single_tickets;
 mod stale_ticket;
@@ -171,6 +172,7 @@ const MODULES: &[Trials] = &[
     inherited::trials,
     quota::trials,
     secrecy::trials,
+    silenced::trials,
     simultaneous::trials,
     hostile::trials,
     faults::trials,

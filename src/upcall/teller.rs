@@ -1,0 +1,89 @@
+//! A process that stays until it is time to tell how many lines of the log were left out (rule S22).
+//!
+//! The monitor that nobody else tells for becomes it by executing the program anew: an open file, also that of a program that
+//! runs, keeps the keyrings of whoever has opened it. So nothing of a requester is kept that may have logged out: no
+//! session, no directory, no namespace, no memory.
+
+use std::ffi::{CString, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::log_budget::{self, Untold};
+use super::outcome::Journal;
+use crate::config::Config;
+use crate::key::authority::key_under_construction;
+use crate::sys::jail::{self, OomScore};
+use crate::sys::{keyctl, process};
+
+/// The first of its words; then come the account, the start of the while, and the settings if they have a file of their own.
+const WORD: &str = "--tell-left-out";
+
+/// Returns only if that cannot be. Then whoever has the next line tells.
+pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&Path>) {
+    process::disown_children();
+    keyctl::let_go();
+    let _ = jail::keep_only_kill();
+    jail::set_oom_score(OomScore::Normal);
+    let words = ["lgss_keyring", WORD, name, &start.to_string()].map(|word| word.as_bytes().to_vec());
+    let settings = settings.map(|path| path.as_os_str().as_bytes().to_vec());
+    let words: Result<Vec<_>, _> = words.into_iter().chain(settings).map(CString::new).collect();
+    let program = open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+    if let (Ok(words), Ok(program)) = (words, program) {
+        let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+        let _ = process::exec(program.as_fd(), &words, &[], 0);
+    }
+}
+
+/// What such a process is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    untold: Untold,
+    settings: Option<PathBuf>,
+}
+
+/// Its task, if the words are that. In a process that the kernel has started for a key they are not.
+pub(super) fn task(words: &[OsString]) -> Option<Task> {
+    let (word, name, start, settings) = match words {
+        [word, name, start] => (word, name, start, None),
+        [word, name, start, settings] => (word, name, start, Some(settings)),
+        _ => return None,
+    };
+    let untold = Untold { name: name.to_str()?.to_owned(), start: start.to_str()?.parse().ok()? };
+    let task = Task { untold, settings: settings.map(PathBuf::from) };
+    (word == WORD && key_under_construction().is_none()).then_some(task)
+}
+
+/// Does it; the exit status.
+pub(super) fn tell(task: &Task) -> i32 {
+    let Ok(config) = Config::load(task.settings.as_deref()) else { return 1 };
+    if let Some(notice) = log_budget::outstanding(&config, &task.untold) {
+        Journal::notice(&config, &notice);
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_request_are_no_task() {
+        let asked = |text: &str| task(&text.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let untold = || Untold { name: "uid-1000".to_owned(), start: 77 };
+        let settings = Some(PathBuf::from("/etc/lgss/other.toml"));
+        assert_eq!(asked("--tell-left-out uid-1000 77"), Some(Task { untold: untold(), settings: None }));
+        assert_eq!(
+            asked("--tell-left-out uid-1000 77 /etc/lgss/other.toml"),
+            Some(Task { untold: untold(), settings })
+        );
+        for other in
+            ["--tell-left-out", "--tell-left-out users x", "create 77 user", "create 77 user d c 1 2 0 0 5"]
+        {
+            assert_eq!(asked(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Whoever stays to tell how many lines of the log were left out (rule S22) keeps nothing of a requester's meanwhile.
+
+use crate::support::keys::{keys_of, wait_until_forgotten};
+use crate::support::probe::{Finding, Probe, Step, as_user};
+use crate::support::process::Process;
+use crate::support::shared::Shared;
+use crate::support::site::{Settings, Site};
+use crate::support::wait::wait_for;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+crate::trials![a_process_that_stays_to_tell_of_lines_left_out_keeps_no_session_of_the_requesters];
+
+fn a_process_that_stays_to_tell_of_lines_left_out_keeps_no_session_of_the_requesters(shared: &Shared) {
+    const REQUESTS: usize = 3;
+    // The table before is that of the log.
+    let extra = "per_owner = 1\nwindow = \"25s\"\n[backoff]\nafter = 1000\n";
+    let site = Site::with(shared.realm(), &Settings { extra, ..Settings::default() });
+    let owner = site.uid().to_string();
+    let mut steps = as_user(site.uid());
+    for count in 0..REQUESTS {
+        let request = site.request_as(&owner, shared.nfs(), &format!(":{count}"));
+        steps.extend([Step::Request(request), Step::Settle { within_ms: 20_000 }]);
+    }
+    steps.push(Step::Pause);
+    let mut login = Probe::start(&steps);
+    let findings = login.until_pause();
+    let settled = findings.iter().filter(|finding| matches!(finding, Finding::Settled { .. }));
+    assert_eq!(settled.count(), REQUESTS, "{findings:?}");
+    let teller = the_only_process(&site);
+    assert!(keys_of(site.uid()) > REQUESTS.try_into().unwrap(), "there is a session to be kept");
+    login.go_on();
+    drop(login.rest());
+    // And is reaped.
+    drop(login);
+    wait_until_forgotten(site.uid());
+
+    assert_eq!(the_only_process(&site), teller, "it stays for longer than that");
+    let proc = Path::new("/proc").join(teller.pid.to_string());
+    let open: Vec<_> = fs::read_dir(proc.join("fd")).unwrap().flatten().collect();
+    let open: Vec<_> = open.iter().map(|entry| fs::read_link(entry.path()).unwrap()).collect();
+    let records = site.path("run/log");
+    assert!(!open.is_empty() && open.iter().all(|path| path.starts_with(&records)), "{open:?}");
+    assert_eq!(fs::read(proc.join("cmdline")).unwrap().iter().filter(|&&byte| byte != 0).count(), 12);
+    let groups = fs::read_to_string(proc.join("cgroup")).unwrap();
+    assert!(!groups.contains(&format!("uid-{owner}")), "{groups}");
+
+    let told = format!(": log: {} more lines of uid {owner} within 25 s, ", REQUESTS - 1);
+    wait_for("the number of lines left out", Duration::from_secs(40), || {
+        site.log.lines().iter().any(|line| line.contains(&told)).then_some(())
+    });
+    site.wait_until_idle();
+}
+
+/// Of the upcall's processes.
+#[track_caller]
+fn the_only_process(site: &Site) -> Process {
+    let directory = site.path("");
+    wait_for("the others to have ended", Duration::from_secs(10), || {
+        <[Process; 1]>::try_from(Process::running_from(&directory)).ok().map(|[process]| process)
+    })
+}
