@@ -119,6 +119,8 @@ pub enum Cause {
     TooMany,
     /// The owner's requests keep failing, and it has been given a pause (rule S8).
     Paused,
+    /// The request was to end that pause, and nothing else.
+    Unpaused,
     /// There are too many keys on this machine to find the requester in time (rule S21).
     ManyKeys,
     /// The deadline of the whole upcall has passed.
@@ -210,7 +212,7 @@ impl Cause {
             Self::TokenTooLarge => Errno::E2BIG,
             Self::BadKdcAnswer | Self::BadReply => Errno::EPROTO,
             Self::WrongProgram => Errno::EPROTONOSUPPORT,
-            Self::TooMany | Self::Paused => Errno::EAGAIN,
+            Self::TooMany | Self::Paused | Self::Unpaused => Errno::EAGAIN,
             Self::Quota => Errno::EDQUOT,
             Self::KeyGone => Errno::EKEYREVOKED,
             Self::WorkerFault | Self::LibraryFault | Self::BadKrb5Conf | Self::Setup => Errno::EIO,
@@ -308,7 +310,10 @@ impl Cause {
             Self::TooMany => {
                 "wait for other negotiations to end; if that is the normal load, raise [limits] in lgss.toml"
             }
-            Self::Paused => "mend what failed last; the pause ends by itself, lgss get need not wait",
+            Self::Paused => {
+                "mend what failed last; the pause ends by itself, with a new ticket, or by lgss flush --all"
+            }
+            Self::Unpaused => "nothing: that is all that was asked for",
             Self::ManyKeys => "see /proc/key-users; remove keys, or lower kernel.keys.maxkeys (sysctl)",
             Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
             Self::WorkerFault => {

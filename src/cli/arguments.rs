@@ -70,6 +70,8 @@ pub enum Command {
     #[command(after_help = after_help!("lgss list", "lgss list --json | jq '.[] | select(.state == \"failed\")'"))]
     List(List),
     /// End contexts, so that the next request negotiates anew
+    ///
+    /// A pause that your requests have after many failures ends, too.
     #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush 797025216", "lgss flush --all --dry-run"))]
     Flush(Flush),
     /// Show which of your tickets the upcall would use, and what speaks against the others

@@ -4,6 +4,8 @@
 //! or is the caller.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
@@ -18,7 +20,11 @@ use super::machine_tickets::{self, Mode};
 use super::report::{ContextState, Report};
 use super::values::KeyArgument;
 use super::words;
+use crate::ctx::client;
+use crate::ctx::payload::user::State;
+use crate::ctx::request::NO_PAUSE;
 use crate::ctx::visible::{self, Visible};
+use crate::event::{Cause, Reason, one_line};
 
 const UNCLEAR: &str = "\
 lgss: flush what? One of:
@@ -60,13 +66,50 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
         let mode = if flush.dry_run { Mode::DryRun } else { Mode::Drop };
         return machine_tickets::drop_all(mode, terminal);
     }
-    if !flush.keys.is_empty() {
-        return flush_keys(flush, terminal);
-    }
-    if flush.service.is_none() && !flush.all {
+    if flush.keys.is_empty() && flush.service.is_none() && !flush.all {
         writeln!(terminal.err, "{UNCLEAR}")?;
         return Ok(Exit::Usage);
     }
+    let exit = if flush.keys.is_empty() { flush_all(flush, terminal) } else { flush_keys(flush, terminal) };
+    // Root's requests have no pause.
+    if !flush.dry_run && !geteuid().is_root() {
+        end_pause(terminal)?;
+    }
+    exit
+}
+
+/// How long the upcall is waited for, which has little to do, and when it may be asked again.
+const PAUSE_LIMIT: Duration = Duration::from_secs(5);
+const ASKED_AGAIN: Duration = Duration::from_millis(1050);
+
+/// The next requests are to be tried, too, where the caller's have failed so often that they pause. Where no upcall answers, or an
+/// older one, there is nothing to say.
+fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
+    let ask = || match client::end_pause(PAUSE_LIMIT) {
+        Ok(State::Failed { reason: Some(reason), .. }) => Some(reason),
+        _ => None,
+    };
+    let is = |reason: &Reason, cause| Cause::of_word(&reason.cause) == Some(cause);
+    let mut told = ask();
+    if told.as_ref().is_some_and(|reason| is(reason, Cause::Paused)) {
+        // A failure of this very moment.
+        thread::sleep(ASKED_AGAIN);
+        told = ask();
+    }
+    match told {
+        Some(reason) if is(&reason, Cause::Unpaused) && reason.detail != NO_PAUSE => {
+            writeln!(terminal.err, "lgss: {}", one_line(&reason.detail))
+        }
+        Some(reason) if is(&reason, Cause::Paused) => {
+            writeln!(terminal.err, "lgss: your requests still pause: {}", one_line(&reason.detail))?;
+            writeln!(terminal.err, "  try:    lgss flush --all once more; a pause can be ended once a second")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All, or those of a service.
+fn flush_all(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let mut done = flush_own(flush);
     let mut exit = Exit::Ok;
     if flush.all {

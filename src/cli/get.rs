@@ -19,7 +19,7 @@ use crate::ctx::Context;
 use crate::ctx::client::{self, Asked, ClientError, ContextKey, Destination, Found, Stale};
 use crate::ctx::initiator::Principal;
 use crate::ctx::payload::user::State;
-use crate::ctx::request::{Callout, Description, Mechanism};
+use crate::ctx::request::{Anew, Callout, Description, Mechanism};
 use crate::ctx::rings::{self, Session};
 use crate::event;
 
@@ -52,7 +52,7 @@ fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io:
         prefer: None,
         ttl: None,
         principal: get.principal.clone(),
-        anew: true,
+        anew: Anew::Now,
     };
     let expected = get.principal.clone().or_else(|| expected(&description, &callout));
     let start = Instant::now();

@@ -118,7 +118,7 @@ impl Role {
 }
 
 /// By what a cache was named, which is what its owner's wishes are told by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Standing {
     /// By nothing: it was found.
     #[default]

@@ -5,6 +5,9 @@
 mod reading;
 mod words;
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::budget::FileBudget;
@@ -142,6 +145,32 @@ impl Survey {
     /// Whether there is anything that is not expired.
     pub fn has_live(&self, now: u64) -> bool {
         self.caches.iter().any(|cache| ranking::worth(&cache.tickets, None, now).is_ok())
+    }
+
+    /// A number for each cache that differs when it is another, has got a new ticket of its client's, or counts otherwise than
+    /// before; what a KDC has added by itself makes no difference. The last of `limit` stands for all that are left.
+    pub fn fingerprints(&self, limit: usize) -> Vec<u64> {
+        let hashed = |of: &dyn Fn(&mut DefaultHasher)| {
+            let mut hasher = DefaultHasher::new();
+            of(&mut hasher);
+            hasher.finish()
+        };
+        let caches = self.caches.iter().map(|cache| hashed(&|hasher| cache.hash(hasher)));
+        let mut numbers: Vec<u64> = caches.collect();
+        let identities = self.identities.as_ref().map(|(identities, _)| format!("{identities:?}"));
+        numbers.extend(identities.map(|identities| hashed(&|hasher| identities.hash(hasher))));
+        let keytab = self.client_keytab.as_ref().and_then(|name| {
+            let file = std::fs::metadata(name.library.trim_start_matches("FILE:")).ok()?;
+            Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+        });
+        numbers.extend(keytab.map(|keytab| hashed(&|hasher| keytab.hash(hasher))));
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.len() > limit {
+            let rest = numbers.split_off(limit.saturating_sub(1));
+            numbers.push(hashed(&|hasher| rest.hash(hasher)));
+        }
+        numbers
     }
 
     /// Ranks them for `service`, whose realm is empty if a KDC is to find it, or for none in particular.
@@ -309,6 +338,21 @@ impl Survey {
                 let cause = Some(silent.cause).filter(|_| absence == Absence::Told);
                 self.object_to(&name, silent.detail, cause, standing);
             }
+        }
+    }
+}
+
+impl Hash for Contents {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { name, client, tickets, standing } = self;
+        (&name.display, client, standing).hash(state);
+        // Tickets that are got by another have its time.
+        let authenticated: BTreeSet<_> = tickets.iter().map(|ticket| ticket.authenticated).collect();
+        authenticated.hash(state);
+        let is_own =
+            |ticket: &&Facts| ticket.grants() == Some(&client.realm) && ticket.server.realm == client.realm;
+        for ticket in tickets.iter().filter(is_own) {
+            (ticket.start, ticket.end, ticket.invalid).hash(state);
         }
     }
 }

@@ -172,6 +172,24 @@ pub enum Found {
     InPlaceOf(Stale),
 }
 
+/// Ends the pause that the caller's requests have after many failures, if there is one, which a caller may once a second; returns what
+/// the upcall says of it. Contexts and remembered failures are left as they are.
+///
+/// # Errors
+/// As [`request`], and as [`ContextKey::wait`].
+pub fn end_pause(timeout: Duration) -> Result<State, ClientError> {
+    let callout: Callout = format!("lgss1;svc={NOBODY};chan=rpc:localhost:1,0,0;anew=only").parse()?;
+    let owner = calling_user();
+    let description = Description { owner, service: callout.service.clone(), instance: None };
+    let key = request(&description, &callout)?;
+    let state = key.wait(timeout);
+    key.end();
+    state
+}
+
+/// A service for a request that is for none.
+const NOBODY: &str = "lgss@localhost";
+
 /// Why a key of an earlier request is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stale {
@@ -429,7 +447,7 @@ impl ContextKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctx::request::{Level, Mechanism};
+    use crate::ctx::request::{Anew, Level, Mechanism};
 
     fn callout(cache: &str) -> Callout {
         Callout {
@@ -441,7 +459,7 @@ mod tests {
             prefer: None,
             ttl: None,
             principal: None,
-            anew: false,
+            anew: Anew::Usual,
         }
     }
 

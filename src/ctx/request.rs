@@ -3,11 +3,15 @@
 //! Written by clients, parsed by the front from hostile bytes. Invariant: a parsed value holds only what its grammar
 //! allows, so that it can be logged and passed on; nothing in it says who the requester is.
 
+mod options;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use options::{Anew, Level, Mechanism, NO_PAUSE};
 
 use super::initiator::Principal;
 use super::preference::Preference;
@@ -175,54 +179,6 @@ fn printable(text: &str) -> Result<(), RequestError> {
     if text.bytes().all(|b| (0x20..0x7f).contains(&b)) { Ok(()) } else { Err(RequestError::NotPrintable) }
 }
 
-/// Protection that the context is asked to offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// `n`: none beyond the context itself.
-    Null,
-    /// `a`: authentication.
-    #[default]
-    Authentication,
-    /// `i`: integrity.
-    Integrity,
-    /// `p`: privacy.
-    Privacy,
-}
-
-impl FromStr for Level {
-    type Err = RequestError;
-
-    fn from_str(text: &str) -> Result<Self, RequestError> {
-        match text {
-            "n" => Ok(Self::Null),
-            "a" => Ok(Self::Authentication),
-            "i" => Ok(Self::Integrity),
-            "p" => Ok(Self::Privacy),
-            _ => Err(RequestError::Malformed("level")),
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Null => "n",
-            Self::Authentication => "a",
-            Self::Integrity => "i",
-            Self::Privacy => "p",
-        })
-    }
-}
-
-/// GSS mechanism to negotiate with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mechanism {
-    /// Kerberos 5 (RFC 4121).
-    Krb5,
-}
-
 /// An ONC RPC service on TCP: `rpc:<host>:<port>,<program>,<version>`, IPv6 literals in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpcChannel {
@@ -291,8 +247,8 @@ pub struct Callout {
     pub ttl: Option<Duration>,
     /// `principal`, optional: whom the context is to speak for, and nobody else.
     pub principal: Option<Principal>,
-    /// `anew=1`, optional: a person has seen earlier ones fail, and does not want to wait for the end of a pause.
-    pub anew: bool,
+    /// `anew`, optional: what is to become of a pause after failures.
+    pub anew: Anew,
 }
 
 impl FromStr for Callout {
@@ -376,11 +332,7 @@ impl TryFrom<FieldValues<'_>> for Callout {
             prefer: prefer.transpose()?,
             ttl: ttl.transpose()?.map(|seconds| Duration::from_secs(seconds.into())),
             principal: principal.transpose()?,
-            anew: match values.anew {
-                None => false,
-                Some("1") => true,
-                Some(_) => return Err(RequestError::Malformed("anew")),
-            },
+            anew: values.anew.map_or(Ok(Anew::Usual), str::parse)?,
         })
     }
 }
@@ -392,7 +344,11 @@ impl fmt::Display for Callout {
         self.prefer.iter().try_for_each(|prefer| write!(f, ";prefer={prefer}"))?;
         self.ttl.iter().try_for_each(|ttl| write!(f, ";ttl={}", ttl.as_secs()))?;
         self.principal.iter().try_for_each(|principal| write!(f, ";principal={principal}"))?;
-        f.write_str(if self.anew { ";anew=1" } else { "" })
+        match self.anew {
+            Anew::Usual => Ok(()),
+            Anew::Now => f.write_str(";anew=1"),
+            Anew::Only => f.write_str(";anew=only"),
+        }
     }
 }
 

@@ -69,6 +69,7 @@ impl Cause {
             | Self::BadReply
             | Self::TooMany
             | Self::Paused
+            | Self::Unpaused
             | Self::ManyKeys
             | Self::Deadline
             | Self::Quota
@@ -136,6 +137,7 @@ impl Cause {
             Self::BadReply => "the server's answer is not that of an RPCSEC_GSS server",
             Self::TooMany => "too many negotiations are running",
             Self::Paused => "too many requests in a row have failed",
+            Self::Unpaused => "requests need not pause any more",
             Self::ManyKeys => "there are too many keys on this machine",
             Self::Deadline => "the time for the whole negotiation is up",
             Self::WorkerFault | Self::LibraryFault | Self::BadKrb5Conf | Self::Setup => {

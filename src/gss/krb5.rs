@@ -320,7 +320,7 @@ impl Principal {
 }
 
 /// A principal's parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Name {
     /// Its realm.
     pub realm: String,

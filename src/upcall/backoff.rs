@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use crate::config::Backoff;
 use crate::event::{Failure, one_line};
+use crate::negotiate::messages::TRIED_LIMIT;
 
 /// Longest words that are remembered, in bytes.
 const WORDS_LIMIT: usize = 500;
 /// How soon after a failure a pause may be broken by who asks anew.
 const ANEW_PAUSE: Duration = Duration::from_secs(1);
+/// So many requests of a second may look during a pause whether there are other credentials: those that a program makes at once.
+const LOOKS: u32 = 8;
 
 /// An owner's failures in a row. Times are since the machine was started, whatever happens to its clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(super) struct Record {
     until: Duration,
     /// What the last one was.
     what: What,
+    /// When requests have begun to look for other credentials, and how many have since.
+    looks: (Duration, u32),
 }
 
 /// A failure, as it is remembered.
@@ -34,12 +39,14 @@ pub(super) struct What {
     uid: u32,
     /// Stage and detail; empty if they are not for the requester (rule S15).
     words: String,
+    /// Numbers of the user's credentials that have failed in this row; `None` if the last one was about something else.
+    tried: Option<Vec<u64>>,
 }
 
 impl What {
     /// Without words.
     pub(super) fn named(failure: &Failure) -> Self {
-        Self { errno: format!("{:?}", failure.cause.errno()), uid: 0, words: String::new() }
+        Self { errno: format!("{:?}", failure.cause.errno()), uid: 0, words: String::new(), tried: None }
     }
 
     /// Of that user's request.
@@ -48,7 +55,24 @@ impl What {
         let mut words = if told { one_line(&failure.to_string()) } else { String::new() };
         let end = (0..=WORDS_LIMIT.min(words.len())).rev().find(|&at| words.is_char_boundary(at));
         words.truncate(end.unwrap_or_default());
-        Self { errno: format!("{:?}", failure.cause.errno()), uid, words }
+        Self { errno: format!("{:?}", failure.cause.errno()), uid, words, tried: None }
+    }
+
+    /// With these credentials.
+    pub(super) fn with(self, tried: Option<Vec<u64>>) -> Self {
+        Self { tried, ..self }
+    }
+
+    /// With those of the same user that have failed before.
+    fn after(mut self, before: &Self) -> Self {
+        if let (Some(tried), Some(earlier)) = (&mut self.tried, &before.tried)
+            && self.uid == before.uid
+        {
+            let more: Vec<_> = earlier.iter().filter(|number| !tried.contains(number)).copied().collect();
+            tried.extend(more);
+            tried.truncate(TRIED_LIMIT);
+        }
+        self
     }
 }
 
@@ -57,6 +81,8 @@ impl Record {
     pub(super) fn after_failure(before: Option<Self>, now: Duration, what: What, backoff: &Backoff) -> Self {
         // A row ends by itself after a while, and what was begun before a pause does not lengthen it.
         let before = before.filter(|before| !before.is_over(now, backoff));
+        let what = before.as_ref().map_or(what.clone(), |before| what.after(&before.what));
+        let looks = before.as_ref().map_or((Duration::ZERO, 0), |before| before.looks);
         if let Some(before) = before.as_ref().filter(|before| now < before.until) {
             return Self { last: now, what, ..before.clone() };
         }
@@ -69,7 +95,7 @@ impl Record {
                 doubled.unwrap_or(Duration::MAX).min(backoff.longest.0)
             }
         };
-        Self { failures, last: now, until: now.saturating_add(pause), what }
+        Self { failures, last: now, until: now.saturating_add(pause), what, looks }
     }
 
     /// Whether the row has ended by itself.
@@ -87,21 +113,61 @@ impl Record {
         now < self.last.saturating_add(ANEW_PAUSE)
     }
 
+    /// With which credentials a request of this user's need not be tried, and the record that it has looked for others; `None` if it
+    /// may not look.
+    pub(super) fn look(&self, uid: u32, now: Duration) -> Option<(Vec<u64>, Self)> {
+        let tried = self.what.tried.clone().filter(|_| self.what.uid == uid && !self.forbids_anew(now))?;
+        let (since, count) = self.looks;
+        let looks = match now.checked_sub(since) {
+            Some(passed) if passed < ANEW_PAUSE && count >= LOOKS => return None,
+            Some(passed) if passed < ANEW_PAUSE => (since, count + 1),
+            _ => (now, 1),
+        };
+        Some((tried, Self { looks, ..self.clone() }))
+    }
+
+    /// Without its pause; the next failure makes another, which is longer.
+    pub(super) fn without_pause(self, now: Duration) -> Self {
+        Self { last: now, until: now, ..self }
+    }
+
     /// In words, for the log and for this user.
     pub(super) fn in_words(&self, reader: u32) -> String {
-        let What { errno, uid, words } = &self.what;
+        let What { errno, uid, words, .. } = &self.what;
         let told =
             if *uid == reader && !words.is_empty() { format!("{errno}: {words}") } else { errno.clone() };
         format!("{} requests failed in a row, the last: {told}", self.failures)
     }
 }
 
-/// `failures last until errno uid words`, times in milliseconds.
+/// `failures last until errno uid looks-since looks tried words`, times in milliseconds, what was tried in hexadecimal.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { failures, last, until, what: What { errno, uid, words } } = self;
-        write!(f, "{failures} {} {} {errno} {uid} {words}", last.as_millis(), until.as_millis())
+        let Self { failures, last, until, what: What { errno, uid, words, tried }, looks: (since, looks) } =
+            self;
+        let (last, until, since) = (last.as_millis(), until.as_millis(), since.as_millis());
+        write!(f, "{failures} {last} {until} {errno} {uid} {since} {looks} ")?;
+        match tried {
+            None => f.write_str("-")?,
+            Some(tried) => {
+                f.write_str(".")?;
+                tried.iter().try_for_each(|number| write!(f, "{number:x}."))?;
+            }
+        }
+        write!(f, " {words}")
     }
+}
+
+/// What was tried, from its text.
+fn numbers(text: &str) -> Result<Option<Vec<u64>>, NotARecord> {
+    if text == "-" {
+        return Ok(None);
+    }
+    let listed = text.strip_prefix('.').ok_or(NotARecord)?.split_terminator('.');
+    listed
+        .map(|number| u64::from_str_radix(number, 16).map_err(|_| NotARecord))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 /// Text that is no record.
@@ -112,15 +178,18 @@ impl FromStr for Record {
     type Err = NotARecord;
 
     fn from_str(text: &str) -> Result<Self, NotARecord> {
-        let mut parts = text.splitn(6, ' ');
+        let mut parts = text.splitn(9, ' ');
         let mut part = || parts.next().ok_or(NotARecord);
         let number = |part: &str| part.parse::<u64>().map_err(|_| NotARecord);
+        let time = |part: &str| number(part).map(Duration::from_millis);
         let failures = part()?.parse().map_err(|_| NotARecord)?;
-        let (last, until) = (number(part()?)?, number(part()?)?);
+        let (last, until) = (time(part()?)?, time(part()?)?);
         let errno = part()?.to_owned();
         let uid = part()?.parse().map_err(|_| NotARecord)?;
-        let what = What { errno, uid, words: part()?.to_owned() };
-        Ok(Self { failures, last: Duration::from_millis(last), until: Duration::from_millis(until), what })
+        let looks = (time(part()?)?, part()?.parse().map_err(|_| NotARecord)?);
+        let tried = numbers(part()?)?;
+        let what = What { errno, uid, words: part()?.to_owned(), tried };
+        Ok(Self { failures, last, until, what, looks })
     }
 }
 
@@ -176,7 +245,9 @@ mod tests {
     fn a_record_is_read_as_it_was_written_and_garbage_is_none() {
         let record = Record::after_failure(None, seconds(7), no_ticket(), &backoff());
         assert_eq!(record.to_string().parse(), Ok(record));
-        for garbage in ["", "1", "1 2 3", "1 2 3 E", "1 2 3 E x w", "-1 2 3 E 7 w", "x y z E 7 w"] {
+        for garbage in
+            ["", "1", "1 2 3", "1 2 3 E 7 w", "1 2 3 E x 0 0 - w", "1 2 3 E 7 0 0 x w", "1 2 3 E 7 0 0 .x. w"]
+        {
             assert_eq!(garbage.parse::<Record>(), Err(NotARecord), "{garbage}");
         }
     }
@@ -193,6 +264,49 @@ mod tests {
         let record = Record::after_failure(Some(record), seconds(8), setup, &backoff());
         assert_eq!(record.in_words(7), "2 requests failed in a row, the last: EIO");
         assert_eq!(record.to_string().parse(), Ok(record));
+    }
+
+    fn with(numbers: &[u64]) -> What {
+        no_ticket().with(Some(numbers.to_vec()))
+    }
+
+    #[test]
+    fn who_has_other_credentials_than_those_that_failed_is_told_which_these_are() {
+        let record = Record::after_failure(None, seconds(7), with(&[1, 0xff]), &backoff());
+        assert_eq!(record.to_string().parse(), Ok(record.clone()));
+        // Not at once, not for another user, and not where credentials were not the matter.
+        assert_eq!(record.look(7, Duration::from_millis(7999)), None);
+        assert_eq!(record.look(8, seconds(8)), None);
+        let (tried, looked) = record.look(7, seconds(8)).unwrap();
+        assert_eq!((tried, looked.to_string().parse()), (vec![1, 0xff], Ok(looked.clone())));
+        let other = Record::after_failure(Some(looked), seconds(9), no_ticket(), &backoff());
+        assert_eq!(other.look(7, seconds(12)), None);
+        let none = Record::after_failure(None, seconds(7), with(&[]), &backoff());
+        assert_eq!(none.to_string().parse(), Ok(none));
+    }
+
+    #[test]
+    fn looks_are_counted_and_what_failed_earlier_in_the_row_is_remembered() {
+        let mut record = Record::after_failure(None, seconds(7), with(&[1]), &backoff());
+        for _ in 0..LOOKS {
+            record = record.look(7, seconds(9)).unwrap().1;
+        }
+        assert_eq!(record.look(7, Duration::from_millis(9900)), None);
+        assert!(record.look(7, seconds(10)).is_some());
+        let next = Record::after_failure(Some(record), seconds(10), with(&[2]), &backoff());
+        assert_eq!(next.look(7, seconds(11)).unwrap().0, [2, 1]);
+        let many: Vec<u64> = (100..200).take(TRIED_LIMIT).collect();
+        let full = Record::after_failure(Some(next), seconds(10), with(&many), &backoff());
+        assert_eq!(full.look(7, seconds(11)).unwrap().0, many);
+    }
+
+    #[test]
+    fn a_pause_that_is_ended_leaves_the_row() {
+        let fail = |before, now| Record::after_failure(before, seconds(now), no_ticket(), &backoff());
+        let paused = fail(Some(fail(Some(fail(None, 10)), 10)), 10);
+        let ended = paused.without_pause(seconds(11));
+        assert_eq!((ended.pause_left(seconds(11)), ended.forbids_anew(seconds(11))), (None, true));
+        assert_eq!(fail(Some(ended), 11).pause_left(seconds(11)), Some(seconds(2)));
     }
 
     #[test]

@@ -43,8 +43,11 @@ fn is_silence(cause: Cause) -> bool {
 
 /// Whether it says something about credentials, KDC or server, and not about us or one request.
 fn is_lasting(cause: Cause) -> bool {
-    use Cause::{KeyGone, LibraryFault, Paused, Quota, Refused, Setup, TooMany, WorkerFault};
-    !matches!(cause, KeyGone | LibraryFault | Paused | Quota | Refused | Setup | TooMany | WorkerFault)
+    use Cause::{KeyGone, LibraryFault, Paused, Quota, Refused, Setup, TooMany, Unpaused, WorkerFault};
+    !matches!(
+        cause,
+        KeyGone | LibraryFault | Paused | Quota | Refused | Setup | TooMany | Unpaused | WorkerFault
+    )
 }
 
 /// Which failures are remembered.

@@ -23,13 +23,13 @@ use super::lustre_parameters;
 use super::negotiation::Upcall;
 use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
-use super::slots::{Claimant, Manner, Slot};
+use super::slots::{Claimant, Slot};
 use super::sweep::sweep;
 use super::teller;
 use super::times::Times;
 use crate::config::{CEILING, Config, Level};
 use crate::ctx::lustre::LustreCallout;
-use crate::ctx::request::Callout;
+use crate::ctx::request::{Anew, Callout};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
 use crate::identity::requester::Wait;
@@ -223,8 +223,9 @@ fn conclude(
         Ok((slot, settings)) => {
             // Now that a clock runs, since it takes the kernel milliseconds, and not for what is refused.
             let home = Home::enter(config, &payer(invocation, Some(served)).file_name());
-            let ended = Upcall::new(invocation, &settings, served.acting, times).negotiate(key, served);
-            slot.remember(&ended.outcome);
+            let upcall = Upcall::new(invocation, &settings, served.acting, times).in_pause(slot.paused());
+            let ended = upcall.negotiate(key, served);
+            slot.remember(&ended.outcome, ended.tried.as_deref());
             report(journal, &subject, (invocation, config, waits), (&ended.outcome, &ended.timings));
             journal.considered(&subject, &ended.considered);
             journal.trail(&subject, &ended.trail);
@@ -281,8 +282,8 @@ fn level(invocation: &Invocation, config: &Config) -> Level {
 
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
     match (&served.places.user_namespace, served.acting) {
-        (Some(_), _) if invocation.uid == 0 => Claimant::Machine,
-        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd(), manner(invocation)),
+        (Some(_), _) if invocation.uid == 0 => Claimant::Machine(anew(invocation)),
+        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd(), anew(invocation)),
         (None, Acting::Machine) => Claimant::LustreMachine,
         (None, _) => Claimant::LustreUser,
     }
@@ -293,7 +294,7 @@ fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     let user = |uid| if uid == 0 { Payer::Machine } else { Payer::User(Owner::User(uid)) };
     let Some(served) = served else { return Payer::of_refused(invocation.uid) };
     match claimant(invocation, served) {
-        Claimant::Machine | Claimant::LustreMachine => Payer::Machine,
+        Claimant::Machine(_) | Claimant::LustreMachine => Payer::Machine,
         Claimant::User(uid, namespace, _) => Owner::of(namespace, uid).map_or(user(uid), Payer::User),
         Claimant::LustreUser => {
             user(Order::of(invocation).map_or(invocation.uid, |order| order.owner(invocation).0))
@@ -301,9 +302,9 @@ fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     }
 }
 
-fn manner(invocation: &Invocation) -> Manner {
+fn anew(invocation: &Invocation) -> Anew {
     let callout = std::str::from_utf8(&invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
-    if callout.is_some_and(|callout| callout.anew) { Manner::Anew } else { Manner::Usual }
+    callout.map_or(Anew::Usual, |callout| callout.anew)
 }
 
 /// Ends the worker. One that a file system holds up ends when that answers or goes away, and so long we wait, because

@@ -29,7 +29,8 @@ use crate::event::{Cause, Failure, Stage, one_line};
 use crate::identity::requester::Wait;
 use crate::key::LiveKey;
 use crate::negotiate::messages::{
-    Considered, Credentials, Established, Message, MessageError, Names, Report, TRAIL_LIMIT, Timing,
+    Considered, Credentials, Established, Message, MessageError, Names, Paused, Report, Request, TRAIL_LIMIT,
+    TRIED_LIMIT, Timing,
 };
 use crate::sys::jail;
 use crate::sys::namespaces;
@@ -64,6 +65,10 @@ pub(super) struct Upcall<'a> {
     considered: Considered,
     /// What it has tried, if the log is to tell.
     trail: Vec<String>,
+    /// The owner's pause.
+    paused: Option<&'a Paused>,
+    /// With which credentials it has failed.
+    tried: Option<Vec<u64>>,
 }
 
 /// What the worker is started for.
@@ -78,6 +83,7 @@ pub(super) struct Ended {
     pub(super) timings: Vec<Timing>,
     pub(super) considered: Considered,
     pub(super) trail: Vec<String>,
+    pub(super) tried: Option<Vec<u64>>,
     pub(super) processes: Vec<Process>,
 }
 
@@ -96,7 +102,14 @@ impl<'a> Upcall<'a> {
             stuck: Vec::new(),
             considered: Considered::default(),
             trail: Vec::new(),
+            paused: None,
+            tried: None,
         }
+    }
+
+    /// While its owner has a pause.
+    pub(super) fn in_pause(self, paused: Option<&'a Paused>) -> Self {
+        Self { paused, ..self }
     }
 
     /// Has the context negotiated and finishes the key.
@@ -148,13 +161,14 @@ impl<'a> Upcall<'a> {
         };
         let exchanging = self.channel.and_then(Relay::into_stuck);
         let processes = worker.into_iter().chain(exchanging).chain(self.stuck).collect();
-        Ended { outcome, timings: self.timings, considered: self.considered, trail: self.trail, processes }
+        let Self { timings, considered, trail, tried, .. } = self;
+        Ended { outcome, timings, considered, trail, tried, processes }
     }
 
     fn without_worker(self, key: Pending, failure: Failure) -> Ended {
         let outcome = key.fail(failure, self.acting, self.config, self.times.released);
-        let considered = Considered::default();
-        Ended { outcome, timings: self.timings, considered, trail: Vec::new(), processes: Vec::new() }
+        let Self { timings, considered, trail, tried, .. } = self;
+        Ended { outcome, timings, considered, trail, tried, processes: Vec::new() }
     }
 
     fn run_worker(
@@ -167,6 +181,7 @@ impl<'a> Upcall<'a> {
         let limit = self.times.kdc(self.config.timeouts.kdc.0);
         let limits = (limit, self.times.total());
         let request = order.request(self.config, credentials, names_in(served), limits);
+        let request = Request { paused: self.paused.cloned(), ..request };
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         let (uid, gid) = order.owner(self.invocation);
         let rings = match served.acting {
@@ -220,6 +235,7 @@ impl<'a> Upcall<'a> {
                 self.keep_timings(&failed.stages);
                 self.considered = failed.considered.sanitised();
                 self.keep_trail(failed.trail);
+                self.tried = failed.tried.map(|tried| tried.into_iter().take(TRIED_LIMIT).collect());
                 Err(failed.failure.sanitised())
             }
             Report::Established { mut context, base_key, handle } => {

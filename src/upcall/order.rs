@@ -125,6 +125,7 @@ impl Order {
             limits: Limits { kdc, connect: timeouts.connect.0, round, total },
             names,
             trail: if config.log.level == LogLevel::Debug { Trail::Told } else { Trail::Untold },
+            paused: None,
         }
     }
 }

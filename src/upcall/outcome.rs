@@ -20,7 +20,7 @@ use crate::config::{Config, DEFAULT_PATH, Level};
 use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
 use crate::ctx::lustre::LustreCallout;
-use crate::ctx::request::Description;
+use crate::ctx::request::{Description, NO_PAUSE};
 use crate::event::{Cause, Failure, one_line};
 use crate::key::{Consumer, KeySerial};
 use crate::negotiate::messages::{Considered, Timing};
@@ -179,6 +179,8 @@ impl Journal {
                 let remedy = failure.cause.remedy_by(&subject.settings);
                 let level = match failure.cause {
                     Cause::Setup | Cause::WorkerFault => log::Level::Error,
+                    Cause::Unpaused if failure.detail == NO_PAUSE => log::Level::Debug,
+                    Cause::Unpaused => log::Level::Info,
                     _ => log::Level::Warn,
                 };
                 let (head, tail) =

@@ -4,6 +4,7 @@
 //! Below the run directory, which is root's alone: `slots/users`, `slots/machine`, `slots/kernel` and `owners/<owner>`. An owner's file
 //! also holds the record of its failures and is removed when there is nothing in it and nobody uses it.
 
+use std::fs::File;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -18,8 +19,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::backoff::{Record, What};
 use super::outcome::Outcome;
 use crate::config::{Backoff, Config, Limits};
+use crate::ctx::request::{Anew, NO_PAUSE};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
+use crate::negotiate::messages::Paused;
 use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
 
@@ -30,7 +33,7 @@ const ALL: Range<u16> = 0..u16::MAX;
 /// How long the record is waited for: others hold it for a few system calls.
 const RECORD_LIMIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
-const RECORD_SIZE: usize = 1024;
+const RECORD_SIZE: usize = 2048;
 /// Between two looks for a free slot.
 const PAUSE: Duration = Duration::from_millis(5);
 /// A file that is removed while it is opened is opened again; more often than so something is wrong.
@@ -40,22 +43,13 @@ const OPENINGS: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Claimant<'a> {
     /// A program of a user, in that user namespace.
-    User(u32, BorrowedFd<'a>, Manner),
+    User(u32, BorrowedFd<'a>, Anew),
     /// A program of root's.
-    Machine,
+    Machine(Anew),
     /// Lustre, for a user.
     LustreUser,
     /// Lustre, for this machine.
     LustreMachine,
-}
-
-/// How a program asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// As programs do, as often as they like.
-    Usual,
-    /// As a person who has got a ticket since.
-    Anew,
 }
 
 /// Room for one negotiation, until [`Slot::give_back`].
@@ -77,9 +71,10 @@ impl Slot {
             .map_err(|error| Failure::new(Stage::Admit, Cause::Setup, format_args!("run_dir: {error}")))?;
         let pools = below(&run, config, "slots")?;
         let Limits { users, machine, kernel, .. } = config.limits;
-        let (uid, user_namespace, manner) = match claimant {
-            Claimant::User(uid, namespace, manner) => (uid, namespace, manner),
-            Claimant::Machine => {
+        let (uid, user_namespace, anew) = match claimant {
+            Claimant::User(uid, namespace, anew) => (uid, namespace, anew),
+            Claimant::Machine(Anew::Only) => return Err(unpaused(NO_PAUSE)),
+            Claimant::Machine(_) => {
                 let full = "root has as many negotiations alive as limits.machine allows";
                 return Self::of_pool(&pools, config, ("machine", machine, full), Instant::now());
             }
@@ -93,7 +88,7 @@ impl Slot {
             }
         };
         let owner = Owner::of(user_namespace, uid).map_err(|errno| broken(Path::new("ns/user"), errno))?;
-        let account = Account::open(below(&run, config, "owners")?, owner, (uid, manner), config)?;
+        let account = Account::open(below(&run, config, "owners")?, owner, (uid, anew), config)?;
         let full = "all users together have as many negotiations alive as limits.users allows";
         match pool(&pools, config, ("users", users, full)) {
             Ok(pool) => Ok(Self { account: Some(account), _pool: pool }),
@@ -114,10 +109,15 @@ impl Slot {
         }
     }
 
-    /// Counts a failure, or ends the row of them. If the record cannot be written, there will be no pause.
-    pub(super) fn remember(&self, outcome: &Outcome) {
+    /// The pause of its owner, in which only other credentials than those that have failed are worth a try.
+    pub(super) fn paused(&self) -> Option<&Paused> {
+        self.account.as_ref()?.paused.as_ref()
+    }
+
+    /// Counts a failure with these credentials, or ends the row of them. If the record cannot be written, there will be no pause.
+    pub(super) fn remember(&self, outcome: &Outcome, tried: Option<&[u64]>) {
         if let Some(account) = &self.account {
-            let _ = account.remember(outcome);
+            let _ = account.remember(outcome, tried);
         }
     }
 
@@ -152,13 +152,14 @@ struct Account {
     name: String,
     uid: u32,
     backoff: Backoff,
+    paused: Option<Paused>,
 }
 
 impl Account {
     fn open(
         directory: OwnedFd,
         owner: Owner,
-        (uid, manner): (u32, Manner),
+        (uid, anew): (u32, Anew),
         config: &Config,
     ) -> Result<Self, Failure> {
         let name = owner.file_name();
@@ -166,38 +167,38 @@ impl Account {
         let slots = 1..config.limits.per_owner.saturating_add(1);
         for _ in 0..OPENINGS {
             let file = LockFile::open(directory.as_fd(), &name).map_err(failed)?;
-            let now = since_boot();
-            let pausing = read(&file).and_then(|record| record.pause_left(now).map(|left| (record, left)));
-            if let Some((record, left)) = pausing
-                && (manner == Manner::Usual || record.forbids_anew(now))
-            {
-                let (words, seconds) = (record.in_words(uid), left.as_secs_f32());
-                let detail = format_args!("{owner}: {words}; paused for another {seconds:.1} s");
-                return Err(Failure::new(Stage::Admit, Cause::Paused, detail));
+            let passed = pass_pause(&file, (&owner, uid), anew);
+            if let (Anew::Only, _) | (_, Err(_)) = (anew, &passed) {
+                let account = Self { file, directory, name, uid, backoff: config.backoff, paused: None };
+                account.close();
+                return Err(passed.err().unwrap_or_else(|| unpaused(NO_PAUSE)));
             }
             if !file.try_take_any(slots.clone()).map_err(failed)? {
                 let detail = "as many negotiations alive as limits.per_owner allows";
                 return Err(too_many(format_args!("{owner} has {detail}")));
             }
             if file.has_name().map_err(failed)? {
-                return Ok(Self { file, directory, name, uid, backoff: config.backoff });
+                let paused = passed?;
+                return Ok(Self { file, directory, name, uid, backoff: config.backoff, paused });
             }
         }
         Err(failed(Errno::ESTALE))
     }
 
-    fn remember(&self, outcome: &Outcome) -> Option<()> {
+    fn remember(&self, outcome: &Outcome, tried: Option<&[u64]>) -> Option<()> {
         self.file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
             let text = match outcome {
                 Outcome::Established { .. } => String::new(),
+                // It was seen that there is nothing to try.
+                Outcome::Failed(failure) if failure.cause == Cause::Paused => return,
                 Outcome::Failed(failure) => {
-                    let what = What::of(failure, self.uid);
+                    let what = What::of(failure, self.uid).with(tried.map(<[u64]>::to_vec));
                     let before = read(&self.file);
                     Record::after_failure(before, since_boot(), what, &self.backoff).to_string()
                 }
             };
-            file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0)).ok()
-        })?
+            overwrite(file, &text);
+        })
     }
 
     /// Removes the file if nothing is in it and nobody else has a byte of it. Our own is let go before: of two who close at
@@ -209,6 +210,50 @@ impl Account {
             let _ = unlinkat(self.directory.as_fd(), self.name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
+}
+
+/// Whether the request may go on in a pause, if there is one: to end it, in spite of it, or to see whether there are credentials
+/// that have not failed.
+fn pass_pause(file: &LockFile, (owner, uid): (&Owner, u32), anew: Anew) -> Result<Option<Paused>, Failure> {
+    if read(file).is_none_or(|record| record.pause_left(since_boot()).is_none()) {
+        return Ok(None);
+    }
+    let passed = file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |written| {
+        let now = since_boot();
+        let Some(record) = read(file) else { return Ok(None) };
+        let Some(left) = record.pause_left(now) else { return Ok(None) };
+        let (words, seconds) = (record.in_words(uid), left.as_secs_f32());
+        let detail = format!("{owner}: {words}; paused for another {seconds:.1} s");
+        match anew {
+            Anew::Now | Anew::Only if record.forbids_anew(now) => Err(pause(detail)),
+            Anew::Now => Ok(None),
+            Anew::Only => {
+                overwrite(written, &record.without_pause(now).to_string());
+                Err(unpaused(format_args!(
+                    "{owner}: {words}; the pause has been ended, {seconds:.1} s early"
+                )))
+            }
+            Anew::Usual => {
+                let (tried, looking) = record.look(uid, now).ok_or_else(|| pause(detail.clone()))?;
+                overwrite(written, &looking.to_string());
+                Ok(Some(Paused { tried, detail }))
+            }
+        }
+    });
+    passed.unwrap_or_else(|| Err(pause(format!("{owner}: its record is busy"))))
+}
+
+/// A record that cannot be written is none.
+fn overwrite(file: &File, text: &str) {
+    let _ = file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0));
+}
+
+fn pause(detail: String) -> Failure {
+    Failure::new(Stage::Admit, Cause::Paused, detail)
+}
+
+fn unpaused(detail: impl std::fmt::Display) -> Failure {
+    Failure::new(Stage::Admit, Cause::Unpaused, detail)
 }
 
 fn read(file: &LockFile) -> Option<Record> {

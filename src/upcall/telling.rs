@@ -30,7 +30,7 @@ pub(super) fn fail(
     deadline: Instant,
 ) -> Outcome {
     let ttl = match failure.cause {
-        Cause::TooMany | Cause::Paused => config.timeouts.negative_cache.0.min(BUSY_TTL),
+        Cause::TooMany | Cause::Paused | Cause::Unpaused => config.timeouts.negative_cache.0.min(BUSY_TTL),
         _ => config.timeouts.negative_cache.0,
     };
     let told = match live.consumer() {

@@ -19,7 +19,7 @@ use crate::gss::clock::now;
 use crate::gss::krb5::{Library, Principal};
 use crate::gss::ticket::Ticket;
 use crate::gss::trace;
-use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Request};
+use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Paused, Request, TRIED_LIMIT};
 use crate::text::{self, quoted};
 
 /// Most credentials that KDCs are asked with.
@@ -67,6 +67,13 @@ pub(super) fn choose(
         trace::note(format_args!("reads {}", name.display));
         watch.enter(deadline, name.silent());
     });
+    let credentials = survey.fingerprints(TRIED_LIMIT);
+    let known =
+        request.paused.as_ref().filter(|paused| credentials.iter().all(|it| paused.tried.contains(it)));
+    watch.keep_tried(credentials);
+    if let Some(Paused { detail, .. }) = known {
+        return Err(Failure::new(Stage::Admit, Cause::Paused, detail));
+    }
     let keytab = survey.client_keytab.take();
     let only = Only::of(&library, request.principal.as_deref())?;
     if !survey.has_live(now()) && keytab.is_none() {

@@ -39,6 +39,7 @@ struct State {
     stages: Vec<Timing>,
     considered: Considered,
     trail: Trail,
+    tried: Option<Vec<u64>>,
 }
 
 /// What a report needs besides the outcome.
@@ -47,6 +48,7 @@ struct Conclusion {
     considered: Considered,
     stages: Vec<Timing>,
     trail: Vec<String>,
+    tried: Option<Vec<u64>>,
 }
 
 struct Current {
@@ -63,7 +65,7 @@ impl Watch {
     /// EAGAIN at a limit of threads.
     pub(super) fn over(link: Link, end: Instant, trail: Trail) -> io::Result<Self> {
         let (stages, considered) = (Vec::new(), Considered::default());
-        let state = State { link: Some(link), current: None, end, stages, considered, trail };
+        let state = State { link: Some(link), current: None, end, stages, considered, trail, tried: None };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         thread::Builder::new().name("deadline".to_owned()).spawn(move || watched.wait())?;
@@ -101,6 +103,11 @@ impl Watch {
         self.0.lock().considered = considered;
     }
 
+    /// Keeps what tells the user's credentials from others, for the report of a failure.
+    pub(super) fn keep_tried(&self, tried: Vec<u64>) {
+        self.0.lock().tried = Some(tried);
+    }
+
     /// Sends a token to the monitor, unless the time is up and has been reported.
     ///
     /// # Errors
@@ -131,15 +138,15 @@ impl Watch {
 
     /// Reports the context. `None` if that was not possible.
     pub(super) fn report_established(self, outcome: &Outcome) -> Option<()> {
-        let Conclusion { mut link, considered, stages, trail } = self.0.lock().conclude()?;
+        let Conclusion { mut link, considered, stages, trail, .. } = self.0.lock().conclude()?;
         let context = Established { trail, ..outcome.message(considered, stages) };
         link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
     }
 
     /// Reports the failure. `None` if that was not possible.
     pub(super) fn report_failed(self, failure: Failure) -> Option<()> {
-        let Conclusion { mut link, considered, stages, trail } = self.0.lock().conclude()?;
-        link.send_failed(&Failed { failure, considered, stages, trail }).ok()
+        let conclusion = self.0.lock().conclude()?;
+        conclusion.send_failed(failure).ok()
     }
 }
 
@@ -178,17 +185,25 @@ impl State {
                 trail_of(lines, more)
             }
         };
-        Some(Conclusion { link, considered, stages: std::mem::take(&mut self.stages), trail })
+        let (stages, tried) = (std::mem::take(&mut self.stages), self.tried.take());
+        Some(Conclusion { link, considered, stages, trail, tried })
     }
 
     fn expire(&mut self) {
         let Some(failure) = self.current.as_ref().map(|current| current.overdue.clone()) else { return };
         let failure = told_apart(failure);
-        if let Some(Conclusion { mut link, considered, stages, trail }) = self.conclude() {
-            let sent = link.send_failed(&Failed { failure, considered, stages, trail });
+        if let Some(conclusion) = self.conclude() {
+            let sent = conclusion.send_failed(failure);
             // Not by exit(): the main thread is in the middle of a library that has exit handlers.
             process::end(i32::from(sent.is_err()));
         }
+    }
+}
+
+impl Conclusion {
+    fn send_failed(self, failure: Failure) -> Result<(), MessageError> {
+        let Self { mut link, considered, stages, trail, tried } = self;
+        link.send_failed(&Failed { failure, considered, stages, trail, tried })
     }
 }
 

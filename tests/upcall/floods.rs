@@ -223,8 +223,8 @@ fn an_owner_that_keeps_failing_pauses_and_others_are_served(shared: &Shared) {
     for round in 0..3 {
         fail(&site, shared, &format!("failing{round}"));
     }
-    // Although there is a ticket.
-    assert_eq!(ask(&site, site.uid(), shared.nfs(), ":paused").errno(), Errno::EAGAIN);
+    let same = site.request_with(shared.nfs(), NO_CACHE);
+    assert_eq!(site.ask_with(same).errno(), Errno::EAGAIN);
     site.log.wait_for_words(&[
         "3 requests failed in a row, the last: ENOKEY: credentials: ",
         "paused for another",

@@ -46,6 +46,7 @@ mod namespaces;
 mod node_credentials;
 mod node_names;
 mod other_networks;
+mod pauses;
 #[path = "../probe/plan.rs"]
 mod plan;
 mod preference;
@@ -142,6 +143,7 @@ const MODULES: &[Trials] = &[
     cache_types::trials,
     candidates::trials,
     choice::trials,
+    pauses::trials,
     preference::trials,
     held_caches::trials,
     crowded_places::trials,

@@ -7,6 +7,10 @@ const CALLOUT: &str = "lgss1;mech=krb5;svc=nfs@srv.example.test;chan=rpc:[::1]:2
 
 #[test]
 fn a_callout_is_printed_as_it_was_read() {
+    for anew in ["1", "only"] {
+        let text = format!("{CALLOUT};anew={anew}");
+        assert_eq!(text.parse::<Callout>().unwrap().to_string(), text);
+    }
     assert_eq!(CALLOUT.parse::<Callout>().unwrap().to_string(), CALLOUT);
 }
 
@@ -23,6 +27,7 @@ fn each_offence_of_a_callout_has_its_error() {
         (format!("{base};ttl=0"), RequestError::Malformed("ttl")),
         (format!("{base};ttl=-1"), RequestError::Malformed("ttl")),
         (format!("{base};cache="), RequestError::Malformed("cache")),
+        (format!("{base};anew=2"), RequestError::Malformed("anew")),
         (format!("{base};prefer="), RequestError::Malformed("prefer")),
         (format!("{base};prefer={}", "x".repeat(513)), RequestError::Malformed("prefer")),
         (format!("{base};prefer=KCM:;prefer=-"), RequestError::Duplicate("prefer")),

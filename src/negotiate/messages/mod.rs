@@ -53,7 +53,22 @@ pub struct Request {
     pub names: Names,
     /// Whether the report is to tell what was tried.
     pub trail: Trail,
+    /// The owner has a pause: only credentials that have not failed before it are worth a try.
+    pub paused: Option<Paused>,
 }
+
+/// A pause after failures in a row (rule S8).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paused {
+    /// Credentials that have failed, as [`Failed::tried`] has them.
+    pub tried: Vec<u64>,
+    /// What the request fails with if there are no others.
+    pub detail: String,
+}
+
+/// Most credentials that are told apart.
+pub const TRIED_LIMIT: usize = 48;
 
 /// What a worker tells of its way, beyond the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -267,12 +282,16 @@ pub struct Failed {
     /// What was tried, if that was asked for.
     #[serde(default)]
     pub trail: Vec<String>,
+    /// The user's credentials, a number for each state of each cache, [`TRIED_LIMIT`] at most; `None` if none were looked at.
+    #[serde(default)]
+    pub tried: Option<Vec<u64>>,
 }
 
 impl Failed {
     /// Before anything was begun.
     pub fn without_stages(failure: Failure) -> Self {
-        Self { failure, considered: Considered::default(), stages: Vec::new(), trail: Vec::new() }
+        let (stages, trail) = (Vec::new(), Vec::new());
+        Self { failure, considered: Considered::default(), stages, trail, tried: None }
     }
 }
 

@@ -26,6 +26,7 @@ fn failed() -> Failed {
         },
         stages: vec![Timing { stage: Stage::Kdc, micros: 7 }],
         trail: vec!["reads FILE:/x".into()],
+        tried: Some(vec![u64::MAX, 0]),
     }
 }
 
