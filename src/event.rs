@@ -165,6 +165,14 @@ impl Failure {
         Self { gss_major, ..self }
     }
 
+    /// The same with a remark, for which a long detail makes room.
+    #[must_use]
+    pub fn with_remark(self, remark: &str) -> Self {
+        let room = DETAIL_LIMIT.saturating_sub(remark.len() + "; ".len());
+        let detail = format!("{}; {remark}", text::cut(&self.detail, room));
+        Self { detail: one_line(&detail), ..self }
+    }
+
     /// The same with a detail that is safe to log whoever wrote it: printable, on one line, short.
     #[must_use]
     pub fn sanitised(self) -> Self {

@@ -156,7 +156,7 @@ mod tests {
     /// Caches as principal, standing and end; then the order of their places.
     fn ordered(caches: &[Cache], identity: Option<&str>, service: Option<&str>) -> Vec<usize> {
         let clients: Vec<_> = caches.iter().map(|(client, ..)| name(client)).collect();
-        let worth = |end| Worth { reach: Reach::Target, end, renewable: false, authenticated: 0 };
+        let worth = |end| Worth { reach: Reach::Target, end, renewable: false, authenticated: 0, start: 0 };
         let known: Vec<_> = caches
             .iter()
             .zip(&clients)

@@ -8,6 +8,7 @@ use std::fmt;
 use super::ticket::rounded;
 use crate::gss::krb5::Name;
 use crate::gss::ticket::Facts;
+use crate::text::date;
 
 /// How near to the target tickets lead, the nearest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,8 @@ pub struct Worth {
     pub renewable: bool,
     /// When their owner has authenticated.
     pub authenticated: u32,
+    /// When they begin to be valid.
+    pub start: u32,
 }
 
 /// Why credentials are worth nothing.
@@ -74,6 +77,7 @@ pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Wort
         end: ticket.end,
         renewable: ticket.renewable_until > ticket.end,
         authenticated: ticket.authenticated,
+        start: ticket.start,
     };
     let live = tickets.iter().filter(|ticket| is_live(ticket, now) && !is_gssproxys(ticket));
     // A ticket for the service itself will be used if there is one, so that its life is what counts.
@@ -142,13 +146,23 @@ impl Worth {
     pub fn in_words(&self, now: u64) -> String {
         let left = rounded(u64::from(self.end).saturating_sub(now));
         let reach = match self.reach {
-            Reach::Target => "",
-            Reach::OtherRealm => ", of another realm than the service's",
-            Reach::OtherServices => ", tickets for other services only",
-            Reach::Later => ", not valid yet",
-            Reach::Postdated => ", postdated: to be validated with kinit -v",
+            Reach::Target => String::new(),
+            Reach::OtherRealm => ", of another realm than the service's".to_owned(),
+            Reach::OtherServices => ", tickets for other services only".to_owned(),
+            Reach::Later | Reach::Postdated => format!(", {}", self.not_before()),
         };
         format!("{left} left{}{reach}", if self.renewable { ", renewable" } else { "" })
+    }
+
+    /// From when on it is of use, of what is not yet.
+    pub fn not_before(&self) -> String {
+        let date = date(self.start);
+        match self.reach {
+            Reach::Postdated => {
+                format!("not valid before {date}: the ticket is postdated: to be validated with kinit -v")
+            }
+            _ => format!("not valid before {date}"),
+        }
     }
 }
 
@@ -218,6 +232,7 @@ mod tests {
         let caches = [vec![later], vec![ticket("krbtgt/B@B", 10)], vec![postdated.clone()]];
         assert_eq!(order(&caches, "nfs/h@A"), [1, 0, 2]);
         let told = worth(&[postdated], None, NOW).unwrap().in_words(NOW);
+        assert!(told.contains(", not valid before 1970-01-12 "), "{told}");
         assert!(told.ends_with("postdated: to be validated with kinit -v"), "{told}");
     }
 

@@ -168,6 +168,14 @@ impl Account {
 
     fn kdc_failure(&self, error: &Krb5Error, server: &str, elapsed: Duration) -> Failure {
         let mut message = tried(error, self.name.in_words(&error.message));
+        let said = self.library.words_of_kdc().filter(|_| is_of_kdc(error));
+        let closed = said.as_deref().is_some_and(is_of_a_closed_service);
+        if let Some(said) = said.filter(|said| !message.contains(said)) {
+            message.push_str(&format!("; the KDC says \"{said}\""));
+        }
+        if closed && error.reason() == Reason::UnknownService {
+            return self.failure(Cause::ServiceClosed, server, &message);
+        }
         if server.ends_with('@') && matches!(error.reason(), Reason::UnknownService | Reason::UnknownRealm) {
             message.push_str("; krb5.conf has no realm for this host in [domain_realm]");
         } else if error.reason() == Reason::UnknownService && error.message.contains("krbtgt/") {
@@ -239,6 +247,28 @@ impl std::fmt::Display for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in {}", quoted(&self.client.name().to_string()), self.name.shown())
     }
+}
+
+/// Whether a KDC has given this error, rather than the library.
+fn is_of_kdc(error: &Krb5Error) -> bool {
+    use Reason::{ClientExpired, ClientRevoked, Policy, ProtocolError, ServiceClosed, TicketRejected};
+    use Reason::{UnknownClient, UnknownService};
+    matches!(
+        error.reason(),
+        ClientExpired
+            | ClientRevoked
+            | Policy
+            | ProtocolError
+            | ServiceClosed
+            | TicketRejected
+            | UnknownClient
+            | UnknownService
+    )
+}
+
+/// MIT's KDC calls a service unknown that is locked, and says so beside.
+fn is_of_a_closed_service(said: &str) -> bool {
+    ["SERVER LOCKED OUT", "SERVER EXPIRED"].contains(&said)
 }
 
 /// Why a conversation with a KDC has failed that took so long.

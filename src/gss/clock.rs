@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ffi;
 use super::krb5::Library;
+use crate::text::date;
 
 /// A clock elsewhere compared with this machine's, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,13 @@ pub(super) struct Replies {
     pub(super) count: u32,
     /// The clock of the last one that was an error message.
     pub(super) clock: Option<Offset>,
+    /// What the last one says beside its number, if it was an error message.
+    words: Words,
 }
+
+/// The text of an error message, as much of it as counts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Words([u8; 32]);
 
 /// Has the library tell each KDC's answer to `replies`.
 ///
@@ -96,9 +103,10 @@ unsafe extern "C" fn note(
 ) -> ffi::krb5_error_code {
     if code == 0 && !reply.is_null() {
         // SAFETY: `replies` is the cell given to `listen`; the reply is alive for the time of this call.
-        let (replies, clock) = unsafe { (&*replies.cast::<Cell<Replies>>(), sent_at(context, reply)) };
-        let Replies { count, clock: before } = replies.get();
-        replies.set(Replies { count: count.saturating_add(1), clock: clock.or(before) });
+        let (replies, error) = unsafe { (&*replies.cast::<Cell<Replies>>(), read_error(context, reply)) };
+        let Replies { count, clock: before, .. } = replies.get();
+        let (clock, words) = error.map_or((None, Words::default()), |(clock, words)| (Some(clock), words));
+        replies.set(Replies { count: count.saturating_add(1), clock: clock.or(before), words });
     }
     code
 }
@@ -108,7 +116,9 @@ impl Library {
     /// (the last error message of a KDC if `None`), and when the ticket in question starts.
     pub fn explain_skew(&self, whose: &str, there: Option<Offset>, start: Option<u32>) -> Option<String> {
         let early = start.map(|start| u64::from(start).saturating_sub(now())).filter(|&seconds| seconds > 0);
-        let early = early.map(|seconds| format!("the ticket starts in {}", Span(seconds)));
+        let early = early.zip(start).map(|(seconds, start)| {
+            format!("the ticket starts in {} (not valid before {})", Span(seconds), date(start))
+        });
         let clocks = match (there.or(self.replies().clock), self.assumed_offset()) {
             (Some(there), assumed) if there.span() < NOTABLE => {
                 let before =
@@ -132,6 +142,13 @@ impl Library {
         Some(Offset(seconds.into())).filter(|offset| code == 0 && offset.span() >= NOTABLE)
     }
 
+    /// What the KDC's last answer said beside its number, if it was an error message that says anything. It is not signed.
+    pub fn words_of_kdc(&self) -> Option<String> {
+        let Words(words) = self.replies().words;
+        let words: String = words.iter().take_while(|byte| **byte != 0).copied().map(char::from).collect();
+        Some(words).filter(|words| !words.trim().is_empty())
+    }
+
     /// Whether a difference of clocks that a cache tells of is made up for.
     pub fn makes_up_for_clocks(&self) -> bool {
         let set = self.libdefault(c"kdc_timesync", c"1").unwrap_or_default();
@@ -148,22 +165,33 @@ impl Library {
         let length = u32::try_from(message.len()).ok()?;
         let message = ffi::krb5_data { magic: 0, length, data: message.as_ptr().cast_mut().cast() };
         // SAFETY: the context is alive; the message is only read.
-        unsafe { sent_at(self.raw(), &message) }
+        unsafe { read_error(self.raw(), &message) }.map(|(clock, _)| clock)
     }
 }
 
+/// The sender's clock, and what it says.
+///
 /// # Safety
 /// `context` and `message` are alive.
-unsafe fn sent_at(context: ffi::krb5_context, message: *const ffi::krb5_data) -> Option<Offset> {
+unsafe fn read_error(context: ffi::krb5_context, message: *const ffi::krb5_data) -> Option<(Offset, Words)> {
     let mut error = ptr::null_mut();
-    // SAFETY: by the caller's promise; on success the structure is ours and freed once.
+    // SAFETY: by the caller's promise; on success the structure is ours and freed once, and its text has the length that it says.
     unsafe {
         if ffi::krb5_rd_error(context, message, &mut error) != 0 || error.is_null() {
             return None;
         }
-        let there = (*error).stime.cast_unsigned();
+        let (there, text) = ((*error).stime.cast_unsigned(), (*error).text);
+        let mut words = Words::default();
+        if !text.data.is_null() {
+            let text = std::slice::from_raw_parts(text.data.cast::<u8>(), text.length as usize);
+            words
+                .0
+                .iter_mut()
+                .zip(text.iter().filter(|byte| matches!(byte, 0x20..0x7f)))
+                .for_each(|(to, from)| *to = *from);
+        }
         ffi::krb5_free_error(context, error);
-        Some(Offset::of(there))
+        Some((Offset::of(there), words))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::creds::source::{Label, Listed};
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Configuration;
+use crate::gss::krb5_conf::Fault;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Link, Request};
 use crate::selftest::{VERSION, WORKER, WORKER_WORD};
@@ -114,18 +115,29 @@ fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
     answer(proof, sources, &request, link)
 }
 
-/// With what is wrong in krb5.conf where that may be the reason: the library passes over a file that it cannot read, and
+/// With what is wrong in krb5.conf where that may have a part in it: the library passes over a file that it cannot read, and
 /// then knows no realm, no KDC, and not where caches are.
 fn with_krb5_conf(failure: Failure) -> Failure {
     let may_be = matches!(failure.stage, Stage::Kdc)
         || failure.stage == Stage::Credentials && matches!(failure.cause, Cause::Setup | Cause::NoTicket);
-    let fault = Configuration::default().faults().into_iter().next();
-    match fault.filter(|fault| may_be && !failure.detail.contains(&fault.what)) {
-        Some(fault) => {
-            let detail = format_args!("krb5.conf: {fault}; {}", failure.detail);
+    match Configuration::default().faults().into_iter().next().filter(|_| may_be) {
+        Some(fault) => beside(failure, &fault),
+        None => failure,
+    }
+}
+
+/// It comes first where the library has failed by it: no realm or KDC is known, or there is no library. Otherwise it is a remark.
+fn beside(failure: Failure, fault: &Fault) -> Failure {
+    if failure.detail.contains(&fault.what) {
+        return failure;
+    }
+    let fault = format!("krb5.conf: {fault}");
+    match failure.cause {
+        Cause::UnknownRealm | Cause::Setup => {
+            let detail = format_args!("{fault}; {}", failure.detail);
             Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
         }
-        None => failure,
+        _ => failure.with_remark(&fault),
     }
 }
 
@@ -139,5 +151,33 @@ fn answer(
     match negotiation::negotiate(proof, sources, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),
         Err(failure) => watch.report_failed(with_krb5_conf(failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gss::krb5_conf::Effect;
+
+    #[test]
+    fn a_fault_of_krb5_conf_comes_first_only_where_the_library_has_failed_by_it() {
+        let what = "x stands before the first [section], and is ignored".to_owned();
+        let fault = Fault { file: "/etc/krb5.conf".into(), line: Some(1), what, effect: Effect::Ignored };
+        let detail = |cause| beside(Failure::new(Stage::Kdc, cause, "y".repeat(600)), &fault).detail;
+        for (cause, leads) in [
+            (Cause::UnknownRealm, true),
+            (Cause::Setup, true),
+            (Cause::KdcDown, false),
+            (Cause::KdcSilent, false),
+            (Cause::UnknownService, false),
+            (Cause::NoTicket, false),
+        ] {
+            let detail = detail(cause);
+            assert_eq!(detail.starts_with("krb5.conf: "), leads, "{cause:?}: {detail}");
+            assert!(leads || detail.ends_with("; krb5.conf: /etc/krb5.conf, line 1: x stands before the first [section], and is ignored"), "{detail}");
+        }
+        // Once is enough.
+        let told = Failure::new(Stage::Credentials, Cause::Setup, &fault);
+        assert_eq!(beside(told.clone(), &fault), told);
     }
 }

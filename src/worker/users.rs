@@ -9,6 +9,7 @@ use super::sandbox;
 use super::watch::{Watch, kdc_silent, told_apart};
 use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
+use crate::creds::ranking::Reach;
 use crate::creds::renewal::{self, Renewal};
 use crate::creds::source::Label;
 use crate::creds::survey::{Candidate, Ranking, Survey, listed};
@@ -92,7 +93,8 @@ pub(super) fn choose(
     let ranking = only.of_ranking(survey.rank(Some(&server.name()), now()));
     let target = Target { library: &library, service: &service, server: &server, purpose };
     let (account, got) = match keytab {
-        Some(name) if ranking.usable.is_empty() => {
+        // A KDC refuses what it has not validated.
+        Some(name) if ranking.usable.iter().all(|usable| usable.worth.reach == Reach::Postdated) => {
             let considered = considered(None, &ranking, &[]);
             watch.consider(considered.clone());
             let (account, got) = by_keytab(target, name)?;
@@ -288,7 +290,11 @@ fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
                 | Cause::ClockSkew
                 | Cause::EncryptionType
         );
-        of_all && !candidate.ready && refusal.candidate.client.realm == candidate.client.realm
+        // It is the ticket that begins later, and not the clock.
+        let of_ticket = refusal.failure.cause == Cause::ClockSkew
+            && refusal.candidate.worth.reach <= Reach::Later
+            && candidate.worth.reach > Reach::Later;
+        of_all && !of_ticket && !candidate.ready && refusal.candidate.client.realm == candidate.client.realm
     };
     let of_client = |refusal: &&Refusal<'_>| {
         let of_all = matches!(

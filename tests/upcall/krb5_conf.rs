@@ -1,6 +1,7 @@
 //! A krb5.conf that is broken, or that workers cannot read: the log and the check say where.
 
 use crate::support::command_line::{lgss, lines};
+use crate::support::realm::free_port;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use lgss::event::Cause;
@@ -13,6 +14,7 @@ crate::trials![
     a_broken_file_that_is_included_is_told_with_file_line_and_words,
     a_file_that_workers_cannot_read_or_that_there_is_not_is_told,
     whoever_has_no_ticket_hears_what_is_wrong_with_it,
+    a_harmless_fault_does_not_stand_before_a_kdc_that_is_down,
 ];
 
 /// The log of a request, and the check, have all of `words`.
@@ -85,7 +87,7 @@ fn a_file_that_workers_cannot_read_or_that_there_is_not_is_told(shared: &Shared)
     expect_of_the_check(&site, &[file, "does not exist"]);
 }
 
-/// Without it the default cache is another one: who has no ticket there hears of the file first.
+/// Without it the default cache is another one: who has no ticket there hears of the file, too.
 fn whoever_has_no_ticket_hears_what_is_wrong_with_it(shared: &Shared) {
     let site = Site::new(shared.realm());
     for (words, instance) in [
@@ -100,4 +102,16 @@ fn whoever_has_no_ticket_hears_what_is_wrong_with_it(shared: &Shared) {
         assert_eq!(outcome.errno(), Cause::NoTicket.errno());
         site.log.wait_for_words(&[words[0], words[1], "there is no such cache"]);
     }
+}
+
+fn a_harmless_fault_does_not_stand_before_a_kdc_that_is_down(shared: &Shared) {
+    let site = site_with(shared, "");
+    let text = fs::read_to_string(site.path("krb5.conf")).unwrap();
+    let port = shared.realm().kdc_port().to_string();
+    let dead = free_port().to_string();
+    fs::write(site.path("krb5.conf"), format!("blah blah\n{}", text.replace(&port, &dead))).unwrap();
+    let outcome = site.ask(shared.nfs());
+    site.assert_failed(&outcome, Cause::KdcDown, shared.nfs());
+    let line = site.log.wait_for_words(&["kdc: ticket of ", &dead, "; krb5.conf: "]);
+    assert!(line.contains("line 1: \"blah blah\" stands before the first [section]"), "{line}");
 }

@@ -3,10 +3,11 @@
 use crate::plan::PlantedFile;
 use crate::support::acceptor::Acceptor;
 use crate::support::cache_file::{CacheFile, plant};
+use crate::support::command_line::{json, lgss, lines};
 use crate::support::kcm::Kcm;
 use crate::support::probe::{Step, as_user};
-use crate::support::process::{command, command_as};
-use crate::support::realm::Realm;
+use crate::support::process::{command, command_as, succeed};
+use crate::support::realm::{PASSWORD, Realm};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
@@ -117,8 +118,37 @@ fn a_postdated_ticket_is_told_as_one(shared: &Shared) {
     site.log.wait_for_words(&[
         &cache,
         "the ticket starts in ",
+        "(not valid before 2",
         "the ticket is postdated: to be validated with kinit -v",
     ]);
+    // The command says the same, with the same outcome.
+    let caches = |words: &[&str]| {
+        let mut command = command_as(site.uid(), lgss(&site));
+        command.args(["caches", "--config"]).arg(site.path("lgss.toml")).args(words).output().unwrap()
+    };
+    let output = caches(&[]);
+    let text = lines(&output);
+    assert_eq!(output.status.code(), Some(12), "{text}");
+    assert!(text.contains("the ticket is postdated: to be validated with kinit -v"), "{text}");
+    assert!(
+        text.contains("  not valid before 2") && text.contains("the upcall could not use that"),
+        "{text}"
+    );
+    assert!(!text.contains("would use"), "{text}");
+    // Another principal's ticket serves, although this one was wished for; and both say so.
+    let name = format!("bob{}", site.uid());
+    shared.realm().administrate(&[format!("addprinc -pw \"{PASSWORD}\" {name}")]);
+    let bobs = format!("{cache}_bobs");
+    let mut kinit = command_as(site.uid(), "kinit");
+    kinit.envs(shared.realm().environment()).args(["-c", &bobs, &name]);
+    succeed(&mut kinit, &format!("{PASSWORD}\n"));
+    let again = site.request_as(&site.uid().to_string(), shared.nfs(), ":again");
+    drop(site.ask_with(again).context());
+    site.log.wait_for_words(&["chosen: ", &name, &bobs, "; wanted: alice@", "the default one", "postdated"]);
+    let output = caches(&["--json"]);
+    let answer = &json(&output)[0];
+    assert_eq!(answer["would_use"], bobs.as_str(), "{answer:#}");
+    assert!(answer["wanted"].as_str().unwrap().contains("not valid before"), "{answer:#}");
 }
 
 fn credentials_of_gssproxy_are_told_as_such(shared: &Shared) {

@@ -7,6 +7,8 @@ use crate::support::shared::Shared;
 use crate::support::site::Site;
 use lgss::event::Cause;
 use std::fs;
+use std::net::UdpSocket;
+use std::time::Duration;
 
 crate::trials![
     a_program_or_version_that_the_server_does_not_have_is_no_matter_of_keytabs,
@@ -14,6 +16,7 @@ crate::trials![
     a_host_of_no_realm_says_domain_realm,
     a_kdc_whose_name_has_no_address_is_told_by_its_name,
     a_service_that_may_have_no_tickets_is_told_from_an_unknown_one,
+    what_the_kdc_says_of_a_client_is_told,
     a_ticket_that_the_kdc_can_no_longer_read_asks_for_a_new_one,
     a_locked_account_is_told_when_the_kdc_says_so,
     the_debug_log_tells_names_kdcs_servers_and_caches,
@@ -80,14 +83,78 @@ fn a_kdc_whose_name_has_no_address_is_told_by_its_name(shared: &Shared) {
     site.log.wait_for_words(&["kdc: ", "name no-such-kdc.invalid not found"]);
 }
 
+/// MIT's KDC has two numbers for it; by the one it calls the service unknown, which is no matter of [domain_realm].
 fn a_service_that_may_have_no_tickets_is_told_from_an_unknown_one(_: &Shared) {
-    let realm = Realm::start();
-    let site = Site::new(&realm);
-    site.ticket(&realm);
-    realm.administrate(&[format!("modprinc -allow_svr nfs/{}", realm.host())]);
-    let target = Target::nfs(&realm.service(), 1);
-    let outcome = site.ask(&target);
-    site.assert_failed(&outcome, Cause::ServiceClosed, &target);
+    for (attribute, said) in [("-allow_svr", "SERVER NOT ALLOWED"), ("-allow_tix", "SERVER LOCKED OUT")] {
+        let realm = Realm::start();
+        let site = Site::new(&realm);
+        site.ticket(&realm);
+        realm.administrate(&[format!("modprinc {attribute} nfs/{}", realm.host())]);
+        let target = Target::nfs(&realm.service(), 1);
+        let outcome = site.ask(&target);
+        site.assert_failed(&outcome, Cause::ServiceClosed, &target);
+        let line = site.log.wait_for_words(&["kdc: ", &format!("the KDC says \"{said}\"")]);
+        assert!(!line.contains("domain_realm"), "{line}");
+        let unknown = target.called(&format!("nosuch@{}", realm.host()));
+        let outcome = site.ask(&unknown);
+        site.assert_failed(&outcome, Cause::UnknownService, &unknown);
+        site.log.wait_for_words(&["kdc: ", "nosuch/", "[domain_realm]"]);
+    }
+}
+
+/// MIT's KDC serves whom it has locked until the ticket ends; others say so at once.
+fn what_the_kdc_says_of_a_client_is_told(shared: &Shared) {
+    // Numbers of RFC 4120 §7.5.9.
+    for (number, cause, said) in [
+        (18, Cause::ClientRevoked, "CLIENT LOCKED OUT"),
+        (1, Cause::ClientExpired, "CLIENT EXPIRED"),
+        (23, Cause::ClientExpired, "CLIENT KEY EXPIRED"),
+        (12, Cause::KdcPolicy, "not before nine"),
+    ] {
+        let site = ready(shared);
+        let kdc = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let here = format!("127.0.0.1:{}", shared.realm().kdc_port());
+        replace(&site, &here, &kdc.local_addr().unwrap().to_string());
+        let answer = krb_error(number, &shared.realm().name(), said);
+        kdc.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let outcome = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| site.ask(shared.nfs()));
+            while !asking.is_finished() {
+                if let Ok((_, from)) = kdc.recv_from(&mut [0; 8192]) {
+                    kdc.send_to(&answer, from).unwrap();
+                }
+            }
+            asking.join().unwrap()
+        });
+        site.assert_failed(&outcome, cause, shared.nfs());
+        site.log.wait_for_words(&["kdc: ", &format!("the KDC says \"{said}\"")]);
+    }
+}
+
+/// A KRB-ERROR (RFC 4120 §5.9.1) without a client's name.
+fn krb_error(number: u8, realm: &str, text: &str) -> Vec<u8> {
+    let der = |tag: u8, content: Vec<u8>| {
+        let length = content.len();
+        assert!(length < 256);
+        let head = if length < 128 { vec![tag, length as u8] } else { vec![tag, 0x81, length as u8] };
+        [head, content].concat()
+    };
+    let field = |number: u8, inner: Vec<u8>| der(0xa0 + number, inner);
+    let number_of = |value: u8| der(0x02, vec![value]);
+    let string = |text: &str| der(0x1b, text.as_bytes().to_vec());
+    let names = der(0x30, [string("krbtgt"), string(realm)].concat());
+    let server = der(0x30, [field(0, number_of(2)), field(1, names)].concat());
+    let fields = [
+        field(0, number_of(5)),
+        field(1, number_of(30)),
+        field(4, der(0x18, b"20261121141402Z".to_vec())),
+        field(5, number_of(7)),
+        field(6, number_of(number)),
+        field(9, string(realm)),
+        field(10, server),
+        field(11, string(text)),
+    ];
+    der(0x7e, der(0x30, fields.concat()))
 }
 
 fn a_ticket_that_the_kdc_can_no_longer_read_asks_for_a_new_one(_: &Shared) {

@@ -16,10 +16,11 @@ use crate::config::{Canonicalize, Config};
 use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::default_cache::{User, default_cache_name};
 use crate::creds::open::Ground;
+use crate::creds::ranking::Reach;
 use crate::creds::roots;
 use crate::creds::search::{self, Environment, Pace, Requester, Rings, Search, UserRings};
 use crate::creds::source::{Held, Label, Source};
-use crate::creds::survey::{Ranking, Survey};
+use crate::creds::survey::{Candidate, Ranking, Survey};
 use crate::creds::ticket::{CacheNames, canonical, service_principal, unusable};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
@@ -167,15 +168,31 @@ fn rank(
     let service = server.as_ref().map(|server| server.name());
     let ranking = survey.rank(service.as_ref(), now());
     let usable_keytab = keytab.as_ref().is_some_and(Row::is_usable);
-    let failure = (ranking.usable.is_empty() && !usable_keytab).then(|| ranking.failure());
-    let first = ranking.usable.first();
+    // A KDC refuses what it has not validated, and the upcall goes on to the next.
+    let (postdated, valid): (Vec<_>, Vec<_>) =
+        ranking.usable.iter().partition(|candidate| candidate.worth.reach == Reach::Postdated);
+    let failure = match postdated.first() {
+        _ if !valid.is_empty() || usable_keytab => None,
+        Some(first) => Some(refused(first)),
+        None => Some(ranking.failure()),
+    };
+    let first = valid.first().copied();
     let wanted = ranking.wanted.as_ref().filter(|_| first.is_some());
+    let refusals: Vec<_> =
+        postdated.iter().map(|it| (it.name.display.as_str(), it.worth.not_before())).collect();
+    let refusal = |cache: &str| refusals.iter().find(|(name, _)| *name == cache).map(|(_, why)| why.as_str());
     Ok(Found {
-        wanted: wanted.and_then(|wanted| wanted.instead(first, |_| None)),
+        wanted: wanted.and_then(|wanted| wanted.instead(first, refusal)),
         rows: rows(&ranking, keytab),
         failure,
         service: service.map(|name| name.to_string().trim_end_matches('@').to_owned()),
     })
+}
+
+/// What a KDC says of a postdated ticket.
+fn refused(candidate: &Candidate) -> Failure {
+    let detail = format_args!("{}: {}", candidate.name.shown(), candidate.worth.not_before());
+    Failure::new(Stage::Kdc, Cause::ClockSkew, detail)
 }
 
 /// How the library finds each, and what it finds some of them by.
@@ -208,8 +225,16 @@ fn keytab(library: &Library, name: &CacheNames) -> Row {
 
 fn rows(ranking: &Ranking, keytab: Option<Row>) -> Vec<Row> {
     let now = now();
-    let usable = ranking.usable.iter().zip(1..).map(|(candidate, rank)| Row::usable(rank, candidate, now));
-    let keytab = keytab.map(|row| if ranking.usable.is_empty() { row.ranked_first() } else { row });
+    let mut rank = 0;
+    let usable = ranking.usable.iter().map(|candidate| match candidate.worth.reach {
+        Reach::Postdated => Row::postdated(candidate, now),
+        _ => {
+            rank += 1;
+            Row::usable(rank, candidate, now)
+        }
+    });
+    let usable: Vec<_> = usable.collect();
+    let keytab = keytab.map(|row| if rank == 0 { row.ranked_first() } else { row });
     let objections = ranking.objections.iter().map(|o| Row::objection(&o.place, o.reason()));
-    usable.chain(keytab).chain(objections).collect()
+    usable.into_iter().chain(keytab).chain(objections).collect()
 }

@@ -31,6 +31,9 @@ pub(super) struct Row {
     renewable: Option<bool>,
     /// Where its tickets lead.
     reach: Option<Leads>,
+    /// From when on, if that is yet to come.
+    #[serde(skip)]
+    not_before: Option<String>,
     /// There is a ticket for the service itself.
     ready: bool,
     /// It comes before better ones, because KRB5CCNAME names it.
@@ -96,6 +99,7 @@ impl Row {
         seconds_left: None,
         renewable: None,
         reach: None,
+        not_before: None,
         ready: false,
         first: false,
         because: None,
@@ -118,6 +122,7 @@ impl Row {
                 Reach::Later => Leads::Later,
                 Reach::Postdated => Leads::Postdated,
             }),
+            not_before: (worth.reach == Reach::Later).then(|| worth.not_before()),
             ready: *ready,
             first: *by == Some(By::Environment),
             because: by.map(|by| match by {
@@ -128,6 +133,12 @@ impl Row {
             }),
             ..Self::BARE
         }
+    }
+
+    /// What a KDC has to validate first.
+    pub(super) fn postdated(candidate: &Candidate, now: u64) -> Self {
+        let reason = Some(candidate.worth.not_before());
+        Self { rank: None, reason, ..Self::usable(0, candidate, now) }
     }
 
     pub(super) fn keytab(cache: &str, principal: &Name) -> Self {
@@ -173,8 +184,7 @@ impl Row {
             (self.renewable == Some(true), "renewable"),
             (self.reach == Some(Leads::OtherRealm), "of another realm than the service's"),
             (self.reach == Some(Leads::OtherServices), "tickets for other services only"),
-            (self.reach == Some(Leads::Later), "not valid yet"),
-            (self.reach == Some(Leads::Postdated), "postdated: to be validated with kinit -v"),
+            (self.reach == Some(Leads::Later), self.not_before.as_deref().unwrap_or("not valid yet")),
             (self.kind == Kind::ClientKeytab, "keys to get a ticket with, if no cache can be used"),
         ];
         let said: Vec<_> = remarks.iter().filter(|(holds, _)| *holds).map(|(_, remark)| *remark).collect();
@@ -264,7 +274,7 @@ mod tests {
         Candidate {
             name: CacheNames { library: "FILE:/proc/self/fd/4".into(), display: cache.into() },
             client: Name { realm: "A".into(), components: vec![client.into()] },
-            worth: Worth { reach, end: 8200, renewable: true, authenticated: 0 },
+            worth: Worth { reach, end: 8200, renewable: true, authenticated: 0, start: 5000 },
             ready: false,
             by: None,
         }
