@@ -10,8 +10,13 @@ use crate::event::{Cause, Failure};
 use crate::gss::krb5::Library;
 use crate::gss::status::Krb5Error;
 
-/// How long a daemon may take to list its caches, or to tell of one; or the kernel to link a keyring.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long the kernel may take to link a keyring.
+const KERNEL_LIMIT: Duration = Duration::from_secs(2);
+/// The share of the time for name services and KDCs that a daemon may take to list its caches, or to tell of one: one that is
+/// only starting, as after a boot, is waited for, and with one that never answers there is time left for what is elsewhere.
+const DAEMON_SHARE: u32 = 4;
+/// The most and the least of that.
+const DAEMON_LIMITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
 /// Who may not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +28,10 @@ pub(super) enum Whom {
 }
 
 /// Who has not answered, and need not be asked again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Patience {
     silent: Vec<Whom>,
+    with_daemons: Duration,
 }
 
 impl Whom {
@@ -40,17 +46,29 @@ impl Whom {
             None
         }
     }
-
-    /// What is said of a cache that it has not told of.
-    pub(super) fn silent(self, name: &CacheNames) -> Failure {
-        match self {
-            Self::Daemon => name.silent(),
-            Self::Kernel => name.failure(Cause::BadCache, PASSED_OVER),
-        }
-    }
 }
 
 impl Patience {
+    /// Of a request that has so much time for name services and KDCs.
+    pub(super) fn within(limit: Duration) -> Self {
+        let [least, most] = DAEMON_LIMITS;
+        Self { silent: Vec::new(), with_daemons: (limit / DAEMON_SHARE).clamp(least, most) }
+    }
+
+    /// What is said of a cache that somebody has not told of.
+    pub(super) fn silent(&self, whom: Whom, name: &CacheNames) -> Failure {
+        match whom {
+            Whom::Daemon => {
+                let seconds = self.with_daemons.as_secs_f32();
+                let detail = format!(
+                    "the daemon that keeps it has not answered within {seconds:.1} s (if it has just been started, ask again)"
+                );
+                name.failure(Cause::BadCache, &detail)
+            }
+            Whom::Kernel => name.failure(Cause::BadCache, PASSED_OVER),
+        }
+    }
+
     /// The answer, if it comes in time. In a thread of its own, which ends with the process: no call of the library's can be
     /// given up.
     pub(super) fn ask<T: Send + 'static>(
@@ -66,7 +84,8 @@ impl Patience {
         let configuration = library.configuration();
         let ask = move || sender.send(Library::open_by(configuration).and_then(|library| question(&library)));
         let started = thread::Builder::new().spawn(ask);
-        let answer = started.ok().and_then(|_| receiver.recv_timeout(LIMIT).ok());
+        let limit = if whom == Whom::Daemon { self.with_daemons } else { KERNEL_LIMIT };
+        let answer = started.ok().and_then(|_| receiver.recv_timeout(limit).ok());
         self.silent.extend(answer.is_none().then_some(whom));
         answer
     }

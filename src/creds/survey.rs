@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::budget::FileBudget;
 use super::choice::{self, By, Known};
@@ -31,7 +32,7 @@ pub use words::listed;
 const MEMBERS_LIMIT: usize = 64;
 
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Survey {
     caches: Vec<Contents>,
     objections: Vec<Objection>,
@@ -98,13 +99,23 @@ pub struct Ranking {
 }
 
 impl Survey {
-    /// Reads the caches; `begin` is told of each before it is read.
+    /// Reads the caches, in a request that has so much time for name services and KDCs; `begin` is told of each before it is
+    /// read.
     pub fn of(
         library: &Library,
         sources: Vec<(Label, CacheNames)>,
+        limit: Duration,
         mut begin: impl FnMut(&CacheNames),
     ) -> Self {
-        let mut survey = Self::default();
+        let mut survey = Self {
+            caches: Vec::new(),
+            objections: Vec::new(),
+            client_keytab: None,
+            identities: None,
+            patience: Patience::within(limit),
+            grace: Grace::default(),
+            budget: FileBudget::default(),
+        };
         for (label, name) in sources {
             begin(&name);
             survey.add_source(library, label, name);
@@ -254,7 +265,7 @@ impl Survey {
                         continue;
                     }
                     None => {
-                        let silent = contents.name.silent();
+                        let silent = self.patience.silent(Whom::Daemon, &contents.name);
                         self.object_to(&contents.name, silent.detail, Some(silent.cause), contents.standing);
                         continue;
                     }
@@ -309,7 +320,7 @@ impl Survey {
         match self.patience.ask(whom, library, move |library| read(library, &wanted)) {
             Some(read) => self.add(standing, name, read),
             None => {
-                let silent = whom.silent(&name);
+                let silent = self.patience.silent(whom, &name);
                 self.object_to(&name, silent.detail, Some(silent.cause), standing);
             }
         }
@@ -333,10 +344,10 @@ impl Survey {
             }
             (Some(Err(error)), Absence::Told) => self.add(standing, name, Err(error)),
             (Some(Err(_)), Absence::Expected) => {}
+            // There may be the very ticket that is missing.
             (None, _) => {
-                let silent = name.silent();
-                let cause = Some(silent.cause).filter(|_| absence == Absence::Told);
-                self.object_to(&name, silent.detail, cause, standing);
+                let silent = self.patience.silent(Whom::Daemon, &name);
+                self.object_to(&name, silent.detail, Some(silent.cause), standing);
             }
         }
     }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
+/// Every byte that anybody takes.
+const ALL: Range<u16> = 0..u16::MAX;
 /// Between two looks at a byte that somebody else holds.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -93,6 +96,42 @@ impl LockFile {
         Some(result)
     }
 
+    /// The same of the file that has the name while the bytes are held: one that was removed after it was opened, by somebody
+    /// who held them, is opened anew.
+    pub fn hold_named<T>(
+        (directory, name): (BorrowedFd<'_>, &str),
+        bytes: &Range<u16>,
+        deadline: Instant,
+        action: impl FnOnce(&File) -> T,
+    ) -> Option<T> {
+        let mut action = Some(action);
+        loop {
+            let file = Self::open(directory, name).ok()?;
+            let act = |opened: &File| match file.has_name() {
+                Ok(true) => action.take().map(|action| action(opened)),
+                _ => None,
+            };
+            let done = file.hold(bytes, deadline, act)?;
+            if done.is_some() || Instant::now() >= deadline {
+                return done;
+            }
+        }
+    }
+
+    /// Removes the file, by the name that it was opened by, unless somebody holds a byte of it; whether it did. Whoever opens
+    /// such a file and takes bytes of it has to look afterwards whether it has still a name.
+    ///
+    /// # Errors
+    /// ENOLCK, and those of unlinkat(2).
+    pub fn remove(&self, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+        // The name may be that of another one by now, and others at work in that.
+        if !self.try_take(&ALL)? || !self.has_name()? {
+            return Ok(false);
+        }
+        unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
+        Ok(true)
+    }
+
     /// Lets go of the bytes.
     pub fn release(&self, bytes: &Range<u16>) {
         let _ = self.set(libc::F_UNLCK, bytes);
@@ -142,10 +181,40 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_name_is_told() {
-        let (directory, one, _other) = twice();
+    fn only_the_file_that_was_opened_is_removed_and_only_if_nobody_has_a_byte_of_it() {
+        let (directory, one, other) = twice();
+        let opened = File::open(directory.path()).unwrap();
+        assert!(other.try_take(&(3..4)).unwrap());
+        assert_eq!(one.remove(opened.as_fd(), "locks"), Ok(false));
+        other.release(&(3..4));
         assert!(one.has_name().unwrap());
-        std::fs::remove_file(directory.path().join("locks")).unwrap();
+        assert_eq!(one.remove(opened.as_fd(), "locks"), Ok(true));
         assert!(!one.has_name().unwrap());
+        drop(one);
+        // Somebody has made a new one meanwhile, and is at work in it.
+        let new = LockFile::open(opened.as_fd(), "locks").unwrap();
+        assert!(new.try_take(&(0..1)).unwrap());
+        assert_eq!(other.remove(opened.as_fd(), "locks"), Ok(false));
+        assert!(new.has_name().unwrap());
+    }
+
+    #[test]
+    fn of_two_files_of_a_name_the_one_that_has_it_counts() {
+        let (directory, one, other) = twice();
+        let opened = File::open(directory.path()).unwrap();
+        assert!(other.try_take(&(0..1)).unwrap());
+        let holder = std::thread::scope(|scope| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let name = (opened.as_fd(), "locks");
+            let waits = scope.spawn(move || {
+                LockFile::hold_named(name, &(0..1), deadline, |file| fstat(file).unwrap().st_ino)
+            });
+            thread::sleep(Duration::from_millis(20));
+            unlinkat(&opened, "locks", UnlinkatFlags::NoRemoveDir).unwrap();
+            drop((one, other));
+            waits.join().unwrap()
+        });
+        let named = std::fs::metadata(directory.path().join("locks")).unwrap();
+        assert_eq!(holder, Some(std::os::unix::fs::MetadataExt::ino(&named)));
     }
 }

@@ -39,6 +39,26 @@ pub fn fork_confined() -> Result<Forked, Errno> {
     }
 }
 
+/// The same, with the child in the cgroup of version 2 whose directory this is (clone3(2), CLONE_INTO_CGROUP): nothing
+/// has to be moved.
+///
+/// # Errors
+/// Those of [`fork_confined`]; ENODEV if the cgroup has been removed, ENOSYS of kernels before 5.7.
+pub fn fork_confined_in(cgroup: BorrowedFd<'_>) -> Result<Forked, Errno> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    // SAFETY: a structure of plain numbers.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(libc::CLONE_NEWPID.cast_unsigned()) | INTO_CGROUP;
+    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    let size = size_of_val(&arguments);
+    // SAFETY: as above; the structure is of the size that is told, and its stack is the parent's.
+    match Errno::result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+    }
+}
+
 /// fork(2) of a process that has one thread.
 ///
 /// # Errors

@@ -2,74 +2,82 @@
 //! see and limit what users' requests cost (rule S22). Only where the machine has cgroup v2 and root may write there; everywhere
 //! else they stay where the kernel has started them.
 //!
-//! Called by the monitor, after the requester's release. Invariant: nothing waits for anything here, and no failure is one of
-//! the request's.
+//! Launchers, and with them the workers that they become, are started there. No process is moved: for that the kernel waits
+//! until every processor has passed through its scheduler, and meanwhile no process of the machine moves, starts or ends; hundreds
+//! of monitors that moved at once on a busy machine kept each other waiting for longer than their keys had.
+//!
+//! Called by the monitor, after the requester's release. Invariant: no failure here is one of the request's.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use nix::errno::Errno;
+
+use crate::config::{Config, Limits};
 use crate::identity::owner::Owner;
 
 /// Where cgroup v2 is mounted: alone, or beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// The file of every cgroup of version 2 that lists and takes processes.
-const PROCESSES: &str = "cgroup.procs";
 /// A cgroup may be removed between its making and its use.
 const TRIES: usize = 4;
 
-/// A process that has moved to a cgroup of its owner's, until it leaves it.
+/// The cgroup of an owner, for those of its processes that are started in it.
 #[derive(Debug)]
-pub(super) struct Home {
-    /// Where it came from.
-    before: PathBuf,
+pub(super) struct Home<'c> {
+    limits: &'c Limits,
+    /// Of all owners.
+    all: PathBuf,
     own: PathBuf,
 }
 
-impl Home {
-    /// Moves the calling process, and with it the children that it will have; `None` where that is not wanted or cannot be.
-    pub(super) fn enter(config: &Config, owner: &str) -> Option<Self> {
-        Self::enter_below(&Mount::find()?, config, owner).ok()
-    }
-
-    fn enter_below(mount: &Mount, config: &Config, owner: &str) -> io::Result<Self> {
+impl<'c> Home<'c> {
+    /// `None` where that is not wanted or there is no cgroup v2.
+    pub(super) fn of(config: &'c Config, owner: &str) -> Option<Self> {
         let limits = &config.limits;
-        if limits.cgroup.is_empty() {
-            return Err(ErrorKind::NotFound.into());
-        }
-        let before = mount.of_this_process()?;
-        let all = mount.path.join(&limits.cgroup);
-        make(&all)?;
-        // Without this controller there is nobody to limit memory; each owner is still told apart.
-        let _ = fs::write(all.join("cgroup.subtree_control"), "+memory");
+        let all = Mount::find().filter(|_| !limits.cgroup.is_empty())?.path.join(&limits.cgroup);
         let own = all.join(owner);
-        for _ in 0..TRIES {
-            make(&own)?;
-            if limits.owner_memory > 0 {
-                let bytes = u64::from(limits.owner_memory) * 1024 * 1024;
-                let _ = fs::write(own.join("memory.max"), bytes.to_string());
-                // A limit that swap space gets round is none.
-                let _ = fs::write(own.join("memory.swap.max"), "0");
-            }
-            match fs::write(own.join(PROCESSES), "0") {
-                Ok(()) => return Ok(Self { before, own }),
-                Err(error)
-                    if error.kind() != ErrorKind::NotFound && error.raw_os_error() != Some(libc::ENODEV) =>
-                {
-                    return Err(error);
-                }
-                Err(_) => {}
-            }
-        }
-        Err(ErrorKind::NotFound.into())
+        Some(Self { limits, all, own })
     }
 
-    /// Goes back, and removes the cgroup if nobody else is in it.
-    pub(super) fn leave(self) {
-        if fs::write(self.before.join(PROCESSES), "0").is_ok() {
-            let _ = fs::remove_dir(&self.own);
+    /// Runs `start` with the cgroup's directory; `None` if nothing can be started there.
+    pub(super) fn start_in<T>(&self, start: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>) -> Option<T> {
+        for _ in 0..TRIES {
+            match start(self.open().ok()?.as_fd()) {
+                Ok(started) => return Some(started),
+                // It has been removed meanwhile.
+                Err(Errno::ENODEV | Errno::ENOENT) => {}
+                Err(_) => return None,
+            }
         }
+        None
+    }
+
+    /// Makes it, with its limit, if need be. What is right already is not written: most writes take the one lock that all
+    /// cgroups have.
+    fn open(&self) -> io::Result<File> {
+        make(&self.all)?;
+        make(&self.own)?;
+        let limit = self.own.join("memory.max");
+        if !limit.exists() {
+            // Without this controller there is nobody to limit memory; each owner is still told apart.
+            let _ = fs::write(self.all.join("cgroup.subtree_control"), "+memory");
+        }
+        if self.limits.owner_memory > 0 {
+            let bytes = (u64::from(self.limits.owner_memory) * 1024 * 1024).to_string();
+            if fs::read_to_string(&limit).is_ok_and(|now| now.trim_end() != bytes) {
+                let _ = fs::write(&limit, bytes);
+                // A limit that swap space gets round is none.
+                let _ = fs::write(self.own.join("memory.swap.max"), "0");
+            }
+        }
+        File::open(&self.own)
+    }
+
+    /// Removes the cgroup if nobody is in it.
+    pub(super) fn leave(self) {
+        let _ = fs::remove_dir(&self.own);
     }
 }
 
@@ -112,13 +120,6 @@ impl Mount {
     fn find() -> Option<Self> {
         let is_version_2 = |path: &&&str| Path::new(path).join("cgroup.controllers").exists();
         MOUNTS.iter().find(is_version_2).map(|path| Self { path: path.into() })
-    }
-
-    /// `0::/path` (cgroups(7)).
-    fn of_this_process(&self) -> io::Result<PathBuf> {
-        let text = fs::read_to_string("/proc/self/cgroup")?;
-        let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-        path.map(|path| self.path.join(path)).ok_or_else(|| ErrorKind::NotFound.into())
     }
 }
 

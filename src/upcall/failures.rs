@@ -4,6 +4,7 @@
 //! The cause is never hidden: whoever is not served during a pause has the very failure that led to it. Who mounts is
 //! always served; a success ends the pause. Without these files everything is tried each time.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -91,7 +92,7 @@ impl Memory {
     /// What to fail with at once, if it is not the time to try again.
     pub(super) fn pause(&self) -> Option<Failure> {
         let file = openat_existing(&self.directory, &self.name)?;
-        let Entry { record, failure } = read(&file)?;
+        let Entry { record, failure } = read(file.file())?;
         let left = record.parse::<Record>().ok()?.pause_left(since_boot())?;
         let detail = format_args!("{} (not tried again for {:.1} s)", failure.detail, left.as_secs_f32());
         Some(Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major))
@@ -104,13 +105,13 @@ impl Memory {
             return;
         }
         let backoff = if silent { of_silence(self.backoff.longest) } else { self.backoff };
-        let Ok(file) = LockFile::open(self.directory.as_fd(), &self.name) else { return };
-        let _ = file.hold(&GUARD, Instant::now() + GUARD_LIMIT, |_| {
-            let before = read::<Entry>(&file).and_then(|entry| entry.record.parse().ok());
+        let name = (self.directory.as_fd(), self.name.as_str());
+        let _ = LockFile::hold_named(name, &GUARD, Instant::now() + GUARD_LIMIT, |file| {
+            let before = read::<Entry>(file).and_then(|entry| entry.record.parse().ok());
             // Its words are beside it, in full.
             let what = What::named(failure);
             let record = Record::after_failure(before, since_boot(), what, &backoff).to_string();
-            write(&file, &Entry { record, failure: failure.clone() });
+            write(file, &Entry { record, failure: failure.clone() });
         });
     }
 
@@ -153,10 +154,10 @@ pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> Say {
     let name = format!("told.{}", hashed(&format!("{:?} {:?} {target}", failure.stage, failure.cause)));
     let counted = private_directory(&config.run_dir).ok().and_then(|run| {
         let directory = files::subdirectory(run.as_fd(), "failures").ok()?;
-        let file = LockFile::open(directory.as_fd(), &name).ok()?;
-        file.hold(&GUARD, Instant::now() + GUARD_LIMIT, |_| {
-            let (told, say) = count(read(&file), since_boot());
-            write(&file, &told);
+        let name = (directory.as_fd(), name.as_str());
+        LockFile::hold_named(name, &GUARD, Instant::now() + GUARD_LIMIT, |file| {
+            let (told, say) = count(read(file), since_boot());
+            write(file, &told);
             say
         })
     });
@@ -194,15 +195,15 @@ fn openat_existing(directory: &OwnedFd, name: &str) -> Option<LockFile> {
     LockFile::open_existing(directory.as_fd(), name).ok()
 }
 
-fn read<T: for<'de> Deserialize<'de>>(file: &LockFile) -> Option<T> {
+fn read<T: for<'de> Deserialize<'de>>(file: &File) -> Option<T> {
     let mut buffer = [0; SIZE_LIMIT];
-    let length = file.file().read_at(&mut buffer, 0).ok()?;
+    let length = file.read_at(&mut buffer, 0).ok()?;
     serde_json::from_slice(buffer.get(..length)?).ok()
 }
 
-fn write(file: &LockFile, content: &impl Serialize) {
+fn write(file: &File, content: &impl Serialize) {
     let text = serde_json::to_vec(content).unwrap_or_default();
-    let _ = file.file().set_len(0).and_then(|()| file.file().write_all_at(&text, 0));
+    let _ = file.set_len(0).and_then(|()| file.write_all_at(&text, 0));
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
+use super::cgroup::Home;
 use super::front::Served;
 use super::order::Order;
 use super::sources::{Wanted, seal_machines, seal_roots};
@@ -54,6 +55,8 @@ pub(super) struct Assignment<'a> {
     pub stamp: Option<&'a Stamp>,
     /// The settings.
     pub config: &'a Config,
+    /// Where it is accounted for.
+    pub home: Option<&'a Home<'a>>,
     /// The process that we must not outlive.
     pub monitor: &'a Process,
 }

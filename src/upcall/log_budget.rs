@@ -245,6 +245,8 @@ impl Account {
 
     fn change<T>(&self, change: impl FnOnce(Record) -> (Record, T)) -> Option<T> {
         self.file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
+            // What nobody will find is not counted in: it was over when it was removed.
+            self.file.has_name().ok().filter(|&has_name| has_name)?;
             let (next, result) = change(read(file).unwrap_or_default());
             let Record { start, written, left_out } = next;
             // Of constant length, so that one write replaces it.

@@ -100,7 +100,7 @@ impl MachineCache {
         };
         let directory = subdirectory(run.as_fd(), "machine").map_err(broken)?;
         let stamp = stamp.to_string();
-        let state = LockFile::open(directory.as_fd(), &format!("{stamp}{STATE}")).map_err(broken)?;
+        let state = state(&directory, &stamp).map_err(broken)?;
         Ok(Self { directory, stamp, state })
     }
 
@@ -109,13 +109,18 @@ impl MachineCache {
     ///
     /// # Errors
     /// What whoever was at it has failed with; `Deadline`.
-    pub(super) fn turn(self, deadline: Instant) -> Result<Turn, Failure> {
+    pub(super) fn turn(mut self, deadline: Instant) -> Result<Turn, Failure> {
         let (mut waited, mut pause) = (false, FIRST_PAUSE);
         loop {
             if self.is_good() {
                 return Ok(Turn { cache: self, ours: false });
             }
             if self.state.try_take(&TURN).map_err(|errno| self.broken(errno))? {
+                if !self.state.has_name().map_err(|errno| self.broken(errno))? {
+                    // Removed since it was opened: others take turns in another.
+                    self.state = state(&self.directory, &self.stamp).map_err(|errno| self.broken(errno))?;
+                    continue;
+                }
                 // Whoever had it before us has left a word.
                 return match self.read_state() {
                     Some(State::Failed(failure)) if waited => Err(failure),
@@ -148,6 +153,10 @@ impl MachineCache {
     fn broken(&self, errno: Errno) -> Failure {
         Failure::new(Stage::Credentials, Cause::Setup, format_args!("machine/{}: {errno}", self.stamp))
     }
+}
+
+fn state(directory: &OwnedFd, stamp: &str) -> Result<LockFile, Errno> {
+    LockFile::open(directory.as_fd(), &format!("{stamp}{STATE}"))
 }
 
 /// Where it is.
@@ -263,4 +272,31 @@ pub(super) fn sweep(directory: &OwnedFd) {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_turn_in_a_file_that_was_removed_meanwhile_is_none() {
+        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
+        let mut config = Config::default();
+        config.run_dir = directory.path().to_owned();
+        let stamp = Stamp::of(&[], &directory.path().join("krb5.conf"), &["a test"]).unwrap();
+        let open = || MachineCache::open(&config, &stamp).unwrap();
+        let late = open();
+        let swept = open();
+        assert!(swept.state.remove(swept.directory.as_fd(), &format!("{stamp}{STATE}")).unwrap());
+        drop(swept);
+        let first = open().turn(Instant::now()).unwrap();
+        assert!(first.ours);
+        let failure = late.turn(Instant::now()).unwrap_err();
+        assert_eq!(failure.cause, Cause::Deadline, "two have their turn at once");
+        let told = Failure::new(Stage::Kdc, Cause::KdcDown, "a reason");
+        first.failed(&told);
+        let path = path(&config, &stamp).with_extension("state");
+        assert!(fs::read_to_string(path).unwrap().contains("a reason"));
+    }
 }

@@ -221,18 +221,17 @@ fn conclude(
     };
     match admitted {
         Ok((slot, settings)) => {
-            // Now that a clock runs, since it takes the kernel milliseconds, and not for what is refused.
-            let home = Home::enter(config, &payer(invocation, Some(served)).file_name());
-            let upcall = Upcall::new(invocation, &settings, served.acting, times).in_pause(slot.paused());
-            let ended = upcall.negotiate(key, served);
+            let home = Home::of(config, &payer(invocation, Some(served)).file_name());
+            let upcall = Upcall::new(invocation, &settings, served.acting, times, home.as_ref());
+            let ended = upcall.in_pause(slot.paused()).negotiate(key, served);
             slot.remember(&ended.outcome, ended.tried.as_deref());
             report(journal, &subject, (invocation, config, waits), (&ended.outcome, &ended.timings));
             journal.considered(&subject, &ended.considered);
             journal.trail(&subject, &ended.trail);
             // Only now: the requester does not wait for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, journal, &subject));
-            home.into_iter().for_each(Home::leave);
             slot.give_back();
+            home.into_iter().for_each(Home::leave);
         }
         Err(failure) => {
             let outcome = key.fail(failure, served.acting, config, times.deadline);

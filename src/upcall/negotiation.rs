@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::unistd::getpid;
 
 use super::authorise::Acting;
+use super::cgroup::Home;
 use super::check::{self, Agreed, check};
 use super::claim::Invocation;
 use super::exchange::{Exchanged, InitChannel};
@@ -48,6 +49,8 @@ type Conversation = (Process, Result<Report, Failure>);
 
 /// An upcall whose requester has been released.
 pub(super) struct Upcall<'a> {
+    /// Where processes are accounted for.
+    home: Option<&'a Home<'a>>,
     invocation: &'a Invocation,
     config: &'a Config,
     acting: Acting,
@@ -89,8 +92,15 @@ pub(super) struct Ended {
 
 impl<'a> Upcall<'a> {
     /// Of these words, under these settings.
-    pub(super) fn new(invocation: &'a Invocation, config: &'a Config, acting: Acting, times: Times) -> Self {
+    pub(super) fn new(
+        invocation: &'a Invocation,
+        config: &'a Config,
+        acting: Acting,
+        times: Times,
+        home: Option<&'a Home<'a>>,
+    ) -> Self {
         Self {
+            home,
             invocation,
             config,
             acting,
@@ -201,6 +211,7 @@ impl<'a> Upcall<'a> {
                 order,
                 stamp: self.node.as_ref().map(NodesPart::stamp),
                 config: self.config,
+                home: self.home,
                 monitor: &monitor,
             };
             let mut attempt = Attempt::start(&assignment, served, &request)?;

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::backoff::{Record, What};
 use super::outcome::Outcome;
@@ -173,7 +172,16 @@ impl Account {
                 account.close();
                 return Err(passed.err().unwrap_or_else(|| unpaused(NO_PAUSE)));
             }
-            if !file.try_take_any(slots.clone()).map_err(failed)? {
+            let mut taken = file.try_take_any(slots.clone()).map_err(failed)?;
+            if !taken {
+                // Whoever removes the file holds all of it for a moment.
+                file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |_| ());
+                if !file.has_name().map_err(failed)? {
+                    continue;
+                }
+                taken = file.try_take_any(slots.clone()).map_err(failed)?;
+            }
+            if !taken {
                 let detail = "as many negotiations alive as limits.per_owner allows";
                 return Err(too_many(format_args!("{owner} has {detail}")));
             }
@@ -206,8 +214,8 @@ impl Account {
     fn close(self) {
         self.file.release(&ALL);
         let empty = self.file.file().metadata().is_ok_and(|metadata| metadata.len() == 0);
-        if empty && self.file.try_take(&ALL) == Ok(true) {
-            let _ = unlinkat(self.directory.as_fd(), self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+        if empty {
+            let _ = self.file.remove(self.directory.as_fd(), &self.name);
         }
     }
 }

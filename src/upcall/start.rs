@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::cgroup::Home;
 use super::claim::Invocation;
 use super::front::{self, Served};
 use super::launcher::{self, Assignment, Ends};
@@ -68,7 +69,7 @@ impl Attempt {
         let mut link = Link::new(ours);
         link.send_request(request)
             .map_err(|error| Failure::new(Stage::Negotiate, Cause::WorkerFault, error))?;
-        match process::fork_confined().map_err(launch_failed)? {
+        match fork(assignment.home)? {
             Forked::Child => {
                 drop((link, waiting, started));
                 launcher::become_worker(assignment, served, program.into(), Ends { socket, starting })
@@ -101,8 +102,8 @@ impl Attempt {
                 None if Instant::now() < deadline && process::is_runnable(self.process.id()) => {}
                 None if begun > 0 => return Ok(Progress::HeldUp(begun - 1)),
                 None => {
-                    let detail = "the launcher did not begin its work in time";
-                    return Err(Failure::new(Stage::Launch, Cause::Setup, detail));
+                    let detail = "the launcher did not begin its work in time: the machine is overloaded";
+                    return Err(Failure::new(Stage::Launch, Cause::Deadline, detail));
                 }
             }
         }
@@ -113,6 +114,12 @@ impl Attempt {
         let mut bytes = [0; 64];
         nix::unistd::read(&self.started, &mut bytes).unwrap_or(0)
     }
+}
+
+/// Where its owner's processes are accounted for, if that can be.
+fn fork(home: Option<&Home<'_>>) -> Result<Forked, Failure> {
+    let confined = home.and_then(|home| home.start_in(process::fork_confined_in));
+    confined.map_or_else(|| process::fork_confined().map_err(launch_failed), Ok)
 }
 
 /// The requester's keyrings, without those that could not be lent in time; `limit` is that of a KDC.

@@ -8,9 +8,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime};
 
-use nix::errno::Errno;
-use nix::unistd::{UnlinkatFlags, unlinkat};
-
 use super::{cgroup, failures, log_budget, machine_cache, slots};
 use crate::config::Config;
 use crate::sys::files::{private_directory, subdirectory};
@@ -20,7 +17,6 @@ use crate::sys::locks::LockFile;
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Its time of change tells when it was done last.
 const MARK: &str = "swept";
-const ALL: std::ops::Range<u16> = 0..u16::MAX;
 /// Most names of a directory that are looked at in one go.
 const NAMES_LIMIT: usize = 4096;
 
@@ -80,14 +76,7 @@ pub(super) fn names(directory: &OwnedFd) -> Vec<String> {
 
 /// Removes a file whose time is over, unless somebody uses it; whether it did.
 pub(super) fn remove(directory: &OwnedFd, name: &str, file: &LockFile) -> bool {
-    let removed = || -> Result<bool, Errno> {
-        if !file.try_take(&ALL)? {
-            return Ok(false);
-        }
-        unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
-        Ok(true)
-    };
-    removed() == Ok(true)
+    file.remove(directory.as_fd(), name) == Ok(true)
 }
 
 /// Whether it was changed longer ago than that.

@@ -64,7 +64,8 @@ pub(super) fn choose(
 ) -> Result<(UserAccount, Got, Service), Failure> {
     let (request, deadline, watch) = purpose;
     let library = Library::open().map_err(unusable)?;
-    let mut survey = Survey::of(&library, sources, |name| {
+    let limit = deadline.saturating_duration_since(Instant::now());
+    let mut survey = Survey::of(&library, sources, limit, |name| {
         trace::note(format_args!("reads {}", name.display));
         watch.enter(deadline, name.silent());
     });

@@ -6,12 +6,13 @@ use crate::support::cache_file::plant;
 use crate::support::fuse::{Fuse, Silence};
 use crate::support::kcm::Kcm;
 use crate::support::outcome::Outcome;
-use crate::support::probe::{Step, as_user};
+use crate::support::probe::{Finding, Step, as_user, probe};
 use crate::support::process::{Process, command_as, succeed};
 use crate::support::realm::PASSWORD;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
+use lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -29,6 +30,8 @@ crate::trials![
     a_tmp_that_a_program_serves_is_passed_over,
     a_named_cache_on_a_file_system_that_hangs_is_passed_over_and_the_launcher_counts,
     a_daemon_that_says_nothing_is_passed_over,
+    a_daemon_that_is_slow_at_first_is_waited_for,
+    with_nothing_else_a_daemon_that_says_nothing_is_named_as_the_reason,
     whatever_is_swapped_for_a_cache_nobody_waits_and_no_victims_ticket_is_used,
     a_cache_that_is_replaced_again_and_again_serves_every_request,
 ];
@@ -173,7 +176,46 @@ fn a_daemon_that_says_nothing_is_passed_over(shared: &Shared) {
         let begun = Instant::now();
         call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
         assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-        site.log.wait_for_words(&["chosen: ", "; not: ", "KCM", ": the cache does not answer"]);
+        site.log.wait_for_words(&[
+            "chosen: ",
+            "; not: ",
+            "KCM",
+            ": the daemon that keeps it has not answered within 2.5 s",
+        ]);
+    }
+}
+
+/// As SSSD's is when it has just been started.
+fn a_daemon_that_is_slow_at_first_is_waited_for(shared: &Shared) {
+    let site = Site::with(shared.realm(), &Settings { kdc: "20s", ..Settings::default() });
+    site.libdefaults("default_ccache_name = KCM:");
+    let kcm = Kcm::start(&site);
+    let mut steps = as_user(site.uid());
+    steps.push(shared.realm().kinit(&site.path("krb5.conf"), "KCM:"));
+    assert!(probe(&steps).iter().all(|finding| matches!(finding, Finding::Done)));
+    kcm.silence();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(2500));
+            kcm.wake();
+        });
+        call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
+    });
+    assert!(begun.elapsed() > Duration::from_millis(2500), "it was not asked: {:?}", begun.elapsed());
+    site.wait_until_idle();
+}
+
+fn with_nothing_else_a_daemon_that_says_nothing_is_named_as_the_reason(shared: &Shared) {
+    for name in ["KCM:", "FILE:/tmp/krb5cc_%{uid}"] {
+        let site = Site::new(shared.realm());
+        site.libdefaults(&format!("default_ccache_name = {name}"));
+        let kcm = Kcm::start(&site);
+        kcm.silence();
+        let outcome = site.ask(shared.nfs());
+        site.assert_failed(&outcome, Cause::BadCache, shared.nfs());
+        site.log
+            .wait_for_words(&["KCM: the daemon that keeps it has not answered within 2.5 s", "ask again"]);
     }
 }
 

@@ -158,7 +158,9 @@ fn rank(
     let library = Library::open_with(&config.krb5_config).map_err(unusable)?;
     // The descriptors must stay open while they are read.
     let (sources, _descriptors) = names(sources);
-    let mut survey = Survey::of(&library, sources, |name| progress::begin_cache(watcher, &name.display));
+    let mut survey = Survey::of(&library, sources, config.timeouts.kdc.0, |name| {
+        progress::begin_cache(watcher, &name.display);
+    });
     let keytab = survey.client_keytab.take().map(|name| keytab(&library, &name));
     progress::done(watcher);
     let wanted = target.filter(|_| keytab.is_some() || survey.has_live(now()));

@@ -63,6 +63,11 @@ impl Kcm {
         self.daemon.signal(Signal::SIGSTOP);
     }
 
+    /// It goes on.
+    pub(crate) fn wake(&self) {
+        self.daemon.signal(Signal::SIGCONT);
+    }
+
     /// Runs a program of the site's user where Heimdal's programs find the socket; the output if it worked.
     pub(crate) fn run(&self, site: &Site, words: &[String]) -> Result<String, String> {
         let mut nsenter = command("nsenter");
