@@ -30,11 +30,10 @@ use crate::event::{Cause, Failure, Stage, one_line};
 use crate::identity::requester::Wait;
 use crate::key::LiveKey;
 use crate::negotiate::messages::{
-    Considered, Credentials, Established, Message, MessageError, Names, Paused, Report, Request, TRAIL_LIMIT,
+    Considered, Credentials, Established, Message, MessageError, Paused, Report, Request, TRAIL_LIMIT,
     TRIED_LIMIT, Timing,
 };
 use crate::sys::jail;
-use crate::sys::namespaces;
 use crate::sys::process::{self, Process};
 
 /// How long a worker that has started its message may take to finish it.
@@ -190,7 +189,7 @@ impl<'a> Upcall<'a> {
         let Job { order, credentials } = job;
         let limit = self.times.kdc(self.config.timeouts.kdc.0);
         let limits = (limit, self.times.total());
-        let request = order.request(self.config, credentials, names_in(served), limits);
+        let request = order.request(self.config, credentials, start::names_in(served), limits);
         let request = Request { paused: self.paused.cloned(), ..request };
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         let (uid, gid) = order.owner(self.invocation);
@@ -380,13 +379,6 @@ impl<'a> Upcall<'a> {
         };
         fail(live, update_failed(cause, errno), self.acting, self.config, self.times.released)
     }
-}
-
-/// Of another network than ours the name service's daemons know nothing, and are not to hear (rule S23).
-fn names_in(served: &Served) -> Names {
-    let ours = namespaces::own_network();
-    let theirs = namespaces::identity(served.places.network.as_fd());
-    if ours.is_ok() && ours == theirs { Names::AsTheHost } else { Names::FilesAndDns }
 }
 
 fn unanswered() -> Failure {

@@ -16,9 +16,10 @@ use super::front::{self, Served};
 use super::launcher::{self, Assignment, Ends};
 use crate::creds::search::Rings;
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::{Link, Request};
+use crate::negotiate::messages::{Link, Names, Request};
 use crate::sys::files::open_trusted;
 use crate::sys::lending::Lent;
+use crate::sys::namespaces;
 use crate::sys::process::{self, Forked, Process};
 use crate::sys::sockets;
 
@@ -120,6 +121,13 @@ impl Attempt {
 fn fork(home: Option<&Home<'_>>) -> Result<Forked, Failure> {
     let confined = home.and_then(|home| home.start_in(process::fork_confined_in));
     confined.map_or_else(|| process::fork_confined().map_err(launch_failed), Ok)
+}
+
+/// Of another network than ours the name service's daemons know nothing, and are not to hear (rule S23).
+pub(super) fn names_in(served: &Served) -> Names {
+    let ours = namespaces::own_network();
+    let theirs = namespaces::identity(served.places.network.as_fd());
+    if ours.is_ok() && ours == theirs { Names::AsTheHost } else { Names::FilesAndDns }
 }
 
 /// The requester's keyrings, without those that could not be lent in time; `limit` is that of a KDC.
