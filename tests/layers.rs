@@ -5,10 +5,12 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 mod layers {
+    pub(crate) mod circles;
     pub(crate) mod rules;
     pub(crate) mod tokens;
 }
 
+use layers::circles::{circles, imports};
 use layers::rules::{Offence, check, forbids_unsafe, layer_of};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,25 @@ fn imports_go_down_only_and_unsafe_stays_at_the_edge() {
         offences.extend(check(&name, &text).into_iter().map(|offence| format!("src/{name}: {offence}")));
     }
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+}
+
+#[test]
+fn files_do_not_import_each_other_in_a_loop() {
+    let mut files = Vec::new();
+    sources(&source_root(), &mut files);
+    let named = |file: &PathBuf| file.strip_prefix(source_root()).unwrap().to_str().unwrap().to_owned();
+    let read = |file: &PathBuf| (named(file), fs::read_to_string(file).unwrap());
+    let imports = imports(&files.iter().map(read).collect::<Vec<_>>());
+    assert!(imports["upcall/front.rs"].contains("upcall/authorise.rs"), "{:?}", imports["upcall/front.rs"]);
+    let mut told = String::new();
+    for circle in circles(&imports) {
+        told.push_str("\na loop:\n");
+        for file in &circle {
+            let within: Vec<_> = imports[file].iter().filter(|other| circle.contains(other)).collect();
+            told.push_str(&format!("  src/{file} imports {within:?}\n"));
+        }
+    }
+    assert!(told.is_empty(), "{told}");
 }
 
 #[test]
