@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 
-use super::requester::RequesterError;
+use super::error::RequesterError;
 use crate::key::auth_line::{Expected, Finder};
 use crate::sys::proc;
 

@@ -3,6 +3,7 @@
 //! Used by the front before it authorises, and by the worker before it does anything.
 #![forbid(unsafe_code)]
 
+mod error;
 pub mod id_map;
 pub mod key_list;
 pub mod owner;

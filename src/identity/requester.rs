@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+pub use super::error::RequesterError;
 use super::key_list::{self, Bound};
-use crate::key::auth_line::{AuthLineError, Expected};
+use crate::key::auth_line::Expected;
 use crate::sys::{namespaces, proc};
 
 /// How long a task may seem to be running before it is refused.
@@ -60,29 +61,6 @@ pub enum Namespace {
     User,
     /// Which files it sees.
     Mount,
-}
-
-/// Why the requester could not be looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum RequesterError {
-    /// /proc/keys does not tell.
-    #[error(transparent)]
-    AuthLine(#[from] AuthLineError),
-    /// There are more keys than the requester could be looked for among in time.
-    #[error("{0} keys on this machine, more than the {1} among which the requester is looked for")]
-    TooManyKeys(u64, u64),
-    /// To look through the list has taken so much of the processor's time.
-    #[error("to look for the requester in /proc/keys takes more than {0:?}")]
-    TooSlow(Duration),
-    /// A file of /proc cannot be read.
-    #[error("/proc {0}: {1}")]
-    Proc(&'static str, #[source] Errno),
-    /// A file of /proc does not have the form known.
-    #[error("/proc {0} has an unknown form")]
-    Form(&'static str),
-    /// It is not blocked, as the requester must be.
-    #[error("the requester is running")]
-    Running,
 }
 
 /// The requester as the kernel shows it.

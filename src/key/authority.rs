@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{KeyDescription, KeySerial};
+use super::description::KeyDescription;
+use super::serial::KeySerial;
 use crate::sys::{heir, keyctl};
 
 /// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.

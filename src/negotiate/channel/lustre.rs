@@ -5,7 +5,7 @@
 //! length + handle, padded to four · u32 length + token, padded to four`, host byte order. What comes after it in the
 //! buffer means nothing.
 
-use super::{Answer, WindowProof};
+use super::answer::{Answer, WindowProof};
 use crate::ctx::HANDLE_LIMIT;
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError};

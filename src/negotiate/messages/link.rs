@@ -8,10 +8,11 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{Chosen, Established, Failed, Message, Report, Request, Timing};
+use super::report::{Chosen, Established, Failed, Message, Report, Timing};
+use super::request::Request;
 use crate::ctx::HANDLE_LIMIT;
+use crate::negotiate::channel::answer::{Answer, WindowProof};
 use crate::negotiate::channel::lustre::TOKEN_LIMIT;
-use crate::negotiate::channel::{Answer, WindowProof};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 

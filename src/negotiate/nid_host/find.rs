@@ -7,7 +7,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::time::Instant;
 
-use super::{HostLookup, program};
+use super::lookup::HostLookup;
+use super::program;
 use crate::ctx::request::is_host;
 use crate::event::{Cause, Failure, Stage};
 use crate::nid::{Lnd, Nid};

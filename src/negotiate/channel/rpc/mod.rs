@@ -59,7 +59,7 @@ impl Client {
     pub fn transact(&mut self, call: &[u8]) -> Result<Vec<u8>, ChannelError> {
         self.stream.allow(self.limit);
         record::write(&mut self.stream, call)?;
-        record::read(&mut self.stream)
+        Ok(record::read(&mut self.stream)?)
     }
 }
 

@@ -6,8 +6,6 @@
 
 use std::io::{self, Read, Write};
 
-use super::super::ChannelError;
-
 /// Longest token that is exchanged, in bytes (rule S11).
 pub const TOKEN_LIMIT: usize = 64 * 1024;
 /// Longest message, in bytes: a token and what stands around it.
@@ -16,8 +14,8 @@ const MESSAGE_LIMIT: usize = TOKEN_LIMIT + 2048;
 const FRAGMENT_LIMIT: usize = 64;
 const LAST: u32 = 0x8000_0000;
 
-/// What is wrong with a received record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a record could not be sent or received.
+#[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// More bytes than any message may have.
     #[error("record of more than {MESSAGE_LIMIT} bytes")]
@@ -25,15 +23,24 @@ pub enum RecordError {
     /// More fragments than any message needs.
     #[error("record of more than {FRAGMENT_LIMIT} fragments")]
     TooManyFragments,
+    /// The peer did not take or send it in time.
+    #[error("no record in time")]
+    Silent,
+    /// The connection broke.
+    #[error("connection lost: {0}")]
+    Lost(io::Error),
+    /// The peer closed the connection after so many bytes of it.
+    #[error("connection closed by the peer after {0} bytes of the record")]
+    Closed(usize),
 }
 
 /// Sends a message as one fragment.
 ///
 /// # Errors
-/// [`ChannelError::Silent`] if the peer does not take it in time, [`ChannelError::Lost`].
-pub fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), ChannelError> {
+/// [`RecordError`].
+pub fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), RecordError> {
     let length = u32::try_from(message.len()).ok().filter(|length| length & LAST == 0);
-    let mark = LAST | length.ok_or(ChannelError::Malformed(RecordError::TooLong))?;
+    let mark = LAST | length.ok_or(RecordError::TooLong)?;
     // In one piece: two writes would be two packets.
     let record = [&mark.to_be_bytes(), message].concat();
     stream.write_all(&record).map_err(broken)
@@ -42,9 +49,8 @@ pub fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), ChannelError
 /// Receives a message, reassembled from its fragments.
 ///
 /// # Errors
-/// [`ChannelError::Malformed`] over a limit, [`ChannelError::Closed`], [`ChannelError::Silent`],
-/// [`ChannelError::Lost`].
-pub fn read(stream: &mut impl Read) -> Result<Vec<u8>, ChannelError> {
+/// [`RecordError`].
+pub fn read(stream: &mut impl Read) -> Result<Vec<u8>, RecordError> {
     let mut message = Vec::new();
     let mut received = 0;
     for _ in 0..FRAGMENT_LIMIT {
@@ -54,7 +60,7 @@ pub fn read(stream: &mut impl Read) -> Result<Vec<u8>, ChannelError> {
         let length = usize::try_from(mark & !LAST).unwrap_or(usize::MAX);
         let begin = message.len();
         if length > MESSAGE_LIMIT.saturating_sub(begin) {
-            return Err(ChannelError::Malformed(RecordError::TooLong));
+            return Err(RecordError::TooLong);
         }
         message.resize(begin + length, 0);
         fill(stream, message.get_mut(begin..).unwrap_or_default(), &mut received)?;
@@ -62,13 +68,13 @@ pub fn read(stream: &mut impl Read) -> Result<Vec<u8>, ChannelError> {
             return Ok(message);
         }
     }
-    Err(ChannelError::Malformed(RecordError::TooManyFragments))
+    Err(RecordError::TooManyFragments)
 }
 
-fn fill(stream: &mut impl Read, mut buffer: &mut [u8], received: &mut usize) -> Result<(), ChannelError> {
+fn fill(stream: &mut impl Read, mut buffer: &mut [u8], received: &mut usize) -> Result<(), RecordError> {
     while !buffer.is_empty() {
         match stream.read(buffer) {
-            Ok(0) => return Err(ChannelError::Closed(*received)),
+            Ok(0) => return Err(RecordError::Closed(*received)),
             Ok(count) => {
                 *received += count;
                 buffer = buffer.get_mut(count..).unwrap_or_default();
@@ -80,10 +86,10 @@ fn fill(stream: &mut impl Read, mut buffer: &mut [u8], received: &mut usize) -> 
     Ok(())
 }
 
-fn broken(error: io::Error) -> ChannelError {
+fn broken(error: io::Error) -> RecordError {
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ChannelError::Silent,
-        _ => ChannelError::Lost(error),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => RecordError::Silent,
+        _ => RecordError::Lost(error),
     }
 }
 
@@ -109,21 +115,21 @@ mod tests {
     #[test]
     fn a_record_that_never_ends_is_given_up() {
         let error = read(&mut io::repeat(0)).unwrap_err();
-        assert!(matches!(error, ChannelError::Malformed(RecordError::TooManyFragments)), "{error}");
+        assert!(matches!(error, RecordError::TooManyFragments), "{error}");
     }
 
     #[test]
     fn a_record_over_the_limit_is_refused_before_its_bytes_are_read() {
         let whole = mark(LAST, MESSAGE_LIMIT + 1);
-        assert!(matches!(read(&mut &whole[..]), Err(ChannelError::Malformed(RecordError::TooLong))));
+        assert!(matches!(read(&mut &whole[..]), Err(RecordError::TooLong)));
         let split = [fragment(0, &[7]), mark(LAST, MESSAGE_LIMIT).to_vec()].concat();
-        assert!(matches!(read(&mut &split[..]), Err(ChannelError::Malformed(RecordError::TooLong))));
+        assert!(matches!(read(&mut &split[..]), Err(RecordError::TooLong)));
     }
 
     #[test]
     fn an_end_before_and_one_within_the_answer_are_told_apart() {
-        assert!(matches!(read(&mut &[][..]), Err(ChannelError::Closed(0))));
-        assert!(matches!(read(&mut &fragment(LAST, b"abc")[..5]), Err(ChannelError::Closed(5))));
+        assert!(matches!(read(&mut &[][..]), Err(RecordError::Closed(0))));
+        assert!(matches!(read(&mut &fragment(LAST, b"abc")[..5]), Err(RecordError::Closed(5))));
     }
 
     proptest! {

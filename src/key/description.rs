@@ -1,0 +1,63 @@
+//! What the kernel says of a key.
+
+use nix::errno::Errno;
+
+use super::serial::KeySerial;
+use crate::sys::keyctl;
+
+/// What KEYCTL_DESCRIBE says of a key: `type;uid;gid;perm;description`, the description as raw bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDescription {
+    /// Type, such as `user` or `lgssc`.
+    pub key_type: String,
+    /// Owner in our user namespace.
+    pub uid: u32,
+    /// Group in our user namespace.
+    pub gid: u32,
+    /// Permission mask, hexadecimal in the text.
+    pub permissions: u32,
+    /// Any bytes but NUL, also newlines and semicolons.
+    pub description: Vec<u8>,
+}
+
+impl KeyDescription {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// The kernel's, or EPROTO if its text does not have the form known.
+    pub fn of(key: KeySerial) -> Result<Self, Errno> {
+        keyctl::describe(key.raw()).and_then(Self::read)
+    }
+
+    /// Reads the kernel's text.
+    ///
+    /// # Errors
+    /// EPROTO if it does not have the form known.
+    pub fn read(text: Vec<u8>) -> Result<Self, Errno> {
+        Self::parse(&text).ok_or(Errno::EPROTO)
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut fields = text.splitn(5, |&byte| byte == b';');
+        let mut word = || std::str::from_utf8(fields.next()?).ok();
+        let (key_type, uid, gid) = (word()?.to_owned(), word()?, word()?);
+        let permissions = u32::from_str_radix(word()?, 16).ok()?;
+        let description = fields.next()?.to_vec();
+        Some(Self { key_type, uid: uid.parse().ok()?, gid: gid.parse().ok()?, permissions, description })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KeyDescription;
+
+    #[test]
+    fn a_description_may_hold_separators_and_newlines() {
+        let read = KeyDescription::parse(b"user;1000;100;3f010000;a;b\nc").unwrap();
+        assert_eq!((read.key_type.as_str(), read.uid, read.gid), ("user", 1000, 100));
+        assert_eq!((read.permissions, &read.description[..]), (0x3f01_0000, &b"a;b\nc"[..]));
+        for bad in ["", "user", "user;1;2;zz;d", "user;x;2;0;d", "user;1;2;0"] {
+            assert_eq!(KeyDescription::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

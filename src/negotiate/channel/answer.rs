@@ -1,0 +1,31 @@
+//! What a server answers to a token.
+
+use crate::secret::Secret;
+
+/// A server's answer to a token.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its name for the context; may be empty after the first answer.
+    pub handle: Vec<u8>,
+    /// Its GSS major status (RFC 2743 §1.2.1.1).
+    pub gss_major: u32,
+    /// Its minor status, of the mechanism.
+    pub gss_minor: u32,
+    /// Its sequence window, meaningful when it is complete.
+    pub window: u32,
+    /// Its token, if any.
+    pub token: Secret,
+    /// What proves that the window is the server's.
+    pub window_proof: WindowProof,
+}
+
+/// Proof of the window's origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowProof {
+    /// A message integrity code over the window as `u32 be` (RFC 2203 §5.2.3.1).
+    Mic(Vec<u8>),
+    /// None came.
+    Missing,
+    /// None is needed: the kernel has the answer from its own connection.
+    TheKernels,
+}

@@ -1,0 +1,46 @@
+//! Why an exchange of tokens fails.
+
+use super::rpc::record::RecordError;
+use super::rpc::reply::ReplyError;
+use crate::negotiate::messages::MessageError;
+use crate::wire::WireError;
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// Our token does not fit a call.
+    #[error("token for the server: {0}")]
+    Call(WireError),
+    /// No complete answer within the round's limit.
+    #[error("no answer in time")]
+    Silent,
+    /// The connection broke while sending or receiving.
+    #[error("connection lost: {0}")]
+    Lost(std::io::Error),
+    /// The server closed the connection and had sent so many bytes of an answer.
+    #[error("connection closed by the server after {0} bytes of its answer")]
+    Closed(usize),
+    /// The answer is not in the channel's format.
+    #[error("malformed answer: {0}")]
+    Malformed(RecordError),
+    /// The kernel has given up waiting for the answer; the server may have taken the token, or not.
+    #[error("no answer to the token")]
+    Unanswered,
+    /// The monitor does not hand the answer over.
+    #[error("monitor: {0}")]
+    Relay(#[from] MessageError),
+    /// The answer is no reply to the call, or refuses it.
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
+}
+
+impl From<RecordError> for ChannelError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Silent => Self::Silent,
+            RecordError::Lost(error) => Self::Lost(error),
+            RecordError::Closed(received) => Self::Closed(received),
+            RecordError::TooLong | RecordError::TooManyFragments => Self::Malformed(error),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What the worker tells the monitor, which believes none of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Failure, Stage, one_line};
+use crate::secret::Secret;
+use crate::text;
+
+/// Most lines of a trail, and most bytes of all of them.
+pub const TRAIL_LIMIT: usize = 40;
+const TRAIL_BYTES: usize = 4096;
+
+/// The lines as far as there is room for them in a message, and how many more there were.
+pub fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
+    let mut left = TRAIL_BYTES;
+    let fitting = lines.iter().take(TRAIL_LIMIT - 1).take_while(|line| {
+        let fits = line.len() < left;
+        left = left.saturating_sub(line.len());
+        fits
+    });
+    let kept = fitting.count();
+    let more = more + lines.len() - kept;
+    lines.truncate(kept);
+    lines.extend((more > 0).then(|| format!("and {more} more")));
+    lines
+}
+
+/// That machine credentials are there, before a server is asked for anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chosen {
+    /// Until when others can use them as well, seconds since the epoch.
+    pub good_until: u32,
+    /// Until when the own cache has, with what comes with this message, a ticket for the server as well, if it has one.
+    pub service_until: Option<u32>,
+}
+
+/// A negotiated context as the worker reports it; the monitor believes nothing of it before checking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Established {
+    /// Encryption type of the base key.
+    pub enctype: u32,
+    /// Whether the base key is the acceptor's subkey.
+    pub acceptor_subkey: bool,
+    /// End of the context, seconds since the epoch.
+    pub endtime: u32,
+    /// First sequence number of our tokens.
+    pub send_sequence: u64,
+    /// Seconds that the context remains valid.
+    pub lifetime: u32,
+    /// The server's sequence window.
+    pub window: u32,
+    /// Who we are to the server and which cache that came from, for the log.
+    pub credential: String,
+    /// Who has answered: the principal that the ticket is for, and by what name it was asked for if by another one.
+    pub server: String,
+    /// Who we are to the server, for the key.
+    pub principal: String,
+    /// What the requester wished for and did not get, with the reason, for the key.
+    pub unmet: Option<String>,
+    /// What there was to choose from.
+    pub considered: Considered,
+    /// What took how long.
+    pub stages: Vec<Timing>,
+    /// What was tried, if that was asked for.
+    #[serde(default)]
+    pub trail: Vec<String>,
+}
+
+/// Which of a user's credentials were chosen, and why not others; for the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Considered {
+    /// Where it is, who it is, how long it lives.
+    pub chosen: Option<String>,
+    /// What was wanted instead, and why it was not to be had: of another principal.
+    pub wanted: Option<String>,
+    /// Others, the better ones first, each with the reason against it.
+    pub others: Vec<String>,
+    /// How many there were beyond these.
+    pub more: u32,
+}
+
+/// Most others that are told of one by one.
+pub const OTHERS_LIMIT: usize = 24;
+/// Room for the number of those that are not told of.
+const MORE_ROOM: usize = 24;
+
+impl Considered {
+    /// The same, fit to be logged whoever has written it.
+    #[must_use]
+    pub fn sanitised(mut self) -> Self {
+        self.others.truncate(OTHERS_LIMIT);
+        let Self { chosen, wanted, others, more } = self;
+        let [chosen, wanted] = [chosen, wanted].map(|text| text.map(|text| one_line(&text)));
+        Self { chosen, wanted, others: others.iter().map(|text| one_line(text)).collect(), more }
+    }
+}
+
+impl Considered {
+    /// In so many bytes: what does not fit is counted.
+    pub fn in_words(&self, limit: usize) -> String {
+        let mut words = match &self.chosen {
+            Some(chosen) => format!("chosen: {chosen}"),
+            None => "no credentials".to_owned(),
+        };
+        if let Some(wanted) = &self.wanted {
+            words.push_str("; wanted: ");
+            words.push_str(wanted);
+        }
+        if !self.others.is_empty() {
+            words.push_str(if self.chosen.is_some() { "; not: " } else { ": " });
+        }
+        let mut told = 0;
+        for other in &self.others {
+            let separator = if told == 0 { "" } else { "; " };
+            // The first one is cut rather than left out.
+            if told > 0 && words.len() + separator.len() + other.len() + MORE_ROOM > limit {
+                break;
+            }
+            words.push_str(separator);
+            words.push_str(&text::cut(other, limit.saturating_sub(words.len() + MORE_ROOM)));
+            told += 1;
+        }
+        let left = u64::from(self.more) + (self.others.len() - told) as u64;
+        if left > 0 { format!("{words}; and {left} more") } else { words }
+    }
+}
+
+/// The worker's failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failed {
+    /// What went wrong.
+    pub failure: Failure,
+    /// What there was to choose from.
+    pub considered: Considered,
+    /// What took how long.
+    pub stages: Vec<Timing>,
+    /// What was tried, if that was asked for.
+    #[serde(default)]
+    pub trail: Vec<String>,
+    /// The user's credentials, a number for each state of each cache, [`TRIED_LIMIT`] at most; `None` if none were looked at.
+    #[serde(default)]
+    pub tried: Option<Vec<u64>>,
+}
+
+/// Most credentials that are told apart.
+pub const TRIED_LIMIT: usize = 48;
+
+impl Failed {
+    /// Before anything was begun.
+    pub fn without_stages(failure: Failure) -> Self {
+        let (stages, trail) = (Vec::new(), Vec::new());
+        Self { failure, considered: Considered::default(), stages, trail, tried: None }
+    }
+}
+
+/// Duration of one stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The stage.
+    pub stage: Stage,
+    /// Its duration in microseconds.
+    pub micros: u32,
+}
+
+/// A message of the worker.
+#[derive(Debug)]
+pub enum Message {
+    /// Machine credentials are there; the bytes are those of a FILE cache to store, unless empty.
+    Chosen(Chosen, Secret),
+    /// For the server, with what has taken how long so far.
+    Token(Secret, Vec<Timing>),
+    /// The last one.
+    Report(Report),
+}
+
+/// How the worker has ended.
+#[derive(Debug)]
+pub enum Report {
+    /// The context is there.
+    Established {
+        /// Its typed fields.
+        context: Box<Established>,
+        /// Its base key.
+        base_key: Secret,
+        /// The server's handle.
+        handle: Vec<u8>,
+    },
+    /// There will be none.
+    Failed(Failed),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_fits_a_message_and_says_what_it_leaves_out() {
+        assert_eq!(trail_of(vec!["a".to_owned()], 0), ["a"]);
+        let long = trail_of(vec!["x".repeat(1000); 9], 3);
+        assert_eq!((long.len(), long[4].as_str()), (5, "and 8 more"));
+        assert_eq!(trail_of(vec!["y".to_owned(); 100], 0).len(), TRAIL_LIMIT);
+    }
+
+    #[test]
+    fn others_that_do_not_fit_are_counted() {
+        let others: Vec<String> =
+            (0..24).map(|number| format!("FILE:/tmp/{number:040}: no ticket")).collect();
+        let considered =
+            Considered { chosen: Some("alice@A in FILE:/a, 5 h".to_owned()), wanted: None, others, more: 7 };
+        let words = considered.in_words(400);
+        assert!(words.len() <= 400 && words.starts_with("chosen: alice@A in FILE:/a, 5 h; not: "), "{words}");
+        let told = words.matches("no ticket").count();
+        assert!(told > 3 && words.ends_with(&format!("; and {} more", 24 - told + 7)), "{words}");
+        assert!(!considered.in_words(10_000).contains("and 8 more"));
+        let long = Considered { others: vec!["x".repeat(500); 3], ..Considered::default() };
+        assert!(long.in_words(200).len() <= 200, "{}", long.in_words(200));
+    }
+}
