@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use super::ranking::{Reach, Worth};
 use super::source::Standing;
-use crate::gss::krb5::Name;
+use crate::gss::principal::Name;
 
 /// A cache that has been read.
 pub(super) struct Known<'a> {

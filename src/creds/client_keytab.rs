@@ -6,7 +6,8 @@ use super::ticket::{Account, CacheNames, cause_of, tried};
 use crate::config::Enctypes;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::Keytab;
-use crate::gss::krb5::{Library, Principal};
+use crate::gss::krb5::Library;
+use crate::gss::principal::Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Reason};
 

@@ -9,7 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::gss::krb5::{Library, Name};
+use crate::gss::krb5::Library;
+use crate::gss::principal::Name;
 
 /// Largest file that is read, in bytes.
 pub(super) const SIZE_LIMIT: u64 = 64 * 1024;

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::ticket::rounded;
-use crate::gss::krb5::Name;
+use crate::gss::principal::Name;
 use crate::gss::ticket::Facts;
 use crate::text::date;
 

@@ -6,7 +6,7 @@ use super::choice::{By, Wish};
 use super::source::Standing;
 use super::survey::{Candidate, Contents, Objection};
 use crate::event::Cause;
-use crate::gss::krb5::Name;
+use crate::gss::principal::Name;
 use crate::text::quoted;
 
 /// What comes before all others, whether it can be used or not.

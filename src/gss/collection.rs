@@ -7,9 +7,10 @@ use std::path::Path;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, c_string};
+use super::krb5::Library;
+use super::principal::c_string;
 use super::private_cache::full_name;
-use super::status::{Krb5Error, check, text};
+use super::status::{Krb5Error, text};
 
 /// Where the daemon of KCM caches listens unless krb5.conf says it (krb5.conf(5), kcm_socket).
 const KCM_SOCKET: &CStr = c"/var/run/.heim_org.h5l.kcm-socket";
@@ -27,7 +28,7 @@ pub fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5Error> 
     let kind = name.split(':').next().unwrap_or_default();
     let default = c_string(name)?;
     // SAFETY: the context is alive, the name ends with NUL and is copied.
-    check(library, unsafe { ffi::krb5_cc_set_default_name(library.raw(), default.as_ptr()) })?;
+    library.check(unsafe { ffi::krb5_cc_set_default_name(library.raw(), default.as_ptr()) })?;
     let mut cursor = Cursor::start(library)?;
     let mut names = Vec::new();
     while let Some(cache) = cursor.next()? {
@@ -55,7 +56,7 @@ impl<'a> Cursor<'a> {
     fn start(library: &'a Library) -> Result<Self, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
-        check(library, unsafe { ffi::krb5_cccol_cursor_new(library.raw(), &mut raw) })?;
+        library.check(unsafe { ffi::krb5_cccol_cursor_new(library.raw(), &mut raw) })?;
         Ok(Self { library, raw })
     }
 
@@ -64,7 +65,7 @@ impl<'a> Cursor<'a> {
         let mut cache = ptr::null_mut();
         // SAFETY: the cursor was started on this context and is not freed yet; the pointer is to a live local.
         let code = unsafe { ffi::krb5_cccol_cursor_next(self.library.raw(), self.raw, &mut cache) };
-        check(self.library, code)?;
+        self.library.check(code)?;
         Ok((!cache.is_null()).then_some(cache))
     }
 }

@@ -4,7 +4,7 @@
 use std::slice;
 
 use super::ffi;
-use super::krb5::{bytes, components};
+use super::principal::{bytes, components};
 use crate::secret::Secret;
 use crate::wire::{WireError, Writer};
 

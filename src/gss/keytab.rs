@@ -6,9 +6,10 @@ use std::mem;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, Principal, c_string};
+use super::krb5::Library;
+use super::principal::{Principal, c_string};
 use super::private_cache::PrivateCache;
-use super::status::{Krb5Error, check};
+use super::status::Krb5Error;
 use crate::crypto::enctype::Enctype;
 
 /// An opened keytab.
@@ -38,7 +39,7 @@ impl Keytab {
         let name = c_string(name)?;
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
-        check(library, unsafe { ffi::krb5_kt_resolve(library.raw(), name.as_ptr(), &mut raw) })?;
+        library.check(unsafe { ffi::krb5_kt_resolve(library.raw(), name.as_ptr(), &mut raw) })?;
         Ok(Self { library: library.clone(), raw })
     }
 
@@ -90,7 +91,7 @@ impl Keytab {
             }
             code
         };
-        check(library, code)?;
+        library.check(code)?;
         Ok(cache)
     }
 }
@@ -113,7 +114,7 @@ impl<'a> Cursor<'a> {
         let mut raw = ptr::null_mut();
         // SAFETY: context and keytab are alive, the last pointer is to a live local.
         let code = unsafe { ffi::krb5_kt_start_seq_get(keytab.library.raw(), keytab.raw, &mut raw) };
-        check(&keytab.library, code)?;
+        keytab.library.check(code)?;
         Ok(Self { keytab, raw })
     }
 
@@ -125,7 +126,7 @@ impl<'a> Cursor<'a> {
         match unsafe { ffi::krb5_kt_next_entry(library.raw(), self.keytab.raw, &mut entry, &mut self.raw) } {
             0 => {}
             ffi::KRB5_KT_END => return Ok(None),
-            code => return check(library, code).map(|()| None),
+            code => return library.check(code).map(|()| None),
         }
         let (kvno, enctype) = (entry.vno, entry.key.enctype.cast_unsigned());
         let mut copy = ptr::null_mut();
@@ -135,7 +136,7 @@ impl<'a> Cursor<'a> {
             ffi::krb5_free_keytab_entry_contents(library.raw(), &mut entry);
             code
         };
-        check(library, code)?;
+        library.check(code)?;
         let principal = Principal::from_raw(library, copy);
         Ok(Some(Entry { principal, kvno, enctype }))
     }
@@ -161,7 +162,7 @@ impl<'a> Options<'a> {
         let mut enctypes: Vec<_> = enctypes.iter().map(|enctype| enctype.number().cast_signed()).collect();
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
-        check(library, unsafe { ffi::krb5_get_init_creds_opt_alloc(library.raw(), &mut raw) })?;
+        library.check(unsafe { ffi::krb5_get_init_creds_opt_alloc(library.raw(), &mut raw) })?;
         let count = i32::try_from(enctypes.len()).unwrap_or(i32::MAX);
         // SAFETY: options and cache are alive. The list stays where it is as long as the options live: it is moved into
         // their owner, which does not move its heap memory. The cache outlives the options in the only caller.
@@ -172,7 +173,7 @@ impl<'a> Options<'a> {
             ffi::krb5_get_init_creds_opt_set_out_ccache(library.raw(), raw, cache.raw())
         };
         let options = Self { library, raw, _enctypes: enctypes };
-        check(library, code)?;
+        library.check(code)?;
         Ok(options)
     }
 }

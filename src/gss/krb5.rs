@@ -1,24 +1,19 @@
-//! The library's context and principals.
+//! The library's context.
 //!
 //! A context is not for several threads; types here are neither `Send` nor `Sync`, since they share it by `Rc`.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, CString, OsStr, c_long};
-use std::fmt;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::ffi::CStr;
+use std::path::Path;
 use std::ptr;
 use std::rc::Rc;
 
-use super::clock::{self, Replies};
+use super::configuration::{Configuration, Profile};
 use super::ffi;
-use super::krb5_conf::{self, Effect, Fault, Reader};
-use super::status::{Krb5Error, check, text, text_of};
+use super::replies::{self, Replies};
+use super::status::{Krb5Error, text};
 use super::trace;
 use crate::crypto::enctype::Enctype;
-
-/// Where krb5.conf is unless something else is said.
-const DEFAULT_FILE: &str = "/etc/krb5.conf";
 
 /// A krb5 context, freed with the last object made from it.
 #[derive(Debug, Clone)]
@@ -55,9 +50,7 @@ impl Library {
     /// # Errors
     /// As [`Library::open`].
     pub fn open_with(krb5_config: &Path) -> Result<Self, Krb5Error> {
-        let file = CString::new(krb5_config.as_os_str().as_bytes())
-            .map_err(|_| Krb5Error { code: libc::EINVAL, message: "a name holds a NUL".to_owned() })?;
-        Self::open_by(Configuration(Some(file)))
+        Self::open_by(Configuration::file(krb5_config)?)
     }
 
     /// The same once more, perhaps in another thread.
@@ -72,7 +65,7 @@ impl Library {
             RawContext { raw, replies: Box::default(), asked_for: RefCell::default(), configuration };
         trace::listen(raw);
         // SAFETY: the box lives where it is until its context is freed.
-        unsafe { clock::listen(raw, &context.replies) };
+        unsafe { replies::listen(raw, &context.replies) };
         Ok(Self(Rc::new(context)))
     }
 
@@ -102,7 +95,7 @@ impl Library {
     pub fn permitted(&self, wanted: &[Enctype]) -> Result<Vec<Enctype>, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
-        check(self, unsafe { ffi::krb5_get_permitted_enctypes(self.raw(), &mut raw) })?;
+        self.check(unsafe { ffi::krb5_get_permitted_enctypes(self.raw(), &mut raw) })?;
         // SAFETY: the list is the library's and ends with 0.
         let numbers = (0..).map(|at| unsafe { *raw.add(at) }).take_while(|&number| number != 0);
         let known = numbers.filter_map(|number| Enctype::try_from(number.cast_unsigned()).ok());
@@ -123,41 +116,9 @@ impl Library {
         let ended = numbers.iter().flatten().copied().chain([0]).collect::<Vec<_>>();
         let list = if numbers.is_some() { ended.as_ptr() } else { ptr::null() };
         // SAFETY: the context is alive; the list ends with 0 and is copied.
-        check(self, unsafe { ffi::krb5_set_default_tgs_enctypes(self.raw(), list) })?;
+        self.check(unsafe { ffi::krb5_set_default_tgs_enctypes(self.raw(), list) })?;
         self.0.asked_for.replace(numbers);
         Ok(())
-    }
-
-    /// The principal of the host-based service `name@host`: that host in small letters (RFC 4120 §6.2.1), whatever krb5.conf
-    /// says of canonical names. The realm is that of `[domain_realm]`, or empty where the KDC is to find it (referral).
-    ///
-    /// # Errors
-    /// The library's.
-    pub fn service_principal(&self, name: &str, host: &str) -> Result<Principal, Krb5Error> {
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let (name, host) = (c_string(name)?, c_string(&host)?);
-        // Of a host-based kind the library may ask DNS for another name.
-        let kind = name_type(ffi::KRB5_NT_UNKNOWN);
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive, the strings end with NUL, the last pointer is to a live local.
-        let code =
-            unsafe { ffi::krb5_sname_to_principal(self.raw(), host.as_ptr(), name.as_ptr(), kind, &mut raw) };
-        check(self, code)?;
-        // SAFETY: the principal was just made; nobody else knows it.
-        unsafe { name_service_instance(raw) };
-        Ok(Principal { library: self.clone(), raw })
-    }
-
-    /// A principal from its text, of the default realm if it names none.
-    ///
-    /// # Errors
-    /// The library's, for text that is no principal.
-    pub fn principal(&self, text: &str) -> Result<Principal, Krb5Error> {
-        let text = c_string(text)?;
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive, the text ends with NUL, the last pointer is to a live local.
-        check(self, unsafe { ffi::krb5_parse_name(self.raw(), text.as_ptr(), &mut raw) })?;
-        Ok(Principal { library: self.clone(), raw })
     }
 
     /// The default realm of krb5.conf.
@@ -167,70 +128,19 @@ impl Library {
     pub fn default_realm(&self) -> Result<String, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
-        check(self, unsafe { ffi::krb5_get_default_realm(self.raw(), &mut raw) })?;
+        self.check(unsafe { ffi::krb5_get_default_realm(self.raw(), &mut raw) })?;
         let realm = text(raw);
         // SAFETY: the string just made, not used after this.
         unsafe { ffi::krb5_free_default_realm(self.raw(), raw) };
         Ok(realm)
     }
-}
 
-/// Which krb5.conf is read: that of the environment, or a file.
-#[derive(Debug, Clone, Default)]
-pub struct Configuration(Option<CString>);
-
-impl Configuration {
-    /// The file, or several of them as KRB5_CONFIG has it.
-    fn files(&self) -> PathBuf {
-        match &self.0 {
-            Some(file) => PathBuf::from(OsStr::from_bytes(file.to_bytes())),
-            None => std::env::var_os("KRB5_CONFIG").map_or(DEFAULT_FILE.into(), PathBuf::from),
-        }
-    }
-
-    /// What is wrong with it: the library only has a number for that.
-    fn explain(&self, code: i32) -> String {
-        let mut faults = self.faults();
-        // What is passed over otherwise it may take amiss in the one file that the environment names.
-        faults.sort_by_key(|fault| fault.effect != Effect::Fatal);
-        let fault = faults.into_iter().next();
-        fault.map_or_else(
-            || format!("krb5.conf cannot be used: {}: {}", self.files().display(), text_of(code)),
-            |fault| format!("krb5.conf cannot be used: {}", Fault { effect: Effect::Fatal, ..fault }),
-        )
-    }
-
-    /// What is wrong with it, as far as its structure tells.
-    pub fn faults(&self) -> Vec<Fault> {
-        krb5_conf::faults(&self.files(), Reader::Ourselves)
-    }
-
-    /// A new context by it, or the library's error number.
-    fn context(&self) -> Result<ffi::krb5_context, i32> {
-        let mut raw = ptr::null_mut();
-        let code = match &self.0 {
-            // SAFETY: the pointer is to a live local.
-            None => unsafe { ffi::krb5_init_context(&mut raw) },
-            Some(file) => {
-                let profile = Profile::of(file)?;
-                // SAFETY: the profile is alive and is copied; the last pointer is to a live local.
-                unsafe { ffi::krb5_init_context_profile(profile.0, 0, &mut raw) }
-            }
-        };
-        if code == 0 { Ok(raw) } else { Err(code) }
-    }
-}
-
-/// The contents of a configuration file.
-struct Profile(ffi::profile_t);
-
-impl Library {
     /// A string of the section [libdefaults], or what stands for it.
     pub(super) fn libdefault(&self, name: &CStr, default: &CStr) -> Option<String> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local; the copy is released by its owner.
         let profile = unsafe {
-            check(self, ffi::krb5_get_profile(self.raw(), &mut raw)).ok()?;
+            self.check(ffi::krb5_get_profile(self.raw(), &mut raw)).ok()?;
             Profile(raw)
         };
         let (section, mut value) = (c"libdefaults".as_ptr(), ptr::null_mut());
@@ -247,29 +157,21 @@ impl Library {
             Some(text)
         }
     }
-}
 
-impl Profile {
-    /// One that does not exist is empty, as it is to krb5_init_context.
-    fn of(file: &CStr) -> Result<Self, i32> {
-        let mut raw = ptr::null_mut();
-        let mut files = [file.as_ptr(), ptr::null()];
-        let flags = i32::try_from(ffi::PROFILE_INIT_ALLOW_MODULE).unwrap_or_default();
-        // SAFETY: the list ends with a null pointer, its string with NUL; both are copied. The last pointer is to a live
-        // local.
-        let mut code = unsafe { ffi::profile_init_flags(files.as_mut_ptr(), flags, &mut raw) };
-        if code == c_long::from(libc::ENOENT) {
-            // SAFETY: no list is allowed here and means an empty profile; the last pointer is to a live local.
-            code = unsafe { ffi::profile_init(ptr::null_mut(), &mut raw) };
+    /// Ok for 0, otherwise the code with its text.
+    pub(super) fn check(&self, code: ffi::krb5_error_code) -> Result<(), Krb5Error> {
+        if code == 0 {
+            return Ok(());
         }
-        if code == 0 { Ok(Self(raw)) } else { Err(i32::try_from(code).unwrap_or(libc::EINVAL)) }
-    }
-}
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        // SAFETY: owned, released here only.
-        unsafe { ffi::profile_release(self.0) };
+        // SAFETY: the context is alive; the library returns an owned string for any code, never null.
+        let raw = unsafe { ffi::krb5_get_error_message(self.raw(), code) };
+        let message = text(raw);
+        // SAFETY: `raw` came from krb5_get_error_message and is not used after this.
+        unsafe { ffi::krb5_free_error_message(self.raw(), raw) };
+        // The next error with this code may come without a text of its own, and this one's would be taken for it.
+        // SAFETY: the context is alive.
+        unsafe { ffi::krb5_clear_error_message(self.raw()) };
+        Err(Krb5Error { code, message })
     }
 }
 
@@ -277,164 +179,10 @@ fn number_of(enctype: Enctype) -> ffi::krb5_enctype {
     enctype.number().cast_signed()
 }
 
-/// Makes it a service's, of the kind that a KDC gives referrals for (RFC 6806 §8) and the library leaves as it is: one of the
-/// kind "host-based" is given another name by what DNS and krb5.conf say.
-///
-/// # Safety
-/// `principal` is alive and nobody else's.
-pub(super) unsafe fn name_service_instance(principal: ffi::krb5_principal) {
-    // SAFETY: by the caller's promise.
-    unsafe { (*principal).type_ = name_type(ffi::KRB5_NT_SRV_INST) };
-}
-
-fn name_type(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or_default()
-}
-
-/// Text without NUL; others have no place in a name.
-pub(super) fn c_string(name: &str) -> Result<CString, Krb5Error> {
-    CString::new(name).map_err(|_| Krb5Error { code: libc::EINVAL, message: "a name holds a NUL".to_owned() })
-}
-
-/// A principal, owned.
-pub struct Principal {
-    library: Library,
-    raw: ffi::krb5_principal,
-}
-
-impl Principal {
-    /// Takes over a principal that the library made.
-    pub(super) fn from_raw(library: &Library, raw: ffi::krb5_principal) -> Self {
-        Self { library: library.clone(), raw }
-    }
-
-    pub(super) fn raw(&self) -> ffi::krb5_principal {
-        self.raw
-    }
-
-    /// Realm and components. Bytes that are no text become characters that no name is compared with.
-    pub fn name(&self) -> Name {
-        // SAFETY: the principal is alive.
-        unsafe { name_of(self.raw) }
-    }
-}
-
-/// A principal's parts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Name {
-    /// Its realm.
-    pub realm: String,
-    /// What is between the slashes.
-    pub components: Vec<String>,
-}
-
-impl fmt::Display for Name {
-    /// For people: without the library's escapes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.components.join("/"), self.realm)
-    }
-}
-
-impl Drop for Principal {
-    fn drop(&mut self) {
-        // SAFETY: owned, made by the library, freed here only.
-        unsafe { ffi::krb5_free_principal(self.library.raw(), self.raw) };
-    }
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&unparse(&self.library, self.raw))
-    }
-}
-
-impl fmt::Debug for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Principal({self})")
-    }
-}
-
-/// `name@REALM` as the library escapes it.
-pub(super) fn unparse(library: &Library, principal: ffi::krb5_const_principal) -> String {
-    let mut raw = ptr::null_mut();
-    // SAFETY: context and principal are alive, the last pointer is to a live local.
-    if unsafe { ffi::krb5_unparse_name(library.raw(), principal, &mut raw) } != 0 {
-        return "(principal without a name)".to_owned();
-    }
-    let name = text(raw);
-    // SAFETY: `raw` is the string just made, not used after this.
-    unsafe { ffi::krb5_free_unparsed_name(library.raw(), raw) };
-    name
-}
-
-/// Whether this is a realm's ticket-granting service, `krbtgt/REALM@…` (RFC 4120 §7.3).
-///
-/// # Safety
-/// `principal` is alive and of the library.
-pub(super) unsafe fn is_ticket_granting(principal: ffi::krb5_const_principal) -> bool {
-    // SAFETY: by the caller's promise.
-    let components = unsafe { components(principal) };
-    matches!(components.as_slice(), [b"krbtgt", _])
-}
-
-/// # Safety
-/// `principal` is alive and of the library.
-pub(super) unsafe fn name_of(principal: ffi::krb5_const_principal) -> Name {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    // SAFETY: by the caller's promise.
-    let (realm, components) = unsafe { (bytes(&(*principal).realm), components(principal)) };
-    Name { realm: text(realm), components: components.into_iter().map(text).collect() }
-}
-
-/// The components of a principal.
-///
-/// # Safety
-/// `principal` is alive and of the library, for as long as the components are used.
-pub(super) unsafe fn components<'a>(principal: ffi::krb5_const_principal) -> Vec<&'a [u8]> {
-    // SAFETY: by the caller's promise; `length` says how many components there are.
-    unsafe {
-        let count = usize::try_from((*principal).length).unwrap_or_default();
-        (0..count).map(|at| bytes(&*(*principal).data.add(at))).collect()
-    }
-}
-
-/// # Safety
-/// `field` is of a live object of the library.
-pub(super) unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
-    let length = usize::try_from(field.length).unwrap_or_default();
-    if field.data.is_null() || length == 0 {
-        return &[];
-    }
-    // SAFETY: by the caller's promise: `length` bytes at `data`.
-    unsafe { std::slice::from_raw_parts(field.data.cast::<u8>(), length) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_services_principal_is_the_one_asked_for_whatever_krb5_conf_says() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("krb5.conf");
-        for how in ["true", "false", "fallback"] {
-            let text = format!(
-                "[libdefaults]\n default_realm = A.TEST\n dns_canonicalize_hostname = {how}\n rdns = true\n \
-                 qualify_shortname = wrong.test\n[domain_realm]\n .b.test = B.TEST\n"
-            );
-            std::fs::write(&file, text).unwrap();
-            let library = Library::open_with(&file).unwrap();
-            for (host, expected) in [
-                ("localhost", "nfs/localhost@"),
-                ("127.0.0.1", "nfs/127.0.0.1@"),
-                ("short", "nfs/short@"),
-                ("Srv.B.test.", "nfs/srv.b.test@B.TEST"),
-            ] {
-                let principal = library.service_principal("nfs", host).unwrap();
-                assert_eq!(principal.to_string(), expected, "dns_canonicalize_hostname = {how}");
-            }
-        }
-    }
+    use crate::gss::ticket::Cache;
 
     #[test]
     fn a_named_configuration_counts_and_one_that_does_not_exist_is_empty() {
@@ -449,5 +197,15 @@ mod tests {
         std::fs::write(&file, "[libdefaults\n").unwrap();
         let error = Library::open_with(&file).unwrap_err().to_string();
         assert!(error.contains("krb5.conf, line 1: ] is missing"), "{error}");
+    }
+
+    #[test]
+    fn an_error_does_not_speak_of_the_file_that_another_one_was_about() {
+        let library = Library::open().unwrap();
+        let first = Cache::resolve(&library, "FILE:/nowhere/at/all").and_then(|cache| cache.principal());
+        let first = first.unwrap_err();
+        assert!(first.message.contains("/nowhere/at/all"), "{first}");
+        let second = library.check(first.code).unwrap_err();
+        assert!(!second.message.contains("/nowhere") && !second.message.is_empty(), "{second}");
     }
 }

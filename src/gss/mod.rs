@@ -7,10 +7,12 @@
 
 pub mod clock;
 pub mod collection;
+pub mod configuration;
 pub mod context;
 pub mod keytab;
 pub mod krb5;
 pub mod krb5_conf;
+pub mod principal;
 pub mod private_cache;
 pub mod renewal;
 pub mod status;
@@ -20,3 +22,5 @@ pub mod trace;
 mod ffi;
 mod file_format;
 mod lucid;
+mod replies;
+mod skew;

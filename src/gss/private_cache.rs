@@ -4,9 +4,9 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, Principal, c_string};
-use super::status::{Krb5Error, check, text};
-use super::ticket::Cache;
+use super::krb5::Library;
+use super::principal::{Principal, c_string};
+use super::status::{Krb5Error, text};
 
 /// A cache in this process's memory, destroyed on drop.
 #[derive(Debug)]
@@ -35,20 +35,12 @@ impl PrivateCache {
         // SAFETY: the context is alive; the type is a NUL-terminated constant, the hint may be null.
         let code =
             unsafe { ffi::krb5_cc_new_unique(library.raw(), c"MEMORY".as_ptr(), ptr::null(), &mut raw) };
-        check(library, code)?;
+        library.check(code)?;
         let mut cache = Self { library: library.clone(), raw, name: CString::default() };
         // SAFETY: everything is alive; the library copies the principal.
-        check(library, unsafe { ffi::krb5_cc_initialize(library.raw(), raw, client) })?;
+        library.check(unsafe { ffi::krb5_cc_initialize(library.raw(), raw, client) })?;
         cache.name = c_string(&full_name(library, raw)?)?;
         Ok(cache)
-    }
-
-    /// Opens it, to look into it and to use its tickets. It stays there as long as this one lives.
-    ///
-    /// # Errors
-    /// The library's.
-    pub fn open(&self) -> Result<Cache, Krb5Error> {
-        Cache::resolve(&self.library, &self.text())
     }
 
     /// Leaves it in this process's memory to the end, for every context of the library; its name.
@@ -89,7 +81,7 @@ impl Drop for PrivateCache {
 pub(super) fn full_name(library: &Library, cache: ffi::krb5_ccache) -> Result<String, Krb5Error> {
     let mut raw = ptr::null_mut();
     // SAFETY: context and cache are alive, the last pointer is to a live local.
-    check(library, unsafe { ffi::krb5_cc_get_full_name(library.raw(), cache, &mut raw) })?;
+    library.check(unsafe { ffi::krb5_cc_get_full_name(library.raw(), cache, &mut raw) })?;
     let name = text(raw);
     // SAFETY: the string is owned by us; krb5_free_string is what this function of the library is documented with.
     unsafe { ffi::krb5_free_string(library.raw(), raw) };

@@ -6,9 +6,10 @@ use std::mem;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::{Library, Principal, is_ticket_granting};
+use super::krb5::Library;
+use super::principal::{Principal, is_ticket_granting};
 use super::private_cache::PrivateCache;
-use super::status::{Krb5Error, check};
+use super::status::Krb5Error;
 use super::ticket::{Cache, Cursor, Granting, Listed, Ticket};
 
 /// Asks a KDC to renew the ticket-granting ticket in the cache in memory `asked`, and puts the new one into `granted`,
@@ -25,7 +26,7 @@ pub fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
     // SAFETY: everything is alive; without a service the library renews the ticket-granting ticket.
     let code =
         unsafe { ffi::krb5_get_renewed_creds(library.raw(), &mut new, client.raw(), from.raw, ptr::null()) };
-    check(&library, code)?;
+    library.check(code)?;
     to.store(&mut Listed(new, &library))
 }
 
@@ -73,7 +74,7 @@ impl Cache {
     /// The library's, for a cache that cannot be written.
     pub fn add(&self, ticket: &Ticket) -> Result<(), Krb5Error> {
         // SAFETY: cache and ticket are alive; the ticket is only read.
-        check(&self.library, unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, ticket.raw) })
+        self.library.check(unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, ticket.raw) })
     }
 
     /// Puts `new` in the place of `old`, first the one and then away with the other, so that whoever reads meanwhile
@@ -139,7 +140,7 @@ impl Cache {
 
     fn store(&self, listed: &mut Listed<'_>) -> Result<(), Krb5Error> {
         // SAFETY: cache and entry are alive; the entry is only read.
-        check(&self.library, unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, &mut listed.0) })
+        self.library.check(unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, &mut listed.0) })
     }
 }
 

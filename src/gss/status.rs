@@ -7,7 +7,6 @@ use std::fmt;
 use std::ptr;
 
 use super::ffi;
-use super::krb5::Library;
 
 /// A failure of libkrb5 with its text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,22 +149,6 @@ impl Reason {
 /// The first number of the library's table for encodings (asn1_err).
 const ASN1_TABLE: i32 = 1_859_794_432;
 
-/// Ok for 0, otherwise the code with its text.
-pub(super) fn check(library: &Library, code: ffi::krb5_error_code) -> Result<(), Krb5Error> {
-    if code == 0 {
-        return Ok(());
-    }
-    // SAFETY: the context is alive; the library returns an owned string for any code, never null.
-    let raw = unsafe { ffi::krb5_get_error_message(library.raw(), code) };
-    let message = text(raw);
-    // SAFETY: `raw` came from krb5_get_error_message and is not used after this.
-    unsafe { ffi::krb5_free_error_message(library.raw(), raw) };
-    // The next error with this code may come without a text of its own, and this one's would be taken for it.
-    // SAFETY: the context is alive.
-    unsafe { ffi::krb5_clear_error_message(library.raw()) };
-    Err(Krb5Error { code, message })
-}
-
 /// The text of a code, where there is no context that may know more.
 pub(super) fn text_of(code: ffi::krb5_error_code) -> String {
     // SAFETY: no context is allowed; the library returns an owned string for any code, never null.
@@ -231,7 +214,6 @@ pub(super) fn text(raw: *const std::ffi::c_char) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gss::ticket::Cache;
 
     #[test]
     fn codes_are_grouped_by_what_the_caller_does_about_them() {
@@ -269,15 +251,5 @@ mod tests {
         assert!(error.message.to_lowercase().contains("token"), "{error}");
         assert!(!check_gss(13 << 16, 5).unwrap_err().message.is_empty());
         assert_eq!(check_gss(1, 0), Ok(1));
-    }
-
-    #[test]
-    fn an_error_does_not_speak_of_the_file_that_another_one_was_about() {
-        let library = Library::open().unwrap();
-        let first = Cache::resolve(&library, "FILE:/nowhere/at/all").and_then(|cache| cache.principal());
-        let first = first.unwrap_err();
-        assert!(first.message.contains("/nowhere/at/all"), "{first}");
-        let second = check(&library, first.code).unwrap_err();
-        assert!(!second.message.contains("/nowhere") && !second.message.is_empty(), "{second}");
     }
 }

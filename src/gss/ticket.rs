@@ -7,9 +7,10 @@ use std::ptr;
 
 use super::ffi;
 use super::file_format;
-use super::krb5::{Library, Name, Principal, c_string, name_of, name_service_instance, unparse};
+use super::krb5::Library;
+use super::principal::{Name, Principal, c_string, name_of, name_service_instance, unparse};
 use super::private_cache::PrivateCache;
-use super::status::{Krb5Error, check};
+use super::status::Krb5Error;
 use crate::secret::Secret;
 
 /// Most tickets of one cache that are looked at, whoever keeps it.
@@ -73,7 +74,7 @@ impl Cache {
         let name = c_string(name)?;
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
-        check(library, unsafe { ffi::krb5_cc_resolve(library.raw(), name.as_ptr(), &mut raw) })?;
+        library.check(unsafe { ffi::krb5_cc_resolve(library.raw(), name.as_ptr(), &mut raw) })?;
         Ok(Self { library: library.clone(), raw })
     }
 
@@ -85,7 +86,7 @@ impl Cache {
         let mut raw = ptr::null_mut();
         // SAFETY: context and cache are alive, the last pointer is to a live local.
         let code = unsafe { ffi::krb5_cc_get_principal(self.library.raw(), self.raw, &mut raw) };
-        check(&self.library, code)?;
+        self.library.check(code)?;
         Ok(Principal::from_raw(&self.library, raw))
     }
 
@@ -145,7 +146,7 @@ impl Cache {
         let library = &self.library;
         let copy = PrivateCache::new(library, &self.principal()?)?;
         // SAFETY: context and caches are alive.
-        check(library, unsafe { ffi::krb5_cc_copy_creds(library.raw(), self.raw, copy.raw()) })?;
+        library.check(unsafe { ffi::krb5_cc_copy_creds(library.raw(), self.raw, copy.raw()) })?;
         Ok(copy)
     }
 
@@ -209,7 +210,7 @@ impl Cache {
                 }
                 ffi::krb5_cc_store_cred(library.raw(), memory.raw(), &mut listed.0)
             };
-            check(library, code)?;
+            library.check(code)?;
         }
         // SAFETY: everything is alive.
         unsafe { get(library, memory.raw(), 0, [client, server]) }
@@ -229,8 +230,8 @@ impl Cache {
                 ffi::krb5_cc_store_cred(self.library.raw(), self.raw, new.raw),
             ]
         };
-        check(&self.library, stored)?;
-        Ok(check(&self.library, removed))
+        self.library.check(stored)?;
+        Ok(self.library.check(removed))
     }
 }
 
@@ -251,7 +252,7 @@ unsafe fn get(
     let (mut raw, asked) = (ptr::null_mut(), library.replies().count);
     // SAFETY: everything is alive; the query borrows both principals and is only read.
     let code = unsafe { ffi::krb5_get_credentials(library.raw(), options, cache, &mut wanted, &mut raw) };
-    check(library, code)?;
+    library.check(code)?;
     Ok(Ticket { library: library.clone(), raw, cached: library.replies().count == asked })
 }
 
@@ -261,10 +262,20 @@ unsafe fn as_it_is(library: &Library, service: ffi::krb5_principal) -> Result<Pr
     let mut copy = ptr::null_mut();
     // SAFETY: context and principal are alive, the last pointer is to a live local; the copy is nobody else's yet.
     unsafe {
-        check(library, ffi::krb5_copy_principal(library.raw(), service, &mut copy))?;
+        library.check(ffi::krb5_copy_principal(library.raw(), service, &mut copy))?;
         name_service_instance(copy);
     }
     Ok(Principal::from_raw(library, copy))
+}
+
+impl PrivateCache {
+    /// Opens it, to look into it and to use its tickets. It stays there as long as this one lives.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn open(&self) -> Result<Cache, Krb5Error> {
+        Cache::resolve(self.library(), &self.text())
+    }
 }
 
 impl Drop for Cache {
@@ -285,7 +296,7 @@ impl<'a> Cursor<'a> {
         let mut raw = ptr::null_mut();
         // SAFETY: context and cache are alive, the last pointer is to a live local.
         let code = unsafe { ffi::krb5_cc_start_seq_get(cache.library.raw(), cache.raw, &mut raw) };
-        check(&cache.library, code)?;
+        cache.library.check(code)?;
         Ok(Self { cache, raw })
     }
 
@@ -297,7 +308,7 @@ impl<'a> Cursor<'a> {
         match unsafe { ffi::krb5_cc_next_cred(library.raw(), self.cache.raw, &mut self.raw, &mut entry) } {
             0 => Ok(Some(Listed(entry, library))),
             ffi::KRB5_CC_END => Ok(None),
-            code => check(library, code).map(|()| None),
+            code => library.check(code).map(|()| None),
         }
     }
 }
@@ -406,7 +417,7 @@ impl Ticket {
     pub(super) fn of(listed: &Listed<'_>) -> Result<Self, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: context and entry are alive, the last pointer is to a live local.
-        check(listed.1, unsafe { ffi::krb5_copy_creds(listed.1.raw(), &listed.0, &mut raw) })?;
+        listed.1.check(unsafe { ffi::krb5_copy_creds(listed.1.raw(), &listed.0, &mut raw) })?;
         Ok(Self { library: listed.1.clone(), raw, cached: true })
     }
 
@@ -423,7 +434,7 @@ impl Ticket {
         // SAFETY: the ticket is alive; the library copies principal and ticket.
         unsafe {
             let cache = PrivateCache::of(&self.library, (*self.raw).client)?;
-            check(&self.library, ffi::krb5_cc_store_cred(self.library.raw(), cache.raw(), self.raw))?;
+            self.library.check(ffi::krb5_cc_store_cred(self.library.raw(), cache.raw(), self.raw))?;
             Ok(cache)
         }
     }

@@ -2,7 +2,8 @@
 
 use crate::creds::survey::Ranking;
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::krb5::{Library, Name};
+use crate::gss::krb5::Library;
+use crate::gss::principal::Name;
 
 /// What a request's `principal` field asks for.
 pub(super) struct Only(Option<Name>);

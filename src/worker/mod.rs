@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::creds::source::{Label, Listed};
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::krb5::Configuration;
+use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::Fault;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Link, Request};

@@ -17,7 +17,8 @@ use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, un
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::clock::now;
-use crate::gss::krb5::{Library, Principal};
+use crate::gss::krb5::Library;
+use crate::gss::principal::Principal;
 use crate::gss::ticket::Ticket;
 use crate::gss::trace;
 use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Paused, Request, TRIED_LIMIT};

@@ -13,7 +13,7 @@ use crate::creds::survey::Candidate;
 use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;
 use crate::event::{Failure, one_line};
-use crate::gss::krb5::Name;
+use crate::gss::principal::Name;
 use crate::text::quoted;
 
 /// One place.

@@ -10,7 +10,8 @@ use crate::creds::ticket::{CacheNames, cause_of, tried};
 use crate::crypto::enctype::Enctype;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::{Entry, Keytab};
-use crate::gss::krb5::{Library, Principal};
+use crate::gss::krb5::Library;
+use crate::gss::principal::Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Reason};
 

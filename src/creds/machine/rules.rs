@@ -5,7 +5,7 @@ use std::fmt;
 use crate::creds::ticket::rounded;
 use crate::crypto::enctype::Enctype;
 use crate::ctx::lustre::Roles;
-use crate::gss::krb5::Name;
+use crate::gss::principal::Name;
 use crate::gss::ticket::Granting;
 
 /// A ticket that has this many seconds left is good, however long it was made for.

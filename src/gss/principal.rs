@@ -1,0 +1,203 @@
+//! Principals: names with a realm, as the library has them and in parts.
+
+use std::ffi::CString;
+use std::fmt;
+use std::ptr;
+
+use super::ffi;
+use super::krb5::Library;
+use super::status::{Krb5Error, text};
+
+impl Library {
+    /// The principal of the host-based service `name@host`: that host in small letters (RFC 4120 §6.2.1), whatever krb5.conf
+    /// says of canonical names. The realm is that of `[domain_realm]`, or empty where the KDC is to find it (referral).
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn service_principal(&self, name: &str, host: &str) -> Result<Principal, Krb5Error> {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let (name, host) = (c_string(name)?, c_string(&host)?);
+        // Of a host-based kind the library may ask DNS for another name.
+        let kind = name_type(ffi::KRB5_NT_UNKNOWN);
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the strings end with NUL, the last pointer is to a live local.
+        let code =
+            unsafe { ffi::krb5_sname_to_principal(self.raw(), host.as_ptr(), name.as_ptr(), kind, &mut raw) };
+        self.check(code)?;
+        // SAFETY: the principal was just made; nobody else knows it.
+        unsafe { name_service_instance(raw) };
+        Ok(Principal { library: self.clone(), raw })
+    }
+
+    /// A principal from its text, of the default realm if it names none.
+    ///
+    /// # Errors
+    /// The library's, for text that is no principal.
+    pub fn principal(&self, text: &str) -> Result<Principal, Krb5Error> {
+        let text = c_string(text)?;
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the text ends with NUL, the last pointer is to a live local.
+        self.check(unsafe { ffi::krb5_parse_name(self.raw(), text.as_ptr(), &mut raw) })?;
+        Ok(Principal { library: self.clone(), raw })
+    }
+}
+
+/// Makes it a service's, of the kind that a KDC gives referrals for (RFC 6806 §8) and the library leaves as it is: one of the
+/// kind "host-based" is given another name by what DNS and krb5.conf say.
+///
+/// # Safety
+/// `principal` is alive and nobody else's.
+pub(super) unsafe fn name_service_instance(principal: ffi::krb5_principal) {
+    // SAFETY: by the caller's promise.
+    unsafe { (*principal).type_ = name_type(ffi::KRB5_NT_SRV_INST) };
+}
+
+fn name_type(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or_default()
+}
+
+/// Text without NUL; others have no place in a name.
+pub(super) fn c_string(name: &str) -> Result<CString, Krb5Error> {
+    CString::new(name).map_err(|_| Krb5Error { code: libc::EINVAL, message: "a name holds a NUL".to_owned() })
+}
+
+/// A principal, owned.
+pub struct Principal {
+    library: Library,
+    raw: ffi::krb5_principal,
+}
+
+impl Principal {
+    /// Takes over a principal that the library made.
+    pub(super) fn from_raw(library: &Library, raw: ffi::krb5_principal) -> Self {
+        Self { library: library.clone(), raw }
+    }
+
+    pub(super) fn raw(&self) -> ffi::krb5_principal {
+        self.raw
+    }
+
+    /// Realm and components. Bytes that are no text become characters that no name is compared with.
+    pub fn name(&self) -> Name {
+        // SAFETY: the principal is alive.
+        unsafe { name_of(self.raw) }
+    }
+}
+
+/// A principal's parts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Name {
+    /// Its realm.
+    pub realm: String,
+    /// What is between the slashes.
+    pub components: Vec<String>,
+}
+
+impl fmt::Display for Name {
+    /// For people: without the library's escapes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.components.join("/"), self.realm)
+    }
+}
+
+impl Drop for Principal {
+    fn drop(&mut self) {
+        // SAFETY: owned, made by the library, freed here only.
+        unsafe { ffi::krb5_free_principal(self.library.raw(), self.raw) };
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&unparse(&self.library, self.raw))
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Principal({self})")
+    }
+}
+
+/// `name@REALM` as the library escapes it.
+pub(super) fn unparse(library: &Library, principal: ffi::krb5_const_principal) -> String {
+    let mut raw = ptr::null_mut();
+    // SAFETY: context and principal are alive, the last pointer is to a live local.
+    if unsafe { ffi::krb5_unparse_name(library.raw(), principal, &mut raw) } != 0 {
+        return "(principal without a name)".to_owned();
+    }
+    let name = text(raw);
+    // SAFETY: `raw` is the string just made, not used after this.
+    unsafe { ffi::krb5_free_unparsed_name(library.raw(), raw) };
+    name
+}
+
+/// Whether this is a realm's ticket-granting service, `krbtgt/REALM@…` (RFC 4120 §7.3).
+///
+/// # Safety
+/// `principal` is alive and of the library.
+pub(super) unsafe fn is_ticket_granting(principal: ffi::krb5_const_principal) -> bool {
+    // SAFETY: by the caller's promise.
+    let components = unsafe { components(principal) };
+    matches!(components.as_slice(), [b"krbtgt", _])
+}
+
+/// # Safety
+/// `principal` is alive and of the library.
+pub(super) unsafe fn name_of(principal: ffi::krb5_const_principal) -> Name {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // SAFETY: by the caller's promise.
+    let (realm, components) = unsafe { (bytes(&(*principal).realm), components(principal)) };
+    Name { realm: text(realm), components: components.into_iter().map(text).collect() }
+}
+
+/// The components of a principal.
+///
+/// # Safety
+/// `principal` is alive and of the library, for as long as the components are used.
+pub(super) unsafe fn components<'a>(principal: ffi::krb5_const_principal) -> Vec<&'a [u8]> {
+    // SAFETY: by the caller's promise; `length` says how many components there are.
+    unsafe {
+        let count = usize::try_from((*principal).length).unwrap_or_default();
+        (0..count).map(|at| bytes(&*(*principal).data.add(at))).collect()
+    }
+}
+
+/// # Safety
+/// `field` is of a live object of the library.
+pub(super) unsafe fn bytes(field: &ffi::krb5_data) -> &[u8] {
+    let length = usize::try_from(field.length).unwrap_or_default();
+    if field.data.is_null() || length == 0 {
+        return &[];
+    }
+    // SAFETY: by the caller's promise: `length` bytes at `data`.
+    unsafe { std::slice::from_raw_parts(field.data.cast::<u8>(), length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_principal_is_the_one_asked_for_whatever_krb5_conf_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("krb5.conf");
+        for how in ["true", "false", "fallback"] {
+            let text = format!(
+                "[libdefaults]\n default_realm = A.TEST\n dns_canonicalize_hostname = {how}\n rdns = true\n \
+                 qualify_shortname = wrong.test\n[domain_realm]\n .b.test = B.TEST\n"
+            );
+            std::fs::write(&file, text).unwrap();
+            let library = Library::open_with(&file).unwrap();
+            for (host, expected) in [
+                ("localhost", "nfs/localhost@"),
+                ("127.0.0.1", "nfs/127.0.0.1@"),
+                ("short", "nfs/short@"),
+                ("Srv.B.test.", "nfs/srv.b.test@B.TEST"),
+            ] {
+                let principal = library.service_principal("nfs", host).unwrap();
+                assert_eq!(principal.to_string(), expected, "dns_canonicalize_hostname = {how}");
+            }
+        }
+    }
+}
