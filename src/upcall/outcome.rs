@@ -1,7 +1,7 @@
 //! How an upcall ended, and the line about it in the system log, written after the requester has been released; a second
 //! one tells of credentials that were not chosen, if there are such.
 //!
-//! Lines are bounded, in length and, by who causes them, in number (rule S22). Sending never blocks; without a log the
+//! Lines are bounded, in length and, by who causes them, in number (rule S22). A log that does not read them is not waited for; without one the
 //! upcall works the same. Nothing secret is in any line (rules S10, S15).
 
 use std::borrow::Cow;
@@ -28,6 +28,8 @@ use crate::text::{cut, escaped, quoted};
 
 /// Longest line in bytes; with what stands before each line in the log it stays below 1 KiB.
 const LINE_LIMIT: usize = 960;
+/// How long a line waits for room at the log, which on a busy machine reads them in bursts. Nobody waits for it.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// So much is shown of a description that is not understood.
 const TARGET_LIMIT: usize = 120;
 
@@ -129,7 +131,7 @@ impl Bounded {
 impl Journal {
     /// Connects, for lines of this level and above, charged to whoever causes them; every failure to do so is ignored.
     pub(super) fn open(config: &Config, level: Level, payer: Payer) -> Self {
-        let Some(log) = connected(config) else { return Self { budget: None } };
+        let Some(log) = connected(config, patience(payer)) else { return Self { budget: None } };
         let budget = Budget::open(config, payer).map(Mutex::new).map(Arc::new);
         if log::set_boxed_logger(Box::new(Bounded { log, budget: budget.clone() })).is_ok() {
             log::set_max_level(filter(level));
@@ -144,7 +146,7 @@ impl Journal {
 
     /// One line that is charged to nobody.
     pub(super) fn notice(config: &Config, notice: &str) {
-        if let Some(log) = connected(config) {
+        if let Some(log) = connected(config, PATIENCE) {
             log::set_max_level(filter(config.log.level));
             Bounded { log, budget: None }.write(log::Level::Warn, notice);
         }
@@ -236,9 +238,14 @@ impl Journal {
     }
 }
 
-fn connected(config: &Config) -> Option<BasicLogger> {
+/// Of words that nobody understands, in a process that the kernel waits for.
+fn patience(payer: Payer) -> Duration {
+    if payer == Payer::Unknown { Duration::from_millis(1) } else { PATIENCE }
+}
+
+fn connected(config: &Config, patience: Duration) -> Option<BasicLogger> {
     let socket = UnixDatagram::unbound().ok()?;
-    socket.set_nonblocking(true).and_then(|()| socket.connect(&config.log.socket)).ok()?;
+    socket.set_write_timeout(Some(patience)).and_then(|()| socket.connect(&config.log.socket)).ok()?;
     let formatter = Formatter3164 {
         facility: Facility::LOG_AUTHPRIV,
         hostname: None,

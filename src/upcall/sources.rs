@@ -175,6 +175,10 @@ pub(super) fn machine_keys(keytab: &Path) -> Result<Zeroizing<Vec<u8>>, String> 
         other => other.to_string(),
     })?;
     let mut content = Zeroizing::new(Vec::new());
-    file.take(KEYTAB_LIMIT).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    file.take(KEYTAB_LIMIT + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    // Part of one would look like a broken one.
+    if content.len() as u64 > KEYTAB_LIMIT {
+        return Err(format!("is larger than {} MiB", KEYTAB_LIMIT / 1024 / 1024));
+    }
     Ok(content)
 }

@@ -29,6 +29,8 @@ mod forged;
 mod held_caches;
 mod hostile;
 mod hostile_caches;
+mod hostile_keytabs;
+mod hostile_names;
 mod hostile_places;
 mod identity;
 mod inherited;
@@ -152,6 +154,8 @@ const MODULES: &[Trials] = &[
     session_trouble::trials,
     ranked::trials,
     hostile_caches::trials,
+    hostile_keytabs::trials,
+    hostile_names::trials,
     hostile_places::trials,
     many_caches::trials,
     matrix::trials,

@@ -3,7 +3,7 @@
 use super::process::{Daemon, command, succeed};
 use super::wait::wait_for;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -42,6 +42,11 @@ impl NetNamespace {
 
     /// The sockets of the resolver's servers, as the host's configuration names them.
     pub(crate) fn name_service_sockets(&self) -> Vec<UdpSocket> {
+        self.name_service_sockets_of_both_kinds().into_iter().map(|(udp, _)| udp).collect()
+    }
+
+    /// With those for TCP, which take connections as long as they live.
+    pub(crate) fn name_service_sockets_of_both_kinds(&self) -> Vec<(UdpSocket, TcpListener)> {
         let configuration = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let named =
             configuration.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok());
@@ -59,7 +64,9 @@ impl NetNamespace {
         let inside = std::thread::spawn(move || {
             let net = fs::File::open(path).unwrap();
             nix::sched::setns(net, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            servers.into_iter().map(|server| UdpSocket::bind((server, 53)).unwrap()).collect()
+            let both =
+                |server| (UdpSocket::bind((server, 53)).unwrap(), TcpListener::bind((server, 53)).unwrap());
+            servers.into_iter().map(both).collect()
         });
         inside.join().unwrap()
     }
