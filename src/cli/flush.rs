@@ -17,7 +17,7 @@ use super::every_user::{self, Answer};
 use super::exit::Exit;
 use super::list;
 use super::machine_tickets::{self, Mode};
-use super::report::{ContextState, Report};
+use super::report::{ContextState, Place, Report};
 use super::values::KeyArgument;
 use super::words;
 use crate::ctx::client;
@@ -44,6 +44,8 @@ struct Flushed {
     description: String,
     /// Before.
     state: Option<ContextState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<Place>,
     outcome: Outcome,
     /// Why it is still there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,7 +186,8 @@ fn is_meant(context: &Visible, flush: &Flush) -> bool {
 
 fn end(context: &Visible, flush: &Flush) -> Flushed {
     let serial = context.key.serial();
-    let state = Report::of_visible(context).and_then(|report| report.state);
+    let report = Report::of_visible(context);
+    let (state, elsewhere) = report.map_or((None, None), |report| (report.state, report.elsewhere));
     let ended = match (flush.dry_run, context.can_be_ended()) {
         (false, _) => context.end(),
         (true, true) => Ok(()),
@@ -193,7 +196,7 @@ fn end(context: &Visible, flush: &Flush) -> Flushed {
     let (outcome, error) = match ended {
         Ok(()) if flush.dry_run => (Outcome::WouldEnd, None),
         Ok(()) => (Outcome::Ended, None),
-        Err(errno) => (Outcome::Kept, Some(reason(errno))),
+        Err(errno) => (Outcome::Kept, Some(reason(errno, elsewhere))),
     };
     Flushed {
         serial: serial.raw(),
@@ -202,13 +205,17 @@ fn end(context: &Visible, flush: &Flush) -> Flushed {
         service: context.description.service.to_string(),
         description: context.description.to_string(),
         state,
+        elsewhere,
         outcome,
         error,
     }
 }
 
-fn reason(errno: Errno) -> String {
+fn reason(errno: Errno, elsewhere: Option<Place>) -> String {
     match errno {
+        Errno::EACCES if elsewhere == Some(Place::EndedSession) => {
+            "EACCES: it is in no keyring any more, since its session has ended; it goes by itself, and no request finds it".to_owned()
+        }
         Errno::EACCES => {
             "EACCES: only its possessor may, a process whose session keyring leads to the key".to_owned()
         }
@@ -222,8 +229,8 @@ fn text(done: &[Flushed], flush: &Flush, terminal: &mut Terminal<'_>) -> io::Res
     } else {
         ("ended", "not ended", "ended")
     };
-    for Flushed { serial, key, owner, service, state, outcome, error, .. } in done {
-        let state = state.map_or("unknown", ContextState::word);
+    for Flushed { serial, key, owner, service, state, elsewhere, outcome, error, .. } in done {
+        let state = state.map_or(elsewhere.map_or("unknown", Place::words), ContextState::word);
         let context = format!("key {serial} ({key}), uid {owner}, {service}, {state}");
         if *outcome == Outcome::Kept {
             writeln!(terminal.err, "lgss: {not}: {context}")?;

@@ -202,9 +202,13 @@ fn advise(failure: &Failed, key: ContextKey, err: &mut dyn Write) -> io::Result<
     if let Some(detail) = &detail {
         writeln!(err, "  detail: {detail}")?;
     }
-    let what = if detail.is_some() { "more:  " } else { "reason:" };
     writeln!(err, "  try:    {}", failure.remedy)?;
-    writeln!(err, "  {what} in {} (key {})", words::where_the_reason_is(), key.serial())
+    match (detail, words::where_more_is()) {
+        (None, _) => writeln!(err, "  reason: in {}, key {}", words::where_the_reason_is(), key.serial()),
+        (Some(_), Some(more)) => writeln!(err, "  more:   in {more}, key {}", key.serial()),
+        // All that is known has been said.
+        (Some(_), None) => Ok(()),
+    }
 }
 
 /// There is no key: the request went wrong before the negotiation.

@@ -8,7 +8,7 @@ use super::Terminal;
 use super::arguments::List;
 use super::every_user::{self, Answer};
 use super::exit::Exit;
-use super::report::{ContextState, Report};
+use super::report::{ContextState, Place, Report};
 use super::whose::Whose;
 use super::words;
 use crate::ctx::rings::{self, Session};
@@ -139,6 +139,6 @@ pub(super) fn state(report: &Report) -> String {
     match (report.state, &report.failure) {
         (Some(ContextState::Failed), Some(failure)) => format!("failed: {}", failure.errno),
         (Some(state), _) => state.word().to_owned(),
-        (None, _) => "unknown".to_owned(),
+        (None, _) => report.elsewhere.map_or("unknown", Place::words).to_owned(),
     }
 }

@@ -13,7 +13,7 @@ use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::Description;
 use crate::ctx::rings::Doubt;
-use crate::ctx::visible::{self, Visible};
+use crate::ctx::visible::{self, Elsewhere, Visible};
 use crate::event::{self, Reason};
 use crate::key::{KeyDescription, KeySerial};
 
@@ -26,6 +26,9 @@ pub(super) struct Report {
     pub(super) key: String,
     /// `None` if the key cannot be read.
     pub(super) state: Option<ContextState>,
+    /// Where it is, if that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) elsewhere: Option<Place>,
     /// What the kernel says of the key, if it may be viewed.
     #[serde(flatten)]
     pub(super) label: Option<Label>,
@@ -62,6 +65,33 @@ impl ContextState {
             Self::Failed => "failed",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// Where a key is that the caller's keyrings do not lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Place {
+    /// In another session of the same user.
+    AnotherSession,
+    /// In none: its session has ended.
+    EndedSession,
+}
+
+impl Place {
+    pub(super) fn of(elsewhere: Elsewhere) -> Self {
+        match elsewhere {
+            Elsewhere::Session => Self::AnotherSession,
+            Elsewhere::Nowhere => Self::EndedSession,
+        }
+    }
+
+    /// In the place of its state.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::AnotherSession => "in another session",
+            Self::EndedSession => "left by a session that has ended",
         }
     }
 }
@@ -145,6 +175,7 @@ impl Report {
             serial: serial.raw(),
             key: serial.to_string(),
             state: None,
+            elsewhere: None,
             label: None,
             context: None,
             failure: None,
@@ -163,6 +194,7 @@ impl Report {
             serial: serial.raw(),
             key: serial.to_string(),
             state: None,
+            elsewhere: None,
             label: Some(Label {
                 owner: context.owner,
                 key_type: "user".to_owned(),
@@ -175,7 +207,11 @@ impl Report {
         match context.state() {
             Ok(state) => report.learn_context(state, now()),
             Err(ClientError::Read(Errno::ENOKEY)) => return None,
-            Err(ClientError::Read(errno)) => drop(report.learn_end(errno, Obstacle::NotPossessed)),
+            Err(ClientError::Read(errno)) => {
+                if report.learn_end(errno, Obstacle::NotPossessed).is_some() {
+                    report.elsewhere = context.elsewhere().map(Place::of);
+                }
+            }
             // Another's key, or a payload that is none of ours.
             Err(_) => {}
         }

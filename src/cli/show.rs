@@ -77,8 +77,11 @@ fn failure_text(failure: &Failed, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "GSS       major status {:#010x}", failure.gss_major)?;
     }
     writeln!(out, "remedy    {}", failure.remedy)?;
-    let what = if detail.is_some() { "more" } else { "reason" };
-    writeln!(out, "{what:<9} in {}", words::where_the_reason_is())
+    match (detail, words::where_more_is()) {
+        (None, _) => writeln!(out, "reason    in {}", words::where_the_reason_is()),
+        (Some(_), Some(more)) => writeln!(out, "more      in {more}"),
+        (Some(_), None) => Ok(()),
+    }
 }
 
 fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Result<()> {

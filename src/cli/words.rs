@@ -57,19 +57,28 @@ pub(super) fn where_the_reason_is() -> String {
     reason_below(Path::new("/"))
 }
 
+/// Where more is than has been told, on a machine whose log is in a usual place.
+pub(super) fn where_more_is() -> Option<String> {
+    log_below(Path::new("/")).map(|log| format!("the log of this machine: {log}"))
+}
+
 fn reason_below(root: &Path) -> String {
+    match log_below(root) {
+        Some(log) => format!("the log of this machine: {log}"),
+        None => "the log of this machine, wherever that keeps facility authpriv".to_owned(),
+    }
+}
+
+/// What shows the lines of the upcall.
+fn log_below(root: &Path) -> Option<String> {
     const JOURNAL: &str = "run/systemd/journal/socket";
     // Debian, Rocky, SLES.
     const FILES: [&str; 4] = ["var/log/auth.log", "var/log/secure", "var/log/messages", "var/log/syslog"];
     let there = |name: &str| root.join(name).symlink_metadata().is_ok();
     if there(JOURNAL) {
-        return "the log of this machine: journalctl -t lgss_keyring".to_owned();
+        return Some("journalctl -t lgss_keyring".to_owned());
     }
-    match FILES.iter().find(|name| there(name)) {
-        Some(file) => format!("the log of this machine: grep lgss_keyring /{file}"),
-        None => "the log of this machine, facility authpriv, if it keeps one (as root: lgss config check)"
-            .to_owned(),
-    }
+    FILES.iter().find(|name| there(name)).map(|file| format!("grep lgss_keyring /{file}"))
 }
 
 /// Rows under a heading, columns as wide as their widest cell, two blanks between them.

@@ -4,11 +4,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::search::PASSED_OVER;
 use super::ticket::CacheNames;
 use crate::event::{Cause, Failure};
 use crate::gss::krb5::Library;
 use crate::gss::status::Krb5Error;
+use crate::sys::lending::Late;
 
 /// How long the kernel may take to link a keyring.
 const KERNEL_LIMIT: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ impl Patience {
                 );
                 name.failure(Cause::BadCache, &detail)
             }
-            Whom::Kernel => name.failure(Cause::BadCache, PASSED_OVER),
+            Whom::Kernel => name.failure(Cause::BadCache, &Late::Unanswered.to_string()),
         }
     }
 

@@ -37,6 +37,16 @@ pub struct Visible {
     readable: bool,
     endable: bool,
     holders: Vec<KeySerial>,
+    elsewhere: Option<Elsewhere>,
+}
+
+/// Where a context of the caller's is that its keyrings do not lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// In another session of the caller's.
+    Session,
+    /// In no keyring any more: its session or process has ended. The kernel lets go of it in a moment, or when its negotiation ends.
+    Nowhere,
 }
 
 /// The contexts that the caller sees, in the order of their keys' numbers.
@@ -53,6 +63,7 @@ pub fn contexts() -> Vec<Visible> {
     if let Ok(file) = File::open("/proc/keys") {
         serials(BufReader::new(file)).for_each(|serial| survey.look_at(serial, Reach::Seen));
     }
+    survey.locate();
     let mut contexts: Vec<Visible> = survey.contexts.into_values().collect();
     contexts.sort_by_key(|context| context.key.serial().raw());
     contexts
@@ -71,6 +82,11 @@ impl Visible {
             }
             other => other,
         }
+    }
+
+    /// Where it is, of one of the caller's that its keyrings do not lead to and as far as that can be seen.
+    pub fn elsewhere(&self) -> Option<Elsewhere> {
+        self.elsewhere
     }
 
     /// Whether [`Visible::end`] can be expected to work.
@@ -117,6 +133,8 @@ struct Survey {
     /// Keys that have been described, whatever they are, with what is to be done about keyrings.
     known: HashMap<KeySerial, Kind>,
     walked: HashSet<KeySerial>,
+    /// Keyrings of the caller's, but those of requests under way.
+    own_rings: HashSet<KeySerial>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +171,12 @@ impl Survey {
         }
         let Ok(key) = KeyDescription::of(serial) else { return };
         let kind = match key.key_type.as_str() {
-            "keyring" => Kind::Keyring,
+            "keyring" => {
+                if key.uid == geteuid().as_raw() && !key.description.starts_with(b"_req.") {
+                    self.own_rings.insert(serial);
+                }
+                Kind::Keyring
+            }
             "user" => self.context(serial, &key, reach),
             _ => Kind::Other,
         };
@@ -175,9 +198,33 @@ impl Survey {
             readable: allowed(READ),
             endable: allowed(SEARCH),
             holders: Vec::new(),
+            elsewhere: None,
         };
         self.contexts.insert(serial, context);
         Kind::Context
+    }
+
+    /// Finds those that were only seen in the caller's other keyrings, which their owner may read; but for those of processes and
+    /// threads, so that where there are such it cannot be said that a context is nowhere.
+    fn locate(&mut self) {
+        let (mut elsewhere, mut hidden) = (HashSet::new(), false);
+        for ring in self.own_rings.difference(&self.walked) {
+            match keyctl::links(ring.raw()) {
+                Ok(links) => elsewhere.extend(links.into_iter().filter_map(KeySerial::new)),
+                Err(Errno::EACCES) => hidden = true,
+                Err(_) => {}
+            }
+        }
+        let own = geteuid().as_raw();
+        let seen =
+            self.contexts.values_mut().filter(|context| context.owner == own && context.holders.is_empty());
+        for context in seen {
+            context.elsewhere = match elsewhere.contains(&context.key.serial()) {
+                true => Some(Elsewhere::Session),
+                false if hidden => None,
+                false => Some(Elsewhere::Nowhere),
+            };
+        }
     }
 
     fn held(&mut self, serial: KeySerial, ring: KeySerial) {
@@ -239,6 +286,26 @@ mod tests {
         assert_eq!(found.holders.len(), 2, "{found:?}");
         assert!(matches!(found.state(), Ok(State::InProgress)));
         assert!(contexts().iter().all(|context| context.description.to_string().starts_with("lgss:")));
+    }
+
+    /// By another user's uid the kernel would not show it.
+    #[test]
+    fn a_context_of_another_session_is_told_from_one_that_is_possessed() {
+        let here = |serial| seen(serial).map(|context| context.elsewhere());
+        let (tell, told) = std::sync::mpsc::channel();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            let session = keyctl::join_anonymous_session().unwrap();
+            let context = add(LABEL, session);
+            tell.send((context, here(context))).unwrap();
+            let _ = wait.recv();
+        });
+        let (context, there) = told.recv().unwrap();
+        assert_eq!(there, Some(None), "it is possessed there");
+        keyctl::join_anonymous_session().unwrap();
+        assert_eq!(here(context), Some(Some(Elsewhere::Session)));
+        drop(end);
+        other.join().unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! keyring of its own, for which the right must exist when the call begins only, and to that of the front when the key
 //! has been answered.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,6 +16,7 @@ use nix::unistd::{Pid, getpid, getppid};
 use super::bare;
 use super::heir::{pause, spawn_sharing};
 use super::keyctl::{PROCESS_KEYRING, RawSerial};
+use super::process::is_runnable;
 
 /// How long the front waits for a call that has begun: usually it takes a microsecond.
 const CALL_LIMIT: Duration = Duration::from_millis(10);
@@ -35,6 +36,10 @@ const TAKING: u32 = 1;
 const WAITING: u32 = 2;
 const ENDED: u32 = 3;
 
+/// Why the front has given up.
+const STARVED: u32 = 1;
+const UNANSWERED: u32 = 2;
+
 /// Keyrings that are being lent; in memory that front, monitor and the process itself share.
 #[derive(Debug)]
 pub struct Lending<const N: usize> {
@@ -42,8 +47,10 @@ pub struct Lending<const N: usize> {
     to: RawSerial,
     maker: Pid,
     step: AtomicU32,
-    /// The front has waited until the process had them, or in vain.
-    given_up: AtomicBool,
+    /// Why the front has waited in vain, or 0.
+    given_up: AtomicU32,
+    /// The process, once it has begun.
+    process: AtomicI32,
     wanted: AtomicBool,
     /// Bits of those that are linked.
     lent: AtomicU32,
@@ -54,8 +61,31 @@ pub struct Lending<const N: usize> {
 pub enum Lent {
     /// Linked, or the kernel does not allow it.
     Answered,
-    /// Nobody has waited for the kernel any longer.
-    PassedOver,
+    /// Nobody has waited for it any longer.
+    Late(Late),
+}
+
+/// Why keyrings have not come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// Whoever was to bring them has had no processor.
+    Starved,
+    /// The kernel has not answered: somebody has held its lock of keyrings.
+    Held,
+    /// It has not answered within milliseconds, for the one reason or the other.
+    Unanswered,
+}
+
+impl std::fmt::Display for Late {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Starved => "passed over: not lent in time, since this machine is too busy",
+            Self::Held => "passed over: the kernel's keyring lock was held",
+            Self::Unanswered => {
+                "passed over: not lent in time, since the kernel's keyring lock was held or this machine is too busy"
+            }
+        })
+    }
 }
 
 impl<const N: usize> Lending<N> {
@@ -69,7 +99,8 @@ impl<const N: usize> Lending<N> {
             to,
             maker: getpid(),
             step: AtomicU32::new(STARTING),
-            given_up: AtomicBool::new(false),
+            given_up: AtomicU32::new(0),
+            process: AtomicI32::new(0),
             wanted: AtomicBool::new(false),
             lent: AtomicU32::new(0),
         }));
@@ -95,10 +126,8 @@ impl<const N: usize> Lending<N> {
                 TAKING if called.get_or_insert_with(Instant::now).elapsed() < CALL_LIMIT => {
                     pause(FRONTS_LOOK)
                 }
-                STARTING | TAKING => {
-                    self.given_up.store(true, Ordering::Release);
-                    break;
-                }
+                STARTING => break self.given_up.store(STARVED, Ordering::Release),
+                TAKING => break self.given_up.store(UNANSWERED, Ordering::Release),
                 _ => break,
             }
         }
@@ -116,19 +145,31 @@ impl<const N: usize> Lending<N> {
         while self.step.load(Ordering::Acquire) != ENDED && start.elapsed() < limit {
             pause(LOOK);
         }
-        let overdue = self.step.load(Ordering::Acquire) != ENDED || self.given_up.load(Ordering::Acquire);
+        let late = self.late();
         let lent = self.lent.load(Ordering::Acquire);
         let mut bit = 1;
         self.rings.map(|ring| {
             let is_lent = lent & bit != 0;
             bit <<= 1;
-            if ring != 0 && overdue && !is_lent { Lent::PassedOver } else { Lent::Answered }
+            late.filter(|_| ring != 0 && !is_lent).map_or(Lent::Answered, Lent::Late)
         })
+    }
+
+    fn late(&self) -> Option<Late> {
+        let process = self.process.load(Ordering::Acquire);
+        match (self.step.load(Ordering::Acquire), self.given_up.load(Ordering::Acquire)) {
+            (ENDED, 0) => None,
+            (STARTING, _) | (ENDED, STARVED) => Some(Late::Starved),
+            (ENDED, _) => Some(Late::Unanswered),
+            _ if is_runnable(Pid::from_raw(process)) => Some(Late::Starved),
+            _ => Some(Late::Held),
+        }
     }
 
     /// The process.
     fn lend(&'static self) -> i32 {
         const CREATE: RawSerial = 1;
+        self.process.store(getpid().as_raw(), Ordering::Release);
         self.step.store(TAKING, Ordering::Release);
         let own = bare::keyctl(libc::KEYCTL_GET_KEYRING_ID, PROCESS_KEYRING, CREATE);
         let own = RawSerial::try_from(own).unwrap_or(0);
@@ -156,5 +197,41 @@ impl<const N: usize> Lending<N> {
             bit <<= 1;
         }
         linked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(step: u32, given_up: u32, process: i32) -> Option<Late> {
+        let lending = Lending {
+            rings: [1],
+            to: 2,
+            maker: getpid(),
+            step: AtomicU32::new(step),
+            given_up: AtomicU32::new(given_up),
+            process: AtomicI32::new(process),
+            wanted: AtomicBool::new(false),
+            lent: AtomicU32::new(0),
+        };
+        match lending.outcome(Duration::ZERO) {
+            [Lent::Answered] => None,
+            [Lent::Late(late)] => Some(late),
+        }
+    }
+
+    #[test]
+    fn of_what_is_late_the_reason_is_the_one_that_can_be_seen() {
+        assert_eq!(at(ENDED, 0, 0), None);
+        assert_eq!(at(STARTING, STARVED, 0), Some(Late::Starved));
+        assert_eq!(at(ENDED, STARVED, 0), Some(Late::Starved));
+        assert_eq!(at(ENDED, UNANSWERED, 0), Some(Late::Unanswered));
+        // A process that sleeps, which the test's main thread does, is not the processor's to blame; one that runs is.
+        assert_eq!(at(TAKING, UNANSWERED, getpid().as_raw()), Some(Late::Held));
+        assert_eq!(at(WAITING, 0, nix::unistd::gettid().as_raw()), Some(Late::Starved));
+        for late in [Late::Starved, Late::Held, Late::Unanswered] {
+            assert_eq!(late.to_string().contains("lock was held"), late != Late::Starved);
+        }
     }
 }

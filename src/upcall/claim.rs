@@ -130,7 +130,7 @@ impl Invocation {
             Consumer::Program => (self.thread_ring, 0),
             Consumer::Kernel => (0, self.thread_ring),
         };
-        Rings { thread, process: self.process_ring, session: self.session_ring, user, passed_over: false }
+        Rings { thread, process: self.process_ring, session: self.session_ring, user, late: None }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, Link};
 use crate::sys::jail::{self, OomScore};
+use crate::sys::lending::Late;
 use crate::sys::process::{self, Process};
 use crate::sys::{files, keyctl};
 
@@ -115,8 +116,8 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
             sealed
         }
         Wanted::Users(search) => {
-            let passed_over = Rings { passed_over: true, ..Rings::default() };
-            search.look_into(if pace.begin() { assignment.rings } else { passed_over });
+            let late = Rings { late: Some(Late::Held), ..Rings::default() };
+            search.look_into(if pace.begin() { assignment.rings } else { late });
             isolate_keyrings(assignment, search.lent())?;
             let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
             jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
@@ -133,8 +134,8 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
 /// Of a cache that an attempt to read has been in vain for long.
 pub(super) fn held_up(name: &CacheName) -> Failure {
     let why = match name {
-        CacheName::Keyring { .. } => search::PASSED_OVER,
-        _ => "its file system does not answer",
+        CacheName::Keyring { .. } => Late::Held.to_string(),
+        _ => "its file system does not answer".to_owned(),
     };
     Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {why}"))
 }

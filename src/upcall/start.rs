@@ -136,11 +136,15 @@ pub(super) fn lent(invocation: &Invocation, served: &Served, limit: Duration) ->
     let Some(lending) = served.lending else { return rings };
     let outcome = lending.outcome(place_limit(limit));
     let mut kept = front::in_order(rings);
-    for (ring, _) in kept.iter_mut().zip(outcome).filter(|(_, lent)| *lent == Lent::PassedOver) {
-        *ring = 0;
+    let mut late = None;
+    for (ring, lent) in kept.iter_mut().zip(outcome) {
+        if let Lent::Late(why) = lent {
+            *ring = 0;
+            late = Some(why);
+        }
     }
     let [session, process, thread, user] = kept;
-    Rings { thread, process, session, user, passed_over: outcome.contains(&Lent::PassedOver) }
+    Rings { thread, process, session, user, late }
 }
 
 /// What one place may take; `limit` is that of a KDC.

@@ -78,6 +78,10 @@ fn inspect(check: &ConfigCheck) -> Vec<Finding> {
 fn files(check: &ConfigCheck, rules: &rule::Inspection) -> Vec<(Option<PathBuf>, String)> {
     let first = check.config.clone().or_else(|| rules.config.clone().flatten());
     let mut files = vec![(first, String::new())];
+    // Where there are rules for some requests only, nothing but what these name is in use.
+    if check.config.is_none() && rules.config.is_none() && !rules.ours.is_empty() {
+        files.clear();
+    }
     for rule in &rules.ours {
         let path = |file: &Option<PathBuf>| file.clone().unwrap_or(DEFAULT_PATH.into());
         // The general rule's own was asked to be left aside.

@@ -65,6 +65,11 @@ pub(super) fn inspect(root: &Path) -> Inspection {
             findings.extend(ties(&rules, &request, &rule));
         }
         Choice::Start(rule) => findings.push(shadowed(&rule)),
+        Choice::Nothing if serves_some(&rules) => findings.push(Finding::warning(
+            SUBJECT,
+            "no rule answers requests of contexts in general, only those that the rules of ours are for",
+            format_args!("if all users are to have contexts, write to /etc/request-key.d/lgss.conf: {OURS}"),
+        )),
         Choice::Nothing => findings.push(Finding::error(
             SUBJECT,
             "no rule answers a request of a context: requests fail with ENOKEY",
@@ -79,6 +84,14 @@ pub(super) fn inspect(root: &Path) -> Inspection {
         _ => None,
     };
     Inspection { findings, config, ours: ours(&rules), lustre }
+}
+
+/// Whether there are rules of ours for some requests of programs.
+fn serves_some(rules: &Rules) -> bool {
+    let of_programs = |line: &&Line| {
+        line.text.split_ascii_whitespace().nth(1) == Some("user") && !examples(line).is_empty()
+    };
+    rules.lines.iter().filter(of_programs).filter_map(Line::rule).any(|rule| is_ours(&rule))
 }
 
 /// The file of settings that the rule for this owner's requests of a service names; `None` if no such rule is ours.

@@ -18,6 +18,7 @@ use crate::creds::source::{Source, Standing};
 use crate::creds::visible_ring;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{KeyDescription, KeySerial};
+use crate::sys::lending::Late;
 use crate::sys::{files, keyctl};
 use crate::text::quoted;
 
@@ -37,13 +38,9 @@ pub struct Rings {
     pub session: i32,
     /// Of its user in its user namespace, if the kernel says which that is.
     pub user: i32,
-    /// There are others that the kernel did not give us in time.
-    pub passed_over: bool,
+    /// Why there are others that we were not given in time (rule S21).
+    pub late: Option<Late>,
 }
-
-/// What is said of keyrings that the kernel does not give us in time: linking one to another takes a lock that any user can
-/// hold for long (rule S21).
-pub const PASSED_OVER: &str = "passed over: the kernel's keyring lock was held";
 
 impl Rings {
     /// Those of the calling process, of that user. None is made by that: the kernel gives a process without a session
@@ -60,7 +57,7 @@ impl Rings {
             process: ring(keyctl::PROCESS_KEYRING),
             session: if has_session(uid) { ring(keyctl::SESSION_KEYRING) } else { 0 },
             user: 0,
-            passed_over: false,
+            late: None,
         }
     }
 }

@@ -20,7 +20,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 pub use environment::Environment;
-pub use keyrings::{PASSED_OVER, Rings, UserRings, collection as session_collection, has_session, isolate};
+pub use keyrings::{Rings, UserRings, collection as session_collection, has_session, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{User, client_keytab_name, default_cache_name, kcm_socket};
@@ -29,6 +29,7 @@ use super::source::{Role, Source, Standing};
 use crate::config::{Caches, Choice, Config, Krb5CcName};
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, our_root};
+use crate::sys::lending::Late;
 use crate::text::quoted;
 use files::Files;
 use keyrings::InRings;
@@ -184,8 +185,10 @@ impl<'a> Search<'a> {
         if self.everywhere || short_lived {
             self.in_rings = InRings::of_requester(rings, uid, user_rings);
         }
-        if rings.passed_over && (self.everywhere || short_lived || anchors.contains(&Anchor::Session)) {
-            self.object(&"keyrings", &format_args!("keyrings: {PASSED_OVER}"), Standing::Found);
+        if let Some(late) = rings.late
+            && (self.everywhere || short_lived || anchors.contains(&Anchor::Session))
+        {
+            self.object(&"keyrings", &format_args!("keyrings: {late}"), Standing::Found);
         }
         for (name, _) in &self.named {
             if let CacheName::Keyring { anchor: Anchor::Session, collection, .. } = name
@@ -213,7 +216,7 @@ impl<'a> Search<'a> {
             if pace.begin() {
                 self.in_rings.of_caller(uid);
             } else {
-                let what = format_args!("keyrings of the user: {PASSED_OVER}");
+                let what = format!("keyrings of the user: {}", Late::Held);
                 self.object(&"keyrings of the user", &what, Standing::Found);
             }
         }

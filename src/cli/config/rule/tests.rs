@@ -51,6 +51,22 @@ fn a_missing_rule_and_one_of_somebody_else_are_errors() {
 }
 
 #[test]
+fn rules_for_some_users_only_are_no_error() {
+    let (_, rule) = ours();
+    let mine = rule.replace("lgss:*", "lgss:1000:*");
+    let found = found(&[
+        ("request-key.d/lgss-alice.conf", &mine),
+        ("request-key.conf", "create user debug:* * /bin/x\n"),
+    ]);
+    assert!(
+        matches!(found.as_slice(), [(Level::Warning, text)] if text.contains("only those that the rules of ours are for")),
+        "{found:?}"
+    );
+    // Lustre's alone serve no program.
+    is(&[("request-key.d/lgssc.conf", &format!("{LUSTRES}\n"))], Level::Error, "no rule answers a request");
+}
+
+#[test]
 fn a_more_specific_rule_of_another_package_is_an_error_that_names_it() {
     let (name, rule) = ours();
     for other in [
