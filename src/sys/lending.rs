@@ -227,8 +227,16 @@ mod tests {
         assert_eq!(at(STARTING, STARVED, 0), Some(Late::Starved));
         assert_eq!(at(ENDED, STARVED, 0), Some(Late::Starved));
         assert_eq!(at(ENDED, UNANSWERED, 0), Some(Late::Unanswered));
-        // A process that sleeps, which the test's main thread does, is not the processor's to blame; one that runs is.
-        assert_eq!(at(TAKING, UNANSWERED, getpid().as_raw()), Some(Late::Held));
+        // Of a process that waits for something else no processor is to blame; of one that runs it is.
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let sleeping = i32::try_from(sleeper.id()).unwrap();
+        let start = Instant::now();
+        while at(TAKING, UNANSWERED, sleeping) != Some(Late::Held) {
+            assert!(start.elapsed() < Duration::from_secs(30), "it does not sleep");
+            pause(LOOK);
+        }
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
         assert_eq!(at(WAITING, 0, nix::unistd::gettid().as_raw()), Some(Late::Starved));
         for late in [Late::Starved, Late::Held, Late::Unanswered] {
             assert_eq!(late.to_string().contains("lock was held"), late != Late::Starved);
