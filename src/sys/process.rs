@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid, getppid};
 
 /// Which side of a fork we are.
 #[derive(Debug)]
@@ -155,6 +155,34 @@ impl Process {
     }
 }
 
+/// Our parent, which waits for our end and can be ended by us and by our children.
+#[derive(Debug)]
+pub struct Waiting {
+    pid: Pid,
+    /// Us.
+    child: Pid,
+    /// Where the kernel has no descriptor for it, its number has to do.
+    opened: Option<Process>,
+}
+
+impl Waiting {
+    /// For the parent's own child.
+    pub fn parent() -> Self {
+        let (pid, child) = (getppid(), getpid());
+        // It may have ended before, and its number be another's.
+        let opened = Process::open(pid).ok().filter(|_| getppid() == pid);
+        Self { pid, child, opened }
+    }
+
+    /// Sends SIGKILL. By its number only as long as it is our parent.
+    pub fn end(&self) {
+        let ended = self.opened.as_ref().is_some_and(|parent| parent.kill().is_ok());
+        if !ended && parent_of(self.child) == Some(self.pid) {
+            let _ = kill(self.pid, Signal::SIGKILL);
+        }
+    }
+}
+
 impl AsFd for Process {
     /// Readable once the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -184,19 +212,36 @@ pub fn disown_children() {
     while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive) {}
 }
 
-/// Whether it runs, or would if a processor were free: the third field of its line (proc_pid_stat(5)). Allocates nothing.
+/// Whether it runs, or would if a processor were free. Allocates nothing.
 pub fn is_runnable(pid: Pid) -> bool {
-    let (mut name, mut line) = ([0; 32], [0; 64]);
+    let mut line = [0; 64];
+    state_and_parent(pid, &mut line).starts_with(b"R")
+}
+
+/// Whose child it is.
+fn parent_of(pid: Pid) -> Option<Pid> {
+    if pid == getpid() {
+        return Some(getppid());
+    }
+    let mut line = [0; 64];
+    let fields = std::str::from_utf8(state_and_parent(pid, &mut line)).ok()?;
+    fields.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
+}
+
+/// Its line (proc_pid_stat(5)) from the third field on; empty if there is none.
+fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
+    let mut name = [0; 32];
     let mut rest = &mut name[..];
     if write!(rest, "/proc/{pid}/stat").is_err() {
-        return false;
+        return &[];
     }
     let unused = rest.len();
     let name = name.get(..name.len() - unused).and_then(|name| std::str::from_utf8(name).ok());
-    let read = name.and_then(|name| File::open(name).ok()).and_then(|mut file| file.read(&mut line).ok());
+    let read = name.and_then(|name| File::open(name).ok()).and_then(|mut file| file.read(line).ok());
     let line = read.and_then(|length| line.get(..length)).unwrap_or_default();
     // The second field is the program's name in parentheses, which may hold anything.
-    line.iter().rposition(|&byte| byte == b')').is_some_and(|end| line.get(end..end + 3) == Some(b") R"))
+    let end = line.iter().rposition(|&byte| byte == b')');
+    end.and_then(|end| line.get(end + 2..)).unwrap_or_default()
 }
 
 /// Waits until one of the descriptors is readable or closed, or the deadline has passed; the indexes of those that are.
@@ -294,27 +339,4 @@ pub fn exec(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], keep
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Pid, is_runnable};
-    use std::process::{Child, Command};
-    use std::time::{Duration, Instant};
-
-    fn stays(child: &mut Child, state: fn(Pid) -> bool) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let pid = Pid::from_raw(child.id().cast_signed());
-        let mut in_a_row = 0;
-        while in_a_row < 5 && Instant::now() < deadline {
-            in_a_row = if state(pid) { in_a_row + 1 } else { 0 };
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        child.kill().and_then(|()| child.wait()).is_ok() && in_a_row == 5
-    }
-
-    #[test]
-    fn a_process_that_runs_is_told_from_one_that_sleeps() {
-        let spins = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
-        assert!(stays(&mut spins.unwrap(), is_runnable));
-        assert!(stays(&mut Command::new("sleep").arg("60").spawn().unwrap(), |pid| !is_runnable(pid)));
-        assert!(!is_runnable(Pid::from_raw(i32::MAX)));
-    }
-}
+mod tests;

@@ -20,6 +20,8 @@ use crate::identity::owner::Owner;
 
 /// Where cgroup v2 is mounted: alone, or beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// The cgroup of root and the node.
+const MACHINE: &str = "machine";
 /// A cgroup may be removed between its making and its use.
 const TRIES: usize = 4;
 
@@ -64,7 +66,8 @@ impl<'c> Home<'c> {
             // Without this controller there is nobody to limit memory; each owner is still told apart.
             let _ = fs::write(self.all.join("cgroup.subtree_control"), "+memory");
         }
-        if self.limits.owner_memory > 0 {
+        // The node's requests are everybody's, and as many as targets.
+        if self.limits.owner_memory > 0 && !self.own.ends_with(MACHINE) {
             let bytes = (u64::from(self.limits.owner_memory) * 1024 * 1024).to_string();
             if fs::read_to_string(&limit).is_ok_and(|now| now.trim_end() != bytes) {
                 let _ = fs::write(&limit, bytes);
@@ -101,7 +104,7 @@ fn remove_empty(all: &Path) {
 
 /// As [`super::log_budget::Payer::file_name`] makes them.
 fn is_owners(name: &str) -> bool {
-    name == "machine" || Owner::named(name).is_some()
+    name == MACHINE || Owner::named(name).is_some()
 }
 
 fn make(directory: &Path) -> io::Result<()> {

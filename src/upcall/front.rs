@@ -20,7 +20,6 @@ use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
-use crate::identity::requester::Wait;
 use crate::key::authority::{NotInstantiated, key_under_construction, own_session_keyring};
 use crate::key::{Authority, Consumer, KeySerial};
 use crate::sys::lending::Lending;
@@ -113,8 +112,6 @@ pub(super) struct Undecided {
     pub(super) genuine: Genuine,
     /// Whose key it is.
     pub(super) owner: u32,
-    /// Who waits.
-    pub(super) waits: Wait,
     /// The rest.
     pub(super) served: Served,
 }
@@ -124,10 +121,10 @@ fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
     common.enter(Phase::Answer);
     match admitted {
         Ok(admitted) if admitted.genuine.acting == Acting::Machine && !admitted.is_ready => {
-            let Admitted { genuine, owner, waits, places, foreign_ring, lending, .. } = admitted;
+            let Admitted { genuine, owner, places, foreign_ring, lending, .. } = admitted;
             let (acting, micros) = (genuine.acting, micros_since(started));
             let served = Served { acting, micros, places, foreign_ring, lending };
-            Verdict::Undecided(Undecided { genuine, owner, waits, served })
+            Verdict::Undecided(Undecided { genuine, owner, served })
         }
         Ok(admitted) => instantiate(common, admitted, authority, started),
         Err(failure) => reject(failure, authority),
@@ -138,7 +135,6 @@ fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
 struct Admitted {
     genuine: Genuine,
     owner: u32,
-    waits: Wait,
     /// Of the node: its credentials are there.
     is_ready: bool,
     places: Places,
@@ -154,6 +150,7 @@ fn admit(common: &Common, authority: &Authority) -> Result<Admitted, Failure> {
     // Now, so that it is done when we are. Unless the request turns out to be a user's own, nobody gets to see them.
     let lending = may_need_keyrings(&claim).then(|| lend_keyrings(invocation).ok()).flatten();
     let witness = Witness::of(authority, &claim, &kernel, || common.enter(Phase::Requester))?;
+    let _ = common.waits.set(witness.waits());
     let genuine = authorise(&claim, &witness)?;
     if genuine.consumer == Consumer::Program {
         destination::check(claim.uid, genuine.acting)?;
@@ -163,8 +160,8 @@ fn admit(common: &Common, authority: &Authority) -> Result<Admitted, Failure> {
     let is_ready = is_ready(invocation, &claim, &places);
     let lending = lending.filter(|_| genuine.acting == Acting::ForItself);
     let foreign_ring = vouched::foreign_ring(&claim, &witness);
-    let (owner, waits) = (owner(&claim), witness.waits());
-    Ok(Admitted { genuine, owner, waits, is_ready, places, foreign_ring, lending })
+    let owner = owner(&claim);
+    Ok(Admitted { genuine, owner, is_ready, places, foreign_ring, lending })
 }
 
 /// Of a request for the node; a user's access has the error in any case.

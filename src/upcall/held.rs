@@ -1,35 +1,30 @@
 //! The key of one upcall before and after its instantiation. One for the node is held: instantiated only when there are
 //! credentials, and otherwise rejected with the reason, since a mount whose key fails afterwards never returns.
 //!
-//! Meanwhile the requester waits for the front, and the front for the monitor, which has inherited the authority. A clock, a
-//! process of its own, answers the key if that takes too long. The kernel takes one answer, whoever gives it. Invariant:
+//! Meanwhile the requester waits for the front, and the front for the monitor, which has inherited the authority. A clock
+//! ([`super::clock`]) answers the key if that takes too long, whatever the monitor waits for. The kernel takes one answer, whoever gives it. Invariant:
 //! a held key is answered and the front ended whatever becomes of any of these processes.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::wait::WaitStatus;
-use nix::unistd::Pid;
 
 use super::authorise::{Acting, Genuine};
+use super::clock::Clock;
 use super::front::Undecided;
 use super::outcome::Outcome;
 use super::telling::fail;
-use crate::config::{CEILING, Config};
+use crate::config::{CEILING, Config, Timeouts};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::requester::Wait;
 use crate::key::authority::Prepared;
 use crate::key::{Authority, Consumer, KeySerial, LiveKey};
-use crate::sys::jail;
-use crate::sys::process::{self, Forked, Process};
+use crate::sys::process::Waiting;
 
 /// Whoever does not mount waits no longer: it serves others, or has not asked for anything that must not hang.
 pub(super) const OTHERS_LIMIT: Duration = Duration::from_secs(1);
 /// How much later than the monitor's own time the clock answers a mount.
 const CLOCK_GRACE: Duration = Duration::from_secs(1);
-/// How long a killed clock may take to end.
-const CLOCK_END: Duration = Duration::from_secs(1);
 
 /// A key that is still to be finished.
 pub(super) enum Pending {
@@ -44,8 +39,12 @@ pub(super) struct Held {
     authority: Authority,
     genuine: &'static Genuine,
     waits: Wait,
-    front: Option<Process>,
-    clock: Option<Process>,
+    front: Option<Waiting>,
+    /// Since when the requester waits.
+    since: Instant,
+    clock: Option<Clock>,
+    /// Whether a clock has answered.
+    late: bool,
     /// The key's own end once it is instantiated.
     timeout: Duration,
     /// While we have the right to: the key's permissions are as they shall be.
@@ -54,13 +53,24 @@ pub(super) struct Held {
 }
 
 impl Pending {
-    /// A key that the front has left undecided.
-    pub(super) fn held(authority: Authority, undecided: &'static Undecided, front: Option<Pid>) -> Self {
-        let &Undecided { ref genuine, owner, waits, .. } = undecided;
-        let front = front.and_then(|pid| Process::open(pid).ok());
-        let (clock, timeout, answered) = (None, CEILING, false);
+    /// A key that the front has left undecided. Its clock runs from now on: not even to read our settings is a requester
+    /// held for longer.
+    pub(super) fn held(
+        authority: Authority,
+        undecided: &'static Undecided,
+        waits: Wait,
+        front: Option<Waiting>,
+    ) -> Self {
+        let &Undecided { ref genuine, owner, ref served } = undecided;
+        let waited = Duration::from_micros(served.micros.into());
+        let now = Instant::now();
+        let since = now.checked_sub(waited).unwrap_or(now);
         let prepared = authority.prepare_for_kernel(owner);
-        Self::Held(Held { authority, genuine, waits, front, clock, timeout, prepared, answered })
+        let (clock, late, timeout, answered) = (None, false, CEILING, false);
+        let mut held =
+            Held { authority, genuine, waits, front, since, clock, late, timeout, prepared, answered };
+        held.set_clock(limit_of(waits, &Timeouts::default()));
+        Self::Held(held)
     }
 
     /// The key.
@@ -76,17 +86,14 @@ impl Pending {
         matches!(self, Self::Held(_))
     }
 
-    /// Who waits for the answer.
-    pub(super) fn waits(&self) -> Option<Wait> {
-        match self {
-            Self::Held(held) => Some(held.waits),
-            Self::Live(_) => None,
-        }
+    /// Whether a mount is kept waiting.
+    pub(super) fn holds_a_mount(&self) -> bool {
+        matches!(self, Self::Held(held) if held.waits == Wait::Mount)
     }
 
-    /// Sets the end that the key has from its instantiation on, and starts the clock of a held one. How long a mount may be
-    /// kept waiting from now on, if this is one.
-    pub(super) fn limit(&mut self, timeout: Duration, config: &Config) -> Option<Duration> {
+    /// Sets the end that the key has from its instantiation on, and how long a mount waits, by the settings. Until when this
+    /// one is kept waiting, if it is one.
+    pub(super) fn limit(&mut self, timeout: Duration, config: &Config) -> Option<Instant> {
         match self {
             Self::Live(live) => {
                 live.shorten(timeout);
@@ -94,13 +101,10 @@ impl Pending {
             }
             Self::Held(held) => {
                 held.timeout = timeout;
-                let mounts = config.timeouts.mount.0;
-                let (limit, clock) = match held.waits {
-                    Wait::Mount => (Some(mounts), mounts + CLOCK_GRACE),
-                    Wait::Other => (None, OTHERS_LIMIT),
-                };
-                held.start_clock(clock);
-                limit
+                (held.waits == Wait::Mount).then(|| {
+                    held.set_clock(limit_of(held.waits, &config.timeouts));
+                    held.since + config.timeouts.mount.0
+                })
             }
         }
     }
@@ -137,33 +141,29 @@ impl Pending {
 }
 
 impl Held {
-    /// Without a clock, if there can be no process, the front's last resort remains.
-    fn start_clock(&mut self, limit: Duration) {
-        self.clock = match process::fork() {
-            Ok(Forked::Child) => self.keep_time(limit),
-            Ok(Forked::Parent(pid)) => Process::open(pid).ok(),
-            Err(_) => None,
-        };
+    /// A clock for so long since the requester waits, in place of the one before. Without a clock, if there can be no
+    /// process, the front's last resort remains.
+    fn set_clock(&mut self, limit: Duration) {
+        if !self.stop_clock() {
+            let left = limit.saturating_sub(self.since.elapsed());
+            self.clock = Clock::start(left, || self.answer_overdue());
+        }
     }
 
-    /// The clock's whole life. If the monitor dies, the front answers.
-    fn keep_time(&self, limit: Duration) -> ! {
-        let _ = jail::die_with_parent();
-        thread::sleep(limit);
+    /// In the clock; whether the kernel has taken it.
+    fn answer_overdue(&self) -> bool {
         let answered = match self.waits {
             Wait::Mount => self.authority.inherited().reject(Cause::Deadline.errno()).is_ok(),
             Wait::Other => self.instantiate_now().map(LiveKey::hand_over).is_ok(),
         };
         self.release();
-        process::end(i32::from(!answered))
+        answered
     }
 
-    /// Stops the clock; whether it has answered.
+    /// Whether it has answered.
     fn stop_clock(&mut self) -> bool {
-        self.clock.take().is_some_and(|clock| {
-            let _ = clock.kill();
-            clock.wait_for_end(CLOCK_END) && matches!(clock.ended(), Some(WaitStatus::Exited(_, 0)))
-        })
+        self.late |= self.clock.take().is_some_and(Clock::stop);
+        self.late
     }
 
     fn instantiate(&mut self) -> Result<LiveKey, Failure> {
@@ -210,7 +210,7 @@ impl Held {
     /// Ends the front, so that the kernel looks at the key.
     fn release(&self) {
         if let Some(front) = &self.front {
-            let _ = front.kill();
+            front.end();
         }
     }
 }
@@ -220,6 +220,14 @@ impl Drop for Held {
         if !self.answered {
             drop(self.reject(Cause::Setup.errno()));
         }
+    }
+}
+
+/// After how long the clock answers.
+fn limit_of(waits: Wait, timeouts: &Timeouts) -> Duration {
+    match waits {
+        Wait::Mount => timeouts.mount.0 + CLOCK_GRACE,
+        Wait::Other => OTHERS_LIMIT,
     }
 }
 

@@ -12,6 +12,7 @@ mod by_hand;
 mod cgroup;
 mod check;
 mod claim;
+mod clock;
 mod container;
 mod destination;
 mod exchange;

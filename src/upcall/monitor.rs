@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, setsid};
+use nix::unistd::setsid;
 
 use super::authorise::Acting;
 use super::cgroup::Home;
@@ -38,7 +38,7 @@ use crate::key::{Authority, Consumer, KeySerial, LiveKey};
 use crate::negotiate::messages::Timing;
 use crate::sys::heir::{self, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
-use crate::sys::process::{self, Process};
+use crate::sys::process::{self, Process, Waiting};
 
 /// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key: of whole
 /// seconds, as the kernel counts them, the first may be almost none.
@@ -65,6 +65,8 @@ pub(super) struct Common {
     pub(super) passed_on: AtomicBool,
     /// The front waits for a process of ours, by a bound of its own.
     pub(super) starved: AtomicBool,
+    /// Who waits for the answer, once the front has seen it.
+    pub(super) waits: OnceLock<Wait>,
     authority: Authority,
     phase: AtomicU8,
 }
@@ -102,6 +104,10 @@ impl Common {
         self.authority.inherited()
     }
 
+    fn waits(&self) -> Wait {
+        self.waits.get().copied().unwrap_or(Wait::Other)
+    }
+
     /// The key, as the front has instantiated it.
     fn live_key(&self) -> LiveKey {
         LiveKey::taken_over(self.invocation.key, self.invocation.consumer())
@@ -119,6 +125,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         verdict: OnceLock::new(),
         passed_on: AtomicBool::new(false),
         starved: AtomicBool::new(false),
+        waits: OnceLock::new(),
         authority: authority.inherited(),
         phase: AtomicU8::new(Phase::Keys as u8),
     }));
@@ -143,7 +150,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
 fn watch(common: &'static Common, front: Predecessor) -> i32 {
     let verdict = match front {
         Predecessor::Ended => take_verdict(common, None),
-        Predecessor::Waits(front) => take_verdict(common, Some(front)),
+        Predecessor::Waits(_) => take_verdict(common, Some(Waiting::parent())),
         Predecessor::Killed => {
             // In case it had instantiated the key at the last moment.
             drop(common.live_key());
@@ -153,17 +160,20 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
     let _ = (setsid(), jail::leave_no_core());
     jail::set_oom_score(OomScore::Never);
     process::reset_inherited();
-    finish(&common.invocation, verdict);
+    finish(common, verdict);
     0
 }
 
-fn take_verdict(common: &'static Common, front: Option<Pid>) -> Result<(&'static Served, Pending), Failure> {
+fn take_verdict(
+    common: &'static Common,
+    front: Option<Waiting>,
+) -> Result<(&'static Served, Pending), Failure> {
     match common.verdict.get() {
         Some(Verdict::Served(served)) => {
             Ok((served, Pending::Live(common.live_key().in_foreign_ring(served.foreign_ring))))
         }
         Some(Verdict::Undecided(undecided)) => {
-            Ok((&undecided.served, Pending::held(common.authority(), undecided, front)))
+            Ok((&undecided.served, Pending::held(common.authority(), undecided, common.waits(), front)))
         }
         Some(Verdict::Refused(failure)) => Err(failure.clone()),
         None => {
@@ -176,7 +186,8 @@ fn take_verdict(common: &'static Common, front: Option<Pid>) -> Result<(&'static
 }
 
 /// Everything after the front's part.
-fn finish(invocation: &Invocation, verdict: Result<(&Served, Pending), Failure>) {
+fn finish(common: &Common, verdict: Result<(&Served, Pending), Failure>) {
+    let invocation = &common.invocation;
     let started = Instant::now();
     let (config, broken) = match Config::load(invocation.config.as_deref()) {
         Ok(config) => (config, None),
@@ -185,7 +196,7 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, Pending), Failure>)
     let served = verdict.as_ref().ok().map(|(served, _)| *served);
     let payer = payer(invocation, served);
     let journal = Journal::open(&config, level(invocation, &config), payer);
-    conclude(invocation, verdict, (&config, broken), (started, &journal));
+    conclude(common, verdict, (&config, broken), (started, &journal));
     sweep(&config).iter().for_each(|line| log::warn!("{line}"));
     if let Some(untold) = journal.close() {
         teller::become_teller(&untold, invocation.config.as_deref());
@@ -193,21 +204,21 @@ fn finish(invocation: &Invocation, verdict: Result<(&Served, Pending), Failure>)
 }
 
 fn conclude(
-    invocation: &Invocation,
+    common: &Common,
     verdict: Result<(&Served, Pending), Failure>,
     (config, broken): (&Config, Option<Failure>),
     (started, journal): (Instant, &Journal),
 ) {
+    let (invocation, waits) = (&common.invocation, common.waits());
     let subject = Subject::of(invocation);
     let (served, mut key) = match verdict {
         Ok(verdict) => verdict,
         Err(failure) if failure.cause == Cause::Mechanism => {
             let outcome = Outcome::Failed(failure);
-            return report(journal, &subject, (invocation, config, None), (&outcome, &[]));
+            return report(journal, &subject, (invocation, config, waits), (&outcome, &[]));
         }
         Err(failure) => return journal.upcall(&subject, &Outcome::Failed(failure), &[]),
     };
-    let waits = key.waits();
     // From here on the key ends in time even if we do not; a little later than we would end it.
     let limit = time_limit(invocation, config);
     let mounts = key.limit((limit + DEADLINE_GRACE).min(CEILING), config);
@@ -222,7 +233,7 @@ fn conclude(
     match admitted {
         Ok((slot, settings)) => {
             let home = Home::of(config, &payer(invocation, Some(served)).file_name());
-            let upcall = Upcall::new(invocation, &settings, served.acting, times, home.as_ref());
+            let upcall = Upcall::new(invocation, &settings, (served.acting, waits), times, home.as_ref());
             let ended = upcall.in_pause(slot.paused()).negotiate(key, served);
             slot.remember(&ended.outcome, ended.tried.as_deref());
             report(journal, &subject, (invocation, config, waits), (&ended.outcome, &ended.timings));
@@ -245,13 +256,13 @@ fn conclude(
 fn report(
     journal: &Journal,
     subject: &Subject,
-    (invocation, config, waits): (&Invocation, &Config, Option<Wait>),
+    (invocation, config, waits): (&Invocation, &Config, Wait),
     (outcome, timings): (&Outcome, &[Timing]),
 ) {
     let callout = std::str::from_utf8(&invocation.callout).ok().and_then(|c| c.parse::<LustreCallout>().ok());
     let of_node = callout.filter(|callout| invocation.consumer() == Consumer::Kernel && callout.roles.any());
     match (of_node, outcome) {
-        (Some(callout), Outcome::Failed(failure)) if waits != Some(Wait::Mount) => {
+        (Some(callout), Outcome::Failed(failure)) if waits != Wait::Mount => {
             match failures::say(config, failure, &callout.target) {
                 Say::All => journal.upcall(subject, outcome, timings),
                 Say::Times(times, seconds) => journal.repeated(subject, failure, times, seconds),

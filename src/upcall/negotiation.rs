@@ -53,6 +53,8 @@ pub(super) struct Upcall<'a> {
     invocation: &'a Invocation,
     config: &'a Config,
     acting: Acting,
+    /// Who waits for the answer, or has waited.
+    waits: Wait,
     times: Times,
     timings: Vec<Timing>,
     /// For Lustre.
@@ -94,16 +96,17 @@ impl<'a> Upcall<'a> {
     pub(super) fn new(
         invocation: &'a Invocation,
         config: &'a Config,
-        acting: Acting,
+        (acting, waits): (Acting, Wait),
         times: Times,
         home: Option<&'a Home<'a>>,
     ) -> Self {
         Self {
-            home,
             invocation,
             config,
             acting,
+            waits,
             times,
+            home,
             timings: Vec::new(),
             channel: None,
             node: None,
@@ -144,7 +147,7 @@ impl<'a> Upcall<'a> {
             return self.without_worker(key, failure);
         }
         let about = (self.invocation, self.config, served);
-        let patience = (self.times.deadline, key.waits());
+        let patience = (self.times.deadline, self.waits);
         self.node = match NodesPart::take(&order, &credentials, about, patience) {
             Ok(part) => part,
             Err(failure) => return self.without_worker(key, failure),
@@ -294,7 +297,7 @@ impl<'a> Upcall<'a> {
             // Its end counts as much as its message: a child of it may hold the socket open.
             let events = [waiting.as_fd(), worker.as_fd()];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
-                None if key.waits() == Some(Wait::Mount) => {
+                None if key.holds_a_mount() => {
                     let detail = "no ticket for the server in the time that a mount waits";
                     return Err(Failure::new(Stage::Kdc, Cause::Deadline, detail));
                 }

@@ -47,7 +47,7 @@ impl NodesPart {
         order: &Order,
         credentials: &Credentials,
         (invocation, config, served): (&Invocation, &Config, &Served),
-        (deadline, waits): (Instant, Option<Wait>),
+        (deadline, waits): (Instant, Wait),
     ) -> Result<Option<Self>, Failure> {
         let (Some(keytab), Credentials::Machines { .. }) = (order.keytab(config), credentials) else {
             return Ok(None);
@@ -63,7 +63,7 @@ impl NodesPart {
         let ours = config.within().is_none() && served.places.container.is_none();
         let note = order.lustre().filter(|_| ours).map(|callout| Note::of(invocation, callout));
         let memories = memories(order, config, &stamp);
-        if waits != Some(Wait::Mount)
+        if waits != Wait::Mount
             && let Some(failure) = memories.iter().flatten().find_map(Memory::pause)
         {
             return Err(failure);

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod as_whom;
+mod machine;
 mod negotiation;
 mod sandbox;
 mod self_test;

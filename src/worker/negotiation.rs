@@ -3,12 +3,13 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::machine::machine_account;
 use super::sandbox;
 use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
-use crate::creds::machine::{Basis, MachineAccount, Node, Sources, choose};
+use crate::creds::machine::{Basis, MachineAccount};
 use crate::creds::renewal::Renewal;
-use crate::creds::source::{Label, Role};
+use crate::creds::source::Label;
 use crate::creds::ticket::{Account, CacheNames, service_principal};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Handle;
@@ -24,7 +25,7 @@ use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
 use crate::negotiate::messages::{Chosen, Considered, Credentials, Established, Request, Target, Timing};
-use crate::negotiate::nid_host::{HostLookup, SystemNames, own_host};
+use crate::negotiate::nid_host::SystemNames;
 use crate::secret::Secret;
 use crate::sys::name_service::{self, LookupError};
 use crate::wire::WireError;
@@ -81,44 +82,6 @@ pub(super) fn negotiate(
     outcome.map(|outcome| outcome.with(renewal.as_ref()))
 }
 
-/// This machine's, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
-fn machine_account(
-    sources: Vec<(Label, CacheNames)>,
-    credentials: &Credentials,
-    deadline: Instant,
-    watch: &Watch,
-) -> Result<MachineAccount, Failure> {
-    let source = |wanted: Role| {
-        let source = sources.iter().find(|(label, _)| label.role == wanted).map(|(_, names)| names.clone());
-        match source {
-            Some(names) if names.library.is_empty() => Err(names.display),
-            Some(names) => Ok(names),
-            None => Err(format!("no {}", wanted.word())),
-        }
-    };
-    let sources = Sources {
-        default_cache: source(Role::DefaultCache),
-        own_cache: source(Role::OwnCache),
-        keytab: source(Role::Keytab),
-    };
-    let silent = Failure::new(Stage::Credentials, Cause::BadCache, "machine credentials: no answer in time");
-    watch.enter(deadline, silent.clone());
-    // What is missing whatever this host is called is known without a name service.
-    let anywhere = node(credentials, |_| Ok(None))?;
-    choose(&anywhere, &sources)?;
-    let node = node(credentials, |myself| host(myself, deadline, watch).map(Some))?;
-    watch.enter(deadline, silent);
-    let choice = choose(&node, &sources)?;
-    watch.enter(deadline, choice.silent());
-    let account = choice.account()?;
-    let new = if account.basis() == Basis::Keytab { account.update()? } else { None };
-    let chosen = Chosen { good_until: account.good_until(), service_until: None };
-    watch
-        .send_chosen(chosen, new.as_ref())
-        .map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
-    Ok(account)
-}
-
 /// Whose tickets are used.
 enum Holder {
     User(UserAccount),
@@ -144,30 +107,6 @@ impl Holder {
             let service_until = Some(service.end().min(good_until));
             let _ = watch.send_chosen(Chosen { good_until, service_until }, new.as_ref());
         }
-    }
-}
-
-/// What this machine asks as; `host` finds its name.
-fn node(
-    credentials: &Credentials,
-    host: impl FnOnce(Option<&HostLookup>) -> Result<Option<String>, Failure>,
-) -> Result<Node, Failure> {
-    let Credentials::Machines { roles, realm, principal, myself } = credentials else {
-        return Err(Failure::new(Stage::Credentials, Cause::Setup, "not machine credentials"));
-    };
-    let host = host(myself.as_ref())?;
-    Ok(Node { roles: *roles, realm: realm.clone(), host, principal: principal.clone() })
-}
-
-/// This node's name.
-fn host(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<String, Failure> {
-    let silent = "this node's host name: no answer in time";
-    watch.enter(deadline, Failure::new(Stage::Resolve, Cause::UnnamedNid, silent));
-    // An identifier without a name is no reason to fail where the node knows its own.
-    match myself.map(|nid| nid.host(&SystemNames, deadline)) {
-        Some(Ok(host)) => Ok(host),
-        Some(Err(unnamed)) => own_host(&SystemNames).map_err(|_| unnamed),
-        None => own_host(&SystemNames),
     }
 }
 

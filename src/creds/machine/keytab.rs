@@ -116,6 +116,12 @@ impl fmt::Display for Candidates {
     }
 }
 
+/// Those of a keytab; none if it cannot be read.
+pub(super) fn principals(library: &Library, name: &CacheNames) -> Vec<Principal> {
+    let entries = Keytab::resolve(library, &name.library).and_then(|keytab| keytab.entries(ENTRY_LIMIT));
+    entries.unwrap_or_default().into_iter().map(|entry| entry.principal).collect()
+}
+
 /// Whether another principal may fare better: a KDC has answered, and it is not about clocks.
 fn is_about_this_principal(error: &Krb5Error) -> bool {
     matches!(

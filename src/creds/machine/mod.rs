@@ -97,6 +97,25 @@ pub fn choose(node: &Node, sources: &Sources) -> Result<Choice, Failure> {
     Err(Failure::new(Stage::Credentials, Cause::NoMachineCredential, detail))
 }
 
+/// The hosts that are named by what would do if it were this node's, each once, in lower-case letters: what this node is
+/// called matters for these only. What cannot be read names none.
+pub fn hosts(node: &Node, sources: &Sources) -> Vec<String> {
+    let anywhere = Node { host: None, ..node.clone() };
+    let Ok(library) = Library::open() else { return Vec::new() };
+    let Ok(acceptable) = acceptable(&anywhere, &library) else { return Vec::new() };
+    let of_cache = |name: &CacheNames| Cache::resolve(&library, &name.library)?.principal();
+    let caches = [&sources.default_cache, &sources.own_cache].into_iter().filter_map(|it| it.as_ref().ok());
+    let mut principals: Vec<_> = caches.filter_map(|name| of_cache(name).ok()).collect();
+    if let Ok(keytab) = &sources.keytab {
+        principals.extend(keytab::principals(&library, keytab));
+    }
+    let named = principals.iter().filter_map(|principal| acceptable.host_of(&principal.name()));
+    let mut hosts: Vec<_> = named.collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
 impl Choice {
     /// The account, with a ticket-granting ticket from a KDC where there was none.
     ///

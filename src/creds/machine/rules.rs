@@ -46,6 +46,16 @@ impl Acceptable {
         }
     }
 
+    /// The host that a principal which will do names, if it names one.
+    pub(super) fn host_of(&self, principal: &Name) -> Option<String> {
+        match principal.components.as_slice() {
+            [service, host] if service != "lustre_role" && self.only.is_none() && self.accepts(principal) => {
+                Some(host.to_ascii_lowercase())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it is the one principal that serves every role, which others come before.
     pub(super) fn is_last_resort(&self, principal: &Name) -> bool {
         self.only.is_none() && principal.components.first().is_some_and(|name| name == "lustre_mgs")

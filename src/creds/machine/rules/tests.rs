@@ -105,3 +105,16 @@ fn a_ticket_is_good_if_it_has_begun_and_has_enough_left() {
     // Nonsense does not overflow.
     assert!(good(ticket(u32::MAX, 0), now).is_err());
 }
+
+#[test]
+fn what_this_node_is_called_matters_for_principals_of_a_host_only() {
+    let anywhere = Acceptable { host: None, ..acceptable("r") };
+    assert_eq!(anywhere.host_of(&name("host/Node1.Example.com")).as_deref(), Some("node1.example.com"));
+    for other in
+        ["lustre_root", "lustre_role/backup", "nfs/node1.example.com", "lustre_mds/node1.example.com"]
+    {
+        assert_eq!(anywhere.host_of(&name(other)), None, "{other}");
+    }
+    let only = Acceptable { only: Some(name("host/node1")), ..anywhere };
+    assert_eq!(only.host_of(&name("host/node1")), None);
+}

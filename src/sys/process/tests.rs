@@ -1,0 +1,52 @@
+use super::{Pid, Waiting, is_runnable, parent_of};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A parent that waits for its child, and the child.
+fn parent_and_child() -> (Child, Pid) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 60 & echo $!; wait"]).stdout(Stdio::piped());
+    let mut parent = shell.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (parent, Pid::from_raw(line.trim().parse().unwrap()))
+}
+
+#[test]
+fn a_parent_without_a_descriptor_is_ended_by_its_number_and_nobody_else_is() {
+    let (mut parent, child) = parent_and_child();
+    let pid = Pid::from_raw(parent.id().cast_signed());
+    assert_eq!((parent_of(child), parent_of(Pid::from_raw(i32::MAX))), (Some(pid), None));
+    // One that is not the parent.
+    let (mut other, others_child) = parent_and_child();
+    Waiting { pid, child: others_child, opened: None }.end();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(parent.try_wait().unwrap().is_none());
+    Waiting { pid, child, opened: None }.end();
+    assert_eq!(parent.wait().unwrap().signal(), Some(libc::SIGKILL));
+    other.kill().and_then(|()| other.wait()).unwrap();
+    for child in [child, others_child] {
+        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+}
+
+fn stays(child: &mut Child, state: fn(Pid) -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let mut in_a_row = 0;
+    while in_a_row < 5 && Instant::now() < deadline {
+        in_a_row = if state(pid) { in_a_row + 1 } else { 0 };
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().and_then(|()| child.wait()).is_ok() && in_a_row == 5
+}
+
+#[test]
+fn a_process_that_runs_is_told_from_one_that_sleeps() {
+    let spins = Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+    assert!(stays(&mut spins.unwrap(), is_runnable));
+    assert!(stays(&mut Command::new("sleep").arg("60").spawn().unwrap(), |pid| !is_runnable(pid)));
+    assert!(!is_runnable(Pid::from_raw(i32::MAX)));
+}

@@ -1,0 +1,87 @@
+//! A process that only sleeps, and acts when a time is over: it keeps a bound whatever its maker waits for, be it a file
+//! system that does not answer.
+
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::wait::WaitStatus;
+
+use crate::sys::jail;
+use crate::sys::process::{self, Forked, Process};
+
+/// How long a killed clock may take to end.
+const END: Duration = Duration::from_secs(1);
+
+/// A clock that runs.
+#[derive(Debug)]
+pub(super) struct Clock(Process);
+
+impl Clock {
+    /// Has `act` done by another process when the time is over, unless the caller stops the clock, or ends, before; `act` says
+    /// whether that came to something. `None` if there can be no process.
+    pub(super) fn start(limit: Duration, act: impl FnOnce() -> bool) -> Option<Self> {
+        match process::fork() {
+            Ok(Forked::Child) => {
+                let _ = jail::die_with_parent();
+                thread::sleep(limit);
+                process::end(i32::from(!act()))
+            }
+            Ok(Forked::Parent(pid)) => Process::open(pid).ok().map(Self),
+            Err(_) => None,
+        }
+    }
+
+    /// Stops it; whether it has acted.
+    pub(super) fn stop(self) -> bool {
+        let _ = self.0.kill();
+        self.0.wait_for_end(END) && matches!(self.0.ended(), Some(WaitStatus::Exited(_, 0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::{pipe, write};
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+    const SOON: Duration = Duration::from_millis(20);
+
+    /// A clock whose act is a byte in a pipe.
+    fn clock(limit: Duration, outcome: fn() -> bool) -> (Clock, File) {
+        let (reader, writer): (OwnedFd, OwnedFd) = pipe().unwrap();
+        let clock = Clock::start(limit, || write(&writer, b"x").is_ok() && outcome()).unwrap();
+        (clock, reader.into())
+    }
+
+    fn acted(reader: &mut File) -> bool {
+        reader.read(&mut [0; 8]).unwrap() == 1
+    }
+
+    #[test]
+    fn a_clock_acts_when_its_time_is_over_and_that_is_known() {
+        for (outcome, known) in [((|| true) as fn() -> bool, true), (|| false, false)] {
+            let (clock, mut reader) = clock(SOON, outcome);
+            assert!(acted(&mut reader));
+            assert!(clock.0.wait_for_end(Duration::from_secs(10)));
+            assert_eq!(clock.stop(), known);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_stopped_does_nothing() {
+        let (clock, mut reader) = clock(NEVER, || true);
+        assert!(!clock.stop());
+        assert!(!acted(&mut reader), "its end of the pipe is closed");
+    }
+
+    #[test]
+    fn a_clock_does_not_outlive_its_maker() {
+        // The maker is a thread of ours: whoever made the process counts (prctl(2), PR_SET_PDEATHSIG).
+        let (clock, mut reader) = thread::spawn(|| clock(NEVER, || true)).join().unwrap();
+        assert!(clock.0.wait_for_end(Duration::from_secs(10)));
+        assert!(!acted(&mut reader) && !clock.stop());
+    }
+}

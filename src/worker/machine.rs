@@ -1,0 +1,179 @@
+//! Credentials of the node: which principal, and so what the node is called, where that matters.
+//!
+//! The name service may be silent for long, and a mount waits. It is asked only if principals of hosts are there of which
+//! this node's own name, as the kernel has it, does not tell which one is meant; and then for a part of the time.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::watch::Watch;
+use crate::creds::machine::{Basis, Choice, MachineAccount, Node, Sources, choose, hosts};
+use crate::creds::source::{Label, Role};
+use crate::creds::ticket::CacheNames;
+use crate::event::{Cause, Failure, Stage};
+use crate::negotiate::messages::{Chosen, Credentials};
+use crate::negotiate::nid_host::{HostLookup, NameService, SystemNames, own_host};
+
+/// What the name service may take of the time that it and KDCs have.
+const NAME_SHARE: u32 = 3;
+
+/// This machine's account, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
+pub(super) fn machine_account(
+    sources: Vec<(Label, CacheNames)>,
+    credentials: &Credentials,
+    deadline: Instant,
+    watch: &Watch,
+) -> Result<MachineAccount, Failure> {
+    let source = |wanted: Role| {
+        let source = sources.iter().find(|(label, _)| label.role == wanted).map(|(_, names)| names.clone());
+        match source {
+            Some(names) if names.library.is_empty() => Err(names.display),
+            Some(names) => Ok(names),
+            None => Err(format!("no {}", wanted.word())),
+        }
+    };
+    let sources = Sources {
+        default_cache: source(Role::DefaultCache),
+        own_cache: source(Role::OwnCache),
+        keytab: source(Role::Keytab),
+    };
+    let silent = Failure::new(Stage::Credentials, Cause::BadCache, "machine credentials: no answer in time");
+    watch.enter(deadline, silent.clone());
+    let Credentials::Machines { roles, realm, principal, myself } = credentials else {
+        return Err(Failure::new(Stage::Credentials, Cause::Setup, "not machine credentials"));
+    };
+    let (realm, principal) = (realm.clone(), principal.clone());
+    let anywhere = Node { roles: *roles, realm, host: None, principal };
+    // What is missing whatever this host is called is known without a name service.
+    choose(&anywhere, &sources)?;
+    let choice = choose_here(&anywhere, &sources, myself.as_ref(), (deadline, watch))?;
+    watch.enter(deadline, choice.silent());
+    let account = choice.account()?;
+    let new = if account.basis() == Basis::Keytab { account.update()? } else { None };
+    let chosen = Chosen { good_until: account.good_until(), service_until: None };
+    watch
+        .send_chosen(chosen, new.as_ref())
+        .map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
+    Ok(account)
+}
+
+/// What will do on this node.
+fn choose_here(
+    anywhere: &Node,
+    sources: &Sources,
+    myself: Option<&HostLookup>,
+    (deadline, watch): (Instant, &Watch),
+) -> Result<Choice, Failure> {
+    let named = hosts(anywhere, sources);
+    let own = SystemNames.node().unwrap_or_default();
+    let configured = myself.and_then(|nid| nid.configured.as_deref());
+    let (host, unknown) = match meant(&named, &own, configured) {
+        Meant::Any => (None, None),
+        Meant::Host(host) => (Some(host), None),
+        Meant::Unknown(otherwise) => match ask(myself, deadline, watch) {
+            Ok(host) => (Some(host), None),
+            Err(failure) => (Some(otherwise), Some(failure)),
+        },
+    };
+    let late = "machine credentials: no answer in time";
+    watch.enter(deadline, Failure::new(Stage::Credentials, Cause::BadCache, late));
+    choose(&Node { host, ..anywhere.clone() }, sources).map_err(|failure| match unknown {
+        Some(unknown) => {
+            let detail = format_args!("{}; {}", failure.detail, unknown.detail);
+            Failure::new(failure.stage, failure.cause, detail)
+        }
+        None => failure,
+    })
+}
+
+/// Whose principals will do.
+#[derive(Debug, PartialEq, Eq)]
+enum Meant {
+    /// There is none of a host.
+    Any,
+    /// This one's.
+    Host(String),
+    /// The name service knows; without it, this one's.
+    Unknown(String),
+}
+
+/// By the hosts that principals name and the node's own name, which may be in full or not. A name of the settings' counts
+/// for more, and is known at once.
+fn meant(named: &[String], own: &str, configured: Option<&str>) -> Meant {
+    let own = own.to_ascii_lowercase();
+    let is_own = |host: &&String| {
+        **host == own || (!own.contains('.') && host.split('.').next() == Some(own.as_str()))
+    };
+    let fitting: Vec<_> = named.iter().filter(is_own).collect();
+    match (named, fitting.as_slice()) {
+        ([], _) => Meant::Any,
+        ([_], [host]) if configured.is_none() => Meant::Host((*host).clone()),
+        (_, [host]) => Meant::Unknown((*host).clone()),
+        _ => Meant::Unknown(own),
+    }
+}
+
+/// This node's name in full. The lookup goes on in a thread, which ends with the process: it cannot be given up.
+fn ask(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<String, Failure> {
+    let silent = || {
+        let detail = "this node's name in full is not known: the name service does not answer";
+        Failure::new(Stage::Resolve, Cause::NameServiceSilent, detail)
+    };
+    watch.enter(deadline, silent());
+    let limit = deadline.saturating_duration_since(Instant::now()) / NAME_SHARE;
+    let myself = myself.cloned();
+    within(limit, move || host(myself.as_ref(), Instant::now() + limit)).unwrap_or_else(|| Err(silent()))
+}
+
+/// The answer, if it comes in time.
+fn within<T: Send + 'static>(limit: Duration, question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    let started = thread::Builder::new().spawn(move || sender.send(question()));
+    started.ok().and_then(|_| receiver.recv_timeout(limit).ok())
+}
+
+fn host(myself: Option<&HostLookup>, deadline: Instant) -> Result<String, Failure> {
+    // An identifier without a name is no reason to fail where the node knows its own.
+    match myself.map(|nid| nid.host(&SystemNames, deadline)) {
+        Some(Ok(host)) => Ok(host),
+        Some(Err(unnamed)) => own_host(&SystemNames).map_err(|_| unnamed),
+        None => own_host(&SystemNames),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(named: &[&str], own: &str) -> Meant {
+        super::meant(&named.iter().map(|&host| host.to_owned()).collect::<Vec<_>>(), own, None)
+    }
+
+    #[test]
+    fn the_name_service_is_asked_only_if_its_answer_matters() {
+        let host = |name: &str| Meant::Host(name.to_owned());
+        let unknown = |name: &str| Meant::Unknown(name.to_owned());
+        assert_eq!(meant(&[], "n1"), Meant::Any);
+        assert_eq!(meant(&["n1.test"], "n1"), host("n1.test"));
+        assert_eq!(meant(&["n1.test"], "N1.Test"), host("n1.test"));
+        // Another node's, or this one's by an alias.
+        for own in ["n", "n1.other", "n1.test.other", "x", ""] {
+            assert_eq!(meant(&["n1.test"], own), unknown(own), "{own}");
+        }
+        // Of a network of its own, perhaps.
+        assert_eq!(meant(&["n1-ib.test", "n1.test"], "n1"), unknown("n1.test"));
+        assert_eq!(meant(&["n1.a", "n1.b"], "n1"), unknown("n1"));
+        // The settings have a name for it.
+        let configured = super::meant(&["n1.test".to_owned()], "n1", Some("n1-ib.test"));
+        assert_eq!(configured, unknown("n1.test"));
+    }
+
+    #[test]
+    fn an_answer_is_waited_for_so_long_and_no_longer() {
+        assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
+        let begun = Instant::now();
+        let late = within(Duration::from_millis(50), || thread::sleep(Duration::from_secs(60)));
+        assert!(late.is_none() && begun.elapsed() < Duration::from_secs(30));
+    }
+}
