@@ -301,16 +301,25 @@ impl LiveKey {
     }
 
     /// Gives the kernel the payload for good, and takes the timeout away: the context's end is in the payload, and the
-    /// kernel drops the key when it sees fit. As long as the kernel has not put the key to use, it is tried again.
+    /// kernel drops the key when it sees fit. In a keyring in which it does not look for it then, the key expires before, which
+    /// the next request passes over. As long as the kernel has not put the key to use, it is tried again.
     ///
     /// # Errors
     /// The key, still live, with the kernel's error; EAGAIN if it was not put to use by `deadline`.
-    pub fn import(mut self, payload: &[u8], deadline: Instant) -> Result<(), (Self, Errno)> {
+    pub fn import(
+        mut self,
+        payload: &[u8],
+        lifetime: Duration,
+        deadline: Instant,
+    ) -> Result<(), (Self, Errno)> {
         match update_when_bound(self.key, payload, deadline) {
             Ok(()) => {
                 self.finished = true;
                 // Root's keys are gone by now.
-                let _ = keyctl::clear_timeout(self.key.raw());
+                let _ = match self.ring {
+                    Some(_) => keyctl::set_timeout(self.key.raw(), lifetime),
+                    None => keyctl::clear_timeout(self.key.raw()),
+                };
                 Ok(())
             }
             Err(errno) => Err((self, errno)),

@@ -357,7 +357,7 @@ impl<'a> Upcall<'a> {
             }
             Order::Lustre(_) => lustre::established(&context)
                 .map_err(|error| error.to_string())
-                .map(|payload| live.import(payload.as_slice(), self.times.released)),
+                .map(|payload| live.import(payload.as_slice(), lifetime.as_duration(), self.times.released)),
         };
         match published {
             Ok(Ok(())) => {

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import signal
 import socket
 import threading
 
@@ -17,14 +18,23 @@ SYS_ADD_KEY = 248
 @contextlib.contextmanager
 def held(path):
     """Whoever opens the file waits, until the block is left (fanotify(7))."""
-    group = LIBC.fanotify_init(FAN_CLASS_CONTENT, os.O_RDONLY)
-    assert group >= 0, os.strerror(ctypes.get_errno())
-    try:
+    ready, said = os.pipe()
+    # A process of its own: nobody inherits the descriptor whose last end lets them go on.
+    holder = os.fork()
+    if holder == 0:
+        group = LIBC.fanotify_init(FAN_CLASS_CONTENT, os.O_RDONLY)
         marked = LIBC.fanotify_mark(group, FAN_MARK_ADD, ctypes.c_uint64(FAN_OPEN_PERM), AT_FDCWD, path.encode())
-        assert marked == 0, os.strerror(ctypes.get_errno())
+        os.write(said, b"x" if marked == 0 else b"-")
+        while True:
+            signal.pause()
+    try:
+        assert os.read(ready, 1) == b"x", f"{path} cannot be held"
         yield
     finally:
-        os.close(group)
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        os.close(ready)
+        os.close(said)
 
 
 class SilentNames:

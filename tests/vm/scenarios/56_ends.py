@@ -1,11 +1,13 @@
 """However a context ends, no dead key stays where a later request finds it, also of programs that run with another's ids."""
 
 import errno
+import os
+import subprocess
 import threading
 
 import kernel
 from bed import KEYRING, kill, processes, scenario
-from requester import Requester, ask, own_user_namespace
+from requester import Requester, ask, join_new_session, keyctl, own_user_namespace
 from verdicts import established, failed
 
 # Real, effective and saved uid of alice's in a setuid program of root's, and of bob's.
@@ -102,6 +104,61 @@ def a_failure_in_a_user_namespace_leaves_no_dead_key_there(bed):
     for got in inside.run(lambda: [ask("write", dict(bed.target(0))) for _ in range(3)]):
         got = kernel.Fields.parse(got)
         assert (got.get("state"), got.get("rpc_err")) == ("failed", -errno.ENOKEY), (got, bed.log.lines)
+
+
+@scenario
+def after_a_flush_in_a_user_namespace_a_session_or_keyctl_reap_leads_past_the_dead_key(bed):
+    """The kernel takes the key out of the user's ring outside, not of the one inside. Nobody of ours is there then.
+
+    Whoever has a session keyring that does not lead to that ring, as in a container, has a new context at once; others once it
+    is reaped. Left alone, the key expires with its context, and is passed over.
+    """
+    bed.realm.ticket(bed.user("alice"), "alice")
+    bed.upcall(KEYRING)
+    for number, steps in enumerate(([join_new_session], [])):
+        waiting, go = os.pipe()
+
+        def around_a_flush():
+            first = ask("write", dict(bed.target(number)))
+            with open("/proc/keys") as keys:
+                timeouts = [line.split()[3] for line in keys if f"2001@{bed.target(number)['secid']:x}" in line]
+            os.read(waiting, 1)
+            second = ask("write", dict(bed.target(number)))
+            if not steps:
+                subprocess.run(["keyctl", "reap"], capture_output=True)
+            return timeouts, [first, second, ask("write", dict(bed.target(number)))]
+
+        inside = Requester(2001, steps=steps, after=[own_user_namespace]).start(around_a_flush)
+        bound = bed.event("bind", seconds=40, secid=bed.target(number)["secid"])
+        bed.event("end", seconds=40, key=bound.key, state="established")
+        bed.until_gone(20)
+        kernel.order("flush 2001")
+        os.write(go, b"x")
+        timeouts, found = inside.result()
+        first, second, third = map(kernel.Fields.parse, found)
+        assert timeouts and "perm" not in timeouts, timeouts
+        established(bed, first, "alice")
+        if steps:
+            established(bed, second, "alice")
+        else:
+            assert second.errno == errno.EKEYREVOKED, second
+        established(bed, third, "alice")
+
+
+@scenario
+def a_users_choice_of_another_ring_leaves_no_dead_key_there(bed):
+    """keyctl_set_reqkey_keyring(3): the key is linked to the ring that its process has chosen. The errno each time."""
+    bed.realm
+    bed.upcall(KEYRING)
+    for number, ring in enumerate((1, 2, 3)):
+
+        def choose_and_ask():
+            join_new_session()
+            assert keyctl(14, ring)[0] >= 0
+            return [ask("write", dict(bed.target(number))) for _ in range(3)]
+
+        for got in map(kernel.Fields.parse, bed.user("alice").run(choose_and_ask)):
+            assert (got.get("state"), got.get("rpc_err")) == ("failed", -errno.ENOKEY), (ring, got, bed.log.lines)
 
 
 def has_ended(who, serial):
