@@ -21,14 +21,13 @@ use super::order::Order;
 use super::outcome::Outcome;
 use super::relay::Relay;
 use super::start::{self, Attempt, Progress};
-use super::telling::{fail, give};
+use super::telling::{give, unpublished};
 use super::times::Times;
 use crate::config::{Config, Level};
 use crate::creds::search::Rings;
 use crate::ctx::payload::lustre;
 use crate::event::{Cause, Failure, Stage, one_line};
 use crate::identity::requester::Wait;
-use crate::key::LiveKey;
 use crate::negotiate::messages::{
     Considered, Credentials, Established, Message, MessageError, Paused, Report, Request, TRAIL_LIMIT,
     TRIED_LIMIT, Timing,
@@ -364,23 +363,9 @@ impl<'a> Upcall<'a> {
                 let total = self.times.started.elapsed();
                 Outcome::Established { credential, server, window, enctype, lifetime, total }
             }
-            Ok(Err((live, errno))) => self.unpublished(live, errno),
+            Ok(Err((live, errno))) => unpublished(live, errno, self.acting, self.config, self.times.released),
             Err(what) => Outcome::Failed(Failure::new(Stage::Publish, Cause::WorkerFault, what)),
         }
-    }
-
-    fn unpublished(&self, live: LiveKey, errno: Errno) -> Outcome {
-        let cause = match errno {
-            Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED => {
-                // Nobody waits for it any more, and there is nothing to write to.
-                live.hand_over();
-                return Outcome::Failed(update_failed(Cause::KeyGone, errno));
-            }
-            Errno::EDQUOT => Cause::Quota,
-            Errno::EAGAIN => Cause::Deadline,
-            _ => Cause::Setup,
-        };
-        fail(live, update_failed(cause, errno), self.acting, self.config, self.times.released)
     }
 }
 
@@ -394,8 +379,4 @@ fn launch_failed(errno: Errno) -> Failure {
 
 fn worker_fault(error: MessageError) -> Failure {
     Failure::new(Stage::Negotiate, Cause::WorkerFault, format_args!("worker: {error}"))
-}
-
-fn update_failed(cause: Cause, errno: Errno) -> Failure {
-    Failure::new(Stage::Publish, cause, format_args!("the key cannot be updated: {errno}"))
 }

@@ -10,7 +10,7 @@ use super::outcome::Outcome;
 use crate::config::Config;
 use crate::ctx::payload::{lustre, user};
 use crate::ctx::{Context, Lifetime};
-use crate::event::{Cause, Failure, Reason};
+use crate::event::{Cause, Failure, Reason, Stage};
 use crate::key::{Consumer, LiveKey};
 use crate::wire::{WireError, Writer};
 
@@ -81,10 +81,32 @@ fn publish(live: LiveKey, full: Writer, bare: impl FnOnce() -> Writer, ttl: Dura
     }
 }
 
+/// A context that the key has not taken.
+pub(super) fn unpublished(
+    live: LiveKey,
+    errno: Errno,
+    acting: Acting,
+    config: &Config,
+    deadline: Instant,
+) -> Outcome {
+    let failure =
+        |cause| Failure::new(Stage::Publish, cause, format_args!("the key cannot be updated: {errno}"));
+    let cause = match errno {
+        Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED => {
+            // Nobody waits for it any more, and there is nothing to write to.
+            live.hand_over();
+            return Outcome::Failed(failure(Cause::KeyGone));
+        }
+        Errno::EDQUOT => Cause::Quota,
+        Errno::EAGAIN => Cause::Deadline,
+        _ => Cause::Setup,
+    };
+    fail(live, failure(cause), acting, config, deadline)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Stage;
 
     #[test]
     fn words_are_for_whoever_asks_for_itself_and_about_its_own_affairs_only() {

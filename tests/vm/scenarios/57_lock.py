@@ -9,9 +9,9 @@ from requester import join_new_session, keyctl
 from verdicts import established
 
 NODE = {"flags": "r", "svc": "i"}
-# Of a requester's wait, in µs: nothing of it is for the lock, which is held for more than half of this at a time. The node's has a
-# KDC's time in it, and a second at most.
-RELEASED_WITHIN, NODE_RELEASED_WITHIN = 1_000_000, 2_500_000
+# Of a requester's wait, in µs: nothing of it is for the lock, which is held for seconds at a time; that of the node's has a second for
+# its KDC in it.
+RELEASED_WITHIN = 3_000_000
 
 
 def time_of_a_link():
@@ -31,14 +31,14 @@ def a_user_who_holds_the_kernels_keyring_lock_holds_up_nobody_elses_key(bed):
     # With a user's first request the kernel makes its keyrings, and waits for that lock before it starts any upcall.
     established(bed, alice.ask(**bed.target(0)), "alice")
     ready, said = os.pipe()
-    holder = bed.user("carol").start(lambda: hold_keyring_lock(processes=4, layers=4)(said))
+    holder = bed.user("carol").start(lambda: hold_keyring_lock(processes=2, width=18)(said))
     assert os.read(ready, 1) == b"x"
-    bed.until(lambda: bed.user("bob").run(time_of_a_link) > 0.5, "somebody who has waited for the lock", 60)
+    bed.until(lambda: bed.user("bob").run(time_of_a_link) > 1, "somebody who has waited for the lock", 60)
     for number, who in enumerate((alice, alice, bed.user("alice"), bed.user("alice")), 1):
         got = who.ask(**bed.target(number))
         established(bed, got, "alice")
         assert got.blocked_us < RELEASED_WITHIN, got
     got = bed.user("root").ask(**NODE | bed.target(9))
     established(bed, got, "lustre_root/client.example.test")
-    assert got.blocked_us < NODE_RELEASED_WITHIN, got
+    assert got.blocked_us < RELEASED_WITHIN, got
     holder.end()

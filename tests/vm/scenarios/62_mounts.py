@@ -142,6 +142,7 @@ def a_thread_of_the_kernels_is_not_held_by_a_silent_kdc(bed):
     assert got.blocked_us in HELD_FOR, got
     failed(bed, got, errno.ETIMEDOUT)
     # Nothing is remembered.
+    bed.until_gone(20)
     shutil.rmtree("/run/lgss")
     asked = bed.user("root").begin(at="worker", wait_ms=60000, **AS_CLIENT, **secid(bed, 60))
     bed.event("bind", secid=secid(bed, 60)["secid"])
@@ -158,7 +159,7 @@ def settings_that_cannot_be_read_hold_nobody(bed):
     with held(SETTINGS):
         asked = bed.user("root").begin(at="worker", wait_ms=60000, **AS_CLIENT, **secid(bed, 0))
         bed.event("bind", secid=secid(bed, 0)["secid"])
-        failure, seconds = mounted(bed, 1)
+        failure, seconds = mounted(bed, 1, obd="lustre-MDT0001-mdc-ff2d")
         assert failure == errno.ETIMEDOUT and 10 < seconds < 14, (failure, seconds)
     got = asked.result()
     assert got.blocked_us in HELD_FOR, got
