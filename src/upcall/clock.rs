@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::wait::WaitStatus;
+use nix::unistd::{getpid, getppid};
 
 use crate::sys::jail;
 use crate::sys::process::{self, Forked, Process};
@@ -20,9 +21,13 @@ impl Clock {
     /// Has `act` done by another process when the time is over, unless the caller stops the clock, or ends, before; `act` says
     /// whether that came to something. `None` if there can be no process.
     pub(super) fn start(limit: Duration, act: impl FnOnce() -> bool) -> Option<Self> {
+        let maker = getpid();
         match process::fork() {
             Ok(Forked::Child) => {
                 let _ = jail::die_with_parent();
+                if getppid() != maker {
+                    process::end(1);
+                }
                 thread::sleep(limit);
                 process::end(i32::from(!act()))
             }
@@ -80,7 +85,17 @@ mod tests {
     #[test]
     fn a_clock_does_not_outlive_its_maker() {
         // The maker is a thread of ours: whoever made the process counts (prctl(2), PR_SET_PDEATHSIG).
-        let (clock, mut reader) = thread::spawn(|| clock(NEVER, || true)).join().unwrap();
+        let make = || {
+            let (clock, reader) = clock(NEVER, || true);
+            // Its only sleep comes when it is bound to us.
+            let mut asleep = 0;
+            while asleep < 5 {
+                asleep = if process::is_runnable(clock.0.id()) { 0 } else { asleep + 1 };
+                thread::sleep(SOON);
+            }
+            (clock, reader)
+        };
+        let (clock, mut reader) = thread::spawn(make).join().unwrap();
         assert!(clock.0.wait_for_end(Duration::from_secs(10)));
         assert!(!acted(&mut reader) && !clock.stop());
     }
