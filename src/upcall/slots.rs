@@ -197,8 +197,8 @@ impl Account {
         self.file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
             let text = match outcome {
                 Outcome::Established { .. } => String::new(),
-                // It was seen that there is nothing to try.
-                Outcome::Failed(failure) if failure.cause == Cause::Paused => return,
+                // It was seen that there is nothing to try. Without a pause that is no word for a worker to say.
+                Outcome::Failed(failure) if failure.cause == Cause::Paused && self.paused.is_some() => return,
                 Outcome::Failed(failure) => {
                     let what = What::of(failure, self.uid).with(tried.map(<[u64]>::to_vec));
                     let before = read(&self.file);
@@ -287,4 +287,24 @@ fn too_many(detail: impl std::fmt::Display) -> Failure {
 /// Without counting nothing is served: a flood would find the same hole.
 fn broken(path: &Path, errno: Errno) -> Failure {
     Failure::new(Stage::Admit, Cause::Setup, format_args!("{}: {errno}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_speaks_of_a_pause_where_there_is_none_has_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let remembered = |paused| {
+            let opened = File::open(directory.path()).unwrap().into();
+            let account =
+                Account::open(opened, Owner::User(7), (7, Anew::Usual), &Config::default()).unwrap();
+            let account = Account { paused, ..account };
+            account.remember(&Outcome::Failed(pause("of its own".to_owned())), None).unwrap();
+            read(&account.file).is_some()
+        };
+        assert!(!remembered(Some(Paused { tried: Vec::new(), detail: String::new() })));
+        assert!(remembered(None));
+    }
 }
