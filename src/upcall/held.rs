@@ -141,12 +141,15 @@ impl Pending {
 }
 
 impl Held {
-    /// A clock for so long since the requester waits, in place of the one before. Without a clock, if there can be no
-    /// process, the front's last resort remains.
+    /// A clock for so long since the requester waits, in place of the one before, which goes on until there is another. Without
+    /// any, if there can be no process, the front's last resort remains.
     fn set_clock(&mut self, limit: Duration) {
-        if !self.stop_clock() {
-            let left = limit.saturating_sub(self.since.elapsed());
-            self.clock = Clock::start(left, || self.answer_overdue());
+        let left = limit.saturating_sub(self.since.elapsed());
+        let Some(next) = Clock::start(left, || self.answer_overdue()) else { return };
+        if self.stop_clock() {
+            next.stop();
+        } else {
+            self.clock = Some(next);
         }
     }
 
