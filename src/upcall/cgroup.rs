@@ -46,9 +46,14 @@ impl<'c> Home<'c> {
     /// Runs `start` with the cgroup's directory; `None` if nothing can be started there.
     pub(super) fn start_in<T>(&self, start: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>) -> Option<T> {
         for _ in 0..TRIES {
-            match start(self.open().ok()?.as_fd()) {
-                Ok(started) => return Some(started),
+            let opened = match self.open() {
+                Ok(opened) => opened,
                 // It has been removed meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(_) => return None,
+            };
+            match start(opened.as_fd()) {
+                Ok(started) => return Some(started),
                 Err(Errno::ENODEV | Errno::ENOENT) => {}
                 Err(_) => return None,
             }
