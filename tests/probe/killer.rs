@@ -178,6 +178,8 @@ impl Tracer {
                 }
                 WaitStatus::Stopped(pid, Signal::SIGSTOP) if !self.living.contains_key(&pid) => {
                     self.early.insert(pid);
+                    // Its parent may be gone already.
+                    self.release_orphans();
                 }
                 WaitStatus::Stopped(pid, signal) => {
                     let passed = !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP);
