@@ -12,7 +12,7 @@ use nix::fcntl::OFlag;
 pub use super::error::RequesterError;
 use super::key_list::{self, Bound};
 use crate::key::auth_line::Expected;
-use crate::sys::{namespaces, proc};
+use crate::sys::{namespaces, proc, tables};
 
 /// How long a task may seem to be running before it is refused.
 const RUNNING_LIMIT: Duration = Duration::from_millis(5);
@@ -242,13 +242,9 @@ fn parse_syscall(text: &[u8]) -> Option<Syscall> {
     Some(Syscall::Entered(Call { number, stack }))
 }
 
-/// By each of a machine's system-call tables: request_key(2), and what mounts.
+/// By each of the machine's system-call tables (rule S1).
 fn origin(Call { number, stack }: Call) -> Origin {
-    #[cfg(target_arch = "x86_64")]
-    const REQUEST_KEY: [u64; 3] = [249, 287, 0x4000_00f9];
-    #[cfg(not(target_arch = "x86_64"))]
-    const REQUEST_KEY: [u64; 2] = [219, 310];
-    if REQUEST_KEY.contains(&number) {
+    if tables::REQUEST_KEY.contains(&number) {
         Origin::UserSpace
     } else if mounts(number, stack) {
         Origin::Kernel(Wait::Mount)
@@ -257,16 +253,12 @@ fn origin(Call { number, stack }: Call) -> Origin {
     }
 }
 
-/// Whether it is mount(2), fsconfig(2), fsmount(2) or move_mount(2). The last three have one number in all tables but
-/// x32's, which has a bit of its own; mount's number in 32-bit tables is that of another call in ours.
+/// Whether it is one of the calls that mount. The number of mount(2) in 32-bit tables is that of another call in ours.
 fn mounts(number: u64, stack: u64) -> bool {
-    const X32_BIT: u64 = 0x4000_0000;
-    const NEW_CALLS: [u64; 3] = [429, 431, 432];
-    const MOUNT_32: u64 = 21;
-    const MOUNT: u64 = if cfg!(target_arch = "x86_64") { 165 } else { 40 };
-    let plain = if cfg!(target_arch = "x86_64") { number & !X32_BIT } else { number };
+    let plain = number & !tables::X32_BIT;
     let in_32_bit_table = number == plain && stack != 0 && stack <= u32::MAX.into();
-    NEW_CALLS.contains(&plain) || plain == if in_32_bit_table { MOUNT_32 } else { MOUNT }
+    let mount = if in_32_bit_table { tables::MOUNT_32 } else { tables::MOUNT };
+    plain == mount || tables::NEW_MOUNT_CALLS.contains(&plain)
 }
 
 #[cfg(test)]
@@ -291,13 +283,17 @@ mod tests {
         assert_eq!(parse_syscall(b"-1 0x7ffe 0x55\n"), entered(u64::MAX, 0x7ffe));
         assert_eq!(parse_syscall(b"running\n"), Some(Syscall::Running));
         assert_eq!(parse_syscall(b"\n"), None);
-        for (number, stack, expected) in [
-            (249, 0x7fff_0000_0000, Origin::UserSpace),
-            (287, 0xfff0_0000, Origin::UserSpace),
-            (0x4000_00f9, 0xfff0_0000, Origin::UserSpace),
-            (u64::MAX, 0x7fff_0000_0000, Origin::Kernel(Wait::Other)),
-            (0, 0, Origin::Kernel(Wait::Other)),
-        ] {
+        #[cfg(target_arch = "x86_64")]
+        const REQUEST_KEY: [(u64, u64); 3] =
+            [(249, 0x7fff_0000_0000), (287, 0xfff0_0000), (0x4000_00f9, 0xfff0_0000)];
+        #[cfg(target_arch = "aarch64")]
+        const REQUEST_KEY: [(u64, u64); 2] = [(218, 0xffff_0000_0000), (310, 0xfff0_0000)];
+        for (number, stack) in REQUEST_KEY {
+            assert_eq!(origin(Call { number, stack }), Origin::UserSpace, "{number}");
+        }
+        for (number, stack, expected) in
+            [(u64::MAX, 0x7fff_0000_0000, Origin::Kernel(Wait::Other)), (0, 0, Origin::Kernel(Wait::Other))]
+        {
             assert_eq!(origin(Call { number, stack }), expected, "{number}");
         }
     }

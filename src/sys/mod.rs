@@ -19,3 +19,4 @@ pub mod namespaces;
 pub mod proc;
 pub mod process;
 pub mod sockets;
+pub mod tables;
