@@ -43,6 +43,9 @@ const CROWDED_ROUNDS: usize = 60;
 const FIRST_FOREIGN_UID: u32 = 1_500_000_000;
 const KDC_DELAY: Duration = Duration::from_secs(2);
 
+/// `cargo bench … -- blocked`: the first table's first row alone, to compare two programs by.
+const BLOCKED: &str = "blocked";
+
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some(requester::WORD) => return requester::run(),
@@ -63,6 +66,9 @@ fn main() {
     println!("\n## Requester blocked, in microseconds\n");
     header();
     let few = bed.blocked("few keys", ROUNDS);
+    if std::env::args().any(|word| word == BLOCKED) {
+        return;
+    }
     let others = Foreign::keys(3000);
     bed.blocked("3000 keys of other users", ROUNDS);
     drop(others);

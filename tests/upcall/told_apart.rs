@@ -134,9 +134,8 @@ fn what_the_kdc_says_of_a_client_is_told(shared: &Shared) {
 /// A KRB-ERROR (RFC 4120 §5.9.1) without a client's name.
 fn krb_error(number: u8, realm: &str, text: &str) -> Vec<u8> {
     let der = |tag: u8, content: Vec<u8>| {
-        let length = content.len();
-        assert!(length < 256);
-        let head = if length < 128 { vec![tag, length as u8] } else { vec![tag, 0x81, length as u8] };
+        let length = u8::try_from(content.len()).unwrap();
+        let head = if length < 128 { vec![tag, length] } else { vec![tag, 0x81, length] };
         [head, content].concat()
     };
     let field = |number: u8, inner: Vec<u8>| der(0xa0 + number, inner);
