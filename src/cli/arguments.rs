@@ -29,8 +29,11 @@ Examples:
   lgss config check
 
 When something fails:
-  the exact reason is in the log of this machine, one line an upcall: journalctl -t lgss_keyring, or without
-  a journal grep lgss_keyring /var/log/auth.log (Debian), /var/log/secure (Rocky), /var/log/messages (SLES)
+  the exact reason is in the log of this machine, one line an upcall:
+    journalctl -t lgss_keyring
+    grep lgss_keyring /var/log/auth.log    without a journal: Debian, Ubuntu
+    grep lgss_keyring /var/log/secure      Rocky Linux
+    grep lgss_keyring /var/log/messages    SLES
   lgss config check (as root) finds faults of the installation, with what to do
   lgss(1), lgss_keyring(8) and lgss.toml(5) say the rest";
 

@@ -39,7 +39,7 @@ fn a_program_or_version_that_the_server_does_not_have_is_no_matter_of_keytabs(sh
     let nfs = shared.nfs();
     for (target, words) in [
         (Target { program: 100_099, ..nfs.clone() }, "server does not have the program"),
-        (Target { version: 99, ..nfs.clone() }, "server has the program in versions"),
+        (Target { version: 99, ..nfs.clone() }, "server has the program in version"),
     ] {
         let site = ready(shared);
         let outcome = site.ask(&target);

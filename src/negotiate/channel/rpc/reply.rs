@@ -50,7 +50,7 @@ pub enum ReplyError {
     #[error("server does not have the program")]
     ProgramUnavailable,
     /// The program is there in other versions.
-    #[error("server has the program in versions {0} to {1} only")]
+    #[error("server has the program in {} only", versions(*.0, *.1))]
     ProgramVersion(u32, u32),
     /// The procedure is not there.
     #[error("server does not have the procedure")]
@@ -82,6 +82,10 @@ impl ReplyError {
                 | Self::GarbageArguments
         )
     }
+}
+
+fn versions(low: u32, high: u32) -> String {
+    if low == high { format!("version {low}") } else { format!("versions {low} to {high}") }
 }
 
 /// auth_stat (RFC 5531 §9, RFC 2203 §5.3.3.3).
