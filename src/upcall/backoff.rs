@@ -24,6 +24,8 @@ pub(super) struct Record {
     last: Duration,
     /// Until when requests are turned away.
     until: Duration,
+    /// When somebody who asked anew was last let through in spite of that.
+    broken: Duration,
     /// What the last one was.
     what: What,
     /// When requests have begun to look for other credentials, and how many have since.
@@ -83,6 +85,7 @@ impl Record {
         let before = before.filter(|before| !before.is_over(now, backoff));
         let what = before.as_ref().map_or(what.clone(), |before| what.after(&before.what));
         let looks = before.as_ref().map_or((Duration::ZERO, 0), |before| before.looks);
+        let broken = before.as_ref().map_or(Duration::ZERO, |before| before.broken);
         if let Some(before) = before.as_ref().filter(|before| now < before.until) {
             return Self { last: now, what, ..before.clone() };
         }
@@ -95,7 +98,8 @@ impl Record {
                 doubled.unwrap_or(Duration::MAX).min(backoff.longest.0)
             }
         };
-        Self { failures, last: now, until: now.saturating_add(pause), what, looks }
+        let until = now.saturating_add(pause);
+        Self { failures, last: now, until, broken, what, looks }
     }
 
     /// Whether the row has ended by itself.
@@ -113,10 +117,16 @@ impl Record {
         now < self.last.saturating_add(ANEW_PAUSE)
     }
 
+    /// With the pause broken by somebody who asks anew; `None` if another one has done so within a second.
+    pub(super) fn break_pause(&self, now: Duration) -> Option<Self> {
+        let recently = !self.broken.is_zero() && now < self.broken.saturating_add(ANEW_PAUSE);
+        (!recently && !self.forbids_anew(now)).then(|| Self { broken: now, ..self.clone() })
+    }
+
     /// With which credentials a request of this user's need not be tried, and the record that it has looked for others; `None` if it
     /// may not look.
     pub(super) fn look(&self, uid: u32, now: Duration) -> Option<(Vec<u64>, Self)> {
-        let tried = self.what.tried.clone().filter(|_| self.what.uid == uid && !self.forbids_anew(now))?;
+        let tried = self.what.tried.clone().filter(|_| self.what.uid == uid)?;
         let (since, count) = self.looks;
         let looks = match now.checked_sub(since) {
             Some(passed) if passed < ANEW_PAUSE && count >= LOOKS => return None,
@@ -140,13 +150,13 @@ impl Record {
     }
 }
 
-/// `failures last until errno uid looks-since looks tried words`, times in milliseconds, what was tried in hexadecimal.
+/// `failures last until broken errno uid looks-since looks tried words`, times in milliseconds, what was tried in hexadecimal.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { failures, last, until, what: What { errno, uid, words, tried }, looks: (since, looks) } =
-            self;
-        let (last, until, since) = (last.as_millis(), until.as_millis(), since.as_millis());
-        write!(f, "{failures} {last} {until} {errno} {uid} {since} {looks} ")?;
+        let Self { failures, last, until, broken, what, looks: (since, looks) } = self;
+        let What { errno, uid, words, tried } = what;
+        let [last, until, broken, since] = [last, until, broken, since].map(Duration::as_millis);
+        write!(f, "{failures} {last} {until} {broken} {errno} {uid} {since} {looks} ")?;
         match tried {
             None => f.write_str("-")?,
             Some(tried) => {
@@ -178,18 +188,18 @@ impl FromStr for Record {
     type Err = NotARecord;
 
     fn from_str(text: &str) -> Result<Self, NotARecord> {
-        let mut parts = text.splitn(9, ' ');
+        let mut parts = text.splitn(10, ' ');
         let mut part = || parts.next().ok_or(NotARecord);
         let number = |part: &str| part.parse::<u64>().map_err(|_| NotARecord);
         let time = |part: &str| number(part).map(Duration::from_millis);
         let failures = part()?.parse().map_err(|_| NotARecord)?;
-        let (last, until) = (time(part()?)?, time(part()?)?);
+        let (last, until, broken) = (time(part()?)?, time(part()?)?, time(part()?)?);
         let errno = part()?.to_owned();
         let uid = part()?.parse().map_err(|_| NotARecord)?;
         let looks = (time(part()?)?, part()?.parse().map_err(|_| NotARecord)?);
         let tried = numbers(part()?)?;
         let what = What { errno, uid, words: part()?.to_owned(), tried };
-        Ok(Self { failures, last, until, what, looks })
+        Ok(Self { failures, last, until, broken, what, looks })
     }
 }
 
@@ -245,9 +255,15 @@ mod tests {
     fn a_record_is_read_as_it_was_written_and_garbage_is_none() {
         let record = Record::after_failure(None, seconds(7), no_ticket(), &backoff());
         assert_eq!(record.to_string().parse(), Ok(record));
-        for garbage in
-            ["", "1", "1 2 3", "1 2 3 E 7 w", "1 2 3 E x 0 0 - w", "1 2 3 E 7 0 0 x w", "1 2 3 E 7 0 0 .x. w"]
-        {
+        for garbage in [
+            "",
+            "1",
+            "1 2 3",
+            "1 2 3 0 E 7 w",
+            "1 2 3 0 E x 0 0 - w",
+            "1 2 3 0 E 7 0 0 x w",
+            "1 2 3 E 7 0 0 - w",
+        ] {
             assert_eq!(garbage.parse::<Record>(), Err(NotARecord), "{garbage}");
         }
     }
@@ -274,8 +290,8 @@ mod tests {
     fn who_has_other_credentials_than_those_that_failed_is_told_which_these_are() {
         let record = Record::after_failure(None, seconds(7), with(&[1, 0xff]), &backoff());
         assert_eq!(record.to_string().parse(), Ok(record.clone()));
-        // Not at once, not for another user, and not where credentials were not the matter.
-        assert_eq!(record.look(7, Duration::from_millis(7999)), None);
+        // Not for another user, and not where credentials were not the matter.
+        assert!(record.look(7, seconds(7)).is_some());
         assert_eq!(record.look(8, seconds(8)), None);
         let (tried, looked) = record.look(7, seconds(8)).unwrap();
         assert_eq!((tried, looked.to_string().parse()), (vec![1, 0xff], Ok(looked.clone())));
@@ -283,6 +299,18 @@ mod tests {
         assert_eq!(other.look(7, seconds(12)), None);
         let none = Record::after_failure(None, seconds(7), with(&[]), &backoff());
         assert_eq!(none.to_string().parse(), Ok(none));
+    }
+
+    #[test]
+    fn a_pause_is_broken_once_a_second_and_not_within_one_of_a_failure() {
+        let record = Record::after_failure(None, seconds(7), no_ticket(), &backoff());
+        assert_eq!(record.break_pause(Duration::from_millis(7999)), None);
+        let broken = record.break_pause(seconds(8)).unwrap();
+        assert_eq!(broken.to_string().parse::<Record>().unwrap(), broken);
+        assert_eq!(broken.break_pause(Duration::from_millis(8999)), None);
+        assert!(broken.break_pause(seconds(9)).is_some());
+        let next = Record::after_failure(Some(broken), Duration::from_millis(8500), no_ticket(), &backoff());
+        assert_eq!(next.break_pause(Duration::from_millis(9499)), None);
     }
 
     #[test]

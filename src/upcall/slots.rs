@@ -232,16 +232,20 @@ fn pass_pause(file: &LockFile, (owner, uid): (&Owner, u32), anew: Anew) -> Resul
         let Some(left) = record.pause_left(now) else { return Ok(None) };
         let (words, seconds) = (record.in_words(uid), left.as_secs_f32());
         let detail = format!("{owner}: {words}; paused for another {seconds:.1} s");
+        let broken = record.break_pause(now).filter(|_| anew == Anew::Now);
+        if let Some(broken) = broken {
+            overwrite(written, &broken.to_string());
+            return Ok(None);
+        }
         match anew {
-            Anew::Now | Anew::Only if record.forbids_anew(now) => Err(pause(detail)),
-            Anew::Now => Ok(None),
+            Anew::Only if record.forbids_anew(now) => Err(pause(detail)),
             Anew::Only => {
                 overwrite(written, &record.without_pause(now).to_string());
                 Err(unpaused(format_args!(
                     "{owner}: {words}; the pause has been ended, {seconds:.1} s early"
                 )))
             }
-            Anew::Usual => {
+            Anew::Now | Anew::Usual => {
                 let (tried, looking) = record.look(uid, now).ok_or_else(|| pause(detail.clone()))?;
                 overwrite(written, &looking.to_string());
                 Ok(Some(Paused { tried, detail }))

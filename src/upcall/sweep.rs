@@ -113,8 +113,8 @@ mod tests {
             fs::write(run.join(name), content).unwrap();
             set_age(&run.join(name), age);
         };
-        put("owners/uid-1", "3 1 1 ENOKEY 1 0 0 - ", DAYS);
-        put("owners/uid-2", &format!("3 {now} {now} ENOKEY 2 0 0 - "), DAYS);
+        put("owners/uid-1", "3 1 1 0 ENOKEY 1 0 0 - ", DAYS);
+        put("owners/uid-2", &format!("3 {now} {now} 0 ENOKEY 2 0 0 - "), DAYS);
         put("owners/uid-3", "", DAYS);
         put("log/uid-1", "1 5 0", DAYS);
         put("log/uid-2", "1 5 7", DAYS);
