@@ -65,7 +65,8 @@ def lists_at_once(user):
     """Whether the daemon for caches has its first steps behind it, which take seconds here."""
     start = time.monotonic()
     user.run(lambda: subprocess.run(["klist", "-c", "KCM:"], check=True, capture_output=True).returncode)
-    return time.monotonic() - start < 0.8
+    # Five seconds are what the upcall gives it; it asks several things.
+    return time.monotonic() - start < 2.5
 
 
 @scenario
