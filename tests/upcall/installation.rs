@@ -21,6 +21,7 @@ crate::trials![
     a_keytab_that_lustre_needs_is_looked_at,
     a_rule_that_others_can_write_is_named,
     the_settings_of_every_rule_are_checked,
+    a_rule_of_ours_that_no_request_reaches_is_named,
     contradicting_timeouts_are_named,
     a_quota_that_is_nearly_used_up_is_named,
     another_upcall_in_the_place_of_ours_is_named,
@@ -301,6 +302,21 @@ fn the_settings_of_every_rule_are_checked(shared: &Shared) {
     fs::remove_file(installed.path("root/etc/request-key.d/special.conf")).unwrap();
     installed.rule("lgssc.conf", &installed.line("lgssc * *", "lustre.toml"));
     installed.names("error", &["settings", "lustre.toml: No such file", "lgssc.conf:1"]);
+}
+
+fn a_rule_of_ours_that_no_request_reaches_is_named(shared: &Shared) {
+    let installed = Installed::new(shared);
+    let rule = installed.line("user lgss:* *", "lgss.toml");
+    installed.rule("slip.conf", &installed.line("usr lgss:* *", "lgss.toml"));
+    installed
+        .names("warning", &["rule", "slip.conf:1: starts lgss_keyring, but no request reaches it: type"]);
+    installed.rule("slip.conf", &installed.line("user lgss:1000:* *", "lgss.toml"));
+    installed.is_healthy();
+    installed.rule("slip.conf", &rule.replace("create", "created"));
+    installed.names("error", &["rule", "slip.conf:1:", "is not create"]);
+    fs::remove_file(installed.path("root/etc/request-key.d/slip.conf")).unwrap();
+    installed.rule("lgss.conf", &rule.replace("create", "creat"));
+    installed.names("error", &["rule", "lgss.conf:1:", "is not create"]);
 }
 
 fn contradicting_timeouts_are_named(shared: &Shared) {

@@ -11,6 +11,7 @@ mod rule;
 mod rules;
 pub(super) mod show;
 mod trial;
+mod unreached;
 
 use std::path::{Path, PathBuf};
 

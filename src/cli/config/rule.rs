@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::finding::Finding;
+use super::finding::{Finding, Level};
 use super::installation::program;
 use super::rules::{Choice, Line, Request, Rule, Rules};
+use super::unreached::{self, PROGRAM};
 use crate::ctx::request::{Description, Service};
 
 const SUBJECT: &str = "rule";
 /// A request that no rule can have been made for.
 const DESCRIPTION: &str = "lgss:4294967294:lgss-config-check@host.invalid";
 const CALLOUT: &str = "lgss1;svc=lgss-config-check@host.invalid;chan=rpc:host.invalid:1,1,1";
-const PROGRAM: &str = "lgss_keyring";
 const WORDS: [&str; 10] = ["%o", "%k", "%t", "%d", "%c", "%u", "%g", "%T", "%P", "%S"];
 const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
@@ -59,17 +59,22 @@ pub(super) fn inspect(root: &Path) -> Inspection {
             config = Some(named_config(&rule));
             let faults = faults(&rule);
             if faults.is_empty() {
-                findings.push(Finding::ok(SUBJECT, format_args!("{}: {}", place(rule.line), rule.line.text)));
+                findings
+                    .push(Finding::ok(SUBJECT, format_args!("{}: {}", rule.line.place(), rule.line.text)));
             }
             findings.extend(faults);
             findings.extend(ties(&rules, &request, &rule));
         }
         Choice::Start(rule) => findings.push(shadowed(&rule)),
-        Choice::Nothing if serves_some(&rules) => findings.push(Finding::warning(
-            SUBJECT,
-            "no rule answers requests of contexts in general, only those that the rules of ours are for",
-            format_args!("if all users are to have contexts, write to /etc/request-key.d/lgss.conf: {OURS}"),
-        )),
+        Choice::Nothing if rules.lines.iter().any(unreached::serves_programs) => {
+            findings.push(Finding::warning(
+                SUBJECT,
+                "no rule answers requests of contexts in general, only those that the rules of ours are for",
+                format_args!(
+                    "if all users are to have contexts, write to /etc/request-key.d/lgss.conf: {OURS}"
+                ),
+            ))
+        }
         Choice::Nothing => findings.push(Finding::error(
             SUBJECT,
             "no rule answers a request of a context: requests fail with ENOKEY",
@@ -79,19 +84,13 @@ pub(super) fn inspect(root: &Path) -> Inspection {
     }
     findings.extend(special_cases(&rules));
     findings.extend(lustres(&rules, root));
+    let level = if config.is_some() { Level::Warning } else { Level::Error };
+    findings.extend(unreached::findings(&rules, level, &findings));
     let lustre = match rules.choose(&LUSTRES_REQUEST) {
         Choice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
         _ => None,
     };
     Inspection { findings, config, ours: ours(&rules), lustre }
-}
-
-/// Whether there are rules of ours for some requests of programs.
-fn serves_some(rules: &Rules) -> bool {
-    let of_programs = |line: &&Line| {
-        line.text.split_ascii_whitespace().nth(1) == Some("user") && !examples(line).is_empty()
-    };
-    rules.lines.iter().filter(of_programs).filter_map(Line::rule).any(|rule| is_ours(&rule))
 }
 
 /// The file of settings that the rule for this owner's requests of a service names; `None` if no such rule is ours.
@@ -116,7 +115,7 @@ fn ours(rules: &Rules) -> Vec<Ours> {
                     && Path::new(word).file_name().is_some_and(|name| name == PROGRAM)
             })?;
             Some(Ours {
-                place: place(rule.line),
+                place: rule.line.place(),
                 program: PathBuf::from(program),
                 config: named_config(&rule),
             })
@@ -133,14 +132,14 @@ fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
             let faults: Vec<Finding> =
                 faults(&rule).into_iter().map(|finding| Finding { subject: SUBJECT, ..finding }).collect();
             if faults.is_empty() {
-                let line = format_args!("{}: {}", place(rule.line), rule.line.text);
+                let line = format_args!("{}: {}", rule.line.place(), rule.line.text);
                 return vec![Finding::ok(SUBJECT, line)];
             }
             faults
         }
         Choice::Start(rule) if loaded => {
             let command = rule.command.join(" ");
-            let finding = format_args!("{}: requests of Lustre start {command}", place(rule.line));
+            let finding = format_args!("{}: requests of Lustre start {command}", rule.line.place());
             vec![Finding::warning(SUBJECT, finding, "if that shall not be so, remove or narrow that rule")]
         }
         Choice::Nothing if loaded => {
@@ -201,15 +200,11 @@ fn files(rules: &Rules, root: &Path) -> Vec<Finding> {
     for line in rules.lines.iter().filter(|line| line.cut) {
         findings.push(Finding::warning(
             SUBJECT,
-            format_args!("{}: without its line break the line loses its last character", place(line)),
+            format_args!("{}: without its line break the line loses its last character", line.place()),
             "end it with a line break",
         ));
     }
     findings
-}
-
-fn place(line: &Line) -> String {
-    format!("{}:{}", line.file.display(), line.number)
 }
 
 fn stumbles(line: &Line) -> Finding {
@@ -217,7 +212,7 @@ fn stumbles(line: &Line) -> Finding {
         if line.too_long { "too long for request-key" } else { "not a rule that request-key can read" };
     Finding::error(
         SUBJECT,
-        format_args!("{}: {what}, which then obeys no other either", place(line)),
+        format_args!("{}: {what}, which then obeys no other either", line.place()),
         "correct or remove the line",
     )
 }
@@ -227,7 +222,7 @@ fn shadowed(rule: &Rule<'_>) -> Finding {
         SUBJECT,
         format_args!(
             "{}: requests of {} start {} instead of {PROGRAM}",
-            place(rule.line),
+            rule.line.place(),
             rule.description,
             rule.command.join(" ")
         ),
@@ -251,7 +246,7 @@ fn named_config(rule: &Rule<'_>) -> Option<PathBuf> {
 fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let error = |finding: &str, remedy: &str| {
-        Finding::error(SUBJECT, format_args!("{}: {finding}", place(rule.line)), remedy)
+        Finding::error(SUBJECT, format_args!("{}: {finding}", rule.line.place()), remedy)
     };
     let (name, words) = rule.command.split_first().map_or(("", &[][..]), |(name, words)| (*name, words));
     if name.starts_with('|') {
@@ -260,10 +255,14 @@ fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     } else if Path::new(name).file_name().is_none_or(|name| name != PROGRAM) {
         let finding =
             error(&format!("{name} stands before {PROGRAM}"), "let the rule name the program itself");
-        findings.push(Finding { level: super::finding::Level::Warning, ..finding });
-    } else if let (None, finding) = program(SUBJECT, Path::new(name), "install it there, or correct the rule")
+        findings.push(Finding { level: Level::Warning, ..finding });
+    } else if Path::new(name).is_relative() {
+        let remedy = format!("write its whole path, such as /usr/sbin/{PROGRAM}");
+        findings.push(error(&format!("{name} is not an absolute path"), &remedy));
+    } else if let (None, Finding { finding, remedy, .. }) =
+        program(SUBJECT, Path::new(name), "install it there, or correct the rule")
     {
-        findings.push(finding);
+        findings.push(error(&finding, &remedy.unwrap_or_default()));
     }
     let words = options_off(words);
     if !words.ends_with(&WORDS) {
@@ -301,8 +300,8 @@ fn ties(rules: &Rules, request: &Request<'_>, chosen: &Rule<'_>) -> Vec<Finding>
                 SUBJECT,
                 format_args!(
                     "{} ranks as high as {}: which of them is obeyed is chance",
-                    place(rule.line),
-                    place(chosen.line)
+                    rule.line.place(),
+                    chosen.line.place()
                 ),
                 "remove one of them",
             )
@@ -319,13 +318,13 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
             let request = Request { key_type: "user", description: &description, callout: &callout };
             let chosen = match rules.choose(&request) {
                 Choice::Start(rule) => rule,
-                Choice::Stumbles(line) if seen.insert(place(line)) => {
+                Choice::Stumbles(line) if seen.insert(line.place()) => {
                     findings.push(stumbles(line));
                     continue;
                 }
                 Choice::Stumbles(_) | Choice::Nothing => continue,
             };
-            if chosen.line != line || is_general(&chosen, rules) || !seen.insert(place(line)) {
+            if chosen.line != line || is_general(&chosen, rules) || !seen.insert(line.place()) {
                 continue;
             }
             if !is_ours(&chosen) {
@@ -333,7 +332,7 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
             } else {
                 let faults = faults(&chosen);
                 if faults.is_empty() {
-                    let what = format!("{}, for {} only: {}", place(line), chosen.description, line.text);
+                    let what = format!("{}, for {} only: {}", line.place(), chosen.description, line.text);
                     findings.push(Finding::ok(SUBJECT, what));
                 }
                 findings.extend(faults);

@@ -69,6 +69,8 @@ pub(super) enum Choice<'a> {
 pub(super) struct Rules {
     /// The lines.
     pub(super) lines: Vec<Line>,
+    /// Lines that start with a blank, which it takes for comments.
+    pub(super) indented: Vec<Line>,
     /// Files of request-key.d that it passes over, though somebody may think that they count.
     pub(super) passed_over: Vec<PathBuf>,
     /// Files that could not be read here.
@@ -100,7 +102,10 @@ impl Rules {
         match fs::read(&file) {
             Ok(bytes) => {
                 let bytes = bytes.split_inclusive(|&byte| byte == b'\n').enumerate();
-                self.lines.extend(bytes.filter_map(|(index, line)| Line::read(&file, index + 1, line)));
+                let lines = bytes.filter_map(|(index, line)| Line::read(&file, index + 1, line));
+                let (indented, lines): (Vec<_>, _) = lines.partition(Line::is_indented);
+                self.lines.extend::<Vec<_>>(lines);
+                self.indented.extend(indented);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.unreadable.push((file, error)),
@@ -142,18 +147,34 @@ enum Match<'a> {
 }
 
 impl Line {
-    /// `None` for comments and empty lines, and those that start with a blank, which count as such.
+    /// `None` for comments and empty lines.
     fn read(file: &Path, number: usize, bytes: &[u8]) -> Option<Self> {
         let too_long = bytes.len() > LINE_LIMIT;
         let cut = bytes.last() != Some(&b'\n');
         let text = String::from_utf8_lossy(bytes.get(..bytes.len() - 1)?).into_owned();
-        let counts = !bytes.starts_with(b"#") && !bytes.first()?.is_ascii_whitespace();
+        let empty = bytes.first()?.is_ascii_whitespace() && text.chars().all(blank);
+        let counts = !bytes.starts_with(b"#") && !empty;
         (counts || too_long).then(|| Self { file: file.to_owned(), number, text, cut, too_long })
+    }
+
+    /// It counts as a comment then, unless it is too long.
+    fn is_indented(&self) -> bool {
+        !self.too_long && self.text.starts_with(|c: char| c.is_ascii_whitespace())
+    }
+
+    /// The place, for people.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.file.display(), self.number)
+    }
+
+    /// The words, whatever they stand for.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.text.split(blank).filter(|word| !word.is_empty())
     }
 
     /// Whatever it is for: the rule that it is, if it can be read.
     pub(super) fn rule(&self) -> Option<Rule<'_>> {
-        let mut words = self.text.split(blank).filter(|word| !word.is_empty());
+        let mut words = self.words();
         let description = words.nth(2)?;
         let command: Vec<&str> = words.skip(1).collect();
         (!self.too_long && !command.is_empty()).then_some(Rule {
@@ -194,7 +215,7 @@ fn blank(c: char) -> bool {
 }
 
 /// How many characters of `text` the wildcard in `pattern` stands for; `None` if they do not match.
-fn skips(pattern: &str, text: &str) -> Option<usize> {
+pub(super) fn skips(pattern: &str, text: &str) -> Option<usize> {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let Some(asterisk) = pattern.iter().position(|&byte| byte == b'*') else {
         return (pattern == text).then_some(0);

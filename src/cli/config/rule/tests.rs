@@ -120,6 +120,72 @@ fn words_and_options_of_our_rule_are_checked() {
 }
 
 #[test]
+fn a_line_of_ours_for_another_operation_than_create_is_an_error_whatever_else_there_is() {
+    let (name, rule) = ours();
+    for operation in ["creat", "crea", "created", "Create", "negate", "update"] {
+        let slip = rule.replace("create", operation);
+        let part = format!("request-key.conf:2: operation \"{operation}\" is not create");
+        let file = ("request-key.conf", &*format!("# ours\n{slip}"));
+        is(&[file], Level::Error, &part);
+        is(&[file], Level::Error, "no rule answers a request of a context");
+        is(&[(name, &rule), file], Level::Error, &part);
+    }
+    for wildcard in ["*", "cr*", "create*"] {
+        assert_eq!(found(&[(name, &rule.replace("create", wildcard))]), [], "{wildcard}");
+    }
+}
+
+#[test]
+fn a_line_of_ours_that_no_request_reaches_is_named_beside_good_rules_as_well() {
+    let (name, rule) = ours();
+    let mine = rule.replace("lgss:*", "lgss:1000:*");
+    for (from, to, why) in [
+        ("user", "usr", "type \"usr\""),
+        ("user lgss:*", "lgsc *", "type \"lgsc\""),
+        ("lgss:*", "lgs:*", "description \"lgs:*\""),
+        ("user", "lgssc", "description \"lgss:*\""),
+        ("lgss:* *", "lgss:* lgss2;*", "callout \"lgss2;*\""),
+        ("lgss:* *", "lgss:*", "the program is in column 4 instead of 5"),
+        ("create user", "user", "the program is in column 4 instead of 5"),
+        ("create user", " create user", "it starts with a blank, which makes it a comment"),
+    ] {
+        let slip = rule.replace(from, to);
+        let part = format!("request-key.conf:1: starts lgss_keyring, but no request reaches it: {why}");
+        let file = ("request-key.conf", &*slip);
+        is(&[file], Level::Error, &part);
+        is(&[("request-key.d/mine.conf", &mine), file], Level::Error, &part);
+        let found = found(&[(name, &rule), file]);
+        assert!(matches!(found.as_slice(), [(Level::Warning, text)] if *text == part), "{found:?}");
+    }
+    let bare = "create user lgss:* /x/lgss_keyring\n";
+    let found = found(&[(name, &rule), ("request-key.conf", bare)]);
+    assert!(found.iter().all(|(_, text)| text.contains("not a rule that request-key can read")), "{found:?}");
+    assert!(!found.is_empty());
+}
+
+#[test]
+fn a_program_of_a_rule_is_named_with_its_place() {
+    let (name, rule) = ours();
+    is(
+        &[(name, &rule.replace("/x/", ""))],
+        Level::Error,
+        "request-key.d/lgss.conf:1: lgss_keyring is not an absolute path",
+    );
+    let lustres = LUSTRES.replace("/usr/sbin/", "sbin/") + "\n";
+    is(
+        &[(name, &rule), ("request-key.d/lgssc.conf", &lustres)],
+        Level::Error,
+        "request-key.d/lgssc.conf:1: sbin/lgss_keyring is not an absolute path",
+    );
+    let root = TempDir::new().unwrap();
+    fs::create_dir_all(root.path().join("etc/request-key.d")).unwrap();
+    fs::write(root.path().join("etc").join(name), rule.replace("/x/", "")).unwrap();
+    let findings = inspect(root.path()).findings;
+    let remedy = findings.iter().find(|finding| finding.finding.contains("absolute")).unwrap().remedy.clone();
+    assert_eq!(remedy.unwrap(), "write its whole path, such as /usr/sbin/lgss_keyring");
+}
+
+#[test]
 fn a_line_that_request_key_cannot_read_is_an_error_wherever_it_stands() {
     let (name, rule) = ours();
     is(&[(name, &rule), ("request-key.d/z.conf", "create\n")], Level::Error, "z.conf:1: not a rule");
