@@ -1,13 +1,12 @@
 //! Questions of the library's that may stay without an answer, and how long that is waited for.
 
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use super::ticket::CacheNames;
 use crate::event::{Cause, Failure};
 use crate::gss::krb5::Library;
 use crate::gss::status::Krb5Error;
+use crate::sys::answer;
 use crate::sys::lending::Late;
 
 /// How long the kernel may take to link a keyring.
@@ -69,8 +68,7 @@ impl Patience {
         }
     }
 
-    /// The answer, if it comes in time. In a thread of its own, which ends with the process: no call of the library's can be
-    /// given up.
+    /// The answer, if it comes in time.
     pub(super) fn ask<T: Send + 'static>(
         &mut self,
         whom: Whom,
@@ -80,12 +78,10 @@ impl Patience {
         if self.silent.contains(&whom) {
             return None;
         }
-        let (sender, receiver) = mpsc::channel();
         let configuration = library.configuration();
-        let ask = move || sender.send(Library::open_by(configuration).and_then(|library| question(&library)));
-        let started = thread::Builder::new().spawn(ask);
+        let ask = move || Library::open_by(configuration).and_then(|library| question(&library));
         let limit = if whom == Whom::Daemon { self.with_daemons } else { KERNEL_LIMIT };
-        let answer = started.ok().and_then(|_| receiver.recv_timeout(limit).ok());
+        let answer = answer::within(limit, ask).ok();
         self.silent.extend(answer.is_none().then_some(whom));
         answer
     }

@@ -4,8 +4,6 @@
 //! request fails that would have succeeded without renewal.
 
 use std::fmt;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ticket::{Account, CacheNames, service_principal, unusable};
@@ -19,6 +17,7 @@ use crate::gss::private_cache::PrivateCache;
 use crate::gss::renewal::renew;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::{Granting, Ticket};
+use crate::sys::answer::{NoAnswer, within};
 
 /// Longest time that a KDC gets for a renewal. The old tickets still serve, so more is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -119,20 +118,16 @@ impl Asked<'_> {
     }
 }
 
-/// Does in a thread what may wait for a KDC, because libkrb5 cannot be told how long to wait. It must use a context of
-/// the library of its own, and shares caches in memory with this thread.
+/// Does what may wait for a KDC, because libkrb5 cannot be told how long to wait. It must use a context of the library of its
+/// own, and shares caches in memory with this thread.
 fn in_time<T: Send + 'static>(
     until: Instant,
     task: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
-    let (tell, told) = mpsc::channel();
-    thread::Builder::new()
-        .name("renewal".to_owned())
-        // Nobody may be waiting any more.
-        .spawn(move || drop(tell.send(task())))
-        .map_err(|error| error.to_string())?;
-    told.recv_timeout(until.saturating_duration_since(Instant::now()))
-        .map_err(|_| "the KDC does not answer".to_owned())
+    within(until.saturating_duration_since(Instant::now()), task).map_err(|error| match error {
+        NoAnswer::Late => "the KDC does not answer".to_owned(),
+        NoAnswer::NotAsked(_) => error.to_string(),
+    })
 }
 
 /// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of its

@@ -3,6 +3,8 @@
 //! Only here and in `gss` is `unsafe` allowed; each block says why it is sound. Nothing here decides anything.
 #![expect(unsafe_code, reason = "the system-call edge")]
 
+#[cfg(feature = "gss")]
+pub mod answer;
 mod bare;
 pub mod entry;
 pub mod files;

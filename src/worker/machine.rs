@@ -3,9 +3,7 @@
 //! The name service may be silent for long, and a mount waits. It is asked only if principals of hosts are there of which
 //! this node's own name, as the kernel has it, does not tell which one is meant; and then for a part of the time.
 
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::watch::Watch;
 use crate::creds::machine::{Basis, Choice, MachineAccount, Node, Sources, choose, hosts};
@@ -14,6 +12,7 @@ use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Chosen, Credentials};
 use crate::negotiate::nid_host::{HostLookup, NameService, SystemNames, own_host};
+use crate::sys::answer::{NoAnswer, within};
 
 /// What the name service may take of the time that it and KDCs have.
 const NAME_SHARE: u32 = 3;
@@ -114,7 +113,7 @@ fn meant(named: &[String], own: &str, configured: Option<&str>) -> Meant {
     }
 }
 
-/// This node's name in full. The lookup goes on in a thread, which ends with the process: it cannot be given up.
+/// This node's name in full.
 fn ask(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<String, Failure> {
     let silent = || {
         let detail = "this node's name in full is not known: the name service does not answer";
@@ -123,14 +122,11 @@ fn ask(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<
     watch.enter(deadline, silent());
     let limit = deadline.saturating_duration_since(Instant::now()) / NAME_SHARE;
     let myself = myself.cloned();
-    within(limit, move || host(myself.as_ref(), Instant::now() + limit)).unwrap_or_else(|| Err(silent()))
-}
-
-/// The answer, if it comes in time.
-fn within<T: Send + 'static>(limit: Duration, question: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (sender, receiver) = mpsc::channel();
-    let started = thread::Builder::new().spawn(move || sender.send(question()));
-    started.ok().and_then(|_| receiver.recv_timeout(limit).ok())
+    let answer = within(limit, move || host(myself.as_ref(), Instant::now() + limit));
+    answer.unwrap_or_else(|error| match error {
+        NoAnswer::Late => Err(silent()),
+        NoAnswer::NotAsked(_) => Err(Failure::new(Stage::Resolve, Cause::Setup, error)),
+    })
 }
 
 fn host(myself: Option<&HostLookup>, deadline: Instant) -> Result<String, Failure> {
@@ -167,13 +163,5 @@ mod tests {
         // The settings have a name for it.
         let configured = super::meant(&["n1.test".to_owned()], "n1", Some("n1-ib.test"));
         assert_eq!(configured, unknown("n1.test"));
-    }
-
-    #[test]
-    fn an_answer_is_waited_for_so_long_and_no_longer() {
-        assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
-        let begun = Instant::now();
-        let late = within(Duration::from_millis(50), || thread::sleep(Duration::from_secs(60)));
-        assert!(late.is_none() && begun.elapsed() < Duration::from_secs(30));
     }
 }

@@ -1,7 +1,5 @@
 //! A user's credentials for one target: the best of all that the user has, and the next best where a KDC refuses it.
 
-use std::sync::mpsc;
-use std::thread;
 use std::time::Instant;
 
 use super::as_whom::Only;
@@ -22,6 +20,7 @@ use crate::gss::principal::Principal;
 use crate::gss::ticket::Ticket;
 use crate::gss::trace;
 use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Paused, Request, TRIED_LIMIT};
+use crate::sys::answer::{NoAnswer, within};
 use crate::text::{self, quoted};
 
 /// Most credentials that KDCs are asked with.
@@ -242,8 +241,7 @@ fn account_of(target: Target<'_>, candidate: &Candidate, ranking: &Ranking) -> R
     Account::open(&fresh, candidate.name.clone())
 }
 
-/// Asks for the ticket, which the cache then has, for as long as still leaves time for those that do not need this KDC. In a thread
-/// of its own, which ends with the process: no call of the library's can be given up.
+/// Asks for the ticket, which the cache then has, for as long as still leaves time for those that do not need this KDC.
 fn ask_ahead(
     target: Target<'_>,
     account: &Account,
@@ -253,18 +251,18 @@ fn ask_ahead(
     let (name, service, enctypes) =
         (candidate.name.clone(), target.service.clone(), request.enctypes.clone());
     let configuration = target.library.configuration();
-    let (sender, receiver) = mpsc::channel();
     let ask = move || {
         let library = Library::open_by(configuration).map_err(unusable)?;
         let server = service_principal(&library, &service)?;
         Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
     };
-    if thread::Builder::new().spawn(move || sender.send(ask())).is_err() {
-        return Ok(());
-    }
     let patience = deadline.saturating_duration_since(Instant::now()) / 2;
-    let silent = || Err(told_apart(kdc_silent(&account.to_string(), target.service)));
-    receiver.recv_timeout(patience).unwrap_or_else(|_| silent())
+    match within(patience, ask) {
+        Ok(asked) => asked,
+        // It is asked for in the usual way then.
+        Err(NoAnswer::NotAsked(_)) => Ok(()),
+        Err(NoAnswer::Late) => Err(told_apart(kdc_silent(&account.to_string(), target.service))),
+    }
 }
 
 fn by_keytab(target: Target<'_>, name: CacheNames) -> Result<(UserAccount, Got), Failure> {

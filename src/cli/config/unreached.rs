@@ -153,5 +153,4 @@ fn reaches(pattern: &str, samples: &[&str], valid: impl Fn(&str) -> bool) -> boo
 }
 
 #[cfg(test)]
-#[path = "unreached/tests.rs"]
 mod tests;

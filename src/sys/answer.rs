@@ -1,0 +1,46 @@
+//! Answers that may never come: calls of libraries that cannot be given up, by which a file system, a daemon, a KDC or a name
+//! service is waited for.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// There can be no further thread, so that nobody was asked.
+    #[error("nobody could be asked: {0}")]
+    NotAsked(#[from] io::Error),
+    /// It did not come in time.
+    #[error("no answer in time")]
+    Late,
+}
+
+/// The answer, if it comes in time. The question goes on in a thread of its own, which ends with the process.
+///
+/// # Errors
+/// [`NoAnswer`].
+pub fn within<T: Send + 'static>(
+    limit: Duration,
+    question: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoAnswer> {
+    let (sender, receiver) = mpsc::channel();
+    // Nobody may be waiting any more.
+    thread::Builder::new().spawn(move || drop(sender.send(question())))?;
+    receiver.recv_timeout(limit).map_err(|_| NoAnswer::Late)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn an_answer_is_waited_for_so_long_and_no_longer() {
+        assert_eq!(within(Duration::from_secs(60), || 7).unwrap(), 7);
+        let begun = Instant::now();
+        let late = within(Duration::from_millis(50), || thread::sleep(Duration::from_secs(60)));
+        assert!(matches!(late, Err(NoAnswer::Late)) && begun.elapsed() < Duration::from_secs(30));
+    }
+}
