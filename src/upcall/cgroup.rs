@@ -15,15 +15,14 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::log_budget::{MACHINE, Payer};
 use crate::config::{Config, Limits};
 use crate::identity::owner::Owner;
 
 /// Where cgroup v2 is mounted: alone, or beside version 1.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// The cgroup of root and the node.
-const MACHINE: &str = "machine";
-/// A cgroup may be removed between its making and its use.
-const TRIES: usize = 4;
+/// A cgroup may be removed between its making and its use, by whoever of the same owner has ended just then.
+const TRIES: usize = 16;
 
 /// The cgroup of an owner, for those of its processes that are started in it.
 #[derive(Debug)]
@@ -32,15 +31,16 @@ pub(super) struct Home<'c> {
     /// Of all owners.
     all: PathBuf,
     own: PathBuf,
+    payer: Payer,
 }
 
 impl<'c> Home<'c> {
     /// `None` where that is not wanted or there is no cgroup v2.
-    pub(super) fn of(config: &'c Config, owner: &str) -> Option<Self> {
+    pub(super) fn of(config: &'c Config, payer: Payer) -> Option<Self> {
         let limits = &config.limits;
         let all = Mount::find().filter(|_| !limits.cgroup.is_empty())?.path.join(&limits.cgroup);
-        let own = all.join(owner);
-        Some(Self { limits, all, own })
+        let own = all.join(payer.file_name());
+        Some(Self { limits, all, own, payer })
     }
 
     /// Runs `start` with the cgroup's directory; `None` if nothing can be started there.
@@ -72,7 +72,7 @@ impl<'c> Home<'c> {
             let _ = fs::write(self.all.join("cgroup.subtree_control"), "+memory");
         }
         // The node's requests are everybody's, and as many as targets.
-        if self.limits.owner_memory > 0 && !self.own.ends_with(MACHINE) {
+        if self.limits.owner_memory > 0 && self.payer != Payer::Machine {
             let bytes = (u64::from(self.limits.owner_memory) * 1024 * 1024).to_string();
             if fs::read_to_string(&limit).is_ok_and(|now| now.trim_end() != bytes) {
                 let _ = fs::write(&limit, bytes);

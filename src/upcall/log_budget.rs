@@ -30,7 +30,7 @@ const RECORD_LIMIT: Duration = Duration::from_millis(20);
 /// Which uids are subordinate to whom (subuid(5)).
 const SUBUID: &str = "/etc/subuid";
 /// Names of files; others are those of owners.
-const MACHINE: &str = "machine";
+pub(super) const MACHINE: &str = "machine";
 const USERS: &str = "users";
 const REFUSED: &str = "refused";
 const UNKNOWN: &str = "unknown";

@@ -148,6 +148,8 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
 /// spent would be time that the requester waits. A front that is overdue is killed: reading /proc of a requester can block
 /// for as long as its process sits in exec, and nothing else ends that.
 fn watch(common: &'static Common, front: Predecessor) -> i32 {
+    // First, since a held key's clock has it from us.
+    jail::set_oom_score(OomScore::Never);
     let verdict = match front {
         Predecessor::Ended => take_verdict(common, None),
         Predecessor::Waits(_) => take_verdict(common, Some(Waiting::parent())),
@@ -158,7 +160,6 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
         }
     };
     let _ = (setsid(), jail::leave_no_core());
-    jail::set_oom_score(OomScore::Never);
     process::reset_inherited();
     finish(common, verdict);
     0
@@ -232,7 +233,7 @@ fn conclude(
     };
     match admitted {
         Ok((slot, settings)) => {
-            let home = Home::of(config, &payer(invocation, Some(served)).file_name());
+            let home = Home::of(config, payer(invocation, Some(served)));
             let upcall = Upcall::new(invocation, &settings, (served.acting, waits), times, home.as_ref());
             let ended = upcall.in_pause(slot.paused()).negotiate(key, served);
             slot.remember(&ended.outcome, ended.tried.as_deref());

@@ -9,7 +9,7 @@ use std::fmt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{Log, Metadata, Record};
 use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
@@ -28,7 +28,7 @@ use crate::text::{cut, escaped, quoted};
 
 /// Longest line in bytes; with what stands before each line in the log it stays below 1 KiB.
 const LINE_LIMIT: usize = 960;
-/// How long a line waits for room at the log, which on a busy machine reads them in bursts. Nobody waits for it.
+/// How long one line of a process waits for room at the log, which on a busy machine reads them in bursts. Nobody waits for it.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// So much is shown of a description that is not understood.
 const TARGET_LIMIT: usize = 120;
@@ -96,6 +96,8 @@ pub(super) struct Journal {
 /// Every line of ours passes here, whoever has written what is in it.
 struct Bounded {
     log: BasicLogger,
+    /// The logger's socket.
+    socket: UnixDatagram,
     budget: Option<Arc<Mutex<Budget>>>,
 }
 
@@ -123,17 +125,22 @@ impl Log for Bounded {
 impl Bounded {
     fn write(&self, level: log::Level, line: &str) {
         let line = escaped(line);
+        let begun = Instant::now();
         self.log
             .log(&Record::builder().level(level).args(format_args!("{}", cut(&line, LINE_LIMIT))).build());
+        if begun.elapsed() >= PATIENCE {
+            // One line has waited for all.
+            let _ = self.socket.set_nonblocking(true);
+        }
     }
 }
 
 impl Journal {
     /// Connects, for lines of this level and above, charged to whoever causes them; every failure to do so is ignored.
     pub(super) fn open(config: &Config, level: Level, payer: Payer) -> Self {
-        let Some(log) = connected(config, patience(payer)) else { return Self { budget: None } };
+        let Some((log, socket)) = connected(config, patience(payer)) else { return Self { budget: None } };
         let budget = Budget::open(config, payer).map(Mutex::new).map(Arc::new);
-        if log::set_boxed_logger(Box::new(Bounded { log, budget: budget.clone() })).is_ok() {
+        if log::set_boxed_logger(Box::new(Bounded { log, socket, budget: budget.clone() })).is_ok() {
             log::set_max_level(filter(level));
         }
         Self { budget }
@@ -146,9 +153,9 @@ impl Journal {
 
     /// One line that is charged to nobody.
     pub(super) fn notice(config: &Config, notice: &str) {
-        if let Some(log) = connected(config, PATIENCE) {
+        if let Some((log, socket)) = connected(config, PATIENCE) {
             log::set_max_level(filter(config.log.level));
-            Bounded { log, budget: None }.write(log::Level::Warn, notice);
+            Bounded { log, socket, budget: None }.write(log::Level::Warn, notice);
         }
     }
 
@@ -243,8 +250,9 @@ fn patience(payer: Payer) -> Duration {
     if payer == Payer::Unknown { Duration::from_millis(1) } else { PATIENCE }
 }
 
-fn connected(config: &Config, patience: Duration) -> Option<BasicLogger> {
+fn connected(config: &Config, patience: Duration) -> Option<(BasicLogger, UnixDatagram)> {
     let socket = UnixDatagram::unbound().ok()?;
+    let same = socket.try_clone().ok()?;
     socket.set_write_timeout(Some(patience)).and_then(|()| socket.connect(&config.log.socket)).ok()?;
     let formatter = Formatter3164 {
         facility: Facility::LOG_AUTHPRIV,
@@ -252,7 +260,7 @@ fn connected(config: &Config, patience: Duration) -> Option<BasicLogger> {
         process: "lgss_keyring".into(),
         pid: std::process::id(),
     };
-    Some(BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter)))
+    Some((BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter)), same))
 }
 
 /// So much of what others have said as the line has room for; what we say is there in any case.

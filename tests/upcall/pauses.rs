@@ -14,7 +14,7 @@ use lgss::event::Reason;
 use nix::errno::Errno;
 use std::fs;
 use std::os::unix::fs::chown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 crate::trials![
     a_new_ticket_ends_the_pause_of_every_program,
@@ -23,10 +23,11 @@ crate::trials![
     a_cache_that_has_not_failed_is_tried_in_a_pause,
     flush_ends_the_callers_pause,
     nobody_ends_the_pause_of_another,
+    whoever_asks_anew_breaks_a_pause_once_a_second_also_while_a_kdc_is_silent,
 ];
 
 const PAUSING: &str = "[backoff]\nafter = 1\nfirst = \"300s\"\nlongest = \"300s\"\n";
-/// So soon after a failure nothing but the end of the pause counts.
+/// So soon after a failure nobody breaks a pause.
 const NOT_AT_ONCE: Duration = Duration::from_millis(1100);
 
 fn site(shared: &Shared) -> Site {
@@ -47,7 +48,6 @@ fn fail(site: &Site, shared: &Shared, fields: &str, errno: Errno) {
         assert_eq!(site.ask_with(request(site, shared, instance, fields)).errno(), errno);
         site.wait_until_idle();
     }
-    std::thread::sleep(NOT_AT_ONCE);
 }
 
 #[track_caller]
@@ -105,7 +105,6 @@ fn what_is_no_new_ticket_leaves_the_pause_and_asks_no_kdc(_: &Shared) {
         assert_eq!(site.ask_with(request(instance)).errno(), Errno::EACCES);
         site.wait_until_idle();
     }
-    std::thread::sleep(NOT_AT_ONCE);
     let asked = realm.kdc_requests();
     assert_paused(&site, request(2));
     // The file is another one, and has the same tickets.
@@ -119,7 +118,6 @@ fn what_is_no_new_ticket_leaves_the_pause_and_asks_no_kdc(_: &Shared) {
     site.ticket(&realm);
     assert_eq!(site.ask_with(request(4)).errno(), Errno::EACCES);
     site.wait_until_idle();
-    std::thread::sleep(NOT_AT_ONCE);
     assert_paused(&site, request(5));
 }
 
@@ -148,7 +146,6 @@ fn flush_ends_the_callers_pause(shared: &Shared) {
     // What others have from now on is the failure itself, and the row goes on.
     assert_eq!(site.ask_with(request(&site, shared, 3, "")).errno(), Errno::ENOKEY);
     site.wait_until_idle();
-    std::thread::sleep(NOT_AT_ONCE);
     let reason = assert_paused(&site, request(&site, shared, 4, ""));
     assert!(reason.detail.contains("3 requests failed in a row"), "{reason:?}");
     // Without a pause there is nothing to tell.
@@ -181,4 +178,37 @@ fn nobody_ends_the_pause_of_another(shared: &Shared) {
         assert_eq!(record(), before);
     }
     assert_paused(&site, request(&site, shared, 2, ""));
+}
+
+/// The first attempt is still waiting when the others ask, so that no failure tells of it.
+fn whoever_asks_anew_breaks_a_pause_once_a_second_also_while_a_kdc_is_silent(_: &Shared) {
+    let realm = Realm::start();
+    let site = Site::with(&realm, &Settings { extra: PAUSING, kdc: "6s", ..Settings::default() });
+    site.ticket(&realm);
+    let target = Target::nfs(&format!("unknown@{}", realm.host()), 2049);
+    let request = |instance: usize, fields: &str| {
+        let mut request = site.request_as(&site.uid().to_string(), &target, &format!(":{instance}"));
+        request.callout.as_mut().unwrap().extend(fields.bytes());
+        request
+    };
+    for instance in 0..2 {
+        assert_eq!(site.ask_with(request(instance, "")).errno(), Errno::EACCES);
+        site.wait_until_idle();
+    }
+    realm.silence();
+    std::thread::sleep(NOT_AT_ONCE);
+    let begun = Instant::now();
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let ask = |instance| {
+            let request = request(instance, ";anew=1");
+            let site = &site;
+            scope.spawn(move || (site.ask_with(request).errno(), begun.elapsed()))
+        };
+        let asked: Vec<_> = (2..8).map(ask).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let paused = outcomes.iter().filter(|(errno, _)| *errno == Errno::EAGAIN).map(|(_, after)| *after);
+    let seconds = paused.clone().max().expect("one that was paused").as_secs() as usize;
+    let broken = outcomes.len() - paused.count();
+    assert!((1..=1 + seconds).contains(&broken), "{outcomes:?}");
 }

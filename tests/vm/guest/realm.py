@@ -14,6 +14,8 @@ CLIENT_KEYTAB = "/etc/krb5.keytab"
 KEPT_KEYTAB = f"{DIRECTORY}/client.keytab"
 SERVER = "srv.example.test"
 CLIENT = "client.example.test"
+# In this node's own keytab, which scenarios put back: their keys stay.
+OWN = [f"lustre_root/{CLIENT}", f"host/{CLIENT}"]
 ENCTYPES = (
     "aes256-cts-hmac-sha1-96",
     "aes128-cts-hmac-sha1-96",
@@ -65,7 +67,7 @@ class Realm:
         self.tool(["kdb5_util", "create", "-s", "-P", "master"])
         orders = [f"addprinc -pw secret {user}" for user in ("alice", "bob", "carol", "dave")]
         orders += self.service(SERVER_KEYTAB, [f"lustre_{service}/{SERVER}" for service in ("mds", "oss", "mgs")])
-        orders += self.service(CLIENT_KEYTAB, [f"lustre_root/{CLIENT}", f"host/{CLIENT}"])
+        orders += self.service(CLIENT_KEYTAB, OWN)
         self.admin(*orders)
         shutil.copyfile(CLIENT_KEYTAB, KEPT_KEYTAB)
         self.known = {f"lustre_{service}/{SERVER}" for service in ("mds", "oss", "mgs")} | {f"lustre_root/{CLIENT}", f"host/{CLIENT}"}
@@ -115,13 +117,14 @@ class Realm:
             return [line for line in file if "AS_REQ" in line and f" {client}@{REALM} for " in line]
 
     def keytab(self, path, *principals):
-        """A keytab with new keys of these principals, which are made when needed."""
+        """A keytab of these principals, with new keys but for those whose keys this node's own keytab has; made when needed."""
         if os.path.exists(path):
             os.unlink(path)
         for name in set(principals) - self.known:
             self.known.add(name)
             self.admin(f"addprinc -randkey {name}")
-        self.admin(*(f"ktadd -k {path} {name}" for name in principals))
+        as_it_is = lambda name: "-norandkey " if name in OWN else ""
+        self.admin(*(f"ktadd -k {path} {as_it_is(name)}{name}" for name in principals))
 
     def reset(self):
         self.configure()

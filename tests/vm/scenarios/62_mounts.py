@@ -182,9 +182,7 @@ def a_silent_name_service_is_no_matter_where_the_keytab_names_this_node(bed):
         assert failure == errno.ENOKEY and seconds < 7, (failure, seconds, bed.log.lines)
         line = bed.log.wait("lustre_root/other.example.test")
         assert "HOST client," in line and "the name service does not answer" in line and names.queries, line
-        bed.realm.keytab(CLIENT_KEYTAB, "lustre_root/other.example.test")
-        # With the keys that it has: those of the scenarios that follow.
-        bed.realm.admin(f"ktadd -k {CLIENT_KEYTAB} -norandkey {NODE}")
+        bed.realm.keytab(CLIENT_KEYTAB, "lustre_root/other.example.test", NODE)
         failure, seconds = mounted(bed, 2)
         assert failure == 0 and seconds < 10, (failure, seconds, bed.log.lines)
 
