@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod reason;
+mod stage;
 
 pub use reason::Reason;
+pub use stage::Stage;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -16,32 +18,6 @@ use crate::text;
 
 /// Longest detail text kept, in bytes; longer ones are cut (a worker is not trusted to be brief).
 const DETAIL_LIMIT: usize = 500;
-
-/// The step of an upcall at which it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Deciding whether the request may be served.
-    Authorise,
-    /// Reading the configuration.
-    Config,
-    /// Seeing whether there is room for one more negotiation.
-    Admit,
-    /// Making the process that negotiates.
-    Launch,
-    /// Finding the host name of a network identifier.
-    Resolve,
-    /// Finding the credentials of the requester.
-    Credentials,
-    /// Asking the KDC for a ticket of the service.
-    Kdc,
-    /// Finding and connecting to the server.
-    Connect,
-    /// Exchanging tokens with the server.
-    Negotiate,
-    /// Writing the context into the key.
-    Publish,
-}
 
 /// Why it failed, as far as it matters for what to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -390,23 +366,6 @@ pub fn meaning(errno: Errno) -> Meaning {
         _ => ("the upcall could not do its work on this machine", "ask its admin to look at the log"),
     };
     Meaning { cause, remedy }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Authorise => "authorise",
-            Self::Config => "config",
-            Self::Admit => "admit",
-            Self::Launch => "launch",
-            Self::Resolve => "resolve",
-            Self::Credentials => "credentials",
-            Self::Kdc => "kdc",
-            Self::Connect => "connect",
-            Self::Negotiate => "negotiate",
-            Self::Publish => "publish",
-        })
-    }
 }
 
 #[cfg(test)]

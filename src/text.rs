@@ -1,5 +1,5 @@
-//! Text that somebody else has written, made fit for a line of the log and for a terminal (rule S10): names of caches and
-//! principals, messages of libraries, what a worker says.
+//! Text that somebody else has written, made fit for a line of the log and for a terminal (rule S10): names of caches
+//! and principals, messages of libraries, what a worker says.
 //!
 //! Invariant: what comes out of here has no character that moves the cursor, breaks a line, turns the direction of
 //! writing or cannot be seen, and a quoted name cannot pass for words of ours.

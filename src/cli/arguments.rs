@@ -106,8 +106,8 @@ pub struct Get {
     pub cache: Option<String>,
     /// Whom the context is to speak for, and nobody else, such as alice@EXAMPLE.COM
     ///
-    /// A context that you have already and that speaks for another gives way to a new one, and it is an error if no ticket of this
-    /// principal can be used.
+    /// A context that you have already and that speaks for another gives way to a new one, and it is an error if no
+    /// ticket of this principal can be used.
     #[arg(long, value_name = "PRINCIPAL", value_parser = principal)]
     pub principal: Option<Principal>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy
@@ -236,7 +236,8 @@ pub struct ConfigCheck {
     pub json: bool,
     /// Look for the request-key rules below this directory: for packagers
     ///
-    /// They are in DIR/etc/request-key.d and DIR/etc/request-key.conf. The programs that they name must be on this machine.
+    /// They are in DIR/etc/request-key.d and DIR/etc/request-key.conf. The programs that they name must be on this
+    /// machine.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
 }

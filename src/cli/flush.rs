@@ -84,8 +84,8 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
 const PAUSE_LIMIT: Duration = Duration::from_secs(5);
 const ASKED_AGAIN: Duration = Duration::from_millis(1050);
 
-/// The next requests are to be tried, too, where the caller's have failed so often that they pause. Where no upcall answers, or an
-/// older one, there is nothing to say.
+/// The next requests are to be tried, too, where the caller's have failed so often that they pause. Where no upcall
+/// answers, or an older one, there is nothing to say.
 fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
     let ask = || match client::end_pause(PAUSE_LIMIT) {
         Ok(State::Failed { reason: Some(reason), .. }) => Some(reason),

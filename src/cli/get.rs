@@ -1,7 +1,7 @@
 //! `lgss get`: a context for the calling user, and in words or as JSON what became of it.
 //!
-//! As text, the first line on standard output starts with `key` and the decimal number, and all complaints go to standard
-//! error; as JSON, one object on standard output says everything, whatever the outcome.
+//! As text, the first line on standard output starts with `key` and the decimal number, and all complaints go to
+//! standard error; as JSON, one object on standard output says everything, whatever the outcome.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -132,8 +132,8 @@ fn in_place_of(stale: &Stale) -> String {
     }
 }
 
-/// Whom a context would speak for if it were made now, where there is one that says whom it speaks for: the caches may have
-/// changed hands since.
+/// Whom a context would speak for if it were made now, where there is one that says whom it speaks for: the caches may
+/// have changed hands since.
 fn expected(description: &Description, callout: &Callout) -> Option<Principal> {
     let state = client::find(description).ok()??.state().ok()?;
     let State::Established(Context { initiator: Some(_), .. }) = state else { return None };

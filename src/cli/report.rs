@@ -253,8 +253,8 @@ impl Report {
         }
     }
 
-    /// A key that the upcall has refused is read as its error, which may also be that of reading it; `list` and `flush` tell
-    /// the two apart in the same way.
+    /// A key that the upcall has refused is read as its error, which may also be that of reading it; `list` and `flush`
+    /// tell the two apart in the same way.
     fn learn_refusal(&mut self, serial: KeySerial, errno: Errno) -> Option<Obstacle> {
         let seen = visible::contexts().into_iter().find(|context| context.key.serial() == serial);
         match seen.map(|context| context.state()) {

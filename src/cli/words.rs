@@ -52,7 +52,8 @@ pub(super) fn json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()
     writeln!(out, "{}", text::plain_json(&json))
 }
 
-/// Where the exact reason of a failure is: the journal, or the file that the system log writes of its facility, authpriv.
+/// Where the exact reason of a failure is: the journal, or the file that the system log writes of its facility,
+/// authpriv.
 pub(super) fn where_the_reason_is() -> String {
     reason_below(Path::new("/"))
 }

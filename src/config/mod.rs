@@ -109,9 +109,11 @@ pub struct Limits {
     pub kernel: u16,
     /// MiB of address space that one of them may have (rule S22).
     pub memory: u16,
-    /// MiB of memory of all of one owner but root and the node, where there is a cgroup that can limit it; 0 for no limit.
+    /// MiB of memory of all of one owner but root and the node, where there is a cgroup that can limit it; 0 for no
+    /// limit.
     pub owner_memory: u32,
-    /// The cgroup that they are in, each owner's in one of its own below; empty for the one that the kernel starts upcalls in.
+    /// The cgroup that they are in, each owner's in one of its own below; empty for the one that the kernel starts
+    /// upcalls in.
     pub cgroup: String,
 }
 

@@ -1,8 +1,8 @@
 //! Which of a user's usable caches comes first (lgss.toml(5), `choice`): a wish before all that is merely better.
 //!
-//! The wishes in their order: the cache that the requester's environment names; the principal that `.k5identity` has for the
-//! service; of the default collection what MIT Kerberos takes by itself, a cache of the service's realm, else the primary one. If a
-//! wish cannot be fulfilled, another cache of the same principal comes before the next wish.
+//! The wishes in their order: the cache that the requester's environment names; the principal that `.k5identity` has
+//! for the service; of the default collection what MIT Kerberos takes by itself, a cache of the service's realm, else
+//! the primary one. If a wish cannot be fulfilled, another cache of the same principal comes before the next wish.
 
 use std::cmp::Reverse;
 
@@ -100,8 +100,8 @@ impl Collection<'_> {
         self.wish(By::Identities, usable.or_else(|| self.members().find(|(_, c)| c.client == client)))
     }
 
-    /// The first one, the primary one before the others, that is of the realm; of an unknown realm, the one whose realm is most
-    /// like the host's domain.
+    /// The first one, the primary one before the others, that is of the realm; of an unknown realm, the one whose realm
+    /// is most like the host's domain.
     fn of_realm(&self, service: &Name) -> Option<Wish> {
         let usable = || self.members().filter(|(_, cache)| cache.worth.is_some());
         let primary_first = |&(at, cache): &(usize, &Known<'_>)| (cache.standing != self.own, at);
@@ -123,8 +123,9 @@ fn is_domain_of(realm: &str, host: &str) -> bool {
         && host.strip_suffix(&realm).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// The places of the usable caches in the order in which they are to be tried, with the kind of wish that is for the cache itself:
-/// by principals in the order of the wishes, of one principal those that are wished, and then by their worth.
+/// The places of the usable caches in the order in which they are to be tried, with the kind of wish that is for the
+/// cache itself: by principals in the order of the wishes, of one principal those that are wished, and then by their
+/// worth.
 pub(super) fn order(caches: &[Known<'_>], wishes: &[Wish]) -> Vec<(usize, Option<By>)> {
     let usable = caches.iter().enumerate().filter_map(|(at, cache)| Some((at, cache, cache.worth?)));
     let mut order: Vec<_> = usable

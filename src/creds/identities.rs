@@ -1,8 +1,8 @@
 //! `.k5identity`: whom its owner wants to be to which service (k5identity(5)).
 //!
-//! Read by the worker, from the descriptor that the launcher has opened. The form is that of MIT Kerberos: lines of a principal
-//! and conditions `field=value`, where a value is a pattern of the shell's. The first line whose conditions all hold counts. A
-//! line that is not understood never counts.
+//! Read by the worker, from the descriptor that the launcher has opened. The form is that of MIT Kerberos: lines of a
+//! principal and conditions `field=value`, where a value is a pattern of the shell's. The first line whose conditions
+//! all hold counts. A line that is not understood never counts.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -101,8 +101,8 @@ fn holds(field: Field, value: &str, service: Option<&Name>) -> bool {
     is_like(&text, &pattern)
 }
 
-/// Whether a pattern of the shell's (glob(7)) stands for the text. What follows the last `*` is tried at every place once, so that
-/// no pattern takes longer than the product of both lengths.
+/// Whether a pattern of the shell's (glob(7)) stands for the text. What follows the last `*` is tried at every place
+/// once, so that no pattern takes longer than the product of both lengths.
 fn is_like(text: &[char], pattern: &[char]) -> bool {
     let (mut at, mut next) = (0, 0);
     // Where to go on when what follows the last `*` does not fit: the place in the pattern, and in the text.

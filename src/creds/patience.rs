@@ -11,8 +11,9 @@ use crate::sys::lending::Late;
 
 /// How long the kernel may take to link a keyring.
 const KERNEL_LIMIT: Duration = Duration::from_secs(2);
-/// The share of the time for name services and KDCs that a daemon may take to list its caches, or to tell of one: one that is
-/// only starting, as after a boot, is waited for, and with one that never answers there is time left for what is elsewhere.
+/// The share of the time for name services and KDCs that a daemon may take to list its caches, or to tell of one: one
+/// that is only starting, as after a boot, is waited for, and with one that never answers there is time left for what
+/// is elsewhere.
 const DAEMON_SHARE: u32 = 4;
 /// The most and the least of that.
 const DAEMON_LIMITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use super::ticket::rounded;
+use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
-use crate::gss::ticket::Facts;
 use crate::text::date;
 
 /// How near to the target tickets lead, the nearest last.

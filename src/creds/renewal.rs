@@ -12,11 +12,12 @@ use crate::ctx::request::Service;
 use crate::event::Failure;
 use crate::gss::clock::{Span, now};
 use crate::gss::krb5::Library;
+use crate::gss::listing::Granting;
 use crate::gss::principal::Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::renewal::renew;
 use crate::gss::status::Krb5Error;
-use crate::gss::ticket::{Granting, Ticket};
+use crate::gss::ticket::Ticket;
 use crate::sys::answer::{NoAnswer, within};
 
 /// Longest time that a KDC gets for a renewal. The old tickets still serve, so more is not worth waiting for.
@@ -48,9 +49,9 @@ impl fmt::Display for Renewal {
     }
 }
 
-/// The ticket for the service, as [`Account::ticket`], by a ticket-granting ticket that is renewed before if that is due.
-/// A ticket of the service's that was got before a renewal ends too soon, and is replaced as well. What a KDC is asked for
-/// on that account gets half of `limit` at most.
+/// The ticket for the service, as [`Account::ticket`], by a ticket-granting ticket that is renewed before if that is
+/// due. A ticket of the service's that was got before a renewal ends too soon, and is replaced as well. What a KDC is
+/// asked for on that account gets half of `limit` at most.
 ///
 /// # Errors
 /// As [`Account::ticket`].
@@ -118,8 +119,8 @@ impl Asked<'_> {
     }
 }
 
-/// Does what may wait for a KDC, because libkrb5 cannot be told how long to wait. It must use a context of the library of its
-/// own, and shares caches in memory with this thread.
+/// Does what may wait for a KDC, because libkrb5 cannot be told how long to wait. It must use a context of the library
+/// of its own, and shares caches in memory with this thread.
 fn in_time<T: Send + 'static>(
     until: Instant,
     task: impl FnOnce() -> T + Send + 'static,
@@ -130,16 +131,16 @@ fn in_time<T: Send + 'static>(
     })
 }
 
-/// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of its
-/// life is over, and it can be made to end later.
+/// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of
+/// its life is over, and it can be made to end later.
 fn is_due(ticket: &Granting, now: u64) -> bool {
     let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
     let gains = ticket.renew_until.is_some_and(|until| u64::from(until) > end);
     gains && !ticket.invalid && now < end && 2 * now.saturating_sub(start) > end.saturating_sub(start)
 }
 
-/// Whether a service's ticket is from a time before the ticket-granting ticket that there is now, and ends before it. One
-/// from the same second counts as such, too; for a service whose tickets are always short this costs one request.
+/// Whether a service's ticket is from a time before the ticket-granting ticket that there is now, and ends before it.
+/// One from the same second counts as such, too; for a service whose tickets are always short this costs one request.
 fn is_outlived(ticket: std::ops::Range<u32>, granting: &Granting) -> bool {
     ticket.start <= granting.start && ticket.end < granting.end
 }

@@ -23,9 +23,10 @@ use super::wanted::{Wanted, wanted};
 use crate::event::Cause;
 use crate::gss::collection;
 use crate::gss::krb5::Library;
+use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
 use crate::gss::private_cache::PrivateCache;
-use crate::gss::ticket::{Cache, Facts};
+use crate::gss::ticket::Cache;
 use reading::{Read, failure, read, read_collection};
 pub use words::listed;
 
@@ -100,8 +101,8 @@ pub struct Ranking {
 }
 
 impl Survey {
-    /// Reads the caches, in a request that has so much time for name services and KDCs; `begin` is told of each before it is
-    /// read.
+    /// Reads the caches, in a request that has so much time for name services and KDCs; `begin` is told of each before
+    /// it is read.
     pub fn of(
         library: &Library,
         sources: Vec<(Label, CacheNames)>,
@@ -159,8 +160,9 @@ impl Survey {
         self.caches.iter().any(|cache| ranking::worth(&cache.tickets, None, now).is_ok())
     }
 
-    /// A number for each cache that differs when it is another, has got a new ticket of its client's, or counts otherwise than
-    /// before; what a KDC has added by itself makes no difference. The last of `limit` stands for all that are left.
+    /// A number for each cache that differs when it is another, has got a new ticket of its client's, or counts
+    /// otherwise than before; what a KDC has added by itself makes no difference. The last of `limit` stands for all
+    /// that are left.
     pub fn fingerprints(&self, limit: usize) -> Vec<u64> {
         let hashed = |of: &dyn Fn(&mut DefaultHasher)| {
             let mut hasher = DefaultHasher::new();
@@ -288,8 +290,8 @@ impl Survey {
         self.objections.push(Objection { place, text, cause, notable: false, standing });
     }
 
-    /// A cache that the library reads by itself. What another program holds is not waited for: if it can be read, tickets are got
-    /// with a copy of it.
+    /// A cache that the library reads by itself. What another program holds is not waited for: if it can be read,
+    /// tickets are got with a copy of it.
     fn add_file(&mut self, library: &Library, mut name: CacheNames, standing: Standing) {
         let free = self.what_is_free(&name);
         if let Use::Nothing(why) = free {

@@ -192,7 +192,8 @@ impl Account {
         if self.postdated {
             message.push_str(", the ticket is postdated: to be validated with kinit -v");
         }
-        // To ask for a ticket it is shown one of its own. If the key of that has gone, it says no more than where it stopped.
+        // To ask for a ticket it is shown one of its own. If the key of that has gone, it says no more than where it
+        // stopped.
         if error.reason() == Reason::StaleKey || error.message.contains("PROCESS_TGS") {
             message.push_str(": the KDC cannot read the ticket, perhaps of an old key (kinit)");
             return self.failure(Cause::TicketRejected, server, &message);

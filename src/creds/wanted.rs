@@ -23,8 +23,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// In words, with the reason why it is not so, if it is not so: what speaks against it, or what `refusal` knows of the
-    /// cache of that name.
+    /// In words, with the reason why it is not so, if it is not so: what speaks against it, or what `refusal` knows of
+    /// the cache of that name.
     pub fn instead<'t>(
         &self,
         chosen: Option<&Candidate>,

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+pub use super::destination::Destination;
 use super::initiator::Principal;
 use super::payload::user::{self, PayloadError, State};
 use super::preference::Preference;
@@ -74,9 +75,10 @@ pub enum ClientError {
 /// Requests a context for this process alone; returns as soon as there is a key, which may still be in progress. The
 /// calling thread is blocked for a millisecond or two and cannot be interrupted meanwhile.
 ///
-/// A context's calls are numbered by whoever uses it, and servers drop a number that they have seen, or that lies below their
-/// window, without a word: two programs cannot share one. So it goes into the process keyring, by an instance of this
-/// process's own unless the description names one. Of the process's threads those possess the key that are started later.
+/// A context's calls are numbered by whoever uses it, and servers drop a number that they have seen, or that lies below
+/// their window, without a word: two programs cannot share one. So it goes into the process keyring, by an instance of
+/// this process's own unless the description names one. Of the process's threads those possess the key that are started
+/// later.
 ///
 /// The context belongs to the thread's fsuid.
 ///
@@ -105,8 +107,8 @@ fn own_instance() -> String {
 /// A context that all programs of the user find, in the keyring that [`destination`] tells: for those that agree on who
 /// uses it, or only look at it.
 ///
-/// What an earlier request has left is not taken if it has failed or ended, which may be otherwise by now, nor if it speaks
-/// for another than `expected`, or than the callout's `principal`: a new one takes its place.
+/// What an earlier request has left is not taken if it has failed or ended, which may be otherwise by now, nor if it
+/// speaks for another than `expected`, or than the callout's `principal`: a new one takes its place.
 ///
 /// # Errors
 /// As [`request`].
@@ -172,23 +174,20 @@ pub enum Found {
     InPlaceOf(Stale),
 }
 
-/// Ends the pause that the caller's requests have after many failures, if there is one, which a caller may once a second; returns what
-/// the upcall says of it. Contexts and remembered failures are left as they are.
+/// Ends the pause that the caller's requests have after many failures, if there is one, which a caller may once a
+/// second; returns what the upcall says of it. Contexts and remembered failures are left as they are.
 ///
 /// # Errors
 /// As [`request`], and as [`ContextKey::wait`].
 pub fn end_pause(timeout: Duration) -> Result<State, ClientError> {
-    let callout: Callout = format!("lgss1;svc={NOBODY};chan=rpc:localhost:1,0,0;anew=only").parse()?;
-    let owner = calling_user();
-    let description = Description { owner, service: callout.service.clone(), instance: None };
+    // For no service: nothing is negotiated.
+    let callout: Callout = "lgss1;svc=lgss@localhost;chan=rpc:localhost:1,0,0;anew=only".parse()?;
+    let description = Description { owner: calling_user(), service: callout.service.clone(), instance: None };
     let key = request(&description, &callout)?;
     let state = key.wait(timeout);
     key.end();
     state
 }
-
-/// A service for a request that is for none.
-const NOBODY: &str = "lgss@localhost";
 
 /// Why a key of an earlier request is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,8 +202,8 @@ pub enum Stale {
     Unnamed,
 }
 
-/// Requests a context into a keyring of one's choice, or finds it there. Unless the callout names a cache or a preference, the caller's
-/// KRB5CCNAME as it is now is sent along as a preference.
+/// Requests a context into a keyring of one's choice, or finds it there. Unless the callout names a cache or a
+/// preference, the caller's KRB5CCNAME as it is now is sent along as a preference.
 ///
 /// # Errors
 /// As [`request`].
@@ -230,8 +229,8 @@ pub fn request_into(
     }
 }
 
-/// The callout's text, with the caller's KRB5CCNAME as far as there is room for it: the upcall sees only what the program was started
-/// with, and nothing of one that has ended by then.
+/// The callout's text, with the caller's KRB5CCNAME as far as there is room for it: the upcall sees only what the
+/// program was started with, and nothing of one that has ended by then.
 fn with_preference(callout: &Callout, caller: Option<Preference>) -> Result<CString, RequestError> {
     let plain = read_back(callout)?;
     if callout.cache.is_some() || callout.prefer.is_some() || caller.is_none() {
@@ -276,58 +275,11 @@ pub fn calling_user() -> Owner {
     }
 }
 
-/// The keyring that a requested key is linked to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
-    /// The user keyring: every session of the user finds the context.
-    User,
-    /// The session keyring: only this session finds it.
-    Session,
-    /// The process keyring: only this process finds it, and nothing of it is left for whoever the process becomes or
-    /// starts. Contexts of the session are not found.
-    Process,
-}
-
-impl Destination {
-    fn raw(self) -> keyctl::RawSerial {
-        match self {
-            Self::User => keyctl::USER_KEYRING,
-            Self::Session => keyctl::SESSION_KEYRING,
-            Self::Process => keyctl::PROCESS_KEYRING,
-        }
-    }
-
-    /// Looks for a key, which a new one of is linked to the keyring that `ask` is given; in the session keyring only if it is
-    /// the caller's.
-    fn search(
-        self,
-        ask: impl Fn(keyctl::RawSerial) -> Result<keyctl::RawSerial, Errno> + Sync,
-    ) -> Result<keyctl::RawSerial, Errno> {
-        match (self, rings::session()) {
-            (Self::User | Self::Session, Session::Own) if !geteuid().is_root() => ask(self.raw()),
-            _ => self.search_aside(ask),
-        }
-    }
-
-    fn search_aside(
-        self,
-        ask: impl Fn(keyctl::RawSerial) -> Result<keyctl::RawSerial, Errno> + Sync,
-    ) -> Result<keyctl::RawSerial, Errno> {
-        match self {
-            // By way of the process keyring the caller possesses what is in its user keyring.
-            Self::User => rings::possess_user_keyring()?,
-            Self::Process => drop(keyctl::make_keyring(keyctl::PROCESS_KEYRING)?),
-            Self::Session => return Err(Errno::EACCES),
-        }
-        rings::aside(|| ask(self.raw()))
-    }
-}
-
 /// The user keyring if the session keyring leads to it, else the session keyring: a key in a keyring that the session
 /// does not reach would not be possessed, so that the caller could not read its own context. In a session that belongs
-/// to another uid it is the user keyring, which the process keyring is made to lead to: all processes of a user share one
-/// context there, whatever sessions they run in, and nobody else has it (rule S20). For root it is always so: whom su(1)
-/// or a daemon makes of a process of root's has the session keyring still.
+/// to another uid it is the user keyring, which the process keyring is made to lead to: all processes of a user share
+/// one context there, whatever sessions they run in, and nobody else has it (rule S20). For root it is always so: whom
+/// su(1) or a daemon makes of a process of root's has the session keyring still.
 ///
 /// A process without a session keyring is given the user's default one (user-session-keyring(7)), which leads to the
 /// user keyring; asking for the session keyring first, as here, keeps the kernel from making a new anonymous one that
@@ -381,8 +333,8 @@ impl ContextKey {
         self.serial
     }
 
-    /// Ends it for everybody: the next request of it negotiates anew. The kernel takes an invalidated key out of keyrings a
-    /// moment later, and finds it there until then; so it is taken out of the usual ones before.
+    /// Ends it for everybody: the next request of it negotiates anew. The kernel takes an invalidated key out of
+    /// keyrings a moment later, and finds it there until then; so it is taken out of the usual ones before.
     fn end(self) {
         let raw = self.serial.raw();
         for ring in [keyctl::PROCESS_KEYRING, keyctl::SESSION_KEYRING, keyctl::USER_KEYRING] {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod destination;
 pub mod initiator;
 pub mod lustre;
 pub mod payload;

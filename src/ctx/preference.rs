@@ -1,7 +1,8 @@
 //! Which cache a program prefers, by its own KRB5CCNAME at the time of its request.
 //!
-//! Written by clients: /proc shows the environment that a program was started with, and nothing of one that has ended. Invariant: it
-//! is a wish and ranks where KRB5CCNAME does; none makes a request fail, and none is part of what a key is found by.
+//! Written by clients: /proc shows the environment that a program was started with, and nothing of one that has ended.
+//! Invariant: it is a wish and ranks where KRB5CCNAME does; none makes a request fail, and none is part of what a key
+//! is found by.
 
 use std::env::VarError;
 use std::fmt;

@@ -45,7 +45,8 @@ pub struct Visible {
 pub enum Elsewhere {
     /// In another session of the caller's.
     Session,
-    /// In no keyring any more: its session or process has ended. The kernel lets go of it in a moment, or when its negotiation ends.
+    /// In no keyring any more: its session or process has ended. The kernel lets go of it in a moment, or when its
+    /// negotiation ends.
     Nowhere,
 }
 
@@ -204,8 +205,8 @@ impl Survey {
         Kind::Context
     }
 
-    /// Finds those that were only seen in the caller's other keyrings, which their owner may read; but for those of processes and
-    /// threads, so that where there are such it cannot be said that a context is nowhere.
+    /// Finds those that were only seen in the caller's other keyrings, which their owner may read; but for those of
+    /// processes and threads, so that where there are such it cannot be said that a context is nowhere.
     fn locate(&mut self) {
         let (mut elsewhere, mut hidden) = (HashSet::new(), false);
         for ring in self.own_rings.difference(&self.walked) {

@@ -35,9 +35,9 @@ impl Reason {
 }
 
 impl Cause {
-    /// Whether detail and remedy tell the requester nothing but what it could find out by itself, as the same user at the
-    /// same place: its request, its caches, its KDC, its server, its limits. What a rule forbids, how the host is set
-    /// up, and the node's credentials are not.
+    /// Whether detail and remedy tell the requester nothing but what it could find out by itself, as the same user at
+    /// the same place: its request, its caches, its KDC, its server, its limits. What a rule forbids, how the host is
+    /// set up, and the node's credentials are not.
     pub fn is_the_requesters_own(self) -> bool {
         match self {
             Self::BadRequest

@@ -74,8 +74,8 @@ impl Keytab {
         let options = Options::new(library, enctypes, &cache)?;
         // SAFETY: all zero is a valid value of this struct of pointers and numbers.
         let mut ticket: ffi::krb5_creds = unsafe { mem::zeroed() };
-        // SAFETY: context, client, keytab and options are alive; no start time and service are given, which means now and
-        // the realm's ticket-granting service. On success the ticket is filled and freed, which zeroes its key.
+        // SAFETY: context, client, keytab and options are alive; no start time and service are given, which means now
+        // and the realm's ticket-granting service. On success the ticket is filled and freed, which zeroes its key.
         let code = unsafe {
             let code = ffi::krb5_get_init_creds_keytab(
                 library.raw(),

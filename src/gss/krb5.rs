@@ -106,8 +106,8 @@ impl Library {
     }
 
     /// Asks from now on for session keys and subkeys of these types only, or as krb5.conf says if `None`. A ticket in a
-    /// cache with a session key of another type is as if it were not there. The KDC is first asked as krb5.conf says, and
-    /// once more with these types if what it gives is none of them.
+    /// cache with a session key of another type is as if it were not there. The KDC is first asked as krb5.conf says,
+    /// and once more with these types if what it gives is none of them.
     ///
     /// # Errors
     /// The library's, for a type that it does not have.
@@ -144,8 +144,8 @@ impl Library {
             Profile(raw)
         };
         let (section, mut value) = (c"libdefaults".as_ptr(), ptr::null_mut());
-        // SAFETY: everything is alive; a name may be left out, which the null pointer does; the value is the library's and is
-        // released once, after it was copied.
+        // SAFETY: everything is alive; a name may be left out, which the null pointer does; the value is the library's
+        // and is released once, after it was copied.
         unsafe {
             let (name, default) = (name.as_ptr(), default.as_ptr());
             let code = ffi::profile_get_string(profile.0, section, name, ptr::null(), default, &mut value);

@@ -12,6 +12,7 @@ pub mod context;
 pub mod keytab;
 pub mod krb5;
 pub mod krb5_conf;
+pub mod listing;
 pub mod principal;
 pub mod private_cache;
 pub mod renewal;

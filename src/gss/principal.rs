@@ -9,8 +9,9 @@ use super::krb5::Library;
 use super::status::{Krb5Error, text};
 
 impl Library {
-    /// The principal of the host-based service `name@host`: that host in small letters (RFC 4120 §6.2.1), whatever krb5.conf
-    /// says of canonical names. The realm is that of `[domain_realm]`, or empty where the KDC is to find it (referral).
+    /// The principal of the host-based service `name@host`: that host in small letters (RFC 4120 §6.2.1), whatever
+    /// krb5.conf says of canonical names. The realm is that of `[domain_realm]`, or empty where the KDC is to find it
+    /// (referral).
     ///
     /// # Errors
     /// The library's.
@@ -42,8 +43,8 @@ impl Library {
     }
 }
 
-/// Makes it a service's, of the kind that a KDC gives referrals for (RFC 6806 §8) and the library leaves as it is: one of the
-/// kind "host-based" is given another name by what DNS and krb5.conf say.
+/// Makes it a service's, of the kind that a KDC gives referrals for (RFC 6806 §8) and the library leaves as it is: one
+/// of the kind "host-based" is given another name by what DNS and krb5.conf say.
 ///
 /// # Safety
 /// `principal` is alive and nobody else's.

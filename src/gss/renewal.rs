@@ -1,16 +1,18 @@
 //! Renewal of a ticket-granting ticket (RFC 4120 §2.3), and how its successor and that one's tickets get into a cache.
 //!
-//! Used by `creds::renewal`. Invariant: at any time the cache has the old ticket-granting ticket or the new one, or both.
+//! Used by `creds::renewal`. Invariant: at any time the cache has the old ticket-granting ticket or the new one, or
+//! both.
 
 use std::mem;
 use std::ptr;
 
 use super::ffi;
 use super::krb5::Library;
+use super::listing::{Granting, Listed};
 use super::principal::{Principal, is_ticket_granting};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
-use super::ticket::{Cache, Cursor, Granting, Listed, Ticket};
+use super::ticket::{Cache, Ticket};
 
 /// Asks a KDC to renew the ticket-granting ticket in the cache in memory `asked`, and puts the new one into `granted`,
 /// another one. Has a context of its own, so that it may be called in a thread of its own.
@@ -39,7 +41,7 @@ impl Cache {
     pub fn last_granting(&self, client: &Principal) -> Result<Option<(Granting, Ticket)>, Krb5Error> {
         let realm = client.name().realm;
         let mut last: Option<(Granting, Listed<'_>)> = None;
-        let mut cursor = Cursor::start(self)?;
+        let mut cursor = self.walk()?;
         while let Some(listed) = cursor.next()? {
             let found = listed.granting(&realm).filter(|found| !found.invalid);
             if let Some(found) = found
@@ -58,7 +60,7 @@ impl Cache {
     pub fn without_tickets(&self) -> Result<PrivateCache, Krb5Error> {
         let memory = PrivateCache::new(&self.library, &self.principal()?)?;
         let copy = memory.open()?;
-        let mut cursor = Cursor::start(self)?;
+        let mut cursor = self.walk()?;
         while let Some(mut listed) = cursor.next()? {
             if listed.is_config() {
                 copy.store(&mut listed)?;
@@ -78,9 +80,9 @@ impl Cache {
     }
 
     /// Puts `new` in the place of `old`, first the one and then away with the other, so that whoever reads meanwhile
-    /// finds one of them at least. Their times must differ. An `old` that cannot be removed, or that somebody else
-    /// has removed, is no error: a KEYRING cache has had the new one under the same name, and a KCM daemon, which removes no
-    /// single ticket, has replaced it or finds the new one first.
+    /// finds one of them at least. Their times must differ. An `old` that cannot be removed, or that somebody else has
+    /// removed, is no error: a KEYRING cache has had the new one under the same name, and a KCM daemon, which removes
+    /// no single ticket, has replaced it or finds the new one first.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be written. The old one is then still there.
@@ -93,14 +95,14 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes tickets for the ticket-granting services of other realms, which libkrb5 would go on using: what is got by them
-    /// ends with them. What cannot be removed stays.
+    /// Removes tickets for the ticket-granting services of other realms, which libkrb5 would go on using: what is got
+    /// by them ends with them. What cannot be removed stays.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
     pub fn forget_other_realms(&self, realm: &str) -> Result<(), Krb5Error> {
         let mut foreign = Vec::new();
-        let mut cursor = Cursor::start(self)?;
+        let mut cursor = self.walk()?;
         while let Some(listed) = cursor.next()? {
             // SAFETY: the server is a principal of the entry, which is alive.
             if unsafe { is_ticket_granting(listed.0.server) } && listed.granting(realm).is_none() {
@@ -112,13 +114,13 @@ impl Cache {
         Ok(())
     }
 
-    /// Takes the tickets of `other`, each in the place of those that this one has for the same service; not those for the
-    /// ticket-granting service of the realm.
+    /// Takes the tickets of `other`, each in the place of those that this one has for the same service; not those for
+    /// the ticket-granting service of the realm.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be written.
     pub fn take_over(&self, other: &Self, realm: &str) -> Result<(), Krb5Error> {
-        let mut cursor = Cursor::start(other)?;
+        let mut cursor = other.walk()?;
         while let Some(mut listed) = cursor.next()? {
             if listed.is_config() || listed.granting(realm).is_some() {
                 continue;

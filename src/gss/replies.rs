@@ -72,7 +72,8 @@ pub(super) unsafe fn read_error(
     message: *const ffi::krb5_data,
 ) -> Option<(Offset, Words)> {
     let mut error = ptr::null_mut();
-    // SAFETY: by the caller's promise; on success the structure is ours and freed once, and its text has the length that it says.
+    // SAFETY: by the caller's promise; on success the structure is ours and freed once, and its text has the length
+    // that it says.
     unsafe {
         if ffi::krb5_rd_error(context, message, &mut error) != 0 || error.is_null() {
             return None;

@@ -42,7 +42,8 @@ impl Library {
         Some(Offset(seconds.into())).filter(|offset| code == 0 && offset.span() >= NOTABLE)
     }
 
-    /// What the KDC's last answer said beside its number, if it was an error message that says anything. It is not signed.
+    /// What the KDC's last answer said beside its number, if it was an error message that says anything. It is not
+    /// signed.
     pub fn words_of_kdc(&self) -> Option<String> {
         self.replies().in_words()
     }

@@ -8,6 +8,7 @@ use std::ptr;
 use super::ffi;
 use super::file_format;
 use super::krb5::Library;
+use super::listing::{Cursor, Facts, Granting, Listed};
 use super::principal::{Name, Principal, c_string, name_of, name_service_instance, unparse};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
@@ -21,48 +22,6 @@ const CONTENTS_LIMIT: usize = 8192;
 pub struct Cache {
     pub(super) library: Library,
     pub(super) raw: ffi::krb5_ccache,
-}
-
-/// What matters of one ticket-granting ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Granting {
-    /// When it begins to be valid, in seconds since the epoch.
-    pub start: u32,
-    /// When it ends.
-    pub end: u32,
-    /// Type of its session key by number.
-    pub enctype: u32,
-    /// It is postdated and the KDC has not validated it.
-    pub invalid: bool,
-    /// Until when it can be renewed, seconds since the epoch.
-    pub renew_until: Option<u32>,
-}
-
-/// What can be told of a ticket without using it; times in seconds since the epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// What it is for.
-    pub server: Name,
-    /// When the client has authenticated for it.
-    pub authenticated: u32,
-    /// When it begins to be valid.
-    pub start: u32,
-    /// When it ends.
-    pub end: u32,
-    /// Until when it can be renewed, 0 if it cannot.
-    pub renewable_until: u32,
-    /// It is postdated and the KDC has not validated it.
-    pub invalid: bool,
-}
-
-impl Facts {
-    /// The realm that it leads to, if it is for a ticket-granting service, `krbtgt/REALM@…` (RFC 4120 §7.3).
-    pub fn grants(&self) -> Option<&str> {
-        match self.server.components.as_slice() {
-            [name, realm] if name == "krbtgt" => Some(realm),
-            _ => None,
-        }
-    }
 }
 
 impl Cache {
@@ -97,7 +56,7 @@ impl Cache {
     pub fn contents(&self) -> Result<(Name, Vec<Facts>), Krb5Error> {
         let mut found = Vec::new();
         let mut client = None;
-        let mut cursor = Cursor::start(self)?;
+        let mut cursor = self.walk()?;
         while found.len() < CONTENTS_LIMIT
             && let Some(listed) = cursor.next()?
         {
@@ -131,7 +90,7 @@ impl Cache {
     /// The library's, for a cache that cannot be read to its end.
     pub fn granting(&self, realm: &str) -> Result<Vec<Granting>, Krb5Error> {
         let mut found = Vec::new();
-        let mut cursor = Cursor::start(self)?;
+        let mut cursor = self.walk()?;
         while let Some(listed) = cursor.next()? {
             found.extend(listed.granting(realm));
         }
@@ -156,7 +115,7 @@ impl Cache {
     /// The library's, for a cache that cannot be read to its end; E2BIG for a field that the format has no room for.
     pub fn as_file(&self, now: u64) -> Result<Secret, Krb5Error> {
         let mut kept = Vec::new();
-        let mut cursor = Cursor::start(self)?;
+        let mut cursor = self.walk()?;
         while let Some(listed) = cursor.next()? {
             // SAFETY: the server is a principal of the entry, which is alive.
             let config = unsafe { ffi::krb5_is_config_principal(self.library.raw(), listed.0.server) != 0 };
@@ -201,7 +160,7 @@ impl Cache {
         let [client, server] = unsafe { [(*old.raw).client, (*old.raw).server] };
         // SAFETY: as above.
         let memory = unsafe { PrivateCache::of(library, client) }?;
-        let mut cursor = Cursor::start(self)?;
+        let mut cursor = self.walk()?;
         while let Some(mut listed) = cursor.next()? {
             // SAFETY: both principals are alive; the entry is copied.
             let code = unsafe {
@@ -278,73 +237,18 @@ impl PrivateCache {
     }
 }
 
+impl Cache {
+    /// A walk through it.
+    pub(super) fn walk(&self) -> Result<Cursor<'_>, Krb5Error> {
+        // SAFETY: the walk borrows us, and we are open until we are dropped.
+        unsafe { Cursor::start(&self.library, self.raw) }
+    }
+}
+
 impl Drop for Cache {
     fn drop(&mut self) {
         // SAFETY: owned, closed here only. Closing leaves the cache's contents as they are.
         unsafe { ffi::krb5_cc_close(self.library.raw(), self.raw) };
-    }
-}
-
-/// A walk through a cache.
-pub(super) struct Cursor<'a> {
-    cache: &'a Cache,
-    raw: ffi::krb5_cc_cursor,
-}
-
-impl<'a> Cursor<'a> {
-    pub(super) fn start(cache: &'a Cache) -> Result<Self, Krb5Error> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: context and cache are alive, the last pointer is to a live local.
-        let code = unsafe { ffi::krb5_cc_start_seq_get(cache.library.raw(), cache.raw, &mut raw) };
-        cache.library.check(code)?;
-        Ok(Self { cache, raw })
-    }
-
-    pub(super) fn next(&mut self) -> Result<Option<Listed<'a>>, Krb5Error> {
-        let library = &self.cache.library;
-        // SAFETY: all zero is a valid value of this struct of pointers and numbers.
-        let mut entry: ffi::krb5_creds = unsafe { mem::zeroed() };
-        // SAFETY: the cursor was started on this cache and is not ended yet; the entry is filled or left alone.
-        match unsafe { ffi::krb5_cc_next_cred(library.raw(), self.cache.raw, &mut self.raw, &mut entry) } {
-            0 => Ok(Some(Listed(entry, library))),
-            ffi::KRB5_CC_END => Ok(None),
-            code => library.check(code).map(|()| None),
-        }
-    }
-}
-
-impl Drop for Cursor<'_> {
-    fn drop(&mut self) {
-        // SAFETY: started once, ended here only.
-        unsafe { ffi::krb5_cc_end_seq_get(self.cache.library.raw(), self.cache.raw, &mut self.raw) };
-    }
-}
-
-/// One entry of a cache; its contents, a session key among them, are zeroed and freed by the library.
-pub(super) struct Listed<'a>(pub(super) ffi::krb5_creds, pub(super) &'a Library);
-
-impl Listed<'_> {
-    /// What matters of it, if it is for the ticket-granting service of its own realm.
-    pub(super) fn granting(&self, realm: &str) -> Option<Granting> {
-        // SAFETY: the server is a principal of the entry, which is alive.
-        let server = unsafe { name_of(self.0.server) };
-        let (times, flags) = (self.0.times, self.0.ticket_flags.cast_unsigned());
-        let start = if times.starttime == 0 { times.authtime } else { times.starttime };
-        let renew_until = times.renew_till.cast_unsigned();
-        (server.realm == realm && server.components == ["krbtgt", realm]).then(|| Granting {
-            start: start.cast_unsigned(),
-            end: times.endtime.cast_unsigned(),
-            enctype: self.0.keyblock.enctype.cast_unsigned(),
-            invalid: flags & ffi::TKT_FLG_INVALID != 0,
-            renew_until: (flags & ffi::TKT_FLG_RENEWABLE != 0).then_some(renew_until),
-        })
-    }
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        // SAFETY: filled by the library, freed here only.
-        unsafe { ffi::krb5_free_cred_contents(self.1.raw(), &mut self.0) };
     }
 }
 
@@ -363,8 +267,8 @@ impl Ticket {
         unparse(&self.library, unsafe { (*self.raw).server })
     }
 
-    /// The service that the KDC has issued it for, as the ticket says: the one that can decrypt it. The one asked for, if it
-    /// cannot be read.
+    /// The service that the KDC has issued it for, as the ticket says: the one that can decrypt it. The one asked for,
+    /// if it cannot be read.
     pub fn issued_for(&self) -> String {
         let mut decoded = ptr::null_mut();
         // SAFETY: the ticket is alive and owned by us, the last pointer is to a live local.

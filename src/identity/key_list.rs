@@ -1,8 +1,8 @@
 //! The list of all keys of the machine, /proc/keys, and how much of it a requester is made to wait for (rule S21).
 //!
-//! To find one line in it takes the kernel up to a microsecond for each key that there is, whoever it belongs to, and one
-//! read(2) may pass over any number that are not shown. So they are counted first, by /proc/key-users, which takes a line for
-//! each user; and the processor's time is looked at between two pages.
+//! To find one line in it takes the kernel up to a microsecond for each key that there is, whoever it belongs to, and
+//! one read(2) may pass over any number that are not shown. So they are counted first, by /proc/key-users, which takes
+//! a line for each user; and the processor's time is looked at between two pages.
 
 use std::os::fd::AsFd;
 use std::time::Duration;

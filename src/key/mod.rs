@@ -7,8 +7,10 @@
 pub mod auth_line;
 pub mod authority;
 mod description;
+mod live;
 mod serial;
 
-pub use authority::{Authority, Consumer, LiveKey, Permission};
+pub use authority::{Authority, Permission};
 pub use description::KeyDescription;
+pub use live::{Consumer, LiveKey, REJECT_TTL};
 pub use serial::{KeySerial, NotASerial};

@@ -1,5 +1,5 @@
-//! Answers that may never come: calls of libraries that cannot be given up, by which a file system, a daemon, a KDC or a name
-//! service is waited for.
+//! Answers that may never come: calls of libraries that cannot be given up, by which a file system, a daemon, a KDC or
+//! a name service is waited for.
 
 use std::io;
 use std::sync::mpsc;

@@ -297,16 +297,6 @@ pub fn join_anonymous_session() -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_JOIN_SESSION_KEYRING, 0, 0)?)
 }
 
-/// Lets go of every key that this process has: a session keyring with nothing in it, and no authority. One that has no other
-/// keyrings keeps nothing alive then.
-pub fn let_go() {
-    // Where there is no room for an empty keyring, one can at least be emptied.
-    if join_anonymous_session().is_err() {
-        let _ = clear(SESSION_KEYRING);
-    }
-    let _ = divest_authority();
-}
-
 /// KEYCTL_GET_KEYRING_ID: the serial behind a special id; creates nothing.
 ///
 /// # Errors

@@ -1,11 +1,11 @@
-//! A process that lends keyrings: links them to a keyring of ours, by the requester's right to them, while the front goes
-//! on (rule S21).
+//! A process that lends keyrings: links them to a keyring of ours, by the requester's right to them, while the front
+//! goes on (rule S21).
 //!
-//! The kernel has one lock for all links of a keyring to a keyring, and any user can hold it for half a second at a time.
-//! Who waits for it cannot be killed, and keeps the keyring locked that shall get the link. So it is not the front that
-//! waits, nor is it the front's own keyring that is locked meanwhile: a process which can be left alone links them to a
-//! keyring of its own, for which the right must exist when the call begins only, and to that of the front when the key
-//! has been answered.
+//! The kernel has one lock for all links of a keyring to a keyring, and any user can hold it for half a second at a
+//! time. Who waits for it cannot be killed, and keeps the keyring locked that shall get the link. So it is not the
+//! front that waits, nor is it the front's own keyring that is locked meanwhile: a process which can be left alone
+//! links them to a keyring of its own, for which the right must exist when the call begins only, and to that of the
+//! front when the key has been answered.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -96,8 +96,8 @@ impl LockFile {
         Some(result)
     }
 
-    /// The same of the file that has the name while the bytes are held: one that was removed after it was opened, by somebody
-    /// who held them, is opened anew.
+    /// The same of the file that has the name while the bytes are held: one that was removed after it was opened, by
+    /// somebody who held them, is opened anew.
     pub fn hold_named<T>(
         (directory, name): (BorrowedFd<'_>, &str),
         bytes: &Range<u16>,
@@ -118,8 +118,8 @@ impl LockFile {
         }
     }
 
-    /// Removes the file, by the name that it was opened by, unless somebody holds a byte of it; whether it did. Whoever opens
-    /// such a file and takes bytes of it has to look afterwards whether it has still a name.
+    /// Removes the file, by the name that it was opened by, unless somebody holds a byte of it; whether it did. Whoever
+    /// opens such a file and takes bytes of it has to look afterwards whether it has still a name.
     ///
     /// # Errors
     /// ENOLCK, and those of unlinkat(2).

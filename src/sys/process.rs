@@ -30,8 +30,8 @@ pub enum Forked {
 pub fn fork_confined() -> Result<Forked, Errno> {
     let flags = c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
     let none = 0 as c_long;
-    // SAFETY: without CLONE_VM and a stack this is fork(2). The programs that call this (the monitor, `lgss`)
-    // start no thread before, so the child may do anything, even start one; what the C library keeps of the first thread's id
+    // SAFETY: without CLONE_VM and a stack this is fork(2). The programs that call this (the monitor, `lgss`) start no
+    // thread before, so the child may do anything, even start one; what the C library keeps of the first thread's id
     // tells owners of locks apart, for which the old one will do, and signals, which no child of ours sends itself.
     match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) })? {
         0 => Ok(Forked::Child),
@@ -74,7 +74,8 @@ pub fn fork() -> Result<Forked, Errno> {
     }
 }
 
-/// Has the C library allocate from one heap whatever threads there will be: each further one takes 64 MiB of address space.
+/// Has the C library allocate from one heap whatever threads there will be: each further one takes 64 MiB of address
+/// space.
 pub fn keep_one_heap() {
     // SAFETY: two plain numbers, before there is a second thread.
     #[cfg(target_env = "gnu")]

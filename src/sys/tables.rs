@@ -1,6 +1,6 @@
 //! Numbers of system calls by each table of the machine that is built for: its own, and those of its compatible modes
-//! (`arch/*/entry/syscalls/*.tbl` of the kernel). A machine whose tables are not known here does not compile, since rule S1
-//! would not hold on it.
+//! (`arch/*/entry/syscalls/*.tbl` of the kernel). A machine whose tables are not known here does not compile, since
+//! rule S1 would not hold on it.
 
 /// request_key(2).
 pub const REQUEST_KEY: &[u64] = machine::REQUEST_KEY;

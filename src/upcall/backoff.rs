@@ -12,7 +12,8 @@ use crate::negotiate::messages::TRIED_LIMIT;
 const WORDS_LIMIT: usize = 500;
 /// How soon after a failure a pause may be broken by who asks anew.
 const ANEW_PAUSE: Duration = Duration::from_secs(1);
-/// So many requests of a second may look during a pause whether there are other credentials: those that a program makes at once.
+/// So many requests of a second may look during a pause whether there are other credentials: those that a program makes
+/// at once.
 const LOOKS: u32 = 8;
 
 /// An owner's failures in a row. Times are since the machine was started, whatever happens to its clock.
@@ -123,8 +124,8 @@ impl Record {
         (!recently && !self.forbids_anew(now)).then(|| Self { broken: now, ..self.clone() })
     }
 
-    /// With which credentials a request of this user's need not be tried, and the record that it has looked for others; `None` if it
-    /// may not look.
+    /// With which credentials a request of this user's need not be tried, and the record that it has looked for others;
+    /// `None` if it may not look.
     pub(super) fn look(&self, uid: u32, now: Duration) -> Option<(Vec<u64>, Self)> {
         let tried = self.what.tried.clone().filter(|_| self.what.uid == uid)?;
         let (since, count) = self.looks;
@@ -150,7 +151,8 @@ impl Record {
     }
 }
 
-/// `failures last until broken errno uid looks-since looks tried words`, times in milliseconds, what was tried in hexadecimal.
+/// `failures last until broken errno uid looks-since looks tried words`, times in milliseconds, what was tried in
+/// hexadecimal.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { failures, last, until, broken, what, looks: (since, looks) } = self;

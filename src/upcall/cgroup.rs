@@ -1,10 +1,11 @@
-//! Where the processes of an upcall are accounted for: a cgroup for each owner below one of ours, so that an administrator can
-//! see and limit what users' requests cost (rule S22). Only where the machine has cgroup v2 and root may write there; everywhere
-//! else they stay where the kernel has started them.
+//! Where the processes of an upcall are accounted for: a cgroup for each owner below one of ours, so that an
+//! administrator can see and limit what users' requests cost (rule S22). Only where the machine has cgroup v2 and root
+//! may write there; everywhere else they stay where the kernel has started them.
 //!
-//! Launchers, and with them the workers that they become, are started there. No process is moved: for that the kernel waits
-//! until every processor has passed through its scheduler, and meanwhile no process of the machine moves, starts or ends; hundreds
-//! of monitors that moved at once on a busy machine kept each other waiting for longer than their keys had.
+//! Launchers, and with them the workers that they become, are started there. No process is moved: for that the kernel
+//! waits until every processor has passed through its scheduler, and meanwhile no process of the machine moves, starts
+//! or ends; hundreds of monitors that moved at once on a busy machine kept each other waiting for longer than their
+//! keys had.
 //!
 //! Called by the monitor, after the requester's release. Invariant: no failure here is one of the request's.
 
@@ -61,8 +62,8 @@ impl<'c> Home<'c> {
         None
     }
 
-    /// Makes it, with its limit, if need be. What is right already is not written: most writes take the one lock that all
-    /// cgroups have.
+    /// Makes it, with its limit, if need be. What is right already is not written: most writes take the one lock that
+    /// all cgroups have.
     fn open(&self) -> io::Result<File> {
         make(&self.all)?;
         make(&self.own)?;

@@ -18,8 +18,8 @@ const END: Duration = Duration::from_secs(1);
 pub(super) struct Clock(Process);
 
 impl Clock {
-    /// Has `act` done by another process when the time is over, unless the caller stops the clock, or ends, before; `act` says
-    /// whether that came to something. `None` if there can be no process.
+    /// Has `act` done by another process when the time is over, unless the caller stops the clock, or ends, before;
+    /// `act` says whether that came to something. `None` if there can be no process.
     pub(super) fn start(limit: Duration, act: impl FnOnce() -> bool) -> Option<Self> {
         let maker = getpid();
         match process::fork() {

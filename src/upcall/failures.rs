@@ -1,5 +1,5 @@
-//! What failed lately, below the run directory: so that a loop of requests of the kernel's is damped, one access does not
-//! wait twice for a KDC or server that is silent, and the log is not full of one thing (rule S8).
+//! What failed lately, below the run directory: so that a loop of requests of the kernel's is damped, one access does
+//! not wait twice for a KDC or server that is silent, and the log is not full of one thing (rule S8).
 //!
 //! The cause is never hidden: whoever is not served during a pause has the very failure that led to it. Who mounts is
 //! always served; a success ends the pause. Without these files everything is tried each time.

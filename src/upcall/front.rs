@@ -1,7 +1,7 @@
 //! The process that the kernel waits for; the requester is blocked, beyond any signal, until it exits.
 //!
-//! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's; but
-//! that of a request for the node may be the monitor's, see [`super::held`], and then we wait for it.
+//! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's;
+//! but that of a request for the node may be the monitor's, see [`super::held`], and then we wait for it.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -60,8 +60,8 @@ fn leave_to_monitor(common: &Common) {
     let _ = common.authority().reject(Cause::Setup.errno());
 }
 
-/// Rejects the key of an upcall whose words make no sense: the one that they name, or the one that the kernel has named our
-/// session keyring for.
+/// Rejects the key of an upcall whose words make no sense: the one that they name, or the one that the kernel has named
+/// our session keyring for.
 pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
     let assume = |key: Option<KeySerial>| key.and_then(|key| Authority::assume(key).ok());
     if let Some(authority) = assume(unusable.key).or_else(|| assume(key_under_construction())) {
@@ -182,8 +182,8 @@ fn is_ready(invocation: &Invocation, claim: &Claim, places: &Places) -> bool {
     }
 }
 
-/// Whose key it shall be: of a request in a setuid program the real user's, whose context it is. One for the node stays with
-/// whoever happens to run.
+/// Whose key it shall be: of a request in a setuid program the real user's, whose context it is. One for the node stays
+/// with whoever happens to run.
 fn owner(claim: &Claim) -> u32 {
     match &claim.asked {
         Asked::Lustre(callout) if !callout.roles.any() => callout.uid,
@@ -201,8 +201,9 @@ fn may_need_keyrings(claim: &Claim) -> bool {
     matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
 }
 
-/// Has the requester's keyrings linked to ours, where the launcher finds them. That can be done by the requester's own right
-/// to them, while its key is under construction; without it what is in them will not be found, which the worker reports.
+/// Has the requester's keyrings linked to ours, where the launcher finds them. That can be done by the requester's own
+/// right to them, while its key is under construction; without it what is in them will not be found, which the worker
+/// reports.
 fn lend_keyrings(invocation: &Invocation) -> Result<Loan, Errno> {
     Lending::begin(in_order(invocation.lendable_rings()), own_session_keyring()?)
 }

@@ -1,9 +1,10 @@
 //! The key of one upcall before and after its instantiation. One for the node is held: instantiated only when there are
 //! credentials, and otherwise rejected with the reason, since a mount whose key fails afterwards never returns.
 //!
-//! Meanwhile the requester waits for the front, and the front for the monitor, which has inherited the authority. A clock
-//! ([`super::clock`]) answers the key if that takes too long, whatever the monitor waits for. The kernel takes one answer, whoever gives it. Invariant:
-//! a held key is answered and the front ended whatever becomes of any of these processes.
+//! Meanwhile the requester waits for the front, and the front for the monitor, which has inherited the authority. A
+//! clock ([`super::clock`]) answers the key if that takes too long, whatever the monitor waits for. The kernel takes
+//! one answer, whoever gives it. Invariant: a held key is answered and the front ended whatever becomes of any of these
+//! processes.
 
 use std::time::{Duration, Instant};
 
@@ -91,8 +92,8 @@ impl Pending {
         matches!(self, Self::Held(held) if held.waits == Wait::Mount)
     }
 
-    /// Sets the end that the key has from its instantiation on, and how long a mount waits, by the settings. Until when this
-    /// one is kept waiting, if it is one.
+    /// Sets the end that the key has from its instantiation on, and how long a mount waits, by the settings. Until when
+    /// this one is kept waiting, if it is one.
     pub(super) fn limit(&mut self, timeout: Duration, config: &Config) -> Option<Instant> {
         match self {
             Self::Live(live) => {
@@ -141,8 +142,8 @@ impl Pending {
 }
 
 impl Held {
-    /// A clock for so long since the requester waits, in place of the one before, which goes on until there is another. Without
-    /// any, if there can be no process, the front's last resort remains.
+    /// A clock for so long since the requester waits, in place of the one before, which goes on until there is another.
+    /// Without any, if there can be no process, the front's last resort remains.
     fn set_clock(&mut self, limit: Duration) {
         let left = limit.saturating_sub(self.since.elapsed());
         let Some(next) = Clock::start(left, || self.answer_overdue()) else { return };

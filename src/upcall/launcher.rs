@@ -171,8 +171,8 @@ fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32
     }
 }
 
-/// A fresh session keyring with nothing in it but these collections of the requester's; proved to give no access to the key
-/// (rule S13).
+/// A fresh session keyring with nothing in it but these collections of the requester's; proved to give no access to the
+/// key (rule S13).
 fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
     search::isolate(collections).map_err(|(ring, errno)| launch_failed(ring, errno))?;
     if assignment.under_construction {
@@ -188,8 +188,8 @@ fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<
 }
 
 /// The worker's contract: argv has nothing but a name, because everybody can read it; the environment holds KRB5_CONFIG
-/// alone; descriptor 3 is the message socket, 4 the list of sources ([`Listed`]) as sealed memory, and from 5 on come the
-/// sources that are files.
+/// alone; descriptor 3 is the message socket, 4 the list of sources ([`Listed`]) as sealed memory, and from 5 on come
+/// the sources that are files.
 fn execute(
     config: &Config,
     sources: Vec<Source>,

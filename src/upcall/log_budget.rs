@@ -1,6 +1,6 @@
-//! How many lines of the log each owner may cause in a while (rule S22). What is left out is counted, and told in one line
-//! when the time is over: by the next process that has something to say, or by the one that stays until then for the first
-//! that had to be silent, see [`super::teller`].
+//! How many lines of the log each owner may cause in a while (rule S22). What is left out is counted, and told in one
+//! line when the time is over: by the next process that has something to say, or by the one that stays until then for
+//! the first that had to be silent, see [`super::teller`].
 //!
 //! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/refused` for all whose requests are
 //! refused, so that a flood of these hides nothing else, `log/machine`. Root and the node have an account of their own,
@@ -186,7 +186,8 @@ impl Budget {
     }
 }
 
-/// Waits until the time is over, unless another does. The line to be written then, unless somebody has written it before.
+/// Waits until the time is over, unless another does. The line to be written then, unless somebody has written it
+/// before.
 pub(super) fn outstanding(config: &Config, untold: &Untold) -> Option<String> {
     let directory = directory(config)?;
     let account = Account::open(&directory, &untold.name, &config.log)?;

@@ -1,9 +1,9 @@
-//! Our own cache of machine credentials (rule S19): written by the monitor, as the worker may write nowhere, and shared by
-//! all requests that need the same, so that a mount of a thousand targets asks the KDC once.
+//! Our own cache of machine credentials (rule S19): written by the monitor, as the worker may write nowhere, and shared
+//! by all requests that need the same, so that a mount of a thousand targets asks the KDC once.
 //!
-//! Below the run directory: `machine/<stamp>` is a FILE cache, replaced as a whole; `machine/<stamp>.state` says until when
-//! the credentials are good, or how getting them has failed, and is locked by whoever gets them. The stamp stands for
-//! what tickets depend on: another keytab, krb5.conf, role, realm or principal is another file.
+//! Below the run directory: `machine/<stamp>` is a FILE cache, replaced as a whole; `machine/<stamp>.state` says until
+//! when the credentials are good, or how getting them has failed, and is locked by whoever gets them. The stamp stands
+//! for what tickets depend on: another keytab, krb5.conf, role, realm or principal is another file.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -104,8 +104,8 @@ impl MachineCache {
         Ok(Self { directory, stamp, state })
     }
 
-    /// Waits while another request gets the credentials that are missing. If they are there, this request has nothing to get;
-    /// otherwise it is its turn.
+    /// Waits while another request gets the credentials that are missing. If they are there, this request has nothing
+    /// to get; otherwise it is its turn.
     ///
     /// # Errors
     /// What whoever was at it has failed with; `Deadline`.

@@ -33,8 +33,7 @@ use crate::ctx::request::{Anew, Callout};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
 use crate::identity::requester::Wait;
-use crate::key::authority::REJECT_TTL;
-use crate::key::{Authority, Consumer, KeySerial, LiveKey};
+use crate::key::{Authority, Consumer, KeySerial, LiveKey, REJECT_TTL};
 use crate::negotiate::messages::Timing;
 use crate::sys::heir::{self, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
@@ -144,9 +143,9 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
     Ok(common)
 }
 
-/// The monitor's life once the front has ended or left the decision to us; until then it only sleeps, since processor time
-/// spent would be time that the requester waits. A front that is overdue is killed: reading /proc of a requester can block
-/// for as long as its process sits in exec, and nothing else ends that.
+/// The monitor's life once the front has ended or left the decision to us; until then it only sleeps, since processor
+/// time spent would be time that the requester waits. A front that is overdue is killed: reading /proc of a requester
+/// can block for as long as its process sits in exec, and nothing else ends that.
 fn watch(common: &'static Common, front: Predecessor) -> i32 {
     // First, since a held key's clock has it from us.
     jail::set_oom_score(OomScore::Never);
@@ -252,8 +251,8 @@ fn conclude(
     }
 }
 
-/// The line of an upcall; of the node's, which the kernel repeats twice a second, one for many that fail alike. A mount has
-/// its line.
+/// The line of an upcall; of the node's, which the kernel repeats twice a second, one for many that fail alike. A mount
+/// has its line.
 fn report(
     journal: &Journal,
     subject: &Subject,

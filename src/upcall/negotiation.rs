@@ -227,8 +227,8 @@ impl<'a> Upcall<'a> {
                     let detail = "the file system of the cache does not answer";
                     Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
                 }
-                // From here on nothing needs more rights, and the worker is listened to. A key that is still held has its
-                // owner and its permissions already.
+                // From here on nothing needs more rights, and the worker is listened to. A key that is still held has
+                // its owner and its permissions already.
                 Ok(Progress::Done) => jail::keep_only_kill()
                     .map_err(launch_failed)
                     .and_then(|()| self.converse(key, &mut attempt)),

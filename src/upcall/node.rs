@@ -1,4 +1,5 @@
-//! A request's part in the node's credentials: its turn to get them, the cache that all share, the note for later fronts.
+//! A request's part in the node's credentials: its turn to get them, the cache that all share, the note for later
+//! fronts.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! How an upcall ended, and the line about it in the system log, written after the requester has been released; a second
 //! one tells of credentials that were not chosen, if there are such.
 //!
-//! Lines are bounded, in length and, by who causes them, in number (rule S22). A log that does not read them is not waited for; without one the
-//! upcall works the same. Nothing secret is in any line (rules S10, S15).
+//! Lines are bounded, in length and, by who causes them, in number (rule S22). A log that does not read them is not
+//! waited for; without one the upcall works the same. Nothing secret is in any line (rules S10, S15).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,7 +28,8 @@ use crate::text::{cut, escaped, quoted};
 
 /// Longest line in bytes; with what stands before each line in the log it stays below 1 KiB.
 const LINE_LIMIT: usize = 960;
-/// How long one line of a process waits for room at the log, which on a busy machine reads them in bursts. Nobody waits for it.
+/// How long one line of a process waits for room at the log, which on a busy machine reads them in bursts. Nobody waits
+/// for it.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// So much is shown of a description that is not understood.
 const TARGET_LIMIT: usize = 120;
@@ -199,8 +200,8 @@ impl Journal {
         }
     }
 
-    /// The line that says which credentials there were to choose from, if there was a choice. The failure that there are none
-    /// has one reason in it already.
+    /// The line that says which credentials there were to choose from, if there was a choice. The failure that there
+    /// are none has one reason in it already.
     pub(super) fn considered(&self, subject: &Subject, considered: &Considered) {
         let told = usize::from(considered.chosen.is_none());
         if considered.others.len() > told || considered.wanted.is_some() {

@@ -1,9 +1,10 @@
-//! What the front may know of the node's credentials at no cost: a note, left by a monitor, that the own cache has tickets for
-//! a server, until when, and which files that depends on. While it holds, a key for the node is instantiated at once.
+//! What the front may know of the node's credentials at no cost: a note, left by a monitor, that the own cache has
+//! tickets for a server, until when, and which files that depends on. While it holds, a key for the node is
+//! instantiated at once.
 //!
-//! At a fixed place, since the front knows no settings: `/run/lgss/ready/<hash>`, the hash being of the words that lead to
-//! the credentials. A note lets nobody have anything: at worst a key is instantiated that then fails. Invariant: whatever
-//! is not as it was when the note was made makes it worthless.
+//! At a fixed place, since the front knows no settings: `/run/lgss/ready/<hash>`, the hash being of the words that lead
+//! to the credentials. A note lets nobody have anything: at worst a key is instantiated that then fails. Invariant:
+//! whatever is not as it was when the note was made makes it worthless.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -43,7 +44,8 @@ impl Note {
     pub(super) fn of(invocation: &Invocation, callout: &LustreCallout) -> Self {
         let config = invocation.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
         let file_system = callout.target.split_once('-').map_or("", |(name, _)| name);
-        // No cryptographic hash, since the requester waits for it; one that two share does no more harm than any wrong note.
+        // No cryptographic hash, since the requester waits for it; one that two share does no more harm than any wrong
+        // note.
         let mut hash = DefaultHasher::new();
         (config, callout.roles, callout.server, callout.peer, callout.myself).hash(&mut hash);
         (file_system, &invocation.realm).hash(&mut hash);
@@ -68,8 +70,8 @@ impl Note {
         std::str::from_utf8(buffer.get(..length)?).ok().map(str::to_owned)
     }
 
-    /// Leaves the note that there are tickets until then, as long as `cache` exists and the other files are what they are.
-    /// Without it the next request takes the longer way.
+    /// Leaves the note that there are tickets until then, as long as `cache` exists and the other files are what they
+    /// are. Without it the next request takes the longer way.
     pub(super) fn leave(&self, until: u64, cache: &Path, files: &[PathBuf]) {
         let mut text = format!("{}\n{}\n", until.saturating_sub(MARGIN), cache.display());
         for file in files {

@@ -1,8 +1,8 @@
 //! Room for one more negotiation (rule S8): a locked byte in the file of the pool, and for users one in the file of
 //! their owner as well. Locks end with their holder, however it ends.
 //!
-//! Below the run directory, which is root's alone: `slots/users`, `slots/machine`, `slots/kernel` and `owners/<owner>`. An owner's file
-//! also holds the record of its failures and is removed when there is nothing in it and nobody uses it.
+//! Below the run directory, which is root's alone: `slots/users`, `slots/machine`, `slots/kernel` and `owners/<owner>`.
+//! An owner's file also holds the record of its failures and is removed when there is nothing in it and nobody uses it.
 
 use std::fs::File;
 use std::ops::Range;
@@ -113,7 +113,8 @@ impl Slot {
         self.account.as_ref()?.paused.as_ref()
     }
 
-    /// Counts a failure with these credentials, or ends the row of them. If the record cannot be written, there will be no pause.
+    /// Counts a failure with these credentials, or ends the row of them. If the record cannot be written, there will be
+    /// no pause.
     pub(super) fn remember(&self, outcome: &Outcome, tried: Option<&[u64]>) {
         if let Some(account) = &self.account {
             let _ = account.remember(outcome, tried);
@@ -209,8 +210,8 @@ impl Account {
         })
     }
 
-    /// Removes the file if nothing is in it and nobody else has a byte of it. Our own is let go before: of two who close at
-    /// the same time, the last one finds nobody else.
+    /// Removes the file if nothing is in it and nobody else has a byte of it. Our own is let go before: of two who
+    /// close at the same time, the last one finds nobody else.
     fn close(self) {
         self.file.release(&ALL);
         let empty = self.file.file().metadata().is_ok_and(|metadata| metadata.len() == 0);
@@ -220,8 +221,8 @@ impl Account {
     }
 }
 
-/// Whether the request may go on in a pause, if there is one: to end it, in spite of it, or to see whether there are credentials
-/// that have not failed.
+/// Whether the request may go on in a pause, if there is one: to end it, in spite of it, or to see whether there are
+/// credentials that have not failed.
 fn pass_pause(file: &LockFile, (owner, uid): (&Owner, u32), anew: Anew) -> Result<Option<Paused>, Failure> {
     if read(file).is_none_or(|record| record.pause_left(since_boot()).is_none()) {
         return Ok(None);

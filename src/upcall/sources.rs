@@ -73,8 +73,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// What the requester was started with; but for its KRB5CCNAME its own word counts, which is of its last moment. Of a server that acts
-/// for a user neither is the user's.
+/// What the requester was started with; but for its KRB5CCNAME its own word counts, which is of its last moment. Of a
+/// server that acts for a user neither is the user's.
 fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environment {
     let started = served.places.environment.as_ref();
     let started = started.map(|environment| environment_of(environment.as_fd(), pace)).unwrap_or_default();
@@ -123,8 +123,8 @@ pub(super) fn seal_roots(
     Ok(vec![Source::opened(name.to_string(), sealed)])
 }
 
-/// The machine's three sources; what is missing is told to the worker, who knows whether it is needed. Root's default cache
-/// comes with whether it may be looked at.
+/// The machine's three sources; what is missing is told to the worker, who knows whether it is needed. Root's default
+/// cache comes with whether it may be looked at.
 pub(super) fn seal_machines(
     default: Option<(&CacheName, bool)>,
     assignment: &Assignment<'_>,

@@ -1,8 +1,9 @@
-//! What nobody needs any more below the run directory: records of owners, of failures and of log lines whose time is over, caches of the
-//! node's that have expired (rule S22). In `slots` there is nothing to remove: its files are as many as there are pools.
+//! What nobody needs any more below the run directory: records of owners, of failures and of log lines whose time is
+//! over, caches of the node's that have expired (rule S22). In `slots` there is nothing to remove: its files are as
+//! many as there are pools.
 //!
-//! Called by the monitor at its very end, and done by one of them in a while. Invariant: a file that somebody holds a byte
-//! of stays.
+//! Called by the monitor at its very end, and done by one of them in a while. Invariant: a file that somebody holds a
+//! byte of stays.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;

@@ -1,8 +1,8 @@
 //! A process that stays until it is time to tell how many lines of the log were left out (rule S22).
 //!
-//! The monitor that nobody else tells for becomes it by executing the program anew: an open file, also that of a program that
-//! runs, keeps the keyrings of whoever has opened it. So nothing of a requester is kept that may have logged out: no
-//! session, no directory, no namespace, no memory.
+//! The monitor that nobody else tells for becomes it by executing the program anew: an open file, also that of a
+//! program that runs, keeps the keyrings of whoever has opened it. So nothing of a requester is kept that may have
+//! logged out: no session, no directory, no namespace, no memory.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
@@ -19,13 +19,14 @@ use crate::key::authority::key_under_construction;
 use crate::sys::jail::{self, OomScore};
 use crate::sys::{keyctl, process};
 
-/// The first of its words; then come the account, the start of the while, and the settings if they have a file of their own.
+/// The first of its words; then come the account, the start of the while, and the settings if they have a file of their
+/// own.
 const WORD: &str = "--tell-left-out";
 
 /// Returns only if that cannot be. Then whoever has the next line tells.
 pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&Path>) {
     process::disown_children();
-    keyctl::let_go();
+    let_go_of_keys();
     let _ = jail::keep_only_kill();
     jail::set_oom_score(OomScore::Normal);
     let words = ["lgss_keyring", WORD, name, &start.to_string()].map(|word| word.as_bytes().to_vec());
@@ -36,6 +37,15 @@ pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&P
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
         let _ = process::exec(program.as_fd(), &words, &[], 0);
     }
+}
+
+/// A session keyring with nothing in it, and no authority: without other keyrings the process keeps no key alive then.
+fn let_go_of_keys() {
+    // Where there is no room for an empty keyring, the one that there is can at least be emptied.
+    if keyctl::join_anonymous_session().is_err() {
+        let _ = keyctl::clear(keyctl::SESSION_KEYRING);
+    }
+    let _ = keyctl::divest_authority();
 }
 
 /// What such a process is to do.

@@ -1,7 +1,7 @@
 //! Credentials of the node: which principal, and so what the node is called, where that matters.
 //!
-//! The name service may be silent for long, and a mount waits. It is asked only if principals of hosts are there of which
-//! this node's own name, as the kernel has it, does not tell which one is meant; and then for a part of the time.
+//! The name service may be silent for long, and a mount waits. It is asked only if principals of hosts are there of
+//! which this node's own name, as the kernel has it, does not tell which one is meant; and then for a part of the time.
 
 use std::time::Instant;
 
@@ -97,8 +97,8 @@ enum Meant {
     Unknown(String),
 }
 
-/// By the hosts that principals name and the node's own name, which may be in full or not. A name of the settings' counts
-/// for more, and is known at once.
+/// By the hosts that principals name and the node's own name, which may be in full or not. A name of the settings'
+/// counts for more, and is known at once.
 fn meant(named: &[String], own: &str, configured: Option<&str>) -> Meant {
     let own = own.to_ascii_lowercase();
     let is_own = |host: &&String| {

@@ -1,9 +1,10 @@
 //! The program `lgss_negotiate`: negotiates one context as an ordinary user and reports it to the monitor.
 //!
-//! Started by the launcher, which has set ids, groups, capabilities, limits, no_new_privs, network namespace and session
-//! keyring. argv holds nothing; descriptor 3 is the socket to the monitor, 4 the list of the sources of credentials, and from
-//! 5 on come those that are files; the environment holds KRB5_CONFIG at most. Invariant: nothing of what is asked for is
-//! begun before [`Unprivileged`] is proved and the sandbox is closed; the last message is the report, and there is one.
+//! Started by the launcher, which has set ids, groups, capabilities, limits, no_new_privs, network namespace and
+//! session keyring. argv holds nothing; descriptor 3 is the socket to the monitor, 4 the list of the sources of
+//! credentials, and from 5 on come those that are files; the environment holds KRB5_CONFIG at most. Invariant: nothing
+//! of what is asked for is begun before [`Unprivileged`] is proved and the sandbox is closed; the last message is the
+//! report, and there is one.
 #![forbid(unsafe_code)]
 
 mod as_whom;
@@ -116,8 +117,8 @@ fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
     answer(proof, sources, &request, link)
 }
 
-/// With what is wrong in krb5.conf where that may have a part in it: the library passes over a file that it cannot read, and
-/// then knows no realm, no KDC, and not where caches are.
+/// With what is wrong in krb5.conf where that may have a part in it: the library passes over a file that it cannot
+/// read, and then knows no realm, no KDC, and not where caches are.
 fn with_krb5_conf(failure: Failure) -> Failure {
     let may_be = matches!(failure.stage, Stage::Kdc)
         || failure.stage == Stage::Credentials && matches!(failure.cause, Cause::Setup | Cause::NoTicket);
@@ -127,7 +128,8 @@ fn with_krb5_conf(failure: Failure) -> Failure {
     }
 }
 
-/// It comes first where the library has failed by it: no realm or KDC is known, or there is no library. Otherwise it is a remark.
+/// It comes first where the library has failed by it: no realm or KDC is known, or there is no library. Otherwise it is
+/// a remark.
 fn beside(failure: Failure, fault: &Fault) -> Failure {
     if failure.detail.contains(&fault.what) {
         return failure;

@@ -96,8 +96,8 @@ impl Holder {
         }
     }
 
-    /// A machine's new tickets, for the requests that come later; root's default cache is left as it is. That they cannot be
-    /// shared is nothing to fail for.
+    /// A machine's new tickets, for the requests that come later; root's default cache is left as it is. That they
+    /// cannot be shared is nothing to fail for.
     fn share(&self, watch: &Watch, service: &Ticket) {
         if let Self::Machine(machine) = self
             && machine.basis() != Basis::DefaultCache

@@ -230,8 +230,8 @@ fn best(
     Err(Failure { detail, ..first })
 }
 
-/// Opens the cache. A context of the library takes over the difference of clocks that the first cache tells of which it reads: one
-/// that has read several is not the one to use.
+/// Opens the cache. A context of the library takes over the difference of clocks that the first cache tells of which it
+/// reads: one that has read several is not the one to use.
 fn account_of(target: Target<'_>, candidate: &Candidate, ranking: &Ranking) -> Result<Account, Failure> {
     if ranking.usable.len() + ranking.objections.len() <= 1 {
         return Account::open(target.library, candidate.name.clone());

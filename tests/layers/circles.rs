@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Which files each file imports, by their paths below src/.
 pub(crate) type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The imports of all files; `sources` are their paths below src/ and their texts. What is in `mod tests { … }` is left out.
+/// The imports of all files; `sources` are their paths below src/ and their texts. What is in `mod tests { … }` is left
+/// out.
 pub(crate) fn imports(sources: &[(String, String)]) -> Imports {
     let modules: BTreeMap<Vec<String>, String> =
         sources.iter().map(|(file, _)| (module_of(file), file.clone())).collect();

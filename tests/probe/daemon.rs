@@ -1,9 +1,11 @@
 //! A daemon of root's that gets a context by the library and starts a program as a user, who looks for it.
 //!
-//! Or, as `use DESCRIPTION CHANNEL [CACHE]`, any program that uses the library as it comes, and tells what its key holds; it sets its
-//! KRB5CCNAME only after its start, to nothing for `-`. As `leave …` it ends as soon as it has a key.
+//! Or, as `use DESCRIPTION CHANNEL [CACHE]`, any program that uses the library as it comes, and tells what its key
+//! holds; it sets its KRB5CCNAME only after its start, to nothing for `-`. As `leave …` it ends as soon as it has a
+//! key.
 //!
-//! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints what has become of the context, and what the user gets of it.
+//! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints what has become of the context, and what the user gets of
+//! it.
 
 use lgss::ctx::client::{self, Destination};
 use lgss::ctx::payload::user::State;

@@ -2,9 +2,9 @@
 //! to its n-th system call.
 //!
 //! Which process and which call the key's instance says: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the
-//! launcher becomes the worker). `hang-front-2` stops the front for good instead. What was killed, or that there were not so many
-//! calls, is written to `DIR/<instance>` as soon as it is known and the process has ended; the others may go on.
-//! The kernel waits for the process started here, so that one ends with the front; a child of it is the tracer.
+//! launcher becomes the worker). `hang-front-2` stops the front for good instead. What was killed, or that there were
+//! not so many calls, is written to `DIR/<instance>` as soon as it is known and the process has ended; the others may
+//! go on. The kernel waits for the process started here, so that one ends with the front; a child of it is the tracer.
 
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};

@@ -1,8 +1,8 @@
 //! The probe: a requester that does as it is told.
 //!
 //! Started by the tests of `tests/upcall` as root with a plan (JSON) as its only argument; prints one finding a line.
-//! As `lgss-probe kill-at DIR PROGRAM …` it stands before the upcall in a request-key rule instead (killer.rs), as `lgss-probe daemon …` a
-//! program that uses the library (daemon.rs).
+//! As `lgss-probe kill-at DIR PROGRAM …` it stands before the upcall in a request-key rule instead (killer.rs), as
+//! `lgss-probe daemon …` a program that uses the library (daemon.rs).
 #![allow(unsafe_code, reason = "a test program whose purpose is unusual system calls")]
 #![allow(
     missing_docs,

@@ -178,7 +178,8 @@ fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &S
     });
 }
 
-/// As it would if a call blocked that is about keys, or a read of the requester's /proc files; the log tells these apart.
+/// As it would if a call blocked that is about keys, or a read of the requester's /proc files; the log tells these
+/// apart.
 fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
     let site = Site::with(shared.realm(), &Settings { rule: Rule::UpcallUnderKiller, ..Default::default() });
     site.ticket(shared.realm());

@@ -1,4 +1,5 @@
-//! `lgss config check` on an installation with one fault planted: where requests fail, it names the fault and what to do.
+//! `lgss config check` on an installation with one fault planted: where requests fail, it names the fault and what to
+//! do.
 
 use crate::support::command_line::{json, lgss, lines};
 use crate::support::process::{command, command_as, succeed};

@@ -22,8 +22,8 @@ crate::trials![
     a_program_that_has_ended_has_said_which_cache_it_wants,
 ];
 
-/// A user with tickets of two principals: alice's are in a cache that is found only if it is named, bob's in the default one and
-/// in another that nobody finds.
+/// A user with tickets of two principals: alice's are in a cache that is found only if it is named, bob's in the
+/// default one and in another that nobody finds.
 struct Scene<'a> {
     shared: &'a Shared,
     site: Site,

@@ -176,7 +176,8 @@ fn credentials_of_gssproxy_are_told_as_such(shared: &Shared) {
     site.log.wait_for_words(&["only credentials of gssproxy"]);
 }
 
-/// kinit writes the difference of clocks into the cache, and the library makes up for it. Another cache does not hide that.
+/// kinit writes the difference of clocks into the cache, and the library makes up for it. Another cache does not hide
+/// that.
 fn a_ticket_from_a_kdc_with_another_clock_is_not_called_invalid(_: &Shared) {
     let mut realm = Realm::start();
     let site = Site::new(&realm);

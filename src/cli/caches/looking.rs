@@ -1,4 +1,5 @@
-//! The search for credentials and their ranking, as launcher and worker do it (src/upcall, src/worker), in a process of ours.
+//! The search for credentials and their ranking, as launcher and worker do it (src/upcall, src/worker), in a process of
+//! ours.
 //!
 //! That process may be held up by a file system: then it is left alone, and another one passes that place over.
 
@@ -53,8 +54,8 @@ impl Found {
     }
 }
 
-/// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular. A place that does not
-/// answer is passed over at the next attempt, as by the upcall.
+/// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular. A place that does
+/// not answer is passed over at the next attempt, as by the upcall.
 ///
 /// # Errors
 /// Those of [`apart`].

@@ -73,8 +73,8 @@ fn inspect(check: &ConfigCheck) -> Vec<Finding> {
     told
 }
 
-/// Every file of settings that a rule of ours names, each once, with the rule's place; that of the general rule, or the one
-/// that was asked for, comes first.
+/// Every file of settings that a rule of ours names, each once, with the rule's place; that of the general rule, or the
+/// one that was asked for, comes first.
 fn files(check: &ConfigCheck, rules: &rule::Inspection) -> Vec<(Option<PathBuf>, String)> {
     let first = check.config.clone().or_else(|| rules.config.clone().flatten());
     let mut files = vec![(first, String::new())];

@@ -27,8 +27,8 @@ pub(super) fn of_lustre() -> Result<Config, ConfigError> {
     Config::load(rules.lustre.or(rules.config).flatten().as_deref())
 }
 
-/// The settings by which requests of this user's are served: those in this file, else by the rule for them. A rule may be for
-/// one user or one service alone.
+/// The settings by which requests of this user's are served: those in this file, else by the rule for them. A rule may
+/// be for one user or one service alone.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -41,7 +41,8 @@ pub(super) fn of_user(
     Config::load(named.or_else(|| rule::settings_of(Path::new("/"), uid, service).flatten()).as_deref())
 }
 
-/// The file of settings that is in effect: this one, else the one that the request-key rule names; `None` for the usual one.
+/// The file of settings that is in effect: this one, else the one that the request-key rule names; `None` for the usual
+/// one.
 fn file_in_effect(file: Option<&Path>) -> Option<PathBuf> {
     file.map(PathBuf::from).or_else(|| rule::inspect(Path::new("/")).config.flatten())
 }

@@ -1,7 +1,8 @@
 //! Lines that start our program though no request ever reaches them: slips of whoever wrote them, which request-key(8)
 //! passes over in silence.
 //!
-//! A line is dead only if no text of a request's grammar can match it: rules for one user, one service or Lustre alone live.
+//! A line is dead only if no text of a request's grammar can match it: rules for one user, one service or Lustre alone
+//! live.
 
 use std::fmt;
 use std::path::Path;
@@ -66,7 +67,8 @@ impl Slip<'_> {
     }
 }
 
-/// One finding for each such line but those of which an error is `known`. `level` is that of all slips but a wrong operation.
+/// One finding for each such line but those of which an error is `known`. `level` is that of all slips but a wrong
+/// operation.
 pub(super) fn findings(rules: &Rules, level: Level, known: &[Finding]) -> Vec<Finding> {
     // Prose may be indented and name the program.
     let is_rule = |line: &&Line| start(line).is_some() && line.words().any(|word| word == "%k");
@@ -125,8 +127,8 @@ fn slip(line: &Line) -> Option<Slip<'_>> {
     }
 }
 
-/// The column of the program's name, from 0. Before its place a name may be a pattern of another package's, unless words of a
-/// command come next.
+/// The column of the program's name, from 0. Before its place a name may be a pattern of another package's, unless
+/// words of a command come next.
 fn start(line: &Line) -> Option<usize> {
     let words: Vec<&str> = line.words().collect();
     let is_command = |index: usize| {
@@ -137,8 +139,8 @@ fn start(line: &Line) -> Option<usize> {
     found.filter(|_| !line.too_long)
 }
 
-/// Whether a text that is `valid` can match the pattern: itself, or with the beginning or end of a sample in place of its
-/// asterisk.
+/// Whether a text that is `valid` can match the pattern: itself, or with the beginning or end of a sample in place of
+/// its asterisk.
 fn reaches(pattern: &str, samples: &[&str], valid: impl Fn(&str) -> bool) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return valid(pattern) };
     // In the middle of a word the end is compared with the beginning (rules.rs).

@@ -2,9 +2,9 @@
 //! needs, and a ticket-granting ticket by the keytab where there is none.
 //!
 //! Called by the worker in three stages: [`choose`] reads what it was handed, [`Choice::account`] may ask a KDC for a
-//! ticket-granting ticket, [`MachineAccount::account`] for the service's. Invariant: the worker can write nowhere, so all
-//! tickets are in its memory; what it has got is handed out by [`MachineAccount::update`] for the monitor to store. No
-//! cache and no keytab but those named is looked at.
+//! ticket-granting ticket, [`MachineAccount::account`] for the service's. Invariant: the worker can write nowhere, so
+//! all tickets are in its memory; what it has got is handed out by [`MachineAccount::update`] for the monitor to store.
+//! No cache and no keytab but those named is looked at.
 
 mod keytab;
 mod rules;
@@ -173,8 +173,8 @@ impl MachineAccount {
     }
 
     /// All its tickets as the bytes of a FILE cache (version 4), those that have ended left out; `None` if they are
-    /// what they were, so that there is nothing to store. With [`Basis::DefaultCache`] they are what root's default cache may be
-    /// replaced with, and otherwise what our own cache is to be.
+    /// what they were, so that there is nothing to store. With [`Basis::DefaultCache`] they are what root's default
+    /// cache may be replaced with, and otherwise what our own cache is to be.
     ///
     /// # Errors
     /// [`Failure`] with `Setup`. The account is as usable as before.

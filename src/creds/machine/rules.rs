@@ -5,8 +5,8 @@ use std::fmt;
 use crate::creds::ticket::rounded;
 use crate::crypto::enctype::Enctype;
 use crate::ctx::lustre::Roles;
+use crate::gss::listing::Granting;
 use crate::gss::principal::Name;
-use crate::gss::ticket::Granting;
 
 /// A ticket that has this many seconds left is good, however long it was made for.
 const ENOUGH: u64 = 30 * 60;
@@ -16,8 +16,8 @@ const ENOUGH: u64 = 30 * 60;
 pub(super) struct Acceptable {
     /// The node's realm.
     pub realm: String,
-    /// In which capacities the node asks. A principal that serves one of them will do: a node's management client asks in
-    /// all of them.
+    /// In which capacities the node asks. A principal that serves one of them will do: a node's management client asks
+    /// in all of them.
     pub roles: Roles,
     /// The node's host name; `None` if any will do.
     pub host: Option<String>,

@@ -1,10 +1,10 @@
 //! Caches and tickets in the keyrings of a requester.
 //!
-//! What hangs below its thread, process and session keyring is looked at by whoever has been lent these; what hangs below
-//! its user and persistent keyring by a process of that user. A cache in a session keyring is reached by the library
-//! if its collection is linked to the reader's session; those of thread and process, and keyrings of another user
-//! namespace, cannot be named there and are handed over as copies. A ticket-granting ticket that is stored as one key of
-//! type `user` or `big_key`, called `krbtgt/REALM@REALM`, becomes a cache with nothing else in it.
+//! What hangs below its thread, process and session keyring is looked at by whoever has been lent these; what hangs
+//! below its user and persistent keyring by a process of that user. A cache in a session keyring is reached by the
+//! library if its collection is linked to the reader's session; those of thread and process, and keyrings of another
+//! user namespace, cannot be named there and are handed over as copies. A ticket-granting ticket that is stored as one
+//! key of type `user` or `big_key`, called `krbtgt/REALM@REALM`, becomes a cache with nothing else in it.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -62,8 +62,8 @@ impl Rings {
     }
 }
 
-/// Whether the calling process, of that user, has a session keyring; none is made by asking. Nothing tells one with a name of
-/// its own from none; who has one has used keys before.
+/// Whether the calling process, of that user, has a session keyring; none is made by asking. Nothing tells one with a
+/// name of its own from none; who has one has used keys before.
 pub fn has_session(uid: u32) -> bool {
     visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
         || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY)
@@ -149,8 +149,8 @@ impl InRings {
 
     /// In the caller's own keyrings, but session, process and thread.
     pub(super) fn of_caller(&mut self, uid: u32) {
-        // Only what a keyring of the process leads to can be read. Asking for those that are not there would make them, the
-        // persistent one for days.
+        // Only what a keyring of the process leads to can be read. Asking for those that are not there would make them,
+        // the persistent one for days.
         let names = [visible_ring::of_user(uid), visible_ring::persistent(uid)];
         let [has_user, has_persistent] = visible_ring::which_exist(names.each_ref().map(String::as_str));
         // Whether it is empty its owner may know without that.
@@ -342,9 +342,9 @@ fn links(ring: i32) -> Result<Vec<i32>, Errno> {
     })
 }
 
-/// The owner's keyring of a collection below the requester's session keyring, which may have been inherited from a process of
-/// another user's; collections are called `_krb_<name>`, those of the oldest form just by their name (krb5 ccache types,
-/// "KEYRING").
+/// The owner's keyring of a collection below the requester's session keyring, which may have been inherited from a
+/// process of another user's; collections are called `_krb_<name>`, those of the oldest form just by their name (krb5
+/// ccache types, "KEYRING").
 pub fn collection(session: i32, collection: &str, owner: u32) -> Option<i32> {
     let search = |name: String| {
         let name = CString::new(name).ok()?;

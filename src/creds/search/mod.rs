@@ -60,8 +60,8 @@ pub enum Daemon {
     Another,
 }
 
-/// Counts the places, so that whoever watches can tell which of them holds the search up, and passes over those that have
-/// done so before.
+/// Counts the places, so that whoever watches can tell which of them holds the search up, and passes over those that
+/// have done so before.
 #[derive(Debug, Default)]
 pub struct Pace<'a> {
     /// Gets a byte for each place that is begun.

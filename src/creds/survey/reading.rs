@@ -11,9 +11,10 @@ use crate::event::{Cause, Failure};
 use crate::gss::clock::now;
 use crate::gss::collection;
 use crate::gss::krb5::Library;
+use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
 use crate::gss::status::{Krb5Error, Reason};
-use crate::gss::ticket::{Cache, Facts};
+use crate::gss::ticket::Cache;
 use crate::wire::Reader;
 
 pub(super) type Read = Result<(Name, Vec<Facts>), Krb5Error>;
@@ -68,8 +69,8 @@ fn header(file: &str) -> Option<Vec<u8>> {
     Some(header)
 }
 
-/// `05 04 · u16 be length · fields`, each `u16 be tag · u16 be length · data`; tag 1 has `i32 be seconds · i32 be microseconds`
-/// (krb5 documentation, "Credential cache file format").
+/// `05 04 · u16 be length · fields`, each `u16 be tag · u16 be length · data`; tag 1 has `i32 be seconds · i32 be
+/// microseconds` (krb5 documentation, "Credential cache file format").
 fn offset_of_header(header: &[u8]) -> Option<i64> {
     let mut reader = Reader::new(header);
     if reader.take(2).ok()? != [5, 4] {

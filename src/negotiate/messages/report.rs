@@ -141,7 +141,8 @@ pub struct Failed {
     /// What was tried, if that was asked for.
     #[serde(default)]
     pub trail: Vec<String>,
-    /// The user's credentials, a number for each state of each cache, [`TRIED_LIMIT`] at most; `None` if none were looked at.
+    /// The user's credentials, a number for each state of each cache, [`TRIED_LIMIT`] at most; `None` if none were
+    /// looked at.
     #[serde(default)]
     pub tried: Option<Vec<u64>>,
 }

@@ -1,0 +1,232 @@
+//! A key after its instantiation, which somebody must finish.
+//!
+//! The front's monitor takes it over. Invariant: it is published or failed; dropping it fails it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::description::KeyDescription;
+use super::serial::KeySerial;
+use crate::sys::{heir, keyctl};
+
+/// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.
+pub const REJECT_TTL: Duration = Duration::from_secs(2);
+
+/// Of a program's key of root's (rule S20): its possessor views, and root, its owner, does everything; but reads it only
+/// when there is something to read, so that it can be proved that the worker does not possess it.
+const OF_ROOTS_KEY: u32 = 0x013f_0000;
+pub(super) const OF_ROOTS_KEY_IN_PROGRESS: u32 = 0x033d_0000;
+/// How long a key that somebody must finish in passing may put off its update.
+const PASSING_LIMIT: Duration = Duration::from_millis(500);
+/// First and longest pause between two tries to update a key that the kernel has not yet put to use.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// An instantiated key whose negotiation goes on.
+#[derive(Debug)]
+#[must_use = "dropping it fails the key"]
+pub struct LiveKey {
+    key: KeySerial,
+    consumer: Consumer,
+    finished: bool,
+    /// A keyring that it has to be taken out of before it fails.
+    ring: Option<KeySerial>,
+}
+
+/// Who reads the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumer {
+    /// Programs: a key of type `user`.
+    Program,
+    /// The kernel: a key of type `lgssc`.
+    Kernel,
+}
+
+/// How payloads begin that hold no context: window 0, then the error (docs/formats.md).
+fn payload_start(errno: Errno) -> [u8; 8] {
+    let [a, b, c, d] = (-(errno as i32)).to_ne_bytes();
+    [0, 0, 0, 0, a, b, c, d]
+}
+
+impl LiveKey {
+    /// Takes over the key that the front, another process, has instantiated.
+    pub fn taken_over(key: KeySerial, consumer: Consumer) -> Self {
+        Self { key, consumer, finished: false, ring: None }
+    }
+
+    /// The same, of a key that lies in a keyring in which the kernel does not look for it when it fails: that of the user in
+    /// another user namespace. There the next request would find it, dead.
+    pub fn in_foreign_ring(mut self, ring: Option<KeySerial>) -> Self {
+        self.ring = ring;
+        self
+    }
+
+    /// Not after the failing update, when a new key of that description may lie there.
+    fn leave_foreign_ring(&mut self) {
+        if let Some(ring) = self.ring.take() {
+            let _ = keyctl::unlink(self.key.raw(), ring.raw());
+        }
+    }
+
+    /// Who reads it.
+    pub fn consumer(&self) -> Consumer {
+        self.consumer
+    }
+
+    /// Lets go of a key that the monitor finishes.
+    pub fn hand_over(mut self) {
+        self.finished = true;
+    }
+
+    /// The key.
+    pub fn key(&self) -> KeySerial {
+        self.key
+    }
+
+    /// Brings the end forward that the key has if nobody finishes it.
+    pub fn shorten(&self, timeout: Duration) {
+        // If this fails, the longer timeout that it was instantiated with stays.
+        let _ = keyctl::set_timeout(self.key.raw(), timeout);
+    }
+
+    /// Replaces the provisional payload for good. The update clears the expiry of a `user` key, so that it is set
+    /// again at once; a guard stands ready to do that should this process be killed in between.
+    ///
+    /// # Errors
+    /// The key, still live, with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES.
+    pub fn publish(mut self, payload: &[u8], timeout: Duration) -> Result<(), (Self, Errno)> {
+        if let Err(errno) = self.open_to_root() {
+            return Err((self, errno));
+        }
+        let guard = ExpiryGuard::over(self.key, timeout);
+        let updated = keyctl::update(self.key.raw(), payload);
+        let expires = updated.and_then(|()| keyctl::set_timeout(self.key.raw(), timeout));
+        guard.dismiss();
+        match (updated, expires) {
+            (Err(errno), _) => return Err((self, errno)),
+            (Ok(()), Err(errno)) => {
+                self.finished = true;
+                // A context without an end must not stay: better none.
+                let _ = keyctl::revoke(self.key.raw());
+                return Err((self, errno));
+            }
+            (Ok(()), Ok(())) => self.finished = true,
+        }
+        Ok(())
+    }
+}
+
+impl LiveKey {
+    /// Only root reads what is root's: su(1) hands on a session that leads to its user keyring.
+    fn open_to_root(&self) -> Result<(), Errno> {
+        let is_roots = KeyDescription::of(self.key).is_ok_and(|key| key.uid == 0);
+        if is_roots { keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY) } else { Ok(()) }
+    }
+
+    /// Gives the kernel the payload for good, and takes the timeout away: the context's end is in the payload, and the
+    /// kernel drops the key when it sees fit. In a keyring in which it does not look for it then, the key expires before, which
+    /// the next request passes over. As long as the kernel has not put the key to use, it is tried again.
+    ///
+    /// # Errors
+    /// The key, still live, with the kernel's error; EAGAIN if it was not put to use by `deadline`.
+    pub fn import(
+        mut self,
+        payload: &[u8],
+        lifetime: Duration,
+        deadline: Instant,
+    ) -> Result<(), (Self, Errno)> {
+        match update_when_bound(self.key, payload, deadline) {
+            Ok(()) => {
+                self.finished = true;
+                // Root's keys are gone by now.
+                let _ = match self.ring {
+                    Some(_) => keyctl::set_timeout(self.key.raw(), lifetime),
+                    None => keyctl::clear_timeout(self.key.raw()),
+                };
+                Ok(())
+            }
+            Err(errno) => Err((self, errno)),
+        }
+    }
+
+    /// Tells the kernel of the failure. It invalidates the key then, and nothing else may be done to it: the requester's
+    /// next key has the same description.
+    ///
+    /// # Errors
+    /// As [`LiveKey::import`].
+    pub fn fail_import(mut self, payload: &[u8], deadline: Instant) -> Result<(), (Self, Errno)> {
+        self.leave_foreign_ring();
+        match update_when_bound(self.key, payload, deadline) {
+            Ok(()) => {
+                self.finished = true;
+                Ok(())
+            }
+            Err(errno) => Err((self, errno)),
+        }
+    }
+}
+
+/// The kernel answers EAGAIN until the requester, who has just been released, has put the key to use.
+fn update_when_bound(key: KeySerial, payload: &[u8], deadline: Instant) -> Result<(), Errno> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match keyctl::update(key.raw(), payload) {
+            Err(Errno::EAGAIN) if Instant::now() < deadline => {
+                thread::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// A process that finishes a key if its parent ends before it says that it has done so itself.
+struct ExpiryGuard(&'static Guarded);
+
+struct Guarded {
+    key: KeySerial,
+    timeout: Duration,
+    done: AtomicBool,
+}
+
+impl ExpiryGuard {
+    /// Without a guard, if there can be no process, it is as it would be without this.
+    fn over(key: KeySerial, timeout: Duration) -> Self {
+        let guarded = Box::leak(Box::new(Guarded { key, timeout, done: AtomicBool::new(false) }));
+        let _ = heir::spawn_guard(&guarded.done, conclude, guarded);
+        Self(guarded)
+    }
+
+    fn dismiss(self) {
+        self.0.done.store(true, Ordering::Release);
+    }
+}
+
+/// In the place of a process that has died: a key that it had updated expires, one that it had not is failed.
+fn conclude(guarded: &'static Guarded) {
+    if keyctl::read(guarded.key.raw())
+        .is_ok_and(|payload| payload.starts_with(&payload_start(Errno::EINPROGRESS)))
+    {
+        drop(LiveKey::taken_over(guarded.key, Consumer::Program));
+    } else {
+        let _ = keyctl::set_timeout(guarded.key.raw(), guarded.timeout);
+    }
+}
+
+impl Drop for LiveKey {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        self.leave_foreign_ring();
+        // EIO, and a GSS status of 0: the same for both consumers.
+        let abandoned = [payload_start(Errno::EIO).as_slice(), &[0; 4]].concat();
+        let updated = update_when_bound(self.key, &abandoned, Instant::now() + PASSING_LIMIT);
+        if updated.is_ok() && self.consumer == Consumer::Program {
+            let _ = keyctl::set_timeout(self.key.raw(), REJECT_TTL);
+        }
+    }
+}
