@@ -1,7 +1,7 @@
 //! The whole policy: whether this requester may have this context (rules S1, S2).
 
 use super::claim::{Asked, Claim, refused};
-use super::vouched::Witness;
+use super::witness::Witness;
 use crate::ctx::lustre::LustreCallout;
 use crate::ctx::request::{Callout, Description, Owner};
 use crate::event::Failure;

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 
 use super::authorise::Acting;
 use super::claim::refused;
-use super::front::Served;
-use super::vouched::Container;
+use super::places::Container;
+use super::verdict::Served;
 use crate::config::{Config, NamespaceTraits};
 use crate::event::Failure;
 use crate::sys::namespaces;

@@ -11,18 +11,18 @@ use nix::errno::Errno;
 use super::authorise::{Acting, Genuine, authorise};
 use super::claim::{Asked, Claim, Invocation, Unusable, refused};
 use super::destination;
+use super::loan::{Loan, lend_keyrings, may_need_keyrings};
 use super::monitor::{self, Common, Phase};
 use super::order::served_mechanism;
+use super::places::Places;
 use super::ready::Note;
-use super::vouched::{self, Places, Witness};
+use super::verdict::{Served, Undecided, Verdict};
+use super::witness::{Witness, foreign_ring};
 use crate::config::{CEILING, MOUNT_CEILING};
-use crate::creds::cache_name::CacheName;
-use crate::creds::search::Rings;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
-use crate::key::authority::{NotInstantiated, key_under_construction, own_session_keyring};
+use crate::key::authority::{NotInstantiated, key_under_construction};
 use crate::key::{Authority, Consumer, KeySerial};
-use crate::sys::lending::Lending;
 use crate::sys::process;
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
@@ -73,49 +73,6 @@ pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
     1
 }
 
-/// The answer to the requester, which the monitor finds in memory when we have ended.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// The key has been instantiated and is the monitor's to finish.
-    Served(Served),
-    /// The key of a request for the node, still under construction.
-    Undecided(Undecided),
-    /// The key has been rejected; only the log remains to be written.
-    Refused(Failure),
-}
-
-/// What was found and opened.
-#[derive(Debug)]
-pub(super) struct Served {
-    /// In whose name the requester asks.
-    pub(super) acting: Acting,
-    /// How long it took, in microseconds since the front started.
-    pub(super) micros: u32,
-    /// Where the negotiation takes place.
-    pub(super) places: Places,
-    /// A keyring that the key has to be taken out of before it fails.
-    pub(super) foreign_ring: Option<KeySerial>,
-    /// The requester's keyrings, if the launcher shall look into them.
-    pub(super) lending: Option<Loan>,
-}
-
-/// Keyrings of a requester on their way to the launcher, in the order of [`in_order`].
-pub(super) type Loan = &'static Lending<RINGS>;
-
-/// Kinds of keyrings.
-pub(super) const RINGS: usize = 4;
-
-/// A request that may be served, whose key is not instantiated.
-#[derive(Debug)]
-pub(super) struct Undecided {
-    /// The permission to do so.
-    pub(super) genuine: Genuine,
-    /// Whose key it is.
-    pub(super) owner: u32,
-    /// The rest.
-    pub(super) served: Served,
-}
-
 fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
     let admitted = admit(common, &authority);
     common.enter(Phase::Answer);
@@ -159,7 +116,7 @@ fn admit(common: &Common, authority: &Authority) -> Result<Admitted, Failure> {
     let places = Places::of(&claim, &witness, genuine.acting)?;
     let is_ready = is_ready(invocation, &claim, &places);
     let lending = lending.filter(|_| genuine.acting == Acting::ForItself);
-    let foreign_ring = vouched::foreign_ring(&claim, &witness);
+    let foreign_ring = foreign_ring(&claim, &witness);
     let owner = owner(&claim);
     Ok(Admitted { genuine, owner, is_ready, places, foreign_ring, lending })
 }
@@ -189,28 +146,6 @@ fn owner(claim: &Claim) -> u32 {
         Asked::Lustre(callout) if !callout.roles.any() => callout.uid,
         Asked::Lustre(_) | Asked::User { .. } => claim.uid,
     }
-}
-
-/// Whether the cache may be in keyrings of the requester's: one of these is named, or none so that it is looked for.
-fn may_need_keyrings(claim: &Claim) -> bool {
-    let cache = match &claim.asked {
-        Asked::User { callout, .. } => callout.cache.as_ref(),
-        Asked::Lustre(callout) if callout.roles.any() => return false,
-        Asked::Lustre(_) => None,
-    };
-    matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
-}
-
-/// Has the requester's keyrings linked to ours, where the launcher finds them. That can be done by the requester's own
-/// right to them, while its key is under construction; without it what is in them will not be found, which the worker
-/// reports.
-fn lend_keyrings(invocation: &Invocation) -> Result<Loan, Errno> {
-    Lending::begin(in_order(invocation.lendable_rings()), own_session_keyring()?)
-}
-
-/// What is most likely to have caches comes first.
-pub(super) fn in_order(rings: Rings) -> [i32; RINGS] {
-    [rings.session, rings.process, rings.thread, rings.user]
 }
 
 fn instantiate(common: &Common, admitted: Admitted, authority: Authority, started: Instant) -> Verdict {

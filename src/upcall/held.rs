@@ -12,9 +12,9 @@ use nix::errno::Errno;
 
 use super::authorise::{Acting, Genuine};
 use super::clock::Clock;
-use super::front::Undecided;
 use super::outcome::Outcome;
 use super::telling::fail;
+use super::verdict::Undecided;
 use crate::config::{CEILING, Config, Timeouts};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::requester::Wait;

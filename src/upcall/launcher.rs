@@ -7,60 +7,30 @@ use std::convert::Infallible;
 use std::ffi::{CString, NulError};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
-use super::cgroup::Home;
-use super::front::Served;
-use super::order::Order;
+use super::assignment::{Assignment, Ends, blocked, launch_failed};
 use super::sources::{Wanted, seal_machines, seal_roots};
+use super::verdict::Served;
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
 use crate::creds::search::{self, Pace, Rings};
 use crate::creds::source::{Held, Listed, Source};
-use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, Link};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::lending::Late;
-use crate::sys::process::{self, Process};
+use crate::sys::process;
 use crate::sys::{files, keyctl};
 
 /// The worker's descriptors: 0 to 2 as inherited, the message socket, the list of sources, and from here on the sources.
 const FIRST_SOURCE: usize = 5;
 const SOCKET: usize = 3;
-
-/// What the monitor wants done.
-#[derive(Clone, Copy)]
-pub(super) struct Assignment<'a> {
-    /// The key, to prove that the worker will have no access to it.
-    pub key: KeySerial,
-    /// Whether the key is not instantiated: there is an authority over it that the worker must not have.
-    pub under_construction: bool,
-    /// Whose context.
-    pub uid: u32,
-    /// That user's primary group.
-    pub gid: u32,
-    /// The requester's keyrings, which the front has lent us if it asks for itself.
-    pub rings: Rings,
-    /// Places that have held up an earlier attempt, by their order in the search.
-    pub held_up: &'a [usize],
-    /// What it is for.
-    pub order: &'a Order,
-    /// Of the own cache of machine credentials, if these are asked for.
-    pub stamp: Option<&'a Stamp>,
-    /// The settings.
-    pub config: &'a Config,
-    /// Where it is accounted for.
-    pub home: Option<&'a Home<'a>>,
-    /// The process that we must not outlive.
-    pub monitor: &'a Process,
-}
 
 /// Does not return: the worker runs, or a failure has been reported.
 pub(super) fn become_worker(
@@ -70,21 +40,13 @@ pub(super) fn become_worker(
     Ends { socket, starting }: Ends,
 ) -> ! {
     let mut link = socket.try_clone().map(Link::new);
-    let mut pace = Pace::new(Some(starting.as_fd()), assignment.held_up);
+    let mut pace = Pace::new(Some(starting.as_fd()), assignment.blocked);
     let Err(failure) = launch(assignment, served, &mut pace)
         .and_then(|sources| execute(assignment.config, sources, program, socket.into()));
     if let Ok(link) = link.as_mut() {
         let _ = link.send_failed(&Failed::without_stages(failure));
     }
     process::end(1)
-}
-
-/// The worker's ends of what connects it with the monitor.
-pub(super) struct Ends {
-    /// For messages.
-    pub(super) socket: UnixStream,
-    /// Gets a byte for each place that is looked at, and is closed by exec.
-    pub(super) starting: OwnedFd,
 }
 
 fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
@@ -101,7 +63,7 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
         // What is root's is read by root and handed over as sealed memory: no process of uid 0 talks to the network.
         Wanted::Roots(name) => {
             if !pace.begin() {
-                return Err(held_up(name));
+                return Err(blocked(name));
             }
             isolate_keyrings(assignment, roots_collection(name, assignment).as_slice())?;
             let sealed = seal_roots(name, assignment, served)?;
@@ -129,15 +91,6 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
         return Err(launch_failed("the monitor has ended", Errno::ESRCH));
     }
     Ok(sources)
-}
-
-/// Of a cache that an attempt to read has been in vain for long.
-pub(super) fn held_up(name: &CacheName) -> Failure {
-    let why = match name {
-        CacheName::Keyring { .. } => Late::Held.to_string(),
-        _ => "its file system does not answer".to_owned(),
-    };
-    Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {why}"))
 }
 
 /// Reading a key under construction would wait for its answer. Whoever is not in the session that the authority came
@@ -230,8 +183,4 @@ fn listed(sources: Vec<Source>) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
         .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))?;
     let list = files::sealed_memory(&list).map_err(|errno| launch_failed("sealed memory", errno))?;
     Ok((list, opened))
-}
-
-pub(super) fn launch_failed(step: &str, errno: Errno) -> Failure {
-    Failure::new(Stage::Launch, Cause::Setup, format_args!("{step}: {errno}"))
 }

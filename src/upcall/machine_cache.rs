@@ -22,7 +22,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::sweep;
+use super::stale::{is_older, names, remove};
 use crate::config::{Config, MachineCache as MachineKept};
 use crate::creds::cache_name::CacheName;
 use crate::creds::default_cache::{User, default_cache_name};
@@ -255,15 +255,15 @@ fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), 
 
 /// Removes caches that have expired and not been asked for since a day, and what was left half written.
 pub(super) fn sweep(directory: &OwnedFd) {
-    for name in sweep::names(directory) {
+    for name in names(directory) {
         let Ok(file) = LockFile::open_existing(directory.as_fd(), &name) else { continue };
         // What was written to last long ago: an unfinished file, failures that count no more.
-        if (name.ends_with(NEW) || name.ends_with(FAILED)) && sweep::is_older(&file, UNFINISHED_AGE) {
-            sweep::remove(directory, &name, &file);
+        if (name.ends_with(NEW) || name.ends_with(FAILED)) && is_older(&file, UNFINISHED_AGE) {
+            remove(directory, &name, &file);
         } else if let Some(stamp) = name.strip_suffix(STATE) {
             let good = matches!(State::read(file.file()), Some(State::Good(until)) if until > now());
-            let is_over = !good && sweep::is_older(&file, EXPIRED_AGE);
-            if is_over && sweep::remove(directory, &name, &file) {
+            let is_over = !good && is_older(&file, EXPIRED_AGE);
+            if is_over && remove(directory, &name, &file) {
                 let _ = unlinkat(directory, stamp, UnlinkatFlags::NoRemoveDir);
             }
         }

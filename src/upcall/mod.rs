@@ -6,6 +6,7 @@
 //! cost the user a minute of ENOKEY.
 #![forbid(unsafe_code)]
 
+mod assignment;
 mod authorise;
 mod backoff;
 mod by_hand;
@@ -20,6 +21,7 @@ mod failures;
 mod front;
 mod held;
 mod launcher;
+mod loan;
 mod log_budget;
 mod lustre_parameters;
 mod machine_cache;
@@ -28,16 +30,19 @@ mod negotiation;
 mod node;
 mod order;
 mod outcome;
+mod places;
 mod ready;
 mod relay;
 mod slots;
 mod sources;
+mod stale;
 mod start;
 mod sweep;
 mod teller;
 mod telling;
 mod times;
-mod vouched;
+mod verdict;
+mod witness;
 
 use claim::Invocation;
 

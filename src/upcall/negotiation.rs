@@ -6,23 +6,24 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::getpid;
 
+use super::assignment::Assignment;
 use super::authorise::Acting;
 use super::cgroup::Home;
 use super::check::{self, Agreed, check};
 use super::claim::Invocation;
 use super::exchange::{Exchanged, InitChannel};
 use super::failures::Memory;
-use super::front::Served;
 use super::held::Pending;
-use super::launcher::Assignment;
+use super::loan::lent;
 use super::lustre_parameters;
 use super::node::{NodesPart, not_asked_for};
 use super::order::Order;
 use super::outcome::Outcome;
 use super::relay::Relay;
-use super::start::{self, Attempt, Progress};
+use super::start::{self, Attempt, Progress, place_limit};
 use super::telling::{give, unpublished};
 use super::times::Times;
+use super::verdict::Served;
 use crate::config::{Config, Level};
 use crate::creds::search::Rings;
 use crate::ctx::payload::lustre;
@@ -39,8 +40,8 @@ use crate::sys::process::{self, Process};
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// A worker has five stages, of which four may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 10;
-/// Most places that may hold launchers up.
-const HELD_UP_LIMIT: usize = 4;
+/// Most places that may block launchers.
+const BLOCKED_LIMIT: usize = 4;
 
 /// The worker, still to be reaped, and what it said.
 type Conversation = (Process, Result<Report, Failure>);
@@ -62,7 +63,7 @@ pub(super) struct Upcall<'a> {
     node: Option<NodesPart>,
     /// What the worker has said of its stages with its last token, and when.
     told: Option<(Vec<Timing>, Instant)>,
-    /// Launchers that a file system holds up.
+    /// Launchers that a file system blocks.
     stuck: Vec<Process>,
     /// Which credentials the worker has chosen from.
     considered: Considered,
@@ -196,11 +197,13 @@ impl<'a> Upcall<'a> {
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         let (uid, gid) = order.owner(self.invocation);
         let rings = match served.acting {
-            Acting::ForItself => start::lent(self.invocation, served, self.config.timeouts.kdc.0),
+            Acting::ForItself => {
+                lent(self.invocation, served.lending, place_limit(self.config.timeouts.kdc.0))
+            }
             Acting::ForAnother | Acting::Machine => Rings::default(),
         };
         let deadline = self.times.deadline.min(Instant::now() + limit);
-        let mut held_up = Vec::new();
+        let mut blocked = Vec::new();
         loop {
             let assignment = Assignment {
                 key: key.key(),
@@ -208,7 +211,7 @@ impl<'a> Upcall<'a> {
                 uid,
                 gid,
                 rings,
-                held_up: &held_up,
+                blocked: &blocked,
                 order,
                 stamp: self.node.as_ref().map(NodesPart::stamp),
                 config: self.config,
@@ -217,13 +220,15 @@ impl<'a> Upcall<'a> {
             };
             let mut attempt = Attempt::start(&assignment, served, &request)?;
             let report = match attempt.progress(limit, deadline) {
-                Ok(Progress::HeldUp(place)) if held_up.len() < HELD_UP_LIMIT && Instant::now() < deadline => {
-                    held_up.push(place);
+                Ok(Progress::Blocked(place))
+                    if blocked.len() < BLOCKED_LIMIT && Instant::now() < deadline =>
+                {
+                    blocked.push(place);
                     let _ = attempt.process.kill();
                     self.stuck.push(attempt.process);
                     continue;
                 }
-                Ok(Progress::HeldUp(_)) => {
+                Ok(Progress::Blocked(_)) => {
                     let detail = "the file system of the cache does not answer";
                     Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
                 }

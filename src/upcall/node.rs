@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::claim::Invocation;
 use super::failures::{Memory, Scope};
-use super::front::Served;
 use super::machine_cache::{FAILED, MachineCache, Place, Turn, path};
 use super::order::Order;
 use super::ready::Note;
 use super::sources::machine_keys;
+use super::verdict::Served;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::creds::stamp::{Stamp, depends_on};
 use crate::event::{Cause, Failure, Stage};

@@ -7,11 +7,11 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
+use super::assignment::{Assignment, blocked, launch_failed};
 use super::authorise::Acting;
-use super::front::Served;
-use super::launcher::{Assignment, held_up, launch_failed};
 use super::machine_cache;
 use super::order::Order;
+use super::verdict::Served;
 use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::default_cache::{User, default_cache_name};
 use crate::creds::open::Ground;
@@ -144,7 +144,7 @@ pub(super) fn seal_machines(
         Ok(())
     };
     if let Some((name, may_be_read)) = default {
-        let content = if may_be_read { copy_roots(name, assignment, served) } else { Err(held_up(name)) };
+        let content = if may_be_read { copy_roots(name, assignment, served) } else { Err(blocked(name)) };
         add(Role::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
     }
     let own = assignment.stamp.and_then(|stamp| machine_cache::contents(config, stamp));

@@ -1,6 +1,6 @@
 //! One attempt to start a worker, as the monitor sees it: the launcher looks for credentials and executes the worker.
 //!
-//! What can hold a launcher up is a file system of the requester's. Then it is left to be reaped, and another launcher
+//! What can block a launcher is a file system of the requester's. Then it is left to be reaped, and another launcher
 //! passes that place over (rules S8, S9).
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,15 +10,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::assignment::{self, Assignment, Ends};
 use super::cgroup::Home;
-use super::claim::Invocation;
-use super::front::{self, Served};
-use super::launcher::{self, Assignment, Ends};
-use crate::creds::search::Rings;
+use super::launcher;
+use super::verdict::Served;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Link, Names, Request};
 use crate::sys::files::open_trusted;
-use crate::sys::lending::Lent;
 use crate::sys::namespaces;
 use crate::sys::process::{self, Forked, Process};
 use crate::sys::sockets;
@@ -27,7 +25,7 @@ use crate::sys::sockets;
 const PLACE_SHARE: u32 = 6;
 /// And at most.
 const PLACE_LIMIT: Duration = Duration::from_secs(5);
-/// Between two looks whether a launcher that seems to be held up only waits for a processor.
+/// Between two looks whether a launcher that seems to be blocked only waits for a processor.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// A launcher, and the worker that it becomes.
@@ -46,7 +44,7 @@ pub(super) enum Progress {
     /// It is the worker, or has something to say.
     Done,
     /// This place, by the order in which places are looked at, does not answer.
-    HeldUp(usize),
+    Blocked(usize),
 }
 
 impl Attempt {
@@ -82,7 +80,7 @@ impl Attempt {
         }
     }
 
-    /// Waits until the launcher has become the worker, has something to say, or is held up; `limit` is that of a KDC.
+    /// Waits until the launcher has become the worker, has something to say, or is blocked; `limit` is that of a KDC.
     ///
     /// # Errors
     /// [`Failure`], also if it has not begun to look for credentials by the deadline.
@@ -101,7 +99,7 @@ impl Attempt {
                 },
                 Some(_) => return Ok(Progress::Done),
                 None if Instant::now() < deadline && process::is_runnable(self.process.id()) => {}
-                None if begun > 0 => return Ok(Progress::HeldUp(begun - 1)),
+                None if begun > 0 => return Ok(Progress::Blocked(begun - 1)),
                 None => {
                     let detail = "the launcher did not begin its work in time: the machine is overloaded";
                     return Err(Failure::new(Stage::Launch, Cause::Deadline, detail));
@@ -130,28 +128,11 @@ pub(super) fn names_in(served: &Served) -> Names {
     if ours.is_ok() && ours == theirs { Names::AsTheHost } else { Names::FilesAndDns }
 }
 
-/// The requester's keyrings, without those that could not be lent in time; `limit` is that of a KDC.
-pub(super) fn lent(invocation: &Invocation, served: &Served, limit: Duration) -> Rings {
-    let rings = invocation.lendable_rings();
-    let Some(lending) = served.lending else { return rings };
-    let outcome = lending.outcome(place_limit(limit));
-    let mut kept = front::in_order(rings);
-    let mut late = None;
-    for (ring, lent) in kept.iter_mut().zip(outcome) {
-        if let Lent::Late(why) = lent {
-            *ring = 0;
-            late = Some(why);
-        }
-    }
-    let [session, process, thread, user] = kept;
-    Rings { thread, process, session, user, late }
-}
-
 /// What one place may take; `limit` is that of a KDC.
-fn place_limit(limit: Duration) -> Duration {
+pub(super) fn place_limit(limit: Duration) -> Duration {
     (limit / PLACE_SHARE).min(PLACE_LIMIT)
 }
 
 fn launch_failed(errno: Errno) -> Failure {
-    launcher::launch_failed("start", errno)
+    assignment::launch_failed("start", errno)
 }

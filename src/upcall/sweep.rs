@@ -5,10 +5,10 @@
 //! Called by the monitor at its very end, and done by one of them in a while. Invariant: a file that somebody holds a
 //! byte of stays.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
+use super::stale::{is_older, names, remove};
 use super::{cgroup, failures, log_budget, machine_cache, slots};
 use crate::config::Config;
 use crate::sys::files::{private_directory, subdirectory};
@@ -18,8 +18,6 @@ use crate::sys::locks::LockFile;
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Its time of change tells when it was done last.
 const MARK: &str = "swept";
-/// Most names of a directory that are looked at in one go.
-const NAMES_LIMIT: usize = 4096;
 
 /// Removes it, if it is time again; the lines about lines that nobody else has told of.
 pub(super) fn sweep(config: &Config) -> Vec<String> {
@@ -65,26 +63,6 @@ fn for_each(run: &OwnedFd, subdirectory_name: &str, mut look: impl FnMut(&OwnedF
             look(&directory, &name, &file);
         }
     }
-}
-
-/// The names in a directory of ours.
-pub(super) fn names(directory: &OwnedFd) -> Vec<String> {
-    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
-    let names = entries.take(NAMES_LIMIT).filter_map(Result::ok).map(|entry| entry.file_name());
-    names.filter_map(|name| std::str::from_utf8(name.as_bytes()).ok().map(str::to_owned)).collect()
-}
-
-/// Removes a file whose time is over, unless somebody uses it; whether it did.
-pub(super) fn remove(directory: &OwnedFd, name: &str, file: &LockFile) -> bool {
-    file.remove(directory.as_fd(), name) == Ok(true)
-}
-
-/// Whether it was changed longer ago than that.
-pub(super) fn is_older(file: &LockFile, age: Duration) -> bool {
-    let modified = file.file().metadata().and_then(|metadata| metadata.modified());
-    let since = modified.map(|modified| SystemTime::now().duration_since(modified).unwrap_or(age));
-    since.is_ok_and(|since| since >= age)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the kernel vouches for: who asks and from where, and what of it will be needed after its release (rules S1, S5, S6).
+//! What of a requester will be needed after its release, opened by the front while it is still blocked (rules S5, S6).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -6,89 +6,11 @@ use nix::errno::Errno;
 
 use super::authorise::Acting;
 use super::claim::{Asked, Claim, refused};
+use super::witness::{Witness, gone};
 use crate::ctx::lustre::LustreCallout;
-use crate::event::{Cause, Failure, Stage};
-use crate::identity::key_list::Bound;
-use crate::identity::requester::{self, Namespace, Origin, Requester, RequesterError, Task, Wait};
-use crate::key::auth_line::Expected;
-use crate::key::{Authority, KeyDescription, KeySerial};
+use crate::event::Failure;
+use crate::identity::requester::{Namespace, RequesterError, Task};
 use crate::sys::{files, namespaces};
-
-/// Who has seen the requester.
-#[derive(Debug)]
-pub(super) enum Witness {
-    /// The requester's thread keyring is the user keyring of the uid in the callout: that is how Lustre asks for ordinary
-    /// users, and no program can. Nothing else need be read, which makes the most frequent request the cheapest.
-    ThreadRing,
-    /// The requester, as /proc shows it.
-    Task(Requester),
-}
-
-impl Witness {
-    /// Finds one; `look` is called before the requester is looked at.
-    ///
-    /// # Errors
-    /// Rule S6, as a [`Failure`].
-    pub(super) fn of(
-        authority: &Authority,
-        claim: &Claim,
-        kernel: &KeyDescription,
-        look: impl FnOnce(),
-    ) -> Result<Self, Failure> {
-        if let Asked::Lustre(callout) = &claim.asked
-            && !callout.roles.any()
-            && is_user_keyring(claim.thread_ring, callout.uid)
-        {
-            // Its root directory and its environment remain.
-            look();
-            return Ok(Self::ThreadRing);
-        }
-        let expected = Expected {
-            auth_key: authority.auth_key(),
-            key: authority.key(),
-            uid: kernel.uid,
-            gid: kernel.gid,
-            callout_length: claim.callout_length,
-        };
-        let bound = match &claim.asked {
-            Asked::User { .. } => Bound::OF_A_PROGRAM,
-            Asked::Lustre(_) => Bound::OF_THE_KERNEL,
-        };
-        let tid = requester::find(expected, bound).map_err(gone)?;
-        look();
-        Requester::look_at(tid).map(Self::Task).map_err(gone)
-    }
-}
-
-impl Witness {
-    /// Who waits for the answer.
-    pub(super) fn waits(&self) -> Wait {
-        match self {
-            Self::Task(Requester { origin: Origin::Kernel(waits), .. }) => *waits,
-            Self::Task(_) | Self::ThreadRing => Wait::Other,
-        }
-    }
-}
-
-/// Whether `ring` is the keyring `_uid.<uid>` of an ordinary user.
-fn is_user_keyring(ring: i32, uid: u32) -> bool {
-    let described = KeySerial::new(ring).and_then(|ring| KeyDescription::of(ring).ok());
-    uid != 0 && described.is_some_and(|ring| is_keyring_of(&ring, uid))
-}
-
-fn is_keyring_of(ring: &KeyDescription, uid: u32) -> bool {
-    let name = format!("_uid.{uid}");
-    ring.key_type == "keyring" && ring.uid == uid && ring.description == name.as_bytes()
-}
-
-/// The keyring in which the kernel finds a user's key of Lustre's but does not look for it when the key fails: not that of
-/// the key's owner by its uid here, but its one in another user namespace. It can be seen by the authority over the key.
-pub(super) fn foreign_ring(claim: &Claim, witness: &Witness) -> Option<KeySerial> {
-    let Asked::Lustre(callout) = &claim.asked else { return None };
-    let by_proof = callout.roles.any() || matches!(witness, Witness::ThreadRing);
-    let ring = KeySerial::new(claim.thread_ring).filter(|_| !by_proof)?;
-    KeyDescription::of(ring).ok().filter(|described| !is_keyring_of(described, callout.uid)).map(|_| ring)
-}
 
 /// Where a negotiation takes place, opened.
 #[derive(Debug)]
@@ -204,17 +126,5 @@ impl Container {
             uid_map: task.open_uid_map()?,
             cgroup: task.cgroup()?,
         })
-    }
-}
-
-fn gone(error: RequesterError) -> Failure {
-    match error {
-        RequesterError::Proc(_, Errno::ENOENT | Errno::ESRCH) => {
-            refused(format_args!("S6: the requester has gone: {error}"))
-        }
-        RequesterError::TooManyKeys(..) | RequesterError::TooSlow(_) => {
-            Failure::new(Stage::Authorise, Cause::ManyKeys, format_args!("S21: {error}"))
-        }
-        other => refused(format_args!("S6: {other}")),
     }
 }

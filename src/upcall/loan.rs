@@ -1,0 +1,59 @@
+//! The requester's keyrings on their way to the launcher, which looks for credential caches in them.
+//!
+//! Lent by the front, by the requester's own right to them while its key is under construction; taken by the monitor,
+//! which does without those that come late.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::claim::{Asked, Claim, Invocation};
+use crate::creds::cache_name::CacheName;
+use crate::creds::search::Rings;
+use crate::key::authority::own_session_keyring;
+use crate::sys::lending::{Lending, Lent};
+
+/// Keyrings of a requester on their way to the launcher, in the order of `in_order`.
+pub(super) type Loan = &'static Lending<RINGS>;
+
+/// Kinds of keyrings.
+const RINGS: usize = 4;
+
+/// Whether the cache may be in keyrings of the requester's: one of these is named, or none so that it is looked for.
+pub(super) fn may_need_keyrings(claim: &Claim) -> bool {
+    let cache = match &claim.asked {
+        Asked::User { callout, .. } => callout.cache.as_ref(),
+        Asked::Lustre(callout) if callout.roles.any() => return false,
+        Asked::Lustre(_) => None,
+    };
+    matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
+}
+
+/// Has the requester's keyrings linked to ours, where the launcher finds them. That can be done by the requester's own
+/// right to them, while its key is under construction; without it what is in them will not be found, which the worker
+/// reports.
+pub(super) fn lend_keyrings(invocation: &Invocation) -> Result<Loan, Errno> {
+    Lending::begin(in_order(invocation.lendable_rings()), own_session_keyring()?)
+}
+
+/// The requester's keyrings, without those that could not be lent in time.
+pub(super) fn lent(invocation: &Invocation, loan: Option<Loan>, limit: Duration) -> Rings {
+    let rings = invocation.lendable_rings();
+    let Some(lending) = loan else { return rings };
+    let outcome = lending.outcome(limit);
+    let mut kept = in_order(rings);
+    let mut late = None;
+    for (ring, lent) in kept.iter_mut().zip(outcome) {
+        if let Lent::Late(why) = lent {
+            *ring = 0;
+            late = Some(why);
+        }
+    }
+    let [session, process, thread, user] = kept;
+    Rings { thread, process, session, user, late }
+}
+
+/// What is most likely to have caches comes first.
+fn in_order(rings: Rings) -> [i32; RINGS] {
+    [rings.session, rings.process, rings.thread, rings.user]
+}
