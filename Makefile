@@ -7,7 +7,7 @@ DESTDIR ?=
 
 help:
 	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
-	@echo 'make test       all tests; installs the Debian packages they need (as root)'
+	@echo 'make test       all tests; installs the Debian packages they need (as root; WORDS="..." chooses stages or tests)'
 	@echo 'make vm         those of Lustre keys alone, in QEMU (as root; WORDS="..." chooses)'
 	@echo 'make bench      what the upcall costs a requester (as root)'
 	@echo 'make bench-vm   the same for Lustre, in QEMU (as root; LGSS_REF=PATH names another lgss_keyring to compare with)'
@@ -24,7 +24,7 @@ demo:
 
 test:
 	scripts/setup
-	scripts/test
+	scripts/test $(WORDS)
 
 vm:
 	scripts/setup

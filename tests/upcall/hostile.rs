@@ -5,6 +5,7 @@ use crate::support::outcome::Outcome;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
+use crate::support::wait::stretched;
 use lgss::event::Cause;
 use nix::errno::Errno;
 use std::os::linux::net::SocketAddrExt;
@@ -111,7 +112,7 @@ fn a_child_of_it_that_holds_the_socket_does_not_hold_the_key_up(shared: &Shared)
     let scene = Scene::new(shared, "60s");
     let start = Instant::now();
     assert_eq!(scene.ask("fork").errno(), Errno::EIO);
-    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < stretched(Duration::from_secs(3)), "took {:?}", start.elapsed());
     scene.site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
     scene.site.wait_until_idle();
 }
@@ -120,7 +121,7 @@ fn ending_without_a_word_fails_the_key_at_once(shared: &Shared) {
     let scene = Scene::new(shared, "60s");
     let start = Instant::now();
     scene.expect_nothing_gained("nothing");
-    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < stretched(Duration::from_secs(3)), "took {:?}", start.elapsed());
 }
 
 fn every_wrong_message_fails_the_key(shared: &Shared) {
@@ -165,7 +166,7 @@ fn an_unfinished_message_fails_the_key_within_a_second_or_two(shared: &Shared) {
     let scene = Scene::new(shared, "60s");
     let start = Instant::now();
     assert_eq!(scene.ask("partial").errno(), Errno::EIO);
-    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < stretched(Duration::from_secs(5)), "took {:?}", start.elapsed());
     scene.site.wait_until_idle();
 }
 
@@ -173,7 +174,7 @@ fn a_dripping_message_fails_the_key_within_a_second_or_two(shared: &Shared) {
     let scene = Scene::new(shared, "60s");
     let start = Instant::now();
     assert_eq!(scene.ask("drip").errno(), Errno::EIO);
-    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < stretched(Duration::from_secs(5)), "took {:?}", start.elapsed());
     scene.site.wait_until_idle();
 }
 
@@ -181,7 +182,7 @@ fn silence_is_ended_by_the_deadline(shared: &Shared) {
     let scene = Scene::new(shared, "2s");
     let start = Instant::now();
     assert_eq!(scene.ask("silence").errno(), Errno::ETIMEDOUT);
-    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
+    assert!(start.elapsed() < stretched(Duration::from_secs(5)), "took {:?}", start.elapsed());
     scene.site.wait_until_idle();
 }
 

@@ -7,6 +7,7 @@ use crate::support::process::{command_as, succeed};
 use crate::support::scratch::Scratch;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
+use crate::support::wait::stretched;
 use nix::errno::Errno;
 use std::fs;
 use std::io::{Read, Write};
@@ -169,7 +170,7 @@ fn fails_in_time(net: &NetNamespace, site: &Site, request: Request) -> Outcome {
     let mut steps = vec![Step::EnterNet { path: net.path() }];
     steps.extend(as_user(site.uid()));
     let outcome = site.ask_after(steps, request);
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < stretched(Duration::from_secs(15)), "{:?}", begun.elapsed());
     assert_ne!(outcome.errno(), Errno::EIO, "{:#?}", site.log.lines());
     site.wait_until_idle();
     outcome

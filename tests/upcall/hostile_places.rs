@@ -12,6 +12,7 @@ use crate::support::realm::PASSWORD;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
+use crate::support::wait::stretched;
 use lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
@@ -151,7 +152,7 @@ fn expect_passed_over(shared: &Shared, silence: Silence) {
     let begun = Instant::now();
     let outcome = site.ask_naming(Some(&fuse.cache()), as_user(site.uid()), site.request(shared.nfs()));
     call_null_with(&outcome.context(), shared.nfs());
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < stretched(Duration::from_secs(6)), "{:?}", begun.elapsed());
     let reason = format!("{}: its file system does not answer", fuse.cache());
     site.log.wait_for_words(&["chosen: ", "; not: ", &reason]);
     let exe = site.path("lgss_keyring");
@@ -175,7 +176,7 @@ fn a_daemon_that_says_nothing_is_passed_over(shared: &Shared) {
         site.ticket(shared.realm());
         let begun = Instant::now();
         call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
-        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < stretched(Duration::from_secs(6)), "{:?}", begun.elapsed());
         site.log.wait_for_words(&[
             "chosen: ",
             "; not: ",
@@ -258,7 +259,7 @@ fn ask_meanwhile(shared: &Shared, site: &Site, guises: &[Guise<'_>], requests: u
             let request = site.request_as(&site.uid().to_string(), shared.nfs(), &instance);
             let begun = Instant::now();
             let outcome = site.ask_with(request);
-            assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+            assert!(begun.elapsed() < stretched(Duration::from_secs(5)), "{:?}", begun.elapsed());
             match outcome {
                 Outcome::Established(_) => true,
                 failed => {

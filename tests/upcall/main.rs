@@ -12,6 +12,8 @@
     clippy::exit,
     reason = "tests"
 )]
+// A test that is written but in no `trials!`, or a module that is not in MODULES, does not build.
+#![deny(dead_code)]
 
 mod cache_types;
 mod candidates;
@@ -75,7 +77,7 @@ mod trust;
 mod whose_context;
 mod worker_file;
 
-use libtest_mimic::Arguments;
+use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::{SigSet, Signal};
 use std::process::Child;
 use std::sync::Arc;
@@ -200,19 +202,37 @@ const MODULES: &[Trials] = &[
 
 fn run_tests() -> ! {
     SigSet::all().thread_unblock().unwrap();
-    let mut arguments = Arguments::from_args();
+    let (words, mut arguments) = arguments();
     arguments.test_threads.get_or_insert(THREADS);
     let shared = Arc::new(Shared::default());
-    let trials = MODULES.iter().flat_map(|trials| trials(&shared)).collect();
+    let chosen = |modules: &[Trials]| {
+        let all = modules.iter().flat_map(|trials| trials(&shared));
+        let is_meant = |trial: &Trial| {
+            let name = format!("[{}] {}", trial.kind(), trial.name());
+            words.is_empty() || words.iter().any(|word| name.contains(word))
+        };
+        all.filter(is_meant).collect::<Vec<_>>()
+    };
+    let trials = chosen(MODULES);
     if !arguments.list {
         machine::require_all();
     }
     let together = libtest_mimic::run(&arguments, trials);
     // What would disturb the others, one at a time.
     arguments.test_threads = Some(1);
-    let alone = [load::trials(&shared), keyring_lock::trials(&shared)].into_iter().flatten().collect();
-    let alone = libtest_mimic::run(&arguments, alone);
+    let alone = libtest_mimic::run(&arguments, chosen(&[load::trials, keyring_lock::trials]));
     drop(shared);
     together.exit_if_failed();
     alone.exit()
+}
+
+/// The words that come first, where there are several: a test is meant if one of them is in its name. The rest is as of
+/// any `cargo test` binary.
+fn arguments() -> (Vec<String>, Arguments) {
+    let all: Vec<String> = std::env::args().collect();
+    let words: Vec<String> = all.iter().skip(1).take_while(|word| !word.starts_with('-')).cloned().collect();
+    match words.len() {
+        0 | 1 => (Vec::new(), Arguments::from_iter(all)),
+        several => (words, Arguments::from_iter(all.iter().take(1).chain(all.iter().skip(1 + several)))),
+    }
 }
