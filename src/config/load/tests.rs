@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::config::Level;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("lgss.toml"))

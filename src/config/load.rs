@@ -1,0 +1,141 @@
+//! Reading lgss.toml, and what is a mistake in it.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::lustre::FileSystem;
+use super::namespace::Namespace;
+use super::settings::{Backoff, CEILING, Config, Limits, Log, MOUNT_CEILING, Timeouts};
+use crate::sys::files::{Untrusted, open_trusted};
+
+/// Where the configuration is unless `--config` names another file.
+pub const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
+/// Longest configuration read, in bytes.
+const SIZE_LIMIT: u64 = 256 * 1024;
+/// Least address space of a worker, in MiB.
+const LEAST_MEMORY: u16 = 64;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Others than root could have written it, or it is no file.
+    #[error("configuration: {0}")]
+    Untrusted(#[from] Untrusted),
+    /// It cannot be read.
+    #[error("configuration {0}: {1}")]
+    Read(PathBuf, #[source] std::io::Error),
+    /// It is not what lgss.toml(5) describes.
+    #[error("configuration {0}: {1}")]
+    Syntax(PathBuf, String),
+    /// A value out of its range.
+    #[error("configuration {0}: {1}")]
+    Value(PathBuf, String),
+}
+
+impl Config {
+    /// Reads the file at `path`, or gives the defaults if none was named and the default one does not exist.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; for a mistake in the file it tells the line.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_PATH);
+        let file = match open_trusted(path.unwrap_or(default), OFlag::O_RDONLY) {
+            Err(Untrusted::Open(_, error))
+                if path.is_none() && error.kind() == std::io::ErrorKind::NotFound =>
+            {
+                return Ok(Self::default());
+            }
+            other => other?,
+        };
+        let path = path.unwrap_or(default);
+        let mut text = String::new();
+        file.take(SIZE_LIMIT)
+            .read_to_string(&mut text)
+            .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of a file, which the messages name `path`. It says nothing of who has written it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`], [`ConfigError::Value`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map(|before| before.matches('\n').count() + 1);
+            let line = line.map_or(String::new(), |line| format!("line {line}: "));
+            ConfigError::Syntax(path.to_owned(), format!("{line}{}", error.message()))
+        })?;
+        check(&config).map_err(|mistake| ConfigError::Value(path.to_owned(), mistake))?;
+        Ok(config)
+    }
+}
+
+/// What is wrong with values that are well-formed each.
+fn check(config: &Config) -> Result<(), String> {
+    let Timeouts { deadline, mount, .. } = config.timeouts;
+    for (name, set, ceiling) in [("deadline", deadline, CEILING), ("mount", mount, MOUNT_CEILING)] {
+        if set.0 > ceiling {
+            return Err(format!("timeouts.{name} is over the ceiling of {} s", ceiling.as_secs()));
+        }
+    }
+    if let Some(mistake) = config.limits.mistake() {
+        return Err(mistake);
+    }
+    let mistake =
+        config.log.mistake().or_else(|| config.backoff.mistake()).or_else(|| config.lustre.mistake());
+    let mistake = mistake.or_else(|| config.file_system.values().find_map(FileSystem::mistake));
+    let mistake = mistake.or_else(|| config.namespace.values().find_map(Namespace::mistake));
+    if let Some(mistake) = mistake.or_else(|| config.caches.mistake()) {
+        return Err(mistake.to_owned());
+    }
+    if paths(config).any(|path| !path.is_absolute()) {
+        return Err("paths must be absolute".to_owned());
+    }
+    Ok(())
+}
+
+impl Limits {
+    fn mistake(&self) -> Option<String> {
+        let Self { per_owner, users, machine, kernel, memory, .. } = *self;
+        let below =
+            |path: &str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if [per_owner, users, machine, kernel].contains(&0) {
+            Some("a limit must not be zero".to_owned())
+        } else if memory < LEAST_MEMORY {
+            Some(format!("limits.memory is below the {LEAST_MEMORY} MiB that a worker needs"))
+        } else if !below(&self.cgroup) {
+            Some("limits.cgroup must be a path below that of all cgroups".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+impl Log {
+    fn mistake(&self) -> Option<&'static str> {
+        [self.per_owner, self.users, self.machine].contains(&0).then_some("a limit must not be zero")
+    }
+}
+
+impl Backoff {
+    fn mistake(&self) -> Option<&'static str> {
+        (self.first > self.longest).then_some("backoff.first is over backoff.longest")
+    }
+}
+
+fn paths(config: &Config) -> impl Iterator<Item = &Path> {
+    let general = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
+    let lustre = [&config.machine.keytab, &config.lustre.nid2hostname];
+    let file_systems = config.file_system.values().filter_map(|table| table.keytab.as_ref());
+    let namespaces =
+        config.namespace.values().flat_map(|table| [&table.krb5_config, &table.keytab]).flatten();
+    general.into_iter().chain(lustre).chain(file_systems).chain(namespaces).map(PathBuf::as_path)
+}
+
+#[cfg(test)]
+mod tests;
