@@ -74,6 +74,14 @@ pub fn quoted(name: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Longest line that is kept, in bytes: who wrote it is not trusted to be brief.
+pub const LINE_LIMIT: usize = 500;
+
+/// Printable, on one line, cut at [`LINE_LIMIT`].
+pub fn one_line(text: &str) -> String {
+    cut(&escaped(text), LINE_LIMIT).into_owned()
+}
+
 /// So much of the text as fits into that many bytes, with a mark if that is not all.
 pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     const MARK: char = '…';

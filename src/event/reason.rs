@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Failure};
+use super::cause::Cause;
+use super::failure::Failure;
 
 /// A failure in words, for whoever made the request for itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +153,7 @@ impl Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Stage;
+    use crate::event::stage::Stage;
 
     #[test]
     fn what_is_not_the_requesters_own_is_not_told_in_words() {

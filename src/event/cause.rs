@@ -1,0 +1,257 @@
+//! Why an upcall fails: the errno of each cause, its name, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::text::one_line;
+
+/// Why it failed, as far as it matters for what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A rule of the threat model forbids the request; the detail names it.
+    Refused,
+    /// The request itself is malformed.
+    BadRequest,
+    /// The file system wants a mechanism that is not served.
+    Mechanism,
+    /// There is no credential cache, or it holds no ticket.
+    NoTicket,
+    /// The ticket has expired.
+    TicketExpired,
+    /// The cache exists and may not or cannot be used.
+    BadCache,
+    /// Neither a cache nor the keytab has what this node needs; the detail says what is there.
+    NoMachineCredential,
+    /// The KDC knows no principal of the keytab, or the keytab's keys are not the KDC's.
+    KeytabRefused,
+    /// The clocks of the KDC or server and of this machine differ too much.
+    ClockSkew,
+    /// The KDC does not know the service.
+    UnknownService,
+    /// Ticket or context are of an encryption type that is not allowed, or none that is allowed can be had.
+    EncryptionType,
+    /// The KDC does not know the client.
+    UnknownClient,
+    /// The KDC has locked or disabled the client.
+    ClientRevoked,
+    /// The client, or its password, has expired.
+    ClientExpired,
+    /// The service is locked, has expired, or may have no tickets.
+    ServiceClosed,
+    /// The KDC's policy forbids the ticket.
+    KdcPolicy,
+    /// The KDC does not accept the ticket-granting ticket.
+    TicketRejected,
+    /// The KDC answers with another error.
+    KdcRefused,
+    /// What came from the KDC's address is no answer of this realm's KDC.
+    BadKdcAnswer,
+    /// No KDC of the realm is known, or a host's realm is not.
+    UnknownRealm,
+    /// No KDC's name has an address.
+    KdcUnresolved,
+    /// No KDC of the realm accepts a connection.
+    KdcDown,
+    /// No KDC answers in time.
+    KdcSilent,
+    /// The name service does not answer in time.
+    NameServiceSilent,
+    /// The host name of the server cannot be resolved.
+    UnknownHost,
+    /// No host name can be found for a network identifier.
+    UnnamedNid,
+    /// A name does not lead back to the address that it was found for (rule S17).
+    UnconfirmedName,
+    /// The site's program for host names may not be run or does not do its work (rule S14).
+    BadProgram,
+    /// The server does not accept the connection.
+    ServerDown,
+    /// The server does not answer in time.
+    ServerSilent,
+    /// The server does not have the program, or not in this version.
+    WrongProgram,
+    /// The server refuses the context.
+    ServerRefused,
+    /// The token does not fit what the server takes: a ticket with very many groups.
+    TokenTooLarge,
+    /// The server's answer breaks the protocol or fails a check.
+    BadReply,
+    /// As many negotiations as are allowed are alive (rule S8).
+    TooMany,
+    /// The owner's requests keep failing, and it has been given a pause (rule S8).
+    Paused,
+    /// The request was to end that pause, and nothing else.
+    Unpaused,
+    /// There are too many keys on this machine to find the requester in time (rule S21).
+    ManyKeys,
+    /// The deadline of the whole upcall has passed.
+    Deadline,
+    /// The worker ended without a result or broke its protocol.
+    WorkerFault,
+    /// The key owner's quota of key bytes is used up.
+    Quota,
+    /// The key was removed, revoked or expired while the negotiation went on.
+    KeyGone,
+    /// libkrb5 fails in itself: files, memory, plugins.
+    LibraryFault,
+    /// krb5.conf cannot be used.
+    BadKrb5Conf,
+    /// Our own installation or configuration is broken.
+    Setup,
+}
+
+impl Cause {
+    /// The error that the requester and readers of the key see.
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::Refused
+            | Self::KdcRefused
+            | Self::UnknownClient
+            | Self::ClientRevoked
+            | Self::ClientExpired
+            | Self::ServiceClosed
+            | Self::KdcPolicy
+            | Self::TicketRejected
+            | Self::KeytabRefused
+            | Self::UnknownService
+            | Self::EncryptionType
+            | Self::ServerRefused => Errno::EACCES,
+            Self::BadRequest | Self::Mechanism => Errno::EINVAL,
+            Self::NoTicket | Self::BadCache | Self::NoMachineCredential => Errno::ENOKEY,
+            Self::TicketExpired => Errno::EKEYEXPIRED,
+            Self::ClockSkew => Errno::EKEYREJECTED,
+            Self::KdcSilent
+            | Self::NameServiceSilent
+            | Self::ServerSilent
+            | Self::ManyKeys
+            | Self::Deadline => Errno::ETIMEDOUT,
+            Self::KdcDown | Self::ServerDown => Errno::ECONNREFUSED,
+            Self::UnknownRealm
+            | Self::KdcUnresolved
+            | Self::UnknownHost
+            | Self::UnnamedNid
+            | Self::UnconfirmedName
+            | Self::BadProgram => Errno::EHOSTUNREACH,
+            Self::TokenTooLarge => Errno::E2BIG,
+            Self::BadKdcAnswer | Self::BadReply => Errno::EPROTO,
+            Self::WrongProgram => Errno::EPROTONOSUPPORT,
+            Self::TooMany | Self::Paused | Self::Unpaused => Errno::EAGAIN,
+            Self::Quota => Errno::EDQUOT,
+            Self::KeyGone => Errno::EKEYREVOKED,
+            Self::WorkerFault | Self::LibraryFault | Self::BadKrb5Conf | Self::Setup => Errno::EIO,
+        }
+    }
+
+    /// The same where it is known which file of settings is in effect, which is then named.
+    pub fn remedy_by(self, settings: &Path) -> String {
+        let settings: PathBuf = settings.components().collect();
+        self.remedy().replace("lgss.toml", &one_line(&settings.to_string_lossy()))
+    }
+
+    /// What a person can do about it.
+    #[expect(clippy::too_many_lines, reason = "a table")]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Refused => {
+                "the request is not allowed; if it should be, see /usr/share/doc/lgss/threat-model.md for the rule named"
+            }
+            Self::BadRequest => {
+                "correct the description or callout of the request (formats: /usr/share/doc/lgss/formats.md)"
+            }
+            Self::Mechanism => "use a flavour of Kerberos (krb5n, krb5a, krb5i, krb5p), or Lustre's own tool",
+            Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
+            Self::TicketExpired => "get a new ticket with kinit",
+            Self::BadCache => {
+                "mend what is said of the cache (a file must be the user's, with mode 0600), make a new one with kinit, or name another"
+            }
+            Self::ClockSkew => {
+                "set the clocks of client, KDC and server (chrony or ntpd); a postdated ticket is validated with kinit -v"
+            }
+            Self::NoMachineCredential => {
+                "add a key of a wanted principal: kadmin -q 'ktadd -k KEYTAB PRINCIPAL'; list keys with klist -k"
+            }
+            Self::KeytabRefused => {
+                "write the keys anew (kadmin -q 'ktadd -k KEYTAB PRINCIPAL'); try them with kinit -k -t KEYTAB PRINCIPAL"
+            }
+            Self::UnknownService => {
+                "check service and host name, and [domain_realm] of krb5.conf for the host; the KDC's admin may have to add the principal"
+            }
+            Self::EncryptionType => {
+                "give the service keys of an allowed type (kadmin), or allow more in [kerberos] enctypes of lgss.toml and krb5.conf"
+            }
+            Self::UnknownClient => {
+                "the KDC's admin may have removed the principal; get a ticket of another one with kinit"
+            }
+            Self::ClientRevoked => "have the KDC's admin unlock the account (kadmin: modprinc -unlock)",
+            Self::ClientExpired => {
+                "set a new password with kpasswd, or have the KDC's admin extend the account"
+            }
+            Self::ServiceClosed => {
+                "have the KDC's admin look at the service's principal: expired, locked, or allow_svr taken away"
+            }
+            Self::KdcPolicy => "the KDC's log names the rule; its admin may have to change it",
+            Self::TicketRejected => {
+                "get a new ticket with kinit: the KDC's keys have changed, or it revoked this one"
+            }
+            Self::KdcRefused => "see the KDC's log for the reason",
+            Self::BadKdcAnswer => {
+                "check the realm's name, in its case, and its KDCs in [realms] of krb5.conf: another service may listen there"
+            }
+            Self::UnknownRealm => {
+                "name the realm's KDCs in [realms] of krb5.conf (or SRV records), and the realm of the host's domain in [domain_realm]"
+            }
+            Self::KdcUnresolved => "check the KDCs' names in [realms] of krb5.conf, and the resolver",
+            Self::NameServiceSilent => {
+                "check the resolver (/etc/resolv.conf), and the network towards its servers"
+            }
+            Self::KdcDown => "check the realm's KDC addresses in krb5.conf and that a KDC runs there",
+            Self::KdcSilent => "check network and firewall towards the KDC (port 88, UDP and TCP)",
+            Self::UnknownHost => "check the host name and the resolver configuration",
+            Self::UnnamedNid => {
+                "add the NID to [lustre.nids] in lgss.toml, or its address to the name service"
+            }
+            Self::UnconfirmedName => {
+                "make address and name agree in the name service, or add the NID to [lustre.nids] in lgss.toml"
+            }
+            Self::BadProgram => "run the program by hand; or add the NID to [lustre.nids] in lgss.toml",
+            Self::ServerDown => "check host and port, and that the server runs",
+            Self::ServerSilent => {
+                "check network and firewall towards the server, and whether the server hangs"
+            }
+            Self::WrongProgram => {
+                "check program and version in the request, and that host and port are the service's"
+            }
+            Self::ServerRefused => {
+                "check that the server's keytab has the service's newest key, its clock, and that it exports with this security"
+            }
+            Self::TokenTooLarge => {
+                "the ticket is too large for the server, as of a user in very many groups; have the KDC make it smaller"
+            }
+            Self::BadReply => {
+                "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"
+            }
+            Self::TooMany => {
+                "wait for other negotiations to end; if that is the normal load, raise [limits] in lgss.toml"
+            }
+            Self::Paused => {
+                "mend what failed last; the pause ends by itself, with a new ticket, or by lgss flush --all"
+            }
+            Self::Unpaused => "nothing: that is all that was asked for",
+            Self::ManyKeys => "see /proc/key-users; remove keys, or lower kernel.keys.maxkeys (sysctl)",
+            Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
+            Self::WorkerFault => {
+                "see earlier lines of lgss in the log, and lgss config check: is the worker ours? if it repeats, report it"
+            }
+            Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
+            Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
+            Self::LibraryFault => "see the message, which is libkrb5's: file system, memory, or a plugin",
+            Self::BadKrb5Conf => {
+                "correct krb5.conf as said, see krb5.conf(5); lgss config check reads it, too"
+            }
+            Self::Setup => "repair the installation or lgss.toml as said; see lgss config check (root)",
+        }
+    }
+}
