@@ -5,6 +5,7 @@
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
+use nix::sys::stat::{FileStat, SFlag};
 use nix::sys::statfs::fstatfs;
 
 use crate::config::Caches;
@@ -47,6 +48,11 @@ const NETWORK_TYPES: [&str; 20] = [
     "nfs", "nfs4", "smb", "smb3", "smbfs", "cifs", "ncpfs", "afs", "openafs", "coda", "9p", "ceph", "lustre",
     "gpfs", "beegfs", "panfs", "pvfs2", "orangefs", "vboxsf", "autofs",
 ];
+
+/// What an inode is.
+pub(super) fn kind(status: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
+}
 
 /// What speaks against a file system that is served so.
 pub(super) fn offence(server: Server, allowed: &Caches) -> Option<&'static str> {

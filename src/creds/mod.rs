@@ -37,5 +37,3 @@ pub mod survey;
 #[cfg(feature = "gss")]
 pub mod ticket;
 pub mod visible_ring;
-#[cfg(feature = "gss")]
-pub mod wanted;

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::cache_name::CacheName;
-use super::file_system::{self, Server};
+use super::file_system::{self, Server, kind};
 use super::path::{Obstacle, Walker};
 use crate::config::Caches;
 use crate::event::{Cause, Failure, Stage};
@@ -173,10 +173,6 @@ pub(super) fn file_offence(status: &FileStat, owner: u32) -> Option<&'static str
 /// What speaks against a directory as a collection of `owner`'s.
 pub(super) fn directory_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
     if kind(status) != SFlag::S_IFDIR { Some("is not a directory") } else { ownership_offence(status, owner) }
-}
-
-pub(super) fn kind(status: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }
 
 fn ownership_offence(status: &FileStat, owner: u32) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
-use super::open::kind;
+use super::file_system::kind;
 use crate::sys::files::read_located;
 
 /// Largest file that is read, in bytes.

@@ -14,8 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
-use super::file_system::{self, Server};
-use super::open::kind;
+use super::file_system::{self, Server, kind};
 use crate::config::Caches;
 
 /// Most links on the way (path_resolution(7)).

@@ -2,36 +2,35 @@
 //!
 //! Called by the worker and by `lgss caches`, with what search/ has found. No KDC and no name service is asked.
 
+mod cache;
+mod ranked;
 mod reading;
-mod words;
+mod wanted;
 
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use super::budget::FileBudget;
-use super::choice::{self, By, Known};
+use super::choice::{self, Known};
 use super::contention::{self, Grace, Use};
 use super::identities::Identities;
 use super::patience::{Patience, Whom};
-use super::ranking::{self, Worth, Worthless};
+use super::ranking;
 use super::source::{Label, Role, Standing};
 use super::ticket::CacheNames;
-use super::wanted::{Wanted, wanted};
 use crate::event::Cause;
 use crate::gss::collection;
 use crate::gss::krb5::Library;
-use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::ticket::Cache;
+use cache::Contents;
+pub use cache::{Candidate, Objection};
+pub use ranked::{Ranking, listed};
 use reading::{Read, failure, read, read_collection};
-pub use words::listed;
-
-/// Most caches of a daemon's that are looked at.
-const MEMBERS_LIMIT: usize = 64;
+use wanted::wanted;
 
 /// What was read.
 #[derive(Debug)]
@@ -48,56 +47,6 @@ pub struct Survey {
     patience: Patience,
     /// For caches that are files.
     budget: FileBudget,
-}
-
-/// What a cache holds.
-#[derive(Debug)]
-pub(super) struct Contents {
-    pub(super) name: CacheNames,
-    pub(super) client: Name,
-    tickets: Vec<Facts>,
-    standing: Standing,
-}
-
-/// A usable cache.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// Where it is.
-    pub name: CacheNames,
-    /// Whose tickets it holds.
-    pub client: Name,
-    /// What they are worth.
-    pub worth: Worth,
-    /// A ticket for the service itself is among them.
-    pub ready: bool,
-    /// What puts it before better ones, if it is that cache itself which is wanted.
-    pub by: Option<By>,
-}
-
-/// What speaks against a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Objection {
-    /// The place.
-    pub place: String,
-    /// The place and the reason.
-    pub text: String,
-    /// What kind of reason; `None` if that says nothing about the requester.
-    pub cause: Option<Cause>,
-    /// It is told whatever else there is.
-    pub notable: bool,
-    /// By what the place was named.
-    pub(super) standing: Standing,
-}
-
-/// The usable ones, the best first, and what speaks against all others.
-#[derive(Debug)]
-pub struct Ranking {
-    /// In their order.
-    pub usable: Vec<Candidate>,
-    /// Against others, in the order in which they were looked at.
-    pub objections: Vec<Objection>,
-    /// What comes first, if there is a wish.
-    pub wanted: Option<Wanted>,
 }
 
 impl Survey {
@@ -352,37 +301,6 @@ impl Survey {
                 let silent = self.patience.silent(Whom::Daemon, &name);
                 self.object_to(&name, silent.detail, Some(silent.cause), standing);
             }
-        }
-    }
-}
-
-impl Hash for Contents {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { name, client, tickets, standing } = self;
-        (&name.display, client, standing).hash(state);
-        // Tickets that are got by another have its time.
-        let authenticated: BTreeSet<_> = tickets.iter().map(|ticket| ticket.authenticated).collect();
-        authenticated.hash(state);
-        let is_own =
-            |ticket: &&Facts| ticket.grants() == Some(&client.realm) && ticket.server.realm == client.realm;
-        for ticket in tickets.iter().filter(is_own) {
-            (ticket.start, ticket.end, ticket.invalid).hash(state);
-        }
-    }
-}
-
-impl Contents {
-    fn worthless(&self, why: Worthless) -> Objection {
-        Objection {
-            place: self.name.display.clone(),
-            text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
-            cause: Some(match why {
-                Worthless::Expired(_) => Cause::TicketExpired,
-                Worthless::Empty => Cause::NoTicket,
-                Worthless::GssProxys => Cause::BadCache,
-            }),
-            notable: false,
-            standing: self.standing,
         }
     }
 }

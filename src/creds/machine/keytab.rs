@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::account::{Basis, MachineAccount, setup};
 use super::rules::Acceptable;
-use super::{Basis, MachineAccount};
 use crate::config::Enctypes;
 use crate::creds::ticket::{CacheNames, cause_of, tried};
 use crate::crypto::enctype::Enctype;
@@ -105,7 +105,7 @@ impl Candidates {
                 let display = self.name.display.clone();
                 MachineAccount::new(&self.library, cache, display, client, Basis::Keytab)
             })
-            .map_err(|error| super::setup(&error))
+            .map_err(|error| setup(&error))
     }
 }
 

@@ -14,7 +14,8 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use crate::creds::cache_name::CacheName;
-use crate::creds::open::{Ground, Opened, directory_offence, file_offence, is_member, kind};
+use crate::creds::file_system::kind;
+use crate::creds::open::{Ground, Opened, directory_offence, file_offence, is_member};
 use crate::creds::open::{locate_in, not_found, unusable};
 use crate::creds::source::{Source, Standing};
 use crate::event::Failure;

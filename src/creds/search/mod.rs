@@ -241,7 +241,7 @@ impl<'a> Search<'a> {
         let mut seen = BTreeSet::new();
         sources.retain(|source| seen.insert(source.display.clone()));
         if sources.iter().any(own_tmp::is_missed) && pace.begin() {
-            own_tmp::tell(&self.requester, &mut sources);
+            own_tmp::tell(root, &mut sources);
         }
         sources
     }

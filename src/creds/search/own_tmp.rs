@@ -2,12 +2,11 @@
 //! kinit has put into the host's is not there.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::sys::stat::{fstat, stat};
 
-use super::Requester;
 use crate::creds::source::{Held, Role, Source};
 use crate::sys::files::locate_below;
 
@@ -23,9 +22,9 @@ pub(super) fn is_missed(source: &Source) -> bool {
     source.role == Role::Absent && CACHES.iter().any(|caches| place.starts_with(caches))
 }
 
-/// Says so of what is missed there, if it is.
-pub(super) fn tell(requester: &Requester<'_>, sources: &mut [Source]) {
-    if is_own(requester) {
+/// Says so of what is missed there, if it is; `root` is the requester's.
+pub(super) fn tell(root: BorrowedFd<'_>, sources: &mut [Source]) {
+    if is_own(root) {
         sources
             .iter_mut()
             .filter(|source| is_missed(source))
@@ -34,8 +33,8 @@ pub(super) fn tell(requester: &Requester<'_>, sources: &mut [Source]) {
 }
 
 /// False if it cannot be told.
-fn is_own(requester: &Requester<'_>) -> bool {
-    let theirs = locate_below(requester.root, Path::new(TMP)).and_then(|tmp| fstat(tmp.as_fd()));
+fn is_own(root: BorrowedFd<'_>) -> bool {
+    let theirs = locate_below(root, Path::new(TMP)).and_then(|tmp| fstat(tmp.as_fd()));
     match (theirs, stat(TMP)) {
         (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) => true,
         // Ours may be another one than the first process's, where a user looks for himself.

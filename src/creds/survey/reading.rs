@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt;
 
-use super::MEMBERS_LIMIT;
 use crate::creds::ranking::SKEW;
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure};
@@ -16,6 +15,9 @@ use crate::gss::principal::Name;
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::Cache;
 use crate::wire::Reader;
+
+/// Most caches of a daemon's that are looked at.
+const MEMBERS_LIMIT: usize = 64;
 
 pub(super) type Read = Result<(Name, Vec<Facts>), Krb5Error>;
 

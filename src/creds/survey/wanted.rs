@@ -2,10 +2,9 @@
 //!
 //! Said by the worker, in the log and to the requester, and by `lgss caches`, in the same words.
 
-use super::choice::{By, Wish};
-use super::source::Standing;
-use super::survey::{Candidate, Contents, Objection};
-use crate::event::Cause;
+use super::cache::{Candidate, Contents, Objection};
+use crate::creds::choice::{By, Wish};
+use crate::creds::source::Standing;
 use crate::gss::principal::Name;
 use crate::text::quoted;
 
@@ -77,17 +76,4 @@ pub(super) fn wanted(
         || (wish.by == By::Identities && cache.is_none()).then(|| "there is no cache of it".to_owned());
     let against = against.map(|objection| objection.reason().to_owned()).or_else(none);
     Wanted { client: wish.client.clone(), cache, text: format!("{what}, {by}"), against }
-}
-
-impl Candidate {
-    /// Why it is none, whatever it is worth.
-    pub fn passed_over(&self, why: impl std::fmt::Display) -> Objection {
-        Objection {
-            place: self.name.display.clone(),
-            text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
-            cause: Some(Cause::NoTicket),
-            notable: false,
-            standing: Standing::Found,
-        }
-    }
 }

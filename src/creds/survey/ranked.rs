@@ -1,21 +1,21 @@
-//! What is said of places that are of no use, alone and together.
+//! The usable caches in their order, and in words what speaks against the others.
 
-use super::{Objection, Ranking};
+use super::cache::{Candidate, Objection};
+use super::wanted::Wanted;
 use crate::event::{Cause, Failure, Stage};
-use crate::text::quoted;
 
 /// Longest detail of a failure that lists others, in bytes.
 const DETAIL_LIMIT: usize = 440;
 
-impl Objection {
-    /// The reason alone.
-    pub fn reason(&self) -> &str {
-        let after =
-            |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
-        let place = self.place.trim_end_matches(':');
-        let rest = after(&quoted(place)).or_else(|| after(place));
-        rest.filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
-    }
+/// The usable ones, the best first, and what speaks against all others.
+#[derive(Debug)]
+pub struct Ranking {
+    /// In their order.
+    pub usable: Vec<Candidate>,
+    /// Against others, in the order in which they were looked at.
+    pub objections: Vec<Objection>,
+    /// What comes first, if there is a wish.
+    pub wanted: Option<Wanted>,
 }
 
 impl Ranking {

@@ -1,0 +1,108 @@
+//! A cache that was read, one that is usable, and what speaks against another.
+
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use crate::creds::choice::By;
+use crate::creds::ranking::{Worth, Worthless};
+use crate::creds::source::Standing;
+use crate::creds::ticket::CacheNames;
+use crate::event::Cause;
+use crate::gss::listing::Facts;
+use crate::gss::principal::Name;
+use crate::text::quoted;
+
+/// What a cache holds.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) name: CacheNames,
+    pub(super) client: Name,
+    pub(super) tickets: Vec<Facts>,
+    pub(super) standing: Standing,
+}
+
+/// A usable cache.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Where it is.
+    pub name: CacheNames,
+    /// Whose tickets it holds.
+    pub client: Name,
+    /// What they are worth.
+    pub worth: Worth,
+    /// A ticket for the service itself is among them.
+    pub ready: bool,
+    /// What puts it before better ones, if it is that cache itself which is wanted.
+    pub by: Option<By>,
+}
+
+/// What speaks against a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// The place.
+    pub place: String,
+    /// The place and the reason.
+    pub text: String,
+    /// What kind of reason; `None` if that says nothing about the requester.
+    pub cause: Option<Cause>,
+    /// It is told whatever else there is.
+    pub notable: bool,
+    /// By what the place was named.
+    pub(super) standing: Standing,
+}
+
+impl Hash for Contents {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { name, client, tickets, standing } = self;
+        (&name.display, client, standing).hash(state);
+        // Tickets that are got by another have its time.
+        let authenticated: BTreeSet<_> = tickets.iter().map(|ticket| ticket.authenticated).collect();
+        authenticated.hash(state);
+        let is_own =
+            |ticket: &&Facts| ticket.grants() == Some(&client.realm) && ticket.server.realm == client.realm;
+        for ticket in tickets.iter().filter(is_own) {
+            (ticket.start, ticket.end, ticket.invalid).hash(state);
+        }
+    }
+}
+
+impl Contents {
+    /// What speaks against it.
+    pub(super) fn worthless(&self, why: Worthless) -> Objection {
+        Objection {
+            place: self.name.display.clone(),
+            text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
+            cause: Some(match why {
+                Worthless::Expired(_) => Cause::TicketExpired,
+                Worthless::Empty => Cause::NoTicket,
+                Worthless::GssProxys => Cause::BadCache,
+            }),
+            notable: false,
+            standing: self.standing,
+        }
+    }
+}
+
+impl Candidate {
+    /// Why it is none, whatever it is worth.
+    pub fn passed_over(&self, why: impl std::fmt::Display) -> Objection {
+        Objection {
+            place: self.name.display.clone(),
+            text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
+            cause: Some(Cause::NoTicket),
+            notable: false,
+            standing: Standing::Found,
+        }
+    }
+}
+
+impl Objection {
+    /// The reason alone.
+    pub fn reason(&self) -> &str {
+        let after =
+            |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
+        let place = self.place.trim_end_matches(':');
+        let rest = after(&quoted(place)).or_else(|| after(place));
+        rest.filter(|rest| !rest.is_empty()).unwrap_or(&self.text)
+    }
+}
