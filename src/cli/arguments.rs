@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 
-use super::completion::{caches, keys, levels, services, users};
+use super::candidates::{caches, keys, levels, services, users};
 use super::exit;
 use super::values::{KeyArgument, channel, duration, level, principal, serial, service};
 use crate::ctx::initiator::Principal;

@@ -11,13 +11,13 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::Terminal;
 use super::arguments::Flush;
+use super::contexts;
 use super::every_user::{self, Answer};
 use super::exit::Exit;
-use super::list;
 use super::machine_tickets::{self, Mode};
 use super::report::{ContextState, Place, Report};
+use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
 use crate::ctx::client;
@@ -131,7 +131,7 @@ fn flush_all(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
 
 /// The contexts in these keys; root's command looks for those that it does not see among all users'.
 fn flush_keys(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    list::possess_more();
+    contexts::possess_more();
     let mut done = end_named(&flush.keys, flush);
     if missing(&flush.keys, &done).next().is_some() {
         let of_others = every_user::ask(|| end_named(&flush.keys, flush))?;
@@ -173,7 +173,7 @@ fn tell(done: &[Flushed], flush: &Flush, terminal: &mut Terminal<'_>) -> io::Res
 }
 
 fn flush_own(flush: &Flush) -> Vec<Flushed> {
-    list::possess_more();
+    contexts::possess_more();
     let contexts = visible::contexts();
     contexts.iter().filter(|context| is_meant(context, flush)).map(|context| end(context, flush)).collect()
 }

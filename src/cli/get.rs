@@ -6,13 +6,13 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::Terminal;
 use super::arguments::Get;
 use super::caches;
 use super::exit::Exit;
 use super::outcome::{self, End};
 use super::progress::{self, Output, Progress};
 use super::report::{self, Failed};
+use super::terminal::Terminal;
 use super::words;
 use crate::creds::cache_name::CacheName;
 use crate::ctx::Context;

@@ -4,15 +4,15 @@ use std::io;
 
 use nix::unistd::geteuid;
 
-use super::Terminal;
 use super::arguments::List;
+use super::contexts::{reports, reports_of_user};
 use super::every_user::{self, Answer};
 use super::exit::Exit;
-use super::report::{ContextState, Place, Report};
+use super::report::Report;
+use super::terminal::Terminal;
 use super::whose::Whose;
 use super::words;
 use crate::ctx::rings::{self, Session};
-use crate::ctx::visible;
 use crate::text::quoted;
 
 pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
@@ -100,29 +100,12 @@ fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<Report>, Exit)> {
     Ok((all, exit))
 }
 
-fn reports() -> Vec<Report> {
-    possess_more();
-    visible::contexts().iter().filter_map(Report::of_visible).collect()
-}
-
-/// His own only: he may see keys of others who let him.
-fn reports_of_user() -> Vec<Report> {
-    let own = Some(geteuid().as_raw());
-    reports().into_iter().filter(|report| report.owner() == own).collect()
-}
-
-/// The state of contexts in the user keyring can be read whatever the session leads to. If it cannot be had, less is
-/// seen.
-pub(super) fn possess_more() {
-    let _ = rings::possess_user_keyring();
-}
-
 fn row(report: &Report) -> [String; 5] {
     let left = report.context.as_ref().map(|context| words::span(context.lifetime_left.into()));
     [
         report.serial.to_string(),
         report.owner().map_or("?".to_owned(), |uid| uid.to_string()),
-        state(report),
+        report.in_a_word(),
         left.unwrap_or("-".to_owned()),
         // With the instance, if there is one.
         instance(report),
@@ -132,13 +115,4 @@ fn row(report: &Report) -> [String; 5] {
 fn instance(report: &Report) -> String {
     let description = report.label.as_ref().map_or("", |label| label.description.as_str());
     description.splitn(3, ':').nth(2).map_or(report.service().into(), quoted).into_owned()
-}
-
-/// One word, and the error of a failure.
-pub(super) fn state(report: &Report) -> String {
-    match (report.state, &report.failure) {
-        (Some(ContextState::Failed), Some(failure)) => format!("failed: {}", failure.errno),
-        (Some(state), _) => state.word().to_owned(),
-        (None, _) => report.elsewhere.map_or("unknown", Place::words).to_owned(),
-    }
 }

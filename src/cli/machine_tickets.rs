@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::config;
 use super::exit::Exit;
-use super::{Terminal, config};
+use super::terminal::Terminal;
 
 /// Whether it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,10 @@
 mod apart;
 pub mod arguments;
 mod caches;
+mod candidates;
 mod completion;
 mod config;
+mod contexts;
 mod every_user;
 pub mod exit;
 mod flush;
@@ -21,25 +23,19 @@ pub mod programs;
 mod progress;
 mod report;
 mod show;
+mod terminal;
 mod values;
 mod whose;
 mod words;
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 
 use clap::Parser;
 
 use arguments::{Arguments, Command};
 use exit::Exit;
-
-/// Where a command writes: results to one, complaints to the other.
-pub struct Terminal<'a> {
-    /// Standard output.
-    pub out: &'a mut dyn Write,
-    /// Standard error.
-    pub err: &'a mut dyn Write,
-}
+pub use terminal::Terminal;
 
 /// Runs the command of `arguments`, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Exit {

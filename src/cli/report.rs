@@ -291,6 +291,15 @@ impl Report {
         };
         if self.state.is_some() { None } else { Some(otherwise) }
     }
+
+    /// The state in one word, with the error of a failure.
+    pub(super) fn in_a_word(&self) -> String {
+        match (self.state, &self.failure) {
+            (Some(ContextState::Failed), Some(failure)) => format!("failed: {}", failure.errno),
+            (Some(state), _) => state.word().to_owned(),
+            (None, _) => self.elsewhere.map_or("unknown", Place::words).to_owned(),
+        }
+    }
 }
 
 impl Established {

@@ -2,18 +2,18 @@
 
 use std::io::{self, Write};
 
-use super::Terminal;
 use super::arguments::Show;
+use super::contexts;
 use super::exit::Exit;
-use super::list;
 use super::report::{ContextState, Established, Failed, Obstacle, Report};
+use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
 use crate::text::{escaped, quoted};
 
 pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     // As list does, so that both say the same.
-    list::possess_more();
+    contexts::possess_more();
     let (report, obstacle) = Report::of(show.key.serial);
     if show.json {
         words::json(&report, terminal.out)?;

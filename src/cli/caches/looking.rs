@@ -6,11 +6,9 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use serde::{Deserialize, Serialize};
-
 use super::namespace;
 use super::progress::{self, At};
-use super::ranked::Row;
+use super::row::{Found, Row};
 use crate::cli::apart::{apart, as_user};
 use crate::cli::whose::Whose;
 use crate::config::{Canonicalize, Config};
@@ -34,25 +32,6 @@ use crate::sys::{files, jail};
 const DESCRIPTORS: u64 = 512;
 /// Most places that are passed over because they do not answer.
 const HELD_UP_LIMIT: usize = 3;
-
-/// What there is.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Found {
-    /// In their order.
-    pub(super) rows: Vec<Row>,
-    /// Why none of them is usable, or why they could not be ranked.
-    pub(super) failure: Option<Failure>,
-    /// The principal of the service that they are ranked for.
-    pub(super) service: Option<String>,
-    /// What was wanted instead of the first, if that is of another principal, and why it is not to be had.
-    pub(super) wanted: Option<String>,
-}
-
-impl Found {
-    fn failed(failure: Failure) -> Self {
-        Self { rows: Vec::new(), failure: Some(failure), service: None, wanted: None }
-    }
-}
 
 /// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular. A place that does
 /// not answer is passed over at the next attempt, as by the upcall.

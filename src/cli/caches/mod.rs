@@ -6,13 +6,15 @@ mod looking;
 mod namespace;
 mod progress;
 mod ranked;
+mod row;
 
 use std::io;
 
 use super::arguments::Caches;
 use super::exit::Exit;
+use super::terminal::Terminal;
 use super::whose::Whose;
-use super::{Terminal, config, list, words};
+use super::{config, list, words};
 use crate::creds::search::has_session;
 use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Level};
 use super::trial::{self, Lustre};
-use super::{installation, rule};
+use super::{installation, rule, trusted};
 use crate::cli::arguments::ConfigCheck;
 use crate::cli::exit::Exit;
-use crate::cli::{Terminal, words};
+use crate::cli::terminal::Terminal;
+use crate::cli::words;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::sys::files::Untrusted;
 
@@ -117,7 +118,7 @@ fn settings(file: Option<PathBuf>, whence: &str, findings: &mut Vec<Finding>) ->
         ConfigError::Untrusted(Untrusted::Open(_, error)) if error.kind() == io::ErrorKind::NotFound => {
             "write the file, or let the rule name another one; every upcall by that rule fails"
         }
-        ConfigError::Untrusted(_) => installation::OWNERSHIP,
+        ConfigError::Untrusted(_) => trusted::OWNERSHIP,
         ConfigError::Read(..) => "run this as root; the file must be text in UTF-8",
         ConfigError::Syntax(..) | ConfigError::Value(..) => {
             "see lgss.toml(5); every upcall fails until it is corrected"

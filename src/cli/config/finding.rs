@@ -5,7 +5,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::cli::Terminal;
+use crate::cli::terminal::Terminal;
 use crate::event::one_line;
 
 /// How bad it is.

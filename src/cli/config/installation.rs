@@ -15,19 +15,16 @@ use nix::unistd::geteuid;
 
 use super::finding::{Finding, Level};
 use super::trial::{self, Lustre};
+use super::trusted::{OWNERSHIP, program, untrusted};
 use super::{quotas, relations};
 use crate::config::Config;
 use crate::gss::krb5_conf::{self, Effect, Reader};
 use crate::identity::system_user;
-use crate::sys::files::{Untrusted, open_trusted, trusted_path};
+use crate::sys::files::trusted_path;
 use crate::sys::keyctl;
 
 /// What the kernel executes for request_key(2); the path is built into it.
 const REQUEST_KEY: &str = "/sbin/request-key";
-
-/// For files that others could change.
-pub(super) const OWNERSHIP: &str =
-    "give it and every directory above it to root (chown root), writable by nobody else (chmod go-w)";
 
 /// Keys: whether there are any, whether this process may use them, and room for them.
 pub(super) fn kernel() -> Vec<Finding> {
@@ -80,31 +77,6 @@ pub(super) fn of(config: &Config, file: &str, lustre: Lustre) -> Vec<Finding> {
     ]);
     findings.extend(relations::findings(config, file));
     findings
-}
-
-/// A program that root executes: its mode if all is well, and the finding.
-pub(super) fn program(subject: &'static str, path: &Path, install: &str) -> (Option<u32>, Finding) {
-    let file = match open_trusted(path, OFlag::O_PATH) {
-        Ok(file) => file,
-        Err(error) => return (None, untrusted(subject, &error, install)),
-    };
-    match file.metadata().map(|metadata| metadata.mode() & 0o7777) {
-        Ok(mode) if mode & 0o111 == 0 => {
-            let remedy = format!("chmod +x {}", path.display());
-            (None, Finding::error(subject, format_args!("{} is not executable", path.display()), remedy))
-        }
-        Ok(mode) => (Some(mode), Finding::ok(subject, path.display())),
-        Err(error) => (None, Finding::error(subject, format_args!("{}: {error}", path.display()), install)),
-    }
-}
-
-pub(super) fn untrusted(subject: &'static str, error: &Untrusted, install: &str) -> Finding {
-    let remedy = match error {
-        Untrusted::Writable(_) => OWNERSHIP,
-        Untrusted::Open(_, error) if error.kind() == ErrorKind::PermissionDenied => "run this as root",
-        _ => install,
-    };
-    Finding::error(subject, error, remedy)
 }
 
 /// Read by workers, with the rights of their users.

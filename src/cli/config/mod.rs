@@ -11,6 +11,7 @@ mod rule;
 mod rules;
 pub(super) mod show;
 mod trial;
+mod trusted;
 mod unreached;
 
 use std::path::{Path, PathBuf};

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Level};
-use super::installation::program;
 use super::rules::{Choice, Line, Request, Rule, Rules};
+use super::trusted::program;
 use super::unreached::{self, PROGRAM};
 use crate::ctx::request::{Description, Service};
 

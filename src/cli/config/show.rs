@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::arguments::ConfigShow;
 use crate::cli::exit::Exit;
-use crate::cli::{Terminal, words};
+use crate::cli::terminal::Terminal;
+use crate::cli::words;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 
 /// Where a value comes from.

@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
 use super::finding::{Finding, Level};
-use super::installation::{program, untrusted};
+use super::trusted::{program, untrusted};
 use crate::config::Config;
 use crate::creds::default_cache::{User, default_cache_name};
 use crate::selftest::{self, Fault, KeytabReport, Report, VERSION};

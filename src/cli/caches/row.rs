@@ -1,0 +1,197 @@
+//! A place where credentials are or could be, and all of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::words;
+use crate::creds::choice::By;
+use crate::creds::ranking::Reach;
+use crate::creds::survey::Candidate;
+use crate::event::{Failure, one_line};
+use crate::gss::principal::Name;
+use crate::text::quoted;
+
+/// What there is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Found {
+    /// In their order.
+    pub(super) rows: Vec<Row>,
+    /// Why none of them is usable, or why they could not be ranked.
+    pub(super) failure: Option<Failure>,
+    /// The principal of the service that they are ranked for.
+    pub(super) service: Option<String>,
+    /// What was wanted instead of the first, if that is of another principal, and why it is not to be had.
+    pub(super) wanted: Option<String>,
+}
+
+impl Found {
+    /// Nothing, for this reason.
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self { rows: Vec::new(), failure: Some(failure), service: None, wanted: None }
+    }
+}
+
+/// One place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Row {
+    /// From 1 on; none for what cannot be used, or only if nothing else can.
+    pub(super) rank: Option<u32>,
+    /// Its name.
+    pub(super) cache: String,
+    kind: Kind,
+    pub(super) principal: Option<String>,
+    /// When its tickets end, in seconds since the epoch.
+    end: Option<u32>,
+    seconds_left: Option<u64>,
+    renewable: Option<bool>,
+    /// Where its tickets lead.
+    reach: Option<Leads>,
+    /// From when on, if that is yet to come.
+    #[serde(skip)]
+    not_before: Option<String>,
+    /// There is a ticket for the service itself.
+    ready: bool,
+    /// It comes before better ones, because KRB5CCNAME names it.
+    first: bool,
+    /// Why it comes before better ones, whatever it is.
+    because: Option<Because>,
+    /// Why it is not used.
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Cache,
+    ClientKeytab,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Because {
+    Krb5ccname,
+    Identity,
+    Realm,
+    Default,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Leads {
+    Target,
+    OtherRealm,
+    OtherServices,
+    Later,
+    Postdated,
+}
+
+impl Row {
+    const BARE: Self = Self {
+        rank: None,
+        cache: String::new(),
+        kind: Kind::Cache,
+        principal: None,
+        end: None,
+        seconds_left: None,
+        renewable: None,
+        reach: None,
+        not_before: None,
+        ready: false,
+        first: false,
+        because: None,
+        reason: None,
+    };
+
+    pub(super) fn usable(rank: u32, candidate: &Candidate, now: u64) -> Self {
+        let Candidate { name, client, worth, ready, by } = candidate;
+        Self {
+            rank: Some(rank),
+            cache: name.display.clone(),
+            principal: Some(client.to_string()),
+            end: Some(worth.end),
+            seconds_left: Some(u64::from(worth.end).saturating_sub(now)),
+            renewable: Some(worth.renewable),
+            reach: Some(match worth.reach {
+                Reach::Target => Leads::Target,
+                Reach::OtherRealm => Leads::OtherRealm,
+                Reach::OtherServices => Leads::OtherServices,
+                Reach::Later => Leads::Later,
+                Reach::Postdated => Leads::Postdated,
+            }),
+            not_before: (worth.reach == Reach::Later).then(|| worth.not_before()),
+            ready: *ready,
+            first: *by == Some(By::Environment),
+            because: by.map(|by| match by {
+                By::Environment => Because::Krb5ccname,
+                By::Identities => Because::Identity,
+                By::Realm => Because::Realm,
+                By::Default => Because::Default,
+            }),
+            ..Self::BARE
+        }
+    }
+
+    /// What a KDC has to validate first.
+    pub(super) fn postdated(candidate: &Candidate, now: u64) -> Self {
+        let reason = Some(candidate.worth.not_before());
+        Self { rank: None, reason, ..Self::usable(0, candidate, now) }
+    }
+
+    pub(super) fn keytab(cache: &str, principal: &Name) -> Self {
+        let principal = Some(principal.to_string());
+        Self { cache: cache.to_owned(), kind: Kind::ClientKeytab, principal, ..Self::BARE }
+    }
+
+    pub(super) fn objection(cache: &str, reason: &str) -> Self {
+        Self { cache: cache.to_owned(), reason: Some(reason.to_owned()), ..Self::BARE }
+    }
+
+    pub(super) fn ranked_first(self) -> Self {
+        Self { rank: self.is_usable().then_some(1), ..self }
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.reason.is_none()
+    }
+
+    /// Names in caches, and of files, are their writers'.
+    fn shown(&self) -> String {
+        quoted(&self.cache).into_owned()
+    }
+
+    pub(super) fn cells(&self) -> [String; 5] {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        [
+            or_dash(self.rank.map(|rank| rank.to_string())),
+            self.shown(),
+            or_dash(self.principal.as_deref().map(|name| quoted(name).into_owned())),
+            or_dash(self.seconds_left.map(words::span)),
+            self.reason.as_deref().map_or_else(|| self.remarks(), one_line),
+        ]
+    }
+
+    fn remarks(&self) -> String {
+        let remarks = [
+            (self.first, "first, because KRB5CCNAME names it"),
+            (self.because == Some(Because::Identity), "of the principal that .k5identity names"),
+            (self.because == Some(Because::Realm), "of the service's realm"),
+            (self.because == Some(Because::Default), "the default cache"),
+            (self.ready, "has a ticket for the service"),
+            (self.renewable == Some(true), "renewable"),
+            (self.reach == Some(Leads::OtherRealm), "of another realm than the service's"),
+            (self.reach == Some(Leads::OtherServices), "tickets for other services only"),
+            (self.reach == Some(Leads::Later), self.not_before.as_deref().unwrap_or("not valid yet")),
+            (self.kind == Kind::ClientKeytab, "keys to get a ticket with, if no cache can be used"),
+        ];
+        let said: Vec<_> = remarks.iter().filter(|(holds, _)| *holds).map(|(_, remark)| *remark).collect();
+        said.join(", ")
+    }
+
+    /// In words of the last line.
+    pub(super) fn described(&self) -> String {
+        let principal = self.principal.as_deref().map_or("nobody".into(), quoted);
+        match self.kind {
+            Kind::Cache => format!("{} ({principal})", self.shown()),
+            Kind::ClientKeytab => format!("a ticket that it gets with {} ({principal})", self.shown()),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What may stand for a value on the command line: contexts that there are, services, users, names of caches.
+//!
+//! For completion; nothing is changed by looking, and no request is made.
+
+use std::collections::BTreeSet;
+
+use clap_complete::engine::CompletionCandidate;
+use nix::unistd::geteuid;
+
+use super::contexts;
+use super::report::Report;
+use super::values::LEVELS;
+use crate::ctx::visible;
+use crate::text::escaped;
+
+/// Most users that are offered.
+const USERS_LIMIT: usize = 500;
+
+/// Contexts that the caller sees, by number.
+pub(super) fn keys() -> Vec<CompletionCandidate> {
+    contexts::possess_more();
+    let visible = visible::contexts();
+    let reports = visible.iter().filter_map(Report::of_visible);
+    reports
+        .map(|report| {
+            let help = format!("{}, {}", escaped(report.service()), report.in_a_word());
+            CompletionCandidate::new(report.serial.to_string()).help(Some(help.into()))
+        })
+        .collect()
+}
+
+/// Services that the caller has contexts with.
+pub(super) fn services() -> Vec<CompletionCandidate> {
+    let contexts = visible::contexts();
+    let services: BTreeSet<String> =
+        contexts.iter().map(|context| context.description.service.to_string()).collect();
+    services.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// Those of /etc/passwd: a name service may have very many.
+pub(super) fn users() -> Vec<CompletionCandidate> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let names = passwd.lines().filter_map(|line| line.split(':').next()).take(USERS_LIMIT);
+    names.map(CompletionCandidate::new).collect()
+}
+
+/// Types of caches, and where they usually are.
+pub(super) fn caches() -> Vec<CompletionCandidate> {
+    let uid = geteuid();
+    let named = [
+        (format!("FILE:/tmp/krb5cc_{uid}"), "a file"),
+        (format!("DIR:/run/user/{uid}/krb5cc"), "a directory of caches"),
+        ("KCM:".to_owned(), "caches of a daemon"),
+        (format!("KEYRING:persistent:{uid}"), "the persistent keyring"),
+        ("KEYRING:session:".to_owned(), "the session keyring"),
+        ("KEYRING:user:".to_owned(), "the user keyring"),
+    ];
+    named.into_iter().map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into()))).collect()
+}
+
+/// Levels of protection, by all their names.
+pub(super) fn levels() -> Vec<CompletionCandidate> {
+    LEVELS
+        .iter()
+        .flat_map(|(_, names, help)| {
+            names.iter().map(|name| CompletionCandidate::new(*name).help(Some((*help).into())))
+        })
+        .collect()
+}

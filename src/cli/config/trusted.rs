@@ -1,0 +1,39 @@
+//! Files that root trusts: programs that it executes, and what to do about those that others could change.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+use super::finding::Finding;
+use crate::sys::files::{Untrusted, open_trusted};
+
+/// For files that others could change.
+pub(super) const OWNERSHIP: &str =
+    "give it and every directory above it to root (chown root), writable by nobody else (chmod go-w)";
+
+/// A program that root executes: its mode if all is well, and the finding.
+pub(super) fn program(subject: &'static str, path: &Path, install: &str) -> (Option<u32>, Finding) {
+    let file = match open_trusted(path, OFlag::O_PATH) {
+        Ok(file) => file,
+        Err(error) => return (None, untrusted(subject, &error, install)),
+    };
+    match file.metadata().map(|metadata| metadata.mode() & 0o7777) {
+        Ok(mode) if mode & 0o111 == 0 => {
+            let remedy = format!("chmod +x {}", path.display());
+            (None, Finding::error(subject, format_args!("{} is not executable", path.display()), remedy))
+        }
+        Ok(mode) => (Some(mode), Finding::ok(subject, path.display())),
+        Err(error) => (None, Finding::error(subject, format_args!("{}: {error}", path.display()), install)),
+    }
+}
+
+pub(super) fn untrusted(subject: &'static str, error: &Untrusted, install: &str) -> Finding {
+    let remedy = match error {
+        Untrusted::Writable(_) => OWNERSHIP,
+        Untrusted::Open(_, error) if error.kind() == ErrorKind::PermissionDenied => "run this as root",
+        _ => install,
+    };
+    Finding::error(subject, error, remedy)
+}
