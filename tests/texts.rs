@@ -122,7 +122,7 @@ fn the_manual_page_has_every_option_and_exit_status_of_the_help() {
 
 #[test]
 fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
-    let events = text("src/event.rs");
+    let events = text("src/event/cause.rs");
     let errnos = events.split("pub fn errno").nth(1).unwrap().split("pub fn remedy").next().unwrap();
     let page = text("man/lgss_keyring.8");
     let names: Vec<&str> =
