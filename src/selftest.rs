@@ -22,8 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::event::one_line;
 use crate::identity::system_user::{self, SystemUser};
+use crate::sys::exec::{Execution, Obstacle};
 use crate::sys::files::{Untrusted, open_trusted};
-use crate::sys::process::{self, Forked, Process};
+use crate::sys::fork::{self, ForkResult};
+use crate::sys::process::{self, Process};
 use crate::sys::{jail, keyctl};
 
 /// How long a program may take.
@@ -210,68 +212,56 @@ impl Trial {
         let ours = Pipes { out, err, obstacle };
         let theirs = Pipes { out: out_end, err: err_end, obstacle: obstacle_end };
         // Only root makes process-id namespaces.
-        match process::fork_confined().or_else(|_| process::fork()).map_err(|e| Fault::Start("fork", e))? {
-            Forked::Child => self.become_program(program, account, theirs),
-            Forked::Parent(pid) => {
+        match fork::fork_confined().or_else(|_| fork::fork()).map_err(|e| Fault::Start("fork", e))? {
+            ForkResult::Child => self.become_program(program, account, theirs),
+            ForkResult::Parent { child } => {
                 drop((theirs, program));
                 let uid = account.map_or(geteuid(), |account| account.uid);
-                hear(pid, ours, uid)
+                hear(child, ours, uid)
             }
         }
     }
 
-    /// In the child.
+    /// In the child, as the launcher does it, in short.
     fn become_program(self, program: OwnedFd, account: Option<SystemUser>, pipes: Pipes<OwnedFd>) -> ! {
-        let count = i32::try_from(self.handed.len()).unwrap_or(i32::MAX);
-        let Ok(obstacle) = process::raised(pipes.obstacle, FIRST_HANDED.saturating_add(count)) else {
+        if let Err((step, errno)) = prepare(account, &pipes) {
+            tell(pipes.obstacle, step, errno);
             process::end(1)
-        };
-        let (step, errno) = self.try_to_become(program, account, (pipes.out, pipes.err));
-        let mut told = File::from(obstacle);
-        let _ = told.write_all(&[&(errno as i32).to_ne_bytes()[..], step.as_bytes()].concat());
-        process::end(1)
-    }
-
-    /// As the launcher does it, in short.
-    fn try_to_become(
-        self,
-        program: OwnedFd,
-        account: Option<SystemUser>,
-        (out, err): (OwnedFd, OwnedFd),
-    ) -> (&'static str, Errno) {
-        let prepared = || -> Result<(), (&'static str, Errno)> {
-            process::reset_inherited();
-            jail::limit_resources(jail::MEMORY_MIB).map_err(|e| ("limits", e))?;
-            // Without keys it is tried all the same; that there are none is found elsewhere.
-            let _ = keyctl::join_anonymous_session();
-            if let Some(SystemUser { uid, gid }) = account {
-                jail::drop_to(uid, gid).map_err(|e| ("drop of rights", e))?;
-            }
-            jail::die_with_parent().map_err(|e| ("parent", e))?;
-            let null =
-                File::options().read(true).open("/dev/null").map_err(|_| ("/dev/null", Errno::ENOENT))?;
-            dup2_stdin(&null)
-                .and_then(|()| dup2_stdout(&out))
-                .and_then(|()| dup2_stderr(&err))
-                .map_err(|e| ("dup2", e))
-        };
-        if let Err(obstacle) = prepared() {
-            return obstacle;
         }
         let text = |bytes: Vec<u8>| CString::new(bytes).unwrap_or_default();
         let words: Vec<CString> = self.words.into_iter().map(|word| text(word.into_bytes())).collect();
         let environment: Vec<CString> = self.environment.into_iter().map(text).collect();
-        let first_unused = FIRST_HANDED.saturating_add(i32::try_from(self.handed.len()).unwrap_or(i32::MAX));
-        let placed = process::raised(program, first_unused)
-            .and_then(|program| process::place_descriptors(self.handed, program.as_fd()).map(|()| program));
-        let program = match placed {
-            Ok(program) => program,
-            Err(errno) => return ("descriptors", errno),
-        };
-        let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+        let argv: Vec<_> = words.iter().map(CString::as_c_str).collect();
         let environment: Vec<_> = environment.iter().map(CString::as_c_str).collect();
-        (EXEC, process::exec(program.as_fd(), &words, &environment, first_unused))
+        let descriptors = self.handed;
+        let execution = Execution { program, name: "", argv: &argv, environment: &environment, descriptors };
+        execution.run(pipes.obstacle, |told, _, obstacle| match obstacle {
+            Obstacle::Descriptors(errno) => tell(told, "descriptors", errno),
+            Obstacle::Exec(errno) => tell(told, EXEC, errno),
+        })
     }
+}
+
+/// In the child: gives up its rights, and has its standard descriptors lead to us.
+fn prepare(account: Option<SystemUser>, pipes: &Pipes<OwnedFd>) -> Result<(), (&'static str, Errno)> {
+    process::reset_inherited();
+    jail::limit_resources(jail::MEMORY_MIB).map_err(|e| ("limits", e))?;
+    // Without keys it is tried all the same; that there are none is found elsewhere.
+    let _ = keyctl::join_anonymous_session();
+    if let Some(SystemUser { uid, gid }) = account {
+        jail::drop_to(uid, gid).map_err(|e| ("drop of rights", e))?;
+    }
+    jail::die_with_parent().map_err(|e| ("parent", e))?;
+    let null = File::options().read(true).open("/dev/null").map_err(|_| ("/dev/null", Errno::ENOENT))?;
+    dup2_stdin(&null)
+        .and_then(|()| dup2_stdout(&pipes.out))
+        .and_then(|()| dup2_stderr(&pipes.err))
+        .map_err(|e| ("dup2", e))
+}
+
+/// The errno, then the step.
+fn tell(told: OwnedFd, step: &str, errno: Errno) {
+    let _ = File::from(told).write_all(&[&(errno as i32).to_ne_bytes()[..], step.as_bytes()].concat());
 }
 
 /// The step that is the program's own fault.

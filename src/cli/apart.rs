@@ -14,7 +14,8 @@ use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::sys::process::{Forked, Process, end, fork, fork_confined, readable};
+use crate::sys::fork::{ForkResult, fork, fork_confined};
+use crate::sys::process::{Process, end, readable};
 use crate::sys::{jail, keyctl};
 
 /// For one answer.
@@ -39,10 +40,10 @@ const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 pub(super) fn apart<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let (reader, writer) = io::pipe()?;
     match fork()? {
-        Forked::Child => end(i32::from(answer(writer, work).is_err())),
-        Forked::Parent(pid) => {
+        ForkResult::Child => end(i32::from(answer(writer, work).is_err())),
+        ForkResult::Parent { child } => {
             drop(writer);
-            hear(&Process::open(pid)?, reader.into())
+            hear(&Process::open(child)?, reader.into())
         }
     }
 }
@@ -57,10 +58,12 @@ pub(super) fn as_user<T: Serialize + DeserializeOwned>(
 ) -> io::Result<T> {
     let (reader, writer) = io::pipe()?;
     match fork_confined()? {
-        Forked::Child => end(i32::from(become_user(uid, gid).and_then(|()| answer(writer, work)).is_err())),
-        Forked::Parent(pid) => {
+        ForkResult::Child => {
+            end(i32::from(become_user(uid, gid).and_then(|()| answer(writer, work)).is_err()))
+        }
+        ForkResult::Parent { child } => {
             drop(writer);
-            hear(&Process::open(pid)?, reader.into())
+            hear(&Process::open(child)?, reader.into())
         }
     }
 }
@@ -120,13 +123,13 @@ impl Asked {
     fn start<T: Serialize>((uid, gid): (Uid, Gid), work: impl FnOnce() -> io::Result<T>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         match fork_confined()? {
-            Forked::Child => {
+            ForkResult::Child => {
                 end(i32::from(become_user(uid, gid).and_then(|()| answer(writer, work)).is_err()))
             }
-            Forked::Parent(pid) => {
+            ForkResult::Parent { child } => {
                 let pipe = File::from(OwnedFd::from(reader));
                 let patience = Instant::now() + EACH_PATIENCE;
-                Ok(Self { uid, process: Process::open(pid)?, pipe, text: Vec::new(), patience })
+                Ok(Self { uid, process: Process::open(child)?, pipe, text: Vec::new(), patience })
             }
         }
     }

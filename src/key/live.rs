@@ -45,11 +45,14 @@ pub enum Consumer {
     Kernel,
 }
 
-/// How payloads begin that hold no context: window 0, then the error (docs/formats.md).
-fn payload_start(errno: Errno) -> [u8; 8] {
+/// Payloads that hold no context: window 0, the error, and a GSS status of 0, which is the same for both consumers
+/// (docs/formats.md).
+fn without_context(errno: Errno) -> [u8; 12] {
     let [a, b, c, d] = (-(errno as i32)).to_ne_bytes();
-    [0, 0, 0, 0, a, b, c, d]
+    [0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]
 }
+/// So far both begin alike.
+const START: usize = 8;
 
 impl LiveKey {
     /// Takes over the key that the front, another process, has instantiated.
@@ -75,6 +78,10 @@ impl LiveKey {
     pub fn consumer(&self) -> Consumer {
         self.consumer
     }
+
+    /// Fails it with EIO, as dropping it does: by calls that need no heap, since the one there is may be that of a process
+    /// killed in the middle of an allocation.
+    pub fn fail(self) {}
 
     /// Lets go of a key that the monitor finishes.
     pub fn hand_over(mut self) {
@@ -207,10 +214,12 @@ impl ExpiryGuard {
 
 /// In the place of a process that has died: a key that it had updated expires, one that it had not is failed.
 fn conclude(guarded: &'static Guarded) {
-    if keyctl::read(guarded.key.raw())
-        .is_ok_and(|payload| payload.starts_with(&payload_start(Errno::EINPROGRESS)))
-    {
-        drop(LiveKey::taken_over(guarded.key, Consumer::Program));
+    // Room for a provisional payload; one with a context is longer, and not read.
+    let mut payload = [0; 64];
+    let length = keyctl::read_into(guarded.key.raw(), &mut payload);
+    let start = length.ok().and_then(|length| payload.get(..length)?.get(..START));
+    if start == without_context(Errno::EINPROGRESS).get(..START) {
+        LiveKey::taken_over(guarded.key, Consumer::Program).fail();
     } else {
         let _ = keyctl::set_timeout(guarded.key.raw(), guarded.timeout);
     }
@@ -222,9 +231,8 @@ impl Drop for LiveKey {
             return;
         }
         self.leave_foreign_ring();
-        // EIO, and a GSS status of 0: the same for both consumers.
-        let abandoned = [payload_start(Errno::EIO).as_slice(), &[0; 4]].concat();
-        let updated = update_when_bound(self.key, &abandoned, Instant::now() + PASSING_LIMIT);
+        let updated =
+            update_when_bound(self.key, &without_context(Errno::EIO), Instant::now() + PASSING_LIMIT);
         if updated.is_ok() && self.consumer == Consumer::Program {
             let _ = keyctl::set_timeout(self.key.raw(), REJECT_TTL);
         }

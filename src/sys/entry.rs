@@ -4,12 +4,26 @@
 use std::ffi::{CStr, OsString, c_char};
 use std::os::unix::ffi::OsStringExt;
 
+/// A program's first act: closes what it has inherited beyond its standard descriptors, and takes the words of its command
+/// line.
+///
+/// # Safety
+/// The program has opened nothing so far. `argv` holds `argc` pointers to NUL-terminated strings that may be written, as a C
+/// `main` gets them.
+pub unsafe fn begin(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
+    const FIRST: libc::c_int = 3;
+    // SAFETY: plain numbers; by this function's contract nobody in this process owns a descriptor from there on.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
+    // SAFETY: by this function's contract.
+    unsafe { take_words(argc, argv) }
+}
+
 /// The words of the command line but the first, which are taken away from where they are, and where every user could see
 /// them (proc_pid_cmdline(5)): they are the words of somebody's request.
 ///
 /// # Safety
 /// `argv` holds `argc` pointers to NUL-terminated strings that may be written, as a C `main` gets them.
-pub unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
+unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
     let count = usize::try_from(argc).unwrap_or(0);
     let take = |index: usize| {
         // SAFETY: by this function's contract, since `index` is below `argc`.
@@ -23,15 +37,19 @@ pub unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
     (1..count).map(take).collect()
 }
 
-/// Makes `$run`, from the words to the exit status, the program's `main`.
+/// Makes `$run`, from the words to the exit status, the program's `main`, and [`heap::Heap`](crate::sys::heap::Heap) its
+/// allocator.
 #[macro_export]
 macro_rules! entry {
     ($run:path) => {
+        #[global_allocator]
+        static HEAP: $crate::sys::heap::Heap = $crate::sys::heap::Heap;
+
         #[expect(unsafe_code, reason = "C's main, see lgss::sys::entry")]
         #[unsafe(no_mangle)]
         extern "C" fn main(argc: i32, argv: *const *mut ::std::ffi::c_char) -> i32 {
-            // SAFETY: the C library calls main with these.
-            let words = unsafe { $crate::sys::entry::take_words(argc, argv) };
+            // SAFETY: the C library calls main with these, and before anything else.
+            let words = unsafe { $crate::sys::entry::begin(argc, argv) };
             $crate::sys::process::end($run(words.into_iter()))
         }
     };

@@ -1,6 +1,17 @@
 //! Processes that share their maker's memory: an heir, which takes over when its maker has ended, and a guard, which acts
 //! only if its maker ends too early.
+//!
+//! Called by the front for its monitor, and by whoever publishes a key. What they keep to:
+//!
+//! * While the maker is at work they look, sleep, and change atomics: no heap, and no errno, which is the maker's, too. An
+//!   heir whose maker is overdue may set it: it has just rejected the key, and ends the maker next.
+//! * When the maker has been killed, it may have been so anywhere, in the middle of an allocation too: the heap may be torn,
+//!   and a lock held for ever. First the key is answered, by calls that need numbers and the stack only. What needs
+//!   a heap comes after [`super::heap::leave_as_it_is`], and an alarm bounds it.
+//! * A guard stands by during two system calls of its maker's, in which that is at no allocation; it does without a heap all
+//!   the same.
 
+use std::os::raw::c_long;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,10 +45,37 @@ pub struct Patience {
     pub errno: Errno,
     /// And how long it has that.
     pub ttl: Duration,
-    /// Set by a predecessor that does nothing from then on but wait for the heir's end ([`super::process::wait_for_child`]).
-    pub passed_on: &'static AtomicBool,
+    /// By which the predecessor may pass its work on.
+    pub handover: &'static Handover,
     /// Set by a predecessor while it waits for another process of ours, by a bound of its own.
     pub starved: &'static AtomicBool,
+}
+
+/// A predecessor's work, which it may pass on to its heir.
+#[derive(Debug, Default)]
+pub struct Handover(AtomicBool);
+
+impl Handover {
+    /// Passes it on, and waits until a child has ended, which shall be the heir: all memory is the heir's meanwhile, and
+    /// nothing of it is touched here.
+    pub fn pass_on(&self) {
+        self.0.store(true, Ordering::Release);
+        wait_for_child();
+    }
+}
+
+/// Waits until a child has ended, and touches no memory meanwhile.
+fn wait_for_child() {
+    let any = c_long::from(-1);
+    loop {
+        // SAFETY: null pointers for what is not wanted to be known; the rest are numbers.
+        let ended = unsafe {
+            libc::syscall(libc::SYS_wait4, any, 0 as c_long, c_long::from(libc::__WALL), 0 as c_long)
+        };
+        if ended >= 0 || Errno::last() != Errno::EINTR {
+            return;
+        }
+    }
 }
 
 /// How an heir's predecessor has ended.
@@ -47,7 +85,7 @@ pub enum Predecessor {
     Ended,
     /// Overdue: its key was rejected, and then it was killed.
     Killed,
-    /// Not yet: it has passed its work on and only waits for what comes of that, see [`Patience::passed_on`].
+    /// Not yet: it has passed its work on and only waits for what comes of that, see [`Handover`].
     Waits(Pid),
 }
 
@@ -74,7 +112,7 @@ pub fn spawn_heir<T: Sync>(
             && blocked.is_none_or(|since| since.elapsed() + look_closely < patience.limit)
             && start.elapsed() < patience.busy_limit
         {
-            if patience.passed_on.load(Ordering::Acquire) {
+            if patience.handover.0.load(Ordering::Acquire) {
                 return entry(argument, Predecessor::Waits(*caller));
             }
             pause(look);

@@ -1,4 +1,6 @@
 //! Descriptors that the launcher leaves to the worker by number.
+//!
+//! Whatever this program opens itself is closed by exec, what it was given cannot be: by that one is told from the other.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -15,18 +17,19 @@ const LIST: RawFd = 4;
 /// The socket to the monitor, descriptor 3; it can be taken once.
 ///
 /// # Errors
-/// EBADF if there is no such descriptor, ENOTSOCK or EPROTOTYPE if it is something else, EALREADY the second time.
+/// EBADF if there is no such descriptor or it is not inherited, ENOTSOCK or EPROTOTYPE if it is something else, EALREADY the second time.
 pub fn monitor_socket() -> Result<UnixStream, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     // SAFETY: borrowed only to look; a descriptor that is not open makes the calls fail and nothing else.
     let borrowed = unsafe { BorrowedFd::borrow_raw(MONITOR) };
+    expect_inherited(borrowed)?;
     if getsockopt(&borrowed, sockopt::SockType)? != SockType::Stream {
         return Err(Errno::EPROTOTYPE);
     }
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(Errno::EALREADY);
     }
-    // SAFETY: open, as just seen; inherited, so no other part of this program owns it, and taken here only once.
+    // SAFETY: open and inherited, as just seen, so no other part of this program owns it; taken here only once.
     let owned = unsafe { OwnedFd::from_raw_fd(MONITOR) };
     fcntl(owned.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(owned.into())
@@ -35,15 +38,22 @@ pub fn monitor_socket() -> Result<UnixStream, Errno> {
 /// The list of sources, descriptor 4; it can be taken once.
 ///
 /// # Errors
-/// EBADF if there is no such descriptor, EALREADY the second time.
+/// EBADF if there is no such descriptor or it is not inherited, also the second time.
 pub fn source_list() -> Result<File, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     // SAFETY: borrowed only to look; a descriptor that is not open makes the call fail and nothing else.
     let borrowed = unsafe { BorrowedFd::borrow_raw(LIST) };
-    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    expect_inherited(borrowed)?;
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(Errno::EALREADY);
     }
-    // SAFETY: open, as just seen; inherited, so no other part of this program owns it, and taken here only once.
-    Ok(unsafe { OwnedFd::from_raw_fd(LIST) }.into())
+    // SAFETY: open and inherited, as just seen, so no other part of this program owns it; taken here only once.
+    let owned = unsafe { OwnedFd::from_raw_fd(LIST) };
+    fcntl(owned.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(owned.into())
+}
+
+fn expect_inherited(descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = FdFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFD)?);
+    if flags.contains(FdFlag::FD_CLOEXEC) { Err(Errno::EBADF) } else { Ok(()) }
 }

@@ -209,6 +209,15 @@ pub fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, 
     read_buffer(libc::KEYCTL_READ, key, limit.min(PAYLOAD_LIMIT))
 }
 
+/// KEYCTL_READ into a buffer of the caller's; the payload's length, which may be over that of `buffer`, which then holds
+/// nothing of use. Allocates nothing.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn read_into(key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fill(libc::KEYCTL_READ, key, buffer)
+}
+
 /// KEYCTL_READ of a keyring: what it links to. A keyring that grows meanwhile is read again.
 ///
 /// # Errors

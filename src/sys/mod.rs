@@ -7,7 +7,10 @@
 pub mod answer;
 mod bare;
 pub mod entry;
+pub mod exec;
 pub mod files;
+pub mod fork;
+pub mod heap;
 pub mod heir;
 pub mod inherited;
 pub mod init_channel;

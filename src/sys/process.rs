@@ -1,6 +1,5 @@
-//! Processes: fork, process descriptors, signals, exec.
+//! Processes: descriptors of them, their states, signals. How they begin is in fork.rs and exec.rs.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -13,71 +12,10 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
-/// Which side of a fork we are.
-#[derive(Debug)]
-pub enum Forked {
-    /// The parent, with the child's process id.
-    Parent(Pid),
-    /// The child.
-    Child,
-}
-
-/// fork(2) of a process that has one thread, the child being the first process of a process-id namespace: it sees and
-/// signals only its own descendants, and they end with it, however they try to survive.
-///
-/// # Errors
-/// EAGAIN at a limit of processes, ENOMEM, EPERM without CAP_SYS_ADMIN.
-pub fn fork_confined() -> Result<Forked, Errno> {
-    let flags = c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
-    let none = 0 as c_long;
-    // SAFETY: without CLONE_VM and a stack this is fork(2). The programs that call this (the monitor, `lgss`) start no
-    // thread before, so the child may do anything, even start one; what the C library keeps of the first thread's id
-    // tells owners of locks apart, for which the old one will do, and signals, which no child of ours sends itself.
-    match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) })? {
-        0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
-    }
-}
-
-/// The same, with the child in the cgroup of version 2 whose directory this is (clone3(2), CLONE_INTO_CGROUP): nothing
-/// has to be moved.
-///
-/// # Errors
-/// Those of [`fork_confined`]; ENODEV if the cgroup has been removed, ENOSYS of kernels before 5.7.
-pub fn fork_confined_in(cgroup: BorrowedFd<'_>) -> Result<Forked, Errno> {
-    const INTO_CGROUP: u64 = 0x2_0000_0000;
-    // SAFETY: a structure of plain numbers.
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = u64::from(libc::CLONE_NEWPID.cast_unsigned()) | INTO_CGROUP;
-    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
-    arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
-    let size = size_of_val(&arguments);
-    // SAFETY: as above; the structure is of the size that is told, and its stack is the parent's.
-    match Errno::result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })? {
-        0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
-    }
-}
-
-/// fork(2) of a process that has one thread.
-///
-/// # Errors
-/// EAGAIN at a limit of processes, ENOMEM.
-pub fn fork() -> Result<Forked, Errno> {
-    let none = 0 as c_long;
-    // SAFETY: without CLONE_VM and a stack this is fork(2), of a process that has started no thread.
-    match Errno::result(unsafe {
-        libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), none, none, none, none)
-    })? {
-        0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
-    }
-}
-
 /// Has the C library allocate from one heap whatever threads there will be: each further one takes 64 MiB of address
 /// space.
 pub fn keep_one_heap() {
-    // SAFETY: two plain numbers, before there is a second thread.
+    // SAFETY: two plain numbers; the library takes its own lock.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1)
@@ -191,20 +129,6 @@ impl AsFd for Process {
     }
 }
 
-/// Waits until a child has ended, and touches no memory meanwhile.
-pub fn wait_for_child() {
-    let any = c_long::from(-1);
-    loop {
-        // SAFETY: null pointers for what is not wanted to be known; the rest are numbers.
-        let ended = unsafe {
-            libc::syscall(libc::SYS_wait4, any, 0 as c_long, c_long::from(libc::__WALL), 0 as c_long)
-        };
-        if ended >= 0 || Errno::last() != Errno::EINTR {
-            return;
-        }
-    }
-}
-
 /// Reaps children that have ended, and has the kernel reap the others, so that nothing is kept for their sake.
 pub fn disown_children() {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
@@ -275,68 +199,6 @@ pub fn reset_inherited() {
     let _ = SigSet::empty().thread_set_mask();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let _ = nix::unistd::chdir(c"/");
-}
-
-/// close_range(2): every descriptor from `first` on.
-pub fn close_from(first: RawFd) {
-    // SAFETY: plain numbers; callers own no Rust handle to a descriptor from `first` on any more, or exec or end next.
-    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
-}
-
-/// Marks every descriptor from `first` on to be closed by exec (close_range(2)).
-///
-/// # Errors
-/// EINVAL or ENOSYS of kernels before 5.11.
-pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
-    let flags = libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: plain numbers; nothing is closed now.
-    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)
-}
-
-/// The same open file at a descriptor not below `lowest`, closed by exec.
-///
-/// # Errors
-/// Those of fcntl(2).
-pub fn raised(fd: OwnedFd, lowest: RawFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: `fd` is open.
-    let copy = Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })?;
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
-}
-
-/// Moves descriptors to 3, 4, … in the order given, without close-on-exec. `program`, which must be above these places
-/// for that, stays as it is.
-///
-/// # Errors
-/// EBADF if `program` stands in the way; those of fcntl(2) and dup2(2).
-pub fn place_descriptors(descriptors: Vec<OwnedFd>, program: BorrowedFd<'_>) -> Result<(), Errno> {
-    const FIRST: RawFd = 3;
-    let end = FIRST + RawFd::try_from(descriptors.len()).map_err(|_| Errno::EMFILE)?;
-    if program.as_raw_fd() < end {
-        return Err(Errno::EBADF);
-    }
-    // Copies above the places first, so that no place overwrites a source.
-    let mut copies = Vec::new();
-    for fd in descriptors {
-        // SAFETY: `fd` is open; the copy is a new descriptor that nobody else owns.
-        copies.push(Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end) })?);
-    }
-    for (copy, place) in copies.into_iter().zip(FIRST..) {
-        // SAFETY: `copy` is open; whatever was at `place` is not used any more, since the process is about to exec.
-        Errno::result(unsafe { libc::dup2(copy, place) })?;
-    }
-    Ok(())
-}
-
-/// execveat(2) of an opened program, with all descriptors from `keep_below` on closed by exec.
-///
-/// # Errors
-/// Always returns one: success does not return.
-pub fn exec(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], keep_below: RawFd) -> Errno {
-    let _ = close_on_exec_from(keep_below);
-    match nix::unistd::execveat(program, c"", argv, environment, nix::fcntl::AtFlags::AT_EMPTY_PATH) {
-        Err(errno) => errno,
-    }
 }
 
 #[cfg(test)]

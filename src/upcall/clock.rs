@@ -7,8 +7,9 @@ use std::time::Duration;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{getpid, getppid};
 
+use crate::sys::fork::{self, ForkResult};
 use crate::sys::jail;
-use crate::sys::process::{self, Forked, Process};
+use crate::sys::process::{self, Process};
 
 /// How long a killed clock may take to end.
 const END: Duration = Duration::from_secs(1);
@@ -22,8 +23,8 @@ impl Clock {
     /// `act` says whether that came to something. `None` if there can be no process.
     pub(super) fn start(limit: Duration, act: impl FnOnce() -> bool) -> Option<Self> {
         let maker = getpid();
-        match process::fork() {
-            Ok(Forked::Child) => {
+        match fork::fork() {
+            Ok(ForkResult::Child) => {
                 let _ = jail::die_with_parent();
                 if getppid() != maker {
                     process::end(1);
@@ -31,7 +32,7 @@ impl Clock {
                 thread::sleep(limit);
                 process::end(i32::from(!act()))
             }
-            Ok(Forked::Parent(pid)) => Process::open(pid).ok().map(Self),
+            Ok(ForkResult::Parent { child }) => Process::open(child).ok().map(Self),
             Err(_) => None,
         }
     }

@@ -19,8 +19,9 @@ use crate::ctx::lustre::{LustreCallout, LustreMechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::channel::Answer;
 use crate::negotiate::channel::lustre::{REPLY_SIZE, decode};
+use crate::sys::fork::{self, ForkResult};
 use crate::sys::init_channel::{self, Exchange};
-use crate::sys::process::{self, Forked, Process};
+use crate::sys::process::{self, Process};
 
 /// Below one of the directories where Lustre has its parameters.
 const CHANNEL: &str = "sptlrpc/gss/init_channel";
@@ -120,15 +121,15 @@ impl InitChannel {
         let (result, give) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(no_process)?;
         // Before the fork: the child allocates nothing.
         let mut reply = vec![0; REPLY_SIZE];
-        match process::fork().map_err(no_process)? {
-            Forked::Child => {
+        match fork::fork().map_err(no_process)? {
+            ForkResult::Child => {
                 drop(result);
                 let sent = self.send(token, &mut reply, give);
                 process::end(i32::from(sent.is_none()))
             }
-            Forked::Parent(pid) => {
+            ForkResult::Parent { child } => {
                 drop(give);
-                let child = Process::open(pid).map_err(no_process)?;
+                let child = Process::open(child).map_err(no_process)?;
                 let attempt = receive(result, worker, deadline);
                 if matches!(attempt, None | Some(Attempt::Unwanted)) {
                     let _ = child.kill();

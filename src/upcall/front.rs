@@ -3,7 +3,6 @@
 //! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's;
 //! but that of a request for the node may be the monitor's, see [`super::held`], and then we wait for it.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -23,7 +22,6 @@ use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::{NotInstantiated, key_under_construction};
 use crate::key::{Authority, Consumer, KeySerial};
-use crate::sys::process;
 
 /// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
 const LAST_RESORT_SECONDS: u32 = 8;
@@ -34,7 +32,6 @@ const _: () = assert!(MOUNT_CEILING.as_secs() < 63, "the last resort comes after
 /// Answers the key and hands it to the monitor. Returns the exit status.
 pub(super) fn serve(invocation: Invocation) -> i32 {
     let started = Instant::now();
-    process::close_from(3);
     let Ok(authority) = Authority::assume(invocation.key) else {
         return 1;
     };
@@ -55,8 +52,7 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
 /// The monitor answers the key and then ends us. Nothing here may touch memory before it has ended itself.
 fn leave_to_monitor(common: &Common) {
     nix::unistd::alarm::set(UNDECIDED_LAST_RESORT_SECONDS);
-    common.passed_on.store(true, Ordering::Release);
-    process::wait_for_child();
+    common.handover.pass_on();
     let _ = common.authority().reject(Cause::Setup.errno());
 }
 

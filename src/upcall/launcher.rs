@@ -3,10 +3,10 @@
 //!
 //! Invariant: nothing of the requester's file system is executed or read as configuration; only its caches are opened.
 
-use std::convert::Infallible;
 use std::ffi::{CString, NulError};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -23,14 +23,16 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, Link};
+use crate::sys::exec::{Execution, Obstacle};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::lending::Late;
 use crate::sys::process;
 use crate::sys::{files, keyctl};
 
-/// The worker's descriptors: 0 to 2 as inherited, the message socket, the list of sources, and from here on the sources.
+/// The worker's contract: argv has nothing but a name, because everybody can read it; the environment holds KRB5_CONFIG
+/// alone; descriptors 0 to 2 are as inherited, 3 is the message socket, 4 the list of sources ([`Listed`]) as sealed
+/// memory, and from here on come the sources that are files.
 const FIRST_SOURCE: usize = 5;
-const SOCKET: usize = 3;
 
 /// Does not return: the worker runs, or a failure has been reported.
 pub(super) fn become_worker(
@@ -39,14 +41,38 @@ pub(super) fn become_worker(
     program: OwnedFd,
     Ends { socket, starting }: Ends,
 ) -> ! {
-    let mut link = socket.try_clone().map(Link::new);
     let mut pace = Pace::new(Some(starting.as_fd()), assignment.blocked);
-    let Err(failure) = launch(assignment, served, &mut pace)
-        .and_then(|sources| execute(assignment.config, sources, program, socket.into()));
-    if let Ok(link) = link.as_mut() {
-        let _ = link.send_failed(&Failed::without_stages(failure));
+    let launched = launch(assignment, served, &mut pace)
+        .and_then(|sources| Ok((listed(sources)?, environment(assignment.config)?)));
+    match launched {
+        Ok(((list, opened), environment)) => {
+            let told = match socket.try_clone() {
+                Ok(told) => told.into(),
+                Err(_) => process::end(1),
+            };
+            let descriptors = [socket.into(), list].into_iter().chain(opened).collect();
+            let name = &assignment.config.worker.to_string_lossy();
+            let (argv, environment) = (&[c"lgss_negotiate"], &[environment.as_c_str()]);
+            Execution { program, name, argv, environment, descriptors }.run(told, |told, worker, obstacle| {
+                report(told.into(), not_executed(worker, obstacle));
+            })
+        }
+        Err(failure) => {
+            report(socket, failure);
+            process::end(1)
+        }
     }
-    process::end(1)
+}
+
+fn report(socket: UnixStream, failure: Failure) {
+    let _ = Link::new(socket).send_failed(&Failed::without_stages(failure));
+}
+
+fn not_executed(worker: &str, obstacle: Obstacle) -> Failure {
+    match obstacle {
+        Obstacle::Descriptors(errno) => launch_failed("exec", errno),
+        Obstacle::Exec(errno) => launch_failed(&format!("worker {worker} cannot be executed"), errno),
+    }
 }
 
 fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
@@ -140,29 +166,10 @@ fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<
     }
 }
 
-/// The worker's contract: argv has nothing but a name, because everybody can read it; the environment holds KRB5_CONFIG
-/// alone; descriptor 3 is the message socket, 4 the list of sources ([`Listed`]) as sealed memory, and from 5 on come
-/// the sources that are files.
-fn execute(
-    config: &Config,
-    sources: Vec<Source>,
-    program: OwnedFd,
-    socket: OwnedFd,
-) -> Result<Infallible, Failure> {
-    let failed = |errno| launch_failed("exec", errno);
-    let text = |text: Vec<u8>| CString::new(text).map_err(|_: NulError| failed(Errno::EINVAL));
-    let (list, opened) = listed(sources)?;
-    let descriptors: Vec<_> = [socket, list].into_iter().chain(opened).collect();
-    let mut krb5_config = b"KRB5_CONFIG=".to_vec();
-    krb5_config.extend_from_slice(config.krb5_config.as_os_str().as_bytes());
-    let environment = text(krb5_config)?;
-    let first_unused = i32::try_from(SOCKET + descriptors.len()).map_err(|_| failed(Errno::EMFILE))?;
-    // Out of the way of the places below; closed by exec.
-    let program = process::raised(program, first_unused).map_err(failed)?;
-    process::place_descriptors(descriptors, program.as_fd()).map_err(failed)?;
-    let (argv, environment) = ([c"lgss_negotiate"], [environment.as_c_str()]);
-    let errno = process::exec(program.as_fd(), &argv, &environment, first_unused);
-    Err(launch_failed(&format!("worker {} cannot be executed", config.worker.display()), errno))
+/// The worker's environment: KRB5_CONFIG alone.
+fn environment(config: &Config) -> Result<CString, Failure> {
+    let text = [b"KRB5_CONFIG=", config.krb5_config.as_os_str().as_bytes()].concat();
+    CString::new(text).map_err(|_: NulError| launch_failed("exec", Errno::EINVAL))
 }
 
 /// The list of the sources, and those of them that are files, in the order of their descriptors.

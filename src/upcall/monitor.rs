@@ -35,7 +35,8 @@ use crate::identity::owner::Owner;
 use crate::identity::requester::Wait;
 use crate::key::{Authority, Consumer, KeySerial, LiveKey, REJECT_TTL};
 use crate::negotiate::messages::Timing;
-use crate::sys::heir::{self, Patience, Predecessor};
+use crate::sys::heap;
+use crate::sys::heir::{self, Handover, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Process, Waiting};
 
@@ -44,6 +45,9 @@ use crate::sys::process::{self, Process, Waiting};
 const DEADLINE_GRACE: Duration = Duration::from_secs(2);
 /// How long a killed worker is waited for before that is worth a line in the log.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the line of the log may take of a front that was killed.
+const LAST_WORDS_SECONDS: u32 = 30;
 
 /// When to look first whether the front has ended, which it has by then. Not by a descriptor of it that wakes us: making
 /// and waking cost the requester a twentieth of its wait, this nothing.
@@ -60,8 +64,8 @@ pub(super) struct Common {
     pub(super) invocation: Invocation,
     /// The front's last act; the monitor looks at it when the front has ended.
     pub(super) verdict: OnceLock<Verdict>,
-    /// The front has set the verdict, which is that we decide, and only waits for our end.
-    pub(super) passed_on: AtomicBool,
+    /// For a front that has set the verdict, which is that we decide.
+    pub(super) handover: Handover,
     /// The front waits for a process of ours, by a bound of its own.
     pub(super) starved: AtomicBool,
     /// Who waits for the answer, once the front has seen it.
@@ -122,7 +126,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
     let common: &'static Common = Box::leak(Box::new(Common {
         invocation,
         verdict: OnceLock::new(),
-        passed_on: AtomicBool::new(false),
+        handover: Handover::default(),
         starved: AtomicBool::new(false),
         waits: OnceLock::new(),
         authority: authority.inherited(),
@@ -136,7 +140,7 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         key,
         errno: Cause::Deadline.errno(),
         ttl: REJECT_TTL,
-        passed_on: &common.passed_on,
+        handover: &common.handover,
         starved: &common.starved,
     };
     heir::spawn_heir(patience, watch, common)?;
@@ -154,7 +158,8 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
         Predecessor::Waits(_) => take_verdict(common, Some(Waiting::parent())),
         Predecessor::Killed => {
             // In case it had instantiated the key at the last moment.
-            drop(common.live_key());
+            common.live_key().fail();
+            mistrust_memory();
             Err(common.overdue())
         }
     };
@@ -162,6 +167,13 @@ fn watch(common: &'static Common, front: Predecessor) -> i32 {
     process::reset_inherited();
     finish(common, verdict);
     0
+}
+
+/// After a front that has come to no verdict, and so may have been killed anywhere: what it was changing stays as it is, the
+/// heap included, and if it held a lock, we are ended. The key has been answered; only a line of the log is to be written.
+fn mistrust_memory() {
+    nix::unistd::alarm::set(LAST_WORDS_SECONDS);
+    heap::leave_as_it_is();
 }
 
 fn take_verdict(
@@ -179,7 +191,8 @@ fn take_verdict(
         None => {
             // It may have ended on either side of the instantiation: one of the two answers the key.
             let _ = common.authority().reject(Cause::Setup.errno());
-            drop(common.live_key());
+            common.live_key().fail();
+            mistrust_memory();
             Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
         }
     }

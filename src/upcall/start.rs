@@ -17,8 +17,9 @@ use super::verdict::Served;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Link, Names, Request};
 use crate::sys::files::open_trusted;
+use crate::sys::fork::{self, ForkResult};
 use crate::sys::namespaces;
-use crate::sys::process::{self, Forked, Process};
+use crate::sys::process::{self, Process};
 use crate::sys::sockets;
 
 /// What one place may take, without even wanting a processor, of the time that a KDC gets.
@@ -69,12 +70,12 @@ impl Attempt {
         link.send_request(request)
             .map_err(|error| Failure::new(Stage::Negotiate, Cause::WorkerFault, error))?;
         match fork(assignment.home)? {
-            Forked::Child => {
+            ForkResult::Child => {
                 drop((link, waiting, started));
                 launcher::become_worker(assignment, served, program.into(), Ends { socket, starting })
             }
-            Forked::Parent(pid) => {
-                let process = Process::open(pid).map_err(launch_failed)?;
+            ForkResult::Parent { child } => {
+                let process = Process::open(child).map_err(launch_failed)?;
                 Ok(Self { process, waiting, link, started })
             }
         }
@@ -116,9 +117,9 @@ impl Attempt {
 }
 
 /// Where its owner's processes are accounted for, if that can be.
-fn fork(home: Option<&Home<'_>>) -> Result<Forked, Failure> {
-    let confined = home.and_then(|home| home.start_in(process::fork_confined_in));
-    confined.map_or_else(|| process::fork_confined().map_err(launch_failed), Ok)
+fn fork(home: Option<&Home<'_>>) -> Result<ForkResult, Failure> {
+    let confined = home.and_then(|home| home.start_in(fork::fork_confined_in));
+    confined.map_or_else(|| fork::fork_confined().map_err(launch_failed), Ok)
 }
 
 /// Of another network than ours the name service's daemons know nothing, and are not to hear (rule S23).

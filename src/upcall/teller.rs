@@ -17,7 +17,7 @@ use super::outcome::Journal;
 use crate::config::Config;
 use crate::key::authority::key_under_construction;
 use crate::sys::jail::{self, OomScore};
-use crate::sys::{keyctl, process};
+use crate::sys::{exec, keyctl, process};
 
 /// The first of its words; then come the account, the start of the while, and the settings if they have a file of their
 /// own.
@@ -25,6 +25,8 @@ const WORD: &str = "--tell-left-out";
 
 /// Returns only if that cannot be. Then whoever has the next line tells.
 pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&Path>) {
+    // A monitor that has had to hurry may have set one.
+    nix::unistd::alarm::cancel();
     process::disown_children();
     let_go_of_keys();
     let _ = jail::keep_only_kill();
@@ -35,7 +37,7 @@ pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&P
     let program = open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
     if let (Ok(words), Ok(program)) = (words, program) {
         let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
-        let _ = process::exec(program.as_fd(), &words, &[], 0);
+        let _ = exec::without_descriptors(program.as_fd(), &words);
     }
 }
 

@@ -2,7 +2,8 @@
 //! to its n-th system call.
 //!
 //! Which process and which call the key's instance says: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the
-//! launcher becomes the worker). `hang-front-2` stops the front for good instead. What was killed, or that there were
+//! launcher becomes the worker). `hang-front-2` stops the front for good instead, `tear-front-2` lets it make that call and
+//! kills it some instructions later, in the C library where it is a library of its own: so in an allocation, as a rule. What was killed, or that there were
 //! not so many calls, is written to `DIR/<instance>` as soon as it is known and the process has ended; the others may
 //! go on. The kernel waits for the process started here, so that one ends with the front; a child of it is the tracer.
 
@@ -13,6 +14,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Read;
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +53,8 @@ enum Blow {
     Kill,
     /// It stays where it is, until somebody else kills it; its calls are counted from the start of the monitor.
     Hang,
+    /// Killed so many instructions after that call, counted likewise, as `Target::instructions` says.
+    Tear,
 }
 
 /// Which process of an upcall; told apart by who has made it and in what order, since the front's memory is also that of
@@ -91,12 +95,29 @@ struct Target {
     call: u32,
 }
 
+/// Where code of the C library is, of a program that has it as a library of its own.
+fn c_library(pid: Pid) -> Vec<Range<u64>> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let code = maps.lines().filter(|line| line.contains(" r-xp ") && line.contains("/libc.so"));
+    let range = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
+    };
+    code.filter_map(range).collect()
+}
+
 impl Target {
+    /// Of allocations some are short and some are long.
+    fn instructions(&self) -> u32 {
+        1 + self.call * 37 % 160
+    }
+
     fn named(instance: &str) -> Option<Self> {
         let (blow, rest) = instance.split_once('-')?;
         let blow = match blow {
             "kill" => Blow::Kill,
             "hang" => Blow::Hang,
+            "tear" => Blow::Tear,
             _ => return None,
         };
         let (role, call) = rest.split_once('-')?;
@@ -121,6 +142,8 @@ struct Tracer {
     monitor_exists: bool,
     in_call: bool,
     calls: u32,
+    /// Instructions of a target that is led through them one by one, and where they count.
+    led: Option<(u32, Vec<Range<u64>>)>,
     /// What has become of the target, to be told when it has ended.
     struck: Option<String>,
 }
@@ -148,6 +171,7 @@ impl Tracer {
                     monitor_exists: false,
                     in_call: false,
                     calls: 0,
+                    led: None,
                     struck: None,
                 };
                 tracer.resume(child, None);
@@ -181,6 +205,7 @@ impl Tracer {
                     // Its parent may be gone already.
                     self.release_orphans();
                 }
+                WaitStatus::Stopped(pid, Signal::SIGTRAP) if self.is_led(pid) => self.count_instruction(pid),
                 WaitStatus::Stopped(pid, signal) => {
                     let passed = !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP);
                     self.resume(pid, Some(signal).filter(|_| passed));
@@ -198,6 +223,12 @@ impl Tracer {
         self.in_call = !self.in_call;
         let counts = self.target.blow == Blow::Kill || self.monitor_exists;
         self.calls += u32::from(self.in_call && counts);
+        if self.target.blow == Blow::Tear {
+            if !self.in_call && self.calls >= self.target.call {
+                self.led = Some((0, c_library(pid)));
+            }
+            return self.resume(pid, None);
+        }
         if !self.in_call || self.calls != self.target.call {
             return self.resume(pid, None);
         }
@@ -206,6 +237,21 @@ impl Tracer {
             kill(pid, Signal::SIGKILL).expect("kill");
         }
         self.struck = Some(format!("killed at call {} number {number:?}\n", self.calls));
+    }
+
+    fn is_led(&self, pid: Pid) -> bool {
+        self.led.is_some() && self.living.get(&pid).is_some_and(|process| process.role == self.target.role)
+    }
+
+    fn count_instruction(&mut self, pid: Pid) {
+        let Some((count, code)) = self.led.as_mut() else { return };
+        let at = ptrace::getregs(pid).map_or(0, |registers| registers.rip);
+        *count += u32::from(code.is_empty() || code.iter().any(|range| range.contains(&at)));
+        if *count < self.target.instructions() {
+            return self.resume(pid, None);
+        }
+        kill(pid, Signal::SIGKILL).expect("kill");
+        self.struck = Some(format!("killed at call {} and {count} instructions, at {at:#x}\n", self.calls));
     }
 
     fn bury(&mut self, pid: Pid) {
@@ -264,6 +310,10 @@ impl Tracer {
     fn resume(&self, pid: Pid, signal: Option<Signal>) {
         let is_target = self.living.get(&pid).is_some_and(|process| process.role == self.target.role);
         // A process that was killed meanwhile reports that itself.
-        let _ = if is_target { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
+        let _ = match (is_target, &self.led) {
+            (true, Some(_)) => ptrace::step(pid, signal),
+            (true, None) => ptrace::syscall(pid, signal),
+            (false, _) => ptrace::cont(pid, signal),
+        };
     }
 }

@@ -20,6 +20,7 @@ crate::trials![
     a_stopped_worker_is_ended_by_the_deadline,
     the_front_killed_at_any_system_call_releases_the_requester_at_once,
     a_front_that_hangs_is_killed_and_the_requester_released,
+    of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells,
     the_monitor_killed_at_any_system_call_leaves_no_key_for_ever,
     the_worker_killed_at_any_system_call_fails_the_key_at_once,
     a_requester_killed_while_it_waits_leaves_nothing,
@@ -116,7 +117,7 @@ const REQUESTS_A_USER: u32 = 25;
 /// Kills `role` at one call after another, until it does not make so many; several at a time.
 fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn(u32, &Killed) + Sync) {
     let settings = Settings { deadline, ..Default::default() };
-    each_call(shared, role, &settings, |site, call, instance| {
+    each_call(shared, ("kill", role), &settings, |site, call, instance| {
         let killed = kill_at(site, shared.nfs(), instance);
         if killed.reached {
             check(call, &killed);
@@ -128,7 +129,7 @@ fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn
 /// `attempt` kills at the call of its number and returns whether there were so many.
 fn each_call(
     shared: &Shared,
-    role: &str,
+    (blow, role): (&str, &str),
     settings: &Settings<'_>,
     attempt: impl Fn(&Site, u32, &str) -> bool + Sync,
 ) {
@@ -142,7 +143,7 @@ fn each_call(
             if call >= last.load(Ordering::SeqCst) {
                 return site.wait_until_idle();
             }
-            if !attempt(&site, call, &format!("kill-{role}-{call}")) {
+            if !attempt(&site, call, &format!("{blow}-{role}-{call}")) {
                 last.fetch_min(call, Ordering::SeqCst);
             }
         }
@@ -196,6 +197,31 @@ fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
     site.log.wait_for_words(&["S6", "exec", "ETIMEDOUT"]);
 }
 
+/// In the memory of such a front the heap may be torn: the key is answered without it, and the line of the log written with
+/// another.
+fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells(shared: &Shared) {
+    let settings = Settings { deadline: "20s", ..Default::default() };
+    each_call(shared, ("tear", "front"), &settings, |site, call, instance| {
+        let told = || site.log.lines().iter().filter(|line| line.contains("ended without a verdict")).count();
+        let before = told();
+        let killed = kill_at(site, shared.nfs(), instance);
+        if killed.reached {
+            match &killed.outcome {
+                // The kernel may be faster than the monitor.
+                Outcome::Refused(Errno::ENOKEY | Errno::EIO) | Outcome::Failed { errno: Errno::EIO, .. } => {
+                    wait_for("a line of the front that was killed", Duration::from_secs(10), || {
+                        (told() > before).then_some(())
+                    });
+                }
+                // It was killed after its work was done.
+                Outcome::Established(_) => {}
+                other => panic!("front killed after call {call}: {other:?} after {:?}", killed.took),
+            }
+        }
+        killed.reached
+    });
+}
+
 /// A monitor that dies before it has read the configuration leaves the timeout that the front has set.
 fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared) {
     let ceiling = lgss::config::CEILING.as_secs();
@@ -205,7 +231,7 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
         steps.extend([Step::Request(request), Step::Settle { within_ms: 4000 }, Step::Expiry]);
         steps
     };
-    each_call(shared, "monitor", &settings, |site, call, instance| {
+    each_call(shared, ("kill", "monitor"), &settings, |site, call, instance| {
         let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
         let findings = probe(&steps(site, request));
         if let (Some(Finding::Requested { serial: Some(_), .. }), Some(Finding::ExpiresIn { seconds })) =

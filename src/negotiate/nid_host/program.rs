@@ -16,8 +16,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::sys::exec::close_on_exec_from;
 use crate::sys::files::{Untrusted, trusted_file};
-use crate::sys::process::{Process, close_on_exec_from, readable};
+use crate::sys::process::{Process, readable};
 
 /// Longest time of one run.
 const TIME_LIMIT: Duration = Duration::from_secs(10);

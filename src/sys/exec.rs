@@ -1,0 +1,167 @@
+//! execveat(2), and the descriptors that a program gets by their numbers.
+//!
+//! Called by the launcher, by the trial of programs, and by a monitor that becomes a teller. Invariant: once descriptors
+//! have been overwritten no handle to any of them is used again.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, fcntl};
+
+use super::process::end;
+
+/// The first descriptor that a program is given: 0 to 2 stay as they are.
+const FIRST: RawFd = 3;
+
+/// A program to be executed, and what it is given.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    /// The opened program.
+    pub program: OwnedFd,
+    /// For those who are told of a failure.
+    pub name: &'a str,
+    /// Its words, its name first.
+    pub argv: &'a [&'a CStr],
+    /// Its environment.
+    pub environment: &'a [&'a CStr],
+    /// What it finds at 3, 4, …; all others are closed.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// Why a program does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Its descriptors could not be put in their places.
+    Descriptors(Errno),
+    /// The kernel did not execute it.
+    Exec(Errno),
+}
+
+impl<'a> Execution<'a> {
+    /// Executes it, or has `tell` say by `told` why not, with the program's name, and ends. By then other descriptors of
+    /// the process may be something else than they were: so nothing comes back, and `tell` is a function, which has
+    /// captured none. It must use no global one either.
+    pub fn run(self, told: OwnedFd, tell: fn(OwnedFd, &str, Obstacle)) -> ! {
+        let name = self.name;
+        match self.prepare(&told) {
+            // SAFETY: whatever is at the places is not used any more: what is used from here on lies above them.
+            Ok((raised, prepared)) => tell(raised, name, Obstacle::Exec(unsafe { prepared.execute() })),
+            Err(errno) => tell(told, name, Obstacle::Descriptors(errno)),
+        }
+        end(1)
+    }
+
+    /// Everything above the places, so that no place overwrites a source; and so `told`.
+    fn prepare(self, told: &OwnedFd) -> Result<(OwnedFd, Prepared<'a>), Errno> {
+        let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
+        let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;
+        let raised = |fd: BorrowedFd<'_>| -> Result<OwnedFd, Errno> {
+            let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(end))?;
+            // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+            Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+        };
+        let program = raised(self.program.as_fd())?;
+        let descriptors = self.descriptors.iter().map(|fd| raised(fd.as_fd())).collect::<Result<_, _>>()?;
+        let prepared = Prepared { program, descriptors, end, argv: self.argv, environment: self.environment };
+        Ok((raised(told.as_fd())?, prepared))
+    }
+}
+
+struct Prepared<'a> {
+    program: OwnedFd,
+    descriptors: Vec<OwnedFd>,
+    /// The first place that is not taken.
+    end: RawFd,
+    argv: &'a [&'a CStr],
+    environment: &'a [&'a CStr],
+}
+
+impl Prepared<'_> {
+    /// # Safety
+    /// No handle to a descriptor from 3 on and below `end` is used afterwards, not even to close it.
+    unsafe fn execute(self) -> Errno {
+        for (copy, place) in self.descriptors.into_iter().zip(FIRST..) {
+            // SAFETY: `copy` is open; of what was at `place` this function's contract speaks.
+            if let Err(errno) = Errno::result(unsafe { libc::dup2(copy.into_raw_fd(), place) }) {
+                return errno;
+            }
+        }
+        replace(self.program.as_fd(), self.argv, self.environment, self.end)
+    }
+}
+
+/// Executes an opened program that gets no descriptors, or returns why not: then those that there are stay open until the
+/// next try.
+pub fn without_descriptors(program: BorrowedFd<'_>, argv: &[&CStr]) -> Errno {
+    replace(program, argv, &[], 0)
+}
+
+/// With all descriptors from `first` on closed by exec.
+fn replace(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], first: RawFd) -> Errno {
+    // Where the kernel cannot do that, nearly all are by themselves.
+    let _ = close_on_exec_from(first);
+    match nix::unistd::execveat(program, c"", argv, environment, AtFlags::AT_EMPTY_PATH) {
+        Err(errno) => errno,
+    }
+}
+
+/// Marks every descriptor from `first` on to be closed by exec (close_range(2)).
+///
+/// # Errors
+/// EINVAL or ENOSYS of kernels before 5.11.
+pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: plain numbers; nothing is closed now.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fork::{ForkResult, fork};
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    fn say(told: OwnedFd, name: &str, obstacle: Obstacle) {
+        let _ = File::from(told).write_all(format!("{name}: {obstacle:?}").as_bytes());
+    }
+
+    /// What comes by the pipe whose end is the second of the program's descriptors, and by that for an obstacle.
+    fn run(program: &str, argv: &[&CStr]) -> (String, String) {
+        let program = open(program, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let ((mut out, given), (mut obstacle, told)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+        let null = OwnedFd::from(File::open("/dev/null").unwrap());
+        let descriptors = vec![null, given.into()];
+        let execution = Execution { program, name: "it", argv, environment: &[], descriptors };
+        match fork().unwrap() {
+            ForkResult::Child => execution.run(told.into(), say),
+            ForkResult::Parent { child } => {
+                drop((execution, told));
+                let (mut written, mut said) = (String::new(), String::new());
+                out.read_to_string(&mut written).unwrap();
+                obstacle.read_to_string(&mut said).unwrap();
+                nix::sys::wait::waitpid(child, None).unwrap();
+                (written, said)
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_finds_what_it_is_given_from_3_on_and_nothing_else() {
+        let script = c"readlink /proc/self/fd/3 >&4; cd /proc/self/fd && echo * >&4";
+        let (written, said) = run("/bin/sh", &[c"sh", c"-c", script]);
+        let mut lines = written.lines();
+        assert_eq!((lines.next(), said.as_str()), (Some("/dev/null"), ""));
+        // The shell has one of its own for the directory that it lists.
+        let open: Vec<_> = lines.next().unwrap().split(' ').filter(|fd| fd.len() == 1).collect();
+        assert!(open.starts_with(&["0", "1", "2", "3", "4"]) && open.len() <= 6, "{open:?}");
+    }
+
+    #[test]
+    fn of_what_cannot_be_executed_is_told_by_the_descriptor_that_is_kept() {
+        assert_eq!(run("/dev/null", &[c"null"]), (String::new(), "it: Exec(EACCES)".to_owned()));
+    }
+}

@@ -1,0 +1,118 @@
+//! fork(2), and its variant whose child is confined.
+//!
+//! Called by the monitor and by `lgss`. Invariant: a process forks only while it has one thread, which is looked at
+//! each time: the child of another would find locks held by threads that it has not got, malloc's among them.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::raw::c_long;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::stat::stat;
+pub use nix::unistd::ForkResult;
+use nix::unistd::Pid;
+
+/// How long a thread may take to end.
+const ENDING_LIMIT: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(1);
+
+/// fork(2).
+///
+/// # Errors
+/// EAGAIN at a limit of processes, ENOMEM; EDEADLK if the process has other threads; those of stat(2) without /proc.
+pub fn fork() -> Result<ForkResult, Errno> {
+    expect_one_thread()?;
+    // SAFETY: there is no other thread, as just seen, and only this one could start another: the child may do anything.
+    unsafe { nix::unistd::fork() }
+}
+
+/// fork(2) with the child as the first process of a process-id namespace: it sees and signals only its own
+/// descendants, and they end with it, however they try to survive.
+///
+/// # Errors
+/// Those of [`fork`]; EPERM without CAP_SYS_ADMIN.
+pub fn fork_confined() -> Result<ForkResult, Errno> {
+    let flags = c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
+    let none = 0 as c_long;
+    expect_one_thread()?;
+    // SAFETY: without CLONE_VM and a stack this is fork(2), of one thread as above. What the C library keeps of the
+    // parent's thread id tells owners of locks apart, for which the old one will do, and signals, which no child of ours
+    // sends itself.
+    side(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) })
+}
+
+/// The same, with the child in the cgroup of version 2 whose directory this is (clone3(2), CLONE_INTO_CGROUP): nothing
+/// has to be moved.
+///
+/// # Errors
+/// Those of [`fork_confined`]; ENODEV if the cgroup has been removed, ENOSYS of kernels before 5.7.
+pub fn fork_confined_in(cgroup: BorrowedFd<'_>) -> Result<ForkResult, Errno> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    // SAFETY: a structure of plain numbers.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(libc::CLONE_NEWPID.cast_unsigned()) | INTO_CGROUP;
+    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    let size = size_of_val(&arguments);
+    expect_one_thread()?;
+    // SAFETY: as above; the structure is of the size that is told, and its stack is the parent's.
+    side(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })
+}
+
+fn side(pid: c_long) -> Result<ForkResult, Errno> {
+    match Errno::result(pid)? {
+        0 => Ok(ForkResult::Child),
+        pid => {
+            let child = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?);
+            Ok(ForkResult::Parent { child })
+        }
+    }
+}
+
+fn expect_one_thread() -> Result<(), Errno> {
+    // Tests run in threads of their harness. What they fork must do without locks, and nothing else does.
+    let alone = |threads| threads == 1 || cfg!(test);
+    let start = Instant::now();
+    while !alone(count_threads()?) {
+        // A thread that was joined may not have ended altogether.
+        if start.elapsed() > ENDING_LIMIT {
+            return Err(Errno::EDEADLK);
+        }
+        sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// By the number of links of the directory of threads, which has a subdirectory for each (proc_pid_task(5)).
+fn count_threads() -> Result<libc::nlink_t, Errno> {
+    /// A directory's own two.
+    const OWN_LINKS: libc::nlink_t = 2;
+    Ok(stat("/proc/self/task")?.st_nlink.saturating_sub(OWN_LINKS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use std::sync::mpsc::channel;
+
+    /// By what a forked process, which begins with one thread, counts before and with a second one: ten times the one, and
+    /// the other.
+    #[test]
+    fn a_process_with_a_second_thread_is_told_from_one_without() {
+        // SAFETY: this test's child starts a thread, for which it takes no lock but malloc's, which fork leaves usable.
+        let child = match unsafe { nix::unistd::fork() }.unwrap() {
+            ForkResult::Child => {
+                let alone = count_threads().unwrap_or(0);
+                let (stop, stopped) = channel::<()>();
+                let second = std::thread::spawn(move || stopped.recv().is_ok());
+                let accompanied = count_threads().unwrap_or(0);
+                drop((stop, second));
+                crate::sys::process::end(i32::try_from(10 * alone + accompanied).unwrap_or(0))
+            }
+            ForkResult::Parent { child } => child,
+        };
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 12)));
+    }
+}

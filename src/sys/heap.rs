@@ -1,0 +1,116 @@
+//! The heap of a program whose processes share memory ([`super::heir`]).
+//!
+//! Made the program's allocator by [`crate::entry`]. It is the C library's until a process finds itself in the memory of
+//! one that was killed, perhaps in the middle of an allocation. From then on every block comes from new memory and none is
+//! given back, since such a process only writes a line of the log. Invariant: the torn heap is read and never changed.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use super::process::end;
+
+/// More than a line of the log needs; only what is used is memory.
+const ROOM: usize = 64 * 1024 * 1024;
+
+/// The new memory, once there is some, and how much of it has been given away.
+static START: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Leaves the heap that there is as it is, for good. Where there is no memory for another, the process ends.
+pub fn leave_as_it_is() {
+    let start = reserve();
+    if start.is_null() {
+        end(1);
+    }
+    START.store(start, Ordering::Release);
+}
+
+fn reserve() -> *mut u8 {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping at a place of the kernel's choice.
+    let start =
+        unsafe { libc::mmap(ptr::null_mut(), ROOM, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if start == libc::MAP_FAILED { ptr::null_mut() } else { start.cast() }
+}
+
+/// The next block, of zeroes; null if there is no room.
+fn take(start: *mut u8, used: &AtomicUsize, layout: Layout) -> *mut u8 {
+    let end_of = |used: usize| {
+        let begin = start.addr().checked_add(used)?.checked_next_multiple_of(layout.align())? - start.addr();
+        Some((begin, begin.checked_add(layout.size()).filter(|&end| end <= ROOM)?))
+    };
+    let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| Some(end_of(used)?.1));
+    match taken.ok().and_then(end_of) {
+        Some((begin, _)) => start.wrapping_add(begin),
+        None => ptr::null_mut(),
+    }
+}
+
+/// The allocator.
+#[derive(Debug)]
+pub struct Heap;
+
+// SAFETY: the C library's blocks are given back to the C library alone. Those of the new memory lie in it, are aligned, and
+// no two overlap, since its use only grows; that of another is never changed once there is a new one.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        match START.load(Ordering::Acquire) {
+            // SAFETY: by this function's contract.
+            start if start.is_null() => unsafe { System.alloc(layout) },
+            start => take(start, &USED, layout),
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if START.load(Ordering::Acquire).is_null() {
+            // SAFETY: by this function's contract; without new memory all blocks are of the C library's.
+            unsafe { System.dealloc(block, layout) }
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        match START.load(Ordering::Acquire) {
+            // SAFETY: by this function's contract.
+            start if start.is_null() => unsafe { System.alloc_zeroed(layout) },
+            start => take(start, &USED, layout),
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let start = START.load(Ordering::Acquire);
+        if start.is_null() {
+            // SAFETY: as of `dealloc`.
+            return unsafe { System.realloc(block, layout, size) };
+        }
+        // SAFETY: by this function's contract, of the size that is not 0 and does not overflow.
+        let new = take(start, &USED, unsafe { Layout::from_size_align_unchecked(size, layout.align()) });
+        if !new.is_null() {
+            // SAFETY: both blocks have so many bytes, and no two blocks overlap.
+            unsafe { ptr::copy_nonoverlapping(block, new, layout.size().min(size)) };
+        }
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_aligned_and_apart_and_end_with_the_room() {
+        let (start, used) = (reserve(), AtomicUsize::new(0));
+        assert!(!start.is_null());
+        let layout = |size, align| Layout::from_size_align(size, align).unwrap();
+        let mut end = start.addr();
+        for (size, align) in [(1, 1), (8, 8), (3, 1), (4096, 4096), (24, 16)] {
+            let block = take(start, &used, layout(size, align)).addr();
+            assert!(block >= end && block.is_multiple_of(align), "{size} {align}");
+            end = block + size;
+        }
+        assert!(take(start, &used, layout(ROOM, 1)).is_null());
+        let rest = ROOM - (end - start.addr());
+        assert_eq!(take(start, &used, layout(rest, 1)).addr(), end);
+        assert!(take(start, &used, layout(1, 1)).is_null());
+    }
+}
