@@ -64,7 +64,7 @@ fn every_command_has_its_options_in_a_page() {
 /// The upcall does not use the record, so that they could part.
 #[test]
 fn the_record_of_the_upcall_has_the_options_that_it_reads() {
-    let source = include_str!("../src/upcall/claim.rs");
+    let source = include_str!("../src/upcall/invocation.rs");
     let code = source.split("#[cfg(test)]").next().unwrap();
     let read: BTreeSet<&str> =
         code.split("b\"-").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();

@@ -1,6 +1,8 @@
 //! The whole policy: whether this requester may have this context (rules S1, S2).
 
-use super::claim::{Asked, Claim, refused};
+use super::claim::Claim;
+use super::order::Order;
+use super::refusal::refused;
 use super::witness::Witness;
 use crate::ctx::lustre::LustreCallout;
 use crate::ctx::request::{Callout, Description, Owner};
@@ -39,17 +41,17 @@ impl Permission for Genuine {
 ///
 /// # Errors
 /// The rule that forbids it, as a [`Failure`].
-pub(super) fn authorise(claim: &Claim, witness: &Witness) -> Result<Genuine, Failure> {
+pub(super) fn authorise(claim: &Claim<'_>, witness: &Witness) -> Result<Genuine, Failure> {
     let key = claim.key;
-    match (&claim.asked, witness) {
-        (Asked::User { callout, description }, Witness::Task(requester)) => {
+    match (claim.order, witness) {
+        (Order::Program { callout, description }, Witness::Task(requester)) => {
             let acting = of_a_program(claim.uid, callout, description, requester)?;
             Ok(Genuine { key, consumer: Consumer::Program, acting })
         }
-        (Asked::User { .. }, Witness::ThreadRing) => {
+        (Order::Program { .. }, Witness::ThreadRing) => {
             Err(refused("S1: the kernel itself does not ask for keys of type user"))
         }
-        (Asked::Lustre(callout), witness) => {
+        (Order::Lustre(callout), witness) => {
             let acting = of_lustre(callout, witness)?;
             Ok(Genuine { key, consumer: Consumer::Kernel, acting })
         }

@@ -1,152 +1,13 @@
-//! What argv says, believed by nobody until `authorise` has spoken.
-//!
-//! The rule's own options stand before the ten words and are root's; type, description and callout may hold any bytes
-//! that the requester likes, also leading dashes, which are not options there.
+//! What an upcall claims, believed by nobody until `authorise` has spoken.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
-
-use crate::creds::search::Rings;
-use crate::ctx::lustre::{LustreCallout, LustreDescription};
-use crate::ctx::request::{Callout, Description};
-use crate::event::{Cause, Failure, Stage, one_line};
-use crate::key::{Consumer, KeyDescription, KeySerial};
-
-/// The words of one upcall.
-#[derive(Debug)]
-pub(super) struct Invocation {
-    /// From the rule: another configuration than the default.
-    pub config: Option<PathBuf>,
-    /// From the rule: the realm of machine credentials.
-    pub realm: Option<String>,
-    /// The key under construction.
-    pub key: KeySerial,
-    /// Its type.
-    pub key_type: Vec<u8>,
-    /// Its description.
-    pub description: Vec<u8>,
-    /// What the requester passed for us.
-    pub callout: Vec<u8>,
-    /// The requester's fsuid.
-    pub uid: u32,
-    /// The requester's fsgid.
-    pub gid: u32,
-    /// The requester's thread keyring, 0 if it has none.
-    pub thread_ring: i32,
-    /// The requester's process keyring, 0 if it has none.
-    pub process_ring: i32,
-    /// The requester's session keyring, 0 if it has none.
-    pub session_ring: i32,
-}
-
-/// Words that are no upcall: a fault of the rule, for which its requesters can do nothing.
-#[derive(Debug)]
-pub(super) struct Unusable {
-    /// From the rule, as far as it was read: another configuration than the default.
-    pub config: Option<PathBuf>,
-    /// The key, if at least that could be read.
-    pub key: Option<KeySerial>,
-    /// What is wrong.
-    pub offence: String,
-}
-
-/// How the words of a rule must end.
-pub(super) const RULE_WORDS: &str = "%o %k %t %d %c %u %g %T %P %S";
-
-impl Invocation {
-    /// Reads `[--config FILE] [-R|--realm REALM] create KEY TYPE DESCRIPTION CALLOUT UID GID RING RING RING`.
-    ///
-    /// # Errors
-    /// [`Unusable`].
-    pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Unusable> {
-        let mut words = words.map(OsString::into_vec);
-        let (mut config, mut realm) = (None, None);
-        let operation = loop {
-            match words.next() {
-                Some(word) if word == b"--config" => {
-                    config = words.next().map(|p| PathBuf::from(OsString::from_vec(p)))
-                }
-                Some(word) if word == b"-R" || word == b"--realm" => {
-                    realm = words.next().and_then(|realm| String::from_utf8(realm).ok());
-                }
-                other => break other,
-            }
-        };
-        let rest: Vec<Vec<u8>> = words.collect();
-        let key = rest.first().and_then(|word| number(word)).and_then(KeySerial::new);
-        let unusable =
-            |offence: String, config: &Option<PathBuf>| Unusable { config: config.clone(), key, offence };
-        if operation.as_deref() != Some(b"create") {
-            let offence = match &operation {
-                None => "it passes no words".to_owned(),
-                Some(word) => {
-                    format!("\"{}\" stands where %o, an option or its value is expected", shown(word))
-                }
-            };
-            return Err(unusable(offence, &config));
-        }
-        let count = rest.len() + 1;
-        let [_, key_type, description, callout, uid, gid, thread, process, session] =
-            <[Vec<u8>; 9]>::try_from(rest)
-                .map_err(|_| unusable(format!("it passes {count} words instead of 10"), &config))?;
-        let not_a_number = |name: &str, word: &[u8]| {
-            unusable(format!("\"{}\" stands where {name}, a number, is expected", shown(word)), &config)
-        };
-        let id = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
-        let ring = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
-        let (uid, gid) = (id("%u", &uid)?, id("%g", &gid)?);
-        let (thread_ring, process_ring, session_ring) =
-            (ring("%T", &thread)?, ring("%P", &process)?, ring("%S", &session)?);
-        let key =
-            key.ok_or_else(|| unusable("no key's number stands where %k is expected".to_owned(), &config))?;
-        Ok(Self {
-            config,
-            realm,
-            key,
-            key_type,
-            description,
-            callout,
-            uid,
-            gid,
-            thread_ring,
-            process_ring,
-            session_ring,
-        })
-    }
-}
-
-impl Invocation {
-    /// Who will read the key, by its type.
-    pub(super) fn consumer(&self) -> Consumer {
-        if self.key_type == b"lgssc" { Consumer::Kernel } else { Consumer::Program }
-    }
-}
-
-impl Invocation {
-    /// Where the requester may have caches. The thread keyring of a request of Lustre's is the user's keyring.
-    pub(super) fn lendable_rings(&self) -> Rings {
-        let (thread, user) = match self.consumer() {
-            Consumer::Program => (self.thread_ring, 0),
-            Consumer::Kernel => (0, self.thread_ring),
-        };
-        Rings { thread, process: self.process_ring, session: self.session_ring, user, late: None }
-    }
-}
-
-/// A word for the log: a few characters of it, printable.
-fn shown(word: &[u8]) -> String {
-    const LIMIT: usize = 40;
-    one_line(&String::from_utf8_lossy(word)).chars().take(LIMIT).collect()
-}
-
-fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
-    std::str::from_utf8(word).ok()?.parse().ok()
-}
+use super::invocation::{Invocation, RULE_WORDS};
+use super::order::{Garbled, Order};
+use crate::event::{Cause, Failure, Stage};
+use crate::key::{KeyDescription, KeySerial};
 
 /// A request of a kind that we serve, in agreement with what the kernel says of the key (rule S3).
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Claim<'a> {
     /// The key under construction.
     pub key: KeySerial,
     /// Whose key it is, by the kernel.
@@ -156,29 +17,19 @@ pub(super) struct Claim {
     /// The requester's thread keyring, 0 if it has none.
     pub thread_ring: i32,
     /// What is asked for.
-    pub asked: Asked,
+    pub order: &'a Order,
 }
 
-/// The two kinds of requests.
-#[derive(Debug)]
-pub(super) enum Asked {
-    /// A `user` key: by a program.
-    User {
-        /// What for.
-        callout: Callout,
-        /// Under which name.
-        description: Description,
-    },
-    /// An `lgssc` key: by Lustre in the kernel, or by somebody who claims to be it.
-    Lustre(LustreCallout),
-}
-
-impl Claim {
-    /// Compares the words with the key itself and parses them.
+impl<'a> Claim<'a> {
+    /// Compares the words with the key itself; `order` is what they say.
     ///
     /// # Errors
     /// A [`Failure`] of stage authorise: refused (rule S1 or S3), or malformed.
-    pub(super) fn of(invocation: &Invocation, kernel: &KeyDescription) -> Result<Self, Failure> {
+    pub(super) fn of(
+        invocation: &Invocation,
+        order: &'a Result<Order, Garbled>,
+        kernel: &KeyDescription,
+    ) -> Result<Self, Failure> {
         let disagreeing = [
             ("%t", kernel.key_type.as_bytes() == invocation.key_type),
             ("%d", kernel.description == invocation.description),
@@ -191,36 +42,15 @@ impl Claim {
         if !disagreeing.is_empty() {
             return Err(rule_at_fault(&disagreeing.join(", ")));
         }
-        let (description, callout) = (text(&invocation.description)?, text(&invocation.callout)?);
-        let asked = match kernel.key_type.as_str() {
-            "user" => Asked::User {
-                callout: callout.parse().map_err(malformed)?,
-                description: description.parse().map_err(malformed)?,
-            },
-            "lgssc" => {
-                let callout: LustreCallout = callout.parse().map_err(malformed)?;
-                let description: LustreDescription = description.parse().map_err(malformed)?;
-                description.agrees_with(&callout).map_err(|error| refused(format_args!("S3: {error}")))?;
-                Asked::Lustre(callout)
-            }
-            _ => return Err(refused("S3: keys of this type are not served")),
-        };
+        let order = order.as_ref().map_err(|garbled| garbled.failure.clone())?;
         Ok(Self {
             key: invocation.key,
             uid: kernel.uid,
             callout_length: invocation.callout.len(),
             thread_ring: invocation.thread_ring,
-            asked,
+            order,
         })
     }
-}
-
-fn text(bytes: &[u8]) -> Result<&str, Failure> {
-    std::str::from_utf8(bytes).map_err(|_| malformed("callout or description is no text"))
-}
-
-fn malformed(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Stage::Authorise, Cause::BadRequest, error)
 }
 
 /// The kernel and request-key pass the words by the rule: what differs from the key is not the requester's doing.
@@ -231,27 +61,17 @@ fn rule_at_fault(words: &str) -> Failure {
     Failure::new(Stage::Authorise, Cause::Setup, detail)
 }
 
-/// A refusal by a rule, whose number starts the detail.
-pub(super) fn refused(detail: impl std::fmt::Display) -> Failure {
-    Failure::new(Stage::Authorise, Cause::Refused, detail)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::ffi::OsString;
 
     const CALLOUT: &str = "lgss1;svc=nfs@h;chan=rpc:h:1,2,3";
 
-    fn words(text: &str) -> Vec<OsString> {
-        text.split('|').map(OsString::from).collect()
-    }
-
     fn invocation() -> Invocation {
-        Invocation::parse(
-            words(&format!("create|77|user|lgss:1000:nfs@h|{CALLOUT}|1000|100|0|0|5")).into_iter(),
-        )
-        .unwrap()
+        let words = format!("create|77|user|lgss:1000:nfs@h|{CALLOUT}|1000|100|0|0|5");
+        Invocation::parse(words.split('|').map(OsString::from)).unwrap()
     }
 
     fn kernel() -> KeyDescription {
@@ -264,79 +84,39 @@ mod tests {
         }
     }
 
-    #[test]
-    fn options_stand_before_the_words_and_dashes_after_them_are_data() {
-        let read =
-            Invocation::parse(words("--config|/c|-R|X|create|77|user|--config|-R|1|2|-1|0|5").into_iter())
-                .unwrap();
-        assert_eq!((read.config, read.realm.as_deref()), (Some("/c".into()), Some("X")));
-        assert_eq!((read.description, read.callout), (b"--config".to_vec(), b"-R".to_vec()));
-        let bad = Invocation::parse(words("--shell|create|77|user|d|c|1|2|0|0|0").into_iter()).unwrap_err();
-        assert_eq!(bad.key, None);
-    }
-
-    #[test]
-    fn missing_or_surplus_words_are_refused_with_the_key_known_where_possible() {
-        for (text, key, offence) in [
-            ("create|77|user", Some(77), "3 words instead of 10"),
-            ("create|77|u|d|c|1|2|0|0|0|0", Some(77), "11 words instead of 10"),
-            ("create|-3", None, "2 words instead of 10"),
-            ("create|77|u|d|c|1|x|0|0|0", Some(77), "\"x\" stands where %g"),
-            ("create|user|77|d|c|1|2|0|0|0", None, "%k"),
-            ("77|create|u|d|c|1|2|0|0|0", None, "\"77\" stands where %o"),
-            ("--config|/c|--shell|create|77", Some(77), "\"--shell\" stands where %o"),
-            ("", None, "%o"),
-        ] {
-            let error = Invocation::parse(words(text).into_iter()).unwrap_err();
-            assert!(error.offence.contains(offence), "{text}: {error:?}");
-            if text.starts_with("create") {
-                assert_eq!(error.key.map(KeySerial::raw), key, "{text}");
-            }
-        }
+    fn claimed(invocation: &Invocation, kernel: &KeyDescription) -> Result<(), Failure> {
+        Claim::of(invocation, &Order::read(invocation), kernel).map(drop)
     }
 
     #[test]
     fn words_that_disagree_with_the_key_are_refused() {
-        assert!(Claim::of(&invocation(), &kernel()).is_ok());
+        assert!(claimed(&invocation(), &kernel()).is_ok());
         for other in [
             KeyDescription { uid: 1001, ..kernel() },
             KeyDescription { gid: 0, ..kernel() },
             KeyDescription { description: b"lgss:1000:nfs@x".to_vec(), ..kernel() },
             KeyDescription { key_type: "lgssc".into(), ..kernel() },
         ] {
-            let failure = Claim::of(&invocation(), &other).unwrap_err();
+            let failure = claimed(&invocation(), &other).unwrap_err();
             assert_eq!(failure.cause, Cause::Setup, "the rule's fault, not the requester's: {other:?}");
             assert!(failure.detail.starts_with("S3") && failure.detail.contains('%'), "{failure}");
         }
     }
 
     #[test]
-    fn lgssc_keys_must_be_named_as_the_callout_says() {
-        let callout = b"4:krb5:1000:100::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:557:";
-        let claim = |description: &[u8]| {
-            let invocation = Invocation {
-                key_type: b"lgssc".to_vec(),
-                description: description.to_vec(),
-                callout: callout.to_vec(),
-                ..invocation()
-            };
-            let key_type = "lgssc".to_owned();
-            Claim::of(
-                &invocation,
-                &KeyDescription { key_type, description: description.to_vec(), ..kernel() },
-            )
-        };
-        assert!(matches!(claim(b"1000@4").unwrap().asked, Asked::Lustre(callout) if callout.pid == 557));
-        assert!(claim(b"1000@5").unwrap_err().detail.starts_with("S3"));
-        assert_eq!(claim(b"lgss:1000:nfs@h").unwrap_err().cause, Cause::BadRequest);
+    fn the_rules_fault_is_told_before_the_requesters() {
+        let invocation = Invocation { callout: b"nonsense".to_vec(), ..invocation() };
+        assert_eq!(claimed(&invocation, &kernel()).unwrap_err().cause, Cause::BadRequest);
+        let other = KeyDescription { uid: 1001, ..kernel() };
+        assert_eq!(claimed(&invocation, &other).unwrap_err().cause, Cause::Setup);
     }
 
     proptest! {
         #[test]
         fn any_bytes_in_the_words_are_claimed_or_refused_without_a_panic(d in any::<Vec<u8>>(), c in any::<Vec<u8>>()) {
             let invocation = Invocation { description: d.clone(), callout: c, ..invocation() };
-            let claimed = Claim::of(&invocation, &KeyDescription { description: d, ..kernel() });
-            prop_assert!(claimed.is_err());
+            let kernel = KeyDescription { description: d, ..kernel() };
+            prop_assert!(claimed(&invocation, &kernel).is_err());
         }
     }
 }

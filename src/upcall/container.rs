@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use super::authorise::Acting;
-use super::claim::refused;
 use super::places::Container;
+use super::refusal::refused;
 use super::verdict::Served;
 use crate::config::{Config, NamespaceTraits};
 use crate::event::Failure;

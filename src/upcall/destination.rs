@@ -7,7 +7,7 @@
 use nix::errno::Errno;
 
 use super::authorise::Acting;
-use super::claim::refused;
+use super::refusal::refused;
 use crate::event::Failure;
 use crate::key::KeyDescription;
 use crate::sys::keyctl;

@@ -8,13 +8,16 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use super::authorise::{Acting, Genuine, authorise};
-use super::claim::{Asked, Claim, Invocation, Unusable, refused};
+use super::claim::Claim;
 use super::destination;
+use super::invocation::{Invocation, Unusable};
 use super::loan::{Loan, lend_keyrings, may_need_keyrings};
-use super::monitor::{self, Common, Phase};
-use super::order::served_mechanism;
+use super::monitor;
+use super::order::{Order, served_mechanism};
 use super::places::Places;
 use super::ready::Note;
+use super::refusal::refused;
+use super::shared::{Phase, Shared};
 use super::verdict::{Served, Undecided, Verdict};
 use super::witness::{Witness, foreign_ring};
 use crate::config::{CEILING, MOUNT_CEILING};
@@ -37,11 +40,11 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
     };
     // Nothing of the requester has been looked at so far: what could block comes after the watchdog exists.
     match monitor::start(invocation, &authority) {
-        Ok(common) => {
+        Ok(shared) => {
             nix::unistd::alarm::set(LAST_RESORT_SECONDS);
-            let _ = common.verdict.set(answer(common, authority, started));
-            if let Some(Verdict::Undecided(_)) = common.verdict.get() {
-                leave_to_monitor(common);
+            let _ = shared.verdict.set(answer(shared, authority, started));
+            if let Some(Verdict::Undecided(_)) = shared.verdict.get() {
+                leave_to_monitor(shared);
             }
         }
         Err(errno) => drop(authority.reject(errno)),
@@ -50,10 +53,10 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
 }
 
 /// The monitor answers the key and then ends us. Nothing here may touch memory before it has ended itself.
-fn leave_to_monitor(common: &Common) {
+fn leave_to_monitor(shared: &Shared) {
     nix::unistd::alarm::set(UNDECIDED_LAST_RESORT_SECONDS);
-    common.handover.pass_on();
-    let _ = common.authority().reject(Cause::Setup.errno());
+    shared.handover.pass_on();
+    let _ = shared.authority().reject(Cause::Setup.errno());
 }
 
 /// Rejects the key of an upcall whose words make no sense: the one that they name, or the one that the kernel has named
@@ -69,84 +72,78 @@ pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
     1
 }
 
-fn answer(common: &Common, authority: Authority, started: Instant) -> Verdict {
-    let admitted = admit(common, &authority);
-    common.enter(Phase::Answer);
+fn answer(shared: &'static Shared, authority: Authority, started: Instant) -> Verdict {
+    let admitted = admit(shared, &authority);
+    shared.enter(Phase::Answer);
     match admitted {
         Ok(admitted) if admitted.genuine.acting == Acting::Machine && !admitted.is_ready => {
-            let Admitted { genuine, owner, places, foreign_ring, lending, .. } = admitted;
+            let Admitted { order, genuine, owner, places, foreign_ring, loan, .. } = admitted;
             let (acting, micros) = (genuine.acting, micros_since(started));
-            let served = Served { acting, micros, places, foreign_ring, lending };
+            let served = Served { order, acting, micros, places, foreign_ring, loan };
             Verdict::Undecided(Undecided { genuine, owner, served })
         }
-        Ok(admitted) => instantiate(common, admitted, authority, started),
+        Ok(admitted) => instantiate(shared, admitted, authority, started),
         Err(failure) => reject(failure, authority),
     }
 }
 
 /// A request that may be served, and what was opened of its requester.
 struct Admitted {
+    order: &'static Order,
     genuine: Genuine,
     owner: u32,
     /// Of the node: its credentials are there.
     is_ready: bool,
     places: Places,
     foreign_ring: Option<KeySerial>,
-    lending: Option<Loan>,
+    loan: Option<Loan>,
 }
 
-fn admit(common: &Common, authority: &Authority) -> Result<Admitted, Failure> {
-    let invocation = &common.invocation;
+fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Failure> {
+    let (invocation, order) = (&shared.invocation, shared.read_order());
     let kernel =
         authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
-    let claim = Claim::of(invocation, &kernel)?;
+    let claim = Claim::of(invocation, order, &kernel)?;
     // Now, so that it is done when we are. Unless the request turns out to be a user's own, nobody gets to see them.
-    let lending = may_need_keyrings(&claim).then(|| lend_keyrings(invocation).ok()).flatten();
-    let witness = Witness::of(authority, &claim, &kernel, || common.enter(Phase::Requester))?;
-    let _ = common.waits.set(witness.waits());
+    let loan = may_need_keyrings(claim.order).then(|| lend_keyrings(invocation).ok()).flatten();
+    let witness = Witness::of(authority, &claim, &kernel, || shared.enter(Phase::Requester))?;
+    let _ = shared.waits.set(witness.waits());
     let genuine = authorise(&claim, &witness)?;
     if genuine.consumer == Consumer::Program {
         destination::check(claim.uid, genuine.acting)?;
     }
-    serves_mechanism(&claim)?;
+    serves_mechanism(claim.order)?;
     let places = Places::of(&claim, &witness, genuine.acting)?;
-    let is_ready = is_ready(invocation, &claim, &places);
-    let lending = lending.filter(|_| genuine.acting == Acting::ForItself);
+    let is_ready = is_ready(invocation, claim.order, &places);
+    let loan = loan.filter(|_| genuine.acting == Acting::ForItself);
     let foreign_ring = foreign_ring(&claim, &witness);
     let owner = owner(&claim);
-    Ok(Admitted { genuine, owner, is_ready, places, foreign_ring, lending })
+    Ok(Admitted { order: claim.order, genuine, owner, is_ready, places, foreign_ring, loan })
 }
 
 /// Of a request for the node; a user's access has the error in any case.
-fn serves_mechanism(claim: &Claim) -> Result<(), Failure> {
-    match &claim.asked {
-        Asked::Lustre(callout) if callout.roles.any() => served_mechanism(callout),
-        _ => Ok(()),
-    }
+fn serves_mechanism(order: &Order) -> Result<(), Failure> {
+    order.nodes().map_or(Ok(()), served_mechanism)
 }
 
 /// In a container it depends on more than a note says.
-fn is_ready(invocation: &Invocation, claim: &Claim, places: &Places) -> bool {
-    match &claim.asked {
-        Asked::Lustre(callout) if callout.roles.any() && places.container.is_none() => {
-            Note::of(invocation, callout).holds()
-        }
-        _ => false,
-    }
+fn is_ready(invocation: &Invocation, order: &Order, places: &Places) -> bool {
+    let callout = order.nodes().filter(|_| places.container.is_none());
+    callout.is_some_and(|callout| Note::of(invocation, callout).holds())
 }
 
 /// Whose key it shall be: of a request in a setuid program the real user's, whose context it is. One for the node stays
 /// with whoever happens to run.
-fn owner(claim: &Claim) -> u32 {
-    match &claim.asked {
-        Asked::Lustre(callout) if !callout.roles.any() => callout.uid,
-        Asked::Lustre(_) | Asked::User { .. } => claim.uid,
+fn owner(claim: &Claim<'_>) -> u32 {
+    match claim.order {
+        Order::Lustre(callout) if !callout.roles.any() => callout.uid,
+        Order::Lustre(_) | Order::Program { .. } => claim.uid,
     }
 }
 
-fn instantiate(common: &Common, admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
-    let Admitted { genuine, owner, places, foreign_ring, lending, .. } = admitted;
-    lending.inspect(|lending| lending.expect(&common.starved));
+fn instantiate(shared: &Shared, admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
+    let Admitted { order, genuine, owner, places, foreign_ring, loan, .. } = admitted;
+    loan.inspect(|lending| lending.expect(&shared.starved));
     if let Err(errno) = authority.set_timeout(CEILING) {
         return reject(setup(errno), authority);
     }
@@ -162,9 +159,9 @@ fn instantiate(common: &Common, admitted: Admitted, authority: Authority, starte
     match instantiated {
         Ok(live) => {
             live.hand_over();
-            lending.inspect(|lending| lending.complete());
+            loan.inspect(|lending| lending.complete());
             let micros = micros_since(started);
-            Verdict::Served(Served { acting: genuine.acting, micros, places, foreign_ring, lending })
+            Verdict::Served(Served { order, acting: genuine.acting, micros, places, foreign_ring, loan })
         }
         Err(NotInstantiated { authority, errno: Errno::EDQUOT }) => {
             reject(Failure::new(Stage::Publish, Cause::Quota, "the key owner's quota is used up"), authority)

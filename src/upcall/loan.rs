@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::claim::{Asked, Claim, Invocation};
+use super::invocation::Invocation;
+use super::order::Order;
 use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
 use crate::key::authority::own_session_keyring;
@@ -20,11 +21,11 @@ pub(super) type Loan = &'static Lending<RINGS>;
 const RINGS: usize = 4;
 
 /// Whether the cache may be in keyrings of the requester's: one of these is named, or none so that it is looked for.
-pub(super) fn may_need_keyrings(claim: &Claim) -> bool {
-    let cache = match &claim.asked {
-        Asked::User { callout, .. } => callout.cache.as_ref(),
-        Asked::Lustre(callout) if callout.roles.any() => return false,
-        Asked::Lustre(_) => None,
+pub(super) fn may_need_keyrings(order: &Order) -> bool {
+    let cache = match order {
+        Order::Program { callout, .. } => callout.cache.as_ref(),
+        Order::Lustre(callout) if callout.roles.any() => return false,
+        Order::Lustre(_) => None,
     };
     matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
 }

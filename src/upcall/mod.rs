@@ -20,6 +20,7 @@ mod exchange;
 mod failures;
 mod front;
 mod held;
+mod invocation;
 mod launcher;
 mod loan;
 mod log_budget;
@@ -32,7 +33,9 @@ mod order;
 mod outcome;
 mod places;
 mod ready;
+mod refusal;
 mod relay;
+mod shared;
 mod slots;
 mod sources;
 mod stale;
@@ -44,7 +47,7 @@ mod times;
 mod verdict;
 mod witness;
 
-use claim::Invocation;
+use invocation::Invocation;
 
 /// Runs the program with the words that request-key gave it; the exit status is 1 if they make no sense, else 0.
 pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> i32 {

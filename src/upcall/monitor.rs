@@ -4,8 +4,6 @@
 //! published or failed, and the worker reaped.
 
 use std::os::fd::AsFd;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -13,30 +11,30 @@ use nix::unistd::setsid;
 
 use super::authorise::Acting;
 use super::cgroup::Home;
-use super::claim::{Invocation, Unusable};
 use super::container;
 use super::failures::{self, Say};
 use super::held::Pending;
+use super::invocation::{Invocation, Unusable};
 use super::log_budget::Payer;
 use super::lustre_parameters;
 use super::negotiation::Upcall;
 use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
+use super::shared::Shared;
 use super::slots::{Claimant, Slot};
 use super::sweep::sweep;
 use super::teller;
 use super::times::Times;
 use super::verdict::{Served, Verdict};
 use crate::config::{CEILING, Config, Level};
-use crate::ctx::lustre::LustreCallout;
-use crate::ctx::request::{Anew, Callout};
+use crate::ctx::request::Anew;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
 use crate::identity::requester::Wait;
-use crate::key::{Authority, Consumer, KeySerial, LiveKey, REJECT_TTL};
+use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL};
 use crate::negotiate::messages::Timing;
 use crate::sys::heap;
-use crate::sys::heir::{self, Handover, Patience, Predecessor};
+use crate::sys::heir::{self, Patience, Predecessor};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Process, Waiting};
 
@@ -58,80 +56,13 @@ const VERDICT_LIMIT: Duration = Duration::from_millis(250);
 /// The same where it only waits for a processor: hundreds of upcalls at a time are served and not turned away.
 const BUSY_VERDICT_LIMIT: Duration = Duration::from_secs(5);
 
-/// What front and monitor have in common, in memory that they share.
-pub(super) struct Common {
-    /// The words of the upcall.
-    pub(super) invocation: Invocation,
-    /// The front's last act; the monitor looks at it when the front has ended.
-    pub(super) verdict: OnceLock<Verdict>,
-    /// For a front that has set the verdict, which is that we decide.
-    pub(super) handover: Handover,
-    /// The front waits for a process of ours, by a bound of its own.
-    pub(super) starved: AtomicBool,
-    /// Who waits for the answer, once the front has seen it.
-    pub(super) waits: OnceLock<Wait>,
-    authority: Authority,
-    phase: AtomicU8,
-}
-
-/// What the front is doing, and what it is that holds it up if that takes too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Phase {
-    /// Looking at keys: the kernel's lock of them.
-    Keys,
-    /// Looking at the requester, which may be in exec.
-    Requester,
-    /// Answering the key: the kernel's locks of keys, again.
-    Answer,
-}
-
-impl Common {
-    /// The front goes on to this.
-    pub(super) fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-
-    /// Why a front that was killed has come to nothing.
-    fn overdue(&self) -> Failure {
-        let detail = if self.phase.load(Ordering::Relaxed) == Phase::Requester as u8 {
-            "S6: the requester could not be looked at in time (it may be in exec)"
-        } else {
-            "S21: the kernel did not let go of its keys in time; another user or the load of the machine holds it up"
-        };
-        Failure::new(Stage::Authorise, Cause::Deadline, detail)
-    }
-
-    /// The authority that front and monitor have until one of them answers the key.
-    pub(super) fn authority(&self) -> Authority {
-        self.authority.inherited()
-    }
-
-    fn waits(&self) -> Wait {
-        self.waits.get().copied().unwrap_or(Wait::Other)
-    }
-
-    /// The key, as the front has instantiated it.
-    fn live_key(&self) -> LiveKey {
-        LiveKey::taken_over(self.invocation.key, self.invocation.consumer())
-    }
-}
-
 /// Starts the monitor.
 ///
 /// # Errors
 /// Those of clone(2).
-pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'static Common, Errno> {
+pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'static Shared, Errno> {
     let key = invocation.key.raw();
-    let common: &'static Common = Box::leak(Box::new(Common {
-        invocation,
-        verdict: OnceLock::new(),
-        handover: Handover::default(),
-        starved: AtomicBool::new(false),
-        waits: OnceLock::new(),
-        authority: authority.inherited(),
-        phase: AtomicU8::new(Phase::Keys as u8),
-    }));
+    let shared: &'static Shared = Box::leak(Box::new(Shared::new(invocation, authority)));
     let patience = Patience {
         first_look: FIRST_LOOK,
         next_look: NEXT_LOOK,
@@ -140,32 +71,32 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         key,
         errno: Cause::Deadline.errno(),
         ttl: REJECT_TTL,
-        handover: &common.handover,
-        starved: &common.starved,
+        handover: &shared.handover,
+        starved: &shared.starved,
     };
-    heir::spawn_heir(patience, watch, common)?;
-    Ok(common)
+    heir::spawn_heir(patience, watch, shared)?;
+    Ok(shared)
 }
 
 /// The monitor's life once the front has ended or left the decision to us; until then it only sleeps, since processor
 /// time spent would be time that the requester waits. A front that is overdue is killed: reading /proc of a requester
 /// can block for as long as its process sits in exec, and nothing else ends that.
-fn watch(common: &'static Common, front: Predecessor) -> i32 {
+fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
     // First, since a held key's clock has it from us.
     jail::set_oom_score(OomScore::Never);
     let verdict = match front {
-        Predecessor::Ended => take_verdict(common, None),
-        Predecessor::Waits(_) => take_verdict(common, Some(Waiting::parent())),
+        Predecessor::Ended => take_verdict(shared, None),
+        Predecessor::Waits(_) => take_verdict(shared, Some(Waiting::parent())),
         Predecessor::Killed => {
             // In case it had instantiated the key at the last moment.
-            common.live_key().fail();
+            shared.live_key().fail();
             mistrust_memory();
-            Err(common.overdue())
+            Err(shared.overdue())
         }
     };
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
-    finish(common, verdict);
+    finish(shared, verdict);
     0
 }
 
@@ -177,21 +108,21 @@ fn mistrust_memory() {
 }
 
 fn take_verdict(
-    common: &'static Common,
+    shared: &'static Shared,
     front: Option<Waiting>,
 ) -> Result<(&'static Served, Pending), Failure> {
-    match common.verdict.get() {
+    match shared.verdict.get() {
         Some(Verdict::Served(served)) => {
-            Ok((served, Pending::Live(common.live_key().in_foreign_ring(served.foreign_ring))))
+            Ok((served, Pending::Live(shared.live_key().in_foreign_ring(served.foreign_ring))))
         }
         Some(Verdict::Undecided(undecided)) => {
-            Ok((&undecided.served, Pending::held(common.authority(), undecided, common.waits(), front)))
+            Ok((&undecided.served, Pending::held(shared.authority(), undecided, shared.waits(), front)))
         }
         Some(Verdict::Refused(failure)) => Err(failure.clone()),
         None => {
             // It may have ended on either side of the instantiation: one of the two answers the key.
-            let _ = common.authority().reject(Cause::Setup.errno());
-            common.live_key().fail();
+            let _ = shared.authority().reject(Cause::Setup.errno());
+            shared.live_key().fail();
             mistrust_memory();
             Err(Failure::new(Stage::Authorise, Cause::Setup, "the front process ended without a verdict"))
         }
@@ -199,8 +130,8 @@ fn take_verdict(
 }
 
 /// Everything after the front's part.
-fn finish(common: &Common, verdict: Result<(&Served, Pending), Failure>) {
-    let invocation = &common.invocation;
+fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
+    let invocation = &shared.invocation;
     let started = Instant::now();
     let (config, broken) = match Config::load(invocation.config.as_deref()) {
         Ok(config) => (config, None),
@@ -209,7 +140,7 @@ fn finish(common: &Common, verdict: Result<(&Served, Pending), Failure>) {
     let served = verdict.as_ref().ok().map(|(served, _)| *served);
     let payer = payer(invocation, served);
     let journal = Journal::open(&config, level(invocation, &config), payer);
-    conclude(common, verdict, (&config, broken), (started, &journal));
+    conclude(shared, verdict, (&config, broken), (started, &journal));
     sweep(&config).iter().for_each(|line| log::warn!("{line}"));
     if let Some(untold) = journal.close() {
         teller::become_teller(&untold, invocation.config.as_deref());
@@ -217,18 +148,19 @@ fn finish(common: &Common, verdict: Result<(&Served, Pending), Failure>) {
 }
 
 fn conclude(
-    common: &Common,
+    shared: &Shared,
     verdict: Result<(&Served, Pending), Failure>,
     (config, broken): (&Config, Option<Failure>),
     (started, journal): (Instant, &Journal),
 ) {
-    let (invocation, waits) = (&common.invocation, common.waits());
-    let subject = Subject::of(invocation);
+    let (invocation, waits) = (&shared.invocation, shared.waits());
+    let order = shared.order().and_then(|order| order.as_ref().ok());
+    let subject = Subject::of(invocation, shared.order());
     let (served, mut key) = match verdict {
         Ok(verdict) => verdict,
         Err(failure) if failure.cause == Cause::Mechanism => {
             let outcome = Outcome::Failed(failure);
-            return report(journal, &subject, (invocation, config, waits), (&outcome, &[]));
+            return report(journal, &subject, (order, config, waits), (&outcome, &[]));
         }
         Err(failure) => return journal.upcall(&subject, &Outcome::Failed(failure), &[]),
     };
@@ -249,7 +181,7 @@ fn conclude(
             let upcall = Upcall::new(invocation, &settings, (served.acting, waits), times, home.as_ref());
             let ended = upcall.in_pause(slot.paused()).negotiate(key, served);
             slot.remember(&ended.outcome, ended.tried.as_deref());
-            report(journal, &subject, (invocation, config, waits), (&ended.outcome, &ended.timings));
+            report(journal, &subject, (order, config, waits), (&ended.outcome, &ended.timings));
             journal.considered(&subject, &ended.considered);
             journal.trail(&subject, &ended.trail);
             // Only now: the requester does not wait for the end of a process.
@@ -259,7 +191,7 @@ fn conclude(
         }
         Err(failure) => {
             let outcome = key.fail(failure, served.acting, config, times.deadline);
-            report(journal, &subject, (invocation, config, waits), (&outcome, &[]));
+            report(journal, &subject, (order, config, waits), (&outcome, &[]));
         }
     }
 }
@@ -269,12 +201,10 @@ fn conclude(
 fn report(
     journal: &Journal,
     subject: &Subject,
-    (invocation, config, waits): (&Invocation, &Config, Wait),
+    (order, config, waits): (Option<&Order>, &Config, Wait),
     (outcome, timings): (&Outcome, &[Timing]),
 ) {
-    let callout = std::str::from_utf8(&invocation.callout).ok().and_then(|c| c.parse::<LustreCallout>().ok());
-    let of_node = callout.filter(|callout| invocation.consumer() == Consumer::Kernel && callout.roles.any());
-    match (of_node, outcome) {
+    match (order.and_then(Order::nodes), outcome) {
         (Some(callout), Outcome::Failed(failure)) if waits != Wait::Mount => {
             match failures::say(config, failure, &callout.target) {
                 Say::All => journal.upcall(subject, outcome, timings),
@@ -289,7 +219,7 @@ fn report(
 /// An upcall of Lustre's ends when the kernel gives up waiting for it, at the latest.
 fn time_limit(invocation: &Invocation, config: &Config) -> Duration {
     let limit = config.timeouts.deadline.0;
-    match invocation.consumer() {
+    match invocation.consumer {
         Consumer::Program => limit,
         Consumer::Kernel => lustre_parameters::context_limit().map_or(limit, |kernels| kernels.min(limit)),
     }
@@ -297,16 +227,17 @@ fn time_limit(invocation: &Invocation, config: &Config) -> Duration {
 
 /// Lustre has a level of its own for its upcalls.
 fn level(invocation: &Invocation, config: &Config) -> Level {
-    match invocation.consumer() {
+    match invocation.consumer {
         Consumer::Program => config.log.level,
         Consumer::Kernel => lustre_parameters::log_level().unwrap_or(config.log.level),
     }
 }
 
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
+    let anew = served.order.program().map_or(Anew::Usual, |callout| callout.anew);
     match (&served.places.user_namespace, served.acting) {
-        (Some(_), _) if invocation.uid == 0 => Claimant::Machine(anew(invocation)),
-        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd(), anew(invocation)),
+        (Some(_), _) if invocation.uid == 0 => Claimant::Machine(anew),
+        (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd(), anew),
         (None, Acting::Machine) => Claimant::LustreMachine,
         (None, _) => Claimant::LustreUser,
     }
@@ -319,15 +250,8 @@ fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     match claimant(invocation, served) {
         Claimant::Machine(_) | Claimant::LustreMachine => Payer::Machine,
         Claimant::User(uid, namespace, _) => Owner::of(namespace, uid).map_or(user(uid), Payer::User),
-        Claimant::LustreUser => {
-            user(Order::of(invocation).map_or(invocation.uid, |order| order.owner(invocation).0))
-        }
+        Claimant::LustreUser => user(served.order.owner(invocation).0),
     }
-}
-
-fn anew(invocation: &Invocation) -> Anew {
-    let callout = std::str::from_utf8(&invocation.callout).ok().and_then(|text| text.parse::<Callout>().ok());
-    callout.map_or(Anew::Usual, |callout| callout.anew)
 }
 
 /// Ends the worker. One that a file system holds up ends when that answers or goes away, and so long we wait, because

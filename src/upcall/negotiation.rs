@@ -10,14 +10,14 @@ use super::assignment::Assignment;
 use super::authorise::Acting;
 use super::cgroup::Home;
 use super::check::{self, Agreed, check};
-use super::claim::Invocation;
 use super::exchange::{Exchanged, InitChannel};
 use super::failures::Memory;
 use super::held::Pending;
+use super::invocation::Invocation;
 use super::loan::lent;
 use super::lustre_parameters;
 use super::node::{NodesPart, not_asked_for};
-use super::order::Order;
+use super::order::{Order, served_mechanism};
 use super::outcome::Outcome;
 use super::relay::Relay;
 use super::start::{self, Attempt, Progress, place_limit};
@@ -127,13 +127,12 @@ impl<'a> Upcall<'a> {
     /// Has the context negotiated and finishes the key.
     pub(super) fn negotiate(mut self, mut key: Pending, served: &Served) -> Ended {
         self.timings.push(Timing { stage: Stage::Authorise, micros: served.micros });
-        let order = match Order::of(self.invocation) {
-            Ok(order) => order,
-            Err(failure) => return self.without_worker(key, failure),
-        };
-        let channel = match &order {
-            Order::Program(_) => Ok(None),
-            Order::Lustre(callout) => InitChannel::open(callout, &lustre_parameters::directories()).map(Some),
+        let order = served.order;
+        let channel = match order {
+            Order::Program { .. } => Ok(None),
+            Order::Lustre(callout) => served_mechanism(callout)
+                .and_then(|()| InitChannel::open(callout, &lustre_parameters::directories()))
+                .map(Some),
         };
         self.channel = match channel {
             Ok(channel) => channel.map(Relay::new),
@@ -148,11 +147,11 @@ impl<'a> Upcall<'a> {
         }
         let about = (self.invocation, self.config, served);
         let patience = (self.times.deadline, self.waits);
-        self.node = match NodesPart::take(&order, &credentials, about, patience) {
+        self.node = match NodesPart::take(&credentials, about, patience) {
             Ok(part) => part,
             Err(failure) => return self.without_worker(key, failure),
         };
-        let job = Job { order: &order, credentials };
+        let job = Job { order, credentials };
         let (worker, agreed) = match self.run_worker(&mut key, job, served) {
             Ok((worker, report)) => (Some(worker), report.and_then(|report| self.believe(report))),
             Err(failure) => (None, Err(failure)),
@@ -168,7 +167,7 @@ impl<'a> Upcall<'a> {
             (None, _) => {}
         }
         let outcome = match agreed {
-            Ok(agreed) => self.publish(key, &order, agreed),
+            Ok(agreed) => self.publish(key, order, agreed),
             Err(failure) => key.fail(failure, self.acting, self.config, self.times.released),
         };
         let exchanging = self.channel.and_then(Relay::into_stuck);
@@ -197,9 +196,7 @@ impl<'a> Upcall<'a> {
         let monitor = Process::open(getpid()).map_err(launch_failed)?;
         let (uid, gid) = order.owner(self.invocation);
         let rings = match served.acting {
-            Acting::ForItself => {
-                lent(self.invocation, served.lending, place_limit(self.config.timeouts.kdc.0))
-            }
+            Acting::ForItself => lent(self.invocation, served.loan, place_limit(self.config.timeouts.kdc.0)),
             Acting::ForAnother | Acting::Machine => Rings::default(),
         };
         let deadline = self.times.deadline.min(Instant::now() + limit);
@@ -351,7 +348,7 @@ impl<'a> Upcall<'a> {
         let Agreed { mut context, mut lifetime, credential, server } = agreed;
         let (window, enctype) = (context.window, context.base_key.enctype());
         let published = match order {
-            Order::Program(callout) => {
+            Order::Program { callout, .. } => {
                 if let Some(ttl) = callout.ttl.filter(|ttl| *ttl < lifetime.as_duration()) {
                     lifetime = lifetime.at_most(ttl);
                     // Of one end only is told.

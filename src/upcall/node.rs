@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::claim::Invocation;
 use super::failures::{Memory, Scope};
+use super::invocation::Invocation;
 use super::machine_cache::{FAILED, MachineCache, Place, Turn, path};
 use super::order::Order;
 use super::ready::Note;
@@ -45,11 +45,11 @@ impl NodesPart {
     /// # Errors
     /// What the other request has failed with, or others before; `Setup`, `Deadline`.
     pub(super) fn take(
-        order: &Order,
         credentials: &Credentials,
         (invocation, config, served): (&Invocation, &Config, &Served),
         (deadline, waits): (Instant, Wait),
     ) -> Result<Option<Self>, Failure> {
+        let order = served.order;
         let (Some(keytab), Credentials::Machines { .. }) = (order.keytab(config), credentials) else {
             return Ok(None);
         };

@@ -1,47 +1,64 @@
-//! What the monitor has been left to do: the words of the upcall parsed once more, and what follows from their kind.
+//! What an upcall is to do, read once from its words, and what follows from its kind.
+//!
+//! Read by the front as soon as there is a monitor, which takes it from the memory that they share.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::claim::Invocation;
+use super::invocation::Invocation;
+use super::refusal::{malformed, refused};
 use crate::config::{Config, Level as LogLevel};
-use crate::ctx::lustre::{LustreCallout, LustreMechanism};
-use crate::ctx::request::{Callout, Level, Mechanism};
+use crate::ctx::lustre::{LustreCallout, LustreDescription, LustreMechanism};
+use crate::ctx::request::{Callout, Description, Level, Mechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::Consumer;
 use crate::negotiate::messages::{Credentials, Limits, Names, Request, Target, Trail};
 use crate::negotiate::nid_host::HostLookup;
 
-/// One negotiation. What the front has accepted is accepted again.
+/// One negotiation.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// A program's.
-    Program(Callout),
-    /// Lustre's.
+    /// A `user` key: for a program.
+    Program {
+        /// What for.
+        callout: Callout,
+        /// Under which name.
+        description: Description,
+    },
+    /// An `lgssc` key: for Lustre in the kernel, or for somebody who claims to be it.
     Lustre(LustreCallout),
+}
+
+/// Words that are no order.
+#[derive(Debug)]
+pub(super) struct Garbled {
+    /// Why.
+    pub(super) failure: Failure,
+    /// What the context would be for, if that much can be read.
+    pub(super) target: Option<String>,
 }
 
 impl Order {
     /// Reads it from the words.
     ///
     /// # Errors
-    /// `BadRequest`; `Mechanism` for one that is not served.
-    pub(super) fn of(invocation: &Invocation) -> Result<Self, Failure> {
-        let bad = |what: &str| Failure::new(Stage::Authorise, Cause::BadRequest, what);
-        let text = std::str::from_utf8(&invocation.callout).map_err(|_| bad("callout"))?;
-        match invocation.consumer() {
-            Consumer::Program => text.parse().map(Self::Program).map_err(|_| bad("callout")),
-            Consumer::Kernel => {
-                let callout: LustreCallout = text.parse().map_err(|_| bad("callout"))?;
-                served_mechanism(&callout).map(|()| Self::Lustre(callout))
-            }
+    /// Refused (rule S3), or malformed.
+    pub(super) fn read(invocation: &Invocation) -> Result<Self, Garbled> {
+        parse(invocation).map_err(|failure| Garbled { failure, target: readable_target(invocation) })
+    }
+
+    /// What the context is for, in the words of the log.
+    pub(super) fn target(&self) -> String {
+        match self {
+            Self::Program { description, .. } => programs_target(description),
+            Self::Lustre(callout) => callout.to_string(),
         }
     }
 
     /// Whose context: uid and group. A setuid program's key is root's, its context the user's.
     pub(super) fn owner(&self, invocation: &Invocation) -> (u32, u32) {
         match self {
-            Self::Program(_) => (invocation.uid, invocation.gid),
+            Self::Program { .. } => (invocation.uid, invocation.gid),
             Self::Lustre(callout) => (callout.uid, callout.gid),
         }
     }
@@ -66,22 +83,30 @@ impl Order {
         }
     }
 
+    /// A program's words, if it is a program's.
+    pub(super) fn program(&self) -> Option<&Callout> {
+        match self {
+            Self::Program { callout, .. } => Some(callout),
+            Self::Lustre(_) => None,
+        }
+    }
+
     /// Lustre's words, if it is Lustre's.
     pub(super) fn lustre(&self) -> Option<&LustreCallout> {
         match self {
             Self::Lustre(callout) => Some(callout),
-            Self::Program(_) => None,
+            Self::Program { .. } => None,
         }
+    }
+
+    /// Lustre's words, if it is for the node.
+    pub(super) fn nodes(&self) -> Option<&LustreCallout> {
+        self.lustre().filter(|callout| callout.roles.any())
     }
 
     /// The keytab, where one may be needed.
     pub(super) fn keytab<'c>(&self, config: &'c Config) -> Option<&'c Path> {
-        match self {
-            Self::Lustre(callout) if callout.roles.any() => {
-                config.machine_settings(&callout.target).map(|own| own.keytab)
-            }
-            _ => None,
-        }
+        self.nodes().and_then(|callout| config.machine_settings(&callout.target)).map(|own| own.keytab)
     }
 
     /// What the worker is told, with so much time for name service and KDC, and for everything.
@@ -94,7 +119,7 @@ impl Order {
     ) -> Request {
         let timeouts = &config.timeouts;
         let (target, level) = match self {
-            Self::Program(callout) => {
+            Self::Program { callout, .. } => {
                 let (service, channel) = (callout.service.clone(), callout.channel.clone());
                 let canonicalize = config.kerberos.canonicalize;
                 (Target::Rpc { service, channel, canonicalize }, callout.level)
@@ -111,7 +136,7 @@ impl Order {
             Target::Lustre { .. } => timeouts.deadline.0,
         };
         let principal = match self {
-            Self::Program(callout) => callout.principal.as_ref().map(ToString::to_string),
+            Self::Program { callout, .. } => callout.principal.as_ref().map(ToString::to_string),
             Self::Lustre(_) => None,
         };
         Request {
@@ -130,6 +155,44 @@ impl Order {
     }
 }
 
+fn parse(invocation: &Invocation) -> Result<Order, Failure> {
+    let (description, callout) = (text(&invocation.description)?, text(&invocation.callout)?);
+    match invocation.key_type.as_slice() {
+        b"user" => Ok(Order::Program {
+            callout: callout.parse().map_err(malformed)?,
+            description: description.parse().map_err(malformed)?,
+        }),
+        b"lgssc" => {
+            let callout: LustreCallout = callout.parse().map_err(malformed)?;
+            let description: LustreDescription = description.parse().map_err(malformed)?;
+            description.agrees_with(&callout).map_err(|error| refused(format_args!("S3: {error}")))?;
+            Ok(Order::Lustre(callout))
+        }
+        _ => Err(refused("S3: keys of this type are not served")),
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(bytes).map_err(|_| malformed("callout or description is no text"))
+}
+
+/// Of words that are no order as a whole.
+fn readable_target(invocation: &Invocation) -> Option<String> {
+    match invocation.consumer {
+        Consumer::Program => {
+            String::from_utf8_lossy(&invocation.description).parse().ok().as_ref().map(programs_target)
+        }
+        Consumer::Kernel => {
+            let callout = String::from_utf8_lossy(&invocation.callout).parse::<LustreCallout>();
+            callout.ok().map(|callout| callout.to_string())
+        }
+    }
+}
+
+fn programs_target(description: &Description) -> String {
+    format!("krb5 {}", description.service)
+}
+
 /// Whether Lustre's mechanism is served.
 ///
 /// # Errors
@@ -143,5 +206,122 @@ pub(super) fn served_mechanism(callout: &LustreCallout) -> Result<(), Failure> {
         LustreMechanism::Krb5 => Ok(()),
         LustreMechanism::Gssnull => unserved("gssnull"),
         LustreMechanism::Sk => unserved("sk"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    const USER: &str = "4:krb5:2001:2002::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:557:";
+    const NODE: &str = "4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:1:";
+    const CALLOUT: &str = "lgss1;svc=nfs@h;chan=rpc:h:1,2,3";
+
+    fn invocation(key_type: &str, description: &str, callout: &str) -> Invocation {
+        let words = ["create", "77", key_type, description, callout, "1000", "100", "0", "0", "5"];
+        Invocation::parse(words.into_iter().map(OsString::from)).unwrap()
+    }
+
+    fn read(key_type: &str, description: &str, callout: &str) -> Result<Order, Garbled> {
+        Order::read(&invocation(key_type, description, callout))
+    }
+
+    #[test]
+    fn lgssc_keys_must_be_named_as_the_callout_says() {
+        let named = |description| read("lgssc", description, USER);
+        assert!(matches!(named("2001@4").unwrap(), Order::Lustre(callout) if callout.pid == 557));
+        assert!(named("2001@5").unwrap_err().failure.detail.starts_with("S3"));
+        assert_eq!(named("lgss:1000:nfs@h").unwrap_err().failure.cause, Cause::BadRequest);
+    }
+
+    #[test]
+    fn keys_of_other_types_are_refused_and_what_is_no_text_is_malformed() {
+        let refused = read("keyring", "lgss:1000:nfs@h", CALLOUT).unwrap_err();
+        assert_eq!((refused.failure.cause, refused.target.as_deref()), (Cause::Refused, Some("krb5 nfs@h")));
+        let words = invocation("user", "lgss:1000:nfs@h", "");
+        let garbled = Order::read(&Invocation { callout: vec![0xff], ..words }).unwrap_err();
+        assert_eq!(garbled.failure.cause, Cause::BadRequest);
+    }
+
+    #[test]
+    fn the_log_names_the_target_of_words_that_can_be_read_in_part() {
+        let target = |key_type, description, callout| match read(key_type, description, callout) {
+            Ok(order) => Some(order.target()),
+            Err(garbled) => garbled.target,
+        };
+        let programs = Some("krb5 nfs@h".to_owned());
+        assert_eq!(target("user", "lgss:1000:nfs@h", CALLOUT), programs);
+        assert_eq!(target("user", "lgss:1000:nfs@h", "nonsense"), programs);
+        assert_eq!(target("user", "nonsense", CALLOUT), None);
+        let lustres = target("lgssc", "2001@4", USER);
+        assert!(lustres.as_ref().is_some_and(|target| target.contains("lustre-MDT0000")), "{lustres:?}");
+        assert_eq!(target("lgssc", "2001@5", USER), lustres);
+        assert_eq!(target("lgssc", "2001@4", "nonsense"), None);
+    }
+
+    #[test]
+    fn a_programs_context_is_whose_key_it_is_and_lustres_whom_it_names() {
+        let owner = |key_type, description, callout| {
+            let words = invocation(key_type, description, callout);
+            Order::read(&words).unwrap().owner(&words)
+        };
+        assert_eq!(owner("user", "lgss:1000:nfs@h", CALLOUT), (1000, 100));
+        assert_eq!(owner("lgssc", "2001@4", USER), (2001, 2002));
+    }
+
+    #[test]
+    fn only_requests_for_the_node_ask_for_its_credentials_and_its_keytab() {
+        let config = Config::default();
+        for (key_type, description, callout, nodes) in [
+            ("user", "lgss:1000:nfs@h", CALLOUT, false),
+            ("lgssc", "2001@4", USER, false),
+            ("lgssc", "0@4", NODE, true),
+        ] {
+            let words = invocation(key_type, description, callout);
+            let order = Order::read(&words).unwrap();
+            let machines = matches!(order.credentials(&words, &config), Credentials::Machines { .. });
+            assert_eq!((order.nodes().is_some(), machines), (nodes, nodes), "{callout}");
+            assert!(nodes || order.keytab(&config).is_none(), "{callout}");
+        }
+    }
+
+    #[test]
+    fn the_rules_realm_is_for_the_node_and_goes_before_that_of_the_settings() {
+        let words = Invocation { realm: Some("RULE".to_owned()), ..invocation("lgssc", "0@4", NODE) };
+        let order = Order::read(&words).unwrap();
+        let Credentials::Machines { realm, .. } = order.credentials(&words, &Config::default()) else {
+            panic!("of a user");
+        };
+        assert_eq!(realm.as_deref(), Some("RULE"));
+    }
+
+    #[test]
+    fn what_the_worker_is_told_is_what_was_asked_for() {
+        let config = Config::default();
+        let limits = (Duration::from_secs(3), Duration::from_secs(7));
+        let request = |key_type, description, callout| {
+            let order = read(key_type, description, callout).unwrap();
+            order.request(&config, Credentials::Users, Names::AsTheHost, limits)
+        };
+        let programs = request("user", "lgss:1000:nfs@h", CALLOUT);
+        assert!(matches!(programs.target, Target::Rpc { .. }));
+        assert_eq!((programs.limits.kdc, programs.limits.total), limits);
+        assert_eq!(programs.limits.round, config.timeouts.round.0);
+        let lustres = request("lgssc", "2001@4", USER);
+        assert!(matches!(&lustres.target, Target::Lustre { name, .. } if name == "lustre-MDT0000-mdc-ff"));
+        assert_eq!(lustres.limits.round, config.timeouts.deadline.0);
+        assert_eq!(lustres.principal, None);
+    }
+
+    #[test]
+    fn mechanisms_other_than_kerberos_are_named_in_the_refusal() {
+        let refusal = |mechanism: &str| {
+            let callout: LustreCallout = USER.replace("krb5", mechanism).parse().unwrap();
+            served_mechanism(&callout).map_err(|failure| (failure.cause, failure.detail))
+        };
+        assert_eq!(refusal("krb5"), Ok(()));
+        let (cause, detail) = refusal("sk").unwrap_err();
+        assert_eq!((cause, detail.as_str()), (Cause::Mechanism, "mechanism sk is not supported"));
     }
 }

@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 use log::{Log, Metadata, Record};
 use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
 
-use super::claim::{Invocation, RULE_WORDS, Unusable};
+use super::invocation::{Invocation, RULE_WORDS, Unusable};
 use super::log_budget::{Budget, Payer, Untold};
+use super::order::{Garbled, Order};
 use crate::config::{Config, DEFAULT_PATH, Level};
 use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
-use crate::ctx::lustre::LustreCallout;
-use crate::ctx::request::{Description, NO_PAUSE};
+use crate::ctx::request::NO_PAUSE;
 use crate::event::{Cause, Failure, one_line};
-use crate::key::{Consumer, KeySerial};
+use crate::key::KeySerial;
 use crate::negotiate::messages::{Considered, Timing};
 use crate::text::{cut, escaped, quoted};
 
@@ -67,17 +67,15 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// By its words; what does not parse is shown quoted and cut.
-    pub(super) fn of(invocation: &Invocation) -> Self {
-        let description = String::from_utf8_lossy(&invocation.description);
-        let callout = String::from_utf8_lossy(&invocation.callout);
-        let parsed = match invocation.consumer() {
-            Consumer::Program => {
-                description.parse::<Description>().ok().map(|parsed| format!("krb5 {}", parsed.service))
-            }
-            Consumer::Kernel => callout.parse::<LustreCallout>().ok().map(|parsed| parsed.to_string()),
+    /// By its words, if the front has read them; what cannot be read is shown quoted and cut.
+    pub(super) fn of(invocation: &Invocation, order: Option<&Result<Order, Garbled>>) -> Self {
+        let target = match order {
+            Some(Ok(order)) => Some(order.target()),
+            Some(Err(garbled)) => garbled.target.clone(),
+            None => None,
         };
-        let target = parsed.unwrap_or_else(|| format!("({})", cut(&quoted(&description), TARGET_LIMIT)));
+        let description = String::from_utf8_lossy(&invocation.description);
+        let target = target.unwrap_or_else(|| format!("({})", cut(&quoted(&description), TARGET_LIMIT)));
         let settings = invocation.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
         Self { key: invocation.key, uid: invocation.uid, target, settings }
     }

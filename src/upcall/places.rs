@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::authorise::Acting;
-use super::claim::{Asked, Claim, refused};
+use super::claim::Claim;
+use super::order::Order;
+use super::refusal::refused;
 use super::witness::{Witness, gone};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::Failure;
@@ -43,16 +45,16 @@ impl Places {
     ///
     /// # Errors
     /// Rules S5 and S6, as a [`Failure`].
-    pub(super) fn of(claim: &Claim, witness: &Witness, acting: Acting) -> Result<Self, Failure> {
-        match (&claim.asked, witness) {
-            (Asked::Lustre(callout), _) => of_lustre(callout),
-            (Asked::User { callout, .. }, Witness::Task(requester)) => {
+    pub(super) fn of(claim: &Claim<'_>, witness: &Witness, acting: Acting) -> Result<Self, Failure> {
+        match (claim.order, witness) {
+            (Order::Lustre(callout), _) => of_lustre(callout),
+            (Order::Program { callout, .. }, Witness::Task(requester)) => {
                 let task = requester.task();
                 let may_name = acting == Acting::ForItself && claim.uid != 0 && callout.cache.is_none();
                 let environment = may_name.then(|| task.open_environment().ok()).flatten();
                 of_program(task).map(|places| Places { environment, ..places }).map_err(gone)
             }
-            (Asked::User { .. }, Witness::ThreadRing) => Err(refused("S6: nobody has seen the requester")),
+            (Order::Program { .. }, Witness::ThreadRing) => Err(refused("S6: nobody has seen the requester")),
         }
     }
 }

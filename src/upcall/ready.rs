@@ -20,7 +20,7 @@ use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::claim::Invocation;
+use super::invocation::Invocation;
 use crate::config::DEFAULT_PATH;
 use crate::ctx::lustre::LustreCallout;
 use crate::sys::files::{private_directory, remove_old, subdirectory};

@@ -57,7 +57,7 @@ impl<'a> Wanted<'a> {
                 let hosts = assignment.config.within().is_none();
                 return Ok(Self::Machines(if hosts { Some(roots_default()?) } else { None }));
             }
-            Order::Program(callout) => callout.cache.as_deref().map(parse).transpose()?,
+            Order::Program { callout, .. } => callout.cache.as_deref().map(parse).transpose()?,
             Order::Lustre(_) => None,
         };
         if assignment.uid == 0 {
@@ -79,10 +79,12 @@ fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environme
     let started = served.places.environment.as_ref();
     let started = started.map(|environment| environment_of(environment.as_fd(), pace)).unwrap_or_default();
     match order {
-        Order::Program(Callout { prefer: Some(prefer), .. }) if served.acting == Acting::ForItself => {
+        Order::Program { callout: Callout { prefer: Some(prefer), .. }, .. }
+            if served.acting == Acting::ForItself =>
+        {
             Environment { cache: prefer.cache().map(str::to_owned), ..started }
         }
-        Order::Program(_) | Order::Lustre(_) => started,
+        Order::Program { .. } | Order::Lustre(_) => started,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::authorise::{Acting, Genuine};
 use super::loan::Loan;
+use super::order::Order;
 use super::places::Places;
 use crate::event::Failure;
 use crate::key::KeySerial;
@@ -20,6 +21,8 @@ pub(super) enum Verdict {
 /// What was found and opened.
 #[derive(Debug)]
 pub(super) struct Served {
+    /// What to do.
+    pub(super) order: &'static Order,
     /// In whose name the requester asks.
     pub(super) acting: Acting,
     /// How long it took, in microseconds since the front started.
@@ -29,7 +32,7 @@ pub(super) struct Served {
     /// A keyring that the key has to be taken out of before it fails.
     pub(super) foreign_ring: Option<KeySerial>,
     /// The requester's keyrings, if the launcher shall look into them.
-    pub(super) lending: Option<Loan>,
+    pub(super) loan: Option<Loan>,
 }
 
 /// A request that may be served, whose key is not instantiated.

@@ -4,7 +4,9 @@
 
 use nix::errno::Errno;
 
-use super::claim::{Asked, Claim, refused};
+use super::claim::Claim;
+use super::order::Order;
+use super::refusal::refused;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::key_list::Bound;
 use crate::identity::requester::{self, Origin, Requester, RequesterError, Wait};
@@ -28,11 +30,11 @@ impl Witness {
     /// Rule S6, as a [`Failure`].
     pub(super) fn of(
         authority: &Authority,
-        claim: &Claim,
+        claim: &Claim<'_>,
         kernel: &KeyDescription,
         look: impl FnOnce(),
     ) -> Result<Self, Failure> {
-        if let Asked::Lustre(callout) = &claim.asked
+        if let Order::Lustre(callout) = claim.order
             && !callout.roles.any()
             && is_user_keyring(claim.thread_ring, callout.uid)
         {
@@ -47,9 +49,9 @@ impl Witness {
             gid: kernel.gid,
             callout_length: claim.callout_length,
         };
-        let bound = match &claim.asked {
-            Asked::User { .. } => Bound::OF_A_PROGRAM,
-            Asked::Lustre(_) => Bound::OF_THE_KERNEL,
+        let bound = match claim.order {
+            Order::Program { .. } => Bound::OF_A_PROGRAM,
+            Order::Lustre(_) => Bound::OF_THE_KERNEL,
         };
         let tid = requester::find(expected, bound).map_err(gone)?;
         look();
@@ -78,8 +80,8 @@ fn is_keyring_of(ring: &KeyDescription, uid: u32) -> bool {
 
 /// The keyring in which the kernel finds a user's key of Lustre's but does not look for it when the key fails: not that of
 /// the key's owner by its uid here, but its one in another user namespace. It can be seen by the authority over the key.
-pub(super) fn foreign_ring(claim: &Claim, witness: &Witness) -> Option<KeySerial> {
-    let Asked::Lustre(callout) = &claim.asked else { return None };
+pub(super) fn foreign_ring(claim: &Claim<'_>, witness: &Witness) -> Option<KeySerial> {
+    let Order::Lustre(callout) = claim.order else { return None };
     let by_proof = callout.roles.any() || matches!(witness, Witness::ThreadRing);
     let ring = KeySerial::new(claim.thread_ring).filter(|_| !by_proof)?;
     KeyDescription::of(ring).ok().filter(|described| !is_keyring_of(described, callout.uid)).map(|_| ring)

@@ -1,0 +1,180 @@
+//! The words of an upcall, as request-key passes them.
+//!
+//! The rule's own options stand before the ten words and are root's; type, description and callout may hold any bytes
+//! that the requester likes, also leading dashes, which are not options there.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::creds::search::Rings;
+use crate::event::one_line;
+use crate::key::{Consumer, KeySerial};
+
+/// The words of one upcall.
+#[derive(Debug)]
+pub(super) struct Invocation {
+    /// From the rule: another configuration than the default.
+    pub config: Option<PathBuf>,
+    /// From the rule: the realm of machine credentials.
+    pub realm: Option<String>,
+    /// The key under construction.
+    pub key: KeySerial,
+    /// Its type.
+    pub key_type: Vec<u8>,
+    /// Who will read the key, by its type.
+    pub consumer: Consumer,
+    /// Its description.
+    pub description: Vec<u8>,
+    /// What the requester passed for us.
+    pub callout: Vec<u8>,
+    /// The requester's fsuid.
+    pub uid: u32,
+    /// The requester's fsgid.
+    pub gid: u32,
+    /// The requester's thread keyring, 0 if it has none.
+    pub thread_ring: i32,
+    /// The requester's process keyring, 0 if it has none.
+    pub process_ring: i32,
+    /// The requester's session keyring, 0 if it has none.
+    pub session_ring: i32,
+}
+
+/// Words that are no upcall: a fault of the rule, for which its requesters can do nothing.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    /// From the rule, as far as it was read: another configuration than the default.
+    pub config: Option<PathBuf>,
+    /// The key, if at least that could be read.
+    pub key: Option<KeySerial>,
+    /// What is wrong.
+    pub offence: String,
+}
+
+/// How the words of a rule must end.
+pub(super) const RULE_WORDS: &str = "%o %k %t %d %c %u %g %T %P %S";
+
+impl Invocation {
+    /// Reads `[--config FILE] [-R|--realm REALM] create KEY TYPE DESCRIPTION CALLOUT UID GID RING RING RING`.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Unusable> {
+        let mut words = words.map(OsString::into_vec);
+        let (mut config, mut realm) = (None, None);
+        let operation = loop {
+            match words.next() {
+                Some(word) if word == b"--config" => {
+                    config = words.next().map(|p| PathBuf::from(OsString::from_vec(p)))
+                }
+                Some(word) if word == b"-R" || word == b"--realm" => {
+                    realm = words.next().and_then(|realm| String::from_utf8(realm).ok());
+                }
+                other => break other,
+            }
+        };
+        let rest: Vec<Vec<u8>> = words.collect();
+        let key = rest.first().and_then(|word| number(word)).and_then(KeySerial::new);
+        let unusable =
+            |offence: String, config: &Option<PathBuf>| Unusable { config: config.clone(), key, offence };
+        if operation.as_deref() != Some(b"create") {
+            let offence = match &operation {
+                None => "it passes no words".to_owned(),
+                Some(word) => {
+                    format!("\"{}\" stands where %o, an option or its value is expected", shown(word))
+                }
+            };
+            return Err(unusable(offence, &config));
+        }
+        let count = rest.len() + 1;
+        let [_, key_type, description, callout, uid, gid, thread, process, session] =
+            <[Vec<u8>; 9]>::try_from(rest)
+                .map_err(|_| unusable(format!("it passes {count} words instead of 10"), &config))?;
+        let not_a_number = |name: &str, word: &[u8]| {
+            unusable(format!("\"{}\" stands where {name}, a number, is expected", shown(word)), &config)
+        };
+        let id = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
+        let ring = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
+        let (uid, gid) = (id("%u", &uid)?, id("%g", &gid)?);
+        let (thread_ring, process_ring, session_ring) =
+            (ring("%T", &thread)?, ring("%P", &process)?, ring("%S", &session)?);
+        let key =
+            key.ok_or_else(|| unusable("no key's number stands where %k is expected".to_owned(), &config))?;
+        let consumer = if key_type == b"lgssc" { Consumer::Kernel } else { Consumer::Program };
+        Ok(Self {
+            config,
+            realm,
+            key,
+            key_type,
+            consumer,
+            description,
+            callout,
+            uid,
+            gid,
+            thread_ring,
+            process_ring,
+            session_ring,
+        })
+    }
+}
+
+impl Invocation {
+    /// Where the requester may have caches. The thread keyring of a request of Lustre's is the user's keyring.
+    pub(super) fn lendable_rings(&self) -> Rings {
+        let (thread, user) = match self.consumer {
+            Consumer::Program => (self.thread_ring, 0),
+            Consumer::Kernel => (0, self.thread_ring),
+        };
+        Rings { thread, process: self.process_ring, session: self.session_ring, user, late: None }
+    }
+}
+
+/// A word for the log: a few characters of it, printable.
+fn shown(word: &[u8]) -> String {
+    const LIMIT: usize = 40;
+    one_line(&String::from_utf8_lossy(word)).chars().take(LIMIT).collect()
+}
+
+fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split('|').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn options_stand_before_the_words_and_dashes_after_them_are_data() {
+        let read =
+            Invocation::parse(words("--config|/c|-R|X|create|77|user|--config|-R|1|2|-1|0|5").into_iter())
+                .unwrap();
+        assert_eq!((read.config, read.realm.as_deref()), (Some("/c".into()), Some("X")));
+        assert_eq!((read.description, read.callout), (b"--config".to_vec(), b"-R".to_vec()));
+        let bad = Invocation::parse(words("--shell|create|77|user|d|c|1|2|0|0|0").into_iter()).unwrap_err();
+        assert_eq!(bad.key, None);
+    }
+
+    #[test]
+    fn missing_or_surplus_words_are_refused_with_the_key_known_where_possible() {
+        for (text, key, offence) in [
+            ("create|77|user", Some(77), "3 words instead of 10"),
+            ("create|77|u|d|c|1|2|0|0|0|0", Some(77), "11 words instead of 10"),
+            ("create|-3", None, "2 words instead of 10"),
+            ("create|77|u|d|c|1|x|0|0|0", Some(77), "\"x\" stands where %g"),
+            ("create|user|77|d|c|1|2|0|0|0", None, "%k"),
+            ("77|create|u|d|c|1|2|0|0|0", None, "\"77\" stands where %o"),
+            ("--config|/c|--shell|create|77", Some(77), "\"--shell\" stands where %o"),
+            ("", None, "%o"),
+        ] {
+            let error = Invocation::parse(words(text).into_iter()).unwrap_err();
+            assert!(error.offence.contains(offence), "{text}: {error:?}");
+            if text.starts_with("create") {
+                assert_eq!(error.key.map(KeySerial::raw), key, "{text}");
+            }
+        }
+    }
+}
