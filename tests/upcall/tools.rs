@@ -20,6 +20,7 @@ crate::trials![
     flush_ends_the_contexts_of_one_service_and_a_dry_run_none,
     a_refused_request_is_forgotten_by_a_flush,
     whoever_waits_for_a_context_learns_that_it_was_flushed,
+    what_lgss_itself_has_ended_is_nothing_that_a_flush_fails_by,
     contexts_of_a_user_without_any_quota_left_can_be_flushed,
     root_ends_contexts_in_the_user_keyrings_of_all_users,
     a_user_ends_none_but_his_own_contexts,
@@ -137,6 +138,21 @@ fn whoever_waits_for_a_context_learns_that_it_was_flushed(shared: &Shared) {
     let text = lines(&session(&site, &script));
     assert!(text.contains("in_progress\n1 context ended\nwaited 9\n"), "{text}");
     assert!(text.contains("EKEYREVOKED") && text.contains("request it again"), "{text}");
+}
+
+fn what_lgss_itself_has_ended_is_nothing_that_a_flush_fails_by(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let cache = format!("FILE:{}", site.path("user").join("later").display());
+    shared.realm().ticket(site.uid(), &cache);
+    // The second replaces the first one's failure; each flush asks for the end of a pause.
+    let script = format!(
+        "{get}; echo first $?; {get} --cache {cache}; echo second $?
+         lgss flush --all; echo status $?; lgss flush --all; echo status $?",
+        get = get(shared.nfs())
+    );
+    let text = lines(&session(&site, &script));
+    assert!(text.contains("first 3\n") && text.contains("second 0\n"), "{text}");
+    assert!(text.contains("1 context ended\nstatus 0\n0 contexts ended\nstatus 0\n"), "{text}");
 }
 
 /// Root's quota is used, not the user's.
