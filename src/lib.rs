@@ -26,6 +26,7 @@ pub mod identity;
 pub mod negotiate;
 pub mod selftest;
 pub mod sys;
+pub mod time;
 pub mod upcall;
 #[cfg(feature = "gss")]
 pub mod worker;

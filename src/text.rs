@@ -116,26 +116,6 @@ pub fn plain_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// `2026-11-21 21:15:58 UTC` of seconds since the epoch.
-pub fn date(epoch: u32) -> String {
-    let (days, second) = (epoch / 86_400, epoch % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
-}
-
-/// Year, month and day of a number of days since 1970-01-01, in years that start in March so that the odd day is last.
-fn civil(days: u32) -> (u32, u32, u32) {
-    const DAYS_IN_400_YEARS: u32 = 146_097;
-    let since_march_of_year_0 = days + 719_468;
-    let (era, day) = (since_march_of_year_0 / DAYS_IN_400_YEARS, since_march_of_year_0 % DAYS_IN_400_YEARS);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year + year / 4 - year / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year + u32::from(month <= 2), month, day_of_month)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

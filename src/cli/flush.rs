@@ -22,9 +22,11 @@ use super::values::KeyArgument;
 use super::words;
 use crate::ctx::client;
 use crate::ctx::payload::user::State;
-use crate::ctx::request::NO_PAUSE;
+use crate::ctx::request::{ANEW_PAUSE, NO_PAUSE};
 use crate::ctx::visible::{self, Visible};
 use crate::event::{Cause, Reason, one_line};
+
+const _: () = assert!(ANEW_PAUSE.as_secs() == 1, "what is said of it below");
 
 const UNCLEAR: &str = "\
 lgss: flush what? One of:
@@ -82,7 +84,7 @@ pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit
 
 /// How long the upcall is waited for, which has little to do, and when it may be asked again.
 const PAUSE_LIMIT: Duration = Duration::from_secs(5);
-const ASKED_AGAIN: Duration = Duration::from_millis(1050);
+const ASKED_AGAIN: Duration = ANEW_PAUSE.saturating_add(Duration::from_millis(50));
 
 /// The next requests are to be tried, too, where the caller's have failed so often that they pause. Where no upcall
 /// answers, or an older one, there is nothing to say.

@@ -22,6 +22,7 @@ use crate::ctx::payload::user::State;
 use crate::ctx::request::{Anew, Callout, Description, Mechanism};
 use crate::ctx::rings::{self, Session};
 use crate::event;
+use crate::time;
 
 const FOUND: &str = "which you had already";
 
@@ -166,7 +167,7 @@ fn made_in() -> String {
 }
 
 fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<()> {
-    let waited = words::waited(waited);
+    let waited = time::waited(waited);
     let err = &mut *terminal.err;
     match end {
         End::Unusable(complaint) => writeln!(err, "lgss: {complaint}"),

@@ -14,6 +14,7 @@ use super::whose::Whose;
 use super::words;
 use crate::ctx::rings::{self, Session};
 use crate::text::quoted;
+use crate::time::Span;
 
 pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     session_trouble(terminal)?;
@@ -101,7 +102,7 @@ fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<Report>, Exit)> {
 }
 
 fn row(report: &Report) -> [String; 5] {
-    let left = report.context.as_ref().map(|context| words::span(context.lifetime_left.into()));
+    let left = report.context.as_ref().map(|context| Span(context.lifetime_left.into()).to_string());
     [
         report.serial.to_string(),
         report.owner().map_or("?".to_owned(), |uid| uid.to_string()),

@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use super::arguments::Get;
 use super::exit::Exit;
-use super::report::{self, ContextState, Established, Failed};
+use super::report::{ContextState, Established, Failed};
 use super::words;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::rings::Session;
 use crate::event::{self, Meaning};
 use crate::key::KeyDescription;
+use crate::time::now_32;
 
 /// How a request ended.
 #[derive(Debug)]
@@ -175,7 +176,7 @@ impl Answer {
             End::Settled { state: State::InProgress, .. } => self.state = Some(ContextState::InProgress),
             End::Settled { state: State::Established(context), .. } => {
                 self.state = Some(ContextState::Established);
-                self.context = Some(Established::of(context, report::now()));
+                self.context = Some(Established::of(context, now_32()));
             }
             End::Settled { state: State::Failed { errno, gss_major, reason }, .. } => {
                 self.state = Some(ContextState::Failed);

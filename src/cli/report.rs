@@ -2,7 +2,6 @@
 //! place in it.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -16,6 +15,7 @@ use crate::ctx::rings::Doubt;
 use crate::ctx::visible::{self, Elsewhere, Visible};
 use crate::event::{self, Reason};
 use crate::key::{KeyDescription, KeySerial};
+use crate::time::{Span, now_32};
 
 /// Everything that `show` says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -205,7 +205,7 @@ impl Report {
             failure: None,
         };
         match context.state() {
-            Ok(state) => report.learn_context(state, now()),
+            Ok(state) => report.learn_context(state, now_32()),
             Err(ClientError::Read(Errno::ENOKEY)) => return None,
             Err(ClientError::Read(errno)) => {
                 if report.learn_end(errno, Obstacle::NotPossessed).is_some() {
@@ -244,7 +244,7 @@ impl Report {
     fn learn_state(&mut self, serial: KeySerial) -> Option<Obstacle> {
         match ContextKey::of(serial).state() {
             Ok(state) => {
-                self.learn_context(state, now());
+                self.learn_context(state, now_32());
                 None
             }
             Err(ClientError::Read(errno)) => self.learn_refusal(serial, errno),
@@ -259,7 +259,7 @@ impl Report {
         let seen = visible::contexts().into_iter().find(|context| context.key.serial() == serial);
         match seen.map(|context| context.state()) {
             Some(Ok(state)) => {
-                self.learn_context(state, now());
+                self.learn_context(state, now_32());
                 None
             }
             _ if errno == Errno::ENOKEY => Some(Obstacle::NoKey),
@@ -342,17 +342,11 @@ impl Failed {
     }
 }
 
-/// Seconds since the epoch.
-pub(super) fn now() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
-}
-
 /// The parts of an established context that people want to know, on one line.
 pub(super) fn in_one_line(context: &Context) -> String {
     let Established { principal, window, handle_length, enctype, lifetime_left, .. } =
-        Established::of(context, now());
-    let left = super::words::span(lifetime_left.into());
+        Established::of(context, now_32());
+    let left = Span(lifetime_left.into());
     let who = principal.map(|principal| format!("as {principal}, ")).unwrap_or_default();
     format!("{who}window {window}, handle {handle_length} bytes, {enctype}, {left} left")
 }

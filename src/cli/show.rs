@@ -10,6 +10,7 @@ use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
 use crate::text::{escaped, quoted};
+use crate::time::{Span, date};
 
 pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     // As list does, so that both say the same.
@@ -63,7 +64,7 @@ fn context_text(context: &Established, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "window    {}", context.window)?;
     writeln!(out, "handle    {} bytes", context.handle_length)?;
     writeln!(out, "enctype   {} ({}'s subkey)", context.enctype, context.subkey)?;
-    let (left, end) = (words::span(context.lifetime_left.into()), words::date(context.endtime));
+    let (left, end) = (Span(context.lifetime_left.into()), date(context.endtime));
     writeln!(out, "lifetime  {left} left, until {end}")
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{Uid, User};
@@ -11,7 +10,6 @@ use serde::Serialize;
 use crate::ctx::rings::Session;
 use crate::key::KeySerial;
 use crate::text;
-pub(super) use crate::text::date;
 
 /// A key as keyctl(1) and as the log print it.
 pub(super) fn key(serial: KeySerial) -> String {
@@ -101,53 +99,9 @@ pub(super) fn table<const N: usize>(
     Ok(())
 }
 
-/// Two units at most: `9 h 58 min`, `3 d 4 h`, `45 s`.
-pub(super) fn span(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    let mut rest = seconds;
-    let mut parts = Vec::with_capacity(4);
-    for (size, unit) in UNITS {
-        let count = rest / size;
-        rest %= size;
-        if count > 0 || !parts.is_empty() {
-            parts.push((count, unit));
-        }
-    }
-    let shown: Vec<String> = parts
-        .iter()
-        .take(2)
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, unit)| format!("{count} {unit}"))
-        .collect();
-    if shown.is_empty() { "0 s".to_owned() } else { shown.join(" ") }
-}
-
-/// What has passed while somebody waited: `12 ms`, `3.1 s`.
-pub(super) fn waited(time: Duration) -> String {
-    if time < Duration::from_secs(1) {
-        format!("{} ms", time.as_millis())
-    } else {
-        format!("{:.1} s", time.as_secs_f32())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_agree_with_known_ones() {
-        for (epoch, text) in [
-            (0, "1970-01-01 00:00:00 UTC"),
-            (951_782_400, "2000-02-29 00:00:00 UTC"),
-            (1_000_000_000, "2001-09-09 01:46:40 UTC"),
-            (1_709_251_199, "2024-02-29 23:59:59 UTC"),
-            (1_735_689_599, "2024-12-31 23:59:59 UTC"),
-            (u32::MAX, "2106-02-07 06:28:15 UTC"),
-        ] {
-            assert_eq!(date(epoch), text);
-        }
-    }
 
     #[test]
     fn the_reason_is_looked_for_where_this_machine_logs() {
@@ -169,19 +123,5 @@ mod tests {
         let rows = [["1".to_owned(), "établi".to_owned()], ["23456".to_owned(), "x".to_owned()]];
         table(["KEY", "STATE"], &rows, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "KEY    STATE\n1      établi\n23456  x\n");
-    }
-
-    #[test]
-    fn spans_have_the_two_units_that_matter() {
-        for (seconds, text) in [
-            (0, "0 s"),
-            (59, "59 s"),
-            (60, "1 min"),
-            (35_905, "9 h 58 min"),
-            (86_399, "23 h 59 min"),
-            (86_460, "1 d"),
-        ] {
-            assert_eq!(span(seconds), text);
-        }
     }
 }

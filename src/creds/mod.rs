@@ -17,6 +17,7 @@ pub mod file_system;
 #[cfg(feature = "gss")]
 mod identities;
 pub mod keyring_copy;
+pub mod limits;
 #[cfg(feature = "gss")]
 pub mod machine;
 pub mod open;
@@ -34,6 +35,8 @@ pub mod source;
 pub mod stamp;
 #[cfg(feature = "gss")]
 pub mod survey;
+#[cfg(test)]
+mod test_root;
 #[cfg(feature = "gss")]
 pub mod ticket;
 pub mod visible_ring;

@@ -12,13 +12,12 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::cache_name::CacheName;
 use super::file_system::{self, Server, kind};
+use super::limits::CACHE_BYTES;
 use super::path::{Obstacle, Walker};
 use crate::config::Caches;
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, locate_entry, read_located};
 
-/// Largest cache file accepted, in bytes.
-const CACHE_LIMIT: i64 = 16 * 1024 * 1024;
 /// Longest `primary` file of a DIR collection.
 const PRIMARY_LIMIT: usize = 256;
 
@@ -163,7 +162,7 @@ pub(super) fn file_offence(status: &FileStat, owner: u32) -> Option<&'static str
         Some("is not a regular file")
     } else if status.st_nlink > 1 {
         Some("has several names (hard links)")
-    } else if status.st_size > CACHE_LIMIT {
+    } else if status.st_size > CACHE_BYTES.into() {
         Some("is too large")
     } else {
         ownership_offence(status, owner)
@@ -202,28 +201,11 @@ pub(super) fn unusable(name: &CacheName, offence: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{self, File, Permissions};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use crate::creds::test_root::TestRoot;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, lchown};
 
-    struct Place {
-        directory: tempfile::TempDir,
-        root: File,
-    }
-
-    impl Place {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let root = File::open(directory.path()).unwrap();
-            fs::create_dir(directory.path().join("cc")).unwrap();
-            Self { directory, root }
-        }
-
-        fn write(&self, name: &str, mode: u32) {
-            let path = self.directory.path().join(name);
-            fs::write(&path, "x").unwrap();
-            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        }
-
+    impl TestRoot {
         fn open(&self, name: &str) -> Result<Opened, Failure> {
             let uid = nix::unistd::getuid().as_raw();
             let ground = Ground { root: self.root.as_fd(), owner: uid, allowed: &Caches::default() };
@@ -237,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_plain_file_of_the_owner_is_opened_below_the_root() {
-        let place = Place::new();
+        let place = TestRoot::with(&["cc"]);
         place.write("cc/krb5cc", 0o600);
         assert!(matches!(place.open("FILE:/cc/krb5cc"), Ok(Opened::File(_))));
         assert_eq!(place.cause("FILE:/cc/other"), Cause::NoTicket);
@@ -245,11 +227,11 @@ mod tests {
 
     #[test]
     fn links_fifos_directories_and_writable_or_doubly_named_files_are_refused() {
-        let place = Place::new();
-        let path = |name: &str| place.directory.path().join(name);
+        let place = TestRoot::with(&["cc"]);
+        let path = |name: &str| place.at(name);
         place.write("good", 0o600);
         place.write("loose", 0o620);
-        symlink("loose", path("link")).unwrap();
+        place.link("link", "loose");
         place.write("twice", 0o600);
         fs::hard_link(path("twice"), path("twin")).unwrap();
         nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
@@ -260,9 +242,9 @@ mod tests {
 
     #[test]
     fn a_link_to_an_own_file_is_followed_below_the_root_and_no_other() {
-        let place = Place::new();
+        let place = TestRoot::with(&["cc"]);
         place.write("cc/good", 0o600);
-        let link = |name: &str, target: &str| symlink(target, place.directory.path().join(name)).unwrap();
+        let link = |name: &str, target: &str| place.link(name, target);
         link("link", "cc/good");
         link("absolute", "/cc/good");
         link("nowhere", "cc/none");
@@ -270,7 +252,7 @@ mod tests {
         link("system", "/../../etc/passwd");
         link("itself", "itself");
         link("others", "cc/good");
-        std::os::unix::fs::lchown(place.directory.path().join("others"), Some(54_321), None).unwrap();
+        lchown(place.at("others"), Some(54_321), None).unwrap();
         for name in ["link", "absolute"] {
             assert!(matches!(place.open(&format!("FILE:/{name}")), Ok(Opened::File(_))), "{name}");
         }
@@ -287,18 +269,18 @@ mod tests {
 
     #[test]
     fn a_link_inside_leads_no_further_than_the_root() {
-        let place = Place::new();
-        symlink("/../../../../etc", place.directory.path().join("out")).unwrap();
+        let place = TestRoot::with(&["cc"]);
+        place.link("out", "/../../../../etc");
         assert_eq!(place.cause("FILE:/out/passwd"), Cause::NoTicket);
     }
 
     #[test]
     fn a_collection_is_resolved_to_its_primary_file() {
-        let place = Place::new();
+        let place = TestRoot::with(&["cc"]);
         let primary = |text: &str| {
-            fs::write(place.directory.path().join("cc/primary"), text).unwrap();
+            fs::write(place.at("cc/primary"), text).unwrap();
         };
-        fs::set_permissions(place.directory.path().join("cc"), Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(place.at("cc"), Permissions::from_mode(0o700)).unwrap();
         place.write("cc/tkt", 0o600);
         assert!(place.open("DIR:/cc").is_ok());
         primary("tktAb\n");

@@ -142,24 +142,17 @@ fn server_of_mount(mount: u64) -> Option<Server> {
 mod tests {
     use super::*;
     use std::fs::File;
-    use std::os::unix::fs::{lchown, symlink};
+    use std::os::unix::fs::lchown;
 
-    struct Place {
-        directory: tempfile::TempDir,
-        root: File,
+    use crate::creds::test_root::TestRoot;
+
+    fn root_with_a_file() -> TestRoot {
+        let place = TestRoot::with(&["a/b"]);
+        place.write("a/b/file", 0o600);
+        place
     }
 
-    impl Place {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            for name in ["a", "a/b"] {
-                fs::create_dir(directory.path().join(name)).unwrap();
-            }
-            fs::write(directory.path().join("a/b/file"), "x").unwrap();
-            let root = File::open(directory.path()).unwrap();
-            Self { directory, root }
-        }
-
+    impl TestRoot {
         fn walk(&self, path: &str) -> Result<u64, Obstacle> {
             let owner = nix::unistd::getuid().as_raw();
             let walker = Walker { root: self.root.as_fd(), owner, allowed: &Caches::DEFAULT };
@@ -169,12 +162,11 @@ mod tests {
 
     #[test]
     fn links_lead_as_far_as_the_root_and_no_further() {
-        let place = Place::new();
-        let at = |name: &str| place.directory.path().join(name);
-        symlink("a/b", at("relative")).unwrap();
-        symlink("/a/b", at("absolute")).unwrap();
-        symlink("../../../../a", at("a/b/out")).unwrap();
-        symlink("loop", at("loop")).unwrap();
+        let place = root_with_a_file();
+        place.link("relative", "a/b");
+        place.link("absolute", "/a/b");
+        place.link("a/b/out", "../../../../a");
+        place.link("loop", "loop");
         let file = place.walk("/a/b/file").unwrap();
         for path in ["/relative/file", "/absolute/file", "/a/b/out/b/file", "/../a/../a/b/file"] {
             assert_eq!(place.walk(path), Ok(file), "{path}");
@@ -186,10 +178,9 @@ mod tests {
 
     #[test]
     fn links_of_others_are_not_followed() {
-        let place = Place::new();
-        let link = place.directory.path().join("others");
-        symlink("a/b/file", &link).unwrap();
-        lchown(&link, Some(54_321), None).unwrap();
+        let place = root_with_a_file();
+        place.link("others", "a/b/file");
+        lchown(place.at("others"), Some(54_321), None).unwrap();
         assert_eq!(place.walk("/others"), Err(Obstacle::Offence("leads over a link of somebody else's")));
     }
 

@@ -5,10 +5,9 @@
 
 use std::fmt;
 
-use super::ticket::rounded;
 use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
-use crate::text::date;
+use crate::time::{Span, date};
 
 /// How near to the target tickets lead, the nearest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +55,7 @@ impl fmt::Display for Worthless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Empty => f.write_str("no ticket"),
-            Self::Expired(seconds) => write!(f, "ticket expired {} ago", rounded(seconds)),
+            Self::Expired(seconds) => write!(f, "ticket expired {} ago", Span(seconds).rounded()),
             Self::GssProxys => f.write_str("only credentials of gssproxy, which its daemon alone can use"),
         }
     }
@@ -144,7 +143,7 @@ fn worthless(tickets: &[Facts], now: u64) -> Worthless {
 impl Worth {
     /// What there is to it, in words: `7 h left, renewable`.
     pub fn in_words(&self, now: u64) -> String {
-        let left = rounded(u64::from(self.end).saturating_sub(now));
+        let left = Span(u64::from(self.end).saturating_sub(now)).rounded();
         let reach = match self.reach {
             Reach::Target => String::new(),
             Reach::OtherRealm => ", of another realm than the service's".to_owned(),

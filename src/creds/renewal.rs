@@ -10,7 +10,6 @@ use super::ticket::{Account, CacheNames, service_principal, unusable};
 use crate::config::Enctypes;
 use crate::ctx::request::Service;
 use crate::event::Failure;
-use crate::gss::clock::{Span, now};
 use crate::gss::krb5::Library;
 use crate::gss::listing::Granting;
 use crate::gss::principal::Principal;
@@ -19,6 +18,7 @@ use crate::gss::renewal::renew;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Ticket;
 use crate::sys::answer::{NoAnswer, within};
+use crate::time::{Span, now};
 
 /// Longest time that a KDC gets for a renewal. The old tickets still serve, so more is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(5);

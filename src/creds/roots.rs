@@ -1,18 +1,29 @@
-//! The contents of root's own cache: whoever reads it is another user and can be given bytes, but nothing of root's.
+//! Root's default cache, and the contents of one of root's: whoever reads it is another user and can be given bytes, but nothing of root's.
 
+use std::fmt::Display;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
-use super::cache_name::CacheName;
+use super::cache_name::{CacheName, CacheNameError};
+use super::default_cache::{User, default_cache_name};
 use super::keyring_copy;
+use super::limits::CACHE_BYTES;
 use super::open::{Ground, Opened};
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files;
 
-/// Largest cache that is copied, in bytes.
-const COPY_LIMIT: usize = 16 * 1024 * 1024;
+/// Root's default cache by this krb5.conf.
+///
+/// # Errors
+/// [`Failure`] with `BadCache`.
+pub fn default_cache(krb5_config: &Path) -> Result<CacheName, Failure> {
+    let bad = |error: &dyn Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
+    let name = default_cache_name(krb5_config, User::numbered(0)).map_err(|error| bad(&error))?;
+    name.parse().map_err(|error: CacheNameError| bad(&error))
+}
 
 /// Copies root's cache. A daemon's cannot be had that way: it answers root itself only.
 ///
@@ -24,7 +35,8 @@ pub fn copy(ground: Ground<'_>, name: &CacheName) -> Result<Zeroizing<Vec<u8>>, 
     };
     match ground.open(name)? {
         Opened::File(located) => {
-            files::read_located(located.as_fd(), COPY_LIMIT).map_err(|e| failed(Cause::BadCache, e))
+            let limit = usize::try_from(CACHE_BYTES).unwrap_or(usize::MAX);
+            files::read_located(located.as_fd(), limit).map_err(|e| failed(Cause::BadCache, e))
         }
         Opened::Named(CacheName::Keyring { anchor, residual, collection }) => {
             keyring_copy::copy(anchor, &collection, &residual).map_err(|errno| match errno {

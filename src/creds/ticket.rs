@@ -335,16 +335,6 @@ pub fn canonical(service: &Service) -> Option<Service> {
     (!canonical.host().eq_ignore_ascii_case(service.host())).then_some(canonical)
 }
 
-/// A span of time in the largest unit that keeps two or more of it.
-pub(super) fn rounded(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86400),
-    }
-}
-
 impl CacheNames {
     /// As it is shown to people.
     pub fn shown(&self) -> Cow<'_, str> {

@@ -25,7 +25,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
@@ -38,6 +38,7 @@ use super::request::{Callout, Description, Owner, RequestError};
 use super::rings::{self, Doubt, Session};
 use crate::key::KeySerial;
 use crate::sys::keyctl;
+use crate::time::now;
 
 /// First and longest pause between two looks at a key in progress.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -353,8 +354,7 @@ impl ContextKey {
             State::InProgress => return None,
             State::Established(context) => context,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if u64::from(context.endtime) <= now {
+        if u64::from(context.endtime) <= now() {
             return Some(Stale::Ended);
         }
         let expected = expected?;

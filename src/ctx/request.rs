@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use options::{Anew, Level, Mechanism, NO_PAUSE};
+pub use options::{ANEW_PAUSE, Anew, Level, Mechanism, NO_PAUSE};
 
 use super::initiator::Principal;
 use super::preference::Preference;

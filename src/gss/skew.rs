@@ -2,11 +2,11 @@
 //!
 //! Used by `creds` for the KDC's clock and by `negotiate::mech` for the server's.
 
-use super::clock::{Offset, Span, now};
+use super::clock::Offset;
 use super::ffi;
 use super::krb5::Library;
 use super::replies::read_error;
-use crate::text::date;
+use crate::time::{Span, date, now};
 
 /// Clocks that differ by less count as equal.
 const NOTABLE: Span = Span(60);

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use super::ffi;
 use super::status::text;
 
+use crate::sys::errno::errno_of;
+
 /// Most lines that are kept, and most bytes of one.
 pub const LINES_LIMIT: usize = 40;
 const LINE_LIMIT: usize = 160;
@@ -291,8 +293,7 @@ fn refusal(address: &str) -> String {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => refused,
         Err(error) if error.kind() == ErrorKind::TimedOut => "does not answer".to_owned(),
         Err(error) => {
-            let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default());
-            format!("cannot be reached: {}", errno.desc())
+            format!("cannot be reached: {}", errno_of(&error).desc())
         }
     }
 }

@@ -160,7 +160,7 @@ impl Authority {
         }
     }
 
-    /// Refuses the request: the requester gets `errno` at once, and again for two seconds.
+    /// Refuses the request: the requester gets `errno` at once, and again for [`REJECT_TTL`].
     ///
     /// # Errors
     /// The kernel's, when the key is no longer under construction.

@@ -11,6 +11,8 @@ use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, OpenHow, ResolveFlag, SealFlag, fcnt
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, mkdirat};
 
+use super::errno::errno_of;
+
 /// Opens `path` with O_PATH below `root`, which plays the part of `/` for it and its links; the last component is not
 /// followed (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
 ///
@@ -45,12 +47,8 @@ pub fn read_located(located: BorrowedFd<'_>, limit: usize) -> Result<zeroize::Ze
     let file = File::from(open(name.as_str(), flags, Mode::empty())?);
     let mut content = zeroize::Zeroizing::new(Vec::with_capacity(limit.min(64 * 1024)));
     let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(bound).read_to_end(&mut content).map_err(raw)?;
+    file.take(bound).read_to_end(&mut content).map_err(|error| errno_of(&error))?;
     if content.len() > limit { Err(Errno::EFBIG) } else { Ok(content) }
-}
-
-fn raw(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// A file in memory with that content, sealed against any change, readable by whoever has the descriptor.
@@ -60,7 +58,7 @@ fn raw(error: io::Error) -> Errno {
 pub fn sealed_memory(content: &[u8]) -> Result<OwnedFd, Errno> {
     let fd = memfd_create(c"lgss", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut file = File::from(fd);
-    file.write_all(content).and_then(|()| file.rewind()).map_err(raw)?;
+    file.write_all(content).and_then(|()| file.rewind()).map_err(|error| errno_of(&error))?;
     let all =
         SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
     fcntl(file.as_fd(), FcntlArg::F_ADD_SEALS(all))?;

@@ -22,6 +22,9 @@ pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
 /// Address space of a negotiating process unless it is set otherwise: an ordinary one has less than half of it.
 pub const MEMORY_MIB: u16 = 192;
 
+/// Two descriptors for each of a user's caches, while they are put in order for the worker, and some to work with.
+pub const DESCRIPTORS: u64 = 1024;
+
 /// What a negotiating process may use, of memory so many MiB of address space. Not the number of processes: that is counted over all of a user's.
 ///
 /// # Errors
@@ -30,8 +33,7 @@ pub fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
     const MIB: u64 = 1024 * 1024;
     let memory = u64::from(memory_mib) * MIB;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    // Two descriptors for each of a user's caches, while they are put in order for the worker, and some to work with.
-    setrlimit(Resource::RLIMIT_NOFILE, 1024, 1024)?;
+    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)?;
     setrlimit(Resource::RLIMIT_CPU, 60, 60)?;
     setrlimit(Resource::RLIMIT_AS, memory, memory)?;
     setrlimit(Resource::RLIMIT_FSIZE, 64 * MIB, 64 * MIB)?;

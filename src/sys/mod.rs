@@ -7,6 +7,7 @@
 pub mod answer;
 mod bare;
 pub mod entry;
+pub mod errno;
 pub mod exec;
 pub mod files;
 pub mod fork;

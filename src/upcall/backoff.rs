@@ -5,14 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::Backoff;
+use crate::ctx::request::ANEW_PAUSE;
 use crate::event::{Failure, one_line};
 use crate::negotiate::messages::TRIED_LIMIT;
 
 /// Longest words that are remembered, in bytes.
 const WORDS_LIMIT: usize = 500;
-/// How soon after a failure a pause may be broken by who asks anew.
-const ANEW_PAUSE: Duration = Duration::from_secs(1);
-/// So many requests of a second may look during a pause whether there are other credentials: those that a program makes
+/// So many requests of an [`ANEW_PAUSE`] may look during a pause whether there are other credentials: those that a program makes
 /// at once.
 const LOOKS: u32 = 8;
 
@@ -118,7 +117,7 @@ impl Record {
         now < self.last.saturating_add(ANEW_PAUSE)
     }
 
-    /// With the pause broken by somebody who asks anew; `None` if another one has done so within a second.
+    /// With the pause broken by somebody who asks anew; `None` if another one has done so within [`ANEW_PAUSE`].
     pub(super) fn break_pause(&self, now: Duration) -> Option<Self> {
         let recently = !self.broken.is_zero() && now < self.broken.saturating_add(ANEW_PAUSE);
         (!recently && !self.forbids_anew(now)).then(|| Self { broken: now, ..self.clone() })

@@ -1,7 +1,5 @@
 //! What the worker reports, checked before it comes into a key (rule S12): nothing of it is believed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
@@ -10,6 +8,7 @@ use crate::ctx::{BaseKey, Context, Handle, Lifetime, SeqWindow};
 use crate::event::{Cause, Failure, Stage, one_line};
 use crate::negotiate::messages::Established;
 use crate::secret::Secret;
+use crate::time::now_32;
 
 /// A context that has passed the checks.
 pub(super) struct Agreed {
@@ -39,7 +38,7 @@ pub(super) fn check(
         return Err(bad(&format!("context of {enctype}; allowed by lgss.toml: {allowed}")));
     }
     let key_origin = if context.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
-    let left = context.endtime.saturating_sub(now());
+    let left = context.endtime.saturating_sub(now_32());
     let lifetime = Lifetime::from_secs(context.lifetime.min(left)).less_margin();
     if lifetime.as_secs() == 0 {
         let detail = "the context is valid for less than a second or two";
@@ -62,10 +61,4 @@ pub(super) fn check(
         credential: one_line(&context.credential),
         server: one_line(&context.server),
     })
-}
-
-/// Seconds since the epoch.
-pub(super) fn now() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    u32::try_from(since).unwrap_or(u32::MAX)
 }

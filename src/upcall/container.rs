@@ -15,6 +15,7 @@ use super::refusal::refused;
 use super::verdict::Served;
 use crate::config::{Config, NamespaceTraits};
 use crate::event::Failure;
+use crate::sys::errno::errno_of;
 use crate::sys::namespaces;
 
 /// The settings that hold for the requester.
@@ -58,8 +59,7 @@ fn traits(container: &Container) -> Result<Option<NamespaceTraits>, Errno> {
 }
 
 fn ours(kind: &str) -> Result<u64, Errno> {
-    let file = File::open(format!("/proc/self/ns/{kind}"))
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let file = File::open(format!("/proc/self/ns/{kind}")).map_err(|error| errno_of(&error))?;
     namespaces::identity(file.as_fd())
 }
 

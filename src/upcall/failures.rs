@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::backoff::{Record, What};
-use super::slots::since_boot;
 use crate::config::{Backoff, Config, Seconds};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
+use crate::time::since_boot;
 
 const GUARD: std::ops::Range<u16> = 0..1;
 /// How long a file is waited for: others hold it for a few system calls.

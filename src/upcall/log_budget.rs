@@ -14,12 +14,11 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
-
 use crate::config::{Config, Log};
 use crate::identity::owner::Owner;
 use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
+use crate::time::since_boot;
 
 /// The byte that guards the record.
 const RECORD: std::ops::Range<u16> = 0..1;
@@ -282,11 +281,6 @@ fn read(file: &File) -> Option<Record> {
     let mut buffer = [0; RECORD_SIZE];
     let length = file.read_at(&mut buffer, 0).ok()?;
     Record::parse(std::str::from_utf8(buffer.get(..length)?).ok()?)
-}
-
-/// The clock of records: it does not jump, and it goes on while the machine sleeps.
-fn since_boot() -> Duration {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(test)]

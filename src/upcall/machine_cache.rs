@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
@@ -25,15 +25,16 @@ use zeroize::Zeroizing;
 use super::stale::{is_older, names, remove};
 use crate::config::{Config, MachineCache as MachineKept};
 use crate::creds::cache_name::CacheName;
-use crate::creds::default_cache::{User, default_cache_name};
+use crate::creds::limits::CACHE_BYTES;
+use crate::creds::roots;
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
+use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, subdirectory, unpredictable_name};
 use crate::sys::locks::LockFile;
+use crate::time::now;
 
-/// Largest cache, in bytes.
-const CACHE_LIMIT: u64 = 16 * 1024 * 1024;
 const STATE_LIMIT: usize = 4096;
 /// The byte of the state's file that whoever gets credentials holds.
 const TURN: Range<u16> = 0..1;
@@ -168,7 +169,7 @@ pub(super) fn path(config: &Config, stamp: &Stamp) -> PathBuf {
 pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u8>>> {
     let path = path(config, stamp);
     let mut content = Zeroizing::new(Vec::new());
-    File::open(path).ok()?.take(CACHE_LIMIT).read_to_end(&mut content).ok()?;
+    File::open(path).ok()?.take(CACHE_BYTES.into()).read_to_end(&mut content).ok()?;
     Some(content)
 }
 
@@ -205,11 +206,10 @@ pub(super) enum Place {
 impl Place {
     /// By the settings. A default cache that is no file cannot be written from here, and ours does as well.
     pub(super) fn of(config: &Config) -> Self {
-        let default =
-            || match default_cache_name(&config.krb5_config, User::numbered(0)).ok()?.parse().ok()? {
-                CacheName::File(path) => Some(path),
-                _ => None,
-            };
+        let default = || match roots::default_cache(&config.krb5_config).ok()? {
+            CacheName::File(path) => Some(path),
+            _ => None,
+        };
         let host = config.within().is_none();
         let path = (host && config.machine.cache == MachineKept::Default).then(default).flatten();
         path.map_or(Self::Own, Self::Default)
@@ -245,7 +245,7 @@ fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), 
     let mut file: File = openat(directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into();
     let written = file
         .write_all(cache.expose())
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+        .map_err(|error| errno_of(&error))
         .and_then(|()| renameat(directory, new.as_str(), directory, name));
     if written.is_err() {
         let _ = unlinkat(directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -268,10 +268,6 @@ pub(super) fn sweep(directory: &OwnedFd) {
             }
         }
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

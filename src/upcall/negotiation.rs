@@ -9,7 +9,7 @@ use nix::unistd::getpid;
 use super::assignment::Assignment;
 use super::authorise::Acting;
 use super::cgroup::Home;
-use super::check::{self, Agreed, check};
+use super::check::{Agreed, check};
 use super::exchange::{Exchanged, InitChannel};
 use super::failures::Memory;
 use super::held::Pending;
@@ -25,6 +25,7 @@ use super::telling::{give, unpublished};
 use super::times::Times;
 use super::verdict::Served;
 use crate::config::{Config, Level};
+use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
 use crate::ctx::payload::lustre;
 use crate::event::{Cause, Failure, Stage, one_line};
@@ -35,13 +36,12 @@ use crate::negotiate::messages::{
 };
 use crate::sys::jail;
 use crate::sys::process::{self, Process};
+use crate::time::now_32;
 
 /// How long a worker that has started its message may take to finish it.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
 /// A worker has five stages, of which four may come twice; the log line of one that claims more stays short.
 const STAGES_LIMIT: usize = 10;
-/// Most places that may block launchers.
-const BLOCKED_LIMIT: usize = 4;
 
 /// The worker, still to be reaped, and what it said.
 type Conversation = (Process, Result<Report, Failure>);
@@ -218,7 +218,7 @@ impl<'a> Upcall<'a> {
             let mut attempt = Attempt::start(&assignment, served, &request)?;
             let report = match attempt.progress(limit, deadline) {
                 Ok(Progress::Blocked(place))
-                    if blocked.len() < BLOCKED_LIMIT && Instant::now() < deadline =>
+                    if blocked.len() < BLOCKED_PLACES && Instant::now() < deadline =>
                 {
                     blocked.push(place);
                     let _ = attempt.process.kill();
@@ -352,7 +352,7 @@ impl<'a> Upcall<'a> {
                 if let Some(ttl) = callout.ttl.filter(|ttl| *ttl < lifetime.as_duration()) {
                     lifetime = lifetime.at_most(ttl);
                     // Of one end only is told.
-                    context.endtime = context.endtime.min(check::now().saturating_add(lifetime.as_secs()));
+                    context.endtime = context.endtime.min(now_32().saturating_add(lifetime.as_secs()));
                 }
                 give(live, context, self.acting, lifetime).map_err(|error| error.to_string())
             }

@@ -23,6 +23,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::invocation::Invocation;
 use crate::config::DEFAULT_PATH;
 use crate::ctx::lustre::LustreCallout;
+use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, remove_old, subdirectory};
 
 /// Where notes are, whatever `run_dir` is.
@@ -91,7 +92,7 @@ impl Note {
         let file = openat(&directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let written = File::from(file)
             .write_all(text.as_bytes())
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+            .map_err(|error| errno_of(&error))
             .and_then(|()| renameat(&directory, new.as_str(), &directory, self.0.as_str()));
         if written.is_err() {
             let _ = unlinkat(&directory, new.as_str(), UnlinkatFlags::NoRemoveDir);

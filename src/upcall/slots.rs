@@ -13,7 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::time::{ClockId, clock_gettime};
 
 use super::backoff::{Record, What};
 use super::outcome::Outcome;
@@ -24,6 +23,7 @@ use crate::identity::owner::Owner;
 use crate::negotiate::messages::Paused;
 use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
+use crate::time::since_boot;
 
 /// The byte of an owner's file that guards its record; its slots come after it.
 const RECORD: Range<u16> = 0..1;
@@ -273,11 +273,6 @@ fn read(file: &LockFile) -> Option<Record> {
     let mut buffer = [0; RECORD_SIZE];
     let length = file.file().read_at(&mut buffer, 0).ok()?;
     std::str::from_utf8(buffer.get(..length)?).ok()?.parse().ok()
-}
-
-/// The clock of records: it does not jump, and it goes on while the machine sleeps.
-pub(super) fn since_boot() -> Duration {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Whether a record says nothing about the next request of its owner any more.

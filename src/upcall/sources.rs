@@ -13,7 +13,7 @@ use super::machine_cache;
 use super::order::Order;
 use super::verdict::Served;
 use crate::creds::cache_name::{CacheName, CacheNameError};
-use crate::creds::default_cache::{User, default_cache_name};
+use crate::creds::limits::KEYTAB_BYTES;
 use crate::creds::open::Ground;
 use crate::creds::roots;
 use crate::creds::search::{Daemon, Environment, Pace, Requester, Search, UserRings, environment_of};
@@ -23,9 +23,6 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::id_map::IdMap;
 use crate::sys::files::{self, Untrusted, open_trusted};
 use crate::sys::{namespaces, proc};
-
-/// Largest keytab, in bytes.
-const KEYTAB_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// What shall be looked at.
 pub(super) enum Wanted<'a> {
@@ -46,11 +43,7 @@ impl<'a> Wanted<'a> {
     ) -> Result<Self, Failure> {
         let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
         let parse = |name: &str| name.parse::<CacheName>().map_err(|e: CacheNameError| bad(&e));
-        let roots_default = || {
-            let name =
-                default_cache_name(&assignment.config.krb5_config, User::numbered(0)).map_err(|e| bad(&e))?;
-            parse(&name)
-        };
+        let roots_default = || roots::default_cache(&assignment.config.krb5_config);
         let named = match assignment.order {
             Order::Lustre(callout) if callout.roles.any() => {
                 // Root's default cache is the host's.
@@ -177,10 +170,10 @@ pub(super) fn machine_keys(keytab: &Path) -> Result<Zeroizing<Vec<u8>>, String> 
         other => other.to_string(),
     })?;
     let mut content = Zeroizing::new(Vec::new());
-    file.take(KEYTAB_LIMIT + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    file.take(u64::from(KEYTAB_BYTES) + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
     // Part of one would look like a broken one.
-    if content.len() as u64 > KEYTAB_LIMIT {
-        return Err(format!("is larger than {} MiB", KEYTAB_LIMIT / 1024 / 1024));
+    if content.len() as u64 > KEYTAB_BYTES.into() {
+        return Err(format!("is larger than {} MiB", KEYTAB_BYTES / 1024 / 1024));
     }
     Ok(content)
 }

@@ -16,6 +16,7 @@ use super::launcher;
 use super::verdict::Served;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Link, Names, Request};
+use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
 use crate::sys::fork::{self, ForkResult};
 use crate::sys::namespaces;
@@ -63,8 +64,7 @@ impl Attempt {
         let (ours, socket) = sockets::stream_pair().map_err(launch_failed)?;
         // The worker's end is closed by exec.
         let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(launch_failed)?;
-        let waiting =
-            ours.try_clone().map_err(|e| launch_failed(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        let waiting = ours.try_clone().map_err(|error| launch_failed(errno_of(&error)))?;
         // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
         let mut link = Link::new(ours);
         link.send_request(request)

@@ -87,7 +87,7 @@ mod tests {
             fs::create_dir_all(run.join(name)).unwrap();
         }
         fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        let now = slots::since_boot().as_millis();
+        let now = crate::time::since_boot().as_millis();
         let put = |name: &str, content: &str, age: Duration| {
             fs::write(run.join(name), content).unwrap();
             set_age(&run.join(name), age);

@@ -14,7 +14,6 @@ use crate::creds::survey::{Candidate, Ranking, Survey, listed};
 use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, unusable};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::clock::now;
 use crate::gss::krb5::Library;
 use crate::gss::principal::Principal;
 use crate::gss::ticket::Ticket;
@@ -22,6 +21,7 @@ use crate::gss::trace;
 use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Paused, Request, TRIED_LIMIT};
 use crate::sys::answer::{NoAnswer, within};
 use crate::text::{self, quoted};
+use crate::time::now;
 
 /// Most credentials that KDCs are asked with.
 const ATTEMPTS: usize = 4;

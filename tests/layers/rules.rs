@@ -5,7 +5,7 @@ use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
 const LAYERS: [&[&str]; 12] = [
-    &["sys", "text"],
+    &["sys", "text", "time"],
     &["secret", "event", "nid"],
     &["wire"],
     &["crypto"],

@@ -12,8 +12,7 @@ use super::row::{Found, Row};
 use crate::cli::apart::{apart, as_user};
 use crate::cli::whose::Whose;
 use crate::config::{Canonicalize, Config};
-use crate::creds::cache_name::{CacheName, CacheNameError};
-use crate::creds::default_cache::{User, default_cache_name};
+use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::open::Ground;
 use crate::creds::ranking::Reach;
 use crate::creds::roots;
@@ -23,15 +22,10 @@ use crate::creds::survey::{Candidate, Ranking, Survey};
 use crate::creds::ticket::{CacheNames, canonical, service_principal, unusable};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::clock::now;
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
 use crate::sys::{files, jail};
-
-/// As many descriptors as a worker may have.
-const DESCRIPTORS: u64 = 512;
-/// Most places that are passed over because they do not answer.
-const HELD_UP_LIMIT: usize = 3;
+use crate::time::now;
 
 /// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular. A place that does
 /// not answer is passed over at the next attempt, as by the upcall.
@@ -48,7 +42,7 @@ pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> i
             other => return other,
         };
         match progress::read(progress)? {
-            At::Place(place) if held_up.len() < HELD_UP_LIMIT => held_up.push(place),
+            At::Place(place) if held_up.len() < BLOCKED_PLACES => held_up.push(place),
             At::Cache(display) => {
                 return Ok(Found::failed(CacheNames { library: String::new(), display }.silent()));
             }
@@ -85,21 +79,21 @@ fn attempt(
     };
     match whose {
         Whose::Caller(0) => apart(|| {
-            jail::allow_descriptors(DESCRIPTORS)?;
+            jail::allow_descriptors(jail::DESCRIPTORS)?;
             Ok(rank(of_root(root.as_fd(), config)))
         }),
         Whose::Caller(_) => {
             let environment = Environment::of(|name| std::env::var(name).ok());
             let search = Search::for_best(config, requester, environment);
             apart(|| {
-                jail::allow_descriptors(DESCRIPTORS)?;
+                jail::allow_descriptors(jail::DESCRIPTORS)?;
                 Ok(rank(of_caller(search, requester.uid, &mut pace)))
             })
         }
         Whose::User(uid, gid) => {
             let mut search = Search::for_best(config, requester, Environment::default());
             as_user((uid, gid), || {
-                jail::allow_descriptors(DESCRIPTORS)?;
+                jail::allow_descriptors(jail::DESCRIPTORS)?;
                 Ok(rank(Ok(search.finish(&mut pace))))
             })
         }
@@ -118,8 +112,7 @@ fn of_caller(mut search: Search<'_>, uid: u32, pace: &mut Pace<'_>) -> Result<Ve
 /// Of root the upcall uses the default cache, and nothing else.
 fn of_root(root: BorrowedFd<'_>, config: &Config) -> Result<Vec<Source>, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
-    let name = default_cache_name(&config.krb5_config, User::numbered(0)).map_err(|error| bad(&error))?;
-    let name = name.parse::<CacheName>().map_err(|error: CacheNameError| bad(&error))?;
+    let name = roots::default_cache(&config.krb5_config)?;
     let sealed = roots::copy(Ground { root, owner: 0, allowed: &config.caches }, &name)
         .and_then(|content| files::sealed_memory(&content).map_err(|errno| bad(&errno.desc())));
     Ok(vec![match sealed {

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::words;
 use crate::creds::choice::By;
 use crate::creds::ranking::Reach;
 use crate::creds::survey::Candidate;
 use crate::event::{Failure, one_line};
 use crate::gss::principal::Name;
 use crate::text::quoted;
+use crate::time::Span;
 
 /// What there is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -164,7 +164,7 @@ impl Row {
             or_dash(self.rank.map(|rank| rank.to_string())),
             self.shown(),
             or_dash(self.principal.as_deref().map(|name| quoted(name).into_owned())),
-            or_dash(self.seconds_left.map(words::span)),
+            or_dash(self.seconds_left.map(|left| Span(left).to_string())),
             self.reason.as_deref().map_or_else(|| self.remarks(), one_line),
         ]
     }

@@ -12,12 +12,12 @@ use nix::unistd::geteuid;
 use super::finding::{Finding, Level};
 use super::trusted::{program, untrusted};
 use crate::config::Config;
-use crate::creds::default_cache::{User, default_cache_name};
+use crate::creds::cache_name::CacheName;
+use crate::creds::limits::KEYTAB_BYTES;
+use crate::creds::roots;
 use crate::selftest::{self, Fault, KeytabReport, Report, VERSION};
 use crate::sys::files::{Untrusted, open_trusted, sealed_memory};
 
-/// Largest keytab, in bytes.
-const KEYTAB_LIMIT: u64 = 4 * 1024 * 1024;
 /// Whose keys a node can use for Lustre (lgss_keyring(8)).
 const NODES: [&str; 6] = ["lustre_root", "lustre_mds", "lustre_oss", "lustre_mgs", "lustre_role", "host"];
 /// Most principals that are listed.
@@ -191,7 +191,14 @@ fn open_keytabs(config: &Config, lustre: Lustre) -> (Vec<Finding>, Vec<(String, 
 fn open_keytab(path: &Path) -> Result<OwnedFd, Untrusted> {
     let failed = |error: std::io::Error| Untrusted::Open(path.to_owned(), error);
     let mut content = zeroize::Zeroizing::new(Vec::new());
-    open_trusted(path, OFlag::O_RDONLY)?.take(KEYTAB_LIMIT).read_to_end(&mut content).map_err(failed)?;
+    let limit = u64::from(KEYTAB_BYTES);
+    open_trusted(path, OFlag::O_RDONLY)?.take(limit + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > limit {
+        return Err(failed(std::io::Error::other(format!(
+            "is larger than {} MiB",
+            KEYTAB_BYTES / 1024 / 1024
+        ))));
+    }
     sealed_memory(&content).map_err(|errno| failed(errno.into()))
 }
 
@@ -212,11 +219,9 @@ fn absent_keytab(path: &Path, error: &Untrusted, config: &Config) -> Finding {
 }
 
 fn root_has_a_cache(config: &Config) -> bool {
-    default_cache_name(&config.krb5_config, User::numbered(0)).is_ok_and(|name| {
-        match name.strip_prefix("FILE:") {
-            Some(file) => Path::new(file).exists(),
-            None => !name.starts_with('/') || Path::new(&name).exists(),
-        }
+    roots::default_cache(&config.krb5_config).is_ok_and(|name| match name {
+        CacheName::File(file) => file.exists(),
+        _ => true,
     })
 }
 

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::*;
-use crate::config::Level;
+use crate::config::{Level, Seconds};
+use crate::event::meaning;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("lgss.toml"))
@@ -67,4 +70,10 @@ fn mistakes_are_errors_that_name_the_line() {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(part), "{text:?}: {error}");
     }
+}
+
+#[test]
+fn who_is_turned_away_is_told_how_long_a_pause_lasts_at_most() {
+    assert!(meaning(Errno::EAGAIN).remedy.contains("half a minute"));
+    assert_eq!(Backoff::default().longest, Seconds::of(30));
 }

@@ -5,12 +5,12 @@ use std::fmt;
 use super::rules::good_until;
 use crate::creds::ticket::{Account, CacheNames};
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::clock::now;
 use crate::gss::krb5::Library;
 use crate::gss::principal::Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::Krb5Error;
 use crate::secret::Secret;
+use crate::time::now;
 
 /// Where an account comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::creds::ticket::rounded;
 use crate::crypto::enctype::Enctype;
 use crate::ctx::lustre::Roles;
 use crate::gss::listing::Granting;
 use crate::gss::principal::Name;
+use crate::time::Span;
 
 /// A ticket that has this many seconds left is good, however long it was made for.
 const ENOUGH: u64 = 30 * 60;
@@ -105,13 +105,13 @@ pub(super) fn good(ticket: Granting, now: u64) -> Result<(), String> {
         return Err("the ticket is postdated and not validated".to_owned());
     }
     if start > now {
-        return Err(format!("the ticket is valid in {} only", rounded(start - now)));
+        return Err(format!("the ticket is valid in {} only", Span(start - now).rounded()));
     }
     if end <= now {
-        return Err(format!("the ticket expired {} ago", rounded(now - end)));
+        return Err(format!("the ticket expired {} ago", Span(now - end).rounded()));
     }
     if end - now <= ENOUGH.min((end - start) / 4) {
-        return Err(format!("the ticket has only {} left", rounded(end - now)));
+        return Err(format!("the ticket has only {} left", Span(end - now).rounded()));
     }
     Ok(())
 }

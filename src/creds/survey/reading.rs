@@ -7,13 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use crate::creds::ranking::SKEW;
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure};
-use crate::gss::clock::now;
 use crate::gss::collection;
 use crate::gss::krb5::Library;
 use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::Cache;
+use crate::time::now;
 use crate::wire::Reader;
 
 /// Most caches of a daemon's that are looked at.

@@ -7,6 +7,7 @@
 //! The three keys are derived by RFC 3961's DK on both sides and for all types, also for those of RFC 8009.
 
 use super::super::Context;
+use super::no_context::not_established;
 use crate::crypto::kdf::{Kind, dk};
 use crate::crypto::mic::KeyOrigin;
 use crate::event::Failure;
@@ -80,12 +81,6 @@ pub fn failed(failure: &Failure) -> Writer {
 /// The same for a monitor that ends without a failure to tell.
 pub fn abandoned(errno: Errno) -> Writer {
     not_established(errno, 0)
-}
-
-fn not_established(errno: Errno, gss_major: u32) -> Writer {
-    let mut writer = Writer::new();
-    writer.u32_host(0).i32_host(-(errno as i32)).u32_host(gss_major);
-    writer
 }
 
 #[cfg(test)]

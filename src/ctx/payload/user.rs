@@ -7,6 +7,7 @@
 
 use super::super::initiator::{Initiator, Principal};
 use super::super::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
+use super::no_context::not_established;
 use super::texts::{self, Kind, Texts};
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
@@ -83,12 +84,6 @@ pub fn failed_because(failure: &Failure, reason: &Reason) -> Result<Writer, Wire
         texts::put(&mut writer, kind, text)?;
     }
     Ok(writer)
-}
-
-fn not_established(errno: Errno, gss_major: u32) -> Writer {
-    let mut writer = Writer::new();
-    writer.u32_host(0).i32_host(-(errno as i32)).u32_host(gss_major);
-    writer
 }
 
 /// The payload of an established context.

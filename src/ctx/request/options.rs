@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,8 @@ pub enum Anew {
     Only,
 }
 
+/// How soon after a failure, and after another who did so, a pause may be broken by who asks anew.
+pub const ANEW_PAUSE: Duration = Duration::from_secs(1);
 /// What the upcall says of a pause that is to be ended, where there is none.
 pub const NO_PAUSE: &str = "there is no pause";
 

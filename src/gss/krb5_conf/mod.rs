@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use line::{Line, Place, Syntax};
 
+use crate::sys::errno::errno_of;
+
 /// Longest file that is looked at, in bytes.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 /// How deep includes may go. The library has no limit but that of descriptors.
@@ -284,7 +286,7 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "does not exist".to_owned(),
         _ if error.raw_os_error().is_none() => error.to_string(),
-        _ => nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or_default()).desc().to_owned(),
+        _ => errno_of(error).desc().to_owned(),
     }
 }
 

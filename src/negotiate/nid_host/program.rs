@@ -16,6 +16,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::sys::errno::errno_of;
 use crate::sys::exec::close_on_exec_from;
 use crate::sys::files::{Untrusted, trusted_file};
 use crate::sys::process::{Process, readable};
@@ -66,7 +67,7 @@ pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> R
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let child = started.map_err(|error| ProgramError::Run("it cannot be run", errno(&error)))?;
+    let child = started.map_err(|error| ProgramError::Run("it cannot be run", errno_of(&error)))?;
     let mut running = Running { child, reaped: false };
     let output = running.output(deadline)?.ok_or_else(|| ProgramError::Slow(deadline - begun))?;
     let status = running.finish();
@@ -76,10 +77,6 @@ pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> R
     let text = std::str::from_utf8(&output).map_err(|_| ProgramError::NoLine)?;
     let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
     line.map(str::to_owned).ok_or(ProgramError::NoLine)
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 /// A child that leads its process group. Its number is its own until it is reaped.
@@ -137,7 +134,7 @@ fn drain(stdout: &mut ChildStdout, output: &mut Vec<u8>) -> Result<bool, Program
             Ok(count) => output.extend_from_slice(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(ProgramError::Run("its output", errno(&error))),
+            Err(error) => return Err(ProgramError::Run("its output", errno_of(&error))),
         }
         if output.len() > OUTPUT_LIMIT {
             return Err(ProgramError::Loud);

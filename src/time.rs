@@ -1,0 +1,128 @@
+//! Clocks, and times and spans of time as they are shown.
+//!
+//! Invariant: a moment, a span, a wait look alike in the log, in `lgss` and in messages. Settings have a form of their
+//! own, which can be read again (src/config/duration.rs).
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ::time::OffsetDateTime;
+use nix::time::{ClockId, clock_gettime};
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The same as Kerberos has it; it ends in 2106.
+pub fn now_32() -> u32 {
+    u32::try_from(now()).unwrap_or(u32::MAX)
+}
+
+/// A clock that does not jump, and that goes on while the machine sleeps.
+pub fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// `2026-11-21 21:15:58 UTC` of seconds since the epoch.
+pub fn date(epoch: u32) -> String {
+    let date = OffsetDateTime::from_unix_timestamp(epoch.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let ((year, month, day), (hour, minute, second)) = (date.to_calendar_date(), date.to_hms());
+    format!("{year}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC", u8::from(month))
+}
+
+/// What has passed while somebody waited: `12 ms`, `3.1 s`.
+pub fn waited(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f32())
+    }
+}
+
+/// A span of time in seconds, shown in its two largest units: `9 h 58 min`, `3 d 4 h`, `45 s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub u64);
+
+const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+
+impl Span {
+    /// In the largest unit of which there are two or more: `47 h`, `3 d`, `90 s`.
+    pub fn rounded(self) -> String {
+        let enough = UNITS.iter().find(|(size, _)| self.0 >= 2 * size);
+        let (size, unit) = enough.copied().unwrap_or((1, "s"));
+        format!("{} {unit}", self.0 / size)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let largest = UNITS.iter().position(|(size, _)| self.0 >= *size).unwrap_or(UNITS.len() - 1);
+        let mut units = UNITS.iter().skip(largest);
+        let Some((size, unit)) = units.next() else { return Ok(()) };
+        write!(f, "{} {unit}", self.0 / size)?;
+        let rest = self.0 % size;
+        match units.next() {
+            Some((size, unit)) if rest >= *size => write!(f, " {} {unit}", rest / size),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_agree_with_known_ones() {
+        for (epoch, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_000_000_000, "2001-09-09 01:46:40 UTC"),
+            (1_709_251_199, "2024-02-29 23:59:59 UTC"),
+            (1_735_689_599, "2024-12-31 23:59:59 UTC"),
+            (u32::MAX, "2106-02-07 06:28:15 UTC"),
+        ] {
+            assert_eq!(date(epoch), text);
+        }
+    }
+
+    #[test]
+    fn spans_have_the_two_units_that_matter() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (432, "7 min 12 s"),
+            (3 * 3600 + 300, "3 h 5 min"),
+            (35_905, "9 h 58 min"),
+            (86_399, "23 h 59 min"),
+            (86_460, "1 d"),
+            (50 * 3600, "2 d 2 h"),
+        ] {
+            assert_eq!(Span(seconds).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_rounded_span_keeps_two_or_more_of_its_unit() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (172_799, "47 h"),
+            (172_800, "2 d"),
+        ] {
+            assert_eq!(Span(seconds).rounded(), text);
+        }
+    }
+
+    #[test]
+    fn a_wait_is_told_in_milliseconds_below_a_second() {
+        assert_eq!(waited(Duration::from_micros(12_900)), "12 ms");
+        assert_eq!(waited(Duration::from_millis(3140)), "3.1 s");
+    }
+}
