@@ -72,8 +72,7 @@ pub fn set_undumpable() -> Result<(), Errno> {
 /// # Errors
 /// Those of prctl(2).
 pub fn die_with_parent() -> Result<(), Errno> {
-    // SAFETY: the arguments are plain numbers.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, Signal::SIGKILL as libc::c_ulong) }).map(drop)
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
 /// How willingly the kernel ends a process when memory is short (proc_pid_oom_score_adj(5)).

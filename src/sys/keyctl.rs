@@ -1,7 +1,9 @@
 //! keyctl(2), add_key(2) and request_key(2), one function an operation.
 //!
-//! Serials are the kernel's `key_serial_t`: positive ids, or the negative special ids below. Our own calls throughout
-//! rather than a library's: the one at hand has no free choice of errno in reject and misreads large keyrings.
+//! Serials are the kernel's `key_serial_t`: positive ids, or the negative special ids below. What linux-keyutils does soundly
+//! and without losing anything is its part; why the rest is ours, docs/decisions.md says call by call.
+
+mod library;
 
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_long};
@@ -9,8 +11,11 @@ use std::ptr;
 use std::time::Duration;
 
 use libc::c_ulong;
+use linux_keyutils::{KeyPermissions, KeySerialId};
 use nix::errno::Errno;
 use zeroize::Zeroizing;
+
+use library::{errno, library};
 
 /// A key's serial number as the kernel counts them.
 pub type RawSerial = i32;
@@ -68,7 +73,7 @@ pub fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
 /// # Errors
 /// None that is known.
 pub fn divest_authority() -> Result<(), Errno> {
-    simple(libc::KEYCTL_ASSUME_AUTHORITY, 0, 0).map(drop)
+    library(0).assume_authority().map_err(errno)
 }
 
 /// KEYCTL_INSTANTIATE: gives the key under construction its payload and links it to `ring` (0: to none).
@@ -76,18 +81,7 @@ pub fn divest_authority() -> Result<(), Errno> {
 /// # Errors
 /// EDQUOT, EPERM without authority, EBUSY if it is no longer under construction.
 pub fn instantiate(key: RawSerial, payload: &[u8], ring: RawSerial) -> Result<(), Errno> {
-    // SAFETY: pointer and length describe `payload`, which outlives the call; the kernel only reads it.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            c_ulong::from(libc::KEYCTL_INSTANTIATE),
-            arg(key),
-            payload.as_ptr(),
-            payload.len(),
-            arg(ring),
-        )
-    })?;
-    Ok(())
+    library(key).instantiate(payload, KeySerialId(ring)).map_err(errno)
 }
 
 /// KEYCTL_REJECT: makes the key under construction negative with `errno` for `ttl`.
@@ -102,7 +96,7 @@ pub fn reject(key: RawSerial, ttl: Duration, errno: Errno) -> Result<(), Errno> 
             libc::SYS_keyctl,
             c_ulong::from(libc::KEYCTL_REJECT),
             arg(key),
-            seconds(ttl),
+            c_ulong::try_from(seconds(ttl)).unwrap_or(c_ulong::MAX),
             error,
             0 as c_ulong,
         )
@@ -115,7 +109,7 @@ pub fn reject(key: RawSerial, ttl: Duration, errno: Errno) -> Result<(), Errno> 
 /// # Errors
 /// EACCES without setattr permission or authority.
 pub fn set_timeout(key: RawSerial, timeout: Duration) -> Result<(), Errno> {
-    simple(libc::KEYCTL_SET_TIMEOUT, arg(key), seconds(timeout).max(1)).map(drop)
+    library(key).set_timeout(seconds(timeout).max(1)).map_err(errno)
 }
 
 /// KEYCTL_SET_TIMEOUT of 0: the key does not expire.
@@ -123,7 +117,7 @@ pub fn set_timeout(key: RawSerial, timeout: Duration) -> Result<(), Errno> {
 /// # Errors
 /// As [`set_timeout`].
 pub fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
-    simple(libc::KEYCTL_SET_TIMEOUT, arg(key), 0).map(drop)
+    library(key).set_timeout(0).map_err(errno)
 }
 
 /// KEYCTL_CHOWN.
@@ -132,18 +126,7 @@ pub fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
 /// EACCES without setattr permission, EPERM for a user or group that is not ours without CAP_SYS_ADMIN, EDQUOT where the new
 /// owner's quota has no room for it.
 pub fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno> {
-    // SAFETY: plain numbers.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            c_ulong::from(libc::KEYCTL_CHOWN),
-            arg(key),
-            c_ulong::from(uid),
-            c_ulong::from(gid),
-            0 as c_ulong,
-        )
-    })
-    .map(drop)
+    library(key).chown(Some(uid), Some(gid)).map_err(errno)
 }
 
 /// KEYCTL_SETPERM.
@@ -151,11 +134,11 @@ pub fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno> {
 /// # Errors
 /// EACCES without setattr permission.
 pub fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
-    simple(libc::KEYCTL_SETPERM, arg(key), permissions.into()).map(drop)
+    library(key).set_perms(KeyPermissions::from_u32(permissions)).map_err(errno)
 }
 
-fn seconds(duration: Duration) -> c_ulong {
-    c_ulong::from(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX))
+fn seconds(duration: Duration) -> usize {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX) as usize
 }
 
 /// KEYCTL_UPDATE: replaces the payload. For `user` keys it also clears the expiry.
@@ -163,18 +146,7 @@ fn seconds(duration: Duration) -> c_ulong {
 /// # Errors
 /// EACCES without write permission, EDQUOT, EKEYREVOKED, EKEYEXPIRED.
 pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
-    // SAFETY: pointer and length describe `payload`, which outlives the call; the kernel only reads it.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            c_ulong::from(libc::KEYCTL_UPDATE),
-            arg(key),
-            payload.as_ptr(),
-            payload.len(),
-            0 as c_ulong,
-        )
-    })?;
-    Ok(())
+    library(key).update(&payload).map_err(errno)
 }
 
 /// KEYCTL_DESCRIBE: `type;uid;gid;perm;description`, without the final NUL.
@@ -184,10 +156,10 @@ pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
 pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
     // Most fit here; the front has no time for more.
     let mut short = [0u8; 256];
-    let length = fill(libc::KEYCTL_DESCRIBE, key, &mut short)?;
+    let length = describe_into(key, &mut short)?;
     let mut text = match short.get(..length) {
         Some(text) => text.to_vec(),
-        None => std::mem::take(&mut *read_buffer(libc::KEYCTL_DESCRIBE, key, DESCRIBE_LIMIT)?),
+        None => std::mem::take(&mut *read_all(describe_into, key, DESCRIBE_LIMIT)?),
     };
     text.pop();
     Ok(text)
@@ -198,7 +170,7 @@ pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
 /// # Errors
 /// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, the key's own error if negative.
 pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
-    read_buffer(libc::KEYCTL_READ, key, PAYLOAD_LIMIT)
+    read_all(read_into, key, PAYLOAD_LIMIT)
 }
 
 /// KEYCTL_READ of no more than so many bytes: a payload that is longer is not read.
@@ -206,7 +178,7 @@ pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
 /// # Errors
 /// EMSGSIZE if it is, and those of [`read`].
 pub fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
-    read_buffer(libc::KEYCTL_READ, key, limit.min(PAYLOAD_LIMIT))
+    read_all(read_into, key, limit.min(PAYLOAD_LIMIT))
 }
 
 /// KEYCTL_READ into a buffer of the caller's; the payload's length, which may be over that of `buffer`, which then holds
@@ -214,8 +186,8 @@ pub fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, 
 ///
 /// # Errors
 /// Those of [`read`].
-pub fn read_into(key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errno> {
-    fill(libc::KEYCTL_READ, key, buffer)
+pub fn read_into(key: RawSerial, mut buffer: &mut [u8]) -> Result<usize, Errno> {
+    library(key).read(&mut buffer).map_err(errno)
 }
 
 /// KEYCTL_READ of a keyring: what it links to. A keyring that grows meanwhile is read again.
@@ -223,14 +195,19 @@ pub fn read_into(key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errno> {
 /// # Errors
 /// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, EMSGSIZE if it has no end.
 pub fn links(ring: RawSerial) -> Result<Vec<RawSerial>, Errno> {
-    let bytes = read_buffer(libc::KEYCTL_READ, ring, LINKS_LIMIT)?;
+    let bytes = read_all(read_into, ring, LINKS_LIMIT)?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|serial| RawSerial::from_ne_bytes(*serial)).collect())
 }
 
-fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
+/// All that `one_try` reads; it says the whole length, which may be over that of its buffer.
+fn read_all(
+    one_try: fn(RawSerial, &mut [u8]) -> Result<usize, Errno>,
+    key: RawSerial,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let mut buffer = Zeroizing::new(vec![0u8; 512]);
     loop {
-        let length = fill(operation, key, &mut buffer)?;
+        let length = one_try(key, &mut buffer)?;
         if length <= buffer.len() {
             buffer.truncate(length);
             return Ok(buffer);
@@ -242,13 +219,13 @@ fn read_buffer(operation: u32, key: RawSerial, limit: usize) -> Result<Zeroizing
     }
 }
 
-/// One attempt; the length may be over that of `buffer`, which then holds nothing of use.
-fn fill(operation: u32, key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errno> {
+/// KEYCTL_DESCRIBE, as [`read_into`].
+fn describe_into(key: RawSerial, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: pointer and length describe `buffer`, which the kernel fills at most to that length.
     let length = check(unsafe {
         libc::syscall(
             libc::SYS_keyctl,
-            c_ulong::from(operation),
+            c_ulong::from(libc::KEYCTL_DESCRIBE),
             arg(key),
             buffer.as_mut_ptr(),
             buffer.len(),
@@ -287,7 +264,7 @@ pub fn clear(ring: RawSerial) -> Result<(), Errno> {
 /// # Errors
 /// EACCES without search permission, ENOKEY.
 pub fn invalidate(key: RawSerial) -> Result<(), Errno> {
-    simple(libc::KEYCTL_INVALIDATE, arg(key), 0).map(drop)
+    library(key).invalidate().map_err(errno)
 }
 
 /// KEYCTL_REVOKE.
@@ -295,7 +272,7 @@ pub fn invalidate(key: RawSerial) -> Result<(), Errno> {
 /// # Errors
 /// EACCES, ENOKEY.
 pub fn revoke(key: RawSerial) -> Result<(), Errno> {
-    simple(libc::KEYCTL_REVOKE, arg(key), 0).map(drop)
+    library(key).revoke().map_err(errno)
 }
 
 /// KEYCTL_JOIN_SESSION_KEYRING with no name: a fresh anonymous session keyring for this process.

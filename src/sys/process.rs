@@ -52,10 +52,8 @@ impl Process {
 
     /// Waits until it has ended, at most `limit`; whether it has.
     pub fn wait_for_end(&self, limit: Duration) -> bool {
-        let mut set = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let limit = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: one structure, and the count says one.
-        unsafe { libc::poll(&raw mut set, 1, limit) == 1 }
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        nix::poll::poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], limit) == Ok(1)
     }
 
     /// Sends SIGKILL.
