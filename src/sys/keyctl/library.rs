@@ -3,10 +3,10 @@
 use linux_keyutils::{Key, KeyError, KeySerialId};
 use nix::errno::Errno;
 
-use super::RawSerial;
+
 
 /// The key of that serial, or special id.
-pub(super) fn library(key: RawSerial) -> Key {
+pub(super) fn library(key: i32) -> Key {
     Key::from_id(KeySerialId(key))
 }
 
