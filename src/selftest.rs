@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::event::one_line;
 use crate::identity::system_user::{self, SystemUser};
-use crate::sys::exec::{Execution, Obstacle};
+use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::files::{Untrusted, open_trusted};
 use crate::sys::fork::{self, ForkResult};
 use crate::sys::process::{self, Process};
@@ -236,8 +236,8 @@ impl Trial {
         let descriptors = self.handed;
         let execution = Execution { program, name: "", argv: &argv, environment: &environment, descriptors };
         execution.run(pipes.obstacle, |told, _, obstacle| match obstacle {
-            Obstacle::Descriptors(errno) => tell(told, "descriptors", errno),
-            Obstacle::Exec(errno) => tell(told, EXEC, errno),
+            NotExecuted::Descriptors(errno) => tell(told, "descriptors", errno),
+            NotExecuted::Exec(errno) => tell(told, EXEC, errno),
         })
     }
 }
@@ -303,14 +303,17 @@ fn read_all(mut pipes: [File; 3], deadline: Instant) -> [Vec<u8>; 3] {
     let mut open = [true; 3];
     let mut part = [0; 4096];
     while open.contains(&true) {
-        let at: Vec<usize> = (0..pipes.len()).filter(|&at| open.get(at) == Some(&true)).collect();
-        let waiting: Vec<_> = at.iter().filter_map(|&at| pipes.get(at)).map(AsFd::as_fd).collect();
-        let ready = process::readable(&waiting, deadline).unwrap_or_default();
+        let waiting: Vec<_> = (0..)
+            .zip(&pipes)
+            .filter(|&(at, _)| open.get(at) == Some(&true))
+            .map(|(at, pipe)| (at, pipe.as_fd()))
+            .collect();
+        let ready: Vec<usize> = process::readable(&waiting, deadline).unwrap_or_default();
         drop(waiting);
         if ready.is_empty() {
             break;
         }
-        for at in ready.into_iter().filter_map(|ready| at.get(ready).copied()) {
+        for at in ready {
             let (Some(pipe), Some(said), Some(open)) =
                 (pipes.get_mut(at), said.get_mut(at), open.get_mut(at))
             else {

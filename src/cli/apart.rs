@@ -91,7 +91,7 @@ pub(super) fn as_users<T: Serialize + DeserializeOwned>(
             }
         }
         let Some(soonest) = asked.iter().map(|asked| asked.patience).min() else { return answers };
-        let pipes: Vec<_> = asked.iter().map(|asked| asked.pipe.as_fd()).collect();
+        let pipes: Vec<_> = (0..).zip(asked.iter().map(|asked| asked.pipe.as_fd())).collect();
         let ready = readable(&pipes, soonest.min(end)).unwrap_or_default();
         let now = Instant::now();
         let mut index = 0;
@@ -196,7 +196,7 @@ fn read_in_time(mut pipe: File) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + PATIENCE;
     let mut text = Vec::new();
     let mut part = [0; 16 * 1024];
-    while !readable(&[pipe.as_fd()], deadline)?.is_empty() {
+    while !readable(&[((), pipe.as_fd())], deadline)?.is_empty() {
         match pipe.read(&mut part)? {
             0 => return Ok(text),
             length => text.extend_from_slice(part.get(..length).unwrap_or_default()),

@@ -54,7 +54,7 @@ pub enum Wait {
 
 /// Namespaces of a requester that are of use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Namespace {
+pub enum NamespaceKind {
     /// Where its KDC and servers are.
     Network,
     /// Whose subordinate it is.
@@ -125,11 +125,11 @@ impl Task {
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn open_namespace(&self, namespace: Namespace) -> Result<OwnedFd, RequesterError> {
+    pub fn open_namespace(&self, namespace: NamespaceKind) -> Result<OwnedFd, RequesterError> {
         let name = match namespace {
-            Namespace::Network => "ns/net",
-            Namespace::User => "ns/user",
-            Namespace::Mount => "ns/mnt",
+            NamespaceKind::Network => "ns/net",
+            NamespaceKind::User => "ns/user",
+            NamespaceKind::Mount => "ns/mnt",
         };
         proc::open_link(self.0.as_fd(), name, OFlag::O_RDONLY).map_err(|e| RequesterError::Proc(name, e))
     }
@@ -168,7 +168,7 @@ impl Task {
     /// # Errors
     /// [`RequesterError::Proc`].
     pub fn mount_namespace(&self) -> Result<u64, RequesterError> {
-        self.open_namespace(Namespace::Mount).and_then(|namespace| {
+        self.open_namespace(NamespaceKind::Mount).and_then(|namespace| {
             namespaces::identity(namespace.as_fd()).map_err(|e| RequesterError::Proc("ns/mnt", e))
         })
     }

@@ -31,7 +31,7 @@ pub struct Execution<'a> {
 
 /// Why a program does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
+pub enum NotExecuted {
     /// Its descriptors could not be put in their places.
     Descriptors(Errno),
     /// The kernel did not execute it.
@@ -42,18 +42,18 @@ impl<'a> Execution<'a> {
     /// Executes it, or has `tell` say by `told` why not, with the program's name, and ends. By then other descriptors of
     /// the process may be something else than they were: so nothing comes back, and `tell` is a function, which has
     /// captured none. It must use no global one either.
-    pub fn run(self, told: OwnedFd, tell: fn(OwnedFd, &str, Obstacle)) -> ! {
+    pub fn run(self, told: OwnedFd, tell: fn(OwnedFd, &str, NotExecuted)) -> ! {
         let name = self.name;
         match self.prepare(&told) {
             // SAFETY: whatever is at the places is not used any more: what is used from here on lies above them.
-            Ok((raised, prepared)) => tell(raised, name, Obstacle::Exec(unsafe { prepared.execute() })),
-            Err(errno) => tell(told, name, Obstacle::Descriptors(errno)),
+            Ok((raised, prepared)) => tell(raised, name, NotExecuted::Exec(unsafe { prepared.execute() })),
+            Err(errno) => tell(told, name, NotExecuted::Descriptors(errno)),
         }
         end(1)
     }
 
     /// Everything above the places, so that no place overwrites a source; and so `told`.
-    fn prepare(self, told: &OwnedFd) -> Result<(OwnedFd, Prepared<'a>), Errno> {
+    fn prepare(self, told: &OwnedFd) -> Result<(OwnedFd, Raised<'a>), Errno> {
         let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
         let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;
         let raised = |fd: BorrowedFd<'_>| -> Result<OwnedFd, Errno> {
@@ -63,12 +63,12 @@ impl<'a> Execution<'a> {
         };
         let program = raised(self.program.as_fd())?;
         let descriptors = self.descriptors.iter().map(|fd| raised(fd.as_fd())).collect::<Result<_, _>>()?;
-        let prepared = Prepared { program, descriptors, end, argv: self.argv, environment: self.environment };
+        let prepared = Raised { program, descriptors, end, argv: self.argv, environment: self.environment };
         Ok((raised(told.as_fd())?, prepared))
     }
 }
 
-struct Prepared<'a> {
+struct Raised<'a> {
     program: OwnedFd,
     descriptors: Vec<OwnedFd>,
     /// The first place that is not taken.
@@ -77,7 +77,7 @@ struct Prepared<'a> {
     environment: &'a [&'a CStr],
 }
 
-impl Prepared<'_> {
+impl Raised<'_> {
     /// # Safety
     /// No handle to a descriptor from 3 on and below `end` is used afterwards, not even to close it.
     unsafe fn execute(self) -> Errno {
@@ -125,7 +125,7 @@ mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
 
-    fn say(told: OwnedFd, name: &str, obstacle: Obstacle) {
+    fn say(told: OwnedFd, name: &str, obstacle: NotExecuted) {
         let _ = File::from(told).write_all(format!("{name}: {obstacle:?}").as_bytes());
     }
 

@@ -30,7 +30,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What an heir's predecessor may take, and what becomes of its key if it takes longer.
 #[derive(Debug)]
-pub struct Patience {
+pub struct Succession {
     /// When to look first whether it has ended.
     pub first_look: Duration,
     /// How often from then on.
@@ -96,11 +96,11 @@ pub enum Predecessor {
 /// # Errors
 /// EAGAIN, ENOMEM.
 pub fn spawn_heir<T: Sync>(
-    patience: Patience,
+    patience: Succession,
     entry: fn(&'static T, Predecessor) -> i32,
     argument: &'static T,
 ) -> Result<(), Errno> {
-    struct Heir<T: 'static>(Patience, Pid, fn(&'static T, Predecessor) -> i32, &'static T);
+    struct Heir<T: 'static>(Succession, Pid, fn(&'static T, Predecessor) -> i32, &'static T);
     fn wait<T: Sync>(Heir(patience, caller, entry, argument): &'static Heir<T>) -> i32 {
         let start = Instant::now();
         // Since when it has not run at any look.

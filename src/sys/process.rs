@@ -94,7 +94,7 @@ impl Process {
 
 /// Our parent, which waits for our end and can be ended by us and by our children.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct WaitingParent {
     pid: Pid,
     /// Us.
     child: Pid,
@@ -102,7 +102,7 @@ pub struct Waiting {
     opened: Option<Process>,
 }
 
-impl Waiting {
+impl WaitingParent {
     /// For the parent's own child.
     pub fn parent() -> Self {
         let (pid, child) = (getppid(), getpid());
@@ -167,12 +167,13 @@ fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
     end.and_then(|end| line.get(end + 2..)).unwrap_or_default()
 }
 
-/// Waits until one of the descriptors is readable or closed, or the deadline has passed; the indexes of those that are.
+/// Waits until something happens, or the deadline has passed; what has happened, in the caller's own words: each event with
+/// the descriptor that is readable or closed then.
 ///
 /// # Errors
 /// Those of poll(2).
-pub fn readable(descriptors: &[BorrowedFd<'_>], deadline: Instant) -> Result<Vec<usize>, Errno> {
-    let mut set: Vec<_> = descriptors.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+pub fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instant) -> Result<Vec<E>, Errno> {
+    let mut set: Vec<_> = events.iter().map(|&(_, fd)| PollFd::new(fd, PollFlags::POLLIN)).collect();
     loop {
         // Rounded up, so that the last millisecond is slept and not polled away.
         let left = deadline.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
@@ -184,7 +185,8 @@ pub fn readable(descriptors: &[BorrowedFd<'_>], deadline: Instant) -> Result<Vec
             Ok(_) => break,
         }
     }
-    Ok(set.iter().enumerate().filter(|(_, fd)| fd.any().unwrap_or(false)).map(|(index, _)| index).collect())
+    let happened = events.iter().zip(&set).filter(|(_, fd)| fd.any().unwrap_or(false));
+    Ok(happened.map(|(&(event, _), _)| event).collect())
 }
 
 /// Puts signals, umask and working directory into a known state, whatever was inherited (rule S7).

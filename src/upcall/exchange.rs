@@ -213,16 +213,24 @@ enum Attempt {
     Unwanted,
 }
 
+/// What is waited for meanwhile.
+#[derive(Clone, Copy)]
+enum Event {
+    Result,
+    WorkersEnd,
+}
+
 /// The child's result, if it comes in time and whole, and while there is a worker to take it.
 fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<Attempt> {
     let mut result = File::from(result);
     let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);
     let mut piece = [0; 4096];
     loop {
-        match process::readable(&[result.as_fd(), worker.as_fd()], deadline).ok()?.first() {
+        let events = [(Event::Result, result.as_fd()), (Event::WorkersEnd, worker.as_fd())];
+        match process::readable(&events, deadline).ok()?.first() {
             None => return None,
-            Some(0) => {}
-            Some(_) => return Some(Attempt::Unwanted),
+            Some(Event::Result) => {}
+            Some(Event::WorkersEnd) => return Some(Attempt::Unwanted),
         }
         match result.read(&mut piece).ok()? {
             0 => break,

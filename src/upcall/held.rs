@@ -20,7 +20,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::requester::Wait;
 use crate::key::authority::Prepared;
 use crate::key::{Authority, Consumer, KeySerial, LiveKey};
-use crate::sys::process::Waiting;
+use crate::sys::process::WaitingParent;
 
 /// Whoever does not mount waits no longer: it serves others, or has not asked for anything that must not hang.
 pub(super) const OTHERS_LIMIT: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) struct Held {
     authority: Authority,
     genuine: &'static Genuine,
     waits: Wait,
-    front: Option<Waiting>,
+    front: Option<WaitingParent>,
     /// Since when the requester waits.
     since: Instant,
     clock: Option<Clock>,
@@ -60,7 +60,7 @@ impl Pending {
         authority: Authority,
         undecided: &'static Undecided,
         waits: Wait,
-        front: Option<Waiting>,
+        front: Option<WaitingParent>,
     ) -> Self {
         let &Undecided { ref genuine, owner, ref served } = undecided;
         let waited = Duration::from_micros(served.micros.into());

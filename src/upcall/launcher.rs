@@ -23,7 +23,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, Link};
-use crate::sys::exec::{Execution, Obstacle};
+use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::lending::Late;
 use crate::sys::process;
@@ -68,10 +68,10 @@ fn report(socket: UnixStream, failure: Failure) {
     let _ = Link::new(socket).send_failed(&Failed::without_stages(failure));
 }
 
-fn not_executed(worker: &str, obstacle: Obstacle) -> Failure {
+fn not_executed(worker: &str, obstacle: NotExecuted) -> Failure {
     match obstacle {
-        Obstacle::Descriptors(errno) => launch_failed("exec", errno),
-        Obstacle::Exec(errno) => launch_failed(&format!("worker {worker} cannot be executed"), errno),
+        NotExecuted::Descriptors(errno) => launch_failed("exec", errno),
+        NotExecuted::Exec(errno) => launch_failed(&format!("worker {worker} cannot be executed"), errno),
     }
 }
 

@@ -34,9 +34,9 @@ use crate::identity::requester::Wait;
 use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL};
 use crate::negotiate::messages::Timing;
 use crate::sys::heap;
-use crate::sys::heir::{self, Patience, Predecessor};
+use crate::sys::heir::{self, Predecessor, Succession};
 use crate::sys::jail::{self, OomScore};
-use crate::sys::process::{self, Process, Waiting};
+use crate::sys::process::{self, Process, WaitingParent};
 
 /// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key: of whole
 /// seconds, as the kernel counts them, the first may be almost none.
@@ -63,7 +63,7 @@ const BUSY_VERDICT_LIMIT: Duration = Duration::from_secs(5);
 pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'static Shared, Errno> {
     let key = invocation.key.raw();
     let shared: &'static Shared = Box::leak(Box::new(Shared::new(invocation, authority)));
-    let patience = Patience {
+    let patience = Succession {
         first_look: FIRST_LOOK,
         next_look: NEXT_LOOK,
         limit: VERDICT_LIMIT,
@@ -86,7 +86,7 @@ fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
     jail::set_oom_score(OomScore::Never);
     let verdict = match front {
         Predecessor::Ended => take_verdict(shared, None),
-        Predecessor::Waits(_) => take_verdict(shared, Some(Waiting::parent())),
+        Predecessor::Waits(_) => take_verdict(shared, Some(WaitingParent::parent())),
         Predecessor::Killed => {
             // In case it had instantiated the key at the last moment.
             shared.live_key().fail();
@@ -109,7 +109,7 @@ fn mistrust_memory() {
 
 fn take_verdict(
     shared: &'static Shared,
-    front: Option<Waiting>,
+    front: Option<WaitingParent>,
 ) -> Result<(&'static Served, Pending), Failure> {
     match shared.verdict.get() {
         Some(Verdict::Served(served)) => {

@@ -91,6 +91,13 @@ pub(super) struct Ended {
     pub(super) processes: Vec<Process>,
 }
 
+/// What is waited for in a conversation.
+#[derive(Clone, Copy)]
+enum Event {
+    Message,
+    WorkersEnd,
+}
+
 impl<'a> Upcall<'a> {
     /// Of these words, under these settings.
     pub(super) fn new(
@@ -296,7 +303,7 @@ impl<'a> Upcall<'a> {
         loop {
             let deadline = self.times.deadline;
             // Its end counts as much as its message: a child of it may hold the socket open.
-            let events = [waiting.as_fd(), worker.as_fd()];
+            let events = [(Event::Message, waiting.as_fd()), (Event::WorkersEnd, worker.as_fd())];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
                 None if key.holds_a_mount() => {
                     let detail = "no ticket for the server in the time that a mount waits";
@@ -306,10 +313,10 @@ impl<'a> Upcall<'a> {
                     let detail = "the upcall's deadline has passed";
                     return Err(Failure::new(Stage::Negotiate, Cause::Deadline, detail));
                 }
-                Some(0) => link
+                Some(Event::Message) => link
                     .receive_message(deadline.min(Instant::now() + MESSAGE_LIMIT))
                     .map_err(worker_fault)?,
-                Some(_) => return Err(worker_fault(MessageError::Closed)),
+                Some(Event::WorkersEnd) => return Err(worker_fault(MessageError::Closed)),
             };
             match (message, self.channel.as_mut()) {
                 (Message::Report(report), _) => return Ok(report),

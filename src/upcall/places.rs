@@ -11,7 +11,7 @@ use super::refusal::refused;
 use super::witness::{Witness, gone};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::Failure;
-use crate::identity::requester::{Namespace, RequesterError, Task};
+use crate::identity::requester::{NamespaceKind, RequesterError, Task};
 use crate::sys::{files, namespaces};
 
 /// Where a negotiation takes place, opened.
@@ -60,7 +60,7 @@ impl Places {
 }
 
 fn of_program(task: &Task) -> Result<Places, RequesterError> {
-    let user_namespace = Some(task.open_namespace(Namespace::User)?);
+    let user_namespace = Some(task.open_namespace(NamespaceKind::User)?);
     Ok(Places { user_namespace, ..open(task)? })
 }
 
@@ -93,7 +93,7 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
 
 /// For credentials of the node in a container: negotiated in its network.
 fn elsewhere(ours: &Task, named: &Task) -> Result<Places, RequesterError> {
-    let (network, container) = (named.open_namespace(Namespace::Network)?, Some(Container::of(named)?));
+    let (network, container) = (named.open_namespace(NamespaceKind::Network)?, Some(Container::of(named)?));
     Ok(Places { network, container, ..open(ours)? })
 }
 
@@ -106,14 +106,14 @@ fn ours() -> Result<Task, Failure> {
 /// who would have the same context of the kernel's in any process. In others nothing takes the place of what has gone.
 fn is_of_our_users(task: &Task) -> bool {
     let of = |task: &Task| {
-        task.open_namespace(Namespace::User).ok().and_then(|ns| namespaces::identity(ns.as_fd()).ok())
+        task.open_namespace(NamespaceKind::User).ok().and_then(|ns| namespaces::identity(ns.as_fd()).ok())
     };
     let ours = Task::open("self").ok().and_then(|task| of(&task));
     ours.is_some() && of(task) == ours
 }
 
 fn open(task: &Task) -> Result<Places, RequesterError> {
-    let (root, network) = (task.open_root()?, task.open_namespace(Namespace::Network)?);
+    let (root, network) = (task.open_root()?, task.open_namespace(NamespaceKind::Network)?);
     let is_ours = files::our_root()
         .and_then(|ours| files::same_place(ours.as_fd(), root.as_fd()))
         .map_err(|errno| RequesterError::Proc("root", errno))?;
@@ -124,7 +124,7 @@ fn open(task: &Task) -> Result<Places, RequesterError> {
 impl Container {
     fn of(task: &Task) -> Result<Self, RequesterError> {
         Ok(Self {
-            mount_namespace: task.open_namespace(Namespace::Mount)?,
+            mount_namespace: task.open_namespace(NamespaceKind::Mount)?,
             uid_map: task.open_uid_map()?,
             cgroup: task.cgroup()?,
         })

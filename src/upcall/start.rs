@@ -41,6 +41,17 @@ pub(super) struct Attempt {
     started: OwnedFd,
 }
 
+/// What a launcher is waited for.
+#[derive(Clone, Copy)]
+enum Event {
+    /// It has said something.
+    Message,
+    /// It has ended.
+    End,
+    /// It begins with a place, or has begun with all.
+    Place,
+}
+
 /// How far a launcher has come.
 pub(super) enum Progress {
     /// It is the worker, or has something to say.
@@ -87,18 +98,22 @@ impl Attempt {
     /// [`Failure`], also if it has not begun to look for credentials by the deadline.
     pub(super) fn progress(&self, limit: Duration, deadline: Instant) -> Result<Progress, Failure> {
         let limit = place_limit(limit);
-        let events = [self.waiting.as_fd(), self.process.as_fd(), self.started.as_fd()];
+        let events = [
+            (Event::Message, self.waiting.as_fd()),
+            (Event::End, self.process.as_fd()),
+            (Event::Place, self.started.as_fd()),
+        ];
         let mut begun = 0;
         let mut since = Instant::now();
         loop {
             let patience = if begun == 0 { deadline } else { deadline.min(since + limit) };
             let look = patience.max(Instant::now() + LOOK);
             match process::readable(&events, look).map_err(launch_failed)?.first() {
-                Some(2) => match self.begun() {
+                Some(Event::Place) => match self.begun() {
                     0 => return Ok(Progress::Done),
                     more => (begun, since) = (begun + more, Instant::now()),
                 },
-                Some(_) => return Ok(Progress::Done),
+                Some(Event::Message | Event::End) => return Ok(Progress::Done),
                 None if Instant::now() < deadline && process::is_runnable(self.process.id()) => {}
                 None if begun > 0 => return Ok(Progress::Blocked(begun - 1)),
                 None => {

@@ -44,7 +44,7 @@ fn tell(watcher: BorrowedFd<'_>, bytes: &[u8]) {
 pub(super) fn read(mut pipe: PipeReader) -> io::Result<At> {
     let mut told = Vec::new();
     let mut part = [0; 4096];
-    while told.len() < LIMIT && !readable(&[pipe.as_fd()], Instant::now())?.is_empty() {
+    while told.len() < LIMIT && !readable(&[((), pipe.as_fd())], Instant::now())?.is_empty() {
         match pipe.read(&mut part)? {
             0 => break,
             length => told.extend_from_slice(part.get(..length).unwrap_or_default()),

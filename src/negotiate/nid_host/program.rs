@@ -79,6 +79,13 @@ pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> R
     line.map(str::to_owned).ok_or(ProgramError::NoLine)
 }
 
+/// What a program is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Ended,
+    Output,
+}
+
 /// A child that leads its process group. Its number is its own until it is reaped.
 struct Running {
     child: Child,
@@ -95,14 +102,14 @@ impl Running {
         fcntl(stdout.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
         let (mut output, mut open) = (Vec::new(), true);
         loop {
-            let both = [process.as_fd(), stdout.as_fd()];
+            let both = [(Event::Ended, process.as_fd()), (Event::Output, stdout.as_fd())];
             let watched = if open { both.as_slice() } else { both.split_at(1).0 };
             let ready = readable(watched, deadline).map_err(failed)?;
             if ready.is_empty() {
                 return Ok(None);
             }
             // Looked at before the output: what it wrote before its end is there then.
-            let ended = ready.contains(&0);
+            let ended = ready.contains(&Event::Ended);
             open = open && drain(&mut stdout, &mut output)?;
             if ended {
                 return Ok(Some(output));

@@ -3,8 +3,6 @@
 use linux_keyutils::{Key, KeyError, KeySerialId};
 use nix::errno::Errno;
 
-
-
 /// The key of that serial, or special id.
 pub(super) fn library(key: i32) -> Key {
     Key::from_id(KeySerialId(key))

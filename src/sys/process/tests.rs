@@ -1,4 +1,4 @@
-use super::{Pid, Waiting, is_runnable, parent_of};
+use super::{Pid, WaitingParent, is_runnable, parent_of};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
@@ -21,10 +21,10 @@ fn a_parent_without_a_descriptor_is_ended_by_its_number_and_nobody_else_is() {
     assert_eq!((parent_of(child), parent_of(Pid::from_raw(i32::MAX))), (Some(pid), None));
     // One that is not the parent.
     let (mut other, others_child) = parent_and_child();
-    Waiting { pid, child: others_child, opened: None }.end();
+    WaitingParent { pid, child: others_child, opened: None }.end();
     std::thread::sleep(Duration::from_millis(20));
     assert!(parent.try_wait().unwrap().is_none());
-    Waiting { pid, child, opened: None }.end();
+    WaitingParent { pid, child, opened: None }.end();
     assert_eq!(parent.wait().unwrap().signal(), Some(libc::SIGKILL));
     other.kill().and_then(|()| other.wait()).unwrap();
     for child in [child, others_child] {
