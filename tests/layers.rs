@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where loops are still to be opened.
-const TANGLED: [&str; 2] = ["ctx/", "worker/"];
+const TANGLED: [&str; 1] = ["ctx/"];
 
 fn source_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

@@ -22,7 +22,7 @@ use crate::creds::source::{Held, Listed, Source};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
-use crate::negotiate::messages::{Failed, Link};
+use crate::negotiate::messages::{Failed, WorkerEnd};
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::lending::Late;
@@ -65,7 +65,7 @@ pub(super) fn become_worker(
 }
 
 fn report(socket: UnixStream, failure: Failure) {
-    let _ = Link::new(socket).send_failed(&Failed::without_stages(failure));
+    let _ = WorkerEnd::over(socket).send_failed(&Failed::without_stages(failure));
 }
 
 fn not_executed(worker: &str, obstacle: NotExecuted) -> Failure {

@@ -15,7 +15,7 @@ use super::cgroup::Home;
 use super::launcher;
 use super::verdict::Served;
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::{Link, Names, Request};
+use crate::negotiate::messages::{MonitorEnd, Names, Request};
 use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
 use crate::sys::fork::{self, ForkResult};
@@ -37,7 +37,7 @@ pub(super) struct Attempt {
     /// Readable when the worker has said something.
     pub(super) waiting: UnixStream,
     /// For messages.
-    pub(super) link: Link,
+    pub(super) link: MonitorEnd,
     started: OwnedFd,
 }
 
@@ -77,7 +77,7 @@ impl Attempt {
         let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(launch_failed)?;
         let waiting = ours.try_clone().map_err(|error| launch_failed(errno_of(&error)))?;
         // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
-        let mut link = Link::new(ours);
+        let mut link = MonitorEnd::over(ours);
         link.send_request(request)
             .map_err(|error| Failure::new(Stage::Negotiate, Cause::WorkerFault, error))?;
         match fork(assignment.home)? {

@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 mod as_whom;
+mod exit_status;
 mod machine;
 mod negotiation;
+mod outcome;
 mod sandbox;
 mod self_test;
 mod users;
@@ -25,21 +27,16 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::Fault;
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::messages::{Failed, Link, Request};
+use crate::negotiate::messages::{Failed, Request, WorkerEnd};
 use crate::selftest::{VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
+use exit_status::{MISUSED, NOT_REPORTED, REPORTED};
 use watch::Watch;
 
 /// The monitor writes the request before it starts us.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// Longest list of sources in bytes.
 const LIST_LIMIT: u64 = 4 * 1024 * 1024;
-/// Exit status if the result, a failure included, has been reported.
-const REPORTED: u8 = 0;
-/// Exit status if nothing could be reported.
-const NOT_REPORTED: u8 = 1;
-/// Exit status if this is not started as the launcher does.
-const MISUSED: u8 = 2;
 
 /// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
 pub fn run() -> ExitCode {
@@ -87,12 +84,12 @@ fn answer_by_hand() -> Option<ExitCode> {
 /// What the launcher hands over.
 struct Invocation {
     sources: Vec<(Label, CacheNames)>,
-    link: Link,
+    link: WorkerEnd,
 }
 
 impl Invocation {
     fn take() -> Option<Self> {
-        let link = Link::new(inherited::monitor_socket().ok()?);
+        let link = WorkerEnd::over(inherited::monitor_socket().ok()?);
         let list = inherited::source_list().ok()?.take(LIST_LIMIT);
         let listed: Vec<Listed> = serde_json::from_reader(BufReader::new(list)).ok()?;
         let source = |Listed { label, library, display }| {
@@ -148,7 +145,7 @@ fn answer(
     proof: Unprivileged,
     sources: Vec<(Label, CacheNames)>,
     request: &Request,
-    link: Link,
+    link: WorkerEnd,
 ) -> Option<()> {
     let watch = Watch::over(link, Instant::now() + request.limits.total, request.trail).ok()?;
     match negotiation::negotiate(proof, sources, request, &watch) {

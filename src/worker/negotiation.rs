@@ -4,14 +4,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::machine::machine_account;
+use super::outcome::Outcome;
 use super::sandbox;
 use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount};
-use crate::creds::renewal::Renewal;
 use crate::creds::source::Label;
 use crate::creds::ticket::{Account, CacheNames, service_principal};
-use crate::crypto::mic::KeyOrigin;
 use crate::ctx::Handle;
 use crate::ctx::request::{Mechanism, RpcChannel, Service};
 use crate::event::{Cause, Failure, Stage};
@@ -24,7 +23,7 @@ use crate::negotiate::channel::tcp::{self, ConnectError};
 use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
-use crate::negotiate::messages::{Chosen, Considered, Credentials, Established, Request, Target, Timing};
+use crate::negotiate::messages::{Chosen, Credentials, Request, Target};
 use crate::negotiate::nid_host::SystemNames;
 use crate::secret::Secret;
 use crate::sys::name_service::{self, LookupError};
@@ -32,14 +31,6 @@ use crate::wire::WireError;
 
 /// Longer than any round: after its time the watch ends the process.
 const RELAY_LIMIT: Duration = Duration::from_secs(3600);
-
-/// A context and whose it is.
-pub(super) struct Outcome {
-    negotiated: Negotiated,
-    credential: String,
-    server: String,
-    principal: String,
-}
 
 /// Does what the request asks for. Takes the proof that this process may.
 pub(super) fn negotiate(
@@ -79,7 +70,10 @@ pub(super) fn negotiate(
         }
         Err(refusal) => Err(refusal.failure),
     };
-    outcome.map(|outcome| outcome.with(renewal.as_ref()))
+    outcome.map(|outcome| match &renewal {
+        Some(renewal) => outcome.with_remark(renewal),
+        None => outcome,
+    })
 }
 
 /// Whose tickets are used.
@@ -145,8 +139,7 @@ fn meet_again(
     match meet(&new, request, deadline, watch) {
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
-            let credential = format!("{account} ({replacement})");
-            Ok(Outcome { credential, ..Outcome::of(negotiated, account, &new) })
+            Ok(Outcome::of(negotiated, account, &new).with_remark(&replacement))
         }
         Err(Refusal { failure: second, asks_for_new_ticket: false }) => Err(second),
         Err(_) => Err(also("the same with a new ticket".to_owned())),
@@ -297,52 +290,5 @@ impl Channel for Relayed<'_> {
         // The watch is what keeps the time.
         let answer = self.watch.receiver()?.receive_reply(Instant::now() + RELAY_LIMIT)?;
         answer.ok_or(ChannelError::Unanswered)
-    }
-}
-
-impl Outcome {
-    fn of(negotiated: Negotiated, account: &Account, ticket: &Ticket) -> Self {
-        Self {
-            negotiated,
-            credential: account.to_string(),
-            server: ticket.answering(),
-            principal: account.client().to_string(),
-        }
-    }
-
-    /// With what came of a renewal.
-    fn with(self, renewal: Option<&Renewal>) -> Self {
-        let credential = renewal.map_or(self.credential.clone(), |it| format!("{} ({it})", self.credential));
-        Self { credential, ..self }
-    }
-
-    /// The message's typed fields.
-    pub(super) fn message(&self, considered: Considered, stages: Vec<Timing>) -> Established {
-        let keys = &self.negotiated.keys;
-        Established {
-            enctype: keys.base_key.enctype().number(),
-            acceptor_subkey: keys.key_origin == KeyOrigin::AcceptorSubkey,
-            endtime: keys.endtime,
-            send_sequence: keys.send_sequence,
-            lifetime: keys.lifetime.as_secs(),
-            window: self.negotiated.window.count(),
-            credential: self.credential.clone(),
-            server: self.server.clone(),
-            principal: self.principal.clone(),
-            unmet: considered.wanted.as_ref().map(|wanted| format!("wanted {wanted}")),
-            considered,
-            stages,
-            trail: Vec::new(),
-        }
-    }
-
-    /// The base key.
-    pub(super) fn base_key(&self) -> &Secret {
-        self.negotiated.keys.base_key.secret()
-    }
-
-    /// The server's handle.
-    pub(super) fn handle(&self) -> &[u8] {
-        self.negotiated.handle.as_bytes()
     }
 }

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use nix::unistd::geteuid;
 
+use super::exit_status::{MISUSED, NOT_REPORTED, REPORTED};
+use super::sandbox;
 use crate::config::Enctypes;
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
@@ -21,15 +23,15 @@ pub(super) fn run(words: &[String]) -> ExitCode {
     if geteuid().is_root() {
         let advice = "not as root; run lgss config check, which tries it as the upcall would";
         let _ = writeln!(std::io::stderr(), "lgss_negotiate: {advice}");
-        return ExitCode::from(super::MISUSED);
+        return ExitCode::from(MISUSED);
     }
     let told = serde_json::to_string(&report(words)).map(|text| writeln!(std::io::stdout(), "{text}"));
-    ExitCode::from(if matches!(told, Ok(Ok(()))) { 0 } else { super::NOT_REPORTED })
+    ExitCode::from(if matches!(told, Ok(Ok(()))) { REPORTED } else { NOT_REPORTED })
 }
 
 fn report(words: &[String]) -> Report {
     let rights = match Unprivileged::prove() {
-        Ok(proof) => super::sandbox::close(&proof).err().map(|failure| failure.detail),
+        Ok(proof) => sandbox::close(&proof).err().map(|failure| failure.detail),
         Err(error) => Some(error.to_string()),
     };
     let mut report = Report {

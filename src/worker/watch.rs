@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::negotiation::Outcome;
+use super::outcome::Outcome;
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::trace::{self, Waiting};
 use crate::negotiate::messages::{
-    Chosen, Considered, Established, Failed, Link, MessageError, Timing, Trail, trail_of,
+    Chosen, Considered, Established, Failed, MessageError, Timing, Trail, WorkerEnd, trail_of,
 };
 use crate::secret::Secret;
 use crate::sys::process;
@@ -32,7 +32,7 @@ struct Shared {
 
 struct State {
     /// `None` once somebody has reported.
-    link: Option<Link>,
+    link: Option<WorkerEnd>,
     current: Option<Current>,
     /// No stage may go on for longer.
     end: Instant,
@@ -44,7 +44,7 @@ struct State {
 
 /// What a report needs besides the outcome.
 struct Conclusion {
-    link: Link,
+    link: WorkerEnd,
     considered: Considered,
     stages: Vec<Timing>,
     trail: Vec<String>,
@@ -63,7 +63,7 @@ impl Watch {
     ///
     /// # Errors
     /// EAGAIN at a limit of threads.
-    pub(super) fn over(link: Link, end: Instant, trail: Trail) -> io::Result<Self> {
+    pub(super) fn over(link: WorkerEnd, end: Instant, trail: Trail) -> io::Result<Self> {
         let (stages, considered) = (Vec::new(), Considered::default());
         let state = State { link: Some(link), current: None, end, stages, considered, trail, tried: None };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
@@ -131,9 +131,9 @@ impl Watch {
     ///
     /// # Errors
     /// [`MessageError`].
-    pub(super) fn receiver(&self) -> Result<Link, MessageError> {
+    pub(super) fn receiver(&self) -> Result<WorkerEnd, MessageError> {
         let state = self.0.lock();
-        state.link.as_ref().map_or(Err(MessageError::Closed), Link::another)
+        state.link.as_ref().map_or(Err(MessageError::Closed), WorkerEnd::another)
     }
 
     /// Reports the context. `None` if that was not possible.
@@ -240,14 +240,14 @@ pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::negotiate::messages::{Message, Report};
+    use crate::negotiate::messages::{Message, MonitorEnd, Report};
     use std::os::unix::net::UnixStream;
 
     #[test]
     fn one_report_is_sent_with_every_stage_that_was_entered() {
         let (monitor, worker) = UnixStream::pair().unwrap();
-        let (mut monitor, later) = (Link::new(monitor), Instant::now() + Duration::from_secs(60));
-        let watch = Watch::over(Link::new(worker), later, Trail::Untold).unwrap();
+        let (mut monitor, later) = (MonitorEnd::over(monitor), Instant::now() + Duration::from_secs(60));
+        let watch = Watch::over(WorkerEnd::over(worker), later, Trail::Untold).unwrap();
         let overdue = |stage| Failure::new(stage, Cause::KdcSilent, "overdue");
         watch.enter(later, overdue(Stage::Kdc));
         watch.enter(later, overdue(Stage::Negotiate));

@@ -11,15 +11,19 @@
 //! | `Failed`      | worker  | ≤ 1   | JSON [`Failed`]                                            |
 //!
 //! One of the last two ends the conversation; anything else, too long, or out of order ends the worker. How they are put
-//! into frames is in link.rs.
+//! into frames is in frames.rs.
 
-mod link;
+mod frames;
+mod monitor_end;
 mod report;
 mod request;
+mod worker_end;
 
-pub use link::{Link, MessageError};
+pub use frames::MessageError;
+pub use monitor_end::MonitorEnd;
 pub use report::{
     Chosen, Considered, Established, Failed, Message, OTHERS_LIMIT, Report, TRAIL_LIMIT, TRIED_LIMIT, Timing,
     trail_of,
 };
 pub use request::{Credentials, Limits, Names, Paused, Request, Target, Trail};
+pub use worker_end::WorkerEnd;

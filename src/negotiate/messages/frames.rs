@@ -1,0 +1,232 @@
+//! Messages in frames, `u32 host length of the rest · u8 kind · opaque JSON · opaque key · opaque handle`. Key material is
+//! never JSON.
+//!
+//! Called by the two ends. Invariant: the type of a link names what it sends and what it hears, so that neither end can
+//! send what is the other's to say.
+
+use std::io::{self, Read, Write};
+use std::marker::PhantomData;
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use crate::ctx::HANDLE_LIMIT;
+use crate::wire::{Reader, WireError, Writer};
+
+/// Longest frame in bytes, the length field not counted.
+pub(super) const FRAME_LIMIT: usize = BODY_LIMIT + 2 * CONTROL_LIMIT;
+/// Longest token or cache.
+const BODY_LIMIT: usize = 256 * 1024;
+/// Longest JSON; what there was to choose from takes up most of it.
+const CONTROL_LIMIT: usize = 16 * 1024;
+
+/// Why no message could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The other side has closed the socket, as it does when it dies.
+    #[error("the other side ended without a message")]
+    Closed,
+    /// No message in time.
+    #[error("no message in time")]
+    TimedOut,
+    /// Not a frame of the table.
+    #[error("malformed message: {0}")]
+    Layout(#[from] WireError),
+    /// The control part is not what its kind says.
+    #[error("malformed message: {0}")]
+    Control(#[from] serde_json::Error),
+    /// A kind that this side does not accept now.
+    #[error("unexpected message of kind {0}")]
+    Unexpected(u8),
+    /// The socket failed.
+    #[error("message socket: {0}")]
+    Socket(#[source] io::Error),
+}
+
+/// The messages of one side.
+pub(super) trait Kind: Copy + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+
+    /// As the frame has it.
+    fn number(self) -> u8;
+
+    /// # Errors
+    /// [`MessageError::Unexpected`] for what is none of this side's.
+    fn of_number(number: u8) -> Result<Self, MessageError> {
+        let known = Self::ALL.iter().copied().find(|kind| kind.number() == number);
+        known.ok_or(MessageError::Unexpected(number))
+    }
+}
+
+/// What the monitor says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MonitorKind {
+    Request,
+    Reply,
+    Again,
+}
+
+impl Kind for MonitorKind {
+    const ALL: &'static [Self] = &[Self::Request, Self::Reply, Self::Again];
+
+    fn number(self) -> u8 {
+        match self {
+            Self::Request => 1,
+            Self::Reply => 5,
+            Self::Again => 7,
+        }
+    }
+}
+
+/// What the worker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WorkerKind {
+    Established,
+    Failed,
+    Token,
+    Chosen,
+}
+
+impl Kind for WorkerKind {
+    const ALL: &'static [Self] = &[Self::Established, Self::Failed, Self::Token, Self::Chosen];
+
+    fn number(self) -> u8 {
+        match self {
+            Self::Established => 2,
+            Self::Failed => 3,
+            Self::Token => 4,
+            Self::Chosen => 6,
+        }
+    }
+}
+
+/// What comes with a server's token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplyControl {
+    pub(super) gss_major: u32,
+    pub(super) gss_minor: u32,
+    pub(super) window: u32,
+}
+
+/// A connected stream socket, by the kinds of messages that go out and come in.
+#[derive(Debug)]
+pub(super) struct Link<Sends, Hears> {
+    socket: UnixStream,
+    kinds: PhantomData<(Sends, Hears)>,
+}
+
+impl<Sends: Kind, Hears: Kind> Link<Sends, Hears> {
+    pub(super) fn over(socket: UnixStream) -> Self {
+        Self { socket, kinds: PhantomData }
+    }
+
+    /// The same end by another descriptor.
+    pub(super) fn another(&self) -> Result<Self, MessageError> {
+        self.socket.try_clone().map(Self::over).map_err(MessageError::Socket)
+    }
+
+    pub(super) fn send(
+        &mut self,
+        kind: Sends,
+        control: &impl Serialize,
+        key: &[u8],
+        handle: &[u8],
+    ) -> Result<(), MessageError> {
+        write_frame(&mut self.socket, kind.number(), [&serde_json::to_vec(control)?, key, handle])
+    }
+
+    /// The bytes of the next frame, for [`Frame::parse`].
+    pub(super) fn receive(&mut self, deadline: Instant) -> Result<Received<Hears>, MessageError> {
+        let bytes = read_frame(&mut self.socket, deadline)?;
+        Ok(Received { bytes, kinds: PhantomData })
+    }
+}
+
+/// A frame that has come, not taken apart.
+pub(super) struct Received<Hears> {
+    bytes: Zeroizing<Vec<u8>>,
+    kinds: PhantomData<Hears>,
+}
+
+/// A frame's parts.
+pub(super) struct Frame<'a, Hears> {
+    pub(super) kind: Hears,
+    pub(super) control: &'a [u8],
+    /// Or a token, or a cache.
+    pub(super) key: &'a [u8],
+    pub(super) handle: &'a [u8],
+}
+
+impl<Hears: Kind> Received<Hears> {
+    pub(super) fn parse(&self) -> Result<Frame<'_, Hears>, MessageError> {
+        let mut reader = Reader::new(&self.bytes);
+        let number = reader.u8()?;
+        let control = reader.opaque_host(CONTROL_LIMIT)?;
+        let key = reader.opaque_host(BODY_LIMIT)?;
+        let handle = reader.opaque_host(HANDLE_LIMIT)?;
+        reader.finish()?;
+        Ok(Frame { kind: Hears::of_number(number)?, control, key, handle })
+    }
+}
+
+impl<Hears: Kind> Frame<'_, Hears> {
+    /// Not now, or not with these parts.
+    pub(super) fn unexpected(&self) -> MessageError {
+        MessageError::Unexpected(self.kind.number())
+    }
+}
+
+/// The JSON of a frame.
+pub(super) fn parse_control<T: DeserializeOwned>(control: &[u8]) -> Result<T, MessageError> {
+    Ok(serde_json::from_slice(control)?)
+}
+
+fn write_frame(socket: &mut UnixStream, kind: u8, parts: [&[u8]; 3]) -> Result<(), MessageError> {
+    let length = parts.iter().fold(1, |length, part| length + 4 + part.len());
+    let mut frame = Writer::with_capacity(4 + length);
+    if length > FRAME_LIMIT {
+        return Err(WireError::TooLong(length, FRAME_LIMIT).into());
+    }
+    frame.u32_host(u32::try_from(length).map_err(|_| WireError::TooLong(length, FRAME_LIMIT))?).u8(kind);
+    for part in parts {
+        frame.opaque_host(part)?;
+    }
+    socket.write_all(frame.as_slice()).map_err(MessageError::Socket)
+}
+
+fn read_frame(socket: &mut UnixStream, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, MessageError> {
+    let mut length = [0; 4];
+    fill(socket, &mut length, deadline)?;
+    let length = usize::try_from(u32::from_ne_bytes(length)).unwrap_or(usize::MAX);
+    if length > FRAME_LIMIT {
+        return Err(WireError::TooLong(length, FRAME_LIMIT).into());
+    }
+    let mut frame = Zeroizing::new(vec![0; length]);
+    fill(socket, &mut frame, deadline)?;
+    Ok(frame)
+}
+
+fn fill(socket: &mut UnixStream, mut buffer: &mut [u8], deadline: Instant) -> Result<(), MessageError> {
+    while !buffer.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(MessageError::TimedOut);
+        }
+        socket.set_read_timeout(Some(left)).map_err(MessageError::Socket)?;
+        match socket.read(buffer) {
+            Ok(0) => return Err(MessageError::Closed),
+            Ok(n) => buffer = buffer.get_mut(n..).unwrap_or_default(),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(MessageError::Closed),
+            Err(e) => return Err(MessageError::Socket(e)),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The monitor's end of the conversation: it asks, passes the server's answers on, and hears the worker.
+
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use super::frames::{Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
+use super::report::{Message, Report};
+use super::request::Request;
+use crate::negotiate::channel::answer::Answer;
+use crate::negotiate::channel::lustre::TOKEN_LIMIT;
+use crate::secret::Secret;
+
+const KEY_LIMIT: usize = 64;
+
+/// The end that only the monitor has.
+#[derive(Debug)]
+pub struct MonitorEnd(Link<MonitorKind, WorkerKind>);
+
+impl MonitorEnd {
+    /// Over a connected stream socket.
+    pub fn over(socket: UnixStream) -> Self {
+        Self(Link::over(socket))
+    }
+
+    /// Says what to do, once.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_request(&mut self, request: &Request) -> Result<(), MessageError> {
+        self.0.send(MonitorKind::Request, request, &[], &[])
+    }
+
+    /// Passes the server's answer on.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_reply(&mut self, answer: &Answer) -> Result<(), MessageError> {
+        let Answer { gss_major, gss_minor, window, .. } = *answer;
+        let control = ReplyControl { gss_major, gss_minor, window };
+        self.0.send(MonitorKind::Reply, &control, answer.token.expose(), &answer.handle)
+    }
+
+    /// The server does not answer; a new exchange may be begun.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be sent.
+    pub fn send_again(&mut self) -> Result<(), MessageError> {
+        self.0.send(MonitorKind::Again, &(), &[], &[])
+    }
+
+    /// Waits for what the worker says next.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn receive_message(&mut self, deadline: Instant) -> Result<Message, MessageError> {
+        let received = self.0.receive(deadline)?;
+        match received.parse()? {
+            Frame { kind: WorkerKind::Established, control, key, handle } if key.len() <= KEY_LIMIT => {
+                Ok(Message::Report(Report::Established {
+                    context: Box::new(parse_control(control)?),
+                    base_key: Secret::new(key.to_vec()),
+                    handle: handle.to_vec(),
+                }))
+            }
+            Frame { kind: WorkerKind::Failed, control, key: [], handle: [] } => {
+                Ok(Message::Report(Report::Failed(parse_control(control)?)))
+            }
+            Frame { kind: WorkerKind::Chosen, control, key: cache, handle: [] } => {
+                Ok(Message::Chosen(parse_control(control)?, Secret::new(cache.to_vec())))
+            }
+            Frame { kind: WorkerKind::Token, control, key: token, handle: [] }
+                if (1..=TOKEN_LIMIT).contains(&token.len()) =>
+            {
+                Ok(Message::Token(Secret::new(token.to_vec()), parse_control(control)?))
+            }
+            other => Err(other.unexpected()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The worker's end of the conversation, which the launcher has before it: it hears what to do and reports.
+
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use super::frames::{Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
+use super::report::{Chosen, Established, Failed, Timing};
+use super::request::Request;
+use crate::negotiate::channel::answer::{Answer, WindowProof};
+use crate::secret::Secret;
+
+/// The end that only the launcher and the worker have.
+#[derive(Debug)]
+pub struct WorkerEnd(Link<WorkerKind, MonitorKind>);
+
+impl WorkerEnd {
+    /// Over a connected stream socket.
+    pub fn over(socket: UnixStream) -> Self {
+        Self(Link::over(socket))
+    }
+
+    /// The same end by another descriptor.
+    ///
+    /// # Errors
+    /// [`MessageError::Socket`].
+    pub fn another(&self) -> Result<Self, MessageError> {
+        self.0.another().map(Self)
+    }
+
+    /// Waits for the one request.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn receive_request(&mut self, deadline: Instant) -> Result<Request, MessageError> {
+        let received = self.0.receive(deadline)?;
+        match received.parse()? {
+            Frame { kind: MonitorKind::Request, control, key: [], handle: [] } => parse_control(control),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// Reports success.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_established(
+        &mut self,
+        context: &Established,
+        base_key: &Secret,
+        handle: &[u8],
+    ) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::Established, context, base_key.expose(), handle)
+    }
+
+    /// Reports failure.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_failed(&mut self, failed: &Failed) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::Failed, failed, &[], &[])
+    }
+
+    /// Hands over a token for the server, and what has taken how long so far.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::Token, &stages, token.expose(), &[])
+    }
+
+    /// Machine credentials are there, with a cache of them to store.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_chosen(&mut self, chosen: Chosen, cache: Option<&Secret>) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::Chosen, &chosen, cache.map(Secret::expose).unwrap_or_default(), &[])
+    }
+
+    /// Waits for the server's answer; `None` if there is none and a new exchange may begin.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub fn receive_reply(&mut self, deadline: Instant) -> Result<Option<Answer>, MessageError> {
+        let received = self.0.receive(deadline)?;
+        match received.parse()? {
+            Frame { kind: MonitorKind::Reply, control, key: token, handle } => {
+                let ReplyControl { gss_major, gss_minor, window } = parse_control(control)?;
+                let (handle, token) = (handle.to_vec(), Secret::new(token.to_vec()));
+                let window_proof = WindowProof::TheKernels;
+                Ok(Some(Answer { handle, gss_major, gss_minor, window, token, window_proof }))
+            }
+            Frame { kind: MonitorKind::Again, key: [], handle: [], .. } => Ok(None),
+            other => Err(other.unexpected()),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A negotiated context and whose it is, as the report tells it.
+//!
+//! Made by the negotiation, sent by the watch.
+
+use std::fmt::Display;
+
+use crate::creds::ticket::Account;
+use crate::crypto::mic::KeyOrigin;
+use crate::gss::ticket::Ticket;
+use crate::negotiate::drive::Negotiated;
+use crate::negotiate::messages::{Considered, Established, Timing};
+use crate::secret::Secret;
+
+/// A context and whose it is.
+pub(super) struct Outcome {
+    negotiated: Negotiated,
+    credential: String,
+    server: String,
+    principal: String,
+}
+
+impl Outcome {
+    /// Of a context by this ticket of the account's.
+    pub(super) fn of(negotiated: Negotiated, account: &Account, ticket: &Ticket) -> Self {
+        Self {
+            negotiated,
+            credential: account.to_string(),
+            server: ticket.answering(),
+            principal: account.client().to_string(),
+        }
+    }
+
+    /// With what came of a renewal or a replacement.
+    pub(super) fn with_remark(self, remark: &impl Display) -> Self {
+        Self { credential: format!("{} ({remark})", self.credential), ..self }
+    }
+
+    /// The message's typed fields.
+    pub(super) fn message(&self, considered: Considered, stages: Vec<Timing>) -> Established {
+        let keys = &self.negotiated.keys;
+        Established {
+            enctype: keys.base_key.enctype().number(),
+            acceptor_subkey: keys.key_origin == KeyOrigin::AcceptorSubkey,
+            endtime: keys.endtime,
+            send_sequence: keys.send_sequence,
+            lifetime: keys.lifetime.as_secs(),
+            window: self.negotiated.window.count(),
+            credential: self.credential.clone(),
+            server: self.server.clone(),
+            principal: self.principal.clone(),
+            unmet: considered.wanted.as_ref().map(|wanted| format!("wanted {wanted}")),
+            considered,
+            stages,
+            trail: Vec::new(),
+        }
+    }
+
+    /// The base key.
+    pub(super) fn base_key(&self) -> &Secret {
+        self.negotiated.keys.base_key.secret()
+    }
+
+    /// The server's handle.
+    pub(super) fn handle(&self) -> &[u8] {
+        self.negotiated.handle.as_bytes()
+    }
+}
