@@ -32,6 +32,7 @@ pub mod renewal;
 pub mod roots;
 pub mod search;
 pub mod source;
+pub mod source_list;
 pub mod stamp;
 #[cfg(feature = "gss")]
 pub mod survey;

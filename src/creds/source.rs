@@ -21,18 +21,6 @@ pub struct Source {
     pub held: Held,
 }
 
-/// A source in the list that another process is given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listed {
-    /// The word of its role and standing.
-    pub label: String,
-    /// How the library finds it; of a place that will not do, its name alone.
-    pub library: String,
-    /// How a person knows it; of a place that will not do, also why not.
-    pub display: String,
-}
-
 /// How a reader gets at a source.
 #[derive(Debug)]
 pub enum Held {
@@ -44,7 +32,17 @@ pub enum Held {
     Nothing(String),
 }
 
-/// What a source of credentials is; a word in the worker's list.
+/// The two names of a cache or keytab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheNames {
+    /// What libkrb5 is to open, such as `FILE:/proc/self/fd/4`.
+    pub library: String,
+    /// What a person knows it by, such as `FILE:/tmp/krb5cc_1000`.
+    pub display: String,
+}
+
+/// What a source of credentials is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A cache of the requester's.
@@ -57,68 +55,43 @@ pub enum Role {
     ClientKeytab,
     /// The requester's rules for whom to be to which service (k5identity(5)).
     Identities,
-    /// A named cache that does not exist.
+    /// Nothing that can be used.
+    Unfit(Defect),
+    /// A part of the machine's credentials.
+    Machine(MachineSource),
+}
+
+/// Why a place will not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Defect {
+    /// A named cache does not exist.
     Absent,
-    /// A cache that has ended with its tickets.
+    /// The cache has ended with its tickets.
     Expired,
-    /// A cache that may not be used.
+    /// The cache may not be used.
     Unusable,
-    /// What is of no concern to the requester, but told to those who look closely.
+    /// It is of no concern to the requester, but told to those who look closely.
     Foreign,
-    /// What there was no time or no room to look at, which is always told.
+    /// There was no time or no room to look at it, which is always told.
     Unseen,
-    /// Root's default cache, for the machine's credentials.
+}
+
+/// A part of the machine's credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MachineSource {
+    /// Root's default cache.
     DefaultCache,
-    /// The upcall's own cache of machine credentials.
+    /// The upcall's own cache.
     OwnCache,
-    /// A keytab of the machine's.
+    /// A keytab.
     Keytab,
 }
 
-impl Role {
-    const ALL: [Self; 13] = [
-        Self::Cache,
-        Self::Collection,
-        Self::PossibleCollection,
-        Self::ClientKeytab,
-        Self::Identities,
-        Self::Absent,
-        Self::Expired,
-        Self::Unusable,
-        Self::Foreign,
-        Self::Unseen,
-        Self::DefaultCache,
-        Self::OwnCache,
-        Self::Keytab,
-    ];
-
-    /// The word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Cache => "cache",
-            Self::Collection => "collection",
-            Self::PossibleCollection => "possible_collection",
-            Self::ClientKeytab => "client_keytab",
-            Self::Identities => "identities",
-            Self::Absent => "absent",
-            Self::Expired => "expired",
-            Self::Unusable => "unusable",
-            Self::Foreign => "foreign",
-            Self::Unseen => "unseen",
-            Self::DefaultCache => "default_cache",
-            Self::OwnCache => "own_cache",
-            Self::Keytab => "keytab",
-        }
-    }
-
-    /// What the word means.
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.word() == word)
-    }
-}
-
 /// By what a cache was named, which is what its owner's wishes are told by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// By nothing: it was found.
     #[default]
@@ -134,19 +107,6 @@ pub enum Standing {
 }
 
 impl Standing {
-    const ALL: [Self; 5] =
-        [Self::Found, Self::Wished, Self::WishedMember, Self::Default, Self::DefaultMember];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Found => "found",
-            Self::Wished => "wished",
-            Self::WishedMember => "wished_member",
-            Self::Default => "default",
-            Self::DefaultMember => "default_member",
-        }
-    }
-
     /// That of the caches in a collection but the primary one.
     #[must_use]
     pub fn of_member(self) -> Self {
@@ -158,40 +118,7 @@ impl Standing {
     }
 }
 
-/// What a source is, and by what it was named: `role` or `role/standing`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Label {
-    /// What it is.
-    pub role: Role,
-    /// By what it was named.
-    pub standing: Standing,
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.role.word())?;
-        match self.standing {
-            Standing::Found => Ok(()),
-            standing => write!(f, "/{}", standing.word()),
-        }
-    }
-}
-
-impl Label {
-    /// What the word means.
-    pub fn of_word(word: &str) -> Option<Self> {
-        let (role, standing) = word.split_once('/').unwrap_or((word, Standing::Found.word()));
-        let standing = Standing::ALL.into_iter().find(|known| known.word() == standing)?;
-        Some(Self { role: Role::of_word(role)?, standing })
-    }
-}
-
 impl Source {
-    /// What it is, and by what it was named.
-    pub fn label(&self) -> Label {
-        Label { role: self.role, standing: self.standing }
-    }
-
     /// A cache that is opened.
     pub fn opened(display: String, file: OwnedFd) -> Self {
         Self { role: Role::Cache, standing: Standing::Found, display, held: Held::Descriptor(file) }
@@ -204,45 +131,30 @@ impl Source {
 
     /// A place that will not do, with its name and the reason in the failure's detail.
     pub fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
-        let role = if failure.cause == Cause::NoTicket { Role::Absent } else { Role::Unusable };
+        let role = if failure.cause == Cause::NoTicket {
+            Role::Unfit(Defect::Absent)
+        } else {
+            Role::Unfit(Defect::Unusable)
+        };
         Self { role, ..Self::foreign(place, &failure.detail) }
     }
 
     /// A place whose tickets have expired.
     pub fn expired(place: &impl fmt::Display) -> Self {
         Self {
-            role: Role::Expired,
+            role: Role::Unfit(Defect::Expired),
             ..Self::foreign(place, &format!("{}: ticket expired", quoted(&place.to_string())))
         }
     }
 
     /// What was not looked at.
     pub fn unseen(place: &impl fmt::Display, what: &str) -> Self {
-        Self { role: Role::Unseen, ..Self::foreign(place, what) }
+        Self { role: Role::Unfit(Defect::Unseen), ..Self::foreign(place, what) }
     }
 
     /// What others have; `what` begins with the place's name, too.
     pub fn foreign(place: &impl fmt::Display, what: &str) -> Self {
         let held = Held::Nothing(place.to_string());
-        Self { role: Role::Foreign, standing: Standing::Found, display: one_line(what), held }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Label, Role, Standing};
-
-    #[test]
-    fn a_label_is_one_word_of_the_workers_arguments() {
-        for standing in Standing::ALL {
-            for role in Role::ALL {
-                let label = Label { role, standing };
-                assert_eq!(Label::of_word(&label.to_string()), Some(label));
-            }
-        }
-        assert_eq!(Label { role: Role::Cache, standing: Standing::Found }.to_string(), "cache");
-        for word in ["", "cache/", "cache/first", "/wished", "cache/wished/x"] {
-            assert_eq!(Label::of_word(word), None, "{word}");
-        }
+        Self { role: Role::Unfit(Defect::Foreign), standing: Standing::Found, display: one_line(what), held }
     }
 }

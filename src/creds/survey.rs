@@ -18,7 +18,8 @@ use super::contention::{self, Grace, Use};
 use super::identities::Identities;
 use super::patience::{Patience, Whom};
 use super::ranking;
-use super::source::{Label, Role, Standing};
+use super::source::{Defect, Standing};
+use super::source_list::Entry;
 use super::ticket::CacheNames;
 use crate::event::Cause;
 use crate::gss::collection;
@@ -52,12 +53,7 @@ pub struct Survey {
 impl Survey {
     /// Reads the caches, in a request that has so much time for name services and KDCs; `begin` is told of each before
     /// it is read.
-    pub fn of(
-        library: &Library,
-        sources: Vec<(Label, CacheNames)>,
-        limit: Duration,
-        mut begin: impl FnMut(&CacheNames),
-    ) -> Self {
+    pub fn of(library: &Library, sources: Vec<Entry>, limit: Duration, mut begin: impl FnMut(&str)) -> Self {
         let mut survey = Self {
             caches: Vec::new(),
             objections: Vec::new(),
@@ -67,40 +63,46 @@ impl Survey {
             grace: Grace::default(),
             budget: FileBudget::default(),
         };
-        for (label, name) in sources {
-            begin(&name);
-            survey.add_source(library, label, name);
+        for source in sources {
+            begin(source.display());
+            survey.add_source(library, source);
         }
         survey
     }
 
-    fn add_source(&mut self, library: &Library, Label { role, standing }: Label, name: CacheNames) {
-        match role {
-            Role::Cache => match Whom::keeps(&name) {
+    fn add_source(&mut self, library: &Library, source: Entry) {
+        match source {
+            Entry::Cache { name, standing } => match Whom::keeps(&name) {
                 Some(whom) => self.add_kept(whom, library, name, standing),
                 None => self.add_file(library, name, standing),
             },
-            Role::Collection => self.add_collection(library, name, standing, Absence::Told),
-            Role::PossibleCollection if !collection::daemon_is_there(library) => {}
-            Role::PossibleCollection => self.add_collection(library, name, standing, Absence::Expected),
-            Role::ClientKeytab => match self.what_is_free(&name) {
+            Entry::Collection { name, standing } => {
+                self.add_collection(library, name, standing, Absence::Told);
+            }
+            Entry::PossibleCollection(_) if !collection::daemon_is_there(library) => {}
+            Entry::PossibleCollection(name) => {
+                self.add_collection(library, name, Standing::Found, Absence::Expected);
+            }
+            Entry::ClientKeytab(name) => match self.what_is_free(&name) {
                 Use::Nothing(why) => {
                     let text = format!("{} {why}", name.shown());
-                    self.object_to(&name, text, Some(Cause::BadCache), standing);
+                    self.object_to(&name, text, Some(Cause::BadCache), Standing::Found);
                 }
                 Use::Free | Use::Reading => self.client_keytab = Some(name),
             },
-            Role::Identities => self.add_identities(library, name),
-            Role::Absent => self.object(name, Some(Cause::NoTicket), standing),
-            Role::Expired => self.object(name, Some(Cause::TicketExpired), standing),
-            Role::Unusable => self.object(name, Some(Cause::BadCache), standing),
-            Role::Unseen => {
-                self.object(name, None, standing);
-                self.objections.iter_mut().last().into_iter().for_each(|unseen| unseen.notable = true);
+            Entry::Identities(name) => self.add_identities(library, name),
+            Entry::Objection { defect, place, text, standing } => {
+                let cause = match defect {
+                    Defect::Absent => Some(Cause::NoTicket),
+                    Defect::Expired => Some(Cause::TicketExpired),
+                    Defect::Unusable => Some(Cause::BadCache),
+                    Defect::Foreign | Defect::Unseen => None,
+                };
+                let notable = defect == Defect::Unseen;
+                self.objections.push(Objection { place, text, cause, notable, standing });
             }
-            Role::Foreign | Role::DefaultCache | Role::OwnCache | Role::Keytab => {
-                self.object(name, None, standing);
-            }
+            // The machine's are none of a user's.
+            Entry::Machine { .. } => {}
         }
     }
 
@@ -225,12 +227,6 @@ impl Survey {
             }
             self.caches.push(contents);
         }
-    }
-
-    /// What the launcher has found to be of no use.
-    fn object(&mut self, name: CacheNames, cause: Option<Cause>, standing: Standing) {
-        let CacheNames { library: place, display: text } = name;
-        self.objections.push(Objection { place, text, cause, notable: false, standing });
     }
 
     /// What has been found to be of no use here.

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+pub use super::source::CacheNames;
 use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;
 use crate::ctx::request::Service;
@@ -20,15 +21,6 @@ use crate::text::quoted;
 
 /// An error that comes sooner means that nobody is there, rather than that nobody answers.
 const PROMPT: Duration = Duration::from_secs(1);
-
-/// The two names of a cache or keytab.
-#[derive(Debug, Clone)]
-pub struct CacheNames {
-    /// What libkrb5 is to open, such as `FILE:/proc/self/fd/4`.
-    pub library: String,
-    /// What a person knows it by, such as `FILE:/tmp/krb5cc_1000`.
-    pub display: String,
-}
 
 /// A cache that holds something usable.
 #[derive(Debug)]
@@ -335,23 +327,29 @@ pub fn canonical(service: &Service) -> Option<Service> {
     (!canonical.host().eq_ignore_ascii_case(service.host())).then_some(canonical)
 }
 
+/// The failure of a cache that does not answer in time: a KCM daemon or a file system that hangs.
+pub fn silent(display: &str) -> Failure {
+    failure(display, Cause::BadCache, "the cache does not answer")
+}
+
+fn failure(display: &str, cause: Cause, detail: &str) -> Failure {
+    let shown = quoted(display);
+    Failure::new(Stage::Credentials, cause, format_args!("{}: {detail}", shown.trim_end_matches(':')))
+}
+
 impl CacheNames {
     /// As it is shown to people.
     pub fn shown(&self) -> Cow<'_, str> {
         quoted(&self.display)
     }
 
-    /// The failure of a cache that does not answer in time: a KCM daemon or a file system that hangs.
+    /// The failure of one that does not answer in time.
     pub fn silent(&self) -> Failure {
-        self.failure(Cause::BadCache, "the cache does not answer")
+        silent(&self.display)
     }
 
     pub(super) fn failure(&self, cause: Cause, detail: &str) -> Failure {
-        Failure::new(
-            Stage::Credentials,
-            cause,
-            format_args!("{}: {detail}", self.shown().trim_end_matches(':')),
-        )
+        failure(&self.display, cause, detail)
     }
 
     /// The library's message with the name that means something outside this process.

@@ -18,7 +18,8 @@ use super::verdict::Served;
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
 use crate::creds::search::{self, Pace, Rings};
-use crate::creds::source::{Held, Listed, Source};
+use crate::creds::source::Source;
+use crate::creds::source_list::{self, Entry};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
@@ -30,7 +31,7 @@ use crate::sys::process;
 use crate::sys::{files, keyctl};
 
 /// The worker's contract: argv has nothing but a name, because everybody can read it; the environment holds KRB5_CONFIG
-/// alone; descriptors 0 to 2 are as inherited, 3 is the message socket, 4 the list of sources ([`Listed`]) as sealed
+/// alone; descriptors 0 to 2 are as inherited, 3 is the message socket, 4 the list of sources ([`Entry`]) as sealed
 /// memory, and from here on come the sources that are files.
 const FIRST_SOURCE: usize = 5;
 
@@ -175,18 +176,13 @@ fn environment(config: &Config) -> Result<CString, Failure> {
 /// The list of the sources, and those of them that are files, in the order of their descriptors.
 fn listed(sources: Vec<Source>) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
     let mut opened = Vec::new();
-    let listed = sources.into_iter().map(|source| {
-        let (label, Source { display, held, .. }) = (source.label().to_string(), source);
-        let library = match held {
-            Held::Descriptor(descriptor) => {
-                opened.push(descriptor);
-                format!("FILE:/proc/self/fd/{}", FIRST_SOURCE + opened.len() - 1)
-            }
-            Held::Name(name) | Held::Nothing(name) => name,
-        };
-        Listed { label, library, display }
+    let entries = sources.into_iter().map(|source| {
+        Entry::of(source, |descriptor| {
+            opened.push(descriptor);
+            format!("FILE:/proc/self/fd/{}", FIRST_SOURCE + opened.len() - 1)
+        })
     });
-    let list = serde_json::to_vec(&listed.collect::<Vec<_>>())
+    let list = source_list::encode(entries.collect())
         .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))?;
     let list = files::sealed_memory(&list).map_err(|errno| launch_failed("sealed memory", errno))?;
     Ok((list, opened))

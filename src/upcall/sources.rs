@@ -17,7 +17,7 @@ use crate::creds::limits::KEYTAB_BYTES;
 use crate::creds::open::Ground;
 use crate::creds::roots;
 use crate::creds::search::{Daemon, Environment, Pace, Requester, Search, UserRings, environment_of};
-use crate::creds::source::{Held, Role, Source, Standing};
+use crate::creds::source::{Held, MachineSource, Role, Source, Standing};
 use crate::ctx::request::Callout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::id_map::IdMap;
@@ -127,7 +127,7 @@ pub(super) fn seal_machines(
 ) -> Result<Vec<Source>, Failure> {
     let config = assignment.config;
     let mut sources = Vec::new();
-    let mut add = |role, display: String, content: Result<Zeroizing<Vec<u8>>, String>| {
+    let mut add = |part, display: String, content: Result<Zeroizing<Vec<u8>>, String>| {
         let (display, held) = match content {
             Ok(content) => {
                 let sealed = files::sealed_memory(&content).map_err(|e| launch_failed("sealed memory", e))?;
@@ -135,20 +135,20 @@ pub(super) fn seal_machines(
             }
             Err(why) => (why, Held::Nothing(String::new())),
         };
-        sources.push(Source { role, standing: Standing::Found, display, held });
+        sources.push(Source { role: Role::Machine(part), standing: Standing::Found, display, held });
         Ok(())
     };
     if let Some((name, may_be_read)) = default {
         let content = if may_be_read { copy_roots(name, assignment, served) } else { Err(blocked(name)) };
-        add(Role::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
+        add(MachineSource::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
     }
     let own = assignment.stamp.and_then(|stamp| machine_cache::contents(config, stamp));
     let missing = || "own cache: none yet".to_owned();
-    add(Role::OwnCache, "own cache".to_owned(), own.ok_or_else(missing))?;
+    add(MachineSource::OwnCache, "own cache".to_owned(), own.ok_or_else(missing))?;
     if let Some(keytab) = assignment.order.keytab(config) {
         let display = format!("FILE:{}", keytab.display());
         let content = machine_keys(keytab).map_err(|why| format!("{display}: {why}"));
-        add(Role::Keytab, display, content)?;
+        add(MachineSource::Keytab, display, content)?;
     }
     Ok(sources)
 }

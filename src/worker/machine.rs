@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::watch::Watch;
 use crate::creds::machine::{Basis, Choice, MachineAccount, Node, Sources, choose, hosts};
-use crate::creds::source::{Label, Role};
-use crate::creds::ticket::CacheNames;
+use crate::creds::source::MachineSource;
+use crate::creds::source_list::Entry;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Chosen, Credentials};
 use crate::negotiate::nid_host::{HostLookup, NameService, SystemNames, own_host};
@@ -19,23 +19,22 @@ const NAME_SHARE: u32 = 3;
 
 /// This machine's account, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
 pub(super) fn machine_account(
-    sources: Vec<(Label, CacheNames)>,
+    sources: &[Entry],
     credentials: &Credentials,
     deadline: Instant,
     watch: &Watch,
 ) -> Result<MachineAccount, Failure> {
-    let source = |wanted: Role| {
-        let source = sources.iter().find(|(label, _)| label.role == wanted).map(|(_, names)| names.clone());
-        match source {
-            Some(names) if names.library.is_empty() => Err(names.display),
-            Some(names) => Ok(names),
-            None => Err(format!("no {}", wanted.word())),
-        }
+    let source = |wanted: MachineSource, word: &str| {
+        let found = sources.iter().find_map(|source| match source {
+            Entry::Machine { part, found } if *part == wanted => Some(found.clone()),
+            _ => None,
+        });
+        found.unwrap_or_else(|| Err(format!("no {word}")))
     };
     let sources = Sources {
-        default_cache: source(Role::DefaultCache),
-        own_cache: source(Role::OwnCache),
-        keytab: source(Role::Keytab),
+        default_cache: source(MachineSource::DefaultCache, "default_cache"),
+        own_cache: source(MachineSource::OwnCache, "own_cache"),
+        keytab: source(MachineSource::Keytab, "keytab"),
     };
     let silent = Failure::new(Stage::Credentials, Cause::BadCache, "machine credentials: no answer in time");
     watch.enter(deadline, silent.clone());

@@ -17,12 +17,12 @@ mod self_test;
 mod users;
 mod watch;
 
-use std::io::{BufReader, Read, Write};
+use std::fmt::Display;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::creds::source::{Label, Listed};
-use crate::creds::ticket::CacheNames;
+use crate::creds::source_list::{self, Entry, ListError};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::Fault;
@@ -83,30 +83,28 @@ fn answer_by_hand() -> Option<ExitCode> {
 
 /// What the launcher hands over.
 struct Invocation {
-    sources: Vec<(Label, CacheNames)>,
+    sources: Result<Vec<Entry>, ListError>,
     link: WorkerEnd,
 }
 
 impl Invocation {
     fn take() -> Option<Self> {
         let link = WorkerEnd::over(inherited::monitor_socket().ok()?);
-        let list = inherited::source_list().ok()?.take(LIST_LIMIT);
-        let listed: Vec<Listed> = serde_json::from_reader(BufReader::new(list)).ok()?;
-        let source = |Listed { label, library, display }| {
-            Some((Label::of_word(&label)?, CacheNames { library, display }))
-        };
-        let sources: Vec<_> = listed.into_iter().map(source).collect::<Option<_>>()?;
-        (!sources.is_empty()).then_some(Self { sources, link })
+        let mut list = Vec::new();
+        inherited::source_list().ok()?.take(LIST_LIMIT).read_to_end(&mut list).ok()?;
+        Some(Self { sources: source_list::decode(&list), link })
     }
 }
 
 /// `None` if nothing could be reported.
 fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
+    let setup = |error: &dyn Display| Failure::new(Stage::Launch, Cause::Setup, error);
     let ready = Unprivileged::prove()
-        .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, error))
-        .and_then(|proof| sandbox::close(&proof).map(|()| proof));
-    let proof = match ready {
-        Ok(proof) => proof,
+        .map_err(|error| setup(&error))
+        .and_then(|proof| sandbox::close(&proof).map(|()| proof))
+        .and_then(|proof| Ok((proof, sources.map_err(|error| setup(&error))?)));
+    let (proof, sources) = match ready {
+        Ok(ready) => ready,
         Err(failure) => return link.send_failed(&Failed::without_stages(failure)).ok(),
     };
     // No request means no monitor: there is nobody to report to.
@@ -141,12 +139,7 @@ fn beside(failure: Failure, fault: &Fault) -> Failure {
     }
 }
 
-fn answer(
-    proof: Unprivileged,
-    sources: Vec<(Label, CacheNames)>,
-    request: &Request,
-    link: WorkerEnd,
-) -> Option<()> {
+fn answer(proof: Unprivileged, sources: Vec<Entry>, request: &Request, link: WorkerEnd) -> Option<()> {
     let watch = Watch::over(link, Instant::now() + request.limits.total, request.trail).ok()?;
     match negotiation::negotiate(proof, sources, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),

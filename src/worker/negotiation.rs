@@ -9,8 +9,8 @@ use super::sandbox;
 use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount};
-use crate::creds::source::Label;
-use crate::creds::ticket::{Account, CacheNames, service_principal};
+use crate::creds::source_list::Entry;
+use crate::creds::ticket::{Account, service_principal};
 use crate::ctx::Handle;
 use crate::ctx::request::{Mechanism, RpcChannel, Service};
 use crate::event::{Cause, Failure, Stage};
@@ -35,7 +35,7 @@ const RELAY_LIMIT: Duration = Duration::from_secs(3600);
 /// Does what the request asks for. Takes the proof that this process may.
 pub(super) fn negotiate(
     _proof: Unprivileged,
-    sources: Vec<(Label, CacheNames)>,
+    sources: Vec<Entry>,
     request: &Request,
     watch: &Watch,
 ) -> Result<Outcome, Failure> {
@@ -48,7 +48,7 @@ pub(super) fn negotiate(
         }
         Credentials::Machines { .. } => {
             sandbox::confine_names(request.names)?;
-            let machine = machine_account(sources, &request.credentials, deadline, watch)?;
+            let machine = machine_account(&sources, &request.credentials, deadline, watch)?;
             let service = service()?;
             watch.enter_kdc(&machine.to_string(), &service, deadline);
             let server = service_principal(machine.account().library(), &service)?;

@@ -9,9 +9,9 @@ use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::ranking::Reach;
 use crate::creds::renewal::{self, Renewal};
-use crate::creds::source::Label;
+use crate::creds::source_list::Entry;
 use crate::creds::survey::{Candidate, Ranking, Survey, listed};
-use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, unusable};
+use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, silent, unusable};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
@@ -58,16 +58,16 @@ type Purpose<'a> = (&'a Request, Instant, &'a Watch);
 
 /// Chooses, and gets the ticket. The service is found only once there is a ticket that could be used for it.
 pub(super) fn choose(
-    sources: Vec<(Label, CacheNames)>,
+    sources: Vec<Entry>,
     service: impl FnOnce() -> Result<Service, Failure>,
     purpose: Purpose<'_>,
 ) -> Result<(UserAccount, Got, Service), Failure> {
     let (request, deadline, watch) = purpose;
     let library = Library::open().map_err(unusable)?;
     let limit = deadline.saturating_duration_since(Instant::now());
-    let mut survey = Survey::of(&library, sources, limit, |name| {
-        trace::note(format_args!("reads {}", name.display));
-        watch.enter(deadline, name.silent());
+    let mut survey = Survey::of(&library, sources, limit, |display| {
+        trace::note(format_args!("reads {display}"));
+        watch.enter(deadline, silent(display));
     });
     let credentials = survey.fingerprints(TRIED_LIMIT);
     let known =

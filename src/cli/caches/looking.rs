@@ -17,7 +17,8 @@ use crate::creds::open::Ground;
 use crate::creds::ranking::Reach;
 use crate::creds::roots;
 use crate::creds::search::{self, Environment, Pace, Requester, Rings, Search, UserRings};
-use crate::creds::source::{Held, Label, Source};
+use crate::creds::source::Source;
+use crate::creds::source_list::Entry;
 use crate::creds::survey::{Candidate, Ranking, Survey};
 use crate::creds::ticket::{CacheNames, canonical, service_principal, unusable};
 use crate::ctx::request::Service;
@@ -130,9 +131,9 @@ fn rank(
 ) -> Result<Found, Failure> {
     let library = Library::open_with(&config.krb5_config).map_err(unusable)?;
     // The descriptors must stay open while they are read.
-    let (sources, _descriptors) = names(sources);
-    let mut survey = Survey::of(&library, sources, config.timeouts.kdc.0, |name| {
-        progress::begin_cache(watcher, &name.display);
+    let (sources, _descriptors) = entries(sources);
+    let mut survey = Survey::of(&library, sources, config.timeouts.kdc.0, |display| {
+        progress::begin_cache(watcher, display);
     });
     let keytab = survey.client_keytab.take().map(|name| keytab(&library, &name));
     progress::done(watcher);
@@ -171,21 +172,16 @@ fn refused(candidate: &Candidate) -> Failure {
 }
 
 /// How the library finds each, and what it finds some of them by.
-fn names(sources: Vec<Source>) -> (Vec<(Label, CacheNames)>, Vec<OwnedFd>) {
+fn entries(sources: Vec<Source>) -> (Vec<Entry>, Vec<OwnedFd>) {
     let mut descriptors = Vec::new();
-    let names = sources.into_iter().map(|source| {
-        let (label, Source { display, held, .. }) = (source.label(), source);
-        let library = match held {
-            Held::Descriptor(descriptor) => {
-                let name = format!("FILE:/proc/self/fd/{}", descriptor.as_raw_fd());
-                descriptors.push(descriptor);
-                name
-            }
-            Held::Name(name) | Held::Nothing(name) => name,
-        };
-        (label, CacheNames { library, display })
+    let entries = sources.into_iter().map(|source| {
+        Entry::of(source, |descriptor| {
+            let name = format!("FILE:/proc/self/fd/{}", descriptor.as_raw_fd());
+            descriptors.push(descriptor);
+            name
+        })
     });
-    (names.collect(), descriptors)
+    (entries.collect(), descriptors)
 }
 
 /// The principal of its first key is asked for with.

@@ -60,6 +60,7 @@ const SIZE_LIMIT: i64 = 64 * 1024;
 mod tests {
     use super::*;
     use crate::config::Caches;
+    use crate::creds::source::Defect;
     use std::fs::{self, File, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -112,7 +113,7 @@ mod tests {
                 if mode == 0 { fs::create_dir(path).unwrap() } else { write(&path, mode) }
             };
             let (role, told) = found(prepare, Some("/home/u")).unwrap();
-            assert!(role == Role::Foreign && told.ends_with(part), "{told}");
+            assert!(role == Role::Unfit(Defect::Foreign) && told.ends_with(part), "{told}");
         }
         let large = |root: &Path| fs::write(root.join("home/u/.k5identity"), vec![b'#'; 70_000]).unwrap();
         assert!(found(large, Some("/home/u")).unwrap().1.ends_with("is too large"));

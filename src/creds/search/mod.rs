@@ -25,7 +25,7 @@ pub use keyrings::{Rings, UserRings, collection as session_collection, has_sessi
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{User, client_keytab_name, default_cache_name, kcm_socket};
 use super::open::{Ground, Opened, not_found};
-use super::source::{Role, Source, Standing};
+use super::source::{Defect, Role, Source, Standing};
 use crate::config::{Caches, Choice, Config, Krb5CcName};
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, our_root};
@@ -373,6 +373,6 @@ fn client_keytab(keytab: &Path, uid: u32) -> Source {
             Source { role: Role::ClientKeytab, ..Source::opened(name.to_string(), file) }
         }
         Ok(Opened::Named(_)) => Source::foreign(&name, &format!("{}: not a file", name.shown())),
-        Err(failure) => Source { role: Role::Foreign, ..Source::objection(&name, &failure) },
+        Err(failure) => Source { role: Role::Unfit(Defect::Foreign), ..Source::objection(&name, &failure) },
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::{fstat, stat};
 
-use crate::creds::source::{Held, Role, Source};
+use crate::creds::source::{Defect, Held, Role, Source};
 use crate::sys::files::locate_below;
 
 const TMP: &str = "/tmp";
@@ -19,7 +19,7 @@ const NOTE: &str = " (its /tmp is not the host's)";
 /// Whether it would help to know: a cache is missed there.
 pub(super) fn is_missed(source: &Source) -> bool {
     let Held::Nothing(place) = &source.held else { return false };
-    source.role == Role::Absent && CACHES.iter().any(|caches| place.starts_with(caches))
+    source.role == Role::Unfit(Defect::Absent) && CACHES.iter().any(|caches| place.starts_with(caches))
 }
 
 /// Says so of what is missed there, if it is; `root` is the requester's.
