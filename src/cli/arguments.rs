@@ -15,10 +15,10 @@ use crate::ctx::initiator::Principal;
 use crate::ctx::request::{Level, RpcChannel, Service};
 
 const ABOUT: &str = "\
-Security contexts (GSS, Kerberos 5) in kernel keys: get one, look at them, end them, check that it can work.
+Security contexts (GSS, Kerberos 5) in kernel keys: get one, look at them, end them, check the installation.
 
 A context is what a client and a server share once they have authenticated to each other. A program asks the kernel \
-for one with request_key(2); the kernel starts lgss_keyring(8), which negotiates in the background, as the user that \
+for one with request_key(2). The kernel starts lgss_keyring(8), which negotiates in the background, as the user who \
 asks, and leaves the context in a key. lgss get is such a program.";
 
 const EXAMPLES: &str = "\
@@ -29,13 +29,13 @@ Examples:
   lgss config check
 
 When something fails:
-  the exact reason is in the log of this machine, one line an upcall:
+  the log of this machine has the exact reason, one line per upcall:
     journalctl -t lgss_keyring
     grep lgss_keyring /var/log/auth.log    without a journal: Debian, Ubuntu
     grep lgss_keyring /var/log/secure      Rocky Linux
     grep lgss_keyring /var/log/messages    SLES
-  lgss config check (as root) finds faults of the installation, with what to do
-  lgss(1), lgss_keyring(8) and lgss.toml(5) say the rest";
+  lgss config check (as root) finds faults of the installation and says what to do
+  more: lgss(1), lgss_keyring(8), lgss.toml(5)";
 
 /// `Examples:`, for the end of a command's help.
 macro_rules! after_help {
@@ -74,10 +74,10 @@ pub enum Command {
     List(List),
     /// End contexts, so that the next request negotiates anew
     ///
-    /// A pause that your requests have after many failures ends, too.
+    /// Also ends the pause that your requests have after many failures.
     #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush 797025216", "lgss flush --all --dry-run"))]
     Flush(Flush),
-    /// Show which of your tickets the upcall would use, and what speaks against the others
+    /// Show which of your tickets the upcall would use, and why not the others
     #[command(after_help = after_help!("lgss caches --target nfs@srv.example.com", "lgss caches --json | jq -r .would_use"))]
     Caches(Caches),
     /// Show the settings that are in effect, or check the whole installation
@@ -101,23 +101,23 @@ pub struct Get {
     pub channel: RpcChannel,
     /// Credential cache to use, and no other [default: the first that lgss caches shows]
     ///
-    /// It is named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows them in their order.
+    /// Named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows yours in their order.
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(caches))]
     pub cache: Option<String>,
-    /// Whom the context is to speak for, and nobody else, such as alice@EXAMPLE.COM
+    /// Principal that the context must speak for, such as alice@EXAMPLE.COM
     ///
-    /// A context that you have already and that speaks for another gives way to a new one, and it is an error if no
-    /// ticket of this principal can be used.
+    /// A new context replaces one that you already have and that speaks for another principal. Without a usable ticket
+    /// of this principal the command fails.
     #[arg(long, value_name = "PRINCIPAL", value_parser = principal)]
     pub principal: Option<Principal>,
     /// Protection to ask for: n none, a authentication, i integrity, p privacy
     ///
-    /// The names of NFS are understood, too: krb5, krb5i, krb5p.
+    /// The names that NFS uses work, too: krb5, krb5i, krb5p.
     #[arg(long, value_name = "n|a|i|p", default_value = "a", value_parser = level, add = ArgValueCandidates::new(levels))]
     pub level: Level,
-    /// How long to wait for the outcome: seconds, or with a unit, such as 500ms, 5s or 2min
+    /// How long to wait for the outcome: seconds, or a number with a unit, such as 500ms, 5s or 2min
     ///
-    /// The negotiation goes on when the time is up, and the key can be looked at later.
+    /// When the time is up, the negotiation goes on: look at the key later.
     #[arg(long, value_name = "TIME", default_value = "200s", value_parser = duration)]
     pub timeout: Duration,
     /// Print one JSON object, whatever the outcome
@@ -141,12 +141,12 @@ pub struct Show {
 pub struct List {
     /// As root: also the contexts in the user keyrings of all users
     ///
-    /// Others cannot see more than their own.
+    /// Other users see only their own.
     #[arg(long)]
     pub all: bool,
     /// As root: the contexts of this user, a name or a number
     ///
-    /// Not seen that way are contexts that are in session keyrings only.
+    /// Contexts that are only in session keyrings cannot be seen that way.
     #[arg(long, value_name = "USER", conflicts_with = "all", add = ArgValueCandidates::new(users))]
     pub user: Option<String>,
     /// Print a JSON array; its objects are those of show --json
@@ -165,13 +165,13 @@ pub struct Flush {
     pub service: Option<Service>,
     /// End all contexts of yours; as root, also those in the user keyrings of all users
     ///
-    /// With --service, all of these that are with that service.
+    /// With --service, only those with that service.
     #[arg(long)]
     pub all: bool,
     /// Drop the tickets that this machine's requests share, so that the next one gets new ones (root)
     ///
-    /// They are those that the upcall got by the keytab for Lustre. Root's default cache is left alone: kdestroy is for
-    /// that. Contexts that exist are not ended.
+    /// These are the tickets that the upcall got by the keytab for Lustre. Root's default cache stays as it is (use
+    /// kdestroy), and so do existing contexts.
     #[arg(long, conflicts_with_all = ["service", "all", "json"])]
     pub machine: bool,
     /// Print what would be done, and do nothing
@@ -187,12 +187,12 @@ pub struct Flush {
 pub struct Caches {
     /// As root: the tickets of this user, a name or a number
     ///
-    /// Not seen that way are KRB5CCNAME of the user's programs and the keyrings of its sessions, processes and threads.
+    /// Does not show KRB5CCNAME of the user's programs, nor keyrings of the user's sessions, processes and threads.
     #[arg(long, value_name = "USER", add = ArgValueCandidates::new(users))]
     pub user: Option<String>,
     /// Rank for this service [default: for none in particular]
     ///
-    /// Its realm is found as krb5.conf says, for which a name service may be asked, but no KDC.
+    /// Its realm is found as krb5.conf says. That may ask a name service, but no KDC.
     #[arg(long, value_name = "SERVICE@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub target: Option<Service>,
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
@@ -209,7 +209,7 @@ pub enum Config {
     /// Show every setting in effect, and whether the file sets it
     #[command(after_help = after_help!("lgss config show", "lgss config show --config /etc/lgss/site.toml --json"))]
     Show(ConfigShow),
-    /// Check settings, programs, directories and the request-key rule; says what to do
+    /// Check settings, programs, directories and the request-key rule, and say what to do
     #[command(after_help = after_help!("lgss config check"))]
     Check(ConfigCheck),
 }
@@ -234,10 +234,9 @@ pub struct ConfigCheck {
     /// Print a JSON array of findings
     #[arg(long)]
     pub json: bool,
-    /// Look for the request-key rules below this directory: for packagers
+    /// Look for the request-key rules below this directory (for packagers)
     ///
-    /// They are in DIR/etc/request-key.d and DIR/etc/request-key.conf. The programs that they name must be on this
-    /// machine.
+    /// Reads DIR/etc/request-key.d and DIR/etc/request-key.conf. The programs that the rules name must be on this machine.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
 }
