@@ -1,5 +1,5 @@
-//! What a FILE cache asks of whoever reads it, found without reading it in earnest: so a cache that somebody has made to
-//! cost memory is passed over before libkrb5 makes an object of each of its parts (rule S22).
+//! What reading a FILE cache would cost, found by walking through it: a cache that was made to cost memory is passed
+//! over before libkrb5 makes an object of each of its parts (rule S22).
 //!
 //! Form: krb5 documentation, "Credential cache file format". A file that ends too early is left to the library, which may find
 //! that somebody is still writing it.
@@ -35,7 +35,7 @@ pub enum ShapeError {
 pub(super) fn count_tickets(file: &[u8], limit: usize) -> Result<usize, ShapeError> {
     let mut reader = Reader::new(file);
     let Ok(version) = header(&mut reader) else { return Ok(0) };
-    // What is no cache at all, the library says best.
+    // The library reports best what is no cache at all.
     let Some(version) = version else { return Ok(0) };
     if version < 3 {
         return Err(ShapeError::OldForm);

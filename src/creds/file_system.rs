@@ -1,6 +1,6 @@
 //! Who serves a file system: this kernel by itself, a program, or another machine (rule S8).
 //!
-//! The last two can hold up whoever reads from them, beyond any signal.
+//! The last two can block their readers, beyond any signal.
 
 use std::os::fd::BorrowedFd;
 
@@ -54,7 +54,7 @@ pub(super) fn kind(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }
 
-/// What speaks against a file system that is served so.
+/// Why a file system that is served so may not be used.
 pub(super) fn offence(server: Server, allowed: &Caches) -> Option<&'static str> {
     match server {
         Server::Fuse if !allowed.allow_fuse => {

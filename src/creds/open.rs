@@ -127,7 +127,7 @@ impl Ground<'_> {
         Ok((located, status))
     }
 
-    /// Reads a little of a file that somebody else serves, so that if that holds anybody up, it is the caller, who is watched.
+    /// Reads a little of a file that somebody else serves: if that blocks, it blocks the caller, who is watched.
     pub(super) fn touch(&self, located: BorrowedFd<'_>) {
         let Caches { allow_fuse, allow_network, .. } = *self.allowed;
         if (allow_fuse || allow_network)
@@ -138,7 +138,7 @@ impl Ground<'_> {
         }
     }
 
-    /// What speaks against the file system that something is on.
+    /// Why the file system of an entry may not be used.
     pub(super) fn file_system_offence(&self, located: BorrowedFd<'_>) -> Result<Option<&'static str>, Errno> {
         Ok(file_system::offence(file_system::serving(located)?, self.allowed))
     }
@@ -156,7 +156,7 @@ pub(super) fn is_member(name: &str) -> bool {
     name.starts_with("tkt") && !name.contains('/')
 }
 
-/// What speaks against a file as a cache of `owner`'s (rule S9).
+/// Why a file cannot be a cache of `owner`'s (rule S9).
 pub(super) fn file_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
     if kind(status) != SFlag::S_IFREG {
         Some("is not a regular file")
@@ -169,7 +169,7 @@ pub(super) fn file_offence(status: &FileStat, owner: u32) -> Option<&'static str
     }
 }
 
-/// What speaks against a directory as a collection of `owner`'s.
+/// Why a directory cannot be a collection of `owner`'s.
 pub(super) fn directory_offence(status: &FileStat, owner: u32) -> Option<&'static str> {
     if kind(status) != SFlag::S_IFDIR { Some("is not a directory") } else { ownership_offence(status, owner) }
 }

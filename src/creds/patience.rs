@@ -1,4 +1,4 @@
-//! Questions of the library's that may stay without an answer, and how long that is waited for.
+//! Questions of the library's that may stay unanswered, and how long they are waited for.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) enum Whom {
     Kernel,
 }
 
-/// Who has not answered, and need not be asked again.
+/// Who has not answered, so is not asked again.
 #[derive(Debug)]
 pub(super) struct Patience {
     silent: Vec<Whom>,
@@ -35,7 +35,7 @@ pub(super) struct Patience {
 }
 
 impl Whom {
-    /// Whom a cache has to be asked of, if it is that somebody.
+    /// Who answers for a cache, if that is one of these.
     pub(super) fn keeps(cache: &CacheNames) -> Option<Self> {
         let is_of = |starts: &[&str]| starts.iter().any(|start| cache.library.starts_with(start));
         if is_of(&["KCM:"]) {
@@ -55,7 +55,7 @@ impl Patience {
         Self { silent: Vec::new(), with_daemons: (limit / DAEMON_SHARE).clamp(least, most) }
     }
 
-    /// What is said of a cache that somebody has not told of.
+    /// The failure for a cache that nobody has answered for.
     pub(super) fn silent(&self, whom: Whom, name: &CacheNames) -> Failure {
         match whom {
             Whom::Daemon => {

@@ -23,7 +23,7 @@ use crate::time::{Span, now};
 /// Longest time that a KDC gets for a renewal. The old tickets still serve, so more is not worth waiting for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What came of a renewal that was due, for the log.
+/// The outcome of a renewal that was due, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Renewal {
     /// There is a new ticket-granting ticket.
@@ -77,7 +77,7 @@ struct Asked<'a> {
     service: &'a Service,
     server: &'a Principal,
     allowed: &'a Enctypes,
-    /// A KDC is not waited for any longer, as far as the old tickets serve.
+    /// Stops waiting for a KDC where the old tickets serve.
     until: Instant,
 }
 

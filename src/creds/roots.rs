@@ -25,7 +25,7 @@ pub fn default_cache(krb5_config: &Path) -> Result<CacheName, Failure> {
     name.parse().map_err(|error: CacheNameError| bad(&error))
 }
 
-/// Copies root's cache. A daemon's cannot be had that way: it answers root itself only.
+/// Copies root's cache; not a daemon's, which answers root only.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Credentials`.

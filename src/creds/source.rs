@@ -1,4 +1,4 @@
-//! A place where credentials are, or are not, as it is handed to whoever reads it: by descriptor or by name.
+//! A place where credentials may be, as it is handed to its reader: by descriptor or by name.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ pub struct Source {
     pub role: Role,
     /// By what it was named.
     pub standing: Standing,
-    /// How a person knows it; of a place that will not do, also why not.
+    /// Its name for people; for an unusable place, also why it is unusable.
     pub display: String,
     /// The thing itself.
     pub held: Held,
@@ -28,7 +28,7 @@ pub enum Held {
     Descriptor(OwnedFd),
     /// By its name.
     Name(String),
-    /// Not at all; the name of the place alone, without what is said of it.
+    /// Not at all: only the place's name, without the reason.
     Nothing(String),
 }
 
@@ -51,9 +51,9 @@ pub enum Role {
     Collection,
     /// One that may not exist at all.
     PossibleCollection,
-    /// A keytab of the requester's, for when no cache will do.
+    /// A keytab of the requester's, for when no cache is usable.
     ClientKeytab,
-    /// The requester's rules for whom to be to which service (k5identity(5)).
+    /// The requester's rules for its principal by service (k5identity(5)).
     Identities,
     /// Nothing that can be used.
     Unfit(Defect),
@@ -89,7 +89,7 @@ pub enum MachineSource {
     Keytab,
 }
 
-/// By what a cache was named, which is what its owner's wishes are told by.
+/// What named a cache: it shows its owner's wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {

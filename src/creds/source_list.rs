@@ -35,9 +35,9 @@ pub enum Entry {
     },
     /// A collection that may not exist at all.
     PossibleCollection(CacheNames),
-    /// A keytab of the requester's, for when no cache will do.
+    /// A keytab of the requester's, for when no cache is usable.
     ClientKeytab(CacheNames),
-    /// The requester's rules for whom to be to which service (k5identity(5)).
+    /// The requester's rules for its principal by service (k5identity(5)).
     Identities(CacheNames),
     /// A place that will not do.
     Objection {

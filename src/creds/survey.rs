@@ -301,7 +301,7 @@ impl Survey {
     }
 }
 
-/// Whether it is worth a word that a collection does not exist.
+/// Whether a missing collection is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Absence {
     Told,

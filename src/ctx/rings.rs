@@ -80,7 +80,7 @@ pub(super) fn aside<T: Send>(work: impl FnOnce() -> Result<T, Errno> + Send) -> 
     })
 }
 
-/// What speaks against a key.
+/// Why a key is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
     /// Its type is not `user`.

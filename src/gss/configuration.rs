@@ -9,7 +9,7 @@ use super::ffi;
 use super::krb5_conf::{self, Effect, Fault, Reader};
 use super::status::{Krb5Error, text_of};
 
-/// Where krb5.conf is unless something else is said.
+/// Where krb5.conf is by default.
 const DEFAULT_FILE: &str = "/etc/krb5.conf";
 
 /// Which krb5.conf is read: that of the environment, or a file.

@@ -10,7 +10,7 @@ use super::status::{GssError, check_gss};
 use crate::crypto::enctype::{Enctype, UnknownEnctype};
 use crate::secret::Secret;
 
-/// What a context consists of for somebody who signs without the library.
+/// What it takes to sign with a context without the library.
 #[derive(Debug)]
 pub struct Exported {
     /// Type of the base key.
@@ -30,7 +30,7 @@ pub struct Exported {
 /// Why a context cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The library does not.
+    /// The library refuses.
     #[error("export of the context: {0}")]
     Library(#[from] GssError),
     /// The structure or the role is not what was asked for.

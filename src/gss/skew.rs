@@ -1,4 +1,4 @@
-//! How a difference of clocks is explained to people.
+//! Explains a difference of clocks to people.
 //!
 //! Used by `creds` for the KDC's clock and by `negotiate::mech` for the server's.
 
@@ -48,7 +48,7 @@ impl Library {
         self.replies().in_words()
     }
 
-    /// Whether a difference of clocks that a cache tells of is made up for.
+    /// Whether the library corrects for the difference of clocks that a cache records.
     pub fn makes_up_for_clocks(&self) -> bool {
         let set = self.libdefault(c"kdc_timesync", c"1").unwrap_or_default();
         !["0", "false", "f", "no", "n", "nil", "off"].contains(&set.to_ascii_lowercase().as_str())

@@ -21,9 +21,9 @@ pub const LINES_LIMIT: usize = 40;
 const LINE_LIMIT: usize = 160;
 /// Most KDCs that a message names.
 const NAMED_LIMIT: usize = 3;
-/// What ends sooner has been refused, by the KDC's host or on the way there.
+/// A connection that ends sooner was refused, by the KDC's host or on the way there.
 const PROMPT: Duration = Duration::from_secs(1);
-/// For a second look why a connection was refused.
+/// Time limit of the second connection, which finds out why the first was refused.
 const PROBE: Duration = Duration::from_millis(150);
 
 static RECORD: Mutex<Record> = Mutex::new(Record::new());
@@ -40,7 +40,7 @@ struct Record {
 #[derive(Debug, Clone)]
 struct Attempt {
     contacts: Vec<Contact>,
-    /// Names of which nothing has come.
+    /// Names that led nowhere.
     unresolved: Vec<String>,
     /// The name that is being looked up, or was last.
     name: Option<String>,
@@ -62,18 +62,18 @@ enum State {
     Connecting(Instant),
     /// It was there, or has been there for long.
     Silent,
-    /// The connection has come to an end at once.
+    /// The connection ended at once.
     Refused,
     /// It has answered.
     Answered,
 }
 
-/// What is waited for while the library blocks.
+/// What the library waits for while it blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
-    /// The name service is to find this KDC.
+    /// The name service, for the address of this KDC.
     Name(String),
-    /// KDCs are to answer.
+    /// Answers of KDCs.
     Kdcs(String),
 }
 
@@ -176,7 +176,7 @@ impl Record {
     }
 }
 
-/// What is done with an address.
+/// What the library does with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Datagram,
@@ -264,7 +264,7 @@ impl Attempt {
         }
         let more = (self.contacts.len() + names.len()).saturating_sub(NAMED_LIMIT);
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        // Of no more than are named, since one that has refused is asked again.
+        // Only those that a message names, because this asks them once more.
         let named = self.contacts.iter().map(Contact::in_words).chain(names).take(NAMED_LIMIT);
         format!("{}{more}", named.collect::<Vec<_>>().join(", "))
     }
@@ -284,7 +284,7 @@ impl Contact {
     }
 }
 
-/// Why a connection has ended at once: the library does not tell, so that one more is tried.
+/// Why a connection has ended at once: the library does not say, so one more is tried.
 fn refusal(address: &str) -> String {
     let refused = "refuses the connection".to_owned();
     let Some(address) = socket_address(address) else { return refused };

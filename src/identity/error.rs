@@ -1,4 +1,4 @@
-//! Why nobody can be shown to have asked.
+//! Why it cannot be shown who asked.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ pub enum RequesterError {
     /// /proc/keys does not tell.
     #[error(transparent)]
     AuthLine(#[from] AuthLineError),
-    /// There are more keys than the requester could be looked for among in time.
+    /// Too many keys to find the requester among them in time.
     #[error("{0} keys on this machine, more than the {1} among which the requester is looked for")]
     TooManyKeys(u64, u64),
-    /// To look through the list has taken so much of the processor's time.
+    /// Searching the list has taken so much processor time.
     #[error("to look for the requester in /proc/keys takes more than {0:?}")]
     TooSlow(Duration),
     /// A file of /proc cannot be read.

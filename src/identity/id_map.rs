@@ -1,4 +1,4 @@
-//! How users are numbered in a user namespace: the text of a `uid_map`, as a process of the initial namespace reads it
+//! Uids of a user namespace and ours: the text of a `uid_map`, as a process of the initial namespace reads it
 //! (user_namespaces(7)).
 
 use std::fs::File;
@@ -35,7 +35,7 @@ impl IdMap {
         text.lines().map(extent).collect::<Option<_>>().map(Self)
     }
 
-    /// The number that a user of ours has in there; `None` if it has none.
+    /// The number of a user of ours in the namespace; `None` if it has none there.
     pub fn inside(&self, outside: u32) -> Option<u32> {
         self.0.iter().find_map(|extent| {
             let distance = outside.checked_sub(extent.outside)?;

@@ -16,15 +16,15 @@ use crate::sys::proc;
 
 /// One page: what the kernel gives at a time.
 const PIECE: usize = 4096;
-/// Longer lines of /proc/key-users there are not.
+/// No line of /proc/key-users is longer.
 const LINE_LIMIT: usize = 256;
 
-/// How much of the list is looked through.
+/// How much of the list is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
-    /// No more keys than that on the whole machine.
+    /// Most keys on the whole machine.
     pub keys: u64,
-    /// No more of the processor's time.
+    /// Most processor time.
     pub time: Duration,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterErr
     Ok(finder.finish()?)
 }
 
-/// How many keys there are, as far as it can be told.
+/// How many keys there are, as far as the kernel tells.
 pub fn count() -> Option<u64> {
     let mut counter = Counter::default();
     counter.feed(&std::fs::read("/proc/key-users").ok()?);
@@ -80,7 +80,7 @@ fn read(
     }
 }
 
-/// Of this thread; what others take of the processor is none of it.
+/// Processor time of this thread alone.
 fn cpu_time() -> Result<Duration, RequesterError> {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map(Duration::from)

@@ -1,5 +1,5 @@
-//! Who answers for a requester when negotiations are counted (rule S8): a user with all the uids that are subordinate to
-//! it, since anybody may have a user namespace and some have thousands of uids in it.
+//! Who answers for a requester when negotiations are counted (rule S8): a user, together with all its subordinate uids,
+//! because any user may have a user namespace, and some have thousands of uids in it.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,11 +16,11 @@ const DEPTH_LIMIT: usize = 33;
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// A user, in its own right or as owner of the namespace that the requester is in.
+    /// A user: the requester, or the owner of the requester's namespace.
     User(u32),
-    /// All of a namespace that root has made, by its inode: a container whose uids nobody outside answers for.
+    /// A whole namespace that root has made, by its inode: a container for whose uids nobody outside answers.
     Namespace(u64),
-    /// All of a range of uids that is given to one user, by its first.
+    /// A whole range of uids that one user has, by its first.
     Subordinates(u32),
 }
 

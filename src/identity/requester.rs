@@ -43,12 +43,12 @@ pub enum Origin {
     Unknown,
 }
 
-/// Who waits for the kernel's request.
+/// Who waits for a request of the kernel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Whoever mounts a file system, and for that alone.
+    /// A process that mounts a file system, and waits for nothing else.
     Mount,
-    /// A thread that serves many, or somebody who uses the file system.
+    /// A thread that serves many, or a process that uses the file system.
     Other,
 }
 
@@ -93,7 +93,7 @@ impl Requester {
 
 #[cfg(test)]
 impl Requester {
-    /// One that exists in a test only.
+    /// One for tests.
     pub(crate) fn pretended(origin: Origin, uids: Uids) -> Self {
         Self { uids, origin, task: Task::open("self").unwrap() }
     }
@@ -152,7 +152,7 @@ impl Task {
             .map_err(|e| RequesterError::Proc("uid_map", e))
     }
 
-    /// In which cgroups it is: the text of that file, 4 KiB at most.
+    /// Its cgroups: the text of /proc/PID/cgroup, 4 KiB at most.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
@@ -163,7 +163,7 @@ impl Task {
             .map_err(|e| RequesterError::Proc("cgroup", e))
     }
 
-    /// What tells its mount namespace from others.
+    /// Identifies its mount namespace.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].

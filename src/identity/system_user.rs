@@ -1,4 +1,4 @@
-//! The system user that negotiates in place of root, found without the name service: /etc/passwd alone.
+//! The system user that negotiates in place of root, found in /etc/passwd alone, without the name service.
 
 use nix::unistd::{Gid, Uid};
 

@@ -1,4 +1,4 @@
-//! Who asks: the authorisation key's line in /proc/keys (rule S2, docs/threat-model.md, "The requester").
+//! Who asks: the authorisation key's line in /proc/keys (rule S2; docs/threat-model.md, "What the kernel vouches for").
 //!
 //! `<serial %08x> <flags> <usage> <timeout> <permissions> <uid> <gid> .request_ key:<key %x> pid:<tid> ci:<length>`.
 //! Descriptions of other keys may hold newlines, so anyone can make lines appear: only the line that starts with the
@@ -21,7 +21,7 @@ pub struct Expected {
     pub callout_length: usize,
 }
 
-/// Why the requester is not known.
+/// Why the line does not name the requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthLineError {
     /// No line of that serial.
@@ -30,7 +30,7 @@ pub enum AuthLineError {
     /// A line that is cut, or whose fields are not those of our key.
     #[error("the line of the authorisation key in /proc/keys does not agree with the request")]
     Disagrees,
-    /// More lines than one claim to be it.
+    /// More than one line claims to be it.
     #[error("several lines in /proc/keys claim to be the authorisation key")]
     Ambiguous,
 }

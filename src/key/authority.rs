@@ -107,7 +107,7 @@ impl Authority {
         }
     }
 
-    /// Leaves a program's key, of root's, to root. Where that cannot be, possession counts until it is published.
+    /// Closes a key of root's programs to all but root. If that fails, possession counts until it is published.
     pub fn leave_to_root(&self) {
         let _ = keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY_IN_PROGRESS);
     }
@@ -131,7 +131,7 @@ impl Authority {
         }
     }
 
-    /// What that needs more rights for than the authority: who may do what with the key.
+    /// Sets who may do what with the key, which needs more rights than the authority.
     ///
     /// # Errors
     /// The kernel's.

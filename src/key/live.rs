@@ -1,6 +1,6 @@
-//! A key after its instantiation, which somebody must finish.
+//! An instantiated key, which somebody must finish.
 //!
-//! The front's monitor takes it over. Invariant: it is published or failed; dropping it fails it.
+//! The monitor takes it over from the front. Invariant: it is published or failed; dropping it fails it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,7 +19,7 @@ pub const REJECT_TTL: Duration = Duration::from_secs(2);
 /// when there is something to read, so that it can be proved that the worker does not possess it.
 const OF_ROOTS_KEY: u32 = 0x013f_0000;
 pub(super) const OF_ROOTS_KEY_IN_PROGRESS: u32 = 0x033d_0000;
-/// How long a key that somebody must finish in passing may put off its update.
+/// How long a key that is finished in passing may put off its update.
 const PASSING_LIMIT: Duration = Duration::from_millis(500);
 /// First and longest pause between two tries to update a key that the kernel has not yet put to use.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -32,7 +32,7 @@ pub struct LiveKey {
     key: KeySerial,
     consumer: Consumer,
     finished: bool,
-    /// A keyring that it has to be taken out of before it fails.
+    /// A keyring to take it out of before it fails.
     ring: Option<KeySerial>,
 }
 
@@ -93,9 +93,9 @@ impl LiveKey {
         self.key
     }
 
-    /// Brings the end forward that the key has if nobody finishes it.
+    /// Brings forward the end that the key has if nobody finishes it.
     pub fn shorten(&self, timeout: Duration) {
-        // If this fails, the longer timeout that it was instantiated with stays.
+        // If this fails, the longer timeout of the instantiation stays.
         let _ = keyctl::set_timeout(self.key.raw(), timeout);
     }
 
@@ -116,7 +116,7 @@ impl LiveKey {
             (Err(errno), _) => return Err((self, errno)),
             (Ok(()), Err(errno)) => {
                 self.finished = true;
-                // A context without an end must not stay: better none.
+                // No context is better than one without an end.
                 let _ = keyctl::revoke(self.key.raw());
                 return Err((self, errno));
             }
@@ -200,7 +200,7 @@ struct Guarded {
 }
 
 impl ExpiryGuard {
-    /// Without a guard, if there can be no process, it is as it would be without this.
+    /// If no process can be started, the update goes on without a guard.
     fn over(key: KeySerial, timeout: Duration) -> Self {
         let guarded = Box::leak(Box::new(Guarded { key, timeout, done: AtomicBool::new(false) }));
         let _ = heir::spawn_guard(&guarded.done, conclude, guarded);
@@ -212,7 +212,7 @@ impl ExpiryGuard {
     }
 }
 
-/// In the place of a process that has died: a key that it had updated expires, one that it had not is failed.
+/// Acts for a process that has died: a key that it had updated gets its expiry, another one is failed.
 fn conclude(guarded: &'static Guarded) {
     // Room for a provisional payload; one with a context is longer, and not read.
     let mut payload = [0; 64];

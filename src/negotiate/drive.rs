@@ -84,7 +84,7 @@ pub enum DriveError {
 pub fn drive<M: Mechanism>(mechanism: M, channel: &mut impl Channel) -> Result<Negotiated, DriveError> {
     let (mut side, mut token) = match mechanism.step(&[]).map_err(DriveError::Start)? {
         Step::Continue(mechanism, token) => (Side::Waiting(mechanism), token),
-        // Complete without the server's word: not mutual.
+        // Complete without an answer of the server's is not mutual.
         Step::Complete(..) => return Err(DriveError::OutOfStep),
     };
     let mut handle = None;
@@ -113,7 +113,7 @@ pub fn drive<M: Mechanism>(mechanism: M, channel: &mut impl Channel) -> Result<N
 /// Our side of the exchange.
 enum Side<M: Mechanism> {
     Waiting(M),
-    /// Complete; only the server's last word is missing.
+    /// Complete; only the server's last answer is missing.
     Done(M::Context),
 }
 
@@ -218,7 +218,7 @@ impl DriveError {
     }
 }
 
-/// Causes that tell the user what to do whichever side noticed.
+/// Causes with the same advice for the user, whichever side noticed.
 fn of_ticket(fault: Fault) -> Option<Cause> {
     match fault {
         Fault::ClockSkew => Some(Cause::ClockSkew),

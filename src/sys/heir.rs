@@ -31,7 +31,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// What an heir's predecessor may take, and what becomes of its key if it takes longer.
 #[derive(Debug)]
 pub struct Succession {
-    /// When to look first whether it has ended.
+    /// Delay before the first check whether it has ended.
     pub first_look: Duration,
     /// How often from then on.
     pub next_look: Duration,

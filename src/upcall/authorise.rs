@@ -20,7 +20,7 @@ pub(super) struct Genuine {
     pub acting: Acting,
 }
 
-/// In whose name a requester asks.
+/// In whose name a requester acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acting {
     /// The user's, who asks itself: its keyrings are that user's.

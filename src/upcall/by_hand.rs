@@ -1,4 +1,4 @@
-//! What the program answers to a person: whose it is, which version, and whether it would work here.
+//! Answers to a person: whose program this is, which version, and whether it would work here.
 //!
 //! Invariant: words of a request are never taken for a question. A question is the whole command line, and in a process that
 //! the kernel has started for a key nothing is one.
@@ -64,7 +64,7 @@ pub(super) fn question(words: &[OsString]) -> Option<Question> {
     key_under_construction().is_none().then_some(question)
 }
 
-/// For whoever has typed words that are none of ours.
+/// For a person who has typed unknown words.
 pub(super) fn point_to_help() {
     if key_under_construction().is_none() {
         let _ = writeln!(std::io::stderr(), "{POINTER}");
@@ -86,7 +86,7 @@ pub(super) fn answer(question: &Question) -> i32 {
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok() { status } else { 1 }
 }
 
-/// What would be in the way of every request: settings, keys, directories, accounts, worker.
+/// What would fail every request: settings, keys, directories, accounts, worker.
 fn self_check(file: Option<&Path>) -> (String, i32) {
     let path = file.unwrap_or(Path::new(DEFAULT_PATH));
     let mut checks = vec![("upcall", Ok(format!("{UPCALL}{VERSION}"))), ("keys", keys())];

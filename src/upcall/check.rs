@@ -1,4 +1,4 @@
-//! What the worker reports, checked before it comes into a key (rule S12): nothing of it is believed.
+//! Checks what the worker reports before it comes into a key (rule S12): nothing of it is trusted.
 
 use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;

@@ -1,4 +1,4 @@
-//! What an upcall claims, believed by nobody until `authorise` has spoken.
+//! What an upcall claims: trusted only after `authorise` has accepted it.
 
 use super::invocation::{Invocation, RULE_WORDS};
 use super::order::{Garbled, Order};

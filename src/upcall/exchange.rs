@@ -1,4 +1,4 @@
-//! A token to a Lustre server and its answer back, by the kernel (docs/formats.md, "Lustre's channel").
+//! Sends a token to a Lustre server through the kernel, and gets the answer (docs/formats.md, "Lustre's channel").
 //!
 //! The write that does it blocks until the server has answered, so a child of the monitor makes it, and the monitor keeps
 //! the time. The kernel believes what the block says, so all of it but the token is from the kernel's own callout.
@@ -25,7 +25,7 @@ use crate::sys::process::{self, Process};
 
 /// Below one of the directories where Lustre has its parameters.
 const CHANNEL: &str = "sptlrpc/gss/init_channel";
-/// Between two tries when the kernel says that it is not ready.
+/// Interval of tries while the kernel says that it is not ready.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How long a child that has given its result may take to end.
 const END_LIMIT: Duration = Duration::from_secs(1);
@@ -209,7 +209,7 @@ enum Attempt {
     Failed(Errno),
     /// The kernel did not take the block.
     NotTaken(Errno),
-    /// The worker has ended, of which it has told why, or been killed.
+    /// The worker has ended and said why, or was killed.
     Unwanted,
 }
 
@@ -220,7 +220,7 @@ enum Event {
     WorkersEnd,
 }
 
-/// The child's result, if it comes in time and whole, and while there is a worker to take it.
+/// The child's result, if it comes in time and whole while there is a worker to take it.
 fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<Attempt> {
     let mut result = File::from(result);
     let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);

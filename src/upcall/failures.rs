@@ -22,12 +22,12 @@ use crate::sys::locks::LockFile;
 use crate::time::since_boot;
 
 const GUARD: std::ops::Range<u16> = 0..1;
-/// How long a file is waited for: others hold it for a few system calls.
+/// Longest wait for a file: others hold it for a few system calls.
 const GUARD_LIMIT: Duration = Duration::from_millis(200);
 const SIZE_LIMIT: usize = 8192;
-/// A file that nobody has written to for so long says nothing any more.
+/// Age at which a file means nothing any more.
 pub(super) const AGE: Duration = Duration::from_secs(3600);
-/// So many lines of one kind are written before it counts as repeating itself.
+/// How many lines of one kind are written before it counts as repeating itself.
 const LINES: u32 = 5;
 /// Then a summary is written as often as that.
 const SUMMARY: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ fn of_silence(longest: Seconds) -> Backoff {
     Backoff { after: 0, first: Seconds::of(5), longest: longest.max(Seconds::of(5)) }
 }
 
-/// Whether nobody answered: that took its time, and would again.
+/// Whether nobody answered: that was slow, and would be again.
 fn is_silence(cause: Cause) -> bool {
     matches!(cause, Cause::NameServiceSilent | Cause::KdcSilent | Cause::ServerSilent | Cause::Deadline)
 }
@@ -89,7 +89,7 @@ impl Memory {
         Self::open(config, "failures", users_name(uid, secid, target), Scope::Silence)
     }
 
-    /// What to fail with at once, if it is not the time to try again.
+    /// The failure to answer with at once, if it is too early to try again.
     pub(super) fn pause(&self) -> Option<Failure> {
         let file = openat_existing(&self.directory, &self.name)?;
         let Entry { record, failure } = read(file.file())?;

@@ -35,7 +35,7 @@ pub(super) enum Pending {
     Live(LiveKey),
 }
 
-/// A key under construction whose front waits for us.
+/// A key under construction whose front waits for the monitor.
 pub(super) struct Held {
     authority: Authority,
     genuine: &'static Genuine,

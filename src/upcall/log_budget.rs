@@ -22,9 +22,9 @@ use crate::time::since_boot;
 
 /// The byte that guards the record.
 const RECORD: std::ops::Range<u16> = 0..1;
-/// The byte of whoever stays to tell what was left out.
+/// The byte of the process that stays to tell what was left out.
 const TELLER: std::ops::Range<u16> = 1..2;
-/// How long the record is waited for: others hold it for a few system calls.
+/// Longest wait for the record: others hold it for a few system calls.
 const RECORD_LIMIT: Duration = Duration::from_millis(20);
 /// Which uids are subordinate to whom (subuid(5)).
 const SUBUID: &str = "/etc/subuid";
@@ -48,7 +48,7 @@ pub(super) enum Payer {
     User(Owner),
     /// One whose request was refused: nothing is known of it but its uid, which may be one of thousands that a user has.
     Refused(Owner),
-    /// Whoever started the program with words that name nobody.
+    /// A start of the program with words that name nobody.
     Unknown,
 }
 
@@ -245,7 +245,7 @@ impl Account {
 
     fn change<T>(&self, change: impl FnOnce(Record) -> (Record, T)) -> Option<T> {
         self.file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
-            // What nobody will find is not counted in: it was over when it was removed.
+            // A removed record is not counted in: its time was over.
             self.file.has_name().ok().filter(|&has_name| has_name)?;
             let (next, result) = change(read(file).unwrap_or_default());
             let Record { start, written, left_out } = next;

@@ -36,7 +36,7 @@ use crate::sys::locks::LockFile;
 use crate::time::now;
 
 const STATE_LIMIT: usize = 4096;
-/// The byte of the state's file that whoever gets credentials holds.
+/// The byte of the state's file that the request which gets credentials holds.
 const TURN: Range<u16> = 0..1;
 /// Ends the names of files that are being written.
 const NEW: &str = ".new";
@@ -46,9 +46,9 @@ pub(super) const FAILED: &str = ".failed";
 const STATE: &str = ".state";
 /// A file that is still being written after that never will be.
 const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
-/// So long an expired cache is kept: who has asked for it may ask again.
+/// How long an expired cache is kept: its user may ask again.
 const EXPIRED_AGE: Duration = Duration::from_secs(86_400);
-/// Between two looks whether it is our turn: at first, and at most. Hundreds may wait for the same.
+/// Interval of checks whether it is our turn, first and longest. Hundreds may wait for the same.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,13 +60,13 @@ pub(super) struct MachineCache {
     state: LockFile,
 }
 
-/// What is known of the credentials.
+/// State of the credentials.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
     /// Good until then, seconds since the epoch.
     Good(u64),
-    /// Not to be had.
+    /// Not available.
     Failed(Failure),
 }
 
@@ -109,7 +109,7 @@ impl MachineCache {
     /// to get; otherwise it is its turn.
     ///
     /// # Errors
-    /// What whoever was at it has failed with; `Deadline`.
+    /// The failure of the request that was getting them; `Deadline`.
     pub(super) fn turn(mut self, deadline: Instant) -> Result<Turn, Failure> {
         let (mut waited, mut pause) = (false, FIRST_PAUSE);
         loop {
@@ -122,7 +122,7 @@ impl MachineCache {
                     self.state = state(&self.directory, &self.stamp).map_err(|errno| self.broken(errno))?;
                     continue;
                 }
-                // Whoever had it before us has left a word.
+                // The one before us has left its result.
                 return match self.read_state() {
                     Some(State::Failed(failure)) if waited => Err(failure),
                     _ if self.is_good() => Ok(Turn { cache: self, ours: false }),
@@ -186,7 +186,7 @@ impl Turn {
         stored
     }
 
-    /// There are none, and those who wait need not try the same.
+    /// Records that there are none, so that those who wait need not try the same.
     pub(super) fn failed(self, failure: &Failure) {
         if self.ours {
             self.cache.write_state(&State::Failed(failure.clone()));
@@ -230,7 +230,7 @@ impl MachineCache {
     }
 
     fn write_state(&self, state: &State) {
-        // Without it the next request does what this one has done.
+        // Without it the next request repeats this one's work.
         let text = serde_json::to_vec(state).unwrap_or_default();
         let file = self.state.file();
         let _ = file.set_len(0).and_then(|()| file.write_all_at(&text, 0));

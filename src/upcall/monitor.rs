@@ -41,14 +41,14 @@ use crate::sys::process::{self, Process, WaitingParent};
 /// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key: of whole
 /// seconds, as the kernel counts them, the first may be almost none.
 const DEADLINE_GRACE: Duration = Duration::from_secs(2);
-/// How long a killed worker is waited for before that is worth a line in the log.
+/// How long a killed worker is waited for before the log says so.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long the line of the log may take of a front that was killed.
+/// Time limit for the log line about a front that was killed.
 const LAST_WORDS_SECONDS: u32 = 30;
 
-/// When to look first whether the front has ended, which it has by then. Not by a descriptor of it that wakes us: making
-/// and waking cost the requester a twentieth of its wait, this nothing.
+/// Delay before the first check whether the front has ended; by then it normally has. A descriptor of the front that
+/// wakes us would cost the requester a twentieth of its wait; this costs nothing.
 const FIRST_LOOK: Duration = Duration::from_micros(500);
 const NEXT_LOOK: Duration = Duration::from_micros(250);
 /// How long the front may take for its verdict.
@@ -184,7 +184,7 @@ fn conclude(
             report(journal, &subject, (order, config, waits), (&ended.outcome, &ended.timings));
             journal.considered(&subject, &ended.considered);
             journal.trail(&subject, &ended.trail);
-            // Only now: the requester does not wait for the end of a process.
+            // Only now, so that the requester does not wait for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, journal, &subject));
             slot.give_back();
             home.into_iter().for_each(Home::leave);
@@ -243,7 +243,7 @@ fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
     }
 }
 
-/// Who has the lines of the log on its account. Of a refused request nothing is known but what the kernel says.
+/// Whose account the log lines are charged to. Of a refused request only what the kernel says is known.
 fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     let user = |uid| if uid == 0 { Payer::Machine } else { Payer::User(Owner::User(uid)) };
     let Some(served) = served else { return Payer::of_refused(invocation.uid) };
@@ -268,6 +268,6 @@ fn reap(worker: &Process, journal: &Journal, subject: &Subject) {
 /// Logs an upcall that could not even be taken apart, in the log that the rule's settings name.
 pub(super) fn log_unusable(unusable: &Unusable, key: KeySerial) {
     let config = Config::load(unusable.config.as_deref()).unwrap_or_default();
-    // Lines that are left out the next one tells of: somebody waits for this process to end.
+    // The next line tells of those left out: somebody waits for this process to end.
     Journal::open(&config, config.log.level, Payer::Unknown).unusable(unusable, key);
 }

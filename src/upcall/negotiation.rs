@@ -59,7 +59,7 @@ pub(super) struct Upcall<'a> {
     timings: Vec<Timing>,
     /// For Lustre.
     channel: Option<Relay>,
-    /// For credentials of the node: what others wait for.
+    /// For the node's credentials: what other requests wait for.
     node: Option<NodesPart>,
     /// What the worker has said of its stages with its last token, and when.
     told: Option<(Vec<Timing>, Instant)>,
@@ -146,7 +146,7 @@ impl<'a> Upcall<'a> {
             Err(failure) => return self.without_worker(key, failure),
         };
         let credentials = order.credentials(self.invocation, self.config);
-        // Of a user's access the kernel asks twice: what took its time is not tried a second time.
+        // The kernel asks twice for a user's access: what was slow is not tried a second time.
         let memory = order.lustre().filter(|callout| !callout.roles.any());
         let memory = memory.and_then(|callout| Memory::of_user(self.config, callout));
         if let Some(failure) = memory.as_ref().and_then(Memory::pause) {
@@ -326,7 +326,7 @@ impl<'a> Upcall<'a> {
                 },
                 (Message::Token(token, stages), Some(relay)) if relay.has_room() => {
                     self.told = Some((stages, Instant::now()));
-                    // Everything that there was to know without the server is known.
+                    // All that can be known without the server is known.
                     key.admit()?;
                     self.times.deadline = self.times.released;
                     let deadline = self.times.deadline;

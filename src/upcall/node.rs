@@ -43,7 +43,7 @@ impl NodesPart {
     /// credentials of the node.
     ///
     /// # Errors
-    /// What the other request has failed with, or others before; `Setup`, `Deadline`.
+    /// The failure of the other request, or of earlier ones; `Setup`, `Deadline`.
     pub(super) fn take(
         credentials: &Credentials,
         (invocation, config, served): (&Invocation, &Config, &Served),
@@ -123,7 +123,7 @@ fn memories(order: &Order, config: &Config, stamp: &Stamp) -> [Option<Memory>; 2
     [open(format!("{stamp}{FAILED}")), server.and_then(open)]
 }
 
-/// The failure of a worker that tells of credentials unasked.
+/// The failure of a worker that reports credentials unasked.
 pub(super) fn not_asked_for() -> Failure {
     let detail = "worker: credentials that it was not asked for";
     Failure::new(Stage::Negotiate, Cause::WorkerFault, detail)

@@ -130,7 +130,7 @@ impl Order {
                 (target, callout.level.unwrap_or(Level::Privacy))
             }
         };
-        // How long one of its RPCs may take the kernel knows better.
+        // The kernel knows better how long one of its RPCs may take.
         let round = match &target {
             Target::Rpc { .. } => timeouts.round.0,
             Target::Lustre { .. } => timeouts.deadline.0,

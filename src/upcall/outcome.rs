@@ -31,7 +31,7 @@ const LINE_LIMIT: usize = 960;
 /// How long one line of a process waits for room at the log, which on a busy machine reads them in bursts. Nobody waits
 /// for it.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// So much is shown of a description that is not understood.
+/// How much is shown of a description that is not understood.
 const TARGET_LIMIT: usize = 120;
 
 /// How an upcall ended.
@@ -92,7 +92,7 @@ pub(super) struct Journal {
     budget: Option<Arc<Mutex<Budget>>>,
 }
 
-/// Every line of ours passes here, whoever has written what is in it.
+/// Every line passes here, so that strangers' words in it are made fit for the log.
 struct Bounded {
     log: BasicLogger,
     /// The logger's socket.
@@ -145,7 +145,7 @@ impl Journal {
         Self { budget }
     }
 
-    /// Lines of ours that were left out, if somebody is still to tell of them.
+    /// Our lines that were left out, if they are still to be told of.
     pub(super) fn close(self) -> Option<Untold> {
         self.budget.and_then(|budget| budget.lock().ok()?.untold())
     }
@@ -208,7 +208,7 @@ impl Journal {
         }
     }
 
-    /// The lines of what a worker has tried, as few as it fits into.
+    /// What a worker has tried, in as few lines as possible.
     pub(super) fn trail(&self, subject: &Subject, trail: &[String]) {
         let head = format!("{subject}: tried: ");
         let mut line = String::new();
@@ -262,7 +262,7 @@ fn connected(config: &Config, patience: Duration) -> Option<(BasicLogger, UnixDa
     Some((BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter)), same))
 }
 
-/// So much of what others have said as the line has room for; what we say is there in any case.
+/// As much of others' words as the line has room for; our own are always in it.
 fn fitting<'t>(text: &'t str, head: &str, tail: &str) -> Cow<'t, str> {
     cut(text, LINE_LIMIT.saturating_sub(head.len() + tail.len()))
 }

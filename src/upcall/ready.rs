@@ -29,7 +29,7 @@ use crate::sys::files::{private_directory, remove_old, subdirectory};
 /// Where notes are, whatever `run_dir` is.
 const RUN: &str = "/run/lgss";
 const DIRECTORY: &str = "ready";
-/// Longest note that is read, in bytes; krb5.conf may include many files.
+/// Longest note that is read, in bytes (krb5.conf may include many files).
 const SIZE_LIMIT: usize = 8192;
 /// Notes whose time has long passed are removed.
 const AGE: Duration = Duration::from_secs(48 * 3600);

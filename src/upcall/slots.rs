@@ -29,7 +29,7 @@ use crate::time::since_boot;
 const RECORD: Range<u16> = 0..1;
 /// All bytes of an owner's file.
 const ALL: Range<u16> = 0..u16::MAX;
-/// How long the record is waited for: others hold it for a few system calls.
+/// Longest wait for the record: others hold it for a few system calls.
 const RECORD_LIMIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
 const RECORD_SIZE: usize = 2048;

@@ -1,4 +1,4 @@
-//! Where credentials are looked for: named and opened by the launcher, handed to the worker (rules S4, S7, S9).
+//! Where to find credentials: named and opened by the launcher, handed to the worker (rules S4, S7, S9).
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -24,7 +24,7 @@ use crate::identity::id_map::IdMap;
 use crate::sys::files::{self, Untrusted, open_trusted};
 use crate::sys::{namespaces, proc};
 
-/// What shall be looked at.
+/// What to look at.
 pub(super) enum Wanted<'a> {
     /// A user's, as that user.
     Users(Box<Search<'a>>),
@@ -81,7 +81,7 @@ fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environme
     }
 }
 
-/// For whom a user's caches are looked for.
+/// Whose caches are looked for.
 fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<Requester<'a>, Failure> {
     let failed = |errno| launch_failed("namespaces", errno);
     let places = &served.places;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::sys::locks::LockFile;
 
-/// Most names of a directory that are looked at in one go.
+/// Most names of a directory that are examined in one go.
 const NAMES_LIMIT: usize = 4096;
 
 /// The names in a directory of ours.
@@ -18,7 +18,7 @@ pub(super) fn names(directory: &OwnedFd) -> Vec<String> {
     names.filter_map(|name| std::str::from_utf8(name.as_bytes()).ok().map(str::to_owned)).collect()
 }
 
-/// Removes a file whose time is over, unless somebody uses it; whether it did.
+/// Removes a file whose time is over, unless somebody uses it; returns whether it did.
 pub(super) fn remove(directory: &OwnedFd, name: &str, file: &LockFile) -> bool {
     file.remove(directory.as_fd(), name) == Ok(true)
 }

@@ -137,7 +137,7 @@ fn fork(home: Option<&Home<'_>>) -> Result<ForkResult, Failure> {
     confined.map_or_else(|| fork::fork_confined().map_err(launch_failed), Ok)
 }
 
-/// Of another network than ours the name service's daemons know nothing, and are not to hear (rule S23).
+/// The name service's daemons know nothing of other networks, and must not hear of them (rule S23).
 pub(super) fn names_in(served: &Served) -> Names {
     let ours = namespaces::own_network();
     let theirs = namespaces::identity(served.places.network.as_fd());

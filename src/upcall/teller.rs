@@ -23,7 +23,7 @@ use crate::sys::{exec, keyctl, process};
 /// own.
 const WORD: &str = "--tell-left-out";
 
-/// Returns only if that cannot be. Then whoever has the next line tells.
+/// Returns only on failure. Then the next line tells.
 pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&Path>) {
     // A monitor that has had to hurry may have set one.
     nix::unistd::alarm::cancel();

@@ -1,5 +1,5 @@
-//! The end of a key, and how much it tells: a context with whose it is, or a failure, in words if they are the
-//! requester's to know (rule S15). Where the owner's quota has no room for words, the key has to do without.
+//! The end of a key, and how much it tells: a context and its principal, or a failure, in words if the requester may
+//! know them (rule S15). Where the owner's quota has no room for words, the key goes without.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::wire::{WireError, Writer};
 /// How long a key says that a limit was reached: the next try may well succeed.
 const BUSY_TTL: Duration = Duration::from_secs(2);
 
-/// What came of the attempt to finish a key: it, still live, and the kernel's error.
+/// A failed attempt to finish a key: the key, still live, and the kernel's error.
 type Finished = Result<(), (LiveKey, Errno)>;
 
 /// Fails the key. For programs the error stays readable for the negative-cache time; the kernel takes it and drops the
@@ -93,7 +93,7 @@ pub(super) fn unpublished(
         |cause| Failure::new(Stage::Publish, cause, format_args!("the key cannot be updated: {errno}"));
     let cause = match errno {
         Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED => {
-            // Nobody waits for it any more, and there is nothing to write to.
+            // Nobody waits for it any more, and nothing can be written to it.
             live.hand_over();
             return Outcome::Failed(failure(Cause::KeyGone));
         }

@@ -29,7 +29,7 @@ pub(super) struct Served {
     pub(super) micros: u32,
     /// Where the negotiation takes place.
     pub(super) places: Places,
-    /// A keyring that the key has to be taken out of before it fails.
+    /// A keyring to take the key out of before it fails.
     pub(super) foreign_ring: Option<KeySerial>,
     /// The requester's keyrings, if the launcher shall look into them.
     pub(super) loan: Option<Loan>,

@@ -1,4 +1,4 @@
-//! Who has seen the requester: the kernel vouches for who asks and from where (rules S1, S6).
+//! What the kernel shows of the requester: who asks, and from where (rules S1, S6).
 //!
 //! Called by the front once the watchdog exists, since looking at a requester may block.
 

@@ -43,7 +43,7 @@ pub(super) fn machine_account(
     };
     let (realm, principal) = (realm.clone(), principal.clone());
     let anywhere = Node { roles: *roles, realm, host: None, principal };
-    // What is missing whatever this host is called is known without a name service.
+    // What is missing under any host name is known without a name service.
     choose(&anywhere, &sources)?;
     let choice = choose_here(&anywhere, &sources, myself.as_ref(), (deadline, watch))?;
     watch.enter(deadline, choice.silent());

@@ -64,7 +64,7 @@ pub(super) fn negotiate(
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
             let outcome = meet_again(account, &ticket, refusal, (request, deadline), watch);
-            // The next request is not to begin with the old one.
+            // The next request must not begin with the old one.
             outcome.is_ok().then(|| holder.share(watch, &ticket));
             outcome
         }

@@ -11,7 +11,7 @@ use crate::negotiate::drive::Negotiated;
 use crate::negotiate::messages::{Considered, Established, Timing};
 use crate::secret::Secret;
 
-/// A context and whose it is.
+/// A context and its principal.
 pub(super) struct Outcome {
     negotiated: Negotiated,
     credential: String,

@@ -16,7 +16,7 @@ use crate::gss::krb5::Library;
 use crate::identity::unprivileged::Unprivileged;
 use crate::selftest::{KeytabReport, Report, VERSION, WORKER};
 
-/// Most entries of a keytab that are looked at.
+/// Most entries of a keytab that are read.
 const ENTRY_LIMIT: usize = 4096;
 
 pub(super) fn run(words: &[String]) -> ExitCode {

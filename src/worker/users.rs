@@ -335,7 +335,7 @@ fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal
     });
     let (own, foreign): (Vec<_>, Vec<_>) = ranking.objections.iter().partition(|o| o.cause.is_some());
     let mut others: Vec<String> = others.chain(own.into_iter().map(|o| o.text.clone())).map(cut).collect();
-    // What others have is worth a word where there is something to be told, not on its own.
+    // What others have is reported beside other news, not on its own.
     let told = !others.is_empty();
     others.extend(foreign.into_iter().filter(|o| told || o.notable).map(|o| cut(o.text.clone())));
     let more = others.len().saturating_sub(OTHERS_LIMIT);

@@ -118,7 +118,7 @@ impl Watch {
         state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_token(token, &stages))
     }
 
-    /// Tells the monitor that machine credentials are there.
+    /// Tells the monitor that machine credentials are available.
     ///
     /// # Errors
     /// [`MessageError`].
@@ -214,7 +214,7 @@ impl Current {
     }
 }
 
-/// The failure of whoever has not answered: KDCs or the name service that is to find them.
+/// The failure for whatever has not answered: KDCs, or the name service that should find them.
 pub(super) fn told_apart(silent: Failure) -> Failure {
     if silent.cause != Cause::KdcSilent {
         return silent;
@@ -231,7 +231,7 @@ pub(super) fn told_apart(silent: Failure) -> Failure {
     }
 }
 
-/// What is said of a KDC that has not answered in time.
+/// The failure for a KDC that has not answered in time.
 pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
     let detail = format_args!("ticket of {whose} for {service}: no answer in time");
     Failure::new(Stage::Kdc, Cause::KdcSilent, detail)

@@ -30,7 +30,7 @@ pub struct MachineAccount {
     account: Account,
     _memory: PrivateCache,
     basis: Basis,
-    /// What was there before anything was asked for.
+    /// The tickets at the start, before any request.
     inherited: Option<Secret>,
 }
 

@@ -15,7 +15,7 @@ use crate::gss::principal::Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Reason};
 
-/// Most entries of a keytab that are looked at.
+/// Most entries of a keytab that are read.
 const ENTRY_LIMIT: usize = 4096;
 /// Most principals that a KDC is asked for.
 const TRY_LIMIT: usize = 4;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 
-/// So much of an environment is searched, in bytes.
+/// How much of an environment is searched, in bytes.
 const LIMIT: usize = 256 * 1024;
 /// One page.
 const PIECE: usize = 4096;

@@ -27,11 +27,11 @@ pub(super) const FILES_LIMIT: usize = 256;
 const OBJECTIONS_LIMIT: usize = 64;
 /// Most usable files of a directory that the newest are taken of, and most members of a collection.
 const FOUND_LIMIT: usize = 20_000;
-/// How long a directory is looked at in which anybody can lay as many names as it likes.
+/// Time limit for a directory in which anybody can make any number of names.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
-/// How long the names beyond that are counted.
+/// Time limit for counting the names beyond that.
 const COUNT_LIMIT: Duration = Duration::from_secs(1);
-/// Most inodes of others that are remembered, so that one with many names is looked at once.
+/// Most inodes of others that are remembered, so that one with many names is examined only once.
 const INODES_LIMIT: usize = 100_000;
 
 /// What was found, each file once.
@@ -96,7 +96,7 @@ impl<'a> Files<'a> {
         self.standing = Standing::Found;
     }
 
-    /// What in a directory is named like a cache.
+    /// Names like those of caches in a directory.
     pub(super) fn add_found(&mut self, directory: &Path) {
         let Ok(located) = locate_below(self.ground.root, directory) else { return };
         let name = CacheName::Dir(directory.to_owned());
@@ -152,7 +152,7 @@ impl<'a> Files<'a> {
             }
             Ok((file, status)) => match file_offence(&status, self.ground.owner) {
                 Some(offence) => self.object(&name, &unusable(&name, offence)),
-                // There are fewer descriptors than there can be files.
+                // There can be more files than descriptors.
                 None if look.files.len() < FILES_LIMIT => look.files.push((entry, status, Some(file))),
                 None if look.files.len() < FOUND_LIMIT => look.files.push((entry, status, None)),
                 None => self.passed_over += 1,
@@ -221,7 +221,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Names that are looked at one after the other.
+/// Names that are examined one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
     /// Made as the user's own are, by its number.
@@ -289,7 +289,7 @@ impl Look {
         }
     }
 
-    /// Whether not even the names that are left are worth the time.
+    /// Whether even the remaining names are not worth the time.
     fn is_over(&mut self) -> bool {
         let over = self.unseen > 0 && Instant::now() >= self.until + COUNT_LIMIT;
         self.counted &= !over;

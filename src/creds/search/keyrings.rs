@@ -22,7 +22,7 @@ use crate::sys::lending::Late;
 use crate::sys::{files, keyctl};
 use crate::text::quoted;
 
-/// Most links of a keyring that are looked at.
+/// Most links of a keyring that are followed.
 const LINKS_LIMIT: usize = 512;
 /// Most caches and tickets in keyrings.
 const FOUND_LIMIT: usize = 64;
@@ -48,7 +48,7 @@ impl Rings {
     pub fn of_caller(uid: u32) -> Self {
         let ring = |special| match keyctl::keyring_id(special) {
             Ok(serial) => serial,
-            // Whoever looks into it is told the same.
+            // Looking into it reports the same.
             Err(Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => special,
             Err(_) => 0,
         };
@@ -101,7 +101,7 @@ pub(super) struct InRings {
     looked_at: BTreeSet<(i32, Place)>,
 }
 
-/// What a keyring is to its requester; the word is that of cache names.
+/// The role of a keyring for its requester; the word is the one in cache names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Thread,
@@ -132,7 +132,7 @@ impl InRings {
     /// In the keyrings of a requester, which the caller must possess.
     pub(super) fn of_requester(rings: Rings, owner: u32, user_rings: UserRings) -> Self {
         let mut found = Self::default();
-        // Ours is reached as any process of that user does.
+        // Ours is reached as by any process of that user.
         let user = if user_rings == UserRings::Foreign { rings.user } else { 0 };
         for (ring, place, way) in [
             (rings.thread, Place::Thread, Way::Copy),
@@ -153,7 +153,7 @@ impl InRings {
         // the persistent one for days.
         let names = [visible_ring::of_user(uid), visible_ring::persistent(uid)];
         let [has_user, has_persistent] = visible_ring::which_exist(names.each_ref().map(String::as_str));
-        // Whether it is empty its owner may know without that.
+        // Its owner may see whether it is empty without that.
         let is_empty = || keyctl::links(keyctl::USER_KEYRING).is_ok_and(|links| links.is_empty());
         if has_user && !is_empty() && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
             self.look_into(keyctl::USER_KEYRING, (Place::User, Way::Name), uid, UserRings::Ours);
@@ -163,7 +163,7 @@ impl InRings {
         }
     }
 
-    /// Whether something of the collection or cache that `name` is was found.
+    /// Whether anything of the collection or cache `name` was found.
     pub(super) fn has(&self, name: &CacheName) -> bool {
         let name = name.to_string();
         self.sources.iter().any(|source| is_of(&source.display, &name))
@@ -184,7 +184,7 @@ impl InRings {
         found
     }
 
-    /// Leaves nothing but what is of that collection or cache.
+    /// Keeps only what belongs to that collection or cache.
     pub(super) fn keep_only(&mut self, name: &CacheName) {
         let name = name.to_string();
         self.sources.retain(|source| is_of(&source.display, &name));
@@ -318,7 +318,7 @@ fn is_ticket_granting(name: &str) -> bool {
     realms.is_some_and(|(of, at)| !of.is_empty() && of == at && !name.contains(char::is_control))
 }
 
-/// What makes a session keyring useless, if it is that.
+/// Why a session keyring is useless, if it is.
 pub(super) fn session_trouble(ring: i32) -> Option<Source> {
     links(ring).err().map(|errno| trouble(Place::Session, errno))
 }

@@ -2,7 +2,7 @@
 //!
 //! In three steps, each by somebody with other rights: [`Search::for_best`] reads configuration of the host's,
 //! [`Search::look_into`] keyrings that the caller has been lent, [`Search::finish`] everything else, as the user.
-//! Called by the launcher and by `lgss caches`. Nothing is decided here: what is best is found in ranking.rs.
+//! Called by the launcher and by `lgss caches`. Decides nothing: ranking.rs finds what is best.
 
 mod environment;
 mod files;
@@ -99,9 +99,9 @@ pub struct Search<'a> {
     config: &'a Config,
     requester: Requester<'a>,
     environment: Environment,
-    /// Caches that were named, with what that makes of them.
+    /// Caches that were named, each with its standing.
     named: Vec<(CacheName, Standing)>,
-    /// Whether everything else is looked at, too.
+    /// Whether everything else is searched as well.
     everywhere: bool,
     in_rings: InRings,
     sources: Vec<Source>,

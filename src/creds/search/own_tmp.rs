@@ -1,5 +1,5 @@
-//! Whether a requester's /tmp is another one than the host's, as services with PrivateTmp and containers have it: then what
-//! kinit has put into the host's is not there.
+//! Whether a requester's /tmp is not the host's, as in containers and services with PrivateTmp: then it lacks what
+//! kinit has put into the host's.
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,7 +16,7 @@ const CACHES: [&str; 2] = ["FILE:/tmp/", "DIR:/tmp"];
 /// For the log and for whoever asks.
 const NOTE: &str = " (its /tmp is not the host's)";
 
-/// Whether it would help to know: a cache is missed there.
+/// Whether that would explain anything: a cache is missing there.
 pub(super) fn is_missed(source: &Source) -> bool {
     let Held::Nothing(place) = &source.held else { return false };
     source.role == Role::Unfit(Defect::Absent) && CACHES.iter().any(|caches| place.starts_with(caches))

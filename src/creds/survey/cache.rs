@@ -1,4 +1,4 @@
-//! A cache that was read, one that is usable, and what speaks against another.
+//! A cache that was read, a usable one, and why another is not usable.
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};

@@ -1,4 +1,4 @@
-//! The usable caches in their order, and in words what speaks against the others.
+//! The usable caches in order, and in words why the others are not usable.
 
 use super::cache::{Candidate, Objection};
 use super::wanted::Wanted;
@@ -7,7 +7,7 @@ use crate::event::{Cause, Failure, Stage};
 /// Longest detail of a failure that lists others, in bytes.
 const DETAIL_LIMIT: usize = 440;
 
-/// The usable ones, the best first, and what speaks against all others.
+/// The usable ones, the best first, and the reason against each other one.
 #[derive(Debug)]
 pub struct Ranking {
     /// In their order.

@@ -16,7 +16,7 @@ use crate::gss::ticket::Cache;
 use crate::time::now;
 use crate::wire::Reader;
 
-/// Most caches of a daemon's that are looked at.
+/// Most caches of a daemon that are read.
 const MEMBERS_LIMIT: usize = 64;
 
 pub(super) type Read = Result<(Name, Vec<Facts>), Krb5Error>;
@@ -25,7 +25,7 @@ pub(super) fn read(library: &Library, name: &CacheNames) -> Read {
     let (client, mut tickets) = Cache::resolve(library, &name.library)?.contents()?;
     let now = now();
     let strange = |ticket: &Facts| u64::from(ticket.start) > now + SKEW || u64::from(ticket.end) < now;
-    // The KDC's clock has been another one, or so it may be; the library makes up for that.
+    // The KDC's clock may have differed; the library corrects for that.
     if tickets.iter().any(strange) && library.makes_up_for_clocks() {
         let offset = offset(library, name);
         let shifted = |time: u32| u32::try_from(i64::from(time) - offset).unwrap_or(time);

@@ -1,6 +1,6 @@
-//! What a user wanted, and why it was not to be had: a change of principal is always said.
+//! What a user wanted, and why it was not available: a change of principal is always reported.
 //!
-//! Said by the worker, in the log and to the requester, and by `lgss caches`, in the same words.
+//! The worker reports it in the log and to the requester, `lgss caches` in the same words.
 
 use super::cache::{Candidate, Contents, Objection};
 use crate::creds::choice::{By, Wish};
@@ -8,7 +8,7 @@ use crate::creds::source::Standing;
 use crate::gss::principal::Name;
 use crate::text::quoted;
 
-/// What comes before all others, whether it can be used or not.
+/// The first choice, whether it can be used or not.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     /// Who that would be, if that is known.

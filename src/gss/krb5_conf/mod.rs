@@ -1,7 +1,7 @@
 //! The structure of krb5.conf, read to tell what is wrong with it: libkrb5 says for most faults no more than a number, and for
 //! some nothing at all.
 //!
-//! Used where a context of the library cannot be had, where a request has failed for want of a realm or a KDC, and by
+//! Used where the library gives no context, where a request has failed for want of a realm or a KDC, and by
 //! `lgss config check`. Invariant: a [`Fault`] is fatal if and only if the library refuses the configuration for it (the
 //! tests compare). What relations mean is not looked at.
 #![forbid(unsafe_code)]
@@ -19,7 +19,7 @@ use line::{Line, Place, Syntax};
 
 use crate::sys::errno::errno_of;
 
-/// Longest file that is looked at, in bytes.
+/// Longest file that is read, in bytes.
 const SIZE_LIMIT: u64 = 1024 * 1024;
 /// How deep includes may go. The library has no limit but that of descriptors.
 const DEPTH_LIMIT: usize = 24;
@@ -60,7 +60,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Who has to be able to read it.
+/// Who must be able to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
     /// This process.
@@ -233,7 +233,7 @@ impl Reading {
         Ok(Opened::Text(text))
     }
 
-    /// Whether those who have to can read it, as far as modes tell.
+    /// Whether those who must read it can, as far as modes tell.
     fn allow(&self, path: &Path) -> io::Result<()> {
         if self.reader == Reader::Ourselves {
             return Ok(());

@@ -26,7 +26,7 @@ pub enum ChannelError {
     /// The kernel has given up waiting for the answer; the server may have taken the token, or not.
     #[error("no answer to the token")]
     Unanswered,
-    /// The monitor does not hand the answer over.
+    /// The monitor does not pass the answer on.
     #[error("monitor: {0}")]
     Relay(#[from] MessageError),
     /// The answer is no reply to the call, or refuses it.

@@ -1,4 +1,4 @@
-//! What the worker tells the monitor, which believes none of it.
+//! What the worker tells the monitor, which trusts none of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
     lines
 }
 
-/// That machine credentials are there, before a server is asked for anything.
+/// Machine credentials are available; sent before a server is asked for anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chosen {
@@ -35,7 +35,7 @@ pub struct Chosen {
     pub service_until: Option<u32>,
 }
 
-/// A negotiated context as the worker reports it; the monitor believes nothing of it before checking.
+/// A negotiated context as the worker reports it; the monitor checks all of it before use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Established {
@@ -59,9 +59,9 @@ pub struct Established {
     pub principal: String,
     /// What the requester wished for and did not get, with the reason, for the key.
     pub unmet: Option<String>,
-    /// What there was to choose from.
+    /// The choice among credentials.
     pub considered: Considered,
-    /// What took how long.
+    /// Duration of each stage.
     pub stages: Vec<Timing>,
     /// What was tried, if that was asked for.
     #[serde(default)]
@@ -74,7 +74,7 @@ pub struct Established {
 pub struct Considered {
     /// Where it is, who it is, how long it lives.
     pub chosen: Option<String>,
-    /// What was wanted instead, and why it was not to be had: of another principal.
+    /// The other principal that was wanted, and why it was not available.
     pub wanted: Option<String>,
     /// Others, the better ones first, each with the reason against it.
     pub others: Vec<String>,
@@ -82,13 +82,13 @@ pub struct Considered {
     pub more: u32,
 }
 
-/// Most others that are told of one by one.
+/// Most others that are named one by one.
 pub const OTHERS_LIMIT: usize = 24;
-/// Room for the number of those that are not told of.
+/// Room for the number of those not named.
 const MORE_ROOM: usize = 24;
 
 impl Considered {
-    /// The same, fit to be logged whoever has written it.
+    /// The same, made fit for the log.
     #[must_use]
     pub fn sanitised(mut self) -> Self {
         self.others.truncate(OTHERS_LIMIT);
@@ -134,9 +134,9 @@ impl Considered {
 pub struct Failed {
     /// What went wrong.
     pub failure: Failure,
-    /// What there was to choose from.
+    /// The choice among credentials.
     pub considered: Considered,
-    /// What took how long.
+    /// Duration of each stage.
     pub stages: Vec<Timing>,
     /// What was tried, if that was asked for.
     #[serde(default)]

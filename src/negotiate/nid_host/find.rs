@@ -1,7 +1,7 @@
 //! The search for a host name, in the worker: settings, then the name service or the site's program, by the network
 //! driver.
 //!
-//! Invariant: a name that was found is a host name by its characters, whoever wrote it.
+//! Invariant: what is returned has only the characters of a host name, whatever its source.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};

@@ -1,4 +1,4 @@
-//! What the monitor tells the worker of a network identifier.
+//! What the monitor tells the worker about a network identifier.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub struct HostLookup {
     pub configured: Option<String>,
     /// The site's program for identifiers without IP address.
     pub program: PathBuf,
-    /// Whether an unconfirmed name will do (rule S17).
+    /// Whether an unconfirmed name is accepted (rule S17).
     pub trust_unconfirmed_names: bool,
 }
 

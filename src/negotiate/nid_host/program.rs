@@ -31,10 +31,10 @@ const STANDARD_DESCRIPTORS: i32 = 3;
 /// Why there is no line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProgramError {
-    /// It may not be run.
+    /// Running it is not allowed.
     #[error("S14: {0}")]
     Untrusted(#[from] Untrusted),
-    /// It cannot be run or listened to.
+    /// It cannot be run, or its output not read.
     #[error("{0}: {error}", error = .1.desc())]
     Run(&'static str, Errno),
     /// Nothing in time.
@@ -132,7 +132,7 @@ impl Drop for Running {
     }
 }
 
-/// Takes what is there; whether there may be more later.
+/// Reads what is available; returns whether more may come.
 fn drain(stdout: &mut ChildStdout, output: &mut Vec<u8>) -> Result<bool, ProgramError> {
     let mut buffer = [0; 1024];
     loop {

@@ -20,7 +20,7 @@ pub struct Reply<'a> {
     pub results: &'a [u8],
 }
 
-/// Why a reply is not one to a call that was carried out.
+/// Why a reply does not answer a call that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
     /// It does not follow the layout.
@@ -46,13 +46,13 @@ pub enum ReplyError {
     /// The server rejects credential or verifier.
     #[error("server rejects the credential: {0}")]
     Rejected(AuthStatus),
-    /// The program is not there.
+    /// The server lacks the program.
     #[error("server does not have the program")]
     ProgramUnavailable,
-    /// The program is there in other versions.
+    /// The server has the program in other versions only.
     #[error("server has the program in {} only", versions(*.0, *.1))]
     ProgramVersion(u32, u32),
-    /// The procedure is not there.
+    /// The program lacks the procedure.
     #[error("server does not have the procedure")]
     ProcedureUnavailable,
     /// The server could not decode the arguments.
@@ -71,7 +71,7 @@ impl ReplyError {
 }
 
 impl ReplyError {
-    /// Whether the server has not got what the call names, so that no credential has been looked at.
+    /// Whether the server lacks what the call names, so that it has not looked at a credential.
     pub fn is_about_the_program(&self) -> bool {
         matches!(
             self,
