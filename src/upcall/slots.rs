@@ -224,7 +224,8 @@ impl Account {
 /// Whether the request may go on in a pause, if there is one: to end it, in spite of it, or to see whether there are
 /// credentials that have not failed.
 fn pass_pause(file: &LockFile, (owner, uid): (&Owner, u32), anew: Anew) -> Result<Option<Paused>, Failure> {
-    if read(file).is_none_or(|record| record.pause_left(since_boot()).is_none()) {
+    // Unguarded: what cannot be read is being written.
+    if text(file).is_some_and(|text| is_without_pause(&text)) {
         return Ok(None);
     }
     let passed = file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |written| {
@@ -256,9 +257,15 @@ fn pass_pause(file: &LockFile, (owner, uid): (&Owner, u32), anew: Anew) -> Resul
     passed.unwrap_or_else(|| Err(pause(format!("{owner}: its record is busy"))))
 }
 
-/// A record that cannot be written is none.
+fn is_without_pause(text: &str) -> bool {
+    text.is_empty() || text.parse().is_ok_and(|record: Record| record.pause_left(since_boot()).is_none())
+}
+
+/// A record that cannot be written is none. The file is never empty in between: whoever reads it unguarded would take
+/// that for no record.
 fn overwrite(file: &File, text: &str) {
-    let _ = file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0));
+    let length = u64::try_from(text.len()).unwrap_or_default();
+    let _ = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(length));
 }
 
 fn pause(detail: String) -> Failure {
@@ -270,9 +277,14 @@ fn unpaused(detail: impl std::fmt::Display) -> Failure {
 }
 
 fn read(file: &LockFile) -> Option<Record> {
-    let mut buffer = [0; RECORD_SIZE];
+    text(file)?.parse().ok()
+}
+
+fn text(file: &LockFile) -> Option<String> {
+    let mut buffer = vec![0; RECORD_SIZE];
     let length = file.file().read_at(&mut buffer, 0).ok()?;
-    std::str::from_utf8(buffer.get(..length)?).ok()?.parse().ok()
+    buffer.truncate(length);
+    String::from_utf8(buffer).ok()
 }
 
 /// Whether a record says nothing about the next request of its owner any more.
@@ -306,5 +318,35 @@ mod tests {
         };
         assert!(!remembered(Some(Paused { tried: Vec::new(), detail: String::new() })));
         assert!(remembered(None));
+    }
+    /// Others write looks into it meanwhile, as every request does that is turned away.
+    #[test]
+    fn a_record_that_is_being_written_is_not_taken_for_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let opened: OwnedFd = File::open(directory.path()).unwrap().into();
+        let open = || LockFile::open(opened.as_fd(), "1000").unwrap();
+        let failure = Failure::new(Stage::Credentials, Cause::NoTicket, "no ticket");
+        let backoff = Backoff { after: 0, ..Config::default().backoff };
+        let what = What::of(&failure, 1000).with(Some(vec![7]));
+        let record = Record::after_failure(None, since_boot() + Duration::from_secs(3600), what, &backoff);
+        let writer = open();
+        writer
+            .hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| overwrite(file, &record.to_string()))
+            .unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    writer.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
+                        overwrite(file, &record.to_string());
+                    });
+                }
+            });
+            let reader = open();
+            let passes = || text(&reader).is_some_and(|text| is_without_pause(&text));
+            let passed = (0..100_000).filter(|_| passes()).count();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(passed, 0, "so many were let through in a pause");
+        });
     }
 }
