@@ -201,9 +201,13 @@ fn read<T: for<'de> Deserialize<'de>>(file: &File) -> Option<T> {
     serde_json::from_slice(buffer.get(..length)?).ok()
 }
 
+/// Blanks take the place of a longer text before it: never is the file empty, which would be read as no failure.
 fn write(file: &File, content: &impl Serialize) {
-    let text = serde_json::to_vec(content).unwrap_or_default();
-    let _ = file.set_len(0).and_then(|()| file.write_all_at(&text, 0));
+    let mut text = serde_json::to_vec(content).unwrap_or_default();
+    let before = file.metadata().map_or(0, |metadata| metadata.len());
+    let length = usize::try_from(before).unwrap_or_default().min(SIZE_LIMIT);
+    text.resize(text.len().max(length), b' ');
+    let _ = file.write_all_at(&text, 0);
 }
 
 #[cfg(test)]
@@ -254,6 +258,14 @@ mod tests {
         assert!(memory.pause().is_none());
         memory.failed(&failure(Cause::KeytabRefused));
         assert_eq!(memory.pause().unwrap().cause, Cause::KeytabRefused);
+    }
+
+    #[test]
+    fn a_shorter_text_takes_the_place_of_a_longer_one() {
+        let file = tempfile::tempfile().unwrap();
+        write(&file, &"one that is longer");
+        write(&file, &"short");
+        assert_eq!(read(&file), Some("short".to_owned()));
     }
 
     #[test]
