@@ -7,7 +7,8 @@
 use std::env::VarError;
 use std::fmt;
 
-use super::request::CACHE_LIMIT;
+/// Longest name of a cache in a request, in bytes.
+pub(super) const CACHE_LIMIT: usize = 512;
 
 /// What a program says of its KRB5CCNAME.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Written by clients, parsed by the front from hostile bytes. Invariant: a parsed value holds only what its grammar
 //! allows, so that it can be logged and passed on; nothing in it says who the requester is.
 
+mod error;
 mod options;
 
 use std::fmt;
@@ -11,47 +12,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use error::{CALLOUT_LIMIT, RequestError};
 pub use options::{ANEW_PAUSE, Anew, Level, Mechanism, NO_PAUSE};
 
 use super::initiator::Principal;
-use super::preference::Preference;
+use super::preference::{CACHE_LIMIT, Preference};
 
-/// Longest callout accepted, in bytes (request-key's buffer).
-pub const CALLOUT_LIMIT: usize = 1023;
 /// Longest host name in bytes (RFC 1035 §2.3.4).
 const HOST_LIMIT: usize = 253;
 const SERVICE_LIMIT: usize = 64;
 const INSTANCE_LIMIT: usize = 128;
-pub(super) const CACHE_LIMIT: usize = 512;
-
-/// What is wrong with a request's text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// Not `lgss:<uid>:<service>@<host>[:<instance>]`.
-    #[error("description is not lgss:<uid>:<service>@<host>[:<instance>]")]
-    Description,
-    /// The callout does not start with its version.
-    #[error("callout does not start with \"lgss1;\"")]
-    Version,
-    /// The callout is over [`CALLOUT_LIMIT`].
-    #[error("callout is longer than {CALLOUT_LIMIT} bytes")]
-    TooLong,
-    /// Bytes outside printable ASCII.
-    #[error("callout or description holds bytes outside printable ASCII")]
-    NotPrintable,
-    /// A field that is not known.
-    #[error("callout holds a field that is not known")]
-    UnknownField,
-    /// A field twice.
-    #[error("callout holds the field {0} twice")]
-    Duplicate(&'static str),
-    /// A field that must be there.
-    #[error("callout lacks the field {0}")]
-    Missing(&'static str),
-    /// A field whose value does not follow its grammar.
-    #[error("callout's field {0} is malformed")]
-    Malformed(&'static str),
-}
 
 /// Host-based service `service@host` (RFC 2743 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 //!
 //! The three keys are derived by RFC 3961's DK on both sides and for all types, also for those of RFC 8009.
 
-use super::super::Context;
+use super::super::context::Context;
 use super::no_context::not_established;
 use crate::crypto::kdf::{Kind, dk};
 use crate::crypto::mic::KeyOrigin;

@@ -6,7 +6,7 @@
 //! After either there may be texts, for people: texts.rs. Where the owner's quota has no room for them they are left out.
 
 use super::super::initiator::{Initiator, Principal};
-use super::super::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
+use super::super::context::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
 use super::no_context::not_established;
 use super::texts::{self, Kind, Texts};
 use crate::crypto::enctype::Enctype;
