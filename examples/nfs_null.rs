@@ -5,24 +5,32 @@
 //! It needs no Kerberos library and sees no ticket: all it has is what the key's payload holds.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lgss::crypto::mic::{MicKeys, Role};
-use lgss::ctx::Context;
-use lgss::ctx::payload::user::{self, State};
-use lgss::ctx::request::RpcChannel;
-use lgss::key::KeySerial;
-use lgss::negotiate::channel::rpc::Client;
-use lgss::negotiate::channel::rpc::call::{
-    CallHeader, Credential, FLAVOR_GSS, GssProcedure, NULL_PROCEDURE, Program, Protection,
-};
-use lgss::negotiate::channel::rpc::reply::Reply;
-use lgss::negotiate::channel::tcp;
-use lgss::sys::keyctl;
+use lgss::ctx::client::ContextKey;
+use lgss::ctx::{Context, RpcChannel, State};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const LIMIT: Duration = Duration::from_secs(10);
+/// Longest reply to a NULL call that is read, in bytes.
+const REPLY_LIMIT: usize = 4096;
+
+// RFC 5531 §9, RFC 2203 §5.
+const CALL: u32 = 0;
+const REPLY: u32 = 1;
+const RPC_VERSION: u32 = 2;
+const NULL_PROCEDURE: u32 = 0;
+const FLAVOR_GSS: u32 = 6;
+const GSS_VERSION: u32 = 1;
+const GSS_DATA: u32 = 0;
+const GSS_SERVICE_NONE: u32 = 1;
+/// The mark of a record's last fragment on TCP (RFC 5531 §11).
+const LAST_FRAGMENT: u32 = 0x8000_0000;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -39,8 +47,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn call_null(key: &str, server: &str) -> Result<(), Box<dyn Error>> {
-    let context = context_of(key.parse()?)?;
+fn call_null(key: &str, server: &str) -> Result<()> {
+    let context = context_of(ContextKey::of(key.parse()?))?;
     let server: RpcChannel = format!("rpc:{server}").parse()?;
     let enctype = context.base_key.enctype();
     let handle = context.handle.as_bytes();
@@ -50,30 +58,25 @@ fn call_null(key: &str, server: &str) -> Result<(), Box<dyn Error>> {
         handle.len()
     ))?;
 
-    let stream = tcp::connect(&tcp::resolve(&server.host, server.port)?, LIMIT)?;
-    let program = Program { number: server.program, version: server.version };
-    let mut client = Client::new(stream, program, LIMIT);
-    let (xid, sequence) = (client.take_xid(), fresh_sequence()?);
-    let credential =
-        Credential { procedure: GssProcedure::Data, sequence, protection: Protection::None, handle };
-    let header = CallHeader::new(xid, program, NULL_PROCEDURE, &credential)?;
+    let (xid, sequence) = (std::process::id(), fresh_sequence()?);
+    let header = call_header(xid, &server, sequence, handle)?;
     let keys = MicKeys::new(enctype, context.base_key.secret(), context.key_origin, Role::Initiator)?;
-    let mic = keys.sign(header.signed(), context.send_sequence);
-    let call = header.with_verifier(&mic)?;
-    say(format_args!("call: program {}, NULL, sequence {sequence}, signed", program.number))?;
+    let mic = keys.sign(&header, context.send_sequence);
+    let call = [header, words(&[FLAVOR_GSS]), opaque(&mic)?].concat();
+    say(format_args!("call: program {}, NULL, sequence {sequence}, signed", server.program))?;
 
-    let message = client.transact(call.as_slice())?;
-    let reply = Reply::parse(&message, xid)?;
-    if reply.flavor != FLAVOR_GSS {
-        return Err("the reply is not signed".into());
-    }
+    let mut stream = TcpStream::connect((server.host.as_str(), server.port))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    let reply = transact(&mut stream, &call)?;
+    let (verifier, results) = accepted(&reply, xid)?;
     // The server signs the sequence number of the call (RFC 2203 §5.3.3.2).
-    keys.verify(&sequence.to_be_bytes(), reply.verifier)?;
-    say(format_args!("reply: accepted, signed by the server, {} bytes of results", reply.results.len()))
+    keys.verify(&sequence.to_be_bytes(), verifier)?;
+    say(format_args!("reply: accepted, signed by the server, {} bytes of results", results.len()))
 }
 
-fn context_of(key: KeySerial) -> Result<Context, Box<dyn Error>> {
-    match user::parse(&keyctl::read(key.raw())?)? {
+fn context_of(key: ContextKey) -> Result<Context> {
+    match key.state()? {
         State::Established(context) => Ok(context),
         State::InProgress => Err("the negotiation is still going on".into()),
         State::Failed { errno, gss_major, .. } => {
@@ -84,11 +87,59 @@ fn context_of(key: KeySerial) -> Result<Context, Box<dyn Error>> {
 
 /// Larger at every run, because a server drops a number that it has seen under the same context: milliseconds, within the
 /// 2^31 numbers that RFC 2203 §5.3.3.1 allows.
-fn fresh_sequence() -> Result<u32, Box<dyn Error>> {
+fn fresh_sequence() -> Result<u32> {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     Ok(u32::try_from(millis % 0x7fff_ffff)?)
 }
 
-fn say(line: std::fmt::Arguments<'_>) -> Result<(), Box<dyn Error>> {
+/// The call up to the end of its credential, which is what the verifier signs (RFC 2203 §5.3.1).
+fn call_header(xid: u32, server: &RpcChannel, sequence: u32, handle: &[u8]) -> Result<Vec<u8>> {
+    let numbers = [GSS_VERSION, GSS_DATA, sequence, GSS_SERVICE_NONE];
+    let credential = [words(&numbers), opaque(handle)?].concat();
+    let numbers = [xid, CALL, RPC_VERSION, server.program, server.version, NULL_PROCEDURE, FLAVOR_GSS];
+    Ok([words(&numbers), opaque(&credential)?].concat())
+}
+
+/// The reply's verifier and results, if it says that the call was carried out.
+fn accepted(reply: &[u8], xid: u32) -> Result<(&[u8], &[u8])> {
+    let rest = reply.strip_prefix(words(&[xid, REPLY, 0]).as_slice()).ok_or("the call was not accepted")?;
+    let rest = rest.strip_prefix(words(&[FLAVOR_GSS]).as_slice()).ok_or("the reply is not signed")?;
+    let (length, rest) = rest.split_first_chunk().ok_or("the reply ends in its verifier")?;
+    let length = usize::try_from(u32::from_be_bytes(*length))?;
+    let (verifier, rest) = rest.split_at_checked(length).ok_or("the reply ends in its verifier")?;
+    let rest = rest.get(length.next_multiple_of(4) - length..).unwrap_or_default();
+    let results = rest.strip_prefix(words(&[0]).as_slice()).ok_or("the call was not carried out")?;
+    Ok((verifier, results))
+}
+
+/// Sends one record and reads one of a single fragment, as a server sends so short a reply.
+fn transact(stream: &mut TcpStream, call: &[u8]) -> Result<Vec<u8>> {
+    let mark = u32::try_from(call.len())? | LAST_FRAGMENT;
+    stream.write_all(&[words(&[mark]), call.to_vec()].concat())?;
+    let mut mark = [0; 4];
+    stream.read_exact(&mut mark)?;
+    let mark = u32::from_be_bytes(mark);
+    let length = usize::try_from(mark & !LAST_FRAGMENT)?;
+    if mark & LAST_FRAGMENT == 0 || length > REPLY_LIMIT {
+        return Err("the reply is longer than one to a NULL call".into());
+    }
+    let mut reply = vec![0; length];
+    stream.read_exact(&mut reply)?;
+    Ok(reply)
+}
+
+/// XDR's numbers (RFC 4506 §4.2).
+fn words(numbers: &[u32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+}
+
+/// XDR's bytes of any length (RFC 4506 §4.10).
+fn opaque(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut written = [words(&[u32::try_from(bytes.len())?]), bytes.to_vec()].concat();
+    written.resize(written.len().next_multiple_of(4), 0);
+    Ok(written)
+}
+
+fn say(line: std::fmt::Arguments<'_>) -> Result<()> {
     Ok(writeln!(io::stdout(), "{line}")?)
 }

@@ -5,13 +5,17 @@
 
 mod cause;
 mod failure;
+#[cfg(any(feature = "tools", test))]
 mod meaning;
 mod reason;
 mod stage;
 
 pub use cause::Cause;
 pub use failure::Failure;
-pub use meaning::{Meaning, meaning};
+#[cfg(feature = "tools")]
+pub use meaning::Meaning;
+#[cfg(any(feature = "tools", test))]
+pub use meaning::meaning;
 pub use reason::Reason;
 pub use stage::Stage;
 

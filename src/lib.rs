@@ -9,24 +9,27 @@
 
 pub mod crypto;
 pub mod ctx;
-pub mod event;
-pub mod key;
-pub mod nid;
+mod event;
+mod key;
+mod nid;
 pub mod secret;
-pub mod text;
-pub mod wire;
+mod text;
+mod wire;
 
 #[cfg(feature = "tools")]
-pub mod cli;
-pub mod config;
-pub mod creds;
+mod cli;
+mod config;
+mod creds;
 #[cfg(feature = "gss")]
-pub mod gss;
-pub mod identity;
-pub mod negotiate;
-pub mod selftest;
-pub mod sys;
-pub mod time;
-pub mod upcall;
+mod gss;
+mod identity;
+mod negotiate;
+mod selftest;
+mod sys;
+mod time;
+mod upcall;
 #[cfg(feature = "gss")]
-pub mod worker;
+mod worker;
+
+#[doc(hidden)]
+pub mod private_to_lgss;

@@ -154,6 +154,7 @@ pub fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result<Report
 ///
 /// # Errors
 /// [`Fault`].
+#[cfg(feature = "tools")]
 pub fn upcall_version(program: &Path, config: &Config) -> Result<String, Fault> {
     let words = vec!["lgss_keyring".to_owned(), "--version".to_owned()];
     let said = Trial { words, environment: Vec::new(), handed: Vec::new() }.run(program, config)?;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+#[cfg(any(feature = "tools", test))]
 use std::fmt::Write;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
@@ -96,6 +97,7 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
 }
 
 /// JSON whose strings have escapes in the place of characters that are not plain: the same data, fit for a terminal.
+#[cfg(any(feature = "tools", test))]
 pub fn plain_json(json: &str) -> Cow<'_, str> {
     // Outside of strings there is nothing but ASCII, with line breaks.
     let stays = |c: char| c == '\n' || is_plain(c);

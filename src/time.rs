@@ -4,9 +4,11 @@
 //! own, which can be read again (src/config/duration.rs).
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "gss", test))]
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+#[cfg(any(feature = "gss", test))]
 use ::time::OffsetDateTime;
 use nix::time::{ClockId, clock_gettime};
 
@@ -26,6 +28,7 @@ pub fn since_boot() -> Duration {
 }
 
 /// `2026-11-21 21:15:58 UTC` of seconds since the epoch.
+#[cfg(any(feature = "gss", test))]
 pub fn date(epoch: u32) -> String {
     let date = OffsetDateTime::from_unix_timestamp(epoch.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let ((year, month, day), (hour, minute, second)) = (date.to_calendar_date(), date.to_hms());
@@ -33,6 +36,7 @@ pub fn date(epoch: u32) -> String {
 }
 
 /// What has passed while somebody waited: `12 ms`, `3.1 s`.
+#[cfg(any(feature = "tools", test))]
 pub fn waited(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis())
@@ -42,11 +46,14 @@ pub fn waited(time: Duration) -> String {
 }
 
 /// A span of time in seconds, shown in its two largest units: `9 h 58 min`, `3 d 4 h`, `45 s`.
+#[cfg(any(feature = "gss", test))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub u64);
 
+#[cfg(any(feature = "gss", test))]
 const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
 
+#[cfg(any(feature = "gss", test))]
 impl Span {
     /// In the largest unit of which there are two or more: `47 h`, `3 d`, `90 s`.
     pub fn rounded(self) -> String {
@@ -56,6 +63,7 @@ impl Span {
     }
 }
 
+#[cfg(any(feature = "gss", test))]
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let largest = UNITS.iter().position(|(size, _)| self.0 >= *size).unwrap_or(UNITS.len() - 1);

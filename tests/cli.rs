@@ -10,11 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lgss::crypto::enctype::Enctype;
 use lgss::crypto::mic::KeyOrigin;
-use lgss::ctx::payload::user;
 use lgss::ctx::{BaseKey, Context, Handle, SeqWindow};
-use lgss::event::{Cause, Failure, Stage};
+use lgss::private_to_lgss::ctx::user;
+use lgss::private_to_lgss::event::{Cause, Failure, Stage};
+use lgss::private_to_lgss::sys::keyctl;
 use lgss::secret::Secret;
-use lgss::sys::keyctl;
 use serde_json::Value;
 
 const LABEL: &std::ffi::CStr = c"lgss:1000:nfs@srv.example.test";

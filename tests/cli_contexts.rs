@@ -9,9 +9,9 @@ use std::ffi::CString;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use lgss::ctx::payload::user;
-use lgss::event::{Cause, Failure, Stage};
-use lgss::sys::keyctl;
+use lgss::private_to_lgss::ctx::user;
+use lgss::private_to_lgss::event::{Cause, Failure, Stage};
+use lgss::private_to_lgss::sys::keyctl;
 use serde_json::Value;
 
 fn lgss(words: &[&str]) -> Output {
@@ -184,8 +184,8 @@ fn settings_are_shown_with_where_they_come_from_in_a_form_that_can_be_read_again
         set.len() == 2 && set[0].starts_with("worker = \"/w\" ") && set[1].starts_with("kdc = \"7s\" "),
         "{out}"
     );
-    let read = lgss::config::Config::parse(&out, &file).unwrap();
-    assert_eq!(read, lgss::config::Config::load(Some(&file)).unwrap());
+    let read = lgss::private_to_lgss::config::Config::parse(&out, &file).unwrap();
+    assert_eq!(read, lgss::private_to_lgss::config::Config::load(Some(&file)).unwrap());
     let shown = json(&["config", "show", "--config", name, "--json"]);
     assert_eq!(shown["settings"]["timeouts"]["kdc"]["source"], "file");
     assert_eq!(shown["settings"]["timeouts"]["round"]["source"], "default");

@@ -106,6 +106,10 @@ fn an_upward_or_sideways_import_is_found_however_it_is_written() {
     }
     assert_eq!(check("key/mod.rs", "use crate::oddity::X;"), [Offence::UnknownLayer("oddity".to_owned())]);
     assert_eq!(check("key/mod.rs", "use crate::*;"), [Offence::Everything]);
+    let door = [Offence::Imports("private_to_lgss".to_owned())];
+    assert_eq!(check("upcall/front.rs", "use crate::private_to_lgss::sys;"), door);
+    assert_eq!(check("sys/entry.rs", "macro_rules! m { () => { $crate::private_to_lgss::end() } }"), []);
+    assert_eq!(check("sys/entry.rs", "macro_rules! m { () => { $crate::key::f() } }"), up("key"));
 }
 
 #[test]

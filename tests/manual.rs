@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
-use lgss::cli::programs;
+use lgss::private_to_lgss::cli::programs;
 
 type Record = fn() -> Command;
 

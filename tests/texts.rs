@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use lgss::config::Config;
+use lgss::private_to_lgss::config::Config;
 
 fn text(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -111,7 +111,7 @@ fn the_manual_page_has_every_option_and_exit_status_of_the_help() {
             assert!(name == "help" || page.contains(&format!("Fl -{name}")), "lgss(1) lacks --{name}");
         }
     }
-    let statuses = lgss::cli::exit::TABLE.lines().skip(1);
+    let statuses = lgss::private_to_lgss::cli::TABLE.lines().skip(1);
     let flat = page.replace(".Cm ", "").replace(" :\n", ": ").replace('\n', " ");
     for line in statuses {
         let (number, meaning) = line.trim().split_once("  ").unwrap();

@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lgss::ctx::payload::user::{State, parse};
-use lgss::sys::keyctl;
+use lgss::private_to_lgss::ctx::user::{State, parse};
+use lgss::private_to_lgss::sys::keyctl;
 use serde::{Deserialize, Serialize};
 
 /// The first word of its command line.

@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lgss::creds::ticket::{Account, CacheNames, service_principal};
-use lgss::ctx::request::Level;
-use lgss::gss::krb5::Library;
-use lgss::negotiate::channel::rpc::{Client, call::Program};
-use lgss::negotiate::channel::tcp;
-use lgss::negotiate::drive::drive;
-use lgss::negotiate::mech::krb5::Krb5;
+use lgss::ctx::Level;
+use lgss::private_to_lgss::creds::Library;
+use lgss::private_to_lgss::creds::{Account, CacheNames, service_principal};
+use lgss::private_to_lgss::negotiate::Krb5;
+use lgss::private_to_lgss::negotiate::drive;
+use lgss::private_to_lgss::negotiate::tcp;
+use lgss::private_to_lgss::negotiate::{Client, Program};
 
 use crate::support::realm::Realm;
 use crate::support::server::Target;
@@ -73,7 +73,7 @@ fn handshake(cache: CacheNames, target: &Target) {
     let library = Library::open().unwrap();
     let account = Account::open(&library, cache).unwrap();
     let server = service_principal(&library, &target.service.parse().unwrap()).unwrap();
-    let ticket = account.ticket(&server, &lgss::config::Enctypes::default()).unwrap();
+    let ticket = account.ticket(&server, &lgss::private_to_lgss::config::Enctypes::default()).unwrap();
     let addresses = tcp::resolve("127.0.0.1", target.port).unwrap();
     let stream = tcp::connect(&addresses, LIMIT).unwrap();
     let program = Program { number: target.program, version: target.version };

@@ -1,7 +1,7 @@
 //! The user's command: see `lgss::cli`.
 #![forbid(unsafe_code)]
 
-use lgss::cli::{self, Terminal, exit::Exit};
+use lgss::private_to_lgss::cli::{self, Exit, Terminal};
 
 fn main() -> Exit {
     cli::run(

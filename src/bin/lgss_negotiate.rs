@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lgss::worker::run()
+    lgss::private_to_lgss::worker()
 }

@@ -16,10 +16,11 @@ mod settings;
 
 pub use caches::{Caches, Choice, Krb5CcName};
 pub use canonicalize::Canonicalize;
-pub use choose::MachineSettings;
 pub use duration::Seconds;
 pub use enctypes::Enctypes;
-pub use load::{ConfigError, DEFAULT_PATH};
-pub use lustre::{FileSystem, Lustre, Machine, MachineCache};
-pub use namespace::{Namespace, NamespaceTraits};
-pub use settings::{Backoff, CEILING, Config, Kerberos, Level, Limits, Log, MOUNT_CEILING, Timeouts};
+#[cfg(feature = "tools")]
+pub use load::ConfigError;
+pub use load::DEFAULT_PATH;
+pub use lustre::{Lustre, MachineCache};
+pub use namespace::NamespaceTraits;
+pub use settings::{Backoff, CEILING, Config, Level, Limits, Log, MOUNT_CEILING, Timeouts};

@@ -1,19 +1,21 @@
 //! What all sources of one request may cost together (rule S22): bytes and tickets of caches, keys that are copied. Looked at
 //! before anything is read in earnest.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+#[cfg(feature = "gss")]
+use std::{fs::File, io::Read, os::unix::fs::OpenOptionsExt};
 
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "gss")]
 use super::file_shape::{ShapeError, count_tickets};
 use crate::sys::keyctl;
 
 /// Bytes of all files.
+#[cfg(feature = "gss")]
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Tickets in one cache, and in all files. A user has one for each service that he has used within a day.
+#[cfg(feature = "gss")]
 pub const TICKETS: usize = 8192;
 /// Bytes of all keys that are copied.
 const KEY_BYTES: usize = 4 * 1024 * 1024;
@@ -21,6 +23,7 @@ const KEY_BYTES: usize = 4 * 1024 * 1024;
 const KEYS: usize = 8192;
 
 /// What is left for files.
+#[cfg(feature = "gss")]
 #[derive(Debug)]
 pub struct FileBudget {
     bytes: u64,
@@ -28,6 +31,7 @@ pub struct FileBudget {
 }
 
 /// Why a file is not read.
+#[cfg(feature = "gss")]
 #[derive(Debug, thiserror::Error)]
 pub enum OverBudget {
     /// All files together.
@@ -38,12 +42,14 @@ pub enum OverBudget {
     Shape(#[from] ShapeError),
 }
 
+#[cfg(feature = "gss")]
 impl Default for FileBudget {
     fn default() -> Self {
         Self { bytes: FILE_BYTES, tickets: TICKETS }
     }
 }
 
+#[cfg(feature = "gss")]
 impl FileBudget {
     /// Takes a cache that the library is to read by that name. What is no file, or cannot be opened, is the library's to say.
     ///
@@ -110,6 +116,7 @@ impl KeyBudget {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "gss")]
     #[test]
     fn all_files_have_one_budget_and_what_is_over_it_is_not_read() {
         let directory = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ pub mod client_keytab;
 #[cfg(feature = "gss")]
 mod contention;
 pub mod default_cache;
+#[cfg(feature = "gss")]
 mod file_shape;
 pub mod file_system;
 #[cfg(feature = "gss")]

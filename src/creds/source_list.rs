@@ -86,6 +86,7 @@ impl Entry {
     }
 
     /// How a person knows it; of what will not do, also why not.
+    #[cfg(feature = "gss")]
     pub fn display(&self) -> &str {
         match self {
             Self::Cache { name, .. }
@@ -103,12 +104,14 @@ impl Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// It is of another build.
+    #[cfg(any(feature = "gss", test))]
     #[error("the programs are of different versions: contract {0} with a worker of {CONTRACT}")]
     Contract(u32),
     /// It is no list at all.
     #[error("list of sources: {0}")]
     Json(#[from] serde_json::Error),
     /// There is nothing in it.
+    #[cfg(any(feature = "gss", test))]
     #[error("list of sources: empty")]
     Empty,
 }
@@ -121,6 +124,7 @@ struct List {
 }
 
 /// What every contract's list has.
+#[cfg(any(feature = "gss", test))]
 #[derive(Deserialize)]
 struct Head {
     contract: u32,
@@ -138,6 +142,7 @@ pub fn encode(sources: Vec<Entry>) -> Result<Vec<u8>, ListError> {
 ///
 /// # Errors
 /// [`ListError`].
+#[cfg(any(feature = "gss", test))]
 pub fn decode(list: &[u8]) -> Result<Vec<Entry>, ListError> {
     let Head { contract } = serde_json::from_slice(list)?;
     if contract != CONTRACT {

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use lgss::ctx::{client, payload::user::State, request::{Callout, Description}};
+//! use lgss::ctx::{Callout, Description, State, client};
 //! use std::time::Duration;
 //!
 //! let callout: Callout = "lgss1;svc=nfs@srv.example.test;chan=rpc:srv.example.test:2049,100003,4".parse()?;

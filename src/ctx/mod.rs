@@ -6,12 +6,22 @@
 pub mod client;
 mod context;
 mod destination;
-pub mod initiator;
-pub mod lustre;
-pub mod payload;
-pub mod preference;
-pub mod request;
-pub mod rings;
+pub(crate) mod initiator;
+pub(crate) mod lustre;
+pub(crate) mod payload;
+pub(crate) mod preference;
+pub(crate) mod request;
+pub(crate) mod rings;
 pub mod visible;
 
 pub use context::{BaseKey, Context, HANDLE_LIMIT, Handle, Lifetime, SeqWindow};
+pub use initiator::{Initiator, Principal};
+pub use payload::user::{PayloadError, State};
+pub use preference::Preference;
+pub use request::{
+    Anew, CALLOUT_LIMIT, Callout, Description, Level, Mechanism, Owner, RequestError, RpcChannel, Service,
+};
+pub use rings::Doubt;
+
+pub use crate::event::Reason;
+pub use crate::key::{KeySerial, NotASerial};

@@ -24,8 +24,6 @@ pub struct Keytab {
 pub struct Entry {
     /// Whose it is.
     pub principal: Principal,
-    /// Its version.
-    pub kvno: u32,
     /// Its type by number, also one that is not accepted here.
     pub enctype: u32,
 }
@@ -128,7 +126,7 @@ impl<'a> Cursor<'a> {
             ffi::KRB5_KT_END => return Ok(None),
             code => return library.check(code).map(|()| None),
         }
-        let (kvno, enctype) = (entry.vno, entry.key.enctype.cast_unsigned());
+        let enctype = entry.key.enctype.cast_unsigned();
         let mut copy = ptr::null_mut();
         // SAFETY: the entry was just filled; it is freed once, which zeroes its key, after the principal was copied.
         let code = unsafe {
@@ -138,7 +136,7 @@ impl<'a> Cursor<'a> {
         };
         library.check(code)?;
         let principal = Principal::from_raw(library, copy);
-        Ok(Some(Entry { principal, kvno, enctype }))
+        Ok(Some(Entry { principal, enctype }))
     }
 }
 

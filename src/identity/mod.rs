@@ -9,4 +9,5 @@ pub mod key_list;
 pub mod owner;
 pub mod requester;
 pub mod system_user;
+#[cfg(feature = "gss")]
 pub mod unprivileged;

@@ -3,15 +3,13 @@
 //! Called by the worker. Invariant: what is returned has a window that the server signed, a handle, and a context with
 //! mutual authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
 
+use super::ROUND_LIMIT;
 use super::channel::rpc::reply::{AuthStatus, ReplyError};
 use super::channel::{Answer, Channel, ChannelError, WindowProof};
 use super::mech::{Context, Fault, Keys, Mechanism, MechanismError, Step};
 use crate::ctx::{Handle, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
-
-/// Most tokens that we send. Kerberos needs one, DCE-style three.
-pub const ROUND_LIMIT: usize = 16;
 
 const GSS_S_COMPLETE: u32 = 0;
 const GSS_S_CONTINUE_NEEDED: u32 = 1;

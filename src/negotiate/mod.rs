@@ -5,7 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+#[cfg(feature = "gss")]
 pub mod drive;
+#[cfg(feature = "gss")]
 pub mod mech;
 pub mod messages;
 pub mod nid_host;
+
+/// Most tokens that we send. Kerberos needs one, DCE-style three.
+pub const ROUND_LIMIT: usize = 16;

@@ -39,18 +39,19 @@ unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
 
 /// Makes `$run`, from the words to the exit status, the program's `main`, and [`heap::Heap`](crate::sys::heap::Heap) its
 /// allocator.
+#[doc(hidden)]
 #[macro_export]
 macro_rules! entry {
     ($run:path) => {
         #[global_allocator]
-        static HEAP: $crate::sys::heap::Heap = $crate::sys::heap::Heap;
+        static HEAP: $crate::private_to_lgss::Heap = $crate::private_to_lgss::Heap;
 
-        #[expect(unsafe_code, reason = "C's main, see lgss::sys::entry")]
+        #[expect(unsafe_code, reason = "C's main, see src/sys/entry.rs")]
         #[unsafe(no_mangle)]
         extern "C" fn main(argc: i32, argv: *const *mut ::std::ffi::c_char) -> i32 {
             // SAFETY: the C library calls main with these, and before anything else.
-            let words = unsafe { $crate::sys::entry::begin(argc, argv) };
-            $crate::sys::process::end($run(words.into_iter()))
+            let words = unsafe { $crate::private_to_lgss::begin(argc, argv) };
+            $crate::private_to_lgss::end($run(words.into_iter()))
         }
     };
 }

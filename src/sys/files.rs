@@ -146,6 +146,7 @@ pub fn remove_old(directory: &Path, age: std::time::Duration) {
 ///
 /// # Errors
 /// [`Untrusted`].
+#[cfg(any(feature = "gss", test))]
 pub fn trusted_file(path: &Path) -> Result<PathBuf, Untrusted> {
     let real = trusted_path(path)?;
     match real.symlink_metadata() {

@@ -7,7 +7,9 @@ use std::os::fd::BorrowedFd;
 use capctl::caps::{Cap, CapState, ambient, bounding};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+#[cfg(feature = "tools")]
+use nix::sys::resource::getrlimit;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
@@ -44,6 +46,7 @@ pub fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of setrlimit(2).
+#[cfg(feature = "tools")]
 pub fn allow_descriptors(count: u64) -> Result<(), Errno> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < count { setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard) } else { Ok(()) }

@@ -13,6 +13,7 @@ pub mod files;
 pub mod fork;
 pub mod heap;
 pub mod heir;
+#[cfg(feature = "gss")]
 pub mod inherited;
 pub mod init_channel;
 pub mod jail;

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, getpid, getppid};
 
 /// Has the C library allocate from one heap whatever threads there will be: each further one takes 64 MiB of address
 /// space.
+#[cfg(feature = "gss")]
 pub fn keep_one_heap() {
     // SAFETY: two plain numbers; the library takes its own lock.
     #[cfg(target_env = "gnu")]

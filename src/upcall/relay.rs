@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::exchange::{Exchanged, InitChannel};
 use crate::event::Failure;
-use crate::negotiate::drive::ROUND_LIMIT;
+use crate::negotiate::ROUND_LIMIT;
 use crate::secret::Secret;
 use crate::sys::process::Process;
 

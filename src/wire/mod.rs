@@ -100,6 +100,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`], [`WireError::TooLong`].
+    #[cfg(any(feature = "gss", test))]
     pub fn opaque_xdr(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
         let length = self.u32_be()?;
         let body = self.limited(length, limit)?;

@@ -1,5 +1,6 @@
 //! Files that import each other in a loop.
 
+use super::rules::DOOR;
 use super::tokens::{Token, tokens};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,7 +87,9 @@ fn paths(tokens: &[Token], home: &[String], modules: &BTreeMap<Vec<String>, Stri
     let mut found = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let starts = !(at > 0 && tokens[at - 1].is("::")) && is(tokens, at + 1, "::");
-        if !starts {
+        // What a macro names by `$crate::private_to_lgss` is named where the macro is used: by a program.
+        let by_the_door = at > 0 && tokens[at - 1].is("$") && is(tokens, at + 2, DOOR);
+        if !starts || by_the_door {
             continue;
         }
         let mut base = home.to_vec();

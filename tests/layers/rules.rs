@@ -4,7 +4,7 @@ use super::tokens::{Token, tokens};
 use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["sys", "text", "time"],
     &["secret", "event", "nid"],
     &["wire"],
@@ -17,7 +17,10 @@ const LAYERS: [&[&str]; 12] = [
     &["negotiate"],
     &["selftest"],
     &["upcall", "worker", "cli"],
+    &[DOOR],
 ];
+/// By which programs come in; exported macros name it, since they are expanded there.
+pub(crate) const DOOR: &str = "private_to_lgss";
 /// Where `unsafe` may stand.
 const EDGE: [&str; 2] = ["sys", "gss"];
 
@@ -102,7 +105,10 @@ fn names_at_the_root(tokens: &[Token], file_depth: usize) -> Vec<String> {
         } else if tokens[i].is("}") {
             braces.pop();
         } else if tokens[i].is("crate") && follows(tokens, i, "::") {
-            names.extend(segments(tokens, i + 2));
+            let expanded_outside = i > 0 && tokens[i - 1].is("$");
+            names.extend(
+                segments(tokens, i + 2).into_iter().filter(|name| !(expanded_outside && name == DOOR)),
+            );
         } else if tokens[i].is("super") && !(i > 0 && tokens[i - 1].is("::")) {
             let mut ups = 0;
             let mut end = i;

@@ -10,13 +10,13 @@
     reason = "a test program: it stops where a test would"
 )]
 
-use lgss::config::Enctypes;
-use lgss::creds::machine::{Choice, MachineAccount, Node, Offered, Sources, choose};
-use lgss::creds::ticket::{CacheNames, service_principal};
-use lgss::ctx::lustre::Roles;
-use lgss::event::Failure;
-use lgss::negotiate::nid_host::{HostLookup, SystemNames};
-use lgss::sys::{files, jail};
+use lgss::private_to_lgss::config::Enctypes;
+use lgss::private_to_lgss::creds::{CacheNames, service_principal};
+use lgss::private_to_lgss::creds::{Choice, MachineAccount, Node, Offered, Sources, choose};
+use lgss::private_to_lgss::ctx::Roles;
+use lgss::private_to_lgss::event::Failure;
+use lgss::private_to_lgss::negotiate::{HostLookup, SystemNames};
+use lgss::private_to_lgss::sys;
 use nix::unistd::{Gid, Uid};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ fn main() {
             keytab: seal(wanted.keytab.as_deref(), &mut sealed),
         }),
     };
-    jail::drop_to(Uid::from_raw(order.uid), Gid::from_raw(order.uid)).expect("drop of rights");
+    sys::drop_to(Uid::from_raw(order.uid), Gid::from_raw(order.uid)).expect("drop of rights");
     let answer = match (order.task, sources) {
         (Task::Credentials(wanted), Some(sources)) => credentials(*wanted, &sources),
         (Task::Host { lookup, limit }, _) => {
@@ -81,7 +81,7 @@ fn main() {
 fn seal(path: Option<&str>, sealed: &mut Vec<OwnedFd>) -> Offered {
     let path = path.ok_or("not given")?;
     let content = fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-    let memory = files::sealed_memory(&content).expect("memory");
+    let memory = sys::sealed_memory(&content).expect("memory");
     let library = format!("FILE:/proc/self/fd/{}", memory.as_raw_fd());
     sealed.push(memory);
     Ok(CacheNames { library, display: path.to_owned() })

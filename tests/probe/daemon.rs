@@ -8,9 +8,9 @@
 //! it.
 
 use lgss::ctx::client::{self, Destination};
-use lgss::ctx::payload::user::State;
-use lgss::ctx::request::{Callout, Description};
-use lgss::sys::keyctl;
+use lgss::ctx::{Callout, Description};
+use lgss::private_to_lgss::ctx::user::State;
+use lgss::private_to_lgss::sys::keyctl;
 use nix::errno::Errno;
 use std::ffi::{CString, OsString};
 use std::os::unix::process::CommandExt;

@@ -5,7 +5,7 @@ use crate::support::realm::Realm;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 
 crate::trials![
     a_kdc_whose_clock_is_ahead_is_told_with_the_difference,

@@ -3,7 +3,7 @@
 use crate::support::process::{command_as, succeed};
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use std::fs;

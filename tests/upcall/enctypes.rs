@@ -8,7 +8,7 @@ use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use lgss::crypto::mic::KeyOrigin;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 
 crate::trials![
     contexts_of_all_four_encryption_types_are_accepted_by_the_server,

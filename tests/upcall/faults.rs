@@ -7,7 +7,7 @@ use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::{RELEASED_WITHIN, Rule, Settings, Site};
 use crate::support::wait::{stretched, wait_for};
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use std::fs;
@@ -224,7 +224,7 @@ fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells
 
 /// A monitor that dies before it has read the configuration leaves the timeout that the front has set.
 fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared) {
-    let ceiling = lgss::config::CEILING.as_secs();
+    let ceiling = lgss::private_to_lgss::config::CEILING.as_secs();
     let settings = Settings { deadline: "2s", ..Default::default() };
     let steps = |site: &Site, request: Request| {
         let mut steps = as_user(site.uid());

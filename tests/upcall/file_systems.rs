@@ -6,7 +6,7 @@ use crate::support::process::Process;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::wait_for;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::fs;
 use std::time::Duration;

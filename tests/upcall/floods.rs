@@ -7,7 +7,7 @@ use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::wait_for;
 use crate::support::waiting::Waiting;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use std::fs;

@@ -6,7 +6,7 @@ use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use crate::support::wait::{stretched, wait_for};
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;

@@ -8,7 +8,7 @@ use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::socket::{Backlog, listen};
 use std::net::{TcpListener, TcpStream, UdpSocket};

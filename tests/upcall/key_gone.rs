@@ -8,7 +8,7 @@ use crate::support::server::Server;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::wait_for;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::support::scratch::Scratch;
 use crate::support::shared::Shared;
 use crate::support::site::{RELEASED_WITHIN, Settings, Site};
 use crate::support::wait::stretched;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::time::Duration;
 
 crate::trials![

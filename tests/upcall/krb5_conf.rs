@@ -4,7 +4,7 @@ use crate::support::command_line::{lgss, lines};
 use crate::support::realm::free_port;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

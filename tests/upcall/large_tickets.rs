@@ -8,7 +8,7 @@ use crate::support::server::Server;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use crate::support::writers::{Writer, run};
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::io::Read;
 use std::path::Path;

@@ -12,7 +12,7 @@ use crate::support::server::Server;
 use crate::support::shared::Shared;
 use crate::support::site::{RELEASED_WITHIN, Site};
 use crate::support::wait::{stretched, wait_for};
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::fs;
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@ use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use crate::support::writers::Writer;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 
 crate::trials![
     caches_that_outlive_the_session_serve_a_later_process_that_has_none,

@@ -8,7 +8,7 @@ use crate::support::process::Until;
 use crate::support::realm::{Realm, RealmOptions};
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::fs;
 

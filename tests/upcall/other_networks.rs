@@ -10,7 +10,7 @@ use crate::support::realm::{Realm, RealmOptions};
 use crate::support::scratch::Scratch;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 
 crate::trials![
     no_daemon_of_the_host_hears_a_name_from_another_network,

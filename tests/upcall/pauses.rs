@@ -10,7 +10,7 @@ use crate::support::realm::Realm;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
-use lgss::event::Reason;
+use lgss::private_to_lgss::event::Reason;
 use nix::errno::Errno;
 use std::fs;
 use std::os::unix::fs::chown;

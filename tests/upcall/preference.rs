@@ -8,7 +8,7 @@ use crate::support::realm::PASSWORD;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Site, install};
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::process::Command;
 
 crate::trials![

@@ -6,7 +6,7 @@ use crate::support::probe::{Step, as_user};
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::{Cause, Reason};
+use lgss::private_to_lgss::event::{Cause, Reason};
 use nix::errno::Errno;
 use std::fs;
 

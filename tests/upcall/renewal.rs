@@ -10,7 +10,7 @@ use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Rule, Settings, Site};
 use crate::support::wait::{stretched, wait_for};
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::atomic::{AtomicU32, Ordering};

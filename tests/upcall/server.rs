@@ -6,7 +6,7 @@ use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::io::Write;
 use std::net::TcpStream;

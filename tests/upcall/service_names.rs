@@ -11,7 +11,7 @@ use crate::support::scratch::Scratch;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::fs;
 use std::net::Ipv4Addr;
 

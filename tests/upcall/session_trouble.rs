@@ -6,7 +6,7 @@ use crate::support::probe::{Request, SESSION_RING, Step, as_user};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 
 crate::trials![

@@ -7,7 +7,7 @@ use crate::support::realm::{Realm, free_port};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -12,7 +12,7 @@ use crate::support::rpc::{InitReply, call_null_with, denied};
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::time::Duration;
 

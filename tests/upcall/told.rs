@@ -11,7 +11,7 @@ use crate::support::realm::{PASSWORD, Realm};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::fs;
 use std::os::unix::fs::{chown, lchown, symlink};
 

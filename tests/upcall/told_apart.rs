@@ -5,7 +5,7 @@ use crate::support::realm::Realm;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use crate::support::writers::Writer;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use std::fs;
 
 crate::trials![

@@ -8,7 +8,7 @@ use crate::support::rpc::call_null_with;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site, install};
-use lgss::ctx::payload::user::{self, State};
+use lgss::private_to_lgss::ctx::user::{self, State};
 use std::process::Stdio;
 
 crate::trials![

@@ -4,7 +4,7 @@ use crate::support::probe::{Probe, Step, as_user};
 use crate::support::server::Server;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;

@@ -20,7 +20,9 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 pub use environment::Environment;
-pub use keyrings::{Rings, UserRings, collection as session_collection, has_session, isolate};
+#[cfg(feature = "gss")]
+pub use keyrings::has_session;
+pub use keyrings::{Rings, UserRings, collection as session_collection, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{User, client_keytab_name, default_cache_name, kcm_socket};
@@ -57,6 +59,7 @@ pub enum Daemon {
     /// The host's if the socket below the requester's root is the host's own.
     BySocket,
     /// Another one.
+    #[cfg(feature = "gss")]
     Another,
 }
 
@@ -268,6 +271,7 @@ impl<'a> Search<'a> {
     fn reaches_daemon(&self) -> bool {
         match self.requester.daemon {
             Daemon::Hosts => true,
+            #[cfg(feature = "gss")]
             Daemon::Another => false,
             Daemon::BySocket => {
                 kcm_socket(&self.config.krb5_config).is_some_and(|path| is_ours(self.requester.root, &path))

@@ -12,7 +12,6 @@ use crate::crypto::kdf::{Kind, dk};
 use crate::crypto::mic::KeyOrigin;
 use crate::event::Failure;
 use crate::wire::{WireError, Writer};
-use nix::errno::Errno;
 
 const TOKEN_VERSION: u32 = 2;
 const FLAG_INITIATOR: u32 = 0x1;
@@ -78,11 +77,6 @@ pub fn failed(failure: &Failure) -> Writer {
     not_established(failure.cause.errno(), failure.gss_major)
 }
 
-/// The same for a monitor that ends without a failure to tell.
-pub fn abandoned(errno: Errno) -> Writer {
-    not_established(errno, 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +138,5 @@ mod tests {
         let failure = Failure::new(Stage::Credentials, Cause::NoTicket, "no ticket").with_gss_major(0xd_0000);
         let expected: Vec<u8> = [0, (-126i32).cast_unsigned(), 0xd_0000].map(u32::to_ne_bytes).concat();
         assert_eq!(failed(&failure).as_slice(), expected);
-        assert_eq!(abandoned(Errno::EIO).as_slice()[4..8], (-5i32).to_ne_bytes());
     }
 }

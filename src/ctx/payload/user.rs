@@ -5,8 +5,8 @@
 //! Not established: `u32 0 · i32 error · u32 GSS major`, with error `-EINPROGRESS` while the negotiation goes on.
 //! After either there may be texts, for people: texts.rs. Where the owner's quota has no room for them they are left out.
 
-use super::super::initiator::{Initiator, Principal};
 use super::super::context::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
+use super::super::initiator::{Initiator, Principal};
 use super::no_context::not_established;
 use super::texts::{self, Kind, Texts};
 use crate::crypto::enctype::Enctype;

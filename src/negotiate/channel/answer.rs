@@ -16,14 +16,18 @@ pub struct Answer {
     /// Its token, if any.
     pub token: Secret,
     /// What proves that the window is the server's.
+    #[cfg(feature = "gss")]
     pub window_proof: WindowProof,
 }
 
 /// Proof of the window's origin.
+#[cfg(feature = "gss")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WindowProof {
+    #[cfg(feature = "gss")]
     /// A message integrity code over the window as `u32 be` (RFC 2203 §5.2.3.1).
     Mic(Vec<u8>),
+    #[cfg(feature = "gss")]
     /// None came.
     Missing,
     /// None is needed: the kernel has the answer from its own connection.

@@ -5,7 +5,9 @@
 //! length + handle, padded to four · u32 length + token, padded to four`, host byte order. What comes after it in the
 //! buffer means nothing.
 
-use super::answer::{Answer, WindowProof};
+use super::answer::Answer;
+#[cfg(feature = "gss")]
+use super::answer::WindowProof;
 use crate::ctx::HANDLE_LIMIT;
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError};
@@ -39,7 +41,15 @@ pub fn decode(reply: &[u8]) -> Result<Answer, ReplyError> {
     let (gss_major, gss_minor, window) = (reader.u32_host()?, reader.u32_host()?, reader.u32_host()?);
     let handle = reader.opaque_host_padded(HANDLE_LIMIT)?.to_vec();
     let token = Secret::new(reader.opaque_host_padded(TOKEN_LIMIT)?.to_vec());
-    Ok(Answer { handle, gss_major, gss_minor, window, token, window_proof: WindowProof::TheKernels })
+    Ok(Answer {
+        handle,
+        gss_major,
+        gss_minor,
+        window,
+        token,
+        #[cfg(feature = "gss")]
+        window_proof: WindowProof::TheKernels,
+    })
 }
 
 #[cfg(test)]

@@ -4,18 +4,27 @@
 //! spreads its bytes.
 
 pub mod answer;
+#[cfg(feature = "gss")]
 mod error;
 pub mod lustre;
+#[cfg(feature = "gss")]
 pub mod rpc;
+#[cfg(feature = "gss")]
 pub mod tcp;
 
-pub use answer::{Answer, WindowProof};
+pub use answer::Answer;
+#[cfg(feature = "gss")]
+pub use answer::WindowProof;
+#[cfg(feature = "gss")]
 pub use error::ChannelError;
 
+#[cfg(feature = "gss")]
 use crate::ctx::Handle;
+#[cfg(feature = "gss")]
 use crate::secret::Secret;
 
 /// One exchange of tokens after the other with one server.
+#[cfg(feature = "gss")]
 pub trait Channel {
     /// Sends a token, with the handle once the server has given one, and waits for the answer.
     ///

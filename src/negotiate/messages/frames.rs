@@ -125,6 +125,7 @@ impl<Sends: Kind, Hears: Kind> Link<Sends, Hears> {
     }
 
     /// The same end by another descriptor.
+    #[cfg(feature = "gss")]
     pub(super) fn another(&self) -> Result<Self, MessageError> {
         self.socket.try_clone().map(Self::over).map_err(MessageError::Socket)
     }

@@ -22,8 +22,9 @@ mod worker_end;
 pub use frames::MessageError;
 pub use monitor_end::MonitorEnd;
 pub use report::{
-    Chosen, Considered, Established, Failed, Message, OTHERS_LIMIT, Report, TRAIL_LIMIT, TRIED_LIMIT, Timing,
-    trail_of,
+    Chosen, Considered, Established, Failed, Message, Report, TRAIL_LIMIT, TRIED_LIMIT, Timing,
 };
+#[cfg(feature = "gss")]
+pub use report::{OTHERS_LIMIT, trail_of};
 pub use request::{Credentials, Limits, Names, Paused, Request, Target, Trail};
 pub use worker_end::WorkerEnd;

@@ -8,9 +8,11 @@ use crate::text;
 
 /// Most lines of a trail, and most bytes of all of them.
 pub const TRAIL_LIMIT: usize = 40;
+#[cfg(any(feature = "gss", test))]
 const TRAIL_BYTES: usize = 4096;
 
 /// The lines as far as there is room for them in a message, and how many more there were.
+#[cfg(any(feature = "gss", test))]
 pub fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
     let mut left = TRAIL_BYTES;
     let fitting = lines.iter().take(TRAIL_LIMIT - 1).take_while(|line| {

@@ -1,12 +1,20 @@
 //! The worker's end of the conversation, which the launcher has before it: it hears what to do and reports.
 
 use std::os::unix::net::UnixStream;
+#[cfg(feature = "gss")]
 use std::time::Instant;
 
-use super::frames::{Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
-use super::report::{Chosen, Established, Failed, Timing};
+#[cfg(feature = "gss")]
+use super::frames::{Frame, ReplyControl, parse_control};
+use super::frames::{Link, MessageError, MonitorKind, WorkerKind};
+use super::report::Failed;
+#[cfg(feature = "gss")]
+use super::report::{Chosen, Established, Timing};
+#[cfg(feature = "gss")]
 use super::request::Request;
+#[cfg(feature = "gss")]
 use crate::negotiate::channel::answer::{Answer, WindowProof};
+#[cfg(feature = "gss")]
 use crate::secret::Secret;
 
 /// The end that only the launcher and the worker have.
@@ -19,6 +27,17 @@ impl WorkerEnd {
         Self(Link::over(socket))
     }
 
+    /// Reports failure.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub fn send_failed(&mut self, failed: &Failed) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::Failed, failed, &[], &[])
+    }
+}
+
+#[cfg(feature = "gss")]
+impl WorkerEnd {
     /// The same end by another descriptor.
     ///
     /// # Errors
@@ -50,14 +69,6 @@ impl WorkerEnd {
         handle: &[u8],
     ) -> Result<(), MessageError> {
         self.0.send(WorkerKind::Established, context, base_key.expose(), handle)
-    }
-
-    /// Reports failure.
-    ///
-    /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_failed(&mut self, failed: &Failed) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Failed, failed, &[], &[])
     }
 
     /// Hands over a token for the server, and what has taken how long so far.

@@ -4,8 +4,8 @@ use super::probe::Finding;
 use super::site::RELEASED_WITHIN;
 use super::wait::stretched;
 use lgss::ctx::Context;
-use lgss::ctx::payload::user::{self, State};
-use lgss::event::Reason;
+use lgss::private_to_lgss::ctx::user::{self, State};
+use lgss::private_to_lgss::event::Reason;
 use nix::errno::Errno;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use super::realm::Realm;
 use super::scratch::{MOUNT_POINT, Scratch};
 use super::server::Target;
 use super::wait::wait_for;
-use lgss::event::Cause;
+use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, chown};

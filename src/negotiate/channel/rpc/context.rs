@@ -4,7 +4,7 @@
 //! opaque token`; the verifier of a complete answer is the MIC of seq_window.
 
 use super::super::{Answer, WindowProof};
-use super::call::{CallHeader, Credential, FLAVOR_GSS, GssProcedure, NULL_PROCEDURE, Program, Protection};
+use super::call::{FLAVOR_GSS, GssProcedure, Program, context_call};
 use super::record::TOKEN_LIMIT;
 use super::reply::{Reply, ReplyError};
 use crate::ctx::{HANDLE_LIMIT, Handle};
@@ -27,8 +27,7 @@ pub fn encode(
     let procedure = if handle.is_some() { GssProcedure::ContinueInit } else { GssProcedure::Init };
     let handle = handle.map(Handle::as_bytes).unwrap_or_default();
     // While a context is made, sequence and protection are ignored (RFC 2203 §5.2.2).
-    let credential = Credential { procedure, sequence: 0, protection: Protection::None, handle };
-    let mut call = CallHeader::new(xid, program, NULL_PROCEDURE, &credential)?.without_verifier()?;
+    let mut call = context_call(xid, program, procedure, handle)?;
     call.opaque_xdr(token.expose())?;
     Ok(call)
 }

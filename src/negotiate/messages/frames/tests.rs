@@ -1,4 +1,5 @@
 //! Frames as they should be and as they should not.
+#![cfg(feature = "gss")]
 
 use std::time::Duration;
 

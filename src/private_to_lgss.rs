@@ -1,0 +1,60 @@
+//! The door for the programs, tests and benchmarks of this package. **Not for others**: what is here changes or goes in
+//! any version, and no version number tells.
+//!
+//! Called by src/bin, tests and benches; the paths are those of the crate. Invariant: nothing is defined here, and
+//! whoever uses contexts needs nothing of it.
+#![forbid(unsafe_code)]
+
+pub use crate::sys::entry::begin;
+pub use crate::sys::heap::Heap;
+pub use crate::sys::process::end;
+pub use crate::upcall::run as upcall;
+
+#[cfg(feature = "gss")]
+pub use crate::worker::run as worker;
+
+#[cfg(feature = "tools")]
+pub mod cli {
+    pub use crate::cli::exit::{Exit, TABLE};
+    pub use crate::cli::{Terminal, programs, run};
+}
+
+pub mod config {
+    pub use crate::config::{CEILING, Config, Enctypes};
+}
+
+pub mod ctx {
+    pub use crate::ctx::lustre::Roles;
+    pub use crate::ctx::payload::user;
+}
+
+#[cfg(feature = "gss")]
+pub mod creds {
+    pub use crate::creds::machine::{Choice, MachineAccount, Node, Offered, Sources, choose};
+    pub use crate::creds::ticket::{Account, CacheNames, service_principal};
+    pub use crate::gss::krb5::Library;
+}
+
+pub mod event {
+    pub use crate::event::{Cause, Failure, Reason, Stage};
+}
+
+#[cfg(feature = "gss")]
+pub mod negotiate {
+    pub use crate::negotiate::channel::{rpc::Client, rpc::call::Program, tcp};
+    pub use crate::negotiate::drive::drive;
+    pub use crate::negotiate::mech::krb5::Krb5;
+    pub use crate::negotiate::nid_host::{HostLookup, SystemNames};
+}
+
+pub mod sys {
+    pub use crate::sys::files::sealed_memory;
+    pub use crate::sys::jail::drop_to;
+
+    pub mod keyctl {
+        pub use crate::sys::keyctl::{
+            PROCESS_KEYRING, SESSION_KEYRING, add, clear, find, invalidate, join_anonymous_session, link,
+            links, read, request, revoke, set_timeout, update,
+        };
+    }
+}
