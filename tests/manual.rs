@@ -1,7 +1,7 @@
 //! The generated parts of the manual pages are those of the flag records in src/cli/programs.rs.
 //!
 //! They stand between `.\" generated: WHAT COMMAND` and `.\" end` in man/; after a change of a flag,
-//! `LGSS_WRITE_PAGES=1 cargo test --test manual` writes them anew.
+//! `LGSS_WRITE_PAGES=1 cargo test --features test-programs --test manual` writes them anew.
 #![cfg(feature = "tools")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is how it fails")]
 
@@ -36,7 +36,7 @@ fn the_pages_have_the_synopsis_and_the_options_of_the_records() {
         } else {
             assert!(
                 text == new,
-                "man/{name} lags behind src/cli: run LGSS_WRITE_PAGES=1 cargo test --test manual"
+                "man/{name} lags behind src/cli: run LGSS_WRITE_PAGES=1 cargo test --features test-programs --test manual"
             );
         }
     }
