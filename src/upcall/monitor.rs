@@ -12,14 +12,14 @@ use nix::unistd::setsid;
 use super::authorise::Acting;
 use super::cgroup::Home;
 use super::container;
-use super::failures::{self, Say};
 use super::held::Pending;
 use super::invocation::{Invocation, Unusable};
+use super::job::Job;
+use super::lines::Lines;
 use super::log_budget::Payer;
 use super::lustre_parameters;
-use super::negotiation::Upcall;
-use super::order::Order;
-use super::outcome::{Journal, Outcome, Subject};
+use super::negotiation::{Room, negotiate};
+use super::outcome::Journal;
 use super::shared::Shared;
 use super::slots::{Claimant, Slot};
 use super::sweep::sweep;
@@ -30,9 +30,7 @@ use crate::config::{CEILING, Config, Level};
 use crate::ctx::request::Anew;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
-use crate::identity::requester::Wait;
 use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL};
-use crate::negotiate::messages::Timing;
 use crate::sys::heap;
 use crate::sys::heir::{self, Predecessor, Succession};
 use crate::sys::jail::{self, OomScore};
@@ -138,36 +136,27 @@ fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
         Err(error) => (Config::default(), Some(Failure::new(Stage::Config, Cause::Setup, error))),
     };
     let served = verdict.as_ref().ok().map(|(served, _)| *served);
-    let payer = payer(invocation, served);
-    let journal = Journal::open(&config, level(invocation, &config), payer);
-    conclude(shared, verdict, (&config, broken), (started, &journal));
+    let journal = Journal::open(&config, level(invocation, &config), payer(invocation, served));
+    let lines = Lines::of(shared, &journal, &config);
+    match verdict {
+        Ok((served, mut key)) => {
+            let job = Job { invocation, served, waits: shared.waits(), config: &config };
+            // From here on the key ends in time even if we do not; a little later than we would end it.
+            let limit = time_limit(invocation, &config);
+            let mounts = key.limit((limit + DEADLINE_GRACE).min(CEILING), &config);
+            serve(job, key, Times::of(started, limit, mounts), broken, &lines);
+        }
+        Err(failure) => lines.refused(failure),
+    }
     sweep(&config).iter().for_each(|line| log::warn!("{line}"));
     if let Some(untold) = journal.close() {
         teller::become_teller(&untold, invocation.config.as_deref());
     }
 }
 
-fn conclude(
-    shared: &Shared,
-    verdict: Result<(&Served, Pending), Failure>,
-    (config, broken): (&Config, Option<Failure>),
-    (started, journal): (Instant, &Journal),
-) {
-    let (invocation, waits) = (&shared.invocation, shared.waits());
-    let order = shared.order().and_then(|order| order.as_ref().ok());
-    let subject = Subject::of(invocation, shared.order());
-    let (served, mut key) = match verdict {
-        Ok(verdict) => verdict,
-        Err(failure) if failure.cause == Cause::Mechanism => {
-            let outcome = Outcome::Failed(failure);
-            return report(journal, &subject, (order, config, waits), (&outcome, &[]));
-        }
-        Err(failure) => return journal.upcall(&subject, &Outcome::Failed(failure), &[]),
-    };
-    // From here on the key ends in time even if we do not; a little later than we would end it.
-    let limit = time_limit(invocation, config);
-    let mounts = key.limit((limit + DEADLINE_GRACE).min(CEILING), config);
-    let times = Times::of(started, limit, mounts);
+/// Has the context negotiated if there is room for it and nothing is `broken`.
+fn serve(job: Job<'_>, key: Pending, times: Times, broken: Option<Failure>, lines: &Lines<'_>) {
+    let Job { invocation, served, config, .. } = job;
     let admitted = match broken {
         Some(failure) => Err(failure),
         None => container::settings_for(config, served).and_then(|settings| {
@@ -178,41 +167,19 @@ fn conclude(
     match admitted {
         Ok((slot, settings)) => {
             let home = Home::of(config, payer(invocation, Some(served)));
-            let upcall = Upcall::new(invocation, &settings, (served.acting, waits), times, home.as_ref());
-            let ended = upcall.in_pause(slot.paused()).negotiate(key, served);
-            slot.remember(&ended.outcome, ended.tried.as_deref());
-            report(journal, &subject, (order, config, waits), (&ended.outcome, &ended.timings));
-            journal.considered(&subject, &ended.considered);
-            journal.trail(&subject, &ended.trail);
+            let room = Room { home: home.as_ref(), paused: slot.paused() };
+            let ended = negotiate(Job { config: &settings, ..job }, key, times, room);
+            slot.remember(&ended.outcome, ended.findings.tried.as_deref());
+            lines.ended(&ended);
             // Only now, so that the requester does not wait for the end of a process.
-            ended.processes.iter().for_each(|process| reap(process, journal, &subject));
+            ended.processes.iter().for_each(|process| reap(process, lines));
             slot.give_back();
             home.into_iter().for_each(Home::leave);
         }
         Err(failure) => {
             let outcome = key.fail(failure, served.acting, config, times.deadline);
-            report(journal, &subject, (order, config, waits), (&outcome, &[]));
+            lines.outcome(&outcome, &[]);
         }
-    }
-}
-
-/// The line of an upcall; of the node's, which the kernel repeats twice a second, one for many that fail alike. A mount
-/// has its line.
-fn report(
-    journal: &Journal,
-    subject: &Subject,
-    (order, config, waits): (Option<&Order>, &Config, Wait),
-    (outcome, timings): (&Outcome, &[Timing]),
-) {
-    match (order.and_then(Order::nodes), outcome) {
-        (Some(callout), Outcome::Failed(failure)) if waits != Wait::Mount => {
-            match failures::say(config, failure, &callout.target) {
-                Say::All => journal.upcall(subject, outcome, timings),
-                Say::Times(times, seconds) => journal.repeated(subject, failure, times, seconds),
-                Say::Nothing => {}
-            }
-        }
-        _ => journal.upcall(subject, outcome, timings),
     }
 }
 
@@ -256,10 +223,10 @@ fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
 
 /// Ends the worker. One that a file system holds up ends when that answers or goes away, and so long we wait, because
 /// so long it counts (rule S8).
-fn reap(worker: &Process, journal: &Journal, subject: &Subject) {
+fn reap(worker: &Process, lines: &Lines<'_>) {
     let _ = worker.kill();
     if !worker.wait_for_end(REAP_PATIENCE) {
-        journal.stuck(subject, worker.id());
+        lines.stuck(worker.id());
         while !worker.wait_for_end(Duration::MAX) {}
     }
     worker.reap();

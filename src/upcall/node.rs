@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::failures::{Memory, Scope};
-use super::invocation::Invocation;
+use super::job::Job;
 use super::machine_cache::{FAILED, MachineCache, Place, Turn, path};
 use super::order::Order;
 use super::ready::Note;
 use super::sources::machine_keys;
-use super::verdict::Served;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::creds::stamp::{Stamp, depends_on};
 use crate::event::{Cause, Failure, Stage};
@@ -46,10 +45,11 @@ impl NodesPart {
     /// The failure of the other request, or of earlier ones; `Setup`, `Deadline`.
     pub(super) fn take(
         credentials: &Credentials,
-        (invocation, config, served): (&Invocation, &Config, &Served),
-        (deadline, waits): (Instant, Wait),
+        job: &Job<'_>,
+        deadline: Instant,
     ) -> Result<Option<Self>, Failure> {
-        let order = served.order;
+        let Job { invocation, served, config, waits } = *job;
+        let order = job.order();
         let (Some(keytab), Credentials::Machines { .. }) = (order.keytab(config), credentials) else {
             return Ok(None);
         };

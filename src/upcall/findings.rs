@@ -1,0 +1,131 @@
+//! What is known of a negotiation besides its outcome: how long its stages took, and what there was to choose from. For the
+//! log and the owner's record; what a worker says is cut to size here.
+
+use std::time::Instant;
+
+use crate::config::Level;
+use crate::event::{Failure, Stage, one_line};
+use crate::negotiate::messages::{Considered, Established, Failed, TRAIL_LIMIT, TRIED_LIMIT, Timing};
+
+/// A worker has five stages, of which four may come twice; the log line of one that claims more stays short.
+const STAGES_LIMIT: usize = 10;
+
+/// What is known so far.
+#[derive(Debug)]
+pub(super) struct Findings {
+    started: Instant,
+    level: Level,
+    /// The stages.
+    pub(super) timings: Vec<Timing>,
+    /// Which credentials the worker has chosen from.
+    pub(super) considered: Considered,
+    /// What it has tried, if the log is to tell.
+    pub(super) trail: Vec<String>,
+    /// With which credentials it has failed.
+    pub(super) tried: Option<Vec<u64>>,
+}
+
+impl Findings {
+    /// Of a monitor that has taken over at `started` from a front that has taken so many microseconds.
+    pub(super) fn new(started: Instant, micros: u32, level: Level) -> Self {
+        let timings = vec![Timing { stage: Stage::Authorise, micros }];
+        Self { started, level, timings, considered: Considered::default(), trail: Vec::new(), tried: None }
+    }
+
+    /// The worker has reported a context.
+    pub(super) fn established(&mut self, context: &mut Established) {
+        self.keep_timings(&context.stages);
+        self.considered = std::mem::take(&mut context.considered).sanitised();
+        self.keep_trail(&context.trail);
+    }
+
+    /// The worker has reported a failure, which is returned fit for the log.
+    pub(super) fn failed(&mut self, failed: Failed) -> Failure {
+        self.keep_timings(&failed.stages);
+        self.considered = failed.considered.sanitised();
+        self.keep_trail(&failed.trail);
+        self.tried = failed.tried.map(|tried| tried.into_iter().take(TRIED_LIMIT).collect());
+        failed.failure.sanitised()
+    }
+
+    /// It is we who end the negotiation. `told` is what the worker has said of its stages with its last token, and when:
+    /// the last stage has lasted since.
+    pub(super) fn unreported(&mut self, failure: &Failure, told: Option<(Vec<Timing>, Instant)>) {
+        let (mut stages, since) = told.unwrap_or_else(|| (Vec::new(), Instant::now()));
+        let micros = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+        stages.push(Timing { stage: failure.stage, micros });
+        self.keep_timings(&stages);
+    }
+
+    /// The worker's stages, and before them, as launch, what else has passed since the requester's release.
+    fn keep_timings(&mut self, stages: &[Timing]) {
+        let total = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let worker = stages.iter().fold(0u32, |sum, timing| sum.saturating_add(timing.micros));
+        self.timings.push(Timing { stage: Stage::Launch, micros: total.saturating_sub(worker) });
+        self.timings.extend(stages.iter().take(STAGES_LIMIT));
+    }
+
+    fn keep_trail(&mut self, trail: &[String]) {
+        if self.level == Level::Debug {
+            self.trail = trail.iter().take(TRAIL_LIMIT).map(|line| one_line(line)).collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Cause;
+    use std::time::Duration;
+
+    fn findings(level: Level) -> Findings {
+        let started = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        Findings::new(started, 300, level)
+    }
+
+    fn failed(stages: Vec<Timing>) -> Failed {
+        let failure = Failure::new(Stage::Kdc, Cause::KdcDown, "two\nlines");
+        let trail = (0..TRAIL_LIMIT + 5).map(|step| format!("step\n{step}")).collect();
+        let tried = Some((0..2 * TRIED_LIMIT as u64).collect());
+        Failed { stages, trail, tried, ..Failed::without_stages(failure) }
+    }
+
+    #[test]
+    fn what_the_worker_does_not_account_for_is_launch() {
+        let mut findings = findings(Level::Info);
+        findings.failed(failed(vec![Timing { stage: Stage::Kdc, micros: 4_000_000 }]));
+        let stages: Vec<_> = findings.timings.iter().map(|timing| timing.stage).collect();
+        assert_eq!(stages, [Stage::Authorise, Stage::Launch, Stage::Kdc]);
+        assert_eq!(findings.timings[0].micros, 300);
+        assert!((6_000_000..9_000_000).contains(&findings.timings[1].micros), "{:?}", findings.timings);
+    }
+
+    #[test]
+    fn a_worker_that_claims_too_much_leaves_a_line_of_bounded_length() {
+        let mut findings = findings(Level::Debug);
+        let failure = findings.failed(failed(vec![Timing { stage: Stage::Kdc, micros: u32::MAX }; 50]));
+        assert!(!failure.detail.contains('\n'), "{failure}");
+        assert_eq!((findings.timings.len(), findings.timings[1].micros), (2 + STAGES_LIMIT, 0));
+        assert_eq!(findings.tried.as_deref().map(<[u64]>::len), Some(TRIED_LIMIT));
+        assert_eq!(findings.trail.len(), TRAIL_LIMIT);
+        assert!(findings.trail.iter().all(|step| !step.contains('\n')));
+    }
+
+    #[test]
+    fn what_was_tried_is_told_at_level_debug_only() {
+        let mut findings = findings(Level::Info);
+        findings.failed(failed(Vec::new()));
+        assert_eq!(findings.trail, [""; 0]);
+    }
+
+    #[test]
+    fn the_last_stage_of_a_silent_worker_has_lasted_since_its_last_token() {
+        let mut findings = findings(Level::Info);
+        let told = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+        let failure = Failure::new(Stage::Negotiate, Cause::Deadline, "the deadline");
+        findings.unreported(&failure, Some((vec![Timing { stage: Stage::Kdc, micros: 70 }], told)));
+        let stages: Vec<_> = findings.timings.iter().map(|timing| timing.stage).collect();
+        assert_eq!(stages, [Stage::Authorise, Stage::Launch, Stage::Kdc, Stage::Negotiate]);
+        assert!(findings.timings[3].micros >= 2_000_000, "{:?}", findings.timings);
+    }
+}

@@ -1,0 +1,67 @@
+//! The lines of the log about one upcall, written by the monitor when the requester has its answer.
+
+use nix::unistd::Pid;
+
+use super::failures::{self, Say};
+use super::negotiation::Ended;
+use super::order::Order;
+use super::outcome::{Journal, Outcome, Subject};
+use super::shared::Shared;
+use crate::config::Config;
+use crate::event::{Cause, Failure};
+use crate::identity::requester::Wait;
+use crate::negotiate::messages::Timing;
+
+/// Of one upcall.
+pub(super) struct Lines<'a> {
+    journal: &'a Journal,
+    config: &'a Config,
+    subject: Subject,
+    order: Option<&'a Order>,
+    waits: Wait,
+}
+
+impl<'a> Lines<'a> {
+    /// Of the upcall that is in this memory.
+    pub(super) fn of(shared: &'a Shared, journal: &'a Journal, config: &'a Config) -> Self {
+        let order = shared.order().and_then(|order| order.as_ref().ok());
+        let subject = Subject::of(&shared.invocation, shared.order());
+        Self { journal, config, subject, order, waits: shared.waits() }
+    }
+
+    /// The front has turned the request away.
+    pub(super) fn refused(&self, failure: Failure) {
+        match failure.cause {
+            Cause::Mechanism => self.outcome(&Outcome::Failed(failure), &[]),
+            _ => self.journal.upcall(&self.subject, &Outcome::Failed(failure), &[]),
+        }
+    }
+
+    /// The line of an upcall; of the node's, which the kernel repeats twice a second, one for many that fail alike. A
+    /// mount has its line.
+    pub(super) fn outcome(&self, outcome: &Outcome, timings: &[Timing]) {
+        let Self { journal, subject, .. } = self;
+        match (self.order.and_then(Order::nodes), outcome) {
+            (Some(callout), Outcome::Failed(failure)) if self.waits != Wait::Mount => {
+                match failures::say(self.config, failure, &callout.target) {
+                    Say::All => journal.upcall(subject, outcome, timings),
+                    Say::Times(times, seconds) => journal.repeated(subject, failure, times, seconds),
+                    Say::Nothing => {}
+                }
+            }
+            _ => journal.upcall(subject, outcome, timings),
+        }
+    }
+
+    /// How a negotiation has ended, and what there was to choose from.
+    pub(super) fn ended(&self, Ended { outcome, findings, .. }: &Ended) {
+        self.outcome(outcome, &findings.timings);
+        self.journal.considered(&self.subject, &findings.considered);
+        self.journal.trail(&self.subject, &findings.trail);
+    }
+
+    /// A process that does not end although it was killed.
+    pub(super) fn stuck(&self, process: Pid) {
+        self.journal.stuck(&self.subject, process);
+    }
+}

@@ -1,0 +1,72 @@
+//! A negotiation before its worker: what can be known to fail without one fails here.
+
+use super::exchange::InitChannel;
+use super::failures::Memory;
+use super::job::Job;
+use super::lustre_parameters;
+use super::node::NodesPart;
+use super::order::{Order, served_mechanism};
+use super::relay::Relay;
+use super::times::Times;
+use crate::event::Failure;
+use crate::negotiate::messages::Credentials;
+
+/// What a worker can be started for.
+pub(super) struct Prepared {
+    /// Whose credentials.
+    pub(super) credentials: Credentials,
+    /// For Lustre: the way to the server.
+    pub(super) channel: Option<Relay>,
+    /// Whom the outcome concerns.
+    pub(super) concerned: Concerned,
+}
+
+impl Prepared {
+    /// Prepares it.
+    ///
+    /// # Errors
+    /// What it fails with, or has failed with lately.
+    pub(super) fn of(job: &Job<'_>, times: &Times) -> Result<Self, Failure> {
+        let (order, config) = (job.order(), job.config);
+        let channel = match order {
+            Order::Program { .. } => None,
+            Order::Lustre(callout) => {
+                served_mechanism(callout)?;
+                Some(Relay::new(InitChannel::open(callout, &lustre_parameters::directories())?))
+            }
+        };
+        let credentials = order.credentials(job.invocation, config);
+        // The kernel asks twice for a user's access: what was slow is not tried a second time.
+        let memory = order.lustre().filter(|callout| !callout.roles.any());
+        let memory = memory.and_then(|callout| Memory::of_user(config, callout));
+        if let Some(failure) = memory.as_ref().and_then(Memory::pause) {
+            return Err(failure);
+        }
+        let node = NodesPart::take(&credentials, job, times.deadline)?;
+        Ok(Self { credentials, channel, concerned: Concerned { node, memory } })
+    }
+}
+
+/// Other requests that what becomes of this one is told.
+pub(super) struct Concerned {
+    /// For credentials of the node: those that wait for the same.
+    pub(super) node: Option<NodesPart>,
+    /// For a user of Lustre's: the next access.
+    memory: Option<Memory>,
+}
+
+impl Concerned {
+    /// Tells them.
+    pub(super) fn learn<T>(self, agreed: &Result<T, Failure>) {
+        match (self.node, agreed) {
+            (Some(part), Ok(_)) => part.succeeded(),
+            (Some(part), Err(failure)) => part.failed(failure),
+            (None, _) => {}
+        }
+        match (self.memory, agreed) {
+            (Some(memory), Ok(_)) => memory.succeeded(),
+            (Some(memory), Err(failure)) => memory.failed(failure),
+            (None, _) => {}
+        }
+    }
+}
