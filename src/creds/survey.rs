@@ -307,3 +307,6 @@ enum Absence {
     Told,
     Expected,
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,3 +357,6 @@ fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal
 fn cut(word: String) -> String {
     text::cut(&word, WORD_LIMIT).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,3 +284,38 @@ pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keytab(principals: &[&str], error: Option<&str>) -> KeytabReport {
+        let principals = principals.iter().map(|name| (*name).to_owned()).collect();
+        KeytabReport { name: "/k".to_owned(), principals, error: error.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_keytab_needs_a_key_that_a_node_can_use_or_that_the_settings_name() {
+        let config = Config::default();
+        let level = |principals: &[&str]| of_keytab(&keytab(principals, None), &config).level;
+        for good in ["host/h@A", "lustre_mds/h@A", "lustre_root@A"] {
+            assert_eq!(level(&["nfs/h@A", good]), Level::Ok, "{good}");
+        }
+        for bad in [&[][..], &["nfs/h@A"], &["hosts/h@A"]] {
+            assert_eq!(level(bad), Level::Error, "{bad:?}");
+        }
+        let text = "[file_system.fast]\nprincipal = \"nfs/h\"\n";
+        let named = Config::parse(text, Path::new("lgss.toml")).unwrap();
+        assert_eq!(of_keytab(&keytab(&["nfs/h@A"], None), &named).level, Level::Ok);
+        assert_eq!(of_keytab(&keytab(&["host/h@A"], Some("cut short")), &config).level, Level::Error);
+    }
+
+    #[test]
+    fn users_must_be_able_to_execute_the_worker_and_better_not_to_read_it() {
+        let level = |mode| mode_of_worker(Path::new("/w"), mode).map(|finding| finding.level);
+        assert_eq!(level(0o711), None);
+        assert_eq!(level(0o755), Some(Level::Warning));
+        assert_eq!(level(0o750), Some(Level::Error));
+        assert_eq!(level(0o700), Some(Level::Error));
+    }
+}

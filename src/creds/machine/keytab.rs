@@ -151,3 +151,20 @@ fn listed(principals: &[String]) -> String {
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_that_will_not_do_are_listed_once_and_the_rest_is_counted() {
+        assert_eq!(listed(&[]), "no keys");
+        let mut passed_over = Vec::new();
+        for name in ["a", "b", "a", "c", "d"] {
+            note(&mut passed_over, name.to_owned());
+        }
+        assert_eq!(listed(&passed_over), "a, b, c, d");
+        note(&mut passed_over, "e".to_owned());
+        assert_eq!(listed(&passed_over), "a, b, c, d and 1 more");
+    }
+}
