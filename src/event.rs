@@ -13,10 +13,10 @@ mod stage;
 pub use cause::Cause;
 pub use failure::Failure;
 #[cfg(feature = "tools")]
-pub use meaning::Meaning;
+pub(crate) use meaning::Meaning;
 #[cfg(any(feature = "tools", test))]
-pub use meaning::meaning;
+pub(crate) use meaning::meaning;
 pub use reason::Reason;
 pub use stage::Stage;
 
-pub use crate::text::one_line;
+pub(crate) use crate::text::one_line;

@@ -29,7 +29,7 @@ use crate::sys::process::{self, Process};
 use crate::sys::{jail, keyctl};
 
 /// How long a program may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// For the end of one that was killed.
 const END_LIMIT: Duration = Duration::from_secs(2);
 /// Most that is read of what it says, in bytes.
@@ -40,17 +40,17 @@ const FIRST_HANDED: i32 = 3;
 const NOBODY: u32 = 65534;
 
 /// The word that has the worker try itself.
-pub const WORKER_WORD: &str = "--self-test";
+pub(crate) const WORKER_WORD: &str = "--self-test";
 /// The name by which the worker answers.
-pub const WORKER: &str = "lgss_negotiate";
+pub(crate) const WORKER: &str = "lgss_negotiate";
 /// How the upcall's answer to `--version` begins; Lustre's program of the same name does not know the word.
-pub const UPCALL: &str = "lgss_keyring (lgss) ";
+pub(crate) const UPCALL: &str = "lgss_keyring (lgss) ";
 /// The version of this build.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What the worker finds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// [`WORKER`].
     pub program: String,
     /// Its version.
@@ -71,7 +71,7 @@ pub struct Report {
 
 /// What is in a keytab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeytabReport {
+pub(crate) struct KeytabReport {
     /// Its name.
     pub name: String,
     /// Whose keys, each once.
@@ -82,7 +82,7 @@ pub struct KeytabReport {
 
 /// Why a program gives no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Others than root could have written it, or it is no file.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
@@ -133,7 +133,7 @@ fn complaint(text: &str) -> String {
 ///
 /// # Errors
 /// [`Fault`].
-pub fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result<Report, Fault> {
+pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result<Report, Fault> {
     let mut words = vec![WORKER.to_owned(), WORKER_WORD.to_owned()];
     let mut handed = Vec::new();
     for ((name, content), place) in keytabs.into_iter().zip(FIRST_HANDED..) {
@@ -155,7 +155,7 @@ pub fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result<Report
 /// # Errors
 /// [`Fault`].
 #[cfg(feature = "tools")]
-pub fn upcall_version(program: &Path, config: &Config) -> Result<String, Fault> {
+pub(crate) fn upcall_version(program: &Path, config: &Config) -> Result<String, Fault> {
     let words = vec!["lgss_keyring".to_owned(), "--version".to_owned()];
     let said = Trial { words, environment: Vec::new(), handed: Vec::new() }.run(program, config)?;
     let text = String::from_utf8_lossy(&said.out);

@@ -25,7 +25,7 @@ const INVISIBLE: [(char, char); 8] = [
 ];
 
 /// Whether a character shows itself as what it is, the blank included.
-pub fn is_plain(c: char) -> bool {
+pub(crate) fn is_plain(c: char) -> bool {
     use GeneralCategory as Category;
     match get_general_category(c) {
         Category::Control
@@ -41,7 +41,7 @@ pub fn is_plain(c: char) -> bool {
 }
 
 /// The text with an escape in the place of every character that is not plain: `\n`, `\u{202e}`.
-pub fn escaped(text: &str) -> Cow<'_, str> {
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
@@ -57,7 +57,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// A name as it is, or between quotation marks if something in it could be taken for what stands around a name.
-pub fn quoted(name: &str) -> Cow<'_, str> {
+pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
     let could_mislead = |c: char| c.is_whitespace() || "\"'\\;,".contains(c) || !is_plain(c);
     if !name.is_empty() && !name.contains(could_mislead) {
         return Cow::Borrowed(name);
@@ -76,15 +76,15 @@ pub fn quoted(name: &str) -> Cow<'_, str> {
 }
 
 /// Longest line that is kept, in bytes: who wrote it is not trusted to be brief.
-pub const LINE_LIMIT: usize = 500;
+pub(crate) const LINE_LIMIT: usize = 500;
 
 /// Printable, on one line, cut at [`LINE_LIMIT`].
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     cut(&escaped(text), LINE_LIMIT).into_owned()
 }
 
 /// So much of the text as fits into that many bytes, with a mark if that is not all.
-pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     const MARK: char = '…';
     if text.len() <= limit {
         return Cow::Borrowed(text);
@@ -98,7 +98,7 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
 
 /// JSON whose strings have escapes in the place of characters that are not plain: the same data, fit for a terminal.
 #[cfg(any(feature = "tools", test))]
-pub fn plain_json(json: &str) -> Cow<'_, str> {
+pub(crate) fn plain_json(json: &str) -> Cow<'_, str> {
     // Outside of strings there is nothing but ASCII, with line breaks.
     let stays = |c: char| c == '\n' || is_plain(c);
     if json.chars().all(stays) {

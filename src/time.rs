@@ -13,23 +13,23 @@ use ::time::OffsetDateTime;
 use nix::time::{ClockId, clock_gettime};
 
 /// Seconds since the epoch.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The same as Kerberos has it; it ends in 2106.
-pub fn now_32() -> u32 {
+pub(crate) fn now_32() -> u32 {
     u32::try_from(now()).unwrap_or(u32::MAX)
 }
 
 /// A clock that does not jump, and that goes on while the machine sleeps.
-pub fn since_boot() -> Duration {
+pub(crate) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// `2026-11-21 21:15:58 UTC` of seconds since the epoch.
 #[cfg(any(feature = "gss", test))]
-pub fn date(epoch: u32) -> String {
+pub(crate) fn date(epoch: u32) -> String {
     let date = OffsetDateTime::from_unix_timestamp(epoch.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let ((year, month, day), (hour, minute, second)) = (date.to_calendar_date(), date.to_hms());
     format!("{year}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC", u8::from(month))
@@ -37,7 +37,7 @@ pub fn date(epoch: u32) -> String {
 
 /// What has passed while somebody waited: `12 ms`, `3.1 s`.
 #[cfg(any(feature = "tools", test))]
-pub fn waited(time: Duration) -> String {
+pub(crate) fn waited(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis())
     } else {

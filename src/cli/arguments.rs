@@ -54,7 +54,7 @@ macro_rules! after_help {
     after_help = format!("{EXAMPLES}\n\n{}", exit::SUMMARY),
     max_term_width = 100
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -62,7 +62,7 @@ pub struct Arguments {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Get a context with a service, as yourself, and wait until it is established
     #[command(after_help = after_help!("lgss get nfs@srv.example.com --channel rpc:srv.example.com:2049,100003,4"))]
     Get(Get),
@@ -90,7 +90,7 @@ pub enum Command {
 
 /// `lgss get`.
 #[derive(Debug, Args)]
-pub struct Get {
+pub(crate) struct Get {
     /// The service to authenticate to, such as nfs@srv.example.com
     #[arg(value_name = "SERVICE@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub service: Service,
@@ -127,7 +127,7 @@ pub struct Get {
 
 /// `lgss show`.
 #[derive(Debug, Args)]
-pub struct Show {
+pub(crate) struct Show {
     /// The key's number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log
     #[arg(value_name = "SERIAL", value_parser = serial, add = ArgValueCandidates::new(keys))]
     pub key: KeyArgument,
@@ -138,7 +138,7 @@ pub struct Show {
 
 /// `lgss list`.
 #[derive(Debug, Args)]
-pub struct List {
+pub(crate) struct List {
     /// As root: also the contexts in the user keyrings of all users
     ///
     /// Other users see only their own.
@@ -156,7 +156,7 @@ pub struct List {
 
 /// `lgss flush`.
 #[derive(Debug, Args)]
-pub struct Flush {
+pub(crate) struct Flush {
     /// End the contexts in these keys, named as for show
     #[arg(value_name = "SERIAL", value_parser = serial, conflicts_with_all = ["service", "all", "machine"], add = ArgValueCandidates::new(keys))]
     pub keys: Vec<KeyArgument>,
@@ -184,7 +184,7 @@ pub struct Flush {
 
 /// `lgss caches`.
 #[derive(Debug, Args)]
-pub struct Caches {
+pub(crate) struct Caches {
     /// As root: the tickets of this user, a name or a number
     ///
     /// Does not show KRB5CCNAME of the user's programs, nor keyrings of the user's sessions, processes and threads.
@@ -205,7 +205,7 @@ pub struct Caches {
 
 /// `lgss config`.
 #[derive(Debug, Subcommand)]
-pub enum Config {
+pub(crate) enum Config {
     /// Show every setting in effect, and whether the file sets it
     #[command(after_help = after_help!("lgss config show", "lgss config show --config /etc/lgss/site.toml --json"))]
     Show(ConfigShow),
@@ -216,7 +216,7 @@ pub enum Config {
 
 /// `lgss config show`.
 #[derive(Debug, Args)]
-pub struct ConfigShow {
+pub(crate) struct ConfigShow {
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -227,7 +227,7 @@ pub struct ConfigShow {
 
 /// `lgss config check`.
 #[derive(Debug, Args)]
-pub struct ConfigCheck {
+pub(crate) struct ConfigCheck {
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -243,7 +243,7 @@ pub struct ConfigCheck {
 
 /// `lgss completion`.
 #[derive(Debug, Args)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// The shell
     #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"])]
     pub shell: String,

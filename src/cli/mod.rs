@@ -6,14 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod apart;
-pub mod arguments;
+pub(crate) mod arguments;
 mod caches;
 mod candidates;
 mod completion;
 mod config;
 mod contexts;
 mod every_user;
-pub mod exit;
+pub(crate) mod exit;
 mod flush;
 mod get;
 mod list;

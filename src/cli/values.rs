@@ -9,7 +9,7 @@ use crate::key::KeySerial;
 
 /// A key as it was named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyArgument {
+pub(crate) struct KeyArgument {
     /// The key that was meant.
     pub serial: KeySerial,
     /// What the same digits mean as hexadecimal, if the log prints a key like that.

@@ -11,7 +11,7 @@ use super::settings::{Backoff, CEILING, Config, Limits, Log, MOUNT_CEILING, Time
 use crate::sys::files::{Untrusted, open_trusted};
 
 /// Where the configuration is unless `--config` names another file.
-pub const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
+pub(crate) const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
 /// Longest configuration read, in bytes.
 const SIZE_LIMIT: u64 = 256 * 1024;
 /// Least address space of a worker, in MiB.

@@ -14,13 +14,14 @@ mod lustre;
 mod namespace;
 mod settings;
 
-pub use caches::{Caches, Choice, Krb5CcName};
-pub use canonicalize::Canonicalize;
-pub use duration::Seconds;
+pub(crate) use caches::{Caches, Choice, Krb5CcName};
+pub(crate) use canonicalize::Canonicalize;
+pub(crate) use duration::Seconds;
 pub use enctypes::Enctypes;
 #[cfg(feature = "tools")]
-pub use load::ConfigError;
-pub use load::DEFAULT_PATH;
-pub use lustre::{Lustre, MachineCache};
-pub use namespace::NamespaceTraits;
-pub use settings::{Backoff, CEILING, Config, Level, Limits, Log, MOUNT_CEILING, Timeouts};
+pub(crate) use load::ConfigError;
+pub(crate) use load::DEFAULT_PATH;
+pub(crate) use lustre::{Lustre, MachineCache};
+pub(crate) use namespace::NamespaceTraits;
+pub(crate) use settings::{Backoff, Level, Limits, Log, MOUNT_CEILING, Timeouts};
+pub use settings::{CEILING, Config};

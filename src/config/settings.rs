@@ -19,7 +19,7 @@ use crate::sys::jail::MEMORY_MIB;
 /// The front sets this timeout before anything is configured; no setting reaches beyond it.
 pub const CEILING: Duration = Duration::from_secs(200);
 /// No mount is kept waiting for longer, by no setting: it cannot be killed meanwhile.
-pub const MOUNT_CEILING: Duration = Duration::from_secs(60);
+pub(crate) const MOUNT_CEILING: Duration = Duration::from_secs(60);
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

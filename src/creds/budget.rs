@@ -16,7 +16,7 @@ use crate::sys::keyctl;
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Tickets in one cache, and in all files. A user has one for each service that he has used within a day.
 #[cfg(feature = "gss")]
-pub const TICKETS: usize = 8192;
+pub(crate) const TICKETS: usize = 8192;
 /// Bytes of all keys that are copied.
 const KEY_BYTES: usize = 4 * 1024 * 1024;
 /// Keys of a cache that are looked at, and of all caches.
@@ -25,7 +25,7 @@ const KEYS: usize = 8192;
 /// What is left for files.
 #[cfg(feature = "gss")]
 #[derive(Debug)]
-pub struct FileBudget {
+pub(crate) struct FileBudget {
     bytes: u64,
     tickets: usize,
 }
@@ -33,7 +33,7 @@ pub struct FileBudget {
 /// Why a file is not read.
 #[cfg(feature = "gss")]
 #[derive(Debug, thiserror::Error)]
-pub enum OverBudget {
+pub(crate) enum OverBudget {
     /// All files together.
     #[error("not read: the caches have more than {} MiB in all", FILE_BYTES / 1024 / 1024)]
     Bytes,
@@ -55,7 +55,7 @@ impl FileBudget {
     ///
     /// # Errors
     /// [`OverBudget`].
-    pub fn admit(&mut self, library_name: &str) -> Result<(), OverBudget> {
+    pub(crate) fn admit(&mut self, library_name: &str) -> Result<(), OverBudget> {
         let Some(path) = library_name.strip_prefix("FILE:") else { return Ok(()) };
         let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
         let Ok(file) = opened else { return Ok(()) };
@@ -76,7 +76,7 @@ impl FileBudget {
 
 /// What is left for copies of keys, which root makes.
 #[derive(Debug)]
-pub struct KeyBudget {
+pub(crate) struct KeyBudget {
     bytes: usize,
     keys: usize,
 }
@@ -92,7 +92,7 @@ impl KeyBudget {
     ///
     /// # Errors
     /// E2BIG.
-    pub fn look(&mut self) -> Result<(), Errno> {
+    pub(crate) fn look(&mut self) -> Result<(), Errno> {
         self.keys = self.keys.checked_sub(1).ok_or(Errno::E2BIG)?;
         Ok(())
     }
@@ -101,7 +101,7 @@ impl KeyBudget {
     ///
     /// # Errors
     /// E2BIG, and those of keyctl_read(3).
-    pub fn read(&mut self, key: i32) -> Result<Zeroizing<Vec<u8>>, Errno> {
+    pub(crate) fn read(&mut self, key: i32) -> Result<Zeroizing<Vec<u8>>, Errno> {
         self.look()?;
         let payload = keyctl::read_at_most(key, self.bytes).map_err(|errno| match errno {
             Errno::EMSGSIZE => Errno::E2BIG,

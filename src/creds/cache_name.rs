@@ -8,7 +8,7 @@ use crate::text::quoted;
 
 /// A cache of a type that others than its process can have (rule S7 allows no other).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CacheName {
+pub(crate) enum CacheName {
     /// `FILE:/path` or a bare path.
     File(PathBuf),
     /// `DIR:/path`: the collection's primary cache.
@@ -30,7 +30,7 @@ pub enum CacheName {
 
 /// The keyring that a KEYRING collection hangs below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Anchor {
+pub(crate) enum Anchor {
     /// The keyring of one thread.
     Thread,
     /// That of one process.
@@ -45,7 +45,7 @@ pub enum Anchor {
 
 /// Why a name is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CacheNameError {
+pub(crate) enum CacheNameError {
     /// The type exists or not, but nobody but the process itself could use it.
     #[error("credential cache type {name} cannot be used here (FILE, DIR, KCM and KEYRING can)", name = quoted(.0))]
     Type(String),
@@ -101,7 +101,7 @@ fn keyring(residual: &str) -> Result<CacheName, CacheNameError> {
 
 impl CacheName {
     /// As it is shown to people: names are chosen by whoever makes a cache.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         quoted(&self.to_string()).into_owned()
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Known<'a> {
 
 /// Why a cache comes before others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub(crate) enum By {
     /// KRB5CCNAME names it.
     Environment,
     /// `.k5identity` names its principal.

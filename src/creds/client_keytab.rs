@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 4;
 
 /// An account whose tickets are in memory, and that memory.
 #[derive(Debug)]
-pub struct KeytabAccount {
+pub(crate) struct KeytabAccount {
     // Before the memory that it refers to.
     account: Account,
     _memory: PrivateCache,
@@ -29,7 +29,7 @@ impl KeytabAccount {
     ///
     /// # Errors
     /// [`Failure`]: `NoTicket` without a key, and those of the stage `Kdc`.
-    pub fn of(library: &Library, name: CacheNames) -> Result<Self, Failure> {
+    pub(crate) fn of(library: &Library, name: CacheNames) -> Result<Self, Failure> {
         let unusable = |error: Krb5Error| {
             let detail = format!("{}: {}", name.shown(), name.in_words(&error.message));
             Failure::new(Stage::Credentials, Cause::BadCache, detail)
@@ -72,7 +72,7 @@ impl KeytabAccount {
     }
 
     /// What gets tickets for services.
-    pub fn account(&self) -> &Account {
+    pub(crate) fn account(&self) -> &Account {
         &self.account
     }
 }

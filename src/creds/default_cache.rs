@@ -24,7 +24,7 @@ const LIBRARY_DIRECTORIES: [&str; 5] =
 
 /// Why there is no default name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DefaultCacheError {
+pub(crate) enum DefaultCacheError {
     /// krb5.conf has a token that MIT Kerberos does not know either.
     #[error("krb5.conf: {0} holds a token that is not known; name the cache in the request")]
     Token(String),
@@ -43,7 +43,7 @@ pub enum DefaultCacheError {
 
 /// What tokens stand for.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct User<'a> {
+pub(crate) struct User<'a> {
     /// `%{uid}`, `%{euid}`, `%{USERID}`.
     pub uid: u32,
     /// `%{username}`, where the host's file of users has no entry for the number.
@@ -54,7 +54,7 @@ pub struct User<'a> {
 
 impl User<'_> {
     /// One of whom the number is known, and nothing else.
-    pub fn numbered(uid: u32) -> Self {
+    pub(crate) fn numbered(uid: u32) -> Self {
         Self { uid, ..Self::default() }
     }
 }
@@ -64,7 +64,7 @@ impl User<'_> {
 ///
 /// # Errors
 /// [`DefaultCacheError`].
-pub fn default_cache_name(krb5_config: &Path, user: User<'_>) -> Result<String, DefaultCacheError> {
+pub(crate) fn default_cache_name(krb5_config: &Path, user: User<'_>) -> Result<String, DefaultCacheError> {
     expand(relation(krb5_config, "default_ccache_name").as_deref().unwrap_or(BUILT_IN), user)
 }
 
@@ -77,7 +77,7 @@ pub(super) fn client_keytab_name(
 }
 
 /// Where the daemon of KCM caches listens by that configuration (krb5.conf(5), kcm_socket); `-` means nowhere.
-pub fn kcm_socket(krb5_config: &Path) -> Option<PathBuf> {
+pub(crate) fn kcm_socket(krb5_config: &Path) -> Option<PathBuf> {
     let socket = relation(krb5_config, "kcm_socket").unwrap_or_else(|| KCM_SOCKET.to_owned());
     Some(PathBuf::from(socket)).filter(|path| path.is_absolute())
 }

@@ -13,7 +13,7 @@ const PARTS_LIMIT: u32 = 256;
 
 /// Why a file is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ShapeError {
+pub(crate) enum ShapeError {
     /// Of a principal.
     #[error("a name in it has more than {COMPONENTS_LIMIT} components")]
     Components,

@@ -12,7 +12,7 @@ use crate::config::Caches;
 
 /// Who answers for the files of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
+pub(crate) enum Server {
     /// The kernel, from memory or a disk.
     Kernel,
     /// A program, perhaps the user's.
@@ -80,7 +80,7 @@ pub(super) fn of_type(name: &str) -> Server {
 ///
 /// # Errors
 /// Those of fstatfs(2).
-pub fn serving(file: BorrowedFd<'_>) -> Result<Server, Errno> {
+pub(crate) fn serving(file: BorrowedFd<'_>) -> Result<Server, Errno> {
     // The type's width differs between architectures; the numbers have 32 bits.
     let number =
         u32::try_from(fstatfs(file)?.filesystem_type().0 & 0xffff_ffff).map_err(|_| Errno::EOVERFLOW)?;

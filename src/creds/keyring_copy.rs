@@ -34,7 +34,7 @@ const NAME_LIMIT: usize = 256;
 ///
 /// # Errors
 /// ENOKEY if there is no such cache, EPROTO if it does not have the form known, and the kernel's.
-pub fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizing<Vec<u8>>, Errno> {
+pub(crate) fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let cache = residual.splitn(3, ':').nth(2);
     let (ring, name) = match anchor {
         // Those that root's process had are not ours.
@@ -75,7 +75,11 @@ pub(super) fn primary_of(collection: i32) -> Result<String, Errno> {
 ///
 /// # Errors
 /// As [`copy`].
-pub fn copy_member(collection: i32, name: &str, budget: &mut KeyBudget) -> Result<Zeroizing<Vec<u8>>, Errno> {
+pub(crate) fn copy_member(
+    collection: i32,
+    name: &str,
+    budget: &mut KeyBudget,
+) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let cache = keyctl::search(collection, c"keyring", &c_name(name)?)?;
     let mut file = Zeroizing::new(FILE_VERSION_4.to_vec());
     file.extend_from_slice(&budget.read(keyctl::search(cache, c"user", PRINCIPAL)?)?);
@@ -95,7 +99,7 @@ pub fn copy_member(collection: i32, name: &str, budget: &mut KeyBudget) -> Resul
 ///
 /// # Errors
 /// EPROTO if it is neither.
-pub fn file_of_credential(payload: &[u8]) -> Result<Zeroizing<Vec<u8>>, Errno> {
+pub(crate) fn file_of_credential(payload: &[u8]) -> Result<Zeroizing<Vec<u8>>, Errno> {
     if payload.starts_with(&FILE_MAGIC) {
         return Ok(Zeroizing::new(payload.to_vec()));
     }

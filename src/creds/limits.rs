@@ -1,8 +1,8 @@
 //! Limits that several programs must share, so that what one of them says holds for the others.
 
 /// Largest cache that is read or written, in bytes.
-pub const CACHE_BYTES: u32 = 16 * 1024 * 1024;
+pub(crate) const CACHE_BYTES: u32 = 16 * 1024 * 1024;
 /// Largest keytab, in bytes.
-pub const KEYTAB_BYTES: u32 = 4 * 1024 * 1024;
+pub(crate) const KEYTAB_BYTES: u32 = 4 * 1024 * 1024;
 /// Most places that may block a search before it is given up.
-pub const BLOCKED_PLACES: usize = 4;
+pub(crate) const BLOCKED_PLACES: usize = 4;

@@ -3,42 +3,42 @@
 //! Used by the launcher, which has no Kerberos library and opens caches, and by the worker, which gets what was opened.
 #![forbid(unsafe_code)]
 
-pub mod budget;
-pub mod cache_name;
+pub(crate) mod budget;
+pub(crate) mod cache_name;
 #[cfg(feature = "gss")]
-pub mod choice;
+pub(crate) mod choice;
 #[cfg(feature = "gss")]
-pub mod client_keytab;
+pub(crate) mod client_keytab;
 #[cfg(feature = "gss")]
 mod contention;
-pub mod default_cache;
+pub(crate) mod default_cache;
 #[cfg(feature = "gss")]
 mod file_shape;
-pub mod file_system;
+pub(crate) mod file_system;
 #[cfg(feature = "gss")]
 mod identities;
-pub mod keyring_copy;
-pub mod limits;
+pub(crate) mod keyring_copy;
+pub(crate) mod limits;
 #[cfg(feature = "gss")]
-pub mod machine;
-pub mod open;
+pub(crate) mod machine;
+pub(crate) mod open;
 mod passwd;
 mod path;
 #[cfg(feature = "gss")]
 mod patience;
 #[cfg(feature = "gss")]
-pub mod ranking;
+pub(crate) mod ranking;
 #[cfg(feature = "gss")]
-pub mod renewal;
-pub mod roots;
-pub mod search;
-pub mod source;
-pub mod source_list;
-pub mod stamp;
+pub(crate) mod renewal;
+pub(crate) mod roots;
+pub(crate) mod search;
+pub(crate) mod source;
+pub(crate) mod source_list;
+pub(crate) mod stamp;
 #[cfg(feature = "gss")]
-pub mod survey;
+pub(crate) mod survey;
 #[cfg(test)]
 mod test_root;
 #[cfg(feature = "gss")]
-pub mod ticket;
-pub mod visible_ring;
+pub(crate) mod ticket;
+pub(crate) mod visible_ring;

@@ -23,7 +23,7 @@ const PRIMARY_LIMIT: usize = 256;
 
 /// A cache ready for use.
 #[derive(Debug)]
-pub enum Opened {
+pub(crate) enum Opened {
     /// A regular file, located but not yet read.
     File(OwnedFd),
     /// A cache that the library finds by its name alone: KCM and KEYRING.
@@ -32,7 +32,7 @@ pub enum Opened {
 
 /// Whose caches are opened, and where.
 #[derive(Debug, Clone, Copy)]
-pub struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     /// What plays the part of `/`.
     pub root: BorrowedFd<'a>,
     /// Whose they must be.
@@ -46,7 +46,7 @@ impl Ground<'_> {
     ///
     /// # Errors
     /// A [`Failure`] of stage credentials: no such cache, or one that may not be used, with the reason.
-    pub fn open(&self, name: &CacheName) -> Result<Opened, Failure> {
+    pub(crate) fn open(&self, name: &CacheName) -> Result<Opened, Failure> {
         match name {
             CacheName::File(path) | CacheName::DirMember(path) => self.file(name, path).map(Opened::File),
             CacheName::Dir(directory) => {

@@ -11,7 +11,7 @@ use crate::time::{Span, date};
 
 /// How near to the target tickets lead, the nearest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Nowhere yet: they are postdated, and the KDC has not validated them.
     Postdated,
     /// Nowhere yet: they become valid later, or a clock is wrong.
@@ -27,7 +27,7 @@ pub enum Reach {
 /// What makes credentials better than others: the order of the fields is that of their weight. Times are in seconds
 /// since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Worth {
+pub(crate) struct Worth {
     /// How near they lead.
     pub reach: Reach,
     /// When they end.
@@ -42,7 +42,7 @@ pub struct Worth {
 
 /// Why credentials are worth nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Worthless {
+pub(crate) enum Worthless {
     /// There is no ticket.
     Empty,
     /// The last one ended so many seconds ago.
@@ -66,7 +66,7 @@ impl fmt::Display for Worthless {
 ///
 /// # Errors
 /// [`Worthless`].
-pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Worth, Worthless> {
+pub(crate) fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Worth, Worthless> {
     let of_live = |ticket: &Facts| Worth {
         reach: match is_valid(ticket, now) {
             true => reach(ticket, service),
@@ -88,7 +88,7 @@ pub fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Wort
 }
 
 /// A ticket for the service itself that needs no KDC any more.
-pub fn ready<'t>(tickets: &'t [Facts], service: Option<&Name>, now: u64) -> Option<&'t Facts> {
+pub(crate) fn ready<'t>(tickets: &'t [Facts], service: Option<&Name>, now: u64) -> Option<&'t Facts> {
     let service = service?;
     tickets
         .iter()
@@ -142,7 +142,7 @@ fn worthless(tickets: &[Facts], now: u64) -> Worthless {
 
 impl Worth {
     /// What there is to it, in words: `7 h left, renewable`.
-    pub fn in_words(&self, now: u64) -> String {
+    pub(crate) fn in_words(&self, now: u64) -> String {
         let left = Span(u64::from(self.end).saturating_sub(now)).rounded();
         let reach = match self.reach {
             Reach::Target => String::new(),
@@ -154,7 +154,7 @@ impl Worth {
     }
 
     /// From when on it is of use, of what is not yet.
-    pub fn not_before(&self) -> String {
+    pub(crate) fn not_before(&self) -> String {
         let date = date(self.start);
         match self.reach {
             Reach::Postdated => {

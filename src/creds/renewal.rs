@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The outcome of a renewal that was due, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Renewal {
+pub(crate) enum Renewal {
     /// There is a new ticket-granting ticket.
     Done {
         /// How long it lasts.
@@ -55,7 +55,7 @@ impl fmt::Display for Renewal {
 ///
 /// # Errors
 /// As [`Account::ticket`].
-pub fn ticket(
+pub(crate) fn ticket(
     account: &Account,
     (service, server): (&Service, &Principal),
     allowed: &Enctypes,

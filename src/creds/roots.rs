@@ -19,7 +19,7 @@ use crate::sys::files;
 ///
 /// # Errors
 /// [`Failure`] with `BadCache`.
-pub fn default_cache(krb5_config: &Path) -> Result<CacheName, Failure> {
+pub(crate) fn default_cache(krb5_config: &Path) -> Result<CacheName, Failure> {
     let bad = |error: &dyn Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
     let name = default_cache_name(krb5_config, User::numbered(0)).map_err(|error| bad(&error))?;
     name.parse().map_err(|error: CacheNameError| bad(&error))
@@ -29,7 +29,7 @@ pub fn default_cache(krb5_config: &Path) -> Result<CacheName, Failure> {
 ///
 /// # Errors
 /// [`Failure`] of the stage `Credentials`.
-pub fn copy(ground: Ground<'_>, name: &CacheName) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn copy(ground: Ground<'_>, name: &CacheName) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |cause, errno: Errno| {
         Failure::new(Stage::Credentials, cause, format_args!("{}: {}", name.shown(), errno.desc()))
     };

@@ -10,7 +10,7 @@ use crate::text::quoted;
 
 /// One place.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// What it is.
     pub role: Role,
     /// By what it was named.
@@ -23,7 +23,7 @@ pub struct Source {
 
 /// How a reader gets at a source.
 #[derive(Debug)]
-pub enum Held {
+pub(crate) enum Held {
     /// By a descriptor.
     Descriptor(OwnedFd),
     /// By its name.
@@ -44,7 +44,7 @@ pub struct CacheNames {
 
 /// What a source of credentials is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// A cache of the requester's.
     Cache,
     /// A collection that the library has to list, which was named.
@@ -64,7 +64,7 @@ pub enum Role {
 /// Why a place will not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Defect {
+pub(crate) enum Defect {
     /// A named cache does not exist.
     Absent,
     /// The cache has ended with its tickets.
@@ -80,7 +80,7 @@ pub enum Defect {
 /// A part of the machine's credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum MachineSource {
+pub(crate) enum MachineSource {
     /// Root's default cache.
     DefaultCache,
     /// The upcall's own cache.
@@ -92,7 +92,7 @@ pub enum MachineSource {
 /// What named a cache: it shows its owner's wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub(crate) enum Standing {
     /// By nothing: it was found.
     #[default]
     Found,
@@ -109,7 +109,7 @@ pub enum Standing {
 impl Standing {
     /// That of the caches in a collection but the primary one.
     #[must_use]
-    pub fn of_member(self) -> Self {
+    pub(crate) fn of_member(self) -> Self {
         match self {
             Self::Wished => Self::WishedMember,
             Self::Default => Self::DefaultMember,
@@ -120,17 +120,17 @@ impl Standing {
 
 impl Source {
     /// A cache that is opened.
-    pub fn opened(display: String, file: OwnedFd) -> Self {
+    pub(crate) fn opened(display: String, file: OwnedFd) -> Self {
         Self { role: Role::Cache, standing: Standing::Found, display, held: Held::Descriptor(file) }
     }
 
     /// A cache that the library finds by its name.
-    pub fn named(name: String) -> Self {
+    pub(crate) fn named(name: String) -> Self {
         Self { role: Role::Cache, standing: Standing::Found, display: name.clone(), held: Held::Name(name) }
     }
 
     /// A place that will not do, with its name and the reason in the failure's detail.
-    pub fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
+    pub(crate) fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
         let role = if failure.cause == Cause::NoTicket {
             Role::Unfit(Defect::Absent)
         } else {
@@ -140,7 +140,7 @@ impl Source {
     }
 
     /// A place whose tickets have expired.
-    pub fn expired(place: &impl fmt::Display) -> Self {
+    pub(crate) fn expired(place: &impl fmt::Display) -> Self {
         Self {
             role: Role::Unfit(Defect::Expired),
             ..Self::foreign(place, &format!("{}: ticket expired", quoted(&place.to_string())))
@@ -148,12 +148,12 @@ impl Source {
     }
 
     /// What was not looked at.
-    pub fn unseen(place: &impl fmt::Display, what: &str) -> Self {
+    pub(crate) fn unseen(place: &impl fmt::Display, what: &str) -> Self {
         Self { role: Role::Unfit(Defect::Unseen), ..Self::foreign(place, what) }
     }
 
     /// What others have; `what` begins with the place's name, too.
-    pub fn foreign(place: &impl fmt::Display, what: &str) -> Self {
+    pub(crate) fn foreign(place: &impl fmt::Display, what: &str) -> Self {
         let held = Held::Nothing(place.to_string());
         Self { role: Role::Unfit(Defect::Foreign), standing: Standing::Found, display: one_line(what), held }
     }

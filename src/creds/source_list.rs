@@ -13,12 +13,12 @@ use super::source::{CacheNames, Defect, Held, MachineSource, Role, Source, Stand
 
 /// What launcher, monitor and worker of one build say to each other, as a number: to be raised with every change of
 /// the entries here or of src/negotiate/messages.
-pub const CONTRACT: u32 = 1;
+pub(crate) const CONTRACT: u32 = 1;
 
 /// A source as its reader is told of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// A cache of the requester's.
     Cache {
         /// How it is found.
@@ -61,7 +61,7 @@ pub enum Entry {
 
 impl Entry {
     /// Of a source; `keep` takes what is opened, and says how the reader finds it.
-    pub fn of(source: Source, keep: impl FnOnce(OwnedFd) -> String) -> Self {
+    pub(crate) fn of(source: Source, keep: impl FnOnce(OwnedFd) -> String) -> Self {
         let Source { role, standing, display, held } = source;
         let (library, is_there) = match held {
             Held::Descriptor(descriptor) => (keep(descriptor), true),
@@ -87,7 +87,7 @@ impl Entry {
 
     /// How a person knows it; of what will not do, also why not.
     #[cfg(feature = "gss")]
-    pub fn display(&self) -> &str {
+    pub(crate) fn display(&self) -> &str {
         match self {
             Self::Cache { name, .. }
             | Self::Collection { name, .. }
@@ -102,7 +102,7 @@ impl Entry {
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
-pub enum ListError {
+pub(crate) enum ListError {
     /// It is of another build.
     #[cfg(any(feature = "gss", test))]
     #[error("the programs are of different versions: contract {0} with a worker of {CONTRACT}")]
@@ -134,7 +134,7 @@ struct Head {
 ///
 /// # Errors
 /// [`ListError::Json`].
-pub fn encode(sources: Vec<Entry>) -> Result<Vec<u8>, ListError> {
+pub(crate) fn encode(sources: Vec<Entry>) -> Result<Vec<u8>, ListError> {
     Ok(serde_json::to_vec(&List { contract: CONTRACT, sources })?)
 }
 
@@ -143,7 +143,7 @@ pub fn encode(sources: Vec<Entry>) -> Result<Vec<u8>, ListError> {
 /// # Errors
 /// [`ListError`].
 #[cfg(any(feature = "gss", test))]
-pub fn decode(list: &[u8]) -> Result<Vec<Entry>, ListError> {
+pub(crate) fn decode(list: &[u8]) -> Result<Vec<Entry>, ListError> {
     let Head { contract } = serde_json::from_slice(list)?;
     if contract != CONTRACT {
         return Err(ListError::Contract(contract));

@@ -15,7 +15,7 @@ use super::default_cache::{FILE_LIMIT, configuration_files};
 
 /// A fingerprint; its text is of 64 hexadecimal digits, fit for a file name.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Stamp([u8; 32]);
+pub(crate) struct Stamp([u8; 32]);
 
 impl Stamp {
     /// Of the contents of the keytab, of the configuration at `krb5_config` and of `purpose`, words that say for what the
@@ -23,7 +23,7 @@ impl Stamp {
     ///
     /// # Errors
     /// Those of reading the configuration. What does not exist or is a directory counts as empty; the worker's library will complain of it.
-    pub fn of(keytab: &[u8], krb5_config: &Path, purpose: &[&str]) -> io::Result<Self> {
+    pub(crate) fn of(keytab: &[u8], krb5_config: &Path, purpose: &[&str]) -> io::Result<Self> {
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -40,7 +40,7 @@ impl Stamp {
 }
 
 /// The files and directories that a configuration is in: a change of any changes the stamp, or may.
-pub fn depends_on(krb5_config: &Path) -> Vec<PathBuf> {
+pub(crate) fn depends_on(krb5_config: &Path) -> Vec<PathBuf> {
     configuration_files(krb5_config)
 }
 

@@ -28,14 +28,14 @@ use crate::gss::principal::Name;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::ticket::Cache;
 use cache::Contents;
-pub use cache::{Candidate, Objection};
-pub use ranked::{Ranking, listed};
+pub(crate) use cache::{Candidate, Objection};
+pub(crate) use ranked::{Ranking, listed};
 use reading::{Read, failure, read, read_collection};
 use wanted::wanted;
 
 /// What was read.
 #[derive(Debug)]
-pub struct Survey {
+pub(crate) struct Survey {
     caches: Vec<Contents>,
     objections: Vec<Objection>,
     /// The user's keytab, for when no cache will do.
@@ -53,7 +53,12 @@ pub struct Survey {
 impl Survey {
     /// Reads the caches, in a request that has so much time for name services and KDCs; `begin` is told of each before
     /// it is read.
-    pub fn of(library: &Library, sources: Vec<Entry>, limit: Duration, mut begin: impl FnMut(&str)) -> Self {
+    pub(crate) fn of(
+        library: &Library,
+        sources: Vec<Entry>,
+        limit: Duration,
+        mut begin: impl FnMut(&str),
+    ) -> Self {
         let mut survey = Self {
             caches: Vec::new(),
             objections: Vec::new(),
@@ -107,14 +112,14 @@ impl Survey {
     }
 
     /// Whether there is anything that is not expired.
-    pub fn has_live(&self, now: u64) -> bool {
+    pub(crate) fn has_live(&self, now: u64) -> bool {
         self.caches.iter().any(|cache| ranking::worth(&cache.tickets, None, now).is_ok())
     }
 
     /// A number for each cache that differs when it is another, has got a new ticket of its client's, or counts
     /// otherwise than before; what a KDC has added by itself makes no difference. The last of `limit` stands for all
     /// that are left.
-    pub fn fingerprints(&self, limit: usize) -> Vec<u64> {
+    pub(crate) fn fingerprints(&self, limit: usize) -> Vec<u64> {
         let hashed = |of: &dyn Fn(&mut DefaultHasher)| {
             let mut hasher = DefaultHasher::new();
             of(&mut hasher);
@@ -139,7 +144,7 @@ impl Survey {
     }
 
     /// Ranks them for `service`, whose realm is empty if a KDC is to find it, or for none in particular.
-    pub fn rank(self, service: Option<&Name>, now: u64) -> Ranking {
+    pub(crate) fn rank(self, service: Option<&Name>, now: u64) -> Ranking {
         let Self { caches, mut objections, identities, .. } = self;
         let worths: Vec<_> =
             caches.iter().map(|cache| ranking::worth(&cache.tickets, service, now)).collect();
@@ -199,7 +204,7 @@ impl Survey {
     }
 
     /// Copies what daemons keep to memory, so that no daemon is needed, nor changed, any more.
-    pub fn part_from_daemons(&mut self, library: &Library) {
+    pub(crate) fn part_from_daemons(&mut self, library: &Library) {
         for mut contents in std::mem::take(&mut self.caches) {
             if Whom::keeps(&contents.name) == Some(Whom::Daemon) {
                 let wanted = contents.name.library.clone();

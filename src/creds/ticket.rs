@@ -315,12 +315,12 @@ pub fn service_principal(library: &Library, service: &Service) -> Result<Princip
 }
 
 /// The failure of a library that cannot be had, which krb5.conf is to blame for.
-pub fn unusable(error: Krb5Error) -> Failure {
+pub(crate) fn unusable(error: Krb5Error) -> Failure {
     Failure::new(Stage::Credentials, Cause::BadKrb5Conf, error)
 }
 
 /// The service by its host's canonical name, if files or DNS have another one for it. May ask a name service.
-pub fn canonical(service: &Service) -> Option<Service> {
+pub(crate) fn canonical(service: &Service) -> Option<Service> {
     let host = name_service::canonical_name(service.host()).ok()?;
     let host = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
     let canonical: Service = format!("{}@{host}", service.name()).parse().ok()?;
@@ -328,7 +328,7 @@ pub fn canonical(service: &Service) -> Option<Service> {
 }
 
 /// The failure of a cache that does not answer in time: a KCM daemon or a file system that hangs.
-pub fn silent(display: &str) -> Failure {
+pub(crate) fn silent(display: &str) -> Failure {
     failure(display, Cause::BadCache, "the cache does not answer")
 }
 

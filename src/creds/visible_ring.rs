@@ -8,18 +8,18 @@ use std::io::{BufRead, BufReader};
 const TYPE: &[u8] = b" keyring   ";
 
 /// The name of a uid's own keyring.
-pub fn of_user(uid: u32) -> String {
+pub(crate) fn of_user(uid: u32) -> String {
     format!("_uid.{uid}")
 }
 
 /// The name of a uid's persistent keyring.
-pub fn persistent(uid: u32) -> String {
+pub(crate) fn persistent(uid: u32) -> String {
     format!("_persistent.{uid}")
 }
 
 /// Which of these names keyrings have that the caller sees in the list of keys. A forged line may say so wrongly: then one is
 /// made.
-pub fn which_exist<const N: usize>(names: [&str; N]) -> [bool; N] {
+pub(crate) fn which_exist<const N: usize>(names: [&str; N]) -> [bool; N] {
     let mut found = [false; N];
     let Ok(keys) = File::open("/proc/keys") else { return found };
     let (mut keys, mut line) = (BufReader::new(keys), Vec::new());

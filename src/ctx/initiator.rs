@@ -8,7 +8,7 @@ use std::fmt;
 use crate::event::one_line;
 
 /// Longest principal, in bytes as it is written.
-pub const PRINCIPAL_LIMIT: usize = 400;
+pub(crate) const PRINCIPAL_LIMIT: usize = 400;
 
 /// A Kerberos principal as libraries write it: `name@REALM`, special characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]

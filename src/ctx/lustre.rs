@@ -19,7 +19,7 @@ const CLIENT_LIMIT: usize = 40;
 
 /// What is wrong with the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum LustreRequestError {
+pub(crate) enum LustreRequestError {
     /// Neither 11 nor 12 fields.
     #[error("callout has {0} fields, not 11 or 12")]
     Fields(usize),
@@ -37,7 +37,7 @@ pub enum LustreRequestError {
 /// How to authenticate to a Lustre server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LustreMechanism {
+pub(crate) enum LustreMechanism {
     /// Kerberos 5.
     Krb5,
     /// No security, for tests of Lustre's.
@@ -67,7 +67,7 @@ impl Roles {
 /// Which kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ServerKind {
+pub(crate) enum ServerKind {
     /// Management server.
     Mgs,
     /// Metadata server.
@@ -78,7 +78,7 @@ pub enum ServerKind {
 
 impl ServerKind {
     /// The number that the kernel has for it.
-    pub fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         match self {
             Self::Mgs => 0,
             Self::Mds => 1,
@@ -87,7 +87,7 @@ impl ServerKind {
     }
 
     /// The first part of its principal.
-    pub fn service(self) -> &'static str {
+    pub(crate) fn service(self) -> &'static str {
         match self {
             Self::Mgs => "lustre_mgs",
             Self::Mds => "lustre_mds",
@@ -98,7 +98,7 @@ impl ServerKind {
 
 /// The callout of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LustreCallout {
+pub(crate) struct LustreCallout {
     /// Number of the kernel's security context.
     pub secid: u32,
     /// How to authenticate.
@@ -208,7 +208,7 @@ fn words(text: &str, limit: usize) -> Option<String> {
 
 /// The description of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LustreDescription {
+pub(crate) struct LustreDescription {
     /// Whose context; the real uid.
     pub uid: u32,
     /// Number of the kernel's security context.
@@ -234,7 +234,7 @@ impl LustreDescription {
     ///
     /// # Errors
     /// [`LustreRequestError::Differ`].
-    pub fn agrees_with(self, callout: &LustreCallout) -> Result<(), LustreRequestError> {
+    pub(crate) fn agrees_with(self, callout: &LustreCallout) -> Result<(), LustreRequestError> {
         if (self.uid, self.secid) == (callout.uid, callout.secid) {
             Ok(())
         } else {

@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use error::{CALLOUT_LIMIT, RequestError};
-pub use options::{ANEW_PAUSE, Anew, Level, Mechanism, NO_PAUSE};
+pub(crate) use options::{ANEW_PAUSE, NO_PAUSE};
+pub use options::{Anew, Level, Mechanism};
 
 use super::initiator::Principal;
 use super::preference::{CACHE_LIMIT, Preference};
@@ -60,7 +61,7 @@ impl FromStr for Service {
 }
 
 /// Host names and IPv4 literals; no leading dash or dot.
-pub fn is_host(host: &str) -> bool {
+pub(crate) fn is_host(host: &str) -> bool {
     (1..=HOST_LIMIT).contains(&host.len())
         && host.starts_with(|c: char| c.is_ascii_alphanumeric())
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))

@@ -19,7 +19,7 @@ const OTHERS: u32 = 0x3f3f;
 
 /// The session keyring of the calling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Session {
+pub(crate) enum Session {
     /// It is the caller's.
     Own,
     /// It belongs to this uid.
@@ -31,7 +31,7 @@ pub enum Session {
 }
 
 /// Looks at it. A process without one is given the user's default one (user-session-keyring(7)).
-pub fn session() -> Session {
+pub(crate) fn session() -> Session {
     match keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read) {
         Ok(ring) if ring.key_type == "keyring" && is_callers(ring.uid) => Session::Own,
         Ok(ring) => Session::Anothers(ring.uid),
@@ -59,7 +59,7 @@ pub(super) fn session_leads_to_user() -> Result<bool, Errno> {
 ///
 /// # Errors
 /// The kernel's: EDQUOT; EACCES if it is not the caller's.
-pub fn possess_user_keyring() -> Result<(), Errno> {
+pub(crate) fn possess_user_keyring() -> Result<(), Errno> {
     let user = keyctl::describe(keyctl::USER_KEYRING).and_then(KeyDescription::read)?;
     if !is_callers(user.uid) {
         return Err(Errno::EACCES);

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 /// What an errno of a context means to the requester, where that is all it may know (rule S15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meaning {
+pub(crate) struct Meaning {
     /// What happened, in general.
     pub cause: &'static str,
     /// What the requester can try.
@@ -12,7 +12,7 @@ pub struct Meaning {
 }
 
 /// The requester's view of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.
-pub fn meaning(errno: Errno) -> Meaning {
+pub(crate) fn meaning(errno: Errno) -> Meaning {
     let (cause, remedy) = match errno {
         Errno::ENOKEY => {
             ("no usable ticket was found", "get a ticket with kinit, or name the cache that has one")

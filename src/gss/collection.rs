@@ -16,7 +16,7 @@ use super::status::{Krb5Error, text};
 const KCM_SOCKET: &CStr = c"/var/run/.heim_org.h5l.kcm-socket";
 
 /// Whether a daemon of KCM caches may be there: its socket is. To ask it could take long.
-pub fn daemon_is_there(library: &Library) -> bool {
+pub(crate) fn daemon_is_there(library: &Library) -> bool {
     library.libdefault(c"kcm_socket", KCM_SOCKET).is_some_and(|socket| Path::new(&socket).exists())
 }
 
@@ -24,7 +24,7 @@ pub fn daemon_is_there(library: &Library) -> bool {
 ///
 /// # Errors
 /// The library's, such as a daemon that is not there.
-pub fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5Error> {
+pub(crate) fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5Error> {
     let kind = name.split(':').next().unwrap_or_default();
     let default = c_string(name)?;
     // SAFETY: the context is alive, the name ends with NUL and is copied.

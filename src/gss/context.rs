@@ -16,7 +16,7 @@ use crate::wire::Reader;
 
 /// What the context's messages shall be protected with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protection {
+pub(crate) enum Protection {
     /// Integrity: message integrity codes, which RPCSEC_GSS puts on every call header.
     Integrity,
     /// That and confidentiality.
@@ -25,21 +25,21 @@ pub enum Protection {
 
 /// What the library says the context has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Granted(u32);
+pub(crate) struct Granted(u32);
 
 impl Granted {
     /// The server has proved who it is.
-    pub fn mutual(self) -> bool {
+    pub(crate) fn mutual(self) -> bool {
         self.0 & ffi::GSS_C_MUTUAL_FLAG != 0
     }
 
     /// Our credentials have been given to the server.
-    pub fn delegated(self) -> bool {
+    pub(crate) fn delegated(self) -> bool {
         self.0 & ffi::GSS_C_DELEG_FLAG != 0
     }
 
     /// The protection that was asked for is there.
-    pub fn protects(self, protection: Protection) -> bool {
+    pub(crate) fn protects(self, protection: Protection) -> bool {
         let flags = protection.flags();
         self.0 & flags == flags
     }
@@ -56,7 +56,7 @@ impl Protection {
 
 /// A context that still exchanges tokens.
 #[derive(Debug)]
-pub struct Initiator {
+pub(crate) struct Initiator {
     context: RawContext,
     credential: Credential,
     target: Target,
@@ -67,7 +67,7 @@ pub struct Initiator {
 
 /// Where one token of the server's has led.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// The server's answer to this token is needed.
     Continue(Initiator, Secret),
     /// Complete on our side; the token, unless empty, is still to be sent.
@@ -81,7 +81,7 @@ impl Initiator {
     ///
     /// # Errors
     /// The library's.
-    pub fn new(ticket: &Ticket, protection: Protection) -> Result<Self, GssError> {
+    pub(crate) fn new(ticket: &Ticket, protection: Protection) -> Result<Self, GssError> {
         let target = Target::import(&ticket.server())?;
         let cache = ticket.alone_in_memory().map_err(|error| GssError {
             major: GSS_S_FAILURE,
@@ -99,7 +99,7 @@ impl Initiator {
     }
 
     /// What is known of a difference of clocks that the server complains of in its token.
-    pub fn explain_skew(&self, token: &[u8]) -> Option<String> {
+    pub(crate) fn explain_skew(&self, token: &[u8]) -> Option<String> {
         let library = self.credential.cache.library();
         let clock = error_message(token).and_then(|message| library.clock_of_error(message));
         library.explain_skew("server", clock, Some(self.start))
@@ -109,7 +109,7 @@ impl Initiator {
     ///
     /// # Errors
     /// The library's, among them what the server says in an error token. The context is gone then.
-    pub fn step(mut self, token: &[u8]) -> Result<Step, GssError> {
+    pub(crate) fn step(mut self, token: &[u8]) -> Result<Step, GssError> {
         let mut input = buffer_of(token);
         let mut output = ffi::gss_buffer_desc { length: 0, value: ptr::null_mut() };
         let (mut minor, mut granted, mut lifetime) = (0, 0, 0);
@@ -164,7 +164,7 @@ const GSS_S_FAILURE: u32 = 13 << 16;
 
 /// A context whose exchange of tokens is complete on our side.
 #[derive(Debug)]
-pub struct Established {
+pub(crate) struct Established {
     context: RawContext,
     granted: Granted,
     lifetime: u32,
@@ -172,7 +172,7 @@ pub struct Established {
 
 impl Established {
     /// What it has.
-    pub fn granted(&self) -> Granted {
+    pub(crate) fn granted(&self) -> Granted {
         self.granted
     }
 
@@ -180,7 +180,7 @@ impl Established {
     ///
     /// # Errors
     /// GSS_S_BAD_SIG and others of the library.
-    pub fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), GssError> {
+    pub(crate) fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), GssError> {
         let (mut message, mut mic) = (buffer_of(message), buffer_of(mic));
         let mut minor = 0;
         // SAFETY: the context is alive; both buffers point to live memory that is only read; no quality is asked for.
@@ -194,7 +194,7 @@ impl Established {
     ///
     /// # Errors
     /// [`ExportError`], for keys that are not of the four AES types among others.
-    pub fn export(mut self) -> Result<Exported, ExportError> {
+    pub(crate) fn export(mut self) -> Result<Exported, ExportError> {
         lucid::export(&mut self.context.0, self.lifetime)
     }
 }

@@ -14,14 +14,14 @@ use crate::crypto::enctype::Enctype;
 
 /// An opened keytab.
 #[derive(Debug)]
-pub struct Keytab {
+pub(crate) struct Keytab {
     library: Library,
     raw: ffi::krb5_keytab,
 }
 
 /// Of one key, all but the key.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Whose it is.
     pub principal: Principal,
     /// Its type by number, also one that is not accepted here.
@@ -33,7 +33,7 @@ impl Keytab {
     ///
     /// # Errors
     /// The library's, such as an unknown type.
-    pub fn resolve(library: &Library, name: &str) -> Result<Self, Krb5Error> {
+    pub(crate) fn resolve(library: &Library, name: &str) -> Result<Self, Krb5Error> {
         let name = c_string(name)?;
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
@@ -45,7 +45,7 @@ impl Keytab {
     ///
     /// # Errors
     /// The library's, for a keytab that cannot be read to its end.
-    pub fn entries(&self, limit: usize) -> Result<Vec<Entry>, Krb5Error> {
+    pub(crate) fn entries(&self, limit: usize) -> Result<Vec<Entry>, Krb5Error> {
         let mut cursor = Cursor::start(self)?;
         let mut entries = Vec::new();
         while entries.len() < limit {
@@ -62,7 +62,7 @@ impl Keytab {
     ///
     /// # Errors
     /// The library's; the KDC's error numbers among them.
-    pub fn ticket_granting(
+    pub(crate) fn ticket_granting(
         &self,
         client: &Principal,
         enctypes: &[Enctype],

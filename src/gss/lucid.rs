@@ -12,7 +12,7 @@ use crate::secret::Secret;
 
 /// What it takes to sign with a context without the library.
 #[derive(Debug)]
-pub struct Exported {
+pub(crate) struct Exported {
     /// Type of the base key.
     pub enctype: Enctype,
     /// The base key: the acceptor's subkey if there is one, else the initiator's.
@@ -29,7 +29,7 @@ pub struct Exported {
 
 /// Why a context cannot be exported.
 #[derive(Debug, thiserror::Error)]
-pub enum ExportError {
+pub(crate) enum ExportError {
     /// The library refuses.
     #[error("export of the context: {0}")]
     Library(#[from] GssError),

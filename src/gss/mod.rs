@@ -5,20 +5,20 @@
 //! keytab or a home directory; key bytes leave the library only as [`crate::secret::Secret`].
 #![expect(unsafe_code, reason = "calls of the C library; each block says why it is sound")]
 
-pub mod clock;
-pub mod collection;
-pub mod configuration;
-pub mod context;
-pub mod keytab;
-pub mod krb5;
-pub mod krb5_conf;
-pub mod listing;
-pub mod principal;
-pub mod private_cache;
-pub mod renewal;
-pub mod status;
-pub mod ticket;
-pub mod trace;
+pub(crate) mod clock;
+pub(crate) mod collection;
+pub(crate) mod configuration;
+pub(crate) mod context;
+pub(crate) mod keytab;
+pub(crate) mod krb5;
+pub(crate) mod krb5_conf;
+pub(crate) mod listing;
+pub(crate) mod principal;
+pub(crate) mod private_cache;
+pub(crate) mod renewal;
+pub(crate) mod status;
+pub(crate) mod ticket;
+pub(crate) mod trace;
 
 mod ffi;
 mod file_format;

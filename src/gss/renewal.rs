@@ -19,7 +19,7 @@ use super::ticket::{Cache, Ticket};
 ///
 /// # Errors
 /// The library's; the KDC's error numbers among them.
-pub fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
+pub(crate) fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
     let library = Library::open()?;
     let (from, to) = (Cache::resolve(&library, asked)?, Cache::resolve(&library, granted)?);
     let client = from.principal()?;

@@ -17,7 +17,7 @@ use super::status::text;
 use crate::sys::errno::errno_of;
 
 /// Most lines that are kept, and most bytes of one.
-pub const LINES_LIMIT: usize = 40;
+pub(crate) const LINES_LIMIT: usize = 40;
 const LINE_LIMIT: usize = 160;
 /// Most KDCs that a message names.
 const NAMED_LIMIT: usize = 3;
@@ -70,7 +70,7 @@ enum State {
 
 /// What the library waits for while it blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Waiting {
+pub(crate) enum Waiting {
     /// The name service, for the address of this KDC.
     Name(String),
     /// Answers of KDCs.
@@ -97,30 +97,30 @@ unsafe extern "C" fn heard(_: ffi::krb5_context, info: *const ffi::krb5_trace_in
 }
 
 /// Adds a line of the caller's own.
-pub fn note(line: impl fmt::Display) {
+pub(crate) fn note(line: impl fmt::Display) {
     record().note(line.to_string());
 }
 
 /// The lines so far, and how many were too many.
-pub fn lines() -> (Vec<String>, usize) {
+pub(crate) fn lines() -> (Vec<String>, usize) {
     let record = record();
     (record.lines.clone(), record.more)
 }
 
 /// Why no KDC could be reached, in words, after the library has given up; empty if nothing is known.
-pub fn unreachable() -> String {
+pub(crate) fn unreachable() -> String {
     let attempt = record().attempt.clone();
     attempt.in_words()
 }
 
 /// Whether no KDC could be asked, because none of their names has an address.
-pub fn nobody_was_found() -> bool {
+pub(crate) fn nobody_was_found() -> bool {
     let attempt = &record().attempt;
     attempt.contacts.is_empty() && (attempt.name.is_some() || !attempt.unresolved.is_empty())
 }
 
 /// What the library waits for just now, if it waits.
-pub fn waiting() -> Option<Waiting> {
+pub(crate) fn waiting() -> Option<Waiting> {
     let attempt = record().attempt.clone();
     match (&attempt.name, attempt.contacts.last()) {
         (Some(name), _) => Some(Waiting::Name(name.clone())),

@@ -8,7 +8,7 @@ use crate::key::auth_line::AuthLineError;
 
 /// Why the requester could not be looked at.
 #[derive(Debug, thiserror::Error)]
-pub enum RequesterError {
+pub(crate) enum RequesterError {
     /// /proc/keys does not tell.
     #[error(transparent)]
     AuthLine(#[from] AuthLineError),

@@ -18,14 +18,14 @@ struct Extent {
 
 /// The map of a user namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdMap(Vec<Extent>);
+pub(crate) struct IdMap(Vec<Extent>);
 
 impl IdMap {
     /// Reads it from an open file `uid_map`, which keeps its namespace after the end of the process that it was of.
     ///
     /// # Errors
     /// Those of read(2); `InvalidData` if the text has another form.
-    pub fn read(map: &OwnedFd) -> io::Result<Self> {
+    pub(crate) fn read(map: &OwnedFd) -> io::Result<Self> {
         let mut text = String::new();
         File::from(map.try_clone()?).take(SIZE_LIMIT).read_to_string(&mut text)?;
         Self::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -36,7 +36,7 @@ impl IdMap {
     }
 
     /// The number of a user of ours in the namespace; `None` if it has none there.
-    pub fn inside(&self, outside: u32) -> Option<u32> {
+    pub(crate) fn inside(&self, outside: u32) -> Option<u32> {
         self.0.iter().find_map(|extent| {
             let distance = outside.checked_sub(extent.outside)?;
             (distance < extent.count).then(|| extent.inside.checked_add(distance))?

@@ -21,7 +21,7 @@ const LINE_LIMIT: usize = 256;
 
 /// How much of the list is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// Most keys on the whole machine.
     pub keys: u64,
     /// Most processor time.
@@ -30,9 +30,9 @@ pub struct Bound {
 
 impl Bound {
     /// For a program's request: a fifth of a second on a slow machine.
-    pub const OF_A_PROGRAM: Self = Self { keys: 100_000, time: Duration::from_millis(150) };
+    pub(crate) const OF_A_PROGRAM: Self = Self { keys: 100_000, time: Duration::from_millis(150) };
     /// For one of the kernel's, without which a whole node loses its file system.
-    pub const OF_THE_KERNEL: Self = Self { keys: 1_000_000, time: Duration::from_secs(1) };
+    pub(crate) const OF_THE_KERNEL: Self = Self { keys: 1_000_000, time: Duration::from_secs(1) };
 }
 
 /// Finds the thread id of the requester of the key under construction.
@@ -53,7 +53,7 @@ pub(super) fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterErr
 
 /// How many keys there are, as far as the kernel tells.
 #[cfg(feature = "gss")]
-pub fn count() -> Option<u64> {
+pub(crate) fn count() -> Option<u64> {
     let mut counter = Counter::default();
     counter.feed(&std::fs::read("/proc/key-users").ok()?);
     Some(counter.keys)

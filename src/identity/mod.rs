@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod error;
-pub mod id_map;
-pub mod key_list;
-pub mod owner;
-pub mod requester;
-pub mod system_user;
+pub(crate) mod id_map;
+pub(crate) mod key_list;
+pub(crate) mod owner;
+pub(crate) mod requester;
+pub(crate) mod system_user;
 #[cfg(feature = "gss")]
-pub mod unprivileged;
+pub(crate) mod unprivileged;

@@ -15,7 +15,7 @@ const DEPTH_LIMIT: usize = 33;
 
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// A user: the requester, or the owner of the requester's namespace.
     User(u32),
     /// A whole namespace that root has made, by its inode: a container for whose uids nobody outside answers.
@@ -29,7 +29,7 @@ impl Owner {
     ///
     /// # Errors
     /// Those of open(2) and ioctl_ns(2).
-    pub fn of(namespace: BorrowedFd<'_>, uid: u32) -> Result<Self, Errno> {
+    pub(crate) fn of(namespace: BorrowedFd<'_>, uid: u32) -> Result<Self, Errno> {
         let ours = open("/proc/self/ns/user", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         let ours = namespaces::identity(ours.as_fd())?;
         if namespaces::identity(namespace)? == ours {
@@ -51,7 +51,7 @@ impl Owner {
     }
 
     /// Who answers for a uid of which no namespace is known, by the text of subuid(5).
-    pub fn by_ranges(subuid: &str, uid: u32) -> Self {
+    pub(crate) fn by_ranges(subuid: &str, uid: u32) -> Self {
         let first_of = |line: &str| {
             let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u32>().ok());
             let (first, count) = (numbers.next()??, numbers.next()??);
@@ -61,7 +61,7 @@ impl Owner {
     }
 
     /// The owner whose [`Owner::file_name`] this is.
-    pub fn named(file_name: &str) -> Option<Self> {
+    pub(crate) fn named(file_name: &str) -> Option<Self> {
         let (kind, number) = file_name.split_once('-')?;
         let owner = match kind {
             "uid" => Self::User(number.parse().ok()?),
@@ -73,7 +73,7 @@ impl Owner {
     }
 
     /// A file name that no other owner has.
-    pub fn file_name(self) -> String {
+    pub(crate) fn file_name(self) -> String {
         match self {
             Self::User(uid) => format!("uid-{uid}"),
             Self::Namespace(inode) => format!("ns-{inode}"),

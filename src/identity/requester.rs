@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-pub use super::error::RequesterError;
+pub(crate) use super::error::RequesterError;
 use super::key_list::{self, Bound};
 use crate::key::auth_line::Expected;
 use crate::sys::{namespaces, proc, tables};
@@ -21,7 +21,7 @@ const PIECE: usize = 4096;
 
 /// A task's user ids in our user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Uids {
+pub(crate) struct Uids {
     /// Who started the process.
     pub real: u32,
     /// Whose rights it has.
@@ -34,7 +34,7 @@ pub struct Uids {
 
 /// Where a request comes from, by the system call that its task is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A request_key(2) of a program.
     UserSpace,
     /// Anything else: the kernel asks on its own behalf.
@@ -45,7 +45,7 @@ pub enum Origin {
 
 /// Who waits for a request of the kernel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
+pub(crate) enum Wait {
     /// A process that mounts a file system, and waits for nothing else.
     Mount,
     /// A thread that serves many, or a process that uses the file system.
@@ -54,7 +54,7 @@ pub enum Wait {
 
 /// Namespaces of a requester that are of use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NamespaceKind {
+pub(crate) enum NamespaceKind {
     /// Where its KDC and servers are.
     Network,
     /// Whose subordinate it is.
@@ -65,7 +65,7 @@ pub enum NamespaceKind {
 
 /// The requester as the kernel shows it.
 #[derive(Debug)]
-pub struct Requester {
+pub(crate) struct Requester {
     /// Its user ids.
     pub uids: Uids,
     /// Where its request comes from.
@@ -78,7 +78,7 @@ impl Requester {
     ///
     /// # Errors
     /// [`RequesterError`]; all of them mean refusal.
-    pub fn look_at(tid: i32) -> Result<Self, RequesterError> {
+    pub(crate) fn look_at(tid: i32) -> Result<Self, RequesterError> {
         let task = Task::open(&tid.to_string())?;
         let uids = read_uids(&task.0)?;
         let origin = read_origin(&task.0)?;
@@ -86,7 +86,7 @@ impl Requester {
     }
 
     /// Its task.
-    pub fn task(&self) -> &Task {
+    pub(crate) fn task(&self) -> &Task {
         &self.task
     }
 }
@@ -101,14 +101,14 @@ impl Requester {
 
 /// A task by its directory below /proc, so that a recycled id cannot be mistaken for it.
 #[derive(Debug)]
-pub struct Task(OwnedFd);
+pub(crate) struct Task(OwnedFd);
 
 impl Task {
     /// The task of that number, or `self`.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn open(name: &str) -> Result<Self, RequesterError> {
+    pub(crate) fn open(name: &str) -> Result<Self, RequesterError> {
         proc::open_task(name).map(Self).map_err(|e| RequesterError::Proc("task", e))
     }
 
@@ -116,7 +116,7 @@ impl Task {
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn open_root(&self) -> Result<OwnedFd, RequesterError> {
+    pub(crate) fn open_root(&self) -> Result<OwnedFd, RequesterError> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         proc::open_link(self.0.as_fd(), "root", flags).map_err(|e| RequesterError::Proc("root", e))
     }
@@ -125,7 +125,7 @@ impl Task {
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn open_namespace(&self, namespace: NamespaceKind) -> Result<OwnedFd, RequesterError> {
+    pub(crate) fn open_namespace(&self, namespace: NamespaceKind) -> Result<OwnedFd, RequesterError> {
         let name = match namespace {
             NamespaceKind::Network => "ns/net",
             NamespaceKind::User => "ns/user",
@@ -138,7 +138,7 @@ impl Task {
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn open_environment(&self) -> Result<OwnedFd, RequesterError> {
+    pub(crate) fn open_environment(&self) -> Result<OwnedFd, RequesterError> {
         proc::open_link(self.0.as_fd(), "environ", OFlag::O_RDONLY)
             .map_err(|e| RequesterError::Proc("environ", e))
     }
@@ -147,7 +147,7 @@ impl Task {
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn open_uid_map(&self) -> Result<OwnedFd, RequesterError> {
+    pub(crate) fn open_uid_map(&self) -> Result<OwnedFd, RequesterError> {
         proc::open_link(self.0.as_fd(), "uid_map", OFlag::O_RDONLY)
             .map_err(|e| RequesterError::Proc("uid_map", e))
     }
@@ -156,7 +156,7 @@ impl Task {
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn cgroup(&self) -> Result<Vec<u8>, RequesterError> {
+    pub(crate) fn cgroup(&self) -> Result<Vec<u8>, RequesterError> {
         let mut buffer = [0; PIECE];
         proc::read_small(self.0.as_fd(), "cgroup", &mut buffer)
             .map(<[u8]>::to_vec)
@@ -167,7 +167,7 @@ impl Task {
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
-    pub fn mount_namespace(&self) -> Result<u64, RequesterError> {
+    pub(crate) fn mount_namespace(&self) -> Result<u64, RequesterError> {
         self.open_namespace(NamespaceKind::Mount).and_then(|namespace| {
             namespaces::identity(namespace.as_fd()).map_err(|e| RequesterError::Proc("ns/mnt", e))
         })
@@ -178,7 +178,7 @@ impl Task {
 ///
 /// # Errors
 /// [`RequesterError`]; all of them mean refusal.
-pub fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterError> {
+pub(crate) fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterError> {
     key_list::find(expected, bound)
 }
 

@@ -4,7 +4,7 @@ use nix::unistd::{Gid, Uid};
 
 /// A user's ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SystemUser {
+pub(crate) struct SystemUser {
     /// Never 0.
     pub uid: Uid,
     /// Its primary group.
@@ -13,7 +13,7 @@ pub struct SystemUser {
 
 /// Why there is no such user.
 #[derive(Debug, thiserror::Error)]
-pub enum SystemUserError {
+pub(crate) enum SystemUserError {
     /// /etc/passwd has no such name.
     #[error("the system user {0} does not exist")]
     Unknown(String),
@@ -29,7 +29,7 @@ pub enum SystemUserError {
 ///
 /// # Errors
 /// [`SystemUserError`].
-pub fn find(name: &str) -> Result<SystemUser, SystemUserError> {
+pub(crate) fn find(name: &str) -> Result<SystemUser, SystemUserError> {
     let found = match name.parse() {
         Ok(number) => Some((number, number)),
         Err(_) => ids_of(&std::fs::read_to_string("/etc/passwd")?, name),

@@ -10,11 +10,11 @@ use nix::unistd::{Gid, Uid, setgroups, setresuid};
 
 /// This process is an ordinary user's for good.
 #[derive(Debug)]
-pub struct Unprivileged(());
+pub(crate) struct Unprivileged(());
 
 /// What is left that must not be.
 #[derive(Debug, thiserror::Error)]
-pub enum PrivilegeError {
+pub(crate) enum PrivilegeError {
     /// The kernel's account of us cannot be read.
     #[error("worker: /proc/self/status: {0}")]
     Unreadable(io::Error),
@@ -43,7 +43,7 @@ impl Unprivileged {
     ///
     /// # Errors
     /// [`PrivilegeError`]. The process must then end: an attempt may have succeeded.
-    pub fn prove() -> Result<Self, PrivilegeError> {
+    pub(crate) fn prove() -> Result<Self, PrivilegeError> {
         check(&fs::read_to_string("/proc/self/status").map_err(PrivilegeError::Unreadable)?)?;
         let root = Uid::from_raw(0);
         if setresuid(root, root, root).is_ok() || setgroups(&[Gid::from_raw(0)]).is_ok() {

@@ -8,7 +8,7 @@ use super::KeySerial;
 
 /// What is already known of the authorisation key.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// Its serial.
     pub auth_key: KeySerial,
     /// The key under construction.
@@ -23,7 +23,7 @@ pub struct Expected {
 
 /// Why the line does not name the requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AuthLineError {
+pub(crate) enum AuthLineError {
     /// No line of that serial.
     #[error("no line of the authorisation key in /proc/keys")]
     Absent,
@@ -37,7 +37,7 @@ pub enum AuthLineError {
 
 /// Reads the text piece by piece; hold on to no more than one line.
 #[derive(Debug)]
-pub struct Finder {
+pub(crate) struct Finder {
     expected: Expected,
     serial: [u8; 8],
     key_word: String,
@@ -51,7 +51,7 @@ const LINE_LIMIT: usize = 256;
 
 impl Finder {
     /// For one authorisation key.
-    pub fn new(expected: Expected) -> Self {
+    pub(crate) fn new(expected: Expected) -> Self {
         let mut serial = [0; 8];
         for (slot, byte) in serial.iter_mut().zip(expected.auth_key.to_string().bytes()) {
             *slot = byte;
@@ -61,7 +61,7 @@ impl Finder {
     }
 
     /// Takes the next piece of the text.
-    pub fn feed(&mut self, piece: &[u8]) {
+    pub(crate) fn feed(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|&byte| byte == b'\n') {
             let room = LINE_LIMIT.saturating_sub(self.line.len());
             self.line.extend_from_slice(part.get(..room).unwrap_or(part));
@@ -88,7 +88,7 @@ impl Finder {
     ///
     /// # Errors
     /// [`AuthLineError`].
-    pub fn finish(self) -> Result<i32, AuthLineError> {
+    pub(crate) fn finish(self) -> Result<i32, AuthLineError> {
         match (self.error, self.found) {
             (Some(error), _) => Err(error),
             (None, Some(tid)) => Ok(tid),

@@ -20,24 +20,24 @@ const OF_ROOTS_KERNEL_KEY: u32 = 0x1925_0000;
 
 /// The right to instantiate or reject one key.
 #[derive(Debug)]
-pub struct Authority {
+pub(crate) struct Authority {
     key: KeySerial,
     auth_key: KeySerial,
 }
 
 /// Proof that a request for a key may be served; made by `upcall::authorise` alone.
-pub trait Permission {
+pub(crate) trait Permission {
     /// The key that it is for.
     fn key(&self) -> KeySerial;
 }
 
 /// Proof that a key of the kernel's has its permissions.
 #[derive(Debug, Clone, Copy)]
-pub struct Prepared(KeySerial);
+pub(crate) struct Prepared(KeySerial);
 
 /// Why a key was not instantiated; the authority comes back so that it can be rejected.
 #[derive(Debug)]
-pub struct NotInstantiated {
+pub(crate) struct NotInstantiated {
     /// Still valid.
     pub authority: Authority,
     /// The kernel's error.
@@ -49,24 +49,24 @@ impl Authority {
     ///
     /// # Errors
     /// ENOKEY if it has none over this key.
-    pub fn assume(key: KeySerial) -> Result<Self, Errno> {
+    pub(crate) fn assume(key: KeySerial) -> Result<Self, Errno> {
         let auth_key = KeySerial::new(keyctl::assume_authority(key.raw())?).ok_or(Errno::EPROTO)?;
         Ok(Self { key, auth_key })
     }
 
     /// The same authority in the child that inherits it; it ends for both when the key is answered.
     #[must_use]
-    pub fn inherited(&self) -> Self {
+    pub(crate) fn inherited(&self) -> Self {
         Self { key: self.key, auth_key: self.auth_key }
     }
 
     /// The key under construction.
-    pub fn key(&self) -> KeySerial {
+    pub(crate) fn key(&self) -> KeySerial {
         self.key
     }
 
     /// The authorisation key, whose line in /proc/keys names the requester.
-    pub fn auth_key(&self) -> KeySerial {
+    pub(crate) fn auth_key(&self) -> KeySerial {
         self.auth_key
     }
 
@@ -74,7 +74,7 @@ impl Authority {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn describe(&self) -> Result<KeyDescription, Errno> {
+    pub(crate) fn describe(&self) -> Result<KeyDescription, Errno> {
         KeyDescription::of(self.key)
     }
 
@@ -82,7 +82,7 @@ impl Authority {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn set_timeout(&self, timeout: Duration) -> Result<(), Errno> {
+    pub(crate) fn set_timeout(&self, timeout: Duration) -> Result<(), Errno> {
         keyctl::set_timeout(self.key.raw(), timeout)
     }
 
@@ -91,7 +91,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`NotInstantiated`] with EDQUOT and others of the kernel's, EPERM if the permission is for another key.
-    pub fn instantiate(
+    pub(crate) fn instantiate(
         self,
         permission: &impl Permission,
         payload: &[u8],
@@ -108,7 +108,7 @@ impl Authority {
     }
 
     /// Closes a key of root's programs to all but root. If that fails, possession counts until it is published.
-    pub fn leave_to_root(&self) {
+    pub(crate) fn leave_to_root(&self) {
         let _ = keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY_IN_PROGRESS);
     }
 
@@ -120,7 +120,7 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::instantiate`].
-    pub fn instantiate_for_kernel(
+    pub(crate) fn instantiate_for_kernel(
         self,
         permission: &impl Permission,
         owner: u32,
@@ -135,7 +135,7 @@ impl Authority {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn prepare_for_kernel(&self, owner: u32) -> Result<Prepared, Errno> {
+    pub(crate) fn prepare_for_kernel(&self, owner: u32) -> Result<Prepared, Errno> {
         let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
         let key = self.key.raw();
         keyctl::set_owner(key, owner, 0).and_then(|()| keyctl::set_permissions(key, permissions))?;
@@ -146,7 +146,7 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::instantiate`].
-    pub fn instantiate_prepared(
+    pub(crate) fn instantiate_prepared(
         self,
         permission: &impl Permission,
         Prepared(prepared): Prepared,
@@ -164,7 +164,7 @@ impl Authority {
     ///
     /// # Errors
     /// The kernel's, when the key is no longer under construction.
-    pub fn reject(self, errno: Errno) -> Result<(), Errno> {
+    pub(crate) fn reject(self, errno: Errno) -> Result<(), Errno> {
         keyctl::reject(self.key.raw(), REJECT_TTL, errno)
     }
 }
@@ -173,13 +173,13 @@ impl Authority {
 ///
 /// # Errors
 /// The kernel's.
-pub fn own_session_keyring() -> Result<i32, Errno> {
+pub(crate) fn own_session_keyring() -> Result<i32, Errno> {
     keyctl::keyring_id(keyctl::SESSION_KEYRING)
 }
 
 /// The key that the kernel has started this process for, by the name of the session keyring that it made: `_req.<key>`.
 /// `None` for a process that was not started for a key, as by hand.
-pub fn key_under_construction() -> Option<KeySerial> {
+pub(crate) fn key_under_construction() -> Option<KeySerial> {
     let ring = KeySerial::new(keyctl::keyring_id(keyctl::SESSION_KEYRING).ok()?)?;
     let name = KeyDescription::of(ring).ok()?.description;
     std::str::from_utf8(name.strip_prefix(b"_req.")?).ok()?.parse().ok()

@@ -7,7 +7,7 @@ use crate::sys::keyctl;
 
 /// What KEYCTL_DESCRIBE says of a key: `type;uid;gid;perm;description`, the description as raw bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyDescription {
+pub(crate) struct KeyDescription {
     /// Type, such as `user` or `lgssc`.
     pub key_type: String,
     /// Owner in our user namespace.
@@ -25,7 +25,7 @@ impl KeyDescription {
     ///
     /// # Errors
     /// The kernel's, or EPROTO if its text does not have the form known.
-    pub fn of(key: KeySerial) -> Result<Self, Errno> {
+    pub(crate) fn of(key: KeySerial) -> Result<Self, Errno> {
         keyctl::describe(key.raw()).and_then(Self::read)
     }
 
@@ -33,7 +33,7 @@ impl KeyDescription {
     ///
     /// # Errors
     /// EPROTO if it does not have the form known.
-    pub fn read(text: Vec<u8>) -> Result<Self, Errno> {
+    pub(crate) fn read(text: Vec<u8>) -> Result<Self, Errno> {
         Self::parse(&text).ok_or(Errno::EPROTO)
     }
 

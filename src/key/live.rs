@@ -13,7 +13,7 @@ use super::serial::KeySerial;
 use crate::sys::{heir, keyctl};
 
 /// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.
-pub const REJECT_TTL: Duration = Duration::from_secs(2);
+pub(crate) const REJECT_TTL: Duration = Duration::from_secs(2);
 
 /// Of a program's key of root's (rule S20): its possessor views, and root, its owner, does everything; but reads it only
 /// when there is something to read, so that it can be proved that the worker does not possess it.
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// An instantiated key whose negotiation goes on.
 #[derive(Debug)]
 #[must_use = "dropping it fails the key"]
-pub struct LiveKey {
+pub(crate) struct LiveKey {
     key: KeySerial,
     consumer: Consumer,
     finished: bool,
@@ -38,7 +38,7 @@ pub struct LiveKey {
 
 /// Who reads the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consumer {
+pub(crate) enum Consumer {
     /// Programs: a key of type `user`.
     Program,
     /// The kernel: a key of type `lgssc`.
@@ -56,13 +56,13 @@ const START: usize = 8;
 
 impl LiveKey {
     /// Takes over the key that the front, another process, has instantiated.
-    pub fn taken_over(key: KeySerial, consumer: Consumer) -> Self {
+    pub(crate) fn taken_over(key: KeySerial, consumer: Consumer) -> Self {
         Self { key, consumer, finished: false, ring: None }
     }
 
     /// The same, of a key that lies in a keyring in which the kernel does not look for it when it fails: that of the user in
     /// another user namespace. There the next request would find it, dead.
-    pub fn in_foreign_ring(mut self, ring: Option<KeySerial>) -> Self {
+    pub(crate) fn in_foreign_ring(mut self, ring: Option<KeySerial>) -> Self {
         self.ring = ring;
         self
     }
@@ -75,26 +75,26 @@ impl LiveKey {
     }
 
     /// Who reads it.
-    pub fn consumer(&self) -> Consumer {
+    pub(crate) fn consumer(&self) -> Consumer {
         self.consumer
     }
 
     /// Fails it with EIO, as dropping it does: by calls that need no heap, since the one there is may be that of a process
     /// killed in the middle of an allocation.
-    pub fn fail(self) {}
+    pub(crate) fn fail(self) {}
 
     /// Lets go of a key that the monitor finishes.
-    pub fn hand_over(mut self) {
+    pub(crate) fn hand_over(mut self) {
         self.finished = true;
     }
 
     /// The key.
-    pub fn key(&self) -> KeySerial {
+    pub(crate) fn key(&self) -> KeySerial {
         self.key
     }
 
     /// Brings forward the end that the key has if nobody finishes it.
-    pub fn shorten(&self, timeout: Duration) {
+    pub(crate) fn shorten(&self, timeout: Duration) {
         // If this fails, the longer timeout of the instantiation stays.
         let _ = keyctl::set_timeout(self.key.raw(), timeout);
     }
@@ -104,7 +104,7 @@ impl LiveKey {
     ///
     /// # Errors
     /// The key, still live, with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES.
-    pub fn publish(mut self, payload: &[u8], timeout: Duration) -> Result<(), (Self, Errno)> {
+    pub(crate) fn publish(mut self, payload: &[u8], timeout: Duration) -> Result<(), (Self, Errno)> {
         if let Err(errno) = self.open_to_root() {
             return Err((self, errno));
         }
@@ -139,7 +139,7 @@ impl LiveKey {
     ///
     /// # Errors
     /// The key, still live, with the kernel's error; EAGAIN if it was not put to use by `deadline`.
-    pub fn import(
+    pub(crate) fn import(
         mut self,
         payload: &[u8],
         lifetime: Duration,
@@ -164,7 +164,7 @@ impl LiveKey {
     ///
     /// # Errors
     /// As [`LiveKey::import`].
-    pub fn fail_import(mut self, payload: &[u8], deadline: Instant) -> Result<(), (Self, Errno)> {
+    pub(crate) fn fail_import(mut self, payload: &[u8], deadline: Instant) -> Result<(), (Self, Errno)> {
         self.leave_foreign_ring();
         match update_when_bound(self.key, payload, deadline) {
             Ok(()) => {

@@ -4,13 +4,13 @@
 //! Used by the upcall and the tools. Invariant: whoever holds a [`LiveKey`] publishes or fails it; dropping fails it.
 #![forbid(unsafe_code)]
 
-pub mod auth_line;
-pub mod authority;
+pub(crate) mod auth_line;
+pub(crate) mod authority;
 mod description;
 mod live;
 mod serial;
 
-pub use authority::{Authority, Permission};
-pub use description::KeyDescription;
-pub use live::{Consumer, LiveKey, REJECT_TTL};
+pub(crate) use authority::{Authority, Permission};
+pub(crate) use description::KeyDescription;
+pub(crate) use live::{Consumer, LiveKey, REJECT_TTL};
 pub use serial::{KeySerial, NotASerial};

@@ -4,13 +4,13 @@
 //! The worker drives it; the monitor knows only [`messages`]; clients use the encodings in [`channel`].
 #![forbid(unsafe_code)]
 
-pub mod channel;
+pub(crate) mod channel;
 #[cfg(feature = "gss")]
-pub mod drive;
+pub(crate) mod drive;
 #[cfg(feature = "gss")]
-pub mod mech;
-pub mod messages;
-pub mod nid_host;
+pub(crate) mod mech;
+pub(crate) mod messages;
+pub(crate) mod nid_host;
 
 /// Most tokens that we send. Kerberos needs one, DCE-style three.
-pub const ROUND_LIMIT: usize = 16;
+pub(crate) const ROUND_LIMIT: usize = 16;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// There can be no further thread, so that nobody was asked.
     #[error("nobody could be asked: {0}")]
     NotAsked(#[from] io::Error),
@@ -21,7 +21,7 @@ pub enum NoAnswer {
 ///
 /// # Errors
 /// [`NoAnswer`].
-pub fn within<T: Send + 'static>(
+pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     question: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NoAnswer> {

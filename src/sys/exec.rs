@@ -16,7 +16,7 @@ const FIRST: RawFd = 3;
 
 /// A program to be executed, and what it is given.
 #[derive(Debug)]
-pub struct Execution<'a> {
+pub(crate) struct Execution<'a> {
     /// The opened program.
     pub program: OwnedFd,
     /// For those who are told of a failure.
@@ -31,7 +31,7 @@ pub struct Execution<'a> {
 
 /// Why a program does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotExecuted {
+pub(crate) enum NotExecuted {
     /// Its descriptors could not be put in their places.
     Descriptors(Errno),
     /// The kernel did not execute it.
@@ -42,7 +42,7 @@ impl<'a> Execution<'a> {
     /// Executes it, or has `tell` say by `told` why not, with the program's name, and ends. By then other descriptors of
     /// the process may be something else than they were: so nothing comes back, and `tell` is a function, which has
     /// captured none. It must use no global one either.
-    pub fn run(self, told: OwnedFd, tell: fn(OwnedFd, &str, NotExecuted)) -> ! {
+    pub(crate) fn run(self, told: OwnedFd, tell: fn(OwnedFd, &str, NotExecuted)) -> ! {
         let name = self.name;
         match self.prepare(&told) {
             // SAFETY: whatever is at the places is not used any more: what is used from here on lies above them.
@@ -93,7 +93,7 @@ impl Raised<'_> {
 
 /// Executes an opened program that gets no descriptors, or returns why not: then those that there are stay open until the
 /// next try.
-pub fn without_descriptors(program: BorrowedFd<'_>, argv: &[&CStr]) -> Errno {
+pub(crate) fn without_descriptors(program: BorrowedFd<'_>, argv: &[&CStr]) -> Errno {
     replace(program, argv, &[], 0)
 }
 
@@ -110,7 +110,7 @@ fn replace(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], first
 ///
 /// # Errors
 /// EINVAL or ENOSYS of kernels before 5.11.
-pub fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
+pub(crate) fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
     // SAFETY: plain numbers; nothing is closed now.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)

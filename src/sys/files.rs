@@ -18,7 +18,7 @@ use super::errno::errno_of;
 ///
 /// # Errors
 /// Those of openat2(2).
-pub fn locate_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+pub(crate) fn locate_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -29,7 +29,7 @@ pub fn locate_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno>
 ///
 /// # Errors
 /// Those of openat2(2), EXDEV for a mount point among them.
-pub fn locate_entry(directory: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
+pub(crate) fn locate_entry(directory: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
     let stay = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
@@ -41,7 +41,10 @@ pub fn locate_entry(directory: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, E
 ///
 /// # Errors
 /// EACCES, EIO; EFBIG if there is more.
-pub fn read_located(located: BorrowedFd<'_>, limit: usize) -> Result<zeroize::Zeroizing<Vec<u8>>, Errno> {
+pub(crate) fn read_located(
+    located: BorrowedFd<'_>,
+    limit: usize,
+) -> Result<zeroize::Zeroizing<Vec<u8>>, Errno> {
     let name = format!("/proc/self/fd/{}", located.as_raw_fd());
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = File::from(open(name.as_str(), flags, Mode::empty())?);
@@ -87,7 +90,7 @@ pub enum Untrusted {
 ///
 /// # Errors
 /// [`Untrusted`].
-pub fn open_trusted(path: &Path, flags: OFlag) -> Result<File, Untrusted> {
+pub(crate) fn open_trusted(path: &Path, flags: OFlag) -> Result<File, Untrusted> {
     let real = trusted_path(path)?;
     let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let file: File =
@@ -104,7 +107,7 @@ pub fn open_trusted(path: &Path, flags: OFlag) -> Result<File, Untrusted> {
 ///
 /// # Errors
 /// [`Untrusted`].
-pub fn private_directory(path: &Path) -> Result<OwnedFd, Untrusted> {
+pub(crate) fn private_directory(path: &Path) -> Result<OwnedFd, Untrusted> {
     if !path.exists() {
         match nix::unistd::mkdir(path, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -120,7 +123,7 @@ pub fn private_directory(path: &Path) -> Result<OwnedFd, Untrusted> {
 ///
 /// # Errors
 /// Those of mkdirat(2) and openat(2).
-pub fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+pub(crate) fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let opened = || openat(directory, name, flags, Mode::empty());
     match opened() {
@@ -133,7 +136,7 @@ pub fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Er
 }
 
 /// Removes files of a directory that nobody but root can change, if they have not been written to for so long.
-pub fn remove_old(directory: &Path, age: std::time::Duration) {
+pub(crate) fn remove_old(directory: &Path, age: std::time::Duration) {
     let is_old = |path: &Path| {
         let modified = std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
         modified.is_some_and(|modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
@@ -147,7 +150,7 @@ pub fn remove_old(directory: &Path, age: std::time::Duration) {
 /// # Errors
 /// [`Untrusted`].
 #[cfg(any(feature = "gss", test))]
-pub fn trusted_file(path: &Path) -> Result<PathBuf, Untrusted> {
+pub(crate) fn trusted_file(path: &Path) -> Result<PathBuf, Untrusted> {
     let real = trusted_path(path)?;
     match real.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => Ok(real),
@@ -164,7 +167,7 @@ const LINK_LIMIT: usize = 40;
 ///
 /// # Errors
 /// [`Untrusted`].
-pub fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
+pub(crate) fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
     if !path.is_absolute() {
         return Err(Untrusted::Relative(path.to_owned()));
     }
@@ -209,7 +212,7 @@ fn reversed(path: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// ENOSYS.
-pub fn unpredictable_name() -> Result<String, Errno> {
+pub(crate) fn unpredictable_name() -> Result<String, Errno> {
     let mut bits = [0u8; 16];
     // SAFETY: the buffer has as many bytes as said; a request of this size is never cut short (getrandom(2)).
     let got = unsafe { libc::getrandom(bits.as_mut_ptr().cast(), bits.len(), 0) };
@@ -223,7 +226,7 @@ pub fn unpredictable_name() -> Result<String, Errno> {
 ///
 /// # Errors
 /// Those of openat(2).
-pub fn our_root() -> Result<OwnedFd, Errno> {
+pub(crate) fn our_root() -> Result<OwnedFd, Errno> {
     openat(AT_FDCWD, "/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
@@ -231,7 +234,7 @@ pub fn our_root() -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// Those of statx(2).
-pub fn same_place(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<bool, Errno> {
+pub(crate) fn same_place(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(place(a)? == place(b)?)
 }
 

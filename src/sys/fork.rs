@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::stat::stat;
-pub use nix::unistd::ForkResult;
+pub(crate) use nix::unistd::ForkResult;
 use nix::unistd::Pid;
 
 /// How long a thread may take to end.
@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// EAGAIN at a limit of processes, ENOMEM; EDEADLK if the process has other threads; those of stat(2) without /proc.
-pub fn fork() -> Result<ForkResult, Errno> {
+pub(crate) fn fork() -> Result<ForkResult, Errno> {
     expect_one_thread()?;
     // SAFETY: there is no other thread, as just seen, and only this one could start another: the child may do anything.
     unsafe { nix::unistd::fork() }
@@ -32,7 +32,7 @@ pub fn fork() -> Result<ForkResult, Errno> {
 ///
 /// # Errors
 /// Those of [`fork`]; EPERM without CAP_SYS_ADMIN.
-pub fn fork_confined() -> Result<ForkResult, Errno> {
+pub(crate) fn fork_confined() -> Result<ForkResult, Errno> {
     let flags = c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
     let none = 0 as c_long;
     expect_one_thread()?;
@@ -47,7 +47,7 @@ pub fn fork_confined() -> Result<ForkResult, Errno> {
 ///
 /// # Errors
 /// Those of [`fork_confined`]; ENODEV if the cgroup has been removed, ENOSYS of kernels before 5.7.
-pub fn fork_confined_in(cgroup: BorrowedFd<'_>) -> Result<ForkResult, Errno> {
+pub(crate) fn fork_confined_in(cgroup: BorrowedFd<'_>) -> Result<ForkResult, Errno> {
     const INTO_CGROUP: u64 = 0x2_0000_0000;
     // SAFETY: a structure of plain numbers.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };

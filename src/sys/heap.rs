@@ -18,7 +18,7 @@ static START: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Leaves the heap that there is as it is, for good. Where there is no memory for another, the process ends.
-pub fn leave_as_it_is() {
+pub(crate) fn leave_as_it_is() {
     let start = reserve();
     if start.is_null() {
         end(1);

@@ -30,7 +30,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What an heir's predecessor may take, and what becomes of its key if it takes longer.
 #[derive(Debug)]
-pub struct Succession {
+pub(crate) struct Succession {
     /// Delay before the first check whether it has ended.
     pub first_look: Duration,
     /// How often from then on.
@@ -53,12 +53,12 @@ pub struct Succession {
 
 /// A predecessor's work, which it may pass on to its heir.
 #[derive(Debug, Default)]
-pub struct Handover(AtomicBool);
+pub(crate) struct Handover(AtomicBool);
 
 impl Handover {
     /// Passes it on, and waits until a child has ended, which shall be the heir: all memory is the heir's meanwhile, and
     /// nothing of it is touched here.
-    pub fn pass_on(&self) {
+    pub(crate) fn pass_on(&self) {
         self.0.store(true, Ordering::Release);
         wait_for_child();
     }
@@ -80,7 +80,7 @@ fn wait_for_child() {
 
 /// How an heir's predecessor has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Predecessor {
+pub(crate) enum Predecessor {
     /// By itself, or by whoever killed it.
     Ended,
     /// Overdue: its key was rejected, and then it was killed.
@@ -95,7 +95,7 @@ pub enum Predecessor {
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
-pub fn spawn_heir<T: Sync>(
+pub(crate) fn spawn_heir<T: Sync>(
     patience: Succession,
     entry: fn(&'static T, Predecessor) -> i32,
     argument: &'static T,
@@ -146,7 +146,7 @@ const EARLY_LOOKS: u32 = 8;
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
-pub fn spawn_guard<T: Sync>(
+pub(crate) fn spawn_guard<T: Sync>(
     done: &'static AtomicBool,
     entry: fn(&'static T),
     argument: &'static T,

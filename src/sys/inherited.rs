@@ -18,7 +18,7 @@ const LIST: RawFd = 4;
 ///
 /// # Errors
 /// EBADF if there is no such descriptor or it is not inherited, ENOTSOCK or EPROTOTYPE if it is something else, EALREADY the second time.
-pub fn monitor_socket() -> Result<UnixStream, Errno> {
+pub(crate) fn monitor_socket() -> Result<UnixStream, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     // SAFETY: borrowed only to look; a descriptor that is not open makes the calls fail and nothing else.
     let borrowed = unsafe { BorrowedFd::borrow_raw(MONITOR) };
@@ -39,7 +39,7 @@ pub fn monitor_socket() -> Result<UnixStream, Errno> {
 ///
 /// # Errors
 /// EBADF if there is no such descriptor or it is not inherited, also the second time.
-pub fn source_list() -> Result<File, Errno> {
+pub(crate) fn source_list() -> Result<File, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     // SAFETY: borrowed only to look; a descriptor that is not open makes the call fail and nothing else.
     let borrowed = unsafe { BorrowedFd::borrow_raw(LIST) };

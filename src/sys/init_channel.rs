@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 /// What goes to the kernel with a token.
 #[derive(Debug)]
-pub struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     /// Number of the kernel's security context.
     pub secid: u32,
     /// Name of the target.
@@ -50,7 +50,11 @@ const _: () = assert!(size_of::<Block>() == BLOCK_SIZE);
 ///
 /// # Errors
 /// Those of write(2): EINVAL for a target that there is not, or that is not in use; EFAULT; EIO if it took less.
-pub fn exchange(channel: BorrowedFd<'_>, exchange: &Exchange<'_>, reply: &mut [u8]) -> Result<i64, Errno> {
+pub(crate) fn exchange(
+    channel: BorrowedFd<'_>,
+    exchange: &Exchange<'_>,
+    reply: &mut [u8],
+) -> Result<i64, Errno> {
     let mut status: i64 = 0;
     let block = Block {
         version: VERSION,

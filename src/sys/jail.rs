@@ -17,21 +17,21 @@ use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresui
 ///
 /// # Errors
 /// Those of setns(2).
-pub fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     setns(namespace, CloneFlags::CLONE_NEWNET)
 }
 
 /// Address space of a negotiating process unless it is set otherwise: an ordinary one has less than half of it.
-pub const MEMORY_MIB: u16 = 192;
+pub(crate) const MEMORY_MIB: u16 = 192;
 
 /// Two descriptors for each of a user's caches, while they are put in order for the worker, and some to work with.
-pub const DESCRIPTORS: u64 = 1024;
+pub(crate) const DESCRIPTORS: u64 = 1024;
 
 /// What a negotiating process may use, of memory so many MiB of address space. Not the number of processes: that is counted over all of a user's.
 ///
 /// # Errors
 /// Those of setrlimit(2).
-pub fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
+pub(crate) fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
     const MIB: u64 = 1024 * 1024;
     let memory = u64::from(memory_mib) * MIB;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
@@ -47,7 +47,7 @@ pub fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
 /// # Errors
 /// Those of setrlimit(2).
 #[cfg(feature = "tools")]
-pub fn allow_descriptors(count: u64) -> Result<(), Errno> {
+pub(crate) fn allow_descriptors(count: u64) -> Result<(), Errno> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < count { setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard) } else { Ok(()) }
 }
@@ -56,7 +56,7 @@ pub fn allow_descriptors(count: u64) -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of setrlimit(2) and prctl(2).
-pub fn leave_no_core() -> Result<(), Errno> {
+pub(crate) fn leave_no_core() -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     set_undumpable()
 }
@@ -65,7 +65,7 @@ pub fn leave_no_core() -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of prctl(2).
-pub fn set_undumpable() -> Result<(), Errno> {
+pub(crate) fn set_undumpable() -> Result<(), Errno> {
     capctl::prctl::set_dumpable(false).map_err(|e| Errno::from_raw(e.code()))
 }
 
@@ -74,13 +74,13 @@ pub fn set_undumpable() -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of prctl(2).
-pub fn die_with_parent() -> Result<(), Errno> {
+pub(crate) fn die_with_parent() -> Result<(), Errno> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
 /// How willingly the kernel ends a process when memory is short (proc_pid_oom_score_adj(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OomScore {
+pub(crate) enum OomScore {
     /// Not at all.
     Never,
     /// As any other.
@@ -88,7 +88,7 @@ pub enum OomScore {
 }
 
 /// Sets it for this process and the children that it will have. Failure is of no consequence here.
-pub fn set_oom_score(score: OomScore) {
+pub(crate) fn set_oom_score(score: OomScore) {
     let text = match score {
         OomScore::Never => "-1000",
         OomScore::Normal => "0",
@@ -138,7 +138,7 @@ fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> 
 ///
 /// # Errors
 /// EPERM where there was not even the right to give them up; others of the kernel's.
-pub fn keep_only_kill() -> Result<(), Errno> {
+pub(crate) fn keep_only_kill() -> Result<(), Errno> {
     let code = |e: capctl::Error| Errno::from_raw(e.code());
     ambient::clear().map_err(code)?;
     bounding::clear().map_err(code)?;

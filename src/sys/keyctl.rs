@@ -18,19 +18,19 @@ use zeroize::Zeroizing;
 use library::{errno, library};
 
 /// A key's serial number as the kernel counts them.
-pub type RawSerial = i32;
+pub(crate) type RawSerial = i32;
 
 /// The calling thread's thread keyring.
-pub const THREAD_KEYRING: RawSerial = libc::KEY_SPEC_THREAD_KEYRING;
+pub(crate) const THREAD_KEYRING: RawSerial = libc::KEY_SPEC_THREAD_KEYRING;
 /// The calling process's process keyring.
 pub const PROCESS_KEYRING: RawSerial = libc::KEY_SPEC_PROCESS_KEYRING;
 /// The calling process's session keyring.
 pub const SESSION_KEYRING: RawSerial = libc::KEY_SPEC_SESSION_KEYRING;
 /// The user keyring of the calling process's real uid.
-pub const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
+pub(crate) const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
 
 /// With the authority over a key under construction: the keyring that its requester wants it in.
-pub const REQUESTORS_KEYRING: RawSerial = libc::KEY_SPEC_REQUESTOR_KEYRING;
+pub(crate) const REQUESTORS_KEYRING: RawSerial = libc::KEY_SPEC_REQUESTOR_KEYRING;
 
 /// Longest description the kernel keeps, and room for the fields before it.
 const DESCRIBE_LIMIT: usize = 4096 + 128;
@@ -64,7 +64,7 @@ fn simple(operation: u32, arg2: c_ulong, arg3: c_ulong) -> Result<c_long, Errno>
 ///
 /// # Errors
 /// ENOKEY if the process has no such authority.
-pub fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
+pub(crate) fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_ASSUME_AUTHORITY, arg(key), 0)?)
 }
 
@@ -72,7 +72,7 @@ pub fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
 ///
 /// # Errors
 /// None that is known.
-pub fn divest_authority() -> Result<(), Errno> {
+pub(crate) fn divest_authority() -> Result<(), Errno> {
     library(0).assume_authority().map_err(errno)
 }
 
@@ -80,7 +80,7 @@ pub fn divest_authority() -> Result<(), Errno> {
 ///
 /// # Errors
 /// EDQUOT, EPERM without authority, EBUSY if it is no longer under construction.
-pub fn instantiate(key: RawSerial, payload: &[u8], ring: RawSerial) -> Result<(), Errno> {
+pub(crate) fn instantiate(key: RawSerial, payload: &[u8], ring: RawSerial) -> Result<(), Errno> {
     library(key).instantiate(payload, KeySerialId(ring)).map_err(errno)
 }
 
@@ -88,7 +88,7 @@ pub fn instantiate(key: RawSerial, payload: &[u8], ring: RawSerial) -> Result<()
 ///
 /// # Errors
 /// EPERM without authority, EBUSY if it is no longer under construction.
-pub fn reject(key: RawSerial, ttl: Duration, errno: Errno) -> Result<(), Errno> {
+pub(crate) fn reject(key: RawSerial, ttl: Duration, errno: Errno) -> Result<(), Errno> {
     let error = c_ulong::from((errno as i32).unsigned_abs());
     // SAFETY: all arguments are plain numbers.
     check(unsafe {
@@ -116,7 +116,7 @@ pub fn set_timeout(key: RawSerial, timeout: Duration) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As [`set_timeout`].
-pub fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
+pub(crate) fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
     library(key).set_timeout(0).map_err(errno)
 }
 
@@ -125,7 +125,7 @@ pub fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
 /// # Errors
 /// EACCES without setattr permission, EPERM for a user or group that is not ours without CAP_SYS_ADMIN, EDQUOT where the new
 /// owner's quota has no room for it.
-pub fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno> {
+pub(crate) fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno> {
     library(key).chown(Some(uid), Some(gid)).map_err(errno)
 }
 
@@ -133,7 +133,7 @@ pub fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EACCES without setattr permission.
-pub fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
+pub(crate) fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
     library(key).set_perms(KeyPermissions::from_u32(permissions)).map_err(errno)
 }
 
@@ -153,7 +153,7 @@ pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EACCES without view permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED; EMSGSIZE if longer than the kernel makes them.
-pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
+pub(crate) fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
     // Most fit here; the front has no time for more.
     let mut short = [0u8; 256];
     let length = describe_into(key, &mut short)?;
@@ -177,7 +177,7 @@ pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
 ///
 /// # Errors
 /// EMSGSIZE if it is, and those of [`read`].
-pub fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
+pub(crate) fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
     read_all(read_into, key, limit.min(PAYLOAD_LIMIT))
 }
 
@@ -186,7 +186,7 @@ pub fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, 
 ///
 /// # Errors
 /// Those of [`read`].
-pub fn read_into(key: RawSerial, mut buffer: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) fn read_into(key: RawSerial, mut buffer: &mut [u8]) -> Result<usize, Errno> {
     library(key).read(&mut buffer).map_err(errno)
 }
 
@@ -247,7 +247,7 @@ pub fn link(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EACCES without write permission for the keyring, ENOENT if the key is not in it.
-pub fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
+pub(crate) fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_UNLINK, arg(key), arg(ring)).map(drop)
 }
 
@@ -287,7 +287,7 @@ pub fn join_anonymous_session() -> Result<RawSerial, Errno> {
 ///
 /// # Errors
 /// ENOKEY if there is no such keyring.
-pub fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
+pub(crate) fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 0)?)
 }
 
@@ -295,7 +295,7 @@ pub fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
 ///
 /// # Errors
 /// EDQUOT, ENOMEM.
-pub fn make_keyring(special: RawSerial) -> Result<RawSerial, Errno> {
+pub(crate) fn make_keyring(special: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 1)?)
 }
 
@@ -303,7 +303,7 @@ pub fn make_keyring(special: RawSerial) -> Result<RawSerial, Errno> {
 ///
 /// # Errors
 /// EOPNOTSUPP where the kernel has none, EDQUOT, EACCES.
-pub fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno> {
+pub(crate) fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_PERSISTENT, arg(-1), arg(ring))?)
 }
 
@@ -311,7 +311,7 @@ pub fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno> {
 ///
 /// # Errors
 /// ENOKEY, EACCES, EKEYREVOKED, EKEYEXPIRED.
-pub fn search(ring: RawSerial, key_type: &CStr, description: &CStr) -> Result<RawSerial, Errno> {
+pub(crate) fn search(ring: RawSerial, key_type: &CStr, description: &CStr) -> Result<RawSerial, Errno> {
     // SAFETY: both strings are NUL-terminated and outlive the call; the kernel only reads them.
     serial(check(unsafe {
         libc::syscall(

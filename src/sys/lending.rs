@@ -42,7 +42,7 @@ const UNANSWERED: u32 = 2;
 
 /// Keyrings that are being lent; in memory that front, monitor and the process itself share.
 #[derive(Debug)]
-pub struct Lending<const N: usize> {
+pub(crate) struct Lending<const N: usize> {
     rings: [RawSerial; N],
     to: RawSerial,
     maker: Pid,
@@ -58,7 +58,7 @@ pub struct Lending<const N: usize> {
 
 /// What has become of keyrings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lent {
+pub(crate) enum Lent {
     /// Linked, or the kernel does not allow it.
     Answered,
     /// Nobody has waited for it any longer.
@@ -67,7 +67,7 @@ pub enum Lent {
 
 /// Why keyrings have not come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
+pub(crate) enum Late {
     /// Whoever was to bring them has had no processor.
     Starved,
     /// The kernel has not answered: somebody has held its lock of keyrings.
@@ -93,7 +93,7 @@ impl<const N: usize> Lending<N> {
     ///
     /// # Errors
     /// EAGAIN, ENOMEM.
-    pub fn begin(rings: [RawSerial; N], to: RawSerial) -> Result<&'static Self, Errno> {
+    pub(crate) fn begin(rings: [RawSerial; N], to: RawSerial) -> Result<&'static Self, Errno> {
         let lending = Box::leak(Box::new(Self {
             rings,
             to,
@@ -111,7 +111,7 @@ impl<const N: usize> Lending<N> {
     /// The front's last moment before it answers the key, with which its right to the keyrings ends: the process has to
     /// have them by now, or at least to have asked for them. Meanwhile `starved` is set: the wait has its own bound, and
     /// whoever watches shall not take it for being held up.
-    pub fn expect(&self, starved: &AtomicBool) {
+    pub(crate) fn expect(&self, starved: &AtomicBool) {
         let start = Instant::now();
         let (mut called, mut yields) = (None, 0);
         starved.store(true, Ordering::Release);
@@ -135,12 +135,12 @@ impl<const N: usize> Lending<N> {
     }
 
     /// The key has been answered, and the keyrings are wanted.
-    pub fn complete(&self) {
+    pub(crate) fn complete(&self) {
         self.wanted.store(true, Ordering::Release);
     }
 
     /// What has become of each keyring, the process being given so much more time.
-    pub fn outcome(&self, limit: Duration) -> [Lent; N] {
+    pub(crate) fn outcome(&self, limit: Duration) -> [Lent; N] {
         let start = Instant::now();
         while self.step.load(Ordering::Acquire) != ENDED && start.elapsed() < limit {
             pause(LOOK);

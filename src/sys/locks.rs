@@ -19,14 +19,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// One opening of such a file.
 #[derive(Debug)]
-pub struct LockFile(File);
+pub(crate) struct LockFile(File);
 
 impl LockFile {
     /// Opens the file of that name in a directory that only root can change; makes it if it is not there.
     ///
     /// # Errors
     /// Those of openat(2): ENOSPC where the file system is full.
-    pub fn open(directory: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
+    pub(crate) fn open(directory: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from).map(Self)
     }
@@ -35,13 +35,13 @@ impl LockFile {
     ///
     /// # Errors
     /// Those of openat(2): ENOENT.
-    pub fn open_existing(directory: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
+    pub(crate) fn open_existing(directory: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
         let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(directory, name, flags, Mode::empty()).map(File::from).map(Self)
     }
 
     /// Its contents, which the locks say nothing about by themselves.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.0
     }
 
@@ -49,7 +49,7 @@ impl LockFile {
     ///
     /// # Errors
     /// Those of fstat(2).
-    pub fn has_name(&self) -> Result<bool, Errno> {
+    pub(crate) fn has_name(&self) -> Result<bool, Errno> {
         fstat(self.0.as_fd()).map(|status| status.st_nlink > 0)
     }
 
@@ -57,7 +57,7 @@ impl LockFile {
     ///
     /// # Errors
     /// ENOLCK.
-    pub fn try_take(&self, bytes: &Range<u16>) -> Result<bool, Errno> {
+    pub(crate) fn try_take(&self, bytes: &Range<u16>) -> Result<bool, Errno> {
         match self.set(libc::F_WRLCK, bytes) {
             Ok(()) => Ok(true),
             Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
@@ -69,7 +69,7 @@ impl LockFile {
     ///
     /// # Errors
     /// ENOLCK.
-    pub fn try_take_any(&self, bytes: Range<u16>) -> Result<bool, Errno> {
+    pub(crate) fn try_take_any(&self, bytes: Range<u16>) -> Result<bool, Errno> {
         for byte in bytes {
             if self.try_take(&(byte..byte.saturating_add(1)))? {
                 return Ok(true);
@@ -79,7 +79,7 @@ impl LockFile {
     }
 
     /// Runs `action` while holding the bytes, waiting for them at most until `deadline`; `None` if that was in vain.
-    pub fn hold<T>(
+    pub(crate) fn hold<T>(
         &self,
         bytes: &Range<u16>,
         deadline: Instant,
@@ -98,7 +98,7 @@ impl LockFile {
 
     /// The same of the file that has the name while the bytes are held: one that was removed after it was opened, by
     /// somebody who held them, is opened anew.
-    pub fn hold_named<T>(
+    pub(crate) fn hold_named<T>(
         (directory, name): (BorrowedFd<'_>, &str),
         bytes: &Range<u16>,
         deadline: Instant,
@@ -123,7 +123,7 @@ impl LockFile {
     ///
     /// # Errors
     /// ENOLCK, and those of unlinkat(2).
-    pub fn remove(&self, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
+    pub(crate) fn remove(&self, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
         // The name may be that of another one by now, and others at work in that.
         if !self.try_take(&ALL)? || !self.has_name()? {
             return Ok(false);
@@ -133,7 +133,7 @@ impl LockFile {
     }
 
     /// Lets go of the bytes.
-    pub fn release(&self, bytes: &Range<u16>) {
+    pub(crate) fn release(&self, bytes: &Range<u16>) {
         let _ = self.set(libc::F_UNLCK, bytes);
     }
 

@@ -4,26 +4,26 @@
 #![expect(unsafe_code, reason = "the system-call edge")]
 
 #[cfg(feature = "gss")]
-pub mod answer;
+pub(crate) mod answer;
 mod bare;
-pub mod entry;
-pub mod errno;
-pub mod exec;
-pub mod files;
-pub mod fork;
-pub mod heap;
-pub mod heir;
+pub(crate) mod entry;
+pub(crate) mod errno;
+pub(crate) mod exec;
+pub(crate) mod files;
+pub(crate) mod fork;
+pub(crate) mod heap;
+pub(crate) mod heir;
 #[cfg(feature = "gss")]
-pub mod inherited;
-pub mod init_channel;
-pub mod jail;
-pub mod keyctl;
-pub mod lending;
-pub mod locks;
+pub(crate) mod inherited;
+pub(crate) mod init_channel;
+pub(crate) mod jail;
+pub(crate) mod keyctl;
+pub(crate) mod lending;
+pub(crate) mod locks;
 #[cfg(feature = "gss")]
-pub mod name_service;
-pub mod namespaces;
-pub mod proc;
-pub mod process;
-pub mod sockets;
-pub mod tables;
+pub(crate) mod name_service;
+pub(crate) mod namespaces;
+pub(crate) mod proc;
+pub(crate) mod process;
+pub(crate) mod sockets;
+pub(crate) mod tables;

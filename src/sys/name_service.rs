@@ -22,7 +22,7 @@ const NAME_ROOM: usize = 1025;
 ///
 /// # Errors
 /// The resolver's, with its message.
-pub fn name_of(address: Ipv4Addr) -> io::Result<String> {
+pub(crate) fn name_of(address: Ipv4Addr) -> io::Result<String> {
     // SAFETY: all zero is a valid value of this structure of integers.
     let mut socket: libc::sockaddr_in = unsafe { mem::zeroed() };
     // Lossless: AF_INET is 2.
@@ -52,7 +52,7 @@ pub fn name_of(address: Ipv4Addr) -> io::Result<String> {
 ///
 /// # Errors
 /// The resolver's, with its message; InvalidInput for a name with a NUL.
-pub fn canonical_name(host: &str) -> io::Result<String> {
+pub(crate) fn canonical_name(host: &str) -> io::Result<String> {
     let host = CString::new(host)?;
     // SAFETY: all zero is the documented way to begin hints: null pointers and zero numbers.
     let mut hints: libc::addrinfo = unsafe { mem::zeroed() };
@@ -73,7 +73,7 @@ pub fn canonical_name(host: &str) -> io::Result<String> {
 
 /// Why a name has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LookupError {
+pub(crate) enum LookupError {
     /// There is no such name, or it has no address.
     NotFound,
     /// No server has answered.
@@ -97,7 +97,7 @@ impl fmt::Display for LookupError {
 ///
 /// # Errors
 /// [`LookupError`].
-pub fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
+pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     let host = CString::new(host).map_err(|_| LookupError::NotFound)?;
     // SAFETY: all zero is the documented way to begin hints: null pointers and zero numbers.
     let mut hints: libc::addrinfo = unsafe { mem::zeroed() };
@@ -147,7 +147,7 @@ unsafe fn address_of(entry: &libc::addrinfo) -> Option<IpAddr> {
 ///
 /// # Errors
 /// The library's or the kernel's.
-pub fn stay_in_this_network() -> io::Result<()> {
+pub(crate) fn stay_in_this_network() -> io::Result<()> {
     #[cfg(target_env = "gnu")]
     only_files_and_dns()?;
     let filter = filter().map_err(io::Error::other)?;

@@ -14,7 +14,7 @@ const NS_GET_OWNER_UID: libc::c_ulong = 0xb704;
 ///
 /// # Errors
 /// Those of fstat(2).
-pub fn identity(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
+pub(crate) fn identity(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
     fstat(namespace).map(|status| status.st_ino)
 }
 
@@ -22,7 +22,7 @@ pub fn identity(namespace: BorrowedFd<'_>) -> Result<u64, Errno> {
 ///
 /// # Errors
 /// Those of stat(2).
-pub fn own_network() -> Result<u64, Errno> {
+pub(crate) fn own_network() -> Result<u64, Errno> {
     stat("/proc/self/ns/net").map(|status| status.st_ino)
 }
 
@@ -30,7 +30,7 @@ pub fn own_network() -> Result<u64, Errno> {
 ///
 /// # Errors
 /// EPERM if that is none of ours or below.
-pub fn owning_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub(crate) fn owning_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     descriptor(namespace, NS_GET_USERNS)
 }
 
@@ -38,7 +38,7 @@ pub fn owning_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno
 ///
 /// # Errors
 /// EPERM if that is none of ours or below, as with the initial one's.
-pub fn parent(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub(crate) fn parent(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     descriptor(namespace, NS_GET_PARENT)
 }
 
@@ -53,7 +53,7 @@ fn descriptor(namespace: BorrowedFd<'_>, operation: libc::c_ulong) -> Result<Own
 ///
 /// # Errors
 /// Those of ioctl_ns(2).
-pub fn owner(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
+pub(crate) fn owner(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
     let mut uid: libc::uid_t = 0;
     // SAFETY: this operation writes one uid to the pointer, which is to a live local.
     Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID as _, &raw mut uid) })?;

@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 ///
 /// # Errors
 /// ENOENT if the task has gone.
-pub fn open_task(name: &str) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_task(name: &str) -> Result<OwnedFd, Errno> {
     openat(
         AT_FDCWD,
         format!("/proc/{name}").as_str(),
@@ -24,7 +24,11 @@ pub fn open_task(name: &str) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// The kernel's: EPERM and EACCES where the task may not be looked at, ESRCH once it has gone.
-pub fn read_small<'b>(task: BorrowedFd<'_>, name: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+pub(crate) fn read_small<'b>(
+    task: BorrowedFd<'_>,
+    name: &str,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], Errno> {
     let file = openat(task, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let length = loop {
         match nix::unistd::read(file.as_fd(), buffer) {
@@ -39,7 +43,7 @@ pub fn read_small<'b>(task: BorrowedFd<'_>, name: &str, buffer: &'b mut [u8]) ->
 ///
 /// # Errors
 /// The kernel's, as with [`read_small`].
-pub fn open_link(task: BorrowedFd<'_>, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_link(task: BorrowedFd<'_>, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
     openat(task, name, flags | OFlag::O_CLOEXEC, Mode::empty())
 }
 
@@ -47,6 +51,6 @@ pub fn open_link(task: BorrowedFd<'_>, name: &str, flags: OFlag) -> Result<Owned
 ///
 /// # Errors
 /// The kernel's.
-pub fn open_file(path: &str) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_file(path: &str) -> Result<OwnedFd, Errno> {
     openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
 }

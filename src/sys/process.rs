@@ -15,7 +15,7 @@ use nix::unistd::{Pid, getpid, getppid};
 /// Has the C library allocate from one heap whatever threads there will be: each further one takes 64 MiB of address
 /// space.
 #[cfg(feature = "gss")]
-pub fn keep_one_heap() {
+pub(crate) fn keep_one_heap() {
     // SAFETY: two plain numbers; the library takes its own lock.
     #[cfg(target_env = "gnu")]
     unsafe {
@@ -31,7 +31,7 @@ pub fn end(status: i32) -> ! {
 
 /// A process that can be killed and waited for without mistaking a recycled id for it (pidfd_open(2)).
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     pid: Pid,
     fd: OwnedFd,
 }
@@ -41,7 +41,7 @@ impl Process {
     ///
     /// # Errors
     /// ESRCH if it has gone.
-    pub fn open(pid: Pid) -> Result<Self, Errno> {
+    pub(crate) fn open(pid: Pid) -> Result<Self, Errno> {
         // SAFETY: both arguments are plain numbers.
         let fd = Errno::result(unsafe {
             libc::syscall(libc::SYS_pidfd_open, c_long::from(pid.as_raw()), 0 as c_long)
@@ -52,7 +52,7 @@ impl Process {
     }
 
     /// Waits until it has ended, at most `limit`; whether it has.
-    pub fn wait_for_end(&self, limit: Duration) -> bool {
+    pub(crate) fn wait_for_end(&self, limit: Duration) -> bool {
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         nix::poll::poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], limit) == Ok(1)
     }
@@ -61,7 +61,7 @@ impl Process {
     ///
     /// # Errors
     /// ESRCH if it has been reaped.
-    pub fn kill(&self) -> Result<(), Errno> {
+    pub(crate) fn kill(&self) -> Result<(), Errno> {
         let signal = c_long::from(libc::SIGKILL);
         let fd = c_long::from(self.fd.as_raw_fd());
         // SAFETY: a null siginfo pointer is allowed; the other arguments are plain numbers.
@@ -78,24 +78,24 @@ impl Process {
     }
 
     /// Its number, for people.
-    pub fn id(&self) -> Pid {
+    pub(crate) fn id(&self) -> Pid {
         self.pid
     }
 
     /// Takes note of our child's end, so that nothing of it stays.
-    pub fn reap(&self) {
+    pub(crate) fn reap(&self) {
         let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
     }
 
     /// How our child ended, if it has.
-    pub fn ended(&self) -> Option<WaitStatus> {
+    pub(crate) fn ended(&self) -> Option<WaitStatus> {
         waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).ok().filter(|status| *status != WaitStatus::StillAlive)
     }
 }
 
 /// Our parent, which waits for our end and can be ended by us and by our children.
 #[derive(Debug)]
-pub struct WaitingParent {
+pub(crate) struct WaitingParent {
     pid: Pid,
     /// Us.
     child: Pid,
@@ -105,7 +105,7 @@ pub struct WaitingParent {
 
 impl WaitingParent {
     /// For the parent's own child.
-    pub fn parent() -> Self {
+    pub(crate) fn parent() -> Self {
         let (pid, child) = (getppid(), getpid());
         // It may have ended before, and its number be another's.
         let opened = Process::open(pid).ok().filter(|_| getppid() == pid);
@@ -113,7 +113,7 @@ impl WaitingParent {
     }
 
     /// Sends SIGKILL. By its number only as long as it is our parent.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let ended = self.opened.as_ref().is_some_and(|parent| parent.kill().is_ok());
         if !ended && parent_of(self.child) == Some(self.pid) {
             let _ = kill(self.pid, Signal::SIGKILL);
@@ -129,7 +129,7 @@ impl AsFd for Process {
 }
 
 /// Reaps children that have ended, and has the kernel reap the others, so that nothing is kept for their sake.
-pub fn disown_children() {
+pub(crate) fn disown_children() {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: to ignore a signal is no function of ours.
     let _ = unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &ignore) };
@@ -137,7 +137,7 @@ pub fn disown_children() {
 }
 
 /// Whether it runs, or would if a processor were free. Allocates nothing.
-pub fn is_runnable(pid: Pid) -> bool {
+pub(crate) fn is_runnable(pid: Pid) -> bool {
     let mut line = [0; 64];
     state_and_parent(pid, &mut line).starts_with(b"R")
 }
@@ -173,7 +173,7 @@ fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
 ///
 /// # Errors
 /// Those of poll(2).
-pub fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instant) -> Result<Vec<E>, Errno> {
+pub(crate) fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instant) -> Result<Vec<E>, Errno> {
     let mut set: Vec<_> = events.iter().map(|&(_, fd)| PollFd::new(fd, PollFlags::POLLIN)).collect();
     loop {
         // Rounded up, so that the last millisecond is slept and not polled away.
@@ -191,7 +191,7 @@ pub fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instant) -> R
 }
 
 /// Puts signals, umask and working directory into a known state, whatever was inherited (rule S7).
-pub fn reset_inherited() {
+pub(crate) fn reset_inherited() {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
         // SAFETY: the default action is not a function of ours.

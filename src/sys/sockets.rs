@@ -9,7 +9,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 ///
 /// # Errors
 /// EMFILE, ENFILE, ENOMEM.
-pub fn stream_pair() -> Result<(UnixStream, UnixStream), Errno> {
+pub(crate) fn stream_pair() -> Result<(UnixStream, UnixStream), Errno> {
     let (a, b) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
     Ok((a.into(), b.into()))
 }

@@ -3,19 +3,19 @@
 //! rule S1 would not hold on it.
 
 /// request_key(2).
-pub const REQUEST_KEY: &[u64] = machine::REQUEST_KEY;
+pub(crate) const REQUEST_KEY: &[u64] = machine::REQUEST_KEY;
 /// mount(2) by the machine's own table.
-pub const MOUNT: u64 = libc::SYS_mount.cast_unsigned();
+pub(crate) const MOUNT: u64 = libc::SYS_mount.cast_unsigned();
 /// mount(2) by the table of 32-bit programs, of x86 and Arm alike.
-pub const MOUNT_32: u64 = 21;
+pub(crate) const MOUNT_32: u64 = 21;
 /// fsconfig(2), fsmount(2), move_mount(2): one number in all tables.
-pub const NEW_MOUNT_CALLS: [u64; 3] = [
+pub(crate) const NEW_MOUNT_CALLS: [u64; 3] = [
     libc::SYS_fsconfig.cast_unsigned(),
     libc::SYS_fsmount.cast_unsigned(),
     libc::SYS_move_mount.cast_unsigned(),
 ];
 /// The bit that marks numbers of x32, a second table for 64-bit programs of x86; 0 elsewhere.
-pub const X32_BIT: u64 = machine::X32_BIT;
+pub(crate) const X32_BIT: u64 = machine::X32_BIT;
 
 #[cfg(target_arch = "x86_64")]
 mod machine {

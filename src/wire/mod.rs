@@ -21,11 +21,11 @@ pub enum WireError {
 
 /// A cursor over received bytes.
 #[derive(Debug, Clone)]
-pub struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Reads from the start of `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`].
-    pub fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
+    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
         let (head, rest) = self.0.split_at_checked(n).ok_or(WireError::Truncated)?;
         self.0 = rest;
         Ok(head)
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`].
-    pub fn u8(&mut self) -> Result<u8, WireError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, WireError> {
         self.array().map(|[byte]| byte)
     }
 
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`].
-    pub fn u32_host(&mut self) -> Result<u32, WireError> {
+    pub(crate) fn u32_host(&mut self) -> Result<u32, WireError> {
         self.array().map(u32::from_ne_bytes)
     }
 
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`].
-    pub fn u64_host(&mut self) -> Result<u64, WireError> {
+    pub(crate) fn u64_host(&mut self) -> Result<u64, WireError> {
         self.array().map(u64::from_ne_bytes)
     }
 
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`].
-    pub fn u32_be(&mut self) -> Result<u32, WireError> {
+    pub(crate) fn u32_be(&mut self) -> Result<u32, WireError> {
         self.array().map(u32::from_be_bytes)
     }
 
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`], [`WireError::TooLong`].
-    pub fn opaque_host(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
+    pub(crate) fn opaque_host(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
         let length = self.u32_host()?;
         self.limited(length, limit)
     }
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Truncated`], [`WireError::TooLong`].
-    pub fn opaque_host_padded(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
+    pub(crate) fn opaque_host_padded(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
         let body = self.opaque_host(limit)?;
         self.take(padding(body.len()))?;
         Ok(body)
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`WireError::Truncated`], [`WireError::TooLong`].
     #[cfg(any(feature = "gss", test))]
-    pub fn opaque_xdr(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
+    pub(crate) fn opaque_xdr(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
         let length = self.u32_be()?;
         let body = self.limited(length, limit)?;
         self.take(padding(body.len()))?;
@@ -117,12 +117,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether everything has been read.
-    pub fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }
 
     /// All that is left.
-    pub fn rest(&mut self) -> &'a [u8] {
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`WireError::Trailing`] if anything is left.
-    pub fn finish(self) -> Result<(), WireError> {
+    pub(crate) fn finish(self) -> Result<(), WireError> {
         if self.0.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.0.len())) }
     }
 }

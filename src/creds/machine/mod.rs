@@ -19,8 +19,9 @@ use crate::gss::krb5::Library;
 use crate::gss::status::{Krb5Error, Reason};
 use crate::gss::ticket::Cache;
 use crate::time::now;
+pub(crate) use account::Basis;
+pub use account::MachineAccount;
 use account::setup;
-pub use account::{Basis, MachineAccount};
 use keytab::Candidates;
 use rules::{Acceptable, good};
 
@@ -88,7 +89,7 @@ pub fn choose(node: &Node, sources: &Sources) -> Result<Choice, Failure> {
 
 /// The hosts that are named by what would do if it were this node's, each once, in lower-case letters: what this node is
 /// called matters for these only. What cannot be read names none.
-pub fn hosts(node: &Node, sources: &Sources) -> Vec<String> {
+pub(crate) fn hosts(node: &Node, sources: &Sources) -> Vec<String> {
     let anywhere = Node { host: None, ..node.clone() };
     let Ok(library) = Library::open() else { return Vec::new() };
     let Ok(acceptable) = acceptable(&anywhere, &library) else { return Vec::new() };

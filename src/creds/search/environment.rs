@@ -12,7 +12,7 @@ const PIECE: usize = 4096;
 /// The variables that Kerberos looks at when it chooses a cache, those that are text and not empty. All are wishes: none makes
 /// a request fail, and none says who the requester is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// `KRB5CCNAME`: the cache.
     pub cache: Option<String>,
     /// `HOME`: where `.k5identity` is.
@@ -25,7 +25,7 @@ pub struct Environment {
 
 impl Environment {
     /// By the value of each variable.
-    pub fn of(mut value: impl FnMut(&str) -> Option<String>) -> Self {
+    pub(crate) fn of(mut value: impl FnMut(&str) -> Option<String>) -> Self {
         let mut value = |name: &str| value(name).filter(|value| !value.is_empty());
         Self {
             cache: value("KRB5CCNAME"),

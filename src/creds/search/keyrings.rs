@@ -29,7 +29,7 @@ const FOUND_LIMIT: usize = 64;
 
 /// A requester's keyrings by their serials, 0 for what it does not have.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Rings {
+pub(crate) struct Rings {
     /// Of the thread that asks.
     pub thread: i32,
     /// Of its process.
@@ -46,7 +46,7 @@ impl Rings {
     /// Those of the calling process, of that user. None is made by that: the kernel gives a process without a session
     /// keyring its user's default one when that is asked for.
     #[cfg(feature = "gss")]
-    pub fn of_caller(uid: u32) -> Self {
+    pub(crate) fn of_caller(uid: u32) -> Self {
         let ring = |special| match keyctl::keyring_id(special) {
             Ok(serial) => serial,
             // Looking into it reports the same.
@@ -66,7 +66,7 @@ impl Rings {
 /// Whether the calling process, of that user, has a session keyring; none is made by asking. Nothing tells one with a
 /// name of its own from none; who has one has used keys before.
 #[cfg(feature = "gss")]
-pub fn has_session(uid: u32) -> bool {
+pub(crate) fn has_session(uid: u32) -> bool {
     visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
         || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY)
 }
@@ -75,7 +75,7 @@ pub fn has_session(uid: u32) -> bool {
 ///
 /// # Errors
 /// The kernel's, with the keyring that it is about.
-pub fn isolate(collections: &[i32]) -> Result<(), (&'static str, Errno)> {
+pub(crate) fn isolate(collections: &[i32]) -> Result<(), (&'static str, Errno)> {
     let failed = |ring| move |errno| (ring, errno);
     // Across the change of session, possession is kept by way of the process keyring.
     // One that its owner has revoked meanwhile will not be found.
@@ -123,7 +123,7 @@ enum Way {
 /// Whether a requester's user and persistent keyrings are those that a process of ours with its uid has: every user
 /// namespace has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserRings {
+pub(crate) enum UserRings {
     /// They are.
     Ours,
     /// They can be reached only as far as the rings lead there that we have been lent.
@@ -347,7 +347,7 @@ fn links(ring: i32) -> Result<Vec<i32>, Errno> {
 /// The owner's keyring of a collection below the requester's session keyring, which may have been inherited from a
 /// process of another user's; collections are called `_krb_<name>`, those of the oldest form just by their name (krb5
 /// ccache types, "KEYRING").
-pub fn collection(session: i32, collection: &str, owner: u32) -> Option<i32> {
+pub(crate) fn collection(session: i32, collection: &str, owner: u32) -> Option<i32> {
     let search = |name: String| {
         let name = CString::new(name).ok()?;
         let ring = keyctl::search(session, c"keyring", &name).ok()?;

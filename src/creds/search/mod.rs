@@ -19,10 +19,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
-pub use environment::Environment;
+pub(crate) use environment::Environment;
 #[cfg(feature = "gss")]
-pub use keyrings::has_session;
-pub use keyrings::{Rings, UserRings, collection as session_collection, isolate};
+pub(crate) use keyrings::has_session;
+pub(crate) use keyrings::{Rings, UserRings, collection as session_collection, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{User, client_keytab_name, default_cache_name, kcm_socket};
@@ -38,7 +38,7 @@ use keyrings::InRings;
 
 /// For whom credentials are looked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Requester<'a> {
+pub(crate) struct Requester<'a> {
     /// Who it is.
     pub uid: u32,
     /// The same as its own user namespace counts, which is in the names of its caches.
@@ -53,7 +53,7 @@ pub struct Requester<'a> {
 
 /// Which daemon of KCM caches a requester reaches. It is the host's that the worker asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Daemon {
+pub(crate) enum Daemon {
     /// The host's: the requester has our file system, or what it sees of it there.
     Hosts,
     /// The host's if the socket below the requester's root is the host's own.
@@ -66,7 +66,7 @@ pub enum Daemon {
 /// Counts the places, so that whoever watches can tell which of them holds the search up, and passes over those that
 /// have done so before.
 #[derive(Debug, Default)]
-pub struct Pace<'a> {
+pub(crate) struct Pace<'a> {
     /// Gets a byte for each place that is begun.
     pub watcher: Option<BorrowedFd<'a>>,
     /// Places that do not answer, by their order.
@@ -77,12 +77,12 @@ pub struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     /// From the beginning.
-    pub fn new(watcher: Option<BorrowedFd<'a>>, held_up: &'a [usize]) -> Self {
+    pub(crate) fn new(watcher: Option<BorrowedFd<'a>>, held_up: &'a [usize]) -> Self {
         Self { watcher, held_up, begun: 0 }
     }
 
     /// Begins with the next place; whether it may be looked at.
-    pub fn begin(&mut self) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         let place = self.begun;
         self.begun += 1;
         if let Some(watcher) = self.watcher {
@@ -93,12 +93,12 @@ impl<'a> Pace<'a> {
 }
 
 /// What the environment of a process says, by its open `/proc/<pid>/environ`.
-pub fn environment_of(environment: BorrowedFd<'_>, pace: &mut Pace<'_>) -> Environment {
+pub(crate) fn environment_of(environment: BorrowedFd<'_>, pace: &mut Pace<'_>) -> Environment {
     if pace.begin() { Environment::read(environment) } else { Environment::default() }
 }
 
 /// A search that has begun.
-pub struct Search<'a> {
+pub(crate) struct Search<'a> {
     config: &'a Config,
     requester: Requester<'a>,
     environment: Environment,
@@ -124,14 +124,14 @@ impl<'a> Search<'a> {
     }
 
     /// For one cache, and no other; of a collection the primary one.
-    pub fn for_one(config: &'a Config, requester: Requester<'a>, name: CacheName) -> Self {
+    pub(crate) fn for_one(config: &'a Config, requester: Requester<'a>, name: CacheName) -> Self {
         let search = Self::new(config, requester, Environment::default());
         Self { named: vec![(name, Standing::Found)], everywhere: false, ..search }
     }
 
     /// For every cache: the one that the requester's environment names, the default ones, and whatever lies where caches
     /// usually are.
-    pub fn for_best(config: &'a Config, requester: Requester<'a>, environment: Environment) -> Self {
+    pub(crate) fn for_best(config: &'a Config, requester: Requester<'a>, environment: Environment) -> Self {
         let mut search = Self::new(config, requester, environment);
         let Caches { choice, krb5ccname, .. } = config.caches;
         let of_environment = match (krb5ccname, choice) {
@@ -177,7 +177,7 @@ impl<'a> Search<'a> {
     }
 
     /// Looks into the keyrings of the requester, which the caller has been lent and possesses.
-    pub fn look_into(&mut self, rings: Rings) {
+    pub(crate) fn look_into(&mut self, rings: Rings) {
         let Requester { uid, user_rings, .. } = self.requester;
         let anchors = self.named.iter().filter_map(|(name, _)| match name {
             CacheName::Keyring { anchor, .. } => Some(*anchor),
@@ -208,12 +208,12 @@ impl<'a> Search<'a> {
     }
 
     /// Collections in the requester's session that the reader's session must lead to.
-    pub fn lent(&self) -> &[i32] {
+    pub(crate) fn lent(&self) -> &[i32] {
         &self.in_rings.lent
     }
 
     /// Looks at everything else, as the user.
-    pub fn finish(&mut self, pace: &mut Pace<'_>) -> Vec<Source> {
+    pub(crate) fn finish(&mut self, pace: &mut Pace<'_>) -> Vec<Source> {
         let Requester { uid, root, user_rings, .. } = self.requester;
         if self.everywhere && user_rings == UserRings::Ours {
             if pace.begin() {

@@ -23,7 +23,7 @@ pub(super) struct Contents {
 
 /// A usable cache.
 #[derive(Debug, Clone)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Where it is.
     pub name: CacheNames,
     /// Whose tickets it holds.
@@ -38,7 +38,7 @@ pub struct Candidate {
 
 /// What speaks against a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Objection {
+pub(crate) struct Objection {
     /// The place.
     pub place: String,
     /// The place and the reason.
@@ -85,7 +85,7 @@ impl Contents {
 
 impl Candidate {
     /// Why it is none, whatever it is worth.
-    pub fn passed_over(&self, why: impl std::fmt::Display) -> Objection {
+    pub(crate) fn passed_over(&self, why: impl std::fmt::Display) -> Objection {
         Objection {
             place: self.name.display.clone(),
             text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
@@ -98,7 +98,7 @@ impl Candidate {
 
 impl Objection {
     /// The reason alone.
-    pub fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         let after =
             |place: &str| self.text.strip_prefix(place).map(|rest| rest.trim_start_matches([':', ' ']));
         let place = self.place.trim_end_matches(':');

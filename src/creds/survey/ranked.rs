@@ -9,7 +9,7 @@ const DETAIL_LIMIT: usize = 440;
 
 /// The usable ones, the best first, and the reason against each other one.
 #[derive(Debug)]
-pub struct Ranking {
+pub(crate) struct Ranking {
     /// In their order.
     pub usable: Vec<Candidate>,
     /// Against others, in the order in which they were looked at.
@@ -20,7 +20,7 @@ pub struct Ranking {
 
 impl Ranking {
     /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the user's others.
-    pub fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> Failure {
         let decisive = |objection: &&Objection| objection.cause.is_some_and(|cause| cause != Cause::NoTicket);
         let main = self
             .objections
@@ -38,7 +38,7 @@ impl Ranking {
 }
 
 /// A text and, as far as there is room, others.
-pub fn listed<'t>(first: String, others: impl Iterator<Item = &'t str>) -> String {
+pub(crate) fn listed<'t>(first: String, others: impl Iterator<Item = &'t str>) -> String {
     let (mut text, mut more) = (first, 0);
     for other in others {
         if more == 0 && text.len() + other.len() <= DETAIL_LIMIT {

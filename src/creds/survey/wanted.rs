@@ -10,7 +10,7 @@ use crate::text::quoted;
 
 /// The first choice, whether it can be used or not.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Who that would be, if that is known.
     client: Option<Name>,
     /// Which cache, if it is one that was found.
@@ -24,7 +24,7 @@ pub struct Wanted {
 impl Wanted {
     /// In words, with the reason why it is not so, if it is not so: what speaks against it, or what `refusal` knows of
     /// the cache of that name.
-    pub fn instead<'t>(
+    pub(crate) fn instead<'t>(
         &self,
         chosen: Option<&Candidate>,
         refusal: impl Fn(&str) -> Option<&'t str>,

@@ -26,7 +26,7 @@ const REST_LIMIT: usize = 12 + 32 + 3 * 32;
 
 /// Why a context cannot be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
+pub(crate) enum EncodeError {
     /// A length over its field's.
     #[error(transparent)]
     Layout(#[from] WireError),
@@ -39,7 +39,7 @@ pub enum EncodeError {
 ///
 /// # Errors
 /// [`EncodeError`].
-pub fn established(context: &Context) -> Result<Writer, EncodeError> {
+pub(crate) fn established(context: &Context) -> Result<Writer, EncodeError> {
     let handle = context.handle.as_bytes();
     let mut writer = Writer::with_capacity(handle.len() + REST_LIMIT);
     writer.u32_host(context.window.count()).opaque_host(handle)?.opaque_host(token(context)?.as_slice())?;
@@ -73,7 +73,7 @@ fn token(context: &Context) -> Result<Writer, EncodeError> {
 
 /// The payload of a failed negotiation. The kernel takes an errno of 0 for a refusal of the server's, and would retry on
 /// ERESTART, which no [`Failure`] has.
-pub fn failed(failure: &Failure) -> Writer {
+pub(crate) fn failed(failure: &Failure) -> Writer {
     not_established(failure.cause.errno(), failure.gss_major)
 }
 

@@ -1,6 +1,6 @@
 //! Layouts of key payloads, one file per kind of consumer.
 
-pub mod lustre;
+pub(crate) mod lustre;
 mod no_context;
 mod texts;
 pub mod user;

@@ -69,9 +69,9 @@ pub enum Anew {
 }
 
 /// How soon after a failure, and after another who did so, a pause may be broken by who asks anew.
-pub const ANEW_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const ANEW_PAUSE: Duration = Duration::from_secs(1);
 /// What the upcall says of a pause that is to be ended, where there is none.
-pub const NO_PAUSE: &str = "there is no pause";
+pub(crate) const NO_PAUSE: &str = "there is no pause";
 
 impl FromStr for Anew {
     type Err = RequestError;

@@ -62,7 +62,7 @@ impl fmt::Display for Fault {
 
 /// Who must be able to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// This process.
     Ourselves,
     /// Any user, as workers are.
@@ -70,7 +70,7 @@ pub enum Reader {
 }
 
 /// What is wrong with a configuration, `FILE[:FILE…]` as KRB5_CONFIG has it; of fatal faults the first in each file.
-pub fn faults(configuration: &Path, reader: Reader) -> Vec<Fault> {
+pub(crate) fn faults(configuration: &Path, reader: Reader) -> Vec<Fault> {
     let mut reading = Reading { reader, files: 0, faults: Vec::new() };
     for name in configuration.as_os_str().as_bytes().split(|&byte| byte == b':') {
         let file = Path::new(std::ffi::OsStr::from_bytes(name));

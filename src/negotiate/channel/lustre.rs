@@ -13,13 +13,13 @@ use crate::secret::Secret;
 use crate::wire::{Reader, WireError};
 
 /// Longest token in either direction, in bytes (rule S11).
-pub const TOKEN_LIMIT: usize = 64 * 1024;
+pub(crate) const TOKEN_LIMIT: usize = 64 * 1024;
 /// Room for the longest answer.
-pub const REPLY_SIZE: usize = 24 + HANDLE_LIMIT + TOKEN_LIMIT;
+pub(crate) const REPLY_SIZE: usize = 24 + HANDLE_LIMIT + TOKEN_LIMIT;
 
 /// What is wrong with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReplyError {
+pub(crate) enum ReplyError {
     /// Lengths do not fit.
     #[error("answer of the server: {0}")]
     Layout(#[from] WireError),
@@ -32,7 +32,7 @@ pub enum ReplyError {
 ///
 /// # Errors
 /// [`ReplyError`].
-pub fn decode(reply: &[u8]) -> Result<Answer, ReplyError> {
+pub(crate) fn decode(reply: &[u8]) -> Result<Answer, ReplyError> {
     let mut reader = Reader::new(reply);
     match reader.u32_host()? {
         0 => {}

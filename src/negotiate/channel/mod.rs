@@ -3,20 +3,20 @@
 //! [`super::drive`] sees only the trait. Invariant: an exchange ends within its own time limit, however the server
 //! spreads its bytes.
 
-pub mod answer;
+pub(crate) mod answer;
 #[cfg(feature = "gss")]
 mod error;
-pub mod lustre;
+pub(crate) mod lustre;
 #[cfg(feature = "gss")]
-pub mod rpc;
+pub(crate) mod rpc;
 #[cfg(feature = "gss")]
 pub mod tcp;
 
-pub use answer::Answer;
+pub(crate) use answer::Answer;
 #[cfg(feature = "gss")]
-pub use answer::WindowProof;
+pub(crate) use answer::WindowProof;
 #[cfg(feature = "gss")]
-pub use error::ChannelError;
+pub(crate) use error::ChannelError;
 
 #[cfg(feature = "gss")]
 use crate::ctx::Handle;

@@ -4,7 +4,7 @@
 //! one cannot be stepped again.
 
 #[cfg(feature = "gss")]
-pub mod krb5;
+pub(crate) mod krb5;
 
 use std::fmt;
 

@@ -19,12 +19,12 @@ mod report;
 mod request;
 mod worker_end;
 
-pub use frames::MessageError;
-pub use monitor_end::MonitorEnd;
-pub use report::{
+pub(crate) use frames::MessageError;
+pub(crate) use monitor_end::MonitorEnd;
+pub(crate) use report::{
     Chosen, Considered, Established, Failed, Message, Report, TRAIL_LIMIT, TRIED_LIMIT, Timing,
 };
 #[cfg(feature = "gss")]
-pub use report::{OTHERS_LIMIT, trail_of};
-pub use request::{Credentials, Limits, Names, Paused, Request, Target, Trail};
-pub use worker_end::WorkerEnd;
+pub(crate) use report::{OTHERS_LIMIT, trail_of};
+pub(crate) use request::{Credentials, Limits, Names, Paused, Request, Target, Trail};
+pub(crate) use worker_end::WorkerEnd;

@@ -14,11 +14,11 @@ const KEY_LIMIT: usize = 64;
 
 /// The end that only the monitor has.
 #[derive(Debug)]
-pub struct MonitorEnd(Link<MonitorKind, WorkerKind>);
+pub(crate) struct MonitorEnd(Link<MonitorKind, WorkerKind>);
 
 impl MonitorEnd {
     /// Over a connected stream socket.
-    pub fn over(socket: UnixStream) -> Self {
+    pub(crate) fn over(socket: UnixStream) -> Self {
         Self(Link::over(socket))
     }
 
@@ -26,7 +26,7 @@ impl MonitorEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_request(&mut self, request: &Request) -> Result<(), MessageError> {
+    pub(crate) fn send_request(&mut self, request: &Request) -> Result<(), MessageError> {
         self.0.send(MonitorKind::Request, request, &[], &[])
     }
 
@@ -34,7 +34,7 @@ impl MonitorEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_reply(&mut self, answer: &Answer) -> Result<(), MessageError> {
+    pub(crate) fn send_reply(&mut self, answer: &Answer) -> Result<(), MessageError> {
         let Answer { gss_major, gss_minor, window, .. } = *answer;
         let control = ReplyControl { gss_major, gss_minor, window };
         self.0.send(MonitorKind::Reply, &control, answer.token.expose(), &answer.handle)
@@ -44,7 +44,7 @@ impl MonitorEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be sent.
-    pub fn send_again(&mut self) -> Result<(), MessageError> {
+    pub(crate) fn send_again(&mut self) -> Result<(), MessageError> {
         self.0.send(MonitorKind::Again, &(), &[], &[])
     }
 
@@ -52,7 +52,7 @@ impl MonitorEnd {
     ///
     /// # Errors
     /// [`MessageError`].
-    pub fn receive_message(&mut self, deadline: Instant) -> Result<Message, MessageError> {
+    pub(crate) fn receive_message(&mut self, deadline: Instant) -> Result<Message, MessageError> {
         let received = self.0.receive(deadline)?;
         match received.parse()? {
             Frame { kind: WorkerKind::Established, control, key, handle } if key.len() <= KEY_LIMIT => {

@@ -7,13 +7,13 @@ use crate::secret::Secret;
 use crate::text;
 
 /// Most lines of a trail, and most bytes of all of them.
-pub const TRAIL_LIMIT: usize = 40;
+pub(crate) const TRAIL_LIMIT: usize = 40;
 #[cfg(any(feature = "gss", test))]
 const TRAIL_BYTES: usize = 4096;
 
 /// The lines as far as there is room for them in a message, and how many more there were.
 #[cfg(any(feature = "gss", test))]
-pub fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
+pub(crate) fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
     let mut left = TRAIL_BYTES;
     let fitting = lines.iter().take(TRAIL_LIMIT - 1).take_while(|line| {
         let fits = line.len() < left;
@@ -30,7 +30,7 @@ pub fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
 /// Machine credentials are available; sent before a server is asked for anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// Until when others can use them as well, seconds since the epoch.
     pub good_until: u32,
     /// Until when the own cache has, with what comes with this message, a ticket for the server as well, if it has one.
@@ -40,7 +40,7 @@ pub struct Chosen {
 /// A negotiated context as the worker reports it; the monitor checks all of it before use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Established {
+pub(crate) struct Established {
     /// Encryption type of the base key.
     pub enctype: u32,
     /// Whether the base key is the acceptor's subkey.
@@ -73,7 +73,7 @@ pub struct Established {
 /// Which of a user's credentials were chosen, and why not others; for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Considered {
+pub(crate) struct Considered {
     /// Where it is, who it is, how long it lives.
     pub chosen: Option<String>,
     /// The other principal that was wanted, and why it was not available.
@@ -85,14 +85,14 @@ pub struct Considered {
 }
 
 /// Most others that are named one by one.
-pub const OTHERS_LIMIT: usize = 24;
+pub(crate) const OTHERS_LIMIT: usize = 24;
 /// Room for the number of those not named.
 const MORE_ROOM: usize = 24;
 
 impl Considered {
     /// The same, made fit for the log.
     #[must_use]
-    pub fn sanitised(mut self) -> Self {
+    pub(crate) fn sanitised(mut self) -> Self {
         self.others.truncate(OTHERS_LIMIT);
         let Self { chosen, wanted, others, more } = self;
         let [chosen, wanted] = [chosen, wanted].map(|text| text.map(|text| one_line(&text)));
@@ -102,7 +102,7 @@ impl Considered {
 
 impl Considered {
     /// In so many bytes: what does not fit is counted.
-    pub fn in_words(&self, limit: usize) -> String {
+    pub(crate) fn in_words(&self, limit: usize) -> String {
         let mut words = match &self.chosen {
             Some(chosen) => format!("chosen: {chosen}"),
             None => "no credentials".to_owned(),
@@ -133,7 +133,7 @@ impl Considered {
 /// The worker's failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// What went wrong.
     pub failure: Failure,
     /// The choice among credentials.
@@ -150,11 +150,11 @@ pub struct Failed {
 }
 
 /// Most credentials that are told apart.
-pub const TRIED_LIMIT: usize = 48;
+pub(crate) const TRIED_LIMIT: usize = 48;
 
 impl Failed {
     /// Before anything was begun.
-    pub fn without_stages(failure: Failure) -> Self {
+    pub(crate) fn without_stages(failure: Failure) -> Self {
         let (stages, trail) = (Vec::new(), Vec::new());
         Self { failure, considered: Considered::default(), stages, trail, tried: None }
     }
@@ -162,7 +162,7 @@ impl Failed {
 
 /// Duration of one stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// The stage.
     pub stage: Stage,
     /// Its duration in microseconds.
@@ -171,7 +171,7 @@ pub struct Timing {
 
 /// A message of the worker.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// Machine credentials are there; the bytes are those of a FILE cache to store, unless empty.
     Chosen(Chosen, Secret),
     /// For the server, with what has taken how long so far.
@@ -182,7 +182,7 @@ pub enum Message {
 
 /// How the worker has ended.
 #[derive(Debug)]
-pub enum Report {
+pub(crate) enum Report {
     /// The context is there.
     Established {
         /// Its typed fields.

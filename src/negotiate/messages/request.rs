@@ -12,7 +12,7 @@ use crate::negotiate::nid_host::HostLookup;
 /// What the worker is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub(crate) struct Request {
     /// How to authenticate.
     pub mechanism: Mechanism,
     /// To whom, and over what.
@@ -40,7 +40,7 @@ pub struct Request {
 /// A pause after failures in a row (rule S8).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Paused {
+pub(crate) struct Paused {
     /// Credentials that have failed, as [`super::Failed::tried`] has them.
     pub tried: Vec<u64>,
     /// What the request fails with if there are no others.
@@ -50,7 +50,7 @@ pub struct Paused {
 /// What a worker tells of its way, beyond the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Trail {
+pub(crate) enum Trail {
     /// Nothing.
     Untold,
     /// Caches read, names looked up, addresses of KDCs and servers, for whoever hunts a fault.
@@ -60,7 +60,7 @@ pub enum Trail {
 /// Who is asked for names of hosts (rule S23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Names {
+pub(crate) enum Names {
     /// Whom the host's nsswitch.conf names, daemons with a local socket included.
     AsTheHost,
     /// The host's files, and DNS servers in the requester's network; nobody by a local socket.
@@ -70,7 +70,7 @@ pub enum Names {
 /// The other side of the negotiation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Target {
+pub(crate) enum Target {
     /// A service that the worker connects to.
     Rpc {
         /// Its name.
@@ -94,7 +94,7 @@ pub enum Target {
 /// Whose credentials are to be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Credentials {
+pub(crate) enum Credentials {
     /// A user's: the best that it has.
     Users,
     /// This machine's.
@@ -113,7 +113,7 @@ pub enum Credentials {
 /// Time that each phase may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Name resolution and KDC together.
     pub kdc: Duration,
     /// Connecting to the server.

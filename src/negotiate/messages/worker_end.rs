@@ -19,11 +19,11 @@ use crate::secret::Secret;
 
 /// The end that only the launcher and the worker have.
 #[derive(Debug)]
-pub struct WorkerEnd(Link<WorkerKind, MonitorKind>);
+pub(crate) struct WorkerEnd(Link<WorkerKind, MonitorKind>);
 
 impl WorkerEnd {
     /// Over a connected stream socket.
-    pub fn over(socket: UnixStream) -> Self {
+    pub(crate) fn over(socket: UnixStream) -> Self {
         Self(Link::over(socket))
     }
 
@@ -31,7 +31,7 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_failed(&mut self, failed: &Failed) -> Result<(), MessageError> {
+    pub(crate) fn send_failed(&mut self, failed: &Failed) -> Result<(), MessageError> {
         self.0.send(WorkerKind::Failed, failed, &[], &[])
     }
 }
@@ -42,7 +42,7 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError::Socket`].
-    pub fn another(&self) -> Result<Self, MessageError> {
+    pub(crate) fn another(&self) -> Result<Self, MessageError> {
         self.0.another().map(Self)
     }
 
@@ -50,7 +50,7 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError`].
-    pub fn receive_request(&mut self, deadline: Instant) -> Result<Request, MessageError> {
+    pub(crate) fn receive_request(&mut self, deadline: Instant) -> Result<Request, MessageError> {
         let received = self.0.receive(deadline)?;
         match received.parse()? {
             Frame { kind: MonitorKind::Request, control, key: [], handle: [] } => parse_control(control),
@@ -62,7 +62,7 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_established(
+    pub(crate) fn send_established(
         &mut self,
         context: &Established,
         base_key: &Secret,
@@ -75,7 +75,7 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), MessageError> {
+    pub(crate) fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), MessageError> {
         self.0.send(WorkerKind::Token, &stages, token.expose(), &[])
     }
 
@@ -83,7 +83,7 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub fn send_chosen(&mut self, chosen: Chosen, cache: Option<&Secret>) -> Result<(), MessageError> {
+    pub(crate) fn send_chosen(&mut self, chosen: Chosen, cache: Option<&Secret>) -> Result<(), MessageError> {
         self.0.send(WorkerKind::Chosen, &chosen, cache.map(Secret::expose).unwrap_or_default(), &[])
     }
 
@@ -91,7 +91,7 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError`].
-    pub fn receive_reply(&mut self, deadline: Instant) -> Result<Option<Answer>, MessageError> {
+    pub(crate) fn receive_reply(&mut self, deadline: Instant) -> Result<Option<Answer>, MessageError> {
         let received = self.0.receive(deadline)?;
         match received.parse()? {
             Frame { kind: MonitorKind::Reply, control, key: token, handle } => {

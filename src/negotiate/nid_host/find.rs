@@ -140,7 +140,7 @@ impl HostLookup {
 ///
 /// # Errors
 /// [`Failure`] of the stage `Resolve`.
-pub fn own_host(names: &impl NameService) -> Result<String, Failure> {
+pub(crate) fn own_host(names: &impl NameService) -> Result<String, Failure> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Failure::new(Stage::Resolve, Cause::UnnamedNid, format_args!("this node: {what}: {error}"))
     };

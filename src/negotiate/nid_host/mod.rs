@@ -10,5 +10,7 @@ mod lookup;
 mod program;
 
 #[cfg(feature = "gss")]
-pub use find::{NameService, SystemNames, own_host};
+pub use find::SystemNames;
+#[cfg(feature = "gss")]
+pub(crate) use find::{NameService, own_host};
 pub use lookup::HostLookup;

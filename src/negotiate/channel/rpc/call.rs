@@ -6,7 +6,7 @@
 use crate::wire::{WireError, Writer};
 
 /// Credential flavor RPCSEC_GSS (RFC 2203 §4).
-pub const FLAVOR_GSS: u32 = 6;
+pub(crate) const FLAVOR_GSS: u32 = 6;
 /// Flavor AUTH_NONE (RFC 5531 §8.2).
 const FLAVOR_NONE: u32 = 0;
 /// Procedure 0, which every program has and which does nothing.
@@ -30,7 +30,7 @@ pub struct Program {
 /// Which token of the exchange a call carries (rpc_gss_proc_t, RFC 2203 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub enum GssProcedure {
+pub(crate) enum GssProcedure {
     /// The first.
     Init = 1,
     /// A later one.
@@ -41,7 +41,7 @@ pub enum GssProcedure {
 ///
 /// # Errors
 /// [`WireError::TooLong`], which a handle of acceptable length excludes.
-pub fn context_call(
+pub(crate) fn context_call(
     xid: u32,
     program: Program,
     procedure: GssProcedure,

@@ -15,7 +15,7 @@ use crate::wire::{Reader, WireError, Writer};
 ///
 /// # Errors
 /// [`WireError::TooLong`] for a token over [`TOKEN_LIMIT`].
-pub fn encode(
+pub(crate) fn encode(
     xid: u32,
     program: Program,
     handle: Option<&Handle>,
@@ -36,7 +36,7 @@ pub fn encode(
 ///
 /// # Errors
 /// [`ReplyError`], also for lengths over a limit and bytes after the end.
-pub fn decode(message: &[u8], xid: u32) -> Result<Answer, ReplyError> {
+pub(crate) fn decode(message: &[u8], xid: u32) -> Result<Answer, ReplyError> {
     let reply = Reply::parse(message, xid)?;
     let mut results = Reader::new(reply.results);
     let handle = results.opaque_xdr(HANDLE_LIMIT)?.to_vec();

@@ -3,10 +3,10 @@
 //! [`Client`] carries whole messages; as a [`Channel`] it makes contexts. [`call`] and [`reply`] are what a client
 //! program encodes and decodes with. Nothing here knows a mechanism.
 
-pub mod call;
-pub mod context;
-pub mod record;
-pub mod reply;
+pub(crate) mod call;
+pub(crate) mod context;
+pub(crate) mod record;
+pub(crate) mod reply;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 
 /// Longest token that is exchanged, in bytes (rule S11).
-pub const TOKEN_LIMIT: usize = 64 * 1024;
+pub(crate) const TOKEN_LIMIT: usize = 64 * 1024;
 /// Longest message, in bytes: a token and what stands around it.
 const MESSAGE_LIMIT: usize = TOKEN_LIMIT + 2048;
 /// Most fragments of a message, empty ones counted.
@@ -38,7 +38,7 @@ pub enum RecordError {
 ///
 /// # Errors
 /// [`RecordError`].
-pub fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), RecordError> {
+pub(crate) fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), RecordError> {
     let length = u32::try_from(message.len()).ok().filter(|length| length & LAST == 0);
     let mark = LAST | length.ok_or(RecordError::TooLong)?;
     // In one piece: two writes would be two packets.
@@ -50,7 +50,7 @@ pub fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), RecordError>
 ///
 /// # Errors
 /// [`RecordError`].
-pub fn read(stream: &mut impl Read) -> Result<Vec<u8>, RecordError> {
+pub(crate) fn read(stream: &mut impl Read) -> Result<Vec<u8>, RecordError> {
     let mut message = Vec::new();
     let mut received = 0;
     for _ in 0..FRAGMENT_LIMIT {

@@ -11,7 +11,7 @@ const VERIFIER_LIMIT: usize = 400;
 
 /// A reply to a call that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reply<'a> {
+pub(crate) struct Reply<'a> {
     /// Flavor of the verifier.
     pub flavor: u32,
     /// Body of the verifier; with RPCSEC_GSS a message integrity code.
@@ -120,7 +120,7 @@ impl<'a> Reply<'a> {
     ///
     /// # Errors
     /// [`ReplyError`].
-    pub fn parse(message: &'a [u8], xid: u32) -> Result<Self, ReplyError> {
+    pub(crate) fn parse(message: &'a [u8], xid: u32) -> Result<Self, ReplyError> {
         let mut reader = Reader::new(message);
         let found = reader.u32_be()?;
         if found != xid {
