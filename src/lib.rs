@@ -2,7 +2,7 @@
 //!
 //! The kernel starts `lgss_keyring` when somebody needs a security context (request_key(2)); it answers at once with a
 //! key in progress and negotiates in the background, through an unprivileged worker, until the key holds the context.
-//! `docs/architecture.md` draws the processes; the layers below are in the order of what may import what.
+//! `docs/architecture.md` draws the processes and says which module may import which.
 //!
 //! Programs that use contexts need [`ctx`] (find a context key, wait for it, read it; list and end contexts) and [`crypto::mic`] (sign and
 //! verify with it).

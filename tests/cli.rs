@@ -1,7 +1,6 @@
 //! `lgss show` and the failures of `lgss get` on real kernel keys, each test in a session keyring of its own.
 //!
 //! Needs a kernel with keys. What `get` does with an upcall is proved in tests/upcall.
-#![cfg(feature = "tools")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 use std::io::Read;

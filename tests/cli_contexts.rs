@@ -2,7 +2,6 @@
 //! own.
 //!
 //! Needs root and a kernel with keys. Contexts here are with services of this test's own, as root sees all its keys.
-#![cfg(feature = "tools")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is how it fails")]
 
 use std::ffi::CString;

@@ -2,7 +2,6 @@
 //!
 //! They stand between `.\" generated: WHAT COMMAND` and `.\" end` in man/; after a change of a flag,
 //! `LGSS_WRITE_PAGES=1 cargo test --features test-programs --test manual` writes them anew.
-#![cfg(feature = "tools")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is how it fails")]
 
 use std::collections::BTreeSet;

@@ -1,5 +1,4 @@
 //! Texts that must agree with the code: example settings, rule, manual pages.
-#![cfg(feature = "tools")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 mod texts {

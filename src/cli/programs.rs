@@ -1,7 +1,7 @@
 //! The command lines of all programs as records: for manual pages and completion, and for tests of both.
 //!
 //! `lgss_keyring` does not read its command line with these: it is to be small, and takes root's words in one form only
-//! (src/upcall/claim.rs). A test holds the two together.
+//! (src/upcall/invocation.rs). A test holds the two together.
 
 use clap::{Arg, Command, CommandFactory};
 

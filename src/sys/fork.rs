@@ -1,6 +1,6 @@
 //! fork(2), and its variant whose child is confined.
 //!
-//! Called by the monitor and by `lgss`. Invariant: a process forks only while it has one thread, which is looked at
+//! Called by the monitor, by `lgss` and by the self-check of `lgss_keyring`. Invariant: a process forks only while it has one thread, which is looked at
 //! each time: the child of another would find locks held by threads that it has not got, malloc's among them.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -71,7 +71,7 @@ fn side(pid: c_long) -> Result<ForkResult, Errno> {
 }
 
 fn expect_one_thread() -> Result<(), Errno> {
-    // Tests run in threads of their harness. What they fork must do without locks, and nothing else does.
+    // The harness runs tests in threads, so a test's child must take no lock that another thread may hold.
     let alone = |threads| threads == 1 || cfg!(test);
     let start = Instant::now();
     while !alone(count_threads()?) {

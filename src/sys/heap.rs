@@ -2,7 +2,8 @@
 //!
 //! Made the program's allocator by [`crate::entry`]. It is the C library's until a process finds itself in the memory of
 //! one that was killed, perhaps in the middle of an allocation. From then on every block comes from new memory and none is
-//! given back, since such a process only writes a line of the log. Invariant: the torn heap is read and never changed.
+//! given back, since such a process only writes a line of the log. Invariant: the torn heap is read and never changed by Rust's
+//! blocks; what allocates in the C library itself is left out then.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
@@ -24,6 +25,11 @@ pub(crate) fn leave_as_it_is() {
         end(1);
     }
     START.store(start, Ordering::Release);
+}
+
+/// Whether it was left: what needs the C library's own blocks, such as reading a directory, must not be done any more.
+pub(crate) fn is_left() -> bool {
+    !START.load(Ordering::Acquire).is_null()
 }
 
 fn reserve() -> *mut u8 {

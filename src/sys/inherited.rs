@@ -17,7 +17,8 @@ const LIST: RawFd = 4;
 /// The socket to the monitor, descriptor 3; it can be taken once.
 ///
 /// # Errors
-/// EBADF if there is no such descriptor or it is not inherited, ENOTSOCK or EPROTOTYPE if it is something else, EALREADY the second time.
+/// EBADF if there is no such descriptor or it is not inherited, or it has been taken, ENOTSOCK or EPROTOTYPE if it is something
+/// else, EALREADY if it was taken and put back.
 pub(crate) fn monitor_socket() -> Result<UnixStream, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     // SAFETY: borrowed only to look; a descriptor that is not open makes the calls fail and nothing else.

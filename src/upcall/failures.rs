@@ -201,7 +201,7 @@ fn read<T: for<'de> Deserialize<'de>>(file: &File) -> Option<T> {
     serde_json::from_slice(buffer.get(..length)?).ok()
 }
 
-/// Blanks take the place of a longer text before it: never is the file empty, which would be read as no failure.
+/// Blanks overwrite the rest of a longer text: an empty file would be read as no failure.
 fn write(file: &File, content: &impl Serialize) {
     let mut text = serde_json::to_vec(content).unwrap_or_default();
     let before = file.metadata().map_or(0, |metadata| metadata.len());

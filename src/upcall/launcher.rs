@@ -24,6 +24,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, WorkerEnd};
+use crate::sys::errno::errno_of;
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::lending::Late;
@@ -49,7 +50,10 @@ pub(super) fn become_worker(
         Ok(((list, opened), environment)) => {
             let told = match socket.try_clone() {
                 Ok(told) => told.into(),
-                Err(_) => process::end(1),
+                Err(error) => {
+                    report(socket, launch_failed("exec", errno_of(&error)));
+                    process::end(1)
+                }
             };
             let descriptors = [socket.into(), list].into_iter().chain(opened).collect();
             let name = &assignment.config.worker.to_string_lossy();

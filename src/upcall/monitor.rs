@@ -148,7 +148,9 @@ fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
         }
         Err(failure) => lines.refused(failure),
     }
-    sweep(&config).iter().for_each(|line| log::warn!("{line}"));
+    if !heap::is_left() {
+        sweep(&config).iter().for_each(|line| log::warn!("{line}"));
+    }
     if let Some(untold) = journal.close() {
         teller::become_teller(&untold, invocation.config.as_deref());
     }

@@ -261,8 +261,8 @@ fn is_without_pause(text: &str) -> bool {
     text.is_empty() || text.parse().is_ok_and(|record: Record| record.pause_left(since_boot()).is_none())
 }
 
-/// A record that cannot be written is none. The file is never empty in between: whoever reads it unguarded would take
-/// that for no record.
+/// A record that cannot be written leaves the one before. The file is never empty in between: whoever reads it unguarded
+/// would take that for no record.
 fn overwrite(file: &File, text: &str) {
     let length = u64::try_from(text.len()).unwrap_or_default();
     let _ = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(length));

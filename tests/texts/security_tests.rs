@@ -26,7 +26,10 @@ fn every_rule_of_the_threat_model_has_tests_and_all_of_them_exist() {
     if std::env::var_os("LGSS_WRITE_PAGES").is_some() {
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT), current).unwrap();
     } else {
-        assert!(document == current, "{DOCUMENT}: run LGSS_WRITE_PAGES=1 cargo test --test texts");
+        assert!(
+            document == current,
+            "{DOCUMENT}: run LGSS_WRITE_PAGES=1 cargo test --features test-programs --test texts"
+        );
     }
 }
 

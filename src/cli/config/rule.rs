@@ -279,7 +279,7 @@ fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The words without the options that the upcall knows (src/upcall/claim.rs).
+/// The words without the options that the upcall knows (src/upcall/invocation.rs).
 fn options_off<'a, 'b>(mut words: &'a [&'b str]) -> &'a [&'b str] {
     while let ["--config" | "-R" | "--realm", _, rest @ ..] = words {
         words = rest;

@@ -16,7 +16,6 @@ pub struct Answer {
     /// Its token, if any.
     pub token: Secret,
     /// What proves that the window is the server's.
-    #[cfg(feature = "gss")]
     pub window_proof: WindowProof,
 }
 
@@ -24,10 +23,8 @@ pub struct Answer {
 #[cfg(feature = "gss")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WindowProof {
-    #[cfg(feature = "gss")]
     /// A message integrity code over the window as `u32 be` (RFC 2203 §5.2.3.1).
     Mic(Vec<u8>),
-    #[cfg(feature = "gss")]
     /// None came.
     Missing,
     /// None is needed: the kernel has the answer from its own connection.
