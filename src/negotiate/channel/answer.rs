@@ -16,6 +16,7 @@ pub struct Answer {
     /// Its token, if any.
     pub token: Secret,
     /// What proves that the window is the server's.
+    #[cfg(feature = "gss")]
     pub window_proof: WindowProof,
 }
 
