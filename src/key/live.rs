@@ -51,7 +51,7 @@ fn without_context(errno: Errno) -> [u8; 12] {
     let [a, b, c, d] = (-(errno as i32)).to_ne_bytes();
     [0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]
 }
-/// So far both begin alike.
+/// Length in bytes of the part that both share.
 const START: usize = 8;
 
 impl LiveKey {
