@@ -334,17 +334,9 @@ impl ContextKey {
         self.serial
     }
 
-    /// Ends it for everybody: the next request of it negotiates anew. The kernel finds an invalidated key in keyrings
-    /// for a moment longer, so it is taken out of the usual ones before.
+    /// Ends it for everybody: the next request of it negotiates anew.
     fn end(self) {
-        let raw = self.serial.raw();
-        // Only its possessor may invalidate it.
-        let _ = keyctl::link(raw, keyctl::THREAD_KEYRING);
-        for ring in [keyctl::PROCESS_KEYRING, keyctl::SESSION_KEYRING, keyctl::USER_KEYRING] {
-            let _ = keyctl::unlink(raw, ring);
-        }
-        let _ = keyctl::invalidate(raw);
-        let _ = keyctl::unlink(raw, keyctl::THREAD_KEYRING);
+        rings::end(self.serial);
     }
 
     /// Why it is not to be taken, for a context of this principal.

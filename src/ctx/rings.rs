@@ -80,6 +80,26 @@ pub(super) fn aside<T: Send>(work: impl FnOnce() -> Result<T, Errno> + Send) -> 
     })
 }
 
+/// Ends a key for everybody. The kernel finds an invalidated key in keyrings for a moment longer, so it is taken out of
+/// the usual ones before; and since only its possessor may invalidate it, a thread that ends with this holds it until then.
+pub(super) fn end(key: KeySerial) {
+    let take_out = || {
+        for ring in [keyctl::PROCESS_KEYRING, keyctl::SESSION_KEYRING, keyctl::USER_KEYRING] {
+            let _ = keyctl::unlink(key.raw(), ring);
+        }
+        let _ = keyctl::invalidate(key.raw());
+    };
+    thread::scope(|scope| {
+        let held = move || {
+            let _ = keyctl::link(key.raw(), keyctl::THREAD_KEYRING);
+            take_out();
+        };
+        if thread::Builder::new().spawn_scoped(scope, held).is_err() {
+            take_out();
+        }
+    });
+}
+
 /// Why a key is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {

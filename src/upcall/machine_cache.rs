@@ -186,9 +186,10 @@ impl Turn {
         stored
     }
 
-    /// Records that there are none, so that those who wait need not try the same.
+    /// Records that there are none, so that those who wait need not try the same. That this request's time was over,
+    /// as a mount's soon is, says nothing of theirs.
     pub(super) fn failed(self, failure: &Failure) {
-        if self.ours {
+        if self.ours && failure.cause != Cause::Deadline {
             self.cache.write_state(&State::Failed(failure.clone()));
         }
     }
@@ -274,6 +275,19 @@ pub(super) fn sweep(directory: &OwnedFd) {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn the_end_of_ones_own_time_is_no_result_for_those_who_wait() {
+        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
+        let mut config = Config::default();
+        config.run_dir = directory.path().to_owned();
+        let stamp = Stamp::of(&[], &directory.path().join("krb5.conf"), &["a test"]).unwrap();
+        let open = || MachineCache::open(&config, &stamp).unwrap();
+        for (cause, told) in [(Cause::KdcSilent, true), (Cause::Deadline, false)] {
+            open().turn(Instant::now()).unwrap().failed(&Failure::new(Stage::Kdc, cause, "a reason"));
+            assert_eq!(open().read_state().is_some(), told, "{cause:?}");
+        }
+    }
 
     #[test]
     fn a_turn_in_a_file_that_was_removed_meanwhile_is_none() {
