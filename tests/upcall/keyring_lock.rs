@@ -9,7 +9,6 @@ use crate::support::rpc::call_null_with;
 use crate::support::scratch::Scratch;
 use crate::support::shared::Shared;
 use crate::support::site::{RELEASED_WITHIN, Settings, Site};
-use crate::support::wait::stretched;
 use lgss::private_to_lgss::event::Cause;
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ fn requests_of_others_succeed_while_a_user_holds_the_kernels_keyring_lock(shared
                 site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{processes}-{instance}"));
             let (outcome, blocked) = ask(&site, request, None);
             call_null_with(&outcome.context(), shared.nfs());
-            assert!(blocked < stretched(RELEASED_WITHIN), "blocked for {blocked:?} by {processes} processes");
+            assert!(blocked < RELEASED_WITHIN, "blocked for {blocked:?} by {processes} processes");
         }
         drop(holder);
     }
@@ -92,7 +91,7 @@ fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared
     let named = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
     let (outcome, blocked) = ask(&site, named, None);
     assert_eq!(outcome.errno(), Cause::BadCache.errno(), "{:#?}", site.log.lines());
-    assert!(blocked < stretched(RELEASED_WITHIN), "{blocked:?}");
+    assert!(blocked < RELEASED_WITHIN, "{blocked:?}");
     drop(holder);
     site.wait_until_idle();
 }
@@ -118,7 +117,7 @@ fn a_cache_in_a_keyring_is_found_once_the_lock_is_free(shared: &Shared) {
     let findings = requester.rest();
     let [_, findings @ ..] = findings.as_slice() else { panic!("{findings:?}") };
     let Some(Finding::Requested { micros, .. }) = findings.first() else { panic!("{findings:?}") };
-    assert!(Duration::from_micros(*micros) < stretched(RELEASED_WITHIN), "{findings:?}");
+    assert!(Duration::from_micros(*micros) < RELEASED_WITHIN, "{findings:?}");
     call_null_with(&Outcome::of(findings).context(), shared.nfs());
     drop(holder);
 }

@@ -20,12 +20,13 @@ pub(crate) fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() 
 }
 
 /// A limit that holds where every process has a core to itself, as long as it must be on this machine now: as many times
-/// as there are processes for each core, of those that run or of the last minute's.
+/// as there are processes for each core, of those that run or of the last minute's, but three times at most: what a limit
+/// tells apart is further off than that.
 pub(crate) fn stretched(limit: Duration) -> Duration {
     let loads = std::fs::read_to_string("/proc/loadavg").unwrap();
     let mut fields = loads.split([' ', '/']);
     let last_minute: f64 = fields.next().unwrap().parse().unwrap();
     let running: f64 = fields.nth(2).unwrap().parse().unwrap();
     let cores = std::thread::available_parallelism().unwrap().get();
-    limit.mul_f64((last_minute.max(running) / cores as f64).max(1.0))
+    limit.mul_f64((last_minute.max(running) / cores as f64).clamp(1.0, 3.0))
 }
