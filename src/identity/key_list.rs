@@ -52,7 +52,7 @@ pub(super) fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterErr
 }
 
 /// How many keys there are, as far as the kernel tells.
-#[cfg(feature = "gss")]
+#[cfg(feature = "tools")]
 pub(crate) fn count() -> Option<u64> {
     let mut counter = Counter::default();
     counter.feed(&std::fs::read("/proc/key-users").ok()?);

@@ -45,7 +45,7 @@ pub(crate) struct Rings {
 impl Rings {
     /// Those of the calling process, of that user. None is made by that: the kernel gives a process without a session
     /// keyring its user's default one when that is asked for.
-    #[cfg(feature = "gss")]
+    #[cfg(feature = "tools")]
     pub(crate) fn of_caller(uid: u32) -> Self {
         let ring = |special| match keyctl::keyring_id(special) {
             Ok(serial) => serial,
@@ -65,7 +65,7 @@ impl Rings {
 
 /// Whether the calling process, of that user, has a session keyring; none is made by asking. Nothing tells one with a
 /// name of its own from none; who has one has used keys before.
-#[cfg(feature = "gss")]
+#[cfg(feature = "tools")]
 pub(crate) fn has_session(uid: u32) -> bool {
     visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
         || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY)

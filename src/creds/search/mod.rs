@@ -20,7 +20,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 pub(crate) use environment::Environment;
-#[cfg(feature = "gss")]
+#[cfg(feature = "tools")]
 pub(crate) use keyrings::has_session;
 pub(crate) use keyrings::{Rings, UserRings, collection as session_collection, isolate};
 
@@ -59,7 +59,7 @@ pub(crate) enum Daemon {
     /// The host's if the socket below the requester's root is the host's own.
     BySocket,
     /// Another one.
-    #[cfg(feature = "gss")]
+    #[cfg(feature = "tools")]
     Another,
 }
 
@@ -271,7 +271,7 @@ impl<'a> Search<'a> {
     fn reaches_daemon(&self) -> bool {
         match self.requester.daemon {
             Daemon::Hosts => true,
-            #[cfg(feature = "gss")]
+            #[cfg(feature = "tools")]
             Daemon::Another => false,
             Daemon::BySocket => {
                 kcm_socket(&self.config.krb5_config).is_some_and(|path| is_ours(self.requester.root, &path))

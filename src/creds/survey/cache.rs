@@ -33,6 +33,7 @@ pub(crate) struct Candidate {
     /// A ticket for the service itself is among them.
     pub ready: bool,
     /// What puts it before better ones, if it is that cache itself which is wanted.
+    #[cfg_attr(not(any(feature = "tools", test)), expect(dead_code, reason = "only `lgss caches` shows it"))]
     pub by: Option<By>,
 }
 

@@ -66,6 +66,7 @@ pub(crate) enum Reader {
     /// This process.
     Ourselves,
     /// Any user, as workers are.
+    #[cfg(any(feature = "tools", test))]
     AnyUser,
 }
 
