@@ -7,9 +7,9 @@ use crate::config::Enctypes;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
-use crate::gss::principal::Principal;
+use crate::gss::principal::Krb5Principal;
 use crate::gss::private_cache::PrivateCache;
-use crate::gss::status::{Krb5Error, Reason};
+use crate::gss::status::{Krb5Error, Krb5Reason};
 
 /// Most entries that are looked at: all are the user's.
 const ENTRY_LIMIT: usize = 256;
@@ -36,7 +36,7 @@ impl KeytabAccount {
         };
         let keytab = Keytab::resolve(library, &name.library).map_err(unusable)?;
         let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(unusable)?;
-        let mut principals: Vec<Principal> = Vec::new();
+        let mut principals: Vec<Krb5Principal> = Vec::new();
         for entry in keytab.entries(ENTRY_LIMIT).map_err(unusable)? {
             let is_new = principals.iter().all(|known| known.name() != entry.principal.name());
             principals.extend(is_new.then_some(entry.principal));
@@ -55,7 +55,10 @@ impl KeytabAccount {
             // What is about the KDC holds for all.
             if !matches!(
                 error.reason(),
-                Reason::UnknownClient | Reason::ClientRevoked | Reason::ClientExpired | Reason::WrongKey
+                Krb5Reason::UnknownClient
+                    | Krb5Reason::ClientRevoked
+                    | Krb5Reason::ClientExpired
+                    | Krb5Reason::WrongKey
             ) {
                 break;
             }

@@ -12,7 +12,7 @@ use crate::ctx::request::Service;
 use crate::event::Failure;
 use crate::gss::krb5::Library;
 use crate::gss::listing::Granting;
-use crate::gss::principal::Principal;
+use crate::gss::principal::Krb5Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::renewal::renew;
 use crate::gss::status::Krb5Error;
@@ -57,7 +57,7 @@ impl fmt::Display for Renewal {
 /// As [`Account::ticket`].
 pub(crate) fn ticket(
     account: &Account,
-    (service, server): (&Service, &Principal),
+    (service, server): (&Service, &Krb5Principal),
     allowed: &Enctypes,
     limit: Duration,
 ) -> Result<(Ticket, Option<Renewal>), Failure> {
@@ -75,7 +75,7 @@ pub(crate) fn ticket(
 struct Asked<'a> {
     account: &'a Account,
     service: &'a Service,
-    server: &'a Principal,
+    server: &'a Krb5Principal,
     allowed: &'a Enctypes,
     /// Stops waiting for a KDC where the old tickets serve.
     until: Instant,

@@ -12,8 +12,8 @@ use crate::crypto::enctype::Enctype;
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
-use crate::gss::principal::Principal;
-use crate::gss::status::{Krb5Error, Reason};
+use crate::gss::principal::Krb5Principal;
+use crate::gss::status::{Krb5Error, Krb5Reason};
 use crate::gss::ticket::{Cache, Ticket};
 use crate::gss::trace;
 use crate::sys::name_service;
@@ -28,7 +28,7 @@ pub struct Account {
     library: Library,
     cache: Cache,
     name: CacheNames,
-    client: Principal,
+    client: Krb5Principal,
     /// When the ticket-granting ticket becomes valid.
     start: Option<u32>,
     /// It is postdated, and the KDC has not validated it.
@@ -37,7 +37,7 @@ pub struct Account {
 
 impl Account {
     /// Who it is.
-    pub fn client(&self) -> &Principal {
+    pub fn client(&self) -> &Krb5Principal {
         &self.client
     }
 
@@ -50,7 +50,7 @@ impl Account {
             .and_then(|cache| cache.principal().map(|client| (cache, client)))
             .and_then(|(cache, client)| Self::of(library, cache, name.clone(), client));
         opened.map_err(|error| {
-            let cause = if error.reason() == Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
+            let cause = if error.reason() == Krb5Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
             name.failure(cause, &name.in_words(&error.message))
         })
     }
@@ -63,7 +63,7 @@ impl Account {
         library: &Library,
         cache: Cache,
         name: CacheNames,
-        client: Principal,
+        client: Krb5Principal,
     ) -> Result<Self, Krb5Error> {
         let (_, tickets) = cache.contents()?;
         let granting = tickets.iter().filter(|ticket| ticket.grants().is_some());
@@ -93,7 +93,7 @@ impl Account {
     ///
     /// # Errors
     /// [`Failure`] of the stage `Kdc`, or `Credentials` where the cache turns out to have nothing usable.
-    pub fn ticket(&self, server: &Principal, allowed: &Enctypes) -> Result<Ticket, Failure> {
+    pub fn ticket(&self, server: &Krb5Principal, allowed: &Enctypes) -> Result<Ticket, Failure> {
         let begun = Instant::now();
         let failed = |error: Krb5Error| self.kdc_failure(&error, &server.to_string(), begun.elapsed());
         if *allowed == Enctypes::default() {
@@ -104,7 +104,7 @@ impl Account {
         }
         self.ask_for(allowed, server)?;
         match self.cache.service_ticket(&self.client, server) {
-            Err(error) if error.reason() == Reason::Enctype => {
+            Err(error) if error.reason() == Krb5Reason::Enctype => {
                 Err(self.none_allowed(allowed, server, error.message))
             }
             Err(error) => Err(failed(error)),
@@ -134,7 +134,7 @@ impl Account {
         }
     }
 
-    fn ask_for(&self, allowed: &Enctypes, server: &Principal) -> Result<(), Failure> {
+    fn ask_for(&self, allowed: &Enctypes, server: &Krb5Principal) -> Result<(), Failure> {
         let unusable = |error: Krb5Error| self.failure(Cause::Setup, &server.to_string(), &error.message);
         let possible = self.library.permitted(allowed.as_slice()).map_err(unusable)?;
         if possible.is_empty() {
@@ -145,7 +145,7 @@ impl Account {
     }
 
     /// The failure of a service that has no key of an allowed type; what it has is found out by asking without limits.
-    fn none_allowed(&self, allowed: &Enctypes, server: &Principal, message: String) -> Failure {
+    fn none_allowed(&self, allowed: &Enctypes, server: &Krb5Principal, message: String) -> Failure {
         let unlimited = self
             .library
             .ask_for(None)
@@ -154,7 +154,7 @@ impl Account {
         self.enctype_failure(allowed, server, &unlimited)
     }
 
-    fn enctype_failure(&self, allowed: &Enctypes, server: &Principal, offered: &str) -> Failure {
+    fn enctype_failure(&self, allowed: &Enctypes, server: &Krb5Principal, offered: &str) -> Failure {
         let detail = format!("{offered}; allowed by lgss.toml: {allowed}");
         self.failure(Cause::EncryptionType, &server.to_string(), &detail)
     }
@@ -166,17 +166,19 @@ impl Account {
         if let Some(said) = said.filter(|said| !message.contains(said)) {
             message.push_str(&format!("; the KDC says \"{said}\""));
         }
-        if closed && error.reason() == Reason::UnknownService {
+        if closed && error.reason() == Krb5Reason::UnknownService {
             return self.failure(Cause::ServiceClosed, server, &message);
         }
-        if server.ends_with('@') && matches!(error.reason(), Reason::UnknownService | Reason::UnknownRealm) {
+        if server.ends_with('@')
+            && matches!(error.reason(), Krb5Reason::UnknownService | Krb5Reason::UnknownRealm)
+        {
             message.push_str("; krb5.conf has no realm for this host in [domain_realm]");
-        } else if error.reason() == Reason::UnknownService && error.message.contains("krbtgt/") {
+        } else if error.reason() == Krb5Reason::UnknownService && error.message.contains("krbtgt/") {
             message.push_str(
                 "; the KDC knows no way to that realm: it does not trust it, or [domain_realm] of krb5.conf is wrong",
             );
         }
-        if matches!(error.reason(), Reason::ClockSkew | Reason::TicketExpired) {
+        if matches!(error.reason(), Krb5Reason::ClockSkew | Krb5Reason::TicketExpired) {
             // The KDC says what its clock shows in the same answer.
             let known = self.library.explain_skew("KDC", None, self.start);
             message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
@@ -186,7 +188,7 @@ impl Account {
         }
         // To ask for a ticket it is shown one of its own. If the key of that has gone, it says no more than where it
         // stopped.
-        if error.reason() == Reason::StaleKey || error.message.contains("PROCESS_TGS") {
+        if error.reason() == Krb5Reason::StaleKey || error.message.contains("PROCESS_TGS") {
             message.push_str(": the KDC cannot read the ticket, perhaps of an old key (kinit)");
             return self.failure(Cause::TicketRejected, server, &message);
         }
@@ -245,8 +247,8 @@ impl std::fmt::Display for Account {
 
 /// Whether a KDC has given this error, rather than the library.
 fn is_of_kdc(error: &Krb5Error) -> bool {
-    use Reason::{ClientExpired, ClientRevoked, Policy, ProtocolError, ServiceClosed, TicketRejected};
-    use Reason::{UnknownClient, UnknownService};
+    use Krb5Reason::{ClientExpired, ClientRevoked, Policy, ProtocolError, ServiceClosed, TicketRejected};
+    use Krb5Reason::{UnknownClient, UnknownService};
     matches!(
         error.reason(),
         ClientExpired
@@ -268,35 +270,36 @@ fn is_of_a_closed_service(said: &str) -> bool {
 /// Why a conversation with a KDC has failed that took so long.
 pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
     match error.reason() {
-        Reason::ClockSkew => Cause::ClockSkew,
-        Reason::TicketExpired => Cause::TicketExpired,
-        Reason::NoCache => Cause::NoTicket,
-        Reason::UnknownService => Cause::UnknownService,
-        Reason::Enctype => Cause::EncryptionType,
-        Reason::KdcUnreachable | Reason::KdcUnresolved => match (elapsed < PROMPT, trace::nobody_was_found())
-        {
-            (true, true) => Cause::KdcUnresolved,
-            (false, true) => Cause::NameServiceSilent,
-            (true, false) => Cause::KdcDown,
-            (false, false) => Cause::KdcSilent,
-        },
-        Reason::UnknownRealm => Cause::UnknownRealm,
-        Reason::UnknownClient => Cause::UnknownClient,
-        Reason::ClientRevoked => Cause::ClientRevoked,
-        Reason::ClientExpired => Cause::ClientExpired,
-        Reason::ServiceClosed => Cause::ServiceClosed,
-        Reason::Policy => Cause::KdcPolicy,
-        Reason::TicketRejected | Reason::StaleKey => Cause::TicketRejected,
-        Reason::BadAnswer => Cause::BadKdcAnswer,
-        Reason::WrongKey | Reason::ProtocolError => Cause::KdcRefused,
-        Reason::Other => Cause::LibraryFault,
+        Krb5Reason::ClockSkew => Cause::ClockSkew,
+        Krb5Reason::TicketExpired => Cause::TicketExpired,
+        Krb5Reason::NoCache => Cause::NoTicket,
+        Krb5Reason::UnknownService => Cause::UnknownService,
+        Krb5Reason::Enctype => Cause::EncryptionType,
+        Krb5Reason::KdcUnreachable | Krb5Reason::KdcUnresolved => {
+            match (elapsed < PROMPT, trace::nobody_was_found()) {
+                (true, true) => Cause::KdcUnresolved,
+                (false, true) => Cause::NameServiceSilent,
+                (true, false) => Cause::KdcDown,
+                (false, false) => Cause::KdcSilent,
+            }
+        }
+        Krb5Reason::UnknownRealm => Cause::UnknownRealm,
+        Krb5Reason::UnknownClient => Cause::UnknownClient,
+        Krb5Reason::ClientRevoked => Cause::ClientRevoked,
+        Krb5Reason::ClientExpired => Cause::ClientExpired,
+        Krb5Reason::ServiceClosed => Cause::ServiceClosed,
+        Krb5Reason::Policy => Cause::KdcPolicy,
+        Krb5Reason::TicketRejected | Krb5Reason::StaleKey => Cause::TicketRejected,
+        Krb5Reason::BadAnswer => Cause::BadKdcAnswer,
+        Krb5Reason::WrongKey | Krb5Reason::ProtocolError => Cause::KdcRefused,
+        Krb5Reason::Other => Cause::LibraryFault,
     }
 }
 
 /// The library's message, with the KDCs that were tried where none could be reached.
 pub(super) fn tried(error: &Krb5Error, message: String) -> String {
     let kdcs = match error.reason() {
-        Reason::KdcUnreachable | Reason::KdcUnresolved => trace::unreachable(),
+        Krb5Reason::KdcUnreachable | Krb5Reason::KdcUnresolved => trace::unreachable(),
         _ => String::new(),
     };
     if kdcs.is_empty() { message } else { format!("{message}: {kdcs}") }
@@ -306,7 +309,7 @@ pub(super) fn tried(error: &Krb5Error, message: String) -> String {
 ///
 /// # Errors
 /// [`Failure`] of the stage `Kdc`.
-pub fn service_principal(library: &Library, service: &Service) -> Result<Principal, Failure> {
+pub fn service_principal(library: &Library, service: &Service) -> Result<Krb5Principal, Failure> {
     let begun = Instant::now();
     library.service_principal(service.name(), service.host()).map_err(|error| {
         let cause = cause_of(&error, begun.elapsed());

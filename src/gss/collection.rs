@@ -29,7 +29,7 @@ pub(crate) fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5
     let default = c_string(name)?;
     // SAFETY: the context is alive, the name ends with NUL and is copied.
     library.check(unsafe { ffi::krb5_cc_set_default_name(library.raw(), default.as_ptr()) })?;
-    let mut cursor = Cursor::start(library)?;
+    let mut cursor = CollectionCursor::start(library)?;
     let mut names = Vec::new();
     while let Some(cache) = cursor.next()? {
         // SAFETY: the cache is alive until it is closed below; its type's name is the library's constant.
@@ -47,12 +47,12 @@ pub(crate) fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5
 }
 
 /// A walk through all caches that the library has collections of.
-struct Cursor<'a> {
+struct CollectionCursor<'a> {
     library: &'a Library,
     raw: ffi::krb5_cccol_cursor,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> CollectionCursor<'a> {
     fn start(library: &'a Library) -> Result<Self, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
@@ -70,7 +70,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl Drop for Cursor<'_> {
+impl Drop for CollectionCursor<'_> {
     fn drop(&mut self) {
         // SAFETY: started once, freed here only.
         unsafe { ffi::krb5_cccol_cursor_free(self.library.raw(), &mut self.raw) };

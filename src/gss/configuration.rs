@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use super::ffi;
-use super::krb5_conf::{self, Effect, Fault, Reader};
+use super::krb5_conf::{self, ConfFault, ConfReader, Effect};
 use super::status::{Krb5Error, text_of};
 
 /// Where krb5.conf is by default.
@@ -43,13 +43,13 @@ impl Configuration {
         let fault = faults.into_iter().next();
         fault.map_or_else(
             || format!("krb5.conf cannot be used: {}: {}", self.files().display(), text_of(code)),
-            |fault| format!("krb5.conf cannot be used: {}", Fault { effect: Effect::Fatal, ..fault }),
+            |fault| format!("krb5.conf cannot be used: {}", ConfFault { effect: Effect::Fatal, ..fault }),
         )
     }
 
     /// What is wrong with it, as far as its structure tells.
-    pub fn faults(&self) -> Vec<Fault> {
-        krb5_conf::faults(&self.files(), Reader::Ourselves)
+    pub fn faults(&self) -> Vec<ConfFault> {
+        krb5_conf::faults(&self.files(), ConfReader::Ourselves)
     }
 
     /// A new context by it, or the library's error number.

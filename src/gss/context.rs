@@ -1,5 +1,5 @@
-//! A GSS context of the initiator as states that consume each other: [`Initiator`] until the exchange is complete,
-//! then [`Established`], which verifies and is exported (RFC 2743 §2.2).
+//! A GSS context of the initiator as states that consume each other: [`GssInitiator`] until the exchange is complete,
+//! then [`EstablishedContext`], which verifies and is exported (RFC 2743 §2.2).
 //!
 //! Used by `negotiate::mech::krb5`. Invariant: no delegation is ever asked for; the credential is one ticket in memory,
 //! so that no call here waits for anything.
@@ -56,10 +56,10 @@ impl Protection {
 
 /// A context that still exchanges tokens.
 #[derive(Debug)]
-pub(crate) struct Initiator {
-    context: RawContext,
+pub(crate) struct GssInitiator {
+    context: RawGssContext,
     credential: Credential,
-    target: Target,
+    target: GssTarget,
     request: u32,
     /// When the ticket becomes valid.
     start: u32,
@@ -67,14 +67,14 @@ pub(crate) struct Initiator {
 
 /// Where one token of the server's has led.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum InitiatorStep {
     /// The server's answer to this token is needed.
-    Continue(Initiator, Secret),
+    Continue(GssInitiator, Secret),
     /// Complete on our side; the token, unless empty, is still to be sent.
-    Complete(Established, Secret),
+    Complete(EstablishedContext, Secret),
 }
 
-impl Initiator {
+impl GssInitiator {
     /// Prepares a context with the ticket's service, from the ticket alone.
     ///
     /// Neither replay detection nor sequencing is asked for: RPCSEC_GSS has its own window (RFC 2203 §5.3.3.1).
@@ -82,7 +82,7 @@ impl Initiator {
     /// # Errors
     /// The library's.
     pub(crate) fn new(ticket: &Ticket, protection: Protection) -> Result<Self, GssError> {
-        let target = Target::import(&ticket.server())?;
+        let target = GssTarget::import(&ticket.server())?;
         let cache = ticket.alone_in_memory().map_err(|error| GssError {
             major: GSS_S_FAILURE,
             minor: error.code.cast_unsigned(),
@@ -94,7 +94,7 @@ impl Initiator {
             credential.allow(&mut enctypes)?;
         }
         let request = ffi::GSS_C_MUTUAL_FLAG | protection.flags();
-        let context = RawContext(ptr::null_mut());
+        let context = RawGssContext(ptr::null_mut());
         Ok(Self { context, credential, target, request, start: ticket.start() })
     }
 
@@ -109,7 +109,7 @@ impl Initiator {
     ///
     /// # Errors
     /// The library's, among them what the server says in an error token. The context is gone then.
-    pub(crate) fn step(mut self, token: &[u8]) -> Result<Step, GssError> {
+    pub(crate) fn step(mut self, token: &[u8]) -> Result<InitiatorStep, GssError> {
         let mut input = buffer_of(token);
         let mut output = ffi::gss_buffer_desc { length: 0, value: ptr::null_mut() };
         let (mut minor, mut granted, mut lifetime) = (0, 0, 0);
@@ -135,9 +135,9 @@ impl Initiator {
         let output = Secret::new(take_buffer(&mut output));
         let granted = Granted(granted);
         if check_gss(major, minor)? & ffi::GSS_S_CONTINUE_NEEDED != 0 {
-            return Ok(Step::Continue(self, output));
+            return Ok(InitiatorStep::Continue(self, output));
         }
-        Ok(Step::Complete(Established { context: self.context, granted, lifetime }, output))
+        Ok(InitiatorStep::Complete(EstablishedContext { context: self.context, granted, lifetime }, output))
     }
 }
 
@@ -164,13 +164,13 @@ const GSS_S_FAILURE: u32 = 13 << 16;
 
 /// A context whose exchange of tokens is complete on our side.
 #[derive(Debug)]
-pub(crate) struct Established {
-    context: RawContext,
+pub(crate) struct EstablishedContext {
+    context: RawGssContext,
     granted: Granted,
     lifetime: u32,
 }
 
-impl Established {
+impl EstablishedContext {
     /// What it has.
     pub(crate) fn granted(&self) -> Granted {
         self.granted
@@ -200,9 +200,9 @@ impl Established {
 }
 
 #[derive(Debug)]
-struct RawContext(ffi::gss_ctx_id_t);
+struct RawGssContext(ffi::gss_ctx_id_t);
 
-impl Drop for RawContext {
+impl Drop for RawGssContext {
     fn drop(&mut self) {
         let mut minor = 0;
         // SAFETY: owned; null, as before the first step and after an export, is allowed and does nothing.
@@ -270,9 +270,9 @@ impl Drop for Credential {
 }
 
 #[derive(Debug)]
-struct Target(ffi::gss_name_t);
+struct GssTarget(ffi::gss_name_t);
 
-impl Target {
+impl GssTarget {
     /// A principal's full name, so that the host is not resolved a second time, perhaps to another name.
     fn import(principal: &str) -> Result<Self, GssError> {
         let mut name = buffer_of(principal.as_bytes());
@@ -285,7 +285,7 @@ impl Target {
     }
 }
 
-impl Drop for Target {
+impl Drop for GssTarget {
     fn drop(&mut self) {
         let mut minor = 0;
         // SAFETY: owned, released here only.

@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::ffi;
 use super::krb5::Library;
-use super::principal::{Principal, c_string};
+use super::principal::{Krb5Principal, c_string};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
 use crate::crypto::enctype::Enctype;
@@ -21,9 +21,9 @@ pub(crate) struct Keytab {
 
 /// Of one key, all but the key.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct KeytabEntry {
     /// Whose it is.
-    pub principal: Principal,
+    pub principal: Krb5Principal,
     /// Its type by number, also one that is not accepted here.
     pub enctype: u32,
 }
@@ -45,8 +45,8 @@ impl Keytab {
     ///
     /// # Errors
     /// The library's, for a keytab that cannot be read to its end.
-    pub(crate) fn entries(&self, limit: usize) -> Result<Vec<Entry>, Krb5Error> {
-        let mut cursor = Cursor::start(self)?;
+    pub(crate) fn entries(&self, limit: usize) -> Result<Vec<KeytabEntry>, Krb5Error> {
+        let mut cursor = KeytabCursor::start(self)?;
         let mut entries = Vec::new();
         while entries.len() < limit {
             match cursor.next()? {
@@ -64,7 +64,7 @@ impl Keytab {
     /// The library's; the KDC's error numbers among them.
     pub(crate) fn ticket_granting(
         &self,
-        client: &Principal,
+        client: &Krb5Principal,
         enctypes: &[Enctype],
     ) -> Result<PrivateCache, Krb5Error> {
         let library = &self.library;
@@ -102,12 +102,12 @@ impl Drop for Keytab {
 }
 
 /// A walk through a keytab.
-struct Cursor<'a> {
+struct KeytabCursor<'a> {
     keytab: &'a Keytab,
     raw: ffi::krb5_kt_cursor,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> KeytabCursor<'a> {
     fn start(keytab: &'a Keytab) -> Result<Self, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: context and keytab are alive, the last pointer is to a live local.
@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
         Ok(Self { keytab, raw })
     }
 
-    fn next(&mut self) -> Result<Option<Entry>, Krb5Error> {
+    fn next(&mut self) -> Result<Option<KeytabEntry>, Krb5Error> {
         let library = &self.keytab.library;
         // SAFETY: all zero is a valid value of this struct of pointers and numbers.
         let mut entry: ffi::krb5_keytab_entry = unsafe { mem::zeroed() };
@@ -135,12 +135,12 @@ impl<'a> Cursor<'a> {
             code
         };
         library.check(code)?;
-        let principal = Principal::from_raw(library, copy);
-        Ok(Some(Entry { principal, enctype }))
+        let principal = Krb5Principal::from_raw(library, copy);
+        Ok(Some(KeytabEntry { principal, enctype }))
     }
 }
 
-impl Drop for Cursor<'_> {
+impl Drop for KeytabCursor<'_> {
     fn drop(&mut self) {
         // SAFETY: started once, ended here only.
         unsafe { ffi::krb5_kt_end_seq_get(self.keytab.library.raw(), self.keytab.raw, &mut self.raw) };

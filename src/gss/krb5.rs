@@ -17,10 +17,10 @@ use crate::crypto::enctype::Enctype;
 
 /// A krb5 context, freed with the last object made from it.
 #[derive(Debug, Clone)]
-pub struct Library(Rc<RawContext>);
+pub struct Library(Rc<RawKrb5Context>);
 
 #[derive(Debug)]
-struct RawContext {
+struct RawKrb5Context {
     raw: ffi::krb5_context,
     /// Boxed, because the library has a pointer to it.
     replies: Box<Cell<Replies>>,
@@ -29,7 +29,7 @@ struct RawContext {
     configuration: Configuration,
 }
 
-impl Drop for RawContext {
+impl Drop for RawKrb5Context {
     fn drop(&mut self) {
         // SAFETY: made by krb5_init_context, freed here only; every user of it holds the Rc.
         unsafe { ffi::krb5_free_context(self.raw) };
@@ -62,7 +62,7 @@ impl Library {
             .context()
             .map_err(|code| Krb5Error { code, message: configuration.explain(code) })?;
         let context =
-            RawContext { raw, replies: Box::default(), asked_for: RefCell::default(), configuration };
+            RawKrb5Context { raw, replies: Box::default(), asked_for: RefCell::default(), configuration };
         trace::listen(raw);
         // SAFETY: the box lives where it is until its context is freed.
         unsafe { replies::listen(raw, &context.replies) };

@@ -51,13 +51,13 @@ impl Facts {
 }
 
 /// A walk through a cache.
-pub(super) struct Cursor<'a> {
+pub(super) struct CacheCursor<'a> {
     library: &'a Library,
     cache: ffi::krb5_ccache,
     raw: ffi::krb5_cc_cursor,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> CacheCursor<'a> {
     /// # Safety
     /// `cache` is open for as long as this lives.
     pub(super) unsafe fn start(library: &'a Library, cache: ffi::krb5_ccache) -> Result<Self, Krb5Error> {
@@ -80,7 +80,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl Drop for Cursor<'_> {
+impl Drop for CacheCursor<'_> {
     fn drop(&mut self) {
         // SAFETY: started once, ended here only.
         unsafe { ffi::krb5_cc_end_seq_get(self.library.raw(), self.cache, &mut self.raw) };

@@ -15,7 +15,7 @@ impl Library {
     ///
     /// # Errors
     /// The library's.
-    pub fn service_principal(&self, name: &str, host: &str) -> Result<Principal, Krb5Error> {
+    pub fn service_principal(&self, name: &str, host: &str) -> Result<Krb5Principal, Krb5Error> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let (name, host) = (c_string(name)?, c_string(&host)?);
         // Of a host-based kind the library may ask DNS for another name.
@@ -27,19 +27,19 @@ impl Library {
         self.check(code)?;
         // SAFETY: the principal was just made; nobody else knows it.
         unsafe { name_service_instance(raw) };
-        Ok(Principal { library: self.clone(), raw })
+        Ok(Krb5Principal { library: self.clone(), raw })
     }
 
     /// A principal from its text, of the default realm if it names none.
     ///
     /// # Errors
     /// The library's, for text that is no principal.
-    pub fn principal(&self, text: &str) -> Result<Principal, Krb5Error> {
+    pub fn principal(&self, text: &str) -> Result<Krb5Principal, Krb5Error> {
         let text = c_string(text)?;
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the text ends with NUL, the last pointer is to a live local.
         self.check(unsafe { ffi::krb5_parse_name(self.raw(), text.as_ptr(), &mut raw) })?;
-        Ok(Principal { library: self.clone(), raw })
+        Ok(Krb5Principal { library: self.clone(), raw })
     }
 }
 
@@ -63,12 +63,12 @@ pub(super) fn c_string(name: &str) -> Result<CString, Krb5Error> {
 }
 
 /// A principal, owned.
-pub struct Principal {
+pub struct Krb5Principal {
     library: Library,
     raw: ffi::krb5_principal,
 }
 
-impl Principal {
+impl Krb5Principal {
     /// Takes over a principal that the library made.
     pub(super) fn from_raw(library: &Library, raw: ffi::krb5_principal) -> Self {
         Self { library: library.clone(), raw }
@@ -101,20 +101,20 @@ impl fmt::Display for Name {
     }
 }
 
-impl Drop for Principal {
+impl Drop for Krb5Principal {
     fn drop(&mut self) {
         // SAFETY: owned, made by the library, freed here only.
         unsafe { ffi::krb5_free_principal(self.library.raw(), self.raw) };
     }
 }
 
-impl fmt::Display for Principal {
+impl fmt::Display for Krb5Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&unparse(&self.library, self.raw))
     }
 }
 
-impl fmt::Debug for Principal {
+impl fmt::Debug for Krb5Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Principal({self})")
     }

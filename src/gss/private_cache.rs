@@ -5,7 +5,7 @@ use std::ptr;
 
 use super::ffi;
 use super::krb5::Library;
-use super::principal::{Principal, c_string};
+use super::principal::{Krb5Principal, c_string};
 use super::status::{Krb5Error, text};
 
 /// A cache in this process's memory, destroyed on drop.
@@ -21,7 +21,7 @@ impl PrivateCache {
     ///
     /// # Errors
     /// The library's.
-    pub(super) fn new(library: &Library, client: &Principal) -> Result<Self, Krb5Error> {
+    pub(super) fn new(library: &Library, client: &Krb5Principal) -> Result<Self, Krb5Error> {
         // SAFETY: the principal is alive.
         unsafe { Self::of(library, client.raw()) }
     }

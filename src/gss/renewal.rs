@@ -9,7 +9,7 @@ use std::ptr;
 use super::ffi;
 use super::krb5::Library;
 use super::listing::{Granting, Listed};
-use super::principal::{Principal, is_ticket_granting};
+use super::principal::{Krb5Principal, is_ticket_granting};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
 use super::ticket::{Cache, Ticket};
@@ -38,7 +38,7 @@ impl Cache {
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
-    pub fn last_granting(&self, client: &Principal) -> Result<Option<(Granting, Ticket)>, Krb5Error> {
+    pub fn last_granting(&self, client: &Krb5Principal) -> Result<Option<(Granting, Ticket)>, Krb5Error> {
         let realm = client.name().realm;
         let mut last: Option<(Granting, Listed<'_>)> = None;
         let mut cursor = self.walk()?;

@@ -17,17 +17,17 @@ pub(super) struct Replies {
     /// The clock of the last one that was an error message.
     pub(super) clock: Option<Offset>,
     /// What the last one says beside its number, if it was an error message.
-    words: Words,
+    words: ErrorWords,
 }
 
 /// The text of an error message, as much of it as counts.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Words([u8; 32]);
+pub(super) struct ErrorWords([u8; 32]);
 
 impl Replies {
     /// What the last answer said beside its number, if it was an error message that says anything.
     pub(super) fn in_words(&self) -> Option<String> {
-        let Words(words) = self.words;
+        let ErrorWords(words) = self.words;
         let words: String = words.iter().take_while(|byte| **byte != 0).copied().map(char::from).collect();
         Some(words).filter(|words| !words.trim().is_empty())
     }
@@ -57,7 +57,8 @@ unsafe extern "C" fn note(
         // SAFETY: `replies` is the cell given to `listen`; the reply is alive for the time of this call.
         let (replies, error) = unsafe { (&*replies.cast::<Cell<Replies>>(), read_error(context, reply)) };
         let Replies { count, clock: before, .. } = replies.get();
-        let (clock, words) = error.map_or((None, Words::default()), |(clock, words)| (Some(clock), words));
+        let (clock, words) =
+            error.map_or((None, ErrorWords::default()), |(clock, words)| (Some(clock), words));
         replies.set(Replies { count: count.saturating_add(1), clock: clock.or(before), words });
     }
     code
@@ -70,7 +71,7 @@ unsafe extern "C" fn note(
 pub(super) unsafe fn read_error(
     context: ffi::krb5_context,
     message: *const ffi::krb5_data,
-) -> Option<(Offset, Words)> {
+) -> Option<(Offset, ErrorWords)> {
     let mut error = ptr::null_mut();
     // SAFETY: by the caller's promise; on success the structure is ours and freed once, and its text has the length
     // that it says.
@@ -79,7 +80,7 @@ pub(super) unsafe fn read_error(
             return None;
         }
         let (there, text) = ((*error).stime.cast_unsigned(), (*error).text);
-        let mut words = Words::default();
+        let mut words = ErrorWords::default();
         if !text.data.is_null() {
             let text = std::slice::from_raw_parts(text.data.cast::<u8>(), text.length as usize);
             words

@@ -39,7 +39,7 @@ impl std::error::Error for GssError {}
 
 /// What a Kerberos error code means, as far as callers treat codes differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum Krb5Reason {
     /// Clocks differ too much, or a ticket is not valid yet.
     ClockSkew,
     /// The service cannot decrypt the ticket: it is for a key that the service does not have, any more or yet.
@@ -82,19 +82,19 @@ pub enum Reason {
 
 impl Krb5Error {
     /// The code's meaning.
-    pub fn reason(&self) -> Reason {
-        Reason::of(self.code)
+    pub fn reason(&self) -> Krb5Reason {
+        Krb5Reason::of(self.code)
     }
 }
 
 impl GssError {
     /// The minor status's meaning.
-    pub fn reason(&self) -> Reason {
-        Reason::of_minor(self.minor)
+    pub fn reason(&self) -> Krb5Reason {
+        Krb5Reason::of_minor(self.minor)
     }
 }
 
-impl Reason {
+impl Krb5Reason {
     /// Of a minor status of the krb5 mechanism, ours or that of a server with MIT's library.
     pub fn of_minor(minor: u32) -> Self {
         Self::of(minor.cast_signed())
@@ -218,30 +218,30 @@ mod tests {
     #[test]
     fn codes_are_grouped_by_what_the_caller_does_about_them() {
         for (code, reason) in [
-            (ffi::KRB5KRB_AP_ERR_SKEW, Reason::ClockSkew),
-            (ffi::KRB5KRB_AP_ERR_TKT_EXPIRED, Reason::TicketExpired),
-            (ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN, Reason::UnknownService),
-            (ffi::KRB5_KDC_UNREACH, Reason::KdcUnreachable),
-            (ffi::KRB5_FCC_NOFILE, Reason::NoCache),
-            (ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN, Reason::UnknownClient),
-            (ffi::KRB5KDC_ERR_PREAUTH_FAILED, Reason::WrongKey),
-            (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Reason::Enctype),
-            (ffi::KRB5KRB_AP_ERR_BADKEYVER, Reason::StaleKey),
-            (ffi::KRB5KDC_ERR_POLICY, Reason::Policy),
-            (ffi::KRB5KDC_ERR_CLIENT_REVOKED, Reason::ClientRevoked),
-            (ffi::KRB5KDC_ERR_KEY_EXP, Reason::ClientExpired),
-            (ffi::KRB5KDC_ERR_SERVICE_EXP, Reason::ServiceClosed),
-            (ffi::KRB5KDC_ERR_TGT_REVOKED, Reason::TicketRejected),
-            (ffi::KRB5_REALM_UNKNOWN, Reason::UnknownRealm),
-            (ffi::KRB5_REALM_CANT_RESOLVE, Reason::KdcUnresolved),
-            (ffi::KRB5_KDCREP_MODIFIED, Reason::BadAnswer),
-            (ASN1_TABLE + 7, Reason::BadAnswer),
-            (ffi::KRB5KDC_ERR_NULL_KEY, Reason::ProtocolError),
-            (ffi::KRB5KDC_ERR_NONE, Reason::Other),
-            (ffi::KRB5_CC_END, Reason::Other),
-            (libc::ENOENT, Reason::Other),
+            (ffi::KRB5KRB_AP_ERR_SKEW, Krb5Reason::ClockSkew),
+            (ffi::KRB5KRB_AP_ERR_TKT_EXPIRED, Krb5Reason::TicketExpired),
+            (ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN, Krb5Reason::UnknownService),
+            (ffi::KRB5_KDC_UNREACH, Krb5Reason::KdcUnreachable),
+            (ffi::KRB5_FCC_NOFILE, Krb5Reason::NoCache),
+            (ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN, Krb5Reason::UnknownClient),
+            (ffi::KRB5KDC_ERR_PREAUTH_FAILED, Krb5Reason::WrongKey),
+            (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Krb5Reason::Enctype),
+            (ffi::KRB5KRB_AP_ERR_BADKEYVER, Krb5Reason::StaleKey),
+            (ffi::KRB5KDC_ERR_POLICY, Krb5Reason::Policy),
+            (ffi::KRB5KDC_ERR_CLIENT_REVOKED, Krb5Reason::ClientRevoked),
+            (ffi::KRB5KDC_ERR_KEY_EXP, Krb5Reason::ClientExpired),
+            (ffi::KRB5KDC_ERR_SERVICE_EXP, Krb5Reason::ServiceClosed),
+            (ffi::KRB5KDC_ERR_TGT_REVOKED, Krb5Reason::TicketRejected),
+            (ffi::KRB5_REALM_UNKNOWN, Krb5Reason::UnknownRealm),
+            (ffi::KRB5_REALM_CANT_RESOLVE, Krb5Reason::KdcUnresolved),
+            (ffi::KRB5_KDCREP_MODIFIED, Krb5Reason::BadAnswer),
+            (ASN1_TABLE + 7, Krb5Reason::BadAnswer),
+            (ffi::KRB5KDC_ERR_NULL_KEY, Krb5Reason::ProtocolError),
+            (ffi::KRB5KDC_ERR_NONE, Krb5Reason::Other),
+            (ffi::KRB5_CC_END, Krb5Reason::Other),
+            (libc::ENOENT, Krb5Reason::Other),
         ] {
-            assert_eq!(Reason::of(code), reason, "{code}");
+            assert_eq!(Krb5Reason::of(code), reason, "{code}");
         }
     }
 

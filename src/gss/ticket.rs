@@ -8,8 +8,8 @@ use std::ptr;
 use super::ffi;
 use super::file_format;
 use super::krb5::Library;
-use super::listing::{Cursor, Facts, Granting, Listed};
-use super::principal::{Name, Principal, c_string, name_of, name_service_instance, unparse};
+use super::listing::{CacheCursor, Facts, Granting, Listed};
+use super::principal::{Krb5Principal, Name, c_string, name_of, name_service_instance, unparse};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
 use crate::secret::Secret;
@@ -40,13 +40,13 @@ impl Cache {
     /// Whose tickets are in it.
     ///
     /// # Errors
-    /// The library's, of which [`super::status::Reason::NoCache`] says that there is none.
-    pub fn principal(&self) -> Result<Principal, Krb5Error> {
+    /// The library's, of which [`super::status::Krb5Reason::NoCache`] says that there is none.
+    pub fn principal(&self) -> Result<Krb5Principal, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: context and cache are alive, the last pointer is to a live local.
         let code = unsafe { ffi::krb5_cc_get_principal(self.library.raw(), self.raw, &mut raw) };
         self.library.check(code)?;
-        Ok(Principal::from_raw(&self.library, raw))
+        Ok(Krb5Principal::from_raw(&self.library, raw))
     }
 
     /// Whose tickets are in it, and these, in its order. It is read once.
@@ -134,7 +134,11 @@ impl Cache {
     ///
     /// # Errors
     /// The library's; the KDC's error numbers among them.
-    pub fn service_ticket(&self, client: &Principal, service: &Principal) -> Result<Ticket, Krb5Error> {
+    pub fn service_ticket(
+        &self,
+        client: &Krb5Principal,
+        service: &Krb5Principal,
+    ) -> Result<Ticket, Krb5Error> {
         // SAFETY: cache and principals are alive.
         unsafe { get(&self.library, self.raw, 0, [client.raw(), service.raw()]) }
     }
@@ -143,7 +147,11 @@ impl Cache {
     ///
     /// # Errors
     /// As [`Cache::service_ticket`].
-    pub fn unstored_ticket(&self, client: &Principal, service: &Principal) -> Result<Ticket, Krb5Error> {
+    pub fn unstored_ticket(
+        &self,
+        client: &Krb5Principal,
+        service: &Krb5Principal,
+    ) -> Result<Ticket, Krb5Error> {
         // SAFETY: cache and principals are alive.
         unsafe {
             get(&self.library, self.raw, ffi::KRB5_GC_NO_STORE.cast_signed(), [client.raw(), service.raw()])
@@ -217,14 +225,14 @@ unsafe fn get(
 
 /// # Safety
 /// The principal is alive.
-unsafe fn as_it_is(library: &Library, service: ffi::krb5_principal) -> Result<Principal, Krb5Error> {
+unsafe fn as_it_is(library: &Library, service: ffi::krb5_principal) -> Result<Krb5Principal, Krb5Error> {
     let mut copy = ptr::null_mut();
     // SAFETY: context and principal are alive, the last pointer is to a live local; the copy is nobody else's yet.
     unsafe {
         library.check(ffi::krb5_copy_principal(library.raw(), service, &mut copy))?;
         name_service_instance(copy);
     }
-    Ok(Principal::from_raw(library, copy))
+    Ok(Krb5Principal::from_raw(library, copy))
 }
 
 impl PrivateCache {
@@ -239,9 +247,9 @@ impl PrivateCache {
 
 impl Cache {
     /// A walk through it.
-    pub(super) fn walk(&self) -> Result<Cursor<'_>, Krb5Error> {
+    pub(super) fn walk(&self) -> Result<CacheCursor<'_>, Krb5Error> {
         // SAFETY: the walk borrows us, and we are open until we are dropped.
-        unsafe { Cursor::start(&self.library, self.raw) }
+        unsafe { CacheCursor::start(&self.library, self.raw) }
     }
 }
 

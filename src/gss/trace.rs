@@ -18,27 +18,27 @@ use crate::sys::errno::errno_of;
 
 /// Most lines that are kept, and most bytes of one.
 pub(crate) const LINES_LIMIT: usize = 40;
-const LINE_LIMIT: usize = 160;
+const TRACE_LINE_LIMIT: usize = 160;
 /// Most KDCs that a message names.
-const NAMED_LIMIT: usize = 3;
+const NAMED_KDCS_LIMIT: usize = 3;
 /// A connection that ends sooner was refused, by the KDC's host or on the way there.
-const PROMPT: Duration = Duration::from_secs(1);
+const PROMPT_REFUSAL: Duration = Duration::from_secs(1);
 /// Time limit of the second connection, which finds out why the first was refused.
 const PROBE: Duration = Duration::from_millis(150);
 
-static RECORD: Mutex<Record> = Mutex::new(Record::new());
+static TRACE_RECORD: Mutex<TraceRecord> = Mutex::new(TraceRecord::new());
 
 /// What has happened.
 #[derive(Debug)]
-struct Record {
+struct TraceRecord {
     lines: Vec<String>,
     more: usize,
-    attempt: Attempt,
+    attempt: KdcAttempt,
 }
 
 /// The last request to KDCs.
 #[derive(Debug, Clone)]
-struct Attempt {
+struct KdcAttempt {
     contacts: Vec<Contact>,
     /// Names that led nowhere.
     unresolved: Vec<String>,
@@ -51,11 +51,11 @@ struct Attempt {
 struct Contact {
     host: Option<String>,
     address: String,
-    state: State,
+    state: ContactState,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum ContactState {
     /// A datagram was sent.
     Asked,
     /// A connection has been begun.
@@ -124,19 +124,19 @@ pub(crate) fn waiting() -> Option<Waiting> {
     let attempt = record().attempt.clone();
     match (&attempt.name, attempt.contacts.last()) {
         (Some(name), _) => Some(Waiting::Name(name.clone())),
-        (None, Some(Contact { state: State::Answered, .. }) | None) => None,
+        (None, Some(Contact { state: ContactState::Answered, .. }) | None) => None,
         (None, Some(_)) => Some(Waiting::Kdcs(attempt.in_words())),
     }
 }
 
-fn record() -> MutexGuard<'static, Record> {
+fn record() -> MutexGuard<'static, TraceRecord> {
     // Nothing under the lock leaves it half changed.
-    RECORD.lock().unwrap_or_else(PoisonError::into_inner)
+    TRACE_RECORD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Record {
+impl TraceRecord {
     const fn new() -> Self {
-        Self { lines: Vec::new(), more: 0, attempt: Attempt::new() }
+        Self { lines: Vec::new(), more: 0, attempt: KdcAttempt::new() }
     }
 
     fn note(&mut self, mut line: String) {
@@ -144,8 +144,8 @@ impl Record {
             self.more += 1;
             return;
         }
-        if line.len() > LINE_LIMIT {
-            let end = (0..=LINE_LIMIT).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+        if line.len() > TRACE_LINE_LIMIT {
+            let end = (0..=TRACE_LINE_LIMIT).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
             line.truncate(end);
         }
         self.lines.push(line);
@@ -160,7 +160,7 @@ impl Record {
         };
         if let Some(request) = message.strip_prefix("Sending request (") {
             let realm = request.split_once(") to ").map_or("?", |(_, realm)| realm);
-            self.attempt = Attempt::new();
+            self.attempt = KdcAttempt::new();
             self.note(format!("request to the KDC of {realm}"));
         } else if let Some(name) = message.strip_prefix("Resolving hostname ") {
             self.attempt.look_up(name);
@@ -218,7 +218,7 @@ fn contact(message: &str) -> Option<(Action, &str)> {
     Some((action, after.split(": ").next().unwrap_or(after).trim()))
 }
 
-impl Attempt {
+impl KdcAttempt {
     const fn new() -> Self {
         Self { contacts: Vec::new(), unresolved: Vec::new(), name: None }
     }
@@ -241,15 +241,19 @@ impl Attempt {
         let host = host.filter(|host| !address.starts_with(host.as_str()));
         let mut contact = match known {
             Some(at) => self.contacts.remove(at),
-            None => Contact { host, address: address.to_owned(), state: State::Asked },
+            None => Contact { host, address: address.to_owned(), state: ContactState::Asked },
         };
         contact.state = match (action, contact.state) {
-            (Action::Answer, _) | (_, State::Answered) => State::Answered,
-            (Action::Connect, _) => State::Connecting(Instant::now()),
-            (Action::Disconnect | Action::Error, State::Connecting(begun)) if begun.elapsed() < PROMPT => {
-                State::Refused
+            (Action::Answer, _) | (_, ContactState::Answered) => ContactState::Answered,
+            (Action::Connect, _) => ContactState::Connecting(Instant::now()),
+            (Action::Disconnect | Action::Error, ContactState::Connecting(begun))
+                if begun.elapsed() < PROMPT_REFUSAL =>
+            {
+                ContactState::Refused
             }
-            (Action::Disconnect | Action::Error | Action::Send, State::Connecting(_)) => State::Silent,
+            (Action::Disconnect | Action::Error | Action::Send, ContactState::Connecting(_)) => {
+                ContactState::Silent
+            }
             (_, state) => state,
         };
         self.contacts.push(contact);
@@ -262,10 +266,10 @@ impl Attempt {
                 names.push(name);
             }
         }
-        let more = (self.contacts.len() + names.len()).saturating_sub(NAMED_LIMIT);
+        let more = (self.contacts.len() + names.len()).saturating_sub(NAMED_KDCS_LIMIT);
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
         // Only those that a message names, because this asks them once more.
-        let named = self.contacts.iter().map(Contact::in_words).chain(names).take(NAMED_LIMIT);
+        let named = self.contacts.iter().map(Contact::in_words).chain(names).take(NAMED_KDCS_LIMIT);
         format!("{}{more}", named.collect::<Vec<_>>().join(", "))
     }
 }
@@ -277,9 +281,11 @@ impl Contact {
             None => format!("KDC {}", self.address),
         };
         match self.state {
-            State::Answered => format!("{kdc} has answered"),
-            State::Refused => format!("{kdc} {}", refusal(&self.address)),
-            State::Asked | State::Connecting(_) | State::Silent => format!("{kdc} does not answer"),
+            ContactState::Answered => format!("{kdc} has answered"),
+            ContactState::Refused => format!("{kdc} {}", refusal(&self.address)),
+            ContactState::Asked | ContactState::Connecting(_) | ContactState::Silent => {
+                format!("{kdc} does not answer")
+            }
         }
     }
 }
@@ -308,8 +314,8 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    fn after(messages: &[&str]) -> Record {
-        let mut record = Record::new();
+    fn after(messages: &[&str]) -> TraceRecord {
+        let mut record = TraceRecord::new();
         messages.iter().for_each(|message| record.hear(message));
         record
     }
@@ -374,6 +380,6 @@ mod tests {
         assert_eq!(record.lines, [""; 0]);
         (0..100).for_each(|_| record.hear(&format!("Resolving hostname {}", "é".repeat(400))));
         assert_eq!((record.lines.len(), record.more), (LINES_LIMIT, 60));
-        assert!(record.lines.iter().all(|line| line.len() <= LINE_LIMIT));
+        assert!(record.lines.iter().all(|line| line.len() <= TRACE_LINE_LIMIT));
     }
 }

@@ -244,7 +244,7 @@ fn parse_syscall(text: &[u8]) -> Option<Syscall> {
 
 /// By each of the machine's system-call tables (rule S1).
 fn origin(Call { number, stack }: Call) -> Origin {
-    if tables::REQUEST_KEY.contains(&number) {
+    if tables::REQUEST_KEY_CALLS.contains(&number) {
         Origin::UserSpace
     } else if mounts(number, stack) {
         Origin::Kernel(Wait::Mount)

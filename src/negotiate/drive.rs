@@ -4,9 +4,9 @@
 //! mutual authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
 
 use super::ROUND_LIMIT;
-use super::channel::rpc::reply::{AuthStatus, ReplyError};
+use super::channel::rpc::reply::{AuthStatus, RpcReplyError};
 use super::channel::{Answer, Channel, ChannelError, WindowProof};
-use super::mech::{Context, Fault, Keys, Mechanism, MechanismError, Step};
+use super::mech::{CompleteContext, ExchangeStep, InitiatorSide, Keys, MechanismError, MechanismFault};
 use crate::ctx::{Handle, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
@@ -45,7 +45,7 @@ pub enum DriveError {
         /// The server's minor status.
         minor: u32,
         /// What it objects to, by its token or else by its minor status.
-        fault: Fault,
+        fault: MechanismFault,
         /// Our mechanism's reading of its token.
         said: Option<MechanismError>,
     },
@@ -79,11 +79,11 @@ pub enum DriveError {
 ///
 /// # Errors
 /// [`DriveError`].
-pub fn drive<M: Mechanism>(mechanism: M, channel: &mut impl Channel) -> Result<Negotiated, DriveError> {
+pub fn drive<M: InitiatorSide>(mechanism: M, channel: &mut impl Channel) -> Result<Negotiated, DriveError> {
     let (mut side, mut token) = match mechanism.step(&[]).map_err(DriveError::Start)? {
-        Step::Continue(mechanism, token) => (Side::Waiting(mechanism), token),
+        ExchangeStep::Continue(mechanism, token) => (Side::Waiting(mechanism), token),
         // Complete without an answer of the server's is not mutual.
-        Step::Complete(..) => return Err(DriveError::OutOfStep),
+        ExchangeStep::Complete(..) => return Err(DriveError::OutOfStep),
     };
     let mut handle = None;
     for _ in 0..ROUND_LIMIT {
@@ -109,20 +109,20 @@ pub fn drive<M: Mechanism>(mechanism: M, channel: &mut impl Channel) -> Result<N
 }
 
 /// Our side of the exchange.
-enum Side<M: Mechanism> {
+enum Side<M: InitiatorSide> {
     Waiting(M),
     /// Complete; only the server's last answer is missing.
     Done(M::Context),
 }
 
-impl<M: Mechanism> Side<M> {
+impl<M: InitiatorSide> Side<M> {
     fn take(self, token: &[u8]) -> Result<(Self, Secret), DriveError> {
         match self {
             // An empty token would start the mechanism again.
             Self::Waiting(_) if token.is_empty() => Err(DriveError::OutOfStep),
             Self::Waiting(mechanism) => match mechanism.step(token).map_err(DriveError::Token)? {
-                Step::Continue(mechanism, token) => Ok((Self::Waiting(mechanism), token)),
-                Step::Complete(context, token) => Ok((Self::Done(context), token)),
+                ExchangeStep::Continue(mechanism, token) => Ok((Self::Waiting(mechanism), token)),
+                ExchangeStep::Complete(context, token) => Ok((Self::Done(context), token)),
             },
             Self::Done(context) if token.is_empty() => Ok((Self::Done(context), Secret::new(Vec::new()))),
             Self::Done(_) => Err(DriveError::OutOfStep),
@@ -143,7 +143,7 @@ impl<M: Mechanism> Side<M> {
     }
 }
 
-fn finish(context: impl Context, handle: Handle, answer: &Answer) -> Result<Negotiated, DriveError> {
+fn finish(context: impl CompleteContext, handle: Handle, answer: &Answer) -> Result<Negotiated, DriveError> {
     let window = SeqWindow::new(answer.window).ok_or(DriveError::NoWindow)?;
     match &answer.window_proof {
         WindowProof::Mic(mic) => {
@@ -157,12 +157,12 @@ fn finish(context: impl Context, handle: Handle, answer: &Answer) -> Result<Nego
 }
 
 /// What a server objects to: what its token says, or else what its minor status means.
-fn words(said: &Option<MechanismError>, fault: Fault) -> String {
+fn words(said: &Option<MechanismError>, fault: MechanismFault) -> String {
     match (said, fault) {
         (Some(error), _) => format!("{error}, "),
-        (None, Fault::ClockSkew) => "its clock differs too much, ".to_owned(),
-        (None, Fault::TicketExpired) => "the ticket has expired, ".to_owned(),
-        (None, Fault::StaleKey) => "it cannot decrypt the ticket, ".to_owned(),
+        (None, MechanismFault::ClockSkew) => "its clock differs too much, ".to_owned(),
+        (None, MechanismFault::TicketExpired) => "the ticket has expired, ".to_owned(),
+        (None, MechanismFault::StaleKey) => "it cannot decrypt the ticket, ".to_owned(),
         (None, _) => String::new(),
     }
 }
@@ -181,8 +181,8 @@ impl DriveError {
             Self::Refused { major, minor: 0, said: None, .. } if major & ROUTINE_ERROR == GSS_S_FAILURE => {
                 true
             }
-            Self::Refused { fault, .. } => *fault == Fault::StaleKey,
-            Self::Channel(ChannelError::Reply(ReplyError::Rejected(status))) => {
+            Self::Refused { fault, .. } => *fault == MechanismFault::StaleKey,
+            Self::Channel(ChannelError::Reply(RpcReplyError::Rejected(status))) => {
                 *status == AuthStatus::REJECTED_CREDENTIAL
             }
             _ => false,
@@ -195,7 +195,7 @@ impl DriveError {
             Self::Start(error) => of_ticket(error.fault).unwrap_or(Cause::Setup),
             Self::Token(error) => of_ticket(error.fault).unwrap_or(Cause::BadReply),
             // A key that is not AES is what KDC and krb5.conf agreed on; the peer is not to blame.
-            Self::Unusable(MechanismError { fault: Fault::Key, .. }) => Cause::EncryptionType,
+            Self::Unusable(MechanismError { fault: MechanismFault::Key, .. }) => Cause::EncryptionType,
             Self::Channel(ChannelError::Call(_)) => Cause::TokenTooLarge,
             Self::Channel(ChannelError::Silent | ChannelError::Unanswered) => Cause::ServerSilent,
             Self::Channel(ChannelError::Reply(error)) if error.is_about_the_program() => Cause::WrongProgram,
@@ -217,11 +217,15 @@ impl DriveError {
 }
 
 /// Causes with the same advice for the user, whichever side noticed.
-fn of_ticket(fault: Fault) -> Option<Cause> {
+fn of_ticket(fault: MechanismFault) -> Option<Cause> {
     match fault {
-        Fault::ClockSkew => Some(Cause::ClockSkew),
-        Fault::TicketExpired => Some(Cause::TicketExpired),
-        Fault::StaleKey | Fault::Token | Fault::Mic | Fault::Incomplete | Fault::Key => None,
+        MechanismFault::ClockSkew => Some(Cause::ClockSkew),
+        MechanismFault::TicketExpired => Some(Cause::TicketExpired),
+        MechanismFault::StaleKey
+        | MechanismFault::Token
+        | MechanismFault::Mic
+        | MechanismFault::Incomplete
+        | MechanismFault::Key => None,
     }
 }
 

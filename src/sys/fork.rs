@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 /// How long a thread may take to end.
 const ENDING_LIMIT: Duration = Duration::from_millis(100);
-const LOOK: Duration = Duration::from_millis(1);
+const TASKS_LOOK: Duration = Duration::from_millis(1);
 
 /// fork(2).
 ///
@@ -79,7 +79,7 @@ fn expect_one_thread() -> Result<(), Errno> {
         if start.elapsed() > ENDING_LIMIT {
             return Err(Errno::EDEADLK);
         }
-        sleep(LOOK);
+        sleep(TASKS_LOOK);
     }
     Ok(())
 }

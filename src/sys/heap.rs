@@ -15,7 +15,7 @@ use super::process::end;
 const ROOM: usize = 64 * 1024 * 1024;
 
 /// The new memory, once there is some, and how much of it has been given away.
-static START: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+static NEW_HEAP: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Leaves the heap that there is as it is, for good. Where there is no memory for another, the process ends.
@@ -24,12 +24,12 @@ pub(crate) fn leave_as_it_is() {
     if start.is_null() {
         end(1);
     }
-    START.store(start, Ordering::Release);
+    NEW_HEAP.store(start, Ordering::Release);
 }
 
 /// Whether it was left: what needs the C library's own blocks, such as reading a directory, must not be done any more.
 pub(crate) fn is_left() -> bool {
-    !START.load(Ordering::Acquire).is_null()
+    !NEW_HEAP.load(Ordering::Acquire).is_null()
 }
 
 fn reserve() -> *mut u8 {
@@ -61,7 +61,7 @@ pub struct Heap;
 // no two overlap, since its use only grows; that of another is never changed once there is a new one.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match START.load(Ordering::Acquire) {
+        match NEW_HEAP.load(Ordering::Acquire) {
             // SAFETY: by this function's contract.
             start if start.is_null() => unsafe { System.alloc(layout) },
             start => take(start, &USED, layout),
@@ -69,14 +69,14 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if START.load(Ordering::Acquire).is_null() {
+        if NEW_HEAP.load(Ordering::Acquire).is_null() {
             // SAFETY: by this function's contract; without new memory all blocks are of the C library's.
             unsafe { System.dealloc(block, layout) }
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match START.load(Ordering::Acquire) {
+        match NEW_HEAP.load(Ordering::Acquire) {
             // SAFETY: by this function's contract.
             start if start.is_null() => unsafe { System.alloc_zeroed(layout) },
             start => take(start, &USED, layout),
@@ -84,7 +84,7 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let start = START.load(Ordering::Acquire);
+        let start = NEW_HEAP.load(Ordering::Acquire);
         if start.is_null() {
             // SAFETY: as of `dealloc`.
             return unsafe { System.realloc(block, layout, size) };

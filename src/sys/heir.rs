@@ -118,7 +118,7 @@ pub(crate) fn spawn_heir<T: Sync>(
             pause(look);
             looks += 1;
             if looks > EARLY_LOOKS {
-                look = look.saturating_mul(2).min(LONGEST_LOOK);
+                look = look.saturating_mul(2).min(GUARD_LONGEST_LOOK);
             }
             if start.elapsed() < look_closely {
                 continue;
@@ -138,7 +138,7 @@ pub(crate) fn spawn_heir<T: Sync>(
 }
 
 /// Between two looks at a predecessor that takes long: on a busy machine hundreds do so at the same time.
-const LONGEST_LOOK: Duration = Duration::from_millis(10);
+const GUARD_LONGEST_LOOK: Duration = Duration::from_millis(10);
 /// So often it is looked at before the pauses grow.
 const EARLY_LOOKS: u32 = 8;
 

@@ -41,9 +41,9 @@ struct Block {
     status: *mut i64,
 }
 
-const VERSION: u32 = 2;
-const BLOCK_SIZE: usize = 72;
-const _: () = assert!(size_of::<Block>() == BLOCK_SIZE);
+const BLOCK_VERSION: u32 = 2;
+const EXCHANGE_BLOCK_SIZE: usize = 72;
+const _: () = assert!(size_of::<Block>() == EXCHANGE_BLOCK_SIZE);
 
 /// Sends the token and waits for the answer, which is put into `reply`; as long as the server and the network take.
 /// Returns the kernel's status: 0, or a negative errno.
@@ -57,7 +57,7 @@ pub(crate) fn exchange(
 ) -> Result<i64, Errno> {
     let mut status: i64 = 0;
     let block = Block {
-        version: VERSION,
+        version: BLOCK_VERSION,
         secid: exchange.secid,
         target: exchange.target.as_ptr(),
         service: exchange.service,
@@ -72,11 +72,12 @@ pub(crate) fn exchange(
     };
     // SAFETY: the block and all that it points to lives through the call: the name ends with NUL, the lengths are those
     // of the slices, the kernel reads the token, and writes to the reply and the status, which are ours alone.
-    let written = unsafe { libc::write(channel.as_raw_fd(), ptr::from_ref(&block).cast(), BLOCK_SIZE) };
+    let written =
+        unsafe { libc::write(channel.as_raw_fd(), ptr::from_ref(&block).cast(), EXCHANGE_BLOCK_SIZE) };
     // SAFETY: a live local; read as the kernel has left it, which the compiler does not see.
     let status = unsafe { ptr::read_volatile(&raw const status) };
     match Errno::result(written)? {
-        written if usize::try_from(written) == Ok(BLOCK_SIZE) => Ok(status),
+        written if usize::try_from(written) == Ok(EXCHANGE_BLOCK_SIZE) => Ok(status),
         _ => Err(Errno::EIO),
     }
 }
@@ -127,10 +128,10 @@ mod tests {
                 token: &vec![0; size("token_size")],
             };
             assert_eq!(exchange(writer.as_fd(), &request, &mut vec![0; size("reply_size")]), Ok(0));
-            let mut block = [0; BLOCK_SIZE];
-            assert_eq!(nix::unistd::read(&reader, &mut block), Ok(BLOCK_SIZE));
+            let mut block = [0; EXCHANGE_BLOCK_SIZE];
+            assert_eq!(nix::unistd::read(&reader, &mut block), Ok(EXCHANGE_BLOCK_SIZE));
             let mut wanted = bytes(record["block"].as_str().unwrap());
-            assert_eq!(wanted.len(), BLOCK_SIZE);
+            assert_eq!(wanted.len(), EXCHANGE_BLOCK_SIZE);
             // Pointers, and the padding, which the tool has left as it was.
             for meaningless in [8..16, 28..32, 40..48, 56..64, 64..72] {
                 block[meaningless.clone()].fill(0);

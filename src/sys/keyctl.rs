@@ -37,7 +37,7 @@ const DESCRIBE_LIMIT: usize = 4096 + 128;
 /// Longest payload of a key: that of a `big_key`.
 const PAYLOAD_LIMIT: usize = 1024 * 1024;
 /// Most bytes of serials that are read of a keyring: a quarter of a million links.
-const LINKS_LIMIT: usize = 1024 * 1024;
+const KEYRING_LINKS_LIMIT: usize = 1024 * 1024;
 
 fn check(result: c_long) -> Result<c_long, Errno> {
     Errno::result(result)
@@ -195,7 +195,7 @@ pub(crate) fn read_into(key: RawSerial, mut buffer: &mut [u8]) -> Result<usize, 
 /// # Errors
 /// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, EMSGSIZE if it has no end.
 pub fn links(ring: RawSerial) -> Result<Vec<RawSerial>, Errno> {
-    let bytes = read_all(read_into, ring, LINKS_LIMIT)?;
+    let bytes = read_all(read_into, ring, KEYRING_LINKS_LIMIT)?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|serial| RawSerial::from_ne_bytes(*serial)).collect())
 }
 

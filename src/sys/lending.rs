@@ -24,9 +24,9 @@ const CALL_LIMIT: Duration = Duration::from_millis(10);
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// Between two looks of the front's, and of the others'.
 const FRONTS_LOOK: Duration = Duration::from_micros(50);
-const LOOK: Duration = Duration::from_micros(250);
+const LENDING_LOOK: Duration = Duration::from_micros(250);
 /// The longest pause between two looks of the process's own.
-const LONGEST_LOOK: Duration = Duration::from_millis(4);
+const LENDING_LONGEST_LOOK: Duration = Duration::from_millis(4);
 /// How often the front gives way at once before it pauses.
 const YIELDS: u32 = 16;
 
@@ -122,7 +122,7 @@ impl<const N: usize> Lending<N> {
                     yields += 1;
                     std::thread::yield_now();
                 }
-                STARTING if start.elapsed() < BUSY_LIMIT => pause(LOOK),
+                STARTING if start.elapsed() < BUSY_LIMIT => pause(LENDING_LOOK),
                 TAKING if called.get_or_insert_with(Instant::now).elapsed() < CALL_LIMIT => {
                     pause(FRONTS_LOOK)
                 }
@@ -143,7 +143,7 @@ impl<const N: usize> Lending<N> {
     pub(crate) fn outcome(&self, limit: Duration) -> [Lent; N] {
         let start = Instant::now();
         while self.step.load(Ordering::Acquire) != ENDED && start.elapsed() < limit {
-            pause(LOOK);
+            pause(LENDING_LOOK);
         }
         let late = self.late();
         let lent = self.lent.load(Ordering::Acquire);
@@ -175,10 +175,10 @@ impl<const N: usize> Lending<N> {
         let own = RawSerial::try_from(own).unwrap_or(0);
         let taken = self.link(u32::MAX, own);
         self.step.store(WAITING, Ordering::Release);
-        let mut look = LOOK;
+        let mut look = LENDING_LOOK;
         while !self.wanted.load(Ordering::Acquire) && getppid() == self.maker {
             pause(look);
-            look = look.saturating_mul(2).min(LONGEST_LOOK);
+            look = look.saturating_mul(2).min(LENDING_LONGEST_LOOK);
         }
         if self.wanted.load(Ordering::Acquire) {
             self.lent.store(self.link(taken, self.to), Ordering::Release);
@@ -233,7 +233,7 @@ mod tests {
         let start = Instant::now();
         while at(TAKING, UNANSWERED, sleeping) != Some(Late::Held) {
             assert!(start.elapsed() < Duration::from_secs(30), "it does not sleep");
-            pause(LOOK);
+            pause(LENDING_LOOK);
         }
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();

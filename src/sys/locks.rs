@@ -13,9 +13,9 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Every byte that anybody takes.
-const ALL: Range<u16> = 0..u16::MAX;
+const WHOLE_FILE: Range<u16> = 0..u16::MAX;
 /// Between two looks at a byte that somebody else holds.
-const PAUSE: Duration = Duration::from_millis(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// One opening of such a file.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl LockFile {
             if Instant::now() >= deadline {
                 return None;
             }
-            thread::sleep(PAUSE);
+            thread::sleep(LOCK_PAUSE);
         }
         let result = action(&self.0);
         self.release(bytes);
@@ -125,7 +125,7 @@ impl LockFile {
     /// ENOLCK, and those of unlinkat(2).
     pub(crate) fn remove(&self, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
         // The name may be that of another one by now, and others at work in that.
-        if !self.try_take(&ALL)? || !self.has_name()? {
+        if !self.try_take(&WHOLE_FILE)? || !self.has_name()? {
             return Ok(false);
         }
         unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;

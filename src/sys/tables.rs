@@ -3,7 +3,7 @@
 //! rule S1 would not hold on it.
 
 /// request_key(2).
-pub(crate) const REQUEST_KEY: &[u64] = machine::REQUEST_KEY;
+pub(crate) const REQUEST_KEY_CALLS: &[u64] = machine::REQUEST_KEY_CALLS;
 /// mount(2) by the machine's own table.
 pub(crate) const MOUNT: u64 = libc::SYS_mount.cast_unsigned();
 /// mount(2) by the table of 32-bit programs, of x86 and Arm alike.
@@ -22,14 +22,14 @@ mod machine {
     pub(super) const X32_BIT: u64 = 0x4000_0000;
     const OWN: u64 = libc::SYS_request_key.cast_unsigned();
     /// Its own, i386's and x32's.
-    pub(super) const REQUEST_KEY: &[u64] = &[OWN, 287, X32_BIT | OWN];
+    pub(super) const REQUEST_KEY_CALLS: &[u64] = &[OWN, 287, X32_BIT | OWN];
 }
 
 #[cfg(target_arch = "aarch64")]
 mod machine {
     pub(super) const X32_BIT: u64 = 0;
     /// Its own, and that of 32-bit Arm (EABI).
-    pub(super) const REQUEST_KEY: &[u64] = &[libc::SYS_request_key.cast_unsigned(), 310];
+    pub(super) const REQUEST_KEY_CALLS: &[u64] = &[libc::SYS_request_key.cast_unsigned(), 310];
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

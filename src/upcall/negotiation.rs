@@ -197,8 +197,8 @@ impl<'a> Running<'a> {
             };
             match (message, self.channel.as_mut()) {
                 (Message::Report(report), _) => return Ok(report),
-                (Message::Chosen(chosen, cache), _) => match self.concerned.node.as_mut() {
-                    Some(part) => part.chosen(chosen, &cache, self.job.config)?,
+                (Message::Ready(ready, cache), _) => match self.concerned.node.as_mut() {
+                    Some(part) => part.chosen(ready, &cache, self.job.config)?,
                     None => return Err(not_asked_for()),
                 },
                 (Message::Token(token, stages), Some(relay)) if relay.has_room() => {

@@ -14,7 +14,7 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::creds::stamp::{Stamp, depends_on};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::requester::Wait;
-use crate::negotiate::messages::{Chosen, Credentials};
+use crate::negotiate::messages::{Credentials, Ready};
 use crate::secret::Secret;
 
 /// A worker tells of machine credentials when it has some, again when it has a service ticket, too, and after a second
@@ -82,7 +82,7 @@ impl NodesPart {
     ///
     /// # Errors
     /// `WorkerFault` if that has been said too often.
-    pub(super) fn chosen(&mut self, chosen: Chosen, cache: &Secret, config: &Config) -> Result<(), Failure> {
+    pub(super) fn chosen(&mut self, chosen: Ready, cache: &Secret, config: &Config) -> Result<(), Failure> {
         self.choices += 1;
         if self.choices > CHOICES_LIMIT {
             return Err(not_asked_for());

@@ -12,7 +12,7 @@ use crate::ctx::lustre::{LustreCallout, LustreDescription, LustreMechanism};
 use crate::ctx::request::{Callout, Description, Level, Mechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::Consumer;
-use crate::negotiate::messages::{Credentials, Limits, Names, Request, Target, Trail};
+use crate::negotiate::messages::{Credentials, HostNames, PhaseLimits, Request, Target, Trail};
 use crate::negotiate::nid_host::HostLookup;
 
 /// One negotiation.
@@ -114,7 +114,7 @@ impl Order {
         &self,
         config: &Config,
         credentials: Credentials,
-        names: Names,
+        names: HostNames,
         (kdc, total): (Duration, Duration),
     ) -> Request {
         let timeouts = &config.timeouts;
@@ -147,7 +147,7 @@ impl Order {
             level,
             enctypes: config.kerberos.enctypes.clone(),
             renew: config.kerberos.renew,
-            limits: Limits { kdc, connect: timeouts.connect.0, round, total },
+            limits: PhaseLimits { kdc, connect: timeouts.connect.0, round, total },
             names,
             trail: if config.log.level == LogLevel::Debug { Trail::Told } else { Trail::Untold },
             paused: None,
@@ -302,7 +302,7 @@ mod tests {
         let limits = (Duration::from_secs(3), Duration::from_secs(7));
         let request = |key_type, description, callout| {
             let order = read(key_type, description, callout).unwrap();
-            order.request(&config, Credentials::Users, Names::AsTheHost, limits)
+            order.request(&config, Credentials::Users, HostNames::AsTheHost, limits)
         };
         let programs = request("user", "lgss:1000:nfs@h", CALLOUT);
         assert!(matches!(programs.target, Target::Rpc { .. }));

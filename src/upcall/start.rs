@@ -15,7 +15,7 @@ use super::cgroup::Home;
 use super::launcher;
 use super::verdict::Served;
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::{MonitorEnd, Names, Request};
+use crate::negotiate::messages::{HostNames, MonitorEnd, Request};
 use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
 use crate::sys::fork::{self, ForkResult};
@@ -138,10 +138,10 @@ fn fork(home: Option<&Home<'_>>) -> Result<ForkResult, Failure> {
 }
 
 /// The name service's daemons know nothing of other networks, and must not hear of them (rule S23).
-pub(super) fn names_in(served: &Served) -> Names {
+pub(super) fn names_in(served: &Served) -> HostNames {
     let ours = namespaces::own_network();
     let theirs = namespaces::identity(served.places.network.as_fd());
-    if ours.is_ok() && ours == theirs { Names::AsTheHost } else { Names::FilesAndDns }
+    if ours.is_ok() && ours == theirs { HostNames::AsTheHost } else { HostNames::FilesAndDns }
 }
 
 /// What one place may take; `limit` is that of a KDC.

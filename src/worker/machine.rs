@@ -10,7 +10,7 @@ use crate::creds::machine::{Basis, Choice, MachineAccount, Node, Sources, choose
 use crate::creds::source::MachineSource;
 use crate::creds::source_list::Entry;
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::{Chosen, Credentials};
+use crate::negotiate::messages::{Credentials, Ready};
 use crate::negotiate::nid_host::{HostLookup, NameService, SystemNames, own_host};
 use crate::sys::answer::{NoAnswer, within};
 
@@ -49,9 +49,9 @@ pub(super) fn machine_account(
     watch.enter(deadline, choice.silent());
     let account = choice.account()?;
     let new = if account.basis() == Basis::Keytab { account.update()? } else { None };
-    let chosen = Chosen { good_until: account.good_until(), service_until: None };
+    let ready = Ready { good_until: account.good_until(), service_until: None };
     watch
-        .send_chosen(chosen, new.as_ref())
+        .send_ready(ready, new.as_ref())
         .map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
     Ok(account)
 }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use crate::creds::source_list::{self, Entry, ListError};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::configuration::Configuration;
-use crate::gss::krb5_conf::Fault;
+use crate::gss::krb5_conf::ConfFault;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Request, WorkerEnd};
 use crate::selftest::{VERSION, WORKER, WORKER_WORD};
@@ -36,7 +36,7 @@ use watch::Watch;
 /// The monitor writes the request before it starts us.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// Longest list of sources in bytes.
-const LIST_LIMIT: u64 = 4 * 1024 * 1024;
+const SOURCE_LIST_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
 pub fn run() -> ExitCode {
@@ -44,7 +44,7 @@ pub fn run() -> ExitCode {
     if let Some(answered) = answer_by_hand() {
         return answered;
     }
-    match Invocation::take() {
+    match WorkerInvocation::take() {
         Some(invocation) => {
             let status = if serve(invocation).is_some() { REPORTED } else { NOT_REPORTED };
             // Not by exit(): a renewal that was given up may still be inside a library that has exit handlers.
@@ -60,7 +60,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-const HELP: &str = "\
+const WORKER_HELP: &str = "\
 lgss_negotiate: the worker of lgss_keyring, which starts it; see lgss_negotiate(8)
 
   --version    what this is
@@ -74,7 +74,7 @@ fn answer_by_hand() -> Option<ExitCode> {
     let text = match first.as_str() {
         WORKER_WORD => return Some(self_test::run(rest)),
         "--version" | "-V" if rest.is_empty() => format!("{WORKER} (lgss) {VERSION}"),
-        "--help" | "-h" if rest.is_empty() => HELP.to_owned(),
+        "--help" | "-h" if rest.is_empty() => WORKER_HELP.to_owned(),
         _ => return None,
     };
     let told = writeln!(std::io::stdout(), "{text}");
@@ -82,22 +82,22 @@ fn answer_by_hand() -> Option<ExitCode> {
 }
 
 /// What the launcher hands over.
-struct Invocation {
+struct WorkerInvocation {
     sources: Result<Vec<Entry>, ListError>,
     link: WorkerEnd,
 }
 
-impl Invocation {
+impl WorkerInvocation {
     fn take() -> Option<Self> {
         let link = WorkerEnd::over(inherited::monitor_socket().ok()?);
         let mut list = Vec::new();
-        inherited::source_list().ok()?.take(LIST_LIMIT).read_to_end(&mut list).ok()?;
+        inherited::source_list().ok()?.take(SOURCE_LIST_LIMIT).read_to_end(&mut list).ok()?;
         Some(Self { sources: source_list::decode(&list), link })
     }
 }
 
 /// `None` if nothing could be reported.
-fn serve(Invocation { sources, mut link }: Invocation) -> Option<()> {
+fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()> {
     let setup = |error: &dyn Display| Failure::new(Stage::Launch, Cause::Setup, error);
     let ready = Unprivileged::prove()
         .map_err(|error| setup(&error))
@@ -125,7 +125,7 @@ fn with_krb5_conf(failure: Failure) -> Failure {
 
 /// It comes first where the library has failed by it: no realm or KDC is known, or there is no library. Otherwise it is
 /// a remark.
-fn beside(failure: Failure, fault: &Fault) -> Failure {
+fn beside(failure: Failure, fault: &ConfFault) -> Failure {
     if failure.detail.contains(&fault.what) {
         return failure;
     }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_fault_of_krb5_conf_comes_first_only_where_the_library_has_failed_by_it() {
         let what = "x stands before the first [section], and is ignored".to_owned();
-        let fault = Fault { file: "/etc/krb5.conf".into(), line: Some(1), what, effect: Effect::Ignored };
+        let fault = ConfFault { file: "/etc/krb5.conf".into(), line: Some(1), what, effect: Effect::Ignored };
         let detail = |cause| beside(Failure::new(Stage::Kdc, cause, "y".repeat(600)), &fault).detail;
         for (cause, leads) in [
             (Cause::UnknownRealm, true),

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::machine::machine_account;
-use super::outcome::Outcome;
+use super::outcome::WorkerOutcome;
 use super::sandbox;
 use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
@@ -17,13 +17,13 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::ticket::Ticket;
 use crate::gss::trace;
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::channel::lustre::TOKEN_LIMIT;
+use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::negotiate::channel::rpc::{Client, call::Program};
 use crate::negotiate::channel::tcp::{self, ConnectError};
 use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::Krb5;
-use crate::negotiate::messages::{Chosen, Credentials, Request, Target};
+use crate::negotiate::messages::{Credentials, Ready, Request, Target};
 use crate::negotiate::nid_host::SystemNames;
 use crate::secret::Secret;
 use crate::sys::name_service::{self, LookupError};
@@ -38,7 +38,7 @@ pub(super) fn negotiate(
     sources: Vec<Entry>,
     request: &Request,
     watch: &Watch,
-) -> Result<Outcome, Failure> {
+) -> Result<WorkerOutcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
     let service = || service(&request.target, deadline, watch);
     let (holder, Got { ticket, renewal }, service) = match &request.credentials {
@@ -58,12 +58,12 @@ pub(super) fn negotiate(
     };
     let account = holder.account();
     holder.share(watch, &ticket);
-    let outcome = match meet(&ticket, request, deadline, watch) {
-        Ok(negotiated) => Ok(Outcome::of(negotiated, account, &ticket)),
+    let outcome = match establish(&ticket, request, deadline, watch) {
+        Ok(negotiated) => Ok(WorkerOutcome::of(negotiated, account, &ticket)),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
-            let outcome = meet_again(account, &ticket, refusal, (request, deadline), watch);
+            let outcome = establish_again(account, &ticket, refusal, (request, deadline), watch);
             // The next request must not begin with the old one.
             outcome.is_ok().then(|| holder.share(watch, &ticket));
             outcome
@@ -99,7 +99,7 @@ impl Holder {
         {
             let good_until = machine.good_until();
             let service_until = Some(service.end().min(good_until));
-            let _ = watch.send_chosen(Chosen { good_until, service_until }, new.as_ref());
+            let _ = watch.send_ready(Ready { good_until, service_until }, new.as_ref());
         }
     }
 }
@@ -123,48 +123,48 @@ fn service(target: &Target, deadline: Instant, watch: &Watch) -> Result<Service,
 
 /// The second and last attempt, after a refusal of the cached ticket. Whoever answers for the server could send such a
 /// refusal, so the cache is changed only when the server has accepted the new ticket.
-fn meet_again(
+fn establish_again(
     account: &Account,
     old: &Ticket,
-    Refusal { failure, .. }: Refusal,
+    EstablishRefusal { failure, .. }: EstablishRefusal,
     (request, deadline): (&Request, Instant),
     watch: &Watch,
-) -> Result<Outcome, Failure> {
+) -> Result<WorkerOutcome, Failure> {
     let also = |what: String| {
         let detail = format_args!("{}; {what}", failure.detail);
         Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
     };
     let new =
         account.another_ticket(old).map_err(|why| also(format!("and no new ticket: {}", why.detail)))?;
-    match meet(&new, request, deadline, watch) {
+    match establish(&new, request, deadline, watch) {
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
-            Ok(Outcome::of(negotiated, account, &new).with_remark(&replacement))
+            Ok(WorkerOutcome::of(negotiated, account, &new).with_remark(&replacement))
         }
-        Err(Refusal { failure: second, asks_for_new_ticket: false }) => Err(second),
+        Err(EstablishRefusal { failure: second, asks_for_new_ticket: false }) => Err(second),
         Err(_) => Err(also("the same with a new ticket".to_owned())),
     }
 }
 
 /// A failed attempt with one ticket.
-struct Refusal {
+struct EstablishRefusal {
     failure: Failure,
     asks_for_new_ticket: bool,
 }
 
-impl From<Failure> for Refusal {
+impl From<Failure> for EstablishRefusal {
     fn from(failure: Failure) -> Self {
         Self { failure, asks_for_new_ticket: false }
     }
 }
 
 /// A context with this ticket, over a connection of ours or the kernel's.
-fn meet(
+fn establish(
     ticket: &Ticket,
     request: &Request,
     resolved_by: Instant,
     watch: &Watch,
-) -> Result<Negotiated, Refusal> {
+) -> Result<Negotiated, EstablishRefusal> {
     let server = ticket.answering();
     let limit = request.limits.round;
     let (negotiated, peer) = match &request.target {
@@ -178,17 +178,17 @@ fn meet(
         }
         Target::Lustre { name, .. } => {
             let peer = format!("{server} by {name}");
-            let negotiated = match exchange(ticket, request, Relayed { watch }, &peer, watch) {
+            let negotiated = match exchange(ticket, request, RelayedChannel { watch }, &peer, watch) {
                 // Once, and from the beginning: the same token again would be a replay.
                 Err(DriveError::Channel(ChannelError::Unanswered)) => {
-                    exchange(ticket, request, Relayed { watch }, &peer, watch)
+                    exchange(ticket, request, RelayedChannel { watch }, &peer, watch)
                 }
                 first => first,
             };
             (negotiated, peer)
         }
     };
-    let negotiated = negotiated.map_err(|error| Refusal {
+    let negotiated = negotiated.map_err(|error| EstablishRefusal {
         failure: error.failure(&peer),
         asks_for_new_ticket: error.asks_for_new_ticket(),
     })?;
@@ -246,7 +246,7 @@ fn exchange(
     peer: &str,
     watch: &Watch,
 ) -> Result<Negotiated, DriveError> {
-    let mut channel = Watched { inner, limit: request.limits.round, peer, watch };
+    let mut channel = WatchedChannel { inner, limit: request.limits.round, peer, watch };
     channel.begin_round();
     let Mechanism::Krb5 = request.mechanism;
     let mechanism = Krb5::new(ticket, request.level).map_err(DriveError::Start)?;
@@ -254,14 +254,14 @@ fn exchange(
 }
 
 /// A channel whose every round has its time on the watch, with what the mechanism does about the answer.
-struct Watched<'a, C> {
+struct WatchedChannel<'a, C> {
     inner: C,
     limit: Duration,
     peer: &'a str,
     watch: &'a Watch,
 }
 
-impl<C> Watched<'_, C> {
+impl<C> WatchedChannel<'_, C> {
     fn begin_round(&self) {
         let silent = format!("{}: no answer in time", self.peer);
         let overdue = Failure::new(Stage::Negotiate, Cause::ServerSilent, silent);
@@ -269,7 +269,7 @@ impl<C> Watched<'_, C> {
     }
 }
 
-impl<C: Channel> Channel for Watched<'_, C> {
+impl<C: Channel> Channel for WatchedChannel<'_, C> {
     fn exchange(&mut self, handle: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
         self.begin_round();
         self.inner.exchange(handle, token)
@@ -277,14 +277,14 @@ impl<C: Channel> Channel for Watched<'_, C> {
 }
 
 /// The monitor hands tokens to the kernel, which knows the context's handle by itself.
-struct Relayed<'a> {
+struct RelayedChannel<'a> {
     watch: &'a Watch,
 }
 
-impl Channel for Relayed<'_> {
+impl Channel for RelayedChannel<'_> {
     fn exchange(&mut self, _: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
-        if token.len() > TOKEN_LIMIT {
-            return Err(ChannelError::Call(WireError::TooLong(token.len(), TOKEN_LIMIT)));
+        if token.len() > LUSTRE_TOKEN_LIMIT {
+            return Err(ChannelError::Call(WireError::TooLong(token.len(), LUSTRE_TOKEN_LIMIT)));
         }
         self.watch.send_token(token)?;
         // The watch is what keeps the time.

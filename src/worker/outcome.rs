@@ -12,14 +12,14 @@ use crate::negotiate::messages::{Considered, Established, Timing};
 use crate::secret::Secret;
 
 /// A context and its principal.
-pub(super) struct Outcome {
+pub(super) struct WorkerOutcome {
     negotiated: Negotiated,
     credential: String,
     server: String,
     principal: String,
 }
 
-impl Outcome {
+impl WorkerOutcome {
     /// Of a context by this ticket of the account's.
     pub(super) fn of(negotiated: Negotiated, account: &Account, ticket: &Ticket) -> Self {
         Self {

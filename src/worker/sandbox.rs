@@ -9,7 +9,7 @@
 
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::messages::Names;
+use crate::negotiate::messages::HostNames;
 use crate::sys::{jail, name_service};
 
 /// Makes the process undumpable and bound to the monitor's life.
@@ -29,10 +29,10 @@ pub(super) fn close(_proof: &Unprivileged) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure`] of the stage `Launch`.
-pub(super) fn confine_names(names: Names) -> Result<(), Failure> {
+pub(super) fn confine_names(names: HostNames) -> Result<(), Failure> {
     match names {
-        Names::AsTheHost => Ok(()),
-        Names::FilesAndDns => name_service::stay_in_this_network().map_err(|error| {
+        HostNames::AsTheHost => Ok(()),
+        HostNames::FilesAndDns => name_service::stay_in_this_network().map_err(|error| {
             Failure::new(Stage::Launch, Cause::Setup, format_args!("sandbox: local sockets: {error}"))
         }),
     }

@@ -17,7 +17,7 @@ use crate::identity::unprivileged::Unprivileged;
 use crate::selftest::{KeytabReport, Report, VERSION, WORKER};
 
 /// Most entries of a keytab that are read.
-const ENTRY_LIMIT: usize = 4096;
+const TESTED_ENTRY_LIMIT: usize = 4096;
 
 pub(super) fn run(words: &[String]) -> ExitCode {
     if geteuid().is_root() {
@@ -64,7 +64,7 @@ fn keytab(library: &Library, pair: &[String]) -> KeytabReport {
     let [found_by, name] = pair else {
         return KeytabReport { name: String::new(), principals: Vec::new(), error: None };
     };
-    let entries = Keytab::resolve(library, found_by).and_then(|keytab| keytab.entries(ENTRY_LIMIT));
+    let entries = Keytab::resolve(library, found_by).and_then(|keytab| keytab.entries(TESTED_ENTRY_LIMIT));
     let mut principals = Vec::new();
     let error = match entries {
         Ok(entries) => {

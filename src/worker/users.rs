@@ -15,16 +15,18 @@ use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, si
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
-use crate::gss::principal::Principal;
+use crate::gss::principal::Krb5Principal;
 use crate::gss::ticket::Ticket;
 use crate::gss::trace;
-use crate::negotiate::messages::{self, Considered, Names, OTHERS_LIMIT, Paused, Request, TRIED_LIMIT};
+use crate::negotiate::messages::{
+    self, CONSIDERED_LIMIT, Considered, HostNames, Paused, Request, TRIED_LIMIT,
+};
 use crate::sys::answer::{NoAnswer, within};
 use crate::text::{self, quoted};
 use crate::time::now;
 
 /// Most credentials that KDCs are asked with.
-const ATTEMPTS: usize = 4;
+const CANDIDATE_ATTEMPTS: usize = 4;
 /// So many refusals of one client's tickets speak against all of them: of one, the ticket may be the reason.
 const CLIENT_ATTEMPTS: usize = 2;
 /// Longest word about one that was not chosen, in bytes.
@@ -84,7 +86,7 @@ pub(super) fn choose(
         return Err(only.explain(ranking.failure()));
     }
     // Daemons that keep caches are asked no more: from here on there may be no local socket.
-    if request.names == Names::FilesAndDns {
+    if request.names == HostNames::FilesAndDns {
         survey.part_from_daemons(&library);
     }
     sandbox::confine_names(request.names)?;
@@ -92,7 +94,7 @@ pub(super) fn choose(
     watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;
     let ranking = only.of_ranking(survey.rank(Some(&server.name()), now()));
-    let target = Target { library: &library, service: &service, server: &server, purpose };
+    let target = TicketTarget { library: &library, service: &service, server: &server, purpose };
     let (account, got) = match keytab {
         // A KDC refuses what it has not validated.
         Some(name) if ranking.usable.iter().all(|usable| usable.worth.reach == Reach::Postdated) => {
@@ -136,21 +138,21 @@ fn unanswered(service: &Service) -> Failure {
 
 /// What a ticket is asked for.
 #[derive(Clone, Copy)]
-struct Target<'a> {
+struct TicketTarget<'a> {
     library: &'a Library,
     service: &'a Service,
-    server: &'a Principal,
+    server: &'a Krb5Principal,
     purpose: Purpose<'a>,
 }
 
-impl Target<'_> {
+impl TicketTarget<'_> {
     /// The ticket, by the service's canonical name if the settings want that tried, too.
     fn ticket(&self, account: &Account) -> Result<Got, Failure> {
         self.ticket_as_named(account).or_else(|failure| match self.canonical(&failure) {
             Some((service, server)) => {
                 let (_, deadline, watch) = self.purpose;
                 watch.enter_kdc(&account.to_string(), &service, deadline);
-                let canonical = Target { service: &service, server: &server, ..*self };
+                let canonical = TicketTarget { service: &service, server: &server, ..*self };
                 canonical.ticket_as_named(account).map_err(|second| {
                     let detail = format_args!("{}; {}", failure.detail, second.detail);
                     Failure::new(second.stage, second.cause, detail)
@@ -161,7 +163,7 @@ impl Target<'_> {
     }
 
     /// By what other name to ask after this failure.
-    fn canonical(&self, failure: &Failure) -> Option<(Service, Principal)> {
+    fn canonical(&self, failure: &Failure) -> Option<(Service, Krb5Principal)> {
         let (request, deadline, watch) = self.purpose;
         if failure.cause != Cause::UnknownService || canonicalize(request) != Canonicalize::Fallback {
             return None;
@@ -185,20 +187,20 @@ impl Target<'_> {
 }
 
 /// A candidate that a KDC, or its own cache, has refused.
-struct Refusal<'a> {
+struct CandidateRefusal<'a> {
     candidate: &'a Candidate,
     failure: Failure,
 }
 
 /// The first of the ranking that leads to a ticket.
 fn best(
-    target: Target<'_>,
+    target: TicketTarget<'_>,
     ranking: &Ranking,
     (request, deadline, watch): Purpose<'_>,
 ) -> Result<(UserAccount, Got), Failure> {
-    let mut refusals: Vec<Refusal<'_>> = Vec::new();
+    let mut refusals: Vec<CandidateRefusal<'_>> = Vec::new();
     for (place, candidate) in ranking.usable.iter().enumerate() {
-        if refusals.len() >= ATTEMPTS || is_hopeless(candidate, &refusals) {
+        if refusals.len() >= CANDIDATE_ATTEMPTS || is_hopeless(candidate, &refusals) {
             continue;
         }
         // Should a KDC be silent until the end.
@@ -219,7 +221,7 @@ fn best(
         });
         match got {
             Ok(chosen) => return Ok(chosen),
-            Err(failure) => refusals.push(Refusal { candidate, failure }),
+            Err(failure) => refusals.push(CandidateRefusal { candidate, failure }),
         }
     }
     watch.consider(considered(None, ranking, &refusals));
@@ -232,7 +234,11 @@ fn best(
 
 /// Opens the cache. A context of the library takes over the difference of clocks that the first cache tells of which it
 /// reads: one that has read several is not the one to use.
-fn account_of(target: Target<'_>, candidate: &Candidate, ranking: &Ranking) -> Result<Account, Failure> {
+fn account_of(
+    target: TicketTarget<'_>,
+    candidate: &Candidate,
+    ranking: &Ranking,
+) -> Result<Account, Failure> {
     if ranking.usable.len() + ranking.objections.len() <= 1 {
         return Account::open(target.library, candidate.name.clone());
     }
@@ -243,7 +249,7 @@ fn account_of(target: Target<'_>, candidate: &Candidate, ranking: &Ranking) -> R
 
 /// Asks for the ticket, which the cache then has, for as long as still leaves time for those that do not need this KDC.
 fn ask_ahead(
-    target: Target<'_>,
+    target: TicketTarget<'_>,
     account: &Account,
     candidate: &Candidate,
     (request, deadline): (&Request, Instant),
@@ -265,7 +271,7 @@ fn ask_ahead(
     }
 }
 
-fn by_keytab(target: Target<'_>, name: CacheNames) -> Result<(UserAccount, Got), Failure> {
+fn by_keytab(target: TicketTarget<'_>, name: CacheNames) -> Result<(UserAccount, Got), Failure> {
     let (_, deadline, watch) = target.purpose;
     watch.enter_kdc(&name.display, target.service, deadline);
     let account = KeytabAccount::of(target.library, name)?;
@@ -275,8 +281,8 @@ fn by_keytab(target: Target<'_>, name: CacheNames) -> Result<(UserAccount, Got),
 
 /// Whether a candidate would fare no better than those that were refused: what is about a realm holds for all of it but
 /// tickets for the service that need no KDC, and what is about a client for all its tickets.
-fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
-    let of_realm = |refusal: &Refusal<'_>| {
+fn is_hopeless(candidate: &Candidate, refusals: &[CandidateRefusal<'_>]) -> bool {
+    let of_realm = |refusal: &CandidateRefusal<'_>| {
         let of_all = matches!(
             refusal.failure.cause,
             Cause::KdcDown
@@ -296,7 +302,7 @@ fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
             && candidate.worth.reach > Reach::Later;
         of_all && !of_ticket && !candidate.ready && refusal.candidate.client.realm == candidate.client.realm
     };
-    let of_client = |refusal: &&Refusal<'_>| {
+    let of_client = |refusal: &&CandidateRefusal<'_>| {
         let of_all = matches!(
             refusal.failure.cause,
             Cause::KdcRefused
@@ -312,7 +318,11 @@ fn is_hopeless(candidate: &Candidate, refusals: &[Refusal<'_>]) -> bool {
 }
 
 /// For the log.
-fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal<'_>]) -> Considered {
+fn considered(
+    chosen: Option<&Candidate>,
+    ranking: &Ranking,
+    refusals: &[CandidateRefusal<'_>],
+) -> Considered {
     let worth = |candidate: &Candidate| candidate.worth.in_words(now());
     let shown = |candidate: &Candidate| quoted(&candidate.client.to_string()).into_owned();
     let is_chosen =
@@ -323,10 +333,10 @@ fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal
         let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == other.name.display);
         match refusal {
             // Most name it themselves.
-            Some(Refusal { failure, .. }) if failure.detail.contains(&*other.name.shown()) => {
+            Some(CandidateRefusal { failure, .. }) if failure.detail.contains(&*other.name.shown()) => {
                 failure.detail.clone()
             }
-            Some(Refusal { failure, .. }) => format!("{}: {}", other.name.shown(), failure.detail),
+            Some(CandidateRefusal { failure, .. }) => format!("{}: {}", other.name.shown(), failure.detail),
             None => {
                 let untried = if place < better && !refusals.is_empty() { ", not tried" } else { "" };
                 format!("{}: {}, {}{untried}", other.name.shown(), shown(other), worth(other))
@@ -338,8 +348,8 @@ fn considered(chosen: Option<&Candidate>, ranking: &Ranking, refusals: &[Refusal
     // What others have is reported beside other news, not on its own.
     let told = !others.is_empty();
     others.extend(foreign.into_iter().filter(|o| told || o.notable).map(|o| cut(o.text.clone())));
-    let more = others.len().saturating_sub(OTHERS_LIMIT);
-    others.truncate(OTHERS_LIMIT);
+    let more = others.len().saturating_sub(CONSIDERED_LIMIT);
+    others.truncate(CONSIDERED_LIMIT);
     let refused = |cache: &str| {
         let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == cache);
         refusal.map(|refusal| refusal.failure.detail.as_str())

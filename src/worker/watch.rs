@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::outcome::Outcome;
+use super::outcome::WorkerOutcome;
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::trace::{self, Waiting};
 use crate::negotiate::messages::{
-    Chosen, Considered, Established, Failed, MessageError, Timing, Trail, WorkerEnd, trail_of,
+    Considered, Established, Failed, MessageError, Ready, Timing, Trail, WorkerEnd, trail_of,
 };
 use crate::secret::Secret;
 use crate::sys::process;
@@ -23,14 +23,14 @@ use crate::sys::process;
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Handle of the main thread.
-pub(super) struct Watch(Arc<Shared>);
+pub(super) struct Watch(Arc<SharedWatch>);
 
-struct Shared {
-    state: Mutex<State>,
+struct SharedWatch {
+    state: Mutex<WatchState>,
     changed: Condvar,
 }
 
-struct State {
+struct WatchState {
     /// `None` once somebody has reported.
     link: Option<WorkerEnd>,
     current: Option<Current>,
@@ -65,8 +65,9 @@ impl Watch {
     /// EAGAIN at a limit of threads.
     pub(super) fn over(link: WorkerEnd, end: Instant, trail: Trail) -> io::Result<Self> {
         let (stages, considered) = (Vec::new(), Considered::default());
-        let state = State { link: Some(link), current: None, end, stages, considered, trail, tried: None };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let state =
+            WatchState { link: Some(link), current: None, end, stages, considered, trail, tried: None };
+        let shared = Arc::new(SharedWatch { state: Mutex::new(state), changed: Condvar::new() });
         let watched = Arc::clone(&shared);
         thread::Builder::new().name("deadline".to_owned()).spawn(move || watched.wait())?;
         Ok(Self(shared))
@@ -122,9 +123,9 @@ impl Watch {
     ///
     /// # Errors
     /// [`MessageError`].
-    pub(super) fn send_chosen(&self, chosen: Chosen, cache: Option<&Secret>) -> Result<(), MessageError> {
+    pub(super) fn send_ready(&self, ready: Ready, cache: Option<&Secret>) -> Result<(), MessageError> {
         let mut state = self.0.lock();
-        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_chosen(chosen, cache))
+        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_ready(ready, cache))
     }
 
     /// Another handle of the socket, to receive by while the lock is free.
@@ -137,7 +138,7 @@ impl Watch {
     }
 
     /// Reports the context. `None` if that was not possible.
-    pub(super) fn report_established(self, outcome: &Outcome) -> Option<()> {
+    pub(super) fn report_established(self, outcome: &WorkerOutcome) -> Option<()> {
         let Conclusion { mut link, considered, stages, trail, .. } = self.0.lock().conclude()?;
         let context = Established { trail, ..outcome.message(considered, stages) };
         link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
@@ -150,8 +151,8 @@ impl Watch {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedWatch {
+    fn lock(&self) -> MutexGuard<'_, WatchState> {
         // Nothing under the lock leaves it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,7 +173,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl WatchState {
     /// Takes the socket and ends the last stage's time.
     fn conclude(&mut self) -> Option<Conclusion> {
         let link = self.link.take()?;

@@ -20,7 +20,7 @@ use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;
 use crate::ctx::rings::{self, Session};
 use crate::gss::krb5::Library;
-use crate::gss::krb5_conf::{self, Reader};
+use crate::gss::krb5_conf::{self, ConfReader};
 use crate::gss::ticket::Cache;
 use looking::look;
 use ranked::Ranked;
@@ -56,7 +56,7 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
             return Ok(Exit::Broken);
         }
     };
-    if let Some(fault) = krb5_conf::faults(&config.krb5_config, Reader::Ourselves).first() {
+    if let Some(fault) = krb5_conf::faults(&config.krb5_config, ConfReader::Ourselves).first() {
         writeln!(terminal.err, "lgss: krb5.conf: {fault}")?;
     }
     let ranked = Ranked::new(whose.uid(), caches.target.as_ref(), found);

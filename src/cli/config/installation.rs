@@ -18,7 +18,7 @@ use super::trial::{self, Lustre};
 use super::trusted::{OWNERSHIP, program, untrusted};
 use super::{quotas, relations};
 use crate::config::Config;
-use crate::gss::krb5_conf::{self, Effect, Reader};
+use crate::gss::krb5_conf::{self, ConfReader, Effect};
 use crate::identity::system_user;
 use crate::sys::files::trusted_path;
 use crate::sys::keyctl;
@@ -100,15 +100,17 @@ fn krb5_config(path: &Path) -> Finding {
             format_args!("{} cannot be read by workers, which run as the users", path.display()),
             format_args!("chmod o+r {}", path.display()),
         ),
-        Ok(_) => match (krb5_conf::faults(path, Reader::AnyUser).into_iter().next(), trusted_path(path)) {
-            (Some(fault), _) if fault.effect == Effect::Fatal => {
-                let remedy = "correct it, see krb5.conf(5); every request fails until then";
-                Finding::error("krb5_config", fault, remedy)
+        Ok(_) => {
+            match (krb5_conf::faults(path, ConfReader::AnyUser).into_iter().next(), trusted_path(path)) {
+                (Some(fault), _) if fault.effect == Effect::Fatal => {
+                    let remedy = "correct it, see krb5.conf(5); every request fails until then";
+                    Finding::error("krb5_config", fault, remedy)
+                }
+                (Some(fault), _) => Finding::warning("krb5_config", fault, "correct it, see krb5.conf(5)"),
+                (None, Ok(_)) => Finding::ok("krb5_config", path.display()),
+                (None, Err(error)) => Finding::warning("krb5_config", error, OWNERSHIP),
             }
-            (Some(fault), _) => Finding::warning("krb5_config", fault, "correct it, see krb5.conf(5)"),
-            (None, Ok(_)) => Finding::ok("krb5_config", path.display()),
-            (None, Err(error)) => Finding::warning("krb5_config", error, OWNERSHIP),
-        },
+        }
     }
 }
 

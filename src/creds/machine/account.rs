@@ -6,7 +6,7 @@ use super::rules::good_until;
 use crate::creds::ticket::{Account, CacheNames};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
-use crate::gss::principal::Principal;
+use crate::gss::principal::Krb5Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::Krb5Error;
 use crate::secret::Secret;
@@ -73,7 +73,7 @@ impl MachineAccount {
         library: &Library,
         memory: PrivateCache,
         display: String,
-        client: Principal,
+        client: Krb5Principal,
         basis: Basis,
     ) -> Result<Self, Krb5Error> {
         let cache = memory.open()?;

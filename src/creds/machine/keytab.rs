@@ -9,11 +9,11 @@ use crate::config::Enctypes;
 use crate::creds::ticket::{CacheNames, cause_of, tried};
 use crate::crypto::enctype::Enctype;
 use crate::event::{Cause, Failure, Stage};
-use crate::gss::keytab::{Entry, Keytab};
+use crate::gss::keytab::{Keytab, KeytabEntry};
 use crate::gss::krb5::Library;
-use crate::gss::principal::Principal;
+use crate::gss::principal::Krb5Principal;
 use crate::gss::private_cache::PrivateCache;
-use crate::gss::status::{Krb5Error, Reason};
+use crate::gss::status::{Krb5Error, Krb5Reason};
 
 /// Most entries of a keytab that are read.
 const ENTRY_LIMIT: usize = 4096;
@@ -28,7 +28,7 @@ pub struct Candidates {
     library: Library,
     keytab: Keytab,
     name: CacheNames,
-    principals: Vec<Principal>,
+    principals: Vec<Krb5Principal>,
     enctypes: Vec<Enctype>,
 }
 
@@ -42,9 +42,9 @@ impl Candidates {
         let keytab = Keytab::resolve(library, &name.library).map_err(failed)?;
         let entries = keytab.entries(ENTRY_LIMIT).map_err(failed)?;
         let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(failed)?;
-        let mut principals: Vec<Principal> = Vec::new();
+        let mut principals: Vec<Krb5Principal> = Vec::new();
         let mut passed_over: Vec<String> = Vec::new();
-        for Entry { principal, enctype, .. } in entries {
+        for KeytabEntry { principal, enctype, .. } in entries {
             let usable = Enctype::try_from(enctype).is_ok_and(|enctype| enctypes.contains(&enctype));
             if !acceptable.accepts(&principal.name()) {
                 note(&mut passed_over, principal.to_string());
@@ -88,9 +88,9 @@ impl Candidates {
         Err(Failure::new(Stage::Kdc, cause, detail))
     }
 
-    fn failure(&self, principal: &Principal, error: &Krb5Error, elapsed: Duration) -> Failure {
+    fn failure(&self, principal: &Krb5Principal, error: &Krb5Error, elapsed: Duration) -> Failure {
         let mut message = tried(error, self.name.in_words(&error.message));
-        if error.reason() == Reason::ClockSkew {
+        if error.reason() == Krb5Reason::ClockSkew {
             let known = self.library.explain_skew("KDC", None, None);
             message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
         }
@@ -111,13 +111,13 @@ impl Candidates {
 
 impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.principals.iter().map(Principal::to_string).collect();
+        let names: Vec<_> = self.principals.iter().map(Krb5Principal::to_string).collect();
         write!(f, "{} by {}", names.join(" or "), self.name.shown())
     }
 }
 
 /// Those of a keytab; none if it cannot be read.
-pub(super) fn principals(library: &Library, name: &CacheNames) -> Vec<Principal> {
+pub(super) fn principals(library: &Library, name: &CacheNames) -> Vec<Krb5Principal> {
     let entries = Keytab::resolve(library, &name.library).and_then(|keytab| keytab.entries(ENTRY_LIMIT));
     entries.unwrap_or_default().into_iter().map(|entry| entry.principal).collect()
 }
@@ -126,14 +126,14 @@ pub(super) fn principals(library: &Library, name: &CacheNames) -> Vec<Principal>
 fn is_about_this_principal(error: &Krb5Error) -> bool {
     matches!(
         error.reason(),
-        Reason::UnknownClient
-            | Reason::ClientRevoked
-            | Reason::ClientExpired
-            | Reason::Policy
-            | Reason::WrongKey
-            | Reason::StaleKey
-            | Reason::Enctype
-            | Reason::ProtocolError
+        Krb5Reason::UnknownClient
+            | Krb5Reason::ClientRevoked
+            | Krb5Reason::ClientExpired
+            | Krb5Reason::Policy
+            | Krb5Reason::WrongKey
+            | Krb5Reason::StaleKey
+            | Krb5Reason::Enctype
+            | Krb5Reason::ProtocolError
     )
 }
 

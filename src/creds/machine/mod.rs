@@ -16,7 +16,7 @@ use crate::creds::ticket::{CacheNames, unusable};
 use crate::ctx::lustre::Roles;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
-use crate::gss::status::{Krb5Error, Reason};
+use crate::gss::status::{Krb5Error, Krb5Reason};
 use crate::gss::ticket::Cache;
 use crate::time::now;
 pub(crate) use account::Basis;
@@ -162,7 +162,7 @@ fn from_cache(
 ) -> Result<MachineAccount, String> {
     let display = &name.display;
     let failed = |error: Krb5Error| match error.reason() {
-        Reason::NoCache => format!("{display}: no cache"),
+        Krb5Reason::NoCache => format!("{display}: no cache"),
         _ => format!("{display}: {}", name.in_words(&error.message)),
     };
     let cache = Cache::resolve(library, &name.library).map_err(failed)?;

@@ -11,7 +11,7 @@ use crate::gss::collection;
 use crate::gss::krb5::Library;
 use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
-use crate::gss::status::{Krb5Error, Reason};
+use crate::gss::status::{Krb5Error, Krb5Reason};
 use crate::gss::ticket::Cache;
 use crate::time::now;
 use crate::wire::Reader;
@@ -47,7 +47,7 @@ pub(super) fn read_collection(
 }
 
 pub(super) fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {
-    let cause = if error.reason() == Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
+    let cause = if error.reason() == Krb5Reason::NoCache { Cause::NoTicket } else { Cause::BadCache };
     name.failure(cause, &name.in_words(&error.message))
 }
 

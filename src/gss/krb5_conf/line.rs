@@ -9,7 +9,7 @@ const QUOTE_LIMIT: usize = 40;
 
 /// What it is by its first word, and by whether a section has begun.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(super) enum ConfLine<'a> {
     /// `include FILE`
     Include(PathBuf),
     /// `includedir DIRECTORY`
@@ -26,7 +26,7 @@ pub(super) enum Line<'a> {
 
 /// Where a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Place {
+pub(super) enum LinePlace {
     /// Before the first section.
     #[default]
     Before,
@@ -51,24 +51,24 @@ pub(super) enum Syntax {
     Nothing,
 }
 
-pub(super) fn parse(line: &[u8], place: Place) -> Line<'_> {
+pub(super) fn parse(line: &[u8], place: LinePlace) -> ConfLine<'_> {
     // Directives begin in the first column.
     let path = |rest: &[u8]| PathBuf::from(OsStr::from_bytes(stripped(skip_blanks(rest))));
     if let Some(rest) = directive(line, b"include") {
-        return Line::Include(path(rest));
+        return ConfLine::Include(path(rest));
     }
     if let Some(rest) = directive(line, b"includedir") {
-        return Line::IncludeDirectory(path(rest));
+        return ConfLine::IncludeDirectory(path(rest));
     }
-    if place == Place::Within || line.first() == Some(&b'[') {
-        return Line::In(line);
+    if place == LinePlace::Within || line.first() == Some(&b'[') {
+        return ConfLine::In(line);
     }
     if directive(line, b"module").is_some() {
-        return Line::Module;
+        return ConfLine::Module;
     }
     match skip_blanks(stripped(line)) {
-        [] | [b'#' | b';', ..] => Line::Nothing,
-        text => Line::Before(quoted(text)),
+        [] | [b'#' | b';', ..] => ConfLine::Nothing,
+        text => ConfLine::Before(quoted(text)),
     }
 }
 

@@ -2,7 +2,7 @@
 //! some nothing at all.
 //!
 //! Used where the library gives no context, where a request has failed for want of a realm or a KDC, and by
-//! `lgss config check`. Invariant: a [`Fault`] is fatal if and only if the library refuses the configuration for it (the
+//! `lgss config check`. Invariant: a [`ConfFault`] is fatal if and only if the library refuses the configuration for it (the
 //! tests compare). What relations mean is not looked at.
 #![forbid(unsafe_code)]
 
@@ -15,18 +15,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use line::{Line, Place, Syntax};
+use line::{ConfLine, LinePlace, Syntax};
 
 use crate::sys::errno::errno_of;
 
 /// Longest file that is read, in bytes.
-const SIZE_LIMIT: u64 = 1024 * 1024;
+const CONF_SIZE_LIMIT: u64 = 1024 * 1024;
 /// How deep includes may go. The library has no limit but that of descriptors.
-const DEPTH_LIMIT: usize = 24;
+const CONF_DEPTH_LIMIT: usize = 24;
 /// Most files.
-const FILES_LIMIT: usize = 512;
+const CONF_FILES_LIMIT: usize = 512;
 /// The library reads a line by pieces of so many bytes, and takes each for a line.
-const PIECE: usize = 2047;
+const CONF_PIECE: usize = 2047;
 
 /// What the library makes of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Effect {
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfFault {
     /// The file that it is in.
     pub file: PathBuf,
     /// The line, from 1.
@@ -50,7 +50,7 @@ pub struct Fault {
     pub effect: Effect,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         self.line.map_or(Ok(()), |line| write!(f, ", line {line}"))?;
@@ -62,7 +62,7 @@ impl fmt::Display for Fault {
 
 /// Who must be able to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
+pub(crate) enum ConfReader {
     /// This process.
     Ourselves,
     /// Any user, as workers are.
@@ -71,7 +71,7 @@ pub(crate) enum Reader {
 }
 
 /// What is wrong with a configuration, `FILE[:FILE…]` as KRB5_CONFIG has it; of fatal faults the first in each file.
-pub(crate) fn faults(configuration: &Path, reader: Reader) -> Vec<Fault> {
+pub(crate) fn faults(configuration: &Path, reader: ConfReader) -> Vec<ConfFault> {
     let mut reading = Reading { reader, files: 0, faults: Vec::new() };
     for name in configuration.as_os_str().as_bytes().split(|&byte| byte == b':') {
         let file = Path::new(std::ffi::OsStr::from_bytes(name));
@@ -83,16 +83,16 @@ pub(crate) fn faults(configuration: &Path, reader: Reader) -> Vec<Fault> {
 }
 
 struct Reading {
-    reader: Reader,
+    reader: ConfReader,
     files: usize,
-    faults: Vec<Fault>,
+    faults: Vec<ConfFault>,
 }
 
 /// Between two lines of a file.
 #[derive(Debug, Default)]
-struct State {
+struct FileState {
     /// Whether a section has begun.
-    place: Place,
+    place: LinePlace,
     /// The lines that opened the braces which are open.
     open: Vec<usize>,
     /// The line that ends with `=`: a brace must come next.
@@ -103,12 +103,12 @@ struct State {
 
 impl Reading {
     /// A file that the configuration names. One that cannot be opened counts as empty.
-    fn named(&mut self, file: &Path) -> Result<(), Fault> {
+    fn named(&mut self, file: &Path) -> Result<(), ConfFault> {
         let ignored =
-            |what: String| Fault { file: file.to_owned(), line: None, what, effect: Effect::Ignored };
+            |what: String| ConfFault { file: file.to_owned(), line: None, what, effect: Effect::Ignored };
         match self.open(file) {
-            Ok(Opened::Text(text)) => self.text(file, &text, 0),
-            Ok(Opened::Directory) => {
+            Ok(OpenedConf::Text(text)) => self.text(file, &text, 0),
+            Ok(OpenedConf::Directory) => {
                 self.faults.push(ignored("is a directory".to_owned()));
                 Ok(())
             }
@@ -119,17 +119,17 @@ impl Reading {
         }
     }
 
-    fn text(&mut self, file: &Path, text: &[u8], depth: usize) -> Result<(), Fault> {
-        let mut state = State::default();
+    fn text(&mut self, file: &Path, text: &[u8], depth: usize) -> Result<(), ConfFault> {
+        let mut state = FileState::default();
         let mut number = 0;
         for whole in text.split_inclusive(|&byte| byte == b'\n') {
             number += 1;
-            if whole.len() > PIECE {
+            if whole.len() > CONF_PIECE {
                 let what =
-                    format!("is longer than {PIECE} bytes; the library takes the rest for another line");
+                    format!("is longer than {CONF_PIECE} bytes; the library takes the rest for another line");
                 self.ignore(file, number, what);
             }
-            for piece in whole.chunks(PIECE) {
+            for piece in whole.chunks(CONF_PIECE) {
                 // The library's strings end there.
                 let piece = piece.split(|&byte| byte == 0).next().unwrap_or_default();
                 self.line(file, (number, piece), &mut state, depth)?;
@@ -145,22 +145,26 @@ impl Reading {
         &mut self,
         file: &Path,
         (number, line): (usize, &[u8]),
-        state: &mut State,
+        state: &mut FileState,
         depth: usize,
-    ) -> Result<(), Fault> {
-        let fatal =
-            |what: String| Fault { file: file.to_owned(), line: Some(number), what, effect: Effect::Fatal };
+    ) -> Result<(), ConfFault> {
+        let fatal = |what: String| ConfFault {
+            file: file.to_owned(),
+            line: Some(number),
+            what,
+            effect: Effect::Fatal,
+        };
         match line::parse(line, state.place) {
-            Line::Include(name) => return self.include(&name, depth, fatal),
-            Line::IncludeDirectory(name) => return self.include_directory(&name, depth, fatal),
-            Line::Module if depth > 0 => {
+            ConfLine::Include(name) => return self.include(&name, depth, fatal),
+            ConfLine::IncludeDirectory(name) => return self.include_directory(&name, depth, fatal),
+            ConfLine::Module if depth > 0 => {
                 return Err(fatal(
                     "a module can be named in krb5.conf itself only, not in what it includes".into(),
                 ));
             }
             // All else is the module's.
-            Line::Module => return Ok(()),
-            Line::Before(text) if !state.told => {
+            ConfLine::Module => return Ok(()),
+            ConfLine::Before(text) if !state.told => {
                 state.told = true;
                 self.ignore(
                     file,
@@ -168,25 +172,30 @@ impl Reading {
                     format!("{text} stands before the first [section], and is ignored"),
                 );
             }
-            Line::Before(_) | Line::Nothing => {}
-            Line::In(rest) => {
-                state.place = Place::Within;
+            ConfLine::Before(_) | ConfLine::Nothing => {}
+            ConfLine::In(rest) => {
+                state.place = LinePlace::Within;
                 state.take(number, rest).map_err(fatal)?;
             }
         }
         Ok(())
     }
 
-    fn include(&mut self, name: &Path, depth: usize, fatal: impl Fn(String) -> Fault) -> Result<(), Fault> {
-        if depth >= DEPTH_LIMIT {
+    fn include(
+        &mut self,
+        name: &Path,
+        depth: usize,
+        fatal: impl Fn(String) -> ConfFault,
+    ) -> Result<(), ConfFault> {
+        if depth >= CONF_DEPTH_LIMIT {
             return Err(fatal(format!("include {}: files include each other in a circle", name.display())));
         }
         match self.open(name) {
-            Ok(Opened::Text(text)) => self.text(name, &text, depth + 1),
-            Ok(Opened::Directory) => {
+            Ok(OpenedConf::Text(text)) => self.text(name, &text, depth + 1),
+            Ok(OpenedConf::Directory) => {
                 let fault =
                     fatal(format!("include {}: is a directory (includedir is for these)", name.display()));
-                self.faults.push(Fault { effect: Effect::Ignored, ..fault });
+                self.faults.push(ConfFault { effect: Effect::Ignored, ..fault });
                 Ok(())
             }
             Err(error) => Err(fatal(format!("include {}: {}", name.display(), in_words(&error)))),
@@ -197,8 +206,8 @@ impl Reading {
         &mut self,
         name: &Path,
         depth: usize,
-        fatal: impl Fn(String) -> Fault,
-    ) -> Result<(), Fault> {
+        fatal: impl Fn(String) -> ConfFault,
+    ) -> Result<(), ConfFault> {
         let failed = |error: io::Error| fatal(format!("includedir {}: {}", name.display(), in_words(&error)));
         self.allow(name).map_err(failed)?;
         let entries = fs::read_dir(name).map_err(failed)?;
@@ -212,31 +221,31 @@ impl Reading {
 
     fn ignore(&mut self, file: &Path, line: usize, what: String) {
         let file = file.to_owned();
-        self.faults.push(Fault { file, line: Some(line), what, effect: Effect::Ignored });
+        self.faults.push(ConfFault { file, line: Some(line), what, effect: Effect::Ignored });
     }
 
-    fn open(&mut self, path: &Path) -> io::Result<Opened> {
+    fn open(&mut self, path: &Path) -> io::Result<OpenedConf> {
         self.files += 1;
-        if self.files > FILES_LIMIT {
+        if self.files > CONF_FILES_LIMIT {
             return Err(io::Error::other("more files than this looks at"));
         }
         self.allow(path)?;
         let metadata = fs::metadata(path)?;
         if metadata.is_dir() {
-            return Ok(Opened::Directory);
+            return Ok(OpenedConf::Directory);
         }
         if !metadata.is_file() {
             // Reading a pipe would wait for whoever writes.
             return Err(io::Error::other("is neither a file nor a directory"));
         }
         let mut text = Vec::new();
-        fs::File::open(path)?.take(SIZE_LIMIT).read_to_end(&mut text)?;
-        Ok(Opened::Text(text))
+        fs::File::open(path)?.take(CONF_SIZE_LIMIT).read_to_end(&mut text)?;
+        Ok(OpenedConf::Text(text))
     }
 
     /// Whether those who must read it can, as far as modes tell.
     fn allow(&self, path: &Path) -> io::Result<()> {
-        if self.reader == Reader::Ourselves {
+        if self.reader == ConfReader::Ourselves {
             return Ok(());
         }
         let denied = |what: String| Err(io::Error::new(ErrorKind::PermissionDenied, what));
@@ -255,12 +264,12 @@ impl Reading {
     }
 }
 
-enum Opened {
+enum OpenedConf {
     Text(Vec<u8>),
     Directory,
 }
 
-impl State {
+impl FileState {
     fn take(&mut self, number: usize, line: &[u8]) -> Result<(), String> {
         if let Some(begun) = self.awaiting.take() {
             self.open.push(begun);

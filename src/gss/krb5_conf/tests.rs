@@ -12,11 +12,11 @@ fn write(directory: &Path, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
 /// What is wrong with the file, once it is known that the library is of the same opinion.
 #[track_caller]
 fn told(file: &Path) -> Vec<String> {
-    let found = faults(file, Reader::Ourselves);
+    let found = faults(file, ConfReader::Ourselves);
     let fatal = found.iter().any(|fault| fault.effect == Effect::Fatal);
     assert_eq!(Library::open_with(file).is_err(), fatal, "{found:?}");
     let shorter =
-        |fault: &Fault| fault.to_string().replace(&format!("{}/", file.parent().unwrap().display()), "");
+        |fault: &ConfFault| fault.to_string().replace(&format!("{}/", file.parent().unwrap().display()), "");
     found.iter().map(shorter).collect()
 }
 
@@ -102,11 +102,11 @@ fn what_users_cannot_read_is_told_to_root() {
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o640)).unwrap();
     let file = write(directory.path(), "krb5.conf", format!("include {}\n", secret.display()));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let [fault] = &faults(&file, Reader::AnyUser)[..] else { panic!("not one fault") };
+    let [fault] = &faults(&file, ConfReader::AnyUser)[..] else { panic!("not one fault") };
     assert_eq!((fault.line, fault.effect), (Some(1), Effect::Fatal));
     assert!(fault.what.ends_with("has mode 0640: users, as workers are, cannot read it"), "{fault}");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    let [fault] = &faults(&file, Reader::AnyUser)[..] else { panic!("not one fault") };
+    let [fault] = &faults(&file, ConfReader::AnyUser)[..] else { panic!("not one fault") };
     assert!(fault.what.contains("has mode 0700: users cannot look into it"), "{fault}");
 }
 
@@ -115,7 +115,7 @@ fn files_that_include_each_other_end() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("krb5.conf");
     fs::write(&file, format!("include {}\n", file.display())).unwrap();
-    let found = faults(&file, Reader::Ourselves);
+    let found = faults(&file, ConfReader::Ourselves);
     assert!(found.iter().any(|fault| fault.what.contains("in a circle")), "{found:?}");
 }
 
@@ -151,6 +151,6 @@ proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(text: Vec<u8>) {
         let directory = tempfile::tempdir().unwrap();
-        faults(&write(directory.path(), "krb5.conf", text), Reader::Ourselves);
+        faults(&write(directory.path(), "krb5.conf", text), ConfReader::Ourselves);
     }
 }

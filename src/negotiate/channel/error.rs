@@ -1,7 +1,7 @@
 //! Why an exchange of tokens fails.
 
 use super::rpc::record::RecordError;
-use super::rpc::reply::ReplyError;
+use super::rpc::reply::RpcReplyError;
 use crate::negotiate::messages::MessageError;
 use crate::wire::WireError;
 
@@ -31,7 +31,7 @@ pub enum ChannelError {
     Relay(#[from] MessageError),
     /// The answer is no reply to the call, or refuses it.
     #[error(transparent)]
-    Reply(#[from] ReplyError),
+    Reply(#[from] RpcReplyError),
 }
 
 impl From<RecordError> for ChannelError {

@@ -13,13 +13,13 @@ use crate::secret::Secret;
 use crate::wire::{Reader, WireError};
 
 /// Longest token in either direction, in bytes (rule S11).
-pub(crate) const TOKEN_LIMIT: usize = 64 * 1024;
+pub(crate) const LUSTRE_TOKEN_LIMIT: usize = 64 * 1024;
 /// Room for the longest answer.
-pub(crate) const REPLY_SIZE: usize = 24 + HANDLE_LIMIT + TOKEN_LIMIT;
+pub(crate) const REPLY_SIZE: usize = 24 + HANDLE_LIMIT + LUSTRE_TOKEN_LIMIT;
 
 /// What is wrong with an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ReplyError {
+pub(crate) enum LustreReplyError {
     /// Lengths do not fit.
     #[error("answer of the server: {0}")]
     Layout(#[from] WireError),
@@ -31,16 +31,16 @@ pub(crate) enum ReplyError {
 /// Decodes an answer.
 ///
 /// # Errors
-/// [`ReplyError`].
-pub(crate) fn decode(reply: &[u8]) -> Result<Answer, ReplyError> {
+/// [`LustreReplyError`].
+pub(crate) fn decode(reply: &[u8]) -> Result<Answer, LustreReplyError> {
     let mut reader = Reader::new(reply);
     match reader.u32_host()? {
         0 => {}
-        status => return Err(ReplyError::Status(status)),
+        status => return Err(LustreReplyError::Status(status)),
     }
     let (gss_major, gss_minor, window) = (reader.u32_host()?, reader.u32_host()?, reader.u32_host()?);
     let handle = reader.opaque_host_padded(HANDLE_LIMIT)?.to_vec();
-    let token = Secret::new(reader.opaque_host_padded(TOKEN_LIMIT)?.to_vec());
+    let token = Secret::new(reader.opaque_host_padded(LUSTRE_TOKEN_LIMIT)?.to_vec());
     Ok(Answer {
         handle,
         gss_major,
@@ -110,15 +110,15 @@ mod tests {
     #[test]
     fn a_refusal_is_an_answer_and_a_status_or_a_length_beyond_the_end_is_not() {
         assert_eq!(decode(&reply([0, 0xd_0000, 5, 0], b"", b"")).unwrap().gss_major, 0xd_0000);
-        assert!(matches!(decode(&reply([3, 0, 0, 0], b"", b"")), Err(ReplyError::Status(3))));
-        let long = vec![0; TOKEN_LIMIT + 1];
+        assert!(matches!(decode(&reply([3, 0, 0, 0], b"", b"")), Err(LustreReplyError::Status(3))));
+        let long = vec![0; LUSTRE_TOKEN_LIMIT + 1];
         assert!(matches!(
             decode(&reply([0; 4], b"", &long)),
-            Err(ReplyError::Layout(WireError::TooLong(..)))
+            Err(LustreReplyError::Layout(WireError::TooLong(..)))
         ));
         let whole = reply([0, 0, 0, 2048], b"handle78", b"token");
         for cut in 0..whole.len() {
-            assert!(matches!(decode(&whole[..cut]), Err(ReplyError::Layout(_))), "{cut}");
+            assert!(matches!(decode(&whole[..cut]), Err(LustreReplyError::Layout(_))), "{cut}");
         }
     }
 

@@ -6,38 +6,38 @@ use crate::crypto::mic::KeyOrigin;
 use crate::ctx::{BaseKey, Lifetime};
 
 /// Complete when the server says `done`; `more` makes it go on, anything else is an error.
-struct Words;
+struct FakeMechanism;
 
 struct Complete;
 
-fn objection(fault: Fault) -> MechanismError {
+fn objection(fault: MechanismFault) -> MechanismError {
     MechanismError { fault, gss_major: 0xd_0000, text: "objection".to_owned() }
 }
 
-impl Mechanism for Words {
+impl InitiatorSide for FakeMechanism {
     type Context = Complete;
 
-    fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError> {
+    fn step(self, token: &[u8]) -> Result<ExchangeStep<Self>, MechanismError> {
         match token {
-            b"" | b"more" => Ok(Step::Continue(self, Secret::new(b"go on".to_vec()))),
-            b"done" => Ok(Step::Complete(Complete, Secret::new(Vec::new()))),
-            b"done, say so" => Ok(Step::Complete(Complete, Secret::new(b"last".to_vec()))),
-            b"late" => Err(objection(Fault::ClockSkew)),
-            b"stale" => Err(objection(Fault::StaleKey)),
-            _ => Err(objection(Fault::Token)),
+            b"" | b"more" => Ok(ExchangeStep::Continue(self, Secret::new(b"go on".to_vec()))),
+            b"done" => Ok(ExchangeStep::Complete(Complete, Secret::new(Vec::new()))),
+            b"done, say so" => Ok(ExchangeStep::Complete(Complete, Secret::new(b"last".to_vec()))),
+            b"late" => Err(objection(MechanismFault::ClockSkew)),
+            b"stale" => Err(objection(MechanismFault::StaleKey)),
+            _ => Err(objection(MechanismFault::Token)),
         }
     }
 
-    fn fault_of(minor: u32) -> Fault {
-        if minor == STALE_KEY { Fault::StaleKey } else { Fault::Token }
+    fn fault_of(minor: u32) -> MechanismFault {
+        if minor == STALE_KEY { MechanismFault::StaleKey } else { MechanismFault::Token }
     }
 }
 
 const STALE_KEY: u32 = 44;
 
-impl Context for Complete {
+impl CompleteContext for Complete {
     fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError> {
-        if mic == [b"mic", message].concat() { Ok(()) } else { Err(objection(Fault::Mic)) }
+        if mic == [b"mic", message].concat() { Ok(()) } else { Err(objection(MechanismFault::Mic)) }
     }
 
     fn into_keys(self) -> Result<Keys, MechanismError> {
@@ -53,12 +53,12 @@ impl Context for Complete {
 
 /// Gives its answers in turn, the last one for ever, and counts.
 struct Scripted {
-    answers: Vec<Reply>,
+    answers: Vec<FakeReply>,
     asked: usize,
 }
 
 #[derive(Clone)]
-struct Reply {
+struct FakeReply {
     handle: &'static [u8],
     major: u32,
     minor: u32,
@@ -70,7 +70,7 @@ struct Reply {
 impl Channel for Scripted {
     fn exchange(&mut self, handle: Option<&Handle>, _token: &Secret) -> Result<Answer, ChannelError> {
         assert_eq!(handle.is_some(), self.asked > 0, "the handle is sent once it is known");
-        let Reply { handle, major, minor, window, token, proof } =
+        let FakeReply { handle, major, minor, window, token, proof } =
             self.answers[self.asked.min(self.answers.len() - 1)].clone();
         self.asked += 1;
         Ok(Answer {
@@ -84,44 +84,48 @@ impl Channel for Scripted {
     }
 }
 
-fn good() -> Reply {
+fn good() -> FakeReply {
     let proof = WindowProof::Mic([&b"mic"[..], &32u32.to_be_bytes()].concat());
-    Reply { handle: b"handle", major: 0, minor: 0, window: 32, token: b"done", proof }
+    FakeReply { handle: b"handle", major: 0, minor: 0, window: 32, token: b"done", proof }
 }
 
-fn more() -> Reply {
-    Reply { major: 1, token: b"more", window: 0, proof: WindowProof::Missing, ..good() }
+fn more() -> FakeReply {
+    FakeReply { major: 1, token: b"more", window: 0, proof: WindowProof::Missing, ..good() }
 }
 
-fn with(answers: &[Reply]) -> Result<Negotiated, DriveError> {
-    drive(Words, &mut Scripted { answers: answers.to_vec(), asked: 0 })
+fn with(answers: &[FakeReply]) -> Result<Negotiated, DriveError> {
+    drive(FakeMechanism, &mut Scripted { answers: answers.to_vec(), asked: 0 })
 }
 
 #[test]
 fn one_round_three_rounds_and_a_last_word_make_a_context() {
     let context = with(&[good()]).unwrap();
     assert_eq!((context.window.count(), context.handle.as_bytes()), (32, &b"handle"[..]));
-    assert!(with(&[more(), more(), Reply { handle: b"", ..good() }]).is_ok(), "the handle is kept");
-    let own_end = Reply { token: b"done, say so", ..more() };
-    assert!(with(&[own_end, Reply { token: b"", ..good() }]).is_ok());
+    assert!(with(&[more(), more(), FakeReply { handle: b"", ..good() }]).is_ok(), "the handle is kept");
+    let own_end = FakeReply { token: b"done, say so", ..more() };
+    assert!(with(&[own_end, FakeReply { token: b"", ..good() }]).is_ok());
 }
 
 #[test]
 fn each_wrong_answer_has_its_error_and_cause() {
     use DriveError as E;
     type Is = fn(&DriveError) -> bool;
-    let cases: [(&[Reply], Is, Cause); 11] = [
+    let cases: [(&[FakeReply], Is, Cause); 11] = [
         (&[more()], |e| matches!(e, E::TooManyRounds), Cause::BadReply),
-        (&[Reply { window: 0, ..good() }], |e| matches!(e, E::NoWindow), Cause::BadReply),
-        (&[Reply { handle: b"", ..good() }], |e| matches!(e, E::Handle(0)), Cause::BadReply),
-        (&[Reply { handle: &[1; 513], ..good() }], |e| matches!(e, E::Handle(513)), Cause::BadReply),
-        (&[Reply { proof: WindowProof::Missing, ..good() }], |e| matches!(e, E::Unsigned), Cause::BadReply),
-        (&[Reply { window: 33, ..good() }], |e| matches!(e, E::Verifier(_)), Cause::BadReply),
-        (&[Reply { token: b"", ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
-        (&[Reply { token: b"more", ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
-        (&[Reply { major: 1, ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
-        (&[Reply { token: b"junk", ..good() }], |e| matches!(e, E::Token(_)), Cause::BadReply),
-        (&[Reply { token: b"late", ..good() }], |e| matches!(e, E::Token(_)), Cause::ClockSkew),
+        (&[FakeReply { window: 0, ..good() }], |e| matches!(e, E::NoWindow), Cause::BadReply),
+        (&[FakeReply { handle: b"", ..good() }], |e| matches!(e, E::Handle(0)), Cause::BadReply),
+        (&[FakeReply { handle: &[1; 513], ..good() }], |e| matches!(e, E::Handle(513)), Cause::BadReply),
+        (
+            &[FakeReply { proof: WindowProof::Missing, ..good() }],
+            |e| matches!(e, E::Unsigned),
+            Cause::BadReply,
+        ),
+        (&[FakeReply { window: 33, ..good() }], |e| matches!(e, E::Verifier(_)), Cause::BadReply),
+        (&[FakeReply { token: b"", ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
+        (&[FakeReply { token: b"more", ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
+        (&[FakeReply { major: 1, ..good() }], |e| matches!(e, E::OutOfStep), Cause::BadReply),
+        (&[FakeReply { token: b"junk", ..good() }], |e| matches!(e, E::Token(_)), Cause::BadReply),
+        (&[FakeReply { token: b"late", ..good() }], |e| matches!(e, E::Token(_)), Cause::ClockSkew),
     ];
     for (answers, is, cause) in cases {
         let error = with(answers).unwrap_err();
@@ -132,34 +136,34 @@ fn each_wrong_answer_has_its_error_and_cause() {
 
 #[test]
 fn a_refusal_carries_the_servers_status_and_what_its_token_says() {
-    let plain = with(&[Reply { major: 0xd_0000, token: b"", ..good() }]).unwrap_err();
+    let plain = with(&[FakeReply { major: 0xd_0000, token: b"", ..good() }]).unwrap_err();
     assert_eq!((plain.cause(), plain.gss_major()), (Cause::ServerRefused, 0xd_0000));
-    let telling = with(&[Reply { major: 0xd_0000, token: b"late", ..good() }]).unwrap_err();
+    let telling = with(&[FakeReply { major: 0xd_0000, token: b"late", ..good() }]).unwrap_err();
     assert_eq!((telling.cause(), telling.gss_major()), (Cause::ClockSkew, 0xd_0000));
     assert!(telling.to_string().contains("objection"), "{telling}");
 }
 
 #[test]
 fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_an_answer_without_a_reason_and_by_nothing_else() {
-    let refused = |minor, token| Reply { major: 0xd_0000, minor, token, ..good() };
+    let refused = |minor, token| FakeReply { major: 0xd_0000, minor, token, ..good() };
     for (answer, asks) in [
         (refused(0, b"stale"), true),
         (refused(STALE_KEY, b""), true),
         (refused(0, b""), true),
-        (Reply { major: 0x9_0000, ..refused(0, b"") }, false),
+        (FakeReply { major: 0x9_0000, ..refused(0, b"") }, false),
         (refused(5, b""), false),
         (refused(0, b"late"), false),
         // What the token says counts for more.
         (refused(STALE_KEY, b"late"), false),
         // Not a refusal: a reply that somebody has damaged.
-        (Reply { token: b"stale", ..good() }, false),
+        (FakeReply { token: b"stale", ..good() }, false),
     ] {
         let error = with(&[answer]).unwrap_err();
         assert_eq!(error.asks_for_new_ticket(), asks, "{error:?}");
     }
     let told = with(&[refused(STALE_KEY, b"")]).unwrap_err().to_string();
     assert!(told.contains("cannot decrypt the ticket"), "{told}");
-    let rejected = |status| DriveError::from(ChannelError::from(ReplyError::Rejected(AuthStatus(status))));
+    let rejected = |status| DriveError::from(ChannelError::from(RpcReplyError::Rejected(AuthStatus(status))));
     assert!(rejected(2).asks_for_new_ticket());
     assert!(!rejected(1).asks_for_new_ticket() && !rejected(13).asks_for_new_ticket());
 }
@@ -167,6 +171,6 @@ fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_an_answer_without_a_
 #[test]
 fn a_server_that_goes_on_for_ever_is_left_after_the_limit() {
     let mut channel = Scripted { answers: vec![more()], asked: 0 };
-    assert!(drive(Words, &mut channel).is_err());
+    assert!(drive(FakeMechanism, &mut channel).is_err());
     assert_eq!(channel.asked, ROUND_LIMIT);
 }

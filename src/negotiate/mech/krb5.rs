@@ -1,24 +1,24 @@
 //! Kerberos 5 (RFC 4121) by MIT's library.
 
-use super::{Context, Fault, Keys, Mechanism, MechanismError, Step};
+use super::{CompleteContext, ExchangeStep, InitiatorSide, Keys, MechanismError, MechanismFault};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::request::Level;
 use crate::ctx::{BaseKey, Lifetime};
-use crate::gss::context::{self, Established, Initiator, Protection};
-use crate::gss::status::{GssError, Reason};
+use crate::gss::context::{self, EstablishedContext, GssInitiator, Protection};
+use crate::gss::status::{GssError, Krb5Reason};
 use crate::gss::ticket::Ticket;
 
 /// An exchange with the service of one ticket.
 #[derive(Debug)]
 pub struct Krb5 {
-    initiator: Initiator,
+    initiator: GssInitiator,
     protection: Protection,
 }
 
 /// The complete context.
 #[derive(Debug)]
 pub struct Krb5Context {
-    established: Established,
+    established: EstablishedContext,
     protection: Protection,
 }
 
@@ -33,37 +33,37 @@ impl Krb5 {
             Level::Null | Level::Authentication | Level::Integrity => Protection::Integrity,
             Level::Privacy => Protection::Confidentiality,
         };
-        let initiator = Initiator::new(ticket, protection)?;
+        let initiator = GssInitiator::new(ticket, protection)?;
         Ok(Self { initiator, protection })
     }
 }
 
-impl Mechanism for Krb5 {
+impl InitiatorSide for Krb5 {
     type Context = Krb5Context;
 
-    fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError> {
+    fn step(self, token: &[u8]) -> Result<ExchangeStep<Self>, MechanismError> {
         let protection = self.protection;
         // Asked before the step, which takes everything.
         let skew = self.initiator.explain_skew(token);
         let stepped = self.initiator.step(token).map_err(|error| MechanismError::from(error).with_skew(skew));
         Ok(match stepped? {
-            context::Step::Continue(initiator, token) => {
-                Step::Continue(Self { initiator, protection }, token)
+            context::InitiatorStep::Continue(initiator, token) => {
+                ExchangeStep::Continue(Self { initiator, protection }, token)
             }
-            context::Step::Complete(established, token) => {
-                Step::Complete(Krb5Context { established, protection }, token)
+            context::InitiatorStep::Complete(established, token) => {
+                ExchangeStep::Complete(Krb5Context { established, protection }, token)
             }
         })
     }
 
-    fn fault_of(minor: u32) -> Fault {
-        Reason::of_minor(minor).into()
+    fn fault_of(minor: u32) -> MechanismFault {
+        Krb5Reason::of_minor(minor).into()
     }
 }
 
-impl Context for Krb5Context {
+impl CompleteContext for Krb5Context {
     fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError> {
-        let wrong = |error: GssError| MechanismError { fault: Fault::Mic, ..error.into() };
+        let wrong = |error: GssError| MechanismError { fault: MechanismFault::Mic, ..error.into() };
         self.established.verify_mic(message, mic).map_err(wrong)
     }
 
@@ -75,13 +75,15 @@ impl Context for Krb5Context {
             ("credentials were delegated", !granted.delegated()),
         ] {
             if !met {
-                return Err(objection_to(Fault::Incomplete, objection));
+                return Err(objection_to(MechanismFault::Incomplete, objection));
             }
         }
-        let exported =
-            self.established.export().map_err(|error| objection_to(Fault::Key, &error.to_string()))?;
+        let exported = self
+            .established
+            .export()
+            .map_err(|error| objection_to(MechanismFault::Key, &error.to_string()))?;
         let base_key = BaseKey::new(exported.enctype, exported.base_key)
-            .ok_or_else(|| objection_to(Fault::Key, "the context's key does not fit its type"))?;
+            .ok_or_else(|| objection_to(MechanismFault::Key, "the context's key does not fit its type"))?;
         let key_origin =
             if exported.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
         let lifetime = Lifetime::from_secs(exported.lifetime);
@@ -90,7 +92,7 @@ impl Context for Krb5Context {
     }
 }
 
-fn objection_to(fault: Fault, text: &str) -> MechanismError {
+fn objection_to(fault: MechanismFault, text: &str) -> MechanismError {
     MechanismError { fault, gss_major: 0, text: text.to_owned() }
 }
 
@@ -100,12 +102,12 @@ impl From<GssError> for MechanismError {
     }
 }
 
-impl From<Reason> for Fault {
-    fn from(reason: Reason) -> Self {
+impl From<Krb5Reason> for MechanismFault {
+    fn from(reason: Krb5Reason) -> Self {
         match reason {
-            Reason::ClockSkew => Self::ClockSkew,
-            Reason::TicketExpired => Self::TicketExpired,
-            Reason::StaleKey => Self::StaleKey,
+            Krb5Reason::ClockSkew => Self::ClockSkew,
+            Krb5Reason::TicketExpired => Self::TicketExpired,
+            Krb5Reason::StaleKey => Self::StaleKey,
             _ => Self::Token,
         }
     }
@@ -114,7 +116,8 @@ impl From<Reason> for Fault {
 impl MechanismError {
     /// With what is known of the difference, if that is the fault.
     fn with_skew(mut self, known: Option<String>) -> Self {
-        if let (Fault::ClockSkew | Fault::TicketExpired, Some(known)) = (self.fault, known) {
+        if let (MechanismFault::ClockSkew | MechanismFault::TicketExpired, Some(known)) = (self.fault, known)
+        {
             self.text = format!("{}: {known}", self.text);
         }
         self

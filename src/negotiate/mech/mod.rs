@@ -13,23 +13,23 @@ use crate::ctx::{BaseKey, Lifetime};
 use crate::secret::Secret;
 
 /// The initiator's side of an exchange that is not complete.
-pub trait Mechanism: Sized {
+pub trait InitiatorSide: Sized {
     /// What it becomes.
-    type Context: Context;
+    type Context: CompleteContext;
 
     /// Takes the server's token, empty at the start.
     ///
     /// # Errors
     /// [`MechanismError`], with what the server's error token says if it was one.
-    fn step(self, token: &[u8]) -> Result<Step<Self>, MechanismError>;
+    fn step(self, token: &[u8]) -> Result<ExchangeStep<Self>, MechanismError>;
 
     /// What a server's minor status means. It is the mechanism's own number, and only by custom the same everywhere.
-    fn fault_of(minor: u32) -> Fault;
+    fn fault_of(minor: u32) -> MechanismFault;
 }
 
 /// Where a token has led.
 #[derive(Debug)]
-pub enum Step<M: Mechanism> {
+pub enum ExchangeStep<M: InitiatorSide> {
     /// Send this and hand in the answer.
     Continue(M, Secret),
     /// Complete on this side; send this unless it is empty.
@@ -37,7 +37,7 @@ pub enum Step<M: Mechanism> {
 }
 
 /// A context that is complete on this side.
-pub trait Context {
+pub trait CompleteContext {
     /// Verifies the server's message integrity code.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ pub struct Keys {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MechanismError {
     /// Its kind.
-    pub fault: Fault,
+    pub fault: MechanismFault,
     /// GSS major status, 0 if the library did not object.
     pub gss_major: u32,
     /// In words.
@@ -79,7 +79,7 @@ pub struct MechanismError {
 
 /// Kinds of objections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum MechanismFault {
     /// The clocks differ too much.
     ClockSkew,
     /// The ticket has expired.

@@ -46,7 +46,7 @@ pub enum MessageError {
 }
 
 /// The messages of one side.
-pub(super) trait Kind: Copy + 'static {
+pub(super) trait FrameKind: Copy + 'static {
     /// All of them.
     const ALL: &'static [Self];
 
@@ -69,7 +69,7 @@ pub(super) enum MonitorKind {
     Again,
 }
 
-impl Kind for MonitorKind {
+impl FrameKind for MonitorKind {
     const ALL: &'static [Self] = &[Self::Request, Self::Reply, Self::Again];
 
     fn number(self) -> u8 {
@@ -87,18 +87,18 @@ pub(super) enum WorkerKind {
     Established,
     Failed,
     Token,
-    Chosen,
+    Ready,
 }
 
-impl Kind for WorkerKind {
-    const ALL: &'static [Self] = &[Self::Established, Self::Failed, Self::Token, Self::Chosen];
+impl FrameKind for WorkerKind {
+    const ALL: &'static [Self] = &[Self::Established, Self::Failed, Self::Token, Self::Ready];
 
     fn number(self) -> u8 {
         match self {
             Self::Established => 2,
             Self::Failed => 3,
             Self::Token => 4,
-            Self::Chosen => 6,
+            Self::Ready => 6,
         }
     }
 }
@@ -119,7 +119,7 @@ pub(super) struct Link<Sends, Hears> {
     kinds: PhantomData<(Sends, Hears)>,
 }
 
-impl<Sends: Kind, Hears: Kind> Link<Sends, Hears> {
+impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
     pub(super) fn over(socket: UnixStream) -> Self {
         Self { socket, kinds: PhantomData }
     }
@@ -162,7 +162,7 @@ pub(super) struct Frame<'a, Hears> {
     pub(super) handle: &'a [u8],
 }
 
-impl<Hears: Kind> Received<Hears> {
+impl<Hears: FrameKind> Received<Hears> {
     pub(super) fn parse(&self) -> Result<Frame<'_, Hears>, MessageError> {
         let mut reader = Reader::new(&self.bytes);
         let number = reader.u8()?;
@@ -174,7 +174,7 @@ impl<Hears: Kind> Received<Hears> {
     }
 }
 
-impl<Hears: Kind> Frame<'_, Hears> {
+impl<Hears: FrameKind> Frame<'_, Hears> {
     /// Not now, or not with these parts.
     pub(super) fn unexpected(&self) -> MessageError {
         MessageError::Unexpected(self.kind.number())

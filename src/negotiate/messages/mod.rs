@@ -3,7 +3,7 @@
 //! | message       | from    | count | content                                                    |
 //! |---------------|---------|-------|------------------------------------------------------------|
 //! | `Request`     | monitor | 1     | JSON [`Request`]                                           |
-//! | `Chosen`      | worker  | ≤ 3   | JSON [`Chosen`], cache; for machine credentials only       |
+//! | `Ready`       | worker  | ≤ 3   | JSON [`Ready`], cache; for machine credentials only        |
 //! | `Token`       | worker  | ≤ 16  | token; for a target of Lustre's only                       |
 //! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
 //! | `Again`       | monitor | ≤ 1   | nothing; after a `Token` that was not answered             |
@@ -21,10 +21,10 @@ mod worker_end;
 
 pub(crate) use frames::MessageError;
 pub(crate) use monitor_end::MonitorEnd;
-pub(crate) use report::{
-    Chosen, Considered, Established, Failed, Message, Report, TRAIL_LIMIT, TRIED_LIMIT, Timing,
-};
 #[cfg(feature = "gss")]
-pub(crate) use report::{OTHERS_LIMIT, trail_of};
-pub(crate) use request::{Credentials, Limits, Names, Paused, Request, Target, Trail};
+pub(crate) use report::{CONSIDERED_LIMIT, trail_of};
+pub(crate) use report::{
+    Considered, Established, Failed, Message, Ready, Report, TRAIL_LIMIT, TRIED_LIMIT, Timing,
+};
+pub(crate) use request::{Credentials, HostNames, Paused, PhaseLimits, Request, Target, Trail};
 pub(crate) use worker_end::WorkerEnd;

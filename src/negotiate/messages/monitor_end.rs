@@ -7,7 +7,7 @@ use super::frames::{Frame, Link, MessageError, MonitorKind, ReplyControl, Worker
 use super::report::{Message, Report};
 use super::request::Request;
 use crate::negotiate::channel::answer::Answer;
-use crate::negotiate::channel::lustre::TOKEN_LIMIT;
+use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
 
 const KEY_LIMIT: usize = 64;
@@ -65,11 +65,11 @@ impl MonitorEnd {
             Frame { kind: WorkerKind::Failed, control, key: [], handle: [] } => {
                 Ok(Message::Report(Report::Failed(parse_control(control)?)))
             }
-            Frame { kind: WorkerKind::Chosen, control, key: cache, handle: [] } => {
-                Ok(Message::Chosen(parse_control(control)?, Secret::new(cache.to_vec())))
+            Frame { kind: WorkerKind::Ready, control, key: cache, handle: [] } => {
+                Ok(Message::Ready(parse_control(control)?, Secret::new(cache.to_vec())))
             }
             Frame { kind: WorkerKind::Token, control, key: token, handle: [] }
-                if (1..=TOKEN_LIMIT).contains(&token.len()) =>
+                if (1..=LUSTRE_TOKEN_LIMIT).contains(&token.len()) =>
             {
                 Ok(Message::Token(Secret::new(token.to_vec()), parse_control(control)?))
             }

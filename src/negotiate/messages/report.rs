@@ -30,7 +30,7 @@ pub(crate) fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
 /// Machine credentials are available; sent before a server is asked for anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Chosen {
+pub(crate) struct Ready {
     /// Until when others can use them as well, seconds since the epoch.
     pub good_until: u32,
     /// Until when the own cache has, with what comes with this message, a ticket for the server as well, if it has one.
@@ -85,7 +85,7 @@ pub(crate) struct Considered {
 }
 
 /// Most others that are named one by one.
-pub(crate) const OTHERS_LIMIT: usize = 24;
+pub(crate) const CONSIDERED_LIMIT: usize = 24;
 /// Room for the number of those not named.
 const MORE_ROOM: usize = 24;
 
@@ -93,7 +93,7 @@ impl Considered {
     /// The same, made fit for the log.
     #[must_use]
     pub(crate) fn sanitised(mut self) -> Self {
-        self.others.truncate(OTHERS_LIMIT);
+        self.others.truncate(CONSIDERED_LIMIT);
         let Self { chosen, wanted, others, more } = self;
         let [chosen, wanted] = [chosen, wanted].map(|text| text.map(|text| one_line(&text)));
         Self { chosen, wanted, others: others.iter().map(|text| one_line(text)).collect(), more }
@@ -173,7 +173,7 @@ pub(crate) struct Timing {
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Machine credentials are there; the bytes are those of a FILE cache to store, unless empty.
-    Chosen(Chosen, Secret),
+    Ready(Ready, Secret),
     /// For the server, with what has taken how long so far.
     Token(Secret, Vec<Timing>),
     /// The last one.

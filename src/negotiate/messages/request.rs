@@ -28,9 +28,9 @@ pub(crate) struct Request {
     /// A user's ticket-granting ticket is renewed when less than half of its life is left.
     pub renew: bool,
     /// Limits of the phases.
-    pub limits: Limits,
+    pub limits: PhaseLimits,
     /// Where names of hosts come from.
-    pub names: Names,
+    pub names: HostNames,
     /// Whether the report is to tell what was tried.
     pub trail: Trail,
     /// The owner has a pause: only credentials that have not failed before it are worth a try.
@@ -60,7 +60,7 @@ pub(crate) enum Trail {
 /// Who is asked for names of hosts (rule S23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Names {
+pub(crate) enum HostNames {
     /// Whom the host's nsswitch.conf names, daemons with a local socket included.
     AsTheHost,
     /// The host's files, and DNS servers in the requester's network; nobody by a local socket.
@@ -113,7 +113,7 @@ pub(crate) enum Credentials {
 /// Time that each phase may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Limits {
+pub(crate) struct PhaseLimits {
     /// Name resolution and KDC together.
     pub kdc: Duration,
     /// Connecting to the server.

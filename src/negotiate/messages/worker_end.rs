@@ -9,7 +9,7 @@ use super::frames::{Frame, ReplyControl, parse_control};
 use super::frames::{Link, MessageError, MonitorKind, WorkerKind};
 use super::report::Failed;
 #[cfg(feature = "gss")]
-use super::report::{Chosen, Established, Timing};
+use super::report::{Established, Ready, Timing};
 #[cfg(feature = "gss")]
 use super::request::Request;
 #[cfg(feature = "gss")]
@@ -83,8 +83,8 @@ impl WorkerEnd {
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
-    pub(crate) fn send_chosen(&mut self, chosen: Chosen, cache: Option<&Secret>) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Chosen, &chosen, cache.map(Secret::expose).unwrap_or_default(), &[])
+    pub(crate) fn send_ready(&mut self, ready: Ready, cache: Option<&Secret>) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::Ready, &ready, cache.map(Secret::expose).unwrap_or_default(), &[])
     }
 
     /// Waits for the server's answer; `None` if there is none and a new exchange may begin.

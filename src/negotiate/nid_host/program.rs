@@ -68,7 +68,7 @@ pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> R
         .stderr(Stdio::null())
         .spawn();
     let child = started.map_err(|error| ProgramError::Run("it cannot be run", errno_of(&error)))?;
-    let mut running = Running { child, reaped: false };
+    let mut running = RunningProgram { child, reaped: false };
     let output = running.output(deadline)?.ok_or_else(|| ProgramError::Slow(deadline - begun))?;
     let status = running.finish();
     if !status.success() {
@@ -81,18 +81,18 @@ pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> R
 
 /// What a program is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Event {
+enum ProgramEvent {
     Ended,
     Output,
 }
 
 /// A child that leads its process group. Its number is its own until it is reaped.
-struct Running {
+struct RunningProgram {
     child: Child,
     reaped: bool,
 }
 
-impl Running {
+impl RunningProgram {
     /// All that it wrote when it has ended, though others may still have its output open. `None` if the deadline came
     /// first.
     fn output(&mut self, deadline: Instant) -> Result<Option<Vec<u8>>, ProgramError> {
@@ -102,14 +102,14 @@ impl Running {
         fcntl(stdout.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(failed)?;
         let (mut output, mut open) = (Vec::new(), true);
         loop {
-            let both = [(Event::Ended, process.as_fd()), (Event::Output, stdout.as_fd())];
+            let both = [(ProgramEvent::Ended, process.as_fd()), (ProgramEvent::Output, stdout.as_fd())];
             let watched = if open { both.as_slice() } else { both.split_at(1).0 };
             let ready = readable(watched, deadline).map_err(failed)?;
             if ready.is_empty() {
                 return Ok(None);
             }
             // Looked at before the output: what it wrote before its end is there then.
-            let ended = ready.contains(&Event::Ended);
+            let ended = ready.contains(&ProgramEvent::Ended);
             open = open && drain(&mut stdout, &mut output)?;
             if ended {
                 return Ok(Some(output));
@@ -126,7 +126,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         self.finish();
     }

@@ -19,8 +19,8 @@ fn ranking(usable: &[Candidate], objections: Vec<Objection>) -> Ranking {
     Ranking { usable: usable.to_vec(), objections, wanted: None }
 }
 
-fn refusal<'a>(candidate: &'a Candidate, detail: &str) -> Refusal<'a> {
-    Refusal { candidate, failure: Failure::new(Stage::Kdc, Cause::KdcRefused, detail) }
+fn refusal<'a>(candidate: &'a Candidate, detail: &str) -> CandidateRefusal<'a> {
+    CandidateRefusal { candidate, failure: Failure::new(Stage::Kdc, Cause::KdcRefused, detail) }
 }
 
 fn objection(display: &str, why: &str, cause: Option<Cause>) -> Objection {
@@ -69,9 +69,9 @@ fn what_others_have_is_told_last_and_not_on_its_own_unless_it_is_notable() {
 
 #[test]
 fn beyond_the_limit_others_are_counted_and_a_long_one_is_cut() {
-    let many: Vec<_> = (0..OTHERS_LIMIT + 3).map(|n| candidate(&format!("FILE:/{n}"), "alice")).collect();
+    let many: Vec<_> = (0..CONSIDERED_LIMIT + 3).map(|n| candidate(&format!("FILE:/{n}"), "alice")).collect();
     let told = considered(None, &ranking(&many, Vec::new()), &[]);
-    assert_eq!((told.others.len(), told.more), (OTHERS_LIMIT, 3));
+    assert_eq!((told.others.len(), told.more), (CONSIDERED_LIMIT, 3));
     let long = [candidate(&format!("FILE:/{}", "x".repeat(2 * WORD_LIMIT)), "alice")];
     let told = considered(Some(&long[0]), &ranking(&long, Vec::new()), &[]);
     assert!(told.chosen.unwrap().len() <= WORD_LIMIT);

@@ -5,8 +5,8 @@
 
 use super::super::{Answer, WindowProof};
 use super::call::{FLAVOR_GSS, GssProcedure, Program, context_call};
-use super::record::TOKEN_LIMIT;
-use super::reply::{Reply, ReplyError};
+use super::record::RPC_TOKEN_LIMIT;
+use super::reply::{RpcReply, RpcReplyError};
 use crate::ctx::{HANDLE_LIMIT, Handle};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
@@ -14,15 +14,15 @@ use crate::wire::{Reader, WireError, Writer};
 /// Encodes the call that carries a token.
 ///
 /// # Errors
-/// [`WireError::TooLong`] for a token over [`TOKEN_LIMIT`].
+/// [`WireError::TooLong`] for a token over [`RPC_TOKEN_LIMIT`].
 pub(crate) fn encode(
     xid: u32,
     program: Program,
     handle: Option<&Handle>,
     token: &Secret,
 ) -> Result<Writer, WireError> {
-    if token.len() > TOKEN_LIMIT {
-        return Err(WireError::TooLong(token.len(), TOKEN_LIMIT));
+    if token.len() > RPC_TOKEN_LIMIT {
+        return Err(WireError::TooLong(token.len(), RPC_TOKEN_LIMIT));
     }
     let procedure = if handle.is_some() { GssProcedure::ContinueInit } else { GssProcedure::Init };
     let handle = handle.map(Handle::as_bytes).unwrap_or_default();
@@ -35,13 +35,13 @@ pub(crate) fn encode(
 /// Decodes the reply to the call `xid`.
 ///
 /// # Errors
-/// [`ReplyError`], also for lengths over a limit and bytes after the end.
-pub(crate) fn decode(message: &[u8], xid: u32) -> Result<Answer, ReplyError> {
-    let reply = Reply::parse(message, xid)?;
+/// [`RpcReplyError`], also for lengths over a limit and bytes after the end.
+pub(crate) fn decode(message: &[u8], xid: u32) -> Result<Answer, RpcReplyError> {
+    let reply = RpcReply::parse(message, xid)?;
     let mut results = Reader::new(reply.results);
     let handle = results.opaque_xdr(HANDLE_LIMIT)?.to_vec();
     let (gss_major, gss_minor, window) = (results.u32_be()?, results.u32_be()?, results.u32_be()?);
-    let token = Secret::new(results.opaque_xdr(TOKEN_LIMIT)?.to_vec());
+    let token = Secret::new(results.opaque_xdr(RPC_TOKEN_LIMIT)?.to_vec());
     results.finish()?;
     let window_proof = match reply.flavor {
         FLAVOR_GSS => WindowProof::Mic(reply.verifier.to_vec()),
@@ -76,10 +76,10 @@ mod tests {
     #[test]
     fn handles_over_the_limit_and_bytes_after_the_end_are_refused() {
         let long = reply(&[7; HANDLE_LIMIT + 1], b"");
-        let expected = ReplyError::Layout(WireError::TooLong(HANDLE_LIMIT + 1, HANDLE_LIMIT));
+        let expected = RpcReplyError::Layout(WireError::TooLong(HANDLE_LIMIT + 1, HANDLE_LIMIT));
         assert_eq!(decode(&long, 9).unwrap_err(), expected);
         let trailing = [&reply(b"h", b"t")[..], &[0; 4]].concat();
-        assert_eq!(decode(&trailing, 9).unwrap_err(), ReplyError::Layout(WireError::Trailing(4)));
+        assert_eq!(decode(&trailing, 9).unwrap_err(), RpcReplyError::Layout(WireError::Trailing(4)));
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
         let later = encode(1, program, Some(&handle), &Secret::new(vec![1])).unwrap();
         assert_eq!((first.as_slice()[39], later.as_slice()[39]), (1, 2), "GSS procedure");
         assert_eq!(later.len() - first.len(), 4);
-        let oversized = Secret::new(vec![0; TOKEN_LIMIT + 1]);
+        let oversized = Secret::new(vec![0; RPC_TOKEN_LIMIT + 1]);
         assert!(encode(1, program, None, &oversized).is_err());
     }
 

@@ -52,7 +52,7 @@ impl Client {
         xid
     }
 
-    /// Sends a call and waits for the next message, which [`reply::Reply::parse`] then judges.
+    /// Sends a call and waits for the next message, which [`reply::RpcReply::parse`] then judges.
     ///
     /// # Errors
     /// [`ChannelError`].

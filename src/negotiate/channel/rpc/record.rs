@@ -7,9 +7,9 @@
 use std::io::{self, Read, Write};
 
 /// Longest token that is exchanged, in bytes (rule S11).
-pub(crate) const TOKEN_LIMIT: usize = 64 * 1024;
+pub(crate) const RPC_TOKEN_LIMIT: usize = 64 * 1024;
 /// Longest message, in bytes: a token and what stands around it.
-const MESSAGE_LIMIT: usize = TOKEN_LIMIT + 2048;
+const RECORD_MESSAGE_LIMIT: usize = RPC_TOKEN_LIMIT + 2048;
 /// Most fragments of a message, empty ones counted.
 const FRAGMENT_LIMIT: usize = 64;
 const LAST: u32 = 0x8000_0000;
@@ -18,7 +18,7 @@ const LAST: u32 = 0x8000_0000;
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// More bytes than any message may have.
-    #[error("record of more than {MESSAGE_LIMIT} bytes")]
+    #[error("record of more than {RECORD_MESSAGE_LIMIT} bytes")]
     TooLong,
     /// More fragments than any message needs.
     #[error("record of more than {FRAGMENT_LIMIT} fragments")]
@@ -59,7 +59,7 @@ pub(crate) fn read(stream: &mut impl Read) -> Result<Vec<u8>, RecordError> {
         let mark = u32::from_be_bytes(mark);
         let length = usize::try_from(mark & !LAST).unwrap_or(usize::MAX);
         let begin = message.len();
-        if length > MESSAGE_LIMIT.saturating_sub(begin) {
+        if length > RECORD_MESSAGE_LIMIT.saturating_sub(begin) {
             return Err(RecordError::TooLong);
         }
         message.resize(begin + length, 0);
@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn a_record_over_the_limit_is_refused_before_its_bytes_are_read() {
-        let whole = mark(LAST, MESSAGE_LIMIT + 1);
+        let whole = mark(LAST, RECORD_MESSAGE_LIMIT + 1);
         assert!(matches!(read(&mut &whole[..]), Err(RecordError::TooLong)));
-        let split = [fragment(0, &[7]), mark(LAST, MESSAGE_LIMIT).to_vec()].concat();
+        let split = [fragment(0, &[7]), mark(LAST, RECORD_MESSAGE_LIMIT).to_vec()].concat();
         assert!(matches!(read(&mut &split[..]), Err(RecordError::TooLong)));
     }
 

@@ -1,6 +1,6 @@
 //! Replies of ONC RPC (RFC 5531 §9), with each way of refusing a call as its own error.
 //!
-//! Used for the answers to tokens and by client programs. Invariant: a [`Reply`] answers the call with the xid given.
+//! Used for the answers to tokens and by client programs. Invariant: a [`RpcReply`] answers the call with the xid given.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ const VERIFIER_LIMIT: usize = 400;
 
 /// A reply to a call that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reply<'a> {
+pub(crate) struct RpcReply<'a> {
     /// Flavor of the verifier.
     pub flavor: u32,
     /// Body of the verifier; with RPCSEC_GSS a message integrity code.
@@ -22,7 +22,7 @@ pub(crate) struct Reply<'a> {
 
 /// Why a reply does not answer a call that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReplyError {
+pub enum RpcReplyError {
     /// It does not follow the layout.
     #[error("malformed reply: {0}")]
     Layout(#[from] WireError),
@@ -63,14 +63,14 @@ pub enum ReplyError {
     SystemError,
 }
 
-impl ReplyError {
+impl RpcReplyError {
     /// Whether the server understood the call and refuses it, rather than answering nonsense.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Layout(_) | Self::OtherCall { .. } | Self::NotAReply(_) | Self::Unknown(..))
     }
 }
 
-impl ReplyError {
+impl RpcReplyError {
     /// Whether the server lacks what the call names, so that it has not looked at a credential.
     pub fn is_about_the_program(&self) -> bool {
         matches!(
@@ -115,47 +115,47 @@ impl fmt::Display for AuthStatus {
     }
 }
 
-impl<'a> Reply<'a> {
+impl<'a> RpcReply<'a> {
     /// Reads the reply to the call `xid`.
     ///
     /// # Errors
-    /// [`ReplyError`].
-    pub(crate) fn parse(message: &'a [u8], xid: u32) -> Result<Self, ReplyError> {
+    /// [`RpcReplyError`].
+    pub(crate) fn parse(message: &'a [u8], xid: u32) -> Result<Self, RpcReplyError> {
         let mut reader = Reader::new(message);
         let found = reader.u32_be()?;
         if found != xid {
-            return Err(ReplyError::OtherCall { expected: xid, found });
+            return Err(RpcReplyError::OtherCall { expected: xid, found });
         }
         match reader.u32_be()? {
             1 => {}
-            other => return Err(ReplyError::NotAReply(other)),
+            other => return Err(RpcReplyError::NotAReply(other)),
         }
         match reader.u32_be()? {
             0 => Self::accepted(reader),
             1 => Err(denied(reader)?),
-            other => Err(ReplyError::Unknown("reply_stat", other)),
+            other => Err(RpcReplyError::Unknown("reply_stat", other)),
         }
     }
 
-    fn accepted(mut reader: Reader<'a>) -> Result<Self, ReplyError> {
+    fn accepted(mut reader: Reader<'a>) -> Result<Self, RpcReplyError> {
         let (flavor, verifier) = (reader.u32_be()?, reader.opaque_xdr(VERIFIER_LIMIT)?);
         Err(match reader.u32_be()? {
             0 => return Ok(Self { flavor, verifier, results: reader.rest() }),
-            1 => ReplyError::ProgramUnavailable,
-            2 => ReplyError::ProgramVersion(reader.u32_be()?, reader.u32_be()?),
-            3 => ReplyError::ProcedureUnavailable,
-            4 => ReplyError::GarbageArguments,
-            5 => ReplyError::SystemError,
-            other => ReplyError::Unknown("accept_stat", other),
+            1 => RpcReplyError::ProgramUnavailable,
+            2 => RpcReplyError::ProgramVersion(reader.u32_be()?, reader.u32_be()?),
+            3 => RpcReplyError::ProcedureUnavailable,
+            4 => RpcReplyError::GarbageArguments,
+            5 => RpcReplyError::SystemError,
+            other => RpcReplyError::Unknown("accept_stat", other),
         })
     }
 }
 
-fn denied(mut reader: Reader<'_>) -> Result<ReplyError, WireError> {
+fn denied(mut reader: Reader<'_>) -> Result<RpcReplyError, WireError> {
     Ok(match reader.u32_be()? {
-        0 => ReplyError::RpcVersion(reader.u32_be()?, reader.u32_be()?),
-        1 => ReplyError::Rejected(AuthStatus(reader.u32_be()?)),
-        other => ReplyError::Unknown("reject_stat", other),
+        0 => RpcReplyError::RpcVersion(reader.u32_be()?, reader.u32_be()?),
+        1 => RpcReplyError::Rejected(AuthStatus(reader.u32_be()?)),
+        other => RpcReplyError::Unknown("reject_stat", other),
     })
 }
 
@@ -171,37 +171,37 @@ mod tests {
     #[test]
     fn an_accepted_reply_has_verifier_and_results() {
         let message = words(&[9, 1, 0, 6, 4, 0x6162_6364, 0, 77]);
-        let reply = Reply::parse(&message, 9).unwrap();
+        let reply = RpcReply::parse(&message, 9).unwrap();
         assert_eq!((reply.flavor, reply.verifier, reply.results), (6, &b"abcd"[..], &words(&[77])[..]));
     }
 
     #[test]
     fn each_way_of_refusing_a_call_has_its_error() {
         for (message, error) in [
-            (words(&[8, 1, 0]), ReplyError::OtherCall { expected: 9, found: 8 }),
-            (words(&[9, 0, 2]), ReplyError::NotAReply(0)),
-            (words(&[9, 1, 2]), ReplyError::Unknown("reply_stat", 2)),
-            (words(&[9, 1, 1, 0, 2, 3]), ReplyError::RpcVersion(2, 3)),
-            (words(&[9, 1, 1, 1, 13]), ReplyError::Rejected(AuthStatus(13))),
-            (words(&[9, 1, 1, 7]), ReplyError::Unknown("reject_stat", 7)),
-            (words(&[9, 1, 0, 0, 0, 1]), ReplyError::ProgramUnavailable),
-            (words(&[9, 1, 0, 0, 0, 2, 3, 4]), ReplyError::ProgramVersion(3, 4)),
-            (words(&[9, 1, 0, 0, 0, 3]), ReplyError::ProcedureUnavailable),
-            (words(&[9, 1, 0, 0, 0, 4]), ReplyError::GarbageArguments),
-            (words(&[9, 1, 0, 0, 0, 5]), ReplyError::SystemError),
-            (words(&[9, 1, 0, 0, 0, 6]), ReplyError::Unknown("accept_stat", 6)),
+            (words(&[8, 1, 0]), RpcReplyError::OtherCall { expected: 9, found: 8 }),
+            (words(&[9, 0, 2]), RpcReplyError::NotAReply(0)),
+            (words(&[9, 1, 2]), RpcReplyError::Unknown("reply_stat", 2)),
+            (words(&[9, 1, 1, 0, 2, 3]), RpcReplyError::RpcVersion(2, 3)),
+            (words(&[9, 1, 1, 1, 13]), RpcReplyError::Rejected(AuthStatus(13))),
+            (words(&[9, 1, 1, 7]), RpcReplyError::Unknown("reject_stat", 7)),
+            (words(&[9, 1, 0, 0, 0, 1]), RpcReplyError::ProgramUnavailable),
+            (words(&[9, 1, 0, 0, 0, 2, 3, 4]), RpcReplyError::ProgramVersion(3, 4)),
+            (words(&[9, 1, 0, 0, 0, 3]), RpcReplyError::ProcedureUnavailable),
+            (words(&[9, 1, 0, 0, 0, 4]), RpcReplyError::GarbageArguments),
+            (words(&[9, 1, 0, 0, 0, 5]), RpcReplyError::SystemError),
+            (words(&[9, 1, 0, 0, 0, 6]), RpcReplyError::Unknown("accept_stat", 6)),
             (words(&[9, 1, 0, 0, 401]), WireError::TooLong(401, 400).into()),
             (words(&[9, 1]), WireError::Truncated.into()),
         ] {
-            assert_eq!(Reply::parse(&message, 9), Err(error));
+            assert_eq!(RpcReply::parse(&message, 9), Err(error));
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused_without_a_panic(tail: Vec<u8>) {
-            let _ = Reply::parse(&tail, 0);
-            let _ = Reply::parse(&[&words(&[9, 1, 0])[..], &tail].concat(), 9);
+            let _ = RpcReply::parse(&tail, 0);
+            let _ = RpcReply::parse(&[&words(&[9, 1, 0])[..], &tail].concat(), 9);
         }
     }
 }

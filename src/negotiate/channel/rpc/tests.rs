@@ -6,12 +6,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::record::{self, RecordError};
-use super::reply::ReplyError;
+use super::reply::RpcReplyError;
 use super::*;
 use crate::wire::Writer;
 
 const SHORT: Duration = Duration::from_millis(300);
-const PROGRAM: Program = Program { number: 100_003, version: 4 };
+const RPC_PROGRAM: Program = Program { number: 100_003, version: 4 };
 
 /// A server that does this with one connection.
 fn server(serve: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
@@ -31,7 +31,7 @@ fn exchange_within(
 ) -> Result<Answer, ChannelError> {
     let (address, thread) = server(serve);
     let stream = TcpStream::connect(address).unwrap();
-    let mut client = Client::new(stream, PROGRAM, limit);
+    let mut client = Client::new(stream, RPC_PROGRAM, limit);
     let answer = client.exchange(None, &Secret::new(b"token".to_vec()));
     drop(client);
     thread.join().unwrap();
@@ -107,13 +107,13 @@ fn a_reply_to_another_call_and_a_rejection_are_errors() {
         let [a, b, c, d] = xid_of_call(&mut stream);
         stream.write_all(&fragment(1, &complete_answer([a, b, c, !d]))).unwrap();
     });
-    assert!(matches!(error, Err(ChannelError::Reply(ReplyError::OtherCall { .. }))), "{error:?}");
+    assert!(matches!(error, Err(ChannelError::Reply(RpcReplyError::OtherCall { .. }))), "{error:?}");
     let error = exchange_with(|mut stream| {
         let rejected =
             [&xid_of_call(&mut stream)[..], &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2]].concat();
         stream.write_all(&fragment(1, &rejected)).unwrap();
     });
-    assert!(matches!(error, Err(ChannelError::Reply(ReplyError::Rejected(_)))), "{error:?}");
+    assert!(matches!(error, Err(ChannelError::Reply(RpcReplyError::Rejected(_)))), "{error:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::super::{Considered, Failed, Message, MonitorEnd, Report, Timing, Work
 use super::*;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::channel::answer::{Answer, WindowProof};
-use crate::negotiate::channel::lustre::TOKEN_LIMIT;
+use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
 
 fn pair() -> (MonitorEnd, WorkerEnd) {
@@ -116,14 +116,14 @@ fn a_silent_worker_does_not_hold_the_monitor_past_its_deadline() {
 #[test]
 fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     let (mut monitor, mut worker) = pair();
-    let long = Secret::new(vec![7; TOKEN_LIMIT]);
+    let long = Secret::new(vec![7; LUSTRE_TOKEN_LIMIT]);
     // More than the socket holds at a time.
     let sending = std::thread::spawn(move || {
         worker.send_token(&long, &[]).unwrap();
         worker
     });
     let Message::Token(token, _) = monitor.receive_message(soon()).unwrap() else { panic!("no token") };
-    assert_eq!(token.len(), TOKEN_LIMIT);
+    assert_eq!(token.len(), LUSTRE_TOKEN_LIMIT);
     let mut worker = sending.join().unwrap();
     let answer = Answer {
         handle: b"handle".to_vec(),

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 /// A name service of a few names: name to addresses, and address to name.
 #[derive(Default)]
-struct Names {
+struct FakeNames {
     names: BTreeMap<Ipv4Addr, &'static str>,
     addresses: BTreeMap<&'static str, Vec<&'static str>>,
     node: &'static str,
     canonical: &'static str,
 }
 
-impl NameService for Names {
+impl NameService for FakeNames {
     fn name_of(&self, address: Ipv4Addr) -> io::Result<String> {
         self.names
             .get(&address)
@@ -35,9 +35,9 @@ impl NameService for Names {
     }
 }
 
-fn names(name: &'static str, addresses: &[&'static str]) -> Names {
+fn names(name: &'static str, addresses: &[&'static str]) -> FakeNames {
     let forward = name.trim_end_matches('.');
-    Names {
+    FakeNames {
         names: [(Ipv4Addr::new(10, 0, 0, 1), name)].into(),
         addresses: [(forward, addresses.to_vec())].into(),
         node: "node1",
@@ -49,7 +49,7 @@ fn lookup(nid: &str) -> HostLookup {
     HostLookup::new(nid.parse().unwrap(), &Lustre::default())
 }
 
-fn host(lookup: &HostLookup, names: &Names) -> Result<String, Failure> {
+fn host(lookup: &HostLookup, names: &FakeNames) -> Result<String, Failure> {
     lookup.host(names, Instant::now() + Duration::from_secs(5))
 }
 
@@ -76,7 +76,7 @@ fn an_address_has_the_name_that_leads_back_to_it() {
 #[test]
 fn a_name_that_leads_elsewhere_is_refused_unless_it_is_to_be_trusted() {
     let elsewhere = names("mds1.example.com", &["10.0.0.9"]);
-    let nowhere = Names { addresses: BTreeMap::new(), ..names("mds1.example.com", &[]) };
+    let nowhere = FakeNames { addresses: BTreeMap::new(), ..names("mds1.example.com", &[]) };
     let mut lookup = lookup("10.0.0.1@tcp");
     refused(host(&lookup, &elsewhere), Cause::UnconfirmedName, "but mds1.example.com is 10.0.0.9 (S17)");
     refused(host(&lookup, &nowhere), Cause::UnconfirmedName, "no such host (S17)");
@@ -110,22 +110,30 @@ fn this_node_has_its_name_in_full() {
     let names = names("mds1", &[]);
     assert_eq!(host(&lookup("0@lo"), &names).unwrap(), "node1.example.com");
     refused(host(&lookup("1@lo"), &names), Cause::UnnamedNid, "1@lo: an identifier of this node itself");
-    refused(own_host(&Names { node: "other", canonical: "a b", ..names }), Cause::UnnamedNid, "this node");
+    refused(
+        own_host(&FakeNames { node: "other", canonical: "a b", ..names }),
+        Cause::UnnamedNid,
+        "this node",
+    );
 }
 
 #[test]
 fn what_cannot_be_a_host_name_is_none() {
     for name in ["", "a b", "-x", "a/b@C", "mds1\n", "mds1;id", &"a".repeat(300)] {
         let lookup = HostLookup { configured: Some(name.to_owned()), ..lookup("10.0.0.1@tcp") };
-        refused(host(&lookup, &Names::default()), Cause::UnnamedNid, "no host name");
+        refused(host(&lookup, &FakeNames::default()), Cause::UnnamedNid, "no host name");
     }
     assert_eq!(host(&lookup("10.0.0.1@tcp"), &names("mds1.", &["10.0.0.1"])).unwrap(), "mds1");
 }
 
 #[test]
 fn identifiers_that_name_no_node_are_refused() {
-    refused(host(&lookup("0xffffffffffffffff"), &Names::default()), Cause::UnnamedNid, "any node");
-    refused(host(&lookup("0x63000000000001"), &Names::default()), Cause::UnnamedNid, "driver is not known");
+    refused(host(&lookup("0xffffffffffffffff"), &FakeNames::default()), Cause::UnnamedNid, "any node");
+    refused(
+        host(&lookup("0x63000000000001"), &FakeNames::default()),
+        Cause::UnnamedNid,
+        "driver is not known",
+    );
 }
 
 #[test]
@@ -136,14 +144,14 @@ fn other_drivers_are_for_the_sites_program() {
     );
     let asked = |nid: &str| {
         let lookup = HostLookup { program: site.program(), ..lookup(nid) };
-        host(&lookup, &Names::default())
+        host(&lookup, &FakeNames::default())
     };
     assert_eq!(asked("7@ptl4").unwrap(), "mds7.example.com");
     assert_eq!(asked("255@gni2").unwrap(), "oss255");
     refused(asked("8@ptl4"), Cause::UnnamedNid, "8@ptl4: ");
     refused(asked("8@bxi3"), Cause::UnnamedNid, "not known here");
     let absent = HostLookup { program: site.program().with_extension("absent"), ..lookup("7@ptl4") };
-    refused(host(&absent, &Names::default()), Cause::BadProgram, "S14");
+    refused(host(&absent, &FakeNames::default()), Cause::BadProgram, "S14");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A file that another thread's child has inherited open for writing cannot be executed, so these tests take turns.
-static TURN: Mutex<()> = Mutex::new(());
+static SITE_TURN: Mutex<()> = Mutex::new(());
 
 /// A program of root's in a directory of root's.
 pub(in crate::negotiate::nid_host) struct Site(
@@ -15,7 +15,7 @@ pub(in crate::negotiate::nid_host) struct Site(
 
 impl Site {
     pub(in crate::negotiate::nid_host) fn new(script: &str) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = SITE_TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
         let site = Self(directory, turn);
         fs::write(site.program(), format!("#!/bin/sh\n{script}\n")).unwrap();
