@@ -74,7 +74,7 @@ pub fn failed(failure: &Failure) -> Writer {
 /// The same with the reason in words.
 ///
 /// # Errors
-/// [`WireError::TooLong`], which the limits of a failure exclude.
+/// `WireError::TooLong`, which the limits of a failure exclude.
 pub fn failed_because(failure: &Failure, reason: &Reason) -> Result<Writer, WireError> {
     let mut writer = failed(failure);
     let Reason { stage, cause, detail, remedy } = reason;
@@ -89,7 +89,7 @@ pub fn failed_because(failure: &Failure, reason: &Reason) -> Result<Writer, Wire
 /// The payload of an established context.
 ///
 /// # Errors
-/// [`WireError::TooLong`], which the types' limits exclude.
+/// `WireError::TooLong`, which the types' limits exclude.
 pub fn established(context: &Context) -> Result<Writer, WireError> {
     let key = context.base_key.secret().expose();
     let mut token = Writer::with_capacity(TOKEN_LIMIT);
