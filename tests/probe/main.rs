@@ -153,7 +153,7 @@ impl Probe {
 
     /// Whoever stands in for a dead monitor may be about to set it.
     fn expiry(&self) -> Finding {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(10);
         let mut seconds = self.last.and_then(expires_in);
         while seconds.is_none() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
@@ -294,19 +294,17 @@ fn listed_quota() -> Option<u32> {
 
 fn settle(key: i32, within: Duration) -> Result<Finding, Errno> {
     let start = Instant::now();
-    let mut reads_in_progress = 0;
-    while start.elapsed() < within {
+    loop {
         let payload = keys::read(key);
-        if payload.as_ref().is_ok_and(|payload| is_in_progress(payload)) {
-            reads_in_progress += 1;
-            std::thread::sleep(Duration::from_millis(3));
-            continue;
+        if !payload.as_ref().is_ok_and(|payload| is_in_progress(payload)) {
+            let errno = payload.as_ref().err().map_or(0, |&e| e as i32);
+            return Ok(Finding::Settled { payload: payload.ok(), errno });
         }
-        let errno = payload.as_ref().err().map_or(0, |&e| e as i32);
-        let micros = start.elapsed().as_micros() as u64;
-        return Ok(Finding::Settled { payload: payload.ok(), errno, micros, reads_in_progress });
+        if start.elapsed() >= within {
+            return Ok(Finding::Unsettled);
+        }
+        std::thread::sleep(Duration::from_millis(3));
     }
-    Ok(Finding::Unsettled)
 }
 
 /// The fourth column of the key's line: `perm`, or a number and its unit, rounded down.

@@ -134,7 +134,7 @@ pub(crate) enum Finding {
     /// The exec'd child has ended after so long.
     ExecDone { micros: u64 },
     /// The key is no longer in progress: its payload or the error of reading it.
-    Settled { payload: Option<Vec<u8>>, errno: i32, micros: u64, reads_in_progress: u32 },
+    Settled { payload: Option<Vec<u8>>, errno: i32 },
     /// Seconds until the key expires; `None` if it never does.
     ExpiresIn { seconds: Option<u64> },
     /// The key was still in progress at the deadline, or there is none.

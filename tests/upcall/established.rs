@@ -6,7 +6,7 @@ use crate::support::process::{command_as, succeed};
 use crate::support::rpc::{call_null_with, fragments, read_record, write_record};
 use crate::support::server::Server;
 use crate::support::shared::Shared;
-use crate::support::site::Site;
+use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
 use lgss::ctx::Context;
 use nix::errno::Errno;
@@ -14,6 +14,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{Ipv6Addr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -48,16 +49,23 @@ fn a_context_made_by_the_kernels_upcall_is_accepted_by_the_server(shared: &Share
 }
 
 fn the_requester_has_a_key_in_progress_while_the_server_thinks(shared: &Shared) {
-    let site = Site::new(shared.realm());
+    let site = Site::with(shared.realm(), &Settings { round: "20s", ..Settings::default() });
     site.ticket(shared.realm());
-    let slow = Server::between(shared.nfs().address(), |_| std::thread::sleep(Duration::from_millis(300)));
+    // The server answers when the key has been read.
+    let gate = Arc::new(Mutex::new(()));
+    let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
+    let server = Server::between(shared.nfs().address(), move |_| drop(passed.lock()));
     let mut steps = as_user(site.uid());
-    steps.push(Step::Request(site.request(&shared.nfs().at(slow.port()))));
-    steps.push(Step::Settle { within_ms: 10_000 });
-    let findings = probe(&steps);
-    let Some(Finding::Settled { reads_in_progress, .. }) = findings.last() else { panic!("{findings:?}") };
-    assert!(*reads_in_progress > 0, "the key was never in progress");
-    call_null_with(&Outcome::of(&findings[2..]).context(), shared.nfs());
+    let before = steps.len();
+    steps.push(Step::Request(site.request(&shared.nfs().at(server.port()))));
+    steps.extend([Step::Settle { within_ms: 0 }, Step::Pause, Step::Settle { within_ms: 30_000 }]);
+    let mut requester = Probe::start(&steps);
+    let mut findings = requester.until_pause().split_off(before);
+    assert!(matches!(findings.pop(), Some(Finding::Unsettled)), "the key was never in progress");
+    drop(closed);
+    requester.go_on();
+    findings.extend(requester.rest().pop());
+    call_null_with(&Outcome::of(&findings).context(), shared.nfs());
 }
 
 fn the_service_ticket_is_stored_in_the_users_cache(shared: &Shared) {

@@ -91,7 +91,7 @@ fn a_killed_monitor_leaves_the_end_to_the_keys_own_timeout(shared: &Shared) {
     waiting.site.wait_until_idle();
     let (finding, took) = waiting.settle();
     assert_eq!(failed_with(&finding), Errno::EKEYEXPIRED);
-    assert!(took < Duration::from_secs(6), "took {took:?}");
+    assert!(took < stretched(Duration::from_secs(6)), "took {took:?}");
 }
 
 fn a_stopped_worker_is_ended_by_the_deadline(shared: &Shared) {
@@ -99,7 +99,7 @@ fn a_stopped_worker_is_ended_by_the_deadline(shared: &Shared) {
     kill(waiting.worker().pid, Signal::SIGSTOP).unwrap();
     let (finding, took) = waiting.settle();
     assert_eq!(failed_with(&finding), Errno::ETIMEDOUT);
-    assert!(took < Duration::from_secs(5), "took {took:?}");
+    assert!(took < stretched(Duration::from_secs(5)), "took {took:?}");
     waiting.site.wait_until_idle();
 }
 
@@ -253,7 +253,8 @@ fn the_worker_killed_at_any_system_call_fails_the_key_at_once(shared: &Shared) {
             other => other.errno() == Errno::EIO,
         };
         assert!(good, "worker killed at call {call}: {:?}", killed.outcome);
-        assert!(killed.took < Duration::from_secs(5), "worker killed at call {call}: took {:?}", killed.took);
+        let at_once = killed.took < stretched(Duration::from_secs(5));
+        assert!(at_once, "worker killed at call {call}: took {:?}", killed.took);
     });
 }
 

@@ -1,6 +1,7 @@
 //! Floods (rule S8): what one owner may have at a time, and what becomes of one whose requests keep failing.
 
 use crate::support::outcome::Outcome;
+use crate::support::owner_record::{OwnerRecord, since_boot};
 use crate::support::probe::{Finding, Probe, Step, as_user, probe};
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
@@ -233,14 +234,9 @@ fn an_owner_that_keeps_failing_pauses_and_others_are_served(shared: &Shared) {
     ]);
     drop(ask(&site, second(&site), shared.nfs(), "").context());
     // It ends by itself, when the record says.
-    let record = fs::read_to_string(site.path(&format!("run/owners/uid-{}", site.uid()))).unwrap();
-    let until = Duration::from_millis(record.split(' ').nth(2).unwrap().parse().unwrap());
+    let until = OwnerRecord::of(&site).until;
     wait_for("the end of the pause", Duration::from_secs(20), || (since_boot() > until).then_some(()));
     drop(ask(&site, site.uid(), shared.nfs(), ":after").context());
-}
-
-fn since_boot() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap().into()
 }
 
 fn a_success_ends_the_row_of_failures(shared: &Shared) {

@@ -6,8 +6,9 @@ use crate::support::process::{command, succeed};
 use crate::support::rpc::call_null_with;
 use crate::support::server::Server;
 use crate::support::shared::Shared;
-use crate::support::site::Site;
+use crate::support::site::{Settings, Site};
 use nix::errno::Errno;
+use std::sync::{Arc, Mutex};
 
 crate::trials![
     a_server_of_root_acting_for_a_user_by_setfsuid_gets_the_users_context,
@@ -81,19 +82,21 @@ fn a_user_acting_as_root_is_refused(shared: &Shared) {
 }
 
 fn roots_own_context_is_negotiated_by_the_machine_user(shared: &Shared) {
-    let site = Site::new(shared.realm());
+    let site = Site::with(shared.realm(), &Settings { round: "20s", ..Settings::default() });
     let cache = format!("FILE:{}", site.path("root-cache").display());
     shared.realm().ticket(0, &cache);
-    let slow = Server::between(shared.nfs().address(), |_| {
-        std::thread::sleep(std::time::Duration::from_millis(400))
-    });
-    let target = shared.nfs().at(slow.port());
+    // The server answers when the worker has been seen.
+    let gate = Arc::new(Mutex::new(()));
+    let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
+    let server = Server::between(shared.nfs().address(), move |_| drop(passed.lock()));
+    let target = shared.nfs().at(server.port());
     let mut request = site.request_as("0", &target, &format!(":{}", site.uid()));
     request.callout.as_mut().unwrap().extend(format!(";cache={cache}").bytes());
     let outcome = std::thread::scope(|scope| {
         let asking = scope.spawn(|| site.ask_after(vec![Step::JoinSession], request));
         let worker = site.wait_for_process("lgss_negotiate");
         assert_eq!(worker.uid, Some(site.machine_uid()), "no process of uid 0 talks to the network");
+        drop(closed);
         asking.join().unwrap()
     });
     call_null_with(&outcome.context(), shared.nfs());

@@ -9,7 +9,7 @@ use crate::support::realm::{Realm, free_port};
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Rule, Settings, Site};
-use crate::support::wait::{stretched, wait_for};
+use crate::support::wait::{assert_lasted, stretched, wait_for};
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -319,7 +319,7 @@ impl Scene {
         self.realm.silence();
         let start = Instant::now();
         let hours = self.hours();
-        assert!((5..9).contains(&start.elapsed().as_secs()), "took {:?}", start.elapsed());
+        assert_lasted(start.elapsed(), 5, stretched(Duration::from_secs(9)));
         assert!((3.9..=4.0).contains(&hours), "{hours} h");
         self.site.wait_until_idle();
     }

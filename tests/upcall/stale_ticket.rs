@@ -12,6 +12,7 @@ use crate::support::rpc::{InitReply, call_null_with, denied};
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::Site;
+use crate::support::wait::stretched;
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::time::Duration;
@@ -275,8 +276,9 @@ fn every_stage_of_both_attempts_is_in_the_line_and_their_times_add_up(_: &Shared
     let sum: f64 = stages[1..].iter().map(|(_, ms)| ms).sum();
     let total = line.split_once("established in ").unwrap().1.split_once(" ms").unwrap().0;
     let total: f64 = total.parse().unwrap();
-    // The total has the writing of the key, too.
-    assert!((-1.0..50.0).contains(&(total - sum)), "{sum} of {total} ms: {line}");
+    // The total has the writing of the key, too. At most three times that is still less than one answer of the server's.
+    let more = 1e3 * stretched(Duration::from_millis(50)).as_secs_f64();
+    assert!((-1.0..more).contains(&(total - sum)), "{sum} of {total} ms: {line}");
     for (name, ms) in &stages {
         assert!(*name != "negotiate" || *ms >= 200.0, "each attempt has its own time: {line}");
     }

@@ -2,6 +2,7 @@
 
 use crate::support::command_line::{lines, session};
 use crate::support::outcome::Outcome;
+use crate::support::owner_record::wait_until_breakable;
 use crate::support::process::command_as;
 use crate::support::realm::PASSWORD;
 use crate::support::rpc::call_null_with;
@@ -142,7 +143,7 @@ fn who_asks_anew_need_not_wait_for_the_end_of_a_pause(shared: &Shared) {
     );
     assert!(reason.detail.contains("; paused for another "), "{reason:?}");
     site.ticket(shared.realm());
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    wait_until_breakable(&site);
     let text = lines(&session(&site, &get(shared.nfs())));
     assert!(text.contains("established after"), "{text}");
     // A success ends the pause for all.

@@ -1,12 +1,12 @@
 //! The log socket of a site: what the upcall tells the administrator.
 
-use super::wait::wait_for;
+use super::wait::{stretched, wait_for};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Reads at once what arrives, since a full socket makes the upcall drop lines.
 #[derive(Debug)]
@@ -40,14 +40,15 @@ impl LogReader {
     /// The first line that fits, waiting for it.
     #[track_caller]
     pub(crate) fn wait_for(&self, fits: impl Fn(&str) -> bool) -> String {
-        let find = || self.lines().into_iter().find(|line| fits(line));
-        for _ in 0..500 {
-            if let Some(line) = find() {
+        let start = Instant::now();
+        loop {
+            if let Some(line) = self.lines().into_iter().find(|line| fits(line)) {
                 return line;
             }
+            let goes_on = start.elapsed() < stretched(Duration::from_secs(5));
+            assert!(goes_on, "no such line in the log, which has: {:#?}", self.lines());
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("no such line in the log, which has: {:#?}", self.lines());
     }
 
     /// The one line of an upcall that has ended, holding all of `words`.

@@ -20,6 +20,7 @@ pub(crate) mod netns;
 pub(crate) mod node;
 pub(crate) mod nscd;
 pub(crate) mod outcome;
+pub(crate) mod owner_record;
 pub(crate) mod persistent;
 pub(crate) mod probe;
 pub(crate) mod process;

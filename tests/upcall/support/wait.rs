@@ -19,6 +19,12 @@ pub(crate) fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() 
     }
 }
 
+/// Panics unless `took` is at least so many seconds and less than `limit`.
+#[track_caller]
+pub(crate) fn assert_lasted(took: Duration, least_secs: u64, limit: Duration) {
+    assert!(took >= Duration::from_secs(least_secs) && took < limit, "took {took:?}");
+}
+
 /// A limit that holds where every process has a core to itself, as long as it must be on this machine now: as many times
 /// as there are processes for each core, of those that run or of the last minute's, but three times at most: what a limit
 /// tells apart is further off than that.

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import signal
 import threading
 import time
 
@@ -226,7 +227,7 @@ def the_nodes_credentials_are_not_for_another_mount_namespace(bed):
     """S5, before anything is negotiated, whatever other tables say; and S6 for a reference process that there is not."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
-    elsewhere = Requester(steps=[requester.unshare(requester.CLONE_NEWNS)]).start(lambda: time.sleep(60))
+    elsewhere = Requester(steps=[requester.unshare(requester.CLONE_NEWNS)]).start(signal.pause)
     ours = os.readlink("/proc/self/ns/mnt")
     bed.until(lambda: os.readlink(f"/proc/{elsewhere.pid}/ns/mnt") != ours, "another mount namespace")
     tables = '[namespace.other]\nowner = 0\nkeytab = "/etc/krb5.keytab"\n[namespace.bare]\ncgroup = "/*"\n'

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import signal
 import subprocess
 import time
 
@@ -208,7 +209,7 @@ def a_namespace_has_the_credentials_that_its_table_names_and_no_others(bed):
 def namespace_of(bed, uid, flags):
     """A process in a user and a mount namespace of that user's, and in more of them."""
     after = [requester.own_user_namespace, requester.unshare(flags)]
-    process = requester.Requester(uid, after=after).start(lambda: time.sleep(80))
+    process = requester.Requester(uid, after=after).start(signal.pause)
     ours = os.readlink("/proc/self/ns/net")
 
     def is_there():
