@@ -2,7 +2,7 @@
 //!
 //!     nfs_null KEY_SERIAL HOST:PORT,PROGRAM,VERSION
 //!
-//! It needs no Kerberos library and sees no ticket: all it has is what the key's payload holds.
+//! It needs no Kerberos library and sees no ticket: the key's payload is all it has.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -85,14 +85,14 @@ fn context_of(key: ContextKey) -> Result<Context> {
     }
 }
 
-/// Larger at every run, because a server drops a number that it has seen under the same context: milliseconds, within the
-/// 2^31 numbers that RFC 2203 §5.3.3.1 allows.
+/// Increases with every run, because a server drops a number that it has seen under the same context: milliseconds,
+/// within the 2^31 numbers that RFC 2203 §5.3.3.1 allows.
 fn fresh_sequence() -> Result<u32> {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     Ok(u32::try_from(millis % 0x7fff_ffff)?)
 }
 
-/// The call up to the end of its credential, which is what the verifier signs (RFC 2203 §5.3.1).
+/// The call up to the end of its credential, which the verifier signs (RFC 2203 §5.3.1).
 fn call_header(xid: u32, server: &RpcChannel, sequence: u32, handle: &[u8]) -> Result<Vec<u8>> {
     let numbers = [GSS_VERSION, GSS_DATA, sequence, GSS_SERVICE_NONE];
     let credential = [words(&numbers), opaque(handle)?].concat();
@@ -100,7 +100,7 @@ fn call_header(xid: u32, server: &RpcChannel, sequence: u32, handle: &[u8]) -> R
     Ok([words(&numbers), opaque(&credential)?].concat())
 }
 
-/// The reply's verifier and results, if it says that the call was carried out.
+/// Verifier and results of a reply that accepts the call.
 fn accepted(reply: &[u8], xid: u32) -> Result<(&[u8], &[u8])> {
     let rest = reply.strip_prefix(words(&[xid, REPLY, 0]).as_slice()).ok_or("the call was not accepted")?;
     let rest = rest.strip_prefix(words(&[FLAVOR_GSS]).as_slice()).ok_or("the reply is not signed")?;
@@ -112,7 +112,7 @@ fn accepted(reply: &[u8], xid: u32) -> Result<(&[u8], &[u8])> {
     Ok((verifier, results))
 }
 
-/// Sends one record and reads one of a single fragment, as a server sends so short a reply.
+/// Sends one record and reads one of a single fragment, which suffices for so short a reply.
 fn transact(stream: &mut TcpStream, call: &[u8]) -> Result<Vec<u8>> {
     let mark = u32::try_from(call.len())? | LAST_FRAGMENT;
     stream.write_all(&[words(&[mark]), call.to_vec()].concat())?;
@@ -128,12 +128,12 @@ fn transact(stream: &mut TcpStream, call: &[u8]) -> Result<Vec<u8>> {
     Ok(reply)
 }
 
-/// XDR's numbers (RFC 4506 §4.2).
+/// Numbers in XDR (RFC 4506 §4.2).
 fn words(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
-/// XDR's bytes of any length (RFC 4506 §4.10).
+/// Bytes of variable length in XDR (RFC 4506 §4.10).
 fn opaque(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut written = [words(&[u32::try_from(bytes.len())?]), bytes.to_vec()].concat();
     written.resize(written.len().next_multiple_of(4), 0);

@@ -1,6 +1,6 @@
-//! `lgss show` and the failures of `lgss get` on real kernel keys, each test in a session keyring of its own.
+//! `lgss show` and the failures of `lgss get` on real kernel keys; each test has its own session keyring.
 //!
-//! Needs a kernel with keys. What `get` does with an upcall is proved in tests/upcall.
+//! Needs a kernel with keys. tests/upcall covers `get` with an upcall.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 use std::io::Read;
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 const LABEL: &std::ffi::CStr = c"lgss:1000:nfs@srv.example.test";
 
-/// A key in a new session keyring of this thread, which the programs started from it inherit.
+/// Makes a key in a new session keyring of this thread, which the programs it starts inherit.
 fn key_with(payload: &[u8]) -> i32 {
     let session = keyctl::join_anonymous_session().unwrap();
     keyctl::add(c"user", LABEL, payload, session).unwrap()
@@ -28,7 +28,7 @@ fn lgss(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lgss")).args(words).stdin(Stdio::null()).output().unwrap()
 }
 
-/// Exit status, output and complaints.
+/// Exit status, stdout and stderr.
 fn run(words: &[&str]) -> (i32, String, String) {
     let output = lgss(words);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -121,7 +121,7 @@ fn a_failure_is_told_with_cause_and_remedy() {
 #[test]
 fn a_key_of_another_session_is_described_and_the_refusal_explained() {
     let key = key_with(user::in_progress().as_slice());
-    // The link in the first session keyring goes with it; this one keeps the key without leading to it for the reader.
+    // The link in the first session keyring goes with it; this link keeps the key, but does not lead the reader to it.
     keyctl::link(key, keyctl::PROCESS_KEYRING).unwrap();
     keyctl::join_anonymous_session().unwrap();
     let (status, out, err) = run(&["show", &key.to_string()]);

@@ -1,7 +1,8 @@
-//! `lgss list`, `flush`, `config`, `completion` and `get --json` without an upcall; each test in a session keyring of its
-//! own.
+//! `lgss list`, `flush`, `config`, `completion` and `get --json` without an upcall; each test has its own session
+//! keyring.
 //!
-//! Needs root and a kernel with keys. Contexts here are with services of this test's own, as root sees all its keys.
+//! Needs root and a kernel with keys. The services of these contexts are unique to each test, as root sees all its
+//! keys.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is how it fails")]
 
 use std::ffi::CString;
@@ -33,7 +34,7 @@ fn add(description: &str, payload: &[u8], ring: i32) -> i32 {
     keyctl::add(c"user", &CString::new(description).unwrap(), payload, ring).unwrap()
 }
 
-/// The contexts that `lgss list` has with a service on this host.
+/// The contexts for a service on this host that `lgss list` shows.
 fn listed(host: &str) -> Vec<Value> {
     let all = json(&["list", "--json"]);
     let is_ours = |row: &&Value| row["service"].as_str().is_some_and(|service| service.ends_with(host));
@@ -78,7 +79,7 @@ fn the_context_among_thousands_of_keys_in_nested_keyrings_is_found() {
     let session = keyctl::join_anonymous_session().unwrap();
     let outer = keyctl::add(c"keyring", c"outer", b"", session).unwrap();
     let inner = keyctl::add(c"keyring", c"inner", b"", outer).unwrap();
-    // More than the 32 KiB of a payload when read as a list of serials.
+    // As a list of serials, more than the 32 KiB of a payload.
     for i in 0..9000 {
         add(&format!("foreign {i}"), b"x", inner);
     }
@@ -114,7 +115,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
 fn a_context_of_another_session_is_kept_and_the_reason_told() {
     let first = keyctl::join_anonymous_session().unwrap();
     let context = add("lgss:0:nfs@kept.test", user::in_progress().as_slice(), first);
-    // Kept alive without leading the program to it.
+    // This keeps the key, but does not lead the program to it.
     keyctl::link(context, keyctl::PROCESS_KEYRING).unwrap();
     keyctl::join_anonymous_session().unwrap();
     assert_eq!(listed("kept.test")[0]["state"], Value::Null);

@@ -1,5 +1,5 @@
-//! The library as a dependency: a program in a directory of its own, which names nothing but `lgss`, builds without
-//! libclang and without MIT Kerberos. What it is built of was fetched for this package; nothing else is.
+//! The library as a dependency: a program in a separate directory, which names nothing but `lgss`, builds without
+//! libclang and without MIT Kerberos. Only crates fetched for this package are used; nothing is downloaded.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 use std::fs;
@@ -42,12 +42,12 @@ fn a_program_that_depends_on_it_builds_without_libclang_and_kerberos() {
     assert!(description.ends_with(":nfs@srv.example.test\n"), "{description}");
 }
 
-/// Of the toolchain that builds this test.
+/// The cargo of the toolchain that builds this test.
 fn cargo(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(directory).env("CARGO_TARGET_DIR", directory.join("target"));
     command.env_remove("CARGO_BUILD_TARGET").env_remove("RUSTFLAGS");
-    // As where there is none.
+    // As if libclang were not installed.
     command.env("LIBCLANG_PATH", "/nonexistent");
     command.output().expect("cargo")
 }

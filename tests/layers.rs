@@ -1,7 +1,7 @@
 //! The architecture as a test: imports go down only, `unsafe` stays at the edge (docs/architecture.md, "Layers").
 //!
-//! Works on tokens of the sources, so that comments and strings count for nothing. What it would miss, an import by a
-//! macro, does not exist here.
+//! It reads the tokens of the sources, so comments and strings do not count. It would miss an import by a macro; there
+//! is none here.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 mod layers {

@@ -1,7 +1,7 @@
-//! The generated parts of the manual pages are those of the flag records in src/cli/programs.rs.
+//! The generated parts of the manual pages match the flag records in src/cli/programs.rs.
 //!
-//! They stand between `.\" generated: WHAT COMMAND` and `.\" end` in man/; after a change of a flag,
-//! `LGSS_WRITE_PAGES=1 cargo test --features test-programs --test manual` writes them anew.
+//! They stand between `.\" generated: WHAT COMMAND` and `.\" end` in man/. After a change of a flag,
+//! `LGSS_WRITE_PAGES=1 cargo test --features test-programs --test manual` rewrites them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is how it fails")]
 
 use std::collections::BTreeSet;
@@ -60,7 +60,7 @@ fn every_command_has_its_options_in_a_page() {
     }
 }
 
-/// The upcall does not use the record, so that they could part.
+/// The upcall does not use the record, so the two could differ.
 #[test]
 fn the_record_of_the_upcall_has_the_options_that_it_reads() {
     let source = include_str!("../src/upcall/invocation.rs");
@@ -106,7 +106,7 @@ fn regenerated(text: &str, record: &Command) -> String {
     new + rest
 }
 
-/// The commands that have no further ones below them, with their full names.
+/// Commands without subcommands, with their full names.
 fn leaves(command: Command) -> Vec<(String, Command)> {
     let below: Vec<_> =
         command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help").cloned().collect();
@@ -133,7 +133,7 @@ fn synopsis(command: &Command) -> String {
     let mut words = command.get_bin_name().unwrap().split(' ');
     let mut text = format!(".Nm {}\n", words.next().unwrap());
     text.extend(words.map(|word| format!(".Cm {word}\n")));
-    // Options stand before the words of lgss_keyring, and after the arguments of a command.
+    // Options stand before the words of lgss_keyring, but after the arguments of a command.
     let arguments = command.get_positionals().map(|arg| {
         if arg.get_id() == "operation" { ".Cm create\n".to_owned() } else { format!(".Ar {}\n", value(arg)) }
     });
@@ -175,7 +175,7 @@ fn value(arg: &Arg) -> String {
     arg.get_value_names().unwrap().first().unwrap().to_string()
 }
 
-/// A line for each sentence, as manual pages have them.
+/// One line for each sentence, as usual in manual pages.
 fn prose(text: &str) -> String {
     let text = text.replace('\\', "\\e");
     let paragraphs = text.split("\n\n").map(|paragraph| paragraph.trim_end_matches('.').replace('\n', " "));

@@ -1,7 +1,7 @@
-//! Our MIC tokens against MIT Kerberos: both make the same bytes and each takes what the other made.
+//! Our MIC tokens against MIT Kerberos: both make the same bytes, and each accepts the other's.
 //!
 //! Needs no root, but the KDC and the headers of MIT Kerberos (Debian: krb5-kdc, krb5-admin-server, libkrb5-dev), a C
-//! compiler and util-linux, and fails without them. Every test has a realm and a KDC of its own.
+//! compiler and util-linux, and fails without them. Every test has its own realm and KDC.
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
 
@@ -34,7 +34,7 @@ fn tokens_agree_with_mit_for_aes256_sha384() {
 fn tokens_agree_with_mit(enctype: Enctype) {
     let realm = Realm::start(enctype);
     let program = realm.compile("mic_peer.c");
-    // With mutual authentication MIT's acceptor asserts a subkey, without it cannot.
+    // With mutual authentication MIT's acceptor asserts a subkey; without it, it cannot.
     for (mode, origin) in [("mutual", KeyOrigin::AcceptorSubkey), ("one-way", KeyOrigin::Initiator)] {
         let (mut peer, initiator, acceptor) = Peer::start(&realm, &program, mode);
         assert_eq!(initiator.key, acceptor.key);
@@ -47,7 +47,7 @@ fn tokens_agree_with_mit(enctype: Enctype) {
     }
 }
 
-/// MIT signs as `end` and we check it, then MIT takes as `end` what we signed as the opposite one.
+/// MIT signs as `end` and we verify; then we sign as the opposite end and MIT verifies as `end`.
 fn exchange(peer: &mut Peer, end: &mut End, message: &[u8]) {
     let enctype = Enctype::try_from(end.enctype).expect("an AES type");
     let (same, other) = match end.role {
@@ -93,7 +93,7 @@ mod peer {
         output: BufReader<ChildStdout>,
     }
 
-    /// One end of MIT's context as it was when the context was made.
+    /// One end of MIT's context, in its state just after the context was made.
     pub(super) struct End {
         pub(super) role: Role,
         pub(super) enctype: u32,
@@ -155,7 +155,7 @@ mod peer {
             }
         }
 
-        /// Does not wait for ever, because the peer runs under timeout(1).
+        /// This ends in time, because the peer runs under timeout(1).
         fn read_line(&mut self) -> String {
             let mut line = String::new();
             let length = self.output.read_line(&mut line).expect("the peer writes text");
@@ -165,7 +165,7 @@ mod peer {
     }
 
     impl Drop for Peer {
-        /// The peer ends with its input.
+        /// The peer ends when its input is closed.
         fn drop(&mut self) {
             self.input = None;
             let _ = self.process.wait();
@@ -200,7 +200,7 @@ mod peer {
     }
 }
 
-/// A realm of one encryption type in a directory of its own.
+/// A realm with one encryption type, in its own directory.
 mod mit {
     use lgss::crypto::enctype::Enctype;
     use std::ffi::OsStr;
@@ -217,7 +217,7 @@ mod mit {
     const CLIENT: &str = "client@MIC.TEST";
     const REALM: &str = "MIC.TEST";
 
-    /// No command may take longer, the KDC has as long to come up.
+    /// Limit for every command, and for the start of the KDC.
     const LIMIT: Duration = Duration::from_secs(30);
 
     pub(super) struct Realm {
@@ -225,7 +225,7 @@ mod mit {
         directory: TempDir,
     }
 
-    /// A krb5kdc; killed when dropped, and by the kernel when the thread that started it is no more.
+    /// A krb5kdc; killed when dropped, and by the kernel when the thread that started it ends.
     struct Kdc(Child);
 
     impl Realm {
@@ -238,7 +238,7 @@ mod mit {
                 realm.run("kadmin.local", &["-r", REALM, "addprinc", "-randkey", principal]);
                 realm.run("kadmin.local", &["-r", REALM, "ktadd", "-k", &realm.path(keytab), principal]);
             }
-            // Between the choice of a port and the KDC's bind(2) another program may take the port.
+            // Another program may take the port between its choice and the KDC's bind(2).
             realm.kdc = (0..5).find_map(|_| {
                 realm.configure(enctype, free_port());
                 realm.start_kdc()
@@ -269,7 +269,7 @@ mod mit {
             assert!(output.status.success(), "{program} {arguments:?}: {}: {errors}", output.status);
         }
 
-        /// A KDC that is ready, or none if it gave up.
+        /// A KDC that is ready, or none if it has ended.
         fn start_kdc(&self) -> Option<Kdc> {
             let _ = fs::remove_file(self.path("kdc.log"));
             let stderr = File::create(self.path("kdc.stderr")).expect("a file in our directory");
@@ -288,7 +288,7 @@ mod mit {
             Some(kdc)
         }
 
-        /// Nothing of the caller's Kerberos environment counts, and temporary files go into the realm's directory.
+        /// The caller's Kerberos environment does not count, and temporary files go into the realm's directory.
         fn environment(&self, program: &str) -> Command {
             let path = std::env::var("PATH").unwrap_or_default();
             let mut command = Command::new(program);

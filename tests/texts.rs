@@ -1,4 +1,4 @@
-//! Texts that must agree with the code: example settings, rule, manual pages.
+//! Texts that must match the code: example settings, rule, manual pages.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 mod texts {
@@ -30,7 +30,7 @@ fn the_example_settings_show_every_setting_with_its_default() {
     assert_eq!(toml::from_str::<Config>(&text("etc/lgss.toml")).unwrap(), Config::default());
     assert_eq!(toml::from_str::<Config>(&uncommented()).unwrap(), Config::default());
     let mut settings: toml::Table = toml::from_str(&uncommented()).unwrap();
-    // What a table of a file system or a namespace may hold has no defaults, so the example only mentions it.
+    // Settings in a table of a file system or a namespace have no defaults, so the example only mentions them.
     let file_system: toml::Table = toml::from_str(FILE_SYSTEM).unwrap();
     settings.insert("file_system".to_owned(), file_system.into());
     toml::from_str::<Config>(&format!("[file_system.x]\n{FILE_SYSTEM}")).unwrap();
@@ -46,7 +46,7 @@ fn the_example_settings_show_every_setting_with_its_default() {
         .chain(tables.flat_map(|table| table.keys()))
     {
         assert!(page.contains(&format!(".It Li {name}\n")), "lgss.toml(5) lacks {name}");
-        // A setting that is not in the example would be missing in the page too: the code is what counts.
+        // The page could lack a setting that the example lacks, so the code decides.
         assert!(code.contains(name), "no setting {name}");
     }
     let in_example: usize =
@@ -61,7 +61,7 @@ const FILE_SYSTEM: &str = "realm = \"R\"\nkeytab = \"/k\"\nprincipal = \"p\"\n";
 const NAMESPACE: &str = "owner = 1000\ncgroup = \"/c\"\nkrb5_config = \"/krb5.conf\"\nkeytab = \"/k\"\nrealm = \"R\"\n\
                          principal = \"p\"\n";
 
-/// Names of the fields of everything in src/config that is read from the file.
+/// Names of all fields in src/config that the file may set.
 fn settings_in_code() -> Vec<String> {
     let code = all_sources(&["src/config"]);
     let settings = code.split("deny_unknown_fields)]\npub struct ").skip(1);
@@ -136,12 +136,12 @@ fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
     }
 }
 
-/// Sources below the directories, Rust and Python, all in one text.
+/// All sources below the directories, Rust and Python, as one text.
 fn all_sources(below: &[&str]) -> String {
     paths(below).iter().map(|path| text(path)).collect()
 }
 
-/// Their paths, from the root of the checkout.
+/// Paths of those sources, relative to the checkout.
 fn paths(below: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for directory in below {
@@ -158,7 +158,7 @@ fn paths(below: &[&str]) -> Vec<String> {
     found
 }
 
-/// Those of the names that no test or scenario has.
+/// The names that no test or scenario has.
 fn missing_tests<'a>(names: &[&'a str]) -> Vec<&'a str> {
     let sources = all_sources(&["src", "tests"]);
     let exists =
@@ -166,7 +166,7 @@ fn missing_tests<'a>(names: &[&'a str]) -> Vec<&'a str> {
     names.iter().copied().filter(|name| !exists(name)).collect()
 }
 
-/// What stands in backquotes.
+/// The parts in backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -200,7 +200,7 @@ fn documents_that_messages_and_pages_refer_to_are_there_to_be_installed() {
         let end = rest.find(".md").unwrap_or(0);
         assert!(!text(&format!("docs/{}.md", &rest[..end])).is_empty());
     }
-    // They are found where the sources are not.
+    // Users without the sources find them, too.
     assert!(!texts.contains("(formats: docs/") && !texts.contains("see docs/"));
     assert!(text("scripts/install").contains("share/doc/lgss"));
 }
@@ -210,7 +210,7 @@ fn a_symptom_leads_to_a_command_for_every_error_of_an_upcall() {
     let (page, formats) = (text("docs/troubleshooting.md"), text("docs/formats.md"));
     let errors = formats.split("## Errors").nth(1).unwrap().split("## ").next().unwrap();
     for errno in errors.split("\n| E").skip(1).map(|row| row.split(' ').next().unwrap()) {
-        // A key that its user has revoked is no trouble.
+        // A key that its user revoked is no trouble.
         let elsewhere = errno == "KEYREVOKED";
         assert!(
             elsewhere || page.contains(&format!("E{errno}")),

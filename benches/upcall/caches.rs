@@ -1,4 +1,4 @@
-//! What it costs to choose among many credential caches, and that a ready service ticket needs no KDC.
+//! The cost of choosing among many credential caches; a ready service ticket needs no KDC.
 
 use super::requester::{self, Plan};
 use super::support::realm::Realm;
@@ -8,21 +8,21 @@ use super::{Bed, PAUSE, median};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-/// On the command line: this part alone.
+/// Selects this part alone on the command line.
 pub(crate) const WORD: &str = "caches";
-/// How many caches a user has in /tmp, one user each.
+/// How many caches a user has in /tmp; one user for each number.
 const COUNTS: [usize; 3] = [1, 10, 200];
 const ROUNDS: usize = 100;
 
-/// What the goals are about.
+/// Figures with goals.
 pub(crate) struct Figures {
-    /// In milliseconds, of 200 caches over one.
+    /// Milliseconds that 200 caches cost more than one.
     pub(crate) extra: f64,
-    /// Requests that KDCs got.
+    /// How many requests the KDCs got.
     pub(crate) kdc_requests: f64,
 }
 
-/// Users with ever more caches ask in turn; each has the service's ticket in its default cache from the start.
+/// Users with more and more caches ask in turn; each has the service ticket in its default cache from the start.
 pub(crate) fn bench(realm: &Realm, target: &Target) -> Figures {
     let beds: Vec<Bed<'_>> = COUNTS.iter().map(|&count| bed(realm, target, count)).collect();
     let mut times = vec![Vec::new(); beds.len()];

@@ -1,4 +1,4 @@
-//! What was aimed at, and whether this run reached it.
+//! The goals, and whether this run reached them.
 
 /// A figure that should not be exceeded.
 pub(crate) struct Goal {

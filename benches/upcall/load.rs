@@ -1,4 +1,4 @@
-//! What upcalls occupy while a server keeps them waiting, and how fast many at a time are.
+//! What upcalls occupy while a server keeps them waiting, and how fast many of them are at the same time.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::support::wait::wait_for;
 
 const ALL: usize = USERS * EACH;
 
-/// Of one upcall, with nobody to share pages with but what else runs on the machine.
+/// Memory of a single upcall, which shares pages with other programs of the machine only.
 pub(crate) struct Held {
     pub(crate) monitor: Memory,
     pub(crate) worker: Memory,
 }
 
-/// One upcall that a server keeps waiting.
+/// One upcall that waits for a server.
 pub(crate) fn one(realm: &Realm, target: &Target) -> Held {
     let site = Site::with(realm, &Settings { round: "60s", deadline: "60s", ..Default::default() });
     site.ticket(realm);
@@ -32,7 +32,7 @@ pub(crate) fn one(realm: &Realm, target: &Target) -> Held {
     requester.until_pause();
     wait_for("the worker at the server", WITHIN, || (server.connections() > 0).then_some(()));
     let memory_of = |program| Memory::of(site.wait_for_process(program).pid).unwrap();
-    // The front has ended; what it had, the monitor has: it was the same memory.
+    // The front has ended; the monitor has its memory, which they shared.
     let held = Held { monitor: memory_of("lgss_keyring"), worker: memory_of("lgss_negotiate") };
     println!("\n## Memory of one upcall that waits for a server, in KiB\n");
     println!("| process | share (PSS) | its alone |\n|---|---|---|");
@@ -42,7 +42,7 @@ pub(crate) fn one(realm: &Realm, target: &Target) -> Held {
     held
 }
 
-/// All at the same time: once as fast as it goes, and once kept waiting, so that none ends before all are there.
+/// All at the same time: once as fast as possible, and once held at the server until all are there.
 pub(crate) fn many(realm: &Realm, target: &Target) {
     let crowd = Crowd::new(realm, "");
     let mut requesters = crowd.ready(target);
@@ -62,7 +62,7 @@ pub(crate) fn many(realm: &Realm, target: &Target) {
     println!("| the same for each upcall, KiB | {:.0} |", memory.pss / ALL as f64);
 }
 
-/// With all of them at a server that waits.
+/// Memory while all of them wait at the server.
 fn peak(crowd: &Crowd, target: &Target) -> (usize, Memory) {
     let gate = Arc::new(Mutex::new(()));
     let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));

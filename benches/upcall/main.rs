@@ -1,7 +1,7 @@
-//! What the upcall costs a requester, and how soon the context is there: `make bench`, docs/benchmarks.md.
+//! What an upcall costs its requester, and how soon the context is established: `make bench`, docs/benchmarks.md.
 //!
-//! All figures of one table come from one run with alternating order and the same pause before each request; what is
-//! quoted are medians and ratios. Real parts throughout: the kernel's upcall, an MIT KDC, NFS-Ganesha.
+//! All figures of a table come from one run with alternating order and the same pause before each request; the tables
+//! quote medians and ratios. All parts are real: the kernel's upcall, an MIT KDC, NFS-Ganesha.
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::exit, dead_code, reason = "a bench")]
 
@@ -35,15 +35,15 @@ use support::site::Site;
 
 const ROUNDS: usize = 300;
 const PAUSE: Duration = Duration::from_millis(30);
-/// Fewer: each is a whole upcall of more than two seconds.
+/// Fewer rounds, since each is a whole upcall of more than two seconds.
 const SLOW_ROUNDS: usize = 20;
-/// The same: each reads a list of 50 000 keys.
+/// Fewer rounds, since each reads a list of 50 000 keys.
 const CROWDED_ROUNDS: usize = 60;
-/// Far above what distributions give out, and not where the tests' uids are.
+/// Far above what distributions assign, and apart from the tests' uids.
 const FIRST_FOREIGN_UID: u32 = 1_500_000_000;
 const KDC_DELAY: Duration = Duration::from_secs(2);
 
-/// `cargo bench … -- blocked`: the first table's first row alone, to compare two programs by.
+/// `cargo bench … -- blocked`: only the first row of the first table, to compare two programs.
 const BLOCKED: &str = "blocked";
 
 fn main() {
@@ -108,7 +108,7 @@ fn print_machine() {
     println!("load {}, {} keys on the system", read("/proc/loadavg").trim(), keys());
 }
 
-/// Of all users: `uid: usage instantiated/keys quota` (proc(5)).
+/// Keys of all users: `uid: usage instantiated/keys quota` (proc(5)).
 fn keys() -> usize {
     let text = std::fs::read_to_string("/proc/key-users").unwrap();
     let of_line = |line: &str| line.split_whitespace().nth(2)?.split('/').next()?.parse::<usize>().ok();
@@ -122,7 +122,7 @@ fn header() {
     println!("|---|---|---|---|---|---|---|");
 }
 
-/// One user with a ticket, the upcall and the floor under rules of their own.
+/// One user with a ticket; separate rules for the upcall and for the floor.
 struct Bed<'a> {
     site: Site,
     target: &'a Target,
@@ -166,7 +166,7 @@ impl<'a> Bed<'a> {
         row(&format!("{case} ({} on the system)", keys()), &floor, &ours)
     }
 
-    /// The same upcall with a KDC that answers late: each round with a cache that holds no ticket for the service yet.
+    /// The same upcall with a KDC that answers late; in each round the cache has no service ticket yet.
     fn slow_kdc(&self, realm: &Realm) -> Row {
         let proxy = late_kdc((std::net::Ipv4Addr::LOCALHOST, realm.kdc_port()).into());
         let slow = Site::new(realm);
@@ -196,7 +196,7 @@ impl<'a> Bed<'a> {
         row
     }
 
-    /// Time to the established context, against the same handshake in one process that has done it before.
+    /// Time to the established context, against the same handshake in a process that has done it before.
     fn established(&self, realm: &Realm) -> f64 {
         let cache = format!("FILE:{}", self.site.default_cache().display());
         let mut warm = warm::Warm::start(realm, self.target, &cache);
@@ -219,7 +219,7 @@ impl<'a> Bed<'a> {
     }
 }
 
-/// What goals are about.
+/// Figures with goals.
 struct Row {
     ratio: f64,
     /// In microseconds.
@@ -257,7 +257,7 @@ fn percentile(values: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() - 1) * percent / 100]
 }
 
-/// The file with its owner and mode, and the content that it had.
+/// Rewrites the file with its previous content; owner and mode stay.
 fn rewrite(path: &Path, content: &[u8]) {
     let mut file = std::fs::OpenOptions::new().write(true).truncate(true).open(path).unwrap();
     file.write_all(content).unwrap();
@@ -267,7 +267,7 @@ fn rewrite(path: &Path, content: &[u8]) {
 struct Foreign(Vec<Child>);
 
 impl Foreign {
-    /// Two hundred keys are a user's quota.
+    /// A user's quota is two hundred keys.
     const A_USER: usize = 180;
 
     fn keys(count: usize) -> Self {
@@ -298,7 +298,7 @@ impl Drop for Foreign {
     }
 }
 
-/// Passes requests on to the KDC, UDP and TCP, and the answers back after the delay. Ends with the process.
+/// Passes requests to the KDC, over UDP and TCP, and answers back after the delay. It ends with the process.
 fn late_kdc(kdc: SocketAddr) -> SocketAddr {
     let port = free_port();
     let (udp, tcp) =

@@ -1,4 +1,4 @@
-//! What a process occupies: its share of all that it has mapped (PSS), and what is its alone; proc_pid_smaps(5).
+//! Memory of a process: its share of all that it has mapped (PSS), and its private pages; proc_pid_smaps(5).
 
 use std::iter::Sum;
 
@@ -7,14 +7,14 @@ use nix::unistd::Pid;
 /// In KiB.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
-    /// Pages that n processes have count for an nth each.
+    /// A page that n processes share counts 1/n.
     pub(crate) pss: f64,
     /// Pages that would be free if this process ended.
     pub(crate) private: f64,
 }
 
 impl Memory {
-    /// `None` if it has ended.
+    /// `None` if the process has ended.
     pub(crate) fn of(pid: Pid) -> Option<Self> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
         let field = |name: &str| {

@@ -1,4 +1,4 @@
-//! The requester: this program again, as the user, in a session keyring of its own that dies with it.
+//! The requester: this program again, as the user, in a session keyring that ends with it.
 
 use std::ffi::CString;
 use std::io::Write;
@@ -10,11 +10,11 @@ use lgss::private_to_lgss::ctx::user::{State, parse};
 use lgss::private_to_lgss::sys::keyctl;
 use serde::{Deserialize, Serialize};
 
-/// The first word of its command line.
+/// First word of the command line.
 pub(crate) const WORD: &str = "--requester";
-/// Makes as many keys as the second word says and keeps them until its input ends.
+/// Makes as many keys as the second word says, and keeps them until its input ends.
 pub(crate) const HOLD: &str = "--hold-keys";
-/// How often a key in progress is read.
+/// Interval between reads of a key in progress.
 const POLL: Duration = Duration::from_micros(200);
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -24,14 +24,14 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// Before each request.
     pub(crate) pause: Duration,
-    /// In this order in even rounds, backwards in odd ones.
+    /// Order in even rounds; odd rounds run backwards.
     pub(crate) variants: Vec<Variant>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Variant {
     pub(crate) name: String,
-    /// A number is appended.
+    /// The round's number is appended.
     pub(crate) description: String,
     pub(crate) callout: String,
     /// Whether to wait for the context.
@@ -63,7 +63,7 @@ pub(crate) fn start(plan: &Plan) -> Vec<Sample> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The requester's own life.
+/// Main function of the requester.
 pub(crate) fn run() {
     let plan: Plan = serde_json::from_reader(std::io::stdin()).unwrap();
     keyctl::join_anonymous_session().unwrap();
@@ -81,7 +81,7 @@ pub(crate) fn run() {
     println!("{}", serde_json::to_string(&samples).unwrap());
 }
 
-/// Another user's life.
+/// Main function of another user.
 pub(crate) fn hold() {
     let count: usize = std::env::args().nth(2).unwrap().parse().unwrap();
     let session = keyctl::join_anonymous_session().unwrap();
@@ -105,7 +105,7 @@ fn request(variant: &Variant, round: usize) -> Sample {
         Err(errno) => (None, Some(errno.to_string())),
     };
     if let Ok(key) = key {
-        // Gone at once, so that the next round meets the same number of keys.
+        // It goes at once, so that the next round finds the same number of keys.
         let _ = keyctl::invalidate(key);
     }
     Sample { name: variant.name.clone(), blocked: key.ok().map(|_| blocked), established, error }

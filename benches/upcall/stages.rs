@@ -1,11 +1,11 @@
-//! What each stage of an upcall costs, in the log's own figures: ` [authorise 0.31, launch 2.10, …] ms` ends each line.
+//! Cost of each stage of an upcall, from the log: ` [authorise 0.31, launch 2.10, …] ms` ends each line.
 
 use std::collections::BTreeMap;
 
 /// In the order of the upcall.
 const STAGES: [&str; 6] = ["authorise", "launch", "credentials", "kdc", "connect", "negotiate"];
 
-/// Medians over the lines of established contexts.
+/// Prints medians over the lines of established contexts.
 pub(crate) fn print(lines: &[String]) {
     let mut stages: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let established: Vec<_> = lines.iter().filter(|line| line.contains(": established in ")).collect();

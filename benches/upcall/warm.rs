@@ -1,4 +1,4 @@
-//! The same handshake in one process that has everything loaded and done it before: the bound that no upcall can beat.
+//! The same handshake in a process that has loaded everything and done it before: the lower bound for every upcall.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -15,12 +15,12 @@ use lgss::private_to_lgss::negotiate::{Client, Program};
 use crate::support::realm::Realm;
 use crate::support::server::Target;
 
-/// The first word of its command line; the library reads KRB5_CONFIG, so that it is a process of its own.
+/// First word of its command line; it is a separate process because the library reads KRB5_CONFIG.
 pub(crate) const WORD: &str = "--warm";
 const LIMIT: Duration = Duration::from_secs(10);
 const REHEARSALS: usize = 10;
 
-/// The process, which makes one handshake for each line that it reads.
+/// The process; it makes one handshake for each line that it reads.
 pub(crate) struct Warm(Child, BufReader<std::process::ChildStdout>);
 
 impl Warm {
@@ -40,7 +40,7 @@ impl Warm {
         warm
     }
 
-    /// From the ticket in the cache to the context, in milliseconds.
+    /// Milliseconds from the ticket in the cache to the context.
     pub(crate) fn once(&mut self) -> f64 {
         let mut answer = String::new();
         self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
@@ -56,7 +56,7 @@ impl Drop for Warm {
     }
 }
 
-/// The process's own life.
+/// Main function of the process.
 pub(crate) fn run() {
     let words: Vec<String> = std::env::args().skip(2).collect();
     let [cache, service, port] = &words[..] else { panic!("cache, service and port") };

@@ -1,4 +1,4 @@
-//! A program of somebody else's that uses contexts: requests one, waits for it, reads it, signs with it.
+//! A third party's program that uses contexts: it requests one, waits for it, reads it, and signs with it.
 
 use std::error::Error;
 use std::time::Duration;

@@ -4,19 +4,20 @@ use super::Report;
 use libc::{c_long, c_ulong};
 use nix::errno::Errno;
 
-/// All keys of the requester that /proc/keys shows, the one under negotiation among them.
+/// Attacks all keys of the requester that /proc/keys shows, among them the one under negotiation.
 pub(crate) fn attack(report: &mut Report) {
     let keys = visible("user");
     report.say("see no key", if keys.is_empty() { Ok(()) } else { Err(Errno::ENODATA) });
     attempt_all(report, "as started", &keys);
     for ring in visible("keyring") {
-        // Into our own session keyring, by which we would possess what is in it; the user's own rings may be.
+        // A link from our session keyring would give us possession; the user's own keyrings may be linked.
         let _ = keyctl(libc::KEYCTL_LINK, [id(ring), id(libc::KEY_SPEC_SESSION_KEYRING), 0, 0]);
     }
     attempt_all(report, "after linking keyrings", &keys);
     for key in &keys {
         let name = std::ffi::CString::new(format!("_req.{key}")).expect("no NUL");
-        // A keyring of that name is made if there is none to join: harmless, the keys tell.
+        // This makes a keyring with that name if there is none to join; the attempts on the key show whether it did
+        // harm.
         let _ = keyctl(libc::KEYCTL_JOIN_SESSION_KEYRING, [name.as_ptr() as c_ulong, 0, 0, 0]);
         attempt_all(report, "after joining _req", std::slice::from_ref(key));
     }
@@ -48,7 +49,7 @@ fn attempt_all(report: &mut Report, when: &str, keys: &[i32]) {
     }
 }
 
-/// Serials of the keys of a type that we may see: of ours and by our uid.
+/// Serials of the keys of a type that we may see: ours and those of our uid.
 fn visible(key_type: &str) -> Vec<i32> {
     let text = std::fs::read("/proc/keys").unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -1,8 +1,8 @@
-//! A worker that has been taken over: in the place of lgss_negotiate it attacks instead of negotiating.
+//! A worker that has been taken over: it runs in place of lgss_negotiate and attacks instead of negotiating.
 //!
-//! Which attack the service's name says, and where to tell what came of it the service's host: an abstract datagram
-//! socket of the test. One line of JSON an attempt, `{"attempt", "errno"}` with errno 0 for what should not have worked,
-//! and a last `{"attempt": "end"}`.
+//! The service's name is the name of the attack; the service's host is the abstract datagram socket where the test
+//! listens. It writes one line of JSON for each attempt, `{"attempt", "errno"}`, where errno 0 means that a forbidden
+//! attempt worked, and finally `{"attempt": "end"}`.
 #![allow(unsafe_code, reason = "a test program whose purpose is forbidden system calls")]
 #![allow(
     missing_docs,
@@ -27,7 +27,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 
 fn main() {
-    // SAFETY: the launcher's contract: descriptor 3 is the message socket, and ours.
+    // SAFETY: by the launcher's contract, descriptor 3 is the message socket, and it is ours.
     let mut monitor = unsafe { UnixStream::from_raw_fd(3) };
     let request = read_request(&mut monitor);
     let service = request["target"]["rpc"]["service"].as_str().expect("a service");
@@ -40,7 +40,7 @@ fn main() {
         "monitor" => rights::monitor(&mut report),
         "fork" => rights::fork_and_hold(&mut report),
         "crash" => rights::crash(),
-        // The test reads what is told only of the attacks above, and of none at all.
+        // The test reads reports of the attacks above only, and of none at all.
         "nothing" => {}
         _ => return messages::attack(attack, &mut monitor),
     }
@@ -57,7 +57,7 @@ fn read_request(monitor: &mut UnixStream) -> serde_json::Value {
     serde_json::from_slice(&frame[5..5 + length]).expect("a request")
 }
 
-/// What came of each attempt.
+/// Reports each attempt to the test.
 struct Report(UnixDatagram);
 
 impl Report {
@@ -71,7 +71,7 @@ impl Report {
     fn say(&mut self, attempt: &str, result: Result<(), Errno>) {
         let errno = result.map_or_else(|errno| errno as i32, |()| 0);
         let line = serde_json::json!({ "attempt": attempt, "errno": errno }).to_string();
-        // The socket's queue is short; the test reads.
+        // The socket's queue is short, but the test reads it.
         self.0.send(line.as_bytes()).expect("the test reads");
     }
 }

@@ -1,4 +1,4 @@
-//! Every message that a worker must not send, by the name of the attack.
+//! Every message that a worker must not send, by the name of its attack.
 
 use serde_json::{Value, json};
 use std::io::Write;
@@ -11,7 +11,7 @@ const TOKEN: u8 = 4;
 const REPLY: u8 = 5;
 const CHOSEN: u8 = 6;
 
-/// Ends the worker, except where silence is the attack.
+/// Returns to end the worker, unless silence is the attack.
 pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
     let bytes = match name {
         "unknown-kind" => frame(9, &json!({}), &[], &[]),
@@ -68,11 +68,11 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
             }
             return;
         }
-        // The attack was another, or to end without a word.
+        // Another attack, or one that ends without a message.
         _ => return,
     };
     let _ = monitor.write_all(&bytes);
-    // The monitor decides, not our end.
+    // The monitor has to decide by the message, not by our end.
     silence()
 }
 
@@ -82,7 +82,7 @@ fn silence() -> ! {
     }
 }
 
-/// One that would be accepted, changed.
+/// An acceptable report, changed.
 fn established(change: impl FnOnce(&mut Value), key: &[u8], handle: &[u8]) -> Vec<u8> {
     let endtime =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600;

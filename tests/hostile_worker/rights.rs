@@ -15,7 +15,7 @@ fn check(result: c_long) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// What is root's or the monitor's.
+/// Tries to use what belongs to root or to the monitor.
 pub(crate) fn files(report: &mut Report) {
     let site = PathBuf::from(std::env::var_os("KRB5_CONFIG").unwrap()).parent().unwrap().to_owned();
     let monitor = format!("/proc/{}", monitor_pid());
@@ -34,12 +34,12 @@ pub(crate) fn files(report: &mut Report) {
     report.say("list the run directory", outcome(std::fs::read_dir(site.join("run"))));
     report.say("make a file in the site", outcome(std::fs::write(site.join("planted"), "x")));
     report.say("read the worker's program", outcome(read("/proc/self/exe")));
-    // Descriptors 0 to 2 are /dev/null's, 3 is the socket, 4 the list of sources, 5 the cache.
+    // Descriptors 0 to 2 are /dev/null, 3 is the socket, 4 the list of sources, 5 the cache.
     for fd in 6..1024 {
         // SAFETY: a plain number.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
             let what = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
-            // The report's own socket.
+            // The report's socket.
             if !what.to_string_lossy().starts_with("socket:") || fd > 6 {
                 report.say(&format!("use inherited descriptor {fd}: {}", what.display()), Ok(()));
             }
@@ -87,11 +87,12 @@ pub(crate) fn ids(report: &mut Report) {
     );
 }
 
-/// capset(2) without a crate.
+/// capset(2) without another crate.
 mod caps {
     use nix::errno::Errno;
 
-    /// `_LINUX_CAPABILITY_VERSION_3`, own process, effective, permitted and inheritable in two words each.
+    /// `_LINUX_CAPABILITY_VERSION_3` and this process, then effective, permitted and inheritable sets in two words
+    /// each.
     pub(super) fn sets(bits: u32) -> ([u32; 2], [u32; 6]) {
         ([0x2008_0522, 0], [bits; 6])
     }
@@ -114,7 +115,7 @@ pub(crate) fn monitor(report: &mut Report) {
     let mut byte = 0u8;
     let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     let remote = libc::iovec { iov_base: 0x40_0000 as *mut _, iov_len: 1 };
-    // SAFETY: one byte of ours; the other address is the other process's matter.
+    // SAFETY: one byte of ours; the kernel checks the remote address.
     report.say(
         "read the monitor's memory",
         check(unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) } as c_long),
@@ -152,23 +153,23 @@ pub(crate) fn fork_and_hold(report: &mut Report) {
             }
         }
         Ok(nix::unistd::ForkResult::Parent { .. }) => {}
-        // Not to be able to is as good.
+        // Failing to fork is as good.
         Err(errno) => report.say("fork", Err(errno)),
     }
 }
 
-/// The monitor's number as the machine has it; in the worker's own namespace it has none, getppid(2) says 0.
+/// The monitor's id in the worker's view of /proc; getppid(2) returns 0, since the worker's namespace has no id for it.
 fn monitor_pid() -> Pid {
     let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
     Pid::from_raw(line.trim().parse().expect("a number"))
 }
 
-/// A fault in a directory in which the user may make files; a file there tells that we came so far.
+/// Faults in a directory where the user may make files; a file made there shows that this was reached.
 pub(crate) fn crash() {
     let own = std::fs::read_link("/proc/self/exe").expect("our own name");
     std::env::set_current_dir(own.with_file_name("user")).expect("the user's directory");
     std::fs::write("crashes", "").expect("a file");
-    // SAFETY: an invalid instruction, which ends the process; that is what it is for.
+    // SAFETY: an invalid instruction, which ends the process on purpose.
     unsafe { std::arch::asm!("ud2", options(noreturn)) }
 }

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Which files each file imports, by their paths below src/.
 pub(crate) type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The imports of all files; `sources` are their paths below src/ and their texts. What is in `mod tests { … }` is left
-/// out.
+/// The imports of all files; `sources` are their paths below src/ and their texts. `mod tests { … }` is left out.
 pub(crate) fn imports(sources: &[(String, String)]) -> Imports {
     let modules: BTreeMap<Vec<String>, String> =
         sources.iter().map(|(file, _)| (module_of(file), file.clone())).collect();
@@ -82,12 +81,12 @@ fn ends_with(tokens: &[Token], words: &[&str]) -> bool {
     start.is_some_and(|start| tokens[start..].iter().zip(words).all(|(token, word)| token.is(word)))
 }
 
-/// All paths from the crate's root that are named in a file, a group's members each.
+/// All paths from the crate's root that a file names, each member of a group separately.
 fn paths(tokens: &[Token], home: &[String], modules: &BTreeMap<Vec<String>, String>) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let starts = !(at > 0 && tokens[at - 1].is("::")) && is(tokens, at + 1, "::");
-        // What a macro names by `$crate::private_to_lgss` is named where the macro is used: by a program.
+        // A path by `$crate::private_to_lgss` in a macro counts where the macro is used: in a program.
         let by_the_door = at > 0 && tokens[at - 1].is("$") && is(tokens, at + 2, DOOR);
         if !starts || by_the_door {
             continue;
@@ -104,7 +103,7 @@ fn paths(tokens: &[Token], home: &[String], modules: &BTreeMap<Vec<String>, Stri
                     next += 2;
                 }
             }
-            // A module of this file's, or a name from elsewhere.
+            // A module in this file, or a name from elsewhere.
             name => {
                 base.push(name.to_owned());
                 if !modules.contains_key(&base) {
@@ -117,7 +116,7 @@ fn paths(tokens: &[Token], home: &[String], modules: &BTreeMap<Vec<String>, Stri
     found
 }
 
-/// Paths that go on at `at` from `base`. The token after them.
+/// Adds the paths that continue `base` at `at`; returns the position after them.
 fn expand(tokens: &[Token], mut at: usize, mut base: Vec<String>, found: &mut Vec<Vec<String>>) -> usize {
     loop {
         if is(tokens, at, "{") {
@@ -138,7 +137,7 @@ fn expand(tokens: &[Token], mut at: usize, mut base: Vec<String>, found: &mut Ve
         at += 1;
     }
     found.push(base);
-    // Past `as name`, and past what is no path at all.
+    // Skips `as name` and everything else that is no path.
     while at < tokens.len() && ![",", "}", ";"].iter().any(|end| is(tokens, at, end)) {
         at += 1;
     }

@@ -19,12 +19,12 @@ const LAYERS: [&[&str]; 13] = [
     &["upcall", "worker", "cli"],
     &[DOOR],
 ];
-/// By which programs come in; exported macros name it, since they are expanded there.
+/// The programs come in through this module; exported macros name it, since they expand in the programs.
 pub(crate) const DOOR: &str = "private_to_lgss";
 /// Where `unsafe` may stand.
 const EDGE: [&str; 2] = ["sys", "gss"];
 
-/// What a source does that it must not.
+/// An offence of a source.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Offence {
     /// Imports this layer, which is not below its own.
@@ -69,7 +69,7 @@ pub(crate) fn check(file: &str, text: &str) -> Vec<Offence> {
     offences
 }
 
-/// Whether a source starts with `#![forbid(unsafe_code)]` as an attribute.
+/// Whether a source has the attribute `#![forbid(unsafe_code)]`.
 pub(crate) fn forbids_unsafe(text: &str) -> bool {
     let words: Vec<String> = tokens(text).into_iter().map(|token| token.0).collect();
     words.windows(8).any(|window| window.concat() == "#![forbid(unsafe_code)]")
@@ -86,16 +86,16 @@ fn rank(layer: &str) -> Option<usize> {
     LAYERS.iter().position(|line| line.contains(&layer))
 }
 
-/// How many modules deep a source is: 1 for event.rs and ctx/mod.rs, 2 for ctx/client.rs.
+/// Depth of a source's module: 1 for event.rs and ctx/mod.rs, 2 for ctx/client.rs.
 fn depth(file: &str) -> usize {
     let parts = file.split('/').count();
     if file.ends_with("/mod.rs") { parts - 1 } else { parts }
 }
 
-/// First path segments below the crate's root that are named by `crate::` or by enough `super::`.
+/// First path segments below the crate's root, named with `crate::` or with enough `super::`.
 fn names_at_the_root(tokens: &[Token], file_depth: usize) -> Vec<String> {
     let mut names = Vec::new();
-    // For each open brace, whether it is that of an inline module.
+    // For each open brace, whether it opens an inline module.
     let mut braces: Vec<bool> = Vec::new();
     let mut i = 0;
     while i < tokens.len() {

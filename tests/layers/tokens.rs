@@ -71,7 +71,7 @@ fn raw_string(text: &str) -> Option<usize> {
     Some(text[body..].find(&end).map_or(text.len(), |at| body + at + end.len()))
 }
 
-/// Length up to the closing quote, which a backslash before it does not close.
+/// Length up to the closing quote; a backslash escapes the next character.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {

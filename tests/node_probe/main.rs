@@ -1,5 +1,5 @@
-//! The worker's part for a node of Lustre's, without upcall: as the system user, what the test asks for in one line of
-//! JSON, which may be the host name of an identifier or the node's credentials. One line of JSON comes back.
+//! The worker's code for a Lustre node, without an upcall: as the system user, it finds the host name of a network
+//! identifier or the node's credentials, as one line of JSON asks. It answers with one line of JSON.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Order {
-    /// Whom to become.
+    /// The uid to take.
     uid: u32,
     task: Task,
 }
@@ -50,13 +50,13 @@ struct Wanted {
     default_cache: Option<String>,
     own_cache: Option<String>,
     keytab: Option<String>,
-    /// The services to get tickets for.
+    /// Services to get tickets for.
     services: Vec<String>,
 }
 
 fn main() {
     let order: Order = serde_json::from_str(&std::env::args().nth(1).expect("an order")).expect("an order");
-    // As the launcher does: root reads, and the system user gets memory.
+    // As in the launcher: root reads, and the system user gets memory files.
     let mut sealed = Vec::new();
     let sources = match &order.task {
         Task::Host { .. } => None,

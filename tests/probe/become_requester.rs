@@ -1,4 +1,4 @@
-//! From root to the requester that a test wants: ids, namespaces, root directory.
+//! From root to the requester that a test needs: ids, namespaces, root directory.
 
 use crate::plan::{Container, PlantedFile, Subordinates};
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-/// The probe ends with the test's thread, whatever happens to that.
+/// The probe ends with the test's thread, however that ends.
 pub(crate) fn die_with_parent() {
     // SAFETY: a plain number.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
@@ -51,12 +51,12 @@ pub(crate) fn enter_net(path: &str) -> Result<(), Errno> {
     setns(fs::File::open(path).map_err(errno)?, CloneFlags::CLONE_NEWNET)
 }
 
-/// Root in the new namespace is the caller outside.
+/// The caller becomes root in the new namespace.
 pub(crate) fn user_namespace() -> Result<(), Errno> {
     let uid = nix::unistd::geteuid();
     let gid = nix::unistd::getegid();
     unshare(CloneFlags::CLONE_NEWUSER)?;
-    // A process that has changed its rights does not own its own /proc files.
+    // A process that has changed its ids does not own its /proc files.
     // SAFETY: a plain number.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
     fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(errno)?;
@@ -64,7 +64,8 @@ pub(crate) fn user_namespace() -> Result<(), Errno> {
     fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(errno)
 }
 
-/// What goes on is a child, since a process stays in its process-id namespace; the probe ends with it.
+/// The rest of the plan runs in a child, since a process never leaves its process-id namespace; the probe ends with
+/// that child.
 pub(crate) fn container(container: &Container) -> Result<(), Errno> {
     if let Some(cgroup) = &container.cgroup {
         fs::write(format!("{cgroup}/cgroup.procs"), getpid().to_string()).map_err(errno)?;
@@ -90,7 +91,7 @@ pub(crate) fn subordinate_user(owner: u32, uid: u32) -> Result<(), Errno> {
     ids([1; 3], [1; 3])
 }
 
-/// A user namespace of the owner's. Only root may map two uids, so a child that stays root does.
+/// A user namespace of the owner. Only root may map two uids, so a child that stays root does it.
 fn mapped_namespace(owner: u32, map: &str) -> Result<(), Errno> {
     let (unshared, tell) = pipe()?;
     let (mapped, tell_mapped) = pipe()?;

@@ -1,11 +1,9 @@
-//! A daemon of root's that gets a context by the library and starts a program as a user, who looks for it.
+//! A daemon of root that gets a context with the library and starts a program as a user, which looks for that context.
 //!
-//! Or, as `use DESCRIPTION CHANNEL [CACHE]`, any program that uses the library as it comes, and tells what its key
-//! holds; it sets its KRB5CCNAME only after its start, to nothing for `-`. As `leave …` it ends as soon as it has a
-//! key.
+//! As `use DESCRIPTION CHANNEL [CACHE]`, any program that uses the library: it prints what its key holds. It sets
+//! KRB5CCNAME only after its start, and unsets it for `-`. As `leave …` it ends as soon as it has a key.
 //!
-//! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints what has become of the context, and what the user gets of
-//! it.
+//! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints the state of the context, and what the user gets of it.
 
 use lgss::ctx::client::{self, Destination};
 use lgss::ctx::{Callout, Description};
@@ -20,7 +18,7 @@ use std::time::Duration;
 pub(crate) fn run(words: &[OsString]) {
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
     let [place, text, channel, cache, uid] = words.as_slice() else { panic!("{words:?}") };
-    // As started by a session of root's.
+    // As a session of root starts it.
     keyctl::join_anonymous_session().unwrap();
     let description: Description = text.parse().unwrap();
     let service = &description.service;
@@ -41,7 +39,7 @@ pub(crate) fn run(words: &[OsString]) {
     let _ = keyctl::invalidate(key.serial().raw());
 }
 
-/// The user's part.
+/// The program that runs as the user.
 pub(crate) fn look(words: &[OsString]) {
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
     let [serial, text] = words.as_slice() else { panic!("{words:?}") };

@@ -1,5 +1,5 @@
-//! A user that holds the lock which the kernel has for all links of a keyring to a keyring: it looks for a cycle while it has
-//! that, in a graph in which it comes by every keyring many times. All within one user's quota.
+//! Holds the kernel's lock for links of keyrings to keyrings: the kernel keeps it while it looks for a cycle, in a
+//! graph that leads to every keyring many times. All this is within one user's quota.
 
 use crate::become_requester::die_with_parent;
 use crate::keys::{SESSION_RING, link, new_ring, unlink};
@@ -13,7 +13,8 @@ const WIDTH: usize = 26;
 /// Makes the graph, and so many processes that link its top to another keyring again and again.
 pub(crate) fn hold(processes: usize) -> Result<(), Errno> {
     let ring = |name: String, to| new_ring(&CString::new(name).expect("no NUL"), to);
-    // Each is reached from the layer above; the lowest layer comes first, while there is little to look through.
+    // Each keyring is reached from the layer above. The lowest layer comes first, while there is little to look
+    // through.
     let mut below: Vec<i32> = Vec::new();
     for layer in 0..LAYERS {
         let holder = ring(format!("layer{layer}"), SESSION_RING)?;

@@ -1,5 +1,5 @@
-//! keyctl(2), add_key(2) and request_key(2) as the probe needs them; its own, so that tests do not lean on what they
-//! test.
+//! keyctl(2), add_key(2) and request_key(2) as the probe needs them; separate from src/, so that tests do not rely on
+//! the code under test.
 
 use crate::plan::Request;
 use libc::{c_int, c_long, c_ulong};
@@ -42,13 +42,13 @@ pub(crate) fn invalidate(key: i32) -> Result<(), Errno> {
     keyctl(libc::KEYCTL_INVALIDATE, [id(key), 0, 0, 0]).map(drop)
 }
 
-/// A keyring that hangs below another.
+/// Finds a keyring below another.
 pub(crate) fn search_ring(ring: i32, description: &CStr) -> Result<i32, Errno> {
     let strings = [c"keyring", description].map(|text| text.as_ptr() as c_ulong);
     keyctl(libc::KEYCTL_SEARCH, [id(ring), strings[0], strings[1], 0]).map(|serial| serial as i32)
 }
 
-/// Makes the user's keyrings if they are not there.
+/// Makes the user's keyrings if they do not exist.
 pub(crate) fn keyring_id(special: i32) -> Result<i32, Errno> {
     keyctl(libc::KEYCTL_GET_KEYRING_ID, [id(special), 1, 0, 0]).map(|serial| serial as i32)
 }
@@ -96,7 +96,7 @@ pub(crate) fn new_ring(description: &CStr, ring: i32) -> Result<i32, Errno> {
     Ok(serial as i32)
 }
 
-/// A request whose strings are ready, so that only the call itself is measured.
+/// A request with its strings ready, so that only the call itself is measured.
 pub(crate) struct ReadyRequest {
     key_type: CString,
     description: CString,
@@ -130,14 +130,14 @@ impl ReadyRequest {
         Ok(serial as i32)
     }
 
-    /// By `int 0x80`, whose pointers have 32 bits. A kernel without that table ends the caller by SIGSEGV.
+    /// With `int 0x80`, whose pointers have 32 bits. A kernel without that table kills the caller with SIGSEGV.
     pub(crate) fn make_by_32_bit(&self) -> Result<i32, Errno> {
         const REQUEST_KEY: c_long = 287;
         let strings = [Some(&self.key_type), Some(&self.description), self.callout.as_ref()];
         let [key_type, description, callout] = low_copies(strings)?;
         let result: c_long;
-        // SAFETY: the strings end in NUL and stay for ever; the kernel only reads them. LLVM keeps rbx for itself, so it
-        // is exchanged; it may not touch the stack. What the entry does not preserve is named.
+        // SAFETY: the strings end in NUL and are never freed; the kernel only reads them. LLVM reserves rbx, so it is
+        // exchanged; the code does not touch the stack. Registers that the entry does not preserve are named.
         unsafe {
             std::arch::asm!(
                 "xchg {key_type}, rbx",
@@ -160,11 +160,11 @@ impl ReadyRequest {
     }
 }
 
-/// Addresses below 4 GiB of copies of the strings; 0 for none.
+/// Copies the strings to addresses below 4 GiB; 0 for none.
 fn low_copies(strings: [Option<&CString>; 3]) -> Result<[usize; 3], Errno> {
     const SIZE: usize = 16 * 1024;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
-    // SAFETY: a new mapping at a place of the kernel's choice.
+    // SAFETY: a new mapping at an address that the kernel chooses.
     let start =
         unsafe { libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if start == libc::MAP_FAILED {
@@ -174,7 +174,7 @@ fn low_copies(strings: [Option<&CString>; 3]) -> Result<[usize; 3], Errno> {
     Ok(strings.map(|string| {
         let Some(bytes) = string.map(|string| string.as_bytes_with_nul()) else { return 0 };
         assert!(used + bytes.len() <= SIZE, "a request too long for the probe");
-        // SAFETY: the mapping is ours alone and has that much left.
+        // SAFETY: nobody else has the mapping, and it has that many bytes left.
         let copy = unsafe {
             let copy = start.cast::<u8>().add(used);
             copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());

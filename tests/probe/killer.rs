@@ -1,11 +1,12 @@
 //! `lgss-probe kill-at DIR PROGRAM ARGUMENT…`: runs the upcall under ptrace(2) and kills one of its processes on entry
 //! to its n-th system call.
 //!
-//! Which process and which call the key's instance says: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the
-//! launcher becomes the worker). `hang-front-2` stops the front for good instead, `tear-front-2` lets it make that call and
-//! kills it some instructions later, in the C library where it is a library of its own: so in an allocation, as a rule. What was killed, or that there were
-//! not so many calls, is written to `DIR/<instance>` as soon as it is known and the process has ended; the others may
-//! go on. The kernel waits for the process started here, so that one ends with the front; a child of it is the tracer.
+//! The key's instance names the process and the call: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the launcher
+//! becomes the worker). `hang-front-2` stops the front for good instead. `tear-front-2` lets it make that call and
+//! kills it some instructions of the C library later, if that is a shared library; usually that is in an allocation.
+//! `DIR/<instance>` says what was killed, or that there were fewer calls, as soon as that is known and the process has
+//! ended; the others may go on. The kernel waits for the process started here, so that one ends with the front; the
+//! tracer is a child of it.
 
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
@@ -38,7 +39,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
         ForkResult::Child => {
             let file = Path::new(directory).join(instance);
             let panicked = file.clone();
-            // Nobody sees what the upcall's processes write to stderr.
+            // Nobody reads what the upcall's processes write to stderr.
             std::panic::set_hook(Box::new(move |panic| {
                 drop(std::fs::write(&panicked, format!("{panic}\n")))
             }));
@@ -51,14 +52,14 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blow {
     Kill,
-    /// It stays where it is, until somebody else kills it; its calls are counted from the start of the monitor.
+    /// Stops there until another process kills it; calls count from the start of the monitor.
     Hang,
-    /// Killed so many instructions after that call, counted likewise, as `Target::instructions` says.
+    /// Killed [`Target::instructions`] instructions after that call; calls count from the start of the monitor.
     Tear,
 }
 
-/// Which process of an upcall; told apart by who has made it and in what order, since the front's memory is also that of
-/// a process that lends keyrings, and the monitor has a guard for the key's expiry.
+/// A process of an upcall, by its parent and the order of its start: the lending process shares the front's memory too,
+/// and the monitor has a guard for the key's expiry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Front,
@@ -91,11 +92,11 @@ impl Role {
 struct Target {
     blow: Blow,
     role: Role,
-    /// The call at which it dies, from 1.
+    /// Number of the call at which it dies, from 1.
     call: u32,
 }
 
-/// Where code of the C library is, of a program that has it as a library of its own.
+/// Addresses of the C library's code, in a program that is linked to it dynamically.
 fn c_library(pid: Pid) -> Vec<Range<u64>> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let code = maps.lines().filter(|line| line.contains(" r-xp ") && line.contains("/libc.so"));
@@ -107,7 +108,7 @@ fn c_library(pid: Pid) -> Vec<Range<u64>> {
 }
 
 impl Target {
-    /// Of allocations some are short and some are long.
+    /// Varies, since some allocations are short and some are long.
     fn instructions(&self) -> u32 {
         1 + self.call * 37 % 160
     }
@@ -135,16 +136,16 @@ struct Tracer {
     target: Target,
     file: PathBuf,
     front_ends: Option<std::io::PipeWriter>,
-    /// Without those that have ended: their numbers are given to others.
+    /// Without processes that have ended, since their ids are used again.
     living: BTreeMap<Pid, Traced>,
-    /// Children that stopped before the event of their fork.
+    /// Children that stopped before their fork was reported.
     early: BTreeSet<Pid>,
     monitor_exists: bool,
     in_call: bool,
     calls: u32,
-    /// Instructions of a target that is led through them one by one, and where they count.
+    /// Instructions left for a target that is single-stepped, and the addresses where they count.
     led: Option<(u32, Vec<Range<u64>>)>,
-    /// What has become of the target, to be told when it has ended.
+    /// What happened to the target; reported when it has ended.
     struck: Option<String>,
 }
 
@@ -185,7 +186,7 @@ impl Tracer {
         }
     }
 
-    /// Until all have ended: what a tracer leaves behind may be stopped for ever.
+    /// Runs until all have ended: a tracer that leaves may leave them stopped for ever.
     fn run(mut self) {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) {
             match status {
@@ -202,7 +203,7 @@ impl Tracer {
                 }
                 WaitStatus::Stopped(pid, Signal::SIGSTOP) if !self.living.contains_key(&pid) => {
                     self.early.insert(pid);
-                    // Its parent may be gone already.
+                    // Its parent may have ended already.
                     self.release_orphans();
                 }
                 WaitStatus::Stopped(pid, Signal::SIGTRAP) if self.is_led(pid) => self.count_instruction(pid),
@@ -213,7 +214,7 @@ impl Tracer {
                 _ => {}
             }
         }
-        // A target that there never was.
+        // The target never existed.
         if !self.file.exists() {
             self.tell("there was no such process\n");
         }
@@ -270,7 +271,7 @@ impl Tracer {
         }
     }
 
-    /// Children whose parent was killed before the event of their fork.
+    /// Releases children whose parent was killed before their fork was reported.
     fn release_orphans(&mut self) {
         let is_orphan = |child: &Pid| {
             let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
@@ -285,7 +286,7 @@ impl Tracer {
         }
     }
 
-    /// Whole at once: somebody waits for it.
+    /// Renamed into place, since a test waits for the file.
     fn tell(&self, what: &str) {
         let new = self.file.with_extension("new");
         std::fs::write(&new, what)
@@ -294,7 +295,7 @@ impl Tracer {
     }
 
     fn adopt_child_of(&mut self, parent: Pid) {
-        // It may have been killed meanwhile.
+        // It may have been killed in the meantime.
         let Ok(child) = ptrace::getevent(parent) else { return };
         let child = Pid::from_raw(child as i32);
         let maker = self.living.get_mut(&parent).expect("who makes a process is known");
@@ -309,7 +310,7 @@ impl Tracer {
 
     fn resume(&self, pid: Pid, signal: Option<Signal>) {
         let is_target = self.living.get(&pid).is_some_and(|process| process.role == self.target.role);
-        // A process that was killed meanwhile reports that itself.
+        // A process that was killed in the meantime reports that itself.
         let _ = match (is_target, &self.led) {
             (true, Some(_)) => ptrace::step(pid, signal),
             (true, None) => ptrace::syscall(pid, signal),

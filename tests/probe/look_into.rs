@@ -1,4 +1,4 @@
-//! What one process of a user can try to learn from another of the same user.
+//! What a process of a user can try to learn from another process of the same user.
 
 use libc::c_long;
 use nix::errno::Errno;
@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::process::{Command, Stdio};
 
-/// All that ptrace_may_access() of the kernel stands before; what came of each, attaching last.
+/// Everything that the kernel's ptrace_may_access() guards, with the errno of each attempt; attaching comes last.
 pub(crate) fn attempt_all(pid: i32) -> Vec<(String, i32)> {
     let mut attempts = Vec::new();
     let mut note = |name: &str, result: Result<(), Errno>| {
@@ -30,7 +30,7 @@ pub(crate) fn attempt_all(pid: i32) -> Vec<(String, i32)> {
     attempts
 }
 
-/// The same with a process that has nothing to hide: what is possible at all.
+/// The same with an unprotected process, which shows what is possible at all.
 pub(crate) fn attempt_all_on_a_child() -> Vec<(String, i32)> {
     let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep");
     let attempts = attempt_all(child.id() as i32);
@@ -52,7 +52,7 @@ fn read_memory(pid: i32, address: usize) -> Result<(), Errno> {
     let mut buffer = [0u8; 8];
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
-    // SAFETY: the local buffer has the length that is said; the remote one is the kernel's to check.
+    // SAFETY: the local buffer has this length; the kernel checks the remote address.
     Errno::result(unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) })
         .map(drop)
 }

@@ -1,8 +1,8 @@
-//! The probe: a requester that does as it is told.
+//! The probe: a requester that follows a plan.
 //!
-//! Started by the tests of `tests/upcall` as root with a plan (JSON) as its only argument; prints one finding a line.
-//! As `lgss-probe kill-at DIR PROGRAM …` it stands before the upcall in a request-key rule instead (killer.rs), as
-//! `lgss-probe daemon …` a program that uses the library (daemon.rs).
+//! Tests in `tests/upcall` start it as root with a plan (JSON) as its only argument; it prints one finding a line. As
+//! `lgss-probe kill-at DIR PROGRAM …` it runs the upcall in a request-key rule (killer.rs); as `lgss-probe daemon …` it
+//! is a program that uses the library (daemon.rs).
 #![allow(unsafe_code, reason = "a test program whose purpose is unusual system calls")]
 #![allow(
     missing_docs,
@@ -69,7 +69,7 @@ fn run(steps: Vec<Step>) {
 fn say(finding: &Finding) {
     let mut line = serde_json::to_vec(finding).expect("findings can be JSON");
     line.push(b'\n');
-    // A test that no longer listens has failed already.
+    // If the test no longer listens, it has failed already.
     let _ = io::stdout().write_all(&line);
 }
 
@@ -151,7 +151,7 @@ impl Probe {
         Finding::Each(threads.map(|thread| thread.join().expect("a thread that waits")).collect())
     }
 
-    /// Whoever stands in for a dead monitor may be about to set it.
+    /// A process that stands in for a dead monitor may be about to set the timeout.
     fn expiry(&self) -> Finding {
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut seconds = self.last.and_then(expires_in);
@@ -177,7 +177,7 @@ impl Probe {
     }
 }
 
-/// The key, if there is one, and how long the request took.
+/// The key, if there is one, and the duration of the request.
 fn timed(make: impl Fn() -> Result<i32, Errno>) -> (Option<i32>, Finding) {
     let start = Instant::now();
     let result = make();
@@ -186,7 +186,7 @@ fn timed(make: impl Fn() -> Result<i32, Errno>) -> (Option<i32>, Finding) {
     (result.ok(), Finding::Requested { serial: result.ok(), errno, micros })
 }
 
-/// What came of each request, once all have been released, and threads that will know what came of the keys.
+/// The finding of each request, once all have been released, and threads that wait for the keys.
 fn request_each(requests: &[Request], within: Duration) -> (Vec<Finding>, Vec<JoinHandle<Finding>>) {
     let start = Arc::new(Barrier::new(requests.len()));
     let asking = requests.iter().map(|request| {
@@ -228,7 +228,7 @@ fn added(description: &[u8], length: usize, ring: i32) -> Finding {
     Finding::Added { serial: result.ok(), errno: result.err().map_or(0, |e| e as i32) }
 }
 
-/// As a program has it whose own caches are of the types `KEYRING:thread` and `KEYRING:process`.
+/// Programs whose caches have the types `KEYRING:thread` and `KEYRING:process` have their collections there.
 fn move_collection(name: &str, ring: i32) -> Result<(), Errno> {
     let description = CString::new(format!("_krb_{name}")).expect("no NUL");
     let collection = keys::search_ring(keys::SESSION_RING, &description)?;
@@ -236,7 +236,7 @@ fn move_collection(name: &str, ring: i32) -> Result<(), Errno> {
     keys::unlink(collection, keys::SESSION_RING)
 }
 
-/// In keyrings of their own: the kernel counts the links of one in 16 bits of bytes, and what overflows stays charged to
+/// In several keyrings: the kernel counts the bytes of one keyring's links in 16 bits, and an overflow stays charged to
 /// its owner for ever.
 fn add_keys(count: u32) -> Result<(), Errno> {
     const A_RING: u32 = 10_000;
@@ -250,7 +250,7 @@ fn add_keys(count: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Large keys, and one whose payload is resized until the quota's rest is as wanted.
+/// Adds large keys, and one whose payload is resized until exactly this much of the quota is left.
 fn fill_quota(leave: u32) -> Result<(), Errno> {
     // KEYCTL_UPDATE takes at most a page.
     const LARGE: u32 = 4000;
@@ -272,7 +272,8 @@ fn fill_quota(leave: u32) -> Result<(), Errno> {
     Err(Errno::EDQUOT)
 }
 
-/// Bytes left of the caller's quota. The list can miss a user while others come and go, so it is read until it does not.
+/// Bytes left of the caller's quota. The list can miss a user while others come and go, so it is read until it has this
+/// one.
 fn quota_left() -> u32 {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
@@ -307,7 +308,7 @@ fn settle(key: i32, within: Duration) -> Result<Finding, Errno> {
     }
 }
 
-/// The fourth column of the key's line: `perm`, or a number and its unit, rounded down.
+/// The fourth column of the key's line: `perm`, or a number with its unit, rounded down.
 fn expires_in(key: i32) -> Option<u64> {
     let text = std::fs::read("/proc/keys").expect("/proc/keys");
     let text = String::from_utf8_lossy(&text);
@@ -334,8 +335,8 @@ fn is_in_progress(payload: &[u8]) -> bool {
     payload.len() == 12 && payload[..4] == [0; 4] && payload[4..8] == (-libc::EINPROGRESS).to_ne_bytes()
 }
 
-/// A child with one thread in request_key(2) and another that replaces the program at that moment. execve(2) waits for
-/// the first thread, so the child ends when the requester has been released.
+/// A child with one thread in request_key(2) and another that calls execve(2) at that moment. execve(2) waits for the
+/// first thread, so the child ends when the requester has been released.
 fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
     let start = Instant::now();
     // SAFETY: the probe has only this thread, so the child may do anything.
@@ -363,12 +364,12 @@ fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
     }
 }
 
-/// The kernel keeps `_uid.<uid>` for ever; invalidated it goes with all that is in it.
+/// The kernel keeps `_uid.<uid>` for ever; invalidating it removes it with its contents.
 fn forget_keyrings() {
     let special = [libc::KEY_SPEC_USER_KEYRING, libc::KEY_SPEC_USER_SESSION_KEYRING].map(keys::keyring_id);
-    // By their serials: to name one by its special id makes both anew.
+    // By serial: its special id would make both keyrings again.
     for ring in special.into_iter().flatten() {
-        // Nothing to forget is as good.
+        // They may be gone already.
         let _ = keys::invalidate(ring);
     }
 }

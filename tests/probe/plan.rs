@@ -1,55 +1,55 @@
-//! What a test tells the probe to do and what the probe tells the test: JSON on its command line and on its stdout.
+//! What a test orders from the probe, and what the probe reports: JSON on its command line and on its stdout.
 //!
-//! Compiled into both. Invariant: a plan is done step by step, and every step gives exactly one [`Finding`].
+//! Compiled into both. Invariant: the steps of a plan are done in order, and each gives exactly one [`Finding`].
 
 use serde::{Deserialize, Serialize};
 
-/// One thing the probe does.
+/// One action of the probe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Step {
-    /// A fresh anonymous session keyring.
+    /// Joins a new anonymous session keyring.
     JoinSession,
-    /// Real, effective and saved ids, and no further groups.
+    /// Takes real, effective and saved ids, without supplementary groups.
     Ids { uid: [u32; 3], gid: [u32; 3] },
-    /// File system ids only: a server that acts for a user.
+    /// Takes file system ids only, as a server that acts for a user does.
     FsIds { uid: u32, gid: u32 },
-    /// A mount namespace of its own with a tmpfs over `directory`, and files in it.
+    /// Makes a mount namespace with a tmpfs over `directory`, and files in it.
     PrivateDirectory { directory: String, files: Vec<PlantedFile> },
-    /// The network namespace at this path.
+    /// Enters the network namespace at this path.
     EnterNet { path: String },
-    /// A user namespace of its own, in which the caller is root.
+    /// Makes a user namespace in which the caller is root.
     UserNamespace,
-    /// The user `uid` as a subordinate of `owner`: mapped into a user namespace that `owner` has made.
+    /// Becomes the user `uid` as a subordinate of `owner`: mapped into a user namespace that `owner` has made.
     SubordinateUser { owner: u32, uid: u32 },
-    /// A user of the user namespace that a process is in.
+    /// Becomes a user of the user namespace that a process is in.
     EnterUserNamespaceOf { pid: i32, uid: u32 },
-    /// The first process of a container, with mount and process-id namespaces of its own.
+    /// Becomes the first process of a container, with new mount and process-id namespaces.
     Container(Container),
-    /// A new root directory.
+    /// Changes the root directory.
     Chroot { path: String },
-    /// A `user` key in a keyring; the description may hold any bytes but NUL.
+    /// Adds a `user` key to a keyring; the description may hold any bytes but NUL.
     AddKey { description: Vec<u8>, length: usize, ring: i32 },
-    /// So many small keys below the session keyring.
+    /// Adds so many small keys below the session keyring.
     AddKeys { count: u32 },
-    /// Keys in the session keyring until this many bytes of the owner's quota are left.
+    /// Adds keys to the session keyring until this many bytes of the owner's quota are left.
     FillQuota { leave: u32 },
     /// request_key(2).
     Request(Request),
-    /// request_key(2) by the 32-bit system call table.
+    /// request_key(2) through the 32-bit system call table.
     RequestBy32Bit(Request),
-    /// The same request in many threads at the same time.
+    /// Makes the same request in many threads at the same time.
     RequestAtOnce { request: Request, threads: usize },
-    /// Tries to trace this process, to read it and to take its descriptors; without one, a child.
+    /// Tries to trace this process, to read it and to take its descriptors; without a pid, a child of the probe.
     LookInto { pid: Option<i32> },
     /// request_key(2) in one thread while another calls execve(2); done in a child.
     RequestInExec(Request),
     /// Reads the key of the last request until it is no longer in progress.
     Settle { within_ms: u64 },
-    /// How long the key of the last request is still valid, as /proc/keys tells.
+    /// Reads in /proc/keys how long the key of the last request is still valid.
     Expiry,
-    /// The key of the last request is linked into this keyring.
+    /// Links the key of the last request to this keyring.
     Link { ring: i32 },
-    /// A collection of credential caches in the session keyring is moved into this keyring.
+    /// Moves a collection of credential caches from the session keyring to this one.
     MoveCollection { name: String, ring: i32 },
     /// Runs a program in the caller's session and waits for its success.
     Run { words: Vec<String>, input: String },
@@ -61,36 +61,37 @@ pub(crate) enum Step {
     ForgetKeyrings,
     /// Gets rid of the key of the last request.
     Dispose(Disposal),
-    /// So many processes hold the kernel's lock of links between keyrings, as much as they can, until the probe ends.
+    /// Makes so many processes hold the kernel's lock for links between keyrings, as much of the time as they can,
+    /// until the probe ends.
     HoldKeyringLock { processes: usize },
-    /// Each request in a thread of its own, all at the same time; each thread then waits for its key.
+    /// Makes each request in a separate thread, all at the same time; each thread then waits for its key.
     RequestEach { requests: Vec<Request>, within_ms: u64 },
-    /// What those threads have waited for.
+    /// Waits for those threads' keys.
     SettleEach,
 }
 
-/// What kind of container.
+/// Properties of a container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Container {
-    /// It belongs to a user namespace that `owner` has made: owner is root there, and `user` is 1000.
+    /// If set, it has a user namespace made by `owner`: owner is root there, and `user` is 1000.
     pub subordinates: Option<Subordinates>,
     /// Directory of its cgroup.
     pub cgroup: Option<String>,
 }
 
-/// Who has a user namespace, and who is in it.
+/// Owner of a user namespace, and a user in it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Subordinates {
     pub owner: u32,
     pub user: u32,
 }
 
-/// How a requester that no longer wants its key may get rid of it.
+/// How a requester may get rid of a key that it no longer wants.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Disposal {
     Revoke,
     Invalidate,
-    /// Out of the session keyring.
+    /// Unlinked from the session keyring.
     Unlink,
     /// By a timeout of so many seconds.
     Expire(u32),
@@ -114,31 +115,31 @@ pub(crate) struct Request {
     pub ring: i32,
 }
 
-/// What came of a step.
+/// Result of a step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Finding {
-    /// It worked.
+    /// The step succeeded.
     Done,
     /// Waiting for a line on stdin.
     Paused,
-    /// It did not work; the probe has ended.
+    /// The step failed; the probe has ended.
     Broken { step: String, errno: i32 },
-    /// A key was added.
+    /// Result of add_key(2).
     Added { serial: Option<i32>, errno: i32 },
-    /// request_key(2) has returned after so long.
+    /// request_key(2) has returned after this time.
     Requested { serial: Option<i32>, errno: i32, micros: u64 },
-    /// What each thread has got, the key or 0.
+    /// The key of each thread, or 0.
     RequestedAtOnce { serials: Vec<i32> },
-    /// What came of each attempt: its errno, or 0.
+    /// Each attempt with its errno, or 0.
     Attempts(Vec<(String, i32)>),
-    /// The exec'd child has ended after so long.
+    /// The exec'd child has ended after this time.
     ExecDone { micros: u64 },
-    /// The key is no longer in progress: its payload or the error of reading it.
+    /// The key is no longer in progress: its payload, or the error of reading it.
     Settled { payload: Option<Vec<u8>>, errno: i32 },
     /// Seconds until the key expires; `None` if it never does.
     ExpiresIn { seconds: Option<u64> },
     /// The key was still in progress at the deadline, or there is none.
     Unsettled,
-    /// What came of each request, or of the wait for its key.
+    /// The result of each request, or of each wait for a key.
     Each(Vec<Finding>),
 }

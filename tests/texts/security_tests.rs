@@ -1,4 +1,4 @@
-//! docs/security-tests.md: every rule of the threat model has tests, and what it lists are tests, in the files named.
+//! docs/security-tests.md: every rule of the threat model has tests, and each test it lists is in the file it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use crate::{paths, text};
 
 const DOCUMENT: &str = "docs/security-tests.md";
 
-/// What shows one rule, by file. A name in backquotes is a test's; other words say what else the file checks.
+/// What shows that a rule holds, by file: names of tests in backquotes, and in words what else a file checks.
 type Shown = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
@@ -33,7 +33,7 @@ fn every_rule_of_the_threat_model_has_tests_and_all_of_them_exist() {
     }
 }
 
-/// The rules' numbers, in the order of the threat model, without a gap.
+/// The numbers of the rules in the threat model, which are consecutive.
 fn rules() -> Vec<String> {
     let model = text("docs/threat-model.md");
     let headings = model.lines().filter_map(|line| line.strip_prefix("### "));
@@ -44,7 +44,7 @@ fn rules() -> Vec<String> {
     rules
 }
 
-/// The text before the first rule, and what is listed for each.
+/// The text before the first rule, and the list for each rule.
 fn parse(document: &str) -> (&str, Vec<(&str, Shown)>) {
     let mut sections = document.split("\n## ");
     let head = sections.next().unwrap();
@@ -63,7 +63,7 @@ fn parse(document: &str) -> (&str, Vec<(&str, Shown)>) {
     (head, listed.collect())
 }
 
-/// The same with each test in the file that has it: the one that was named, or else the only one.
+/// The same list with each test under the file that has it: the file named, or else the only one.
 fn placed(shown: &Shown, tests: &BTreeMap<String, BTreeSet<String>>) -> Shown {
     let mut placed = Shown::new();
     for (file, items) in shown {
@@ -102,7 +102,7 @@ fn render<'a>(head: &str, listed: impl Iterator<Item = (&'a str, Shown)>) -> Str
     rendered
 }
 
-/// Every test and scenario, with the files that have one of that name.
+/// Every test and scenario, with the files that have one with that name.
 fn tests_by_name() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for path in paths(&["src", "tests"]) {
@@ -115,7 +115,7 @@ fn tests_by_name() -> BTreeMap<String, BTreeSet<String>> {
     found
 }
 
-/// Functions with `#[test]` or `@scenario` above them, and what `trials!` lists.
+/// Functions with `#[test]` or `@scenario`, and the names in `trials!`.
 fn tests_of(source: &str) -> impl Iterator<Item = &str> {
     let marked = ["#[test]\n", "@scenario\n"].into_iter().flat_map(|mark| source.split(mark).skip(1));
     let functions = marked.filter_map(|rest| {

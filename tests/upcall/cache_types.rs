@@ -24,7 +24,7 @@ crate::trials![
     a_session_inherited_from_root_gives_no_ticket_of_roots,
 ];
 
-/// A user that gets a ticket into `cache`, in its own session, and then asks with `cache=` for a context.
+/// The user gets a ticket into `cache`, in its own session, and then asks for a context with `cache=`.
 #[track_caller]
 fn expect_served_from(shared: &Shared, site: &Site, cache: &str) {
     let mut steps = as_user(site.uid());
@@ -70,7 +70,7 @@ fn a_cache_in_the_persistent_keyring_is_used(shared: &Shared) {
     expect_served_from(shared, &site, &cache);
 }
 
-/// Its worker is another user, who cannot reach root's keyrings: it works with a copy.
+/// The worker for root runs as another user, who cannot reach root's keyrings, and gets a copy.
 fn a_keyring_cache_of_root_is_used(shared: &Shared) {
     let site = Site::new(shared.realm());
     let cache = format!("KEYRING:session:lgss{}", site.uid());
@@ -98,7 +98,7 @@ fn the_default_name_of_krb5_conf_is_used(shared: &Shared) {
     call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
 }
 
-/// The cache is in one session of the user, the request comes from another.
+/// The cache is in one session of the user; the request comes from another session.
 fn the_session_keyring_of_another_does_not_help(shared: &Shared) {
     let site = Site::new(shared.realm());
     let mut steps = as_user(site.uid());
@@ -108,14 +108,14 @@ fn the_session_keyring_of_another_does_not_help(shared: &Shared) {
     assert_eq!(outcome.errno(), Errno::ENOKEY);
 }
 
-/// As of su(1) without a session of its own: what root has there is root's, named or not.
+/// As with su(1), which makes no new session: root's credentials there stay root's, whether named or not.
 fn a_session_inherited_from_root_gives_no_ticket_of_roots(shared: &Shared) {
     let site = Site::new(shared.realm());
     let cache = format!("KEYRING:session:lgss{}", site.uid());
     for mut request in
         [site.request_with(shared.nfs(), &format!("cache={cache}")), site.request(shared.nfs())]
     {
-        // Into the process keyring: not even the context would be the user's in root's session.
+        // Into the process keyring: in root's session not even the context would belong to the user.
         request.ring = -2;
         let steps = vec![
             Step::JoinSession,

@@ -1,4 +1,4 @@
-//! Where credentials may be: each place alone, with nothing else that would do, and a request that names none.
+//! Where credentials may be: each place alone, without any other usable credentials, for a request that names none.
 
 use crate::plan::PlantedFile;
 use crate::support::kcm::Kcm;
@@ -28,7 +28,7 @@ crate::trials![
 const PROCESS_RING: i32 = -2;
 const THREAD_RING: i32 = -1;
 
-/// The user asks, after these steps, and is served from the one place.
+/// After these steps the user's request is served from `place`.
 #[track_caller]
 fn expect_found(shared: &Shared, site: &Site, steps: Vec<Step>, place: &str) {
     let outcome = site.ask_after(steps, site.request(shared.nfs()));
@@ -37,7 +37,7 @@ fn expect_found(shared: &Shared, site: &Site, steps: Vec<Step>, place: &str) {
     site.wait_until_idle();
 }
 
-/// As [`as_user`], then a ticket into each of these.
+/// [`as_user`], then steps that get a ticket into each cache.
 fn with_tickets(shared: &Shared, site: &Site, caches: &[(&str, &str)]) -> Vec<Step> {
     let mut steps = as_user(site.uid());
     for (cache, life) in caches {
@@ -46,7 +46,7 @@ fn with_tickets(shared: &Shared, site: &Site, caches: &[(&str, &str)]) -> Vec<St
     steps
 }
 
-/// Waits, in the session, until a cache has only expired tickets.
+/// Waits, in the session, until all tickets of a cache have expired.
 fn expired(site: &Site, cache: &str) -> Step {
     let config = site.path("krb5.conf").display().to_string();
     let script = r#"export KRB5_CONFIG="$1"; while klist -s -c "$2"; do sleep 0.05; done"#;
@@ -54,14 +54,14 @@ fn expired(site: &Site, cache: &str) -> Step {
     Step::Run { words, input: String::new() }
 }
 
-/// A directory of the user's.
+/// Makes a directory that belongs to the user.
 fn own_directory(site: &Site, path: PathBuf) -> String {
     fs::create_dir(&path).unwrap();
     chown(&path, Some(site.uid()), Some(site.uid())).unwrap();
     path.display().to_string()
 }
 
-/// What `KRB5CCNAME` may say, and where the cache is then.
+/// Values for `KRB5CCNAME`, and the cache that each of them means.
 fn named_in_the_environment(site: &Site) -> Vec<(String, String)> {
     let directory = own_directory(site, site.path("user").join("collection"));
     let same = |name: String| (name.clone(), name);
@@ -96,7 +96,7 @@ fn the_setting_says_what_the_environment_counts(shared: &Shared) {
         let site = Site::new(shared.realm());
         let _kcm = Kcm::start(&site);
         site.add_settings(&format!("[caches]\n{setting}\n"));
-        // The default cache is better: its ticket lives longer.
+        // The default cache is better, since its ticket lives longer.
         site.ticket(shared.realm());
         let default = format!("FILE:{}", site.default_cache().display());
         for (number, (name, place)) in named_in_the_environment(&site).into_iter().enumerate() {
@@ -108,20 +108,20 @@ fn the_setting_says_what_the_environment_counts(shared: &Shared) {
             assert!(told.contains(&format!(" in {chosen} with ")), "{setting} {name}: {told}");
         }
         site.wait_until_idle();
-        // Nothing but the variable leads to these.
+        // Only the variable leads to the caches in this directory.
         let leads = |line: &String| line.contains(&site.path("user").display().to_string());
         assert_eq!(site.log.lines().iter().any(leads), !setting.contains("ignored"));
     }
 }
 
-/// The default cache is this collection; of two caches the primary one has expired.
+/// This collection is the default cache; the primary one of its two caches has expired.
 #[track_caller]
 fn expect_good_member(shared: &Shared, site: &Site, collection: &str, [primary, good]: [&str; 2]) {
     site.libdefaults(&format!("default_ccache_name = {collection}"));
     let mut steps = with_tickets(shared, site, &[(primary, "1s"), (good, "5h")]);
     steps.push(expired(site, primary));
     expect_found(shared, site, steps, good);
-    // Once the kernel has ended a keyring with its ticket, only its collection has a name.
+    // When the kernel has removed a keyring with its expired ticket, only the collection has a name.
     let place = if primary.starts_with("KEYRING") { collection } else { primary };
     site.log.wait_for_words(&["not: ", place, ": ticket expired"]);
 }
@@ -179,7 +179,7 @@ fn files_in_the_runtime_directory_of_the_requesters_root_are_found(shared: &Shar
     }
 }
 
-/// Of the two keyrings that no other program can reach.
+/// Both are keyrings that no other program can reach.
 fn collections_in_the_keyrings_of_process_and_thread_are_found(shared: &Shared) {
     for (word, ring) in [("process", PROCESS_RING), ("thread", THREAD_RING)] {
         let site = Site::new(shared.realm());
@@ -196,7 +196,7 @@ fn a_collection_in_the_user_keyring_is_found_from_any_session(shared: &Shared) {
     expect_found(shared, &site, steps, "KEYRING:user:mine:mine");
 }
 
-/// Whether the uid has a persistent keyring, without making one.
+/// Whether the uid has a persistent keyring; does not make one.
 fn has_persistent_ring(uid: u32) -> bool {
     let mut keys = command_as(uid, "cat");
     succeed(keys.arg("/proc/keys"), "").contains(&format!("_persistent.{uid}: "))

@@ -1,4 +1,4 @@
-//! Whose tickets a user has wished for, and what happens where they cannot be used.
+//! Users' wishes: whose tickets they want used, and what happens when those cannot be used.
 
 use crate::support::cache_file::{CacheFile, Credential};
 use crate::support::command_line::{json, lgss, lines};
@@ -53,7 +53,7 @@ impl<'a> Scene<'a> {
         succeed(&mut kinit, &format!("{PASSWORD}\n"));
     }
 
-    /// In the session of whoever asks.
+    /// The same as a step in the requester's session.
     fn kinit_step(&self, principal: &str, cache: &str, life: &str) -> Step {
         self.run(&["kinit", "-c", cache, "-l", life, principal])
     }
@@ -64,7 +64,7 @@ impl<'a> Scene<'a> {
         Step::Run { words: words.map(str::to_owned).collect(), input: format!("{PASSWORD}\n") }
     }
 
-    /// A cache that is found, but not named.
+    /// A cache that the search finds although nothing names it.
     fn found(&self, name: &str) -> String {
         format!("FILE:{}_{name}", self.site.default_cache().display())
     }
@@ -73,7 +73,7 @@ impl<'a> Scene<'a> {
         format!("FILE:{}", self.site.default_cache().display())
     }
 
-    /// The outcome's line in the log, and the line of the choice, if there is one.
+    /// The log's line of the outcome, and the line of the choice.
     #[track_caller]
     fn ask(&self, variables: &[(&str, &str)], steps: Vec<Step>, count: usize) -> (String, Option<String>) {
         let (site, nfs) = (&self.site, self.shared.nfs());
@@ -83,9 +83,9 @@ impl<'a> Scene<'a> {
         let established = site.log.wait_for_established(count);
         site.wait_until_idle();
         let key = established.split(" uid ").next().unwrap().rsplit(' ').next().unwrap().to_owned();
-        // There is always something to choose from.
+        // There are always several caches to choose from.
         let choice = Some(site.log.wait_for_words(&[&key, ": chosen: "]));
-        // The requester reads in its key what the log says.
+        // The key and the log say the same about the unmet wish.
         let told = choice.as_ref().and_then(|line| line.split("; wanted: ").nth(1));
         let unmet = context.initiator.unwrap().unmet;
         match (told, unmet.as_deref().map(|unmet| unmet.strip_prefix("wanted ").unwrap())) {
@@ -137,7 +137,7 @@ fn a_change_of_principal_is_said_with_its_reason(shared: &Shared) {
     }
 }
 
-/// As after a change of the realm's key.
+/// This happens after the realm's key has changed.
 fn a_wish_that_a_kdc_refuses_is_said(shared: &Shared) {
     let scene = Scene::new(shared);
     let named = scene.site.cache("named");
@@ -162,7 +162,7 @@ fn a_named_cache_that_is_not_there_is_said(shared: &Shared) {
     assert!(choice.contains(&told), "{told}: {choice}");
 }
 
-/// Of a directory, a keyring, a daemon: the collection, and two caches in it.
+/// As a directory, in a keyring, at a daemon: the collection's name and two caches in it.
 fn collections(site: &Site) -> [(String, [String; 2]); 3] {
     let directory = site.path("user").join("collection");
     fs::create_dir(&directory).unwrap();
@@ -177,7 +177,7 @@ fn collections(site: &Site) -> [(String, [String; 2]); 3] {
 }
 
 fn of_a_collection_the_primary_cache_serves_and_kswitch_changes_that(shared: &Shared) {
-    // As the default one, and as the one that the requester names.
+    // Once as the default collection, once as the one that the request names.
     for (number, named) in (0..3).flat_map(|number| [(number, false), (number, true)]) {
         let scene = Scene::new(shared);
         let _kcm = Kcm::start(&scene.site);
@@ -198,7 +198,7 @@ fn of_a_collection_the_primary_cache_serves_and_kswitch_changes_that(shared: &Sh
     }
 }
 
-/// A home directory of the site's user with these rules.
+/// A home directory of the site's user, with this .k5identity.
 fn home(site: &Site, rules: &str) -> PathBuf {
     let home = site.path("user").join("home");
     fs::create_dir(&home).unwrap();
@@ -223,7 +223,7 @@ fn an_identity_for_the_service_serves_before_the_default_cache(shared: &Shared) 
     let home = home.to_str().unwrap();
     let choice = scene.expect(&[("HOME", home)], &scene.bob, &scene.found("bobs")).unwrap();
     assert!(!choice.contains("wanted"), "{choice}");
-    // KRB5CCNAME is a nearer wish.
+    // KRB5CCNAME takes precedence.
     let (established, _) =
         scene.ask(&[("HOME", home), ("KRB5CCNAME", &scene.default())], as_user(scene.site.uid()), 2);
     assert!(established.contains(&format!(" as {} in ", scene.alice)), "{established}");
@@ -323,7 +323,7 @@ fn the_command_shows_the_same_wish_in_the_same_words(shared: &Shared) {
     assert_eq!(answer["would_use"], scene.default().as_str(), "{answer:#}");
     assert_eq!(answer["caches"][0]["because"], "identity", "{answer:#}");
     let wanted = answer["wanted"].as_str().unwrap();
-    // Time passes between the two.
+    // The times after "expired" may differ.
     let (same, _) = wanted.split_once("expired").unwrap();
     assert!(choice.contains(&format!("; wanted: {same}expired")), "{wanted}: {choice}");
     assert!(lines(&run(&[])).contains(&format!("  wanted: {same}")), "{:?}", run(&[]));

@@ -1,4 +1,4 @@
-//! Clocks that differ by more than Kerberos tolerates: the log says whose and by how much.
+//! Clocks that differ by more than Kerberos tolerates: the log says which clock and by how much.
 
 use crate::support::acceptor::Acceptor;
 use crate::support::realm::Realm;
@@ -17,7 +17,7 @@ crate::trials![
     a_ticket_that_is_not_valid_yet_is_told_with_its_start,
 ];
 
-/// The one line in the log after a failure of this cause has all of `words`.
+/// After a failure with this cause, the one line in the log has all of `words`.
 #[track_caller]
 fn expect(site: &Site, target: &Target, cause: Cause, words: &[&str]) {
     let outcome = site.ask(target);
@@ -70,7 +70,7 @@ fn a_server_whose_clock_is_behind_is_told_with_the_difference(shared: &Shared) {
     assert!(line.contains("is 1 d behind") || line.contains("is 23 h 59 min behind"), "{line}");
 }
 
-/// libkrb5 makes up for a KDC's clock that differs (kdc_timesync), towards servers too.
+/// libkrb5 corrects for a KDC's clock that differs (kdc_timesync), towards servers too.
 fn a_ticket_got_by_a_wrong_clock_is_told_when_the_server_has_the_right_one(_: &Shared) {
     let mut realm = Realm::start();
     let site = Site::new(&realm);

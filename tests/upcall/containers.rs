@@ -1,4 +1,5 @@
-//! Users in containers: caches that exist only there, a realm of their own, and nothing of theirs that is executed or believed.
+//! Users in containers: their caches exist only there, they may have a realm of their own, and no file of theirs is
+//! executed or trusted.
 
 use crate::plan::{Container, PlantedFile, Subordinates};
 use crate::support::cgroup::Cgroup;
@@ -26,18 +27,19 @@ crate::trials![
     nothing_of_a_container_is_loaded_or_believed,
 ];
 
-/// The user's number in a container with a user namespace.
+/// The user's uid in a container with a user namespace.
 const INSIDE: u32 = 1000;
-/// Where the cache is that only the container has: the default one of the number inside, and one that lies around for others.
+/// A cache that only the container has: the default cache of the uid inside, and without a user namespace one that the
+/// search finds.
 const CACHE: &str = "/tmp/krb5cc_1000";
 
-/// With a user namespace of somebody's whose subordinate the site's user is; or without.
+/// A container; with `owner`, in a user namespace of that owner, in which the site's user is a subordinate.
 fn container_of(site: &Site, owner: Option<u32>) -> Container {
     let subordinates = owner.map(|owner| Subordinates { owner, user: site.uid() });
     Container { subordinates, ..Container::default() }
 }
 
-/// The site's user in the container, with this content in its cache, if it has one.
+/// Steps of the site's user in the container, with this content in its cache, if any.
 fn user_in(site: &Site, container: Container, cache: Option<Vec<u8>>) -> Vec<Step> {
     let uid = if container.subordinates.is_some() { INSIDE } else { site.uid() };
     let planted = |content| PlantedFile { path: CACHE.to_owned(), owner: uid, mode: 0o600, content };
@@ -54,7 +56,8 @@ fn ask(site: &Site, steps: Vec<Step>, target: &Target) -> Outcome {
     site.ask_after(steps, site.request(target))
 }
 
-/// Mount, process-id and network namespaces, with subordinate uids and without a user namespace. KDC and server are there only.
+/// Mount, process-id and network namespaces; once with a user namespace and subordinate uids, once without. KDC and
+/// server exist only in them.
 fn a_user_in_namespaces_of_all_kinds_is_served_from_a_cache_that_is_only_there(_: &Shared) {
     let directory = Scratch::new();
     let net = NetNamespace::new(&directory.path(""));
@@ -73,12 +76,12 @@ fn a_user_in_namespaces_of_all_kinds_is_served_from_a_cache_that_is_only_there(_
     site.wait_until_idle();
 }
 
-/// A second realm, of which the host's configuration knows nothing.
+/// A second realm, which the host's configuration does not know.
 struct OwnRealm {
     realm: Realm,
     server: Ganesha,
     site: Site,
-    /// Of its user's cache.
+    /// Contents of its user's cache.
     cache: Vec<u8>,
 }
 
@@ -93,7 +96,7 @@ impl OwnRealm {
         Self { realm, server, site, cache }
     }
 
-    /// A table of namespaces with that condition and the realm's configuration.
+    /// Adds a table of namespaces with this condition and the realm's configuration.
     fn configure(&self, condition: &str) {
         let own = self.site.path("own.conf");
         self.site.add_settings(&format!("[namespace.own]\n{condition}\nkrb5_config = {own:?}\n"));
@@ -120,7 +123,7 @@ impl OwnRealm {
         assert_eq!(errno, Errno::EHOSTUNREACH);
     }
 
-    /// Who is not in a container is served by the host's configuration.
+    /// The host's configuration serves users outside containers.
     fn assert_host_is_as_before(&self, shared: &Shared) {
         self.site.ticket(shared.realm());
         call_null_with(&self.site.ask(shared.nfs()).context(), shared.nfs());
@@ -133,7 +136,7 @@ fn a_container_has_the_realm_that_a_table_for_its_owner_names(shared: &Shared) {
     own.assert_unknown(container_of(&own.site, Some(owner)));
     own.configure(&format!("owner = {owner}"));
     own.assert_served(container_of(&own.site, Some(owner)));
-    // The user's own namespace, and one without an owner, are others.
+    // The user's own namespace and one without an owner do not match.
     own.assert_unknown(container_of(&own.site, None));
     own.assert_host_is_as_before(shared);
 }
@@ -150,7 +153,7 @@ fn a_container_has_the_realm_that_a_table_for_its_cgroup_names(shared: &Shared) 
     own.assert_host_is_as_before(shared);
 }
 
-/// Even for a table that matches every path.
+/// Even with a table that matches every path.
 fn another_root_directory_alone_is_no_other_namespace(shared: &Shared) {
     let own = OwnRealm::start(shared);
     own.configure("cgroup = \"/*\"");
@@ -165,7 +168,7 @@ fn another_root_directory_alone_is_no_other_namespace(shared: &Shared) {
     own.assert_without_kdc(ask(&own.site, steps, own.server.target()));
 }
 
-/// Libraries that leave a mark when they are loaded, one for each way to have one loaded.
+/// Libraries that leave a mark when they are loaded, one for each way of loading.
 struct Markers {
     directory: PathBuf,
 }
@@ -207,19 +210,19 @@ impl Markers {
         self.directory.join(format!("{way}.so"))
     }
 
-    /// A program of the container's that loads the mechanisms of its mech.d.
+    /// A program in the container that loads the mechanisms of its mech.d.
     fn mechanisms(&self) -> PathBuf {
         self.directory.join("mechanisms")
     }
 
-    /// Those that have been loaded since the last time.
+    /// The ways used since the last call.
     fn take(&self) -> Vec<&'static str> {
         let loaded: Vec<_> = WAYS.into_iter().filter(|way| self.directory.join(way).exists()).collect();
         loaded.iter().for_each(|way| fs::remove_file(self.directory.join(way)).unwrap());
         loaded
     }
 
-    /// What makes a file system full of them, as root in a container.
+    /// Steps that plant them all, as root in a container.
     fn planted(&self) -> Vec<Step> {
         let file = |path: &str, content: String| PlantedFile {
             path: path.to_owned(),
@@ -253,7 +256,7 @@ impl Markers {
             Step::Container(Container::default()),
             run(&["mount", "--bind", &library("nss"), &nss]),
             Step::PrivateDirectory { directory: plugins, files: vec![plugin] },
-            // Last: whatever is executed after this loads the library.
+            // The last one, because every program executed after it loads the library.
             Step::PrivateDirectory { directory: "/etc".to_owned(), files: etc },
         ]
     }
@@ -263,19 +266,19 @@ fn run(words: &[&str]) -> Step {
     Step::Run { words: words.iter().map(|&word| word.to_owned()).collect(), input: String::new() }
 }
 
-/// Where the libraries of the system's packages are.
+/// Where packages install libraries.
 fn system_libraries() -> PathBuf {
     let triplet = succeed(command("cc").arg("-print-multiarch"), "");
     Path::new("/usr/lib").join(triplet.trim())
 }
 
-/// krb5.conf with a module, mech.d, a directory of plugins, the name service with a library, and a preload list: all are in
-/// effect for a program of the container, and none for its context.
+/// krb5.conf with a module, mech.d, a directory of plugins, a library of the name service, and a preload list: all of
+/// them work for a program of the container, and none for its context.
 fn nothing_of_a_container_is_loaded_or_believed(shared: &Shared) {
     let site = Site::new(shared.realm());
     let markers = Markers::new(&site);
     site.ticket(shared.realm());
-    // A name, so that the name service is asked.
+    // The host name makes the worker ask the name service.
     let mut request = site.request(shared.nfs());
     let callout = String::from_utf8(request.callout.take().unwrap()).unwrap();
     assert!(callout.contains("rpc:127.0.0.1:"), "{callout}");
@@ -283,7 +286,7 @@ fn nothing_of_a_container_is_loaded_or_believed(shared: &Shared) {
 
     let mut steps = markers.planted();
     let mechanisms = markers.mechanisms().display().to_string();
-    // They fail, after they have loaded what they were told to.
+    // The commands fail after they have loaded the libraries.
     steps.push(run(&[
         "sh",
         "-c",
@@ -299,7 +302,7 @@ fn nothing_of_a_container_is_loaded_or_believed(shared: &Shared) {
     call_null_with(&site.ask_after(steps, request.clone()).context(), shared.nfs());
     assert_eq!(markers.take(), [""; 0], "what was loaded for its context");
 
-    // A worker that loads such a library does leave the mark: here it is the host's own configuration.
+    // A worker that loads such a library leaves its mark: here the host's own configuration names one.
     let krb5 = fs::read_to_string(site.path("krb5.conf")).unwrap();
     let module = markers.library("hostrealm");
     let plugins = format!("[plugins]\n hostrealm = {{\n  module = ours:{}\n }}\n", module.display());

@@ -1,4 +1,4 @@
-//! Credentials that are missing or no good: the requester learns which, and the log says what to do.
+//! Credentials that are missing or unusable: the requester learns which of the two, and the log says what to do.
 
 use crate::support::process::{command_as, succeed};
 use crate::support::shared::Shared;
@@ -54,7 +54,7 @@ fn a_cache_of_a_type_that_one_process_keeps_is_refused(shared: &Shared) {
     site.wait_until_idle();
 }
 
-/// A good cache of the site's user, somewhere else.
+/// A valid cache of the site's user in another place.
 fn good_cache(site: &Site, shared: &Shared) -> std::path::PathBuf {
     shared.realm().ticket(site.uid(), &site.cache("good"));
     site.path("user").join("good")
@@ -79,7 +79,7 @@ fn a_link_to_anothers_cache_is_not_followed(shared: &Shared) {
 fn a_cache_of_another_owner_is_not_used(shared: &Shared) {
     let site = Site::new(shared.realm());
     let good = good_cache(&site, shared);
-    // Readable for the user, so that only the owner speaks against it.
+    // The user may read them, so only the owner is wrong.
     for owner in [0, site.machine_uid()] {
         fs::copy(&good, site.default_cache()).unwrap();
         fs::set_permissions(site.default_cache(), fs::Permissions::from_mode(0o644)).unwrap();
@@ -131,7 +131,7 @@ fn a_cache_of_random_bytes_is_refused(shared: &Shared) {
     noise.extend((0u32..4000).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0]));
     own(&site, &site.default_cache(), &noise);
     assert_eq!(site.ask(shared.nfs()).errno(), Errno::ENOKEY);
-    // The machine's own tools agree that this is no cache.
+    // The machine's own tools reject it too.
     let mut klist = command_as(site.uid(), "sh");
     klist.arg("-c").arg(format!("! klist -s -c {}", site.default_cache().display()));
     succeed(&mut klist, "");

@@ -1,4 +1,4 @@
-//! Very many names in /tmp, laid there by somebody else.
+//! Very many names in /tmp, made by another user.
 
 use crate::plan::PlantedFile;
 use crate::support::probe::{Step, as_user};
@@ -9,7 +9,7 @@ use std::fs;
 
 crate::trials![many_names_of_one_file_hide_no_cache, many_files_named_like_the_users_own_hide_no_cache,];
 
-/// In a /tmp of its own: the user's cache, and what another user's script makes beside it.
+/// Steps in a private /tmp with the user's cache and the files that another user's script makes.
 fn steps(shared: &Shared, site: &Site, script: &str) -> (Vec<Step>, String) {
     shared.realm().ticket(site.uid(), &site.cache("mine"));
     let content = fs::read(site.path("user").join("mine")).unwrap();
@@ -37,7 +37,7 @@ fn many_names_of_one_file_hide_no_cache(shared: &Shared) {
     site.wait_until_idle();
 }
 
-/// Each a file of its own, and none of the user's.
+/// Each is a separate file, and none is the user's.
 fn many_files_named_like_the_users_own_hide_no_cache(shared: &Shared) {
     let site = Site::new(shared.realm());
     let script = format!("for (1..30000) {{ open(F, qq(>/tmp/krb5cc_{}_$_)) or die; close F }}", site.uid());

@@ -32,7 +32,7 @@ fn realm_of(enctype: &str) -> Realm {
     Realm::start_with(RealmOptions { enctype, ..Default::default() })
 }
 
-/// The context has this type's subkey of the acceptor as its base key, and the server takes a call made with it.
+/// The context's base key is an acceptor's subkey of this type, and the server accepts a call made with it.
 #[track_caller]
 fn expect(site: &Site, target: &Target, number: u32) {
     let context = site.ask(target).context();
@@ -43,7 +43,7 @@ fn expect(site: &Site, target: &Target, number: u32) {
     call_null_with(&context, target);
 }
 
-/// Realm, client and server know one type only.
+/// Realm, client and server know only one type.
 fn contexts_of_all_four_encryption_types_are_accepted_by_the_server(_: &Shared) {
     for (number, enctype) in ALL {
         let realm = realm_of(enctype);
@@ -54,12 +54,12 @@ fn contexts_of_all_four_encryption_types_are_accepted_by_the_server(_: &Shared) 
     }
 }
 
-/// The ticket's session key is of type 18 each time; the server prefers another.
+/// The ticket's session key is always of type 18; the server prefers another type.
 fn the_acceptors_subkey_is_the_base_key_whatever_the_session_key_is(_: &Shared) {
     for (number, enctype) in ALL.into_iter().filter(|(number, _)| *number != 18) {
         let realm = realm_of(&format!("{enctype} {AES256_SHA1}"));
         let service = realm.service().replace('@', "/");
-        // By its long-term keys and by this attribute a KDC judges which session keys a service can use.
+        // A KDC judges by the service's long-term keys and by this attribute which session keys the service can use.
         realm.administrate(&[
             format!("cpw -randkey -e {AES256_SHA1}:normal {service}"),
             format!("setstr {service} session_enctypes {AES256_SHA1}"),
@@ -73,7 +73,7 @@ fn the_acceptors_subkey_is_the_base_key_whatever_the_session_key_is(_: &Shared) 
     }
 }
 
-/// Type of the session key that the cached ticket of the service has.
+/// Type of the session key in the cached ticket for the service.
 #[track_caller]
 fn session_key(realm: &Realm, site: &Site) -> String {
     let listed = realm.listed(site.uid(), &format!("FILE:{}", site.default_cache().display()), &["-e"]);
@@ -81,7 +81,7 @@ fn session_key(realm: &Realm, site: &Site) -> String {
     ticket.split_once("skey, tkt): ").unwrap().1.split_once(',').unwrap().0.to_owned()
 }
 
-/// A realm and server with two types, of which the first is preferred by all.
+/// A realm and a server with two types; both prefer the first.
 struct Two {
     realm: Realm,
     ganesha: Ganesha,
@@ -118,7 +118,8 @@ fn a_narrowed_setting_is_what_is_asked_for_and_got(_: &Shared) {
     site.allow_enctypes(&[AES128_SHA256]);
     expect(&site, two.ganesha.target(), 19);
     assert_eq!(session_key(&two.realm, &site), AES128_SHA256);
-    // It only restricts: among types that are allowed krb5.conf's preference holds, whatever their order here.
+    // The setting only restricts: among the allowed types krb5.conf's preference counts, in whatever order they are
+    // here.
     let site = two.site();
     site.allow_enctypes(&[AES128_SHA256, AES256_SHA1]);
     expect(&site, two.ganesha.target(), 18);
@@ -132,7 +133,7 @@ fn a_cached_ticket_of_another_type_is_no_dead_end(_: &Shared) {
     expect(&site, two.ganesha.target(), 19);
 }
 
-/// By the default setting, too: krb5.conf may know types that no context can have.
+/// This holds for the default setting too: krb5.conf may allow types that no context can have.
 fn a_cached_ticket_of_a_type_that_no_context_can_have_is_no_dead_end(_: &Shared) {
     let camellia = "camellia256-cts-cmac";
     let realm = realm_of(&format!("{AES256_SHA1} {camellia}"));

@@ -1,4 +1,4 @@
-//! A ticket, a server: the requester gets a context that the server accepts, and only the requester does.
+//! With a ticket and a server, the requester gets a context that the server accepts, and nobody else gets it.
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Step, as_user, probe};
@@ -38,7 +38,7 @@ fn a_context_made_by_the_kernels_upcall_is_accepted_by_the_server(shared: &Share
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
     let context = site.ask(shared.nfs()).context();
-    // What NFS-Ganesha grants.
+    // The values that NFS-Ganesha grants.
     assert_eq!((context.window.count(), context.handle.as_bytes().len()), (32, 16));
     call_null_with(&context, shared.nfs());
     let line =
@@ -51,7 +51,7 @@ fn a_context_made_by_the_kernels_upcall_is_accepted_by_the_server(shared: &Share
 fn the_requester_has_a_key_in_progress_while_the_server_thinks(shared: &Shared) {
     let site = Site::with(shared.realm(), &Settings { round: "20s", ..Settings::default() });
     site.ticket(shared.realm());
-    // The server answers when the key has been read.
+    // The server answers when the test has seen the key in progress.
     let gate = Arc::new(Mutex::new(()));
     let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
     let server = Server::between(shared.nfs().address(), move |_| drop(passed.lock()));
@@ -83,7 +83,7 @@ fn the_key_expires_before_the_context_does(shared: &Shared) {
     let cache = format!("FILE:{}", site.default_cache().display());
     shared.realm().ticket_with(site.uid(), &cache, &["-l", "50s"]);
     let (context, left) = ask_and_see_expiry(&site, site.request(shared.nfs()));
-    // 50 s less a tenth, and less what the test took.
+    // 50 s less a tenth, and less the time of the test.
     assert!((20..=45).contains(&left), "the key expires in {left} s");
     drop(context);
 }
@@ -181,7 +181,7 @@ fn no_key_bytes_are_in_the_log(shared: &Shared) {
     let hexadecimal = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let log = site.log.lines().concat().to_lowercase();
     for secret in [context.base_key.secret().expose(), context.handle.as_bytes()] {
-        // Any eight bytes of them.
+        // Every eight consecutive bytes.
         for part in secret.windows(8) {
             assert!(!log.contains(&hexadecimal(part)), "secret bytes in the log: {log}");
         }
@@ -231,7 +231,7 @@ fn a_log_that_nobody_reads_holds_nothing_up(shared: &Shared) {
     call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
     site.wait_until_idle();
     assert!(start.elapsed() < stretched(Duration::from_secs(5)), "took {:?}", start.elapsed());
-    // It was full all the time: what is in it is what we put there.
+    // The socket was full all the time: it holds only the test's own filling.
     unread.set_nonblocking(true).unwrap();
     let mut buffer = [0; 1024];
     while let Ok(length) = unread.recv(&mut buffer) {
@@ -239,7 +239,7 @@ fn a_log_that_nobody_reads_holds_nothing_up(shared: &Shared) {
     }
 }
 
-/// Until not even a new sender, which has sent nothing yet, could send without waiting.
+/// Fills it until even a new sender, which has sent nothing yet, would have to wait.
 fn fill(log: &Path) {
     loop {
         let sender = UnixDatagram::unbound().unwrap();

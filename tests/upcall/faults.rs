@@ -1,4 +1,4 @@
-//! Processes that die: whichever it is and whenever, the requester is answered and nothing stays behind (rule S19).
+//! Processes that die at any time: the requester is always answered, and nothing is left (rule S19).
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Request, Step, as_user, probe};
@@ -31,7 +31,7 @@ crate::trials![
     a_mistake_in_the_configuration_fails_the_key,
 ];
 
-/// A requester whose negotiation has reached a server that never answers.
+/// A requester whose negotiation waits for a server that never answers.
 struct Waiting {
     site: Site,
     requester: Probe,
@@ -59,7 +59,7 @@ impl Waiting {
         self.site.wait_for_process("lgss_negotiate")
     }
 
-    /// What the key says in the end, and when.
+    /// How the key ends, and after how long.
     fn settle(&mut self) -> (Finding, Duration) {
         let start = Instant::now();
         self.requester.go_on();
@@ -87,7 +87,7 @@ fn a_killed_worker_fails_the_key_at_once(shared: &Shared) {
 fn a_killed_monitor_leaves_the_end_to_the_keys_own_timeout(shared: &Shared) {
     let mut waiting = Waiting::new(shared, "3s");
     kill(waiting.site.wait_for_process("lgss_keyring").pid, Signal::SIGKILL).unwrap();
-    // The worker goes with it.
+    // The worker ends with its monitor.
     waiting.site.wait_until_idle();
     let (finding, took) = waiting.settle();
     assert_eq!(failed_with(&finding), Errno::EKEYEXPIRED);
@@ -103,18 +103,18 @@ fn a_stopped_worker_is_ended_by_the_deadline(shared: &Shared) {
     waiting.site.wait_until_idle();
 }
 
-/// What came of killing one process at one of its system calls.
+/// Outcome of killing one process at one of its system calls.
 struct Killed {
-    /// False if there were not so many calls.
+    /// False if the process made fewer calls.
     reached: bool,
     outcome: Outcome,
     took: Duration,
 }
 
-/// Requests of one user after another: the quota of a user's keys is given back only when they are collected.
+/// One user makes no more requests than this: keys count against a user's quota until they are collected.
 const REQUESTS_A_USER: u32 = 25;
 
-/// Kills `role` at one call after another, until it does not make so many; several at a time.
+/// Kills `role` at each call in turn, several at a time, until it makes no more calls.
 fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn(u32, &Killed) + Sync) {
     let settings = Settings { deadline, ..Default::default() };
     each_call(shared, ("kill", role), &settings, |site, call, instance| {
@@ -126,7 +126,7 @@ fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn
     });
 }
 
-/// `attempt` kills at the call of its number and returns whether there were so many.
+/// `attempt` kills at the call with this number and returns whether there were so many.
 fn each_call(
     shared: &Shared,
     (blow, role): (&str, &str),
@@ -168,24 +168,24 @@ fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {
 }
 
 fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &Shared) {
-    // Outcome::of has checked that the requester was released.
+    // Outcome::of() has checked that the requester was released.
     kill_at_each_call(shared, "front", "20s", |call, killed| match &killed.outcome {
-        // Before the monitor exists only the kernel can answer.
+        // Only the kernel can answer before the monitor exists.
         Outcome::Refused(Errno::ENOKEY | Errno::EIO) => {}
-        // It was killed after its work was done.
+        // Killed after it had done its work.
         Outcome::Established(_) => {}
         Outcome::Failed { errno: Errno::EIO, .. } => {}
         other => panic!("front killed at call {call}: {other:?} after {:?}", killed.took),
     });
 }
 
-/// As it would if a call blocked that is about keys, or a read of the requester's /proc files; the log tells these
+/// The front hangs as if a call about keys or a read of the requester's /proc files blocked; the log tells the two
 /// apart.
 fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
     let site = Site::with(shared.realm(), &Settings { rule: Rule::UpcallUnderKiller, ..Default::default() });
     site.ticket(shared.realm());
     let said = |what| site.log.lines().iter().any(|line| line.contains(what));
-    // The keys come first; how long the list of them is, is up to others.
+    // Calls about keys come first; other users' keys decide how many they are.
     let mut calls = [2, 3, 6, 10].into_iter().chain((14..400).step_by(4));
     while let Some(call) = calls.next().filter(|&call| call < 14 || !said("S6")) {
         let killed = kill_at(&site, shared.nfs(), &format!("hang-front-{call}"));
@@ -197,7 +197,7 @@ fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
     site.log.wait_for_words(&["S6", "exec", "ETIMEDOUT"]);
 }
 
-/// In the memory of such a front the heap may be torn: the key is answered without it, and the line of the log written with
+/// Such a front may leave a torn heap: the monitor answers the key without it, and writes the line of the log with
 /// another.
 fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells(shared: &Shared) {
     let settings = Settings { deadline: "20s", ..Default::default() };
@@ -207,13 +207,13 @@ fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells
         let killed = kill_at(site, shared.nfs(), instance);
         if killed.reached {
             match &killed.outcome {
-                // The kernel may be faster than the monitor.
+                // The kernel may answer before the monitor.
                 Outcome::Refused(Errno::ENOKEY | Errno::EIO) | Outcome::Failed { errno: Errno::EIO, .. } => {
                     wait_for("a line of the front that was killed", Duration::from_secs(10), || {
                         (told() > before).then_some(())
                     });
                 }
-                // It was killed after its work was done.
+                // Killed after it had done its work.
                 Outcome::Established(_) => {}
                 other => panic!("front killed after call {call}: {other:?} after {:?}", killed.took),
             }
@@ -222,7 +222,7 @@ fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells
     });
 }
 
-/// A monitor that dies before it has read the configuration leaves the timeout that the front has set.
+/// A monitor that dies before it has read the configuration leaves the timeout that the front set.
 fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared) {
     let ceiling = lgss::private_to_lgss::config::CEILING.as_secs();
     let settings = Settings { deadline: "2s", ..Default::default() };
@@ -266,7 +266,7 @@ fn a_requester_killed_while_it_waits_leaves_nothing(shared: &Shared) {
     site.log.wait_for_words(&[&format!("uid {} ", site.uid()), &shared.nfs().service]);
 }
 
-/// One thread is in request_key(2) while another waits in execve(2) for it.
+/// One thread is in request_key(2), and another waits for it in execve(2).
 fn a_requester_in_exec_is_released(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
@@ -308,7 +308,7 @@ fn a_worker_that_others_may_write_is_not_started(shared: &Shared) {
     chown(&worker, Some(site.uid()), None).unwrap();
     expect_setup_failure(&site, shared);
     chown(&worker, Some(0), None).unwrap();
-    // A directory above it that is another's.
+    // A directory above the worker that belongs to another user.
     chown(site.path(""), Some(site.uid()), None).unwrap();
     expect_setup_failure(&site, shared);
     chown(site.path(""), Some(0), None).unwrap();

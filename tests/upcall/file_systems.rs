@@ -1,4 +1,4 @@
-//! Caches on file systems that somebody else serves, and that may never answer (rule S8).
+//! Caches on file systems that another user serves and that may never answer (rule S8).
 
 use crate::support::fuse::{Fuse, Silence};
 use crate::support::probe::Request;
@@ -19,7 +19,7 @@ crate::trials![
 
 const ALLOWED: &str = "[limits]\nper_owner = 1\n[caches]\nallow_fuse = true\n";
 
-/// A site whose user's ticket is behind FUSE.
+/// A site whose user has its ticket on FUSE.
 fn site(shared: &Shared, tables: &str, silence: Silence) -> (Site, Fuse) {
     let site = Site::with(shared.realm(), &Settings { extra: tables, kdc: "1s", ..Default::default() });
     site.ticket(shared.realm());
@@ -44,7 +44,7 @@ fn a_cache_on_fuse_is_refused_unless_configured(shared: &Shared) {
     drop(site.ask_with(request(&site, shared, &fuse.cache(), ":allowed")).context());
 }
 
-/// The process that is held up is neither killed nor forgotten: it counts until the file system has gone.
+/// The blocked process is neither killed nor forgotten: it counts until the file system has gone.
 fn expect_held_slot(shared: &Shared, silence: Silence, program: &str) {
     let (site, fuse) = site(shared, ALLOWED, silence);
     let outcome = site.ask_with(request(&site, shared, &fuse.cache(), ""));
@@ -53,7 +53,7 @@ fn expect_held_slot(shared: &Shared, silence: Silence, program: &str) {
     let exe = site.path(program);
     let stuck = || Process::all().into_iter().any(|p| p.exe == exe && p.uid == Some(site.uid()));
     assert!(stuck(), "no {program} is held up");
-    // Its owner has one negotiation, which is all it may have; the cache in /tmp would be good.
+    // The owner may have one negotiation; the cache in /tmp would be good.
     let next = site.request_as(&site.uid().to_string(), shared.nfs(), ":next");
     assert_eq!(site.ask_with(next).errno(), Errno::EAGAIN);
     wait_for("the word of it in the log", Duration::from_secs(20), || {

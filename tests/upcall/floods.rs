@@ -1,4 +1,4 @@
-//! Floods (rule S8): what one owner may have at a time, and what becomes of one whose requests keep failing.
+//! Floods (rule S8): how much one owner may have at a time, and what happens to an owner whose requests keep failing.
 
 use crate::support::outcome::Outcome;
 use crate::support::owner_record::{OwnerRecord, since_boot};
@@ -71,7 +71,7 @@ fn ask(site: &Site, uid: u32, target: &Target, instance: &str) -> Outcome {
     outcome(as_user(uid), request(site, uid, target, instance))
 }
 
-/// Negotiations that do not end before the drop.
+/// Negotiations that go on until they are dropped.
 struct Held {
     server: Server,
     requesters: Vec<Probe>,
@@ -82,7 +82,7 @@ impl Held {
         Self { server: Server::silent(), requesters: Vec::new() }
     }
 
-    /// One more, made after these steps.
+    /// Adds one, requested after these steps.
     fn add(&mut self, site: &Site, shared: &Shared, before: Vec<Step>, uid: u32) {
         let instance = format!(":held{}", self.requesters.len());
         let mut steps = before;
@@ -122,22 +122,22 @@ fn a_subordinate_uid_counts_as_its_owner(shared: &Shared) {
     let inside = vec![Step::SubordinateUser { owner, uid }, Step::JoinSession];
     let refused = outcome(inside, request(&site, uid, shared.nfs(), ""));
     assert_eq!(refused.errno(), Errno::EAGAIN, "log {:#?}", site.log.lines());
-    // The same uid, of nobody's making, is its own.
+    // The same uid outside that user namespace counts as itself.
     drop(ask(&site, uid, shared.nfs(), ":own").context());
     drop(held);
 }
 
-/// Whoever is in it, and in a namespace below it.
+/// The owner is everybody in its namespace and in those below it.
 fn a_container_that_root_has_made_counts_as_one_owner(shared: &Shared) {
     let site = site(shared, "[limits]\nper_owner = 1\n");
     let (uid, other) = (site.uid(), second(&site));
     let inside = |uid| vec![Step::SubordinateUser { owner: 0, uid }, Step::JoinSession];
     let mut held = Held::none();
     held.add(&site, shared, inside(uid), uid);
-    // Another container, and the user outside of any, are other owners.
+    // Another container, and the user outside of all containers, are other owners.
     drop(outcome(inside(other), request(&site, other, shared.nfs(), "")).context());
     drop(ask(&site, uid, shared.nfs(), ":outside").context());
-    // In the container that has one already.
+    // In the container that has a negotiation already.
     let pid = held.requesters[0].pid().as_raw();
     let enter = vec![Step::EnterUserNamespaceOf { pid, uid: 1 }, Step::JoinSession];
     let refused = outcome(enter, request(&site, uid, shared.nfs(), ":second"));
@@ -152,13 +152,13 @@ fn when_all_users_are_at_their_limit_root_is_served(shared: &Shared) {
     held.add(&site, shared, as_user(site.uid()), site.uid());
     assert_eq!(ask(&site, second(&site), shared.nfs(), "").errno(), Errno::EAGAIN);
     site.log.wait_for_words(&["limits.users", "EAGAIN"]);
-    // No file of the refused one stays.
+    // The refused owner leaves no file.
     assert_eq!(files_below(&site.path("run/owners")), [format!("uid-{}", site.uid())]);
     drop(as_root(&site, shared.nfs(), "users").context());
     drop(held);
 }
 
-/// Root asks with a cache of its own.
+/// Root asks with its own cache.
 fn as_root(site: &Site, target: &Target, instance: &str) -> Outcome {
     outcome(vec![Step::JoinSession], root_request(site, target, instance))
 }
@@ -192,7 +192,7 @@ fn a_negotiation_that_has_ended_makes_room(shared: &Shared) {
     let site = site(shared, "[limits]\nper_owner = 1\nusers = 1\n");
     for round in 0..3 {
         drop(ask(&site, site.uid(), shared.nfs(), &format!(":round{round}")).context());
-        // The slot is held until the worker has been reaped, after the key is there.
+        // The slot is taken until the worker has been reaped, which comes after the key.
         site.wait_until_idle();
     }
     assert_eq!(files_below(&site.path("run/owners")), Vec::<String>::new());
@@ -209,7 +209,7 @@ fn a_killed_monitor_makes_room(shared: &Shared) {
 
 const NO_CACHE: &str = "cache=FILE:/nonexistent/tgt";
 
-/// Fails for want of a ticket, and waits until that has been counted.
+/// Fails for lack of a ticket, and waits until the failure has been counted.
 fn fail(site: &Site, shared: &Shared, instance: &str) {
     let mut request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
     request.callout.as_mut().unwrap().extend(format!(";{NO_CACHE}").bytes());
@@ -233,7 +233,7 @@ fn an_owner_that_keeps_failing_pauses_and_others_are_served(shared: &Shared) {
         Cause::Paused.remedy(),
     ]);
     drop(ask(&site, second(&site), shared.nfs(), "").context());
-    // It ends by itself, when the record says.
+    // The pause ends by itself, at the time in the record.
     let until = OwnerRecord::of(&site).until;
     wait_for("the end of the pause", Duration::from_secs(20), || (since_boot() > until).then_some(()));
     drop(ask(&site, site.uid(), shared.nfs(), ":after").context());
@@ -265,11 +265,11 @@ fn the_pause_holds_for_subordinate_uids(shared: &Shared) {
 
 fn lines_over_an_owners_budget_are_counted_and_others_are_heard(shared: &Shared) {
     const TRIES: usize = 12;
-    // The table before is that of the log.
+    // These relations belong to the table before, which is that of the log.
     let site = site(shared, "per_owner = 2\nwindow = \"3s\"\n[backoff]\nafter = 1000\n");
     for count in 0..TRIES {
         let mut request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{count}"));
-        // A name that is long and would like to be a line of ours.
+        // A long name that imitates a line of the log.
         request
             .callout
             .as_mut()
@@ -296,13 +296,13 @@ fn lines_over_an_owners_budget_are_counted_and_others_are_heard(shared: &Shared)
     );
 }
 
-/// Needs cgroup v2.
+/// This needs cgroup v2.
 fn a_negotiation_is_accounted_to_its_owner_and_needs_less_than_half_of_its_memory(shared: &Shared) {
     let mut waiting = Waiting::new(shared);
     let own = format!("/lgss.slice/uid-{}", waiting.site.uid());
     for process in waiting.processes() {
         let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", process.pid)).unwrap();
-        // The monitor, which the kernel has started elsewhere, is not moved.
+        // The kernel starts the monitor in another cgroup, and it stays there.
         let is_there = read("cgroup").lines().any(|line| line == format!("0::{own}"));
         assert_eq!(is_there, process.exe.ends_with("lgss_negotiate"), "{}", read("cgroup"));
         let (status, limits) = (read("status"), read("limits"));
@@ -330,7 +330,7 @@ fn a_missing_run_directory_is_made(shared: &Shared) {
     assert_eq!((made.uid(), made.permissions().mode() & 0o7777), (0, 0o700));
 }
 
-/// Nothing is served that cannot be counted.
+/// No request is served that cannot be counted.
 #[track_caller]
 fn expect_unusable(site: &Site, shared: &Shared) {
     assert_eq!(site.ask(shared.nfs()).errno(), Errno::EIO, "log {:#?}", site.log.lines());
@@ -346,7 +346,7 @@ fn a_run_directory_that_others_may_write_is_not_used(shared: &Shared) {
     chown(site.path("run"), Some(0), None).unwrap();
     fs::set_permissions(site.path("run"), fs::Permissions::from_mode(0o770)).unwrap();
     expect_unusable(&site, shared);
-    // Squatted by a link to somewhere else.
+    // A link to another directory takes its place.
     fs::remove_dir_all(site.path("run")).unwrap();
     std::os::unix::fs::symlink(site.path("user"), site.path("run")).unwrap();
     expect_unusable(&site, shared);
@@ -357,7 +357,7 @@ fn a_full_file_system_of_the_run_directory_is_a_fault_of_the_installation(shared
     use nix::mount::{MsFlags, mount};
     let site = site(shared, "");
     let point = site.mount_point();
-    // The root directory is the one file there may be.
+    // The file system has room for one inode, its root directory.
     mount(Some("lgss-test"), &point, Some("tmpfs"), MsFlags::empty(), Some("nr_inodes=1,mode=0700")).unwrap();
     let config = fs::read_to_string(site.path("lgss.toml")).unwrap();
     fs::write(site.path("lgss.toml"), config.replace("/run\"", "/mount\"")).unwrap();

@@ -1,4 +1,4 @@
-//! Requests that are not what they claim to be, or not what the grammar allows.
+//! Requests that lie about who they are, or break the grammar.
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user, probe};
@@ -20,14 +20,14 @@ crate::trials![
     look_alike_lines_in_proc_keys_give_no_other_identity,
 ];
 
-/// A site whose user has a ticket, so that whatever is refused is not refused for want of one.
+/// A site whose user has a ticket, so that lack of one is never the reason of a refusal.
 fn ready(shared: &Shared) -> Site {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
     site
 }
 
-/// A request with any bytes in it; the description must be one that the site's rules serve.
+/// A request with arbitrary bytes; the site's rules must serve the description.
 fn request(description: &[u8], callout: &[u8]) -> Request {
     Request {
         key_type: "user".to_owned(),
@@ -116,7 +116,7 @@ fn callouts_up_to_1023_bytes_are_parsed_and_longer_ones_refused(shared: &Shared)
     let site = ready(shared);
     let good = site.request(shared.nfs());
     let base = good.callout.clone().unwrap();
-    // A cache's name is limited too, so the length is made of a field that is refused for its own sake.
+    // A cache's name has a limit too, so this length comes from a field that is refused for that reason.
     for length in [1024, 1025, 2000, 4085, 4095] {
         let mut callout = [&base[..], b";cache=FILE:/"].concat();
         callout.resize(length, b'x');
@@ -125,7 +125,7 @@ fn callouts_up_to_1023_bytes_are_parsed_and_longer_ones_refused(shared: &Shared)
             panic!("{findings:?}")
         };
         let errno = Errno::from_raw(*errno);
-        // The kernel or request-key(8) may refuse the longest before us.
+        // The kernel or request-key(8) may refuse the longest ones first.
         assert!(
             errno == Errno::EINVAL || (length > 4000 && errno == Errno::ENOKEY),
             "{length} bytes: {errno}"
@@ -187,7 +187,7 @@ fn words_that_look_like_options_are_only_words(shared: &Shared) {
 
 fn a_refused_request_starts_no_worker(shared: &Shared) {
     let site = ready(shared);
-    // Nothing executable in its place: to start it would be told in the log.
+    // Without the worker's program: an attempt to start it would be in the log.
     std::fs::remove_file(site.path("lgss_negotiate")).unwrap();
     let request = site.request_as("0", shared.nfs(), &format!(":{}", site.uid()));
     assert_refused(&site, request, Errno::EACCES);
@@ -196,8 +196,8 @@ fn a_refused_request_starts_no_worker(shared: &Shared) {
     assert!(lines.len() == 1 && lines[0].contains("authorise"), "{lines:#?}");
 }
 
-/// Lines in /proc/keys as the authorisation key of a request of `pid` would have them; serials, key ids and callout
-/// lengths all around those of the next request.
+/// Lines in /proc/keys that imitate the authorisation key of a request by `pid`; their serials, key ids and callout
+/// lengths surround those of the next request.
 fn look_alikes(uid: u32, pid: u32, length: usize) -> Vec<Step> {
     let mut steps = Vec::new();
     for low in 0..12u32 {
@@ -225,9 +225,9 @@ fn look_alike_lines_in_proc_keys_do_not_redirect_a_request(shared: &Shared) {
     call_null_with(&context, shared.nfs());
 }
 
-/// The kernel's serials are random, but a user may see the one of its own key under construction and then add lines; here
-/// a second thread of the session cannot be quick enough, so the line for every request is given beforehand for a victim
-/// that waits in request_key(2) itself.
+/// The kernel's serials are random, but a user may see the serial of its own key under construction and then add lines.
+/// Here a second thread of the session could not be fast enough, so a victim that waits in request_key(2) itself gets a
+/// line for every possible request beforehand.
 fn look_alike_lines_in_proc_keys_give_no_other_identity(shared: &Shared) {
     let (site, victim) = (ready(shared), ready(shared));
     let mut bystander = Probe::start(&[as_user(victim.uid()), vec![Step::Pause]].concat());

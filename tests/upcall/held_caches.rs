@@ -1,4 +1,4 @@
-//! Caches that another program of the user's holds, by a lock or by a lease: nobody waits for them.
+//! Caches that another program of the user locks or leases: nobody waits for them.
 
 use crate::support::process::{Daemon, command_as};
 use crate::support::realm::Realm;
@@ -17,7 +17,7 @@ crate::trials![
     with_nothing_else_the_failure_says_what_holds_the_cache,
 ];
 
-/// fcntl(2) on the file of the first argument, then nothing for a long time.
+/// Calls fcntl(2) on the file in the first argument, then does nothing for a long time.
 const HOLDER: &str = r#"
 use strict; use warnings;
 $SIG{IO} = 'IGNORE';
@@ -35,7 +35,7 @@ $do{$how}->() or die "$how: $!";
 $| = 1; print "held\n"; sleep 600;
 "#;
 
-/// A process of the user's that holds the file until it is dropped.
+/// A process of the user that holds the file until it is dropped.
 fn hold(site: &Site, path: &Path, how: &str) -> Daemon {
     let mut perl = command_as(site.uid(), "perl");
     perl.args(["-e", HOLDER]).arg(path).arg(how);
@@ -64,7 +64,7 @@ fn a_locked_or_leased_cache_is_passed_over_quickly_and_said(shared: &Shared) {
         let _holder = hold(&site, &site.default_cache(), how);
         let begun = Instant::now();
         call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
-        // The library alone would wait for half a minute and more.
+        // The library alone would wait for more than half a minute.
         assert!(begun.elapsed() < stretched(Duration::from_secs(8)), "{how}: {:?}", begun.elapsed());
         let (chosen, others) = site.log.wait_for_choice();
         assert!(chosen.contains(&format!(" in {good}, ")), "{how}: {chosen}");

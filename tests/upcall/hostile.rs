@@ -1,5 +1,5 @@
-//! A worker that has been taken over gains nothing: not the key, no file, no id, not the monitor; and whatever it says
-//! that is not in the table of messages fails the key.
+//! A worker that has been taken over gains nothing: no key, no file, no id, no access to the monitor. A message that is
+//! not in the table fails the key.
 
 use crate::support::outcome::Outcome;
 use crate::support::server::Target;
@@ -34,7 +34,7 @@ struct Scene {
     host: String,
 }
 
-/// One thing the worker tried.
+/// One attempt of the worker's.
 #[derive(Debug, serde::Deserialize)]
 struct Attempt {
     attempt: String,
@@ -56,7 +56,7 @@ impl Scene {
         self.site.ask(&Target::nfs(&format!("{attack}@{}", self.host), 1))
     }
 
-    /// Nothing that the attack tries works; the key fails as it does when a worker dies.
+    /// Every attempt of this attack fails, and the key fails as after a worker's death.
     #[track_caller]
     fn expect_nothing_gained(&self, attack: &str) -> Vec<Attempt> {
         let (outcome, attempts) = std::thread::scope(|scope| {
@@ -186,7 +186,7 @@ fn silence_is_ended_by_the_deadline(shared: &Shared) {
     scene.site.wait_until_idle();
 }
 
-/// A worker may report a context of its invention, which no server will accept; but once.
+/// A worker may report an invented context, which no server will accept, but only once.
 fn a_second_report_changes_nothing(shared: &Shared) {
     let scene = Scene::new(shared, "20s");
     let context = scene.ask("twice").context();
@@ -195,7 +195,7 @@ fn a_second_report_changes_nothing(shared: &Shared) {
     assert_eq!(scene.site.log.lines().len(), 1);
 }
 
-/// The attack "twice" begins with a context of type 18 that would be taken otherwise.
+/// The attack "twice" begins with a context of type 18, which is accepted if that type is allowed.
 fn a_context_of_a_type_that_is_not_allowed_is_not_believed(shared: &Shared) {
     let scene = Scene::new(shared, "20s");
     scene.site.allow_enctypes(&["aes128-cts-hmac-sha256-128"]);

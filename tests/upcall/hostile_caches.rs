@@ -1,5 +1,6 @@
-//! What a user, or somebody else, may put where caches are looked for (rule S9): each beside a good cache that is worth
-//! less than what it seems to be; the request is served, and the log says why the other was not used.
+//! What a user, or somebody else, may put where the search looks for caches (rule S9). Each lies beside a good cache
+//! and seems to be the better one; the request is served from the good one, and the log says why the other was not
+//! used.
 
 use crate::support::cache_file::{CacheFile, plant};
 use crate::support::log::LogReader;
@@ -30,7 +31,7 @@ crate::trials![
     whatever_the_environment_names_the_default_cache_serves,
 ];
 
-/// A site whose user has a ticket that nothing is wrong with, and another that lives longer.
+/// A site whose user has a good ticket, and another ticket with a longer lifetime.
 struct Scene<'a> {
     shared: &'a Shared,
     site: Site,
@@ -47,19 +48,19 @@ impl<'a> Scene<'a> {
         Self { shared, site, better }
     }
 
-    /// Where something is found.
+    /// A path where the search looks.
     fn path(&self, name: &str) -> PathBuf {
         format!("{}_{name}", self.site.default_cache().display()).into()
     }
 
-    /// The better cache.
+    /// Plants the cache with the longer lifetime.
     fn plant_better(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         plant(&path, &fs::read(&self.better).unwrap(), self.site.uid());
         path
     }
 
-    /// The user is served from the good cache; what the log says against others.
+    /// The user is served from the good cache. Returns what the log says against the others.
     #[track_caller]
     fn serve(&self) -> Vec<String> {
         let (site, nfs) = (&self.site, self.shared.nfs());
@@ -71,7 +72,7 @@ impl<'a> Scene<'a> {
         others
     }
 
-    /// The same with this said against these.
+    /// The same; the log gives these reasons against these caches.
     #[track_caller]
     fn expect_passed_over(&self, names_and_reasons: &[(&str, &str)]) {
         let others = self.serve();
@@ -84,7 +85,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Of the outcome and of the choice.
+/// One line for the outcome, one for the choice.
 #[track_caller]
 fn expect_two_lines(log: &LogReader) {
     let lines = log.lines();
@@ -117,7 +118,7 @@ fn fifos_sockets_and_devices_are_not_opened(shared: &Shared) {
     let scene = Scene::new(shared);
     let owner = Mode::S_IRUSR | Mode::S_IWUSR;
     mkfifo(&scene.path("fifo"), owner).unwrap();
-    // An endless one, and one of which not even the driver is there.
+    // An endless device, and one without a driver.
     for (name, device) in [("zero", makedev(1, 5)), ("none", makedev(241, 77))] {
         mknod(&scene.path(name), SFlag::S_IFCHR, owner, device).unwrap();
     }
@@ -176,11 +177,11 @@ fn files_of_other_owners_are_only_counted(shared: &Shared) {
     let scene = Scene::new(shared);
     for (name, owner) in [("roots", 0), ("anothers", scene.site.machine_uid())] {
         let path = scene.plant_better(name);
-        // The user could read them.
+        // The mode lets the user read them.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         chown(&path, Some(owner), Some(owner)).unwrap();
     }
-    // There is something to be told.
+    // Without a cache that is passed over, the log would have no line about the choice.
     plant(&scene.path("empty"), b"", scene.site.uid());
     let others = scene.serve();
     assert!(others.iter().any(|other| other.ends_with(" more of other users")), "{others:?}");
@@ -194,7 +195,7 @@ fn a_huge_file_is_not_read(shared: &Shared) {
     scene.expect_passed_over(&[("huge", " is too large")]);
 }
 
-/// As large as one may be, of very many small parts; and several that are too large together.
+/// One of the largest size with very many small parts; and several that are too large together.
 fn caches_that_are_made_to_cost_memory_are_passed_over_unread(shared: &Shared) {
     let scene = Scene::new(shared);
     let good = CacheFile::read(&scene.better).bytes();
@@ -220,7 +221,7 @@ fn files_that_are_no_caches_are_passed_over(shared: &Shared) {
     let scene = Scene::new(shared);
     let noise: Vec<u8> = (0u32..4000).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     let lengths = [b"\x05\x04\0\0".as_slice(), &[0, 0, 0, 1, 0, 0, 0, 1], &[0xff; 64]].concat();
-    // As large as a cache may be, which a reader must get to the end of.
+    // The largest size for a cache; a reader has to go through all of it.
     let zeros = [b"\x05\x04\0\0".as_slice(), &vec![0; 15 * 1024 * 1024]].concat();
     for (name, content) in [
         ("empty", Vec::new()),
@@ -241,7 +242,7 @@ fn files_that_are_no_caches_are_passed_over(shared: &Shared) {
 fn a_cache_that_is_cut_anywhere_is_passed_over(shared: &Shared) {
     let length = CacheFile::read(&Scene::new(shared).better).only("krbtgt/").bytes().len();
     let cuts: Vec<usize> = (0..length - 32).step_by(64).chain([length - 16]).collect();
-    // As many at a time as a line of the log has room for.
+    // As many at a time as fit into a line of the log.
     for cuts in cuts.chunks(6) {
         let scene = Scene::new(shared);
         let content = CacheFile::read(&scene.better).only("krbtgt/").bytes();

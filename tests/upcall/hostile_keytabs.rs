@@ -1,4 +1,4 @@
-//! Keytabs that are made to cost time or memory, or to crash who reads them (rule S9, S22): told as what they are.
+//! Keytabs that are made to cost time or memory, or to crash their reader (rules S9, S22): the failure names them.
 
 use crate::support::node::{Ask, Node, false_key, keytab};
 use crate::support::shared::Shared;
@@ -16,7 +16,7 @@ crate::trials![
 
 const MIB: usize = 1024 * 1024;
 
-/// Each with a name.
+/// Each with its name.
 fn crafted() -> Vec<(&'static str, Vec<u8>)> {
     let entry = false_key("nobody/of-all@NOWHERE.TEST", 1, 18);
     let with_length = |length: i32| [&[5, 2][..], &length.to_be_bytes(), &[0; 64]].concat();

@@ -1,4 +1,4 @@
-//! Name servers that answer as nobody expects (rule S8): a lookup is bounded in time and memory, whatever they say.
+//! Name servers with malicious answers (rule S8): time and memory of a look-up are bounded, whatever they send.
 
 use crate::support::netns::NetNamespace;
 use crate::support::outcome::Outcome;
@@ -28,18 +28,18 @@ const SRV: u16 = 33;
 /// Longest message over TCP (RFC 1035 §4.2.2).
 const LONGEST: usize = 0xffff;
 
-/// What is answered over TCP, where every answer over UDP sends the client.
+/// Kind of answer over TCP, where every UDP answer sends the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Malice {
-    /// Not even a header.
+    /// No valid header.
     Garbage,
-    /// The name is an alias of itself, a hundred times.
+    /// An alias of the name to itself, a hundred times.
     AliasLoop,
-    /// A message that breaks off in the middle of a record.
+    /// Ends in the middle of a record.
     Truncated,
-    /// The length of the longest message, and then a byte now and then.
+    /// The length of the longest message, and then one byte now and then.
     Drip,
-    /// As many services as fit.
+    /// As many services as fit into a message.
     Services,
 }
 
@@ -62,7 +62,7 @@ impl HostileServer {
                 while !over_udp.load(Ordering::Relaxed) {
                     let Ok((length, from)) = udp.recv_from(&mut buffer) else { continue };
                     let mut reply = buffer[..length].to_vec();
-                    // A response that is truncated: ask again over TCP.
+                    // A truncated response: the client is to ask again over TCP.
                     (reply[2], reply[3]) = (0x87, 0x80);
                     let _ = udp.send_to(&reply, from);
                 }
@@ -104,7 +104,7 @@ fn answer(client: &mut TcpStream, malice: Malice, stop: &AtomicBool) -> Option<(
     let told = if malice == Malice::Drip { LONGEST } else { message.len() };
     client.write_all(&u16::try_from(told).unwrap().to_be_bytes()).ok()?;
     client.write_all(&message).ok()?;
-    // A client that has had enough closes.
+    // The client closes when its time is over.
     while malice == Malice::Drip && !stop.load(Ordering::Relaxed) && client.write_all(&[0]).is_ok() {
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -114,7 +114,7 @@ fn answer(client: &mut TcpStream, malice: Malice, stop: &AtomicBool) -> Option<(
 fn message(query: &[u8], malice: Malice) -> Vec<u8> {
     let end = 12 + query[12..].iter().position(|&byte| byte == 0).unwrap() + 5;
     let kind = u16::from_be_bytes([query[end - 4], query[end - 3]]);
-    // The name of the question, by a pointer to it.
+    // The name is a pointer to that in the question.
     let record = |kind: u16, data: &[u8]| {
         let mut record = vec![0xc0, 12];
         [kind, 1, 0, 0, u16::try_from(data.len()).unwrap()]
@@ -143,7 +143,7 @@ fn message(query: &[u8], malice: Malice) -> Vec<u8> {
     message
 }
 
-/// Priority, weight, port, and a name that no other record has.
+/// Priority, weight, port, and a unique name.
 fn kdc(number: u32) -> Vec<u8> {
     let label = format!("kdc{number:05}");
     let port = 20_000 + u16::try_from(number).unwrap();
@@ -163,7 +163,7 @@ fn site(shared: &Shared) -> Site {
     site
 }
 
-/// The failure, which came in time and is nobody's crash.
+/// The request fails in time, and without a crash (EIO).
 #[track_caller]
 fn fails_in_time(net: &NetNamespace, site: &Site, request: Request) -> Outcome {
     let begun = Instant::now();
@@ -180,7 +180,7 @@ fn hostile_answers_about_a_servers_host_are_a_fault_of_the_name_service(shared: 
     let (realm, target) = (shared.realm(), shared.nfs());
     for malice in [Malice::Garbage, Malice::AliasLoop, Malice::Truncated, Malice::Drip] {
         let site = site(shared);
-        // With a ticket for the service the server's address is the first thing to be found.
+        // With a service ticket in the cache, the server's address is the first look-up.
         let mut kvno = command_as(site.uid(), "kvno");
         kvno.envs(realm.environment()).args(["-c", &format!("FILE:{}", site.default_cache().display())]);
         succeed(kvno.arg(target.service.replace('@', "/")), "");

@@ -1,5 +1,5 @@
-//! More than a search can look at, file systems that do not answer, and files that change while they are looked at
-//! (rules S8, S9).
+//! Places with more files than a search looks at, file systems that do not answer, and files that change during the
+//! search (rules S8, S9).
 
 use crate::plan::PlantedFile;
 use crate::support::cache_file::plant;
@@ -49,7 +49,7 @@ fn of_three_hundred_caches_the_newest_are_looked_at_and_the_rest_is_counted(shar
     call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
     let (chosen, _) = site.log.wait_for_choice();
     assert!(chosen.contains(&format!(" in FILE:{}, ", path("good").display())), "{chosen}");
-    // The oldest are not read.
+    // The oldest files are not read.
     fs::remove_file(path("good")).unwrap();
     fs::copy(site.path("user").join("good"), path("0")).unwrap();
     let old = fs::File::options().write(true).open(path("0")).unwrap();
@@ -58,13 +58,13 @@ fn of_three_hundred_caches_the_newest_are_looked_at_and_the_rest_is_counted(shar
     assert_eq!(outcome.errno(), Errno::ENOKEY);
     site.wait_until_idle();
     let told = site.log.wait_for_words(&["no credentials: ", "; and "]);
-    // The default cache, the 256 that were read, and a word on the rest.
+    // The default cache, the 256 that were read, and the number of the rest.
     let (listed, more) = told.split_once("no credentials: ").unwrap().1.rsplit_once("; and ").unwrap();
     let more: usize = more.trim().strip_suffix(" more").unwrap().parse().unwrap();
     assert!([258, 259].contains(&(listed.split("; ").count() + more)), "{told}");
 }
 
-/// The user's cache in a /tmp of its own.
+/// The user's cache in a private /tmp.
 fn private_tmp(shared: &Shared, site: &Site) -> Step {
     shared.realm().ticket(site.uid(), &site.cache("mine"));
     let content = fs::read(site.path("user").join("mine")).unwrap();
@@ -81,7 +81,7 @@ fn twelve_thousand_names_in_tmp_do_not_stand_in_the_way_of_a_good_cache(shared: 
     let site = Site::new(shared.realm());
     let mut steps = vec![private_tmp(shared, &site)];
     steps.extend(as_user(site.uid()));
-    // With names as long as a name can be, more than a program can have in its arguments.
+    // Names of the maximum length, with more bytes than fit into a program's arguments.
     let name = format!("krb5cc_{}", "x".repeat(230));
     let script =
         r#"cd /tmp && seq -f "$1_%.0f" 6000 | xargs touch && seq -f "$1_pipe_%.0f" 6000 | xargs mkfifo"#;
@@ -94,7 +94,7 @@ fn twelve_thousand_names_in_tmp_do_not_stand_in_the_way_of_a_good_cache(shared: 
 fn twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_way(shared: &Shared) {
     let site = Site::new(shared.realm());
     let mut steps = vec![private_tmp(shared, &site)];
-    // As root.
+    // This runs as root.
     let script = "cd /tmp && seq -f krb5cc_of_others_%.0f 12000 | xargs touch && echo >krb5cc_mine && chown $1 krb5cc_mine";
     steps.push(run(&["sh", "-c", script, "sh", &site.uid().to_string()]));
     steps.extend(as_user(site.uid()));
@@ -104,9 +104,9 @@ fn twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_wa
     assert_eq!(others.last().unwrap(), "/tmp: 12000 more of other users", "{others:?}");
 }
 
-/// A site with a FUSE file system that does not answer, to be mounted where it disturbs.
+/// A site with a FUSE file system that does not answer; the test mounts it where it disturbs.
 fn with_fuse(shared: &Shared, silence: Silence) -> (Site, Fuse) {
-    // What cannot even be looked up need not be allowed.
+    // A file that cannot even be looked up is on no file system that would have to be allowed.
     let allow = silence != Silence::Lookups;
     let extra = format!("[limits]\nper_owner = 1\n[caches]\nallow_fuse = {allow}\n");
     let settings = Settings { extra: &extra, ..Default::default() };
@@ -158,7 +158,7 @@ fn expect_passed_over(shared: &Shared, silence: Silence) {
     let exe = site.path("lgss_keyring");
     let stuck = || Process::all().into_iter().any(|p| p.exe == exe && p.uid == Some(site.uid()));
     assert!(stuck(), "no launcher is held up");
-    // Its owner has one negotiation, which is all that it may have.
+    // The owner may have one negotiation.
     let next = site.request_as(&site.uid().to_string(), shared.nfs(), ":next");
     assert_eq!(site.ask_with(next.clone()).errno(), Errno::EAGAIN);
     assert!(stuck(), "SIGKILL has ended it: this proves nothing");
@@ -186,7 +186,7 @@ fn a_daemon_that_says_nothing_is_passed_over(shared: &Shared) {
     }
 }
 
-/// As SSSD's is when it has just been started.
+/// As SSSD's daemon is just after its start.
 fn a_daemon_that_is_slow_at_first_is_waited_for(shared: &Shared) {
     let site = Site::with(shared.realm(), &Settings { kdc: "20s", ..Settings::default() });
     site.libdefaults("default_ccache_name = KCM:");
@@ -220,14 +220,14 @@ fn with_nothing_else_a_daemon_that_says_nothing_is_named_as_the_reason(shared: &
     }
 }
 
-/// What appears in a file's place, by turns.
+/// The contents of a path, in turn.
 enum Guise<'a> {
     Content(&'a [u8]),
     Fifo,
     Link(&'a Path),
 }
 
-/// Puts these in the place of `path` by rename(2), as fast as that goes, until told to stop.
+/// Renames each of these over `path`, as fast as possible, until `stop`; returns how often.
 fn swap(path: &Path, owner: u32, guises: &[Guise<'_>], stop: &AtomicBool) -> usize {
     let directory = PathBuf::from(format!("{}.new", path.display()));
     fs::create_dir(&directory).unwrap();
@@ -248,7 +248,7 @@ fn swap(path: &Path, owner: u32, guises: &[Guise<'_>], stop: &AtomicBool) -> usi
     turns
 }
 
-/// So many requests of the site's user while its default cache is swapped; how many were served.
+/// Makes requests of the site's user while its default cache is swapped; returns how many were served.
 #[track_caller]
 fn ask_meanwhile(shared: &Shared, site: &Site, guises: &[Guise<'_>], requests: usize) -> usize {
     let stop = AtomicBool::new(false);
@@ -286,7 +286,8 @@ fn whatever_is_swapped_for_a_cache_nobody_waits_and_no_victims_ticket_is_used(sh
     shared.realm().ticket(site.uid(), &site.cache("good"));
     let good = fs::read(site.path("user").join("good")).unwrap();
     let bad = [Guise::Fifo, Guise::Link(&victim.default_cache()), Guise::Link(Path::new("/dev/zero"))];
-    // What is there lasts as long as the next takes to be made: twice, so that good ones last as well.
+    // Each state lasts until the next one is ready. Good ones come twice in a row, so that one lasts until the next
+    // good one.
     let good_twice = || [Guise::Content(&good), Guise::Content(&good)];
     let guises: Vec<_> = bad.into_iter().flat_map(|bad| good_twice().into_iter().chain([bad])).collect();
     let served = ask_meanwhile(shared, &site, &guises, 30);

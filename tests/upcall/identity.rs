@@ -1,4 +1,4 @@
-//! Who may ask for whom, and as whom the worker then runs.
+//! Who may ask for whom, and which user the worker then runs as.
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Request, Step, as_user};
@@ -36,7 +36,7 @@ fn a_server_of_root_acting_for_a_user_by_setfsuid_gets_the_users_context(shared:
     let site = ready(shared);
     let uid = site.uid();
     let steps = vec![Step::JoinSession, Step::FsIds { uid, gid: uid }];
-    // The server's session keyring is root's, and its own.
+    // The session keyring belongs to root, and to the server.
     let context = site.ask_after(steps, site.request(shared.nfs())).context();
     call_null_with(&context, shared.nfs());
     site.log.wait_for_words(&["established", &format!("uid {uid} ")]);
@@ -60,7 +60,7 @@ fn assert_refused(site: &Site, steps: Vec<Step>, request: Request) {
 fn a_user_whose_ids_differ_is_refused(shared: &Shared) {
     let site = ready(shared);
     let (uid, other) = (site.uid(), site.machine_uid());
-    // A set-user-id program of a user run by another: in the name of either.
+    // A user runs another user's set-user-id program, and it asks for each of the two.
     for step in [ids(other, uid, uid), ids(uid, uid, other), ids(other, uid, other)] {
         assert_refused(&site, vec![step, Step::JoinSession], site.request(shared.nfs()));
     }
@@ -70,13 +70,13 @@ fn a_user_whose_ids_differ_is_refused(shared: &Shared) {
 fn a_user_acting_as_root_is_refused(shared: &Shared) {
     let site = ready(shared);
     let uid = site.uid();
-    // Effective uid 0 of a set-user-id program, real uid the user's: neither root's nor the user's context.
+    // Effective uid 0 by a set-user-id program, real uid the user's: it gets neither root's context nor the user's.
     let roots = site.request_as("0", shared.nfs(), &format!(":{uid}"));
     assert_refused(&site, vec![ids(uid, 0, 0), Step::JoinSession], roots);
     let users = site.request(shared.nfs());
     let steps = vec![ids(uid, 0, 0), Step::JoinSession, Step::FsIds { uid, gid: uid }];
     assert_refused(&site, steps, users);
-    // A user's request with the file system uid of another.
+    // A user's request with another user's file system uid.
     let steps = vec![ids(uid, 0, 0), Step::JoinSession, Step::FsIds { uid: uid + 1, gid: uid }];
     assert_refused(&site, steps, site.request_as(&(uid + 1).to_string(), shared.nfs(), &format!(":{uid}")));
 }
@@ -85,7 +85,7 @@ fn roots_own_context_is_negotiated_by_the_machine_user(shared: &Shared) {
     let site = Site::with(shared.realm(), &Settings { round: "20s", ..Settings::default() });
     let cache = format!("FILE:{}", site.path("root-cache").display());
     shared.realm().ticket(0, &cache);
-    // The server answers when the worker has been seen.
+    // The server answers when the test has seen the worker.
     let gate = Arc::new(Mutex::new(()));
     let (closed, passed) = (gate.lock().unwrap(), Arc::clone(&gate));
     let server = Server::between(shared.nfs().address(), move |_| drop(passed.lock()));
@@ -107,7 +107,7 @@ fn a_requester_in_a_user_namespace_is_who_it_is_outside(shared: &Shared) {
     let mut steps = as_user(site.uid());
     steps.push(Step::UserNamespace);
     steps.push(Step::JoinSession);
-    // It believes to be root; the kernel knows better.
+    // The requester is root in its own namespace only; the kernel knows its uid outside.
     let roots = site.request_as("0", shared.nfs(), &format!(":{}", site.uid()));
     assert_refused(&site, steps.clone(), roots);
     let own = site.request_as("self", shared.nfs(), &format!(":{}", site.uid()));
@@ -157,7 +157,7 @@ fn a_request_by_the_32_bit_system_call_table_is_a_users_request(shared: &Shared)
     ]);
     let findings = crate::support::probe::Probe::start(&steps).rest();
     let [_, _, asked, settled, again] = findings.as_slice() else {
-        // The probe has died of SIGSEGV: `int 0x80` is no system call here.
+        // SIGSEGV has killed the probe: this kernel has no `int 0x80`.
         assert!(kernel_lacks_32_bit_calls(), "the probe ended early: {findings:?}");
         site.wait_until_idle();
         assert_eq!(site.log.lines(), [""; 0]);
@@ -174,7 +174,7 @@ fn a_request_by_the_32_bit_system_call_table_is_a_users_request(shared: &Shared)
     );
 }
 
-/// Not built in, or switched off when it was started.
+/// The 32-bit calls are not built in, or switched off on the command line.
 fn kernel_lacks_32_bit_calls() -> bool {
     let find = "for f in /proc/config.gz /boot/config-$(uname -r); do zcat -f $f 2>/dev/null; done; cat /proc/cmdline";
     let said = succeed(command("sh").args(["-c", find]), "");

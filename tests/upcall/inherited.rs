@@ -1,4 +1,4 @@
-//! Nothing is inherited: neither what the requester has set for itself nor what the kernel starts the upcall with.
+//! The upcall inherits nothing, neither from the requester's settings nor from how the kernel starts it.
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Step, as_user};
@@ -19,7 +19,7 @@ crate::trials![
     the_worker_has_the_descriptors_of_its_contract_only,
 ];
 
-/// In the requester's environment: each leads to somewhere else if anybody looks at it.
+/// Variables of the requester; each leads a program that heeds it to another place.
 fn hostile_environment(site: &Site) -> Vec<(&'static str, String)> {
     let own = |name: &str| site.path("user").join(name).display().to_string();
     fs::write(
@@ -62,7 +62,7 @@ fn the_requesters_environment_has_no_effect(shared: &Shared) {
         Step::Settle { within_ms: 10_000 },
     ]);
     let environment = hostile_environment(&site);
-    // Only for the probe: the loader of what starts it would heed it too.
+    // Set for the probe only, because the loader of the programs that start it would heed it too.
     let mut program = command("env");
     program.args(environment.iter().map(|(name, value)| format!("{name}={value}")));
     program.arg(env!("CARGO_BIN_EXE_lgss-probe")).stderr(Stdio::null());
@@ -83,7 +83,7 @@ fn the_requesters_environment_has_no_effect(shared: &Shared) {
     assert_eq!(left, ["evil.so", "hosts", "krb5.conf"], "somebody heeded the environment");
 }
 
-/// The files in a directory but those that the loader of process `but` has made.
+/// The files in a directory, without those that the loader of process `but` has made.
 fn names(directory: &Path, but: Pid) -> Vec<String> {
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.to_str().unwrap().to_owned());
@@ -96,7 +96,7 @@ fn proc_file(process: &Process, name: &str) -> String {
     fs::read_to_string(format!("/proc/{}/{name}", process.pid)).unwrap()
 }
 
-/// The words after the name in one line of a /proc file.
+/// The words after a name, in its line of a /proc file.
 fn field(text: &str, name: &str) -> Vec<String> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).split_whitespace().map(str::to_owned).collect()
@@ -124,8 +124,8 @@ fn monitor_and_worker_have_a_umask_a_directory_and_limits_of_their_own(shared: &
     }
 }
 
-/// 0 to 2 as the kernel gives them, the monitor's socket, the cache; and what it has opened itself: the connection. The list
-/// of sources, 4, is closed once it has been read.
+/// Descriptors 0 to 2 as the kernel opens them, the monitor's socket, the cache, and the connection, which the worker
+/// has opened itself. The list of sources, 4, is closed once it has been read.
 fn the_worker_has_the_descriptors_of_its_contract_only(shared: &Shared) {
     let waiting = Waiting::new(shared);
     let mut open: Vec<(i32, PathBuf)> = fs::read_dir(format!("/proc/{}/fd", waiting.worker.pid))
@@ -148,7 +148,7 @@ fn the_worker_has_the_descriptors_of_its_contract_only(shared: &Shared) {
     assert_eq!(own, [format!("socket:[{connection}]")], "other descriptors");
 }
 
-/// The inode of a process's connection to a port of this machine, from /proc/<pid>/net/tcp.
+/// Inode of a process's connection to a port of this machine, from /proc/PID/net/tcp.
 fn tcp_socket_to(process: &Process, port: u16) -> u64 {
     let remote = format!("0100007F:{port:04X}");
     let table = proc_file(process, "net/tcp");

@@ -1,5 +1,4 @@
-//! `lgss config check` on an installation with one fault planted: where requests fail, it names the fault and what to
-//! do.
+//! `lgss config check` on an installation with one fault: it names the fault that makes requests fail, and the remedy.
 
 use crate::support::command_line::{json, lgss, lines};
 use crate::support::process::{command, command_as, succeed};
@@ -36,7 +35,7 @@ crate::trials![
 
 const WORDS: &str = "%o %k %t %d %c %u %g %T %P %S";
 
-/// A site with rules of its own for the check, below `root`.
+/// A site with separate rules for the check, below `root`.
 struct Installed {
     site: Site,
 }
@@ -54,7 +53,7 @@ impl Installed {
         self.site.path(name)
     }
 
-    /// A line that starts the site's program with these settings.
+    /// A rule that starts the site's program with these settings.
     fn line(&self, patterns: &str, settings: &str) -> String {
         let dir = self.path("");
         let dir = dir.display();
@@ -69,7 +68,7 @@ impl Installed {
         self.rule("lgssc.conf", &self.line("lgssc * *", "lgss.toml"));
     }
 
-    /// Replaces text of the settings.
+    /// Replaces a part of the settings.
     fn set(&self, from: &str, to: &str) {
         let settings = fs::read_to_string(self.path("lgss.toml")).unwrap();
         assert!(settings.contains(from), "{from} is not in {settings}");
@@ -87,7 +86,7 @@ impl Installed {
         (output.status.code().unwrap(), json(&output)[0].as_array().unwrap().clone())
     }
 
-    /// One finding of that level has the words, a remedy comes with it, and the exit status says so.
+    /// A finding with this level has all the words and a remedy, and the exit status fits.
     #[track_caller]
     fn names(&self, level: &str, words: &[&str]) {
         let (status, findings) = self.findings();
@@ -101,7 +100,7 @@ impl Installed {
         assert!(status == if level == "error" { 8 } else { status }, "{status}");
     }
 
-    /// Quotas of other tests' users may be full.
+    /// Nothing but quotas is wrong; those of other tests' users may be full.
     #[track_caller]
     fn is_healthy(&self) {
         let (status, findings) = self.findings();
@@ -135,7 +134,7 @@ fn an_installation_without_a_fault_passes_the_check(shared: &Shared) {
             findings.iter().any(|f| f["subject"] == subject && f["finding"].as_str().unwrap().contains(part));
         assert!(told, "{subject}: {part} is not in {findings:#?}");
     }
-    // As an ordinary user it does what it can.
+    // An ordinary user gets the checks that need no rights.
     let mut user = command_as(installed.site.uid(), lgss(&installed.site));
     let output = user.args(["config", "check", "--root"]).arg(installed.path("root")).output().unwrap();
     assert!(lines(&output).contains("works as uid"), "{}", lines(&output));
@@ -157,7 +156,7 @@ fn a_worker_that_cannot_be_executed_is_named_with_the_reason(shared: &Shared) {
     let installed = Installed::new(shared);
     let worker = installed.path("lgss_negotiate");
     let mut program = fs::read(&worker).unwrap();
-    // e_machine of another architecture.
+    // Sets e_machine to another architecture.
     program[18] = 0xb7;
     fs::write(&worker, program).unwrap();
     installed.names("error", &["worker", "cannot be executed as uid", "another architecture"]);
@@ -200,7 +199,7 @@ fn a_run_directory_without_room_is_named(shared: &Shared) {
     installed.names("error", &["run_dir", "slots is not a directory"]);
 }
 
-/// As the filters of container engines do it.
+/// Installs a filter as container engines do.
 const FILTER: &str = r#"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -246,7 +245,7 @@ fn a_keytab_that_lustre_needs_is_looked_at(shared: &Shared) {
     let installed = Installed::new(shared);
     let keytab = installed.path("krb5.keytab");
     installed.site.add_settings(&format!("[machine]\nkeytab = {keytab:?}\n"));
-    // Without Lustre's rule nobody needs it.
+    // Without Lustre's rule the keytab is not needed.
     installed.is_healthy();
     installed.lustres_rule();
     installed.names("error", &["keytab", "No such file", "no credentials for Lustre"]);
@@ -276,7 +275,7 @@ fn a_rule_that_others_can_write_is_named(shared: &Shared) {
     chown(&rule, Some(installed.site.uid()), None).unwrap();
     installed.names("error", &["rule", "lgss.conf is not owned by root"]);
     chown(&rule, Some(0), None).unwrap();
-    // One of another package as well: root executes what it says.
+    // Another package's rule counts too: root executes it.
     installed.rule("other.conf", "create dns_resolver * * /bin/false\n");
     chown(directory.join("other.conf"), Some(installed.site.uid()), None).unwrap();
     installed.names("error", &["rule", "other.conf is not owned by root"]);
@@ -382,7 +381,7 @@ fn a_log_that_nobody_reads_and_a_missing_account_are_named(shared: &Shared) {
     installed.names("error", &["machine_user", "lgss-absent does not exist"]);
 }
 
-/// Whoever asks can do nothing about it: EIO, and neither a minute of ENOKEY nor EINVAL.
+/// The requester cannot repair the rule: it gets EIO, not EINVAL, and not ENOKEY for a minute.
 fn words_missing_or_swapped_in_the_rule_are_the_rules_fault(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
@@ -428,7 +427,7 @@ fn the_upcall_and_the_worker_say_who_they_are(shared: &Shared) {
     fs::remove_file(&worker).unwrap();
     let (status, text) = answer(&upcall, &check);
     assert!(status == Some(1) && text.contains("error    worker") && text.contains("No such file"), "{text}");
-    // Words of a request are no question: what it asks for is malformed, and no more.
+    // Options in a request's words have no effect: the request is malformed.
     let output = command_as(site.uid(), "/usr/bin/keyctl")
         .args([
             "session",
@@ -456,7 +455,7 @@ fn the_log_names_the_settings_in_effect(shared: &Shared) {
     assert!(line.contains(settings.to_str().unwrap()) && !line.contains("/etc/lgss"), "{line}");
 }
 
-/// kinit has put the ticket into the host's.
+/// kinit has put the ticket into the host's /tmp.
 fn a_tmp_that_is_not_the_hosts_is_told(shared: &Shared) {
     use crate::support::probe::{Step, as_user};
     let site = Site::new(shared.realm());

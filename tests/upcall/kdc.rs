@@ -1,4 +1,4 @@
-//! KDCs that are down, silent, or say no.
+//! KDCs that are down, silent, or refuse.
 
 use crate::support::netns::NetNamespace;
 use crate::support::probe::{Step, as_user};
@@ -53,7 +53,7 @@ fn a_kdc_that_is_down_is_told_at_once(_: &Shared) {
     let target = crate::support::server::Target::nfs(&realm.service(), 1);
     let start = Instant::now();
     let outcome = site.ask(&target);
-    // libkrb5 goes round its KDCs, TCP and UDP, several times.
+    // libkrb5 tries its KDCs, over TCP and UDP, several times.
     assert!(start.elapsed() < stretched(Duration::from_secs(9)), "took {:?}", start.elapsed());
     site.assert_failed(&outcome, Cause::KdcDown, &target);
     let kdc = format!("KDC 127.0.0.1:{} refuses the connection", realm.kdc_port());
@@ -97,10 +97,10 @@ fn with_a_service_ticket_in_the_cache_no_kdc_is_needed(_: &Shared) {
     call_null_with(&site.ask(ganesha.target()).context(), ganesha.target());
 }
 
-/// What libkrb5 gives an accepted connection; no setting changes that.
+/// How long libkrb5 waits on an accepted connection; no setting changes that.
 const BY_TCP: Duration = Duration::from_secs(10);
 
-/// A KDC that hangs: its port takes datagrams and, up to the length of its queue, connections.
+/// A KDC that hangs: its port takes datagrams, and as many connections as its queue holds.
 struct Hanging {
     port: u16,
     _tcp: TcpListener,
@@ -117,7 +117,7 @@ impl Hanging {
         Self { port, _tcp: tcp, _udp: udp, _queued: Vec::new() }
     }
 
-    /// The kernel drops what comes once the queue is full.
+    /// Once the queue is full, the kernel drops further connections.
     fn dropping() -> Self {
         let mut hanging = Self::accepting(0);
         let address = ([127, 0, 0, 1], hanging.port).into();
@@ -128,7 +128,7 @@ impl Hanging {
     }
 }
 
-/// How long a context takes with this KDC before the one that works.
+/// How long a context takes when this KDC comes before the working one.
 #[track_caller]
 fn time_with(shared: &Shared, hanging: &Hanging, libdefaults: &str) -> Duration {
     let site = Site::with(shared.realm(), &Settings { kdc: "20s", deadline: "30s", ..Default::default() });
@@ -155,7 +155,7 @@ fn a_first_kdc_that_accepts_and_says_nothing_costs_a_second_by_udp(shared: &Shar
     assert_lasted(took, 1, stretched(Duration::from_secs(4)).min(BY_TCP));
 }
 
-/// Larger requests go by TCP first.
+/// Larger requests go over TCP first.
 fn a_first_kdc_that_accepts_and_says_nothing_costs_ten_seconds_by_tcp(shared: &Shared) {
     let took = time_with(shared, &Hanging::accepting(16), "udp_preference_limit = 1");
     assert_lasted(took, BY_TCP.as_secs(), stretched(Duration::from_secs(14)));

@@ -1,6 +1,7 @@
-//! Keys that are revoked, invalidated, unlinked or expired while their context is negotiated: the upcall ends cleanly.
+//! Keys that are revoked, invalidated, unlinked or expired during the negotiation of their context: the upcall ends
+//! cleanly.
 //!
-//! The monitor learns of it when it writes the outcome into the key; nobody is there whom it could serve by ending sooner.
+//! The monitor learns of it when it writes the outcome into the key; to end sooner would help nobody.
 
 use crate::plan::Disposal;
 use crate::support::probe::{Finding, Probe, Step, as_user};
@@ -21,7 +22,8 @@ crate::trials![
     a_failure_that_nobody_waits_for_is_told_in_the_log,
 ];
 
-/// The requester gets rid of its key while `server` keeps the reply back; the errno of reading the key from then on.
+/// The requester gets rid of its key while `server` holds its reply back. Returns the errno of reading the key
+/// afterwards, and the key.
 fn dispose(site: &Site, shared: &Shared, server: &Server, disposal: Disposal) -> (Errno, i32) {
     let mut steps = as_user(site.uid());
     steps.extend([Step::Request(site.request(&shared.nfs().behind(server))), Step::Pause]);
@@ -43,7 +45,7 @@ fn dispose(site: &Site, shared: &Shared, server: &Server, disposal: Disposal) ->
     }
 }
 
-/// The log line of a context that is ready when its key is gone.
+/// Checks the log line of a context that is established after its key has gone.
 fn line_after(shared: &Shared, disposal: Disposal, expected: &[Errno], words: &[&str]) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
@@ -70,7 +72,7 @@ fn a_key_revoked_during_the_negotiation_ends_it_cleanly(shared: &Shared) {
 }
 
 fn a_key_invalidated_during_the_negotiation_ends_it_cleanly(shared: &Shared) {
-    // EACCES once the collector has taken it out of the session keyring.
+    // EACCES once the garbage collector has removed it from the session keyring.
     ends_cleanly(shared, Disposal::Invalidate, &[Errno::ENOKEY, Errno::EACCES]);
 }
 
@@ -78,7 +80,7 @@ fn a_key_that_expires_during_the_negotiation_ends_it_cleanly(shared: &Shared) {
     ends_cleanly(shared, Disposal::Expire(1), &[Errno::EKEYEXPIRED]);
 }
 
-/// The monitor has a link of its own, which ends with it.
+/// The monitor has its own link to the key, which ends with the monitor.
 fn a_key_that_its_requester_unlinks_is_finished_and_gone(shared: &Shared) {
     line_after(shared, Disposal::Unlink, &[Errno::EACCES], &["established"]);
 }

@@ -1,4 +1,4 @@
-//! A user holds the lock that the kernel has for all links of keyrings (rule S21): others are served all the same.
+//! A user holds the kernel's one lock for all links of keyrings (rule S21): others are served nevertheless.
 //!
 //! These tests take the whole machine, so they run after all others and one by one.
 
@@ -18,7 +18,7 @@ crate::trials![
     a_cache_in_a_keyring_is_found_once_the_lock_is_free,
 ];
 
-/// Somebody who holds the lock, from now on until the drop.
+/// A user who holds the lock until this is dropped.
 struct Holder {
     _probe: Probe,
     _user: Scratch,
@@ -35,13 +35,13 @@ impl Holder {
     }
 }
 
-/// With the first request of a uid the kernel makes its keyrings, and waits for the lock before it starts any upcall.
+/// The kernel makes a uid's keyrings with its first request, and waits for the lock before it starts any upcall.
 fn make_keyrings_of(site: &Site, shared: &Shared) {
     let request = site.request_as(&site.uid().to_string(), shared.nfs(), ":first");
     drop(site.ask_with(request).context());
 }
 
-/// What came of a request, and how long it blocked the requester.
+/// Outcome of a request, and how long it blocked the requester.
 fn ask(site: &Site, request: Request, environment: Option<&str>) -> (Outcome, Duration) {
     let mut steps = as_user(site.uid());
     let before = steps.len();
@@ -74,7 +74,7 @@ fn requests_of_others_succeed_while_a_user_holds_the_kernels_keyring_lock(shared
 }
 
 fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared: &Shared) {
-    // A place may take a sixth of what the KDC may.
+    // Each place may take a sixth of the KDC's time.
     let site = Site::with(shared.realm(), &Settings { kdc: "1200ms", deadline: "60s", ..Default::default() });
     site.ticket(shared.realm());
     make_keyrings_of(&site, shared);
@@ -87,7 +87,7 @@ fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared
         let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instances}"));
         drop(ask(&site, request, None));
     }
-    // One who names a cache there learns why it is not used.
+    // A request that names a cache there gets the reason.
     let named = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
     let (outcome, blocked) = ask(&site, named, None);
     assert_eq!(outcome.errno(), Cause::BadCache.errno(), "{:#?}", site.log.lines());
@@ -96,7 +96,7 @@ fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared
     site.wait_until_idle();
 }
 
-/// It need not be asked for anew: a process that nobody waits for uninterruptibly waits for the lock.
+/// The request need not be repeated: a process for which nobody waits uninterruptibly waits for the lock.
 fn a_cache_in_a_keyring_is_found_once_the_lock_is_free(shared: &Shared) {
     let settings =
         Settings { deadline: "60s", kdc: "60s", connect: "30s", round: "30s", ..Default::default() };

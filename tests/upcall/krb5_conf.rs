@@ -1,4 +1,4 @@
-//! A krb5.conf that is broken, or that workers cannot read: the log and the check say where.
+//! A krb5.conf that is broken, or that workers cannot read: the log and the check say where the fault is.
 
 use crate::support::command_line::{lgss, lines};
 use crate::support::realm::free_port;
@@ -17,7 +17,7 @@ crate::trials![
     a_harmless_fault_does_not_stand_before_a_kdc_that_is_down,
 ];
 
-/// The log of a request, and the check, have all of `words`.
+/// The request's line in the log and the check have all of `words`.
 #[track_caller]
 fn expect(site: &Site, shared: &Shared, cause: Cause, words: &[&str]) {
     let outcome = site.ask(shared.nfs());
@@ -71,7 +71,7 @@ fn a_broken_file_that_is_included_is_told_with_file_line_and_words(shared: &Shar
     expect_of_the_check(&site, &[&place, "has mode 0700"]);
 }
 
-/// The library takes a file that there is not for an empty one, and knows no KDC then.
+/// The library treats a missing file as empty; it then knows no KDC.
 fn a_file_that_workers_cannot_read_or_that_there_is_not_is_told(shared: &Shared) {
     let site = site_with(shared, "");
     let file = "/krb5.conf";
@@ -87,7 +87,7 @@ fn a_file_that_workers_cannot_read_or_that_there_is_not_is_told(shared: &Shared)
     expect_of_the_check(&site, &[file, "does not exist"]);
 }
 
-/// Without it the default cache is another one: who has no ticket there hears of the file, too.
+/// Without the file the default cache differs. A user with no ticket there learns about the file, too.
 fn whoever_has_no_ticket_hears_what_is_wrong_with_it(shared: &Shared) {
     let site = Site::new(shared.realm());
     for (words, instance) in [

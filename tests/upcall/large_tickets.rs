@@ -1,4 +1,4 @@
-//! Tickets as large as those of users in many groups, in caches of each kind.
+//! Tickets as large as those of users in many groups, in each type of cache.
 
 use crate::support::kcm::Kcm;
 use crate::support::probe::{Step, as_user};
@@ -21,9 +21,9 @@ crate::trials![
     a_server_that_takes_no_large_record_holds_nobody_up,
 ];
 
-/// Of authorization data; the last is as much as a token of 64 KiB can have around it.
+/// Bytes of authorization data; the last size is the largest that fits into a token of 64 KiB.
 const SIZES: [usize; 4] = [8 * 1024, 20 * 1024, 60 * 1024, 64_500];
-/// With this much there is no token of 64 KiB.
+/// With so much, no token of 64 KiB can hold the ticket.
 const TOO_LARGE: usize = 65_536;
 
 /// A site with the program that gets large tickets.
@@ -44,7 +44,7 @@ fn ticket_granting_service(shared: &Shared) -> String {
     format!("krbtgt/{}", shared.realm().name())
 }
 
-/// In a session of the user: a cache with a ticket of this principal that has so much authorization data.
+/// In a session of the user, fills a cache with a ticket for this principal with so much authorization data.
 fn large_ticket(site: &Site, cache: &str, principal: &str, size: usize) -> Vec<Step> {
     let program = site.path("large_ticket").display().to_string();
     let words = [&program, cache, principal, &size.to_string()].map(str::to_owned).to_vec();
@@ -68,7 +68,7 @@ fn service_tickets_of_up_to_64_kib_serve(shared: &Shared) {
     }
 }
 
-/// The KDC copies the data into the ticket that the worker gets; that is then stored, as large as it is.
+/// The KDC copies the data into the service ticket, which is then stored in its full size.
 fn large_ticket_granting_tickets_serve_from_files_and_kcm(shared: &Shared) {
     let site = site(shared);
     let _kcm = Kcm::start(&site);
@@ -80,8 +80,8 @@ fn large_ticket_granting_tickets_serve_from_files_and_kcm(shared: &Shared) {
     }
 }
 
-/// Where the kernel has no `big_key`, all tickets of a user's keyrings count against a quota of 20,000 bytes. With the
-/// second size the new ticket has no room beside the first; the context has.
+/// Where the kernel has no `big_key`, all tickets in a user's keyrings count against a quota of 20,000 bytes. With the
+/// second size there is no room for the new ticket beside the first, but there is for the context.
 fn large_ticket_granting_tickets_in_keyrings_serve_within_the_users_quota(shared: &Shared) {
     for size in [6 * 1024, 12 * 1024] {
         let site = site(shared);
@@ -104,7 +104,7 @@ fn a_ticket_that_no_token_can_hold_is_told_at_once(shared: &Shared) {
     }
 }
 
-/// It closes the connection when it has seen how long the call is to be, or in the midst of it.
+/// The server closes the connection after the call's length, or in the middle of the call.
 fn a_server_that_takes_no_large_record_holds_nobody_up(shared: &Shared) {
     for taken in [4, 9000] {
         let closing = Server::start(move |mut client| {
@@ -115,7 +115,7 @@ fn a_server_that_takes_no_large_record_holds_nobody_up(shared: &Shared) {
         let steps = large_ticket(&site, &cache, &service(shared), SIZES[2]);
         let target = shared.nfs().at(closing.port());
         let outcome = site.ask_after(steps, site.request_with(&target, &format!("cache={cache}")));
-        // Our call is sent in whole before the connection is gone, or it is not.
+        // The kernel may or may not have taken the whole call before the connection is gone.
         assert!([Errno::EPROTO, Errno::ECONNREFUSED].contains(&outcome.errno()), "{:#?}", site.log.lines());
         site.log.wait_for_words(&["negotiate: ", "connection "]);
         site.wait_until_idle();

@@ -1,4 +1,4 @@
-//! Many requesters at the same time: each is served or told to come back, and nothing stays behind (rule S8).
+//! Many requesters at the same time: each is served or told to come back, and nothing is left (rule S8).
 //!
 //! These tests take the whole machine, so they run after all others and one by one.
 
@@ -29,14 +29,14 @@ fn three_hundred_requesters_of_thirty_users_are_all_served(shared: &Shared) {
     let crowd = Crowd::new(shared.realm(), "");
     let outcomes = crowd.ready(shared.nfs()).ask(|| ());
     for mut of_user in outcomes {
-        // One of each user is tried out.
+        // One context of each user is tried out.
         call_null_with(&of_user.pop().unwrap().context(), shared.nfs());
         assert_eq!(count(of_user), (EACH - 1, 0));
     }
     assert_nothing_left(&crowd);
 }
 
-/// No process, no slot, no record of an owner, no key.
+/// Checks that no process, slot, owner's record or key is left.
 #[track_caller]
 fn assert_nothing_left(crowd: &Crowd) {
     crowd.site.wait_until_idle();
@@ -50,7 +50,7 @@ fn assert_nothing_left(crowd: &Crowd) {
     }
 }
 
-/// How many have a context and how many were to come back; nothing else may have come of any.
+/// How many requesters have a context, and how many were told to come back; any other outcome fails the test.
 #[track_caller]
 fn count(outcomes: Vec<Outcome>) -> (usize, usize) {
     let total = outcomes.len();
@@ -93,7 +93,7 @@ fn beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served(shared:
     drop(crowd.site.ask(shared.nfs()).context());
 }
 
-/// Reading /proc/keys costs the front time for each key of the whole system. These are root's, since those the front may
+/// The front reads /proc/keys, which costs time for each key of the system. These keys are root's, which the front may
 /// also look at, and they end with their session.
 fn with_50_000_keys_of_others_on_the_system_a_requester_is_served(shared: &Shared) {
     const COUNT: u32 = 50_000;
@@ -113,7 +113,7 @@ fn with_50_000_keys_of_others_on_the_system_a_requester_is_served(shared: &Share
     });
 }
 
-/// As many as would cost everybody's requests a quarter of a second and more.
+/// So many keys that looking through them would cost every request a quarter of a second or more.
 fn with_more_keys_than_can_be_looked_through_in_time_a_requester_is_told_at_once(shared: &Shared) {
     const COUNT: u32 = 110_000;
     let site = Site::new(shared.realm());
@@ -134,7 +134,7 @@ fn with_more_keys_than_can_be_looked_through_in_time_a_requester_is_told_at_once
     wait_for("the keys to be collected", Duration::from_secs(30), || {
         (keys_of(0) < before + COUNT / 100).then_some(())
     });
-    // And again as soon as they have gone, and the rejection has.
+    // Requests succeed again as soon as these keys and the rejection have gone.
     let request = site.request_as(&site.uid().to_string(), shared.nfs(), ":after");
     drop(site.ask_with(request).context());
 }

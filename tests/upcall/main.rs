@@ -1,7 +1,7 @@
 //! The upcall end to end: kernel, /sbin/request-key, lgss_keyring, lgss_negotiate, an MIT KDC and NFS-Ganesha.
 //!
-//! Needs root. The program runs itself once more: the outer process is the janitor, which removes what tests leave
-//! however they end, the inner one runs the tests (arguments as of any `cargo test` binary).
+//! Needs root. The program runs itself as a child: the outer process is the janitor, which removes what tests leave,
+//! however they end; the inner one runs the tests. Arguments are those of any `cargo test` binary.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -12,7 +12,7 @@
     clippy::exit,
     reason = "tests"
 )]
-// A test that is written but in no `trials!`, or a module that is not in MODULES, does not build.
+// A test missing in `trials!`, or a module missing in MODULES, does not build.
 #![deny(dead_code)]
 
 mod cache_types;
@@ -86,7 +86,7 @@ use support::process::command;
 use support::scratch::reap_stale;
 use support::shared::Shared;
 
-/// The tests of a module: each a function of what all tests share.
+/// The tests of a module: functions that take what all tests share.
 macro_rules! trials {
     ($($name:ident),* $(,)?) => {
         pub(crate) fn trials(shared: &std::sync::Arc<crate::support::shared::Shared>) -> Vec<libtest_mimic::Trial> {
@@ -137,10 +137,10 @@ fn wait(mut inner: Child, signals: &SigSet) -> i32 {
     }
 }
 
-/// What a module has.
+/// The tests of one module.
 type Trials = fn(&Arc<Shared>) -> Vec<libtest_mimic::Trial>;
 
-/// Those that run at the same time.
+/// Modules whose tests may run at the same time.
 const MODULES: &[Trials] = &[
     established::trials,
     credentials::trials,
@@ -218,7 +218,7 @@ fn run_tests() -> ! {
         machine::require_all();
     }
     let together = libtest_mimic::run(&arguments, trials);
-    // What would disturb the others, one at a time.
+    // Tests that would disturb others run alone.
     arguments.test_threads = Some(1);
     let alone = libtest_mimic::run(&arguments, chosen(&[load::trials, keyring_lock::trials]));
     drop(shared);
@@ -226,8 +226,8 @@ fn run_tests() -> ! {
     alone.exit()
 }
 
-/// The words that come first, where there are several: a test is meant if one of them is in its name. The rest is as of
-/// any `cargo test` binary.
+/// The leading words, if there are several: tests whose name contains one of them run. The rest of the command line is
+/// as for any `cargo test` binary.
 fn arguments() -> (Vec<String>, Arguments) {
     let all: Vec<String> = std::env::args().collect();
     let words: Vec<String> = all.iter().skip(1).take_while(|word| !word.starts_with('-')).cloned().collect();

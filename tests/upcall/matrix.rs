@@ -1,5 +1,5 @@
-//! Credential caches by type, by the implementation of Kerberos that wrote them, and by who uses them: contexts are
-//! made from all that either can write, and both see afterwards, where they know the type, what was stored.
+//! Credential caches by type, by the implementation of Kerberos that wrote them, and by user: every cache that either
+//! can write serves for a context, and each that knows the type sees the ticket that was stored.
 
 use crate::support::kcm::Kcm;
 use crate::support::outcome::Outcome;
@@ -29,7 +29,8 @@ crate::trials![
     a_file_of_roots_that_either_wrote_serves_root,
 ];
 
-/// In one session of the user: a ticket by `writer`, a context from it, then a look at the cache by each of `readers`.
+/// In one session of the user: `writer` gets a ticket, a request gets a context from it, then each of `readers` looks
+/// at the cache.
 fn story(shared: &Shared, site: &Site, cache: &str, parties: (Writer, &[Writer])) -> Vec<Step> {
     let (writer, readers) = parties;
     let mut steps = as_user(site.uid());
@@ -40,7 +41,7 @@ fn story(shared: &Shared, site: &Site, cache: &str, parties: (Writer, &[Writer])
     steps
 }
 
-/// As Kerberos names it, without its realm.
+/// The principal's name, without its realm.
 fn service(shared: &Shared) -> String {
     shared.realm().service().replace('@', "/")
 }
@@ -59,7 +60,7 @@ fn expect(shared: &Shared, site: &Site, mut probe: Probe) {
     site.wait_until_idle();
 }
 
-/// Each writes, and both read.
+/// Each of them writes, and both read.
 #[track_caller]
 fn expect_of_both(shared: &Shared, name: impl Fn(&Site) -> String) {
     for writer in Writer::BOTH {
@@ -100,7 +101,7 @@ fn a_cache_of_heimdals_kcm_that_either_writes_serves_and_both_see_the_new_ticket
     }
 }
 
-/// The daemon tells users apart by who connects, so all but the request may be outside the requester's session.
+/// The daemon tells users apart by who connects, so only the request needs the requester's session.
 #[track_caller]
 fn expect_by_kcm(shared: &Shared, site: &Site, kcm: &Kcm, writer: Writer) {
     // Heimdal's programs do not know the short name of the default cache.
@@ -119,7 +120,7 @@ fn keyring_caches_serve_and_show_the_new_ticket(shared: &Shared) {
     let site = Site::new(shared.realm());
     let _removed = PersistentRing(site.uid());
     for cache in keyring_caches(&site) {
-        // A key of the last round would be found in the user keyring's session; each round has a session of its own.
+        // Each round has its own session: in the previous one, the previous round's key would be found.
         let steps = story(shared, &site, &cache, (Writer::Mit, &[Writer::Mit]));
         expect(shared, &site, Probe::start(&steps));
     }
@@ -130,7 +131,7 @@ fn keyring_caches(site: &Site) -> [String; 3] {
     ["KEYRING:session:mine".to_owned(), "KEYRING:user:mine".to_owned(), persistent]
 }
 
-/// By kgetcred(1); the KDC that the upcall knows of does not exist.
+/// The ticket comes from kgetcred(1); the KDC in the upcall's configuration does not exist.
 fn a_service_ticket_that_heimdal_has_got_serves_without_a_kdc(shared: &Shared) {
     let site = Site::new(shared.realm());
     let cache = site.cache("mine");
@@ -148,7 +149,7 @@ fn a_service_ticket_that_heimdal_has_got_serves_without_a_kdc(shared: &Shared) {
     expect(shared, &site, probe);
 }
 
-/// So these have one writer and one reader: what there is not cannot be served.
+/// So keyring caches have one writer and one reader to test.
 fn heimdal_neither_writes_nor_reads_keyring_caches(shared: &Shared) {
     let site = Site::new(shared.realm());
     for cache in keyring_caches(&site) {
@@ -159,7 +160,7 @@ fn heimdal_neither_writes_nor_reads_keyring_caches(shared: &Shared) {
     }
 }
 
-/// It removes a credential first, which that daemon does not do; and leaves nothing behind.
+/// Heimdal's kinit first removes a credential, which SSSD's daemon does not support; no ticket is left.
 fn heimdals_kinit_does_not_write_to_sssds_kcm(shared: &Shared) {
     let site = Site::new(shared.realm());
     let kcm = Kcm::start(&site);
@@ -170,7 +171,7 @@ fn heimdals_kinit_does_not_write_to_sssds_kcm(shared: &Shared) {
     assert_eq!(outcome.errno(), Errno::ENOKEY);
 }
 
-/// The user of a site has none; `nobody` has one on every machine.
+/// The site's user has no entry; `nobody` has one on every machine.
 fn users_with_and_without_a_passwd_entry_are_served(shared: &Shared) {
     let site = Site::new(shared.realm());
     let nobody = User::from_name("nobody").unwrap().expect("an entry for nobody").uid.as_raw();
@@ -191,7 +192,7 @@ fn users_with_and_without_a_passwd_entry_are_served(shared: &Shared) {
     }
 }
 
-/// The host has neither file nor directory.
+/// Neither the files nor the directory exist on the host.
 fn caches_of_either_in_a_tmp_of_the_requesters_own_serve(shared: &Shared) {
     let site = Site::new(shared.realm());
     let directory = format!("/tmp/lgss-test-{}", site.uid());
@@ -209,7 +210,7 @@ fn caches_of_either_in_a_tmp_of_the_requesters_own_serve(shared: &Shared) {
     }
 }
 
-/// Copied for the machine user, which reads what either has written.
+/// The machine user reads a copy, whichever implementation wrote it.
 fn a_file_of_roots_that_either_wrote_serves_root(shared: &Shared) {
     let site = Site::new(shared.realm());
     for (number, writer) in Writer::BOTH.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Requesters in containers: negotiated in their network, with their cache, and with the host's everything else.
+//! Requesters in containers: served in their network and from their cache; everything else is the host's.
 
 use crate::plan::PlantedFile;
 use crate::support::ganesha::Ganesha;
@@ -25,7 +25,7 @@ fn user(site: &Site) -> [Step; 2] {
     [Step::Ids { uid: [uid; 3], gid: [uid; 3] }, Step::JoinSession]
 }
 
-/// The cache's bytes, taken from where the host would find it.
+/// Takes the cache away from where the host would find it; returns its contents.
 fn take_cache(site: &Site) -> Vec<u8> {
     let content = fs::read(site.default_cache()).unwrap();
     fs::remove_file(site.default_cache()).unwrap();
@@ -40,7 +40,7 @@ fn planted(site: &Site, content: Vec<u8>) -> PlantedFile {
     PlantedFile { path: site.default_cache().display().to_string(), owner: site.uid(), mode: 0o600, content }
 }
 
-/// KDC and server are only in the requester's network, the cache only in its file system.
+/// KDC and server exist only in the requester's network, the cache only in its file system.
 fn a_requester_with_a_network_of_its_own_is_served_there(_: &Shared) {
     let directory = crate::support::scratch::Scratch::new();
     let net = NetNamespace::new(&directory.path(""));
@@ -56,7 +56,7 @@ fn a_requester_with_a_network_of_its_own_is_served_there(_: &Shared) {
     let content = fs::read(site.path("user").join("tgt")).unwrap();
     let outcome = site.ask_after(steps(vec![planted(&site, content)]), site.request(ganesha.target()));
     assert_eq!(outcome.context().handle.as_bytes().len(), 16);
-    // Without the cache it is the cache that is missing.
+    // Without the cache, it is the cache that is missing.
     let outcome = site.ask_after(steps(Vec::new()), site.request(ganesha.target()));
     assert_eq!(outcome.errno(), Errno::ENOKEY);
     site.wait_until_idle();
@@ -112,14 +112,14 @@ fn files_of_the_requesters_file_system_are_no_configuration(shared: &Shared) {
     );
 }
 
-/// A root directory of the user's making, whose links point out of it.
+/// The user has made the root directory; its links point outside.
 fn a_link_in_the_requesters_file_system_does_not_lead_to_the_hosts_files(shared: &Shared) {
     let site = Site::new(shared.realm());
     shared.realm().ticket(site.uid(), &site.cache("tgt"));
     let cache = site.path("user").join("tgt");
     let jail = site.path("jail");
     fs::create_dir(&jail).unwrap();
-    // /link in the jail leads to the site's directory on the host, and `..` to above the jail.
+    // `/link` in the jail points to the site's directory on the host, and `..` leads out of the jail.
     std::os::unix::fs::symlink(site.path("user"), jail.join("link")).unwrap();
     std::os::unix::fs::symlink("../user", jail.join("up")).unwrap();
     for name in ["FILE:/link/tgt", "FILE:/up/tgt", "DIR::/link/tgt"] {
@@ -128,7 +128,7 @@ fn a_link_in_the_requesters_file_system_does_not_lead_to_the_hosts_files(shared:
         let outcome = site.ask_after(steps, site.request_with(shared.nfs(), &format!("cache={name}")));
         assert_eq!(outcome.errno(), Errno::ENOKEY, "{name}; log {:#?}", site.log.lines());
     }
-    // Copied into it, it is found there.
+    // A copy inside the jail is found.
     fs::copy(&cache, jail.join("tgt")).unwrap();
     std::os::unix::fs::chown(jail.join("tgt"), Some(site.uid()), Some(site.uid())).unwrap();
     let mut steps = vec![Step::Chroot { path: jail.display().to_string() }];

@@ -1,4 +1,4 @@
-//! Credentials of the node: which principal serves which role, out of root's cache, our own and the keytab.
+//! Credentials of the node: which principal serves which role, from root's cache, our own cache and the keytab.
 
 use crate::support::node::{Answer, Ask, Node, entries, false_key, keytab};
 use crate::support::process::{command, succeed};
@@ -40,7 +40,7 @@ const PRINCIPALS: [(&str, &[&str]); 6] = [
     ("lustre_mds/@H", &["m", "rmo"]),
     ("lustre_oss/@H", &["o", "rmo"]),
     ("lustre_mgs/@H", &["r", "m", "o", "rmo"]),
-    // A role may be anything; this one is no other test's.
+    // A role may be any word; no other test uses this one.
     ("lustre_role/of-@H", &["r", "rmo"]),
 ];
 
@@ -66,7 +66,7 @@ fn each_principal_in_a_cache_serves_its_roles_and_no_other(shared: &Shared) {
     }
 }
 
-/// An account of the principal from there, or a refusal that names it.
+/// The answer is an account of this principal with this basis, or a refusal that names the principal.
 #[track_caller]
 fn expect(node: &Node<'_>, answer: &Answer, principal: &str, basis: Option<&str>) {
     let name = format!("{}@{}", node.named(principal), node.realm.name());
@@ -88,7 +88,7 @@ fn another_nodes_keys_and_missing_host_parts_are_refused(shared: &Shared) {
         let detail = answer.failure("credentials", "no_machine_credential");
         assert!(detail.contains(&format!("{}@{realm}", node.named(principal))), "{detail}");
     }
-    // Without a host part, a client's root will do and nothing else. No KDC is needed to say no.
+    // A principal without a host part serves only as a client's root. The refusal needs no KDC.
     let file = node.path("bare.keytab");
     for (principal, roles) in
         [("lustre_root", "rmo"), ("host", "r"), ("lustre_mds", "m"), ("lustre_mgs", "o")]
@@ -147,7 +147,7 @@ fn roots_cache_comes_before_ours_and_ours_before_the_keytab(shared: &Shared) {
     assert_eq!(node.ask(&own).text("basis"), "OwnCache");
     let none = Ask { own_cache: Some(&anothers), ..own };
     assert_eq!(node.ask(&none).text("basis"), "Keytab");
-    // Within the keytab the order counts, except that the principal for everything comes last.
+    // The keytab's order counts, except that the principal for all roles comes last.
     let several = node.path("several.keytab");
     let mgs = node.keytab_of("lustre_mgs/@H");
     let host = node.keytab_of("host/@H");
@@ -193,7 +193,7 @@ fn a_service_ticket_is_added_to_what_was_in_the_cache(shared: &Shared) {
         node.ask(&Ask { roles: "r", default_cache: Some(&cache), services: &services, ..Ask::default() });
     let update = answer.update().unwrap();
     assert_eq!(answer.text("basis"), "DefaultCache");
-    // Byte for byte what the library wrote itself, after its header, and then the new ticket.
+    // After the header the update equals what the library wrote, byte for byte, followed by the new ticket.
     let header = 4 + usize::from(u16::from_be_bytes([before[2], before[3]]));
     assert!(before[header..].len() > 300 && update[..4] == [5, 4, 0, 0]);
     assert!(update[4..].starts_with(&before[header..]), "another form than the library's");
@@ -230,7 +230,7 @@ fn a_ticket_about_to_expire_is_replaced(shared: &Shared) {
     });
     let fresh = node.path("fresh.cache");
     fs::write(&fresh, answer.update().unwrap()).unwrap();
-    // The old one was replaced while it was still valid.
+    // The old ticket was replaced while it was still valid.
     let mut old = command("klist");
     assert!(old.args(["-s", "-c"]).arg(&cache).status().unwrap().success());
     let answer = node.ask(&Ask { roles: "r", own_cache: Some(&fresh), ..Ask::default() });
@@ -271,7 +271,7 @@ fn only_the_nodes_realm_counts(shared: &Shared) {
     for named in [None, Some(realm.as_str())] {
         assert!(node.ask(&Ask { realm: named, ..ask.clone() }).text("credential").starts_with(&ours));
     }
-    // A realm whose KDC nobody knows: the keytab's other key is the one that is tried.
+    // The KDC of this realm is unknown, and the keytab's other key is tried.
     let other = node.ask(&Ask { realm: Some("OTHER.TEST"), default_cache: Some(&cache), ..ask });
     let detail = other.failure("kdc", "unknown_realm");
     assert!(detail.contains(&format!("lustre_root/{host}@OTHER.TEST")), "{detail}");
@@ -309,7 +309,7 @@ fn a_wrong_key_is_refused_by_the_kdc(shared: &Shared) {
     let wrong = node.path("wrong.keytab");
     let name = format!("lustre_mds/{}@{}", node.host(), node.realm.name());
     fs::write(&wrong, keytab(&[false_key(&name, 2, 18)])).unwrap();
-    // The KDC gives a ticket that cannot be decrypted, or wants proof of the key first.
+    // The KDC gives a ticket that cannot be decrypted, or first demands proof of the key.
     refused_key(&node, &wrong, "lustre_mds/@H");
     node.realm.administrate(&[format!("modprinc +requires_preauth {name}")]);
     refused_key(&node, &wrong, "lustre_mds/@H");
@@ -344,7 +344,7 @@ fn keys_of_weak_types_are_not_used(shared: &Shared) {
     let answer = node.ask(&Ask { roles: "r", keytab: Some(&file), ..Ask::default() });
     let detail = answer.failure("credentials", "no_machine_credential");
     assert!(detail.contains(&format!("{name} (key type 23, not permitted)")), "{detail}");
-    // Beside a good one, even of a newer version, they do no harm.
+    // Beside a good key they do no harm, even with a newer version number.
     fs::write(&file, keytab(&[weak.concat(), entries(&good)])).unwrap();
     let answer = node.ask(&Ask { roles: "r", keytab: Some(&file), ..Ask::default() });
     assert_eq!(answer.text("basis"), "Keytab");
@@ -361,7 +361,7 @@ fn a_principal_of_the_settings_is_the_only_one(shared: &Shared) {
     let full = format!("{name}@{realm}");
     let with_realm = Ask { principal: Some(&full), realm: Some("OTHER.TEST"), ..ask.clone() };
     assert!(node.ask(&with_realm).text("credential").starts_with(&full));
-    // Servers are what their role says.
+    // A server is what its role says.
     let server = node.ask(&Ask { roles: "rmo", ..ask });
     assert!(server.text("credential").starts_with("lustre_root/"), "{server:?}");
     let missing =

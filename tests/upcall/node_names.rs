@@ -1,4 +1,4 @@
-//! Host names of network identifiers, by the C library's resolver and a site's program, as the system user.
+//! Host names of network identifiers, by the C library's resolver and by a site's program, as the system user.
 
 use crate::support::node::{Answer, Node};
 use crate::support::shared::Shared;
@@ -38,7 +38,7 @@ fn this_node_has_its_name_in_full(shared: &Shared) {
     assert_eq!(host(&node, "0@lo", Path::new("/absent")).text("host"), "node1.example.test");
 }
 
-/// A program of the site's in the node's directory.
+/// A program of the site in the node's directory.
 fn program(node: &Node<'_>, script: &str, mode: u32) -> std::path::PathBuf {
     let program = node.path("nid2hostname");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -1,4 +1,4 @@
-//! Requesters in another network than the host's: whom their names are told to (S23).
+//! Requesters in another network than the host's: who learns the names they use (rule S23).
 
 use crate::support::ganesha::Ganesha;
 use crate::support::kcm::Kcm;
@@ -23,7 +23,7 @@ fn in_network(net: &NetNamespace, site: &Site) -> Vec<Step> {
     steps
 }
 
-/// With a ticket for the service in the cache, the first thing to find is the server.
+/// With a service ticket in the cache, the first look-up is for the server.
 fn no_daemon_of_the_host_hears_a_name_from_another_network(shared: &Shared) {
     let (realm, target) = (shared.realm(), shared.nfs());
     let site = Site::new(realm);

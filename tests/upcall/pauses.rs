@@ -34,14 +34,14 @@ fn site(shared: &Shared) -> Site {
     Site::with(shared.realm(), &Settings { extra: PAUSING, ..Settings::default() })
 }
 
-/// A request of a program that no other has made.
+/// A request that no other program has made.
 fn request(site: &Site, shared: &Shared, instance: usize, fields: &str) -> Request {
     let mut request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
     request.callout.as_mut().unwrap().extend(fields.bytes());
     request
 }
 
-/// As often as it takes to make a pause.
+/// Fails often enough for a pause.
 #[track_caller]
 fn fail(site: &Site, shared: &Shared, fields: &str, errno: Errno) {
     for instance in 0..2 {
@@ -83,7 +83,7 @@ fn a_new_ticket_ends_the_pause_of_every_program(shared: &Shared) {
     }
 }
 
-/// What it keeps nobody can see from outside.
+/// Nobody can see from outside what the daemon keeps.
 fn a_new_ticket_of_a_kcm_daemon_ends_the_pause(shared: &Shared) {
     let site = site(shared);
     let _kcm = Kcm::start(&site);
@@ -108,15 +108,15 @@ fn what_is_no_new_ticket_leaves_the_pause_and_asks_no_kdc(_: &Shared) {
     }
     let asked = realm.kdc_requests();
     assert_paused(&site, request(2));
-    // The file is another one, and has the same tickets.
+    // A new file with the same tickets.
     let copy = site.path("user").join("copy");
     fs::copy(site.default_cache(), &copy).unwrap();
     chown(&copy, Some(site.uid()), None).unwrap();
     succeed(command("mv").arg("-f").arg(&copy).arg(site.default_cache()), "");
     assert_paused(&site, request(3));
     assert_eq!(realm.kdc_requests(), asked);
-    // With a new ticket it is the KDC that refuses, and then there is a pause again. Of the same second, it has the same
-    // times and counts as the same.
+    // With a new ticket the KDC refuses, and the next pause begins. A ticket from the same second has the same times
+    // and counts as the same.
     wait_for("a later second", Duration::from_secs(5), || (SystemTime::now() > first).then_some(()));
     site.ticket(&realm);
     assert_eq!(site.ask_with(request(4)).errno(), Errno::EACCES);
@@ -146,12 +146,12 @@ fn flush_ends_the_callers_pause(shared: &Shared) {
     assert!(text.contains("; the pause has been ended, "), "{text}");
     site.log.wait_for_words(&["lgss@localhost: admit: ", "the pause has been ended"]);
     site.wait_until_idle();
-    // What others have from now on is the failure itself, and the row goes on.
+    // Further requests get the failure itself, and the row of failures goes on.
     assert_eq!(site.ask_with(request(&site, shared, 3, "")).errno(), Errno::ENOKEY);
     site.wait_until_idle();
     let reason = assert_paused(&site, request(&site, shared, 4, ""));
     assert!(reason.detail.contains("3 requests failed in a row"), "{reason:?}");
-    // Without a pause there is nothing to tell.
+    // Without a pause nothing is reported.
     site.ticket(shared.realm());
     drop(site.ask_with(request(&site, shared, 5, "")).context());
     site.wait_until_idle();
@@ -171,7 +171,7 @@ fn nobody_ends_the_pause_of_another(shared: &Shared) {
         site.ask_after(vec![ids, Step::JoinSession], request)
     };
     let ids = |uid| Step::Ids { uid: [uid; 3], gid: [uid; 3] };
-    // Its own, which there is not; the other's, by its name; root's.
+    // The user's own, which does not exist; another's, by its name; root's.
     let instance = format!(":{}", site.uid());
     for (uid, owner, errno) in
         [(other, other, Errno::EAGAIN), (other, site.uid(), Errno::EACCES), (0, 0, Errno::EAGAIN)]
@@ -183,7 +183,7 @@ fn nobody_ends_the_pause_of_another(shared: &Shared) {
     assert_paused(&site, request(&site, shared, 2, ""));
 }
 
-/// The first attempt is still waiting when the others ask, so that no failure tells of it.
+/// The first attempt is still waiting when the others ask, so no failure has been recorded.
 fn whoever_asks_anew_breaks_a_pause_once_a_second_also_while_a_kdc_is_silent(_: &Shared) {
     let realm = Realm::start();
     let site = Site::with(&realm, &Settings { extra: PAUSING, kdc: "6s", ..Settings::default() });

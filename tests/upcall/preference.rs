@@ -1,4 +1,5 @@
-//! What a program says of its KRB5CCNAME in its request (`prefer=`), where /proc would tell of its start or of nothing.
+//! The KRB5CCNAME that a program states in its request (`prefer=`), where /proc shows only the variable at its start,
+//! or nothing.
 
 use crate::plan::Step;
 use crate::support::outcome::Outcome;
@@ -22,8 +23,8 @@ crate::trials![
     a_program_that_has_ended_has_said_which_cache_it_wants,
 ];
 
-/// A user with tickets of two principals: alice's are in a cache that is found only if it is named, bob's in the
-/// default one and in another that nobody finds.
+/// A user with tickets of two principals. Alice's are in a cache that is found only by its name; bob's are in the
+/// default cache and in another that nobody finds.
 struct Scene<'a> {
     shared: &'a Shared,
     site: Site,
@@ -55,12 +56,12 @@ impl<'a> Scene<'a> {
         self.site.cache("bobs")
     }
 
-    /// The outcome of a request with these fields, by a program that was started with this KRB5CCNAME.
+    /// Outcome of a request with these fields by a program started with this KRB5CCNAME.
     fn ask_after(&self, started: Option<&str>, steps: Vec<Step>, fields: &str) -> Outcome {
         self.site.ask_naming(started, steps, self.site.request_with(self.shared.nfs(), fields))
     }
 
-    /// It is served, with a ticket of this principal's.
+    /// The request is served with a ticket of this principal.
     #[track_caller]
     fn expect(&self, started: Option<&str>, fields: &str, principal: &str) {
         let context = self.ask_after(started, as_user(self.site.uid()), fields).context();
@@ -72,7 +73,7 @@ impl<'a> Scene<'a> {
         );
     }
 
-    /// A program that uses the library and was started with this KRB5CCNAME.
+    /// A program that uses the library, started with this KRB5CCNAME.
     fn program(&self, how: &str, started: &str, now: &str) -> Command {
         let program = self.site.path("probe");
         install(env!("CARGO_BIN_EXE_lgss-probe"), &program, 0o755);
@@ -91,7 +92,7 @@ fn what_a_program_prefers_comes_before_what_it_was_started_with(shared: &Shared)
     scene.expect(Some(&bobs), &format!("prefer={alices}"), "alice");
     scene.expect(Some(&alices), &format!("prefer={bobs}"), &bob);
     scene.expect(Some(&alices), "prefer=-", &bob);
-    // As of old.
+    // Without the field the variable counts, as before.
     scene.expect(Some(&alices), "ttl=300", "alice");
 }
 
@@ -107,7 +108,7 @@ fn a_preference_that_cannot_be_used_is_passed_over_with_a_word_in_the_log(shared
         ("what ever=\"it\", is", "is not an absolute path"),
         (&missing, "there is no such cache"),
     ] {
-        // What it was started with is not asked, whatever becomes of the preference.
+        // The variable at the program's start does not count, whatever happens to the preference.
         scene.expect(Some(&scene.alices()), &format!("prefer={name}"), &scene.bob.clone());
         scene.site.log.wait_for_words(&["chosen: ", "; wanted: ", "which KRB5CCNAME names", word]);
         scene.site.wait_until_idle();
@@ -159,7 +160,7 @@ fn a_program_that_changes_its_variable_gets_the_cache_that_it_names_now(shared: 
     scene.site.log.wait_for_words(&["established", bob_is[0], &default]);
 }
 
-/// Before the launcher could look at anything of it, or not: it makes no difference.
+/// It makes no difference whether the launcher could still look at the program.
 fn a_program_that_has_ended_has_said_which_cache_it_wants(shared: &Shared) {
     let scene = Scene::new(shared);
     for count in 1..=3 {

@@ -1,4 +1,4 @@
-//! Owners whose quota of key bytes is used up: an error at once, nothing left behind.
+//! Owners whose quota of key bytes is used up: they get an error at once, and nothing is left.
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Step, as_user};
@@ -15,12 +15,12 @@ crate::trials![
     a_quota_that_suffices_for_all_does,
 ];
 
-/// With so many bytes left beyond what the key itself costs; each time another user, since the keys of a session that has
-/// ended keep their quota until they are collected.
+/// Asks with so many bytes left beyond the key's own cost. Each call has a new user, since the keys of an ended session
+/// count until they are collected.
 fn ask_with_left(shared: &Shared, beyond: i32) -> (Site, Outcome) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
-    // The description with its final NUL.
+    // The description counts with its final NUL.
     let cost = i32::try_from(site.request(shared.nfs()).description.len()).unwrap() + 1;
     let mut steps = as_user(site.uid());
     steps.push(Step::FillQuota { leave: u32::try_from(cost + beyond).unwrap() });
@@ -36,7 +36,7 @@ fn with_a_full_quota_the_request_fails_with_edquot(shared: &Shared) {
     }
 }
 
-/// However few bytes are left, the requester is answered, and never with a context that could not be stored.
+/// However few bytes are left, the requester gets an answer, and never a context that could not be stored.
 fn with_60_bytes_free_after_the_key_itself_the_request_fails_at_once(shared: &Shared) {
     for beyond in [0, 4, 11, 12, 15, 16, 30, 60] {
         let (site, outcome) = ask_with_left(shared, beyond);
@@ -45,7 +45,7 @@ fn with_60_bytes_free_after_the_key_itself_the_request_fails_at_once(shared: &Sh
     }
 }
 
-/// The established payload is larger than the provisional one by its handle and key.
+/// An established payload is larger than the provisional one by its handle and key.
 fn a_quota_that_suffices_for_the_request_only_fails_the_negotiation_with_edquot(shared: &Shared) {
     let mut negotiated = 0;
     for beyond in (60..=100).step_by(10) {

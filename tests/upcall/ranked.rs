@@ -1,4 +1,4 @@
-//! Which of a user's caches is used, what the log says of the others, and what a failure says.
+//! Which of a user's caches is used, what the log says about the others, and what a failure says.
 
 use crate::support::acceptor::{Acceptor, with_clock};
 use crate::support::cache_file::{CacheFile, Credential, plant};
@@ -40,7 +40,7 @@ fn place(site: &Site, name: &str) -> String {
     format!("FILE:{}", path(site, name).display())
 }
 
-/// The user asks and is served.
+/// The user's request is served; returns the log's words on the choice.
 #[track_caller]
 fn serve(shared: &Shared, site: &Site) -> (String, Vec<String>) {
     call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
@@ -94,7 +94,7 @@ fn the_services_realm_comes_before_a_longer_life_in_another(shared: &Shared) {
     assert!(others[0].ends_with(" left, of another realm than the service's"), "{others:?}");
 }
 
-/// The ticket of the service that a client has.
+/// A cache with a service ticket that a client got.
 fn with_service_ticket(shared: &Shared, site: &Site, name: &str, life: &str) -> CacheFile {
     shared.realm().ticket_with(site.uid(), &site.cache(name), &["-l", life]);
     let service = shared.realm().service().replace('@', "/");
@@ -115,7 +115,7 @@ fn a_services_ticket_is_worth_its_own_life(shared: &Shared) {
     }
 }
 
-/// A good ticket, and one that seems to live longer but is changed.
+/// Plants a good ticket, and a changed one that seems to live longer.
 fn plant_better_but_changed(shared: &Shared, site: &Site, change: impl Fn(&mut CacheFile)) {
     shared.realm().ticket_with(site.uid(), &place(site, "good"), &["-l", "3h"]);
     shared.realm().ticket_with(site.uid(), &site.cache("mine"), &["-l", "9h"]);
@@ -129,7 +129,7 @@ fn spoil(file: &mut CacheFile) {
     file.credentials.iter_mut().for_each(Credential::spoil);
 }
 
-/// As after a change of the realm's key.
+/// This happens after the realm's key has changed.
 fn a_ticket_that_its_kdc_cannot_read_is_passed_over_for_the_next_of_the_same_client(shared: &Shared) {
     let site = Site::new(shared.realm());
     plant_better_but_changed(shared, &site, spoil);
@@ -156,7 +156,7 @@ fn a_ticket_that_its_kdc_calls_expired_is_passed_over_for_the_next(_: &Shared) {
     assert!(others[0].contains(&place(&site, "old")) && others[0].contains("expired"), "{others:?}");
 }
 
-/// A ticket of this principal.
+/// Plants a ticket of this principal.
 fn plant_of(realm: &Realm, site: &Site, principal: &str, (name, life): (&str, &str)) {
     let mut kinit = command_as(site.uid(), "kinit");
     kinit.envs(realm.environment()).args(["-c", &place(site, name), "-l", life, principal]);
@@ -181,7 +181,7 @@ fn tickets_of_a_client_that_is_refused_twice_are_passed_over_for_anothers(shared
     assert!(!others[2..].iter().any(|other| other.contains("Decrypt")), "{others:?}");
 }
 
-/// One that has not proved to the KDC who it is, for a service that asks for that.
+/// This client has not proved its identity to the KDC, and the service requires that.
 fn a_client_that_its_kdc_refuses_is_passed_over_for_another(_: &Shared) {
     let realm = Realm::start();
     let site = Site::new(&realm);
@@ -216,7 +216,7 @@ fn if_all_are_refused_the_failure_tells_the_first_and_the_others(shared: &Shared
     assert!(others[0].contains(&place(&site, "changed")) && others[1].contains(&place(&site, "good")));
 }
 
-/// Users of two other realms, both trusted by the service's; of the better one's KDC nothing is heard.
+/// Users of two other realms, both trusted by the service's realm; the KDC of the better one fails.
 #[track_caller]
 fn expect_other_realm(shared: &Shared, loss: impl FnOnce(&mut Realm), settings: &Settings<'_>) {
     let (mut lost, other) = (Realm::start(), Realm::start());
@@ -282,7 +282,7 @@ fn of_many_others_the_first_are_told_and_the_rest_is_counted(shared: &Shared) {
     }
     let (_, others) = serve(shared, &site);
     let told = others.iter().filter(|other| other.contains("_empty")).count();
-    // Others' files in /tmp may be told of.
+    // Other users' files in /tmp may be counted too.
     let more: usize = others.last().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     assert!(told > 3 && [40, 41].contains(&(told + more)), "{others:?}");
     site.log.lines().iter().for_each(|line| assert!(line.len() < 1024, "{line}"));
@@ -298,7 +298,7 @@ fn with_nothing_else_to_choose_from_the_log_has_one_line(shared: &Shared) {
         site.log.wait_for_established(count);
         site.wait_until_idle();
     }
-    // All of the first has come before the second.
+    // The lines of the first request come before those of the second.
     assert_eq!(site.log.lines().len(), 2, "{:#?}", site.log.lines());
 }
 

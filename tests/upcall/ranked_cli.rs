@@ -27,7 +27,7 @@ crate::trials![
     a_file_system_that_does_not_answer_is_passed_over,
 ];
 
-/// A name that caches of the site's user have in /tmp.
+/// A path in /tmp where the search looks for the site's user.
 fn in_tmp(site: &Site, name: &str) -> PathBuf {
     PathBuf::from(format!("{}_{name}", site.default_cache().display()))
 }
@@ -36,24 +36,24 @@ fn file(path: &std::path::Path) -> String {
     format!("FILE:{}", path.display())
 }
 
-/// `lgss caches` of a site, in its scripts.
+/// `lgss caches` with the site's settings, for scripts.
 fn caches(site: &Site) -> String {
     format!("lgss caches --config {}", site.path("lgss.toml").display())
 }
 
-/// A ticket in the session that runs the script.
+/// Command that gets a ticket in the session of the script.
 fn kinit(site: &Site, cache: &str, life: &str) -> String {
     let config = site.path("krb5.conf");
     format!("echo '{PASSWORD}' | KRB5_CONFIG={} kinit -c {cache} -l {life} alice >&2", config.display())
 }
 
-/// As root, or somebody else's program without a shell.
+/// Runs `lgss caches` directly, without a shell.
 fn run(mut command: Command, site: &Site, words: &[&str]) -> Output {
     command.args(["caches", "--config"]).arg(site.path("lgss.toml")).args(words);
     command.env_remove("KRB5CCNAME").output().unwrap()
 }
 
-/// Names of the usable ones in their order, which is that of their ranks.
+/// Names of the usable caches, in the order of their ranks.
 #[track_caller]
 fn ranked(answer: &Value) -> Vec<String> {
     let rows = answer["caches"].as_array().unwrap();
@@ -75,7 +75,8 @@ fn reason<'a>(answer: &'a Value, cache: &str) -> &'a str {
     row["reason"].as_str().unwrap_or_else(|| panic!("nothing against {row}"))
 }
 
-/// Of every kind; the caches in files, in their order if the first is named, and the names of those that are of no use.
+/// Makes caches of every kind. Returns those in files, in their order if the first is named, and the unusable ones with
+/// the reasons.
 fn furnish(site: &Site, realm: &Realm, other: &Realm) -> (Vec<String>, [(String, &'static str); 4]) {
     fs::write(site.path("krb5.conf"), realm.krb5_conf_with(other)).unwrap();
     let collection = in_tmp(site, "dir");
@@ -94,7 +95,7 @@ fn furnish(site: &Site, realm: &Realm, other: &Realm) -> (Vec<String>, [(String,
     lchown(&link, Some(site.uid()), Some(site.uid())).unwrap();
     realm.ticket(site.uid(), &file(&loose));
     fs::set_permissions(&loose, fs::Permissions::from_mode(0o620)).unwrap();
-    // It is counted, not named.
+    // This cache is counted, not named.
     let others = in_tmp(site, "others");
     fs::copy(site.default_cache(), &others).unwrap();
     let useless = [
@@ -141,7 +142,7 @@ fn a_session_is_shown_the_ranking_that_the_upcall_then_makes(shared: &Shared) {
     let rows = answer["caches"].as_array().unwrap();
     for row in rows.iter().filter(|row| row["reason"].is_string()) {
         let (cache, reason) = (row["cache"].as_str().unwrap(), row["reason"].as_str().unwrap());
-        // Between the two looks seconds pass, and others come and go.
+        // Seconds pass between the two, and other users' files come and go.
         let reason =
             reason.split(" expired ").next().unwrap().trim_start_matches(|c: char| c.is_ascii_digit());
         assert!(log.contains(cache) && log.contains(reason), "{row} is not in {line}");
@@ -179,7 +180,7 @@ fn a_cache_that_comes_first_by_the_settings_is_said_to(shared: &Shared) {
     assert_eq!(broken.status.code(), Some(1), "{broken:?}");
 }
 
-/// The object before the table.
+/// The JSON object that precedes the table.
 #[track_caller]
 fn json_part(output: &Output) -> Value {
     let mut values = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
@@ -254,7 +255,7 @@ fn nobody_else_sees_them(shared: &Shared) {
 
 fn without_a_cache_it_says_what_to_do(shared: &Shared) {
     let site = Site::new(shared.realm());
-    // A service that cannot be found does no harm where there is nothing to use for it.
+    // With no ticket to use, a service that cannot be found makes no difference.
     let ask = |words: &[&str]| run(command_as(site.uid(), lgss(&site)), &site, words);
     let output = ask(&["--target", "nfs@absent.invalid"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
@@ -281,7 +282,7 @@ fn of_root_only_the_default_cache_counts(shared: &Shared) {
     assert_eq!(ranked(&json_part(&ask())), [file(&default)]);
 }
 
-/// Of a user without a keyring.
+/// The user has no keyring.
 fn looking_makes_no_keyring_and_asks_no_kdc(_: &Shared) {
     let realm = Realm::start();
     let site = Site::new(&realm);
@@ -297,7 +298,7 @@ fn looking_makes_no_keyring_and_asks_no_kdc(_: &Shared) {
     }
     assert_eq!(requests(), before, "a KDC was asked");
     assert_eq!(fs::read(site.default_cache()).unwrap(), cache);
-    // The kernel clears away in its own time what a process leaves; a user keyring or a persistent one would stay.
+    // The kernel removes a process's keyrings in its own time; a user keyring or a persistent one would stay.
     wait_for("no key of the user's", Duration::from_secs(10), || {
         let users = fs::read_to_string("/proc/key-users").unwrap();
         let uid = format!("{}:", site.uid());

@@ -1,4 +1,5 @@
-//! What a key says beyond the errno: whom the context speaks for, and to whoever asks for itself, why there is none.
+//! What a key says beyond the errno: the principal of the context, and to a caller that asks for itself, why there is
+//! none.
 
 use crate::support::command_line::{json, lines, session};
 use crate::support::outcome::Outcome;
@@ -31,7 +32,7 @@ fn the_caller_of_an_own_request_sees_its_own_reason_without_root(shared: &Shared
     let default = site.default_cache();
     assert!(said.contains("ENOKEY: no usable ticket was found\n  detail: credentials: "), "{said}");
     let [answer, listed] = json_of(&output);
-    // The first one's key may be on its way out.
+    // The key of the first request may be about to go.
     let listed = listed.as_array().unwrap().iter().find(|row| row["state"] == "failed").unwrap();
     for failure in [&answer["failure"], &listed["failure"]] {
         assert_eq!((&failure["stage"], &failure["code"]), (&"credentials".into(), &"no_ticket".into()));
@@ -48,7 +49,7 @@ fn the_caller_of_an_own_request_sees_its_own_reason_without_root(shared: &Shared
     assert!(said.contains("\ndetail    kdc: ") && said.contains("unknown/srv.invalid"), "{said}");
 }
 
-/// The objects on standard output, lines of text left out.
+/// The JSON objects on standard output, without the lines of text.
 fn json_of<const N: usize>(output: &std::process::Output) -> [serde_json::Value; N] {
     let text = String::from_utf8_lossy(&output.stdout);
     let start = text.find("\n{").unwrap() + 1;
@@ -68,7 +69,7 @@ fn a_server_that_acts_for_a_user_gets_the_errno_alone(shared: &Shared) {
     let uid = site.uid();
     let steps = vec![Step::JoinSession, Step::FsIds { uid, gid: uid }];
     assert_eq!(reason(site.ask_after(steps, site.request(shared.nfs())), Errno::ENOKEY), None);
-    // The same, asked by the user itself.
+    // The user asks for itself.
     let own = reason(site.ask(shared.nfs()), Errno::ENOKEY).unwrap();
     assert_eq!((own.stage.as_str(), own.cause.as_str()), ("credentials", "no_ticket"));
 }
@@ -94,7 +95,7 @@ fn a_key_says_whom_its_context_speaks_for(shared: &Shared) {
     assert_eq!(answer["context"]["principal"], alice);
 }
 
-/// Another user each time, with more room.
+/// Each time another user, with more room.
 fn where_the_quota_has_no_room_for_words_the_errno_is_told(shared: &Shared) {
     let told = |beyond: u32| {
         let site = Site::new(shared.realm());

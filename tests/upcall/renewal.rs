@@ -1,4 +1,4 @@
-//! Renewal of ticket-granting tickets before use (`renew` in lgss.toml), and that a context ends with its ticket.
+//! Renewal of ticket-granting tickets before use (`renew` in lgss.toml); a context ends with its ticket.
 
 use crate::support::acceptor::Acceptor;
 use crate::support::kcm::Kcm;
@@ -36,11 +36,11 @@ crate::trials![
 ];
 
 const RENEWING: &str = "[backoff]\nafter = 1000\n[kerberos]\nrenew = true\n";
-/// Of a ticket of ten hours, four are left.
+/// Of a ticket's ten hours, four are left.
 const AGE: &str = "6h";
 const RENEWABLE: &[&str] = &["-l", "4h", "-r", "7d"];
 
-/// A user whose ticket has been there for a while.
+/// A user who has had a ticket for some time.
 struct Scene {
     realm: Realm,
     site: Site,
@@ -64,20 +64,20 @@ impl Scene {
         self.realm.listed(self.site.uid(), &default_cache(&self.site), &["-C", "-f"])
     }
 
-    /// The user gets a ticket for the service by other means than ours.
+    /// The user gets a service ticket with MIT's tools.
     fn get_service_ticket(&self) {
         let mut kvno = command_as(self.site.uid(), "kvno");
         kvno.args(["-c", &default_cache(&self.site)]).arg(service(&self.realm));
         succeed(kvno.envs(self.realm.environment()), "");
     }
 
-    /// Hours that a new context lasts.
+    /// How many hours a new context lasts.
     #[track_caller]
     fn hours(&self) -> f64 {
         hours(self.site.ask(self.acceptor.target()))
     }
 
-    /// The ticket serves as it is, and nothing is said of it.
+    /// The ticket serves as it is, and the log says nothing about it.
     #[track_caller]
     fn expect_left_alone(&self, expected: f64) {
         self.get_service_ticket();
@@ -94,7 +94,7 @@ fn default_cache(site: &Site) -> String {
     format!("FILE:{}", site.default_cache().display())
 }
 
-/// What is there after the kill is what another process would have seen just then.
+/// Another process would have seen the same cache at the moment of the kill.
 fn a_worker_killed_at_any_system_call_of_a_renewal_leaves_a_ticket(_: &Shared) {
     let scene = Scene::new();
     scene.get_service_ticket();
@@ -141,7 +141,7 @@ fn service(realm: &Realm) -> String {
     realm.service().replace('@', "/")
 }
 
-/// How long the context lasts from now.
+/// How many hours the context lasts from now.
 #[track_caller]
 fn hours(outcome: Outcome) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
@@ -181,12 +181,12 @@ fn less_than_half_of_its_life_before_its_end_a_ticket_is_renewed_in_its_file(_: 
     let marks = |listed: &str| listed.lines().filter(|line| line.contains("config:")).count();
     assert_eq!(marks(&before), marks(&after));
     assert!(marks(&before) > 0, "{before}");
-    // Now there is nothing to be renewed, and the new ticket is found.
+    // Now nothing is due for renewal, and the new ticket is found.
     scene.expect_left_alone_after(2);
 }
 
 impl Scene {
-    /// A further context, the log's `count`th, is as good, and nothing is changed for it.
+    /// Another context, the log's `count`th, is as good, and changes nothing.
     #[track_caller]
     fn expect_left_alone_after(&self, count: usize) {
         let before = std::fs::read(self.site.default_cache()).unwrap();
@@ -203,7 +203,7 @@ fn a_ticket_is_renewed_in_place_whatever_keeps_the_cache(_: &Shared) {
     }
 }
 
-/// A second context finds the new tickets, and there is one for the ticket-granting service, as before.
+/// A second context finds the new tickets, and the cache has one ticket for the ticket-granting service, as before.
 #[track_caller]
 fn expect_renewed_in(cache: &str) {
     let mut realm = Realm::start();
@@ -303,7 +303,7 @@ fn a_silent_kdc_is_not_waited_for_where_the_services_old_ticket_serves(_: &Share
 }
 
 impl Scene {
-    /// The ticket is had, the server is not.
+    /// The user gets the ticket, and the server is down.
     #[track_caller]
     fn ask_for_another_service(&self) {
         let host = self.realm.host();

@@ -1,4 +1,4 @@
-//! What the worker knows stays in the worker: its user can neither look into it nor have a core of it.
+//! The worker's secrets stay in the worker: its user can neither read it nor get a core of it.
 
 use crate::support::probe::{Finding, Step, as_user, probe};
 use crate::support::process::{command, command_as, succeed};
@@ -43,7 +43,7 @@ fn the_user_of_a_worker_can_neither_trace_nor_read_it(shared: &Shared) {
     let tried = look_into(&waiting.site, Some(waiting.worker.pid.as_raw()));
     let worked: Vec<_> = tried.iter().filter(|attempt| !forbidden(attempt)).collect();
     assert!(worked.is_empty(), "not forbidden: {worked:?}");
-    // All of it is possible with an ordinary process of the same user.
+    // An ordinary process of the same user allows all of it.
     let possible = look_into(&waiting.site, None);
     assert!(!possible.iter().any(forbidden) && possible.len() == tried.len(), "{possible:?}");
     assert!(possible.contains(&("ptrace".to_owned(), Errno::from_raw(0))), "{possible:?}");
@@ -52,7 +52,7 @@ fn the_user_of_a_worker_can_neither_trace_nor_read_it(shared: &Shared) {
 fn nobody_sees_in_the_list_of_processes_what_was_asked_for(shared: &Shared) {
     let waiting = Waiting::new(shared);
     let site = &waiting.site;
-    // Other users, and the requester itself: a process of the same user in a container is no less a stranger.
+    // Other users, and the requester itself: a process of the same user in a container counts as another.
     for uid in [site.machine_uid(), site.uid()] {
         for process in waiting.processes() {
             let read = |file: &str| {
@@ -89,15 +89,15 @@ fn the_monitor_of_a_negotiation_has_no_right_left_but_to_end_it(shared: &Shared)
         }
         assert_eq!(field("NoNewPrivs:"), 1, "{status}");
     }
-    // The right that is left is enough to end a worker of another user and to fail the key.
+    // The remaining capability is enough to end a worker of another user and to fail the key.
     waiting.requester.go_on();
     let findings = waiting.requester.rest();
     assert!(matches!(findings.last(), Some(Finding::Settled { payload: Some(_), .. })), "{findings:?}");
     waiting.site.wait_until_idle();
 }
 
-/// The first process of a process-id namespace takes no signal from outside that it has no handler for, but SIGKILL; for
-/// SIGSEGV the Rust runtime has one, which takes itself away.
+/// The first process of a process-id namespace gets signals from outside only if it has a handler for them, except for
+/// SIGKILL. The Rust runtime has a handler for SIGSEGV, which removes itself.
 fn signals_of_its_user_get_no_core_of_a_worker_and_its_death_fails_the_key_at_once(shared: &Shared) {
     let mut waiting = Waiting::new(shared);
     let send = |signal: &str| {
@@ -124,7 +124,7 @@ fn signals_of_its_user_get_no_core_of_a_worker_and_its_death_fails_the_key_at_on
     assert_eq!(cores(&waiting.site), [""; 0]);
 }
 
-/// It faults, with a directory of the user's as its working directory.
+/// It faults in a working directory that belongs to the user.
 fn a_worker_that_crashes_leaves_no_core_and_fails_the_key_at_once(shared: &Shared) {
     let worker = env!("CARGO_BIN_EXE_lgss-hostile-worker");
     let site = Site::with(shared.realm(), &Settings { worker, deadline: "60s", ..Default::default() });
@@ -138,7 +138,7 @@ fn a_worker_that_crashes_leaves_no_core_and_fails_the_key_at_once(shared: &Share
     site.wait_until_idle();
     assert!(site.path("user").join("crashes").exists(), "the worker was not where it could have left a core");
     assert_eq!(cores(&site), [""; 0]);
-    // An ordinary process of the user leaves one there, unless the kernel gives cores to a program.
+    // An ordinary process of the user leaves a core there, unless the kernel passes cores to a program.
     if !core_pattern().starts_with('|') {
         let crash = "cd \"$0\" && ulimit -c unlimited && exec setpriv --reuid=$1 --regid=$1 --clear-groups sh -c 'kill -SEGV $$'";
         let _ = command("sh").args(["-c", crash]).arg(site.path("user")).arg(site.uid().to_string()).status();
@@ -155,7 +155,7 @@ fn cores(site: &Site) -> Vec<String> {
     cores_of(site).map(|core| core.display().to_string()).collect()
 }
 
-/// Files of the user's where the kernel and the usual collectors put cores.
+/// The user's files where the kernel and the usual collectors put cores.
 fn cores_of(site: &Site) -> impl Iterator<Item = PathBuf> {
     let uid = site.uid();
     let pattern = PathBuf::from(core_pattern());

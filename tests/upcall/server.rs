@@ -81,7 +81,7 @@ fn a_silent_server_is_given_up_in_its_time(shared: &Shared) {
 
 fn a_server_that_drips_bytes_is_given_up_in_its_time(shared: &Shared) {
     let server = Server::start(|mut stream| {
-        // A record of 60000 bytes, one every 100 ms: each read succeeds, the round never ends.
+        // A record of 60000 bytes, one every 100 ms: each read succeeds, and the round never ends.
         let _ = stream.write_all(&[0x80, 0, 0xea, 0x60]);
         while stream.write_all(&[0]).is_ok() {
             std::thread::sleep(Duration::from_millis(100));
@@ -117,7 +117,7 @@ fn a_connection_closed_early_is_a_protocol_error(shared: &Shared) {
     expect_from(shared, &half, Cause::BadReply);
 }
 
-/// The true reply, of which each time a little more arrives: the record's mark, the reply's head, verifier, handle, token.
+/// Each time a little more of the true reply arrives: the record's mark, the reply's head, verifier, handle, token.
 fn a_connection_closed_anywhere_in_the_reply_is_a_protocol_error(shared: &Shared) {
     let (address, reply) = (shared.nfs().address(), Arc::new(OnceLock::new()));
     let keep = Arc::clone(&reply);
@@ -150,7 +150,7 @@ fn fragments_without_end_are_a_protocol_error(shared: &Shared) {
     let endless =
         |fragment: Vec<u8>| Server::start(move |mut stream| while stream.write_all(&fragment).is_ok() {});
     expect_from(shared, &endless([&[0, 0, 0x10, 0][..], &[7; 4096]].concat()), Cause::BadReply);
-    // Without a byte in them they would never reach a limit of bytes.
+    // Empty fragments would never reach a limit of bytes.
     expect_from(shared, &endless(vec![0; 4096]), Cause::BadReply);
 }
 
@@ -199,7 +199,7 @@ fn continue_for_ever_is_a_protocol_error(shared: &Shared) {
         let server = Server::answering(move |call| Some(InitReply::continuing(call, &token).encode()));
         expect_from(shared, &server, Cause::BadReply);
     }
-    // The true token, so that the client's side is complete, and the server wants more.
+    // With the true token the client's side is complete, but the server asks for more.
     expect_protocol_error_if(shared, |reply| reply.gss_major = 1);
 }
 
@@ -222,7 +222,7 @@ fn a_server_with_another_key_is_refused_with_eacces(_: &Shared) {
     let realm = Realm::start();
     let ganesha = Ganesha::start(&realm, Until::TestEnds);
     let target: &Target = ganesha.target();
-    // The KDC's key is a new one, the server's keytab has the old.
+    // The KDC has a new key, the server's keytab the old one.
     realm.administrate(&[format!("cpw -randkey nfs/{}", realm.host())]);
     let site = Site::new(&realm);
     site.ticket(&realm);

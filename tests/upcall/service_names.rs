@@ -1,4 +1,4 @@
-//! Which principal a service has: the one that was asked for, unless the settings let the name service have a say (S17, S23).
+//! Which principal a service has: the requested one, unless the settings allow the name service a say (rules S17, S23).
 
 use crate::support::dns::{NameServer, Zone};
 use crate::support::ganesha::Ganesha;
@@ -21,14 +21,14 @@ crate::trials![
     with_yes_the_canonical_name_is_the_name,
 ];
 
-/// What krb5.conf says where nobody has thought of it, and other ways to follow DNS.
+/// Libdefaults of sites that have not considered this, and other ways to follow DNS.
 const FOLLOWING: [&str; 3] = [
     "dns_canonicalize_hostname = true\n rdns = true",
     "dns_canonicalize_hostname = fallback\n rdns = true",
     "dns_canonicalize_hostname = false\n qualify_shortname = t.test",
 ];
 
-/// A realm, its KDC, a server and a name service that has an alias of the server's host, all in a network of their own.
+/// A realm, its KDC, a server, and a name service with an alias of the server's host, all in a separate network.
 struct World {
     net: NetNamespace,
     names: NameServer,
@@ -71,7 +71,7 @@ impl World {
         site.ask_after(steps, site.request(target))
     }
 
-    /// How often the KDC was asked for a service.
+    /// How often the KDC was asked for a service on this host.
     fn requests_for(&self, host: &str) -> usize {
         let log = fs::read_to_string(self.realm.path("kdc.log")).unwrap();
         log.lines().filter(|line| line.contains(&format!(" for nfs/{host}@"))).count()
@@ -89,7 +89,7 @@ fn an_alias_leads_to_no_other_principal_whatever_krb5_conf_says(_: &Shared) {
     assert_eq!(world.requests_for(&world.realm.host()), 0, "asked for the alias's target");
     assert!(world.requests_for(&world.alias()) >= FOLLOWING.len());
     assert!(world.names.asked().iter().all(|name| !name.contains("payroll")), "{:?}", world.names.asked());
-    // A KDC that knows the name gives a ticket for it.
+    // A KDC that knows the alias gives a ticket for it.
     world.realm.administrate(&[format!("addprinc -randkey nfs/{}", world.alias())]);
     let site = world.site(FOLLOWING[0]);
     let outcome = world.ask(&site, &nobody);
@@ -108,7 +108,7 @@ fn with_fallback_the_canonical_name_comes_second(_: &Shared) {
     let answered = format!(" with nfs/{}@{}, ", world.realm.host(), world.realm.name());
     assert!(line.contains(&answered) && line.contains(&aliased.service), "{line}");
     assert!(world.requests_for(&world.alias()) >= 1 && world.requests_for(&world.realm.host()) == 1);
-    // What a KDC knows is not looked up.
+    // A name that the KDC knows is not looked up.
     let site = world.site(FOLLOWING[0]);
     site.add_settings("[kerberos]\ncanonicalize = \"fallback\"\n");
     let asked = world.names.asked().len();

@@ -1,4 +1,4 @@
-//! A session keyring that has been revoked, has expired, or does not lead to the user keyring: the next source is used.
+//! A session keyring that was revoked, has expired, or does not lead to the user keyring: the next source is used.
 
 use crate::support::command_line::{lgss, lines, session};
 use crate::support::outcome::Outcome;
@@ -17,7 +17,7 @@ crate::trials![
     get_list_and_caches_say_that_the_login_has_ended_and_what_to_type,
 ];
 
-/// Of a program whose session keyring is no good.
+/// Keyrings for a program whose session keyring is unusable.
 const PROCESS_RING: i32 = -2;
 const THREAD_RING: i32 = -1;
 const NO_RING: i32 = 0;
@@ -28,7 +28,7 @@ fn run(script: &str) -> Step {
     Step::Run { words: ["sh", "-c", script].map(str::to_owned).to_vec(), input: String::new() }
 }
 
-/// A good cache in the session, and one in /tmp; then the session's end by this script.
+/// Makes a good cache in the session and one in /tmp, then ends the session by this script.
 #[track_caller]
 fn expect_next_source(shared: &Shared, end: &str, reason: &str) {
     let site = Site::new(shared.realm());
@@ -44,7 +44,7 @@ fn expect_next_source(shared: &Shared, end: &str, reason: &str) {
     }
     let chosen = format!(" in FILE:{}, ", site.default_cache().display());
     site.log.wait_for_words(&["chosen: alice@", &chosen, &format!("KEYRING:session: {reason}")]);
-    // One who wants that cache and no other is told, too.
+    // A request for that cache alone gets the reason, too.
     let request = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
     let outcome = site.ask_after(steps, Request { ring: PROCESS_RING, ..request });
     site.assert_failed(&outcome, Cause::BadCache, shared.nfs());
@@ -60,8 +60,8 @@ fn with_an_expired_session_keyring_the_next_source_is_used_and_the_log_says_why(
     expect_next_source(shared, EXPIRE, "Key has expired");
 }
 
-/// The session keyring is where the kernel puts what is asked for without a keyring, also when it has expired; whose that one
-/// is nobody can see, so that the upcall refuses (rule S20).
+/// Without a named keyring, the kernel puts the key into the session keyring, even an expired one. Nobody can see whose
+/// that is, so the upcall refuses (rule S20).
 fn the_kernel_itself_refuses_a_key_for_a_dead_session_keyring(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
@@ -85,7 +85,7 @@ fn the_kernel_itself_refuses_a_key_for_a_dead_session_keyring(shared: &Shared) {
     }
 }
 
-/// pam_keyinit(8) links them; a program that joins a session of its own loses the link.
+/// pam_keyinit(8) links the two; a program that joins a new session loses the link.
 fn a_session_that_does_not_lead_to_the_user_keyring_has_its_caches_nevertheless(shared: &Shared) {
     for linked in [true, false] {
         let site = Site::new(shared.realm());
@@ -113,7 +113,7 @@ fn get_list_and_caches_say_that_the_login_has_ended_and_what_to_type(shared: &Sh
             );
             assert!(text.contains("keyctl session - CMD"), "{command}: {text}");
         }
-        // It works as it stands.
+        // The recommended command works as it stands.
         let program = lgss(&site);
         let script =
             format!("{end}; keyctl session - {}", get.replacen("lgss", &program.display().to_string(), 1));

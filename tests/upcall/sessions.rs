@@ -1,5 +1,5 @@
-//! A session keyring that belongs to another than whoever runs in it, by the real programs and their PAM modules (rule
-//! S20): contexts are neither left there nor believed from there.
+//! A session keyring that belongs to another user than the one who runs in it, with the real programs and their PAM
+//! modules (rule S20): no context is left there, and none from there is trusted.
 
 use crate::support::command_line::{lgss, lines};
 use crate::support::outcome::Outcome;
@@ -24,7 +24,7 @@ crate::trials![
 /// Special id of the process keyring.
 const PROCESS_RING: i32 = -2;
 
-/// Where programs find accounts of the site's user, `lgsstest`, and of another, `lgssother`.
+/// Runs a script that finds accounts of the site's user, `lgsstest`, and of another, `lgssother`.
 fn with_accounts(site: &Site, script: &str) -> Output {
     let (uid, other) = (site.uid(), site.machine_uid());
     let etc = site.path("etc");
@@ -63,7 +63,7 @@ fn site_channel(site: &Site) -> String {
     fs::read_to_string(site.path("channel")).unwrap()
 }
 
-/// A user with a ticket, and root with one.
+/// A site whose user has a ticket, and root's cache, which has one too.
 fn site(shared: &Shared) -> (Site, String) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
@@ -87,7 +87,7 @@ fn root_leaves_its_context_to_no_session_and_believes_none_of_a_users(shared: &S
     site.serve(&format!("lgss:0:{}", shared.nfs().service));
     let out = site.path("user").join("out");
     let out = out.display();
-    // By sudo(8), in the user's session, where the user has planted a key for it.
+    // Through sudo(8), in the user's session, in which the user has planted a key for it.
     let in_users = format!(
         "cat >{out}.sh <<'END'
            sudo() {{ /usr/bin/sudo \"$@\"; }}
@@ -123,7 +123,7 @@ END
 }
 
 fn in_sessions_of_roots_nobody_else_reads_it(site: &Site, out: &str) {
-    // In that of a login, which pam_keyinit(8) makes lead to root's user keyring, where the context is.
+    // In a login's session, which pam_keyinit(8) links to root's user keyring, where the context is.
     let in_logins = format!(
         "keyctl session - /bin/sh -c '
            keyctl link @u @s; $GET >{out}; key=$(sed -n \"s/^key \\([0-9]*\\) .*/\\1/p\" {out})
@@ -147,7 +147,7 @@ fn in_sessions_of_roots_nobody_else_reads_it(site: &Site, out: &str) {
             "which you had already",
         ],
     );
-    // In a session of its own, which su(1) without a login hands on; all of root's sessions have the one context.
+    // In a new session, which su(1) without a login passes on; all of root's sessions have the same context.
     let in_roots = format!(
         "keyctl session - /bin/sh -c '
            $GET >{out}; cat {out}; su lgsstest -c \"keyctl pipe $(sed -n \"s/^key \\([0-9]*\\) .*/\\1/p\" {out}) | wc -c; keyctl list @s\"
@@ -190,13 +190,13 @@ fn a_user_in_roots_session_leaves_its_context_to_root_and_believes_none_of_roots
             ],
         );
     }
-    // A login's own session: pam_keyinit(8) of su - gives it one.
+    // In a login's own session, which pam_keyinit(8) makes for su -.
     let script = "keyctl session - su - lgsstest -s /bin/sh -c \"$GET; $LGSS flush --all\"";
     let said = with_accounts(&site, script);
     expect(&said, &["linked to your user keyring: ", "established after", "1 context ended"]);
 }
 
-/// By sudo -u.
+/// Through sudo -u.
 fn a_user_in_another_users_session_shares_nothing_with_it(shared: &Shared) {
     let (site, _) = site(shared);
     let (uid, other) = (site.uid(), site.machine_uid());
@@ -210,7 +210,7 @@ fn a_user_in_another_users_session_shares_nothing_with_it(shared: &Shared) {
     expect(&said, &[&owner, "established after", "1 key in keyring", "1 context ended"]);
 }
 
-/// By request_key(2) itself, as programs call it that know nothing of this.
+/// With request_key(2) itself, as programs call it that know nothing of this.
 fn a_context_never_goes_into_a_keyring_of_another(shared: &Shared) {
     let (site, _) = site(shared);
     let uid = site.uid();
@@ -222,7 +222,7 @@ fn a_context_never_goes_into_a_keyring_of_another(shared: &Shared) {
     // The session is root's, and then another user's.
     refused(vec![Step::JoinSession, become_user.clone()], site.request(shared.nfs()));
     site.log.wait_for_words(&["S20", "belongs to uid 0", &format!("context to uid {uid}")]);
-    // Root acts for one user in the session of another, which only it can use.
+    // Root acts for one user in another's session, which only that user can use.
     let other = site.machine_uid();
     let acting = vec![
         Step::Ids { uid: [other, 0, 0], gid: [0; 3] },
@@ -232,14 +232,14 @@ fn a_context_never_goes_into_a_keyring_of_another(shared: &Shared) {
     ];
     refused(acting, site.request(shared.nfs()));
     site.log.wait_for_words(&["S20", &format!("belongs to uid {other}")]);
-    // Into a keyring of its own it goes from the same session.
+    // From the same session, the context may go into the process keyring.
     let mut request = site.request(shared.nfs());
     request.ring = PROCESS_RING;
     call_null_with(&site.ask_after(vec![Step::JoinSession, become_user], request).context(), shared.nfs());
     call_null_with(&site.ask_after(as_user(uid), site.request(shared.nfs())).context(), shared.nfs());
 }
 
-/// A daemon with a context in the process keyring starts a program as a user, and one with the library's default.
+/// A daemon with a context in its process keyring, or where the library puts it, starts a program as a user.
 fn a_daemon_of_root_that_becomes_a_user_takes_no_context_along(shared: &Shared) {
     let (site, roots) = site(shared);
     let description = format!("lgss:0:{}:{}", shared.nfs().service, site.uid());

@@ -1,5 +1,5 @@
-//! A setuid program of root, run by an ordinary user: no request while its ids differ (rule S2), and no more than the
-//! user has once it has given its rights up.
+//! A setuid program of root, run by an ordinary user: no request while its ids differ (rule S2), and only the user's
+//! access once it has given up its rights.
 
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Probe, Request, Step};
@@ -19,7 +19,7 @@ crate::trials![
     a_setuid_program_gets_no_cache_of_root_by_its_callers_environment,
 ];
 
-/// The probe as a setuid program of root, in a directory of which the site's user alone can start it.
+/// The probe as a setuid program of root, in a directory from which only the site's user can start it.
 fn setuid_probe(site: &Site) -> PathBuf {
     let directory = site.path("setuid");
     fs::DirBuilder::new().mode(0o710).create(&directory).unwrap();
@@ -29,7 +29,7 @@ fn setuid_probe(site: &Site) -> PathBuf {
     program
 }
 
-/// What came of a request of the program after these steps; the user starts it with this command.
+/// Outcome of the program's request after these steps; the user starts it with this command.
 #[track_caller]
 fn ask(mut starter: Command, program: &PathBuf, mut steps: Vec<Step>, request: Request) -> Outcome {
     let before = steps.len();
@@ -56,7 +56,7 @@ fn a_setuid_program_is_refused_as_root_as_the_user_and_with_its_rights_put_aside
         (vec![], roots.clone()),
         (vec![], users.clone()),
         (vec![Step::FsIds { uid, gid: uid }], users.clone()),
-        // What it has put aside it can take back.
+        // It could take back the saved uid.
         (vec![ids([uid, uid, 0], uid)], users),
     ];
     for (more, request) in cases {
@@ -81,7 +81,7 @@ fn a_setuid_program_that_has_given_its_rights_up_is_served_as_the_user(shared: &
     site.log.wait_for_words(&["established", &format!("uid {uid} ")]);
 }
 
-/// The caller names root's cache, which is good; neither the program's root nor its user gets a context from it.
+/// The caller names root's valid cache; the program gets no context from it, neither as root nor as the user.
 fn a_setuid_program_gets_no_cache_of_root_by_its_callers_environment(shared: &Shared) {
     let site = Site::new(shared.realm());
     let roots = format!("FILE:{}", site.path("root-cache").display());
@@ -98,10 +98,10 @@ fn a_setuid_program_gets_no_cache_of_root_by_its_callers_environment(shared: &Sh
     assert_eq!(outcome.errno(), Errno::ENOKEY, "{:#?}", site.log.lines());
     let request = site.request_as("0", shared.nfs(), &format!(":{uid}"));
     assert_eq!(ask(starter(), &program, vec![Step::JoinSession], request).errno(), Errno::EACCES);
-    // Named in the request itself it is no more the user's.
+    // Named in the request itself, it is still not the user's.
     let named = site.request_with(shared.nfs(), &format!("cache={roots}"));
     assert_eq!(ask(starter(), &program, given_up(), named).errno(), Errno::ENOKEY);
-    // For root it is good.
+    // The cache is valid for root.
     succeed(command("klist").args(["-s", "-c", &roots]), "");
     assert!(!site.log.lines().iter().any(|line| line.contains("established")), "{:#?}", site.log.lines());
 }

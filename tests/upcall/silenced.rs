@@ -1,4 +1,4 @@
-//! Whoever stays to tell how many lines of the log were left out (rule S22) keeps nothing of a requester's meanwhile.
+//! The process that stays to report how many lines of the log were left out (rule S22) keeps nothing of a requester.
 
 use crate::support::keys::{keys_of, wait_until_forgotten};
 use crate::support::probe::{Finding, Probe, Step, as_user};
@@ -14,7 +14,7 @@ crate::trials![a_process_that_stays_to_tell_of_lines_left_out_keeps_no_session_o
 
 fn a_process_that_stays_to_tell_of_lines_left_out_keeps_no_session_of_the_requesters(shared: &Shared) {
     const REQUESTS: usize = 3;
-    // The table before is that of the log.
+    // These settings continue the table before, which is that of the log.
     let extra = "per_owner = 1\nwindow = \"25s\"\n[backoff]\nafter = 1000\n";
     let site = Site::with(shared.realm(), &Settings { extra, ..Settings::default() });
     let owner = site.uid().to_string();
@@ -46,7 +46,7 @@ fn a_process_that_stays_to_tell_of_lines_left_out_keeps_no_session_of_the_reques
     let groups = fs::read_to_string(proc.join("cgroup")).unwrap();
     assert!(!groups.contains(&format!("uid-{owner}")), "{groups}");
 
-    // A request has a second line where other users have caches in /tmp just then.
+    // A request has a second line while other users have caches in /tmp.
     let told = format!(" more lines of uid {owner} within 25 s, ");
     let number = |line: &String| line.split_once(": log: ")?.1.split_once(&told)?.0.parse::<usize>().ok();
     let left_out = wait_for("the number of lines left out", Duration::from_secs(40), || {
@@ -56,7 +56,7 @@ fn a_process_that_stays_to_tell_of_lines_left_out_keeps_no_session_of_the_reques
     site.wait_until_idle();
 }
 
-/// Of the upcall's processes.
+/// The one process of the upcall that is left.
 #[track_caller]
 fn the_only_process(site: &Site) -> Process {
     let directory = site.path("");

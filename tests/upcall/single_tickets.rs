@@ -1,4 +1,5 @@
-//! Credentials that are no whole cache: a ticket-granting ticket as one key, a service's ticket alone, a user's keytab.
+//! Credentials other than a whole cache: a ticket-granting ticket in a single key, a service ticket alone, a user's
+//! keytab.
 
 use crate::support::cache_file::{CacheFile, plant};
 use crate::support::probe::{Request, Step, as_user};
@@ -21,7 +22,7 @@ crate::trials![
     a_keytab_that_others_could_have_written_is_passed_over_with_a_reason,
 ];
 
-/// The user's ticket, taken out of its file.
+/// The user's ticket, from its file.
 fn ticket(shared: &Shared, site: &Site) -> CacheFile {
     shared.realm().ticket(site.uid(), &site.cache("mine"));
     CacheFile::read(&site.path("user").join("mine"))
@@ -31,7 +32,7 @@ fn key_name(realm: &Realm) -> String {
     format!("krbtgt/{0}@{0}", realm.name())
 }
 
-/// One key with the contents of a file, in a keyring.
+/// Adds a key with the contents of a file to a keyring.
 fn add_key(site: &Site, content: &[u8], name: &str, ring: &str) -> Step {
     let path = site.path("user").join("payload");
     plant(&path, content, site.uid());
@@ -95,7 +96,7 @@ fn a_service_ticket_without_a_granting_one_serves_without_a_kdc(shared: &Shared)
     succeed(&mut kvno, "");
     let file = CacheFile::read(&site.path("user").join("mine")).only(&service);
     file.write(&site.default_cache(), site.uid());
-    // Where the KDC should be, somebody would notice a request.
+    // These sockets take the place of the KDC and would notice a request.
     let port = free_port();
     fs::write(site.path("krb5.conf"), shared.realm().krb5_conf_by(port)).unwrap();
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -107,7 +108,7 @@ fn a_service_ticket_without_a_granting_one_serves_without_a_kdc(shared: &Shared)
     assert!(udp.recv(&mut [0; 64]).is_err() && tcp.accept().is_err(), "a KDC was asked");
 }
 
-/// A site with a keytab of its user, for a principal that nobody else has.
+/// A site with a keytab of its user, for a principal that is unique to the test.
 fn site_with_keytab(shared: &Shared) -> (Site, PathBuf, String) {
     let site = Site::with(shared.realm(), &Settings::default());
     let setting = site.path("%{uid}.keytab");
@@ -145,7 +146,7 @@ fn a_users_keytab_serves_where_no_cache_does_with_one_request_to_the_kdc_each_ti
     let place = format!("{principal}@{} in FILE:{}", shared.realm().name(), keytab.display());
     site.log.wait_for_words(&["established", &place]);
     site.log.wait_for_words(&[&format!("chosen: {place}; not: FILE:{}: ", site.default_cache().display())]);
-    // A cache that will do comes first.
+    // A usable cache takes precedence.
     site.ticket(shared.realm());
     drop(site.ask_with(request(shared, &site, ":cache")).context());
     site.log.wait_for_words(&["established", &format!("in FILE:{}", site.default_cache().display())]);

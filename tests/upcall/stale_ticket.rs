@@ -1,5 +1,5 @@
-//! A service that has got new keys while users have tickets for the old one: a new ticket is fetched and the server
-//! asked once more, and the cache is changed by a ticket that the server has accepted only.
+//! A service that has got a new key while users have tickets for the old one: the worker gets a new ticket and asks the
+//! server once more. Only a ticket that the server has accepted changes the cache.
 
 use crate::support::acceptor::Acceptor;
 use crate::support::ganesha::Ganesha;
@@ -31,10 +31,10 @@ crate::trials![
     every_stage_of_both_attempts_is_in_the_line_and_their_times_add_up,
 ];
 
-/// Of a server whose time is to be seen in the log.
+/// Delay of a server, long enough to show in the log.
 const ANSWER_TIME: Duration = Duration::from_millis(200);
 
-/// A realm whose user has a ticket for the service in the cache, and then the service gets a new key.
+/// A realm whose user has a service ticket in the cache; after that, the service gets a new key.
 struct Scene {
     realm: Realm,
     site: Site,
@@ -45,7 +45,7 @@ impl Scene {
         let realm = Realm::start();
         let site = Site::new(&realm);
         site.ticket(&realm);
-        // The ticket is had, the server is not.
+        // The user gets the ticket, and the server is down.
         let nobody = Target::nfs(&realm.service(), free_port());
         assert_eq!(site.ask(&nobody).errno(), Errno::ECONNREFUSED);
         site.log.wait_for_count(1);
@@ -56,7 +56,7 @@ impl Scene {
         format!("FILE:{}", self.site.default_cache().display())
     }
 
-    /// Version numbers of the keys that the service's tickets are encrypted in.
+    /// Version numbers of the keys in which the service's tickets are encrypted.
     fn versions(&self, cache: &str) -> Vec<String> {
         let listed = self.realm.listed(self.site.uid(), cache, &["-e"]);
         assert!(listed.contains("krbtgt/"), "the ticket-granting ticket is gone: {listed}");
@@ -89,11 +89,11 @@ fn a_ticket_for_an_old_key_is_replaced_whatever_keeps_the_cache(_: &Shared) {
     for cache in ["KEYRING:session:mine", "KEYRING:user:mine", "DIR:"] {
         expect_replaced_in(cache, "its ticket was replaced");
     }
-    // SSSD's daemon does not remove single tickets; of two it gives the new one.
+    // SSSD's daemon does not remove single tickets; of the two it returns the new one.
     expect_replaced_in("KCM:", "a new ticket was stored");
 }
 
-/// A second context needs no second attempt, so what the cache gives first is the new ticket.
+/// A second context needs no second attempt: the cache returns the new ticket first.
 #[track_caller]
 fn expect_replaced_in(cache: &str, told: &str) {
     let realm = Realm::start();
@@ -130,7 +130,7 @@ fn expect_replaced_in(cache: &str, told: &str) {
     drop(kcm);
 }
 
-/// The service's, without its realm.
+/// The service's principal, without its realm.
 fn principal(realm: &Realm) -> String {
     realm.service().replace('@', "/")
 }
@@ -160,7 +160,7 @@ fn a_server_that_tells_its_minor_status_only_is_asked_once_more(_: &Shared) {
     assert_eq!(scene.versions(&scene.cache()), ["3"]);
 }
 
-/// As a real Lustre server does: GSS_S_FAILURE, minor status 0, no token.
+/// A real Lustre server answers like this: GSS_S_FAILURE, minor status 0, no token.
 fn a_server_that_fails_without_a_reason_is_asked_once_more(_: &Shared) {
     let scene = Scene::new();
     scene.realm.rekey();
@@ -180,7 +180,7 @@ fn a_server_that_fails_without_a_reason_is_asked_once_more(_: &Shared) {
 
 fn a_refusal_with_the_new_ticket_too_is_the_end_and_leaves_the_cache_alone(_: &Shared) {
     let scene = Scene::new();
-    // The ticket's key is old, and the acceptor's is between that and the KDC's.
+    // The acceptor's key is newer than the ticket's and older than the KDC's.
     scene.realm.rekey();
     let acceptor = with_an_old_keytab(&scene.realm);
     let before = std::fs::read(scene.site.default_cache()).unwrap();
@@ -191,7 +191,7 @@ fn a_refusal_with_the_new_ticket_too_is_the_end_and_leaves_the_cache_alone(_: &S
     assert_eq!(std::fs::read(scene.site.default_cache()).unwrap(), before);
 }
 
-/// A server of the service's with a key that the KDC uses no more.
+/// A server of the service with a key that the KDC has replaced.
 fn with_an_old_keytab(realm: &Realm) -> Acceptor {
     let keytab = std::fs::read(realm.keytab()).unwrap();
     realm.rekey();
@@ -272,11 +272,12 @@ fn every_stage_of_both_attempts_is_in_the_line_and_their_times_add_up(_: &Shared
     let names: Vec<_> = stages.iter().map(|(name, _)| *name).collect();
     let attempt = ["kdc", "resolve", "connect", "negotiate"];
     assert_eq!(names, [&["authorise", "launch", "credentials"][..], &attempt, &attempt].concat());
-    // From the requester's release on, so without the decision.
+    // The total starts with the requester's release, so it does not include the decision.
     let sum: f64 = stages[1..].iter().map(|(_, ms)| ms).sum();
     let total = line.split_once("established in ").unwrap().1.split_once(" ms").unwrap().0;
     let total: f64 = total.parse().unwrap();
-    // The total has the writing of the key, too. At most three times that is still less than one answer of the server's.
+    // The total includes the writing of the key. Even three times this limit is less than one answer of the server
+    // takes.
     let more = 1e3 * stretched(Duration::from_millis(50)).as_secs_f64();
     assert!((-1.0..more).contains(&(total - sum)), "{sum} of {total} ms: {line}");
     for (name, ms) in &stages {

@@ -1,4 +1,4 @@
-//! Default caches and keytabs as sites configure them, and tickets that are of no use for a reason of their own.
+//! Default caches and keytabs as sites configure them, and tickets that are unusable for a particular reason.
 
 use crate::plan::PlantedFile;
 use crate::support::acceptor::Acceptor;
@@ -27,7 +27,7 @@ crate::trials![
 ];
 
 fn the_tokens_of_the_default_cache_are_those_of_mit_kerberos(shared: &Shared) {
-    // The user has no entry in the host's file of users.
+    // The user has no entry in /etc/passwd.
     let directory = "%{TEMP}/%{null}lgss-%{username}-%{uid}-%{euid}-%{USERID}";
     let site = Site::new(shared.realm());
     site.libdefaults(&format!("default_ccache_name = FILE:{directory}"));
@@ -38,7 +38,7 @@ fn the_tokens_of_the_default_cache_are_those_of_mit_kerberos(shared: &Shared) {
     let context = site.ask_in(&variables, as_user(uid), site.request(shared.nfs())).context();
     call_null_with(&context, shared.nfs());
     assert!(site.log.wait_for_established(1).contains(&format!(" in FILE:{expanded}")));
-    // Directories that only the library and its packagers know: as the library says itself.
+    // Only the library and its packagers know these directories; klist(1) shows them.
     for token in ["LIBDIR", "BINDIR", "SBINDIR"] {
         let site = Site::new(shared.realm());
         site.libdefaults(&format!("default_ccache_name = FILE:%{{{token}}}/lgss-test-none"));
@@ -52,7 +52,7 @@ fn the_tokens_of_the_default_cache_are_those_of_mit_kerberos(shared: &Shared) {
     }
 }
 
-/// As batch systems lay it, with a file of another's behind it, or by another's hand.
+/// A link as batch systems make it is followed; a link to another user's file, or one that another user made, is not.
 fn a_default_cache_that_is_a_link_of_the_users_is_followed(shared: &Shared) {
     let (site, victim) = (Site::new(shared.realm()), Site::new(shared.realm()));
     victim.ticket(shared.realm());
@@ -121,7 +121,7 @@ fn a_postdated_ticket_is_told_as_one(shared: &Shared) {
         "(not valid before 2",
         "the ticket is postdated: to be validated with kinit -v",
     ]);
-    // The command says the same, with the same outcome.
+    // The command says the same and comes to the same result.
     let caches = |words: &[&str]| {
         let mut command = command_as(site.uid(), lgss(&site));
         command.args(["caches", "--config"]).arg(site.path("lgss.toml")).args(words).output().unwrap()
@@ -130,14 +130,14 @@ fn a_postdated_ticket_is_told_as_one(shared: &Shared) {
     let text = lines(&output);
     assert_eq!(output.status.code(), Some(12), "{text}");
     assert!(text.contains("the ticket is postdated: to be validated with kinit -v"), "{text}");
-    // Others' caches in /tmp are listed beside it.
+    // Caches of others in /tmp may be listed too.
     assert!(
         text.contains("  not valid before 2")
             && ["could not use that", "could use none of these"].iter().any(|said| text.contains(said)),
         "{text}"
     );
     assert!(!text.contains("would use"), "{text}");
-    // Another principal's ticket serves, although this one was wished for; and both say so.
+    // Another principal's ticket serves, although this one was wished for; log and command say so.
     let name = format!("bob{}", site.uid());
     shared.realm().administrate(&[format!("addprinc -pw \"{PASSWORD}\" {name}")]);
     let bobs = format!("{cache}_bobs");
@@ -158,7 +158,7 @@ fn credentials_of_gssproxy_are_told_as_such(shared: &Shared) {
     shared.realm().ticket(site.uid(), &site.cache("mine"));
     let file = CacheFile::read(&site.path("user").join("mine")).only("krbtgt/");
     let realm = shared.realm().name();
-    // The service's name is all that is told by: two components and a realm become three and gssproxy's.
+    // Only the service's name differs: two components and a realm become three components and gssproxy's realm.
     let counted = |texts: &[&str]| -> Vec<u8> {
         let one =
             |text: &&str| [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat();
@@ -176,8 +176,8 @@ fn credentials_of_gssproxy_are_told_as_such(shared: &Shared) {
     site.log.wait_for_words(&["only credentials of gssproxy"]);
 }
 
-/// kinit writes the difference of clocks into the cache, and the library makes up for it. Another cache does not hide
-/// that.
+/// kinit writes the clock difference into the cache, and the library corrects for it. The presence of another cache
+/// does not change that.
 fn a_ticket_from_a_kdc_with_another_clock_is_not_called_invalid(_: &Shared) {
     let mut realm = Realm::start();
     let site = Site::new(&realm);
@@ -214,7 +214,7 @@ fn a_cache_of_kcm_serves_from_another_mount_namespace_if_the_socket_is_the_hosts
     let steps = [vec![own_tmp], as_user(site.uid()), vec![ticket.clone()]].concat();
     call_null_with(&site.ask_after(steps, site.request(shared.nfs())).context(), shared.nfs());
     assert!(site.log.wait_for_established(1).contains(" in KCM:"), "{:?}", site.log.lines());
-    // The command sees the same from there, and where the socket is another one as well.
+    // The command sees the same from there, also where the socket is another one.
     let caches = |script: &str| {
         let setpriv = format!("exec setpriv --clear-groups --reuid {0} --regid {0} --", site.uid());
         let lgss = crate::support::command_line::lgss(&site);
@@ -231,7 +231,7 @@ fn a_cache_of_kcm_serves_from_another_mount_namespace_if_the_socket_is_the_hosts
     };
     let answer = caches("mount -t tmpfs lgss-test /tmp");
     assert!(answer["would_use"].as_str().unwrap().starts_with("KCM:"), "{answer:#}");
-    // Another daemon's by the same name.
+    // Another socket under the same name.
     let other = PlantedFile { path: "/tmp/other".to_owned(), owner: 0, mode: 0o600, content: Vec::new() };
     let bind = format!("mount --bind /tmp/other {}", site.path("kcm.socket").display());
     let words = ["sh", "-c", &bind].map(str::to_owned).to_vec();

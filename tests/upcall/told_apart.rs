@@ -1,4 +1,4 @@
-//! Failures that an administrator mends in different places have causes, words and remedies of their own.
+//! Failures that an administrator repairs in different places have different causes, words and remedies.
 
 use crate::support::node::{Ask, Node};
 use crate::support::realm::Realm;
@@ -28,7 +28,7 @@ fn ready(shared: &Shared) -> Site {
     site
 }
 
-/// Changes the site's krb5.conf.
+/// Replaces a part of the site's krb5.conf.
 fn replace(site: &Site, from: &str, to: &str) {
     let text = fs::read_to_string(site.path("krb5.conf")).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");
@@ -56,7 +56,7 @@ fn a_realm_without_kdcs_says_domain_realm(shared: &Shared) {
     let outcome = site.ask(shared.nfs());
     site.assert_failed(&outcome, Cause::UnknownService, shared.nfs());
     site.log.wait_for_words(&["kdc: ", "NOWHERE.TEST", "[domain_realm]"]);
-    // The client's own realm.
+    // The client's own realm is missing.
     replace(&site, &format!(" {} = {{", realm.name()), " OTHER.TEST = {");
     let outcome = site.ask_with(site.request_as(&site.uid().to_string(), shared.nfs(), ":own"));
     assert_eq!(outcome.errno(), Cause::UnknownRealm.errno(), "log: {:#?}", site.log.lines());
@@ -83,7 +83,8 @@ fn a_kdc_whose_name_has_no_address_is_told_by_its_name(shared: &Shared) {
     site.log.wait_for_words(&["kdc: ", "name no-such-kdc.invalid not found"]);
 }
 
-/// MIT's KDC has two numbers for it; by the one it calls the service unknown, which is no matter of [domain_realm].
+/// MIT's KDC has two error numbers for this; one of them is "unknown service", which has nothing to do with
+/// [domain_realm].
 fn a_service_that_may_have_no_tickets_is_told_from_an_unknown_one(_: &Shared) {
     for (attribute, said) in [("-allow_svr", "SERVER NOT ALLOWED"), ("-allow_tix", "SERVER LOCKED OUT")] {
         let realm = Realm::start();
@@ -102,9 +103,9 @@ fn a_service_that_may_have_no_tickets_is_told_from_an_unknown_one(_: &Shared) {
     }
 }
 
-/// MIT's KDC serves whom it has locked until the ticket ends; others say so at once.
+/// MIT's KDC serves a locked client until its ticket ends; other KDCs refuse at once.
 fn what_the_kdc_says_of_a_client_is_told(shared: &Shared) {
-    // Numbers of RFC 4120 §7.5.9.
+    // Error numbers of RFC 4120 §7.5.9.
     for (number, cause, said) in [
         (18, Cause::ClientRevoked, "CLIENT LOCKED OUT"),
         (1, Cause::ClientExpired, "CLIENT EXPIRED"),
@@ -131,7 +132,7 @@ fn what_the_kdc_says_of_a_client_is_told(shared: &Shared) {
     }
 }
 
-/// A KRB-ERROR (RFC 4120 §5.9.1) without a client's name.
+/// A KRB-ERROR (RFC 4120 §5.9.1) that names no client.
 fn krb_error(number: u8, realm: &str, text: &str) -> Vec<u8> {
     let der = |tag: u8, content: Vec<u8>| {
         let length = u8::try_from(content.len()).unwrap();

@@ -106,7 +106,7 @@ fn flush_ends_the_contexts_of_one_service_and_a_dry_run_none(shared: &Shared) {
     site.log.wait_for_words(&["established", &nfs.service]);
 }
 
-/// Its key is negative, which cannot be read, invalidated or revoked.
+/// The key of a refused request is negative: it cannot be read, invalidated or revoked.
 fn a_refused_request_is_forgotten_by_a_flush(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
@@ -127,7 +127,7 @@ fn whoever_waits_for_a_context_learns_that_it_was_flushed(shared: &Shared) {
     site.ticket(shared.realm());
     let silent = Server::silent();
     let target = shared.nfs().behind(&silent);
-    // Its first line comes when it begins to wait.
+    // It writes the first line when it begins to wait.
     let script = format!(
         "{get} >{answer} 2>&1 & waiting=$!
          for i in $(seq 400); do [ -s {answer} ] && break; sleep 0.05; done
@@ -144,7 +144,7 @@ fn what_lgss_itself_has_ended_is_nothing_that_a_flush_fails_by(shared: &Shared) 
     let site = Site::new(shared.realm());
     let cache = format!("FILE:{}", site.path("user").join("later").display());
     shared.realm().ticket(site.uid(), &cache);
-    // The second replaces the first one's failure; each flush asks for the end of a pause.
+    // The second request replaces the failure of the first; each flush asks for the end of a pause.
     let script = format!(
         "{get}; echo first $?; {get} --cache {cache}; echo second $?
          lgss flush --all; echo status $?; lgss flush --all; echo status $?",
@@ -155,7 +155,7 @@ fn what_lgss_itself_has_ended_is_nothing_that_a_flush_fails_by(shared: &Shared) 
     assert!(text.contains("1 context ended\nstatus 0\n0 contexts ended\nstatus 0\n"), "{text}");
 }
 
-/// Root's quota is used, not the user's.
+/// The flush uses root's quota, not the user's.
 fn contexts_of_a_user_without_any_quota_left_can_be_flushed(shared: &Shared) {
     let site = Site::new(shared.realm());
     let target = shared.nfs().called(&format!("full-{}@srv.invalid", site.uid()));
@@ -170,7 +170,7 @@ fn contexts_of_a_user_without_any_quota_left_can_be_flushed(shared: &Shared) {
     full.go_on();
 }
 
-/// A context in the user's own keyring, which outlives the session that made it.
+/// Makes a context in the user's own keyring, which outlives the session.
 fn leave_in_user_keyring(site: &Site, target: &Target) {
     let made = session(site, &format!("keyctl link @u @s; {}; keyctl list @u", get(target)));
     assert!(lines(&made).contains(&target.service), "{made:?}");
@@ -178,7 +178,7 @@ fn leave_in_user_keyring(site: &Site, target: &Target) {
 
 fn root_ends_contexts_in_the_user_keyrings_of_all_users(shared: &Shared) {
     let site = Site::new(shared.realm());
-    // No other test's contexts are with this service.
+    // No other test has contexts with this service.
     let target = shared.nfs().called(&format!("of-{}@srv.invalid", site.uid()));
     leave_in_user_keyring(&site, &target);
     let root = |words: &[&str]| {
@@ -229,7 +229,7 @@ fn get_answers_in_json_with_the_context(shared: &Shared) {
     assert_eq!(answers[0]["serial"], answers[1]["serial"]);
 }
 
-/// `lgss config check` of a site, by root; a rule for all uids stands in a directory of its own.
+/// `lgss config check` of a site, run by root; a rule for all uids is in a separate directory.
 fn check(site: &Site) -> (i32, String) {
     let output =
         Command::new(lgss(site)).args(["config", "check", "--root"]).arg(site.path("root")).output().unwrap();
@@ -284,7 +284,7 @@ fn a_prepared_installation_passes_the_check_and_each_fault_is_named(shared: &Sha
     assert_eq!(check(&site).0, 0);
 }
 
-/// Four of them, each of whom stops whatever runs as that user. What is not known of them is said.
+/// Four users, each of whom stops every process that runs as that user. The list says whose contexts are unknown.
 fn users_who_stop_their_processes_hold_nobody_up_who_lists_all(shared: &Shared) {
     let sites: Vec<_> = (0..4).map(|_| Site::new(shared.realm())).collect();
     let mut stoppers: Vec<_> = sites
@@ -298,11 +298,11 @@ fn users_who_stop_their_processes_hold_nobody_up_who_lists_all(shared: &Shared) 
         let users = fs::read_to_string("/proc/key-users").unwrap();
         sites.iter().all(|site| users.contains(&format!("{}:", site.uid()))).then_some(())
     });
-    // Not every time is one of them stopped before it has answered.
+    // It takes several runs until one of them is stopped before it has answered.
     let told = (0..20).find_map(|_| {
         let start = Instant::now();
         let output = command(lgss(&sites[0])).args(["list", "--all"]).output().unwrap();
-        // One after another they would have cost forty seconds.
+        // One after another, they would cost forty seconds.
         assert!(start.elapsed() < stretched(Duration::from_secs(25)), "{:?} {output:?}", start.elapsed());
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         told.contains("timed out").then_some(told)
@@ -315,7 +315,7 @@ fn users_who_stop_their_processes_hold_nobody_up_who_lists_all(shared: &Shared) 
     assert!(sites.iter().any(|site| told.contains(&format!("contexts of uid {}: ", site.uid()))), "{told}");
 }
 
-/// A request that the upcall refuses leaves a key that holds an error and nothing else.
+/// A request that the upcall refuses leaves a key with an error and nothing else.
 const REFUSED: &str = "keyctl request2 user lgss:$(id -u):refused@srv.invalid 'lgss1;nonsense' @s 2>/dev/null
     key=$(keyctl show @s | awk '/refused@srv/ { print $1; exit }')";
 
@@ -385,7 +385,7 @@ fn root_lists_the_contexts_of_one_user_and_others_are_told_what_they_do_not_see(
     assert_eq!(none.status.code(), Some(6), "{none:?}");
 }
 
-/// What it says after `lgss flush` is what somebody types next.
+/// Users type next what `lgss flush` recommends.
 fn recommended_commands_work_as_they_stand(shared: &Shared) {
     let site = Site::new(shared.realm());
     let text = lines(&session(&site, &format!("{get}; {get}; lgss flush", get = get(shared.nfs()))));
@@ -425,7 +425,7 @@ fn names_of_nfs_and_units_are_understood(shared: &Shared) {
     assert!(wrong.status.code() == Some(2) && lines(&wrong).contains("krb5p"), "{wrong:?}");
 }
 
-/// As a shell asks: the words so far, and which of them is to be completed.
+/// Asks as a shell does: the words so far, and the index of the one to complete.
 fn completed(words: &str, index: usize) -> String {
     format!("LGSS_COMPLETE=bash _CLAP_COMPLETE_INDEX={index} _CLAP_IFS=' ' lgss -- lgss {words}")
 }

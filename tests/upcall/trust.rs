@@ -1,4 +1,4 @@
-//! Two realms: users of one, servers in the other.
+//! Two realms: users in one, servers in the other.
 
 use crate::support::probe::as_user;
 use crate::support::realm::Realm;
@@ -14,7 +14,7 @@ crate::trials![
     without_trust_it_is_the_kdc_that_says_no,
 ];
 
-/// A site whose users are of `home` and whose servers are of the shared realm.
+/// A site with users of `home` and servers of the shared realm.
 fn site_between(home: &Realm, shared: &Shared) -> Site {
     let site = Site::new(home);
     fs::write(site.path("krb5.conf"), home.krb5_conf_with(shared.realm())).unwrap();

@@ -1,4 +1,5 @@
-//! Whose context a program gets that asks again: of whom it asks for, of whom its caches are now, and of itself alone.
+//! Whose context a program gets that asks again: that of the principal it asks for, by its present caches, and for
+//! itself alone.
 
 use crate::support::command_line::{lines, session};
 use crate::support::outcome::Outcome;
@@ -25,7 +26,7 @@ fn get(target: &Target) -> String {
     format!("lgss get {} --channel {}", target.service, target.channel())
 }
 
-/// Another principal of the realm, and a shell function that gets its ticket into a cache.
+/// Makes another principal, and a shell function that gets its ticket into a cache.
 fn bob(site: &Site, shared: &Shared) -> (String, String) {
     let name = format!("bob{}", site.uid());
     shared.realm().administrate(&[format!("addprinc -pw \"{PASSWORD}\" {name}")]);
@@ -91,7 +92,7 @@ fn a_request_may_name_the_principal_that_it_wants_to_be(shared: &Shared) {
         site.cache("bobs"),
         shared.realm().name()
     );
-    // A cache that nobody would look for is found by the environment.
+    // Only the environment leads to this cache.
     let script = format!("export KRB5CCNAME={}; {script}", site.cache("bobs"));
     let text = lines(&session(&site, &script));
     let as_bob = format!(": as {bob}, ");
@@ -100,7 +101,7 @@ fn a_request_may_name_the_principal_that_it_wants_to_be(shared: &Shared) {
         &text,
         &[&as_bob, "which you had already", &as_bob, "in place of the one of bob", "ENOKEY", &none, "exit 3"],
     );
-    // By request_key(2) itself.
+    // With request_key(2) itself.
     let request = site.request_with(shared.nfs(), &format!("principal=alice@{}", shared.realm().name()));
     let initiator = site.ask_with(request).context().initiator.unwrap();
     assert!(initiator.principal.as_str().starts_with("alice@"), "{initiator:?}");
@@ -112,7 +113,7 @@ fn a_request_may_name_the_principal_that_it_wants_to_be(shared: &Shared) {
 
 fn a_remembered_failure_gives_way_to_a_new_ticket(shared: &Shared) {
     let site = Site::new(shared.realm());
-    // The ticket comes only after the first failure, from a file that is not the default cache yet.
+    // The ticket comes only after the first failure, from a file that is not yet the default cache.
     let kept = site.path("user").join("kept");
     shared.realm().ticket(site.uid(), &format!("FILE:{}", kept.display()));
     let script = format!(
@@ -172,7 +173,7 @@ fn two_programs_have_a_context_each_and_both_count_from_one(shared: &Shared) {
         }
     });
     assert_ne!(contexts[0].handle, contexts[1].handle, "one context for both");
-    // Each call has the number 1.
+    // Each call has the sequence number 1.
     contexts.iter().for_each(|context| call_null_with(context, shared.nfs()));
 }
 

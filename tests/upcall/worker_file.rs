@@ -1,4 +1,4 @@
-//! What stands in the worker's place: only a program that root put there is started, and it never gets rights by it.
+//! The file in the worker's place: only a program that root put there is started, and it gains no rights by it.
 
 use crate::support::probe::{Probe, Step, as_user};
 use crate::support::server::Server;
@@ -19,7 +19,7 @@ crate::trials![
     a_setuid_worker_gets_no_rights_by_it,
 ];
 
-/// The request fails with EIO, and one line of the log names the program and what to do.
+/// The request fails with EIO, and one line of the log names the program and the remedy.
 #[track_caller]
 fn expect_setup_failure(site: &Site, shared: &Shared, word: &str) {
     assert_eq!(site.ask(shared.nfs()).errno(), Errno::EIO, "log {:#?}", site.log.lines());
@@ -36,7 +36,7 @@ fn ready(shared: &Shared) -> Site {
 fn a_worker_that_may_not_be_executed_is_a_fault_of_the_installation(shared: &Shared) {
     let site = ready(shared);
     let worker = site.path("lgss_negotiate");
-    // Also one that only root may execute: the worker is never root.
+    // This includes modes for root alone: the worker never runs as root.
     for mode in [0o644, 0o600, 0o700] {
         fs::set_permissions(&worker, fs::Permissions::from_mode(mode)).unwrap();
         expect_setup_failure(&site, shared, "EACCES");
@@ -47,7 +47,7 @@ fn a_worker_that_may_not_be_executed_is_a_fault_of_the_installation(shared: &Sha
 
 fn a_file_that_is_no_program_in_the_workers_place_is_a_fault_of_the_installation(shared: &Shared) {
     let site = ready(shared);
-    // A script would need a name to be opened by, and there is no shell on this way (rule S14).
+    // A script would need a path for its interpreter, and there is no shell on this way (rule S14).
     for (content, word) in [("#!/bin/sh\nexit 0\n", "ENOENT"), ("", "ENOEXEC"), ("\x7fELF, not", "ENOEXEC")] {
         fs::write(site.path("lgss_negotiate"), content).unwrap();
         expect_setup_failure(&site, shared, word);

@@ -1,4 +1,4 @@
-//! A server that makes contexts with MIT's acceptor and tells in full why it refuses one, which NFS-Ganesha does not.
+//! A server that accepts contexts with MIT's library and says in full why it refuses one, which NFS-Ganesha does not.
 
 use super::process::{command, succeed};
 use super::realm::Realm;
@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The acceptor of the realm's service; ends on drop.
+/// The acceptor of the realm's service. It ends on drop.
 pub(crate) struct Acceptor {
     server: Server,
     target: Target,
@@ -33,7 +33,7 @@ impl Acceptor {
         &self.target
     }
 
-    /// How many have come.
+    /// How many connections have come.
     pub(crate) fn connections(&self) -> usize {
         self.server.connections()
     }
@@ -48,7 +48,7 @@ struct Peer {
 
 impl Peer {
     fn start(realm: &Realm, clock: Option<&str>) -> Self {
-        // A realm may have several at a time.
+        // One realm may have several acceptors at a time.
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let program = realm.path(&format!("acceptor-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/acceptor.c");
@@ -57,7 +57,8 @@ impl Peer {
             Some(clock) => with_clock(clock, &program),
             None => command(&program),
         };
-        // Reached by several connections within one second, it must not take the second for a replay of the first.
+        // Several connections may come within one second; without this, MIT's replay cache would take the second for a
+        // replay of the first.
         command.envs(realm.environment()).env("KRB5_KTNAME", realm.keytab()).env("KRB5RCACHENAME", "none:");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
@@ -93,10 +94,10 @@ impl Drop for Peer {
     }
 }
 
-/// `program` with another clock, shifted by so much; it dies with the thread that starts it.
+/// `program` with its clock shifted by `shift`. It dies with the thread that starts it.
 pub(crate) fn with_clock(shift: &str, program: impl AsRef<Path>) -> Command {
     let mut faked = command(program);
-    // Not by faketime(1), which stays as the parent of the program: to kill that would leave the program.
+    // Without faketime(1), which stays as the program's parent: killing it would leave the program running.
     faked.env("FAKETIME", shift).env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
     faked
 }

@@ -1,5 +1,5 @@
-//! The contents of a FILE cache of version 4 (krb5 documentation, "Credential cache file format"), taken apart so that a
-//! test can leave something out or change what programs believe of a ticket.
+//! FILE caches of version 4 (krb5 documentation, "Credential cache file format"), taken apart so that a test can leave
+//! something out or change what programs read about a ticket.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -9,21 +9,21 @@ use std::path::Path;
 const VERSION_4: [u8; 4] = [5, 4, 0, 0];
 const RENEWABLE: u32 = 0x0080_0000;
 
-/// A cache.
+/// A parsed cache.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheFile {
     client: Vec<u8>,
     pub(crate) credentials: Vec<Credential>,
 }
 
-/// A ticket with what belongs to it.
+/// A ticket and its fields in the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Credential {
     /// What it is for: `krbtgt/REALM@REALM`.
     pub(crate) server: String,
-    /// As it is in the file.
+    /// The credential's bytes in the file.
     pub(crate) bytes: Vec<u8>,
-    /// Where its four times are, which the flags follow after one byte more.
+    /// Offset of the four times; the flags follow one byte after them.
     times: usize,
 }
 
@@ -44,14 +44,14 @@ impl CacheFile {
         Self { client, credentials }
     }
 
-    /// Only tickets whose service begins so.
+    /// Keeps the tickets whose service begins with this.
     pub(crate) fn only(mut self, service: &str) -> Self {
         self.credentials.retain(|credential| credential.server.starts_with(service));
         assert!(!self.credentials.is_empty(), "no ticket for {service}");
         self
     }
 
-    /// With all tickets changed.
+    /// Changes every ticket.
     pub(crate) fn with(mut self, change: impl Fn(&mut Credential)) -> Self {
         self.credentials.iter_mut().for_each(change);
         self
@@ -62,14 +62,14 @@ impl CacheFile {
         [VERSION_4.as_slice(), &self.client].into_iter().chain(credentials).collect::<Vec<_>>().concat()
     }
 
-    /// As a file of this user.
+    /// Writes the cache as a file of this user.
     #[track_caller]
     pub(crate) fn write(&self, path: &Path, owner: u32) {
         plant(path, &self.bytes(), owner);
     }
 }
 
-/// A file of this user, for nobody else.
+/// Writes a file that this user alone may read.
 #[track_caller]
 pub(crate) fn plant(path: &Path, content: &[u8], owner: u32) {
     fs::write(path, content).unwrap();
@@ -78,22 +78,22 @@ pub(crate) fn plant(path: &Path, content: &[u8], owner: u32) {
 }
 
 impl Credential {
-    /// Programs that only look at the cache believe that it ends so many seconds later.
+    /// Programs that only look at the cache see an end so many seconds later.
     pub(crate) fn prolong(&mut self, seconds: i32) {
         let end = self.field(8).wrapping_add_signed(seconds);
         self.set_field(8, end);
     }
 
-    /// They believe that it cannot be renewed.
+    /// Programs that only look at the cache see a ticket that cannot be renewed.
     pub(crate) fn make_final(&mut self) {
         self.set_field(12, 0);
         let flags = self.field(17) & !RENEWABLE;
         self.set_field(17, flags);
     }
 
-    /// Its KDC cannot make anything of it.
+    /// Damages the ticket, so that its KDC rejects it.
     pub(crate) fn spoil(&mut self) {
-        // The last four bytes are the length of the second ticket, which there is not.
+        // The last four bytes are the length of the second ticket, which is absent.
         let at = self.bytes.len() - 10;
         self.bytes[at] ^= 0xff;
     }
@@ -109,7 +109,7 @@ impl Credential {
     }
 }
 
-/// Where a reader is.
+/// A reader's position.
 struct Cursor {
     content: Vec<u8>,
     at: usize,

@@ -1,20 +1,20 @@
-//! A cgroup of a test in the version 2 hierarchy, which the machine must have.
+//! A test's cgroup in the version 2 hierarchy, which the machine must have.
 
 use super::wait::wait_for;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Removed on drop, once nobody is in it.
+/// Removed on drop, once it is empty.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     directory: PathBuf,
-    /// As /proc/PID/cgroup tells it.
+    /// As in /proc/PID/cgroup.
     path: String,
 }
 
 impl Cgroup {
-    /// The number makes it this test's.
+    /// The uid makes the name unique to this test.
     pub(crate) fn new(uid: u32) -> Self {
         let path = name(uid);
         let directory = hierarchy().join(path.trim_start_matches('/'));
@@ -26,7 +26,7 @@ impl Cgroup {
         &self.path
     }
 
-    /// A directory of a cgroup below it.
+    /// Directory of a cgroup below this one.
     pub(crate) fn inner(&self) -> String {
         self.directory.join("inner").display().to_string()
     }
@@ -41,14 +41,14 @@ impl Drop for Cgroup {
     }
 }
 
-/// What a killed run has left.
+/// Removes what a killed run left.
 pub(crate) fn remove(uid: u32) {
     let Some(hierarchy) = find_hierarchy() else { return };
     let directory = hierarchy.join(name(uid).trim_start_matches('/'));
     remove_directories(&directory);
 }
 
-/// Those that nobody is in.
+/// Removes those that are empty.
 fn remove_directories(directory: &Path) {
     for name in ["inner", ""] {
         let _ = fs::remove_dir(directory.join(name));

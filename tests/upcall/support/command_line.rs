@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Output;
 
-/// Commands of the site's user in one session, each `lgss` of them the program under test.
+/// Runs a script of the site's user in one session; `lgss` in it is the program under test.
 pub(crate) fn session(site: &Site, script: &str) -> Output {
     let mut shell = command_as(site.uid(), "/usr/bin/keyctl");
     shell.args([
@@ -19,7 +19,7 @@ pub(crate) fn session(site: &Site, script: &str) -> Output {
     shell.env_remove("KRB5CCNAME").output().unwrap()
 }
 
-/// The program where the user may execute it.
+/// Installs the program where the user may execute it.
 pub(crate) fn lgss(site: &Site) -> PathBuf {
     let program = site.path("lgss");
     if !program.exists() {

@@ -1,4 +1,4 @@
-//! Many users of one site who make their requests at the same time.
+//! Many users of one site, whose requests come at the same time.
 
 use super::outcome::Outcome;
 use super::probe::{Finding, Probe, Request, Step, as_user};
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 pub(crate) const USERS: usize = 30;
 pub(crate) const EACH: usize = 10;
-/// For all of them, on two processors that do other things too.
+/// Limit for all of them together, on two processors that are busy with other things too.
 pub(crate) const WITHIN: Duration = Duration::from_secs(60);
 
-/// A site with more users, each with a ticket.
+/// A site with additional users, each with a ticket.
 pub(crate) struct Crowd {
     pub(crate) site: Site,
     pub(crate) users: Vec<Scratch>,
@@ -33,7 +33,7 @@ impl Crowd {
         Self { site, users }
     }
 
-    /// A process of each user, ready to make its requests.
+    /// Starts a process for each user, ready to make its requests.
     pub(crate) fn ready(&self, target: &Target) -> Requesters {
         let mut all: Vec<_> = self.users.iter().map(|user| self.requester(user.uid(), target)).collect();
         for requester in &mut all {
@@ -42,7 +42,7 @@ impl Crowd {
         Requesters(all)
     }
 
-    /// Each request is for a key and a context of its own.
+    /// Each request is for its own key and context.
     fn requester(&self, uid: u32, target: &Target) -> Probe {
         let request = |instance| {
             let description = format!("lgss:{uid}:{}:{instance}", target.service).into_bytes();
@@ -56,11 +56,11 @@ impl Crowd {
     }
 }
 
-/// One of each user, with all its requests.
+/// One process for each user, with all requests of that user.
 pub(crate) struct Requesters(Vec<Probe>);
 
 impl Requesters {
-    /// All requests at once; `meanwhile` runs when all have been released. What came of them, user by user.
+    /// Makes all requests at once; `meanwhile` runs when all have been released. Returns the outcomes by user.
     pub(crate) fn ask(&mut self, meanwhile: impl FnOnce()) -> Vec<Vec<Outcome>> {
         let Self(requesters) = self;
         requesters.iter_mut().for_each(Probe::go_on);

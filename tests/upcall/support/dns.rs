@@ -1,4 +1,4 @@
-//! A name service in a network namespace of a test: it knows one address with a name and aliases of it.
+//! A name service in a test's network namespace: it knows one address with a name, and aliases of that name.
 
 use super::netns::NetNamespace;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What it knows: every name of `aliases` is an alias (CNAME) of `host`, which has `address`, which has that name.
+/// Its records: every name of `aliases` is an alias (CNAME) of `host`; `host` has `address`, and `address` resolves
+/// back to `host`.
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
     pub(crate) host: String,
@@ -15,7 +16,7 @@ pub(crate) struct Zone {
     pub(crate) address: Ipv4Addr,
 }
 
-/// Answers until the drop.
+/// Answers until it is dropped.
 #[derive(Debug)]
 pub(crate) struct NameServer {
     asked: Arc<Mutex<Vec<String>>>,
@@ -28,7 +29,7 @@ const CNAME: u16 = 5;
 const PTR: u16 = 12;
 
 impl NameServer {
-    /// In the place of the servers that the host's resolver is configured for.
+    /// Listens at the addresses that the host's resolver is configured to ask.
     pub(crate) fn start(net: &NetNamespace, zone: &Zone) -> Self {
         let (asked, stop) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
         let serve = |socket: UdpSocket| {
@@ -49,7 +50,7 @@ impl NameServer {
         Self { asked, stop, threads }
     }
 
-    /// The names that it has been asked for, in small letters.
+    /// The names that it was asked for, in lower case.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -93,7 +94,7 @@ impl Zone {
     }
 }
 
-/// Name, in small letters, and type of the one question.
+/// Name, in lower case, and type of the one question.
 fn question(query: &[u8]) -> (String, u16) {
     let (mut labels, mut at) = (Vec::new(), 12);
     while query[at] != 0 {

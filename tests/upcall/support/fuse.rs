@@ -1,4 +1,4 @@
-//! A FUSE file system with one credential cache in it, which stops answering when it is told to.
+//! A FUSE file system with one credential cache in it. It stops answering on demand.
 
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, INodeNo, LockOwner, MountOption, OpenFlags,
@@ -11,23 +11,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The cache's name in it.
+/// Name of the cache in the file system.
 const NAME: &str = "krb5cc";
 const INODE: u64 = 2;
-/// Nothing is cached by the kernel, so that every look comes to us.
+/// The kernel caches nothing, so that every look-up reaches this process.
 const TTL: Duration = Duration::ZERO;
 
-/// What it does not answer.
+/// Which requests go unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silence {
     Nothing,
     Lookups,
     Opens,
-    /// All but the first.
+    /// All opens but the first.
     LaterOpens,
 }
 
-/// Mounted until the drop, which ends whoever waits for it.
+/// Mounted until it is dropped; the drop releases everything that waits for an answer.
 #[derive(Debug)]
 pub(crate) struct Fuse {
     directory: PathBuf,
@@ -35,7 +35,7 @@ pub(crate) struct Fuse {
 }
 
 impl Fuse {
-    /// Mounts it on an empty directory, for everybody.
+    /// Mounts it on an empty directory, accessible to everybody.
     pub(crate) fn mount(directory: &Path, owner: u32, content: Vec<u8>, silence: Silence) -> Self {
         let served =
             Served { owner, content, silence, opened: AtomicBool::new(false), unanswered: Arc::default() };
@@ -58,7 +58,7 @@ impl Drop for Fuse {
     }
 }
 
-/// Whoever waits for an answer gets an error.
+/// Everything that waits for an answer gets an error.
 pub(crate) fn unmount(directory: &Path) {
     let _ = umount2(directory, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
 }
@@ -68,7 +68,7 @@ struct Served {
     content: Vec<u8>,
     silence: Silence,
     opened: AtomicBool,
-    /// To forget a question would be an answer.
+    /// Kept, because dropping a request answers it.
     unanswered: Arc<Mutex<Vec<Unanswered>>>,
 }
 

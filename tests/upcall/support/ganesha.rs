@@ -10,11 +10,11 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-/// Writes to /run and /var/lib/nfs stay in a mount namespace of its own.
+/// Writes to /run and /var/lib/nfs stay in a private mount namespace.
 const PRIVATE: &str = "mount -t tmpfs lgss-test /run && mkdir -p /run/ganesha && \
     mount -t tmpfs lgss-test /var/lib/nfs && mkdir -p /var/lib/nfs/ganesha && exec \"$@\"";
 
-/// Runs until the drop, in the realm's directory.
+/// Runs until it is dropped, in the realm's directory.
 #[derive(Debug)]
 pub(crate) struct Ganesha {
     daemon: Daemon,

@@ -1,4 +1,4 @@
-//! A daemon that keeps credential caches (KCM), for one site, with a socket of its own: that of SSSD or Heimdal's.
+//! A daemon that keeps credential caches (KCM) for one site, on its own socket: SSSD's or Heimdal's.
 
 use super::process::{Daemon, command, run};
 use super::realm::PASSWORD;
@@ -11,12 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Its database and logs stay in a mount namespace of its own. There its socket is also where Heimdal's programs look.
+/// SSSD's database and logs stay in a private mount namespace, where Heimdal's programs also look for this socket.
 const SSSD: &str = "for d in /etc/sssd /var/lib/sss /var/log/sssd /run; do mount -t tmpfs lgss-test $d; done && \
     mkdir -p /var/lib/sss/db /var/lib/sss/secrets /run/sssd && cp sssd.conf /etc/sssd/ && chmod 600 /etc/sssd/sssd.conf && \
     ln -s \"$1\" /run/.heim_org.h5l.kcm-socket && \
     sssd --genconf-section=kcm; exec /usr/libexec/sssd/sssd_kcm --uid 0 --gid 0 --logger=stderr";
-/// It has its socket in /run, and that only.
+/// Heimdal's daemon has its socket in /run, and cannot be told another place.
 const HEIMDALS: &str = "mount --bind \"$1\" /run && exec \"$2\"/sbin/kcm";
 
 /// Ends on drop.
@@ -26,7 +26,7 @@ pub(crate) struct Kcm {
 }
 
 impl Kcm {
-    /// Starts SSSD's and tells the site's krb5.conf of it.
+    /// Starts SSSD's daemon and adds it to the site's krb5.conf.
     pub(crate) fn start(site: &Site) -> Self {
         let socket = site.path("kcm.socket");
         let config = format!("[sssd]\nservices =\n[kcm]\nsocket_path = {}\n", socket.display());
@@ -34,7 +34,7 @@ impl Kcm {
         Self::start_with(site, SSSD, &socket, &socket)
     }
 
-    /// Starts Heimdal's and tells the site's krb5.conf of it.
+    /// Starts Heimdal's daemon and adds it to the site's krb5.conf.
     pub(crate) fn start_heimdals(site: &Site) -> Self {
         let run = site.path("kcm-run");
         fs::create_dir(&run).unwrap();
@@ -58,17 +58,18 @@ impl Kcm {
         Self { daemon }
     }
 
-    /// Its socket takes requests, and nobody answers.
+    /// The daemon stops: its socket takes requests, and nobody answers.
     pub(crate) fn silence(&self) {
         self.daemon.signal(Signal::SIGSTOP);
     }
 
-    /// It goes on.
+    /// The daemon continues.
     pub(crate) fn wake(&self) {
         self.daemon.signal(Signal::SIGCONT);
     }
 
-    /// Runs a program of the site's user where Heimdal's programs find the socket; the output if it worked.
+    /// Runs a program as the site's user, in the namespace where Heimdal's programs find the socket. Returns its output
+    /// if it succeeded.
     pub(crate) fn run(&self, site: &Site, words: &[String]) -> Result<String, String> {
         let mut nsenter = command("nsenter");
         nsenter.arg(format!("--mount=/proc/{}/ns/mnt", self.daemon.pid()));

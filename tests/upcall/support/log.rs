@@ -1,4 +1,4 @@
-//! The log socket of a site: what the upcall tells the administrator.
+//! A site's log socket: what the upcall reports to the administrator.
 
 use super::wait::{stretched, wait_for};
 use std::os::unix::net::UnixDatagram;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Reads at once what arrives, since a full socket makes the upcall drop lines.
+/// Reads each line as soon as it arrives, since a full socket makes the upcall drop lines.
 #[derive(Debug)]
 pub(crate) struct LogReader {
     lines: Arc<Mutex<Vec<String>>>,
@@ -37,7 +37,7 @@ impl LogReader {
         self.lines.lock().unwrap().clone()
     }
 
-    /// The first line that fits, waiting for it.
+    /// Waits for a line that fits; returns the first.
     #[track_caller]
     pub(crate) fn wait_for(&self, fits: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
@@ -51,13 +51,13 @@ impl LogReader {
         }
     }
 
-    /// The one line of an upcall that has ended, holding all of `words`.
+    /// Waits for the line of an upcall that has ended, with all of `words`.
     #[track_caller]
     pub(crate) fn wait_for_words(&self, words: &[&str]) -> String {
         self.wait_for(|line| words.iter().all(|word| line.contains(word)))
     }
 
-    /// The last of so many lines of contexts.
+    /// Waits for so many lines of established contexts; returns the last.
     #[track_caller]
     pub(crate) fn wait_for_established(&self, count: usize) -> String {
         wait_for(&format!("{count} contexts in the log"), Duration::from_secs(5), || {
@@ -65,7 +65,7 @@ impl LogReader {
         })
     }
 
-    /// What the one upcall says of the credentials that it has chosen from: the chosen one, and the others.
+    /// What the only upcall reports about the credentials it could choose from: the chosen one, and the others.
     #[track_caller]
     pub(crate) fn wait_for_choice(&self) -> (String, Vec<String>) {
         let line = self.wait_for(|line| line.contains(": chosen: ") || line.contains(": no credentials: "));

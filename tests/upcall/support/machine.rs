@@ -1,4 +1,4 @@
-//! What the machine must have.
+//! What the tests need on this machine.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ const PROGRAMS: [(&str, &str); 17] = [
 ];
 
 /// # Panics
-/// If something is missing, saying what.
+/// If something is missing, naming it.
 pub(crate) fn require_all() {
     assert!(
         nix::unistd::geteuid().is_root(),

@@ -6,16 +6,16 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Of the site's user; removed with the site's uid.
+/// Caches of the site's user; removed with the site's uid.
 #[derive(Debug)]
 pub(crate) struct ManyCaches {
-    /// Full names of those with a valid ticket, each with a life of its own, the longest first.
+    /// Full names of the caches with a valid ticket, each with a different lifetime, the longest first.
     pub(crate) live: Vec<String>,
 }
 
 impl ManyCaches {
-    /// So many with a ticket that has expired, so many that are another's, so many that are good; all in files of one mode,
-    /// and with names that tell nothing.
+    /// Counts: caches with an expired ticket, caches of another user, valid caches. All are files with the same mode,
+    /// and their names reveal nothing.
     pub(crate) fn plant(site: &Site, realm: &Realm, counts: [usize; 3]) -> Self {
         let [expired, others, live] = counts;
         let made = |name: &str| site.path("user").join(name);
@@ -38,12 +38,12 @@ impl ManyCaches {
     }
 }
 
-/// The longest is neither the first that is made nor the last.
+/// The longest is neither the first one made nor the last.
 fn life(number: usize, count: usize) -> usize {
     60 + 30 * ((number + count / 3) % count)
 }
 
-/// Scattered, so that no order of a directory is the order of lives.
+/// Scattered, so that no directory order is the order of lifetimes.
 fn path(site: &Site, number: usize) -> PathBuf {
     let scattered = u32::try_from(number).unwrap().wrapping_mul(2_654_435_761);
     PathBuf::from(format!("{}_{scattered:08x}", site.default_cache().display()))

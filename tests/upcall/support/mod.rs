@@ -1,7 +1,7 @@
 //! Real parts for the tests: a realm, servers, an installation of the upcall, requesters.
 //!
-//! Invariant: whatever a test starts or creates is a guard whose drop removes it; what a killed run leaves is removed by
-//! its janitor (main.rs) or by the next run.
+//! Invariant: a guard holds whatever a test starts or creates, and removes it on drop. Its janitor (main.rs) or the
+//! next run removes what a killed run left.
 
 pub(crate) mod acceptor;
 pub(crate) mod cache_file;

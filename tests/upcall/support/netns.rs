@@ -1,4 +1,4 @@
-//! A network namespace of a test, with a loopback of its own.
+//! A test's network namespace, with its own loopback interface.
 
 use super::process::{Daemon, command, succeed};
 use super::wait::wait_for;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Lives as long as the process that holds it.
+/// Exists as long as the process that holds it.
 #[derive(Debug)]
 pub(crate) struct NetNamespace(Daemon);
 
@@ -34,25 +34,25 @@ impl NetNamespace {
         format!("/proc/{}/ns/net", self.0.pid())
     }
 
-    /// The resolver's servers, as the host's configuration names them, exist in here and never answer, as long as the
-    /// sockets live.
+    /// The servers that the host's resolver is configured to ask exist in this namespace, and stay silent as long as
+    /// the sockets are open.
     pub(crate) fn silence_name_service(&self) -> Vec<UdpSocket> {
         self.name_service_sockets()
     }
 
-    /// The sockets of the resolver's servers, as the host's configuration names them.
+    /// Sockets at the addresses that the host's resolver is configured to ask.
     pub(crate) fn name_service_sockets(&self) -> Vec<UdpSocket> {
         self.name_service_sockets_of_both_kinds().into_iter().map(|(udp, _)| udp).collect()
     }
 
-    /// With those for TCP, which take connections as long as they live.
+    /// The same, each with a socket for TCP, which takes connections as long as it is open.
     pub(crate) fn name_service_sockets_of_both_kinds(&self) -> Vec<(UdpSocket, TcpListener)> {
         let configuration = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let named =
             configuration.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok());
         let mut servers: Vec<IpAddr> = named.collect();
         if servers.is_empty() {
-            // What resolv.conf(5) means by naming none.
+            // The default of resolv.conf(5) if it names none.
             servers.push(Ipv4Addr::LOCALHOST.into());
         }
         for server in servers.iter().filter(|server| !server.is_loopback()) {
@@ -60,7 +60,7 @@ impl NetNamespace {
             succeed(ip.args(["address", "add", &server.to_string(), "dev", "lo"]), "");
         }
         let path = self.path();
-        // A thread of its own, since it does not come back.
+        // In a separate thread, since setns(2) changes the thread for good.
         let inside = std::thread::spawn(move || {
             let net = fs::File::open(path).unwrap();
             nix::sched::setns(net, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
@@ -71,7 +71,7 @@ impl NetNamespace {
         inside.join().unwrap()
     }
 
-    /// `program` inside; arguments may be added.
+    /// `program` run inside; the caller may add arguments.
     pub(crate) fn enter(&self, program: Command) -> Command {
         let mut inside = command("nsenter");
         inside

@@ -1,4 +1,4 @@
-//! A node with principals, keytabs and caches of its own, and the worker's part for it.
+//! A node with its own principals, keytabs and caches, and the worker's credential code run for it.
 
 use super::process::{command, succeed};
 use super::realm::Realm;
@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is asked of the worker's part.
+/// What the test asks of the worker's code.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ask<'a> {
-    /// Letters of a request.
+    /// The request's flags, as letters.
     pub(crate) roles: &'a str,
     pub(crate) realm: Option<&'a str>,
     pub(crate) principal: Option<&'a str>,
@@ -27,7 +27,7 @@ pub(crate) struct Node<'a> {
     scratch: Scratch,
 }
 
-/// What came of it.
+/// The JSON answer.
 #[derive(Debug)]
 pub(crate) struct Answer(Value);
 
@@ -38,7 +38,7 @@ impl<'a> Node<'a> {
         node
     }
 
-    /// A name that no other node has and that resolves nowhere.
+    /// A name that is unique to this node and does not resolve.
     pub(crate) fn host(&self) -> String {
         format!("n{}.test", self.scratch.uid())
     }
@@ -47,19 +47,19 @@ impl<'a> Node<'a> {
         self.scratch.path(name)
     }
 
-    /// krb5.conf of the worker.
+    /// Writes the worker's krb5.conf.
     pub(crate) fn configure(&self, text: &str) {
         fs::write(self.path("krb5.conf"), text).unwrap();
     }
 
-    /// A new principal, its key in a keytab of its own. `@H` in the name stands for the host.
+    /// Makes a principal and a keytab with its key. `@H` in the name stands for the host.
     #[track_caller]
     pub(crate) fn keytab_of(&self, principal: &str) -> PathBuf {
         self.realm.administrate(&[format!("addprinc -randkey {}", self.named(principal))]);
         self.another_key(principal)
     }
 
-    /// A new key of a principal, the old ones no longer valid, in a keytab of its own.
+    /// Gives a principal a new key, which invalidates the old ones, and makes a keytab with it.
     #[track_caller]
     pub(crate) fn another_key(&self, principal: &str) -> PathBuf {
         let keytab = (0..).map(|n| self.path(&format!("{n}.keytab"))).find(|path| !path.exists()).unwrap();
@@ -71,7 +71,7 @@ impl<'a> Node<'a> {
         principal.replace("@H", &self.host())
     }
 
-    /// A cache by a keytab, with options of kinit(1).
+    /// A cache filled from a keytab, with options of kinit(1).
     #[track_caller]
     pub(crate) fn cache(&self, principal: &str, keytab: &Path, options: &[&str]) -> PathBuf {
         let cache = (0..).map(|n| self.path(&format!("{n}.cache"))).find(|path| !path.exists()).unwrap();
@@ -81,14 +81,14 @@ impl<'a> Node<'a> {
         cache
     }
 
-    /// What klist(1) says of a cache.
+    /// Output of klist(1) for a cache.
     #[track_caller]
     pub(crate) fn klist(&self, cache: &Path) -> String {
         let mut klist = command("klist");
         succeed(klist.envs(self.realm.environment()).args(["-f", "-e", "-c"]).arg(cache), "")
     }
 
-    /// The credentials that the worker's part finds.
+    /// Asks for the credentials that the worker's code finds.
     #[track_caller]
     pub(crate) fn ask(&self, ask: &Ask<'_>) -> Answer {
         let has = |letter| ask.roles.contains(letter);
@@ -105,7 +105,7 @@ impl<'a> Node<'a> {
         self.run(&wanted, command(env!("CARGO_BIN_EXE_lgss-node-probe")))
     }
 
-    /// The host name of an identifier, on a node with these hosts(5) and of this name.
+    /// Asks for the host name of a network identifier, on a node with this hosts(5) file and this host name.
     #[track_caller]
     pub(crate) fn ask_for_host(&self, lookup: &Value, hosts: &str, name: &str) -> Answer {
         fs::write(self.path("hosts"), hosts).unwrap();
@@ -129,7 +129,7 @@ impl<'a> Node<'a> {
 }
 
 impl Answer {
-    /// The field of a success.
+    /// A field of a successful answer.
     #[track_caller]
     pub(crate) fn text(&self, field: &str) -> &str {
         self.0[field].as_str().unwrap_or_else(|| panic!("{}", self.0))
@@ -141,13 +141,13 @@ impl Answer {
         tickets.iter().map(|ticket| ticket.as_str().unwrap()).collect()
     }
 
-    /// The new contents of a cache.
+    /// The new contents of the cache, if there are any.
     #[track_caller]
     pub(crate) fn update(&self) -> Option<Vec<u8>> {
         serde_json::from_value(self.0.get("update").unwrap_or_else(|| panic!("{}", self.0)).clone()).unwrap()
     }
 
-    /// The detail of a failure of this cause.
+    /// The detail of a failure, which must have this stage and cause.
     #[track_caller]
     pub(crate) fn failure(&self, stage: &str, cause: &str) -> &str {
         let failure = &self.0["failure"];
@@ -160,7 +160,7 @@ impl Answer {
     }
 }
 
-/// One key of a keytab (krb5 documentation, "Keytab file format") that no KDC knows.
+/// A keytab entry (krb5 documentation, "Keytab file format") with a key that no KDC knows.
 pub(crate) fn false_key(principal: &str, kvno: u8, enctype: u16) -> Vec<u8> {
     let (name, realm) = principal.split_once('@').unwrap();
     let components: Vec<&str> = name.split('/').collect();
@@ -174,7 +174,7 @@ pub(crate) fn false_key(principal: &str, kvno: u8, enctype: u16) -> Vec<u8> {
     [&i32::try_from(entry.len()).unwrap().to_be_bytes(), entry.as_slice()].concat()
 }
 
-/// A keytab of these entries.
+/// A keytab with these entries.
 pub(crate) fn keytab(entries: &[Vec<u8>]) -> Vec<u8> {
     [vec![5, 2], entries.concat()].concat()
 }

@@ -1,4 +1,4 @@
-//! A recorder in the place of nscd(8), whom glibc asks for names first: it writes down what it hears, and says nothing.
+//! A recorder in place of nscd(8), which glibc asks for names first: it writes down what it hears and answers nothing.
 
 use super::wait::wait_for;
 use std::fs::{self, Permissions};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const DIRECTORY: &str = "/var/run/nscd";
 const SOCKET: &str = "/var/run/nscd/socket";
 
-/// Hears whatever the machine asks until the drop; everybody else then asks as if it were not there.
+/// Hears every look-up of this machine until it is dropped; callers then go on as if nscd were not running.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     heard: Arc<Mutex<Vec<u8>>>,
@@ -23,14 +23,14 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Waits for others who do the same.
+    /// Waits while another test does the same.
     pub(crate) fn start() -> Self {
         fs::create_dir_all(DIRECTORY).unwrap();
         let listener = wait_for("the place of nscd", Duration::from_secs(60), || {
             match UnixListener::bind(SOCKET) {
                 Ok(listener) => Some(listener),
                 Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                    // Left by a test that was killed.
+                    // Left by a killed test.
                     let gone = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
                     let _ = UnixStream::connect(SOCKET).is_err_and(gone).then(|| fs::remove_file(SOCKET));
                     None

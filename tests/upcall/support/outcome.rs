@@ -1,4 +1,4 @@
-//! What a requester gets in the end.
+//! How a request ends.
 
 use super::probe::Finding;
 use super::site::RELEASED_WITHIN;
@@ -9,7 +9,7 @@ use lgss::private_to_lgss::event::Reason;
 use nix::errno::Errno;
 use std::time::Duration;
 
-/// The end of a request.
+/// The end of a request, as the requester sees it.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// request_key(2) itself failed.
@@ -23,7 +23,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Of the findings of a request and, if it gave a key, of the wait for it.
+    /// From the findings of a request and, if it got a key, of the wait for that key.
     ///
     /// # Panics
     /// If the requester was not released at once, or the key never settles.
@@ -39,7 +39,7 @@ impl Outcome {
         Self::of_any_wait(findings)
     }
 
-    /// The same on a machine so busy that releases may take longer.
+    /// The same, without a limit on the time to the release.
     #[track_caller]
     pub(crate) fn of_any_wait(findings: &[Finding]) -> Self {
         let Some(Finding::Requested { serial, errno, .. }) = findings.first() else {
@@ -76,7 +76,7 @@ impl Outcome {
         }
     }
 
-    /// How the requester learns of the failure does not matter, whether at once or from the key.
+    /// The error, whether the requester got it at once or from the key.
     ///
     /// # Panics
     /// If there is a context.

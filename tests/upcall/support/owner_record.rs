@@ -1,4 +1,4 @@
-//! What the upcall notes of an owner whose requests fail, in `run/owners/`: `failures last until broken …`.
+//! The upcall's record of an owner whose requests fail, in `run/owners/`: `failures last until broken …`.
 
 use super::site::Site;
 use super::wait::wait_for;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Times since boot.
 pub(crate) struct OwnerRecord {
-    /// The last failure.
+    /// Of the last failure.
     pub(crate) last: Duration,
     /// The end of the pause.
     pub(crate) until: Duration,
@@ -33,7 +33,7 @@ pub(crate) fn wait_until_breakable(site: &Site) {
     });
 }
 
-/// By the clock of the record.
+/// The clock that the record uses.
 pub(crate) fn since_boot() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap().into()
 }

@@ -1,4 +1,4 @@
-//! A user's persistent keyring, which stays for days after the user's last process.
+//! A user's persistent keyring, which the kernel keeps for days after the user's last process.
 
 use super::process::command_as;
 

@@ -1,4 +1,4 @@
-//! The test's side of the probe: a requester that does as it is told.
+//! The test's side of the probe: a requester that follows a plan.
 
 use super::process::command;
 pub(crate) use crate::plan::{Finding, Request, Step};
@@ -15,7 +15,7 @@ pub(crate) fn as_user(uid: u32) -> Vec<Step> {
     vec![Step::Ids { uid: [uid; 3], gid: [uid; 3] }, Step::JoinSession]
 }
 
-/// What a probe with these steps finds; one finding a step.
+/// Runs a probe with these steps; returns one finding for each step.
 ///
 /// # Panics
 /// If a step could not be done.
@@ -29,7 +29,7 @@ pub(crate) fn probe(steps: &[Step]) -> Vec<Finding> {
     findings
 }
 
-/// The kernel forgets the keyrings of a uid.
+/// Makes the kernel forget the keyrings of a uid.
 pub(crate) fn forget_keyrings(uid: u32) {
     let mut steps = vec![Step::Ids { uid: [uid; 3], gid: [uid; 3] }];
     steps.push(Step::ForgetKeyrings);
@@ -48,7 +48,7 @@ impl Probe {
         Self::start_with(command(env!("CARGO_BIN_EXE_lgss-probe")), steps)
     }
 
-    /// With the environment that a test gives it.
+    /// Starts it with the environment of `command`.
     pub(crate) fn start_with(mut command: Command, steps: &[Step]) -> Self {
         command.arg(serde_json::to_string(steps).unwrap()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -1,4 +1,4 @@
-//! Processes that tests start and processes that they look for.
+//! Processes that tests start, and processes that they look for.
 
 use super::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
@@ -12,9 +12,9 @@ use std::time::Duration;
 /// How long a daemon may outlive what started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Until {
-    /// The kernel kills it with the thread of the test.
+    /// Ends with the test: the kernel kills it with the test's thread.
     TestEnds,
-    /// It serves many tests; the janitor ends it if its guard does not.
+    /// Ends with the run: it serves many tests, and the janitor kills it if its guard does not.
     RunEnds,
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     command
 }
 
-/// The same, as another user without groups.
+/// The same as another user, without supplementary groups.
 pub(crate) fn command_as(uid: u32, program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={uid}")).arg(format!("--regid={uid}"));
@@ -35,20 +35,20 @@ pub(crate) fn command_as(uid: u32, program: impl AsRef<Path>) -> Command {
     command
 }
 
-/// Runs to the end; the output if it worked.
+/// Runs it to its end; returns its output.
 ///
 /// # Panics
-/// With the command and its output if it did not.
+/// If it fails, with the command and its output.
 #[track_caller]
 pub(crate) fn succeed(command: &mut Command, input: &str) -> String {
     run(command, input).unwrap_or_else(|text| panic!("{command:?} failed: {text}"))
 }
 
-/// Runs to the end; the output, as an error if it did not work.
+/// Runs it to its end; returns its output, as an error if it failed.
 pub(crate) fn run(command: &mut Command, input: &str) -> Result<String, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    // A program that does not want its input says why below.
+    // A program that does not read its input reports why below.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -56,12 +56,12 @@ pub(crate) fn run(command: &mut Command, input: &str) -> Result<String, String> 
     if output.status.success() { Ok(text) } else { Err(format!("{}: {text}", output.status)) }
 }
 
-/// A process of ours in the background, killed and reaped on drop.
+/// A background process, killed and reaped on drop.
 #[derive(Debug)]
 pub(crate) struct Daemon(Child);
 
 impl Daemon {
-    /// Starts `command` in `directory`, its output going to `log` there.
+    /// Starts `command` in `directory`, with its output in `log` there.
     pub(crate) fn start(mut command: Command, directory: &Path, log: &str) -> Self {
         let log = File::create(directory.join(log)).unwrap();
         command.current_dir(directory).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -83,7 +83,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Dead already is as good.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -99,7 +99,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// All that are not zombies.
+    /// All processes but zombies.
     pub(crate) fn all() -> Vec<Self> {
         let entries = fs::read_dir("/proc").unwrap().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -120,13 +120,13 @@ impl Process {
         Some(Self { pid, exe: link("exe"), cwd: link("cwd"), uid })
     }
 
-    /// Those that run a program below `directory`.
+    /// All processes that run a program below `directory`.
     pub(crate) fn running_from(directory: &Path) -> Vec<Self> {
         Self::all().into_iter().filter(|process| process.exe.starts_with(directory)).collect()
     }
 }
 
-/// Kills all that `is_ours` picks and waits until they are gone.
+/// Kills all processes that `is_ours` selects, and waits until they are gone.
 pub(crate) fn kill_all(is_ours: impl Fn(&Process) -> bool) {
     let me = Pid::this();
     let ours = || Process::all().into_iter().filter(|process| process.pid != me && is_ours(process));

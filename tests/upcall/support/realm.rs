@@ -1,4 +1,4 @@
-//! A Kerberos realm of a test: database, KDC, users with tickets.
+//! A test's Kerberos realm: database, KDC, users with tickets.
 
 use super::acceptor::with_clock;
 use super::netns::NetNamespace;
@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Of every user with one.
+/// Of every user that has a password.
 pub(crate) const PASSWORD: &str = "correct horse";
 
-/// What tests may choose; the rest is the same for all.
+/// What tests may choose; everything else is the same for all.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RealmOptions<'a> {
-    /// Of all keys and session keys; several, the preferred first, are separated by blanks.
+    /// For all keys and session keys; several are separated by blanks, the preferred one first.
     pub(crate) enctype: &'a str,
     /// Where the KDC listens.
     pub(crate) netns: Option<&'a NetNamespace>,
@@ -32,7 +32,7 @@ impl Default for RealmOptions<'_> {
     }
 }
 
-/// Its KDC runs until the drop.
+/// Its KDC runs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Realm {
     kdc: Option<Daemon>,
@@ -66,7 +66,7 @@ impl Realm {
         panic!("no KDC: {}", fs::read_to_string(realm.path("kdc.log")).unwrap_or_default());
     }
 
-    /// False if another took the port meanwhile.
+    /// False if another process has taken the port in the meantime.
     fn start_kdc(&mut self, options: RealmOptions<'_>) -> bool {
         let mut kdc = Command::new("krb5kdc");
         kdc.arg("-n");
@@ -90,7 +90,7 @@ impl Realm {
             let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
             if log.contains("commencing operation") { Some(true) } else { daemon.ended().map(|_| false) }
         });
-        // KDCs share a port if they are told to, and each gets requests for the other's realm.
+        // KDCs can share a port (SO_REUSEPORT); each would get requests for the other's realm.
         let up = up && listeners(self.port) <= 1;
         self.kdc = Some(daemon).filter(|_| up);
         up
@@ -100,12 +100,12 @@ impl Realm {
         format!("T{}.TEST", self.scratch.uid())
     }
 
-    /// The host that services of this realm are on; a name that resolves nowhere.
+    /// Host of this realm's services; the name does not resolve.
     pub(crate) fn host(&self) -> String {
         format!("srv.t{}.test", self.scratch.uid())
     }
 
-    /// The service that there is a keytab for, as GSS names it.
+    /// The service that has a keytab, by its GSS name.
     pub(crate) fn service(&self) -> String {
         format!("nfs@{}", self.host())
     }
@@ -122,12 +122,12 @@ impl Realm {
         self.scratch.path(name)
     }
 
-    /// For a client of the realm.
+    /// krb5.conf for a client of the realm.
     pub(crate) fn krb5_conf(&self) -> String {
         self.krb5_conf_by(self.port)
     }
 
-    /// For a client that reaches the KDC by another port.
+    /// krb5.conf for a client that reaches the KDC by another port.
     pub(crate) fn krb5_conf_by(&self, port: u16) -> String {
         let (name, host, enctype) = (self.name(), self.host(), &self.enctype);
         format!(
@@ -138,9 +138,9 @@ impl Realm {
         )
     }
 
-    /// For a client of this realm that uses services of another.
+    /// krb5.conf for a client of this realm that uses another realm's services.
     pub(crate) fn krb5_conf_with(&self, other: &Self) -> String {
-        // Of sections with one name the relations are put together.
+        // libkrb5 merges sections with the same name.
         let (name, port, host) = (other.name(), other.port, other.host());
         format!(
             "{}[realms]\n {name} = {{\n  kdc = 127.0.0.1:{port}\n }}\n[domain_realm]\n {host} = {name}\n",
@@ -148,12 +148,12 @@ impl Realm {
         )
     }
 
-    /// The ticket-granting service of another realm, as this one names it.
+    /// Principal of another realm's ticket-granting service in this realm.
     pub(crate) fn cross_realm_principal(&self, other: &Self) -> String {
         format!("krbtgt/{}@{}", other.name(), self.name())
     }
 
-    /// Users of this realm get tickets of the other's services: both KDCs know one key.
+    /// Lets users of this realm get tickets for the other realm's services: both KDCs get the same key.
     pub(crate) fn is_trusted_by(&self, other: &Self) {
         let principal = self.cross_realm_principal(other);
         for realm in [self, other] {
@@ -176,20 +176,20 @@ impl Realm {
         fs::write(self.path("kdc.conf"), kdc_conf).unwrap();
     }
 
-    /// How many requests the KDC has had, by its log.
+    /// How many requests the KDC has logged.
     #[allow(dead_code, reason = "the bench counts them")]
     pub(crate) fn kdc_requests(&self) -> usize {
         let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
         log.lines().filter(|line| line.contains("_REQ (")).count()
     }
 
-    /// Where the KDC is.
+    /// Port of the KDC.
     #[allow(dead_code, reason = "the bench puts a slow KDC before this one")]
     pub(crate) fn kdc_port(&self) -> u16 {
         self.port
     }
 
-    /// For a tool of MIT Kerberos.
+    /// Environment for MIT's tools.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 2] {
         [("KRB5_CONFIG", self.path("krb5.conf")), ("KRB5_KDC_PROFILE", self.path("kdc.conf"))]
     }
@@ -200,7 +200,7 @@ impl Realm {
         tool
     }
 
-    /// Commands of kadmin.local.
+    /// Runs commands in kadmin.local.
     #[track_caller]
     pub(crate) fn administrate(&self, commands: &[impl AsRef<str>]) {
         let script: String = commands.iter().flat_map(|command| [command.as_ref(), "\n"]).collect();
@@ -209,15 +209,15 @@ impl Realm {
         assert!(trouble.is_none(), "kadmin.local: {said}");
     }
 
-    /// The service gets a new key; its keytab, where servers look, has no other.
+    /// Gives the service a new key, and the keytab that servers read no other key.
     #[track_caller]
     pub(crate) fn rekey(&self) {
         let _ = fs::remove_file(self.keytab());
-        // ktadd makes a new random key.
+        // ktadd makes a random key.
         self.administrate(&[format!("ktadd -k {} {}", self.keytab().display(), self.service_principal())]);
     }
 
-    /// What is in a cache, by klist(1) as its owner.
+    /// Contents of a cache, by klist(1) as its owner.
     #[track_caller]
     pub(crate) fn listed(&self, uid: u32, cache: &str, options: &[&str]) -> String {
         let mut klist = command_as(uid, "klist");
@@ -225,7 +225,7 @@ impl Realm {
         succeed(&mut klist, "")
     }
 
-    /// A ticket of `alice` for this uid.
+    /// Gets a ticket of `alice` for this uid.
     #[track_caller]
     pub(crate) fn ticket(&self, uid: u32, cache: &str) {
         self.ticket_with(uid, cache, &[]);
@@ -239,7 +239,7 @@ impl Realm {
         succeed(&mut kinit, &format!("{PASSWORD}\n"));
     }
 
-    /// A ticket of `alice` from a KDC that is in another network namespace.
+    /// Gets a ticket of `alice` from a KDC in another network namespace.
     #[track_caller]
     pub(crate) fn ticket_in(&self, netns: &NetNamespace, uid: u32, cache: &str) {
         let mut kinit = command_as(uid, "kinit");
@@ -247,7 +247,7 @@ impl Realm {
         succeed(netns.enter(kinit).envs(self.environment()), &format!("{PASSWORD}\n"));
     }
 
-    /// A ticket of `alice` that the KDC has given so long ago; the KDC's clock is right again when this returns.
+    /// Gets a ticket of `alice` that the KDC issued this long ago. The KDC's clock is right again on return.
     #[track_caller]
     pub(crate) fn aged_ticket(&mut self, age: &str, uid: u32, cache: &str, options: &[&str]) {
         self.shift_clock(&format!("-{age}"));
@@ -258,7 +258,7 @@ impl Realm {
         self.shift_clock("+0s");
     }
 
-    /// What makes a program get a ticket of `alice` with a configuration of its own.
+    /// Step that gets a ticket of `alice` by this configuration.
     pub(crate) fn kinit(&self, config: &Path, cache: &str) -> Step {
         self.kinit_with(config, cache, &[])
     }
@@ -273,12 +273,12 @@ impl Realm {
         }
     }
 
-    /// The same while the KDC has another clock, with options of kinit(1).
+    /// The same with options of kinit(1), while the KDC's clock differs.
     pub(crate) fn kinit_heedless(&self, config: &Path, cache: &str, options: &[&str]) -> Step {
         self.kinit_with(&heedless_of_clocks(config), cache, options)
     }
 
-    /// A ticket that is no longer valid when this returns.
+    /// Gets a ticket that has expired on return.
     #[track_caller]
     pub(crate) fn expired_ticket(&self, uid: u32, cache: &str) {
         self.ticket_with(uid, cache, &["-l", "1s"]);
@@ -289,7 +289,7 @@ impl Realm {
         });
     }
 
-    /// The KDC starts again with another clock, shifted by so much, such as `+10m` (faketime(1)).
+    /// Restarts the KDC with its clock shifted, e.g. by `+10m` (faketime(1)).
     #[track_caller]
     pub(crate) fn shift_clock(&mut self, shift: &str) {
         self.kdc = None;
@@ -302,18 +302,18 @@ impl Realm {
         );
     }
 
-    /// Nobody listens any more.
+    /// Stops the KDC: nobody listens any more.
     pub(crate) fn stop(&mut self) {
         self.kdc = None;
     }
 
-    /// The KDC's sockets take requests, and nobody answers.
+    /// Silences the KDC: its sockets take requests, and nobody answers.
     pub(crate) fn silence(&self) {
         self.kdc.as_ref().unwrap().signal(Signal::SIGSTOP);
     }
 }
 
-/// How many sockets of this network namespace listen on a TCP port of IPv4.
+/// How many sockets of this network namespace listen on a TCP port over IPv4.
 fn listeners(port: u16) -> usize {
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
     let address = format!(":{port:04X}");
@@ -324,7 +324,7 @@ fn listeners(port: u16) -> usize {
     sockets.lines().filter(listens).count()
 }
 
-/// A configuration like this one by which a ticket's start may be hours ago.
+/// A copy of this configuration that accepts tickets with a start hours ago.
 fn heedless_of_clocks(config: &Path) -> PathBuf {
     let text = fs::read_to_string(config).unwrap();
     let told = "[libdefaults]\n clockskew = 90000\n kdc_timesync = 0\n";
@@ -333,7 +333,7 @@ fn heedless_of_clocks(config: &Path) -> PathBuf {
     heedless
 }
 
-/// Free for TCP and UDP a moment ago.
+/// A port that was free for TCP and UDP a moment ago.
 pub(crate) fn free_port() -> u16 {
     loop {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

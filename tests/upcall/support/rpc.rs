@@ -1,5 +1,5 @@
-//! ONC RPC (RFC 5531) with RPCSEC_GSS (RFC 2203), as much as tests need: records, calls with a context, replies to
-//! context creation taken apart and put together.
+//! ONC RPC (RFC 5531) with RPCSEC_GSS (RFC 2203), as far as tests need it: records, calls with a context, replies to
+//! context creation taken apart and rebuilt.
 
 use super::server::Target;
 use lgss::crypto::mic::{MicKeys, Role};
@@ -12,7 +12,7 @@ const LAST_FRAGMENT: u32 = 0x8000_0000;
 const REPLY: u32 = 1;
 pub(crate) const RPCSEC_GSS: u32 = 6;
 
-/// One record of however many fragments (RFC 5531 §11).
+/// Reads one record, of any number of fragments (RFC 5531 §11).
 pub(crate) fn read_record(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut record = Vec::new();
     loop {
@@ -28,12 +28,12 @@ pub(crate) fn read_record(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     }
 }
 
-/// One record of one fragment.
+/// Writes one record as one fragment.
 pub(crate) fn write_record(stream: &mut TcpStream, record: &[u8]) -> io::Result<()> {
     stream.write_all(&[&mark(record.len(), LAST_FRAGMENT)[..], record].concat())
 }
 
-/// One record of fragments of `size` bytes.
+/// Encodes one record in fragments of `size` bytes.
 pub(crate) fn fragments(record: &[u8], size: usize) -> Vec<u8> {
     let last = record.len().div_ceil(size) - 1;
     let chunks = record.chunks(size).enumerate();
@@ -48,7 +48,7 @@ fn mark(length: usize, flag: u32) -> [u8; 4] {
     (u32::try_from(length).unwrap() | flag).to_be_bytes()
 }
 
-/// XDR in the making (RFC 4506).
+/// XDR under construction (RFC 4506).
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Xdr(pub(crate) Vec<u8>);
 
@@ -104,7 +104,7 @@ pub(crate) struct InitReply {
 }
 
 impl InitReply {
-    /// "Continue", with a token that means nothing.
+    /// "Continue", with an arbitrary token.
     pub(crate) fn continuing(call: &[u8], token: &[u8]) -> Self {
         Self {
             xid: xid(call),
@@ -145,7 +145,7 @@ impl InitReply {
     }
 }
 
-/// A reply that denies the call for its credentials (RFC 5531 §9: AUTH_ERROR), e.g. RPCSEC_GSS_CREDPROBLEM 13.
+/// A reply that rejects the call's credentials (RFC 5531 §9: AUTH_ERROR), e.g. with RPCSEC_GSS_CREDPROBLEM, 13.
 pub(crate) fn denied(call: &[u8], auth_stat: u32) -> Vec<u8> {
     Xdr::default().u32(xid(call)).u32(REPLY).u32(1).u32(1).u32(auth_stat).0
 }

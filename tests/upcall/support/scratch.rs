@@ -1,7 +1,7 @@
-//! A directory, a uid and a name that no other test has, on this machine, now.
+//! A directory, a uid and a name that no other test on this machine has at the same time.
 //!
-//! Each belongs to whoever holds the lock of `<uid>.lock`; what a dead run left has a free lock and is removed by the
-//! next run's, or this run's, janitor.
+//! The holder of the lock on `<uid>.lock` owns them. The lock of a dead run is free; the janitor of this run or of the
+//! next one removes its files.
 
 use super::probe::forget_keyrings;
 use super::process::kill_all;
@@ -13,15 +13,15 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Every directory above is root's and not writable by others, and programs may be run from there.
+/// Root owns every directory above, nobody else may write there, and programs may be executed in it.
 const BASE: &str = "/var/lib/lgss-test";
 const RULES: &str = "/etc/request-key.d";
-/// Where a test may mount something.
+/// Where a test may mount a file system.
 pub(crate) const MOUNT_POINT: &str = "mount";
-/// Far above what distributions give to users and their subordinate ids.
+/// Far above what distributions assign to users and their subordinate ids.
 const FIRST_UID: u32 = 1_600_000_000;
 
-/// Removed with all that belongs to it on drop.
+/// On drop it is removed, with all that belongs to it.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     uid: u32,
@@ -32,7 +32,7 @@ impl Scratch {
     pub(crate) fn new() -> Self {
         let (uid, lock) = wait_for("a free uid", Duration::from_secs(10), || {
             fs::create_dir_all(BASE).unwrap();
-            // The machine's own account of the site has the odd number after it.
+            // The site's machine account has the odd number that follows.
             let uid = FIRST_UID + 2 * (random() & 0x3ff_ffff);
             Some((uid, lock(uid)?))
         });
@@ -42,7 +42,7 @@ impl Scratch {
         scratch
     }
 
-    /// The number that nobody else has; also the uid of the test's user. The one after it is this test's too.
+    /// A unique number, which is also the uid of the test's user. The next number belongs to this test too.
     pub(crate) fn uid(&self) -> u32 {
         self.uid
     }
@@ -52,7 +52,7 @@ impl Scratch {
         directory(self.uid).join(name)
     }
 
-    /// Where this test's request-key rules are.
+    /// Path of this test's request-key rules.
     pub(crate) fn rule_file(&self) -> PathBuf {
         rule_file(self.uid)
     }
@@ -64,7 +64,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes what runs that are no more have left.
+/// Removes what ended runs have left.
 pub(crate) fn reap_stale() {
     let Ok(entries) = fs::read_dir(BASE) else { return };
     for entry in entries.flatten() {
@@ -89,7 +89,7 @@ fn lock_file(uid: u32) -> PathBuf {
     Path::new(BASE).join(format!("{uid}.lock"))
 }
 
-/// `None` if another has it, or has just removed the file.
+/// `None` if another process has it, or has just removed the file.
 fn lock(uid: u32) -> Option<Flock<File>> {
     let path = lock_file(uid);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).ok()?;
@@ -98,7 +98,7 @@ fn lock(uid: u32) -> Option<Flock<File>> {
     same.then_some(lock)
 }
 
-/// Rule first, so that no new upcall starts; the lock last.
+/// The rule goes first, so that no new upcall starts; the lock goes last.
 fn clean(uid: u32, lock: Option<Flock<File>>) {
     remove(&rule_file(uid));
     let directory = directory(uid);
@@ -118,7 +118,8 @@ fn clean(uid: u32, lock: Option<Flock<File>>) {
     let _ = fs::remove_dir(BASE);
 }
 
-/// All in /tmp whose names begin as the default caches' do; Heimdal's programs make an empty directory of that kind.
+/// Removes everything in /tmp whose name begins like a default cache's; Heimdal's programs make an empty directory of
+/// that kind.
 fn remove_caches(uid: u32) {
     let prefix = format!("krb5cc_{uid}");
     for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
@@ -138,7 +139,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// On a drop there may be a panic already, so this is no second one.
+/// No panic: on drop, the test may be panicking already.
 fn report(problem: std::fmt::Arguments<'_>) {
     eprintln!("left behind by a test: {problem}");
 }

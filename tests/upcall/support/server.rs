@@ -1,4 +1,4 @@
-//! Servers that misbehave, and one between the client and a real server that changes what that says.
+//! Servers that misbehave, and a proxy that changes a real server's replies.
 
 use super::rpc::{read_record, write_record};
 use std::io::Write;
@@ -31,7 +31,7 @@ impl Target {
         }
     }
 
-    /// The same service elsewhere.
+    /// The same service at another port.
     pub(crate) fn at(&self, port: u16) -> Self {
         Self { port, ..self.clone() }
     }
@@ -41,7 +41,7 @@ impl Target {
         Self { host: server.address.ip(), port: server.address.port(), ..self.clone() }
     }
 
-    /// Another service at the same place.
+    /// Another service at the same address.
     pub(crate) fn called(&self, service: &str) -> Self {
         Self { service: service.to_owned(), ..self.clone() }
     }
@@ -58,7 +58,7 @@ impl Target {
 
 type Handler = dyn Fn(TcpStream) + Send + Sync;
 
-/// A server of a test; it ends, with its connections, on drop.
+/// A test's server. It ends on drop, with its connections.
 pub(crate) struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -68,7 +68,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Every connection gets a thread with `handle`.
+    /// Starts a thread with `handle` for every connection.
     pub(crate) fn start(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         Self::start_on(Ipv4Addr::LOCALHOST.into(), handle)
     }
@@ -117,7 +117,7 @@ impl Server {
         })
     }
 
-    /// Between the client and `server`, whose replies `change` may change.
+    /// A proxy between the client and `server`; `change` may change the replies.
     pub(crate) fn between(server: SocketAddr, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
         Self::between_on(Ipv4Addr::LOCALHOST.into(), server, change)
     }
@@ -147,7 +147,7 @@ impl Server {
         self.address.port()
     }
 
-    /// How many have come.
+    /// How many connections have come.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! A realm and a Ganesha for all tests of a run that only use them.
+//! A realm and a Ganesha, shared by all tests of a run that do not change them.
 
 use super::ganesha::Ganesha;
 use super::process::Until;
@@ -6,10 +6,10 @@ use super::realm::{Realm, RealmOptions};
 use super::server::Target;
 use std::sync::OnceLock;
 
-/// Started by the first test that wants it, dropped by main.
+/// The first test that needs one starts it; main drops them.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    // In the order of their ends.
+    // Fields are in the order of their ends.
     ganesha: OnceLock<Ganesha>,
     realm: OnceLock<Realm>,
 }

@@ -1,4 +1,4 @@
-//! An installation of the upcall for one test: programs, configuration, rule, log, one user.
+//! One test's installation of the upcall: programs, configuration, rule, log, one user.
 
 use super::log::LogReader;
 use super::outcome::Outcome;
@@ -15,10 +15,10 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A requester is to be released in milliseconds, and in 250 of them if all goes wrong; busy machines get more.
+/// A requester is released within milliseconds, and within 250 ms if all goes wrong; busy machines get more time.
 pub(crate) const RELEASED_WITHIN: Duration = Duration::from_millis(1500);
 
-/// What a test changes of the configuration; durations as in the file.
+/// What a test changes in the configuration; durations as in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings<'a> {
     pub(crate) deadline: &'a str,
@@ -28,7 +28,7 @@ pub(crate) struct Settings<'a> {
     pub(crate) negative_cache: &'a str,
     /// More tables of the file.
     pub(crate) extra: &'a str,
-    /// The program in the worker's place.
+    /// The program that runs as the worker.
     pub(crate) worker: &'a str,
     /// Whether the upcall runs under the probe that kills it.
     pub(crate) rule: Rule,
@@ -49,7 +49,7 @@ impl Default for Settings<'_> {
             connect: "5s",
             round: "5s",
             negative_cache: "10s",
-            // A test's user may fail as often as it likes; those that are about it say so.
+            // A test's user may fail as often as it likes; tests of the pause set this.
             extra: "[backoff]\nafter = 1000\n",
             worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
             rule: Rule::Upcall,
@@ -73,7 +73,7 @@ impl Site {
         let scratch = Scratch::new();
         let log = LogReader::bind(&scratch.path("log"));
         let site = Self { log, scratch };
-        // The static release build where one is named, as `make test` and `make bench` do.
+        // The static release build if the variable names one, as `make test` and `make bench` do.
         let keyring =
             std::env::var("LGSS_KEYRING_BIN").unwrap_or(env!("CARGO_BIN_EXE_lgss_keyring").to_owned());
         install(&keyring, &site.path("lgss_keyring"), 0o755);
@@ -95,7 +95,7 @@ impl Site {
     fn configuration(&self, settings: &Settings<'_>) -> String {
         let dir = self.path("");
         let dir = dir.display();
-        // Hundreds of requests, whose processes are all waited for: nobody shall stay to tell of lines left out.
+        // These tests wait for the processes of hundreds of requests, so none may stay to report lines left out.
         let lines = match settings.rule {
             Rule::Upcall => "",
             Rule::UpcallUnderKiller => "per_owner = 100000\nusers = 100000\n",
@@ -114,7 +114,7 @@ impl Site {
         )
     }
 
-    /// Descriptions belong to this site if they name its uid.
+    /// A description belongs to this site if it names the site's uid.
     fn rules(&self, rule: Rule) -> String {
         let dir = self.path("");
         let dir = dir.display();
@@ -127,7 +127,8 @@ impl Site {
         format!("create user lgss:{}:* * {words}\n", self.uid())
     }
 
-    /// Another description, without blanks, that this site is to serve; request-key(8) knows wildcards at the end only.
+    /// Adds a description, without blanks, that this site serves; request-key(8) has wildcards at the end of a word
+    /// only.
     pub(crate) fn serve(&self, description: &str) {
         let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
         let first = rules.lines().next().unwrap();
@@ -135,7 +136,7 @@ impl Site {
         self.add_rule(&rule);
     }
 
-    /// Other rules than before.
+    /// Replaces the rules.
     pub(crate) fn replace_rules(&self, change: impl FnOnce(&str) -> String) {
         let rules = fs::read_to_string(self.scratch.rule_file()).unwrap();
         let new = self.path("rules");
@@ -143,23 +144,23 @@ impl Site {
         fs::rename(&new, self.scratch.rule_file()).unwrap();
     }
 
-    /// One more line for request-key(8), which reads whole files at any time.
+    /// Adds a line for request-key(8), which may read the file at any time.
     pub(crate) fn add_rule(&self, rule: &str) {
         self.replace_rules(|rules| format!("{rules}{rule}\n"));
     }
 
-    /// Sets which encryption types contexts may have.
+    /// Restricts the encryption types of contexts.
     pub(crate) fn allow_enctypes(&self, names: &[&str]) {
         self.add_settings(&format!("[kerberos]\nenctypes = {names:?}\n"));
     }
 
-    /// More tables of lgss.toml.
+    /// Adds tables to lgss.toml.
     pub(crate) fn add_settings(&self, tables: &str) {
         let config = fs::read_to_string(self.path("lgss.toml")).unwrap();
         fs::write(self.path("lgss.toml"), config + tables).unwrap();
     }
 
-    /// Adds relations to `[libdefaults]` of the upcall's krb5.conf, which come before those that are there.
+    /// Adds relations to `[libdefaults]` of the upcall's krb5.conf, before the present ones.
     pub(crate) fn libdefaults(&self, relations: &str) {
         let krb5 = fs::read_to_string(self.path("krb5.conf")).unwrap();
         let told = format!("[libdefaults]\n {relations}\n");
@@ -170,7 +171,7 @@ impl Site {
         self.scratch.uid()
     }
 
-    /// Of the account that workers of root's requests run as.
+    /// Uid of the account that runs workers for root's requests.
     pub(crate) fn machine_uid(&self) -> u32 {
         self.scratch.uid() + 1
     }
@@ -179,7 +180,7 @@ impl Site {
         self.scratch.path(name)
     }
 
-    /// An empty directory on which something may be mounted, for root alone.
+    /// Makes an empty directory for a mount, accessible to root alone.
     pub(crate) fn mount_point(&self) -> PathBuf {
         let point = self.path(MOUNT_POINT);
         fs::create_dir(&point).unwrap();
@@ -196,7 +197,7 @@ impl Site {
         format!("FILE:{}", self.path("user").join(name).display())
     }
 
-    /// The default cache gets a ticket.
+    /// Gets a ticket into the default cache.
     #[track_caller]
     pub(crate) fn ticket(&self, realm: &Realm) {
         realm.ticket(self.uid(), &format!("FILE:{}", self.default_cache().display()));
@@ -207,7 +208,7 @@ impl Site {
         self.request_as(&self.uid().to_string(), target, "")
     }
 
-    /// A request that names its owner and has an instance (`:name`).
+    /// A request that names its owner and an instance (`:name`).
     pub(crate) fn request_as(&self, owner: &str, target: &Target, instance: &str) -> Request {
         let (service, channel) = (&target.service, target.channel());
         if owner != self.uid().to_string() {
@@ -221,14 +222,14 @@ impl Site {
         }
     }
 
-    /// A request with more fields, of the callout.
+    /// A request with more fields in its callout.
     pub(crate) fn request_with(&self, target: &Target, fields: &str) -> Request {
         let mut request = self.request(target);
         request.callout.as_mut().unwrap().extend(format!(";{fields}").bytes());
         request
     }
 
-    /// The user asks for a context and waits for the outcome.
+    /// Asks for a context as the user and waits for the outcome.
     #[track_caller]
     pub(crate) fn ask(&self, target: &Target) -> Outcome {
         self.ask_with(self.request(target))
@@ -239,13 +240,13 @@ impl Site {
         self.ask_after(as_user(self.uid()), request)
     }
 
-    /// The outcome of a request that is made after other steps.
+    /// Outcome of a request that follows other steps.
     #[track_caller]
     pub(crate) fn ask_after(&self, steps: Vec<Step>, request: Request) -> Outcome {
         self.ask_naming(None, steps, request)
     }
 
-    /// The same by a program in whose environment KRB5CCNAME is this.
+    /// The same by a program with this KRB5CCNAME in its environment.
     #[track_caller]
     pub(crate) fn ask_naming(&self, cache: Option<&str>, steps: Vec<Step>, request: Request) -> Outcome {
         let variables: Vec<_> = cache.map(|cache| ("KRB5CCNAME", cache)).into_iter().collect();
@@ -272,12 +273,13 @@ impl Site {
         Outcome::of(findings.get(before..).unwrap_or_else(|| panic!("the probe ended early: {findings:?}")))
     }
 
-    /// What the log advises: it names the settings of the site.
+    /// The remedy that the log shows, with this site's path of the settings.
     pub(crate) fn remedy(&self, cause: Cause) -> String {
         cause.remedy_by(&self.path("lgss.toml"))
     }
 
-    /// The requester has learnt of the failure by its errno, the log has one line with what to do, and nothing is left.
+    /// Checks that the requester got this error, that the log has one line with the remedy, and that no process is
+    /// left.
     #[track_caller]
     pub(crate) fn assert_failed(&self, outcome: &Outcome, cause: Cause, target: &Target) {
         assert_eq!(outcome.errno(), cause.errno(), "log: {:#?}", self.log.lines());
@@ -287,7 +289,7 @@ impl Site {
         self.wait_until_idle();
     }
 
-    /// Nothing of the upcall runs any more.
+    /// Waits until no process of the upcall is left.
     #[track_caller]
     pub(crate) fn wait_until_idle(&self) {
         let directory = self.path("");
@@ -296,7 +298,7 @@ impl Site {
         });
     }
 
-    /// What the killer says of a process that it was to kill: whether that made so many calls.
+    /// Whether the killer reached its victim's system call, by what it wrote; false if the victim made fewer calls.
     #[track_caller]
     pub(crate) fn was_killed(&self, instance: &str) -> bool {
         let told = wait_for("the killer's word", Duration::from_secs(20), || {
@@ -311,7 +313,7 @@ impl Site {
         }
     }
 
-    /// A process that runs this program of the site, once there is one.
+    /// Waits for a process that runs this program of the site.
     #[track_caller]
     pub(crate) fn wait_for_process(&self, program: &str) -> Process {
         let exe = self.path(program);
@@ -322,7 +324,7 @@ impl Site {
 }
 
 impl Drop for Site {
-    /// Whoever looks into a failed test wants to know what the upcall said.
+    /// Shows the upcall's log if the test has failed.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("log of the site of uid {}: {:#?}", self.uid(), self.log.lines());
@@ -330,8 +332,8 @@ impl Drop for Site {
     }
 }
 
-/// By a process of its own: a descriptor that we had open for writing could just then be inherited by a child of another
-/// test, and nobody can execute a file that somebody has open for writing (ETXTBSY).
+/// Copies in a separate process: a child of another test could inherit a descriptor that this process has open for
+/// writing, and a file open for writing cannot be executed (ETXTBSY).
 pub(crate) fn install(program: impl AsRef<Path>, to: &Path, mode: u32) {
     let mut install = command("install");
     install.arg("-m").arg(format!("{mode:o}")).arg("--").arg(program.as_ref()).arg(to);

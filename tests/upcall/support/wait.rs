@@ -1,11 +1,11 @@
-//! Waiting without fixed sleeps.
+//! Waiting with a deadline instead of a fixed sleep.
 
 use std::time::{Duration, Instant};
 
 /// Polls until `probe` has an answer.
 ///
 /// # Panics
-/// After `within` (longer on a busy machine: [`stretched`]), saying what was waited for.
+/// After `within` (longer on a busy machine: [`stretched`]), naming `what`.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -19,15 +19,15 @@ pub(crate) fn wait_for<T>(what: &str, within: Duration, mut probe: impl FnMut() 
     }
 }
 
-/// Panics unless `took` is at least so many seconds and less than `limit`.
+/// Panics unless `took` is at least `least_secs` and less than `limit`.
 #[track_caller]
 pub(crate) fn assert_lasted(took: Duration, least_secs: u64, limit: Duration) {
     assert!(took >= Duration::from_secs(least_secs) && took < limit, "took {took:?}");
 }
 
-/// A limit that holds where every process has a core to itself, as long as it must be on this machine now: as many times
-/// as there are processes for each core, of those that run or of the last minute's, but three times at most: what a limit
-/// tells apart is further off than that.
+/// A limit for an idle machine, stretched for the load of this one: multiplied by the number of processes per core,
+/// either those running now or the last minute's average, whichever is more; at most three times, because what the
+/// limit tells apart differs by more than that.
 pub(crate) fn stretched(limit: Duration) -> Duration {
     let loads = std::fs::read_to_string("/proc/loadavg").unwrap();
     let mut fields = loads.split([' ', '/']);

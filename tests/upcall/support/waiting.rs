@@ -1,4 +1,4 @@
-//! A live worker to look at: its server says nothing.
+//! A live worker for a test to examine: its server stays silent.
 
 use super::probe::{Finding, Probe, Step, as_user};
 use super::process::Process;
@@ -35,7 +35,7 @@ impl Waiting {
         Self { site, server, worker, requester }
     }
 
-    /// Monitor and worker.
+    /// The processes of monitor and worker.
     #[track_caller]
     pub(crate) fn processes(&self) -> Vec<Process> {
         let processes = Process::running_from(&self.site.path(""));
