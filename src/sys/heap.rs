@@ -14,20 +14,32 @@ use super::process::end;
 /// More than a line of the log needs; only what is used is memory.
 const ROOM: usize = 64 * 1024 * 1024;
 
+/// Address that stands for "no memory yet": the old heap is closed, the new one is not there.
+const CLOSED: usize = 1;
+
 /// The new memory, once there is some, and how much of it has been given away.
 static NEW_HEAP: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
 
-/// Leaves the heap that there is as it is, for good. Where there is no memory for another, the process ends.
+/// Closes the old heap in a process whose maker may have been killed in the middle of an allocation. Until
+/// [`leave_as_it_is`], an allocation ends the process, since the old heap may be torn.
+pub(super) fn close() {
+    USED.store(ROOM, Ordering::Relaxed);
+    NEW_HEAP.store(ptr::without_provenance_mut(CLOSED), Ordering::Release);
+}
+
+/// Leaves the old heap as it is, for good, and allocates from new memory. Ends the process if there is none.
 pub(crate) fn leave_as_it_is() {
     let start = reserve();
     if start.is_null() {
         end(1);
     }
     NEW_HEAP.store(start, Ordering::Release);
+    USED.store(0, Ordering::Release);
 }
 
-/// Whether it was left: what needs the C library's own blocks, such as reading a directory, must not be done any more.
+/// Whether the old heap was left. From then on nothing may use the C library's own allocations, as reading a directory
+/// does.
 pub(crate) fn is_left() -> bool {
     !NEW_HEAP.load(Ordering::Acquire).is_null()
 }

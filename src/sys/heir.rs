@@ -1,15 +1,15 @@
-//! Processes that share their maker's memory: an heir, which takes over when its maker has ended, and a guard, which acts
-//! only if its maker ends too early.
+//! Processes that share their maker's memory: an heir takes over when its maker has ended, a guard acts only if its maker
+//! ends too early.
 //!
-//! Called by the front for its monitor, and by whoever publishes a key. What they keep to:
+//! Called by the front for its monitor, and where a key is published. Invariants:
 //!
-//! * While the maker is at work they look, sleep, and change atomics: no heap, and no errno, which is the maker's, too. An
-//!   heir whose maker is overdue may set it: it has just rejected the key, and ends the maker next.
-//! * When the maker has been killed, it may have been so anywhere, in the middle of an allocation too: the heap may be torn,
-//!   and a lock held for ever. First the key is answered, by calls that need numbers and the stack only. What needs
-//!   a heap comes after [`super::heap::leave_as_it_is`], and an alarm bounds it.
-//! * A guard stands by during two system calls of its maker's, in which that is at no allocation; it does without a heap all
-//!   the same.
+//! * While the maker works, they only look, sleep and change atomics. They use no heap, and no errno, which they share with
+//!   the maker. An heir whose maker is overdue may set errno: it has just rejected the key, and kills the maker next.
+//! * A maker can be killed anywhere, even in the middle of an allocation or while it holds a lock. So its child first answers
+//!   the key, by calls that need numbers and the stack only. The heap is closed meanwhile: an allocation ends the process.
+//!   What needs a heap comes after [`heap::leave_as_it_is`], bounded by an alarm.
+//! * A guard stands by during two system calls of its maker, between which the maker allocates nothing. It uses no heap
+//!   either.
 
 use std::os::raw::c_long;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
+use super::heap;
 use super::keyctl::{self, RawSerial};
 use super::process::{Process, is_runnable};
 
@@ -89,19 +90,29 @@ pub(crate) enum Predecessor {
     Waits(Pid),
 }
 
+/// What an heir does.
+pub(crate) struct Inheritance<T: 'static> {
+    /// Whether the predecessor, which has ended, had finished its work. If not, it may have been killed anywhere.
+    pub had_finished: fn(&'static T) -> bool,
+    /// The heir's own work, which returns its exit status.
+    pub entry: fn(&'static T, Predecessor) -> i32,
+    /// What both get.
+    pub argument: &'static T,
+}
+
 /// Starts a process that takes over the caller's memory and descriptors when the caller has ended (see
-/// [`spawn_sharing`]) or passed its work on; until then it only sleeps, and it ends the caller if that takes too long. A
-/// caller that even SIGKILL does not end within `KILL_LIMIT` is left alone, its key rejected.
+/// [`spawn_sharing`]) or passed its work on. Until then it only sleeps, and kills a caller that takes too long. It leaves
+/// alone a caller that does not end within `KILL_LIMIT` of SIGKILL; the key is rejected by then.
+///
+/// Safe, because `entry` never runs beside the caller: the caller has ended, or waits in one system call that touches none
+/// of its memory. After a caller that had not finished, the heap is closed.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
-pub(crate) fn spawn_heir<T: Sync>(
-    patience: Succession,
-    entry: fn(&'static T, Predecessor) -> i32,
-    argument: &'static T,
-) -> Result<(), Errno> {
-    struct Heir<T: 'static>(Succession, Pid, fn(&'static T, Predecessor) -> i32, &'static T);
-    fn wait<T: Sync>(Heir(patience, caller, entry, argument): &'static Heir<T>) -> i32 {
+pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance<T>) -> Result<(), Errno> {
+    struct Heir<T: 'static>(Succession, Pid, Inheritance<T>);
+    fn wait<T: Sync>(Heir(patience, caller, inheritance): &'static Heir<T>) -> i32 {
+        let Inheritance { had_finished, entry, argument } = *inheritance;
         let start = Instant::now();
         // Since when it has not run at any look.
         let mut blocked: Option<Instant> = None;
@@ -127,14 +138,22 @@ pub(crate) fn spawn_heir<T: Sync>(
             blocked = if busy { None } else { blocked.or_else(|| Some(Instant::now())) };
         }
         let Some(overdue) = Process::open(*caller).ok().filter(|_| getppid() == *caller) else {
+            if !had_finished(argument) {
+                heap::close();
+            }
             return entry(argument, Predecessor::Ended);
         };
         let _ = keyctl::reject(patience.key, patience.ttl, patience.errno);
         let _ = overdue.kill();
-        if overdue.wait_for_end(KILL_LIMIT) { entry(argument, Predecessor::Killed) } else { 1 }
+        if !overdue.wait_for_end(KILL_LIMIT) {
+            return 1;
+        }
+        heap::close();
+        entry(argument, Predecessor::Killed)
     }
-    let heir = Box::leak(Box::new(Heir(patience, getpid(), entry, argument)));
-    spawn_sharing(wait, heir)
+    let heir = Box::leak(Box::new(Heir(patience, getpid(), inheritance)));
+    // SAFETY: while the caller works, `wait` looks, sleeps and loads atomics. It sets errno only to end an overdue caller.
+    unsafe { spawn_sharing(wait, heir) }
 }
 
 /// Between two looks at a predecessor that takes long: on a busy machine hundreds do so at the same time.
@@ -142,7 +161,9 @@ const GUARD_LONGEST_LOOK: Duration = Duration::from_millis(10);
 /// So often it is looked at before the pauses grow.
 const EARLY_LOOKS: u32 = 8;
 
-/// Starts a process that runs `entry` if the caller ends before it has set `done`, and ends with `done` otherwise.
+/// Starts a process that runs `entry` if the caller ends before it has set `done`. It ends when `done` is set.
+///
+/// Safe, because `entry` runs only after the caller has ended, and the heap is closed then.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
@@ -161,25 +182,32 @@ pub(crate) fn spawn_guard<T: Sync>(
                 return 0;
             }
             if orphaned {
+                heap::close();
                 entry(argument);
                 return 0;
             }
         }
     }
     let guard = Box::leak(Box::new(Guard(done, getpid(), entry, argument)));
-    spawn_sharing(wait, guard)
+    // SAFETY: while the caller works, `wait` sleeps and loads an atomic.
+    unsafe { spawn_sharing(wait, guard) }
 }
 
-/// clone(2) with CLONE_VM and CLONE_FILES: a child process that runs `entry(argument)` on a stack of its own in the
-/// caller's memory and with its descriptors, and ends with the result as its status. Unlike fork it copies no page
-/// tables and leaves no page to be copied later, neither here nor when the caller exits, and what the caller leaves in
-/// memory and open needs no message: that is what makes the front fast.
+/// clone(2) with CLONE_VM and CLONE_FILES: a child process that runs `entry(argument)` on its own stack, in the caller's
+/// memory and with its descriptors. The result is its exit status. Unlike fork it copies no page tables and leaves no page
+/// to be copied later, neither here nor when the caller exits, and what the caller leaves in memory and open needs no
+/// message. That makes the front fast.
 ///
-/// For this layer alone, because of what `entry` must keep to as long as the caller is at work: allocate nothing, change
-/// nothing but atomics, set no errno. The two above do nothing but look, sleep, and end the caller; another one makes calls
-/// that set none (lending.rs). A caller that has passed its work on is in one system call that touches none of its memory
-/// until the child has ended.
-pub(super) fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static T) -> Result<(), Errno> {
+/// # Safety
+/// As long as the caller works, `entry` allocates nothing, changes nothing but atomics and sets no errno, unless it is about
+/// to kill the caller. A caller that waits in one system call that touches none of its memory does not work.
+///
+/// # Errors
+/// EAGAIN, ENOMEM.
+pub(super) unsafe fn spawn_sharing<T>(
+    entry: fn(&'static T) -> i32,
+    argument: &'static T,
+) -> Result<(), Errno> {
     struct Start<T: 'static>(fn(&'static T) -> i32, &'static T);
     extern "C" fn start<T: 'static>(start: *mut libc::c_void) -> i32 {
         // SAFETY: `start` is the leaked box below, which nobody changes.
@@ -196,8 +224,8 @@ pub(super) fn spawn_sharing<T>(entry: fn(&'static T) -> i32, argument: &'static 
     }
     let argument = Box::into_raw(Box::new(Start(entry, argument)));
     // SAFETY: the lowest page of our own new mapping. The top of the stack is inside that mapping and aligned, nothing
-    // else uses it, and `start` gets the pointer that it expects, valid for ever. What the two processes may do at the
-    // same time is said above: until the caller has gone, the child only waits.
+    // else uses it, and `start` gets the pointer that it expects, valid for ever. By this function's contract the child
+    // touches nothing of a caller that works.
     let pid = unsafe {
         libc::mprotect(stack, PAGE, libc::PROT_NONE);
         libc::clone(start::<T>, stack.byte_add(SHARING_STACK), SHARED | libc::SIGCHLD, argument.cast())

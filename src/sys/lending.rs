@@ -104,7 +104,8 @@ impl<const N: usize> Lending<N> {
             wanted: AtomicBool::new(false),
             lent: AtomicU32::new(0),
         }));
-        spawn_sharing(Self::lend, lending)?;
+        // SAFETY: `lend` changes atomics, pauses, and makes system calls that set no errno (bare.rs).
+        unsafe { spawn_sharing(Self::lend, lending) }?;
         Ok(lending)
     }
 

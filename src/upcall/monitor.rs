@@ -32,7 +32,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::owner::Owner;
 use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL};
 use crate::sys::heap;
-use crate::sys::heir::{self, Predecessor, Succession};
+use crate::sys::heir::{self, Inheritance, Predecessor, Succession};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Process, WaitingParent};
 
@@ -72,7 +72,8 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
         handover: &shared.handover,
         starved: &shared.starved,
     };
-    heir::spawn_heir(patience, watch, shared)?;
+    let had_finished = |shared: &'static Shared| shared.verdict.get().is_some();
+    heir::spawn_heir(patience, Inheritance { had_finished, entry: watch, argument: shared })?;
     Ok(shared)
 }
 

@@ -98,11 +98,10 @@ impl WorkerInvocation {
 
 /// `None` if nothing could be reported.
 fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()> {
-    let setup = |error: &dyn Display| Failure::new(Stage::Launch, Cause::Setup, error);
     let ready = Unprivileged::prove()
-        .map_err(|error| setup(&error))
+        .map_err(|error| unusable(&error))
         .and_then(|proof| sandbox::close(&proof).map(|()| proof))
-        .and_then(|proof| Ok((proof, sources.map_err(|error| setup(&error))?)));
+        .and_then(|proof| Ok((proof, sources.map_err(|error| unusable(&error))?)));
     let (proof, sources) = match ready {
         Ok(ready) => ready,
         Err(failure) => return link.send_failed(&Failed::without_stages(failure)).ok(),
@@ -110,6 +109,11 @@ fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()>
     // No request means no monitor: there is nobody to report to.
     let request = link.receive_request(Instant::now() + REQUEST_LIMIT).ok()?;
     answer(proof, sources, &request, link)
+}
+
+/// The failure for a launch after which nothing can be done.
+fn unusable(error: &dyn Display) -> Failure {
+    Failure::new(Stage::Launch, Cause::Setup, error)
 }
 
 /// With what is wrong in krb5.conf where that may have a part in it: the library passes over a file that it cannot
@@ -150,7 +154,24 @@ fn answer(proof: Unprivileged, sources: Vec<Entry>, request: &Request, link: Wor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::creds::source_list::CONTRACT;
     use crate::gss::krb5_conf::Effect;
+
+    #[test]
+    fn a_launcher_of_another_contract_is_refused_whatever_it_sends() {
+        let other = CONTRACT + 1;
+        for sources in ["[]", r#"[{"what":"is new"}]"#, "null"] {
+            let list = format!(r#"{{"contract":{other},"sources":{sources},"more":1}}"#);
+            let refused = unusable(&source_list::decode(list.as_bytes()).unwrap_err());
+            let expected = format!(
+                "the programs are of different versions: contract {other} with a worker of {CONTRACT}"
+            );
+            assert_eq!(
+                (refused.stage, refused.cause, refused.detail),
+                (Stage::Launch, Cause::Setup, expected)
+            );
+        }
+    }
 
     #[test]
     fn a_fault_of_krb5_conf_comes_first_only_where_the_library_has_failed_by_it() {

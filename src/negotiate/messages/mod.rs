@@ -28,3 +28,6 @@ pub(crate) use report::{
 };
 pub(crate) use request::{Credentials, HostNames, Paused, PhaseLimits, Request, Target, Trail};
 pub(crate) use worker_end::WorkerEnd;
+
+#[cfg(test)]
+mod contract;

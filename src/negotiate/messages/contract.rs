@@ -1,0 +1,246 @@
+//! What this contract's messages look like: the JSON of each, and the parts that come beside it.
+//!
+//! Who changes an expected text here raises `CONTRACT` in src/creds/source_list.rs, or a worker of another version
+//! misunderstands the monitor instead of refusing it.
+
+#![cfg(feature = "gss")]
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Canonicalize, Enctypes};
+use crate::creds::source_list::CONTRACT;
+use crate::ctx::lustre::{Roles, ServerKind};
+use crate::ctx::request::{Level, Mechanism, RpcChannel};
+use crate::event::{Cause, Failure, Stage};
+use crate::negotiate::channel::answer::{Answer, WindowProof};
+use crate::negotiate::nid_host::HostLookup;
+use crate::secret::Secret;
+
+/// The number of the contract that the texts below are of.
+const PINNED: u32 = 1;
+
+/// A frame as it is on the socket: its kind, its JSON, and the parts that are none.
+type Parts = (u8, String, Vec<u8>, Vec<u8>);
+
+fn sent(send: impl FnOnce(UnixStream)) -> Parts {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    send(ours);
+    let mut bytes = Vec::new();
+    theirs.read_to_end(&mut bytes).unwrap();
+    let mut at = 4;
+    assert_eq!(bytes[..at], u32::try_from(bytes.len() - at).unwrap().to_ne_bytes());
+    let kind = bytes[at];
+    at += 1;
+    let mut part = || {
+        let length = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        let begin = at + 4;
+        at = begin + usize::try_from(length).unwrap();
+        bytes[begin..at].to_vec()
+    };
+    let (json, key, handle) = (part(), part(), part());
+    assert_eq!(at, bytes.len());
+    (kind, String::from_utf8(json).unwrap(), key, handle)
+}
+
+fn by_monitor(send: impl FnOnce(&mut MonitorEnd)) -> Parts {
+    sent(|socket| send(&mut MonitorEnd::over(socket)))
+}
+
+fn by_worker(send: impl FnOnce(&mut WorkerEnd)) -> Parts {
+    sent(|socket| send(&mut WorkerEnd::over(socket)))
+}
+
+fn json_only(kind: u8, json: &str) -> Parts {
+    (kind, json.to_owned(), Vec::new(), Vec::new())
+}
+
+fn lookup(configured: Option<&str>) -> HostLookup {
+    HostLookup {
+        nid: "10.0.0.7@o2ib".parse().unwrap(),
+        configured: configured.map(str::to_owned),
+        program: PathBuf::from("/etc/lgss/nid2hostname"),
+        trust_unconfirmed_names: false,
+    }
+}
+
+fn request(target: Target, credentials: Credentials) -> Request {
+    Request {
+        mechanism: Mechanism::Krb5,
+        target,
+        credentials,
+        principal: Some("alice@A".to_owned()),
+        level: Level::Integrity,
+        enctypes: Enctypes::default(),
+        renew: true,
+        limits: PhaseLimits {
+            kdc: Duration::from_secs(10),
+            connect: Duration::from_millis(2500),
+            round: Duration::from_secs(5),
+            total: Duration::from_secs(30),
+        },
+        names: HostNames::AsTheHost,
+        trail: Trail::Told,
+        paused: Some(Paused { tried: vec![7], detail: "three failures".to_owned() }),
+    }
+}
+
+fn considered() -> Considered {
+    Considered {
+        chosen: Some("alice@A in FILE:/a, 5 h left".to_owned()),
+        wanted: None,
+        others: vec!["FILE:/b: no ticket".to_owned()],
+        more: 2,
+    }
+}
+
+const CONSIDERED: &str =
+    r#"{"chosen":"alice@A in FILE:/a, 5 h left","wanted":null,"others":["FILE:/b: no ticket"],"more":2}"#;
+
+#[test]
+fn the_contract_has_the_number_that_its_texts_are_of() {
+    assert_eq!(CONTRACT, PINNED, "a new contract has new texts: compare them, then raise PINNED");
+}
+
+#[test]
+fn a_request_for_a_program_looks_like_this() {
+    let channel = RpcChannel { host: "srv.a".to_owned(), port: 2049, program: 100_003, version: 4 };
+    let service = "nfs@srv.a".parse().unwrap();
+    let target = Target::Rpc { service, channel, canonicalize: Canonicalize::Fallback };
+    let request = request(target, Credentials::Users);
+    let expected = concat!(
+        r#"{"mechanism":"krb5","target":{"rpc":{"service":"nfs@srv.a","channel":"#,
+        r#"{"host":"srv.a","port":2049,"program":100003,"version":4},"canonicalize":"fallback"}},"#,
+        r#""credentials":"users","principal":"alice@A","level":"integrity","#,
+        r#""enctypes":["aes256-cts-hmac-sha1-96","aes128-cts-hmac-sha1-96","aes256-cts-hmac-sha384-192","#,
+        r#""aes128-cts-hmac-sha256-128"],"#,
+        r#""renew":true,"limits":{"kdc":{"secs":10,"nanos":0},"connect":{"secs":2,"nanos":500000000},"#,
+        r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"as_the_host","trail":"told","#,
+        r#""paused":{"tried":[7],"detail":"three failures"}}"#,
+    );
+    assert_eq!(by_monitor(|end| end.send_request(&request).unwrap()), json_only(1, expected));
+}
+
+#[test]
+fn a_request_for_lustre_looks_like_this() {
+    let target =
+        Target::Lustre { server: ServerKind::Mds, peer: lookup(None), name: "lustre-MDT0000-mdc".to_owned() };
+    let credentials = Credentials::Machines {
+        roles: Roles { root: true, mdt: false, ost: false },
+        realm: Some("A".to_owned()),
+        principal: None,
+        myself: Some(lookup(Some("n1.a"))),
+    };
+    let request = Request {
+        principal: None,
+        level: Level::Privacy,
+        names: HostNames::FilesAndDns,
+        trail: Trail::Untold,
+        paused: None,
+        ..request(target, credentials)
+    };
+    let expected = concat!(
+        r#"{"mechanism":"krb5","target":{"lustre":{"server":"mds","peer":{"nid":"10.0.0.7@o2ib","configured":null,"#,
+        r#""program":"/etc/lgss/nid2hostname","trust_unconfirmed_names":false},"name":"lustre-MDT0000-mdc"}},"#,
+        r#""credentials":{"machines":{"roles":{"root":true,"mdt":false,"ost":false},"realm":"A","principal":null,"#,
+        r#""myself":{"nid":"10.0.0.7@o2ib","configured":"n1.a","program":"/etc/lgss/nid2hostname","#,
+        r#""trust_unconfirmed_names":false}}},"principal":null,"level":"privacy","#,
+        r#""enctypes":["aes256-cts-hmac-sha1-96","aes128-cts-hmac-sha1-96","aes256-cts-hmac-sha384-192","#,
+        r#""aes128-cts-hmac-sha256-128"],"#,
+        r#""renew":true,"limits":{"kdc":{"secs":10,"nanos":0},"connect":{"secs":2,"nanos":500000000},"#,
+        r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"files_and_dns","trail":"untold","#,
+        r#""paused":null}"#,
+    );
+    assert_eq!(by_monitor(|end| end.send_request(&request).unwrap()), json_only(1, expected));
+}
+
+#[test]
+fn what_the_monitor_passes_on_looks_like_this() {
+    let answer = Answer {
+        handle: b"handle".to_vec(),
+        gss_major: 1,
+        gss_minor: 2,
+        window: 2048,
+        token: Secret::new(b"token".to_vec()),
+        window_proof: WindowProof::TheKernels,
+    };
+    let json = r#"{"gss_major":1,"gss_minor":2,"window":2048}"#.to_owned();
+    let expected = (5, json, b"token".to_vec(), b"handle".to_vec());
+    assert_eq!(by_monitor(|end| end.send_reply(&answer).unwrap()), expected);
+    assert_eq!(by_monitor(|end| end.send_again().unwrap()), json_only(7, "null"));
+}
+
+#[test]
+fn a_workers_token_and_its_machine_credentials_look_like_this() {
+    let stages = [Timing { stage: Stage::Kdc, micros: 7 }, Timing { stage: Stage::Negotiate, micros: 0 }];
+    let token = Secret::new(b"token".to_vec());
+    let json = r#"[{"stage":"kdc","micros":7},{"stage":"negotiate","micros":0}]"#.to_owned();
+    let expected = (4, json, b"token".to_vec(), Vec::new());
+    assert_eq!(by_worker(|end| end.send_token(&token, &stages).unwrap()), expected);
+    let ready = Ready { good_until: 1000, service_until: Some(900) };
+    let json = r#"{"good_until":1000,"service_until":900}"#;
+    let cache = Secret::new(b"cache".to_vec());
+    let with_cache = (6, json.to_owned(), b"cache".to_vec(), Vec::new());
+    assert_eq!(by_worker(|end| end.send_ready(ready, Some(&cache)).unwrap()), with_cache);
+    assert_eq!(by_worker(|end| end.send_ready(ready, None).unwrap()), json_only(6, json));
+}
+
+#[test]
+fn an_established_context_looks_like_this() {
+    let context = Established {
+        enctype: 18,
+        acceptor_subkey: true,
+        endtime: 1000,
+        send_sequence: 5,
+        lifetime: 600,
+        window: 128,
+        credential: "alice@A in FILE:/a".to_owned(),
+        server: "nfs/srv.a@A".to_owned(),
+        principal: "alice@A".to_owned(),
+        unmet: Some("wanted bob@A".to_owned()),
+        considered: considered(),
+        stages: vec![Timing { stage: Stage::Connect, micros: 9 }],
+        trail: vec!["reads FILE:/a".to_owned()],
+    };
+    let json = [
+        r#"{"enctype":18,"acceptor_subkey":true,"endtime":1000,"send_sequence":5,"lifetime":600,"window":128,"#,
+        r#""credential":"alice@A in FILE:/a","server":"nfs/srv.a@A","principal":"alice@A","unmet":"wanted bob@A","#,
+        r#""considered":"#,
+        CONSIDERED,
+        r#","stages":[{"stage":"connect","micros":9}],"trail":["reads FILE:/a"]}"#,
+    ];
+    let key = Secret::new(vec![1; 32]);
+    let expected = (2, json.concat(), vec![1; 32], b"handle".to_vec());
+    assert_eq!(by_worker(|end| end.send_established(&context, &key, b"handle").unwrap()), expected);
+}
+
+#[test]
+fn a_failure_looks_like_this() {
+    let failed = Failed {
+        failure: Failure::new(Stage::Kdc, Cause::KdcDown, "no KDC").with_gss_major(0xd_0000),
+        considered: considered(),
+        stages: vec![Timing { stage: Stage::Kdc, micros: 9 }],
+        trail: vec!["reads FILE:/a".to_owned()],
+        tried: Some(vec![u64::MAX, 0]),
+    };
+    let json = [
+        r#"{"failure":{"stage":"kdc","cause":"kdc_down","detail":"no KDC","gss_major":851968},"considered":"#,
+        CONSIDERED,
+        r#","stages":[{"stage":"kdc","micros":9}],"trail":["reads FILE:/a"],"tried":[18446744073709551615,0]}"#,
+    ];
+    assert_eq!(by_worker(|end| end.send_failed(&failed).unwrap()), json_only(3, &json.concat()));
+}
+
+/// The causes and stages are words of the contract, too.
+#[test]
+fn a_failure_without_a_survey_looks_like_this() {
+    let failed = Failed::without_stages(Failure::new(Stage::Launch, Cause::Setup, "no list"));
+    let json = concat!(
+        r#"{"failure":{"stage":"launch","cause":"setup","detail":"no list","gss_major":0},"#,
+        r#""considered":{"chosen":null,"wanted":null,"others":[],"more":0},"stages":[],"trail":[],"tried":null}"#,
+    );
+    assert_eq!(by_worker(|end| end.send_failed(&failed).unwrap()), json_only(3, json));
+}
