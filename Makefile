@@ -1,4 +1,4 @@
-# What people and CI call; `make` alone lists it. The work is done by cargo and by the scripts in scripts/.
+# Entry points for people and CI; `make` alone lists them. Cargo and the scripts in scripts/ do the work.
 
 PREFIX ?= /usr
 DESTDIR ?=

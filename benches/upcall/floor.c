@@ -1,6 +1,6 @@
 /*
- * The least that an upcall can do: assume the authority and instantiate, without a C library.
- * Built by the bench (cc -O2 -static -nostdlib), run by request-key with the key's id as its first word.
+ * The least that an upcall can do: assume the authority and instantiate, without a C library. The bench builds it (cc
+ * -O2 -static -nostdlib); request-key runs it with the key's id as its first word.
  */
 #include <asm/unistd.h>
 

@@ -1,11 +1,12 @@
 /*
  * An acceptor of MIT Kerberos, for tests/upcall/support/acceptor.rs.
  *
- * With the default keytab it answers each line, the first token of an initiator in hex, by the line
+ * With the default keytab it answers each line, the first token of an initiator in hex, with the line
  *
  *     MAJOR MINOR TOKEN MIC
  *
- * statuses in hex, "-" for an empty token. MIC, if there is a context, is that of the sequence window 32 as four bytes.
+ * The statuses are in hex, an empty token is "-". MIC, if there is a context, signs the sequence window 32 as four
+ * bytes.
  */
 #include <gssapi/gssapi.h>
 #include <gssapi/gssapi_krb5.h>

@@ -1,12 +1,12 @@
 /*
- * Makes a ticket large, as a user's many groups do: asks the KDC for the ticket of a service with authorization data of
- * so many bytes, which MIT's KDC puts into it, and into every ticket that it gives for a ticket-granting ticket with
- * them.
+ * Makes a ticket as large as for a user in many groups: asks the KDC for a service ticket with so many bytes of
+ * authorization data. MIT's KDC puts these into the ticket, and into every ticket that it gives for a ticket-granting
+ * ticket with them.
  *
  *   large_ticket CACHE SERVICE BYTES
  *
- * CACHE has a ticket-granting ticket. The new ticket is stored in it, in place of all others if it is one itself.
- * Prints the ticket's length.
+ * CACHE has a ticket-granting ticket. The new ticket is stored there; a ticket-granting ticket replaces all others.
+ * Prints the length of the ticket.
  */
 #include <krb5.h>
 #include <stdio.h>
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
     wanted.authdata = authorization_data(strtoul(argv[3], NULL, 10));
     options = tgt->ticket_flags & KDC_TKT_COMMON_MASK;
     check(krb5_get_cred_via_tkt(context, tgt, options, NULL, &wanted, &large), argv[2]);
-    /* A ticket with them would be found only by who asks for them. */
+    /* Otherwise only requests with the same data would find the ticket. */
     large->authdata = NULL;
     if (krb5_principal_compare(context, tgt->server, wanted.server))
         check(krb5_cc_initialize(context, cache, wanted.client), argv[1]);

@@ -86,7 +86,7 @@ static void establish(const char *service, OM_uint32 flags, struct end *initiato
     gss_release_name(&minor, &target);
 }
 
-/* Reading the key out of a context ends it, hence a copy; the copies are made by exporting once, importing twice. */
+/* Reading the key out of a context ends it, so this makes a copy: by one export and two imports. */
 static void describe(struct end *end)
 {
     gss_buffer_desc exported = GSS_C_EMPTY_BUFFER;

@@ -106,7 +106,7 @@ fn twelve_thousand_names_of_others_in_tmp_are_counted_and_do_not_stand_in_the_wa
 
 /// A site with a FUSE file system that does not answer; the test mounts it where it disturbs.
 fn with_fuse(shared: &Shared, silence: Silence) -> (Site, Fuse) {
-    // A file that cannot even be looked up is on no file system that would have to be allowed.
+    // A file system that does not even answer look-ups need not be allowed.
     let allow = silence != Silence::Lookups;
     let extra = format!("[limits]\nper_owner = 1\n[caches]\nallow_fuse = {allow}\n");
     let settings = Settings { extra: &extra, ..Default::default() };

@@ -90,7 +90,7 @@ impl Realm {
             let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
             if log.contains("commencing operation") { Some(true) } else { daemon.ended().map(|_| false) }
         });
-        // KDCs can share a port (SO_REUSEPORT); each would get requests for the other's realm.
+        // KDCs share a port when both are configured with it, and each gets requests for the other's realm.
         let up = up && listeners(self.port) <= 1;
         self.kdc = Some(daemon).filter(|_| up);
         up

@@ -1,4 +1,4 @@
-"""What every scenario gets: the kernel's events, requesters, the server, the realm, the log, and which upcall runs."""
+"""What every scenario uses: the kernel's events, requesters, the server, the realm, the log, and the upcall's settings."""
 
 import os
 import shutil
@@ -31,13 +31,13 @@ HOSTS = """127.0.0.1 localhost
 
 
 def scenario(function):
-    """Marks a function of scenarios/*.py; it takes the bed and fails by an exception."""
+    """Marks a function of scenarios/*.py as a scenario; it takes the bed and fails by an exception."""
     function.is_scenario = True
     return function
 
 
 class Log:
-    """What programs send to /dev/log."""
+    """Everything that programs send to /dev/log."""
 
     def __init__(self):
         self.lines = []
@@ -56,7 +56,7 @@ class Log:
                 self.more.notify_all()
 
     def wait(self, words, seconds=20):
-        """The first line of this scenario that holds the words."""
+        """Waits for a line of this scenario with these words; returns the first."""
         deadline = time.monotonic() + seconds
         with self.more:
             while True:
@@ -69,7 +69,7 @@ class Log:
 
 
 class Bed:
-    """`since` is the mark of the scenario's begin: events before it belong to others."""
+    """The kernel's events since the scenario began (`since`); earlier ones belong to other scenarios."""
 
     def __init__(self):
         from realm import SERVER_KEYTAB
@@ -95,7 +95,7 @@ class Bed:
             self.the_realm.reset()
         self.forget()
         Path(PLAN).unlink(missing_ok=True)
-        # The stand-in upcall of a scenario before may still hold its own.
+        # The stand-in upcall of an earlier scenario may still have its log open.
         Path(LOG).unlink(missing_ok=True)
         Path(LOG).touch()
         os.chmod(LOG, 0o666)
@@ -103,7 +103,7 @@ class Bed:
         self.since = self.events.mark()
 
     def forget(self):
-        """No process, setting, credential or state of a scenario before is left."""
+        """Leaves no process, setting, credential or state of an earlier scenario."""
         for name in OUR_PROGRAMS:
             for pid in processes(name):
                 kill(pid)
@@ -114,11 +114,11 @@ class Bed:
 
     @property
     def secid(self):
-        """Of this scenario's requests."""
+        """First secid of this scenario's requests."""
         return requester.SECID
 
     def target(self, number):
-        """Of a request: one of a hundred targets of this scenario's, so that no context of another is found."""
+        """Fields of a request for one of this scenario's hundred targets, so that it finds no other scenario's context."""
         return {"secid": 100_000 + 100 * self.secid + number, "wait_ms": 30000}
 
     def end(self):
@@ -128,7 +128,7 @@ class Bed:
 
     @property
     def realm(self):
-        """The KDC; started when a scenario first wants it."""
+        """The KDC, started by the first scenario that uses it."""
         if not self.the_realm:
             from realm import Realm
 
@@ -139,24 +139,24 @@ class Bed:
         return Requester(USERS[name], **options)
 
     def upcall(self, program):
-        """The rule for lgssc names this program, with its options, from now on."""
+        """From now on the rule for lgssc starts this program, with its options."""
         write_anew(RULE, f"create lgssc * * {program} %o %k %t %d %c %u %g %T %P %S\n")
 
     def settings(self, text):
-        """lgss.toml until the scenario's end."""
+        """Writes lgss.toml, which stays until the scenario ends."""
         write_anew(SETTINGS, text)
 
     def until_gone(self, seconds=10):
-        """No process of ours is left."""
+        """Waits until none of our processes is left."""
         self.until(lambda: not any(processes(name) for name in OUR_PROGRAMS), "no process of ours", seconds)
 
     def trivial(self, *plan):
-        """The stand-in upcall does these steps: trivial_upcall.c."""
+        """Makes the stand-in upcall do these steps: trivial_upcall.c."""
         Path(PLAN).write_text("".join(step + "\n" for step in plan))
         self.upcall(TRIVIAL)
 
     def did(self, step, count=1, seconds=20):
-        """What the stand-in upcall noted of this step, the `count`-th time."""
+        """Waits for the `count`-th note of the stand-in upcall about this step."""
         found = []
 
         def noted():
@@ -184,12 +184,12 @@ class Bed:
         return self.events.all(name, self.since, **fields)
 
     def act(self, act, seconds=20, **fields):
-        """A thing done to a key: instantiate, update, revoke."""
+        """Waits for an operation on a key: instantiate, update, revoke."""
         return self.event("act", seconds, act=act, **fields)
 
     @staticmethod
     def usage(requester, serial):
-        """The usage count of a key in /proc/keys, as this requester sees it; None if it does not."""
+        """The usage count of a key in /proc/keys, or None if this requester does not see it."""
         for line in requester.proc_keys():
             if int(line.split()[0], 16) == serial:
                 return int(line.split()[2])
@@ -197,7 +197,7 @@ class Bed:
 
 
 def processes(name):
-    """Those that run a program of this name, zombies left out."""
+    """Processes that run a program with this name, without zombies."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -229,7 +229,7 @@ def noted_fields(line):
 
 
 def prepare_files():
-    """The guest's own names, users and programs, in the overlay over the host's files."""
+    """Puts the guest's names, users and programs over the host's files."""
     Path("/etc/hosts").write_text(HOSTS)
     Path("/etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     Path("/etc/nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
@@ -245,7 +245,7 @@ def prepare_files():
 
 
 def install_programs():
-    """The programs under test where an installation has them, and the one to compare with."""
+    """Puts the programs under test where an installation has them, and the one to compare with."""
     install(SHARE / "programs/lgss_keyring", KEYRING)
     install(SHARE / "programs/lgss_negotiate", "/usr/libexec/lgss/lgss_negotiate", 0o711)
     install(SHARE / "programs/lgss", "/usr/bin/lgss")

@@ -1,4 +1,4 @@
-"""Steps of root that put a requester into namespaces of a container."""
+"""Steps that root does to put a requester into a container's namespaces."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
 def private_tmp(principal, uid, *commands, cache=None):
-    """A mount namespace whose /tmp has this user's ticket and whose /etc/krb5.conf is of no use; commands are the user's, before that."""
+    """A mount namespace with this user's ticket in its /tmp and a useless /etc/krb5.conf; the user runs `commands` before that."""
     kinit = ["kinit"] + (["-c", cache] if cache else []) + [principal]
 
     def step():
@@ -29,7 +29,7 @@ def mount(*arguments):
 
 
 def subordinate_uids(first, owner=0):
-    """A user namespace of the owner's; its uids from 0 on are those from `first` on. The requester is root in it."""
+    """A user namespace of `owner`, in which the requester is root; its uids from 0 are those from `first` outside."""
 
     def step():
         reader, writer = os.pipe()
@@ -54,7 +54,7 @@ def subordinate_uids(first, owner=0):
 
 
 def own_process_numbers():
-    """A process-id namespace, in which the requester is process 1."""
+    """A process-id namespace in which the requester is process 1."""
     unshare(CLONE_NEWPID)()
     first = os.fork()
     if first:

@@ -9,7 +9,7 @@ SOCKET = "/run/.heim_org.h5l.kcm-socket"
 
 @contextlib.contextmanager
 def kcm(bed):
-    """Runs it, at the socket that every program looks for; gives its process."""
+    """Starts it at the socket where every program looks; returns its process."""
     for directory in ("/etc/sssd", "/var/lib/sss/db", "/var/lib/sss/secrets", "/var/log/sssd", "/run/sssd"):
         os.makedirs(directory, exist_ok=True)
     with open("/etc/sssd/sssd.conf", "w") as file:

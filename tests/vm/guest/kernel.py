@@ -1,4 +1,4 @@
-"""The stand-in module as scenarios see it: its events, its settings, orders to it, and init_channel."""
+"""The scenarios' view of the stand-in module: its events, its settings, orders to it, and init_channel."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ HEX_FIELDS = ("key", "perm")
 
 
 class Fields(dict):
-    """`name=value` words; numbers are numbers, `-` is an empty string."""
+    """Words of the form `name=value`: numbers become integers, `-` the empty string."""
 
     __getattr__ = dict.__getitem__
 
@@ -50,7 +50,7 @@ def number(name, value):
 
 
 class Events:
-    """What the module has recorded, in order, since it was loaded."""
+    """The events that the module has recorded since it was loaded, in order."""
 
     def __init__(self):
         self.seen = []
@@ -68,14 +68,14 @@ class Events:
                 self.more.notify_all()
 
     def mark(self):
-        """Events from here on: for `wait` and `all`. Those of before the call have been read."""
+        """Mark for `wait` and `all`: later events only. Events before the call have been read."""
         word = f"{os.getpid()}.{time.monotonic_ns()}"
         order(f"note {word}")
         self.wait("note", word=word, since=0)
         return len(self.seen)
 
     def wait(self, name, since, seconds=20, **fields):
-        """The first event of this name with these fields; fails when there is none in time."""
+        """Waits for an event with this name and these fields; returns the first."""
         deadline = time.monotonic() + seconds
         with self.more:
             while True:
@@ -96,7 +96,7 @@ class Events:
 
 
 def order(text):
-    """flush UID|all, obd NAME SECID STATE, note WORD."""
+    """Gives the module an order: flush UID|all, obd NAME SECID STATE, note WORD."""
     control = os.open(CONTROL, os.O_WRONLY)
     try:
         os.write(control, text.encode())

@@ -10,7 +10,7 @@ LATE_PORT = 1088
 
 
 class LateKdc:
-    """In front of the KDC, by UDP: its answers come so many seconds later."""
+    """A proxy before the KDC, over UDP, that delays its answers by `seconds`."""
 
     def __init__(self, bed):
         self.seconds = 0
@@ -40,18 +40,18 @@ class LateKdc:
             try:
                 answer = kdc.recv(1 << 16)
             except TimeoutError:
-                # Sent again while the first was at work: the KDC answers once.
+                # A request that was sent again while the first was being answered: the KDC answers once.
                 return
         time.sleep(seconds)
         try:
             self.socket.sendto(answer, client)
         except OSError:
-            # The scenario is over.
+            # The scenario has ended.
             pass
 
     def close(self):
         try:
-            # Wakes whoever reads from it.
+            # Wakes the threads that read from it.
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass

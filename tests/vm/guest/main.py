@@ -33,7 +33,7 @@ def main():
 
 
 def find_scenarios():
-    """Functions marked with @scenario in scenarios/*.py, in the order of the files."""
+    """Functions with @scenario in scenarios/*.py, in the order of the files."""
     sys.path.insert(0, str(TESTS / "guest"))
     found = []
     for path in sorted((TESTS / "scenarios").glob("*.py")):
@@ -49,7 +49,7 @@ def find_scenarios():
 
 
 def run_one(bed, name, scenario):
-    """One line: ok or FAILED, name, seconds; why it failed below it."""
+    """Prints one line: ok or FAILED, name, seconds; below it, why it failed."""
     started = time.monotonic()
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(SECONDS)

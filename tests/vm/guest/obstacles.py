@@ -1,4 +1,4 @@
-"""What does not answer: a file that cannot be opened for a while, a name service, the kernel's lock of keyrings."""
+"""Obstacles: a file that cannot be opened for a while, a silent name service, the kernel's lock for links of keyrings."""
 
 import contextlib
 import ctypes
@@ -17,9 +17,9 @@ SYS_ADD_KEY = 248
 
 @contextlib.contextmanager
 def held(path):
-    """Whoever opens the file waits, until the block is left (fanotify(7))."""
+    """While the block runs, every open of the file waits (fanotify(7))."""
     ready, said = os.pipe()
-    # A process of its own: nobody inherits the descriptor whose last end lets them go on.
+    # In a separate process, so that nobody inherits the descriptor: the openers go on when its last copy is closed.
     holder = os.fork()
     if holder == 0:
         group = LIBC.fanotify_init(FAN_CLASS_CONTENT, os.O_RDONLY)
@@ -38,10 +38,10 @@ def held(path):
 
 
 class SilentNames:
-    """DNS is asked for what is not in /etc/hosts, and never answers; `queries` are what came in."""
+    """A silent DNS server, asked for every name that is not in /etc/hosts; `queries` are those it has received."""
 
     def __init__(self, *forgotten):
-        """`forgotten` are not in /etc/hosts."""
+        """Removes the names `forgotten` from /etc/hosts."""
         self.files = {path: open(path).read() for path in (RESOLV_CONF, NSSWITCH_CONF, HOSTS)}
         self.queries = []
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -72,8 +72,8 @@ def write(path, text):
 
 
 def hold_keyring_lock(processes, layers=5, width=26):
-    """Work of a user: links a keyring to another again and again, and each time the kernel looks through a graph of all its
-    keyrings for a cycle, with the lock that there is for all links of keyrings. Says so by a byte to `ready`."""
+    """Links one keyring of the user to another again and again. For each link the kernel searches a graph of all its keyrings for a
+    cycle, and holds the one lock for such links. Writes a byte to `ready` when it begins."""
 
     def work(ready):
         join_new_session()
@@ -99,7 +99,7 @@ def hold_keyring_lock(processes, layers=5, width=26):
 
 
 def link_for_ever(top, other):
-    # Ends with whoever has started it.
+    # It ends with its parent.
     LIBC.prctl(1, 9)
     while True:
         keyctl(LINK, top, other)

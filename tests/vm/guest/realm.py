@@ -1,4 +1,4 @@
-"""A Kerberos realm in the guest: MIT's KDC, keytabs of server and client, tickets of users."""
+"""A Kerberos realm in the guest: MIT's KDC, keytabs of server and client, users' tickets."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ CLIENT_KEYTAB = "/etc/krb5.keytab"
 KEPT_KEYTAB = f"{DIRECTORY}/client.keytab"
 SERVER = "srv.example.test"
 CLIENT = "client.example.test"
-# In this node's own keytab, which scenarios put back: their keys stay.
+# Principals in the node's keytab, which scenarios put back, so their keys stay.
 OWN = [f"lustre_root/{CLIENT}", f"host/{CLIENT}"]
 ENCTYPES = (
     "aes256-cts-hmac-sha1-96",
@@ -58,7 +58,7 @@ KDC_CONF = f"""
 
 
 class Realm:
-    """Made once for all scenarios that want one."""
+    """Made once, for all scenarios that use it."""
 
     def __init__(self):
         os.makedirs(DIRECTORY, mode=0o700)
@@ -86,7 +86,7 @@ class Realm:
         return done.stdout
 
     def admin(self, *orders):
-        """Orders for kadmin.local; it tells of errors on stderr only."""
+        """Runs commands in kadmin.local, which reports errors on stderr only."""
         self.tool(["kadmin.local"], input="".join(order + "\n" for order in orders))
 
     def start_kdc(self):
@@ -94,14 +94,14 @@ class Realm:
 
     @staticmethod
     def configure(*settings, realms=None):
-        """The node's krb5.conf until the scenario's end, with these lines in [libdefaults], and realms by their KDC's port."""
+        """Writes the node's krb5.conf, which stays until the scenario ends, with these lines in [libdefaults] and these realms by their KDCs' ports."""
         more = "".join(f"    {line}\n" for line in settings)
         others = "".join(f"    {realm} = {{\n        kdc = 127.0.0.1:{port}\n    }}\n" for realm, port in (realms or {}).items())
         text = CONFIGURATION.replace("[libdefaults]\n", "[libdefaults]\n" + more).replace("[realms]\n", "[realms]\n" + others)
         if os.path.exists(KRB5_CONF) and open(KRB5_CONF).read() == text:
             return
         write(KRB5_CONF, text)
-        # The library looks once in a second whether the file has changed; so do KDC and acceptor.
+        # The library checks once a second whether the file has changed; so do KDC and acceptor.
         written = int(time.time())
         while int(time.time()) == written:
             time.sleep(0.01)
@@ -111,13 +111,13 @@ class Realm:
         self.kdc.wait()
 
     def as_exchanges(self, client):
-        """Lines of the KDC's log on tickets of this scenario that the client got by a key or password."""
+        """Lines of this scenario in the KDC's log about tickets got with a key or password."""
         with open(f"{DIRECTORY}/kdc.log") as file:
             file.seek(self.logged)
             return [line for line in file if "AS_REQ" in line and f" {client}@{REALM} for " in line]
 
     def keytab(self, path, *principals):
-        """A keytab of these principals, with new keys but for those whose keys this node's own keytab has; made when needed."""
+        """A keytab with these principals, made when needed; principals in this node's keytab keep their keys, others get new ones."""
         if os.path.exists(path):
             os.unlink(path)
         for name in set(principals) - self.known:
@@ -138,7 +138,7 @@ class Realm:
 
     @contextlib.contextmanager
     def trusted(self, realm, *users):
-        """Another realm, with a KDC of its own, whose users ours believes; krb5.conf knows it until the scenario's end."""
+        """Another realm with its own KDC, trusted by ours; krb5.conf has it until the scenario ends."""
         directory = f"{DIRECTORY}/{realm}"
         os.makedirs(directory)
         write(f"{directory}/kdc.conf", KDC_CONF.replace(DIRECTORY, directory).replace(REALM, realm).replace(":88", ":89"))
@@ -159,12 +159,12 @@ class Realm:
 
     @staticmethod
     def ticket(requester, user, **options):
-        """kinit as the requester; its default cache if none is named."""
+        """Runs kinit as the requester, into its default cache if none is named."""
         requester.run(kinit(user, **options))
 
 
 def run_kdc(realm, directory):
-    """By the configuration there; it listens when this returns."""
+    """Starts a KDC with the configuration there; it listens on return."""
     environment = os.environ | {"KRB5_KDC_PROFILE": f"{directory}/kdc.conf"}
     write(f"{directory}/kdc.log", "")
     kdc = subprocess.Popen(["krb5kdc", "-n", "-r", realm], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -176,7 +176,7 @@ def run_kdc(realm, directory):
 
 
 def kinit(user, *, cache=None, lifetime="1h", renewable=None, service=None):
-    """A step of a requester, in its session: a ticket, in its default cache if none is named."""
+    """A step in the requester's session that gets a ticket, into the default cache if none is named."""
     words = ["kinit", "-l", lifetime]
     for option, value in (("-r", renewable), ("-S", service), ("-c", cache)):
         words += [option, value] if value else []

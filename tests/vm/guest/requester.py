@@ -1,4 +1,4 @@
-"""Processes that want a key: through the stand-in, as the file system's users do, or by request_key(2) themselves."""
+"""Processes that request keys: through the stand-in, as users of the file system do, or with request_key(2)."""
 
 import ctypes
 import fcntl
@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-# Executed by itself, it is isolated from the environment, and from its own directory.
+# When executed, it runs isolated from the environment and from its own directory.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from kernel import Fields
@@ -25,14 +25,14 @@ X32_SYSCALL_BIT = 0x40000000
 PR_SET_DUMPABLE = 4
 MAP_32BIT = 0x40
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
-# The secid of requests that name none; the bed gives each scenario another, so that no key of before is found.
+# The secid of requests that name none; the bed gives each scenario another, so that no earlier key is found.
 SECID = 4
 # push rbx; mov ebx,edi; mov eax,ecx; mov ecx,esi; mov esi,eax; mov eax,287; int 0x80; pop rbx; ret
 REQUEST_KEY_BY_32_BIT = bytes.fromhex("5389fb89c889f189c6b81f010000cd805bc3")
 
 
 class Running:
-    """A process of a scenario's own, and what it will have found."""
+    """A process of a scenario, and its result."""
 
     alive = set()
 
@@ -47,7 +47,7 @@ class Running:
         Running.alive.add(self)
 
     def result(self, seconds=60):
-        """What it has found; it is killed when it takes longer."""
+        """Waits for the result; a process that takes longer is killed."""
         deadline = time.monotonic() + seconds
         said = b""
         try:
@@ -79,14 +79,14 @@ class Running:
             self.reap()
 
     def reap(self):
-        """A process in request_key() cannot be killed before its upcall has ended."""
+        """Waits for it: a process in request_key() cannot be killed before its upcall has ended."""
         deadline = time.monotonic() + 10
         while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
             assert time.monotonic() < deadline, f"process {self.pid} cannot be killed"
             time.sleep(0.005)
 
 
-# In a process of a scenario: the descriptor that its result goes to.
+# In a scenario's process, the descriptor for the result.
 report = None
 
 
@@ -104,9 +104,9 @@ def run_and_report(work, writer):
 
 
 class Requester:
-    """Who asks: uid, or real, effective and saved uid; `steps` are done before the ids are taken, `after` after that.
+    """A requester: uid, or real, effective and saved uid; `steps` are done before it takes its ids, `after` after that.
 
-    With an environment, requests through the stand-in are made by a program that has been executed with it.
+    With an environment, a program executed with it makes the requests through the stand-in.
     """
 
     def __init__(self, uid=0, gid=None, steps=(), after=(), environment=None):
@@ -124,7 +124,7 @@ class Requester:
             os.setresgid(self.gid, self.gid, self.gid)
             os.setresuid(*self.uids)
             if len(set(self.uids)) == 1:
-                # As a program of this user is, which has not just changed its ids.
+                # As for a program that this user has started, which has not just changed its ids.
                 LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
             for step in self.after:
                 step()
@@ -136,7 +136,7 @@ class Requester:
         return self.start(work).result(seconds)
 
     def begin(self, at="write", **fields):
-        """A request through the stand-in; the result is a dictionary, None where nothing can be told (close, exit, mount)."""
+        """A request through the stand-in; its result is a dictionary, or None where nothing can be reported (close, exit, mount)."""
         if self.environment is None:
             return Asked(self.start(lambda: ask(at, fields)))
         return Asked(self.start(lambda: ask_by_program(at, fields, self.environment)))
@@ -145,14 +145,14 @@ class Requester:
         return self.begin(at, **fields).result(seconds)
 
     def begin_mount(self, api="mount", **fields):
-        """A mount that waits for its connection, by mount(2) or fsconfig(2); the result is (errno or 0, seconds)."""
+        """A mount that waits for its connection, with mount(2) or fsconfig(2); its result is (errno or 0, seconds)."""
         return self.start(lambda: mount(api, fields))
 
     def mount(self, seconds=60, **fields):
         return self.begin_mount(**fields).result(seconds)
 
     def request_key(self, key_type, description, callout, ring=0, abi=64, seconds=70):
-        """request_key(2) of its own: (serial or -1, errno, microseconds). abi is 64, 32 (int 0x80) or "x32"."""
+        """A direct request_key(2): (serial or -1, errno, microseconds). abi is 64, 32 (int 0x80) or "x32"."""
         call = {64: request_key, 32: request_key_by_32_bit, "x32": request_key_by_x32}[abi]
 
         def timed():
@@ -163,7 +163,7 @@ class Requester:
         return self.run(timed, seconds)
 
     def proc_keys(self):
-        """The lines of /proc/keys that it may see."""
+        """The lines of /proc/keys that it sees."""
         return self.run(lambda: open("/proc/keys").read().splitlines())
 
 
@@ -192,7 +192,7 @@ def mount_by_mount():
 
 
 def mount_by_fsconfig():
-    """The superblock only: it is gone with its descriptor."""
+    """Makes the superblock only, which ends with its descriptor."""
     context = LIBC.syscall(SYS_FSOPEN, b"lgss_client", 0)
     assert context >= 0, ctypes.get_errno()
     made = LIBC.syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0)
@@ -255,7 +255,7 @@ def request_key_by_x32(key_type, description, callout, ring):
 
 
 def request_key_by_32_bit(key_type, description, callout, ring):
-    """By the 32-bit system call table: int 0x80, with everything below 4 GiB."""
+    """Uses the 32-bit system call table: int 0x80, with all addresses below 4 GiB."""
     area = mmap.mmap(-1, 8192, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_32BIT, prot=7)
     at = ctypes.addressof(ctypes.c_char.from_buffer(area))
     texts, end = [], 64
@@ -275,13 +275,13 @@ def keyctl(operation, *arguments):
 
 
 def join_new_session():
-    """A step: a fresh anonymous session keyring."""
+    """A step: joins a new anonymous session keyring."""
     rc, failure = keyctl(1, None)
     assert rc > 0, failure
 
 
 def set_fsuid(uid):
-    """A step after the ids of root, for a file server that acts for a user."""
+    """A step after the ids of root: the process becomes a file server that acts for a user."""
     return lambda: LIBC.setfsuid(uid)
 
 
@@ -295,7 +295,7 @@ def own_user_namespace():
 
 
 def unshare(flags):
-    """A step: namespaces of its own."""
+    """A step: makes new namespaces."""
 
     def step():
         assert LIBC.unshare(flags) == 0, os.strerror(ctypes.get_errno())

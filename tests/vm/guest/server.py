@@ -1,4 +1,4 @@
-"""The server's side of init_channel: a GSS acceptor with a keytab, or whatever a scenario tells it to answer."""
+"""The server behind init_channel: a GSS acceptor with a keytab, or any answer that a scenario chooses."""
 
 import ctypes
 import errno
@@ -21,7 +21,7 @@ GSS_S_FAILURE = 0x0D0000
 
 @dataclass
 class Rpc:
-    """One SEC_CTX_INIT as the server gets it."""
+    """One SEC_CTX_INIT, as the server receives it."""
 
     number: int
     secid: int
@@ -35,7 +35,7 @@ class Rpc:
 
 @dataclass
 class Answer:
-    """status: the RPC's own; write_errno: what the write(2) fails with; body: the reply buffer, whatever it is."""
+    """`status` of the RPC itself; `write_errno` with which write(2) fails; `body` of the reply buffer, any bytes."""
 
     body: bytes = b""
     status: int = 0
@@ -44,8 +44,8 @@ class Answer:
 
 @dataclass
 class Accepted:
-    """A context of the server. krb5: keys as lucid export tells them, (enctype, bytes); subkey None if there is none; the
-    initiator's first sequence number, the ticket's end. sk: SessionKeys."""
+    """A context at the server. krb5: keys by lucid export, (enctype, bytes), with subkey None if there is none; the initiator's first
+    sequence number; the end of the ticket. sk: SessionKeys."""
 
     rpc: Rpc
     handle: bytes
@@ -62,12 +62,12 @@ def padded(data):
 
 
 def reply(handle=b"", token=b"", *, window=WINDOW, major=0, minor=0, status=0):
-    """A reply buffer of the right form."""
+    """A well-formed reply buffer."""
     return struct.pack("=IIII", status, major, minor, window) + padded(handle) + padded(token)
 
 
 def failed(number):
-    """An RPC that ended with this errno."""
+    """Answers with an RPC that failed with this errno."""
     return lambda rpc: Answer(status=-number)
 
 
@@ -80,18 +80,18 @@ def garbage(body):
 
 
 def refusing(major, minor=0):
-    """The server's GSS says no."""
+    """Answers with a GSS error."""
     return lambda rpc: Answer(reply(window=0, major=major, minor=minor))
 
 
 def silent(rpc):
-    """No answer: the RPC hangs until its time is over or the writer is killed."""
+    """Does not answer: the RPC hangs until its time is over or the writer is killed."""
     return None
 
 
 @dataclass
 class Server:
-    """`answer` takes an Rpc and gives an Answer, or None for never; it may block. `accept` is the honest one.
+    """`answer` takes an Rpc and returns an Answer, or None for no answer; it may block. `accept` answers honestly.
 
     `shared_key` is an sk.SharedKey; without one, sk is denied.
     """
@@ -179,7 +179,7 @@ class Server:
 
 
 def exported(context):
-    """What lucid export tells; the context is gone afterwards."""
+    """The context as lucid export shows it; the context is gone afterwards."""
     from gssapi.raw import ext_krb5
 
     return ext_krb5.krb5_export_lucid_sec_context(context, 1)
@@ -198,7 +198,7 @@ def keys_of(lucid):
 
 
 def n_fold(data, size):
-    """RFC 3961 section 5.1: copies, each rotated by 13 bits more, added in ones' complement."""
+    """n-fold (RFC 3961 section 5.1): adds copies in ones' complement, each rotated by 13 more bits."""
     bits, whole = 8 * len(data), int.from_bytes(data, "big")
     copies = b""
     for copy in range(math.lcm(len(data), size) // len(data)):
@@ -212,7 +212,7 @@ def n_fold(data, size):
 
 @functools.cache
 def derived(key, usage, kind):
-    """RFC 3961 DK with AES: what both ends of a context must have."""
+    """DK of RFC 3961 with AES: the keys that both ends of a context must have."""
     block = n_fold(struct.pack(">IB", usage, kind), 16)
     made = b""
     while len(made) < len(key):
@@ -222,7 +222,7 @@ def derived(key, usage, kind):
 
 
 def encrypted_block(key, block):
-    """AES by OpenSSL's library: a process of openssl(1) for each block would take most of a scenario's time."""
+    """AES with OpenSSL's library: openssl(1) for each block would take most of a scenario's time."""
     crypto = ctypes.CDLL("libcrypto.so.3")
     crypto.EVP_CIPHER_CTX_new.restype = ctypes.c_void_p
     cipher = getattr(crypto, f"EVP_aes_{8 * len(key)}_ecb")

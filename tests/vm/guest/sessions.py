@@ -1,4 +1,4 @@
-"""Requesters with a session keyring of their own, and what lies in keyrings."""
+"""Requesters with their own session keyring, and the contents of keyrings."""
 
 import contextlib
 import subprocess
@@ -11,13 +11,13 @@ REVOKE, CLEAR, LINK, SEARCH, READ, SET_TIMEOUT, GET_PERSISTENT = 3, 7, 8, 10, 11
 
 
 def in_session(user, *after, environment=None):
-    """A user in a session of its own, in which these steps have been done."""
+    """A user in a new session keyring, after these steps."""
     return Requester(USERS[user], after=[join_new_session, *after], environment=environment)
 
 
 @contextlib.contextmanager
 def lasting_keyrings_of(user):
-    """The user's keyrings that outlive a session; they are empty before and afterwards."""
+    """Empties the user's keyrings that outlive a session, before and after the block."""
     user.run(empty_lasting_keyrings)
     try:
         yield
@@ -32,7 +32,7 @@ def empty_lasting_keyrings():
 
 @contextlib.contextmanager
 def big_keys():
-    """Debian's kernel has no keys of that type: a module's stand in for them."""
+    """Debian's kernel has no keys of this type, so a module stands in for them."""
     subprocess.run(["/run/busybox", "insmod", "/run/vm/big_key_standin.ko"], check=True)
     try:
         yield

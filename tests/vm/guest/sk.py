@@ -1,4 +1,4 @@
-"""The responder of the shared secret key mechanism: what a server does with a client's token, and the keys that follow."""
+"""The responder of the shared secret key mechanism: a server's reply to a client's token, and the keys of the context."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ ROUNDS = 10000
 
 @dataclass
 class SharedKey:
-    """What client and server have in common; `self_nid` is the client's."""
+    """The secret and parameters that client and server share; `self_nid` is the client's."""
 
     secret: bytes
     nodemap: str = "default"
@@ -26,7 +26,7 @@ class SharedKey:
 
 @dataclass
 class SessionKeys:
-    """Of one context; `encryption` is empty unless the client has asked for privacy."""
+    """Keys of one context; `encryption` is empty unless the client has asked for privacy."""
 
     flags: int
     integrity: bytes
@@ -34,11 +34,11 @@ class SessionKeys:
 
 
 class Refused(Exception):
-    """The client's token is not what it should be."""
+    """The client's token is invalid."""
 
 
 def respond(shared, obd, token):
-    """(the server's token, SessionKeys)."""
+    """Returns the server's token and the SessionKeys."""
     fields = from_netstrings(token)
     if len(fields) != 8:
         raise Refused(f"{len(fields)} fields")
@@ -60,7 +60,7 @@ def respond(shared, obd, token):
 
 
 def session_keys(shared, secret, client_token, server_token, flags):
-    """The same on both sides."""
+    """Both sides compute the same."""
     said = secret + struct.pack("=Q", shared.self_nid) + client_token + server_token
     stream, counter = b"", 0
     while len(stream) < shared.cipher_key_size:

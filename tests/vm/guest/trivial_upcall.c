@@ -1,5 +1,5 @@
 /*
- * An upcall that does as it is told, for scenarios about the kernel's side: no Kerberos, no decisions.
+ * An upcall that follows a plan, for scenarios about the kernel's side: no Kerberos, no decisions.
  *
  * The plan is PLAN, one step per line; each step appends one line to LOG, fields separated by tabs:
  *   look                    who asks: the line of the authorisation key, that task's `syscall` and the first of its
@@ -88,7 +88,7 @@ static void read_line(const char *path, char *to, int size)
 		fclose(file);
 }
 
-/* Of the requester and, as own_, of this process. */
+/* Namespaces of the requester and, with the prefix own_, of this process. */
 static void note_namespaces(int tid, char *fields, size_t size)
 {
 	static const char *const names[] = { "mnt", "net", "user" };

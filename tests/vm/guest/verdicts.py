@@ -1,18 +1,18 @@
-"""What became of a request, seen from both ends: by the kernel that holds the context and by the server that made it."""
+"""The outcome of a request, seen from both ends: the kernel that holds the context and the server that made it."""
 
 import subprocess
 import time
 
 from server import kernel_keys
 
-# From the moment that a failure is known until the kernel has it, in µs, in a machine as slow and as busy as this.
+# Limit from the moment that a failure is known until the kernel has it, in µs, on a machine as slow and busy as this.
 TOLD_WITHIN = 1_000_000
-# Requests for the node are released after so long, in µs, except mounts.
+# When requests for the node are released, in µs; mounts are not.
 RELEASED_AFTER = 1_000_000
 
 
 def established(bed, got, initiator):
-    """The context that the kernel took is the one that the server made for this principal; returns the server's."""
+    """The kernel took the context that the server made for this principal. Returns the server's side of it."""
     assert got.get("state") == "established", (got, bed.log.lines)
     made = next(made for made in bed.server.accepted if made.handle.hex() == got.handle)
     assert made.initiator == f"{initiator}@EXAMPLE.TEST", made.initiator
@@ -22,30 +22,30 @@ def established(bed, got, initiator):
 
 
 def failed(bed, got, *errnos, major=0):
-    """The context failed with one of these errnos, by one update that the kernel took, and nothing came after it."""
+    """The context failed with one of these errnos, by a single update that the kernel took and nothing followed."""
     assert got.get("state") == "failed" and -got.rpc_err in errnos, (got, bed.log.lines)
     assert got.gss_major == major, got
     assert got.after_us >= 0
-    # It is noted when it returns, the context's end before.
+    # The update is recorded when it returns, the context's end before that.
     bed.act("update", key=got.serial, rc=0)
     acts = [(act.act, act.rc) for act in bed.all_events("act", key=got.serial) if not is_early(act)]
     assert acts == [("instantiate", 0), ("update", 0)], acts
 
 
 def is_early(act):
-    """An update that came before the binding."""
+    """Whether this is an update that came before the binding."""
     return act.act == "update" and act.rc == -11
 
 
 def refused(bed, got, errno, rule):
-    """request_key() itself failed; the log has the rule."""
+    """request_key() itself failed, and the log names the rule."""
     assert (got.get("serial"), got.errno) == (0, errno), (got, bed.log.lines)
     assert "state" not in got, got
     return bed.log.wait(rule)
 
 
 def turned_away(bed, got, errno, rule):
-    """No credentials for the node: refused, or, after a second in which that was not known, failed; the log has the rule."""
+    """Without credentials for the node the request is refused, or it fails later if a second did not suffice to know. The log names the rule."""
     if got.errno:
         return refused(bed, got, errno, rule)
     assert got.blocked_us >= RELEASED_AFTER, (got, bed.log.lines)
@@ -54,14 +54,14 @@ def turned_away(bed, got, errno, rule):
 
 
 def told_at_once(bed, got):
-    """No long time between the last answer of the channel and the context's end."""
+    """Little time passed between the channel's last answer and the context's end."""
     end = bed.event("end", key=got.serial)
     rpc = bed.all_events("rpc")[-1]
     assert 0 <= end.t - rpc.t < TOLD_WITHIN, (end.t - rpc.t, got)
 
 
 def klist(who, cache=None):
-    """What the cache holds, in klist's words; empty if there is none."""
+    """Contents of the cache in klist's words; empty if there is no cache."""
     words = ["klist"] + (["-c", cache] if cache else [])
     return who.run(lambda: subprocess.run(words, capture_output=True, text=True).stdout)
 

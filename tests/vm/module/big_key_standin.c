@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Keys of type `big_key` for a kernel that is built without them: in memory, unencrypted, up to the 32 KiB of `user` keys. As
- * the real ones they count a few bytes of the owner's quota, whatever they hold.
+ * Keys of type `big_key` for a kernel built without them: in memory, unencrypted, up to the 32 KiB of `user` keys. Like
+ * the real ones they charge a few bytes to the owner's quota, whatever they hold.
  */
 #include <linux/key-type.h>
 #include <linux/module.h>

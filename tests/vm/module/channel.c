@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * init_channel: one write is one RPC to the server. The server is whoever has /dev/lgss-server open: a read gives the
- * next RPC, struct rpc_header and the token; a write answers one, struct rpc_answer and the bytes for the reply buffer.
+ * init_channel: one write is one RPC to the server. The server is the process that has /dev/lgss-server open: it reads
+ * the next RPC as struct rpc_header and the token, and answers by writing struct rpc_answer and the bytes of the reply
+ * buffer.
  */
 #include "standin.h"
 
@@ -70,7 +71,7 @@ static struct obd *obd_named(const char *name)
 	return NULL;
 }
 
-/* Any state but `up` is one in which no RPC can be sent. */
+/* RPCs can be sent in the state `up` only. */
 int obd_set(const char *name, u32 secid, const char *state)
 {
 	struct obd *obd;
@@ -97,7 +98,7 @@ int obd_set(const char *name, u32 secid, const char *state)
 	return rc;
 }
 
-/* 0, or the errno of write(2); *status is the other way to fail. */
+/* Returns 0 or the errno of write(2); other failures go into *status. */
 static int take_parameters(const struct parameters *from, struct rpc *rpc, s64 *status)
 {
 	struct obd *obd;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * /dev/lgss-client: a write asks for a key as the file system does, a read gives what came of it. A request can also be
- * left for another moment of the same process: its ioctl, page fault, open, close or exit, mount.
+ * /dev/lgss-client: a write requests a key as the file system does, a read returns the result. A request can also be
+ * prepared for a later moment of the same process: its ioctl, page fault, open, close or exit, mount.
  */
 #include "standin.h"
 
@@ -23,7 +23,7 @@ struct client {
 	char *result;
 };
 
-/* A request left for later. */
+/* A request prepared for later. */
 struct prepared {
 	struct list_head list;
 	pid_t tgid;
@@ -131,7 +131,7 @@ static struct ask *make_ask(char *text)
 	return ask;
 }
 
-/* What the test has left open, by the process that runs now. */
+/* Fields that the test has not set, from the running process. */
 static int complete_ask(struct ask *ask)
 {
 	bool root = ask->flags[0];
@@ -159,7 +159,7 @@ static struct key *ring_of(key_serial_t special)
 	return IS_ERR(ref) ? ERR_CAST(ref) : key_ref_to_ptr(ref);
 }
 
-/* A new key goes into the first ring there is: thread, process, session, else the default session of the real uid. */
+/* A new key goes into the first of these rings: thread, process, session, else the default session of the real uid. */
 static void put_ring(struct key **slot, struct key *ring)
 {
 	key_put(*slot);
@@ -167,8 +167,8 @@ static void put_ring(struct key **slot, struct key *ring)
 }
 
 /*
- * An ordinary user's request has the user's keyring as thread keyring. One for the node has no keyrings at all, so
- * that its key is found whatever session it is asked for in.
+ * For an ordinary user's request the user's keyring takes the place of the thread keyring. A request for the node has
+ * no keyrings at all, so that its key is found whatever session requests it.
  */
 static struct cred *request_creds(const struct ask *ask)
 {
@@ -221,7 +221,7 @@ static struct key *request_timed(const struct ask *ask, struct blocked *blocked)
 	return key;
 }
 
-/* request_key() and the binding, with the creds of the request. */
+/* request_key() and the binding, with the request's creds. */
 static struct context *request_and_bind(const struct ask *ask, struct blocked *blocked, int *serial, bool *fresh)
 {
 	struct context *ctx = NULL;
@@ -246,7 +246,7 @@ static struct context *request_and_bind(const struct ask *ask, struct blocked *b
 	return ctx;
 }
 
-/* The whole of a request, in the process that runs now; the result is one line. */
+/* Makes a request in the running process; the result is one line. */
 static char *run_ask(struct ask *ask)
 {
 	struct blocked blocked = {};
@@ -304,7 +304,7 @@ static void run_in_worker(struct work_struct *work)
 	worker->result = run_ask(worker->ask);
 }
 
-/* In a kernel thread, as the file system's own threads do. */
+/* In a kernel thread, as the file system's own threads do it. */
 static char *run_ask_in_worker(struct ask *ask)
 {
 	struct worker worker = { .ask = ask };
@@ -330,7 +330,7 @@ static int prepare(struct ask *ask)
 	return 0;
 }
 
-/* NULL if this process has left none for this moment. */
+/* NULL if this process has prepared none for this moment. */
 static struct ask *take_prepared(const char *at)
 {
 	struct prepared *entry, *found = NULL;
@@ -418,7 +418,7 @@ static ssize_t client_read(struct file *file, char __user *to, size_t size, loff
 	return len;
 }
 
-/* The argument is the number of a context: its present state becomes the result. 0 runs a prepared request. */
+/* The argument is the number of a context, whose present state becomes the result; 0 runs a prepared request. */
 static long client_ioctl(struct file *file, unsigned int command, unsigned long id)
 {
 	struct context *ctx;
@@ -502,9 +502,9 @@ struct miscdevice client_device = {
 };
 
 /*
- * A connection that a mount waits for. The first request is made in mount's own process, and that it fails the mount is
- * told. A request on a failed context gets EPERM; then the connection is made anew, by a thread of the kernel's, about
- * twice a second, and the mount waits until that succeeds or it is killed.
+ * A connection that a mount waits for. mount's own process makes the first request, and if that fails the mount fails.
+ * A request on a failed context gets EPERM; then a kernel thread makes the connection again, about twice a second, and
+ * the mount waits until that succeeds or it is killed.
  */
 static int connect_import(struct ask *ask)
 {
@@ -551,7 +551,7 @@ static const struct fs_context_operations client_context_operations = {
 	.free = client_free,
 };
 
-/* mount -t lgss_client: the request is made, then the mount fails with ENODEV; with `reconnect` it is a real one. */
+/* mount -t lgss_client: makes the request, then the mount fails with ENODEV; with `reconnect` it is a real one. */
 static int client_mount(struct fs_context *context)
 {
 	struct ask *ask = take_prepared("mount");

@@ -37,7 +37,7 @@ static struct key *bound_key(struct context *ctx)
 	return key;
 }
 
-/* The keyring of a user of the initial namespace, NULL if it has none. */
+/* The keyring of a user in the initial namespace, or NULL. */
 static struct key *keyring_of(kuid_t owner)
 {
 	struct key *keyrings = READ_ONCE(init_user_ns.user_keyring_register);
@@ -52,8 +52,8 @@ static struct key *keyring_of(kuid_t owner)
 }
 
 /*
- * The key's semaphore is held, and a reference to the key. That of a user's context is looked for in the keyring of the
- * key's owner, wherever it has been linked to; that of the node's in the ring of its request.
+ * The caller holds the key's semaphore and a reference to the key. A user's key is looked for in the keyring of the
+ * key's owner, wherever it has been linked to; the node's key in the ring of its request.
  */
 static void unbind(struct context *ctx)
 {
@@ -66,7 +66,7 @@ static void unbind(struct context *ctx)
 		key_unlink(ring, key);
 		key_put(ring);
 	}
-	/* key_invalidate() would want the semaphore; without its collector the key goes with its last link. */
+	/* key_invalidate() would take the semaphore; without its collector the key goes with its last link. */
 	set_bit(KEY_FLAG_INVALIDATED, &key->flags);
 	key->payload.data[0] = NULL;
 	spin_lock(&ctx->lock);
@@ -75,14 +75,14 @@ static void unbind(struct context *ctx)
 	key_put(key);
 }
 
-/* The key's semaphore is held. */
+/* The caller holds the key's semaphore. */
 void context_end(struct context *ctx, enum context_state state)
 {
 	bool kept = state == CONTEXT_ESTABLISHED && !ctx->root;
 
 	if (ctx->state == CONTEXT_NEW) {
 		ctx->ended_at = ktime_get();
-		/* Before the waiters are told, so that their next request makes a new key. */
+		/* Before the waiters are woken, so that their next request makes a new key. */
 		if (!kept)
 			unbind(ctx);
 		smp_store_release(&ctx->state, state);
@@ -114,7 +114,7 @@ static void expire(struct work_struct *work)
 	end_from_outside(container_of(work, struct context, timer.work), CONTEXT_EXPIRED);
 }
 
-/* uid -1 for everybody's. */
+/* uid -1 means every user. */
 void contexts_flush(s64 uid)
 {
 	struct context *ctx;
@@ -150,7 +150,7 @@ static struct context *make_context(struct key *key, struct key *ring, const str
 	return ctx;
 }
 
-/* The key's context, a new one if it has none. NULL if the key is no longer good, or without memory. */
+/* The key's context, a new one if it has none. NULL if the key is no longer usable, or without memory. */
 struct context *context_bind(struct key *key, struct key *ring, const struct ask *ask, bool *fresh)
 {
 	struct context *ctx;
@@ -184,7 +184,7 @@ struct context *context_by_id(unsigned int id)
 	return found;
 }
 
-/* What a test can read of a context; handle and token in hex, `-` while there is none. */
+/* A context as tests read it; handle and token in hex, `-` if there is none. */
 int context_line(struct context *ctx, char *to, size_t size)
 {
 	enum context_state state = smp_load_acquire(&ctx->state);
@@ -201,7 +201,7 @@ int context_line(struct context *ctx, char *to, size_t size)
 	return len;
 }
 
-/* `u32 len` and so many bytes. */
+/* `u32 len` and that many bytes. */
 static const u8 *take_bytes(const u8 **at, const u8 *end, u32 *len)
 {
 	const u8 *bytes;
@@ -229,7 +229,7 @@ static bool krb5_token_is_good(const u8 *token, u32 len)
 	       ((size == 16 && (enctype == 17 || enctype == 19)) || (size == 32 && (enctype == 18 || enctype == 20)));
 }
 
-/* u32 version, two names of 128 bytes, u32 expire, 2 x 4 random bytes, two keys; what follows is ignored. */
+/* u32 version, two names of 128 bytes, u32 expire, 2 x 4 random bytes, two keys; the rest is ignored. */
 static bool sk_token_is_good(const u8 *token, u32 len)
 {
 	const u8 *at = token + 4 + 2 * 128 + 4 + 8, *end = token + len;
@@ -272,7 +272,7 @@ static enum context_state parse_failure(struct context *ctx)
 	return ctx->rpc_err == -ERESTART ? CONTEXT_RESTART : CONTEXT_FAILED;
 }
 
-/* The key's semaphore is held. 0 whatever the contents are, but for want of memory. */
+/* The caller holds the key's semaphore. Returns 0 whatever the contents are, unless memory is lacking. */
 int context_update(struct context *ctx, const void *data, size_t len)
 {
 	enum context_state state = CONTEXT_DISLIKED;

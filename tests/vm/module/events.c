@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * /dev/lgss-control: read gives events, one line per read, `name t=<µs since boot> field=value ...`; each open starts
- * at the beginning. write takes one order.
+ * /dev/lgss-control: a read returns events, one line per read, `name t=<µs since boot> field=value ...`; each open
+ * starts at the beginning. A write gives one order.
  */
 #include "standin.h"
 
@@ -40,7 +40,7 @@ void record(const char *format, ...)
 	wake_up_all(&events_wait);
 }
 
-/* For one field of an event; an empty one is `-`. */
+/* The value of a field; an empty one is `-`. */
 char *hex_of(const void *bytes, size_t len)
 {
 	char *hex = kmalloc(2 * len + 2, GFP_KERNEL);
@@ -53,7 +53,7 @@ char *hex_of(const void *bytes, size_t len)
 	return hex;
 }
 
-/* Strings that others have chosen, as one word. */
+/* A string that others have chosen, as one word. */
 const char *word_of(char *to, size_t size, const char *from)
 {
 	size_t i;

@@ -8,7 +8,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
-/* The key itself, and who acts on it. */
+/* Records the key and the acting process. */
 static void record_act(const char *act, struct key *key, const void *data, size_t len, int rc, const char *more)
 {
 	char *payload = hex_of(data, data ? len : 0);
@@ -23,8 +23,8 @@ static void record_act(const char *act, struct key *key, const void *data, size_
 }
 
 /*
- * A ring that is locked for a second is the one that the caller has named as the destination of the key: the caller
- * holds it itself, and without this look key_link() would never return.
+ * A ring that stays locked for a second is the one that the caller has named as the key's destination: the caller holds
+ * it, and without this check key_link() would never return.
  */
 static int link_into_session(struct key *key)
 {
@@ -81,7 +81,7 @@ static void revoke(struct key *key)
 		context_end(key->payload.data[0], CONTEXT_REVOKED);
 }
 
-/* A bound context holds the key, so there is none. */
+/* A bound context holds the key, so it has none here. */
 static void destroy(struct key *key)
 {
 	WARN_ON(key->payload.data[0]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* Registers everything. There is no way to unload it: the machine is switched off instead. */
+/* Registers everything. The module cannot be unloaded; the machine is switched off instead. */
 #include "standin.h"
 
 #include <linux/fs.h>

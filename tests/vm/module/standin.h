@@ -24,7 +24,7 @@
 
 #define OBD_NAME_MAX 64
 
-/* One request for a key, as a test words it; see README.md. */
+/* One request for a key, in the words of a test; see README.md. */
 struct ask {
 	char mech[16];
 	char flags[8];
@@ -39,7 +39,7 @@ struct ask {
 	u64 secid, lustre_svc, nid, self;
 	s64 uid, gid, pid, fsuid;
 	u64 wait_ms, fields, known_obd, reconnect;
-	/* What came of it the last time. */
+	/* The context of its last run. */
 	struct context *ctx;
 	int error;
 };

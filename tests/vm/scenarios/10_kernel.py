@@ -1,4 +1,4 @@
-"""The stand-in behaves as the real kernel part was seen to; the upcall is trivial_upcall, which does as it is told."""
+"""The stand-in behaves as the real kernel part was observed to. The upcall is trivial_upcall, which follows a plan."""
 
 import errno
 from pathlib import Path
@@ -8,7 +8,7 @@ import requester
 from bed import USERS, scenario
 from requester import Requester
 
-# From a real file system: window 2048, a handle of 8 bytes, a krb5 token with enctype 18.
+# Observed on a real file system: window 2048, a handle of 8 bytes, a krb5 token with enctype 18.
 ESTABLISHED = (
     "00080000080000006178edf0fa60bbd9800000000200000019aa026b070000008dab5b010000000012000000200000000300000"
     "01afda69f69ba0f9cd1127622e77f1b77e172fe0006aa4b1792ab014c4c4d02b931d6a1511a47314a9142b06221d0185aeeda19"
@@ -19,14 +19,14 @@ INTO_NONE = "instantiate 0"
 
 
 def as_user(name):
-    """What the known upcall does for an ordinary user: as the user, into the user's keyring."""
+    """Steps of the known upcall for an ordinary user: become the user, instantiate into the user's keyring."""
     uid = USERS[name]
     return [f"as {uid} {uid}", "setperm 3d050000", "instantiate -4", "fork"]
 
 
 @scenario
 def a_new_key_is_as_a_real_one(bed):
-    """Words, permissions and the auth key's line are those of the captures."""
+    """Words, permissions and the auth key's line equal the captures."""
     bed.trivial("look", *as_user("alice"), f"update-until {ESTABLISHED} 5000")
     got = bed.user("alice").ask(wait_ms=20000)
     seen = bed.did("look")
@@ -43,7 +43,7 @@ def a_new_key_is_as_a_real_one(bed):
 
 @scenario
 def a_key_for_the_node_has_no_rings(bed):
-    """Root flags: owner 0, pid 1, no thread or process keyring, the default session keyring of root."""
+    """Root flags: owner 0, pid 1, no thread or process keyring, root's default session keyring."""
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     got = Requester(steps=[requester.join_new_session]).ask(flags="rmo", svc="i", wait_ms=20000)
     assert got.state == "established", got
@@ -57,7 +57,7 @@ def a_key_for_the_node_has_no_rings(bed):
 
 @scenario
 def the_payload_arrives_byte_for_byte(bed):
-    """What an update carried can be read back: whole, and as window, handle and token."""
+    """The contents of an update can be read back, whole and as window, handle and token."""
     bed.trivial(*as_user("alice"), f"update-until {ESTABLISHED} 5000")
     got = bed.user("alice").ask(wait_ms=20000)
     assert (got.state, got.seq_win, got.handle) == ("established", 2048, "6178edf0fa60bbd9"), got
@@ -67,7 +67,7 @@ def the_payload_arrives_byte_for_byte(bed):
 
 @scenario
 def a_users_key_has_usage_2_when_all_is_done(bed):
-    """One link in the user's keyring, one of the context; it stays without a timeout until it is flushed."""
+    """One link from the user's keyring, one from the context. The key stays without a timeout until it is flushed."""
     alice = bed.user("alice")
     bed.trivial(*as_user("alice"), f"update-until {ESTABLISHED} 5000")
     got = alice.ask(wait_ms=20000)
@@ -83,7 +83,7 @@ def a_users_key_has_usage_2_when_all_is_done(bed):
 
 @scenario
 def a_key_for_the_node_is_gone_after_its_update(bed):
-    """Invalidated as soon as it is established."""
+    """It is invalidated as soon as it is established."""
     bed.trivial(INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000", "update 00", "unlink session")
     got = Requester().ask(flags="r", svc="i", wait_ms=20000)
     assert got.state == "established", got
@@ -93,7 +93,7 @@ def a_key_for_the_node_is_gone_after_its_update(bed):
 
 @scenario
 def an_update_before_the_binding_must_be_repeated(bed):
-    """EAGAIN until the requester has its context, also while it is on its way there."""
+    """EAGAIN until the requester has its context, also shortly before that."""
     kernel.set_parameters(bind_delay_ms=300)
     bed.trivial(*as_user("alice"), f"update {ESTABLISHED}", f"update-until {ESTABLISHED} 10000")
     got = bed.user("alice").ask(wait_ms=20000)
@@ -128,7 +128,7 @@ def a_gss_failure_without_errno_is_eacces(bed):
 
 @scenario
 def contents_that_the_importer_cannot_use_answer_0(bed):
-    """A token cut short, a byte too many, an enctype of DES, no handle: the context fails, the update does not."""
+    """A truncated token, a surplus byte, a DES enctype, no handle: the context fails, the update does not."""
     bad = [
         ESTABLISHED[:-2],
         ESTABLISHED + "00",
@@ -144,7 +144,7 @@ def contents_that_the_importer_cannot_use_answer_0(bed):
 
 @scenario
 def a_second_update_is_ignored(bed):
-    """The first one counts, whatever comes later."""
+    """The first one counts, whatever follows."""
     bed.trivial(*as_user("alice"), f"update-until {ESTABLISHED} 5000", f"update {NO_KEY}")
     alice = bed.user("alice")
     got = alice.ask(wait_ms=20000)
@@ -155,7 +155,7 @@ def a_second_update_is_ignored(bed):
 
 @scenario
 def instantiate_takes_no_payload(bed):
-    """EINVAL for one byte; then the key can still be instantiated."""
+    """EINVAL for one byte; after that the key can still be instantiated."""
     bed.trivial("instantiate 0 00", *as_user("alice"), f"update-until {ESTABLISHED} 5000")
     assert bed.user("alice").ask(wait_ms=20000).state == "established"
     assert int(bed.did("instantiate")["errno"]) == errno.EINVAL
@@ -163,7 +163,7 @@ def instantiate_takes_no_payload(bed):
 
 @scenario
 def root_instantiates_into_its_session(bed):
-    """Whoever owns the key: possession comes by itself, so that root may update without further rights."""
+    """Whoever owns the key: root possesses it automatically and needs no further rights for updates."""
     bed.trivial(INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     assert bed.user("alice").ask(wait_ms=20000).state == "established"
     assert bed.act("instantiate").session == "linked"
@@ -179,7 +179,7 @@ def the_own_session_as_destination_would_hang(bed):
 
 @scenario
 def a_context_without_an_update_expires(bed):
-    """After 2 x timeout, with or without an upcall that lives; a dropped update counts as none."""
+    """After 2 x timeout, whether or not an upcall is alive; a dropped update does not count."""
     kernel.set_timeout(1)
     kernel.set_parameters(drop_updates=1)
     bed.trivial(*as_user("alice"), f"update-until {ESTABLISHED} 5000")
@@ -190,7 +190,7 @@ def a_context_without_an_update_expires(bed):
 
 @scenario
 def a_rejected_key_gives_its_errno(bed):
-    """At once, and to every request until the rejection ends."""
+    """At once, and for every request until the rejection ends."""
     bed.trivial(f"reject 1 {errno.EACCES}")
     got = bed.user("alice").ask()
     assert (got.serial, got.errno) == (0, errno.EACCES), got
@@ -198,14 +198,14 @@ def a_rejected_key_gives_its_errno(bed):
 
 @scenario
 def an_upcall_that_only_exits_costs_enokey(bed):
-    """The kernel negates what nobody has instantiated."""
+    """The kernel negates a key that nobody has instantiated."""
     bed.trivial("exit 1")
     assert bed.user("carol").ask().errno == errno.ENOKEY
 
 
 @scenario
 def eight_first_accesses_make_one_upcall(bed):
-    """And one context that all share."""
+    """They share one context."""
     go = f"/run/go.{bed.secid}"
     bed.trivial(*as_user("bob"), f"wait {go}", f"update-until {ESTABLISHED} 5000")
     bob = bed.user("bob")
@@ -219,7 +219,7 @@ def eight_first_accesses_make_one_upcall(bed):
 
 @scenario
 def requests_of_one_connection_wait_for_each_other(bed):
-    """The time of an upcall until its instantiate is what the next user waits; without `serialise` nobody does."""
+    """The next user waits until the upcall instantiates its key; without `serialise` nobody waits."""
     for serialise in (1, 0):
         kernel.set_parameters(serialise=serialise)
         since = bed.events.mark()
@@ -250,7 +250,7 @@ def upcalls_in_progress(secid):
 
 @scenario
 def a_setuid_programs_key_belongs_to_root(bed):
-    """Description, callout and ring are the real user's, the owner is the file system uid's."""
+    """Description, callout and ring belong to the real user, the owner is the file system uid."""
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     got = Requester((2001, 0, 0), gid=2001).ask(wait_ms=20000)
     seen = bed.did("look")
@@ -261,7 +261,7 @@ def a_setuid_programs_key_belongs_to_root(bed):
 
 @scenario
 def a_file_servers_key_belongs_to_whom_it_acts_for(bed):
-    """Owner is the file system uid; description, callout and ring are the real uid's."""
+    """The owner is the file system uid; description, callout and ring belong to the real uid."""
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     got = Requester(after=[requester.set_fsuid(2001)]).ask(wait_ms=20000)
     seen = bed.did("look")
@@ -271,7 +271,7 @@ def a_file_servers_key_belongs_to_whom_it_acts_for(bed):
 
 @scenario
 def a_request_from_other_namespaces_shows_there(bed):
-    """The requester's mount and network namespaces are not the upcall's."""
+    """The requester's mount and network namespaces differ from the upcall's."""
     spaces = requester.CLONE_NEWNS | requester.CLONE_NEWNET
     alice = Requester(USERS["alice"], steps=[requester.unshare(spaces)])
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
@@ -282,7 +282,7 @@ def a_request_from_other_namespaces_shows_there(bed):
 
 @scenario
 def a_nodes_key_can_be_asked_for_in_a_users_process(bed):
-    """The owner is whoever runs, the rest is the node's."""
+    """The owner is the running user, everything else is the node's."""
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     got = bed.user("alice").ask(flags="r", svc="i", wait_ms=20000)
     seen = bed.did("look")
@@ -292,7 +292,7 @@ def a_nodes_key_can_be_asked_for_in_a_users_process(bed):
 
 @scenario
 def a_user_who_is_root_of_a_namespace_stays_a_user(bed):
-    """Ids in description and callout are the initial namespace's; the thread keyring is named as the namespace does."""
+    """Description and callout have ids of the initial namespace; the thread keyring has its name in the requester's."""
     alice = Requester(USERS["alice"], after=[requester.own_user_namespace])
     bed.trivial("look", "describe-ring", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     got = alice.ask(wait_ms=20000)
@@ -303,7 +303,7 @@ def a_user_who_is_root_of_a_namespace_stays_a_user(bed):
 
 @scenario
 def a_requester_can_have_an_environment(bed):
-    """For those who look at the requester's: here the stand-in upcall does, while the requester is blocked."""
+    """Others can read the requester's environment: here the stand-in upcall does, while the requester is blocked."""
     alice = Requester(USERS["alice"], environment={"KRB5CCNAME": "FILE:/tmp/mine", "PATH": "/usr/bin:/bin"})
     bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 5000")
     got = alice.ask(wait_ms=20000)
@@ -312,7 +312,7 @@ def a_requester_can_have_an_environment(bed):
 
 @scenario
 def every_origin_shows_its_system_call(bed):
-    """What /proc/<tid>/syscall tells of a request that the file system makes."""
+    """The contents of /proc/<tid>/syscall during a request of the file system."""
     seen = {}
     for count, at in enumerate(("write", "ioctl", "fault", "open", "close", "exit", "mount", "worker"), 1):
         who = Requester() if at in ("mount", "worker") else bed.user("alice")
@@ -333,7 +333,7 @@ def every_origin_shows_its_system_call(bed):
 
 @scenario
 def a_users_own_request_is_a_system_call_of_its_own(bed):
-    """249, 287 by the 32-bit table, 249 and a bit by x32; the key is never bound, so its update answers EAGAIN for ever."""
+    """249, 287 in the 32-bit table, 249 with a high bit in x32. The key is never bound, so updates always answer EAGAIN."""
     for count, (abi, number) in enumerate(((64, "249"), (32, "287"), ("x32", str(0x400000F9))), 1):
         bed.trivial("look", INTO_NONE, "fork", f"update-until {ESTABLISHED} 300")
         serial, failure, _ = bed.user("alice").request_key("lgssc", f"2001@{60 + count:x}", "60:krb5:2001", ring=-2, abi=abi)

@@ -1,4 +1,4 @@
-"""init_channel answers as specified; the writer is the scenario itself."""
+"""init_channel answers as specified; the scenario itself writes to it."""
 
 import errno
 import threading
@@ -17,7 +17,7 @@ def known(state="up", secid=4):
 
 @scenario
 def a_token_reaches_the_server_and_its_answer_the_caller(bed):
-    """With secid, service, mechanism and ids as they were sent."""
+    """Secid, service, mechanism and ids arrive as sent."""
     known()
     body = server.reply(b"12345678", b"token back")
     bed.server.answer = lambda rpc: server.Answer(body)
@@ -31,7 +31,7 @@ def a_token_reaches_the_server_and_its_answer_the_caller(bed):
 
 @scenario
 def the_write_fails_for_what_cannot_be_sent(bed):
-    """EINVAL: size, version, unknown or stopping target. EFAULT: pointers."""
+    """EINVAL for size, version, an unknown or stopping target; EFAULT for pointers."""
     known()
     bed.server.answer = lambda rpc: server.Answer(server.reply(b"12345678", b""))
     for change in ({"length": 71}, {"length": 73}, {"version": 1}, {"version": 3}):
@@ -46,7 +46,7 @@ def the_write_fails_for_what_cannot_be_sent(bed):
 
 @scenario
 def the_status_tells_what_became_of_the_rpc(bed):
-    """A secid that has changed, a token or an answer too large, and whatever the server says."""
+    """For a secid that has changed, a token or an answer that is too large, and whatever the server says."""
     known()
     assert kernel.channel_write(OBD, b"t", secid=5)[:2] == (0, -errno.EINVAL)
     kernel.set_parameters(max_token=100)
@@ -63,7 +63,7 @@ def the_status_tells_what_became_of_the_rpc(bed):
 
 @scenario
 def a_silent_server_costs_the_rpcs_time(bed):
-    """Then the status is ETIMEDOUT; a killed writer does not wait for it."""
+    """Then the status is ETIMEDOUT; a killed writer ends earlier."""
     known()
     bed.server.answer = server.silent
     kernel.set_parameters(rpc_timeout_ms=500)
@@ -77,7 +77,7 @@ def a_silent_server_costs_the_rpcs_time(bed):
 
 @scenario
 def an_answer_may_take_its_time(bed):
-    """Two writers at once do not wait for each other."""
+    """Two writers do not wait for each other."""
     known()
     go = threading.Event()
 
@@ -96,7 +96,7 @@ def an_answer_may_take_its_time(bed):
 
 @scenario
 def the_channel_is_roots(bed):
-    """Mode 0200; the timeout and the log level can be read."""
+    """Its mode is 0200; the timeout and the log level can be read."""
     try:
         found = bed.user("alice").run(lambda: kernel.channel_write(OBD, b"t")[0])
     except AssertionError as failure:

@@ -1,4 +1,4 @@
-"""The acceptor behind init_channel is a true one, with MIT's KDC; here the scenario itself is the initiator."""
+"""The acceptor behind init_channel is a real one, with MIT's KDC; the scenario itself is the initiator."""
 
 import struct
 
@@ -11,7 +11,7 @@ OBD = "lustre-MDT0000-mdc-ff2dfdc40a66a800"
 
 
 def negotiate(bed, name, service="lustre_mds"):
-    """As the user, with the cache that kinit has made: (last reply buffer, lucid keys of the initiator)."""
+    """Negotiates as the user, with the cache that kinit made: (last reply buffer, the initiator's lucid keys)."""
     import gssapi
 
     kernel.order(f"obd {OBD} {bed.secid} up")
@@ -39,7 +39,7 @@ def context_token(enctype, keys):
 
 @scenario
 def both_ends_of_a_context_have_the_same_keys(bed):
-    """For every enctype of the session key; user, handle and window are as they should be, the kernel takes the token."""
+    """For every enctype of the session key; user, handle and window are right, and the kernel takes the token."""
     for number, enctype in zip((18, 17, 20, 19), ENCTYPES):
         bed.realm.configure(f"default_tkt_enctypes = {enctype}", f"default_tgs_enctypes = {enctype}")
         bed.realm.ticket(bed.user("alice"), "alice")
@@ -60,7 +60,7 @@ def both_ends_of_a_context_have_the_same_keys(bed):
 
 @scenario
 def the_server_refuses_what_it_has_no_key_for(bed):
-    """A major status in the reply buffer, no handle, no token, window 0."""
+    """The reply buffer has a major status, no handle, no token, window 0."""
     bed.realm.admin(f"addprinc -randkey lustre_none/{SERVER}")
     bed.realm.ticket(bed.user("bob"), "bob")
     reply, _ = negotiate(bed, "bob", "lustre_none")
@@ -69,7 +69,7 @@ def the_server_refuses_what_it_has_no_key_for(bed):
 
 @scenario
 def gssnull_is_answered_at_once(bed):
-    """With a handle and a token of eight bytes."""
+    """The answer has a handle and a token of eight bytes."""
     kernel.order(f"obd {OBD} 4 up")
     failure, status, reply = kernel.channel_write(OBD, bytes(8), lustre_svc=1 | 1 << 16)
     assert (failure, status) == (0, 0)

@@ -57,7 +57,7 @@ def both_ends_of_an_sk_context_have_the_same_keys(bed):
 
 @scenario
 def the_server_refuses_another_shared_key_or_target(bed):
-    """A major status, nothing else; without a shared key on the server the RPC is denied."""
+    """The reply has a major status only; without a shared key on the server the RPC is denied."""
     kernel.order(f"obd {OBD} 4 up")
     shared = sk.SharedKey(secrets.token_bytes(32))
     assert kernel.channel_write(OBD, first_token(shared, 5, 1), lustre_svc=SVC_SK)[:2] == (0, -errno.EACCES)

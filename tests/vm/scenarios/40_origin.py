@@ -1,4 +1,4 @@
-"""Only the kernel gets lgssc keys, in whatever process it asks (rules S1, S3, S5, S6); the keys are the kernel's alone (S16)."""
+"""Only the kernel gets lgssc keys, whichever process it runs in (rules S1, S3, S5, S6); the keys belong to the kernel alone (S16)."""
 
 import ctypes
 import errno
@@ -20,7 +20,7 @@ UPDATE, REVOKE, CHOWN, SETPERM, CLEAR, LINK, READ, SET_TIMEOUT = 2, 3, 4, 5, 7, 
 
 
 def words(bed, count, uid=2001, flags="", svc="-", pid=None):
-    """Description and callout as the kernel would make them."""
+    """Description and callout in the kernel's form."""
     secid = bed.secid + 4096 + count
     pid = os.getpid() if pid is None else pid
     return f"{uid}@{secid:x}", f"{secid}:krb5:{uid}:{uid}:{flags}:{svc}:1:0x20000c0a84d01:{OBD}:0x20000c0a84d02:{pid}:"
@@ -33,7 +33,7 @@ def new_ring(name, into):
 
 
 def ring_called(name, into):
-    """A step: a keyring of that name in a special one, which is made for it."""
+    """A step: makes a keyring with this name in a special one, which the kernel makes for it."""
     return lambda: new_ring(name, into)
 
 
@@ -46,7 +46,7 @@ def session_called(name):
 
 
 def own_ring_linked(into):
-    """A step: the user's own keyring, the one that the kernel proves its requests with."""
+    """A step: links the user's own keyring, with which the kernel proves its requests, into another."""
 
     def step():
         ring, failure = keyctl(0, USER, 1)
@@ -58,7 +58,7 @@ def own_ring_linked(into):
 
 
 def by_number(number):
-    """request_key(2) by another number that the kernel takes for the same system call."""
+    """request_key(2) with another number that the kernel takes for the same system call."""
 
     def call(key_type, description, callout, ring):
         serial = requester.LIBC.syscall(ctypes.c_long(number), key_type, description, callout, ctypes.c_int(ring))
@@ -68,7 +68,7 @@ def by_number(number):
 
 
 def by_a_thread(key_type, description, callout, ring):
-    """By a thread that is not the process's first."""
+    """The request comes from a thread other than the process's first."""
     found = []
     thread = threading.Thread(target=lambda: found.append(requester.request_key(key_type, description, callout, ring)))
     thread.start()
@@ -103,7 +103,7 @@ ASKED_FOR = {
 
 
 def attempt(call, arguments, ring):
-    """All of it in the process of the attacker."""
+    """Runs in the attacker's process."""
     description, callout = arguments
     start = time.monotonic()
     serial, failure = call(b"lgssc", description.encode(), callout.encode(), ring)
@@ -112,7 +112,7 @@ def attempt(call, arguments, ring):
 
 @scenario
 def a_users_own_request_is_refused_whatever_it_has_prepared(bed):
-    """By every system call that requests keys, in every arrangement of keyrings, for anybody; nothing is touched."""
+    """With every system call that requests keys, in every arrangement of keyrings, for any owner; nothing is touched."""
     bed.upcall(KEYRING)
     attacks = [(name, call, (), {}) for name, call in CALLS.items()]
     attacks += [(name, NATIVE, after, {}) for name, after in PREPARATIONS.items()]
@@ -124,14 +124,14 @@ def a_users_own_request_is_refused_whatever_it_has_prepared(bed):
         assert seconds < 5, (name, seconds)
     bed.until(lambda: len([line for line in bed.log.lines if "S1" in line]) == len(attacks), "a line each in the log")
     assert not bed.all_events("act", act="instantiate") and not bed.all_events("rpc")
-    # But how many lines it has cost the user: not root and the node.
+    # Only the user's number of log lines is left, none for root or the node.
     left = {os.path.relpath(os.path.join(path, name), RUN_DIRECTORY) for path, _, names in os.walk(RUN_DIRECTORY) for name in names}
     assert left - {"swept"} == {"log/uid-2001", "log/refused"}, left
 
 
 @scenario
 def roots_own_request_is_refused_too(bed):
-    """Also root has no business with these keys; words that are none of the kernel's are refused as such."""
+    """Not even root may request these keys; words that the kernel does not use are refused as such."""
     bed.upcall(KEYRING)
     for count, wanted in enumerate(ASKED_FOR.values()):
         serial, failure, _ = Requester().run(lambda: attempt(NATIVE, words(bed, count, **wanted), PROCESS))
@@ -147,7 +147,7 @@ def roots_own_request_is_refused_too(bed):
 
 @scenario
 def the_kernels_request_is_served_wherever_it_comes_from(bed):
-    """A user's, in every system call that may need the file system, on a page fault, by a kernel thread on its behalf."""
+    """For a user in every system call that may need the file system, on a page fault, and from a kernel thread on its behalf."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     by_thread = {"at": "worker", "uid": 2001, "gid": 2001, "fsuid": 2001}
@@ -165,7 +165,7 @@ def the_kernels_request_is_served_wherever_it_comes_from(bed):
 
 @scenario
 def in_the_exit_of_a_process_the_hosts_user_is_served_and_a_namespaces_is_not(bed):
-    """Its root directory has gone by then: in our user namespace the host's stands in, in others S6 refuses at once."""
+    """The process has lost its root directory: in our user namespace the host's takes its place, in others S6 refuses at once."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     secid = 100_000 + 100 * bed.secid
@@ -186,7 +186,7 @@ def in_the_exit_of_a_process_the_hosts_user_is_served_and_a_namespaces_is_not(be
 
 @scenario
 def the_nodes_request_is_served_wherever_it_comes_from(bed):
-    """In a process of a user's, of one without a ticket, on a page fault, in mount(2), in a kernel thread."""
+    """In a user's process, in one without a ticket, on a page fault, in mount(2), in a kernel thread."""
     bed.realm
     bed.upcall(KEYRING)
     for count, (who, at) in enumerate((("alice", "write"), ("bob", "fault"), ("root", "mount"), ("root", "worker"))):
@@ -202,7 +202,7 @@ def the_nodes_request_is_served_wherever_it_comes_from(bed):
 
 @scenario
 def whoever_the_process_seems_to_be_the_context_is_the_real_users(bed):
-    """A setuid program, a file server with another fsuid, root of an own user namespace, a uid without a name."""
+    """For a setuid program, a file server with another fsuid, root of its own user namespace, a uid without a name."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.realm.ticket(bed.user("root"), "dave")
     bed.realm.ticket(Requester(3333), "carol")
@@ -217,14 +217,14 @@ def whoever_the_process_seems_to_be_the_context_is_the_real_users(bed):
     for count, (who, principal) in enumerate(requesters):
         got = who.ask(secid=100_000 + 100 * bed.secid + count, wait_ms=30000)
         made = established(bed, got, principal)
-        # The key is given to the real user, from whose keyring the kernel takes it when it ends.
+        # The key is given to the real user, from whose keyring the kernel removes it at its end.
         assert bed.act("instantiate", key=got.serial).owner == who.uids[0], (count, got)
         assert (made.rpc.uid, made.rpc.gid) == (who.uids[0], who.gid), made.rpc
 
 
 @scenario
 def the_nodes_credentials_are_not_for_another_mount_namespace(bed):
-    """S5, before anything is negotiated, whatever other tables say; and S6 for a reference process that there is not."""
+    """S5 refuses before any negotiation, whatever other tables say; S6 refuses a reference process that does not exist."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     elsewhere = Requester(steps=[requester.unshare(requester.CLONE_NEWNS)]).start(signal.pause)
@@ -247,7 +247,7 @@ def the_nodes_credentials_are_not_for_another_mount_namespace(bed):
 
 @scenario
 def a_users_key_can_be_changed_by_nobody_but_us(bed):
-    """Permissions and group from the instantiation on; the user fails to update, clear, replace, prolong or take it."""
+    """Permissions and group are set at the instantiation; the user cannot update, clear, replace, prolong or take the key."""
     alice = bed.user("alice")
     bed.realm.ticket(alice, "alice")
     bed.upcall(KEYRING)
@@ -301,7 +301,7 @@ def tamper(who, bed, key):
 
 @scenario
 def a_key_for_the_node_is_not_touched_after_its_update(bed):
-    """Owner 0, permissions of S16; the kernel has invalidated it, and there is one update and nothing else."""
+    """Owner 0, permissions of S16; the kernel has invalidated it, and nothing follows the one update."""
     bed.realm
     bed.upcall(KEYRING)
     got = bed.user("root").ask(flags="r", svc="i", wait_ms=30000)
@@ -316,7 +316,7 @@ def a_key_for_the_node_is_not_touched_after_its_update(bed):
 
 @scenario
 def a_failure_leaves_the_next_key_alone(bed):
-    """Ten first accesses one after another, each failed at once; then one that succeeds and keeps its link."""
+    """Ten first accesses in a row fail at once; then one succeeds and keeps its link."""
     bed.realm
     bed.upcall(KEYRING)
     bob, serials = bed.user("bob"), set()
@@ -333,7 +333,7 @@ def a_failure_leaves_the_next_key_alone(bed):
 
 @scenario
 def a_late_binding_is_waited_for(bed):
-    """EAGAIN until the kernel has put the key to use: success and failure get through as soon as it has."""
+    """EAGAIN until the kernel uses the key; after that, success and failure get through at once."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     for count, delay in enumerate((5, 60, 2500)):
@@ -347,7 +347,7 @@ def a_late_binding_is_waited_for(bed):
 
 @scenario
 def a_key_that_is_never_bound_ends_at_the_deadline(bed):
-    """So that a forged one costs no more than that; no process is left, and the next request is as any."""
+    """A forged key costs no more than that; no process is left, and the next request is served."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     bed.settings('[timeouts]\ndeadline = "3s"\n')

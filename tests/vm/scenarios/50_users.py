@@ -1,4 +1,4 @@
-"""Contexts of users: the payload byte for byte, and which credential cache is used."""
+"""Users' contexts: the payload byte for byte, and which credential cache is used."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ SERVICE = "lustre_mds/srv.example.test"
 
 
 def payload_of(made, endtime):
-    """What the kernel must get for this context, from the server's point of view."""
+    """The payload that the kernel must get for this context, computed from the server's side."""
     enctype, keys = server.kernel_keys(made)
     flags = 0x3 | (0x4 if made.subkey else 0)
     token = struct.pack("=IIIQIII", 2, endtime, flags, made.sequence, enctype, len(keys[0]), 3) + b"".join(keys)
@@ -28,7 +28,7 @@ def payload_of(made, endtime):
 
 @scenario
 def a_users_payload_is_byte_for_byte_what_the_server_has(bed):
-    """For every encryption type, as the session key's and then as the only one that is permitted."""
+    """For every encryption type, first as the session key's, then as the only permitted one."""
     alice = bed.user("alice")
     bed.upcall(KEYRING)
     seen = set()
@@ -48,7 +48,7 @@ def a_users_payload_is_byte_for_byte_what_the_server_has(bed):
 
 @scenario
 def a_user_with_a_ticket_gets_a_context(bed):
-    """The channel gets what the callout says, the service ticket is in the cache, the log has a line at level info."""
+    """The channel gets what the callout says, the service ticket is in the cache, and the log has a line at level info."""
     alice = bed.user("alice")
     bed.realm.ticket(alice, "alice")
     bed.upcall(KEYRING)
@@ -61,7 +61,7 @@ def a_user_with_a_ticket_gets_a_context(bed):
     assert "lustre_oss/srv.example.test" in klist(alice)
     line = bed.log.wait("established")
     assert "alice@EXAMPLE.TEST" in line and got.bytes("token")[32:48].hex() not in line, line
-    # The second server costs no question to the KDC for a ticket-granting ticket; without a client's uuid too.
+    # The second server needs no ticket-granting ticket from the KDC, also without a client's uuid.
     got = alice.ask(secid=900_000 + bed.secid, fields=11, wait_ms=30000)
     established(bed, got, "alice")
     assert len(bed.realm.as_exchanges("alice")) == 1, bed.realm.as_exchanges("alice")
@@ -90,7 +90,7 @@ def link_to(target):
 
 @scenario
 def a_users_cache_is_found_where_caches_use_to_be(bed):
-    """By KRB5CCNAME, as a file or a directory; by default; in /tmp, then below /run/user; the service ticket is stored there."""
+    """Through KRB5CCNAME, as a file or a directory; by default; in /tmp, then below /run/user. The service ticket is stored there."""
     bed.upcall(KEYRING)
     os.makedirs("/run/user/2003", exist_ok=True)
     os.chown("/run/user/2003", 2003, 2003)
@@ -114,7 +114,7 @@ def a_users_cache_is_found_where_caches_use_to_be(bed):
 
 @scenario
 def an_expired_cache_does_not_hide_a_good_one(bed):
-    """The default one has expired, a later one is used; with expired ones alone it is EKEYEXPIRED."""
+    """The default one has expired and a later one is used; with expired ones alone the request fails with EKEYEXPIRED."""
     alice = bed.user("alice")
     bed.upcall(KEYRING)
     bed.realm.ticket(alice, "alice", lifetime="1s")
@@ -130,7 +130,7 @@ def an_expired_cache_does_not_hide_a_good_one(bed):
 
 @scenario
 def what_is_no_cache_of_the_user_is_passed_over(bed):
-    """Another user's file, a link, a FIFO, one that others may write to, rubbish: ENOKEY at once, or the good one among them."""
+    """Another user's file, a link, a FIFO, a file that others may write, rubbish: ENOKEY at once, or the good one among them serves."""
     bob, dave = bed.user("bob"), bed.user("dave")
     bed.realm.ticket(bob, "bob", cache="FILE:/tmp/bobs")
     bed.upcall(KEYRING)
@@ -153,7 +153,7 @@ def what_is_no_cache_of_the_user_is_passed_over(bed):
 
 @scenario
 def a_hostile_environment_names_no_other_caches(bed):
-    """Another user's cache, /proc, a FIFO, other types: what KRB5CCNAME cannot be is passed over for the default one."""
+    """Another user's cache, /proc, a FIFO, other types: an unusable KRB5CCNAME is passed over for the default cache."""
     bed.realm.ticket(bed.user("bob"), "bob", cache="FILE:/tmp/bobs")
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
@@ -167,7 +167,7 @@ def a_hostile_environment_names_no_other_caches(bed):
 
 @scenario
 def a_user_in_another_mount_namespace_has_its_caches_there(bed):
-    """A private /tmp; configuration is the host's; a setuid program there has them, too; the host's cache is another's."""
+    """With a private /tmp and the host's configuration; this includes a setuid program there; the host's cache is another user's."""
     bed.realm.ticket(bed.user("alice"), "carol")
     bed.upcall(KEYRING)
 

@@ -1,4 +1,4 @@
-"""Which of a user's credentials a context is made with. Principals tell the caches apart: alice is the user, the others are tickets."""
+"""Which of a user's credentials make a context. Principals distinguish the caches: alice is the user, the others are tickets."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ HEIMDAL = "/usr/local/lib/lgss-test/heimdal/usr"
 
 @scenario
 def what_krb5ccname_is_worth_is_a_setting(bed):
-    """By itself it is used if it can be; "ranked" makes it one cache of many, "ignored" leaves it unread."""
+    """By default its cache is used if possible; "ranked" makes it one cache of many, "ignored" leaves it unread."""
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
     bed.realm.ticket(bed.user("alice"), "dave", lifetime="2h")
@@ -47,7 +47,7 @@ def what_krb5ccname_is_worth_is_a_setting(bed):
 
 @scenario
 def the_longest_life_wins_and_the_log_says_why_no_other(bed):
-    """An expired default cache, a short one below /run/user, rubbish; without usable ones the failure has every reason."""
+    """An expired default cache, a short-lived one below /run/user, rubbish. Without usable ones the failure lists every reason."""
     bed.settings('[caches]\nchoice = "longest"\n')
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
@@ -83,7 +83,7 @@ def write_private(path, content):
 
 @scenario
 def the_targets_realm_comes_before_a_longer_life_and_a_trusted_realm_leads_there(bed):
-    """Tickets of two realms: that of the server's is used; alone, the other's serves by the trust between them."""
+    """Tickets of two realms: the server's realm comes first; the other alone serves because the server's realm trusts it."""
     bed.upcall(KEYRING)
     alice = bed.user("alice")
     with bed.realm.trusted("OTHER.TEST", "alice"):
@@ -98,7 +98,7 @@ def the_targets_realm_comes_before_a_longer_life_and_a_trusted_realm_leads_there
 
 @scenario
 def two_hundred_caches_of_a_user_are_ranked(bed):
-    """The one that lives longest is found among them; those of others are not opened."""
+    """The one that lives longest is found among them; other users' caches are not opened."""
     bed.settings('[caches]\nchoice = "longest"\n')
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
@@ -115,7 +115,7 @@ def two_hundred_caches_of_a_user_are_ranked(bed):
 
 @scenario
 def a_lustre_users_ticket_is_renewed_before_use(bed):
-    """With `renew = true`, once less than half of its life is left; in its cache, so that the context lives longer than it would have."""
+    """With `renew = true`, once less than half of its lifetime is left. The cache gets the new ticket, and the context lives longer for it."""
     bed.settings("[kerberos]\nrenew = true\n")
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
@@ -135,7 +135,7 @@ def a_lustre_users_ticket_is_renewed_before_use(bed):
 
 @scenario
 def a_setuid_program_has_the_real_users_caches_whatever_names_them(bed):
-    """Its environment is that user's: root's and others' caches cannot be named there, the user's own can."""
+    """The user sets its environment: it cannot name root's or others' caches there, only its own."""
     bed.settings('[caches]\nkrb5ccname = "first"\n')
     bed.upcall(KEYRING)
     bed.realm.ticket(bed.user("alice"), "alice")
@@ -155,7 +155,7 @@ def a_setuid_program_has_the_real_users_caches_whatever_names_them(bed):
 
 
 def session_of_alice():
-    """A step of root: the session is that of alice's log-in, and has a ticket."""
+    """A step of root: joins the session of alice's login, which has a ticket."""
     os.seteuid(2001)
     join_new_session()
     os.seteuid(0)
@@ -165,7 +165,7 @@ def session_of_alice():
 
 @scenario
 def a_cache_of_sssds_kcm_is_found_and_a_daemon_that_hangs_is_passed_over(bed):
-    """Nobody names it; the service ticket is stored there; stopped, it costs some seconds and another one is used."""
+    """Nothing names the cache, and it gets the service ticket. A stopped daemon costs some seconds, then another cache serves."""
     bed.settings('[caches]\nchoice = "longest"\n')
     bed.realm
     bed.upcall(KEYRING)
@@ -183,7 +183,7 @@ def a_cache_of_sssds_kcm_is_found_and_a_daemon_that_hangs_is_passed_over(bed):
 
 @scenario
 def what_heimdals_programs_write_serves(bed):
-    """A file and a directory collection, found by the environment."""
+    """A file and a directory collection, named by the environment."""
     bed.realm
     bed.upcall(KEYRING)
     os.mkdir("/tmp/alices", 0o700)
@@ -198,7 +198,7 @@ def what_heimdals_programs_write_serves(bed):
 
 @scenario
 def a_user_without_a_passwd_entry_and_one_with_a_service_ticket_only_are_served(bed):
-    """Neither name service nor ticket-granting ticket is needed; with the service's ticket no KDC is."""
+    """Neither the name service nor a ticket-granting ticket is needed; with the service ticket no KDC is needed either."""
     bed.realm
     bed.upcall(KEYRING)
     nobodys = Requester(5000)
@@ -214,7 +214,7 @@ def a_user_without_a_passwd_entry_and_one_with_a_service_ticket_only_are_served(
 
 @scenario
 def a_users_keytab_serves_when_no_cache_does(bed):
-    """By the setting, with uid and owner; a cache comes before it; that of another's is not used."""
+    """The setting names it, with uid and owner. A cache takes precedence, and another user's keytab is not used."""
     bed.realm.keytab("/run/2001.keytab", "alices-robot")
     os.chown("/run/2001.keytab", 2001, 2001)
     os.link("/run/2001.keytab", "/run/2002.keytab")
@@ -231,7 +231,7 @@ def a_users_keytab_serves_when_no_cache_does(bed):
 
 @scenario
 def large_tickets_serve_from_files_and_keyrings(bed):
-    """Of users in many groups: the ticket-granting ticket, and with it the token to the server, has so many bytes; in keyrings as `big_key`."""
+    """Users in many groups have a ticket-granting ticket of this size, and so a token of this size for the server; in keyrings it is a `big_key`."""
     bed.realm
     bed.upcall(KEYRING)
 

@@ -1,4 +1,4 @@
-"""Credentials of users in keyrings: what a request of the kernel's leads to, and what not."""
+"""Users' credentials in keyrings: which ones a request of the kernel finds, and which not."""
 
 import ctypes
 import errno
@@ -16,7 +16,7 @@ from verdicts import established, failed
 
 @scenario
 def every_cache_of_a_collection_is_looked_at(bed):
-    """The primary one ends sooner than another: in a directory, in the session, user and persistent keyring; named and unnamed."""
+    """The primary cache ends sooner than another: in a directory, in the session, user and persistent keyring; named and unnamed."""
     bed.settings('[caches]\nchoice = "longest"\n')
     bed.upcall(KEYRING)
     os.mkdir("/tmp/alices", 0o700)
@@ -38,7 +38,7 @@ def every_cache_of_a_collection_is_looked_at(bed):
 
 @scenario
 def a_cache_in_the_process_keyring_serves_and_one_in_the_thread_keyring_cannot(bed):
-    """The kernel puts the user's keyring in the place of the thread's for its request, so that nothing leads to that."""
+    """For its request the kernel puts the user's keyring in place of the thread keyring, so nothing leads to that."""
     bed.upcall(KEYRING)
     for number, (place, wanted) in enumerate((("process", "established"), ("thread", "failed"))):
         alice = in_session("alice", ticket_of_this_process("alice", f"KEYRING:{place}:mine"))
@@ -48,7 +48,7 @@ def a_cache_in_the_process_keyring_serves_and_one_in_the_thread_keyring_cannot(b
 
 
 def ticket_of_this_process(user, cache):
-    """A step: no program could leave one there."""
+    """A step: gets a ticket in this very process; a program run by it could not leave one in its thread or process keyring."""
 
     def step():
         from gssapi import Name
@@ -62,7 +62,7 @@ def ticket_of_this_process(user, cache):
 
 @scenario
 def after_logout_what_outlives_the_session_serves(bed):
-    """A kernel thread that writes back and a process without a session: by file, user and persistent keyring; not by the session's."""
+    """A kernel thread that writes back and a process without a session find caches in a file, the user and the persistent keyring; not in the session's."""
     bed.realm
     bed.upcall(KEYRING)
     by_thread = {"at": "worker", "uid": 2001, "gid": 2001, "fsuid": 2001}
@@ -84,7 +84,7 @@ def after_logout_what_outlives_the_session_serves(bed):
 
 @scenario
 def a_ticket_in_one_key_serves(bed):
-    """Of type `user` or `big_key`, in the session or the user keyring, with no cache anywhere; where the kernel has that type caches use it, too."""
+    """Of type `user` or `big_key`, in the session or the user keyring, without any cache; where the kernel has `big_key`, caches use it, too."""
     bed.realm
     bed.upcall(KEYRING)
     with big_keys():
@@ -101,7 +101,7 @@ def a_ticket_in_one_key_serves(bed):
 
 
 def ticket_in_one_key(user, key_type, ring):
-    """A step: what the library keeps in a key of a cache, in one that is none's."""
+    """A step: puts a ticket, in the library's form, into a key outside any cache."""
 
     def step():
         kinit(user, cache="KEYRING:session:x")()
@@ -120,7 +120,7 @@ def ticket_in_one_key(user, key_type, ring):
 
 @scenario
 def a_session_keyring_that_is_gone_is_told_and_the_next_cache_serves(bed):
-    """Revoked or expired under its processes; with nothing else it is ENOKEY with that reason."""
+    """The keyring is revoked or expires while its processes run; without other credentials the request fails with ENOKEY and this reason."""
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
     alice = bed.user("alice")
@@ -142,7 +142,7 @@ def a_session_keyring_that_is_gone_is_told_and_the_next_cache_serves(bed):
 
 @scenario
 def a_session_inherited_from_root_gives_no_ticket_of_roots(bed):
-    """As of su without a session of its own: what root has there is root's, even if KRB5CCNAME names it."""
+    """As with su, which makes no new session: root's credentials there stay root's, even if KRB5CCNAME names them."""
     bed.upcall(KEYRING)
     bed.realm
     steps = [join_new_session, kinit("dave", cache="KEYRING:session:roots", lifetime="2h")]
@@ -153,7 +153,7 @@ def a_session_inherited_from_root_gives_no_ticket_of_roots(bed):
 
 @scenario
 def rubbish_in_keyrings_is_passed_over_with_a_reason(bed):
-    """Collections without end or without anything in them, keys that are no tickets: they neither serve nor stand in the way of a file."""
+    """Endless and empty collections, keys that are no tickets: they do not serve, and a cache in a file still does."""
     bed.upcall(KEYRING)
     kernel.set_debug_level(2)
     bed.realm.ticket(bed.user("alice"), "alice")
@@ -171,7 +171,7 @@ def rubbish_in_keyrings_is_passed_over_with_a_reason(bed):
 
 
 def rubbish(ring):
-    """A step: what libkrb5 would not have written there."""
+    """A step: plants contents that libkrb5 would not write."""
 
     def add(key_type, name, content, into):
         key = requester.LIBC.syscall(248, key_type, name.encode(), content, len(content or b""), into)
@@ -179,7 +179,7 @@ def rubbish(ring):
         return key
 
     def step():
-        # What only the user keyring leads to it could not change.
+        # A keyring that only the user keyring leads to could not be changed.
         keyctl(LINK, ring, PROCESS)
         add(b"user", f"krbtgt/{REALM}@{REALM}", b"\5\4rubbish", ring)
         add(b"user", "krbtgt/OTHER.TEST@OTHER.TEST", bytes(24), ring)

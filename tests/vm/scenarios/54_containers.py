@@ -1,4 +1,4 @@
-"""Users in containers: credentials that exist only there, by their numbers inside."""
+"""Users in containers: their credentials exist only there, under the ids inside."""
 
 import errno
 import subprocess
@@ -18,7 +18,7 @@ SERVICE = "lustre_mds/srv.example.test"
 
 @scenario
 def a_user_of_a_container_is_served_from_a_cache_that_is_only_there(bed):
-    """By its number inside, in mount, user and process-id namespaces; in a network of its own with a ticket that it has."""
+    """Under its uid inside, in mount, user and process-id namespaces; and in its own network with a ticket it already has."""
     bed.realm
     bed.upcall(KEYRING)
     inside = [subordinate_uids(100_000), private_tmp("alice", 1000, ["kvno", SERVICE])]
@@ -32,7 +32,7 @@ def a_user_of_a_container_is_served_from_a_cache_that_is_only_there(bed):
 
 @scenario
 def a_users_container_has_the_krb5_conf_that_a_table_names(bed):
-    """By its owner: where caches are by default is that file's to say; a container of another's has the host's."""
+    """The table matches by owner: that file decides where caches are by default; another owner's container gets the host's."""
     bed.realm
     bed.upcall(KEYRING)
     with open("/etc/krb5.conf") as hosts, open("/etc/krb5-alices.conf", "w") as alices:
@@ -49,7 +49,7 @@ def a_users_container_has_the_krb5_conf_that_a_table_names(bed):
 
 @scenario
 def a_user_of_a_container_is_served_from_its_keyrings(bed):
-    """Its session's, and the user keyring of its user namespace, whether the session leads there, as of pam_keyinit, or not."""
+    """From the session keyring, and from the user keyring of its user namespace, whether the session leads there (pam_keyinit) or not."""
     bed.realm
     bed.upcall(KEYRING)
     inside = [subordinate_uids(100_000), requester.unshare(requester.CLONE_NEWNS)]
@@ -62,16 +62,16 @@ def a_user_of_a_container_is_served_from_its_keyrings(bed):
 
 
 def lists_at_once(user):
-    """Whether the daemon for caches has its first steps behind it, which take seconds here."""
+    """Whether the daemon for caches answers quickly; its first steps take seconds here."""
     start = time.monotonic()
     user.run(lambda: subprocess.run(["klist", "-c", "KCM:"], check=True, capture_output=True).returncode)
-    # Five seconds are what the upcall gives it; it asks several things.
+    # The upcall gives it five seconds and asks several things.
     return time.monotonic() - start < 2.5
 
 
 @scenario
 def the_hosts_kcm_serves_where_its_socket_is_seen_and_nowhere_else(bed):
-    """A /tmp of its own changes nothing; something else in the socket's place does, and the reason is in the log."""
+    """A private /tmp changes nothing; another file in the socket's place does, and the log says so."""
     bed.realm
     bed.upcall(KEYRING)
     with kcm(bed):

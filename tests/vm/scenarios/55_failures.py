@@ -1,4 +1,4 @@
-"""What the requester is told when there is no context: its errno, the server's status, at once, and never -ERESTART."""
+"""What the requester learns when there is no context: the errno and the server's status, at once, and never -ERESTART."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ def ready(bed, *users):
 
 @scenario
 def a_user_without_a_ticket_is_told_at_once(bed):
-    """ENOKEY; the line in the log says what to do."""
+    """ENOKEY; the line in the log gives the remedy."""
     ready(bed)
     got = bed.user("bob").ask(wait_ms=30000)
     failed(bed, got, errno.ENOKEY)
@@ -33,7 +33,7 @@ def a_user_without_a_ticket_is_told_at_once(bed):
 
 @scenario
 def what_the_kdc_says_or_does_not_say_is_told(bed):
-    """No such service, no KDC, a silent one."""
+    """For an unknown service, no KDC, and a silent KDC."""
     ready(bed, "alice")
     alice, secid = bed.user("alice"), 100_000 + 100 * bed.secid
     got = alice.ask(secid=secid, nid=hex(NID + 0xC0A84D02), wait_ms=30000)
@@ -54,7 +54,7 @@ def what_the_kdc_says_or_does_not_say_is_told(bed):
 
 @scenario
 def a_server_without_a_name_is_told(bed):
-    """An address that nobody knows, a network without addresses, any; EHOSTUNREACH, with what to do in the log."""
+    """An unknown address, a network without addresses, any: EHOSTUNREACH, with the remedy in the log."""
     ready(bed, "alice")
     for count, nid in enumerate((NID + 0xC0A84D63, 0x000D_0000_00000005, 0xFFFF_FFFF_FFFF_FFFF)):
         got = bed.user("alice").ask(secid=100_000 + 100 * bed.secid + count, nid=hex(nid), wait_ms=30000)
@@ -67,7 +67,7 @@ def a_server_without_a_name_is_told(bed):
 
 @scenario
 def a_server_that_refuses_is_told_to_the_requester(bed):
-    """EACCES, with the server's major status; one token, no second try but with a new ticket."""
+    """EACCES with the server's major status; one token, and a second attempt only with a new ticket."""
     ready(bed, "alice")
     for count, major in enumerate((GSS_FAILURE, 0xA0000, 0xC0000)):
         bed.server.rpcs.clear()
@@ -80,7 +80,7 @@ def a_server_that_refuses_is_told_to_the_requester(bed):
 
 @scenario
 def every_status_of_the_channel_ends_in_a_failure(bed):
-    """The RPC's own errors and those of the write; ETIMEDOUT is tried twice, the others once."""
+    """Errors of the RPC and of the write; ETIMEDOUT is tried twice, the others once."""
     ready(bed, "alice")
     for count, (answer, fields, expected, tries) in enumerate((
         (status(errno.EACCES), {}, errno.EACCES, 1),
@@ -105,7 +105,7 @@ def every_status_of_the_channel_ends_in_a_failure(bed):
 
 @scenario
 def answers_that_are_none_end_in_a_failure(bed):
-    """Rubbish, lengths beyond the end and of 2^32 - 1, a buffer that does not fit, an endless negotiation."""
+    """Rubbish, lengths beyond the end and of 2^32 - 1, a buffer of the wrong size, an endless negotiation."""
     ready(bed, "alice")
     head = struct.pack("=IIII", 0, 0, 0, WINDOW)
     endless = reply(b"12345678", b"token", major=GSS_CONTINUE)
@@ -132,7 +132,7 @@ def answers_that_are_none_end_in_a_failure(bed):
 
 @scenario
 def an_answer_that_lacks_one_thing_makes_no_context(bed):
-    """Without window, without handle, with another token than the server's, a token of another context (S12)."""
+    """Without window, without handle, with a token that is not the server's, with a token of another context (S12)."""
     ready(bed, "alice")
     kept = []
 
@@ -160,7 +160,7 @@ def an_answer_that_lacks_one_thing_makes_no_context(bed):
 
 @scenario
 def a_server_that_is_silent_once_is_asked_again(bed):
-    """EAGAIN several times with one token; ETIMEDOUT once, after the server has taken it, with another; then the context."""
+    """EAGAIN several times for one token; ETIMEDOUT once, after the server has taken it, for another; then the context."""
     ready(bed, "alice")
 
     def lost(rpc):
@@ -175,7 +175,7 @@ def a_server_that_is_silent_once_is_asked_again(bed):
 
 @scenario
 def a_silent_server_costs_the_time_until_the_deadline(bed):
-    """ETIMEDOUT; how long one RPC may take is the kernel's business. The write that hangs is ended, no process is left."""
+    """ETIMEDOUT; the kernel decides how long one RPC may take. The hanging write is ended, and no process is left."""
     ready(bed, "alice")
     bed.server.answer = silent
     bed.settings('[timeouts]\ndeadline = "2s"\nround = "1s"\n')
@@ -192,9 +192,9 @@ def a_silent_server_costs_the_time_until_the_deadline(bed):
 
 @scenario
 def a_server_or_kdc_that_hangs_is_waited_for_once_in_an_access(bed):
-    """The kernel asks twice; the second time it has the same errno at once, with the reason in the log. One token is sent.
+    """The kernel asks twice; the second request fails at once with the same errno, and the log says why. One token is sent.
 
-    The line has the time of every stage, the one that hung among them.
+    The line has the time of every stage, including the one that hung.
     """
     ready(bed, "alice")
     kernel.set_parameters(rpc_timeout_ms=6000)
@@ -210,7 +210,7 @@ def a_server_or_kdc_that_hangs_is_waited_for_once_in_an_access(bed):
     again = bed.user("alice").ask(wait_ms=30000)
     failed(bed, again, errno.ETIMEDOUT)
     assert "not tried again" in bed.log.wait("ETIMEDOUT") and len(bed.server.rpcs) == 1, bed.log.lines
-    # The KDC alike.
+    # Now only the KDC hangs.
     bed.realm.kdc.send_signal(signal.SIGSTOP)
     bed.settings('[timeouts]\nkdc = "3s"\n')
     fields = {"secid": 900_000 + bed.secid, "lustre_svc": 2, "obd": "lustre-OST0000-osc-ff2d"}
@@ -223,7 +223,7 @@ def a_server_or_kdc_that_hangs_is_waited_for_once_in_an_access(bed):
 
 @scenario
 def the_kernels_patience_is_the_deadline_of_an_upcall(bed):
-    """Nothing of ours goes on when the context has expired."""
+    """None of our processes goes on when the context has expired."""
     ready(bed, "alice")
     bed.server.answer = silent
     kernel.set_timeout(1)
@@ -232,12 +232,12 @@ def the_kernels_patience_is_the_deadline_of_an_upcall(bed):
     bed.until_gone(5)
     kernel.set_timeout(100)
     bed.server.answer = None
-    # Another target: silence of the first one is remembered for some seconds.
+    # Another target, because the silence of the first is remembered for some seconds.
     established(bed, bed.user("alice").ask(secid=900_000 + bed.secid, wait_ms=30000), "alice")
 
 
 def a_negotiation_at_the_server(bed):
-    """It stays there until the event is set."""
+    """Begins a negotiation that stays at the server until the event is set."""
     started, go = threading.Event(), threading.Event()
 
     def answer(rpc):
@@ -253,7 +253,7 @@ def a_negotiation_at_the_server(bed):
 
 @scenario
 def a_worker_that_is_killed_fails_the_key(bed):
-    """EIO, at once, although the server has not answered; the next request is served."""
+    """EIO at once, although the server has not answered; the next request is served."""
     ready(bed, "alice")
     asked, go = a_negotiation_at_the_server(bed)
     watch = Stopwatch()
@@ -269,7 +269,7 @@ def a_worker_that_is_killed_fails_the_key(bed):
 
 @scenario
 def without_a_monitor_the_kernel_ends_the_context(bed):
-    """Nothing of ours is left to do it, and the worker is gone too; the next request is served."""
+    """None of our processes is left to do it, and the worker has gone too; the next request is served."""
     ready(bed, "alice")
     kernel.set_timeout(3)
     asked, go = a_negotiation_at_the_server(bed)
@@ -285,7 +285,7 @@ def without_a_monitor_the_kernel_ends_the_context(bed):
 
 @scenario
 def programs_can_be_replaced_while_they_run(bed):
-    """As an update of the package does: what has begun ends well, what comes later is served by the new ones."""
+    """As in a package update: requests that have begun end well, later ones get the new programs."""
     ready(bed, "alice", "bob")
     asked, go = a_negotiation_at_the_server(bed)
     for program in (KEYRING, "/usr/libexec/lgss/lgss_negotiate"):
@@ -301,7 +301,7 @@ def programs_can_be_replaced_while_they_run(bed):
 
 @scenario
 def users_wait_for_a_place(bed):
-    """With one place for all: the second requester is released and its context waits; at the deadline it is EAGAIN."""
+    """With one place for all, the second requester is released and its context waits; at the deadline it fails with EAGAIN."""
     ready(bed, "alice", "bob")
     bed.settings("[limits]\nkernel = 1\n")
     asked, go = a_negotiation_at_the_server(bed)
@@ -311,7 +311,7 @@ def users_wait_for_a_place(bed):
     bed.settings("[limits]\nkernel = 1\n")
     bob = bed.user("bob").begin(secid=secid, obd="lustre-MDT0001-mdc-ff2d", wait_ms=30000)
     assert bed.event("request", desc=f"2002@{secid:x}").errno == 0
-    # The node's requests have places of their own.
+    # The node's requests have separate places.
     fields = {"flags": "r", "svc": "i", "secid": secid + 2, "obd": "lustre-MDT0003-mdc-ff2d"}
     node = bed.user("root").begin(wait_ms=30000, **fields)
     bed.until(lambda: len(bed.server.rpcs) == 2, "the node's token")

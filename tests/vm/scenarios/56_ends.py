@@ -1,4 +1,4 @@
-"""However a context ends, no dead key stays where a later request finds it, also of programs that run with another's ids."""
+"""However a context ends, no dead key stays where a later request finds it; this includes programs that run with another's ids."""
 
 import errno
 import os
@@ -10,13 +10,13 @@ from bed import KEYRING, kill, processes, scenario
 from requester import Requester, ask, join_new_session, keyctl, own_user_namespace
 from verdicts import established, failed
 
-# Real, effective and saved uid of alice's in a setuid program of root's, and of bob's.
+# Real, effective and saved uid: alice in a setuid program of root, and in one of bob.
 OF_ROOT, OF_BOB = (2001, 0, 0), (2001, 2002, 2002)
 
 
 @scenario
 def a_setuid_program_of_a_user_without_a_ticket_is_told_why_each_time(bed):
-    """ENOKEY at the first and every further access, in it and to its user, who has access as soon as there is a ticket."""
+    """ENOKEY at the first and every further access, for the program and for its user, who has access as soon as there is a ticket."""
     bed.realm
     bed.upcall(KEYRING)
     alice = bed.user("alice")
@@ -33,7 +33,7 @@ def a_setuid_program_of_a_user_without_a_ticket_is_told_why_each_time(bed):
 
 @scenario
 def a_flush_leaves_nothing_of_a_setuid_programs_context(bed):
-    """The next access of the program, and of its user, has a new context."""
+    """The next access of the program, and of its user, gets a new context."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     for number, uids in enumerate((OF_ROOT, OF_BOB)):
@@ -50,7 +50,7 @@ def a_flush_leaves_nothing_of_a_setuid_programs_context(bed):
 
 @scenario
 def a_killed_worker_or_monitor_leaves_nothing_of_a_setuid_programs_context(bed):
-    """EIO at once, or the kernel's own end of it; the user's next access is served."""
+    """EIO at once, or the kernel ends the context; the user's next access is served."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
     for number, (program, errors) in enumerate((("lgss_negotiate", {-errno.EIO}), ("lgss_keyring", None))):
@@ -79,10 +79,10 @@ def a_killed_worker_or_monitor_leaves_nothing_of_a_setuid_programs_context(bed):
 
 @scenario
 def a_key_that_is_never_bound_leaves_nothing_of_a_setuid_programs(bed):
-    """At the deadline; then the program and its user are served."""
+    """It ends at the deadline; then the program and its user are served."""
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
-    # Long enough for a negotiation: that the server was silent would be remembered.
+    # Long enough for a negotiation; a silent server would be remembered.
     bed.settings('[timeouts]\ndeadline = "8s"\n')
     kernel.set_parameters(never_bind=1)
     first = Requester(OF_ROOT).ask(**bed.target(0))
@@ -97,7 +97,7 @@ def a_key_that_is_never_bound_leaves_nothing_of_a_setuid_programs(bed):
 
 @scenario
 def a_failure_in_a_user_namespace_leaves_no_dead_key_there(bed):
-    """Its keyring is not the one in which the kernel looks for the key: the errno each time, of one process."""
+    """The kernel looks for the key in another keyring than the namespace's, so the same process gets the errno each time."""
     bed.realm
     bed.upcall(KEYRING)
     inside = Requester(2001, after=[own_user_namespace])
@@ -108,10 +108,10 @@ def a_failure_in_a_user_namespace_leaves_no_dead_key_there(bed):
 
 @scenario
 def after_a_flush_in_a_user_namespace_a_session_or_keyctl_reap_leads_past_the_dead_key(bed):
-    """The kernel takes the key out of the user's ring outside, not of the one inside. Nobody of ours is there then.
+    """The kernel unlinks the key from the user's ring outside, not from the one inside, when none of our processes is left.
 
-    Whoever has a session keyring that does not lead to that ring, as in a container, has a new context at once; others once it
-    is reaped. Left alone, the key expires with its context, and is passed over.
+    Requesters whose session keyring does not lead to that ring, as in a container, get a new context at once; others after
+    keyctl reap. If nobody does that, the key expires with its context and is passed over.
     """
     bed.realm.ticket(bed.user("alice"), "alice")
     bed.upcall(KEYRING)
@@ -147,7 +147,7 @@ def after_a_flush_in_a_user_namespace_a_session_or_keyctl_reap_leads_past_the_de
 
 @scenario
 def a_users_choice_of_another_ring_leaves_no_dead_key_there(bed):
-    """keyctl_set_reqkey_keyring(3): the key is linked to the ring that its process has chosen. The errno each time."""
+    """keyctl_set_reqkey_keyring(3): the key is linked to the ring that its process has chosen, and each request gets the errno."""
     bed.realm
     bed.upcall(KEYRING)
     for number, ring in enumerate((1, 2, 3)):

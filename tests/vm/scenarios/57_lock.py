@@ -1,4 +1,4 @@
-"""Users who hold up what the kernel has one of for all (rule S21)."""
+"""Users who block what the kernel has only one of (rule S21)."""
 
 import os
 import time
@@ -9,8 +9,8 @@ from requester import join_new_session, keyctl
 from verdicts import established
 
 NODE = {"flags": "r", "svc": "i"}
-# Of a requester's wait, in µs: nothing of it is for the lock, which is held for seconds at a time; that of the node's has a second for
-# its KDC in it.
+# Limit for a requester's wait, in µs. None of the wait is for the lock, which is held for seconds at a time; the node's
+# includes a second for its KDC.
 RELEASED_WITHIN = 3_000_000
 
 
@@ -24,11 +24,11 @@ def time_of_a_link():
 
 @scenario
 def a_user_who_holds_the_kernels_keyring_lock_holds_up_nobody_elses_key(bed):
-    """Another user, in a session of its own or in none, is released and has its context; so has the node."""
+    """Another user, in its own session or in none, is released and gets its context; so does the node."""
     alice = bed.user("alice", steps=[join_new_session])
     bed.realm.ticket(alice, "alice")
     bed.upcall(KEYRING)
-    # With a user's first request the kernel makes its keyrings, and waits for that lock before it starts any upcall.
+    # The kernel makes a user's keyrings with its first request, and waits for that lock before it starts any upcall.
     established(bed, alice.ask(**bed.target(0)), "alice")
     ready, said = os.pipe()
     holder = bed.user("carol").start(lambda: hold_keyring_lock(processes=2, width=18)(said))

@@ -1,4 +1,4 @@
-"""Credentials of the node: from its keytab, its own cache, root's default cache."""
+"""Credentials of the node: from its keytab, its own cache, and root's default cache."""
 
 import errno
 import hashlib
@@ -28,7 +28,7 @@ def targets(bed, count, flags="r", svc="i", **fields):
 
 @scenario
 def a_mount_asks_the_kdc_once(bed):
-    """Targets one after another: one AS exchange, the rest by the own cache below /run/lgss, which is root's."""
+    """Targets one after another: one AS exchange, the rest from the own cache below /run/lgss, which belongs to root."""
     bed.realm
     bed.upcall(KEYRING)
     for fields in targets(bed, 4):
@@ -45,7 +45,7 @@ def a_mount_asks_the_kdc_once(bed):
 
 @scenario
 def a_storm_of_targets_asks_the_kdc_once(bed):
-    """Thirty at once."""
+    """Thirty targets at the same time."""
     bed.realm
     bed.upcall(KEYRING)
     asked = [bed.user("root").begin(wait_ms=60000, **fields) for fields in targets(bed, 30)]
@@ -56,7 +56,7 @@ def a_storm_of_targets_asks_the_kdc_once(bed):
 
 @scenario
 def a_storm_without_a_usable_key_fails_as_one(bed):
-    """The KDC refuses the key: eight are told, and it has been asked no more often than there were turns."""
+    """The KDC refuses the key: all eight are told, and it was asked no more often than there were turns."""
     bed.realm.keytab("/run/realm/stale", "lustre_mds/" + CLIENT)
     bed.realm.admin(f"cpw -randkey lustre_mds/{CLIENT}")
     subprocess.run(["cp", "/run/realm/stale", CLIENT_KEYTAB], check=True)
@@ -70,7 +70,7 @@ def a_storm_without_a_usable_key_fails_as_one(bed):
 
 @scenario
 def each_role_has_its_principal(bed):
-    """MDT, OST, management client; a role's principal; lustre_root without a host, for the client only."""
+    """MDT, OST, management client: the principal of the role; lustre_root without a host part for the client only."""
     bed.upcall(KEYRING)
     for count, (keys, flags, principal) in enumerate((
         ([f"lustre_mds/{CLIENT}", f"lustre_oss/{CLIENT}"], "m", f"lustre_mds/{CLIENT}"),
@@ -92,7 +92,7 @@ def each_role_has_its_principal(bed):
 
 @scenario
 def a_keytab_of_another_host_is_named_in_the_log(bed):
-    """What was wanted and what was found; ENOKEY; no question to the KDC. Without a keytab the same."""
+    """The log has what was wanted and what was found: ENOKEY, without a request to the KDC. The same without a keytab."""
     bed.realm.keytab(CLIENT_KEYTAB, "lustre_root/other.example.test", "nfs/" + CLIENT)
     bed.upcall(KEYRING)
     got = bed.user("root").ask(flags="r", svc="i", wait_ms=30000)
@@ -108,7 +108,7 @@ def a_keytab_of_another_host_is_named_in_the_log(bed):
 
 @scenario
 def a_keytab_that_others_may_write_to_is_not_used(bed):
-    """It could hold anybody's keys."""
+    """Anybody could have put keys into it."""
     bed.realm
     bed.upcall(KEYRING)
     os.chmod(CLIENT_KEYTAB, 0o666)
@@ -118,7 +118,7 @@ def a_keytab_that_others_may_write_to_is_not_used(bed):
 
 @scenario
 def a_changed_keytab_or_krb5_conf_is_noticed(bed):
-    """Between two mounts: other keys, another ticket_lifetime, back again."""
+    """Between two mounts: other keys, another ticket_lifetime, and back again."""
     bed.realm
     bed.upcall(KEYRING)
     first, second, third, fourth = targets(bed, 4)
@@ -136,7 +136,7 @@ def a_changed_keytab_or_krb5_conf_is_noticed(bed):
 
 @scenario
 def roots_default_cache_is_used_but_not_written(bed):
-    """Where it fits: no AS exchange; a user's ticket in it is passed over for the keytab. Its bytes stay."""
+    """A fitting ticket saves the AS exchange; a user's ticket is passed over for the keytab. The bytes stay the same."""
     bed.realm
     bed.upcall(KEYRING)
     first, second = targets(bed, 2)
@@ -153,7 +153,7 @@ def roots_default_cache_is_used_but_not_written(bed):
 
 @scenario
 def with_the_default_cache_as_own_one_it_is_written_and_serves_the_next_mount(bed):
-    """By the setting: one AS exchange, root's alone to read, no cache below /run/lgss; a user's ticket in it is replaced."""
+    """By the setting: one AS exchange, readable for root alone, no cache below /run/lgss; a user's ticket in it is replaced."""
     bed.realm
     bed.settings('[machine]\ncache = "default"\n')
     bed.upcall(KEYRING)
@@ -177,7 +177,7 @@ def fingerprint(path):
 
 @scenario
 def a_namespace_has_the_credentials_that_its_table_names_and_no_others(bed):
-    """By its owner: keytab and principal, in a cache that no other namespace shares; the KDC is asked in its network."""
+    """The table matches by owner and sets keytab and principal. No other namespace shares the cache, and the KDC is asked in its network."""
     bed.realm.keytab("/run/realm/web.keytab", "lustre_root/web.example.test")
     web = 'keytab = "/run/realm/web.keytab"\nprincipal = "lustre_root/web.example.test"\n'
     bed.settings(f'[machine]\ncache = "default"\n[namespace.a]\nowner = 2001\n{web}[namespace.b]\nowner = 2002\n{web}')
@@ -195,7 +195,7 @@ def a_namespace_has_the_credentials_that_its_table_names_and_no_others(bed):
         established(bed, ask(process.pid), "lustre_root/web.example.test")
         made = bed.realm.as_exchanges("lustre_root/web.example.test")
         assert len(made) == exchanges and not os.path.exists("/tmp/krb5cc_0"), made
-    # What has been got in one network is good in the other.
+    # A ticket from one network is good in the other.
     bed.realm.keytab("/run/realm/web.keytab", "lustre_root/web.example.test")
     turned_away(bed, ask(apart.pid), errno.ECONNREFUSED, "kdc")
     assert len(bed.realm.as_exchanges("lustre_root/web.example.test")) == 2
@@ -207,7 +207,7 @@ def a_namespace_has_the_credentials_that_its_table_names_and_no_others(bed):
 
 
 def namespace_of(bed, uid, flags):
-    """A process in a user and a mount namespace of that user's, and in more of them."""
+    """A process in a user and a mount namespace of that user, and in the namespaces of `flags`."""
     after = [requester.own_user_namespace, requester.unshare(flags)]
     process = requester.Requester(uid, after=after).start(signal.pause)
     ours = os.readlink("/proc/self/ns/net")
@@ -223,7 +223,7 @@ def namespace_of(bed, uid, flags):
 
 @scenario
 def the_rules_realm_is_the_nodes(bed):
-    """-R REALM comes before krb5.conf's; a realm without keys is named."""
+    """-R REALM takes precedence over krb5.conf; the log names a realm without keys."""
     bed.realm
     bed.upcall(f"{KEYRING} -R OTHER.TEST")
     line = turned_away(bed, bed.user("root").ask(flags="r", svc="i", wait_ms=30000), errno.ENOKEY, "wanted")
@@ -235,7 +235,7 @@ def the_rules_realm_is_the_nodes(bed):
 
 @scenario
 def a_silent_kdc_costs_a_mount_its_time_once(bed):
-    """Those that wait for the same are told when the first is; then none is waited for again for some seconds."""
+    """Requests that wait for the same KDC fail together with the first; for some seconds after that nobody waits for it."""
     bed.realm.kdc.send_signal(19)
     bed.upcall(KEYRING)
     bed.settings('[timeouts]\nkdc = "6s"\n')
@@ -245,13 +245,13 @@ def a_silent_kdc_costs_a_mount_its_time_once(bed):
     line = turned_away(bed, bed.user("root").ask(wait_ms=30000, **targets(bed, 5)[4]), errno.ETIMEDOUT, "not tried again")
     bed.realm.kdc.send_signal(18)
     assert "kdc: " in line, line
-    # Whoever mounts is served.
+    # A mount is served.
     assert bed.user("root").mount(**targets(bed, 6)[5])[0] == 0, bed.log.lines
 
 
 @scenario
 def a_loop_of_requests_that_fail_is_damped(bed):
-    """After some failures the KDC is left alone for a while, and the log too; the errno stays what it was."""
+    """After some failures the KDC is left alone for a while, and so is the log; the errno stays the same."""
     bed.realm.keytab("/run/realm/stale", "lustre_mds/" + CLIENT)
     bed.realm.admin(f"cpw -randkey lustre_mds/{CLIENT}")
     subprocess.run(["cp", "/run/realm/stale", CLIENT_KEYTAB], check=True)
@@ -268,7 +268,7 @@ def a_loop_of_requests_that_fail_is_damped(bed):
 
 @scenario
 def a_server_with_a_new_key_that_does_not_say_so_is_asked_once_more(bed):
-    """GSS_S_FAILURE, minor status 0, as of a real server: users and the node have a context by a new ticket, and the next at once."""
+    """GSS_S_FAILURE, minor status 0, as a real server answers: users and the node get a context with a new ticket, and the next one at once."""
     alice, root = bed.user("alice"), bed.user("root")
     bed.realm.ticket(alice, "alice")
     bed.upcall(KEYRING)
@@ -288,7 +288,7 @@ def a_server_with_a_new_key_that_does_not_say_so_is_asked_once_more(bed):
             bed.server.rpcs.clear()
             established(bed, who.ask(**bed.target(number), **fields), name)
             assert len(bed.server.rpcs) == tokens, (name, number, len(bed.server.rpcs))
-    # Without any key that fits it is told, after two tokens.
+    # Without any key that fits, it fails after two tokens.
     bed.server.answer = refusing(0xD0000)
     bed.server.rpcs.clear()
     failed(bed, alice.ask(**bed.target(20)), errno.EACCES, major=0xD0000)

@@ -1,4 +1,4 @@
-"""A mount, by what this node has: it succeeds, or fails with the reason, and never hangs for what could be known."""
+"""A mount, depending on the node's credentials: it succeeds, or fails with the reason, and never hangs for a failure that can be known."""
 
 import errno
 import os
@@ -15,14 +15,14 @@ from verdicts import Stopwatch, established, failed
 
 NODE = f"lustre_root/{CLIENT}"
 AS_CLIENT = {"flags": "r", "svc": "i"}
-# Without a KDC: what processes cost here.
+# Seconds; without a KDC, only processes take time.
 AT_ONCE = 5
-# A second, in µs, and what processes cost here on a busy machine.
+# In µs: one second, and what processes cost on a busy machine.
 HELD_FOR = range(900_000, 2_500_000)
 
 
 def secid(bed, number):
-    """Of one mount after another: no key of another is found."""
+    """For each mount another secid, so that no other key is found."""
     return {"secid": 100_000 + 100 * bed.secid + number}
 
 
@@ -31,7 +31,7 @@ def mounted(bed, number, **fields):
 
 
 def one_request(bed):
-    """The kernel has asked once, and was refused: nothing goes on."""
+    """The kernel has asked once and was refused; nothing goes on."""
     asked = bed.all_events("request")
     assert len(asked) == 1 and asked[0].errno, asked
     assert not bed.all_events("act", act="instantiate") and not bed.all_events("denied")
@@ -39,7 +39,7 @@ def one_request(bed):
 
 @scenario
 def a_mount_with_credentials_succeeds(bed):
-    """By mount(2) and by fsconfig(2), at once and again."""
+    """With mount(2) and fsconfig(2), at once and again."""
     bed.realm
     bed.upcall(KEYRING)
     for number, api in enumerate(("mount", "fsconfig", "mount")):
@@ -64,7 +64,7 @@ def a_mount_without_a_keytab_fails_at_once(bed):
 
 @scenario
 def a_mount_without_a_fitting_principal_fails_at_once(bed):
-    """ENOKEY, although no name service answers where nothing in the keytab is a node's; and where it is another node's."""
+    """ENOKEY, both with a keytab without any node's principal, while no name service answers, and with another node's."""
     bed.realm
     bed.upcall(KEYRING)
     for number, principal in enumerate((f"nfs/{CLIENT}", "lustre_root/other.example.test")):
@@ -77,7 +77,7 @@ def a_mount_without_a_fitting_principal_fails_at_once(bed):
 
 @scenario
 def a_mechanism_that_is_not_served_fails_a_mount_at_once(bed):
-    """gssnull and sk: EINVAL, and the log says which flavours there are."""
+    """gssnull and sk: EINVAL, and the log lists the supported flavours."""
     bed.realm
     bed.upcall(KEYRING)
     for number, mechanism in enumerate(("gssnull", "sk")):
@@ -89,7 +89,7 @@ def a_mechanism_that_is_not_served_fails_a_mount_at_once(bed):
 
 @scenario
 def a_mount_in_another_mount_namespace_fails_at_once(bed):
-    """S5: EACCES."""
+    """EACCES, by rule S5."""
     bed.realm
     bed.upcall(KEYRING)
     other = requester.Requester(0, steps=[requester.unshare(requester.CLONE_NEWNS)]).start(lambda: signal.pause())
@@ -103,7 +103,7 @@ def a_mount_in_another_mount_namespace_fails_at_once(bed):
 
 @scenario
 def a_dead_kdc_fails_a_mount_without_a_ticket(bed):
-    """ECONNREFUSED, soon."""
+    """ECONNREFUSED, quickly."""
     bed.realm.stop_kdc()
     bed.upcall(KEYRING)
     failure, seconds = mounted(bed, 0)
@@ -115,7 +115,7 @@ def a_dead_kdc_fails_a_mount_without_a_ticket(bed):
 
 @scenario
 def a_silent_kdc_fails_a_mount_within_the_limit(bed):
-    """ETIMEDOUT, not before the KDC has had its time; also where only the server's ticket is missing."""
+    """ETIMEDOUT, after the KDC's time is over; also where only the server's ticket is missing."""
     bed.realm
     bed.upcall(KEYRING)
     assert mounted(bed, 0)[0] == 0, bed.log.lines
@@ -133,7 +133,7 @@ def a_silent_kdc_fails_a_mount_within_the_limit(bed):
 
 @scenario
 def a_thread_of_the_kernels_is_not_held_by_a_silent_kdc(bed):
-    """It is released after a second, and the key fails in its time; with a KDC that answers, it has its context then."""
+    """It is released after a second, and the key fails when its time is over; if the KDC answers by then, it gets its context."""
     bed.realm
     bed.upcall(KEYRING)
     bed.settings('[timeouts]\nkdc = "15s"\n')
@@ -153,7 +153,7 @@ def a_thread_of_the_kernels_is_not_held_by_a_silent_kdc(bed):
 
 @scenario
 def settings_that_cannot_be_read_hold_nobody(bed):
-    """A thread of the kernel's is released after its second; a mount fails when its usual time is over. Then the context is made."""
+    """A thread of the kernel is released after a second, and a mount fails after its usual time. Then the context is made."""
     bed.realm
     bed.upcall(KEYRING)
     with held(SETTINGS):
@@ -170,7 +170,7 @@ def settings_that_cannot_be_read_hold_nobody(bed):
 
 @scenario
 def a_silent_name_service_is_no_matter_where_the_keytab_names_this_node(bed):
-    """Nobody asks it. Another node's keytab is refused as that, after a part of the time; one for two hosts serves the one that fits."""
+    """It is not asked. Another node's keytab is refused as such after a part of the time; in one for two hosts the fitting principal serves."""
     bed.realm
     bed.upcall(KEYRING)
     with SilentNames(CLIENT) as names:
@@ -189,7 +189,7 @@ def a_silent_name_service_is_no_matter_where_the_keytab_names_this_node(bed):
 
 @scenario
 def a_mount_has_its_line_however_many_there_were(bed):
-    """Requests of the kernel's threads that fail alike are counted after five; that of a mount, served by what was there, is told."""
+    """After five like failures, requests of kernel threads are only counted; a mount served from what was there is reported."""
     bed.realm
     bed.upcall(KEYRING)
     bed.settings("[backoff]\nafter = 50\n")
@@ -210,7 +210,7 @@ def a_mount_has_its_line_however_many_there_were(bed):
 
 @scenario
 def a_late_kdc_is_waited_for_once(bed):
-    """Answers after a second: the first mount waits for them, the next one does not; nor does a thread of the kernel's."""
+    """It answers after a second: the first mount waits for it, the next one does not, nor does a thread of the kernel."""
     kdc = LateKdc(bed)
     try:
         kdc.seconds = 1
@@ -234,7 +234,7 @@ def a_late_kdc_is_waited_for_once(bed):
 
 @scenario
 def good_credentials_need_no_second_look_until_something_changes(bed):
-    """With the KDC gone the key is instantiated at once; a changed keytab, and it is looked at again, and refused."""
+    """With the KDC gone the key is instantiated at once; after a change of the keytab the credentials are checked again, and refused."""
     bed.realm
     bed.upcall(KEYRING)
     assert mounted(bed, 0)[0] == 0, bed.log.lines
@@ -246,7 +246,7 @@ def good_credentials_need_no_second_look_until_something_changes(bed):
 
 @scenario
 def a_refusing_server_lets_the_mount_try_until_it_is_given_up(bed):
-    """What only the server knows comes after the instantiation: the kernel asks again, and the mount can be killed."""
+    """A failure that only the server knows comes after the instantiation: the kernel asks again, and the mount can be killed."""
     bed.realm
     bed.upcall(KEYRING)
     bed.server.answer = refusing(0xD0000, 0)
@@ -260,7 +260,7 @@ def a_refusing_server_lets_the_mount_try_until_it_is_given_up(bed):
 
 @scenario
 def whoever_is_killed_while_a_mount_waits_the_mount_is_answered(bed):
-    """The monitor, the front, the worker, the clock: never a hang."""
+    """Monitor, front, worker and clock in turn: the mount never hangs."""
     bed.realm
     bed.upcall(KEYRING)
     bed.settings('[timeouts]\nmount = "20s"\n')

@@ -1,7 +1,7 @@
-"""What an upcall costs the requester, as the kernel measures it. No claims but that requests end as they should.
+"""The cost of an upcall for the requester, measured by the kernel. Only the outcome of each request is checked.
 
-LGSS_BENCH_ROUNDS says how often; without it only the floor is measured. Programs take turns, so that all have the same neighbours:
-compare their medians, by the ratios, within one run. Everything runs much slower here than on a processor.
+LGSS_BENCH_ROUNDS sets the number of rounds; without it only the floor is measured. Programs take turns, so that the load is the
+same for all: compare the ratios of their medians within one run. Everything runs much slower here than on a processor.
 """
 
 import errno
@@ -22,11 +22,11 @@ from realm import DIRECTORY
 from requester import Requester, ask
 
 ROUNDS = int(os.environ.get("LGSS_BENCH_ROUNDS") or 0)
-# A scenario may usually take 240 s.
+# Usually a scenario may take 240 s.
 LIMIT = 3600
 LATENESS = (0, 0.1, 2)
 TARGETS = 200
-# Of one target in a storm.
+# For one target in a storm.
 ATTEMPTS = 10
 FIRST_OF_STORM = 2_000_000
 KDC_LOG = f"{DIRECTORY}/kdc.log"
@@ -34,7 +34,7 @@ FIRST_STRANGER = 5000
 
 
 class Turns:
-    """secid of the next request, so that no key of before is found."""
+    """secid of the next request, so that no earlier key is found."""
 
     secid = 1_000_000
 
@@ -49,7 +49,7 @@ def quantile(values, share):
 
 
 def programs(bed):
-    """The floor is the stand-in upcall, which does nothing but instantiate, fork and fail the key."""
+    """The floor is the stand-in upcall, which only instantiates, forks and fails the key."""
     bed.trivial("instantiate 0", "fork", "update-until 0000000082ffffff00000000 5000")
     found = {"floor": TRIVIAL, "lgss_keyring": KEYRING}
     if os.path.exists(REFERENCE):
@@ -58,7 +58,7 @@ def programs(bed):
 
 
 def compare(bed, candidates, rounds, request):
-    """Results by program. `request` makes one, from nothing but what `request` itself prepares."""
+    """Results by program. `request` makes one request, and prepares everything for it."""
     results = {name: [] for name in candidates}
     for turn in range(rounds):
         names = list(candidates)
@@ -76,7 +76,7 @@ def tell(text):
 
 
 def table(title, results, wanted):
-    """A line for each program. `wanted(result)`: it has ended as it should; of ours, every one."""
+    """A line for each program. `wanted(result)` says whether a request ended as it should, which all of ours must."""
     tell(f"{title}; microseconds")
     floor = quantile([got.blocked_us for got in results["floor"]], 0.5) if "floor" in results else None
     ours = quantile([got.after_us for got in results["lgss_keyring"]], 0.5) if "lgss_keyring" in results else None
@@ -102,7 +102,7 @@ def is_established(got):
 
 @scenario
 def blocked_time_of_the_floor(bed):
-    """What the kernel itself costs."""
+    """The kernel's own cost."""
     floor = {"floor": programs(bed)["floor"]}
     results = compare(bed, floor, ROUNDS or 10, lambda: bed.user("alice").ask(secid=Turns.next(), wait_ms=30000))
     table("floor", results, is_established)
@@ -110,7 +110,7 @@ def blocked_time_of_the_floor(bed):
 
 
 def the_machine(bed):
-    """Figures say nothing without it."""
+    """The figures mean nothing without it."""
     guest = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
     tell(f"host: {os.environ.get('VM_HOST', 'unknown')}")
     tell(f"guest: {len(guest)} x {guest[0]}, Linux {os.uname().release}, no KVM")
@@ -123,7 +123,7 @@ def a_user_and_a_late_kdc(bed):
     bed.realm.ticket(alice, "alice", cache="FILE:/tmp/only_tgt")
 
     def request():
-        # As after kinit: no ticket of the service is in it.
+        # As after kinit: the cache has no service ticket.
         shutil.copyfile("/tmp/only_tgt", "/tmp/new_cache")
         os.chmod("/tmp/new_cache", 0o600)
         os.chown("/tmp/new_cache", 2001, 2001)
@@ -134,7 +134,7 @@ def a_user_and_a_late_kdc(bed):
 
 
 def the_nodes_root_with_good_credentials(bed):
-    """By the own cache, which has everything: whatever the KDC does."""
+    """From the own cache, which has everything: the KDC makes no difference."""
     bed.realm
     bed.upcall(KEYRING)
     established = Requester(0).ask(flags="r", secid=Turns.next(), wait_ms=60000)
@@ -145,7 +145,7 @@ def the_nodes_root_with_good_credentials(bed):
 
 
 def the_nodes_root_and_a_late_kdc(bed):
-    """From nothing but the keytab: an AS and a TGS exchange for each request. Who asks waits for it, a second at most."""
+    """From the keytab alone: an AS and a TGS exchange for each request. The requester waits for them, a second at most."""
 
     def request():
         forget_machine_tickets()
@@ -168,14 +168,14 @@ def by_lateness(bed, who, request):
 
 
 def forget_machine_tickets():
-    """Of lgss and of Lustre's own tool."""
+    """Removes those of lgss and of Lustre's own tool."""
     for path in glob.glob("/run/lgss/machine/*") + glob.glob("/run/lgss/ready/*") + ["/tmp/krb5cc_0"]:
         if os.path.exists(path):
             os.unlink(path)
 
 
 def a_user_without_a_ticket(bed):
-    """Until the error; another user each time, since whoever fails often is paused."""
+    """Time to the error; another user each time, since users who fail often are paused."""
     bed.realm
     users = iter(range(FIRST_STRANGER, FIRST_STRANGER + 100 * ROUNDS))
     results = compare(
@@ -185,9 +185,9 @@ def a_user_without_a_ticket(bed):
 
 
 def a_storm_of_the_nodes_targets(bed):
-    """A mount: all targets at once, from nothing but the keytab; who is refused asks again, as the file system does."""
+    """A mount: all targets at the same time, from the keytab alone; a refused one asks again, as the file system does."""
     bed.realm
-    # The server has to share two slow processors with all of them.
+    # The server shares two slow processors with all of them.
     kernel.set_parameters(rpc_timeout_ms=LIMIT * 1000)
     candidates = programs(bed)
     del candidates["floor"]
@@ -204,7 +204,7 @@ def a_storm_of_the_nodes_targets(bed):
 
 
 def storm():
-    """In a process of the node's root: a thread for each target, which asks until it has a context; all results, without tokens."""
+    """In a process of the node's root, a thread for each target asks until it has a context. Returns all results, without tokens."""
     results = []
 
     def one(number):
@@ -224,7 +224,7 @@ def storm():
 
 
 def exchanges_since(mark):
-    """What the KDC has issued to the node since its log was so long."""
+    """Tickets that the KDC has issued to the node since its log had this length."""
     with open(KDC_LOG) as log:
         log.seek(mark)
         issued = [line for line in log if "ISSUE" in line and "lustre_root" in line]
@@ -245,12 +245,12 @@ def tell_storm(name, results, seconds, exchanges):
 
 
 def tell_reasons(bed):
-    """Why requests of a storm were refused, by the log."""
+    """Prints why requests of a storm were refused, from the log."""
     reasons = Counter()
     for line in bed.log.lines:
         _, found, reason = line.partition("-osc-ff2d: ")
         if found and not reason.startswith("established"):
-            # Without what to do about it, and the name of the target.
+            # Without the remedy and the name of the target.
             reasons[re.sub("lustre-OST[0-9a-f]{4}", "lustre-OST…", reason.split("; ")[0])] += 1
     for reason, count in reasons.most_common():
         tell(f"  {count} x {reason}")
@@ -266,7 +266,7 @@ def patient(function):
     return scenario(run)
 
 
-# Long, so only when somebody says how often.
+# It takes long, so it runs only if a number of rounds is set.
 if ROUNDS:
     the_machine = patient(the_machine)
     a_user_and_a_late_kdc = patient(a_user_and_a_late_kdc)
