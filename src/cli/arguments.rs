@@ -51,7 +51,7 @@ macro_rules! after_help {
     version,
     about = "Get, list, show and end GSS security contexts in kernel keys",
     long_about = ABOUT,
-    after_help = format!("{EXAMPLES}\n\n{}", exit::SUMMARY),
+    after_help = format!("{EXAMPLES}\n\n{}", exit::EXIT_SUMMARY),
     max_term_width = 100
 )]
 pub(crate) struct Arguments {
@@ -65,32 +65,32 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Get a context with a service, as yourself, and wait until it is established
     #[command(after_help = after_help!("lgss get nfs@srv.example.com --channel rpc:srv.example.com:2049,100003,4"))]
-    Get(Get),
+    Get(GetArgs),
     /// Show the context in a key; never its key bytes
     #[command(after_help = after_help!("lgss show 797025216", "lgss show 2f81a3c0 --json"))]
-    Show(Show),
+    Show(ShowArgs),
     /// List the contexts that you can see
     #[command(after_help = after_help!("lgss list", "lgss list --json | jq '.[] | select(.state == \"failed\")'"))]
-    List(List),
+    List(ListArgs),
     /// End contexts, so that the next request negotiates anew
     ///
     /// Also ends the pause that your requests have after many failures.
     #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush 797025216", "lgss flush --all --dry-run"))]
-    Flush(Flush),
+    Flush(FlushArgs),
     /// Show which of your tickets the upcall would use, and why not the others
     #[command(after_help = after_help!("lgss caches --target nfs@srv.example.com", "lgss caches --json | jq -r .would_use"))]
-    Caches(Caches),
+    Caches(CachesArgs),
     /// Show the settings that are in effect, or check the whole installation
     #[command(subcommand, after_help = after_help!("lgss config show", "lgss config check"))]
-    Config(Config),
+    Config(ConfigCommand),
     /// Print the completion of this command for a shell
     #[command(after_help = after_help!("lgss completion bash > /etc/bash_completion.d/lgss"))]
-    Completion(Completion),
+    Completion(CompletionArgs),
 }
 
 /// `lgss get`.
 #[derive(Debug, Args)]
-pub(crate) struct Get {
+pub(crate) struct GetArgs {
     /// The service to authenticate to, such as nfs@srv.example.com
     #[arg(value_name = "SERVICE@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub service: Service,
@@ -127,7 +127,7 @@ pub(crate) struct Get {
 
 /// `lgss show`.
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArgs {
     /// The key's number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log
     #[arg(value_name = "SERIAL", value_parser = serial, add = ArgValueCandidates::new(keys))]
     pub key: KeyArgument,
@@ -138,7 +138,7 @@ pub(crate) struct Show {
 
 /// `lgss list`.
 #[derive(Debug, Args)]
-pub(crate) struct List {
+pub(crate) struct ListArgs {
     /// As root: also the contexts in the user keyrings of all users
     ///
     /// Other users see only their own.
@@ -156,7 +156,7 @@ pub(crate) struct List {
 
 /// `lgss flush`.
 #[derive(Debug, Args)]
-pub(crate) struct Flush {
+pub(crate) struct FlushArgs {
     /// End the contexts in these keys, named as for show
     #[arg(value_name = "SERIAL", value_parser = serial, conflicts_with_all = ["service", "all", "machine"], add = ArgValueCandidates::new(keys))]
     pub keys: Vec<KeyArgument>,
@@ -184,7 +184,7 @@ pub(crate) struct Flush {
 
 /// `lgss caches`.
 #[derive(Debug, Args)]
-pub(crate) struct Caches {
+pub(crate) struct CachesArgs {
     /// As root: the tickets of this user, a name or a number
     ///
     /// Does not show KRB5CCNAME of the user's programs, nor keyrings of the user's sessions, processes and threads.
@@ -205,18 +205,18 @@ pub(crate) struct Caches {
 
 /// `lgss config`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Config {
+pub(crate) enum ConfigCommand {
     /// Show every setting in effect, and whether the file sets it
     #[command(after_help = after_help!("lgss config show", "lgss config show --config /etc/lgss/site.toml --json"))]
-    Show(ConfigShow),
+    Show(ConfigShowArgs),
     /// Check settings, programs, directories and the request-key rule, and say what to do
     #[command(after_help = after_help!("lgss config check"))]
-    Check(ConfigCheck),
+    Check(ConfigCheckArgs),
 }
 
 /// `lgss config show`.
 #[derive(Debug, Args)]
-pub(crate) struct ConfigShow {
+pub(crate) struct ConfigShowArgs {
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -227,7 +227,7 @@ pub(crate) struct ConfigShow {
 
 /// `lgss config check`.
 #[derive(Debug, Args)]
-pub(crate) struct ConfigCheck {
+pub(crate) struct ConfigCheckArgs {
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -243,7 +243,7 @@ pub(crate) struct ConfigCheck {
 
 /// `lgss completion`.
 #[derive(Debug, Args)]
-pub(crate) struct Completion {
+pub(crate) struct CompletionArgs {
     /// The shell
     #[arg(value_name = "bash|zsh|fish", value_parser = ["bash", "zsh", "fish"])]
     pub shell: String,

@@ -8,7 +8,7 @@ use clap_complete::engine::CompletionCandidate;
 use nix::unistd::geteuid;
 
 use super::contexts;
-use super::report::Report;
+use super::report::KeyReport;
 use super::values::LEVELS;
 use crate::ctx::visible;
 use crate::text::escaped;
@@ -20,7 +20,7 @@ const USERS_LIMIT: usize = 500;
 pub(super) fn keys() -> Vec<CompletionCandidate> {
     contexts::possess_more();
     let visible = visible::contexts();
-    let reports = visible.iter().filter_map(Report::of_visible);
+    let reports = visible.iter().filter_map(KeyReport::of_visible);
     reports
         .map(|report| {
             let help = format!("{}, {}", escaped(report.service()), report.in_a_word());

@@ -2,17 +2,17 @@
 
 use nix::unistd::geteuid;
 
-use super::report::Report;
+use super::report::KeyReport;
 use crate::ctx::{rings, visible};
 
 /// Of everything that the caller sees.
-pub(super) fn reports() -> Vec<Report> {
+pub(super) fn reports() -> Vec<KeyReport> {
     possess_more();
-    visible::contexts().iter().filter_map(Report::of_visible).collect()
+    visible::contexts().iter().filter_map(KeyReport::of_visible).collect()
 }
 
 /// His own only: he may see keys of others who let him.
-pub(super) fn reports_of_user() -> Vec<Report> {
+pub(super) fn reports_of_user() -> Vec<KeyReport> {
     let own = Some(geteuid().as_raw());
     reports().into_iter().filter(|report| report.owner() == own).collect()
 }

@@ -9,13 +9,13 @@ use nix::unistd::{Gid, Uid, geteuid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::apart::{as_user, as_users};
+use super::child::{as_user, as_users};
 use crate::sys::keyctl;
 
 const KEY_USERS: &str = "/proc/key-users";
 
 /// The answers of one user.
-pub(super) struct Answer<T> {
+pub(super) struct UserAnswer<T> {
     /// Who.
     pub(super) uid: u32,
     /// What was found or done, or why that is not known.
@@ -27,7 +27,9 @@ pub(super) struct Answer<T> {
 ///
 /// # Errors
 /// Those of reading /proc/key-users.
-pub(super) fn ask<T: Serialize + DeserializeOwned>(rows: impl Fn() -> Vec<T>) -> io::Result<Vec<Answer<T>>> {
+pub(super) fn ask<T: Serialize + DeserializeOwned>(
+    rows: impl Fn() -> Vec<T>,
+) -> io::Result<Vec<UserAnswer<T>>> {
     if !geteuid().is_root() {
         return Ok(Vec::new());
     }
@@ -41,7 +43,7 @@ pub(super) fn ask<T: Serialize + DeserializeOwned>(rows: impl Fn() -> Vec<T>) ->
         Ok(rows())
     });
     let mut answers: Vec<_> =
-        answers.into_iter().map(|(uid, rows)| Answer { uid: uid.as_raw(), rows }).collect();
+        answers.into_iter().map(|(uid, rows)| UserAnswer { uid: uid.as_raw(), rows }).collect();
     answers.sort_by_key(|answer| answer.uid);
     Ok(answers)
 }

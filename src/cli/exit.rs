@@ -58,7 +58,7 @@ Exit status:
   13  your session keyring has ended; log in anew";
 
 /// For the help, where the table would hide the rest.
-pub(crate) const SUMMARY: &str =
+pub(crate) const EXIT_SUMMARY: &str =
     "Exit status: 0 if it is done; the others, one for each kind of failure, are in lgss(1).";
 
 impl Exit {

@@ -11,12 +11,12 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::arguments::Flush;
+use super::arguments::FlushArgs;
 use super::contexts;
-use super::every_user::{self, Answer};
+use super::every_user::{self, UserAnswer};
 use super::exit::Exit;
 use super::machine_tickets::{self, Mode};
-use super::report::{ContextState, Place, Report};
+use super::report::{ContextState, KeyPlace, KeyReport};
 use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
@@ -47,8 +47,8 @@ struct Flushed {
     /// Before.
     state: Option<ContextState>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    elsewhere: Option<Place>,
-    outcome: Outcome,
+    elsewhere: Option<KeyPlace>,
+    outcome: FlushOutcome,
     /// Why it is still there.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -56,7 +56,7 @@ struct Flushed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Outcome {
+enum FlushOutcome {
     /// It has ended.
     Ended,
     /// It would be ended without --dry-run.
@@ -65,7 +65,7 @@ enum Outcome {
     Kept,
 }
 
-pub(super) fn run(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+pub(super) fn run(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     if flush.machine {
         let mode = if flush.dry_run { Mode::DryRun } else { Mode::Drop };
         return machine_tickets::drop_all(mode, terminal);
@@ -113,11 +113,11 @@ fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
 }
 
 /// All, or those of a service.
-fn flush_all(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+fn flush_all(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let mut done = flush_own(flush);
     let mut exit = Exit::Ok;
     if flush.all {
-        for Answer { uid, rows } in every_user::ask(|| flush_own(flush))? {
+        for UserAnswer { uid, rows } in every_user::ask(|| flush_own(flush))? {
             match rows {
                 Ok(rows) => done.extend(rows),
                 Err(error) => {
@@ -132,7 +132,7 @@ fn flush_all(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
 }
 
 /// The contexts in these keys; root's command looks for those that it does not see among all users'.
-fn flush_keys(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     contexts::possess_more();
     let mut done = end_named(&flush.keys, flush);
     if missing(&flush.keys, &done).next().is_some() {
@@ -155,7 +155,7 @@ fn flush_keys(flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     Ok(exit)
 }
 
-fn end_named(keys: &[KeyArgument], flush: &Flush) -> Vec<Flushed> {
+fn end_named(keys: &[KeyArgument], flush: &FlushArgs) -> Vec<Flushed> {
     let contexts = visible::contexts();
     let named = |context: &&Visible| keys.iter().any(|key| key.serial == context.key.serial());
     contexts.iter().filter(named).map(|context| end(context, flush)).collect()
@@ -167,28 +167,28 @@ fn missing<'a>(keys: &'a [KeyArgument], done: &[Flushed]) -> impl Iterator<Item 
 }
 
 fn is_complete(done: &[Flushed]) -> bool {
-    done.iter().all(|flushed| flushed.outcome != Outcome::Kept)
+    done.iter().all(|flushed| flushed.outcome != FlushOutcome::Kept)
 }
 
-fn tell(done: &[Flushed], flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<()> {
+fn tell(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<()> {
     if flush.json { words::json(&done, terminal.out) } else { text(done, flush, terminal) }
 }
 
-fn flush_own(flush: &Flush) -> Vec<Flushed> {
+fn flush_own(flush: &FlushArgs) -> Vec<Flushed> {
     contexts::possess_more();
     let contexts = visible::contexts();
     contexts.iter().filter(|context| is_meant(context, flush)).map(|context| end(context, flush)).collect()
 }
 
 /// Root's `--all` reaches all owners; otherwise only the caller's own contexts are meant.
-fn is_meant(context: &Visible, flush: &Flush) -> bool {
+fn is_meant(context: &Visible, flush: &FlushArgs) -> bool {
     let own = context.owner == geteuid().as_raw() || (flush.all && geteuid().is_root());
     own && flush.service.as_ref().is_none_or(|service| *service == context.description.service)
 }
 
-fn end(context: &Visible, flush: &Flush) -> Flushed {
+fn end(context: &Visible, flush: &FlushArgs) -> Flushed {
     let serial = context.key.serial();
-    let report = Report::of_visible(context);
+    let report = KeyReport::of_visible(context);
     let (state, elsewhere) = report.map_or((None, None), |report| (report.state, report.elsewhere));
     let ended = match (flush.dry_run, context.can_be_ended()) {
         (false, _) => context.end(),
@@ -196,9 +196,9 @@ fn end(context: &Visible, flush: &Flush) -> Flushed {
         (true, false) => Err(Errno::EACCES),
     };
     let (outcome, error) = match ended {
-        Ok(()) if flush.dry_run => (Outcome::WouldEnd, None),
-        Ok(()) => (Outcome::Ended, None),
-        Err(errno) => (Outcome::Kept, Some(reason(errno, elsewhere))),
+        Ok(()) if flush.dry_run => (FlushOutcome::WouldEnd, None),
+        Ok(()) => (FlushOutcome::Ended, None),
+        Err(errno) => (FlushOutcome::Kept, Some(reason(errno, elsewhere))),
     };
     Flushed {
         serial: serial.raw(),
@@ -213,9 +213,9 @@ fn end(context: &Visible, flush: &Flush) -> Flushed {
     }
 }
 
-fn reason(errno: Errno, elsewhere: Option<Place>) -> String {
+fn reason(errno: Errno, elsewhere: Option<KeyPlace>) -> String {
     match errno {
-        Errno::EACCES if elsewhere == Some(Place::EndedSession) => {
+        Errno::EACCES if elsewhere == Some(KeyPlace::EndedSession) => {
             "EACCES: it is in no keyring any more, since its session has ended; it goes by itself, and no request finds it".to_owned()
         }
         Errno::EACCES => {
@@ -225,23 +225,23 @@ fn reason(errno: Errno, elsewhere: Option<Place>) -> String {
     }
 }
 
-fn text(done: &[Flushed], flush: &Flush, terminal: &mut Terminal<'_>) -> io::Result<()> {
+fn text(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<()> {
     let (yes, not, participle) = if flush.dry_run {
         ("would end", "would not end", "would be ended")
     } else {
         ("ended", "not ended", "ended")
     };
     for Flushed { serial, key, owner, service, state, elsewhere, outcome, error, .. } in done {
-        let state = state.map_or(elsewhere.map_or("unknown", Place::words), ContextState::word);
+        let state = state.map_or(elsewhere.map_or("unknown", KeyPlace::words), ContextState::word);
         let context = format!("key {serial} ({key}), uid {owner}, {service}, {state}");
-        if *outcome == Outcome::Kept {
+        if *outcome == FlushOutcome::Kept {
             writeln!(terminal.err, "lgss: {not}: {context}")?;
             writeln!(terminal.err, "  {}", error.as_deref().unwrap_or("no reason given"))?;
         } else {
             writeln!(terminal.out, "{yes}: {context}")?;
         }
     }
-    let kept = done.iter().filter(|flushed| flushed.outcome == Outcome::Kept).count();
+    let kept = done.iter().filter(|flushed| flushed.outcome == FlushOutcome::Kept).count();
     let ended = done.len() - kept;
     let others = if kept == 0 { String::new() } else { format!(", {kept} not") };
     writeln!(terminal.out, "{ended} context{} {participle}{others}", if ended == 1 { "" } else { "s" })

@@ -6,13 +6,13 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::arguments::Get;
+use super::arguments::GetArgs;
 use super::caches;
 use super::exit::Exit;
 use super::outcome::{self, End};
-use super::progress::{self, Output, Progress};
-use super::report::{self, Failed};
+use super::report::{self, FailureReport};
 use super::terminal::Terminal;
+use super::wait_line::{self, Output, WaitLine};
 use super::words;
 use crate::creds::cache_name::CacheName;
 use crate::ctx::Context;
@@ -26,21 +26,21 @@ use crate::time;
 
 const FOUND: &str = "which you had already";
 
-pub(super) fn run(get: &Get, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+pub(super) fn run(get: &GetArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let start = Instant::now();
     let end = match cache(get.cache.as_deref()) {
         Ok(cache) => request(get, cache, terminal)?,
         Err(complaint) => End::Unusable(complaint),
     };
     if get.json {
-        words::json(&outcome::Answer::of(&end, get, start.elapsed()), terminal.out)?;
+        words::json(&outcome::GetReport::of(&end, get, start.elapsed()), terminal.out)?;
     } else {
         text(&end, start.elapsed(), terminal)?;
     }
     Ok(end.exit())
 }
 
-fn request(get: &Get, cache: Option<String>, terminal: &mut Terminal<'_>) -> io::Result<End> {
+fn request(get: &GetArgs, cache: Option<String>, terminal: &mut Terminal<'_>) -> io::Result<End> {
     let description =
         Description { owner: client::calling_user(), service: get.service.clone(), instance: None };
     let callout = Callout {
@@ -74,7 +74,7 @@ fn speaks_for(context: &Context, principal: &Principal) -> bool {
 }
 
 fn ask(
-    get: &Get,
+    get: &GetArgs,
     (description, callout, expected): (&Description, &Callout, Option<&Principal>),
     start: Instant,
     terminal: &mut Terminal<'_>,
@@ -104,23 +104,23 @@ fn ask(
 /// Waits for the outcome; a person at a terminal is told that we do.
 fn wait(
     key: ContextKey,
-    get: &Get,
+    get: &GetArgs,
     limit: Duration,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<Result<State, ClientError>> {
-    let mut progress = Progress::new(if get.json { Output::Json } else { Output::Text });
-    if !progress.is_wanted() {
+    let mut line = WaitLine::new(if get.json { Output::Json } else { Output::Text });
+    if !line.is_wanted() {
         return Ok(key.wait(limit));
     }
     let (start, what) = (Instant::now(), get.service.to_string());
     loop {
         let left = limit.saturating_sub(start.elapsed());
-        let state = key.wait(left.min(progress::STEP));
+        let state = key.wait(left.min(wait_line::STEP));
         if !matches!(state, Ok(State::InProgress)) || left.is_zero() {
-            progress.end(terminal.err)?;
+            line.end(terminal.err)?;
             return Ok(state);
         }
-        progress.show(&what, terminal.err)?;
+        line.show(&what, terminal.err)?;
     }
 }
 
@@ -182,7 +182,7 @@ fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<
             writeln!(err, "  try:    lgss show {}", key.serial().raw())
         }
         End::Settled { state: State::Failed { errno, gss_major, reason }, key, .. } => {
-            let failure = Failed::of(*errno, *gss_major, reason.as_ref());
+            let failure = FailureReport::of(*errno, *gss_major, reason.as_ref());
             let gss = if *gss_major == 0 {
                 String::new()
             } else {
@@ -198,7 +198,7 @@ fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<
     }
 }
 
-fn advise(failure: &Failed, key: ContextKey, err: &mut dyn Write) -> io::Result<()> {
+fn advise(failure: &FailureReport, key: ContextKey, err: &mut dyn Write) -> io::Result<()> {
     let detail = failure.in_full();
     if let Some(detail) = &detail {
         writeln!(err, "  detail: {detail}")?;

@@ -4,11 +4,11 @@ use std::io;
 
 use nix::unistd::geteuid;
 
-use super::arguments::List;
+use super::arguments::ListArgs;
 use super::contexts::{reports, reports_of_user};
-use super::every_user::{self, Answer};
+use super::every_user::{self, UserAnswer};
 use super::exit::Exit;
-use super::report::Report;
+use super::report::KeyReport;
 use super::terminal::Terminal;
 use super::whose::Whose;
 use super::words;
@@ -16,7 +16,7 @@ use crate::ctx::rings::{self, Session};
 use crate::text::quoted;
 use crate::time::Span;
 
-pub(super) fn run(list: &List, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+pub(super) fn run(list: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     session_trouble(terminal)?;
     let (mut all, exit) = match list.user.as_deref() {
         Some(user) => match of_user(user, terminal)? {
@@ -53,10 +53,10 @@ pub(super) fn session_trouble(terminal: &mut Terminal<'_>) -> io::Result<()> {
     Ok(())
 }
 
-const UNSEEN: &str = "lgss: not seen: contexts of others that are in session keyrings only; the kernel shows these to nobody else";
+const CONTEXTS_UNSEEN: &str = "lgss: not seen: contexts of others that are in session keyrings only; the kernel shows these to nobody else";
 
 /// Of one user, or why not.
-fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<Report>, Exit>> {
+fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<KeyReport>, Exit>> {
     let whose = match Whose::of(Some(user)) {
         Ok(whose) => whose,
         Err(why) => {
@@ -67,7 +67,7 @@ fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<Rep
     if whose.is_caller() {
         return Ok(Ok(reports_of_user()));
     }
-    writeln!(terminal.err, "{UNSEEN}")?;
+    writeln!(terminal.err, "{CONTEXTS_UNSEEN}")?;
     match every_user::ask_one(whose.uid(), reports_of_user) {
         Ok(reports) => Ok(Ok(reports)),
         Err(error) => {
@@ -78,7 +78,7 @@ fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<Rep
 }
 
 /// Of all users, as far as the caller may.
-fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<Report>, Exit)> {
+fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<KeyReport>, Exit)> {
     let (mut all, mut exit) = (reports(), Exit::Ok);
     if !geteuid().is_root() {
         let others = match every_user::others() {
@@ -88,8 +88,8 @@ fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<Report>, Exit)> {
         writeln!(terminal.err, "lgss: not seen: {others}; that takes root: sudo lgss list --all")?;
         return Ok((all, exit));
     }
-    writeln!(terminal.err, "{UNSEEN}")?;
-    for Answer { uid, rows } in every_user::ask(reports_of_user)? {
+    writeln!(terminal.err, "{CONTEXTS_UNSEEN}")?;
+    for UserAnswer { uid, rows } in every_user::ask(reports_of_user)? {
         match rows {
             Ok(rows) => all.extend(rows),
             Err(error) => {
@@ -101,7 +101,7 @@ fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<Report>, Exit)> {
     Ok((all, exit))
 }
 
-fn row(report: &Report) -> [String; 5] {
+fn row(report: &KeyReport) -> [String; 5] {
     let left = report.context.as_ref().map(|context| Span(context.lifetime_left.into()).to_string());
     [
         report.serial.to_string(),
@@ -113,7 +113,7 @@ fn row(report: &Report) -> [String; 5] {
     ]
 }
 
-fn instance(report: &Report) -> String {
+fn instance(report: &KeyReport) -> String {
     let description = report.label.as_ref().map_or("", |label| label.description.as_str());
     description.splitn(3, ':').nth(2).map_or(report.service().into(), quoted).into_owned()
 }

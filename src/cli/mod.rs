@@ -5,10 +5,10 @@
 //! away early (`lgss show … | head`) is no error.
 #![forbid(unsafe_code)]
 
-mod apart;
 pub(crate) mod arguments;
 mod caches;
 mod candidates;
+mod child;
 mod completion;
 mod config;
 mod contexts;
@@ -20,11 +20,11 @@ mod list;
 mod machine_tickets;
 mod outcome;
 pub mod programs;
-mod progress;
 mod report;
 mod show;
 mod terminal;
 mod values;
+mod wait_line;
 mod whose;
 mod words;
 
@@ -33,7 +33,7 @@ use std::io::{self, ErrorKind};
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, ConfigCommand};
 use exit::Exit;
 pub use terminal::Terminal;
 
@@ -75,8 +75,8 @@ fn run_command(command: Command, terminal: &mut Terminal<'_>) -> io::Result<Exit
         Command::List(list) => list::run(&list, terminal),
         Command::Flush(flush) => flush::run(&flush, terminal),
         Command::Caches(caches) => caches::run(&caches, terminal),
-        Command::Config(arguments::Config::Show(show)) => config::show::run(&show, terminal),
-        Command::Config(arguments::Config::Check(check)) => config::check::run(&check, terminal),
+        Command::Config(ConfigCommand::Show(show)) => config::show::run(&show, terminal),
+        Command::Config(ConfigCommand::Check(check)) => config::check::run(&check, terminal),
         Command::Completion(shell) => completion::print(&shell.shell, terminal).map(|()| Exit::Ok),
     }
 }

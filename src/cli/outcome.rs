@@ -5,9 +5,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::arguments::Get;
+use super::arguments::GetArgs;
 use super::exit::Exit;
-use super::report::{ContextState, Established, Failed};
+use super::report::{ContextReport, ContextState, FailureReport};
 use super::words;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
@@ -75,7 +75,7 @@ pub(super) fn seen_again(key: ContextKey, error: ClientError) -> ClientError {
 }
 
 /// Of a key that cannot be read.
-pub(super) fn unreadable(error: &ClientError) -> Failed {
+pub(super) fn unreadable(error: &ClientError) -> FailureReport {
     let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
     let meaning = match error {
         ClientError::Read(Errno::EKEYEXPIRED) => Meaning {
@@ -117,7 +117,7 @@ pub(super) fn refusal(errno: Errno) -> Meaning {
 
 /// `lgss get --json`: the members of `show --json` that are known, and two of its own.
 #[derive(Debug, Serialize)]
-pub(super) struct Answer {
+pub(super) struct GetReport {
     /// `None` if there is no key.
     serial: Option<i32>,
     key: Option<String>,
@@ -127,14 +127,14 @@ pub(super) struct Answer {
     found: bool,
     waited_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    context: Option<Established>,
+    context: Option<ContextReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<Failed>,
+    failure: Option<FailureReport>,
 }
 
-impl Answer {
+impl GetReport {
     /// Of the end of a request that took so long.
-    pub(super) fn of(end: &End, get: &Get, waited: Duration) -> Self {
+    pub(super) fn of(end: &End, get: &GetArgs, waited: Duration) -> Self {
         let mut answer = Self {
             serial: None,
             key: None,
@@ -159,7 +159,8 @@ impl Answer {
             End::Unusable(complaint) => {
                 let remedy = "see lgss get --help";
                 let cause = complaint.clone().into();
-                self.failure = Some(Failed { cause, ..failed(Errno::EINVAL, Meaning { cause: "", remedy }) });
+                self.failure =
+                    Some(FailureReport { cause, ..failed(Errno::EINVAL, Meaning { cause: "", remedy }) });
             }
             End::NotRequested(ClientError::Request(errno)) => {
                 self.failure = Some(failed(*errno, refusal(*errno)));
@@ -167,20 +168,21 @@ impl Answer {
             End::NotRequested(ClientError::Session(errno)) => {
                 let cause = words::session(Session::Dead(*errno)).into();
                 let remedy = words::NEW_SESSION;
-                self.failure = Some(Failed { cause, ..failed(*errno, Meaning { cause: "", remedy }) });
+                self.failure = Some(FailureReport { cause, ..failed(*errno, Meaning { cause: "", remedy }) });
             }
             End::NotRequested(error) => {
                 let cause = error.to_string().into();
-                self.failure = Some(Failed { cause, ..failed(Errno::EINVAL, event::meaning(Errno::EINVAL)) });
+                self.failure =
+                    Some(FailureReport { cause, ..failed(Errno::EINVAL, event::meaning(Errno::EINVAL)) });
             }
             End::Settled { state: State::InProgress, .. } => self.state = Some(ContextState::InProgress),
             End::Settled { state: State::Established(context), .. } => {
                 self.state = Some(ContextState::Established);
-                self.context = Some(Established::of(context, now_32()));
+                self.context = Some(ContextReport::of(context, now_32()));
             }
             End::Settled { state: State::Failed { errno, gss_major, reason }, .. } => {
                 self.state = Some(ContextState::Failed);
-                self.failure = Some(Failed::of(*errno, *gss_major, reason.as_ref()));
+                self.failure = Some(FailureReport::of(*errno, *gss_major, reason.as_ref()));
             }
             End::Unreadable { error, .. } => {
                 let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
@@ -195,6 +197,10 @@ impl Answer {
     }
 }
 
-fn failed(errno: Errno, meaning: Meaning) -> Failed {
-    Failed { cause: meaning.cause.into(), remedy: meaning.remedy.into(), ..Failed::of(errno, 0, None) }
+fn failed(errno: Errno, meaning: Meaning) -> FailureReport {
+    FailureReport {
+        cause: meaning.cause.into(),
+        remedy: meaning.remedy.into(),
+        ..FailureReport::of(errno, 0, None)
+    }
 }

@@ -19,7 +19,7 @@ use crate::time::{Span, now_32};
 
 /// Everything that `show` says.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(super) struct KeyReport {
     /// As keyctl(1) names the key.
     pub(super) serial: i32,
     /// As the log names it.
@@ -28,16 +28,16 @@ pub(super) struct Report {
     pub(super) state: Option<ContextState>,
     /// Where it is, if that is why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) elsewhere: Option<Place>,
+    pub(super) elsewhere: Option<KeyPlace>,
     /// What the kernel says of the key, if it may be viewed.
     #[serde(flatten)]
     pub(super) label: Option<Label>,
     /// The established context.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) context: Option<Established>,
+    pub(super) context: Option<ContextReport>,
     /// Why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<Failed>,
+    pub(super) failure: Option<FailureReport>,
 }
 
 /// States of a context (lgss(1)).
@@ -72,14 +72,14 @@ impl ContextState {
 /// Where a key is that the caller's keyrings do not lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Place {
+pub(super) enum KeyPlace {
     /// In another session of the same user.
     AnotherSession,
     /// In none: its session has ended.
     EndedSession,
 }
 
-impl Place {
+impl KeyPlace {
     pub(super) fn of(elsewhere: Elsewhere) -> Self {
         match elsewhere {
             Elsewhere::Session => Self::AnotherSession,
@@ -112,7 +112,7 @@ pub(super) struct Label {
 
 /// The parts of an established context that may be told.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Established {
+pub(super) struct ContextReport {
     /// Whom it speaks for, if the key says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) principal: Option<String>,
@@ -135,7 +135,7 @@ pub(super) struct Established {
 
 /// A failure as the requester may know it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Failed {
+pub(super) struct FailureReport {
     /// The errno's name.
     pub(super) errno: String,
     /// What it means.
@@ -157,7 +157,7 @@ pub(super) struct Failed {
 
 /// Why a key cannot be shown in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(super) enum KeyObstacle {
     /// There is no such key, or it may not even be viewed.
     NoKey,
     /// Only its possessor may read it.
@@ -168,9 +168,9 @@ pub(super) enum Obstacle {
     NotAContext,
 }
 
-impl Report {
+impl KeyReport {
     /// Looks at a key. What could be learned comes back together with what stood in the way of more.
-    pub(super) fn of(serial: KeySerial) -> (Self, Option<Obstacle>) {
+    pub(super) fn of(serial: KeySerial) -> (Self, Option<KeyObstacle>) {
         let mut report = Self {
             serial: serial.raw(),
             key: serial.to_string(),
@@ -182,7 +182,7 @@ impl Report {
         };
         let obstacle = match KeyDescription::of(serial) {
             Ok(description) => report.learn_label(&description).or_else(|| report.learn_state(serial)),
-            Err(errno) => report.learn_end(errno, Obstacle::NoKey),
+            Err(errno) => report.learn_end(errno, KeyObstacle::NoKey),
         };
         (report, obstacle)
     }
@@ -208,8 +208,8 @@ impl Report {
             Ok(state) => report.learn_context(state, now_32()),
             Err(ClientError::Read(Errno::ENOKEY)) => return None,
             Err(ClientError::Read(errno)) => {
-                if report.learn_end(errno, Obstacle::NotPossessed).is_some() {
-                    report.elsewhere = context.elsewhere().map(Place::of);
+                if report.learn_end(errno, KeyObstacle::NotPossessed).is_some() {
+                    report.elsewhere = context.elsewhere().map(KeyPlace::of);
                 }
             }
             // Another's key, or a payload that is none of ours.
@@ -228,10 +228,10 @@ impl Report {
         self.label.as_ref().map(|label| label.owner)
     }
 
-    fn learn_label(&mut self, key: &KeyDescription) -> Option<Obstacle> {
+    fn learn_label(&mut self, key: &KeyDescription) -> Option<KeyObstacle> {
         let text = String::from_utf8_lossy(&key.description);
         let parsed: Option<Description> = (key.key_type == "user").then(|| text.parse().ok()).flatten();
-        let obstacle = if parsed.is_some() { None } else { Some(Obstacle::NotAContext) };
+        let obstacle = if parsed.is_some() { None } else { Some(KeyObstacle::NotAContext) };
         self.label = Some(Label {
             owner: key.uid,
             key_type: key.key_type.clone(),
@@ -241,29 +241,29 @@ impl Report {
         obstacle
     }
 
-    fn learn_state(&mut self, serial: KeySerial) -> Option<Obstacle> {
+    fn learn_state(&mut self, serial: KeySerial) -> Option<KeyObstacle> {
         match ContextKey::of(serial).state() {
             Ok(state) => {
                 self.learn_context(state, now_32());
                 None
             }
             Err(ClientError::Read(errno)) => self.learn_refusal(serial, errno),
-            Err(ClientError::NotOwn(doubt)) => Some(Obstacle::NotOwn(doubt)),
-            Err(_) => Some(Obstacle::NotAContext),
+            Err(ClientError::NotOwn(doubt)) => Some(KeyObstacle::NotOwn(doubt)),
+            Err(_) => Some(KeyObstacle::NotAContext),
         }
     }
 
     /// A key that the upcall has refused is read as its error, which may also be that of reading it; `list` and `flush`
     /// tell the two apart in the same way.
-    fn learn_refusal(&mut self, serial: KeySerial, errno: Errno) -> Option<Obstacle> {
+    fn learn_refusal(&mut self, serial: KeySerial, errno: Errno) -> Option<KeyObstacle> {
         let seen = visible::contexts().into_iter().find(|context| context.key.serial() == serial);
         match seen.map(|context| context.state()) {
             Some(Ok(state)) => {
                 self.learn_context(state, now_32());
                 None
             }
-            _ if errno == Errno::ENOKEY => Some(Obstacle::NoKey),
-            _ => self.learn_end(errno, Obstacle::NotPossessed),
+            _ if errno == Errno::ENOKEY => Some(KeyObstacle::NoKey),
+            _ => self.learn_end(errno, KeyObstacle::NotPossessed),
         }
     }
 
@@ -272,18 +272,18 @@ impl Report {
             State::InProgress => ContextState::InProgress,
             State::Established(context) => {
                 let ended = context.endtime <= now;
-                self.context = Some(Established::of(&context, now));
+                self.context = Some(ContextReport::of(&context, now));
                 if ended { ContextState::Expired } else { ContextState::Established }
             }
             State::Failed { errno, gss_major, reason } => {
-                self.failure = Some(Failed::of(errno, gss_major, reason.as_ref()));
+                self.failure = Some(FailureReport::of(errno, gss_major, reason.as_ref()));
                 ContextState::Failed
             }
         });
     }
 
     /// The error of looking at the key: some tell its state, the others are in the way.
-    pub(super) fn learn_end(&mut self, errno: Errno, otherwise: Obstacle) -> Option<Obstacle> {
+    pub(super) fn learn_end(&mut self, errno: Errno, otherwise: KeyObstacle) -> Option<KeyObstacle> {
         self.state = match errno {
             Errno::EKEYEXPIRED => Some(ContextState::Expired),
             Errno::EKEYREVOKED => Some(ContextState::Revoked),
@@ -297,12 +297,12 @@ impl Report {
         match (self.state, &self.failure) {
             (Some(ContextState::Failed), Some(failure)) => format!("failed: {}", failure.errno),
             (Some(state), _) => state.word().to_owned(),
-            (None, _) => self.elsewhere.map_or("unknown", Place::words).to_owned(),
+            (None, _) => self.elsewhere.map_or("unknown", KeyPlace::words).to_owned(),
         }
     }
 }
 
-impl Established {
+impl ContextReport {
     pub(super) fn of(context: &Context, now: u32) -> Self {
         let initiator = context.initiator.as_ref();
         Self {
@@ -321,7 +321,7 @@ impl Established {
     }
 }
 
-impl Failed {
+impl FailureReport {
     /// What the key says in words counts; else what the errno means.
     pub(super) fn of(errno: Errno, gss_major: u32, reason: Option<&Reason>) -> Self {
         let event::Meaning { cause, remedy } = event::meaning(errno);
@@ -344,8 +344,8 @@ impl Failed {
 
 /// The parts of an established context that people want to know, on one line.
 pub(super) fn in_one_line(context: &Context) -> String {
-    let Established { principal, window, handle_length, enctype, lifetime_left, .. } =
-        Established::of(context, now_32());
+    let ContextReport { principal, window, handle_length, enctype, lifetime_left, .. } =
+        ContextReport::of(context, now_32());
     let left = Span(lifetime_left.into());
     let who = principal.map(|principal| format!("as {principal}, ")).unwrap_or_default();
     format!("{who}window {window}, handle {handle_length} bytes, {enctype}, {left} left")

@@ -2,20 +2,20 @@
 
 use std::io::{self, Write};
 
-use super::arguments::Show;
+use super::arguments::ShowArgs;
 use super::contexts;
 use super::exit::Exit;
-use super::report::{ContextState, Established, Failed, Obstacle, Report};
+use super::report::{ContextReport, ContextState, FailureReport, KeyObstacle, KeyReport};
 use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
 use crate::text::{escaped, quoted};
 use crate::time::{Span, date};
 
-pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+pub(super) fn run(show: &ShowArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     // As list does, so that both say the same.
     contexts::possess_more();
-    let (report, obstacle) = Report::of(show.key.serial);
+    let (report, obstacle) = KeyReport::of(show.key.serial);
     if show.json {
         words::json(&report, terminal.out)?;
     } else if report.label.is_some() || report.state.is_some() {
@@ -30,7 +30,7 @@ pub(super) fn run(show: &Show, terminal: &mut Terminal<'_>) -> io::Result<Exit> 
     }
 }
 
-fn text(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+fn text(report: &KeyReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "key       {} ({})", report.serial, report.key)?;
     writeln!(out, "state     {}", report.state.map_or("unknown", describe))?;
     if let Some(label) = &report.label {
@@ -54,7 +54,7 @@ fn describe(state: ContextState) -> &'static str {
     }
 }
 
-fn context_text(context: &Established, out: &mut dyn Write) -> io::Result<()> {
+fn context_text(context: &ContextReport, out: &mut dyn Write) -> io::Result<()> {
     if let Some(principal) = &context.principal {
         writeln!(out, "principal {principal}")?;
     }
@@ -68,7 +68,7 @@ fn context_text(context: &Established, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "lifetime  {left} left, until {end}")
 }
 
-fn failure_text(failure: &Failed, out: &mut dyn Write) -> io::Result<()> {
+fn failure_text(failure: &FailureReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "failure   {}: {}", failure.errno, failure.cause)?;
     let detail = failure.in_full();
     if let Some(detail) = &detail {
@@ -85,17 +85,17 @@ fn failure_text(failure: &Failed, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Result<()> {
+fn explain(obstacle: KeyObstacle, key: KeyArgument, err: &mut dyn Write) -> io::Result<()> {
     let name = words::key(key.serial);
     match obstacle {
-        Obstacle::NoKey => {
+        KeyObstacle::NoKey => {
             writeln!(err, "lgss: there is no key {name}, or you may not view it")?;
             if let Some(otherwise) = key.otherwise {
                 writeln!(err, "  if these are the digits of a log line, write {:#010x}", otherwise.raw())?;
             }
             Ok(())
         }
-        Obstacle::NotPossessed => {
+        KeyObstacle::NotPossessed => {
             writeln!(err, "lgss: key {name} may not be read from here")?;
             writeln!(
                 err,
@@ -106,13 +106,13 @@ fn explain(obstacle: Obstacle, key: KeyArgument, err: &mut dyn Write) -> io::Res
                 "  the owner's other sessions see no more than this; get a context of this session's: lgss get"
             )
         }
-        Obstacle::NotOwn(doubt) => {
+        KeyObstacle::NotOwn(doubt) => {
             writeln!(err, "lgss: key {name} is not read: {doubt}")?;
             writeln!(
                 err,
                 "  what a key says that the upcall did not make for you is not to be believed; ask as its owner"
             )
         }
-        Obstacle::NotAContext => writeln!(err, "lgss: key {name} is not that of a context"),
+        KeyObstacle::NotAContext => writeln!(err, "lgss: key {name} is not that of a context"),
     }
 }

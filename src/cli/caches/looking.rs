@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::namespace;
 use super::progress::{self, At};
-use super::row::{Found, Row};
-use crate::cli::apart::{apart, as_user};
+use super::row::{FoundCaches, Row};
+use crate::cli::child::{as_user, in_child};
 use crate::cli::whose::Whose;
 use crate::config::{Canonicalize, Config};
 use crate::creds::limits::BLOCKED_PLACES;
@@ -32,20 +32,20 @@ use crate::time::now;
 /// not answer is passed over at the next attempt, as by the upcall.
 ///
 /// # Errors
-/// Those of [`apart`].
-pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> io::Result<Found> {
-    let mut held_up = Vec::new();
+/// Those of [`in_child`].
+pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> io::Result<FoundCaches> {
+    let mut blocked = Vec::new();
     loop {
         let (progress, watcher) = io::pipe()?;
-        let watched = Watched { watcher: watcher.as_fd(), held_up: &held_up };
-        let error = match attempt(whose, config, target, watched) {
+        let watch = SearchWatch { watcher: watcher.as_fd(), blocked: &blocked };
+        let error = match attempt(whose, config, target, watch) {
             Err(error) if error.kind() == ErrorKind::TimedOut => error,
             other => return other,
         };
         match progress::read(progress)? {
-            At::Place(place) if held_up.len() < BLOCKED_PLACES => held_up.push(place),
+            At::Place(place) if blocked.len() < BLOCKED_PLACES => blocked.push(place),
             At::Cache(display) => {
-                return Ok(Found::failed(CacheNames { library: String::new(), display }.silent()));
+                return Ok(FoundCaches::failed(CacheNames { library: String::new(), display }.silent()));
             }
             At::Place(_) | At::Elsewhere => return Err(error),
         }
@@ -54,19 +54,19 @@ pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> i
 
 /// Who watches an attempt, and what it is to pass over.
 #[derive(Clone, Copy)]
-struct Watched<'a> {
+struct SearchWatch<'a> {
     watcher: BorrowedFd<'a>,
-    held_up: &'a [usize],
+    blocked: &'a [usize],
 }
 
 fn attempt(
     whose: Whose,
     config: &Config,
     target: Option<&Service>,
-    watched: Watched<'_>,
-) -> io::Result<Found> {
+    watch: SearchWatch<'_>,
+) -> io::Result<FoundCaches> {
     let root = files::our_root()?;
-    let mut pace = Pace::new(Some(watched.watcher), watched.held_up);
+    let mut pace = Pace::new(Some(watch.watcher), watch.blocked);
     let requester = Requester {
         uid: whose.uid(),
         inside: whose.uid(),
@@ -75,18 +75,18 @@ fn attempt(
         user_rings: UserRings::Ours,
     };
     let rank = |sources: Result<Vec<Source>, Failure>| {
-        let found = sources.and_then(|sources| rank(sources, config, target, watched.watcher));
-        found.unwrap_or_else(Found::failed)
+        let found = sources.and_then(|sources| rank(sources, config, target, watch.watcher));
+        found.unwrap_or_else(FoundCaches::failed)
     };
     match whose {
-        Whose::Caller(0) => apart(|| {
+        Whose::Caller(0) => in_child(|| {
             jail::allow_descriptors(jail::DESCRIPTORS)?;
             Ok(rank(of_root(root.as_fd(), config)))
         }),
         Whose::Caller(_) => {
             let environment = Environment::of(|name| std::env::var(name).ok());
             let search = Search::for_best(config, requester, environment);
-            apart(|| {
+            in_child(|| {
                 jail::allow_descriptors(jail::DESCRIPTORS)?;
                 Ok(rank(of_caller(search, requester.uid, &mut pace)))
             })
@@ -128,7 +128,7 @@ fn rank(
     config: &Config,
     target: Option<&Service>,
     watcher: BorrowedFd<'_>,
-) -> Result<Found, Failure> {
+) -> Result<FoundCaches, Failure> {
     let library = Library::open_with(&config.krb5_config).map_err(unusable)?;
     // The descriptors must stay open while they are read.
     let (sources, _descriptors) = entries(sources);
@@ -157,7 +157,7 @@ fn rank(
     let refusals: Vec<_> =
         postdated.iter().map(|it| (it.name.display.as_str(), it.worth.not_before())).collect();
     let refusal = |cache: &str| refusals.iter().find(|(name, _)| *name == cache).map(|(_, why)| why.as_str());
-    Ok(Found {
+    Ok(FoundCaches {
         wanted: wanted.and_then(|wanted| wanted.instead(first, refusal)),
         rows: rows(&ranking, keytab),
         failure,

@@ -10,7 +10,7 @@ mod row;
 
 use std::io;
 
-use super::arguments::Caches;
+use super::arguments::CachesArgs;
 use super::exit::Exit;
 use super::terminal::Terminal;
 use super::whose::Whose;
@@ -25,10 +25,10 @@ use crate::gss::ticket::Cache;
 use looking::look;
 use ranked::Ranked;
 
-const UNSEEN: &str = "\
+const CACHES_UNSEEN: &str = "\
 lgss: not seen: KRB5CCNAME in this user's programs, and the keyrings of its sessions, processes and threads";
 
-pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+pub(super) fn run(caches: &CachesArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let whose = match Whose::of(caches.user.as_deref()) {
         Ok(whose) => whose,
         Err(why) => {
@@ -45,7 +45,7 @@ pub(super) fn run(caches: &Caches, terminal: &mut Terminal<'_>) -> io::Result<Ex
         }
     };
     if !whose.is_caller() {
-        writeln!(terminal.err, "{UNSEEN}")?;
+        writeln!(terminal.err, "{CACHES_UNSEEN}")?;
     } else if has_session(whose.uid()) && matches!(rings::session(), Session::Dead(_)) {
         list::session_trouble(terminal)?;
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::sys::process::readable;
 
 /// Most that is read: names of several hundred caches.
-const LIMIT: usize = 1024 * 1024;
+const PROGRESS_BYTES: usize = 1024 * 1024;
 const CACHE: u8 = 1;
 const DONE: u8 = 2;
 
@@ -44,7 +44,7 @@ fn tell(watcher: BorrowedFd<'_>, bytes: &[u8]) {
 pub(super) fn read(mut pipe: PipeReader) -> io::Result<At> {
     let mut told = Vec::new();
     let mut part = [0; 4096];
-    while told.len() < LIMIT && !readable(&[((), pipe.as_fd())], Instant::now())?.is_empty() {
+    while told.len() < PROGRESS_BYTES && !readable(&[((), pipe.as_fd())], Instant::now())?.is_empty() {
         match pipe.read(&mut part)? {
             0 => break,
             length => told.extend_from_slice(part.get(..length).unwrap_or_default()),

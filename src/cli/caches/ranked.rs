@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 
-use super::row::{Found, Row};
+use super::row::{FoundCaches, Row};
 use crate::cli::exit::Exit;
 use crate::cli::terminal::Terminal;
 use crate::cli::words;
@@ -33,7 +33,7 @@ pub(super) struct Ranked {
 }
 
 impl Ranked {
-    pub(super) fn new(uid: u32, target: Option<&Service>, found: Found) -> Self {
+    pub(super) fn new(uid: u32, target: Option<&Service>, found: FoundCaches) -> Self {
         let caches = found.rows;
         let failure = found.failure.map(Failure::sanitised);
         Self {
@@ -121,7 +121,11 @@ mod tests {
     }
 
     fn found(rows: Vec<Row>, failure: Option<Failure>) -> Ranked {
-        Ranked::new(1000, None, Found { rows, failure, service: Some("nfs/srv@A".into()), wanted: None })
+        Ranked::new(
+            1000,
+            None,
+            FoundCaches { rows, failure, service: Some("nfs/srv@A".into()), wanted: None },
+        )
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::time::Span;
 
 /// What there is.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Found {
+pub(super) struct FoundCaches {
     /// In their order.
     pub(super) rows: Vec<Row>,
     /// Why none of them is usable, or why they could not be ranked.
@@ -23,7 +23,7 @@ pub(super) struct Found {
     pub(super) wanted: Option<String>,
 }
 
-impl Found {
+impl FoundCaches {
     /// Nothing, for this reason.
     pub(super) fn failed(failure: Failure) -> Self {
         Self { rows: Vec::new(), failure: Some(failure), service: None, wanted: None }
@@ -37,7 +37,7 @@ pub(super) struct Row {
     pub(super) rank: Option<u32>,
     /// Its name.
     pub(super) cache: String,
-    kind: Kind,
+    kind: RowKind,
     pub(super) principal: Option<String>,
     /// When its tickets end, in seconds since the epoch.
     end: Option<u32>,
@@ -60,7 +60,7 @@ pub(super) struct Row {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum RowKind {
     Cache,
     ClientKeytab,
 }
@@ -88,7 +88,7 @@ impl Row {
     const BARE: Self = Self {
         rank: None,
         cache: String::new(),
-        kind: Kind::Cache,
+        kind: RowKind::Cache,
         principal: None,
         end: None,
         seconds_left: None,
@@ -138,7 +138,7 @@ impl Row {
 
     pub(super) fn keytab(cache: &str, principal: &Name) -> Self {
         let principal = Some(principal.to_string());
-        Self { cache: cache.to_owned(), kind: Kind::ClientKeytab, principal, ..Self::BARE }
+        Self { cache: cache.to_owned(), kind: RowKind::ClientKeytab, principal, ..Self::BARE }
     }
 
     pub(super) fn objection(cache: &str, reason: &str) -> Self {
@@ -180,7 +180,7 @@ impl Row {
             (self.reach == Some(Leads::OtherRealm), "of another realm than the service's"),
             (self.reach == Some(Leads::OtherServices), "tickets for other services only"),
             (self.reach == Some(Leads::Later), self.not_before.as_deref().unwrap_or("not valid yet")),
-            (self.kind == Kind::ClientKeytab, "keys to get a ticket with, if no cache can be used"),
+            (self.kind == RowKind::ClientKeytab, "keys to get a ticket with, if no cache can be used"),
         ];
         let said: Vec<_> = remarks.iter().filter(|(holds, _)| *holds).map(|(_, remark)| *remark).collect();
         said.join(", ")
@@ -190,8 +190,8 @@ impl Row {
     pub(super) fn described(&self) -> String {
         let principal = self.principal.as_deref().map_or("nobody".into(), quoted);
         match self.kind {
-            Kind::Cache => format!("{} ({principal})", self.shown()),
-            Kind::ClientKeytab => format!("a ticket that it gets with {} ({principal})", self.shown()),
+            RowKind::Cache => format!("{} ({principal})", self.shown()),
+            RowKind::ClientKeytab => format!("a ticket that it gets with {} ({principal})", self.shown()),
         }
     }
 }

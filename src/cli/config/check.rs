@@ -5,27 +5,27 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Level};
-use super::trial::{self, Lustre};
+use super::finding::{Finding, Severity};
+use super::trial::{self, LustreService};
 use super::{installation, rule, trusted};
-use crate::cli::arguments::ConfigCheck;
+use crate::cli::arguments::ConfigCheckArgs;
 use crate::cli::exit::Exit;
 use crate::cli::terminal::Terminal;
 use crate::cli::words;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::sys::files::Untrusted;
 
-pub(crate) fn run(check: &ConfigCheck, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let findings = inspect(check);
     if check.json {
         words::json(&findings, terminal.out)?;
     } else {
         findings.iter().try_for_each(|finding| finding.print(terminal))?;
-        let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-        let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+        let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         writeln!(terminal.out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
     }
-    let faulty = findings.iter().any(|finding| finding.level == Level::Error);
+    let faulty = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if faulty { Exit::Faulty } else { Exit::Ok })
 }
 
@@ -34,7 +34,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 /// In the order in which a request meets them: kernel, rule, settings, worker.
-fn inspect(check: &ConfigCheck) -> Vec<Finding> {
+fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
     let mut findings = installation::kernel();
     findings.push(installation::request_key());
     let mut rules = rule::inspect(&check.root);
@@ -51,7 +51,7 @@ fn inspect(check: &ConfigCheck) -> Vec<Finding> {
     }
     for (file, whence) in files(check, &rules) {
         let name = file.clone().unwrap_or(DEFAULT_PATH.into());
-        let lustre = if is_lustres(&rules, &name) { Lustre::Served } else { Lustre::NotServed };
+        let lustre = if is_lustres(&rules, &name) { LustreService::Served } else { LustreService::NotServed };
         match settings(file, &whence, &mut findings) {
             Some(config) => {
                 findings.extend(installation::of(&config, &name.to_string_lossy(), lustre));
@@ -76,7 +76,7 @@ fn inspect(check: &ConfigCheck) -> Vec<Finding> {
 
 /// Every file of settings that a rule of ours names, each once, with the rule's place; that of the general rule, or the
 /// one that was asked for, comes first.
-fn files(check: &ConfigCheck, rules: &rule::Inspection) -> Vec<(Option<PathBuf>, String)> {
+fn files(check: &ConfigCheckArgs, rules: &rule::Inspection) -> Vec<(Option<PathBuf>, String)> {
     let first = check.config.clone().or_else(|| rules.config.clone().flatten());
     let mut files = vec![(first, String::new())];
     // Where there are rules for some requests only, nothing but what these name is in use.

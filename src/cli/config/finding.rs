@@ -11,7 +11,7 @@ use crate::event::one_line;
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Level {
+pub(super) enum Severity {
     /// As it should be.
     Ok,
     /// It works, or most of it.
@@ -23,7 +23,8 @@ pub(super) enum Level {
 /// One finding.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    pub(super) level: Level,
+    #[serde(rename = "level")]
+    pub(super) severity: Severity,
     /// The setting or part.
     pub(super) subject: &'static str,
     /// On one line, printable.
@@ -35,29 +36,29 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn ok(subject: &'static str, finding: impl Display) -> Self {
-        Self { level: Level::Ok, subject, finding: one_line(&finding.to_string()), remedy: None }
+        Self { severity: Severity::Ok, subject, finding: one_line(&finding.to_string()), remedy: None }
     }
 
     pub(super) fn warning(subject: &'static str, finding: impl Display, remedy: impl Display) -> Self {
         Self {
-            level: Level::Warning,
+            severity: Severity::Warning,
             remedy: Some(one_line(&remedy.to_string())),
             ..Self::ok(subject, finding)
         }
     }
 
     pub(super) fn error(subject: &'static str, finding: impl Display, remedy: impl Display) -> Self {
-        Self { level: Level::Error, ..Self::warning(subject, finding, remedy) }
+        Self { severity: Severity::Error, ..Self::warning(subject, finding, remedy) }
     }
 
     /// For people.
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<()> {
-        let level = match self.level {
-            Level::Ok => "ok",
-            Level::Warning => "warning",
-            Level::Error => "error",
+        let severity = match self.severity {
+            Severity::Ok => "ok",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
         };
-        writeln!(terminal.out, "{level:<8} {:<13} {}", self.subject, self.finding)?;
+        writeln!(terminal.out, "{severity:<8} {:<13} {}", self.subject, self.finding)?;
         self.remedy.iter().try_for_each(|remedy| writeln!(terminal.out, "{:<8} {:<13} {remedy}", "", "try:"))
     }
 }

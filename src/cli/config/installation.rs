@@ -13,8 +13,8 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 
-use super::finding::{Finding, Level};
-use super::trial::{self, Lustre};
+use super::finding::{Finding, Severity};
+use super::trial::{self, LustreService};
 use super::trusted::{OWNERSHIP, program, untrusted};
 use super::{quotas, relations};
 use crate::config::Config;
@@ -24,7 +24,7 @@ use crate::sys::files::trusted_path;
 use crate::sys::keyctl;
 
 /// What the kernel executes for request_key(2); the path is built into it.
-const REQUEST_KEY: &str = "/sbin/request-key";
+const REQUEST_KEY_PROGRAM: &str = "/sbin/request-key";
 
 /// Keys: whether there are any, whether this process may use them, and room for them.
 pub(super) fn kernel() -> Vec<Finding> {
@@ -58,16 +58,16 @@ fn forbidden_call() -> Option<(&'static str, Errno)> {
 
 /// The program that the kernel starts.
 pub(super) fn request_key() -> Finding {
-    program("request-key", Path::new(REQUEST_KEY), "install keyutils").1
+    program("request-key", Path::new(REQUEST_KEY_PROGRAM), "install keyutils").1
 }
 
 /// Everything that the settings in `file` name.
-pub(super) fn of(config: &Config, file: &str, lustre: Lustre) -> Vec<Finding> {
+pub(super) fn of(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
     let mut findings = vec![krb5_config(&config.krb5_config)];
     let tables = config.namespace.values().filter_map(|table| table.krb5_config.as_deref());
     findings.extend(tables.map(krb5_config));
     // Of a file that no worker can read, the worker has nothing more to say.
-    let unreadable = findings.iter().any(|finding| finding.level == Level::Error);
+    let unreadable = findings.iter().any(|finding| finding.severity == Severity::Error);
     let tried = trial::worker(config, file, lustre);
     findings.extend(tried.into_iter().filter(|finding| !(unreadable && finding.subject == "krb5_config")));
     findings.extend([

@@ -19,7 +19,7 @@ const MANY_SHARE: u64 = 5;
 /// From so many hundredths on a quota is nearly used up.
 const FULL: u64 = 90;
 /// Most users that are named.
-const NAMED_LIMIT: usize = 8;
+const FULL_USERS_NAMED: usize = 8;
 
 /// What is wrong with them, if anything.
 pub(super) fn findings() -> Vec<Finding> {
@@ -95,9 +95,9 @@ fn of_users(users: &str) -> Vec<Finding> {
         .filter_map(read)
         .filter(|(_, keys, bytes)| keys.is_nearly_full() || bytes.is_nearly_full())
         .collect();
-    let mut findings: Vec<Finding> = full.iter().take(NAMED_LIMIT).map(|&user| finding(user)).collect();
-    if full.len() > NAMED_LIMIT {
-        let more = format!("{} more users have nearly used up theirs", full.len() - NAMED_LIMIT);
+    let mut findings: Vec<Finding> = full.iter().take(FULL_USERS_NAMED).map(|&user| finding(user)).collect();
+    if full.len() > FULL_USERS_NAMED {
+        let more = format!("{} more users have nearly used up theirs", full.len() - FULL_USERS_NAMED);
         findings.push(Finding::warning("quotas", more, "look at /proc/key-users"));
     }
     findings
@@ -141,14 +141,14 @@ fn finding((uid, keys, bytes): (u32, Share, Share)) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::config::finding::Level;
+    use crate::cli::config::finding::Severity;
 
     #[test]
     fn many_keys_are_a_warning_and_too_many_an_error() {
         assert_eq!(many(20_000), None);
-        assert_eq!(many(20_001).unwrap().level, Level::Warning);
+        assert_eq!(many(20_001).unwrap().severity, Severity::Warning);
         let error = many(412_345).unwrap();
-        assert_eq!(error.level, Level::Error);
+        assert_eq!(error.severity, Severity::Error);
         assert!(error.finding.contains("412345 keys") && error.finding.contains("ETIMEDOUT"));
     }
 
@@ -164,13 +164,13 @@ mod tests {
         );
         assert!(texts[1].contains("uid 4712") && texts[1].contains("few contexts fit"), "{texts:?}");
         assert!(texts[2].contains("uid 4714") && texts[2].contains("few contexts fit"), "{texts:?}");
-        assert!(found.iter().all(|finding| finding.level == Level::Warning));
+        assert!(found.iter().all(|finding| finding.severity == Severity::Warning));
     }
 
     #[test]
     fn of_root_the_limits_that_are_named_are_roots() {
         let found = of_users("0: 9 8/8 3/1000000 24999900/25000000\n");
-        assert_eq!(found[0].level, Level::Error, "the tests are root's");
+        assert_eq!(found[0].severity, Severity::Error, "the tests are root's");
         assert!(found[0].remedy.as_deref().unwrap().contains("kernel.keys.root_maxbytes"));
     }
 
@@ -178,7 +178,7 @@ mod tests {
     fn a_crowd_of_full_users_is_counted() {
         let users: String = (1..20).map(|uid| format!("{uid}: 1 1/1 200/200 1/20000\n")).collect();
         let found = of_users(&users);
-        assert_eq!(found.len(), NAMED_LIMIT + 1);
+        assert_eq!(found.len(), FULL_USERS_NAMED + 1);
         assert!(found.last().unwrap().finding.starts_with("11 more users"));
     }
 }

@@ -4,23 +4,22 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Level};
-use super::rules::{Choice, Line, Request, Rule, Rules};
+use super::finding::{Finding, Severity};
+use super::rules::{KeyRequest, Rule, RuleChoice, RuleLine, Rules};
 use super::trusted::program;
-use super::unreached::{self, PROGRAM};
+use super::unreached::{self, KEYRING_PROGRAM, RULE_SUBJECT};
 use crate::ctx::request::{Description, Service};
 
-const SUBJECT: &str = "rule";
 /// A request that no rule can have been made for.
-const DESCRIPTION: &str = "lgss:4294967294:lgss-config-check@host.invalid";
-const CALLOUT: &str = "lgss1;svc=lgss-config-check@host.invalid;chan=rpc:host.invalid:1,1,1";
+const PROBE_DESCRIPTION: &str = "lgss:4294967294:lgss-config-check@host.invalid";
+const PROBE_CALLOUT: &str = "lgss1;svc=lgss-config-check@host.invalid;chan=rpc:host.invalid:1,1,1";
 const WORDS: [&str; 10] = ["%o", "%k", "%t", "%d", "%c", "%u", "%g", "%T", "%P", "%S"];
 const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
 const LUSTRES: &str = "create lgssc * * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
 /// A request of Lustre's for the node.
-const LUSTRES_REQUEST: Request<'static> = Request {
+const LUSTRE_PROBE: KeyRequest<'static> = KeyRequest {
     key_type: "lgssc",
     description: "0@0",
     callout: "0:krb5:0:0:r:i:1:0x0:check-MDT0000-mdc:0x0:0:",
@@ -52,42 +51,44 @@ pub(super) struct Ours {
 pub(super) fn inspect(root: &Path) -> Inspection {
     let rules = Rules::read(root);
     let mut findings = files(&rules, root);
-    let request = Request { key_type: "user", description: DESCRIPTION, callout: CALLOUT };
+    let request = KeyRequest { key_type: "user", description: PROBE_DESCRIPTION, callout: PROBE_CALLOUT };
     let mut config = None;
     match rules.choose(&request) {
-        Choice::Start(rule) if is_ours(&rule) => {
+        RuleChoice::Start(rule) if is_ours(&rule) => {
             config = Some(named_config(&rule));
             let faults = faults(&rule);
             if faults.is_empty() {
-                findings
-                    .push(Finding::ok(SUBJECT, format_args!("{}: {}", rule.line.place(), rule.line.text)));
+                findings.push(Finding::ok(
+                    RULE_SUBJECT,
+                    format_args!("{}: {}", rule.line.place(), rule.line.text),
+                ));
             }
             findings.extend(faults);
             findings.extend(ties(&rules, &request, &rule));
         }
-        Choice::Start(rule) => findings.push(shadowed(&rule)),
-        Choice::Nothing if rules.lines.iter().any(unreached::serves_programs) => {
+        RuleChoice::Start(rule) => findings.push(shadowed(&rule)),
+        RuleChoice::Nothing if rules.lines.iter().any(unreached::serves_programs) => {
             findings.push(Finding::warning(
-                SUBJECT,
+                RULE_SUBJECT,
                 "no rule answers requests of contexts in general, only those that the rules of ours are for",
                 format_args!(
                     "if all users are to have contexts, write to /etc/request-key.d/lgss.conf: {OURS}"
                 ),
             ))
         }
-        Choice::Nothing => findings.push(Finding::error(
-            SUBJECT,
+        RuleChoice::Nothing => findings.push(Finding::error(
+            RULE_SUBJECT,
             "no rule answers a request of a context: requests fail with ENOKEY",
             format_args!("write to /etc/request-key.d/lgss.conf: {OURS}"),
         )),
-        Choice::Stumbles(line) => findings.push(stumbles(line)),
+        RuleChoice::Stumbles(line) => findings.push(stumbles(line)),
     }
     findings.extend(special_cases(&rules));
     findings.extend(lustres(&rules, root));
-    let level = if config.is_some() { Level::Warning } else { Level::Error };
-    findings.extend(unreached::findings(&rules, level, &findings));
-    let lustre = match rules.choose(&LUSTRES_REQUEST) {
-        Choice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
+    let severity = if config.is_some() { Severity::Warning } else { Severity::Error };
+    findings.extend(unreached::findings(&rules, severity, &findings));
+    let lustre = match rules.choose(&LUSTRE_PROBE) {
+        RuleChoice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
         _ => None,
     };
     Inspection { findings, config, ours: ours(&rules), lustre }
@@ -98,8 +99,8 @@ pub(super) fn settings_of(root: &Path, owner: u32, service: Option<&Service>) ->
     let service = service.map_or_else(|| "lgss-config-check@host.invalid".to_owned(), Service::to_string);
     let description = format!("lgss:{owner}:{service}");
     let rules = Rules::read(root);
-    match rules.choose(&Request { key_type: "user", description: &description, callout: CALLOUT }) {
-        Choice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
+    match rules.choose(&KeyRequest { key_type: "user", description: &description, callout: PROBE_CALLOUT }) {
+        RuleChoice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
         _ => None,
     }
 }
@@ -112,7 +113,7 @@ fn ours(rules: &Rules) -> Vec<Ours> {
         .filter_map(|rule| {
             let program = rule.command.iter().find(|word| {
                 Path::new(word).is_absolute()
-                    && Path::new(word).file_name().is_some_and(|name| name == PROGRAM)
+                    && Path::new(word).file_name().is_some_and(|name| name == KEYRING_PROGRAM)
             })?;
             Some(Ours {
                 place: rule.line.place(),
@@ -125,33 +126,39 @@ fn ours(rules: &Rules) -> Vec<Ours> {
 
 /// Lustre's requests have a rule of their own, which its package brings; without Lustre there need not be one.
 fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
-    const SUBJECT: &str = "lustre rule";
+    const LUSTRE_SUBJECT: &str = "lustre rule";
     let loaded = root.join("sys/fs/lustre").exists();
-    match rules.choose(&LUSTRES_REQUEST) {
-        Choice::Start(rule) if is_ours(&rule) => {
-            let faults: Vec<Finding> =
-                faults(&rule).into_iter().map(|finding| Finding { subject: SUBJECT, ..finding }).collect();
+    match rules.choose(&LUSTRE_PROBE) {
+        RuleChoice::Start(rule) if is_ours(&rule) => {
+            let faults: Vec<Finding> = faults(&rule)
+                .into_iter()
+                .map(|finding| Finding { subject: LUSTRE_SUBJECT, ..finding })
+                .collect();
             if faults.is_empty() {
                 let line = format_args!("{}: {}", rule.line.place(), rule.line.text);
-                return vec![Finding::ok(SUBJECT, line)];
+                return vec![Finding::ok(LUSTRE_SUBJECT, line)];
             }
             faults
         }
-        Choice::Start(rule) if loaded => {
+        RuleChoice::Start(rule) if loaded => {
             let command = rule.command.join(" ");
             let finding = format_args!("{}: requests of Lustre start {command}", rule.line.place());
-            vec![Finding::warning(SUBJECT, finding, "if that shall not be so, remove or narrow that rule")]
+            vec![Finding::warning(
+                LUSTRE_SUBJECT,
+                finding,
+                "if that shall not be so, remove or narrow that rule",
+            )]
         }
-        Choice::Nothing if loaded => {
+        RuleChoice::Nothing if loaded => {
             let finding = "no rule answers requests of Lustre, whose modules are loaded";
             vec![Finding::error(
-                SUBJECT,
+                LUSTRE_SUBJECT,
                 finding,
                 format_args!("write to /etc/request-key.d/lgssc.conf: {LUSTRES}"),
             )]
         }
         // A line that ends the search has been reported.
-        Choice::Start(_) | Choice::Nothing | Choice::Stumbles(_) => Vec::new(),
+        RuleChoice::Start(_) | RuleChoice::Nothing | RuleChoice::Stumbles(_) => Vec::new(),
     }
 }
 
@@ -169,7 +176,7 @@ fn written_by_others(rules: &Rules, root: &Path) -> Vec<Finding> {
         })
         .map(|path| {
             Finding::error(
-                SUBJECT,
+                RULE_SUBJECT,
                 format_args!(
                     "{} is not owned by root or is writable by others, who can have root execute anything",
                     path.display()
@@ -185,21 +192,21 @@ fn files(rules: &Rules, root: &Path) -> Vec<Finding> {
     let mut findings = written_by_others(rules, root);
     for file in &rules.passed_over {
         findings.push(Finding::warning(
-            SUBJECT,
+            RULE_SUBJECT,
             format_args!("{} is not a regular file: request-key passes over it", file.display()),
             "put a copy in its place",
         ));
     }
     for (file, error) in &rules.unreadable {
         findings.push(Finding::warning(
-            SUBJECT,
+            RULE_SUBJECT,
             format_args!("{}: {error}", file.display()),
             "run this as root",
         ));
     }
     for line in rules.lines.iter().filter(|line| line.cut) {
         findings.push(Finding::warning(
-            SUBJECT,
+            RULE_SUBJECT,
             format_args!("{}: without its line break the line loses its last character", line.place()),
             "end it with a line break",
         ));
@@ -207,11 +214,11 @@ fn files(rules: &Rules, root: &Path) -> Vec<Finding> {
     findings
 }
 
-fn stumbles(line: &Line) -> Finding {
+fn stumbles(line: &RuleLine) -> Finding {
     let what =
         if line.too_long { "too long for request-key" } else { "not a rule that request-key can read" };
     Finding::error(
-        SUBJECT,
+        RULE_SUBJECT,
         format_args!("{}: {what}, which then obeys no other either", line.place()),
         "correct or remove the line",
     )
@@ -219,9 +226,9 @@ fn stumbles(line: &Line) -> Finding {
 
 fn shadowed(rule: &Rule<'_>) -> Finding {
     Finding::error(
-        SUBJECT,
+        RULE_SUBJECT,
         format_args!(
-            "{}: requests of {} start {} instead of {PROGRAM}",
+            "{}: requests of {} start {} instead of {KEYRING_PROGRAM}",
             rule.line.place(),
             rule.description,
             rule.command.join(" ")
@@ -232,7 +239,7 @@ fn shadowed(rule: &Rule<'_>) -> Finding {
 
 /// By the name of its program, also where that is given a pipe, or to another program.
 fn is_ours(rule: &Rule<'_>) -> bool {
-    rule.command.iter().any(|word| Path::new(word).file_name().is_some_and(|name| name == PROGRAM))
+    rule.command.iter().any(|word| Path::new(word).file_name().is_some_and(|name| name == KEYRING_PROGRAM))
 }
 
 /// The file that the rule's own options name.
@@ -246,21 +253,21 @@ fn named_config(rule: &Rule<'_>) -> Option<PathBuf> {
 fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let error = |finding: &str, remedy: &str| {
-        Finding::error(SUBJECT, format_args!("{}: {finding}", rule.line.place()), remedy)
+        Finding::error(RULE_SUBJECT, format_args!("{}: {finding}", rule.line.place()), remedy)
     };
     let (name, words) = rule.command.split_first().map_or(("", &[][..]), |(name, words)| (*name, words));
     if name.starts_with('|') {
         findings
             .push(error("the program gets a pipe in place of the words", "remove the bar before its name"));
-    } else if Path::new(name).file_name().is_none_or(|name| name != PROGRAM) {
+    } else if Path::new(name).file_name().is_none_or(|name| name != KEYRING_PROGRAM) {
         let finding =
-            error(&format!("{name} stands before {PROGRAM}"), "let the rule name the program itself");
-        findings.push(Finding { level: Level::Warning, ..finding });
+            error(&format!("{name} stands before {KEYRING_PROGRAM}"), "let the rule name the program itself");
+        findings.push(Finding { severity: Severity::Warning, ..finding });
     } else if Path::new(name).is_relative() {
-        let remedy = format!("write its whole path, such as /usr/sbin/{PROGRAM}");
+        let remedy = format!("write its whole path, such as /usr/sbin/{KEYRING_PROGRAM}");
         findings.push(error(&format!("{name} is not an absolute path"), &remedy));
     } else if let (None, Finding { finding, remedy, .. }) =
-        program(SUBJECT, Path::new(name), "install it there, or correct the rule")
+        program(RULE_SUBJECT, Path::new(name), "install it there, or correct the rule")
     {
         findings.push(error(&finding, &remedy.unwrap_or_default()));
     }
@@ -272,7 +279,7 @@ fn faults(rule: &Rule<'_>) -> Vec<Finding> {
         ));
     } else if words.len() > WORDS.len() && !findings.iter().any(|f| f.finding.contains("stands before")) {
         findings.push(error(
-            &format!("{PROGRAM} has no option {}", words.first().unwrap_or(&"")),
+            &format!("{KEYRING_PROGRAM} has no option {}", words.first().unwrap_or(&"")),
             "see lgss_keyring(8)",
         ));
     }
@@ -288,7 +295,7 @@ fn options_off<'a, 'b>(mut words: &'a [&'b str]) -> &'a [&'b str] {
 }
 
 /// Rules of the same rank in files of request-key.d, between which the order of the directory decides.
-fn ties(rules: &Rules, request: &Request<'_>, chosen: &Rule<'_>) -> Vec<Finding> {
+fn ties(rules: &Rules, request: &KeyRequest<'_>, chosen: &Rule<'_>) -> Vec<Finding> {
     let directory = |rule: &Rule<'_>| rule.line.file.parent().map(Path::to_owned);
     rules
         .matching(request)
@@ -297,7 +304,7 @@ fn ties(rules: &Rules, request: &Request<'_>, chosen: &Rule<'_>) -> Vec<Finding>
         .filter(|rule| rule.line.file != chosen.line.file && directory(rule) == directory(chosen))
         .map(|rule| {
             Finding::warning(
-                SUBJECT,
+                RULE_SUBJECT,
                 format_args!(
                     "{} ranks as high as {}: which of them is obeyed is chance",
                     rule.line.place(),
@@ -315,14 +322,14 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
     let mut findings = Vec::new();
     for line in &rules.lines {
         for (description, callout) in examples(line) {
-            let request = Request { key_type: "user", description: &description, callout: &callout };
+            let request = KeyRequest { key_type: "user", description: &description, callout: &callout };
             let chosen = match rules.choose(&request) {
-                Choice::Start(rule) => rule,
-                Choice::Stumbles(line) if seen.insert(line.place()) => {
+                RuleChoice::Start(rule) => rule,
+                RuleChoice::Stumbles(line) if seen.insert(line.place()) => {
                     findings.push(stumbles(line));
                     continue;
                 }
-                Choice::Stumbles(_) | Choice::Nothing => continue,
+                RuleChoice::Stumbles(_) | RuleChoice::Nothing => continue,
             };
             if chosen.line != line || is_general(&chosen, rules) || !seen.insert(line.place()) {
                 continue;
@@ -333,7 +340,7 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
                 let faults = faults(&chosen);
                 if faults.is_empty() {
                     let what = format!("{}, for {} only: {}", line.place(), chosen.description, line.text);
-                    findings.push(Finding::ok(SUBJECT, what));
+                    findings.push(Finding::ok(RULE_SUBJECT, what));
                 }
                 findings.extend(faults);
             }
@@ -344,12 +351,12 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
 
 /// Whether it is the one for requests of no particular kind, of which all has been said.
 fn is_general(rule: &Rule<'_>, rules: &Rules) -> bool {
-    let request = Request { key_type: "user", description: DESCRIPTION, callout: CALLOUT };
-    matches!(rules.choose(&request), Choice::Start(general) if general.line == rule.line)
+    let request = KeyRequest { key_type: "user", description: PROBE_DESCRIPTION, callout: PROBE_CALLOUT };
+    matches!(rules.choose(&request), RuleChoice::Start(general) if general.line == rule.line)
 }
 
 /// Requests of contexts that are like the patterns of a line: description and callout.
-fn examples(line: &Line) -> Vec<(String, String)> {
+fn examples(line: &RuleLine) -> Vec<(String, String)> {
     let mut words = line.text.split_ascii_whitespace().skip(2);
     let (Some(description), Some(callout)) = (words.next(), words.next()) else { return Vec::new() };
     let descriptions = fillings(
@@ -364,11 +371,11 @@ fn examples(line: &Line) -> Vec<(String, String)> {
         ],
         "lgss:1000:nfs@host.invalid:",
     );
-    let callouts = fillings(callout, &["", ";x"], CALLOUT);
+    let callouts = fillings(callout, &["", ";x"], PROBE_CALLOUT);
     let callouts: Vec<String> = callouts
         .into_iter()
         .filter(|callout| callout.starts_with("lgss1;"))
-        .chain([CALLOUT.to_owned()])
+        .chain([PROBE_CALLOUT.to_owned()])
         .collect();
     descriptions
         .into_iter()

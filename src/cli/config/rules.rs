@@ -12,11 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Longest line with its line break, less one.
-const LINE_LIMIT: usize = 4095;
+const RULE_LINE_LIMIT: usize = 4095;
 
 /// What a rule is chosen by.
 #[derive(Debug, Clone)]
-pub(super) struct Request<'a> {
+pub(super) struct KeyRequest<'a> {
     /// Type of the key.
     pub(super) key_type: &'a str,
     /// Its description.
@@ -27,7 +27,7 @@ pub(super) struct Request<'a> {
 
 /// A line of a rule file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct RuleLine {
     /// The file.
     pub(super) file: PathBuf,
     /// From 1.
@@ -44,7 +44,7 @@ pub(super) struct Line {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule<'a> {
     /// Where it stands.
-    pub(super) line: &'a Line,
+    pub(super) line: &'a RuleLine,
     /// Pattern of the description.
     pub(super) description: &'a str,
     /// Program and words.
@@ -55,22 +55,22 @@ pub(super) struct Rule<'a> {
 
 /// What request-key does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Choice<'a> {
+pub(super) enum RuleChoice<'a> {
     /// Starts this.
     Start(Rule<'a>),
     /// Finds no rule: ENOKEY.
     Nothing,
     /// Cannot read this line: ENOKEY too.
-    Stumbles(&'a Line),
+    Stumbles(&'a RuleLine),
 }
 
 /// All lines that request-key reads, in its order, but comments and empty ones.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     /// The lines.
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<RuleLine>,
     /// Lines that start with a blank, which it takes for comments.
-    pub(super) indented: Vec<Line>,
+    pub(super) indented: Vec<RuleLine>,
     /// Files of request-key.d that it passes over, though somebody may think that they count.
     pub(super) passed_over: Vec<PathBuf>,
     /// Files that could not be read here.
@@ -102,8 +102,8 @@ impl Rules {
         match fs::read(&file) {
             Ok(bytes) => {
                 let bytes = bytes.split_inclusive(|&byte| byte == b'\n').enumerate();
-                let lines = bytes.filter_map(|(index, line)| Line::read(&file, index + 1, line));
-                let (indented, lines): (Vec<_>, _) = lines.partition(Line::is_indented);
+                let lines = bytes.filter_map(|(index, line)| RuleLine::read(&file, index + 1, line));
+                let (indented, lines): (Vec<_>, _) = lines.partition(RuleLine::is_indented);
                 self.lines.extend::<Vec<_>>(lines);
                 self.indented.extend(indented);
             }
@@ -113,7 +113,7 @@ impl Rules {
     }
 
     /// The rule for a request.
-    pub(super) fn choose(&self, request: &Request<'_>) -> Choice<'_> {
+    pub(super) fn choose(&self, request: &KeyRequest<'_>) -> RuleChoice<'_> {
         let mut best: Option<Rule<'_>> = None;
         for line in &self.lines {
             match line.matching(request) {
@@ -121,14 +121,14 @@ impl Rules {
                     best = Some(rule)
                 }
                 Match::Rule(_) | Match::No => {}
-                Match::Unreadable => return Choice::Stumbles(line),
+                Match::Unreadable => return RuleChoice::Stumbles(line),
             }
         }
-        best.map_or(Choice::Nothing, Choice::Start)
+        best.map_or(RuleChoice::Nothing, RuleChoice::Start)
     }
 
     /// All rules that match a request, in the order read.
-    pub(super) fn matching(&self, request: &Request<'_>) -> Vec<Rule<'_>> {
+    pub(super) fn matching(&self, request: &KeyRequest<'_>) -> Vec<Rule<'_>> {
         self.lines
             .iter()
             .filter_map(|line| match line.matching(request) {
@@ -146,10 +146,10 @@ enum Match<'a> {
     Unreadable,
 }
 
-impl Line {
+impl RuleLine {
     /// `None` for comments and empty lines.
     fn read(file: &Path, number: usize, bytes: &[u8]) -> Option<Self> {
-        let too_long = bytes.len() > LINE_LIMIT;
+        let too_long = bytes.len() > RULE_LINE_LIMIT;
         let cut = bytes.last() != Some(&b'\n');
         let text = String::from_utf8_lossy(bytes.get(..bytes.len() - 1)?).into_owned();
         let empty = bytes.first()?.is_ascii_whitespace() && text.chars().all(blank);
@@ -185,7 +185,7 @@ impl Line {
         })
     }
 
-    fn matching(&self, request: &Request<'_>) -> Match<'_> {
+    fn matching(&self, request: &KeyRequest<'_>) -> Match<'_> {
         if self.too_long {
             return Match::Unreadable;
         }

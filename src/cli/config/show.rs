@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::cli::arguments::ConfigShow;
+use crate::cli::arguments::ConfigShowArgs;
 use crate::cli::exit::Exit;
 use crate::cli::terminal::Terminal;
 use crate::cli::words;
@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, DEFAULT_PATH};
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Source {
+enum SettingSource {
     /// Built in.
     Default,
     /// Set in the file.
@@ -23,12 +23,12 @@ enum Source {
 }
 
 /// The name of its table, empty at the top; its own name; value; source.
-type Setting = (String, String, toml::Value, Source);
+type Setting = (String, String, toml::Value, SettingSource);
 
 /// Where comments start.
 const COLUMN: usize = 44;
 
-pub(crate) fn run(show: &ConfigShow, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let path = super::file_in_effect(show.config.as_deref());
     let path = path.as_deref();
     let settings = match Config::load(path).and_then(|config| settings(&config, path)) {
@@ -58,7 +58,7 @@ fn settings(config: &Config, path: Option<&Path>) -> Result<Vec<Setting>, Config
         std::fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
     let all = toml::Table::try_from(config)
         .map_err(|error| ConfigError::Syntax(file.to_owned(), error.to_string()))?;
-    let source = |is_set: bool| if is_set { Source::File } else { Source::Default };
+    let source = |is_set: bool| if is_set { SettingSource::File } else { SettingSource::Default };
     let (tables, top): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, value)| value.is_table());
     let mut settings: Vec<Setting> = top
         .into_iter()
@@ -98,8 +98,8 @@ fn as_toml(settings: &[Setting], terminal: &mut Terminal<'_>) -> io::Result<()> 
             current = table;
         }
         let comment = match source {
-            Source::Default => "# default",
-            Source::File => "# set in the file",
+            SettingSource::Default => "# default",
+            SettingSource::File => "# set in the file",
         };
         writeln!(terminal.out, "{:<COLUMN$} {comment}", format!("{name} = {value}"))?;
     }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
-use super::finding::{Finding, Level};
+use super::finding::{Finding, Severity};
 use super::trusted::{program, untrusted};
 use crate::config::Config;
 use crate::creds::cache_name::CacheName;
@@ -25,13 +25,13 @@ const LISTED: usize = 4;
 
 /// Whether Lustre's requests are served by these settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lustre {
+pub(super) enum LustreService {
     Served,
     NotServed,
 }
 
 /// The worker, what it says of each krb5.conf, and of the keytabs; `file` is where the settings are.
-pub(super) fn worker(config: &Config, file: &str, lustre: Lustre) -> Vec<Finding> {
+pub(super) fn worker(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
     let (mut findings, keytabs) = open_keytabs(config, lustre);
     let (mode, finding) = program("worker", &config.worker, &format!("install it, or set worker in {file}"));
     let Some(mode) = mode else {
@@ -39,7 +39,7 @@ pub(super) fn worker(config: &Config, file: &str, lustre: Lustre) -> Vec<Finding
         return findings;
     };
     findings.extend(mode_of_worker(&config.worker, mode));
-    if findings.iter().any(|finding| finding.subject == "worker" && finding.level == Level::Error) {
+    if findings.iter().any(|finding| finding.subject == "worker" && finding.severity == Severity::Error) {
         return findings;
     }
     let report = match selftest::worker(config, keytabs) {
@@ -171,11 +171,11 @@ fn further_configurations(config: &Config) -> Vec<Finding> {
 }
 
 /// The keytabs that requests need, opened and sealed; and what is wrong with those that cannot be.
-fn open_keytabs(config: &Config, lustre: Lustre) -> (Vec<Finding>, Vec<(String, OwnedFd)>) {
+fn open_keytabs(config: &Config, lustre: LustreService) -> (Vec<Finding>, Vec<(String, OwnedFd)>) {
     let set = config.namespace.values().filter_map(|table| table.keytab.clone());
     let mut wanted: BTreeSet<PathBuf> =
         set.chain(config.file_system.values().filter_map(|own| own.keytab.clone())).collect();
-    if lustre == Lustre::Served {
+    if lustre == LustreService::Served {
         wanted.insert(config.machine.keytab.clone());
     }
     let (mut findings, mut opened) = (Vec::new(), Vec::new());
@@ -212,7 +212,7 @@ fn absent_keytab(path: &Path, error: &Untrusted, config: &Config) -> Finding {
         ..finding
     };
     if missing && *path == config.machine.keytab && root_has_a_cache(config) {
-        Finding { level: Level::Warning, ..finding }
+        Finding { severity: Severity::Warning, ..finding }
     } else {
         finding
     }
@@ -297,25 +297,25 @@ mod tests {
     #[test]
     fn a_keytab_needs_a_key_that_a_node_can_use_or_that_the_settings_name() {
         let config = Config::default();
-        let level = |principals: &[&str]| of_keytab(&keytab(principals, None), &config).level;
+        let severity = |principals: &[&str]| of_keytab(&keytab(principals, None), &config).severity;
         for good in ["host/h@A", "lustre_mds/h@A", "lustre_root@A"] {
-            assert_eq!(level(&["nfs/h@A", good]), Level::Ok, "{good}");
+            assert_eq!(severity(&["nfs/h@A", good]), Severity::Ok, "{good}");
         }
         for bad in [&[][..], &["nfs/h@A"], &["hosts/h@A"]] {
-            assert_eq!(level(bad), Level::Error, "{bad:?}");
+            assert_eq!(severity(bad), Severity::Error, "{bad:?}");
         }
         let text = "[file_system.fast]\nprincipal = \"nfs/h\"\n";
         let named = Config::parse(text, Path::new("lgss.toml")).unwrap();
-        assert_eq!(of_keytab(&keytab(&["nfs/h@A"], None), &named).level, Level::Ok);
-        assert_eq!(of_keytab(&keytab(&["host/h@A"], Some("cut short")), &config).level, Level::Error);
+        assert_eq!(of_keytab(&keytab(&["nfs/h@A"], None), &named).severity, Severity::Ok);
+        assert_eq!(of_keytab(&keytab(&["host/h@A"], Some("cut short")), &config).severity, Severity::Error);
     }
 
     #[test]
     fn users_must_be_able_to_execute_the_worker_and_better_not_to_read_it() {
-        let level = |mode| mode_of_worker(Path::new("/w"), mode).map(|finding| finding.level);
-        assert_eq!(level(0o711), None);
-        assert_eq!(level(0o755), Some(Level::Warning));
-        assert_eq!(level(0o750), Some(Level::Error));
-        assert_eq!(level(0o700), Some(Level::Error));
+        let severity = |mode| mode_of_worker(Path::new("/w"), mode).map(|finding| finding.severity);
+        assert_eq!(severity(0o711), None);
+        assert_eq!(severity(0o755), Some(Severity::Warning));
+        assert_eq!(severity(0o750), Some(Severity::Error));
+        assert_eq!(severity(0o700), Some(Severity::Error));
     }
 }

@@ -7,19 +7,19 @@
 use std::fmt;
 use std::path::Path;
 
-use super::finding::{Finding, Level};
-use super::rules::{Line, Rules, skips};
+use super::finding::{Finding, Severity};
+use super::rules::{RuleLine, Rules, skips};
 use crate::ctx::lustre::LustreDescription;
 use crate::ctx::request::Description;
 
-pub(super) const PROGRAM: &str = "lgss_keyring";
-const SUBJECT: &str = "rule";
+pub(super) const KEYRING_PROGRAM: &str = "lgss_keyring";
+pub(super) const RULE_SUBJECT: &str = "rule";
 /// Of programs: one of each form.
 const DESCRIPTIONS: [&str; 3] =
     ["lgss:1000:nfs@host.invalid", "lgss:self:nfs@host.invalid", "lgss:1000:nfs@host.invalid:x"];
 const LUSTRES_DESCRIPTIONS: [&str; 1] = ["1000@1"];
 /// What the callout of every program's request starts with.
-const VERSION: &str = "lgss1;";
+const CALLOUT_VERSION: &str = "lgss1;";
 /// Before the program: operation, type, description, callout.
 const COLUMNS: usize = 4;
 
@@ -36,7 +36,7 @@ enum Slip<'a> {
 
 impl fmt::Display for Slip<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unreached = format!("starts {PROGRAM}, but no request reaches it");
+        let unreached = format!("starts {KEYRING_PROGRAM}, but no request reaches it");
         match self {
             Self::Operation(operation) => write!(f, "operation \"{operation}\" is not create"),
             Self::Indented => write!(f, "{unreached}: it starts with a blank, which makes it a comment"),
@@ -67,37 +67,37 @@ impl Slip<'_> {
     }
 }
 
-/// One finding for each such line but those of which an error is `known`. `level` is that of all slips but a wrong
+/// One finding for each such line but those of which an error is `known`. `severity` is that of all slips but a wrong
 /// operation.
-pub(super) fn findings(rules: &Rules, level: Level, known: &[Finding]) -> Vec<Finding> {
+pub(super) fn findings(rules: &Rules, severity: Severity, known: &[Finding]) -> Vec<Finding> {
     // Prose may be indented and name the program.
-    let is_rule = |line: &&Line| start(line).is_some() && line.words().any(|word| word == "%k");
+    let is_rule = |line: &&RuleLine| start(line).is_some() && line.words().any(|word| word == "%k");
     let indented = rules.indented.iter().filter(is_rule).map(|line| (line, Slip::Indented));
     let slips = rules.lines.iter().filter_map(|line| Some((line, slip(line)?)));
     let is_known = |place: &str| {
-        let mut errors = known.iter().filter(|finding| finding.level == Level::Error);
+        let mut errors = known.iter().filter(|finding| finding.severity == Severity::Error);
         errors.any(|error| error.finding.starts_with(&format!("{place}: ")))
     };
     slips
         .chain(indented)
         .filter(|(line, _)| !is_known(&line.place()))
         .map(|(line, slip)| {
-            let level = if matches!(slip, Slip::Operation(_)) { Level::Error } else { level };
+            let severity = if matches!(slip, Slip::Operation(_)) { Severity::Error } else { severity };
             let finding = format_args!("{}: {slip}", line.place());
-            Finding { level, ..Finding::error(SUBJECT, finding, slip.remedy()) }
+            Finding { severity, ..Finding::error(RULE_SUBJECT, finding, slip.remedy()) }
         })
         .collect()
 }
 
 /// Whether it is a rule of ours for requests of programs, be it for some only.
-pub(super) fn serves_programs(line: &Line) -> bool {
+pub(super) fn serves_programs(line: &RuleLine) -> bool {
     let words: Vec<&str> = line.words().collect();
     let of_programs = matches!(words.as_slice(), [_, key_type, ..] if skips(key_type, "user").is_some());
     of_programs && start(line).is_some() && slip(line).is_none()
 }
 
 /// What is wrong with a line that starts our program; `None` also for all others.
-fn slip(line: &Line) -> Option<Slip<'_>> {
+fn slip(line: &RuleLine) -> Option<Slip<'_>> {
     let column = start(line)?;
     if column < COLUMNS {
         return Some(Slip::Columns(column));
@@ -120,7 +120,7 @@ fn slip(line: &Line) -> Option<Slip<'_>> {
         Some(Slip::Type(key_type))
     } else if !programs || !programs_description() {
         Some(Slip::Description(description))
-    } else if !reaches(callout, &[VERSION], |text| text.starts_with(VERSION)) {
+    } else if !reaches(callout, &[CALLOUT_VERSION], |text| text.starts_with(CALLOUT_VERSION)) {
         Some(Slip::Callout(callout))
     } else {
         None
@@ -129,12 +129,12 @@ fn slip(line: &Line) -> Option<Slip<'_>> {
 
 /// The column of the program's name, from 0. Before its place a name may be a pattern of another package's, unless
 /// words of a command come next.
-fn start(line: &Line) -> Option<usize> {
+fn start(line: &RuleLine) -> Option<usize> {
     let words: Vec<&str> = line.words().collect();
     let is_command = |index: usize| {
         index >= COLUMNS || words.get(index + 1).is_some_and(|next| next.starts_with(['%', '-']))
     };
-    let named = |word: &str| Path::new(word).file_name().is_some_and(|name| name == PROGRAM);
+    let named = |word: &str| Path::new(word).file_name().is_some_and(|name| name == KEYRING_PROGRAM);
     let found = words.iter().enumerate().position(|(index, word)| named(word) && is_command(index));
     found.filter(|_| !line.too_long)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::config::finding::Level;
+use crate::cli::config::finding::Severity;
 use std::fs;
 use tempfile::TempDir;
 
@@ -9,7 +9,7 @@ fn ours() -> (&'static str, String) {
 }
 
 /// Errors and warnings but that of the program, which these directories do not have.
-fn found(files: &[(&str, &str)]) -> Vec<(Level, String)> {
+fn found(files: &[(&str, &str)]) -> Vec<(Severity, String)> {
     let root = TempDir::new().unwrap();
     fs::create_dir_all(root.path().join("etc/request-key.d")).unwrap();
     for (name, text) in files {
@@ -21,15 +21,18 @@ fn found(files: &[(&str, &str)]) -> Vec<(Level, String)> {
     inspect(root.path())
         .findings
         .into_iter()
-        .filter(|finding| finding.level != Level::Ok && !finding.finding.contains("No such file"))
-        .map(|finding| (finding.level, finding.finding.replace(&prefix, "")))
+        .filter(|finding| finding.severity != Severity::Ok && !finding.finding.contains("No such file"))
+        .map(|finding| (finding.severity, finding.finding.replace(&prefix, "")))
         .collect()
 }
 
 #[track_caller]
-fn is(files: &[(&str, &str)], level: Level, part: &str) {
+fn is(files: &[(&str, &str)], severity: Severity, part: &str) {
     let found = found(files);
-    assert!(found.iter().any(|(l, text)| *l == level && text.contains(part)), "{found:?} lacks {part}");
+    assert!(
+        found.iter().any(|(found, text)| *found == severity && text.contains(part)),
+        "{found:?} lacks {part}"
+    );
 }
 
 #[test]
@@ -42,10 +45,10 @@ fn our_rule_alone_or_beside_those_of_others_is_fine() {
 
 #[test]
 fn a_missing_rule_and_one_of_somebody_else_are_errors() {
-    is(&[], Level::Error, "no rule answers");
+    is(&[], Severity::Error, "no rule answers");
     is(
         &[("request-key.conf", "create user * * /bin/other %k\n")],
-        Level::Error,
+        Severity::Error,
         "request-key.conf:1: requests of * start /bin/other %k",
     );
 }
@@ -59,11 +62,15 @@ fn rules_for_some_users_only_are_no_error() {
         ("request-key.conf", "create user debug:* * /bin/x\n"),
     ]);
     assert!(
-        matches!(found.as_slice(), [(Level::Warning, text)] if text.contains("only those that the rules of ours are for")),
+        matches!(found.as_slice(), [(Severity::Warning, text)] if text.contains("only those that the rules of ours are for")),
         "{found:?}"
     );
     // Lustre's alone serve no program.
-    is(&[("request-key.d/lgssc.conf", &format!("{LUSTRES}\n"))], Level::Error, "no rule answers a request");
+    is(
+        &[("request-key.d/lgssc.conf", &format!("{LUSTRES}\n"))],
+        Severity::Error,
+        "no rule answers a request",
+    );
 }
 
 #[test]
@@ -79,7 +86,7 @@ fn a_more_specific_rule_of_another_package_is_an_error_that_names_it() {
     ] {
         is(
             &[(name, &rule), ("request-key.conf", &format!("{other}\n"))],
-            Level::Error,
+            Severity::Error,
             "request-key.conf:1: requests of",
         );
     }
@@ -98,7 +105,7 @@ fn a_more_specific_rule_of_another_package_is_an_error_that_names_it() {
 fn a_special_rule_of_ours_is_checked_as_well() {
     let (name, rule) = ours();
     let special = "create user lgss:1000:* * /x/lgss_keyring --config /etc/other.toml %o %k\n";
-    is(&[(name, &rule), ("request-key.conf", special)], Level::Error, "request-key.conf:1: the words");
+    is(&[(name, &rule), ("request-key.conf", special)], Severity::Error, "request-key.conf:1: the words");
 }
 
 #[test]
@@ -126,9 +133,9 @@ fn a_line_of_ours_for_another_operation_than_create_is_an_error_whatever_else_th
         let slip = rule.replace("create", operation);
         let part = format!("request-key.conf:2: operation \"{operation}\" is not create");
         let file = ("request-key.conf", &*format!("# ours\n{slip}"));
-        is(&[file], Level::Error, &part);
-        is(&[file], Level::Error, "no rule answers a request of a context");
-        is(&[(name, &rule), file], Level::Error, &part);
+        is(&[file], Severity::Error, &part);
+        is(&[file], Severity::Error, "no rule answers a request of a context");
+        is(&[(name, &rule), file], Severity::Error, &part);
     }
     for wildcard in ["*", "cr*", "create*"] {
         assert_eq!(found(&[(name, &rule.replace("create", wildcard))]), [], "{wildcard}");
@@ -152,10 +159,10 @@ fn a_line_of_ours_that_no_request_reaches_is_named_beside_good_rules_as_well() {
         let slip = rule.replace(from, to);
         let part = format!("request-key.conf:1: starts lgss_keyring, but no request reaches it: {why}");
         let file = ("request-key.conf", &*slip);
-        is(&[file], Level::Error, &part);
-        is(&[("request-key.d/mine.conf", &mine), file], Level::Error, &part);
+        is(&[file], Severity::Error, &part);
+        is(&[("request-key.d/mine.conf", &mine), file], Severity::Error, &part);
         let found = found(&[(name, &rule), file]);
-        assert!(matches!(found.as_slice(), [(Level::Warning, text)] if *text == part), "{found:?}");
+        assert!(matches!(found.as_slice(), [(Severity::Warning, text)] if *text == part), "{found:?}");
     }
     let bare = "create user lgss:* /x/lgss_keyring\n";
     let found = found(&[(name, &rule), ("request-key.conf", bare)]);
@@ -168,13 +175,13 @@ fn a_program_of_a_rule_is_named_with_its_place() {
     let (name, rule) = ours();
     is(
         &[(name, &rule.replace("/x/", ""))],
-        Level::Error,
+        Severity::Error,
         "request-key.d/lgss.conf:1: lgss_keyring is not an absolute path",
     );
     let lustres = LUSTRES.replace("/usr/sbin/", "sbin/") + "\n";
     is(
         &[(name, &rule), ("request-key.d/lgssc.conf", &lustres)],
-        Level::Error,
+        Severity::Error,
         "request-key.d/lgssc.conf:1: sbin/lgss_keyring is not an absolute path",
     );
     let root = TempDir::new().unwrap();
@@ -188,15 +195,15 @@ fn a_program_of_a_rule_is_named_with_its_place() {
 #[test]
 fn a_line_that_request_key_cannot_read_is_an_error_wherever_it_stands() {
     let (name, rule) = ours();
-    is(&[(name, &rule), ("request-key.d/z.conf", "create\n")], Level::Error, "z.conf:1: not a rule");
-    is(&[(name, &rule), ("request-key.conf", &format!("#{:4096}\n", ""))], Level::Error, "too long");
+    is(&[(name, &rule), ("request-key.d/z.conf", "create\n")], Severity::Error, "z.conf:1: not a rule");
+    is(&[(name, &rule), ("request-key.conf", &format!("#{:4096}\n", ""))], Severity::Error, "too long");
 }
 
 #[test]
 fn two_rules_of_one_rank_in_the_directory_are_left_to_chance() {
     let (name, rule) = ours();
     let other = rule.replace("/x/", "/y/");
-    is(&[(name, &rule), ("request-key.d/z.conf", &other)], Level::Warning, "ranks as high");
+    is(&[(name, &rule), ("request-key.d/z.conf", &other)], Severity::Warning, "ranks as high");
     assert_eq!(found(&[(name, &rule), ("request-key.conf", &other)]), [], "the directory is read first");
 }
 
@@ -204,12 +211,12 @@ fn two_rules_of_one_rank_in_the_directory_are_left_to_chance() {
 fn the_rule_of_lustre_is_checked_where_lustre_is_or_where_it_names_us() {
     let (name, rule) = ours();
     let lustres = ("request-key.d/lgssc.conf", "create lgssc * * /x/lgss_keyring -R REALM %o %k %t %d %c\n");
-    is(&[(name, &rule), lustres], Level::Error, "lgssc.conf:1: the words are not those");
+    is(&[(name, &rule), lustres], Severity::Error, "lgssc.conf:1: the words are not those");
     assert_eq!(found(&[(name, &rule)]), [], "without Lustre there need be no rule");
     let modules = ("../sys/fs/lustre/timeout", "100");
-    is(&[(name, &rule), modules], Level::Error, "no rule answers requests of Lustre");
+    is(&[(name, &rule), modules], Severity::Error, "no rule answers requests of Lustre");
     let other = ("request-key.d/lgssc.conf", "create lgssc * * /bin/other %k\n");
-    is(&[(name, &rule), modules, other], Level::Warning, "requests of Lustre start /bin/other %k");
+    is(&[(name, &rule), modules, other], Severity::Warning, "requests of Lustre start /bin/other %k");
     let whole = ("request-key.d/lgssc.conf", &*LUSTRES.replace("/usr/sbin", "/x"));
     assert_eq!(found(&[(name, &rule), modules, (whole.0, &format!("{}\n", whole.1))]), []);
 }

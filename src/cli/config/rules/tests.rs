@@ -6,8 +6,8 @@ use std::process::Command;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-const DESCRIPTION: &str = "lgss:1000:nfs@h";
-const CALLOUT: &str = "lgss1;svc=nfs@h";
+const REQUEST_DESCRIPTION: &str = "lgss:1000:nfs@h";
+const REQUEST_CALLOUT: &str = "lgss1;svc=nfs@h";
 
 /// `etc` with these files, as DIR/etc/request-key.d has it.
 fn rules(files: &[(&str, String)]) -> TempDir {
@@ -22,8 +22,8 @@ fn rules(files: &[(&str, String)]) -> TempDir {
 /// The line and the program that the real one would start: `FILE:LINE` of the last rule that it prefers.
 fn real(root: &Path) -> Option<(String, String)> {
     let output = Command::new("/sbin/request-key")
-        .args(["-l", "-d", "-n", "-v", "-D", &format!("user;0;0;1f0000;{DESCRIPTION}")])
-        .args(["create", "1", "0", "0", "0", "0", "0", CALLOUT])
+        .args(["-l", "-d", "-n", "-v", "-D", &format!("user;0;0;1f0000;{REQUEST_DESCRIPTION}")])
+        .args(["create", "1", "0", "0", "0", "0", "0", REQUEST_CALLOUT])
         .current_dir(root.join("etc"))
         .output()
         .expect("keyutils is installed");
@@ -40,9 +40,9 @@ fn real(root: &Path) -> Option<(String, String)> {
 
 fn ours(root: &Path) -> Option<(String, String)> {
     let rules = Rules::read(root);
-    let request = Request { key_type: "user", description: DESCRIPTION, callout: CALLOUT };
+    let request = KeyRequest { key_type: "user", description: REQUEST_DESCRIPTION, callout: REQUEST_CALLOUT };
     match rules.choose(&request) {
-        Choice::Start(rule) => Some((
+        RuleChoice::Start(rule) => Some((
             format!("{}:{}", rule.line.file.file_name()?.to_str()?, rule.line.number),
             rule.command[0].to_owned(),
         )),

@@ -13,7 +13,7 @@ fn of(lines: &str) -> Vec<String> {
     let root = TempDir::new().unwrap();
     fs::create_dir_all(root.path().join("etc")).unwrap();
     fs::write(root.path().join("etc/request-key.conf"), lines).unwrap();
-    let findings = findings(&Rules::read(root.path()), Level::Warning, &[]);
+    let findings = findings(&Rules::read(root.path()), Severity::Warning, &[]);
     findings.into_iter().map(|finding| finding.finding).collect()
 }
 

@@ -6,20 +6,20 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Whoever waits for less is not told.
-const PATIENCE: Duration = Duration::from_millis(700);
+const QUIET: Duration = Duration::from_millis(700);
 /// Between two looks.
 pub(super) const STEP: Duration = Duration::from_millis(250);
 /// To the beginning of the line, and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
 /// The line.
-pub(super) struct Progress {
+pub(super) struct WaitLine {
     since: Instant,
     wanted: bool,
     shown: bool,
 }
 
-impl Progress {
+impl WaitLine {
     /// Without one if `json` goes to standard output.
     pub(super) fn new(output: Output) -> Self {
         let wanted = output == Output::Text && io::stderr().is_terminal();
@@ -34,7 +34,7 @@ impl Progress {
     /// Waits on for `what`.
     pub(super) fn show(&mut self, what: &str, err: &mut dyn Write) -> io::Result<()> {
         let waited = self.since.elapsed();
-        if !self.wanted || waited < PATIENCE {
+        if !self.wanted || waited < QUIET {
             return Ok(());
         }
         self.shown = true;

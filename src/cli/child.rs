@@ -19,25 +19,27 @@ use crate::sys::process::{Process, end, readable};
 use crate::sys::{jail, keyctl};
 
 /// For one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// For the end of one of many that was killed.
 const KILLED_LIMIT: Duration = Duration::from_millis(100);
 /// For the end of a process that was killed.
-const END_LIMIT: Duration = Duration::from_secs(2);
+const CHILD_END_LIMIT: Duration = Duration::from_secs(2);
 /// For the answers of many users together: some may have stopped their processes.
-const ALL_PATIENCE: Duration = Duration::from_secs(15);
+const ALL_USERS_LIMIT: Duration = Duration::from_secs(15);
 /// For one of these.
-const EACH_PATIENCE: Duration = Duration::from_secs(5);
+const EACH_USER_LIMIT: Duration = Duration::from_secs(5);
 /// So many are asked at the same time.
 const AT_ONCE: usize = 64;
 /// Longest answer in bytes: some ten thousand contexts, more than a quota allows.
-const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
+const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Has it done in another process of the caller's. The calling process must have one thread.
 ///
 /// # Errors
 /// Those of starting the process; `TimedOut`, `UnexpectedEof` if it does not answer.
-pub(super) fn apart<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn in_child<T: Serialize + DeserializeOwned>(
+    work: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
     let (reader, writer) = io::pipe()?;
     match fork()? {
         ForkResult::Child => end(i32::from(answer(writer, work).is_err())),
@@ -51,7 +53,7 @@ pub(super) fn apart<T: Serialize + DeserializeOwned>(work: impl FnOnce() -> io::
 /// Has it done as a user, but root; only root can. The calling process must have one thread.
 ///
 /// # Errors
-/// As [`apart`].
+/// As [`in_child`].
 pub(super) fn as_user<T: Serialize + DeserializeOwned>(
     (uid, gid): (Uid, Gid),
     work: impl FnOnce() -> io::Result<T>,
@@ -74,9 +76,9 @@ pub(super) fn as_users<T: Serialize + DeserializeOwned>(
     users: impl Iterator<Item = (Uid, Gid)>,
     work: impl Fn() -> io::Result<T>,
 ) -> Vec<(Uid, io::Result<T>)> {
-    let end = Instant::now() + ALL_PATIENCE;
+    let end = Instant::now() + ALL_USERS_LIMIT;
     let mut users = users.fuse();
-    let (mut asked, mut answers) = (Vec::<Asked>::new(), Vec::new());
+    let (mut asked, mut answers) = (Vec::<UserProcess>::new(), Vec::new());
     loop {
         while asked.len() < AT_ONCE
             && let Some((uid, gid)) = users.next()
@@ -85,12 +87,12 @@ pub(super) fn as_users<T: Serialize + DeserializeOwned>(
                 answers.push((uid, Err(ErrorKind::TimedOut.into())));
                 continue;
             }
-            match Asked::start((uid, gid), &work) {
+            match UserProcess::start((uid, gid), &work) {
                 Ok(started) => asked.push(started),
                 Err(error) => answers.push((uid, Err(error))),
             }
         }
-        let Some(soonest) = asked.iter().map(|asked| asked.patience).min() else { return answers };
+        let Some(soonest) = asked.iter().map(|asked| asked.limit).min() else { return answers };
         let pipes: Vec<_> = (0..).zip(asked.iter().map(|asked| asked.pipe.as_fd())).collect();
         let ready = readable(&pipes, soonest.min(end)).unwrap_or_default();
         let now = Instant::now();
@@ -98,7 +100,7 @@ pub(super) fn as_users<T: Serialize + DeserializeOwned>(
         asked.retain_mut(|asked| {
             let told = if ready.contains(&index) { asked.hear() } else { None };
             index += 1;
-            let late = || (now >= asked.patience.min(end)).then(|| Err(ErrorKind::TimedOut.into()));
+            let late = || (now >= asked.limit.min(end)).then(|| Err(ErrorKind::TimedOut.into()));
             match told.or_else(late) {
                 Some(text) => {
                     answers.push((asked.uid, text.and_then(|()| asked.answer())));
@@ -111,15 +113,15 @@ pub(super) fn as_users<T: Serialize + DeserializeOwned>(
 }
 
 /// A user's process that has been given work.
-struct Asked {
+struct UserProcess {
     uid: Uid,
     process: Process,
     pipe: File,
     text: Vec<u8>,
-    patience: Instant,
+    limit: Instant,
 }
 
-impl Asked {
+impl UserProcess {
     fn start<T: Serialize>((uid, gid): (Uid, Gid), work: impl FnOnce() -> io::Result<T>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         match fork_confined()? {
@@ -128,8 +130,8 @@ impl Asked {
             }
             ForkResult::Parent { child } => {
                 let pipe = File::from(OwnedFd::from(reader));
-                let patience = Instant::now() + EACH_PATIENCE;
-                Ok(Self { uid, process: Process::open(child)?, pipe, text: Vec::new(), patience })
+                let limit = Instant::now() + EACH_USER_LIMIT;
+                Ok(Self { uid, process: Process::open(child)?, pipe, text: Vec::new(), limit })
             }
         }
     }
@@ -142,7 +144,7 @@ impl Asked {
             Ok(length) => self.text.extend_from_slice(part.get(..length).unwrap_or_default()),
             Err(error) => return Some(Err(error)),
         }
-        (self.text.len() > ANSWER_LIMIT).then(|| Err(Errno::EFBIG.into()))
+        (self.text.len() > ANSWER_BYTES).then(|| Err(Errno::EFBIG.into()))
     }
 
     fn answer<T: DeserializeOwned>(&self) -> io::Result<T> {
@@ -153,7 +155,7 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for UserProcess {
     fn drop(&mut self) {
         // It may have ended by itself. A stopped one ends at once; what is held up by something else is not waited for.
         let _ = self.process.kill();
@@ -183,7 +185,7 @@ fn hear<T: DeserializeOwned>(child: &Process, pipe: OwnedFd) -> io::Result<T> {
     let text = read_in_time(File::from(pipe));
     // It may have ended by itself.
     let _ = child.kill();
-    child.wait_for_end(END_LIMIT);
+    child.wait_for_end(CHILD_END_LIMIT);
     child.reap();
     let text = text?;
     if text.is_empty() {
@@ -193,7 +195,7 @@ fn hear<T: DeserializeOwned>(child: &Process, pipe: OwnedFd) -> io::Result<T> {
 }
 
 fn read_in_time(mut pipe: File) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + ANSWER_LIMIT;
     let mut text = Vec::new();
     let mut part = [0; 16 * 1024];
     while !readable(&[((), pipe.as_fd())], deadline)?.is_empty() {
@@ -201,7 +203,7 @@ fn read_in_time(mut pipe: File) -> io::Result<Vec<u8>> {
             0 => return Ok(text),
             length => text.extend_from_slice(part.get(..length).unwrap_or_default()),
         }
-        if text.len() > ANSWER_LIMIT {
+        if text.len() > ANSWER_BYTES {
             return Err(Errno::EFBIG.into());
         }
     }
