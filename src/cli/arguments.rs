@@ -1,6 +1,6 @@
-//! The command line of `lgss`: one record a flag, of which help, manual page and completion are made (programs.rs).
+//! The command line of `lgss`: one record per flag, the source of help, manual page and completion (programs.rs).
 //!
-//! The first paragraph of a flag's text is its short help (`-h`); the whole stands in `--help` and in lgss(1).
+//! The first paragraph of a flag's text is its short help (`-h`); `--help` and lgss(1) have the whole text.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,7 +44,7 @@ macro_rules! after_help {
     };
 }
 
-/// What `lgss` is told to do.
+/// The command line of `lgss`.
 #[derive(Debug, Parser)]
 #[command(
     name = "lgss",

@@ -1,6 +1,6 @@
-//! What may stand for a value on the command line: contexts that there are, services, users, names of caches.
+//! Candidates for completing values on the command line: existing contexts, services, users, names of caches.
 //!
-//! For completion; nothing is changed by looking, and no request is made.
+//! Invariant: nothing is changed, and no request is made.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use super::values::LEVELS;
 use crate::ctx::visible;
 use crate::text::escaped;
 
-/// Most users that are offered.
+/// Most users offered.
 const USERS_LIMIT: usize = 500;
 
-/// Contexts that the caller sees, by number.
+/// Contexts that the caller sees, by serial number.
 pub(super) fn keys() -> Vec<CompletionCandidate> {
     contexts::possess_more();
     let visible = visible::contexts();
@@ -37,14 +37,14 @@ pub(super) fn services() -> Vec<CompletionCandidate> {
     services.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// Those of /etc/passwd: a name service may have very many.
+/// Users of /etc/passwd only: a name service may have very many.
 pub(super) fn users() -> Vec<CompletionCandidate> {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let names = passwd.lines().filter_map(|line| line.split(':').next()).take(USERS_LIMIT);
     names.map(CompletionCandidate::new).collect()
 }
 
-/// Types of caches, and where they usually are.
+/// Types of caches, with their usual places.
 pub(super) fn caches() -> Vec<CompletionCandidate> {
     let uid = geteuid();
     let named = [
@@ -58,7 +58,7 @@ pub(super) fn caches() -> Vec<CompletionCandidate> {
     named.into_iter().map(|(name, help)| CompletionCandidate::new(name).help(Some(help.into()))).collect()
 }
 
-/// Levels of protection, by all their names.
+/// Levels of protection, under each of their names.
 pub(super) fn levels() -> Vec<CompletionCandidate> {
     LEVELS
         .iter()

@@ -1,8 +1,8 @@
-//! Work in a process of ours, with the caller's ids or, by root, with a user's; it answers in JSON.
+//! Work in a child process that answers in JSON, with the caller's ids or, for root, with a user's.
 //!
-//! Called by every_user.rs and by `lgss caches`. Invariant: a process with a user's ids never becomes one that he can trace:
-//! it is undumpable, and executes nothing. It has a session keyring of its own, not root's. No process is waited for long:
-//! that user can stop it, and a file system can hold it up.
+//! Called by every_user.rs and `lgss caches`. Invariant: a process with a user's ids never becomes traceable by that user:
+//! it is undumpable, and executes nothing. It has a new session keyring, not root's. Every wait for a child is bounded: its
+//! user can stop it, and a file system can block it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeWriter, Read};
@@ -18,25 +18,25 @@ use crate::sys::fork::{ForkResult, fork, fork_confined};
 use crate::sys::process::{Process, end, readable};
 use crate::sys::{jail, keyctl};
 
-/// For one answer.
+/// Limit for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// For the end of one of many that was killed.
+/// Limit for the end of a killed process that is one of many.
 const KILLED_LIMIT: Duration = Duration::from_millis(100);
-/// For the end of a process that was killed.
+/// Limit for the end of a single killed process.
 const CHILD_END_LIMIT: Duration = Duration::from_secs(2);
-/// For the answers of many users together: some may have stopped their processes.
+/// Limit for the answers of many users together: some may have stopped their processes.
 const ALL_USERS_LIMIT: Duration = Duration::from_secs(15);
-/// For one of these.
+/// Limit for the answer of one of many users.
 const EACH_USER_LIMIT: Duration = Duration::from_secs(5);
-/// So many are asked at the same time.
+/// Processes alive at the same time.
 const AT_ONCE: usize = 64;
-/// Longest answer in bytes: some ten thousand contexts, more than a quota allows.
+/// Longest answer in bytes: enough for some ten thousand contexts, more than a quota allows.
 const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
-/// Has it done in another process of the caller's. The calling process must have one thread.
+/// Does the work in a child with the caller's ids. The calling process must have one thread.
 ///
 /// # Errors
-/// Those of starting the process; `TimedOut`, `UnexpectedEof` if it does not answer.
+/// Those of starting the process; `TimedOut` or `UnexpectedEof` if it does not answer.
 pub(super) fn in_child<T: Serialize + DeserializeOwned>(
     work: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
@@ -45,12 +45,12 @@ pub(super) fn in_child<T: Serialize + DeserializeOwned>(
         ForkResult::Child => end(i32::from(answer(writer, work).is_err())),
         ForkResult::Parent { child } => {
             drop(writer);
-            hear(&Process::open(child)?, reader.into())
+            receive(&Process::open(child)?, reader.into())
         }
     }
 }
 
-/// Has it done as a user, but root; only root can. The calling process must have one thread.
+/// Does the work in a child with the ids of a user other than root; only root can. The calling process must have one thread.
 ///
 /// # Errors
 /// As [`in_child`].
@@ -65,13 +65,13 @@ pub(super) fn as_user<T: Serialize + DeserializeOwned>(
         }
         ForkResult::Parent { child } => {
             drop(writer);
-            hear(&Process::open(child)?, reader.into())
+            receive(&Process::open(child)?, reader.into())
         }
     }
 }
 
-/// Has it done as each of these users at the same time, as far as there is time for all of them together: one who stops its
-/// process, or thousands who do, cost no more than that. Their answers, in the order in which they came.
+/// Does the work as each of these users, many at a time, within one limit for all: users who stop their processes, even
+/// thousands, cost no more than that. Returns the answers in the order of their arrival.
 pub(super) fn as_users<T: Serialize + DeserializeOwned>(
     users: impl Iterator<Item = (Uid, Gid)>,
     work: impl Fn() -> io::Result<T>,
@@ -98,10 +98,10 @@ pub(super) fn as_users<T: Serialize + DeserializeOwned>(
         let now = Instant::now();
         let mut index = 0;
         asked.retain_mut(|asked| {
-            let told = if ready.contains(&index) { asked.hear() } else { None };
+            let ended = if ready.contains(&index) { asked.read_some() } else { None };
             index += 1;
             let late = || (now >= asked.limit.min(end)).then(|| Err(ErrorKind::TimedOut.into()));
-            match told.or_else(late) {
+            match ended.or_else(late) {
                 Some(text) => {
                     answers.push((asked.uid, text.and_then(|()| asked.answer())));
                     false
@@ -112,7 +112,7 @@ pub(super) fn as_users<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// A user's process that has been given work.
+/// A child at work with a user's ids.
 struct UserProcess {
     uid: Uid,
     process: Process,
@@ -136,8 +136,8 @@ impl UserProcess {
         }
     }
 
-    /// What there is to read; `Some` at the end.
-    fn hear(&mut self) -> Option<io::Result<()>> {
+    /// Reads what there is; `Some` at the end.
+    fn read_some(&mut self) -> Option<io::Result<()>> {
         let mut part = [0; 16 * 1024];
         match self.pipe.read(&mut part) {
             Ok(0) => return Some(Ok(())),
@@ -157,14 +157,15 @@ impl UserProcess {
 
 impl Drop for UserProcess {
     fn drop(&mut self) {
-        // It may have ended by itself. A stopped one ends at once; what is held up by something else is not waited for.
+        // Fails if the child has ended by itself. A stopped child ends at once; one blocked otherwise is left to end later.
         let _ = self.process.kill();
         self.process.wait_for_end(KILLED_LIMIT);
         self.process.reap();
     }
 }
 
-/// In the child. The keyrings are root's still, so that they need nothing of the user's quota, which may be used up.
+/// Runs in the child. The keyrings are still made as root, so that they need nothing of the user's quota, which may be
+/// used up.
 fn become_user(uid: Uid, gid: Gid) -> io::Result<()> {
     jail::leave_no_core()?;
     keyctl::join_anonymous_session()?;
@@ -172,7 +173,7 @@ fn become_user(uid: Uid, gid: Gid) -> io::Result<()> {
     Ok(jail::drop_to(uid, gid)?)
 }
 
-/// In the child. Whoever reads the caller's output is not to wait for a child that is held up.
+/// Runs in the child. Closes the caller's output first: its readers must not wait for a blocked child.
 fn answer<T: Serialize>(writer: PipeWriter, work: impl FnOnce() -> io::Result<T>) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
@@ -181,9 +182,9 @@ fn answer<T: Serialize>(writer: PipeWriter, work: impl FnOnce() -> io::Result<T>
     Ok(serde_json::to_writer(writer, &work()?)?)
 }
 
-fn hear<T: DeserializeOwned>(child: &Process, pipe: OwnedFd) -> io::Result<T> {
+fn receive<T: DeserializeOwned>(child: &Process, pipe: OwnedFd) -> io::Result<T> {
     let text = read_in_time(File::from(pipe));
-    // It may have ended by itself.
+    // Fails if the child has ended by itself.
     let _ = child.kill();
     child.wait_for_end(CHILD_END_LIMIT);
     child.reap();

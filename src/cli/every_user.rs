@@ -1,6 +1,6 @@
-//! Root's way to the contexts of all users: a process of ours for each user who has keys, which looks or acts as that user.
+//! Root's access to the contexts of all users: a child process per user with keys, which looks or acts as that user.
 //!
-//! The kernel lets root neither see nor end a key of another user's (keyrings(7): no capability stands for possession).
+//! The kernel lets root neither see nor end another user's key (keyrings(7): no capability stands for possession).
 //! Called by `list` and `flush`, for all users or one.
 
 use std::io;
@@ -14,16 +14,16 @@ use crate::sys::keyctl;
 
 const KEY_USERS: &str = "/proc/key-users";
 
-/// The answers of one user.
+/// One user's answer.
 pub(super) struct UserAnswer<T> {
-    /// Who.
+    /// The user.
     pub(super) uid: u32,
-    /// What was found or done, or why that is not known.
+    /// Results, or why they are unknown.
     pub(super) rows: io::Result<Vec<T>>,
 }
 
-/// Has `rows` done as every user who has keys, but the caller; as nobody unless the caller is root. The process must have
-/// one thread.
+/// Runs `rows` as every user with keys except the caller; as nobody unless the caller is root. The process must have one
+/// thread.
 ///
 /// # Errors
 /// Those of reading /proc/key-users.
@@ -34,11 +34,11 @@ pub(super) fn ask<T: Serialize + DeserializeOwned>(
         return Ok(Vec::new());
     }
     let users = std::fs::read_to_string(KEY_USERS)?;
-    // The uid's own group would need the name service, and keys need no group.
+    // Finding the user's primary group would need the name service, and keys need no group.
     let others = uids(&users).filter(|&uid| uid != 0);
     let others = others.map(|uid| (Uid::from_raw(uid), Gid::from_raw(uid)));
     let answers = as_users(others, || {
-        // What the process keyring leads to is the user's.
+        // The process keyring must lead to the user's keys.
         keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
         Ok(rows())
     });
@@ -48,18 +48,18 @@ pub(super) fn ask<T: Serialize + DeserializeOwned>(
     Ok(answers)
 }
 
-/// How many other users have keys, as far as the caller is told.
+/// Number of other users with keys, as far as the kernel shows them to the caller.
 pub(super) fn others() -> usize {
     let users = std::fs::read_to_string(KEY_USERS).unwrap_or_default();
     uids(&users).filter(|&uid| uid != geteuid().as_raw()).count()
 }
 
-/// `%5u: usage keys/…` (keyrings(7)).
+/// Parses lines `%5u: usage keys/…` (keyrings(7)).
 fn uids(users: &str) -> impl Iterator<Item = u32> {
     users.lines().filter_map(|line| line.split_once(':')?.0.trim().parse().ok())
 }
 
-/// Has it done as one user, by root.
+/// Runs `rows` as one user; only root can.
 ///
 /// # Errors
 /// Those of [`as_user`].
@@ -67,9 +67,8 @@ pub(super) fn ask_one<T: Serialize + DeserializeOwned>(
     uid: u32,
     rows: impl Fn() -> Vec<T>,
 ) -> io::Result<Vec<T>> {
-    // The uid's own group would need the name service, and keys need no group.
+    // As in `ask`.
     as_user((Uid::from_raw(uid), Gid::from_raw(uid)), || {
-        // What the process keyring leads to is the user's.
         keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
         Ok(rows())
     })

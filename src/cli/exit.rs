@@ -13,7 +13,7 @@ pub enum Exit {
     Ok = 0,
     /// This machine is at fault: no upcall answers, or the installation or the settings are broken.
     Broken = 1,
-    /// The command line, or the request that it makes, cannot be understood.
+    /// The command line, or the request made from it, cannot be understood.
     Usage = 2,
     /// There is no ticket, or it has expired.
     NoTicket = 3,
@@ -21,7 +21,7 @@ pub enum Exit {
     Refused = 4,
     /// KDC or server cannot be reached, or did not answer in time.
     Unreachable = 5,
-    /// The key or the user does not exist, may not be looked at, or the key is not that of a context.
+    /// The key or the user does not exist or may not be looked at, or the key is not a context's.
     Unreadable = 6,
     /// `flush`, `list`: not everything could be done.
     Incomplete = 7,
@@ -39,7 +39,7 @@ pub enum Exit {
     Session = 13,
 }
 
-/// For the manual page, which a test compares with it.
+/// Table of exit statuses; a test compares the manual page with it.
 pub const TABLE: &str = "\
 Exit status:
   0  get: the context is established; show: the key was shown, whatever its state; caches: there is something to use; config check: no errors
@@ -57,12 +57,12 @@ Exit status:
   12  the clocks of client, KDC and server differ too much
   13  your session keyring has ended; log in anew";
 
-/// For the help, where the table would hide the rest.
+/// Line for the help, where the table would hide the rest.
 pub(crate) const EXIT_SUMMARY: &str =
     "Exit status: 0 if it is done; the others, one for each kind of failure, are in lgss(1).";
 
 impl Exit {
-    /// For a context that failed with `errno`.
+    /// Exit status for a context that failed with `errno`.
     pub fn of_failure(errno: Errno) -> Self {
         match errno {
             Errno::EINVAL => Self::Usage,

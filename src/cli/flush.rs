@@ -1,7 +1,6 @@
 //! `lgss flush`: ends contexts, so that the next request of each negotiates anew.
 //!
-//! Invariant: a key that is not that of a context is never touched; whose contexts are meant is said on the command line
-//! or is the caller.
+//! Invariant: only keys of contexts are touched, of the caller or of the users that the command line names.
 
 use std::io;
 use std::thread;
@@ -26,7 +25,7 @@ use crate::ctx::request::{ANEW_PAUSE, NO_PAUSE};
 use crate::ctx::visible::{self, Visible};
 use crate::event::{Cause, Reason, one_line};
 
-const _: () = assert!(ANEW_PAUSE.as_secs() == 1, "what is said of it below");
+const _: () = assert!(ANEW_PAUSE.as_secs() == 1, "the text below says once a second");
 
 const UNCLEAR: &str = "\
 lgss: flush what? One of:
@@ -36,7 +35,7 @@ lgss: flush what? One of:
   lgss flush --machine            the tickets of this machine, not contexts
   With --dry-run it only says what it would do.";
 
-/// What became of one context.
+/// Result for one context.
 #[derive(Debug, Serialize, Deserialize)]
 struct Flushed {
     serial: i32,
@@ -44,12 +43,12 @@ struct Flushed {
     owner: u32,
     service: String,
     description: String,
-    /// Before.
+    /// Its state before.
     state: Option<ContextState>,
     #[serde(skip_serializing_if = "Option::is_none")]
     elsewhere: Option<KeyPlace>,
     outcome: FlushOutcome,
-    /// Why it is still there.
+    /// Why it was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -82,25 +81,26 @@ pub(super) fn run(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<
     exit
 }
 
-/// How long the upcall is waited for, which has little to do, and when it may be asked again.
+/// Limit for the upcall's answer; it has little to do.
 const PAUSE_LIMIT: Duration = Duration::from_secs(5);
-const ASKED_AGAIN: Duration = ANEW_PAUSE.saturating_add(Duration::from_millis(50));
+/// When the upcall accepts the next such request, with a margin.
+const ASK_AGAIN_AFTER: Duration = ANEW_PAUSE.saturating_add(Duration::from_millis(50));
 
-/// The next requests are to be tried, too, where the caller's have failed so often that they pause. Where no upcall
-/// answers, or an older one, there is nothing to say.
+/// Ends the caller's pause after many failures, so that its next requests are tried. Without an upcall, or with an
+/// older one, there is nothing to report.
 fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
     let ask = || match client::end_pause(PAUSE_LIMIT) {
         Ok(State::Failed { reason: Some(reason), .. }) => Some(reason),
         _ => None,
     };
     let is = |reason: &Reason, cause| Cause::of_word(&reason.cause) == Some(cause);
-    let mut told = ask();
-    if told.as_ref().is_some_and(|reason| is(reason, Cause::Paused)) {
-        // A failure of this very moment.
-        thread::sleep(ASKED_AGAIN);
-        told = ask();
+    let mut answer = ask();
+    if answer.as_ref().is_some_and(|reason| is(reason, Cause::Paused)) {
+        // The last failure is less than a second old.
+        thread::sleep(ASK_AGAIN_AFTER);
+        answer = ask();
     }
-    match told {
+    match answer {
         Some(reason) if is(&reason, Cause::Unpaused) && reason.detail != NO_PAUSE => {
             writeln!(terminal.err, "lgss: {}", one_line(&reason.detail))
         }
@@ -112,7 +112,7 @@ fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
     }
 }
 
-/// All, or those of a service.
+/// Ends all contexts, or those with one service.
 fn flush_all(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let mut done = flush_own(flush);
     let mut exit = Exit::Ok;
@@ -127,11 +127,11 @@ fn flush_all(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit>
             }
         }
     }
-    tell(&done, flush, terminal)?;
+    print(&done, flush, terminal)?;
     Ok(if is_complete(&done) { exit } else { Exit::Incomplete })
 }
 
-/// The contexts in these keys; root's command looks for those that it does not see among all users'.
+/// Ends the contexts in these keys; root looks for the keys that it does not see among all users'.
 fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     contexts::possess_more();
     let mut done = end_named(&flush.keys, flush);
@@ -139,7 +139,7 @@ fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit
         let of_others = every_user::ask(|| end_named(&flush.keys, flush))?;
         done.extend(of_others.into_iter().filter_map(|answer| answer.rows.ok()).flatten());
     }
-    tell(&done, flush, terminal)?;
+    print(&done, flush, terminal)?;
     let mut exit = if is_complete(&done) { Exit::Ok } else { Exit::Incomplete };
     for key in missing(&flush.keys, &done) {
         writeln!(terminal.err, "lgss: key {} is not that of a context that you see", words::key(key.serial))?;
@@ -170,7 +170,7 @@ fn is_complete(done: &[Flushed]) -> bool {
     done.iter().all(|flushed| flushed.outcome != FlushOutcome::Kept)
 }
 
-fn tell(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<()> {
+fn print(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<()> {
     if flush.json { words::json(&done, terminal.out) } else { text(done, flush, terminal) }
 }
 

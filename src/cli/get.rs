@@ -1,7 +1,7 @@
-//! `lgss get`: a context for the calling user, and in words or as JSON what became of it.
+//! `lgss get`: requests a context for the calling user, and reports the outcome as text or JSON.
 //!
 //! As text, the first line on standard output starts with `key` and the decimal number, and all complaints go to
-//! standard error; as JSON, one object on standard output says everything, whatever the outcome.
+//! standard error; as JSON, one object on standard output has everything, whatever the outcome.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ fn request(get: &GetArgs, cache: Option<String>, terminal: &mut Terminal<'_>) ->
         channel: get.channel.clone(),
         level: get.level,
         cache,
-        // The library's: this program's own.
+        // The library fills in this program's KRB5CCNAME.
         prefer: None,
         ttl: None,
         principal: get.principal.clone(),
@@ -58,7 +58,7 @@ fn request(get: &GetArgs, cache: Option<String>, terminal: &mut Terminal<'_>) ->
     let expected = get.principal.clone().or_else(|| expected(&description, &callout));
     let start = Instant::now();
     let asked = match ask(get, (&description, &callout, expected.as_ref()), start, terminal)? {
-        // What was in progress turns out to be another's.
+        // The context found in progress turned out to speak for another principal.
         End::Settled { found: true, state: State::Established(context), .. }
             if get.principal.as_ref().is_some_and(|principal| !speaks_for(&context, principal)) =>
         {
@@ -84,7 +84,7 @@ fn ask(
         Err(error) => return Ok(End::NotRequested(error)),
     };
     if !get.json {
-        // Before the outcome is known, so that somebody who gets impatient knows the key.
+        // Printed before the outcome is known: an impatient user then knows the key.
         let place = match &found {
             Found::Had => FOUND.to_owned(),
             Found::New => made_in(),
@@ -101,7 +101,7 @@ fn ask(
     })
 }
 
-/// Waits for the outcome; a person at a terminal is told that we do.
+/// Waits for the outcome, with a line about the wait if a person is at the terminal.
 fn wait(
     key: ContextKey,
     get: &GetArgs,
@@ -133,7 +133,7 @@ fn in_place_of(stale: &Stale) -> String {
     }
 }
 
-/// Whom a context would speak for if it were made now, where there is one that says whom it speaks for: the caches may
+/// The principal that a new context would speak for, if there is an old one that names its principal: the caches may
 /// have changed hands since.
 fn expected(description: &Description, callout: &Callout) -> Option<Principal> {
     let state = client::find(description).ok()??.state().ok()?;
@@ -144,7 +144,7 @@ fn expected(description: &Description, callout: &Callout) -> Option<Principal> {
     }
 }
 
-/// The cache to name in the request, if any.
+/// The cache for the request, if one is named; checks that a request can hold the name.
 fn cache(option: Option<&str>) -> Result<Option<String>, String> {
     let Some(name) = option else { return Ok(None) };
     name.parse::<CacheName>().map_err(|error| format!("--cache: {error}"))?;
@@ -155,7 +155,7 @@ fn cache(option: Option<&str>) -> Result<Option<String>, String> {
     Ok(Some(name.to_owned()))
 }
 
-/// Where the context of a new request is.
+/// The keyring with a new context, for people.
 fn made_in() -> String {
     match (client::destination(), rings::session()) {
         (Ok(Destination::User), Session::Own) => "linked to your user keyring".to_owned(),
@@ -207,12 +207,12 @@ fn advise(failure: &FailureReport, key: ContextKey, err: &mut dyn Write) -> io::
     match (detail, words::where_more_is()) {
         (None, _) => writeln!(err, "  reason: in {}, key {}", words::where_the_reason_is(), key.serial()),
         (Some(_), Some(more)) => writeln!(err, "  more:   in {more}, key {}", key.serial()),
-        // All that is known has been said.
+        // The detail is all that is known.
         (Some(_), None) => Ok(()),
     }
 }
 
-/// There is no key: the request went wrong before the negotiation.
+/// Reports a request that failed without a key, before the negotiation.
 fn not_requested(error: &ClientError, err: &mut dyn Write) -> io::Result<()> {
     let errno = match *error {
         ClientError::Request(errno) => errno,

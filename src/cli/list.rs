@@ -39,7 +39,7 @@ pub(super) fn run(list: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
     Ok(exit)
 }
 
-/// Of a session keyring that is not looked into, a word.
+/// Reports a session keyring that is not looked into, and why.
 pub(super) fn session_trouble(terminal: &mut Terminal<'_>) -> io::Result<()> {
     let session = rings::session();
     match session {
@@ -55,7 +55,7 @@ pub(super) fn session_trouble(terminal: &mut Terminal<'_>) -> io::Result<()> {
 
 const CONTEXTS_UNSEEN: &str = "lgss: not seen: contexts of others that are in session keyrings only; the kernel shows these to nobody else";
 
-/// Of one user, or why not.
+/// One user's contexts, or the exit status if they cannot be listed.
 fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<KeyReport>, Exit>> {
     let whose = match Whose::of(Some(user)) {
         Ok(whose) => whose,
@@ -77,7 +77,7 @@ fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<Key
     }
 }
 
-/// Of all users, as far as the caller may.
+/// All contexts that the caller may see; for root those of all users.
 fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<KeyReport>, Exit)> {
     let (mut all, mut exit) = (reports(), Exit::Ok);
     if !geteuid().is_root() {
@@ -108,12 +108,12 @@ fn row(report: &KeyReport) -> [String; 5] {
         report.owner().map_or("?".to_owned(), |uid| uid.to_string()),
         report.in_a_word(),
         left.unwrap_or("-".to_owned()),
-        // With the instance, if there is one.
-        instance(report),
+        service_and_instance(report),
     ]
 }
 
-fn instance(report: &KeyReport) -> String {
+/// The service, with the instance if there is one.
+fn service_and_instance(report: &KeyReport) -> String {
     let description = report.label.as_ref().map_or("", |label| label.description.as_str());
     description.splitn(3, ':').nth(2).map_or(report.service().into(), quoted).into_owned()
 }

@@ -8,12 +8,11 @@ use super::config;
 use super::exit::Exit;
 use super::terminal::Terminal;
 
-/// Whether it is done.
+/// Whether tickets are really dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Yes.
     Drop,
-    /// It is only told.
+    /// Only report what would be dropped.
     DryRun,
 }
 
@@ -56,11 +55,11 @@ fn drop_below(directory: &Path, mode: Mode, terminal: &mut Terminal<'_>) -> io::
     Ok(exit)
 }
 
-/// Caches, and what is known of them.
+/// Caches and their state files.
 fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
-        // Nothing has been got yet.
+        // No tickets yet.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -1,8 +1,8 @@
-//! `lgss`: get a context, look at contexts and at credentials, end contexts; check the installation. What it prints is for people; `--json` and
-//! the exit status are for programs.
+//! The `lgss` command: gets, shows and ends contexts, shows credentials, checks the installation. Its text is for people; `--json` and the
+//! exit status are for programs.
 //!
-//! Called by src/bin/lgss.rs. Invariant: key bytes never come into anything that is printed, and a reader that goes
-//! away early (`lgss show … | head`) is no error.
+//! Called by src/bin/lgss.rs. Invariant: no output ever contains key bytes, and a reader that leaves early
+//! (`lgss show … | head`) is no error.
 #![forbid(unsafe_code)]
 
 pub(crate) mod arguments;
@@ -47,7 +47,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Ok(exit) => exit,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
         Err(error) => {
-            // Nobody is left to be told if this fails too.
+            // If this fails too, there is no way left to report it.
             let _ = writeln!(terminal.err, "lgss: cannot write the result: {error}");
             Exit::Broken
         }

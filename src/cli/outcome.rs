@@ -1,4 +1,4 @@
-//! What became of `lgss get`, as data: its meaning, its exit status, its JSON.
+//! Outcome of `lgss get` as data: its meaning, its exit status, its JSON.
 
 use std::time::Duration;
 
@@ -19,26 +19,26 @@ use crate::time::now_32;
 /// How a request ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Nothing was requested: the command line or the environment cannot be used.
+    /// Nothing was requested: the command line or the environment is unusable.
     Unusable(String),
     /// There is no key.
     NotRequested(ClientError),
-    /// The key says this, in progress if the time is up.
+    /// The key has this state; `InProgress` if the time is up.
     Settled {
         /// The key.
         key: ContextKey,
         /// Whether an earlier request made it.
         found: bool,
-        /// What it says.
+        /// The state in the key.
         state: State,
     },
-    /// There is, or was, a key that does not say anything.
+    /// There is, or was, a key whose state cannot be read.
     Unreadable {
         /// The key.
         key: ContextKey,
         /// Whether an earlier request made it.
         found: bool,
-        /// Why.
+        /// Error of reading it.
         error: ClientError,
     },
 }
@@ -48,7 +48,7 @@ impl End {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Unusable(_) => Exit::Usage,
-            // ENOKEY is the kernel's here: our upcall puts it into keys, and never gives it for an answer.
+            // ENOKEY comes from the kernel here: our upcall only puts it into keys, and never rejects with it.
             Self::NotRequested(ClientError::Request(Errno::ENOKEY)) => Exit::Broken,
             Self::NotRequested(ClientError::Request(errno)) => Exit::of_failure(*errno),
             Self::NotRequested(ClientError::Session(_)) => Exit::Session,
@@ -64,8 +64,8 @@ impl End {
     }
 }
 
-/// A key that was flushed while we waited is in no keyring any more: the kernel says that it may not be read, or that it
-/// does not exist. To a requester it is revoked.
+/// A key flushed during the wait is in no keyring any more, so that the kernel says it may not be read or does not exist.
+/// To the requester it is revoked.
 pub(super) fn seen_again(key: ContextKey, error: ClientError) -> ClientError {
     let gone = matches!(KeyDescription::of(key.serial()), Err(Errno::ENOKEY));
     match error {
@@ -74,7 +74,7 @@ pub(super) fn seen_again(key: ContextKey, error: ClientError) -> ClientError {
     }
 }
 
-/// Of a key that cannot be read.
+/// Report on a key that cannot be read.
 pub(super) fn unreadable(error: &ClientError) -> FailureReport {
     let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
     let meaning = match error {
@@ -97,7 +97,7 @@ pub(super) fn unreadable(error: &ClientError) -> FailureReport {
     failed(errno, meaning)
 }
 
-/// Of a request that gave no key.
+/// Meaning of a request's errno when there is no key.
 pub(super) fn refusal(errno: Errno) -> Meaning {
     match errno {
         Errno::ENOKEY => Meaning {
@@ -115,7 +115,7 @@ pub(super) fn refusal(errno: Errno) -> Meaning {
     }
 }
 
-/// `lgss get --json`: the members of `show --json` that are known, and two of its own.
+/// `lgss get --json`: the known members of `show --json`, and two more.
 #[derive(Debug, Serialize)]
 pub(super) struct GetReport {
     /// `None` if there is no key.
@@ -133,7 +133,7 @@ pub(super) struct GetReport {
 }
 
 impl GetReport {
-    /// Of the end of a request that took so long.
+    /// Reports the end of a request that took `waited`.
     pub(super) fn of(end: &End, get: &GetArgs, waited: Duration) -> Self {
         let mut answer = Self {
             serial: None,

@@ -1,18 +1,18 @@
-//! The command lines of all programs as records: for manual pages and completion, and for tests of both.
+//! Command lines of all programs as records, for manual pages and completion, and for tests of both.
 //!
-//! `lgss_keyring` does not read its command line with these: it is to be small, and takes root's words in one form only
-//! (src/upcall/invocation.rs). A test holds the two together.
+//! `lgss_keyring` does not parse its command line with these: it must be small, and takes root's words in one form only
+//! (src/upcall/invocation.rs). A test compares the two.
 
 use clap::{Arg, Command, CommandFactory};
 
 use super::arguments::Arguments;
 
-/// Of `lgss`.
+/// Command line of `lgss`.
 pub fn lgss() -> Command {
     Arguments::command()
 }
 
-/// Of `lgss_keyring`.
+/// Command line of `lgss_keyring`.
 pub fn lgss_keyring() -> Command {
     let option = |id: &'static str, value: &'static str, help: &'static str| {
         Arg::new(id).long(id).value_name(value).help(help)
@@ -41,7 +41,7 @@ pub fn lgss_keyring() -> Command {
         .arg(word("SESSION-KEYRING"))
 }
 
-/// Of `lgss_negotiate`, which takes no words.
+/// Command line of `lgss_negotiate`, which takes no words.
 pub fn lgss_negotiate() -> Command {
     Command::new("lgss_negotiate").about("worker of lgss_keyring").disable_help_flag(true)
 }

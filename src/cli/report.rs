@@ -1,5 +1,6 @@
-//! What is known of a context's key, as data: printed as text or JSON by `show`, `list` and `get`. No key bytes have a
-//! place in it.
+//! A context's key as data, printed as text or JSON by `show`, `list` and `get`.
+//!
+//! Invariant: it has no place for key bytes.
 
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ use crate::event::{self, Reason};
 use crate::key::{KeyDescription, KeySerial};
 use crate::time::{Span, now_32};
 
-/// Everything that `show` says.
+/// All that is known of a key; the output of `show`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct KeyReport {
     /// As keyctl(1) names the key.
@@ -26,16 +27,16 @@ pub(super) struct KeyReport {
     pub(super) key: String,
     /// `None` if the key cannot be read.
     pub(super) state: Option<ContextState>,
-    /// Where it is, if that is why.
+    /// Where the key is, if that is why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) elsewhere: Option<KeyPlace>,
-    /// What the kernel says of the key, if it may be viewed.
+    /// The kernel's description of the key, if it may be viewed.
     #[serde(flatten)]
     pub(super) label: Option<Label>,
     /// The established context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) context: Option<ContextReport>,
-    /// Why there is none.
+    /// Why there is no context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<FailureReport>,
 }
@@ -52,12 +53,12 @@ pub(super) enum ContextState {
     Failed,
     /// The context, or the memory of its failure, has ended.
     Expired,
-    /// Someone revoked the key.
+    /// The key was revoked.
     Revoked,
 }
 
 impl ContextState {
-    /// As in JSON.
+    /// The word that JSON has for it.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
@@ -69,7 +70,7 @@ impl ContextState {
     }
 }
 
-/// Where a key is that the caller's keyrings do not lead to.
+/// Place of a key that the caller's keyrings do not lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum KeyPlace {
@@ -87,7 +88,7 @@ impl KeyPlace {
         }
     }
 
-    /// In the place of its state.
+    /// Text shown instead of the key's state.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::AnotherSession => "in another session",
@@ -110,13 +111,13 @@ pub(super) struct Label {
     pub(super) service: Option<String>,
 }
 
-/// The parts of an established context that may be told.
+/// The parts of an established context that may be shown.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ContextReport {
-    /// Whom it speaks for, if the key says so.
+    /// The principal that it speaks for, if the key names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) principal: Option<String>,
-    /// What was wished for and is not so.
+    /// The wish that was not met.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unmet: Option<String>,
     /// RPCSEC_GSS sequence window.
@@ -142,15 +143,15 @@ pub(super) struct FailureReport {
     pub(super) cause: Cow<'static, str>,
     /// What to try.
     pub(super) remedy: Cow<'static, str>,
-    /// GSS major status, 0 if GSS had no part in it.
+    /// GSS major status, 0 if GSS was not involved.
     pub(super) gss_major: u32,
-    /// At which step, if it is the requester's to know, as the two that follow.
+    /// The failed step. This and the next two are there only if the requester may know them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stage: Option<String>,
     /// The cause's name for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) code: Option<String>,
-    /// What exactly.
+    /// The exact reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) detail: Option<String>,
 }
@@ -162,14 +163,14 @@ pub(super) enum KeyObstacle {
     NoKey,
     /// Only its possessor may read it.
     NotPossessed,
-    /// It is not the caller's, and what it says is not believed.
+    /// It is not the caller's, so its content is not trusted.
     NotOwn(Doubt),
     /// It is the key of something else.
     NotAContext,
 }
 
 impl KeyReport {
-    /// Looks at a key. What could be learned comes back together with what stood in the way of more.
+    /// Looks at a key. Returns what could be learned, and the obstacle to learning more.
     pub(super) fn of(serial: KeySerial) -> (Self, Option<KeyObstacle>) {
         let mut report = Self {
             serial: serial.raw(),
@@ -187,7 +188,7 @@ impl KeyReport {
         (report, obstacle)
     }
 
-    /// A context that the caller sees; a state that may not be read stays unknown. `None` if the key has gone.
+    /// Reports a context that the caller sees; a state that may not be read stays unknown. `None` if the key has gone.
     pub(super) fn of_visible(context: &Visible) -> Option<Self> {
         let serial = context.key.serial();
         let mut report = Self {
@@ -212,7 +213,7 @@ impl KeyReport {
                     report.elsewhere = context.elsewhere().map(KeyPlace::of);
                 }
             }
-            // Another's key, or a payload that is none of ours.
+            // Somebody else's key, or not our payload.
             Err(_) => {}
         }
         Some(report)
@@ -253,8 +254,8 @@ impl KeyReport {
         }
     }
 
-    /// A key that the upcall has refused is read as its error, which may also be that of reading it; `list` and `flush`
-    /// tell the two apart in the same way.
+    /// Reading a key that the upcall has refused gives the refusal's errno, which may as well be that of the reading;
+    /// `list` and `flush` distinguish the two in the same way.
     fn learn_refusal(&mut self, serial: KeySerial, errno: Errno) -> Option<KeyObstacle> {
         let seen = visible::contexts().into_iter().find(|context| context.key.serial() == serial);
         match seen.map(|context| context.state()) {
@@ -282,7 +283,7 @@ impl KeyReport {
         });
     }
 
-    /// The error of looking at the key: some tell its state, the others are in the way.
+    /// Learns from the errno of looking at the key: some mean a state, the others are the obstacle `otherwise`.
     pub(super) fn learn_end(&mut self, errno: Errno, otherwise: KeyObstacle) -> Option<KeyObstacle> {
         self.state = match errno {
             Errno::EKEYEXPIRED => Some(ContextState::Expired),
@@ -322,7 +323,7 @@ impl ContextReport {
 }
 
 impl FailureReport {
-    /// What the key says in words counts; else what the errno means.
+    /// Takes the words in the key; without them the errno's meaning.
     pub(super) fn of(errno: Errno, gss_major: u32, reason: Option<&Reason>) -> Self {
         let event::Meaning { cause, remedy } = event::meaning(errno);
         Self {
@@ -342,7 +343,7 @@ impl FailureReport {
     }
 }
 
-/// The parts of an established context that people want to know, on one line.
+/// An established context on one line, for people.
 pub(super) fn in_one_line(context: &Context) -> String {
     let ContextReport { principal, window, handle_length, enctype, lifetime_left, .. } =
         ContextReport::of(context, now_32());

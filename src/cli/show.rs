@@ -13,7 +13,7 @@ use crate::text::{escaped, quoted};
 use crate::time::{Span, date};
 
 pub(super) fn run(show: &ShowArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    // As list does, so that both say the same.
+    // As list does, so that both report the same.
     contexts::possess_more();
     let (report, obstacle) = KeyReport::of(show.key.serial);
     if show.json {

@@ -1,8 +1,8 @@
-//! What a command writes to.
+//! Output streams of a command.
 
 use std::io::Write;
 
-/// Where a command writes: results to one, complaints to the other.
+/// Where a command writes: results to `out`, complaints to `err`.
 pub struct Terminal<'a> {
     /// Standard output.
     pub out: &'a mut dyn Write,

@@ -1,4 +1,4 @@
-//! Values on the command line of `lgss`, and what is said of those that cannot be read.
+//! Parsers of command-line values, with the complaint about those that cannot be read.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::ctx::initiator::Principal;
 use crate::ctx::request::{Level, RpcChannel, Service};
 use crate::key::KeySerial;
 
-/// A key as it was named on the command line.
+/// A key named on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyArgument {
     /// The key that was meant.
     pub serial: KeySerial,
-    /// What the same digits mean as hexadecimal, if the log prints a key like that.
+    /// The same digits read as hexadecimal, if they look like a key in the log.
     pub otherwise: Option<KeySerial>,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn channel(text: &str) -> Result<RpcChannel, &'static str> {
     text.parse().map_err(|_| form)
 }
 
-/// Levels with their names: those of requests first, then those of NFS (exports(5)).
+/// Levels with their names: of requests first, then of NFS (exports(5)).
 pub(super) const LEVELS: [(Level, &[&str], &str); 4] = [
     (Level::Null, &["n", "none"], "no protection"),
     (Level::Authentication, &["a", "krb5", "authentication"], "authentication"),
@@ -46,7 +46,7 @@ pub(super) fn level(text: &str) -> Result<Level, &'static str> {
     LEVELS.iter().find(|(_, names, _)| names.contains(&text)).map(|(level, ..)| *level).ok_or(form)
 }
 
-/// As lgss.toml(5) has durations, and 0 for not at all.
+/// A duration as in lgss.toml(5), or 0 for no wait.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     if matches!(text, "0" | "0s" | "0ms" | "0min") {
         return Ok(Duration::ZERO);
@@ -54,8 +54,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     text.parse::<Seconds>().map(|Seconds(duration)| duration)
 }
 
-/// Decimal as keyctl(1) prints keys, `0x` and hexadecimal, or the log's eight digits if they can be nothing else: they
-/// hold a letter or start with 0, which no decimal number of a key does.
+/// Decimal as keyctl(1) prints keys, `0x` and hexadecimal, or the log's eight digits if they cannot be decimal: they
+/// contain a letter or start with 0, as no decimal serial number does.
 pub(super) fn serial(text: &str) -> Result<KeyArgument, &'static str> {
     let form =
         "a key is a positive number: decimal, 0x and hexadecimal, or the eight hexadecimal digits of the log";

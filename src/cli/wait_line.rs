@@ -1,18 +1,18 @@
-//! A line on a terminal while somebody waits: what for, and how long already.
+//! A line on the terminal during a wait: what for, and for how long already.
 //!
-//! Only where a person looks: on standard error, if that is a terminal, and never beside JSON.
+//! Only where a person looks: on standard error if that is a terminal, and never beside JSON.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Whoever waits for less is not told.
+/// Shorter waits show no line.
 const QUIET: Duration = Duration::from_millis(700);
-/// Between two looks.
+/// Interval between two updates.
 pub(super) const STEP: Duration = Duration::from_millis(250);
-/// To the beginning of the line, and clears it.
+/// Moves to the beginning of the line and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
-/// The line.
+/// The line, shown or not.
 pub(super) struct WaitLine {
     since: Instant,
     wanted: bool,
@@ -20,18 +20,18 @@ pub(super) struct WaitLine {
 }
 
 impl WaitLine {
-    /// Without one if `json` goes to standard output.
+    /// No line is shown beside JSON.
     pub(super) fn new(output: Output) -> Self {
         let wanted = output == Output::Text && io::stderr().is_terminal();
         Self { since: Instant::now(), wanted, shown: false }
     }
 
-    /// Whether anybody looks.
+    /// Whether a line may be shown.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
-    /// Waits on for `what`.
+    /// Updates the line: still waiting for `what`.
     pub(super) fn show(&mut self, what: &str, err: &mut dyn Write) -> io::Result<()> {
         let waited = self.since.elapsed();
         if !self.wanted || waited < QUIET {
@@ -42,7 +42,7 @@ impl WaitLine {
         err.flush()
     }
 
-    /// The line goes.
+    /// Removes the line.
     pub(super) fn end(&mut self, err: &mut dyn Write) -> io::Result<()> {
         if std::mem::take(&mut self.shown) {
             write!(err, "{CLEAR}").and_then(|()| err.flush())
@@ -52,7 +52,7 @@ impl WaitLine {
     }
 }
 
-/// What a command prints.
+/// Form of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     Text,

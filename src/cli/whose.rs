@@ -1,21 +1,21 @@
-//! Of whom the credentials are looked for.
+//! The user whose credentials or contexts a command looks for.
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, User, geteuid};
 
 use crate::text::quoted;
 
-/// A user.
+/// A user, and whether it is the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// Who calls us.
+    /// The calling user.
     Caller(u32),
-    /// Somebody else, by root's wish.
+    /// Another user; the caller is root.
     User(Uid, Gid),
 }
 
 impl Whose {
-    /// By a name or number, or the caller.
+    /// The user with this name or number; without one the caller.
     pub(super) fn of(named: Option<&str>) -> Result<Self, String> {
         let caller = geteuid();
         let Some(named) = named else { return Ok(Self::Caller(caller.as_raw())) };
@@ -41,11 +41,11 @@ impl Whose {
     }
 }
 
-/// With the primary group, or for a number that is nobody's a group of the same number.
+/// Finds uid and primary group; a uid without a user gets the gid of the same number.
 fn find(named: &str) -> Result<(Uid, Gid), String> {
     let user = match named.parse() {
         Ok(uid) => {
-            // Not every name service can tell that there is nobody from an error of its own.
+            // Some name services report an unknown uid as an error.
             let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
             Ok(Some((Uid::from_raw(uid), user.map_or(Gid::from_raw(uid), |user| user.gid))))
         }

@@ -1,4 +1,4 @@
-//! Results in the words of people: spans of time, dates, keys, users, tables; and JSON.
+//! Output formats shared by the commands: keys, users, sessions, tables, where the log is; and JSON.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::ctx::rings::Session;
 use crate::key::KeySerial;
 use crate::text;
 
-/// A key as keyctl(1) and as the log print it.
+/// A key as keyctl(1) prints it, and as the log does.
 pub(super) fn key(serial: KeySerial) -> String {
     format!("{} ({serial})", serial.raw())
 }
@@ -24,7 +24,7 @@ pub(super) fn person(uid: u32) -> String {
     }
 }
 
-/// What is the matter with the session keyring.
+/// State of the session keyring, as a sentence for people.
 pub(super) fn session(session: Session) -> String {
     match session {
         Session::Own => "the session keyring is your own".to_owned(),
@@ -40,23 +40,22 @@ pub(super) fn session(session: Session) -> String {
     }
 }
 
-/// The way out of a session that has ended.
+/// Remedy for a session that has ended.
 pub(super) const NEW_SESSION: &str =
     "log in anew, or run the command in a session of its own: keyctl session - CMD";
 
-/// One value on lines of its own.
+/// Prints one value as indented JSON.
 pub(super) fn json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let json = serde_json::to_string_pretty(value)?;
     writeln!(out, "{}", text::plain_json(&json))
 }
 
-/// Where the exact reason of a failure is: the journal, or the file that the system log writes of its facility,
-/// authpriv.
+/// Where the log has the exact reason of a failure: the journal, or the system log's file for facility authpriv.
 pub(super) fn where_the_reason_is() -> String {
     reason_below(Path::new("/"))
 }
 
-/// Where more is than has been told, on a machine whose log is in a usual place.
+/// Where the log has more details, if it is in a usual place.
 pub(super) fn where_more_is() -> Option<String> {
     log_below(Path::new("/")).map(|log| format!("the log of this machine: {log}"))
 }
@@ -68,7 +67,7 @@ fn reason_below(root: &Path) -> String {
     }
 }
 
-/// What shows the lines of the upcall.
+/// Command that shows the upcall's log lines.
 fn log_below(root: &Path) -> Option<String> {
     const JOURNAL: &str = "run/systemd/journal/socket";
     // Debian, Rocky, SLES.
@@ -80,7 +79,7 @@ fn log_below(root: &Path) -> Option<String> {
     FILES.iter().find(|name| there(name)).map(|file| format!("grep lgss_keyring /{file}"))
 }
 
-/// Rows under a heading, columns as wide as their widest cell, two blanks between them.
+/// Prints rows under a heading; each column is as wide as its widest cell, with two blanks between columns.
 pub(super) fn table<const N: usize>(
     heading: [&str; N],
     rows: &[[String; N]],

@@ -1,7 +1,6 @@
-//! The search for credentials and their ranking, as launcher and worker do it (src/upcall, src/worker), in a process of
-//! ours.
+//! Searches for credentials and ranks them as launcher and worker do (src/upcall, src/worker), in a child process.
 //!
-//! That process may be held up by a file system: then it is left alone, and another one passes that place over.
+//! A file system may block that child: then it is abandoned, and another one passes that place over.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -28,8 +27,8 @@ use crate::gss::krb5::Library;
 use crate::sys::{files, jail};
 use crate::time::now;
 
-/// Looks for the credentials of `whose`, and ranks them for `target` or for no service in particular. A place that does
-/// not answer is passed over at the next attempt, as by the upcall.
+/// Looks for the credentials of `whose`, and ranks them for `target`, or for no service in particular. The next attempt
+/// passes over a place that did not answer, as the upcall does.
 ///
 /// # Errors
 /// Those of [`in_child`].
@@ -52,7 +51,7 @@ pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> i
     }
 }
 
-/// Who watches an attempt, and what it is to pass over.
+/// The pipe to whoever watches an attempt, and the places to pass over.
 #[derive(Clone, Copy)]
 struct SearchWatch<'a> {
     watcher: BorrowedFd<'a>,
@@ -103,14 +102,14 @@ fn attempt(
 
 fn of_caller(mut search: Search<'_>, uid: u32, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
     search.look_into(Rings::of_caller(uid));
-    // A library that is given a name makes the keyrings on the way there: not in the caller's session.
+    // libkrb5 makes the keyrings on the way to a named cache: it must not do so in the caller's session.
     search::isolate(search.lent()).map_err(|(ring, errno)| {
         Failure::new(Stage::Credentials, Cause::Setup, format_args!("{ring}: {}", errno.desc()))
     })?;
     Ok(search.finish(pace))
 }
 
-/// Of root the upcall uses the default cache, and nothing else.
+/// Root's sources: the upcall uses its default cache, and nothing else.
 fn of_root(root: BorrowedFd<'_>, config: &Config) -> Result<Vec<Source>, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
     let name = roots::default_cache(&config.krb5_config)?;
@@ -122,7 +121,7 @@ fn of_root(root: BorrowedFd<'_>, config: &Config) -> Result<Vec<Source>, Failure
     }])
 }
 
-/// As the worker does it, but that nothing is asked of a KDC.
+/// Ranks as the worker does, but asks no KDC.
 fn rank(
     sources: Vec<Source>,
     config: &Config,
@@ -144,7 +143,7 @@ fn rank(
     let service = server.as_ref().map(|server| server.name());
     let ranking = survey.rank(service.as_ref(), now());
     let usable_keytab = keytab.as_ref().is_some_and(Row::is_usable);
-    // A KDC refuses what it has not validated, and the upcall goes on to the next.
+    // A KDC refuses postdated tickets that it has not validated, and the upcall tries the next.
     let (postdated, valid): (Vec<_>, Vec<_>) =
         ranking.usable.iter().partition(|candidate| candidate.worth.reach == Reach::Postdated);
     let failure = match postdated.first() {
@@ -165,13 +164,13 @@ fn rank(
     })
 }
 
-/// What a KDC says of a postdated ticket.
+/// The failure when a KDC refuses a postdated ticket.
 fn refused(candidate: &Candidate) -> Failure {
     let detail = format_args!("{}: {}", candidate.name.shown(), candidate.worth.not_before());
     Failure::new(Stage::Kdc, Cause::ClockSkew, detail)
 }
 
-/// How the library finds each, and what it finds some of them by.
+/// The sources by names that the library can open, and the descriptors that some of these names refer to.
 fn entries(sources: Vec<Source>) -> (Vec<Entry>, Vec<OwnedFd>) {
     let mut descriptors = Vec::new();
     let entries = sources.into_iter().map(|source| {
@@ -184,7 +183,7 @@ fn entries(sources: Vec<Source>) -> (Vec<Entry>, Vec<OwnedFd>) {
     (entries.collect(), descriptors)
 }
 
-/// The principal of its first key is asked for with.
+/// A row for a keytab: its first key's principal is the one to get a ticket for.
 fn keytab(library: &Library, name: &CacheNames) -> Row {
     let first = Keytab::resolve(library, &name.library).and_then(|keytab| keytab.entries(1));
     match first.map(|entries| entries.into_iter().next()) {

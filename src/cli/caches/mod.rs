@@ -1,6 +1,6 @@
-//! `lgss caches`: the credentials of a user in the order in which the upcall would use them.
+//! `lgss caches`: a user's credentials, in the order in which the upcall would use them.
 //!
-//! Invariant: nothing is changed by looking: no ticket is got, no KDC is asked, no keyring is made.
+//! Invariant: looking changes nothing: no ticket is got, no KDC is asked, no keyring is made.
 
 mod looking;
 mod namespace;
@@ -68,7 +68,7 @@ pub(super) fn run(caches: &CachesArgs, terminal: &mut Terminal<'_>) -> io::Resul
     Ok(ranked.exit())
 }
 
-/// Whom a context with this service would speak for, by what the upcall would choose now.
+/// The principal that a new context with this service would speak for: the upcall's choice now.
 pub(super) fn would_be(service: &Service) -> Option<Principal> {
     let whose = Whose::of(None).ok()?;
     let config = config::of_user(None, whose.uid(), Some(service)).ok()?;
@@ -76,7 +76,7 @@ pub(super) fn would_be(service: &Service) -> Option<Principal> {
     Ranked::new(whose.uid(), Some(service), found).would_be()
 }
 
-/// Whose tickets a cache holds.
+/// The principal whose tickets a cache holds.
 pub(super) fn principal_of(cache: &str) -> Option<Principal> {
     let library = Library::open().ok()?;
     let client = Cache::resolve(&library, cache).and_then(|cache| cache.principal()).ok()?;

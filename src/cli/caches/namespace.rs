@@ -1,7 +1,7 @@
-//! Whether this process reaches the host's daemon of KCM caches, which is the one that the upcall asks.
+//! Whether this process reaches the host's KCM daemon, the one that the upcall asks.
 //!
-//! The upcall compares the socket below the requester's root with the host's. Who is not root cannot look there, but can read
-//! what is mounted for process 1, which tells the same.
+//! The upcall compares the socket below the requester's root with the host's. An ordinary user cannot look there, but can
+//! read the mounts of process 1, which show the same.
 
 use std::fs;
 use std::os::linux::fs::MetadataExt;
@@ -13,10 +13,10 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use crate::creds::default_cache::kcm_socket;
 use crate::creds::search::Daemon;
 
-/// Inode of the initial namespace of process numbers (linux/proc_ns.h).
+/// Inode of the initial process-id namespace (linux/proc_ns.h).
 const INITIAL: u64 = 0xeffffffc;
 
-/// Of whoever calls us.
+/// The daemon that this process reaches.
 pub(super) fn daemon(krb5_config: &Path) -> Daemon {
     let Some(socket) = kcm_socket(krb5_config) else { return Daemon::Hosts };
     let initial = fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.st_ino() == INITIAL);
@@ -24,8 +24,8 @@ pub(super) fn daemon(krb5_config: &Path) -> Daemon {
     if reached { Daemon::Hosts } else { Daemon::Another }
 }
 
-/// Whether the same is mounted at the socket's directory for us and for the host's first process. Where that cannot be read
-/// we are taken for a process of the host's.
+/// Whether we and the host's first process have the same mount at the socket's directory. If that cannot be read, we count
+/// as a process of the host's.
 fn is_mounted_alike(socket: &Path) -> bool {
     let Some(real) = socket.parent().and_then(|directory| fs::canonicalize(directory).ok()) else {
         return true;
@@ -47,11 +47,11 @@ fn mounted_at(mounts: &str, path: &Path) -> Option<(String, String, PathBuf)> {
         let mut fields = line.split(' ').skip(2).map(str::to_owned);
         Some((fields.next()?, fields.next()?, PathBuf::from(fields.next()?)))
     });
-    // Of several at one place the last is on top.
+    // Of several mounts at one place the last is on top.
     mounts.filter(|(.., at)| path.starts_with(at)).max_by_key(|(.., at)| at.as_os_str().len())
 }
 
-/// In a container with process numbers of its own: whether the daemon has none there.
+/// Whether the daemon is outside of this container, which has its own process-id namespace: then its pid is 0 here.
 fn is_from_outside(socket: &Path) -> bool {
     let connected = UnixStream::connect(socket).ok();
     connected

@@ -1,4 +1,4 @@
-//! What `lgss caches` prints: a row for each place where credentials are or could be.
+//! Output of `lgss caches`: a row for each place where credentials are or could be.
 
 use std::io;
 
@@ -13,20 +13,20 @@ use crate::ctx::request::Service;
 use crate::event::{Failure, one_line};
 use crate::text::quoted;
 
-/// All of it.
+/// The whole output.
 #[derive(Debug, Serialize)]
 pub(super) struct Ranked {
     uid: u32,
-    /// The service that was named.
+    /// The service named on the command line.
     target: Option<String>,
     /// Its principal, if there is something to rank for it.
     service: Option<String>,
-    /// What the upcall would use.
+    /// The cache that the upcall would use.
     would_use: Option<String>,
     caches: Vec<Row>,
     #[serde(skip)]
     failure: Option<Failure>,
-    /// What was wanted instead of the first, of another principal, and why it is not to be had.
+    /// The wish that the first one replaces, if of another principal, and why it cannot be met.
     wanted: Option<String>,
     /// Why there is nothing to use.
     error: Option<String>,
@@ -48,13 +48,13 @@ impl Ranked {
         }
     }
 
-    /// Whose credentials come first.
+    /// The principal of the first credentials.
     pub(super) fn would_be(&self) -> Option<Principal> {
         let first = self.caches.iter().find(|row| row.rank == Some(1))?;
         Principal::new(first.principal.as_ref()?)
     }
 
-    /// For people.
+    /// Prints it for people.
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<()> {
         if !self.caches.is_empty() {
             let rows: Vec<_> = self.caches.iter().map(Row::cells).collect();

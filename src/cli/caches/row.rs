@@ -1,4 +1,4 @@
-//! A place where credentials are or could be, and all of them.
+//! Places where credentials are or could be, as rows.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,21 +10,21 @@ use crate::gss::principal::Name;
 use crate::text::quoted;
 use crate::time::Span;
 
-/// What there is.
+/// Result of a search.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct FoundCaches {
-    /// In their order.
+    /// In the order of use.
     pub(super) rows: Vec<Row>,
-    /// Why none of them is usable, or why they could not be ranked.
+    /// Why none is usable, or why they could not be ranked.
     pub(super) failure: Option<Failure>,
     /// The principal of the service that they are ranked for.
     pub(super) service: Option<String>,
-    /// What was wanted instead of the first, if that is of another principal, and why it is not to be had.
+    /// The wish that the first one replaces, if of another principal, and why it cannot be met.
     pub(super) wanted: Option<String>,
 }
 
 impl FoundCaches {
-    /// Nothing, for this reason.
+    /// Nothing was found, for this reason.
     pub(super) fn failed(failure: Failure) -> Self {
         Self { rows: Vec::new(), failure: Some(failure), service: None, wanted: None }
     }
@@ -33,7 +33,7 @@ impl FoundCaches {
 /// One place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
-    /// From 1 on; none for what cannot be used, or only if nothing else can.
+    /// From 1 on; none for a place that cannot be used, or only if no other can.
     pub(super) rank: Option<u32>,
     /// Its name.
     pub(super) cache: String,
@@ -43,16 +43,16 @@ pub(super) struct Row {
     end: Option<u32>,
     seconds_left: Option<u64>,
     renewable: Option<bool>,
-    /// Where its tickets lead.
+    /// The services that its tickets lead to.
     reach: Option<Leads>,
-    /// From when on, if that is yet to come.
+    /// Start of its validity, if still to come.
     #[serde(skip)]
     not_before: Option<String>,
-    /// There is a ticket for the service itself.
+    /// It has a ticket for the service itself.
     ready: bool,
     /// It comes before better ones, because KRB5CCNAME names it.
     first: bool,
-    /// Why it comes before better ones, whatever it is.
+    /// Why it comes before better ones, for any reason.
     because: Option<Because>,
     /// Why it is not used.
     reason: Option<String>,
@@ -130,7 +130,7 @@ impl Row {
         }
     }
 
-    /// What a KDC has to validate first.
+    /// A ticket that a KDC must validate first.
     pub(super) fn postdated(candidate: &Candidate, now: u64) -> Self {
         let reason = Some(candidate.worth.not_before());
         Self { rank: None, reason, ..Self::usable(0, candidate, now) }
@@ -153,7 +153,7 @@ impl Row {
         self.reason.is_none()
     }
 
-    /// Names in caches, and of files, are their writers'.
+    /// The name, quoted: whoever wrote a cache or file chose its name.
     fn shown(&self) -> String {
         quoted(&self.cache).into_owned()
     }
@@ -186,7 +186,7 @@ impl Row {
         said.join(", ")
     }
 
-    /// In words of the last line.
+    /// In the words of the output's last line.
     pub(super) fn described(&self) -> String {
         let principal = self.principal.as_deref().map_or("nobody".into(), quoted);
         match self.kind {

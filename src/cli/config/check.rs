@@ -1,4 +1,4 @@
-//! `lgss config check`: everything that must be right for a request to be answered, each with its remedy.
+//! `lgss config check`: checks everything that a request needs; each fault comes with its remedy.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,7 +33,7 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// In the order in which a request meets them: kernel, rule, settings, worker.
+/// Findings in the order in which a request meets the parts: kernel, rule, settings, worker.
 fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
     let mut findings = installation::kernel();
     findings.push(installation::request_key());
@@ -49,10 +49,11 @@ fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
             format_args!("let the rule say --config {}, or check {of_rule}", named.display()),
         ));
     }
-    for (file, whence) in files(check, &rules) {
+    for (file, by) in files(check, &rules) {
         let name = file.clone().unwrap_or(DEFAULT_PATH.into());
-        let lustre = if is_lustres(&rules, &name) { LustreService::Served } else { LustreService::NotServed };
-        match settings(file, &whence, &mut findings) {
+        let lustre =
+            if serves_lustre(&rules, &name) { LustreService::Served } else { LustreService::NotServed };
+        match settings(file, &by, &mut findings) {
             Some(config) => {
                 findings.extend(installation::of(&config, &name.to_string_lossy(), lustre));
                 findings
@@ -65,27 +66,27 @@ fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
             )),
         }
     }
-    let mut told: Vec<Finding> = Vec::new();
+    let mut distinct: Vec<Finding> = Vec::new();
     for finding in findings {
-        if !told.contains(&finding) {
-            told.push(finding);
+        if !distinct.contains(&finding) {
+            distinct.push(finding);
         }
     }
-    told
+    distinct
 }
 
-/// Every file of settings that a rule of ours names, each once, with the rule's place; that of the general rule, or the
-/// one that was asked for, comes first.
+/// Every settings file that our rules name, each once, with the rule's place. First comes the general rule's file, or the
+/// one on the command line.
 fn files(check: &ConfigCheckArgs, rules: &rule::Inspection) -> Vec<(Option<PathBuf>, String)> {
     let first = check.config.clone().or_else(|| rules.config.clone().flatten());
     let mut files = vec![(first, String::new())];
-    // Where there are rules for some requests only, nothing but what these name is in use.
+    // With rules for some requests only, no other file is in use than theirs.
     if check.config.is_none() && rules.config.is_none() && !rules.ours.is_empty() {
         files.clear();
     }
     for rule in &rules.ours {
         let path = |file: &Option<PathBuf>| file.clone().unwrap_or(DEFAULT_PATH.into());
-        // The general rule's own was asked to be left aside.
+        // A file on the command line replaces the general rule's.
         let left_aside = check.config.is_some() && rules.config.as_ref() == Some(&rule.config);
         let known = files.iter().any(|(known, _)| path(known) == path(&rule.config));
         if !left_aside && !known {
@@ -95,7 +96,7 @@ fn files(check: &ConfigCheckArgs, rules: &rule::Inspection) -> Vec<(Option<PathB
     files
 }
 
-fn is_lustres(rules: &rule::Inspection, file: &Path) -> bool {
+fn serves_lustre(rules: &rule::Inspection, file: &Path) -> bool {
     rules.lustre.as_ref().is_some_and(|named| named.as_deref().unwrap_or(Path::new(DEFAULT_PATH)) == file)
 }
 
@@ -103,13 +104,13 @@ fn programs(rules: &rule::Inspection) -> BTreeSet<&Path> {
     rules.ours.iter().map(|rule| rule.program.as_path()).collect()
 }
 
-/// The settings; also those of a file that upcalls do not trust, as far as they can be read.
-fn settings(file: Option<PathBuf>, whence: &str, findings: &mut Vec<Finding>) -> Option<Config> {
+/// Loads the settings, even from a file that upcalls do not trust, as far as it can be read.
+fn settings(file: Option<PathBuf>, by: &str, findings: &mut Vec<Finding>) -> Option<Config> {
     let path = file.clone().unwrap_or(DEFAULT_PATH.into());
     let error = match Config::load(file.as_deref()) {
         Ok(config) => {
             let note = if path.exists() { "" } else { " does not exist: defaults" };
-            findings.push(Finding::ok("settings", format_args!("{}{note}{whence}", path.display())));
+            findings.push(Finding::ok("settings", format_args!("{}{note}{by}", path.display())));
             return Some(config);
         }
         Err(error) => error,
@@ -124,7 +125,7 @@ fn settings(file: Option<PathBuf>, whence: &str, findings: &mut Vec<Finding>) ->
             "see lgss.toml(5); every upcall fails until it is corrected"
         }
     };
-    findings.push(Finding::error("settings", format_args!("{error}{whence}"), remedy));
+    findings.push(Finding::error("settings", format_args!("{error}{by}"), remedy));
     let text = fs::read_to_string(&path).ok()?;
     match (Config::parse(&text, &path), error) {
         (Ok(config), _) => Some(config),

@@ -1,4 +1,4 @@
-//! What a check has found: good or bad, of what, and what to do.
+//! Result of one check: how severe, of which part, and what to do.
 
 use std::fmt::Display;
 use std::io;
@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::cli::terminal::Terminal;
 use crate::event::one_line;
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Severity {
     /// As it should be.
     Ok,
-    /// It works, or most of it.
+    /// It works, at least mostly.
     Warning,
     /// Requests fail, or go elsewhere.
     Error,
@@ -25,11 +25,11 @@ pub(super) enum Severity {
 pub(super) struct Finding {
     #[serde(rename = "level")]
     pub(super) severity: Severity,
-    /// The setting or part.
+    /// The setting or part that was checked.
     pub(super) subject: &'static str,
     /// On one line, printable.
     pub(super) finding: String,
-    /// What to do.
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) remedy: Option<String>,
 }
@@ -51,7 +51,7 @@ impl Finding {
         Self { severity: Severity::Error, ..Self::warning(subject, finding, remedy) }
     }
 
-    /// For people.
+    /// Prints it for people.
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<()> {
         let severity = match self.severity {
             Severity::Ok => "ok",

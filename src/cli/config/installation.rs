@@ -1,4 +1,4 @@
-//! Checks of what the settings name, and of what the kernel has.
+//! Checks of the files, users and sockets that the settings name, and of the kernel's key service.
 
 use std::ffi::CStr;
 use std::fs;
@@ -23,10 +23,10 @@ use crate::identity::system_user;
 use crate::sys::files::trusted_path;
 use crate::sys::keyctl;
 
-/// What the kernel executes for request_key(2); the path is built into it.
+/// Program that the kernel executes for request_key(2); the path is built into the kernel.
 const REQUEST_KEY_PROGRAM: &str = "/sbin/request-key";
 
-/// Keys: whether there are any, whether this process may use them, and room for them.
+/// Checks the key service: whether it exists, whether this process may use it, and whether quotas leave room.
 pub(super) fn kernel() -> Vec<Finding> {
     if !Path::new("/proc/keys").exists() {
         let remedy = "use a kernel with CONFIG_KEYS and CONFIG_PROC_FS; in a container, mount /proc";
@@ -44,7 +44,7 @@ pub(super) fn kernel() -> Vec<Finding> {
     }
 }
 
-/// A system call of the key service that fails as a filter makes it fail, with what it leaves in this process alone.
+/// The first system call of the key service that fails as under a filter. Only this process's keyrings are changed.
 fn forbidden_call() -> Option<(&'static str, Errno)> {
     const NAME: &CStr = c"lgss config check";
     let forbidden = |errno: &Errno| matches!(errno, Errno::EPERM | Errno::ENOSYS | Errno::EACCES);
@@ -56,17 +56,17 @@ fn forbidden_call() -> Option<(&'static str, Errno)> {
     calls.into_iter().find_map(|(call, result)| result.err().filter(forbidden).map(|errno| (call, errno)))
 }
 
-/// The program that the kernel starts.
+/// Checks the program that the kernel starts.
 pub(super) fn request_key() -> Finding {
     program("request-key", Path::new(REQUEST_KEY_PROGRAM), "install keyutils").1
 }
 
-/// Everything that the settings in `file` name.
+/// Checks everything that the settings in `file` name.
 pub(super) fn of(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
     let mut findings = vec![krb5_config(&config.krb5_config)];
     let tables = config.namespace.values().filter_map(|table| table.krb5_config.as_deref());
     findings.extend(tables.map(krb5_config));
-    // Of a file that no worker can read, the worker has nothing more to say.
+    // A file that no worker can read has been reported already.
     let unreadable = findings.iter().any(|finding| finding.severity == Severity::Error);
     let tried = trial::worker(config, file, lustre);
     findings.extend(tried.into_iter().filter(|finding| !(unreadable && finding.subject == "krb5_config")));
@@ -79,7 +79,7 @@ pub(super) fn of(config: &Config, file: &str, lustre: LustreService) -> Vec<Find
     findings
 }
 
-/// Read by workers, with the rights of their users.
+/// Checks a krb5.conf, which workers read with their users' rights.
 fn krb5_config(path: &Path) -> Finding {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Finding::warning(
@@ -141,7 +141,7 @@ fn run_dir(path: &Path) -> Finding {
     }
 }
 
-/// What upcalls make there must be directories, and there must be room for more.
+/// Checks that the upcalls' entries there are directories, and that there is room for more.
 fn usable_run_dir(path: &Path) -> Finding {
     let is_other = |name: &&str| path.join(name).symlink_metadata().is_ok_and(|there| !there.is_dir());
     if let Some(name) = ["slots", "owners", "machine"].iter().find(|name| is_other(name)) {
@@ -151,7 +151,7 @@ fn usable_run_dir(path: &Path) -> Finding {
     room(path).unwrap_or_else(|| Finding::ok("run_dir", path.display()))
 }
 
-/// Tries a file without a name, which nobody sees; by root only, whose directory it is.
+/// Tries to write a file without a name, which nobody sees. Only root tries: the directory is root's.
 fn room(path: &Path) -> Option<Finding> {
     const PAGE: [u8; 4096] = [0; 4096];
     if !geteuid().is_root() {
@@ -162,7 +162,7 @@ fn room(path: &Path) -> Option<Finding> {
         .and_then(|fd| nix::unistd::write(fd, &PAGE))
         .map(drop);
     let errno = match tried {
-        // Some file systems know no files without a name.
+        // Some file systems do not support files without a name.
         Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL) => return None,
         Err(errno) => errno,
     };
@@ -180,7 +180,7 @@ fn room(path: &Path) -> Option<Finding> {
     Some(Finding::error("run_dir", finding, remedy))
 }
 
-/// It is made when needed, but nothing above it.
+/// Checks the parent: upcalls make the run directory, but nothing above it.
 fn absent_run_dir(path: &Path) -> Finding {
     match path.parent().map(trusted_path) {
         Some(Ok(parent)) => room(&parent).unwrap_or_else(|| {

@@ -1,6 +1,6 @@
-//! `lgss config`: the settings in effect, and whether the installation will work.
+//! `lgss config`: shows the settings in effect, and checks whether the installation will work.
 //!
-//! Invariant: nothing is changed, and no upcall is made.
+//! Invariant: nothing is changed, and no request reaches the upcall.
 
 pub(super) mod check;
 mod finding;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, ConfigError};
 use crate::ctx::request::Service;
 
-/// The settings by which Lustre's requests are served.
+/// The settings that serve Lustre's requests.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -28,8 +28,8 @@ pub(super) fn of_lustre() -> Result<Config, ConfigError> {
     Config::load(rules.lustre.or(rules.config).flatten().as_deref())
 }
 
-/// The settings by which requests of this user's are served: those in this file, else by the rule for them. A rule may
-/// be for one user or one service alone.
+/// The settings that serve this user's requests: from this file, else from the file of their rule. A rule may be for one
+/// user or one service only.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -42,8 +42,7 @@ pub(super) fn of_user(
     Config::load(named.or_else(|| rule::settings_of(Path::new("/"), uid, service).flatten()).as_deref())
 }
 
-/// The file of settings that is in effect: this one, else the one that the request-key rule names; `None` for the usual
-/// one.
+/// The settings file in effect: this one, else the one that the request-key rule names; `None` for the default path.
 fn file_in_effect(file: Option<&Path>) -> Option<PathBuf> {
     file.map(PathBuf::from).or_else(|| rule::inspect(Path::new("/")).config.flatten())
 }

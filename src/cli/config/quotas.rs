@@ -1,4 +1,4 @@
-//! Quotas of keys: whether there is room for contexts, of every user that has keys (/proc/key-users, keyrings(7)).
+//! Quotas of keys: whether every user with keys has room for contexts (/proc/key-users, keyrings(7)).
 
 use std::fs;
 use std::path::Path;
@@ -9,19 +9,19 @@ use super::finding::Finding;
 use crate::cli::words::person;
 use crate::identity::key_list::{self, Bound};
 
-/// Limits below which there is room for a few contexts only.
+/// Below these limits there is room for a few contexts only.
 const FEW_KEYS: u64 = 20;
 const FEW_BYTES: u64 = 6000;
-/// What one context takes, about: its payload, its description, a ticket stored back not counted.
+/// Approximate bytes of one context: payload and description, without a ticket stored back.
 const CONTEXT_BYTES: u64 = 400;
-/// The part of the keys that a request is looked for among from which on they are worth a word.
+/// A warning starts at the number of keys at which requests fail, divided by this.
 const MANY_SHARE: u64 = 5;
-/// From so many hundredths on a quota is nearly used up.
+/// From this percentage on a quota is nearly used up.
 const FULL: u64 = 90;
-/// Most users that are named.
+/// Most users named.
 const FULL_USERS_NAMED: usize = 8;
 
-/// What is wrong with them, if anything.
+/// Checks the limits, the users' shares and the number of keys.
 pub(super) fn findings() -> Vec<Finding> {
     let limit = |name: &str| -> Option<u64> {
         fs::read_to_string(Path::new("/proc/sys/kernel/keys").join(name)).ok()?.trim().parse().ok()
@@ -50,7 +50,7 @@ pub(super) fn findings() -> Vec<Finding> {
     findings
 }
 
-/// Every request of a program's waits for the list of all keys, and fails beyond a number of them.
+/// Checks the number of keys: a program's request waits until all are listed, and fails beyond a limit.
 fn many(keys: u64) -> Option<Finding> {
     let limit = Bound::OF_A_PROGRAM.keys;
     let remedy = "see in /proc/key-users whose they are; remove them, or lower kernel.keys.maxkeys (sysctl)";
@@ -66,7 +66,7 @@ fn many(keys: u64) -> Option<Finding> {
     }
 }
 
-/// Keys or bytes that a user has used, and may use.
+/// Keys or bytes: a user's use and limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Share {
     used: u64,
@@ -74,7 +74,7 @@ struct Share {
 }
 
 impl Share {
-    /// `used/limit`.
+    /// Parses `used/limit`.
     fn read(text: &str) -> Option<Self> {
         let (used, limit) = text.split_once('/')?;
         Some(Self { used: used.parse().ok()?, limit: limit.parse().ok()? })
@@ -103,7 +103,7 @@ fn of_users(users: &str) -> Vec<Finding> {
     findings
 }
 
-/// `%5u: usage keys/instantiated quota-keys/limit quota-bytes/limit`.
+/// Parses a line `%5u: usage keys/instantiated quota-keys/limit quota-bytes/limit`.
 fn read(line: &str) -> Option<(u32, Share, Share)> {
     let (uid, rest) = line.split_once(':')?;
     let mut fields = rest.split_ascii_whitespace().skip(2);
@@ -130,7 +130,7 @@ fn finding((uid, keys, bytes): (u32, Share, Share)) -> Finding {
     } else {
         format!("{used}: few contexts fit, of about {CONTEXT_BYTES} bytes each")
     };
-    // Of the caller's own it is known that it is meant.
+    // An error only for the caller, who surely wants contexts; others may not.
     if no_room && geteuid().as_raw() == uid {
         Finding::error("quotas", text, remedy)
     } else {

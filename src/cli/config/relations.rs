@@ -1,14 +1,14 @@
-//! Settings that are right each for itself, and yet contradict each other.
+//! Settings that are each valid, but contradict each other.
 
 use std::time::Duration;
 
 use super::finding::Finding;
 use crate::config::{Config, Seconds};
 
-/// A failure that is remembered for longer outlives the kinit that mends it.
+/// A failure remembered for longer outlives the kinit that repairs it.
 const LONG_MEMORY: Duration = Duration::from_secs(60);
 
-/// What is contradictory; `file` is where it can be changed.
+/// The contradictions; `file` is where they can be changed.
 pub(super) fn findings(config: &Config, file: &str) -> Vec<Finding> {
     let timeouts = &config.timeouts;
     let deadline = timeouts.deadline;

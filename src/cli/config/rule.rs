@@ -1,4 +1,4 @@
-//! Checks of the request-key rules: which of them answers requests of contexts, and whether it is ours.
+//! Checks of the request-key rules: which one answers requests for contexts, and whether it is ours.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use super::trusted::program;
 use super::unreached::{self, KEYRING_PROGRAM, RULE_SUBJECT};
 use crate::ctx::request::{Description, Service};
 
-/// A request that no rule can have been made for.
+/// A request that no rule can be made for in particular.
 const PROBE_DESCRIPTION: &str = "lgss:4294967294:lgss-config-check@host.invalid";
 const PROBE_CALLOUT: &str = "lgss1;svc=lgss-config-check@host.invalid;chan=rpc:host.invalid:1,1,1";
 const WORDS: [&str; 10] = ["%o", "%k", "%t", "%d", "%c", "%u", "%g", "%T", "%P", "%S"];
@@ -18,32 +18,32 @@ const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %
 
 const LUSTRES: &str = "create lgssc * * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
-/// A request of Lustre's for the node.
+/// A request by Lustre for the node.
 const LUSTRE_PROBE: KeyRequest<'static> = KeyRequest {
     key_type: "lgssc",
     description: "0@0",
     callout: "0:krb5:0:0:r:i:1:0x0:check-MDT0000-mdc:0x0:0:",
 };
 
-/// What is known of the rules.
+/// Result of checking the rules.
 pub(super) struct Inspection {
     pub(super) findings: Vec<Finding>,
-    /// The file of settings that our rule names, if it names one; `None` if it is not known which rule answers.
+    /// The settings file that our rule names, if it names one; `None` if no rule of ours answers general requests.
     pub(super) config: Option<Option<PathBuf>>,
-    /// All rules that start our program, whatever for.
+    /// All rules that start our program, for any request.
     pub(super) ours: Vec<Ours>,
-    /// The settings by which Lustre's requests are served, if they start our program.
+    /// The settings file for Lustre's requests, if these start our program.
     pub(super) lustre: Option<Option<PathBuf>>,
 }
 
-/// What a rule starts.
+/// A rule that starts our program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ours {
     /// The place of the rule, for people.
     pub(super) place: String,
     /// The program.
     pub(super) program: PathBuf,
-    /// The file of settings that it names.
+    /// The settings file that it names.
     pub(super) config: Option<PathBuf>,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn inspect(root: &Path) -> Inspection {
     Inspection { findings, config, ours: ours(&rules), lustre }
 }
 
-/// The file of settings that the rule for this owner's requests of a service names; `None` if no such rule is ours.
+/// The settings file named by the rule for this owner's requests for a service; `None` if no such rule is ours.
 pub(super) fn settings_of(root: &Path, owner: u32, service: Option<&Service>) -> Option<Option<PathBuf>> {
     let service = service.map_or_else(|| "lgss-config-check@host.invalid".to_owned(), Service::to_string);
     let description = format!("lgss:{owner}:{service}");
@@ -105,7 +105,7 @@ pub(super) fn settings_of(root: &Path, owner: u32, service: Option<&Service>) ->
     }
 }
 
-/// Every rule that starts our program, also one that another stands before.
+/// Every rule that starts our program, even one that another rule shadows.
 fn ours(rules: &Rules) -> Vec<Ours> {
     let commands = rules.lines.iter().filter_map(|line| line.rule());
     commands
@@ -124,7 +124,7 @@ fn ours(rules: &Rules) -> Vec<Ours> {
         .collect()
 }
 
-/// Lustre's requests have a rule of their own, which its package brings; without Lustre there need not be one.
+/// Checks the rule for Lustre's requests, which Lustre's package brings; without Lustre there need be none.
 fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
     const LUSTRE_SUBJECT: &str = "lustre rule";
     let loaded = root.join("sys/fs/lustre").exists();
@@ -157,12 +157,12 @@ fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
                 format_args!("write to /etc/request-key.d/lgssc.conf: {LUSTRES}"),
             )]
         }
-        // A line that ends the search has been reported.
+        // A line that ends the search has been reported already.
         RuleChoice::Start(_) | RuleChoice::Nothing | RuleChoice::Stumbles(_) => Vec::new(),
     }
 }
 
-/// Who writes a rule says what root executes.
+/// Rule files and directories that others can write to: a rule's writer decides what root executes.
 fn written_by_others(rules: &Rules, root: &Path) -> Vec<Finding> {
     let directories = [root.join("etc"), root.join("etc/request-key.d")];
     let mut files: Vec<&Path> = rules.lines.iter().map(|line| line.file.as_path()).collect();
@@ -187,7 +187,7 @@ fn written_by_others(rules: &Rules, root: &Path) -> Vec<Finding> {
         .collect()
 }
 
-/// Files that do not count as one would think.
+/// Files that do not count as an admin would think.
 fn files(rules: &Rules, root: &Path) -> Vec<Finding> {
     let mut findings = written_by_others(rules, root);
     for file in &rules.passed_over {
@@ -237,19 +237,19 @@ fn shadowed(rule: &Rule<'_>) -> Finding {
     )
 }
 
-/// By the name of its program, also where that is given a pipe, or to another program.
+/// Whether the rule names our program, even behind a bar (pipe) or as another program's argument.
 fn is_ours(rule: &Rule<'_>) -> bool {
     rule.command.iter().any(|word| Path::new(word).file_name().is_some_and(|name| name == KEYRING_PROGRAM))
 }
 
-/// The file that the rule's own options name.
+/// The settings file in the rule's options.
 fn named_config(rule: &Rule<'_>) -> Option<PathBuf> {
     let mut words =
         rule.command.iter().take_while(|word| **word != "%o").skip_while(|word| **word != "--config");
     words.nth(1).map(PathBuf::from)
 }
 
-/// What is wrong with a rule of ours.
+/// Faults of a rule of ours.
 fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let error = |finding: &str, remedy: &str| {
@@ -286,7 +286,7 @@ fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     findings
 }
 
-/// The words without the options that the upcall knows (src/upcall/invocation.rs).
+/// The words after the options that the upcall knows (src/upcall/invocation.rs).
 fn options_off<'a, 'b>(mut words: &'a [&'b str]) -> &'a [&'b str] {
     while let ["--config" | "-R" | "--realm", _, rest @ ..] = words {
         words = rest;
@@ -294,7 +294,7 @@ fn options_off<'a, 'b>(mut words: &'a [&'b str]) -> &'a [&'b str] {
     words
 }
 
-/// Rules of the same rank in files of request-key.d, between which the order of the directory decides.
+/// Rules of equal rank in files of request-key.d, where the order of the directory decides.
 fn ties(rules: &Rules, request: &KeyRequest<'_>, chosen: &Rule<'_>) -> Vec<Finding> {
     let directory = |rule: &Rule<'_>| rule.line.file.parent().map(Path::to_owned);
     rules
@@ -316,7 +316,7 @@ fn ties(rules: &Rules, request: &KeyRequest<'_>, chosen: &Rule<'_>) -> Vec<Findi
         .collect()
 }
 
-/// Rules that answer some requests of contexts, because they are more specific than the general one.
+/// Checks rules that answer some requests for contexts because they are more specific than the general rule.
 fn special_cases(rules: &Rules) -> Vec<Finding> {
     let mut seen = HashSet::new();
     let mut findings = Vec::new();
@@ -349,13 +349,13 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
     findings
 }
 
-/// Whether it is the one for requests of no particular kind, of which all has been said.
+/// Whether it is the rule for general requests, which has been reported already.
 fn is_general(rule: &Rule<'_>, rules: &Rules) -> bool {
     let request = KeyRequest { key_type: "user", description: PROBE_DESCRIPTION, callout: PROBE_CALLOUT };
     matches!(rules.choose(&request), RuleChoice::Start(general) if general.line == rule.line)
 }
 
-/// Requests of contexts that are like the patterns of a line: description and callout.
+/// Example requests that a line's patterns may match: description and callout.
 fn examples(line: &RuleLine) -> Vec<(String, String)> {
     let mut words = line.text.split_ascii_whitespace().skip(2);
     let (Some(description), Some(callout)) = (words.next(), words.next()) else { return Vec::new() };
@@ -384,13 +384,13 @@ fn examples(line: &RuleLine) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Texts with something in place of the pattern's asterisk, or that begin like `whole` and end like the pattern.
+/// Texts that match the pattern: with a filler for its asterisk, or for a leading asterisk with the beginning of a request.
 fn fillings(pattern: &str, fillers: &[&str], whole: &str) -> Vec<String> {
     let Some((before, after)) = pattern.split_once('*') else { return vec![pattern.to_owned()] };
     if before.is_empty() {
         return vec![format!("{whole}{after}"), format!("lgss:1000:nfs{after}"), format!("lgss:1000{after}")];
     }
-    // In the middle of a word the end is compared with the beginning (rules.rs).
+    // After an asterisk inside a word, request-key compares the text's end with the pattern's beginning (rules.rs).
     let end = pattern.get(..after.len()).unwrap_or("");
     fillers.iter().map(|filler| format!("{before}{filler}{end}")).collect()
 }

@@ -1,20 +1,19 @@
-//! Which program /sbin/request-key starts for a request, as request-key(8) of keyutils 1.6 decides it, found out by
-//! experiment; a test asks the real program about many sets of rules.
+//! Model of request-key(8) (keyutils 1.6): which program /sbin/request-key starts for a request. Found by experiment; a
+//! test asks the real program about many sets of rules.
 //!
-//! Called by `lgss config check`. What an admin would not expect, and what this model therefore has: the files of
-//! request-key.d come in the order of the directory, which is no order of names; links and other names than `*.conf` are
-//! passed over; one line that cannot be read ends the search, whatever has matched before; a last line without its line
-//! break loses its last character; an asterisk inside a word is of no use, as the text's end is compared with the
-//! pattern's beginning.
+//! Called by `lgss config check`. The model has behaviour that an admin would not expect: files of request-key.d come in the
+//! order of the directory, not of their names; links and names other than `*.conf` are passed over; one line that cannot
+//! be read ends the search, whatever has matched before; a last line without its line break loses its last character; an
+//! asterisk inside a word is useless, because the text's end is compared with the pattern's beginning.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Longest line with its line break, less one.
+/// Longest line in bytes, with its line break.
 const RULE_LINE_LIMIT: usize = 4095;
 
-/// What a rule is chosen by.
+/// The parts of a request that select a rule.
 #[derive(Debug, Clone)]
 pub(super) struct KeyRequest<'a> {
     /// Type of the key.
@@ -32,7 +31,7 @@ pub(super) struct RuleLine {
     pub(super) file: PathBuf,
     /// From 1.
     pub(super) number: usize,
-    /// What request-key makes of it.
+    /// The text as request-key reads it.
     pub(super) text: String,
     /// Whether it lacks its line break.
     pub(super) cut: bool,
@@ -49,14 +48,14 @@ pub(super) struct Rule<'a> {
     pub(super) description: &'a str,
     /// Program and words.
     pub(super) command: Vec<&'a str>,
-    /// Characters that wildcards stand for, column by column: the least is chosen.
+    /// Characters that wildcards stand for, column by column: the rule with the least is used.
     pub(super) skipped: [usize; 4],
 }
 
-/// What request-key does.
+/// The action of request-key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RuleChoice<'a> {
-    /// Starts this.
+    /// Starts this rule's program.
     Start(Rule<'a>),
     /// Finds no rule: ENOKEY.
     Nothing,
@@ -64,14 +63,14 @@ pub(super) enum RuleChoice<'a> {
     Stumbles(&'a RuleLine),
 }
 
-/// All lines that request-key reads, in its order, but comments and empty ones.
+/// All lines that request-key reads, in its order, without comments and empty lines.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     /// The lines.
     pub(super) lines: Vec<RuleLine>,
-    /// Lines that start with a blank, which it takes for comments.
+    /// Lines that start with a blank, which make them comments.
     pub(super) indented: Vec<RuleLine>,
-    /// Files of request-key.d that it passes over, though somebody may think that they count.
+    /// Files of request-key.d that it passes over, though an admin may think that they count.
     pub(super) passed_over: Vec<PathBuf>,
     /// Files that could not be read here.
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
@@ -82,7 +81,7 @@ impl Rules {
     pub(super) fn read(root: &Path) -> Self {
         let mut rules = Self::default();
         let directory = root.join("etc/request-key.d");
-        // Neither sorted by the program, so nor here.
+        // Not sorted, as in request-key.
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let counts = name.as_encoded_bytes().len() > ".conf".len()
@@ -139,7 +138,7 @@ impl Rules {
     }
 }
 
-/// One line for one request.
+/// Result of matching one line with one request.
 enum Match<'a> {
     Rule(Rule<'a>),
     No,
@@ -157,22 +156,22 @@ impl RuleLine {
         (counts || too_long).then(|| Self { file: file.to_owned(), number, text, cut, too_long })
     }
 
-    /// It counts as a comment then, unless it is too long.
+    /// Whether the line starts with a blank, which makes it a comment unless it is too long.
     fn is_indented(&self) -> bool {
         !self.too_long && self.text.starts_with(|c: char| c.is_ascii_whitespace())
     }
 
-    /// The place, for people.
+    /// File and line number, for people.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.file.display(), self.number)
     }
 
-    /// The words, whatever they stand for.
+    /// All words of the line.
     pub(super) fn words(&self) -> impl Iterator<Item = &str> {
         self.text.split(blank).filter(|word| !word.is_empty())
     }
 
-    /// Whatever it is for: the rule that it is, if it can be read.
+    /// The line as a rule, for any request, if it can be read.
     pub(super) fn rule(&self) -> Option<Rule<'_>> {
         let mut words = self.words();
         let description = words.nth(2)?;
@@ -214,7 +213,7 @@ fn blank(c: char) -> bool {
     c.is_ascii_whitespace() || c == '\x0b'
 }
 
-/// How many characters of `text` the wildcard in `pattern` stands for; `None` if they do not match.
+/// Number of characters of `text` that the wildcard in `pattern` stands for; `None` if they do not match.
 pub(super) fn skips(pattern: &str, text: &str) -> Option<usize> {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let Some(asterisk) = pattern.iter().position(|&byte| byte == b'*') else {

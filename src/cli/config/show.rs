@@ -12,7 +12,7 @@ use crate::cli::terminal::Terminal;
 use crate::cli::words;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 
-/// Where a value comes from.
+/// Origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum SettingSource {
@@ -25,7 +25,7 @@ enum SettingSource {
 /// The name of its table, empty at the top; its own name; value; source.
 type Setting = (String, String, toml::Value, SettingSource);
 
-/// Where comments start.
+/// Column where comments start.
 const COLUMN: usize = 44;
 
 pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
@@ -50,10 +50,10 @@ pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Res
     Ok(Exit::Ok)
 }
 
-/// All settings, those at the top first, as a file must have them.
+/// All settings, top-level ones first, as a file must have them.
 fn settings(config: &Config, path: Option<&Path>) -> Result<Vec<Setting>, ConfigError> {
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
-    // It could be read a moment ago; if it has gone since, the defaults are in effect.
+    // If the file is missing, even since a moment ago, the defaults are in effect.
     let set: toml::Table =
         std::fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
     let all = toml::Table::try_from(config)

@@ -1,4 +1,4 @@
-//! Programs tried as the upcall would start them (src/selftest.rs): the worker, with krb5.conf and keytabs, and the upcall.
+//! Tries programs as the upcall would start them (src/selftest.rs): the worker with krb5.conf and keytabs, and the upcall.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -18,19 +18,20 @@ use crate::creds::roots;
 use crate::selftest::{self, Fault, KeytabReport, Report, VERSION};
 use crate::sys::files::{Untrusted, open_trusted, sealed_memory};
 
-/// Whose keys a node can use for Lustre (lgss_keyring(8)).
-const NODES: [&str; 6] = ["lustre_root", "lustre_mds", "lustre_oss", "lustre_mgs", "lustre_role", "host"];
-/// Most principals that are listed.
+/// First components of principals whose keys a node can use for Lustre (lgss_keyring(8)).
+const LUSTRE_PRINCIPALS: [&str; 6] =
+    ["lustre_root", "lustre_mds", "lustre_oss", "lustre_mgs", "lustre_role", "host"];
+/// Most principals listed.
 const LISTED: usize = 4;
 
-/// Whether Lustre's requests are served by these settings.
+/// Whether these settings serve Lustre's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LustreService {
     Served,
     NotServed,
 }
 
-/// The worker, what it says of each krb5.conf, and of the keytabs; `file` is where the settings are.
+/// Tries the worker, and has it check each krb5.conf and the keytabs; `file` is where the settings are.
 pub(super) fn worker(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
     let (mut findings, keytabs) = open_keytabs(config, lustre);
     let (mode, finding) = program("worker", &config.worker, &format!("install it, or set worker in {file}"));
@@ -108,7 +109,7 @@ fn of_report(config: &Config, report: &Report, file: &str) -> Vec<Finding> {
         let finding = format_args!("{name} is of version {version}, this command of {VERSION}");
         findings.push(Finding::warning("worker", finding, "install all programs of one version"));
     }
-    // Without root it was started with the caller's rights.
+    // Without root the worker had the caller's rights.
     if let Some(rights) = report.rights.as_ref().filter(|_| geteuid().is_root()) {
         findings.push(Finding::error(
             "worker",
@@ -154,7 +155,7 @@ fn enctypes(config: &Config, report: &Report, file: &str) -> Option<Finding> {
     ))
 }
 
-/// Those that tables for namespaces name.
+/// Faults of further krb5.conf files, which tables for namespaces name.
 fn further_configurations(config: &Config) -> Vec<Finding> {
     let named: BTreeSet<&Path> =
         config.namespace.values().filter_map(|table| table.krb5_config.as_deref()).collect();
@@ -170,7 +171,7 @@ fn further_configurations(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// The keytabs that requests need, opened and sealed; and what is wrong with those that cannot be.
+/// Opens and seals the keytabs that requests need; findings are about those that cannot be opened.
 fn open_keytabs(config: &Config, lustre: LustreService) -> (Vec<Finding>, Vec<(String, OwnedFd)>) {
     let set = config.namespace.values().filter_map(|table| table.keytab.clone());
     let mut wanted: BTreeSet<PathBuf> =
@@ -202,7 +203,7 @@ fn open_keytab(path: &Path) -> Result<OwnedFd, Untrusted> {
     sealed_memory(&content).map_err(|errno| failed(errno.into()))
 }
 
-/// The node's may be missing where root's default cache has its tickets.
+/// The machine's keytab may be missing where root's default cache has tickets.
 fn absent_keytab(path: &Path, error: &Untrusted, config: &Config) -> Finding {
     let install = format!("make it: kadmin -q 'ktadd -k {} host/THIS-HOST'", path.display());
     let finding = untrusted("keytab", error, &install);
@@ -243,7 +244,8 @@ fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
         .collect();
     let serves = |principal: &String| {
         let first = principal.split(['/', '@']).next().unwrap_or_default();
-        NODES.contains(&first) || set.iter().any(|set| principal.split('@').next() == set.split('@').next())
+        LUSTRE_PRINCIPALS.contains(&first)
+            || set.iter().any(|set| principal.split('@').next() == set.split('@').next())
     };
     if principals.iter().any(serves) {
         Finding::ok("keytab", format_args!("{name}: {listed}"))
@@ -252,15 +254,15 @@ fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
         Finding::error(
             "keytab",
             finding,
-            format_args!("add a key of {} on this host: {remedy}", NODES.join(", ")),
+            format_args!("add a key of {} on this host: {remedy}", LUSTRE_PRINCIPALS.join(", ")),
         )
     }
 }
 
-/// A program that a rule starts by this name.
+/// Tries a program that a rule starts.
 pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
     let (mode, _) = program("upcall", path, "");
-    // What is wrong with the file has been said of the rule; what only root may execute is not tried by others.
+    // Faults of the file were reported with the rule. A program that only root may execute is not tried.
     mode.filter(|mode| mode & 0o001 != 0)?;
     let name = path.display();
     Some(match selftest::upcall_version(path, config) {

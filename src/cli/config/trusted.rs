@@ -1,4 +1,4 @@
-//! Files that root trusts: programs that it executes, and what to do about those that others could change.
+//! Files that root trusts: checks of the programs that it executes, and remedies where others could change a file.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -9,11 +9,11 @@ use nix::fcntl::OFlag;
 use super::finding::Finding;
 use crate::sys::files::{Untrusted, open_trusted};
 
-/// For files that others could change.
+/// Remedy for files that others could change.
 pub(super) const OWNERSHIP: &str =
     "give it and every directory above it to root (chown root), writable by nobody else (chmod go-w)";
 
-/// A program that root executes: its mode if all is well, and the finding.
+/// Checks a program that root executes. Returns its mode if all is well, and the finding.
 pub(super) fn program(subject: &'static str, path: &Path, install: &str) -> (Option<u32>, Finding) {
     let file = match open_trusted(path, OFlag::O_PATH) {
         Ok(file) => file,

@@ -1,8 +1,7 @@
-//! Lines that start our program though no request ever reaches them: slips of whoever wrote them, which request-key(8)
-//! passes over in silence.
+//! Lines that would start our program but match no request: mistakes that request-key(8) passes over in silence.
 //!
-//! A line is dead only if no text of a request's grammar can match it: rules for one user, one service or Lustre alone
-//! live.
+//! A line counts as unreached only if no text of a request's grammar can match it: rules for one user, one service or Lustre
+//! alone are fine.
 
 use std::fmt;
 use std::path::Path;
@@ -14,13 +13,13 @@ use crate::ctx::request::Description;
 
 pub(super) const KEYRING_PROGRAM: &str = "lgss_keyring";
 pub(super) const RULE_SUBJECT: &str = "rule";
-/// Of programs: one of each form.
+/// Descriptions of programs' requests, one of each form.
 const DESCRIPTIONS: [&str; 3] =
     ["lgss:1000:nfs@host.invalid", "lgss:self:nfs@host.invalid", "lgss:1000:nfs@host.invalid:x"];
 const LUSTRES_DESCRIPTIONS: [&str; 1] = ["1000@1"];
-/// What the callout of every program's request starts with.
+/// Start of the callout of every program's request.
 const CALLOUT_VERSION: &str = "lgss1;";
-/// Before the program: operation, type, description, callout.
+/// Columns before the program: operation, type, description, callout.
 const COLUMNS: usize = 4;
 
 /// Why no request reaches a line.
@@ -67,7 +66,7 @@ impl Slip<'_> {
     }
 }
 
-/// One finding for each such line but those of which an error is `known`. `severity` is that of all slips but a wrong
+/// One finding for each such line, except where an error is `known` already. `severity` is that of all slips but a wrong
 /// operation.
 pub(super) fn findings(rules: &Rules, severity: Severity, known: &[Finding]) -> Vec<Finding> {
     // Prose may be indented and name the program.
@@ -89,14 +88,14 @@ pub(super) fn findings(rules: &Rules, severity: Severity, known: &[Finding]) -> 
         .collect()
 }
 
-/// Whether it is a rule of ours for requests of programs, be it for some only.
+/// Whether the line is a rule of ours for requests of programs, even if only for some.
 pub(super) fn serves_programs(line: &RuleLine) -> bool {
     let words: Vec<&str> = line.words().collect();
     let of_programs = matches!(words.as_slice(), [_, key_type, ..] if skips(key_type, "user").is_some());
     of_programs && start(line).is_some() && slip(line).is_none()
 }
 
-/// What is wrong with a line that starts our program; `None` also for all others.
+/// The slip in a line that starts our program; `None` also for other lines.
 fn slip(line: &RuleLine) -> Option<Slip<'_>> {
     let column = start(line)?;
     if column < COLUMNS {
@@ -113,7 +112,7 @@ fn slip(line: &RuleLine) -> Option<Slip<'_>> {
         || reaches(description, &DESCRIPTIONS, |text| text.parse::<Description>().is_ok());
     let lustres_description =
         || reaches(description, &LUSTRES_DESCRIPTIONS, |text| text.parse::<LustreDescription>().is_ok());
-    // What Lustre's callouts may hold is left to Lustre.
+    // Callouts of Lustre are not checked: their content is Lustre's affair.
     if lustre && lustres_description() {
         None
     } else if !programs && !lustre {
@@ -127,8 +126,8 @@ fn slip(line: &RuleLine) -> Option<Slip<'_>> {
     }
 }
 
-/// The column of the program's name, from 0. Before its place a name may be a pattern of another package's, unless
-/// words of a command come next.
+/// The column of the program's name, from 0. In an earlier column the name may be a pattern of another package's rule,
+/// unless a command's words follow.
 fn start(line: &RuleLine) -> Option<usize> {
     let words: Vec<&str> = line.words().collect();
     let is_command = |index: usize| {
@@ -139,11 +138,11 @@ fn start(line: &RuleLine) -> Option<usize> {
     found.filter(|_| !line.too_long)
 }
 
-/// Whether a text that is `valid` can match the pattern: itself, or with the beginning or end of a sample in place of
-/// its asterisk.
+/// Whether any `valid` text can match the pattern: the pattern itself, or the pattern with the beginning or end of a
+/// sample in place of its asterisk.
 fn reaches(pattern: &str, samples: &[&str], valid: impl Fn(&str) -> bool) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return valid(pattern) };
-    // In the middle of a word the end is compared with the beginning (rules.rs).
+    // After an asterisk inside a word, request-key compares the text's end with the pattern's beginning (rules.rs).
     let end = if before.is_empty() { after } else { pattern.get(..after.len()).unwrap_or(after) };
     let parts = samples.iter().flat_map(|sample| {
         let splits = (0..=sample.len()).filter_map(|at| sample.split_at_checked(at));

@@ -8,7 +8,7 @@ fn ours() -> (&'static str, String) {
     ("request-key.d/lgss.conf", OURS.replace("/usr/sbin/lgss_keyring", "/x/lgss_keyring") + "\n")
 }
 
-/// Errors and warnings but that of the program, which these directories do not have.
+/// Errors and warnings, without those about the program, which these directories do not have.
 fn found(files: &[(&str, &str)]) -> Vec<(Severity, String)> {
     let root = TempDir::new().unwrap();
     fs::create_dir_all(root.path().join("etc/request-key.d")).unwrap();
@@ -65,7 +65,7 @@ fn rules_for_some_users_only_are_no_error() {
         matches!(found.as_slice(), [(Severity::Warning, text)] if text.contains("only those that the rules of ours are for")),
         "{found:?}"
     );
-    // Lustre's alone serve no program.
+    // Rules for Lustre alone serve no programs.
     is(
         &[("request-key.d/lgssc.conf", &format!("{LUSTRES}\n"))],
         Severity::Error,

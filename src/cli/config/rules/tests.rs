@@ -1,4 +1,4 @@
-//! The model against /sbin/request-key itself, in its debugging mode, which starts nothing.
+//! Compares the model with /sbin/request-key in its debugging mode, which starts nothing.
 
 use super::*;
 use std::process::Command;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 const REQUEST_DESCRIPTION: &str = "lgss:1000:nfs@h";
 const REQUEST_CALLOUT: &str = "lgss1;svc=nfs@h";
 
-/// `etc` with these files, as DIR/etc/request-key.d has it.
+/// A root directory with these files below `etc`.
 fn rules(files: &[(&str, String)]) -> TempDir {
     let root = TempDir::new().unwrap();
     fs::create_dir_all(root.path().join("etc/request-key.d")).unwrap();
@@ -19,7 +19,7 @@ fn rules(files: &[(&str, String)]) -> TempDir {
     root
 }
 
-/// The line and the program that the real one would start: `FILE:LINE` of the last rule that it prefers.
+/// The real program's choice: `FILE:LINE` of the last rule that it prefers, and the program of that rule.
 fn real(root: &Path) -> Option<(String, String)> {
     let output = Command::new("/sbin/request-key")
         .args(["-l", "-d", "-n", "-v", "-D", &format!("user;0;0;1f0000;{REQUEST_DESCRIPTION}")])
