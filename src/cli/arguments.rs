@@ -34,7 +34,7 @@ When something fails:
     grep lgss_keyring /var/log/auth.log    without a journal: Debian, Ubuntu
     grep lgss_keyring /var/log/secure      Rocky Linux
     grep lgss_keyring /var/log/messages    SLES
-  lgss config check (as root) finds faults of the installation and says what to do
+  lgss config check (as root) finds faults in the installation and says what to do
   more: lgss(1), lgss_keyring(8), lgss.toml(5)";
 
 /// `Examples:`, for the end of a command's help.
@@ -74,7 +74,7 @@ pub(crate) enum Command {
     List(ListArgs),
     /// End contexts, so that the next request negotiates anew
     ///
-    /// Also ends the pause that your requests have after many failures.
+    /// Also ends the pause that many failures have caused for your requests.
     #[command(after_help = after_help!("lgss flush --service nfs@srv.example.com", "lgss flush 797025216", "lgss flush --all --dry-run"))]
     Flush(FlushArgs),
     /// Show which of your tickets the upcall would use, and why not the others
@@ -83,7 +83,7 @@ pub(crate) enum Command {
     /// Show the settings that are in effect, or check the whole installation
     #[command(subcommand, after_help = after_help!("lgss config show", "lgss config check"))]
     Config(ConfigCommand),
-    /// Print the completion of this command for a shell
+    /// Print the shell function that completes this command
     #[command(after_help = after_help!("lgss completion bash > /etc/bash_completion.d/lgss"))]
     Completion(CompletionArgs),
 }
@@ -96,12 +96,12 @@ pub(crate) struct GetArgs {
     pub service: Service,
     /// Where it listens: ONC RPC program and version on a TCP port
     ///
-    /// An IPv6 address stands in brackets.
+    /// Put an IPv6 address in brackets.
     #[arg(long, value_name = "rpc:HOST:PORT,PROG,VERS", value_parser = channel)]
     pub channel: RpcChannel,
     /// Credential cache to use, and no other [default: the first that lgss caches shows]
     ///
-    /// Named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches shows yours in their order.
+    /// Named as in KRB5CCNAME: types FILE, DIR, KCM and KEYRING. lgss caches lists yours in order of use.
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(caches))]
     pub cache: Option<String>,
     /// Principal that the context must speak for, such as alice@EXAMPLE.COM
@@ -163,14 +163,14 @@ pub(crate) struct FlushArgs {
     /// End the contexts with this service
     #[arg(long, value_name = "NAME@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub service: Option<Service>,
-    /// End all contexts of yours; as root, also those in the user keyrings of all users
+    /// End all your contexts; as root, also those in the user keyrings of all users
     ///
     /// With --service, only those with that service.
     #[arg(long)]
     pub all: bool,
     /// Drop the tickets that this machine's requests share, so that the next one gets new ones (root)
     ///
-    /// These are the tickets that the upcall got by the keytab for Lustre. Root's default cache stays as it is (use
+    /// These are the tickets that the upcall got with the keytab, for Lustre. Root's default cache stays as it is (use
     /// kdestroy), and so do existing contexts.
     #[arg(long, conflicts_with_all = ["service", "all", "json"])]
     pub machine: bool,
