@@ -1,4 +1,4 @@
-//! The user's command: see `lgss::cli`.
+//! The `lgss` command; its code is in src/cli.
 #![forbid(unsafe_code)]
 
 use lgss::private_to_lgss::cli::{self, Exit, Terminal};
