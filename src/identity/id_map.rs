@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 /// A map has 340 lines at most, of three numbers each.
-const SIZE_LIMIT: u64 = 340 * 36;
+const MAP_SIZE_LIMIT: u64 = 340 * 36;
 
 /// A range of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl IdMap {
     /// Those of read(2); `InvalidData` if the text has another form.
     pub(crate) fn read(map: &OwnedFd) -> io::Result<Self> {
         let mut text = String::new();
-        File::from(map.try_clone()?).take(SIZE_LIMIT).read_to_string(&mut text)?;
+        File::from(map.try_clone()?).take(MAP_SIZE_LIMIT).read_to_string(&mut text)?;
         Self::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 

@@ -15,9 +15,9 @@ use crate::key::auth_line::{Expected, Finder};
 use crate::sys::proc;
 
 /// One page: what the kernel gives at a time.
-const PIECE: usize = 4096;
+const KEYS_PIECE: usize = 4096;
 /// No line of /proc/key-users is longer.
-const LINE_LIMIT: usize = 256;
+const USER_LINE_LIMIT: usize = 256;
 
 /// How much of the list is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ fn read(
 ) -> Result<(), RequesterError> {
     let failed = |errno| RequesterError::Proc(path.trim_start_matches("/proc/"), errno);
     let file = proc::open_file(path).map_err(failed)?;
-    let mut piece = [0; PIECE];
+    let mut piece = [0; KEYS_PIECE];
     loop {
         match nix::unistd::read(file.as_fd(), &mut piece) {
             Ok(0) => return Ok(()),
@@ -98,7 +98,7 @@ struct Counter {
 impl Counter {
     fn feed(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|&byte| byte == b'\n') {
-            let room = LINE_LIMIT.saturating_sub(self.line.len());
+            let room = USER_LINE_LIMIT.saturating_sub(self.line.len());
             self.line.extend_from_slice(part.get(..room).unwrap_or(part));
             if part.ends_with(b"\n") {
                 let of_user = std::str::from_utf8(&self.line).ok().and_then(keys_of_line).unwrap_or(0);

@@ -3,10 +3,10 @@
 //! Used by the front before it authorises, and by the worker before it does anything.
 #![forbid(unsafe_code)]
 
+pub(crate) mod counted_owner;
 mod error;
 pub(crate) mod id_map;
 pub(crate) mod key_list;
-pub(crate) mod owner;
 pub(crate) mod requester;
 pub(crate) mod system_user;
 #[cfg(feature = "gss")]

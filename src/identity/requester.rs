@@ -17,7 +17,7 @@ use crate::sys::{namespaces, proc, tables};
 /// How long a task may seem to be running before it is refused.
 const RUNNING_LIMIT: Duration = Duration::from_millis(5);
 /// One page: what the kernel gives at a time of /proc/keys.
-const PIECE: usize = 4096;
+const PROC_PIECE: usize = 4096;
 
 /// A task's user ids in our user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub(crate) struct Requester {
     pub uids: Uids,
     /// Where its request comes from.
     pub origin: Origin,
-    task: Task,
+    task: ProcTask,
 }
 
 impl Requester {
@@ -79,14 +79,14 @@ impl Requester {
     /// # Errors
     /// [`RequesterError`]; all of them mean refusal.
     pub(crate) fn look_at(tid: i32) -> Result<Self, RequesterError> {
-        let task = Task::open(&tid.to_string())?;
+        let task = ProcTask::open(&tid.to_string())?;
         let uids = read_uids(&task.0)?;
         let origin = read_origin(&task.0)?;
         Ok(Self { uids, origin, task })
     }
 
     /// Its task.
-    pub(crate) fn task(&self) -> &Task {
+    pub(crate) fn task(&self) -> &ProcTask {
         &self.task
     }
 }
@@ -95,15 +95,15 @@ impl Requester {
 impl Requester {
     /// One for tests.
     pub(crate) fn pretended(origin: Origin, uids: Uids) -> Self {
-        Self { uids, origin, task: Task::open("self").unwrap() }
+        Self { uids, origin, task: ProcTask::open("self").unwrap() }
     }
 }
 
 /// A task by its directory below /proc, so that a recycled id cannot be mistaken for it.
 #[derive(Debug)]
-pub(crate) struct Task(OwnedFd);
+pub(crate) struct ProcTask(OwnedFd);
 
-impl Task {
+impl ProcTask {
     /// The task of that number, or `self`.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl Task {
     /// # Errors
     /// [`RequesterError::Proc`].
     pub(crate) fn cgroup(&self) -> Result<Vec<u8>, RequesterError> {
-        let mut buffer = [0; PIECE];
+        let mut buffer = [0; PROC_PIECE];
         proc::read_small(self.0.as_fd(), "cgroup", &mut buffer)
             .map(<[u8]>::to_vec)
             .map_err(|e| RequesterError::Proc("cgroup", e))
@@ -183,7 +183,7 @@ pub(crate) fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterErr
 }
 
 fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {
-    let mut buffer = [0; PIECE];
+    let mut buffer = [0; PROC_PIECE];
     let status = proc::read_small(task.as_fd(), "status", &mut buffer)
         .map_err(|e| RequesterError::Proc("status", e))?;
     parse_uids(status).ok_or(RequesterError::Form("status"))

@@ -47,7 +47,7 @@ pub(crate) struct Finder {
 }
 
 /// Longer lines are other keys' and are not kept whole: our own has about 100 bytes.
-const LINE_LIMIT: usize = 256;
+const KEY_LINE_LIMIT: usize = 256;
 
 impl Finder {
     /// For one authorisation key.
@@ -57,13 +57,20 @@ impl Finder {
             *slot = byte;
         }
         let key_word = format!("key:{:x}", expected.key.raw());
-        Self { expected, serial, key_word, line: Vec::with_capacity(LINE_LIMIT), found: None, error: None }
+        Self {
+            expected,
+            serial,
+            key_word,
+            line: Vec::with_capacity(KEY_LINE_LIMIT),
+            found: None,
+            error: None,
+        }
     }
 
     /// Takes the next piece of the text.
     pub(crate) fn feed(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|&byte| byte == b'\n') {
-            let room = LINE_LIMIT.saturating_sub(self.line.len());
+            let room = KEY_LINE_LIMIT.saturating_sub(self.line.len());
             self.line.extend_from_slice(part.get(..room).unwrap_or(part));
             if part.ends_with(b"\n") {
                 self.end_of_line();

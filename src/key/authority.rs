@@ -33,7 +33,7 @@ pub(crate) trait Permission {
 
 /// Proof that a key of the kernel's has its permissions.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Prepared(KeySerial);
+pub(crate) struct PreparedKey(KeySerial);
 
 /// Why a key was not instantiated; the authority comes back so that it can be rejected.
 #[derive(Debug)]
@@ -135,11 +135,11 @@ impl Authority {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn prepare_for_kernel(&self, owner: u32) -> Result<Prepared, Errno> {
+    pub(crate) fn prepare_for_kernel(&self, owner: u32) -> Result<PreparedKey, Errno> {
         let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
         let key = self.key.raw();
         keyctl::set_owner(key, owner, 0).and_then(|()| keyctl::set_permissions(key, permissions))?;
-        Ok(Prepared(self.key))
+        Ok(PreparedKey(self.key))
     }
 
     /// The rest.
@@ -149,7 +149,7 @@ impl Authority {
     pub(crate) fn instantiate_prepared(
         self,
         permission: &impl Permission,
-        Prepared(prepared): Prepared,
+        PreparedKey(prepared): PreparedKey,
     ) -> Result<LiveKey, NotInstantiated> {
         if permission.key() != self.key || prepared != self.key {
             return Err(NotInstantiated { authority: self, errno: Errno::EPERM });

@@ -22,8 +22,8 @@ pub(super) const OF_ROOTS_KEY_IN_PROGRESS: u32 = 0x033d_0000;
 /// How long a key that is finished in passing may put off its update.
 const PASSING_LIMIT: Duration = Duration::from_millis(500);
 /// First and longest pause between two tries to update a key that the kernel has not yet put to use.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+const FIRST_UPDATE_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_UPDATE_PAUSE: Duration = Duration::from_millis(16);
 
 /// An instantiated key whose negotiation goes on.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ fn without_context(errno: Errno) -> [u8; 12] {
     [0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]
 }
 /// Length in bytes of the part that both share.
-const START: usize = 8;
+const PAYLOAD_START: usize = 8;
 
 impl LiveKey {
     /// Takes over the key that the front, another process, has instantiated.
@@ -178,12 +178,12 @@ impl LiveKey {
 
 /// The kernel answers EAGAIN until the requester, who has just been released, has put the key to use.
 fn update_when_bound(key: KeySerial, payload: &[u8], deadline: Instant) -> Result<(), Errno> {
-    let mut pause = FIRST_PAUSE;
+    let mut pause = FIRST_UPDATE_PAUSE;
     loop {
         match keyctl::update(key.raw(), payload) {
             Err(Errno::EAGAIN) if Instant::now() < deadline => {
                 thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(LONGEST_UPDATE_PAUSE);
             }
             other => return other,
         }
@@ -217,8 +217,8 @@ fn conclude(guarded: &'static Guarded) {
     // Room for a provisional payload; one with a context is longer, and not read.
     let mut payload = [0; 64];
     let length = keyctl::read_into(guarded.key.raw(), &mut payload);
-    let start = length.ok().and_then(|length| payload.get(..length)?.get(..START));
-    if start == without_context(Errno::EINPROGRESS).get(..START) {
+    let start = length.ok().and_then(|length| payload.get(..length)?.get(..PAYLOAD_START));
+    if start == without_context(Errno::EINPROGRESS).get(..PAYLOAD_START) {
         LiveKey::taken_over(guarded.key, Consumer::Program).fail();
     } else {
         let _ = keyctl::set_timeout(guarded.key.raw(), guarded.timeout);

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 
-use super::cgroup::Home;
+use super::cgroup::OwnerCgroup;
 use super::order::Order;
 use crate::config::Config;
 use crate::creds::cache_name::CacheName;
@@ -38,7 +38,7 @@ pub(super) struct Assignment<'a> {
     /// The settings.
     pub config: &'a Config,
     /// Where it is accounted for.
-    pub home: Option<&'a Home<'a>>,
+    pub cgroup: Option<&'a OwnerCgroup<'a>>,
     /// The process that we must not outlive.
     pub monitor: &'a Process,
 }

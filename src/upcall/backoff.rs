@@ -17,7 +17,7 @@ const LOOKS: u32 = 8;
 
 /// An owner's failures in a row. Times are since the machine was started, whatever happens to its clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct FailureRecord {
     /// How many.
     failures: u32,
     /// When the last one was.
@@ -27,14 +27,14 @@ pub(super) struct Record {
     /// When somebody who asked anew was last let through in spite of that.
     broken: Duration,
     /// What the last one was.
-    what: What,
+    what: LastFailure,
     /// When requests have begun to look for other credentials, and how many have since.
     looks: (Duration, u32),
 }
 
 /// A failure, as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct What {
+pub(super) struct LastFailure {
     /// The name of its errno.
     errno: String,
     /// Whose it was: several uids can be one owner.
@@ -45,7 +45,7 @@ pub(super) struct What {
     tried: Option<Vec<u64>>,
 }
 
-impl What {
+impl LastFailure {
     /// Without words.
     pub(super) fn named(failure: &Failure) -> Self {
         Self { errno: format!("{:?}", failure.cause.errno()), uid: 0, words: String::new(), tried: None }
@@ -78,9 +78,14 @@ impl What {
     }
 }
 
-impl Record {
+impl FailureRecord {
     /// With one more failure.
-    pub(super) fn after_failure(before: Option<Self>, now: Duration, what: What, backoff: &Backoff) -> Self {
+    pub(super) fn after_failure(
+        before: Option<Self>,
+        now: Duration,
+        what: LastFailure,
+        backoff: &Backoff,
+    ) -> Self {
         // A row ends by itself after a while, and what was begun before a pause does not lengthen it.
         let before = before.filter(|before| !before.is_over(now, backoff));
         let what = before.as_ref().map_or(what.clone(), |before| what.after(&before.what));
@@ -143,7 +148,7 @@ impl Record {
 
     /// In words, for the log and for this user.
     pub(super) fn in_words(&self, reader: u32) -> String {
-        let What { errno, uid, words, .. } = &self.what;
+        let LastFailure { errno, uid, words, .. } = &self.what;
         let told =
             if *uid == reader && !words.is_empty() { format!("{errno}: {words}") } else { errno.clone() };
         format!("{} requests failed in a row, the last: {told}", self.failures)
@@ -152,10 +157,10 @@ impl Record {
 
 /// `failures last until broken errno uid looks-since looks tried words`, times in milliseconds, what was tried in
 /// hexadecimal.
-impl fmt::Display for Record {
+impl fmt::Display for FailureRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { failures, last, until, broken, what, looks: (since, looks) } = self;
-        let What { errno, uid, words, tried } = what;
+        let LastFailure { errno, uid, words, tried } = what;
         let [last, until, broken, since] = [last, until, broken, since].map(Duration::as_millis);
         write!(f, "{failures} {last} {until} {broken} {errno} {uid} {since} {looks} ")?;
         match tried {
@@ -185,7 +190,7 @@ fn numbers(text: &str) -> Result<Option<Vec<u64>>, NotARecord> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotARecord;
 
-impl FromStr for Record {
+impl FromStr for FailureRecord {
     type Err = NotARecord;
 
     fn from_str(text: &str) -> Result<Self, NotARecord> {
@@ -199,7 +204,7 @@ impl FromStr for Record {
         let uid = part()?.parse().map_err(|_| NotARecord)?;
         let looks = (time(part()?)?, part()?.parse().map_err(|_| NotARecord)?);
         let tried = numbers(part()?)?;
-        let what = What { errno, uid, words: part()?.to_owned(), tried };
+        let what = LastFailure { errno, uid, words: part()?.to_owned(), tried };
         Ok(Self { failures, last, until, broken, what, looks })
     }
 }
@@ -213,8 +218,8 @@ mod tests {
         Backoff { after: 2, first: "1s".parse().unwrap(), longest: "5s".parse().unwrap() }
     }
 
-    fn no_ticket() -> What {
-        What::of(&Failure::new(Stage::Credentials, Cause::NoTicket, "FILE:/tmp/x: no ticket"), 7)
+    fn no_ticket() -> LastFailure {
+        LastFailure::of(&Failure::new(Stage::Credentials, Cause::NoTicket, "FILE:/tmp/x: no ticket"), 7)
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -226,7 +231,7 @@ mod tests {
         let (mut record, mut now) = (None, seconds(100));
         let mut pauses = Vec::new();
         for _ in 0..count {
-            let next = Record::after_failure(record.take(), now, no_ticket(), &backoff());
+            let next = FailureRecord::after_failure(record.take(), now, no_ticket(), &backoff());
             let pause = next.pause_left(now).unwrap_or_default();
             pauses.push(pause.as_secs());
             now += pause;
@@ -243,7 +248,7 @@ mod tests {
 
     #[test]
     fn failures_during_a_pause_do_not_lengthen_it_and_a_quiet_time_ends_the_row() {
-        let fail = |before, now| Record::after_failure(before, seconds(now), no_ticket(), &backoff());
+        let fail = |before, now| FailureRecord::after_failure(before, seconds(now), no_ticket(), &backoff());
         let third = fail(Some(fail(Some(fail(None, 10)), 10)), 10);
         assert_eq!(third.pause_left(seconds(10)), Some(seconds(1)));
         let during = fail(Some(third.clone()), 10);
@@ -254,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written_and_garbage_is_none() {
-        let record = Record::after_failure(None, seconds(7), no_ticket(), &backoff());
+        let record = FailureRecord::after_failure(None, seconds(7), no_ticket(), &backoff());
         assert_eq!(record.to_string().parse(), Ok(record));
         for garbage in [
             "",
@@ -268,73 +273,74 @@ mod tests {
             "1 2 3 0 E 7 0 0 x w",
             "1 2 3 E 7 0 0 - w",
         ] {
-            assert_eq!(garbage.parse::<Record>(), Err(NotARecord), "{garbage}");
+            assert_eq!(garbage.parse::<FailureRecord>(), Err(NotARecord), "{garbage}");
         }
     }
 
     #[test]
     fn a_pause_says_what_went_wrong_last_to_whom_it_went_wrong() {
-        let record = Record::after_failure(None, seconds(7), no_ticket(), &backoff());
+        let record = FailureRecord::after_failure(None, seconds(7), no_ticket(), &backoff());
         let told = "1 requests failed in a row, the last: ENOKEY: credentials: FILE:/tmp/x: no ticket";
         assert_eq!(
             (record.in_words(7), record.in_words(8).ends_with("the last: ENOKEY")),
             (told.to_owned(), true)
         );
-        let setup = What::of(&Failure::new(Stage::Launch, Cause::Setup, "of the host"), 7);
-        let record = Record::after_failure(Some(record), seconds(8), setup, &backoff());
+        let setup = LastFailure::of(&Failure::new(Stage::Launch, Cause::Setup, "of the host"), 7);
+        let record = FailureRecord::after_failure(Some(record), seconds(8), setup, &backoff());
         assert_eq!(record.in_words(7), "2 requests failed in a row, the last: EIO");
         assert_eq!(record.to_string().parse(), Ok(record));
     }
 
-    fn with(numbers: &[u64]) -> What {
+    fn with(numbers: &[u64]) -> LastFailure {
         no_ticket().with(Some(numbers.to_vec()))
     }
 
     #[test]
     fn who_has_other_credentials_than_those_that_failed_is_told_which_these_are() {
-        let record = Record::after_failure(None, seconds(7), with(&[1, 0xff]), &backoff());
+        let record = FailureRecord::after_failure(None, seconds(7), with(&[1, 0xff]), &backoff());
         assert_eq!(record.to_string().parse(), Ok(record.clone()));
         // Not for another user, and not where credentials were not the matter.
         assert!(record.look(7, seconds(7)).is_some());
         assert_eq!(record.look(8, seconds(8)), None);
         let (tried, looked) = record.look(7, seconds(8)).unwrap();
         assert_eq!((tried, looked.to_string().parse()), (vec![1, 0xff], Ok(looked.clone())));
-        let other = Record::after_failure(Some(looked), seconds(9), no_ticket(), &backoff());
+        let other = FailureRecord::after_failure(Some(looked), seconds(9), no_ticket(), &backoff());
         assert_eq!(other.look(7, seconds(12)), None);
-        let none = Record::after_failure(None, seconds(7), with(&[]), &backoff());
+        let none = FailureRecord::after_failure(None, seconds(7), with(&[]), &backoff());
         assert_eq!(none.to_string().parse(), Ok(none));
     }
 
     #[test]
     fn a_pause_is_broken_once_a_second_and_not_within_one_of_a_failure() {
-        let record = Record::after_failure(None, seconds(7), no_ticket(), &backoff());
+        let record = FailureRecord::after_failure(None, seconds(7), no_ticket(), &backoff());
         assert_eq!(record.break_pause(Duration::from_millis(7999)), None);
         let broken = record.break_pause(seconds(8)).unwrap();
-        assert_eq!(broken.to_string().parse::<Record>().unwrap(), broken);
+        assert_eq!(broken.to_string().parse::<FailureRecord>().unwrap(), broken);
         assert_eq!(broken.break_pause(Duration::from_millis(8999)), None);
         assert!(broken.break_pause(seconds(9)).is_some());
-        let next = Record::after_failure(Some(broken), Duration::from_millis(8500), no_ticket(), &backoff());
+        let next =
+            FailureRecord::after_failure(Some(broken), Duration::from_millis(8500), no_ticket(), &backoff());
         assert_eq!(next.break_pause(Duration::from_millis(9499)), None);
     }
 
     #[test]
     fn looks_are_counted_and_what_failed_earlier_in_the_row_is_remembered() {
-        let mut record = Record::after_failure(None, seconds(7), with(&[1]), &backoff());
+        let mut record = FailureRecord::after_failure(None, seconds(7), with(&[1]), &backoff());
         for _ in 0..LOOKS {
             record = record.look(7, seconds(9)).unwrap().1;
         }
         assert_eq!(record.look(7, Duration::from_millis(9900)), None);
         assert!(record.look(7, seconds(10)).is_some());
-        let next = Record::after_failure(Some(record), seconds(10), with(&[2]), &backoff());
+        let next = FailureRecord::after_failure(Some(record), seconds(10), with(&[2]), &backoff());
         assert_eq!(next.look(7, seconds(11)).unwrap().0, [2, 1]);
         let many: Vec<u64> = (100..200).take(TRIED_LIMIT).collect();
-        let full = Record::after_failure(Some(next), seconds(10), with(&many), &backoff());
+        let full = FailureRecord::after_failure(Some(next), seconds(10), with(&many), &backoff());
         assert_eq!(full.look(7, seconds(11)).unwrap().0, many);
     }
 
     #[test]
     fn a_pause_that_is_ended_leaves_the_row() {
-        let fail = |before, now| Record::after_failure(before, seconds(now), no_ticket(), &backoff());
+        let fail = |before, now| FailureRecord::after_failure(before, seconds(now), no_ticket(), &backoff());
         let paused = fail(Some(fail(Some(fail(None, 10)), 10)), 10);
         let ended = paused.without_pause(seconds(11));
         assert_eq!((ended.pause_left(seconds(11)), ended.forbids_anew(seconds(11))), (None, true));
@@ -343,7 +349,7 @@ mod tests {
 
     #[test]
     fn who_asks_anew_breaks_a_pause_once_a_second_at_most() {
-        let record = Record::after_failure(None, seconds(7), no_ticket(), &backoff());
+        let record = FailureRecord::after_failure(None, seconds(7), no_ticket(), &backoff());
         assert!(record.forbids_anew(seconds(7)) && record.forbids_anew(Duration::from_millis(7999)));
         assert!(!record.forbids_anew(seconds(8)));
     }

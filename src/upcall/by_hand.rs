@@ -18,7 +18,7 @@ use crate::selftest::{self, UPCALL, VERSION};
 use crate::sys::files::{open_trusted, trusted_path};
 use crate::sys::keyctl;
 
-const HELP: &str = "\
+const UPCALL_HELP: &str = "\
 lgss_keyring: the request_key(2) upcall of lgss, which the kernel starts by way of request-key(8)
 
 A rule in /etc/request-key.d starts it, with its options before the ten words:
@@ -75,7 +75,7 @@ pub(super) fn point_to_help() {
 pub(super) fn answer(question: &Question) -> i32 {
     let (text, status) = match question {
         Question::Version => (format!("{UPCALL}{VERSION}\n"), 0),
-        Question::Help => (format!("{HELP}\n"), 0),
+        Question::Help => (format!("{UPCALL_HELP}\n"), 0),
         Question::SelfCheck(file) => self_check(file.as_deref()),
         Question::Nothing => {
             let _ = writeln!(std::io::stderr(), "{POINTER}");

@@ -18,16 +18,16 @@ use nix::errno::Errno;
 
 use super::log_budget::{MACHINE, Payer};
 use crate::config::{Config, Limits};
-use crate::identity::owner::Owner;
+use crate::identity::counted_owner::CountedOwner;
 
 /// Where cgroup v2 is mounted: alone, or beside version 1.
-const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+const CGROUP_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// A cgroup may be removed between its making and its use, by whoever of the same owner has ended just then.
-const TRIES: usize = 16;
+const CGROUP_TRIES: usize = 16;
 
 /// The cgroup of an owner, for those of its processes that are started in it.
 #[derive(Debug)]
-pub(super) struct Home<'c> {
+pub(super) struct OwnerCgroup<'c> {
     limits: &'c Limits,
     /// Of all owners.
     all: PathBuf,
@@ -35,18 +35,18 @@ pub(super) struct Home<'c> {
     payer: Payer,
 }
 
-impl<'c> Home<'c> {
+impl<'c> OwnerCgroup<'c> {
     /// `None` where that is not wanted or there is no cgroup v2.
     pub(super) fn of(config: &'c Config, payer: Payer) -> Option<Self> {
         let limits = &config.limits;
-        let all = Mount::find().filter(|_| !limits.cgroup.is_empty())?.path.join(&limits.cgroup);
+        let all = CgroupMount::find().filter(|_| !limits.cgroup.is_empty())?.path.join(&limits.cgroup);
         let own = all.join(payer.file_name());
         Some(Self { limits, all, own, payer })
     }
 
     /// Runs `start` with the cgroup's directory; `None` if nothing can be started there.
     pub(super) fn start_in<T>(&self, start: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>) -> Option<T> {
-        for _ in 0..TRIES {
+        for _ in 0..CGROUP_TRIES {
             let opened = match self.open() {
                 Ok(opened) => opened,
                 // It has been removed meanwhile.
@@ -92,7 +92,7 @@ impl<'c> Home<'c> {
 
 /// Removes cgroups of owners that nobody is in.
 pub(super) fn sweep(config: &Config) {
-    if let Some(mount) = Mount::find().filter(|_| !config.limits.cgroup.is_empty()) {
+    if let Some(mount) = CgroupMount::find().filter(|_| !config.limits.cgroup.is_empty()) {
         remove_empty(&mount.path.join(&config.limits.cgroup));
     }
 }
@@ -110,7 +110,7 @@ fn remove_empty(all: &Path) {
 
 /// As [`super::log_budget::Payer::file_name`] makes them.
 fn is_owners(name: &str) -> bool {
-    name == MACHINE || Owner::named(name).is_some()
+    name == MACHINE || CountedOwner::named(name).is_some()
 }
 
 fn make(directory: &Path) -> io::Result<()> {
@@ -121,14 +121,14 @@ fn make(directory: &Path) -> io::Result<()> {
 }
 
 /// A mounted hierarchy of version 2.
-struct Mount {
+struct CgroupMount {
     path: PathBuf,
 }
 
-impl Mount {
+impl CgroupMount {
     fn find() -> Option<Self> {
         let is_version_2 = |path: &&&str| Path::new(path).join("cgroup.controllers").exists();
-        MOUNTS.iter().find(is_version_2).map(|path| Self { path: path.into() })
+        CGROUP_MOUNTS.iter().find(is_version_2).map(|path| Self { path: path.into() })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sys::jail;
 use crate::sys::process::{self, Process};
 
 /// How long a killed clock may take to end.
-const END: Duration = Duration::from_secs(1);
+const CLOCK_END: Duration = Duration::from_secs(1);
 
 /// A clock that runs.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Clock {
     /// Stops it; whether it has acted.
     pub(super) fn stop(self) -> bool {
         let _ = self.0.kill();
-        self.0.wait_for_end(END) && matches!(self.0.ended(), Some(WaitStatus::Exited(_, 0)))
+        self.0.wait_for_end(CLOCK_END) && matches!(self.0.ended(), Some(WaitStatus::Exited(_, 0)))
     }
 }
 

@@ -26,9 +26,9 @@ use crate::sys::process::{self, Process};
 /// Below one of the directories where Lustre has its parameters.
 const CHANNEL: &str = "sptlrpc/gss/init_channel";
 /// Interval of tries while the kernel says that it is not ready.
-const PAUSE: Duration = Duration::from_millis(10);
+const NOT_READY_PAUSE: Duration = Duration::from_millis(10);
 /// How long a child that has given its result may take to end.
-const END_LIMIT: Duration = Duration::from_secs(1);
+const CHILD_END_LIMIT: Duration = Duration::from_secs(1);
 /// The result before the answer: the kernel's status and the errno of the write.
 const HEAD: usize = 12;
 
@@ -81,20 +81,22 @@ impl InitChannel {
     ) -> Result<Exchanged, Failure> {
         loop {
             let errno = match self.attempt(token, worker, deadline)? {
-                Attempt::Answered(reply) => {
+                WriteOutcome::Answered(reply) => {
                     let answer = decode(&reply);
                     return answer
                         .map(Exchanged::Answer)
                         .map_err(|e| self.failure(Cause::BadReply, &e.to_string()));
                 }
-                Attempt::Unwanted => return Ok(Exchanged::Unwanted),
-                Attempt::NotTaken(errno @ (Errno::EAGAIN | Errno::EINTR)) => errno,
-                Attempt::NotTaken(errno) => return Err(self.refused_by_kernel(errno)),
-                Attempt::Failed(errno) => errno,
+                WriteOutcome::Unwanted => return Ok(Exchanged::Unwanted),
+                WriteOutcome::NotTaken(errno @ (Errno::EAGAIN | Errno::EINTR)) => errno,
+                WriteOutcome::NotTaken(errno) => return Err(self.refused_by_kernel(errno)),
+                WriteOutcome::Failed(errno) => errno,
             };
             match errno {
                 Errno::ETIMEDOUT => return Ok(Exchanged::Silence),
-                Errno::EAGAIN | Errno::EINTR if Instant::now() + PAUSE < deadline => thread::sleep(PAUSE),
+                Errno::EAGAIN | Errno::EINTR if Instant::now() + NOT_READY_PAUSE < deadline => {
+                    thread::sleep(NOT_READY_PAUSE)
+                }
                 status => return Err(self.refused_by_status(status)),
             }
         }
@@ -110,7 +112,12 @@ impl InitChannel {
         self.stuck
     }
 
-    fn attempt(&mut self, token: &[u8], worker: &Process, deadline: Instant) -> Result<Attempt, Failure> {
+    fn attempt(
+        &mut self,
+        token: &[u8],
+        worker: &Process,
+        deadline: Instant,
+    ) -> Result<WriteOutcome, Failure> {
         let no_process = |errno: Errno| {
             Failure::new(
                 Stage::Negotiate,
@@ -131,10 +138,10 @@ impl InitChannel {
                 drop(give);
                 let child = Process::open(child).map_err(no_process)?;
                 let attempt = receive(result, worker, deadline);
-                if matches!(attempt, None | Some(Attempt::Unwanted)) {
+                if matches!(attempt, None | Some(WriteOutcome::Unwanted)) {
                     let _ = child.kill();
                 }
-                if child.wait_for_end(END_LIMIT) {
+                if child.wait_for_end(CHILD_END_LIMIT) {
                     child.reap();
                 } else {
                     self.stuck = Some(child);
@@ -202,7 +209,7 @@ pub(super) enum Exchanged {
 }
 
 /// What came of one write.
-enum Attempt {
+enum WriteOutcome {
     /// The server's answer.
     Answered(Vec<u8>),
     /// The exchange failed, by the kernel's status.
@@ -215,22 +222,22 @@ enum Attempt {
 
 /// What is waited for meanwhile.
 #[derive(Clone, Copy)]
-enum Event {
+enum ExchangeEvent {
     Result,
     WorkersEnd,
 }
 
 /// The child's result, if it comes in time and whole while there is a worker to take it.
-fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<Attempt> {
+fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<WriteOutcome> {
     let mut result = File::from(result);
     let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);
     let mut piece = [0; 4096];
     loop {
-        let events = [(Event::Result, result.as_fd()), (Event::WorkersEnd, worker.as_fd())];
+        let events = [(ExchangeEvent::Result, result.as_fd()), (ExchangeEvent::WorkersEnd, worker.as_fd())];
         match process::readable(&events, deadline).ok()?.first() {
             None => return None,
-            Some(Event::Result) => {}
-            Some(Event::WorkersEnd) => return Some(Attempt::Unwanted),
+            Some(ExchangeEvent::Result) => {}
+            Some(ExchangeEvent::WorkersEnd) => return Some(WriteOutcome::Unwanted),
         }
         match result.read(&mut piece).ok()? {
             0 => break,
@@ -240,12 +247,12 @@ fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<Attem
     let (status, rest) = bytes.split_first_chunk::<8>()?;
     let (errno, reply) = rest.split_first_chunk::<4>()?;
     Some(match (i32::from_ne_bytes(*errno), i64::from_ne_bytes(*status)) {
-        (0, 0) => Attempt::Answered(reply.to_vec()),
+        (0, 0) => WriteOutcome::Answered(reply.to_vec()),
         (0, status) => {
             let errno = status.checked_neg().and_then(|errno| i32::try_from(errno).ok()).unwrap_or_default();
-            Attempt::Failed(Errno::from_raw(errno))
+            WriteOutcome::Failed(Errno::from_raw(errno))
         }
-        (errno, _) => Attempt::NotTaken(Errno::from_raw(errno)),
+        (errno, _) => WriteOutcome::NotTaken(Errno::from_raw(errno)),
     })
 }
 

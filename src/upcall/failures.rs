@@ -13,7 +13,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::backoff::{Record, What};
+use super::backoff::{FailureRecord, LastFailure};
 use crate::config::{Backoff, Config, Seconds};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::{Cause, Failure, Stage};
@@ -21,16 +21,16 @@ use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
 use crate::time::since_boot;
 
-const GUARD: std::ops::Range<u16> = 0..1;
+const MEMORY_GUARD: std::ops::Range<u16> = 0..1;
 /// Longest wait for a file: others hold it for a few system calls.
-const GUARD_LIMIT: Duration = Duration::from_millis(200);
-const SIZE_LIMIT: usize = 8192;
+const MEMORY_GUARD_WAIT: Duration = Duration::from_millis(200);
+const MEMORY_SIZE_LIMIT: usize = 8192;
 /// Age at which a file means nothing any more.
-pub(super) const AGE: Duration = Duration::from_secs(3600);
+pub(super) const MEMORY_AGE: Duration = Duration::from_secs(3600);
 /// How many lines of one kind are written before it counts as repeating itself.
-const LINES: u32 = 5;
+const LINES_BEFORE_SUMMARY: u32 = 5;
 /// Then a summary is written as often as that.
-const SUMMARY: Duration = Duration::from_secs(60);
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The kernel asks twice for one access, at once; a person who tries again later shall not be told of the past.
 fn of_silence(longest: Seconds) -> Backoff {
@@ -62,7 +62,7 @@ pub(super) enum Scope {
 
 /// The failures of one kind of request.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct FailureMemory {
     directory: OwnedFd,
     name: String,
     scope: Scope,
@@ -70,12 +70,12 @@ pub(super) struct Memory {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+struct RememberedFailure {
     record: String,
     failure: Failure,
 }
 
-impl Memory {
+impl FailureMemory {
     /// In a directory below the run directory. `None` if there can be none.
     pub(super) fn open(config: &Config, directory: &str, name: String, scope: Scope) -> Option<Self> {
         let run = private_directory(&config.run_dir).ok()?;
@@ -92,8 +92,8 @@ impl Memory {
     /// The failure to answer with at once, if it is too early to try again.
     pub(super) fn pause(&self) -> Option<Failure> {
         let file = openat_existing(&self.directory, &self.name)?;
-        let Entry { record, failure } = read(file.file())?;
-        let left = record.parse::<Record>().ok()?.pause_left(since_boot())?;
+        let RememberedFailure { record, failure } = read(file.file())?;
+        let left = record.parse::<FailureRecord>().ok()?.pause_left(since_boot())?;
         let detail = format_args!("{} (not tried again for {:.1} s)", failure.detail, left.as_secs_f32());
         Some(Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major))
     }
@@ -106,12 +106,12 @@ impl Memory {
         }
         let backoff = if silent { of_silence(self.backoff.longest) } else { self.backoff };
         let name = (self.directory.as_fd(), self.name.as_str());
-        let _ = LockFile::hold_named(name, &GUARD, Instant::now() + GUARD_LIMIT, |file| {
-            let before = read::<Entry>(file).and_then(|entry| entry.record.parse().ok());
+        let _ = LockFile::hold_named(name, &MEMORY_GUARD, Instant::now() + MEMORY_GUARD_WAIT, |file| {
+            let before = read::<RememberedFailure>(file).and_then(|entry| entry.record.parse().ok());
             // Its words are beside it, in full.
-            let what = What::named(failure);
-            let record = Record::after_failure(before, since_boot(), what, &backoff).to_string();
-            write(file, &Entry { record, failure: failure.clone() });
+            let what = LastFailure::named(failure);
+            let record = FailureRecord::after_failure(before, since_boot(), what, &backoff).to_string();
+            write(file, &RememberedFailure { record, failure: failure.clone() });
         });
     }
 
@@ -123,7 +123,7 @@ impl Memory {
 
 /// What the log shall have of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Say {
+pub(super) enum LogAmount {
     /// A line as always.
     All,
     /// The same, with how often there was the like in how many seconds.
@@ -133,7 +133,7 @@ pub(super) enum Say {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Told {
+struct LineCount {
     /// When there was a line, in milliseconds since the machine was started.
     told: u64,
     /// When it happened last.
@@ -145,7 +145,7 @@ struct Told {
 }
 
 /// Counts a failure of the node's requests that nobody mounts with. What is about a server is told of each target.
-pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> Say {
+pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> LogAmount {
     let of_target = match failure.stage {
         Stage::Resolve | Stage::Connect | Stage::Negotiate | Stage::Publish => true,
         _ => matches!(failure.cause, Cause::UnknownService | Cause::ServiceClosed | Cause::EncryptionType),
@@ -155,31 +155,31 @@ pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> Say {
     let counted = private_directory(&config.run_dir).ok().and_then(|run| {
         let directory = files::subdirectory(run.as_fd(), "failures").ok()?;
         let name = (directory.as_fd(), name.as_str());
-        LockFile::hold_named(name, &GUARD, Instant::now() + GUARD_LIMIT, |file| {
+        LockFile::hold_named(name, &MEMORY_GUARD, Instant::now() + MEMORY_GUARD_WAIT, |file| {
             let (told, say) = count(read(file), since_boot());
             write(file, &told);
             say
         })
     });
-    counted.unwrap_or(Say::All)
+    counted.unwrap_or(LogAmount::All)
 }
 
-fn count(before: Option<Told>, now: Duration) -> (Told, Say) {
+fn count(before: Option<LineCount>, now: Duration) -> (LineCount, LogAmount) {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let (now, pause) = (milliseconds(now), milliseconds(SUMMARY));
+    let (now, pause) = (milliseconds(now), milliseconds(SUMMARY_INTERVAL));
     match before {
         Some(told) if now.saturating_sub(told.last) < pause && told.last <= now => {
             let (since, lines) = (told.since.saturating_add(1), told.lines.saturating_add(1));
-            if lines <= LINES {
-                (Told { told: now, last: now, since: 0, lines }, Say::All)
+            if lines <= LINES_BEFORE_SUMMARY {
+                (LineCount { told: now, last: now, since: 0, lines }, LogAmount::All)
             } else if now.saturating_sub(told.told) < pause {
-                (Told { last: now, since, ..told }, Say::Nothing)
+                (LineCount { last: now, since, ..told }, LogAmount::Nothing)
             } else {
-                let say = Say::Times(since, now.saturating_sub(told.told) / 1000);
-                (Told { told: now, last: now, since: 0, lines }, say)
+                let say = LogAmount::Times(since, now.saturating_sub(told.told) / 1000);
+                (LineCount { told: now, last: now, since: 0, lines }, say)
             }
         }
-        _ => (Told { told: now, last: now, since: 0, lines: 1 }, Say::All),
+        _ => (LineCount { told: now, last: now, since: 0, lines: 1 }, LogAmount::All),
     }
 }
 
@@ -196,7 +196,7 @@ fn openat_existing(directory: &OwnedFd, name: &str) -> Option<LockFile> {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(file: &File) -> Option<T> {
-    let mut buffer = [0; SIZE_LIMIT];
+    let mut buffer = [0; MEMORY_SIZE_LIMIT];
     let length = file.read_at(&mut buffer, 0).ok()?;
     serde_json::from_slice(buffer.get(..length)?).ok()
 }
@@ -205,7 +205,7 @@ fn read<T: for<'de> Deserialize<'de>>(file: &File) -> Option<T> {
 fn write(file: &File, content: &impl Serialize) {
     let mut text = serde_json::to_vec(content).unwrap_or_default();
     let before = file.metadata().map_or(0, |metadata| metadata.len());
-    let length = usize::try_from(before).unwrap_or_default().min(SIZE_LIMIT);
+    let length = usize::try_from(before).unwrap_or_default().min(MEMORY_SIZE_LIMIT);
     text.resize(text.len().max(length), b' ');
     let _ = file.write_all_at(&text, 0);
 }
@@ -214,9 +214,9 @@ fn write(file: &File, content: &impl Serialize) {
 mod tests {
     use super::*;
 
-    fn memory(directory: &tempfile::TempDir, name: &str, scope: Scope) -> Memory {
+    fn memory(directory: &tempfile::TempDir, name: &str, scope: Scope) -> FailureMemory {
         let directory = std::fs::File::open(directory.path()).unwrap().into();
-        Memory { directory, name: name.to_owned(), scope, backoff: Backoff::default() }
+        FailureMemory { directory, name: name.to_owned(), scope, backoff: Backoff::default() }
     }
 
     fn failure(cause: Cause) -> Failure {
@@ -275,12 +275,12 @@ mod tests {
         for half_seconds in 0..300 {
             let (next, say) = count(told, at(half_seconds));
             told = Some(next);
-            said.extend(Some(say).filter(|say| *say != Say::Nothing));
+            said.extend(Some(say).filter(|say| *say != LogAmount::Nothing));
         }
         let (lines, summaries) = said.split_at(5);
-        assert_eq!(lines, [Say::All; 5]);
-        assert_eq!(summaries, [Say::Times(120, 60), Say::Times(120, 60)]);
+        assert_eq!(lines, [LogAmount::All; 5]);
+        assert_eq!(summaries, [LogAmount::Times(120, 60), LogAmount::Times(120, 60)]);
         // After a quiet minute it is news.
-        assert_eq!(count(told, at(300 + 121)).1, Say::All);
+        assert_eq!(count(told, at(300 + 121)).1, LogAmount::All);
     }
 }

@@ -123,12 +123,12 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
 
 /// Of a request for the node; a user's access has the error in any case.
 fn serves_mechanism(order: &Order) -> Result<(), Failure> {
-    order.nodes().map_or(Ok(()), served_mechanism)
+    order.machine_callout().map_or(Ok(()), served_mechanism)
 }
 
 /// In a container it depends on more than a note says.
 fn is_ready(invocation: &Invocation, order: &Order, places: &Places) -> bool {
-    let callout = order.nodes().filter(|_| places.container.is_none());
+    let callout = order.machine_callout().filter(|_| places.container.is_none());
     callout.is_some_and(|callout| Note::of(invocation, callout).holds())
 }
 

@@ -18,25 +18,25 @@ use super::verdict::Undecided;
 use crate::config::{CEILING, Config, Timeouts};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::requester::Wait;
-use crate::key::authority::Prepared;
+use crate::key::authority::PreparedKey;
 use crate::key::{Authority, Consumer, KeySerial, LiveKey};
 use crate::sys::process::WaitingParent;
 
 /// Whoever does not mount waits no longer: it serves others, or has not asked for anything that must not hang.
-pub(super) const OTHERS_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const OTHERS_WAIT: Duration = Duration::from_secs(1);
 /// How much later than the monitor's own time the clock answers a mount.
 const CLOCK_GRACE: Duration = Duration::from_secs(1);
 
 /// A key that is still to be finished.
 pub(super) enum Pending {
     /// Under construction, the requester waits.
-    Held(Held),
+    Held(HeldKey),
     /// Instantiated, the requester has been released.
     Live(LiveKey),
 }
 
 /// A key under construction whose front waits for the monitor.
-pub(super) struct Held {
+pub(super) struct HeldKey {
     authority: Authority,
     genuine: &'static Genuine,
     waits: Wait,
@@ -49,7 +49,7 @@ pub(super) struct Held {
     /// The key's own end once it is instantiated.
     timeout: Duration,
     /// While we have the right to: the key's permissions are as they shall be.
-    prepared: Result<Prepared, Errno>,
+    prepared: Result<PreparedKey, Errno>,
     answered: bool,
 }
 
@@ -69,7 +69,7 @@ impl Pending {
         let prepared = authority.prepare_for_kernel(owner);
         let (clock, late, timeout, answered) = (None, false, CEILING, false);
         let mut held =
-            Held { authority, genuine, waits, front, since, clock, late, timeout, prepared, answered };
+            HeldKey { authority, genuine, waits, front, since, clock, late, timeout, prepared, answered };
         held.set_clock(limit_of(waits, &Timeouts::default()));
         Self::Held(held)
     }
@@ -141,7 +141,7 @@ impl Pending {
     }
 }
 
-impl Held {
+impl HeldKey {
     /// A clock for so long since the requester waits, in place of the one before, which goes on until there is another.
     /// Without any, if there can be no process, the front's last resort remains.
     fn set_clock(&mut self, limit: Duration) {
@@ -219,10 +219,12 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldKey {
     fn drop(&mut self) {
-        if !self.answered {
-            drop(self.reject(Cause::Setup.errno()));
+        if !self.answered
+            && let Some(live) = self.reject(Cause::Setup.errno())
+        {
+            live.fail();
         }
     }
 }
@@ -231,7 +233,7 @@ impl Drop for Held {
 fn limit_of(waits: Wait, timeouts: &Timeouts) -> Duration {
     match waits {
         Wait::Mount => timeouts.mount.0 + CLOCK_GRACE,
-        Wait::Other => OTHERS_LIMIT,
+        Wait::Other => OTHERS_WAIT,
     }
 }
 

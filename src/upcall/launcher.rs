@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
 use super::assignment::{Assignment, Ends, blocked, launch_failed};
-use super::sources::{Wanted, seal_machines, seal_roots};
+use super::sources::{WantedSources, seal_machines, seal_roots};
 use super::verdict::Served;
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
@@ -89,10 +89,10 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
     jail::die_with_parent().map_err(failed("parent"))?;
     jail::set_oom_score(OomScore::Normal);
     jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
-    let mut wanted = Wanted::of(assignment, served, pace)?;
+    let mut wanted = WantedSources::of(assignment, served, pace)?;
     let sources = match &mut wanted {
         // What is root's is read by root and handed over as sealed memory: no process of uid 0 talks to the network.
-        Wanted::Roots(name) => {
+        WantedSources::Roots(name) => {
             if !pace.begin() {
                 return Err(blocked(name));
             }
@@ -101,14 +101,14 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
             drop_to_machine(assignment.config)?;
             sealed
         }
-        Wanted::Machines(default) => {
+        WantedSources::Machines(default) => {
             isolate_keyrings(assignment, &[])?;
             let default = default.as_ref().map(|name| (name, pace.begin()));
             let sealed = seal_machines(default, assignment, served)?;
             drop_to_machine(assignment.config)?;
             sealed
         }
-        Wanted::Users(search) => {
+        WantedSources::Users(search) => {
             let late = Rings { late: Some(Late::Held), ..Rings::default() };
             search.look_into(if pace.begin() { assignment.rings } else { late });
             isolate_keyrings(assignment, search.lent())?;

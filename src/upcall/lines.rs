@@ -2,7 +2,7 @@
 
 use nix::unistd::Pid;
 
-use super::failures::{self, Say};
+use super::failures::{self, LogAmount};
 use super::negotiation::Ended;
 use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
@@ -41,12 +41,12 @@ impl<'a> Lines<'a> {
     /// mount has its line.
     pub(super) fn outcome(&self, outcome: &Outcome, timings: &[Timing]) {
         let Self { journal, subject, .. } = self;
-        match (self.order.and_then(Order::nodes), outcome) {
+        match (self.order.and_then(Order::machine_callout), outcome) {
             (Some(callout), Outcome::Failed(failure)) if self.waits != Wait::Mount => {
                 match failures::say(self.config, failure, &callout.target) {
-                    Say::All => journal.upcall(subject, outcome, timings),
-                    Say::Times(times, seconds) => journal.repeated(subject, failure, times, seconds),
-                    Say::Nothing => {}
+                    LogAmount::All => journal.upcall(subject, outcome, timings),
+                    LogAmount::Times(times, seconds) => journal.repeated(subject, failure, times, seconds),
+                    LogAmount::Nothing => {}
                 }
             }
             _ => journal.upcall(subject, outcome, timings),

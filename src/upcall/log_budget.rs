@@ -15,17 +15,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Log};
-use crate::identity::owner::Owner;
+use crate::identity::counted_owner::CountedOwner;
 use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
 use crate::time::since_boot;
 
 /// The byte that guards the record.
-const RECORD: std::ops::Range<u16> = 0..1;
+const LOG_RECORD: std::ops::Range<u16> = 0..1;
 /// The byte of the process that stays to tell what was left out.
 const TELLER: std::ops::Range<u16> = 1..2;
 /// Longest wait for the record: others hold it for a few system calls.
-const RECORD_LIMIT: Duration = Duration::from_millis(20);
+const LOG_RECORD_WAIT: Duration = Duration::from_millis(20);
 /// Which uids are subordinate to whom (subuid(5)).
 const SUBUID: &str = "/etc/subuid";
 /// Names of files; others are those of owners.
@@ -37,7 +37,7 @@ const UNKNOWN: &str = "unknown";
 const TELLERS: &str = "tellers";
 const TELLERS_LIMIT: u16 = 32;
 /// Longest record in bytes.
-const RECORD_SIZE: usize = 80;
+const LOG_RECORD_SIZE: usize = 80;
 
 /// Who causes a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub(super) enum Payer {
     /// Root, and Lustre for this node.
     Machine,
     /// A user, or whoever answers for it.
-    User(Owner),
+    User(CountedOwner),
     /// One whose request was refused: nothing is known of it but its uid, which may be one of thousands that a user has.
-    Refused(Owner),
+    Refused(CountedOwner),
     /// A start of the program with words that name nobody.
     Unknown,
 }
@@ -67,13 +67,13 @@ impl Payer {
         if uid == 0 {
             return Self::Machine;
         }
-        Self::Refused(Owner::by_ranges(&std::fs::read_to_string(SUBUID).unwrap_or_default(), uid))
+        Self::Refused(CountedOwner::by_ranges(&std::fs::read_to_string(SUBUID).unwrap_or_default(), uid))
     }
 }
 
 /// What has been written within a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Record {
+struct LineRecord {
     /// When it began, in milliseconds since the machine was started.
     start: u64,
     written: u32,
@@ -82,14 +82,14 @@ struct Record {
 
 /// Whether a line may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum LineVerdict {
     Write,
     /// And so many were not, in the while before.
     WriteAfter(u32),
     LeaveOut,
 }
 
-impl Record {
+impl LineRecord {
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split_ascii_whitespace();
         let (start, written, left_out) = (numbers.next()?, numbers.next()?, numbers.next()?);
@@ -101,21 +101,21 @@ impl Record {
     }
 
     /// With one line more.
-    fn next(self, now: u64, window: Duration, limit: u32) -> (Self, Verdict) {
+    fn next(self, now: u64, window: Duration, limit: u32) -> (Self, LineVerdict) {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let is_over = now < self.start || now - self.start >= window;
         let current = if is_over { Self { start: now, written: 0, left_out: 0 } } else { self };
         if current.written < limit {
             let next = Self { written: current.written + 1, ..current };
             let told = if is_over { self.left_out } else { 0 };
-            return (next, if told > 0 { Verdict::WriteAfter(told) } else { Verdict::Write });
+            return (next, if told > 0 { LineVerdict::WriteAfter(told) } else { LineVerdict::Write });
         }
-        (Self { left_out: current.left_out.saturating_add(1), ..current }, Verdict::LeaveOut)
+        (Self { left_out: current.left_out.saturating_add(1), ..current }, LineVerdict::LeaveOut)
     }
 }
 
 /// What one owner, or all users, may have written.
-struct Account {
+struct LineAccount {
     file: LockFile,
     limit: u32,
     window: Duration,
@@ -136,7 +136,7 @@ pub(super) struct Untold {
 
 /// The accounts that a line is charged to.
 pub(super) struct Budget {
-    accounts: Vec<Account>,
+    accounts: Vec<LineAccount>,
     /// The record's start of the account that a line of ours was left out of.
     silenced: Cell<Option<(usize, u64)>>,
     directory: OwnedFd,
@@ -152,7 +152,7 @@ impl Budget {
             Payer::Refused(_) | Payer::Unknown => vec![&own, REFUSED],
         };
         let directory = directory(config)?;
-        let accounts = names.into_iter().map(|name| Account::open(&directory, name, &config.log));
+        let accounts = names.into_iter().map(|name| LineAccount::open(&directory, name, &config.log));
         let accounts = accounts.collect::<Option<_>>()?;
         Some(Self { accounts, silenced: Cell::new(None), directory })
     }
@@ -162,9 +162,9 @@ impl Budget {
         let mut notice = None;
         for (index, account) in self.accounts.iter().enumerate() {
             match account.charge() {
-                Some((_, Verdict::Write)) | None => {}
-                Some((_, Verdict::WriteAfter(left_out))) => notice = Some(account.notice(left_out)),
-                Some((start, Verdict::LeaveOut)) => {
+                Some((_, LineVerdict::Write)) | None => {}
+                Some((_, LineVerdict::WriteAfter(left_out))) => notice = Some(account.notice(left_out)),
+                Some((start, LineVerdict::LeaveOut)) => {
                     self.silenced.set(Some((index, start)));
                     return (false, notice);
                 }
@@ -189,14 +189,14 @@ impl Budget {
 /// before.
 pub(super) fn outstanding(config: &Config, untold: &Untold) -> Option<String> {
     let directory = directory(config)?;
-    let account = Account::open(&directory, &untold.name, &config.log)?;
+    let account = LineAccount::open(&directory, &untold.name, &config.log)?;
     let turn = account.take_turn_to_tell(&directory)?;
     let end = Duration::from_millis(untold.start).saturating_add(account.window);
     thread::sleep(end.saturating_sub(since_boot()).min(account.window));
     let left_out = account.change(|record| {
         let ours = record.start == untold.start;
         let left_out = if ours { record.left_out } else { 0 };
-        (if ours { Record { left_out: 0, ..record } } else { record }, left_out)
+        (if ours { LineRecord { left_out: 0, ..record } } else { record }, left_out)
     });
     drop(turn);
     left_out.filter(|&count| count > 0).map(|count| account.notice(count))
@@ -214,12 +214,12 @@ fn terms(name: &str, log: &Log) -> Option<(String, u32, &'static str)> {
         USERS => ("all users".to_owned(), log.users, "log.users"),
         REFUSED => ("refused requests".to_owned(), log.users, "log.users"),
         UNKNOWN => ("starts with malformed words".to_owned(), log.per_owner, "log.per_owner"),
-        name => (Owner::named(name)?.to_string(), log.per_owner, "log.per_owner"),
+        name => (CountedOwner::named(name)?.to_string(), log.per_owner, "log.per_owner"),
     };
     Some(terms)
 }
 
-impl Account {
+impl LineAccount {
     fn open(directory: &OwnedFd, name: &str, log: &Log) -> Option<Self> {
         let (whose, limit, setting) = terms(name, log)?;
         let file = LockFile::open(directory.as_fd(), name).ok()?;
@@ -235,7 +235,7 @@ impl Account {
     }
 
     /// The start of the while, and whether it had room for one line more.
-    fn charge(&self) -> Option<(u64, Verdict)> {
+    fn charge(&self) -> Option<(u64, LineVerdict)> {
         let now = u64::try_from(since_boot().as_millis()).ok()?;
         self.change(|record| {
             let (next, verdict) = record.next(now, self.window, self.limit);
@@ -243,12 +243,12 @@ impl Account {
         })
     }
 
-    fn change<T>(&self, change: impl FnOnce(Record) -> (Record, T)) -> Option<T> {
-        self.file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
+    fn change<T>(&self, change: impl FnOnce(LineRecord) -> (LineRecord, T)) -> Option<T> {
+        self.file.hold(&LOG_RECORD, Instant::now() + LOG_RECORD_WAIT, |file| {
             // A removed record is not counted in: its time was over.
             self.file.has_name().ok().filter(|&has_name| has_name)?;
             let (next, result) = change(read(file).unwrap_or_default());
-            let Record { start, written, left_out } = next;
+            let LineRecord { start, written, left_out } = next;
             // Of constant length, so that one write replaces it.
             let text = format!("{start:>20} {written:>10} {left_out:>10}\n");
             file.write_all_at(text.as_bytes(), 0).ok()?;
@@ -269,7 +269,7 @@ fn notice(left_out: u32, whose: &str, window: Duration, setting: &str) -> String
 
 /// Whether the time of the record in a file of that name has long been over, and the line about what nobody has told of.
 pub(super) fn is_over(file: &LockFile, name: &str, log: &Log) -> (bool, Option<String>) {
-    let Some(Record { start, left_out, .. }) = read(file.file()) else { return (true, None) };
+    let Some(LineRecord { start, left_out, .. }) = read(file.file()) else { return (true, None) };
     let end = Duration::from_millis(start).saturating_add(log.window.0 * 2);
     // The others are always wanted.
     let is_an_owners = ![USERS, REFUSED, MACHINE].contains(&name);
@@ -277,10 +277,10 @@ pub(super) fn is_over(file: &LockFile, name: &str, log: &Log) -> (bool, Option<S
     (is_an_owners && since_boot() > end, if left_out > 0 { line() } else { None })
 }
 
-fn read(file: &File) -> Option<Record> {
-    let mut buffer = [0; RECORD_SIZE];
+fn read(file: &File) -> Option<LineRecord> {
+    let mut buffer = [0; LOG_RECORD_SIZE];
     let length = file.read_at(&mut buffer, 0).ok()?;
-    Record::parse(std::str::from_utf8(buffer.get(..length)?).ok()?)
+    LineRecord::parse(std::str::from_utf8(buffer.get(..length)?).ok()?)
 }
 
 #[cfg(test)]
@@ -289,7 +289,7 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(60);
 
-    fn lines(mut record: Record, times: impl IntoIterator<Item = u64>) -> (Record, Vec<Verdict>) {
+    fn lines(mut record: LineRecord, times: impl IntoIterator<Item = u64>) -> (LineRecord, Vec<LineVerdict>) {
         let verdicts = times.into_iter().map(|now| {
             let (next, verdict) = record.next(now, WINDOW, 3);
             record = next;
@@ -301,10 +301,10 @@ mod tests {
 
     #[test]
     fn what_is_over_the_limit_is_left_out_and_told_of_once() {
-        use Verdict::{LeaveOut, Write, WriteAfter};
-        let (record, verdicts) = lines(Record::default(), [100_000; 8]);
+        use LineVerdict::{LeaveOut, Write, WriteAfter};
+        let (record, verdicts) = lines(LineRecord::default(), [100_000; 8]);
         assert_eq!(verdicts, [Write, Write, Write, LeaveOut, LeaveOut, LeaveOut, LeaveOut, LeaveOut]);
-        assert_eq!(record, Record { start: 100_000, written: 3, left_out: 5 });
+        assert_eq!(record, LineRecord { start: 100_000, written: 3, left_out: 5 });
         let (_, verdicts) = lines(record, [159_999, 160_000, 160_000]);
         assert_eq!(verdicts, [LeaveOut, WriteAfter(6), Write]);
         // A file of before the machine was started anew.
@@ -321,13 +321,17 @@ mod tests {
         (config.log.per_owner, config.log.users) = (2, 5);
         let open = |payer| Budget::open(&config, payer).unwrap();
         let admitted = |budget: &Budget, tries: usize| (0..tries).filter(|_| budget.admits().0).count();
-        let one = open(Payer::User(Owner::User(4_000_001)));
+        let one = open(Payer::User(CountedOwner::User(4_000_001)));
         assert_eq!(admitted(&one, 4), 2);
         // By then the window of all users has begun, a little after its owner's.
         let begun = since_boot();
-        assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_001))), 3), 0, "every process counts");
-        assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_002))), 3), 2);
-        assert_eq!(admitted(&open(Payer::User(Owner::User(4_000_003))), 3), 1, "all users have a limit, too");
+        assert_eq!(admitted(&open(Payer::User(CountedOwner::User(4_000_001))), 3), 0, "every process counts");
+        assert_eq!(admitted(&open(Payer::User(CountedOwner::User(4_000_002))), 3), 2);
+        assert_eq!(
+            admitted(&open(Payer::User(CountedOwner::User(4_000_003))), 3),
+            1,
+            "all users have a limit, too"
+        );
         assert_eq!(admitted(&open(Payer::Machine), 50), 50);
         let untold = one.untold().unwrap();
         let told = outstanding(&config, &untold).unwrap();
@@ -348,24 +352,24 @@ mod tests {
         config.run_dir = directory.path().to_owned();
         (config.log.per_owner, config.log.users) = (3, 10);
         let open = |payer| Budget::open(&config, payer).unwrap();
-        let flood = |owner_of: fn(u32) -> Owner| {
+        let flood = |owner_of: fn(u32) -> CountedOwner| {
             let refused = (4_100_000..4_100_040).map(|uid| open(Payer::Refused(owner_of(uid))));
             refused.filter(|budget| budget.admits().0).count()
         };
-        let ranges = |uid| Owner::by_ranges("u:4100000:65536\n", uid);
+        let ranges = |uid| CountedOwner::by_ranges("u:4100000:65536\n", uid);
         assert_eq!(flood(ranges), 3, "they are one owner's");
-        assert_eq!(flood(Owner::User), 7, "nobody's ranges: what is left of the account");
+        assert_eq!(flood(CountedOwner::User), 7, "nobody's ranges: what is left of the account");
         let open_files = std::fs::read_dir(directory.path().join("log")).unwrap().count();
         assert_eq!(open_files, 42);
-        let other = open(Payer::User(Owner::User(4_200_000)));
+        let other = open(Payer::User(CountedOwner::User(4_200_000)));
         assert_eq!((0..3).filter(|_| other.admits().0).count(), 3);
     }
 
     #[test]
     fn a_record_is_read_as_it_was_written_and_garbage_is_none() {
-        assert_eq!(Record::parse("7 8 9\n"), Some(Record { start: 7, written: 8, left_out: 9 }));
+        assert_eq!(LineRecord::parse("7 8 9\n"), Some(LineRecord { start: 7, written: 8, left_out: 9 }));
         for garbage in ["", "1 2", "-1 2 3", "x y z"] {
-            assert_eq!(Record::parse(garbage), None, "{garbage}");
+            assert_eq!(LineRecord::parse(garbage), None, "{garbage}");
         }
     }
 }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::unistd::setsid;
 
 use super::authorise::Acting;
-use super::cgroup::Home;
+use super::cgroup::OwnerCgroup;
 use super::container;
 use super::held::Pending;
 use super::invocation::{Invocation, Unusable};
@@ -29,7 +29,7 @@ use super::verdict::{Served, Verdict};
 use crate::config::{CEILING, Config, Level};
 use crate::ctx::request::Anew;
 use crate::event::{Cause, Failure, Stage};
-use crate::identity::owner::Owner;
+use crate::identity::counted_owner::CountedOwner;
 use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL};
 use crate::sys::heap;
 use crate::sys::heir::{self, Inheritance, Predecessor, Succession};
@@ -169,15 +169,15 @@ fn serve(job: Job<'_>, key: Pending, times: Times, broken: Option<Failure>, line
     };
     match admitted {
         Ok((slot, settings)) => {
-            let home = Home::of(config, payer(invocation, Some(served)));
-            let room = Room { home: home.as_ref(), paused: slot.paused() };
+            let cgroup = OwnerCgroup::of(config, payer(invocation, Some(served)));
+            let room = Room { cgroup: cgroup.as_ref(), paused: slot.paused() };
             let ended = negotiate(Job { config: &settings, ..job }, key, times, room);
             slot.remember(&ended.outcome, ended.findings.tried.as_deref());
             lines.ended(&ended);
             // Only now, so that the requester does not wait for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, lines));
             slot.give_back();
-            home.into_iter().for_each(Home::leave);
+            cgroup.into_iter().for_each(OwnerCgroup::leave);
         }
         Err(failure) => {
             let outcome = key.fail(failure, served.acting, config, times.deadline);
@@ -215,11 +215,11 @@ fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
 
 /// Whose account the log lines are charged to. Of a refused request only what the kernel says is known.
 fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
-    let user = |uid| if uid == 0 { Payer::Machine } else { Payer::User(Owner::User(uid)) };
+    let user = |uid| if uid == 0 { Payer::Machine } else { Payer::User(CountedOwner::User(uid)) };
     let Some(served) = served else { return Payer::of_refused(invocation.uid) };
     match claimant(invocation, served) {
         Claimant::Machine(_) | Claimant::LustreMachine => Payer::Machine,
-        Claimant::User(uid, namespace, _) => Owner::of(namespace, uid).map_or(user(uid), Payer::User),
+        Claimant::User(uid, namespace, _) => CountedOwner::of(namespace, uid).map_or(user(uid), Payer::User),
         Claimant::LustreUser => user(served.order.owner(invocation).0),
     }
 }

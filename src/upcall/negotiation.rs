@@ -9,19 +9,19 @@ use nix::unistd::getpid;
 
 use super::assignment::Assignment;
 use super::authorise::Acting;
-use super::cgroup::Home;
+use super::cgroup::OwnerCgroup;
 use super::check::{Agreed, check};
 use super::exchange::Exchanged;
 use super::findings::Findings;
 use super::held::Pending;
 use super::job::Job;
 use super::loan::lent;
-use super::node::{NodesPart, not_asked_for};
+use super::machine_part::{MachinePart, not_asked_for};
 use super::order::Order;
 use super::outcome::Outcome;
-use super::prepared::{Concerned, Prepared};
+use super::prepared::{Concerned, PreparedNegotiation};
 use super::relay::Relay;
-use super::start::{self, Attempt, Progress, place_limit};
+use super::start::{self, Attempt, LaunchProgress, place_limit};
 use super::telling::{give, unpublished};
 use super::times::Times;
 use crate::creds::limits::BLOCKED_PLACES;
@@ -36,13 +36,13 @@ use crate::sys::process::{self, Process};
 use crate::time::now_32;
 
 /// How long a worker that has started its message may take to finish it.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(1);
+const MESSAGE_TIME: Duration = Duration::from_secs(1);
 
 /// What was given for a negotiation.
 #[derive(Clone, Copy)]
 pub(super) struct Room<'a> {
     /// Where processes are accounted for.
-    pub(super) home: Option<&'a Home<'a>>,
+    pub(super) cgroup: Option<&'a OwnerCgroup<'a>>,
     /// The owner's pause.
     pub(super) paused: Option<&'a Paused>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Ended {
 
 /// What is waited for in a conversation.
 #[derive(Clone, Copy)]
-enum Event {
+enum WorkerEvent {
     Message,
     WorkersEnd,
 }
@@ -64,10 +64,10 @@ enum Event {
 /// Has the context negotiated and finishes the key.
 pub(super) fn negotiate(job: Job<'_>, key: Pending, times: Times, room: Room<'_>) -> Ended {
     let findings = Findings::new(times.started, job.served.micros, job.config.log.level);
-    match Prepared::of(&job, &times) {
-        Ok(Prepared { credentials, channel, concerned }) => {
+    match PreparedNegotiation::of(&job, &times) {
+        Ok(PreparedNegotiation { credentials, channel, concerned }) => {
             let (told, worker, stuck) = (None, None, Vec::new());
-            Running { job, times, key, channel, concerned, told, findings, worker, stuck }
+            RunningNegotiation { job, times, key, channel, concerned, told, findings, worker, stuck }
                 .report(credentials, room)
                 .finish()
         }
@@ -79,7 +79,7 @@ pub(super) fn negotiate(job: Job<'_>, key: Pending, times: Times, room: Room<'_>
 }
 
 /// While there is a worker.
-struct Running<'a> {
+struct RunningNegotiation<'a> {
     job: Job<'a>,
     times: Times,
     key: Pending,
@@ -93,9 +93,9 @@ struct Running<'a> {
     stuck: Vec<Process>,
 }
 
-impl<'a> Running<'a> {
+impl<'a> RunningNegotiation<'a> {
     fn report(mut self, credentials: Credentials, room: Room<'_>) -> Reported<'a> {
-        let agreed = self.work(credentials, room).and_then(|report| self.believe(report));
+        let agreed = self.work(credentials, room).and_then(|report| self.accept(report));
         let Self { job, times, key, channel, concerned, findings, worker, stuck, .. } = self;
         let exchanging = channel.and_then(Relay::into_stuck);
         // The worker first: the others may not end soon.
@@ -127,14 +127,14 @@ impl<'a> Running<'a> {
                 rings,
                 blocked: &blocked,
                 order,
-                stamp: self.concerned.node.as_ref().map(NodesPart::stamp),
+                stamp: self.concerned.machine.as_ref().map(MachinePart::stamp),
                 config,
-                home: room.home,
+                cgroup: room.cgroup,
                 monitor: &monitor,
             };
             let mut attempt = Attempt::start(&assignment, served, &request)?;
             let report = match attempt.progress(limit, deadline) {
-                Ok(Progress::Blocked(place))
+                Ok(LaunchProgress::Blocked(place))
                     if blocked.len() < BLOCKED_PLACES && Instant::now() < deadline =>
                 {
                     blocked.push(place);
@@ -142,13 +142,13 @@ impl<'a> Running<'a> {
                     self.stuck.push(attempt.process);
                     continue;
                 }
-                Ok(Progress::Blocked(_)) => {
+                Ok(LaunchProgress::Blocked(_)) => {
                     let detail = "the file system of the cache does not answer";
                     Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
                 }
                 // From here on nothing needs more rights, and the worker is listened to. A key that is still held has
                 // its owner and its permissions already.
-                Ok(Progress::Done) => {
+                Ok(LaunchProgress::Done) => {
                     jail::keep_only_kill().map_err(launch_failed).and_then(|()| self.converse(&mut attempt))
                 }
                 Err(failure) => Err(failure),
@@ -158,7 +158,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn believe(&mut self, report: Report) -> Result<Agreed, Failure> {
+    fn accept(&mut self, report: Report) -> Result<Agreed, Failure> {
         let (mut context, base_key, handle) = match report {
             Report::Failed(failed) => return Err(self.findings.failed(failed)),
             Report::Established { context, base_key, handle } => (*context, base_key, handle),
@@ -180,7 +180,7 @@ impl<'a> Running<'a> {
         loop {
             let deadline = self.times.deadline;
             // Its end counts as much as its message: a child of it may hold the socket open.
-            let events = [(Event::Message, waiting.as_fd()), (Event::WorkersEnd, worker.as_fd())];
+            let events = [(WorkerEvent::Message, waiting.as_fd()), (WorkerEvent::WorkersEnd, worker.as_fd())];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
                 None if self.key.holds_a_mount() => {
                     let detail = "no ticket for the server in the time that a mount waits";
@@ -190,15 +190,15 @@ impl<'a> Running<'a> {
                     let detail = "the upcall's deadline has passed";
                     return Err(Failure::new(Stage::Negotiate, Cause::Deadline, detail));
                 }
-                Some(Event::Message) => link
-                    .receive_message(deadline.min(Instant::now() + MESSAGE_LIMIT))
-                    .map_err(worker_fault)?,
-                Some(Event::WorkersEnd) => return Err(worker_fault(MessageError::Closed)),
+                Some(WorkerEvent::Message) => {
+                    link.receive_message(deadline.min(Instant::now() + MESSAGE_TIME)).map_err(worker_fault)?
+                }
+                Some(WorkerEvent::WorkersEnd) => return Err(worker_fault(MessageError::Closed)),
             };
             match (message, self.channel.as_mut()) {
                 (Message::Report(report), _) => return Ok(report),
-                (Message::Ready(ready, cache), _) => match self.concerned.node.as_mut() {
-                    Some(part) => part.chosen(ready, &cache, self.job.config)?,
+                (Message::Ready(ready, cache), _) => match self.concerned.machine.as_mut() {
+                    Some(part) => part.credentials_ready(ready, &cache, self.job.config)?,
                     None => return Err(not_asked_for()),
                 },
                 (Message::Token(token, stages), Some(relay)) if relay.has_room() => {

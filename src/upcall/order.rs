@@ -100,13 +100,15 @@ impl Order {
     }
 
     /// Lustre's words, if it is for the node.
-    pub(super) fn nodes(&self) -> Option<&LustreCallout> {
+    pub(super) fn machine_callout(&self) -> Option<&LustreCallout> {
         self.lustre().filter(|callout| callout.roles.any())
     }
 
     /// The keytab, where one may be needed.
     pub(super) fn keytab<'c>(&self, config: &'c Config) -> Option<&'c Path> {
-        self.nodes().and_then(|callout| config.machine_settings(&callout.target)).map(|own| own.keytab)
+        self.machine_callout()
+            .and_then(|callout| config.machine_settings(&callout.target))
+            .map(|own| own.keytab)
     }
 
     /// What the worker is told, with so much time for name service and KDC, and for everything.
@@ -281,7 +283,7 @@ mod tests {
             let words = invocation(key_type, description, callout);
             let order = Order::read(&words).unwrap();
             let machines = matches!(order.credentials(&words, &config), Credentials::Machines { .. });
-            assert_eq!((order.nodes().is_some(), machines), (nodes, nodes), "{callout}");
+            assert_eq!((order.machine_callout().is_some(), machines), (nodes, nodes), "{callout}");
             assert!(nodes || order.keytab(&config).is_none(), "{callout}");
         }
     }

@@ -27,12 +27,12 @@ use crate::negotiate::messages::{Considered, Timing};
 use crate::text::{cut, escaped, quoted};
 
 /// Longest line in bytes; with what stands before each line in the log it stays below 1 KiB.
-const LINE_LIMIT: usize = 960;
+const LOG_LINE_LIMIT: usize = 960;
 /// How long one line of a process waits for room at the log, which on a busy machine reads them in bursts. Nobody waits
 /// for it.
-const PATIENCE: Duration = Duration::from_millis(250);
+const LOG_PATIENCE: Duration = Duration::from_millis(250);
 /// How much is shown of a description that is not understood.
-const TARGET_LIMIT: usize = 120;
+const SHOWN_TARGET_LIMIT: usize = 120;
 
 /// How an upcall ended.
 #[derive(Debug)]
@@ -75,7 +75,8 @@ impl Subject {
             None => None,
         };
         let description = String::from_utf8_lossy(&invocation.description);
-        let target = target.unwrap_or_else(|| format!("({})", cut(&quoted(&description), TARGET_LIMIT)));
+        let target =
+            target.unwrap_or_else(|| format!("({})", cut(&quoted(&description), SHOWN_TARGET_LIMIT)));
         let settings = invocation.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
         Self { key: invocation.key, uid: invocation.uid, target, settings }
     }
@@ -93,14 +94,14 @@ pub(super) struct Journal {
 }
 
 /// Every line passes here, so that strangers' words in it are made fit for the log.
-struct Bounded {
+struct BoundedLog {
     log: BasicLogger,
     /// The logger's socket.
     socket: UnixDatagram,
     budget: Option<Arc<Mutex<Budget>>>,
 }
 
-impl Log for Bounded {
+impl Log for BoundedLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.log.enabled(metadata)
     }
@@ -121,13 +122,14 @@ impl Log for Bounded {
     }
 }
 
-impl Bounded {
+impl BoundedLog {
     fn write(&self, level: log::Level, line: &str) {
         let line = escaped(line);
         let begun = Instant::now();
-        self.log
-            .log(&Record::builder().level(level).args(format_args!("{}", cut(&line, LINE_LIMIT))).build());
-        if begun.elapsed() >= PATIENCE {
+        self.log.log(
+            &Record::builder().level(level).args(format_args!("{}", cut(&line, LOG_LINE_LIMIT))).build(),
+        );
+        if begun.elapsed() >= LOG_PATIENCE {
             // One line has waited for all.
             let _ = self.socket.set_nonblocking(true);
         }
@@ -139,7 +141,7 @@ impl Journal {
     pub(super) fn open(config: &Config, level: Level, payer: Payer) -> Self {
         let Some((log, socket)) = connected(config, patience(payer)) else { return Self { budget: None } };
         let budget = Budget::open(config, payer).map(Mutex::new).map(Arc::new);
-        if log::set_boxed_logger(Box::new(Bounded { log, socket, budget: budget.clone() })).is_ok() {
+        if log::set_boxed_logger(Box::new(BoundedLog { log, socket, budget: budget.clone() })).is_ok() {
             log::set_max_level(filter(level));
         }
         Self { budget }
@@ -152,9 +154,9 @@ impl Journal {
 
     /// One line that is charged to nobody.
     pub(super) fn notice(config: &Config, notice: &str) {
-        if let Some((log, socket)) = connected(config, PATIENCE) {
+        if let Some((log, socket)) = connected(config, LOG_PATIENCE) {
             log::set_max_level(filter(config.log.level));
-            Bounded { log, socket, budget: None }.write(log::Level::Warn, notice);
+            BoundedLog { log, socket, budget: None }.write(log::Level::Warn, notice);
         }
     }
 
@@ -204,7 +206,7 @@ impl Journal {
         let told = usize::from(considered.chosen.is_none());
         if considered.others.len() > told || considered.wanted.is_some() {
             let head = format!("{subject}: ");
-            log::info!("{head}{}", considered.in_words(LINE_LIMIT.saturating_sub(head.len())));
+            log::info!("{head}{}", considered.in_words(LOG_LINE_LIMIT.saturating_sub(head.len())));
         }
     }
 
@@ -213,7 +215,7 @@ impl Journal {
         let head = format!("{subject}: tried: ");
         let mut line = String::new();
         for step in trail {
-            if !line.is_empty() && head.len() + line.len() + step.len() + 2 > LINE_LIMIT {
+            if !line.is_empty() && head.len() + line.len() + step.len() + 2 > LOG_LINE_LIMIT {
                 log::debug!("{head}{line}");
                 line.clear();
             }
@@ -246,7 +248,7 @@ impl Journal {
 
 /// Of words that nobody understands, in a process that the kernel waits for.
 fn patience(payer: Payer) -> Duration {
-    if payer == Payer::Unknown { Duration::from_millis(1) } else { PATIENCE }
+    if payer == Payer::Unknown { Duration::from_millis(1) } else { LOG_PATIENCE }
 }
 
 fn connected(config: &Config, patience: Duration) -> Option<(BasicLogger, UnixDatagram)> {
@@ -264,7 +266,7 @@ fn connected(config: &Config, patience: Duration) -> Option<(BasicLogger, UnixDa
 
 /// As much of others' words as the line has room for; our own are always in it.
 fn fitting<'t>(text: &'t str, head: &str, tail: &str) -> Cow<'t, str> {
-    cut(text, LINE_LIMIT.saturating_sub(head.len() + tail.len()))
+    cut(text, LOG_LINE_LIMIT.saturating_sub(head.len() + tail.len()))
 }
 
 fn filter(level: Level) -> log::LevelFilter {

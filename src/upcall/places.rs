@@ -11,7 +11,7 @@ use super::refusal::refused;
 use super::witness::{Witness, gone};
 use crate::ctx::lustre::LustreCallout;
 use crate::event::Failure;
-use crate::identity::requester::{NamespaceKind, RequesterError, Task};
+use crate::identity::requester::{NamespaceKind, ProcTask, RequesterError};
 use crate::sys::{files, namespaces};
 
 /// Where a negotiation takes place, opened.
@@ -59,7 +59,7 @@ impl Places {
     }
 }
 
-fn of_program(task: &Task) -> Result<Places, RequesterError> {
+fn of_program(task: &ProcTask) -> Result<Places, RequesterError> {
     let user_namespace = Some(task.open_namespace(NamespaceKind::User)?);
     Ok(Places { user_namespace, ..open(task)? })
 }
@@ -70,15 +70,15 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
         pid if callout.roles.any() => {
             // The number is that of the reaper, or 1. Credentials of the node do not depend on its root directory, and
             // whether its mount namespace has any is for the settings to say.
-            let named = Task::open(&pid.to_string()).map_err(gone)?;
-            let (ours, identity) = (ours()?, |task: &Task| task.mount_namespace().map_err(gone));
+            let named = ProcTask::open(&pid.to_string()).map_err(gone)?;
+            let (ours, identity) = (ours()?, |task: &ProcTask| task.mount_namespace().map_err(gone));
             if identity(&ours)? == identity(&named)? {
                 return open(&ours).map_err(gone);
             }
             elsewhere(&ours, &named).map_err(gone)
         }
         pid => {
-            let task = Task::open(&pid.to_string()).map_err(gone)?;
+            let task = ProcTask::open(&pid.to_string()).map_err(gone)?;
             // What it names is a wish: without it there are other caches.
             let environment = task.open_environment().ok();
             match open(&task) {
@@ -92,27 +92,27 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
 }
 
 /// For credentials of the node in a container: negotiated in its network.
-fn elsewhere(ours: &Task, named: &Task) -> Result<Places, RequesterError> {
+fn elsewhere(ours: &ProcTask, named: &ProcTask) -> Result<Places, RequesterError> {
     let (network, container) = (named.open_namespace(NamespaceKind::Network)?, Some(Container::of(named)?));
     Ok(Places { network, container, ..open(ours)? })
 }
 
-fn ours() -> Result<Task, Failure> {
-    Task::open("self").map_err(gone)
+fn ours() -> Result<ProcTask, Failure> {
+    ProcTask::open("self").map_err(gone)
 }
 
 /// A process that ends has no root directory and no network any more when its files are closed, and yet what it has
 /// written must reach the servers. The kernel vouches for its uid; in our user namespace that is the user of this host,
 /// who would have the same context of the kernel's in any process. In others nothing takes the place of what has gone.
-fn is_of_our_users(task: &Task) -> bool {
-    let of = |task: &Task| {
+fn is_of_our_users(task: &ProcTask) -> bool {
+    let of = |task: &ProcTask| {
         task.open_namespace(NamespaceKind::User).ok().and_then(|ns| namespaces::identity(ns.as_fd()).ok())
     };
-    let ours = Task::open("self").ok().and_then(|task| of(&task));
+    let ours = ProcTask::open("self").ok().and_then(|task| of(&task));
     ours.is_some() && of(task) == ours
 }
 
-fn open(task: &Task) -> Result<Places, RequesterError> {
+fn open(task: &ProcTask) -> Result<Places, RequesterError> {
     let (root, network) = (task.open_root()?, task.open_namespace(NamespaceKind::Network)?);
     let is_ours = files::our_root()
         .and_then(|ours| files::same_place(ours.as_fd(), root.as_fd()))
@@ -122,7 +122,7 @@ fn open(task: &Task) -> Result<Places, RequesterError> {
 }
 
 impl Container {
-    fn of(task: &Task) -> Result<Self, RequesterError> {
+    fn of(task: &ProcTask) -> Result<Self, RequesterError> {
         Ok(Self {
             mount_namespace: task.open_namespace(NamespaceKind::Mount)?,
             uid_map: task.open_uid_map()?,

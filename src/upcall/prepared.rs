@@ -1,10 +1,10 @@
 //! A negotiation before its worker: what can be known to fail without one fails here.
 
 use super::exchange::InitChannel;
-use super::failures::Memory;
+use super::failures::FailureMemory;
 use super::job::Job;
 use super::lustre_parameters;
-use super::node::NodesPart;
+use super::machine_part::MachinePart;
 use super::order::{Order, served_mechanism};
 use super::relay::Relay;
 use super::times::Times;
@@ -12,7 +12,7 @@ use crate::event::Failure;
 use crate::negotiate::messages::Credentials;
 
 /// What a worker can be started for.
-pub(super) struct Prepared {
+pub(super) struct PreparedNegotiation {
     /// Whose credentials.
     pub(super) credentials: Credentials,
     /// For Lustre: the way to the server.
@@ -21,7 +21,7 @@ pub(super) struct Prepared {
     pub(super) concerned: Concerned,
 }
 
-impl Prepared {
+impl PreparedNegotiation {
     /// Prepares it.
     ///
     /// # Errors
@@ -38,27 +38,27 @@ impl Prepared {
         let credentials = order.credentials(job.invocation, config);
         // The kernel asks twice for a user's access: what was slow is not tried a second time.
         let memory = order.lustre().filter(|callout| !callout.roles.any());
-        let memory = memory.and_then(|callout| Memory::of_user(config, callout));
-        if let Some(failure) = memory.as_ref().and_then(Memory::pause) {
+        let memory = memory.and_then(|callout| FailureMemory::of_user(config, callout));
+        if let Some(failure) = memory.as_ref().and_then(FailureMemory::pause) {
             return Err(failure);
         }
-        let node = NodesPart::take(&credentials, job, times.deadline)?;
-        Ok(Self { credentials, channel, concerned: Concerned { node, memory } })
+        let machine = MachinePart::take(&credentials, job, times.deadline)?;
+        Ok(Self { credentials, channel, concerned: Concerned { machine, memory } })
     }
 }
 
 /// Other requests that what becomes of this one is told.
 pub(super) struct Concerned {
     /// For credentials of the node: those that wait for the same.
-    pub(super) node: Option<NodesPart>,
+    pub(super) machine: Option<MachinePart>,
     /// For a user of Lustre's: the next access.
-    memory: Option<Memory>,
+    memory: Option<FailureMemory>,
 }
 
 impl Concerned {
     /// Tells them.
     pub(super) fn learn<T>(self, agreed: &Result<T, Failure>) {
-        match (self.node, agreed) {
+        match (self.machine, agreed) {
             (Some(part), Ok(_)) => part.succeeded(),
             (Some(part), Err(failure)) => part.failed(failure),
             (None, _) => {}

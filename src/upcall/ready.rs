@@ -30,11 +30,11 @@ use crate::sys::files::{private_directory, remove_old, subdirectory};
 const RUN: &str = "/run/lgss";
 const DIRECTORY: &str = "ready";
 /// Longest note that is read, in bytes (krb5.conf may include many files).
-const SIZE_LIMIT: usize = 8192;
+const NOTE_SIZE_LIMIT: usize = 8192;
 /// Notes whose time has long passed are removed.
-const AGE: Duration = Duration::from_secs(48 * 3600);
+const NOTE_AGE: Duration = Duration::from_secs(48 * 3600);
 /// What a ticket must have left to be worth while.
-const MARGIN: u64 = 60;
+const TICKET_MARGIN: u64 = 60;
 
 /// The place of one note.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Note {
         if status.st_uid != 0 || status.st_mode & 0o7_7022 != 0 {
             return None;
         }
-        let mut buffer = [0; SIZE_LIMIT];
+        let mut buffer = [0; NOTE_SIZE_LIMIT];
         let length = File::from(file).read(&mut buffer).ok()?;
         std::str::from_utf8(buffer.get(..length)?).ok().map(str::to_owned)
     }
@@ -74,11 +74,11 @@ impl Note {
     /// Leaves the note that there are tickets until then, as long as `cache` exists and the other files are what they
     /// are. Without it the next request takes the longer way.
     pub(super) fn leave(&self, until: u64, cache: &Path, files: &[PathBuf]) {
-        let mut text = format!("{}\n{}\n", until.saturating_sub(MARGIN), cache.display());
+        let mut text = format!("{}\n{}\n", until.saturating_sub(TICKET_MARGIN), cache.display());
         for file in files {
             let _ = writeln!(text, "{} {}", identity(file), file.display());
         }
-        if text.len() < SIZE_LIMIT {
+        if text.len() < NOTE_SIZE_LIMIT {
             let _ = self.write(&text);
         }
     }
@@ -86,7 +86,7 @@ impl Note {
     fn write(&self, text: &str) -> Result<(), Errno> {
         let run = private_directory(Path::new(RUN)).map_err(|_| Errno::EACCES)?;
         let directory = subdirectory(run.as_fd(), DIRECTORY)?;
-        remove_old(&Path::new(RUN).join(DIRECTORY), AGE);
+        remove_old(&Path::new(RUN).join(DIRECTORY), NOTE_AGE);
         let new = format!("{}.{}.new", self.0, nix::unistd::getpid());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(&directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;

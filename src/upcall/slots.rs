@@ -14,27 +14,27 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::backoff::{Record, What};
+use super::backoff::{FailureRecord, LastFailure};
 use super::outcome::Outcome;
 use crate::config::{Backoff, Config, Limits};
 use crate::ctx::request::{Anew, NO_PAUSE};
 use crate::event::{Cause, Failure, Stage};
-use crate::identity::owner::Owner;
+use crate::identity::counted_owner::CountedOwner;
 use crate::negotiate::messages::Paused;
 use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
 use crate::time::since_boot;
 
 /// The byte of an owner's file that guards its record; its slots come after it.
-const RECORD: Range<u16> = 0..1;
+const OWNER_RECORD: Range<u16> = 0..1;
 /// All bytes of an owner's file.
-const ALL: Range<u16> = 0..u16::MAX;
+const WHOLE_FILE: Range<u16> = 0..u16::MAX;
 /// Longest wait for the record: others hold it for a few system calls.
-const RECORD_LIMIT: Duration = Duration::from_millis(200);
+const OWNER_RECORD_WAIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
-const RECORD_SIZE: usize = 2048;
+const OWNER_RECORD_SIZE: usize = 2048;
 /// Between two looks for a free slot.
-const PAUSE: Duration = Duration::from_millis(5);
+const SLOT_PAUSE: Duration = Duration::from_millis(5);
 /// A file that is removed while it is opened is opened again; more often than so something is wrong.
 const OPENINGS: usize = 16;
 
@@ -55,7 +55,7 @@ pub(super) enum Claimant<'a> {
 #[derive(Debug)]
 pub(super) struct Slot {
     /// Root has none: its pool is all that counts.
-    account: Option<Account>,
+    owner_slot: Option<OwnerSlot>,
     _pool: LockFile,
 }
 
@@ -86,13 +86,14 @@ impl Slot {
                 return Self::of_pool(&pools, config, ("kernel", kernel, full), deadline);
             }
         };
-        let owner = Owner::of(user_namespace, uid).map_err(|errno| broken(Path::new("ns/user"), errno))?;
-        let account = Account::open(below(&run, config, "owners")?, owner, (uid, anew), config)?;
+        let owner =
+            CountedOwner::of(user_namespace, uid).map_err(|errno| broken(Path::new("ns/user"), errno))?;
+        let owner_slot = OwnerSlot::open(below(&run, config, "owners")?, owner, (uid, anew), config)?;
         let full = "all users together have as many negotiations alive as limits.users allows";
         match pool(&pools, config, ("users", users, full)) {
-            Ok(pool) => Ok(Self { account: Some(account), _pool: pool }),
+            Ok(pool) => Ok(Self { owner_slot: Some(owner_slot), _pool: pool }),
             Err(failure) => {
-                account.close();
+                owner_slot.close();
                 Err(failure)
             }
         }
@@ -101,30 +102,30 @@ impl Slot {
     fn of_pool(pools: &OwnedFd, config: &Config, which: Pool, deadline: Instant) -> Result<Self, Failure> {
         loop {
             match pool(pools, config, which) {
-                Ok(pool) => return Ok(Self { account: None, _pool: pool }),
+                Ok(pool) => return Ok(Self { owner_slot: None, _pool: pool }),
                 Err(full) if full.cause != Cause::TooMany || Instant::now() >= deadline => return Err(full),
-                Err(_) => thread::sleep(PAUSE),
+                Err(_) => thread::sleep(SLOT_PAUSE),
             }
         }
     }
 
     /// The pause of its owner, in which only other credentials than those that have failed are worth a try.
     pub(super) fn paused(&self) -> Option<&Paused> {
-        self.account.as_ref()?.paused.as_ref()
+        self.owner_slot.as_ref()?.paused.as_ref()
     }
 
     /// Counts a failure with these credentials, or ends the row of them. If the record cannot be written, there will be
     /// no pause.
     pub(super) fn remember(&self, outcome: &Outcome, tried: Option<&[u64]>) {
-        if let Some(account) = &self.account {
-            let _ = account.remember(outcome, tried);
+        if let Some(owner_slot) = &self.owner_slot {
+            let _ = owner_slot.remember(outcome, tried);
         }
     }
 
     /// Makes room for another.
     pub(super) fn give_back(self) {
-        if let Some(account) = self.account {
-            account.close();
+        if let Some(owner_slot) = self.owner_slot {
+            owner_slot.close();
         }
     }
 }
@@ -146,7 +147,7 @@ fn pool(pools: &OwnedFd, config: &Config, (name, size, full): Pool) -> Result<Lo
 
 /// One negotiation in the file of its owner.
 #[derive(Debug)]
-struct Account {
+struct OwnerSlot {
     file: LockFile,
     directory: OwnedFd,
     name: String,
@@ -155,10 +156,10 @@ struct Account {
     paused: Option<Paused>,
 }
 
-impl Account {
+impl OwnerSlot {
     fn open(
         directory: OwnedFd,
-        owner: Owner,
+        owner: CountedOwner,
         (uid, anew): (u32, Anew),
         config: &Config,
     ) -> Result<Self, Failure> {
@@ -169,14 +170,14 @@ impl Account {
             let file = LockFile::open(directory.as_fd(), &name).map_err(failed)?;
             let passed = pass_pause(&file, (&owner, uid), anew);
             if let (Anew::Only, _) | (_, Err(_)) = (anew, &passed) {
-                let account = Self { file, directory, name, uid, backoff: config.backoff, paused: None };
-                account.close();
+                let owner_slot = Self { file, directory, name, uid, backoff: config.backoff, paused: None };
+                owner_slot.close();
                 return Err(passed.err().unwrap_or_else(|| unpaused(NO_PAUSE)));
             }
             let mut taken = file.try_take_any(slots.clone()).map_err(failed)?;
             if !taken {
                 // Whoever removes the file holds all of it for a moment.
-                file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |_| ());
+                file.hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |_| ());
                 if !file.has_name().map_err(failed)? {
                     continue;
                 }
@@ -195,15 +196,15 @@ impl Account {
     }
 
     fn remember(&self, outcome: &Outcome, tried: Option<&[u64]>) -> Option<()> {
-        self.file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
+        self.file.hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |file| {
             let text = match outcome {
                 Outcome::Established { .. } => String::new(),
                 // It was seen that there is nothing to try. Without a pause that is no word for a worker to say.
                 Outcome::Failed(failure) if failure.cause == Cause::Paused && self.paused.is_some() => return,
                 Outcome::Failed(failure) => {
-                    let what = What::of(failure, self.uid).with(tried.map(<[u64]>::to_vec));
+                    let what = LastFailure::of(failure, self.uid).with(tried.map(<[u64]>::to_vec));
                     let before = read(&self.file);
-                    Record::after_failure(before, since_boot(), what, &self.backoff).to_string()
+                    FailureRecord::after_failure(before, since_boot(), what, &self.backoff).to_string()
                 }
             };
             overwrite(file, &text);
@@ -213,7 +214,7 @@ impl Account {
     /// Removes the file if nothing is in it and nobody else has a byte of it. Our own is let go before: of two who
     /// close at the same time, the last one finds nobody else.
     fn close(self) {
-        self.file.release(&ALL);
+        self.file.release(&WHOLE_FILE);
         let empty = self.file.file().metadata().is_ok_and(|metadata| metadata.len() == 0);
         if empty {
             let _ = self.file.remove(self.directory.as_fd(), &self.name);
@@ -223,12 +224,16 @@ impl Account {
 
 /// Whether the request may go on in a pause, if there is one: to end it, in spite of it, or to see whether there are
 /// credentials that have not failed.
-fn pass_pause(file: &LockFile, (owner, uid): (&Owner, u32), anew: Anew) -> Result<Option<Paused>, Failure> {
+fn pass_pause(
+    file: &LockFile,
+    (owner, uid): (&CountedOwner, u32),
+    anew: Anew,
+) -> Result<Option<Paused>, Failure> {
     // Unguarded: what cannot be read is being written.
     if text(file).is_some_and(|text| is_without_pause(&text)) {
         return Ok(None);
     }
-    let passed = file.hold(&RECORD, Instant::now() + RECORD_LIMIT, |written| {
+    let passed = file.hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |written| {
         let now = since_boot();
         let Some(record) = read(file) else { return Ok(None) };
         let Some(left) = record.pause_left(now) else { return Ok(None) };
@@ -258,7 +263,8 @@ fn pass_pause(file: &LockFile, (owner, uid): (&Owner, u32), anew: Anew) -> Resul
 }
 
 fn is_without_pause(text: &str) -> bool {
-    text.is_empty() || text.parse().is_ok_and(|record: Record| record.pause_left(since_boot()).is_none())
+    text.is_empty()
+        || text.parse().is_ok_and(|record: FailureRecord| record.pause_left(since_boot()).is_none())
 }
 
 /// A record that cannot be written leaves the one before. The file is never empty in between: whoever reads it unguarded
@@ -276,12 +282,12 @@ fn unpaused(detail: impl std::fmt::Display) -> Failure {
     Failure::new(Stage::Admit, Cause::Unpaused, detail)
 }
 
-fn read(file: &LockFile) -> Option<Record> {
+fn read(file: &LockFile) -> Option<FailureRecord> {
     text(file)?.parse().ok()
 }
 
 fn text(file: &LockFile) -> Option<String> {
-    let mut buffer = vec![0; RECORD_SIZE];
+    let mut buffer = vec![0; OWNER_RECORD_SIZE];
     let length = file.file().read_at(&mut buffer, 0).ok()?;
     buffer.truncate(length);
     String::from_utf8(buffer).ok()
@@ -310,11 +316,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let remembered = |paused| {
             let opened = File::open(directory.path()).unwrap().into();
-            let account =
-                Account::open(opened, Owner::User(7), (7, Anew::Usual), &Config::default()).unwrap();
-            let account = Account { paused, ..account };
-            account.remember(&Outcome::Failed(pause("of its own".to_owned())), None).unwrap();
-            read(&account.file).is_some()
+            let owner_slot =
+                OwnerSlot::open(opened, CountedOwner::User(7), (7, Anew::Usual), &Config::default()).unwrap();
+            let owner_slot = OwnerSlot { paused, ..owner_slot };
+            owner_slot.remember(&Outcome::Failed(pause("of its own".to_owned())), None).unwrap();
+            read(&owner_slot.file).is_some()
         };
         assert!(!remembered(Some(Paused { tried: Vec::new(), detail: String::new() })));
         assert!(remembered(None));
@@ -327,17 +333,20 @@ mod tests {
         let open = || LockFile::open(opened.as_fd(), "1000").unwrap();
         let failure = Failure::new(Stage::Credentials, Cause::NoTicket, "no ticket");
         let backoff = Backoff { after: 0, ..Config::default().backoff };
-        let what = What::of(&failure, 1000).with(Some(vec![7]));
-        let record = Record::after_failure(None, since_boot() + Duration::from_secs(3600), what, &backoff);
+        let what = LastFailure::of(&failure, 1000).with(Some(vec![7]));
+        let record =
+            FailureRecord::after_failure(None, since_boot() + Duration::from_secs(3600), what, &backoff);
         let writer = open();
         writer
-            .hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| overwrite(file, &record.to_string()))
+            .hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |file| {
+                overwrite(file, &record.to_string())
+            })
             .unwrap();
         let stop = std::sync::atomic::AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    writer.hold(&RECORD, Instant::now() + RECORD_LIMIT, |file| {
+                    writer.hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |file| {
                         overwrite(file, &record.to_string());
                     });
                 }

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::assignment::{Assignment, blocked, launch_failed};
 use super::authorise::Acting;
-use super::machine_cache;
 use super::order::Order;
+use super::own_cache;
 use super::verdict::Served;
 use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::limits::KEYTAB_BYTES;
@@ -25,7 +25,7 @@ use crate::sys::files::{self, Untrusted, open_trusted};
 use crate::sys::{namespaces, proc};
 
 /// What to look at.
-pub(super) enum Wanted<'a> {
+pub(super) enum WantedSources<'a> {
     /// A user's, as that user.
     Users(Box<Search<'a>>),
     /// Root's own, to be handed over as copies: the first name is that of the cache.
@@ -34,7 +34,7 @@ pub(super) enum Wanted<'a> {
     Machines(Option<CacheName>),
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> WantedSources<'a> {
     /// By the request: the cache that it names; else of a user every one, of root the default one.
     pub(super) fn of(
         assignment: &Assignment<'a>,
@@ -142,7 +142,7 @@ pub(super) fn seal_machines(
         let content = if may_be_read { copy_roots(name, assignment, served) } else { Err(blocked(name)) };
         add(MachineSource::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
     }
-    let own = assignment.stamp.and_then(|stamp| machine_cache::contents(config, stamp));
+    let own = assignment.stamp.and_then(|stamp| own_cache::contents(config, stamp));
     let missing = || "own cache: none yet".to_owned();
     add(MachineSource::OwnCache, "own cache".to_owned(), own.ok_or_else(missing))?;
     if let Some(keytab) = assignment.order.keytab(config) {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::assignment::{self, Assignment, Ends};
-use super::cgroup::Home;
+use super::cgroup::OwnerCgroup;
 use super::launcher;
 use super::verdict::Served;
 use crate::event::{Cause, Failure, Stage};
@@ -28,7 +28,7 @@ const PLACE_SHARE: u32 = 6;
 /// And at most.
 const PLACE_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks whether a launcher that seems to be blocked only waits for a processor.
-const LOOK: Duration = Duration::from_millis(200);
+const RUNNABLE_LOOK: Duration = Duration::from_millis(200);
 
 /// A launcher, and the worker that it becomes.
 pub(super) struct Attempt {
@@ -43,7 +43,7 @@ pub(super) struct Attempt {
 
 /// What a launcher is waited for.
 #[derive(Clone, Copy)]
-enum Event {
+enum LauncherEvent {
     /// It has said something.
     Message,
     /// It has ended.
@@ -53,7 +53,7 @@ enum Event {
 }
 
 /// How far a launcher has come.
-pub(super) enum Progress {
+pub(super) enum LaunchProgress {
     /// It is the worker, or has something to say.
     Done,
     /// This place, by the order in which places are looked at, does not answer.
@@ -80,7 +80,7 @@ impl Attempt {
         let mut link = MonitorEnd::over(ours);
         link.send_request(request)
             .map_err(|error| Failure::new(Stage::Negotiate, Cause::WorkerFault, error))?;
-        match fork(assignment.home)? {
+        match fork(assignment.cgroup)? {
             ForkResult::Child => {
                 drop((link, waiting, started));
                 launcher::become_worker(assignment, served, program.into(), Ends { socket, starting })
@@ -96,26 +96,26 @@ impl Attempt {
     ///
     /// # Errors
     /// [`Failure`], also if it has not begun to look for credentials by the deadline.
-    pub(super) fn progress(&self, limit: Duration, deadline: Instant) -> Result<Progress, Failure> {
+    pub(super) fn progress(&self, limit: Duration, deadline: Instant) -> Result<LaunchProgress, Failure> {
         let limit = place_limit(limit);
         let events = [
-            (Event::Message, self.waiting.as_fd()),
-            (Event::End, self.process.as_fd()),
-            (Event::Place, self.started.as_fd()),
+            (LauncherEvent::Message, self.waiting.as_fd()),
+            (LauncherEvent::End, self.process.as_fd()),
+            (LauncherEvent::Place, self.started.as_fd()),
         ];
         let mut begun = 0;
         let mut since = Instant::now();
         loop {
             let patience = if begun == 0 { deadline } else { deadline.min(since + limit) };
-            let look = patience.max(Instant::now() + LOOK);
+            let look = patience.max(Instant::now() + RUNNABLE_LOOK);
             match process::readable(&events, look).map_err(launch_failed)?.first() {
-                Some(Event::Place) => match self.begun() {
-                    0 => return Ok(Progress::Done),
+                Some(LauncherEvent::Place) => match self.begun() {
+                    0 => return Ok(LaunchProgress::Done),
                     more => (begun, since) = (begun + more, Instant::now()),
                 },
-                Some(Event::Message | Event::End) => return Ok(Progress::Done),
+                Some(LauncherEvent::Message | LauncherEvent::End) => return Ok(LaunchProgress::Done),
                 None if Instant::now() < deadline && process::is_runnable(self.process.id()) => {}
-                None if begun > 0 => return Ok(Progress::Blocked(begun - 1)),
+                None if begun > 0 => return Ok(LaunchProgress::Blocked(begun - 1)),
                 None => {
                     let detail = "the launcher did not begin its work in time: the machine is overloaded";
                     return Err(Failure::new(Stage::Launch, Cause::Deadline, detail));
@@ -132,8 +132,8 @@ impl Attempt {
 }
 
 /// Where its owner's processes are accounted for, if that can be.
-fn fork(home: Option<&Home<'_>>) -> Result<ForkResult, Failure> {
-    let confined = home.and_then(|home| home.start_in(fork::fork_confined_in));
+fn fork(cgroup: Option<&OwnerCgroup<'_>>) -> Result<ForkResult, Failure> {
+    let confined = cgroup.and_then(|cgroup| cgroup.start_in(fork::fork_confined_in));
     confined.map_or_else(|| fork::fork_confined().map_err(launch_failed), Ok)
 }
 

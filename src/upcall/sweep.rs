@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
 use super::stale::{is_older, names, remove};
-use super::{cgroup, failures, log_budget, machine_cache, slots};
+use super::{cgroup, failures, log_budget, own_cache, slots};
 use crate::config::Config;
 use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
@@ -44,12 +44,12 @@ fn sweep_now(run: &OwnedFd, config: &Config) -> Vec<String> {
         }
     });
     for_each(run, "failures", |directory, name, file| {
-        if is_older(file, failures::AGE) {
+        if is_older(file, failures::MEMORY_AGE) {
             remove(directory, name, file);
         }
     });
     if let Ok(directory) = subdirectory(run.as_fd(), "machine") {
-        machine_cache::sweep(&directory);
+        own_cache::sweep(&directory);
     }
     cgroup::sweep(config);
     untold

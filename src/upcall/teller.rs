@@ -52,25 +52,25 @@ fn let_go_of_keys() {
 
 /// What such a process is to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Task {
+pub(super) struct TellerTask {
     untold: Untold,
     settings: Option<PathBuf>,
 }
 
 /// Its task, if the words are that. In a process that the kernel has started for a key they are not.
-pub(super) fn task(words: &[OsString]) -> Option<Task> {
+pub(super) fn task(words: &[OsString]) -> Option<TellerTask> {
     let (word, name, start, settings) = match words {
         [word, name, start] => (word, name, start, None),
         [word, name, start, settings] => (word, name, start, Some(settings)),
         _ => return None,
     };
     let untold = Untold { name: name.to_str()?.to_owned(), start: start.to_str()?.parse().ok()? };
-    let task = Task { untold, settings: settings.map(PathBuf::from) };
+    let task = TellerTask { untold, settings: settings.map(PathBuf::from) };
     (word == WORD && key_under_construction().is_none()).then_some(task)
 }
 
 /// Does it; the exit status.
-pub(super) fn tell(task: &Task) -> i32 {
+pub(super) fn tell(task: &TellerTask) -> i32 {
     let Ok(config) = Config::load(task.settings.as_deref()) else { return 1 };
     if let Some(notice) = log_budget::outstanding(&config, &task.untold) {
         Journal::notice(&config, &notice);
@@ -87,10 +87,13 @@ mod tests {
         let asked = |text: &str| task(&text.split(' ').map(OsString::from).collect::<Vec<_>>());
         let untold = || Untold { name: "uid-1000".to_owned(), start: 77 };
         let settings = Some(PathBuf::from("/etc/lgss/other.toml"));
-        assert_eq!(asked("--tell-left-out uid-1000 77"), Some(Task { untold: untold(), settings: None }));
+        assert_eq!(
+            asked("--tell-left-out uid-1000 77"),
+            Some(TellerTask { untold: untold(), settings: None })
+        );
         assert_eq!(
             asked("--tell-left-out uid-1000 77 /etc/lgss/other.toml"),
-            Some(Task { untold: untold(), settings })
+            Some(TellerTask { untold: untold(), settings })
         );
         for other in
             ["--tell-left-out", "--tell-left-out users x", "create 77 user", "create 77 user d c 1 2 0 0 5"]

@@ -5,7 +5,7 @@ mod channel;
 
 use super::*;
 use crate::wire::Writer;
-use channel::{Act, Channel};
+use channel::{Act, FakeChannel};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::fs;
@@ -48,8 +48,8 @@ fn ask(ours: &mut InitChannel, token: &[u8], deadline: Instant) -> Result<Answer
 }
 
 /// What comes of one token where the channel does these, one after another.
-fn exchange(acts: Vec<Act>, limit: Duration) -> (Result<Answer, Failure>, Channel, InitChannel) {
-    let channel = Channel::mount(acts);
+fn exchange(acts: Vec<Act>, limit: Duration) -> (Result<Answer, Failure>, FakeChannel, InitChannel) {
+    let channel = FakeChannel::mount(acts);
     let mut ours = InitChannel::open(&callout("krb5"), &[channel.directory()]).unwrap();
     let result = ask(&mut ours, b"from client", Instant::now() + limit);
     (result, channel, ours)
@@ -75,7 +75,7 @@ fn no_child_is_left() {
 #[test]
 fn a_token_arrives_with_what_the_callout_says_and_the_answer_comes_back() {
     for (mechanism, service) in [("krb5", 2), ("gssnull", 0x1_0002), ("sk", 0x2_0002)] {
-        let channel = Channel::mount(vec![accepted()]);
+        let channel = FakeChannel::mount(vec![accepted()]);
         let mut ours = InitChannel::open(&callout(mechanism), &[channel.directory()]).unwrap();
         let got = ask(&mut ours, b"from client", Instant::now() + LONG).unwrap();
         assert_eq!((got.window, got.gss_major, got.handle.as_slice()), (2048, 0, HANDLE));
@@ -94,7 +94,7 @@ fn a_token_arrives_with_what_the_callout_says_and_the_answer_comes_back() {
 #[test]
 fn tokens_of_64_kib_pass_both_ways() {
     let (there, back) = (vec![0xa5; 64 * 1024], vec![0x5a; 64 * 1024]);
-    let channel = Channel::mount(vec![Act::Answer(answer(&back)), accepted()]);
+    let channel = FakeChannel::mount(vec![Act::Answer(answer(&back)), accepted()]);
     let mut ours = InitChannel::open(&callout("krb5"), &[channel.directory()]).unwrap();
     let got = ask(&mut ours, &there, Instant::now() + LONG).unwrap();
     assert!(got.token.expose() == back, "changed");

@@ -17,7 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 const NAMES: [&str; 3] = ["sptlrpc", "gss", "init_channel"];
 const FILE: u64 = 4;
 const TTL: Duration = Duration::ZERO;
-const BLOCK_SIZE: u32 = 72;
+const CHANNEL_BLOCK_SIZE: u32 = 72;
 /// Longest name of a target, with its NUL.
 const TARGET_SIZE: usize = 64;
 
@@ -37,7 +37,7 @@ pub(super) enum Act {
 
 /// What came with a write.
 #[derive(Debug, Clone)]
-pub(super) struct Received {
+pub(super) struct ReceivedBlock {
     pub(super) version: u32,
     pub(super) secid: u32,
     pub(super) service: u32,
@@ -51,8 +51,8 @@ pub(super) struct Received {
 
 /// Mounted until the drop.
 #[derive(Debug)]
-pub(super) struct Channel {
-    received: Arc<Mutex<Vec<Received>>>,
+pub(super) struct FakeChannel {
+    received: Arc<Mutex<Vec<ReceivedBlock>>>,
     session: Option<fuser::BackgroundSession>,
     directory: tempfile::TempDir,
     _serial: MutexGuard<'static, ()>,
@@ -64,13 +64,13 @@ pub(super) fn serial() -> MutexGuard<'static, ()> {
     SERIAL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Channel {
+impl FakeChannel {
     pub(super) fn mount(mut acts: Vec<Act>) -> Self {
         let serial = serial();
         acts.reverse();
         let received = Arc::default();
         let served =
-            Served { acts: Mutex::new(acts), received: Arc::clone(&received), hanging: Mutex::default() };
+            ChannelFs { acts: Mutex::new(acts), received: Arc::clone(&received), hanging: Mutex::default() };
         let directory = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("lgss-test".to_owned())];
@@ -83,7 +83,7 @@ impl Channel {
         self.directory.path().to_owned()
     }
 
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(super) fn received(&self) -> Vec<ReceivedBlock> {
         self.received.lock().unwrap().clone()
     }
 
@@ -93,17 +93,17 @@ impl Channel {
     }
 }
 
-impl Drop for Channel {
+impl Drop for FakeChannel {
     fn drop(&mut self) {
         self.abort();
         drop(self.session.take());
     }
 }
 
-struct Served {
+struct ChannelFs {
     /// The last is the next.
     acts: Mutex<Vec<Act>>,
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<ReceivedBlock>>>,
     /// To forget a question would be an answer.
     hanging: Mutex<Vec<ReplyWrite>>,
 }
@@ -140,10 +140,10 @@ impl Written<'_> {
         self.long(pointer).try_into().unwrap()
     }
 
-    fn received(&self) -> Received {
+    fn received(&self) -> ReceivedBlock {
         let name = self.read(8, TARGET_SIZE);
         let end = name.iter().position(|&byte| byte == 0).unwrap();
-        Received {
+        ReceivedBlock {
             version: self.word(0),
             secid: self.word(4),
             service: self.word(16),
@@ -156,7 +156,7 @@ impl Written<'_> {
     }
 }
 
-impl Served {
+impl ChannelFs {
     fn attributes(inode: INodeNo) -> FileAttr {
         let directory = inode.0 != FILE;
         FileAttr {
@@ -179,7 +179,7 @@ impl Served {
     }
 }
 
-impl Filesystem for Served {
+impl Filesystem for ChannelFs {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let child = NAMES.get(usize::try_from(parent.0).unwrap() - 1);
         match child {
@@ -210,7 +210,7 @@ impl Filesystem for Served {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        if block.len() != BLOCK_SIZE as usize {
+        if block.len() != CHANNEL_BLOCK_SIZE as usize {
             return reply.error(Errno::EINVAL);
         }
         let written = Written { writer: Pid::from_raw(request.pid().try_into().unwrap()), block };
@@ -227,6 +227,6 @@ impl Filesystem for Served {
             }
         };
         written.write(64, &status.to_ne_bytes());
-        reply.written(BLOCK_SIZE);
+        reply.written(CHANNEL_BLOCK_SIZE);
     }
 }

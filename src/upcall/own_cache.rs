@@ -37,7 +37,7 @@ use crate::time::now;
 
 const STATE_LIMIT: usize = 4096;
 /// The byte of the state's file that the request which gets credentials holds.
-const TURN: Range<u16> = 0..1;
+const TURN_BYTE: Range<u16> = 0..1;
 /// Ends the names of files that are being written.
 const NEW: &str = ".new";
 /// Ends the names of files that hold failures (`super::node`).
@@ -49,12 +49,12 @@ const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
 /// How long an expired cache is kept: its user may ask again.
 const EXPIRED_AGE: Duration = Duration::from_secs(86_400);
 /// Interval of checks whether it is our turn, first and longest. Hundreds may wait for the same.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_TURN_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_TURN_PAUSE: Duration = Duration::from_millis(50);
 
 /// The cache for one purpose.
 #[derive(Debug)]
-pub(super) struct MachineCache {
+pub(super) struct OwnCache {
     directory: OwnedFd,
     stamp: String,
     state: LockFile,
@@ -63,14 +63,14 @@ pub(super) struct MachineCache {
 /// State of the credentials.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum CacheState {
     /// Good until then, seconds since the epoch.
     Good(u64),
     /// Not available.
     Failed(Failure),
 }
 
-impl State {
+impl CacheState {
     fn read(file: &File) -> Option<Self> {
         let mut buffer = [0; STATE_LIMIT];
         let length = file.read_at(&mut buffer, 0).ok()?;
@@ -80,13 +80,13 @@ impl State {
 
 /// One request's part in getting credentials; whoever else waits goes on when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
-    cache: MachineCache,
+pub(super) struct CacheTurn {
+    cache: OwnCache,
     /// Others wait for what becomes of this one.
     ours: bool,
 }
 
-impl MachineCache {
+impl OwnCache {
     /// Opens it.
     ///
     /// # Errors
@@ -110,13 +110,13 @@ impl MachineCache {
     ///
     /// # Errors
     /// The failure of the request that was getting them; `Deadline`.
-    pub(super) fn turn(mut self, deadline: Instant) -> Result<Turn, Failure> {
-        let (mut waited, mut pause) = (false, FIRST_PAUSE);
+    pub(super) fn turn(mut self, deadline: Instant) -> Result<CacheTurn, Failure> {
+        let (mut waited, mut pause) = (false, FIRST_TURN_PAUSE);
         loop {
             if self.is_good() {
-                return Ok(Turn { cache: self, ours: false });
+                return Ok(CacheTurn { cache: self, ours: false });
             }
-            if self.state.try_take(&TURN).map_err(|errno| self.broken(errno))? {
+            if self.state.try_take(&TURN_BYTE).map_err(|errno| self.broken(errno))? {
                 if !self.state.has_name().map_err(|errno| self.broken(errno))? {
                     // Removed since it was opened: others take turns in another.
                     self.state = state(&self.directory, &self.stamp).map_err(|errno| self.broken(errno))?;
@@ -124,12 +124,12 @@ impl MachineCache {
                 }
                 // The one before us has left its result.
                 return match self.read_state() {
-                    Some(State::Failed(failure)) if waited => Err(failure),
-                    _ if self.is_good() => Ok(Turn { cache: self, ours: false }),
+                    Some(CacheState::Failed(failure)) if waited => Err(failure),
+                    _ if self.is_good() => Ok(CacheTurn { cache: self, ours: false }),
                     _ => {
                         // If we end without a word, the last one's is no answer for those who wait.
                         let _ = self.state.file().set_len(0);
-                        Ok(Turn { cache: self, ours: true })
+                        Ok(CacheTurn { cache: self, ours: true })
                     }
                 };
             }
@@ -139,16 +139,16 @@ impl MachineCache {
             }
             waited = true;
             thread::sleep(pause);
-            pause = (pause * 5 / 4).min(LONGEST_PAUSE);
+            pause = (pause * 5 / 4).min(LONGEST_TURN_PAUSE);
         }
     }
 
     fn is_good(&self) -> bool {
-        matches!(self.read_state(), Some(State::Good(until)) if until > now())
+        matches!(self.read_state(), Some(CacheState::Good(until)) if until > now())
     }
 
-    fn read_state(&self) -> Option<State> {
-        State::read(self.state.file())
+    fn read_state(&self) -> Option<CacheState> {
+        CacheState::read(self.state.file())
     }
 
     fn broken(&self, errno: Errno) -> Failure {
@@ -173,15 +173,15 @@ pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u
     Some(content)
 }
 
-impl Turn {
+impl CacheTurn {
     /// There are credentials, with a cache of them to store unless that is empty. What cannot be stored the next request
     /// gets anew. Whether all of it is stored.
-    pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &Place) -> bool {
+    pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &TicketStore) -> bool {
         let stored = new.is_empty() || self.cache.store(new, place).is_ok();
         if stored && (self.ours || !new.is_empty()) {
-            self.cache.write_state(&State::Good(good_until.into()));
+            self.cache.write_state(&CacheState::Good(good_until.into()));
         }
-        self.cache.state.release(&TURN);
+        self.cache.state.release(&TURN_BYTE);
         self.ours = false;
         stored
     }
@@ -190,21 +190,21 @@ impl Turn {
     /// as a mount's soon is, says nothing of theirs.
     pub(super) fn failed(self, failure: &Failure) {
         if self.ours && failure.cause != Cause::Deadline {
-            self.cache.write_state(&State::Failed(failure.clone()));
+            self.cache.write_state(&CacheState::Failed(failure.clone()));
         }
     }
 }
 
 /// Where tickets from the keytab are stored.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum TicketStore {
     /// In our own cache.
     Own,
     /// In root's default cache, a file.
     Default(PathBuf),
 }
 
-impl Place {
+impl TicketStore {
     /// By the settings. A default cache that is no file cannot be written from here, and ours does as well.
     pub(super) fn of(config: &Config) -> Self {
         let default = || match roots::default_cache(&config.krb5_config).ok()? {
@@ -217,11 +217,11 @@ impl Place {
     }
 }
 
-impl MachineCache {
-    fn store(&self, cache: &Secret, place: &Place) -> Result<(), Errno> {
+impl OwnCache {
+    fn store(&self, cache: &Secret, place: &TicketStore) -> Result<(), Errno> {
         match place {
-            Place::Own => replace(self.directory.as_fd(), &self.stamp, cache),
-            Place::Default(path) => {
+            TicketStore::Own => replace(self.directory.as_fd(), &self.stamp, cache),
+            TicketStore::Default(path) => {
                 let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
                 let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 let directory = open(path.parent().ok_or(Errno::EINVAL)?, flags, Mode::empty())?;
@@ -230,7 +230,7 @@ impl MachineCache {
         }
     }
 
-    fn write_state(&self, state: &State) {
+    fn write_state(&self, state: &CacheState) {
         // Without it the next request repeats this one's work.
         let text = serde_json::to_vec(state).unwrap_or_default();
         let file = self.state.file();
@@ -262,7 +262,8 @@ pub(super) fn sweep(directory: &OwnedFd) {
         if (name.ends_with(NEW) || name.ends_with(FAILED)) && is_older(&file, UNFINISHED_AGE) {
             remove(directory, &name, &file);
         } else if let Some(stamp) = name.strip_suffix(STATE) {
-            let good = matches!(State::read(file.file()), Some(State::Good(until)) if until > now());
+            let good =
+                matches!(CacheState::read(file.file()), Some(CacheState::Good(until)) if until > now());
             let is_over = !good && is_older(&file, EXPIRED_AGE);
             if is_over && remove(directory, &name, &file) {
                 let _ = unlinkat(directory, stamp, UnlinkatFlags::NoRemoveDir);
@@ -282,7 +283,7 @@ mod tests {
         let mut config = Config::default();
         config.run_dir = directory.path().to_owned();
         let stamp = Stamp::of(&[], &directory.path().join("krb5.conf"), &["a test"]).unwrap();
-        let open = || MachineCache::open(&config, &stamp).unwrap();
+        let open = || OwnCache::open(&config, &stamp).unwrap();
         for (cause, told) in [(Cause::KdcSilent, true), (Cause::Deadline, false)] {
             open().turn(Instant::now()).unwrap().failed(&Failure::new(Stage::Kdc, cause, "a reason"));
             assert_eq!(open().read_state().is_some(), told, "{cause:?}");
@@ -295,7 +296,7 @@ mod tests {
         let mut config = Config::default();
         config.run_dir = directory.path().to_owned();
         let stamp = Stamp::of(&[], &directory.path().join("krb5.conf"), &["a test"]).unwrap();
-        let open = || MachineCache::open(&config, &stamp).unwrap();
+        let open = || OwnCache::open(&config, &stamp).unwrap();
         let late = open();
         let swept = open();
         assert!(swept.state.remove(swept.directory.as_fd(), &format!("{stamp}{STATE}")).unwrap());

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::failures::{Memory, Scope};
+use super::failures::{FailureMemory, Scope};
 use super::job::Job;
-use super::machine_cache::{FAILED, MachineCache, Place, Turn, path};
 use super::order::Order;
+use super::own_cache::{CacheTurn, FAILED, OwnCache, TicketStore, path};
 use super::ready::Note;
 use super::sources::machine_keys;
 use crate::config::{Config, DEFAULT_PATH};
@@ -19,25 +19,25 @@ use crate::secret::Secret;
 
 /// A worker tells of machine credentials when it has some, again when it has a service ticket, too, and after a second
 /// attempt.
-const CHOICES_LIMIT: usize = 3;
+const READY_REPORTS_LIMIT: usize = 3;
 
 /// What others wait for.
 #[derive(Debug)]
-pub(super) struct NodesPart {
+pub(super) struct MachinePart {
     stamp: Stamp,
-    turn: Turn,
-    place: Place,
+    turn: CacheTurn,
+    store: TicketStore,
     /// How often the worker has told of credentials.
-    choices: usize,
+    reports: usize,
     /// Where our own mount namespace is asked for.
     note: Option<Note>,
     /// What the tickets depend on.
     files: Vec<PathBuf>,
     /// Failures before there were credentials, and failures with a server.
-    memories: [Option<Memory>; 2],
+    memories: [Option<FailureMemory>; 2],
 }
 
-impl NodesPart {
+impl MachinePart {
     /// Waits while another request gets the same, and names their cache, each namespace's own. `None` if it is not about
     /// credentials of the node.
     ///
@@ -65,12 +65,12 @@ impl NodesPart {
         let note = order.lustre().filter(|_| ours).map(|callout| Note::of(invocation, callout));
         let memories = memories(order, config, &stamp);
         if waits != Wait::Mount
-            && let Some(failure) = memories.iter().flatten().find_map(Memory::pause)
+            && let Some(failure) = memories.iter().flatten().find_map(FailureMemory::pause)
         {
             return Err(failure);
         }
-        let turn = MachineCache::open(config, &stamp)?.turn(deadline)?;
-        Ok(Some(Self { stamp, turn, place: Place::of(config), choices: 0, note, files, memories }))
+        let turn = OwnCache::open(config, &stamp)?.turn(deadline)?;
+        Ok(Some(Self { stamp, turn, store: TicketStore::of(config), reports: 0, note, files, memories }))
     }
 
     /// Of the own cache.
@@ -82,14 +82,19 @@ impl NodesPart {
     ///
     /// # Errors
     /// `WorkerFault` if that has been said too often.
-    pub(super) fn chosen(&mut self, chosen: Ready, cache: &Secret, config: &Config) -> Result<(), Failure> {
-        self.choices += 1;
-        if self.choices > CHOICES_LIMIT {
+    pub(super) fn credentials_ready(
+        &mut self,
+        ready: Ready,
+        cache: &Secret,
+        config: &Config,
+    ) -> Result<(), Failure> {
+        self.reports += 1;
+        if self.reports > READY_REPORTS_LIMIT {
             return Err(not_asked_for());
         }
-        let stored = self.turn.succeeded(chosen.good_until, cache, &self.place);
-        if let (Some(until), Some(note), Place::Own, true) =
-            (chosen.service_until, &self.note, &self.place, stored)
+        let stored = self.turn.succeeded(ready.good_until, cache, &self.store);
+        if let (Some(until), Some(note), TicketStore::Own, true) =
+            (ready.service_until, &self.note, &self.store, stored)
         {
             note.leave(until.into(), &path(config, &self.stamp), &self.files);
         }
@@ -101,8 +106,8 @@ impl NodesPart {
         if let Some(note) = self.note {
             note.remove();
         }
-        let [of_node, with_server] = &self.memories;
-        let memory = if self.choices == 0 { of_node } else { with_server };
+        let [of_machine, with_server] = &self.memories;
+        let memory = if self.reports == 0 { of_machine } else { with_server };
         if let Some(memory) = memory {
             memory.failed(failure);
         }
@@ -111,12 +116,12 @@ impl NodesPart {
 
     /// Everything is well.
     pub(super) fn succeeded(self) {
-        self.memories.iter().flatten().for_each(Memory::succeeded);
+        self.memories.iter().flatten().for_each(FailureMemory::succeeded);
     }
 }
 
-fn memories(order: &Order, config: &Config, stamp: &Stamp) -> [Option<Memory>; 2] {
-    let open = |name| Memory::open(config, "machine", name, Scope::All);
+fn memories(order: &Order, config: &Config, stamp: &Stamp) -> [Option<FailureMemory>; 2] {
+    let open = |name| FailureMemory::open(config, "machine", name, Scope::All);
     let server = order
         .lustre()
         .map(|callout| format!("{stamp}.{}.{:016x}{FAILED}", callout.server.number(), callout.peer.raw()));

@@ -11,11 +11,11 @@ use nix::sys::stat::Mode;
 use crate::sys::namespaces;
 
 /// User namespaces cannot be nested deeper (user_namespaces(7)).
-const DEPTH_LIMIT: usize = 33;
+const NAMESPACE_DEPTH: usize = 33;
 
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub(crate) enum CountedOwner {
     /// A user: the requester, or the owner of the requester's namespace.
     User(u32),
     /// A whole namespace that root has made, by its inode: a container for whose uids nobody outside answers.
@@ -24,7 +24,7 @@ pub(crate) enum Owner {
     Subordinates(u32),
 }
 
-impl Owner {
+impl CountedOwner {
     /// Who answers for a requester of that uid in that user namespace.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Owner {
         }
         // The outermost one counts: whoever is root in one namespace can make others in the name of its other uids.
         let mut outermost = namespace.try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
-        for _ in 0..DEPTH_LIMIT {
+        for _ in 0..NAMESPACE_DEPTH {
             let parent = namespaces::parent(outermost.as_fd())?;
             if namespaces::identity(parent.as_fd())? == ours {
                 return match namespaces::owner(outermost.as_fd())? {
@@ -60,7 +60,7 @@ impl Owner {
         subuid.lines().find_map(first_of).map_or(Self::User(uid), Self::Subordinates)
     }
 
-    /// The owner whose [`Owner::file_name`] this is.
+    /// The owner whose [`CountedOwner::file_name`] this is.
     pub(crate) fn named(file_name: &str) -> Option<Self> {
         let (kind, number) = file_name.split_once('-')?;
         let owner = match kind {
@@ -82,7 +82,7 @@ impl Owner {
     }
 }
 
-impl fmt::Display for Owner {
+impl fmt::Display for CountedOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(uid) => write!(f, "uid {uid}"),
@@ -99,21 +99,21 @@ mod tests {
     #[test]
     fn in_the_initial_namespace_everybody_is_its_own_owner() {
         let ours = std::fs::File::open("/proc/self/ns/user").unwrap();
-        assert_eq!(Owner::of(ours.as_fd(), 1000), Ok(Owner::User(1000)));
-        assert_eq!(Owner::User(1000).file_name(), "uid-1000");
+        assert_eq!(CountedOwner::of(ours.as_fd(), 1000), Ok(CountedOwner::User(1000)));
+        assert_eq!(CountedOwner::User(1000).file_name(), "uid-1000");
     }
 
     #[test]
     fn a_range_of_subordinate_uids_is_one_owner() {
         let subuid = "# x\nu:100000:65536\n1001:165536:65536\nv:x:1\nw:4294967295:9\n";
         for uid in [100_000, 130_000, 165_535] {
-            assert_eq!(Owner::by_ranges(subuid, uid), Owner::Subordinates(100_000));
+            assert_eq!(CountedOwner::by_ranges(subuid, uid), CountedOwner::Subordinates(100_000));
         }
-        assert_eq!(Owner::by_ranges(subuid, 165_536), Owner::Subordinates(165_536));
-        assert_eq!(Owner::by_ranges(subuid, u32::MAX), Owner::Subordinates(u32::MAX));
+        assert_eq!(CountedOwner::by_ranges(subuid, 165_536), CountedOwner::Subordinates(165_536));
+        assert_eq!(CountedOwner::by_ranges(subuid, u32::MAX), CountedOwner::Subordinates(u32::MAX));
         for uid in [99_999, 231_072, 1001] {
-            assert_eq!(Owner::by_ranges(subuid, uid), Owner::User(uid));
+            assert_eq!(CountedOwner::by_ranges(subuid, uid), CountedOwner::User(uid));
         }
-        assert_eq!(Owner::by_ranges("", 100_000), Owner::User(100_000));
+        assert_eq!(CountedOwner::by_ranges("", 100_000), CountedOwner::User(100_000));
     }
 }
