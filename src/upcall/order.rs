@@ -1,12 +1,12 @@
-//! What an upcall is to do, read once from its words, and what follows from its kind.
+//! The request, read once from the words of the upcall: what is wanted, and what follows from its kind.
 //!
-//! Read by the front as soon as there is a monitor, which takes it from the memory that they share.
+//! The front reads it as soon as there is a monitor; the monitor takes it from the memory that they share.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::invocation::Invocation;
 use super::refusal::{malformed, refused};
+use super::times::WorkerTime;
 use crate::config::{Config, Level as LogLevel};
 use crate::ctx::lustre::{LustreCallout, LustreDescription, LustreMechanism};
 use crate::ctx::request::{Callout, Description, Level, Mechanism};
@@ -15,26 +15,26 @@ use crate::key::Consumer;
 use crate::negotiate::messages::{Credentials, HostNames, PhaseLimits, Request, Target, Trail};
 use crate::negotiate::nid_host::HostLookup;
 
-/// One negotiation.
+/// A request for one negotiation.
 #[derive(Debug)]
 pub(super) enum Order {
     /// A `user` key: for a program.
     Program {
-        /// What for.
+        /// What the context is for.
         callout: Callout,
-        /// Under which name.
+        /// The key's name.
         description: Description,
     },
-    /// An `lgssc` key: for Lustre in the kernel, or for somebody who claims to be it.
+    /// An `lgssc` key: for Lustre in the kernel, or for a program that claims to be Lustre.
     Lustre(LustreCallout),
 }
 
-/// Words that are no order.
+/// Words that are no valid request.
 #[derive(Debug)]
 pub(super) struct Garbled {
     /// Why.
     pub(super) failure: Failure,
-    /// What the context would be for, if that much can be read.
+    /// The target, if that much can be read.
     pub(super) target: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl Order {
         parse(invocation).map_err(|failure| Garbled { failure, target: readable_target(invocation) })
     }
 
-    /// What the context is for, in the words of the log.
+    /// The target, as the log names it.
     pub(super) fn target(&self) -> String {
         match self {
             Self::Program { description, .. } => programs_target(description),
@@ -55,7 +55,7 @@ impl Order {
         }
     }
 
-    /// Whose context: uid and group. A setuid program's key is root's, its context the user's.
+    /// The context's owner: uid and gid. For Lustre in a setuid program, the key is root's and the context the user's.
     pub(super) fn owner(&self, invocation: &Invocation) -> (u32, u32) {
         match self {
             Self::Program { .. } => (invocation.uid, invocation.gid),
@@ -69,7 +69,7 @@ impl Order {
             Self::Lustre(callout) if callout.roles.any() => {
                 let settings = config.machine_settings(&callout.target);
                 let (realm, principal) = settings.map_or((None, None), |own| (own.realm, own.principal));
-                // The rule's is the host's.
+                // The rule's realm is for the host alone.
                 let of_rule = invocation.realm.as_deref().filter(|_| config.within().is_none());
                 let known = !callout.myself.is_any() && callout.myself.raw() != 0;
                 Credentials::Machines {
@@ -83,7 +83,7 @@ impl Order {
         }
     }
 
-    /// A program's words, if it is a program's.
+    /// The callout of a program.
     pub(super) fn program(&self) -> Option<&Callout> {
         match self {
             Self::Program { callout, .. } => Some(callout),
@@ -91,7 +91,7 @@ impl Order {
         }
     }
 
-    /// Lustre's words, if it is Lustre's.
+    /// Lustre's callout.
     pub(super) fn lustre(&self) -> Option<&LustreCallout> {
         match self {
             Self::Lustre(callout) => Some(callout),
@@ -99,25 +99,25 @@ impl Order {
         }
     }
 
-    /// Lustre's words, if it is for the node.
+    /// Lustre's callout, if it is for the machine.
     pub(super) fn machine_callout(&self) -> Option<&LustreCallout> {
         self.lustre().filter(|callout| callout.roles.any())
     }
 
-    /// The keytab, where one may be needed.
+    /// The keytab, if machine credentials are asked for.
     pub(super) fn keytab<'c>(&self, config: &'c Config) -> Option<&'c Path> {
         self.machine_callout()
             .and_then(|callout| config.machine_settings(&callout.target))
             .map(|own| own.keytab)
     }
 
-    /// What the worker is told, with so much time for name service and KDC, and for everything.
+    /// The message for the worker.
     pub(super) fn request(
         &self,
         config: &Config,
         credentials: Credentials,
         names: HostNames,
-        (kdc, total): (Duration, Duration),
+        time: WorkerTime,
     ) -> Request {
         let timeouts = &config.timeouts;
         let (target, level) = match self {
@@ -132,7 +132,7 @@ impl Order {
                 (target, callout.level.unwrap_or(Level::Privacy))
             }
         };
-        // The kernel knows better how long one of its RPCs may take.
+        // The kernel itself bounds its RPCs.
         let round = match &target {
             Target::Rpc { .. } => timeouts.round.0,
             Target::Lustre { .. } => timeouts.deadline.0,
@@ -149,7 +149,7 @@ impl Order {
             level,
             enctypes: config.kerberos.enctypes.clone(),
             renew: config.kerberos.renew,
-            limits: PhaseLimits { kdc, connect: timeouts.connect.0, round, total },
+            limits: PhaseLimits { kdc: time.kdc, connect: timeouts.connect.0, round, total: time.total },
             names,
             trail: if config.log.level == LogLevel::Debug { Trail::Told } else { Trail::Untold },
             paused: None,
@@ -178,7 +178,7 @@ fn text(bytes: &[u8]) -> Result<&str, Failure> {
     std::str::from_utf8(bytes).map_err(|_| malformed("callout or description is no text"))
 }
 
-/// Of words that are no order as a whole.
+/// The target of words that are no valid request as a whole.
 fn readable_target(invocation: &Invocation) -> Option<String> {
     match invocation.consumer {
         Consumer::Program => {
@@ -215,6 +215,7 @@ pub(super) fn served_mechanism(callout: &LustreCallout) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use std::ffi::OsString;
+    use std::time::Duration;
 
     const USER: &str = "4:krb5:2001:2002::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:557:";
     const NODE: &str = "4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:1:";
@@ -301,14 +302,14 @@ mod tests {
     #[test]
     fn what_the_worker_is_told_is_what_was_asked_for() {
         let config = Config::default();
-        let limits = (Duration::from_secs(3), Duration::from_secs(7));
+        let time = WorkerTime { kdc: Duration::from_secs(3), total: Duration::from_secs(7) };
         let request = |key_type, description, callout| {
             let order = read(key_type, description, callout).unwrap();
-            order.request(&config, Credentials::Users, HostNames::AsTheHost, limits)
+            order.request(&config, Credentials::Users, HostNames::AsTheHost, time)
         };
         let programs = request("user", "lgss:1000:nfs@h", CALLOUT);
         assert!(matches!(programs.target, Target::Rpc { .. }));
-        assert_eq!((programs.limits.kdc, programs.limits.total), limits);
+        assert_eq!((programs.limits.kdc, programs.limits.total), (time.kdc, time.total));
         assert_eq!(programs.limits.round, config.timeouts.round.0);
         let lustres = request("lgssc", "2001@4", USER);
         assert!(matches!(&lustres.target, Target::Lustre { name, .. } if name == "lustre-MDT0000-mdc-ff"));

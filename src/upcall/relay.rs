@@ -1,4 +1,7 @@
-//! The way of tokens to a server that the kernel is connected to, as the monitor keeps count of it.
+//! Passes tokens from the worker to a server that the kernel is connected to, and answers back.
+//!
+//! Used by the monitor for Lustre. Invariant: a worker sends [`ROUND_LIMIT`] tokens at most (rule S11), and the window and
+//! handle of a context are those that the server's own answers had (rule S13).
 
 use std::time::{Duration, Instant};
 
@@ -8,41 +11,42 @@ use crate::negotiate::ROUND_LIMIT;
 use crate::secret::Secret;
 use crate::sys::process::Process;
 
-/// A token that the kernel gives up so soon was lost with its connection, and another may arrive. A server that has been
-/// waited for is not waited for twice: the kernel asks twice for one access as it is.
+/// If the kernel gives up a token this soon, the token was lost with its connection, and another may arrive. A longer
+/// silence is not repeated: the kernel asks twice for one access as it is.
 const LOST_WITHIN: Duration = Duration::from_secs(5);
 
-/// The way of tokens to a server that the kernel is connected to.
+/// The exchange of tokens with one server.
 pub(super) struct Relay {
     channel: InitChannel,
     tokens: usize,
-    /// A token has not been answered: the worker has been told to begin anew, and is told so once.
+    /// A token was not answered, so the worker has been told to begin anew, which happens once.
     silent_once: bool,
     /// Window and handle of the last answer that had a handle.
     last: Option<(u32, Vec<u8>)>,
 }
 
 impl Relay {
+    /// Over this channel, before the first token.
     pub(super) fn new(channel: InitChannel) -> Self {
         Self { channel, tokens: 0, silent_once: false, last: None }
     }
 
-    /// Whether the worker may send one more.
+    /// Whether the worker may send another token.
     pub(super) fn has_room(&self) -> bool {
         self.tokens < ROUND_LIMIT
     }
 
-    /// Window and handle as the server gave them last.
+    /// Window and handle of the server's last answer.
     pub(super) fn last(&self) -> Option<&(u32, Vec<u8>)> {
         self.last.as_ref()
     }
 
-    /// A process of it that does not end.
+    /// A process of the channel that does not end.
     pub(super) fn into_stuck(self) -> Option<Process> {
         self.channel.into_stuck()
     }
 
-    /// Hands a token to the server and brings its answer.
+    /// Sends a token to the server and returns its answer.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Negotiate`.
@@ -55,9 +59,14 @@ impl Relay {
         self.tokens += 1;
         let begun = Instant::now();
         let exchanged = self.channel.exchange(token.expose(), worker, deadline)?;
+        self.conclude(exchanged, begun.elapsed())
+    }
+
+    /// Keeps what an answer has of window and handle, and decides about silence; the exchange took so long.
+    fn conclude(&mut self, exchanged: Exchanged, took: Duration) -> Result<Exchanged, Failure> {
         let answer = match &exchanged {
             Exchanged::Answer(answer) => answer,
-            Exchanged::Silence if begun.elapsed() > LOST_WITHIN => {
+            Exchanged::Silence if took > LOST_WITHIN => {
                 return Err(self.channel.silent("no answer in time"));
             }
             Exchanged::Silence if std::mem::replace(&mut self.silent_once, true) => {
@@ -71,5 +80,87 @@ impl Relay {
             *window = answer.window;
         }
         Ok(exchanged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Cause, Stage};
+    use crate::negotiate::channel::lustre::decode;
+    use crate::wire::Writer;
+    use tempfile::TempDir;
+
+    /// Over a channel that no token passes.
+    fn relay() -> (Relay, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let channel = directory.path().join("sptlrpc/gss");
+        std::fs::create_dir_all(&channel).unwrap();
+        std::fs::write(channel.join("init_channel"), "").unwrap();
+        let callout = "4:krb5:2001:2002::-:2:0x20000c0a84d01:lustre-OST0000-osc-ff2d:0x0:557:";
+        let channel = InitChannel::open(&callout.parse().unwrap(), &[directory.path().to_owned()]).unwrap();
+        (Relay::new(channel), directory)
+    }
+
+    fn answer(window: u32, handle: &[u8]) -> Exchanged {
+        let mut writer = Writer::new();
+        for word in [0, 0, 0, window] {
+            writer.u32_host(word);
+        }
+        for field in [handle, b"token"] {
+            writer.opaque_host(field).unwrap().bytes(&[0; 3][..field.len().wrapping_neg() % 4]);
+        }
+        Exchanged::Answer(decode(writer.as_slice()).unwrap())
+    }
+
+    #[test]
+    fn the_last_handle_stays_and_the_last_window_counts() {
+        let (mut relay, _directory) = relay();
+        let mut last = |exchanged| {
+            assert!(matches!(relay.conclude(exchanged, Duration::ZERO), Ok(Exchanged::Answer(_))));
+            relay.last().cloned()
+        };
+        assert_eq!(last(answer(7, b"")), None, "a window of no handle");
+        assert_eq!(last(answer(8, b"first")), Some((8, b"first".to_vec())));
+        assert_eq!(last(answer(9, b"")), Some((9, b"first".to_vec())));
+        assert_eq!(last(answer(10, b"second")), Some((10, b"second".to_vec())));
+    }
+
+    #[test]
+    fn a_token_that_is_lost_may_be_sent_anew_once() {
+        let (mut relay, _directory) = relay();
+        assert!(matches!(relay.conclude(Exchanged::Silence, LOST_WITHIN), Ok(Exchanged::Silence)));
+        relay.conclude(answer(7, b"handle"), Duration::ZERO).unwrap();
+        let failure = relay.conclude(Exchanged::Silence, Duration::ZERO).unwrap_err();
+        assert_eq!((failure.stage, failure.cause), (Stage::Negotiate, Cause::ServerSilent));
+        assert!(failure.detail.contains("also not to a second try"), "{failure}");
+    }
+
+    #[test]
+    fn a_server_that_was_waited_for_is_not_waited_for_again() {
+        let (mut relay, _directory) = relay();
+        let failure = relay.conclude(Exchanged::Silence, LOST_WITHIN + Duration::from_millis(1)).unwrap_err();
+        assert_eq!((failure.stage, failure.cause), (Stage::Negotiate, Cause::ServerSilent));
+        assert!(failure.detail.ends_with("no answer in time"), "{failure}");
+    }
+
+    #[test]
+    fn the_end_of_the_worker_is_no_silence_and_changes_nothing() {
+        let (mut relay, _directory) = relay();
+        relay.conclude(answer(7, b"handle"), Duration::ZERO).unwrap();
+        let unwanted = relay.conclude(Exchanged::Unwanted, LOST_WITHIN * 2);
+        assert!(matches!(unwanted, Ok(Exchanged::Unwanted)));
+        assert_eq!(relay.last(), Some(&(7, b"handle".to_vec())));
+        assert!(relay.conclude(Exchanged::Silence, Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_worker_sends_no_more_tokens_than_a_negotiation_may_have() {
+        let (mut relay, _directory) = relay();
+        for tokens in 0..ROUND_LIMIT {
+            assert!(relay.has_room(), "after {tokens}");
+            relay.tokens += 1;
+        }
+        assert!(!relay.has_room());
     }
 }

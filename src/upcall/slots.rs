@@ -1,8 +1,9 @@
-//! Room for one more negotiation (rule S8): a locked byte in the file of the pool, and for users one in the file of
-//! their owner as well. Locks end with their holder, however it ends.
+//! Limits on negotiations (rule S8). A slot is a locked byte in the file of a pool; a user's program also takes one in
+//! the file of its owner. A lock ends with its holder, however that ends.
 //!
-//! Below the run directory, which is root's alone: `slots/users`, `slots/machine`, `slots/kernel` and `owners/<owner>`.
-//! An owner's file also holds the record of its failures and is removed when there is nothing in it and nobody uses it.
+//! Taken by the monitor before it starts a worker. The files are below the run directory, which is root's alone:
+//! `slots/users`, `slots/machine`, `slots/kernel` and `owners/<owner>`. An owner's file also holds the record of its
+//! failures; it is removed when it is empty and not in use.
 
 use std::fs::File;
 use std::ops::Range;
@@ -25,17 +26,17 @@ use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
 use crate::time::since_boot;
 
-/// The byte of an owner's file that guards its record; its slots come after it.
+/// The byte of an owner's file that guards its record; the slots follow.
 const OWNER_RECORD: Range<u16> = 0..1;
 /// All bytes of an owner's file.
 const WHOLE_FILE: Range<u16> = 0..u16::MAX;
-/// Longest wait for the record: others hold it for a few system calls.
+/// Longest wait for the record, which others hold for a few system calls.
 const OWNER_RECORD_WAIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
 const OWNER_RECORD_SIZE: usize = 2048;
-/// Between two looks for a free slot.
+/// Interval of tries while no slot is free.
 const SLOT_PAUSE: Duration = Duration::from_millis(5);
-/// A file that is removed while it is opened is opened again; more often than so something is wrong.
+/// Most openings of an owner's file, which may be removed just after it is opened.
 const OPENINGS: usize = 16;
 
 /// Who wants to negotiate.
@@ -51,17 +52,17 @@ pub(super) enum Claimant<'a> {
     LustreMachine,
 }
 
-/// Room for one negotiation, until [`Slot::give_back`].
+/// The right to one negotiation, until [`Slot::give_back`].
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// Root has none: its pool is all that counts.
+    /// Of a user's program; all others are limited by their pool alone.
     owner_slot: Option<OwnerSlot>,
     _pool: LockFile,
 }
 
 impl Slot {
-    /// Takes one for the claimant. A program is told at once that there is none; for the kernel, which has not asked at
-    /// a user's whim, one is waited for.
+    /// Takes one for the claimant. A program fails at once if none is free; for the kernel, whose requests are not made
+    /// at a user's whim, this waits until `deadline`.
     ///
     /// # Errors
     /// `TooMany`, `Paused`; `Setup` where the run directory cannot be used.
@@ -75,22 +76,23 @@ impl Slot {
             Claimant::Machine(Anew::Only) => return Err(unpaused(NO_PAUSE)),
             Claimant::Machine(_) => {
                 let full = "root has as many negotiations alive as limits.machine allows";
-                return Self::of_pool(&pools, config, ("machine", machine, full), Instant::now());
+                return Pool { name: "machine", size: machine, full }.wait(&pools, config, Instant::now());
             }
             Claimant::LustreMachine => {
                 let full = "root and Lustre have as many negotiations alive as limits.machine allows";
-                return Self::of_pool(&pools, config, ("machine", machine, full), deadline);
+                return Pool { name: "machine", size: machine, full }.wait(&pools, config, deadline);
             }
             Claimant::LustreUser => {
                 let full = "Lustre has as many users' negotiations alive as limits.kernel allows";
-                return Self::of_pool(&pools, config, ("kernel", kernel, full), deadline);
+                return Pool { name: "kernel", size: kernel, full }.wait(&pools, config, deadline);
             }
         };
         let owner =
             CountedOwner::of(user_namespace, uid).map_err(|errno| broken(Path::new("ns/user"), errno))?;
-        let owner_slot = OwnerSlot::open(below(&run, config, "owners")?, owner, (uid, anew), config)?;
+        let request = UserRequest { owner, uid, anew };
+        let owner_slot = OwnerSlot::open(below(&run, config, "owners")?, request, config)?;
         let full = "all users together have as many negotiations alive as limits.users allows";
-        match pool(&pools, config, ("users", users, full)) {
+        match (Pool { name: "users", size: users, full }).take(&pools, config) {
             Ok(pool) => Ok(Self { owner_slot: Some(owner_slot), _pool: pool }),
             Err(failure) => {
                 owner_slot.close();
@@ -99,30 +101,20 @@ impl Slot {
         }
     }
 
-    fn of_pool(pools: &OwnedFd, config: &Config, which: Pool, deadline: Instant) -> Result<Self, Failure> {
-        loop {
-            match pool(pools, config, which) {
-                Ok(pool) => return Ok(Self { owner_slot: None, _pool: pool }),
-                Err(full) if full.cause != Cause::TooMany || Instant::now() >= deadline => return Err(full),
-                Err(_) => thread::sleep(SLOT_PAUSE),
-            }
-        }
-    }
-
-    /// The pause of its owner, in which only other credentials than those that have failed are worth a try.
+    /// The owner's pause, if there is one: only credentials that have not failed are tried.
     pub(super) fn paused(&self) -> Option<&Paused> {
         self.owner_slot.as_ref()?.paused.as_ref()
     }
 
-    /// Counts a failure with these credentials, or ends the row of them. If the record cannot be written, there will be
-    /// no pause.
+    /// Records a failure with these credentials; a success ends the row of failures. Without a record, which may be
+    /// impossible to write, there will be no pause.
     pub(super) fn remember(&self, outcome: &Outcome, tried: Option<&[u64]>) {
         if let Some(owner_slot) = &self.owner_slot {
             let _ = owner_slot.remember(outcome, tried);
         }
     }
 
-    /// Makes room for another.
+    /// Frees it.
     pub(super) fn give_back(self) {
         if let Some(owner_slot) = self.owner_slot {
             owner_slot.close();
@@ -135,17 +127,49 @@ fn below(run: &OwnedFd, config: &Config, name: &str) -> Result<OwnedFd, Failure>
     files::subdirectory(run.as_fd(), name).map_err(|errno| broken(&config.run_dir.join(name), errno))
 }
 
-/// A pool's name, its size, and what is said when it is full.
-type Pool = (&'static str, u16, &'static str);
-
-/// Takes a byte of the pool's file.
-fn pool(pools: &OwnedFd, config: &Config, (name, size, full): Pool) -> Result<LockFile, Failure> {
-    let failed = |errno| broken(&config.run_dir.join("slots").join(name), errno);
-    let pool = LockFile::open(pools.as_fd(), name).map_err(failed)?;
-    if pool.try_take_any(0..size).map_err(failed)? { Ok(pool) } else { Err(too_many(full)) }
+/// The slots of all claimants of one kind.
+#[derive(Clone, Copy)]
+struct Pool {
+    /// Of its file.
+    name: &'static str,
+    /// How many slots it has.
+    size: u16,
+    /// The failure's words when all are taken.
+    full: &'static str,
 }
 
-/// One negotiation in the file of its owner.
+impl Pool {
+    /// Takes a byte of the pool's file.
+    fn take(self, pools: &OwnedFd, config: &Config) -> Result<LockFile, Failure> {
+        let failed = |errno| broken(&config.run_dir.join("slots").join(self.name), errno);
+        let pool = LockFile::open(pools.as_fd(), self.name).map_err(failed)?;
+        if pool.try_take_any(0..self.size).map_err(failed)? { Ok(pool) } else { Err(too_many(self.full)) }
+    }
+
+    /// Takes a slot that no owner is counted for; waits for it until `deadline`.
+    fn wait(self, pools: &OwnedFd, config: &Config, deadline: Instant) -> Result<Slot, Failure> {
+        loop {
+            match self.take(pools, config) {
+                Ok(pool) => return Ok(Slot { owner_slot: None, _pool: pool }),
+                Err(full) if full.cause != Cause::TooMany || Instant::now() >= deadline => return Err(full),
+                Err(_) => thread::sleep(SLOT_PAUSE),
+            }
+        }
+    }
+}
+
+/// A program's request, as it is counted.
+#[derive(Debug, Clone, Copy)]
+struct UserRequest {
+    /// Whose limit and pause apply.
+    owner: CountedOwner,
+    /// The requester; several uids can have one owner.
+    uid: u32,
+    /// What to do about a pause.
+    anew: Anew,
+}
+
+/// A slot in the file of its owner.
 #[derive(Debug)]
 struct OwnerSlot {
     file: LockFile,
@@ -157,18 +181,14 @@ struct OwnerSlot {
 }
 
 impl OwnerSlot {
-    fn open(
-        directory: OwnedFd,
-        owner: CountedOwner,
-        (uid, anew): (u32, Anew),
-        config: &Config,
-    ) -> Result<Self, Failure> {
+    fn open(directory: OwnedFd, request: UserRequest, config: &Config) -> Result<Self, Failure> {
+        let UserRequest { owner, uid, anew } = request;
         let name = owner.file_name();
         let failed = |errno| broken(&config.run_dir.join("owners").join(owner.file_name()), errno);
         let slots = 1..config.limits.per_owner.saturating_add(1);
         for _ in 0..OPENINGS {
             let file = LockFile::open(directory.as_fd(), &name).map_err(failed)?;
-            let passed = pass_pause(&file, (&owner, uid), anew);
+            let passed = pass_pause(&file, request);
             if let (Anew::Only, _) | (_, Err(_)) = (anew, &passed) {
                 let owner_slot = Self { file, directory, name, uid, backoff: config.backoff, paused: None };
                 owner_slot.close();
@@ -176,7 +196,7 @@ impl OwnerSlot {
             }
             let mut taken = file.try_take_any(slots.clone()).map_err(failed)?;
             if !taken {
-                // Whoever removes the file holds all of it for a moment.
+                // A process that removes the file holds all of it for a moment.
                 file.hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |_| ());
                 if !file.has_name().map_err(failed)? {
                     continue;
@@ -199,7 +219,7 @@ impl OwnerSlot {
         self.file.hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |file| {
             let text = match outcome {
                 Outcome::Established { .. } => String::new(),
-                // It was seen that there is nothing to try. Without a pause that is no word for a worker to say.
+                // All credentials had failed before: no new failure. Without a pause, a worker may not report this.
                 Outcome::Failed(failure) if failure.cause == Cause::Paused && self.paused.is_some() => return,
                 Outcome::Failed(failure) => {
                     let what = LastFailure::of(failure, self.uid).with(tried.map(<[u64]>::to_vec));
@@ -211,8 +231,8 @@ impl OwnerSlot {
         })
     }
 
-    /// Removes the file if nothing is in it and nobody else has a byte of it. Our own is let go before: of two who
-    /// close at the same time, the last one finds nobody else.
+    /// Removes the file if it is empty and nobody else has a byte of it. Our own byte is released first, so that of two
+    /// that close at the same time, the last removes the file.
     fn close(self) {
         self.file.release(&WHOLE_FILE);
         let empty = self.file.file().metadata().is_ok_and(|metadata| metadata.len() == 0);
@@ -222,14 +242,14 @@ impl OwnerSlot {
     }
 }
 
-/// Whether the request may go on in a pause, if there is one: to end it, in spite of it, or to see whether there are
-/// credentials that have not failed.
-fn pass_pause(
-    file: &LockFile,
-    (owner, uid): (&CountedOwner, u32),
-    anew: Anew,
-) -> Result<Option<Paused>, Failure> {
-    // Unguarded: what cannot be read is being written.
+/// Whether the request may go on if its owner has a pause: because it breaks the pause, or to look for credentials that
+/// have not failed. `None` without a pause.
+///
+/// # Errors
+/// `Paused`; `Unpaused` if the request was to end the pause, and has.
+fn pass_pause(file: &LockFile, request: UserRequest) -> Result<Option<Paused>, Failure> {
+    let UserRequest { owner, uid, anew } = request;
+    // Unguarded; text that is no record is just being written.
     if text(file).is_some_and(|text| is_without_pause(&text)) {
         return Ok(None);
     }
@@ -267,8 +287,8 @@ fn is_without_pause(text: &str) -> bool {
         || text.parse().is_ok_and(|record: FailureRecord| record.pause_left(since_boot()).is_none())
 }
 
-/// A record that cannot be written leaves the one before. The file is never empty in between: whoever reads it unguarded
-/// would take that for no record.
+/// If this fails, the previous record stays. The file is never empty in between, which an unguarded reader would take
+/// for no record.
 fn overwrite(file: &File, text: &str) {
     let length = u64::try_from(text.len()).unwrap_or_default();
     let _ = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(length));
@@ -293,7 +313,7 @@ fn text(file: &LockFile) -> Option<String> {
     String::from_utf8(buffer).ok()
 }
 
-/// Whether a record says nothing about the next request of its owner any more.
+/// Whether the record no longer affects its owner's next request.
 pub(super) fn is_over(file: &LockFile, config: &Config) -> bool {
     read(file).is_none_or(|record| record.is_over(since_boot(), &config.backoff))
 }
@@ -302,60 +322,10 @@ fn too_many(detail: impl std::fmt::Display) -> Failure {
     Failure::new(Stage::Admit, Cause::TooMany, detail)
 }
 
-/// Without counting nothing is served: a flood would find the same hole.
+/// Without counting nothing is served: a flood of requests would find the same hole.
 fn broken(path: &Path, errno: Errno) -> Failure {
     Failure::new(Stage::Admit, Cause::Setup, format_args!("{}: {errno}", path.display()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_that_speaks_of_a_pause_where_there_is_none_has_failed() {
-        let directory = tempfile::tempdir().unwrap();
-        let remembered = |paused| {
-            let opened = File::open(directory.path()).unwrap().into();
-            let owner_slot =
-                OwnerSlot::open(opened, CountedOwner::User(7), (7, Anew::Usual), &Config::default()).unwrap();
-            let owner_slot = OwnerSlot { paused, ..owner_slot };
-            owner_slot.remember(&Outcome::Failed(pause("of its own".to_owned())), None).unwrap();
-            read(&owner_slot.file).is_some()
-        };
-        assert!(!remembered(Some(Paused { tried: Vec::new(), detail: String::new() })));
-        assert!(remembered(None));
-    }
-    /// Others write looks into it meanwhile, as every request does that is turned away.
-    #[test]
-    fn a_record_that_is_being_written_is_not_taken_for_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let opened: OwnedFd = File::open(directory.path()).unwrap().into();
-        let open = || LockFile::open(opened.as_fd(), "1000").unwrap();
-        let failure = Failure::new(Stage::Credentials, Cause::NoTicket, "no ticket");
-        let backoff = Backoff { after: 0, ..Config::default().backoff };
-        let what = LastFailure::of(&failure, 1000).with(Some(vec![7]));
-        let record =
-            FailureRecord::after_failure(None, since_boot() + Duration::from_secs(3600), what, &backoff);
-        let writer = open();
-        writer
-            .hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |file| {
-                overwrite(file, &record.to_string())
-            })
-            .unwrap();
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    writer.hold(&OWNER_RECORD, Instant::now() + OWNER_RECORD_WAIT, |file| {
-                        overwrite(file, &record.to_string());
-                    });
-                }
-            });
-            let reader = open();
-            let passes = || text(&reader).is_some_and(|text| is_without_pause(&text));
-            let passed = (0..100_000).filter(|_| passes()).count();
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            assert_eq!(passed, 0, "so many were let through in a pause");
-        });
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
-//! One attempt to start a worker, as the monitor sees it: the launcher looks for credentials and executes the worker.
+//! One attempt to start a worker, seen by the monitor: a launcher looks for credentials and becomes the worker.
 //!
-//! What can block a launcher is a file system of the requester's. Then it is left to be reaped, and another launcher
-//! passes that place over (rules S8, S9).
+//! A file system of the requester's can block a launcher. The blocked one is left to be reaped, and another one skips
+//! that place (rules S8, S9).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -23,11 +23,11 @@ use crate::sys::namespaces;
 use crate::sys::process::{self, Process};
 use crate::sys::sockets;
 
-/// What one place may take, without even wanting a processor, of the time that a KDC gets.
+/// The part of the KDC's time that a launcher may be blocked at one place, not waiting for a processor.
 const PLACE_SHARE: u32 = 6;
-/// And at most.
+/// Upper bound of that time.
 const PLACE_LIMIT: Duration = Duration::from_secs(5);
-/// Between two looks whether a launcher that seems to be blocked only waits for a processor.
+/// Interval of checks whether a launcher that seems blocked only waits for a processor.
 const RUNNABLE_LOOK: Duration = Duration::from_millis(200);
 
 /// A launcher, and the worker that it becomes.
@@ -41,27 +41,27 @@ pub(super) struct Attempt {
     started: OwnedFd,
 }
 
-/// What a launcher is waited for.
+/// A sign from a launcher that the monitor waits for.
 #[derive(Clone, Copy)]
 enum LauncherEvent {
     /// It has said something.
     Message,
     /// It has ended.
     End,
-    /// It begins with a place, or has begun with all.
+    /// It has started on another place, or closed its pipe.
     Place,
 }
 
 /// How far a launcher has come.
 pub(super) enum LaunchProgress {
-    /// It is the worker, or has something to say.
+    /// It is the worker, has sent a message, or has ended.
     Done,
-    /// This place, by the order in which places are looked at, does not answer.
+    /// The place with this number, in the order of the search, does not answer.
     Blocked(usize),
 }
 
 impl Attempt {
-    /// Starts it.
+    /// Starts a launcher.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Launch`.
@@ -76,7 +76,7 @@ impl Attempt {
         // The worker's end is closed by exec.
         let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(launch_failed)?;
         let waiting = ours.try_clone().map_err(|error| launch_failed(errno_of(&error)))?;
-        // The request lies in the socket before anyone reads it: whoever fails early need not wait to be asked.
+        // Sent before there is a reader, so that a launcher that fails early need not wait for it.
         let mut link = MonitorEnd::over(ours);
         link.send_request(request)
             .map_err(|error| Failure::new(Stage::Negotiate, Cause::WorkerFault, error))?;
@@ -92,10 +92,10 @@ impl Attempt {
         }
     }
 
-    /// Waits until the launcher has become the worker, has something to say, or is blocked; `limit` is that of a KDC.
+    /// Waits until the launcher has become the worker, has sent a message, or is blocked; `limit` is the KDC's time.
     ///
     /// # Errors
-    /// [`Failure`], also if it has not begun to look for credentials by the deadline.
+    /// [`Failure`], also if it has not started to look for credentials by the deadline.
     pub(super) fn progress(&self, limit: Duration, deadline: Instant) -> Result<LaunchProgress, Failure> {
         let limit = place_limit(limit);
         let events = [
@@ -124,31 +124,122 @@ impl Attempt {
         }
     }
 
-    /// How many places more; 0 at the end.
+    /// How many more places it has started on; 0 when the pipe is closed.
     fn begun(&self) -> usize {
         let mut bytes = [0; 64];
         nix::unistd::read(&self.started, &mut bytes).unwrap_or(0)
     }
 }
 
-/// Where its owner's processes are accounted for, if that can be.
+/// Into its owner's cgroup, if that is possible.
 fn fork(cgroup: Option<&OwnerCgroup<'_>>) -> Result<ForkResult, Failure> {
     let confined = cgroup.and_then(|cgroup| cgroup.start_in(fork::fork_confined_in));
     confined.map_or_else(|| fork::fork_confined().map_err(launch_failed), Ok)
 }
 
-/// The name service's daemons know nothing of other networks, and must not hear of them (rule S23).
+/// The host's name service daemons serve our own network only, and must not hear of others (rule S23).
 pub(super) fn names_in(served: &Served) -> HostNames {
     let ours = namespaces::own_network();
     let theirs = namespaces::identity(served.places.network.as_fd());
     if ours.is_ok() && ours == theirs { HostNames::AsTheHost } else { HostNames::FilesAndDns }
 }
 
-/// What one place may take; `limit` is that of a KDC.
+/// How long a launcher may be blocked at one place; `limit` is the KDC's time.
 pub(super) fn place_limit(limit: Duration) -> Duration {
     (limit / PLACE_SHARE).min(PLACE_LIMIT)
 }
 
 fn launch_failed(errno: Errno) -> Failure {
     assignment::launch_failed("start", errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::process::{Child, Command};
+
+    /// The KDC's time; a sixth of it is that of a place.
+    const KDC: Duration = Duration::from_millis(600);
+    /// More than what is waited for takes, also on a busy machine.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A launcher that only sleeps; the test does its part.
+    struct Launcher {
+        child: Child,
+        attempt: Attempt,
+        socket: UnixStream,
+        starting: Option<OwnedFd>,
+    }
+
+    impl Launcher {
+        fn start() -> Self {
+            let child = Command::new("sleep").arg("3600").spawn().unwrap();
+            let process = Process::open(nix::unistd::Pid::from_raw(child.id().cast_signed())).unwrap();
+            let (ours, socket) = sockets::stream_pair().unwrap();
+            let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+            let waiting = ours.try_clone().unwrap();
+            let attempt = Attempt { process, waiting, link: MonitorEnd::over(ours), started };
+            Self { child, attempt, socket, starting: Some(starting) }
+        }
+
+        fn begin(&self, places: usize) {
+            let starting = self.starting.as_ref().unwrap();
+            assert_eq!(nix::unistd::write(starting, &vec![0; places]), Ok(places));
+        }
+
+        fn progress(&self, limit: Duration, deadline: Duration) -> Result<LaunchProgress, Failure> {
+            self.attempt.progress(limit, Instant::now() + deadline)
+        }
+
+        #[track_caller]
+        fn is_done(&self) {
+            assert!(matches!(self.progress(LONG, LONG), Ok(LaunchProgress::Done)));
+        }
+    }
+
+    impl Drop for Launcher {
+        fn drop(&mut self) {
+            self.child.kill().and_then(|()| self.child.wait()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_place_has_a_sixth_of_the_kdcs_time_and_five_seconds_at_most() {
+        assert_eq!(place_limit(Duration::from_secs(12)), Duration::from_secs(2));
+        assert_eq!(place_limit(Duration::from_secs(30)), PLACE_LIMIT);
+        assert_eq!(place_limit(Duration::from_secs(600)), PLACE_LIMIT);
+    }
+
+    #[test]
+    fn a_launcher_is_done_when_it_has_said_something_or_ended_or_become_the_worker() {
+        let mut says = Launcher::start();
+        says.socket.write_all(b"x").unwrap();
+        says.is_done();
+        let mut ends = Launcher::start();
+        ends.child.kill().unwrap();
+        ends.is_done();
+        let mut executes = Launcher::start();
+        executes.starting = None;
+        executes.is_done();
+    }
+
+    #[test]
+    fn a_launcher_that_stays_at_a_place_is_blocked_by_the_last_that_it_began_with() {
+        for places in [1, 3] {
+            let launcher = Launcher::start();
+            launcher.begin(places);
+            let blocked = launcher.progress(KDC, LONG);
+            assert!(matches!(blocked, Ok(LaunchProgress::Blocked(place)) if place == places - 1));
+        }
+    }
+
+    #[test]
+    fn a_launcher_that_has_begun_with_no_place_at_the_deadline_has_failed() {
+        let launcher = Launcher::start();
+        let started = Instant::now();
+        let failure = launcher.progress(KDC, KDC).map(drop).unwrap_err();
+        assert_eq!((failure.stage, failure.cause), (Stage::Launch, Cause::Deadline), "{failure}");
+        assert!(started.elapsed() >= KDC, "its places have limits, not its start");
+    }
 }

@@ -1,37 +1,46 @@
-//! How long an upcall may take, and what of that its worker has.
+//! How long an upcall may take, and how much of that its worker has.
 
 use std::time::{Duration, Instant};
 
-/// What a worker may need to start and to report after its time.
+/// What a worker may need, beyond its time, to start and to report.
 const REPORT_TIME: Duration = Duration::from_millis(1500);
 /// How long before our deadline a worker gives up.
 const TOTAL_MARGIN: Duration = Duration::from_millis(300);
+
+/// How long a worker may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WorkerTime {
+    /// For the name service and the KDC.
+    pub(super) kdc: Duration,
+    /// In all.
+    pub(super) total: Duration,
+}
 
 /// The times of an upcall.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     /// When the monitor took over.
     pub(super) started: Instant,
-    /// The end of what is done now.
+    /// The end of the current step.
     pub(super) deadline: Instant,
     /// The deadline once the requester has been released.
     pub(super) released: Instant,
 }
 
 impl Times {
-    /// With so much time in all; a mount that is kept waiting is until `mounts`.
+    /// With `limit` in all; a mount is kept waiting until `mounts`.
     pub(super) fn of(started: Instant, limit: Duration, mounts: Option<Instant>) -> Self {
         let released = started + limit;
         Self { started, deadline: mounts.map_or(released, |end| end.min(released)), released }
     }
 
-    /// The time that the worker has for name service and KDC: it shall report before we give up, since it knows more.
+    /// The worker's time for name service and KDC. It ends before ours, so that the worker, which knows more, reports.
     pub(super) fn kdc(&self, limit: Duration) -> Duration {
         let left = self.deadline.saturating_duration_since(Instant::now());
         limit.min(left.saturating_sub(REPORT_TIME).max(left * 3 / 4))
     }
 
-    /// The same for all of its work.
+    /// The worker's time for all of its work.
     pub(super) fn total(&self) -> Duration {
         let left = self.released.saturating_duration_since(Instant::now());
         left - (left / 10).min(TOTAL_MARGIN)
@@ -49,7 +58,7 @@ mod tests {
         Times::of(started, LIMIT, mounts.map(|mounts| started + mounts))
     }
 
-    /// What a busy machine may take from `expected` before it is looked at.
+    /// `found` is `expected`, or less by as much as a busy machine may take until here.
     #[track_caller]
     fn about(found: Duration, expected: Duration) {
         assert!(found <= expected && found + Duration::from_secs(5) > expected, "{found:?} {expected:?}");
