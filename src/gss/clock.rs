@@ -1,6 +1,6 @@
 //! Clocks elsewhere compared with this machine's.
 //!
-//! Pure: [`super::replies`] hears of the KDC's clock, [`super::skew`] explains a difference.
+//! Pure. [`super::replies`] learns the KDC's clock, [`super::skew`] explains a difference.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::time::{Span, now};
 pub struct Offset(pub(super) i64);
 
 impl Offset {
-    /// Of a clock that shows `there`, seconds since the epoch.
+    /// The offset of a clock that shows `there`, in seconds since the epoch.
     pub fn of(there: u32) -> Self {
         Self(i64::from(there) - i64::try_from(now()).unwrap_or(i64::MAX))
     }

@@ -1,6 +1,6 @@
 //! The caches of a collection that a daemon keeps.
 //!
-//! Used by `creds::survey`. The collections that consist of files and keyrings are taken apart without the library.
+//! Used by `creds::survey`. Collections of files and keyrings are listed without the library.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -12,18 +12,18 @@ use super::principal::c_string;
 use super::private_cache::full_name;
 use super::status::{Krb5Error, text};
 
-/// Where the daemon of KCM caches listens unless krb5.conf says it (krb5.conf(5), kcm_socket).
+/// Where the KCM daemon listens by default (krb5.conf(5), kcm_socket).
 const KCM_SOCKET: &CStr = c"/var/run/.heim_org.h5l.kcm-socket";
 
-/// Whether a daemon of KCM caches may be there: its socket is. To ask it could take long.
+/// Whether a KCM daemon may be there, by its socket. Asking it could take long.
 pub(crate) fn daemon_is_there(library: &Library) -> bool {
     library.libdefault(c"kcm_socket", KCM_SOCKET).is_some_and(|socket| Path::new(&socket).exists())
 }
 
-/// Names of the caches in the collection that `name` is of, such as `KCM:`.
+/// Names of the caches in the collection that `name` belongs to, such as `KCM:`.
 ///
 /// # Errors
-/// The library's, such as a daemon that is not there.
+/// The library's, for example if there is no daemon.
 pub(crate) fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5Error> {
     let kind = name.split(':').next().unwrap_or_default();
     let default = c_string(name)?;
@@ -38,7 +38,7 @@ pub(crate) fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5
             ffi::krb5_cc_close(library.raw(), cache);
             named
         };
-        // The walk goes through the caches of all types that have a collection, such as those in memory.
+        // The walk visits the caches of every type that has collections, MEMORY included.
         if named.0 == kind {
             names.push(named.1?);
         }
@@ -46,7 +46,7 @@ pub(crate) fn members(library: &Library, name: &str) -> Result<Vec<String>, Krb5
     Ok(names)
 }
 
-/// A walk through all caches that the library has collections of.
+/// A walk through the caches of all collections that the library knows.
 struct CollectionCursor<'a> {
     library: &'a Library,
     raw: ffi::krb5_cccol_cursor,
@@ -60,7 +60,7 @@ impl<'a> CollectionCursor<'a> {
         Ok(Self { library, raw })
     }
 
-    /// The next one, which the caller closes.
+    /// The next cache, which the caller closes.
     fn next(&mut self) -> Result<Option<ffi::krb5_ccache>, Krb5Error> {
         let mut cache = ptr::null_mut();
         // SAFETY: the cursor was started on this context and is not freed yet; the pointer is to a live local.

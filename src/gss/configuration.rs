@@ -12,12 +12,12 @@ use super::status::{Krb5Error, text_of};
 /// Where krb5.conf is by default.
 const DEFAULT_FILE: &str = "/etc/krb5.conf";
 
-/// Which krb5.conf is read: that of the environment, or a file.
+/// Which krb5.conf is read: the one that the environment names, or a given file.
 #[derive(Debug, Clone, Default)]
 pub struct Configuration(Option<CString>);
 
 impl Configuration {
-    /// That file's, whatever the environment names.
+    /// The given file, whatever the environment names.
     ///
     /// # Errors
     /// EINVAL for a name with a NUL.
@@ -27,7 +27,7 @@ impl Configuration {
         Ok(Self(Some(file)))
     }
 
-    /// The file, or several of them as KRB5_CONFIG has it.
+    /// The file, or several in the syntax of KRB5_CONFIG.
     fn files(&self) -> PathBuf {
         match &self.0 {
             Some(file) => PathBuf::from(OsStr::from_bytes(file.to_bytes())),
@@ -35,10 +35,10 @@ impl Configuration {
         }
     }
 
-    /// What is wrong with it: the library only has a number for that.
+    /// What is wrong with it. The library has only a number for that.
     pub(super) fn explain(&self, code: i32) -> String {
         let mut faults = self.faults();
-        // What is passed over otherwise it may take amiss in the one file that the environment names.
+        // In the one file that the environment names, the library may refuse what it elsewhere ignores.
         faults.sort_by_key(|fault| fault.effect != Effect::Fatal);
         let fault = faults.into_iter().next();
         fault.map_or_else(
@@ -47,12 +47,12 @@ impl Configuration {
         )
     }
 
-    /// What is wrong with it, as far as its structure tells.
+    /// What is wrong with its structure.
     pub fn faults(&self) -> Vec<ConfFault> {
         krb5_conf::faults(&self.files(), ConfReader::Ourselves)
     }
 
-    /// A new context by it, or the library's error number.
+    /// A new context by this configuration, or the library's error number.
     pub(super) fn context(&self) -> Result<ffi::krb5_context, i32> {
         let mut raw = ptr::null_mut();
         let code = match &self.0 {
@@ -72,7 +72,7 @@ impl Configuration {
 pub(super) struct Profile(pub(super) ffi::profile_t);
 
 impl Profile {
-    /// One that does not exist is empty, as it is to krb5_init_context.
+    /// A missing file counts as empty, as krb5_init_context has it.
     fn of(file: &CStr) -> Result<Self, i32> {
         let mut raw = ptr::null_mut();
         let mut files = [file.as_ptr(), ptr::null()];
@@ -81,7 +81,7 @@ impl Profile {
         // local.
         let mut code = unsafe { ffi::profile_init_flags(files.as_mut_ptr(), flags, &mut raw) };
         if code == c_long::from(libc::ENOENT) {
-            // SAFETY: no list is allowed here and means an empty profile; the last pointer is to a live local.
+            // SAFETY: a null list is allowed and means an empty profile; the last pointer is to a live local.
             code = unsafe { ffi::profile_init(ptr::null_mut(), &mut raw) };
         }
         if code == 0 { Ok(Self(raw)) } else { Err(i32::try_from(code).unwrap_or(libc::EINVAL)) }

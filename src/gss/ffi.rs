@@ -1,4 +1,4 @@
-//! Declarations made by build.rs from the system's headers, an allow-list of them.
+//! Declarations that build.rs generates from the system's headers, by an allow-list.
 #![allow(
     missing_docs,
     unreachable_pub,

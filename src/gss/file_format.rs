@@ -1,5 +1,6 @@
-//! Tickets in the form of a FILE cache, version 4 (krb5 documentation, "Credential cache file format"). The library
-//! itself writes that form to files only, and the worker has no file to write to.
+//! Tickets as a FILE cache holds them, version 4 (krb5 documentation, "Credential cache file format").
+//!
+//! The library writes this format to files only, and the worker has no file to write to.
 
 use std::slice;
 
@@ -10,23 +11,23 @@ use crate::wire::{WireError, Writer};
 
 /// `05 04`, and no header fields.
 const VERSION_4: [u8; 4] = [5, 4, 0, 0];
-/// Room for the parts of an entry that have no length of their own.
+/// Room for the parts of an entry that have a fixed length.
 const FIXED_ROOM: usize = 512;
 
-/// A cache of the client's with these entries.
+/// A cache of the client with these entries.
 ///
 /// # Errors
-/// A field whose length has no place in the format.
+/// A field is longer than the format allows.
 ///
 /// # Safety
-/// All are alive and the library's.
+/// The client and all entries are alive and the library's.
 pub(super) unsafe fn write(
     client: ffi::krb5_const_principal,
     entries: &[&ffi::krb5_creds],
 ) -> Result<Secret, WireError> {
     // SAFETY: by the caller's promise, here and below.
     let room: usize = entries.iter().map(|entry| unsafe { size(entry) } + FIXED_ROOM).sum();
-    // With room for all, so that no part with a session key is left behind by growing.
+    // Room for all of it: a buffer that grows leaves session keys behind in memory.
     let mut file = Writer::with_capacity(FIXED_ROOM + room);
     file.bytes(&VERSION_4);
     // SAFETY: as said.
@@ -38,7 +39,7 @@ pub(super) unsafe fn write(
     Ok(Secret::new(file.as_slice().to_vec()))
 }
 
-/// About how many bytes an entry's fields of variable length have.
+/// About how many bytes the fields of variable length take.
 ///
 /// # Safety
 /// The entry is alive and the library's.
@@ -108,14 +109,14 @@ fn count(length: usize) -> Result<u32, WireError> {
     u32::try_from(length).map_err(|_| WireError::TooLong(length, u32::MAX as usize))
 }
 
-/// The low sixteen bits: all such numbers that exist fit.
+/// The low sixteen bits. Every number in use fits.
 fn number16(file: &mut Writer, number: i32) {
     let [_, _, high, low] = number.to_be_bytes();
     file.bytes(&[high, low]);
 }
 
 /// # Safety
-/// `length` bytes are at `contents`, unless that is null.
+/// `contents` is null or points to `length` bytes.
 unsafe fn raw<'a>(contents: *const u8, length: u32) -> &'a [u8] {
     let length = usize::try_from(length).unwrap_or_default();
     if contents.is_null() || length == 0 {
@@ -126,14 +127,14 @@ unsafe fn raw<'a>(contents: *const u8, length: u32) -> &'a [u8] {
 }
 
 /// # Safety
-/// `first` is null or the start of pointers to live objects that a null pointer ends.
+/// `first` is null, or the first of a list of pointers to live objects that ends with a null pointer.
 unsafe fn list<'a, T>(first: *const *mut T) -> Vec<&'a T> {
     let mut found = Vec::new();
     if first.is_null() {
         return found;
     }
     for at in 0.. {
-        // SAFETY: by the caller's promise, no pointer behind the null one is read.
+        // SAFETY: by the caller's promise; nothing after the null pointer is read.
         match unsafe { (*first.add(at)).as_ref() } {
             Some(element) => found.push(element),
             None => break,

@@ -1,6 +1,6 @@
-//! A keytab: whose keys are in it, and tickets by them.
+//! A keytab: whose keys it holds, and tickets got with them.
 //!
-//! Used by `creds::machine`. A keytab is always named explicitly; keys never leave the library.
+//! Used by `creds`. A keytab is always named explicitly, and its keys never leave the library.
 
 use std::mem;
 use std::ptr;
@@ -19,17 +19,17 @@ pub(crate) struct Keytab {
     raw: ffi::krb5_keytab,
 }
 
-/// Of one key, all but the key.
+/// One entry, without its key.
 #[derive(Debug)]
 pub(crate) struct KeytabEntry {
     /// Whose it is.
     pub principal: Krb5Principal,
-    /// Its type by number, also one that is not accepted here.
+    /// The key's type by number, even if it is not accepted here.
     pub enctype: u32,
 }
 
 impl Keytab {
-    /// Names a keytab, `FILE:/path`. Nothing need exist yet.
+    /// Names a keytab, `FILE:/path`. It need not exist yet.
     ///
     /// # Errors
     /// The library's, such as an unknown type.
@@ -41,7 +41,7 @@ impl Keytab {
         Ok(Self { library: library.clone(), raw })
     }
 
-    /// What is in it, in its order; at most `limit` entries.
+    /// Its entries in order, `limit` at most.
     ///
     /// # Errors
     /// The library's, for a keytab that cannot be read to its end.
@@ -57,8 +57,8 @@ impl Keytab {
         Ok(entries)
     }
 
-    /// A ticket-granting ticket for the client, in memory: asks a KDC. Only types of `enctypes` are asked for; neither
-    /// forwardable nor proxiable, whatever krb5.conf says, since nothing is ever delegated.
+    /// Asks a KDC for a ticket-granting ticket for the client, which goes into a memory cache. Only types of `enctypes` are
+    /// asked for. The ticket is neither forwardable nor proxiable, whatever krb5.conf says, since nothing is ever delegated.
     ///
     /// # Errors
     /// The library's; the KDC's error numbers among them.
@@ -147,7 +147,7 @@ impl Drop for KeytabCursor<'_> {
     }
 }
 
-/// How a ticket is asked for.
+/// Options of a request for a ticket.
 struct Options<'a> {
     library: &'a Library,
     raw: *mut ffi::krb5_get_init_creds_opt,
@@ -162,8 +162,8 @@ impl<'a> Options<'a> {
         // SAFETY: the context is alive, the pointer is to a live local.
         library.check(unsafe { ffi::krb5_get_init_creds_opt_alloc(library.raw(), &mut raw) })?;
         let count = i32::try_from(enctypes.len()).unwrap_or(i32::MAX);
-        // SAFETY: options and cache are alive. The list stays where it is as long as the options live: it is moved into
-        // their owner, which does not move its heap memory. The cache outlives the options in the only caller.
+        // SAFETY: options and cache are alive. The list is moved into the owner of the options, and its heap memory stays
+        // where it is. The cache outlives the options in the only caller.
         let code = unsafe {
             ffi::krb5_get_init_creds_opt_set_etype_list(raw, enctypes.as_mut_ptr(), count);
             ffi::krb5_get_init_creds_opt_set_forwardable(raw, 0);

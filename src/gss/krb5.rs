@@ -1,6 +1,6 @@
 //! The library's context.
 //!
-//! A context is not for several threads; types here are neither `Send` nor `Sync`, since they share it by `Rc`.
+//! One thread uses a context. Types here share it by `Rc` and so are neither `Send` nor `Sync`.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
@@ -22,9 +22,9 @@ pub struct Library(Rc<RawKrb5Context>);
 #[derive(Debug)]
 struct RawKrb5Context {
     raw: ffi::krb5_context,
-    /// Boxed, because the library has a pointer to it.
+    /// Boxed, because the library keeps a pointer to it.
     replies: Box<Cell<Replies>>,
-    /// The encryption types that are asked for instead of those of krb5.conf.
+    /// Encryption types to ask for instead of those of krb5.conf.
     asked_for: RefCell<Option<Vec<ffi::krb5_enctype>>>,
     configuration: Configuration,
 }
@@ -40,7 +40,7 @@ impl Library {
     /// Reads krb5.conf.
     ///
     /// # Errors
-    /// The library's, for a configuration that it cannot use; the text says where and why.
+    /// The library's, for an unusable configuration. The text says where and why.
     pub fn open() -> Result<Self, Krb5Error> {
         Self::open_by(Configuration::default())
     }
@@ -53,7 +53,7 @@ impl Library {
         Self::open_by(Configuration::file(krb5_config)?)
     }
 
-    /// The same once more, perhaps in another thread.
+    /// Opens the same configuration again, perhaps in another thread.
     ///
     /// # Errors
     /// As [`Library::open`].
@@ -69,7 +69,7 @@ impl Library {
         Ok(Self(Rc::new(context)))
     }
 
-    /// By what it was opened.
+    /// The configuration it was opened with.
     pub fn configuration(&self) -> Configuration {
         self.0.configuration.clone()
     }
@@ -83,15 +83,15 @@ impl Library {
         self.0.replies.get()
     }
 
-    /// The encryption types that are asked for, if they are not krb5.conf's.
+    /// The encryption types to ask for, unless krb5.conf decides.
     pub(super) fn asked_for(&self) -> Option<Vec<ffi::krb5_enctype>> {
         self.0.asked_for.borrow().clone()
     }
 
-    /// What krb5.conf permits of `wanted`, in its order (`permitted_enctypes`).
+    /// The types of `wanted` that krb5.conf permits, in krb5.conf's order (`permitted_enctypes`).
     ///
     /// # Errors
-    /// The library's, for a list in krb5.conf that cannot be used.
+    /// The library's, for an unusable list in krb5.conf.
     pub fn permitted(&self, wanted: &[Enctype]) -> Result<Vec<Enctype>, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
@@ -105,12 +105,12 @@ impl Library {
         Ok(both)
     }
 
-    /// Asks from now on for session keys and subkeys of these types only, or as krb5.conf says if `None`. A ticket in a
-    /// cache with a session key of another type is as if it were not there. The KDC is first asked as krb5.conf says,
-    /// and once more with these types if what it gives is none of them.
+    /// From now on asks for session keys and subkeys of these types only; with `None`, as krb5.conf says. Cached tickets
+    /// with a session key of another type are ignored. The KDC is first asked as krb5.conf says, and again with these
+    /// types if its answer has none of them.
     ///
     /// # Errors
-    /// The library's, for a type that it does not have.
+    /// The library's, for a type that it does not support.
     pub fn ask_for(&self, enctypes: Option<&[Enctype]>) -> Result<(), Krb5Error> {
         let numbers: Option<Vec<_>> = enctypes.map(|list| list.iter().copied().map(number_of).collect());
         let ended = numbers.iter().flatten().copied().chain([0]).collect::<Vec<_>>();
@@ -135,7 +135,7 @@ impl Library {
         Ok(realm)
     }
 
-    /// A string of the section [libdefaults], or what stands for it.
+    /// A string of the section [libdefaults], or the default.
     pub(super) fn libdefault(&self, name: &CStr, default: &CStr) -> Option<String> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local; the copy is released by its owner.
@@ -144,8 +144,8 @@ impl Library {
             Profile(raw)
         };
         let (section, mut value) = (c"libdefaults".as_ptr(), ptr::null_mut());
-        // SAFETY: everything is alive; a name may be left out, which the null pointer does; the value is the library's
-        // and is released once, after it was copied.
+        // SAFETY: everything is alive; the null pointer leaves a name out; the value is the library's and is released
+        // once, after the copy.
         unsafe {
             let (name, default) = (name.as_ptr(), default.as_ptr());
             let code = ffi::profile_get_string(profile.0, section, name, ptr::null(), default, &mut value);
@@ -158,7 +158,7 @@ impl Library {
         }
     }
 
-    /// Ok for 0, otherwise the code with its text.
+    /// Ok for 0, else the code with its text.
     pub(super) fn check(&self, code: ffi::krb5_error_code) -> Result<(), Krb5Error> {
         if code == 0 {
             return Ok(());
@@ -168,7 +168,7 @@ impl Library {
         let message = text(raw);
         // SAFETY: `raw` came from krb5_get_error_message and is not used after this.
         unsafe { ffi::krb5_free_error_message(self.raw(), raw) };
-        // The next error with this code may come without a text of its own, and this one's would be taken for it.
+        // Without this, a later error with the same code and no text would show this one's text.
         // SAFETY: the context is alive.
         unsafe { ffi::krb5_clear_error_message(self.raw()) };
         Err(Krb5Error { code, message })

@@ -1,4 +1,4 @@
-//! What is in a cache, entry by entry, and what is told of tickets.
+//! The entries of a cache one by one, and what is reported of tickets.
 
 use std::mem;
 use std::ptr;
@@ -8,7 +8,7 @@ use super::krb5::Library;
 use super::principal::{Name, name_of};
 use super::status::Krb5Error;
 
-/// What matters of one ticket-granting ticket.
+/// The properties of a ticket-granting ticket that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Granting {
     /// When it begins to be valid, in seconds since the epoch.
@@ -23,12 +23,12 @@ pub struct Granting {
     pub renew_until: Option<u32>,
 }
 
-/// What can be told of a ticket without using it; times in seconds since the epoch.
+/// The properties of a ticket that can be read without using it; times in seconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// What it is for.
+    /// The service it is for.
     pub server: Name,
-    /// When the client has authenticated for it.
+    /// When the client authenticated for it.
     pub authenticated: u32,
     /// When it begins to be valid.
     pub start: u32,
@@ -41,7 +41,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The realm that it leads to, if it is for a ticket-granting service, `krbtgt/REALM@…` (RFC 4120 §7.3).
+    /// The realm it leads to, if it is a ticket-granting ticket, `krbtgt/REALM@…` (RFC 4120 §7.3).
     pub fn grants(&self) -> Option<&str> {
         match self.server.components.as_slice() {
             [name, realm] if name == "krbtgt" => Some(realm),
@@ -91,7 +91,7 @@ impl Drop for CacheCursor<'_> {
 pub(super) struct Listed<'a>(pub(super) ffi::krb5_creds, pub(super) &'a Library);
 
 impl Listed<'_> {
-    /// What matters of it, if it is for the ticket-granting service of its own realm.
+    /// Its properties, if it is a ticket-granting ticket for `realm` from that realm itself.
     pub(super) fn granting(&self, realm: &str) -> Option<Granting> {
         // SAFETY: the server is a principal of the entry, which is alive.
         let server = unsafe { name_of(self.0.server) };

@@ -1,6 +1,6 @@
-//! Taking key and state out of a complete context (gss_krb5_export_lucid_sec_context, version 1 of its structure).
+//! Takes key and state out of a complete context (gss_krb5_export_lucid_sec_context, version 1 of its structure).
 //!
-//! Called by [`super::context::Established::export`]. Only RFC 4121 contexts ("CFX") with AES keys are accepted.
+//! Called by [`super::context::EstablishedContext::export`]. Only RFC 4121 contexts ("CFX") with AES keys are accepted.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -10,14 +10,14 @@ use super::status::{GssError, check_gss};
 use crate::crypto::enctype::{Enctype, UnknownEnctype};
 use crate::secret::Secret;
 
-/// What it takes to sign with a context without the library.
+/// Everything needed to sign with a context without the library.
 #[derive(Debug)]
 pub(crate) struct Exported {
     /// Type of the base key.
     pub enctype: Enctype,
     /// The base key: the acceptor's subkey if there is one, else the initiator's.
     pub base_key: Secret,
-    /// Whether it is the acceptor's.
+    /// Whether the base key is the acceptor's.
     pub acceptor_subkey: bool,
     /// End of the context, seconds since the epoch.
     pub endtime: u32,
@@ -33,10 +33,10 @@ pub(crate) enum ExportError {
     /// The library refuses.
     #[error("export of the context: {0}")]
     Library(#[from] GssError),
-    /// The structure or the role is not what was asked for.
+    /// Structure, protocol or role is not the one asked for.
     #[error("export of the context: version {version}, protocol {protocol}, initiator {initiator}")]
     Layout {
-        /// Of the structure, wanted 1.
+        /// Version of the structure, wanted 1.
         version: u32,
         /// Wanted 1, RFC 4121; 0 is RFC 1964.
         protocol: u32,
@@ -51,7 +51,7 @@ pub(crate) enum ExportError {
     KeyLength(u32, Enctype),
 }
 
-/// Ends the context, which becomes null, and copies out what it held.
+/// Ends the context, which becomes null, and copies its key and state.
 pub(super) fn export(context: &mut ffi::gss_ctx_id_t, lifetime: u32) -> Result<Exported, ExportError> {
     let mut lucid = Lucid(ptr::null_mut());
     let mut minor = 0;

@@ -1,4 +1,4 @@
-//! Principals: names with a realm, as the library has them and in parts.
+//! Principals: names with a realm, as the library's objects and as text in parts.
 
 use std::ffi::CString;
 use std::fmt;
@@ -9,8 +9,8 @@ use super::krb5::Library;
 use super::status::{Krb5Error, text};
 
 impl Library {
-    /// The principal of the host-based service `name@host`: that host in small letters (RFC 4120 §6.2.1), whatever
-    /// krb5.conf says of canonical names. The realm is that of `[domain_realm]`, or empty where the KDC is to find it
+    /// The principal of the host-based service `name@host`, with the host in small letters (RFC 4120 §6.2.1), whatever
+    /// krb5.conf says about canonical names. The realm comes from `[domain_realm]`, or is empty if the KDC is to find it
     /// (referral).
     ///
     /// # Errors
@@ -18,7 +18,7 @@ impl Library {
     pub fn service_principal(&self, name: &str, host: &str) -> Result<Krb5Principal, Krb5Error> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let (name, host) = (c_string(name)?, c_string(&host)?);
-        // Of a host-based kind the library may ask DNS for another name.
+        // For a host-based name type the library may ask DNS for another name.
         let kind = name_type(ffi::KRB5_NT_UNKNOWN);
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the strings end with NUL, the last pointer is to a live local.
@@ -30,7 +30,7 @@ impl Library {
         Ok(Krb5Principal { library: self.clone(), raw })
     }
 
-    /// A principal from its text, of the default realm if it names none.
+    /// Parses a principal. Without a realm it gets the default one.
     ///
     /// # Errors
     /// The library's, for text that is no principal.
@@ -43,8 +43,8 @@ impl Library {
     }
 }
 
-/// Makes it a service's, of the kind that a KDC gives referrals for (RFC 6806 §8) and the library leaves as it is: one
-/// of the kind "host-based" is given another name by what DNS and krb5.conf say.
+/// Gives the principal the type NT-SRV-INST. A KDC gives referrals for it (RFC 6806 §8), and the library leaves the name as
+/// it is. A host-based one would be renamed by what DNS and krb5.conf say.
 ///
 /// # Safety
 /// `principal` is alive and nobody else's.
@@ -57,7 +57,7 @@ fn name_type(number: u32) -> i32 {
     i32::try_from(number).unwrap_or_default()
 }
 
-/// Text without NUL; others have no place in a name.
+/// The text as a C string. A NUL has no place in a name.
 pub(super) fn c_string(name: &str) -> Result<CString, Krb5Error> {
     CString::new(name).map_err(|_| Krb5Error { code: libc::EINVAL, message: "a name holds a NUL".to_owned() })
 }
@@ -78,7 +78,7 @@ impl Krb5Principal {
         self.raw
     }
 
-    /// Realm and components. Bytes that are no text become characters that no name is compared with.
+    /// Realm and components. Bytes that are not UTF-8 become replacement characters, which match no other name.
     pub fn name(&self) -> Name {
         // SAFETY: the principal is alive.
         unsafe { name_of(self.raw) }
@@ -90,12 +90,12 @@ impl Krb5Principal {
 pub struct Name {
     /// Its realm.
     pub realm: String,
-    /// What is between the slashes.
+    /// The parts between the slashes.
     pub components: Vec<String>,
 }
 
 impl fmt::Display for Name {
-    /// For people: without the library's escapes.
+    /// For people, without the library's escapes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.components.join("/"), self.realm)
     }

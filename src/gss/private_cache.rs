@@ -1,4 +1,4 @@
-//! Caches in this process's memory, which nobody else sees and which end with their owner.
+//! Caches in this process's memory: nobody else sees them, and they end with their owner.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -17,7 +17,7 @@ pub struct PrivateCache {
 }
 
 impl PrivateCache {
-    /// An empty one of the client's.
+    /// An empty cache of the client.
     ///
     /// # Errors
     /// The library's.
@@ -26,7 +26,7 @@ impl PrivateCache {
         unsafe { Self::of(library, client.raw()) }
     }
 
-    /// A new one without tickets.
+    /// A new cache without tickets.
     ///
     /// # Safety
     /// `client` is alive.
@@ -43,15 +43,15 @@ impl PrivateCache {
         Ok(cache)
     }
 
-    /// Leaves it in this process's memory to the end, for every context of the library; its name.
+    /// Leaves the cache in memory until the process ends, for every context of the library. Returns its name.
     pub fn left_in_memory(self) -> String {
         let name = self.text();
-        // A drop would empty it; what else is given up here is small, and the process short-lived.
+        // A drop would empty it. The rest that leaks here is small, and the process short-lived.
         std::mem::forget(self);
         name
     }
 
-    /// What the library calls it, `MEMORY:…`.
+    /// The library's name for it, `MEMORY:…`.
     pub fn text(&self) -> String {
         self.name.to_string_lossy().into_owned()
     }
@@ -64,7 +64,7 @@ impl PrivateCache {
         &self.library
     }
 
-    /// Its name for GSS, which finds it by that.
+    /// Its name, by which GSS finds it.
     pub(super) fn name(&self) -> *const c_char {
         self.name.as_ptr()
     }

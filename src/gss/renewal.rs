@@ -1,7 +1,6 @@
-//! Renewal of a ticket-granting ticket (RFC 4120 §2.3), and how its successor and that one's tickets get into a cache.
+//! Renewal of a ticket-granting ticket (RFC 4120 §2.3), and how the new one and its tickets get into a cache.
 //!
-//! Used by `creds::renewal`. Invariant: at any time the cache has the old ticket-granting ticket or the new one, or
-//! both.
+//! Used by `creds::renewal`. Invariant: at any time the cache has the old ticket-granting ticket, the new one, or both.
 
 use std::mem;
 use std::ptr;
@@ -14,8 +13,8 @@ use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
 use super::ticket::{Cache, Ticket};
 
-/// Asks a KDC to renew the ticket-granting ticket in the cache in memory `asked`, and puts the new one into `granted`,
-/// another one. Has a context of its own, so that it may be called in a thread of its own.
+/// Asks a KDC to renew the ticket-granting ticket in the memory cache `asked`, and puts the new one into the memory cache
+/// `granted`. Opens its own context, so it can run in another thread.
 ///
 /// # Errors
 /// The library's; the KDC's error numbers among them.
@@ -33,8 +32,7 @@ pub(crate) fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
 }
 
 impl Cache {
-    /// Of the tickets for the ticket-granting service of the client's own realm the one that ends last, postdated
-    /// ones apart.
+    /// The ticket-granting ticket for the client's own realm that ends last. Postdated ones do not count.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
@@ -53,7 +51,7 @@ impl Cache {
         last.map(|(granting, listed)| Ok((granting, Ticket::of(&listed)?))).transpose()
     }
 
-    /// A cache in memory for the same client with what is no ticket in this one, such as marks about the KDC.
+    /// A memory cache for the same client with this cache's entries that are no tickets, such as notes about the KDC.
     ///
     /// # Errors
     /// The library's.
@@ -79,13 +77,13 @@ impl Cache {
         self.library.check(unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, ticket.raw) })
     }
 
-    /// Puts `new` in the place of `old`, first the one and then away with the other, so that whoever reads meanwhile
-    /// finds one of them at least. Their times must differ. An `old` that cannot be removed, or that somebody else has
-    /// removed, is no error: a KEYRING cache has had the new one under the same name, and a KCM daemon, which removes
-    /// no single ticket, has replaced it or finds the new one first.
+    /// Replaces `old` by `new`: adds `new` first, so that a reader always finds at least one of them. Their times must
+    /// differ. An `old` that cannot be removed, or that somebody else has removed, is no error: a KEYRING cache has stored
+    /// the new one under the same name, and a KCM daemon, which removes no single ticket, has replaced the old one or
+    /// finds the new one first.
     ///
     /// # Errors
-    /// The library's, for a cache that cannot be written. The old one is then still there.
+    /// The library's, for a cache that cannot be written. Then the old one is still there.
     pub fn supersede(&self, old: &Ticket, new: &Ticket) -> Result<(), Krb5Error> {
         self.add(new)?;
         let which = ffi::KRB5_TC_MATCH_TIMES_EXACT | ffi::KRB5_TC_MATCH_KTYPE;
@@ -95,8 +93,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes tickets for the ticket-granting services of other realms, which libkrb5 would go on using: what is got
-    /// by them ends with them. What cannot be removed stays.
+    /// Removes ticket-granting tickets for other realms. libkrb5 would go on using them, and tickets got by them end when
+    /// they do. A ticket that cannot be removed stays.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
@@ -114,8 +112,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Takes the tickets of `other`, each in the place of those that this one has for the same service; not those for
-    /// the ticket-granting service of the realm.
+    /// Takes over the tickets of `other`. Each replaces this cache's tickets for the same service. Ticket-granting tickets
+    /// for `realm` are left out.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be written.
@@ -131,7 +129,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what is for the same client and service. That there is none, or that it cannot be removed, is no error.
+    /// Removes all tickets for the same client and service. It is no error if there is none or if one cannot be removed.
     fn remove_all_for(&self, listed: &Listed<'_>) {
         // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
         let mut same: ffi::krb5_creds = unsafe { mem::zeroed() };
@@ -147,7 +145,7 @@ impl Cache {
 }
 
 impl Listed<'_> {
-    /// Whether it is no ticket, but a note of the library's.
+    /// Whether the entry is a note of the library's rather than a ticket.
     fn is_config(&self) -> bool {
         // SAFETY: the server is a principal of the entry, which is alive.
         unsafe { ffi::krb5_is_config_principal(self.1.raw(), self.0.server) != 0 }

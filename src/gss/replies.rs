@@ -1,6 +1,6 @@
-//! What KDCs answer, as the library hands it to us: how often, and what their clocks show (RFC 4120 §5.9.1, stime).
+//! What KDCs answer, as the library passes it to us: how often, and what their clocks show (RFC 4120 §5.9.1, stime).
 //!
-//! An error message is not signed: what it says is for people, and nothing is decided by it.
+//! An error message is not signed. Its contents are for people, and nothing is decided by them.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -9,23 +9,23 @@ use std::ptr;
 use super::clock::Offset;
 use super::ffi;
 
-/// What KDCs have answered to a context of the library.
+/// What KDCs have answered to one context of the library.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Replies {
     /// How many answers there were.
     pub(super) count: u32,
-    /// The clock of the last one that was an error message.
+    /// The clock in the last answer that was an error message.
     pub(super) clock: Option<Offset>,
-    /// What the last one says beside its number, if it was an error message.
+    /// The text of the last answer, if that was an error message.
     words: ErrorWords,
 }
 
-/// The text of an error message, as much of it as counts.
+/// The start of an error message's text, in printable ASCII.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ErrorWords([u8; 32]);
 
 impl Replies {
-    /// What the last answer said beside its number, if it was an error message that says anything.
+    /// The text of the last answer, if it was an error message with a text.
     pub(super) fn in_words(&self) -> Option<String> {
         let ErrorWords(words) = self.words;
         let words: String = words.iter().take_while(|byte| **byte != 0).copied().map(char::from).collect();
@@ -33,7 +33,7 @@ impl Replies {
     }
 }
 
-/// Has the library tell each KDC's answer to `replies`.
+/// Has the library report each KDC's answer to `replies`.
 ///
 /// # Safety
 /// `context` is alive, and `replies` stays where it is until `context` is freed.
@@ -43,7 +43,7 @@ pub(super) unsafe fn listen(context: ffi::krb5_context, replies: &Cell<Replies>)
     unsafe { ffi::krb5_set_kdc_recv_hook(context, Some(note), replies) };
 }
 
-/// Called by the library with a KDC's answer; changes nothing of it.
+/// Called by the library with a KDC's answer, which it leaves as it is.
 unsafe extern "C" fn note(
     context: ffi::krb5_context,
     replies: *mut c_void,
@@ -64,7 +64,7 @@ unsafe extern "C" fn note(
     code
 }
 
-/// The sender's clock, and what it says.
+/// The sender's clock and text, if the message is a KRB-ERROR.
 ///
 /// # Safety
 /// `context` and `message` are alive.

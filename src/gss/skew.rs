@@ -12,8 +12,8 @@ use crate::time::{Span, date, now};
 const NOTABLE: Span = Span(60);
 
 impl Library {
-    /// What is known of a difference of clocks that a KDC or server complains of: `whose` clock that is, what it shows
-    /// (the last error message of a KDC if `None`), and when the ticket in question starts.
+    /// What is known of a clock difference that a KDC or server complains about. `whose` names the clock, `there` is what it
+    /// shows (by default what the last error message of a KDC showed), `start` is when the ticket in question becomes valid.
     pub fn explain_skew(&self, whose: &str, there: Option<Offset>, start: Option<u32>) -> Option<String> {
         let early = start.map(|start| u64::from(start).saturating_sub(now())).filter(|&seconds| seconds > 0);
         let early = early.zip(start).map(|(seconds, start)| {
@@ -33,8 +33,8 @@ impl Library {
         (!known.is_empty()).then(|| known.join("; "))
     }
 
-    /// By how much the KDC's clock differed when the cache in use was made, which libkrb5 makes up for
-    /// (krb5.conf(5), kdc_timesync).
+    /// By how much the KDC's clock differed when the cache in use was made. libkrb5 corrects for it (krb5.conf(5),
+    /// kdc_timesync).
     fn assumed_offset(&self) -> Option<Offset> {
         let (mut seconds, mut micros) = (0, 0);
         // SAFETY: the context is alive, the pointers are to live locals.
@@ -42,24 +42,23 @@ impl Library {
         Some(Offset(seconds.into())).filter(|offset| code == 0 && offset.span() >= NOTABLE)
     }
 
-    /// What the KDC's last answer said beside its number, if it was an error message that says anything. It is not
-    /// signed.
+    /// The text of the KDC's last answer, if it was an error message with a text. It is not signed.
     pub fn words_of_kdc(&self) -> Option<String> {
         self.replies().in_words()
     }
 
-    /// Whether the library corrects for the difference of clocks that a cache records.
+    /// Whether the library corrects for the clock difference that a cache records.
     pub fn makes_up_for_clocks(&self) -> bool {
         let set = self.libdefault(c"kdc_timesync", c"1").unwrap_or_default();
         !["0", "false", "f", "no", "n", "nil", "off"].contains(&set.to_ascii_lowercase().as_str())
     }
 
-    /// By how many seconds the KDC's clock was ahead, as the cache in use says.
+    /// By how many seconds the KDC's clock was ahead, according to the cache in use.
     pub fn offset(&self) -> i64 {
         self.assumed_offset().map_or(0, |Offset(seconds)| seconds)
     }
 
-    /// The clock of the sender of an error message (KRB-ERROR); `None` if it is none.
+    /// The clock of an error message's sender (KRB-ERROR); `None` for other bytes.
     pub fn clock_of_error(&self, message: &[u8]) -> Option<Offset> {
         let length = u32::try_from(message.len()).ok()?;
         let message = ffi::krb5_data { magic: 0, length, data: message.as_ptr().cast_mut().cast() };

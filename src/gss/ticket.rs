@@ -1,6 +1,6 @@
 //! Credential caches and the tickets in them.
 //!
-//! Used by `creds`. A cache is always named explicitly; the default cache is never asked for.
+//! Used by `creds`. A cache is always named explicitly; the default cache is never used.
 
 use std::mem;
 use std::ptr;
@@ -14,7 +14,7 @@ use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
 use crate::secret::Secret;
 
-/// Most tickets of one cache that are looked at, whoever keeps it.
+/// Most tickets of one cache that are read.
 const CONTENTS_LIMIT: usize = 8192;
 
 /// An opened credential cache.
@@ -25,7 +25,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Names a cache, `TYPE:rest`; for a collection its primary cache. Nothing need exist yet.
+    /// Names a cache, `TYPE:rest`, or by a collection's name its primary cache. It need not exist yet.
     ///
     /// # Errors
     /// The library's, such as an unknown type.
@@ -40,7 +40,7 @@ impl Cache {
     /// Whose tickets are in it.
     ///
     /// # Errors
-    /// The library's, of which [`super::status::Krb5Reason::NoCache`] says that there is none.
+    /// The library's; [`super::status::Krb5Reason::NoCache`] if there is no such cache.
     pub fn principal(&self) -> Result<Krb5Principal, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: context and cache are alive, the last pointer is to a live local.
@@ -49,7 +49,7 @@ impl Cache {
         Ok(Krb5Principal::from_raw(&self.library, raw))
     }
 
-    /// Whose tickets are in it, and these, in its order. It is read once.
+    /// The client and the tickets, in the cache's order. Reads the cache once.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
@@ -61,7 +61,7 @@ impl Cache {
             && let Some(listed) = cursor.next()?
         {
             let server = listed.0.server;
-            // SAFETY: the server is a principal of the entry, which lives to the end of this turn.
+            // SAFETY: the server is a principal of the entry, which lives to the end of this iteration.
             let (config, server) =
                 unsafe { (ffi::krb5_is_config_principal(self.library.raw(), server) != 0, name_of(server)) };
             // SAFETY: as above.
@@ -97,7 +97,7 @@ impl Cache {
         Ok(found)
     }
 
-    /// All of it in the memory of this process.
+    /// A copy of all of it in this process's memory.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
@@ -109,10 +109,10 @@ impl Cache {
         Ok(copy)
     }
 
-    /// Its contents as a FILE cache has them, without tickets that have ended before `now`, in seconds since the epoch.
+    /// Its contents in the format of a FILE cache, without tickets that ended by `now`, in seconds since the epoch.
     ///
     /// # Errors
-    /// The library's, for a cache that cannot be read to its end; E2BIG for a field that the format has no room for.
+    /// The library's, for a cache that cannot be read to its end; E2BIG for a field too long for the format.
     pub fn as_file(&self, now: u64) -> Result<Secret, Krb5Error> {
         let mut kept = Vec::new();
         let mut cursor = self.walk()?;
@@ -129,8 +129,7 @@ impl Cache {
         file.map_err(|error| Krb5Error { code: libc::E2BIG, message: error.to_string() })
     }
 
-    /// A ticket for the service: from the cache, else from the KDC and then stored in the cache where that can be
-    /// written.
+    /// A ticket for the service: from the cache, else from the KDC, which is then stored in the cache if that is writable.
     ///
     /// # Errors
     /// The library's; the KDC's error numbers among them.
@@ -143,7 +142,7 @@ impl Cache {
         unsafe { get(&self.library, self.raw, 0, [client.raw(), service.raw()]) }
     }
 
-    /// The same, but a ticket from the KDC is not stored.
+    /// The same, but does not store a ticket from the KDC.
     ///
     /// # Errors
     /// As [`Cache::service_ticket`].
@@ -158,13 +157,13 @@ impl Cache {
         }
     }
 
-    /// A ticket of the KDC for the service of `old`, whatever this cache has for it; not stored.
+    /// A ticket from the KDC for the service of `old`, whatever this cache holds for it. Not stored.
     ///
     /// # Errors
     /// The library's; the KDC's error numbers among them.
     pub fn another_ticket(&self, old: &Ticket) -> Result<Ticket, Krb5Error> {
         let library = &self.library;
-        // SAFETY: the ticket and what it consists of are alive until the end of this function.
+        // SAFETY: the ticket and its parts are alive until the end of this function.
         let [client, server] = unsafe { [(*old.raw).client, (*old.raw).server] };
         // SAFETY: as above.
         let memory = unsafe { PrivateCache::of(library, client) }?;
@@ -183,8 +182,8 @@ impl Cache {
         unsafe { get(library, memory.raw(), 0, [client, server]) }
     }
 
-    /// Puts `new` in the place of `old`, which is the only entry that is removed; the inner result is that of the
-    /// removal, which not every daemon that keeps caches can do.
+    /// Replaces `old`, and no other entry, by `new`. The inner result is that of the removal, which some cache daemons do
+    /// not support.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be written.
@@ -210,10 +209,10 @@ unsafe fn get(
     options: ffi::krb5_flags,
     [client, server]: [ffi::krb5_principal; 2],
 ) -> Result<Ticket, Krb5Error> {
-    // A cache may have it as one that DNS may rename.
+    // A cache may hold the service under a name type that lets DNS rename it.
     // SAFETY: the service is alive.
     let named = unsafe { as_it_is(library, server) }?;
-    // SAFETY: all zero is the documented way to begin such a query: null pointers and zero numbers.
+    // SAFETY: all zero is the documented start of such a query: null pointers and zero numbers.
     let mut wanted: ffi::krb5_creds = unsafe { mem::zeroed() };
     (wanted.client, wanted.server) = (client, named.raw());
     let (mut raw, asked) = (ptr::null_mut(), library.replies().count);
@@ -227,7 +226,7 @@ unsafe fn get(
 /// The principal is alive.
 unsafe fn as_it_is(library: &Library, service: ffi::krb5_principal) -> Result<Krb5Principal, Krb5Error> {
     let mut copy = ptr::null_mut();
-    // SAFETY: context and principal are alive, the last pointer is to a live local; the copy is nobody else's yet.
+    // SAFETY: context and principal are alive, the last pointer is to a live local; nobody else has the copy yet.
     unsafe {
         library.check(ffi::krb5_copy_principal(library.raw(), service, &mut copy))?;
         name_service_instance(copy);
@@ -236,7 +235,7 @@ unsafe fn as_it_is(library: &Library, service: ffi::krb5_principal) -> Result<Kr
 }
 
 impl PrivateCache {
-    /// Opens it, to look into it and to use its tickets. It stays there as long as this one lives.
+    /// Opens it to read its tickets and use them. The contents last as long as `self`.
     ///
     /// # Errors
     /// The library's.
@@ -246,7 +245,7 @@ impl PrivateCache {
 }
 
 impl Cache {
-    /// A walk through it.
+    /// A walk through its entries.
     pub(super) fn walk(&self) -> Result<CacheCursor<'_>, Krb5Error> {
         // SAFETY: the walk borrows us, and we are open until we are dropped.
         unsafe { CacheCursor::start(&self.library, self.raw) }
@@ -255,7 +254,7 @@ impl Cache {
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        // SAFETY: owned, closed here only. Closing leaves the cache's contents as they are.
+        // SAFETY: owned, closed here only. Closing keeps the cache's contents.
         unsafe { ffi::krb5_cc_close(self.library.raw(), self.raw) };
     }
 }
@@ -269,14 +268,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The service it is for, with the realm that the KDC found.
+    /// The service it was asked for, with the realm that the KDC found.
     pub fn server(&self) -> String {
         // SAFETY: the ticket is alive and owned by us.
         unparse(&self.library, unsafe { (*self.raw).server })
     }
 
-    /// The service that the KDC has issued it for, as the ticket says: the one that can decrypt it. The one asked for,
-    /// if it cannot be read.
+    /// The service that the KDC issued it for, as the ticket says: the one that can decrypt it. If the ticket cannot be
+    /// read, the service asked for.
     pub fn issued_for(&self) -> String {
         let mut decoded = ptr::null_mut();
         // SAFETY: the ticket is alive and owned by us, the last pointer is to a live local.
@@ -291,15 +290,15 @@ impl Ticket {
         }
     }
 
-    /// Who answers to it, for people, and by what name it was asked for if by another one.
+    /// The service that answers to it, for people, with the name asked for if that differs.
     pub fn answering(&self) -> String {
         let (issued, asked) = (self.issued_for(), self.server());
-        // The KDC may have found the realm.
+        // The request may have left the realm to the KDC.
         let same = issued == asked || asked.ends_with('@') && issued.starts_with(&asked);
         if same { issued } else { format!("{issued} (asked for as {})", asked.trim_end_matches('@')) }
     }
 
-    /// Whether it was in the cache: no KDC was asked.
+    /// Whether it came from the cache, so that no KDC was asked.
     pub fn cached(&self) -> bool {
         self.cached
     }
@@ -322,7 +321,7 @@ impl Ticket {
         unsafe { (*self.raw).times.endtime }.cast_unsigned()
     }
 
-    /// A copy of what a cache has.
+    /// A copy of a cache's entry.
     ///
     /// # Errors
     /// The library's: no memory.
@@ -333,12 +332,12 @@ impl Ticket {
         Ok(Self { library: listed.1.clone(), raw, cached: true })
     }
 
-    /// What it was got by.
+    /// The library context that got it.
     pub(super) fn library(&self) -> &Library {
         &self.library
     }
 
-    /// Puts this ticket, alone, into a cache in memory: what works from there cannot ask a KDC for anything.
+    /// Puts this ticket alone into a memory cache. A user of that cache cannot ask a KDC for anything.
     ///
     /// # Errors
     /// The library's.

@@ -1,8 +1,8 @@
-//! What the library has tried so far: names of KDCs, their addresses, what became of each. Where it fails it says none of that.
+//! What the library has tried so far: names of KDCs, their addresses, the result of each. Its errors say none of that.
 //!
-//! Fed by the library's trace (krb5_set_trace_callback), of which only lines of known forms are taken: some others hold parts
-//! of keys. One record for the whole process, which negotiates once; its threads add to it, and the watch reads it while
-//! the library blocks. Invariant: nothing secret gets in, and it stays small.
+//! Fed by the library's trace (krb5_set_trace_callback). Only lines of known forms are taken, since some others hold parts
+//! of keys. The process negotiates once and has one record: its threads add to it, and the watch reads it while the
+//! library blocks. Invariant: nothing secret gets in, and the record stays small.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -21,9 +21,9 @@ pub(crate) const LINES_LIMIT: usize = 40;
 const TRACE_LINE_LIMIT: usize = 160;
 /// Most KDCs that a message names.
 const NAMED_KDCS_LIMIT: usize = 3;
-/// A connection that ends sooner was refused, by the KDC's host or on the way there.
+/// A connection that ends sooner was refused, by the KDC's host or on the way.
 const PROMPT_REFUSAL: Duration = Duration::from_secs(1);
-/// Time limit of the second connection, which finds out why the first was refused.
+/// Time limit of a second connection, which finds out why the first was refused.
 const PROBE: Duration = Duration::from_millis(150);
 
 static TRACE_RECORD: Mutex<TraceRecord> = Mutex::new(TraceRecord::new());
@@ -40,9 +40,9 @@ struct TraceRecord {
 #[derive(Debug, Clone)]
 struct KdcAttempt {
     contacts: Vec<Contact>,
-    /// Names that led nowhere.
+    /// Names without an address.
     unresolved: Vec<String>,
-    /// The name that is being looked up, or was last.
+    /// The name that is being looked up now, or was looked up last.
     name: Option<String>,
 }
 
@@ -60,7 +60,7 @@ enum ContactState {
     Asked,
     /// A connection has been begun.
     Connecting(Instant),
-    /// It was there, or has been there for long.
+    /// The connection is up, or was for a while.
     Silent,
     /// The connection ended at once.
     Refused,
@@ -77,49 +77,49 @@ pub(crate) enum Waiting {
     Kdcs(String),
 }
 
-/// Adds the library's contacts to the record; not where its user has it traced to a file.
+/// Records the library's contacts, unless its user has it write a trace to a file.
 pub(super) fn listen(context: ffi::krb5_context) {
     if std::env::var_os("KRB5_TRACE").is_none() {
-        // SAFETY: the context is alive; the function needs no data and lives as long as the program. A library without
-        // traces says so, and the record stays empty.
+        // SAFETY: the context is alive; the function needs no data and lives as long as the program. A library built
+        // without traces returns an error, and the record stays empty.
         unsafe { ffi::krb5_set_trace_callback(context, Some(heard), std::ptr::null_mut()) };
     }
 }
 
 /// # Safety
-/// Called by the library, with its own information or none.
+/// Called by the library, with valid trace information or null.
 unsafe extern "C" fn heard(_: ffi::krb5_context, info: *const ffi::krb5_trace_info, _: *mut c_void) {
-    // SAFETY: null when the context ends, otherwise alive until this returns.
+    // SAFETY: null when the context ends, else alive until this returns.
     if let Some(info) = unsafe { info.as_ref() } {
         // SAFETY: as above; the message ends with NUL.
         record().hear(&text(info.message));
     }
 }
 
-/// Adds a line of the caller's own.
+/// Adds a line of the caller's.
 pub(crate) fn note(line: impl fmt::Display) {
     record().note(line.to_string());
 }
 
-/// The lines so far, and how many were too many.
+/// The lines so far, and how many more there was no room for.
 pub(crate) fn lines() -> (Vec<String>, usize) {
     let record = record();
     (record.lines.clone(), record.more)
 }
 
-/// Why no KDC could be reached, in words, after the library has given up; empty if nothing is known.
+/// Why no KDC could be reached, in words, once the library has given up. Empty if nothing is known.
 pub(crate) fn unreachable() -> String {
     let attempt = record().attempt.clone();
     attempt.in_words()
 }
 
-/// Whether no KDC could be asked, because none of their names has an address.
+/// Whether no KDC could be asked because none of their names has an address.
 pub(crate) fn nobody_was_found() -> bool {
     let attempt = &record().attempt;
     attempt.contacts.is_empty() && (attempt.name.is_some() || !attempt.unresolved.is_empty())
 }
 
-/// What the library waits for just now, if it waits.
+/// What the library waits for now, if it waits.
 pub(crate) fn waiting() -> Option<Waiting> {
     let attempt = record().attempt.clone();
     match (&attempt.name, attempt.contacts.last()) {
@@ -151,7 +151,7 @@ impl TraceRecord {
         self.lines.push(line);
     }
 
-    /// A line of the library's, with its process and the time before it.
+    /// Takes a line of the library's trace, which starts with the process id and the time.
     fn hear(&mut self, line: &str) {
         let line = line.trim_end();
         let message = match line.strip_prefix('[').and_then(|line| line.split_once(": ")) {
@@ -228,14 +228,15 @@ impl KdcAttempt {
         self.name = Some(name.to_owned());
     }
 
-    /// Nothing has come of the name that was looked up. Records of DNS that there are not are no names of hosts.
+    /// Records that the name looked up has no address. Missing DNS records (`_kerberos…`) are no host names and are left
+    /// out.
     fn give_up_name(&mut self) {
         self.unresolved.extend(self.name.take().filter(|name| !name.starts_with('_')));
     }
 
     fn contact(&mut self, action: Action, address: &str) {
         let known = self.contacts.iter().position(|contact| contact.address == address);
-        // The library asks by UDP at once when it has found a name, and comes back to what it knows later.
+        // The library asks by UDP as soon as it has resolved a name, and returns to known addresses later.
         let host = if action == Action::Datagram || known.is_none() { self.name.take() } else { None };
         self.give_up_name();
         let host = host.filter(|host| !address.starts_with(host.as_str()));
@@ -268,7 +269,7 @@ impl KdcAttempt {
         }
         let more = (self.contacts.len() + names.len()).saturating_sub(NAMED_KDCS_LIMIT);
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-        // Only those that a message names, because this asks them once more.
+        // Only those that the message names: `in_words` may connect to each once more.
         let named = self.contacts.iter().map(Contact::in_words).chain(names).take(NAMED_KDCS_LIMIT);
         format!("{}{more}", named.collect::<Vec<_>>().join(", "))
     }
@@ -290,7 +291,7 @@ impl Contact {
     }
 }
 
-/// Why a connection has ended at once: the library does not say, so one more is tried.
+/// Why a connection ended at once. The library does not say, so this tries another.
 fn refusal(address: &str) -> String {
     let refused = "refuses the connection".to_owned();
     let Some(address) = socket_address(address) else { return refused };
@@ -304,7 +305,7 @@ fn refusal(address: &str) -> String {
     }
 }
 
-/// The library writes addresses of IPv6 without brackets.
+/// Parses an address as the library writes it: IPv6 without brackets.
 fn socket_address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.rsplit_once(':')?;
     Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?))
