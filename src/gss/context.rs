@@ -1,8 +1,8 @@
-//! A GSS context of the initiator as states that consume each other: [`GssInitiator`] until the exchange is complete,
-//! then [`EstablishedContext`], which verifies and is exported (RFC 2743 §2.2).
+//! The initiator's GSS context as states that consume each other: [`GssInitiator`] until the exchange is complete, then
+//! [`EstablishedContext`], which verifies the server's code and is exported (RFC 2743 §2.2).
 //!
-//! Used by `negotiate::mech::krb5`. Invariant: no delegation is ever asked for; the credential is one ticket in memory,
-//! so that no call here waits for anything.
+//! Used by `negotiate::mech::krb5`. Invariants: delegation is never asked for; the credential is one ticket in memory, so no
+//! call here waits for anything.
 
 use std::ptr;
 
@@ -14,31 +14,31 @@ use super::ticket::Ticket;
 use crate::secret::Secret;
 use crate::wire::Reader;
 
-/// What the context's messages shall be protected with.
+/// How the context's messages are to be protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protection {
     /// Integrity: message integrity codes, which RPCSEC_GSS puts on every call header.
     Integrity,
-    /// That and confidentiality.
+    /// Integrity and confidentiality.
     Confidentiality,
 }
 
-/// What the library says the context has.
+/// The services that the context has, as the library reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Granted(u32);
 
 impl Granted {
-    /// The server has proved who it is.
+    /// Whether the server has proved its identity.
     pub(crate) fn mutual(self) -> bool {
         self.0 & ffi::GSS_C_MUTUAL_FLAG != 0
     }
 
-    /// Our credentials have been given to the server.
+    /// Whether our credentials were delegated to the server.
     pub(crate) fn delegated(self) -> bool {
         self.0 & ffi::GSS_C_DELEG_FLAG != 0
     }
 
-    /// The protection that was asked for is there.
+    /// Whether the context has this protection.
     pub(crate) fn protects(self, protection: Protection) -> bool {
         let flags = protection.flags();
         self.0 & flags == flags
@@ -65,17 +65,17 @@ pub(crate) struct GssInitiator {
     start: u32,
 }
 
-/// Where one token of the server's has led.
+/// The result of one token from the server.
 #[derive(Debug)]
 pub(crate) enum InitiatorStep {
     /// The server's answer to this token is needed.
     Continue(GssInitiator, Secret),
-    /// Complete on our side; the token, unless empty, is still to be sent.
+    /// Complete on our side. The token, unless empty, is still to be sent.
     Complete(EstablishedContext, Secret),
 }
 
 impl GssInitiator {
-    /// Prepares a context with the ticket's service, from the ticket alone.
+    /// Prepares a context with the ticket's service, using nothing but the ticket.
     ///
     /// Neither replay detection nor sequencing is asked for: RPCSEC_GSS has its own window (RFC 2203 §5.3.3.1).
     ///
@@ -89,7 +89,7 @@ impl GssInitiator {
             message: error.message,
         })?;
         let mut credential = Credential::acquire(cache)?;
-        // Also what the server may choose from for its subkey.
+        // These also limit the server's choice for its subkey.
         if let Some(mut enctypes) = ticket.library().asked_for() {
             credential.allow(&mut enctypes)?;
         }
@@ -98,7 +98,7 @@ impl GssInitiator {
         Ok(Self { context, credential, target, request, start: ticket.start() })
     }
 
-    /// What is known of a difference of clocks that the server complains of in its token.
+    /// What is known of a clock difference that the server's token complains about.
     pub(crate) fn explain_skew(&self, token: &[u8]) -> Option<String> {
         let library = self.credential.cache.library();
         let clock = error_message(token).and_then(|message| library.clock_of_error(message));
@@ -108,13 +108,13 @@ impl GssInitiator {
     /// Takes the server's token (empty at the start) and makes the next one.
     ///
     /// # Errors
-    /// The library's, among them what the server says in an error token. The context is gone then.
+    /// The library's, including what the server says in an error token. The context is gone then.
     pub(crate) fn step(mut self, token: &[u8]) -> Result<InitiatorStep, GssError> {
         let mut input = buffer_of(token);
         let mut output = ffi::gss_buffer_desc { length: 0, value: ptr::null_mut() };
         let (mut minor, mut granted, mut lifetime) = (0, 0, 0);
-        // SAFETY: handles are alive or null where null is allowed; buffers point to live memory, the input's is only
-        // read; the mechanism is a constant of the library; no channel bindings.
+        // SAFETY: handles are alive, or null where that is allowed; buffers point to live memory, and the input is only
+        // read; the mechanism is a constant of the library; there are no channel bindings.
         let major = unsafe {
             ffi::gss_init_sec_context(
                 &mut minor,
@@ -159,10 +159,10 @@ fn error_message(token: &[u8]) -> Option<&[u8]> {
     (reader.take(2).ok()? == [3, 0]).then(|| reader.rest())
 }
 
-/// GSS_S_FAILURE, which the headers define in a way that bindgen cannot evaluate (RFC 2744 §3.9.1: routine error 13).
+/// GSS_S_FAILURE (RFC 2744 §3.9.1: routine error 13). bindgen cannot evaluate the definition in the headers.
 const GSS_S_FAILURE: u32 = 13 << 16;
 
-/// A context whose exchange of tokens is complete on our side.
+/// A context whose token exchange is complete on our side.
 #[derive(Debug)]
 pub(crate) struct EstablishedContext {
     context: RawGssContext,
@@ -171,7 +171,7 @@ pub(crate) struct EstablishedContext {
 }
 
 impl EstablishedContext {
-    /// What it has.
+    /// The services that it has.
     pub(crate) fn granted(&self) -> Granted {
         self.granted
     }
@@ -183,17 +183,18 @@ impl EstablishedContext {
     pub(crate) fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), GssError> {
         let (mut message, mut mic) = (buffer_of(message), buffer_of(mic));
         let mut minor = 0;
-        // SAFETY: the context is alive; both buffers point to live memory that is only read; no quality is asked for.
+        // SAFETY: the context is alive; both buffers point to live memory that is only read; the quality of protection is
+        // not asked for.
         let major = unsafe {
             ffi::gss_verify_mic(&mut minor, self.context.0, &mut message, &mut mic, ptr::null_mut())
         };
         check_gss(major, minor).map(drop)
     }
 
-    /// Ends the library's context and hands out its key and state.
+    /// Ends the library's context and returns its key and state.
     ///
     /// # Errors
-    /// [`ExportError`], for keys that are not of the four AES types among others.
+    /// [`ExportError`], for example for keys that are not of the four AES types.
     pub(crate) fn export(mut self) -> Result<Exported, ExportError> {
         lucid::export(&mut self.context.0, self.lifetime)
     }
@@ -205,7 +206,7 @@ struct RawGssContext(ffi::gss_ctx_id_t);
 impl Drop for RawGssContext {
     fn drop(&mut self) {
         let mut minor = 0;
-        // SAFETY: owned; null, as before the first step and after an export, is allowed and does nothing.
+        // SAFETY: owned. Null, as before the first step and after an export, is allowed and does nothing.
         unsafe { ffi::gss_delete_sec_context(&mut minor, &mut self.0, ptr::null_mut()) };
     }
 }
@@ -219,7 +220,7 @@ struct Credential {
 
 impl Credential {
     fn acquire(cache: PrivateCache) -> Result<Self, GssError> {
-        // Left out, the keytab would be the default one, under the user's control or a home directory (rule S7).
+        // Without this the default keytab would be used, which the user or a home directory may control (rule S7).
         let mut elements = [
             ffi::gss_key_value_element_desc { key: c"ccache".as_ptr(), value: cache.name() },
             ffi::gss_key_value_element_desc {
@@ -230,8 +231,8 @@ impl Credential {
         let store = ffi::gss_key_value_set_desc { count: 2, elements: elements.as_mut_ptr() };
         let usage = ffi::GSS_C_INITIATE.cast_signed();
         let (mut minor, mut raw) = (0, ptr::null_mut());
-        // SAFETY: the store and its strings live through the call; the set of mechanisms is read only; no name, time
-        // or results besides the credential are asked for.
+        // SAFETY: the store and its strings live through the call; the set of mechanisms is only read; no name, no time
+        // and no results but the credential are asked for.
         let major = unsafe {
             let mut mechanisms = ffi::gss_OID_set_desc_struct { count: 1, elements: ffi::gss_mech_krb5 };
             ffi::gss_acquire_cred_from(
@@ -250,7 +251,7 @@ impl Credential {
         Ok(Self { raw, cache })
     }
 
-    /// Restricts what contexts offer to the server for its subkey.
+    /// Restricts the types that contexts offer the server for its subkey.
     fn allow(&mut self, enctypes: &mut [ffi::krb5_enctype]) -> Result<(), GssError> {
         let (mut minor, count) = (0, u32::try_from(enctypes.len()).unwrap_or_default());
         // SAFETY: the credential is alive; the list has `count` entries and is copied.
@@ -273,7 +274,7 @@ impl Drop for Credential {
 struct GssTarget(ffi::gss_name_t);
 
 impl GssTarget {
-    /// A principal's full name, so that the host is not resolved a second time, perhaps to another name.
+    /// Imports a principal's full name, so that the host is not resolved again, perhaps to another name.
     fn import(principal: &str) -> Result<Self, GssError> {
         let mut name = buffer_of(principal.as_bytes());
         let (mut minor, mut raw) = (0, ptr::null_mut());

@@ -1,6 +1,6 @@
-//! What the library says when it fails: codes with their texts, and what a code means to a caller.
+//! The library's errors: codes with their texts, and the meaning of a code for callers.
 //!
-//! Made by the other files of this layer, read by whoever turns a failure into stage and cause.
+//! The other files of this layer make them; callers turn them into stage and cause.
 
 use std::ffi::{CStr, c_int};
 use std::fmt;
@@ -37,14 +37,14 @@ impl fmt::Display for GssError {
 
 impl std::error::Error for GssError {}
 
-/// What a Kerberos error code means, as far as callers treat codes differently.
+/// The meaning of a Kerberos error code, as far as callers distinguish codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Krb5Reason {
     /// Clocks differ too much, or a ticket is not valid yet.
     ClockSkew,
-    /// The service cannot decrypt the ticket: it is for a key that the service does not have, any more or yet.
+    /// The service cannot decrypt the ticket, since it does not have the key any more, or not yet.
     StaleKey,
-    /// No encryption type that the KDC has for the service is asked for, or none that is asked for is known.
+    /// The KDC has no key of the types asked for, or the library knows none of these types.
     Enctype,
     /// A ticket has expired.
     TicketExpired,
@@ -62,19 +62,19 @@ pub enum Krb5Reason {
     ServiceClosed,
     /// The KDC's policy forbids the ticket.
     Policy,
-    /// The KDC does not accept the ticket that it was asked with.
+    /// The KDC does not accept the ticket that came with the request.
     TicketRejected,
-    /// What came is no answer of this realm's KDC.
+    /// The answer is not one of this realm's KDC.
     BadAnswer,
     /// The KDC does not know the client.
     UnknownClient,
-    /// A key is not the one that the KDC has, or the keytab has none that the KDC could use.
+    /// A key differs from the KDC's, or the keytab has none that the KDC could use.
     WrongKey,
     /// No KDC could be reached.
     KdcUnreachable,
     /// There is no such credential cache.
     NoCache,
-    /// Another error number of the protocol (RFC 4120 §7.5.9), so somebody answered.
+    /// Another error number of the protocol (RFC 4120 §7.5.9): somebody answered.
     ProtocolError,
     /// Anything else: the library itself, files, memory.
     Other,
@@ -95,7 +95,7 @@ impl GssError {
 }
 
 impl Krb5Reason {
-    /// Of a minor status of the krb5 mechanism, ours or that of a server with MIT's library.
+    /// The meaning of a minor status of the krb5 mechanism: ours, or that of a server with MIT's library.
     pub fn of_minor(minor: u32) -> Self {
         Self::of(minor.cast_signed())
     }
@@ -131,7 +131,7 @@ impl Krb5Reason {
             ffi::KRB5_KDCREP_MODIFIED | ffi::KRB5KRB_AP_ERR_MSG_TYPE | ffi::KRB5KRB_AP_ERR_BADVERSION => {
                 Self::BadAnswer
             }
-            // Encodings that are none (ASN.1's table of error numbers).
+            // Broken encodings (the library's table of ASN.1 errors).
             other if (0..16).contains(&other.wrapping_sub(ASN1_TABLE)) => Self::BadAnswer,
             ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN => Self::UnknownClient,
             ffi::KRB5KDC_ERR_PREAUTH_FAILED | ffi::KRB5_KT_NOTFOUND | ffi::KRB5_KT_KVNONOTFOUND => {
@@ -149,9 +149,9 @@ impl Krb5Reason {
 /// The first number of the library's table for encodings (asn1_err).
 const ASN1_TABLE: i32 = 1_859_794_432;
 
-/// The text of a code, where there is no context that may know more.
+/// The text of a code without a context, which might know more.
 pub(super) fn text_of(code: ffi::krb5_error_code) -> String {
-    // SAFETY: no context is allowed; the library returns an owned string for any code, never null.
+    // SAFETY: a null context is allowed; the library returns an owned string for any code, never null.
     let raw = unsafe { ffi::krb5_get_error_message(ptr::null_mut(), code) };
     let message = text(raw);
     // SAFETY: `raw` came from krb5_get_error_message and is not used after this.
@@ -162,13 +162,13 @@ pub(super) fn text_of(code: ffi::krb5_error_code) -> String {
 /// Number of GSS_S_FAILURE among the routine errors (RFC 2744 §3.9.1).
 const ROUTINE_FAILURE: u32 = 13;
 
-/// Ok with the major status's supplementary bits if the call succeeded, otherwise the statuses with their text.
+/// Ok with the supplementary bits of the major status if the call succeeded, else both statuses with their text.
 pub(super) fn check_gss(major: u32, minor: u32) -> Result<u32, GssError> {
     // Calling and routine errors are the upper sixteen bits (RFC 2744 §3.9.1).
     if major & 0xffff_0000 == 0 {
         return Ok(major);
     }
-    // GSS_S_FAILURE only says that the mechanism says more; where GSS objects, the mechanism may say "Success".
+    // GSS_S_FAILURE only refers to the mechanism's text. For GSS's own errors, the mechanism's text may be "Success".
     let mechanism = message(minor, ffi::GSS_C_MECH_CODE);
     let message = match (major >> 16 & 0xff, mechanism.as_str()) {
         (ROUTINE_FAILURE, _) => mechanism,
@@ -182,19 +182,19 @@ fn message(code: u32, kind: u32) -> String {
     let (mut minor, mut more) = (0, 0);
     let mut buffer = ffi::gss_buffer_desc { length: 0, value: ptr::null_mut() };
     let kind = c_int::try_from(kind).unwrap_or_default();
-    // SAFETY: all pointers are to live locals; gss_mech_krb5 is a constant of the library. The first message of a
-    // code is enough, so the call is not repeated.
+    // SAFETY: all pointers are to live locals; gss_mech_krb5 is a constant of the library. A code's first message is
+    // enough, so the call is not repeated.
     unsafe { ffi::gss_display_status(&mut minor, code, kind, ffi::gss_mech_krb5, &mut more, &mut buffer) };
     let bytes = take_buffer(&mut buffer);
     if bytes.is_empty() { format!("error {code:#x}") } else { String::from_utf8_lossy(&bytes).into_owned() }
 }
 
-/// Copies a buffer that the library has filled and gives the original back to it.
+/// Copies a buffer that the library filled, and releases the original.
 pub(super) fn take_buffer(buffer: &mut ffi::gss_buffer_desc) -> Vec<u8> {
     if buffer.value.is_null() {
         return Vec::new();
     }
-    // SAFETY: the library set value and length to a block of its own that it does not change any more.
+    // SAFETY: the library set value and length to a block that it no longer changes.
     let bytes = unsafe { std::slice::from_raw_parts(buffer.value.cast::<u8>(), buffer.length) }.to_vec();
     let mut minor = 0;
     // SAFETY: the buffer came from the library and is released once; the call resets it to empty.
@@ -202,7 +202,7 @@ pub(super) fn take_buffer(buffer: &mut ffi::gss_buffer_desc) -> Vec<u8> {
     bytes
 }
 
-/// A string of the library's.
+/// Copies a string of the library's; null becomes empty.
 pub(super) fn text(raw: *const std::ffi::c_char) -> String {
     if raw.is_null() {
         return String::new();

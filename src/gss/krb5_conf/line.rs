@@ -1,4 +1,4 @@
-//! One line of krb5.conf, as libkrb5's profile library takes it.
+//! One line of krb5.conf, parsed as libkrb5's profile library does.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Longest piece of a line that is quoted.
 const QUOTE_LIMIT: usize = 40;
 
-/// What it is by its first word, and by whether a section has begun.
+/// A line by its first word and by whether a section has begun.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ConfLine<'a> {
     /// `include FILE`
@@ -16,11 +16,11 @@ pub(super) enum ConfLine<'a> {
     IncludeDirectory(PathBuf),
     /// `module FILE:REST`, which must come before all sections.
     Module,
-    /// Something that is ignored, since no section has begun; in quotes.
+    /// Ignored, since no section has begun. In quotes.
     Before(String),
     /// Blank, or a comment.
     Nothing,
-    /// Of a section, or its beginning.
+    /// Starts a section or belongs to one.
     In(&'a [u8]),
 }
 
@@ -34,7 +34,7 @@ pub(super) enum LinePlace {
     Within,
 }
 
-/// What a line of a section is.
+/// A line of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Syntax {
     /// `[name]`
@@ -43,7 +43,7 @@ pub(super) enum Syntax {
     Relation,
     /// `name = {`
     Subsection,
-    /// `name =`, with the brace on the next line.
+    /// `name =`, with the brace on the following line.
     Awaiting,
     /// `}`
     Close,
@@ -52,7 +52,7 @@ pub(super) enum Syntax {
 }
 
 pub(super) fn parse(line: &[u8], place: LinePlace) -> ConfLine<'_> {
-    // Directives begin in the first column.
+    // Directives start in the first column.
     let path = |rest: &[u8]| PathBuf::from(OsStr::from_bytes(stripped(skip_blanks(rest))));
     if let Some(rest) = directive(line, b"include") {
         return ConfLine::Include(path(rest));
@@ -72,7 +72,7 @@ pub(super) fn parse(line: &[u8], place: LinePlace) -> ConfLine<'_> {
     }
 }
 
-/// Whether it opens the brace that a line before has left open.
+/// Whether the line starts with the brace that the previous line lacks.
 pub(super) fn is_brace(line: &[u8]) -> bool {
     skip_blanks(line).starts_with(b"{")
 }
@@ -127,7 +127,7 @@ fn relation(line: &[u8]) -> Result<Syntax, String> {
     })
 }
 
-/// Whether `includedir` takes a file of this name.
+/// Whether `includedir` includes a file of this name.
 pub(super) fn is_included(name: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
     !name.starts_with(b".") && (name.ends_with(b".conf") || name.iter().all(plain))
@@ -147,7 +147,7 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
     text.get(blanks..).unwrap_or_default()
 }
 
-/// Without the end of the line.
+/// The text without its line end.
 fn stripped(text: &[u8]) -> &[u8] {
     let ends = text.iter().rev().take_while(|&&byte| byte == b'\n' || byte == b'\r').count();
     text.get(..text.len().saturating_sub(ends)).unwrap_or_default()

@@ -1,9 +1,8 @@
-//! The structure of krb5.conf, read to tell what is wrong with it: libkrb5 says for most faults no more than a number, and for
-//! some nothing at all.
+//! Finds faults in the structure of krb5.conf. For most of them libkrb5 has no more than a number, for some nothing at all.
 //!
-//! Used where the library gives no context, where a request has failed for want of a realm or a KDC, and by
-//! `lgss config check`. Invariant: a [`ConfFault`] is fatal if and only if the library refuses the configuration for it (the
-//! tests compare). What relations mean is not looked at.
+//! Used when the library gives no context, when a request fails for want of a realm or a KDC, and by `lgss config check`.
+//! Invariant: a [`ConfFault`] is fatal if and only if the library refuses the configuration for it (the tests compare). The
+//! meaning of relations is not checked.
 #![forbid(unsafe_code)]
 
 mod line;
@@ -21,11 +20,11 @@ use crate::sys::errno::errno_of;
 
 /// Longest file that is read, in bytes.
 const CONF_SIZE_LIMIT: u64 = 1024 * 1024;
-/// How deep includes may go. The library has no limit but that of descriptors.
+/// How deep includes may nest. The library's only limit is that of descriptors.
 const CONF_DEPTH_LIMIT: usize = 24;
-/// Most files.
+/// Most files that are read.
 const CONF_FILES_LIMIT: usize = 512;
-/// The library reads a line by pieces of so many bytes, and takes each for a line.
+/// The library reads long lines in pieces of this many bytes, and takes each piece for a line.
 const CONF_PIECE: usize = 2047;
 
 /// What the library makes of a fault.
@@ -33,20 +32,20 @@ const CONF_PIECE: usize = 2047;
 pub enum Effect {
     /// It refuses the configuration as a whole.
     Fatal,
-    /// It goes on without what is there, and says nothing.
+    /// It silently goes on without the faulty part.
     Ignored,
 }
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfFault {
-    /// The file that it is in.
+    /// The file.
     pub file: PathBuf,
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: Option<usize>,
     /// In words.
     pub what: String,
-    /// What follows.
+    /// What the library makes of it.
     pub effect: Effect,
 }
 
@@ -60,7 +59,7 @@ impl fmt::Display for ConfFault {
     }
 }
 
-/// Who must be able to read it.
+/// Who must be able to read the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConfReader {
     /// This process.
@@ -70,7 +69,7 @@ pub(crate) enum ConfReader {
     AnyUser,
 }
 
-/// What is wrong with a configuration, `FILE[:FILE…]` as KRB5_CONFIG has it; of fatal faults the first in each file.
+/// The faults of a configuration, `FILE[:FILE…]` in the syntax of KRB5_CONFIG. Of the fatal ones, the first in each file.
 pub(crate) fn faults(configuration: &Path, reader: ConfReader) -> Vec<ConfFault> {
     let mut reading = Reading { reader, files: 0, faults: Vec::new() };
     for name in configuration.as_os_str().as_bytes().split(|&byte| byte == b':') {
@@ -88,21 +87,21 @@ struct Reading {
     faults: Vec<ConfFault>,
 }
 
-/// Between two lines of a file.
+/// The parser's state between two lines of a file.
 #[derive(Debug, Default)]
 struct FileState {
     /// Whether a section has begun.
     place: LinePlace,
-    /// The lines that opened the braces which are open.
+    /// Line numbers of the open braces.
     open: Vec<usize>,
-    /// The line that ends with `=`: a brace must come next.
+    /// The line that ended with `=`, after which a brace must come.
     awaiting: Option<usize>,
-    /// Something before the first section has been told.
+    /// A line before the first section has been reported.
     told: bool,
 }
 
 impl Reading {
-    /// A file that the configuration names. One that cannot be opened counts as empty.
+    /// Reads a file that the configuration names. One that cannot be opened counts as empty.
     fn named(&mut self, file: &Path) -> Result<(), ConfFault> {
         let ignored =
             |what: String| ConfFault { file: file.to_owned(), line: None, what, effect: Effect::Ignored };
@@ -130,7 +129,7 @@ impl Reading {
                 self.ignore(file, number, what);
             }
             for piece in whole.chunks(CONF_PIECE) {
-                // The library's strings end there.
+                // The library's strings end at a NUL.
                 let piece = piece.split(|&byte| byte == 0).next().unwrap_or_default();
                 self.line(file, (number, piece), &mut state, depth)?;
             }
@@ -162,7 +161,7 @@ impl Reading {
                     "a module can be named in krb5.conf itself only, not in what it includes".into(),
                 ));
             }
-            // All else is the module's.
+            // The module provides everything else.
             ConfLine::Module => return Ok(()),
             ConfLine::Before(text) if !state.told => {
                 state.told = true;
@@ -235,7 +234,7 @@ impl Reading {
             return Ok(OpenedConf::Directory);
         }
         if !metadata.is_file() {
-            // Reading a pipe would wait for whoever writes.
+            // Reading a pipe would wait for a writer.
             return Err(io::Error::other("is neither a file nor a directory"));
         }
         let mut text = Vec::new();
@@ -243,7 +242,7 @@ impl Reading {
         Ok(OpenedConf::Text(text))
     }
 
-    /// Whether those who must read it can, as far as modes tell.
+    /// Checks by the mode that those who must read the file can.
     fn allow(&self, path: &Path) -> io::Result<()> {
         if self.reader == ConfReader::Ourselves {
             return Ok(());

@@ -9,7 +9,7 @@ fn write(directory: &Path, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     file
 }
 
-/// What is wrong with the file, once it is known that the library is of the same opinion.
+/// The file's faults, after checking that the library agrees.
 #[track_caller]
 fn told(file: &Path) -> Vec<String> {
     let found = faults(file, ConfReader::Ourselves);
@@ -49,7 +49,7 @@ fn a_fault_is_told_with_file_line_and_words() {
         ("[realms]\n A =\n  kdc = a\n", "krb5.conf, line 3: { is missing: line 2 ends with ="),
         ("[libdefaults]\ninclude /absent/x\n", "krb5.conf, line 2: include /absent/x: does not exist"),
         ("includedir /absent\n", "krb5.conf, line 1: includedir /absent: does not exist"),
-        // What the library passes over.
+        // Ignored by the library.
         (
             "[realms]\n A = {\n  kdc = a\n",
             "krb5.conf, line 2: the { that begins here, or is to begin, is never closed",
@@ -76,7 +76,7 @@ fn a_fault_of_an_included_file_names_that_file() {
     assert_eq!(told(&file), ["parts/bad, line 2: } without {"]);
     write(&parts, "bad", "module /x.so:y\n");
     assert_eq!(told(&file).len(), 1);
-    // Each is read as if it stood alone.
+    // Each is read on its own.
     let inner = write(directory.path(), "inner", "x = y\n");
     let file = write(
         directory.path(),
@@ -119,7 +119,7 @@ fn files_that_include_each_other_end() {
     assert!(found.iter().any(|fault| fault.what.contains("in a circle")), "{found:?}");
 }
 
-/// Lines of the kind that are found in configurations, whole and broken.
+/// Lines as configurations have them, whole and broken.
 fn any_line() -> impl Strategy<Value = String> {
     let word = "[a-z*=\\[\\]{}\"#; \t]{0,12}";
     prop_oneof![
