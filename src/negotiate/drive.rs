@@ -1,7 +1,7 @@
-//! The exchange of tokens between a mechanism and a server until both are complete, and the checks that follow.
+//! Exchanges tokens between a mechanism and a server until both are complete, then checks the result.
 //!
-//! Called by the worker. Invariant: what is returned has a window that the server signed, a handle, and a context with
-//! mutual authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
+//! Called by the worker. Invariants: the result has a window that the server signed, a handle, and a context with mutual
+//! authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
 
 use super::ROUND_LIMIT;
 use super::channel::rpc::reply::{AuthStatus, RpcReplyError};
@@ -13,7 +13,7 @@ use crate::secret::Secret;
 
 const GSS_S_COMPLETE: u32 = 0;
 const GSS_S_CONTINUE_NEEDED: u32 = 1;
-/// A failure for which the minor status is to say more (RFC 2743 §1.2.1.1): the routine error, in bits 16 to 23.
+/// A failure that the minor status explains (RFC 2743 §1.2.1.1). It is the routine error, in bits 16 to 23.
 const GSS_S_FAILURE: u32 = 0xd_0000;
 const ROUTINE_ERROR: u32 = 0xff_0000;
 
@@ -28,7 +28,7 @@ pub struct Negotiated {
     pub keys: Keys,
 }
 
-/// Why there is none.
+/// Why there is no context.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
     /// Our own first token cannot be made.
@@ -37,16 +37,16 @@ pub enum DriveError {
     /// An exchange failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
-    /// The server answers with an error; `said` is what its error token says, if it sent one.
+    /// The server answers with an error.
     #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", words(said, *fault))]
     Refused {
         /// The server's major status.
         major: u32,
         /// The server's minor status.
         minor: u32,
-        /// What it objects to, by its token or else by its minor status.
+        /// Its objection, by its token, else by its minor status.
         fault: MechanismFault,
-        /// Our mechanism's reading of its token.
+        /// Our mechanism's reading of its error token, if it sent one.
         said: Option<MechanismError>,
     },
     /// The server's token is not accepted.
@@ -58,7 +58,7 @@ pub enum DriveError {
     /// One side is complete while the other still waits for a token.
     #[error("server and client disagree whether the exchange is complete")]
     OutOfStep,
-    /// It never ends.
+    /// The exchange does not end.
     #[error("no context after {ROUND_LIMIT} rounds")]
     TooManyRounds,
     /// The window is 0.
@@ -82,7 +82,7 @@ pub enum DriveError {
 pub fn drive<M: InitiatorSide>(mechanism: M, channel: &mut impl Channel) -> Result<Negotiated, DriveError> {
     let (mut side, mut token) = match mechanism.step(&[]).map_err(DriveError::Start)? {
         ExchangeStep::Continue(mechanism, token) => (Side::Waiting(mechanism), token),
-        // Complete without an answer of the server's is not mutual.
+        // A context that is complete without the server's answer is not mutual.
         ExchangeStep::Complete(..) => return Err(DriveError::OutOfStep),
     };
     let mut handle = None;
@@ -91,7 +91,7 @@ pub fn drive<M: InitiatorSide>(mechanism: M, channel: &mut impl Channel) -> Resu
         if !matches!(answer.gss_major, GSS_S_COMPLETE | GSS_S_CONTINUE_NEEDED) {
             return Err(side.refusal(&answer));
         }
-        // A server may repeat its handle or leave it out once it has given one.
+        // After its first answer a server may repeat its handle or leave it out.
         if !answer.handle.is_empty() || handle.is_none() {
             handle = Some(Handle::new(&answer.handle).ok_or(DriveError::Handle(answer.handle.len()))?);
         }
@@ -118,7 +118,7 @@ enum Side<M: InitiatorSide> {
 impl<M: InitiatorSide> Side<M> {
     fn take(self, token: &[u8]) -> Result<(Self, Secret), DriveError> {
         match self {
-            // An empty token would start the mechanism again.
+            // An empty token would restart the mechanism.
             Self::Waiting(_) if token.is_empty() => Err(DriveError::OutOfStep),
             Self::Waiting(mechanism) => match mechanism.step(token).map_err(DriveError::Token)? {
                 ExchangeStep::Continue(mechanism, token) => Ok((Self::Waiting(mechanism), token)),
@@ -129,7 +129,7 @@ impl<M: InitiatorSide> Side<M> {
         }
     }
 
-    /// The server may send an error token along, which says more than its statuses.
+    /// The refusal in this answer. A server may add an error token, which says more than its statuses.
     fn refusal(self, answer: &Answer) -> DriveError {
         let said = match self {
             Self::Waiting(mechanism) if !answer.token.is_empty() => {
@@ -156,7 +156,7 @@ fn finish(context: impl CompleteContext, handle: Handle, answer: &Answer) -> Res
     Ok(Negotiated { window, handle, keys })
 }
 
-/// What a server objects to: what its token says, or else what its minor status means.
+/// The server's objection in words: from its token, else by its minor status.
 fn words(said: &Option<MechanismError>, fault: MechanismFault) -> String {
     match (said, fault) {
         (Some(error), _) => format!("{error}, "),
@@ -168,14 +168,14 @@ fn words(said: &Option<MechanismError>, fault: MechanismFault) -> String {
 }
 
 impl DriveError {
-    /// As a failure of the upcall; `server` says who it was in the detail.
+    /// As a failure of the upcall, with `server` named in the detail.
     pub fn failure(&self, server: &str) -> Failure {
         Failure::new(Stage::Negotiate, self.cause(), format_args!("{server}: {self}"))
             .with_gss_major(self.gss_major())
     }
 
-    /// Whether a new ticket may help: the server says that it cannot decrypt the one it got, or rejects it without a reason, as
-    /// NFS-Ganesha does then; or fails without one, as Lustre's servers do, whose minor status stays in their log.
+    /// Whether a new ticket may help. The server either says that it cannot decrypt the ticket, or rejects it without a reason
+    /// as NFS-Ganesha does then, or fails without a reason as Lustre's servers do, which log the minor status only.
     pub fn asks_for_new_ticket(&self) -> bool {
         match self {
             Self::Refused { major, minor: 0, said: None, .. } if major & ROUTINE_ERROR == GSS_S_FAILURE => {
@@ -194,7 +194,7 @@ impl DriveError {
             Self::Refused { fault, .. } => of_ticket(*fault).unwrap_or(Cause::ServerRefused),
             Self::Start(error) => of_ticket(error.fault).unwrap_or(Cause::Setup),
             Self::Token(error) => of_ticket(error.fault).unwrap_or(Cause::BadReply),
-            // A key that is not AES is what KDC and krb5.conf agreed on; the peer is not to blame.
+            // KDC and krb5.conf agreed on a key that is not AES; the peer is not to blame.
             Self::Unusable(MechanismError { fault: MechanismFault::Key, .. }) => Cause::EncryptionType,
             Self::Channel(ChannelError::Call(_)) => Cause::TokenTooLarge,
             Self::Channel(ChannelError::Silent | ChannelError::Unanswered) => Cause::ServerSilent,
@@ -216,7 +216,7 @@ impl DriveError {
     }
 }
 
-/// Causes with the same advice for the user, whichever side noticed.
+/// Causes with the same advice for the user, whichever side found the fault.
 fn of_ticket(fault: MechanismFault) -> Option<Cause> {
     match fault {
         MechanismFault::ClockSkew => Some(Cause::ClockSkew),

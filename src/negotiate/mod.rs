@@ -1,7 +1,6 @@
-//! Negotiation of a context: mechanisms, channels, what drives one over the other, and the messages between worker and
-//! monitor.
+//! Negotiation of a context: mechanisms, channels, the loop that joins them, and the messages between worker and monitor.
 //!
-//! The worker drives it; the monitor knows only [`messages`]; clients use the encodings in [`channel`].
+//! The worker runs it, the monitor knows only [`messages`], and clients use the encodings in [`channel`].
 #![forbid(unsafe_code)]
 
 pub(crate) mod channel;

@@ -1,4 +1,4 @@
-//! What a server answers to a token.
+//! A server's answer to a token.
 
 use crate::secret::Secret;
 
@@ -9,13 +9,13 @@ pub struct Answer {
     pub handle: Vec<u8>,
     /// Its GSS major status (RFC 2743 §1.2.1.1).
     pub gss_major: u32,
-    /// Its minor status, of the mechanism.
+    /// Its minor status, which is the mechanism's.
     pub gss_minor: u32,
-    /// Its sequence window, meaningful when it is complete.
+    /// Its sequence window, meaningful once the context is complete.
     pub window: u32,
     /// Its token, if any.
     pub token: Secret,
-    /// What proves that the window is the server's.
+    /// Proof that the window is the server's.
     #[cfg(feature = "gss")]
     pub window_proof: WindowProof,
 }
@@ -26,8 +26,8 @@ pub struct Answer {
 pub enum WindowProof {
     /// A message integrity code over the window as `u32 be` (RFC 2203 §5.2.3.1).
     Mic(Vec<u8>),
-    /// None came.
+    /// The server sent none.
     Missing,
-    /// None is needed: the kernel has the answer from its own connection.
+    /// None is needed, since the kernel got the answer over its own connection.
     TheKernels,
 }

@@ -1,4 +1,4 @@
-//! Why an exchange of tokens fails.
+//! Errors of a token exchange.
 
 use super::rpc::record::RecordError;
 use super::rpc::reply::RpcReplyError;
@@ -17,19 +17,19 @@ pub enum ChannelError {
     /// The connection broke while sending or receiving.
     #[error("connection lost: {0}")]
     Lost(std::io::Error),
-    /// The server closed the connection and had sent so many bytes of an answer.
+    /// The server closed the connection after this many bytes of an answer.
     #[error("connection closed by the server after {0} bytes of its answer")]
     Closed(usize),
     /// The answer is not in the channel's format.
     #[error("malformed answer: {0}")]
     Malformed(RecordError),
-    /// The kernel has given up waiting for the answer; the server may have taken the token, or not.
+    /// The kernel stopped waiting for the answer. The server may or may not have taken the token.
     #[error("no answer to the token")]
     Unanswered,
-    /// The monitor does not pass the answer on.
+    /// The monitor did not pass the answer on.
     #[error("monitor: {0}")]
     Relay(#[from] MessageError),
-    /// The answer is no reply to the call, or refuses it.
+    /// The answer does not reply to the call, or refuses it.
     #[error(transparent)]
     Reply(#[from] RpcReplyError),
 }

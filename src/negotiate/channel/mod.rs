@@ -1,7 +1,6 @@
 //! Ways to carry tokens to a server, one file or folder each.
 //!
-//! [`super::drive`] sees only the trait. Invariant: an exchange ends within its own time limit, however the server
-//! spreads its bytes.
+//! [`super::drive`] sees only the trait. Invariant: an exchange ends within its time limit, however slowly the server sends.
 
 pub(crate) mod answer;
 #[cfg(feature = "gss")]
@@ -23,7 +22,7 @@ use crate::ctx::Handle;
 #[cfg(feature = "gss")]
 use crate::secret::Secret;
 
-/// One exchange of tokens after the other with one server.
+/// Exchanges tokens with one server, one at a time.
 #[cfg(feature = "gss")]
 pub trait Channel {
     /// Sends a token, with the handle once the server has given one, and waits for the answer.

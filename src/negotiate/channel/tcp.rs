@@ -1,4 +1,4 @@
-//! TCP with deadlines: finding addresses, connecting to the first that answers, reading and writing in time.
+//! TCP with deadlines: resolves names, connects to the first address that answers, reads and writes in time.
 //!
 //! Used by the worker and by client programs.
 
@@ -20,10 +20,10 @@ pub enum ConnectError {
         /// The resolver's message.
         source: io::Error,
     },
-    /// Every address refused, or cannot be reached.
+    /// Every address refused or is unreachable.
     #[error("{}", in_words(.0))]
     Down(Vec<(SocketAddr, io::Error)>),
-    /// The limit passed and at least one address had not answered.
+    /// The limit passed before at least one address had answered.
     #[error("{address}: no answer to the connection within {} s", limit.as_secs())]
     Silent {
         /// An address that did not answer.
@@ -43,7 +43,7 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
     if addresses.is_empty() { Err(unknown(io::ErrorKind::NotFound.into())) } else { Ok(addresses) }
 }
 
-/// Connects to the first address that accepts. The limit is for all together; each gets an equal share of what is
+/// Connects to the first address that accepts. The limit is for all together. Each address gets an equal share of the time
 /// left, so that a dead first address does not use it up.
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub fn connect(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, C
             deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
         match TcpStream::connect_timeout(&address, share.max(Duration::from_millis(1))) {
             Ok(stream) => {
-                // Whole calls are written at once; waiting for more to send would only delay them.
+                // Each call is one write; waiting for more data would only delay it.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -66,14 +66,14 @@ pub fn connect(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, C
             Err(source) => refusals.push((address, source)),
         }
     }
-    // Silence says more than a refusal by another address of the same name: something there may be filtered.
+    // Silence is reported before a refusal by another address of the name: something may be filtered there.
     Err(match silent {
         Some(address) => ConnectError::Silent { address, limit },
         None => ConnectError::Down(refusals),
     })
 }
 
-/// What each address has said.
+/// The error of each address.
 fn in_words(refusals: &[(SocketAddr, io::Error)]) -> String {
     let said = refusals.iter().map(|(address, error)| match error.kind() {
         io::ErrorKind::ConnectionRefused => format!("{address} refused the connection"),
@@ -82,7 +82,7 @@ fn in_words(refusals: &[(SocketAddr, io::Error)]) -> String {
     if refusals.is_empty() { "no address".to_owned() } else { said.collect::<Vec<_>>().join("; ") }
 }
 
-/// A connection whose every read and write ends by one deadline, so that single bytes in time do not stretch it.
+/// A connection with one deadline for all reads and writes, so that a peer cannot stretch it by single bytes.
 #[derive(Debug)]
 pub struct Timed {
     stream: TcpStream,
@@ -90,7 +90,7 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// A connection whose deadline has passed until [`Timed::allow`] sets one.
+    /// Wraps a connection. Its deadline has passed until [`Timed::allow`] sets one.
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, deadline: Instant::now() }
     }

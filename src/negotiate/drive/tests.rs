@@ -1,11 +1,11 @@
-//! The loop with a mechanism and a server of words: every way in which a server can be wrong.
+//! The token loop with a fake mechanism and a scripted server: every way in which a server can be wrong.
 
 use super::*;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::{BaseKey, Lifetime};
 
-/// Complete when the server says `done`; `more` makes it go on, anything else is an error.
+/// Complete when the server says `done`, goes on at `more`, fails at anything else.
 struct FakeMechanism;
 
 struct Complete;
@@ -51,7 +51,7 @@ impl CompleteContext for Complete {
     }
 }
 
-/// Gives its answers in turn, the last one for ever, and counts.
+/// Gives its answers in turn, then the last one for ever, and counts the calls.
 struct Scripted {
     answers: Vec<FakeReply>,
     asked: usize,
@@ -153,9 +153,9 @@ fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_an_answer_without_a_
         (FakeReply { major: 0x9_0000, ..refused(0, b"") }, false),
         (refused(5, b""), false),
         (refused(0, b"late"), false),
-        // What the token says counts for more.
+        // The token takes precedence.
         (refused(STALE_KEY, b"late"), false),
-        // Not a refusal: a reply that somebody has damaged.
+        // A damaged reply is no refusal.
         (FakeReply { token: b"stale", ..good() }, false),
     ] {
         let error = with(&[answer]).unwrap_err();

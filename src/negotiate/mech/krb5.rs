@@ -8,7 +8,7 @@ use crate::gss::context::{self, EstablishedContext, GssInitiator, Protection};
 use crate::gss::status::{GssError, Krb5Reason};
 use crate::gss::ticket::Ticket;
 
-/// An exchange with the service of one ticket.
+/// An exchange with one ticket's service.
 #[derive(Debug)]
 pub struct Krb5 {
     initiator: GssInitiator,
@@ -23,8 +23,9 @@ pub struct Krb5Context {
 }
 
 impl Krb5 {
-    /// With the ticket's service. Integrity is asked for at every level, because RPCSEC_GSS signs every call header
-    /// (RFC 2203 §5.3.1); mutual authentication always; delegation, replay detection and sequencing never.
+    /// Begins an exchange with the ticket's service. Asks for integrity at every level, because RPCSEC_GSS signs every call
+    /// header (RFC 2203 §5.3.1). Always asks for mutual authentication, never for delegation, replay detection or
+    /// sequencing.
     ///
     /// # Errors
     /// [`MechanismError`] of the library.
@@ -43,7 +44,7 @@ impl InitiatorSide for Krb5 {
 
     fn step(self, token: &[u8]) -> Result<ExchangeStep<Self>, MechanismError> {
         let protection = self.protection;
-        // Asked before the step, which takes everything.
+        // Before the step, which consumes the initiator.
         let skew = self.initiator.explain_skew(token);
         let stepped = self.initiator.step(token).map_err(|error| MechanismError::from(error).with_skew(skew));
         Ok(match stepped? {
@@ -114,7 +115,7 @@ impl From<Krb5Reason> for MechanismFault {
 }
 
 impl MechanismError {
-    /// With what is known of the difference, if that is the fault.
+    /// Adds what is known of the clock difference, if the fault may come from it.
     fn with_skew(mut self, known: Option<String>) -> Self {
         if let (MechanismFault::ClockSkew | MechanismFault::TicketExpired, Some(known)) = (self.fault, known)
         {

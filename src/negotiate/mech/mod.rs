@@ -1,7 +1,7 @@
 //! Mechanisms that make and take tokens, one file each.
 //!
-//! [`super::drive`] sees only the traits. Invariant: a mechanism is consumed by each step, so that a failed or complete
-//! one cannot be stepped again.
+//! [`super::drive`] sees only the traits. Invariant: each step consumes the mechanism, so a failed or complete one cannot be
+//! stepped again.
 
 #[cfg(feature = "gss")]
 pub(crate) mod krb5;
@@ -12,27 +12,27 @@ use crate::crypto::mic::KeyOrigin;
 use crate::ctx::{BaseKey, Lifetime};
 use crate::secret::Secret;
 
-/// The initiator's side of an exchange that is not complete.
+/// The initiator's side of an exchange that is not yet complete.
 pub trait InitiatorSide: Sized {
-    /// What it becomes.
+    /// The complete context it becomes.
     type Context: CompleteContext;
 
     /// Takes the server's token, empty at the start.
     ///
     /// # Errors
-    /// [`MechanismError`], with what the server's error token says if it was one.
+    /// [`MechanismError`], with the text of the token if that is an error token.
     fn step(self, token: &[u8]) -> Result<ExchangeStep<Self>, MechanismError>;
 
-    /// What a server's minor status means. It is the mechanism's own number, and only by custom the same everywhere.
+    /// The meaning of a server's minor status. The number is the mechanism's, and the same everywhere only by custom.
     fn fault_of(minor: u32) -> MechanismFault;
 }
 
-/// Where a token has led.
+/// The result of a token.
 #[derive(Debug)]
 pub enum ExchangeStep<M: InitiatorSide> {
-    /// Send this and hand in the answer.
+    /// Send this token and step with the answer.
     Continue(M, Secret),
-    /// Complete on this side; send this unless it is empty.
+    /// Complete on this side. Send this token unless it is empty.
     Complete(M::Context, Secret),
 }
 
@@ -41,39 +41,39 @@ pub trait CompleteContext {
     /// Verifies the server's message integrity code.
     ///
     /// # Errors
-    /// [`MechanismError`] if it is not the server's code of that message.
+    /// [`MechanismError`] if it is not the server's code for that message.
     fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError>;
 
-    /// Checks that the context has what it must have, mutual authentication first (rule S12), and hands out its key.
+    /// Checks that the context has everything required, mutual authentication first (rule S12), and returns its key.
     ///
     /// # Errors
     /// [`MechanismError`].
     fn into_keys(self) -> Result<Keys, MechanismError>;
 }
 
-/// What is needed to use a context without its mechanism's library.
+/// Everything needed to use a context without its mechanism's library.
 #[derive(Debug)]
 pub struct Keys {
     /// Base key.
     pub base_key: BaseKey,
-    /// Whose key that is.
+    /// Which side's key that is.
     pub key_origin: KeyOrigin,
     /// End of the context, seconds since the epoch.
     pub endtime: u32,
     /// First sequence number of our tokens.
     pub send_sequence: u64,
-    /// How long it remains valid.
+    /// How long the context remains valid.
     pub lifetime: Lifetime,
 }
 
-/// What a mechanism objects to.
+/// A mechanism's objection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MechanismError {
     /// Its kind.
     pub fault: MechanismFault,
-    /// GSS major status, 0 if the library did not object.
+    /// GSS major status, 0 if the objection is not the library's.
     pub gss_major: u32,
-    /// In words.
+    /// The objection in words.
     pub text: String,
 }
 
@@ -84,13 +84,13 @@ pub enum MechanismFault {
     ClockSkew,
     /// The ticket has expired.
     TicketExpired,
-    /// The server cannot decrypt the ticket, which is for a key that it does not have.
+    /// The server cannot decrypt the ticket, since it does not have the key.
     StaleKey,
-    /// A token, ours or the server's, cannot be made or accepted.
+    /// Our token cannot be made, or the server's is not accepted.
     Token,
     /// A message integrity code is wrong.
     Mic,
-    /// The context lacks something that was asked for.
+    /// The context lacks a requested property.
     Incomplete,
     /// The context's key is of a type that is not accepted.
     Key,

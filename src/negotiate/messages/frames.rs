@@ -1,8 +1,8 @@
-//! Messages in frames, `u32 host length of the rest · u8 kind · opaque JSON · opaque key · opaque handle`. Key material is
+//! Messages in frames: `u32 host length of the rest · u8 kind · opaque JSON · opaque key · opaque handle`. Key material is
 //! never JSON.
 //!
-//! Called by the two ends. Invariant: the type of a link names what it sends and what it hears, so that neither end can
-//! send what is the other's to say.
+//! Called by the two ends. Invariant: the type of a link names the kinds it sends and those it receives, so neither end can
+//! send the other's messages.
 
 use std::io::{self, Read, Write};
 use std::marker::PhantomData;
@@ -19,10 +19,10 @@ use crate::wire::{Reader, WireError, Writer};
 pub(super) const FRAME_LIMIT: usize = BODY_LIMIT + 2 * CONTROL_LIMIT;
 /// Longest token or cache.
 const BODY_LIMIT: usize = 256 * 1024;
-/// Longest JSON; what there was to choose from takes up most of it.
+/// Longest JSON. Most of it lists the credentials considered.
 const CONTROL_LIMIT: usize = 16 * 1024;
 
-/// Why no message could be had.
+/// Why there is no message.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// The other side has closed the socket, as it does when it dies.
@@ -31,10 +31,10 @@ pub enum MessageError {
     /// No message in time.
     #[error("no message in time")]
     TimedOut,
-    /// Not a frame of the table.
+    /// The bytes are not a frame.
     #[error("malformed message: {0}")]
     Layout(#[from] WireError),
-    /// The control part is not what its kind says.
+    /// The JSON does not fit the kind.
     #[error("malformed message: {0}")]
     Control(#[from] serde_json::Error),
     /// A kind that this side does not accept now.
@@ -47,21 +47,21 @@ pub enum MessageError {
 
 /// The messages of one side.
 pub(super) trait FrameKind: Copy + 'static {
-    /// All of them.
+    /// All kinds.
     const ALL: &'static [Self];
 
-    /// As the frame has it.
+    /// The number in the frame.
     fn number(self) -> u8;
 
     /// # Errors
-    /// [`MessageError::Unexpected`] for what is none of this side's.
+    /// [`MessageError::Unexpected`] for a number that is not this side's.
     fn of_number(number: u8) -> Result<Self, MessageError> {
         let known = Self::ALL.iter().copied().find(|kind| kind.number() == number);
         known.ok_or(MessageError::Unexpected(number))
     }
 }
 
-/// What the monitor says.
+/// The monitor's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MonitorKind {
     Request,
@@ -81,7 +81,7 @@ impl FrameKind for MonitorKind {
     }
 }
 
-/// What the worker says.
+/// The worker's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkerKind {
     Established,
@@ -103,7 +103,7 @@ impl FrameKind for WorkerKind {
     }
 }
 
-/// What comes with a server's token.
+/// The JSON that comes with a server's token.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplyControl {
@@ -112,7 +112,7 @@ pub(super) struct ReplyControl {
     pub(super) window: u32,
 }
 
-/// A connected stream socket, by the kinds of messages that go out and come in.
+/// A connected stream socket, typed by the kinds it sends and receives.
 #[derive(Debug)]
 pub(super) struct Link<Sends, Hears> {
     socket: UnixStream,
@@ -140,14 +140,14 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         write_frame(&mut self.socket, kind.number(), [&serde_json::to_vec(control)?, key, handle])
     }
 
-    /// The bytes of the next frame, for [`Frame::parse`].
+    /// The bytes of the next frame, for [`Received::parse`].
     pub(super) fn receive(&mut self, deadline: Instant) -> Result<Received<Hears>, MessageError> {
         let bytes = read_frame(&mut self.socket, deadline)?;
         Ok(Received { bytes, kinds: PhantomData })
     }
 }
 
-/// A frame that has come, not taken apart.
+/// A received frame, not yet parsed.
 pub(super) struct Received<Hears> {
     bytes: Zeroizing<Vec<u8>>,
     kinds: PhantomData<Hears>,
@@ -157,7 +157,7 @@ pub(super) struct Received<Hears> {
 pub(super) struct Frame<'a, Hears> {
     pub(super) kind: Hears,
     pub(super) control: &'a [u8],
-    /// Or a token, or a cache.
+    /// A key, a token or a cache.
     pub(super) key: &'a [u8],
     pub(super) handle: &'a [u8],
 }
@@ -175,13 +175,13 @@ impl<Hears: FrameKind> Received<Hears> {
 }
 
 impl<Hears: FrameKind> Frame<'_, Hears> {
-    /// Not now, or not with these parts.
+    /// The error for a frame of this kind that is not expected now, or has wrong parts.
     pub(super) fn unexpected(&self) -> MessageError {
         MessageError::Unexpected(self.kind.number())
     }
 }
 
-/// The JSON of a frame.
+/// Parses a frame's JSON.
 pub(super) fn parse_control<T: DeserializeOwned>(control: &[u8]) -> Result<T, MessageError> {
     Ok(serde_json::from_slice(control)?)
 }

@@ -1,4 +1,4 @@
-//! Everything that monitor and worker say to each other, on a stream socket that only they hold.
+//! All messages between monitor and worker, on a stream socket that only they hold.
 //!
 //! | message       | from    | count | content                                                    |
 //! |---------------|---------|-------|------------------------------------------------------------|
@@ -10,8 +10,8 @@
 //! | `Established` | worker  | ≤ 1   | JSON [`Established`], base key, handle                     |
 //! | `Failed`      | worker  | ≤ 1   | JSON [`Failed`]                                            |
 //!
-//! One of the last two ends the conversation; anything else, too long, or out of order ends the worker. How they are put
-//! into frames is in frames.rs.
+//! One of the last two ends the conversation. Any other message, and any that is too long or out of order, ends the worker.
+//! frames.rs has the encoding.
 
 mod frames;
 mod monitor_end;

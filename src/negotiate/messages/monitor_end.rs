@@ -1,4 +1,4 @@
-//! The monitor's end of the conversation: it asks, passes the server's answers on, and hears the worker.
+//! The monitor's end of the conversation: sends the request, passes on the server's answers, receives the worker's messages.
 
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -22,7 +22,7 @@ impl MonitorEnd {
         Self(Link::over(socket))
     }
 
-    /// Says what to do, once.
+    /// Sends the request, once.
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
@@ -40,7 +40,7 @@ impl MonitorEnd {
         self.0.send(MonitorKind::Reply, &control, answer.token.expose(), &answer.handle)
     }
 
-    /// The server does not answer; a new exchange may be begun.
+    /// Reports that the server did not answer and a new exchange may begin.
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be sent.
@@ -48,7 +48,7 @@ impl MonitorEnd {
         self.0.send(MonitorKind::Again, &(), &[], &[])
     }
 
-    /// Waits for what the worker says next.
+    /// Waits for the worker's next message.
     ///
     /// # Errors
     /// [`MessageError`].

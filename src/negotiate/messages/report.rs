@@ -1,4 +1,4 @@
-//! What the worker tells the monitor, which trusts none of it.
+//! The worker's messages to the monitor, which trusts none of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub(crate) const TRAIL_LIMIT: usize = 40;
 #[cfg(any(feature = "gss", test))]
 const TRAIL_BYTES: usize = 4096;
 
-/// The lines as far as there is room for them in a message, and how many more there were.
+/// The lines that fit into a message, and a last one with the number of those left out.
 #[cfg(any(feature = "gss", test))]
 pub(crate) fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
     let mut left = TRAIL_BYTES;
@@ -31,9 +31,9 @@ pub(crate) fn trail_of(mut lines: Vec<String>, more: usize) -> Vec<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ready {
-    /// Until when others can use them as well, seconds since the epoch.
+    /// Until when others can use them too, seconds since the epoch.
     pub good_until: u32,
-    /// Until when the own cache has, with what comes with this message, a ticket for the server as well, if it has one.
+    /// Until when the own cache, with this message's tickets, has a ticket for the server; `None` if it has none.
     pub service_until: Option<u32>,
 }
 
@@ -53,44 +53,44 @@ pub(crate) struct Established {
     pub lifetime: u32,
     /// The server's sequence window.
     pub window: u32,
-    /// Who we are to the server and which cache that came from, for the log.
+    /// Our principal and the cache it came from, for the log.
     pub credential: String,
-    /// Who has answered: the principal that the ticket is for, and by what name it was asked for if by another one.
+    /// The principal that the ticket is for, with the name asked for if that differs.
     pub server: String,
-    /// Who we are to the server, for the key.
+    /// Our principal, for the key.
     pub principal: String,
-    /// What the requester wished for and did not get, with the reason, for the key.
+    /// The requester's wish that was not met, with the reason, for the key.
     pub unmet: Option<String>,
-    /// The choice among credentials.
+    /// The choice of credentials.
     pub considered: Considered,
     /// Duration of each stage.
     pub stages: Vec<Timing>,
-    /// What was tried, if that was asked for.
+    /// Everything that was tried, if the request asks for it.
     #[serde(default)]
     pub trail: Vec<String>,
 }
 
-/// Which of a user's credentials were chosen, and why not others; for the log.
+/// Which of a user's credentials were chosen, and why not the others; for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Considered {
-    /// Where it is, who it is, how long it lives.
+    /// The principal, its cache, and its remaining life.
     pub chosen: Option<String>,
     /// The other principal that was wanted, and why it was not available.
     pub wanted: Option<String>,
-    /// Others, the better ones first, each with the reason against it.
+    /// The others, the best first, each with the reason against it.
     pub others: Vec<String>,
-    /// How many there were beyond these.
+    /// How many more there were.
     pub more: u32,
 }
 
 /// Most others that are named one by one.
 pub(crate) const CONSIDERED_LIMIT: usize = 24;
-/// Room for the number of those not named.
+/// Room for the number of those left out.
 const MORE_ROOM: usize = 24;
 
 impl Considered {
-    /// The same, made fit for the log.
+    /// The same, made safe for the log.
     #[must_use]
     pub(crate) fn sanitised(mut self) -> Self {
         self.others.truncate(CONSIDERED_LIMIT);
@@ -101,7 +101,7 @@ impl Considered {
 }
 
 impl Considered {
-    /// In so many bytes: what does not fit is counted.
+    /// In words of at most `limit` bytes. Those that do not fit are counted.
     pub(crate) fn in_words(&self, limit: usize) -> String {
         let mut words = match &self.chosen {
             Some(chosen) => format!("chosen: {chosen}"),
@@ -117,7 +117,7 @@ impl Considered {
         let mut told = 0;
         for other in &self.others {
             let separator = if told == 0 { "" } else { "; " };
-            // The first one is cut rather than left out.
+            // The first one is cut, not left out.
             if told > 0 && words.len() + separator.len() + other.len() + MORE_ROOM > limit {
                 break;
             }
@@ -136,11 +136,11 @@ impl Considered {
 pub(crate) struct Failed {
     /// What went wrong.
     pub failure: Failure,
-    /// The choice among credentials.
+    /// The choice of credentials.
     pub considered: Considered,
     /// Duration of each stage.
     pub stages: Vec<Timing>,
-    /// What was tried, if that was asked for.
+    /// Everything that was tried, if the request asks for it.
     #[serde(default)]
     pub trail: Vec<String>,
     /// The user's credentials, a number for each state of each cache, [`TRIED_LIMIT`] at most; `None` if none were
@@ -149,11 +149,11 @@ pub(crate) struct Failed {
     pub tried: Option<Vec<u64>>,
 }
 
-/// Most credentials that are told apart.
+/// Most credentials in [`Failed::tried`].
 pub(crate) const TRIED_LIMIT: usize = 48;
 
 impl Failed {
-    /// Before anything was begun.
+    /// A failure before any stage began.
     pub(crate) fn without_stages(failure: Failure) -> Self {
         let (stages, trail) = (Vec::new(), Vec::new());
         Self { failure, considered: Considered::default(), stages, trail, tried: None }
@@ -172,18 +172,18 @@ pub(crate) struct Timing {
 /// A message of the worker.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Machine credentials are there; the bytes are those of a FILE cache to store, unless empty.
+    /// Machine credentials are ready. The bytes, unless empty, are a FILE cache to store.
     Ready(Ready, Secret),
-    /// For the server, with what has taken how long so far.
+    /// A token for the server, with the duration of each stage so far.
     Token(Secret, Vec<Timing>),
     /// The last one.
     Report(Report),
 }
 
-/// How the worker has ended.
+/// How the worker ended.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// The context is there.
+    /// With a context.
     Established {
         /// Its typed fields.
         context: Box<Established>,
@@ -192,7 +192,7 @@ pub(crate) enum Report {
         /// The server's handle.
         handle: Vec<u8>,
     },
-    /// There will be none.
+    /// Without one.
     Failed(Failed),
 }
 

@@ -1,4 +1,4 @@
-//! What the monitor tells the worker to do.
+//! The monitor's request to the worker.
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::negotiate::nid_host::HostLookup;
 
-/// What the worker is to do.
+/// The worker's task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     /// How to authenticate.
     pub mechanism: Mechanism,
-    /// To whom, and over what.
+    /// The service, and the way to it.
     pub target: Target,
-    /// As whom.
+    /// Whose credentials to use.
     pub credentials: Credentials,
-    /// The only principal that a user's may be of; `None`: whatever is chosen.
+    /// The only principal that a user's credentials may have. `None`: any.
     pub principal: Option<String>,
     /// Protection to ask for.
     pub level: Level,
     /// Encryption types that the context may have.
     pub enctypes: Enctypes,
-    /// A user's ticket-granting ticket is renewed when less than half of its life is left.
+    /// Whether a user's ticket-granting ticket is renewed when less than half of its life is left.
     pub renew: bool,
-    /// Limits of the phases.
+    /// Time limits of the phases.
     pub limits: PhaseLimits,
-    /// Where names of hosts come from.
+    /// Where host names come from.
     pub names: HostNames,
-    /// Whether the report is to tell what was tried.
+    /// Whether the report lists everything that was tried.
     pub trail: Trail,
-    /// The owner has a pause: only credentials that have not failed before it are worth a try.
+    /// The owner's pause, in which only credentials that did not fail before it are tried.
     pub paused: Option<Paused>,
 }
 
@@ -41,29 +41,29 @@ pub(crate) struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Paused {
-    /// Credentials that have failed, as [`super::Failed::tried`] has them.
+    /// Credentials that failed, as in [`super::Failed::tried`].
     pub tried: Vec<u64>,
-    /// What the request fails with if there are no others.
+    /// The failure's detail if there are no others.
     pub detail: String,
 }
 
-/// What a worker tells of its way, beyond the outcome.
+/// How much a worker reports beyond its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Trail {
     /// Nothing.
     Untold,
-    /// Caches read, names looked up, addresses of KDCs and servers, for whoever hunts a fault.
+    /// Caches read, names looked up, addresses of KDCs and servers, for diagnosis.
     Told,
 }
 
-/// Who is asked for names of hosts (rule S23).
+/// Where host names come from (rule S23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum HostNames {
-    /// Whom the host's nsswitch.conf names, daemons with a local socket included.
+    /// The sources in the host's nsswitch.conf, including daemons with a local socket.
     AsTheHost,
-    /// The host's files, and DNS servers in the requester's network; nobody by a local socket.
+    /// The host's files and DNS servers in the requester's network; nothing by a local socket.
     FilesAndDns,
 }
 
@@ -77,40 +77,40 @@ pub(crate) enum Target {
         service: Service,
         /// Where it listens.
         channel: RpcChannel,
-        /// Whether the name service may name it otherwise.
+        /// Whether the name service's canonical name may replace the host.
         canonicalize: Canonicalize,
     },
-    /// A Lustre server, which the kernel is connected to: tokens go by way of the monitor.
+    /// A Lustre server. The kernel is connected to it, so tokens go through the monitor.
     Lustre {
-        /// Kind of the server, which is the first part of its name.
+        /// Kind of server, the first part of its principal.
         server: ServerKind,
-        /// What leads to its host's name.
+        /// How to find its host's name.
         peer: HostLookup,
-        /// Name of the target, for people.
+        /// The target's name, for people.
         name: String,
     },
 }
 
-/// Whose credentials are to be used.
+/// Whose credentials to use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub(crate) enum Credentials {
-    /// A user's: the best that it has.
+    /// The user's best ones.
     Users,
     /// This machine's.
     Machines {
-        /// In which capacities it asks.
+        /// The capacities in which it asks.
         roles: Roles,
         /// Its realm; `None` for the default one of krb5.conf.
         realm: Option<String>,
-        /// The only principal that it may be as a client's root.
+        /// The only principal that it may use as a client's root.
         principal: Option<String>,
-        /// What leads to its host name; `None` for its own name.
+        /// How to find its host name; `None` for its own name.
         myself: Option<HostLookup>,
     },
 }
 
-/// Time that each phase may take.
+/// The time limit of each phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PhaseLimits {

@@ -1,4 +1,4 @@
-//! The worker's end of the conversation, which the launcher has before it: it hears what to do and reports.
+//! The worker's end of the conversation: receives the request and reports. The launcher has it first.
 
 use std::os::unix::net::UnixStream;
 #[cfg(feature = "gss")]
@@ -71,7 +71,7 @@ impl WorkerEnd {
         self.0.send(WorkerKind::Established, context, base_key.expose(), handle)
     }
 
-    /// Hands over a token for the server, and what has taken how long so far.
+    /// Sends a token for the server, with the duration of each stage so far.
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
@@ -79,7 +79,7 @@ impl WorkerEnd {
         self.0.send(WorkerKind::Token, &stages, token.expose(), &[])
     }
 
-    /// Machine credentials are there, with a cache of them to store.
+    /// Reports that machine credentials are ready, with a cache to store if there is a new one.
     ///
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
@@ -87,7 +87,7 @@ impl WorkerEnd {
         self.0.send(WorkerKind::Ready, &ready, cache.map(Secret::expose).unwrap_or_default(), &[])
     }
 
-    /// Waits for the server's answer; `None` if there is none and a new exchange may begin.
+    /// Waits for the server's answer. `None`: the server did not answer, and a new exchange may begin.
     ///
     /// # Errors
     /// [`MessageError`].

@@ -1,7 +1,7 @@
-//! The search for a host name, in the worker: settings, then the name service or the site's program, by the network
-//! driver.
+//! Finds a host name in the worker: from the settings, else by the name service or the site's program, depending on the
+//! network driver.
 //!
-//! Invariant: what is returned has only the characters of a host name, whatever its source.
+//! Invariant: the result has only the characters of a host name, whatever its source.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
@@ -14,7 +14,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::nid::{Lnd, Nid};
 use crate::sys::name_service;
 
-/// Who knows names and addresses. Calls may block for as long as the resolver's configuration lets them.
+/// Looks up names and addresses. Calls may block for as long as the resolver's configuration allows.
 pub trait NameService {
     /// The name of an address, never the address as text.
     ///
@@ -28,20 +28,20 @@ pub trait NameService {
     /// The resolver's.
     fn addresses_of(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 
-    /// The name in full.
+    /// The full name.
     ///
     /// # Errors
     /// The resolver's.
     fn canonical_name(&self, name: &str) -> io::Result<String>;
 
-    /// What this node calls itself (uname(2)).
+    /// This host's name (uname(2)).
     ///
     /// # Errors
-    /// For a name that is no text.
+    /// For a name that is not UTF-8.
     fn node(&self) -> io::Result<String>;
 }
 
-/// The name service of this machine: files, DNS and what nsswitch.conf says.
+/// This machine's name service, as nsswitch.conf sets it up.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemNames;
 
@@ -65,8 +65,8 @@ impl NameService for SystemNames {
 }
 
 impl HostLookup {
-    /// The host name. The site's program is ended at the deadline; the name service is not, which is for the caller's
-    /// watch.
+    /// The host name. The site's program is killed at the deadline. The name service cannot be interrupted, so the caller's
+    /// watch keeps its time.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Resolve`: `UnnamedNid`, `UnconfirmedName` or `BadProgram`.
@@ -136,7 +136,7 @@ impl HostLookup {
     }
 }
 
-/// This node's name in full.
+/// This host's full name.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Resolve`.
@@ -150,7 +150,7 @@ pub(crate) fn own_host(names: &impl NameService) -> Result<String, Failure> {
     host_name(&name).ok_or_else(|| failed("no host name", &format_args!("{:?}", cut(&name))))
 }
 
-/// Without the dot that ends a name in DNS, in the letters that principals have.
+/// The name without DNS's final dot and in small letters, as principals have it; `None` if it is no host name.
 fn host_name(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
     is_host(name).then(|| name.to_ascii_lowercase())

@@ -1,4 +1,4 @@
-//! What the monitor tells the worker about a network identifier.
+//! A network identifier with its settings, as the monitor hands it to the worker.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Lustre;
 use crate::nid::Nid;
 
-/// One identifier, and what the settings say about it.
+/// One identifier with its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostLookup {
@@ -22,7 +22,7 @@ pub struct HostLookup {
 }
 
 impl HostLookup {
-    /// What the settings say about `nid`.
+    /// `nid` with its settings.
     pub fn new(nid: Nid, settings: &Lustre) -> Self {
         Self {
             nid,

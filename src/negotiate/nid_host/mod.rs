@@ -1,7 +1,7 @@
-//! Which host a network identifier belongs to: what the monitor tells the worker for that, and how the worker finds it.
+//! Finds the host that a network identifier belongs to.
 //!
 //! Kerberos names servers by host, Lustre by network identifier. The monitor, which alone reads lgss.toml, makes a
-//! [`HostLookup`]; the worker, which alone talks to the name service and runs the site's program, resolves it.
+//! [`HostLookup`]. The worker, which alone talks to the name service and runs the site's program, resolves it.
 
 #[cfg(feature = "gss")]
 mod find;

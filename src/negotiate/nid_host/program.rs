@@ -1,8 +1,8 @@
-//! A site's program that answers with one line (rule S14): run with an argument array and an empty environment by the
-//! worker, which has no rights, for a limited time and output.
+//! Runs a site's program that answers with one line (rule S14). The worker, which has no rights, runs it with an argument
+//! array, an empty environment, and limits of time and output.
 //!
-//! Invariant: whatever the program does, when this returns it has been killed and reaped, and what it has started in
-//! its process group too; the rest ends with the worker's process-id namespace.
+//! Invariant: on return the program has been reaped, and all of its process group killed. Any other process that it started
+//! ends with the worker's process-id namespace.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -34,29 +34,29 @@ pub(super) enum ProgramError {
     /// Running it is not allowed.
     #[error("S14: {0}")]
     Untrusted(#[from] Untrusted),
-    /// It cannot be run, or its output not read.
+    /// It cannot be run, or its output cannot be read.
     #[error("{0}: {error}", error = .1.desc())]
     Run(&'static str, Errno),
-    /// Nothing in time.
+    /// No answer in time.
     #[error("S14: no answer within {} ms", .0.as_millis())]
     Slow(Duration),
-    /// Too much.
+    /// Too much output.
     #[error("S14: more than {OUTPUT_LIMIT} bytes of output")]
     Loud,
-    /// A fault of its own.
+    /// It ended with an error.
     #[error("it ended with {0}")]
     Failed(ExitStatus),
-    /// No line, or one that is no text.
+    /// No line, or one that is not UTF-8.
     #[error("it wrote no line of text")]
     NoLine,
 }
 
-/// Runs the program until it ends; the first line that it wrote, trimmed.
+/// Runs the program until it ends. Returns its first line, trimmed.
 pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> Result<String, ProgramError> {
     let program = trusted_file(program)?;
     let begun = Instant::now();
     let deadline = by.min(begun + TIME_LIMIT);
-    // Ours are credentials and the monitor's socket.
+    // Our descriptors are credentials and the monitor's socket.
     close_on_exec_from(STANDARD_DESCRIPTORS).map_err(|errno| ProgramError::Run("descriptors", errno))?;
     let started = Command::new(program)
         .args(arguments)
@@ -79,22 +79,21 @@ pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> R
     line.map(str::to_owned).ok_or(ProgramError::NoLine)
 }
 
-/// What a program is waited for.
+/// What we wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ProgramEvent {
     Ended,
     Output,
 }
 
-/// A child that leads its process group. Its number is its own until it is reaped.
+/// A child that leads its process group. Its id is not reused until it is reaped.
 struct RunningProgram {
     child: Child,
     reaped: bool,
 }
 
 impl RunningProgram {
-    /// All that it wrote when it has ended, though others may still have its output open. `None` if the deadline came
-    /// first.
+    /// Its whole output once it has ended, even if other processes still have that open. `None` if the deadline came first.
     fn output(&mut self, deadline: Instant) -> Result<Option<Vec<u8>>, ProgramError> {
         let failed = |errno| ProgramError::Run("its output", errno);
         let process = Process::open(pid(&self.child)).map_err(failed)?;
@@ -108,7 +107,7 @@ impl RunningProgram {
             if ready.is_empty() {
                 return Ok(None);
             }
-            // Looked at before the output: what it wrote before its end is there then.
+            // Checked before the output is read, so that everything it wrote before its end is read.
             let ended = ready.contains(&ProgramEvent::Ended);
             open = open && drain(&mut stdout, &mut output)?;
             if ended {
@@ -117,7 +116,7 @@ impl RunningProgram {
         }
     }
 
-    /// Ends what is left of its group, and it; how it had ended.
+    /// Kills the program and the rest of its group. Returns how the program ended.
     fn finish(&mut self) -> ExitStatus {
         if !std::mem::replace(&mut self.reaped, true) {
             let _ = killpg(pid(&self.child), Signal::SIGKILL);
@@ -132,7 +131,7 @@ impl Drop for RunningProgram {
     }
 }
 
-/// Reads what is available; returns whether more may come.
+/// Reads what is available. Returns whether more may come.
 fn drain(stdout: &mut ChildStdout, output: &mut Vec<u8>) -> Result<bool, ProgramError> {
     let mut buffer = [0; 1024];
     loop {

@@ -1,4 +1,4 @@
-//! Calls of ONC RPC that make a context by RPCSEC_GSS (RFC 5531 §9, RFC 2203 §5).
+//! ONC RPC calls that make a context by RPCSEC_GSS (RFC 5531 §9, RFC 2203 §5).
 //!
 //! Layout, all `u32 be`: xid · 0 (call) · 2 (RPC version) · program · version · procedure · credential: 6 · opaque
 //! {1 · GSS procedure · sequence · service · opaque handle} · verifier: flavor · opaque · arguments.
@@ -9,7 +9,7 @@ use crate::wire::{WireError, Writer};
 pub(crate) const FLAVOR_GSS: u32 = 6;
 /// Flavor AUTH_NONE (RFC 5531 §8.2).
 const FLAVOR_NONE: u32 = 0;
-/// Procedure 0, which every program has and which does nothing.
+/// Procedure 0, which every program has, and which does nothing.
 const NULL_PROCEDURE: u32 = 0;
 
 const CALL: u32 = 0;
@@ -31,16 +31,16 @@ pub struct Program {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum GssProcedure {
-    /// The first.
+    /// The first token.
     Init = 1,
-    /// A later one.
+    /// A later token.
     ContinueInit = 2,
 }
 
-/// A call that makes a context, up to its arguments, which are appended; `handle` is empty in the first call.
+/// A call that makes a context, without its arguments, which the caller appends. `handle` is empty in the first call.
 ///
 /// # Errors
-/// [`WireError::TooLong`], which a handle of acceptable length excludes.
+/// [`WireError::TooLong`]. A handle of acceptable length excludes it.
 pub(crate) fn context_call(
     xid: u32,
     program: Program,

@@ -1,7 +1,7 @@
-//! Tokens of a context in the making: arguments and results of RPCSEC_GSS_INIT and CONTINUE_INIT (RFC 2203 §5.2).
+//! Tokens of a new context: arguments and results of RPCSEC_GSS_INIT and CONTINUE_INIT (RFC 2203 §5.2).
 //!
-//! The argument is `opaque token`; the results are `opaque handle · u32 gss_major · u32 gss_minor · u32 seq_window ·
-//! opaque token`; the verifier of a complete answer is the MIC of seq_window.
+//! The argument is `opaque token`. The results are `opaque handle · u32 gss_major · u32 gss_minor · u32 seq_window ·
+//! opaque token`. The verifier of a complete answer is the MIC of seq_window.
 
 use super::super::{Answer, WindowProof};
 use super::call::{FLAVOR_GSS, GssProcedure, Program, context_call};
@@ -26,7 +26,7 @@ pub(crate) fn encode(
     }
     let procedure = if handle.is_some() { GssProcedure::ContinueInit } else { GssProcedure::Init };
     let handle = handle.map(Handle::as_bytes).unwrap_or_default();
-    // While a context is made, sequence and protection are ignored (RFC 2203 §5.2.2).
+    // During context creation, sequence and protection are ignored (RFC 2203 §5.2.2).
     let mut call = context_call(xid, program, procedure, handle)?;
     call.opaque_xdr(token.expose())?;
     Ok(call)
@@ -35,7 +35,7 @@ pub(crate) fn encode(
 /// Decodes the reply to the call `xid`.
 ///
 /// # Errors
-/// [`RpcReplyError`], also for lengths over a limit and bytes after the end.
+/// [`RpcReplyError`], also for lengths over a limit and for bytes after the end.
 pub(crate) fn decode(message: &[u8], xid: u32) -> Result<Answer, RpcReplyError> {
     let reply = RpcReply::parse(message, xid)?;
     let mut results = Reader::new(reply.results);

@@ -1,7 +1,7 @@
-//! ONC RPC over TCP: the channel for RPCSEC_GSS contexts, and calls for programs that have one.
+//! ONC RPC over TCP: the channel for RPCSEC_GSS contexts, and calls for programs that have a context.
 //!
-//! [`Client`] carries whole messages; as a [`Channel`] it makes contexts. [`call`] and [`reply`] are what a client
-//! program encodes and decodes with. Nothing here knows a mechanism.
+//! [`Client`] carries whole messages, and makes contexts as a [`Channel`]. Client programs encode with [`call`] and decode
+//! with [`reply`]. Nothing here knows a mechanism.
 
 pub(crate) mod call;
 pub(crate) mod context;
@@ -26,21 +26,21 @@ use call::Program;
 pub struct Client {
     stream: Timed,
     program: Program,
-    /// Time for one call and its reply.
+    /// Time limit of one call with its reply.
     limit: Duration,
     next_xid: u32,
 }
 
 impl Client {
-    /// Over a connection; each call with its reply may take `limit`.
+    /// A client over this connection. Each call with its reply may take `limit`.
     pub fn new(stream: TcpStream, program: Program, limit: Duration) -> Self {
-        // Seeded by the system; only meant to differ between connections.
+        // Random, only so that connections differ.
         let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
         let next_xid = u32::from_ne_bytes([a, b, c, d]);
         Self { stream: Timed::new(stream), program, limit, next_xid }
     }
 
-    /// The program that is called.
+    /// The program it calls.
     pub fn program(&self) -> Program {
         self.program
     }
@@ -52,7 +52,7 @@ impl Client {
         xid
     }
 
-    /// Sends a call and waits for the next message, which [`reply::RpcReply::parse`] then judges.
+    /// Sends a call and waits for the next message, for [`reply::RpcReply::parse`].
     ///
     /// # Errors
     /// [`ChannelError`].

@@ -1,16 +1,15 @@
-//! Record marking: RPC messages on a byte stream as fragments, each with a `u32 be` of last-fragment bit and length
+//! Record marking: RPC messages on a byte stream, as fragments that start with a `u32 be` of last-fragment bit and length
 //! (RFC 5531 §11).
 //!
-//! Used for every call and reply. Invariant: reading takes a bounded number of bytes and of fragments, whatever the
-//! peer sends.
+//! Used for every call and reply. Invariant: a read takes a bounded number of bytes and fragments, whatever the peer sends.
 
 use std::io::{self, Read, Write};
 
-/// Longest token that is exchanged, in bytes (rule S11).
+/// Longest token, in bytes (rule S11).
 pub(crate) const RPC_TOKEN_LIMIT: usize = 64 * 1024;
-/// Longest message, in bytes: a token and what stands around it.
+/// Longest message, in bytes: a token with its RPC headers.
 const RECORD_MESSAGE_LIMIT: usize = RPC_TOKEN_LIMIT + 2048;
-/// Most fragments of a message, empty ones counted.
+/// Most fragments of a message, including empty ones.
 const FRAGMENT_LIMIT: usize = 64;
 const LAST: u32 = 0x8000_0000;
 
@@ -23,13 +22,13 @@ pub enum RecordError {
     /// More fragments than any message needs.
     #[error("record of more than {FRAGMENT_LIMIT} fragments")]
     TooManyFragments,
-    /// The peer did not take or send it in time.
+    /// The peer did not take or send the record in time.
     #[error("no record in time")]
     Silent,
     /// The connection broke.
     #[error("connection lost: {0}")]
     Lost(io::Error),
-    /// The peer closed the connection after so many bytes of it.
+    /// The peer closed the connection after this many bytes of the record.
     #[error("connection closed by the peer after {0} bytes of the record")]
     Closed(usize),
 }
@@ -41,7 +40,7 @@ pub enum RecordError {
 pub(crate) fn write(stream: &mut impl Write, message: &[u8]) -> Result<(), RecordError> {
     let length = u32::try_from(message.len()).ok().filter(|length| length & LAST == 0);
     let mark = LAST | length.ok_or(RecordError::TooLong)?;
-    // In one piece: two writes would be two packets.
+    // One write, since two would be two packets.
     let record = [&mark.to_be_bytes(), message].concat();
     stream.write_all(&record).map_err(broken)
 }

@@ -1,6 +1,6 @@
-//! Replies of ONC RPC (RFC 5531 §9), with each way of refusing a call as its own error.
+//! Replies of ONC RPC (RFC 5531 §9), with one error for each way of refusing a call.
 //!
-//! Used for the answers to tokens and by client programs. Invariant: a [`RpcReply`] answers the call with the xid given.
+//! Used for answers to tokens and by client programs. Invariant: an [`RpcReply`] answers the call with the given xid.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(crate) struct RpcReply<'a> {
     pub results: &'a [u8],
 }
 
-/// Why a reply does not answer a call that was carried out.
+/// Why a reply is not that of a call that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RpcReplyError {
     /// It does not follow the layout.
@@ -34,10 +34,10 @@ pub enum RpcReplyError {
         /// Of the reply.
         found: u32,
     },
-    /// It is a call, or neither.
+    /// It is not a reply.
     #[error("message of type {0} instead of a reply")]
     NotAReply(u32),
-    /// A number that the protocol does not have here.
+    /// A number that the protocol does not define here.
     #[error("reply with the unknown {0} {1}")]
     Unknown(&'static str, u32),
     /// The server speaks other versions of RPC.
@@ -49,7 +49,7 @@ pub enum RpcReplyError {
     /// The server lacks the program.
     #[error("server does not have the program")]
     ProgramUnavailable,
-    /// The server has the program in other versions only.
+    /// The server has only other versions of the program.
     #[error("server has the program in {} only", versions(*.0, *.1))]
     ProgramVersion(u32, u32),
     /// The program lacks the procedure.
@@ -64,14 +64,14 @@ pub enum RpcReplyError {
 }
 
 impl RpcReplyError {
-    /// Whether the server understood the call and refuses it, rather than answering nonsense.
+    /// Whether the server understood the call and refuses it. Otherwise its answer makes no sense.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Layout(_) | Self::OtherCall { .. } | Self::NotAReply(_) | Self::Unknown(..))
     }
 }
 
 impl RpcReplyError {
-    /// Whether the server lacks what the call names, so that it has not looked at a credential.
+    /// Whether the server lacks what the call names, and so has not looked at the credential.
     pub fn is_about_the_program(&self) -> bool {
         matches!(
             self,

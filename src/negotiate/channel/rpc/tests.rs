@@ -1,4 +1,4 @@
-//! The channel against servers on the loopback that misbehave in one way each.
+//! The channel with servers on the loopback that misbehave in one way each.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,14 +13,14 @@ use crate::wire::Writer;
 const SHORT: Duration = Duration::from_millis(300);
 const RPC_PROGRAM: Program = Program { number: 100_003, version: 4 };
 
-/// A server that does this with one connection.
+/// A server that handles one connection in this way.
 fn server(serve: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (address, thread::spawn(move || serve(listener.accept().unwrap().0)))
 }
 
-/// What the client makes of that server, which has all the time that it needs.
+/// The client's result with that server, without a tight time limit.
 fn exchange_with(serve: impl FnOnce(TcpStream) + Send + 'static) -> Result<Answer, ChannelError> {
     exchange_within(Duration::from_secs(60), serve)
 }

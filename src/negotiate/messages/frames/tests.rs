@@ -1,4 +1,4 @@
-//! Frames as they should be and as they should not.
+//! Valid and invalid frames.
 #![cfg(feature = "gss")]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn pair() -> (MonitorEnd, WorkerEnd) {
     (MonitorEnd::over(a), WorkerEnd::over(b))
 }
 
-/// A monitor, and somebody who writes what bytes it likes.
+/// A monitor, and the other end of its socket for arbitrary bytes.
 fn beside_a_stranger() -> (MonitorEnd, UnixStream) {
     let (a, b) = UnixStream::pair().unwrap();
     (MonitorEnd::over(a), b)
@@ -117,7 +117,7 @@ fn a_silent_worker_does_not_hold_the_monitor_past_its_deadline() {
 fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     let (mut monitor, mut worker) = pair();
     let long = Secret::new(vec![7; LUSTRE_TOKEN_LIMIT]);
-    // More than the socket holds at a time.
+    // More than fits in the socket.
     let sending = std::thread::spawn(move || {
         worker.send_token(&long, &[]).unwrap();
         worker

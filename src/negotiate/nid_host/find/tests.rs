@@ -4,7 +4,7 @@ use crate::negotiate::nid_host::program::tests::Site;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A name service of a few names: name to addresses, and address to name.
+/// A name service with a few entries: name to addresses, and address to name.
 #[derive(Default)]
 struct FakeNames {
     names: BTreeMap<Ipv4Addr, &'static str>,

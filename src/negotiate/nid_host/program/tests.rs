@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A file that another thread's child has inherited open for writing cannot be executed, so these tests take turns.
+/// These tests take turns: a file that another thread's child has inherited open for writing cannot be executed.
 static SITE_TURN: Mutex<()> = Mutex::new(());
 
-/// A program of root's in a directory of root's.
+/// A program in a directory, both owned by root.
 pub(in crate::negotiate::nid_host) struct Site(
     tempfile::TempDir,
     #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
@@ -52,7 +52,7 @@ fn it_has_no_environment_no_input_and_no_descriptors_of_ours() {
     let _ours = fs::File::open("/proc/self/status").unwrap();
     let inherited = crate::sys::files::sealed_memory(b"secret").unwrap();
     fcntl(inherited.as_fd(), FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-    // The shell sets variables of its own; what the kernel passed is in /proc. ls has one descriptor for the directory.
+    // The shell sets more variables; /proc has those that the kernel passed. ls has one descriptor for the directory.
     let site = Site::new("echo $(tr '\\0' ' ' </proc/$$/environ) : $(cat | wc -c) : $(ls /proc/self/fd)");
     let line = site.ask().unwrap();
     assert!(line == ": 0 : 0 1 2 3", "{line}");
