@@ -52,7 +52,7 @@ fn expect_held_slot(shared: &Shared, silence: Silence, program: &str) {
     site.log.wait_for_words(&["does not answer"]);
     let exe = site.path(program);
     let stuck = || Process::all().into_iter().any(|p| p.exe == exe && p.uid == Some(site.uid()));
-    assert!(stuck(), "no {program} is held up");
+    assert!(stuck(), "no {program} is blocked");
     // The owner may have one negotiation; the cache in /tmp would be good.
     let next = site.request_as(&site.uid().to_string(), shared.nfs(), ":next");
     assert_eq!(site.ask_with(next).errno(), Errno::EAGAIN);

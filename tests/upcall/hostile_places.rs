@@ -157,7 +157,7 @@ fn expect_passed_over(shared: &Shared, silence: Silence) {
     site.log.wait_for_words(&["chosen: ", "; not: ", &reason]);
     let exe = site.path("lgss_keyring");
     let stuck = || Process::all().into_iter().any(|p| p.exe == exe && p.uid == Some(site.uid()));
-    assert!(stuck(), "no launcher is held up");
+    assert!(stuck(), "no launcher is blocked");
     // The owner may have one negotiation.
     let next = site.request_as(&site.uid().to_string(), shared.nfs(), ":next");
     assert_eq!(site.ask_with(next.clone()).errno(), Errno::EAGAIN);

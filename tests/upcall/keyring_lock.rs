@@ -96,7 +96,7 @@ fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared
     site.wait_until_idle();
 }
 
-/// The request need not be repeated: a process for which nobody waits uninterruptibly waits for the lock.
+/// The request need not be repeated: a separate process waits for the lock, and nobody waits for it uninterruptibly.
 fn a_cache_in_a_keyring_is_found_once_the_lock_is_free(shared: &Shared) {
     let settings =
         Settings { deadline: "60s", kdc: "60s", connect: "30s", round: "30s", ..Default::default() };
