@@ -18,12 +18,12 @@ const USERS_LIMIT: usize = 500;
 
 /// Contexts that the caller sees, by serial number.
 pub(super) fn keys() -> Vec<CompletionCandidate> {
-    contexts::possess_more();
+    contexts::reach_user_keyring();
     let visible = visible::contexts();
     let reports = visible.iter().filter_map(KeyReport::of_visible);
     reports
         .map(|report| {
-            let help = format!("{}, {}", escaped(report.service()), report.in_a_word());
+            let help = format!("{}, {}", escaped(report.service()), report.state_text());
             CompletionCandidate::new(report.serial.to_string()).help(Some(help.into()))
         })
         .collect()

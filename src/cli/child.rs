@@ -42,7 +42,7 @@ pub(super) fn in_child<T: Serialize + DeserializeOwned>(
 ) -> io::Result<T> {
     let (reader, writer) = io::pipe()?;
     match fork()? {
-        ForkResult::Child => end(i32::from(answer(writer, work).is_err())),
+        ForkResult::Child => end(i32::from(send_answer(writer, work).is_err())),
         ForkResult::Parent { child } => {
             drop(writer);
             receive(&Process::open(child)?, reader.into())
@@ -61,7 +61,7 @@ pub(super) fn as_user<T: Serialize + DeserializeOwned>(
     let (reader, writer) = io::pipe()?;
     match fork_confined()? {
         ForkResult::Child => {
-            end(i32::from(become_user(uid, gid).and_then(|()| answer(writer, work)).is_err()))
+            end(i32::from(become_user(uid, gid).and_then(|()| send_answer(writer, work)).is_err()))
         }
         ForkResult::Parent { child } => {
             drop(writer);
@@ -126,7 +126,7 @@ impl UserProcess {
         let (reader, writer) = io::pipe()?;
         match fork_confined()? {
             ForkResult::Child => {
-                end(i32::from(become_user(uid, gid).and_then(|()| answer(writer, work)).is_err()))
+                end(i32::from(become_user(uid, gid).and_then(|()| send_answer(writer, work)).is_err()))
             }
             ForkResult::Parent { child } => {
                 let pipe = File::from(OwnedFd::from(reader));
@@ -157,7 +157,7 @@ impl UserProcess {
 
 impl Drop for UserProcess {
     fn drop(&mut self) {
-        // Fails if the child has ended by itself. A stopped child ends at once; one blocked otherwise is left to end later.
+        // Fails if the child has ended by itself. A stopped child ends at once; a child blocked in the kernel is not waited for.
         let _ = self.process.kill();
         self.process.wait_for_end(KILLED_LIMIT);
         self.process.reap();
@@ -174,7 +174,7 @@ fn become_user(uid: Uid, gid: Gid) -> io::Result<()> {
 }
 
 /// Runs in the child. Closes the caller's output first: its readers must not wait for a blocked child.
-fn answer<T: Serialize>(writer: PipeWriter, work: impl FnOnce() -> io::Result<T>) -> io::Result<()> {
+fn send_answer<T: Serialize>(writer: PipeWriter, work: impl FnOnce() -> io::Result<T>) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;

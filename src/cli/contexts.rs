@@ -7,7 +7,7 @@ use crate::ctx::{rings, visible};
 
 /// Reports of all contexts that the caller sees.
 pub(super) fn reports() -> Vec<KeyReport> {
-    possess_more();
+    reach_user_keyring();
     visible::contexts().iter().filter_map(KeyReport::of_visible).collect()
 }
 
@@ -18,6 +18,6 @@ pub(super) fn reports_of_user() -> Vec<KeyReport> {
 }
 
 /// Makes the state of contexts in the user keyring readable, wherever the session leads. If this fails, less is seen.
-pub(super) fn possess_more() {
+pub(super) fn reach_user_keyring() {
     let _ = rings::possess_user_keyring();
 }

@@ -133,7 +133,7 @@ fn flush_all(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit>
 
 /// Ends the contexts in these keys; root looks for the keys that it does not see among all users'.
 fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    contexts::possess_more();
+    contexts::reach_user_keyring();
     let mut done = end_named(&flush.keys, flush);
     if missing(&flush.keys, &done).next().is_some() {
         let of_others = every_user::ask(|| end_named(&flush.keys, flush))?;
@@ -175,13 +175,13 @@ fn print(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io
 }
 
 fn flush_own(flush: &FlushArgs) -> Vec<Flushed> {
-    contexts::possess_more();
+    contexts::reach_user_keyring();
     let contexts = visible::contexts();
-    contexts.iter().filter(|context| is_meant(context, flush)).map(|context| end(context, flush)).collect()
+    contexts.iter().filter(|context| is_selected(context, flush)).map(|context| end(context, flush)).collect()
 }
 
 /// Root's `--all` reaches all owners; otherwise only the caller's own contexts are meant.
-fn is_meant(context: &Visible, flush: &FlushArgs) -> bool {
+fn is_selected(context: &Visible, flush: &FlushArgs) -> bool {
     let own = context.owner == geteuid().as_raw() || (flush.all && geteuid().is_root());
     own && flush.service.as_ref().is_none_or(|service| *service == context.description.service)
 }

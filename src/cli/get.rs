@@ -87,8 +87,8 @@ fn ask(
         // Printed before the outcome is known: an impatient user then knows the key.
         let place = match &found {
             Found::Had => FOUND.to_owned(),
-            Found::New => made_in(),
-            Found::InPlaceOf(stale) => format!("{}, {}", made_in(), in_place_of(stale)),
+            Found::New => new_key_place(),
+            Found::InPlaceOf(stale) => format!("{}, {}", new_key_place(), in_place_of(stale)),
         };
         writeln!(terminal.out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
         terminal.out.flush()?;
@@ -97,7 +97,7 @@ fn ask(
     let found = found == Found::Had;
     Ok(match state? {
         Ok(state) => End::Settled { key, found, state },
-        Err(error) => End::Unreadable { key, found, error: outcome::seen_again(key, error) },
+        Err(error) => End::Unreadable { key, found, error: outcome::revoked_if_flushed(key, error) },
     })
 }
 
@@ -140,7 +140,7 @@ fn expected(description: &Description, callout: &Callout) -> Option<Principal> {
     let State::Established(Context { initiator: Some(_), .. }) = state else { return None };
     match &callout.cache {
         Some(cache) => caches::principal_of(cache),
-        None => caches::would_be(&description.service),
+        None => caches::expected_principal(&description.service),
     }
 }
 
@@ -156,7 +156,7 @@ fn cache(option: Option<&str>) -> Result<Option<String>, String> {
 }
 
 /// The keyring with a new context, for people.
-fn made_in() -> String {
+fn new_key_place() -> String {
     match (client::destination(), rings::session()) {
         (Ok(Destination::User), Session::Own) => "linked to your user keyring".to_owned(),
         (Ok(Destination::User), session) => {
@@ -173,7 +173,7 @@ fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<
         End::Unusable(complaint) => writeln!(err, "lgss: {complaint}"),
         End::NotRequested(error) => not_requested(error, err),
         End::Settled { state: State::Established(context), .. } => {
-            writeln!(terminal.out, "established after {waited}: {}", report::in_one_line(context))?;
+            writeln!(terminal.out, "established after {waited}: {}", report::one_line_summary(context))?;
             let unmet = context.initiator.as_ref().and_then(|initiator| initiator.unmet.as_ref());
             unmet.map_or(Ok(()), |unmet| writeln!(err, "  note:   {unmet}"))
         }

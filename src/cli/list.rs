@@ -17,7 +17,7 @@ use crate::text::quoted;
 use crate::time::Span;
 
 pub(super) fn run(list: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    session_trouble(terminal)?;
+    report_foreign_session(terminal)?;
     let (mut all, exit) = match list.user.as_deref() {
         Some(user) => match of_user(user, terminal)? {
             Ok(reports) => (reports, Exit::Ok),
@@ -40,7 +40,7 @@ pub(super) fn run(list: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
 }
 
 /// Reports a session keyring that is not looked into, and why.
-pub(super) fn session_trouble(terminal: &mut Terminal<'_>) -> io::Result<()> {
+pub(super) fn report_foreign_session(terminal: &mut Terminal<'_>) -> io::Result<()> {
     let session = rings::session();
     match session {
         Session::Own => return Ok(()),
@@ -106,7 +106,7 @@ fn row(report: &KeyReport) -> [String; 5] {
     [
         report.serial.to_string(),
         report.owner().map_or("?".to_owned(), |uid| uid.to_string()),
-        report.in_a_word(),
+        report.state_text(),
         left.unwrap_or("-".to_owned()),
         service_and_instance(report),
     ]

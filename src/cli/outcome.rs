@@ -66,7 +66,7 @@ impl End {
 
 /// A key flushed during the wait is in no keyring any more, so that the kernel says it may not be read or does not exist.
 /// To the requester it is revoked.
-pub(super) fn seen_again(key: ContextKey, error: ClientError) -> ClientError {
+pub(super) fn revoked_if_flushed(key: ContextKey, error: ClientError) -> ClientError {
     let gone = matches!(KeyDescription::of(key.serial()), Err(Errno::ENOKEY));
     match error {
         ClientError::Read(Errno::ENOKEY | Errno::EACCES) if gone => ClientError::Read(Errno::EKEYREVOKED),

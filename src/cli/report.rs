@@ -294,7 +294,7 @@ impl KeyReport {
     }
 
     /// The state in one word, with the error of a failure.
-    pub(super) fn in_a_word(&self) -> String {
+    pub(super) fn state_text(&self) -> String {
         match (self.state, &self.failure) {
             (Some(ContextState::Failed), Some(failure)) => format!("failed: {}", failure.errno),
             (Some(state), _) => state.word().to_owned(),
@@ -344,7 +344,7 @@ impl FailureReport {
 }
 
 /// An established context on one line, for people.
-pub(super) fn in_one_line(context: &Context) -> String {
+pub(super) fn one_line_summary(context: &Context) -> String {
     let ContextReport { principal, window, handle_length, enctype, lifetime_left, .. } =
         ContextReport::of(context, now_32());
     let left = Span(lifetime_left.into());

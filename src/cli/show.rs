@@ -14,7 +14,7 @@ use crate::time::{Span, date};
 
 pub(super) fn run(show: &ShowArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     // As list does, so that both report the same.
-    contexts::possess_more();
+    contexts::reach_user_keyring();
     let (report, obstacle) = KeyReport::of(show.key.serial);
     if show.json {
         words::json(&report, terminal.out)?;

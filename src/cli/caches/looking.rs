@@ -51,7 +51,7 @@ pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> i
     }
 }
 
-/// The pipe to whoever watches an attempt, and the places to pass over.
+/// The pipe to the watcher of an attempt, and the places to pass over.
 #[derive(Clone, Copy)]
 struct SearchWatch<'a> {
     watcher: BorrowedFd<'a>,

@@ -47,7 +47,7 @@ pub(super) fn run(caches: &CachesArgs, terminal: &mut Terminal<'_>) -> io::Resul
     if !whose.is_caller() {
         writeln!(terminal.err, "{CACHES_UNSEEN}")?;
     } else if has_session(whose.uid()) && matches!(rings::session(), Session::Dead(_)) {
-        list::session_trouble(terminal)?;
+        list::report_foreign_session(terminal)?;
     }
     let found = match look(whose, &config, caches.target.as_ref()) {
         Ok(found) => found,
@@ -69,11 +69,11 @@ pub(super) fn run(caches: &CachesArgs, terminal: &mut Terminal<'_>) -> io::Resul
 }
 
 /// The principal that a new context with this service would speak for: the upcall's choice now.
-pub(super) fn would_be(service: &Service) -> Option<Principal> {
+pub(super) fn expected_principal(service: &Service) -> Option<Principal> {
     let whose = Whose::of(None).ok()?;
     let config = config::of_user(None, whose.uid(), Some(service)).ok()?;
     let found = look(whose, &config, Some(service)).ok()?;
-    Ranked::new(whose.uid(), Some(service), found).would_be()
+    Ranked::new(whose.uid(), Some(service), found).expected_principal()
 }
 
 /// The principal whose tickets a cache holds.

@@ -49,7 +49,7 @@ impl Ranked {
     }
 
     /// The principal of the first credentials.
-    pub(super) fn would_be(&self) -> Option<Principal> {
+    pub(super) fn expected_principal(&self) -> Option<Principal> {
         let first = self.caches.iter().find(|row| row.rank == Some(1))?;
         Principal::new(first.principal.as_ref()?)
     }

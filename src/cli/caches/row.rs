@@ -153,7 +153,7 @@ impl Row {
         self.reason.is_none()
     }
 
-    /// The name, quoted: whoever wrote a cache or file chose its name.
+    /// The name, quoted: caches and files are named by their writers.
     fn shown(&self) -> String {
         quoted(&self.cache).into_owned()
     }

@@ -55,7 +55,7 @@ fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
             if serves_lustre(&rules, &name) { LustreService::Served } else { LustreService::NotServed };
         match settings(file, &by, &mut findings) {
             Some(config) => {
-                findings.extend(installation::of(&config, &name.to_string_lossy(), lustre));
+                findings.extend(installation::check(&config, &name.to_string_lossy(), lustre));
                 findings
                     .extend(programs(&rules).iter().filter_map(|program| trial::upcall(program, &config)));
             }

@@ -16,7 +16,7 @@ use nix::unistd::geteuid;
 use super::finding::{Finding, Severity};
 use super::trial::{self, LustreService};
 use super::trusted::{OWNERSHIP, program, untrusted};
-use super::{quotas, relations};
+use super::{contradictions, quotas};
 use crate::config::Config;
 use crate::gss::krb5_conf::{self, ConfReader, Effect};
 use crate::identity::system_user;
@@ -62,7 +62,7 @@ pub(super) fn request_key() -> Finding {
 }
 
 /// Checks everything that the settings in `file` name.
-pub(super) fn of(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
+pub(super) fn check(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
     let mut findings = vec![krb5_config(&config.krb5_config)];
     let tables = config.namespace.values().filter_map(|table| table.krb5_config.as_deref());
     findings.extend(tables.map(krb5_config));
@@ -75,7 +75,7 @@ pub(super) fn of(config: &Config, file: &str, lustre: LustreService) -> Vec<Find
         machine_user(&config.machine_user),
         log_socket(&config.log.socket),
     ]);
-    findings.extend(relations::findings(config, file));
+    findings.extend(contradictions::findings(config, file));
     findings
 }
 

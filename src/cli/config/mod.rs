@@ -3,10 +3,10 @@
 //! Invariant: nothing is changed, and no request reaches the upcall.
 
 pub(super) mod check;
+mod contradictions;
 mod finding;
 mod installation;
 mod quotas;
-mod relations;
 mod rule;
 mod rules;
 pub(super) mod show;

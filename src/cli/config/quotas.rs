@@ -42,8 +42,8 @@ pub(super) fn findings() -> Vec<Finding> {
         ("root_maxbytes", FEW_BYTES),
     ];
     let mut findings: Vec<Finding> = limits.iter().filter_map(|(name, least)| tiny(name, *least)).collect();
-    findings.extend(of_users(&fs::read_to_string("/proc/key-users").unwrap_or_default()));
-    findings.extend(key_list::count().and_then(many));
+    findings.extend(full_users(&fs::read_to_string("/proc/key-users").unwrap_or_default()));
+    findings.extend(key_list::count().and_then(key_count));
     if findings.is_empty() {
         findings.push(Finding::ok("quotas", "of keys have room for contexts"));
     }
@@ -51,7 +51,7 @@ pub(super) fn findings() -> Vec<Finding> {
 }
 
 /// Checks the number of keys: a program's request waits until all are listed, and fails beyond a limit.
-fn many(keys: u64) -> Option<Finding> {
+fn key_count(keys: u64) -> Option<Finding> {
     let limit = Bound::OF_A_PROGRAM.keys;
     let remedy = "see in /proc/key-users whose they are; remove them, or lower kernel.keys.maxkeys (sysctl)";
     let text = format!("{keys} keys on this machine");
@@ -89,7 +89,7 @@ impl Share {
     }
 }
 
-fn of_users(users: &str) -> Vec<Finding> {
+fn full_users(users: &str) -> Vec<Finding> {
     let full: Vec<(u32, Share, Share)> = users
         .lines()
         .filter_map(read)
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn many_keys_are_a_warning_and_too_many_an_error() {
-        assert_eq!(many(20_000), None);
-        assert_eq!(many(20_001).unwrap().severity, Severity::Warning);
-        let error = many(412_345).unwrap();
+        assert_eq!(key_count(20_000), None);
+        assert_eq!(key_count(20_001).unwrap().severity, Severity::Warning);
+        let error = key_count(412_345).unwrap();
         assert_eq!(error.severity, Severity::Error);
         assert!(error.finding.contains("412345 keys") && error.finding.contains("ETIMEDOUT"));
     }
@@ -156,7 +156,7 @@ mod tests {
     fn a_quota_that_is_nearly_used_up_is_told_for_each_user_by_its_share() {
         let users = "    0:     9 8/8 3/1000000 40/25000000\n 4711:    80 79/79 79/200 19754/20000\n\
                      4712:     1 1/1 190/200 4000/20000\n4713:     1 1/1 20/200 4000/20000\n4714: 1 1/1 1/200 18500/20000\n";
-        let found = of_users(users);
+        let found = full_users(users);
         let texts: Vec<&str> = found.iter().map(|finding| finding.finding.as_str()).collect();
         assert_eq!(texts.len(), 3, "{texts:?}");
         assert!(
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn of_root_the_limits_that_are_named_are_roots() {
-        let found = of_users("0: 9 8/8 3/1000000 24999900/25000000\n");
+        let found = full_users("0: 9 8/8 3/1000000 24999900/25000000\n");
         assert_eq!(found[0].severity, Severity::Error, "the tests are root's");
         assert!(found[0].remedy.as_deref().unwrap().contains("kernel.keys.root_maxbytes"));
     }
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_crowd_of_full_users_is_counted() {
         let users: String = (1..20).map(|uid| format!("{uid}: 1 1/1 200/200 1/20000\n")).collect();
-        let found = of_users(&users);
+        let found = full_users(&users);
         assert_eq!(found.len(), FULL_USERS_NAMED + 1);
         assert!(found.last().unwrap().finding.starts_with("11 more users"));
     }

@@ -67,7 +67,7 @@ pub(super) fn inspect(root: &Path) -> Inspection {
             findings.extend(ties(&rules, &request, &rule));
         }
         RuleChoice::Start(rule) => findings.push(shadowed(&rule)),
-        RuleChoice::Nothing if rules.lines.iter().any(unreached::serves_programs) => {
+        RuleChoice::NoRule if rules.lines.iter().any(unreached::serves_programs) => {
             findings.push(Finding::warning(
                 RULE_SUBJECT,
                 "no rule answers requests of contexts in general, only those that the rules of ours are for",
@@ -76,12 +76,12 @@ pub(super) fn inspect(root: &Path) -> Inspection {
                 ),
             ))
         }
-        RuleChoice::Nothing => findings.push(Finding::error(
+        RuleChoice::NoRule => findings.push(Finding::error(
             RULE_SUBJECT,
             "no rule answers a request of a context: requests fail with ENOKEY",
             format_args!("write to /etc/request-key.d/lgss.conf: {OURS}"),
         )),
-        RuleChoice::Stumbles(line) => findings.push(stumbles(line)),
+        RuleChoice::Unreadable(line) => findings.push(unreadable_line(line)),
     }
     findings.extend(special_cases(&rules));
     findings.extend(lustres(&rules, root));
@@ -149,7 +149,7 @@ fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
                 "if that shall not be so, remove or narrow that rule",
             )]
         }
-        RuleChoice::Nothing if loaded => {
+        RuleChoice::NoRule if loaded => {
             let finding = "no rule answers requests of Lustre, whose modules are loaded";
             vec![Finding::error(
                 LUSTRE_SUBJECT,
@@ -158,7 +158,7 @@ fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
             )]
         }
         // A line that ends the search has been reported already.
-        RuleChoice::Start(_) | RuleChoice::Nothing | RuleChoice::Stumbles(_) => Vec::new(),
+        RuleChoice::Start(_) | RuleChoice::NoRule | RuleChoice::Unreadable(_) => Vec::new(),
     }
 }
 
@@ -214,7 +214,7 @@ fn files(rules: &Rules, root: &Path) -> Vec<Finding> {
     findings
 }
 
-fn stumbles(line: &RuleLine) -> Finding {
+fn unreadable_line(line: &RuleLine) -> Finding {
     let what =
         if line.too_long { "too long for request-key" } else { "not a rule that request-key can read" };
     Finding::error(
@@ -325,11 +325,11 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
             let request = KeyRequest { key_type: "user", description: &description, callout: &callout };
             let chosen = match rules.choose(&request) {
                 RuleChoice::Start(rule) => rule,
-                RuleChoice::Stumbles(line) if seen.insert(line.place()) => {
-                    findings.push(stumbles(line));
+                RuleChoice::Unreadable(line) if seen.insert(line.place()) => {
+                    findings.push(unreadable_line(line));
                     continue;
                 }
-                RuleChoice::Stumbles(_) | RuleChoice::Nothing => continue,
+                RuleChoice::Unreadable(_) | RuleChoice::NoRule => continue,
             };
             if chosen.line != line || is_general(&chosen, rules) || !seen.insert(line.place()) {
                 continue;

@@ -58,9 +58,9 @@ pub(super) enum RuleChoice<'a> {
     /// Starts this rule's program.
     Start(Rule<'a>),
     /// Finds no rule: ENOKEY.
-    Nothing,
+    NoRule,
     /// Cannot read this line: ENOKEY too.
-    Stumbles(&'a RuleLine),
+    Unreadable(&'a RuleLine),
 }
 
 /// All lines that request-key reads, in its order, without comments and empty lines.
@@ -120,10 +120,10 @@ impl Rules {
                     best = Some(rule)
                 }
                 Match::Rule(_) | Match::No => {}
-                Match::Unreadable => return RuleChoice::Stumbles(line),
+                Match::Unreadable => return RuleChoice::Unreadable(line),
             }
         }
-        best.map_or(RuleChoice::Nothing, RuleChoice::Start)
+        best.map_or(RuleChoice::NoRule, RuleChoice::Start)
     }
 
     /// All rules that match a request, in the order read.
