@@ -68,7 +68,7 @@ pub(super) enum RuleChoice<'a> {
 pub(super) struct Rules {
     /// The lines.
     pub(super) lines: Vec<RuleLine>,
-    /// Lines that start with a blank, which make them comments.
+    /// Lines that start with a blank, which makes them comments.
     pub(super) indented: Vec<RuleLine>,
     /// Files of request-key.d that it passes over, though an admin may think that they count.
     pub(super) passed_over: Vec<PathBuf>,
