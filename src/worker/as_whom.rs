@@ -1,18 +1,18 @@
-//! The one principal that a request wants to be, if it names one: a context of another's is none.
+//! The one principal that a request accepts, if it names one. A context of any other principal does not serve it.
 
 use crate::creds::survey::Ranking;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
 use crate::gss::principal::Name;
 
-/// What a request's `principal` field asks for.
+/// The principal in a request's `principal` field, if any.
 pub(super) struct Only(Option<Name>);
 
 impl Only {
-    /// Of the field's text.
+    /// Parses the field.
     ///
     /// # Errors
-    /// `BadRequest` for what is no principal.
+    /// `BadRequest` if the text is not a principal.
     pub(super) fn of(library: &Library, text: Option<&str>) -> Result<Self, Failure> {
         let name = text.map(|text| library.principal(text).map(|principal| principal.name()));
         name.transpose().map(Self).map_err(|error| {
@@ -21,7 +21,7 @@ impl Only {
         })
     }
 
-    /// Without the credentials of others, which are told of.
+    /// The ranking with the credentials of other principals moved to its objections.
     pub(super) fn of_ranking(&self, mut ranking: Ranking) -> Ranking {
         if let Some(name) = &self.0 {
             let (own, others): (Vec<_>, Vec<_>) =
@@ -35,10 +35,10 @@ impl Only {
         ranking
     }
 
-    /// Whether it may be this one.
+    /// Checks that the request accepts this client.
     ///
     /// # Errors
-    /// `NoTicket` for another.
+    /// `NoTicket` if it does not.
     pub(super) fn admit(&self, client: &Name) -> Result<(), Failure> {
         match &self.0 {
             Some(name) if name != client => {
@@ -49,7 +49,7 @@ impl Only {
         }
     }
 
-    /// With whom the request is about, where nothing of it was found.
+    /// Names the principal in a failure to find credentials.
     pub(super) fn explain(&self, failure: Failure) -> Failure {
         match &self.0 {
             Some(name) if failure.stage == Stage::Credentials && failure.cause != Cause::Setup => {

@@ -1,7 +1,7 @@
-//! Credentials of the node: which principal, and so what the node is called, where that matters.
+//! The machine's credentials: which principal to use, and for that, where it matters, the machine's host name.
 //!
-//! The name service may be silent for long, and a mount waits. It is asked only if principals of hosts are there of
-//! which this node's own name, as the kernel has it, does not tell which one is meant; and then for a part of the time.
+//! The name service may be silent for long while a mount waits. So it is asked only if there are host principals among which
+//! the kernel's name for this host does not decide, and then for a part of the time.
 
 use std::time::Instant;
 
@@ -14,10 +14,10 @@ use crate::negotiate::messages::{Credentials, Ready};
 use crate::negotiate::nid_host::{HostLookup, NameService, SystemNames, own_host};
 use crate::sys::answer::{NoAnswer, within};
 
-/// What the name service may take of the time that it and KDCs have.
+/// The name service gets one part in so many of the time for it and the KDCs.
 const NAME_SHARE: u32 = 3;
 
-/// This machine's account, from a cache or by the keytab; the monitor is told at once, since others may wait for it.
+/// This machine's account, from a cache or by the keytab. Reported to the monitor at once, since others may wait for it.
 pub(super) fn machine_account(
     sources: &[Entry],
     credentials: &Credentials,
@@ -43,7 +43,7 @@ pub(super) fn machine_account(
     };
     let (realm, principal) = (realm.clone(), principal.clone());
     let anywhere = Node { roles: *roles, realm, host: None, principal };
-    // What is missing under any host name is known without a name service.
+    // Fails without the name service if credentials are missing under every host name.
     choose(&anywhere, &sources)?;
     let choice = choose_here(&anywhere, &sources, myself.as_ref(), (deadline, watch))?;
     watch.enter(deadline, choice.silent());
@@ -56,7 +56,7 @@ pub(super) fn machine_account(
     Ok(account)
 }
 
-/// What will do on this node.
+/// The choice for this host.
 fn choose_here(
     anywhere: &Node,
     sources: &Sources,
@@ -85,19 +85,19 @@ fn choose_here(
     })
 }
 
-/// Whose principals will do.
+/// The host whose principals to use.
 #[derive(Debug, PartialEq, Eq)]
 enum Meant {
-    /// There is none of a host.
+    /// No principal names a host.
     Any,
-    /// This one's.
+    /// This host.
     Host(String),
-    /// The name service knows; without it, this one's.
+    /// The name service decides; without its answer, this host.
     Unknown(String),
 }
 
-/// By the hosts that principals name and the node's own name, which may be in full or not. A name of the settings'
-/// counts for more, and is known at once.
+/// Decides by the hosts that principals name and by this host's own name, which may be short or full. A name in the settings
+/// takes precedence, and asking for it takes no time.
 fn meant(named: &[String], own: &str, configured: Option<&str>) -> Meant {
     let own = own.to_ascii_lowercase();
     let is_own = |host: &&String| {
@@ -112,7 +112,7 @@ fn meant(named: &[String], own: &str, configured: Option<&str>) -> Meant {
     }
 }
 
-/// This node's name in full.
+/// This host's full name.
 fn ask(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<String, Failure> {
     let silent = || {
         let detail = "this node's name in full is not known: the name service does not answer";
@@ -129,7 +129,7 @@ fn ask(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<
 }
 
 fn host(myself: Option<&HostLookup>, deadline: Instant) -> Result<String, Failure> {
-    // An identifier without a name is no reason to fail where the node knows its own.
+    // An identifier without a name is no reason to fail if the host knows its own name.
     match myself.map(|nid| nid.host(&SystemNames, deadline)) {
         Some(Ok(host)) => Ok(host),
         Some(Err(unnamed)) => own_host(&SystemNames).map_err(|_| unnamed),
@@ -152,14 +152,14 @@ mod tests {
         assert_eq!(meant(&[], "n1"), Meant::Any);
         assert_eq!(meant(&["n1.test"], "n1"), host("n1.test"));
         assert_eq!(meant(&["n1.test"], "N1.Test"), host("n1.test"));
-        // Another node's, or this one's by an alias.
+        // Another host's, or this one's by an alias.
         for own in ["n", "n1.other", "n1.test.other", "x", ""] {
             assert_eq!(meant(&["n1.test"], own), unknown(own), "{own}");
         }
-        // Of a network of its own, perhaps.
+        // Perhaps the name in another network.
         assert_eq!(meant(&["n1-ib.test", "n1.test"], "n1"), unknown("n1.test"));
         assert_eq!(meant(&["n1.a", "n1.b"], "n1"), unknown("n1"));
-        // The settings have a name for it.
+        // The settings name it.
         let configured = super::meant(&["n1.test".to_owned()], "n1", Some("n1-ib.test"));
         assert_eq!(configured, unknown("n1.test"));
     }

@@ -1,10 +1,9 @@
 //! The program `lgss_negotiate`: negotiates one context as an ordinary user and reports it to the monitor.
 //!
-//! Started by the launcher, which has set ids, groups, capabilities, limits, no_new_privs, network namespace and
-//! session keyring. argv holds nothing; descriptor 3 is the socket to the monitor, 4 the list of the sources of
-//! credentials, and from 5 on come those that are files; the environment holds KRB5_CONFIG at most. Invariant: nothing
-//! of what is asked for is begun before [`Unprivileged`] is proved and the sandbox is closed; the last message is the
-//! report, and there is one.
+//! The launcher starts it and has set ids, groups, capabilities, limits, no_new_privs, network namespace and session
+//! keyring. argv has no arguments. Descriptor 3 is the socket to the monitor, 4 the list of credential sources, and those
+//! that are files follow from 5 on. The environment holds KRB5_CONFIG at most. Invariants: the request is not begun before
+//! [`Unprivileged`] is proved and the sandbox is closed; the last message is the report, and there is exactly one.
 #![forbid(unsafe_code)]
 
 mod as_whom;
@@ -47,7 +46,7 @@ pub fn run() -> ExitCode {
     match WorkerInvocation::take() {
         Some(invocation) => {
             let status = if serve(invocation).is_some() { REPORTED } else { NOT_REPORTED };
-            // Not by exit(): a renewal that was given up may still be inside a library that has exit handlers.
+            // Not exit(): an abandoned renewal may still be inside a library that has exit handlers.
             process::end(status.into())
         }
         None => {
@@ -67,7 +66,7 @@ lgss_negotiate: the worker of lgss_keyring, which starts it; see lgss_negotiate(
   --self-test  what it finds here, as JSON; lgss config check reads that
   --help       this text";
 
-/// The launcher gives no words.
+/// Answers a command line. The launcher gives no arguments.
 fn answer_by_hand() -> Option<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (first, rest) = words.split_first()?;
@@ -81,7 +80,7 @@ fn answer_by_hand() -> Option<ExitCode> {
     Some(ExitCode::from(if told.is_ok() { REPORTED } else { NOT_REPORTED }))
 }
 
-/// What the launcher hands over.
+/// Everything that the launcher hands over.
 struct WorkerInvocation {
     sources: Result<Vec<Entry>, ListError>,
     link: WorkerEnd,
@@ -96,7 +95,7 @@ impl WorkerInvocation {
     }
 }
 
-/// `None` if nothing could be reported.
+/// Serves the one request. `None` if nothing could be reported.
 fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()> {
     let ready = Unprivileged::prove()
         .map_err(|error| unusable(&error))
@@ -106,18 +105,18 @@ fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()>
         Ok(ready) => ready,
         Err(failure) => return link.send_failed(&Failed::without_stages(failure)).ok(),
     };
-    // No request means no monitor: there is nobody to report to.
+    // Without a request there is no monitor, and nobody to report to.
     let request = link.receive_request(Instant::now() + REQUEST_LIMIT).ok()?;
     answer(proof, sources, &request, link)
 }
 
-/// The failure for a launch after which nothing can be done.
+/// The failure for a launch that leaves the worker unusable.
 fn unusable(error: &dyn Display) -> Failure {
     Failure::new(Stage::Launch, Cause::Setup, error)
 }
 
-/// With what is wrong in krb5.conf where that may have a part in it: the library passes over a file that it cannot
-/// read, and then knows no realm, no KDC, and not where caches are.
+/// Adds a fault of krb5.conf to a failure that may come from it. The library ignores a file that it cannot read, and then
+/// knows no realm, no KDC and no places of caches.
 fn with_krb5_conf(failure: Failure) -> Failure {
     let may_be = matches!(failure.stage, Stage::Kdc)
         || failure.stage == Stage::Credentials && matches!(failure.cause, Cause::Setup | Cause::NoTicket);
@@ -127,8 +126,8 @@ fn with_krb5_conf(failure: Failure) -> Failure {
     }
 }
 
-/// It comes first where the library has failed by it: no realm or KDC is known, or there is no library. Otherwise it is
-/// a remark.
+/// Puts the fault first if the library failed because of it, that is without a known realm or KDC, or without a context.
+/// Else the fault is a remark.
 fn beside(failure: Failure, fault: &ConfFault) -> Failure {
     if failure.detail.contains(&fault.what) {
         return failure;

@@ -1,4 +1,4 @@
-//! The stages of one negotiation in their order: credentials, KDC, connect, negotiate.
+//! The stages of one negotiation in order: credentials, KDC, connect, negotiate.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -29,10 +29,10 @@ use crate::secret::Secret;
 use crate::sys::name_service::{self, LookupError};
 use crate::wire::WireError;
 
-/// Longer than any round: after its time the watch ends the process.
+/// Longer than any round: the watch ends the process before.
 const RELAY_LIMIT: Duration = Duration::from_secs(3600);
 
-/// Does what the request asks for. Takes the proof that this process may.
+/// Serves the request. Takes the proof that this process has no rights.
 pub(super) fn negotiate(
     _proof: Unprivileged,
     sources: Vec<Entry>,
@@ -64,7 +64,7 @@ pub(super) fn negotiate(
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
             let outcome = establish_again(account, &ticket, refusal, (request, deadline), watch);
-            // The next request must not begin with the old one.
+            // The next request must not start with the old ticket.
             outcome.is_ok().then(|| holder.share(watch, &ticket));
             outcome
         }
@@ -90,8 +90,8 @@ impl Holder {
         }
     }
 
-    /// A machine's new tickets, for the requests that come later; root's default cache is left as it is. That they
-    /// cannot be shared is nothing to fail for.
+    /// Shares the machine's new tickets with later requests. Root's default cache is left as it is. Failure to share is no
+    /// failure of the request.
     fn share(&self, watch: &Watch, service: &Ticket) {
         if let Self::Machine(machine) = self
             && machine.basis() != Basis::DefaultCache
@@ -104,7 +104,7 @@ impl Holder {
     }
 }
 
-/// The server's name: as the program gave it, or by the network identifier that Lustre has.
+/// The server's name: given by the program, or found by Lustre's network identifier.
 fn service(target: &Target, deadline: Instant, watch: &Watch) -> Result<Service, Failure> {
     match target {
         Target::Rpc { service, .. } => Ok(service.clone()),
@@ -121,8 +121,8 @@ fn service(target: &Target, deadline: Instant, watch: &Watch) -> Result<Service,
     }
 }
 
-/// The second and last attempt, after a refusal of the cached ticket. Whoever answers for the server could send such a
-/// refusal, so the cache is changed only when the server has accepted the new ticket.
+/// The second and last attempt, after a refusal of the cached ticket. Anybody who can answer in the server's place can send
+/// such a refusal, so the cache is changed only once the server has accepted the new ticket.
 fn establish_again(
     account: &Account,
     old: &Ticket,
@@ -158,7 +158,7 @@ impl From<Failure> for EstablishRefusal {
     }
 }
 
-/// A context with this ticket, over a connection of ours or the kernel's.
+/// Establishes a context with this ticket, over our own connection or the kernel's.
 fn establish(
     ticket: &Ticket,
     request: &Request,
@@ -179,7 +179,7 @@ fn establish(
         Target::Lustre { name, .. } => {
             let peer = format!("{server} by {name}");
             let negotiated = match exchange(ticket, request, RelayedChannel { watch }, &peer, watch) {
-                // Once, and from the beginning: the same token again would be a replay.
+                // One more exchange from the start, since sending the same token again would be a replay.
                 Err(DriveError::Channel(ChannelError::Unanswered)) => {
                     exchange(ticket, request, RelayedChannel { watch }, &peer, watch)
                 }
@@ -222,7 +222,7 @@ fn connect(
     tcp::connect(&addresses, limit).map_err(failed)
 }
 
-/// Finds the server.
+/// Resolves the server's name.
 fn addresses(server: &RpcChannel, deadline: Instant, watch: &Watch) -> Result<Vec<SocketAddr>, Failure> {
     let host = &server.host;
     let silent = format!("name {host}: the name service does not answer");
@@ -253,7 +253,7 @@ fn exchange(
     drive(mechanism, &mut channel)
 }
 
-/// A channel whose every round has its time on the watch, with what the mechanism does about the answer.
+/// A channel that puts each round on the watch, together with the mechanism's work on the answer.
 struct WatchedChannel<'a, C> {
     inner: C,
     limit: Duration,
@@ -276,7 +276,7 @@ impl<C: Channel> Channel for WatchedChannel<'_, C> {
     }
 }
 
-/// The monitor hands tokens to the kernel, which knows the context's handle by itself.
+/// A channel through the monitor, which hands tokens to the kernel. The kernel knows the context's handle.
 struct RelayedChannel<'a> {
     watch: &'a Watch,
 }
@@ -287,7 +287,7 @@ impl Channel for RelayedChannel<'_> {
             return Err(ChannelError::Call(WireError::TooLong(token.len(), LUSTRE_TOKEN_LIMIT)));
         }
         self.watch.send_token(token)?;
-        // The watch is what keeps the time.
+        // The watch keeps the time.
         let answer = self.watch.receiver()?.receive_reply(Instant::now() + RELAY_LIMIT)?;
         answer.ok_or(ChannelError::Unanswered)
     }

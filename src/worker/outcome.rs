@@ -1,6 +1,6 @@
-//! A negotiated context and whose it is, as the report tells it.
+//! A negotiated context with its principal, for the report.
 //!
-//! Made by the negotiation, sent by the watch.
+//! The negotiation makes it, the watch sends it.
 
 use std::fmt::Display;
 
@@ -20,7 +20,7 @@ pub(super) struct WorkerOutcome {
 }
 
 impl WorkerOutcome {
-    /// Of a context by this ticket of the account's.
+    /// A context made with this ticket of the account.
     pub(super) fn of(negotiated: Negotiated, account: &Account, ticket: &Ticket) -> Self {
         Self {
             negotiated,
@@ -30,7 +30,7 @@ impl WorkerOutcome {
         }
     }
 
-    /// With what came of a renewal or a replacement.
+    /// The same with the result of a renewal or replacement.
     pub(super) fn with_remark(self, remark: &impl Display) -> Self {
         Self { credential: format!("{} ({remark})", self.credential), ..self }
     }

@@ -1,18 +1,17 @@
-//! What the worker takes from itself before it reads a byte that somebody else wrote (rules S10, S13).
+//! Rights that the worker gives up before it reads a byte that somebody else wrote (rules S10, S13).
 //!
-//! Called once, after the proof that the ids are dropped: an id change would undo both settings here.
+//! [`close`] is called once, after the proof that the ids are dropped, since an id change would undo both of its settings.
+//! [`confine_names`] follows once credentials have been read from daemons, if the network is not the host's.
 //!
-//! Later, once credentials of daemons have been read, [`confine_names`] in another network than the host's.
-//!
-//! Not here yet: Landlock and a narrower seccomp filter. Their place is the end of [`close`], after which no file but krb5.conf, its
-//! plugins, the resolver's configuration and the cache is opened and nothing is executed.
+//! Not here yet: Landlock and a narrower seccomp filter. They belong at the end of [`close`]. After it, no file is opened but
+//! krb5.conf, its plugins, the resolver's configuration and the cache, and nothing is executed.
 
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::HostNames;
 use crate::sys::{jail, name_service};
 
-/// Makes the process undumpable and bound to the monitor's life.
+/// Makes the process undumpable, and has it killed when the monitor ends.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Launch`.
@@ -21,11 +20,11 @@ pub(super) fn close(_proof: &Unprivileged) -> Result<(), Failure> {
         move |errno| Failure::new(Stage::Launch, Cause::Setup, format_args!("sandbox: {what}: {errno}"))
     };
     jail::leave_no_core().map_err(broken("core"))?;
-    // A monitor that died before this shows as a closed socket, at the next message at the latest.
+    // If the monitor died earlier, the next message finds the socket closed.
     jail::die_with_parent().map_err(broken("parent"))
 }
 
-/// From here on names come from where the request says (rule S23).
+/// From here on, host names come from the sources that the request allows (rule S23).
 ///
 /// # Errors
 /// [`Failure`] of the stage `Launch`.

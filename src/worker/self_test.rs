@@ -1,7 +1,7 @@
-//! `lgss_negotiate --self-test`: what the worker would find if it were asked, as one JSON object (src/selftest.rs).
+//! `lgss_negotiate --self-test`: reports what the worker would find, as one JSON object (src/selftest.rs).
 //!
-//! Started by `lgss config check`, as an account without rights; the words after the first are pairs: how the library finds a
-//! keytab, and its name. Nobody is asked: no KDC, no name service.
+//! `lgss config check` starts it, as an account without rights. The words after the first are pairs: the library's name for a
+//! keytab, and its display name. No KDC and no name service is asked.
 
 use std::io::Write;
 use std::process::ExitCode;

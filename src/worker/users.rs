@@ -1,4 +1,4 @@
-//! A user's credentials for one target: the best of all that the user has, and the next best where a KDC refuses it.
+//! A user's credentials for one target: the best that the user has, or the next best if a KDC refuses those.
 
 use std::time::Instant;
 
@@ -25,18 +25,18 @@ use crate::sys::answer::{NoAnswer, within};
 use crate::text::{self, quoted};
 use crate::time::now;
 
-/// Most credentials that KDCs are asked with.
+/// Most credentials with which KDCs are asked.
 const CANDIDATE_ATTEMPTS: usize = 4;
-/// So many refusals of one client's tickets speak against all of them: of one, the ticket may be the reason.
+/// This many refusals rule out all tickets of a client. A single one may be due to the ticket.
 const CLIENT_ATTEMPTS: usize = 2;
-/// Longest word about one that was not chosen, in bytes.
+/// Longest text about one candidate, in bytes.
 const WORD_LIMIT: usize = 300;
 
-/// A user's tickets for one service, chosen.
+/// The credentials chosen for a user.
 pub(super) enum UserAccount {
-    /// Out of a cache.
+    /// From a cache.
     Cache(Account),
-    /// By a keytab.
+    /// From a keytab.
     Keytab(KeytabAccount),
 }
 
@@ -49,16 +49,16 @@ impl UserAccount {
     }
 }
 
-/// A ticket for the service, and what came of a renewal before.
+/// A ticket for the service, and the result of a renewal before it.
 pub(super) struct Got {
     pub(super) ticket: Ticket,
     pub(super) renewal: Option<Renewal>,
 }
 
-/// What is asked for, when KDCs and name services must have answered, and what keeps the time.
+/// The request, the deadline for KDCs and name services, and the watch.
 type Purpose<'a> = (&'a Request, Instant, &'a Watch);
 
-/// Chooses, and gets the ticket. The service is found only once there is a ticket that could be used for it.
+/// Chooses credentials and gets the ticket. The service is looked up only if there is a ticket that could serve for it.
 pub(super) fn choose(
     sources: Vec<Entry>,
     service: impl FnOnce() -> Result<Service, Failure>,
@@ -85,7 +85,7 @@ pub(super) fn choose(
         watch.consider(considered(None, &ranking, &[]));
         return Err(only.explain(ranking.failure()));
     }
-    // Daemons that keep caches are asked no more: from here on there may be no local socket.
+    // Cache daemons cannot be asked any more, since local sockets may be forbidden from here on.
     if request.names == HostNames::FilesAndDns {
         survey.part_from_daemons(&library);
     }
@@ -96,7 +96,7 @@ pub(super) fn choose(
     let ranking = only.of_ranking(survey.rank(Some(&server.name()), now()));
     let target = TicketTarget { library: &library, service: &service, server: &server, purpose };
     let (account, got) = match keytab {
-        // A KDC refuses what it has not validated.
+        // A KDC refuses postdated tickets that it has not validated.
         Some(name) if ranking.usable.iter().all(|usable| usable.worth.reach == Reach::Postdated) => {
             let considered = considered(None, &ranking, &[]);
             watch.consider(considered.clone());
@@ -111,7 +111,7 @@ pub(super) fn choose(
     Ok((account, got, service))
 }
 
-/// The service by the name that the settings want for it.
+/// The service with its host name canonicalized if the settings say so.
 fn named(service: Service, purpose: Purpose<'_>) -> Service {
     let (request, deadline, watch) = purpose;
     match canonicalize(request) {
@@ -126,7 +126,7 @@ fn named(service: Service, purpose: Purpose<'_>) -> Service {
 fn canonicalize(request: &Request) -> Canonicalize {
     match request.target {
         messages::Target::Rpc { canonicalize, .. } => canonicalize,
-        // Its name has been found by its network identifier.
+        // The network identifier has already led to its name.
         messages::Target::Lustre { .. } => Canonicalize::No,
     }
 }
@@ -136,7 +136,7 @@ fn unanswered(service: &Service) -> Failure {
     Failure::new(Stage::Resolve, Cause::NameServiceSilent, silent)
 }
 
-/// What a ticket is asked for.
+/// The service that a ticket is asked for.
 #[derive(Clone, Copy)]
 struct TicketTarget<'a> {
     library: &'a Library,
@@ -146,7 +146,7 @@ struct TicketTarget<'a> {
 }
 
 impl TicketTarget<'_> {
-    /// The ticket, by the service's canonical name if the settings want that tried, too.
+    /// The ticket; tries the service's canonical name too if the settings say so.
     fn ticket(&self, account: &Account) -> Result<Got, Failure> {
         self.ticket_as_named(account).or_else(|failure| match self.canonical(&failure) {
             Some((service, server)) => {
@@ -162,7 +162,7 @@ impl TicketTarget<'_> {
         })
     }
 
-    /// By what other name to ask after this failure.
+    /// The other name to ask for after this failure.
     fn canonical(&self, failure: &Failure) -> Option<(Service, Krb5Principal)> {
         let (request, deadline, watch) = self.purpose;
         if failure.cause != Cause::UnknownService || canonicalize(request) != Canonicalize::Fallback {
@@ -174,7 +174,7 @@ impl TicketTarget<'_> {
         Some((service, server))
     }
 
-    /// The ticket, after a renewal if that is due and set.
+    /// The ticket, after a renewal if the request allows one and it is due.
     fn ticket_as_named(&self, account: &Account) -> Result<Got, Failure> {
         let Request { enctypes, limits, renew, .. } = self.purpose.0;
         let (ticket, renewal) = if *renew {
@@ -186,13 +186,13 @@ impl TicketTarget<'_> {
     }
 }
 
-/// A candidate that a KDC, or its own cache, has refused.
+/// A candidate that failed at a KDC or at its own cache.
 struct CandidateRefusal<'a> {
     candidate: &'a Candidate,
     failure: Failure,
 }
 
-/// The first of the ranking that leads to a ticket.
+/// The first candidate in the ranking that leads to a ticket.
 fn best(
     target: TicketTarget<'_>,
     ranking: &Ranking,
@@ -203,14 +203,14 @@ fn best(
         if refusals.len() >= CANDIDATE_ATTEMPTS || is_hopeless(candidate, &refusals) {
             continue;
         }
-        // Should a KDC be silent until the end.
+        // The watch reports this if a KDC stays silent to the end.
         watch.consider(considered(Some(candidate), ranking, &refusals));
         let got = account_of(target, candidate, ranking).and_then(|account| {
             watch.enter_kdc(&account.to_string(), target.service, deadline);
             let mut later = ranking.usable.iter().skip(place + 1);
             if later.any(|other| other.ready || other.client.realm != candidate.client.realm) {
                 let ahead = ask_ahead(target, &account, candidate, (request, deadline));
-                // There is another name to ask by.
+                // Not final if the canonical name is still to be tried.
                 ahead.or_else(|failure| match canonicalize(request) {
                     Canonicalize::Fallback if failure.cause == Cause::UnknownService => Ok(()),
                     _ => Err(failure),
@@ -232,8 +232,8 @@ fn best(
     Err(Failure { detail, ..first })
 }
 
-/// Opens the cache. A context of the library takes over the difference of clocks that the first cache tells of which it
-/// reads: one that has read several is not the one to use.
+/// Opens the cache, with a fresh library context if several caches have been read. A context keeps the clock difference of
+/// the first cache that it reads, so one that has read several may have the wrong one.
 fn account_of(
     target: TicketTarget<'_>,
     candidate: &Candidate,
@@ -247,7 +247,8 @@ fn account_of(
     Account::open(&fresh, candidate.name.clone())
 }
 
-/// Asks for the ticket, which the cache then has, for as long as still leaves time for those that do not need this KDC.
+/// Asks for the ticket, which then is in the cache. Takes half of the time left, so that there is some for candidates that do
+/// not need this KDC.
 fn ask_ahead(
     target: TicketTarget<'_>,
     account: &Account,
@@ -265,7 +266,7 @@ fn ask_ahead(
     let patience = deadline.saturating_duration_since(Instant::now()) / 2;
     match within(patience, ask) {
         Ok(asked) => asked,
-        // It is asked for in the usual way then.
+        // The caller asks in the usual way then.
         Err(NoAnswer::NotAsked(_)) => Ok(()),
         Err(NoAnswer::Late) => Err(told_apart(kdc_silent(&account.to_string(), target.service))),
     }
@@ -279,8 +280,8 @@ fn by_keytab(target: TicketTarget<'_>, name: CacheNames) -> Result<(UserAccount,
     Ok((UserAccount::Keytab(account), got))
 }
 
-/// Whether a candidate would fare no better than those that were refused: what is about a realm holds for all of it but
-/// tickets for the service that need no KDC, and what is about a client for all its tickets.
+/// Whether a candidate would fail like those refused. A failure of a realm holds for all its candidates, except those that
+/// have a ticket for the service and need no KDC. A failure of a client holds for all its tickets.
 fn is_hopeless(candidate: &Candidate, refusals: &[CandidateRefusal<'_>]) -> bool {
     let of_realm = |refusal: &CandidateRefusal<'_>| {
         let of_all = matches!(
@@ -296,7 +297,7 @@ fn is_hopeless(candidate: &Candidate, refusals: &[CandidateRefusal<'_>]) -> bool
                 | Cause::ClockSkew
                 | Cause::EncryptionType
         );
-        // It is the ticket that begins later, and not the clock.
+        // The refused ticket begins later; the clock is not to blame.
         let of_ticket = refusal.failure.cause == Cause::ClockSkew
             && refusal.candidate.worth.reach <= Reach::Later
             && candidate.worth.reach > Reach::Later;
@@ -317,7 +318,7 @@ fn is_hopeless(candidate: &Candidate, refusals: &[CandidateRefusal<'_>]) -> bool
     refusals.iter().any(of_realm) || refusals.iter().filter(of_client).count() >= CLIENT_ATTEMPTS
 }
 
-/// For the log.
+/// The choice of credentials, for the log.
 fn considered(
     chosen: Option<&Candidate>,
     ranking: &Ranking,
@@ -332,7 +333,7 @@ fn considered(
     let others = others.map(|(place, other)| {
         let refusal = refusals.iter().find(|refusal| refusal.candidate.name.display == other.name.display);
         match refusal {
-            // Most name it themselves.
+            // Most details name the cache themselves.
             Some(CandidateRefusal { failure, .. }) if failure.detail.contains(&*other.name.shown()) => {
                 failure.detail.clone()
             }
@@ -345,7 +346,7 @@ fn considered(
     });
     let (own, foreign): (Vec<_>, Vec<_>) = ranking.objections.iter().partition(|o| o.cause.is_some());
     let mut others: Vec<String> = others.chain(own.into_iter().map(|o| o.text.clone())).map(cut).collect();
-    // What others have is reported beside other news, not on its own.
+    // Other people's caches are reported only beside something else, unless notable.
     let told = !others.is_empty();
     others.extend(foreign.into_iter().filter(|o| told || o.notable).map(|o| cut(o.text.clone())));
     let more = others.len().saturating_sub(CONSIDERED_LIMIT);

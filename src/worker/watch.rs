@@ -1,8 +1,8 @@
-//! The worker's clock: what stage it is in, since when and how long it may be, and the only way to report.
+//! The worker's clock: its current stage, since when, and until when; and the only way to report.
 //!
-//! libkrb5 and getaddrinfo can block for longer than a stage may take and cannot be interrupted, so a thread waits for
-//! the deadline, reports in the main thread's place and ends the process. Invariant: the socket is taken out of the
-//! lock by whoever reports first, so there is one message.
+//! libkrb5 and getaddrinfo can block for longer than a stage may take, and cannot be interrupted. So a thread waits for the
+//! deadline, reports in the main thread's place and ends the process. Invariant: the first to report takes the socket out of
+//! the lock, so there is one report.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,10 +19,10 @@ use crate::negotiate::messages::{
 use crate::secret::Secret;
 use crate::sys::process;
 
-/// Left to a stage's own timeouts, which know more than this one, before the process is ended.
+/// Extra time for a stage's own timeouts, which know more than this one, before the process is ended.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Handle of the main thread.
+/// The main thread's handle.
 pub(super) struct Watch(Arc<SharedWatch>);
 
 struct SharedWatch {
@@ -34,7 +34,7 @@ struct WatchState {
     /// `None` once somebody has reported.
     link: Option<WorkerEnd>,
     current: Option<Current>,
-    /// No stage may go on for longer.
+    /// The end of every stage.
     end: Instant,
     stages: Vec<Timing>,
     considered: Considered,
@@ -42,7 +42,7 @@ struct WatchState {
     tried: Option<Vec<u64>>,
 }
 
-/// What a report needs besides the outcome.
+/// Everything that a report needs besides the outcome.
 struct Conclusion {
     link: WorkerEnd,
     considered: Considered,
@@ -59,7 +59,7 @@ struct Current {
 }
 
 impl Watch {
-    /// Starts the clock's thread; at `end` whatever is going on then is reported to have taken too long.
+    /// Starts the clock's thread. At `end` the current stage is reported as overdue.
     ///
     /// # Errors
     /// EAGAIN at a limit of threads.
@@ -73,12 +73,12 @@ impl Watch {
         Ok(Self(shared))
     }
 
-    /// Enters a stage, or goes on in it, that shall end by `deadline`; otherwise `overdue` is reported.
+    /// Enters the stage of `overdue`, or goes on in it. If it does not end by `deadline`, `overdue` is reported.
     pub(super) fn enter(&self, deadline: Instant, overdue: Failure) {
         let mut state = self.0.lock();
         let stage = overdue.stage;
         let deadline = (deadline + GRACE).min(state.end);
-        // A thread that wakes up too early looks once more.
+        // The thread needs no wake-up for a later deadline: it looks again when it wakes.
         let sooner = state.current.as_ref().is_none_or(|current| deadline < current.deadline);
         let begun = match state.current.take() {
             Some(current) if current.stage == stage => current.begun,
@@ -94,22 +94,22 @@ impl Watch {
         }
     }
 
-    /// Enters the stage of the KDC, with a ticket of `whose` for the service.
+    /// Enters the KDC stage, for a ticket of `whose` for the service.
     pub(super) fn enter_kdc(&self, whose: &str, service: &Service, deadline: Instant) {
         self.enter(deadline, kdc_silent(whose, service));
     }
 
-    /// Keeps what there was to choose from, for the report.
+    /// Keeps the choice of credentials for the report.
     pub(super) fn consider(&self, considered: Considered) {
         self.0.lock().considered = considered;
     }
 
-    /// Keeps what tells the user's credentials from others, for the report of a failure.
+    /// Keeps the fingerprints of the user's credentials, for the report of a failure.
     pub(super) fn keep_tried(&self, tried: Vec<u64>) {
         self.0.lock().tried = Some(tried);
     }
 
-    /// Sends a token to the monitor, unless the time is up and has been reported.
+    /// Sends a token to the monitor, unless an overdue stage has been reported.
     ///
     /// # Errors
     /// [`MessageError`].
@@ -119,7 +119,7 @@ impl Watch {
         state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_token(token, &stages))
     }
 
-    /// Tells the monitor that machine credentials are available.
+    /// Tells the monitor that machine credentials are ready.
     ///
     /// # Errors
     /// [`MessageError`].
@@ -128,7 +128,7 @@ impl Watch {
         state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_ready(ready, cache))
     }
 
-    /// Another handle of the socket, to receive by while the lock is free.
+    /// Another handle of the socket, to receive without the lock.
     ///
     /// # Errors
     /// [`MessageError`].
@@ -137,14 +137,14 @@ impl Watch {
         state.link.as_ref().map_or(Err(MessageError::Closed), WorkerEnd::another)
     }
 
-    /// Reports the context. `None` if that was not possible.
+    /// Reports the context. `None` if that failed.
     pub(super) fn report_established(self, outcome: &WorkerOutcome) -> Option<()> {
         let Conclusion { mut link, considered, stages, trail, .. } = self.0.lock().conclude()?;
         let context = Established { trail, ..outcome.message(considered, stages) };
         link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
     }
 
-    /// Reports the failure. `None` if that was not possible.
+    /// Reports the failure. `None` if that failed.
     pub(super) fn report_failed(self, failure: Failure) -> Option<()> {
         let conclusion = self.0.lock().conclude()?;
         conclusion.send_failed(failure).ok()
@@ -153,11 +153,11 @@ impl Watch {
 
 impl SharedWatch {
     fn lock(&self) -> MutexGuard<'_, WatchState> {
-        // Nothing under the lock leaves it half changed.
+        // No code under the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread: returns when somebody has reported, and does not return if a deadline passes.
+    /// The thread. Returns when somebody has reported; ends the process if a deadline passes.
     fn wait(&self) {
         let mut state = self.lock();
         while state.link.is_some() {
@@ -174,7 +174,7 @@ impl SharedWatch {
 }
 
 impl WatchState {
-    /// Takes the socket and ends the last stage's time.
+    /// Takes the socket and ends the last stage.
     fn conclude(&mut self) -> Option<Conclusion> {
         let link = self.link.take()?;
         self.stages.extend(self.current.take().map(|current| current.timing()));
@@ -195,7 +195,7 @@ impl WatchState {
         let failure = told_apart(failure);
         if let Some(conclusion) = self.conclude() {
             let sent = conclusion.send_failed(failure);
-            // Not by exit(): the main thread is in the middle of a library that has exit handlers.
+            // Not exit(): the main thread is inside a library that has exit handlers.
             process::end(i32::from(sent.is_err()));
         }
     }
@@ -215,7 +215,7 @@ impl Current {
     }
 }
 
-/// The failure for whatever has not answered: KDCs, or the name service that should find them.
+/// The failure with its silent party named: KDCs, or the name service that should find them.
 pub(super) fn told_apart(silent: Failure) -> Failure {
     if silent.cause != Cause::KdcSilent {
         return silent;

@@ -1,9 +1,9 @@
-//! Tokens by way of Lustre's own RPCs: the kernel sends them, the monitor hands them to it (docs/formats.md, "Lustre's
+//! Tokens by Lustre's own RPCs. The monitor hands them to the kernel, which sends them (docs/formats.md, "Lustre's
 //! channel").
 //!
-//! This is the server's answer as the kernel hands it over: `u32 0 · u32 gss_major · u32 gss_minor · u32 window · u32
-//! length + handle, padded to four · u32 length + token, padded to four`, host byte order. What comes after it in the
-//! buffer means nothing.
+//! This file decodes the server's answer as the kernel returns it, in host byte order: `u32 0 · u32 gss_major · u32
+//! gss_minor · u32 window · u32 length + handle, padded to four · u32 length + token, padded to four`. The rest of the
+//! buffer has no meaning.
 
 use super::answer::Answer;
 #[cfg(feature = "gss")]

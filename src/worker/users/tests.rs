@@ -4,7 +4,7 @@ use crate::creds::survey::Objection;
 use crate::gss::principal::Name;
 
 fn candidate(display: &str, client: &str) -> Candidate {
-    // Ten hours and a half: the test may take its time.
+    // Ten hours and a half, so that a slow test still sees ten.
     let end = u32::try_from(now() + 37_800).unwrap();
     Candidate {
         name: CacheNames { library: "FILE:/proc/self/fd/4".into(), display: display.into() },
