@@ -1,7 +1,7 @@
 //! Derives the keys for one purpose from a context's base key.
 //!
-//! Called by [`mic`](super::mic) and by whoever lays out a context for the kernel. Invariant: a base key is used only
-//! if its length is that of its encryption type, and what is derived lies in a [`Secret`].
+//! Called by [`mic`](super::mic) and for contexts laid out for the kernel. Invariants: a base key is used only if its length
+//! is that of its encryption type, and derived keys are [`Secret`]s.
 #![forbid(unsafe_code)]
 
 use super::enctype::Enctype;
@@ -11,15 +11,15 @@ use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes256};
 use zeroize::Zeroizing;
 
-/// What a derived key does; the last byte of the derivation constant (RFC 3961 §5.3).
+/// The use of a derived key, which is the last byte of the derivation constant (RFC 3961 §5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     /// Ke: encrypts.
     Encryption = 0xaa,
-    /// Ki: protects what is encrypted.
+    /// Ki: protects the integrity of encrypted data.
     Integrity = 0x55,
-    /// Kc: protects what is sent in the clear.
+    /// Kc: protects the integrity of data sent in the clear.
     Checksum = 0x99,
 }
 
@@ -49,8 +49,8 @@ pub fn derive(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Resu
 
 /// DK of RFC 3961 §5.1 for any AES key: the key for `usage` and `kind`, as long as the base key.
 ///
-/// This is what [`derive()`] does for types 17 and 18 only. Lustre's kernel code expects it for 19 and 20 as well,
-/// which is why it can be called by itself.
+/// [`derive()`] uses it for types 17 and 18 only. Lustre's kernel code expects it for 19 and 20 as well, so it can be called
+/// directly.
 ///
 /// # Errors
 /// [`KeyLength`].
@@ -145,7 +145,7 @@ pub(super) fn n_fold<const N: usize>(input: &[u8]) -> [u8; N] {
             *column = sum & 0xff;
             sum >> 8
         });
-        // Ones' complement: what leaves at the top comes back in at the bottom.
+        // Ones' complement: the carry out of the top comes back in at the bottom.
         match columns.last_mut() {
             Some(lowest) if carry > 0 => *lowest += carry,
             _ => return columns.map(|column| column.to_be_bytes()[3]),

@@ -1,4 +1,4 @@
-//! HMAC with the hash function of an encryption type; the one place that knows which is which.
+//! HMAC with the hash function of an encryption type. Only this file knows which type has which.
 //!
 //! Called by [`kdf`](super::kdf) and [`mic`](super::mic). Invariant: the key was derived or checked for the encryption
 //! type, so it is never longer than a block of the hash.
@@ -11,14 +11,14 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha384};
 use zeroize::Zeroizing;
 
-/// A keyed hash that is being fed.
+/// A keyed hash in progress.
 pub(super) enum KeyedHash {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
     Sha384(Hmac<Sha384>),
 }
 
-/// A checksum that is not the one of what was hashed.
+/// The checksum is not that of the hashed data.
 pub(super) struct Mismatch;
 
 impl KeyedHash {
@@ -47,7 +47,7 @@ impl KeyedHash {
         })
     }
 
-    /// Whether `checksum` is a beginning of the hash; takes the same time wherever they differ.
+    /// Whether the hash starts with `checksum`. Takes the same time wherever they differ.
     pub(super) fn verify_leftmost(self, checksum: &[u8]) -> Result<(), Mismatch> {
         match self {
             Self::Sha1(hash) => hash.verify_truncated_left(checksum),

@@ -12,16 +12,16 @@ use super::kdf::{self, KeyLength, Kind};
 use super::keyed_hash::{KeyedHash, checksum_length};
 use crate::secret::Secret;
 
-/// Which end of the context somebody is.
+/// An end of the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The one that asked for the context.
+    /// The end that asked for the context.
     Initiator,
-    /// The one that granted it.
+    /// The end that granted it.
     Acceptor,
 }
 
-/// Which of the two ends chose the base key.
+/// The end that chose the base key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyOrigin {
     /// The initiator: its subkey, or the ticket's session key if it sent none.
@@ -75,7 +75,7 @@ pub enum MicError {
 }
 
 impl MicKeys {
-    /// Derives the keys of both directions, seen from the end that is `role`.
+    /// Derives the keys of both directions, seen from the end `role`.
     ///
     /// # Errors
     /// [`KeyLength`] if `base_key` is not a key of that type.
@@ -91,7 +91,7 @@ impl MicKeys {
 
     /// The token for `message`, as our end sends it.
     ///
-    /// The caller counts: `sequence` must be new for every token of this end, and nothing here remembers it.
+    /// The caller counts: `sequence` must be new for every token of this end, which nothing here checks.
     pub fn sign(&self, message: &[u8], sequence: u64) -> Vec<u8> {
         let mut token = header(self.flags(self.role), sequence).to_vec();
         let checksum = keyed(self.enctype, &self.own, message, &token);
@@ -101,11 +101,11 @@ impl MicKeys {
 
     /// Checks that the peer made `token` for `message` and returns the token's sequence number.
     ///
-    /// Whether that number is a repetition, late or missing others is left to the caller; a token that was seen before
-    /// passes again. Unknown flags are ignored as RFC 4121 §4.2.2 wants it, the checksum still covers them.
+    /// The caller checks whether the number is repeated, late or leaves a gap: a token seen before passes again. Unknown flags
+    /// are ignored as RFC 4121 §4.2.2 requires, but the checksum covers them.
     ///
     /// # Errors
-    /// [`MicError`], the first thing that is wrong with the token.
+    /// [`MicError`] for the first fault of the token.
     pub fn verify(&self, message: &[u8], token: &[u8]) -> Result<u64, MicError> {
         let (header, checksum) = token.split_first_chunk::<16>().ok_or(MicError::Truncated(token.len()))?;
         let sequence = self.check_header(header)?;
@@ -120,7 +120,7 @@ impl MicKeys {
         Ok(sequence)
     }
 
-    /// Checks all that precedes the checksum and returns the sequence number.
+    /// Checks everything before the checksum and returns the sequence number.
     fn check_header(&self, header: &[u8; 16]) -> Result<u64, MicError> {
         let [id0, id1, flags, f3, f4, f5, f6, f7, sequence @ ..] = *header;
         let differing = flags ^ self.flags(self.role.other());
@@ -215,7 +215,7 @@ mod tests {
         (acceptor, token)
     }
 
-    /// What `verify` says of a good token after `change`.
+    /// The result of `verify` for a good token after `change`.
     fn refusal(change: impl FnOnce(&mut Vec<u8>)) -> MicError {
         let (acceptor, mut token) = initiator_token();
         change(&mut token);

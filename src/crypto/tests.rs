@@ -174,7 +174,8 @@ fn checksums_are_the_published_ones() {
     }
 }
 
-/// Keys of a throw-away realm, MIT Kerberos 1.20.1 signed; `tests/mic_mit.rs` does the same with new ones each time.
+/// Keys of a throw-away realm and tokens signed by MIT Kerberos 1.20.1. `tests/mic_mit.rs` does the same with new ones each
+/// time.
 #[test]
 fn tokens_for_the_same_sequence_number_are_those_of_mit() {
     use Role::{Acceptor, Initiator};
@@ -208,7 +209,7 @@ fn tokens_for_the_same_sequence_number_are_those_of_mit() {
     mit_signed(Aes256Sha384, Acceptor, key, 0x0794_e006, token);
 }
 
-/// Lustre derives this way for every AES type, so the type may only matter for the length.
+/// Lustre derives this way for every AES type, so the type must matter only for the length.
 #[test]
 fn plain_dk_is_the_same_for_types_that_differ_in_the_hash() {
     let key = |enctype, base| dk(enctype, &bytes(base), 22, Kind::Encryption).unwrap();

@@ -1,15 +1,15 @@
-//! Answers that may never come: calls of libraries that cannot be given up, by which a file system, a daemon, a KDC or
-//! a name service is waited for.
+//! Answers that may never come: library calls that cannot be interrupted while they wait for a file system, a daemon, a KDC
+//! or a name service.
 
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Why there is none.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
-    /// There can be no further thread, so that nobody was asked.
+    /// No thread could be started, so nobody was asked.
     #[error("nobody could be asked: {0}")]
     NotAsked(#[from] io::Error),
     /// It did not come in time.
@@ -17,7 +17,7 @@ pub(crate) enum NoAnswer {
     Late,
 }
 
-/// The answer, if it comes in time. The question goes on in a thread of its own, which ends with the process.
+/// The answer, if it comes in time. A late question goes on in its thread, which ends with the process at the latest.
 ///
 /// # Errors
 /// [`NoAnswer`].

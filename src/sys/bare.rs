@@ -1,8 +1,8 @@
-//! keyctl(2) without errno, for a process that shares its maker's memory and with it the place where errno is.
+//! keyctl(2) without errno, for a process that shares its maker's memory and so its errno.
 
 use super::keyctl::RawSerial;
 
-/// An operation on two keys; negative results are errors. `first` and `second` may be special ids.
+/// An operation on two keys, which may be special ids. Negative results are errors.
 pub(super) fn keyctl(operation: u32, first: RawSerial, second: RawSerial) -> isize {
     let word = |id: RawSerial| id.cast_unsigned() as usize;
     // SAFETY: only operations whose arguments are plain numbers come here; the kernel dereferences none of them.
@@ -12,7 +12,7 @@ pub(super) fn keyctl(operation: u32, first: RawSerial, second: RawSerial) -> isi
 #[cfg(target_arch = "x86_64")]
 unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
     let result;
-    // SAFETY: by this function's contract; what the kernel changes is named, and it leaves our stack alone.
+    // SAFETY: by this function's contract; the registers that the kernel changes are named, and it leaves our stack alone.
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -28,7 +28,7 @@ unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
 #[cfg(target_arch = "aarch64")]
 unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
     let result;
-    // SAFETY: by this function's contract; the kernel changes no register but that of the result.
+    // SAFETY: by this function's contract; the kernel changes only the register of the result.
     unsafe {
         std::arch::asm!(
             "svc 0",
@@ -41,7 +41,7 @@ unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
     result
 }
 
-/// Elsewhere the C library does it, and sets errno if the call fails: at worst the maker takes the one error for another.
+/// Elsewhere the C library makes the call and sets errno if it fails. At worst the maker mistakes one error for another.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 unsafe fn call(number: libc::c_long, [a, b, c, d, e]: [usize; 5]) -> isize {
     // SAFETY: by this function's contract.

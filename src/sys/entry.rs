@@ -1,15 +1,14 @@
-//! A `main` without the preparations of the standard library, which cost the requester 4 % of its wait: a signal
-//! stack, the handling of SIGPIPE, checks of the standard descriptors. The kernel has prepared all of that.
+//! A `main` without the standard library's preparations, which cost the requester 4 % of its wait: a signal stack, the
+//! handling of SIGPIPE, checks of the standard descriptors. The kernel has prepared all of that.
 
 use std::ffi::{CStr, OsString, c_char};
 use std::os::unix::ffi::OsStringExt;
 
-/// A program's first act: closes what it has inherited beyond its standard descriptors, and takes the words of its command
-/// line.
+/// A program's first step: closes inherited descriptors beyond the standard ones, and takes the words of its command line.
 ///
 /// # Safety
-/// The program has opened nothing so far. `argv` holds `argc` pointers to NUL-terminated strings that may be written, as a C
-/// `main` gets them.
+/// The program has opened nothing so far. `argv` holds `argc` pointers to writable NUL-terminated strings, as a C `main` gets
+/// them.
 pub unsafe fn begin(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
     const FIRST: libc::c_int = 3;
     // SAFETY: plain numbers; by this function's contract nobody in this process owns a descriptor from there on.
@@ -18,17 +17,17 @@ pub unsafe fn begin(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
     unsafe { take_words(argc, argv) }
 }
 
-/// The words of the command line but the first, which are taken away from where they are, and where every user could see
-/// them (proc_pid_cmdline(5)): they are the words of somebody's request.
+/// Takes the words of the command line but the first, and zeroes them in place. They are somebody's request, and every user
+/// could read them there (proc_pid_cmdline(5)).
 ///
 /// # Safety
-/// `argv` holds `argc` pointers to NUL-terminated strings that may be written, as a C `main` gets them.
+/// `argv` holds `argc` pointers to writable NUL-terminated strings, as a C `main` gets them.
 unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
     let count = usize::try_from(argc).unwrap_or(0);
     let take = |index: usize| {
         // SAFETY: by this function's contract, since `index` is below `argc`.
         let (start, length) = unsafe { (*argv.add(index), CStr::from_ptr(*argv.add(index)).count_bytes()) };
-        // SAFETY: so many bytes were just found there, and nobody else looks at them: this is the program's first act.
+        // SAFETY: this many bytes were just found there, and nobody else uses them: this is the program's first step.
         let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), length) };
         let word = OsString::from_vec(bytes.to_vec());
         bytes.fill(0);
@@ -37,8 +36,8 @@ unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
     (1..count).map(take).collect()
 }
 
-/// Makes `$run`, from the words to the exit status, the program's `main`, and [`heap::Heap`](crate::sys::heap::Heap) its
-/// allocator.
+/// Makes `$run`, which turns the words into an exit status, the program's `main`, and
+/// [`heap::Heap`](crate::sys::heap::Heap) its allocator.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! entry {
@@ -68,7 +67,7 @@ mod tests {
         // SAFETY: four strings of our own.
         let words = unsafe { take_words(4, argv.as_ptr()) };
         assert_eq!(words, ["lgss:1:nfs@srv", "", "svc=nfs"]);
-        // SAFETY: what was shortened to nothing is still as long as its allocation, whose bytes are now all zero.
+        // SAFETY: each word still has its allocation, whose bytes are now all zero.
         let left = argv.each_mut().map(|word| unsafe { CStr::from_ptr(*word) }.to_bytes().to_vec());
         assert_eq!(left, [b"program".to_vec(), Vec::new(), Vec::new(), Vec::new()]);
     }

@@ -1,7 +1,7 @@
-//! execveat(2), and the descriptors that a program gets by their numbers.
+//! execveat(2), and descriptors passed to a program by number.
 //!
-//! Called by the launcher, by the trial of programs, and by a monitor that becomes a teller. Invariant: once descriptors
-//! have been overwritten no handle to any of them is used again.
+//! Called by the launcher, by the trial of programs, and by a monitor that becomes a teller. Invariant: once descriptors have
+//! been overwritten, no handle to any of them is used again.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -11,48 +11,48 @@ use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 
 use super::process::end;
 
-/// The first descriptor that a program is given: 0 to 2 stay as they are.
+/// The first descriptor that a program gets: 0 to 2 stay as they are.
 const FIRST: RawFd = 3;
 
-/// A program to be executed, and what it is given.
+/// A program to be executed, with everything it gets.
 #[derive(Debug)]
 pub(crate) struct Execution<'a> {
     /// The opened program.
     pub program: OwnedFd,
-    /// For those who are told of a failure.
+    /// Its name for reports of a failure.
     pub name: &'a str,
     /// Its words, its name first.
     pub argv: &'a [&'a CStr],
     /// Its environment.
     pub environment: &'a [&'a CStr],
-    /// What it finds at 3, 4, …; all others are closed.
+    /// Its descriptors 3, 4, …; all others are closed.
     pub descriptors: Vec<OwnedFd>,
 }
 
 /// Why a program does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotExecuted {
-    /// Its descriptors could not be put in their places.
+    /// Its descriptors could not be put into place.
     Descriptors(Errno),
     /// The kernel did not execute it.
     Exec(Errno),
 }
 
 impl<'a> Execution<'a> {
-    /// Executes it, or has `tell` say by `told` why not, with the program's name, and ends. By then other descriptors of
-    /// the process may be something else than they were: so nothing comes back, and `tell` is a function, which has
-    /// captured none. It must use no global one either.
+    /// Executes it, or has `tell` report the obstacle over `told`, and ends. By then the numbers of other descriptors may
+    /// refer to something else. So this does not return, and `tell` is a plain function, which captures no descriptors. It
+    /// must not use global ones either.
     pub(crate) fn run(self, told: OwnedFd, tell: fn(OwnedFd, &str, NotExecuted)) -> ! {
         let name = self.name;
         match self.prepare(&told) {
-            // SAFETY: whatever is at the places is not used any more: what is used from here on lies above them.
+            // SAFETY: descriptors at the places are not used any more; those used from here on lie above.
             Ok((raised, prepared)) => tell(raised, name, NotExecuted::Exec(unsafe { prepared.execute() })),
             Err(errno) => tell(told, name, NotExecuted::Descriptors(errno)),
         }
         end(1)
     }
 
-    /// Everything above the places, so that no place overwrites a source; and so `told`.
+    /// Copies everything, `told` included, to descriptors above the places, so that no place overwrites a source.
     fn prepare(self, told: &OwnedFd) -> Result<(OwnedFd, Raised<'a>), Errno> {
         let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
         let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;
@@ -71,7 +71,7 @@ impl<'a> Execution<'a> {
 struct Raised<'a> {
     program: OwnedFd,
     descriptors: Vec<OwnedFd>,
-    /// The first place that is not taken.
+    /// The first descriptor after the places.
     end: RawFd,
     argv: &'a [&'a CStr],
     environment: &'a [&'a CStr],
@@ -79,10 +79,10 @@ struct Raised<'a> {
 
 impl Raised<'_> {
     /// # Safety
-    /// No handle to a descriptor from 3 on and below `end` is used afterwards, not even to close it.
+    /// No handle to a descriptor from 3 up to `end` is used afterwards, not even to close it.
     unsafe fn execute(self) -> Errno {
         for (copy, place) in self.descriptors.into_iter().zip(FIRST..) {
-            // SAFETY: `copy` is open; of what was at `place` this function's contract speaks.
+            // SAFETY: `copy` is open; by this function's contract, nobody uses what was at `place`.
             if let Err(errno) = Errno::result(unsafe { libc::dup2(copy.into_raw_fd(), place) }) {
                 return errno;
             }
@@ -91,15 +91,15 @@ impl Raised<'_> {
     }
 }
 
-/// Executes an opened program that gets no descriptors, or returns why not: then those that there are stay open until the
-/// next try.
+/// Executes an opened program that gets no descriptors. Returns the obstacle if that fails; the descriptors are still open
+/// then.
 pub(crate) fn without_descriptors(program: BorrowedFd<'_>, argv: &[&CStr]) -> Errno {
     replace(program, argv, &[], 0)
 }
 
-/// With all descriptors from `first` on closed by exec.
+/// Executes the program with all descriptors from `first` on closed.
 fn replace(program: BorrowedFd<'_>, argv: &[&CStr], environment: &[&CStr], first: RawFd) -> Errno {
-    // Where the kernel cannot do that, nearly all are by themselves.
+    // A kernel may not support this, but nearly all descriptors have the flag anyway.
     let _ = close_on_exec_from(first);
     match nix::unistd::execveat(program, c"", argv, environment, AtFlags::AT_EMPTY_PATH) {
         Err(errno) => errno,
@@ -129,7 +129,7 @@ mod tests {
         let _ = File::from(told).write_all(format!("{name}: {obstacle:?}").as_bytes());
     }
 
-    /// What comes by the pipe whose end is the second of the program's descriptors, and by that for an obstacle.
+    /// The text from the pipe that is the program's second descriptor, and that from the pipe for obstacles.
     fn run(program: &str, argv: &[&CStr]) -> (String, String) {
         let program = open(program, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let ((mut out, given), (mut obstacle, told)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
@@ -155,7 +155,7 @@ mod tests {
         let (written, said) = run("/bin/sh", &[c"sh", c"-c", script]);
         let mut lines = written.lines();
         assert_eq!((lines.next(), said.as_str()), (Some("/dev/null"), ""));
-        // The shell has one of its own for the directory that it lists.
+        // The shell has one more for the directory that it lists.
         let open: Vec<_> = lines.next().unwrap().split(' ').filter(|fd| fd.len() == 1).collect();
         assert!(open.starts_with(&["0", "1", "2", "3", "4"]) && open.len() <= 6, "{open:?}");
     }

@@ -1,4 +1,4 @@
-//! Files: opened below somebody's root, opened through a chain of directories that root owns, sealed in memory.
+//! Files: opened below somebody's root directory, opened through directories that only root can change, sealed in memory.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -13,8 +13,8 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use super::errno::errno_of;
 
-/// Opens `path` with O_PATH below `root`, which plays the part of `/` for it and its links; the last component is not
-/// followed (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
+/// Opens `path` with O_PATH below `root`, which stands for `/` in the path and its links. Does not follow a link in the last
+/// component (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
 ///
 /// # Errors
 /// Those of openat2(2).
@@ -25,10 +25,10 @@ pub(crate) fn locate_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd,
     openat2(root, path, how)
 }
 
-/// Opens an entry of `directory` with O_PATH: one name, which is not followed and no mount point.
+/// Opens one entry of `directory` with O_PATH. Links are not followed, mount points not crossed.
 ///
 /// # Errors
-/// Those of openat2(2), EXDEV for a mount point among them.
+/// Those of openat2(2), including EXDEV for a mount point.
 pub(crate) fn locate_entry(directory: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
     let stay = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
     let how = OpenHow::new()
@@ -37,7 +37,7 @@ pub(crate) fn locate_entry(directory: BorrowedFd<'_>, name: &Path) -> Result<Own
     openat2(directory, name, how)
 }
 
-/// Reads a file that [`locate_below`] has found, at most `limit` bytes. Only for descriptors known to be regular files.
+/// Reads a file found by [`locate_below`], at most `limit` bytes. Only for descriptors known to be regular files.
 ///
 /// # Errors
 /// EACCES, EIO; EFBIG if there is more.
@@ -54,7 +54,7 @@ pub(crate) fn read_located(
     if content.len() > limit { Err(Errno::EFBIG) } else { Ok(content) }
 }
 
-/// A file in memory with that content, sealed against any change, readable by whoever has the descriptor.
+/// A file in memory with this content, sealed against any change. Everybody with the descriptor can read it.
 ///
 /// # Errors
 /// ENOMEM, EMFILE.
@@ -71,7 +71,7 @@ pub fn sealed_memory(content: &[u8]) -> Result<OwnedFd, Errno> {
 /// Why a file that root must control is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum Untrusted {
-    /// It, or a directory above it, can be changed by others than root.
+    /// Others than root can change it or a directory above it.
     #[error("{0} is not owned by root or is writable by others")]
     Writable(PathBuf),
     /// Not an absolute path.
@@ -85,8 +85,8 @@ pub enum Untrusted {
     Open(PathBuf, #[source] io::Error),
 }
 
-/// Opens a regular file that nobody but root can have changed: it and every directory above it belong to root and
-/// are writable by nobody else, after links have been followed.
+/// Opens a regular file that only root can have changed: after links are resolved, it and every directory above it belong to
+/// root, and nobody else can write to them.
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -102,8 +102,8 @@ pub(crate) fn open_trusted(path: &Path, flags: OFlag) -> Result<File, Untrusted>
     Ok(file)
 }
 
-/// Opens a directory that nobody but root can change, it and every directory above it; makes it, for root alone, if only
-/// it is missing.
+/// Opens a directory that only root can change, like every directory above it. Makes it, for root alone, if only the last one
+/// is missing.
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -119,7 +119,7 @@ pub(crate) fn private_directory(path: &Path) -> Result<OwnedFd, Untrusted> {
     open(&real, flags, Mode::empty()).map_err(|errno| Untrusted::Open(real, errno.into()))
 }
 
-/// A directory in one that only root can change; made, for root alone, if it is missing.
+/// Opens a directory in one that only root can change. Makes it, for root alone, if it is missing.
 ///
 /// # Errors
 /// Those of mkdirat(2) and openat(2).
@@ -135,7 +135,7 @@ pub(crate) fn subdirectory(directory: BorrowedFd<'_>, name: &str) -> Result<Owne
     }
 }
 
-/// Removes files of a directory that nobody but root can change, if they have not been written to for so long.
+/// Removes files that have not been written to for `age`, from a directory that only root can change.
 pub(crate) fn remove_old(directory: &Path, age: std::time::Duration) {
     let is_old = |path: &Path| {
         let modified = std::fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
@@ -145,7 +145,7 @@ pub(crate) fn remove_old(directory: &Path, age: std::time::Duration) {
     entries.filter(|path| is_old(path)).for_each(|path| drop(std::fs::remove_file(path)));
 }
 
-/// The path of a regular file that nobody but root can have changed (as [`open_trusted`]), without links.
+/// The path, without links, of a regular file that only root can have changed (see [`open_trusted`]).
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -159,11 +159,11 @@ pub(crate) fn trusted_file(path: &Path) -> Result<PathBuf, Untrusted> {
     }
 }
 
-/// Most links on the way to a file, as the kernel has it (path_resolution(7)).
+/// Most links on the way to a file, the kernel's limit (path_resolution(7)).
 const LINK_LIMIT: usize = 40;
 
-/// The path without links. Every directory on the way, those that links lead through included, and every link belongs to
-/// root, and nothing but links is writable by anybody else.
+/// The path without links. Everything on the way, including directories that links lead through and the links themselves,
+/// belongs to root, and nobody else can write to it (the mode of a link does not count).
 ///
 /// # Errors
 /// [`Untrusted`].
@@ -173,7 +173,7 @@ pub(crate) fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
     }
     let failed = |at: &Path, error: io::Error| Untrusted::Open(at.to_owned(), error);
     let mut real = PathBuf::new();
-    // What is still to be walked, the next component last.
+    // Components still to walk, the next one last.
     let mut ahead = reversed(path);
     let mut links = 0;
     while let Some(component) = ahead.pop() {
@@ -181,7 +181,7 @@ pub(crate) fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
             real.pop();
             continue;
         }
-        // An absolute component, such as the root, replaces what was walked.
+        // The root component replaces everything walked so far.
         let next = real.join(&component);
         let metadata = next.symlink_metadata().map_err(|error| failed(&next, error))?;
         if metadata.uid() != 0 || (!metadata.is_symlink() && metadata.mode() & 0o022 != 0) {
@@ -208,13 +208,13 @@ fn reversed(path: &Path) -> Vec<PathBuf> {
     components
 }
 
-/// A name that nobody else can have guessed: 128 random bits in hexadecimal.
+/// A name that nobody can guess: 128 random bits in hexadecimal.
 ///
 /// # Errors
 /// ENOSYS.
 pub(crate) fn unpredictable_name() -> Result<String, Errno> {
     let mut bits = [0u8; 16];
-    // SAFETY: the buffer has as many bytes as said; a request of this size is never cut short (getrandom(2)).
+    // SAFETY: the buffer has this many bytes. A request of this size is never cut short (getrandom(2)).
     let got = unsafe { libc::getrandom(bits.as_mut_ptr().cast(), bits.len(), 0) };
     if usize::try_from(got).ok() != Some(bits.len()) {
         return Err(Errno::last());
@@ -222,7 +222,7 @@ pub(crate) fn unpredictable_name() -> Result<String, Errno> {
     Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Our own root directory, O_PATH. (open(2) of one C library costs a second call.)
+/// Our own root directory, O_PATH. Not by open(2), which in one C library makes a second system call.
 ///
 /// # Errors
 /// Those of openat(2).
@@ -230,7 +230,7 @@ pub(crate) fn our_root() -> Result<OwnedFd, Errno> {
     openat(AT_FDCWD, "/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Whether two descriptors are the same directory through the same mount, which no other mount namespace has.
+/// Whether two descriptors are the same directory by the same mount. No other mount namespace has that mount.
 ///
 /// # Errors
 /// Those of statx(2).

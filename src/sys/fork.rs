@@ -1,7 +1,8 @@
-//! fork(2), and its variant whose child is confined.
+//! fork(2), and variants whose child is confined.
 //!
-//! Called by the monitor, by `lgss` and by the self-check of `lgss_keyring`. Invariant: a process forks only while it has one thread, which is looked at
-//! each time: the child of another would find locks held by threads that it has not got, malloc's among them.
+//! Called by the monitor, by `lgss` and by the self-check of `lgss_keyring`. Invariant: a process forks only while it has one
+//! thread, which is checked each time. Otherwise the child could find locks, such as malloc's, held by threads that it does
+//! not have.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::raw::c_long;
@@ -13,7 +14,7 @@ use nix::sys::stat::stat;
 pub(crate) use nix::unistd::ForkResult;
 use nix::unistd::Pid;
 
-/// How long a thread may take to end.
+/// Most time that a joined thread may take to end.
 const ENDING_LIMIT: Duration = Duration::from_millis(100);
 const TASKS_LOOK: Duration = Duration::from_millis(1);
 
@@ -23,12 +24,12 @@ const TASKS_LOOK: Duration = Duration::from_millis(1);
 /// EAGAIN at a limit of processes, ENOMEM; EDEADLK if the process has other threads; those of stat(2) without /proc.
 pub(crate) fn fork() -> Result<ForkResult, Errno> {
     expect_one_thread()?;
-    // SAFETY: there is no other thread, as just seen, and only this one could start another: the child may do anything.
+    // SAFETY: there is no other thread, as just checked, and only this one could start another. So the child may do anything.
     unsafe { nix::unistd::fork() }
 }
 
-/// fork(2) with the child as the first process of a process-id namespace: it sees and signals only its own
-/// descendants, and they end with it, however they try to survive.
+/// fork(2) with the child as the first process of a process-id namespace. It sees and signals only its descendants, and they
+/// end with it whatever they do.
 ///
 /// # Errors
 /// Those of [`fork`]; EPERM without CAP_SYS_ADMIN.
@@ -36,14 +37,14 @@ pub(crate) fn fork_confined() -> Result<ForkResult, Errno> {
     let flags = c_long::from(libc::CLONE_NEWPID | libc::SIGCHLD);
     let none = 0 as c_long;
     expect_one_thread()?;
-    // SAFETY: without CLONE_VM and a stack this is fork(2), of one thread as above. What the C library keeps of the
-    // parent's thread id tells owners of locks apart, for which the old one will do, and signals, which no child of ours
-    // sends itself.
+    // SAFETY: without CLONE_VM and a stack this is fork(2), of one thread as above. The C library keeps the parent's thread
+    // id. It serves to distinguish owners of locks, for which the old one will do, and to signal oneself, which no child of
+    // ours does.
     side(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) })
 }
 
-/// The same, with the child in the cgroup of version 2 whose directory this is (clone3(2), CLONE_INTO_CGROUP): nothing
-/// has to be moved.
+/// The same with the child started in this directory's cgroup, of version 2 (clone3(2), CLONE_INTO_CGROUP), so that it need
+/// not be moved.
 ///
 /// # Errors
 /// Those of [`fork_confined`]; ENODEV if the cgroup has been removed, ENOSYS of kernels before 5.7.
@@ -56,7 +57,7 @@ pub(crate) fn fork_confined_in(cgroup: BorrowedFd<'_>) -> Result<ForkResult, Err
     arguments.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
     let size = size_of_val(&arguments);
     expect_one_thread()?;
-    // SAFETY: as above; the structure is of the size that is told, and its stack is the parent's.
+    // SAFETY: as above; the structure has the given size, and the child uses a copy of the parent's stack.
     side(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size) })
 }
 
@@ -71,11 +72,11 @@ fn side(pid: c_long) -> Result<ForkResult, Errno> {
 }
 
 fn expect_one_thread() -> Result<(), Errno> {
-    // The harness runs tests in threads, so a test's child must take no lock that another thread may hold.
+    // The harness runs tests in threads, so a test's child must not take a lock that another thread may hold.
     let alone = |threads| threads == 1 || cfg!(test);
     let start = Instant::now();
     while !alone(count_threads()?) {
-        // A thread that was joined may not have ended altogether.
+        // A joined thread may not have ended completely.
         if start.elapsed() > ENDING_LIMIT {
             return Err(Errno::EDEADLK);
         }
@@ -84,9 +85,9 @@ fn expect_one_thread() -> Result<(), Errno> {
     Ok(())
 }
 
-/// By the number of links of the directory of threads, which has a subdirectory for each (proc_pid_task(5)).
+/// Counts threads by the link count of their directory, which has a subdirectory for each (proc_pid_task(5)).
 fn count_threads() -> Result<libc::nlink_t, Errno> {
-    /// A directory's own two.
+    /// The two links of an empty directory.
     const OWN_LINKS: libc::nlink_t = 2;
     Ok(stat("/proc/self/task")?.st_nlink.saturating_sub(OWN_LINKS))
 }
@@ -97,8 +98,8 @@ mod tests {
     use nix::sys::wait::{WaitStatus, waitpid};
     use std::sync::mpsc::channel;
 
-    /// By what a forked process, which begins with one thread, counts before and with a second one: ten times the one, and
-    /// the other.
+    /// A forked process starts with one thread. Its exit status is ten times its count then, plus the count with a second
+    /// thread.
     #[test]
     fn a_process_with_a_second_thread_is_told_from_one_without() {
         // SAFETY: this test's child starts a thread, for which it takes no lock but malloc's, which fork leaves usable.

@@ -1,9 +1,9 @@
 //! The heap of a program whose processes share memory ([`super::heir`]).
 //!
-//! Made the program's allocator by [`crate::entry`]. It is the C library's until a process finds itself in the memory of
-//! one that was killed, perhaps in the middle of an allocation. From then on every block comes from new memory and none is
-//! given back, since such a process only writes a line of the log. Invariant: the torn heap is read and never changed by Rust's
-//! blocks; what allocates in the C library itself is left out then.
+//! [`crate::entry`] makes it the program's allocator. It uses the C library's heap until a process finds itself in the memory
+//! of one that was killed, perhaps in the middle of an allocation. From then on every block comes from new memory, and none
+//! is freed, since such a process only writes a line of the log. Invariant: Rust code reads the torn heap but never changes
+//! it. Calls that allocate in the C library are left out then.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::process::end;
 
-/// More than a line of the log needs; only what is used is memory.
+/// More than a line of the log needs. Only used pages take memory.
 const ROOM: usize = 64 * 1024 * 1024;
 
 /// Address that stands for "no memory yet": the old heap is closed, the new one is not there.
 const CLOSED: usize = 1;
 
-/// The new memory, once there is some, and how much of it has been given away.
+/// The new memory, once there is some, and how much of it is used.
 static NEW_HEAP: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
 
@@ -52,7 +52,7 @@ fn reserve() -> *mut u8 {
     if start == libc::MAP_FAILED { ptr::null_mut() } else { start.cast() }
 }
 
-/// The next block, of zeroes; null if there is no room.
+/// The next block, zeroed; null if there is no room.
 fn take(start: *mut u8, used: &AtomicUsize, layout: Layout) -> *mut u8 {
     let end_of = |used: usize| {
         let begin = start.addr().checked_add(used)?.checked_next_multiple_of(layout.align())? - start.addr();
@@ -69,8 +69,8 @@ fn take(start: *mut u8, used: &AtomicUsize, layout: Layout) -> *mut u8 {
 #[derive(Debug)]
 pub struct Heap;
 
-// SAFETY: the C library's blocks are given back to the C library alone. Those of the new memory lie in it, are aligned, and
-// no two overlap, since its use only grows; that of another is never changed once there is a new one.
+// SAFETY: the C library's blocks are freed by the C library only, and not at all once the old heap is left. Blocks of the new
+// memory lie within it, are aligned, and do not overlap, since its use only grows.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match NEW_HEAP.load(Ordering::Acquire) {
@@ -82,7 +82,7 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if NEW_HEAP.load(Ordering::Acquire).is_null() {
-            // SAFETY: by this function's contract; without new memory all blocks are of the C library's.
+            // SAFETY: by this function's contract. Without new memory all blocks are the C library's.
             unsafe { System.dealloc(block, layout) }
         }
     }
@@ -98,13 +98,13 @@ unsafe impl GlobalAlloc for Heap {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let start = NEW_HEAP.load(Ordering::Acquire);
         if start.is_null() {
-            // SAFETY: as of `dealloc`.
+            // SAFETY: as for `dealloc`.
             return unsafe { System.realloc(block, layout, size) };
         }
-        // SAFETY: by this function's contract, of the size that is not 0 and does not overflow.
+        // SAFETY: by this function's contract: the size is not 0 and does not overflow.
         let new = take(start, &USED, unsafe { Layout::from_size_align_unchecked(size, layout.align()) });
         if !new.is_null() {
-            // SAFETY: both blocks have so many bytes, and no two blocks overlap.
+            // SAFETY: both blocks have this many bytes, and blocks do not overlap.
             unsafe { ptr::copy_nonoverlapping(block, new, layout.size().min(size)) };
         }
         new

@@ -23,53 +23,53 @@ use super::keyctl::{self, RawSerial};
 use super::process::{Process, is_runnable};
 
 const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
-/// Stack of a process made by [`spawn_sharing`], in bytes, with a page below that may not be touched.
+/// Stack of a process made by [`spawn_sharing`], in bytes. Its lowest page is a guard page.
 const SHARING_STACK: usize = 1024 * 1024;
 const PAGE: usize = 4096;
 /// How long a killed caller may take to end.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// What an heir's predecessor may take, and what becomes of its key if it takes longer.
+/// How long an heir's predecessor may take, and the fate of its key if it takes longer.
 #[derive(Debug)]
 pub(crate) struct Succession {
     /// Delay before the first check whether it has ended.
     pub first_look: Duration,
-    /// How often from then on.
+    /// Pause between the checks from then on.
     pub next_look: Duration,
-    /// When its key is rejected and it is killed, if something holds it up all that time, but for its first fifth.
+    /// When its key is rejected and it is killed, if it is blocked all that time but for the first fifth.
     pub limit: Duration,
-    /// The same if it only waits for its turn on a busy machine.
+    /// The same if it only waits for a processor on a busy machine.
     pub busy_limit: Duration,
     /// The key under construction.
     pub key: RawSerial,
-    /// The key's error then.
+    /// The error of the rejected key.
     pub errno: Errno,
-    /// And how long it has that.
+    /// How long it stays rejected.
     pub ttl: Duration,
-    /// By which the predecessor may pass its work on.
+    /// Lets the predecessor pass its work on.
     pub handover: &'static Handover,
-    /// Set by a predecessor while it waits for another process of ours, by a bound of its own.
+    /// Set by a predecessor while it waits for another process of ours, for a limited time.
     pub starved: &'static AtomicBool,
 }
 
-/// A predecessor's work, which it may pass on to its heir.
+/// A predecessor's work, which it can pass on to its heir.
 #[derive(Debug, Default)]
 pub(crate) struct Handover(AtomicBool);
 
 impl Handover {
-    /// Passes it on, and waits until a child has ended, which shall be the heir: all memory is the heir's meanwhile, and
-    /// nothing of it is touched here.
+    /// Passes it on and waits until a child, which is to be the heir, has ended. Meanwhile all memory is the heir's, and this
+    /// process touches none of it.
     pub(crate) fn pass_on(&self) {
         self.0.store(true, Ordering::Release);
         wait_for_child();
     }
 }
 
-/// Waits until a child has ended, and touches no memory meanwhile.
+/// Waits until a child has ended. Touches no memory meanwhile.
 fn wait_for_child() {
     let any = c_long::from(-1);
     loop {
-        // SAFETY: null pointers for what is not wanted to be known; the rest are numbers.
+        // SAFETY: null pointers for results that are not wanted; the rest are numbers.
         let ended = unsafe {
             libc::syscall(libc::SYS_wait4, any, 0 as c_long, c_long::from(libc::__WALL), 0 as c_long)
         };
@@ -79,14 +79,14 @@ fn wait_for_child() {
     }
 }
 
-/// How an heir's predecessor has ended.
+/// The state of an heir's predecessor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Predecessor {
-    /// By itself, or by whoever killed it.
+    /// It ended by itself, or somebody else killed it.
     Ended,
-    /// Overdue: its key was rejected, and then it was killed.
+    /// It was overdue: its key was rejected, then it was killed.
     Killed,
-    /// Not yet: it has passed its work on and only waits for what comes of that, see [`Handover`].
+    /// It has passed its work on and waits for the heir's end, see [`Handover`].
     Waits(Pid),
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
     fn wait<T: Sync>(Heir(patience, caller, inheritance): &'static Heir<T>) -> i32 {
         let Inheritance { had_finished, entry, argument } = *inheritance;
         let start = Instant::now();
-        // Since when it has not run at any look.
+        // Since when it was blocked at every look.
         let mut blocked: Option<Instant> = None;
         let look_closely = patience.limit / 5;
         let (mut look, mut looks) = (patience.next_look, 0);
@@ -129,7 +129,7 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
             pause(look);
             looks += 1;
             if looks > EARLY_LOOKS {
-                look = look.saturating_mul(2).min(GUARD_LONGEST_LOOK);
+                look = look.saturating_mul(2).min(HEIR_LONGEST_LOOK);
             }
             if start.elapsed() < look_closely {
                 continue;
@@ -156,9 +156,9 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
     unsafe { spawn_sharing(wait, heir) }
 }
 
-/// Between two looks at a predecessor that takes long: on a busy machine hundreds do so at the same time.
-const GUARD_LONGEST_LOOK: Duration = Duration::from_millis(10);
-/// So often it is looked at before the pauses grow.
+/// Longest pause between two looks at a slow predecessor. On a busy machine there are hundreds of them.
+const HEIR_LONGEST_LOOK: Duration = Duration::from_millis(10);
+/// Number of looks before the pauses grow.
 const EARLY_LOOKS: u32 = 8;
 
 /// Starts a process that runs `entry` if the caller ends before it has set `done`. It ends when `done` is set.
@@ -215,7 +215,7 @@ pub(super) unsafe fn spawn_sharing<T>(
         entry(argument)
     }
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
-    // SAFETY: a new mapping at a place of the kernel's choice.
+    // SAFETY: a new mapping at an address that the kernel chooses.
     let stack = unsafe {
         libc::mmap(std::ptr::null_mut(), SHARING_STACK, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
     };
@@ -223,7 +223,7 @@ pub(super) unsafe fn spawn_sharing<T>(
         return Err(Errno::last());
     }
     let argument = Box::into_raw(Box::new(Start(entry, argument)));
-    // SAFETY: the lowest page of our own new mapping. The top of the stack is inside that mapping and aligned, nothing
+    // SAFETY: the protected page is the lowest of our new mapping. The stack's top is inside that mapping and aligned, nothing
     // else uses it, and `start` gets the pointer that it expects, valid for ever. By this function's contract the child
     // touches nothing of a caller that works.
     let pid = unsafe {
@@ -233,9 +233,9 @@ pub(super) unsafe fn spawn_sharing<T>(
     Errno::result(pid).map(drop)
 }
 
-/// Sleeps without touching errno, as long as no signal is handled.
+/// Sleeps for less than a second. Leaves errno alone unless a signal is handled.
 pub(super) fn pause(time: Duration) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
-    // SAFETY: no descriptor is waited for, a time that we own, no signal mask.
+    // SAFETY: no descriptors, a time that we own, no signal mask.
     unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };
 }

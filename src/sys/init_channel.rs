@@ -1,5 +1,5 @@
-//! Lustre's negotiation channel: one write(2) to a file of its parameters sends a token to a server and brings back the
-//! answer (docs/formats.md, "Lustre's channel").
+//! Lustre's negotiation channel: one write(2) to a parameter file sends a token to a server and brings back the answer
+//! (docs/formats.md, "Lustre's channel").
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -7,7 +7,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-/// What goes to the kernel with a token.
+/// A token with everything that the kernel needs to send it.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     /// Number of the kernel's security context.
@@ -16,15 +16,15 @@ pub(crate) struct Exchange<'a> {
     pub target: &'a CStr,
     /// Kind of the server in bits 15..0, mechanism in bits 31..16.
     pub service: u32,
-    /// Whose context.
+    /// The context's user.
     pub uid: u32,
     /// That user's primary group.
     pub gid: u32,
-    /// For the server.
+    /// The token for the server.
     pub token: &'a [u8],
 }
 
-/// The block as the kernel reads it, in host byte order; pointers are into our memory.
+/// The block as the kernel reads it, in host byte order. Pointers lead into our memory.
 #[repr(C)]
 struct Block {
     version: u32,
@@ -45,11 +45,11 @@ const BLOCK_VERSION: u32 = 2;
 const EXCHANGE_BLOCK_SIZE: usize = 72;
 const _: () = assert!(size_of::<Block>() == EXCHANGE_BLOCK_SIZE);
 
-/// Sends the token and waits for the answer, which is put into `reply`; as long as the server and the network take.
-/// Returns the kernel's status: 0, or a negative errno.
+/// Sends the token and waits for the answer, which goes into `reply`, as long as server and network take. Returns the
+/// kernel's status: 0, or a negative errno.
 ///
 /// # Errors
-/// Those of write(2): EINVAL for a target that there is not, or that is not in use; EFAULT; EIO if it took less.
+/// Those of write(2): EINVAL for a target that does not exist or is not in use; EFAULT; EIO if it took only a part.
 pub(crate) fn exchange(
     channel: BorrowedFd<'_>,
     exchange: &Exchange<'_>,
@@ -70,11 +70,11 @@ pub(crate) fn exchange(
         reply: reply.as_mut_ptr(),
         status: &raw mut status,
     };
-    // SAFETY: the block and all that it points to lives through the call: the name ends with NUL, the lengths are those
-    // of the slices, the kernel reads the token, and writes to the reply and the status, which are ours alone.
+    // SAFETY: the block and everything it points to live through the call. The name ends with NUL, the lengths are those of
+    // the slices. The kernel reads the token, and writes to reply and status, which are ours alone.
     let written =
         unsafe { libc::write(channel.as_raw_fd(), ptr::from_ref(&block).cast(), EXCHANGE_BLOCK_SIZE) };
-    // SAFETY: a live local; read as the kernel has left it, which the compiler does not see.
+    // SAFETY: a live local. Volatile, because the compiler does not see that the kernel writes to it.
     let status = unsafe { ptr::read_volatile(&raw const status) };
     match Errno::result(written)? {
         written if usize::try_from(written) == Ok(EXCHANGE_BLOCK_SIZE) => Ok(status),
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(offsets, [0, 4, 8, 16, 20, 24, 32, 40, 48, 56, 64]);
     }
 
-    /// What Lustre's own tool has written on a real file system (tests/golden).
+    /// Blocks that Lustre's own tool wrote on a real file system (tests/golden).
     #[test]
     fn every_captured_block_is_written_again_but_for_the_pointers() {
         let captured: Vec<Value> =
@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(nix::unistd::read(&reader, &mut block), Ok(EXCHANGE_BLOCK_SIZE));
             let mut wanted = bytes(record["block"].as_str().unwrap());
             assert_eq!(wanted.len(), EXCHANGE_BLOCK_SIZE);
-            // Pointers, and the padding, which the tool has left as it was.
+            // Pointers, and the padding, which the tool does not set.
             for meaningless in [8..16, 28..32, 40..48, 56..64, 64..72] {
                 block[meaningless.clone()].fill(0);
                 wanted[meaningless].fill(0);

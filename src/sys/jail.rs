@@ -1,6 +1,6 @@
-//! Giving up rights for good: namespaces entered, limits, ids, capabilities, no_new_privs (rule S13).
+//! Gives up rights for good: namespaces, limits, ids, capabilities, no_new_privs (rule S13).
 //!
-//! The order is the caller's; each function leaves things as they were if it fails, and the caller then ends.
+//! The caller decides the order, and ends if a function fails.
 
 use std::os::fd::BorrowedFd;
 
@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
-/// Enters a network namespace; needs root, so it comes before the drop.
+/// Enters a network namespace. Needs root, so it comes before the drop.
 ///
 /// # Errors
 /// Those of setns(2).
@@ -21,13 +21,14 @@ pub(crate) fn enter_network(namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     setns(namespace, CloneFlags::CLONE_NEWNET)
 }
 
-/// Address space of a negotiating process unless it is set otherwise: an ordinary one has less than half of it.
+/// Default limit of a negotiating process's address space. An ordinary one uses less than half of it.
 pub(crate) const MEMORY_MIB: u16 = 192;
 
-/// Two descriptors for each of a user's caches, while they are put in order for the worker, and some to work with.
+/// Two descriptors for each of a user's caches, while they are moved into place for the worker, and some more.
 pub(crate) const DESCRIPTORS: u64 = 1024;
 
-/// What a negotiating process may use, of memory so many MiB of address space. Not the number of processes: that is counted over all of a user's.
+/// Limits the resources of a negotiating process, its address space to `memory_mib` MiB. The number of processes is not
+/// limited, since the kernel counts all of the user's.
 ///
 /// # Errors
 /// Those of setrlimit(2).
@@ -42,7 +43,7 @@ pub(crate) fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0)
 }
 
-/// Lets this process have so many descriptors, if more of them are allowed to it than it uses.
+/// Raises the soft limit of descriptors to `count`, as far as the hard limit allows.
 ///
 /// # Errors
 /// Those of setrlimit(2).
@@ -52,7 +53,7 @@ pub(crate) fn allow_descriptors(count: u64) -> Result<(), Errno> {
     if soft < count { setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard) } else { Ok(()) }
 }
 
-/// No core file from this process, whatever limits were inherited (rule S10).
+/// Prevents a core file of this process, whatever limits it inherited (rule S10).
 ///
 /// # Errors
 /// Those of setrlimit(2) and prctl(2).
@@ -69,8 +70,8 @@ pub(crate) fn set_undumpable() -> Result<(), Errno> {
     capctl::prctl::set_dumpable(false).map_err(|e| Errno::from_raw(e.code()))
 }
 
-/// Asks for SIGKILL when the parent ends. An id change and the exec of certain files take that back. From inside a
-/// process-id namespace the parent cannot be seen, so whoever can checks afterwards that it still lives.
+/// Asks for SIGKILL when the parent ends. An id change and the exec of certain files undo that. Inside a process-id
+/// namespace the parent cannot be seen, so somebody outside checks afterwards that it still lives.
 ///
 /// # Errors
 /// Those of prctl(2).
@@ -78,16 +79,16 @@ pub(crate) fn die_with_parent() -> Result<(), Errno> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
-/// How willingly the kernel ends a process when memory is short (proc_pid_oom_score_adj(5)).
+/// Whether the kernel kills the process when memory runs out (proc_pid_oom_score_adj(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OomScore {
-    /// Not at all.
+    /// Never.
     Never,
-    /// As any other.
+    /// Like any other.
     Normal,
 }
 
-/// Sets it for this process and the children that it will have. Failure is of no consequence here.
+/// Sets the score of this process and its future children. A failure does not matter.
 pub(crate) fn set_oom_score(score: OomScore) {
     let text = match score {
         OomScore::Never => "-1000",
@@ -96,11 +97,11 @@ pub(crate) fn set_oom_score(score: OomScore) {
     let _ = std::fs::write("/proc/self/oom_score_adj", text);
 }
 
-/// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, undumpable, no capability in
-/// any set, no way back by exec. Verified, also by trying to become root again.
+/// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, undumpable, no capability in any
+/// set, no way back by exec. Verifies that, also by trying to become root again.
 ///
 /// # Errors
-/// EPERM where the rights for it were missing or something was left over; others of the kernel's.
+/// EPERM if a right to do it was missing or something was left over; other errors of the kernel.
 pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
     let code = |e: capctl::Error| Errno::from_raw(e.code());
     if uid.is_root() {
@@ -112,7 +113,7 @@ pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
     setresgid(gid, gid, gid)?;
     untouchable(|| {
         setresuid(uid, uid, uid)?;
-        // From here on the process is the user's, and the change of ids has reset it.
+        // The process is the user's now, and the id change has reset the flag.
         set_undumpable()
     })?;
     CapState::empty().set_current().map_err(code)?;
@@ -120,9 +121,9 @@ pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
     verify_dropped(uid, gid)
 }
 
-/// Changes ids so that the user that the process becomes can neither trace it nor have a core of it in between, even where
-/// fs.suid_dumpable makes every process that changes its ids dumpable: until it is undumpable it has capabilities that this
-/// user has not (ptrace(2), proc(5)), and no signal ends it with a core.
+/// Changes ids so that the new user can at no moment trace the process or get a core of it, even if fs.suid_dumpable makes
+/// every process that changes its ids dumpable. Until it is undumpable, it has capabilities that the user lacks (ptrace(2),
+/// proc(5)), and no signal ends it with a core.
 fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
     let code = |e: capctl::Error| Errno::from_raw(e.code());
     let unblocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -134,10 +135,10 @@ fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> 
     changed
 }
 
-/// Leaves a process of root's no capability but that to end processes of others, for good.
+/// Gives up all capabilities of a root process for good, except CAP_KILL.
 ///
 /// # Errors
-/// EPERM where there was not even the right to give them up; others of the kernel's.
+/// EPERM if even the right to give them up was missing; other errors of the kernel.
 pub(crate) fn keep_only_kill() -> Result<(), Errno> {
     let code = |e: capctl::Error| Errno::from_raw(e.code());
     ambient::clear().map_err(code)?;
@@ -168,11 +169,11 @@ mod tests {
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork, pause, pipe, read, write};
 
-    /// A user that nobody else is.
+    /// A user that nobody else uses.
     const USER: u32 = 4_000_777;
 
-    /// What a process of the user gets that attaches to one that is becoming that user, at the moment at which the kernel has
-    /// made that dumpable as it does where fs.suid_dumpable is 1; the test needs root, and leaves that setting alone.
+    /// The errno for a process of the user that attaches to one becoming that user, at the moment when the kernel has made it
+    /// dumpable, as it does if fs.suid_dumpable is 1. The test needs root, and does not change that setting.
     fn attached(change: fn() -> Result<(), Errno>) -> i32 {
         let (reader, writer) = pipe().unwrap();
         // SAFETY: the child allocates nothing and ends without destructors.
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn a_process_that_is_becoming_a_user_cannot_be_traced_by_it_whatever_suid_dumpable_says() {
         assert_eq!(attached(become_the_user), 0, "the test sees what it has to");
-        // The rights are kept until the process is undumpable.
+        // Capabilities are kept until the process is undumpable.
         assert_eq!(
             attached(|| {
                 capctl::prctl::set_keepcaps(true).map_err(|e| Errno::from_raw(e.code()))?;

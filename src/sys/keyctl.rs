@@ -1,7 +1,7 @@
-//! keyctl(2), add_key(2) and request_key(2), one function an operation.
+//! keyctl(2), add_key(2) and request_key(2), one function per operation.
 //!
-//! Serials are the kernel's `key_serial_t`: positive ids, or the negative special ids below. What linux-keyutils does soundly
-//! and without losing anything is its part; why the rest is ours, docs/decisions.md says call by call.
+//! Serials are the kernel's `key_serial_t`: positive ids, or the negative special ids below. linux-keyutils makes the calls
+//! that it supports soundly and without loss. docs/decisions.md says for each other call why it is ours.
 
 mod library;
 
@@ -29,14 +29,14 @@ pub const SESSION_KEYRING: RawSerial = libc::KEY_SPEC_SESSION_KEYRING;
 /// The user keyring of the calling process's real uid.
 pub(crate) const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
 
-/// With the authority over a key under construction: the keyring that its requester wants it in.
+/// For the holder of authority over a key under construction: the keyring that the requester wants the key in.
 pub(crate) const REQUESTORS_KEYRING: RawSerial = libc::KEY_SPEC_REQUESTOR_KEYRING;
 
-/// Longest description the kernel keeps, and room for the fields before it.
+/// Longest description that the kernel keeps, with room for the fields before it.
 const DESCRIBE_LIMIT: usize = 4096 + 128;
-/// Longest payload of a key: that of a `big_key`.
+/// Longest payload of any key, which a `big_key` can have.
 const PAYLOAD_LIMIT: usize = 1024 * 1024;
-/// Most bytes of serials that are read of a keyring: a quarter of a million links.
+/// Most bytes of serials read from a keyring: a quarter of a million links.
 const KEYRING_LINKS_LIMIT: usize = 1024 * 1024;
 
 fn check(result: c_long) -> Result<c_long, Errno> {
@@ -71,7 +71,7 @@ pub(crate) fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
 /// KEYCTL_ASSUME_AUTHORITY with no key: gives up the authority that this process has.
 ///
 /// # Errors
-/// None that is known.
+/// None known.
 pub(crate) fn divest_authority() -> Result<(), Errno> {
     library(0).assume_authority().map_err(errno)
 }
@@ -173,16 +173,16 @@ pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
     read_all(read_into, key, PAYLOAD_LIMIT)
 }
 
-/// KEYCTL_READ of no more than so many bytes: a payload that is longer is not read.
+/// KEYCTL_READ with a limit: a longer payload is not read.
 ///
 /// # Errors
-/// EMSGSIZE if it is, and those of [`read`].
+/// EMSGSIZE for a longer payload, and those of [`read`].
 pub(crate) fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
     read_all(read_into, key, limit.min(PAYLOAD_LIMIT))
 }
 
-/// KEYCTL_READ into a buffer of the caller's; the payload's length, which may be over that of `buffer`, which then holds
-/// nothing of use. Allocates nothing.
+/// KEYCTL_READ into the caller's buffer. Returns the payload's length. If that exceeds the buffer's, the contents of `buffer`
+/// are useless. Allocates nothing.
 ///
 /// # Errors
 /// Those of [`read`].
@@ -190,16 +190,16 @@ pub(crate) fn read_into(key: RawSerial, mut buffer: &mut [u8]) -> Result<usize, 
     library(key).read(&mut buffer).map_err(errno)
 }
 
-/// KEYCTL_READ of a keyring: what it links to. A keyring that grows meanwhile is read again.
+/// KEYCTL_READ of a keyring: its links. A keyring that grows meanwhile is read again.
 ///
 /// # Errors
-/// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, EMSGSIZE if it has no end.
+/// EACCES without read permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED, EMSGSIZE if there are too many.
 pub fn links(ring: RawSerial) -> Result<Vec<RawSerial>, Errno> {
     let bytes = read_all(read_into, ring, KEYRING_LINKS_LIMIT)?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|serial| RawSerial::from_ne_bytes(*serial)).collect())
 }
 
-/// All that `one_try` reads; it says the whole length, which may be over that of its buffer.
+/// Calls `one_try`, which returns the whole length even if that exceeds its buffer, until everything fits.
 fn read_all(
     one_try: fn(RawSerial, &mut [u8]) -> Result<usize, Errno>,
     key: RawSerial,
@@ -243,7 +243,7 @@ pub fn link(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_LINK, arg(key), arg(ring)).map(drop)
 }
 
-/// KEYCTL_UNLINK: takes `key` out of `ring`; negative, revoked and expired keys too.
+/// KEYCTL_UNLINK: takes `key` out of `ring`, even a negative, revoked or expired one.
 ///
 /// # Errors
 /// EACCES without write permission for the keyring, ENOENT if the key is not in it.
@@ -259,7 +259,7 @@ pub fn clear(ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_CLEAR, arg(ring), 0).map(drop)
 }
 
-/// KEYCTL_INVALIDATE: the key is gone at once, for everybody.
+/// KEYCTL_INVALIDATE: removes the key at once, for everybody.
 ///
 /// # Errors
 /// EACCES without search permission, ENOKEY.
@@ -283,7 +283,7 @@ pub fn join_anonymous_session() -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_JOIN_SESSION_KEYRING, 0, 0)?)
 }
 
-/// KEYCTL_GET_KEYRING_ID: the serial behind a special id; creates nothing.
+/// KEYCTL_GET_KEYRING_ID: the serial behind a special id. Creates nothing.
 ///
 /// # Errors
 /// ENOKEY if there is no such keyring.
@@ -291,7 +291,7 @@ pub(crate) fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 0)?)
 }
 
-/// The same, making the keyring if there is none.
+/// The same, but makes the keyring if there is none.
 ///
 /// # Errors
 /// EDQUOT, ENOMEM.
@@ -299,15 +299,15 @@ pub(crate) fn make_keyring(special: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 1)?)
 }
 
-/// KEYCTL_GET_PERSISTENT: the persistent keyring of the caller's uid, made if need be and linked to `ring`.
+/// KEYCTL_GET_PERSISTENT: the persistent keyring of the caller's uid, made if necessary and linked to `ring`.
 ///
 /// # Errors
-/// EOPNOTSUPP where the kernel has none, EDQUOT, EACCES.
+/// EOPNOTSUPP if the kernel has none, EDQUOT, EACCES.
 pub(crate) fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_PERSISTENT, arg(-1), arg(ring))?)
 }
 
-/// KEYCTL_SEARCH of `ring` and the keyrings in it; links to nothing.
+/// KEYCTL_SEARCH of `ring` and the keyrings in it. Does not link the key anywhere.
 ///
 /// # Errors
 /// ENOKEY, EACCES, EKEYREVOKED, EKEYEXPIRED.
@@ -343,8 +343,8 @@ pub fn add(key_type: &CStr, description: &CStr, payload: &[u8], ring: RawSerial)
     })?)
 }
 
-/// [request_key(2)](https://man7.org/linux/man-pages/man2/request_key.2.html) with an upcall: finds the key or has it
-/// made, linking it to `ring`. Blocks until the upcall has answered.
+/// [request_key(2)](https://man7.org/linux/man-pages/man2/request_key.2.html) with an upcall: finds the key or has it made,
+/// and links it to `ring`. Blocks until the upcall has answered.
 ///
 /// # Errors
 /// The error that the upcall gave the key, or EDQUOT, EKEYREVOKED, ENOKEY.
@@ -371,7 +371,7 @@ pub fn request(
 /// # Errors
 /// ENOKEY, EKEYREVOKED, EKEYEXPIRED, the key's own error if negative.
 pub fn find(key_type: &CStr, description: &CStr) -> Result<RawSerial, Errno> {
-    // SAFETY: the strings are NUL-terminated and outlive the call; a null callout is allowed and means no upcall.
+    // SAFETY: the strings are NUL-terminated and outlive the call. A null callout is allowed and means no upcall.
     serial(check(unsafe {
         libc::syscall(
             libc::SYS_request_key,

@@ -1,11 +1,11 @@
-//! A process that lends keyrings: links them to a keyring of ours, by the requester's right to them, while the front
-//! goes on (rule S21).
+//! A process that lends keyrings: it links the requester's keyrings to one of ours, by the requester's right to them, while
+//! the front goes on (rule S21).
 //!
-//! The kernel has one lock for all links of a keyring to a keyring, and any user can hold it for half a second at a
-//! time. Who waits for it cannot be killed, and keeps the keyring locked that shall get the link. So it is not the
-//! front that waits, nor is it the front's own keyring that is locked meanwhile: a process which can be left alone
-//! links them to a keyring of its own, for which the right must exist when the call begins only, and to that of the
-//! front when the key has been answered.
+//! The kernel has one lock for all links between keyrings, and any user can hold it for half a second at a time. A process
+//! that waits for it cannot be killed, and keeps the keyring that is to get the link locked. So the front must not wait, and
+//! its keyring must not be locked. Instead another process, which can be left behind, links the keyrings to its own keyring;
+//! the requester's right is needed only when that call begins. Once the key has been answered, it links them to the front's
+//! keyring.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,61 +18,61 @@ use super::heir::{pause, spawn_sharing};
 use super::keyctl::{PROCESS_KEYRING, RawSerial};
 use super::process::is_runnable;
 
-/// How long the front waits for a call that has begun: usually it takes a microsecond.
+/// How long the front waits for a call that has begun. Usually it takes a microsecond.
 const CALL_LIMIT: Duration = Duration::from_millis(10);
-/// How long for one that has not begun, since the process waits for a processor.
+/// How long it waits for a call that has not begun because the process waits for a processor.
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
-/// Between two looks of the front's, and of the others'.
+/// Pause between two looks: of the front during a call, and of all others.
 const FRONTS_LOOK: Duration = Duration::from_micros(50);
 const LENDING_LOOK: Duration = Duration::from_micros(250);
-/// The longest pause between two looks of the process's own.
+/// Longest pause between two looks of the lending process.
 const LENDING_LONGEST_LOOK: Duration = Duration::from_millis(4);
-/// How often the front gives way at once before it pauses.
+/// How often the front yields the processor before it pauses.
 const YIELDS: u32 = 16;
 
-/// Steps of the process: what it does next.
+/// Steps of the process.
 const STARTING: u32 = 0;
 const TAKING: u32 = 1;
 const WAITING: u32 = 2;
 const ENDED: u32 = 3;
 
-/// Why the front has given up.
+/// Why the front stopped waiting.
 const STARVED: u32 = 1;
 const UNANSWERED: u32 = 2;
 
-/// Keyrings that are being lent; in memory that front, monitor and the process itself share.
+/// Keyrings that are being lent, in memory that front, monitor and the process share.
 #[derive(Debug)]
 pub(crate) struct Lending<const N: usize> {
     rings: [RawSerial; N],
     to: RawSerial,
     maker: Pid,
     step: AtomicU32,
-    /// Why the front has waited in vain, or 0.
+    /// Why the front stopped waiting, or 0.
     given_up: AtomicU32,
-    /// The process, once it has begun.
+    /// The process's id, once it has begun.
     process: AtomicI32,
     wanted: AtomicBool,
-    /// Bits of those that are linked.
+    /// One bit for each keyring that is linked.
     lent: AtomicU32,
 }
 
-/// What has become of keyrings.
+/// The result for one keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lent {
-    /// Linked, or the kernel does not allow it.
+    /// It is linked, or the kernel refused.
     Answered,
-    /// Nobody has waited for it any longer.
+    /// It did not come in time.
     Late(Late),
 }
 
-/// Why keyrings have not come in time.
+/// Why keyrings did not come in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Late {
-    /// Whoever was to bring them has had no processor.
+    /// The lending process had no processor.
     Starved,
-    /// The kernel has not answered: somebody has held its lock of keyrings.
+    /// The kernel did not answer because somebody held its keyring lock.
     Held,
-    /// It has not answered within milliseconds, for the one reason or the other.
+    /// The kernel did not answer within milliseconds, for either reason.
     Unanswered,
 }
 
@@ -89,7 +89,7 @@ impl std::fmt::Display for Late {
 }
 
 impl<const N: usize> Lending<N> {
-    /// Begins to lend those of `rings` that are not 0, to the keyring `to`.
+    /// Begins to lend those of `rings` that are not 0 to the keyring `to`.
     ///
     /// # Errors
     /// EAGAIN, ENOMEM.
@@ -109,16 +109,16 @@ impl<const N: usize> Lending<N> {
         Ok(lending)
     }
 
-    /// The front's last moment before it answers the key, with which its right to the keyrings ends: the process has to
-    /// have them by now, or at least to have asked for them. Meanwhile `starved` is set: the wait has its own bound, and
-    /// whoever watches shall not take it for being held up.
+    /// Called by the front before it answers the key, with which its right to the keyrings ends. Waits, within limits, until
+    /// the process has taken the keyrings; a call that has begun is enough, since it has checked the right. Sets `starved`
+    /// meanwhile: the wait has its own limit, and the heir that watches must not take the front for blocked.
     pub(crate) fn expect(&self, starved: &AtomicBool) {
         let start = Instant::now();
         let (mut called, mut yields) = (None, 0);
         starved.store(true, Ordering::Release);
         loop {
             match self.step.load(Ordering::Acquire) {
-                // It gets our processor; hundreds that yield at the same time would keep each other's busy.
+                // Gives our processor to the process. Not more often, since hundreds that yield would keep each other busy.
                 STARTING if yields < YIELDS => {
                     yields += 1;
                     std::thread::yield_now();
@@ -135,12 +135,12 @@ impl<const N: usize> Lending<N> {
         starved.store(false, Ordering::Release);
     }
 
-    /// The key has been answered, and the keyrings are wanted.
+    /// Tells the process that the key has been answered and the keyrings are wanted.
     pub(crate) fn complete(&self) {
         self.wanted.store(true, Ordering::Release);
     }
 
-    /// What has become of each keyring, the process being given so much more time.
+    /// The result for each keyring, after at most `limit` more for the process.
     pub(crate) fn outcome(&self, limit: Duration) -> [Lent; N] {
         let start = Instant::now();
         while self.step.load(Ordering::Acquire) != ENDED && start.elapsed() < limit {
@@ -167,7 +167,7 @@ impl<const N: usize> Lending<N> {
         }
     }
 
-    /// The process.
+    /// The process's work.
     fn lend(&'static self) -> i32 {
         const CREATE: RawSerial = 1;
         self.process.store(getpid().as_raw(), Ordering::Release);
@@ -188,7 +188,7 @@ impl<const N: usize> Lending<N> {
         0
     }
 
-    /// Links those whose bits are set; the bits of those that are linked then.
+    /// Links the keyrings whose bits are set in `which`. Returns the bits of those now linked.
     fn link(&self, which: u32, to: RawSerial) -> u32 {
         let (mut linked, mut bit) = (0, 1);
         for &ring in &self.rings {
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(at(STARTING, STARVED, 0), Some(Late::Starved));
         assert_eq!(at(ENDED, STARVED, 0), Some(Late::Starved));
         assert_eq!(at(ENDED, UNANSWERED, 0), Some(Late::Unanswered));
-        // Of a process that waits for something else no processor is to blame; of one that runs it is.
+        // A sleeping process waits for the lock, a runnable one for a processor.
         let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let sleeping = i32::try_from(sleeper.id()).unwrap();
         let start = Instant::now();

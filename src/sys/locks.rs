@@ -1,5 +1,5 @@
-//! Files whose bytes are locks (fcntl(2), open file description locks): a byte is held until it is let go or every
-//! descriptor of that opening has been closed, in this process and in those that it has forked, however they end.
+//! Files whose bytes are locks (fcntl(2), open file description locks). A byte is held until it is released, or until every
+//! descriptor of that opening is closed in this process and its forked children, however they end.
 
 use std::fs::File;
 use std::ops::Range;
@@ -12,9 +12,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-/// Every byte that anybody takes.
+/// All bytes that are used as locks.
 const WHOLE_FILE: Range<u16> = 0..u16::MAX;
-/// Between two looks at a byte that somebody else holds.
+/// Pause between two tries to take a byte that somebody else holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// One opening of such a file.
@@ -22,16 +22,16 @@ const LOCK_PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct LockFile(File);
 
 impl LockFile {
-    /// Opens the file of that name in a directory that only root can change; makes it if it is not there.
+    /// Opens the file of this name in a directory that only root can change. Makes it if it is missing.
     ///
     /// # Errors
-    /// Those of openat(2): ENOSPC where the file system is full.
+    /// Those of openat(2): ENOSPC if the file system is full.
     pub(crate) fn open(directory: BorrowedFd<'_>, name: &str) -> Result<Self, Errno> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from).map(Self)
     }
 
-    /// Opens the file of that name if it is there.
+    /// Opens the file of this name if it exists.
     ///
     /// # Errors
     /// Those of openat(2): ENOENT.
@@ -40,12 +40,12 @@ impl LockFile {
         openat(directory, name, flags, Mode::empty()).map(File::from).map(Self)
     }
 
-    /// Its contents, which the locks say nothing about by themselves.
+    /// The file, whose contents the locks do not protect by themselves.
     pub(crate) fn file(&self) -> &File {
         &self.0
     }
 
-    /// Whether the file still has a name: who removes it does so while nobody holds a byte.
+    /// Whether the file still has a name. It can be removed while nobody holds a byte.
     ///
     /// # Errors
     /// Those of fstat(2).
@@ -53,7 +53,7 @@ impl LockFile {
         fstat(self.0.as_fd()).map(|status| status.st_nlink > 0)
     }
 
-    /// Takes the bytes, all or none; whether nobody else holds one of them.
+    /// Takes the bytes, all or none. Returns whether it did; not if somebody else holds one of them.
     ///
     /// # Errors
     /// ENOLCK.
@@ -65,7 +65,7 @@ impl LockFile {
         }
     }
 
-    /// Takes any one of the bytes; whether one was free. Bytes that this opening holds already count as free.
+    /// Takes any one of the bytes. Returns whether one was free. Bytes that this opening already holds count as free.
     ///
     /// # Errors
     /// ENOLCK.
@@ -78,7 +78,7 @@ impl LockFile {
         Ok(false)
     }
 
-    /// Runs `action` while holding the bytes, waiting for them at most until `deadline`; `None` if that was in vain.
+    /// Runs `action` while holding the bytes. `None` if they cannot be had by `deadline`.
     pub(crate) fn hold<T>(
         &self,
         bytes: &Range<u16>,
@@ -96,8 +96,8 @@ impl LockFile {
         Some(result)
     }
 
-    /// The same of the file that has the name while the bytes are held: one that was removed after it was opened, by
-    /// somebody who held them, is opened anew.
+    /// The same with a file that still has the name while the bytes are held. If somebody who held them has removed the file
+    /// meanwhile, opens the name again.
     pub(crate) fn hold_named<T>(
         (directory, name): (BorrowedFd<'_>, &str),
         bytes: &Range<u16>,
@@ -118,13 +118,13 @@ impl LockFile {
         }
     }
 
-    /// Removes the file, by the name that it was opened by, unless somebody holds a byte of it; whether it did. Whoever
-    /// opens such a file and takes bytes of it has to look afterwards whether it has still a name.
+    /// Removes the file by the name that it was opened by, unless somebody holds a byte of it. Returns whether it did. So
+    /// everybody who opens such a file and takes bytes must then check that it still has a name.
     ///
     /// # Errors
     /// ENOLCK, and those of unlinkat(2).
     pub(crate) fn remove(&self, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
-        // The name may be that of another one by now, and others at work in that.
+        // By now the name may belong to another file that others use.
         if !self.try_take(&WHOLE_FILE)? || !self.has_name()? {
             return Ok(false);
         }
@@ -132,7 +132,7 @@ impl LockFile {
         Ok(true)
     }
 
-    /// Lets go of the bytes.
+    /// Releases the bytes.
     pub(crate) fn release(&self, bytes: &Range<u16>) {
         let _ = self.set(libc::F_UNLCK, bytes);
     }
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(one.remove(opened.as_fd(), "locks"), Ok(true));
         assert!(!one.has_name().unwrap());
         drop(one);
-        // Somebody has made a new one meanwhile, and is at work in it.
+        // Somebody has made a new file meanwhile and uses it.
         let new = LockFile::open(opened.as_fd(), "locks").unwrap();
         assert!(new.try_take(&(0..1)).unwrap());
         assert_eq!(other.remove(opened.as_fd(), "locks"), Ok(false));

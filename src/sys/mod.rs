@@ -1,6 +1,6 @@
-//! The edge to the kernel: one typed function for each system call or operation of a multiplexed one.
+//! The edge to the kernel: one typed function for each system call, or for each operation of a multiplexed one.
 //!
-//! Only here and in `gss` is `unsafe` allowed; each block says why it is sound. Nothing here decides anything.
+//! `unsafe` is allowed only here and in `gss`, and each block says why it is sound. Nothing here makes a decision.
 #![expect(unsafe_code, reason = "the system-call edge")]
 
 #[cfg(feature = "gss")]

@@ -1,6 +1,7 @@
-//! The name service as getaddrinfo(3) and getnameinfo(3) see it: what the standard library does not ask them for.
+//! Calls of getaddrinfo(3) and getnameinfo(3) that the standard library does not offer.
 //!
-//! In another network than the host's, [`stay_in_this_network`] comes before all else. May block for as long as the resolver's configuration lets it; callers have a watch.
+//! In another network than the host's, [`stay_in_this_network`] comes first. Calls may block as long as the resolver's
+//! configuration allows, so callers have a watch.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -18,7 +19,7 @@ use seccompiler::{
 /// Room for a name, with its NUL (NI_MAXHOST).
 const NAME_ROOM: usize = 1025;
 
-/// The name of an address; never the address itself as text (NI_NAMEREQD).
+/// The name of an address, never the address as text (NI_NAMEREQD).
 ///
 /// # Errors
 /// The resolver's, with its message.
@@ -44,17 +45,17 @@ pub(crate) fn name_of(address: Ipv4Addr) -> io::Result<String> {
         )
     };
     check(code)?;
-    // SAFETY: as said, the buffer holds a string with its NUL.
+    // SAFETY: after success the buffer holds a string with its NUL.
     Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
 }
 
-/// The name of a host as the name service writes it in full (AI_CANONNAME).
+/// The full name of a host according to the name service (AI_CANONNAME).
 ///
 /// # Errors
 /// The resolver's, with its message; InvalidInput for a name with a NUL.
 pub(crate) fn canonical_name(host: &str) -> io::Result<String> {
     let host = CString::new(host)?;
-    // SAFETY: all zero is the documented way to begin hints: null pointers and zero numbers.
+    // SAFETY: all zero is the documented start of hints: null pointers and zero numbers.
     let mut hints: libc::addrinfo = unsafe { mem::zeroed() };
     (hints.ai_flags, hints.ai_socktype) = (libc::AI_CANONNAME, libc::SOCK_STREAM);
     let mut found = ptr::null_mut();
@@ -74,16 +75,16 @@ pub(crate) fn canonical_name(host: &str) -> io::Result<String> {
 /// Why a name has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LookupError {
-    /// There is no such name, or it has no address.
+    /// The name does not exist or has no address.
     NotFound,
-    /// No server has answered.
+    /// No server answered.
     Silent,
-    /// Anything else, by getaddrinfo(3)'s number.
+    /// Another error of getaddrinfo(3), by number.
     Other(c_int),
 }
 
 impl fmt::Display for LookupError {
-    /// To follow the name.
+    /// Text to follow the name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::NotFound => f.write_str(" not found"),
@@ -99,7 +100,7 @@ impl fmt::Display for LookupError {
 /// [`LookupError`].
 pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     let host = CString::new(host).map_err(|_| LookupError::NotFound)?;
-    // SAFETY: all zero is the documented way to begin hints: null pointers and zero numbers.
+    // SAFETY: all zero is the documented start of hints: null pointers and zero numbers.
     let mut hints: libc::addrinfo = unsafe { mem::zeroed() };
     hints.ai_socktype = libc::SOCK_STREAM;
     let mut found = ptr::null_mut();
@@ -112,7 +113,7 @@ pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     }
     let mut addresses = Vec::new();
     let mut next = found;
-    // SAFETY: `found` is the head of a list of the resolver's that ends with null; each has an address of its family.
+    // SAFETY: `found` is the head of the resolver's list, which ends with null; each entry has an address of its family.
     while let Some(entry) = unsafe { next.as_ref() } {
         // SAFETY: as above.
         addresses.extend(unsafe { address_of(entry) });
@@ -124,11 +125,11 @@ pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
 }
 
 /// # Safety
-/// The entry is the resolver's: its address is of its family.
+/// The entry is the resolver's: its address has its family.
 unsafe fn address_of(entry: &libc::addrinfo) -> Option<IpAddr> {
     match entry.ai_family {
         libc::AF_INET => {
-            // SAFETY: by the caller's promise; read without regard to alignment.
+            // SAFETY: by the caller's promise; read unaligned.
             let address = unsafe { entry.ai_addr.cast::<libc::sockaddr_in>().read_unaligned() };
             Some(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)).into())
         }
@@ -141,9 +142,9 @@ unsafe fn address_of(entry: &libc::addrinfo) -> Option<IpAddr> {
     }
 }
 
-/// Takes from all threads of this process what could ask daemons of the host, which local sockets lead to whatever the
-/// network: from now on names come from /etc/hosts and from DNS servers in this network, and no socket can be had but for IP and
-/// for the kernel (rule S23). Sockets that there are stay. Needs no_new_privs.
+/// Keeps all threads of this process from asking daemons of the host, which local sockets reach from any network. From now on
+/// names come from /etc/hosts and from DNS servers in this network, and sockets can be opened only for IP and for the kernel
+/// (rule S23). Open sockets stay. Needs no_new_privs.
 ///
 /// # Errors
 /// The library's or the kernel's.
@@ -154,8 +155,8 @@ pub(crate) fn stay_in_this_network() -> io::Result<()> {
     seccompiler::apply_filter_all_threads(&filter).map_err(io::Error::other)
 }
 
-/// What nsswitch.conf says of hosts counts no more, and nscd(8) is not asked. For a C library that has not got this function
-/// the filter has to do: what it lets through is files, DNS and modules that use IP.
+/// Overrides the sources for hosts in nsswitch.conf, and avoids nscd(8). With a C library that lacks this function, the
+/// filter has to do: it leaves files, DNS and modules that use IP.
 #[cfg(target_env = "gnu")]
 fn only_files_and_dns() -> io::Result<()> {
     unsafe extern "C" {
@@ -168,10 +169,10 @@ fn only_files_and_dns() -> io::Result<()> {
     }
 }
 
-/// The families of sockets that lead nowhere but into the network namespace that they are made in.
+/// Families of sockets that reach only the network namespace in which they are made.
 const WITHIN_A_NETWORK: [c_int; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
-/// Others get EAFNOSUPPORT, as from a kernel without them; so does io_uring, by which sockets can be had as well.
+/// The filter. Other families get EAFNOSUPPORT, as from a kernel without them. So does io_uring, which can open sockets too.
 fn filter() -> Result<BpfProgram, BackendError> {
     let other_than = |family: c_int| {
         let family = u64::from(family.cast_unsigned());
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_name_is_an_error_and_not_its_own_text() {
-        // Reserved for documentation (RFC 5737): nobody has it.
+        // Reserved for documentation (RFC 5737), so nobody uses it.
         let error = name_of(Ipv4Addr::new(192, 0, 2, 77)).unwrap_err().to_string();
         assert!(!error.is_empty() && !error.contains("192.0.2.77"), "{error}");
     }
@@ -228,7 +229,7 @@ mod tests {
         use std::net::UdpSocket;
         use std::os::unix::net::{UnixDatagram, UnixStream};
         let kept = UnixStream::pair().unwrap();
-        // A filter of one thread's, which no other test shares.
+        // The filter is for one thread, which no other test shares.
         let refused = std::thread::spawn(move || {
             seccompiler::apply_filter(&filter().unwrap()).unwrap();
             assert!(UdpSocket::bind("127.0.0.1:0").is_ok());

@@ -1,4 +1,4 @@
-//! /proc of one task, always through a descriptor of its directory, so that a recycled id cannot be mistaken for it.
+//! /proc of one task, always through a descriptor of its directory, so that a reused id cannot be mistaken for it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
 
-/// Opens the directory of a task (thread), by its number or as `self`, for use by [`read_small`] and [`open_link`].
+/// Opens the directory of a task (thread), by its number or as `self`, for [`read_small`] and [`open_link`].
 ///
 /// # Errors
 /// ENOENT if the task has gone.
@@ -19,11 +19,11 @@ pub(crate) fn open_task(name: &str) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// Reads a file of the task's directory into `buffer` by one read(2), which is all that such a file takes; what does
-/// not fit is cut.
+/// Reads a file of the task's directory into `buffer` by one read(2), which is enough for such a file. What does not fit is cut
+/// off.
 ///
 /// # Errors
-/// The kernel's: EPERM and EACCES where the task may not be looked at, ESRCH once it has gone.
+/// The kernel's: EPERM and EACCES if we may not look at the task, ESRCH once it has gone.
 pub(crate) fn read_small<'b>(
     task: BorrowedFd<'_>,
     name: &str,
@@ -39,7 +39,7 @@ pub(crate) fn read_small<'b>(
     buffer.get(..length).ok_or(Errno::EOVERFLOW)
 }
 
-/// Opens what a link of the task's directory leads to: `root` (O_PATH) or a namespace (`ns/net`, read-only).
+/// Opens the target of a link in the task's directory: `root` (O_PATH) or a namespace (`ns/net`, read-only).
 ///
 /// # Errors
 /// The kernel's, as with [`read_small`].
@@ -47,7 +47,8 @@ pub(crate) fn open_link(task: BorrowedFd<'_>, name: &str, flags: OFlag) -> Resul
     openat(task, name, flags | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// Opens a file of /proc that belongs to no task, such as `keys`. (open(2) of one C library costs a second call.)
+/// Opens a file of /proc that belongs to no task, such as `keys`. Not by open(2), which in one C library makes a second system
+/// call.
 ///
 /// # Errors
 /// The kernel's.

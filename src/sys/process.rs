@@ -1,4 +1,4 @@
-//! Processes: descriptors of them, their states, signals. How they begin is in fork.rs and exec.rs.
+//! Processes: descriptors, states, signals. fork.rs and exec.rs start them.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,8 +12,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
-/// Has the C library allocate from one heap whatever threads there will be: each further one takes 64 MiB of address
-/// space.
+/// Has the C library use one heap however many threads there are. Each further heap takes 64 MiB of address space.
 #[cfg(feature = "gss")]
 pub(crate) fn keep_one_heap() {
     // SAFETY: two plain numbers; the library takes its own lock.
@@ -29,7 +28,7 @@ pub fn end(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// A process that can be killed and waited for without mistaking a recycled id for it (pidfd_open(2)).
+/// A process that can be killed and waited for without mistaking a reused id for it (pidfd_open(2)).
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: Pid,
@@ -37,7 +36,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// A process that is known to exist now: our child, or our parent.
+    /// Opens a process that is known to exist now: our child or our parent.
     ///
     /// # Errors
     /// ESRCH if it has gone.
@@ -51,7 +50,7 @@ impl Process {
         Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Waits until it has ended, at most `limit`; whether it has.
+    /// Waits at most `limit` for its end. Returns whether it has ended.
     pub(crate) fn wait_for_end(&self, limit: Duration) -> bool {
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         nix::poll::poll(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], limit) == Ok(1)
@@ -82,7 +81,7 @@ impl Process {
         self.pid
     }
 
-    /// Takes note of our child's end, so that nothing of it stays.
+    /// Reaps our child if it has ended.
     pub(crate) fn reap(&self) {
         let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
     }
@@ -93,26 +92,26 @@ impl Process {
     }
 }
 
-/// Our parent, which waits for our end and can be ended by us and by our children.
+/// Our parent, which waits for our end. We and our children can end it.
 #[derive(Debug)]
 pub(crate) struct WaitingParent {
     pid: Pid,
-    /// Us.
+    /// This process.
     child: Pid,
-    /// Where the kernel has no descriptor for it, its number has to do.
+    /// `None` if the kernel gives no descriptor: then its number has to do.
     opened: Option<Process>,
 }
 
 impl WaitingParent {
-    /// For the parent's own child.
+    /// This process's parent.
     pub(crate) fn parent() -> Self {
         let (pid, child) = (getppid(), getpid());
-        // It may have ended before, and its number be another's.
+        // It may have ended before, and its id may be reused.
         let opened = Process::open(pid).ok().filter(|_| getppid() == pid);
         Self { pid, child, opened }
     }
 
-    /// Sends SIGKILL. By its number only as long as it is our parent.
+    /// Sends SIGKILL, by its number only as long as it is our parent.
     pub(crate) fn end(&self) {
         let ended = self.opened.as_ref().is_some_and(|parent| parent.kill().is_ok());
         if !ended && parent_of(self.child) == Some(self.pid) {
@@ -128,21 +127,21 @@ impl AsFd for Process {
     }
 }
 
-/// Reaps children that have ended, and has the kernel reap the others, so that nothing is kept for their sake.
+/// Reaps children that have ended, and leaves it to the kernel to reap the others.
 pub(crate) fn disown_children() {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: to ignore a signal is no function of ours.
+    // SAFETY: ignoring a signal installs no function of ours.
     let _ = unsafe { nix::sys::signal::sigaction(Signal::SIGCHLD, &ignore) };
     while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive) {}
 }
 
-/// Whether it runs, or would if a processor were free. Allocates nothing.
+/// Whether the process runs, or would run if a processor were free. Allocates nothing.
 pub(crate) fn is_runnable(pid: Pid) -> bool {
     let mut line = [0; 64];
     state_and_parent(pid, &mut line).starts_with(b"R")
 }
 
-/// Whose child it is.
+/// The parent of a process.
 fn parent_of(pid: Pid) -> Option<Pid> {
     if pid == getpid() {
         return Some(getppid());
@@ -152,7 +151,7 @@ fn parent_of(pid: Pid) -> Option<Pid> {
     fields.split(' ').nth(1)?.parse().ok().map(Pid::from_raw)
 }
 
-/// Its line (proc_pid_stat(5)) from the third field on; empty if there is none.
+/// The process's status line (proc_pid_stat(5)) from the third field on, or nothing.
 fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
     let mut name = [0; 32];
     let mut rest = &mut name[..];
@@ -168,15 +167,15 @@ fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
     end.and_then(|end| line.get(end + 2..)).unwrap_or_default()
 }
 
-/// Waits until something happens, or the deadline has passed; what has happened, in the caller's own words: each event with
-/// the descriptor that is readable or closed then.
+/// Waits for events until the deadline. An event happens when its descriptor becomes readable or closed. Returns those that
+/// have happened.
 ///
 /// # Errors
 /// Those of poll(2).
 pub(crate) fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instant) -> Result<Vec<E>, Errno> {
     let mut set: Vec<_> = events.iter().map(|&(_, fd)| PollFd::new(fd, PollFlags::POLLIN)).collect();
     loop {
-        // Rounded up, so that the last millisecond is slept and not polled away.
+        // Rounded up, so that the last millisecond is not spent in a busy loop.
         let left = deadline.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match nix::poll::poll(&mut set, timeout) {
@@ -190,7 +189,7 @@ pub(crate) fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instan
     Ok(happened.map(|(&(event, _), _)| event).collect())
 }
 
-/// Puts signals, umask and working directory into a known state, whatever was inherited (rule S7).
+/// Resets inherited signals, umask and working directory to a known state (rule S7).
 pub(crate) fn reset_inherited() {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {

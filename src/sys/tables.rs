@@ -1,14 +1,14 @@
-//! Numbers of system calls by each table of the machine that is built for: its own, and those of its compatible modes
-//! (`arch/*/entry/syscalls/*.tbl` of the kernel). A machine whose tables are not known here does not compile, since
-//! rule S1 would not hold on it.
+//! System call numbers in each table of the target machine: its own, and those of its compatible modes
+//! (`arch/*/entry/syscalls/*.tbl` of the kernel). For a machine with other tables this does not compile, since rule S1 would
+//! not hold there.
 
 /// request_key(2).
 pub(crate) const REQUEST_KEY_CALLS: &[u64] = machine::REQUEST_KEY_CALLS;
-/// mount(2) by the machine's own table.
+/// mount(2) in the machine's own table.
 pub(crate) const MOUNT: u64 = libc::SYS_mount.cast_unsigned();
-/// mount(2) by the table of 32-bit programs, of x86 and Arm alike.
+/// mount(2) in the table of 32-bit programs, the same for x86 and Arm.
 pub(crate) const MOUNT_32: u64 = 21;
-/// fsconfig(2), fsmount(2), move_mount(2): one number in all tables.
+/// fsconfig(2), fsmount(2), move_mount(2): the same number in all tables.
 pub(crate) const NEW_MOUNT_CALLS: [u64; 3] = [
     libc::SYS_fsconfig.cast_unsigned(),
     libc::SYS_fsmount.cast_unsigned(),

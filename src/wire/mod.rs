@@ -1,6 +1,6 @@
-//! Bounds-checked reading and writing of binary layouts; used for key payloads, RPC records and worker messages.
+//! Bounds-checked reading and writing of binary layouts: key payloads, RPC records, worker messages.
 //!
-//! Invariant: a [`Reader`] never yields a byte it does not have, and [`Reader::finish`] refuses what is left over.
+//! Invariant: a [`Reader`] never yields a byte it does not have, and [`Reader::finish`] refuses leftover bytes.
 #![forbid(unsafe_code)]
 
 use zeroize::Zeroizing;
@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 /// What is wrong with received bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The layout goes on, the bytes do not.
+    /// The bytes end before the layout does.
     #[error("truncated")]
     Truncated,
-    /// A length field exceeds what its place allows.
+    /// A length field exceeds its limit.
     #[error("length {0} over the limit of {1}")]
     TooLong(usize, usize),
     /// Bytes follow the end of the layout.
@@ -121,12 +121,12 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// All that is left.
+    /// All remaining bytes.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
-    /// Ends the reading.
+    /// Checks that everything has been read.
     ///
     /// # Errors
     /// [`WireError::Trailing`] if anything is left.
@@ -150,7 +150,7 @@ impl Writer {
         Self::default()
     }
 
-    /// An empty buffer that holds `n` bytes without growing, so that no copy of a secret is left behind.
+    /// An empty buffer that holds `n` bytes without growing. Growing would leave copies of secrets behind.
     pub fn with_capacity(n: usize) -> Self {
         Self(Zeroizing::new(Vec::with_capacity(n)))
     }
@@ -208,7 +208,7 @@ impl Writer {
         Ok(self)
     }
 
-    /// What has been written so far.
+    /// The bytes written so far.
     pub fn as_slice(&self) -> &[u8] {
         &self.0
     }

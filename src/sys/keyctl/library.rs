@@ -1,14 +1,14 @@
-//! The library's keys and errors: made of our serials, and back into the kernel's errno.
+//! Conversions for linux-keyutils: from our serials to its keys, and from its errors back to the kernel's errno.
 
 use linux_keyutils::{Key, KeyError, KeySerialId};
 use nix::errno::Errno;
 
-/// The key of that serial, or special id.
+/// The library's key for a serial or special id.
 pub(super) fn library(key: i32) -> Key {
     Key::from_id(KeySerialId(key))
 }
 
-/// The kernel's errno, which the library has given a name.
+/// The kernel's errno behind an error of the library.
 pub(super) fn errno(error: KeyError) -> Errno {
     match error {
         KeyError::MissingFileOrDirectory => Errno::ENOENT,
@@ -24,7 +24,7 @@ pub(super) fn errno(error: KeyError) -> Errno {
         KeyError::KeyDoesNotExist => Errno::ENOKEY,
         KeyError::OperationNotSupported => Errno::EOPNOTSUPP,
         KeyError::Unknown(number) => Errno::from_raw(number),
-        // Of strings and serials that it has looked at itself; the calls used here have none.
+        // From the library's own checks of strings and serials, which the calls used here do not make.
         KeyError::KeyringDoesNotExist
         | KeyError::InvalidDescription
         | KeyError::InvalidIdentifier
