@@ -1,6 +1,6 @@
-//! A failure as data: stage, cause, detail, remedy; and how one becomes an errno, a log line or advice.
+//! A failure as data: stage, cause, detail, remedy; and how it becomes an errno, a log line or advice.
 //!
-//! Made by the worker and the monitor, read by everything that reports. Invariant: nothing secret is ever put in here.
+//! Made by the worker and the upcall, read by everything that reports. Invariant: no failure contains a secret.
 #![forbid(unsafe_code)]
 
 mod cause;

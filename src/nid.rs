@@ -1,7 +1,7 @@
-//! Network identifiers of LNet, Lustre's network: which network driver, which network, which address.
+//! Network identifiers of LNet, Lustre's network: network driver, network, address.
 //!
-//! Read from a request (`0x…`) and from lgss.toml (`10.0.0.1@tcp`), written in messages. Invariant: the text of an
-//! identifier is read back as the same identifier, also one of a driver that is not known here.
+//! Parsed from a request (`0x…`) and from lgss.toml (`10.0.0.1@tcp`), written in messages. Invariant: the text of an
+//! identifier is parsed as the same identifier, even if its driver is unknown here.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A 64-bit network identifier: bits 63 to 48 the driver, 47 to 32 the network's number, 31 to 0 the address there.
+/// A 64-bit network identifier: bits 63 to 48 are the driver, 47 to 32 the network's number, 31 to 0 the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Nid(u64);
@@ -27,7 +27,7 @@ pub enum Lnd {
     Lo = 9,
     /// Cray Gemini and Aries.
     Gni = 13,
-    /// The same, addressed by IP.
+    /// Cray Gemini and Aries, addressed by IP.
     Gnip = 14,
     /// Portals 4.
     Ptl4 = 15,
@@ -41,12 +41,12 @@ pub enum Lnd {
     Bxi3 = 19,
 }
 
-/// Text that is no network identifier.
+/// Error: the text is no network identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no network identifier (such as 10.0.0.1@tcp, 10.0.0.1@o2ib3 or 0x200000a000001)")]
 pub struct NidError(String);
 
-/// Driver, its names in identifiers (the first is written), and its name for programs.
+/// Each driver, its names in identifiers (the first one is written), and its name for programs.
 const DRIVERS: [(Lnd, &[&str], &str); 10] = [
     (Lnd::Sock, &["tcp"], "SOCKLND"),
     (Lnd::O2ib, &["o2ib"], "O2IBLND"),
@@ -64,7 +64,7 @@ impl Nid {
     /// Any node.
     pub const ANY: Self = Self(u64::MAX);
 
-    /// From the kernel's number.
+    /// The identifier with this number of the kernel's.
     pub fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
@@ -79,7 +79,7 @@ impl Nid {
         self == Self::ANY
     }
 
-    /// The driver; `None` if it is not known here, as for [`Nid::ANY`].
+    /// The driver; `None` if it is unknown here, as for [`Nid::ANY`].
     pub fn lnd(self) -> Option<Lnd> {
         let [high, low, ..] = self.0.to_be_bytes();
         let number = u16::from_be_bytes([high, low]);
@@ -92,7 +92,7 @@ impl Nid {
         u16::from_be_bytes([high, low])
     }
 
-    /// The address, for [`Lnd::by_ip`] drivers an IPv4 address.
+    /// The address; for drivers that are [`Lnd::by_ip`], an IPv4 address.
     pub fn address(self) -> u32 {
         let [.., a, b, c, d] = self.0.to_be_bytes();
         u32::from_be_bytes([a, b, c, d])
@@ -109,7 +109,7 @@ impl Lnd {
         matches!(self, Self::Sock | Self::O2ib | Self::Kfi | Self::Efa)
     }
 
-    /// The name that programs of a site get, such as `PTL4LND`.
+    /// The name that a site's programs get, such as `PTL4LND`.
     pub fn program_name(self) -> &'static str {
         self.names().1
     }
@@ -160,7 +160,7 @@ fn decimal(digits: &str) -> Option<u32> {
 }
 
 impl fmt::Display for Nid {
-    /// `address@network`, the network's number left out if it is 0; `any`'s and unknown drivers' number.
+    /// `address@network`, without the network's number if that is 0; a number for [`Nid::ANY`] and unknown drivers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(lnd) = self.lnd() else { return write!(f, "{:#x}", self.0) };
         match lnd.by_ip() {

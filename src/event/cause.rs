@@ -1,4 +1,4 @@
-//! Why an upcall fails: the errno of each cause, its name, and what to do about it.
+//! The causes of a failed upcall: their errnos, and what to do about them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::one_line;
 
-/// Why it failed, as far as it matters for what to do about it.
+/// Why an upcall failed, as far as that matters for the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -15,15 +15,15 @@ pub enum Cause {
     Refused,
     /// The request itself is malformed.
     BadRequest,
-    /// The file system wants a mechanism that is not served.
+    /// The file system asks for a mechanism that is not served.
     Mechanism,
     /// There is no credential cache, or it holds no ticket.
     NoTicket,
     /// The ticket has expired.
     TicketExpired,
-    /// The cache exists and may not or cannot be used.
+    /// The cache exists but must not or cannot be used.
     BadCache,
-    /// Neither a cache nor the keytab has what this node needs; the detail says what is there.
+    /// Neither a cache nor the keytab has what this machine needs; the detail says what there is.
     NoMachineCredential,
     /// The KDC knows no principal of the keytab, or the keytab's keys are not the KDC's.
     KeytabRefused,
@@ -31,7 +31,7 @@ pub enum Cause {
     ClockSkew,
     /// The KDC does not know the service.
     UnknownService,
-    /// Ticket or context are of an encryption type that is not allowed, or none that is allowed can be had.
+    /// Ticket or context have an encryption type that is not allowed, or no allowed type is available.
     EncryptionType,
     /// The KDC does not know the client.
     UnknownClient,
@@ -47,9 +47,9 @@ pub enum Cause {
     TicketRejected,
     /// The KDC answers with another error.
     KdcRefused,
-    /// What came from the KDC's address is no answer of this realm's KDC.
+    /// The answer from the KDC's address is not that of this realm's KDC.
     BadKdcAnswer,
-    /// No KDC of the realm is known, or a host's realm is not.
+    /// No KDC of the realm is known, or the realm of a host is not.
     UnknownRealm,
     /// No KDC's name has an address.
     KdcUnresolved,
@@ -63,9 +63,9 @@ pub enum Cause {
     UnknownHost,
     /// No host name can be found for a network identifier.
     UnnamedNid,
-    /// A name does not lead back to the address that it was found for (rule S17).
+    /// A name does not resolve to the address that it was found for (rule S17).
     UnconfirmedName,
-    /// The site's program for host names may not be run or does not do its work (rule S14).
+    /// The site's program for host names must not be run or does not work (rule S14).
     BadProgram,
     /// The server does not accept the connection.
     ServerDown,
@@ -75,15 +75,15 @@ pub enum Cause {
     WrongProgram,
     /// The server refuses the context.
     ServerRefused,
-    /// The token does not fit what the server takes: a ticket with very many groups.
+    /// The token is larger than the server accepts, as with a ticket of very many groups.
     TokenTooLarge,
     /// The server's answer breaks the protocol or fails a check.
     BadReply,
-    /// As many negotiations as are allowed are alive (rule S8).
+    /// The limit of negotiations is reached (rule S8).
     TooMany,
-    /// The owner's requests keep failing, and it has been given a pause (rule S8).
+    /// The owner has a pause because its requests keep failing (rule S8).
     Paused,
-    /// The request was to end that pause, and nothing else.
+    /// No fault: the request was only to end that pause.
     Unpaused,
     /// There are too many keys on this machine to find the requester in time (rule S21).
     ManyKeys,
@@ -93,13 +93,13 @@ pub enum Cause {
     WorkerFault,
     /// The key owner's quota of key bytes is used up.
     Quota,
-    /// The key was removed, revoked or expired while the negotiation went on.
+    /// The key was removed, revoked or has expired during the negotiation.
     KeyGone,
-    /// libkrb5 fails in itself: files, memory, plugins.
+    /// libkrb5 itself has failed: files, memory, plugins.
     LibraryFault,
     /// krb5.conf cannot be used.
     BadKrb5Conf,
-    /// Our own installation or configuration is broken.
+    /// The installation or configuration of lgss is broken.
     Setup,
 }
 
@@ -145,7 +145,7 @@ impl Cause {
         }
     }
 
-    /// The same where it is known which file of settings is in effect, which is then named.
+    /// The remedy, with the name of the settings file that is in effect.
     pub fn remedy_by(self, settings: &Path) -> String {
         let settings: PathBuf = settings.components().collect();
         self.remedy().replace("lgss.toml", &one_line(&settings.to_string_lossy()))

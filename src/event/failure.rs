@@ -12,11 +12,11 @@ use crate::text::{LINE_LIMIT, cut, one_line};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{stage}: {detail}")]
 pub struct Failure {
-    /// Where.
+    /// The step that failed.
     pub stage: Stage,
-    /// Why.
+    /// Why it failed.
     pub cause: Cause,
-    /// What exactly, for the log: names, addresses, the library's message. One line, nothing secret.
+    /// Details for the log: names, addresses, the library's message. One line, nothing secret.
     pub detail: String,
     /// GSS major status, 0 if GSS had no part in it (RFC 2743 §1.2.1.1).
     pub gss_major: u32,
@@ -34,7 +34,7 @@ impl Failure {
         Self { gss_major, ..self }
     }
 
-    /// The same with a remark, for which a long detail makes room.
+    /// The same with a remark; a long detail is cut to make room.
     #[must_use]
     pub fn with_remark(self, remark: &str) -> Self {
         let room = LINE_LIMIT.saturating_sub(remark.len() + "; ".len());
@@ -42,7 +42,7 @@ impl Failure {
         Self { detail: one_line(&detail), ..self }
     }
 
-    /// The same with a detail that is safe to log whoever wrote it: printable, on one line, short.
+    /// The same with a detail that is safe to log whatever its origin: printable, on one line, short.
     #[must_use]
     pub fn sanitised(self) -> Self {
         Self { detail: one_line(&self.detail), ..self }

@@ -1,8 +1,8 @@
-//! What an errno tells a requester that may know no more (rule S15).
+//! The meaning of an errno for a requester that may know no more (rule S15). Used by the tools.
 
 use nix::errno::Errno;
 
-/// What an errno of a context means to the requester, where that is all it may know (rule S15).
+/// The meaning of a context's errno for a requester that may know no more (rule S15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meaning {
     /// What happened, in general.
@@ -11,7 +11,7 @@ pub(crate) struct Meaning {
     pub remedy: &'static str,
 }
 
-/// The requester's view of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.
+/// The meaning of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.
 pub(crate) fn meaning(errno: Errno) -> Meaning {
     let (cause, remedy) = match errno {
         Errno::ENOKEY => {

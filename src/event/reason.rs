@@ -1,25 +1,25 @@
-//! What the maker of a request may be told of its failure, in words (rule S15): what is its own to know, and no more.
+//! A failure in words for the requester (rule S15): only what the requester may know.
 
 use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use super::failure::Failure;
 
-/// A failure in words, for whoever made the request for itself.
+/// A failure in words, for a requester that asks for itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// At which step, a word as in the log.
+    /// The step that failed, in the log's word.
     pub stage: String,
-    /// Why: [`Cause::word`], or one that only a later version knows.
+    /// The cause: [`Cause::word`], or a word that only a later version knows.
     pub cause: String,
-    /// What exactly.
+    /// Details.
     pub detail: String,
     /// What to do about it.
     pub remedy: String,
 }
 
 impl Reason {
-    /// In full, unless the failure is about what is not the requester's own.
+    /// The failure in words; `None` if it is not about the requester's own affairs.
     pub fn of(failure: &Failure) -> Option<Self> {
         failure.cause.is_the_requesters_own().then(|| Self {
             stage: failure.stage.to_string(),
@@ -36,9 +36,9 @@ impl Reason {
 }
 
 impl Cause {
-    /// Whether detail and remedy tell the requester nothing but what it could find out by itself, as the same user at
-    /// the same place: its request, its caches, its KDC, its server, its limits. What a rule forbids, how the host is
-    /// set up, and the node's credentials are not.
+    /// Whether detail and remedy reveal only what the requester could find out by itself, as the same user at the same
+    /// place: its request, its caches, its KDC, its server, its limits. Not so the rules of the threat model, the setup
+    /// of the host, and machine credentials.
     pub fn is_the_requesters_own(self) -> bool {
         match self {
             Self::BadRequest
@@ -89,12 +89,12 @@ impl Cause {
         }
     }
 
-    /// Its name for programs, which stays the same: `kdc_down`.
+    /// Its stable name for programs, such as `kdc_down`.
     pub fn word(self) -> String {
         serde_json::to_string(&self).unwrap_or_default().trim_matches('"').to_owned()
     }
 
-    /// The cause of this name.
+    /// The cause with this name.
     pub fn of_word(word: &str) -> Option<Self> {
         serde_json::from_value(word.into()).ok()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The step of an upcall at which it failed.
+/// A step of an upcall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -12,9 +12,9 @@ pub enum Stage {
     Authorise,
     /// Reading the configuration.
     Config,
-    /// Seeing whether there is room for one more negotiation.
+    /// Taking a slot for the negotiation.
     Admit,
-    /// Making the process that negotiates.
+    /// Starting the process that negotiates.
     Launch,
     /// Finding the host name of a network identifier.
     Resolve,

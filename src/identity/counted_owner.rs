@@ -1,5 +1,7 @@
-//! Who answers for a requester when negotiations are counted (rule S8): a user, together with all its subordinate uids,
-//! because any user may have a user namespace, and some have thousands of uids in it.
+//! The owner that a requester is counted for when negotiations are limited (rule S8): a user together with all its
+//! subordinate uids, because any user may have a user namespace, and some have thousands of uids in it.
+//!
+//! Used by the monitor for slots, log lines and cgroups.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,22 +12,22 @@ use nix::sys::stat::Mode;
 
 use crate::sys::namespaces;
 
-/// User namespaces cannot be nested deeper (user_namespaces(7)).
+/// Deepest nesting of user namespaces (user_namespaces(7)).
 const NAMESPACE_DEPTH: usize = 33;
 
-/// Who is counted.
+/// An owner of negotiations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CountedOwner {
     /// A user: the requester, or the owner of the requester's namespace.
     User(u32),
-    /// A whole namespace that root has made, by its inode: a container for whose uids nobody outside answers.
+    /// A whole namespace that root has made, by its inode: a container for whose uids no user outside is responsible.
     Namespace(u64),
-    /// A whole range of uids that one user has, by its first.
+    /// A user's whole range of subordinate uids, by its first one.
     Subordinates(u32),
 }
 
 impl CountedOwner {
-    /// Who answers for a requester of that uid in that user namespace.
+    /// The owner of a requester with this uid in this user namespace.
     ///
     /// # Errors
     /// Those of open(2) and ioctl_ns(2).
@@ -35,7 +37,7 @@ impl CountedOwner {
         if namespaces::identity(namespace)? == ours {
             return Ok(Self::User(uid));
         }
-        // The outermost one counts: whoever is root in one namespace can make others in the name of its other uids.
+        // The outermost one counts: root in a namespace can make others in the name of its other uids.
         let mut outermost = namespace.try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
         for _ in 0..NAMESPACE_DEPTH {
             let parent = namespaces::parent(outermost.as_fd())?;
@@ -50,7 +52,7 @@ impl CountedOwner {
         Err(Errno::ELOOP)
     }
 
-    /// Who answers for a uid of which no namespace is known, by the text of subuid(5).
+    /// The owner of a uid whose namespace is unknown, by the text of subuid(5).
     pub(crate) fn by_ranges(subuid: &str, uid: u32) -> Self {
         let first_of = |line: &str| {
             let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u32>().ok());

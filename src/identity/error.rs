@@ -1,4 +1,4 @@
-//! Why it cannot be shown who asked.
+//! Why the requester cannot be identified.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::key::auth_line::AuthLineError;
 /// Why the requester could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequesterError {
-    /// /proc/keys does not tell.
+    /// /proc/keys does not name it.
     #[error(transparent)]
     AuthLine(#[from] AuthLineError),
-    /// Too many keys to find the requester among them in time.
+    /// There are too many keys to find the requester in time.
     #[error("{0} keys on this machine, more than the {1} among which the requester is looked for")]
     TooManyKeys(u64, u64),
-    /// Searching the list has taken so much processor time.
+    /// The search of the list took more processor time than this.
     #[error("to look for the requester in /proc/keys takes more than {0:?}")]
     TooSlow(Duration),
     /// A file of /proc cannot be read.
     #[error("/proc {0}: {1}")]
     Proc(&'static str, #[source] Errno),
-    /// A file of /proc does not have the form known.
+    /// A file of /proc has another form than expected.
     #[error("/proc {0} has an unknown form")]
     Form(&'static str),
-    /// It is not blocked, as the requester must be.
+    /// The task is not blocked, as a requester must be.
     #[error("the requester is running")]
     Running,
 }

@@ -1,11 +1,11 @@
-//! Uids of a user namespace and ours: the text of a `uid_map`, as a process of the initial namespace reads it
-//! (user_namespaces(7)).
+//! Maps our uids to those of a user namespace, by the text of a `uid_map` as a process of the initial namespace reads
+//! it (user_namespaces(7)). Used for requesters in containers.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
-/// A map has 340 lines at most, of three numbers each.
+/// Longest map in bytes: 340 lines of three numbers each.
 const MAP_SIZE_LIMIT: u64 = 340 * 36;
 
 /// A range of ids.
@@ -21,7 +21,7 @@ struct Extent {
 pub(crate) struct IdMap(Vec<Extent>);
 
 impl IdMap {
-    /// Reads it from an open file `uid_map`, which keeps its namespace after the end of the process that it was of.
+    /// Reads the map from an open file `uid_map`, which keeps its namespace even after the process has ended.
     ///
     /// # Errors
     /// Those of read(2); `InvalidData` if the text has another form.
@@ -35,7 +35,7 @@ impl IdMap {
         text.lines().map(extent).collect::<Option<_>>().map(Self)
     }
 
-    /// The number of a user of ours in the namespace; `None` if it has none there.
+    /// The uid inside the namespace of one of our users; `None` if it has none there.
     pub(crate) fn inside(&self, outside: u32) -> Option<u32> {
         self.0.iter().find_map(|extent| {
             let distance = outside.checked_sub(extent.outside)?;
@@ -44,7 +44,7 @@ impl IdMap {
     }
 }
 
-/// A line: first id inside, first id outside, how many.
+/// Parses a line: first id inside, first id outside, their number.
 fn extent(line: &str) -> Option<Extent> {
     let mut numbers = line.split_ascii_whitespace().map(str::parse);
     let mut next = || numbers.next()?.ok();

@@ -1,8 +1,8 @@
-//! The list of all keys of the machine, /proc/keys, and how much of it a requester is made to wait for (rule S21).
+//! Searches /proc/keys, the list of all keys of the machine, within bounds on the requester's wait (rule S21).
 //!
-//! To find one line in it takes the kernel up to a microsecond for each key that there is, whoever it belongs to, and
-//! one read(2) may pass over any number that are not shown. So they are counted first, by /proc/key-users, which takes
-//! a line for each user; and the processor's time is looked at between two pages.
+//! To find one line, the kernel takes up to a microsecond for each key of the machine, whoever owns it, and one read(2)
+//! may pass over any number of keys that are not shown. So the keys are counted first, by /proc/key-users, which has
+//! one line for each user; and the processor time is checked after each page.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use super::error::RequesterError;
 use crate::key::auth_line::{Expected, Finder};
 use crate::sys::proc;
 
-/// One page: what the kernel gives at a time.
+/// One page, the most that the kernel returns at a time.
 const KEYS_PIECE: usize = 4096;
-/// No line of /proc/key-users is longer.
+/// Longest line of /proc/key-users.
 const USER_LINE_LIMIT: usize = 256;
 
-/// How much of the list is searched.
+/// Bounds of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bound {
     /// Most keys on the whole machine.
@@ -31,7 +31,7 @@ pub(crate) struct Bound {
 impl Bound {
     /// For a program's request: a fifth of a second on a slow machine.
     pub(crate) const OF_A_PROGRAM: Self = Self { keys: 100_000, time: Duration::from_millis(150) };
-    /// For one of the kernel's, without which a whole node loses its file system.
+    /// For a request of the kernel's, without which a whole machine loses its file system.
     pub(crate) const OF_THE_KERNEL: Self = Self { keys: 1_000_000, time: Duration::from_secs(1) };
 }
 
@@ -51,7 +51,7 @@ pub(super) fn find(expected: Expected, bound: Bound) -> Result<i32, RequesterErr
     Ok(finder.finish()?)
 }
 
-/// How many keys there are, as far as the kernel tells.
+/// The number of keys on the machine, as far as the kernel shows them.
 #[cfg(feature = "tools")]
 pub(crate) fn count() -> Option<u64> {
     let mut counter = Counter::default();
@@ -81,7 +81,7 @@ fn read(
     }
 }
 
-/// Processor time of this thread alone.
+/// Processor time of this thread.
 fn cpu_time() -> Result<Duration, RequesterError> {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map(Duration::from)

@@ -1,4 +1,4 @@
-//! Who asks, where the request comes from, and proof of having no rights left.
+//! Who asks, where the request comes from, and proof that a process has no privileges left.
 //!
 //! Used by the front before it authorises, and by the worker before it does anything.
 #![forbid(unsafe_code)]

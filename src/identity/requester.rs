@@ -1,7 +1,7 @@
 //! The requester: the task that the kernel keeps blocked until the key is answered (rules S2, S6).
 //!
-//! Found by the authorisation key's line in /proc/keys, looked at only through a descriptor of its /proc directory, and
-//! only by the front: reading `syscall` or `ns/*` can block while the task's process is in exec.
+//! It is found by the authorisation key's line in /proc/keys. Only the front looks at it, and only through a descriptor
+//! of its /proc directory: reading `syscall` or `ns/*` can block while the task's process is in exec(2).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,52 +14,52 @@ use super::key_list::{self, Bound};
 use crate::key::auth_line::Expected;
 use crate::sys::{namespaces, proc, tables};
 
-/// How long a task may seem to be running before it is refused.
+/// How long a task may appear to be running before it is refused.
 const RUNNING_LIMIT: Duration = Duration::from_millis(5);
-/// One page: what the kernel gives at a time of /proc/keys.
+/// Most bytes that are read of a file of the task: one page.
 const PROC_PIECE: usize = 4096;
 
 /// A task's user ids in our user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Uids {
-    /// Who started the process.
+    /// The user that started the process.
     pub real: u32,
-    /// Whose rights it has.
+    /// The user whose rights it has.
     pub effective: u32,
-    /// Whose rights it can take back.
+    /// The user whose rights it can take back.
     pub saved: u32,
-    /// Whose rights it has to files and keys.
+    /// The user whose rights it has to files and keys.
     pub fs: u32,
 }
 
-/// Where a request comes from, by the system call that its task is in.
+/// The origin of a request, by the system call that its task is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A request_key(2) of a program.
     UserSpace,
-    /// Anything else: the kernel asks on its own behalf.
+    /// Any other system call, or none: the kernel asks on its own behalf.
     Kernel(Wait),
-    /// The system call may not be looked at.
+    /// The system call may not be read.
     Unknown,
 }
 
 /// Who waits for a request of the kernel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// A process that mounts a file system, and waits for nothing else.
+    /// A process that mounts a file system and waits for nothing else.
     Mount,
     /// A thread that serves many, or a process that uses the file system.
     Other,
 }
 
-/// Namespaces of a requester that are of use here.
+/// Kinds of namespaces of a requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NamespaceKind {
-    /// Where its KDC and servers are.
+    /// The network of its KDC and servers.
     Network,
-    /// Whose subordinate it is.
+    /// The user ids, whose owner it is counted for.
     User,
-    /// Which files it sees.
+    /// The files that it sees.
     Mount,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum NamespaceKind {
 pub(crate) struct Requester {
     /// Its user ids.
     pub uids: Uids,
-    /// Where its request comes from.
+    /// The origin of its request.
     pub origin: Origin,
     task: ProcTask,
 }
@@ -93,18 +93,18 @@ impl Requester {
 
 #[cfg(test)]
 impl Requester {
-    /// One for tests.
+    /// A requester for tests.
     pub(crate) fn pretended(origin: Origin, uids: Uids) -> Self {
         Self { uids, origin, task: ProcTask::open("self").unwrap() }
     }
 }
 
-/// A task by its directory below /proc, so that a recycled id cannot be mistaken for it.
+/// A task, by a descriptor of its directory below /proc, which no task with a recycled id can take over.
 #[derive(Debug)]
 pub(crate) struct ProcTask(OwnedFd);
 
 impl ProcTask {
-    /// The task of that number, or `self`.
+    /// The task with this number, or `self`.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
@@ -134,7 +134,7 @@ impl ProcTask {
         proc::open_link(self.0.as_fd(), name, OFlag::O_RDONLY).map_err(|e| RequesterError::Proc(name, e))
     }
 
-    /// Its environment, as the program was started with it or has changed it since.
+    /// Its environment: as the program was started with, or as changed in place since.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
@@ -143,7 +143,7 @@ impl ProcTask {
             .map_err(|e| RequesterError::Proc("environ", e))
     }
 
-    /// How users are numbered in its user namespace (user_namespaces(7)).
+    /// Its file `uid_map`, the user ids of its user namespace (user_namespaces(7)).
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
@@ -163,7 +163,7 @@ impl ProcTask {
             .map_err(|e| RequesterError::Proc("cgroup", e))
     }
 
-    /// Identifies its mount namespace.
+    /// The identity of its mount namespace.
     ///
     /// # Errors
     /// [`RequesterError::Proc`].
@@ -189,8 +189,8 @@ fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {
     parse_uids(status).ok_or(RequesterError::Form("status"))
 }
 
-/// The line `Uid:\t<real>\t<effective>\t<saved>\t<fs>` (proc_pid_status(5)). The name of the program stands before it
-/// with its newlines escaped.
+/// Parses the line `Uid:\t<real>\t<effective>\t<saved>\t<fs>` (proc_pid_status(5)). The program's name comes before it,
+/// with newlines escaped.
 fn parse_uids(status: &[u8]) -> Option<Uids> {
     let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
     let mut ids = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse);
@@ -221,15 +221,15 @@ enum Syscall {
     Entered(Call),
 }
 
-/// The number of a system call, or −1 outside of one, and the stack pointer, which tells 32-bit programs.
+/// The number of a system call, or −1 outside of one, and the stack pointer, which shows whether a program is 32-bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Call {
     number: u64,
     stack: u64,
 }
 
-/// `running`, or the number, six registers, stack pointer and program counter; −1 and only the last two outside a system
-/// call (proc_pid_syscall(5)).
+/// Parses `running`, or number, six registers, stack pointer and program counter, or outside a system call −1 and only
+/// the last two (proc_pid_syscall(5)).
 fn parse_syscall(text: &[u8]) -> Option<Syscall> {
     let text = std::str::from_utf8(text).ok()?;
     let first = text.split_ascii_whitespace().next()?;
@@ -242,7 +242,7 @@ fn parse_syscall(text: &[u8]) -> Option<Syscall> {
     Some(Syscall::Entered(Call { number, stack }))
 }
 
-/// By each of the machine's system-call tables (rule S1).
+/// The origin, by each of the machine's system-call tables (rule S1).
 fn origin(Call { number, stack }: Call) -> Origin {
     if tables::REQUEST_KEY_CALLS.contains(&number) {
         Origin::UserSpace
@@ -253,7 +253,7 @@ fn origin(Call { number, stack }: Call) -> Origin {
     }
 }
 
-/// Whether it is one of the calls that mount. The number of mount(2) in 32-bit tables is that of another call in ours.
+/// Whether the call mounts. The number of mount(2) in 32-bit tables is that of another call in 64-bit ones.
 fn mounts(number: u64, stack: u64) -> bool {
     let plain = number & !tables::X32_BIT;
     let in_32_bit_table = number == plain && stack != 0 && stack <= u32::MAX.into();

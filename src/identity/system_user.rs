@@ -1,4 +1,4 @@
-//! The system user that negotiates in place of root, found in /etc/passwd alone, without the name service.
+//! The system user that negotiates in place of root. Looked up in /etc/passwd alone, without the name service.
 
 use nix::unistd::{Gid, Uid};
 
@@ -17,7 +17,7 @@ pub(crate) enum SystemUserError {
     /// /etc/passwd has no such name.
     #[error("the system user {0} does not exist")]
     Unknown(String),
-    /// It would be root.
+    /// The user is root.
     #[error("the system user {0} has uid 0")]
     Root(String),
     /// /etc/passwd cannot be read.
@@ -25,7 +25,7 @@ pub(crate) enum SystemUserError {
     Read(#[from] std::io::Error),
 }
 
-/// Finds a user by name, or takes a number for uid and gid alike.
+/// Finds a user by name; a number is taken as both uid and gid.
 ///
 /// # Errors
 /// [`SystemUserError`].

@@ -1,21 +1,21 @@
-//! Proof that this process has no rights to give up any more and cannot get any back (rule S13).
+//! Proof that this process has no privileges left and cannot get any back (rule S13).
 //!
-//! Made by the worker before anything else, and demanded by what it does next. Invariant: the only constructor is the
-//! verification; it does not change who the process is.
+//! Made by the worker before anything else, and required by what it does next. Invariant: the only constructor is the
+//! verification, which changes no ids.
 
 use std::fs;
 use std::io;
 
 use nix::unistd::{Gid, Uid, setgroups, setresuid};
 
-/// This process is an ordinary user's for good.
+/// Proof that this process is an ordinary user's for good.
 #[derive(Debug)]
 pub(crate) struct Unprivileged(());
 
-/// What is left that must not be.
+/// A privilege that is left, or could not be checked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrivilegeError {
-    /// The kernel's account of us cannot be read.
+    /// The process's status cannot be read.
     #[error("worker: /proc/self/status: {0}")]
     Unreadable(io::Error),
     /// A field is missing or has another form.
@@ -39,7 +39,7 @@ pub(crate) enum PrivilegeError {
 }
 
 impl Unprivileged {
-    /// Verifies it, by what the kernel says and by trying.
+    /// Verifies it, by the process's status and by trying to regain privileges.
     ///
     /// # Errors
     /// [`PrivilegeError`]. The process must then end: an attempt may have succeeded.
@@ -53,7 +53,7 @@ impl Unprivileged {
     }
 }
 
-/// Judges the text of /proc/self/status (proc(5)).
+/// Checks the text of /proc/self/status (proc(5)).
 fn check(status: &str) -> Result<(), PrivilegeError> {
     let field = |name: &'static str| {
         status
@@ -76,7 +76,7 @@ fn check(status: &str) -> Result<(), PrivilegeError> {
     if field("NoNewPrivs")? == "1" { Ok(()) } else { Err(PrivilegeError::NewPrivileges) }
 }
 
-/// Real, effective, saved and file system uid.
+/// Checks the real, effective, saved and file system uid.
 fn check_ids(field: &str) -> Result<(), PrivilegeError> {
     let ids: Result<Vec<u32>, _> = field.split_ascii_whitespace().map(str::parse).collect();
     match ids.map_err(|_| PrivilegeError::Field("Uid"))?.as_slice() {

@@ -1,15 +1,16 @@
-//! Who asks: the authorisation key's line in /proc/keys (rule S2; docs/threat-model.md, "What the kernel vouches for").
+//! Finds the requester in the authorisation key's line of /proc/keys (rule S2; docs/threat-model.md, "What the kernel
+//! vouches for"). Used by `identity`.
 //!
 //! `<serial %08x> <flags> <usage> <timeout> <permissions> <uid> <gid> .request_ key:<key %x> pid:<tid> ci:<length>`.
-//! Descriptions of other keys may hold newlines, so anyone can make lines appear: only the line that starts with the
+//! Descriptions of other keys may contain newlines, so anyone can forge lines. Only the line that starts with the
 //! serial that the kernel gave us counts, every field of it must agree, and a second such line means refusal.
 
 use super::KeySerial;
 
-/// What is already known of the authorisation key.
+/// What is known of the authorisation key beforehand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
-    /// Its serial.
+    /// The authorisation key's serial.
     pub auth_key: KeySerial,
     /// The key under construction.
     pub key: KeySerial,
@@ -27,7 +28,7 @@ pub(crate) enum AuthLineError {
     /// No line of that serial.
     #[error("no line of the authorisation key in /proc/keys")]
     Absent,
-    /// A line that is cut, or whose fields are not those of our key.
+    /// The line is cut, or its fields are not those of our key.
     #[error("the line of the authorisation key in /proc/keys does not agree with the request")]
     Disagrees,
     /// More than one line claims to be it.
@@ -35,7 +36,7 @@ pub(crate) enum AuthLineError {
     Ambiguous,
 }
 
-/// Reads the text piece by piece; hold on to no more than one line.
+/// Reads the text piece by piece and keeps one line at most.
 #[derive(Debug)]
 pub(crate) struct Finder {
     expected: Expected,
@@ -46,11 +47,11 @@ pub(crate) struct Finder {
     error: Option<AuthLineError>,
 }
 
-/// Longer lines are other keys' and are not kept whole: our own has about 100 bytes.
+/// Most bytes of a line that are kept. Our own line has about 100 bytes; longer ones are other keys'.
 const KEY_LINE_LIMIT: usize = 256;
 
 impl Finder {
-    /// For one authorisation key.
+    /// A finder of this authorisation key's line.
     pub(crate) fn new(expected: Expected) -> Self {
         let mut serial = [0; 8];
         for (slot, byte) in serial.iter_mut().zip(expected.auth_key.to_string().bytes()) {
@@ -67,7 +68,7 @@ impl Finder {
         }
     }
 
-    /// Takes the next piece of the text.
+    /// Reads the next piece of the text.
     pub(crate) fn feed(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|&byte| byte == b'\n') {
             let room = KEY_LINE_LIMIT.saturating_sub(self.line.len());
@@ -91,7 +92,7 @@ impl Finder {
         }
     }
 
-    /// The requester's thread id, once all text has been fed.
+    /// Returns the requester's thread id, once all text has been read.
     ///
     /// # Errors
     /// [`AuthLineError`].
@@ -104,7 +105,7 @@ impl Finder {
     }
 }
 
-/// Whether a line of another serial says that it authorises our key.
+/// Whether a line with another serial claims to authorise our key.
 fn claims_key(line: &[u8], key_word: &[u8]) -> bool {
     let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
     words.any(|word| word.starts_with(b".request_")) && words.next() == Some(key_word)

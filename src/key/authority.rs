@@ -1,7 +1,7 @@
 //! The authority over a key under construction (keyrings(7), "authorization keys").
 //!
-//! The front assumes the authority and instantiates or rejects; its monitor inherits the authority by fork, as long as
-//! the key is under construction.
+//! The front assumes the authority and instantiates or rejects the key. Its monitor inherits the authority by fork, for
+//! as long as the key is under construction.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::live::{Consumer, LiveKey, OF_ROOTS_KEY_IN_PROGRESS, REJECT_TTL};
 use super::serial::KeySerial;
 use crate::sys::keyctl;
 
-/// Permissions of a key that the kernel trusts (rule S16): its possessor views, searches and links, its owner views, its
-/// group, which is root's, views, writes and sets attributes.
+/// Permissions of a key that the kernel reads (rule S16): the possessor may view, search and link it, the owner view
+/// it, and the group, which is root's, view it, write to it and set its attributes.
 const OF_A_USERS_KERNEL_KEY: u32 = 0x1901_2500;
 /// The same for an owner who is root.
 const OF_ROOTS_KERNEL_KEY: u32 = 0x1925_0000;
@@ -25,17 +25,17 @@ pub(crate) struct Authority {
     auth_key: KeySerial,
 }
 
-/// Proof that a request for a key may be served; made by `upcall::authorise` alone.
+/// Proof that a request for a key may be served. Only `upcall::authorise` makes one.
 pub(crate) trait Permission {
-    /// The key that it is for.
+    /// The key that may be instantiated.
     fn key(&self) -> KeySerial;
 }
 
-/// Proof that a key of the kernel's has its permissions.
+/// Proof that a key for the kernel has its owner and permissions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PreparedKey(KeySerial);
 
-/// Why a key was not instantiated; the authority comes back so that it can be rejected.
+/// Why a key was not instantiated; comes with the authority, so that the key can be rejected.
 #[derive(Debug)]
 pub(crate) struct NotInstantiated {
     /// Still valid.
@@ -45,7 +45,7 @@ pub(crate) struct NotInstantiated {
 }
 
 impl Authority {
-    /// Assumes the authority that this process was started with.
+    /// Assumes the authority that the kernel started this process with.
     ///
     /// # Errors
     /// ENOKEY if it has none over this key.
@@ -54,7 +54,7 @@ impl Authority {
         Ok(Self { key, auth_key })
     }
 
-    /// The same authority in the child that inherits it; it ends for both when the key is answered.
+    /// The same authority, for a child that inherits it. It ends for both when the key is answered.
     #[must_use]
     pub(crate) fn inherited(&self) -> Self {
         Self { key: self.key, auth_key: self.auth_key }
@@ -70,7 +70,7 @@ impl Authority {
         self.auth_key
     }
 
-    /// What the kernel says of the key under construction.
+    /// The kernel's description of the key under construction.
     ///
     /// # Errors
     /// The kernel's.
@@ -78,7 +78,7 @@ impl Authority {
         KeyDescription::of(self.key)
     }
 
-    /// Sets the timeout that ends the key whatever becomes of us; it survives the instantiation.
+    /// Sets the timeout after which the key expires even if this program dies. It survives the instantiation.
     ///
     /// # Errors
     /// The kernel's.
@@ -86,8 +86,8 @@ impl Authority {
         keyctl::set_timeout(self.key.raw(), timeout)
     }
 
-    /// Gives the key its provisional payload and links it to this process's own session keyring, whose possession is
-    /// what allows the monitor to update it: a special id would mean the requester's keyring here.
+    /// Gives the key its provisional payload and links it to this process's own session keyring; by its possession the
+    /// monitor may update the key. The keyring is named by its serial, since a special id would mean the requester's.
     ///
     /// # Errors
     /// [`NotInstantiated`] with EDQUOT and others of the kernel's, EPERM if the permission is for another key.
@@ -107,16 +107,19 @@ impl Authority {
         }
     }
 
-    /// Closes a key of root's programs to all but root. If that fails, possession counts until it is published.
+    /// Closes a key of root's programs to everybody but root. If this fails, a possessor has access until the key is
+    /// published.
     pub(crate) fn leave_to_root(&self) {
         let _ = keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY_IN_PROGRESS);
     }
 
-    /// Gives a key of the kernel's its provisional payload, which is none, and lets root's group alone write to it: its
-    /// possessor, the user, must not. It is given to `owner`, whose context it is: when it ends, by an error, a flush
-    /// or its time, the kernel takes it out of its owner's keyring, and it lies in that of the real uid; in a setuid
-    /// program it would stay there, dead, and that user be locked out. Possession for the monitor is up to the kernel,
-    /// so that no keyring is named.
+    /// Gives a key for the kernel its provisional payload, which is empty, and lets only root's group write to it: its
+    /// possessor, the user, must not.
+    ///
+    /// The key is given to `owner`, whose context it is. When it ends by an error, a flush or its time, the kernel
+    /// unlinks it from its owner's keyring, while the key is linked to that of the real uid. In a setuid program it
+    /// would otherwise stay there, dead, and lock that user out. The kernel itself sees to the monitor's possession, so
+    /// that no keyring is named.
     ///
     /// # Errors
     /// As [`Authority::instantiate`].
@@ -131,7 +134,7 @@ impl Authority {
         }
     }
 
-    /// Sets who may do what with the key, which needs more rights than the authority.
+    /// Sets owner and permissions of a key for the kernel, which takes more rights than the authority.
     ///
     /// # Errors
     /// The kernel's.
@@ -142,7 +145,7 @@ impl Authority {
         Ok(PreparedKey(self.key))
     }
 
-    /// The rest.
+    /// Gives a prepared key its empty payload.
     ///
     /// # Errors
     /// As [`Authority::instantiate`].
@@ -160,16 +163,16 @@ impl Authority {
         }
     }
 
-    /// Refuses the request: the requester gets `errno` at once, and again for [`REJECT_TTL`].
+    /// Rejects the key: its requester gets `errno` at once, and again for [`REJECT_TTL`].
     ///
     /// # Errors
-    /// The kernel's, when the key is no longer under construction.
+    /// The kernel's if the key is no longer under construction.
     pub(crate) fn reject(self, errno: Errno) -> Result<(), Errno> {
         keyctl::reject(self.key.raw(), REJECT_TTL, errno)
     }
 }
 
-/// The `_req` keyring that the kernel gave this process, by its positive id.
+/// The serial of the `_req` keyring that the kernel gave this process.
 ///
 /// # Errors
 /// The kernel's.
@@ -177,8 +180,8 @@ pub(crate) fn own_session_keyring() -> Result<i32, Errno> {
     keyctl::keyring_id(keyctl::SESSION_KEYRING)
 }
 
-/// The key that the kernel has started this process for, by the name of the session keyring that it made: `_req.<key>`.
-/// `None` for a process that was not started for a key, as by hand.
+/// The key that the kernel has started this process for, from the name of the session keyring that it made:
+/// `_req.<key>`. `None` for a process that was not started for a key, such as by hand.
 pub(crate) fn key_under_construction() -> Option<KeySerial> {
     let ring = KeySerial::new(keyctl::keyring_id(keyctl::SESSION_KEYRING).ok()?)?;
     let name = KeyDescription::of(ring).ok()?.description;

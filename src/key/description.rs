@@ -1,11 +1,11 @@
-//! What the kernel says of a key.
+//! The kernel's description of a key, as KEYCTL_DESCRIBE gives it.
 
 use nix::errno::Errno;
 
 use super::serial::KeySerial;
 use crate::sys::keyctl;
 
-/// What KEYCTL_DESCRIBE says of a key: `type;uid;gid;perm;description`, the description as raw bytes.
+/// A key as described by the kernel: `type;uid;gid;perm;description`, the description as raw bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyDescription {
     /// Type, such as `user` or `lgssc`.
@@ -16,23 +16,23 @@ pub(crate) struct KeyDescription {
     pub gid: u32,
     /// Permission mask, hexadecimal in the text.
     pub permissions: u32,
-    /// Any bytes but NUL, also newlines and semicolons.
+    /// Any bytes but NUL; newlines and semicolons are possible.
     pub description: Vec<u8>,
 }
 
 impl KeyDescription {
-    /// Asks the kernel.
+    /// Asks the kernel for it.
     ///
     /// # Errors
-    /// The kernel's, or EPROTO if its text does not have the form known.
+    /// The kernel's; EPROTO if its text has another form.
     pub(crate) fn of(key: KeySerial) -> Result<Self, Errno> {
         keyctl::describe(key.raw()).and_then(Self::read)
     }
 
-    /// Reads the kernel's text.
+    /// Parses the kernel's text.
     ///
     /// # Errors
-    /// EPROTO if it does not have the form known.
+    /// EPROTO if it has another form.
     pub(crate) fn read(text: Vec<u8>) -> Result<Self, Errno> {
         Self::parse(&text).ok_or(Errno::EPROTO)
     }

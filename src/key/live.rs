@@ -1,4 +1,4 @@
-//! An instantiated key, which somebody must finish.
+//! An instantiated key, which must be finished.
 //!
 //! The monitor takes it over from the front. Invariant: it is published or failed; dropping it fails it.
 
@@ -12,16 +12,17 @@ use super::description::KeyDescription;
 use super::serial::KeySerial;
 use crate::sys::{heir, keyctl};
 
-/// How long a rejected key stays negative: long enough to answer a retry loop, too short to annoy a person.
+/// How long a rejected key stays negative: long enough to answer a loop of tries, too short to annoy a person.
 pub(crate) const REJECT_TTL: Duration = Duration::from_secs(2);
 
-/// Of a program's key of root's (rule S20): its possessor views, and root, its owner, does everything; but reads it only
-/// when there is something to read, so that it can be proved that the worker does not possess it.
+/// Permissions of a key of root's program (rule S20): the possessor may view it, and root, its owner, do everything.
 const OF_ROOTS_KEY: u32 = 0x013f_0000;
+/// The same while the negotiation goes on, but only a possessor may read the key: a read that is denied to root proves
+/// that the worker does not possess it.
 pub(super) const OF_ROOTS_KEY_IN_PROGRESS: u32 = 0x033d_0000;
-/// How long a key that is finished in passing may put off its update.
+/// How long a dropped key may take until its update is accepted.
 const PASSING_LIMIT: Duration = Duration::from_millis(500);
-/// First and longest pause between two tries to update a key that the kernel has not yet put to use.
+/// First and longest interval of tries to update a key that the kernel has not yet bound to a context.
 const FIRST_UPDATE_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_UPDATE_PAUSE: Duration = Duration::from_millis(16);
 
@@ -32,7 +33,7 @@ pub(crate) struct LiveKey {
     key: KeySerial,
     consumer: Consumer,
     finished: bool,
-    /// A keyring to take it out of before it fails.
+    /// A keyring that the key is unlinked from before it fails.
     ring: Option<KeySerial>,
 }
 
@@ -45,13 +46,13 @@ pub(crate) enum Consumer {
     Kernel,
 }
 
-/// Payloads that hold no context: window 0, the error, and a GSS status of 0, which is the same for both consumers
+/// The payload of a key without a context, the same for both consumers: window 0, the error, GSS status 0
 /// (docs/formats.md).
 fn without_context(errno: Errno) -> [u8; 12] {
     let [a, b, c, d] = (-(errno as i32)).to_ne_bytes();
     [0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]
 }
-/// Length in bytes of the part that both share.
+/// Length in bytes of window and error, by which a provisional payload is recognised.
 const PAYLOAD_START: usize = 8;
 
 impl LiveKey {
@@ -60,14 +61,14 @@ impl LiveKey {
         Self { key, consumer, finished: false, ring: None }
     }
 
-    /// The same, of a key that lies in a keyring in which the kernel does not look for it when it fails: that of the user in
-    /// another user namespace. There the next request would find it, dead.
+    /// The same, for a key that is linked to a keyring from which the kernel does not remove it when it fails: the
+    /// user's keyring in another user namespace. The next request would find the dead key there.
     pub(crate) fn in_foreign_ring(mut self, ring: Option<KeySerial>) -> Self {
         self.ring = ring;
         self
     }
 
-    /// Not after the failing update, when a new key of that description may lie there.
+    /// To be called before the failing update: after it a new key of the same description may be linked there.
     fn leave_foreign_ring(&mut self) {
         if let Some(ring) = self.ring.take() {
             let _ = keyctl::unlink(self.key.raw(), ring.raw());
@@ -79,11 +80,11 @@ impl LiveKey {
         self.consumer
     }
 
-    /// Fails it with EIO, as dropping it does: by calls that need no heap, since the one there is may be that of a process
+    /// Fails the key with EIO, as dropping it does. Needs no heap, since the heap may be that of a process that was
     /// killed in the middle of an allocation.
     pub(crate) fn fail(self) {}
 
-    /// Lets go of a key that the monitor finishes.
+    /// Gives up the key without finishing it: the monitor does that, or nobody can.
     pub(crate) fn hand_over(mut self) {
         self.finished = true;
     }
@@ -93,14 +94,14 @@ impl LiveKey {
         self.key
     }
 
-    /// Brings forward the end that the key has if nobody finishes it.
+    /// Shortens the timeout after which the key expires unfinished.
     pub(crate) fn shorten(&self, timeout: Duration) {
         // If this fails, the longer timeout of the instantiation stays.
         let _ = keyctl::set_timeout(self.key.raw(), timeout);
     }
 
-    /// Replaces the provisional payload for good. The update clears the expiry of a `user` key, so that it is set
-    /// again at once; a guard stands ready to do that should this process be killed in between.
+    /// Replaces the provisional payload for good. The update clears the expiry of a `user` key, which is set again at
+    /// once; a guard does that if this process is killed in between.
     ///
     /// # Errors
     /// The key, still live, with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES.
@@ -116,7 +117,7 @@ impl LiveKey {
             (Err(errno), _) => return Err((self, errno)),
             (Ok(()), Err(errno)) => {
                 self.finished = true;
-                // No context is better than one without an end.
+                // No context is better than one that never expires.
                 let _ = keyctl::revoke(self.key.raw());
                 return Err((self, errno));
             }
@@ -127,18 +128,19 @@ impl LiveKey {
 }
 
 impl LiveKey {
-    /// Only root reads what is root's: su(1) hands on a session that leads to its user keyring.
+    /// Lets root read its key, and only root: a session that su(1) hands on leads to root's user keyring.
     fn open_to_root(&self) -> Result<(), Errno> {
         let is_roots = KeyDescription::of(self.key).is_ok_and(|key| key.uid == 0);
         if is_roots { keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY) } else { Ok(()) }
     }
 
     /// Gives the kernel the payload for good, and takes the timeout away: the context's end is in the payload, and the
-    /// kernel drops the key when it sees fit. In a keyring in which it does not look for it then, the key expires before, which
-    /// the next request passes over. As long as the kernel has not put the key to use, it is tried again.
+    /// kernel drops the key when it sees fit. In a keyring from which it would not remove the key, the key keeps a
+    /// timeout and expires before; the next request ignores an expired key. While the kernel has not yet bound the key
+    /// to a context, tries again.
     ///
     /// # Errors
-    /// The key, still live, with the kernel's error; EAGAIN if it was not put to use by `deadline`.
+    /// The key, still live, with the kernel's error; EAGAIN if it was not bound by `deadline`.
     pub(crate) fn import(
         mut self,
         payload: &[u8],
@@ -148,7 +150,7 @@ impl LiveKey {
         match update_when_bound(self.key, payload, deadline) {
             Ok(()) => {
                 self.finished = true;
-                // Root's keys are gone by now.
+                // The result does not matter: root's keys are gone by now.
                 let _ = match self.ring {
                     Some(_) => keyctl::set_timeout(self.key.raw(), lifetime),
                     None => keyctl::clear_timeout(self.key.raw()),
@@ -159,8 +161,8 @@ impl LiveKey {
         }
     }
 
-    /// Tells the kernel of the failure. It invalidates the key then, and nothing else may be done to it: the requester's
-    /// next key has the same description.
+    /// Gives the kernel the failure. The kernel then invalidates the key, and nothing else may be done to it: the
+    /// requester's next key has the same description.
     ///
     /// # Errors
     /// As [`LiveKey::import`].
@@ -176,7 +178,7 @@ impl LiveKey {
     }
 }
 
-/// The kernel answers EAGAIN until the requester, who has just been released, has put the key to use.
+/// The kernel answers EAGAIN until the requester, which has just been released, has bound the key to a context.
 fn update_when_bound(key: KeySerial, payload: &[u8], deadline: Instant) -> Result<(), Errno> {
     let mut pause = FIRST_UPDATE_PAUSE;
     loop {
@@ -190,7 +192,7 @@ fn update_when_bound(key: KeySerial, payload: &[u8], deadline: Instant) -> Resul
     }
 }
 
-/// A process that finishes a key if its parent ends before it says that it has done so itself.
+/// A process that finishes a key if its parent ends before it has dismissed this guard.
 struct ExpiryGuard(&'static Guarded);
 
 struct Guarded {
@@ -200,7 +202,7 @@ struct Guarded {
 }
 
 impl ExpiryGuard {
-    /// If no process can be started, the update goes on without a guard.
+    /// Starts a guard. If no process can be started, the update goes on without one.
     fn over(key: KeySerial, timeout: Duration) -> Self {
         let guarded = Box::leak(Box::new(Guarded { key, timeout, done: AtomicBool::new(false) }));
         let _ = heir::spawn_guard(&guarded.done, conclude, guarded);
@@ -212,9 +214,9 @@ impl ExpiryGuard {
     }
 }
 
-/// Acts for a process that has died: a key that it had updated gets its expiry, another one is failed.
+/// Acts for a process that has died: sets the expiry of a key that it had updated, fails one that it had not.
 fn conclude(guarded: &'static Guarded) {
-    // Room for a provisional payload; one with a context is longer, and not read.
+    // Room for a provisional payload. One with a context is longer and is not read.
     let mut payload = [0; 64];
     let length = keyctl::read_into(guarded.key.raw(), &mut payload);
     let start = length.ok().and_then(|length| payload.get(..length)?.get(..PAYLOAD_START));

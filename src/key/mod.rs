@@ -1,7 +1,7 @@
-//! Kernel keys as types: a serial, what the kernel says of a key, the authority over a key under construction, and a
-//! live key that someone must finish.
+//! Kernel keys as types: a serial, the kernel's description of a key, the authority over a key under construction, and
+//! a live key that must be finished.
 //!
-//! Used by the upcall and the tools. Invariant: whoever holds a [`LiveKey`] publishes or fails it; dropping fails it.
+//! Used by the upcall and the tools. Invariant: a [`LiveKey`] is published or failed; dropping it fails it.
 #![forbid(unsafe_code)]
 
 pub(crate) mod auth_line;

@@ -1,10 +1,10 @@
-//! The number by which the kernel knows a key.
+//! The number by which the kernel identifies a key.
 
 use std::fmt;
 use std::num::NonZeroI32;
 use std::str::FromStr;
 
-/// Serial number of one key: positive.
+/// Serial number of a key; positive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeySerial(NonZeroI32);
 
@@ -14,13 +14,13 @@ impl KeySerial {
         NonZeroI32::new(raw).filter(|raw| raw.get() > 0).map(Self)
     }
 
-    /// The number for the kernel.
+    /// The number, as system calls take it.
     pub fn raw(self) -> i32 {
         self.0.get()
     }
 }
 
-/// Text that is not the number of a key.
+/// Error: the text is no serial number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the serial number of a key")]
 pub struct NotASerial;

@@ -1,4 +1,4 @@
-//! What the monitor gives a launcher to do, and the failures of doing it.
+//! What the monitor asks a launcher to do, and the failures of a launch.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -16,42 +16,42 @@ use crate::key::KeySerial;
 use crate::sys::lending::Late;
 use crate::sys::process::Process;
 
-/// What the monitor wants done.
+/// Everything that a launcher needs to know.
 #[derive(Clone, Copy)]
 pub(super) struct Assignment<'a> {
     /// The key, to prove that the worker will have no access to it.
     pub key: KeySerial,
     /// Whether the key is not instantiated: there is an authority over it that the worker must not have.
     pub under_construction: bool,
-    /// Whose context.
+    /// The context's owner.
     pub uid: u32,
     /// That user's primary group.
     pub gid: u32,
-    /// The requester's keyrings, which the front has lent us if it asks for itself.
+    /// The requester's keyrings, which the front has lent us if the requester asks for itself.
     pub rings: Rings,
-    /// Places that have blocked an earlier attempt, by their order in the search.
+    /// Places that have blocked an earlier attempt, by their number in the search.
     pub blocked: &'a [usize],
-    /// What it is for.
+    /// The request.
     pub order: &'a Order,
-    /// Of the own cache of machine credentials, if these are asked for.
+    /// The stamp of the own cache, if machine credentials are asked for.
     pub stamp: Option<&'a Stamp>,
     /// The settings.
     pub config: &'a Config,
-    /// Where it is accounted for.
+    /// The cgroup to start in.
     pub cgroup: Option<&'a OwnerCgroup<'a>>,
-    /// The process that we must not outlive.
+    /// The monitor, which the launcher must not outlive.
     pub monitor: &'a Process,
 }
 
-/// The worker's ends of what connects it with the monitor.
+/// The worker's ends of its connections with the monitor.
 pub(super) struct Ends {
     /// For messages.
     pub(super) socket: UnixStream,
-    /// Gets a byte for each place that is looked at, and is closed by exec.
+    /// A pipe that gets a byte for each place that is started on, and is closed by exec.
     pub(super) starting: OwnedFd,
 }
 
-/// Of a cache that an attempt to read has been in vain for long.
+/// The failure of a cache that has blocked an earlier attempt.
 pub(super) fn blocked(name: &CacheName) -> Failure {
     let why = match name {
         CacheName::Keyring { .. } => Late::Held.to_string(),
@@ -60,7 +60,7 @@ pub(super) fn blocked(name: &CacheName) -> Failure {
     Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{name}: {why}"))
 }
 
-/// A step of the launch that has failed.
+/// The failure of a step of the launch.
 pub(super) fn launch_failed(step: &str, errno: Errno) -> Failure {
     Failure::new(Stage::Launch, Cause::Setup, format_args!("{step}: {errno}"))
 }

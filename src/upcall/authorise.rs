@@ -1,4 +1,6 @@
 //! The whole policy: whether this requester may have this context (rules S1, S2).
+//!
+//! Called by the front. Invariant: nothing else makes a [`Genuine`].
 
 use super::claim::Claim;
 use super::order::Order;
@@ -14,18 +16,18 @@ use crate::key::{Consumer, KeySerial, Permission};
 #[derive(Debug)]
 pub(super) struct Genuine {
     key: KeySerial,
-    /// Who will read the key.
+    /// Who reads the key.
     pub consumer: Consumer,
-    /// In whose name it is asked.
+    /// In whose name the requester acts.
     pub acting: Acting,
 }
 
 /// In whose name a requester acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Acting {
-    /// The user's, who asks itself: its keyrings are that user's.
+    /// The user's, who asks for itself: the keyrings are that user's.
     ForItself,
-    /// A user's, for whom a server of real uid 0 acts by setfsuid(2): its keyrings are not that user's.
+    /// A user's, for whom a server of real uid 0 acts by setfsuid(2): the keyrings are not that user's.
     ForAnother,
     /// The machine's.
     Machine,
@@ -37,7 +39,7 @@ impl Permission for Genuine {
     }
 }
 
-/// Decides.
+/// Decides whether the request may be served.
 ///
 /// # Errors
 /// The rule that forbids it, as a [`Failure`].
@@ -81,7 +83,7 @@ fn of_a_program(
     Ok(acting)
 }
 
-/// Rule S2: the uid of the key must be the requester's in every respect, unless root asks in a user's name.
+/// Rule S2: the key's uid must be all four uids of the requester, unless root asks in a user's name.
 fn acting_for(uid: u32, ids: Uids) -> Result<Acting, Failure> {
     if [ids.real, ids.effective, ids.saved, ids.fs].iter().all(|&id| id == uid) {
         Ok(Acting::ForItself)
@@ -95,8 +97,8 @@ fn acting_for(uid: u32, ids: Uids) -> Result<Acting, Failure> {
     }
 }
 
-/// Rule S1: only the kernel asks for these keys, and then its callout is believed, whatever process it happened to be
-/// in. Where that cannot be seen, nobody gets more than its own.
+/// Rule S1: only the kernel asks for these keys, and its callout is trusted in whatever process it asks. If the origin
+/// cannot be seen, a requester gets its own context at most.
 fn of_lustre(callout: &LustreCallout, witness: &Witness) -> Result<Acting, Failure> {
     let acting = if callout.roles.any() { Acting::Machine } else { Acting::ForItself };
     let requester = match witness {

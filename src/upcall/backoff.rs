@@ -1,4 +1,6 @@
-//! The pause of an owner whose requests fail one after another (rule S8): a record of the failures, and what follows.
+//! The pause of an owner whose requests fail in a row (rule S8): the record of the failures, and what follows from it.
+//!
+//! Kept in the owner's file by [`super::slots`], and for Lustre by [`super::failures`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,47 +13,47 @@ use crate::negotiate::messages::TRIED_LIMIT;
 
 /// Longest words that are remembered, in bytes.
 const WORDS_LIMIT: usize = 500;
-/// So many requests of an [`ANEW_PAUSE`] may look during a pause whether there are other credentials: those that a program makes
+/// How many requests within an [`ANEW_PAUSE`] may look for other credentials during a pause; as many as a program makes
 /// at once.
 const LOOKS: u32 = 8;
 
-/// An owner's failures in a row. Times are since the machine was started, whatever happens to its clock.
+/// An owner's failures in a row. Times are counted from the start of the machine, so that its clock may be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FailureRecord {
-    /// How many.
+    /// Their number.
     failures: u32,
-    /// When the last one was.
+    /// Time of the last one.
     last: Duration,
-    /// Until when requests are turned away.
+    /// End of the pause.
     until: Duration,
-    /// When somebody who asked anew was last let through in spite of that.
+    /// When the pause was last broken by a request that asked anew.
     broken: Duration,
-    /// What the last one was.
+    /// The last one.
     what: LastFailure,
-    /// When requests have begun to look for other credentials, and how many have since.
+    /// When requests began to look for other credentials, and how many have looked since.
     looks: (Duration, u32),
 }
 
-/// A failure, as it is remembered.
+/// The last failure, as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LastFailure {
     /// The name of its errno.
     errno: String,
-    /// Whose it was: several uids can be one owner.
+    /// The requester's uid; several uids can have one owner.
     uid: u32,
-    /// Stage and detail; empty if they are not for the requester (rule S15).
+    /// Stage and detail; empty if the requester may not know them (rule S15).
     words: String,
-    /// Numbers of the user's credentials that have failed in this row; `None` if the last one was about something else.
+    /// Numbers of the user's credentials that failed in this row; `None` if the last failure was not about credentials.
     tried: Option<Vec<u64>>,
 }
 
 impl LastFailure {
-    /// Without words.
+    /// Its errno alone.
     pub(super) fn named(failure: &Failure) -> Self {
         Self { errno: format!("{:?}", failure.cause.errno()), uid: 0, words: String::new(), tried: None }
     }
 
-    /// Of that user's request.
+    /// A failure of a request by that user.
     pub(super) fn of(failure: &Failure, uid: u32) -> Self {
         let told = failure.cause.is_the_requesters_own();
         let mut words = if told { one_line(&failure.to_string()) } else { String::new() };
@@ -60,12 +62,12 @@ impl LastFailure {
         Self { errno: format!("{:?}", failure.cause.errno()), uid, words, tried: None }
     }
 
-    /// With these credentials.
+    /// The same, with the credentials that failed.
     pub(super) fn with(self, tried: Option<Vec<u64>>) -> Self {
         Self { tried, ..self }
     }
 
-    /// With those of the same user that have failed before.
+    /// The same, with the same user's credentials that failed before.
     fn after(mut self, before: &Self) -> Self {
         if let (Some(tried), Some(earlier)) = (&mut self.tried, &before.tried)
             && self.uid == before.uid
@@ -79,14 +81,14 @@ impl LastFailure {
 }
 
 impl FailureRecord {
-    /// With one more failure.
+    /// The record after one more failure.
     pub(super) fn after_failure(
         before: Option<Self>,
         now: Duration,
         what: LastFailure,
         backoff: &Backoff,
     ) -> Self {
-        // A row ends by itself after a while, and what was begun before a pause does not lengthen it.
+        // A row ends by itself after a while. A negotiation that began before a pause does not lengthen it.
         let before = before.filter(|before| !before.is_over(now, backoff));
         let what = before.as_ref().map_or(what.clone(), |before| what.after(&before.what));
         let looks = before.as_ref().map_or((Duration::ZERO, 0), |before| before.looks);
@@ -112,24 +114,25 @@ impl FailureRecord {
         now > self.last.saturating_add(backoff.longest.0 * 2)
     }
 
-    /// What is left of the pause, if one is going on.
+    /// The rest of the pause, if there is one.
     pub(super) fn pause_left(&self, now: Duration) -> Option<Duration> {
         self.until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
-    /// Whether a person who asks anew has to wait all the same: so often a pause may be broken.
+    /// Whether it is too early, after the last failure, for anyone to break or end the pause.
     pub(super) fn forbids_anew(&self, now: Duration) -> bool {
         now < self.last.saturating_add(ANEW_PAUSE)
     }
 
-    /// With the pause broken by somebody who asks anew; `None` if another one has done so within [`ANEW_PAUSE`].
+    /// The record with its pause broken by a request that asks anew; `None` within [`ANEW_PAUSE`] of the last failure
+    /// or the last break.
     pub(super) fn break_pause(&self, now: Duration) -> Option<Self> {
         let recently = !self.broken.is_zero() && now < self.broken.saturating_add(ANEW_PAUSE);
         (!recently && !self.forbids_anew(now)).then(|| Self { broken: now, ..self.clone() })
     }
 
-    /// With which credentials a request of this user's need not be tried, and the record that it has looked for others;
-    /// `None` if it may not look.
+    /// The credentials that a request of this user's need not try, and the record with one more look; `None` if the
+    /// request may not look.
     pub(super) fn look(&self, uid: u32, now: Duration) -> Option<(Vec<u64>, Self)> {
         let tried = self.what.tried.clone().filter(|_| self.what.uid == uid)?;
         let (since, count) = self.looks;
@@ -141,12 +144,12 @@ impl FailureRecord {
         Some((tried, Self { looks, ..self.clone() }))
     }
 
-    /// Without its pause; the next failure makes another, which is longer.
+    /// The record without its pause; the next failure makes a longer one.
     pub(super) fn without_pause(self, now: Duration) -> Self {
         Self { last: now, until: now, ..self }
     }
 
-    /// In words, for the log and for this user.
+    /// The record in words, for the log and for this user.
     pub(super) fn in_words(&self, reader: u32) -> String {
         let LastFailure { errno, uid, words, .. } = &self.what;
         let told =
@@ -155,8 +158,7 @@ impl FailureRecord {
     }
 }
 
-/// `failures last until broken errno uid looks-since looks tried words`, times in milliseconds, what was tried in
-/// hexadecimal.
+/// `failures last until broken errno uid looks-since looks tried words`: times in milliseconds, `tried` in hexadecimal.
 impl fmt::Display for FailureRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { failures, last, until, broken, what, looks: (since, looks) } = self;
@@ -174,7 +176,7 @@ impl fmt::Display for FailureRecord {
     }
 }
 
-/// What was tried, from its text.
+/// Reads the field `tried`.
 fn numbers(text: &str) -> Result<Option<Vec<u64>>, NotARecord> {
     if text == "-" {
         return Ok(None);

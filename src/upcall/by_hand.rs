@@ -1,7 +1,7 @@
-//! Answers to a person: whose program this is, which version, and whether it would work here.
+//! Answers for a person who runs the program by hand: what it is, its version, and whether it would work here.
 //!
-//! Invariant: words of a request are never taken for a question. A question is the whole command line, and in a process that
-//! the kernel has started for a key nothing is one.
+//! Invariant: the arguments of an upcall are never taken for a question. A question is the whole command line, and a
+//! process that the kernel has started for a key is never asked one.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -33,18 +33,18 @@ See lgss_keyring(8).";
 
 const POINTER: &str = "lgss_keyring is started by the kernel; see lgss_keyring --help";
 
-/// What somebody wants to know.
+/// A person's question.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Question {
     Version,
     Help,
-    /// By the settings in this file, else in the usual one.
+    /// By the settings in this file, or in the default one.
     SelfCheck(Option<PathBuf>),
-    /// No words at all.
+    /// No arguments.
     Nothing,
 }
 
-/// A question, if the words are one.
+/// The question, if the arguments are one.
 pub(super) fn question(words: &[OsString]) -> Option<Question> {
     let texts: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
     let is = |word: &OsStr, text: &str| word == text;
@@ -64,14 +64,14 @@ pub(super) fn question(words: &[OsString]) -> Option<Question> {
     key_under_construction().is_none().then_some(question)
 }
 
-/// For a person who has typed unknown words.
+/// Points a person who has typed unknown arguments to the help.
 pub(super) fn point_to_help() {
     if key_under_construction().is_none() {
         let _ = writeln!(std::io::stderr(), "{POINTER}");
     }
 }
 
-/// Answers it; the exit status.
+/// Answers a question. Returns the exit status.
 pub(super) fn answer(question: &Question) -> i32 {
     let (text, status) = match question {
         Question::Version => (format!("{UPCALL}{VERSION}\n"), 0),
@@ -86,7 +86,7 @@ pub(super) fn answer(question: &Question) -> i32 {
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok() { status } else { 1 }
 }
 
-/// What would fail every request: settings, keys, directories, accounts, worker.
+/// Checks what would fail every request: settings, keys, directories, accounts, worker.
 fn self_check(file: Option<&Path>) -> (String, i32) {
     let path = file.unwrap_or(Path::new(DEFAULT_PATH));
     let mut checks = vec![("upcall", Ok(format!("{UPCALL}{VERSION}"))), ("keys", keys())];
@@ -115,12 +115,12 @@ fn keys() -> Result<String, String> {
         Err(errno @ (Errno::EPERM | Errno::EACCES | Errno::ENOSYS)) => {
             Err(format!("keyctl(2): {}, as by a container's seccomp filter", errno.desc()))
         }
-        // There need be no such keyring.
+        // The process need not have such a keyring.
         _ => Ok("keyctl(2) is there".to_owned()),
     }
 }
 
-/// It is made when needed, but nothing above it.
+/// The directory is made when needed; its parent must exist.
 fn run_dir(path: &Path) -> Result<String, String> {
     let there = if path.symlink_metadata().is_ok() { Some(path) } else { path.parent() };
     let trusted = there.map(trusted_path).transpose().map_err(|error| error.to_string())?;

@@ -1,13 +1,13 @@
-//! Where the processes of an upcall are accounted for: a cgroup for each owner below one of ours, so that an
-//! administrator can see and limit what users' requests cost (rule S22). Only where the machine has cgroup v2 and root
-//! may write there; everywhere else they stay where the kernel has started them.
+//! The cgroups of an upcall's processes: one for each owner below one of ours, so that an administrator can see and
+//! limit what users' requests cost (rule S22). Only where the machine has cgroup v2 and root may write there;
+//! everywhere else processes stay where the kernel has started them.
 //!
-//! Launchers, and with them the workers that they become, are started there. No process is moved: for that the kernel
-//! waits until every processor has passed through its scheduler, and meanwhile no process of the machine moves, starts
-//! or ends; hundreds of monitors that moved at once on a busy machine kept each other waiting for longer than their
-//! keys had.
+//! Launchers are started in the cgroup, and with them the workers that they become. No process is moved: to move one,
+//! the kernel waits until every processor has passed through its scheduler, and meanwhile no process of the machine
+//! moves, starts or ends. Hundreds of monitors that moved at once on a busy machine delayed each other beyond the time
+//! of their keys.
 //!
-//! Called by the monitor, after the requester's release. Invariant: no failure here is one of the request's.
+//! Called by the monitor after the requester's release. Invariant: no failure here fails a request.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -22,21 +22,21 @@ use crate::identity::counted_owner::CountedOwner;
 
 /// Where cgroup v2 is mounted: alone, or beside version 1.
 const CGROUP_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// A cgroup may be removed between its making and its use, by whoever of the same owner has ended just then.
+/// Most tries: another monitor of the same owner may remove the cgroup between its making and its use.
 const CGROUP_TRIES: usize = 16;
 
-/// The cgroup of an owner, for those of its processes that are started in it.
+/// The cgroup of one owner.
 #[derive(Debug)]
 pub(super) struct OwnerCgroup<'c> {
     limits: &'c Limits,
-    /// Of all owners.
+    /// The cgroup above those of all owners.
     all: PathBuf,
     own: PathBuf,
     payer: Payer,
 }
 
 impl<'c> OwnerCgroup<'c> {
-    /// `None` where that is not wanted or there is no cgroup v2.
+    /// `None` if the settings name no cgroup or the machine has no cgroup v2.
     pub(super) fn of(config: &'c Config, payer: Payer) -> Option<Self> {
         let limits = &config.limits;
         let all = CgroupMount::find().filter(|_| !limits.cgroup.is_empty())?.path.join(&limits.cgroup);
@@ -49,7 +49,7 @@ impl<'c> OwnerCgroup<'c> {
         for _ in 0..CGROUP_TRIES {
             let opened = match self.open() {
                 Ok(opened) => opened,
-                // It has been removed meanwhile.
+                // Removed in the meantime.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(_) => return None,
             };
@@ -62,53 +62,53 @@ impl<'c> OwnerCgroup<'c> {
         None
     }
 
-    /// Makes it, with its limit, if need be. What is right already is not written: most writes take the one lock that
-    /// all cgroups have.
+    /// Opens the cgroup, and makes it and sets its limit if necessary. A right limit is not written again: most writes
+    /// take the one lock that all cgroups share.
     fn open(&self) -> io::Result<File> {
         make(&self.all)?;
         make(&self.own)?;
         let limit = self.own.join("memory.max");
         if !limit.exists() {
-            // Without this controller there is nobody to limit memory; each owner is still told apart.
+            // If this fails, memory is not limited, but owners are still told apart.
             let _ = fs::write(self.all.join("cgroup.subtree_control"), "+memory");
         }
-        // The node's requests are everybody's, and as many as targets.
+        // Requests for the machine serve all users, and there are as many as targets.
         if self.limits.owner_memory > 0 && self.payer != Payer::Machine {
             let bytes = (u64::from(self.limits.owner_memory) * 1024 * 1024).to_string();
             if fs::read_to_string(&limit).is_ok_and(|now| now.trim_end() != bytes) {
                 let _ = fs::write(&limit, bytes);
-                // A limit that swap space gets round is none.
+                // With swap space the limit would have no effect.
                 let _ = fs::write(self.own.join("memory.swap.max"), "0");
             }
         }
         File::open(&self.own)
     }
 
-    /// Removes the cgroup if nobody is in it.
+    /// Removes the cgroup if it is empty.
     pub(super) fn leave(self) {
         let _ = fs::remove_dir(&self.own);
     }
 }
 
-/// Removes cgroups of owners that nobody is in.
+/// Removes empty cgroups of owners.
 pub(super) fn sweep(config: &Config) {
     if let Some(mount) = CgroupMount::find().filter(|_| !config.limits.cgroup.is_empty()) {
         remove_empty(&mount.path.join(&config.limits.cgroup));
     }
 }
 
-/// Those of owners only: the setting may name a cgroup that others have theirs in.
+/// Only those of owners: the setting may name a cgroup that others use as well.
 fn remove_empty(all: &Path) {
     let Ok(entries) = fs::read_dir(all) else { return };
     for entry in entries.filter_map(Result::ok) {
         if entry.file_name().to_str().is_some_and(is_owners) {
-            // EBUSY if somebody is in it.
+            // EBUSY if it is not empty.
             let _ = fs::remove_dir(entry.path());
         }
     }
 }
 
-/// As [`super::log_budget::Payer::file_name`] makes them.
+/// Whether the name is one that [`super::log_budget::Payer::file_name`] makes.
 fn is_owners(name: &str) -> bool {
     name == MACHINE || CountedOwner::named(name).is_some()
 }
@@ -120,7 +120,7 @@ fn make(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// A mounted hierarchy of version 2.
+/// A mounted cgroup hierarchy of version 2.
 struct CgroupMount {
     path: PathBuf,
 }

@@ -16,11 +16,11 @@ use crate::time::now_32;
 pub(super) struct Agreed {
     /// For the key.
     pub(super) context: Context,
-    /// How long the key may have it.
+    /// How long the key may hold it.
     pub(super) lifetime: Lifetime,
-    /// Who, from which cache; for the log.
+    /// The client's principal and its cache, for the log.
     pub(super) credential: String,
-    /// Who has answered; for the log.
+    /// The server that has answered, for the log.
     pub(super) server: String,
 }
 

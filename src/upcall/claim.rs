@@ -1,27 +1,27 @@
-//! What an upcall claims: trusted only after `authorise` has accepted it.
+//! What an upcall claims. Made by the front; trusted only after `authorise` has accepted it.
 
 use super::invocation::{Invocation, RULE_WORDS};
 use super::order::{Garbled, Order};
 use crate::event::{Cause, Failure, Stage};
 use crate::key::{KeyDescription, KeySerial};
 
-/// A request of a kind that we serve, in agreement with what the kernel says of the key (rule S3).
+/// A request of a kind that is served, in agreement with the kernel's description of the key (rule S3).
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     /// The key under construction.
     pub key: KeySerial,
-    /// Whose key it is, by the kernel.
+    /// The key's owner, by the kernel's description.
     pub uid: u32,
-    /// Length of the callout in bytes, which the authorisation key's line tells too.
+    /// Length of the callout in bytes, which the authorisation key's line has as well.
     pub callout_length: usize,
     /// The requester's thread keyring, 0 if it has none.
     pub thread_ring: i32,
-    /// What is asked for.
+    /// The request.
     pub order: &'a Order,
 }
 
 impl<'a> Claim<'a> {
-    /// Compares the words with the key itself; `order` is what they say.
+    /// Compares the arguments with the key itself; `order` is the request that they make.
     ///
     /// # Errors
     /// A [`Failure`] of stage authorise: refused (rule S1 or S3), or malformed.
@@ -53,7 +53,7 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// The kernel and request-key pass the words by the rule: what differs from the key is not the requester's doing.
+/// Words that differ from the key are the rule's fault: the kernel and request-key pass them as the rule says.
 fn rule_at_fault(words: &str) -> Failure {
     let detail = format_args!(
         "S3: what the request-key rule passes for {words} is not the key's: let the rule end in {RULE_WORDS}"

@@ -1,5 +1,7 @@
-//! A process that only sleeps, and acts when a time is over: it keeps a bound whatever its maker waits for, be it a file
-//! system that does not answer.
+//! A process that sleeps and then acts. It keeps a time limit even while its maker is blocked, say by a file system
+//! that does not answer.
+//!
+//! Started by the monitor for a held key. Invariant: a clock does not outlive its maker.
 
 use std::thread;
 use std::time::Duration;
@@ -11,16 +13,16 @@ use crate::sys::fork::{self, ForkResult};
 use crate::sys::jail;
 use crate::sys::process::{self, Process};
 
-/// How long a killed clock may take to end.
+/// Time limit for the end of a killed clock.
 const CLOCK_END: Duration = Duration::from_secs(1);
 
-/// A clock that runs.
+/// A running clock.
 #[derive(Debug)]
 pub(super) struct Clock(Process);
 
 impl Clock {
-    /// Has `act` done by another process when the time is over, unless the caller stops the clock, or ends, before;
-    /// `act` says whether that came to something. `None` if there can be no process.
+    /// Starts a process that calls `act` after `limit`, unless the caller stops the clock, or ends, before that. `act`
+    /// returns whether it succeeded. `None` if no process can be started.
     pub(super) fn start(limit: Duration, act: impl FnOnce() -> bool) -> Option<Self> {
         let maker = getpid();
         match fork::fork() {
@@ -37,7 +39,7 @@ impl Clock {
         }
     }
 
-    /// Stops it; whether it has acted.
+    /// Stops the clock. Returns whether it has acted with success.
     pub(super) fn stop(self) -> bool {
         let _ = self.0.kill();
         self.0.wait_for_end(CLOCK_END) && matches!(self.0.ended(), Some(WaitStatus::Exited(_, 0)))
@@ -55,7 +57,7 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(3600);
     const SOON: Duration = Duration::from_millis(20);
 
-    /// A clock whose act is a byte in a pipe.
+    /// A clock whose act is to write a byte to a pipe.
     fn clock(limit: Duration, outcome: fn() -> bool) -> (Clock, File) {
         let (reader, writer): (OwnedFd, OwnedFd) = pipe().unwrap();
         let clock = Clock::start(limit, || write(&writer, b"x").is_ok() && outcome()).unwrap();
@@ -85,10 +87,10 @@ mod tests {
 
     #[test]
     fn a_clock_does_not_outlive_its_maker() {
-        // The maker is a thread of ours: whoever made the process counts (prctl(2), PR_SET_PDEATHSIG).
+        // The maker is a thread of ours: the thread that made the process counts (prctl(2), PR_SET_PDEATHSIG).
         let make = || {
             let (clock, reader) = clock(NEVER, || true);
-            // Its only sleep comes when it is bound to us.
+            // Its only sleep begins after it has been bound to us.
             let mut asleep = 0;
             while asleep < 5 {
                 asleep = if process::is_runnable(clock.0.id()) { 0 } else { asleep + 1 };

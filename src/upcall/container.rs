@@ -1,7 +1,7 @@
-//! The settings for a requester in a container: which table of `[namespace]` is for it (rules S4, S5).
+//! The settings for a requester in a container: which table of `[namespace]` applies to it (rules S4, S5).
 //!
-//! Called by the monitor once the settings have been read, so that nothing later sees any others. Invariant: without a
-//! table that names a keytab, another mount namespace than ours gets no credentials of the node.
+//! Called by the monitor once the settings have been read; everything later sees only these. Invariant: a mount
+//! namespace other than ours gets no machine credentials without a table that names a keytab.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -18,10 +18,10 @@ use crate::event::Failure;
 use crate::sys::errno::errno_of;
 use crate::sys::namespaces;
 
-/// The settings that hold for the requester.
+/// The settings that apply to the requester.
 ///
 /// # Errors
-/// Rule S5; what the kernel does not tell of the namespace, if it matters.
+/// Rule S5; rule S6 if the namespace cannot be identified and matters.
 pub(super) fn settings_for<'c>(config: &'c Config, served: &Served) -> Result<Cow<'c, Config>, Failure> {
     let machines = served.acting == Acting::Machine;
     let Some(container) = served.places.container.as_ref() else { return Ok(Cow::Borrowed(config)) };
@@ -30,7 +30,7 @@ pub(super) fn settings_for<'c>(config: &'c Config, served: &Served) -> Result<Co
     }
     let untold = |errno| refused(format_args!("S6: the requester's mount namespace cannot be told: {errno}"));
     let table = match traits(container).map_err(untold)? {
-        // Only another root directory; machine credentials do not depend on that.
+        // Our mount namespace with another root directory, which machine credentials do not depend on.
         None => return Ok(Cow::Borrowed(config)),
         Some(traits) => config.namespace_of(&traits),
     };
@@ -46,7 +46,7 @@ fn elsewhere() -> Failure {
     )
 }
 
-/// What tells the container's mount namespace from others; `None` if it is ours.
+/// What distinguishes the container's mount namespace from others; `None` if it is ours.
 fn traits(container: &Container) -> Result<Option<NamespaceTraits>, Errno> {
     let mounts = container.mount_namespace.as_fd();
     if namespaces::identity(mounts)? == ours("mnt")? {
@@ -63,7 +63,7 @@ fn ours(kind: &str) -> Result<u64, Errno> {
     namespaces::identity(file.as_fd())
 }
 
-/// The path in the cgroup v2 hierarchy, `0::/path` (cgroups(7)). A text that was cut off tells none.
+/// The path in the cgroup v2 hierarchy, `0::/path` (cgroups(7)); `None` for a text that was cut off.
 fn unified_path(cgroups: &[u8]) -> Option<String> {
     let lines = cgroups.strip_suffix(b"\n")?.split(|&byte| byte == b'\n');
     let path = lines.filter_map(|line| line.strip_prefix(b"0::")).next()?;

@@ -1,8 +1,8 @@
-//! Into whose keyring a program's context goes (rule S20): the kernel has linked the key there before we were started, and
-//! whoever possesses that keyring can use the context.
+//! Whose keyring a program's context goes into (rule S20). The kernel has linked the key there before it starts us, and
+//! any process that possesses that keyring can use the context.
 //!
-//! A session keyring outlives sudo(8), su(1), setuid programs and daemons that drop their ids, so that who owns it need
-//! not be who runs in it. What an own keyring leads to is its owner's affair.
+//! Checked by the front. A session keyring outlives sudo(8), su(1), setuid programs and daemons that drop their ids, so
+//! its owner need not be the user that runs in it. What else an owner's keyring is linked to is the owner's business.
 
 use nix::errno::Errno;
 
@@ -12,8 +12,8 @@ use crate::event::Failure;
 use crate::key::KeyDescription;
 use crate::sys::keyctl;
 
-/// Refuses a destination that is neither the context's owner's nor, if root acts for that one, root's. One system call, by
-/// the authority over the key.
+/// Refuses a keyring that belongs neither to the context's owner nor, if root acts for that user, to root. Takes one
+/// system call, which the authority over the key permits.
 ///
 /// # Errors
 /// The refusal, as a [`Failure`].
@@ -25,7 +25,7 @@ pub(super) fn check(uid: u32, acting: Acting) -> Result<(), Failure> {
              (keyctl session - CMD, pam_keyinit) or into the process keyring",
             ring.uid
         ))),
-        // There is none.
+        // There is no such keyring.
         Err(Errno::ENOKEY) => Ok(()),
         Err(errno) => Err(refused(format_args!(
             "S20: whose keyring the context would go into cannot be seen: {}; ask in a new session (keyctl session - CMD)",

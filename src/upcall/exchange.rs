@@ -1,7 +1,8 @@
 //! Sends a token to a Lustre server through the kernel, and gets the answer (docs/formats.md, "Lustre's channel").
 //!
-//! The write that does it blocks until the server has answered, so a child of the monitor makes it, and the monitor keeps
-//! the time. The kernel believes what the block says, so all of it but the token is from the kernel's own callout.
+//! One write(2) does both and blocks until the server has answered, so a child of the monitor makes it while the
+//! monitor keeps the time. The kernel trusts the block that is written, so all of it but the token is from the kernel's
+//! own callout.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -23,16 +24,16 @@ use crate::sys::fork::{self, ForkResult};
 use crate::sys::init_channel::{self, Exchange};
 use crate::sys::process::{self, Process};
 
-/// Below one of the directories where Lustre has its parameters.
+/// The channel's file, below one of the directories of Lustre's parameters.
 const CHANNEL: &str = "sptlrpc/gss/init_channel";
-/// Interval of tries while the kernel says that it is not ready.
+/// Interval of tries while the kernel is not ready.
 const NOT_READY_PAUSE: Duration = Duration::from_millis(10);
-/// How long a child that has given its result may take to end.
+/// Time limit for the end of a child that has given its result.
 const CHILD_END_LIMIT: Duration = Duration::from_secs(1);
-/// The result before the answer: the kernel's status and the errno of the write.
+/// Length of a result before the answer: the kernel's status and the errno of the write.
 const HEAD: usize = 12;
 
-/// The way to the server of one request.
+/// The channel to the server of one request.
 #[derive(Debug)]
 pub(super) struct InitChannel {
     file: File,
@@ -41,15 +42,15 @@ pub(super) struct InitChannel {
     service: u32,
     uid: u32,
     gid: u32,
-    /// A child that did not answer in time.
+    /// A child that does not end.
     stuck: Option<Process>,
 }
 
 impl InitChannel {
-    /// Opens it.
+    /// Opens the channel.
     ///
     /// # Errors
-    /// `Setup` if Lustre's modules are not there.
+    /// `Setup` if Lustre's modules are not loaded.
     pub(super) fn open(callout: &LustreCallout, directories: &[PathBuf]) -> Result<Self, Failure> {
         let broken = |detail: String| Failure::new(Stage::Negotiate, Cause::Setup, detail);
         let path = directories.iter().map(|directory| directory.join(CHANNEL)).find(|path| path.exists());
@@ -68,8 +69,8 @@ impl InitChannel {
         Ok(Self { file, target, secid, service, uid, gid, stuck: None })
     }
 
-    /// Sends a token and waits for what comes of it. A kernel that is not ready is asked again until the deadline; a
-    /// server that does not answer is not: it may have taken this token, and would take it for a replay.
+    /// Sends a token and waits for the result. While the kernel is not ready, tries again until the deadline. A server
+    /// that does not answer is not asked again: it may have accepted the token, and would take the second for a replay.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Negotiate`.
@@ -107,7 +108,7 @@ impl InitChannel {
         self.failure(Cause::ServerSilent, what)
     }
 
-    /// The child that hangs, if one does.
+    /// The child that does not end, if there is one.
     pub(super) fn into_stuck(self) -> Option<Process> {
         self.stuck
     }
@@ -126,7 +127,7 @@ impl InitChannel {
             )
         };
         let (result, give) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(no_process)?;
-        // Before the fork: the child allocates nothing.
+        // Before the fork, so that the child does not allocate.
         let mut reply = vec![0; REPLY_SIZE];
         match fork::fork().map_err(no_process)? {
             ForkResult::Child => {
@@ -151,7 +152,7 @@ impl InitChannel {
         }
     }
 
-    /// The child's whole life.
+    /// The child: writes the block, then its result to the pipe.
     fn send(&self, token: &[u8], reply: &mut [u8], give: OwnedFd) -> Option<()> {
         let exchange = Exchange {
             secid: self.secid,
@@ -197,18 +198,18 @@ impl InitChannel {
     }
 }
 
-/// What came of a token.
+/// The result of an exchange.
 #[derive(Debug)]
 pub(super) enum Exchanged {
     /// The server's answer.
     Answer(Answer),
-    /// The kernel has given up waiting for one.
+    /// None: the kernel has given up waiting.
     Silence,
-    /// The worker, whose token it is, has ended.
+    /// None is wanted: the worker that sent the token has ended.
     Unwanted,
 }
 
-/// What came of one write.
+/// The result of one write.
 enum WriteOutcome {
     /// The server's answer.
     Answered(Vec<u8>),
@@ -216,18 +217,18 @@ enum WriteOutcome {
     Failed(Errno),
     /// The kernel did not take the block.
     NotTaken(Errno),
-    /// The worker has ended and said why, or was killed.
+    /// The worker has ended.
     Unwanted,
 }
 
-/// What is waited for meanwhile.
+/// What the monitor waits for during a write.
 #[derive(Clone, Copy)]
 enum ExchangeEvent {
     Result,
     WorkersEnd,
 }
 
-/// The child's result, if it comes in time and whole while there is a worker to take it.
+/// The child's result; `None` if it does not arrive whole and in time.
 fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<WriteOutcome> {
     let mut result = File::from(result);
     let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);

@@ -1,8 +1,9 @@
-//! What failed lately, below the run directory: so that a loop of requests of the kernel's is damped, one access does
-//! not wait twice for a KDC or server that is silent, and the log is not full of one thing (rule S8).
+//! Recent failures of Lustre's requests, kept below the run directory (rule S8). They damp a loop of requests by the
+//! kernel, save an access from waiting twice for a silent KDC or server, and keep the log from filling up with one
+//! failure.
 //!
-//! The cause is never hidden: whoever is not served during a pause has the very failure that led to it. Who mounts is
-//! always served; a success ends the pause. Without these files everything is tried each time.
+//! Used by the monitor. The cause is never hidden: a request that is rejected during a pause gets the failure that led
+//! to it. A mount is always served; a success ends the pause. Without these files everything is tried each time.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,27 +23,28 @@ use crate::sys::locks::LockFile;
 use crate::time::since_boot;
 
 const MEMORY_GUARD: std::ops::Range<u16> = 0..1;
-/// Longest wait for a file: others hold it for a few system calls.
+/// Longest wait for a file, which others hold for a few system calls.
 const MEMORY_GUARD_WAIT: Duration = Duration::from_millis(200);
 const MEMORY_SIZE_LIMIT: usize = 8192;
-/// Age at which a file means nothing any more.
+/// Age at which a file no longer matters.
 pub(super) const MEMORY_AGE: Duration = Duration::from_secs(3600);
-/// How many lines of one kind are written before it counts as repeating itself.
+/// How many lines about one failure are written before there are only summaries.
 const LINES_BEFORE_SUMMARY: u32 = 5;
-/// Then a summary is written as often as that.
+/// Interval of summaries.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The kernel asks twice for one access, at once; a person who tries again later shall not be told of the past.
+/// The kernel asks twice in a row for one access. The pause is short, so that a person who tries again later does not
+/// get the old failure.
 fn of_silence(longest: Seconds) -> Backoff {
     Backoff { after: 0, first: Seconds::of(5), longest: longest.max(Seconds::of(5)) }
 }
 
-/// Whether nobody answered: that was slow, and would be again.
+/// Whether nobody answered, which was slow and would be again.
 fn is_silence(cause: Cause) -> bool {
     matches!(cause, Cause::NameServiceSilent | Cause::KdcSilent | Cause::ServerSilent | Cause::Deadline)
 }
 
-/// Whether it says something about credentials, KDC or server, and not about us or one request.
+/// Whether the cause lies with credentials, KDC or server, not with this program or a single request.
 fn is_lasting(cause: Cause) -> bool {
     use Cause::{KeyGone, LibraryFault, Paused, Quota, Refused, Setup, TooMany, Unpaused, WorkerFault};
     !matches!(
@@ -54,13 +56,13 @@ fn is_lasting(cause: Cause) -> bool {
 /// Which failures are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// All that last.
+    /// All lasting ones.
     All,
     /// Silence only.
     Silence,
 }
 
-/// The failures of one kind of request.
+/// The recent failures of one kind of request.
 #[derive(Debug)]
 pub(super) struct FailureMemory {
     directory: OwnedFd,
@@ -76,20 +78,20 @@ struct RememberedFailure {
 }
 
 impl FailureMemory {
-    /// In a directory below the run directory. `None` if there can be none.
+    /// Opens it in `directory` below the run directory; `None` if that is impossible.
     pub(super) fn open(config: &Config, directory: &str, name: String, scope: Scope) -> Option<Self> {
         let run = private_directory(&config.run_dir).ok()?;
         let directory = files::subdirectory(run.as_fd(), directory).ok()?;
         Some(Self { directory, name, scope, backoff: config.backoff })
     }
 
-    /// Of a user's requests for one target of Lustre's, over one of its connections.
+    /// For a user's requests for one Lustre target, over one of its connections.
     pub(super) fn of_user(config: &Config, callout: &LustreCallout) -> Option<Self> {
         let LustreCallout { uid, secid, ref target, .. } = *callout;
         Self::open(config, "failures", users_name(uid, secid, target), Scope::Silence)
     }
 
-    /// The failure to answer with at once, if it is too early to try again.
+    /// The failure to return at once, if it is too early to try again.
     pub(super) fn pause(&self) -> Option<Failure> {
         let file = openat_existing(&self.directory, &self.name)?;
         let RememberedFailure { record, failure } = read(file.file())?;
@@ -98,7 +100,7 @@ impl FailureMemory {
         Some(Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major))
     }
 
-    /// Remembers a failure, if it is one to remember.
+    /// Remembers a failure, if it is lasting and in scope.
     pub(super) fn failed(&self, failure: &Failure) {
         let silent = is_silence(failure.cause);
         if !is_lasting(failure.cause) || (self.scope == Scope::Silence && !silent) {
@@ -108,43 +110,44 @@ impl FailureMemory {
         let name = (self.directory.as_fd(), self.name.as_str());
         let _ = LockFile::hold_named(name, &MEMORY_GUARD, Instant::now() + MEMORY_GUARD_WAIT, |file| {
             let before = read::<RememberedFailure>(file).and_then(|entry| entry.record.parse().ok());
-            // Its words are beside it, in full.
+            // The full failure is stored beside the record.
             let what = LastFailure::named(failure);
             let record = FailureRecord::after_failure(before, since_boot(), what, &backoff).to_string();
             write(file, &RememberedFailure { record, failure: failure.clone() });
         });
     }
 
-    /// Forgets them.
+    /// Forgets all failures.
     pub(super) fn succeeded(&self) {
         let _ = unlinkat(self.directory.as_fd(), self.name.as_str(), UnlinkatFlags::NoRemoveDir);
     }
 }
 
-/// What the log shall have of a failure.
+/// How much of a failure is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogAmount {
-    /// A line as always.
+    /// Its line.
     All,
-    /// The same, with how often there was the like in how many seconds.
+    /// Its line, with the number of such failures and the seconds in which they occurred.
     Times(u32, u64),
-    /// Nothing: there has been a line, and there will be a summary.
+    /// Nothing: lines have been written, and a summary will be.
     Nothing,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct LineCount {
-    /// When there was a line, in milliseconds since the machine was started.
+    /// Time of the last line, in milliseconds since the machine was started.
     told: u64,
-    /// When it happened last.
+    /// Time of the last failure.
     last: u64,
-    /// How often since the line.
+    /// Failures since the last line.
     since: u32,
-    /// How many lines there have been.
+    /// Number of lines so far.
     lines: u32,
 }
 
-/// Counts a failure of the node's requests that nobody mounts with. What is about a server is told of each target.
+/// Counts a failure of a request for the machine that is no mount. Failures that are about a server are counted for
+/// each target.
 pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> LogAmount {
     let of_target = match failure.stage {
         Stage::Resolve | Stage::Connect | Stage::Negotiate | Stage::Publish => true,
@@ -201,7 +204,8 @@ fn read<T: for<'de> Deserialize<'de>>(file: &File) -> Option<T> {
     serde_json::from_slice(buffer.get(..length)?).ok()
 }
 
-/// Blanks overwrite the rest of a longer text: an empty file would be read as no failure.
+/// Overwrites the rest of a longer text with blanks; to truncate it first would leave an empty file, which reads as no
+/// failure.
 fn write(file: &File, content: &impl Serialize) {
     let mut text = serde_json::to_vec(content).unwrap_or_default();
     let before = file.metadata().map_or(0, |metadata| metadata.len());

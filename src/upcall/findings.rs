@@ -1,5 +1,5 @@
-//! What is known of a negotiation besides its outcome: how long its stages took, and what there was to choose from. For the
-//! log and the owner's record; what a worker says is cut to size here.
+//! What the monitor knows of a negotiation besides its outcome: how long its stages took, and the credentials to choose
+//! from. For the log and the owner's record. Invariant: everything a worker reports is cut to its limits.
 
 use std::time::Instant;
 
@@ -7,39 +7,39 @@ use crate::config::Level;
 use crate::event::{Failure, Stage, one_line};
 use crate::negotiate::messages::{Considered, Established, Failed, TRAIL_LIMIT, TRIED_LIMIT, Timing};
 
-/// A worker has five stages, of which four may come twice; the log line of one that claims more stays short.
+/// A worker has five stages, four of which may come twice. More are cut, so that the log line stays short.
 const STAGES_LIMIT: usize = 10;
 
-/// What is known so far.
+/// What is known of one negotiation so far.
 #[derive(Debug)]
 pub(super) struct Findings {
     started: Instant,
     level: Level,
     /// The stages.
     pub(super) timings: Vec<Timing>,
-    /// Which credentials the worker has chosen from.
+    /// The credentials that the worker has chosen from.
     pub(super) considered: Considered,
-    /// What it has tried, if the log is to tell.
+    /// What the worker has tried, if that is to be logged.
     pub(super) trail: Vec<String>,
-    /// With which credentials it has failed.
+    /// The credentials that it has failed with.
     pub(super) tried: Option<Vec<u64>>,
 }
 
 impl Findings {
-    /// Of a monitor that has taken over at `started` from a front that has taken so many microseconds.
+    /// For a monitor that took over at `started` from a front that ran for `micros` microseconds.
     pub(super) fn new(started: Instant, micros: u32, level: Level) -> Self {
         let timings = vec![Timing { stage: Stage::Authorise, micros }];
         Self { started, level, timings, considered: Considered::default(), trail: Vec::new(), tried: None }
     }
 
-    /// The worker has reported a context.
+    /// Takes the report of a context.
     pub(super) fn established(&mut self, context: &mut Established) {
         self.keep_timings(&context.stages);
         self.considered = std::mem::take(&mut context.considered).sanitised();
         self.keep_trail(&context.trail);
     }
 
-    /// The worker has reported a failure, which is returned fit for the log.
+    /// Takes the report of a failure, which is returned fit for the log.
     pub(super) fn failed(&mut self, failed: Failed) -> Failure {
         self.keep_timings(&failed.stages);
         self.considered = failed.considered.sanitised();
@@ -48,16 +48,16 @@ impl Findings {
         failed.failure.sanitised()
     }
 
-    /// It is we who end the negotiation. `told` is what the worker has said of its stages with its last token, and when:
-    /// the last stage has lasted since.
-    pub(super) fn unreported(&mut self, failure: &Failure, told: Option<(Vec<Timing>, Instant)>) {
-        let (mut stages, since) = told.unwrap_or_else(|| (Vec::new(), Instant::now()));
+    /// Records that the monitor ends the negotiation. `last` is the worker's report of its stages with its last token,
+    /// and when that came; the last stage has lasted since.
+    pub(super) fn unreported(&mut self, failure: &Failure, last: Option<(Vec<Timing>, Instant)>) {
+        let (mut stages, since) = last.unwrap_or_else(|| (Vec::new(), Instant::now()));
         let micros = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
         stages.push(Timing { stage: failure.stage, micros });
         self.keep_timings(&stages);
     }
 
-    /// The worker's stages, and before them, as launch, what else has passed since the requester's release.
+    /// Keeps the worker's stages; the rest of the time since the monitor took over counts as launch.
     fn keep_timings(&mut self, stages: &[Timing]) {
         let total = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
         let worker = stages.iter().fold(0u32, |sum, timing| sum.saturating_add(timing.micros));

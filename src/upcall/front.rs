@@ -1,7 +1,8 @@
-//! The process that the kernel waits for; the requester is blocked, beyond any signal, until it exits.
+//! The process that the kernel waits for. Until it exits, the requester is blocked and no signal reaches it.
 //!
-//! Straight from argv to the verdict, without network, name service, configuration, log, or files other than /proc's;
-//! but that of a request for the node may be the monitor's, see [`super::held`], and then we wait for it.
+//! Goes straight from argv to the verdict, without network, name service, configuration or log, and reads no files but
+//! /proc's and the [`Note`] on machine credentials. For those the monitor may decide, see [`super::held`]; then the
+//! front waits for it.
 
 use std::time::Instant;
 
@@ -26,19 +27,19 @@ use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::{NotInstantiated, key_under_construction};
 use crate::key::{Authority, Consumer, KeySerial};
 
-/// The last resort, if even the monitor has gone: SIGALRM's default action ends us.
+/// The last resort, should even the monitor be gone: the default action of SIGALRM ends the front.
 const LAST_RESORT_SECONDS: u32 = 8;
-/// The same while the monitor decides: longer than any mount is kept waiting.
+/// The same while the monitor decides; longer than any mount is kept waiting.
 const UNDECIDED_LAST_RESORT_SECONDS: u32 = 65;
 const _: () = assert!(MOUNT_CEILING.as_secs() < 63, "the last resort comes after the clock");
 
-/// Answers the key and hands it to the monitor. Returns the exit status.
+/// Answers the key and hands it over to the monitor. Returns the exit status.
 pub(super) fn serve(invocation: Invocation) -> i32 {
     let started = Instant::now();
     let Ok(authority) = Authority::assume(invocation.key) else {
         return 1;
     };
-    // Nothing of the requester has been looked at so far: what could block comes after the watchdog exists.
+    // The watchdog comes first: everything after it, which looks at the requester, could block.
     match monitor::start(invocation, &authority) {
         Ok(shared) => {
             nix::unistd::alarm::set(LAST_RESORT_SECONDS);
@@ -52,20 +53,21 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
     0
 }
 
-/// The monitor answers the key and then ends us. Nothing here may touch memory before it has ended itself.
+/// Waits for the monitor, which answers the key and then kills this process. Until the monitor has ended, nothing here
+/// may touch memory.
 fn leave_to_monitor(shared: &Shared) {
     nix::unistd::alarm::set(UNDECIDED_LAST_RESORT_SECONDS);
     shared.handover.pass_on();
     let _ = shared.authority().reject(Cause::Setup.errno());
 }
 
-/// Rejects the key of an upcall whose words make no sense: the one that they name, or the one that the kernel has named
-/// our session keyring for.
+/// Rejects the key of an upcall whose arguments make no sense: the key that they name, or else the one that the kernel
+/// has named our session keyring after.
 pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
     let assume = |key: Option<KeySerial>| key.and_then(|key| Authority::assume(key).ok());
     if let Some(authority) = assume(unusable.key).or_else(|| assume(key_under_construction())) {
         let key = authority.key();
-        // The rule is broken, not the request.
+        // The request-key rule is at fault, not the request.
         let _ = authority.reject(Cause::Setup.errno());
         monitor::log_unusable(unusable, key);
     }
@@ -87,12 +89,12 @@ fn answer(shared: &'static Shared, authority: Authority, started: Instant) -> Ve
     }
 }
 
-/// A request that may be served, and what was opened of its requester.
+/// A request that may be served, with what the front has opened of its requester.
 struct Admitted {
     order: &'static Order,
     genuine: Genuine,
     owner: u32,
-    /// Of the node: its credentials are there.
+    /// Machine credentials are asked for, and available.
     is_ready: bool,
     places: Places,
     foreign_ring: Option<KeySerial>,
@@ -104,7 +106,8 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
     let kernel =
         authority.describe().map_err(|e| refused(format_args!("S3: the key cannot be described: {e}")))?;
     let claim = Claim::of(invocation, order, &kernel)?;
-    // Now, so that it is done when we are. Unless the request turns out to be a user's own, nobody gets to see them.
+    // Early, so that it is done when we are. If the request turns out not to be a user's own, nobody reads the
+    // keyrings.
     let loan = may_need_keyrings(claim.order).then(|| lend_keyrings(invocation).ok()).flatten();
     let witness = Witness::of(authority, &claim, &kernel, || shared.enter(Phase::Requester))?;
     let _ = shared.waits.set(witness.waits());
@@ -121,19 +124,19 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
     Ok(Admitted { order: claim.order, genuine, owner, is_ready, places, foreign_ring, loan })
 }
 
-/// Of a request for the node; a user's access has the error in any case.
+/// For machine credentials only: a user's request is admitted, and fails later with the same error.
 fn serves_mechanism(order: &Order) -> Result<(), Failure> {
     order.machine_callout().map_or(Ok(()), served_mechanism)
 }
 
-/// In a container it depends on more than a note says.
+/// Never in a container, where it depends on more than a note says.
 fn is_ready(invocation: &Invocation, order: &Order, places: &Places) -> bool {
     let callout = order.machine_callout().filter(|_| places.container.is_none());
     callout.is_some_and(|callout| Note::of(invocation, callout).holds())
 }
 
-/// Whose key it shall be: of a request in a setuid program the real user's, whose context it is. One for the node stays
-/// with whoever happens to run.
+/// The uid that the key is to belong to. For Lustre in a setuid program this is the real user, whose context it is. A
+/// key for the machine stays with the user in whose process Lustre happens to run.
 fn owner(claim: &Claim<'_>) -> u32 {
     match claim.order {
         Order::Lustre(callout) if !callout.roles.any() => callout.uid,

@@ -1,10 +1,10 @@
-//! The key of one upcall before and after its instantiation. One for the node is held: instantiated only when there are
-//! credentials, and otherwise rejected with the reason, since a mount whose key fails afterwards never returns.
+//! The key of an upcall before and after its instantiation. A key for the machine is held: it is instantiated only once
+//! there are credentials, and rejected if there are none, since a mount whose key fails later never returns.
 //!
-//! Meanwhile the requester waits for the front, and the front for the monitor, which has inherited the authority. A
-//! clock ([`super::clock`]) answers the key if that takes too long, whatever the monitor waits for. The kernel takes
-//! one answer, whoever gives it. Invariant: a held key is answered and the front ended whatever becomes of any of these
-//! processes.
+//! While it is held, the requester waits for the front, and the front for the monitor, which has inherited the
+//! authority. A clock ([`super::clock`]) answers the key if that takes too long, whatever the monitor is waiting for.
+//! The kernel takes the first answer. Invariant: a held key is answered, and its front ended, whichever of these
+//! processes dies.
 
 use std::time::{Duration, Instant};
 
@@ -22,16 +22,17 @@ use crate::key::authority::PreparedKey;
 use crate::key::{Authority, Consumer, KeySerial, LiveKey};
 use crate::sys::process::WaitingParent;
 
-/// Whoever does not mount waits no longer: it serves others, or has not asked for anything that must not hang.
+/// Longest wait of a requester that does not mount. It may be a thread that serves others, and unlike a mount it does
+/// not hang if the key fails later.
 pub(super) const OTHERS_WAIT: Duration = Duration::from_secs(1);
-/// How much later than the monitor's own time the clock answers a mount.
+/// For a mount, the delay of the clock after the monitor's own deadline.
 const CLOCK_GRACE: Duration = Duration::from_secs(1);
 
 /// A key that is still to be finished.
 pub(super) enum Pending {
-    /// Under construction, the requester waits.
+    /// Under construction; the requester waits.
     Held(HeldKey),
-    /// Instantiated, the requester has been released.
+    /// Instantiated; the requester has been released.
     Live(LiveKey),
 }
 
@@ -41,21 +42,21 @@ pub(super) struct HeldKey {
     genuine: &'static Genuine,
     waits: Wait,
     front: Option<WaitingParent>,
-    /// Since when the requester waits.
+    /// When the requester's wait began.
     since: Instant,
     clock: Option<Clock>,
     /// Whether a clock has answered.
     late: bool,
-    /// The key's own end once it is instantiated.
+    /// The key's timeout once it is instantiated.
     timeout: Duration,
-    /// While we have the right to: the key's permissions are as they shall be.
+    /// The key's owner and permissions, set while we still had the right to.
     prepared: Result<PreparedKey, Errno>,
     answered: bool,
 }
 
 impl Pending {
-    /// A key that the front has left undecided. Its clock runs from now on: not even to read our settings is a requester
-    /// held for longer.
+    /// A key that the front has left undecided. Its clock starts at once, so that not even reading the settings can
+    /// make the requester wait longer.
     pub(super) fn held(
         authority: Authority,
         undecided: &'static Undecided,
@@ -82,18 +83,18 @@ impl Pending {
         }
     }
 
-    /// Whether the kernel has no answer yet.
+    /// Whether the key is still to be answered.
     pub(super) fn under_construction(&self) -> bool {
         matches!(self, Self::Held(_))
     }
 
-    /// Whether a mount is kept waiting.
+    /// Whether a mount is waiting for the key.
     pub(super) fn holds_a_mount(&self) -> bool {
         matches!(self, Self::Held(held) if held.waits == Wait::Mount)
     }
 
-    /// Sets the end that the key has from its instantiation on, and how long a mount waits, by the settings. Until when
-    /// this one is kept waiting, if it is one.
+    /// Sets the key's timeout, and for a mount the time limit of the settings. Returns the end of that limit if the key
+    /// is held for a mount.
     pub(super) fn limit(&mut self, timeout: Duration, config: &Config) -> Option<Instant> {
         match self {
             Self::Live(live) => {
@@ -110,10 +111,10 @@ impl Pending {
         }
     }
 
-    /// There are credentials: a held key is instantiated, its requester released.
+    /// Instantiates a held key, now that there are credentials, and releases its requester.
     ///
     /// # Errors
-    /// [`Failure`] if that is not possible, or too late.
+    /// [`Failure`] if that is impossible or too late.
     pub(super) fn admit(&mut self) -> Result<(), Failure> {
         if let Self::Held(held) = self {
             let live = held.instantiate()?;
@@ -123,7 +124,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Fails the key: a held one is rejected, so that its requester has the reason at once.
+    /// Fails the key. A held one is rejected, so that its requester gets the error at once.
     pub(super) fn fail(
         self,
         failure: Failure,
@@ -142,8 +143,8 @@ impl Pending {
 }
 
 impl HeldKey {
-    /// A clock for so long since the requester waits, in place of the one before, which goes on until there is another.
-    /// Without any, if there can be no process, the front's last resort remains.
+    /// Sets the clock to `limit` after the wait began. The previous clock runs until the new one does. If no process
+    /// can be started, the front's last resort remains.
     fn set_clock(&mut self, limit: Duration) {
         let left = limit.saturating_sub(self.since.elapsed());
         let Some(next) = Clock::start(left, || self.answer_overdue()) else { return };
@@ -154,7 +155,7 @@ impl HeldKey {
         }
     }
 
-    /// In the clock; whether the kernel has taken it.
+    /// The clock's act: answers the key. Returns whether the kernel took the answer.
     fn answer_overdue(&self) -> bool {
         let answered = match self.waits {
             Wait::Mount => self.authority.inherited().reject(Cause::Deadline.errno()).is_ok(),
@@ -164,7 +165,7 @@ impl HeldKey {
         answered
     }
 
-    /// Whether it has answered.
+    /// Stops the clock. Returns whether a clock has answered the key.
     fn stop_clock(&mut self) -> bool {
         self.late |= self.clock.take().is_some_and(Clock::stop);
         self.late
@@ -186,7 +187,7 @@ impl HeldKey {
         outcome
     }
 
-    /// The key, if the clock has instantiated it meanwhile.
+    /// Rejects the key. Returns it instead if the clock has instantiated it.
     fn reject(&mut self, errno: Errno) -> Option<LiveKey> {
         let late = self.stop_clock();
         let live = if !late && self.reject_now(errno) { None } else { self.of_the_clock() };
@@ -195,7 +196,7 @@ impl HeldKey {
         live
     }
 
-    /// What the clock has made of the key.
+    /// The key, if the clock's answer was to instantiate it.
     fn of_the_clock(&self) -> Option<LiveKey> {
         let taken_over = || LiveKey::taken_over(self.authority.key(), Consumer::Kernel);
         (self.waits == Wait::Other).then(taken_over)
@@ -211,7 +212,7 @@ impl HeldKey {
         self.authority.inherited().reject(errno).is_ok()
     }
 
-    /// Ends the front, so that the kernel looks at the key.
+    /// Ends the front, so that the kernel reads the answer.
     fn release(&self) {
         if let Some(front) = &self.front {
             front.end();
@@ -229,7 +230,7 @@ impl Drop for HeldKey {
     }
 }
 
-/// After how long the clock answers.
+/// The clock's time.
 fn limit_of(waits: Wait, timeouts: &Timeouts) -> Duration {
     match waits {
         Wait::Mount => timeouts.mount.0 + CLOCK_GRACE,

@@ -1,7 +1,7 @@
-//! The words of an upcall, as request-key passes them.
+//! The arguments of an upcall, as request-key passes them: options of the rule, then ten words.
 //!
-//! The rule's own options stand before the ten words and are root's; type, description and callout may hold any bytes
-//! that the requester likes, also leading dashes, which are not options there.
+//! Parsed before anything else happens. Options stand before the words and are root's. Type, description and callout
+//! may hold any bytes that the requester likes; dashes there begin no option.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -11,10 +11,10 @@ use crate::creds::search::Rings;
 use crate::event::one_line;
 use crate::key::{Consumer, KeySerial};
 
-/// The words of one upcall.
+/// The arguments of one upcall.
 #[derive(Debug)]
 pub(super) struct Invocation {
-    /// From the rule: another configuration than the default.
+    /// From the rule: a configuration file other than the default.
     pub config: Option<PathBuf>,
     /// From the rule: the realm of machine credentials.
     pub realm: Option<String>,
@@ -22,11 +22,11 @@ pub(super) struct Invocation {
     pub key: KeySerial,
     /// Its type.
     pub key_type: Vec<u8>,
-    /// Who will read the key, by its type.
+    /// Who reads the key, which follows from its type.
     pub consumer: Consumer,
     /// Its description.
     pub description: Vec<u8>,
-    /// What the requester passed for us.
+    /// The callout, which the requester passed for this program.
     pub callout: Vec<u8>,
     /// The requester's fsuid.
     pub uid: u32,
@@ -40,12 +40,12 @@ pub(super) struct Invocation {
     pub session_ring: i32,
 }
 
-/// Words that are no upcall: a fault of the rule, for which its requesters can do nothing.
+/// Arguments that are no upcall: the rule's fault, not its requesters'.
 #[derive(Debug)]
 pub(super) struct Unusable {
-    /// From the rule, as far as it was read: another configuration than the default.
+    /// From the rule, as far as it was parsed: a configuration file other than the default.
     pub config: Option<PathBuf>,
-    /// The key, if at least that could be read.
+    /// The key, if that much could be parsed.
     pub key: Option<KeySerial>,
     /// What is wrong.
     pub offence: String,
@@ -119,7 +119,8 @@ impl Invocation {
 }
 
 impl Invocation {
-    /// Where the requester may have caches. The thread keyring of a request of Lustre's is the user's keyring.
+    /// The keyrings in which the requester may have caches. In a request of Lustre's, the thread keyring is the user's
+    /// keyring.
     pub(super) fn lendable_rings(&self) -> Rings {
         let (thread, user) = match self.consumer {
             Consumer::Program => (self.thread_ring, 0),
@@ -129,7 +130,7 @@ impl Invocation {
     }
 }
 
-/// A word for the log: a few characters of it, printable.
+/// The start of a word, made printable for the log.
 fn shown(word: &[u8]) -> String {
     const LIMIT: usize = 40;
     one_line(&String::from_utf8_lossy(word)).chars().take(LIMIT).collect()

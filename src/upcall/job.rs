@@ -1,4 +1,5 @@
-//! One upcall to be served: what for, for whom, and by which settings. Made by the monitor, read by all that serves it.
+//! One upcall to be served: the request, its requester and the settings. Made by the monitor, read by everything that
+//! serves it.
 
 use super::invocation::Invocation;
 use super::order::Order;
@@ -9,18 +10,18 @@ use crate::identity::requester::Wait;
 /// A request that the front has admitted.
 #[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
-    /// The words of the upcall.
+    /// The arguments of the upcall.
     pub(super) invocation: &'a Invocation,
     /// What the front has found and opened.
     pub(super) served: &'a Served,
-    /// Who waits for the answer, or has waited.
+    /// Who waits, or has waited, for the answer.
     pub(super) waits: Wait,
-    /// The settings; from the negotiation on those that hold for the requester.
+    /// The settings; from the negotiation on, those that apply to the requester.
     pub(super) config: &'a Config,
 }
 
 impl<'a> Job<'a> {
-    /// What to do.
+    /// The request.
     pub(super) fn order(&self) -> &'a Order {
         self.served.order
     }

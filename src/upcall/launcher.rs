@@ -1,7 +1,7 @@
-//! The monitor's child that becomes the worker: gives up every right in order, opens the credential caches on the way,
-//! and executes the worker with a descriptor each.
+//! The monitor's child that becomes the worker: gives up one right after another, opens the credential caches on the
+//! way, and executes the worker with a descriptor for each.
 //!
-//! Invariant: nothing of the requester's file system is executed or read as configuration; only its caches are opened.
+//! Invariant: nothing in the requester's file system is executed or read as configuration; only its caches are opened.
 
 use std::ffi::{CString, NulError};
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,12 +31,12 @@ use crate::sys::lending::Late;
 use crate::sys::process;
 use crate::sys::{files, keyctl};
 
-/// The worker's contract: argv has nothing but a name, because everybody can read it; the environment holds KRB5_CONFIG
-/// alone; descriptors 0 to 2 are as inherited, 3 is the message socket, 4 the list of sources ([`Entry`]) as sealed
-/// memory, and from here on come the sources that are files.
+/// The first descriptor of a source that is a file. The worker's contract: argv contains only a name, because everybody
+/// can read it; the environment contains only KRB5_CONFIG; descriptors 0 to 2 are as inherited, 3 is the message
+/// socket, 4 the list of sources ([`Entry`]) as sealed memory, and the sources that are files follow.
 const FIRST_SOURCE: usize = 5;
 
-/// Does not return: the worker runs, or a failure has been reported.
+/// Becomes the worker, or reports a failure and ends.
 pub(super) fn become_worker(
     assignment: &Assignment<'_>,
     served: &Served,
@@ -82,7 +82,7 @@ fn not_executed(worker: &str, obstacle: NotExecuted) -> Failure {
 
 fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
-    // Before there is anything to lose, whatever the monitor was.
+    // Before any secret is read; the monitor's own setting does not matter.
     jail::leave_no_core().map_err(failed("core"))?;
     // And before root copies anything of a requester's.
     jail::limit_resources(assignment.config.limits.memory).map_err(failed("limits"))?;
@@ -91,7 +91,8 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
     jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
     let mut wanted = WantedSources::of(assignment, served, pace)?;
     let sources = match &mut wanted {
-        // What is root's is read by root and handed over as sealed memory: no process of uid 0 talks to the network.
+        // Root reads its own caches and hands them over as sealed memory, since no process of uid 0 talks to the
+        // network.
         WantedSources::Roots(name) => {
             if !pace.begin() {
                 return Err(blocked(name));
@@ -124,9 +125,9 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
     Ok(sources)
 }
 
-/// Reading a key under construction would wait for its answer. Whoever is not in the session that the authority came
-/// with, and has given it up, cannot get it back; and without it there is no right to the key that its possession
-/// does not give.
+/// Gives up the authority over a key under construction, and proves that it is gone (rule S13). Reading such a key
+/// would wait for its answer, so it is no proof. A process that has left the session the authority came with, and has
+/// given it up, cannot get it back; without it only possession of the key would give any right to it.
 fn give_up_authority(key: KeySerial) -> Result<(), Failure> {
     keyctl::divest_authority().map_err(|errno| launch_failed("authority", errno))?;
     match keyctl::assume_authority(key.raw()) {
@@ -145,7 +146,7 @@ fn drop_to_machine(config: &Config) -> Result<(), Failure> {
     jail::drop_to(machine.uid, machine.gid).map_err(failed("drop of rights"))
 }
 
-/// The collection in the session keyring of root's process that its cache is in.
+/// The collection with root's cache in the session keyring of its process.
 fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32> {
     match name {
         CacheName::Keyring { anchor: Anchor::Session, collection, .. } => {
@@ -155,8 +156,8 @@ fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32
     }
 }
 
-/// A fresh session keyring with nothing in it but these collections of the requester's; proved to give no access to the
-/// key (rule S13).
+/// Joins a new session keyring that contains only these collections of the requester's, and proves that it gives no
+/// access to the key (rule S13).
 fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
     search::isolate(collections).map_err(|(ring, errno)| launch_failed(ring, errno))?;
     if assignment.under_construction {
@@ -177,7 +178,7 @@ fn environment(config: &Config) -> Result<CString, Failure> {
     CString::new(text).map_err(|_: NulError| launch_failed("exec", Errno::EINVAL))
 }
 
-/// The list of the sources, and those of them that are files, in the order of their descriptors.
+/// The list of sources, and the sources that are files in the order of their descriptors.
 fn listed(sources: Vec<Source>) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
     let mut opened = Vec::new();
     let entries = sources.into_iter().map(|source| {

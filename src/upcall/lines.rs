@@ -1,4 +1,4 @@
-//! The lines of the log about one upcall, written by the monitor when the requester has its answer.
+//! The log lines about one upcall, written by the monitor once the requester has its answer.
 
 use nix::unistd::Pid;
 
@@ -12,7 +12,7 @@ use crate::event::{Cause, Failure};
 use crate::identity::requester::Wait;
 use crate::negotiate::messages::Timing;
 
-/// Of one upcall.
+/// The lines of one upcall.
 pub(super) struct Lines<'a> {
     journal: &'a Journal,
     config: &'a Config,
@@ -22,14 +22,14 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Of the upcall that is in this memory.
+    /// For the upcall in the shared memory.
     pub(super) fn of(shared: &'a Shared, journal: &'a Journal, config: &'a Config) -> Self {
         let order = shared.order().and_then(|order| order.as_ref().ok());
         let subject = Subject::of(&shared.invocation, shared.order());
         Self { journal, config, subject, order, waits: shared.waits() }
     }
 
-    /// The front has turned the request away.
+    /// The line of a request that the front has refused.
     pub(super) fn refused(&self, failure: Failure) {
         match failure.cause {
             Cause::Mechanism => self.outcome(&Outcome::Failed(failure), &[]),
@@ -37,8 +37,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line of an upcall; of the node's, which the kernel repeats twice a second, one for many that fail alike. A
-    /// mount has its line.
+    /// The line of an upcall. Failures of upcalls for the machine, which the kernel repeats twice a second, share a
+    /// line if they are alike; a mount always has its own.
     pub(super) fn outcome(&self, outcome: &Outcome, timings: &[Timing]) {
         let Self { journal, subject, .. } = self;
         match (self.order.and_then(Order::machine_callout), outcome) {
@@ -53,14 +53,14 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// How a negotiation has ended, and what there was to choose from.
+    /// The lines of a negotiation: its outcome, the choice of credentials, what was tried.
     pub(super) fn ended(&self, Ended { outcome, findings, .. }: &Ended) {
         self.outcome(outcome, &findings.timings);
         self.journal.considered(&self.subject, &findings.considered);
         self.journal.trail(&self.subject, &findings.trail);
     }
 
-    /// A process that does not end although it was killed.
+    /// The line of a process that was killed and does not end.
     pub(super) fn stuck(&self, process: Pid) {
         self.journal.stuck(&self.subject, process);
     }

@@ -1,7 +1,7 @@
-//! The requester's keyrings on their way to the launcher, which looks for credential caches in them.
+//! The requester's keyrings, lent to the launcher, which searches them for credential caches.
 //!
-//! Lent by the front, by the requester's own right to them while its key is under construction; taken by the monitor,
-//! which does without those that come late.
+//! The front lends them by the requester's own right to them, which it has while the key is under construction. The
+//! monitor takes them, and goes on without those that are late.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::creds::search::Rings;
 use crate::key::authority::own_session_keyring;
 use crate::sys::lending::{Lending, Lent};
 
-/// Keyrings of a requester on their way to the launcher, in the order of `in_order`.
+/// A requester's keyrings that are being lent, in the order of `in_order`.
 pub(super) type Loan = &'static Lending<RINGS>;
 
-/// Kinds of keyrings.
+/// Number of kinds of keyrings.
 const RINGS: usize = 4;
 
-/// Whether the cache may be in keyrings of the requester's: one of these is named, or none so that it is looked for.
+/// Whether the cache may be in the requester's keyrings: the request names a keyring cache, or no cache at all.
 pub(super) fn may_need_keyrings(order: &Order) -> bool {
     let cache = match order {
         Order::Program { callout, .. } => callout.cache.as_ref(),
@@ -30,9 +30,8 @@ pub(super) fn may_need_keyrings(order: &Order) -> bool {
     matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))
 }
 
-/// Has the requester's keyrings linked to ours, where the launcher finds them. That can be done by the requester's own
-/// right to them, while its key is under construction; without it what is in them will not be found, which the worker
-/// reports.
+/// Has the requester's keyrings linked to ours, where the launcher finds them, by the requester's own right to them
+/// while its key is under construction. If this fails, the caches in them are not found, which the worker reports.
 pub(super) fn lend_keyrings(invocation: &Invocation) -> Result<Loan, Errno> {
     Lending::begin(in_order(invocation.lendable_rings()), own_session_keyring()?)
 }
@@ -54,7 +53,7 @@ pub(super) fn lent(invocation: &Invocation, loan: Option<Loan>, limit: Duration)
     Rings { thread, process, session, user, late }
 }
 
-/// What is most likely to have caches comes first.
+/// Those most likely to have caches come first.
 fn in_order(rings: Rings) -> [i32; RINGS] {
     [rings.session, rings.process, rings.thread, rings.user]
 }

@@ -1,11 +1,11 @@
-//! How many lines of the log each owner may cause in a while (rule S22). What is left out is counted, and told in one
-//! line when the time is over: by the next process that has something to say, or by the one that stays until then for
-//! the first that had to be silent, see [`super::teller`].
+//! Limits on the log lines that each owner may cause within a window of time (rule S22). Lines beyond the limit are
+//! counted and reported in one line when the window is over: by the next process with a line to write, or by a process
+//! that stays for this, see [`super::teller`].
 //!
-//! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/refused` for all whose requests are
-//! refused, so that a flood of these hides nothing else, `log/machine`. Root and the node have an account of their own,
-//! which no user can use up. Nothing here waits for more than a few system calls of others; where
-//! the run directory cannot be used, every line is written.
+//! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/refused` for all refused requests,
+//! so that a flood of them hides nothing else, and `log/machine`, the account of root and the machine, which no user
+//! can use up. Nothing here waits for longer than a few system calls of another process; if the run directory cannot be
+//! used, every line is written.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -22,38 +22,38 @@ use crate::time::since_boot;
 
 /// The byte that guards the record.
 const LOG_RECORD: std::ops::Range<u16> = 0..1;
-/// The byte of the process that stays to tell what was left out.
+/// The byte of the process that stays to report the lines left out.
 const TELLER: std::ops::Range<u16> = 1..2;
-/// Longest wait for the record: others hold it for a few system calls.
+/// Longest wait for the record, which others hold for a few system calls.
 const LOG_RECORD_WAIT: Duration = Duration::from_millis(20);
-/// Which uids are subordinate to whom (subuid(5)).
+/// The file of subordinate uids (subuid(5)).
 const SUBUID: &str = "/etc/subuid";
-/// Names of files; others are those of owners.
+/// Names of files; all others are named after owners.
 pub(super) const MACHINE: &str = "machine";
 const USERS: &str = "users";
 const REFUSED: &str = "refused";
 const UNKNOWN: &str = "unknown";
-/// Of those who stay to tell, and the most of them.
+/// The file of the processes that stay to report, and their greatest number.
 const TELLERS: &str = "tellers";
 const TELLERS_LIMIT: u16 = 32;
 /// Longest record in bytes.
 const LOG_RECORD_SIZE: usize = 80;
 
-/// Who causes a line.
+/// Who is charged for a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Payer {
-    /// Root, and Lustre for this node.
+    /// Root, and Lustre for this machine.
     Machine,
-    /// A user, or whoever answers for it.
+    /// A user, or the owner that it is counted by.
     User(CountedOwner),
-    /// One whose request was refused: nothing is known of it but its uid, which may be one of thousands that a user has.
+    /// A refused requester: only its uid is known, which may be one of thousands that a user has.
     Refused(CountedOwner),
-    /// A start of the program with words that name nobody.
+    /// Nobody: the program was started with malformed arguments.
     Unknown,
 }
 
 impl Payer {
-    /// A file name that no other has.
+    /// A file name that no other payer has.
     pub(super) fn file_name(self) -> String {
         match self {
             Self::Machine => MACHINE.to_owned(),
@@ -62,7 +62,7 @@ impl Payer {
         }
     }
 
-    /// Of a refused request.
+    /// The payer for a refused request.
     pub(super) fn of_refused(uid: u32) -> Self {
         if uid == 0 {
             return Self::Machine;
@@ -71,10 +71,10 @@ impl Payer {
     }
 }
 
-/// What has been written within a while.
+/// The lines of one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct LineRecord {
-    /// When it began, in milliseconds since the machine was started.
+    /// Start of the window, in milliseconds since the machine was started.
     start: u64,
     written: u32,
     left_out: u32,
@@ -84,7 +84,7 @@ struct LineRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineVerdict {
     Write,
-    /// And so many were not, in the while before.
+    /// The same, and so many lines of the previous window were left out.
     WriteAfter(u32),
     LeaveOut,
 }
@@ -100,7 +100,7 @@ impl LineRecord {
         })
     }
 
-    /// With one line more.
+    /// The record with one more line.
     fn next(self, now: u64, window: Duration, limit: u32) -> (Self, LineVerdict) {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let is_over = now < self.start || now - self.start >= window;
@@ -114,30 +114,30 @@ impl LineRecord {
     }
 }
 
-/// What one owner, or all users, may have written.
+/// The lines of one owner, or of all users together.
 struct LineAccount {
     file: LockFile,
     limit: u32,
     window: Duration,
-    /// In words.
+    /// The owner, in words.
     whose: String,
     setting: &'static str,
     name: String,
 }
 
-/// Lines that were left out, and which nobody stays to tell of so far.
+/// Lines left out that nobody stays to report yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Untold {
     /// The file of the account.
     pub(super) name: String,
-    /// When the while began in which they were, in milliseconds.
+    /// Start of their window, in milliseconds since the machine was started.
     pub(super) start: u64,
 }
 
 /// The accounts that a line is charged to.
 pub(super) struct Budget {
     accounts: Vec<LineAccount>,
-    /// The record's start of the account that a line of ours was left out of.
+    /// The account that had no room for a line of ours, by its index, and the start of its window.
     silenced: Cell<Option<(usize, u64)>>,
     directory: OwnedFd,
 }
@@ -157,7 +157,7 @@ impl Budget {
         Some(Self { accounts, silenced: Cell::new(None), directory })
     }
 
-    /// Whether one more line may be written, after this one about those that were not.
+    /// Whether one more line may be written, and a notice of lines left out to write before it.
     pub(super) fn admits(&self) -> (bool, Option<String>) {
         let mut notice = None;
         for (index, account) in self.accounts.iter().enumerate() {
@@ -173,20 +173,20 @@ impl Budget {
         (true, notice)
     }
 
-    /// If a line of ours was left out, nobody else stays to tell of it, and one more may stay.
+    /// Lines to report, if one of ours was left out, nobody stays to report it, and one more process may stay.
     pub(super) fn untold(&self) -> Option<Untold> {
         let (index, start) = self.silenced.take()?;
         let account = self.accounts.get(index)?;
         let tellers = account.take_turn_to_tell(&self.directory)?;
-        // The one that stays takes it for itself.
+        // The process that stays takes these bytes itself.
         account.file.release(&TELLER);
         drop(tellers);
         Some(Untold { name: account.name.clone(), start })
     }
 }
 
-/// Waits until the time is over, unless another does. The line to be written then, unless somebody has written it
-/// before.
+/// Waits for the end of the window, unless another process does. Returns the notice to write then, unless it has been
+/// written already.
 pub(super) fn outstanding(config: &Config, untold: &Untold) -> Option<String> {
     let directory = directory(config)?;
     let account = LineAccount::open(&directory, &untold.name, &config.log)?;
@@ -207,7 +207,7 @@ fn directory(config: &Config) -> Option<OwnedFd> {
     subdirectory(run.as_fd(), "log").ok()
 }
 
-/// Whose account a file of that name is, how many lines that has, and by which setting.
+/// The account that a file of that name is for: its owner in words, its limit, and the setting with the limit.
 fn terms(name: &str, log: &Log) -> Option<(String, u32, &'static str)> {
     let terms = match name {
         MACHINE => ("root and the node".to_owned(), log.machine, "log.machine"),
@@ -226,15 +226,15 @@ impl LineAccount {
         Some(Self { file, limit, window: log.window.0, whose, setting, name: name.to_owned() })
     }
 
-    /// As long as the result is there. Where too many stay already, whoever has the next line tells, or who removes the
-    /// record.
+    /// The right to report, as long as the result exists; `None` if another process has it, or too many stay already.
+    /// Then the next line, or the removal of the record, brings the report.
     fn take_turn_to_tell(&self, directory: &OwnedFd) -> Option<LockFile> {
         let tellers = LockFile::open(directory.as_fd(), TELLERS).ok()?;
         let taken = self.file.try_take(&TELLER).ok()? && tellers.try_take_any(0..TELLERS_LIMIT).ok()?;
         taken.then_some(tellers)
     }
 
-    /// The start of the while, and whether it had room for one line more.
+    /// Counts a line. Returns the start of the window and whether the line may be written.
     fn charge(&self) -> Option<(u64, LineVerdict)> {
         let now = u64::try_from(since_boot().as_millis()).ok()?;
         self.change(|record| {
@@ -245,11 +245,11 @@ impl LineAccount {
 
     fn change<T>(&self, change: impl FnOnce(LineRecord) -> (LineRecord, T)) -> Option<T> {
         self.file.hold(&LOG_RECORD, Instant::now() + LOG_RECORD_WAIT, |file| {
-            // A removed record is not counted in: its time was over.
+            // A removed record is not written to: its time was over.
             self.file.has_name().ok().filter(|&has_name| has_name)?;
             let (next, result) = change(read(file).unwrap_or_default());
             let LineRecord { start, written, left_out } = next;
-            // Of constant length, so that one write replaces it.
+            // The text has a constant length, so that one write replaces it.
             let text = format!("{start:>20} {written:>10} {left_out:>10}\n");
             file.write_all_at(text.as_bytes(), 0).ok()?;
             Some(result)
@@ -267,11 +267,11 @@ fn notice(left_out: u32, whose: &str, window: Duration, setting: &str) -> String
     format!("log: {left_out} more {lines} of {whose} within {seconds} s, not written because of {setting}")
 }
 
-/// Whether the time of the record in a file of that name has long been over, and the line about what nobody has told of.
+/// Whether the record in a file of that name may be removed, and the notice of lines that nobody has reported.
 pub(super) fn is_over(file: &LockFile, name: &str, log: &Log) -> (bool, Option<String>) {
     let Some(LineRecord { start, left_out, .. }) = read(file.file()) else { return (true, None) };
     let end = Duration::from_millis(start).saturating_add(log.window.0 * 2);
-    // The others are always wanted.
+    // The others are always in use.
     let is_an_owners = ![USERS, REFUSED, MACHINE].contains(&name);
     let line = || terms(name, log).map(|(whose, _, setting)| notice(left_out, &whose, log.window.0, setting));
     (is_an_owners && since_boot() > end, if left_out > 0 { line() } else { None })
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(record, LineRecord { start: 100_000, written: 3, left_out: 5 });
         let (_, verdicts) = lines(record, [159_999, 160_000, 160_000]);
         assert_eq!(verdicts, [LeaveOut, WriteAfter(6), Write]);
-        // A file of before the machine was started anew.
+        // A file from before the machine was restarted.
         let (_, verdicts) = lines(record, [5]);
         assert_eq!(verdicts, [WriteAfter(5)]);
     }
@@ -323,7 +323,7 @@ mod tests {
         let admitted = |budget: &Budget, tries: usize| (0..tries).filter(|_| budget.admits().0).count();
         let one = open(Payer::User(CountedOwner::User(4_000_001)));
         assert_eq!(admitted(&one, 4), 2);
-        // By then the window of all users has begun, a little after its owner's.
+        // The window of all users began a little after the owner's.
         let begun = since_boot();
         assert_eq!(admitted(&open(Payer::User(CountedOwner::User(4_000_001))), 3), 0, "every process counts");
         assert_eq!(admitted(&open(Payer::User(CountedOwner::User(4_000_002))), 3), 2);

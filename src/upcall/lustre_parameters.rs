@@ -1,4 +1,4 @@
-//! Parameters of Lustre's kernel part that an upcall follows, read by the monitor: files that only root can write.
+//! Parameters of Lustre's kernel part that an upcall follows; the monitor reads them. Only root can write these files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use crate::config::Level;
 
-/// Where Lustre has its parameters, by the versions in use.
+/// The directories of Lustre's parameters in the versions in use.
 const DIRECTORIES: [&str; 4] =
     ["/sys/fs/lustre", "/proc/fs/lustre", "/sys/kernel/debug/lustre", "/sys/kernel/debug/lnet"];
 
-/// The directories, in the order in which they are looked at.
+/// The directories, in the order of the search.
 pub(super) fn directories() -> Vec<PathBuf> {
     DIRECTORIES.map(PathBuf::from).to_vec()
 }
 
-/// How long the kernel waits for a context before it gives it up: twice the time that it waits for a server. Adaptive
-/// timeouts (at_min, at_max) are for requests over a connection and do not change that.
+/// How long the kernel waits for a context before it gives up: twice its timeout for a server. Adaptive timeouts
+/// (at_min, at_max) are for requests over a connection and do not change this.
 pub(super) fn context_limit() -> Option<Duration> {
     read(&directories(), "timeout").map(|seconds| Duration::from_secs(2 * u64::from(seconds)))
 }
 
-/// What Lustre's admin wants to see in the log: 0 errors, 1 warnings, 2 information, 3 and more all.
+/// The log level that Lustre's admin has set: 0 errors, 1 warnings, 2 information, 3 and more everything.
 pub(super) fn log_level() -> Option<Level> {
     read(&directories(), "sptlrpc/gss/lgss_keyring/debug_level").map(|level| match level {
         0 => Level::Error,

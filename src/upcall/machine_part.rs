@@ -1,5 +1,7 @@
-//! A request's part in the node's credentials: its turn to get them, the cache that all share, the note for later
-//! fronts.
+//! A request's part in machine credentials: its turn to get them, the cache that all requests share, the note for later
+//! fronts, and the memory of failures.
+//!
+//! Held by the monitor during a negotiation for the machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,32 +19,32 @@ use crate::identity::requester::Wait;
 use crate::negotiate::messages::{Credentials, Ready};
 use crate::secret::Secret;
 
-/// A worker tells of machine credentials when it has some, again when it has a service ticket, too, and after a second
-/// attempt.
+/// A worker reports machine credentials when it has some, again when it has a service ticket as well, and after a
+/// second attempt.
 const READY_REPORTS_LIMIT: usize = 3;
 
-/// What others wait for.
+/// One request's part, which other requests may wait for.
 #[derive(Debug)]
 pub(super) struct MachinePart {
     stamp: Stamp,
     turn: CacheTurn,
     store: TicketStore,
-    /// How often the worker has told of credentials.
+    /// How often the worker has reported credentials.
     reports: usize,
-    /// Where our own mount namespace is asked for.
+    /// The note for later fronts, for requests from our own mount namespace.
     note: Option<Note>,
-    /// What the tickets depend on.
+    /// The files that the tickets depend on.
     files: Vec<PathBuf>,
-    /// Failures before there were credentials, and failures with a server.
+    /// Memory of failures before there were credentials, and of failures with the server.
     memories: [Option<FailureMemory>; 2],
 }
 
 impl MachinePart {
-    /// Waits while another request gets the same, and names their cache, each namespace's own. `None` if it is not about
-    /// credentials of the node.
+    /// Takes a turn, after waiting for a request that is getting the same credentials. The stamp, each namespace's own,
+    /// names their cache. `None` if machine credentials are not asked for.
     ///
     /// # Errors
-    /// The failure of the other request, or of earlier ones; `Setup`, `Deadline`.
+    /// The failure of the other request, or of an earlier one; `Setup`, `Deadline`.
     pub(super) fn take(
         credentials: &Credentials,
         job: &Job<'_>,
@@ -54,7 +56,7 @@ impl MachinePart {
             return Ok(None);
         };
         let setup = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::Setup, error);
-        // Before they are read: a change while we read makes the note worthless, not wrong.
+        // Listed before they are read, so that a change while we read makes the note invalid and not wrong.
         let mut files = vec![invocation.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH)).to_owned()];
         files.push(keytab.to_owned());
         files.extend(depends_on(&config.krb5_config));
@@ -73,15 +75,15 @@ impl MachinePart {
         Ok(Some(Self { stamp, turn, store: TicketStore::of(config), reports: 0, note, files, memories }))
     }
 
-    /// Of the own cache.
+    /// The stamp of the own cache.
     pub(super) fn stamp(&self) -> &Stamp {
         &self.stamp
     }
 
-    /// Machine credentials are there, or there are more of them: from now on others can use them, too.
+    /// Stores credentials that the worker has reported, or more of them, so that other requests can use them.
     ///
     /// # Errors
-    /// `WorkerFault` if that has been said too often.
+    /// `WorkerFault` if there were too many reports.
     pub(super) fn credentials_ready(
         &mut self,
         ready: Ready,
@@ -101,7 +103,8 @@ impl MachinePart {
         Ok(())
     }
 
-    /// There are none, or they were of no use: others who wait need not fail in the same way one after another.
+    /// Records that there are none, or that they were useless, so that waiting requests do not fail in the same way one
+    /// after another.
     pub(super) fn failed(self, failure: &Failure) {
         if let Some(note) = self.note {
             note.remove();
@@ -114,7 +117,7 @@ impl MachinePart {
         self.turn.failed(failure);
     }
 
-    /// Everything is well.
+    /// Forgets earlier failures after a success.
     pub(super) fn succeeded(self) {
         self.memories.iter().flatten().for_each(FailureMemory::succeeded);
     }

@@ -1,9 +1,9 @@
-//! `lgss_keyring`: what the kernel starts to answer a request for a key.
+//! `lgss_keyring`: the program that the kernel starts to answer a request for a key.
 //!
-//! Three processes of one static image, each in a file: [`front`] decides while the requester is blocked, [`monitor`]
-//! watches over it and then over the negotiation, [`launcher`] becomes the worker. None of them links Kerberos or
-//! asks a name service. A [`teller`] may come after them. Invariant: every way out answers the key; a plain exit would
-//! cost the user a minute of ENOKEY.
+//! One static image is three processes, each in a file: [`front`] decides while the requester is blocked, [`monitor`]
+//! watches the front and then the negotiation, [`launcher`] becomes the worker. None of them links Kerberos or asks a
+//! name service. A [`teller`] may follow them. Invariant: every way out answers the key; after a plain exit the user
+//! would get ENOKEY for a minute.
 #![forbid(unsafe_code)]
 
 mod assignment;
@@ -53,7 +53,8 @@ mod witness;
 
 use invocation::Invocation;
 
-/// Runs the program with the words that request-key gave it; the exit status is 1 if they make no sense, else 0.
+/// Runs the program with the arguments that request-key gave it. Returns the exit status: 1 if they make no sense, else
+/// 0.
 pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> i32 {
     let words: Vec<_> = words.collect();
     if let Some(question) = by_hand::question(&words) {

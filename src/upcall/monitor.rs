@@ -1,7 +1,7 @@
-//! The child of the front, root, the last to die: first the front's watchdog, then the negotiation's.
+//! The child of the front that outlives all others, as root: the watchdog first of the front, then of the negotiation.
 //!
-//! It holds the key; the negotiation itself is in [`super::negotiation`]. Invariant: it ends only after the key has been
-//! published or failed, and the worker reaped.
+//! It holds the key; the negotiation itself is in [`super::negotiation`]. Invariant: it ends only after the key has
+//! been published or failed, and the worker reaped.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -36,22 +36,22 @@ use crate::sys::heir::{self, Inheritance, Predecessor, Succession};
 use crate::sys::jail::{self, OomScore};
 use crate::sys::process::{self, Process, WaitingParent};
 
-/// Between the deadline and the key's own end, so that waiting programs see the error and not an expired key: of whole
-/// seconds, as the kernel counts them, the first may be almost none.
+/// Time between the deadline and the key's own expiry, so that waiting programs see the error and not an expired key.
+/// The kernel counts whole seconds, and the first may be almost over.
 const DEADLINE_GRACE: Duration = Duration::from_secs(2);
-/// How long a killed worker is waited for before the log says so.
+/// Longest silent wait for a killed worker; then the log says so.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Time limit for the log line about a front that was killed.
 const LAST_WORDS_SECONDS: u32 = 30;
 
-/// Delay before the first check whether the front has ended; by then it normally has. A descriptor of the front that
-/// wakes us would cost the requester a twentieth of its wait; this costs nothing.
+/// Delay before the first check whether the front has ended; by then it normally has. To be woken by a descriptor of
+/// the front would lengthen the requester's wait by a twentieth; this costs nothing.
 const FIRST_LOOK: Duration = Duration::from_micros(500);
 const NEXT_LOOK: Duration = Duration::from_micros(250);
-/// How long the front may take for its verdict.
+/// Time limit for the front's verdict.
 const VERDICT_LIMIT: Duration = Duration::from_millis(250);
-/// The same where it only waits for a processor: hundreds of upcalls at a time are served and not turned away.
+/// The same while the front only waits for a processor, so that hundreds of upcalls at a time are served, not rejected.
 const BUSY_VERDICT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Starts the monitor.
@@ -77,17 +77,17 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
     Ok(shared)
 }
 
-/// The monitor's life once the front has ended or left the decision to us; until then it only sleeps, since processor
-/// time spent would be time that the requester waits. A front that is overdue is killed: reading /proc of a requester
-/// can block for as long as its process sits in exec, and nothing else ends that.
+/// Runs once the front has ended or left the decision to the monitor. Until then the monitor only sleeps, since any
+/// processor time that it used would prolong the requester's wait. An overdue front has been killed: reading /proc of a
+/// requester can block for as long as its process is in exec, and nothing else ends that.
 fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
-    // First, since a held key's clock has it from us.
+    // First, since the clock of a held key inherits the score.
     jail::set_oom_score(OomScore::Never);
     let verdict = match front {
         Predecessor::Ended => take_verdict(shared, None),
         Predecessor::Waits(_) => take_verdict(shared, Some(WaitingParent::parent())),
         Predecessor::Killed => {
-            // In case it had instantiated the key at the last moment.
+            // In case the front instantiated the key at the last moment.
             shared.live_key().fail();
             mistrust_memory();
             Err(shared.overdue())
@@ -99,8 +99,9 @@ fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
     0
 }
 
-/// After a front that has come to no verdict, and so may have been killed anywhere: what it was changing stays as it is, the
-/// heap included, and if it held a lock, we are ended. The key has been answered; only a line of the log is to be written.
+/// For a front without a verdict, which may have been killed anywhere. Whatever it was changing, the heap included,
+/// stays as it is; if it held a lock that we need, the alarm ends us. The key has been answered; only the log line is
+/// left.
 fn mistrust_memory() {
     nix::unistd::alarm::set(LAST_WORDS_SECONDS);
     heap::leave_as_it_is();
@@ -119,7 +120,7 @@ fn take_verdict(
         }
         Some(Verdict::Refused(failure)) => Err(failure.clone()),
         None => {
-            // It may have ended on either side of the instantiation: one of the two answers the key.
+            // It may have ended before or after the instantiation: one of these two calls answers the key.
             let _ = shared.authority().reject(Cause::Setup.errno());
             shared.live_key().fail();
             mistrust_memory();
@@ -128,7 +129,7 @@ fn take_verdict(
     }
 }
 
-/// Everything after the front's part.
+/// Everything after the front: the negotiation, the log, the clean-up.
 fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
     let invocation = &shared.invocation;
     let started = Instant::now();
@@ -142,7 +143,7 @@ fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
     match verdict {
         Ok((served, mut key)) => {
             let job = Job { invocation, served, waits: shared.waits(), config: &config };
-            // From here on the key ends in time even if we do not; a little later than we would end it.
+            // From here on the key expires by itself, a little after the time at which we would fail it.
             let limit = time_limit(invocation, &config);
             let mounts = key.limit((limit + DEADLINE_GRACE).min(CEILING), &config);
             serve(job, key, Times::of(started, limit, mounts), broken, &lines);
@@ -157,7 +158,7 @@ fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
     }
 }
 
-/// Has the context negotiated if there is room for it and nothing is `broken`.
+/// Has the context negotiated, unless the settings are `broken` or there is no slot.
 fn serve(job: Job<'_>, key: Pending, times: Times, broken: Option<Failure>, lines: &Lines<'_>) {
     let Job { invocation, served, config, .. } = job;
     let admitted = match broken {
@@ -174,7 +175,7 @@ fn serve(job: Job<'_>, key: Pending, times: Times, broken: Option<Failure>, line
             let ended = negotiate(Job { config: &settings, ..job }, key, times, room);
             slot.remember(&ended.outcome, ended.findings.tried.as_deref());
             lines.ended(&ended);
-            // Only now, so that the requester does not wait for the end of a process.
+            // Last, so that no requester waits for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, lines));
             slot.give_back();
             cgroup.into_iter().for_each(OwnerCgroup::leave);
@@ -186,7 +187,7 @@ fn serve(job: Job<'_>, key: Pending, times: Times, broken: Option<Failure>, line
     }
 }
 
-/// An upcall of Lustre's ends when the kernel gives up waiting for it, at the latest.
+/// The deadline of the settings, and for Lustre at most the time after which the kernel gives up.
 fn time_limit(invocation: &Invocation, config: &Config) -> Duration {
     let limit = config.timeouts.deadline.0;
     match invocation.consumer {
@@ -195,7 +196,7 @@ fn time_limit(invocation: &Invocation, config: &Config) -> Duration {
     }
 }
 
-/// Lustre has a level of its own for its upcalls.
+/// The log level: of the settings, or of Lustre's parameter for its upcalls.
 fn level(invocation: &Invocation, config: &Config) -> Level {
     match invocation.consumer {
         Consumer::Program => config.log.level,
@@ -213,7 +214,7 @@ fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
     }
 }
 
-/// Whose account the log lines are charged to. Of a refused request only what the kernel says is known.
+/// The account that the log lines are charged to. Of a refused request nothing is known but what the kernel says.
 fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     let user = |uid| if uid == 0 { Payer::Machine } else { Payer::User(CountedOwner::User(uid)) };
     let Some(served) = served else { return Payer::of_refused(invocation.uid) };
@@ -224,8 +225,8 @@ fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     }
 }
 
-/// Ends the worker. One that a file system holds up ends when that answers or goes away, and so long we wait, because
-/// so long it counts (rule S8).
+/// Kills the worker and waits for its end. A worker blocked by a file system ends when that answers or is gone; until
+/// then it counts as a negotiation (rule S8), so we wait.
 fn reap(worker: &Process, lines: &Lines<'_>) {
     let _ = worker.kill();
     if !worker.wait_for_end(REAP_PATIENCE) {
@@ -235,9 +236,9 @@ fn reap(worker: &Process, lines: &Lines<'_>) {
     worker.reap();
 }
 
-/// Logs an upcall that could not even be taken apart, in the log that the rule's settings name.
+/// Logs an upcall whose arguments could not be parsed, in the log that the rule's settings name.
 pub(super) fn log_unusable(unusable: &Unusable, key: KeySerial) {
     let config = Config::load(unusable.config.as_deref()).unwrap_or_default();
-    // The next line tells of those left out: somebody waits for this process to end.
+    // No teller for lines left out, which the next line reports: the kernel waits for this process to end.
     Journal::open(&config, config.log.level, Payer::Unknown).unusable(unusable, key);
 }

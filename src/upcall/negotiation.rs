@@ -1,5 +1,7 @@
-//! One negotiation, seen by the monitor: prepared, running, reported, ended. The worker is started, its one report taken,
-//! the key published or failed.
+//! One negotiation, seen by the monitor, in four states: prepared, running, reported, ended. Starts the worker, takes
+//! its one report, publishes or fails the key.
+//!
+//! Called by the monitor once there is a slot. Invariant: every way out finishes the key.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -35,26 +37,26 @@ use crate::sys::jail;
 use crate::sys::process::{self, Process};
 use crate::time::now_32;
 
-/// How long a worker that has started its message may take to finish it.
+/// Time limit for a message once it has begun to arrive.
 const MESSAGE_TIME: Duration = Duration::from_secs(1);
 
-/// What was given for a negotiation.
+/// What the monitor provides for a negotiation.
 #[derive(Clone, Copy)]
 pub(super) struct Room<'a> {
-    /// Where processes are accounted for.
+    /// The cgroup for its processes.
     pub(super) cgroup: Option<&'a OwnerCgroup<'a>>,
     /// The owner's pause.
     pub(super) paused: Option<&'a Paused>,
 }
 
-/// How a negotiation has ended. The key is finished; processes that were started are still to be killed and reaped.
+/// The end of a negotiation. The key is finished; `processes` are still to be killed and reaped.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) findings: Findings,
     pub(super) processes: Vec<Process>,
 }
 
-/// What is waited for in a conversation.
+/// A sign from the worker that the monitor waits for.
 #[derive(Clone, Copy)]
 enum WorkerEvent {
     Message,
@@ -66,8 +68,8 @@ pub(super) fn negotiate(job: Job<'_>, key: Pending, times: Times, room: Room<'_>
     let findings = Findings::new(times.started, job.served.micros, job.config.log.level);
     match PreparedNegotiation::of(&job, &times) {
         Ok(PreparedNegotiation { credentials, channel, concerned }) => {
-            let (told, worker, stuck) = (None, None, Vec::new());
-            RunningNegotiation { job, times, key, channel, concerned, told, findings, worker, stuck }
+            let (last_stages, worker, stuck) = (None, None, Vec::new());
+            RunningNegotiation { job, times, key, channel, concerned, last_stages, findings, worker, stuck }
                 .report(credentials, room)
                 .finish()
         }
@@ -78,18 +80,18 @@ pub(super) fn negotiate(job: Job<'_>, key: Pending, times: Times, room: Room<'_>
     }
 }
 
-/// While there is a worker.
+/// The state while there is a worker.
 struct RunningNegotiation<'a> {
     job: Job<'a>,
     times: Times,
     key: Pending,
     channel: Option<Relay>,
     concerned: Concerned,
-    /// What the worker has said of its stages with its last token, and when.
-    told: Option<(Vec<Timing>, Instant)>,
+    /// The worker's stages, as reported with its last token, and when that came.
+    last_stages: Option<(Vec<Timing>, Instant)>,
     findings: Findings,
     worker: Option<Process>,
-    /// Launchers that a file system blocks.
+    /// Launchers that are blocked by a file system.
     stuck: Vec<Process>,
 }
 
@@ -98,7 +100,7 @@ impl<'a> RunningNegotiation<'a> {
         let agreed = self.work(credentials, room).and_then(|report| self.accept(report));
         let Self { job, times, key, channel, concerned, findings, worker, stuck, .. } = self;
         let exchanging = channel.and_then(Relay::into_stuck);
-        // The worker first: the others may not end soon.
+        // The worker first, since the others may be slow to end.
         let processes = worker.into_iter().chain(exchanging).chain(stuck).collect();
         Reported { job, times, key, concerned, findings, agreed, processes }
     }
@@ -146,15 +148,15 @@ impl<'a> RunningNegotiation<'a> {
                     let detail = "the file system of the cache does not answer";
                     Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
                 }
-                // From here on nothing needs more rights, and the worker is listened to. A key that is still held has
-                // its owner and its permissions already.
+                // From here on untrusted messages are read, and no right but CAP_KILL is needed: a key that is still
+                // held has its owner and permissions already.
                 Ok(LaunchProgress::Done) => {
                     jail::keep_only_kill().map_err(launch_failed).and_then(|()| self.converse(&mut attempt))
                 }
                 Err(failure) => Err(failure),
             };
             self.worker = Some(attempt.process);
-            return report.inspect_err(|failure| self.findings.unreported(failure, self.told.take()));
+            return report.inspect_err(|failure| self.findings.unreported(failure, self.last_stages.take()));
         }
     }
 
@@ -166,7 +168,7 @@ impl<'a> RunningNegotiation<'a> {
         self.findings.established(&mut context);
         let enctypes = &self.job.config.kerberos.enctypes;
         match self.channel.as_ref().and_then(Relay::last) {
-            // Rule S13: what we have heard from the server ourselves is not asked of the worker.
+            // Rule S13: window and handle are from the server's answers that we have read, not from the worker.
             Some(&(window, ref handle)) => {
                 check(Established { window, ..context }, base_key, handle, enctypes)
             }
@@ -174,12 +176,12 @@ impl<'a> RunningNegotiation<'a> {
         }
     }
 
-    /// Takes the one report, and before it, where the kernel has the connection, tokens for the server.
+    /// Receives the worker's one report; before it, for Lustre, passes tokens to the server.
     fn converse(&mut self, attempt: &mut Attempt) -> Result<Report, Failure> {
         let Attempt { process: worker, waiting, link, .. } = attempt;
         loop {
             let deadline = self.times.deadline;
-            // Its end counts as much as its message: a child of it may hold the socket open.
+            // Its end is watched as well as its socket, which a child of it may hold open.
             let events = [(WorkerEvent::Message, waiting.as_fd()), (WorkerEvent::WorkersEnd, worker.as_fd())];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
                 None if self.key.holds_a_mount() => {
@@ -202,15 +204,15 @@ impl<'a> RunningNegotiation<'a> {
                     None => return Err(not_asked_for()),
                 },
                 (Message::Token(token, stages), Some(relay)) if relay.has_room() => {
-                    self.told = Some((stages, Instant::now()));
-                    // All that can be known without the server is known.
+                    self.last_stages = Some((stages, Instant::now()));
+                    // Whatever can be known without the server is known by now.
                     self.key.admit()?;
                     self.times.deadline = self.times.released;
                     let deadline = self.times.deadline;
                     match relay.exchange(&token, worker, deadline)? {
                         Exchanged::Answer(answer) => link.send_reply(&answer).map_err(worker_fault)?,
                         Exchanged::Silence => link.send_again().map_err(worker_fault)?,
-                        // What it has left to say comes next.
+                        // Any last message of the worker is read next.
                         Exchanged::Unwanted => {}
                     }
                 }
@@ -223,7 +225,7 @@ impl<'a> RunningNegotiation<'a> {
     }
 }
 
-/// The worker has had its say.
+/// The state once the worker has reported, or has failed to.
 struct Reported<'a> {
     job: Job<'a>,
     times: Times,
@@ -246,7 +248,7 @@ impl Reported<'_> {
     }
 }
 
-/// Gives the key the context.
+/// Publishes the context in the key.
 fn publish(job: &Job<'_>, times: &Times, mut key: Pending, agreed: Agreed) -> Outcome {
     let acting = job.served.acting;
     let failed = |key: Pending, why| key.fail(why, acting, job.config, times.released);
@@ -261,7 +263,7 @@ fn publish(job: &Job<'_>, times: &Times, mut key: Pending, agreed: Agreed) -> Ou
         Order::Program { callout, .. } => {
             if let Some(ttl) = callout.ttl.filter(|ttl| *ttl < lifetime.as_duration()) {
                 lifetime = lifetime.at_most(ttl);
-                // Of one end only is told.
+                // The payload and the key's timeout name the same end.
                 context.endtime = context.endtime.min(now_32().saturating_add(lifetime.as_secs()));
             }
             give(live, context, acting, lifetime).map_err(|error| error.to_string())

@@ -1,8 +1,9 @@
-//! How an upcall ended, and the line about it in the system log, written after the requester has been released; a second
-//! one tells of credentials that were not chosen, if there are such.
+//! The outcome of an upcall and its lines in the system log: one about the outcome, and one about the choice of
+//! credentials if there was a choice.
 //!
-//! Lines are bounded, in length and, by who causes them, in number (rule S22). A log that does not read them is not
-//! waited for; without one the upcall works the same. Nothing secret is in any line (rules S10, S15).
+//! Written once the key is answered, normally after the requester has been released. Each line is bounded in length,
+//! and each payer in the number of its lines (rule S22). A log that does not read is not waited for; without a log the
+//! upcall works the same. Invariant: no line contains a secret (rules S10, S15).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,12 +27,12 @@ use crate::key::KeySerial;
 use crate::negotiate::messages::{Considered, Timing};
 use crate::text::{cut, escaped, quoted};
 
-/// Longest line in bytes; with what stands before each line in the log it stays below 1 KiB.
+/// Longest line in bytes; with its header in the log it stays below 1 KiB.
 const LOG_LINE_LIMIT: usize = 960;
-/// How long one line of a process waits for room at the log, which on a busy machine reads them in bursts. Nobody waits
-/// for it.
+/// How long one line of a process waits for room at the log, which on a busy machine reads in bursts. Meanwhile nobody
+/// waits for the process.
 const LOG_PATIENCE: Duration = Duration::from_millis(250);
-/// How much is shown of a description that is not understood.
+/// How much of a description that cannot be parsed is shown, in bytes.
 const SHOWN_TARGET_LIMIT: usize = 120;
 
 /// How an upcall ended.
@@ -39,35 +40,35 @@ const SHOWN_TARGET_LIMIT: usize = 120;
 pub(super) enum Outcome {
     /// The key holds a context.
     Established {
-        /// Who, from which cache.
+        /// The client's principal and its cache.
         credential: String,
-        /// Who has answered.
+        /// The server that has answered.
         server: String,
-        /// The server's window.
+        /// The server's sequence window.
         window: crate::ctx::SeqWindow,
         /// The base key's type.
         enctype: Enctype,
-        /// Until the key expires.
+        /// Time until the key expires.
         lifetime: Lifetime,
-        /// From the start of the upcall.
+        /// Time since the monitor took over.
         total: Duration,
     },
     /// The key holds an error, or was rejected.
     Failed(Failure),
 }
 
-/// Which upcall a line is about.
+/// The upcall that a line is about.
 #[derive(Debug)]
 pub(super) struct Subject {
     key: KeySerial,
     uid: u32,
     target: String,
-    /// The file that the settings are from.
+    /// The file of the settings.
     settings: PathBuf,
 }
 
 impl Subject {
-    /// By its words, if the front has read them; what cannot be read is shown quoted and cut.
+    /// From the request, if the front has read it; a description that cannot be parsed is shown quoted and cut.
     pub(super) fn of(invocation: &Invocation, order: Option<&Result<Order, Garbled>>) -> Self {
         let target = match order {
             Some(Ok(order)) => Some(order.target()),
@@ -88,12 +89,12 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The way to the system log.
+/// The connection to the system log.
 pub(super) struct Journal {
     budget: Option<Arc<Mutex<Budget>>>,
 }
 
-/// Every line passes here, so that strangers' words in it are made fit for the log.
+/// The logger that every line passes, which escapes and cuts it: it may contain strangers' text.
 struct BoundedLog {
     log: BasicLogger,
     /// The logger's socket.
@@ -130,14 +131,14 @@ impl BoundedLog {
             &Record::builder().level(level).args(format_args!("{}", cut(&line, LOG_LINE_LIMIT))).build(),
         );
         if begun.elapsed() >= LOG_PATIENCE {
-            // One line has waited for all.
+            // Only one line waits; the others do not.
             let _ = self.socket.set_nonblocking(true);
         }
     }
 }
 
 impl Journal {
-    /// Connects, for lines of this level and above, charged to whoever causes them; every failure to do so is ignored.
+    /// Connects, for lines of this level and above, charged to `payer`. Failures to connect are ignored.
     pub(super) fn open(config: &Config, level: Level, payer: Payer) -> Self {
         let Some((log, socket)) = connected(config, patience(payer)) else { return Self { budget: None } };
         let budget = Budget::open(config, payer).map(Mutex::new).map(Arc::new);
@@ -147,12 +148,12 @@ impl Journal {
         Self { budget }
     }
 
-    /// Our lines that were left out, if they are still to be told of.
+    /// Our lines that were left out, if they are still to be reported.
     pub(super) fn close(self) -> Option<Untold> {
         self.budget.and_then(|budget| budget.lock().ok()?.untold())
     }
 
-    /// One line that is charged to nobody.
+    /// Writes one line that is charged to nobody.
     pub(super) fn notice(config: &Config, notice: &str) {
         if let Some((log, socket)) = connected(config, LOG_PATIENCE) {
             log::set_max_level(filter(config.log.level));
@@ -160,7 +161,7 @@ impl Journal {
         }
     }
 
-    /// The line of one of many upcalls for the node that fail in the same way.
+    /// Writes one line for many upcalls for the machine that fail alike.
     pub(super) fn repeated(&self, subject: &Subject, failure: &Failure, times: u32, seconds: u64) {
         let (errno, remedy) = (failure.cause.errno(), failure.cause.remedy_by(&subject.settings));
         let (head, tail) = (
@@ -170,7 +171,7 @@ impl Journal {
         log::warn!("{head}{}{tail}", fitting(&failure.detail, &head, &tail));
     }
 
-    /// The line of one upcall.
+    /// Writes the line of one upcall.
     pub(super) fn upcall(&self, subject: &Subject, outcome: &Outcome, stages: &[Timing]) {
         let stages = Stages(stages);
         match outcome {
@@ -200,8 +201,8 @@ impl Journal {
         }
     }
 
-    /// The line that says which credentials there were to choose from, if there was a choice. The failure that there
-    /// are none has one reason in it already.
+    /// Writes the line about the credentials to choose from, if there was a choice. A failure for lack of credentials
+    /// has one reason in it already.
     pub(super) fn considered(&self, subject: &Subject, considered: &Considered) {
         let told = usize::from(considered.chosen.is_none());
         if considered.others.len() > told || considered.wanted.is_some() {
@@ -210,7 +211,7 @@ impl Journal {
         }
     }
 
-    /// What a worker has tried, in as few lines as possible.
+    /// Writes what a worker has tried, in as few lines as possible.
     pub(super) fn trail(&self, subject: &Subject, trail: &[String]) {
         let head = format!("{subject}: tried: ");
         let mut line = String::new();
@@ -227,7 +228,7 @@ impl Journal {
         }
     }
 
-    /// The line of a worker that does not end although it was killed.
+    /// Writes the line of a worker that was killed and does not end.
     pub(super) fn stuck(&self, subject: &Subject, worker: nix::unistd::Pid) {
         log::warn!(
             "{subject}: launch: process {worker} does not end, as one that a file system holds up; until it does, it \
@@ -235,7 +236,7 @@ impl Journal {
         );
     }
 
-    /// The line of words that were no upcall.
+    /// Writes the line of an upcall whose arguments make no sense.
     pub(super) fn unusable(&self, unusable: &Unusable, key: KeySerial) {
         log::error!(
             "key {key}: config: the request-key rule is wrong: {}: {:?}; let the rule end in {RULE_WORDS}; lgss config check \
@@ -246,7 +247,7 @@ impl Journal {
     }
 }
 
-/// Of words that nobody understands, in a process that the kernel waits for.
+/// How long a line waits. For malformed arguments almost not: the kernel waits for the process.
 fn patience(payer: Payer) -> Duration {
     if payer == Payer::Unknown { Duration::from_millis(1) } else { LOG_PATIENCE }
 }
@@ -264,7 +265,7 @@ fn connected(config: &Config, patience: Duration) -> Option<(BasicLogger, UnixDa
     Some((BasicLogger::new(Logger::new(LoggerBackend::Unix(socket), formatter)), same))
 }
 
-/// As much of others' words as the line has room for; our own are always in it.
+/// The text, cut to the room that head and tail leave in a line.
 fn fitting<'t>(text: &'t str, head: &str, tail: &str) -> Cow<'t, str> {
     cut(text, LOG_LINE_LIMIT.saturating_sub(head.len() + tail.len()))
 }

@@ -1,9 +1,10 @@
-//! Our own cache of machine credentials (rule S19): written by the monitor, as the worker may write nowhere, and shared
-//! by all requests that need the same, so that a mount of a thousand targets asks the KDC once.
+//! Our own cache of machine credentials (rule S19). The monitor writes it, since the worker may write nowhere. All
+//! requests that need the same credentials share it, so that a mount of a thousand targets asks the KDC once.
 //!
 //! Below the run directory: `machine/<stamp>` is a FILE cache, replaced as a whole; `machine/<stamp>.state` says until
-//! when the credentials are good, or how getting them has failed, and is locked by whoever gets them. The stamp stands
-//! for what tickets depend on: another keytab, krb5.conf, role, realm or principal is another file.
+//! when the credentials are good, or how getting them has failed, and is locked by the request that gets them. The
+//! stamp stands for everything that tickets depend on: another keytab, krb5.conf, role, realm or principal has another
+//! file.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -36,19 +37,19 @@ use crate::sys::locks::LockFile;
 use crate::time::now;
 
 const STATE_LIMIT: usize = 4096;
-/// The byte of the state's file that the request which gets credentials holds.
+/// The byte of the state's file that is held by the request whose turn it is to get credentials.
 const TURN_BYTE: Range<u16> = 0..1;
-/// Ends the names of files that are being written.
+/// Suffix of files that are being written.
 const NEW: &str = ".new";
-/// Ends the names of files that hold failures (`super::node`).
+/// Suffix of files that hold failures ([`super::machine_part`]).
 pub(super) const FAILED: &str = ".failed";
-/// Ends the names of files that say what is known of a cache.
+/// Suffix of files that hold the state of a cache.
 const STATE: &str = ".state";
-/// A file that is still being written after that never will be.
+/// Age at which a file that is being written has been abandoned.
 const UNFINISHED_AGE: Duration = Duration::from_secs(3600);
-/// How long an expired cache is kept: its user may ask again.
+/// How long an expired cache is kept, since its user may ask again.
 const EXPIRED_AGE: Duration = Duration::from_secs(86_400);
-/// Interval of checks whether it is our turn, first and longest. Hundreds may wait for the same.
+/// First and longest interval of checks whether it is our turn. Hundreds of requests may wait for the same.
 const FIRST_TURN_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_TURN_PAUSE: Duration = Duration::from_millis(50);
 
@@ -66,7 +67,7 @@ pub(super) struct OwnCache {
 enum CacheState {
     /// Good until then, seconds since the epoch.
     Good(u64),
-    /// Not available.
+    /// Not available, for this reason.
     Failed(Failure),
 }
 
@@ -78,16 +79,16 @@ impl CacheState {
     }
 }
 
-/// One request's part in getting credentials; whoever else waits goes on when it is dropped.
+/// One request's turn to get credentials; the next request that waits goes on when it is dropped.
 #[derive(Debug)]
 pub(super) struct CacheTurn {
     cache: OwnCache,
-    /// Others wait for what becomes of this one.
+    /// Whether this request is to get credentials, which others may wait for.
     ours: bool,
 }
 
 impl OwnCache {
-    /// Opens it.
+    /// Opens the cache with this stamp.
     ///
     /// # Errors
     /// `Setup` where the run directory cannot be used.
@@ -105,8 +106,8 @@ impl OwnCache {
         Ok(Self { directory, stamp, state })
     }
 
-    /// Waits while another request gets the credentials that are missing. If they are there, this request has nothing
-    /// to get; otherwise it is its turn.
+    /// Waits while another request gets the missing credentials. If they are available then, this request has nothing
+    /// to get; if not, it is its turn.
     ///
     /// # Errors
     /// The failure of the request that was getting them; `Deadline`.
@@ -118,16 +119,16 @@ impl OwnCache {
             }
             if self.state.try_take(&TURN_BYTE).map_err(|errno| self.broken(errno))? {
                 if !self.state.has_name().map_err(|errno| self.broken(errno))? {
-                    // Removed since it was opened: others take turns in another.
+                    // Removed since it was opened; others take turns in a new one.
                     self.state = state(&self.directory, &self.stamp).map_err(|errno| self.broken(errno))?;
                     continue;
                 }
-                // The one before us has left its result.
+                // The previous request has left its result.
                 return match self.read_state() {
                     Some(CacheState::Failed(failure)) if waited => Err(failure),
                     _ if self.is_good() => Ok(CacheTurn { cache: self, ours: false }),
                     _ => {
-                        // If we end without a word, the last one's is no answer for those who wait.
+                        // If this request ends without a result, the previous one must not count for those that wait.
                         let _ = self.state.file().set_len(0);
                         Ok(CacheTurn { cache: self, ours: true })
                     }
@@ -160,7 +161,7 @@ fn state(directory: &OwnedFd, stamp: &str) -> Result<LockFile, Errno> {
     LockFile::open(directory.as_fd(), &format!("{stamp}{STATE}"))
 }
 
-/// Where it is.
+/// The cache's path.
 pub(super) fn path(config: &Config, stamp: &Stamp) -> PathBuf {
     config.run_dir.join("machine").join(stamp.to_string())
 }
@@ -174,8 +175,8 @@ pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u
 }
 
 impl CacheTurn {
-    /// There are credentials, with a cache of them to store unless that is empty. What cannot be stored the next request
-    /// gets anew. Whether all of it is stored.
+    /// Records credentials, and stores the new cache with them unless it is empty. Returns whether everything is
+    /// stored; if not, the next request gets the credentials anew.
     pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &TicketStore) -> bool {
         let stored = new.is_empty() || self.cache.store(new, place).is_ok();
         if stored && (self.ours || !new.is_empty()) {
@@ -186,8 +187,8 @@ impl CacheTurn {
         stored
     }
 
-    /// Records that there are none, so that those who wait need not try the same. That this request's time was over,
-    /// as a mount's soon is, says nothing of theirs.
+    /// Records that there are none, so that waiting requests need not try the same. Not after this request's own
+    /// deadline, which for a mount comes soon and says nothing about theirs.
     pub(super) fn failed(self, failure: &Failure) {
         if self.ours && failure.cause != Cause::Deadline {
             self.cache.write_state(&CacheState::Failed(failure.clone()));
@@ -205,7 +206,7 @@ pub(super) enum TicketStore {
 }
 
 impl TicketStore {
-    /// By the settings. A default cache that is no file cannot be written from here, and ours does as well.
+    /// By the settings. A default cache that is no file cannot be written here; the own cache takes its place.
     pub(super) fn of(config: &Config) -> Self {
         let default = || match roots::default_cache(&config.krb5_config).ok()? {
             CacheName::File(path) => Some(path),
@@ -231,15 +232,15 @@ impl OwnCache {
     }
 
     fn write_state(&self, state: &CacheState) {
-        // Without it the next request repeats this one's work.
+        // If this fails, the next request repeats the work.
         let text = serde_json::to_vec(state).unwrap_or_default();
         let file = self.state.file();
         let _ = file.set_len(0).and_then(|()| file.write_all_at(&text, 0));
     }
 }
 
-/// The file as a whole, so that nobody ever sees a part; the new one is made under a name that nobody can
-/// foresee, since the directory may be one that others can write to.
+/// Replaces the file as a whole, so that no reader sees a part. The new file has an unpredictable name at first, since
+/// others may be able to write to the directory.
 fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), Errno> {
     let new = format!(".{}{NEW}", unpredictable_name()?);
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -254,11 +255,11 @@ fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), 
     written
 }
 
-/// Removes caches that have expired and not been asked for since a day, and what was left half written.
+/// Removes caches that have expired and were not asked for within a day, and half-written files.
 pub(super) fn sweep(directory: &OwnedFd) {
     for name in names(directory) {
         let Ok(file) = LockFile::open_existing(directory.as_fd(), &name) else { continue };
-        // What was written to last long ago: an unfinished file, failures that count no more.
+        // Last written long ago: an unfinished file, or failures that no longer count.
         if (name.ends_with(NEW) || name.ends_with(FAILED)) && is_older(&file, UNFINISHED_AGE) {
             remove(directory, &name, &file);
         } else if let Some(stamp) = name.strip_suffix(STATE) {

@@ -1,4 +1,5 @@
-//! What of a requester will be needed after its release, opened by the front while it is still blocked (rules S5, S6).
+//! What is needed of a requester after its release, opened by the front while the requester is still blocked (rules S5,
+//! S6).
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,34 +15,35 @@ use crate::event::Failure;
 use crate::identity::requester::{NamespaceKind, ProcTask, RequesterError};
 use crate::sys::{files, namespaces};
 
-/// Where a negotiation takes place, opened.
+/// The open descriptors that a negotiation needs.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// The root directory below which the credential cache is (O_PATH).
+    /// The root directory above the credential cache (O_PATH).
     pub(super) root: OwnedFd,
     /// The network namespace.
     pub(super) network: OwnedFd,
-    /// Of a program: the user namespace by whose owner the negotiation is counted.
+    /// For a program: the user namespace whose owner the negotiation is counted for.
     pub(super) user_namespace: Option<OwnedFd>,
-    /// Of a user who may have named its cache there: one whom Lustre asks for, or a program of its own that names none.
+    /// For a user who may have named a cache there: one for whom Lustre asks, or one whose own program names no cache.
     pub(super) environment: Option<OwnedFd>,
-    /// Of a requester with another root directory than ours; of one for the node, with another mount namespace.
+    /// For a requester with a root directory other than ours; in a request for the machine, with another mount
+    /// namespace.
     pub(super) container: Option<Container>,
 }
 
-/// What tells one container from another, and how users are numbered in it; taken while the requester is blocked.
+/// What distinguishes one container from another, and the user ids in it; taken while the requester is blocked.
 #[derive(Debug)]
 pub(super) struct Container {
-    /// The mount namespace, which is ours for one that has only changed its root directory.
+    /// The mount namespace; ours, if only the root directory is another.
     pub(super) mount_namespace: OwnedFd,
-    /// The requester's file `uid_map`, to be read at any time: it keeps the user namespace.
+    /// The requester's open file `uid_map`, which keeps the user namespace and can be read at any time.
     pub(super) uid_map: OwnedFd,
-    /// The text of the requester's file `cgroup`, which cannot be read after its end (cgroups(7)).
+    /// The text of the requester's file `cgroup`, which cannot be read after the requester's end (cgroups(7)).
     pub(super) cgroup: Vec<u8>,
 }
 
 impl Places {
-    /// Opens them: a program's own; for Lustre those of the process that the callout names, or ours.
+    /// Opens the program's; for Lustre those of the process that the callout names, or ours.
     ///
     /// # Errors
     /// Rules S5 and S6, as a [`Failure`].
@@ -68,8 +70,8 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
     match callout.pid {
         0 => open(&ours()?).map_err(gone),
         pid if callout.roles.any() => {
-            // The number is that of the reaper, or 1. Credentials of the node do not depend on its root directory, and
-            // whether its mount namespace has any is for the settings to say.
+            // The number is that of the reaper, or 1. Machine credentials do not depend on its root directory, and the
+            // settings decide whether its mount namespace gets any.
             let named = ProcTask::open(&pid.to_string()).map_err(gone)?;
             let (ours, identity) = (ours()?, |task: &ProcTask| task.mount_namespace().map_err(gone));
             if identity(&ours)? == identity(&named)? {
@@ -79,7 +81,7 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
         }
         pid => {
             let task = ProcTask::open(&pid.to_string()).map_err(gone)?;
-            // What it names is a wish: without it there are other caches.
+            // Optional: the cache that it names is only preferred to others.
             let environment = task.open_environment().ok();
             match open(&task) {
                 Err(RequesterError::Proc(_, Errno::ENOENT | Errno::ESRCH)) if is_of_our_users(&task) => {
@@ -91,7 +93,7 @@ fn of_lustre(callout: &LustreCallout) -> Result<Places, Failure> {
     }
 }
 
-/// For credentials of the node in a container: negotiated in its network.
+/// For machine credentials in a container, which are negotiated in its network.
 fn elsewhere(ours: &ProcTask, named: &ProcTask) -> Result<Places, RequesterError> {
     let (network, container) = (named.open_namespace(NamespaceKind::Network)?, Some(Container::of(named)?));
     Ok(Places { network, container, ..open(ours)? })
@@ -101,9 +103,10 @@ fn ours() -> Result<ProcTask, Failure> {
     ProcTask::open("self").map_err(gone)
 }
 
-/// A process that ends has no root directory and no network any more when its files are closed, and yet what it has
-/// written must reach the servers. The kernel vouches for its uid; in our user namespace that is the user of this host,
-/// who would have the same context of the kernel's in any process. In others nothing takes the place of what has gone.
+/// Whether the task is in our user namespace. A process that ends has lost its root directory and network when its
+/// files are closed, and yet its data must still reach the servers. The kernel vouches for its uid. In our user
+/// namespace that is the user of this host, who would have the same context in any process, so that our own directory
+/// and network can be used. In other user namespaces nothing can replace them.
 fn is_of_our_users(task: &ProcTask) -> bool {
     let of = |task: &ProcTask| {
         task.open_namespace(NamespaceKind::User).ok().and_then(|ns| namespaces::identity(ns.as_fd()).ok())

@@ -1,4 +1,4 @@
-//! A negotiation before its worker: what can be known to fail without one fails here.
+//! A negotiation before its worker is started. Whatever can fail without a worker fails here.
 
 use super::exchange::InitChannel;
 use super::failures::FailureMemory;
@@ -11,21 +11,21 @@ use super::times::Times;
 use crate::event::Failure;
 use crate::negotiate::messages::Credentials;
 
-/// What a worker can be started for.
+/// A negotiation for which a worker can be started.
 pub(super) struct PreparedNegotiation {
-    /// Whose credentials.
+    /// Whose credentials are asked for.
     pub(super) credentials: Credentials,
-    /// For Lustre: the way to the server.
+    /// For Lustre: the exchange of tokens with the server.
     pub(super) channel: Option<Relay>,
-    /// Whom the outcome concerns.
+    /// Other requests that the outcome concerns.
     pub(super) concerned: Concerned,
 }
 
 impl PreparedNegotiation {
-    /// Prepares it.
+    /// Prepares a negotiation.
     ///
     /// # Errors
-    /// What it fails with, or has failed with lately.
+    /// What it fails with, or what a like request has failed with lately.
     pub(super) fn of(job: &Job<'_>, times: &Times) -> Result<Self, Failure> {
         let (order, config) = (job.order(), job.config);
         let channel = match order {
@@ -36,7 +36,7 @@ impl PreparedNegotiation {
             }
         };
         let credentials = order.credentials(job.invocation, config);
-        // The kernel asks twice for a user's access: what was slow is not tried a second time.
+        // The kernel asks twice for a user's access; what was slow the first time is not tried again.
         let memory = order.lustre().filter(|callout| !callout.roles.any());
         let memory = memory.and_then(|callout| FailureMemory::of_user(config, callout));
         if let Some(failure) = memory.as_ref().and_then(FailureMemory::pause) {
@@ -47,16 +47,16 @@ impl PreparedNegotiation {
     }
 }
 
-/// Other requests that what becomes of this one is told.
+/// Other requests that the outcome concerns.
 pub(super) struct Concerned {
-    /// For credentials of the node: those that wait for the same.
+    /// For machine credentials: requests that wait for the same ones.
     pub(super) machine: Option<MachinePart>,
-    /// For a user of Lustre's: the next access.
+    /// For a user of Lustre's: the user's next access.
     memory: Option<FailureMemory>,
 }
 
 impl Concerned {
-    /// Tells them.
+    /// Passes the outcome on to them.
     pub(super) fn learn<T>(self, agreed: &Result<T, Failure>) {
         match (self.machine, agreed) {
             (Some(part), Ok(_)) => part.succeeded(),

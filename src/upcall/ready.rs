@@ -1,10 +1,9 @@
-//! What the front may know of the node's credentials at no cost: a note, left by a monitor, that the own cache has
-//! tickets for a server, until when, and which files that depends on. While it holds, a key for the node is
-//! instantiated at once.
+//! Notes that machine credentials are ready. A monitor leaves a note that the own cache has tickets for a server, until
+//! when, and which files that depends on. While the note holds, the front instantiates a key for the machine at once.
 //!
-//! At a fixed place, since the front knows no settings: `/run/lgss/ready/<hash>`, the hash being of the words that lead
-//! to the credentials. A note lets nobody have anything: at worst a key is instantiated that then fails. Invariant:
-//! whatever is not as it was when the note was made makes it worthless.
+//! The place is fixed, since the front knows no settings: `/run/lgss/ready/<hash>`, a hash of the words that lead to
+//! the credentials. A note gives nobody access: at worst a key is instantiated that then fails. Invariant: a note holds
+//! only while everything that it depends on is unchanged.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -26,26 +25,26 @@ use crate::ctx::lustre::LustreCallout;
 use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, remove_old, subdirectory};
 
-/// Where notes are, whatever `run_dir` is.
+/// The directory above the notes, whatever `run_dir` is.
 const RUN: &str = "/run/lgss";
 const DIRECTORY: &str = "ready";
-/// Longest note that is read, in bytes (krb5.conf may include many files).
+/// Longest note in bytes (krb5.conf may include many files).
 const NOTE_SIZE_LIMIT: usize = 8192;
-/// Notes whose time has long passed are removed.
+/// Age at which a note is removed.
 const NOTE_AGE: Duration = Duration::from_secs(48 * 3600);
-/// What a ticket must have left to be worth while.
+/// How long a ticket must still be good, in seconds.
 const TICKET_MARGIN: u64 = 60;
 
-/// The place of one note.
+/// One note, by the name of its file.
 #[derive(Debug)]
 pub(super) struct Note(String);
 
 impl Note {
-    /// For such requests, of our own mount namespace.
+    /// The note for requests like this one, from our own mount namespace.
     pub(super) fn of(invocation: &Invocation, callout: &LustreCallout) -> Self {
         let config = invocation.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
         let file_system = callout.target.split_once('-').map_or("", |(name, _)| name);
-        // No cryptographic hash, since the requester waits for it; one that two share does no more harm than any wrong
+        // Not a cryptographic hash, since the requester waits for it. A collision does no more harm than any wrong
         // note.
         let mut hash = DefaultHasher::new();
         (config, callout.roles, callout.server, callout.peer, callout.myself).hash(&mut hash);
@@ -53,7 +52,7 @@ impl Note {
         Self(format!("{:016x}", hash.finish()))
     }
 
-    /// Whether there is a note, and everything is as it says.
+    /// Whether there is a note, and everything is as it was.
     pub(super) fn holds(&self) -> bool {
         self.read().is_some_and(|text| holds(&text))
     }
@@ -71,8 +70,8 @@ impl Note {
         std::str::from_utf8(buffer.get(..length)?).ok().map(str::to_owned)
     }
 
-    /// Leaves the note that there are tickets until then, as long as `cache` exists and the other files are what they
-    /// are. Without it the next request takes the longer way.
+    /// Leaves a note that there are tickets until then, as long as `cache` exists and the other files are unchanged. If
+    /// this fails, the next request takes the longer way.
     pub(super) fn leave(&self, until: u64, cache: &Path, files: &[PathBuf]) {
         let mut text = format!("{}\n{}\n", until.saturating_sub(TICKET_MARGIN), cache.display());
         for file in files {
@@ -100,7 +99,7 @@ impl Note {
         written
     }
 
-    /// Takes the note away: something failed.
+    /// Removes the note after a failure.
     pub(super) fn remove(&self) {
         let _ = fs::remove_file(Path::new(RUN).join(DIRECTORY).join(&self.0));
     }
@@ -118,7 +117,7 @@ fn holds(text: &str) -> bool {
         })
 }
 
-/// What changes when the file does; `-` for none.
+/// A text that changes when the file does; `-` if there is none.
 fn identity(file: &Path) -> String {
     match fs::metadata(file) {
         Ok(found) => format!(

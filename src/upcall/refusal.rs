@@ -1,13 +1,13 @@
-//! How a request is turned away before anything is done for it.
+//! The failures of requests that are refused before anything is done for them.
 
 use crate::event::{Cause, Failure, Stage};
 
-/// A refusal by a rule, whose number starts the detail.
+/// A refusal by a rule; its number begins the detail.
 pub(super) fn refused(detail: impl std::fmt::Display) -> Failure {
     Failure::new(Stage::Authorise, Cause::Refused, detail)
 }
 
-/// Words of a requester's that are not of the form that they must have.
+/// A request whose words are malformed.
 pub(super) fn malformed(error: impl std::fmt::Display) -> Failure {
     Failure::new(Stage::Authorise, Cause::BadRequest, error)
 }

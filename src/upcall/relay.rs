@@ -1,7 +1,7 @@
 //! Passes tokens from the worker to a server that the kernel is connected to, and answers back.
 //!
-//! Used by the monitor for Lustre. Invariant: a worker sends [`ROUND_LIMIT`] tokens at most (rule S11), and the window and
-//! handle of a context are those that the server's own answers had (rule S13).
+//! Used by the monitor for Lustre. Invariant: a worker sends [`ROUND_LIMIT`] tokens at most (rule S11), and the window
+//! and handle of a context are those that the server's own answers had (rule S13).
 
 use std::time::{Duration, Instant};
 

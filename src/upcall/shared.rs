@@ -1,6 +1,6 @@
-//! The memory that front and monitor share: what the front leaves there, the monitor takes up when the front has ended.
+//! The memory that front and monitor share. The front writes; the monitor reads when the front has ended.
 //!
-//! Invariant: the front may be killed at any instruction. So the monitor only looks at what is complete, by
+//! Invariant: the front may be killed at any instruction. So the monitor reads only complete values, by
 //! [`OnceLock::get`] and atomics, and waits for nothing that the front has begun.
 
 use std::sync::OnceLock;
@@ -14,38 +14,38 @@ use crate::identity::requester::Wait;
 use crate::key::{Authority, LiveKey};
 use crate::sys::heir::Handover;
 
-/// What front and monitor have in common, in memory that they share.
+/// The state that front and monitor share.
 pub(super) struct Shared {
-    /// The words of the upcall.
+    /// The arguments of the upcall.
     pub(super) invocation: Invocation,
-    /// The front's first act: what the words say.
+    /// The front's first act: the request that the arguments make.
     order: OnceLock<Result<Order, Garbled>>,
-    /// The front's last act; the monitor looks at it when the front has ended.
+    /// The front's last act.
     pub(super) verdict: OnceLock<Verdict>,
-    /// For a front that has set the verdict, which is that we decide.
+    /// Tells the monitor that the verdict, [`Verdict::Undecided`], is set and the front waits.
     pub(super) handover: Handover,
-    /// The front waits for a process of ours, by a bound of its own.
+    /// The front waits for another process of this program, which has its own time limit.
     pub(super) starved: AtomicBool,
-    /// Who waits for the answer, once the front has seen it.
+    /// Who waits for the answer; set once the front has seen the requester.
     pub(super) waits: OnceLock<Wait>,
     authority: Authority,
     phase: AtomicU8,
 }
 
-/// What the front is doing, and what it is that holds it up if that takes too long.
+/// The front's current step, which says what blocks it if it is overdue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
-    /// Looking at keys: the kernel's lock of them.
+    /// Looking at keys, which takes the kernel's lock of keys.
     Keys,
-    /// Looking at the requester, which may be in exec.
+    /// Looking at the requester, which may be in exec(2).
     Requester,
-    /// Answering the key: the kernel's locks of keys, again.
+    /// Answering the key, which takes the kernel's locks of keys again.
     Answer,
 }
 
 impl Shared {
-    /// Of these words, whose key the authority is over.
+    /// For an upcall with these arguments and the authority over its key.
     pub(super) fn new(invocation: Invocation, authority: &Authority) -> Self {
         Self {
             invocation,
@@ -59,23 +59,23 @@ impl Shared {
         }
     }
 
-    /// The front reads the words, once. The monitor is there by then: whatever they do to us, it answers the key.
+    /// For the front, once: reads the request. The monitor exists by then and answers the key whatever happens here.
     pub(super) fn read_order(&self) -> &Result<Order, Garbled> {
         self.order.get_or_init(|| Order::read(&self.invocation))
     }
 
-    /// For the monitor: what the front has read, if it has come so far. Not to be read a second time: a front that was
-    /// killed while it read would let us wait for ever.
+    /// For the monitor: the request, if the front has read it. Never read here: after a front that was killed while it
+    /// read, [`OnceLock::get_or_init`] would wait for ever.
     pub(super) fn order(&self) -> Option<&Result<Order, Garbled>> {
         self.order.get()
     }
 
-    /// The front goes on to this.
+    /// Records that the front goes on to this step.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// Why a front that was killed has come to nothing.
+    /// The failure of a front that was killed because it was overdue.
     pub(super) fn overdue(&self) -> Failure {
         let detail = if self.phase.load(Ordering::Relaxed) == Phase::Requester as u8 {
             "S6: the requester could not be looked at in time (it may be in exec)"
@@ -85,7 +85,7 @@ impl Shared {
         Failure::new(Stage::Authorise, Cause::Deadline, detail)
     }
 
-    /// The authority that front and monitor have until one of them answers the key.
+    /// The authority over the key, which front and monitor have until one of them answers it.
     pub(super) fn authority(&self) -> Authority {
         self.authority.inherited()
     }
@@ -95,7 +95,7 @@ impl Shared {
         self.waits.get().copied().unwrap_or(Wait::Other)
     }
 
-    /// The key, as the front has instantiated it.
+    /// The key, which the front has instantiated.
     pub(super) fn live_key(&self) -> LiveKey {
         LiveKey::taken_over(self.invocation.key, self.invocation.consumer)
     }

@@ -29,7 +29,7 @@ use crate::time::since_boot;
 /// The byte of an owner's file that guards its record; the slots follow.
 const OWNER_RECORD: Range<u16> = 0..1;
 /// All bytes of an owner's file.
-const WHOLE_FILE: Range<u16> = 0..u16::MAX;
+const OWNER_FILE_BYTES: Range<u16> = 0..u16::MAX;
 /// Longest wait for the record, which others hold for a few system calls.
 const OWNER_RECORD_WAIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
@@ -234,7 +234,7 @@ impl OwnerSlot {
     /// Removes the file if it is empty and nobody else has a byte of it. Our own byte is released first, so that of two
     /// that close at the same time, the last removes the file.
     fn close(self) {
-        self.file.release(&WHOLE_FILE);
+        self.file.release(&OWNER_FILE_BYTES);
         let empty = self.file.file().metadata().is_ok_and(|metadata| metadata.len() == 0);
         if empty {
             let _ = self.file.remove(self.directory.as_fd(), &self.name);

@@ -1,4 +1,4 @@
-//! Where to find credentials: named and opened by the launcher, handed to the worker (rules S4, S7, S9).
+//! The sources of credentials, which the launcher names and opens and the worker gets (rules S4, S7, S9).
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -24,18 +24,19 @@ use crate::identity::id_map::IdMap;
 use crate::sys::files::{self, Untrusted, open_trusted};
 use crate::sys::{namespaces, proc};
 
-/// What to look at.
+/// The sources that a request asks for.
 pub(super) enum WantedSources<'a> {
-    /// A user's, as that user.
+    /// A user's; searched as that user.
     Users(Box<Search<'a>>),
-    /// Root's own, to be handed over as copies: the first name is that of the cache.
+    /// Root's cache of this name, handed over as a copy.
     Roots(CacheName),
-    /// The node's: root's default cache, if it is for it, the own cache, and the keytab; as copies, too.
+    /// The machine's, also as copies: root's default cache, of this name unless the requester is in a container, the
+    /// own cache, and the keytab.
     Machines(Option<CacheName>),
 }
 
 impl<'a> WantedSources<'a> {
-    /// By the request: the cache that it names; else of a user every one, of root the default one.
+    /// The cache that the request names; else all caches of a user, or the default cache of root.
     pub(super) fn of(
         assignment: &Assignment<'a>,
         served: &'a Served,
@@ -66,8 +67,8 @@ impl<'a> WantedSources<'a> {
     }
 }
 
-/// What the requester was started with; but for its KRB5CCNAME its own word counts, which is of its last moment. Of a
-/// server that acts for a user neither is the user's.
+/// The environment that the requester was started with, except that KRB5CCNAME is taken from the request, which has its
+/// current value. For a server that acts for a user neither is the user's.
 fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environment {
     let started = served.places.environment.as_ref();
     let started = started.map(|environment| environment_of(environment.as_fd(), pace)).unwrap_or_default();
@@ -81,7 +82,7 @@ fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environme
     }
 }
 
-/// Whose caches are looked for.
+/// The user whose caches are searched for.
 fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<Requester<'a>, Failure> {
     let failed = |errno| launch_failed("namespaces", errno);
     let places = &served.places;
@@ -93,7 +94,7 @@ fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<Requ
     let ours = proc::open_file("/proc/self/ns/user").map_err(failed)?;
     let same = match &places.user_namespace {
         Some(theirs) => namespaces::identity(theirs.as_fd()) == namespaces::identity(ours.as_fd()),
-        // Of Lustre's users there is the map only.
+        // For Lustre's users there is only the map.
         None => {
             let ours = proc::open_file("/proc/self/uid_map").ok().and_then(|map| IdMap::read(&map).ok());
             map.is_none() || map == ours
@@ -107,7 +108,7 @@ fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<Requ
 /// Copies root's cache into sealed memory.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the cache.
 pub(super) fn seal_roots(
     name: &CacheName,
     assignment: &Assignment<'_>,
@@ -118,8 +119,8 @@ pub(super) fn seal_roots(
     Ok(vec![Source::opened(name.to_string(), sealed)])
 }
 
-/// The machine's three sources; what is missing is told to the worker, who knows whether it is needed. Root's default
-/// cache comes with whether it may be looked at.
+/// The machine's three sources. A missing one is reported to the worker, which knows whether it is needed. Root's
+/// default cache comes with whether it may be read.
 pub(super) fn seal_machines(
     default: Option<(&CacheName, bool)>,
     assignment: &Assignment<'_>,
@@ -153,7 +154,7 @@ pub(super) fn seal_machines(
     Ok(sources)
 }
 
-/// Root's caches are those of the requester's root, too.
+/// Root's caches, too, are looked for below the requester's root directory.
 fn copy_roots(
     name: &CacheName,
     assignment: &Assignment<'_>,
@@ -163,7 +164,7 @@ fn copy_roots(
     roots::copy(Ground { root, owner: 0, allowed: &assignment.config.caches }, name)
 }
 
-/// The contents of a keytab, which nobody but root may be able to write.
+/// The contents of a keytab, which only root may be able to write.
 pub(super) fn machine_keys(keytab: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = open_trusted(keytab, OFlag::O_RDONLY).map_err(|error| match error {
         Untrusted::Open(_, error) => error.to_string(),
@@ -171,7 +172,7 @@ pub(super) fn machine_keys(keytab: &Path) -> Result<Zeroizing<Vec<u8>>, String> 
     })?;
     let mut content = Zeroizing::new(Vec::new());
     file.take(u64::from(KEYTAB_BYTES) + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
-    // Part of one would look like a broken one.
+    // A part of a keytab would look like a broken one.
     if content.len() as u64 > KEYTAB_BYTES.into() {
         return Err(format!("is larger than {} MiB", KEYTAB_BYTES / 1024 / 1024));
     }

@@ -34,7 +34,7 @@ const RUNNABLE_LOOK: Duration = Duration::from_millis(200);
 pub(super) struct Attempt {
     /// To be killed and reaped.
     pub(super) process: Process,
-    /// Readable when the worker has said something.
+    /// Readable when the worker has sent a message.
     pub(super) waiting: UnixStream,
     /// For messages.
     pub(super) link: MonitorEnd,
@@ -44,7 +44,7 @@ pub(super) struct Attempt {
 /// A sign from a launcher that the monitor waits for.
 #[derive(Clone, Copy)]
 enum LauncherEvent {
-    /// It has said something.
+    /// It has sent a message.
     Message,
     /// It has ended.
     End,
@@ -52,7 +52,7 @@ enum LauncherEvent {
     Place,
 }
 
-/// How far a launcher has come.
+/// The progress of a launcher.
 pub(super) enum LaunchProgress {
     /// It is the worker, has sent a message, or has ended.
     Done,

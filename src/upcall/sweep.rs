@@ -1,9 +1,8 @@
-//! What nobody needs any more below the run directory: records of owners, of failures and of log lines whose time is
-//! over, caches of the node's that have expired (rule S22). In `slots` there is nothing to remove: its files are as
-//! many as there are pools.
+//! Removes stale files below the run directory: records of owners, failures and log lines whose time is over, and
+//! machine caches that have expired (rule S22). `slots` has nothing to remove, only one file for each pool.
 //!
-//! Called by the monitor at its very end, and done by one of them in a while. Invariant: a file that somebody holds a
-//! byte of stays.
+//! Called by the monitor at its very end; one monitor does it in each interval. Invariant: a file stays while a process
+//! holds a byte of it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime};
@@ -14,12 +13,12 @@ use crate::config::Config;
 use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
 
-/// Between two times.
+/// Interval between two sweeps.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// Its time of change tells when it was done last.
+/// A file whose modification time is that of the last sweep.
 const MARK: &str = "swept";
 
-/// Removes it, if it is time again; the lines about lines that nobody else has told of.
+/// Removes stale files if the interval is over. Returns notices of log lines left out that nobody has reported.
 pub(super) fn sweep(config: &Config) -> Vec<String> {
     let Ok(run) = private_directory(&config.run_dir) else { return Vec::new() };
     let Ok(mark) = LockFile::open(run.as_fd(), MARK) else { return Vec::new() };
@@ -55,7 +54,7 @@ fn sweep_now(run: &OwnedFd, config: &Config) -> Vec<String> {
     untold
 }
 
-/// Every file of a subdirectory.
+/// Calls `look` for every file of a subdirectory.
 fn for_each(run: &OwnedFd, subdirectory_name: &str, mut look: impl FnMut(&OwnedFd, &str, &LockFile)) {
     let Ok(directory) = subdirectory(run.as_fd(), subdirectory_name) else { return };
     for name in names(&directory) {

@@ -1,8 +1,8 @@
-//! A process that stays until it is time to tell how many lines of the log were left out (rule S22).
+//! A process that stays until it is time to report how many log lines were left out (rule S22).
 //!
-//! The monitor that nobody else tells for becomes it by executing the program anew: an open file, also that of a
-//! program that runs, keeps the keyrings of whoever has opened it. So nothing of a requester is kept that may have
-//! logged out: no session, no directory, no namespace, no memory.
+//! A monitor whose lines nobody else will report becomes a teller by executing the program anew: an open file, even
+//! that of a running program, keeps the keyrings of the process that has opened it. So nothing is kept of a requester
+//! that may have logged out: no session, directory, namespace or memory.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
@@ -19,13 +19,13 @@ use crate::key::authority::key_under_construction;
 use crate::sys::jail::{self, OomScore};
 use crate::sys::{exec, keyctl, process};
 
-/// The first of its words; then come the account, the start of the while, and the settings if they have a file of their
-/// own.
+/// Its first argument. The others are the account, the start of the window, and the settings' file unless it is the
+/// default one.
 const WORD: &str = "--tell-left-out";
 
-/// Returns only on failure. Then the next line tells.
+/// Becomes a teller. Returns only on failure; then the next line makes the report.
 pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&Path>) {
-    // A monitor that has had to hurry may have set one.
+    // The monitor of a front without a verdict has set one.
     nix::unistd::alarm::cancel();
     process::disown_children();
     let_go_of_keys();
@@ -41,23 +41,24 @@ pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&P
     }
 }
 
-/// A session keyring with nothing in it, and no authority: without other keyrings the process keeps no key alive then.
+/// Leaves the process an empty session keyring and no authority, so that it keeps no key alive: it has no other
+/// keyrings.
 fn let_go_of_keys() {
-    // Where there is no room for an empty keyring, the one that there is can at least be emptied.
+    // Without the quota for a new keyring, the old one can at least be emptied.
     if keyctl::join_anonymous_session().is_err() {
         let _ = keyctl::clear(keyctl::SESSION_KEYRING);
     }
     let _ = keyctl::divest_authority();
 }
 
-/// What such a process is to do.
+/// A teller's task.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TellerTask {
     untold: Untold,
     settings: Option<PathBuf>,
 }
 
-/// Its task, if the words are that. In a process that the kernel has started for a key they are not.
+/// The task, if the arguments are one; never in a process that the kernel has started for a key.
 pub(super) fn task(words: &[OsString]) -> Option<TellerTask> {
     let (word, name, start, settings) = match words {
         [word, name, start] => (word, name, start, None),
@@ -69,7 +70,7 @@ pub(super) fn task(words: &[OsString]) -> Option<TellerTask> {
     (word == WORD && key_under_construction().is_none()).then_some(task)
 }
 
-/// Does it; the exit status.
+/// Carries out the task. Returns the exit status.
 pub(super) fn tell(task: &TellerTask) -> i32 {
     let Ok(config) = Config::load(task.settings.as_deref()) else { return 1 };
     if let Some(notice) = log_budget::outstanding(&config, &task.untold) {

@@ -1,5 +1,7 @@
-//! The end of a key, and how much it tells: a context and its principal, or a failure, in words if the requester may
-//! know them (rule S15). Where the owner's quota has no room for words, the key goes without.
+//! The final content of a key, and how much it reveals: a context and its principal, or a failure, in words if the
+//! requester may know them (rule S15). If the owner's quota has no room for words, the key goes without.
+//!
+//! Called by the monitor to finish a live key.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +16,13 @@ use crate::event::{Cause, Failure, Reason, Stage};
 use crate::key::{Consumer, LiveKey};
 use crate::wire::{WireError, Writer};
 
-/// How long a key says that a limit was reached: the next try may well succeed.
+/// How long a key holds the error that a limit was reached. It is short, since the next try may well succeed.
 const BUSY_TTL: Duration = Duration::from_secs(2);
 
 /// A failed attempt to finish a key: the key, still live, and the kernel's error.
 type Finished = Result<(), (LiveKey, Errno)>;
 
-/// Fails the key. For programs the error stays readable for the negative-cache time; the kernel takes it and drops the
+/// Fails the key. Programs can read the error for the negative-cache time; the kernel takes the error and drops the
 /// key.
 pub(super) fn fail(
     live: LiveKey,
@@ -47,15 +49,16 @@ pub(super) fn fail(
     }
 }
 
-/// Only who asks for itself is told in words; a server that acts for a user gets the errno, as a stranger would.
+/// Words are only for a requester that asks for itself; a server that acts for a user gets the errno, as a stranger
+/// would.
 fn failed_for(acting: Acting, failure: &Failure) -> Writer {
     let reason = if acting == Acting::ForItself { Reason::of(failure) } else { None };
     let told = reason.and_then(|reason| user::failed_because(failure, &reason).ok());
     told.unwrap_or_else(|| user::failed(failure))
 }
 
-/// Gives a program its context. Whom it speaks for everybody may know who may use it; what was wished for, only the
-/// requester itself.
+/// Gives a program its context. Everybody who may use the context may know its principal; only the requester itself may
+/// know which wish was not met.
 ///
 /// # Errors
 /// [`WireError`] for a context that does not fit a payload, which its types exclude.
@@ -81,7 +84,7 @@ fn publish(live: LiveKey, full: Writer, bare: impl FnOnce() -> Writer, ttl: Dura
     }
 }
 
-/// A context that the key has not taken.
+/// Fails a key that has not taken its context.
 pub(super) fn unpublished(
     live: LiveKey,
     errno: Errno,
@@ -93,7 +96,7 @@ pub(super) fn unpublished(
         |cause| Failure::new(Stage::Publish, cause, format_args!("the key cannot be updated: {errno}"));
     let cause = match errno {
         Errno::ENOKEY | Errno::EKEYREVOKED | Errno::EKEYEXPIRED => {
-            // Nobody waits for it any more, and nothing can be written to it.
+            // Nobody waits for the key any more, and nothing can be written to it.
             live.hand_over();
             return Outcome::Failed(failure(Cause::KeyGone));
         }

@@ -1,4 +1,4 @@
-//! What the front leaves the monitor, in memory that they share.
+//! The front's decision, which it leaves to the monitor in the memory that they share.
 
 use super::authorise::{Acting, Genuine};
 use super::loan::Loan;
@@ -7,41 +7,41 @@ use super::places::Places;
 use crate::event::Failure;
 use crate::key::KeySerial;
 
-/// The answer to the requester, which the monitor finds in memory when the front has ended.
+/// The front's decision; the monitor reads it when the front has ended.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// The key has been instantiated and is the monitor's to finish.
+    /// The key has been instantiated; the monitor must finish it.
     Served(Served),
-    /// The key of a request for the node, still under construction.
+    /// A request for machine credentials; its key is still under construction.
     Undecided(Undecided),
-    /// The key has been rejected; only the log remains to be written.
+    /// The key has been rejected; only the log line is left to write.
     Refused(Failure),
 }
 
-/// What was found and opened.
+/// An admitted request: what the front has found and opened.
 #[derive(Debug)]
 pub(super) struct Served {
-    /// What to do.
+    /// The request.
     pub(super) order: &'static Order,
     /// In whose name the requester asks.
     pub(super) acting: Acting,
-    /// How long it took, in microseconds since the front started.
+    /// Time since the front started, in microseconds.
     pub(super) micros: u32,
     /// Where the negotiation takes place.
     pub(super) places: Places,
-    /// A keyring to take the key out of before it fails.
+    /// A keyring that the key is unlinked from before it fails.
     pub(super) foreign_ring: Option<KeySerial>,
-    /// The requester's keyrings, if the launcher shall look into them.
+    /// The requester's keyrings, if the launcher is to search them.
     pub(super) loan: Option<Loan>,
 }
 
-/// A request that may be served, whose key is not instantiated.
+/// An admitted request whose key is not instantiated.
 #[derive(Debug)]
 pub(super) struct Undecided {
-    /// The permission to do so.
+    /// Permission to instantiate the key.
     pub(super) genuine: Genuine,
-    /// Whose key it is.
+    /// Uid that the key is to belong to.
     pub(super) owner: u32,
-    /// The rest.
+    /// What the front has found and opened.
     pub(super) served: Served,
 }

@@ -1,4 +1,4 @@
-//! What the kernel shows of the requester: who asks, and from where (rules S1, S6).
+//! The evidence for who asks, and from where, as the kernel shows it (rules S1, S6).
 //!
 //! Called by the front once the watchdog exists, since looking at a requester may block.
 
@@ -13,18 +13,18 @@ use crate::identity::requester::{self, Origin, Requester, RequesterError, Wait};
 use crate::key::auth_line::Expected;
 use crate::key::{Authority, KeyDescription, KeySerial};
 
-/// Who has seen the requester.
+/// Evidence of the requester.
 #[derive(Debug)]
 pub(super) enum Witness {
-    /// The requester's thread keyring is the user keyring of the uid in the callout: that is how Lustre asks for ordinary
-    /// users, and no program can. Nothing else need be read, which makes the most frequent request the cheapest.
+    /// The requester's thread keyring is the user keyring of the uid in the callout. Lustre asks for ordinary users in
+    /// this way, and no program can. Nothing else need be read, which makes the most frequent request the cheapest.
     ThreadRing,
     /// The requester, as /proc shows it.
     Task(Requester),
 }
 
 impl Witness {
-    /// Finds one; `look` is called before the requester is looked at.
+    /// Finds the evidence; calls `look` before it looks at the requester.
     ///
     /// # Errors
     /// Rule S6, as a [`Failure`].
@@ -38,7 +38,7 @@ impl Witness {
             && !callout.roles.any()
             && is_user_keyring(claim.thread_ring, callout.uid)
         {
-            // Its root directory and its environment remain.
+            // Its root directory and environment are still to be opened.
             look();
             return Ok(Self::ThreadRing);
         }
@@ -78,8 +78,9 @@ fn is_keyring_of(ring: &KeyDescription, uid: u32) -> bool {
     ring.key_type == "keyring" && ring.uid == uid && ring.description == name.as_bytes()
 }
 
-/// The keyring in which the kernel finds a user's key of Lustre's but does not look for it when the key fails: not that of
-/// the key's owner by its uid here, but its one in another user namespace. It can be seen by the authority over the key.
+/// The keyring in which the kernel finds a user's key of Lustre's but from which it does not remove the key when that
+/// fails: the user keyring in another user namespace, not that of the key's owner in ours. The authority over the key
+/// makes it visible.
 pub(super) fn foreign_ring(claim: &Claim<'_>, witness: &Witness) -> Option<KeySerial> {
     let Order::Lustre(callout) = claim.order else { return None };
     let by_proof = callout.roles.any() || matches!(witness, Witness::ThreadRing);
@@ -87,7 +88,7 @@ pub(super) fn foreign_ring(claim: &Claim<'_>, witness: &Witness) -> Option<KeySe
     KeyDescription::of(ring).ok().filter(|described| !is_keyring_of(described, callout.uid)).map(|_| ring)
 }
 
-/// A requester that cannot be looked at.
+/// The failure of a request whose requester cannot be looked at.
 pub(super) fn gone(error: RequesterError) -> Failure {
     match error {
         RequesterError::Proc(_, Errno::ENOENT | Errno::ESRCH) => {

@@ -1,5 +1,5 @@
-//! As root, with /dev/fuse: the channel is a file of a file system of ours, which reads and writes the memory of
-//! whoever writes to it, as the kernel does.
+//! Need root and /dev/fuse. The channel is a file in a file system of our own, which reads and writes the memory of the
+//! process that writes to it, as the kernel does.
 
 mod channel;
 
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Long enough for a child to come to its write, also on a busy machine.
+/// Long enough for a child to reach its write, also on a busy machine.
 const SOON: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(30);
 const HANDLE: &[u8] = b"handle78";
@@ -37,7 +37,7 @@ fn accepted() -> Act {
     Act::Answer(answer(b"from server"))
 }
 
-/// By a worker that lives on: ourselves.
+/// Sends a token for a worker that lives on: this process.
 fn ask(ours: &mut InitChannel, token: &[u8], deadline: Instant) -> Result<Answer, Failure> {
     let worker = Process::open(nix::unistd::getpid()).unwrap();
     ours.exchange(token, &worker, deadline).and_then(|exchanged| match exchanged {
@@ -47,7 +47,7 @@ fn ask(ours: &mut InitChannel, token: &[u8], deadline: Instant) -> Result<Answer
     })
 }
 
-/// What comes of one token where the channel does these, one after another.
+/// The result of one token in a channel with these acts, one after another.
 fn exchange(acts: Vec<Act>, limit: Duration) -> (Result<Answer, Failure>, FakeChannel, InitChannel) {
     let channel = FakeChannel::mount(acts);
     let mut ours = InitChannel::open(&callout("krb5"), &[channel.directory()]).unwrap();
@@ -55,7 +55,7 @@ fn exchange(acts: Vec<Act>, limit: Duration) -> (Result<Answer, Failure>, FakeCh
     (result, channel, ours)
 }
 
-/// The exchange fails at once, for this cause, with this in the log; how often it was tried is returned.
+/// The exchange fails at once, for this cause and with these words. Returns the number of tries.
 fn fails(acts: Vec<Act>, limit: Duration, cause: Cause, words: &str) -> usize {
     let started = Instant::now();
     let (result, channel, ours) = exchange(acts, limit);
@@ -128,7 +128,7 @@ fn each_error_of_the_write_fails_with_its_own_cause_and_is_not_tried_again() {
         (libc::EINVAL, Cause::ServerDown, "no such target"),
         (libc::EFAULT, Cause::Setup, "EFAULT"),
         (libc::EPERM, Cause::Setup, "EPERM"),
-        // That of the write, unlike that of the RPC, means nothing here.
+        // Of the write; only the RPC's has a meaning.
         (libc::ETIMEDOUT, Cause::Setup, "ETIMEDOUT"),
     ] {
         assert_eq!(fails(vec![Act::Refuse(errno)], LONG, cause, words), 1, "{errno}");
@@ -148,7 +148,7 @@ fn a_kernel_that_is_not_ready_is_asked_until_it_is() {
 #[test]
 fn a_kernel_that_is_never_ready_is_given_up_at_the_deadline() {
     let never = std::iter::repeat_with(|| Act::Status((-libc::EAGAIN).into())).take(1000).collect();
-    // Which try the deadline ends, and whether in it or after it, is chance.
+    // The deadline may come in any try, or between two.
     let tries = fails(never, SOON, Cause::ServerSilent, "");
     assert!((2..=200).contains(&tries), "{tries} tries in {SOON:?}");
     no_child_is_left();
@@ -171,10 +171,10 @@ fn garbage_is_a_bad_reply() {
     for bytes in [vec![0xff; REPLY_SIZE], wrong_length, wrong_status] {
         assert_eq!(fails(vec![Act::Answer(bytes)], LONG, Cause::BadReply, "answer of the server"), 1);
     }
-    // What lies behind it in the buffer are zeros, here the last byte of padding.
+    // The rest of the buffer is zeros, here the last byte of padding.
     let (result, _, _) = exchange(vec![Act::Answer(cut)], LONG);
     assert_eq!(result.unwrap().token.len(), b"from server".len());
-    // Nothing written at all is an answer without handle and token, which the mechanism refuses.
+    // An empty answer has no handle and no token, which the mechanism refuses.
     let (result, _, _) = exchange(vec![Act::Answer(Vec::new())], LONG);
     let empty = result.unwrap();
     assert!(empty.handle.is_empty() && empty.token.is_empty());
@@ -187,7 +187,7 @@ fn a_file_that_takes_less_than_the_block_is_a_fault_of_the_setup() {
     }
 }
 
-/// A full pipe holds the writer up as an RPC does, until SIGKILL.
+/// A full pipe, which blocks the writer as an RPC does, until SIGKILL.
 fn hanging(directory: &Path) -> (InitChannel, fs::File) {
     let path = file(directory, |path| mkfifo(path, Mode::S_IRWXU).unwrap());
     let mut pipe = fs::File::options().read(true).write(true).open(path).unwrap();

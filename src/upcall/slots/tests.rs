@@ -3,7 +3,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// More than any slot takes to be freed, also on a busy machine.
-const LONG: Duration = Duration::from_secs(30);
+const FREEING_LIMIT: Duration = Duration::from_secs(30);
 
 /// A run directory, and the settings that name it.
 struct Run {
@@ -38,7 +38,7 @@ impl Run {
 
     /// Tries until a slot is free: a child that another test has forked may hold one for a moment.
     fn take_soon(&self, uid: u32) -> Slot {
-        let end = Instant::now() + LONG;
+        let end = Instant::now() + FREEING_LIMIT;
         loop {
             match self.take_of(uid) {
                 Ok(slot) => return slot,
@@ -117,7 +117,7 @@ fn a_slot_that_is_given_back_is_free_and_its_owners_empty_file_gone() {
     for _ in 0..3 {
         run.take_soon(4_000_001).give_back();
     }
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + FREEING_LIMIT;
     while !run.owners().is_empty() {
         assert!(Instant::now() < end, "{:?}", run.owners());
         run.take_soon(4_000_001).give_back();
@@ -154,7 +154,8 @@ fn lustre_waits_for_a_slot_until_its_deadline_and_a_program_does_not() {
     let held = run.take(Claimant::LustreMachine).unwrap();
     run.take(Claimant::Machine(Anew::Usual)).unwrap_err();
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| Slot::take(&run.config, Claimant::LustreMachine, Instant::now() + LONG));
+        let waiting =
+            scope.spawn(|| Slot::take(&run.config, Claimant::LustreMachine, Instant::now() + FREEING_LIMIT));
         drop(held);
         waiting.join().unwrap().unwrap();
     });

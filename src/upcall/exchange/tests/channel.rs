@@ -1,4 +1,4 @@
-//! A FUSE file system with `sptlrpc/gss/init_channel`, which does with each write what the next of its acts says.
+//! A FUSE file system with `sptlrpc/gss/init_channel`. Each write gets the next of a list of acts.
 
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Names below each other, with inodes counted from the root's.
+/// Nested names; inodes are counted from the root's.
 const NAMES: [&str; 3] = ["sptlrpc", "gss", "init_channel"];
 const FILE: u64 = 4;
 const TTL: Duration = Duration::ZERO;
@@ -21,7 +21,7 @@ const CHANNEL_BLOCK_SIZE: u32 = 72;
 /// Longest name of a target, with its NUL.
 const TARGET_SIZE: usize = 64;
 
-/// What comes of a write.
+/// The result of a write.
 #[derive(Debug)]
 pub(super) enum Act {
     /// The status 0, and this in the reply buffer.
@@ -29,13 +29,13 @@ pub(super) enum Act {
     Status(i64),
     /// An error of write(2).
     Refuse(i32),
-    /// So many bytes are taken.
+    /// Only so many bytes are taken.
     Take(u32),
-    /// Nothing, and not even SIGKILL ends it.
+    /// None; not even SIGKILL ends the write.
     Hang,
 }
 
-/// What came with a write.
+/// The content of a write.
 #[derive(Debug, Clone)]
 pub(super) struct ReceivedBlock {
     pub(super) version: u32,
@@ -49,7 +49,7 @@ pub(super) struct ReceivedBlock {
     pub(super) room: u64,
 }
 
-/// Mounted until the drop.
+/// The file system, mounted until it is dropped.
 #[derive(Debug)]
 pub(super) struct FakeChannel {
     received: Arc<Mutex<Vec<ReceivedBlock>>>,
@@ -58,7 +58,7 @@ pub(super) struct FakeChannel {
     _serial: MutexGuard<'static, ()>,
 }
 
-/// One test at a time forks: the child of another would hold this one's pipes open.
+/// Only one test at a time forks: the child of another would hold this one's pipes open.
 pub(super) fn serial() -> MutexGuard<'static, ()> {
     static SERIAL: Mutex<()> = Mutex::new(());
     SERIAL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,7 +87,7 @@ impl FakeChannel {
         self.received.lock().unwrap().clone()
     }
 
-    /// Ends whoever waits.
+    /// Ends all writes that hang.
     pub(super) fn abort(&self) {
         let _ = umount2(self.directory.path(), MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
     }
@@ -101,14 +101,14 @@ impl Drop for FakeChannel {
 }
 
 struct ChannelFs {
-    /// The last is the next.
+    /// The last one is the next.
     acts: Mutex<Vec<Act>>,
     received: Arc<Mutex<Vec<ReceivedBlock>>>,
-    /// To forget a question would be an answer.
+    /// Kept, since dropping a reply would answer it.
     hanging: Mutex<Vec<ReplyWrite>>,
 }
 
-/// The block that was written, and whose.
+/// The block that was written, and its writer.
 struct Written<'a> {
     writer: Pid,
     block: &'a [u8],
