@@ -5,7 +5,6 @@
 
 mod cause;
 mod failure;
-#[cfg(any(feature = "tools", test))]
 mod meaning;
 mod reason;
 mod stage;
@@ -14,7 +13,6 @@ pub use cause::Cause;
 pub use failure::Failure;
 #[cfg(feature = "tools")]
 pub(crate) use meaning::Meaning;
-#[cfg(any(feature = "tools", test))]
 pub(crate) use meaning::meaning;
 pub use reason::Reason;
 pub use stage::Stage;

@@ -4,8 +4,24 @@
 //! key in progress and negotiates in the background, through an unprivileged worker, until the key holds the context.
 //! `docs/architecture.md` draws the processes and says which module may import which.
 //!
-//! Programs that use contexts need [`ctx`] (find a context key, wait for it, read it; list and end contexts) and [`crypto::mic`] (sign and
-//! verify with it).
+//! Programs that use contexts need [`ctx`] (request a context, wait for it, read it; list and end contexts) and
+//! [`crypto::mic`] (sign and verify with it):
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use lgss::crypto::mic::{MicKeys, Role};
+//! use lgss::ctx::{ContextRequest, client};
+//! use std::time::Duration;
+//!
+//! let channel = "rpc:srv.example.test:2049,100003,4".parse()?;
+//! let request = ContextRequest::new("nfs@srv.example.test".parse()?, channel);
+//! let context = client::request(&request)?.established(Duration::from_secs(30))?;
+//!
+//! let key = &context.base_key;
+//! let keys = MicKeys::new(key.enctype(), key.secret(), context.key_origin, Role::Initiator)?;
+//! let signature = keys.sign(b"header of a call", context.send_sequence);
+//! # Ok(()) }
+//! ```
 
 #![cfg_attr(
     not(feature = "gss"),

@@ -19,6 +19,7 @@ use super::report::{ContextState, KeyPlace, KeyReport};
 use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
+use crate::ctx::OsError;
 use crate::ctx::client;
 use crate::ctx::payload::user::State;
 use crate::ctx::request::{ANEW_PAUSE, NO_PAUSE};
@@ -90,7 +91,7 @@ const ASK_AGAIN_AFTER: Duration = ANEW_PAUSE.saturating_add(Duration::from_milli
 /// older one, there is nothing to report.
 fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
     let ask = || match client::end_pause(PAUSE_LIMIT) {
-        Ok(State::Failed { reason: Some(reason), .. }) => Some(reason),
+        Ok(State::Failed(no_context)) => no_context.reason,
         _ => None,
     };
     let is = |reason: &Reason, cause| Cause::of_word(&reason.cause) == Some(cause);
@@ -193,12 +194,12 @@ fn end(context: &Visible, flush: &FlushArgs) -> Flushed {
     let ended = match (flush.dry_run, context.can_be_ended()) {
         (false, _) => context.end(),
         (true, true) => Ok(()),
-        (true, false) => Err(Errno::EACCES),
+        (true, false) => Err(OsError(Errno::EACCES)),
     };
     let (outcome, error) = match ended {
         Ok(()) if flush.dry_run => (FlushOutcome::WouldEnd, None),
         Ok(()) => (FlushOutcome::Ended, None),
-        Err(errno) => (FlushOutcome::Kept, Some(reason(errno, elsewhere))),
+        Err(OsError(errno)) => (FlushOutcome::Kept, Some(reason(errno, elsewhere))),
     };
     Flushed {
         serial: serial.raw(),

@@ -15,12 +15,12 @@ use super::terminal::Terminal;
 use super::wait_line::{self, Output, WaitLine};
 use super::words;
 use crate::creds::cache_name::CacheName;
-use crate::ctx::Context;
-use crate::ctx::client::{self, Asked, ClientError, ContextKey, Destination, Found, Stale};
+use crate::ctx::client::{self, ClientError, ContextKey, Destination, Obtained, Provenance, Stale};
 use crate::ctx::initiator::Principal;
 use crate::ctx::payload::user::State;
-use crate::ctx::request::{Anew, Callout, Description, Mechanism};
+use crate::ctx::request::Anew;
 use crate::ctx::rings::{self, Session};
+use crate::ctx::{Context, ContextRequest, NoContext, OsError};
 use crate::event;
 use crate::time;
 
@@ -41,32 +41,25 @@ pub(super) fn run(get: &GetArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit
 }
 
 fn request(get: &GetArgs, cache: Option<String>, terminal: &mut Terminal<'_>) -> io::Result<End> {
-    let description =
-        Description { owner: client::calling_user(), service: get.service.clone(), instance: None };
-    let callout = Callout {
-        mechanism: Mechanism::Krb5,
-        service: get.service.clone(),
-        channel: get.channel.clone(),
+    let request = ContextRequest {
         level: get.level,
         cache,
-        // The library fills in this program's KRB5CCNAME.
-        prefer: None,
-        ttl: None,
         principal: get.principal.clone(),
         anew: Anew::Now,
+        ..ContextRequest::new(get.service.clone(), get.channel.clone())
     };
-    let expected = get.principal.clone().or_else(|| expected(&description, &callout));
+    let expected = get.principal.clone().or_else(|| expected(&request));
     let start = Instant::now();
-    let asked = match ask(get, (&description, &callout, expected.as_ref()), start, terminal)? {
+    let mut ask = || ask(get, &request, expected.as_ref(), start, terminal);
+    match ask()? {
         // The context found in progress turned out to speak for another principal.
         End::Settled { found: true, state: State::Established(context), .. }
             if get.principal.as_ref().is_some_and(|principal| !speaks_for(&context, principal)) =>
         {
-            ask(get, (&description, &callout, expected.as_ref()), start, terminal)?
+            ask()
         }
-        end => end,
-    };
-    Ok(asked)
+        end => Ok(end),
+    }
 }
 
 fn speaks_for(context: &Context, principal: &Principal) -> bool {
@@ -75,26 +68,27 @@ fn speaks_for(context: &Context, principal: &Principal) -> bool {
 
 fn ask(
     get: &GetArgs,
-    (description, callout, expected): (&Description, &Callout, Option<&Principal>),
+    request: &ContextRequest,
+    expected: Option<&Principal>,
     start: Instant,
     terminal: &mut Terminal<'_>,
 ) -> io::Result<End> {
-    let Asked { key, found } = match client::request_shared(description, callout, expected) {
+    let Obtained { key, provenance } = match client::request_shared(request, expected) {
         Ok(asked) => asked,
         Err(error) => return Ok(End::NotRequested(error)),
     };
     if !get.json {
         // Printed before the outcome is known: an impatient user then knows the key.
-        let place = match &found {
-            Found::Had => FOUND.to_owned(),
-            Found::New => new_key_place(),
-            Found::InPlaceOf(stale) => format!("{}, {}", new_key_place(), in_place_of(stale)),
+        let place = match &provenance {
+            Provenance::Earlier => FOUND.to_owned(),
+            Provenance::New => new_key_place(),
+            Provenance::Replaced(stale) => format!("{}, {}", new_key_place(), in_place_of(stale)),
         };
         writeln!(terminal.out, "key {}, {place}: {}", words::key(key.serial()), get.service)?;
         terminal.out.flush()?;
     }
     let state = wait(key, get, get.timeout.saturating_sub(start.elapsed()), terminal);
-    let found = found == Found::Had;
+    let found = provenance == Provenance::Earlier;
     Ok(match state? {
         Ok(state) => End::Settled { key, found, state },
         Err(error) => End::Unreadable { key, found, error: outcome::revoked_if_flushed(key, error) },
@@ -135,12 +129,12 @@ fn in_place_of(stale: &Stale) -> String {
 
 /// The principal that a new context would speak for, if there is an old one that names its principal: the caches may
 /// have changed hands since.
-fn expected(description: &Description, callout: &Callout) -> Option<Principal> {
-    let state = client::find(description).ok()??.state().ok()?;
+fn expected(request: &ContextRequest) -> Option<Principal> {
+    let state = client::find(request).ok()??.state().ok()?;
     let State::Established(Context { initiator: Some(_), .. }) = state else { return None };
-    match &callout.cache {
+    match &request.cache {
         Some(cache) => caches::principal_of(cache),
-        None => caches::expected_principal(&description.service),
+        None => caches::expected_principal(&request.service),
     }
 }
 
@@ -181,8 +175,9 @@ fn text(end: &End, waited: Duration, terminal: &mut Terminal<'_>) -> io::Result<
             writeln!(err, "lgss: still in progress after {waited}; the negotiation goes on")?;
             writeln!(err, "  try:    lgss show {}", key.serial().raw())
         }
-        End::Settled { state: State::Failed { errno, gss_major, reason }, key, .. } => {
-            let failure = FailureReport::of(*errno, *gss_major, reason.as_ref());
+        End::Settled { state: State::Failed(no_context), key, .. } => {
+            let failure = FailureReport::of(no_context);
+            let NoContext { errno, gss_major, .. } = no_context;
             let gss = if *gss_major == 0 {
                 String::new()
             } else {
@@ -215,8 +210,8 @@ fn advise(failure: &FailureReport, key: ContextKey, err: &mut dyn Write) -> io::
 /// Reports a request that failed without a key, before the negotiation.
 fn not_requested(error: &ClientError, err: &mut dyn Write) -> io::Result<()> {
     let errno = match *error {
-        ClientError::Request(errno) => errno,
-        ClientError::Session(errno) => {
+        ClientError::Request(OsError(errno)) => errno,
+        ClientError::Session(OsError(errno)) => {
             writeln!(err, "lgss: {}", words::session(Session::Dead(errno)))?;
             return writeln!(err, "  try:    {}", words::NEW_SESSION);
         }

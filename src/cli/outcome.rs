@@ -12,6 +12,7 @@ use super::words;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::rings::Session;
+use crate::ctx::{NoContext, OsError};
 use crate::event::{self, Meaning};
 use crate::key::KeyDescription;
 use crate::time::now_32;
@@ -49,16 +50,18 @@ impl End {
         match self {
             Self::Unusable(_) => Exit::Usage,
             // ENOKEY comes from the kernel here: our upcall only puts it into keys, and never rejects with it.
-            Self::NotRequested(ClientError::Request(Errno::ENOKEY)) => Exit::Broken,
-            Self::NotRequested(ClientError::Request(errno)) => Exit::of_failure(*errno),
+            Self::NotRequested(ClientError::Request(OsError(Errno::ENOKEY))) => Exit::Broken,
+            Self::NotRequested(ClientError::Request(OsError(errno))) => Exit::of_failure(*errno),
             Self::NotRequested(ClientError::Session(_)) => Exit::Session,
             Self::NotRequested(ClientError::NotOwn(_)) => Exit::Unreadable,
             Self::NotRequested(_) => Exit::Usage,
             Self::Settled { state: State::Established(_), .. } => Exit::Ok,
             Self::Settled { state: State::InProgress, .. } => Exit::Unreachable,
-            Self::Settled { state: State::Failed { errno, .. }, .. } => Exit::of_failure(*errno),
-            Self::Unreadable { error: ClientError::Read(Errno::EKEYEXPIRED), .. } => Exit::Unreachable,
-            Self::Unreadable { error: ClientError::Read(Errno::EKEYREVOKED), .. } => Exit::Again,
+            Self::Settled { state: State::Failed(no_context), .. } => Exit::of_failure(no_context.errno.0),
+            Self::Unreadable { error: ClientError::Read(OsError(Errno::EKEYEXPIRED)), .. } => {
+                Exit::Unreachable
+            }
+            Self::Unreadable { error: ClientError::Read(OsError(Errno::EKEYREVOKED)), .. } => Exit::Again,
             Self::Unreadable { .. } => Exit::Unreadable,
         }
     }
@@ -69,20 +72,22 @@ impl End {
 pub(super) fn revoked_if_flushed(key: ContextKey, error: ClientError) -> ClientError {
     let gone = matches!(KeyDescription::of(key.serial()), Err(Errno::ENOKEY));
     match error {
-        ClientError::Read(Errno::ENOKEY | Errno::EACCES) if gone => ClientError::Read(Errno::EKEYREVOKED),
+        ClientError::Read(OsError(Errno::ENOKEY | Errno::EACCES)) if gone => {
+            ClientError::Read(OsError(Errno::EKEYREVOKED))
+        }
         other => other,
     }
 }
 
 /// Report on a key that cannot be read.
 pub(super) fn unreadable(error: &ClientError) -> FailureReport {
-    let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
+    let errno = if let ClientError::Read(OsError(errno)) = error { *errno } else { Errno::EPROTO };
     let meaning = match error {
-        ClientError::Read(Errno::EKEYEXPIRED) => Meaning {
+        ClientError::Read(OsError(Errno::EKEYEXPIRED)) => Meaning {
             cause: "the time for the whole negotiation was up",
             remedy: "look for what takes so long: network, KDC, server",
         },
-        ClientError::Read(Errno::EKEYREVOKED) => {
+        ClientError::Read(OsError(Errno::EKEYREVOKED)) => {
             Meaning { cause: "the context was revoked or flushed", remedy: "request it again" }
         }
         ClientError::NotOwn(_) => Meaning {
@@ -162,10 +167,10 @@ impl GetReport {
                 self.failure =
                     Some(FailureReport { cause, ..failed(Errno::EINVAL, Meaning { cause: "", remedy }) });
             }
-            End::NotRequested(ClientError::Request(errno)) => {
+            End::NotRequested(ClientError::Request(OsError(errno))) => {
                 self.failure = Some(failed(*errno, refusal(*errno)));
             }
-            End::NotRequested(ClientError::Session(errno)) => {
+            End::NotRequested(ClientError::Session(OsError(errno))) => {
                 let cause = words::session(Session::Dead(*errno)).into();
                 let remedy = words::NEW_SESSION;
                 self.failure = Some(FailureReport { cause, ..failed(*errno, Meaning { cause: "", remedy }) });
@@ -180,12 +185,13 @@ impl GetReport {
                 self.state = Some(ContextState::Established);
                 self.context = Some(ContextReport::of(context, now_32()));
             }
-            End::Settled { state: State::Failed { errno, gss_major, reason }, .. } => {
+            End::Settled { state: State::Failed(no_context), .. } => {
                 self.state = Some(ContextState::Failed);
-                self.failure = Some(FailureReport::of(*errno, *gss_major, reason.as_ref()));
+                self.failure = Some(FailureReport::of(no_context));
             }
             End::Unreadable { error, .. } => {
-                let errno = if let ClientError::Read(errno) = error { *errno } else { Errno::EPROTO };
+                let errno =
+                    if let ClientError::Read(OsError(errno)) = error { *errno } else { Errno::EPROTO };
                 self.state = match errno {
                     Errno::EKEYEXPIRED => Some(ContextState::Expired),
                     Errno::EKEYREVOKED => Some(ContextState::Revoked),
@@ -201,6 +207,6 @@ fn failed(errno: Errno, meaning: Meaning) -> FailureReport {
     FailureReport {
         cause: meaning.cause.into(),
         remedy: meaning.remedy.into(),
-        ..FailureReport::of(errno, 0, None)
+        ..FailureReport::of(&NoContext { errno: OsError(errno), gss_major: 0, reason: None })
     }
 }

@@ -8,13 +8,12 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::mic::KeyOrigin;
-use crate::ctx::Context;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
 use crate::ctx::request::Description;
 use crate::ctx::rings::Doubt;
 use crate::ctx::visible::{self, Elsewhere, Visible};
-use crate::event::{self, Reason};
+use crate::ctx::{Context, NoContext, OsError};
 use crate::key::{KeyDescription, KeySerial};
 use crate::time::{Span, now_32};
 
@@ -207,8 +206,8 @@ impl KeyReport {
         };
         match context.state() {
             Ok(state) => report.learn_context(state, now_32()),
-            Err(ClientError::Read(Errno::ENOKEY)) => return None,
-            Err(ClientError::Read(errno)) => {
+            Err(ClientError::Read(OsError(Errno::ENOKEY))) => return None,
+            Err(ClientError::Read(OsError(errno))) => {
                 if report.learn_end(errno, KeyObstacle::NotPossessed).is_some() {
                     report.elsewhere = context.elsewhere().map(KeyPlace::of);
                 }
@@ -248,7 +247,7 @@ impl KeyReport {
                 self.learn_context(state, now_32());
                 None
             }
-            Err(ClientError::Read(errno)) => self.learn_refusal(serial, errno),
+            Err(ClientError::Read(OsError(errno))) => self.learn_refusal(serial, errno),
             Err(ClientError::NotOwn(doubt)) => Some(KeyObstacle::NotOwn(doubt)),
             Err(_) => Some(KeyObstacle::NotAContext),
         }
@@ -276,8 +275,8 @@ impl KeyReport {
                 self.context = Some(ContextReport::of(&context, now));
                 if ended { ContextState::Expired } else { ContextState::Established }
             }
-            State::Failed { errno, gss_major, reason } => {
-                self.failure = Some(FailureReport::of(errno, gss_major, reason.as_ref()));
+            State::Failed(no_context) => {
+                self.failure = Some(FailureReport::of(&no_context));
                 ContextState::Failed
             }
         });
@@ -324,13 +323,13 @@ impl ContextReport {
 
 impl FailureReport {
     /// Takes the words in the key; without them the errno's meaning.
-    pub(super) fn of(errno: Errno, gss_major: u32, reason: Option<&Reason>) -> Self {
-        let event::Meaning { cause, remedy } = event::meaning(errno);
+    pub(super) fn of(no_context: &NoContext) -> Self {
+        let reason = no_context.reason.as_ref();
         Self {
-            errno: format!("{errno:?}"),
-            cause: reason.and_then(Reason::summary).unwrap_or(cause).into(),
-            remedy: reason.map_or(remedy.into(), |reason| reason.remedy.clone().into()),
-            gss_major,
+            errno: format!("{:?}", no_context.errno),
+            cause: no_context.cause().into(),
+            remedy: no_context.remedy().to_owned().into(),
+            gss_major: no_context.gss_major,
             stage: reason.map(|reason| reason.stage.clone()),
             code: reason.map(|reason| reason.cause.clone()),
             detail: reason.map(|reason| reason.detail.clone()),

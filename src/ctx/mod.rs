@@ -5,9 +5,12 @@
 
 pub mod client;
 mod context;
+mod context_request;
 mod destination;
 pub(crate) mod initiator;
 pub(crate) mod lustre;
+mod no_context;
+mod os_error;
 pub(crate) mod payload;
 pub(crate) mod preference;
 pub(crate) mod request;
@@ -15,12 +18,13 @@ pub(crate) mod rings;
 pub mod visible;
 
 pub use context::{BaseKey, Context, HANDLE_LIMIT, Handle, Lifetime, SeqWindow};
+pub use context_request::ContextRequest;
 pub use initiator::{Initiator, Principal};
+pub use no_context::NoContext;
+pub use os_error::OsError;
 pub use payload::user::{PayloadError, State};
 pub use preference::Preference;
-pub use request::{
-    Anew, CALLOUT_LIMIT, Callout, Description, Level, Mechanism, Owner, RequestError, RpcChannel, Service,
-};
+pub use request::{Anew, CALLOUT_LIMIT, Description, Level, Owner, RequestError, RpcChannel, Service};
 pub use rings::Doubt;
 
 pub use crate::event::Reason;

@@ -13,8 +13,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use error::{CALLOUT_LIMIT, RequestError};
+pub(crate) use options::Mechanism;
 pub(crate) use options::{ANEW_PAUSE, NO_PAUSE};
-pub use options::{Anew, Level, Mechanism};
+pub use options::{Anew, Level};
 
 use super::initiator::Principal;
 use super::preference::{CACHE_LIMIT, Preference};
@@ -201,7 +202,7 @@ impl fmt::Display for RpcChannel {
 
 /// The callout: `lgss1;` and `name=value` fields separated by `;`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Callout {
+pub(crate) struct Callout {
     /// `mech`, optional, krb5 if absent.
     pub mechanism: Mechanism,
     /// `svc`, the same as in the description.

@@ -15,6 +15,7 @@ use super::client::{ClientError, ContextKey};
 use super::payload::user::State;
 use super::request::Description;
 use super::rings::{self, Session};
+use super::{NoContext, OsError};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::keyctl;
 
@@ -52,20 +53,20 @@ pub enum Elsewhere {
 
 /// The contexts that the caller sees, in the order of their keys' numbers.
 pub fn contexts() -> Vec<Visible> {
-    let mut survey = Survey::default();
-    survey.walk(keyctl::THREAD_KEYRING, Reach::Possessed);
-    survey.walk(keyctl::PROCESS_KEYRING, Reach::Possessed);
-    // What is in another's is another's, whatever it is called (rule S20).
+    let mut found = KeyringWalk::default();
+    found.walk(keyctl::THREAD_KEYRING, Access::Possessed);
+    found.walk(keyctl::PROCESS_KEYRING, Access::Possessed);
+    // A key in another's keyring is another's, whatever its name (rule S20).
     if rings::session() == Session::Own {
-        survey.walk(keyctl::SESSION_KEYRING, Reach::Possessed);
+        found.walk(keyctl::SESSION_KEYRING, Access::Possessed);
     }
-    survey.walk(keyctl::USER_KEYRING, Reach::Seen);
-    // Without /proc, what the keyrings hold has to do.
+    found.walk(keyctl::USER_KEYRING, Access::Seen);
+    // Without /proc, the list ends with the keyrings.
     if let Ok(file) = File::open("/proc/keys") {
-        serials(BufReader::new(file)).for_each(|serial| survey.look_at(serial, Reach::Seen));
+        serials(BufReader::new(file)).for_each(|serial| found.look_at(serial, Access::Seen));
     }
-    survey.locate();
-    let mut contexts: Vec<Visible> = survey.contexts.into_values().collect();
+    found.locate();
+    let mut contexts: Vec<Visible> = found.contexts.into_values().collect();
     contexts.sort_by_key(|context| context.key.serial().raw());
     contexts
 }
@@ -78,8 +79,10 @@ impl Visible {
     pub fn state(&self) -> Result<State, ClientError> {
         match self.key.state() {
             // A negative key answers with its own error, and can be described unlike one that has ended.
-            Err(ClientError::Read(errno)) if (self.readable || errno != Errno::EACCES) && self.is_there() => {
-                Ok(State::Failed { errno, gss_major: 0, reason: None })
+            Err(ClientError::Read(errno))
+                if (self.readable || errno.0 != Errno::EACCES) && self.is_there() =>
+            {
+                Ok(State::Failed(NoContext { errno, gss_major: 0, reason: None }))
             }
             other => other,
         }
@@ -103,12 +106,12 @@ impl Visible {
     ///
     /// # Errors
     /// EACCES if the caller may not; a context that has ended by itself is no error.
-    pub fn end(&self) -> Result<(), Errno> {
+    pub fn end(&self) -> Result<(), OsError> {
         let raw = self.key.serial().raw();
         let invalidated = keyctl::invalidate(raw);
         let unlinked = self.holders.iter().filter(|ring| keyctl::unlink(raw, ring.raw()).is_ok()).count();
         match invalidated {
-            Err(errno) if self.is_there() && unlinked < self.holders.len().max(1) => Err(errno),
+            Err(errno) if self.is_there() && unlinked < self.holders.len().max(1) => Err(OsError(errno)),
             _ => Ok(()),
         }
     }
@@ -118,18 +121,18 @@ impl Visible {
     }
 }
 
-/// How a key was come by.
+/// How the caller reaches a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum Access {
     /// From the thread, process or session keyring: the caller possesses it.
     Possessed,
-    /// In another way.
+    /// Any other way.
     Seen,
 }
 
-/// What has been found so far.
+/// The keyrings walked and the keys found so far.
 #[derive(Debug, Default)]
-struct Survey {
+struct KeyringWalk {
     contexts: HashMap<KeySerial, Visible>,
     /// Keys that have been described, whatever they are, with what is to be done about keyrings.
     known: HashMap<KeySerial, Kind>,
@@ -145,9 +148,9 @@ enum Kind {
     Other,
 }
 
-impl Survey {
+impl KeyringWalk {
     /// Everything below a keyring, each keyring once: a keyring may be reached in many ways.
-    fn walk(&mut self, special: keyctl::RawSerial, reach: Reach) {
+    fn walk(&mut self, special: keyctl::RawSerial, access: Access) {
         let mut rings: Vec<KeySerial> =
             keyctl::keyring_id(special).ok().and_then(KeySerial::new).into_iter().collect();
         while let Some(ring) = rings.pop() {
@@ -156,7 +159,7 @@ impl Survey {
             }
             for serial in keyctl::links(ring.raw()).unwrap_or_default().into_iter().filter_map(KeySerial::new)
             {
-                self.look_at(serial, reach);
+                self.look_at(serial, access);
                 match self.known.get(&serial) {
                     Some(Kind::Keyring) => rings.push(serial),
                     Some(Kind::Context) => self.held(serial, ring),
@@ -166,7 +169,7 @@ impl Survey {
         }
     }
 
-    fn look_at(&mut self, serial: KeySerial, reach: Reach) {
+    fn look_at(&mut self, serial: KeySerial, access: Access) {
         if self.known.contains_key(&serial) {
             return;
         }
@@ -178,18 +181,18 @@ impl Survey {
                 }
                 Kind::Keyring
             }
-            "user" => self.context(serial, &key, reach),
+            "user" => self.context(serial, &key, access),
             _ => Kind::Other,
         };
         self.known.insert(serial, kind);
     }
 
-    fn context(&mut self, serial: KeySerial, key: &KeyDescription, reach: Reach) -> Kind {
+    fn context(&mut self, serial: KeySerial, key: &KeyDescription, access: Access) -> Kind {
         let Some(description) = std::str::from_utf8(&key.description).ok().and_then(|text| text.parse().ok())
         else {
             return Kind::Other;
         };
-        let possessors = if reach == Reach::Possessed { POSSESSOR } else { 0 };
+        let possessors = if access == Access::Possessed { POSSESSOR } else { 0 };
         let owners = if key.uid == geteuid().as_raw() { OWNER } else { 0 };
         let allowed = |permission| key.permissions & (possessors | owners) & permission != 0;
         let context = Visible {
@@ -333,7 +336,7 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(5), "it does not expire");
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert_eq!(found.state().unwrap_err(), ClientError::Read(Errno::EKEYEXPIRED));
+        assert_eq!(found.state().unwrap_err(), ClientError::Read(OsError(Errno::EKEYEXPIRED)));
         assert_eq!(found.end(), Ok(()));
     }
 }

@@ -6,7 +6,7 @@
 //! `daemon user|process DESCRIPTION CHANNEL CACHE UID` prints the state of the context, and what the user gets of it.
 
 use lgss::ctx::client::{self, Destination};
-use lgss::ctx::{Callout, Description};
+use lgss::ctx::{ContextRequest, Description};
 use lgss::private_to_lgss::ctx::user::State;
 use lgss::private_to_lgss::sys::keyctl;
 use nix::errno::Errno;
@@ -20,12 +20,10 @@ pub(crate) fn run(words: &[OsString]) {
     let [place, text, channel, cache, uid] = words.as_slice() else { panic!("{words:?}") };
     // As a session of root starts it.
     keyctl::join_anonymous_session().unwrap();
-    let description: Description = text.parse().unwrap();
-    let service = &description.service;
-    let callout: Callout = format!("lgss1;svc={service};chan={channel};cache={cache}").parse().unwrap();
+    let request = ContextRequest { cache: Some((*cache).to_owned()), ..request(text, channel) };
     let key = match *place {
-        "process" => client::request_into(Destination::Process, &description, &callout),
-        _ => client::request_shared(&description, &callout, None).map(|asked| asked.key),
+        "process" => client::request_into(Destination::Process, &request),
+        _ => client::request_shared(&request, None).map(|obtained| obtained.key),
     };
     let key = key.unwrap();
     match key.wait(Duration::from_secs(20)).unwrap() {
@@ -39,7 +37,16 @@ pub(crate) fn run(words: &[OsString]) {
     let _ = keyctl::invalidate(key.serial().raw());
 }
 
-/// The program that runs as the user.
+/// For the context of this description, which is the caller's.
+fn request(text: &str, channel: &str) -> ContextRequest {
+    let description: Description = text.parse().unwrap();
+    let plain = ContextRequest::new(description.service.clone(), channel.parse().unwrap());
+    let request = ContextRequest { instance: description.instance.clone(), ..plain };
+    assert_eq!(request.description(), description);
+    request
+}
+
+/// The user's part.
 pub(crate) fn look(words: &[OsString]) {
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
     let [serial, text] = words.as_slice() else { panic!("{words:?}") };
@@ -73,9 +80,7 @@ pub(crate) fn use_library(words: &[OsString], then: Then) {
         }
         _ => panic!("{words:?}"),
     };
-    let description: Description = text.parse().unwrap();
-    let callout: Callout = format!("lgss1;svc={};chan={channel}", description.service).parse().unwrap();
-    let key = client::request(&description, &callout).unwrap();
+    let key = client::request(&request(text, channel)).unwrap();
     if then == Then::Leave {
         return;
     }

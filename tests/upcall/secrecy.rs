@@ -117,8 +117,8 @@ fn signals_of_its_user_get_no_core_of_a_worker_and_its_death_fails_the_key_at_on
     let Some(Finding::Settled { payload: Some(payload), .. }) = findings.last() else {
         panic!("{findings:?}")
     };
-    let State::Failed { errno, .. } = user::parse(payload).unwrap() else { panic!("{payload:?}") };
-    assert_eq!(errno, Errno::EIO);
+    let State::Failed(no_context) = user::parse(payload).unwrap() else { panic!("{payload:?}") };
+    assert_eq!(no_context.errno.code(), Errno::EIO as i32);
     waiting.site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
     waiting.site.wait_until_idle();
     assert_eq!(cores(&waiting.site), [""; 0]);

@@ -9,7 +9,7 @@ use crate::wire::{Reader, WireError, Writer};
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(super) enum Kind {
+pub(super) enum TextKind {
     /// Established: whom the context speaks for.
     Principal = 1,
     /// Established: what was wished for and is not so.
@@ -45,7 +45,7 @@ impl<'a> Texts<'a> {
     }
 
     /// The first of a kind.
-    pub(super) fn text(&self, kind: Kind) -> Option<String> {
+    pub(super) fn text(&self, kind: TextKind) -> Option<String> {
         let (_, text) = self.0.iter().find(|(number, _)| *number == kind as u32)?;
         Some(one_line(&String::from_utf8_lossy(text)))
     }
@@ -55,7 +55,7 @@ impl<'a> Texts<'a> {
 ///
 /// # Errors
 /// [`WireError::TooLong`].
-pub(super) fn put(writer: &mut Writer, kind: Kind, text: &str) -> Result<(), WireError> {
+pub(super) fn put(writer: &mut Writer, kind: TextKind, text: &str) -> Result<(), WireError> {
     if text.len() > TEXT_LIMIT {
         return Err(WireError::TooLong(text.len(), TEXT_LIMIT));
     }

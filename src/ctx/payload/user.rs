@@ -7,8 +7,9 @@
 
 use super::super::context::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
 use super::super::initiator::{Initiator, Principal};
+use super::super::{NoContext, OsError};
 use super::no_context::not_established;
-use super::texts::{self, Kind, Texts};
+use super::texts::{self, TextKind, Texts};
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::event::{Failure, Reason};
@@ -31,14 +32,7 @@ pub enum State {
     /// The context may be used.
     Established(Context),
     /// The negotiation failed.
-    Failed {
-        /// The requester's error.
-        errno: Errno,
-        /// GSS major status, 0 if GSS had no part in it.
-        gss_major: u32,
-        /// In words, if they are the requester's to know (rule S15).
-        reason: Option<Reason>,
-    },
+    Failed(NoContext),
 }
 
 /// A payload that does not follow the layout.
@@ -78,9 +72,12 @@ pub fn failed(failure: &Failure) -> Writer {
 pub fn failed_because(failure: &Failure, reason: &Reason) -> Result<Writer, WireError> {
     let mut writer = failed(failure);
     let Reason { stage, cause, detail, remedy } = reason;
-    for (kind, text) in
-        [(Kind::Stage, stage), (Kind::Cause, cause), (Kind::Detail, detail), (Kind::Remedy, remedy)]
-    {
+    for (kind, text) in [
+        (TextKind::Stage, stage),
+        (TextKind::Cause, cause),
+        (TextKind::Detail, detail),
+        (TextKind::Remedy, remedy),
+    ] {
         texts::put(&mut writer, kind, text)?;
     }
     Ok(writer)
@@ -104,7 +101,7 @@ pub fn established(context: &Context) -> Result<Writer, WireError> {
     let capacity = 12 + handle.len() + token.len() + 16 + principal.len() + unmet.len();
     let mut writer = Writer::with_capacity(capacity);
     writer.u32_host(context.window.count()).opaque_host(handle)?.opaque_host(token.as_slice())?;
-    for (kind, text) in [(Kind::Principal, principal), (Kind::Unmet, unmet)] {
+    for (kind, text) in [(TextKind::Principal, principal), (TextKind::Unmet, unmet)] {
         if !text.is_empty() {
             texts::put(&mut writer, kind, text)?;
         }
@@ -157,8 +154,8 @@ pub fn parse(payload: &[u8]) -> Result<State, PayloadError> {
         .and_then(|enctype| BaseKey::new(enctype, Secret::new(token.rest().to_vec())))
         .ok_or(PayloadError::BadKey(number))?;
     let handle = Handle::new(handle).ok_or(PayloadError::BadHandle(handle.len()))?;
-    let principal = texts.text(Kind::Principal).and_then(|text| Principal::new(&text));
-    let initiator = principal.map(|principal| Initiator { principal, unmet: texts.text(Kind::Unmet) });
+    let principal = texts.text(TextKind::Principal).and_then(|text| Principal::new(&text));
+    let initiator = principal.map(|principal| Initiator { principal, unmet: texts.text(TextKind::Unmet) });
     Ok(State::Established(Context {
         window,
         handle,
@@ -176,7 +173,8 @@ fn parse_not_established(mut reader: Reader<'_>) -> Result<State, PayloadError> 
     match error.checked_neg() {
         Some(errno) if errno > 0 && Errno::from_raw(errno) == Errno::EINPROGRESS => Ok(State::InProgress),
         Some(errno) if errno > 0 => {
-            Ok(State::Failed { errno: Errno::from_raw(errno), gss_major, reason: parse_reason(&texts) })
+            let errno = OsError(Errno::from_raw(errno));
+            Ok(State::Failed(NoContext { errno, gss_major, reason: parse_reason(&texts) }))
         }
         _ => Err(PayloadError::BadErrno(error)),
     }
@@ -184,10 +182,10 @@ fn parse_not_established(mut reader: Reader<'_>) -> Result<State, PayloadError> 
 
 fn parse_reason(texts: &Texts<'_>) -> Option<Reason> {
     Some(Reason {
-        stage: texts.text(Kind::Stage)?,
-        cause: texts.text(Kind::Cause)?,
-        detail: texts.text(Kind::Detail)?,
-        remedy: texts.text(Kind::Remedy)?,
+        stage: texts.text(TextKind::Stage)?,
+        cause: texts.text(TextKind::Cause)?,
+        detail: texts.text(TextKind::Detail)?,
+        remedy: texts.text(TextKind::Remedy)?,
     })
 }
 
@@ -262,10 +260,9 @@ mod tests {
         let reason = Reason::of(&failure).unwrap();
         let whole = failed_because(&failure, &reason).unwrap();
         assert!(whole.as_slice().starts_with(failed(&failure).as_slice()));
-        let State::Failed { errno, gss_major, reason: read } = parse(whole.as_slice()).unwrap() else {
-            panic!("not failed")
-        };
-        assert_eq!((errno, gss_major, read), (Errno::ECONNREFUSED, 0x70000, Some(reason)));
+        let State::Failed(read) = parse(whole.as_slice()).unwrap() else { panic!("not failed") };
+        let errno = OsError(Errno::ECONNREFUSED);
+        assert_eq!(read, NoContext { errno, gss_major: 0x70000, reason: Some(reason) });
     }
 
     /// A key of this name anybody can plant.

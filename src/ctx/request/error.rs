@@ -30,4 +30,7 @@ pub enum RequestError {
     /// A field whose value does not follow its grammar.
     #[error("callout's field {0} is malformed")]
     Malformed(&'static str),
+    /// A value that would be read back as another.
+    #[error("a value of the request holds a separator, or a fraction of a second")]
+    Unwritable,
 }

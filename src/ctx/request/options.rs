@@ -51,7 +51,7 @@ impl fmt::Display for Level {
 /// GSS mechanism to negotiate with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mechanism {
+pub(crate) enum Mechanism {
     /// Kerberos 5 (RFC 4121).
     Krb5,
 }

@@ -59,7 +59,9 @@ impl Outcome {
     fn of_payload(payload: &[u8]) -> Self {
         match user::parse(payload).unwrap() {
             State::Established(context) => Self::Established(Box::new(context)),
-            State::Failed { errno, reason, .. } => Self::Failed { errno, reason },
+            State::Failed(no_context) => {
+                Self::Failed { errno: Errno::from_raw(no_context.errno.code()), reason: no_context.reason }
+            }
             State::InProgress => panic!("the key stays in progress"),
         }
     }

@@ -1,0 +1,156 @@
+//! A context's key: reading it, and waiting for it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::geteuid;
+
+use super::ClientError;
+use crate::ctx::context::Context;
+use crate::ctx::initiator::Principal;
+use crate::ctx::payload::user::{self, State};
+use crate::ctx::request::{Description, Owner};
+use crate::ctx::rings;
+use crate::ctx::{NoContext, OsError};
+use crate::key::KeySerial;
+use crate::sys::keyctl;
+use crate::time::now;
+
+/// First and longest pause between two looks at a key in progress.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A key that holds a context, or will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextKey {
+    serial: KeySerial,
+    /// The uid that must own it.
+    owner: u32,
+}
+
+/// Why a wait ended without a context.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotEstablished {
+    /// The negotiation failed.
+    #[error(transparent)]
+    Failed(#[from] NoContext),
+    /// The time is up. The negotiation goes on, and the key can be waited for again.
+    #[error("no context yet: the negotiation goes on")]
+    InProgress,
+    /// The key cannot be read.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Why a key of an earlier request is replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stale {
+    /// It remembers a failure.
+    Failed(OsError),
+    /// The context has ended.
+    Ended,
+    /// It speaks for this other principal.
+    Another(Principal),
+    /// It does not say for whom it speaks.
+    Unnamed,
+}
+
+impl ContextKey {
+    /// The key of this number, which has to be the caller's own; nothing is checked before it is read.
+    pub fn of(serial: KeySerial) -> Self {
+        Self { serial, owner: geteuid().as_raw() }
+    }
+
+    /// The key that was asked for by this description.
+    pub(super) fn checked(raw: keyctl::RawSerial, description: &Description) -> Result<Self, ClientError> {
+        let serial = KeySerial::new(raw).ok_or(ClientError::Request(OsError(Errno::EPROTO)))?;
+        let key = match description.owner {
+            Owner::Uid(owner) => Self { serial, owner },
+            Owner::Caller => Self::of(serial),
+        };
+        match key.judge() {
+            Err(ClientError::NotOwn(doubt)) => Err(ClientError::NotOwn(doubt)),
+            // A key that has ended is reported when it is read.
+            _ => Ok(key),
+        }
+    }
+
+    /// The key's serial number.
+    pub fn serial(self) -> KeySerial {
+        self.serial
+    }
+
+    /// Ends the key for everybody: the next request negotiates anew.
+    pub(super) fn end(self) {
+        rings::end(self.serial);
+    }
+
+    /// Why it cannot serve as a context of `expected`, if it cannot.
+    pub(super) fn stale(self, expected: Option<&Principal>) -> Option<Stale> {
+        let context = match self.state().ok()? {
+            State::Failed(no_context) => return Some(Stale::Failed(no_context.errno)),
+            State::InProgress => return None,
+            State::Established(context) => context,
+        };
+        if u64::from(context.endtime) <= now() {
+            return Some(Stale::Ended);
+        }
+        let expected = expected?;
+        match context.initiator {
+            Some(initiator) if initiator.principal == *expected => None,
+            Some(initiator) => Some(Stale::Another(initiator.principal)),
+            None => Some(Stale::Unnamed),
+        }
+    }
+
+    fn judge(self) -> Result<(), ClientError> {
+        rings::judge(self.serial, self.owner).map_err(unreadable)?.map_err(ClientError::NotOwn)
+    }
+
+    /// What the key says now.
+    ///
+    /// # Errors
+    /// [`ClientError::NotOwn`], [`ClientError::Read`], [`ClientError::Payload`].
+    pub fn state(self) -> Result<State, ClientError> {
+        self.judge()?;
+        let payload = keyctl::read(self.serial.raw()).map_err(unreadable)?;
+        Ok(user::parse(&payload)?)
+    }
+
+    /// Waits until the negotiation has ended, or for `timeout`; [`State::InProgress`] means that the time is up. The
+    /// negotiation goes on then, and the key can be waited for again.
+    ///
+    /// # Errors
+    /// As [`ContextKey::state`].
+    pub fn wait(self, timeout: Duration) -> Result<State, ClientError> {
+        let start = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let state = self.state()?;
+            let left = timeout.saturating_sub(start.elapsed());
+            if !matches!(state, State::InProgress) || left.is_zero() {
+                return Ok(state);
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Waits as [`ContextKey::wait`] does, for the context itself.
+    ///
+    /// # Errors
+    /// [`NotEstablished::Failed`] with the reason in words, if the requester may know it; [`NotEstablished::InProgress`]
+    /// after `timeout`; [`NotEstablished::Client`] as [`ContextKey::state`].
+    pub fn established(self, timeout: Duration) -> Result<Context, NotEstablished> {
+        match self.wait(timeout)? {
+            State::Established(context) => Ok(context),
+            State::InProgress => Err(NotEstablished::InProgress),
+            State::Failed(no_context) => Err(no_context.into()),
+        }
+    }
+}
+
+fn unreadable(errno: Errno) -> ClientError {
+    ClientError::Read(OsError(errno))
+}
