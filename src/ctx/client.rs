@@ -15,6 +15,7 @@
 //! # Ok(()) }
 //! ```
 
+mod error;
 mod key;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -25,43 +26,21 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-pub use self::key::{ContextKey, NotEstablished, Stale};
-use super::OsError;
+pub use self::error::{ClientError, NotEstablished};
+pub use self::key::{ContextKey, Stale};
 use super::context_request::{ContextRequest, exact_text};
 pub use super::destination::Destination;
 use super::initiator::Principal;
-use super::payload::user::{PayloadError, State};
+use super::os_error::OsError;
+use super::payload::user::State;
 use super::preference::Preference;
-use super::request::{Anew, RequestError, RpcChannel};
-use super::rings::{self, Doubt, Session};
+use super::request::{Anew, RpcChannel};
+use super::rings::{self, Session};
 use crate::sys::keyctl;
 
 /// Pause between two attempts while the kernel forgets a key, and how long that may take.
 const FORGETTING_PAUSE: Duration = Duration::from_millis(5);
 const FORGETTING: Duration = Duration::from_secs(1);
-
-/// Why there is no context, or none that can be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
-    /// The upcall would not understand the request: a value holds a separator, or the whole is too long.
-    #[error("the request cannot be written down: {0}")]
-    Text(#[from] RequestError),
-    /// The session keyring has ended with its login: EKEYREVOKED or EKEYEXPIRED.
-    #[error("the session keyring has ended: {0}")]
-    Session(OsError),
-    /// The request was refused before there was a key. ENOKEY: no upcall is installed, or it did not answer.
-    #[error("request_key: {0}")]
-    Request(OsError),
-    /// The key cannot be read. EACCES: the caller does not possess it; EKEYEXPIRED, EKEYREVOKED: it has ended.
-    #[error("reading the key: {0}")]
-    Read(OsError),
-    /// The key is not the caller's, and is not read (rule S20).
-    #[error("the key is not believed: {0}")]
-    NotOwn(Doubt),
-    /// The key holds something else than a context.
-    #[error(transparent)]
-    Payload(#[from] PayloadError),
-}
 
 /// Requests a context for this process alone; returns as soon as there is a key, which may still be in progress. The
 /// calling thread is blocked for a millisecond or two and cannot be interrupted meanwhile.

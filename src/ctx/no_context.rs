@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::OsError;
+use super::os_error::OsError;
 use crate::event::{self, Reason};
 
 /// A negotiation that failed.

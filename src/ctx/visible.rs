@@ -12,10 +12,11 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::client::{ClientError, ContextKey};
+use super::no_context::NoContext;
+use super::os_error::OsError;
 use super::payload::user::State;
 use super::request::Description;
 use super::rings::{self, Session};
-use super::{NoContext, OsError};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::keyctl;
 

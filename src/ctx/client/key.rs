@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::ClientError;
+use super::error::{ClientError, NotEstablished};
 use crate::ctx::context::Context;
 use crate::ctx::initiator::Principal;
+use crate::ctx::os_error::OsError;
 use crate::ctx::payload::user::{self, State};
 use crate::ctx::request::{Description, Owner};
 use crate::ctx::rings;
-use crate::ctx::{NoContext, OsError};
 use crate::key::KeySerial;
 use crate::sys::keyctl;
 use crate::time::now;
@@ -27,20 +27,6 @@ pub struct ContextKey {
     serial: KeySerial,
     /// The uid that must own it.
     owner: u32,
-}
-
-/// Why a wait ended without a context.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotEstablished {
-    /// The negotiation failed.
-    #[error(transparent)]
-    Failed(#[from] NoContext),
-    /// The time is up. The negotiation goes on, and the key can be waited for again.
-    #[error("no context yet: the negotiation goes on")]
-    InProgress,
-    /// The key cannot be read.
-    #[error(transparent)]
-    Client(#[from] ClientError),
 }
 
 /// Why a key of an earlier request is replaced.

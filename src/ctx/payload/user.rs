@@ -7,7 +7,8 @@
 
 use super::super::context::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
 use super::super::initiator::{Initiator, Principal};
-use super::super::{NoContext, OsError};
+use super::super::no_context::NoContext;
+use super::super::os_error::OsError;
 use super::no_context::not_established;
 use super::texts::{self, TextKind, Texts};
 use crate::crypto::enctype::Enctype;
