@@ -203,9 +203,9 @@ impl InitChannel {
 pub(super) enum Exchanged {
     /// The server's answer.
     Answer(Answer),
-    /// None: the kernel has given up waiting.
+    /// No answer: the kernel has given up waiting.
     Silence,
-    /// None is wanted: the worker that sent the token has ended.
+    /// No answer is wanted: the worker that sent the token has ended.
     Unwanted,
 }
 

@@ -12,8 +12,8 @@ use nix::errno::Errno;
 
 use super::authorise::{Acting, Genuine};
 use super::clock::Clock;
+use super::final_payload::fail;
 use super::outcome::Outcome;
-use super::telling::fail;
 use super::verdict::Undecided;
 use crate::config::{CEILING, Config, Timeouts};
 use crate::event::{Cause, Failure, Stage};

@@ -3,9 +3,9 @@
 //! that stays for this, see [`super::teller`].
 //!
 //! Below the run directory: `log/<owner>`, `log/users` for all users together, `log/refused` for all refused requests,
-//! so that a flood of them hides nothing else, and `log/machine`, the account of root and the machine, which no user
-//! can use up. Nothing here waits for longer than a few system calls of another process; if the run directory cannot be
-//! used, every line is written.
+//! so that a flood of them hides nothing else, and `log/machine`, the account of root and of Lustre for this machine,
+//! which no user can use up. Nothing here waits for longer than a few system calls of another process; if the run
+//! directory cannot be used, every line is written.
 
 use std::cell::Cell;
 use std::fs::File;

@@ -14,6 +14,7 @@ use super::authorise::Acting;
 use super::cgroup::OwnerCgroup;
 use super::check::{Agreed, check};
 use super::exchange::Exchanged;
+use super::final_payload::{fail_unpublished, publish_context};
 use super::findings::Findings;
 use super::held::Pending;
 use super::job::Job;
@@ -22,9 +23,8 @@ use super::machine_part::{MachinePart, not_asked_for};
 use super::order::Order;
 use super::outcome::Outcome;
 use super::prepared::{Concerned, PreparedNegotiation};
-use super::relay::Relay;
+use super::relay::{Granted, Relay};
 use super::start::{self, Attempt, LaunchProgress, place_limit};
-use super::telling::{give, unpublished};
 use super::times::{Times, WorkerTime};
 use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
@@ -167,9 +167,9 @@ impl<'a> RunningNegotiation<'a> {
         };
         self.findings.established(&mut context);
         let enctypes = &self.job.config.kerberos.enctypes;
-        match self.channel.as_ref().and_then(Relay::last) {
+        match self.channel.as_ref().and_then(Relay::granted) {
             // Rule S13: window and handle are from the server's answers that we have read, not from the worker.
-            Some(&(window, ref handle)) => {
+            Some(&Granted { window, ref handle }) => {
                 check(Established { window, ..context }, base_key, handle, enctypes)
             }
             None => check(context, base_key, &handle, enctypes),
@@ -266,7 +266,7 @@ fn publish(job: &Job<'_>, times: &Times, mut key: Pending, agreed: Agreed) -> Ou
                 // The payload and the key's timeout name the same end.
                 context.endtime = context.endtime.min(now_32().saturating_add(lifetime.as_secs()));
             }
-            give(live, context, acting, lifetime).map_err(|error| error.to_string())
+            publish_context(live, context, acting, lifetime).map_err(|error| error.to_string())
         }
         Order::Lustre(_) => lustre::established(&context)
             .map_err(|error| error.to_string())
@@ -277,7 +277,7 @@ fn publish(job: &Job<'_>, times: &Times, mut key: Pending, agreed: Agreed) -> Ou
             let total = times.started.elapsed();
             Outcome::Established { credential, server, window, enctype, lifetime, total }
         }
-        Ok(Err((live, errno))) => unpublished(live, errno, acting, job.config, times.released),
+        Ok(Err((live, errno))) => fail_unpublished(live, errno, acting, job.config, times.released),
         Err(what) => Outcome::Failed(Failure::new(Stage::Publish, Cause::WorkerFault, what)),
     }
 }

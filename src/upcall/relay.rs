@@ -21,14 +21,22 @@ pub(super) struct Relay {
     tokens: usize,
     /// A token was not answered, so the worker has been told to begin anew, which happens once.
     silent_once: bool,
-    /// Window and handle of the last answer that had a handle.
-    last: Option<(u32, Vec<u8>)>,
+    granted: Option<Granted>,
+}
+
+/// The parts of a context that a server grants, from its answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// The sequence window of the last answer.
+    pub(super) window: u32,
+    /// The handle of the last answer that had one.
+    pub(super) handle: Vec<u8>,
 }
 
 impl Relay {
     /// Over this channel, before the first token.
     pub(super) fn new(channel: InitChannel) -> Self {
-        Self { channel, tokens: 0, silent_once: false, last: None }
+        Self { channel, tokens: 0, silent_once: false, granted: None }
     }
 
     /// Whether the worker may send another token.
@@ -36,9 +44,9 @@ impl Relay {
         self.tokens < ROUND_LIMIT
     }
 
-    /// Window and handle of the server's last answer.
-    pub(super) fn last(&self) -> Option<&(u32, Vec<u8>)> {
-        self.last.as_ref()
+    /// What the server has granted so far; `None` before its first handle.
+    pub(super) fn granted(&self) -> Option<&Granted> {
+        self.granted.as_ref()
     }
 
     /// A process of the channel that does not end.
@@ -75,9 +83,9 @@ impl Relay {
             Exchanged::Silence | Exchanged::Unwanted => return Ok(exchanged),
         };
         if !answer.handle.is_empty() {
-            self.last = Some((answer.window, answer.handle.clone()));
-        } else if let Some((window, _)) = self.last.as_mut() {
-            *window = answer.window;
+            self.granted = Some(Granted { window: answer.window, handle: answer.handle.clone() });
+        } else if let Some(granted) = self.granted.as_mut() {
+            granted.window = answer.window;
         }
         Ok(exchanged)
     }
@@ -113,17 +121,21 @@ mod tests {
         Exchanged::Answer(decode(writer.as_slice()).unwrap())
     }
 
+    fn granted(window: u32, handle: &[u8]) -> Option<Granted> {
+        Some(Granted { window, handle: handle.to_vec() })
+    }
+
     #[test]
     fn the_last_handle_stays_and_the_last_window_counts() {
         let (mut relay, _directory) = relay();
-        let mut last = |exchanged| {
+        let mut after = |exchanged| {
             assert!(matches!(relay.conclude(exchanged, Duration::ZERO), Ok(Exchanged::Answer(_))));
-            relay.last().cloned()
+            relay.granted().cloned()
         };
-        assert_eq!(last(answer(7, b"")), None, "a window of no handle");
-        assert_eq!(last(answer(8, b"first")), Some((8, b"first".to_vec())));
-        assert_eq!(last(answer(9, b"")), Some((9, b"first".to_vec())));
-        assert_eq!(last(answer(10, b"second")), Some((10, b"second".to_vec())));
+        assert_eq!(after(answer(7, b"")), None, "a window of no handle");
+        assert_eq!(after(answer(8, b"first")), granted(8, b"first"));
+        assert_eq!(after(answer(9, b"")), granted(9, b"first"));
+        assert_eq!(after(answer(10, b"second")), granted(10, b"second"));
     }
 
     #[test]
@@ -150,7 +162,7 @@ mod tests {
         relay.conclude(answer(7, b"handle"), Duration::ZERO).unwrap();
         let unwanted = relay.conclude(Exchanged::Unwanted, LOST_WITHIN * 2);
         assert!(matches!(unwanted, Ok(Exchanged::Unwanted)));
-        assert_eq!(relay.last(), Some(&(7, b"handle".to_vec())));
+        assert_eq!(relay.granted().cloned(), granted(7, b"handle"));
         assert!(relay.conclude(Exchanged::Silence, Duration::ZERO).is_ok());
     }
 

@@ -62,7 +62,7 @@ fn failed_for(acting: Acting, failure: &Failure) -> Writer {
 ///
 /// # Errors
 /// [`WireError`] for a context that does not fit a payload, which its types exclude.
-pub(super) fn give(
+pub(super) fn publish_context(
     live: LiveKey,
     mut context: Context,
     acting: Acting,
@@ -85,7 +85,7 @@ fn publish(live: LiveKey, full: Writer, bare: impl FnOnce() -> Writer, ttl: Dura
 }
 
 /// Fails a key that has not taken its context.
-pub(super) fn unpublished(
+pub(super) fn fail_unpublished(
     live: LiveKey,
     errno: Errno,
     acting: Acting,
