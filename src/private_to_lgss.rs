@@ -30,8 +30,10 @@ pub mod ctx {
 
 #[cfg(feature = "gss")]
 pub mod creds {
-    pub use crate::creds::machine::{Choice, MachineAccount, Node, Offered, Sources, choose};
-    pub use crate::creds::ticket::{Account, CacheNames, service_principal};
+    pub use crate::creds::machine::{
+        MachineAccount, MachineChoice, MachineRequest, Offered, Sources, choose,
+    };
+    pub use crate::creds::ticket::{CacheNames, ClientAccount, service_principal};
     pub use crate::gss::krb5::Library;
 }
 

@@ -1,8 +1,8 @@
-//! Programs of ours tried without a request: started as the upcall starts the worker, by an account without rights, to say
-//! who they are and what they find.
+//! Tries our programs without a request: starts them as the upcall starts the worker, by an account without rights,
+//! and reads what they report about themselves.
 //!
-//! Called by `lgss config check` and `lgss_keyring --self-check`; the worker's part is src/worker/self_test.rs. Invariant:
-//! a program that is tried is never root's process, is waited for no longer than [`PATIENCE`], and changes nothing.
+//! Called by `lgss config check` and `lgss_keyring --self-check`; the worker's part is src/worker/self_test.rs.
+//! Invariant: a program that is tried never runs as root, has no longer than [`TRIAL_LIMIT`], and changes nothing.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -29,33 +29,33 @@ use crate::sys::process::{self, Process};
 use crate::sys::{jail, keyctl};
 
 /// How long a program may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// For the end of one that was killed.
-const END_LIMIT: Duration = Duration::from_secs(2);
-/// Most that is read of what it says, in bytes.
+pub(crate) const TRIAL_LIMIT: Duration = Duration::from_secs(10);
+/// Longest wait for the end of a program that was killed.
+const TRIAL_KILL_LIMIT: Duration = Duration::from_secs(2);
+/// Most bytes that are read from each pipe.
 const SAID_LIMIT: usize = 256 * 1024;
-/// Descriptors that are handed over begin here.
+/// The first of the descriptors that are handed over.
 const FIRST_HANDED: i32 = 3;
-/// Who stands in for a machine user that does not exist: nobody.
+/// Uid and gid of nobody, who stands in for a machine user that does not exist.
 const NOBODY: u32 = 65534;
 
-/// The word that has the worker try itself.
+/// The argument that makes the worker test itself.
 pub(crate) const WORKER_WORD: &str = "--self-test";
-/// The name by which the worker answers.
+/// The worker's name in its report.
 pub(crate) const WORKER: &str = "lgss_negotiate";
-/// How the upcall's answer to `--version` begins; Lustre's program of the same name does not know the word.
+/// How the upcall's answer to `--version` begins; Lustre's program of the same name does not know that option.
 pub(crate) const UPCALL: &str = "lgss_keyring (lgss) ";
 /// The version of this build.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const BUILD_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What the worker finds.
+/// What the worker reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub(crate) struct SelfTestReport {
     /// [`WORKER`].
     pub program: String,
     /// Its version.
     pub version: String,
-    /// Whom it runs as.
+    /// The uid that it runs as.
     pub uid: u32,
     /// Rights that it still has and must not have.
     pub rights: Option<String>,
@@ -63,7 +63,7 @@ pub(crate) struct Report {
     pub krb5_config: Option<String>,
     /// The default realm, if krb5.conf names one.
     pub realm: Option<String>,
-    /// Encryption types of ours that krb5.conf permits.
+    /// Those of our encryption types that krb5.conf permits.
     pub enctypes: Vec<String>,
     /// The keytabs that were handed over.
     pub keytabs: Vec<KeytabReport>,
@@ -74,16 +74,16 @@ pub(crate) struct Report {
 pub(crate) struct KeytabReport {
     /// Its name.
     pub name: String,
-    /// Whose keys, each once.
+    /// The principals of its keys, each once.
     pub principals: Vec<String>,
     /// Why it cannot be read to its end.
     pub error: Option<String>,
 }
 
-/// Why a program gives no answer.
+/// Why a program gives no answer that can be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    /// Others than root could have written it, or it is no file.
+pub(crate) enum TrialFault {
+    /// Somebody other than root could have written it, or it is not a file.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// There is no process to try it in.
@@ -92,7 +92,7 @@ pub(crate) enum Fault {
     /// The kernel does not execute it.
     #[error("it cannot be executed as uid {uid}: {}", reason(*.errno))]
     Exec {
-        /// Who tried.
+        /// The uid that tried.
         uid: u32,
         /// The kernel's error.
         errno: Errno,
@@ -100,13 +100,13 @@ pub(crate) enum Fault {
     /// It ends without an answer.
     #[error("it {how}{}", complaint(.said))]
     Died {
-        /// By an exit status or a signal.
+        /// How it ended, in words.
         how: String,
-        /// The first line that it complains.
+        /// The first line that it wrote to standard error.
         said: String,
     },
     /// It does not answer in time.
-    #[error("it does not answer within {} s", PATIENCE.as_secs())]
+    #[error("it does not answer within {} s", TRIAL_LIMIT.as_secs())]
     Silent,
     /// It answers as another program would.
     #[error("it is another program: it does not answer as {0} does{said}", said = complaint(.1))]
@@ -129,11 +129,11 @@ fn complaint(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {}", one_line(text)) }
 }
 
-/// The worker's account of itself, as the account for root's requests; `keytabs` are names and contents, sealed.
+/// The worker's report, made by the account for root's requests; `keytabs` are names and sealed contents.
 ///
 /// # Errors
-/// [`Fault`].
-pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result<Report, Fault> {
+/// [`TrialFault`].
+pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result<SelfTestReport, TrialFault> {
     let mut words = vec![WORKER.to_owned(), WORKER_WORD.to_owned()];
     let mut handed = Vec::new();
     for ((name, content), place) in keytabs.into_iter().zip(FIRST_HANDED..) {
@@ -144,7 +144,7 @@ pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result
     environment.extend_from_slice(config.krb5_config.as_os_str().as_bytes());
     let trial = Trial { words, environment: vec![environment], handed };
     let said = trial.run(&config.worker, config)?;
-    match serde_json::from_slice::<Report>(&said.out) {
+    match serde_json::from_slice::<SelfTestReport>(&said.out) {
         Ok(report) if report.program == WORKER => Ok(report),
         _ => Err(said.fault(WORKER)),
     }
@@ -153,9 +153,9 @@ pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result
 /// The version of an upcall program.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`TrialFault`].
 #[cfg(feature = "tools")]
-pub(crate) fn upcall_version(program: &Path, config: &Config) -> Result<String, Fault> {
+pub(crate) fn upcall_version(program: &Path, config: &Config) -> Result<String, TrialFault> {
     let words = vec!["lgss_keyring".to_owned(), "--version".to_owned()];
     let said = Trial { words, environment: Vec::new(), handed: Vec::new() }.run(program, config)?;
     let text = String::from_utf8_lossy(&said.out);
@@ -170,32 +170,32 @@ struct Trial {
     handed: Vec<OwnedFd>,
 }
 
-/// What it has said, and how it has ended.
-struct Said {
+/// Its output, and how it ended.
+struct TrialOutput {
     out: Vec<u8>,
     err: Vec<u8>,
     ended: Option<WaitStatus>,
 }
 
-impl Said {
-    /// For one that has not answered as it should.
-    fn fault(&self, expected: &'static str) -> Fault {
+impl TrialOutput {
+    /// The fault of a program that has not answered as it should.
+    fn fault(&self, expected: &'static str) -> TrialFault {
         let text = String::from_utf8_lossy(&self.err);
         let complaint = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
         match self.ended {
-            None => Fault::Silent,
+            None => TrialFault::Silent,
             Some(WaitStatus::Exited(_, 127)) if complaint.contains("shared librar") => {
-                Fault::Died { how: "does not start".to_owned(), said: complaint }
+                TrialFault::Died { how: "does not start".to_owned(), said: complaint }
             }
             Some(WaitStatus::Signaled(_, signal, _)) => {
-                Fault::Died { how: format!("is ended by {}", signal.as_str()), said: complaint }
+                TrialFault::Died { how: format!("is ended by {}", signal.as_str()), said: complaint }
             }
-            Some(_) => Fault::Foreign(expected, complaint),
+            Some(_) => TrialFault::Foreign(expected, complaint),
         }
     }
 }
 
-/// The pipes of a program that is tried: two for what it says, one for why it could not be executed.
+/// The pipes of a program that is tried: two for its output, one for the reason why it could not be executed.
 struct Pipes<T> {
     out: T,
     err: T,
@@ -203,30 +203,30 @@ struct Pipes<T> {
 }
 
 impl Trial {
-    fn run(self, program: &Path, config: &Config) -> Result<Said, Fault> {
+    fn run(self, program: &Path, config: &Config) -> Result<TrialOutput, TrialFault> {
         let program: OwnedFd = open_trusted(program, OFlag::O_PATH)?.into();
         let account = geteuid().is_root().then(|| account(config));
-        let start = |errno| Fault::Start("pipe", errno);
+        let start = |errno| TrialFault::Start("pipe", errno);
         let (out, out_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
         let (err, err_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
         let (obstacle, obstacle_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
         let ours = Pipes { out, err, obstacle };
         let theirs = Pipes { out: out_end, err: err_end, obstacle: obstacle_end };
-        // Only root makes process-id namespaces.
-        match fork::fork_confined().or_else(|_| fork::fork()).map_err(|e| Fault::Start("fork", e))? {
+        // Only root can make a PID namespace.
+        match fork::fork_confined().or_else(|_| fork::fork()).map_err(|e| TrialFault::Start("fork", e))? {
             ForkResult::Child => self.become_program(program, account, theirs),
             ForkResult::Parent { child } => {
                 drop((theirs, program));
                 let uid = account.map_or(geteuid(), |account| account.uid);
-                hear(child, ours, uid)
+                collect(child, ours, uid)
             }
         }
     }
 
-    /// In the child, as the launcher does it, in short.
+    /// In the child: the essentials of what the launcher does.
     fn become_program(self, program: OwnedFd, account: Option<SystemUser>, pipes: Pipes<OwnedFd>) -> ! {
         if let Err((step, errno)) = prepare(account, &pipes) {
-            tell(pipes.obstacle, step, errno);
+            report_failure(pipes.obstacle, step, errno);
             process::end(1)
         }
         let text = |bytes: Vec<u8>| CString::new(bytes).unwrap_or_default();
@@ -237,17 +237,17 @@ impl Trial {
         let descriptors = self.handed;
         let execution = Execution { program, name: "", argv: &argv, environment: &environment, descriptors };
         execution.run(pipes.obstacle, |told, _, obstacle| match obstacle {
-            NotExecuted::Descriptors(errno) => tell(told, "descriptors", errno),
-            NotExecuted::Exec(errno) => tell(told, EXEC, errno),
+            NotExecuted::Descriptors(errno) => report_failure(told, "descriptors", errno),
+            NotExecuted::Exec(errno) => report_failure(told, EXEC, errno),
         })
     }
 }
 
-/// In the child: gives up its rights, and has its standard descriptors lead to us.
+/// In the child: gives up its rights and connects its standard descriptors to our pipes.
 fn prepare(account: Option<SystemUser>, pipes: &Pipes<OwnedFd>) -> Result<(), (&'static str, Errno)> {
     process::reset_inherited();
     jail::limit_resources(jail::MEMORY_MIB).map_err(|e| ("limits", e))?;
-    // Without keys it is tried all the same; that there are none is found elsewhere.
+    // Without keys it is tried all the same; their absence is reported elsewhere.
     let _ = keyctl::join_anonymous_session();
     if let Some(SystemUser { uid, gid }) = account {
         jail::drop_to(uid, gid).map_err(|e| ("drop of rights", e))?;
@@ -260,45 +260,45 @@ fn prepare(account: Option<SystemUser>, pipes: &Pipes<OwnedFd>) -> Result<(), (&
         .map_err(|e| ("dup2", e))
 }
 
-/// The errno, then the step.
-fn tell(told: OwnedFd, step: &str, errno: Errno) {
+/// Writes the errno, then the step.
+fn report_failure(told: OwnedFd, step: &str, errno: Errno) {
     let _ = File::from(told).write_all(&[&(errno as i32).to_ne_bytes()[..], step.as_bytes()].concat());
 }
 
 /// The step that is the program's own fault.
 const EXEC: &str = "exec";
-/// Those that are not.
+/// Steps that are not the program's fault.
 const STEPS: [&str; 6] = ["limits", "drop of rights", "parent", "/dev/null", "dup2", "descriptors"];
 
-/// Who negotiates for root; where that account is missing, nobody does to try a program.
+/// The account that negotiates for root; if it is missing, that of nobody, which is enough to try a program.
 fn account(config: &Config) -> SystemUser {
     let nobody = SystemUser { uid: Uid::from_raw(NOBODY), gid: Gid::from_raw(NOBODY) };
     system_user::find(&config.machine_user).unwrap_or(nobody)
 }
 
-fn hear(pid: nix::unistd::Pid, pipes: Pipes<OwnedFd>, uid: Uid) -> Result<Said, Fault> {
-    let process = Process::open(pid).map_err(|errno| Fault::Start("process", errno))?;
-    let deadline = Instant::now() + PATIENCE;
+fn collect(pid: nix::unistd::Pid, pipes: Pipes<OwnedFd>, uid: Uid) -> Result<TrialOutput, TrialFault> {
+    let process = Process::open(pid).map_err(|errno| TrialFault::Start("process", errno))?;
+    let deadline = Instant::now() + TRIAL_LIMIT;
     let Pipes { out, err, obstacle } = pipes;
     let [out, err, obstacle] = read_all([out.into(), err.into(), obstacle.into()], deadline);
     let in_time = process.wait_for_end(deadline.saturating_duration_since(Instant::now()));
     if !in_time {
         let _ = process.kill();
-        process.wait_for_end(END_LIMIT);
+        process.wait_for_end(TRIAL_KILL_LIMIT);
     }
     let ended = process.ended();
     if let Some((number, step)) = obstacle.split_first_chunk::<4>() {
         let errno = Errno::from_raw(i32::from_ne_bytes(*number));
         let known = STEPS.iter().find(|known| known.as_bytes() == step);
         return Err(match known {
-            Some(step) => Fault::Start(step, errno),
-            None => Fault::Exec { uid: uid.as_raw(), errno },
+            Some(step) => TrialFault::Start(step, errno),
+            None => TrialFault::Exec { uid: uid.as_raw(), errno },
         });
     }
-    Ok(Said { out, err, ended: ended.filter(|_| in_time) })
+    Ok(TrialOutput { out, err, ended: ended.filter(|_| in_time) })
 }
 
-/// What comes by each pipe until its end, the limit or the deadline.
+/// Reads each pipe until its end, the limit or the deadline.
 fn read_all(mut pipes: [File; 3], deadline: Instant) -> [Vec<u8>; 3] {
     let mut said = [Vec::new(), Vec::new(), Vec::new()];
     let mut open = [true; 3];

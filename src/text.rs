@@ -1,8 +1,8 @@
-//! Text that somebody else has written, made fit for a line of the log and for a terminal (rule S10): names of caches
-//! and principals, messages of libraries, what a worker says.
+//! Makes text from others fit for a log line and a terminal (rule S10): names of caches and principals, messages of
+//! libraries and of workers.
 //!
-//! Invariant: what comes out of here has no character that moves the cursor, breaks a line, turns the direction of
-//! writing or cannot be seen, and a quoted name cannot pass for words of ours.
+//! Invariant: the result has no character that moves the cursor, breaks a line, changes the direction of writing or
+//! is invisible, and a quoted name cannot be mistaken for words of ours.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -11,8 +11,8 @@ use std::fmt::Write;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Letters and marks that leave no trace when they are shown (Unicode, Default_Ignorable_Code_Point; those of the
-/// category Cf are told by that).
+/// Invisible letters and marks (Unicode, Default_Ignorable_Code_Point; those of category Cf are recognized by the
+/// category).
 const INVISIBLE: [(char, char); 8] = [
     ('\u{34f}', '\u{34f}'),
     ('\u{115f}', '\u{1160}'),
@@ -24,7 +24,7 @@ const INVISIBLE: [(char, char); 8] = [
     ('\u{e0100}', '\u{e01ef}'),
 ];
 
-/// Whether a character shows itself as what it is, the blank included.
+/// Whether a character shows what it is; the blank does.
 pub(crate) fn is_plain(c: char) -> bool {
     use GeneralCategory as Category;
     match get_general_category(c) {
@@ -40,7 +40,7 @@ pub(crate) fn is_plain(c: char) -> bool {
     }
 }
 
-/// The text with an escape in the place of every character that is not plain: `\n`, `\u{202e}`.
+/// Replaces every character that is not plain by an escape: `\n`, `\u{202e}`.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
@@ -56,7 +56,7 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A name as it is, or between quotation marks if something in it could be taken for what stands around a name.
+/// A name as it is, or in quotation marks if a part of it could be mistaken for the text around a name.
 pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
     let could_mislead = |c: char| c.is_whitespace() || "\"'\\;,".contains(c) || !is_plain(c);
     if !name.is_empty() && !name.contains(could_mislead) {
@@ -75,15 +75,15 @@ pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Longest line that is kept, in bytes: who wrote it is not trusted to be brief.
-pub(crate) const LINE_LIMIT: usize = 500;
+/// Longest line that is shown, in bytes: its author is not trusted to be brief.
+pub(crate) const SHOWN_LIMIT: usize = 500;
 
-/// Printable, on one line, cut at [`LINE_LIMIT`].
+/// The text escaped, on one line, cut at [`SHOWN_LIMIT`].
 pub(crate) fn one_line(text: &str) -> String {
-    cut(&escaped(text), LINE_LIMIT).into_owned()
+    cut(&escaped(text), SHOWN_LIMIT).into_owned()
 }
 
-/// So much of the text as fits into that many bytes, with a mark if that is not all.
+/// As much of the text as fits into `limit` bytes, with a mark if it was cut.
 pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     const MARK: char = '…';
     if text.len() <= limit {
@@ -96,10 +96,10 @@ pub(crate) fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(part)
 }
 
-/// JSON whose strings have escapes in the place of characters that are not plain: the same data, fit for a terminal.
+/// The same JSON data fit for a terminal: characters in strings that are not plain become escapes.
 #[cfg(any(feature = "tools", test))]
 pub(crate) fn plain_json(json: &str) -> Cow<'_, str> {
-    // Outside of strings there is nothing but ASCII, with line breaks.
+    // Outside of strings there is only ASCII, with line breaks.
     let stays = |c: char| c == '\n' || is_plain(c);
     if json.chars().all(stays) {
         return Cow::Borrowed(json);
@@ -122,7 +122,7 @@ pub(crate) fn plain_json(json: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    /// Every one that a terminal or a reader of logs is known to act on, and relatives.
+    /// Every character that terminals or readers of logs are known to act on, and related ones.
     const UNPLAIN: &str = "\0\x07\x08\t\n\r\x1b\x7f\u{80}\u{85}\u{9b}\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{2003}\
         \u{200b}\u{200d}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{206f}\u{3000}\u{3164}\
         \u{e000}\u{fe0f}\u{feff}\u{fff9}\u{ffff}\u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10ffff}";

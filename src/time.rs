@@ -1,7 +1,7 @@
-//! Clocks, and times and spans of time as they are shown.
+//! Clocks, and the form in which times and durations are shown.
 //!
-//! Invariant: a moment, a span, a wait look alike in the log, in `lgss` and in messages. Settings have a form of their
-//! own, which can be read again (src/config/duration.rs).
+//! Invariant: times and durations look the same in the log, in `lgss` and in messages. Settings use another form,
+//! which can be read back (src/config/duration.rs).
 #![forbid(unsafe_code)]
 
 #[cfg(any(feature = "gss", test))]
@@ -17,17 +17,17 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The same as Kerberos has it; it ends in 2106.
+/// The same in Kerberos's 32 bits, which end in 2106.
 pub(crate) fn now_32() -> u32 {
     u32::try_from(now()).unwrap_or(u32::MAX)
 }
 
-/// A clock that does not jump, and that goes on while the machine sleeps.
+/// A clock that does not jump and continues while the machine sleeps.
 pub(crate) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
-/// `2026-11-21 21:15:58 UTC` of seconds since the epoch.
+/// Seconds since the epoch as a date: `2026-11-21 21:15:58 UTC`.
 #[cfg(any(feature = "gss", test))]
 pub(crate) fn date(epoch: u32) -> String {
     let date = OffsetDateTime::from_unix_timestamp(epoch.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -35,14 +35,15 @@ pub(crate) fn date(epoch: u32) -> String {
     format!("{year}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC", u8::from(month))
 }
 
-/// What has passed while somebody waited: `12 ms`, `3.1 s`.
+/// How long somebody has waited: `12 ms`, `3.1 s`.
 #[cfg(any(feature = "tools", test))]
 pub(crate) fn waited(time: Duration) -> String {
-    if time < Duration::from_secs(1) {
-        format!("{} ms", time.as_millis())
-    } else {
-        format!("{:.1} s", time.as_secs_f32())
-    }
+    if time < Duration::from_secs(1) { format!("{} ms", time.as_millis()) } else { tenths(time) }
+}
+
+/// In seconds with one decimal: `3.1 s`, `0.0 s`.
+pub(crate) fn tenths(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f32())
 }
 
 /// A span of time in seconds, shown in its two largest units: `9 h 58 min`, `3 d 4 h`, `45 s`.

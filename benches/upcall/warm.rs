@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lgss::ctx::Level;
 use lgss::private_to_lgss::creds::Library;
-use lgss::private_to_lgss::creds::{Account, CacheNames, service_principal};
+use lgss::private_to_lgss::creds::{CacheNames, ClientAccount, service_principal};
 use lgss::private_to_lgss::negotiate::Krb5;
 use lgss::private_to_lgss::negotiate::drive;
 use lgss::private_to_lgss::negotiate::tcp;
@@ -71,7 +71,7 @@ pub(crate) fn run() {
 
 fn handshake(cache: CacheNames, target: &Target) {
     let library = Library::open().unwrap();
-    let account = Account::open(&library, cache).unwrap();
+    let account = ClientAccount::open(&library, cache).unwrap();
     let server = service_principal(&library, &target.service.parse().unwrap()).unwrap();
     let ticket = account.ticket(&server, &lgss::private_to_lgss::config::Enctypes::default()).unwrap();
     let addresses = tcp::resolve("127.0.0.1", target.port).unwrap();

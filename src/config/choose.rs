@@ -1,33 +1,34 @@
-//! Which settings hold for a request: by its requester's namespace, by its file system.
+//! Which settings apply to a request, by the requester's namespace and by the file system.
 //!
-//! The monitor finds the table of a requester and goes on with [`Config::for_namespace`], so that nothing later need know of it.
+//! The monitor finds the requester's table and continues with [`Config::for_namespace`], so that no later step needs
+//! to know about tables.
 
 use std::path::Path;
 
 use super::namespace::NamespaceTraits;
 use super::settings::Config;
 
-/// The settings that hold for one target.
+/// The settings of the machine's credentials for one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MachineSettings<'a> {
     /// `None` for the default realm of krb5.conf.
     pub realm: Option<&'a str>,
-    /// Keys.
+    /// Keytab of the machine's principals.
     pub keytab: &'a Path,
     /// The only principal, if one is set.
     pub principal: Option<&'a str>,
 }
 
 impl Config {
-    /// The name of the table that is for requesters in such a namespace: of those that match, the one with the most
-    /// components in `cgroup`, then one with `owner`, then the first by name.
+    /// Name of the table for requesters in such a namespace. Of several that match, the one with the most components
+    /// in `cgroup` counts, then one with `owner`, then the first by name.
     pub fn namespace_of(&self, traits: &NamespaceTraits) -> Option<&str> {
         let matching = self.namespace.iter().filter(|(_, table)| table.matches(traits));
-        // The last of equals is what max_by_key gives.
+        // max_by_key returns the last of equals.
         matching.rev().max_by_key(|(_, table)| table.precision()).map(|(name, _)| name.as_str())
     }
 
-    /// The settings for a requester for whom that table is.
+    /// These settings with that table applied.
     #[must_use]
     pub fn for_namespace(&self, name: &str) -> Self {
         let mut config = self.clone();
@@ -38,14 +39,14 @@ impl Config {
         config
     }
 
-    /// The name of the table that these settings have been made for by [`Config::for_namespace`].
+    /// Name of the table that [`Config::for_namespace`] has applied.
     pub fn within(&self) -> Option<&str> {
         self.within.as_deref()
     }
 
-    /// What holds for a target such as `lustre-MDT0000-mdc-ff46162242dab800`, whose file system is `lustre`. Realm
-    /// and principal of a file system's table come before the general ones; a realm of the request-key rule, which is not
-    /// known here, comes before all. In a namespace nothing but its own table counts; `None` if that names no keytab.
+    /// The settings for a target such as `lustre-MDT0000-mdc-ff46162242dab800`, whose file system is `lustre`. The
+    /// file system's table comes before the general settings; a realm in the request-key rule, which is not known
+    /// here, comes before both. In a namespace only its own table counts; `None` if that names no keytab.
     pub fn machine_settings(&self, target: &str) -> Option<MachineSettings<'_>> {
         if self.within().is_some() {
             return self.machine_settings_within();
@@ -59,7 +60,7 @@ impl Config {
         })
     }
 
-    /// What holds there for the node's credentials, which nothing of the host's replaces.
+    /// The settings in a namespace, where the host's never fill a gap.
     fn machine_settings_within(&self) -> Option<MachineSettings<'_>> {
         let table = self.namespace.get(self.within.as_deref()?)?;
         table.keytab.as_deref().map(|keytab| MachineSettings {

@@ -1,4 +1,4 @@
-//! Durations as settings give them: a number of seconds, or text with a unit.
+//! Durations in settings: a number of seconds, or text with a unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,7 +47,7 @@ impl FromStr for Seconds {
 }
 
 impl Seconds {
-    /// So many seconds.
+    /// A duration in whole seconds.
     pub const fn of(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
@@ -58,7 +58,7 @@ impl Seconds {
 }
 
 impl fmt::Display for Seconds {
-    /// As it can be written in the configuration: `30s`, `500ms`.
+    /// In the form that the configuration takes: `30s`, `500ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.subsec_millis() {
             0 => write!(f, "{}s", self.0.as_secs()),

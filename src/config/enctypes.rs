@@ -1,4 +1,4 @@
-//! The setting that says which encryption types a context may have.
+//! The setting for the encryption types that a context may have.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::enctype::Enctype;
 
-/// A set of encryption types, never empty; preferences are krb5.conf's matter.
+/// A set of encryption types, never empty. Which of them is preferred is up to krb5.conf.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Enctypes(Vec<Enctype>);
@@ -17,14 +17,14 @@ impl Enctypes {
         &self.0
     }
 
-    /// Whether a context may be of this type.
+    /// Whether a context may have this type.
     pub fn allow(&self, enctype: Enctype) -> bool {
         self.0.contains(&enctype)
     }
 }
 
 impl Default for Enctypes {
-    /// All that contexts can be of.
+    /// Every type that a context can have.
     fn default() -> Self {
         Self(vec![Enctype::Aes256Sha1, Enctype::Aes128Sha1, Enctype::Aes256Sha384, Enctype::Aes128Sha256])
     }

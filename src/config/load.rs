@@ -1,4 +1,4 @@
-//! Reading lgss.toml, and what is a mistake in it.
+//! Reads lgss.toml and finds the mistakes in it.
 
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -10,17 +10,17 @@ use super::namespace::Namespace;
 use super::settings::{Backoff, CEILING, Config, Limits, Log, MOUNT_CEILING, Timeouts};
 use crate::sys::files::{Untrusted, open_trusted};
 
-/// Where the configuration is unless `--config` names another file.
+/// The configuration file, unless `--config` names another one.
 pub(crate) const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
-/// Longest configuration read, in bytes.
-const SIZE_LIMIT: u64 = 256 * 1024;
-/// Least address space of a worker, in MiB.
+/// Largest configuration that is read, in bytes.
+const CONFIG_BYTES: u64 = 256 * 1024;
+/// Smallest address space of a worker, in MiB.
 const LEAST_MEMORY: u16 = 64;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Others than root could have written it, or it is no file.
+    /// Somebody other than root could have written it, or it is not a file.
     #[error("configuration: {0}")]
     Untrusted(#[from] Untrusted),
     /// It cannot be read.
@@ -29,16 +29,16 @@ pub enum ConfigError {
     /// It is not what lgss.toml(5) describes.
     #[error("configuration {0}: {1}")]
     Syntax(PathBuf, String),
-    /// A value out of its range.
+    /// A value is out of range.
     #[error("configuration {0}: {1}")]
     Value(PathBuf, String),
 }
 
 impl Config {
-    /// Reads the file at `path`, or gives the defaults if none was named and the default one does not exist.
+    /// Reads the file at `path`, or without one the default file. If that does not exist, returns the defaults.
     ///
     /// # Errors
-    /// [`ConfigError`]; for a mistake in the file it tells the line.
+    /// [`ConfigError`], with the line of a mistake in the file.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let default = Path::new(DEFAULT_PATH);
         let file = match open_trusted(path.unwrap_or(default), OFlag::O_RDONLY) {
@@ -51,13 +51,13 @@ impl Config {
         };
         let path = path.unwrap_or(default);
         let mut text = String::new();
-        file.take(SIZE_LIMIT)
+        file.take(CONFIG_BYTES)
             .read_to_string(&mut text)
             .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
         Self::parse(&text, path)
     }
 
-    /// Reads the text of a file, which the messages name `path`. It says nothing of who has written it.
+    /// Parses the text of a file, which messages call `path`. Who has written it is not checked here.
     ///
     /// # Errors
     /// [`ConfigError::Syntax`], [`ConfigError::Value`].
@@ -75,7 +75,7 @@ impl Config {
     }
 }
 
-/// What is wrong with values that are well-formed each.
+/// The first mistake in values that are each well-formed.
 fn check(config: &Config) -> Result<(), String> {
     let Timeouts { deadline, mount, .. } = config.timeouts;
     for (name, set, ceiling) in [("deadline", deadline, CEILING), ("mount", mount, MOUNT_CEILING)] {

@@ -1,4 +1,5 @@
-//! Settings of Lustre's contexts: credentials of the node, names of network identifiers, what differs by file system.
+//! Settings for Lustre: the machine's credentials, host names of network identifiers, exceptions for single file
+//! systems.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,58 +10,58 @@ use crate::nid::Nid;
 
 const NOT_A_REALM: &str = "realm: not the name of a realm";
 
-/// Credentials of the node.
+/// The machine's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Machine {
-    /// Keys of the node's principals.
+    /// Keytab of the machine's principals.
     pub keytab: PathBuf,
-    /// Where tickets from the keytab are kept.
-    pub cache: MachineCache,
+    /// Where tickets got by the keytab are kept.
+    pub cache: MachineCachePlace,
 }
 
-/// A place for tickets from the keytab.
+/// A place for tickets got by the keytab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MachineCache {
-    /// A file of ours below the run directory.
+pub enum MachineCachePlace {
+    /// A file below the run directory.
     Own,
     /// Root's default credential cache.
     Default,
 }
 
-/// What concerns Lustre only.
+/// Settings for Lustre only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lustre {
-    /// Realm of the node's principals; empty for the default realm of krb5.conf.
+    /// Realm of the machine's principals; empty for the default realm of krb5.conf.
     pub realm: String,
-    /// Program that finds the host name of an identifier that has no IP address.
+    /// Program that finds the host name of a network identifier without an IP address.
     pub nid2hostname: PathBuf,
-    /// Whether a name that an address has is taken without looking whether it leads back to the address (rule S17).
+    /// Accept the name of an address without checking that it leads back to the address (rule S17).
     pub trust_unconfirmed_names: bool,
-    /// Host names of network identifiers, which come before all other sources.
+    /// Host names of network identifiers; they come before all other sources.
     pub nids: BTreeMap<Nid, String>,
 }
 
-/// What differs for one file system; absent is as for the others.
+/// Exceptions for one file system; an absent setting is as for the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct FileSystem {
-    /// Realm of the node's principals.
+    /// Realm of the machine's principals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realm: Option<String>,
-    /// Keys of the node's principals.
+    /// Keytab of the machine's principals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keytab: Option<PathBuf>,
-    /// The one principal that this node is to a client's root requests.
+    /// The only principal for root's requests on a client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
 }
 
 impl Default for Machine {
     fn default() -> Self {
-        Self { keytab: "/etc/krb5.keytab".into(), cache: MachineCache::Own }
+        Self { keytab: "/etc/krb5.keytab".into(), cache: MachineCachePlace::Own }
     }
 }
 
@@ -76,7 +77,7 @@ impl Default for Lustre {
 }
 
 impl Lustre {
-    /// What is wrong with these settings besides paths.
+    /// The mistake in these settings, if there is one. Paths are checked in load.rs.
     pub(super) fn mistake(&self) -> Option<&'static str> {
         if self.nids.values().any(|name| !is_word(name)) {
             return Some("lustre.nids: not a host name");
@@ -87,7 +88,7 @@ impl Lustre {
 }
 
 impl FileSystem {
-    /// What is wrong with these settings besides paths.
+    /// The mistake in these settings, if there is one. Paths are checked in load.rs.
     pub(super) fn mistake(&self) -> Option<&'static str> {
         let is_wrong = |name: &Option<String>| name.as_deref().is_some_and(|name| !is_word(name));
         if is_wrong(&self.realm) {
@@ -97,7 +98,7 @@ impl FileSystem {
     }
 }
 
-/// Printable ASCII without spaces, which all names here are of.
+/// Whether a text is printable ASCII without spaces, as all names here must be.
 pub(super) fn is_word(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

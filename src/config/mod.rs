@@ -1,7 +1,7 @@
 //! lgss.toml: the settings, their defaults, and the rule that only root may have written the file.
 //!
-//! Read by the monitor and the tools, never by the front. Absent means the defaults; an unknown key is an error, so
-//! that a mistyped setting is not silently without effect. Every key is described in lgss.toml(5).
+//! Read by the monitor and the tools, never by the front. A missing file means the defaults. An unknown key is an
+//! error, so that a mistyped setting does not go unnoticed. lgss.toml(5) describes every key.
 #![forbid(unsafe_code)]
 
 mod caches;
@@ -14,14 +14,14 @@ mod lustre;
 mod namespace;
 mod settings;
 
-pub(crate) use caches::{Caches, Choice, Krb5CcName};
+pub(crate) use caches::{CacheChoice, Caches, Krb5CcName};
 pub(crate) use canonicalize::Canonicalize;
 pub(crate) use duration::Seconds;
 pub use enctypes::Enctypes;
 #[cfg(feature = "tools")]
 pub(crate) use load::ConfigError;
 pub(crate) use load::DEFAULT_PATH;
-pub(crate) use lustre::{Lustre, MachineCache};
+pub(crate) use lustre::{Lustre, MachineCachePlace};
 pub(crate) use namespace::NamespaceTraits;
-pub(crate) use settings::{Backoff, Level, Limits, Log, MOUNT_CEILING, Timeouts};
+pub(crate) use settings::{Backoff, Limits, Log, LogLevel, MOUNT_CEILING, Timeouts};
 pub use settings::{CEILING, Config};

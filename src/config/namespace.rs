@@ -1,6 +1,6 @@
-//! Settings that differ for requesters in a container: which mount namespaces a table is for, and what it sets.
+//! Settings for requesters in a container: which mount namespaces a table applies to, and what it sets.
 //!
-//! Which of several tables counts is decided in choose.rs.
+//! choose.rs decides which of several tables counts.
 
 use std::path::PathBuf;
 
@@ -8,34 +8,35 @@ use serde::{Deserialize, Serialize};
 
 use super::lustre::is_word;
 
-/// What differs for requesters in the mount namespaces that `owner` and `cgroup` describe; at least one of them is set.
+/// Settings for requesters in the mount namespaces that `owner` and `cgroup` describe; at least one of the two is
+/// set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct Namespace {
-    /// Who has made the user namespace that the mount namespace belongs to.
+    /// Uid that created the user namespace to which the mount namespace belongs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
-    /// A path in the cgroup v2 hierarchy; processes there or below are meant. `*` stands for any characters of a component.
+    /// A path in the cgroup v2 hierarchy, for processes there or below. `*` stands for any characters of a component.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
-    /// krb5.conf for the worker, a file of the host's.
+    /// krb5.conf for the worker, in the host's file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub krb5_config: Option<PathBuf>,
-    /// Keys of the node's principals there; without them there are no credentials of the node.
+    /// Keytab of the machine's principals there; without it the machine has no credentials there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keytab: Option<PathBuf>,
-    /// Realm of the node's principals.
+    /// Realm of the machine's principals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realm: Option<String>,
-    /// The one principal that this node is to a client's root requests.
+    /// The only principal for root's requests on a client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
 }
 
-/// What the kernel tells of a requester's mount namespace, which is another one than ours.
+/// What the kernel says about a requester's mount namespace that is not ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamespaceTraits {
-    /// Who has made the user namespace that it belongs to; `None` if that is the initial one.
+    /// Uid that created the user namespace to which it belongs; `None` for the initial one.
     pub owner: Option<u32>,
     /// The requester's path in the cgroup v2 hierarchy.
     pub cgroup: Option<String>,
@@ -49,13 +50,13 @@ impl Namespace {
         owner && self.cgroup.as_deref().is_none_or(below)
     }
 
-    /// Of several that match, the greatest counts: a longer path is more, any path is more than none, and an owner with
-    /// it more still.
+    /// The greatest of several that match counts: a longer path before a shorter one, any path before none, then a
+    /// table with an owner.
     pub(super) fn precision(&self) -> (usize, bool) {
         (self.cgroup.as_deref().map_or(0, |path| components(path).count()), self.owner.is_some())
     }
 
-    /// What is wrong with these settings besides paths.
+    /// The mistake in these settings, if there is one. Paths are checked in load.rs.
     pub(super) fn mistake(&self) -> Option<&'static str> {
         let well_formed = |path: &str| {
             path.starts_with('/') && components(path).all(|part| !matches!(part, "" | "." | ".."))
@@ -81,20 +82,20 @@ fn components(path: &str) -> impl Iterator<Item = &str> {
     path.strip_prefix('/').unwrap_or(path).split('/')
 }
 
-/// Component by component; what the path has beyond the pattern is below it.
+/// Compares component by component; the path may have more of them than the pattern.
 fn is_at_or_below(path: &str, pattern: &str) -> bool {
     let mut path = components(path);
     components(pattern).all(|pattern| path.next().is_some_and(|part| is_like(part, pattern)))
 }
 
-/// Whether `*` in the pattern can stand for something that makes it the text.
+/// Whether the text matches the pattern, in which `*` stands for any characters.
 fn is_like(text: &str, pattern: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return text == pattern };
     let Some(mut rest) = text.strip_prefix(before) else { return false };
     let mut parts: Vec<&str> = after.split('*').collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
-        // The first place leaves the most for what follows.
+        // The first match leaves the most text for the rest of the pattern.
         let Some((_, beyond)) = rest.split_once(part) else { return false };
         rest = beyond;
     }

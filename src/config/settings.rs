@@ -1,6 +1,6 @@
 //! All settings and their defaults.
 //!
-//! Read by load.rs; which of them hold for a request is found by choose.rs.
+//! Read by load.rs; choose.rs finds those that apply to a request.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use super::lustre::{FileSystem, Lustre, Machine};
 use super::namespace::Namespace;
 use crate::sys::jail::MEMORY_MIB;
 
-/// The front sets this timeout before anything is configured; no setting reaches beyond it.
+/// Ceiling of `timeouts.deadline`: the front gives the key this timeout before any setting is read.
 pub const CEILING: Duration = Duration::from_secs(200);
-/// No mount is kept waiting for longer, by no setting: it cannot be killed meanwhile.
+/// Ceiling of the wait of a mount, which cannot be killed meanwhile.
 pub(crate) const MOUNT_CEILING: Duration = Duration::from_secs(60);
 
 /// All settings.
@@ -29,31 +29,31 @@ pub struct Config {
     pub krb5_config: PathBuf,
     /// Directory for what must outlive a process: locks, slots, machine caches.
     pub run_dir: PathBuf,
-    /// The negotiating program.
+    /// The program that negotiates.
     pub worker: PathBuf,
-    /// Who negotiates for requesters of uid 0: a name in /etc/passwd, or one number for uid and gid.
+    /// The account that negotiates for requesters of uid 0: a name in /etc/passwd, or one number for uid and gid.
     pub machine_user: String,
     /// Limits in time.
     pub timeouts: Timeouts,
     /// Limits in number.
     pub limits: Limits,
-    /// What becomes of owners whose requests keep failing.
+    /// Pauses for owners whose requests keep failing.
     pub backoff: Backoff,
     /// Which credential caches are used.
     pub caches: Caches,
-    /// What is accepted of Kerberos.
+    /// What is accepted from Kerberos.
     pub kerberos: Kerberos,
-    /// Credentials of the node, for Lustre.
+    /// The machine's credentials, for Lustre.
     pub machine: Machine,
-    /// What else concerns Lustre only.
+    /// Other settings for Lustre only.
     pub lustre: Lustre,
-    /// What differs for a file system, by its name.
+    /// Exceptions for file systems, by their names.
     pub file_system: BTreeMap<String, FileSystem>,
-    /// What differs for requesters in other mount namespaces, by a name of the administrator's choice.
+    /// Exceptions for requesters in other mount namespaces, by a name that the administrator chooses.
     pub namespace: BTreeMap<String, Namespace>,
-    /// What is logged and where to.
+    /// What is logged, and where.
     pub log: Log,
-    /// Which table of `namespace` has been applied.
+    /// The table of `namespace` that has been applied.
     #[serde(skip)]
     pub(super) within: Option<String>,
 }
@@ -70,17 +70,17 @@ pub struct Timeouts {
     pub connect: Seconds,
     /// One round of tokens with the server.
     pub round: Seconds,
-    /// How long a mount waits for credentials of the node, at most [`MOUNT_CEILING`].
+    /// How long a mount waits for the machine's credentials, at most [`MOUNT_CEILING`].
     pub mount: Seconds,
     /// How long a failed key stays readable.
     pub negative_cache: Seconds,
 }
 
-/// Most negotiations that are alive at a time (rule S8); one more fails with EAGAIN.
+/// Most negotiations at a time (rule S8); one more fails with EAGAIN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Of one owner: a user, or whoever owns the user namespace that the requester is in.
+    /// Of one owner: a user, or the owner of the requester's user namespace.
     pub per_owner: u16,
     /// Of all users.
     pub users: u16,
@@ -88,21 +88,21 @@ pub struct Limits {
     pub machine: u16,
     /// Of Lustre for users.
     pub kernel: u16,
-    /// MiB of address space that one of them may have (rule S22).
+    /// Address space of one negotiation, in MiB (rule S22).
     pub memory: u16,
-    /// MiB of memory of all of one owner but root and the node, where there is a cgroup that can limit it; 0 for no
-    /// limit.
+    /// Memory of all negotiations of one owner, in MiB, where a cgroup can limit it; 0 for no limit. Root and the
+    /// machine are not limited.
     pub owner_memory: u32,
-    /// The cgroup that they are in, each owner's in one of its own below; empty for the one that the kernel starts
-    /// upcalls in.
+    /// The cgroup of negotiations, with one below it for each owner; empty for the cgroup in which the kernel starts
+    /// upcalls.
     pub cgroup: String,
 }
 
-/// The pause that an owner gets whose requests fail one after another (rule S8); meanwhile they fail with EAGAIN.
+/// The pause for an owner whose requests fail one after another (rule S8); during it they fail with EAGAIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Backoff {
-    /// Failures in a row that are free.
+    /// Failures in a row that cause no pause.
     pub after: u16,
     /// The first pause; each further failure doubles it.
     pub first: Seconds,
@@ -110,7 +110,7 @@ pub struct Backoff {
     pub longest: Seconds,
 }
 
-/// What is accepted of Kerberos.
+/// What is accepted from Kerberos.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kerberos {
@@ -118,7 +118,7 @@ pub struct Kerberos {
     pub enctypes: Enctypes,
     /// Renew a user's renewable ticket-granting ticket when less than half of its life is left.
     pub renew: bool,
-    /// Whether the name service may choose the principal of a program's service.
+    /// Whether the name service may replace the host in a program's service.
     pub canonicalize: Canonicalize,
 }
 
@@ -128,29 +128,29 @@ pub struct Kerberos {
 pub struct Log {
     /// The system log's datagram socket.
     pub socket: PathBuf,
-    /// Least severity that is logged.
-    pub level: Level,
-    /// The while that the limits below are for.
+    /// Lowest severity that is logged.
+    pub level: LogLevel,
+    /// The time that the limits below are for.
     pub window: Seconds,
-    /// Most lines of one owner's requests (rule S22).
+    /// Most lines for one owner's requests (rule S22).
     pub per_owner: u32,
-    /// Of all users'.
+    /// Most lines for all users' requests.
     pub users: u32,
-    /// Of root's, and of Lustre's for this machine.
+    /// Most lines for root's requests, and for Lustre's for this machine.
     pub machine: u32,
 }
 
 /// Severities, most severe first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Our own faults only.
+pub enum LogLevel {
+    /// Faults of this package only.
     Error,
     /// Also upcalls that failed.
     Warn,
     /// Also upcalls that succeeded.
     Info,
-    /// Also what is only of interest when hunting a fault.
+    /// Also details that help to find a fault.
     Debug,
 }
 
@@ -213,7 +213,7 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             socket: "/dev/log".into(),
-            level: Level::Info,
+            level: LogLevel::Info,
             window: Seconds::of(60),
             per_owner: 200,
             users: 2000,

@@ -1,5 +1,5 @@
-//! What all sources of one request may cost together (rule S22): bytes and tickets of caches, keys that are copied. Looked at
-//! before anything is read in earnest.
+//! Budgets for all sources of one request together (rule S22): bytes and tickets of caches, keys that are copied.
+//! Checked before anything is read in full.
 
 #[cfg(feature = "gss")]
 use std::{fs::File, io::Read, os::unix::fs::OpenOptionsExt};
@@ -11,18 +11,18 @@ use zeroize::Zeroizing;
 use super::file_shape::{ShapeError, count_tickets};
 use crate::sys::keyctl;
 
-/// Bytes of all files.
+/// Most bytes of all files.
 #[cfg(feature = "gss")]
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
-/// Tickets in one cache, and in all files. A user has one for each service that he has used within a day.
+/// Most tickets in one cache, and in all files. A user has one for each service used within a day.
 #[cfg(feature = "gss")]
 pub(crate) const TICKETS: usize = 8192;
-/// Bytes of all keys that are copied.
+/// Most bytes of all keys that are copied.
 const KEY_BYTES: usize = 4 * 1024 * 1024;
-/// Keys of a cache that are looked at, and of all caches.
+/// Most keys that are looked at in all caches.
 const KEYS: usize = 8192;
 
-/// What is left for files.
+/// What is left of the budget for files.
 #[cfg(feature = "gss")]
 #[derive(Debug)]
 pub(crate) struct FileBudget {
@@ -34,10 +34,10 @@ pub(crate) struct FileBudget {
 #[cfg(feature = "gss")]
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OverBudget {
-    /// All files together.
+    /// All files together are too large.
     #[error("not read: the caches have more than {} MiB in all", FILE_BYTES / 1024 / 1024)]
     Bytes,
-    /// What is in it.
+    /// Reading its contents would cost too much.
     #[error("not read: {0}")]
     Shape(#[from] ShapeError),
 }
@@ -51,7 +51,8 @@ impl Default for FileBudget {
 
 #[cfg(feature = "gss")]
 impl FileBudget {
-    /// Takes a cache that the library is to read by that name. What is no file, or cannot be opened, is the library's to say.
+    /// Charges for the cache that the library will read by that name. Errors of a cache that is no file or cannot be
+    /// opened are left to the library.
     ///
     /// # Errors
     /// [`OverBudget`].
@@ -64,7 +65,7 @@ impl FileBudget {
             return Err(OverBudget::Bytes);
         }
         let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0)));
-        // One that grows meanwhile is the library's, and its memory is limited.
+        // A file that grows meanwhile is left to the library, whose memory is limited.
         if file.take(length).read_to_end(&mut content).is_err() {
             return Ok(());
         }
@@ -74,7 +75,7 @@ impl FileBudget {
     }
 }
 
-/// What is left for copies of keys, which root makes.
+/// What is left of the budget for copies of keys, which root makes.
 #[derive(Debug)]
 pub(crate) struct KeyBudget {
     bytes: usize,
@@ -88,7 +89,7 @@ impl Default for KeyBudget {
 }
 
 impl KeyBudget {
-    /// One key more is looked at.
+    /// Charges for one key that is looked at.
     ///
     /// # Errors
     /// E2BIG.
@@ -97,7 +98,7 @@ impl KeyBudget {
         Ok(())
     }
 
-    /// The payload of a key, whose length is looked at first.
+    /// Reads the payload of a key; its length is checked first.
     ///
     /// # Errors
     /// E2BIG, and those of keyctl_read(3).

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::text::quoted;
 
-/// A cache of a type that others than its process can have (rule S7 allows no other).
+/// A cache of a type that can be used outside the process that made it (rule S7 allows no other).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CacheName {
     /// `FILE:/path` or a bare path.
@@ -19,11 +19,11 @@ pub(crate) enum CacheName {
     Kcm(String),
     /// `KEYRING:anchor:name`, kept in kernel keyrings.
     Keyring {
-        /// Where the collection hangs.
+        /// The keyring that the collection hangs below.
         anchor: Anchor,
-        /// The residual as it was given.
+        /// The residual as given.
         residual: String,
-        /// The collection's own name.
+        /// The name of the collection.
         collection: String,
     },
 }
@@ -31,9 +31,9 @@ pub(crate) enum CacheName {
 /// The keyring that a KEYRING collection hangs below.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchor {
-    /// The keyring of one thread.
+    /// The thread keyring.
     Thread,
-    /// That of one process.
+    /// The process keyring.
     Process,
     /// The session keyring.
     Session,
@@ -43,16 +43,16 @@ pub(crate) enum Anchor {
     Persistent,
 }
 
-/// Why a name is not taken.
+/// Why a name is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CacheNameError {
-    /// The type exists or not, but nobody but the process itself could use it.
+    /// An unknown type, or one that can be used only inside the process that made the cache.
     #[error("credential cache type {name} cannot be used here (FILE, DIR, KCM and KEYRING can)", name = quoted(.0))]
     Type(String),
     /// FILE and DIR take absolute paths without `..`.
     #[error("{name} is not an absolute path", name = quoted(.0))]
     Path(String),
-    /// No keyring of that kind holds caches.
+    /// Caches are not kept in a keyring of that kind.
     #[error("there is no keyring {name} for caches (thread, process, session, user, persistent)", name = quoted(.0))]
     Anchor(String),
 }
@@ -100,7 +100,7 @@ fn keyring(residual: &str) -> Result<CacheName, CacheNameError> {
 }
 
 impl CacheName {
-    /// As it is shown to people: names are chosen by whoever makes a cache.
+    /// The name as it is shown to people, quoted since the maker of a cache chooses it.
     pub(crate) fn shown(&self) -> String {
         quoted(&self.to_string()).into_owned()
     }

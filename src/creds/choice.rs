@@ -1,55 +1,56 @@
-//! Which of a user's usable caches comes first (lgss.toml(5), `choice`): a wish before all that is merely better.
+//! Which of a user's usable caches comes first (lgss.toml(5), `choice`): a cache that the user wishes comes before a
+//! better one.
 //!
-//! The wishes in their order: the cache that the requester's environment names; the principal that `.k5identity` has
-//! for the service; of the default collection what MIT Kerberos takes by itself, a cache of the service's realm, else
+//! The order of wishes: the cache that the requester's environment names; the principal that `.k5identity` has for
+//! the service; in the default collection the cache that MIT Kerberos would use, one of the service's realm or else
 //! the primary one. If a wish cannot be fulfilled, another cache of the same principal comes before the next wish.
 
 use std::cmp::Reverse;
 
-use super::ranking::{Reach, Worth};
+use super::ranking::{TicketReach, Worth};
 use super::source::Standing;
 use crate::gss::principal::Name;
 
 /// A cache that has been read.
-pub(super) struct Known<'a> {
+pub(super) struct KnownCache<'a> {
     pub(super) standing: Standing,
     pub(super) client: &'a Name,
-    /// If it is usable.
+    /// Its worth, if it is usable.
     pub(super) worth: Option<Worth>,
 }
 
 /// Why a cache comes before others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
-    /// KRB5CCNAME names it.
+pub(crate) enum WishedBy {
+    /// KRB5CCNAME names the cache.
     Environment,
     /// `.k5identity` names its principal.
     Identities,
-    /// It is of the service's realm, in a collection that is the requester's own choice or the default one.
+    /// It is of the service's realm, in the collection that KRB5CCNAME names or in the default one.
     Realm,
-    /// It is the default one.
+    /// It is the default cache.
     Default,
 }
 
-/// What is wanted.
+/// A cache or principal that the user wants.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
-    pub(super) by: By,
-    /// This cache, by its place in the list.
+    pub(super) by: WishedBy,
+    /// The cache, by its index in the list.
     pub(super) cache: Option<usize>,
-    /// This principal; `None` of a cache that could not be read.
+    /// The principal; `None` for a cache that could not be read.
     pub(super) client: Option<Name>,
 }
 
-/// All wishes, the strongest first. `unread` has the standings of places that could not be read.
+/// All wishes, the strongest first. `unread` are the standings of places that could not be read.
 pub(super) fn wishes(
-    caches: &[Known<'_>],
+    caches: &[KnownCache<'_>],
     unread: &[Standing],
     identity: Option<&Name>,
     service: Option<&Name>,
 ) -> Vec<Wish> {
-    let wished = Collection { caches, own: Standing::Wished, by: By::Environment };
-    let default = Collection { caches, own: Standing::Default, by: By::Default };
+    let wished = Collection { caches, own: Standing::Wished, by: WishedBy::Environment };
+    let default = Collection { caches, own: Standing::Default, by: WishedBy::Default };
     let mut wishes = Vec::new();
     if wished.is_collection() {
         wishes.extend(identity.and_then(|client| wished.of(client)));
@@ -57,9 +58,10 @@ pub(super) fn wishes(
     }
     wishes.extend(wished.primary());
     if wishes.is_empty() && unread.contains(&Standing::Wished) {
-        wishes.push(Wish { by: By::Environment, cache: None, client: None });
+        wishes.push(Wish { by: WishedBy::Environment, cache: None, client: None });
     }
-    let anywhere = |client: &Name| Wish { by: By::Identities, cache: None, client: Some(client.clone()) };
+    let anywhere =
+        |client: &Name| Wish { by: WishedBy::Identities, cache: None, client: Some(client.clone()) };
     wishes.extend(identity.map(|client| default.of(client).unwrap_or_else(|| anywhere(client))));
     if default.is_collection() {
         wishes.extend(service.and_then(|service| default.of_realm(service)));
@@ -68,15 +70,15 @@ pub(super) fn wishes(
     wishes
 }
 
-/// The caches that one name stands for.
+/// The caches of the collection that a name stands for.
 struct Collection<'a> {
-    caches: &'a [Known<'a>],
+    caches: &'a [KnownCache<'a>],
     own: Standing,
-    by: By,
+    by: WishedBy,
 }
 
 impl Collection<'_> {
-    fn members(&self) -> impl Iterator<Item = (usize, &Known<'_>)> {
+    fn members(&self) -> impl Iterator<Item = (usize, &KnownCache<'_>)> {
         let member = self.own.of_member();
         self.caches.iter().enumerate().filter(move |(_, c)| c.standing == self.own || c.standing == member)
     }
@@ -85,7 +87,7 @@ impl Collection<'_> {
         self.caches.iter().any(|cache| cache.standing == self.own.of_member())
     }
 
-    fn wish(&self, by: By, found: Option<(usize, &Known<'_>)>) -> Option<Wish> {
+    fn wish(&self, by: WishedBy, found: Option<(usize, &KnownCache<'_>)>) -> Option<Wish> {
         found.map(|(at, cache)| Wish { by, cache: Some(at), client: Some(cache.client.clone()) })
     }
 
@@ -97,14 +99,14 @@ impl Collection<'_> {
         let mut own = self.members().filter(|(_, cache)| cache.client == client);
         let first = own.next();
         let usable = first.into_iter().chain(own).find(|(_, cache)| cache.worth.is_some());
-        self.wish(By::Identities, usable.or_else(|| self.members().find(|(_, c)| c.client == client)))
+        self.wish(WishedBy::Identities, usable.or_else(|| self.members().find(|(_, c)| c.client == client)))
     }
 
-    /// The first one, the primary one before the others, that is of the realm; of an unknown realm, the one whose realm
-    /// is most like the host's domain.
+    /// The first usable cache of the service's realm, the primary cache before the others; if that realm is unknown,
+    /// the cache with the longest realm that is a suffix of the host's name.
     fn of_realm(&self, service: &Name) -> Option<Wish> {
         let usable = || self.members().filter(|(_, cache)| cache.worth.is_some());
-        let primary_first = |&(at, cache): &(usize, &Known<'_>)| (cache.standing != self.own, at);
+        let primary_first = |&(at, cache): &(usize, &KnownCache<'_>)| (cache.standing != self.own, at);
         let exact =
             usable().filter(|(_, cache)| cache.client.realm == service.realm).min_by_key(primary_first);
         let by_domain = || {
@@ -112,28 +114,27 @@ impl Collection<'_> {
             let like = usable().filter(|(_, cache)| is_domain_of(&cache.client.realm, host));
             like.min_by_key(|found| (Reverse(found.1.client.realm.len()), primary_first(found)))
         };
-        self.wish(By::Realm, exact.or_else(by_domain))
+        self.wish(WishedBy::Realm, exact.or_else(by_domain))
     }
 }
 
-/// Whether the host is in the domain that a realm is called after.
+/// Whether the host is in the domain that has the realm's name.
 fn is_domain_of(realm: &str, host: &str) -> bool {
     let (realm, host) = (realm.to_ascii_lowercase(), host.to_ascii_lowercase());
     !realm.is_empty()
         && host.strip_suffix(&realm).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// The places of the usable caches in the order in which they are to be tried, with the kind of wish that is for the
-/// cache itself: by principals in the order of the wishes, of one principal those that are wished, and then by their
-/// worth.
-pub(super) fn order(caches: &[Known<'_>], wishes: &[Wish]) -> Vec<(usize, Option<By>)> {
+/// Indices of the usable caches in the order in which to try them, each with the kind of wish for the cache itself.
+/// Sorted by principal in the order of wishes, within a principal by wish, then by worth.
+pub(super) fn order(caches: &[KnownCache<'_>], wishes: &[Wish]) -> Vec<(usize, Option<WishedBy>)> {
     let usable = caches.iter().enumerate().filter_map(|(at, cache)| Some((at, cache, cache.worth?)));
     let mut order: Vec<_> = usable
         .map(|(at, cache, worth)| {
             let own = wishes.iter().position(|wish| wish.cache == Some(at));
             let of_client = wishes.iter().position(|wish| wish.client.as_ref() == Some(cache.client));
-            // What leads nowhere is no wish fulfilled, but still its principal's.
-            let leads = worth.reach >= Reach::OtherRealm;
+            // A cache that leads nowhere fulfils no wish, but is still its principal's.
+            let leads = worth.reach >= TicketReach::OtherRealm;
             let place = own.filter(|_| leads).unwrap_or(usize::MAX);
             let by = own.and_then(|own| wishes.get(own)).map(|wish| wish.by);
             ((of_client.unwrap_or(usize::MAX), Reverse(leads), place, Reverse(worth)), (at, by))
@@ -154,14 +155,15 @@ mod tests {
 
     type Cache = (&'static str, Standing, Option<u32>);
 
-    /// Caches as principal, standing and end; then the order of their places.
+    /// Takes caches as principal, standing and end; returns the order of their indices.
     fn ordered(caches: &[Cache], identity: Option<&str>, service: Option<&str>) -> Vec<usize> {
         let clients: Vec<_> = caches.iter().map(|(client, ..)| name(client)).collect();
-        let worth = |end| Worth { reach: Reach::Target, end, renewable: false, authenticated: 0, start: 0 };
+        let worth =
+            |end| Worth { reach: TicketReach::Target, end, renewable: false, authenticated: 0, start: 0 };
         let known: Vec<_> = caches
             .iter()
             .zip(&clients)
-            .map(|(&(_, standing, end), client)| Known { standing, client, worth: end.map(worth) })
+            .map(|(&(_, standing, end), client)| KnownCache { standing, client, worth: end.map(worth) })
             .collect();
         let wishes = wishes(&known, &[], identity.map(name).as_ref(), service.map(name).as_ref());
         order(&known, &wishes).into_iter().map(|(at, _)| at).collect()

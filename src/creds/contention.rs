@@ -1,7 +1,7 @@
-//! Whether another program holds a cache so that the library would wait for it: by a lock (fcntl(2)), or by a lease.
+//! Whether the library would have to wait for another program that has a lock (fcntl(2)) or a lease on a cache.
 //!
-//! Asked before a file is read, because no call of the library's can be given up. Locks of programs that read or write the cache
-//! last for less than a millisecond, so that there is a little patience, once for all caches.
+//! Checked before a file is read, because a call of the library cannot be aborted. Programs that read or write a
+//! cache lock it for less than a millisecond, so there is a short grace, shared by all caches.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -12,14 +12,14 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 
-const PAUSE: Duration = Duration::from_millis(5);
+const CONTENTION_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long is waited in all until files are free.
+/// How much longer to wait for files to become free, in all.
 #[derive(Debug)]
 pub(super) struct Grace {
-    /// For those that cannot be read.
+    /// For files that cannot be read.
     reading: Duration,
-    /// For those that cannot be written.
+    /// For files that cannot be written.
     writing: Duration,
 }
 
@@ -29,55 +29,55 @@ impl Default for Grace {
     }
 }
 
-/// What a file can be used for.
+/// How far a file can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
+pub(super) enum Usability {
     /// Everything.
     Free,
-    /// To be read; who writes waits.
+    /// Only reading; a writer would wait.
     Reading,
     /// Nothing, for this reason.
     Nothing(&'static str),
 }
 
-/// What can be done with the file, after a short wait if need be.
-pub(super) fn of(file: &Path, grace: &mut Grace) -> Use {
+/// How far the file can be used, if necessary after a short wait.
+pub(super) fn usability(file: &Path, grace: &mut Grace) -> Usability {
     loop {
         let found = look(file);
         let left = match found {
-            Use::Free => return found,
-            Use::Reading => &mut grace.writing,
-            Use::Nothing(_) => &mut grace.reading,
+            Usability::Free => return found,
+            Usability::Reading => &mut grace.writing,
+            Usability::Nothing(_) => &mut grace.reading,
         };
         if left.is_zero() {
             return found;
         }
-        *left = left.saturating_sub(PAUSE);
-        thread::sleep(PAUSE);
+        *left = left.saturating_sub(CONTENTION_PAUSE);
+        thread::sleep(CONTENTION_PAUSE);
     }
 }
 
-fn look(file: &Path) -> Use {
+fn look(file: &Path) -> Usability {
     let opened = |access| {
         let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         open(file, flags, Mode::empty())
     };
-    // Who wants to write is in the way of every lease, who reads only of a writer's.
+    // Opening for writing conflicts with every lease, opening for reading with a write lease only.
     let (opened, written) = match opened(OFlag::O_RDWR) {
-        Err(Errno::EWOULDBLOCK) => (opened(OFlag::O_RDONLY), Use::Reading),
-        Err(_) => (opened(OFlag::O_RDONLY), Use::Free),
-        file => (file, Use::Free),
+        Err(Errno::EWOULDBLOCK) => (opened(OFlag::O_RDONLY), Usability::Reading),
+        Err(_) => (opened(OFlag::O_RDONLY), Usability::Free),
+        file => (file, Usability::Free),
     };
     match opened {
-        Ok(file) if is_locked(&file, libc::F_RDLCK) => Use::Nothing("is locked by another program"),
-        Ok(file) if is_locked(&file, libc::F_WRLCK) => Use::Reading,
-        Err(Errno::EWOULDBLOCK) => Use::Nothing("is leased by another program"),
-        // What is wrong with it, the library will tell.
+        Ok(file) if is_locked(&file, libc::F_RDLCK) => Usability::Nothing("is locked by another program"),
+        Ok(file) if is_locked(&file, libc::F_WRLCK) => Usability::Reading,
+        Err(Errno::EWOULDBLOCK) => Usability::Nothing("is leased by another program"),
+        // The library will report any error.
         Ok(_) | Err(_) => written,
     }
 }
 
-/// Whether somebody's lock is in the way of this kind of lock on the whole file.
+/// Whether another lock conflicts with a lock of this kind on the whole file.
 fn is_locked(file: impl AsFd, kind: i32) -> bool {
     let mut lock = libc::flock {
         l_type: i16::try_from(kind).unwrap_or_default(),
@@ -110,14 +110,14 @@ mod tests {
     fn a_lock_of_another_opening_is_seen_and_its_kind_counts() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut grace = Grace::default();
-        assert_eq!(of(file.path(), &mut grace), Use::Free);
+        assert_eq!(usability(file.path(), &mut grace), Usability::Free);
         lock(file.as_file(), libc::F_RDLCK);
-        assert_eq!(of(file.path(), &mut grace), Use::Reading);
+        assert_eq!(usability(file.path(), &mut grace), Usability::Reading);
         lock(file.as_file(), libc::F_WRLCK);
-        assert_eq!(of(file.path(), &mut grace), Use::Nothing("is locked by another program"));
+        assert_eq!(usability(file.path(), &mut grace), Usability::Nothing("is locked by another program"));
         assert!(grace.reading.is_zero() && grace.writing.is_zero());
         lock(file.as_file(), libc::F_UNLCK);
-        assert_eq!(of(file.path(), &mut grace), Use::Free);
-        assert_eq!(of(Path::new("/nowhere/at/all"), &mut grace), Use::Free);
+        assert_eq!(usability(file.path(), &mut grace), Usability::Free);
+        assert_eq!(usability(Path::new("/nowhere/at/all"), &mut grace), Usability::Free);
     }
 }

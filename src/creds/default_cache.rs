@@ -1,7 +1,7 @@
 //! The host's default cache name: `default_ccache_name` of krb5.conf(5), read by a process without Kerberos.
 //!
-//! Only that one relation is looked for, with `include` and `includedir` followed as the library does; the first value
-//! wins. The file is the host's, never the requester's (rule S4).
+//! Reads single relations of `[libdefaults]`, following `include` and `includedir` as the library does; the first
+//! value wins. The file is the host's, never the requester's (rule S4).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use super::passwd;
 
 /// What MIT Kerberos uses when nothing is configured.
 const BUILT_IN: &str = "FILE:/tmp/krb5cc_%{uid}";
-/// Where it looks for the daemon of KCM caches when nothing is configured.
-const KCM_SOCKET: &str = "/var/run/.heim_org.h5l.kcm-socket";
+/// Where it looks for the KCM daemon when nothing is configured.
+const BUILT_IN_KCM_SOCKET: &str = "/var/run/.heim_org.h5l.kcm-socket";
 const INCLUDE_DEPTH: usize = 8;
-/// About so many files are looked at for what they include.
-const FILES_LIMIT: usize = 256;
-pub(super) const FILE_LIMIT: u64 = 1024 * 1024;
+/// About the most files that are searched for includes.
+const CONFIG_FILES_LIMIT: usize = 256;
+pub(super) const CONFIG_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The library whose directory `%{LIBDIR}` stands for, and where systems have it.
+/// The library whose directory `%{LIBDIR}` stands for, and the directories where systems have it.
 const LIBRARY: &str = "libkrb5.so.3";
 const LIBRARY_DIRECTORIES: [&str; 5] =
     ["/usr/lib/@-linux-gnu", "/usr/lib64", "/lib64", "/usr/lib", "/usr/local/lib"];
@@ -25,64 +25,68 @@ const LIBRARY_DIRECTORIES: [&str; 5] =
 /// Why there is no default name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DefaultCacheError {
-    /// krb5.conf has a token that MIT Kerberos does not know either.
+    /// krb5.conf has a token that MIT Kerberos does not know.
     #[error("krb5.conf: {0} holds a token that is not known; name the cache in the request")]
     Token(String),
-    /// The user has no name that can be had without a name service.
+    /// The name of the user cannot be found without a name service.
     #[error(
         "krb5.conf: {0} needs the name of uid {1}, which neither /etc/passwd nor LOGNAME tells; name the cache in \
          the request, or set it by %{{uid}}"
     )]
     Username(String, u32),
-    /// There is no such library on this host.
+    /// The library was not found on this host.
     #[error(
         "default_ccache_name {0}: the directory of {LIBRARY} is not known; name the cache in the request"
     )]
     Library(String),
 }
 
-/// What tokens stand for.
+/// The values of tokens.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct User<'a> {
+pub(crate) struct TokenValues<'a> {
     /// `%{uid}`, `%{euid}`, `%{USERID}`.
     pub uid: u32,
-    /// `%{username}`, where the host's file of users has no entry for the number.
+    /// `%{username}`, if the host's /etc/passwd has no entry for the uid.
     pub name: Option<&'a str>,
-    /// `%{TEMP}`, /tmp if there is none.
+    /// `%{TEMP}`; `None` for /tmp.
     pub temporary: Option<&'a str>,
 }
 
-impl User<'_> {
-    /// One of whom the number is known, and nothing else.
+impl TokenValues<'_> {
+    /// For a user of whom only the uid is known.
     pub(crate) fn numbered(uid: u32) -> Self {
         Self { uid, ..Self::default() }
     }
 }
 
-/// The user's default cache's name by the configuration at `krb5_config`. Files that cannot be read count as empty;
-/// the worker's library will complain of them.
+/// Name of the user's default cache by the configuration at `krb5_config`. Files that cannot be read count as empty;
+/// the worker's library will report them.
 ///
 /// # Errors
 /// [`DefaultCacheError`].
-pub(crate) fn default_cache_name(krb5_config: &Path, user: User<'_>) -> Result<String, DefaultCacheError> {
+pub(crate) fn default_cache_name(
+    krb5_config: &Path,
+    user: TokenValues<'_>,
+) -> Result<String, DefaultCacheError> {
     expand(relation(krb5_config, "default_ccache_name").as_deref().unwrap_or(BUILT_IN), user)
 }
 
 /// The user's keytab by the configuration at `krb5_config`, if it names one (krb5.conf(5), default_client_keytab_name).
 pub(super) fn client_keytab_name(
     krb5_config: &Path,
-    user: User<'_>,
+    user: TokenValues<'_>,
 ) -> Option<Result<String, DefaultCacheError>> {
     relation(krb5_config, "default_client_keytab_name").map(|name| expand(&name, user))
 }
 
-/// Where the daemon of KCM caches listens by that configuration (krb5.conf(5), kcm_socket); `-` means nowhere.
+/// The socket of the KCM daemon by that configuration (krb5.conf(5), kcm_socket); `None` where that is `-`, which
+/// means no socket.
 pub(crate) fn kcm_socket(krb5_config: &Path) -> Option<PathBuf> {
-    let socket = relation(krb5_config, "kcm_socket").unwrap_or_else(|| KCM_SOCKET.to_owned());
+    let socket = relation(krb5_config, "kcm_socket").unwrap_or_else(|| BUILT_IN_KCM_SOCKET.to_owned());
     Some(PathBuf::from(socket)).filter(|path| path.is_absolute())
 }
 
-/// The value of a relation in `[libdefaults]`, as it stands there.
+/// The value of a relation in `[libdefaults]`, with its tokens.
 pub(super) fn relation(krb5_config: &Path, name: &str) -> Option<String> {
     configured(krb5_config, name, &mut Section::Other, INCLUDE_DEPTH)
 }
@@ -102,7 +106,7 @@ fn configured(file: &Path, wanted: &str, section: &mut Section, depth: usize) ->
             return None;
         }
         if let Some(included) = included(line).filter(|_| depth > 0) {
-            // An included file starts outside any section and leaves ours as it was.
+            // An included file starts outside any section and does not change ours.
             return included.iter().find_map(|file| configured(file, wanted, &mut Section::Other, depth - 1));
         }
         let (name, value) = line.split_once('=')?;
@@ -111,7 +115,7 @@ fn configured(file: &Path, wanted: &str, section: &mut Section, depth: usize) ->
     })
 }
 
-/// The file and all that it includes, in the order in which the library reads them; existing or not.
+/// The file and all that it includes, in the library's order, whether or not they exist.
 pub(super) fn configuration_files(krb5_config: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     collect(krb5_config, &mut files, INCLUDE_DEPTH);
@@ -120,7 +124,8 @@ pub(super) fn configuration_files(krb5_config: &Path) -> Vec<PathBuf> {
 
 fn collect(file: &Path, files: &mut Vec<PathBuf>, depth: usize) {
     files.push(file.to_owned());
-    let Some(text) = read_configuration(file).filter(|_| depth > 0 && files.len() < FILES_LIMIT) else {
+    let Some(text) = read_configuration(file).filter(|_| depth > 0 && files.len() < CONFIG_FILES_LIMIT)
+    else {
         return;
     };
     text.lines()
@@ -129,14 +134,14 @@ fn collect(file: &Path, files: &mut Vec<PathBuf>, depth: usize) {
         .for_each(|file| collect(&file, files, depth - 1));
 }
 
-/// `None` for what cannot be read or is no text.
+/// `None` if the file is too large, cannot be read or is not text.
 fn read_configuration(file: &Path) -> Option<String> {
-    let small = fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= FILE_LIMIT);
+    let small = fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= CONFIG_FILE_BYTES);
     small.then(|| fs::read_to_string(file).ok()).flatten()
 }
 
-/// The files that an `include FILE` or `includedir DIR` line names; of a directory those with names of letters, digits,
-/// dashes and underscores, or ending in `.conf`, in order.
+/// The files that an `include FILE` or `includedir DIR` line names. In a directory these are the files whose names
+/// consist of letters, digits, dashes and underscores or end in `.conf`, sorted.
 fn included(line: &str) -> Option<Vec<PathBuf>> {
     let (directive, path) = line.split_once(char::is_whitespace)?;
     let path = Path::new(path.trim());
@@ -147,7 +152,7 @@ fn included(line: &str) -> Option<Vec<PathBuf>> {
                 fs::read_dir(path).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
             let mut names: Vec<_> = names.filter(|name| is_profile_name(name)).collect();
             names.sort_unstable();
-            // The directory itself has no text, but changes when a file comes or goes.
+            // The directory itself has no text, but it changes when a file comes or goes.
             let files = names.into_iter().map(|name| path.join(name));
             Some(std::iter::once(path.to_owned()).chain(files).collect())
         }
@@ -160,8 +165,8 @@ fn is_profile_name(name: &str) -> bool {
     plain || (name.ends_with(".conf") && !name.starts_with('.'))
 }
 
-/// Replaces the tokens of MIT Kerberos (krb5.conf(5), "Parameter expansion").
-pub(super) fn expand(name: &str, user: User<'_>) -> Result<String, DefaultCacheError> {
+/// Expands the tokens of MIT Kerberos (krb5.conf(5), "Parameter expansion").
+pub(super) fn expand(name: &str, user: TokenValues<'_>) -> Result<String, DefaultCacheError> {
     let unknown = || DefaultCacheError::Token(name.to_owned());
     let mut expanded = String::new();
     let mut rest = name;
@@ -187,7 +192,7 @@ pub(super) fn expand(name: &str, user: User<'_>) -> Result<String, DefaultCacheE
     Ok(expanded)
 }
 
-fn username(user: User<'_>) -> Option<String> {
+fn username(user: TokenValues<'_>) -> Option<String> {
     let known = passwd::hosts().ok();
     let known = known.as_ref().and_then(|passwd| passwd.of_uid(user.uid)).map(|entry| entry.name.to_owned());
     known.or_else(|| user.name.filter(|name| !name.contains('/')).map(str::to_owned))
@@ -211,7 +216,7 @@ mod tests {
             .unwrap();
         let file = directory.path().join("krb5.conf");
         fs::write(&file, text.replace("@D@", directory.path().join("d").to_str().unwrap())).unwrap();
-        default_cache_name(&file, User::numbered(7))
+        default_cache_name(&file, TokenValues::numbered(7))
     }
 
     #[test]
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn every_token_of_mit_kerberos_is_expanded() {
         let expand = |text: &str| {
-            let user = User { uid: 4_000_007, name: Some("seven"), temporary: Some("/scratch") };
+            let user = TokenValues { uid: 4_000_007, name: Some("seven"), temporary: Some("/scratch") };
             expand(text, user)
         };
         for (text, expanded) in [
@@ -250,8 +255,8 @@ mod tests {
         for text in ["%{nonsense}", "%{}", "%{uid"] {
             assert_eq!(expand(text), Err(DefaultCacheError::Token(text.to_owned())));
         }
-        assert_eq!(super::expand("%{username}", User::numbered(0)), Ok("root".to_owned()));
-        let unknown = super::expand("%{username}", User::numbered(4_000_007)).unwrap_err();
+        assert_eq!(super::expand("%{username}", TokenValues::numbered(0)), Ok("root".to_owned()));
+        let unknown = super::expand("%{username}", TokenValues::numbered(4_000_007)).unwrap_err();
         assert!(unknown.to_string().contains("uid 4000007"), "{unknown}");
     }
 }

@@ -1,29 +1,29 @@
-//! What reading a FILE cache would cost, found by walking through it: a cache that was made to cost memory is passed
-//! over before libkrb5 makes an object of each of its parts (rule S22).
+//! Walks through a FILE cache to find what reading it would cost: a cache made to consume memory is refused before
+//! libkrb5 allocates an object for each of its parts (rule S22).
 //!
-//! Form: krb5 documentation, "Credential cache file format". A file that ends too early is left to the library, which may find
-//! that somebody is still writing it.
+//! Format: krb5 documentation, "Credential cache file format". A file that ends too early is left to the library:
+//! somebody may still be writing it.
 
 use crate::wire::{Reader, WireError};
 
 /// Most components of a principal's name: three are usual, X.500 names have a dozen.
-const COMPONENTS_LIMIT: u32 = 64;
+const FILE_COMPONENTS_LIMIT: u32 = 64;
 /// Most addresses, and most restrictions, of a ticket.
 const PARTS_LIMIT: u32 = 256;
 
-/// Why a file is not read.
+/// Why a file is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ShapeError {
-    /// Of a principal.
-    #[error("a name in it has more than {COMPONENTS_LIMIT} components")]
+    /// Too many components in a principal.
+    #[error("a name in it has more than {FILE_COMPONENTS_LIMIT} components")]
     Components,
-    /// Of a ticket.
+    /// Too many addresses or restrictions in a ticket.
     #[error("a ticket in it has more than {PARTS_LIMIT} addresses or restrictions")]
     Parts,
-    /// Of the file, or of all files together.
+    /// Too many tickets in this file, or in all files of the request.
     #[error("it has more tickets than are read for one request")]
     Tickets,
-    /// Versions 1 and 2 are in the byte order of whoever wrote them.
+    /// Version 1 or 2, which is in the byte order of the machine that wrote it.
     #[error("it is of a form that has not been written since 1995")]
     OldForm,
 }
@@ -35,7 +35,7 @@ pub(crate) enum ShapeError {
 pub(super) fn count_tickets(file: &[u8], limit: usize) -> Result<usize, ShapeError> {
     let mut reader = Reader::new(file);
     let Ok(version) = header(&mut reader) else { return Ok(0) };
-    // The library reports best what is no cache at all.
+    // A file that is no cache is best reported by the library.
     let Some(version) = version else { return Ok(0) };
     if version < 3 {
         return Err(ShapeError::OldForm);
@@ -56,7 +56,7 @@ pub(super) fn count_tickets(file: &[u8], limit: usize) -> Result<usize, ShapeErr
     Ok(tickets)
 }
 
-/// The version, if it is a cache.
+/// Reads the header: the version, or `None` if the file is no cache.
 fn header(reader: &mut Reader<'_>) -> Result<Option<u8>, WireError> {
     if reader.u8()? != 5 {
         return Ok(None);
@@ -69,7 +69,7 @@ fn header(reader: &mut Reader<'_>) -> Result<Option<u8>, WireError> {
     Ok((1..=4).contains(&version).then_some(version))
 }
 
-/// What stops the reading of a part.
+/// Why a part was not read to its end.
 enum Stop {
     End,
     Shape(ShapeError),
@@ -94,7 +94,7 @@ fn ended(part: Result<(), Stop>) -> Result<bool, ShapeError> {
 fn principal(reader: &mut Reader<'_>) -> Result<(), Stop> {
     reader.u32_be()?;
     let components = reader.u32_be()?;
-    if components > COMPONENTS_LIMIT {
+    if components > FILE_COMPONENTS_LIMIT {
         return Err(Stop::Shape(ShapeError::Components));
     }
     (0..=components).try_for_each(|_| counted(reader))
@@ -105,7 +105,7 @@ fn credential(reader: &mut Reader<'_>, version: u8) -> Result<(), Stop> {
     const TIMES_AND_FLAGS: usize = 4 * 4 + 1 + 4;
     principal(reader)?;
     principal(reader)?;
-    // The encryption type, which version 3 has twice.
+    // The encryption type; version 3 has it twice.
     reader.take(if version == 3 { 4 } else { 2 })?;
     counted(reader)?;
     reader.take(TIMES_AND_FLAGS)?;

@@ -1,6 +1,6 @@
-//! Who serves a file system: this kernel by itself, a program, or another machine (rule S8).
+//! Who serves a file system: the kernel itself, a program, or another machine (rule S8).
 //!
-//! The last two can block their readers, beyond any signal.
+//! Programs and other machines can block their readers, whom no signal can interrupt then.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,7 +10,7 @@ use nix::sys::statfs::fstatfs;
 
 use crate::config::Caches;
 
-/// Who answers for the files of a file system.
+/// Who serves the files of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Server {
     /// The kernel, from memory or a disk.
@@ -43,18 +43,18 @@ const NETWORK: [u32; 16] = [
     0x786f_4256, // VirtualBox shared folders
 ];
 
-/// Names of the same in the table of mounts, and that of what mounts them on the way.
+/// Types of the same in the table of mounts, and autofs, which mounts them on access.
 const NETWORK_TYPES: [&str; 20] = [
     "nfs", "nfs4", "smb", "smb3", "smbfs", "cifs", "ncpfs", "afs", "openafs", "coda", "9p", "ceph", "lustre",
     "gpfs", "beegfs", "panfs", "pvfs2", "orangefs", "vboxsf", "autofs",
 ];
 
-/// What an inode is.
+/// The file type of an inode.
 pub(super) fn kind(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode & SFlag::S_IFMT.bits())
 }
 
-/// Why a file system that is served so may not be used.
+/// Why a file system that this server serves may not be used.
 pub(super) fn offence(server: Server, allowed: &Caches) -> Option<&'static str> {
     match server {
         Server::Fuse if !allowed.allow_fuse => {
@@ -67,7 +67,7 @@ pub(super) fn offence(server: Server, allowed: &Caches) -> Option<&'static str> 
     }
 }
 
-/// Who serves a file system of that type, by its name in the table of mounts.
+/// Who serves a file system of that type, as the table of mounts names it.
 pub(super) fn of_type(name: &str) -> Server {
     match name {
         _ if name == "fuse" || name == "fuseblk" || name.starts_with("fuse.") => Server::Fuse,
@@ -76,12 +76,12 @@ pub(super) fn of_type(name: &str) -> Server {
     }
 }
 
-/// Who serves the file system of an open file; O_PATH will do.
+/// Who serves the file system of an open file, for which O_PATH is enough.
 ///
 /// # Errors
 /// Those of fstatfs(2).
 pub(crate) fn serving(file: BorrowedFd<'_>) -> Result<Server, Errno> {
-    // The type's width differs between architectures; the numbers have 32 bits.
+    // The width of the type differs between architectures; the numbers have 32 bits.
     let number =
         u32::try_from(fstatfs(file)?.filesystem_type().0 & 0xffff_ffff).map_err(|_| Errno::EOVERFLOW)?;
     Ok(server(number))

@@ -1,48 +1,46 @@
-//! `.k5identity`: whom its owner wants to be to which service (k5identity(5)).
+//! `.k5identity`: which principal its owner wants to use for which service (k5identity(5)).
 //!
-//! Read by the worker, from the descriptor that the launcher has opened. The form is that of MIT Kerberos: lines of a
-//! principal and conditions `field=value`, where a value is a pattern of the shell's. The first line whose conditions
-//! all hold counts. A line that is not understood never counts.
+//! Read by the worker from the descriptor that the launcher has opened. The format is MIT Kerberos's: each line has a
+//! principal and conditions `field=value`, where a value is a shell pattern. The first line whose conditions all hold
+//! counts. A malformed line never counts.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::limits::IDENTITIES_BYTES;
 use crate::gss::krb5::Library;
 use crate::gss::principal::Name;
 
-/// Largest file that is read, in bytes.
-pub(super) const SIZE_LIMIT: u64 = 64 * 1024;
-
-/// What a file says.
+/// The contents of a file.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
-    lines: Vec<Line>,
-    /// Numbers of lines that are not understood.
+    lines: Vec<IdentityLine>,
+    /// Numbers of malformed lines.
     pub(super) malformed: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct IdentityLine {
     client: Name,
-    conditions: Vec<(Field, String)>,
+    conditions: Vec<(IdentityField, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+enum IdentityField {
     Realm,
     Service,
     Host,
 }
 
 impl Identities {
-    /// Reads it; principals without a realm are of the default one.
+    /// Reads the file; principals without a realm get the default one.
     pub(super) fn read(library: &Library, file: &Path) -> io::Result<Self> {
         let mut content = Vec::new();
-        // A lease is no reason to wait.
+        // Do not wait for a lease.
         let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
-        file.take(SIZE_LIMIT).read_to_end(&mut content)?;
+        file.take(IDENTITIES_BYTES.into()).read_to_end(&mut content)?;
         Ok(Self::parse(&content, |text| library.principal(text).ok().map(|principal| principal.name())))
     }
 
@@ -50,7 +48,7 @@ impl Identities {
         let mut identities = Self::default();
         for (line, number) in content.split(|&byte| byte == b'\n').zip(1..) {
             let text = std::str::from_utf8(line).ok().filter(|text| !text.contains('\0'));
-            match text.map(|text| Line::parse(text, &principal)) {
+            match text.map(|text| IdentityLine::parse(text, &principal)) {
                 Some(Ok(line)) => identities.lines.extend(line),
                 Some(Err(Malformed)) | None => identities.malformed.push(number),
             }
@@ -58,10 +56,10 @@ impl Identities {
         identities
     }
 
-    /// The client for that service, or for none in particular: then conditions do not hold.
+    /// The principal for a service; without a service no condition holds.
     pub(super) fn client(&self, service: Option<&Name>) -> Option<&Name> {
         let applies =
-            |line: &&Line| line.conditions.iter().all(|(field, value)| holds(*field, value, service));
+            |line: &&IdentityLine| line.conditions.iter().all(|(field, value)| holds(*field, value, service));
         self.lines.iter().find(applies).map(|line| &line.client)
     }
 }
@@ -69,17 +67,17 @@ impl Identities {
 #[derive(Debug)]
 struct Malformed;
 
-impl Line {
-    /// Nothing for an empty line or a comment.
+impl IdentityLine {
+    /// `None` for an empty line or a comment.
     fn parse(text: &str, principal: impl Fn(&str) -> Option<Name>) -> Result<Option<Self>, Malformed> {
         let mut words = text.split([' ', '\t', '\r']).filter(|word| !word.is_empty());
         let Some(first) = words.next().filter(|word| !word.starts_with('#')) else { return Ok(None) };
         let conditions = words.map(|word| {
             let (field, value) = word.split_once('=').ok_or(Malformed)?;
             let field = match field {
-                "realm" => Field::Realm,
-                "service" => Field::Service,
-                "host" => Field::Host,
+                "realm" => IdentityField::Realm,
+                "service" => IdentityField::Service,
+                "host" => IdentityField::Host,
                 _ => return Err(Malformed),
             };
             Ok((field, value.to_owned()))
@@ -89,23 +87,23 @@ impl Line {
     }
 }
 
-fn holds(field: Field, value: &str, service: Option<&Name>) -> bool {
+fn holds(field: IdentityField, value: &str, service: Option<&Name>) -> bool {
     let Some(Name { realm, components }) = service else { return false };
     let text = match (field, components.as_slice()) {
-        (Field::Realm, _) => realm.clone(),
-        (Field::Service, [service, _, ..]) => service.clone(),
-        (Field::Host, [_, host, ..]) => host.to_ascii_lowercase(),
+        (IdentityField::Realm, _) => realm.clone(),
+        (IdentityField::Service, [service, _, ..]) => service.clone(),
+        (IdentityField::Host, [_, host, ..]) => host.to_ascii_lowercase(),
         _ => return false,
     };
     let (pattern, text): (Vec<char>, Vec<char>) = (value.chars().collect(), text.chars().collect());
     is_like(&text, &pattern)
 }
 
-/// Whether a pattern of the shell's (glob(7)) stands for the text. What follows the last `*` is tried at every place
-/// once, so that no pattern takes longer than the product of both lengths.
+/// Whether a shell pattern (glob(7)) matches the text. Only the part after the last `*` is tried again, once for each
+/// place, so that the time is at most proportional to the product of both lengths.
 fn is_like(text: &[char], pattern: &[char]) -> bool {
     let (mut at, mut next) = (0, 0);
-    // Where to go on when what follows the last `*` does not fit: the place in the pattern, and in the text.
+    // Where to continue if the part after the last `*` does not match: the place in the pattern, and in the text.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         let step = match pattern.get(next) {
@@ -116,7 +114,7 @@ fn is_like(text: &[char], pattern: &[char]) -> bool {
             }
             None if at == text.len() => return true,
             None => None,
-            Some(_) => text.get(at).and_then(|&c| one(c, pattern.get(next..).unwrap_or_default())),
+            Some(_) => text.get(at).and_then(|&c| match_one(c, pattern.get(next..).unwrap_or_default())),
         };
         match (step, retry) {
             (Some(length), _) => (at, next) = (at + 1, next + length),
@@ -129,15 +127,15 @@ fn is_like(text: &[char], pattern: &[char]) -> bool {
     }
 }
 
-/// How much of the pattern stands for that one character; `None` if it does not.
-fn one(c: char, pattern: &[char]) -> Option<usize> {
+/// Length of the pattern's first element if that matches the character, else `None`.
+fn match_one(c: char, pattern: &[char]) -> Option<usize> {
     match pattern {
         ['?', ..] => Some(1),
         ['\\', escaped, ..] => (*escaped == c).then_some(2),
-        ['[', rest @ ..] => match set(c, rest) {
+        ['[', rest @ ..] => match match_set(c, rest) {
             Some((true, length)) => Some(1 + length),
             Some((false, _)) => None,
-            // Without an end it is a bracket.
+            // Without an end it is a literal bracket.
             None => (c == '[').then_some(1),
         },
         [other, ..] => (*other == c).then_some(1),
@@ -145,8 +143,8 @@ fn one(c: char, pattern: &[char]) -> Option<usize> {
     }
 }
 
-/// Whether the set that begins here has the character, and how long it is with its end.
-fn set(c: char, pattern: &[char]) -> Option<(bool, usize)> {
+/// Whether the set that begins here contains the character, and the set's length with its end.
+fn match_set(c: char, pattern: &[char]) -> Option<(bool, usize)> {
     let negated = matches!(pattern, ['!' | '^', ..]);
     let mut at = usize::from(negated);
     let first = at;

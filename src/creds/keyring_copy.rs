@@ -1,9 +1,9 @@
-//! A KEYRING cache as the bytes of a FILE cache, for root's requests: their worker is another user and can be given
-//! bytes, but no keyring of root's.
+//! Copies a KEYRING cache into the bytes of a FILE cache, for readers that cannot reach the keyring: the worker for
+//! root's requests is another user.
 //!
 //! MIT Kerberos keeps a collection as a keyring `_krb_<name>` (`_krb` in a persistent keyring) with a key that names
-//! the primary cache and a keyring for each cache; in that, one key holds the principal and one each credential, in
-//! the very form of FILE version 4 (krb5 documentation, "Keyring ccache" and "Credential cache file format").
+//! the primary cache and a keyring for each cache. In that, one key holds the principal and one key each credential,
+//! exactly in the format of FILE version 4 (krb5 documentation, "Keyring ccache" and "Credential cache file format").
 
 use std::ffi::{CStr, CString};
 
@@ -21,34 +21,34 @@ use crate::wire::Reader;
 const FILE_VERSION_4: [u8; 4] = [5, 4, 0, 0];
 /// `05`, and a version that the library reads.
 const FILE_MAGIC: [u8; 1] = [5];
-/// Most components of a principal's name.
-const COMPONENTS_LIMIT: u32 = 16;
+/// Most components of a principal's name in a key.
+const KEY_COMPONENTS_LIMIT: u32 = 16;
 const PRIMARY: &CStr = c"krb_ccache:primary";
 const PRINCIPAL: &CStr = c"__krb5_princ__";
-/// Begins the names of keys that are no credentials.
+/// Prefix of the names of keys that are not credentials.
 const NOT_A_CREDENTIAL: &[u8] = b"__krb5_";
 const NAME_LIMIT: usize = 256;
 
-/// Copies a cache of the calling process: of `collection` the one that `residual` (`anchor:collection[:cache]`) names,
-/// or the primary one.
+/// Copies a cache of the calling process: in `collection`, the cache that `residual` (`anchor:collection[:cache]`)
+/// names, or the primary one.
 ///
 /// # Errors
-/// ENOKEY if there is no such cache, EPROTO if it does not have the form known, and the kernel's.
+/// ENOKEY without such a cache, EPROTO if its format is unknown, and the kernel's.
 pub(crate) fn copy(anchor: Anchor, collection: &str, residual: &str) -> Result<Zeroizing<Vec<u8>>, Errno> {
     let cache = residual.splitn(3, ':').nth(2);
     let (ring, name) = match anchor {
-        // Those that root's process had are not ours.
+        // The keyrings of root's process are not those of this one.
         Anchor::Thread | Anchor::Process => return Err(Errno::ENOKEY),
         Anchor::Session => (keyctl::SESSION_KEYRING, format!("_krb_{collection}")),
         Anchor::User => (keyctl::USER_KEYRING, format!("_krb_{collection}")),
-        // Asking for it would make one, for days.
+        // Asking for a missing one would create it, for days.
         Anchor::Persistent if visible_ring::which_exist([&visible_ring::persistent(0)]) == [false] => {
             return Err(Errno::ENOKEY);
         }
         Anchor::Persistent => (keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)?, "_krb".to_owned()),
     };
     let collection = keyctl::search(ring, c"keyring", &c_name(&name)?)?;
-    // Only what a keyring of the process leads to can be read.
+    // A keyring can be read only if a keyring of the process leads to it.
     keyctl::link(collection, keyctl::PROCESS_KEYRING)?;
     let copied = copy_cache(collection, cache);
     keyctl::clear(keyctl::PROCESS_KEYRING)?;
@@ -63,7 +63,7 @@ fn copy_cache(collection: i32, cache: Option<&str>) -> Result<Zeroizing<Vec<u8>>
     }
 }
 
-/// The name of a collection's primary cache, by the collection's keyring, which the caller must possess.
+/// Name of the primary cache of a collection, by the collection's keyring, which the caller must possess.
 ///
 /// # Errors
 /// As [`copy`].
@@ -94,8 +94,8 @@ pub(crate) fn copy_member(
     Ok(file)
 }
 
-/// A FILE cache (version 4) with one credential and its client's name: of a key's payload that is either such a file or a
-/// credential in that form.
+/// A FILE cache (version 4) with one credential and its client's name, made from the payload of a key that is either
+/// such a file or a credential in that format.
 ///
 /// # Errors
 /// EPROTO if it is neither.
@@ -116,7 +116,7 @@ pub(crate) fn file_of_credential(payload: &[u8]) -> Result<Zeroizing<Vec<u8>>, E
 fn principal_length(bytes: &[u8]) -> Option<usize> {
     let mut reader = Reader::new(bytes);
     reader.u32_be().ok()?;
-    let components = reader.u32_be().ok().filter(|count| (1..=COMPONENTS_LIMIT).contains(count))?;
+    let components = reader.u32_be().ok().filter(|count| (1..=KEY_COMPONENTS_LIMIT).contains(count))?;
     for _ in 0..=components {
         let length = usize::try_from(reader.u32_be().ok()?).ok()?;
         reader.take(length).ok()?;

@@ -1,6 +1,8 @@
-//! Where credentials come from: names of credential caches, the default one, opening them safely, and the ticket in one.
+//! Where credentials come from: names of credential caches, the default cache, opening caches safely, tickets in
+//! them.
 //!
-//! Used by the launcher, which has no Kerberos library and opens caches, and by the worker, which gets what was opened.
+//! Used by the launcher, which opens caches and has no Kerberos library, and by the worker, which gets the open
+//! files.
 #![forbid(unsafe_code)]
 
 pub(crate) mod budget;
@@ -18,6 +20,7 @@ pub(crate) mod file_system;
 #[cfg(feature = "gss")]
 mod identities;
 pub(crate) mod keyring_copy;
+pub(crate) mod keytab_file;
 pub(crate) mod limits;
 #[cfg(feature = "gss")]
 pub(crate) mod machine;

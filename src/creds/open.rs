@@ -1,8 +1,8 @@
-//! Opening a requester's credential cache (rules S4, S9): below its root, without following a last link, and only what
-//! is a plain file of its owner; then that descriptor, never the name again.
+//! Opens a requester's credential cache (rules S4, S9): below the requester's root and only a plain file of its
+//! owner's. From then on the descriptor is used, never the name again.
 //!
-//! A DIR collection is resolved here to one of its files: a library that opened the directory's members by name would
-//! follow their links in the host's file system.
+//! A DIR collection is resolved here to one of its files. If the library opened the members by name, it would follow
+//! their links in the host's file system.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -13,7 +13,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use super::cache_name::CacheName;
 use super::file_system::{self, Server, kind};
 use super::limits::CACHE_BYTES;
-use super::path::{Obstacle, Walker};
+use super::path::{PathObstacle, Walker};
 use crate::config::Caches;
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, locate_entry, read_located};
@@ -21,42 +21,44 @@ use crate::sys::files::{locate_below, locate_entry, read_located};
 /// Longest `primary` file of a DIR collection.
 const PRIMARY_LIMIT: usize = 256;
 
-/// A cache ready for use.
+/// A cache that may be used.
 #[derive(Debug)]
-pub(crate) enum Opened {
+pub(crate) enum OpenedCache {
     /// A regular file, located but not yet read.
     File(OwnedFd),
-    /// A cache that the library finds by its name alone: KCM and KEYRING.
+    /// A KCM or KEYRING cache, which the library finds by its name alone.
     Named(CacheName),
 }
 
 /// Whose caches are opened, and where.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ground<'a> {
-    /// What plays the part of `/`.
+pub(crate) struct CachePolicy<'a> {
+    /// The directory that stands for `/`.
     pub root: BorrowedFd<'a>,
-    /// Whose they must be.
+    /// The uid that they must belong to.
     pub owner: u32,
-    /// On which file systems they may be.
+    /// The settings for the file systems that they may be on.
     pub allowed: &'a Caches,
 }
 
-impl Ground<'_> {
-    /// Locates the cache `name`; of a directory collection the primary one.
+impl CachePolicy<'_> {
+    /// Locates the cache `name`; in a directory collection, the primary one.
     ///
     /// # Errors
-    /// A [`Failure`] of stage credentials: no such cache, or one that may not be used, with the reason.
-    pub(crate) fn open(&self, name: &CacheName) -> Result<Opened, Failure> {
+    /// [`Failure`] of the stage `Credentials`: there is no such cache, or why it may not be used.
+    pub(crate) fn open(&self, name: &CacheName) -> Result<OpenedCache, Failure> {
         match name {
-            CacheName::File(path) | CacheName::DirMember(path) => self.file(name, path).map(Opened::File),
+            CacheName::File(path) | CacheName::DirMember(path) => {
+                self.file(name, path).map(OpenedCache::File)
+            }
             CacheName::Dir(directory) => {
                 let located = self.directory(name, directory)?;
                 let primary = self.primary(name, located.as_fd())?;
                 let (member, status) = locate_in(located.as_fd(), Path::new(&primary))
                     .map_err(|errno| not_found(name, errno))?;
-                self.usable(name, member, &status).map(Opened::File)
+                self.usable(name, member, &status).map(OpenedCache::File)
             }
-            CacheName::Kcm(_) | CacheName::Keyring { .. } => Ok(Opened::Named(name.clone())),
+            CacheName::Kcm(_) | CacheName::Keyring { .. } => Ok(OpenedCache::Named(name.clone())),
         }
     }
 
@@ -71,16 +73,16 @@ impl Ground<'_> {
         self.usable(name, located, &status)
     }
 
-    /// A name that is a link, as batch systems lay them: its owner's own wish, if it leads to a file of that owner's.
+    /// A name that is a link of its owner's, as batch systems create them. It must lead to a file of the same owner.
     fn linked_file(&self, name: &CacheName, path: &Path) -> Result<OwnedFd, Failure> {
         let walker = Walker { root: self.root, owner: self.owner, allowed: self.allowed };
         let (located, status) = walker.walk(path).map_err(|obstacle| match obstacle {
-            Obstacle::Errno(Errno::ENOENT | Errno::ENOTDIR) => {
+            PathObstacle::Errno(Errno::ENOENT | Errno::ENOTDIR) => {
                 let detail = format_args!("{}: there is no such cache, the link leads nowhere", name.shown());
                 Failure::new(Stage::Credentials, Cause::NoTicket, detail)
             }
-            Obstacle::Errno(errno) => not_found(name, errno),
-            Obstacle::Offence(offence) => unusable(name, offence),
+            PathObstacle::Errno(errno) => not_found(name, errno),
+            PathObstacle::Offence(offence) => unusable(name, offence),
         })?;
         if let Some(offence) =
             self.file_system_offence(located.as_fd()).map_err(|errno| not_found(name, errno))?
@@ -103,7 +105,7 @@ impl Ground<'_> {
         directory_offence(&status, self.owner).map_or(Ok(located), |offence| Err(unusable(name, offence)))
     }
 
-    /// The file that the collection's `primary` names, `tkt` if there is none (krb5 ccache types, "DIR").
+    /// Name of the cache in the collection's file `primary`, or `tkt` without such a file (krb5 ccache types, "DIR").
     pub(super) fn primary(&self, name: &CacheName, directory: BorrowedFd<'_>) -> Result<String, Failure> {
         let malformed = || unusable(name, "has a malformed file primary");
         let (primary, status) = match locate_in(directory, Path::new("primary")) {
@@ -116,7 +118,7 @@ impl Ground<'_> {
         if is_member(member) { Ok(member.to_owned()) } else { Err(malformed()) }
     }
 
-    /// Finds what is there without opening it, on a file system that may be used (rule S8).
+    /// Locates a file without opening it, on a file system that may be used (rule S8).
     fn locate(&self, name: &CacheName, path: &Path) -> Result<(OwnedFd, FileStat), Failure> {
         let failed = |errno| not_found(name, errno);
         let located = locate_below(self.root, path).map_err(failed)?;
@@ -127,13 +129,14 @@ impl Ground<'_> {
         Ok((located, status))
     }
 
-    /// Reads a little of a file that somebody else serves: if that blocks, it blocks the caller, who is watched.
+    /// Reads a byte of a file on a FUSE or network file system. If that blocks, it blocks here, where the caller is
+    /// watched.
     pub(super) fn touch(&self, located: BorrowedFd<'_>) {
         let Caches { allow_fuse, allow_network, .. } = *self.allowed;
         if (allow_fuse || allow_network)
             && file_system::serving(located).is_ok_and(|server| server != Server::Kernel)
         {
-            // What is wrong with it, the reader will tell.
+            // The reader will report any error.
             let _ = read_located(located, 0);
         }
     }
@@ -144,14 +147,14 @@ impl Ground<'_> {
     }
 }
 
-/// Finds an entry of a directory, on the same file system, without following it.
+/// Locates an entry of a directory on the same file system; a link is not followed.
 pub(super) fn locate_in(directory: BorrowedFd<'_>, name: &Path) -> Result<(OwnedFd, FileStat), Errno> {
     let located = locate_entry(directory, name)?;
     let status = fstat(&located)?;
     Ok((located, status))
 }
 
-/// Whether a name in a directory collection is that of a cache.
+/// Whether a name in a directory collection is the name of a cache.
 pub(super) fn is_member(name: &str) -> bool {
     name.starts_with("tkt") && !name.contains('/')
 }
@@ -206,10 +209,10 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, lchown};
 
     impl TestRoot {
-        fn open(&self, name: &str) -> Result<Opened, Failure> {
+        fn open(&self, name: &str) -> Result<OpenedCache, Failure> {
             let uid = nix::unistd::getuid().as_raw();
-            let ground = Ground { root: self.root.as_fd(), owner: uid, allowed: &Caches::default() };
-            ground.open(&name.parse().unwrap())
+            let policy = CachePolicy { root: self.root.as_fd(), owner: uid, allowed: &Caches::default() };
+            policy.open(&name.parse().unwrap())
         }
 
         fn cause(&self, name: &str) -> Cause {
@@ -221,7 +224,7 @@ mod tests {
     fn a_plain_file_of_the_owner_is_opened_below_the_root() {
         let place = TestRoot::with(&["cc"]);
         place.write("cc/krb5cc", 0o600);
-        assert!(matches!(place.open("FILE:/cc/krb5cc"), Ok(Opened::File(_))));
+        assert!(matches!(place.open("FILE:/cc/krb5cc"), Ok(OpenedCache::File(_))));
         assert_eq!(place.cause("FILE:/cc/other"), Cause::NoTicket);
     }
 
@@ -254,7 +257,7 @@ mod tests {
         link("others", "cc/good");
         lchown(place.at("others"), Some(54_321), None).unwrap();
         for name in ["link", "absolute"] {
-            assert!(matches!(place.open(&format!("FILE:/{name}")), Ok(Opened::File(_))), "{name}");
+            assert!(matches!(place.open(&format!("FILE:/{name}")), Ok(OpenedCache::File(_))), "{name}");
         }
         for (name, cause) in [
             ("nowhere", Cause::NoTicket),

@@ -1,8 +1,8 @@
-//! A path below a requester's root, walked one name at a time, so that every link on the way and every file system is looked at
-//! before it is entered (rules S4, S8, S9).
+//! Walks a path below a requester's root one name at a time, so that every link and every file system on the way is
+//! checked before it is entered (rules S4, S8, S9).
 //!
-//! For what openat2(2) would follow blindly: a home directory, which may be on a file system that another machine serves, and a
-//! cache that is a link.
+//! Used where openat2(2) would follow blindly: for home directories, which may be on network file systems, and for
+//! caches that are links.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -17,41 +17,41 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 use super::file_system::{self, Server, kind};
 use crate::config::Caches;
 
-/// Most links on the way (path_resolution(7)).
-const LINKS_LIMIT: usize = 40;
+/// Most symbolic links in a path (path_resolution(7)).
+const SYMLINKS_LIMIT: usize = 40;
 
 /// Why a path leads nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Obstacle {
-    /// The kernel says so.
+pub(super) enum PathObstacle {
+    /// The kernel's error.
     Errno(Errno),
-    /// What lies there is not entered, for this reason.
+    /// A part of it may not be entered, for this reason.
     Offence(&'static str),
 }
 
-impl From<Errno> for Obstacle {
+impl From<Errno> for PathObstacle {
     fn from(errno: Errno) -> Self {
         Self::Errno(errno)
     }
 }
 
-/// Who walks, and what may be entered.
+/// For whom a path is walked, and what may be entered.
 #[derive(Clone, Copy)]
 pub(super) struct Walker<'a> {
-    /// What plays the part of `/`.
+    /// The directory that stands for `/`.
     pub(super) root: BorrowedFd<'a>,
-    /// Links of this user are followed, and root's.
+    /// Only links of this user and of root are followed.
     pub(super) owner: u32,
-    /// On which file systems.
+    /// The settings for the file systems that may be entered.
     pub(super) allowed: &'a Caches,
 }
 
 impl Walker<'_> {
-    /// Where the path leads, links followed to the last one: O_PATH, and its status.
-    pub(super) fn walk(self, path: &Path) -> Result<(OwnedFd, FileStat), Obstacle> {
+    /// Follows the path, including a link at its end; returns the file, opened with O_PATH, and its status.
+    pub(super) fn walk(self, path: &Path) -> Result<(OwnedFd, FileStat), PathObstacle> {
         let root = self.root.try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
         let mut mount = mount_of(root.as_fd());
-        // The directories that have been entered, the root first.
+        // Directories entered so far, the root first.
         let mut way = vec![root];
         let mut ahead = names(path);
         let mut links = 0;
@@ -70,11 +70,11 @@ impl Walker<'_> {
             let status = fstat(&found)?;
             if kind(&status) == SFlag::S_IFLNK {
                 links += 1;
-                if links > LINKS_LIMIT {
+                if links > SYMLINKS_LIMIT {
                     return Err(Errno::ELOOP.into());
                 }
                 if ![0, self.owner].contains(&status.st_uid) {
-                    return Err(Obstacle::Offence("leads over a link of somebody else's"));
+                    return Err(PathObstacle::Offence("leads over a link of somebody else's"));
                 }
                 let target = readlinkat(&found, "")?;
                 let target = Path::new(&target);
@@ -95,14 +95,15 @@ impl Walker<'_> {
         Ok((found, status))
     }
 
-    /// Another file system than before. Even to ask that for its type could hang, so that the table of mounts is asked.
-    fn may_enter(self, found: BorrowedFd<'_>, mount: Option<u64>) -> Result<(), Obstacle> {
+    /// Whether another file system may be entered. Asking it for its type could hang, so the table of mounts is read.
+    fn may_enter(self, found: BorrowedFd<'_>, mount: Option<u64>) -> Result<(), PathObstacle> {
         let server = match mount.and_then(server_of_mount) {
             Some(server) => server,
-            // Mounted in the requester's namespace only.
+            // It is mounted in the requester's namespace only.
             None => file_system::serving(found)?,
         };
-        file_system::offence(server, self.allowed).map_or(Ok(()), |offence| Err(Obstacle::Offence(offence)))
+        file_system::offence(server, self.allowed)
+            .map_or(Ok(()), |offence| Err(PathObstacle::Offence(offence)))
     }
 }
 
@@ -123,13 +124,13 @@ fn locate(directory: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd, Errno> {
     openat2(directory, name, how)
 }
 
-/// The mount that an open file is on, by its number (proc_pid_fdinfo(5)), which is had without asking the file system.
+/// The id of the mount that an open file is on (proc_pid_fdinfo(5)), found without asking the file system.
 fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
     let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     told.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
-/// Who serves what is mounted under that number here (proc_pid_mountinfo(5)).
+/// Who serves the mount with that id in our namespace (proc_pid_mountinfo(5)).
 fn server_of_mount(mount: u64) -> Option<Server> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let number = mount.to_string();
@@ -153,7 +154,7 @@ mod tests {
     }
 
     impl TestRoot {
-        fn walk(&self, path: &str) -> Result<u64, Obstacle> {
+        fn walk(&self, path: &str) -> Result<u64, PathObstacle> {
             let owner = nix::unistd::getuid().as_raw();
             let walker = Walker { root: self.root.as_fd(), owner, allowed: &Caches::DEFAULT };
             walker.walk(Path::new(path)).map(|(_, status)| status.st_ino)
@@ -181,7 +182,7 @@ mod tests {
         let place = root_with_a_file();
         place.link("others", "a/b/file");
         lchown(place.at("others"), Some(54_321), None).unwrap();
-        assert_eq!(place.walk("/others"), Err(Obstacle::Offence("leads over a link of somebody else's")));
+        assert_eq!(place.walk("/others"), Err(PathObstacle::Offence("leads over a link of somebody else's")));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Questions of the library's that may stay unanswered, and how long they are waited for.
+//! Calls of the library that may get no answer, and how long they may take.
 
 use std::time::Duration;
 
@@ -8,35 +8,36 @@ use crate::gss::krb5::Library;
 use crate::gss::status::Krb5Error;
 use crate::sys::answer;
 use crate::sys::lending::Late;
+use crate::time::tenths;
 
 /// How long the kernel may take to link a keyring.
 const KERNEL_LIMIT: Duration = Duration::from_secs(2);
-/// The share of the time for name services and KDCs that a daemon may take to list its caches, or to tell of one: one
-/// that is only starting, as after a boot, is waited for, and with one that never answers there is time left for what
-/// is elsewhere.
+/// The share of the time for name services and KDCs that a daemon gets to list its caches or to read one: long enough
+/// for a daemon that is just starting, as after a boot, and short enough to leave time for other caches if it never
+/// answers.
 const DAEMON_SHARE: u32 = 4;
-/// The most and the least of that.
+/// The least and the most of that.
 const DAEMON_LIMITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(5)];
 
-/// Who may not answer.
+/// Who keeps a cache and may not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whom {
+pub(super) enum Keeper {
     /// A daemon that keeps caches.
     Daemon,
-    /// The kernel: the library reaches these caches by a link of keyrings, for which there is one lock (rule S21).
+    /// The kernel: to reach these caches the library links keyrings, for which there is one lock (rule S21).
     Kernel,
 }
 
-/// Who has not answered, so is not asked again.
+/// How long to wait for each keeper, and who has not answered and is not asked again.
 #[derive(Debug)]
 pub(super) struct Patience {
-    silent: Vec<Whom>,
+    silent: Vec<Keeper>,
     with_daemons: Duration,
 }
 
-impl Whom {
-    /// Who answers for a cache, if that is one of these.
-    pub(super) fn keeps(cache: &CacheNames) -> Option<Self> {
+impl Keeper {
+    /// The keeper of a cache, if it has one.
+    pub(super) fn of(cache: &CacheNames) -> Option<Self> {
         let is_of = |starts: &[&str]| starts.iter().any(|start| cache.library.starts_with(start));
         if is_of(&["KCM:"]) {
             Some(Self::Daemon)
@@ -49,41 +50,41 @@ impl Whom {
 }
 
 impl Patience {
-    /// Of a request that has so much time for name services and KDCs.
+    /// For a request that has `limit` for name services and KDCs.
     pub(super) fn within(limit: Duration) -> Self {
         let [least, most] = DAEMON_LIMITS;
         Self { silent: Vec::new(), with_daemons: (limit / DAEMON_SHARE).clamp(least, most) }
     }
 
-    /// The failure for a cache that nobody has answered for.
-    pub(super) fn silent(&self, whom: Whom, name: &CacheNames) -> Failure {
-        match whom {
-            Whom::Daemon => {
-                let seconds = self.with_daemons.as_secs_f32();
+    /// The failure of a cache whose keeper has not answered.
+    pub(super) fn silent(&self, keeper: Keeper, name: &CacheNames) -> Failure {
+        match keeper {
+            Keeper::Daemon => {
+                let limit = tenths(self.with_daemons);
                 let detail = format!(
-                    "the daemon that keeps it has not answered within {seconds:.1} s (if it has just been started, ask again)"
+                    "the daemon that keeps it has not answered within {limit} (if it has just been started, ask again)"
                 );
                 name.failure(Cause::BadCache, &detail)
             }
-            Whom::Kernel => name.failure(Cause::BadCache, &Late::Unanswered.to_string()),
+            Keeper::Kernel => name.failure(Cause::BadCache, &Late::Unanswered.to_string()),
         }
     }
 
     /// The answer, if it comes in time.
     pub(super) fn ask<T: Send + 'static>(
         &mut self,
-        whom: Whom,
+        keeper: Keeper,
         library: &Library,
         question: impl FnOnce(&Library) -> Result<T, Krb5Error> + Send + 'static,
     ) -> Option<Result<T, Krb5Error>> {
-        if self.silent.contains(&whom) {
+        if self.silent.contains(&keeper) {
             return None;
         }
         let configuration = library.configuration();
         let ask = move || Library::open_by(configuration).and_then(|library| question(&library));
-        let limit = if whom == Whom::Daemon { self.with_daemons } else { KERNEL_LIMIT };
+        let limit = if keeper == Keeper::Daemon { self.with_daemons } else { KERNEL_LIMIT };
         let answer = answer::within(limit, ask).ok();
-        self.silent.extend(answer.is_none().then_some(whom));
+        self.silent.extend(answer.is_none().then_some(keeper));
         answer
     }
 }

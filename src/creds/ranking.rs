@@ -1,7 +1,8 @@
-//! What a user's credentials are worth for one target, and which are the best where nothing else is wanted (choice.rs).
+//! What a user's credentials are worth for one target, and which are the best unless the user wants others
+//! (choice.rs).
 //!
-//! Usable for the target's realm, then the longest remaining life, then renewable, then the newest. Nothing is asked of
-//! a KDC: what is here follows from what lies in the caches.
+//! The order: usable for the target's realm, then the longest remaining life, then renewable, then the newest. All
+//! this follows from the contents of the caches; no KDC is asked.
 
 use std::fmt;
 
@@ -9,32 +10,32 @@ use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
 use crate::time::{Span, date};
 
-/// How near to the target tickets lead, the nearest last.
+/// How close to the target tickets lead, the closest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
-    /// Nowhere yet: they are postdated, and the KDC has not validated them.
+pub(crate) enum TicketReach {
+    /// Nowhere yet: they are postdated and not validated by the KDC.
     Postdated,
     /// Nowhere yet: they become valid later, or a clock is wrong.
     Later,
     /// There are tickets for other services only.
     OtherServices,
-    /// To another realm, from which the target's may be reached or not.
+    /// To another realm, from which the target's may be reachable.
     OtherRealm,
     /// To the target's realm, or to the target itself.
     Target,
 }
 
-/// What makes credentials better than others: the order of the fields is that of their weight. Times are in seconds
-/// since the epoch.
+/// What makes credentials better than others; the fields are in the order of their weight. Times are in seconds since
+/// the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Worth {
-    /// How near they lead.
-    pub reach: Reach,
+    /// How close they lead.
+    pub reach: TicketReach,
     /// When they end.
     pub end: u32,
     /// Whether they can be renewed.
     pub renewable: bool,
-    /// When their owner has authenticated.
+    /// When their owner authenticated.
     pub authenticated: u32,
     /// When they begin to be valid.
     pub start: u32,
@@ -45,9 +46,9 @@ pub(crate) struct Worth {
 pub(crate) enum Worthless {
     /// There is no ticket.
     Empty,
-    /// The last one ended so many seconds ago.
+    /// The last ticket expired this many seconds ago.
     Expired(u64),
-    /// What is there belongs to gssproxy, whose daemon alone can use it.
+    /// All tickets belong to gssproxy, whose daemon alone can use them.
     GssProxys,
 }
 
@@ -61,8 +62,8 @@ impl fmt::Display for Worthless {
     }
 }
 
-/// What tickets are worth at `now` for `service`, whose realm is empty if a KDC is to find it; for no service in
-/// particular every realm is the target's.
+/// What tickets are worth at `now` for `service`, whose realm is empty if a KDC is to find it. Without a service
+/// every realm counts as the target's.
 ///
 /// # Errors
 /// [`Worthless`].
@@ -70,8 +71,8 @@ pub(crate) fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Resu
     let of_live = |ticket: &Facts| Worth {
         reach: match is_valid(ticket, now) {
             true => reach(ticket, service),
-            false if ticket.invalid => Reach::Postdated,
-            false => Reach::Later,
+            false if ticket.invalid => TicketReach::Postdated,
+            false => TicketReach::Later,
         },
         end: ticket.end,
         renewable: ticket.renewable_until > ticket.end,
@@ -79,7 +80,7 @@ pub(crate) fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Resu
         start: ticket.start,
     };
     let live = tickets.iter().filter(|ticket| is_live(ticket, now) && !is_gssproxys(ticket));
-    // A ticket for the service itself will be used if there is one, so that its life is what counts.
+    // A ticket for the service itself will be used if there is one, so its life counts.
     let best = match ready(tickets, service, now) {
         Some(ticket) => Some(of_live(ticket)),
         None => live.map(of_live).max(),
@@ -87,7 +88,7 @@ pub(crate) fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Resu
     best.ok_or_else(|| worthless(tickets, now))
 }
 
-/// A ticket for the service itself that needs no KDC any more.
+/// A valid ticket for the service itself, which needs no KDC.
 pub(crate) fn ready<'t>(tickets: &'t [Facts], service: Option<&Name>, now: u64) -> Option<&'t Facts> {
     let service = service?;
     tickets
@@ -95,7 +96,8 @@ pub(crate) fn ready<'t>(tickets: &'t [Facts], service: Option<&Name>, now: u64) 
         .find(|ticket| is_live(ticket, now) && is_valid(ticket, now) && is_for(&ticket.server, service))
 }
 
-/// What has not begun may be the fault of a clock, about which KDC and library know more.
+/// Whether a ticket has not expired. One that is not valid yet counts as live, since a clock may be wrong; the KDC
+/// and the library know more about that.
 fn is_live(ticket: &Facts, now: u64) -> bool {
     now < u64::from(ticket.end)
 }
@@ -104,26 +106,26 @@ fn is_valid(ticket: &Facts, now: u64) -> bool {
     !ticket.invalid && u64::from(ticket.start) <= now.saturating_add(SKEW)
 }
 
-/// Clocks may differ by so much (krb5.conf(5), clockskew).
+/// Accepted difference of clocks, in seconds (krb5.conf(5), clockskew).
 pub(super) const SKEW: u64 = 300;
 
-fn reach(ticket: &Facts, service: Option<&Name>) -> Reach {
+fn reach(ticket: &Facts, service: Option<&Name>) -> TicketReach {
     match (ticket.grants(), service) {
-        (_, Some(service)) if is_for(&ticket.server, service) => Reach::Target,
-        (Some(_), None) => Reach::Target,
-        (Some(_), Some(service)) if service.realm.is_empty() => Reach::Target,
-        (Some(realm), Some(service)) if realm == service.realm => Reach::Target,
-        (Some(_), Some(_)) => Reach::OtherRealm,
-        (None, _) => Reach::OtherServices,
+        (_, Some(service)) if is_for(&ticket.server, service) => TicketReach::Target,
+        (Some(_), None) => TicketReach::Target,
+        (Some(_), Some(service)) if service.realm.is_empty() => TicketReach::Target,
+        (Some(realm), Some(service)) if realm == service.realm => TicketReach::Target,
+        (Some(_), Some(_)) => TicketReach::OtherRealm,
+        (None, _) => TicketReach::OtherServices,
     }
 }
 
-/// Whether a ticket's server is the service, which may leave its realm open.
+/// Whether a ticket's server is the service, whose realm may be open.
 fn is_for(server: &Name, service: &Name) -> bool {
     server.components == service.components && (service.realm.is_empty() || service.realm == server.realm)
 }
 
-/// Tells the encrypted credentials that gssproxy leaves in a cache.
+/// Realm that marks the encrypted credentials that gssproxy leaves in a cache.
 const GSSPROXY: &str = "X-GSSPROXY:";
 
 fn is_gssproxys(ticket: &Facts) -> bool {
@@ -141,23 +143,23 @@ fn worthless(tickets: &[Facts], now: u64) -> Worthless {
 }
 
 impl Worth {
-    /// What there is to it, in words: `7 h left, renewable`.
+    /// The worth in words: `7 h left, renewable`.
     pub(crate) fn in_words(&self, now: u64) -> String {
         let left = Span(u64::from(self.end).saturating_sub(now)).rounded();
         let reach = match self.reach {
-            Reach::Target => String::new(),
-            Reach::OtherRealm => ", of another realm than the service's".to_owned(),
-            Reach::OtherServices => ", tickets for other services only".to_owned(),
-            Reach::Later | Reach::Postdated => format!(", {}", self.not_before()),
+            TicketReach::Target => String::new(),
+            TicketReach::OtherRealm => ", of another realm than the service's".to_owned(),
+            TicketReach::OtherServices => ", tickets for other services only".to_owned(),
+            TicketReach::Later | TicketReach::Postdated => format!(", {}", self.not_before()),
         };
         format!("{left} left{}{reach}", if self.renewable { ", renewable" } else { "" })
     }
 
-    /// From when on it is of use, of what is not yet.
+    /// From when on credentials that are not valid yet can be used, in words.
     pub(crate) fn not_before(&self) -> String {
         let date = date(self.start);
         match self.reach {
-            Reach::Postdated => {
+            TicketReach::Postdated => {
                 format!("not valid before {date}: the ticket is postdated: to be validated with kinit -v")
             }
             _ => format!("not valid before {date}"),
@@ -211,7 +213,7 @@ mod tests {
             vec![ticket("krbtgt/B@B", -1)],
         ];
         assert_eq!(order(&caches, "nfs/h@B"), [2, 3, 4, 1, 0, 5]);
-        // A realm that a KDC is to find can be reached from any.
+        // A realm that a KDC is to find can be reached from any realm.
         assert_eq!(order(&caches, "nfs/h@"), [0, 3, 2, 4, 1, 5]);
     }
 

@@ -1,12 +1,12 @@
-//! Renewal of a user's ticket-granting ticket before use (lgss.toml(5), `renew`), in the cache that it is in.
+//! Renews a user's ticket-granting ticket before use (lgss.toml(5), `renew`), in its cache.
 //!
-//! Called by the worker in the stage of the KDC. Invariant: what cannot be renewed, or not stored, is used as it is; no
-//! request fails that would have succeeded without renewal.
+//! Called by the worker in the stage `Kdc`. Invariant: a ticket that cannot be renewed or stored is used as it is, so
+//! that renewal never makes a request fail.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::ticket::{Account, CacheNames, service_principal, unusable};
+use super::ticket::{CacheNames, ClientAccount, service_principal, unusable};
 use crate::config::Enctypes;
 use crate::ctx::request::Service;
 use crate::event::Failure;
@@ -20,20 +20,20 @@ use crate::gss::ticket::Ticket;
 use crate::sys::answer::{NoAnswer, within};
 use crate::time::{Span, now};
 
-/// Longest time that a KDC gets for a renewal. The old tickets still serve, so more is not worth waiting for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for a KDC's renewal. The old tickets still serve, so a longer wait is not worth it.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The outcome of a renewal that was due, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// There is a new ticket-granting ticket.
+    /// The ticket-granting ticket was renewed.
     Done {
-        /// How long it lasts.
+        /// How long the new one lasts.
         left: Span,
-        /// Why the cache has not got it, if so.
+        /// Why it was not stored in the cache, if it was not.
         unstored: Option<String>,
     },
-    /// There is none, and why.
+    /// It was not renewed, and why.
     Failed(String),
 }
 
@@ -49,39 +49,44 @@ impl fmt::Display for Renewal {
     }
 }
 
-/// The ticket for the service, as [`Account::ticket`], by a ticket-granting ticket that is renewed before if that is
-/// due. A ticket of the service's that was got before a renewal ends too soon, and is replaced as well. What a KDC is
-/// asked for on that account gets half of `limit` at most.
+/// The ticket for the service as by [`ClientAccount::ticket`], after renewing the ticket-granting ticket if that is
+/// due. A service ticket from before the renewal ends too soon and is replaced as well. The additional requests to a
+/// KDC get half of `limit` at most.
 ///
 /// # Errors
-/// As [`Account::ticket`].
+/// As [`ClientAccount::ticket`].
 pub(crate) fn ticket(
-    account: &Account,
+    account: &ClientAccount,
     (service, server): (&Service, &Krb5Principal),
     allowed: &Enctypes,
     limit: Duration,
 ) -> Result<(Ticket, Option<Renewal>), Failure> {
-    let asked =
-        Asked { account, service, server, allowed, until: Instant::now() + (limit / 2).min(PATIENCE) };
+    let asked = TicketRequest {
+        account,
+        service,
+        server,
+        allowed,
+        until: Instant::now() + (limit / 2).min(RENEWAL_LIMIT),
+    };
     match account.cache().last_granting(account.client()) {
         Ok(Some((life, granting))) if is_due(&life, now()) => asked.after_renewal(&life, &granting),
         Ok(Some((life, granting))) => asked.without_renewal(&life, granting).map(|ticket| (ticket, None)),
-        // A cache with the service's ticket alone, or one that libkrb5 knows better what to do with.
+        // The cache has only the service's ticket, or an error that is left to libkrb5.
         Ok(None) | Err(_) => asked.as_ever().map(|ticket| (ticket, None)),
     }
 }
 
-/// What is wanted, and by whom.
-struct Asked<'a> {
-    account: &'a Account,
+/// The ticket that is wanted, and the account that wants it.
+struct TicketRequest<'a> {
+    account: &'a ClientAccount,
     service: &'a Service,
     server: &'a Krb5Principal,
     allowed: &'a Enctypes,
-    /// Stops waiting for a KDC where the old tickets serve.
+    /// When to stop waiting for a KDC where the old tickets serve.
     until: Instant,
 }
 
-impl Asked<'_> {
+impl TicketRequest<'_> {
     fn as_ever(&self) -> Result<Ticket, Failure> {
         self.account.ticket(self.server, self.allowed)
     }
@@ -98,7 +103,7 @@ impl Asked<'_> {
         let stored = new.store_in_place_of(self.account, life, granting);
         let (ticket, stored) = match new.ticket(self) {
             Ok(ticket) => (ticket, stored.and_then(|()| new.hand_over(self.account))),
-            // The cache may have one.
+            // The cache may have a ticket.
             Err(_) => (self.as_ever()?, stored),
         };
         Ok((ticket, Some(Renewal::Done { left: new.left(), unstored: stored.err() })))
@@ -111,7 +116,7 @@ impl Asked<'_> {
         }
         let newer = Successor::of(self.account, granting).and_then(|same| {
             let newer = same.ticket(self)?;
-            // Where it cannot be stored it is fetched again next time.
+            // If it cannot be stored, the next request fetches it again.
             let _ = same.hand_over(self.account);
             Ok(newer)
         });
@@ -119,8 +124,8 @@ impl Asked<'_> {
     }
 }
 
-/// Does what may wait for a KDC, because libkrb5 cannot be told how long to wait. It must use a context of the library
-/// of its own, and shares caches in memory with this thread.
+/// Runs a task that may wait for a KDC in another thread, because libkrb5 has no time limit. The task must open its
+/// own context of the library; it shares caches in memory with this thread.
 fn in_time<T: Send + 'static>(
     until: Instant,
     task: impl FnOnce() -> T + Send + 'static,
@@ -131,31 +136,31 @@ fn in_time<T: Send + 'static>(
     })
 }
 
-/// Whether a ticket-granting ticket is to be renewed at `now`, in seconds since the epoch: it lives, more than half of
-/// its life is over, and it can be made to end later.
+/// Whether a ticket-granting ticket is due for renewal at `now`, in seconds since the epoch: it is valid, more than
+/// half of its life is over, and a renewed one can end later.
 fn is_due(ticket: &Granting, now: u64) -> bool {
     let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
     let gains = ticket.renew_until.is_some_and(|until| u64::from(until) > end);
     gains && !ticket.invalid && now < end && 2 * now.saturating_sub(start) > end.saturating_sub(start)
 }
 
-/// Whether a service's ticket is from a time before the ticket-granting ticket that there is now, and ends before it.
-/// One from the same second counts as such, too; for a service whose tickets are always short this costs one request.
+/// Whether a service's ticket is older than the present ticket-granting ticket and ends before it. A ticket from the
+/// same second counts as older; for a service whose tickets are always short this costs one request.
 fn is_outlived(ticket: std::ops::Range<u32>, granting: &Granting) -> bool {
     ticket.start <= granting.start && ticket.end < granting.end
 }
 
-/// A ticket-granting ticket and what is got by it, in memory.
+/// A ticket-granting ticket and the tickets got by it, in memory.
 struct Successor {
     cache: PrivateCache,
-    account: Account,
+    account: ClientAccount,
     life: Granting,
     granting: Ticket,
 }
 
 impl Successor {
-    /// Asks a KDC.
-    fn by_renewal(asked: &Asked<'_>, granting: &Ticket, life: &Granting) -> Result<Self, String> {
+    /// Asks a KDC to renew the ticket-granting ticket.
+    fn by_renewal(asked: &TicketRequest<'_>, granting: &Ticket, life: &Granting) -> Result<Self, String> {
         let account = asked.account;
         let failed = |error: Krb5Error| account.name().in_words(&error.message);
         let old = granting.alone_in_memory().map_err(failed)?;
@@ -169,20 +174,20 @@ impl Successor {
         Ok(new)
     }
 
-    /// Of the ticket-granting ticket that is there already.
-    fn of(account: &Account, granting: Ticket) -> Result<Self, String> {
+    /// With the present ticket-granting ticket.
+    fn of(account: &ClientAccount, granting: Ticket) -> Result<Self, String> {
         let failed = |error: Krb5Error| account.name().in_words(&error.message);
         let cache = account.cache().without_tickets().map_err(failed)?;
         cache.open().and_then(|open| open.add(&granting)).map_err(failed)?;
         Self::in_memory(account, cache)
     }
 
-    fn in_memory(account: &Account, cache: PrivateCache) -> Result<Self, String> {
+    fn in_memory(account: &ClientAccount, cache: PrivateCache) -> Result<Self, String> {
         let read = || -> Result<_, Krb5Error> {
             let open = cache.open()?;
             let client = open.principal()?;
             let last = open.last_granting(&client)?;
-            let account = Account::of(account.library(), open, account.name().clone(), client)?;
+            let account = ClientAccount::of(account.library(), open, account.name().clone(), client)?;
             Ok((account, last))
         };
         let (account, last) = read().map_err(|error| account.name().in_words(&error.message))?;
@@ -190,14 +195,14 @@ impl Successor {
         Ok(Self { cache, account, life, granting })
     }
 
-    /// The ticket for the service, from a KDC.
-    fn ticket(&self, asked: &Asked<'_>) -> Result<Ticket, String> {
+    /// Gets the ticket for the service from a KDC.
+    fn ticket(&self, asked: &TicketRequest<'_>) -> Result<Ticket, String> {
         let names = CacheNames { library: self.cache.text(), display: asked.account.name().display.clone() };
         let (service, allowed) = (asked.service.clone(), asked.allowed.clone());
         let fetch = move || {
             let library = Library::open().map_err(unusable)?;
             let server = service_principal(&library, &service)?;
-            Account::open(&library, names)?.ticket(&server, &allowed).map(drop)
+            ClientAccount::open(&library, names)?.ticket(&server, &allowed).map(drop)
         };
         in_time(asked.until, fetch)?.map_err(|failure| failure.detail)?;
         // Now it is in the cache in memory.
@@ -208,8 +213,13 @@ impl Successor {
         Span(u64::from(self.life.end).saturating_sub(now()))
     }
 
-    /// Puts the ticket-granting ticket in the place of `old`, unless another process has been there meanwhile.
-    fn store_in_place_of(&self, account: &Account, life: &Granting, old: &Ticket) -> Result<(), String> {
+    /// Replaces `old` by the new ticket-granting ticket, unless another process has stored a longer one meanwhile.
+    fn store_in_place_of(
+        &self,
+        account: &ClientAccount,
+        life: &Granting,
+        old: &Ticket,
+    ) -> Result<(), String> {
         let cache = account.cache();
         let store = || -> Result<Result<(), String>, Krb5Error> {
             if cache.principal()?.name() != account.client().name() {
@@ -225,8 +235,8 @@ impl Successor {
         store().unwrap_or_else(|error| Err(account.name().in_words(&error.message)))
     }
 
-    /// Puts what was got by the ticket-granting ticket into the cache.
-    fn hand_over(&self, account: &Account) -> Result<(), String> {
+    /// Stores the tickets got by the ticket-granting ticket in the cache.
+    fn hand_over(&self, account: &ClientAccount) -> Result<(), String> {
         let realm = account.client().name().realm;
         let handed = self.cache.open().and_then(|got| account.cache().take_over(&got, &realm));
         handed.map_err(|error| account.name().in_words(&error.message))

@@ -1,4 +1,4 @@
-//! A place where credentials may be, as it is handed to its reader: by descriptor or by name.
+//! A place where credentials may be, as it is handed to its reader.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -13,22 +13,22 @@ use crate::text::quoted;
 pub(crate) struct Source {
     /// What it is.
     pub role: Role,
-    /// By what it was named.
+    /// How it was named.
     pub standing: Standing,
-    /// Its name for people; for an unusable place, also why it is unusable.
+    /// Its name for people; for an unusable place, also the reason.
     pub display: String,
-    /// The thing itself.
-    pub held: Held,
+    /// How its reader gets at it.
+    pub handle: SourceHandle,
 }
 
 /// How a reader gets at a source.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub(crate) enum SourceHandle {
     /// By a descriptor.
     Descriptor(OwnedFd),
     /// By its name.
     Name(String),
-    /// Not at all: only the place's name, without the reason.
+    /// Not at all. This is the place's name, without the reason.
     Nothing(String),
 }
 
@@ -36,44 +36,44 @@ pub(crate) enum Held {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CacheNames {
-    /// What libkrb5 is to open, such as `FILE:/proc/self/fd/4`.
+    /// The name that libkrb5 opens, such as `FILE:/proc/self/fd/4`.
     pub library: String,
-    /// What a person knows it by, such as `FILE:/tmp/krb5cc_1000`.
+    /// The name that people know, such as `FILE:/tmp/krb5cc_1000`.
     pub display: String,
 }
 
 /// What a source of credentials is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// A cache of the requester's.
+    /// A credential cache of the requester's.
     Cache,
-    /// A collection that the library has to list, which was named.
+    /// A collection that was named, and that the library has to list.
     Collection,
-    /// One that may not exist at all.
+    /// A collection that was not named and may not exist.
     PossibleCollection,
     /// A keytab of the requester's, for when no cache is usable.
     ClientKeytab,
     /// The requester's rules for its principal by service (k5identity(5)).
     Identities,
-    /// Nothing that can be used.
+    /// A place that cannot be used.
     Unfit(Defect),
     /// A part of the machine's credentials.
     Machine(MachineSource),
 }
 
-/// Why a place will not do.
+/// Why a place cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Defect {
     /// A named cache does not exist.
     Absent,
-    /// The cache has ended with its tickets.
+    /// The cache has expired with its tickets.
     Expired,
     /// The cache may not be used.
     Unusable,
-    /// It is of no concern to the requester, but told to those who look closely.
+    /// It does not concern the requester; only detailed output mentions it.
     Foreign,
-    /// There was no time or no room to look at it, which is always told.
+    /// There was no time or no room to look at it, which is always reported.
     Unseen,
 }
 
@@ -89,25 +89,25 @@ pub(crate) enum MachineSource {
     Keytab,
 }
 
-/// What named a cache: it shows its owner's wishes.
+/// How a cache was named, which shows what its owner wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Standing {
-    /// By nothing: it was found.
+    /// Not named: it was found.
     #[default]
     Found,
-    /// By the requester: the cache, or the primary one of a collection.
+    /// Named by the requester: the cache, or the primary one of a collection.
     Wished,
-    /// The requester has named the collection that it is in.
+    /// Another cache of a collection that the requester has named.
     WishedMember,
-    /// By krb5.conf: the cache, or the primary one of a collection.
+    /// Named by krb5.conf: the cache, or the primary one of a collection.
     Default,
-    /// It is in the collection that krb5.conf names.
+    /// Another cache of the collection that krb5.conf names.
     DefaultMember,
 }
 
 impl Standing {
-    /// That of the caches in a collection but the primary one.
+    /// The standing of the caches in the collection, except the primary one.
     #[must_use]
     pub(crate) fn of_member(self) -> Self {
         match self {
@@ -119,17 +119,22 @@ impl Standing {
 }
 
 impl Source {
-    /// A cache that is opened.
+    /// A cache that was opened.
     pub(crate) fn opened(display: String, file: OwnedFd) -> Self {
-        Self { role: Role::Cache, standing: Standing::Found, display, held: Held::Descriptor(file) }
+        Self { role: Role::Cache, standing: Standing::Found, display, handle: SourceHandle::Descriptor(file) }
     }
 
     /// A cache that the library finds by its name.
     pub(crate) fn named(name: String) -> Self {
-        Self { role: Role::Cache, standing: Standing::Found, display: name.clone(), held: Held::Name(name) }
+        Self {
+            role: Role::Cache,
+            standing: Standing::Found,
+            display: name.clone(),
+            handle: SourceHandle::Name(name),
+        }
     }
 
-    /// A place that will not do, with its name and the reason in the failure's detail.
+    /// A place that cannot be used, with its name and the reason in the failure's detail.
     pub(crate) fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
         let role = if failure.cause == Cause::NoTicket {
             Role::Unfit(Defect::Absent)
@@ -147,14 +152,19 @@ impl Source {
         }
     }
 
-    /// What was not looked at.
+    /// A place that was not looked at.
     pub(crate) fn unseen(place: &impl fmt::Display, what: &str) -> Self {
         Self { role: Role::Unfit(Defect::Unseen), ..Self::foreign(place, what) }
     }
 
-    /// What others have; `what` begins with the place's name, too.
+    /// A place that does not concern the requester; `what` also begins with the place's name.
     pub(crate) fn foreign(place: &impl fmt::Display, what: &str) -> Self {
-        let held = Held::Nothing(place.to_string());
-        Self { role: Role::Unfit(Defect::Foreign), standing: Standing::Found, display: one_line(what), held }
+        let handle = SourceHandle::Nothing(place.to_string());
+        Self {
+            role: Role::Unfit(Defect::Foreign),
+            standing: Standing::Found,
+            display: one_line(what),
+            handle,
+        }
     }
 }

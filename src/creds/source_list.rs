@@ -1,45 +1,45 @@
-//! The list of sources that the launcher hands to the worker: one typed entry each, in JSON, with the number of the
-//! contract before them.
+//! The list of sources that the launcher hands to the worker: the number of the contract, then one typed entry for
+//! each source, in JSON.
 //!
-//! Written by src/upcall/launcher.rs to sealed memory that only the worker gets, so that nobody reads names of caches in a
-//! list of processes and no limit of arguments holds; decoded once by src/worker. Invariant: a list of another contract
-//! is told apart before its entries are looked at.
+//! Written by src/upcall/launcher.rs to sealed memory that only the worker gets: arguments would show the names of
+//! caches in lists of processes, and have a limit. Decoded once by src/worker. Invariant: a list of another contract
+//! is refused before its entries are decoded.
 
 use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::{CacheNames, Defect, Held, MachineSource, Role, Source, Standing};
+use super::source::{CacheNames, Defect, MachineSource, Role, Source, SourceHandle, Standing};
 
-/// What launcher, monitor and worker of one build say to each other, as a number: to be raised with every change of
-/// the entries here or of src/negotiate/messages.
+/// Number of the contract between launcher, monitor and worker of one build. Raise it with every change of the
+/// entries here or of src/negotiate/messages.
 pub(crate) const CONTRACT: u32 = 1;
 
-/// A source as its reader is told of it.
+/// A source in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Entry {
-    /// A cache of the requester's.
+pub(crate) enum SourceEntry {
+    /// A credential cache of the requester's.
     Cache {
-        /// How it is found.
+        /// Its names.
         name: CacheNames,
-        /// By what it was named.
+        /// How it was named.
         standing: Standing,
     },
-    /// A collection that the library has to list, which was named.
+    /// A collection that was named, and that the library has to list.
     Collection {
-        /// How it is found.
+        /// Its names.
         name: CacheNames,
-        /// By what it was named.
+        /// How it was named.
         standing: Standing,
     },
-    /// A collection that may not exist at all.
+    /// A collection that was not named and may not exist.
     PossibleCollection(CacheNames),
     /// A keytab of the requester's, for when no cache is usable.
     ClientKeytab(CacheNames),
     /// The requester's rules for its principal by service (k5identity(5)).
     Identities(CacheNames),
-    /// A place that will not do.
+    /// A place that cannot be used.
     Objection {
         /// What is wrong with it.
         defect: Defect,
@@ -47,26 +47,26 @@ pub(crate) enum Entry {
         place: String,
         /// The place and the reason.
         text: String,
-        /// By what it was named.
+        /// How it was named.
         standing: Standing,
     },
     /// A part of the machine's credentials.
     Machine {
-        /// Which.
+        /// Which part.
         part: MachineSource,
-        /// It, or why it is missing.
+        /// Its names, or why it is missing.
         found: Result<CacheNames, String>,
     },
 }
 
-impl Entry {
-    /// Of a source; `keep` takes what is opened, and says how the reader finds it.
+impl SourceEntry {
+    /// The entry for a source; `keep` takes over the descriptor and returns the name by which the reader finds it.
     pub(crate) fn of(source: Source, keep: impl FnOnce(OwnedFd) -> String) -> Self {
-        let Source { role, standing, display, held } = source;
-        let (library, is_there) = match held {
-            Held::Descriptor(descriptor) => (keep(descriptor), true),
-            Held::Name(name) => (name, true),
-            Held::Nothing(place) => (place, false),
+        let Source { role, standing, display, handle } = source;
+        let (library, is_there) = match handle {
+            SourceHandle::Descriptor(descriptor) => (keep(descriptor), true),
+            SourceHandle::Name(name) => (name, true),
+            SourceHandle::Nothing(place) => (place, false),
         };
         let name = CacheNames { library, display };
         match role {
@@ -85,7 +85,7 @@ impl Entry {
         }
     }
 
-    /// How a person knows it; of what will not do, also why not.
+    /// Its name for people; for a place that cannot be used, also the reason.
     #[cfg(feature = "gss")]
     pub(crate) fn display(&self) -> &str {
         match self {
@@ -103,14 +103,14 @@ impl Entry {
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListError {
-    /// It is of another build.
+    /// It was written by another build.
     #[cfg(any(feature = "gss", test))]
     #[error("the programs are of different versions: contract {0} with a worker of {CONTRACT}")]
     Contract(u32),
-    /// It is no list at all.
+    /// It is not a list.
     #[error("list of sources: {0}")]
     Json(#[from] serde_json::Error),
-    /// There is nothing in it.
+    /// It has no entries.
     #[cfg(any(feature = "gss", test))]
     #[error("list of sources: empty")]
     Empty,
@@ -120,30 +120,30 @@ pub(crate) enum ListError {
 #[serde(deny_unknown_fields)]
 struct List {
     contract: u32,
-    sources: Vec<Entry>,
+    sources: Vec<SourceEntry>,
 }
 
-/// What every contract's list has.
+/// The part that the lists of all contracts have in common.
 #[cfg(any(feature = "gss", test))]
 #[derive(Deserialize)]
 struct Head {
     contract: u32,
 }
 
-/// The bytes of a list.
+/// Encodes a list.
 ///
 /// # Errors
 /// [`ListError::Json`].
-pub(crate) fn encode(sources: Vec<Entry>) -> Result<Vec<u8>, ListError> {
+pub(crate) fn encode(sources: Vec<SourceEntry>) -> Result<Vec<u8>, ListError> {
     Ok(serde_json::to_vec(&List { contract: CONTRACT, sources })?)
 }
 
-/// The entries of a list; bytes after its end are refused.
+/// Decodes a list; bytes after its end are refused.
 ///
 /// # Errors
 /// [`ListError`].
 #[cfg(any(feature = "gss", test))]
-pub(crate) fn decode(list: &[u8]) -> Result<Vec<Entry>, ListError> {
+pub(crate) fn decode(list: &[u8]) -> Result<Vec<SourceEntry>, ListError> {
     let Head { contract } = serde_json::from_slice(list)?;
     if contract != CONTRACT {
         return Err(ListError::Contract(contract));
@@ -177,18 +177,18 @@ mod tests {
         prop::sample::select(vec![DefaultCache, OwnCache, Keytab])
     }
 
-    fn entry() -> impl Strategy<Value = Entry> {
+    fn entry() -> impl Strategy<Value = SourceEntry> {
         prop_oneof![
-            (name(), standing()).prop_map(|(name, standing)| Entry::Cache { name, standing }),
-            (name(), standing()).prop_map(|(name, standing)| Entry::Collection { name, standing }),
-            name().prop_map(Entry::PossibleCollection),
-            name().prop_map(Entry::ClientKeytab),
-            name().prop_map(Entry::Identities),
+            (name(), standing()).prop_map(|(name, standing)| SourceEntry::Cache { name, standing }),
+            (name(), standing()).prop_map(|(name, standing)| SourceEntry::Collection { name, standing }),
+            name().prop_map(SourceEntry::PossibleCollection),
+            name().prop_map(SourceEntry::ClientKeytab),
+            name().prop_map(SourceEntry::Identities),
             (defect(), any::<String>(), any::<String>(), standing()).prop_map(
-                |(defect, place, text, standing)| Entry::Objection { defect, place, text, standing }
+                |(defect, place, text, standing)| SourceEntry::Objection { defect, place, text, standing }
             ),
-            (part(), name()).prop_map(|(part, name)| Entry::Machine { part, found: Ok(name) }),
-            (part(), any::<String>()).prop_map(|(part, why)| Entry::Machine { part, found: Err(why) }),
+            (part(), name()).prop_map(|(part, name)| SourceEntry::Machine { part, found: Ok(name) }),
+            (part(), any::<String>()).prop_map(|(part, why)| SourceEntry::Machine { part, found: Err(why) }),
         ]
     }
 
@@ -244,10 +244,10 @@ mod tests {
             || CacheNames { library: "FILE:/proc/self/fd/5".to_owned(), display: "FILE:/a".to_owned() };
         let (place, text) = ("FILE:/b".to_owned(), "FILE:/b: gone".to_owned());
         let list = encode(vec![
-            Entry::Cache { name: name(), standing: Standing::WishedMember },
-            Entry::ClientKeytab(name()),
-            Entry::Objection { defect: Defect::Absent, place, text, standing: Standing::Found },
-            Entry::Machine { part: MachineSource::OwnCache, found: Err("none yet".to_owned()) },
+            SourceEntry::Cache { name: name(), standing: Standing::WishedMember },
+            SourceEntry::ClientKeytab(name()),
+            SourceEntry::Objection { defect: Defect::Absent, place, text, standing: Standing::Found },
+            SourceEntry::Machine { part: MachineSource::OwnCache, found: Err("none yet".to_owned()) },
         ]);
         let expected = concat!(
             r#"{"contract":1,"sources":["#,

@@ -1,8 +1,9 @@
-//! What tickets from the keytab depend on, as a fingerprint: an own cache that was made under another one is not used.
+//! A fingerprint of everything that tickets got by the keytab depend on. An own cache with another fingerprint is not
+//! used.
 //!
-//! Made by the monitor, which names the file of the own cache by it ([`Stamp`]'s text): a changed keytab or krb5.conf, other
-//! roles, another realm or principal all lead to another file, so that cache and fingerprint cannot be mixed up.
-//! Invariant: equal texts mean equal contents of keytab and of krb5.conf with all that it includes.
+//! Made by the monitor, which names the file of the own cache after it ([`Stamp`]'s text). A changed keytab or
+//! krb5.conf, other roles, another realm or principal all lead to another file, so that a cache never has the wrong
+//! fingerprint. Invariant: equal texts mean equal contents of the keytab and of krb5.conf with all that it includes.
 
 use std::fmt;
 use std::fs::File;
@@ -11,18 +12,19 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::default_cache::{FILE_LIMIT, configuration_files};
+use super::default_cache::{CONFIG_FILE_BYTES, configuration_files};
 
-/// A fingerprint; its text is of 64 hexadecimal digits, fit for a file name.
+/// A fingerprint. Its text has 64 hexadecimal digits and can be a file name.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Stamp([u8; 32]);
 
 impl Stamp {
-    /// Of the contents of the keytab, of the configuration at `krb5_config` and of `purpose`, words that say for what the
-    /// tickets are: roles, realm, host name, principal.
+    /// The fingerprint of the contents of the keytab, of the configuration at `krb5_config` and of `purpose`, which
+    /// says what the tickets are for: roles, realm, host name, principal.
     ///
     /// # Errors
-    /// Those of reading the configuration. What does not exist or is a directory counts as empty; the worker's library will complain of it.
+    /// Those of reading the configuration. A missing file or a directory counts as empty; the worker's library will
+    /// report it.
     pub(crate) fn of(keytab: &[u8], krb5_config: &Path, purpose: &[&str]) -> io::Result<Self> {
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
@@ -39,14 +41,14 @@ impl Stamp {
     }
 }
 
-/// The files and directories that a configuration is in: a change of any changes the stamp, or may.
+/// The files and directories of a configuration. A change of any of them may change the stamp.
 pub(crate) fn depends_on(krb5_config: &Path) -> Vec<PathBuf> {
     configuration_files(krb5_config)
 }
 
 fn content(file: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let read = File::open(file).and_then(|opened| opened.take(FILE_LIMIT).read_to_end(&mut content));
+    let read = File::open(file).and_then(|opened| opened.take(CONFIG_FILE_BYTES).read_to_end(&mut content));
     match read.map_err(|error| error.kind()) {
         Ok(_) | Err(io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => Ok(content),
         Err(kind) => Err(kind.into()),

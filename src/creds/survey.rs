@@ -1,11 +1,12 @@
-//! What a user's credentials are: every cache that was found is read, and ranked for a target.
+//! Surveys a user's credentials: reads every cache that was found and ranks the caches for a target.
 //!
-//! Called by the worker and by `lgss caches`, with what search/ has found. No KDC and no name service is asked.
+//! Called by the worker and by `lgss caches`, with the sources that search/ has found. No KDC and no name service is
+//! asked.
 
 mod cache;
+mod first_wish;
 mod ranked;
 mod reading;
-mod wanted;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
@@ -13,13 +14,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::budget::FileBudget;
-use super::choice::{self, Known};
-use super::contention::{self, Grace, Use};
+use super::choice::{self, KnownCache};
+use super::contention::{self, Grace, Usability};
 use super::identities::Identities;
-use super::patience::{Patience, Whom};
+use super::patience::{Keeper, Patience};
 use super::ranking;
 use super::source::{Defect, Standing};
-use super::source_list::Entry;
+use super::source_list::SourceEntry;
 use super::ticket::CacheNames;
 use crate::event::Cause;
 use crate::gss::collection;
@@ -29,33 +30,33 @@ use crate::gss::private_cache::PrivateCache;
 use crate::gss::ticket::Cache;
 use cache::Contents;
 pub(crate) use cache::{Candidate, Objection};
+use first_wish::first_wish;
 pub(crate) use ranked::{Ranking, listed};
 use reading::{Read, failure, read, read_collection};
-use wanted::wanted;
 
-/// What was read.
+/// The caches that were read, and the places that cannot be used.
 #[derive(Debug)]
 pub(crate) struct Survey {
     caches: Vec<Contents>,
     objections: Vec<Objection>,
-    /// The user's keytab, for when no cache will do.
+    /// The user's keytab, for when no cache is usable.
     pub client_keytab: Option<CacheNames>,
-    /// Whom the user wants to be, and the file that says so.
+    /// Which principal the user wants to be for each service, and the file that says so.
     identities: Option<(Identities, String)>,
-    /// With programs that hold caches.
+    /// How long to wait for programs that lock caches.
     grace: Grace,
-    /// With those who are slow to tell.
+    /// How long to wait for those who keep caches.
     patience: Patience,
-    /// For caches that are files.
+    /// The budget for caches that are files.
     budget: FileBudget,
 }
 
 impl Survey {
-    /// Reads the caches, in a request that has so much time for name services and KDCs; `begin` is told of each before
-    /// it is read.
+    /// Reads the caches, in a request that has `limit` for name services and KDCs. `begin` is called with the name of
+    /// each before it is read.
     pub(crate) fn of(
         library: &Library,
-        sources: Vec<Entry>,
+        sources: Vec<SourceEntry>,
         limit: Duration,
         mut begin: impl FnMut(&str),
     ) -> Self {
@@ -75,28 +76,28 @@ impl Survey {
         survey
     }
 
-    fn add_source(&mut self, library: &Library, source: Entry) {
+    fn add_source(&mut self, library: &Library, source: SourceEntry) {
         match source {
-            Entry::Cache { name, standing } => match Whom::keeps(&name) {
-                Some(whom) => self.add_kept(whom, library, name, standing),
+            SourceEntry::Cache { name, standing } => match Keeper::of(&name) {
+                Some(keeper) => self.add_from_keeper(keeper, library, name, standing),
                 None => self.add_file(library, name, standing),
             },
-            Entry::Collection { name, standing } => {
-                self.add_collection(library, name, standing, Absence::Told);
+            SourceEntry::Collection { name, standing } => {
+                self.add_collection(library, name, standing, Absence::Reported);
             }
-            Entry::PossibleCollection(_) if !collection::daemon_is_there(library) => {}
-            Entry::PossibleCollection(name) => {
+            SourceEntry::PossibleCollection(_) if !collection::daemon_is_there(library) => {}
+            SourceEntry::PossibleCollection(name) => {
                 self.add_collection(library, name, Standing::Found, Absence::Expected);
             }
-            Entry::ClientKeytab(name) => match self.what_is_free(&name) {
-                Use::Nothing(why) => {
+            SourceEntry::ClientKeytab(name) => match self.usability(&name) {
+                Usability::Nothing(why) => {
                     let text = format!("{} {why}", name.shown());
                     self.object_to(&name, text, Some(Cause::BadCache), Standing::Found);
                 }
-                Use::Free | Use::Reading => self.client_keytab = Some(name),
+                Usability::Free | Usability::Reading => self.client_keytab = Some(name),
             },
-            Entry::Identities(name) => self.add_identities(library, name),
-            Entry::Objection { defect, place, text, standing } => {
+            SourceEntry::Identities(name) => self.add_identities(library, name),
+            SourceEntry::Objection { defect, place, text, standing } => {
                 let cause = match defect {
                     Defect::Absent => Some(Cause::NoTicket),
                     Defect::Expired => Some(Cause::TicketExpired),
@@ -106,19 +107,19 @@ impl Survey {
                 let notable = defect == Defect::Unseen;
                 self.objections.push(Objection { place, text, cause, notable, standing });
             }
-            // The machine's are none of a user's.
-            Entry::Machine { .. } => {}
+            // The machine's credentials are not a user's.
+            SourceEntry::Machine { .. } => {}
         }
     }
 
-    /// Whether there is anything that is not expired.
+    /// Whether any cache has tickets that have not expired.
     pub(crate) fn has_live(&self, now: u64) -> bool {
         self.caches.iter().any(|cache| ranking::worth(&cache.tickets, None, now).is_ok())
     }
 
-    /// A number for each cache that differs when it is another, has got a new ticket of its client's, or counts
-    /// otherwise than before; what a KDC has added by itself makes no difference. The last of `limit` stands for all
-    /// that are left.
+    /// A number for each cache, which changes with the cache, with its standing or with a new ticket of its client's
+    /// own, but not with tickets that a KDC adds during use. The last of `limit` numbers stands for all remaining
+    /// ones.
     pub(crate) fn fingerprints(&self, limit: usize) -> Vec<u64> {
         let hashed = |of: &dyn Fn(&mut DefaultHasher)| {
             let mut hasher = DefaultHasher::new();
@@ -143,12 +144,12 @@ impl Survey {
         numbers
     }
 
-    /// Ranks them for `service`, whose realm is empty if a KDC is to find it, or for none in particular.
+    /// Ranks the caches for `service`, whose realm is empty if a KDC is to find it, or for no service in particular.
     pub(crate) fn rank(self, service: Option<&Name>, now: u64) -> Ranking {
         let Self { caches, mut objections, identities, .. } = self;
         let worths: Vec<_> =
             caches.iter().map(|cache| ranking::worth(&cache.tickets, service, now)).collect();
-        let known = caches.iter().zip(&worths).map(|(cache, worth)| Known {
+        let known = caches.iter().zip(&worths).map(|(cache, worth)| KnownCache {
             standing: cache.standing,
             client: &cache.client,
             worth: worth.as_ref().ok().copied(),
@@ -170,7 +171,7 @@ impl Survey {
             worthless.push(cache.worthless(*why));
         }
         let file = identities.as_ref().map_or("", |(_, file)| file.as_str());
-        let wanted = wishes.first().map(|wish| wanted(wish, &caches, (&worthless, &objections), file));
+        let wanted = wishes.first().map(|wish| first_wish(wish, &caches, (&worthless, &objections), file));
         worthless.append(&mut objections);
         Ranking { usable, objections: worthless, wanted }
     }
@@ -185,7 +186,7 @@ impl Survey {
         }
     }
 
-    /// A file that says whom the user wants to be.
+    /// Reads the user's choice of principals by service.
     fn add_identities(&mut self, library: &Library, name: CacheNames) {
         let file = name.library.trim_start_matches("FILE:");
         match Identities::read(library, Path::new(file)) {
@@ -203,15 +204,15 @@ impl Survey {
         }
     }
 
-    /// Copies what daemons keep to memory, so that no daemon is needed, nor changed, any more.
-    pub(crate) fn part_from_daemons(&mut self, library: &Library) {
+    /// Copies caches of daemons to memory, so that no daemon is needed or changed from then on.
+    pub(crate) fn copy_from_daemons(&mut self, library: &Library) {
         for mut contents in std::mem::take(&mut self.caches) {
-            if Whom::keeps(&contents.name) == Some(Whom::Daemon) {
+            if Keeper::of(&contents.name) == Some(Keeper::Daemon) {
                 let wanted = contents.name.library.clone();
                 let copy = move |library: &Library| {
                     Cache::resolve(library, &wanted)?.in_memory().map(PrivateCache::left_in_memory)
                 };
-                match self.patience.ask(Whom::Daemon, library, copy) {
+                match self.patience.ask(Keeper::Daemon, library, copy) {
                     Some(Ok(copy)) => contents.name.library = copy,
                     Some(Err(error)) => {
                         let failure = failure(&contents.name, &error);
@@ -224,7 +225,7 @@ impl Survey {
                         continue;
                     }
                     None => {
-                        let silent = self.patience.silent(Whom::Daemon, &contents.name);
+                        let silent = self.patience.silent(Keeper::Daemon, &contents.name);
                         self.object_to(&contents.name, silent.detail, Some(silent.cause), contents.standing);
                         continue;
                     }
@@ -234,17 +235,17 @@ impl Survey {
         }
     }
 
-    /// What has been found to be of no use here.
+    /// Adds an objection to a place that turned out to be of no use.
     fn object_to(&mut self, name: &CacheNames, text: String, cause: Option<Cause>, standing: Standing) {
         let place = name.display.clone();
         self.objections.push(Objection { place, text, cause, notable: false, standing });
     }
 
-    /// A cache that the library reads by itself. What another program holds is not waited for: if it can be read,
-    /// tickets are got with a copy of it.
+    /// Reads a cache that no daemon keeps. If another program has it locked but it can be read, a copy is used to get
+    /// tickets.
     fn add_file(&mut self, library: &Library, mut name: CacheNames, standing: Standing) {
-        let free = self.what_is_free(&name);
-        if let Use::Nothing(why) = free {
+        let free = self.usability(&name);
+        if let Usability::Nothing(why) = free {
             let text = format!("{} {why}", name.shown());
             return self.object_to(&name, text, Some(Cause::BadCache), standing);
         }
@@ -253,40 +254,40 @@ impl Survey {
             return self.object_to(&name, text, Some(Cause::BadCache), standing);
         }
         let read = read(library, &name);
-        if free == Use::Reading && read.is_ok() {
+        if free == Usability::Reading && read.is_ok() {
             let copy = Cache::resolve(library, &name.library).and_then(|cache| cache.in_memory());
             name.library = copy.map_or(name.library, PrivateCache::left_in_memory);
         }
         self.add(standing, name, read);
     }
 
-    fn what_is_free(&mut self, name: &CacheNames) -> Use {
+    fn usability(&mut self, name: &CacheNames) -> Usability {
         match name.library.strip_prefix("FILE:") {
-            Some(file) => contention::of(Path::new(file), &mut self.grace),
-            None => Use::Free,
+            Some(file) => contention::usability(Path::new(file), &mut self.grace),
+            None => Usability::Free,
         }
     }
 
-    /// A cache that has to be asked of somebody.
-    fn add_kept(&mut self, whom: Whom, library: &Library, name: CacheNames, standing: Standing) {
+    /// Reads a cache that has a keeper.
+    fn add_from_keeper(&mut self, keeper: Keeper, library: &Library, name: CacheNames, standing: Standing) {
         let wanted = name.clone();
-        match self.patience.ask(whom, library, move |library| read(library, &wanted)) {
+        match self.patience.ask(keeper, library, move |library| read(library, &wanted)) {
             Some(read) => self.add(standing, name, read),
             None => {
-                let silent = self.patience.silent(whom, &name);
+                let silent = self.patience.silent(keeper, &name);
                 self.object_to(&name, silent.detail, Some(silent.cause), standing);
             }
         }
     }
 
-    /// Each of its caches, the primary one first.
+    /// Reads each cache of a collection, the primary one first.
     fn add_collection(&mut self, library: &Library, name: CacheNames, standing: Standing, absence: Absence) {
         let wanted = name.clone();
         let question = move |library: &Library| read_collection(library, &wanted);
-        let listed = self.patience.ask(Whom::Daemon, library, question);
+        let listed = self.patience.ask(Keeper::Daemon, library, question);
         match (listed, absence) {
             (Some(Ok(members)), _) => {
-                if members.is_empty() && absence == Absence::Told {
+                if members.is_empty() && absence == Absence::Reported {
                     let text = format!("{}: no cache", name.shown());
                     self.object_to(&name, text, Some(Cause::NoTicket), standing);
                 }
@@ -295,11 +296,11 @@ impl Survey {
                     self.add(standing, name, read);
                 }
             }
-            (Some(Err(error)), Absence::Told) => self.add(standing, name, Err(error)),
+            (Some(Err(error)), Absence::Reported) => self.add(standing, name, Err(error)),
             (Some(Err(_)), Absence::Expected) => {}
-            // There may be the very ticket that is missing.
+            // The missing ticket may be there, so the silence is reported.
             (None, _) => {
-                let silent = self.patience.silent(Whom::Daemon, &name);
+                let silent = self.patience.silent(Keeper::Daemon, &name);
                 self.object_to(&name, silent.detail, Some(silent.cause), standing);
             }
         }
@@ -309,7 +310,7 @@ impl Survey {
 /// Whether a missing collection is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Absence {
-    Told,
+    Reported,
     Expected,
 }
 

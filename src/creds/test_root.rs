@@ -1,4 +1,4 @@
-//! A directory that plays the part of a requester's root, in tests.
+//! A directory that stands for a requester's root, in tests.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

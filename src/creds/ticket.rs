@@ -1,7 +1,7 @@
-//! A user's ticket for a service, out of one named cache: is there anything usable, and if so the ticket itself.
+//! Gets a user's ticket for a service by one named cache.
 //!
-//! Called by the worker in two stages: [`Account::open`] reads the cache, [`Account::ticket`] may ask a KDC.
-//! Invariant: no cache but the named one is looked at, and what the KDC grants is stored in that cache.
+//! Called by the worker in two stages: [`ClientAccount::open`] reads the cache, [`ClientAccount::ticket`] may ask a
+//! KDC. Invariant: only the named cache is used, and tickets that the KDC grants are stored in it.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -19,24 +19,24 @@ use crate::gss::trace;
 use crate::sys::name_service;
 use crate::text::quoted;
 
-/// An error that comes sooner means that nobody is there, rather than that nobody answers.
-const PROMPT: Duration = Duration::from_secs(1);
+/// An error within this time means that nothing listens; a later one, that nobody answers.
+const PROMPT_ERROR: Duration = Duration::from_secs(1);
 
-/// A cache that holds something usable.
+/// A usable cache and its client.
 #[derive(Debug)]
-pub struct Account {
+pub struct ClientAccount {
     library: Library,
     cache: Cache,
     name: CacheNames,
     client: Krb5Principal,
     /// When the ticket-granting ticket becomes valid.
     start: Option<u32>,
-    /// It is postdated, and the KDC has not validated it.
+    /// Whether that is postdated and not validated by the KDC.
     postdated: bool,
 }
 
-impl Account {
-    /// Who it is.
+impl ClientAccount {
+    /// The client's principal.
     pub fn client(&self) -> &Krb5Principal {
         &self.client
     }
@@ -55,10 +55,10 @@ impl Account {
         })
     }
 
-    /// A cache that was found usable otherwise.
+    /// The account of a cache that is already known to be usable.
     ///
     /// # Errors
-    /// The library's, for a cache that cannot be read to its end.
+    /// The library's, if the cache cannot be read to its end.
     pub(super) fn of(
         library: &Library,
         cache: Cache,
@@ -72,12 +72,12 @@ impl Account {
         Ok(Self { library: library.clone(), cache, name, client, start, postdated })
     }
 
-    /// What it was opened by.
+    /// The library that opened it.
     pub fn library(&self) -> &Library {
         &self.library
     }
 
-    /// What the cache is called.
+    /// The names of the cache.
     pub(super) fn name(&self) -> &CacheNames {
         &self.name
     }
@@ -87,12 +87,12 @@ impl Account {
         &self.cache
     }
 
-    /// The ticket for the service, from the cache or the KDC, with a session key of an allowed type. By the default
-    /// setting everything is as krb5.conf says if that leads to an allowed type; otherwise allowed types only are asked
-    /// for, and offered to the server that the ticket is used with.
+    /// The ticket for the service, from the cache or the KDC, with a session key of an allowed type. With the default
+    /// setting krb5.conf alone decides, if that leads to an allowed type. Else only allowed types are requested, and
+    /// later offered to the server.
     ///
     /// # Errors
-    /// [`Failure`] of the stage `Kdc`, or `Credentials` where the cache turns out to have nothing usable.
+    /// [`Failure`] of the stage `Kdc`, or `Credentials` if the cache turns out to have no usable ticket.
     pub fn ticket(&self, server: &Krb5Principal, allowed: &Enctypes) -> Result<Ticket, Failure> {
         let begun = Instant::now();
         let failed = |error: Krb5Error| self.kdc_failure(&error, &server.to_string(), begun.elapsed());
@@ -113,11 +113,11 @@ impl Account {
         }
     }
 
-    /// Another ticket than this one, which the service cannot decrypt; always from the KDC, and stored by
-    /// [`Account::replace`] only.
+    /// A new ticket for one that the service cannot decrypt. It always comes from the KDC, and is stored only by
+    /// [`ClientAccount::replace`].
     ///
     /// # Errors
-    /// As [`Account::ticket`].
+    /// As [`ClientAccount::ticket`].
     pub fn another_ticket(&self, old: &Ticket) -> Result<Ticket, Failure> {
         let begun = Instant::now();
         self.cache
@@ -125,7 +125,7 @@ impl Account {
             .map_err(|error| self.kdc_failure(&error, &old.server(), begun.elapsed()))
     }
 
-    /// Puts `new` in the place of `old` in the cache. Says what came of it.
+    /// Replaces `old` by `new` in the cache, and returns what came of it.
     pub fn replace(&self, old: &Ticket, new: &Ticket) -> Replacement {
         match self.cache.replace(old, new) {
             Ok(Ok(())) => Replacement::Done,
@@ -144,7 +144,8 @@ impl Account {
         self.library.ask_for(Some(&possible)).map_err(unusable)
     }
 
-    /// The failure of a service that has no key of an allowed type; what it has is found out by asking without limits.
+    /// The failure for a service that has no key of an allowed type. A request without limits shows the type that it
+    /// has.
     fn none_allowed(&self, allowed: &Enctypes, server: &Krb5Principal, message: String) -> Failure {
         let unlimited = self
             .library
@@ -179,15 +180,15 @@ impl Account {
             );
         }
         if matches!(error.reason(), Krb5Reason::ClockSkew | Krb5Reason::TicketExpired) {
-            // The KDC says what its clock shows in the same answer.
+            // The KDC's answer contains the time of its clock.
             let known = self.library.explain_skew("KDC", None, self.start);
             message.extend(known.into_iter().flat_map(|known| [": ".to_owned(), known]));
         }
         if self.postdated {
             message.push_str(", the ticket is postdated: to be validated with kinit -v");
         }
-        // To ask for a ticket it is shown one of its own. If the key of that has gone, it says no more than where it
-        // stopped.
+        // The request carries a ticket of the KDC's own. If the key of that ticket has gone, the error says only
+        // where processing stopped.
         if error.reason() == Krb5Reason::StaleKey || error.message.contains("PROCESS_TGS") {
             message.push_str(": the KDC cannot read the ticket, perhaps of an old key (kinit)");
             return self.failure(Cause::TicketRejected, server, &message);
@@ -231,21 +232,21 @@ fn allowed_type(ticket: &Ticket, allowed: &Enctypes) -> bool {
     Enctype::try_from(ticket.enctype()).is_ok_and(|enctype| allowed.allow(enctype))
 }
 
-/// What a ticket has, in words.
+/// The type of a ticket's session key, in words.
 fn offer(ticket: &Ticket) -> String {
     let number = ticket.enctype();
     let name = Enctype::try_from(number).map_or_else(|_| format!("of type {number}"), |e| e.to_string());
     format!("its session key is {name}")
 }
 
-impl std::fmt::Display for Account {
+impl std::fmt::Display for ClientAccount {
     /// Principal and cache, for the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} in {}", quoted(&self.client.name().to_string()), self.name.shown())
     }
 }
 
-/// Whether a KDC has given this error, rather than the library.
+/// Whether this error comes from a KDC rather than from the library.
 fn is_of_kdc(error: &Krb5Error) -> bool {
     use Krb5Reason::{ClientExpired, ClientRevoked, Policy, ProtocolError, ServiceClosed, TicketRejected};
     use Krb5Reason::{UnknownClient, UnknownService};
@@ -262,12 +263,12 @@ fn is_of_kdc(error: &Krb5Error) -> bool {
     )
 }
 
-/// MIT's KDC calls a service unknown that is locked, and says so beside.
+/// MIT's KDC reports a locked service as unknown, and gives the true reason in its text.
 fn is_of_a_closed_service(said: &str) -> bool {
     ["SERVER LOCKED OUT", "SERVER EXPIRED"].contains(&said)
 }
 
-/// Why a conversation with a KDC has failed that took so long.
+/// The cause of a failed conversation with a KDC that took `elapsed`.
 pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
     match error.reason() {
         Krb5Reason::ClockSkew => Cause::ClockSkew,
@@ -276,7 +277,7 @@ pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
         Krb5Reason::UnknownService => Cause::UnknownService,
         Krb5Reason::Enctype => Cause::EncryptionType,
         Krb5Reason::KdcUnreachable | Krb5Reason::KdcUnresolved => {
-            match (elapsed < PROMPT, trace::nobody_was_found()) {
+            match (elapsed < PROMPT_ERROR, trace::nobody_was_found()) {
                 (true, true) => Cause::KdcUnresolved,
                 (false, true) => Cause::NameServiceSilent,
                 (true, false) => Cause::KdcDown,
@@ -296,7 +297,7 @@ pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
     }
 }
 
-/// The library's message, with the KDCs that were tried where none could be reached.
+/// The library's message; if no KDC could be reached, with the KDCs that were tried.
 pub(super) fn tried(error: &Krb5Error, message: String) -> String {
     let kdcs = match error.reason() {
         Krb5Reason::KdcUnreachable | Krb5Reason::KdcUnresolved => trace::unreachable(),
@@ -305,7 +306,7 @@ pub(super) fn tried(error: &Krb5Error, message: String) -> String {
     if kdcs.is_empty() { message } else { format!("{message}: {kdcs}") }
 }
 
-/// The principal of the service as it is named, in the realm of krb5.conf's `[domain_realm]`.
+/// The principal of the service as named, in the realm that krb5.conf's `[domain_realm]` gives.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Kdc`.
@@ -317,12 +318,12 @@ pub fn service_principal(library: &Library, service: &Service) -> Result<Krb5Pri
     })
 }
 
-/// The failure of a library that cannot be had, which krb5.conf is to blame for.
+/// The failure of a library that cannot be initialized, for which krb5.conf is to blame.
 pub(crate) fn unusable(error: Krb5Error) -> Failure {
     Failure::new(Stage::Credentials, Cause::BadKrb5Conf, error)
 }
 
-/// The service by its host's canonical name, if files or DNS have another one for it. May ask a name service.
+/// The service under its host's canonical name, if files or DNS have one that differs. May ask a name service.
 pub(crate) fn canonical(service: &Service) -> Option<Service> {
     let host = name_service::canonical_name(service.host()).ok()?;
     let host = host.strip_suffix('.').unwrap_or(&host).to_ascii_lowercase();
@@ -341,12 +342,12 @@ fn failure(display: &str, cause: Cause, detail: &str) -> Failure {
 }
 
 impl CacheNames {
-    /// As it is shown to people.
+    /// The name for people, quoted if need be.
     pub fn shown(&self) -> Cow<'_, str> {
         quoted(&self.display)
     }
 
-    /// The failure of one that does not answer in time.
+    /// The failure if it does not answer in time.
     pub fn silent(&self) -> Failure {
         silent(&self.display)
     }
@@ -355,7 +356,7 @@ impl CacheNames {
         failure(&self.display, cause, detail)
     }
 
-    /// The library's message with the name that means something outside this process.
+    /// The library's message with the name that people know in place of the library's.
     pub fn in_words(&self, message: &str) -> String {
         let residual =
             |name: &str| name.split_once(':').map_or_else(|| name.to_owned(), |(_, rest)| rest.to_owned());

@@ -1,10 +1,10 @@
-//! Whether keyrings are there, without having the kernel make them: it makes some of those that are asked for by what they
-//! are.
+//! Finds out whether keyrings exist without creating them: the kernel creates some keyrings when they are asked for
+//! by their special ids.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-/// What stands before the name of a keyring in a line of /proc/keys (proc_keys(5)).
+/// The text before the name of a keyring in a line of /proc/keys (proc_keys(5)).
 const TYPE: &[u8] = b" keyring   ";
 
 /// The name of a uid's own keyring.
@@ -17,8 +17,8 @@ pub(crate) fn persistent(uid: u32) -> String {
     format!("_persistent.{uid}")
 }
 
-/// Which of these names keyrings have that the caller sees in the list of keys. A forged line may say so wrongly: then one is
-/// made.
+/// Which of these names belong to keyrings that the caller sees in the list of keys. A forged line can make this
+/// wrong; then the keyring is created.
 pub(crate) fn which_exist<const N: usize>(names: [&str; N]) -> [bool; N] {
     let mut found = [false; N];
     let Ok(keys) = File::open("/proc/keys") else { return found };

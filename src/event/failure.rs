@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use super::stage::Stage;
-use crate::text::{LINE_LIMIT, cut, one_line};
+use crate::text::{SHOWN_LIMIT, cut, one_line};
 
 /// One failed upcall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -37,7 +37,7 @@ impl Failure {
     /// The same with a remark; a long detail is cut to make room.
     #[must_use]
     pub fn with_remark(self, remark: &str) -> Self {
-        let room = LINE_LIMIT.saturating_sub(remark.len() + "; ".len());
+        let room = SHOWN_LIMIT.saturating_sub(remark.len() + "; ".len());
         let detail = format!("{}; {remark}", cut(&self.detail, room));
         Self { detail: one_line(&detail), ..self }
     }
@@ -58,6 +58,6 @@ mod tests {
         let failure =
             Failure::new(Stage::Kdc, Cause::KdcDown, format!("a\nlgss: forged\x1b[2J{}", "é".repeat(900)));
         assert!(!failure.detail.contains(['\n', '\x1b']));
-        assert!(failure.detail.len() <= LINE_LIMIT);
+        assert!(failure.detail.len() <= SHOWN_LIMIT);
     }
 }

@@ -14,7 +14,7 @@ use crate::config::{Config, DEFAULT_PATH};
 use crate::event::one_line;
 use crate::identity::system_user;
 use crate::key::authority::key_under_construction;
-use crate::selftest::{self, UPCALL, VERSION};
+use crate::selftest::{self, BUILD_VERSION, UPCALL};
 use crate::sys::files::{open_trusted, trusted_path};
 use crate::sys::keyctl;
 
@@ -74,7 +74,7 @@ pub(super) fn point_to_help() {
 /// Answers a question. Returns the exit status.
 pub(super) fn answer(question: &Question) -> i32 {
     let (text, status) = match question {
-        Question::Version => (format!("{UPCALL}{VERSION}\n"), 0),
+        Question::Version => (format!("{UPCALL}{BUILD_VERSION}\n"), 0),
         Question::Help => (format!("{UPCALL_HELP}\n"), 0),
         Question::SelfCheck(file) => self_check(file.as_deref()),
         Question::Nothing => {
@@ -89,7 +89,7 @@ pub(super) fn answer(question: &Question) -> i32 {
 /// Checks what would fail every request: settings, keys, directories, accounts, worker.
 fn self_check(file: Option<&Path>) -> (String, i32) {
     let path = file.unwrap_or(Path::new(DEFAULT_PATH));
-    let mut checks = vec![("upcall", Ok(format!("{UPCALL}{VERSION}"))), ("keys", keys())];
+    let mut checks = vec![("upcall", Ok(format!("{UPCALL}{BUILD_VERSION}"))), ("keys", keys())];
     match Config::load(file) {
         Err(error) => checks.push(("settings", Err(error.to_string()))),
         Ok(config) => {

@@ -20,7 +20,7 @@ use crate::ctx::lustre::LustreCallout;
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
-use crate::time::since_boot;
+use crate::time::{since_boot, tenths};
 
 const MEMORY_GUARD: std::ops::Range<u16> = 0..1;
 /// Longest wait for a file, which others hold for a few system calls.
@@ -96,7 +96,7 @@ impl FailureMemory {
         let file = openat_existing(&self.directory, &self.name)?;
         let RememberedFailure { record, failure } = read(file.file())?;
         let left = record.parse::<FailureRecord>().ok()?.pause_left(since_boot())?;
-        let detail = format_args!("{} (not tried again for {:.1} s)", failure.detail, left.as_secs_f32());
+        let detail = format_args!("{} (not tried again for {})", failure.detail, tenths(left));
         Some(Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major))
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::config::Level;
+use crate::config::LogLevel;
 use crate::event::{Failure, Stage, one_line};
 use crate::negotiate::messages::{Considered, Established, Failed, TRAIL_LIMIT, TRIED_LIMIT, Timing};
 
@@ -14,7 +14,7 @@ const STAGES_LIMIT: usize = 10;
 #[derive(Debug)]
 pub(super) struct Findings {
     started: Instant,
-    level: Level,
+    level: LogLevel,
     /// The stages.
     pub(super) timings: Vec<Timing>,
     /// The credentials that the worker has chosen from.
@@ -27,7 +27,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// For a monitor that took over at `started` from a front that ran for `micros` microseconds.
-    pub(super) fn new(started: Instant, micros: u32, level: Level) -> Self {
+    pub(super) fn new(started: Instant, micros: u32, level: LogLevel) -> Self {
         let timings = vec![Timing { stage: Stage::Authorise, micros }];
         Self { started, level, timings, considered: Considered::default(), trail: Vec::new(), tried: None }
     }
@@ -66,7 +66,7 @@ impl Findings {
     }
 
     fn keep_trail(&mut self, trail: &[String]) {
-        if self.level == Level::Debug {
+        if self.level == LogLevel::Debug {
             self.trail = trail.iter().take(TRAIL_LIMIT).map(|line| one_line(line)).collect();
         }
     }
@@ -78,7 +78,7 @@ mod tests {
     use crate::event::Cause;
     use std::time::Duration;
 
-    fn findings(level: Level) -> Findings {
+    fn findings(level: LogLevel) -> Findings {
         let started = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
         Findings::new(started, 300, level)
     }
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_the_worker_does_not_account_for_is_launch() {
-        let mut findings = findings(Level::Info);
+        let mut findings = findings(LogLevel::Info);
         findings.failed(failed(vec![Timing { stage: Stage::Kdc, micros: 4_000_000 }]));
         let stages: Vec<_> = findings.timings.iter().map(|timing| timing.stage).collect();
         assert_eq!(stages, [Stage::Authorise, Stage::Launch, Stage::Kdc]);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_claims_too_much_leaves_a_line_of_bounded_length() {
-        let mut findings = findings(Level::Debug);
+        let mut findings = findings(LogLevel::Debug);
         let failure = findings.failed(failed(vec![Timing { stage: Stage::Kdc, micros: u32::MAX }; 50]));
         assert!(!failure.detail.contains('\n'), "{failure}");
         assert_eq!((findings.timings.len(), findings.timings[1].micros), (2 + STAGES_LIMIT, 0));
@@ -113,14 +113,14 @@ mod tests {
 
     #[test]
     fn what_was_tried_is_told_at_level_debug_only() {
-        let mut findings = findings(Level::Info);
+        let mut findings = findings(LogLevel::Info);
         findings.failed(failed(Vec::new()));
         assert_eq!(findings.trail, [""; 0]);
     }
 
     #[test]
     fn the_last_stage_of_a_silent_worker_has_lasted_since_its_last_token() {
-        let mut findings = findings(Level::Info);
+        let mut findings = findings(LogLevel::Info);
         let told = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
         let failure = Failure::new(Stage::Negotiate, Cause::Deadline, "the deadline");
         findings.unreported(&failure, Some((vec![Timing { stage: Stage::Kdc, micros: 70 }], told)));

@@ -17,9 +17,9 @@ use super::sources::{WantedSources, seal_machines, seal_roots};
 use super::verdict::Served;
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
-use crate::creds::search::{self, Pace, Rings};
+use crate::creds::search::{self, Rings, SearchProgress};
 use crate::creds::source::Source;
-use crate::creds::source_list::{self, Entry};
+use crate::creds::source_list::{self, SourceEntry};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
@@ -33,7 +33,7 @@ use crate::sys::{files, keyctl};
 
 /// The first descriptor of a source that is a file. The worker's contract: argv contains only a name, because everybody
 /// can read it; the environment contains only KRB5_CONFIG; descriptors 0 to 2 are as inherited, 3 is the message
-/// socket, 4 the list of sources ([`Entry`]) as sealed memory, and the sources that are files follow.
+/// socket, 4 the list of sources ([`SourceEntry`]) as sealed memory, and the sources that are files follow.
 const FIRST_SOURCE: usize = 5;
 
 /// Becomes the worker, or reports a failure and ends.
@@ -43,8 +43,8 @@ pub(super) fn become_worker(
     program: OwnedFd,
     Ends { socket, starting }: Ends,
 ) -> ! {
-    let mut pace = Pace::new(Some(starting.as_fd()), assignment.blocked);
-    let launched = launch(assignment, served, &mut pace)
+    let mut progress = SearchProgress::new(Some(starting.as_fd()), assignment.blocked);
+    let launched = launch(assignment, served, &mut progress)
         .and_then(|sources| Ok((listed(sources)?, environment(assignment.config)?)));
     match launched {
         Ok(((list, opened), environment)) => {
@@ -80,7 +80,11 @@ fn not_executed(worker: &str, obstacle: NotExecuted) -> Failure {
     }
 }
 
-fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
+fn launch(
+    assignment: &Assignment<'_>,
+    served: &Served,
+    progress: &mut SearchProgress<'_>,
+) -> Result<Vec<Source>, Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
     // Before any secret is read; the monitor's own setting does not matter.
     jail::leave_no_core().map_err(failed("core"))?;
@@ -89,12 +93,12 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
     jail::die_with_parent().map_err(failed("parent"))?;
     jail::set_oom_score(OomScore::Normal);
     jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
-    let mut wanted = WantedSources::of(assignment, served, pace)?;
+    let mut wanted = WantedSources::of(assignment, served, progress)?;
     let sources = match &mut wanted {
         // Root reads its own caches and hands them over as sealed memory, since no process of uid 0 talks to the
         // network.
         WantedSources::Roots(name) => {
-            if !pace.begin() {
+            if !progress.begin() {
                 return Err(blocked(name));
             }
             isolate_keyrings(assignment, roots_collection(name, assignment).as_slice())?;
@@ -104,18 +108,18 @@ fn launch(assignment: &Assignment<'_>, served: &Served, pace: &mut Pace<'_>) -> 
         }
         WantedSources::Machines(default) => {
             isolate_keyrings(assignment, &[])?;
-            let default = default.as_ref().map(|name| (name, pace.begin()));
+            let default = default.as_ref().map(|name| (name, progress.begin()));
             let sealed = seal_machines(default, assignment, served)?;
             drop_to_machine(assignment.config)?;
             sealed
         }
         WantedSources::Users(search) => {
             let late = Rings { late: Some(Late::Held), ..Rings::default() };
-            search.look_into(if pace.begin() { assignment.rings } else { late });
+            search.look_into(if progress.begin() { assignment.rings } else { late });
             isolate_keyrings(assignment, search.lent())?;
             let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
             jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
-            search.finish(pace)
+            search.finish(progress)
         }
     };
     jail::die_with_parent().map_err(failed("parent"))?;
@@ -182,7 +186,7 @@ fn environment(config: &Config) -> Result<CString, Failure> {
 fn listed(sources: Vec<Source>) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
     let mut opened = Vec::new();
     let entries = sources.into_iter().map(|source| {
-        Entry::of(source, |descriptor| {
+        SourceEntry::of(source, |descriptor| {
             opened.push(descriptor);
             format!("FILE:/proc/self/fd/{}", FIRST_SOURCE + opened.len() - 1)
         })

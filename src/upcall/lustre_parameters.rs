@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::Level;
+use crate::config::LogLevel;
 
 /// The directories of Lustre's parameters in the versions in use.
 const DIRECTORIES: [&str; 4] =
@@ -22,12 +22,12 @@ pub(super) fn context_limit() -> Option<Duration> {
 }
 
 /// The log level that Lustre's admin has set: 0 errors, 1 warnings, 2 information, 3 and more everything.
-pub(super) fn log_level() -> Option<Level> {
+pub(super) fn log_level() -> Option<LogLevel> {
     read(&directories(), "sptlrpc/gss/lgss_keyring/debug_level").map(|level| match level {
-        0 => Level::Error,
-        1 => Level::Warn,
-        2 => Level::Info,
-        _ => Level::Debug,
+        0 => LogLevel::Error,
+        1 => LogLevel::Warn,
+        2 => LogLevel::Info,
+        _ => LogLevel::Debug,
     })
 }
 

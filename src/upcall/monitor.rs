@@ -26,7 +26,7 @@ use super::sweep::sweep;
 use super::teller;
 use super::times::Times;
 use super::verdict::{Served, Verdict};
-use crate::config::{CEILING, Config, Level};
+use crate::config::{CEILING, Config, LogLevel};
 use crate::ctx::request::Anew;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::counted_owner::CountedOwner;
@@ -197,7 +197,7 @@ fn time_limit(invocation: &Invocation, config: &Config) -> Duration {
 }
 
 /// The log level: of the settings, or of Lustre's parameter for its upcalls.
-fn level(invocation: &Invocation, config: &Config) -> Level {
+fn level(invocation: &Invocation, config: &Config) -> LogLevel {
     match invocation.consumer {
         Consumer::Program => config.log.level,
         Consumer::Kernel => lustre_parameters::log_level().unwrap_or(config.log.level),

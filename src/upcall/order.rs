@@ -7,7 +7,7 @@ use std::path::Path;
 use super::invocation::Invocation;
 use super::refusal::{malformed, refused};
 use super::times::WorkerTime;
-use crate::config::{Config, Level as LogLevel};
+use crate::config::{Config, LogLevel};
 use crate::ctx::lustre::{LustreCallout, LustreDescription, LustreMechanism};
 use crate::ctx::request::{Callout, Description, Level, Mechanism};
 use crate::event::{Cause, Failure, Stage};

@@ -18,7 +18,7 @@ use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
 use super::invocation::{Invocation, RULE_WORDS, Unusable};
 use super::log_budget::{Budget, Payer, Untold};
 use super::order::{Garbled, Order};
-use crate::config::{Config, DEFAULT_PATH, Level};
+use crate::config::{Config, DEFAULT_PATH, LogLevel};
 use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
 use crate::ctx::request::NO_PAUSE;
@@ -139,7 +139,7 @@ impl BoundedLog {
 
 impl Journal {
     /// Connects, for lines of this level and above, charged to `payer`. Failures to connect are ignored.
-    pub(super) fn open(config: &Config, level: Level, payer: Payer) -> Self {
+    pub(super) fn open(config: &Config, level: LogLevel, payer: Payer) -> Self {
         let Some((log, socket)) = connected(config, patience(payer)) else { return Self { budget: None } };
         let budget = Budget::open(config, payer).map(Mutex::new).map(Arc::new);
         if log::set_boxed_logger(Box::new(BoundedLog { log, socket, budget: budget.clone() })).is_ok() {
@@ -270,12 +270,12 @@ fn fitting<'t>(text: &'t str, head: &str, tail: &str) -> Cow<'t, str> {
     cut(text, LOG_LINE_LIMIT.saturating_sub(head.len() + tail.len()))
 }
 
-fn filter(level: Level) -> log::LevelFilter {
+fn filter(level: LogLevel) -> log::LevelFilter {
     match level {
-        Level::Error => log::LevelFilter::Error,
-        Level::Warn => log::LevelFilter::Warn,
-        Level::Info => log::LevelFilter::Info,
-        Level::Debug => log::LevelFilter::Debug,
+        LogLevel::Error => log::LevelFilter::Error,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Info => log::LevelFilter::Info,
+        LogLevel::Debug => log::LevelFilter::Debug,
     }
 }
 

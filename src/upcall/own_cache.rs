@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::stale::{is_older, names, remove};
-use crate::config::{Config, MachineCache as MachineKept};
+use crate::config::{Config, MachineCachePlace};
 use crate::creds::cache_name::CacheName;
 use crate::creds::limits::CACHE_BYTES;
 use crate::creds::roots;
@@ -213,7 +213,7 @@ impl TicketStore {
             _ => None,
         };
         let host = config.within().is_none();
-        let path = (host && config.machine.cache == MachineKept::Default).then(default).flatten();
+        let path = (host && config.machine.cache == MachineCachePlace::Default).then(default).flatten();
         path.map_or(Self::Own, Self::Default)
     }
 }

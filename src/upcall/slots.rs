@@ -24,7 +24,7 @@ use crate::identity::counted_owner::CountedOwner;
 use crate::negotiate::messages::Paused;
 use crate::sys::files::{self, private_directory};
 use crate::sys::locks::LockFile;
-use crate::time::since_boot;
+use crate::time::{since_boot, tenths};
 
 /// The byte of an owner's file that guards its record; the slots follow.
 const OWNER_RECORD: Range<u16> = 0..1;
@@ -257,8 +257,8 @@ fn pass_pause(file: &LockFile, request: UserRequest) -> Result<Option<Paused>, F
         let now = since_boot();
         let Some(record) = read(file) else { return Ok(None) };
         let Some(left) = record.pause_left(now) else { return Ok(None) };
-        let (words, seconds) = (record.in_words(uid), left.as_secs_f32());
-        let detail = format!("{owner}: {words}; paused for another {seconds:.1} s");
+        let (words, left) = (record.in_words(uid), tenths(left));
+        let detail = format!("{owner}: {words}; paused for another {left}");
         let broken = record.break_pause(now).filter(|_| anew == Anew::Now);
         if let Some(broken) = broken {
             overwrite(written, &broken.to_string());
@@ -268,9 +268,7 @@ fn pass_pause(file: &LockFile, request: UserRequest) -> Result<Option<Paused>, F
             Anew::Only if record.forbids_anew(now) => Err(pause(detail)),
             Anew::Only => {
                 overwrite(written, &record.without_pause(now).to_string());
-                Err(unpaused(format_args!(
-                    "{owner}: {words}; the pause has been ended, {seconds:.1} s early"
-                )))
+                Err(unpaused(format_args!("{owner}: {words}; the pause has been ended, {left} early")))
             }
             Anew::Now | Anew::Usual => {
                 let (tried, looking) = record.look(uid, now).ok_or_else(|| pause(detail.clone()))?;

@@ -1,10 +1,8 @@
 //! The sources of credentials, which the launcher names and opens and the worker gets (rules S4, S7, S9).
 
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::assignment::{Assignment, blocked, launch_failed};
@@ -13,15 +11,17 @@ use super::order::Order;
 use super::own_cache;
 use super::verdict::Served;
 use crate::creds::cache_name::{CacheName, CacheNameError};
-use crate::creds::limits::KEYTAB_BYTES;
-use crate::creds::open::Ground;
+use crate::creds::keytab_file;
+use crate::creds::open::CachePolicy;
 use crate::creds::roots;
-use crate::creds::search::{Daemon, Environment, Pace, Requester, Search, UserRings, environment_of};
-use crate::creds::source::{Held, MachineSource, Role, Source, Standing};
+use crate::creds::search::{
+    CacheOwner, Daemon, Environment, Search, SearchProgress, UserRings, environment_of,
+};
+use crate::creds::source::{MachineSource, Role, Source, SourceHandle, Standing};
 use crate::ctx::request::Callout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::id_map::IdMap;
-use crate::sys::files::{self, Untrusted, open_trusted};
+use crate::sys::files::{self, Untrusted};
 use crate::sys::{namespaces, proc};
 
 /// The sources that a request asks for.
@@ -40,7 +40,7 @@ impl<'a> WantedSources<'a> {
     pub(super) fn of(
         assignment: &Assignment<'a>,
         served: &'a Served,
-        pace: &mut Pace<'_>,
+        progress: &mut SearchProgress<'_>,
     ) -> Result<Self, Failure> {
         let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
         let parse = |name: &str| name.parse::<CacheName>().map_err(|e: CacheNameError| bad(&e));
@@ -60,18 +60,21 @@ impl<'a> WantedSources<'a> {
         let requester = requester(assignment, served)?;
         Ok(Self::Users(Box::new(match named {
             Some(name) => Search::for_one(assignment.config, requester, name),
-            None => {
-                Search::for_best(assignment.config, requester, environment(assignment.order, served, pace))
-            }
+            None => Search::for_best(
+                assignment.config,
+                requester,
+                environment(assignment.order, served, progress),
+            ),
         })))
     }
 }
 
 /// The environment that the requester was started with, except that KRB5CCNAME is taken from the request, which has its
 /// current value. For a server that acts for a user neither is the user's.
-fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environment {
+fn environment(order: &Order, served: &Served, progress: &mut SearchProgress<'_>) -> Environment {
     let started = served.places.environment.as_ref();
-    let started = started.map(|environment| environment_of(environment.as_fd(), pace)).unwrap_or_default();
+    let started =
+        started.map(|environment| environment_of(environment.as_fd(), progress)).unwrap_or_default();
     match order {
         Order::Program { callout: Callout { prefer: Some(prefer), .. }, .. }
             if served.acting == Acting::ForItself =>
@@ -83,7 +86,7 @@ fn environment(order: &Order, served: &Served, pace: &mut Pace<'_>) -> Environme
 }
 
 /// The user whose caches are searched for.
-fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<Requester<'a>, Failure> {
+fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<CacheOwner<'a>, Failure> {
     let failed = |errno| launch_failed("namespaces", errno);
     let places = &served.places;
     let root_is_ours = files::our_root()
@@ -102,7 +105,7 @@ fn requester<'a>(assignment: &Assignment<'a>, served: &'a Served) -> Result<Requ
     };
     let user_rings = if same { UserRings::Ours } else { UserRings::Foreign };
     let daemon = if root_is_ours { Daemon::Hosts } else { Daemon::BySocket };
-    Ok(Requester { uid: assignment.uid, inside, root: places.root.as_fd(), daemon, user_rings })
+    Ok(CacheOwner { uid: assignment.uid, inside, root: places.root.as_fd(), daemon, user_rings })
 }
 
 /// Copies root's cache into sealed memory.
@@ -129,14 +132,14 @@ pub(super) fn seal_machines(
     let config = assignment.config;
     let mut sources = Vec::new();
     let mut add = |part, display: String, content: Result<Zeroizing<Vec<u8>>, String>| {
-        let (display, held) = match content {
+        let (display, handle) = match content {
             Ok(content) => {
                 let sealed = files::sealed_memory(&content).map_err(|e| launch_failed("sealed memory", e))?;
-                (display, Held::Descriptor(sealed))
+                (display, SourceHandle::Descriptor(sealed))
             }
-            Err(why) => (why, Held::Nothing(String::new())),
+            Err(why) => (why, SourceHandle::Nothing(String::new())),
         };
-        sources.push(Source { role: Role::Machine(part), standing: Standing::Found, display, held });
+        sources.push(Source { role: Role::Machine(part), standing: Standing::Found, display, handle });
         Ok(())
     };
     if let Some((name, may_be_read)) = default {
@@ -161,20 +164,13 @@ fn copy_roots(
     served: &Served,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let root = served.places.root.as_fd();
-    roots::copy(Ground { root, owner: 0, allowed: &assignment.config.caches }, name)
+    roots::copy(CachePolicy { root, owner: 0, allowed: &assignment.config.caches }, name)
 }
 
 /// The contents of a keytab, which only root may be able to write.
 pub(super) fn machine_keys(keytab: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let file = open_trusted(keytab, OFlag::O_RDONLY).map_err(|error| match error {
+    keytab_file::read(keytab).map_err(|error| match error {
         Untrusted::Open(_, error) => error.to_string(),
         other => other.to_string(),
-    })?;
-    let mut content = Zeroizing::new(Vec::new());
-    file.take(u64::from(KEYTAB_BYTES) + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
-    // A part of a keytab would look like a broken one.
-    if content.len() as u64 > KEYTAB_BYTES.into() {
-        return Err(format!("is larger than {} MiB", KEYTAB_BYTES / 1024 / 1024));
-    }
-    Ok(content)
+    })
 }

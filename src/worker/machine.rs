@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use super::watch::Watch;
-use crate::creds::machine::{Basis, Choice, MachineAccount, Node, Sources, choose, hosts};
+use crate::creds::machine::{Basis, MachineAccount, MachineChoice, MachineRequest, Sources, choose, hosts};
 use crate::creds::source::MachineSource;
-use crate::creds::source_list::Entry;
+use crate::creds::source_list::SourceEntry;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{Credentials, Ready};
 use crate::negotiate::nid_host::{HostLookup, NameService, SystemNames, own_host};
@@ -19,14 +19,14 @@ const NAME_SHARE: u32 = 3;
 
 /// This machine's account, from a cache or by the keytab. Reported to the monitor at once, since others may wait for it.
 pub(super) fn machine_account(
-    sources: &[Entry],
+    sources: &[SourceEntry],
     credentials: &Credentials,
     deadline: Instant,
     watch: &Watch,
 ) -> Result<MachineAccount, Failure> {
     let source = |wanted: MachineSource, word: &str| {
         let found = sources.iter().find_map(|source| match source {
-            Entry::Machine { part, found } if *part == wanted => Some(found.clone()),
+            SourceEntry::Machine { part, found } if *part == wanted => Some(found.clone()),
             _ => None,
         });
         found.unwrap_or_else(|| Err(format!("no {word}")))
@@ -42,7 +42,7 @@ pub(super) fn machine_account(
         return Err(Failure::new(Stage::Credentials, Cause::Setup, "not machine credentials"));
     };
     let (realm, principal) = (realm.clone(), principal.clone());
-    let anywhere = Node { roles: *roles, realm, host: None, principal };
+    let anywhere = MachineRequest { roles: *roles, realm, host: None, principal };
     // Fails without the name service if credentials are missing under every host name.
     choose(&anywhere, &sources)?;
     let choice = choose_here(&anywhere, &sources, myself.as_ref(), (deadline, watch))?;
@@ -58,11 +58,11 @@ pub(super) fn machine_account(
 
 /// The choice for this host.
 fn choose_here(
-    anywhere: &Node,
+    anywhere: &MachineRequest,
     sources: &Sources,
     myself: Option<&HostLookup>,
     (deadline, watch): (Instant, &Watch),
-) -> Result<Choice, Failure> {
+) -> Result<MachineChoice, Failure> {
     let named = hosts(anywhere, sources);
     let own = SystemNames.node().unwrap_or_default();
     let configured = myself.and_then(|nid| nid.configured.as_deref());
@@ -76,7 +76,7 @@ fn choose_here(
     };
     let late = "machine credentials: no answer in time";
     watch.enter(deadline, Failure::new(Stage::Credentials, Cause::BadCache, late));
-    choose(&Node { host, ..anywhere.clone() }, sources).map_err(|failure| match unknown {
+    choose(&MachineRequest { host, ..anywhere.clone() }, sources).map_err(|failure| match unknown {
         Some(unknown) => {
             let detail = format_args!("{}; {}", failure.detail, unknown.detail);
             Failure::new(failure.stage, failure.cause, detail)

@@ -21,13 +21,13 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::creds::source_list::{self, Entry, ListError};
+use crate::creds::source_list::{self, ListError, SourceEntry};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::ConfFault;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Request, WorkerEnd};
-use crate::selftest::{VERSION, WORKER, WORKER_WORD};
+use crate::selftest::{BUILD_VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
 use exit_status::{MISUSED, NOT_REPORTED, REPORTED};
 use watch::Watch;
@@ -72,7 +72,7 @@ fn answer_by_hand() -> Option<ExitCode> {
     let (first, rest) = words.split_first()?;
     let text = match first.as_str() {
         WORKER_WORD => return Some(self_test::run(rest)),
-        "--version" | "-V" if rest.is_empty() => format!("{WORKER} (lgss) {VERSION}"),
+        "--version" | "-V" if rest.is_empty() => format!("{WORKER} (lgss) {BUILD_VERSION}"),
         "--help" | "-h" if rest.is_empty() => WORKER_HELP.to_owned(),
         _ => return None,
     };
@@ -82,7 +82,7 @@ fn answer_by_hand() -> Option<ExitCode> {
 
 /// Everything that the launcher hands over.
 struct WorkerInvocation {
-    sources: Result<Vec<Entry>, ListError>,
+    sources: Result<Vec<SourceEntry>, ListError>,
     link: WorkerEnd,
 }
 
@@ -142,7 +142,7 @@ fn beside(failure: Failure, fault: &ConfFault) -> Failure {
     }
 }
 
-fn answer(proof: Unprivileged, sources: Vec<Entry>, request: &Request, link: WorkerEnd) -> Option<()> {
+fn answer(proof: Unprivileged, sources: Vec<SourceEntry>, request: &Request, link: WorkerEnd) -> Option<()> {
     let watch = Watch::over(link, Instant::now() + request.limits.total, request.trail).ok()?;
     match negotiation::negotiate(proof, sources, request, &watch) {
         Ok(outcome) => watch.report_established(&outcome),

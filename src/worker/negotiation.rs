@@ -9,8 +9,8 @@ use super::sandbox;
 use super::users::{self, Got, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount};
-use crate::creds::source_list::Entry;
-use crate::creds::ticket::{Account, service_principal};
+use crate::creds::source_list::SourceEntry;
+use crate::creds::ticket::{ClientAccount, service_principal};
 use crate::ctx::Handle;
 use crate::ctx::request::{Mechanism, RpcChannel, Service};
 use crate::event::{Cause, Failure, Stage};
@@ -35,7 +35,7 @@ const RELAY_LIMIT: Duration = Duration::from_secs(3600);
 /// Serves the request. Takes the proof that this process has no rights.
 pub(super) fn negotiate(
     _proof: Unprivileged,
-    sources: Vec<Entry>,
+    sources: Vec<SourceEntry>,
     request: &Request,
     watch: &Watch,
 ) -> Result<WorkerOutcome, Failure> {
@@ -83,7 +83,7 @@ enum Holder {
 }
 
 impl Holder {
-    fn account(&self) -> &Account {
+    fn account(&self) -> &ClientAccount {
         match self {
             Self::User(user) => user.account(),
             Self::Machine(machine) => machine.account(),
@@ -124,7 +124,7 @@ fn service(target: &Target, deadline: Instant, watch: &Watch) -> Result<Service,
 /// The second and last attempt, after a refusal of the cached ticket. Anybody who can answer in the server's place can send
 /// such a refusal, so the cache is changed only once the server has accepted the new ticket.
 fn establish_again(
-    account: &Account,
+    account: &ClientAccount,
     old: &Ticket,
     EstablishRefusal { failure, .. }: EstablishRefusal,
     (request, deadline): (&Request, Instant),

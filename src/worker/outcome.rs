@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use crate::creds::ticket::Account;
+use crate::creds::ticket::ClientAccount;
 use crate::crypto::mic::KeyOrigin;
 use crate::gss::ticket::Ticket;
 use crate::negotiate::drive::Negotiated;
@@ -21,7 +21,7 @@ pub(super) struct WorkerOutcome {
 
 impl WorkerOutcome {
     /// A context made with this ticket of the account.
-    pub(super) fn of(negotiated: Negotiated, account: &Account, ticket: &Ticket) -> Self {
+    pub(super) fn of(negotiated: Negotiated, account: &ClientAccount, ticket: &Ticket) -> Self {
         Self {
             negotiated,
             credential: account.to_string(),

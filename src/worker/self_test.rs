@@ -14,7 +14,7 @@ use crate::config::Enctypes;
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
 use crate::identity::unprivileged::Unprivileged;
-use crate::selftest::{KeytabReport, Report, VERSION, WORKER};
+use crate::selftest::{BUILD_VERSION, KeytabReport, SelfTestReport, WORKER};
 
 /// Most entries of a keytab that are read.
 const TESTED_ENTRY_LIMIT: usize = 4096;
@@ -29,14 +29,14 @@ pub(super) fn run(words: &[String]) -> ExitCode {
     ExitCode::from(if matches!(told, Ok(Ok(()))) { REPORTED } else { NOT_REPORTED })
 }
 
-fn report(words: &[String]) -> Report {
+fn report(words: &[String]) -> SelfTestReport {
     let rights = match Unprivileged::prove() {
         Ok(proof) => sandbox::close(&proof).err().map(|failure| failure.detail),
         Err(error) => Some(error.to_string()),
     };
-    let mut report = Report {
+    let mut report = SelfTestReport {
         program: WORKER.to_owned(),
-        version: VERSION.to_owned(),
+        version: BUILD_VERSION.to_owned(),
         uid: geteuid().as_raw(),
         rights,
         krb5_config: None,
@@ -51,7 +51,7 @@ fn report(words: &[String]) -> Report {
     report
 }
 
-fn look(library: &Library, words: &[String], report: &mut Report) {
+fn look(library: &Library, words: &[String], report: &mut SelfTestReport) {
     report.realm = library.default_realm().ok();
     match library.permitted(Enctypes::default().as_slice()) {
         Ok(enctypes) => report.enctypes = enctypes.iter().map(ToString::to_string).collect(),

@@ -7,11 +7,11 @@ use super::sandbox;
 use super::watch::{Watch, kdc_silent, told_apart};
 use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
-use crate::creds::ranking::Reach;
+use crate::creds::ranking::TicketReach;
 use crate::creds::renewal::{self, Renewal};
-use crate::creds::source_list::Entry;
+use crate::creds::source_list::SourceEntry;
 use crate::creds::survey::{Candidate, Ranking, Survey, listed};
-use crate::creds::ticket::{Account, CacheNames, canonical, service_principal, silent, unusable};
+use crate::creds::ticket::{CacheNames, ClientAccount, canonical, service_principal, silent, unusable};
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
@@ -35,13 +35,13 @@ const WORD_LIMIT: usize = 300;
 /// The credentials chosen for a user.
 pub(super) enum UserAccount {
     /// From a cache.
-    Cache(Account),
+    Cache(ClientAccount),
     /// From a keytab.
     Keytab(KeytabAccount),
 }
 
 impl UserAccount {
-    pub(super) fn account(&self) -> &Account {
+    pub(super) fn account(&self) -> &ClientAccount {
         match self {
             Self::Cache(account) => account,
             Self::Keytab(keytab) => keytab.account(),
@@ -60,7 +60,7 @@ type Purpose<'a> = (&'a Request, Instant, &'a Watch);
 
 /// Chooses credentials and gets the ticket. The service is looked up only if there is a ticket that could serve for it.
 pub(super) fn choose(
-    sources: Vec<Entry>,
+    sources: Vec<SourceEntry>,
     service: impl FnOnce() -> Result<Service, Failure>,
     purpose: Purpose<'_>,
 ) -> Result<(UserAccount, Got, Service), Failure> {
@@ -87,7 +87,7 @@ pub(super) fn choose(
     }
     // Cache daemons cannot be asked any more, since local sockets may be forbidden from here on.
     if request.names == HostNames::FilesAndDns {
-        survey.part_from_daemons(&library);
+        survey.copy_from_daemons(&library);
     }
     sandbox::confine_names(request.names)?;
     let service = named(service()?, purpose);
@@ -97,7 +97,7 @@ pub(super) fn choose(
     let target = TicketTarget { library: &library, service: &service, server: &server, purpose };
     let (account, got) = match keytab {
         // A KDC refuses postdated tickets that it has not validated.
-        Some(name) if ranking.usable.iter().all(|usable| usable.worth.reach == Reach::Postdated) => {
+        Some(name) if ranking.usable.iter().all(|usable| usable.worth.reach == TicketReach::Postdated) => {
             let considered = considered(None, &ranking, &[]);
             watch.consider(considered.clone());
             let (account, got) = by_keytab(target, name)?;
@@ -147,7 +147,7 @@ struct TicketTarget<'a> {
 
 impl TicketTarget<'_> {
     /// The ticket; tries the service's canonical name too if the settings say so.
-    fn ticket(&self, account: &Account) -> Result<Got, Failure> {
+    fn ticket(&self, account: &ClientAccount) -> Result<Got, Failure> {
         self.ticket_as_named(account).or_else(|failure| match self.canonical(&failure) {
             Some((service, server)) => {
                 let (_, deadline, watch) = self.purpose;
@@ -175,7 +175,7 @@ impl TicketTarget<'_> {
     }
 
     /// The ticket, after a renewal if the request allows one and it is due.
-    fn ticket_as_named(&self, account: &Account) -> Result<Got, Failure> {
+    fn ticket_as_named(&self, account: &ClientAccount) -> Result<Got, Failure> {
         let Request { enctypes, limits, renew, .. } = self.purpose.0;
         let (ticket, renewal) = if *renew {
             renewal::ticket(account, (self.service, self.server), enctypes, limits.kdc)?
@@ -238,20 +238,20 @@ fn account_of(
     target: TicketTarget<'_>,
     candidate: &Candidate,
     ranking: &Ranking,
-) -> Result<Account, Failure> {
+) -> Result<ClientAccount, Failure> {
     if ranking.usable.len() + ranking.objections.len() <= 1 {
-        return Account::open(target.library, candidate.name.clone());
+        return ClientAccount::open(target.library, candidate.name.clone());
     }
     let fresh = Library::open_by(target.library.configuration())
         .map_err(|error| Failure::new(Stage::Credentials, Cause::Setup, error))?;
-    Account::open(&fresh, candidate.name.clone())
+    ClientAccount::open(&fresh, candidate.name.clone())
 }
 
 /// Asks for the ticket, which then is in the cache. Takes half of the time left, so that there is some for candidates that do
 /// not need this KDC.
 fn ask_ahead(
     target: TicketTarget<'_>,
-    account: &Account,
+    account: &ClientAccount,
     candidate: &Candidate,
     (request, deadline): (&Request, Instant),
 ) -> Result<(), Failure> {
@@ -261,7 +261,7 @@ fn ask_ahead(
     let ask = move || {
         let library = Library::open_by(configuration).map_err(unusable)?;
         let server = service_principal(&library, &service)?;
-        Account::open(&library, name)?.ticket(&server, &enctypes).map(drop)
+        ClientAccount::open(&library, name)?.ticket(&server, &enctypes).map(drop)
     };
     let patience = deadline.saturating_duration_since(Instant::now()) / 2;
     match within(patience, ask) {
@@ -299,8 +299,8 @@ fn is_hopeless(candidate: &Candidate, refusals: &[CandidateRefusal<'_>]) -> bool
         );
         // The refused ticket begins later; the clock is not to blame.
         let of_ticket = refusal.failure.cause == Cause::ClockSkew
-            && refusal.candidate.worth.reach <= Reach::Later
-            && candidate.worth.reach > Reach::Later;
+            && refusal.candidate.worth.reach <= TicketReach::Later
+            && candidate.worth.reach > TicketReach::Later;
         of_all && !of_ticket && !candidate.ready && refusal.candidate.client.realm == candidate.client.realm
     };
     let of_client = |refusal: &&CandidateRefusal<'_>| {

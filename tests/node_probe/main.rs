@@ -12,7 +12,7 @@
 
 use lgss::private_to_lgss::config::Enctypes;
 use lgss::private_to_lgss::creds::{CacheNames, service_principal};
-use lgss::private_to_lgss::creds::{Choice, MachineAccount, Node, Offered, Sources, choose};
+use lgss::private_to_lgss::creds::{MachineAccount, MachineChoice, MachineRequest, Offered, Sources, choose};
 use lgss::private_to_lgss::ctx::Roles;
 use lgss::private_to_lgss::event::Failure;
 use lgss::private_to_lgss::negotiate::{HostLookup, SystemNames};
@@ -89,7 +89,8 @@ fn seal(path: Option<&str>, sealed: &mut Vec<OwnedFd>) -> Offered {
 
 fn credentials(wanted: Wanted, sources: &Sources) -> Result<Value, Failure> {
     let Wanted { roles, realm, host, principal, services, .. } = wanted;
-    let choice: Choice = choose(&Node { roles, realm, host: Some(host), principal }, sources)?;
+    let choice: MachineChoice =
+        choose(&MachineRequest { roles, realm, host: Some(host), principal }, sources)?;
     let account: MachineAccount = choice.account()?;
     let mut tickets = Vec::new();
     for service in services {

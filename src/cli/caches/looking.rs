@@ -12,12 +12,12 @@ use crate::cli::child::{as_user, in_child};
 use crate::cli::whose::Whose;
 use crate::config::{Canonicalize, Config};
 use crate::creds::limits::BLOCKED_PLACES;
-use crate::creds::open::Ground;
-use crate::creds::ranking::Reach;
+use crate::creds::open::CachePolicy;
+use crate::creds::ranking::TicketReach;
 use crate::creds::roots;
-use crate::creds::search::{self, Environment, Pace, Requester, Rings, Search, UserRings};
+use crate::creds::search::{self, CacheOwner, Environment, Rings, Search, SearchProgress, UserRings};
 use crate::creds::source::Source;
-use crate::creds::source_list::Entry;
+use crate::creds::source_list::SourceEntry;
 use crate::creds::survey::{Candidate, Ranking, Survey};
 use crate::creds::ticket::{CacheNames, canonical, service_principal, unusable};
 use crate::ctx::request::Service;
@@ -65,8 +65,8 @@ fn attempt(
     watch: SearchWatch<'_>,
 ) -> io::Result<FoundCaches> {
     let root = files::our_root()?;
-    let mut pace = Pace::new(Some(watch.watcher), watch.blocked);
-    let requester = Requester {
+    let mut pace = SearchProgress::new(Some(watch.watcher), watch.blocked);
+    let requester = CacheOwner {
         uid: whose.uid(),
         inside: whose.uid(),
         root: root.as_fd(),
@@ -100,7 +100,11 @@ fn attempt(
     }
 }
 
-fn of_caller(mut search: Search<'_>, uid: u32, pace: &mut Pace<'_>) -> Result<Vec<Source>, Failure> {
+fn of_caller(
+    mut search: Search<'_>,
+    uid: u32,
+    pace: &mut SearchProgress<'_>,
+) -> Result<Vec<Source>, Failure> {
     search.look_into(Rings::of_caller(uid));
     // libkrb5 makes the keyrings on the way to a named cache: it must not do so in the caller's session.
     search::isolate(search.lent()).map_err(|(ring, errno)| {
@@ -113,7 +117,7 @@ fn of_caller(mut search: Search<'_>, uid: u32, pace: &mut Pace<'_>) -> Result<Ve
 fn of_root(root: BorrowedFd<'_>, config: &Config) -> Result<Vec<Source>, Failure> {
     let bad = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::BadCache, error);
     let name = roots::default_cache(&config.krb5_config)?;
-    let sealed = roots::copy(Ground { root, owner: 0, allowed: &config.caches }, &name)
+    let sealed = roots::copy(CachePolicy { root, owner: 0, allowed: &config.caches }, &name)
         .and_then(|content| files::sealed_memory(&content).map_err(|errno| bad(&errno.desc())));
     Ok(vec![match sealed {
         Ok(sealed) => Source::opened(name.to_string(), sealed),
@@ -145,7 +149,7 @@ fn rank(
     let usable_keytab = keytab.as_ref().is_some_and(Row::is_usable);
     // A KDC refuses postdated tickets that it has not validated, and the upcall tries the next.
     let (postdated, valid): (Vec<_>, Vec<_>) =
-        ranking.usable.iter().partition(|candidate| candidate.worth.reach == Reach::Postdated);
+        ranking.usable.iter().partition(|candidate| candidate.worth.reach == TicketReach::Postdated);
     let failure = match postdated.first() {
         _ if !valid.is_empty() || usable_keytab => None,
         Some(first) => Some(refused(first)),
@@ -171,10 +175,10 @@ fn refused(candidate: &Candidate) -> Failure {
 }
 
 /// The sources by names that the library can open, and the descriptors that some of these names refer to.
-fn entries(sources: Vec<Source>) -> (Vec<Entry>, Vec<OwnedFd>) {
+fn entries(sources: Vec<Source>) -> (Vec<SourceEntry>, Vec<OwnedFd>) {
     let mut descriptors = Vec::new();
     let entries = sources.into_iter().map(|source| {
-        Entry::of(source, |descriptor| {
+        SourceEntry::of(source, |descriptor| {
             let name = format!("FILE:/proc/self/fd/{}", descriptor.as_raw_fd());
             descriptors.push(descriptor);
             name
@@ -197,7 +201,7 @@ fn rows(ranking: &Ranking, keytab: Option<Row>) -> Vec<Row> {
     let now = now();
     let mut rank = 0;
     let usable = ranking.usable.iter().map(|candidate| match candidate.worth.reach {
-        Reach::Postdated => Row::postdated(candidate, now),
+        TicketReach::Postdated => Row::postdated(candidate, now),
         _ => {
             rank += 1;
             Row::usable(rank, candidate, now)

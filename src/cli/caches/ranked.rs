@@ -96,15 +96,15 @@ impl Ranked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::creds::choice::By;
-    use crate::creds::ranking::{Reach, Worth};
+    use crate::creds::choice::WishedBy;
+    use crate::creds::ranking::{TicketReach, Worth};
     use crate::creds::survey::Candidate;
     use crate::creds::ticket::CacheNames;
     use crate::event::{Cause, Stage};
     use crate::gss::principal::Name;
     use crate::text::is_plain;
 
-    fn candidate(cache: &str, client: &str, reach: Reach) -> Candidate {
+    fn candidate(cache: &str, client: &str, reach: TicketReach) -> Candidate {
         Candidate {
             name: CacheNames { library: "FILE:/proc/self/fd/4".into(), display: cache.into() },
             client: Name { realm: "A".into(), components: vec![client.into()] },
@@ -132,13 +132,13 @@ mod tests {
     fn the_first_is_named_below_a_table_of_all() {
         let first = Candidate {
             ready: true,
-            by: Some(By::Environment),
-            ..candidate("FILE:/b", "bob", Reach::Target)
+            by: Some(WishedBy::Environment),
+            ..candidate("FILE:/b", "bob", TicketReach::Target)
         };
         let ranked = found(
             vec![
                 Row::usable(1, &first, 1000),
-                Row::usable(2, &candidate("FILE:/a", "alice", Reach::OtherRealm), 1000),
+                Row::usable(2, &candidate("FILE:/a", "alice", TicketReach::OtherRealm), 1000),
                 Row::objection("FILE:/old", "ticket expired 3 h ago"),
             ],
             None,
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn names_cannot_send_control_characters_to_the_terminal() {
-        let hostile = candidate("FILE:/tmp/krb5cc\x1b[2J\u{202e}", "eve\u{9b}31m\n", Reach::Target);
+        let hostile = candidate("FILE:/tmp/krb5cc\x1b[2J\u{202e}", "eve\u{9b}31m\n", TicketReach::Target);
         let ranked =
             found(vec![Row::usable(1, &hostile, 0), Row::objection("FILE:/\x07", "bad \x1b]0;x")], None);
         let (out, _) = printed(&ranked);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_pass_for_other_columns() {
-        let hostile = candidate("FILE:/tmp/krb5cc_1  root@A", "eve; 2", Reach::Target);
+        let hostile = candidate("FILE:/tmp/krb5cc_1  root@A", "eve; 2", TicketReach::Target);
         let (out, _) = printed(&found(vec![Row::usable(1, &hostile, 0)], None));
         assert!(out.contains("\"FILE:/tmp/krb5cc_1  root@A\"  \"eve; 2@A\""), "{out}");
     }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::creds::choice::By;
-use crate::creds::ranking::Reach;
+use crate::creds::choice::WishedBy;
+use crate::creds::ranking::TicketReach;
 use crate::creds::survey::Candidate;
 use crate::event::{Failure, one_line};
 use crate::gss::principal::Name;
@@ -111,20 +111,20 @@ impl Row {
             seconds_left: Some(u64::from(worth.end).saturating_sub(now)),
             renewable: Some(worth.renewable),
             reach: Some(match worth.reach {
-                Reach::Target => Leads::Target,
-                Reach::OtherRealm => Leads::OtherRealm,
-                Reach::OtherServices => Leads::OtherServices,
-                Reach::Later => Leads::Later,
-                Reach::Postdated => Leads::Postdated,
+                TicketReach::Target => Leads::Target,
+                TicketReach::OtherRealm => Leads::OtherRealm,
+                TicketReach::OtherServices => Leads::OtherServices,
+                TicketReach::Later => Leads::Later,
+                TicketReach::Postdated => Leads::Postdated,
             }),
-            not_before: (worth.reach == Reach::Later).then(|| worth.not_before()),
+            not_before: (worth.reach == TicketReach::Later).then(|| worth.not_before()),
             ready: *ready,
-            first: *by == Some(By::Environment),
+            first: *by == Some(WishedBy::Environment),
             because: by.map(|by| match by {
-                By::Environment => Because::Krb5ccname,
-                By::Identities => Because::Identity,
-                By::Realm => Because::Realm,
-                By::Default => Because::Default,
+                WishedBy::Environment => Because::Krb5ccname,
+                WishedBy::Identities => Because::Identity,
+                WishedBy::Realm => Because::Realm,
+                WishedBy::Default => Because::Default,
             }),
             ..Self::BARE
         }

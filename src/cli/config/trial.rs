@@ -1,22 +1,20 @@
 //! Tries programs as the upcall would start them (src/selftest.rs): the worker with krb5.conf and keytabs, and the upcall.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
 use super::finding::{Finding, Severity};
 use super::trusted::{program, untrusted};
 use crate::config::Config;
 use crate::creds::cache_name::CacheName;
-use crate::creds::limits::KEYTAB_BYTES;
+use crate::creds::keytab_file;
 use crate::creds::roots;
-use crate::selftest::{self, Fault, KeytabReport, Report, VERSION};
-use crate::sys::files::{Untrusted, open_trusted, sealed_memory};
+use crate::selftest::{self, BUILD_VERSION, KeytabReport, SelfTestReport, TrialFault};
+use crate::sys::files::{Untrusted, sealed_memory};
 
 /// First components of principals whose keys a node can use for Lustre (lgss_keyring(8)).
 const LUSTRE_PRINCIPALS: [&str; 6] =
@@ -74,39 +72,41 @@ fn mode_of_worker(path: &Path, mode: u32) -> Option<Finding> {
     }
 }
 
-fn fault_of_worker(path: &Path, fault: &Fault, file: &str) -> Finding {
+fn fault_of_worker(path: &Path, fault: &TrialFault, file: &str) -> Finding {
     let name = path.display();
     let remedy = match fault {
-        Fault::Exec { errno: Errno::EACCES | Errno::EPERM, .. } => format!(
+        TrialFault::Exec { errno: Errno::EACCES | Errno::EPERM, .. } => format!(
             "look for noexec (findmnt -T {name}), for directories on the way that users cannot enter, and for denials of \
              SELinux or AppArmor"
         ),
-        Fault::Exec { .. } => {
+        TrialFault::Exec { .. } => {
             format!("install the worker for this machine (file {name}; uname -m), or set worker in {file}")
         }
-        Fault::Died { said, .. } if said.contains("librar") => {
+        TrialFault::Died { said, .. } if said.contains("librar") => {
             format!(
                 "install what ldd {name} does not find (Debian: libgssapi-krb5-2, Rocky: krb5-libs, SLES: krb5)"
             )
         }
-        Fault::Foreign(..) => format!("install this version's lgss_negotiate there, or set worker in {file}"),
+        TrialFault::Foreign(..) => {
+            format!("install this version's lgss_negotiate there, or set worker in {file}")
+        }
         _ => format!("run {name} --self-test as an ordinary user, and see what it says"),
     };
     Finding::error("worker", format_args!("{name}: {fault}: every request fails"), remedy)
 }
 
-fn of_report(config: &Config, report: &Report, file: &str) -> Vec<Finding> {
+fn of_report(config: &Config, report: &SelfTestReport, file: &str) -> Vec<Finding> {
     let name = config.worker.display();
     let mut findings = Vec::new();
-    let Report { version, uid, .. } = report;
-    if version == VERSION {
+    let SelfTestReport { version, uid, .. } = report;
+    if version == BUILD_VERSION {
         let realm = report.realm.as_ref().map_or(String::new(), |realm| format!(", default realm {realm}"));
         findings.push(Finding::ok(
             "worker",
             format_args!("{name}, version {version}, works as uid {uid}{realm}"),
         ));
     } else {
-        let finding = format_args!("{name} is of version {version}, this command of {VERSION}");
+        let finding = format_args!("{name} is of version {version}, this command of {BUILD_VERSION}");
         findings.push(Finding::warning("worker", finding, "install all programs of one version"));
     }
     // Without root the worker had the caller's rights.
@@ -132,7 +132,7 @@ fn krb5_fault(path: &Path, error: &str) -> Finding {
     )
 }
 
-fn enctypes(config: &Config, report: &Report, file: &str) -> Option<Finding> {
+fn enctypes(config: &Config, report: &SelfTestReport, file: &str) -> Option<Finding> {
     let wanted: Vec<String> = config.kerberos.enctypes.as_slice().iter().map(ToString::to_string).collect();
     if wanted.iter().any(|enctype| report.enctypes.contains(enctype)) {
         return None;
@@ -190,17 +190,7 @@ fn open_keytabs(config: &Config, lustre: LustreService) -> (Vec<Finding>, Vec<(S
 }
 
 fn open_keytab(path: &Path) -> Result<OwnedFd, Untrusted> {
-    let failed = |error: std::io::Error| Untrusted::Open(path.to_owned(), error);
-    let mut content = zeroize::Zeroizing::new(Vec::new());
-    let limit = u64::from(KEYTAB_BYTES);
-    open_trusted(path, OFlag::O_RDONLY)?.take(limit + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > limit {
-        return Err(failed(std::io::Error::other(format!(
-            "is larger than {} MiB",
-            KEYTAB_BYTES / 1024 / 1024
-        ))));
-    }
-    sealed_memory(&content).map_err(|errno| failed(errno.into()))
+    sealed_memory(&keytab_file::read(path)?).map_err(|errno| Untrusted::Open(path.to_owned(), errno.into()))
 }
 
 /// The machine's keytab may be missing where root's default cache has tickets.
@@ -266,13 +256,15 @@ pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
     mode.filter(|mode| mode & 0o001 != 0)?;
     let name = path.display();
     Some(match selftest::upcall_version(path, config) {
-        Ok(version) if version == VERSION => Finding::ok("upcall", format_args!("{name}, version {version}")),
+        Ok(version) if version == BUILD_VERSION => {
+            Finding::ok("upcall", format_args!("{name}, version {version}"))
+        }
         Ok(version) => Finding::warning(
             "upcall",
-            format_args!("{name} is of version {version}, this command of {VERSION}"),
+            format_args!("{name} is of version {version}, this command of {BUILD_VERSION}"),
             "install all programs of one version",
         ),
-        Err(fault @ Fault::Foreign(..)) => Finding::error(
+        Err(fault @ TrialFault::Foreign(..)) => Finding::error(
             "upcall",
             format_args!("{name}: {fault}; Lustre's tools bring one of the same name"),
             format_args!(

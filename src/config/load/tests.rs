@@ -3,7 +3,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::*;
-use crate::config::{Level, Seconds};
+use crate::config::{LogLevel, Seconds};
 use crate::event::meaning;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -22,7 +22,7 @@ fn settings_are_read_with_units() {
     assert_eq!(config.worker, Path::new("/w"));
     assert_eq!(config.timeouts.kdc.0, Duration::from_secs(7));
     assert_eq!(config.timeouts.round.0, Duration::from_millis(250));
-    assert_eq!(config.log.level, Level::Debug);
+    assert_eq!(config.log.level, LogLevel::Debug);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! A principal of the node with a ticket-granting ticket, and the tickets that it has got since.
+//! A principal of the machine with a ticket-granting ticket, and the tickets that it has got since.
 
 use std::fmt;
 
 use super::rules::good_until;
-use crate::creds::ticket::{Account, CacheNames};
+use crate::creds::ticket::{CacheNames, ClientAccount};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::krb5::Library;
 use crate::gss::principal::Krb5Principal;
@@ -23,41 +23,41 @@ pub enum Basis {
     Keytab,
 }
 
-/// A principal of the node with a ticket-granting ticket.
+/// A principal of the machine with a ticket-granting ticket.
 #[derive(Debug)]
 pub struct MachineAccount {
-    // Before the memory that it refers to.
-    account: Account,
+    // Dropped before the memory that it refers to.
+    account: ClientAccount,
     _memory: PrivateCache,
     basis: Basis,
-    /// The tickets at the start, before any request.
+    /// The tickets before any request, as a FILE cache.
     inherited: Option<Secret>,
 }
 
 impl MachineAccount {
-    /// What gets tickets for services, keeping them in memory, and replaces them there.
-    pub fn account(&self) -> &Account {
+    /// The account that gets tickets for services, and replaces them, in memory.
+    pub fn account(&self) -> &ClientAccount {
         &self.account
     }
 
-    /// Where it comes from.
+    /// Where the account comes from.
     pub fn basis(&self) -> Basis {
         self.basis
     }
 
-    /// Until when other requests can use what is there as well, seconds since the epoch.
+    /// Until when other requests can use these tickets too, in seconds since the epoch.
     pub fn good_until(&self) -> u32 {
         let realm = self.account.client().name().realm;
         let tickets = self.account.cache().granting(&realm).unwrap_or_default();
         tickets.into_iter().map(good_until).max().unwrap_or_default()
     }
 
-    /// All its tickets as the bytes of a FILE cache (version 4), those that have ended left out; `None` if they are
-    /// what they were, so that there is nothing to store. With [`Basis::DefaultCache`] they are what root's default
-    /// cache may be replaced with, and otherwise what our own cache is to be.
+    /// All its tickets that have not expired, as the bytes of a FILE cache (version 4); `None` if no ticket has
+    /// changed, so that there is nothing to store. With [`Basis::DefaultCache`] they may replace root's default
+    /// cache, else they are to be our own cache.
     ///
     /// # Errors
-    /// [`Failure`] with `Setup`. The account is as usable as before.
+    /// [`Failure`] with `Setup`. The account remains usable.
     pub fn update(&self) -> Result<Option<Secret>, Failure> {
         let cache = self.account.cache();
         if let Some(inherited) = &self.inherited
@@ -68,7 +68,7 @@ impl MachineAccount {
         cache.as_file(now()).map(Some).map_err(|error| setup(&error))
     }
 
-    /// What a cache in memory holds for its client.
+    /// The account of the client of a cache in memory.
     pub(super) fn new(
         library: &Library,
         memory: PrivateCache,
@@ -79,7 +79,7 @@ impl MachineAccount {
         let cache = memory.open()?;
         let inherited = if basis == Basis::Keytab { None } else { Some(cache.as_file(0)?) };
         let name = CacheNames { library: memory.text(), display };
-        let account = Account::of(library, cache, name, client)?;
+        let account = ClientAccount::of(library, cache, name, client)?;
         Ok(Self { account, _memory: memory, basis, inherited })
     }
 }

@@ -1,4 +1,5 @@
-//! The keytab as a source of credentials: whose keys will do, and a ticket-granting ticket by one of them.
+//! The keytab as a source of credentials: which of its principals are acceptable, and a ticket-granting ticket by the
+//! key of one.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -16,15 +17,15 @@ use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::{Krb5Error, Krb5Reason};
 
 /// Most entries of a keytab that are read.
-const ENTRY_LIMIT: usize = 4096;
+const MACHINE_ENTRIES_LIMIT: usize = 4096;
 /// Most principals that a KDC is asked for.
-const TRY_LIMIT: usize = 4;
-/// Most principals that are listed where none will do.
-const LIST_LIMIT: usize = 4;
+const PRINCIPALS_ASKED: usize = 4;
+/// Most principals that are listed if none is acceptable.
+const LISTED_LIMIT: usize = 4;
 
 /// Acceptable principals with keys, in the order in which they are tried; at least one.
 #[derive(Debug)]
-pub struct Candidates {
+pub struct KeytabPrincipals {
     library: Library,
     keytab: Keytab,
     name: CacheNames,
@@ -32,15 +33,15 @@ pub struct Candidates {
     enctypes: Vec<Enctype>,
 }
 
-impl Candidates {
-    /// Looks through the keytab: principals in its order, except that the one that serves every role comes last.
+impl KeytabPrincipals {
+    /// Finds the acceptable principals, in the keytab's order, except that the one that serves every role comes last.
     ///
     /// # Errors
-    /// What is in the way, in words.
+    /// Why there is none, in words.
     pub(super) fn find(library: &Library, name: CacheNames, acceptable: &Acceptable) -> Result<Self, String> {
         let failed = |error: Krb5Error| format!("{}: {}", name.shown(), name.in_words(&error.message));
         let keytab = Keytab::resolve(library, &name.library).map_err(failed)?;
-        let entries = keytab.entries(ENTRY_LIMIT).map_err(failed)?;
+        let entries = keytab.entries(MACHINE_ENTRIES_LIMIT).map_err(failed)?;
         let enctypes = library.permitted(Enctypes::default().as_slice()).map_err(failed)?;
         let mut principals: Vec<Krb5Principal> = Vec::new();
         let mut passed_over: Vec<String> = Vec::new();
@@ -55,14 +56,14 @@ impl Candidates {
             }
         }
         principals.sort_by_key(|principal| acceptable.is_last_resort(&principal.name()));
-        principals.truncate(TRY_LIMIT);
+        principals.truncate(PRINCIPALS_ASKED);
         if principals.is_empty() {
             return Err(format!("{}: {}", name.shown(), listed(&passed_over)));
         }
         Ok(Self { library: library.clone(), keytab, name, principals, enctypes })
     }
 
-    /// A ticket-granting ticket of the first principal that a KDC knows by its key.
+    /// Gets a ticket-granting ticket for the first principal whose key a KDC accepts.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Kdc`.
@@ -80,7 +81,7 @@ impl Candidates {
             }
         }
         let detail = format!("{}: {}", self.name.shown(), refusals.join("; "));
-        // Keys are not to blame for what the KDC says of the account.
+        // The keys are not to blame if the KDC objects to the only account.
         let cause = match causes[..] {
             [cause @ (Cause::ClientRevoked | Cause::ClientExpired | Cause::KdcPolicy)] => cause,
             _ => Cause::KeytabRefused,
@@ -109,20 +110,21 @@ impl Candidates {
     }
 }
 
-impl fmt::Display for Candidates {
+impl fmt::Display for KeytabPrincipals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.principals.iter().map(Krb5Principal::to_string).collect();
         write!(f, "{} by {}", names.join(" or "), self.name.shown())
     }
 }
 
-/// Those of a keytab; none if it cannot be read.
+/// The principals of a keytab; none if it cannot be read.
 pub(super) fn principals(library: &Library, name: &CacheNames) -> Vec<Krb5Principal> {
-    let entries = Keytab::resolve(library, &name.library).and_then(|keytab| keytab.entries(ENTRY_LIMIT));
+    let entries =
+        Keytab::resolve(library, &name.library).and_then(|keytab| keytab.entries(MACHINE_ENTRIES_LIMIT));
     entries.unwrap_or_default().into_iter().map(|entry| entry.principal).collect()
 }
 
-/// Whether another principal may fare better: a KDC has answered, and it is not about clocks.
+/// Whether another principal may succeed: a KDC has answered, and its error is not about clocks.
 fn is_about_this_principal(error: &Krb5Error) -> bool {
     matches!(
         error.reason(),
@@ -144,7 +146,7 @@ fn note(passed_over: &mut Vec<String>, principal: String) {
 }
 
 fn listed(principals: &[String]) -> String {
-    let shown = principals.get(..LIST_LIMIT).unwrap_or(principals);
+    let shown = principals.get(..LISTED_LIMIT).unwrap_or(principals);
     match principals.len().saturating_sub(shown.len()) {
         _ if principals.is_empty() => "no keys".to_owned(),
         0 => shown.join(", "),

@@ -1,10 +1,10 @@
-//! The node's own credentials for Lustre: which of root's default cache, our own cache and the keytab has what a request
-//! needs, and a ticket-granting ticket by the keytab where there is none.
+//! The machine's credentials for Lustre: finds in root's default cache, our own cache or the keytab what a request
+//! needs, and gets a ticket-granting ticket by the keytab where there is none.
 //!
-//! Called by the worker in three stages: [`choose`] reads what it was handed, [`Choice::account`] may ask a KDC for a
-//! ticket-granting ticket, [`MachineAccount::account`] for the service's. Invariant: the worker can write nowhere, so
-//! all tickets are in its memory; what it has got is handed out by [`MachineAccount::update`] for the monitor to store.
-//! No cache and no keytab but those named is looked at.
+//! Called by the worker in three stages: [`choose`] reads the caches and the keytab that it was handed,
+//! [`MachineChoice::account`] may ask a KDC for a ticket-granting ticket, [`MachineAccount::account`] for the
+//! service's ticket. Invariant: the worker cannot write to any cache, so all tickets stay in its memory, and
+//! [`MachineAccount::update`] returns them for the monitor to store. No other cache or keytab is looked at.
 
 mod account;
 mod keytab;
@@ -22,75 +22,76 @@ use crate::time::now;
 pub(crate) use account::Basis;
 pub use account::MachineAccount;
 use account::setup;
-use keytab::Candidates;
+use keytab::KeytabPrincipals;
 use rules::{Acceptable, good};
 
-/// The node and what it asks for.
+/// What the machine asks for, and as whom.
 #[derive(Debug, Clone)]
-pub struct Node {
-    /// In which capacities it asks.
+pub struct MachineRequest {
+    /// The roles in which it asks.
     pub roles: Roles,
     /// Its realm; `None` for the default realm of krb5.conf.
     pub realm: Option<String>,
-    /// Its host name in full; `None` while that has not been asked for: any will do.
+    /// Its fully qualified host name; `None` while it has not been looked up: any will do.
     pub host: Option<String>,
-    /// The only principal that it shall be as a client's root; one with a realm has that, whatever `realm` is. Servers
-    /// are what their role says.
+    /// The only principal that may be used as a client's root; a realm in it overrides `realm`. Servers use the
+    /// principals of their roles.
     pub principal: Option<String>,
 }
 
-/// A cache or keytab as it was opened for the worker; else why not, with its name.
+/// A cache or keytab that was opened for the worker; else its name and why it was not opened.
 pub type Offered = Result<CacheNames, String>;
 
-/// Where credentials may be, in the order in which they are looked at.
+/// Where credentials may be, in the order of preference.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Root's default cache.
     pub default_cache: Offered,
-    /// Ours, with what [`MachineAccount::update`] gave the last time.
+    /// Our own cache, with what [`MachineAccount::update`] returned last.
     pub own_cache: Offered,
     /// The keytab.
     pub keytab: Offered,
 }
 
-/// What was chosen.
+/// The credentials that will be used.
 #[derive(Debug)]
-pub enum Choice {
+pub enum MachineChoice {
     /// A cache with a good ticket-granting ticket.
     Ready(MachineAccount),
-    /// Keys to get one with.
-    Keytab(Candidates),
+    /// Keys to get a ticket-granting ticket with.
+    Keytab(KeytabPrincipals),
 }
 
 /// Looks for acceptable credentials, without the network.
 ///
 /// # Errors
-/// [`Failure`] of the stage `Credentials`: `NoMachineCredential` that says what is wanted and what there is; `Setup`.
-pub fn choose(node: &Node, sources: &Sources) -> Result<Choice, Failure> {
+/// [`Failure`] of the stage `Credentials`: `NoMachineCredential`, which says what is wanted and what was found;
+/// `Setup`.
+pub fn choose(request: &MachineRequest, sources: &Sources) -> Result<MachineChoice, Failure> {
     let library = Library::open().map_err(unusable)?;
-    let acceptable = acceptable(node, &library)?;
+    let acceptable = acceptable(request, &library)?;
     let mut found = Vec::new();
     for (basis, offered) in
         [(Basis::DefaultCache, &sources.default_cache), (Basis::OwnCache, &sources.own_cache)]
     {
         let account = offered.clone().and_then(|name| from_cache(&library, &name, basis, &acceptable));
         match account {
-            Ok(account) => return Ok(Choice::Ready(account)),
+            Ok(account) => return Ok(MachineChoice::Ready(account)),
             Err(objection) => found.push(objection),
         }
     }
-    match sources.keytab.clone().and_then(|name| Candidates::find(&library, name, &acceptable)) {
-        Ok(candidates) => return Ok(Choice::Keytab(candidates)),
+    match sources.keytab.clone().and_then(|name| KeytabPrincipals::find(&library, name, &acceptable)) {
+        Ok(candidates) => return Ok(MachineChoice::Keytab(candidates)),
         Err(objection) => found.push(objection),
     }
     let detail = format!("wanted {acceptable}; found {}", found.join("; "));
     Err(Failure::new(Stage::Credentials, Cause::NoMachineCredential, detail))
 }
 
-/// The hosts that are named by what would do if it were this node's, each once, in lower-case letters: what this node is
-/// called matters for these only. What cannot be read names none.
-pub(crate) fn hosts(node: &Node, sources: &Sources) -> Vec<String> {
-    let anywhere = Node { host: None, ..node.clone() };
+/// Host names in the principals that would do if they named this host, each once, in lower case. The host's own name
+/// need only be found if there are any. A cache or keytab that cannot be read has none.
+pub(crate) fn hosts(request: &MachineRequest, sources: &Sources) -> Vec<String> {
+    let anywhere = MachineRequest { host: None, ..request.clone() };
     let Ok(library) = Library::open() else { return Vec::new() };
     let Ok(acceptable) = acceptable(&anywhere, &library) else { return Vec::new() };
     let of_cache = |name: &CacheNames| Cache::resolve(&library, &name.library)?.principal();
@@ -106,8 +107,8 @@ pub(crate) fn hosts(node: &Node, sources: &Sources) -> Vec<String> {
     hosts
 }
 
-impl Choice {
-    /// The account, with a ticket-granting ticket from a KDC where there was none.
+impl MachineChoice {
+    /// The account; if it has no ticket-granting ticket yet, a KDC is asked for one.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Kdc`: `KeytabRefused`, `ClockSkew`, `KdcDown`, `KdcSilent` and others.
@@ -118,13 +119,13 @@ impl Choice {
         }
     }
 
-    /// The failure of a KDC that does not answer [`Choice::account`] in time.
+    /// The failure if a KDC does not answer [`MachineChoice::account`] in time.
     pub fn silent(&self) -> Failure {
         Failure::new(Stage::Kdc, Cause::KdcSilent, format_args!("{self}: no answer in time"))
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for MachineChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready(account) => account.fmt(f),
@@ -133,13 +134,13 @@ impl fmt::Display for Choice {
     }
 }
 
-fn acceptable(node: &Node, library: &Library) -> Result<Acceptable, Failure> {
-    let Roles { root, mdt, ost } = node.roles;
-    let realm = match &node.realm {
+fn acceptable(request: &MachineRequest, library: &Library) -> Result<Acceptable, Failure> {
+    let Roles { root, mdt, ost } = request.roles;
+    let realm = match &request.realm {
         Some(realm) => Ok(realm.clone()),
         None => library.default_realm(),
     };
-    let named = node.principal.as_deref().filter(|_| root && !mdt && !ost);
+    let named = request.principal.as_deref().filter(|_| root && !mdt && !ost);
     let only = match (named, &realm) {
         (Some(name), Ok(realm)) if !name.contains('@') => Some(format!("{name}@{realm}")),
         (named, _) => named.map(str::to_owned),
@@ -150,10 +151,10 @@ fn acceptable(node: &Node, library: &Library) -> Result<Acceptable, Failure> {
         Some(name) => name.realm.clone(),
         None => realm.map_err(|error| setup(&error))?,
     };
-    Ok(Acceptable { realm, roles: node.roles, host: node.host.clone(), only })
+    Ok(Acceptable { realm, roles: request.roles, host: request.host.clone(), only })
 }
 
-/// The account of a cache, copied to memory; else what is in the way.
+/// The account of a cache, copied to memory; else why the cache cannot be used.
 fn from_cache(
     library: &Library,
     name: &CacheNames,

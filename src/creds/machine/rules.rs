@@ -1,4 +1,4 @@
-//! Which principals a node may use to a Lustre server, and which ticket-granting tickets are good enough.
+//! Which principals a machine may use with a Lustre server, and which ticket-granting tickets are good enough.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use crate::gss::listing::Granting;
 use crate::gss::principal::Name;
 use crate::time::Span;
 
-/// A ticket that has this many seconds left is good, however long it was made for.
+/// A ticket with this many seconds left is good, whatever its lifetime.
 const ENOUGH: u64 = 30 * 60;
 
-/// What is acceptable for one request.
+/// Which principals are acceptable for one request.
 #[derive(Debug)]
 pub(super) struct Acceptable {
-    /// The node's realm.
+    /// The machine's realm.
     pub realm: String,
-    /// In which capacities the node asks. A principal that serves one of them will do: a node's management client asks
-    /// in all of them.
+    /// The roles in which the machine asks. A principal for any one of them will do, since a machine's management
+    /// client asks in all of them.
     pub roles: Roles,
-    /// The node's host name; `None` if any will do.
+    /// The machine's host name; `None` if any will do.
     pub host: Option<String>,
     /// The only principal, where the settings name one.
     pub only: Option<Name>,
@@ -46,7 +46,7 @@ impl Acceptable {
         }
     }
 
-    /// The host that a principal which will do names, if it names one.
+    /// The host name in an acceptable principal, if it has one.
     pub(super) fn host_of(&self, principal: &Name) -> Option<String> {
         match principal.components.as_slice() {
             [service, host] if service != "lustre_role" && self.only.is_none() && self.accepts(principal) => {
@@ -56,12 +56,12 @@ impl Acceptable {
         }
     }
 
-    /// Whether it is the one principal that serves every role, which others come before.
+    /// Whether it is the principal that serves every role, and therefore comes after the others.
     pub(super) fn is_last_resort(&self, principal: &Name) -> bool {
         self.only.is_none() && principal.components.first().is_some_and(|name| name == "lustre_mgs")
     }
 
-    /// Names of hosts do not differ by case.
+    /// Whether the name is this host's; case does not matter.
     fn is_here(&self, host: &str) -> bool {
         self.host.as_ref().is_none_or(|here| host.eq_ignore_ascii_case(here))
     }
@@ -72,7 +72,7 @@ impl Acceptable {
 }
 
 impl fmt::Display for Acceptable {
-    /// In an admin's words.
+    /// In words for an administrator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(only) = &self.only {
             return write!(f, "{}@{}", only.components.join("/"), only.realm);
@@ -92,10 +92,10 @@ impl fmt::Display for Acceptable {
     }
 }
 
-/// Whether a ticket-granting ticket can be used at `now`, in seconds since the epoch, and for long enough.
+/// Whether a ticket-granting ticket can be used at `now`, in seconds since the epoch, and lasts long enough.
 ///
 /// # Errors
-/// In words.
+/// The reason, in words.
 pub(super) fn good(ticket: Granting, now: u64) -> Result<(), String> {
     let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
     if Enctype::try_from(ticket.enctype).is_err() {
@@ -116,7 +116,7 @@ pub(super) fn good(ticket: Granting, now: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Until when others can use the ticket as well: [`good`] says no from then on.
+/// Until when other requests can use the ticket too: from then on [`good`] refuses it.
 pub(super) fn good_until(ticket: Granting) -> u32 {
     let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
     let needed = ENOUGH.min(end.saturating_sub(start) / 4);

@@ -1,16 +1,16 @@
-//! What a requester's environment says of its credentials, by its open `/proc/<pid>/environ` (rule S7).
+//! Reads what a requester's environment says about its credentials, from its open `/proc/<pid>/environ` (rule S7).
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 
-/// How much of an environment is searched, in bytes.
-const LIMIT: usize = 256 * 1024;
+/// Most of an environment that is searched, in bytes.
+const ENVIRONMENT_BYTES: usize = 256 * 1024;
 /// One page.
-const PIECE: usize = 4096;
+const PAGE_BYTES: usize = 4096;
 
-/// The variables that Kerberos looks at when it chooses a cache, those that are text and not empty. All are wishes: none makes
-/// a request fail, and none says who the requester is.
+/// The variables that Kerberos uses to choose a cache, if they are text and not empty. All are wishes: none makes a
+/// request fail, and none proves who the requester is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Environment {
     /// `KRB5CCNAME`: the cache.
@@ -19,12 +19,12 @@ pub(crate) struct Environment {
     pub home: Option<String>,
     /// `TMPDIR`: stands for `%{TEMP}`.
     pub temporary: Option<String>,
-    /// `LOGNAME`, else `USER`: stands for `%{username}` where the host's passwd file does not know the user.
+    /// `LOGNAME`, else `USER`: stands for `%{username}` if the host's /etc/passwd does not know the user.
     pub user: Option<String>,
 }
 
 impl Environment {
-    /// By the value of each variable.
+    /// Takes a function that returns the value of a variable.
     pub(crate) fn of(mut value: impl FnMut(&str) -> Option<String>) -> Self {
         let mut value = |name: &str| value(name).filter(|value| !value.is_empty());
         Self {
@@ -35,7 +35,7 @@ impl Environment {
         }
     }
 
-    /// Of a process.
+    /// The environment of a process.
     pub(super) fn read(environment: BorrowedFd<'_>) -> Self {
         let content = content(environment).unwrap_or_default();
         Self::of(|name| {
@@ -49,9 +49,9 @@ impl Environment {
 
 fn content(environment: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let file = File::from(environment.try_clone_to_owned().ok()?);
-    let (mut content, mut piece) = (Vec::new(), [0; PIECE]);
-    // A read of such a file gives a page at most.
-    while content.len() < LIMIT {
+    let (mut content, mut piece) = (Vec::new(), [0; PAGE_BYTES]);
+    // A read of such a file returns a page at most.
+    while content.len() < ENVIRONMENT_BYTES {
         match file.read_at(&mut piece, content.len() as u64) {
             Ok(0) | Err(_) => break,
             Ok(read) => content.extend_from_slice(piece.get(..read)?),

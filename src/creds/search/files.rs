@@ -1,4 +1,4 @@
-//! Caches that are files: named ones, those of a directory collection, and those that lie where caches usually are.
+//! Searches caches that are files: named ones, those of a directory collection, and those in the usual places.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
@@ -15,41 +15,41 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use crate::creds::cache_name::CacheName;
 use crate::creds::file_system::kind;
-use crate::creds::open::{Ground, Opened, directory_offence, file_offence, is_member};
+use crate::creds::open::{CachePolicy, OpenedCache, directory_offence, file_offence, is_member};
 use crate::creds::open::{locate_in, not_found, unusable};
 use crate::creds::source::{Source, Standing};
 use crate::event::Failure;
 use crate::sys::files::locate_below;
 
-/// Most caches that are opened; the newest ones of those that are found.
-pub(super) const FILES_LIMIT: usize = 256;
-/// Most that speak against one file each.
+/// Most caches that are opened: the newest ones that were found.
+pub(super) const OPEN_FILES_LIMIT: usize = 256;
+/// Most objections to single files.
 const OBJECTIONS_LIMIT: usize = 64;
-/// Most usable files of a directory that the newest are taken of, and most members of a collection.
-const FOUND_LIMIT: usize = 20_000;
-/// Time limit for a directory in which anybody can make any number of names.
+/// Most usable files of a directory among which the newest are chosen, and most members of a collection.
+const DIRECTORY_LIMIT: usize = 20_000;
+/// Time limit for a directory in which anybody can create any number of names.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// Time limit for counting the names beyond that.
 const COUNT_LIMIT: Duration = Duration::from_secs(1);
-/// Most inodes of others that are remembered, so that one with many names is examined only once.
+/// Most inodes of other users that are remembered, so that a file with many names is examined only once.
 const INODES_LIMIT: usize = 100_000;
 
-/// What was found, each file once.
+/// The files that were found, each once.
 pub(super) struct Files<'a> {
-    pub(super) ground: Ground<'a>,
+    pub(super) policy: CachePolicy<'a>,
     sources: Vec<Source>,
     seen: BTreeSet<(u64, u64)>,
     objections: usize,
-    /// What there was no room for.
+    /// Files that there was no room for.
     passed_over: usize,
-    /// Of what is added now.
+    /// The standing of what is added now.
     standing: Standing,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(ground: Ground<'a>) -> Self {
+    pub(super) fn new(policy: CachePolicy<'a>) -> Self {
         Self {
-            ground,
+            policy,
             sources: Vec::new(),
             seen: BTreeSet::new(),
             objections: 0,
@@ -58,7 +58,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// All of it.
+    /// Everything that was found.
     pub(super) fn into_sources(mut self) -> Vec<Source> {
         if self.passed_over > 0 {
             let what = format!("files: {} more, not told of or not looked at", self.passed_over);
@@ -67,26 +67,26 @@ impl<'a> Files<'a> {
         self.sources
     }
 
-    /// A file that was named; of a directory collection the primary one.
+    /// Adds a file that was named; of a directory collection, the primary cache.
     pub(super) fn add_named(&mut self, name: &CacheName, standing: Standing) {
         self.standing = standing;
-        match self.ground.open(name) {
-            Ok(Opened::File(file)) => {
+        match self.policy.open(name) {
+            Ok(OpenedCache::File(file)) => {
                 let status = fstat(&file);
                 self.add(name.to_string(), file, status.ok().as_ref());
             }
-            Ok(Opened::Named(_)) => {}
+            Ok(OpenedCache::Named(_)) => {}
             Err(failure) => self.object(name, &failure),
         }
         self.standing = Standing::Found;
     }
 
-    /// Every cache of a directory collection that was named, the primary one first.
+    /// Adds every cache of a directory collection that was named, the primary one first.
     pub(super) fn add_collection(&mut self, name: &CacheName, standing: Standing) {
         let CacheName::Dir(path) = name else { return };
         self.standing = standing;
-        let opened = self.ground.directory(name, path).and_then(|directory| {
-            let primary = self.ground.primary(name, directory.as_fd())?;
+        let opened = self.policy.directory(name, path).and_then(|directory| {
+            let primary = self.policy.primary(name, directory.as_fd())?;
             Ok((directory, primary))
         });
         match opened {
@@ -96,34 +96,34 @@ impl<'a> Files<'a> {
         self.standing = Standing::Found;
     }
 
-    /// Names like those of caches in a directory.
+    /// Adds files in a directory whose names are like those of caches.
     pub(super) fn add_found(&mut self, directory: &Path) {
-        let Ok(located) = locate_below(self.ground.root, directory) else { return };
+        let Ok(located) = locate_below(self.policy.root, directory) else { return };
         let name = CacheName::Dir(directory.to_owned());
-        match self.ground.file_system_offence(located.as_fd()) {
+        match self.policy.file_system_offence(located.as_fd()) {
             Ok(None) => {}
             Ok(Some(offence)) => return self.object(&name, &unusable(&name, offence)),
             Err(errno) => return self.object(&name, &not_found(&name, errno)),
         }
-        let mut look = Look::new(self.ground.owner, LOOK_LIMIT);
-        // Names that others may have laid there come after those that are made like the user's own.
-        for turn in [Turn::Own, Turn::Others] {
+        let mut scan = DirectoryScan::new(self.policy.owner, LOOK_LIMIT);
+        // Names in the form of the user's own come first, since others may have created any number of other names.
+        for pass in [NamePass::Own, NamePass::Others] {
             for entry in entries(&located) {
-                if look.is_wanted(&entry, turn) {
-                    self.add_found_entry(&located, directory, entry.file_name(), &mut look);
+                if scan.is_wanted(&entry, pass) {
+                    self.add_found_entry(&located, directory, entry.file_name(), &mut scan);
                 }
-                if look.is_over() {
+                if scan.is_over() {
                     break;
                 }
             }
         }
-        let Look { mut files, others, unseen, counted, .. } = look;
+        let DirectoryScan { mut files, others, unseen, counted, .. } = scan;
         files.sort_by_key(|(_, status, _)| Reverse((status.st_mtime, status.st_mtime_nsec)));
         for (entry, status, file) in files {
             let name = CacheName::File(directory.join(&entry));
             match file {
                 Some(file) => self.add(name.to_string(), file, Some(&status)),
-                None if self.seen.len() < FILES_LIMIT => self.add_entry(located.as_fd(), &entry, &name),
+                None if self.seen.len() < OPEN_FILES_LIMIT => self.add_entry(located.as_fd(), &entry, &name),
                 None => self.passed_over += 1,
             }
         }
@@ -139,22 +139,28 @@ impl<'a> Files<'a> {
         }
     }
 
-    fn add_found_entry(&mut self, located: &OwnedFd, directory: &Path, entry: OsString, look: &mut Look) {
+    fn add_found_entry(
+        &mut self,
+        located: &OwnedFd,
+        directory: &Path,
+        entry: OsString,
+        scan: &mut DirectoryScan,
+    ) {
         let name = CacheName::File(directory.join(&entry));
         match locate_in(located.as_fd(), Path::new(&entry)) {
-            // It has gone meanwhile.
+            // It has been removed meanwhile.
             Err(Errno::ENOENT) => {}
             Err(Errno::EXDEV) => self.object(&name, &unusable(&name, "is a mount point")),
             Err(errno) => self.object(&name, &not_found(&name, errno)),
-            Ok((_, status)) if status.st_uid != self.ground.owner => look.pass_other(status.st_ino),
+            Ok((_, status)) if status.st_uid != self.policy.owner => scan.pass_other(status.st_ino),
             Ok((found, status)) if kind(&status) == SFlag::S_IFDIR => {
                 self.add_found_collection(&found, &status, directory.join(&entry).as_path());
             }
-            Ok((file, status)) => match file_offence(&status, self.ground.owner) {
+            Ok((file, status)) => match file_offence(&status, self.policy.owner) {
                 Some(offence) => self.object(&name, &unusable(&name, offence)),
-                // There can be more files than descriptors.
-                None if look.files.len() < FILES_LIMIT => look.files.push((entry, status, Some(file))),
-                None if look.files.len() < FOUND_LIMIT => look.files.push((entry, status, None)),
+                // Keep no more of them open than there are descriptors for.
+                None if scan.files.len() < OPEN_FILES_LIMIT => scan.files.push((entry, status, Some(file))),
+                None if scan.files.len() < DIRECTORY_LIMIT => scan.files.push((entry, status, None)),
                 None => self.passed_over += 1,
             },
         }
@@ -162,9 +168,9 @@ impl<'a> Files<'a> {
 
     fn add_found_collection(&mut self, directory: &OwnedFd, status: &FileStat, path: &Path) {
         let name = CacheName::Dir(path.to_owned());
-        let checked = match directory_offence(status, self.ground.owner) {
+        let checked = match directory_offence(status, self.policy.owner) {
             Some(offence) => Err(unusable(&name, offence)),
-            None => self.ground.primary(&name, directory.as_fd()),
+            None => self.policy.primary(&name, directory.as_fd()),
         };
         match checked {
             Ok(primary) => self.add_members(directory.as_fd(), path, &primary),
@@ -189,7 +195,7 @@ impl<'a> Files<'a> {
 
     fn add_entry(&mut self, directory: BorrowedFd<'_>, entry: &OsStr, name: &CacheName) {
         match locate_in(directory, Path::new(entry)) {
-            Ok((found, status)) => match file_offence(&status, self.ground.owner) {
+            Ok((found, status)) => match file_offence(&status, self.policy.owner) {
                 Some(offence) => self.object(name, &unusable(name, offence)),
                 None => self.add(name.to_string(), found, Some(&status)),
             },
@@ -199,8 +205,8 @@ impl<'a> Files<'a> {
 
     fn add(&mut self, display: String, file: OwnedFd, status: Option<&FileStat>) {
         let new = status.is_none_or(|status| self.seen.insert((status.st_dev, status.st_ino)));
-        if new && self.seen.len() <= FILES_LIMIT {
-            self.ground.touch(file.as_fd());
+        if new && self.seen.len() <= OPEN_FILES_LIMIT {
+            self.policy.touch(file.as_fd());
             self.push(Source::opened(display, file));
         } else if new {
             self.passed_over += 1;
@@ -221,32 +227,32 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Names that are examined one after the other.
+/// The two passes over the names of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// Made as the user's own are, by its number.
+enum NamePass {
+    /// Names that begin like the user's own, with its uid.
     Own,
     Others,
 }
 
-/// What has been seen of a directory.
-struct Look {
-    /// How the names of the user's own caches begin.
+/// The state of the scan of a directory.
+struct DirectoryScan {
+    /// Prefix of the names of the user's own caches.
     own: Vec<u8>,
     until: Instant,
-    /// Of other users.
+    /// Inodes of other users that have been seen.
     inodes: HashSet<u64>,
-    /// Good ones of the user's, as many open as there are descriptors for.
+    /// Usable files of the user's, with descriptors for as many as may be open.
     files: Vec<(OsString, FileStat, Option<OwnedFd>)>,
-    /// Of other users.
+    /// Number of names of files of other users.
     others: usize,
-    /// Names that there was no time for.
+    /// Names for which there was no time.
     unseen: usize,
-    /// Whether these are all.
+    /// Whether `unseen` counts all of them.
     counted: bool,
 }
 
-impl Look {
+impl DirectoryScan {
     fn new(owner: u32, limit: Duration) -> Self {
         Self {
             own: format!("krb5cc_{owner}").into_bytes(),
@@ -259,14 +265,14 @@ impl Look {
         }
     }
 
-    /// Whether an entry is named like a cache and is now to be looked at: in its turn, in time,
-    /// and not by another of its names before.
-    fn is_wanted(&mut self, entry: &DirEntry, turn: Turn) -> bool {
+    /// Whether an entry has a cache's name and is to be examined now: in this pass, in time, and not seen under
+    /// another name.
+    fn is_wanted(&mut self, entry: &DirEntry, pass: NamePass) -> bool {
         let name = entry.file_name();
         let name = name.as_bytes();
         let is_own = name.strip_prefix(self.own.as_slice());
         let is_own = is_own.is_some_and(|rest| !rest.first().is_some_and(u8::is_ascii_digit));
-        if is_own != (turn == Turn::Own)
+        if is_own != (pass == NamePass::Own)
             || !name.windows(6).any(|part| part == b"krb5cc")
             || str::from_utf8(name).is_err()
         {
@@ -281,7 +287,7 @@ impl Look {
         in_time
     }
 
-    /// Another user's.
+    /// Notes a file of another user's.
     fn pass_other(&mut self, inode: u64) {
         self.others += 1;
         if self.inodes.len() < INODES_LIMIT {
@@ -289,7 +295,7 @@ impl Look {
         }
     }
 
-    /// Whether even the remaining names are not worth the time.
+    /// Whether there is no time left even to count the remaining names.
     fn is_over(&mut self) -> bool {
         let over = self.unseen > 0 && Instant::now() >= self.until + COUNT_LIMIT;
         self.counted &= !over;
@@ -302,8 +308,8 @@ fn entries(directory: &impl AsFd) -> impl Iterator<Item = DirEntry> {
     std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok)
 }
 
-/// Names in a directory of the user's that are text and wanted.
+/// Names in a directory of the user's that are text and `wanted`.
 fn names(directory: &impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> Vec<OsString> {
     let names = entries(directory).map(|entry| entry.file_name());
-    names.filter(|name| name.to_str().is_some() && wanted(name)).take(FOUND_LIMIT).collect()
+    names.filter(|name| name.to_str().is_some() && wanted(name)).take(DIRECTORY_LIMIT).collect()
 }

@@ -1,7 +1,7 @@
-//! `.k5identity` in a requester's home directory, with the same care as its caches.
+//! Finds `.k5identity` in a requester's home directory, as carefully as its caches.
 //!
-//! Opened below the requester's root, as the requester. Of a home directory on a file system that another machine serves nothing is
-//! known, unless caches there are allowed: what Lustre mounts can wait for the very context that is being made.
+//! Opened below the requester's root, as the requester. Home directories on network file systems are skipped unless
+//! caches there are allowed: a Lustre file system may wait for the very context that is being made.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -9,20 +9,21 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::environment::Environment;
-use crate::creds::open::{Ground, file_offence};
+use crate::creds::limits::IDENTITIES_BYTES;
+use crate::creds::open::{CachePolicy, file_offence};
 use crate::creds::passwd;
-use crate::creds::path::{Obstacle, Walker};
-use crate::creds::source::{Held, Role, Source};
+use crate::creds::path::{PathObstacle, Walker};
+use crate::creds::source::{Role, Source, SourceHandle};
 use crate::text::quoted;
 
 const NAME: &str = ".k5identity";
-/// Of the file of users in a requester's root.
+/// The file of users in a requester's root.
 const PASSWD: &str = "/etc/passwd";
 
-/// The file, or why it is not looked at. Nothing if there is none, or no home directory. `inside` is the requester's number as
-/// its own file of users has it.
-pub(super) fn identities(ground: Ground<'_>, environment: &Environment, inside: u32) -> Option<Source> {
-    let Ground { root, owner, allowed } = ground;
+/// The file, or why it is not read; `None` without the file or a home directory. `inside` is the requester's uid in
+/// its own file of users.
+pub(super) fn identities(policy: CachePolicy<'_>, environment: &Environment, inside: u32) -> Option<Source> {
+    let CachePolicy { root, owner, allowed } = policy;
     let walker = Walker { root, owner, allowed };
     let home = environment.home.clone().map(PathBuf::from).or_else(|| {
         let (found, _) = walker.walk(Path::new(PASSWD)).ok()?;
@@ -32,29 +33,26 @@ pub(super) fn identities(ground: Ground<'_>, environment: &Environment, inside: 
     let display = path.display().to_string();
     let offence = match walker.walk(&path) {
         Ok((file, status)) => {
-            // An administrator may have laid it there.
+            // An administrator may have put it there.
             let by = if status.st_uid == 0 { 0 } else { owner };
             match file_offence(&status, by)
-                .or_else(|| (status.st_size > SIZE_LIMIT).then_some("is too large"))
+                .or_else(|| (status.st_size > IDENTITIES_BYTES.into()).then_some("is too large"))
             {
                 None => {
-                    ground.touch(file.as_fd());
-                    let held = Held::Descriptor(file);
-                    return Some(Source { role: Role::Identities, held, ..Source::named(display) });
+                    policy.touch(file.as_fd());
+                    let handle = SourceHandle::Descriptor(file);
+                    return Some(Source { role: Role::Identities, handle, ..Source::named(display) });
                 }
                 Some(offence) => offence.to_owned(),
             }
         }
-        // Of a program that has kept the HOME of whoever has started it there is nothing to tell either.
-        Err(Obstacle::Errno(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => return None,
-        Err(Obstacle::Errno(errno)) => format!("cannot be read: {}", errno.desc()),
-        Err(Obstacle::Offence(offence)) => offence.to_owned(),
+        // EACCES is not worth a report either: a program may have kept the HOME of the user who started it.
+        Err(PathObstacle::Errno(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => return None,
+        Err(PathObstacle::Errno(errno)) => format!("cannot be read: {}", errno.desc()),
+        Err(PathObstacle::Offence(offence)) => offence.to_owned(),
     };
     Some(Source::foreign(&display, &format!("{} {offence}", quoted(&display))))
 }
-
-/// As much of it as is read.
-const SIZE_LIMIT: i64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -64,7 +62,7 @@ mod tests {
     use std::fs::{self, File, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// What becomes of a file in the home directory of the own user.
+    /// What the search returns for a file in the home directory of this user.
     fn found(prepare: impl Fn(&Path), home: Option<&str>) -> Option<(Role, String)> {
         let directory = tempfile::tempdir().unwrap();
         let root = File::open(directory.path()).unwrap();
@@ -72,8 +70,8 @@ mod tests {
         fs::create_dir_all(directory.path().join("home/u")).unwrap();
         prepare(directory.path());
         let environment = Environment { home: home.map(str::to_owned), ..Environment::default() };
-        let ground = Ground { root: root.as_fd(), owner, allowed: &Caches::DEFAULT };
-        identities(ground, &environment, owner).map(|source| (source.role, source.display))
+        let policy = CachePolicy { root: root.as_fd(), owner, allowed: &Caches::DEFAULT };
+        identities(policy, &environment, owner).map(|source| (source.role, source.display))
     }
 
     fn write(path: &Path, mode: u32) {
@@ -97,7 +95,7 @@ mod tests {
         assert_eq!(found(plain, None), None);
         assert_eq!(found(|_| {}, Some("/home/u")), None);
         assert_eq!(found(plain, Some("home/u")), None);
-        // A link of the user's own is the user's own concern.
+        // A user may link its own files.
         let linked = |root: &Path| {
             write(&root.join("real"), 0o644);
             symlink("/real", root.join("home/u/.k5identity")).unwrap();

@@ -1,10 +1,10 @@
-//! Caches and tickets in the keyrings of a requester.
+//! Searches caches and tickets in a requester's keyrings.
 //!
-//! What hangs below its thread, process and session keyring is looked at by whoever has been lent these; what hangs
-//! below its user and persistent keyring by a process of that user. A cache in a session keyring is reached by the
-//! library if its collection is linked to the reader's session; those of thread and process, and keyrings of another
-//! user namespace, cannot be named there and are handed over as copies. A ticket-granting ticket that is stored as one
-//! key of type `user` or `big_key`, called `krbtgt/REALM@REALM`, becomes a cache with nothing else in it.
+//! Its thread, process and session keyrings are searched by the process to which they were lent, its user and
+//! persistent keyrings by a process of that user. The library reaches a cache in a session keyring if its collection
+//! is linked to the reader's session. Caches in thread and process keyrings and in those of another user namespace
+//! cannot be named there and are copied. A ticket-granting ticket stored as a single key of type `user` or `big_key`
+//! with the name `krbtgt/REALM@REALM` becomes a cache with nothing else in it.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -23,33 +23,33 @@ use crate::sys::{files, keyctl};
 use crate::text::quoted;
 
 /// Most links of a keyring that are followed.
-const LINKS_LIMIT: usize = 512;
-/// Most caches and tickets in keyrings.
-const FOUND_LIMIT: usize = 64;
+const RING_LINKS_LIMIT: usize = 512;
+/// Most caches and tickets that are taken from keyrings.
+const RING_CACHES_LIMIT: usize = 64;
 
-/// A requester's keyrings by their serials, 0 for what it does not have.
+/// Serials of a requester's keyrings, 0 for one that it does not have.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rings {
-    /// Of the thread that asks.
+    /// The keyring of the requesting thread.
     pub thread: i32,
-    /// Of its process.
+    /// The keyring of its process.
     pub process: i32,
-    /// Of its session.
+    /// The keyring of its session.
     pub session: i32,
-    /// Of its user in its user namespace, if the kernel says which that is.
+    /// The keyring of its user in its user namespace, if the kernel says which that is.
     pub user: i32,
-    /// Why there are others that we were not given in time (rule S21).
+    /// Why keyrings may be missing that were not lent in time (rule S21).
     pub late: Option<Late>,
 }
 
 impl Rings {
-    /// Those of the calling process, of that user. None is made by that: the kernel gives a process without a session
-    /// keyring its user's default one when that is asked for.
+    /// The keyrings of the calling process, which is that user's. A session keyring is asked for only if there is
+    /// one, since the kernel would create the user's default one.
     #[cfg(feature = "tools")]
     pub(crate) fn of_caller(uid: u32) -> Self {
         let ring = |special| match keyctl::keyring_id(special) {
             Ok(serial) => serial,
-            // Looking into it reports the same.
+            // Searching it will report the same error.
             Err(Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => special,
             Err(_) => 0,
         };
@@ -63,22 +63,23 @@ impl Rings {
     }
 }
 
-/// Whether the calling process, of that user, has a session keyring; none is made by asking. Nothing tells one with a
-/// name of its own from none; who has one has used keys before.
+/// Whether the calling process, which is that user's, has a session keyring, without creating one. A session keyring
+/// with another name than `_ses` cannot be recognized; but who has one has used keys before, so that the user keyring
+/// exists.
 #[cfg(feature = "tools")]
 pub(crate) fn has_session(uid: u32) -> bool {
     visible_ring::which_exist([&visible_ring::of_user(uid)]) == [true]
         || keyctl::find(c"keyring", c"_ses") != Err(Errno::ENOKEY)
 }
 
-/// A fresh session keyring for the calling process, with nothing in it but these collections of the one before.
+/// Gives the calling process a new session keyring with only these collections from the previous one.
 ///
 /// # Errors
-/// The kernel's, with the keyring that it is about.
+/// The kernel's, with the keyring that caused it.
 pub(crate) fn isolate(collections: &[i32]) -> Result<(), (&'static str, Errno)> {
     let failed = |ring| move |errno| (ring, errno);
-    // Across the change of session, possession is kept by way of the process keyring.
-    // One that its owner has revoked meanwhile will not be found.
+    // The process keyring keeps them possessed while the session changes. A collection that its owner has revoked
+    // meanwhile is dropped.
     let mut kept = collections.to_vec();
     kept.retain(|&ring| keyctl::link(ring, keyctl::PROCESS_KEYRING).is_ok());
     let session = keyctl::join_anonymous_session().map_err(failed("session keyring"))?;
@@ -89,7 +90,7 @@ pub(crate) fn isolate(collections: &[i32]) -> Result<(), (&'static str, Errno)> 
     Ok(())
 }
 
-/// What was found in keyrings.
+/// The caches and tickets found in keyrings.
 #[derive(Debug, Default)]
 pub(super) struct InRings {
     sources: Vec<Source>,
@@ -97,15 +98,15 @@ pub(super) struct InRings {
     primaries: BTreeSet<String>,
     /// Collections that the reader's session must lead to.
     pub(super) lent: Vec<i32>,
-    /// For copies.
+    /// The budget for copies.
     budget: KeyBudget,
-    /// Keyrings and tickets that have been looked at.
-    looked_at: BTreeSet<(i32, Place)>,
+    /// Keyrings and tickets that have been examined.
+    looked_at: BTreeSet<(i32, RingPlace)>,
 }
 
-/// The role of a keyring for its requester; the word is the one in cache names.
+/// The kind of a keyring, as in cache names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum RingPlace {
     Thread,
     Process,
     Session,
@@ -113,34 +114,34 @@ enum Place {
     Persistent,
 }
 
-/// How the library gets at what is in a keyring.
+/// How the library gets at a cache in a keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum RingAccess {
     Name,
     Copy,
 }
 
-/// Whether a requester's user and persistent keyrings are those that a process of ours with its uid has: every user
-/// namespace has its own.
+/// Whether a requester's user and persistent keyrings are those of our processes with its uid; every user namespace
+/// has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UserRings {
     /// They are.
     Ours,
-    /// They can be reached only as far as the rings lead there that we have been lent.
+    /// They can be reached only through keyrings that were lent to us.
     Foreign,
 }
 
 impl InRings {
-    /// In the keyrings of a requester, which the caller must possess.
+    /// Searches the keyrings of a requester, which the caller must possess.
     pub(super) fn of_requester(rings: Rings, owner: u32, user_rings: UserRings) -> Self {
         let mut found = Self::default();
-        // Ours is reached as by any process of that user.
+        // A user keyring of ours is searched later, by a process of that user.
         let user = if user_rings == UserRings::Foreign { rings.user } else { 0 };
         for (ring, place, way) in [
-            (rings.thread, Place::Thread, Way::Copy),
-            (rings.process, Place::Process, Way::Copy),
-            (rings.session, Place::Session, Way::Name),
-            (user, Place::User, Way::Copy),
+            (rings.thread, RingPlace::Thread, RingAccess::Copy),
+            (rings.process, RingPlace::Process, RingAccess::Copy),
+            (rings.session, RingPlace::Session, RingAccess::Name),
+            (user, RingPlace::User, RingAccess::Copy),
         ] {
             if ring != 0 {
                 found.look_into(ring, (place, way), owner, user_rings);
@@ -149,19 +150,19 @@ impl InRings {
         found
     }
 
-    /// In the caller's own keyrings, but session, process and thread.
+    /// Searches the caller's user and persistent keyrings.
     pub(super) fn of_caller(&mut self, uid: u32) {
-        // Only what a keyring of the process leads to can be read. Asking for those that are not there would make them,
-        // the persistent one for days.
+        // A keyring can be read only if a keyring of the process leads to it. Asking for missing ones would create
+        // them, the persistent one for days.
         let names = [visible_ring::of_user(uid), visible_ring::persistent(uid)];
         let [has_user, has_persistent] = visible_ring::which_exist(names.each_ref().map(String::as_str));
-        // Its owner may see whether it is empty without that.
+        // Its owner can see whether it is empty without a link.
         let is_empty = || keyctl::links(keyctl::USER_KEYRING).is_ok_and(|links| links.is_empty());
         if has_user && !is_empty() && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
-            self.look_into(keyctl::USER_KEYRING, (Place::User, Way::Name), uid, UserRings::Ours);
+            self.look_into(keyctl::USER_KEYRING, (RingPlace::User, RingAccess::Name), uid, UserRings::Ours);
         }
         if has_persistent && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING) {
-            self.look_into(ring, (Place::Persistent, Way::Name), uid, UserRings::Ours);
+            self.look_into(ring, (RingPlace::Persistent, RingAccess::Name), uid, UserRings::Ours);
         }
     }
 
@@ -171,8 +172,7 @@ impl InRings {
         self.sources.iter().any(|source| is_of(&source.display, &name))
     }
 
-    /// Gives what was found of that collection or cache its standing, unless another name has done so; whether there is
-    /// something.
+    /// Sets the standing of that collection or cache, unless another name has set it; returns whether it was found.
     pub(super) fn choose(&mut self, name: &CacheName, standing: Standing) -> bool {
         let text = name.to_string();
         let mut found = false;
@@ -192,18 +192,24 @@ impl InRings {
         self.sources.retain(|source| is_of(&source.display, &name));
     }
 
-    /// All of it.
+    /// Everything that was found.
     pub(super) fn into_sources(self) -> Vec<Source> {
         self.sources
     }
 
-    fn look_into(&mut self, ring: i32, (place, way): (Place, Way), owner: u32, user_rings: UserRings) {
+    fn look_into(
+        &mut self,
+        ring: i32,
+        (place, way): (RingPlace, RingAccess),
+        owner: u32,
+        user_rings: UserRings,
+    ) {
         let links = match links(ring) {
             Ok(links) => links,
             Err(errno) => return self.sources.push(trouble(place, errno)),
         };
-        for key in links.into_iter().take(LINKS_LIMIT) {
-            if self.sources.len() >= FOUND_LIMIT {
+        for key in links.into_iter().take(RING_LINKS_LIMIT) {
+            if self.sources.len() >= RING_CACHES_LIMIT {
                 return;
             }
             let Some(description) = KeySerial::new(key).and_then(|key| KeyDescription::of(key).ok()) else {
@@ -218,13 +224,13 @@ impl InRings {
                 "keyring" if name == "_krb" || name.starts_with("_krb_") => {
                     self.add_collection(key, name.strip_prefix("_krb_"), (place, way), owner);
                 }
-                "keyring" if place == Place::Session && user_rings == UserRings::Foreign => {
+                "keyring" if place == RingPlace::Session && user_rings == UserRings::Foreign => {
                     let inner = match name.split_once('.') {
-                        Some(("_uid" | "_uid_ses", _)) => Place::User,
-                        Some(("_persistent", _)) => Place::Persistent,
+                        Some(("_uid" | "_uid_ses", _)) => RingPlace::User,
+                        Some(("_persistent", _)) => RingPlace::Persistent,
                         _ => continue,
                     };
-                    self.look_into(key, (inner, Way::Copy), owner, user_rings);
+                    self.look_into(key, (inner, RingAccess::Copy), owner, user_rings);
                 }
                 "user" | "big_key" if is_ticket_granting(name) => self.add_ticket(key, name, place),
                 _ => {}
@@ -232,13 +238,19 @@ impl InRings {
         }
     }
 
-    /// Each cache of a collection. That of a persistent keyring has no name, but its user's number.
-    fn add_collection(&mut self, ring: i32, name: Option<&str>, (place, way): (Place, Way), owner: u32) {
+    /// Adds each cache of a collection. The collection of a persistent keyring is named by its user's uid.
+    fn add_collection(
+        &mut self,
+        ring: i32,
+        name: Option<&str>,
+        (place, way): (RingPlace, RingAccess),
+        owner: u32,
+    ) {
         let name = name.map_or_else(|| owner.to_string(), str::to_owned);
-        let caches = keyctl::links(ring).unwrap_or_default().into_iter().take(LINKS_LIMIT);
+        let caches = keyctl::links(ring).unwrap_or_default().into_iter().take(RING_LINKS_LIMIT);
         let mut expired = false;
         let caches = caches.filter_map(|cache| match KeyDescription::of(KeySerial::new(cache)?) {
-            // The library lets the kernel end a cache with its last ticket. Its name is gone then.
+            // The library lets a cache expire with its last ticket. Its name is gone then.
             Err(Errno::EKEYEXPIRED) => {
                 expired = true;
                 None
@@ -249,21 +261,21 @@ impl InRings {
         if expired {
             self.sources.push(Source::expired(&format_args!("KEYRING:{}:{name}", place.word())));
         }
-        if way == Way::Name && place == Place::Session {
+        if way == RingAccess::Name && place == RingPlace::Session {
             self.lent.push(ring);
         }
         if let Ok(primary) = primary_of(ring) {
             self.primaries.insert(format!("KEYRING:{}:{name}:{primary}", place.word()));
         }
         for cache in caches.into_iter().filter(|cache| cache.key_type == "keyring") {
-            if self.sources.len() >= FOUND_LIMIT {
+            if self.sources.len() >= RING_CACHES_LIMIT {
                 return;
             }
             let Ok(member) = String::from_utf8(cache.description) else { continue };
             let display = format!("KEYRING:{}:{name}:{member}", place.word());
             let source = match way {
-                Way::Name => Ok(Source::named(display.clone())),
-                Way::Copy => copy_member(ring, &member, &mut self.budget)
+                RingAccess::Name => Ok(Source::named(display.clone())),
+                RingAccess::Copy => copy_member(ring, &member, &mut self.budget)
                     .and_then(|content| files::sealed_memory(&content))
                     .map(|content| Source::opened(display.clone(), content)),
             };
@@ -271,7 +283,7 @@ impl InRings {
         }
     }
 
-    fn add_ticket(&mut self, key: i32, name: &str, place: Place) {
+    fn add_ticket(&mut self, key: i32, name: &str, place: RingPlace) {
         let display = format!("key {name} in the {} keyring", place.word());
         let source = self
             .budget
@@ -283,7 +295,7 @@ impl InRings {
     }
 }
 
-impl Place {
+impl RingPlace {
     fn word(self) -> &'static str {
         match self {
             Self::Thread => "thread",
@@ -295,7 +307,7 @@ impl Place {
     }
 }
 
-/// Whether a cache is the one of that name, or of the collection of that name.
+/// Whether a cache has that name or is in the collection with that name.
 pub(super) fn is_of(cache: &str, name: &str) -> bool {
     cache.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
@@ -320,14 +332,14 @@ fn is_ticket_granting(name: &str) -> bool {
     realms.is_some_and(|(of, at)| !of.is_empty() && of == at && !name.contains(char::is_control))
 }
 
-/// Why a session keyring is useless, if it is.
+/// Why a session keyring cannot be used, if it cannot.
 pub(super) fn session_trouble(ring: i32) -> Option<Source> {
-    links(ring).err().map(|errno| trouble(Place::Session, errno))
+    links(ring).err().map(|errno| trouble(RingPlace::Session, errno))
 }
 
-fn trouble(place: Place, errno: Errno) -> Source {
+fn trouble(place: RingPlace, errno: Errno) -> Source {
     let why = match (place, errno) {
-        (Place::Session, Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => format!(
+        (RingPlace::Session, Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => format!(
             "{}: the session keyring's login has ended; log in anew, or use a session of its own: keyctl session - CMD",
             errno.desc()
         ),
@@ -336,7 +348,7 @@ fn trouble(place: Place, errno: Errno) -> Source {
     objection(&format!("KEYRING:{}", place.word()), &why)
 }
 
-/// The links of a keyring. One that is revoked or expired is told from one that may not be read.
+/// The links of a keyring. The error says whether it is revoked or expired, or just not readable.
 fn links(ring: i32) -> Result<Vec<i32>, Errno> {
     keyctl::links(ring).map_err(|errno| match keyctl::search(ring, c"keyring", c"_krb") {
         Err(known @ (Errno::EKEYREVOKED | Errno::EKEYEXPIRED)) => known,
@@ -344,9 +356,9 @@ fn links(ring: i32) -> Result<Vec<i32>, Errno> {
     })
 }
 
-/// The owner's keyring of a collection below the requester's session keyring, which may have been inherited from a
-/// process of another user's; collections are called `_krb_<name>`, those of the oldest form just by their name (krb5
-/// ccache types, "KEYRING").
+/// The keyring of a collection below the requester's session keyring, if it is the owner's: a session may be
+/// inherited from another user's process. Collections are called `_krb_<name>`, in the oldest form just `<name>`
+/// (krb5 ccache types, "KEYRING").
 pub(crate) fn collection(session: i32, collection: &str, owner: u32) -> Option<i32> {
     let search = |name: String| {
         let name = CString::new(name).ok()?;

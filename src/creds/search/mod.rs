@@ -1,8 +1,9 @@
-//! Every place where a requester may have credentials, each opened or with the reason why it is not (rules S4, S7, S9).
+//! Searches every place where a requester may have credentials; each is opened, or returned with the reason why not
+//! (rules S4, S7, S9).
 //!
-//! In three steps, each by somebody with other rights: [`Search::for_best`] reads configuration of the host's,
-//! [`Search::look_into`] keyrings that the caller has been lent, [`Search::finish`] everything else, as the user.
-//! Called by the launcher and by `lgss caches`. Decides nothing: ranking.rs finds what is best.
+//! Three steps with different rights: [`Search::for_best`] reads the host's configuration, [`Search::look_into`]
+//! keyrings that were lent to the caller, [`Search::finish`] everything else, as the user. Called by the launcher and
+//! by `lgss caches`. Decides nothing: ranking.rs finds the best credentials.
 
 mod environment;
 mod files;
@@ -25,10 +26,10 @@ pub(crate) use keyrings::has_session;
 pub(crate) use keyrings::{Rings, UserRings, collection as session_collection, isolate};
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
-use super::default_cache::{User, client_keytab_name, default_cache_name, kcm_socket};
-use super::open::{Ground, Opened, not_found};
+use super::default_cache::{TokenValues, client_keytab_name, default_cache_name, kcm_socket};
+use super::open::{CachePolicy, OpenedCache, not_found};
 use super::source::{Defect, Role, Source, Standing};
-use crate::config::{Caches, Choice, Config, Krb5CcName};
+use crate::config::{CacheChoice, Caches, Config, Krb5CcName};
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, our_root};
 use crate::sys::lending::Late;
@@ -36,82 +37,82 @@ use crate::text::quoted;
 use files::Files;
 use keyrings::InRings;
 
-/// For whom credentials are looked for.
+/// The user for whom caches are searched.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Requester<'a> {
-    /// Who it is.
+pub(crate) struct CacheOwner<'a> {
+    /// The user's uid.
     pub uid: u32,
-    /// The same as its own user namespace counts, which is in the names of its caches.
+    /// The same uid inside the user's own user namespace, which appears in the names of caches.
     pub inside: u32,
-    /// Its root directory.
+    /// The user's root directory.
     pub root: BorrowedFd<'a>,
-    /// Whose daemon keeps its KCM caches.
+    /// Which daemon keeps the user's KCM caches.
     pub daemon: Daemon,
-    /// Whose keyrings it has.
+    /// Which user and persistent keyrings the user has.
     pub user_rings: UserRings,
 }
 
-/// Which daemon of KCM caches a requester reaches. It is the host's that the worker asks.
+/// Which KCM daemon a requester reaches; the worker asks the host's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Daemon {
-    /// The host's: the requester has our file system, or what it sees of it there.
+    /// The host's: the requester sees the host's file system.
     Hosts,
     /// The host's if the socket below the requester's root is the host's own.
     BySocket,
-    /// Another one.
+    /// Another daemon.
     #[cfg(feature = "tools")]
     Another,
 }
 
-/// Counts the places, so that whoever watches can tell which of them holds the search up, and passes over those that
-/// have done so before.
+/// Counts the places, so that a watcher knows which of them blocks the search, and skips places that have blocked it
+/// before.
 #[derive(Debug, Default)]
-pub(crate) struct Pace<'a> {
-    /// Gets a byte for each place that is begun.
+pub(crate) struct SearchProgress<'a> {
+    /// Gets one byte at the start of each place.
     pub watcher: Option<BorrowedFd<'a>>,
-    /// Places that do not answer, by their order.
-    pub held_up: &'a [usize],
-    /// Places that have been begun.
+    /// Places that do not answer, by their numbers.
+    pub blocked: &'a [usize],
+    /// Places that have been started.
     begun: usize,
 }
 
-impl<'a> Pace<'a> {
-    /// From the beginning.
-    pub(crate) fn new(watcher: Option<BorrowedFd<'a>>, held_up: &'a [usize]) -> Self {
-        Self { watcher, held_up, begun: 0 }
+impl<'a> SearchProgress<'a> {
+    /// At the beginning.
+    pub(crate) fn new(watcher: Option<BorrowedFd<'a>>, blocked: &'a [usize]) -> Self {
+        Self { watcher, blocked, begun: 0 }
     }
 
-    /// Begins with the next place; whether it may be looked at.
+    /// Starts the next place; returns whether it may be looked at.
     pub(crate) fn begin(&mut self) -> bool {
         let place = self.begun;
         self.begun += 1;
         if let Some(watcher) = self.watcher {
             let _ = nix::unistd::write(watcher, &[0]);
         }
-        !self.held_up.contains(&place)
+        !self.blocked.contains(&place)
     }
 }
 
-/// What the environment of a process says, by its open `/proc/<pid>/environ`.
-pub(crate) fn environment_of(environment: BorrowedFd<'_>, pace: &mut Pace<'_>) -> Environment {
-    if pace.begin() { Environment::read(environment) } else { Environment::default() }
+/// Reads the environment of a process from its open `/proc/<pid>/environ`.
+pub(crate) fn environment_of(environment: BorrowedFd<'_>, progress: &mut SearchProgress<'_>) -> Environment {
+    if progress.begin() { Environment::read(environment) } else { Environment::default() }
 }
 
 /// A search that has begun.
 pub(crate) struct Search<'a> {
     config: &'a Config,
-    requester: Requester<'a>,
+    requester: CacheOwner<'a>,
     environment: Environment,
-    /// Caches that were named, each with its standing.
+    /// Caches that were named, with their standings.
     named: Vec<(CacheName, Standing)>,
-    /// Whether everything else is searched as well.
+    /// Whether everything else is searched too.
     everywhere: bool,
     in_rings: InRings,
     sources: Vec<Source>,
 }
 
 impl<'a> Search<'a> {
-    fn new(config: &'a Config, requester: Requester<'a>, environment: Environment) -> Self {
+    fn new(config: &'a Config, requester: CacheOwner<'a>, environment: Environment) -> Self {
         Self {
             config,
             requester,
@@ -123,35 +124,35 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// For one cache, and no other; of a collection the primary one.
-    pub(crate) fn for_one(config: &'a Config, requester: Requester<'a>, name: CacheName) -> Self {
+    /// A search for one cache only; in a collection, for the primary one.
+    pub(crate) fn for_one(config: &'a Config, requester: CacheOwner<'a>, name: CacheName) -> Self {
         let search = Self::new(config, requester, Environment::default());
         Self { named: vec![(name, Standing::Found)], everywhere: false, ..search }
     }
 
-    /// For every cache: the one that the requester's environment names, the default ones, and whatever lies where caches
-    /// usually are.
-    pub(crate) fn for_best(config: &'a Config, requester: Requester<'a>, environment: Environment) -> Self {
+    /// A search for every cache: the one that the requester's environment names, the default ones, and all that lie
+    /// in the usual places.
+    pub(crate) fn for_best(config: &'a Config, requester: CacheOwner<'a>, environment: Environment) -> Self {
         let mut search = Self::new(config, requester, environment);
         let Caches { choice, krb5ccname, .. } = config.caches;
         let of_environment = match (krb5ccname, choice) {
             (Krb5CcName::Ignored, _) => None,
-            (Krb5CcName::First, _) | (Krb5CcName::Considered, Choice::Wish) => Some(Standing::Wished),
-            (Krb5CcName::Ranked, _) | (Krb5CcName::Considered, Choice::Longest) => Some(Standing::Found),
+            (Krb5CcName::First, _) | (Krb5CcName::Considered, CacheChoice::Wish) => Some(Standing::Wished),
+            (Krb5CcName::Ranked, _) | (Krb5CcName::Considered, CacheChoice::Longest) => Some(Standing::Found),
         };
         if let (Some(name), Some(standing)) = (search.environment.cache.clone(), of_environment) {
             search.name(&name, standing, "KRB5CCNAME");
         }
         let of_default = match choice {
-            Choice::Wish => Standing::Default,
-            Choice::Longest => Standing::Found,
+            CacheChoice::Wish => Standing::Default,
+            CacheChoice::Longest => Standing::Found,
         };
         let mut uids = vec![requester.inside, requester.uid];
         uids.dedup();
         for uid in uids {
             let Environment { user, temporary, .. } = search.environment.clone();
-            let user = User { uid, name: user.as_deref(), temporary: temporary.as_deref() };
-            match default_cache_name(&config.krb5_config, user) {
+            let values = TokenValues { uid, name: user.as_deref(), temporary: temporary.as_deref() };
+            match default_cache_name(&config.krb5_config, values) {
                 Ok(name) => search.name(&name, of_default, "default cache"),
                 Err(error) => search.object(&"default_ccache_name", &error, Standing::Found),
             }
@@ -176,9 +177,9 @@ impl<'a> Search<'a> {
         self.sources.push(Source { standing, ..Source::objection(place, &failure) });
     }
 
-    /// Looks into the keyrings of the requester, which the caller has been lent and possesses.
+    /// Searches the requester's keyrings, which were lent to the caller and which it possesses.
     pub(crate) fn look_into(&mut self, rings: Rings) {
-        let Requester { uid, user_rings, .. } = self.requester;
+        let CacheOwner { uid, user_rings, .. } = self.requester;
         let anchors = self.named.iter().filter_map(|(name, _)| match name {
             CacheName::Keyring { anchor, .. } => Some(*anchor),
             _ => None,
@@ -212,23 +213,23 @@ impl<'a> Search<'a> {
         &self.in_rings.lent
     }
 
-    /// Looks at everything else, as the user.
-    pub(crate) fn finish(&mut self, pace: &mut Pace<'_>) -> Vec<Source> {
-        let Requester { uid, root, user_rings, .. } = self.requester;
+    /// Searches everything else, as the user.
+    pub(crate) fn finish(&mut self, progress: &mut SearchProgress<'_>) -> Vec<Source> {
+        let CacheOwner { uid, root, user_rings, .. } = self.requester;
         if self.everywhere && user_rings == UserRings::Ours {
-            if pace.begin() {
+            if progress.begin() {
                 self.in_rings.of_caller(uid);
             } else {
                 let what = format!("keyrings of the user: {}", Late::Held);
                 self.object(&"keyrings of the user", &what, Standing::Found);
             }
         }
-        let mut files = Files::new(Ground { root, owner: uid, allowed: &self.config.caches });
+        let mut files = Files::new(CachePolicy { root, owner: uid, allowed: &self.config.caches });
         for (name, standing) in std::mem::take(&mut self.named) {
             if !self.everywhere {
                 self.in_rings.keep_only(&name);
             }
-            if pace.begin() {
+            if progress.begin() {
                 self.add_named(&name, standing, &mut files);
             } else {
                 let what = format!("{}: its file system does not answer", name.shown());
@@ -236,15 +237,15 @@ impl<'a> Search<'a> {
             }
         }
         if self.everywhere {
-            self.add_found(&mut files, pace);
+            self.add_found(&mut files, progress);
         }
         let mut sources = files.into_sources();
         sources.append(&mut self.sources);
         sources.extend(std::mem::take(&mut self.in_rings).into_sources());
         let mut seen = BTreeSet::new();
         sources.retain(|source| seen.insert(source.display.clone()));
-        if sources.iter().any(own_tmp::is_missed) && pace.begin() {
-            own_tmp::tell(root, &mut sources);
+        if sources.iter().any(own_tmp::is_missing_there) && progress.begin() {
+            own_tmp::add_note(root, &mut sources);
         }
         sources
     }
@@ -286,8 +287,8 @@ impl<'a> Search<'a> {
         let set = caches.client_keytab(uid).map(Ok);
         let named = || {
             let Environment { user, temporary, .. } = &self.environment;
-            let user = User { uid, name: user.as_deref(), temporary: temporary.as_deref() };
-            let name = client_keytab_name(krb5_config, user)?.map_err(|error| error.to_string());
+            let values = TokenValues { uid, name: user.as_deref(), temporary: temporary.as_deref() };
+            let name = client_keytab_name(krb5_config, values)?.map_err(|error| error.to_string());
             Some(name.and_then(|name| match Path::new(name.strip_prefix("FILE:").unwrap_or(&name)) {
                 path if path.is_absolute() => Ok(path.to_owned()),
                 _ => Err(format!("default_client_keytab_name {}: not the path of a file", quoted(&name))),
@@ -300,7 +301,7 @@ impl<'a> Search<'a> {
         let CacheName::Keyring { anchor, .. } = name else { return };
         let by_name = match anchor {
             Anchor::Thread | Anchor::Process => false,
-            // Of the oldest form, or the primary one of a collection.
+            // A cache of the oldest form, or the primary one of a collection.
             Anchor::Session => !self.in_rings.has(name) && !self.in_rings.lent.is_empty(),
             Anchor::User | Anchor::Persistent => {
                 !self.everywhere && self.requester.user_rings == UserRings::Ours
@@ -318,31 +319,31 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What nobody has named.
-    fn add_found(&mut self, files: &mut Files<'_>, pace: &mut Pace<'_>) {
-        let Requester { uid, inside, .. } = self.requester;
+    /// Adds caches that nobody has named.
+    fn add_found(&mut self, files: &mut Files<'_>, progress: &mut SearchProgress<'_>) {
+        let CacheOwner { uid, inside, .. } = self.requester;
         let mut directories = vec!["/tmp".to_owned(), format!("/run/user/{inside}")];
         if inside != uid {
             directories.push(format!("/run/user/{uid}"));
         }
         for directory in directories {
-            if pace.begin() {
+            if progress.begin() {
                 files.add_found(Path::new(&directory));
             } else {
                 let what = format!("{directory}: its file system does not answer");
                 self.object(&directory, &what, Standing::Found);
             }
         }
-        if self.config.caches.choice == Choice::Wish {
-            if pace.begin() {
-                self.sources.extend(home::identities(files.ground, &self.environment, inside));
+        if self.config.caches.choice == CacheChoice::Wish {
+            if progress.begin() {
+                self.sources.extend(home::identities(files.policy, &self.environment, inside));
             } else {
                 let what = "home directory: its file system does not answer";
                 self.sources.push(Source::foreign(&"home directory", what));
             }
         }
         let kcm = self.sources.iter().any(|source| source.role == Role::Collection);
-        if !kcm && (self.requester.daemon != Daemon::BySocket || pace.begin()) && self.reaches_daemon() {
+        if !kcm && (self.requester.daemon != Daemon::BySocket || progress.begin()) && self.reaches_daemon() {
             self.sources.push(Source { role: Role::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
         match self.client_keytab() {
@@ -355,7 +356,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Whether what a path names below the root is what it names here.
+/// Whether a path names the same file below the root as here.
 fn is_ours(root: BorrowedFd<'_>, path: &Path) -> bool {
     let identity = |root: BorrowedFd<'_>| {
         let status = fstat(locate_below(root, path)?)?;
@@ -364,19 +365,19 @@ fn is_ours(root: BorrowedFd<'_>, path: &Path) -> bool {
     our_root().is_ok_and(|ours| matches!((identity(ours.as_fd()), identity(root)), (Ok(a), Ok(b)) if a == b))
 }
 
-/// A keytab of the user's in the host's file system.
+/// The user's keytab in the host's file system.
 fn client_keytab(keytab: &Path, uid: u32) -> Source {
     let name = CacheName::File(keytab.to_owned());
-    // Where a setting of root's leads is root's concern.
+    // Root is responsible for the paths in its settings.
     let anywhere = Caches { allow_fuse: true, allow_network: true, ..Caches::DEFAULT };
     let located = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(|errno| not_found(&name, errno))
-        .and_then(|root| Ground { root: root.as_fd(), owner: uid, allowed: &anywhere }.open(&name));
+        .and_then(|root| CachePolicy { root: root.as_fd(), owner: uid, allowed: &anywhere }.open(&name));
     match located {
-        Ok(Opened::File(file)) => {
+        Ok(OpenedCache::File(file)) => {
             Source { role: Role::ClientKeytab, ..Source::opened(name.to_string(), file) }
         }
-        Ok(Opened::Named(_)) => Source::foreign(&name, &format!("{}: not a file", name.shown())),
+        Ok(OpenedCache::Named(_)) => Source::foreign(&name, &format!("{}: not a file", name.shown())),
         Err(failure) => Source { role: Role::Unfit(Defect::Foreign), ..Source::objection(&name, &failure) },
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a requester's /tmp is not the host's, as in containers and services with PrivateTmp: then it lacks what
-//! kinit has put into the host's.
+//! Finds out whether a requester's /tmp is not the host's, as in containers and services with PrivateTmp: it lacks
+//! the caches that kinit has put into the host's.
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,37 +7,37 @@ use std::path::Path;
 
 use nix::sys::stat::{fstat, stat};
 
-use crate::creds::source::{Defect, Held, Role, Source};
+use crate::creds::source::{Defect, Role, Source, SourceHandle};
 use crate::sys::files::locate_below;
 
 const TMP: &str = "/tmp";
-/// Names of caches there.
+/// Prefixes of the names of caches in /tmp.
 const CACHES: [&str; 2] = ["FILE:/tmp/", "DIR:/tmp"];
-/// For the log and for whoever asks.
+/// Added to the objection, in the log and in `lgss caches`.
 const NOTE: &str = " (its /tmp is not the host's)";
 
-/// Whether that would explain anything: a cache is missing there.
-pub(super) fn is_missed(source: &Source) -> bool {
-    let Held::Nothing(place) = &source.held else { return false };
+/// Whether a cache in /tmp is missing, which another /tmp would explain.
+pub(super) fn is_missing_there(source: &Source) -> bool {
+    let SourceHandle::Nothing(place) = &source.handle else { return false };
     source.role == Role::Unfit(Defect::Absent) && CACHES.iter().any(|caches| place.starts_with(caches))
 }
 
-/// Says so of what is missed there, if it is; `root` is the requester's.
-pub(super) fn tell(root: BorrowedFd<'_>, sources: &mut [Source]) {
+/// Adds the note to caches that are missing in /tmp, if /tmp is not the host's; `root` is the requester's.
+pub(super) fn add_note(root: BorrowedFd<'_>, sources: &mut [Source]) {
     if is_own(root) {
         sources
             .iter_mut()
-            .filter(|source| is_missed(source))
+            .filter(|source| is_missing_there(source))
             .for_each(|source| source.display.push_str(NOTE));
     }
 }
 
-/// False if it cannot be told.
+/// Whether the requester's /tmp is not the host's; false if that cannot be found out.
 fn is_own(root: BorrowedFd<'_>) -> bool {
     let theirs = locate_below(root, Path::new(TMP)).and_then(|tmp| fstat(tmp.as_fd()));
     match (theirs, stat(TMP)) {
         (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) => true,
-        // Ours may be another one than the first process's, where a user looks for himself.
+        // Our own /tmp may differ from the first process's, if a user runs `lgss caches`.
         (Ok(_), Ok(_)) => {
             let of = |process: &str| fs::read_to_string(format!("/proc/{process}/mountinfo")).ok();
             let (own, first) = (of("self"), of("1"));
@@ -47,7 +47,7 @@ fn is_own(root: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// On which file system /tmp is, and which directory of it (proc_pid_mountinfo(5)); later mounts cover earlier ones.
+/// The file system of /tmp, and the directory on it (proc_pid_mountinfo(5)). Later mounts cover earlier ones.
 fn place(mounts: &str) -> Option<(&str, String)> {
     let field = |line: &'_ str, number: usize| line.split(' ').nth(number).map(str::to_owned);
     let covering = |point: &str| mounts.lines().rev().find(|line| field(line, 4).as_deref() == Some(point));

@@ -1,9 +1,9 @@
-//! A cache that was read, a usable one, and why another is not usable.
+//! A cache that was read, a usable cache, and the objection to one that is not usable.
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
-use crate::creds::choice::By;
+use crate::creds::choice::WishedBy;
 use crate::creds::ranking::{Worth, Worthless};
 use crate::creds::source::Standing;
 use crate::creds::ticket::CacheNames;
@@ -12,7 +12,7 @@ use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
 use crate::text::quoted;
 
-/// What a cache holds.
+/// A cache that was read.
 #[derive(Debug)]
 pub(super) struct Contents {
     pub(super) name: CacheNames,
@@ -30,25 +30,25 @@ pub(crate) struct Candidate {
     pub client: Name,
     /// What they are worth.
     pub worth: Worth,
-    /// A ticket for the service itself is among them.
+    /// Whether a ticket for the service itself is among them.
     pub ready: bool,
-    /// What puts it before better ones, if it is that cache itself which is wanted.
+    /// Why it comes before better ones, if the user wants this very cache.
     #[cfg_attr(not(any(feature = "tools", test)), expect(dead_code, reason = "only `lgss caches` shows it"))]
-    pub by: Option<By>,
+    pub by: Option<WishedBy>,
 }
 
-/// What speaks against a place.
+/// Why a place cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Objection {
     /// The place.
     pub place: String,
     /// The place and the reason.
     pub text: String,
-    /// What kind of reason; `None` if that says nothing about the requester.
+    /// The kind of reason; `None` if it says nothing about the requester.
     pub cause: Option<Cause>,
-    /// It is told whatever else there is.
+    /// Whether it is always reported.
     pub notable: bool,
-    /// By what the place was named.
+    /// How the place was named.
     pub(super) standing: Standing,
 }
 
@@ -56,7 +56,7 @@ impl Hash for Contents {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { name, client, tickets, standing } = self;
         (&name.display, client, standing).hash(state);
-        // Tickets that are got by another have its time.
+        // A ticket has the authentication time of the ticket by which it was got.
         let authenticated: BTreeSet<_> = tickets.iter().map(|ticket| ticket.authenticated).collect();
         authenticated.hash(state);
         let is_own =
@@ -68,7 +68,7 @@ impl Hash for Contents {
 }
 
 impl Contents {
-    /// What speaks against it.
+    /// The objection to it.
     pub(super) fn worthless(&self, why: Worthless) -> Objection {
         Objection {
             place: self.name.display.clone(),
@@ -85,7 +85,7 @@ impl Contents {
 }
 
 impl Candidate {
-    /// Why it is none, whatever it is worth.
+    /// The objection to a candidate that is not used, whatever its worth.
     pub(crate) fn passed_over(&self, why: impl std::fmt::Display) -> Objection {
         Objection {
             place: self.name.display.clone(),

@@ -1,25 +1,26 @@
-//! The usable caches in order, and in words why the others are not usable.
+//! The usable caches in order, and why the others are not usable.
 
 use super::cache::{Candidate, Objection};
-use super::wanted::Wanted;
+use super::first_wish::FirstWish;
 use crate::event::{Cause, Failure, Stage};
 
 /// Longest detail of a failure that lists others, in bytes.
 const DETAIL_LIMIT: usize = 440;
 
-/// The usable ones, the best first, and the reason against each other one.
+/// The usable caches, the best first, and the objection to each other place.
 #[derive(Debug)]
 pub(crate) struct Ranking {
-    /// In their order.
+    /// Usable caches in order.
     pub usable: Vec<Candidate>,
-    /// Against others, in the order in which they were looked at.
+    /// Objections, in the order in which the places were looked at.
     pub objections: Vec<Objection>,
-    /// What comes first, if there is a wish.
-    pub wanted: Option<Wanted>,
+    /// The strongest wish, if there is one.
+    pub wanted: Option<FirstWish>,
 }
 
 impl Ranking {
-    /// Why nothing is usable: the first reason that is more than an absence, and what speaks against the user's others.
+    /// Why nothing is usable: the first objection that is more than absence, then the objections to the user's other
+    /// places.
     pub(crate) fn failure(&self) -> Failure {
         let decisive = |objection: &&Objection| objection.cause.is_some_and(|cause| cause != Cause::NoTicket);
         let main = self
@@ -37,7 +38,7 @@ impl Ranking {
     }
 }
 
-/// A text and, as far as there is room, others.
+/// A text and, as far as there is room, the others after it.
 pub(crate) fn listed<'t>(first: String, others: impl Iterator<Item = &'t str>) -> String {
     let (mut text, mut more) = (first, 0);
     for other in others {

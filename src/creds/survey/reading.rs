@@ -1,4 +1,4 @@
-//! Reading a cache, with its times as this machine's clock has them.
+//! Reads a cache, and converts its times to this machine's clock.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -16,7 +16,7 @@ use crate::gss::ticket::Cache;
 use crate::time::now;
 use crate::wire::Reader;
 
-/// Most caches of a daemon that are read.
+/// Most caches of a daemon's collection that are read.
 const MEMBERS_LIMIT: usize = 64;
 
 pub(super) type Read = Result<(Name, Vec<Facts>), Krb5Error>;
@@ -51,12 +51,12 @@ pub(super) fn failure(name: &CacheNames, error: &Krb5Error) -> Failure {
     name.failure(cause, &name.in_words(&error.message))
 }
 
-/// By how many seconds the KDC's clock was ahead when the cache was made.
+/// Seconds by which the KDC's clock was ahead when the cache was made.
 fn offset(library: &Library, name: &CacheNames) -> i64 {
     match name.library.strip_prefix("FILE:") {
         Some(file) => header(file).and_then(|header| offset_of_header(&header)).unwrap_or(0),
         None => {
-            // A context takes over the offset of the first cache that it reads.
+            // A library context takes over the offset of the first cache that it reads.
             let fresh = Library::open_by(library.configuration()).ok();
             let read = |fresh: &Library| Cache::resolve(fresh, &name.library)?.contents();
             fresh.filter(|fresh| read(fresh).is_ok()).map_or(0, |fresh| fresh.offset())

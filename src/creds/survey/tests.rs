@@ -1,5 +1,5 @@
 use super::*;
-use crate::creds::choice::By;
+use crate::creds::choice::WishedBy;
 use crate::gss::listing::Facts;
 use crate::gss::principal::Name;
 
@@ -135,7 +135,7 @@ fn a_wish_comes_before_a_longer_life() {
     let wished = cache("FILE:/w", "bob@A", Standing::Wished, vec![ticket("krbtgt/A@A", 101_000)]);
     let ranking = survey(vec![granting("FILE:/a", 110_000), wished]).rank(None, NOW);
     let first = ranking.usable.first().unwrap();
-    assert_eq!((first.name.display.as_str(), first.by), ("FILE:/w", Some(By::Environment)));
+    assert_eq!((first.name.display.as_str(), first.by), ("FILE:/w", Some(WishedBy::Environment)));
 }
 
 fn objection(text: &str, cause: Option<Cause>) -> Objection {

@@ -13,8 +13,8 @@ fn the_librarys_messages_name_the_users_file() {
 fn a_cache_that_is_not_there_is_no_ticket_and_a_file_that_is_no_cache_is_bad() {
     let Ok(library) = Library::open() else { panic!("no library") };
     let name = |path: &str| CacheNames { library: format!("FILE:{path}"), display: "FILE:shown".into() };
-    let missing = Account::open(&library, name("/nonexistent/lgss-test")).unwrap_err();
+    let missing = ClientAccount::open(&library, name("/nonexistent/lgss-test")).unwrap_err();
     assert_eq!(missing.cause, Cause::NoTicket, "{missing}");
     assert!(!missing.detail.contains("nonexistent"), "{missing}");
-    assert_eq!(Account::open(&library, name("/proc/self/status")).unwrap_err().cause, Cause::BadCache);
+    assert_eq!(ClientAccount::open(&library, name("/proc/self/status")).unwrap_err().cause, Cause::BadCache);
 }

@@ -9,7 +9,7 @@ fn candidate(display: &str, client: &str) -> Candidate {
     Candidate {
         name: CacheNames { library: "FILE:/proc/self/fd/4".into(), display: display.into() },
         client: Name { realm: "A".into(), components: vec![client.into()] },
-        worth: Worth { reach: Reach::Target, end, renewable: false, authenticated: 0, start: 0 },
+        worth: Worth { reach: TicketReach::Target, end, renewable: false, authenticated: 0, start: 0 },
         ready: false,
         by: None,
     }
@@ -80,7 +80,7 @@ fn beyond_the_limit_others_are_counted_and_a_long_one_is_cut() {
 /// A refusal of the user `alice` in realm A, by tickets that reach `reach`.
 struct Refused {
     cause: Cause,
-    reach: Reach,
+    reach: TicketReach,
     times: usize,
 }
 
@@ -88,12 +88,12 @@ struct Refused {
 struct Next {
     client: &'static str,
     realm: &'static str,
-    reach: Reach,
+    reach: TicketReach,
     ready: bool,
 }
 
-const REFUSED: Refused = Refused { cause: Cause::KdcDown, reach: Reach::Target, times: 1 };
-const ALICE: Next = Next { client: "alice", realm: "A", reach: Reach::Target, ready: false };
+const REFUSED: Refused = Refused { cause: Cause::KdcDown, reach: TicketReach::Target, times: 1 };
+const ALICE: Next = Next { client: "alice", realm: "A", reach: TicketReach::Target, ready: false };
 const BOB: Next = Next { client: "bob", ..ALICE };
 
 fn hopeless(next: &Next, refused: &Refused) -> bool {
@@ -131,7 +131,7 @@ fn what_is_about_a_realm_speaks_against_all_of_it_but_tickets_that_are_there() {
             (Next { ready: true, ..ALICE }, false),
             (Next { ready: true, ..BOB }, false),
             (Next { realm: "B", ..ALICE }, false),
-            (Next { reach: Reach::OtherRealm, ..BOB }, true),
+            (Next { reach: TicketReach::OtherRealm, ..BOB }, true),
         ] {
             let Next { client, realm, ready, .. } = next;
             assert_eq!(hopeless(&next, &refused), expected, "{cause:?}: {client}@{realm}, ready: {ready}");
@@ -168,7 +168,7 @@ fn two_refusals_of_a_client_speak_against_all_its_tickets_and_no_others() {
 
 #[test]
 fn a_ticket_that_begins_later_says_nothing_about_the_clock_of_those_that_have_begun() {
-    use Reach::{Later, OtherServices, Postdated, Target};
+    use TicketReach::{Later, OtherServices, Postdated, Target};
     for (cause, refused, next, expected) in [
         (Cause::ClockSkew, Later, Target, false),
         (Cause::ClockSkew, Postdated, Target, false),

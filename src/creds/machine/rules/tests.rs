@@ -15,7 +15,7 @@ fn name(text: &str) -> Name {
     Name { realm: realm.into(), components: name.split('/').map(str::to_owned).collect() }
 }
 
-/// The letters with which a principal is accepted, out of all combinations of them.
+/// All combinations of role letters with which a principal is accepted.
 fn accepted_with(principal: &str) -> Vec<&'static str> {
     let all = ["", "r", "m", "o", "rm", "ro", "mo", "rmo"];
     all.into_iter().filter(|letters| acceptable(letters).accepts(&name(principal))).collect()

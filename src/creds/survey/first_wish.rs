@@ -3,27 +3,27 @@
 //! The worker reports it in the log and to the requester, `lgss caches` in the same words.
 
 use super::cache::{Candidate, Contents, Objection};
-use crate::creds::choice::{By, Wish};
+use crate::creds::choice::{Wish, WishedBy};
 use crate::creds::source::Standing;
 use crate::gss::principal::Name;
 use crate::text::quoted;
 
-/// The first choice, whether it can be used or not.
+/// The user's strongest wish, whether it can be fulfilled or not.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    /// Who that would be, if that is known.
+pub(crate) struct FirstWish {
+    /// The principal, if it is known.
     client: Option<Name>,
-    /// Which cache, if it is one that was found.
+    /// The cache, if it was found.
     cache: Option<String>,
-    /// In words: who, where, and by what.
+    /// The principal, the cache and the origin of the wish, in words.
     text: String,
-    /// What speaks against it, as far as that is known without a KDC.
+    /// The objection to it, as far as it is known without a KDC.
     against: Option<String>,
 }
 
-impl Wanted {
-    /// In words, with the reason why it is not so, if it is not so: what speaks against it, or what `refusal` knows of
-    /// the cache of that name.
+impl FirstWish {
+    /// The wish in words with the reason why it is not fulfilled: `refusal` of the cache with that name, or else the
+    /// objection. `None` if `chosen` has the principal that was wanted.
     pub(crate) fn instead<'t>(
         &self,
         chosen: Option<&Candidate>,
@@ -44,13 +44,13 @@ impl Wanted {
     }
 }
 
-/// The strongest wish in words; `file` is the user's that says whom it wants to be.
-pub(super) fn wanted(
+/// The strongest wish in words; `file` is the user's `.k5identity`.
+pub(super) fn first_wish(
     wish: &Wish,
     caches: &[Contents],
     (worthless, unread): (&[Objection], &[Objection]),
     file: &str,
-) -> Wanted {
+) -> FirstWish {
     let cache = wish.cache.and_then(|at| caches.get(at)).map(|cache| cache.name.display.clone());
     let unread = unread.iter().find(|objection| objection.standing == Standing::Wished);
     let place = cache.clone().or_else(|| unread.filter(|_| wish.client.is_none()).map(|it| it.place.clone()));
@@ -60,20 +60,20 @@ pub(super) fn wanted(
     };
     let against = match (wish.by, &cache) {
         (_, Some(cache)) => worthless.iter().find(|objection| objection.place == *cache),
-        (By::Environment, None) => unread,
+        (WishedBy::Environment, None) => unread,
         (_, None) => of_client(),
     };
     let who = wish.client.as_ref().map(ToString::to_string);
     let what = [who, place].into_iter().flatten().map(|name| quoted(&name).into_owned());
     let what = what.collect::<Vec<_>>().join(" in ");
     let by = match wish.by {
-        By::Environment => "which KRB5CCNAME names".to_owned(),
-        By::Identities => format!("by {}", quoted(file)),
-        By::Realm => "of the service's realm".to_owned(),
-        By::Default => "the default one".to_owned(),
+        WishedBy::Environment => "which KRB5CCNAME names".to_owned(),
+        WishedBy::Identities => format!("by {}", quoted(file)),
+        WishedBy::Realm => "of the service's realm".to_owned(),
+        WishedBy::Default => "the default one".to_owned(),
     };
     let none =
-        || (wish.by == By::Identities && cache.is_none()).then(|| "there is no cache of it".to_owned());
+        || (wish.by == WishedBy::Identities && cache.is_none()).then(|| "there is no cache of it".to_owned());
     let against = against.map(|objection| objection.reason().to_owned()).or_else(none);
-    Wanted { client: wish.client.clone(), cache, text: format!("{what}, {by}"), against }
+    FirstWish { client: wish.client.clone(), cache, text: format!("{what}, {by}"), against }
 }
