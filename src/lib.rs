@@ -24,6 +24,10 @@
 //! ```
 
 #![cfg_attr(
+    not(feature = "upcall"),
+    allow(dead_code, unused_imports, reason = "much of what both sides know only the upcall needs")
+)]
+#![cfg_attr(
     not(feature = "gss"),
     allow(unreachable_pub, reason = "what the door shows with `gss` only is public in every build")
 )]
@@ -32,6 +36,7 @@ pub mod crypto;
 pub mod ctx;
 mod event;
 mod key;
+#[cfg(feature = "upcall")]
 mod nid;
 pub mod secret;
 mod text;
@@ -39,18 +44,25 @@ mod wire;
 
 #[cfg(feature = "tools")]
 mod cli;
+#[cfg(feature = "upcall")]
 mod config;
+#[cfg(feature = "upcall")]
 mod creds;
 #[cfg(feature = "gss")]
 mod gss;
+#[cfg(feature = "upcall")]
 mod identity;
+#[cfg(feature = "upcall")]
 mod negotiate;
+#[cfg(feature = "upcall")]
 mod selftest;
 mod sys;
 mod time;
+#[cfg(feature = "upcall")]
 mod upcall;
 #[cfg(feature = "gss")]
 mod worker;
 
+#[cfg(feature = "upcall")]
 #[doc(hidden)]
 pub mod private_to_lgss;

@@ -8,6 +8,7 @@ mod context;
 mod context_request;
 mod destination;
 pub(crate) mod initiator;
+#[cfg(feature = "upcall")]
 pub(crate) mod lustre;
 mod no_context;
 mod os_error;

@@ -1,5 +1,7 @@
 //! A failure in words for the requester (rule S15): only what the requester may know.
 
+use serde::de::IntoDeserializer;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
@@ -10,7 +12,7 @@ use super::failure::Failure;
 pub struct Reason {
     /// The step that failed, in the log's word.
     pub stage: String,
-    /// The cause: [`Cause::word`], or a word that only a later version knows.
+    /// The cause, a word such as `kdc_down`; a later version may know others.
     pub cause: String,
     /// Details.
     pub detail: String,
@@ -19,6 +21,7 @@ pub struct Reason {
 }
 
 impl Reason {
+    #[cfg(any(feature = "upcall", test))]
     /// The failure in words; `None` if it is not about the requester's own affairs.
     pub fn of(failure: &Failure) -> Option<Self> {
         failure.cause.is_the_requesters_own().then(|| Self {
@@ -90,13 +93,15 @@ impl Cause {
     }
 
     /// Its stable name for programs, such as `kdc_down`.
+    #[cfg(any(feature = "upcall", test))]
     pub fn word(self) -> String {
         serde_json::to_string(&self).unwrap_or_default().trim_matches('"').to_owned()
     }
 
     /// The cause with this name.
     pub fn of_word(word: &str) -> Option<Self> {
-        serde_json::from_value(word.into()).ok()
+        let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
+        Self::deserialize(word).ok()
     }
 
     /// What happened, in a few words.

@@ -4,13 +4,18 @@
 //! Used by the upcall and the tools. Invariant: a [`LiveKey`] is published or failed; dropping it fails it.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "upcall")]
 pub(crate) mod auth_line;
+#[cfg(feature = "upcall")]
 pub(crate) mod authority;
 mod description;
+#[cfg(feature = "upcall")]
 mod live;
 mod serial;
 
+#[cfg(feature = "upcall")]
 pub(crate) use authority::{Authority, Permission};
 pub(crate) use description::KeyDescription;
+#[cfg(feature = "upcall")]
 pub(crate) use live::{Consumer, LiveKey, REJECT_TTL};
 pub use serial::{KeySerial, NotASerial};
