@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_failures_are_damped_after_some_and_keep_their_cause() {
+    fn the_machines_failures_are_damped_after_some_and_keep_their_cause() {
         let directory = tempfile::tempdir().unwrap();
         let memory = memory(&directory, "a.failed", Scope::All);
         for _ in 0..memory.backoff.after {

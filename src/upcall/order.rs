@@ -218,7 +218,7 @@ mod tests {
     use std::time::Duration;
 
     const USER: &str = "4:krb5:2001:2002::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:557:";
-    const NODE: &str = "4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:1:";
+    const MACHINE: &str = "4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:1:";
     const CALLOUT: &str = "lgss1;svc=nfs@h;chan=rpc:h:1,2,3";
 
     fn invocation(key_type: &str, description: &str, callout: &str) -> Invocation {
@@ -274,24 +274,28 @@ mod tests {
     }
 
     #[test]
-    fn only_requests_for_the_node_ask_for_its_credentials_and_its_keytab() {
+    fn only_requests_for_the_machine_ask_for_its_credentials_and_its_keytab() {
         let config = Config::default();
-        for (key_type, description, callout, nodes) in [
+        for (key_type, description, callout, is_machines) in [
             ("user", "lgss:1000:nfs@h", CALLOUT, false),
             ("lgssc", "2001@4", USER, false),
-            ("lgssc", "0@4", NODE, true),
+            ("lgssc", "0@4", MACHINE, true),
         ] {
             let words = invocation(key_type, description, callout);
             let order = Order::read(&words).unwrap();
             let machines = matches!(order.credentials(&words, &config), Credentials::Machines { .. });
-            assert_eq!((order.machine_callout().is_some(), machines), (nodes, nodes), "{callout}");
-            assert!(nodes || order.keytab(&config).is_none(), "{callout}");
+            assert_eq!(
+                (order.machine_callout().is_some(), machines),
+                (is_machines, is_machines),
+                "{callout}"
+            );
+            assert!(is_machines || order.keytab(&config).is_none(), "{callout}");
         }
     }
 
     #[test]
-    fn the_rules_realm_is_for_the_node_and_goes_before_that_of_the_settings() {
-        let words = Invocation { realm: Some("RULE".to_owned()), ..invocation("lgssc", "0@4", NODE) };
+    fn the_rules_realm_is_for_the_machine_and_goes_before_that_of_the_settings() {
+        let words = Invocation { realm: Some("RULE".to_owned()), ..invocation("lgssc", "0@4", MACHINE) };
         let order = Order::read(&words).unwrap();
         let Credentials::Machines { realm, .. } = order.credentials(&words, &Config::default()) else {
             panic!("of a user");
