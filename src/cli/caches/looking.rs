@@ -51,7 +51,7 @@ pub(super) fn look(whose: Whose, config: &Config, target: Option<&Service>) -> i
     }
 }
 
-/// The pipe to the watcher of an attempt, and the places to pass over.
+/// The pipe to the watcher of an attempt, and the progress to pass over.
 #[derive(Clone, Copy)]
 struct SearchWatch<'a> {
     watcher: BorrowedFd<'a>,
@@ -65,7 +65,7 @@ fn attempt(
     watch: SearchWatch<'_>,
 ) -> io::Result<FoundCaches> {
     let root = files::our_root()?;
-    let mut pace = SearchProgress::new(Some(watch.watcher), watch.blocked);
+    let mut progress = SearchProgress::new(Some(watch.watcher), watch.blocked);
     let requester = CacheOwner {
         uid: whose.uid(),
         inside: whose.uid(),
@@ -87,14 +87,14 @@ fn attempt(
             let search = Search::for_best(config, requester, environment);
             in_child(|| {
                 jail::allow_descriptors(jail::DESCRIPTORS)?;
-                Ok(rank(of_caller(search, requester.uid, &mut pace)))
+                Ok(rank(of_caller(search, requester.uid, &mut progress)))
             })
         }
         Whose::User(uid, gid) => {
             let mut search = Search::for_best(config, requester, Environment::default());
             as_user((uid, gid), || {
                 jail::allow_descriptors(jail::DESCRIPTORS)?;
-                Ok(rank(Ok(search.finish(&mut pace))))
+                Ok(rank(Ok(search.finish(&mut progress))))
             })
         }
     }
@@ -103,14 +103,14 @@ fn attempt(
 fn of_caller(
     mut search: Search<'_>,
     uid: u32,
-    pace: &mut SearchProgress<'_>,
+    progress: &mut SearchProgress<'_>,
 ) -> Result<Vec<Source>, Failure> {
     search.look_into(Rings::of_caller(uid));
     // libkrb5 makes the keyrings on the way to a named cache: it must not do so in the caller's session.
     search::isolate(search.lent()).map_err(|(ring, errno)| {
         Failure::new(Stage::Credentials, Cause::Setup, format_args!("{ring}: {}", errno.desc()))
     })?;
-    Ok(search.finish(pace))
+    Ok(search.finish(progress))
 }
 
 /// Root's sources: the upcall uses its default cache, and nothing else.

@@ -1,7 +1,7 @@
 //! Progress of a search in another process: where it was when it had to be given up.
 //!
-//! By a pipe: the search writes 0 for each place that it begins with ([`crate::creds::search::SearchProgress`]), then 1 and the name of
-//! each cache before that is read, and 2 when it is done with all of them.
+//! By a pipe: the search writes 0 for each place that it begins with ([`crate::creds::search::SearchProgress`]), then
+//! 1 and the name of each cache before that is read, and 2 when it is done with all of them.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -101,7 +101,7 @@ pub(crate) fn environment_of(environment: BorrowedFd<'_>, progress: &mut SearchP
 /// A search that has begun.
 pub(crate) struct Search<'a> {
     config: &'a Config,
-    requester: CacheOwner<'a>,
+    owner: CacheOwner<'a>,
     environment: Environment,
     /// Caches that were named, with their standings.
     named: Vec<(CacheName, Standing)>,
@@ -112,10 +112,10 @@ pub(crate) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(config: &'a Config, requester: CacheOwner<'a>, environment: Environment) -> Self {
+    fn new(config: &'a Config, owner: CacheOwner<'a>, environment: Environment) -> Self {
         Self {
             config,
-            requester,
+            owner,
             environment,
             named: Vec::new(),
             everywhere: true,
@@ -125,15 +125,15 @@ impl<'a> Search<'a> {
     }
 
     /// A search for one cache only; in a collection, for the primary one.
-    pub(crate) fn for_one(config: &'a Config, requester: CacheOwner<'a>, name: CacheName) -> Self {
-        let search = Self::new(config, requester, Environment::default());
+    pub(crate) fn for_one(config: &'a Config, owner: CacheOwner<'a>, name: CacheName) -> Self {
+        let search = Self::new(config, owner, Environment::default());
         Self { named: vec![(name, Standing::Found)], everywhere: false, ..search }
     }
 
     /// A search for every cache: the one that the requester's environment names, the default ones, and all that lie
     /// in the usual places.
-    pub(crate) fn for_best(config: &'a Config, requester: CacheOwner<'a>, environment: Environment) -> Self {
-        let mut search = Self::new(config, requester, environment);
+    pub(crate) fn for_best(config: &'a Config, owner: CacheOwner<'a>, environment: Environment) -> Self {
+        let mut search = Self::new(config, owner, environment);
         let Caches { choice, krb5ccname, .. } = config.caches;
         let of_environment = match (krb5ccname, choice) {
             (Krb5CcName::Ignored, _) => None,
@@ -147,7 +147,7 @@ impl<'a> Search<'a> {
             CacheChoice::Wish => Standing::Default,
             CacheChoice::Longest => Standing::Found,
         };
-        let mut uids = vec![requester.inside, requester.uid];
+        let mut uids = vec![owner.inside, owner.uid];
         uids.dedup();
         for uid in uids {
             let Environment { user, temporary, .. } = search.environment.clone();
@@ -179,7 +179,7 @@ impl<'a> Search<'a> {
 
     /// Searches the requester's keyrings, which were lent to the caller and which it possesses.
     pub(crate) fn look_into(&mut self, rings: Rings) {
-        let CacheOwner { uid, user_rings, .. } = self.requester;
+        let CacheOwner { uid, user_rings, .. } = self.owner;
         let anchors = self.named.iter().filter_map(|(name, _)| match name {
             CacheName::Keyring { anchor, .. } => Some(*anchor),
             _ => None,
@@ -215,7 +215,7 @@ impl<'a> Search<'a> {
 
     /// Searches everything else, as the user.
     pub(crate) fn finish(&mut self, progress: &mut SearchProgress<'_>) -> Vec<Source> {
-        let CacheOwner { uid, root, user_rings, .. } = self.requester;
+        let CacheOwner { uid, root, user_rings, .. } = self.owner;
         if self.everywhere && user_rings == UserRings::Ours {
             if progress.begin() {
                 self.in_rings.of_caller(uid);
@@ -270,12 +270,12 @@ impl<'a> Search<'a> {
 
     /// Whether the daemon that the worker will ask is the requester's.
     fn reaches_daemon(&self) -> bool {
-        match self.requester.daemon {
+        match self.owner.daemon {
             Daemon::Hosts => true,
             #[cfg(feature = "tools")]
             Daemon::Another => false,
             Daemon::BySocket => {
-                kcm_socket(&self.config.krb5_config).is_some_and(|path| is_ours(self.requester.root, &path))
+                kcm_socket(&self.config.krb5_config).is_some_and(|path| is_ours(self.owner.root, &path))
             }
         }
     }
@@ -283,7 +283,7 @@ impl<'a> Search<'a> {
     /// The user's keytab, by our settings, else by krb5.conf where that names one.
     fn client_keytab(&self) -> Option<Result<PathBuf, String>> {
         let Config { caches, krb5_config, .. } = self.config;
-        let uid = self.requester.uid;
+        let uid = self.owner.uid;
         let set = caches.client_keytab(uid).map(Ok);
         let named = || {
             let Environment { user, temporary, .. } = &self.environment;
@@ -303,9 +303,7 @@ impl<'a> Search<'a> {
             Anchor::Thread | Anchor::Process => false,
             // A cache of the oldest form, or the primary one of a collection.
             Anchor::Session => !self.in_rings.has(name) && !self.in_rings.lent.is_empty(),
-            Anchor::User | Anchor::Persistent => {
-                !self.everywhere && self.requester.user_rings == UserRings::Ours
-            }
+            Anchor::User | Anchor::Persistent => !self.everywhere && self.owner.user_rings == UserRings::Ours,
         };
         if by_name {
             self.sources.push(Source { standing, ..Source::named(name.to_string()) });
@@ -321,7 +319,7 @@ impl<'a> Search<'a> {
 
     /// Adds caches that nobody has named.
     fn add_found(&mut self, files: &mut Files<'_>, progress: &mut SearchProgress<'_>) {
-        let CacheOwner { uid, inside, .. } = self.requester;
+        let CacheOwner { uid, inside, .. } = self.owner;
         let mut directories = vec!["/tmp".to_owned(), format!("/run/user/{inside}")];
         if inside != uid {
             directories.push(format!("/run/user/{uid}"));
@@ -343,7 +341,7 @@ impl<'a> Search<'a> {
             }
         }
         let kcm = self.sources.iter().any(|source| source.role == Role::Collection);
-        if !kcm && (self.requester.daemon != Daemon::BySocket || progress.begin()) && self.reaches_daemon() {
+        if !kcm && (self.owner.daemon != Daemon::BySocket || progress.begin()) && self.reaches_daemon() {
             self.sources.push(Source { role: Role::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
         match self.client_keytab() {
