@@ -9,7 +9,7 @@ use std::ptr;
 use super::ffi;
 use super::lucid::{self, ExportError, Exported};
 use super::private_cache::PrivateCache;
-use super::status::{GssError, check_gss, take_buffer};
+use super::status::{GSS_S_FAILURE, GssError, check_gss, take_buffer};
 use super::ticket::Ticket;
 use crate::secret::Secret;
 use crate::wire::Reader;
@@ -158,9 +158,6 @@ fn error_message(token: &[u8]) -> Option<&[u8]> {
     reader.take(mechanism).ok()?;
     (reader.take(2).ok()? == [3, 0]).then(|| reader.rest())
 }
-
-/// GSS_S_FAILURE (RFC 2744 §3.9.1: routine error 13). bindgen cannot evaluate the definition in the headers.
-const GSS_S_FAILURE: u32 = 13 << 16;
 
 /// A context whose token exchange is complete on our side.
 #[derive(Debug)]

@@ -161,6 +161,8 @@ pub(super) fn text_of(code: ffi::krb5_error_code) -> String {
 
 /// Number of GSS_S_FAILURE among the routine errors (RFC 2744 §3.9.1).
 const ROUTINE_FAILURE: u32 = 13;
+/// GSS_S_FAILURE: the minor status explains it (RFC 2743 §1.2.1.1). bindgen cannot evaluate the definition in the headers.
+pub(crate) const GSS_S_FAILURE: u32 = ROUTINE_FAILURE << 16;
 
 /// Ok with the supplementary bits of the major status if the call succeeded, else both statuses with their text.
 pub(super) fn check_gss(major: u32, minor: u32) -> Result<u32, GssError> {

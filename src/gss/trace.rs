@@ -28,7 +28,7 @@ const PROBE: Duration = Duration::from_millis(150);
 
 static TRACE_RECORD: Mutex<TraceRecord> = Mutex::new(TraceRecord::new());
 
-/// What has happened.
+/// The process's record.
 #[derive(Debug)]
 struct TraceRecord {
     lines: Vec<String>,

@@ -9,12 +9,12 @@ use super::channel::{Answer, Channel, ChannelError, WindowProof};
 use super::mech::{CompleteContext, ExchangeStep, InitiatorSide, Keys, MechanismError, MechanismFault};
 use crate::ctx::{Handle, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
+use crate::gss::status::GSS_S_FAILURE;
 use crate::secret::Secret;
 
 const GSS_S_COMPLETE: u32 = 0;
 const GSS_S_CONTINUE_NEEDED: u32 = 1;
-/// A failure that the minor status explains (RFC 2743 §1.2.1.1). It is the routine error, in bits 16 to 23.
-const GSS_S_FAILURE: u32 = 0xd_0000;
+/// Bits of the routine error in a major status.
 const ROUTINE_ERROR: u32 = 0xff_0000;
 
 /// A negotiated context.

@@ -261,7 +261,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// A directory of root's that nobody else may write.
+    /// A directory that only root can write to.
     fn directory() -> tempfile::TempDir {
         tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap()
     }

@@ -114,6 +114,25 @@ unsafe impl GlobalAlloc for Heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fork::{ForkResult, fork};
+    use nix::sys::wait::{WaitStatus, waitpid};
+
+    #[test]
+    fn a_closed_heap_gives_no_block_until_it_is_left() {
+        let layout = Layout::new::<u64>();
+        // SAFETY: the layout is not empty.
+        let is_refused = || unsafe { Heap.alloc(layout) }.is_null();
+        let child = match fork().unwrap() {
+            ForkResult::Child => {
+                close();
+                let refused = is_refused() && is_left();
+                leave_as_it_is();
+                end(i32::from(!refused || is_refused() || !is_left()))
+            }
+            ForkResult::Parent { child } => child,
+        };
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    }
 
     #[test]
     fn blocks_are_aligned_and_apart_and_end_with_the_room() {

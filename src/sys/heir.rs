@@ -90,13 +90,13 @@ pub(crate) enum Predecessor {
     Waits(Pid),
 }
 
-/// What an heir does.
+/// The work that an heir takes over.
 pub(crate) struct Inheritance<T: 'static> {
     /// Whether the predecessor, which has ended, had finished its work. If not, it may have been killed anywhere.
     pub had_finished: fn(&'static T) -> bool,
     /// The heir's own work, which returns its exit status.
     pub entry: fn(&'static T, Predecessor) -> i32,
-    /// What both get.
+    /// The argument of both.
     pub argument: &'static T,
 }
 

@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// All bytes that are used as locks.
-const WHOLE_FILE: Range<u16> = 0..u16::MAX;
+const LOCK_BYTES: Range<u16> = 0..u16::MAX;
 /// Pause between two tries to take a byte that somebody else holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
@@ -125,7 +125,7 @@ impl LockFile {
     /// ENOLCK, and those of unlinkat(2).
     pub(crate) fn remove(&self, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
         // By now the name may belong to another file that others use.
-        if !self.try_take(&WHOLE_FILE)? || !self.has_name()? {
+        if !self.try_take(&LOCK_BYTES)? || !self.has_name()? {
             return Ok(false);
         }
         unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;

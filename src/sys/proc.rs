@@ -19,8 +19,7 @@ pub(crate) fn open_task(name: &str) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// Reads a file of the task's directory into `buffer` by one read(2), which is enough for such a file. What does not fit is cut
-/// off.
+/// Reads a file of the task's directory into `buffer` by one read(2), which is enough for such a file. The excess is cut off.
 ///
 /// # Errors
 /// The kernel's: EPERM and EACCES if we may not look at the task, ESRCH once it has gone.

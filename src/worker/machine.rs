@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::watch::Watch;
+use super::purpose::Purpose;
 use crate::creds::machine::{Basis, MachineAccount, MachineChoice, MachineRequest, Sources, choose, hosts};
 use crate::creds::source::MachineSource;
 use crate::creds::source_list::SourceEntry;
@@ -20,10 +20,9 @@ const NAME_SHARE: u32 = 3;
 /// This machine's account, from a cache or by the keytab. Reported to the monitor at once, since others may wait for it.
 pub(super) fn machine_account(
     sources: &[SourceEntry],
-    credentials: &Credentials,
-    deadline: Instant,
-    watch: &Watch,
+    purpose: Purpose<'_>,
 ) -> Result<MachineAccount, Failure> {
+    let Purpose { request, deadline, watch } = purpose;
     let source = |wanted: MachineSource, word: &str| {
         let found = sources.iter().find_map(|source| match source {
             SourceEntry::Machine { part, found } if *part == wanted => Some(found.clone()),
@@ -38,14 +37,14 @@ pub(super) fn machine_account(
     };
     let silent = Failure::new(Stage::Credentials, Cause::BadCache, "machine credentials: no answer in time");
     watch.enter(deadline, silent.clone());
-    let Credentials::Machines { roles, realm, principal, myself } = credentials else {
+    let Credentials::Machines { roles, realm, principal, myself } = &request.credentials else {
         return Err(Failure::new(Stage::Credentials, Cause::Setup, "not machine credentials"));
     };
     let (realm, principal) = (realm.clone(), principal.clone());
     let anywhere = MachineRequest { roles: *roles, realm, host: None, principal };
     // Fails without the name service if credentials are missing under every host name.
     choose(&anywhere, &sources)?;
-    let choice = choose_here(&anywhere, &sources, myself.as_ref(), (deadline, watch))?;
+    let choice = choose_here(&anywhere, &sources, myself.as_ref(), purpose)?;
     watch.enter(deadline, choice.silent());
     let account = choice.account()?;
     let new = if account.basis() == Basis::Keytab { account.update()? } else { None };
@@ -61,20 +60,21 @@ fn choose_here(
     anywhere: &MachineRequest,
     sources: &Sources,
     myself: Option<&HostLookup>,
-    (deadline, watch): (Instant, &Watch),
+    purpose: Purpose<'_>,
 ) -> Result<MachineChoice, Failure> {
     let named = hosts(anywhere, sources);
     let own = SystemNames.node().unwrap_or_default();
     let configured = myself.and_then(|nid| nid.configured.as_deref());
-    let (host, unknown) = match meant(&named, &own, configured) {
-        Meant::Any => (None, None),
-        Meant::Host(host) => (Some(host), None),
-        Meant::Unknown(otherwise) => match ask(myself, deadline, watch) {
+    let (host, unknown) = match own_host_name(&named, &own, configured) {
+        OwnHost::Any => (None, None),
+        OwnHost::Host(host) => (Some(host), None),
+        OwnHost::Unknown(otherwise) => match ask(myself, purpose) {
             Ok(host) => (Some(host), None),
             Err(failure) => (Some(otherwise), Some(failure)),
         },
     };
     let late = "machine credentials: no answer in time";
+    let Purpose { deadline, watch, .. } = purpose;
     watch.enter(deadline, Failure::new(Stage::Credentials, Cause::BadCache, late));
     choose(&MachineRequest { host, ..anywhere.clone() }, sources).map_err(|failure| match unknown {
         Some(unknown) => {
@@ -87,7 +87,7 @@ fn choose_here(
 
 /// The host whose principals to use.
 #[derive(Debug, PartialEq, Eq)]
-enum Meant {
+enum OwnHost {
     /// No principal names a host.
     Any,
     /// This host.
@@ -98,22 +98,22 @@ enum Meant {
 
 /// Decides by the hosts that principals name and by this host's own name, which may be short or full. A name in the settings
 /// takes precedence, and asking for it takes no time.
-fn meant(named: &[String], own: &str, configured: Option<&str>) -> Meant {
+fn own_host_name(named: &[String], own: &str, configured: Option<&str>) -> OwnHost {
     let own = own.to_ascii_lowercase();
     let is_own = |host: &&String| {
         **host == own || (!own.contains('.') && host.split('.').next() == Some(own.as_str()))
     };
     let fitting: Vec<_> = named.iter().filter(is_own).collect();
     match (named, fitting.as_slice()) {
-        ([], _) => Meant::Any,
-        ([_], [host]) if configured.is_none() => Meant::Host((*host).clone()),
-        (_, [host]) => Meant::Unknown((*host).clone()),
-        _ => Meant::Unknown(own),
+        ([], _) => OwnHost::Any,
+        ([_], [host]) if configured.is_none() => OwnHost::Host((*host).clone()),
+        (_, [host]) => OwnHost::Unknown((*host).clone()),
+        _ => OwnHost::Unknown(own),
     }
 }
 
 /// This host's full name.
-fn ask(myself: Option<&HostLookup>, deadline: Instant, watch: &Watch) -> Result<String, Failure> {
+fn ask(myself: Option<&HostLookup>, Purpose { deadline, watch, .. }: Purpose<'_>) -> Result<String, Failure> {
     let silent = || {
         let detail = "this node's name in full is not known: the name service does not answer";
         Failure::new(Stage::Resolve, Cause::NameServiceSilent, detail)
@@ -141,26 +141,26 @@ fn host(myself: Option<&HostLookup>, deadline: Instant) -> Result<String, Failur
 mod tests {
     use super::*;
 
-    fn meant(named: &[&str], own: &str) -> Meant {
-        super::meant(&named.iter().map(|&host| host.to_owned()).collect::<Vec<_>>(), own, None)
+    fn own_host_name(named: &[&str], own: &str) -> OwnHost {
+        super::own_host_name(&named.iter().map(|&host| host.to_owned()).collect::<Vec<_>>(), own, None)
     }
 
     #[test]
     fn the_name_service_is_asked_only_if_its_answer_matters() {
-        let host = |name: &str| Meant::Host(name.to_owned());
-        let unknown = |name: &str| Meant::Unknown(name.to_owned());
-        assert_eq!(meant(&[], "n1"), Meant::Any);
-        assert_eq!(meant(&["n1.test"], "n1"), host("n1.test"));
-        assert_eq!(meant(&["n1.test"], "N1.Test"), host("n1.test"));
+        let host = |name: &str| OwnHost::Host(name.to_owned());
+        let unknown = |name: &str| OwnHost::Unknown(name.to_owned());
+        assert_eq!(own_host_name(&[], "n1"), OwnHost::Any);
+        assert_eq!(own_host_name(&["n1.test"], "n1"), host("n1.test"));
+        assert_eq!(own_host_name(&["n1.test"], "N1.Test"), host("n1.test"));
         // Another host's, or this one's by an alias.
         for own in ["n", "n1.other", "n1.test.other", "x", ""] {
-            assert_eq!(meant(&["n1.test"], own), unknown(own), "{own}");
+            assert_eq!(own_host_name(&["n1.test"], own), unknown(own), "{own}");
         }
         // Perhaps the name in another network.
-        assert_eq!(meant(&["n1-ib.test", "n1.test"], "n1"), unknown("n1.test"));
-        assert_eq!(meant(&["n1.a", "n1.b"], "n1"), unknown("n1"));
+        assert_eq!(own_host_name(&["n1-ib.test", "n1.test"], "n1"), unknown("n1.test"));
+        assert_eq!(own_host_name(&["n1.a", "n1.b"], "n1"), unknown("n1"));
         // The settings name it.
-        let configured = super::meant(&["n1.test".to_owned()], "n1", Some("n1-ib.test"));
+        let configured = super::own_host_name(&["n1.test".to_owned()], "n1", Some("n1-ib.test"));
         assert_eq!(configured, unknown("n1.test"));
     }
 }

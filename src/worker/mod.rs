@@ -6,11 +6,12 @@
 //! [`Unprivileged`] is proved and the sandbox is closed; the last message is the report, and there is exactly one.
 #![forbid(unsafe_code)]
 
-mod as_whom;
 mod exit_status;
 mod machine;
 mod negotiation;
 mod outcome;
+mod purpose;
+mod required_principal;
 mod sandbox;
 mod self_test;
 mod users;

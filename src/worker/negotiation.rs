@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::machine::machine_account;
 use super::outcome::WorkerOutcome;
+use super::purpose::Purpose;
 use super::sandbox;
-use super::users::{self, Got, UserAccount};
+use super::users::{self, ServiceTicket, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount};
 use crate::creds::source_list::SourceEntry;
@@ -40,30 +41,31 @@ pub(super) fn negotiate(
     watch: &Watch,
 ) -> Result<WorkerOutcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    let service = || service(&request.target, deadline, watch);
-    let (holder, Got { ticket, renewal }, service) = match &request.credentials {
+    let purpose = Purpose { request, deadline, watch };
+    let service = || service(purpose);
+    let (holder, ServiceTicket { ticket, renewal }, service) = match &request.credentials {
         Credentials::Users => {
-            let (account, got, service) = users::choose(sources, service, (request, deadline, watch))?;
+            let (account, got, service) = users::choose(sources, service, purpose)?;
             (Holder::User(account), got, service)
         }
         Credentials::Machines { .. } => {
             sandbox::confine_names(request.names)?;
-            let machine = machine_account(&sources, &request.credentials, deadline, watch)?;
+            let machine = machine_account(&sources, purpose)?;
             let service = service()?;
             watch.enter_kdc(&machine.to_string(), &service, deadline);
             let server = service_principal(machine.account().library(), &service)?;
             let ticket = machine.account().ticket(&server, &request.enctypes)?;
-            (Holder::Machine(machine), Got { ticket, renewal: None }, service)
+            (Holder::Machine(machine), ServiceTicket { ticket, renewal: None }, service)
         }
     };
     let account = holder.account();
     holder.share(watch, &ticket);
-    let outcome = match establish(&ticket, request, deadline, watch) {
+    let outcome = match establish(&ticket, purpose) {
         Ok(negotiated) => Ok(WorkerOutcome::of(negotiated, account, &ticket)),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
-            let outcome = establish_again(account, &ticket, refusal, (request, deadline), watch);
+            let outcome = establish_again(account, &ticket, refusal, Purpose { deadline, ..purpose });
             // The next request must not start with the old ticket.
             outcome.is_ok().then(|| holder.share(watch, &ticket));
             outcome
@@ -105,8 +107,8 @@ impl Holder {
 }
 
 /// The server's name: given by the program, or found by Lustre's network identifier.
-fn service(target: &Target, deadline: Instant, watch: &Watch) -> Result<Service, Failure> {
-    match target {
+fn service(Purpose { request, deadline, watch }: Purpose<'_>) -> Result<Service, Failure> {
+    match &request.target {
         Target::Rpc { service, .. } => Ok(service.clone()),
         Target::Lustre { server, peer, .. } => {
             let silent = format!("host name of {}: no answer in time", peer.nid);
@@ -127,8 +129,7 @@ fn establish_again(
     account: &ClientAccount,
     old: &Ticket,
     EstablishRefusal { failure, .. }: EstablishRefusal,
-    (request, deadline): (&Request, Instant),
-    watch: &Watch,
+    purpose: Purpose<'_>,
 ) -> Result<WorkerOutcome, Failure> {
     let also = |what: String| {
         let detail = format_args!("{}; {what}", failure.detail);
@@ -136,7 +137,7 @@ fn establish_again(
     };
     let new =
         account.another_ticket(old).map_err(|why| also(format!("and no new ticket: {}", why.detail)))?;
-    match establish(&new, request, deadline, watch) {
+    match establish(&new, purpose) {
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
             Ok(WorkerOutcome::of(negotiated, account, &new).with_remark(&replacement))
@@ -159,12 +160,8 @@ impl From<Failure> for EstablishRefusal {
 }
 
 /// Establishes a context with this ticket, over our own connection or the kernel's.
-fn establish(
-    ticket: &Ticket,
-    request: &Request,
-    resolved_by: Instant,
-    watch: &Watch,
-) -> Result<Negotiated, EstablishRefusal> {
+fn establish(ticket: &Ticket, purpose: Purpose<'_>) -> Result<Negotiated, EstablishRefusal> {
+    let Purpose { request, deadline: resolved_by, watch } = purpose;
     let server = ticket.answering();
     let limit = request.limits.round;
     let (negotiated, peer) = match &request.target {

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::as_whom::Only;
+use super::purpose::Purpose;
+use super::required_principal::RequiredPrincipal;
 use super::sandbox;
-use super::watch::{Watch, kdc_silent, told_apart};
+use super::watch::{kdc_silent, with_silent_party};
 use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
 use crate::creds::ranking::TicketReach;
@@ -50,21 +51,18 @@ impl UserAccount {
 }
 
 /// A ticket for the service, and the result of a renewal before it.
-pub(super) struct Got {
+pub(super) struct ServiceTicket {
     pub(super) ticket: Ticket,
     pub(super) renewal: Option<Renewal>,
 }
-
-/// The request, the deadline for KDCs and name services, and the watch.
-type Purpose<'a> = (&'a Request, Instant, &'a Watch);
 
 /// Chooses credentials and gets the ticket. The service is looked up only if there is a ticket that could serve for it.
 pub(super) fn choose(
     sources: Vec<SourceEntry>,
     service: impl FnOnce() -> Result<Service, Failure>,
     purpose: Purpose<'_>,
-) -> Result<(UserAccount, Got, Service), Failure> {
-    let (request, deadline, watch) = purpose;
+) -> Result<(UserAccount, ServiceTicket, Service), Failure> {
+    let Purpose { request, deadline, watch } = purpose;
     let library = Library::open().map_err(unusable)?;
     let limit = deadline.saturating_duration_since(Instant::now());
     let mut survey = Survey::of(&library, sources, limit, |display| {
@@ -79,11 +77,11 @@ pub(super) fn choose(
         return Err(Failure::new(Stage::Admit, Cause::Paused, detail));
     }
     let keytab = survey.client_keytab.take();
-    let only = Only::of(&library, request.principal.as_deref())?;
+    let required = RequiredPrincipal::of(&library, request.principal.as_deref())?;
     if !survey.has_live(now()) && keytab.is_none() {
-        let ranking = only.of_ranking(survey.rank(None, now()));
+        let ranking = required.of_ranking(survey.rank(None, now()));
         watch.consider(considered(None, &ranking, &[]));
-        return Err(only.explain(ranking.failure()));
+        return Err(required.explain(ranking.failure()));
     }
     // Cache daemons cannot be asked any more, since local sockets may be forbidden from here on.
     if request.names == HostNames::FilesAndDns {
@@ -93,7 +91,7 @@ pub(super) fn choose(
     let service = named(service()?, purpose);
     watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;
-    let ranking = only.of_ranking(survey.rank(Some(&server.name()), now()));
+    let ranking = required.of_ranking(survey.rank(Some(&server.name()), now()));
     let target = TicketTarget { library: &library, service: &service, server: &server, purpose };
     let (account, got) = match keytab {
         // A KDC refuses postdated tickets that it has not validated.
@@ -101,19 +99,19 @@ pub(super) fn choose(
             let considered = considered(None, &ranking, &[]);
             watch.consider(considered.clone());
             let (account, got) = by_keytab(target, name)?;
-            only.admit(&account.account().client().name())?;
+            required.admit(&account.account().client().name())?;
             let chosen = Some(cut(account.account().to_string()));
             watch.consider(Considered { chosen, ..considered });
             (account, got)
         }
-        _ => best(target, &ranking, purpose).map_err(|failure| only.explain(failure))?,
+        _ => best(target, &ranking).map_err(|failure| required.explain(failure))?,
     };
     Ok((account, got, service))
 }
 
 /// The service with its host name canonicalized if the settings say so.
 fn named(service: Service, purpose: Purpose<'_>) -> Service {
-    let (request, deadline, watch) = purpose;
+    let Purpose { request, deadline, watch } = purpose;
     match canonicalize(request) {
         Canonicalize::No | Canonicalize::Fallback => service,
         Canonicalize::Yes => {
@@ -147,10 +145,10 @@ struct TicketTarget<'a> {
 
 impl TicketTarget<'_> {
     /// The ticket; tries the service's canonical name too if the settings say so.
-    fn ticket(&self, account: &ClientAccount) -> Result<Got, Failure> {
+    fn ticket(&self, account: &ClientAccount) -> Result<ServiceTicket, Failure> {
         self.ticket_as_named(account).or_else(|failure| match self.canonical(&failure) {
             Some((service, server)) => {
-                let (_, deadline, watch) = self.purpose;
+                let Purpose { deadline, watch, .. } = self.purpose;
                 watch.enter_kdc(&account.to_string(), &service, deadline);
                 let canonical = TicketTarget { service: &service, server: &server, ..*self };
                 canonical.ticket_as_named(account).map_err(|second| {
@@ -164,7 +162,7 @@ impl TicketTarget<'_> {
 
     /// The other name to ask for after this failure.
     fn canonical(&self, failure: &Failure) -> Option<(Service, Krb5Principal)> {
-        let (request, deadline, watch) = self.purpose;
+        let Purpose { request, deadline, watch } = self.purpose;
         if failure.cause != Cause::UnknownService || canonicalize(request) != Canonicalize::Fallback {
             return None;
         }
@@ -175,14 +173,14 @@ impl TicketTarget<'_> {
     }
 
     /// The ticket, after a renewal if the request allows one and it is due.
-    fn ticket_as_named(&self, account: &ClientAccount) -> Result<Got, Failure> {
-        let Request { enctypes, limits, renew, .. } = self.purpose.0;
+    fn ticket_as_named(&self, account: &ClientAccount) -> Result<ServiceTicket, Failure> {
+        let Request { enctypes, limits, renew, .. } = self.purpose.request;
         let (ticket, renewal) = if *renew {
             renewal::ticket(account, (self.service, self.server), enctypes, limits.kdc)?
         } else {
             (account.ticket(self.server, enctypes)?, None)
         };
-        Ok(Got { ticket, renewal })
+        Ok(ServiceTicket { ticket, renewal })
     }
 }
 
@@ -193,11 +191,8 @@ struct CandidateRefusal<'a> {
 }
 
 /// The first candidate in the ranking that leads to a ticket.
-fn best(
-    target: TicketTarget<'_>,
-    ranking: &Ranking,
-    (request, deadline, watch): Purpose<'_>,
-) -> Result<(UserAccount, Got), Failure> {
+fn best(target: TicketTarget<'_>, ranking: &Ranking) -> Result<(UserAccount, ServiceTicket), Failure> {
+    let Purpose { request, deadline, watch } = target.purpose;
     let mut refusals: Vec<CandidateRefusal<'_>> = Vec::new();
     for (place, candidate) in ranking.usable.iter().enumerate() {
         if refusals.len() >= CANDIDATE_ATTEMPTS || is_hopeless(candidate, &refusals) {
@@ -209,7 +204,7 @@ fn best(
             watch.enter_kdc(&account.to_string(), target.service, deadline);
             let mut later = ranking.usable.iter().skip(place + 1);
             if later.any(|other| other.ready || other.client.realm != candidate.client.realm) {
-                let ahead = ask_ahead(target, &account, candidate, (request, deadline));
+                let ahead = ask_ahead(target, &account, candidate);
                 // Not final if the canonical name is still to be tried.
                 ahead.or_else(|failure| match canonicalize(request) {
                     Canonicalize::Fallback if failure.cause == Cause::UnknownService => Ok(()),
@@ -253,8 +248,8 @@ fn ask_ahead(
     target: TicketTarget<'_>,
     account: &ClientAccount,
     candidate: &Candidate,
-    (request, deadline): (&Request, Instant),
 ) -> Result<(), Failure> {
+    let Purpose { request, deadline, .. } = target.purpose;
     let (name, service, enctypes) =
         (candidate.name.clone(), target.service.clone(), request.enctypes.clone());
     let configuration = target.library.configuration();
@@ -268,12 +263,12 @@ fn ask_ahead(
         Ok(asked) => asked,
         // The caller asks in the usual way then.
         Err(NoAnswer::NotAsked(_)) => Ok(()),
-        Err(NoAnswer::Late) => Err(told_apart(kdc_silent(&account.to_string(), target.service))),
+        Err(NoAnswer::Late) => Err(with_silent_party(kdc_silent(&account.to_string(), target.service))),
     }
 }
 
-fn by_keytab(target: TicketTarget<'_>, name: CacheNames) -> Result<(UserAccount, Got), Failure> {
-    let (_, deadline, watch) = target.purpose;
+fn by_keytab(target: TicketTarget<'_>, name: CacheNames) -> Result<(UserAccount, ServiceTicket), Failure> {
+    let Purpose { deadline, watch, .. } = target.purpose;
     watch.enter_kdc(&name.display, target.service, deadline);
     let account = KeytabAccount::of(target.library, name)?;
     let got = target.ticket(account.account())?;

@@ -192,7 +192,7 @@ impl WatchState {
 
     fn expire(&mut self) {
         let Some(failure) = self.current.as_ref().map(|current| current.overdue.clone()) else { return };
-        let failure = told_apart(failure);
+        let failure = with_silent_party(failure);
         if let Some(conclusion) = self.conclude() {
             let sent = conclusion.send_failed(failure);
             // Not exit(): the main thread is inside a library that has exit handlers.
@@ -216,7 +216,7 @@ impl Current {
 }
 
 /// The failure with its silent party named: KDCs, or the name service that should find them.
-pub(super) fn told_apart(silent: Failure) -> Failure {
+pub(super) fn with_silent_party(silent: Failure) -> Failure {
     if silent.cause != Cause::KdcSilent {
         return silent;
     }

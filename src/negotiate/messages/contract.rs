@@ -1,7 +1,7 @@
-//! What this contract's messages look like: the JSON of each, and the parts that come beside it.
+//! Pins this contract's messages: the JSON of each, and the parts beside it.
 //!
-//! Who changes an expected text here raises `CONTRACT` in src/creds/source_list.rs, or a worker of another version
-//! misunderstands the monitor instead of refusing it.
+//! A change of an expected text here needs a new `CONTRACT` (src/creds/source_list.rs). Without that, a worker of another
+//! version misunderstands the monitor instead of refusing it.
 
 #![cfg(feature = "gss")]
 
@@ -234,7 +234,6 @@ fn a_failure_looks_like_this() {
     assert_eq!(by_worker(|end| end.send_failed(&failed).unwrap()), json_only(3, &json.concat()));
 }
 
-/// The causes and stages are words of the contract, too.
 #[test]
 fn a_failure_without_a_survey_looks_like_this() {
     let failed = Failed::without_stages(Failure::new(Stage::Launch, Cause::Setup, "no list"));

@@ -92,7 +92,7 @@ struct Next {
     ready: bool,
 }
 
-const REFUSED: Refused = Refused { cause: Cause::KdcDown, reach: TicketReach::Target, times: 1 };
+const ALICE_REFUSED: Refused = Refused { cause: Cause::KdcDown, reach: TicketReach::Target, times: 1 };
 const ALICE: Next = Next { client: "alice", realm: "A", reach: TicketReach::Target, ready: false };
 const BOB: Next = Next { client: "bob", ..ALICE };
 
@@ -124,7 +124,7 @@ fn what_is_about_a_realm_speaks_against_all_of_it_but_tickets_that_are_there() {
         Cause::ClockSkew,
         Cause::EncryptionType,
     ] {
-        let refused = Refused { cause, ..REFUSED };
+        let refused = Refused { cause, ..ALICE_REFUSED };
         for (next, expected) in [
             (ALICE, true),
             (BOB, true),
@@ -160,7 +160,7 @@ fn two_refusals_of_a_client_speak_against_all_its_tickets_and_no_others() {
             (2, Next { realm: "B", ..ALICE }, false),
         ] {
             let Next { client, realm, .. } = next;
-            let found = hopeless(&next, &Refused { cause, times, ..REFUSED });
+            let found = hopeless(&next, &Refused { cause, times, ..ALICE_REFUSED });
             assert_eq!(found, expected, "{cause:?}, {times} times: {client}@{realm}");
         }
     }
@@ -179,7 +179,8 @@ fn a_ticket_that_begins_later_says_nothing_about_the_clock_of_those_that_have_be
         (Cause::ClockSkew, Target, Later, true),
         (Cause::KdcDown, Later, Target, true),
     ] {
-        let found = hopeless(&Next { reach: next, ..BOB }, &Refused { cause, reach: refused, ..REFUSED });
+        let found =
+            hopeless(&Next { reach: next, ..BOB }, &Refused { cause, reach: refused, ..ALICE_REFUSED });
         assert_eq!(found, expected, "{cause:?}: {refused:?} refused, {next:?} next");
     }
 }
@@ -188,7 +189,11 @@ fn a_ticket_that_begins_later_says_nothing_about_the_clock_of_those_that_have_be
 fn what_is_about_one_ticket_or_this_machine_speaks_against_no_other() {
     for cause in [Cause::TicketExpired, Cause::BadCache, Cause::BadKdcAnswer, Cause::Setup] {
         for next in [ALICE, BOB] {
-            assert!(!hopeless(&next, &Refused { cause, times: 3, ..REFUSED }), "{cause:?}: {}", next.client);
+            assert!(
+                !hopeless(&next, &Refused { cause, times: 3, ..ALICE_REFUSED }),
+                "{cause:?}: {}",
+                next.client
+            );
         }
     }
 }

@@ -6,9 +6,9 @@ use crate::gss::krb5::Library;
 use crate::gss::principal::Name;
 
 /// The principal in a request's `principal` field, if any.
-pub(super) struct Only(Option<Name>);
+pub(super) struct RequiredPrincipal(Option<Name>);
 
-impl Only {
+impl RequiredPrincipal {
     /// Parses the field.
     ///
     /// # Errors
