@@ -1,4 +1,5 @@
-//! The architecture as a test: imports go down only, `unsafe` stays at the edge (docs/architecture.md, "Layers").
+//! The architecture as a test: imports go down only, `unsafe` stays at the edge (docs/architecture.md, "The folders"),
+//! and no two files define types with one name.
 //!
 //! It reads the tokens of the sources, so comments and strings do not count. It would miss an import by a macro; there
 //! is none here.
@@ -6,11 +7,13 @@
 
 mod layers {
     pub(crate) mod circles;
+    pub(crate) mod names;
     pub(crate) mod rules;
     pub(crate) mod tokens;
 }
 
 use layers::circles::{circles, imports};
+use layers::names::doubles;
 use layers::rules::{Offence, check, forbids_unsafe, layer_of};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,6 +64,21 @@ fn files_do_not_import_each_other_in_a_loop() {
         }
     }
     assert!(told.is_empty(), "{told}");
+}
+
+/// Exceptions: `Kind` and `Role` of the public modules `crypto::kdf` and `crypto::mic`, whose paths say what they are, and
+/// `Granted`.
+const STILL_DOUBLE: [&str; 3] = ["Granted", "Kind", "Role"];
+
+#[test]
+fn every_type_has_a_name_of_its_own() {
+    let mut files = Vec::new();
+    sources(&source_root(), &mut files);
+    let named = |file: &PathBuf| file.strip_prefix(source_root()).unwrap().to_str().unwrap().to_owned();
+    let read: Vec<_> = files.iter().map(|file| (named(file), fs::read_to_string(file).unwrap())).collect();
+    let found = doubles(&read).into_iter().filter(|(name, _)| !STILL_DOUBLE.contains(&name.as_str()));
+    let lines: Vec<_> = found.map(|(name, files)| format!("{name}: {files:?}")).collect();
+    assert!(lines.is_empty(), "names that several files define:\n{}\n", lines.join("\n"));
 }
 
 #[test]
@@ -134,6 +152,30 @@ fn a_loop_is_found_through_any_number_of_files_and_however_it_is_written() {
     assert!(of(&none).is_empty());
     let in_tests = [("a.rs", "use crate::b::B;"), ("b.rs", "#[cfg(test)] mod tests { use crate::a::A; }")];
     assert!(of(&in_tests).is_empty());
+}
+
+#[test]
+fn a_name_that_two_files_define_is_found_and_nothing_else() {
+    let of = |b: &str, text: &str| {
+        let a = ("a.rs".to_owned(), "pub(crate) struct Held<'a>(&'a str); mod m {}".to_owned());
+        doubles(&[a, (b.to_owned(), text.to_owned())]).into_keys().collect::<Vec<_>>()
+    };
+    for text in
+        ["enum Held {}", "pub type Held = u8;", "unsafe trait Held {}", "fn f() {} union Held { a: u8 }"]
+    {
+        assert_eq!(of("b.rs", text), ["Held"], "{text}");
+    }
+    for text in [
+        "struct Holder;",
+        "impl Iterator for Other { type Held = u8; }",
+        "mod tests { struct Held; }",
+        "// struct Held;\nfn f() { struct Held; }",
+        "const S: &str = \"struct Held;\"; use super::Held;",
+    ] {
+        assert_eq!(of("b.rs", text), [""; 0], "{text}");
+    }
+    assert_eq!(of("b/tests.rs", "struct Held;"), [""; 0]);
+    assert_eq!(of("b/tests/c.rs", "struct Held;"), [""; 0]);
 }
 
 #[test]
