@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::log_budget::{MACHINE, Payer};
+use super::log_budget::{MACHINE_FILE, Payer};
 use crate::config::{Config, Limits};
 use crate::identity::counted_owner::CountedOwner;
 
@@ -110,7 +110,7 @@ fn remove_empty(all: &Path) {
 
 /// Whether the name is one that [`super::log_budget::Payer::file_name`] makes.
 fn is_owners(name: &str) -> bool {
-    name == MACHINE || CountedOwner::named(name).is_some()
+    name == MACHINE_FILE || CountedOwner::named(name).is_some()
 }
 
 fn make(directory: &Path) -> io::Result<()> {

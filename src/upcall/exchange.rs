@@ -29,7 +29,7 @@ const CHANNEL: &str = "sptlrpc/gss/init_channel";
 /// Interval of tries while the kernel is not ready.
 const NOT_READY_PAUSE: Duration = Duration::from_millis(10);
 /// Time limit for the end of a child that has given its result.
-const CHILD_END_LIMIT: Duration = Duration::from_secs(1);
+const EXCHANGE_END_LIMIT: Duration = Duration::from_secs(1);
 /// Length of a result before the answer: the kernel's status and the errno of the write.
 const HEAD: usize = 12;
 
@@ -142,7 +142,7 @@ impl InitChannel {
                 if matches!(attempt, None | Some(WriteOutcome::Unwanted)) {
                     let _ = child.kill();
                 }
-                if child.wait_for_end(CHILD_END_LIMIT) {
+                if child.wait_for_end(EXCHANGE_END_LIMIT) {
                     child.reap();
                 } else {
                     self.stuck = Some(child);

@@ -29,10 +29,10 @@ const LOG_RECORD_WAIT: Duration = Duration::from_millis(20);
 /// The file of subordinate uids (subuid(5)).
 const SUBUID: &str = "/etc/subuid";
 /// Names of files; all others are named after owners.
-pub(super) const MACHINE: &str = "machine";
-const USERS: &str = "users";
-const REFUSED: &str = "refused";
-const UNKNOWN: &str = "unknown";
+pub(super) const MACHINE_FILE: &str = "machine";
+const USERS_FILE: &str = "users";
+const REFUSED_FILE: &str = "refused";
+const UNKNOWN_FILE: &str = "unknown";
 /// The file of the processes that stay to report, and their greatest number.
 const TELLERS: &str = "tellers";
 const TELLERS_LIMIT: u16 = 32;
@@ -56,9 +56,9 @@ impl Payer {
     /// A file name that no other payer has.
     pub(super) fn file_name(self) -> String {
         match self {
-            Self::Machine => MACHINE.to_owned(),
+            Self::Machine => MACHINE_FILE.to_owned(),
             Self::User(owner) | Self::Refused(owner) => owner.file_name(),
-            Self::Unknown => UNKNOWN.to_owned(),
+            Self::Unknown => UNKNOWN_FILE.to_owned(),
         }
     }
 
@@ -148,8 +148,8 @@ impl Budget {
         let own = payer.file_name();
         let names = match payer {
             Payer::Machine => vec![own.as_str()],
-            Payer::User(_) => vec![&own, USERS],
-            Payer::Refused(_) | Payer::Unknown => vec![&own, REFUSED],
+            Payer::User(_) => vec![&own, USERS_FILE],
+            Payer::Refused(_) | Payer::Unknown => vec![&own, REFUSED_FILE],
         };
         let directory = directory(config)?;
         let accounts = names.into_iter().map(|name| LineAccount::open(&directory, name, &config.log));
@@ -210,10 +210,10 @@ fn directory(config: &Config) -> Option<OwnedFd> {
 /// The account that a file of that name is for: its owner in words, its limit, and the setting with the limit.
 fn terms(name: &str, log: &Log) -> Option<(String, u32, &'static str)> {
     let terms = match name {
-        MACHINE => ("root and the node".to_owned(), log.machine, "log.machine"),
-        USERS => ("all users".to_owned(), log.users, "log.users"),
-        REFUSED => ("refused requests".to_owned(), log.users, "log.users"),
-        UNKNOWN => ("starts with malformed words".to_owned(), log.per_owner, "log.per_owner"),
+        MACHINE_FILE => ("root and the node".to_owned(), log.machine, "log.machine"),
+        USERS_FILE => ("all users".to_owned(), log.users, "log.users"),
+        REFUSED_FILE => ("refused requests".to_owned(), log.users, "log.users"),
+        UNKNOWN_FILE => ("starts with malformed words".to_owned(), log.per_owner, "log.per_owner"),
         name => (CountedOwner::named(name)?.to_string(), log.per_owner, "log.per_owner"),
     };
     Some(terms)
@@ -272,7 +272,7 @@ pub(super) fn is_over(file: &LockFile, name: &str, log: &Log) -> (bool, Option<S
     let Some(LineRecord { start, left_out, .. }) = read(file.file()) else { return (true, None) };
     let end = Duration::from_millis(start).saturating_add(log.window.0 * 2);
     // The others are always in use.
-    let is_an_owners = ![USERS, REFUSED, MACHINE].contains(&name);
+    let is_an_owners = ![USERS_FILE, REFUSED_FILE, MACHINE_FILE].contains(&name);
     let line = || terms(name, log).map(|(whose, _, setting)| notice(left_out, &whose, log.window.0, setting));
     (is_an_owners && since_boot() > end, if left_out > 0 { line() } else { None })
 }

@@ -23,7 +23,7 @@ use super::machine_part::{MachinePart, not_asked_for};
 use super::order::Order;
 use super::outcome::Outcome;
 use super::prepared::{Concerned, PreparedNegotiation};
-use super::relay::{Granted, Relay};
+use super::relay::{GrantedContext, Relay};
 use super::start::{self, Attempt, LaunchProgress, place_limit};
 use super::times::{Times, WorkerTime};
 use crate::creds::limits::BLOCKED_PLACES;
@@ -169,7 +169,7 @@ impl<'a> RunningNegotiation<'a> {
         let enctypes = &self.job.config.kerberos.enctypes;
         match self.channel.as_ref().and_then(Relay::granted) {
             // Rule S13: window and handle are from the server's answers that we have read, not from the worker.
-            Some(&Granted { window, ref handle }) => {
+            Some(&GrantedContext { window, ref handle }) => {
                 check(Established { window, ..context }, base_key, handle, enctypes)
             }
             None => check(context, base_key, &handle, enctypes),

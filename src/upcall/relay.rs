@@ -21,12 +21,12 @@ pub(super) struct Relay {
     tokens: usize,
     /// A token was not answered, so the worker has been told to begin anew, which happens once.
     silent_once: bool,
-    granted: Option<Granted>,
+    granted: Option<GrantedContext>,
 }
 
 /// The parts of a context that a server grants, from its answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Granted {
+pub(super) struct GrantedContext {
     /// The sequence window of the last answer.
     pub(super) window: u32,
     /// The handle of the last answer that had one.
@@ -45,7 +45,7 @@ impl Relay {
     }
 
     /// What the server has granted so far; `None` before its first handle.
-    pub(super) fn granted(&self) -> Option<&Granted> {
+    pub(super) fn granted(&self) -> Option<&GrantedContext> {
         self.granted.as_ref()
     }
 
@@ -83,7 +83,7 @@ impl Relay {
             Exchanged::Silence | Exchanged::Unwanted => return Ok(exchanged),
         };
         if !answer.handle.is_empty() {
-            self.granted = Some(Granted { window: answer.window, handle: answer.handle.clone() });
+            self.granted = Some(GrantedContext { window: answer.window, handle: answer.handle.clone() });
         } else if let Some(granted) = self.granted.as_mut() {
             granted.window = answer.window;
         }
@@ -121,8 +121,8 @@ mod tests {
         Exchanged::Answer(decode(writer.as_slice()).unwrap())
     }
 
-    fn granted(window: u32, handle: &[u8]) -> Option<Granted> {
-        Some(Granted { window, handle: handle.to_vec() })
+    fn granted(window: u32, handle: &[u8]) -> Option<GrantedContext> {
+        Some(GrantedContext { window, handle: handle.to_vec() })
     }
 
     #[test]
