@@ -57,7 +57,8 @@ impl fmt::Display for Renewal {
 /// As [`ClientAccount::ticket`].
 pub(crate) fn ticket(
     account: &ClientAccount,
-    (service, server): (&Service, &Krb5Principal),
+    service: &Service,
+    server: &Krb5Principal,
     allowed: &Enctypes,
     limit: Duration,
 ) -> Result<(Ticket, Option<Renewal>), Failure> {

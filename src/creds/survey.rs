@@ -171,7 +171,7 @@ impl Survey {
             worthless.push(cache.worthless(*why));
         }
         let file = identities.as_ref().map_or("", |(_, file)| file.as_str());
-        let wanted = wishes.first().map(|wish| first_wish(wish, &caches, (&worthless, &objections), file));
+        let wanted = wishes.first().map(|wish| first_wish(wish, &caches, &worthless, &objections, file));
         worthless.append(&mut objections);
         Ranking { usable, objections: worthless, wanted }
     }

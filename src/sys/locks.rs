@@ -99,7 +99,8 @@ impl LockFile {
     /// The same with a file that still has the name while the bytes are held. If somebody who held them has removed the file
     /// meanwhile, opens the name again.
     pub(crate) fn hold_named<T>(
-        (directory, name): (BorrowedFd<'_>, &str),
+        directory: BorrowedFd<'_>,
+        name: &str,
         bytes: &Range<u16>,
         deadline: Instant,
         action: impl FnOnce(&File) -> T,
@@ -205,9 +206,11 @@ mod tests {
         assert!(other.try_take(&(0..1)).unwrap());
         let holder = std::thread::scope(|scope| {
             let deadline = Instant::now() + Duration::from_secs(20);
-            let name = (opened.as_fd(), "locks");
+            let directory = opened.as_fd();
             let waits = scope.spawn(move || {
-                LockFile::hold_named(name, &(0..1), deadline, |file| fstat(file).unwrap().st_ino)
+                LockFile::hold_named(directory, "locks", &(0..1), deadline, |file| {
+                    fstat(file).unwrap().st_ino
+                })
             });
             thread::sleep(Duration::from_millis(20));
             unlinkat(&opened, "locks", UnlinkatFlags::NoRemoveDir).unwrap();

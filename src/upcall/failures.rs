@@ -107,8 +107,8 @@ impl FailureMemory {
             return;
         }
         let backoff = if silent { of_silence(self.backoff.longest) } else { self.backoff };
-        let name = (self.directory.as_fd(), self.name.as_str());
-        let _ = LockFile::hold_named(name, &MEMORY_GUARD, Instant::now() + MEMORY_GUARD_WAIT, |file| {
+        let (directory, deadline) = (self.directory.as_fd(), Instant::now() + MEMORY_GUARD_WAIT);
+        let _ = LockFile::hold_named(directory, &self.name, &MEMORY_GUARD, deadline, |file| {
             let before = read::<RememberedFailure>(file).and_then(|entry| entry.record.parse().ok());
             // The full failure is stored beside the record.
             let what = LastFailure::named(failure);
@@ -157,8 +157,8 @@ pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> LogAmount
     let name = format!("told.{}", hashed(&format!("{:?} {:?} {target}", failure.stage, failure.cause)));
     let counted = private_directory(&config.run_dir).ok().and_then(|run| {
         let directory = files::subdirectory(run.as_fd(), "failures").ok()?;
-        let name = (directory.as_fd(), name.as_str());
-        LockFile::hold_named(name, &MEMORY_GUARD, Instant::now() + MEMORY_GUARD_WAIT, |file| {
+        let deadline = Instant::now() + MEMORY_GUARD_WAIT;
+        LockFile::hold_named(directory.as_fd(), &name, &MEMORY_GUARD, deadline, |file| {
             let (told, say) = count(read(file), since_boot());
             write(file, &told);
             say

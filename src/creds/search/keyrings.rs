@@ -121,6 +121,14 @@ enum RingAccess {
     Copy,
 }
 
+/// A keyring to search.
+#[derive(Debug, Clone, Copy)]
+struct Ring {
+    id: i32,
+    place: RingPlace,
+    access: RingAccess,
+}
+
 /// Whether a requester's user and persistent keyrings are those of our processes with its uid; every user namespace
 /// has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,14 +145,14 @@ impl InRings {
         let mut found = Self::default();
         // A user keyring of ours is searched later, by a process of that user.
         let user = if user_rings == UserRings::Foreign { rings.user } else { 0 };
-        for (ring, place, way) in [
+        for (id, place, access) in [
             (rings.thread, RingPlace::Thread, RingAccess::Copy),
             (rings.process, RingPlace::Process, RingAccess::Copy),
             (rings.session, RingPlace::Session, RingAccess::Name),
             (user, RingPlace::User, RingAccess::Copy),
         ] {
-            if ring != 0 {
-                found.look_into(ring, (place, way), owner, user_rings);
+            if id != 0 {
+                found.look_into(Ring { id, place, access }, owner, user_rings);
             }
         }
         found
@@ -159,10 +167,12 @@ impl InRings {
         // Its owner can see whether it is empty without a link.
         let is_empty = || keyctl::links(keyctl::USER_KEYRING).is_ok_and(|links| links.is_empty());
         if has_user && !is_empty() && keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING).is_ok() {
-            self.look_into(keyctl::USER_KEYRING, (RingPlace::User, RingAccess::Name), uid, UserRings::Ours);
+            let ring = Ring { id: keyctl::USER_KEYRING, place: RingPlace::User, access: RingAccess::Name };
+            self.look_into(ring, uid, UserRings::Ours);
         }
         if has_persistent && let Ok(ring) = keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING) {
-            self.look_into(ring, (RingPlace::Persistent, RingAccess::Name), uid, UserRings::Ours);
+            let ring = Ring { id: ring, place: RingPlace::Persistent, access: RingAccess::Name };
+            self.look_into(ring, uid, UserRings::Ours);
         }
     }
 
@@ -197,14 +207,9 @@ impl InRings {
         self.sources
     }
 
-    fn look_into(
-        &mut self,
-        ring: i32,
-        (place, way): (RingPlace, RingAccess),
-        owner: u32,
-        user_rings: UserRings,
-    ) {
-        let links = match links(ring) {
+    fn look_into(&mut self, ring: Ring, owner: u32, user_rings: UserRings) {
+        let place = ring.place;
+        let links = match links(ring.id) {
             Ok(links) => links,
             Err(errno) => return self.sources.push(trouble(place, errno)),
         };
@@ -222,7 +227,7 @@ impl InRings {
             match description.key_type.as_str() {
                 _ if description.uid != owner => {}
                 "keyring" if name == "_krb" || name.starts_with("_krb_") => {
-                    self.add_collection(key, name.strip_prefix("_krb_"), (place, way), owner);
+                    self.add_collection(Ring { id: key, ..ring }, name.strip_prefix("_krb_"), owner);
                 }
                 "keyring" if place == RingPlace::Session && user_rings == UserRings::Foreign => {
                     let inner = match name.split_once('.') {
@@ -230,7 +235,8 @@ impl InRings {
                         Some(("_persistent", _)) => RingPlace::Persistent,
                         _ => continue,
                     };
-                    self.look_into(key, (inner, RingAccess::Copy), owner, user_rings);
+                    let inner = Ring { id: key, place: inner, access: RingAccess::Copy };
+                    self.look_into(inner, owner, user_rings);
                 }
                 "user" | "big_key" if is_ticket_granting(name) => self.add_ticket(key, name, place),
                 _ => {}
@@ -239,15 +245,10 @@ impl InRings {
     }
 
     /// Adds each cache of a collection. The collection of a persistent keyring is named by its user's uid.
-    fn add_collection(
-        &mut self,
-        ring: i32,
-        name: Option<&str>,
-        (place, way): (RingPlace, RingAccess),
-        owner: u32,
-    ) {
+    fn add_collection(&mut self, ring: Ring, name: Option<&str>, owner: u32) {
+        let Ring { id, place, access } = ring;
         let name = name.map_or_else(|| owner.to_string(), str::to_owned);
-        let caches = keyctl::links(ring).unwrap_or_default().into_iter().take(RING_LINKS_LIMIT);
+        let caches = keyctl::links(id).unwrap_or_default().into_iter().take(RING_LINKS_LIMIT);
         let mut expired = false;
         let caches = caches.filter_map(|cache| match KeyDescription::of(KeySerial::new(cache)?) {
             // The library lets a cache expire with its last ticket. Its name is gone then.
@@ -261,10 +262,10 @@ impl InRings {
         if expired {
             self.sources.push(Source::expired(&format_args!("KEYRING:{}:{name}", place.word())));
         }
-        if way == RingAccess::Name && place == RingPlace::Session {
-            self.lent.push(ring);
+        if access == RingAccess::Name && place == RingPlace::Session {
+            self.lent.push(id);
         }
-        if let Ok(primary) = primary_of(ring) {
+        if let Ok(primary) = primary_of(id) {
             self.primaries.insert(format!("KEYRING:{}:{name}:{primary}", place.word()));
         }
         for cache in caches.into_iter().filter(|cache| cache.key_type == "keyring") {
@@ -273,9 +274,9 @@ impl InRings {
             }
             let Ok(member) = String::from_utf8(cache.description) else { continue };
             let display = format!("KEYRING:{}:{name}:{member}", place.word());
-            let source = match way {
+            let source = match access {
                 RingAccess::Name => Ok(Source::named(display.clone())),
-                RingAccess::Copy => copy_member(ring, &member, &mut self.budget)
+                RingAccess::Copy => copy_member(id, &member, &mut self.budget)
                     .and_then(|content| files::sealed_memory(&content))
                     .map(|content| Source::opened(display.clone(), content)),
             };

@@ -48,7 +48,8 @@ impl FirstWish {
 pub(super) fn first_wish(
     wish: &Wish,
     caches: &[Contents],
-    (worthless, unread): (&[Objection], &[Objection]),
+    worthless: &[Objection],
+    unread: &[Objection],
     file: &str,
 ) -> FirstWish {
     let cache = wish.cache.and_then(|at| caches.get(at)).map(|cache| cache.name.display.clone());

@@ -90,6 +90,8 @@ struct Reading {
 /// The parser's state between two lines of a file.
 #[derive(Debug, Default)]
 struct FileState {
+    /// The number of the line.
+    number: usize,
     /// Whether a section has begun.
     place: LinePlace,
     /// Line numbers of the open braces.
@@ -120,18 +122,17 @@ impl Reading {
 
     fn text(&mut self, file: &Path, text: &[u8], depth: usize) -> Result<(), ConfFault> {
         let mut state = FileState::default();
-        let mut number = 0;
         for whole in text.split_inclusive(|&byte| byte == b'\n') {
-            number += 1;
+            state.number += 1;
             if whole.len() > CONF_PIECE {
                 let what =
                     format!("is longer than {CONF_PIECE} bytes; the library takes the rest for another line");
-                self.ignore(file, number, what);
+                self.ignore(file, state.number, what);
             }
             for piece in whole.chunks(CONF_PIECE) {
                 // The library's strings end at a NUL.
                 let piece = piece.split(|&byte| byte == 0).next().unwrap_or_default();
-                self.line(file, (number, piece), &mut state, depth)?;
+                self.line(file, piece, &mut state, depth)?;
             }
         }
         if let Some(line) = state.awaiting.or(state.open.last().copied()) {
@@ -143,10 +144,11 @@ impl Reading {
     fn line(
         &mut self,
         file: &Path,
-        (number, line): (usize, &[u8]),
+        line: &[u8],
         state: &mut FileState,
         depth: usize,
     ) -> Result<(), ConfFault> {
+        let number = state.number;
         let fatal = |what: String| ConfFault {
             file: file.to_owned(),
             line: Some(number),
@@ -174,7 +176,7 @@ impl Reading {
             ConfLine::Before(_) | ConfLine::Nothing => {}
             ConfLine::In(rest) => {
                 state.place = LinePlace::Within;
-                state.take(number, rest).map_err(fatal)?;
+                state.take(rest).map_err(fatal)?;
             }
         }
         Ok(())
@@ -269,7 +271,7 @@ enum OpenedConf {
 }
 
 impl FileState {
-    fn take(&mut self, number: usize, line: &[u8]) -> Result<(), String> {
+    fn take(&mut self, line: &[u8]) -> Result<(), String> {
         if let Some(begun) = self.awaiting.take() {
             self.open.push(begun);
             let missing = || format!("{{ is missing: line {begun} ends with =");
@@ -283,8 +285,8 @@ impl FileState {
                 });
             }
             Syntax::Close if self.open.pop().is_none() => return Err("} without {".to_owned()),
-            Syntax::Subsection => self.open.push(number),
-            Syntax::Awaiting => self.awaiting = Some(number),
+            Syntax::Subsection => self.open.push(self.number),
+            Syntax::Awaiting => self.awaiting = Some(self.number),
             Syntax::Close | Syntax::Relation | Syntax::Nothing => {}
         }
         Ok(())
