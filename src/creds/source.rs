@@ -12,7 +12,7 @@ use crate::text::quoted;
 #[derive(Debug)]
 pub(crate) struct Source {
     /// What it is.
-    pub role: Role,
+    pub role: SourceRole,
     /// How it was named.
     pub standing: Standing,
     /// Its name for people; for an unusable place, also the reason.
@@ -44,7 +44,7 @@ pub struct CacheNames {
 
 /// What a source of credentials is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum SourceRole {
     /// A credential cache of the requester's.
     Cache,
     /// A collection that was named, and that the library has to list.
@@ -121,13 +121,18 @@ impl Standing {
 impl Source {
     /// A cache that was opened.
     pub(crate) fn opened(display: String, file: OwnedFd) -> Self {
-        Self { role: Role::Cache, standing: Standing::Found, display, handle: SourceHandle::Descriptor(file) }
+        Self {
+            role: SourceRole::Cache,
+            standing: Standing::Found,
+            display,
+            handle: SourceHandle::Descriptor(file),
+        }
     }
 
     /// A cache that the library finds by its name.
     pub(crate) fn named(name: String) -> Self {
         Self {
-            role: Role::Cache,
+            role: SourceRole::Cache,
             standing: Standing::Found,
             display: name.clone(),
             handle: SourceHandle::Name(name),
@@ -137,9 +142,9 @@ impl Source {
     /// A place that cannot be used, with its name and the reason in the failure's detail.
     pub(crate) fn objection(place: &impl fmt::Display, failure: &Failure) -> Self {
         let role = if failure.cause == Cause::NoTicket {
-            Role::Unfit(Defect::Absent)
+            SourceRole::Unfit(Defect::Absent)
         } else {
-            Role::Unfit(Defect::Unusable)
+            SourceRole::Unfit(Defect::Unusable)
         };
         Self { role, ..Self::foreign(place, &failure.detail) }
     }
@@ -147,21 +152,21 @@ impl Source {
     /// A place whose tickets have expired.
     pub(crate) fn expired(place: &impl fmt::Display) -> Self {
         Self {
-            role: Role::Unfit(Defect::Expired),
+            role: SourceRole::Unfit(Defect::Expired),
             ..Self::foreign(place, &format!("{}: ticket expired", quoted(&place.to_string())))
         }
     }
 
     /// A place that was not looked at.
     pub(crate) fn unseen(place: &impl fmt::Display, what: &str) -> Self {
-        Self { role: Role::Unfit(Defect::Unseen), ..Self::foreign(place, what) }
+        Self { role: SourceRole::Unfit(Defect::Unseen), ..Self::foreign(place, what) }
     }
 
     /// A place that does not concern the requester; `what` also begins with the place's name.
     pub(crate) fn foreign(place: &impl fmt::Display, what: &str) -> Self {
         let handle = SourceHandle::Nothing(place.to_string());
         Self {
-            role: Role::Unfit(Defect::Foreign),
+            role: SourceRole::Unfit(Defect::Foreign),
             standing: Standing::Found,
             display: one_line(what),
             handle,

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::{CacheNames, Defect, MachineSource, Role, Source, SourceHandle, Standing};
+use super::source::{CacheNames, Defect, MachineSource, Source, SourceHandle, SourceRole, Standing};
 
 /// Number of the contract between launcher, monitor and worker of one build. Raise it with every change of the
 /// entries here or of src/negotiate/messages.
@@ -70,16 +70,16 @@ impl SourceEntry {
         };
         let name = CacheNames { library, display };
         match role {
-            Role::Cache => Self::Cache { name, standing },
-            Role::Collection => Self::Collection { name, standing },
-            Role::PossibleCollection => Self::PossibleCollection(name),
-            Role::ClientKeytab => Self::ClientKeytab(name),
-            Role::Identities => Self::Identities(name),
-            Role::Unfit(defect) => {
+            SourceRole::Cache => Self::Cache { name, standing },
+            SourceRole::Collection => Self::Collection { name, standing },
+            SourceRole::PossibleCollection => Self::PossibleCollection(name),
+            SourceRole::ClientKeytab => Self::ClientKeytab(name),
+            SourceRole::Identities => Self::Identities(name),
+            SourceRole::Unfit(defect) => {
                 let CacheNames { library: place, display: text } = name;
                 Self::Objection { defect, place, text, standing }
             }
-            Role::Machine(part) => {
+            SourceRole::Machine(part) => {
                 Self::Machine { part, found: if is_there { Ok(name) } else { Err(name.display) } }
             }
         }

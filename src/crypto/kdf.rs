@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 /// The use of a derived key, which is the last byte of the derivation constant (RFC 3961 §5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum KeyPurpose {
     /// Ke: encrypts.
     Encryption = 0xaa,
     /// Ki: protects the integrity of encrypted data.
@@ -40,7 +40,7 @@ pub struct KeyLength {
 ///
 /// # Errors
 /// [`KeyLength`].
-pub fn derive(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Result<Secret, KeyLength> {
+pub fn derive(enctype: Enctype, base_key: &[u8], usage: u32, kind: KeyPurpose) -> Result<Secret, KeyLength> {
     match enctype {
         Enctype::Aes128Sha1 | Enctype::Aes256Sha1 => dk(enctype, base_key, usage, kind),
         Enctype::Aes128Sha256 | Enctype::Aes256Sha384 => kdf_hmac_sha2(enctype, base_key, usage, kind),
@@ -54,12 +54,12 @@ pub fn derive(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Resu
 ///
 /// # Errors
 /// [`KeyLength`].
-pub fn dk(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Result<Secret, KeyLength> {
+pub fn dk(enctype: Enctype, base_key: &[u8], usage: u32, kind: KeyPurpose) -> Result<Secret, KeyLength> {
     dr(enctype, base_key, &constant(usage, kind))
 }
 
 /// `u32 be usage` and the kind (RFC 3961 §5.3; the label of RFC 8009 §5).
-fn constant(usage: u32, kind: Kind) -> [u8; 5] {
+fn constant(usage: u32, kind: KeyPurpose) -> [u8; 5] {
     let [a, b, c, d] = usage.to_be_bytes();
     [a, b, c, d, kind as u8]
 }
@@ -105,12 +105,17 @@ impl Aes {
 /// KDF-HMAC-SHA2 of RFC 8009 §3, whose result never needs more than one block of hash output.
 ///
 /// The hash input is `u32 be 1` · constant · `u8 0` · `u32 be` length of the result in bits.
-fn kdf_hmac_sha2(enctype: Enctype, base_key: &[u8], usage: u32, kind: Kind) -> Result<Secret, KeyLength> {
+fn kdf_hmac_sha2(
+    enctype: Enctype,
+    base_key: &[u8],
+    usage: u32,
+    kind: KeyPurpose,
+) -> Result<Secret, KeyLength> {
     check_length(enctype, base_key)?;
     let bits: u32 = match (enctype, kind) {
         (Enctype::Aes128Sha1 | Enctype::Aes128Sha256, _) => 128,
-        (Enctype::Aes256Sha1 | Enctype::Aes256Sha384, Kind::Encryption) => 256,
-        (Enctype::Aes256Sha1 | Enctype::Aes256Sha384, Kind::Integrity | Kind::Checksum) => 192,
+        (Enctype::Aes256Sha1 | Enctype::Aes256Sha384, KeyPurpose::Encryption) => 256,
+        (Enctype::Aes256Sha1 | Enctype::Aes256Sha384, KeyPurpose::Integrity | KeyPurpose::Checksum) => 192,
     };
     let mut hash = KeyedHash::new(enctype, base_key);
     hash.update(&1_u32.to_be_bytes());

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use super::enctype::Enctype;
-use super::kdf::{self, KeyLength, Kind};
+use super::kdf::{self, KeyLength, KeyPurpose};
 use super::keyed_hash::{KeyedHash, checksum_length};
 use crate::secret::Secret;
 
@@ -85,7 +85,7 @@ impl MicKeys {
         origin: KeyOrigin,
         role: Role,
     ) -> Result<Self, KeyLength> {
-        let key = |role| kdf::derive(enctype, base_key.expose(), sign_usage(role), Kind::Checksum);
+        let key = |role| kdf::derive(enctype, base_key.expose(), sign_usage(role), KeyPurpose::Checksum);
         Ok(Self { enctype, role, origin, own: key(role)?, peer: key(role.other())? })
     }
 

@@ -1,7 +1,7 @@
 //! Known answers: RFC 3961 A.1, RFC 3962 B, RFC 8009 A, MIT Kerberos' own tests and tokens that MIT Kerberos made.
 
 use super::enctype::Enctype::{self, Aes128Sha1, Aes128Sha256, Aes256Sha1, Aes256Sha384};
-use super::kdf::{KeyLength, Kind, derive, dk, dr, n_fold};
+use super::kdf::{KeyLength, KeyPurpose, derive, dk, dr, n_fold};
 use super::keyed_hash::{KeyedHash, checksum_length};
 use super::mic::{KeyOrigin, MicKeys, Role};
 use crate::secret::Secret;
@@ -103,25 +103,25 @@ fn the_keys_of_sha1_types_are_those_of_mit_t_derive() {
     let usage_2 = |enctype, base, kind, key| {
         assert_eq!(derive(enctype, &bytes(base), 2, kind).unwrap().expose(), &bytes(key));
     };
-    usage_2(Aes128Sha1, BASE_17, Kind::Checksum, "34280a38 2bc92769 b2da2f9e f066854b");
-    usage_2(Aes128Sha1, BASE_17, Kind::Encryption, "5b14fc4e 250e14dd f9dccf1a f6674f53");
-    usage_2(Aes128Sha1, BASE_17, Kind::Integrity, "4ed31063 621684f0 9ae8d899 91af3e8f");
+    usage_2(Aes128Sha1, BASE_17, KeyPurpose::Checksum, "34280a38 2bc92769 b2da2f9e f066854b");
+    usage_2(Aes128Sha1, BASE_17, KeyPurpose::Encryption, "5b14fc4e 250e14dd f9dccf1a f6674f53");
+    usage_2(Aes128Sha1, BASE_17, KeyPurpose::Integrity, "4ed31063 621684f0 9ae8d899 91af3e8f");
     usage_2(
         Aes256Sha1,
         BASE_18,
-        Kind::Checksum,
+        KeyPurpose::Checksum,
         "bfab388b dcb238e9 f9c98d6a 878304f0 4d30c825 56375ac5 07a7a852 790f4674",
     );
     usage_2(
         Aes256Sha1,
         BASE_18,
-        Kind::Encryption,
+        KeyPurpose::Encryption,
         "c7cfd9cd 75fe793a 586a542d 87e0d139 6f1134a1 04bb1a91 90b8c90a da3ddf37",
     );
     usage_2(
         Aes256Sha1,
         BASE_18,
-        Kind::Integrity,
+        KeyPurpose::Integrity,
         "97151b4c 76945063 e2eb0529 dc067d97 d7bba907 76d8126d 91f34f31 01aea8ba",
     );
 }
@@ -131,17 +131,27 @@ fn the_keys_of_sha2_types_are_those_of_rfc_8009_a() {
     let usage_2 = |enctype, base, kind, key| {
         assert_eq!(derive(enctype, &bytes(base), 2, kind).unwrap().expose(), &bytes(key));
     };
-    usage_2(Aes128Sha256, BASE_19, Kind::Checksum, "b31a018a 48f54776 f403e9a3 96325dc3");
-    usage_2(Aes128Sha256, BASE_19, Kind::Encryption, "9b197dd1 e8c5609d 6e67c3e3 7c62c72e");
-    usage_2(Aes128Sha256, BASE_19, Kind::Integrity, "9fda0e56 ab2d85e1 569a6886 96c26a6c");
-    usage_2(Aes256Sha384, BASE_20, Kind::Checksum, "ef5718be 86cc8496 3d8bbb50 31e9f5c4 ba41f28f af69e73d");
+    usage_2(Aes128Sha256, BASE_19, KeyPurpose::Checksum, "b31a018a 48f54776 f403e9a3 96325dc3");
+    usage_2(Aes128Sha256, BASE_19, KeyPurpose::Encryption, "9b197dd1 e8c5609d 6e67c3e3 7c62c72e");
+    usage_2(Aes128Sha256, BASE_19, KeyPurpose::Integrity, "9fda0e56 ab2d85e1 569a6886 96c26a6c");
     usage_2(
         Aes256Sha384,
         BASE_20,
-        Kind::Encryption,
+        KeyPurpose::Checksum,
+        "ef5718be 86cc8496 3d8bbb50 31e9f5c4 ba41f28f af69e73d",
+    );
+    usage_2(
+        Aes256Sha384,
+        BASE_20,
+        KeyPurpose::Encryption,
         "56ab22be e63d82d7 bc5227f6 773f8ea7 a5eb1c82 5160c383 12980c44 2e5c7e49",
     );
-    usage_2(Aes256Sha384, BASE_20, Kind::Integrity, "69b16514 e3cd8e56 b82010d5 c73012b6 22c4d00f fc23ed1f");
+    usage_2(
+        Aes256Sha384,
+        BASE_20,
+        KeyPurpose::Integrity,
+        "69b16514 e3cd8e56 b82010d5 c73012b6 22c4d00f fc23ed1f",
+    );
 }
 
 /// RFC 8009 A for the SHA-2 types, t_cksums of MIT Kerberos for the SHA-1 types.
@@ -167,7 +177,7 @@ fn checksums_are_the_published_ones() {
         (Aes256Sha384, 2, BASE_20, &counting, "45ee7915 67eefca3 7f4ac1e0 222de80d 43c3bfa0 6699672a"),
     ];
     for (enctype, usage, base, message, checksum) in cases {
-        let kc = derive(enctype, &bytes(base), usage, Kind::Checksum).unwrap();
+        let kc = derive(enctype, &bytes(base), usage, KeyPurpose::Checksum).unwrap();
         let mut hash = KeyedHash::new(enctype, kc.expose());
         hash.update(message);
         assert_eq!(hash.leftmost(checksum_length(enctype)).expose(), &bytes(checksum), "{enctype}");
@@ -212,10 +222,10 @@ fn tokens_for_the_same_sequence_number_are_those_of_mit() {
 /// Lustre derives this way for every AES type, so the type must matter only for the length.
 #[test]
 fn plain_dk_is_the_same_for_types_that_differ_in_the_hash() {
-    let key = |enctype, base| dk(enctype, &bytes(base), 22, Kind::Encryption).unwrap();
+    let key = |enctype, base| dk(enctype, &bytes(base), 22, KeyPurpose::Encryption).unwrap();
     assert_eq!(key(Aes128Sha1, BASE_19).expose(), key(Aes128Sha256, BASE_19).expose());
     assert_eq!(key(Aes256Sha1, BASE_20).expose(), key(Aes256Sha384, BASE_20).expose());
-    let standard = derive(Aes128Sha256, &bytes(BASE_19), 22, Kind::Encryption).unwrap();
+    let standard = derive(Aes128Sha256, &bytes(BASE_19), 22, KeyPurpose::Encryption).unwrap();
     assert_ne!(key(Aes128Sha256, BASE_19).expose(), standard.expose());
 }
 
@@ -224,8 +234,8 @@ fn a_key_of_the_wrong_length_is_refused_by_every_derivation() {
     for enctype in [Aes128Sha1, Aes256Sha1, Aes128Sha256, Aes256Sha384] {
         for length in (0..=65).filter(|length| *length != enctype.key_length()) {
             let refusal = Some(KeyLength { enctype, length });
-            assert_eq!(derive(enctype, &vec![1; length], 25, Kind::Checksum).err(), refusal);
-            assert_eq!(dk(enctype, &vec![1; length], 25, Kind::Checksum).err(), refusal);
+            assert_eq!(derive(enctype, &vec![1; length], 25, KeyPurpose::Checksum).err(), refusal);
+            assert_eq!(dk(enctype, &vec![1; length], 25, KeyPurpose::Checksum).err(), refusal);
         }
     }
 }

@@ -25,9 +25,9 @@ pub(crate) enum Protection {
 
 /// The services that the context has, as the library reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Granted(u32);
+pub(crate) struct GrantedFlags(u32);
 
-impl Granted {
+impl GrantedFlags {
     /// Whether the server has proved its identity.
     pub(crate) fn mutual(self) -> bool {
         self.0 & ffi::GSS_C_MUTUAL_FLAG != 0
@@ -133,7 +133,7 @@ impl GssInitiator {
             )
         };
         let output = Secret::new(take_buffer(&mut output));
-        let granted = Granted(granted);
+        let granted = GrantedFlags(granted);
         if check_gss(major, minor)? & ffi::GSS_S_CONTINUE_NEEDED != 0 {
             return Ok(InitiatorStep::Continue(self, output));
         }
@@ -163,13 +163,13 @@ fn error_message(token: &[u8]) -> Option<&[u8]> {
 #[derive(Debug)]
 pub(crate) struct EstablishedContext {
     context: RawGssContext,
-    granted: Granted,
+    granted: GrantedFlags,
     lifetime: u32,
 }
 
 impl EstablishedContext {
     /// The services that it has.
-    pub(crate) fn granted(&self) -> Granted {
+    pub(crate) fn granted(&self) -> GrantedFlags {
         self.granted
     }
 

@@ -17,7 +17,7 @@ use crate::creds::roots;
 use crate::creds::search::{
     CacheOwner, Daemon, Environment, Search, SearchProgress, UserRings, environment_of,
 };
-use crate::creds::source::{MachineSource, Role, Source, SourceHandle, Standing};
+use crate::creds::source::{MachineSource, Source, SourceHandle, SourceRole, Standing};
 use crate::ctx::request::Callout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::id_map::IdMap;
@@ -139,7 +139,7 @@ pub(super) fn seal_machines(
             }
             Err(why) => (why, SourceHandle::Nothing(String::new())),
         };
-        sources.push(Source { role: Role::Machine(part), standing: Standing::Found, display, handle });
+        sources.push(Source { role: SourceRole::Machine(part), standing: Standing::Found, display, handle });
         Ok(())
     };
     if let Some((name, may_be_read)) = default {

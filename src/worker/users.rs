@@ -176,7 +176,7 @@ impl TicketTarget<'_> {
     fn ticket_as_named(&self, account: &ClientAccount) -> Result<ServiceTicket, Failure> {
         let Request { enctypes, limits, renew, .. } = self.purpose.request;
         let (ticket, renewal) = if *renew {
-            renewal::ticket(account, (self.service, self.server), enctypes, limits.kdc)?
+            renewal::ticket(account, self.service, self.server, enctypes, limits.kdc)?
         } else {
             (account.ticket(self.server, enctypes)?, None)
         };

@@ -13,7 +13,7 @@ use crate::creds::limits::IDENTITIES_BYTES;
 use crate::creds::open::{CachePolicy, file_offence};
 use crate::creds::passwd;
 use crate::creds::path::{PathObstacle, Walker};
-use crate::creds::source::{Role, Source, SourceHandle};
+use crate::creds::source::{Source, SourceHandle, SourceRole};
 use crate::text::quoted;
 
 const NAME: &str = ".k5identity";
@@ -41,7 +41,7 @@ pub(super) fn identities(policy: CachePolicy<'_>, environment: &Environment, ins
                 None => {
                     policy.touch(file.as_fd());
                     let handle = SourceHandle::Descriptor(file);
-                    return Some(Source { role: Role::Identities, handle, ..Source::named(display) });
+                    return Some(Source { role: SourceRole::Identities, handle, ..Source::named(display) });
                 }
                 Some(offence) => offence.to_owned(),
             }
@@ -63,7 +63,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     /// What the search returns for a file in the home directory of this user.
-    fn found(prepare: impl Fn(&Path), home: Option<&str>) -> Option<(Role, String)> {
+    fn found(prepare: impl Fn(&Path), home: Option<&str>) -> Option<(SourceRole, String)> {
         let directory = tempfile::tempdir().unwrap();
         let root = File::open(directory.path()).unwrap();
         let owner = nix::unistd::getuid().as_raw();
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn it_is_opened_in_the_home_directory_of_the_environment_or_of_the_file_of_users() {
         let plain = |root: &Path| write(&root.join("home/u/.k5identity"), 0o644);
-        let there = Some((Role::Identities, "/home/u/.k5identity".to_owned()));
+        let there = Some((SourceRole::Identities, "/home/u/.k5identity".to_owned()));
         assert_eq!(found(plain, Some("/home/u")), there);
         let by_passwd = |root: &Path| {
             plain(root);
@@ -111,7 +111,7 @@ mod tests {
                 if mode == 0 { fs::create_dir(path).unwrap() } else { write(&path, mode) }
             };
             let (role, told) = found(prepare, Some("/home/u")).unwrap();
-            assert!(role == Role::Unfit(Defect::Foreign) && told.ends_with(part), "{told}");
+            assert!(role == SourceRole::Unfit(Defect::Foreign) && told.ends_with(part), "{told}");
         }
         let large = |root: &Path| fs::write(root.join("home/u/.k5identity"), vec![b'#'; 70_000]).unwrap();
         assert!(found(large, Some("/home/u")).unwrap().1.ends_with("is too large"));

@@ -28,7 +28,7 @@ pub(crate) use keyrings::{Rings, UserRings, collection as session_collection, is
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{TokenValues, client_keytab_name, default_cache_name, kcm_socket};
 use super::open::{CachePolicy, OpenedCache, not_found};
-use super::source::{Defect, Role, Source, Standing};
+use super::source::{Defect, Source, SourceRole, Standing};
 use crate::config::{CacheChoice, Caches, Config, Krb5CcName};
 use crate::event::{Cause, Failure, Stage};
 use crate::sys::files::{locate_below, our_root};
@@ -261,7 +261,7 @@ impl<'a> Search<'a> {
             }
             CacheName::Kcm(cache) => {
                 let collection = self.everywhere && cache.is_empty();
-                let role = if collection { Role::Collection } else { Role::Cache };
+                let role = if collection { SourceRole::Collection } else { SourceRole::Cache };
                 self.sources.push(Source { role, standing, ..Source::named(name.to_string()) });
             }
             CacheName::Keyring { .. } => self.add_keyring(name, standing),
@@ -340,9 +340,10 @@ impl<'a> Search<'a> {
                 self.sources.push(Source::foreign(&"home directory", what));
             }
         }
-        let kcm = self.sources.iter().any(|source| source.role == Role::Collection);
+        let kcm = self.sources.iter().any(|source| source.role == SourceRole::Collection);
         if !kcm && (self.owner.daemon != Daemon::BySocket || progress.begin()) && self.reaches_daemon() {
-            self.sources.push(Source { role: Role::PossibleCollection, ..Source::named("KCM:".to_owned()) });
+            self.sources
+                .push(Source { role: SourceRole::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
         match self.client_keytab() {
             Some(Ok(keytab)) => self.sources.push(client_keytab(&keytab, uid)),
@@ -373,9 +374,11 @@ fn client_keytab(keytab: &Path, uid: u32) -> Source {
         .and_then(|root| CachePolicy { root: root.as_fd(), owner: uid, allowed: &anywhere }.open(&name));
     match located {
         Ok(OpenedCache::File(file)) => {
-            Source { role: Role::ClientKeytab, ..Source::opened(name.to_string(), file) }
+            Source { role: SourceRole::ClientKeytab, ..Source::opened(name.to_string(), file) }
         }
         Ok(OpenedCache::Named(_)) => Source::foreign(&name, &format!("{}: not a file", name.shown())),
-        Err(failure) => Source { role: Role::Unfit(Defect::Foreign), ..Source::objection(&name, &failure) },
+        Err(failure) => {
+            Source { role: SourceRole::Unfit(Defect::Foreign), ..Source::objection(&name, &failure) }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::sys::stat::{fstat, stat};
 
-use crate::creds::source::{Defect, Role, Source, SourceHandle};
+use crate::creds::source::{Defect, Source, SourceHandle, SourceRole};
 use crate::sys::files::locate_below;
 
 const TMP: &str = "/tmp";
@@ -19,7 +19,7 @@ const NOTE: &str = " (its /tmp is not the host's)";
 /// Whether a cache in /tmp is missing, which another /tmp would explain.
 pub(super) fn is_missing_there(source: &Source) -> bool {
     let SourceHandle::Nothing(place) = &source.handle else { return false };
-    source.role == Role::Unfit(Defect::Absent) && CACHES.iter().any(|caches| place.starts_with(caches))
+    source.role == SourceRole::Unfit(Defect::Absent) && CACHES.iter().any(|caches| place.starts_with(caches))
 }
 
 /// Adds the note to caches that are missing in /tmp, if /tmp is not the host's; `root` is the requester's.

@@ -8,7 +8,7 @@
 
 use super::super::context::Context;
 use super::no_context::not_established;
-use crate::crypto::kdf::{Kind, dk};
+use crate::crypto::kdf::{KeyPurpose, dk};
 use crate::crypto::mic::KeyOrigin;
 use crate::event::Failure;
 use crate::wire::{WireError, Writer};
@@ -63,9 +63,11 @@ fn token(context: &Context) -> Result<Writer, EncodeError> {
         .u32_host(enctype.number())
         .u32_host(length)
         .u32_host(KEY_COUNT);
-    for (usage, kind) in
-        [(USAGE_SEAL, Kind::Encryption), (USAGE_SEAL, Kind::Integrity), (USAGE_SIGN, Kind::Checksum)]
-    {
+    for (usage, kind) in [
+        (USAGE_SEAL, KeyPurpose::Encryption),
+        (USAGE_SEAL, KeyPurpose::Integrity),
+        (USAGE_SIGN, KeyPurpose::Checksum),
+    ] {
         writer.bytes(dk(enctype, secret, usage, kind).map_err(|_| EncodeError::Key)?.expose());
     }
     Ok(writer)
