@@ -66,18 +66,14 @@ fn files_do_not_import_each_other_in_a_loop() {
     assert!(told.is_empty(), "{told}");
 }
 
-/// Exceptions: `Kind` and `Role` of the public modules `crypto::kdf` and `crypto::mic`, whose paths say what they are, and
-/// `Granted`.
-const STILL_DOUBLE: [&str; 3] = ["Granted", "Kind", "Role"];
-
 #[test]
 fn every_type_has_a_name_of_its_own() {
     let mut files = Vec::new();
     sources(&source_root(), &mut files);
     let named = |file: &PathBuf| file.strip_prefix(source_root()).unwrap().to_str().unwrap().to_owned();
     let read: Vec<_> = files.iter().map(|file| (named(file), fs::read_to_string(file).unwrap())).collect();
-    let found = doubles(&read).into_iter().filter(|(name, _)| !STILL_DOUBLE.contains(&name.as_str()));
-    let lines: Vec<_> = found.map(|(name, files)| format!("{name}: {files:?}")).collect();
+    let lines: Vec<_> =
+        doubles(&read).into_iter().map(|(name, files)| format!("{name}: {files:?}")).collect();
     assert!(lines.is_empty(), "names that several files define:\n{}\n", lines.join("\n"));
 }
 
