@@ -9,9 +9,9 @@ const ESTABLISHED: u8 = 2;
 const FAILED: u8 = 3;
 const TOKEN: u8 = 4;
 const REPLY: u8 = 5;
-const CHOSEN: u8 = 6;
+const READY: u8 = 6;
 
-/// Returns to end the worker, unless silence is the attack.
+/// Sends the message and returns, which ends the worker; stays silent if silence is the attack.
 pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
     let bytes = match name {
         "unknown-kind" => frame(9, &json!({}), &[], &[]),
@@ -19,7 +19,7 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
         "request-back" => frame(REQUEST, &json!({"service": "nfs@h"}), &[], &[]),
         "token-nobody-wants" => frame(TOKEN, &json!(null), &[7; 100], &[]),
         "reply" => frame(REPLY, &json!({"gss_major": 0, "gss_minor": 0, "window": 1}), &[7; 100], &[7; 8]),
-        "credentials-nobody-wants" => frame(CHOSEN, &json!({"good_until": u32::MAX}), &[7; 100], &[]),
+        "credentials-nobody-wants" => frame(READY, &json!({"good_until": u32::MAX}), &[7; 100], &[]),
         "oversized" => [&u32::MAX.to_ne_bytes()[..], &[0; 64]].concat(),
         "empty-frame" => vec![0; 4],
         "trailing" => {

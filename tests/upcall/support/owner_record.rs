@@ -17,11 +17,17 @@ pub(crate) struct OwnerRecord {
 
 impl OwnerRecord {
     /// The record of the site's user.
+    #[track_caller]
     pub(crate) fn of(site: &Site) -> Self {
+        Self::read(site).expect("a record")
+    }
+
+    /// `None` while it is being written.
+    fn read(site: &Site) -> Option<Self> {
         let text = fs::read_to_string(site.path(&format!("run/owners/uid-{}", site.uid()))).unwrap();
         let mut fields = text.split(' ').skip(1);
-        let mut time = || Duration::from_millis(fields.next().unwrap().parse().unwrap());
-        Self { last: time(), until: time(), broken: time() }
+        let mut time = || Some(Duration::from_millis(fields.next()?.parse().ok()?));
+        Some(Self { last: time()?, until: time()?, broken: time()? })
     }
 }
 
@@ -29,7 +35,8 @@ impl OwnerRecord {
 #[track_caller]
 pub(crate) fn wait_until_breakable(site: &Site) {
     wait_for("a pause that may be broken", Duration::from_secs(20), || {
-        (since_boot() > OwnerRecord::of(site).last + Duration::from_secs(1)).then_some(())
+        let record = OwnerRecord::read(site)?;
+        (since_boot() > record.last + Duration::from_secs(1)).then_some(())
     });
 }
 

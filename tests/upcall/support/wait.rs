@@ -26,8 +26,8 @@ pub(crate) fn assert_lasted(took: Duration, least_secs: u64, limit: Duration) {
 }
 
 /// A limit for an idle machine, stretched for the load of this one: multiplied by the number of processes per core,
-/// either those running now or the last minute's average, whichever is more; at most three times, because what the
-/// limit tells apart differs by more than that.
+/// either those running now or the last minute's average, whichever is more; at most three times. A limit that
+/// tells two cases apart must stay below the second one: its caller takes the smaller of both.
 pub(crate) fn stretched(limit: Duration) -> Duration {
     let loads = std::fs::read_to_string("/proc/loadavg").unwrap();
     let mut fields = loads.split([' ', '/']);

@@ -69,7 +69,7 @@ class Log:
 
 
 class Bed:
-    """The kernel's events since the scenario began (`since`); earlier ones belong to other scenarios."""
+    """Everything that a scenario uses. `since` marks the scenario's beginning: earlier events belong to others."""
 
     def __init__(self):
         from realm import SERVER_KEYTAB
@@ -114,7 +114,7 @@ class Bed:
 
     @property
     def secid(self):
-        """First secid of this scenario's requests."""
+        """Secid of those of this scenario's requests that name none; no other scenario has it."""
         return requester.SECID
 
     def target(self, number):

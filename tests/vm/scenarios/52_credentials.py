@@ -231,7 +231,7 @@ def a_users_keytab_serves_when_no_cache_does(bed):
 
 @scenario
 def large_tickets_serve_from_files_and_keyrings(bed):
-    """Users in many groups have a ticket-granting ticket of this size, and so a token of this size for the server; in keyrings it is a `big_key`."""
+    """Users in many groups have ticket-granting tickets, and so tokens for the server, of these sizes; in keyrings it is a `big_key`."""
     bed.realm
     bed.upcall(KEYRING)
 

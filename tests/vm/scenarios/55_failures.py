@@ -54,7 +54,7 @@ def what_the_kdc_says_or_does_not_say_is_told(bed):
 
 @scenario
 def a_server_without_a_name_is_told(bed):
-    """An unknown address, a network without addresses, any: EHOSTUNREACH, with the remedy in the log."""
+    """An unknown address, a network without addresses, the wildcard identifier: EHOSTUNREACH, with the remedy in the log."""
     ready(bed, "alice")
     for count, nid in enumerate((NID + 0xC0A84D63, 0x000D_0000_00000005, 0xFFFF_FFFF_FFFF_FFFF)):
         got = bed.user("alice").ask(secid=100_000 + 100 * bed.secid + count, nid=hex(nid), wait_ms=30000)
@@ -210,7 +210,7 @@ def a_server_or_kdc_that_hangs_is_waited_for_once_in_an_access(bed):
     again = bed.user("alice").ask(wait_ms=30000)
     failed(bed, again, errno.ETIMEDOUT)
     assert "not tried again" in bed.log.wait("ETIMEDOUT") and len(bed.server.rpcs) == 1, bed.log.lines
-    # Now only the KDC hangs.
+    # The same with a KDC that hangs.
     bed.realm.kdc.send_signal(signal.SIGSTOP)
     bed.settings('[timeouts]\nkdc = "3s"\n')
     fields = {"secid": 900_000 + bed.secid, "lustre_svc": 2, "obd": "lustre-OST0000-osc-ff2d"}

@@ -64,7 +64,7 @@ def a_mount_without_a_keytab_fails_at_once(bed):
 
 @scenario
 def a_mount_without_a_fitting_principal_fails_at_once(bed):
-    """ENOKEY where nothing in the keytab is a node's, and where it is another node's, although no name service answers."""
+    """ENOKEY where the keytab has no principal of a node, and where it has another node's; the log names it, and no key is instantiated."""
     bed.realm
     bed.upcall(KEYRING)
     for number, principal in enumerate((f"nfs/{CLIENT}", "lustre_root/other.example.test")):
