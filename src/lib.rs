@@ -22,11 +22,10 @@
 //! let signature = keys.sign(b"header of a call", context.send_sequence);
 //! # Ok(()) }
 //! ```
+//!
+//! A program that depends on this crate needs no feature. `upcall`, `gss` and `tools` build `lgss_keyring`,
+//! `lgss_negotiate` and `lgss`.
 
-#![cfg_attr(
-    not(feature = "upcall"),
-    allow(dead_code, unused_imports, reason = "much of what both sides know only the upcall needs")
-)]
 #![cfg_attr(
     not(feature = "gss"),
     allow(unreachable_pub, reason = "what the door shows with `gss` only is public in every build")
@@ -34,12 +33,15 @@
 
 pub mod crypto;
 pub mod ctx;
+#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod event;
 mod key;
 #[cfg(feature = "upcall")]
 mod nid;
 pub mod secret;
+#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod text;
+#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod wire;
 
 #[cfg(feature = "tools")]
@@ -56,7 +58,9 @@ mod identity;
 mod negotiate;
 #[cfg(feature = "upcall")]
 mod selftest;
+#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod sys;
+#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod time;
 #[cfg(feature = "upcall")]
 mod upcall;

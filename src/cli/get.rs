@@ -18,7 +18,7 @@ use crate::creds::cache_name::CacheName;
 use crate::ctx::client::{self, ClientError, ContextKey, Destination, Obtained, Provenance, Stale};
 use crate::ctx::initiator::Principal;
 use crate::ctx::payload::user::State;
-use crate::ctx::request::Anew;
+use crate::ctx::request::OnPause;
 use crate::ctx::rings::{self, Session};
 use crate::ctx::{Context, ContextRequest, NoContext, OsError};
 use crate::event;
@@ -45,7 +45,7 @@ fn request(get: &GetArgs, cache: Option<String>, terminal: &mut Terminal<'_>) ->
         level: get.level,
         cache,
         principal: get.principal.clone(),
-        anew: Anew::Now,
+        on_pause: OnPause::Break,
         ..ContextRequest::new(get.service.clone(), get.channel.clone())
     };
     let expected = get.principal.clone().or_else(|| expected(&request));
@@ -130,7 +130,7 @@ fn in_place_of(stale: &Stale) -> String {
 /// The principal that a new context would speak for, if there is an old one that names its principal: the caches may
 /// have changed hands since.
 fn expected(request: &ContextRequest) -> Option<Principal> {
-    let state = client::find(request).ok()??.state().ok()?;
+    let state = client::find(&request.service, None).ok()??.state().ok()?;
     let State::Established(Context { initiator: Some(_), .. }) = state else { return None };
     match &request.cache {
         Some(cache) => caches::principal_of(cache),

@@ -326,7 +326,7 @@ impl FailureReport {
     pub(super) fn of(no_context: &NoContext) -> Self {
         let reason = no_context.reason.as_ref();
         Self {
-            errno: format!("{:?}", no_context.errno),
+            errno: no_context.errno.name(),
             cause: no_context.cause().into(),
             remedy: no_context.remedy().to_owned().into(),
             gss_major: no_context.gss_major,

@@ -54,7 +54,12 @@ pub fn derive(enctype: Enctype, base_key: &[u8], usage: u32, kind: KeyPurpose) -
 ///
 /// # Errors
 /// [`KeyLength`].
-pub fn dk(enctype: Enctype, base_key: &[u8], usage: u32, kind: KeyPurpose) -> Result<Secret, KeyLength> {
+pub(crate) fn dk(
+    enctype: Enctype,
+    base_key: &[u8],
+    usage: u32,
+    kind: KeyPurpose,
+) -> Result<Secret, KeyLength> {
     dr(enctype, base_key, &constant(usage, kind))
 }
 

@@ -42,6 +42,7 @@ pub struct MicKeys {
 
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MicError {
     /// Shorter than the 16 bytes before the checksum.
     #[error("token of {0} bytes is too short")]

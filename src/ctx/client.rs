@@ -28,13 +28,13 @@ use nix::unistd::geteuid;
 
 pub use self::error::{ClientError, NotEstablished};
 pub use self::key::{ContextKey, Stale};
-use super::context_request::{ContextRequest, exact_text};
+use super::context_request::{ContextRequest, calling_user, exact_text};
 pub use super::destination::Destination;
 use super::initiator::Principal;
 use super::os_error::OsError;
 use super::payload::user::State;
 use super::preference::Preference;
-use super::request::{Anew, RpcChannel};
+use super::request::{Description, OnPause, RpcChannel, Service};
 use super::rings::{self, Session};
 use crate::sys::keyctl;
 
@@ -50,6 +50,9 @@ const FORGETTING: Duration = Duration::from_secs(1);
 /// instance that only this process uses unless the request names one. Threads of this process that start later possess
 /// the key, too.
 ///
+/// All requests of a process for one service and instance get the same key and share its window, and a failed one stays
+/// for some seconds: name an [`instance`](ContextRequest::instance) for each context that is to be separate.
+///
 /// The context belongs to the thread's fsuid.
 ///
 /// # Errors
@@ -60,7 +63,7 @@ pub fn request(request: &ContextRequest) -> Result<ContextKey, ClientError> {
     request_into(Destination::Process, &ContextRequest { instance: Some(instance), ..request.clone() })
 }
 
-/// Of this process and no other, after a fork neither.
+/// A random instance for this process; a forked child gets another.
 fn own_instance() -> String {
     static OWN: Mutex<Option<(u32, u64)>> = Mutex::new(None);
     let process = std::process::id();
@@ -86,7 +89,7 @@ pub fn request_shared(
     expected: Option<&Principal>,
 ) -> Result<Obtained, ClientError> {
     // A remembered refusal is a key that cannot be read; the request itself reports it.
-    let earlier = match find(request) {
+    let earlier = match find(&request.service, request.instance.as_deref()) {
         Err(ClientError::Request(_) | ClientError::NotOwn(_)) => None,
         other => other?,
     };
@@ -124,6 +127,7 @@ fn after(
 
 /// What [`request_shared`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Obtained {
     /// The key.
     pub key: ContextKey,
@@ -133,6 +137,7 @@ pub struct Obtained {
 
 /// Which request made a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Provenance {
     /// This one.
     New,
@@ -151,7 +156,7 @@ pub fn end_pause(timeout: Duration) -> Result<State, ClientError> {
     // A service in name only: nothing is negotiated.
     let channel = RpcChannel { host: "localhost".to_owned(), port: 1, program: 0, version: 0 };
     let nothing = ContextRequest::new("lgss@localhost".parse()?, channel);
-    let key = request(&ContextRequest { anew: Anew::Only, ..nothing })?;
+    let key = request(&ContextRequest { on_pause: OnPause::EndOnly, ..nothing })?;
     let state = key.wait(timeout);
     key.end();
     state
@@ -180,13 +185,14 @@ fn refused(errno: Errno) -> ClientError {
     ClientError::Request(OsError(errno))
 }
 
-/// The context of that user, service and instance that the caller has, in progress, established or failed; never makes
-/// one.
+/// The caller's shared context with this service and instance, in progress, established or failed; never makes one.
+/// Contexts of [`request`] are in the process keyring, and are not found.
 ///
 /// # Errors
 /// [`ClientError::Text`], [`ClientError::Session`], [`ClientError::Request`], [`ClientError::NotOwn`].
-pub fn find(request: &ContextRequest) -> Result<Option<ContextKey>, ClientError> {
-    let description = request.description();
+pub fn find(service: &Service, instance: Option<&str>) -> Result<Option<ContextKey>, ClientError> {
+    let instance = instance.map(str::to_owned);
+    let description = Description { owner: calling_user(), service: service.clone(), instance };
     let text = exact_text(&description)?;
     match destination()?.search(|_| keyctl::find(c"user", &text)) {
         Ok(raw) => ContextKey::checked(raw, &description).map(Some),

@@ -10,10 +10,11 @@ use nix::unistd::geteuid;
 use super::initiator::Principal;
 use super::preference::Preference;
 use super::request::{
-    Anew, Callout, Description, Level, Mechanism, Owner, RequestError, RpcChannel, Service,
+    Callout, Description, Level, Mechanism, OnPause, Owner, RequestError, RpcChannel, Service,
 };
 
-/// A context with a service: with whom, over which channel, and optionally how.
+/// A context with a service: with whom, over which channel, and optionally how. New fields may come: build one from
+/// [`ContextRequest::new`]. Written for the upcall, it may have 1023 bytes ([`CALLOUT_LIMIT`](super::CALLOUT_LIMIT)).
 ///
 /// ```
 /// use lgss::ctx::{ContextRequest, Level};
@@ -31,18 +32,19 @@ pub struct ContextRequest {
     pub channel: RpcChannel,
     /// Which protection the context is to offer; authentication unless said otherwise.
     pub level: Level,
-    /// Tells several contexts of one user with one service apart: 1 to 128 bytes of printable ASCII.
+    /// Distinguishes contexts of one user with one service: 1 to 128 bytes of printable ASCII.
     pub instance: Option<String>,
-    /// The one credential cache to use; without it the upcall chooses among the user's caches.
+    /// The one credential cache to use, as `TYPE:name`: at most 512 bytes of printable ASCII without `;`. Without it the
+    /// upcall chooses among the user's caches.
     pub cache: Option<String>,
     /// What to prefer among the user's caches, in place of the caller's `KRB5CCNAME` as it is now.
     pub prefer: Option<Preference>,
     /// The one principal that the context may speak for.
     pub principal: Option<Principal>,
-    /// Upper bound of the context's lifetime, in whole seconds.
+    /// Upper bound of the context's lifetime: whole seconds, from 1 to `u32::MAX`.
     pub ttl: Option<Duration>,
-    /// What becomes of a pause that the user's requests have after failures.
-    pub anew: Anew,
+    /// What the request does during a pause that the user's requests have after failures.
+    pub on_pause: OnPause,
 }
 
 impl ContextRequest {
@@ -57,11 +59,12 @@ impl ContextRequest {
             prefer: None,
             principal: None,
             ttl: None,
-            anew: Anew::default(),
+            on_pause: OnPause::default(),
         }
     }
 
-    /// The name of the context's key. It holds the calling user, the service and the instance, and nothing else: a
+    /// The name of the context's key as [`request_into`](super::client::request_into) and
+    /// [`request_shared`](super::client::request_shared) use it; [`request`](super::client::request) adds an instance. It holds the calling user, the service and the instance, and nothing else: a
     /// context is found whatever its channel, its level and its cache were.
     pub fn description(&self) -> Description {
         Description { owner: calling_user(), service: self.service.clone(), instance: self.instance.clone() }
@@ -77,7 +80,7 @@ impl ContextRequest {
             prefer,
             ttl: self.ttl,
             principal: self.principal.clone(),
-            anew: self.anew,
+            anew: self.on_pause,
         }
     }
 

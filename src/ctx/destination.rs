@@ -27,7 +27,7 @@ impl Destination {
         }
     }
 
-    /// Looks for a key, which a new one of is linked to the keyring that `ask` is given; in the session keyring only if it is
+    /// Searches for a key; a new one is linked to the keyring that `ask` gets. Searches the session keyring only if it is
     /// the caller's.
     pub(super) fn search(
         self,
@@ -39,7 +39,7 @@ impl Destination {
         }
     }
 
-    /// The same apart from the session, whosever that is.
+    /// The same without the session keyring, whoever owns it.
     pub(super) fn search_aside(
         self,
         ask: impl Fn(keyctl::RawSerial) -> Result<keyctl::RawSerial, Errno> + Sync,

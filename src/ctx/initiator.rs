@@ -1,7 +1,7 @@
-//! Whom a context speaks for.
+//! The principal that a context speaks for.
 //!
-//! Told by the worker, put into the key by the monitor, read by programs. Invariant: a [`Principal`] is printable, on one
-//! line and not longer than its limit, whoever made it up.
+//! Reported by the worker, put into the key by the monitor, read by programs. Invariant: a [`Principal`] is printable, on
+//! one line and within its limit, whatever its source.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl fmt::Display for Principal {
 pub struct Initiator {
     /// Who it is to the server.
     pub principal: Principal,
-    /// What was wished for and is not so, with the reason; in words, for the requester.
+    /// The wish that was not met, with the reason; in words, for the requester.
     pub unmet: Option<String>,
 }
 

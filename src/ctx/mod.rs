@@ -12,8 +12,10 @@ pub(crate) mod initiator;
 pub(crate) mod lustre;
 mod no_context;
 mod os_error;
+#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 pub(crate) mod payload;
 pub(crate) mod preference;
+#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 pub(crate) mod request;
 pub(crate) mod rings;
 pub mod visible;
@@ -25,8 +27,9 @@ pub use no_context::NoContext;
 pub use os_error::OsError;
 pub use payload::user::{PayloadError, State};
 pub use preference::Preference;
-pub use request::{Anew, CALLOUT_LIMIT, Description, Level, Owner, RequestError, RpcChannel, Service};
+pub use request::{CALLOUT_LIMIT, Description, Level, OnPause, Owner, RequestError, RpcChannel, Service};
 pub use rings::Doubt;
 
 pub use crate::event::Reason;
 pub use crate::key::{KeySerial, NotASerial};
+pub use crate::wire::WireError;

@@ -8,6 +8,7 @@ use crate::event::{self, Reason};
 
 /// A negotiation that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NoContext {
     /// The kind of failure (docs/formats.md, "Errors").
     pub errno: OsError,

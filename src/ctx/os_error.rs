@@ -11,6 +11,11 @@ use nix::errno::Errno;
 pub struct OsError(pub(crate) Errno);
 
 impl OsError {
+    /// The name, such as `ENOKEY`.
+    pub fn name(self) -> String {
+        format!("{:?}", self.0)
+    }
+
     /// The number, as `errno` has it on this machine: one of libc's constants.
     pub fn code(self) -> i32 {
         self.0 as i32

@@ -1,8 +1,8 @@
-//! Which cache a program prefers, by its own KRB5CCNAME at the time of its request.
+//! The cache that a program prefers: its own KRB5CCNAME at the time of its request.
 //!
-//! Written by clients: /proc shows the environment that a program was started with, and nothing of one that has ended.
-//! Invariant: it is a wish and ranks where KRB5CCNAME does; none makes a request fail, and none is part of what a key
-//! is found by.
+//! Written by clients: /proc shows only the environment that a program was started with, and nothing after its end.
+//! Invariant: it is a wish and ranks where KRB5CCNAME does; it never makes a request fail, and is not part of a key's
+//! description.
 
 use std::env::VarError;
 use std::fmt;
@@ -10,28 +10,28 @@ use std::fmt;
 /// Longest name of a cache in a request, in bytes.
 pub(super) const CACHE_LIMIT: usize = 512;
 
-/// What a program says of its KRB5CCNAME.
+/// A program's KRB5CCNAME.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preference {
-    /// It is not set, whatever it was when the program was started.
+    /// It is not set now, whatever it was at the program's start.
     Nothing,
-    /// It names this cache, or what it takes for one.
+    /// It has this value, which need not name a cache.
     Cache(String),
 }
 
-/// Stands for nothing: no cache is called so, as names of files are absolute.
+/// Stands for [`Preference::Nothing`]: no cache has this name, since file names are absolute.
 const NOTHING: &str = "-";
 
 impl Preference {
-    /// By the text of a request's field; `None` if it is too long.
-    pub fn of_field(value: &str) -> Option<Self> {
+    /// From a request's field; `None` if it is too long.
+    pub(crate) fn of_field(value: &str) -> Option<Self> {
         match value {
             NOTHING => Some(Self::Nothing),
             _ => (value.len() <= CACHE_LIMIT).then(|| Self::Cache(value.to_owned())),
         }
     }
 
-    /// By the calling process's environment as it is now; `None` if that cannot be said in a request.
+    /// The calling process's KRB5CCNAME as it is now; `None` if a request cannot hold it.
     pub fn of_caller() -> Option<Self> {
         Self::of_variable(std::env::var("KRB5CCNAME"))
     }

@@ -10,12 +10,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+#[cfg(feature = "upcall")]
 use serde::{Deserialize, Serialize};
 
 pub use error::{CALLOUT_LIMIT, RequestError};
 pub(crate) use options::Mechanism;
 pub(crate) use options::{ANEW_PAUSE, NO_PAUSE};
-pub use options::{Anew, Level};
+pub use options::{Level, OnPause};
 
 use super::initiator::Principal;
 use super::preference::{CACHE_LIMIT, Preference};
@@ -26,8 +27,8 @@ const SERVICE_LIMIT: usize = 64;
 const INSTANCE_LIMIT: usize = 128;
 
 /// Host-based service `service@host` (RFC 2743 §4.1).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "upcall", derive(Serialize, Deserialize), serde(try_from = "String", into = "String"))]
 pub struct Service {
     name: String,
     host: String,
@@ -152,7 +153,8 @@ fn printable(text: &str) -> Result<(), RequestError> {
 }
 
 /// An ONC RPC service on TCP: `rpc:<host>:<port>,<program>,<version>`, IPv6 literals in brackets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "upcall", derive(Serialize, Deserialize))]
 pub struct RpcChannel {
     /// Host name, IPv4 literal, or IPv6 literal without brackets.
     pub host: String,
@@ -219,8 +221,8 @@ pub(crate) struct Callout {
     pub ttl: Option<Duration>,
     /// `principal`, optional: whom the context is to speak for, and nobody else.
     pub principal: Option<Principal>,
-    /// `anew`, optional: what is to become of a pause after failures.
-    pub anew: Anew,
+    /// `anew`, optional: what the request does in a pause after failures.
+    pub anew: OnPause,
 }
 
 impl FromStr for Callout {
@@ -304,7 +306,7 @@ impl TryFrom<FieldValues<'_>> for Callout {
             prefer: prefer.transpose()?,
             ttl: ttl.transpose()?.map(|seconds| Duration::from_secs(seconds.into())),
             principal: principal.transpose()?,
-            anew: values.anew.map_or(Ok(Anew::Usual), str::parse)?,
+            anew: values.anew.map_or(Ok(OnPause::Respect), str::parse)?,
         })
     }
 }
@@ -317,9 +319,9 @@ impl fmt::Display for Callout {
         self.ttl.iter().try_for_each(|ttl| write!(f, ";ttl={}", ttl.as_secs()))?;
         self.principal.iter().try_for_each(|principal| write!(f, ";principal={principal}"))?;
         match self.anew {
-            Anew::Usual => Ok(()),
-            Anew::Now => f.write_str(";anew=1"),
-            Anew::Only => f.write_str(";anew=only"),
+            OnPause::Respect => Ok(()),
+            OnPause::Break => f.write_str(";anew=1"),
+            OnPause::EndOnly => f.write_str(";anew=only"),
         }
     }
 }

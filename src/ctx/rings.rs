@@ -13,7 +13,7 @@ use nix::unistd::{geteuid, getuid};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::keyctl;
 
-/// View for group and others, all that they may have in a key that is believed (keyrings(7)).
+/// View for group and others: all the permissions that they may have on a trusted key (keyrings(7)).
 const OTHERS_VIEW: u32 = 0x0101;
 const OTHERS: u32 = 0x3f3f;
 
@@ -30,7 +30,7 @@ pub(crate) enum Session {
     Dead(Errno),
 }
 
-/// Looks at it. A process without one is given the user's default one (user-session-keyring(7)).
+/// The session keyring of the calling thread. A process without one is given the user's default one (user-session-keyring(7)).
 pub(crate) fn session() -> Session {
     match keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read) {
         Ok(ring) if ring.key_type == "keyring" && is_callers(ring.uid) => Session::Own,
@@ -102,6 +102,7 @@ pub(super) fn end(key: KeySerial) {
 
 /// Why a key is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Doubt {
     /// Its type is not `user`.
     #[error("it is no key of type user")]
@@ -114,10 +115,10 @@ pub enum Doubt {
     Permissions(u32),
 }
 
-/// Whether a key is one that the upcall has made for `owner`: anybody can give a key its name.
+/// Checks that the upcall made the key for `owner`: anybody can give a key its name.
 ///
 /// # Errors
-/// The kernel's, in the outer one; in the inner one what speaks against it.
+/// Outer: the kernel's. Inner: the reason not to trust the key.
 pub(super) fn judge(key: KeySerial, owner: u32) -> Result<Result<(), Doubt>, Errno> {
     let key = KeyDescription::of(key)?;
     Ok(if key.key_type != "user" {

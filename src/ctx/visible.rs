@@ -42,8 +42,9 @@ pub struct Visible {
     elsewhere: Option<Elsewhere>,
 }
 
-/// Where a context of the caller's is that its keyrings do not lead to.
+/// Where a context of the caller's is, if none of its keyrings leads to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Elsewhere {
     /// In another session of the caller's.
     Session,
@@ -89,7 +90,7 @@ impl Visible {
         }
     }
 
-    /// Where it is, of one of the caller's that its keyrings do not lead to and as far as that can be seen.
+    /// Where the key is, for one of the caller's that none of its keyrings leads to; `None` if unknown.
     pub fn elsewhere(&self) -> Option<Elsewhere> {
         self.elsewhere
     }
@@ -209,8 +210,8 @@ impl KeyringWalk {
         Kind::Context
     }
 
-    /// Finds those that were only seen in the caller's other keyrings, which their owner may read; but for those of
-    /// processes and threads, so that where there are such it cannot be said that a context is nowhere.
+    /// Finds contexts that were only seen in the caller's other keyrings, which their owner may read. Those of processes
+    /// and threads cannot be read: if there is one, the place of a context stays unknown.
     fn locate(&mut self) {
         let (mut elsewhere, mut hidden) = (HashSet::new(), false);
         for ring in self.own_rings.difference(&self.walked) {

@@ -1,14 +1,16 @@
 //! A failure in words for the requester (rule S15): only what the requester may know.
 
+use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
-use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use super::failure::Failure;
 
 /// A failure in words, for a requester that asks for itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "upcall", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Reason {
     /// The step that failed, in the log's word.
     pub stage: String,

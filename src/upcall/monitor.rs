@@ -27,7 +27,7 @@ use super::teller;
 use super::times::Times;
 use super::verdict::{Served, Verdict};
 use crate::config::{CEILING, Config, LogLevel};
-use crate::ctx::request::Anew;
+use crate::ctx::request::OnPause;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::counted_owner::CountedOwner;
 use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL};
@@ -205,7 +205,7 @@ fn level(invocation: &Invocation, config: &Config) -> LogLevel {
 }
 
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
-    let anew = served.order.program().map_or(Anew::Usual, |callout| callout.anew);
+    let anew = served.order.program().map_or(OnPause::Respect, |callout| callout.anew);
     match (&served.places.user_namespace, served.acting) {
         (Some(_), _) if invocation.uid == 0 => Claimant::Machine(anew),
         (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd(), anew),

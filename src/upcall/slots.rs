@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use super::backoff::{FailureRecord, LastFailure};
 use super::outcome::Outcome;
 use crate::config::{Backoff, Config, Limits};
-use crate::ctx::request::{Anew, NO_PAUSE};
+use crate::ctx::request::{NO_PAUSE, OnPause};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::counted_owner::CountedOwner;
 use crate::negotiate::messages::Paused;
@@ -43,9 +43,9 @@ const OPENINGS: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Claimant<'a> {
     /// A program of a user, in that user namespace.
-    User(u32, BorrowedFd<'a>, Anew),
+    User(u32, BorrowedFd<'a>, OnPause),
     /// A program of root's.
-    Machine(Anew),
+    Machine(OnPause),
     /// Lustre, for a user.
     LustreUser,
     /// Lustre, for this machine.
@@ -73,7 +73,7 @@ impl Slot {
         let Limits { users, machine, kernel, .. } = config.limits;
         let (uid, user_namespace, anew) = match claimant {
             Claimant::User(uid, namespace, anew) => (uid, namespace, anew),
-            Claimant::Machine(Anew::Only) => return Err(unpaused(NO_PAUSE)),
+            Claimant::Machine(OnPause::EndOnly) => return Err(unpaused(NO_PAUSE)),
             Claimant::Machine(_) => {
                 let full = "root has as many negotiations alive as limits.machine allows";
                 return Pool { name: "machine", size: machine, full }.wait(&pools, config, Instant::now());
@@ -166,7 +166,7 @@ struct UserRequest {
     /// The requester; several uids can have one owner.
     uid: u32,
     /// What to do about a pause.
-    anew: Anew,
+    anew: OnPause,
 }
 
 /// A slot in the file of its owner.
@@ -189,7 +189,7 @@ impl OwnerSlot {
         for _ in 0..OPENINGS {
             let file = LockFile::open(directory.as_fd(), &name).map_err(failed)?;
             let passed = pass_pause(&file, request);
-            if let (Anew::Only, _) | (_, Err(_)) = (anew, &passed) {
+            if let (OnPause::EndOnly, _) | (_, Err(_)) = (anew, &passed) {
                 let owner_slot = Self { file, directory, name, uid, backoff: config.backoff, paused: None };
                 owner_slot.close();
                 return Err(passed.err().unwrap_or_else(|| unpaused(NO_PAUSE)));
@@ -259,18 +259,18 @@ fn pass_pause(file: &LockFile, request: UserRequest) -> Result<Option<Paused>, F
         let Some(left) = record.pause_left(now) else { return Ok(None) };
         let (words, left) = (record.in_words(uid), tenths(left));
         let detail = format!("{owner}: {words}; paused for another {left}");
-        let broken = record.break_pause(now).filter(|_| anew == Anew::Now);
+        let broken = record.break_pause(now).filter(|_| anew == OnPause::Break);
         if let Some(broken) = broken {
             overwrite(written, &broken.to_string());
             return Ok(None);
         }
         match anew {
-            Anew::Only if record.forbids_anew(now) => Err(pause(detail)),
-            Anew::Only => {
+            OnPause::EndOnly if record.forbids_anew(now) => Err(pause(detail)),
+            OnPause::EndOnly => {
                 overwrite(written, &record.without_pause(now).to_string());
                 Err(unpaused(format_args!("{owner}: {words}; the pause has been ended, {left} early")))
             }
-            Anew::Now | Anew::Usual => {
+            OnPause::Break | OnPause::Respect => {
                 let (tried, looking) = record.look(uid, now).ok_or_else(|| pause(detail.clone()))?;
                 overwrite(written, &looking.to_string());
                 Ok(Some(Paused { tried, detail }))

@@ -8,6 +8,7 @@ use crate::ctx::rings::Doubt;
 
 /// Why there is no context, or none that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// The upcall would not understand the request: a value holds a separator, or the whole is too long.
     #[error("the request cannot be written down: {0}")]
@@ -31,6 +32,7 @@ pub enum ClientError {
 
 /// Why a wait ended without a context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotEstablished {
     /// The negotiation failed.
     #[error(transparent)]

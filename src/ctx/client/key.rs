@@ -31,6 +31,7 @@ pub struct ContextKey {
 
 /// Why a key of an earlier request is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stale {
     /// It remembers a failure.
     Failed(OsError),

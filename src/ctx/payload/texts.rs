@@ -10,9 +10,9 @@ use crate::wire::{Reader, WireError, Writer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum TextKind {
-    /// Established: whom the context speaks for.
+    /// Established: the principal that the context speaks for.
     Principal = 1,
-    /// Established: what was wished for and is not so.
+    /// Established: the wish that was not met, with the reason.
     Unmet = 2,
     /// Failed: at which step.
     Stage = 3,

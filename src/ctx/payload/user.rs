@@ -38,11 +38,12 @@ pub enum State {
 
 /// A payload that does not follow the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// Lengths do not fit.
     #[error("payload of the key: {0}")]
     Layout(#[from] WireError),
-    /// The error of a context that is not established must be negative.
+    /// The error of a context that is not established must be a negative errno of this system.
     #[error("payload of the key: error {0} is not a negative errno")]
     BadErrno(i32),
     /// No handle, or a handle over the limit.
@@ -173,7 +174,7 @@ fn parse_not_established(mut reader: Reader<'_>) -> Result<State, PayloadError> 
     let texts = Texts::read(reader)?;
     match error.checked_neg() {
         Some(errno) if errno > 0 && Errno::from_raw(errno) == Errno::EINPROGRESS => Ok(State::InProgress),
-        Some(errno) if errno > 0 => {
+        Some(errno) if errno > 0 && Errno::from_raw(errno) != Errno::UnknownErrno => {
             let errno = OsError(Errno::from_raw(errno));
             Ok(State::Failed(NoContext { errno, gss_major, reason: parse_reason(&texts) }))
         }
@@ -279,6 +280,15 @@ mod tests {
         assert!(!unmet.unwrap().contains(['\x1b', '\n']));
         planted.u32_host(3).u32_host(1025).bytes(&[b'x'; 1025]);
         assert_eq!(parse(planted.as_slice()).unwrap_err(), WireError::TooLong(1025, 1024).into());
+    }
+
+    #[test]
+    fn an_error_that_is_no_errno_of_this_system_is_refused() {
+        for error in [0i32, 5, -4095, i32::MIN] {
+            let mut planted = in_progress().as_slice().to_vec();
+            planted[4..8].copy_from_slice(&error.to_ne_bytes());
+            assert_eq!(parse(&planted).unwrap_err(), PayloadError::BadErrno(error));
+        }
     }
 
     proptest! {

@@ -5,6 +5,7 @@ pub const CALLOUT_LIMIT: usize = 1023;
 
 /// What is wrong with a request's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// Not `lgss:<uid>:<service>@<host>[:<instance>]`.
     #[error("description is not lgss:<uid>:<service>@<host>[:<instance>]")]
@@ -31,6 +32,6 @@ pub enum RequestError {
     #[error("callout's field {0} is malformed")]
     Malformed(&'static str),
     /// A value that would be read back as another.
-    #[error("a value of the request holds a separator, or a fraction of a second")]
+    #[error("a value of the request would be read back as another (a separator, a fraction of a second)")]
     Unwritable,
 }

@@ -1,16 +1,17 @@
-//! Options of a request: how to authenticate, what to protect, and whether to wait for the end of a pause.
+//! Options of a request: how to authenticate, what to protect, and what happens in a pause after failures.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+#[cfg(feature = "upcall")]
 use serde::{Deserialize, Serialize};
 
 use super::error::RequestError;
 
 /// Protection that the context is asked to offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "upcall", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Level {
     /// `n`: none beyond the context itself.
     Null,
@@ -49,37 +50,38 @@ impl fmt::Display for Level {
 }
 
 /// GSS mechanism to negotiate with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "upcall", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub(crate) enum Mechanism {
     /// Kerberos 5 (RFC 4121).
     Krb5,
 }
 
-/// What is to become of a pause that the owner has after failures (rule S8).
+/// What a request does during a pause that its owner has after failures (rule S8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Anew {
-    /// It is waited for, as programs do.
+#[non_exhaustive]
+pub enum OnPause {
+    /// The request fails during a pause, unless there are credentials that have not failed.
     #[default]
-    Usual,
-    /// `1`: a person has seen earlier requests fail, and does not want to wait for its end.
-    Now,
-    /// `only`: it is ended for all of the owner's requests, and nothing is negotiated.
-    Only,
+    Respect,
+    /// `anew=1`: the request breaks the pause, once a second at most; for a person who repeats a request that has failed.
+    Break,
+    /// `anew=only`: the pause ends for all of the owner's requests, and nothing is negotiated.
+    EndOnly,
 }
 
-/// How soon after a failure, and after another who did so, a pause may be broken by who asks anew.
+/// Least time between a failure, or a broken pause, and the next break.
 pub(crate) const ANEW_PAUSE: Duration = Duration::from_secs(1);
-/// What the upcall says of a pause that is to be ended, where there is none.
+/// The upcall's answer to [`OnPause::EndOnly`] where there is no pause.
 pub(crate) const NO_PAUSE: &str = "there is no pause";
 
-impl FromStr for Anew {
+impl FromStr for OnPause {
     type Err = RequestError;
 
     fn from_str(text: &str) -> Result<Self, RequestError> {
         match text {
-            "1" => Ok(Self::Now),
-            "only" => Ok(Self::Only),
+            "1" => Ok(Self::Break),
+            "only" => Ok(Self::EndOnly),
             _ => Err(RequestError::Malformed("anew")),
         }
     }

@@ -24,7 +24,7 @@ impl Run {
         Self { _directory: directory, config, namespace: File::open("/proc/self/ns/user").unwrap() }
     }
 
-    fn user(&self, uid: u32, anew: Anew) -> Claimant<'_> {
+    fn user(&self, uid: u32, anew: OnPause) -> Claimant<'_> {
         Claimant::User(uid, self.namespace.as_fd(), anew)
     }
 
@@ -33,7 +33,7 @@ impl Run {
     }
 
     fn take_of(&self, uid: u32) -> Result<Slot, Failure> {
-        self.take(self.user(uid, Anew::Usual))
+        self.take(self.user(uid, OnPause::Respect))
     }
 
     /// Tries until a slot is free: a child that another test has forked may hold one for a moment.
@@ -72,7 +72,7 @@ fn an_owner_has_slots_up_to_its_limit_and_takes_none_of_others() {
     is_full(run.take_of(4_000_001), "uid 4000001 has as many negotiations alive as limits.per_owner allows");
     let _others = [
         run.take_of(4_000_002).unwrap(),
-        run.take(Claimant::Machine(Anew::Usual)).unwrap(),
+        run.take(Claimant::Machine(OnPause::Respect)).unwrap(),
         run.take(Claimant::LustreMachine).unwrap(),
         run.take(Claimant::LustreUser).unwrap(),
     ];
@@ -87,7 +87,7 @@ fn all_users_have_a_limit_and_whoever_meets_it_leaves_no_file() {
         "all users together have as many negotiations alive as limits.users allows",
     );
     assert!(!run.owners().contains(&"uid-4000003".to_owned()), "{:?}", run.owners());
-    run.take(Claimant::Machine(Anew::Usual)).unwrap();
+    run.take(Claimant::Machine(OnPause::Respect)).unwrap();
     run.take(Claimant::LustreUser).unwrap();
 }
 
@@ -96,7 +96,7 @@ fn root_and_lustre_share_the_machines_slots_and_lustres_users_have_their_own() {
     let run = Run::with(Limits { machine: 1, kernel: 1, ..limits() });
     let _machine = run.take(Claimant::LustreMachine).unwrap();
     is_full(
-        run.take(Claimant::Machine(Anew::Usual)),
+        run.take(Claimant::Machine(OnPause::Respect)),
         "root has as many negotiations alive as limits.machine allows",
     );
     is_full(
@@ -152,7 +152,7 @@ fn the_slot_of_a_process_that_was_killed_is_free() {
 fn lustre_waits_for_a_slot_until_its_deadline_and_a_program_does_not() {
     let run = Run::with(Limits { machine: 1, ..limits() });
     let held = run.take(Claimant::LustreMachine).unwrap();
-    run.take(Claimant::Machine(Anew::Usual)).unwrap_err();
+    run.take(Claimant::Machine(OnPause::Respect)).unwrap_err();
     thread::scope(|scope| {
         let waiting =
             scope.spawn(|| Slot::take(&run.config, Claimant::LustreMachine, Instant::now() + FREEING_LIMIT));
@@ -195,7 +195,7 @@ fn established() -> Outcome {
 #[test]
 fn to_end_a_pause_where_there_is_none_takes_no_slot() {
     let run = Run::with(limits());
-    for claimant in [Claimant::Machine(Anew::Only), run.user(4_000_001, Anew::Only)] {
+    for claimant in [Claimant::Machine(OnPause::EndOnly), run.user(4_000_001, OnPause::EndOnly)] {
         let failure = run.take(claimant).unwrap_err();
         assert_eq!((failure.cause, failure.detail.as_str()), (Cause::Unpaused, NO_PAUSE));
     }
@@ -204,7 +204,7 @@ fn to_end_a_pause_where_there_is_none_takes_no_slot() {
 #[test]
 fn a_worker_that_speaks_of_a_pause_where_there_is_none_has_failed() {
     let directory = tempfile::tempdir().unwrap();
-    let request = UserRequest { owner: CountedOwner::User(7), uid: 7, anew: Anew::Usual };
+    let request = UserRequest { owner: CountedOwner::User(7), uid: 7, anew: OnPause::Respect };
     let remembered = |paused| {
         let opened = File::open(directory.path()).unwrap().into();
         let owner_slot = OwnerSlot::open(opened, request, &Config::default()).unwrap();
