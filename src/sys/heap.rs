@@ -17,12 +17,14 @@ const ROOM: usize = 64 * 1024 * 1024;
 /// Address that stands for "no memory yet": the old heap is closed, the new one is not there.
 const CLOSED: usize = 1;
 
-/// The new memory, once there is some, and how much of it is used.
+/// Null: the C library's heap is in use. [`CLOSED`]: there are no blocks, since [`USED`] is [`ROOM`]. Otherwise the start of
+/// the new memory.
 static NEW_HEAP: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+/// How many bytes of the new memory are used; [`ROOM`] while the heap is closed.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// Closes the old heap in a process whose maker may have been killed in the middle of an allocation. Until
-/// [`leave_as_it_is`], an allocation ends the process, since the old heap may be torn.
+/// [`leave_as_it_is`], an allocation fails, which normally ends the process: the old heap may be torn.
 pub(super) fn close() {
     USED.store(ROOM, Ordering::Relaxed);
     NEW_HEAP.store(ptr::without_provenance_mut(CLOSED), Ordering::Release);
@@ -69,8 +71,8 @@ fn take(start: *mut u8, used: &AtomicUsize, layout: Layout) -> *mut u8 {
 #[derive(Debug)]
 pub struct Heap;
 
-// SAFETY: the C library's blocks are freed by the C library only, and not at all once the old heap is left. Blocks of the new
-// memory lie within it, are aligned, and do not overlap, since its use only grows.
+// SAFETY: the C library's blocks are freed by the C library only, and not at all once the old heap is left. While the heap is
+// closed, there are no blocks, since `USED` is `ROOM`. Blocks of the new memory lie within it, are aligned, and do not overlap, since its use only grows.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match NEW_HEAP.load(Ordering::Acquire) {

@@ -5,9 +5,9 @@
 //!
 //! * While the maker works, they only look, sleep and change atomics. They use no heap, and no errno, which they share with
 //!   the maker. An heir whose maker is overdue may set errno: it has just rejected the key, and kills the maker next.
-//! * A maker can be killed anywhere, even in the middle of an allocation or while it holds a lock. So its child first answers
-//!   the key, by calls that need numbers and the stack only. The heap is closed meanwhile: an allocation ends the process.
-//!   What needs a heap comes after [`heap::leave_as_it_is`], bounded by an alarm.
+//! * A maker can be killed anywhere, even in the middle of an allocation or while it holds a lock. So its child first sets
+//!   its OOM score and answers the key, by calls that need numbers, constant strings and the stack only. The heap is closed
+//!   meanwhile: an allocation fails, which normally ends the process. What needs a heap comes after [`heap::leave_as_it_is`], bounded by an alarm.
 //! * A guard stands by during two system calls of its maker, between which the maker allocates nothing. It uses no heap
 //!   either.
 
@@ -58,7 +58,8 @@ pub(crate) struct Handover(AtomicBool);
 
 impl Handover {
     /// Passes it on and waits until a child, which is to be the heir, has ended. Meanwhile all memory is the heir's, and this
-    /// process touches none of it.
+    /// process touches none of it. The caller has no other child when it passes its work on (loan.rs): the end of that child
+    /// would end the wait while the heir still runs.
     pub(crate) fn pass_on(&self) {
         self.0.store(true, Ordering::Release);
         wait_for_child();
@@ -105,7 +106,8 @@ pub(crate) struct Inheritance<T: 'static> {
 /// alone a caller that does not end within `KILL_LIMIT` of SIGKILL; the key is rejected by then.
 ///
 /// Safe, because `entry` never runs beside the caller: the caller has ended, or waits in one system call that touches none
-/// of its memory. After a caller that had not finished, the heap is closed.
+/// of its memory. That call waits for any child, which is the heir: the caller has no other child when it passes its work on
+/// (loan.rs). After a caller that had not finished, the heap is closed.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.

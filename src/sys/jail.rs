@@ -6,12 +6,14 @@ use std::os::fd::BorrowedFd;
 
 use capctl::caps::{Cap, CapState, ambient, bounding};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
 #[cfg(feature = "tools")]
 use nix::sys::resource::getrlimit;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid, write};
 
 /// Enters a network namespace. Needs root, so it comes before the drop.
 ///
@@ -88,13 +90,17 @@ pub(crate) enum OomScore {
     Normal,
 }
 
-/// Sets the score of this process and its future children. A failure does not matter.
+/// Sets the score of this process and its future children. A failure does not matter. Allocates nothing, since an heir calls
+/// it while its heap is closed (heir.rs).
 pub(crate) fn set_oom_score(score: OomScore) {
     let text = match score {
-        OomScore::Never => "-1000",
-        OomScore::Normal => "0",
+        OomScore::Never => c"-1000",
+        OomScore::Normal => c"0",
     };
-    let _ = std::fs::write("/proc/self/oom_score_adj", text);
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    if let Ok(file) = open(c"/proc/self/oom_score_adj", flags, Mode::empty()) {
+        let _ = write(&file, text.to_bytes());
+    }
 }
 
 /// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, undumpable, no capability in any
@@ -167,7 +173,7 @@ fn verify_dropped(uid: Uid, gid: Gid) -> Result<(), Errno> {
 mod tests {
     use super::*;
     use nix::sys::wait::{WaitStatus, waitpid};
-    use nix::unistd::{ForkResult, fork, pause, pipe, read, write};
+    use nix::unistd::{ForkResult, fork, pause, pipe, read};
 
     /// A user that nobody else uses.
     const USER: u32 = 4_000_777;

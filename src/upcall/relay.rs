@@ -44,6 +44,11 @@ impl Relay {
         self.tokens < ROUND_LIMIT
     }
 
+    /// Counts one of the worker's tokens.
+    fn count_token(&mut self) {
+        self.tokens += 1;
+    }
+
     /// What the server has granted so far; `None` before its first handle.
     pub(super) fn granted(&self) -> Option<&GrantedContext> {
         self.granted.as_ref()
@@ -64,7 +69,7 @@ impl Relay {
         worker: &Process,
         deadline: Instant,
     ) -> Result<Exchanged, Failure> {
-        self.tokens += 1;
+        self.count_token();
         let begun = Instant::now();
         let exchanged = self.channel.exchange(token.expose(), worker, deadline)?;
         self.conclude(exchanged, begun.elapsed())
@@ -171,7 +176,7 @@ mod tests {
         let (mut relay, _directory) = relay();
         for tokens in 0..ROUND_LIMIT {
             assert!(relay.has_room(), "after {tokens}");
-            relay.tokens += 1;
+            relay.count_token();
         }
         assert!(!relay.has_room());
     }

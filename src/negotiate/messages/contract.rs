@@ -1,14 +1,14 @@
-//! Pins this contract's messages: the JSON of each, and the parts beside it.
+//! Pins this contract's messages: the JSON of each, and the parts beside it, as one end sends and the other reads them.
 //!
 //! A change of an expected text here needs a new `CONTRACT` (src/creds/source_list.rs). Without that, a worker of another
 //! version misunderstands the monitor instead of refusing it.
 
 #![cfg(feature = "gss")]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{Canonicalize, Enctypes};
@@ -20,10 +20,12 @@ use crate::negotiate::channel::answer::{Answer, WindowProof};
 use crate::negotiate::nid_host::HostLookup;
 use crate::secret::Secret;
 
+mod names;
+
 /// The number of the contract that the texts below are of.
 const PINNED: u32 = 1;
 
-/// A frame as it is on the socket: its kind, its JSON, and the parts that are none.
+/// A frame as it is on the socket: its kind, its JSON, and its two binary parts.
 type Parts = (u8, String, Vec<u8>, Vec<u8>);
 
 fn sent(send: impl FnOnce(UnixStream)) -> Parts {
@@ -52,6 +54,38 @@ fn by_monitor(send: impl FnOnce(&mut MonitorEnd)) -> Parts {
 
 fn by_worker(send: impl FnOnce(&mut WorkerEnd)) -> Parts {
     sent(|socket| send(&mut WorkerEnd::over(socket)))
+}
+
+/// Another end's socket with this one frame on it, as [`sent`] takes it apart.
+fn holding((kind, json, key, handle): &Parts) -> UnixStream {
+    let mut rest = vec![*kind];
+    for part in [json.as_bytes(), key, handle] {
+        rest.extend(u32::try_from(part.len()).unwrap().to_ne_bytes());
+        rest.extend(part);
+    }
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.write_all(&u32::try_from(rest.len()).unwrap().to_ne_bytes()).unwrap();
+    ours.write_all(&rest).unwrap();
+    theirs
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+/// The request that a worker reads in this frame.
+fn request_in(parts: &Parts) -> Request {
+    WorkerEnd::over(holding(parts)).receive_request(soon()).unwrap()
+}
+
+/// The server's answer that a worker reads in this frame.
+fn reply_in(parts: &Parts) -> Option<Answer> {
+    WorkerEnd::over(holding(parts)).receive_reply(soon()).unwrap()
+}
+
+/// The message that a monitor reads in this frame.
+fn message_in(parts: &Parts) -> Message {
+    MonitorEnd::over(holding(parts)).receive_message(soon()).unwrap()
 }
 
 fn json_only(kind: u8, json: &str) -> Parts {
@@ -121,7 +155,9 @@ fn a_request_for_a_program_looks_like_this() {
         r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"as_the_host","trail":"told","#,
         r#""paused":{"tried":[7],"detail":"three failures"}}"#,
     );
-    assert_eq!(by_monitor(|end| end.send_request(&request).unwrap()), json_only(1, expected));
+    let expected = json_only(1, expected);
+    assert_eq!(by_monitor(|end| end.send_request(&request).unwrap()), expected);
+    assert_eq!(request_in(&expected), request);
 }
 
 #[test]
@@ -154,7 +190,9 @@ fn a_request_for_lustre_looks_like_this() {
         r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"files_and_dns","trail":"untold","#,
         r#""paused":null}"#,
     );
-    assert_eq!(by_monitor(|end| end.send_request(&request).unwrap()), json_only(1, expected));
+    let expected = json_only(1, expected);
+    assert_eq!(by_monitor(|end| end.send_request(&request).unwrap()), expected);
+    assert_eq!(request_in(&expected), request);
 }
 
 #[test]
@@ -170,7 +208,13 @@ fn what_the_monitor_passes_on_looks_like_this() {
     let json = r#"{"gss_major":1,"gss_minor":2,"window":2048}"#.to_owned();
     let expected = (5, json, b"token".to_vec(), b"handle".to_vec());
     assert_eq!(by_monitor(|end| end.send_reply(&answer).unwrap()), expected);
-    assert_eq!(by_monitor(|end| end.send_again().unwrap()), json_only(7, "null"));
+    let read = reply_in(&expected).unwrap();
+    let numbers = |answer: &Answer| (answer.gss_major, answer.gss_minor, answer.window);
+    assert_eq!((numbers(&read), &read.handle), (numbers(&answer), &answer.handle));
+    assert_eq!((read.token.expose(), read.window_proof), (answer.token.expose(), answer.window_proof));
+    let again = json_only(7, "null");
+    assert_eq!(by_monitor(|end| end.send_again().unwrap()), again);
+    assert!(reply_in(&again).is_none());
 }
 
 #[test]
@@ -180,12 +224,19 @@ fn a_workers_token_and_its_machine_credentials_look_like_this() {
     let json = r#"[{"stage":"kdc","micros":7},{"stage":"negotiate","micros":0}]"#.to_owned();
     let expected = (4, json, b"token".to_vec(), Vec::new());
     assert_eq!(by_worker(|end| end.send_token(&token, &stages).unwrap()), expected);
+    let Message::Token(read, timings) = message_in(&expected) else { panic!("no token") };
+    assert_eq!((read.expose(), timings.as_slice()), (token.expose(), stages.as_slice()));
     let ready = Ready { good_until: 1000, service_until: Some(900) };
     let json = r#"{"good_until":1000,"service_until":900}"#;
     let cache = Secret::new(b"cache".to_vec());
     let with_cache = (6, json.to_owned(), b"cache".to_vec(), Vec::new());
     assert_eq!(by_worker(|end| end.send_ready(ready, Some(&cache)).unwrap()), with_cache);
-    assert_eq!(by_worker(|end| end.send_ready(ready, None).unwrap()), json_only(6, json));
+    let without = json_only(6, json);
+    assert_eq!(by_worker(|end| end.send_ready(ready, None).unwrap()), without);
+    for (parts, cache) in [(with_cache, cache.expose()), (without, &[])] {
+        let Message::Ready(read, stored) = message_in(&parts) else { panic!("no credentials") };
+        assert_eq!((read, stored.expose()), (ready, cache));
+    }
 }
 
 #[test]
@@ -215,6 +266,19 @@ fn an_established_context_looks_like_this() {
     let key = Secret::new(vec![1; 32]);
     let expected = (2, json.concat(), vec![1; 32], b"handle".to_vec());
     assert_eq!(by_worker(|end| end.send_established(&context, &key, b"handle").unwrap()), expected);
+    let Message::Report(Report::Established { context: read, base_key, handle }) = message_in(&expected)
+    else {
+        panic!("no context")
+    };
+    assert_eq!((*read, base_key.expose(), handle.as_slice()), (context, key.expose(), &b"handle"[..]));
+}
+
+#[track_caller]
+fn is_sent_and_read(failed: &Failed, json: &str) {
+    let expected = json_only(3, json);
+    assert_eq!(by_worker(|end| end.send_failed(failed).unwrap()), expected);
+    let Message::Report(Report::Failed(read)) = message_in(&expected) else { panic!("no failure") };
+    assert_eq!(read, *failed);
 }
 
 #[test]
@@ -231,7 +295,7 @@ fn a_failure_looks_like_this() {
         CONSIDERED,
         r#","stages":[{"stage":"kdc","micros":9}],"trail":["reads FILE:/a"],"tried":[18446744073709551615,0]}"#,
     ];
-    assert_eq!(by_worker(|end| end.send_failed(&failed).unwrap()), json_only(3, &json.concat()));
+    is_sent_and_read(&failed, &json.concat());
 }
 
 #[test]
@@ -241,5 +305,5 @@ fn a_failure_without_a_survey_looks_like_this() {
         r#"{"failure":{"stage":"launch","cause":"setup","detail":"no list","gss_major":0},"#,
         r#""considered":{"chosen":null,"wanted":null,"others":[],"more":0},"stages":[],"trail":[],"tried":null}"#,
     );
-    assert_eq!(by_worker(|end| end.send_failed(&failed).unwrap()), json_only(3, json));
+    is_sent_and_read(&failed, json);
 }

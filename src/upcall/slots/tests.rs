@@ -124,27 +124,36 @@ fn a_slot_that_is_given_back_is_free_and_its_owners_empty_file_gone() {
     }
 }
 
+/// A process that holds locks until it is dropped.
+struct LockHolder(Child);
+
+impl Drop for LockHolder {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).unwrap();
+    }
+}
+
 /// Leaves the slot's locks to another process.
-fn held_by_another(slot: &Slot) -> Child {
+fn held_by_another(slot: &Slot) -> LockHolder {
     let opened = |file: &LockFile| Stdio::from(file.file().try_clone().unwrap());
     let owners = slot.owner_slot.as_ref().unwrap();
     let mut holder = Command::new("sleep");
     holder.arg("3600").stdin(opened(&owners.file)).stdout(opened(&slot._pool));
-    holder.spawn().unwrap()
+    LockHolder(holder.spawn().unwrap())
 }
 
 #[test]
 fn the_slot_of_a_process_that_was_killed_is_free() {
     let run = Run::with(Limits { per_owner: 1, users: 1, ..limits() });
     let slot = run.take_of(4_000_001).unwrap();
-    let mut holder = held_by_another(&slot);
+    let holder = held_by_another(&slot);
     drop(slot);
     is_full(run.take_of(4_000_001), "uid 4000001 has as many negotiations alive as limits.per_owner allows");
     is_full(
         run.take_of(4_000_002),
         "all users together have as many negotiations alive as limits.users allows",
     );
-    holder.kill().and_then(|()| holder.wait()).unwrap();
+    drop(holder);
     run.take_soon(4_000_001);
 }
 
@@ -152,10 +161,24 @@ fn the_slot_of_a_process_that_was_killed_is_free() {
 fn lustre_waits_for_a_slot_until_its_deadline_and_a_program_does_not() {
     let run = Run::with(Limits { machine: 1, ..limits() });
     let held = run.take(Claimant::LustreMachine).unwrap();
-    run.take(Claimant::Machine(OnPause::Respect)).unwrap_err();
+    let take_within = |claimant, limit| Slot::take(&run.config, claimant, Instant::now() + limit);
+    let begun = Instant::now();
+    is_full(
+        take_within(Claimant::Machine(OnPause::Respect), FREEING_LIMIT),
+        "root has as many negotiations alive as limits.machine allows",
+    );
+    assert!(begun.elapsed() < FREEING_LIMIT);
+    let short = Duration::from_millis(50);
+    let begun = Instant::now();
+    is_full(
+        take_within(Claimant::LustreMachine, short),
+        "root and Lustre have as many negotiations alive as limits.machine allows",
+    );
+    assert!(begun.elapsed() >= short);
     thread::scope(|scope| {
-        let waiting =
-            scope.spawn(|| Slot::take(&run.config, Claimant::LustreMachine, Instant::now() + FREEING_LIMIT));
+        let waiting = scope.spawn(|| take_within(Claimant::LustreMachine, FREEING_LIMIT));
+        thread::sleep(short);
+        assert!(!waiting.is_finished());
         drop(held);
         waiting.join().unwrap().unwrap();
     });
@@ -172,7 +195,7 @@ fn in_a_pause_only_who_has_other_credentials_goes_on_and_a_success_ends_it() {
     let looking = run.take_of(4_000_001).unwrap();
     assert_eq!(looking.paused().unwrap().tried, [7]);
     assert!(run.take_of(4_000_002).unwrap().paused().is_none(), "another's pause");
-    // Where credentials were not the matter, others are no reason to go on.
+    // A failure not about credentials pauses every request.
     let other = run.take_of(4_000_003).unwrap();
     other.remember(&failed, None);
     let turned_away = run.take_of(4_000_003).unwrap_err();
@@ -216,7 +239,7 @@ fn a_worker_that_speaks_of_a_pause_where_there_is_none_has_failed() {
     assert!(remembered(None));
 }
 
-/// Others write looks into it meanwhile, as every request does that is turned away.
+/// Another process rewrites the record meanwhile, as every refused request does.
 #[test]
 fn a_record_that_is_being_written_is_not_taken_for_none() {
     let directory = tempfile::tempdir().unwrap();
