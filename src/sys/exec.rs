@@ -39,21 +39,21 @@ pub(crate) enum NotExecuted {
 }
 
 impl<'a> Execution<'a> {
-    /// Executes it, or has `tell` report the obstacle over `told`, and ends. By then the numbers of other descriptors may
-    /// refer to something else. So this does not return, and `tell` is a plain function, which captures no descriptors. It
-    /// must not use global ones either.
-    pub(crate) fn run(self, told: OwnedFd, tell: fn(OwnedFd, &str, NotExecuted)) -> ! {
+    /// Executes it, or calls `report` with `report_to`, the name and the obstacle, and ends. By then the numbers of other
+    /// descriptors may refer to something else. So this does not return, and `report` is a plain function, which captures no
+    /// descriptors. It must not use global ones either.
+    pub(crate) fn run(self, report_to: OwnedFd, report: fn(OwnedFd, &str, NotExecuted)) -> ! {
         let name = self.name;
-        match self.prepare(&told) {
+        match self.prepare(&report_to) {
             // SAFETY: descriptors at the places are not used any more; those used from here on lie above.
-            Ok((raised, prepared)) => tell(raised, name, NotExecuted::Exec(unsafe { prepared.execute() })),
-            Err(errno) => tell(told, name, NotExecuted::Descriptors(errno)),
+            Ok((raised, prepared)) => report(raised, name, NotExecuted::Exec(unsafe { prepared.execute() })),
+            Err(errno) => report(report_to, name, NotExecuted::Descriptors(errno)),
         }
         end(1)
     }
 
-    /// Copies everything, `told` included, to descriptors above the places, so that no place overwrites a source.
-    fn prepare(self, told: &OwnedFd) -> Result<(OwnedFd, Raised<'a>), Errno> {
+    /// Copies everything, `report_to` included, to descriptors above the places, so that no place overwrites a source.
+    fn prepare(self, report_to: &OwnedFd) -> Result<(OwnedFd, Raised<'a>), Errno> {
         let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
         let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;
         let raised = |fd: BorrowedFd<'_>| -> Result<OwnedFd, Errno> {
@@ -64,7 +64,7 @@ impl<'a> Execution<'a> {
         let program = raised(self.program.as_fd())?;
         let descriptors = self.descriptors.iter().map(|fd| raised(fd.as_fd())).collect::<Result<_, _>>()?;
         let prepared = Raised { program, descriptors, end, argv: self.argv, environment: self.environment };
-        Ok((raised(told.as_fd())?, prepared))
+        Ok((raised(report_to.as_fd())?, prepared))
     }
 }
 

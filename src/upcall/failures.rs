@@ -137,7 +137,8 @@ pub(super) enum LogAmount {
 #[derive(Debug, Serialize, Deserialize)]
 struct LineCount {
     /// Time of the last line, in milliseconds since the machine was started.
-    told: u64,
+    #[serde(rename = "told")]
+    last_line: u64,
     /// Time of the last failure.
     last: u64,
     /// Failures since the last line.
@@ -171,18 +172,18 @@ fn count(before: Option<LineCount>, now: Duration) -> (LineCount, LogAmount) {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (now, pause) = (milliseconds(now), milliseconds(SUMMARY_INTERVAL));
     match before {
-        Some(told) if now.saturating_sub(told.last) < pause && told.last <= now => {
-            let (since, lines) = (told.since.saturating_add(1), told.lines.saturating_add(1));
+        Some(before) if now.saturating_sub(before.last) < pause && before.last <= now => {
+            let (since, lines) = (before.since.saturating_add(1), before.lines.saturating_add(1));
             if lines <= LINES_BEFORE_SUMMARY {
-                (LineCount { told: now, last: now, since: 0, lines }, LogAmount::All)
-            } else if now.saturating_sub(told.told) < pause {
-                (LineCount { last: now, since, ..told }, LogAmount::Nothing)
+                (LineCount { last_line: now, last: now, since: 0, lines }, LogAmount::All)
+            } else if now.saturating_sub(before.last_line) < pause {
+                (LineCount { last: now, since, ..before }, LogAmount::Nothing)
             } else {
-                let say = LogAmount::Times(since, now.saturating_sub(told.told) / 1000);
-                (LineCount { told: now, last: now, since: 0, lines }, say)
+                let say = LogAmount::Times(since, now.saturating_sub(before.last_line) / 1000);
+                (LineCount { last_line: now, last: now, since: 0, lines }, say)
             }
         }
-        _ => (LineCount { told: now, last: now, since: 0, lines: 1 }, LogAmount::All),
+        _ => (LineCount { last_line: now, last: now, since: 0, lines: 1 }, LogAmount::All),
     }
 }
 

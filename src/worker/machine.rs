@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::purpose::Purpose;
+use super::task::WorkerTask;
 use crate::creds::machine::{Basis, MachineAccount, MachineChoice, MachineRequest, Sources, choose, hosts};
 use crate::creds::source::MachineSource;
 use crate::creds::source_list::SourceEntry;
@@ -14,15 +14,15 @@ use crate::negotiate::messages::{Credentials, Ready};
 use crate::negotiate::nid_host::{HostLookup, NameService, SystemNames, own_host};
 use crate::sys::answer::{NoAnswer, within};
 
-/// The name service gets one part in so many of the time for it and the KDCs.
+/// The name service gets 1/3 of the time left for it and the KDCs.
 const NAME_SHARE: u32 = 3;
 
 /// This machine's account, from a cache or by the keytab. Reported to the monitor at once, since others may wait for it.
 pub(super) fn machine_account(
     sources: &[SourceEntry],
-    purpose: Purpose<'_>,
+    task: WorkerTask<'_>,
 ) -> Result<MachineAccount, Failure> {
-    let Purpose { request, deadline, watch } = purpose;
+    let WorkerTask { request, deadline, watch } = task;
     let source = |wanted: MachineSource, word: &str| {
         let found = sources.iter().find_map(|source| match source {
             SourceEntry::Machine { part, found } if *part == wanted => Some(found.clone()),
@@ -44,7 +44,7 @@ pub(super) fn machine_account(
     let anywhere = MachineRequest { roles: *roles, realm, host: None, principal };
     // Fails without the name service if credentials are missing under every host name.
     choose(&anywhere, &sources)?;
-    let choice = choose_here(&anywhere, &sources, myself.as_ref(), purpose)?;
+    let choice = choose_here(&anywhere, &sources, myself.as_ref(), task)?;
     watch.enter(deadline, choice.silent());
     let account = choice.account()?;
     let new = if account.basis() == Basis::Keytab { account.update()? } else { None };
@@ -60,21 +60,21 @@ fn choose_here(
     anywhere: &MachineRequest,
     sources: &Sources,
     myself: Option<&HostLookup>,
-    purpose: Purpose<'_>,
+    task: WorkerTask<'_>,
 ) -> Result<MachineChoice, Failure> {
     let named = hosts(anywhere, sources);
-    let own = SystemNames.node().unwrap_or_default();
+    let own = SystemNames.host_name().unwrap_or_default();
     let configured = myself.and_then(|nid| nid.configured.as_deref());
     let (host, unknown) = match own_host_name(&named, &own, configured) {
         OwnHost::Any => (None, None),
         OwnHost::Host(host) => (Some(host), None),
-        OwnHost::Unknown(otherwise) => match ask(myself, purpose) {
+        OwnHost::Unknown(otherwise) => match ask(myself, task) {
             Ok(host) => (Some(host), None),
             Err(failure) => (Some(otherwise), Some(failure)),
         },
     };
     let late = "machine credentials: no answer in time";
-    let Purpose { deadline, watch, .. } = purpose;
+    let WorkerTask { deadline, watch, .. } = task;
     watch.enter(deadline, Failure::new(Stage::Credentials, Cause::BadCache, late));
     choose(&MachineRequest { host, ..anywhere.clone() }, sources).map_err(|failure| match unknown {
         Some(unknown) => {
@@ -113,7 +113,10 @@ fn own_host_name(named: &[String], own: &str, configured: Option<&str>) -> OwnHo
 }
 
 /// This host's full name.
-fn ask(myself: Option<&HostLookup>, Purpose { deadline, watch, .. }: Purpose<'_>) -> Result<String, Failure> {
+fn ask(
+    myself: Option<&HostLookup>,
+    WorkerTask { deadline, watch, .. }: WorkerTask<'_>,
+) -> Result<String, Failure> {
     let silent = || {
         let detail = "this node's name in full is not known: the name service does not answer";
         Failure::new(Stage::Resolve, Cause::NameServiceSilent, detail)

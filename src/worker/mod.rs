@@ -10,10 +10,10 @@ mod exit_status;
 mod machine;
 mod negotiation;
 mod outcome;
-mod purpose;
 mod required_principal;
 mod sandbox;
 mod self_test;
+mod task;
 mod users;
 mod watch;
 

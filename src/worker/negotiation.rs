@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::machine::machine_account;
 use super::outcome::WorkerOutcome;
-use super::purpose::Purpose;
 use super::sandbox;
+use super::task::WorkerTask;
 use super::users::{self, ServiceTicket, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount};
@@ -41,16 +41,16 @@ pub(super) fn negotiate(
     watch: &Watch,
 ) -> Result<WorkerOutcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    let purpose = Purpose { request, deadline, watch };
-    let service = || service(purpose);
+    let task = WorkerTask { request, deadline, watch };
+    let service = || service(task);
     let (holder, ServiceTicket { ticket, renewal }, service) = match &request.credentials {
         Credentials::Users => {
-            let (account, got, service) = users::choose(sources, service, purpose)?;
+            let (account, got, service) = users::choose(sources, service, task)?;
             (Holder::User(account), got, service)
         }
         Credentials::Machines { .. } => {
             sandbox::confine_names(request.names)?;
-            let machine = machine_account(&sources, purpose)?;
+            let machine = machine_account(&sources, task)?;
             let service = service()?;
             watch.enter_kdc(&machine.to_string(), &service, deadline);
             let server = service_principal(machine.account().library(), &service)?;
@@ -60,12 +60,12 @@ pub(super) fn negotiate(
     };
     let account = holder.account();
     holder.share(watch, &ticket);
-    let outcome = match establish(&ticket, purpose) {
+    let outcome = match establish(&ticket, task) {
         Ok(negotiated) => Ok(WorkerOutcome::of(negotiated, account, &ticket)),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
-            let outcome = establish_again(account, &ticket, refusal, Purpose { deadline, ..purpose });
+            let outcome = establish_again(account, &ticket, refusal, WorkerTask { deadline, ..task });
             // The next request must not start with the old ticket.
             outcome.is_ok().then(|| holder.share(watch, &ticket));
             outcome
@@ -107,7 +107,7 @@ impl Holder {
 }
 
 /// The server's name: given by the program, or found by Lustre's network identifier.
-fn service(Purpose { request, deadline, watch }: Purpose<'_>) -> Result<Service, Failure> {
+fn service(WorkerTask { request, deadline, watch }: WorkerTask<'_>) -> Result<Service, Failure> {
     match &request.target {
         Target::Rpc { service, .. } => Ok(service.clone()),
         Target::Lustre { server, peer, .. } => {
@@ -129,7 +129,7 @@ fn establish_again(
     account: &ClientAccount,
     old: &Ticket,
     EstablishRefusal { failure, .. }: EstablishRefusal,
-    purpose: Purpose<'_>,
+    task: WorkerTask<'_>,
 ) -> Result<WorkerOutcome, Failure> {
     let also = |what: String| {
         let detail = format_args!("{}; {what}", failure.detail);
@@ -137,7 +137,7 @@ fn establish_again(
     };
     let new =
         account.another_ticket(old).map_err(|why| also(format!("and no new ticket: {}", why.detail)))?;
-    match establish(&new, purpose) {
+    match establish(&new, task) {
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
             Ok(WorkerOutcome::of(negotiated, account, &new).with_remark(&replacement))
@@ -160,8 +160,8 @@ impl From<Failure> for EstablishRefusal {
 }
 
 /// Establishes a context with this ticket, over our own connection or the kernel's.
-fn establish(ticket: &Ticket, purpose: Purpose<'_>) -> Result<Negotiated, EstablishRefusal> {
-    let Purpose { request, deadline: resolved_by, watch } = purpose;
+fn establish(ticket: &Ticket, task: WorkerTask<'_>) -> Result<Negotiated, EstablishRefusal> {
+    let WorkerTask { request, deadline: resolved_by, watch } = task;
     let server = ticket.answering();
     let limit = request.limits.round;
     let (negotiated, peer) = match &request.target {

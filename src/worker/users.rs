@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::purpose::Purpose;
 use super::required_principal::RequiredPrincipal;
 use super::sandbox;
+use super::task::WorkerTask;
 use super::watch::{kdc_silent, with_silent_party};
 use crate::config::Canonicalize;
 use crate::creds::client_keytab::KeytabAccount;
@@ -60,9 +60,9 @@ pub(super) struct ServiceTicket {
 pub(super) fn choose(
     sources: Vec<SourceEntry>,
     service: impl FnOnce() -> Result<Service, Failure>,
-    purpose: Purpose<'_>,
+    task: WorkerTask<'_>,
 ) -> Result<(UserAccount, ServiceTicket, Service), Failure> {
-    let Purpose { request, deadline, watch } = purpose;
+    let WorkerTask { request, deadline, watch } = task;
     let library = Library::open().map_err(unusable)?;
     let limit = deadline.saturating_duration_since(Instant::now());
     let mut survey = Survey::of(&library, sources, limit, |display| {
@@ -88,11 +88,11 @@ pub(super) fn choose(
         survey.copy_from_daemons(&library);
     }
     sandbox::confine_names(request.names)?;
-    let service = named(service()?, purpose);
+    let service = named(service()?, task);
     watch.enter_kdc("the user", &service, deadline);
     let server = service_principal(&library, &service)?;
     let ranking = required.of_ranking(survey.rank(Some(&server.name()), now()));
-    let target = TicketTarget { library: &library, service: &service, server: &server, purpose };
+    let target = TicketTarget { library: &library, service: &service, server: &server, task };
     let (account, got) = match keytab {
         // A KDC refuses postdated tickets that it has not validated.
         Some(name) if ranking.usable.iter().all(|usable| usable.worth.reach == TicketReach::Postdated) => {
@@ -110,8 +110,8 @@ pub(super) fn choose(
 }
 
 /// The service with its host name canonicalized if the settings say so.
-fn named(service: Service, purpose: Purpose<'_>) -> Service {
-    let Purpose { request, deadline, watch } = purpose;
+fn named(service: Service, task: WorkerTask<'_>) -> Service {
+    let WorkerTask { request, deadline, watch } = task;
     match canonicalize(request) {
         Canonicalize::No | Canonicalize::Fallback => service,
         Canonicalize::Yes => {
@@ -140,7 +140,7 @@ struct TicketTarget<'a> {
     library: &'a Library,
     service: &'a Service,
     server: &'a Krb5Principal,
-    purpose: Purpose<'a>,
+    task: WorkerTask<'a>,
 }
 
 impl TicketTarget<'_> {
@@ -148,7 +148,7 @@ impl TicketTarget<'_> {
     fn ticket(&self, account: &ClientAccount) -> Result<ServiceTicket, Failure> {
         self.ticket_as_named(account).or_else(|failure| match self.canonical(&failure) {
             Some((service, server)) => {
-                let Purpose { deadline, watch, .. } = self.purpose;
+                let WorkerTask { deadline, watch, .. } = self.task;
                 watch.enter_kdc(&account.to_string(), &service, deadline);
                 let canonical = TicketTarget { service: &service, server: &server, ..*self };
                 canonical.ticket_as_named(account).map_err(|second| {
@@ -162,7 +162,7 @@ impl TicketTarget<'_> {
 
     /// The other name to ask for after this failure.
     fn canonical(&self, failure: &Failure) -> Option<(Service, Krb5Principal)> {
-        let Purpose { request, deadline, watch } = self.purpose;
+        let WorkerTask { request, deadline, watch } = self.task;
         if failure.cause != Cause::UnknownService || canonicalize(request) != Canonicalize::Fallback {
             return None;
         }
@@ -174,7 +174,7 @@ impl TicketTarget<'_> {
 
     /// The ticket, after a renewal if the request allows one and it is due.
     fn ticket_as_named(&self, account: &ClientAccount) -> Result<ServiceTicket, Failure> {
-        let Request { enctypes, limits, renew, .. } = self.purpose.request;
+        let Request { enctypes, limits, renew, .. } = self.task.request;
         let (ticket, renewal) = if *renew {
             renewal::ticket(account, self.service, self.server, enctypes, limits.kdc)?
         } else {
@@ -192,7 +192,7 @@ struct CandidateRefusal<'a> {
 
 /// The first candidate in the ranking that leads to a ticket.
 fn best(target: TicketTarget<'_>, ranking: &Ranking) -> Result<(UserAccount, ServiceTicket), Failure> {
-    let Purpose { request, deadline, watch } = target.purpose;
+    let WorkerTask { request, deadline, watch } = target.task;
     let mut refusals: Vec<CandidateRefusal<'_>> = Vec::new();
     for (place, candidate) in ranking.usable.iter().enumerate() {
         if refusals.len() >= CANDIDATE_ATTEMPTS || is_hopeless(candidate, &refusals) {
@@ -249,7 +249,7 @@ fn ask_ahead(
     account: &ClientAccount,
     candidate: &Candidate,
 ) -> Result<(), Failure> {
-    let Purpose { request, deadline, .. } = target.purpose;
+    let WorkerTask { request, deadline, .. } = target.task;
     let (name, service, enctypes) =
         (candidate.name.clone(), target.service.clone(), request.enctypes.clone());
     let configuration = target.library.configuration();
@@ -268,7 +268,7 @@ fn ask_ahead(
 }
 
 fn by_keytab(target: TicketTarget<'_>, name: CacheNames) -> Result<(UserAccount, ServiceTicket), Failure> {
-    let Purpose { deadline, watch, .. } = target.purpose;
+    let WorkerTask { deadline, watch, .. } = target.task;
     watch.enter_kdc(&name.display, target.service, deadline);
     let account = KeytabAccount::of(target.library, name)?;
     let got = target.ticket(account.account())?;

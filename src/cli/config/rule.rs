@@ -18,7 +18,7 @@ const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %
 
 const LUSTRES: &str = "create lgssc * * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
-/// A request by Lustre for the node.
+/// A request by Lustre for the machine.
 const LUSTRE_PROBE: KeyRequest<'static> = KeyRequest {
     key_type: "lgssc",
     description: "0@0",

@@ -16,7 +16,7 @@ use crate::creds::roots;
 use crate::selftest::{self, BUILD_VERSION, KeytabReport, SelfTestReport, TrialFault};
 use crate::sys::files::{Untrusted, sealed_memory};
 
-/// First components of principals whose keys a node can use for Lustre (lgss_keyring(8)).
+/// First components of principals whose keys the machine can use for Lustre (lgss_keyring(8)).
 const LUSTRE_PRINCIPALS: [&str; 6] =
     ["lustre_root", "lustre_mds", "lustre_oss", "lustre_mgs", "lustre_role", "host"];
 /// Most principals listed.

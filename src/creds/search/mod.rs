@@ -160,15 +160,15 @@ impl<'a> Search<'a> {
         search
     }
 
-    fn name(&mut self, name: &str, standing: Standing, whence: &str) {
+    fn name(&mut self, name: &str, standing: Standing, by: &str) {
         match name.parse::<CacheName>() {
             Ok(name) if self.named.iter().any(|(known, _)| *known == name) => {}
             Ok(name) => self.named.push((name, standing)),
             Err(error @ CacheNameError::Type(_)) => {
-                let what = format!("{whence} {}: {error}", quoted(name));
-                self.object(&format_args!("{whence} {name}"), &what, standing);
+                let what = format!("{by} {}: {error}", quoted(name));
+                self.object(&format_args!("{by} {name}"), &what, standing);
             }
-            Err(error) => self.object(&whence, &format_args!("{whence}: {error}"), standing),
+            Err(error) => self.object(&by, &format_args!("{by}: {error}"), standing),
         }
     }
 

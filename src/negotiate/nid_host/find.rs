@@ -38,7 +38,7 @@ pub trait NameService {
     ///
     /// # Errors
     /// For a name that is not UTF-8.
-    fn node(&self) -> io::Result<String>;
+    fn host_name(&self) -> io::Result<String>;
 }
 
 /// This machine's name service, as nsswitch.conf sets it up.
@@ -58,7 +58,7 @@ impl NameService for SystemNames {
         name_service::canonical_name(name)
     }
 
-    fn node(&self) -> io::Result<String> {
+    fn host_name(&self) -> io::Result<String> {
         let name = nix::unistd::gethostname()?;
         name.into_string().map_err(|_| io::ErrorKind::InvalidData.into())
     }
@@ -126,7 +126,7 @@ impl HostLookup {
     }
 
     fn checked(&self, name: &str, source: &str) -> Result<String, Failure> {
-        host_name(name).ok_or_else(|| {
+        normalised(name).ok_or_else(|| {
             self.unnamed(format_args!("{source} gives {:?}, which is no host name", cut(name)))
         })
     }
@@ -144,14 +144,14 @@ pub(crate) fn own_host(names: &impl NameService) -> Result<String, Failure> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Failure::new(Stage::Resolve, Cause::UnnamedNid, format_args!("this node: {what}: {error}"))
     };
-    let node = names.node().map_err(|error| failed("uname", &error))?;
+    let own = names.host_name().map_err(|error| failed("uname", &error))?;
     let name =
-        names.canonical_name(&node).map_err(|error| failed(&format!("name of {node} in full"), &error))?;
-    host_name(&name).ok_or_else(|| failed("no host name", &format_args!("{:?}", cut(&name))))
+        names.canonical_name(&own).map_err(|error| failed(&format!("name of {own} in full"), &error))?;
+    normalised(&name).ok_or_else(|| failed("no host name", &format_args!("{:?}", cut(&name))))
 }
 
 /// The name without DNS's final dot and in small letters, as principals have it; `None` if it is no host name.
-fn host_name(name: &str) -> Option<String> {
+fn normalised(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
     is_host(name).then(|| name.to_ascii_lowercase())
 }

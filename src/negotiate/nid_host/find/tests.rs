@@ -9,7 +9,7 @@ use std::time::Duration;
 struct FakeNames {
     names: BTreeMap<Ipv4Addr, &'static str>,
     addresses: BTreeMap<&'static str, Vec<&'static str>>,
-    node: &'static str,
+    host: &'static str,
     canonical: &'static str,
 }
 
@@ -27,11 +27,11 @@ impl NameService for FakeNames {
     }
 
     fn canonical_name(&self, name: &str) -> io::Result<String> {
-        if name == self.node { Ok(self.canonical.to_owned()) } else { Err(io::Error::other("no such host")) }
+        if name == self.host { Ok(self.canonical.to_owned()) } else { Err(io::Error::other("no such host")) }
     }
 
-    fn node(&self) -> io::Result<String> {
-        Ok(self.node.to_owned())
+    fn host_name(&self) -> io::Result<String> {
+        Ok(self.host.to_owned())
     }
 }
 
@@ -40,7 +40,7 @@ fn names(name: &'static str, addresses: &[&'static str]) -> FakeNames {
     FakeNames {
         names: [(Ipv4Addr::new(10, 0, 0, 1), name)].into(),
         addresses: [(forward, addresses.to_vec())].into(),
-        node: "node1",
+        host: "node1",
         canonical: "Node1.Example.COM.",
     }
 }
@@ -111,7 +111,7 @@ fn this_node_has_its_name_in_full() {
     assert_eq!(host(&lookup("0@lo"), &names).unwrap(), "node1.example.com");
     refused(host(&lookup("1@lo"), &names), Cause::UnnamedNid, "1@lo: an identifier of this node itself");
     refused(
-        own_host(&FakeNames { node: "other", canonical: "a b", ..names }),
+        own_host(&FakeNames { host: "other", canonical: "a b", ..names }),
         Cause::UnnamedNid,
         "this node",
     );

@@ -1,15 +1,17 @@
-//! A request with its time, for the stages of a negotiation.
+//! The task that the stages of a negotiation share.
 
 use std::time::Instant;
 
 use super::watch::Watch;
 use crate::negotiate::messages::Request;
 
-/// The request and its time.
+/// A request with its deadline and clock.
 #[derive(Clone, Copy)]
-pub(super) struct Purpose<'a> {
+pub(super) struct WorkerTask<'a> {
+    /// The monitor's request.
     pub(super) request: &'a Request,
     /// When KDCs and name services must have answered.
     pub(super) deadline: Instant,
+    /// The worker's clock, and the way to report.
     pub(super) watch: &'a Watch,
 }
