@@ -11,9 +11,7 @@ mod stage;
 
 pub use cause::Cause;
 pub use failure::Failure;
-#[cfg(feature = "tools")]
-pub(crate) use meaning::Meaning;
-pub(crate) use meaning::meaning;
+pub(crate) use meaning::{Meaning, NO_UPCALL, meaning};
 pub use reason::Reason;
 pub use stage::Stage;
 

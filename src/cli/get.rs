@@ -21,7 +21,7 @@ use crate::ctx::payload::user::State;
 use crate::ctx::request::OnPause;
 use crate::ctx::rings::{self, Session};
 use crate::ctx::{Context, ContextRequest, NoContext, OsError};
-use crate::event;
+use crate::event::{self, NO_UPCALL};
 use crate::time;
 
 const FOUND: &str = "which you had already";
@@ -210,6 +210,10 @@ fn advise(failure: &FailureReport, key: ContextKey, err: &mut dyn Write) -> io::
 /// Reports a request that failed without a key, before the negotiation.
 fn not_requested(error: &ClientError, err: &mut dyn Write) -> io::Result<()> {
     let errno = match *error {
+        ClientError::NoUpcall => {
+            writeln!(err, "lgss: the request failed at once: ENOKEY: {}", NO_UPCALL.cause)?;
+            return writeln!(err, "  try:    {}", NO_UPCALL.remedy);
+        }
         ClientError::Request(OsError(errno)) => errno,
         ClientError::Session(OsError(errno)) => {
             writeln!(err, "lgss: {}", words::session(Session::Dead(errno)))?;

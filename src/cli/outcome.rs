@@ -49,8 +49,7 @@ impl End {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Unusable(_) => Exit::Usage,
-            // ENOKEY comes from the kernel here: our upcall only puts it into keys, and never rejects with it.
-            Self::NotRequested(ClientError::Request(OsError(Errno::ENOKEY))) => Exit::Broken,
+            Self::NotRequested(ClientError::NoUpcall) => Exit::Broken,
             Self::NotRequested(ClientError::Request(OsError(errno))) => Exit::of_failure(*errno),
             Self::NotRequested(ClientError::Session(_)) => Exit::Session,
             Self::NotRequested(ClientError::NotOwn(_)) => Exit::Unreadable,
@@ -105,10 +104,6 @@ pub(super) fn unreadable(error: &ClientError) -> FailureReport {
 /// Meaning of a request's errno when there is no key.
 pub(super) fn refusal(errno: Errno) -> Meaning {
     match errno {
-        Errno::ENOKEY => Meaning {
-            cause: "no upcall answered the request",
-            remedy: "see that lgss is installed (as root: lgss config check); then lgss flush --all, since the kernel remembers for a minute",
-        },
         Errno::ETIMEDOUT => {
             Meaning { cause: "the upcall could not look at the requester in time", remedy: "try again" }
         }
@@ -167,6 +162,9 @@ impl GetReport {
                 self.failure =
                     Some(FailureReport { cause, ..failed(Errno::EINVAL, Meaning { cause: "", remedy }) });
             }
+            End::NotRequested(ClientError::NoUpcall) => {
+                self.failure = Some(failed(Errno::ENOKEY, event::NO_UPCALL));
+            }
             End::NotRequested(ClientError::Request(OsError(errno))) => {
                 self.failure = Some(failed(*errno, refusal(*errno)));
             }
@@ -207,6 +205,11 @@ fn failed(errno: Errno, meaning: Meaning) -> FailureReport {
     FailureReport {
         cause: meaning.cause.into(),
         remedy: meaning.remedy.into(),
-        ..FailureReport::of(&NoContext { errno: OsError(errno), gss_major: 0, reason: None })
+        ..FailureReport::of(&NoContext {
+            errno: OsError(errno),
+            gss_major: 0,
+            reason: None,
+            no_upcall: false,
+        })
     }
 }

@@ -56,8 +56,8 @@ const FORGETTING: Duration = Duration::from_secs(1);
 /// The context belongs to the thread's fsuid.
 ///
 /// # Errors
-/// [`ClientError::Text`], [`ClientError::Session`], [`ClientError::Request`]; [`ClientError::NotOwn`] if only a key that
-/// another has planted can be had.
+/// [`ClientError::Text`], [`ClientError::Session`], [`ClientError::NoUpcall`], [`ClientError::Request`];
+/// [`ClientError::NotOwn`] if only a key that another has planted can be had.
 pub fn request(request: &ContextRequest) -> Result<ContextKey, ClientError> {
     let instance = request.instance.clone().unwrap_or_else(own_instance);
     request_into(Destination::Process, &ContextRequest { instance: Some(instance), ..request.clone() })
@@ -90,7 +90,7 @@ pub fn request_shared(
 ) -> Result<Obtained, ClientError> {
     // A remembered refusal is a key that cannot be read; the request itself reports it.
     let earlier = match find(&request.service, request.instance.as_deref()) {
-        Err(ClientError::Request(_) | ClientError::NotOwn(_)) => None,
+        Err(ClientError::Request(_) | ClientError::NoUpcall | ClientError::NotOwn(_)) => None,
         other => other?,
     };
     let stale = earlier.and_then(|key| Some((key, key.stale(request.principal.as_ref().or(expected))?)));
@@ -182,7 +182,7 @@ pub fn request_into(destination: Destination, request: &ContextRequest) -> Resul
 }
 
 fn refused(errno: Errno) -> ClientError {
-    ClientError::Request(OsError(errno))
+    if errno == Errno::ENOKEY { ClientError::NoUpcall } else { ClientError::Request(OsError(errno)) }
 }
 
 /// The caller's shared context with this service and instance, in progress, established or failed; never makes one.
@@ -207,7 +207,8 @@ pub fn find(service: &Service, instance: Option<&str>) -> Result<Option<ContextK
 ///
 /// In a session that belongs to another uid it is the user keyring, which the process keyring is made to lead to: all
 /// processes of a user share one context there, whatever their sessions, and nobody else has it (rule S20). For root it
-/// is always so, because processes that su(1) or a daemon turns into others keep root's session keyring.
+/// is always so, because processes that su(1) or a daemon turns into others keep root's session keyring. A process of
+/// root's that acts for a user by its effective uid has only root's keyrings, so it is the process keyring there.
 ///
 /// A process without a session keyring is given the user's default one (user-session-keyring(7)), which leads to the
 /// user keyring. Looking at the session keyring first, as here, makes the kernel do that; otherwise it would create a new
@@ -216,6 +217,9 @@ pub fn find(service: &Service, instance: Option<&str>) -> Result<Option<ContextK
 /// # Errors
 /// [`ClientError::Session`] if the session keyring has ended; [`ClientError::Request`], the kernel's.
 pub fn destination() -> Result<Destination, ClientError> {
+    if rings::is_root_acting_for_another() {
+        return Ok(Destination::Process);
+    }
     match rings::session() {
         Session::Dead(errno) => Err(ClientError::Session(OsError(errno))),
         Session::Own if geteuid().is_root() => Ok(Destination::User),

@@ -1,7 +1,7 @@
 //! Keyrings that a program's context may be in.
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, getuid};
 
 use super::rings::{self, Session};
 use crate::sys::keyctl;
@@ -9,7 +9,7 @@ use crate::sys::keyctl;
 /// The keyring that a requested key is linked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// The user keyring: every session of the user finds the context.
+    /// The user keyring: every session of the user finds the context. EACCES for a process of root's that acts for a user.
     User,
     /// The session keyring: only this session finds it.
     Session,
@@ -34,7 +34,9 @@ impl Destination {
         ask: impl Fn(keyctl::RawSerial) -> Result<keyctl::RawSerial, Errno> + Sync,
     ) -> Result<keyctl::RawSerial, Errno> {
         match (self, rings::session()) {
-            (Self::User | Self::Session, Session::Own) if !geteuid().is_root() => ask(self.raw()),
+            (Self::User | Self::Session, Session::Own) if !geteuid().is_root() && !getuid().is_root() => {
+                ask(self.raw())
+            }
             _ => self.search_aside(ask),
         }
     }
@@ -46,6 +48,7 @@ impl Destination {
     ) -> Result<keyctl::RawSerial, Errno> {
         match self {
             // By way of the process keyring the caller possesses what is in its user keyring.
+            Self::User if rings::is_root_acting_for_another() => return Err(Errno::EACCES),
             Self::User => rings::possess_user_keyring()?,
             Self::Process => drop(keyctl::make_keyring(keyctl::PROCESS_KEYRING)?),
             Self::Session => return Err(Errno::EACCES),

@@ -44,6 +44,12 @@ fn is_callers(uid: u32) -> bool {
     [geteuid(), getuid()].iter().any(|own| own.as_raw() == uid)
 }
 
+/// Whether the caller is a process of root's that acts for a user by its effective uid. Its session and its user keyring
+/// are root's, and root's sessions are handed on by su(1) and daemons to others (rule S20).
+pub(super) fn is_root_acting_for_another() -> bool {
+    getuid().is_root() && !geteuid().is_root()
+}
+
 /// Whether the session keyring leads to the caller's user keyring.
 ///
 /// # Errors

@@ -74,7 +74,8 @@ pub fn contexts() -> Vec<Visible> {
 }
 
 impl Visible {
-    /// What the key says now. A key that the upcall has refused is [`State::Failed`] with the errno of the refusal.
+    /// What the key says now. A key that the upcall has rejected is [`State::Failed`] with
+    /// the errno of the rejection; so is one that the kernel negated because no upcall answered.
     ///
     /// # Errors
     /// As [`ContextKey::state`]; `Read(EACCES)` if the caller may not read it, `Read(ENOKEY)` if it has gone.
@@ -84,7 +85,7 @@ impl Visible {
             Err(ClientError::Read(errno))
                 if (self.readable || errno.0 != Errno::EACCES) && self.is_there() =>
             {
-                Ok(State::Failed(NoContext { errno, gss_major: 0, reason: None }))
+                Ok(State::Failed(NoContext::negated(errno)))
             }
             other => other,
         }

@@ -11,6 +11,12 @@ pub(crate) struct Meaning {
     pub remedy: &'static str,
 }
 
+/// ENOKEY as the kernel's own answer: the upcall puts that error into keys only, and never rejects a program's key with it.
+pub(crate) const NO_UPCALL: Meaning = Meaning {
+    cause: "no upcall answered the request",
+    remedy: "see that lgss is installed (as root: lgss config check); then lgss flush --service for that service, since the kernel remembers for a minute",
+};
+
 /// The meaning of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.
 pub(crate) fn meaning(errno: Errno) -> Meaning {
     let (cause, remedy) = match errno {

@@ -167,13 +167,13 @@ impl<'a> RunningNegotiation<'a> {
         };
         self.findings.established(&mut context);
         let enctypes = &self.job.config.kerberos.enctypes;
-        match self.channel.as_ref().and_then(Relay::granted) {
-            // Rule S13: window and handle are from the server's answers that we have read, not from the worker.
-            Some(&GrantedContext { window, ref handle }) => {
-                check(Established { window, ..context }, base_key, handle, enctypes)
-            }
-            None => check(context, base_key, &handle, enctypes),
-        }
+        let Some(relay) = &self.channel else { return check(context, base_key, &handle, enctypes) };
+        // Rule S13: window and handle are from the server's answers that we have read, not from the worker.
+        let Some(GrantedContext { window, handle }) = relay.granted() else {
+            let detail = "worker: a context that no server has granted";
+            return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
+        };
+        check(Established { window: *window, ..context }, base_key, handle, enctypes)
     }
 
     /// Receives the worker's one report; before it, for Lustre, passes tokens to the server.

@@ -11,6 +11,8 @@ use crate::negotiate::ROUND_LIMIT;
 use crate::secret::Secret;
 use crate::sys::process::Process;
 
+/// GSS major status of an accepted token after which none is needed (RFC 2743 §1.2.1.1).
+const GSS_S_COMPLETE: u32 = 0;
 /// If the kernel gives up a token this soon, the token was lost with its connection, and another may arrive. A longer
 /// silence is not repeated: the kernel asks twice for one access as it is.
 const LOST_WITHIN: Duration = Duration::from_secs(5);
@@ -21,7 +23,10 @@ pub(super) struct Relay {
     tokens: usize,
     /// A token was not answered, so the worker has been told to begin anew, which happens once.
     silent_once: bool,
+    /// From the answers since the negotiation began, or began anew.
     granted: Option<GrantedContext>,
+    /// The last of these answers said that the server's side is complete.
+    is_complete: bool,
 }
 
 /// The parts of a context that a server grants, from its answers.
@@ -36,7 +41,7 @@ pub(super) struct GrantedContext {
 impl Relay {
     /// Over this channel, before the first token.
     pub(super) fn new(channel: InitChannel) -> Self {
-        Self { channel, tokens: 0, silent_once: false, granted: None }
+        Self { channel, tokens: 0, silent_once: false, granted: None, is_complete: false }
     }
 
     /// Whether the worker may send another token.
@@ -49,9 +54,9 @@ impl Relay {
         self.tokens += 1;
     }
 
-    /// What the server has granted so far; `None` before its first handle.
+    /// The context that the server has granted; `None` before its side is complete, and after an error.
     pub(super) fn granted(&self) -> Option<&GrantedContext> {
-        self.granted.as_ref()
+        self.granted.as_ref().filter(|_| self.is_complete)
     }
 
     /// A process of the channel that does not end.
@@ -85,8 +90,14 @@ impl Relay {
             Exchanged::Silence if std::mem::replace(&mut self.silent_once, true) => {
                 return Err(self.channel.silent("no answer, also not to a second try"));
             }
-            Exchanged::Silence | Exchanged::Unwanted => return Ok(exchanged),
+            // The worker begins anew.
+            Exchanged::Silence => {
+                (self.granted, self.is_complete) = (None, false);
+                return Ok(exchanged);
+            }
+            Exchanged::Unwanted => return Ok(exchanged),
         };
+        self.is_complete = answer.gss_major == GSS_S_COMPLETE;
         if !answer.handle.is_empty() {
             self.granted = Some(GrantedContext { window: answer.window, handle: answer.handle.clone() });
         } else if let Some(granted) = self.granted.as_mut() {
@@ -116,8 +127,12 @@ mod tests {
     }
 
     fn answer(window: u32, handle: &[u8]) -> Exchanged {
+        answer_with(GSS_S_COMPLETE, window, handle)
+    }
+
+    fn answer_with(gss_major: u32, window: u32, handle: &[u8]) -> Exchanged {
         let mut writer = Writer::new();
-        for word in [0, 0, 0, window] {
+        for word in [0, gss_major, 0, window] {
             writer.u32_host(word);
         }
         for field in [handle, b"token"] {
@@ -141,6 +156,26 @@ mod tests {
         assert_eq!(after(answer(8, b"first")), granted(8, b"first"));
         assert_eq!(after(answer(9, b"")), granted(9, b"first"));
         assert_eq!(after(answer(10, b"second")), granted(10, b"second"));
+    }
+
+    /// Rule S13: the worker's word alone makes no context.
+    #[test]
+    fn nothing_is_granted_before_the_server_is_done_after_its_error_or_its_silence() {
+        const CONTINUE_NEEDED: u32 = 1;
+        const FAILURE: u32 = 0x000d_0000;
+        let (mut relay, _directory) = relay();
+        assert_eq!(relay.granted(), None);
+        for (gss_major, expected) in
+            [(CONTINUE_NEEDED, None), (GSS_S_COMPLETE, granted(7, b"handle")), (FAILURE, None)]
+        {
+            relay.conclude(answer_with(gss_major, 7, b"handle"), Duration::ZERO).unwrap();
+            assert_eq!(relay.granted().cloned(), expected, "{gss_major:#x}");
+        }
+        relay.conclude(answer(7, b"handle"), Duration::ZERO).unwrap();
+        relay.conclude(Exchanged::Silence, Duration::ZERO).unwrap();
+        assert_eq!(relay.granted(), None, "after silence");
+        relay.conclude(answer(9, b""), Duration::ZERO).unwrap();
+        assert_eq!(relay.granted(), None, "a handle from before the silence");
     }
 
     #[test]

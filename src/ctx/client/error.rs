@@ -5,6 +5,7 @@ use crate::ctx::os_error::OsError;
 use crate::ctx::payload::user::PayloadError;
 use crate::ctx::request::RequestError;
 use crate::ctx::rings::Doubt;
+use crate::event::NO_UPCALL;
 
 /// Why there is no context, or none that can be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +17,10 @@ pub enum ClientError {
     /// The session keyring has ended with its login: EKEYREVOKED or EKEYEXPIRED.
     #[error("the session keyring has ended: {0}")]
     Session(OsError),
-    /// The request was refused before there was a key. ENOKEY: no upcall is installed, or it did not answer.
+    /// No upcall is installed for the request, or it did not answer; the kernel remembers that for a minute.
+    #[error("{}; {}", NO_UPCALL.cause, NO_UPCALL.remedy)]
+    NoUpcall,
+    /// The request was refused before there was a key.
     #[error("request_key: {0}")]
     Request(OsError),
     /// The key cannot be read. EACCES: the caller does not possess it; EKEYEXPIRED, EKEYREVOKED: it has ended.
@@ -40,7 +44,7 @@ pub enum NotEstablished {
     /// The time is up. The negotiation goes on, and the key can be waited for again.
     #[error("no context yet: the negotiation goes on")]
     InProgress,
-    /// The key cannot be read.
+    /// There is no key, or it cannot be read.
     #[error(transparent)]
     Client(#[from] ClientError),
 }

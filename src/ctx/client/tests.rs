@@ -21,6 +21,30 @@ fn the_state_in_a_key_is_read_and_its_end_is_seen() {
     assert_eq!(key.state().unwrap_err(), ClientError::Read(OsError(Errno::EKEYREVOKED)));
 }
 
+/// Rule S20; needs root. Root's session and user keyring are handed on to others: no user's context goes there.
+#[cfg(feature = "upcall")]
+#[test]
+fn a_process_of_roots_that_acts_for_a_user_keeps_its_contexts_to_itself() {
+    use crate::sys::fork::{ForkResult, fork};
+    use crate::sys::process::end;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{Uid, getuid, setresuid};
+    assert!(getuid().is_root(), "needs root");
+    let child = match fork().unwrap() {
+        ForkResult::Child => {
+            let (root, user) = (Uid::from_raw(0), Uid::from_raw(64_001));
+            let acts = setresuid(root, user, root).is_ok();
+            let shared = destination() == Ok(Destination::Process);
+            let ask = |_| Err(Errno::EIO);
+            let refused = [Destination::User, Destination::Session].map(|place| place.search(ask));
+            let kept = refused == [Err(Errno::EACCES); 2];
+            end(i32::from(!(acts && shared && kept)))
+        }
+        ForkResult::Parent { child } => child,
+    };
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+}
+
 /// Needs a kernel with keys, as the whole package does.
 #[test]
 fn whoever_waits_for_a_context_gets_the_failure_in_words() {

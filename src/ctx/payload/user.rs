@@ -176,7 +176,7 @@ fn parse_not_established(mut reader: Reader<'_>) -> Result<State, PayloadError> 
         Some(errno) if errno > 0 && Errno::from_raw(errno) == Errno::EINPROGRESS => Ok(State::InProgress),
         Some(errno) if errno > 0 && Errno::from_raw(errno) != Errno::UnknownErrno => {
             let errno = OsError(Errno::from_raw(errno));
-            Ok(State::Failed(NoContext { errno, gss_major, reason: parse_reason(&texts) }))
+            Ok(State::Failed(NoContext { errno, gss_major, reason: parse_reason(&texts), no_upcall: false }))
         }
         _ => Err(PayloadError::BadErrno(error)),
     }
@@ -264,7 +264,7 @@ mod tests {
         assert!(whole.as_slice().starts_with(failed(&failure).as_slice()));
         let State::Failed(read) = parse(whole.as_slice()).unwrap() else { panic!("not failed") };
         let errno = OsError(Errno::ECONNREFUSED);
-        assert_eq!(read, NoContext { errno, gss_major: 0x70000, reason: Some(reason) });
+        assert_eq!(read, NoContext { errno, gss_major: 0x70000, reason: Some(reason), no_upcall: false });
     }
 
     /// A key of this name anybody can plant.
