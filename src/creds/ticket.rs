@@ -104,8 +104,9 @@ impl ClientAccount {
         }
         self.ask_for(allowed, server)?;
         match self.cache.service_ticket(&self.client, server) {
-            Err(error) if error.reason() == Krb5Reason::Enctype => {
-                Err(self.none_allowed(allowed, server, error.message))
+            Err(error) if matches!(error.reason(), Krb5Reason::Enctype | Krb5Reason::SessionKey) => {
+                let of_ticket = self.is_of_ticket(&error);
+                Err(Failure { of_ticket, ..self.none_allowed(allowed, server, error.message) })
             }
             Err(error) => Err(failed(error)),
             Ok(ticket) if allowed_type(&ticket, allowed) => Ok(ticket),
@@ -193,7 +194,17 @@ impl ClientAccount {
             message.push_str(": the KDC cannot read the ticket, perhaps of an old key (kinit)");
             return self.failure(Cause::TicketRejected, server, &message);
         }
-        self.failure(cause_of(error, elapsed), server, &message)
+        let of_ticket = self.is_of_ticket(error);
+        Failure { of_ticket, ..self.failure(cause_of(error, elapsed), server, &message) }
+    }
+
+    /// Whether the error is due to this cache's ticket, so that another of the realm may serve.
+    fn is_of_ticket(&self, error: &Krb5Error) -> bool {
+        match error.reason() {
+            Krb5Reason::ClockSkew => self.library.skew_is_of_cache(),
+            Krb5Reason::SessionKey => true,
+            _ => false,
+        }
     }
 
     fn failure(&self, cause: Cause, server: &str, detail: &str) -> Failure {
@@ -275,7 +286,7 @@ pub(super) fn cause_of(error: &Krb5Error, elapsed: Duration) -> Cause {
         Krb5Reason::TicketExpired => Cause::TicketExpired,
         Krb5Reason::NoCache => Cause::NoTicket,
         Krb5Reason::UnknownService => Cause::UnknownService,
-        Krb5Reason::Enctype => Cause::EncryptionType,
+        Krb5Reason::Enctype | Krb5Reason::SessionKey => Cause::EncryptionType,
         Krb5Reason::KdcUnreachable | Krb5Reason::KdcUnresolved => {
             match (elapsed < PROMPT_ERROR, trace::nobody_was_found()) {
                 (true, true) => Cause::KdcUnresolved,

@@ -20,12 +20,16 @@ pub struct Failure {
     pub detail: String,
     /// GSS major status, 0 if GSS had no part in it (RFC 2743 §1.2.1.1).
     pub gss_major: u32,
+    /// Whether it is due to the ticket that a KDC was asked with, so that another of the same realm may serve. Known only in the
+    /// process that asked.
+    #[serde(skip)]
+    pub of_ticket: bool,
 }
 
 impl Failure {
     /// A failure outside GSS.
     pub fn new(stage: Stage, cause: Cause, detail: impl fmt::Display) -> Self {
-        Self { stage, cause, detail: one_line(&detail.to_string()), gss_major: 0 }
+        Self { stage, cause, detail: one_line(&detail.to_string()), gss_major: 0, of_ticket: false }
     }
 
     /// The same with the GSS major status that came with it.

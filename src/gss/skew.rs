@@ -33,6 +33,12 @@ impl Library {
         (!known.is_empty()).then(|| known.join("; "))
     }
 
+    /// Whether a clock difference that a KDC complains about is due to the cache in use: the cache records a difference, or
+    /// the KDC's clock agrees with this machine's, so that the ticket itself begins later.
+    pub fn skew_is_of_cache(&self) -> bool {
+        self.assumed_offset().is_some() || self.replies().clock.is_some_and(|there| there.span() < NOTABLE)
+    }
+
     /// By how much the KDC's clock differed when the cache in use was made. libkrb5 corrects for it (krb5.conf(5),
     /// kdc_timesync).
     fn assumed_offset(&self) -> Option<Offset> {

@@ -46,6 +46,8 @@ pub enum Krb5Reason {
     StaleKey,
     /// The KDC has no key of the types asked for, or the library knows none of these types.
     Enctype,
+    /// The cache's ticket has a session key of a type that the library does not use, or that was not asked for.
+    SessionKey,
     /// A ticket has expired.
     TicketExpired,
     /// The KDC does not know the service.
@@ -111,8 +113,8 @@ impl Krb5Reason {
             ffi::KRB5KDC_ERR_ETYPE_NOSUPP
             | ffi::KRB5_PROG_ETYPE_NOSUPP
             | ffi::KRB5_NOPERM_ETYPE
-            | ffi::KRB5_CONFIG_ETYPE_NOSUPP
-            | ffi::KRB5_CC_NOT_KTYPE => Self::Enctype,
+            | ffi::KRB5_CONFIG_ETYPE_NOSUPP => Self::Enctype,
+            ffi::KRB5_CC_NOT_KTYPE => Self::SessionKey,
             ffi::KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN => Self::UnknownService,
             ffi::KRB5_REALM_UNKNOWN | ffi::KRB5_ERR_HOST_REALM_UNKNOWN | ffi::KRB5_CONFIG_NODEFREALM => {
                 Self::UnknownRealm
@@ -228,6 +230,7 @@ mod tests {
             (ffi::KRB5KDC_ERR_C_PRINCIPAL_UNKNOWN, Krb5Reason::UnknownClient),
             (ffi::KRB5KDC_ERR_PREAUTH_FAILED, Krb5Reason::WrongKey),
             (ffi::KRB5KDC_ERR_ETYPE_NOSUPP, Krb5Reason::Enctype),
+            (ffi::KRB5_CC_NOT_KTYPE, Krb5Reason::SessionKey),
             (ffi::KRB5KRB_AP_ERR_BADKEYVER, Krb5Reason::StaleKey),
             (ffi::KRB5KDC_ERR_POLICY, Krb5Reason::Policy),
             (ffi::KRB5KDC_ERR_CLIENT_REVOKED, Krb5Reason::ClientRevoked),

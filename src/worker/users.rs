@@ -1,6 +1,10 @@
 //! A user's credentials for one target: the best that the user has, or the next best if a KDC refuses those.
 
+mod attempts;
+
 use std::time::Instant;
+
+use attempts::CandidateRefusal;
 
 use super::required_principal::RequiredPrincipal;
 use super::sandbox;
@@ -26,10 +30,6 @@ use crate::sys::answer::{NoAnswer, within};
 use crate::text::{self, quoted};
 use crate::time::now;
 
-/// Most credentials with which KDCs are asked.
-const CANDIDATE_ATTEMPTS: usize = 4;
-/// This many refusals rule out all tickets of a client. A single one may be due to the ticket.
-const CLIENT_ATTEMPTS: usize = 2;
 /// Longest text about one candidate, in bytes.
 const WORD_LIMIT: usize = 300;
 
@@ -153,7 +153,8 @@ impl TicketTarget<'_> {
                 let canonical = TicketTarget { service: &service, server: &server, ..*self };
                 canonical.ticket_as_named(account).map_err(|second| {
                     let detail = format_args!("{}; {}", failure.detail, second.detail);
-                    Failure::new(second.stage, second.cause, detail)
+                    let of_ticket = second.of_ticket;
+                    Failure { of_ticket, ..Failure::new(second.stage, second.cause, detail) }
                 })
             }
             None => Err(failure),
@@ -184,26 +185,17 @@ impl TicketTarget<'_> {
     }
 }
 
-/// A candidate that failed at a KDC or at its own cache.
-struct CandidateRefusal<'a> {
-    candidate: &'a Candidate,
-    failure: Failure,
-}
-
 /// The first candidate in the ranking that leads to a ticket.
 fn best(target: TicketTarget<'_>, ranking: &Ranking) -> Result<(UserAccount, ServiceTicket), Failure> {
     let WorkerTask { request, deadline, watch } = target.task;
     let mut refusals: Vec<CandidateRefusal<'_>> = Vec::new();
-    for (place, candidate) in ranking.usable.iter().enumerate() {
-        if refusals.len() >= CANDIDATE_ATTEMPTS || is_hopeless(candidate, &refusals) {
-            continue;
-        }
+    while let Some(candidate) = attempts::next(&ranking.usable, &refusals) {
         // The watch reports this if a KDC stays silent to the end.
         watch.consider(considered(Some(candidate), ranking, &refusals));
         let got = account_of(target, candidate, ranking).and_then(|account| {
             watch.enter_kdc(&account.to_string(), target.service, deadline);
-            let mut later = ranking.usable.iter().skip(place + 1);
-            if later.any(|other| other.ready || other.client.realm != candidate.client.realm) {
+            let mut later = attempts::open(&ranking.usable, &refusals);
+            if later.any(|other| may_serve_without(other, candidate)) {
                 let ahead = ask_ahead(target, &account, candidate);
                 // Not final if the canonical name is still to be tried.
                 ahead.or_else(|failure| match canonicalize(request) {
@@ -225,6 +217,11 @@ fn best(target: TicketTarget<'_>, ranking: &Ranking) -> Result<(UserAccount, Ser
     let others: Vec<String> = failures.map(|failure| failure.detail).collect();
     let detail = listed(first.detail, others.iter().map(String::as_str));
     Err(Failure { detail, ..first })
+}
+
+/// Whether another candidate may serve where the KDC of this one is silent.
+fn may_serve_without(other: &Candidate, candidate: &Candidate) -> bool {
+    !std::ptr::eq(other, candidate) && (other.ready || other.client.realm != candidate.client.realm)
 }
 
 /// Opens the cache, with a fresh library context if several caches have been read. A context keeps the clock difference of
@@ -273,44 +270,6 @@ fn by_keytab(target: TicketTarget<'_>, name: CacheNames) -> Result<(UserAccount,
     let account = KeytabAccount::of(target.library, name)?;
     let got = target.ticket(account.account())?;
     Ok((UserAccount::Keytab(account), got))
-}
-
-/// Whether a candidate would fail like those refused. A failure of a realm holds for all its candidates, except those that
-/// have a ticket for the service and need no KDC. A failure of a client holds for all its tickets.
-fn is_hopeless(candidate: &Candidate, refusals: &[CandidateRefusal<'_>]) -> bool {
-    let of_realm = |refusal: &CandidateRefusal<'_>| {
-        let of_all = matches!(
-            refusal.failure.cause,
-            Cause::KdcDown
-                | Cause::KdcSilent
-                | Cause::KdcUnresolved
-                | Cause::NameServiceSilent
-                | Cause::UnknownRealm
-                | Cause::ServiceClosed
-                | Cause::UnknownService
-                | Cause::UnknownHost
-                | Cause::ClockSkew
-                | Cause::EncryptionType
-        );
-        // The refused ticket begins later; the clock is not to blame.
-        let of_ticket = refusal.failure.cause == Cause::ClockSkew
-            && refusal.candidate.worth.reach <= TicketReach::Later
-            && candidate.worth.reach > TicketReach::Later;
-        of_all && !of_ticket && !candidate.ready && refusal.candidate.client.realm == candidate.client.realm
-    };
-    let of_client = |refusal: &&CandidateRefusal<'_>| {
-        let of_all = matches!(
-            refusal.failure.cause,
-            Cause::KdcRefused
-                | Cause::UnknownClient
-                | Cause::ClientRevoked
-                | Cause::ClientExpired
-                | Cause::KdcPolicy
-                | Cause::TicketRejected
-        );
-        of_all && refusal.candidate.client == candidate.client
-    };
-    refusals.iter().any(of_realm) || refusals.iter().filter(of_client).count() >= CLIENT_ATTEMPTS
 }
 
 /// The choice of credentials, for the log.

@@ -18,6 +18,7 @@ crate::trials![
     the_services_realm_comes_before_a_longer_life_in_another,
     a_services_ticket_is_worth_its_own_life,
     a_ticket_that_its_kdc_cannot_read_is_passed_over_for_the_next_of_the_same_client,
+    a_bad_cache_does_not_hide_a_good_one_of_the_same_client,
     a_ticket_that_its_kdc_calls_expired_is_passed_over_for_the_next,
     tickets_of_a_client_that_is_refused_twice_are_passed_over_for_anothers,
     if_all_are_refused_the_failure_tells_the_first_and_the_others,
@@ -136,6 +137,36 @@ fn a_ticket_that_its_kdc_cannot_read_is_passed_over_for_the_next_of_the_same_cli
     let (chosen, others) = serve(shared, &site);
     assert!(chosen.contains(&place(&site, "good")), "{chosen}");
     assert!(others[0].contains(&place(&site, "changed")) && !others[0].ends_with(" left"), "{others:?}");
+}
+
+/// A cache that records another clock difference than there is, one whose session key nobody supports, and two that the KDC
+/// cannot read.
+fn a_bad_cache_does_not_hide_a_good_one_of_the_same_client(shared: &Shared) {
+    let as_it_is = CacheFile::bytes;
+    let ahead = |file: &CacheFile| file.bytes_ahead(3600);
+    for (change, bytes, copies) in [
+        ((|_| ()) as fn(&mut CacheFile), &ahead as &dyn Fn(&CacheFile) -> Vec<u8>, 2),
+        (weaken, &as_it_is, 1),
+        (spoil, &as_it_is, 2),
+    ] {
+        let site = Site::new(shared.realm());
+        plant_better_but_changed(shared, &site, change);
+        let bad = bytes(&CacheFile::read(&path(&site, "changed")));
+        fs::remove_file(path(&site, "changed")).unwrap();
+        for number in 0..copies {
+            plant(&path(&site, &format!("bad{number}")), &bad, site.uid());
+        }
+        let (chosen, others) = serve(shared, &site);
+        assert!(chosen.contains(&place(&site, "good")), "{chosen}");
+        for (number, other) in others.iter().enumerate().take(copies) {
+            assert!(other.contains(&place(&site, "bad")) && !other.contains(" left"), "{number}: {others:?}");
+        }
+    }
+}
+
+/// Single DES, which no library supports any more.
+fn weaken(file: &mut CacheFile) {
+    file.credentials.iter_mut().for_each(|ticket| ticket.set_session_enctype(1));
 }
 
 fn a_ticket_that_its_kdc_calls_expired_is_passed_over_for_the_next(_: &Shared) {

@@ -135,6 +135,7 @@ fn is_about_this_principal(error: &Krb5Error) -> bool {
             | Krb5Reason::WrongKey
             | Krb5Reason::StaleKey
             | Krb5Reason::Enctype
+            | Krb5Reason::SessionKey
             | Krb5Reason::ProtocolError
     )
 }

@@ -25,6 +25,8 @@ pub(crate) struct Credential {
     pub(crate) bytes: Vec<u8>,
     /// Offset of the four times; the flags follow one byte after them.
     times: usize,
+    /// Offset of the session key, which begins with its encryption type.
+    session_key: usize,
 }
 
 impl CacheFile {
@@ -62,6 +64,13 @@ impl CacheFile {
         [VERSION_4.as_slice(), &self.client].into_iter().chain(credentials).collect::<Vec<_>>().concat()
     }
 
+    /// The same with a header that says that the KDC's clock was so many seconds ahead (tag 1, DeltaTime).
+    pub(crate) fn bytes_ahead(&self, seconds: i32) -> Vec<u8> {
+        let header = [&[5, 4, 0, 12, 0, 1, 0, 8][..], &seconds.to_be_bytes(), &[0; 4]].concat();
+        let bytes = self.bytes();
+        [&header, &bytes[VERSION_4.len()..]].concat()
+    }
+
     /// Writes the cache as a file of this user.
     #[track_caller]
     pub(crate) fn write(&self, path: &Path, owner: u32) {
@@ -96,6 +105,11 @@ impl Credential {
         // The last four bytes are the length of the second ticket, which is absent.
         let at = self.bytes.len() - 10;
         self.bytes[at] ^= 0xff;
+    }
+
+    /// Programs see a session key of this encryption type.
+    pub(crate) fn set_session_enctype(&mut self, enctype: u16) {
+        self.bytes[self.session_key..self.session_key + 2].copy_from_slice(&enctype.to_be_bytes());
     }
 
     fn field(&self, offset: usize) -> u32 {
@@ -141,6 +155,7 @@ impl Cursor {
     fn credential(&mut self) -> Credential {
         let begin = self.at;
         let [_client, server] = [self.principal(), self.principal()];
+        let session_key = self.at - begin;
         self.take(2);
         self.counted();
         let times = self.at - begin;
@@ -153,6 +168,6 @@ impl Cursor {
             }
         }
         let [_ticket, _second] = [self.counted(), self.counted()];
-        Credential { server, bytes: self.content[begin..self.at].to_vec(), times }
+        Credential { server, bytes: self.content[begin..self.at].to_vec(), times, session_key }
     }
 }
