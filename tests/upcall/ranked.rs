@@ -19,6 +19,7 @@ crate::trials![
     a_services_ticket_is_worth_its_own_life,
     a_ticket_that_its_kdc_cannot_read_is_passed_over_for_the_next_of_the_same_client,
     a_bad_cache_does_not_hide_a_good_one_of_the_same_client,
+    a_services_ticket_serves_after_refusals_of_its_client,
     a_ticket_that_its_kdc_calls_expired_is_passed_over_for_the_next,
     tickets_of_a_client_that_is_refused_twice_are_passed_over_for_anothers,
     if_all_are_refused_the_failure_tells_the_first_and_the_others,
@@ -162,6 +163,20 @@ fn a_bad_cache_does_not_hide_a_good_one_of_the_same_client(shared: &Shared) {
             assert!(other.contains(&place(&site, "bad")) && !other.contains(" left"), "{number}: {others:?}");
         }
     }
+}
+
+fn a_services_ticket_serves_after_refusals_of_its_client(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let ready = with_service_ticket(shared, &site, "mine", "3h").only("nfs/");
+    plant_better_but_changed(shared, &site, spoil);
+    fs::remove_file(path(&site, "good")).unwrap();
+    let bad = fs::read(path(&site, "changed")).unwrap();
+    for number in 0..5 {
+        plant(&path(&site, &format!("changed{number}")), &bad, site.uid());
+    }
+    ready.write(&path(&site, "ready"), site.uid());
+    let (chosen, _) = serve(shared, &site);
+    assert!(chosen.contains(&place(&site, "ready")), "{chosen}");
 }
 
 /// Single DES, which no library supports any more.
