@@ -21,7 +21,7 @@ use std::time::Duration;
 crate::trials![
     three_hundred_requesters_of_thirty_users_are_all_served,
     beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served,
-    with_50_000_keys_of_others_on_the_system_a_requester_is_served,
+    with_25_000_keys_of_others_on_the_system_a_requester_is_served,
     with_more_keys_than_can_be_looked_through_in_time_a_requester_is_told_at_once,
 ];
 
@@ -93,10 +93,10 @@ fn beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served(shared:
     drop(crowd.site.ask(shared.nfs()).context());
 }
 
-/// The front reads /proc/keys, which costs time for each key of the system. These keys are root's, which the front may
-/// also look at, and they end with their session.
-fn with_50_000_keys_of_others_on_the_system_a_requester_is_served(shared: &Shared) {
-    const COUNT: u32 = 50_000;
+/// The front reads /proc/keys, which costs time for each key of the system: these about 40 ms, or 70 on a slow machine, of
+/// the 150 that it may take. They are root's, which the front may also look at, and end with their session.
+fn with_25_000_keys_of_others_on_the_system_a_requester_is_served(shared: &Shared) {
+    const COUNT: u32 = 25_000;
     let before = keys_of(0);
     let mut others = Probe::start(&[Step::JoinSession, Step::AddKeys { count: COUNT }, Step::Pause]);
     others.until_pause();
