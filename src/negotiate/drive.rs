@@ -5,15 +5,14 @@
 
 use super::ROUND_LIMIT;
 use super::channel::rpc::reply::{AuthStatus, RpcReplyError};
-use super::channel::{Answer, Channel, ChannelError, WindowProof};
+use super::channel::{Answer, Channel, ChannelError, GSS_S_COMPLETE, WindowProof};
 use super::mech::{CompleteContext, ExchangeStep, InitiatorSide, Keys, MechanismError, MechanismFault};
+use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
 use crate::ctx::{Handle, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::status::GSS_S_FAILURE;
 use crate::secret::Secret;
 
-const GSS_S_COMPLETE: u32 = 0;
-const GSS_S_CONTINUE_NEEDED: u32 = 1;
 /// Bits of the routine error in a major status.
 const ROUTINE_ERROR: u32 = 0xff_0000;
 

@@ -277,13 +277,20 @@ pub(super) fn sweep(directory: &OwnedFd) {
 mod tests {
     use super::*;
     use std::fs;
+    use tempfile::TempDir;
 
-    #[test]
-    fn the_end_of_ones_own_time_is_no_result_for_those_who_wait() {
+    /// Settings with a run directory of the test's own, and a stamp.
+    fn scene() -> (TempDir, Config, Stamp) {
         let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
         let mut config = Config::default();
         config.run_dir = directory.path().to_owned();
         let stamp = Stamp::of(&[], &directory.path().join("krb5.conf"), &["a test"]).unwrap();
+        (directory, config, stamp)
+    }
+
+    #[test]
+    fn the_end_of_ones_own_time_is_no_result_for_those_who_wait() {
+        let (_directory, config, stamp) = scene();
         let open = || OwnCache::open(&config, &stamp).unwrap();
         for (cause, told) in [(Cause::KdcSilent, true), (Cause::Deadline, false)] {
             open().turn(Instant::now()).unwrap().failed(&Failure::new(Stage::Kdc, cause, "a reason"));
@@ -293,10 +300,7 @@ mod tests {
 
     #[test]
     fn a_turn_in_a_file_that_was_removed_meanwhile_is_none() {
-        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
-        let mut config = Config::default();
-        config.run_dir = directory.path().to_owned();
-        let stamp = Stamp::of(&[], &directory.path().join("krb5.conf"), &["a test"]).unwrap();
+        let (_directory, config, stamp) = scene();
         let open = || OwnCache::open(&config, &stamp).unwrap();
         let late = open();
         let swept = open();

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use super::exchange::{Exchanged, InitChannel};
 use crate::event::Failure;
 use crate::negotiate::ROUND_LIMIT;
+use crate::negotiate::channel::GSS_S_COMPLETE;
 use crate::secret::Secret;
 use crate::sys::process::Process;
 
-/// GSS major status of an accepted token after which none is needed (RFC 2743 §1.2.1.1).
-const GSS_S_COMPLETE: u32 = 0;
 /// If the kernel gives up a token this soon, the token was lost with its connection, and another may arrive. A longer
 /// silence is not repeated: the kernel asks twice for one access as it is.
 const LOST_WITHIN: Duration = Duration::from_secs(5);
@@ -110,6 +109,7 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
     use crate::event::{Cause, Stage};
     use crate::negotiate::channel::lustre::decode;
     use crate::wire::Writer;
@@ -161,12 +161,11 @@ mod tests {
     /// Rule S13: the worker's word alone makes no context.
     #[test]
     fn nothing_is_granted_before_the_server_is_done_after_its_error_or_its_silence() {
-        const CONTINUE_NEEDED: u32 = 1;
         const FAILURE: u32 = 0x000d_0000;
         let (mut relay, _directory) = relay();
         assert_eq!(relay.granted(), None);
         for (gss_major, expected) in
-            [(CONTINUE_NEEDED, None), (GSS_S_COMPLETE, granted(7, b"handle")), (FAILURE, None)]
+            [(GSS_S_CONTINUE_NEEDED, None), (GSS_S_COMPLETE, granted(7, b"handle")), (FAILURE, None)]
         {
             relay.conclude(answer_with(gss_major, 7, b"handle"), Duration::ZERO).unwrap();
             assert_eq!(relay.granted().cloned(), expected, "{gss_major:#x}");

@@ -21,7 +21,8 @@ use nix::errno::Errno;
 const FLAG_INITIATOR: u32 = 0x1;
 const FLAG_CFX: u32 = 0x2;
 const FLAG_ACCEPTOR_SUBKEY: u32 = 0x4;
-const GSS_S_CONTINUE_NEEDED: u32 = 0x1;
+/// Major status of a token after which the peer expects another (RFC 2743 §1.2.1.1).
+pub(crate) const GSS_S_CONTINUE_NEEDED: u32 = 0x1;
 /// The longest token of the four encryption types, 20 bytes before a key of 32.
 const TOKEN_LIMIT: usize = 64;
 

@@ -195,16 +195,21 @@ fn a_request_for_lustre_looks_like_this() {
     assert_eq!(request_in(&expected), request);
 }
 
-#[test]
-fn what_the_monitor_passes_on_looks_like_this() {
-    let answer = Answer {
+/// A server's answer, as the monitor passes it on.
+pub(super) fn answer() -> Answer {
+    Answer {
         handle: b"handle".to_vec(),
         gss_major: 1,
         gss_minor: 2,
         window: 2048,
         token: Secret::new(b"token".to_vec()),
         window_proof: WindowProof::TheKernels,
-    };
+    }
+}
+
+#[test]
+fn what_the_monitor_passes_on_looks_like_this() {
+    let answer = answer();
     let json = r#"{"gss_major":1,"gss_minor":2,"window":2048}"#.to_owned();
     let expected = (5, json, b"token".to_vec(), b"handle".to_vec());
     assert_eq!(by_monitor(|end| end.send_reply(&answer).unwrap()), expected);

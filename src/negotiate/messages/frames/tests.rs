@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::super::{Considered, Failed, Message, MonitorEnd, Report, Timing, WorkerEnd};
 use super::*;
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::channel::answer::{Answer, WindowProof};
 use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
 
@@ -125,14 +124,7 @@ fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     let Message::Token(token, _) = monitor.receive_message(soon()).unwrap() else { panic!("no token") };
     assert_eq!(token.len(), LUSTRE_TOKEN_LIMIT);
     let mut worker = sending.join().unwrap();
-    let answer = Answer {
-        handle: b"handle".to_vec(),
-        gss_major: 1,
-        gss_minor: 2,
-        window: 2048,
-        token: Secret::new(b"token".to_vec()),
-        window_proof: WindowProof::TheKernels,
-    };
+    let answer = crate::negotiate::messages::contract::answer();
     monitor.send_reply(&answer).unwrap();
     let read = worker.receive_reply(soon()).unwrap().unwrap();
     assert_eq!((read.gss_major, read.gss_minor, read.window, read.handle), (1, 2, 2048, answer.handle));
