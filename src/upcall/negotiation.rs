@@ -160,6 +160,15 @@ impl<'a> RunningNegotiation<'a> {
         }
     }
 
+    /// The failure of an upcall whose deadline has passed; a mount's is earlier.
+    fn overdue(&self) -> Failure {
+        if self.key.holds_a_mount() {
+            let detail = "no ticket for the server in the time that a mount waits";
+            return Failure::new(Stage::Kdc, Cause::Deadline, detail);
+        }
+        Failure::new(Stage::Negotiate, Cause::Deadline, "the upcall's deadline has passed")
+    }
+
     fn accept(&mut self, report: Report) -> Result<Agreed, Failure> {
         let (mut context, base_key, handle) = match report {
             Report::Failed(failed) => return Err(self.findings.failed(failed)),
@@ -184,17 +193,10 @@ impl<'a> RunningNegotiation<'a> {
             // Its end is watched as well as its socket, which a child of it may hold open.
             let events = [(WorkerEvent::Message, waiting.as_fd()), (WorkerEvent::WorkersEnd, worker.as_fd())];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
-                None if self.key.holds_a_mount() => {
-                    let detail = "no ticket for the server in the time that a mount waits";
-                    return Err(Failure::new(Stage::Kdc, Cause::Deadline, detail));
-                }
-                None => {
-                    let detail = "the upcall's deadline has passed";
-                    return Err(Failure::new(Stage::Negotiate, Cause::Deadline, detail));
-                }
-                Some(WorkerEvent::Message) => {
-                    link.receive_message(deadline.min(Instant::now() + MESSAGE_TIME)).map_err(worker_fault)?
-                }
+                None => return Err(self.overdue()),
+                Some(WorkerEvent::Message) => link
+                    .receive_message(deadline.min(Instant::now() + MESSAGE_TIME))
+                    .map_err(|error| not_received(error, deadline, self.overdue()))?,
                 Some(WorkerEvent::WorkersEnd) => return Err(worker_fault(MessageError::Closed)),
             };
             match (message, self.channel.as_mut()) {
@@ -292,4 +294,31 @@ fn launch_failed(errno: Errno) -> Failure {
 
 fn worker_fault(error: MessageError) -> Failure {
     Failure::new(Stage::Negotiate, Cause::WorkerFault, format_args!("worker: {error}"))
+}
+
+/// The failure of a message that had begun to arrive. If our deadline passed meanwhile, the worker is not to blame.
+fn not_received(error: MessageError, deadline: Instant, overdue: Failure) -> Failure {
+    match error {
+        MessageError::TimedOut if deadline <= Instant::now() => overdue,
+        error => worker_fault(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_our_deadline_cuts_off_is_no_fault_of_the_workers() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(3600);
+        let cause = |error, deadline| {
+            let overdue = Failure::new(Stage::Kdc, Cause::Deadline, "overdue");
+            let failure = not_received(error, deadline, overdue);
+            (failure.stage, failure.cause)
+        };
+        assert_eq!(cause(MessageError::TimedOut, now), (Stage::Kdc, Cause::Deadline));
+        assert_eq!(cause(MessageError::TimedOut, later), (Stage::Negotiate, Cause::WorkerFault));
+        assert_eq!(cause(MessageError::Closed, now), (Stage::Negotiate, Cause::WorkerFault));
+    }
 }
