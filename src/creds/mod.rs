@@ -35,6 +35,8 @@ pub(crate) mod ranking;
 pub(crate) mod renewal;
 pub(crate) mod roots;
 pub(crate) mod search;
+#[allow(dead_code, unused_imports, reason = "each program uses a part of it")]
+pub(crate) mod shared_key;
 pub(crate) mod source;
 pub(crate) mod source_list;
 pub(crate) mod stamp;

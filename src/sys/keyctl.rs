@@ -312,6 +312,19 @@ pub(crate) fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno
 /// # Errors
 /// ENOKEY, EACCES, EKEYREVOKED, EKEYEXPIRED.
 pub(crate) fn search(ring: RawSerial, key_type: &CStr, description: &CStr) -> Result<RawSerial, Errno> {
+    search_and_link(ring, key_type, description, 0)
+}
+
+/// The same, and links the key to `into`. Takes no lock that is shared with other keyrings, unless it is a keyring.
+///
+/// # Errors
+/// EDQUOT, and those of [`search`].
+pub(crate) fn search_and_link(
+    ring: RawSerial,
+    key_type: &CStr,
+    description: &CStr,
+    into: RawSerial,
+) -> Result<RawSerial, Errno> {
     // SAFETY: both strings are NUL-terminated and outlive the call; the kernel only reads them.
     serial(check(unsafe {
         libc::syscall(
@@ -320,7 +333,7 @@ pub(crate) fn search(ring: RawSerial, key_type: &CStr, description: &CStr) -> Re
             arg(ring),
             key_type.as_ptr(),
             description.as_ptr(),
-            0 as c_ulong,
+            arg(into),
         )
     })?)
 }
