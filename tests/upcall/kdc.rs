@@ -1,8 +1,9 @@
 //! KDCs that are down, silent, or refuse.
 
 use crate::support::netns::NetNamespace;
+use crate::support::ports::free_port;
 use crate::support::probe::{Step, as_user};
-use crate::support::realm::{Realm, RealmOptions, free_port};
+use crate::support::realm::{Realm, RealmOptions};
 use crate::support::scratch::Scratch;
 use crate::support::server::Target;
 use crate::support::shared::Shared;

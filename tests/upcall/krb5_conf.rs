@@ -1,7 +1,7 @@
 //! A krb5.conf that is broken, or that workers cannot read: the log and the check say where the fault is.
 
 use crate::support::command_line::{lgss, lines};
-use crate::support::realm::free_port;
+use crate::support::ports::free_port;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use lgss::private_to_lgss::event::Cause;

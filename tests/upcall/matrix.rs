@@ -143,7 +143,7 @@ fn a_service_ticket_that_heimdal_has_got_serves_without_a_kdc(shared: &Shared) {
     steps.push(Step::Settle { within_ms: 30_000 });
     let mut probe = Probe::start(&steps);
     probe.until_pause();
-    let unreachable = crate::support::realm::free_port();
+    let unreachable = crate::support::ports::free_port();
     fs::write(site.path("krb5.conf"), shared.realm().krb5_conf_by(unreachable)).unwrap();
     probe.go_on();
     expect(shared, &site, probe);

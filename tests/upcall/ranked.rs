@@ -2,8 +2,9 @@
 
 use crate::support::acceptor::{Acceptor, with_clock};
 use crate::support::cache_file::{CacheFile, Credential, plant};
+use crate::support::ports::free_port;
 use crate::support::process::{command_as, succeed};
-use crate::support::realm::{PASSWORD, Realm, free_port};
+use crate::support::realm::{PASSWORD, Realm};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};

@@ -3,9 +3,10 @@
 use crate::support::acceptor::Acceptor;
 use crate::support::kcm::Kcm;
 use crate::support::outcome::Outcome;
+use crate::support::ports::free_port;
 use crate::support::probe::{Finding, Probe, Step, as_user};
 use crate::support::process::{command_as, succeed};
-use crate::support::realm::{Realm, free_port};
+use crate::support::realm::Realm;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Rule, Settings, Site};

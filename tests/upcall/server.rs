@@ -1,6 +1,6 @@
 //! Servers that are down, silent, broken or malicious.
 
-use crate::support::realm::free_port;
+use crate::support::ports::free_port;
 use crate::support::rpc::{InitReply, denied, fragments, read_record, write_record};
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;

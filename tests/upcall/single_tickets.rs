@@ -2,9 +2,10 @@
 //! keytab.
 
 use crate::support::cache_file::{CacheFile, plant};
+use crate::support::ports::free_port;
 use crate::support::probe::{Request, Step, as_user};
 use crate::support::process::{command_as, succeed};
-use crate::support::realm::{Realm, free_port};
+use crate::support::realm::Realm;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};

@@ -1,8 +1,9 @@
 //! NFS-Ganesha with a memory file system: a real RPCSEC_GSS server.
 
 use super::netns::NetNamespace;
+use super::ports::free_port;
 use super::process::{Daemon, Until, command};
-use super::realm::{Realm, free_port};
+use super::realm::Realm;
 use super::server::Target;
 use super::wait::wait_for;
 use std::fs;

@@ -22,6 +22,7 @@ pub(crate) mod nscd;
 pub(crate) mod outcome;
 pub(crate) mod owner_record;
 pub(crate) mod persistent;
+pub(crate) mod ports;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod realm;

@@ -2,13 +2,13 @@
 
 use super::acceptor::with_clock;
 use super::netns::NetNamespace;
+use super::ports::free_port;
 use super::probe::Step;
 use super::process::{Daemon, Until, command, command_as, succeed};
 use super::scratch::Scratch;
 use super::wait::wait_for;
 use nix::sys::signal::Signal;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -331,15 +331,4 @@ fn heedless_of_clocks(config: &Path) -> PathBuf {
     let heedless = config.with_extension("heedless");
     fs::write(&heedless, text.replacen("[libdefaults]\n", told, 1)).unwrap();
     heedless
-}
-
-/// A port that was free for TCP and UDP a moment ago.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }
