@@ -6,7 +6,7 @@
 use super::ROUND_LIMIT;
 use super::channel::rpc::reply::{AuthStatus, RpcReplyError};
 use super::channel::{Answer, Channel, ChannelError, GSS_S_COMPLETE, WindowProof};
-use super::mech::{CompleteContext, ExchangeStep, InitiatorSide, Keys, MechanismError, MechanismFault};
+use super::mech::{CompleteContext, ExchangeStep, InitiatorSide, MechanismError, MechanismFault};
 use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
 use crate::ctx::{Handle, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
@@ -16,15 +16,15 @@ use crate::secret::Secret;
 /// Bits of the routine error in a major status.
 const ROUTINE_ERROR: u32 = 0xff_0000;
 
-/// A negotiated context.
+/// A negotiated context, with its mechanism's keys.
 #[derive(Debug)]
-pub struct Negotiated {
+pub struct Negotiated<K> {
     /// The server's window.
     pub window: SeqWindow,
     /// The server's handle.
     pub handle: Handle,
-    /// Key and state.
-    pub keys: Keys,
+    /// Keys and state.
+    pub keys: K,
 }
 
 /// Why there is no context.
@@ -78,7 +78,10 @@ pub enum DriveError {
 ///
 /// # Errors
 /// [`DriveError`].
-pub fn drive<M: InitiatorSide>(mechanism: M, channel: &mut impl Channel) -> Result<Negotiated, DriveError> {
+pub fn drive<M: InitiatorSide>(
+    mechanism: M,
+    channel: &mut impl Channel,
+) -> Result<Negotiated<<M::Context as CompleteContext>::Keys>, DriveError> {
     let (mut side, mut token) = match mechanism.step(&[]).map_err(DriveError::Start)? {
         ExchangeStep::Continue(mechanism, token) => (Side::Waiting(mechanism), token),
         // A context that is complete without the server's answer is not mutual.
@@ -142,7 +145,11 @@ impl<M: InitiatorSide> Side<M> {
     }
 }
 
-fn finish(context: impl CompleteContext, handle: Handle, answer: &Answer) -> Result<Negotiated, DriveError> {
+fn finish<C: CompleteContext>(
+    context: C,
+    handle: Handle,
+    answer: &Answer,
+) -> Result<Negotiated<C::Keys>, DriveError> {
     let window = SeqWindow::new(answer.window).ok_or(DriveError::NoWindow)?;
     match &answer.window_proof {
         WindowProof::Mic(mic) => {
@@ -188,6 +195,20 @@ impl DriveError {
         }
     }
 
+    /// Whether the same exchange, begun anew, may succeed: its random numbers were unlucky.
+    pub fn asks_to_begin_again(&self) -> bool {
+        matches!(self, Self::Token(error) if error.fault == MechanismFault::BeginAgain)
+    }
+
+    /// Whether another shared key may help: the server refuses the context, or has another secret.
+    pub fn asks_for_another_secret(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Token(error) => error.fault == MechanismFault::OtherSecret,
+            _ => false,
+        }
+    }
+
     fn cause(&self) -> Cause {
         match self {
             Self::Refused { fault, .. } => of_ticket(*fault).unwrap_or(Cause::ServerRefused),
@@ -224,7 +245,9 @@ fn of_ticket(fault: MechanismFault) -> Option<Cause> {
         | MechanismFault::Token
         | MechanismFault::Mic
         | MechanismFault::Incomplete
-        | MechanismFault::Key => None,
+        | MechanismFault::Key
+        | MechanismFault::OtherSecret
+        | MechanismFault::BeginAgain => None,
     }
 }
 

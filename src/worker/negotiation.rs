@@ -23,7 +23,7 @@ use crate::negotiate::channel::rpc::{Client, call::Program};
 use crate::negotiate::channel::tcp::{self, ConnectError};
 use crate::negotiate::channel::{Answer, Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
-use crate::negotiate::mech::krb5::Krb5;
+use crate::negotiate::mech::krb5::{Krb5, Krb5Keys};
 use crate::negotiate::messages::{Credentials, Ready, Request, Target};
 use crate::negotiate::nid_host::SystemNames;
 use crate::secret::Secret;
@@ -160,7 +160,7 @@ impl From<Failure> for EstablishRefusal {
 }
 
 /// Establishes a context with this ticket, over our own connection or the kernel's.
-fn establish(ticket: &Ticket, task: WorkerTask<'_>) -> Result<Negotiated, EstablishRefusal> {
+fn establish(ticket: &Ticket, task: WorkerTask<'_>) -> Result<Negotiated<Krb5Keys>, EstablishRefusal> {
     let WorkerTask { request, deadline: resolved_by, watch } = task;
     let server = ticket.answering();
     let limit = request.limits.round;
@@ -242,7 +242,7 @@ fn exchange(
     inner: impl Channel,
     peer: &str,
     watch: &Watch,
-) -> Result<Negotiated, DriveError> {
+) -> Result<Negotiated<Krb5Keys>, DriveError> {
     let mut channel = WatchedChannel { inner, limit: request.limits.round, peer, watch };
     channel.begin_round();
     let Mechanism::Krb5 = request.mechanism;

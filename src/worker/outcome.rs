@@ -8,12 +8,13 @@ use crate::creds::ticket::ClientAccount;
 use crate::crypto::mic::KeyOrigin;
 use crate::gss::ticket::Ticket;
 use crate::negotiate::drive::Negotiated;
+use crate::negotiate::mech::krb5::Krb5Keys;
 use crate::negotiate::messages::{Considered, Established, Timing};
 use crate::secret::Secret;
 
 /// A context and its principal.
 pub(super) struct WorkerOutcome {
-    negotiated: Negotiated,
+    negotiated: Negotiated<Krb5Keys>,
     credential: String,
     server: String,
     principal: String,
@@ -21,7 +22,7 @@ pub(super) struct WorkerOutcome {
 
 impl WorkerOutcome {
     /// A context made with this ticket of the account.
-    pub(super) fn of(negotiated: Negotiated, account: &ClientAccount, ticket: &Ticket) -> Self {
+    pub(super) fn of(negotiated: Negotiated<Krb5Keys>, account: &ClientAccount, ticket: &Ticket) -> Self {
         Self {
             negotiated,
             credential: account.to_string(),

@@ -1,9 +1,6 @@
 //! The token loop with a fake mechanism and a scripted server: every way in which a server can be wrong.
 
 use super::*;
-use crate::crypto::enctype::Enctype;
-use crate::crypto::mic::KeyOrigin;
-use crate::ctx::{BaseKey, Lifetime};
 
 /// Complete when the server says `done`, goes on at `more`, fails at anything else.
 struct FakeMechanism;
@@ -23,6 +20,8 @@ impl InitiatorSide for FakeMechanism {
             b"done" => Ok(ExchangeStep::Complete(Complete, Secret::new(Vec::new()))),
             b"done, say so" => Ok(ExchangeStep::Complete(Complete, Secret::new(b"last".to_vec()))),
             b"late" => Err(objection(MechanismFault::ClockSkew)),
+            b"unlucky" => Err(objection(MechanismFault::BeginAgain)),
+            b"stranger" => Err(objection(MechanismFault::OtherSecret)),
             b"stale" => Err(objection(MechanismFault::StaleKey)),
             _ => Err(objection(MechanismFault::Token)),
         }
@@ -36,18 +35,14 @@ impl InitiatorSide for FakeMechanism {
 const STALE_KEY: u32 = 44;
 
 impl CompleteContext for Complete {
+    type Keys = &'static str;
+
     fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError> {
         if mic == [b"mic", message].concat() { Ok(()) } else { Err(objection(MechanismFault::Mic)) }
     }
 
-    fn into_keys(self) -> Result<Keys, MechanismError> {
-        Ok(Keys {
-            base_key: BaseKey::new(Enctype::Aes128Sha1, Secret::new(vec![7; 16])).unwrap(),
-            key_origin: KeyOrigin::AcceptorSubkey,
-            endtime: 5,
-            send_sequence: 6,
-            lifetime: Lifetime::from_secs(7),
-        })
+    fn into_keys(self) -> Result<&'static str, MechanismError> {
+        Ok("keys")
     }
 }
 
@@ -93,7 +88,7 @@ fn more() -> FakeReply {
     FakeReply { major: 1, token: b"more", window: 0, proof: WindowProof::Missing, ..good() }
 }
 
-fn with(answers: &[FakeReply]) -> Result<Negotiated, DriveError> {
+fn with(answers: &[FakeReply]) -> Result<Negotiated<&'static str>, DriveError> {
     drive(FakeMechanism, &mut Scripted { answers: answers.to_vec(), asked: 0 })
 }
 
@@ -101,6 +96,7 @@ fn with(answers: &[FakeReply]) -> Result<Negotiated, DriveError> {
 fn one_round_three_rounds_and_a_last_word_make_a_context() {
     let context = with(&[good()]).unwrap();
     assert_eq!((context.window.count(), context.handle.as_bytes()), (32, &b"handle"[..]));
+    assert_eq!(context.keys, "keys");
     assert!(with(&[more(), more(), FakeReply { handle: b"", ..good() }]).is_ok(), "the handle is kept");
     let own_end = FakeReply { token: b"done, say so", ..more() };
     assert!(with(&[own_end, FakeReply { token: b"", ..good() }]).is_ok());
@@ -166,6 +162,26 @@ fn a_new_ticket_is_asked_for_by_token_by_minor_status_or_by_an_answer_without_a_
     let rejected = |status| DriveError::from(ChannelError::from(RpcReplyError::Rejected(AuthStatus(status))));
     assert!(rejected(2).asks_for_new_ticket());
     assert!(!rejected(1).asks_for_new_ticket() && !rejected(13).asks_for_new_ticket());
+}
+
+#[test]
+fn an_exchange_is_begun_again_for_bad_luck_and_with_another_secret_for_a_refusal() {
+    let refused = FakeReply { major: 0xd_0000, token: b"", ..good() };
+    for (answer, again, another) in [
+        (FakeReply { token: b"unlucky", ..good() }, true, false),
+        (FakeReply { token: b"stranger", ..good() }, false, true),
+        (FakeReply { token: b"unlucky", ..refused.clone() }, false, true),
+        (refused, false, true),
+        (FakeReply { token: b"junk", ..good() }, false, false),
+        (FakeReply { window: 0, ..good() }, false, false),
+    ] {
+        let error = with(&[answer]).unwrap_err();
+        assert_eq!(
+            (error.asks_to_begin_again(), error.asks_for_another_secret()),
+            (again, another),
+            "{error:?}"
+        );
+    }
 }
 
 #[test]

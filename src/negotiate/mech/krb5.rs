@@ -1,6 +1,6 @@
 //! Kerberos 5 (RFC 4121) by MIT's library.
 
-use super::{CompleteContext, ExchangeStep, InitiatorSide, Keys, MechanismError, MechanismFault};
+use super::{CompleteContext, ExchangeStep, InitiatorSide, MechanismError, MechanismFault};
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::request::Level;
 use crate::ctx::{BaseKey, Lifetime};
@@ -20,6 +20,21 @@ pub struct Krb5 {
 pub struct Krb5Context {
     established: EstablishedContext,
     protection: Protection,
+}
+
+/// What is exported of a context.
+#[derive(Debug)]
+pub struct Krb5Keys {
+    /// Base key.
+    pub base_key: BaseKey,
+    /// Which side's key that is.
+    pub key_origin: KeyOrigin,
+    /// End of the context, seconds since the epoch.
+    pub endtime: u32,
+    /// First sequence number of our tokens.
+    pub send_sequence: u64,
+    /// How long the context remains valid.
+    pub lifetime: Lifetime,
 }
 
 impl Krb5 {
@@ -63,12 +78,14 @@ impl InitiatorSide for Krb5 {
 }
 
 impl CompleteContext for Krb5Context {
+    type Keys = Krb5Keys;
+
     fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError> {
         let wrong = |error: GssError| MechanismError { fault: MechanismFault::Mic, ..error.into() };
         self.established.verify_mic(message, mic).map_err(wrong)
     }
 
-    fn into_keys(self) -> Result<Keys, MechanismError> {
+    fn into_keys(self) -> Result<Krb5Keys, MechanismError> {
         let granted = self.established.granted();
         for (objection, met) in [
             ("no mutual authentication", granted.mutual()),
@@ -89,7 +106,7 @@ impl CompleteContext for Krb5Context {
             if exported.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };
         let lifetime = Lifetime::from_secs(exported.lifetime);
         let (endtime, send_sequence) = (exported.endtime, exported.send_sequence);
-        Ok(Keys { base_key, key_origin, endtime, send_sequence, lifetime })
+        Ok(Krb5Keys { base_key, key_origin, endtime, send_sequence, lifetime })
     }
 }
 

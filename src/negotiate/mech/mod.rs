@@ -5,11 +5,12 @@
 
 #[cfg(feature = "gss")]
 pub(crate) mod krb5;
+#[cfg(feature = "gss")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the worker does not call it yet"))]
+pub(crate) mod sk;
 
 use std::fmt;
 
-use crate::crypto::mic::KeyOrigin;
-use crate::ctx::{BaseKey, Lifetime};
 use crate::secret::Secret;
 
 /// The initiator's side of an exchange that is not yet complete.
@@ -38,32 +39,20 @@ pub enum ExchangeStep<M: InitiatorSide> {
 
 /// A context that is complete on this side.
 pub trait CompleteContext {
+    /// Everything needed to use the context without its mechanism's library.
+    type Keys;
+
     /// Verifies the server's message integrity code.
     ///
     /// # Errors
     /// [`MechanismError`] if it is not the server's code for that message.
     fn verify_mic(&self, message: &[u8], mic: &[u8]) -> Result<(), MechanismError>;
 
-    /// Checks that the context has everything required, mutual authentication first (rule S12), and returns its key.
+    /// Checks that the context has everything required, mutual authentication first (rule S12), and returns its keys.
     ///
     /// # Errors
     /// [`MechanismError`].
-    fn into_keys(self) -> Result<Keys, MechanismError>;
-}
-
-/// Everything needed to use a context without its mechanism's library.
-#[derive(Debug)]
-pub struct Keys {
-    /// Base key.
-    pub base_key: BaseKey,
-    /// Which side's key that is.
-    pub key_origin: KeyOrigin,
-    /// End of the context, seconds since the epoch.
-    pub endtime: u32,
-    /// First sequence number of our tokens.
-    pub send_sequence: u64,
-    /// How long the context remains valid.
-    pub lifetime: Lifetime,
+    fn into_keys(self) -> Result<Self::Keys, MechanismError>;
 }
 
 /// A mechanism's objection.
@@ -94,6 +83,10 @@ pub enum MechanismFault {
     Incomplete,
     /// The context's key is of a type that is not accepted.
     Key,
+    /// The server's secret is not ours.
+    OtherSecret,
+    /// Nobody's fault: the same exchange, begun anew, has other random numbers.
+    BeginAgain,
 }
 
 impl fmt::Display for MechanismError {
