@@ -27,9 +27,10 @@ use std::time::Duration;
 use goals::Goal;
 use requester::{Plan, Sample, Variant};
 use support::ganesha::Ganesha;
+use support::ports::free_port;
 use support::probe::{Probe, Step};
 use support::process::Until;
-use support::realm::{Realm, free_port};
+use support::realm::Realm;
 use support::server::Target;
 use support::site::Site;
 
