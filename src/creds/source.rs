@@ -57,8 +57,20 @@ pub(crate) enum SourceRole {
     Identities,
     /// A place that cannot be used.
     Unfit(Defect),
+    /// A shared key of a file system's, and whether its prime still has to be tested.
+    SharedKey(PrimeTest),
     /// A part of the machine's credentials.
     Machine(MachineSource),
+}
+
+/// Whether a shared key's prime has to be tested, which takes long for a large one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PrimeTest {
+    /// It is not known to be safe.
+    Due,
+    /// An earlier request has made the test, and it passed.
+    Passed,
 }
 
 /// Why a place cannot be used.

@@ -9,11 +9,13 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::{CacheNames, Defect, MachineSource, Source, SourceHandle, SourceRole, Standing};
+use super::source::{
+    CacheNames, Defect, MachineSource, PrimeTest, Source, SourceHandle, SourceRole, Standing,
+};
 
 /// Number of the contract between launcher, monitor and worker of one build. Raise it with every change of the
 /// entries here or of src/negotiate/messages.
-pub(crate) const CONTRACT: u32 = 1;
+pub(crate) const CONTRACT: u32 = 2;
 
 /// A source in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,13 @@ pub(crate) enum SourceEntry {
         /// How it was named.
         standing: Standing,
     },
+    /// A shared key of a file system's; the best comes first.
+    SharedKey {
+        /// Its names.
+        name: CacheNames,
+        /// Whether its prime still has to be tested.
+        prime: PrimeTest,
+    },
     /// A part of the machine's credentials.
     Machine {
         /// Which part.
@@ -75,6 +84,7 @@ impl SourceEntry {
             SourceRole::PossibleCollection => Self::PossibleCollection(name),
             SourceRole::ClientKeytab => Self::ClientKeytab(name),
             SourceRole::Identities => Self::Identities(name),
+            SourceRole::SharedKey(prime) => Self::SharedKey { name, prime },
             SourceRole::Unfit(defect) => {
                 let CacheNames { library: place, display: text } = name;
                 Self::Objection { defect, place, text, standing }
@@ -94,6 +104,7 @@ impl SourceEntry {
             | Self::PossibleCollection(name)
             | Self::ClientKeytab(name)
             | Self::Identities(name)
+            | Self::SharedKey { name, .. }
             | Self::Machine { found: Ok(name), .. } => &name.display,
             Self::Objection { text, .. } | Self::Machine { found: Err(text), .. } => text,
         }
@@ -187,6 +198,10 @@ mod tests {
             (defect(), any::<String>(), any::<String>(), standing()).prop_map(
                 |(defect, place, text, standing)| SourceEntry::Objection { defect, place, text, standing }
             ),
+            (name(), any::<bool>()).prop_map(|(name, due)| SourceEntry::SharedKey {
+                name,
+                prime: if due { PrimeTest::Due } else { PrimeTest::Passed },
+            }),
             (part(), name()).prop_map(|(part, name)| SourceEntry::Machine { part, found: Ok(name) }),
             (part(), any::<String>()).prop_map(|(part, why)| SourceEntry::Machine { part, found: Err(why) }),
         ]
@@ -228,13 +243,13 @@ mod tests {
             "",
             "[]",
             r#"[{"label":"cache","library":"FILE:/x","display":"FILE:/x"}]"#,
-            r#"{"contract":1,"sources":[{"ticket":{}}]}"#,
-            r#"{"contract":1,"sources":[{"identities":{"library":"a","display":"b","uid":0}}]}"#,
-            r#"{"contract":1,"sources":[{"identities":{"library":"a","display":"b"}}],"more":1}"#,
+            r#"{"contract":2,"sources":[{"ticket":{}}]}"#,
+            r#"{"contract":2,"sources":[{"identities":{"library":"a","display":"b","uid":0}}]}"#,
+            r#"{"contract":2,"sources":[{"identities":{"library":"a","display":"b"}}],"more":1}"#,
         ] {
             assert!(matches!(decode(list.as_bytes()), Err(ListError::Json(_))), "{list}");
         }
-        assert!(matches!(decode(br#"{"contract":1,"sources":[]}"#), Err(ListError::Empty)));
+        assert!(matches!(decode(br#"{"contract":2,"sources":[]}"#), Err(ListError::Empty)));
     }
 
     /// Who changes this text raises [`CONTRACT`].
@@ -247,13 +262,15 @@ mod tests {
             SourceEntry::Cache { name: name(), standing: Standing::WishedMember },
             SourceEntry::ClientKeytab(name()),
             SourceEntry::Objection { defect: Defect::Absent, place, text, standing: Standing::Found },
+            SourceEntry::SharedKey { name: name(), prime: PrimeTest::Due },
             SourceEntry::Machine { part: MachineSource::OwnCache, found: Err("none yet".to_owned()) },
         ]);
         let expected = concat!(
-            r#"{"contract":1,"sources":["#,
+            r#"{"contract":2,"sources":["#,
             r#"{"cache":{"name":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"},"standing":"wished_member"}},"#,
             r#"{"client_keytab":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"}},"#,
             r#"{"objection":{"defect":"absent","place":"FILE:/b","text":"FILE:/b: gone","standing":"found"}},"#,
+            r#"{"shared_key":{"name":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"},"prime":"due"}},"#,
             r#"{"machine":{"part":"own_cache","found":{"Err":"none yet"}}}]}"#,
         );
         assert_eq!(String::from_utf8(list.unwrap()).unwrap(), expected);

@@ -26,18 +26,36 @@ impl Stamp {
     /// Those of reading the configuration. A missing file or a directory counts as empty; the worker's library will
     /// report it.
     pub(crate) fn of(keytab: &[u8], krb5_config: &Path, purpose: &[&str]) -> io::Result<Self> {
-        let mut hash = Sha256::new();
-        let mut add = |part: &[u8]| {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        };
-        add(&purpose.len().to_be_bytes());
-        purpose.iter().for_each(|word| add(word.as_bytes()));
-        add(keytab);
+        let mut hash = PartsHash::default();
+        hash.add(&purpose.len().to_be_bytes());
+        purpose.iter().for_each(|word| hash.add(word.as_bytes()));
+        hash.add(keytab);
         for file in configuration_files(krb5_config) {
-            add(&content(&file)?);
+            hash.add(&content(&file)?);
         }
-        Ok(Self(hash.finalize().into()))
+        Ok(hash.stamp())
+    }
+
+    /// The fingerprint of these contents alone.
+    pub(crate) fn of_contents(contents: &[&[u8]]) -> Self {
+        let mut hash = PartsHash::default();
+        contents.iter().for_each(|part| hash.add(part));
+        hash.stamp()
+    }
+}
+
+/// A hash that tells where each part ends.
+#[derive(Default)]
+struct PartsHash(Sha256);
+
+impl PartsHash {
+    fn add(&mut self, part: &[u8]) {
+        self.0.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.0.update(part);
+    }
+
+    fn stamp(self) -> Stamp {
+        Stamp(self.0.finalize().into())
     }
 }
 
@@ -99,6 +117,13 @@ mod tests {
         fs::remove_file(path("d/realm.conf")).unwrap();
         fs::write(path("krb5.conf"), config.replace("1h", "2h")).unwrap();
         assert_ne!(first, stamp(b"keys", &["r", "R"]));
+    }
+
+    #[test]
+    fn contents_are_not_run_together() {
+        let stamp = |contents: &[&[u8]]| Stamp::of_contents(contents).to_string();
+        assert_ne!(stamp(&[b"ab", b"c"]), stamp(&[b"a", b"bc"]));
+        assert_eq!(stamp(&[b"ab", b"c"]), stamp(&[b"ab", b"c"]));
     }
 
     #[test]

@@ -89,6 +89,8 @@ impl Survey {
             SourceEntry::PossibleCollection(name) => {
                 self.add_collection(library, name, Standing::Found, Absence::Expected);
             }
+            // Of other mechanisms.
+            SourceEntry::SharedKey { .. } => {}
             SourceEntry::ClientKeytab(name) => match self.usability(&name) {
                 Usability::Nothing(why) => {
                     let text = format!("{} {why}", name.shown());

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "gss")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker does not call the mechanism yet"))]
 pub(crate) mod dh;
 pub mod enctype;
 pub mod kdf;

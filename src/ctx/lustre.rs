@@ -62,6 +62,11 @@ impl Roles {
     pub fn any(self) -> bool {
         self.root || self.mdt || self.ost
     }
+
+    /// As bits, in tokens of the mechanisms `gssnull` and `sk`: root 1, metadata target 2, object storage target 4.
+    pub(crate) fn bits(self) -> u32 {
+        u32::from(self.root) | u32::from(self.mdt) << 1 | u32::from(self.ost) << 2
+    }
 }
 
 /// Which kind of server.

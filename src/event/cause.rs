@@ -15,8 +15,6 @@ pub enum Cause {
     Refused,
     /// The request itself is malformed.
     BadRequest,
-    /// The file system asks for a mechanism that is not served.
-    Mechanism,
     /// There is no credential cache, or it holds no ticket.
     NoTicket,
     /// The ticket has expired.
@@ -25,6 +23,14 @@ pub enum Cause {
     BadCache,
     /// Neither a cache nor the keytab has what this machine needs; the detail says what there is.
     NoMachineCredential,
+    /// No shared key is loaded for the file system or its MGS; the detail says where one was looked for.
+    NoSharedKey,
+    /// The shared key's time in the keyring is over.
+    SharedKeyExpired,
+    /// The shared key is malformed, of another type, or another file system's or MGS's.
+    BadSharedKey,
+    /// The server does not accept the shared key.
+    SharedKeyRefused,
     /// The KDC knows no principal of the keytab, or the keytab's keys are not the KDC's.
     KeytabRefused,
     /// The clocks of the KDC or server and of this machine differ too much.
@@ -118,11 +124,12 @@ impl Cause {
             | Self::KeytabRefused
             | Self::UnknownService
             | Self::EncryptionType
-            | Self::ServerRefused => Errno::EACCES,
-            Self::BadRequest | Self::Mechanism => Errno::EINVAL,
-            Self::NoTicket | Self::BadCache | Self::NoMachineCredential => Errno::ENOKEY,
-            Self::TicketExpired => Errno::EKEYEXPIRED,
-            Self::ClockSkew => Errno::EKEYREJECTED,
+            | Self::ServerRefused
+            | Self::SharedKeyRefused => Errno::EACCES,
+            Self::BadRequest => Errno::EINVAL,
+            Self::NoTicket | Self::BadCache | Self::NoMachineCredential | Self::NoSharedKey => Errno::ENOKEY,
+            Self::TicketExpired | Self::SharedKeyExpired => Errno::EKEYEXPIRED,
+            Self::ClockSkew | Self::BadSharedKey => Errno::EKEYREJECTED,
             Self::KdcSilent
             | Self::NameServiceSilent
             | Self::ServerSilent
@@ -161,7 +168,6 @@ impl Cause {
             Self::BadRequest => {
                 "correct the description or callout of the request (formats: /usr/share/doc/lgss/formats.md)"
             }
-            Self::Mechanism => "use a flavour of Kerberos (krb5n, krb5a, krb5i, krb5p), or Lustre's own tool",
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => {
@@ -172,6 +178,16 @@ impl Cause {
             }
             Self::NoMachineCredential => {
                 "add a key of a wanted principal: kadmin -q 'ktadd -k KEYTAB PRINCIPAL'; list keys with klist -k"
+            }
+            Self::NoSharedKey => {
+                "load the key as root: lgss_sk -l FILE (or mount with skpath=); lgss_sk list shows what is loaded"
+            }
+            Self::SharedKeyExpired => "load the key, or its successor, again as root: lgss_sk -l FILE",
+            Self::BadSharedKey => {
+                "compare the key with what was asked for (lgss_sk -r FILE, lgss_sk list), then load the right one: lgss_sk -l FILE"
+            }
+            Self::SharedKeyRefused => {
+                "compare the key and its nodemap with the server's (lgss_sk -r FILE on both); after a rotation load the successor on the servers first"
             }
             Self::KeytabRefused => {
                 "write the keys anew (kadmin -q 'ktadd -k KEYTAB PRINCIPAL'); try them with kinit -k -t KEYTAB PRINCIPAL"

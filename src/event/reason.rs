@@ -81,8 +81,11 @@ impl Cause {
             | Self::Quota
             | Self::KeyGone => true,
             Self::Refused
-            | Self::Mechanism
             | Self::NoMachineCredential
+            | Self::NoSharedKey
+            | Self::SharedKeyExpired
+            | Self::BadSharedKey
+            | Self::SharedKeyRefused
             | Self::KeytabRefused
             | Self::UnnamedNid
             | Self::UnconfirmedName
@@ -111,11 +114,14 @@ impl Cause {
         match self {
             Self::Refused => "the upcall refuses the request",
             Self::BadRequest => "the request is malformed",
-            Self::Mechanism => "the file system wants a mechanism that is not served",
             Self::NoTicket => "no usable ticket was found",
             Self::TicketExpired => "the ticket has expired",
             Self::BadCache => "the credential cache cannot be used",
             Self::NoMachineCredential => "this node has no fitting credentials",
+            Self::NoSharedKey => "no shared key is loaded for the file system",
+            Self::SharedKeyExpired => "the file system's shared key has expired",
+            Self::BadSharedKey => "the loaded shared key is not one for this use",
+            Self::SharedKeyRefused => "the server does not accept the shared key",
             Self::KeytabRefused => "the KDC does not accept the keytab",
             Self::ClockSkew => "the clocks differ too much, or the ticket is not valid yet",
             Self::UnknownService => "the KDC does not know the service",

@@ -12,6 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, mkdirat};
 
 use super::errno::errno_of;
+use super::random::random_bytes;
 
 /// Opens `path` with O_PATH below `root`, which stands for `/` in the path and its links. Does not follow a link in the last
 /// component (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
@@ -213,13 +214,7 @@ fn reversed(path: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// ENOSYS.
 pub(crate) fn unpredictable_name() -> Result<String, Errno> {
-    let mut bits = [0u8; 16];
-    // SAFETY: the buffer has this many bytes. A request of this size is never cut short (getrandom(2)).
-    let got = unsafe { libc::getrandom(bits.as_mut_ptr().cast(), bits.len(), 0) };
-    if usize::try_from(got).ok() != Some(bits.len()) {
-        return Err(Errno::last());
-    }
-    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(random_bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Our own root directory, O_PATH. Not by open(2), which in one C library makes a second system call.

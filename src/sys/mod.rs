@@ -40,6 +40,8 @@ pub(crate) mod proc;
 #[cfg(feature = "upcall")]
 pub(crate) mod process;
 #[cfg(feature = "upcall")]
+pub(crate) mod random;
+#[cfg(feature = "upcall")]
 pub(crate) mod sockets;
 #[cfg(feature = "upcall")]
 pub(crate) mod tables;

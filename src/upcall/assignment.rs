@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::cgroup::OwnerCgroup;
 use super::order::Order;
+use super::shared_keys::SharedKeyCandidate;
 use crate::config::Config;
 use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
@@ -33,6 +34,8 @@ pub(super) struct Assignment<'a> {
     pub blocked: &'a [usize],
     /// The request.
     pub order: &'a Order,
+    /// The shared keys that may serve, the best first.
+    pub shared_keys: &'a [SharedKeyCandidate],
     /// The stamp of the own cache, if machine credentials are asked for.
     pub stamp: Option<&'a Stamp>,
     /// The settings.

@@ -6,16 +6,50 @@ use crate::config::Enctypes;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::initiator::{Initiator, Principal};
+use crate::ctx::payload::lustre::{NullContext, SharedKeyContext};
 use crate::ctx::{BaseKey, Context, Handle, Lifetime, SeqWindow};
 use crate::event::{Cause, Failure, Stage, one_line};
 use crate::negotiate::messages::Established;
 use crate::secret::Secret;
 use crate::time::now_32;
 
+/// A context that has passed the checks, by mechanism.
+pub(super) enum AgreedContext {
+    /// Kerberos 5.
+    Kerberos(Context),
+    /// A shared key.
+    SharedKey(SharedKeyContext),
+    /// No security.
+    Null(NullContext),
+}
+
+impl AgreedContext {
+    /// The server's sequence window.
+    pub(super) fn window(&self) -> SeqWindow {
+        match self {
+            Self::Kerberos(context) => context.window,
+            Self::SharedKey(context) => context.window,
+            Self::Null(context) => context.window,
+        }
+    }
+
+    /// The algorithms that protect messages, for the log.
+    pub(super) fn protection(&self) -> String {
+        match self {
+            Self::Kerberos(context) => context.base_key.enctype().to_string(),
+            Self::SharedKey(context) if context.encryption_key.is_empty() => {
+                format!("HMAC {}", context.hmac)
+            }
+            Self::SharedKey(context) => format!("HMAC {} and {}", context.hmac, context.cipher),
+            Self::Null(_) => "no security".to_owned(),
+        }
+    }
+}
+
 /// A context that has passed the checks.
 pub(super) struct Agreed {
     /// For the key.
-    pub(super) context: Context,
+    pub(super) context: AgreedContext,
     /// How long the key may hold it.
     pub(super) lifetime: Lifetime,
     /// The client's principal and its cache, for the log.
@@ -47,7 +81,7 @@ pub(super) fn check(
         return Err(Failure::new(Stage::Publish, Cause::TicketExpired, detail));
     }
     Ok(Agreed {
-        context: Context {
+        context: AgreedContext::Kerberos(Context {
             window: SeqWindow::new(context.window).ok_or_else(|| bad("sequence window of 0"))?,
             handle: Handle::new(handle).ok_or_else(|| bad("no handle, or one too long"))?,
             base_key: BaseKey::new(enctype, base_key)
@@ -58,7 +92,7 @@ pub(super) fn check(
             // A principal that is no single printable line is left out: no reader could compare it.
             initiator: Principal::new(&context.principal)
                 .map(|principal| Initiator { principal, unmet: context.unmet.as_deref().map(one_line) }),
-        },
+        }),
         lifetime,
         credential: one_line(&context.credential),
         server: one_line(&context.server),
@@ -73,6 +107,13 @@ mod tests {
 
     const KEY: [u8; 32] = [7; 32];
     const HANDLE: &[u8] = b"handle";
+
+    fn kerberos(agreed: Agreed) -> Context {
+        match agreed.context {
+            AgreedContext::Kerberos(context) => context,
+            AgreedContext::SharedKey(_) | AgreedContext::Null(_) => panic!("another mechanism's"),
+        }
+    }
 
     fn reported() -> Established {
         Established {
@@ -99,7 +140,8 @@ mod tests {
     #[test]
     fn a_context_that_passes_is_as_it_was_reported_with_texts_of_one_line() {
         let agreed = checked(reported(), &KEY, HANDLE).unwrap();
-        let context = agreed.context;
+        assert!(!agreed.credential.contains('\n'), "{}", agreed.credential);
+        let context = kerberos(agreed);
         assert_eq!((context.window.count(), context.handle.as_bytes()), (128, HANDLE));
         assert_eq!(
             (context.base_key.enctype(), context.base_key.secret().expose()),
@@ -107,7 +149,6 @@ mod tests {
         );
         assert!(matches!(context.key_origin, KeyOrigin::AcceptorSubkey));
         assert_eq!(context.send_sequence, 5);
-        assert!(!agreed.credential.contains('\n'), "{}", agreed.credential);
         let unmet = context.initiator.unwrap().unmet.unwrap();
         assert!(!unmet.contains('\n'), "{unmet}");
     }
@@ -165,7 +206,7 @@ mod tests {
     fn a_principal_that_cannot_be_written_is_left_out_and_the_context_stays() {
         for principal in ["", "a\nb@R"] {
             let context = Established { principal: principal.to_owned(), ..reported() };
-            assert!(checked(context, &KEY, HANDLE).unwrap().context.initiator.is_none(), "{principal:?}");
+            assert!(kerberos(checked(context, &KEY, HANDLE).unwrap()).initiator.is_none(), "{principal:?}");
         }
     }
 }

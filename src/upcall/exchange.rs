@@ -77,7 +77,7 @@ impl InitChannel {
     pub(super) fn exchange(
         &mut self,
         token: &[u8],
-        worker: &Process,
+        worker: Option<&Process>,
         deadline: Instant,
     ) -> Result<Exchanged, Failure> {
         loop {
@@ -116,7 +116,7 @@ impl InitChannel {
     fn attempt(
         &mut self,
         token: &[u8],
-        worker: &Process,
+        worker: Option<&Process>,
         deadline: Instant,
     ) -> Result<WriteOutcome, Failure> {
         let no_process = |errno: Errno| {
@@ -229,12 +229,13 @@ enum ExchangeEvent {
 }
 
 /// The child's result; `None` if it does not arrive whole and in time.
-fn receive(result: OwnedFd, worker: &Process, deadline: Instant) -> Option<WriteOutcome> {
+fn receive(result: OwnedFd, worker: Option<&Process>, deadline: Instant) -> Option<WriteOutcome> {
     let mut result = File::from(result);
     let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);
     let mut piece = [0; 4096];
     loop {
-        let events = [(ExchangeEvent::Result, result.as_fd()), (ExchangeEvent::WorkersEnd, worker.as_fd())];
+        let end = worker.map(|worker| (ExchangeEvent::WorkersEnd, worker.as_fd()));
+        let events: Vec<_> = [(ExchangeEvent::Result, result.as_fd())].into_iter().chain(end).collect();
         match process::readable(&events, deadline).ok()?.first() {
             None => return None,
             Some(ExchangeEvent::Result) => {}

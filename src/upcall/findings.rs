@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use crate::config::LogLevel;
 use crate::event::{Failure, Stage, one_line};
-use crate::negotiate::messages::{Considered, Established, Failed, TRAIL_LIMIT, TRIED_LIMIT, Timing};
+use crate::negotiate::messages::{
+    Considered, Established, Failed, SharedEstablished, TRAIL_LIMIT, TRIED_LIMIT, Timing,
+};
 
 /// A worker has five stages, four of which may come twice. More are cut, so that the log line stays short.
 const STAGES_LIMIT: usize = 10;
@@ -37,6 +39,18 @@ impl Findings {
         self.keep_timings(&context.stages);
         self.considered = std::mem::take(&mut context.considered).sanitised();
         self.keep_trail(&context.trail);
+    }
+
+    /// Takes the report of a context by a shared key.
+    pub(super) fn shared(&mut self, context: &SharedEstablished) {
+        self.keep_timings(&context.stages);
+        self.keep_trail(&context.trail);
+    }
+
+    /// Records an exchange of the monitor's own.
+    pub(super) fn exchanged(&mut self, begun: Instant) {
+        let micros = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        self.keep_timings(&[Timing { stage: Stage::Negotiate, micros }]);
     }
 
     /// Takes the report of a failure, which is returned fit for the log.

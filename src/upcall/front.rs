@@ -14,7 +14,7 @@ use super::destination;
 use super::invocation::{Invocation, Unusable};
 use super::loan::{Loan, lend_keyrings, may_need_keyrings};
 use super::monitor;
-use super::order::{Order, served_mechanism};
+use super::order::Order;
 use super::places::Places;
 use super::ready::Note;
 use super::refusal::refused;
@@ -115,18 +115,12 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
     if genuine.consumer == Consumer::Program {
         destination::check(claim.uid, genuine.acting)?;
     }
-    serves_mechanism(claim.order)?;
     let places = Places::of(&claim, &witness, genuine.acting)?;
     let is_ready = is_ready(invocation, claim.order, &places);
     let loan = loan.filter(|_| genuine.acting == Acting::ForItself);
     let foreign_ring = foreign_ring(&claim, &witness);
     let owner = owner(&claim);
     Ok(Admitted { order: claim.order, genuine, owner, is_ready, places, foreign_ring, loan })
-}
-
-/// For machine credentials only: a user's request is admitted, and fails later with the same error.
-fn serves_mechanism(order: &Order) -> Result<(), Failure> {
-    order.machine_callout().map_or(Ok(()), served_mechanism)
 }
 
 /// Never in a container, where it depends on more than a note says.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
 use super::assignment::{Assignment, Ends, blocked, launch_failed};
-use super::sources::{WantedSources, seal_machines, seal_roots};
+use super::sources::{WantedSources, seal_machines, seal_roots, seal_shared_keys};
 use super::verdict::Served;
 use crate::config::Config;
 use crate::creds::cache_name::{Anchor, CacheName};
@@ -103,6 +103,12 @@ fn launch(
             }
             isolate_keyrings(assignment, roots_collection(name, assignment).as_slice())?;
             let sealed = seal_roots(name, assignment, served)?;
+            drop_to_machine(assignment.config)?;
+            sealed
+        }
+        WantedSources::SharedKeys => {
+            isolate_keyrings(assignment, &[])?;
+            let sealed = seal_shared_keys(assignment)?;
             drop_to_machine(assignment.config)?;
             sealed
         }

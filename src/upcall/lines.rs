@@ -8,7 +8,7 @@ use super::order::Order;
 use super::outcome::{Journal, Outcome, Subject};
 use super::shared::Shared;
 use crate::config::Config;
-use crate::event::{Cause, Failure};
+use crate::event::Failure;
 use crate::identity::requester::Wait;
 use crate::negotiate::messages::Timing;
 
@@ -31,10 +31,7 @@ impl<'a> Lines<'a> {
 
     /// The line of a request that the front has refused.
     pub(super) fn refused(&self, failure: Failure) {
-        match failure.cause {
-            Cause::Mechanism => self.outcome(&Outcome::Failed(failure), &[]),
-            _ => self.journal.upcall(&self.subject, &Outcome::Failed(failure), &[]),
-        }
+        self.journal.upcall(&self.subject, &Outcome::Failed(failure), &[]);
     }
 
     /// The line of an upcall. Failures of upcalls for the machine, which the kernel repeats twice a second, share a

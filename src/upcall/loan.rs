@@ -24,7 +24,7 @@ const RINGS: usize = 4;
 pub(super) fn may_need_keyrings(order: &Order) -> bool {
     let cache = match order {
         Order::Program { callout, .. } => callout.cache.as_ref(),
-        Order::Lustre(callout) if callout.roles.any() => return false,
+        Order::Lustre(_) if order.tickets_of_a_user().is_none() => return false,
         Order::Lustre(_) => None,
     };
     matches!(cache.map(|name| name.parse()), None | Some(Ok(CacheName::Keyring { .. })))

@@ -12,10 +12,12 @@ use nix::unistd::getpid;
 use super::assignment::Assignment;
 use super::authorise::Acting;
 use super::cgroup::OwnerCgroup;
-use super::check::{Agreed, check};
+use super::check::{Agreed, AgreedContext, check};
+use super::check_shared::check_shared;
 use super::exchange::Exchanged;
 use super::final_payload::{fail_unpublished, publish_context};
 use super::findings::Findings;
+use super::gssnull;
 use super::held::Pending;
 use super::job::Job;
 use super::loan::lent;
@@ -24,18 +26,22 @@ use super::order::Order;
 use super::outcome::Outcome;
 use super::prepared::{Concerned, PreparedNegotiation};
 use super::relay::{GrantedContext, Relay};
+use super::shared_keys::SharedKeyPart;
 use super::start::{self, Attempt, LaunchProgress, place_limit};
 use super::times::{Times, WorkerTime};
 use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
-use crate::ctx::payload::lustre;
+use crate::ctx::payload::lustre::{self, EncodeError};
+use crate::ctx::request::Level;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{
-    Credentials, Established, Message, MessageError, Paused, Report, Request, Timing,
+    Credentials, Established, Message, MessageError, Paused, Report, Request, SharedEstablished, Timing,
 };
+use crate::secret::Secret;
 use crate::sys::jail;
 use crate::sys::process::{self, Process};
 use crate::time::now_32;
+use crate::wire::Writer;
 
 /// Time limit for a message once it has begun to arrive.
 const MESSAGE_TIME: Duration = Duration::from_secs(1);
@@ -96,13 +102,27 @@ struct RunningNegotiation<'a> {
 }
 
 impl<'a> RunningNegotiation<'a> {
-    fn report(mut self, credentials: Credentials, room: Room<'_>) -> Reported<'a> {
-        let agreed = self.work(credentials, room).and_then(|report| self.accept(report));
+    fn report(mut self, credentials: Option<Credentials>, room: Room<'_>) -> Reported<'a> {
+        let agreed = match credentials {
+            Some(credentials) => self.work(credentials, room).and_then(|report| self.accept(report)),
+            None => self.without_worker(),
+        };
         let Self { job, times, key, channel, concerned, findings, worker, stuck, .. } = self;
         let exchanging = channel.and_then(Relay::into_stuck);
         // The worker first, since the others may be slow to end.
         let processes = worker.into_iter().chain(exchanging).chain(stuck).collect();
         Reported { job, times, key, concerned, findings, agreed, processes }
+    }
+
+    /// For a mechanism without credentials.
+    fn without_worker(&mut self) -> Result<Agreed, Failure> {
+        let (Some(relay), Some(callout)) = (self.channel.as_mut(), self.job.order().lustre()) else {
+            return Err(Failure::new(Stage::Launch, Cause::Setup, "a program needs credentials"));
+        };
+        let begun = Instant::now();
+        let agreed = gssnull::establish(&mut self.key, relay, callout, self.times.released);
+        self.findings.exchanged(begun);
+        agreed
     }
 
     fn work(&mut self, credentials: Credentials, room: Room<'_>) -> Result<Report, Failure> {
@@ -129,6 +149,12 @@ impl<'a> RunningNegotiation<'a> {
                 rings,
                 blocked: &blocked,
                 order,
+                shared_keys: self
+                    .concerned
+                    .shared_keys
+                    .as_ref()
+                    .map(SharedKeyPart::candidates)
+                    .unwrap_or_default(),
                 stamp: self.concerned.machine.as_ref().map(MachinePart::stamp),
                 config,
                 cgroup: room.cgroup,
@@ -172,17 +198,35 @@ impl<'a> RunningNegotiation<'a> {
     fn accept(&mut self, report: Report) -> Result<Agreed, Failure> {
         let (mut context, base_key, handle) = match report {
             Report::Failed(failed) => return Err(self.findings.failed(failed)),
+            Report::Shared { context, keys } => return self.accept_shared(&context, &keys),
             Report::Established { context, base_key, handle } => (*context, base_key, handle),
         };
         self.findings.established(&mut context);
         let enctypes = &self.job.config.kerberos.enctypes;
         let Some(relay) = &self.channel else { return check(context, base_key, &handle, enctypes) };
         // Rule S13: window and handle are from the server's answers that we have read, not from the worker.
-        let Some(GrantedContext { window, handle }) = relay.granted() else {
-            let detail = "worker: a context that no server has granted";
-            return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
-        };
+        let GrantedContext { window, handle } = relay.granted().ok_or_else(not_granted)?;
         check(Established { window: *window, ..context }, base_key, handle, enctypes)
+    }
+
+    fn accept_shared(&mut self, context: &SharedEstablished, keys: &Secret) -> Result<Agreed, Failure> {
+        self.findings.shared(context);
+        let part = self.concerned.shared_keys.as_ref();
+        let candidate = part.and_then(|part| part.candidates().get(context.candidate));
+        let (Some(relay), Some(callout), Some(part), Some(candidate)) =
+            (&self.channel, self.job.order().lustre(), part, candidate)
+        else {
+            return Err(not_asked_for());
+        };
+        let granted = relay.granted().ok_or_else(not_granted)?;
+        let level = callout.level.unwrap_or(Level::Privacy);
+        let (checked, lifetime) = check_shared(context, keys, granted, &candidate.key, level)?;
+        Ok(Agreed {
+            context: AgreedContext::SharedKey(checked),
+            lifetime,
+            credential: part.credential(candidate, context.remark.as_deref()),
+            server: callout.peer.to_string(),
+        })
     }
 
     /// Receives the worker's one report; before it, for Lustre, passes tokens to the server.
@@ -205,13 +249,17 @@ impl<'a> RunningNegotiation<'a> {
                     Some(part) => part.credentials_ready(ready, &cache, self.job.config)?,
                     None => return Err(not_asked_for()),
                 },
+                (Message::TestedPrime(prime), _) => match self.concerned.shared_keys.as_mut() {
+                    Some(part) => part.prime_is_safe(prime)?,
+                    None => return Err(not_asked_for()),
+                },
                 (Message::Token(token, stages), Some(relay)) if relay.has_room() => {
                     self.last_stages = Some((stages, Instant::now()));
                     // Whatever can be known without the server is known by now.
                     self.key.admit()?;
                     self.times.deadline = self.times.released;
                     let deadline = self.times.deadline;
-                    match relay.exchange(&token, worker, deadline)? {
+                    match relay.exchange(&token, Some(worker), deadline)? {
                         Exchanged::Answer(answer) => link.send_reply(&answer).map_err(worker_fault)?,
                         Exchanged::Silence => link.send_again().map_err(worker_fault)?,
                         // Any last message of the worker is read next.
@@ -259,10 +307,10 @@ fn publish(job: &Job<'_>, times: &Times, mut key: Pending, agreed: Agreed) -> Ou
         (Ok(()), held) => return failed(held, unanswered()),
         (Err(failure), held) => return failed(held, failure),
     };
-    let Agreed { mut context, mut lifetime, credential, server } = agreed;
-    let (window, enctype) = (context.window, context.base_key.enctype());
-    let published = match job.order() {
-        Order::Program { callout, .. } => {
+    let Agreed { context, mut lifetime, credential, server } = agreed;
+    let (window, protection) = (context.window(), context.protection());
+    let published = match (job.order(), context) {
+        (Order::Program { callout, .. }, AgreedContext::Kerberos(mut context)) => {
             if let Some(ttl) = callout.ttl.filter(|ttl| *ttl < lifetime.as_duration()) {
                 lifetime = lifetime.at_most(ttl);
                 // The payload and the key's timeout name the same end.
@@ -270,18 +318,33 @@ fn publish(job: &Job<'_>, times: &Times, mut key: Pending, agreed: Agreed) -> Ou
             }
             publish_context(live, context, acting, lifetime).map_err(|error| error.to_string())
         }
-        Order::Lustre(_) => lustre::established(&context)
+        (Order::Lustre(_), context) => kernels_payload(&context)
             .map_err(|error| error.to_string())
             .map(|payload| live.import(payload.as_slice(), lifetime.as_duration(), times.released)),
+        (Order::Program { .. }, AgreedContext::SharedKey(_) | AgreedContext::Null(_)) => {
+            Err("a context of a mechanism that is Lustre's alone".to_owned())
+        }
     };
     match published {
         Ok(Ok(())) => {
             let total = times.started.elapsed();
-            Outcome::Established { credential, server, window, enctype, lifetime, total }
+            Outcome::Established { credential, server, window, protection, lifetime, total }
         }
         Ok(Err((live, errno))) => fail_unpublished(live, errno, acting, job.config, times.released),
         Err(what) => Outcome::Failed(Failure::new(Stage::Publish, Cause::WorkerFault, what)),
     }
+}
+
+fn kernels_payload(context: &AgreedContext) -> Result<Writer, EncodeError> {
+    match context {
+        AgreedContext::Kerberos(context) => lustre::established(context),
+        AgreedContext::SharedKey(context) => Ok(lustre::established_by_shared_key(context)?),
+        AgreedContext::Null(context) => Ok(lustre::established_by_null(context)?),
+    }
+}
+
+fn not_granted() -> Failure {
+    Failure::new(Stage::Negotiate, Cause::WorkerFault, "worker: a context that no server has granted")
 }
 
 fn unanswered() -> Failure {

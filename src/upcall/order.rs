@@ -10,7 +10,7 @@ use super::times::WorkerTime;
 use crate::config::{Config, LogLevel};
 use crate::ctx::lustre::{LustreCallout, LustreDescription, LustreMechanism};
 use crate::ctx::request::{Callout, Description, Level, Mechanism};
-use crate::event::{Cause, Failure, Stage};
+use crate::event::Failure;
 use crate::key::Consumer;
 use crate::negotiate::messages::{Credentials, HostNames, PhaseLimits, Request, Target, Trail};
 use crate::negotiate::nid_host::HostLookup;
@@ -63,9 +63,13 @@ impl Order {
         }
     }
 
-    /// Whose credentials are asked for.
-    pub(super) fn credentials(&self, invocation: &Invocation, config: &Config) -> Credentials {
-        match self {
+    /// Whose credentials are asked for; `None` if none are needed.
+    pub(super) fn credentials(&self, invocation: &Invocation, config: &Config) -> Option<Credentials> {
+        Some(match self {
+            Self::Lustre(LustreCallout { mechanism: LustreMechanism::Gssnull, .. }) => return None,
+            Self::Lustre(callout) if callout.mechanism == LustreMechanism::Sk => {
+                Credentials::SharedKeys { roles: callout.roles, myself: callout.myself.raw() }
+            }
             Self::Lustre(callout) if callout.roles.any() => {
                 let settings = config.machine_settings(&callout.target);
                 let (realm, principal) = settings.map_or((None, None), |own| (own.realm, own.principal));
@@ -80,7 +84,7 @@ impl Order {
                 }
             }
             _ => Credentials::Users,
-        }
+        })
     }
 
     /// The callout of a program.
@@ -97,6 +101,11 @@ impl Order {
             Self::Lustre(callout) => Some(callout),
             Self::Program { .. } => None,
         }
+    }
+
+    /// Lustre's callout, if it is for a user's Kerberos tickets.
+    pub(super) fn tickets_of_a_user(&self) -> Option<&LustreCallout> {
+        self.lustre().filter(|callout| callout.mechanism == LustreMechanism::Krb5 && !callout.roles.any())
     }
 
     /// Lustre's callout, if it is for the machine.
@@ -195,25 +204,11 @@ fn programs_target(description: &Description) -> String {
     format!("krb5 {}", description.service)
 }
 
-/// Whether Lustre's mechanism is served.
-///
-/// # Errors
-/// `Mechanism`.
-pub(super) fn served_mechanism(callout: &LustreCallout) -> Result<(), Failure> {
-    let unserved = |name| {
-        let detail = format_args!("mechanism {name} is not supported");
-        Err(Failure::new(Stage::Authorise, Cause::Mechanism, detail))
-    };
-    match callout.mechanism {
-        LustreMechanism::Krb5 => Ok(()),
-        LustreMechanism::Gssnull => unserved("gssnull"),
-        LustreMechanism::Sk => unserved("sk"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ctx::lustre::Roles;
+    use crate::event::Cause;
     use std::ffi::OsString;
     use std::time::Duration;
 
@@ -283,7 +278,7 @@ mod tests {
         ] {
             let words = invocation(key_type, description, callout);
             let order = Order::read(&words).unwrap();
-            let machines = matches!(order.credentials(&words, &config), Credentials::Machines { .. });
+            let machines = matches!(order.credentials(&words, &config), Some(Credentials::Machines { .. }));
             assert_eq!(
                 (order.machine_callout().is_some(), machines),
                 (is_machines, is_machines),
@@ -297,7 +292,7 @@ mod tests {
     fn the_rules_realm_is_for_the_machine_and_goes_before_that_of_the_settings() {
         let words = Invocation { realm: Some("RULE".to_owned()), ..invocation("lgssc", "0@4", MACHINE) };
         let order = Order::read(&words).unwrap();
-        let Credentials::Machines { realm, .. } = order.credentials(&words, &Config::default()) else {
+        let Some(Credentials::Machines { realm, .. }) = order.credentials(&words, &Config::default()) else {
             panic!("of a user");
         };
         assert_eq!(realm.as_deref(), Some("RULE"));
@@ -322,13 +317,17 @@ mod tests {
     }
 
     #[test]
-    fn mechanisms_other_than_kerberos_are_named_in_the_refusal() {
-        let refusal = |mechanism: &str| {
-            let callout: LustreCallout = USER.replace("krb5", mechanism).parse().unwrap();
-            served_mechanism(&callout).map_err(|failure| (failure.cause, failure.detail))
+    fn each_mechanism_has_credentials_of_its_own() {
+        let credentials = |key_type, description, callout: String| {
+            let words = invocation(key_type, description, &callout);
+            Order::read(&words).unwrap().credentials(&words, &Config::default())
         };
-        assert_eq!(refusal("krb5"), Ok(()));
-        let (cause, detail) = refusal("sk").unwrap_err();
-        assert_eq!((cause, detail.as_str()), (Cause::Mechanism, "mechanism sk is not supported"));
+        assert_eq!(credentials("lgssc", "0@4", MACHINE.replace("krb5", "gssnull")), None);
+        for (description, callout, root) in [("0@4", MACHINE, true), ("2001@4", USER, false)] {
+            let roles = Roles { root, mdt: false, ost: false };
+            let callout = callout.replace("krb5", "sk").replace("0x0", "0x20000c0a84d02");
+            let expected = Credentials::SharedKeys { roles, myself: 0x2_0000_c0a8_4d02 };
+            assert_eq!(credentials("lgssc", description, callout), Some(expected));
+        }
     }
 }

@@ -19,7 +19,6 @@ use super::invocation::{Invocation, RULE_WORDS, Unusable};
 use super::log_budget::{Budget, Payer, Untold};
 use super::order::{Garbled, Order};
 use crate::config::{Config, DEFAULT_PATH, LogLevel};
-use crate::crypto::enctype::Enctype;
 use crate::ctx::Lifetime;
 use crate::ctx::request::NO_PAUSE;
 use crate::event::{Cause, Failure, one_line};
@@ -46,8 +45,8 @@ pub(super) enum Outcome {
         server: String,
         /// The server's sequence window.
         window: crate::ctx::SeqWindow,
-        /// The base key's type.
-        enctype: Enctype,
+        /// The algorithms that protect messages.
+        protection: String,
         /// Time until the key expires.
         lifetime: Lifetime,
         /// Time since the monitor took over.
@@ -175,11 +174,11 @@ impl Journal {
     pub(super) fn upcall(&self, subject: &Subject, outcome: &Outcome, stages: &[Timing]) {
         let stages = Stages(stages);
         match outcome {
-            Outcome::Established { credential, server, window, enctype, lifetime, total } => {
+            Outcome::Established { credential, server, window, protection, lifetime, total } => {
                 let head = format!("{subject}: established in {} ms as ", total.as_millis());
                 let server = quoted(server);
                 let tail = format!(
-                    " with {server}, window {}, {enctype}, for {} s{stages}",
+                    " with {server}, window {}, {protection}, for {} s{stages}",
                     window.count(),
                     lifetime.as_secs()
                 );

@@ -5,16 +5,17 @@ use super::failures::FailureMemory;
 use super::job::Job;
 use super::lustre_parameters;
 use super::machine_part::MachinePart;
-use super::order::{Order, served_mechanism};
+use super::order::Order;
 use super::relay::Relay;
+use super::shared_keys::SharedKeyPart;
 use super::times::Times;
 use crate::event::Failure;
 use crate::negotiate::messages::Credentials;
 
 /// A negotiation for which a worker can be started.
 pub(super) struct PreparedNegotiation {
-    /// Whose credentials are asked for.
-    pub(super) credentials: Credentials,
+    /// Whose credentials are asked for; `None` if none are needed.
+    pub(super) credentials: Option<Credentials>,
     /// For Lustre: the exchange of tokens with the server.
     pub(super) channel: Option<Relay>,
     /// Other requests that the outcome concerns.
@@ -31,7 +32,6 @@ impl PreparedNegotiation {
         let channel = match order {
             Order::Program { .. } => None,
             Order::Lustre(callout) => {
-                served_mechanism(callout)?;
                 Some(Relay::new(InitChannel::open(callout, &lustre_parameters::directories())?))
             }
         };
@@ -42,8 +42,15 @@ impl PreparedNegotiation {
         if let Some(failure) = memory.as_ref().and_then(FailureMemory::pause) {
             return Err(failure);
         }
-        let machine = MachinePart::take(&credentials, job, times.deadline)?;
-        Ok(Self { credentials, channel, concerned: Concerned { machine, memory } })
+        let (mut machine, mut shared_keys) = (None, None);
+        match (&credentials, order.lustre()) {
+            (Some(Credentials::SharedKeys { .. }), Some(callout)) => {
+                shared_keys = Some(SharedKeyPart::take(callout, job, times.deadline)?);
+            }
+            (Some(credentials), _) => machine = MachinePart::take(credentials, job, times.deadline)?,
+            (None, _) => {}
+        }
+        Ok(Self { credentials, channel, concerned: Concerned { machine, shared_keys, memory } })
     }
 }
 
@@ -51,6 +58,8 @@ impl PreparedNegotiation {
 pub(super) struct Concerned {
     /// For machine credentials: requests that wait for the same ones.
     pub(super) machine: Option<MachinePart>,
+    /// For shared keys: requests with the same ones.
+    pub(super) shared_keys: Option<SharedKeyPart>,
     /// For a user of Lustre's: the user's next access.
     memory: Option<FailureMemory>,
 }
@@ -59,6 +68,11 @@ impl Concerned {
     /// Passes the outcome on to them.
     pub(super) fn learn<T>(self, agreed: &Result<T, Failure>) {
         match (self.machine, agreed) {
+            (Some(part), Ok(_)) => part.succeeded(),
+            (Some(part), Err(failure)) => part.failed(failure),
+            (None, _) => {}
+        }
+        match (self.shared_keys, agreed) {
             (Some(part), Ok(_)) => part.succeeded(),
             (Some(part), Err(failure)) => part.failed(failure),
             (None, _) => {}

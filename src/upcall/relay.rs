@@ -63,14 +63,14 @@ impl Relay {
         self.channel.into_stuck()
     }
 
-    /// Sends a token to the server and returns its answer.
+    /// Sends a token to the server and returns its answer. The end of the worker, if there is one, ends the exchange.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Negotiate`.
     pub(super) fn exchange(
         &mut self,
         token: &Secret,
-        worker: &Process,
+        worker: Option<&Process>,
         deadline: Instant,
     ) -> Result<Exchanged, Failure> {
         self.count_token();

@@ -9,6 +9,7 @@ use super::assignment::{Assignment, blocked, launch_failed};
 use super::authorise::Acting;
 use super::order::Order;
 use super::own_cache;
+use super::shared_keys::SharedKeyCandidate;
 use super::verdict::Served;
 use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::keytab_file;
@@ -30,6 +31,8 @@ pub(super) enum WantedSources<'a> {
     Users(Box<Search<'a>>),
     /// Root's cache of this name, handed over as a copy.
     Roots(CacheName),
+    /// Shared keys, which the monitor has read.
+    SharedKeys,
     /// The machine's, also as copies: root's default cache, of this name unless the requester is in a container, the
     /// own cache, and the keytab.
     Machines(Option<CacheName>),
@@ -46,6 +49,7 @@ impl<'a> WantedSources<'a> {
         let parse = |name: &str| name.parse::<CacheName>().map_err(|e: CacheNameError| bad(&e));
         let roots_default = || roots::default_cache(&assignment.config.krb5_config);
         let named = match assignment.order {
+            Order::Lustre(_) if !assignment.shared_keys.is_empty() => return Ok(Self::SharedKeys),
             Order::Lustre(callout) if callout.roles.any() => {
                 // Root's default cache is the host's.
                 let hosts = assignment.config.within().is_none();
@@ -120,6 +124,20 @@ pub(super) fn seal_roots(
     let content = copy_roots(name, assignment, served)?;
     let sealed = files::sealed_memory(&content).map_err(|errno| launch_failed("sealed memory", errno))?;
     Ok(vec![Source::opened(name.to_string(), sealed)])
+}
+
+/// The shared keys, each in sealed memory.
+///
+/// # Errors
+/// `Setup` without memory.
+pub(super) fn seal_shared_keys(assignment: &Assignment<'_>) -> Result<Vec<Source>, Failure> {
+    let seal = |candidate: &SharedKeyCandidate| {
+        let sealed = files::sealed_memory(candidate.form.expose());
+        let sealed = sealed.map_err(|errno| launch_failed("sealed memory", errno))?;
+        let (role, display) = (SourceRole::SharedKey(candidate.test), candidate.name.clone());
+        Ok(Source { role, standing: Standing::Found, display, handle: SourceHandle::Descriptor(sealed) })
+    };
+    assignment.shared_keys.iter().map(seal).collect()
 }
 
 /// The machine's three sources. A missing one is reported to the worker, which knows whether it is needed. Root's

@@ -6,6 +6,7 @@
 //! [`Unprivileged`] is proved and the sandbox is closed; the last message is the report, and there is exactly one.
 #![forbid(unsafe_code)]
 
+mod channels;
 mod exit_status;
 mod machine;
 mod negotiation;
@@ -13,6 +14,7 @@ mod outcome;
 mod required_principal;
 mod sandbox;
 mod self_test;
+mod shared_keys;
 mod task;
 mod users;
 mod watch;

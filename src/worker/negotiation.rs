@@ -3,35 +3,30 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::channels::{RelayedChannel, WatchedChannel};
 use super::machine::machine_account;
-use super::outcome::WorkerOutcome;
+use super::outcome::{KerberosOutcome, WorkerOutcome};
 use super::sandbox;
+use super::shared_keys;
 use super::task::WorkerTask;
 use super::users::{self, ServiceTicket, UserAccount};
 use super::watch::Watch;
 use crate::creds::machine::{Basis, MachineAccount};
 use crate::creds::source_list::SourceEntry;
 use crate::creds::ticket::{ClientAccount, service_principal};
-use crate::ctx::Handle;
 use crate::ctx::request::{Mechanism, RpcChannel, Service};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::ticket::Ticket;
 use crate::gss::trace;
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::negotiate::channel::rpc::{Client, call::Program};
 use crate::negotiate::channel::tcp::{self, ConnectError};
-use crate::negotiate::channel::{Answer, Channel, ChannelError};
+use crate::negotiate::channel::{Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::{Krb5, Krb5Keys};
 use crate::negotiate::messages::{Credentials, Ready, Request, Target};
 use crate::negotiate::nid_host::SystemNames;
-use crate::secret::Secret;
 use crate::sys::name_service::{self, LookupError};
-use crate::wire::WireError;
-
-/// Longer than any round: the watch ends the process before.
-const RELAY_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Serves the request. Takes the proof that this process has no rights.
 pub(super) fn negotiate(
@@ -57,11 +52,14 @@ pub(super) fn negotiate(
             let ticket = machine.account().ticket(&server, &request.enctypes)?;
             (Holder::Machine(machine), ServiceTicket { ticket, renewal: None }, service)
         }
+        &Credentials::SharedKeys { roles, myself } => {
+            return shared_keys::negotiate(&sources, (roles, myself), task).map(WorkerOutcome::SharedKey);
+        }
     };
     let account = holder.account();
     holder.share(watch, &ticket);
     let outcome = match establish(&ticket, task) {
-        Ok(negotiated) => Ok(WorkerOutcome::of(negotiated, account, &ticket)),
+        Ok(negotiated) => Ok(KerberosOutcome::of(negotiated, account, &ticket)),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
             watch.enter_kdc(&account.to_string(), &service, deadline);
@@ -73,8 +71,8 @@ pub(super) fn negotiate(
         Err(refusal) => Err(refusal.failure),
     };
     outcome.map(|outcome| match &renewal {
-        Some(renewal) => outcome.with_remark(renewal),
-        None => outcome,
+        Some(renewal) => WorkerOutcome::Kerberos(outcome.with_remark(renewal)),
+        None => WorkerOutcome::Kerberos(outcome),
     })
 }
 
@@ -130,7 +128,7 @@ fn establish_again(
     old: &Ticket,
     EstablishRefusal { failure, .. }: EstablishRefusal,
     task: WorkerTask<'_>,
-) -> Result<WorkerOutcome, Failure> {
+) -> Result<KerberosOutcome, Failure> {
     let also = |what: String| {
         let detail = format_args!("{}; {what}", failure.detail);
         Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
@@ -140,7 +138,7 @@ fn establish_again(
     match establish(&new, task) {
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
-            Ok(WorkerOutcome::of(negotiated, account, &new).with_remark(&replacement))
+            Ok(KerberosOutcome::of(negotiated, account, &new).with_remark(&replacement))
         }
         Err(EstablishRefusal { failure: second, asks_for_new_ticket: false }) => Err(second),
         Err(_) => Err(also("the same with a new ticket".to_owned())),
@@ -248,44 +246,4 @@ fn exchange(
     let Mechanism::Krb5 = request.mechanism;
     let mechanism = Krb5::new(ticket, request.level).map_err(DriveError::Start)?;
     drive(mechanism, &mut channel)
-}
-
-/// A channel that puts each round on the watch, together with the mechanism's work on the answer.
-struct WatchedChannel<'a, C> {
-    inner: C,
-    limit: Duration,
-    peer: &'a str,
-    watch: &'a Watch,
-}
-
-impl<C> WatchedChannel<'_, C> {
-    fn begin_round(&self) {
-        let silent = format!("{}: no answer in time", self.peer);
-        let overdue = Failure::new(Stage::Negotiate, Cause::ServerSilent, silent);
-        self.watch.enter(Instant::now() + self.limit, overdue);
-    }
-}
-
-impl<C: Channel> Channel for WatchedChannel<'_, C> {
-    fn exchange(&mut self, handle: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
-        self.begin_round();
-        self.inner.exchange(handle, token)
-    }
-}
-
-/// A channel through the monitor, which hands tokens to the kernel. The kernel knows the context's handle.
-struct RelayedChannel<'a> {
-    watch: &'a Watch,
-}
-
-impl Channel for RelayedChannel<'_> {
-    fn exchange(&mut self, _: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
-        if token.len() > LUSTRE_TOKEN_LIMIT {
-            return Err(ChannelError::Call(WireError::TooLong(token.len(), LUSTRE_TOKEN_LIMIT)));
-        }
-        self.watch.send_token(token)?;
-        // The watch keeps the time.
-        let answer = self.watch.receiver()?.receive_reply(Instant::now() + RELAY_LIMIT)?;
-        answer.ok_or(ChannelError::Unanswered)
-    }
 }

@@ -1,4 +1,4 @@
-//! A negotiated context with its principal, for the report.
+//! A negotiated context, with its principal if it has one, for the report.
 //!
 //! The negotiation makes it, the watch sends it.
 
@@ -9,18 +9,27 @@ use crate::crypto::mic::KeyOrigin;
 use crate::gss::ticket::Ticket;
 use crate::negotiate::drive::Negotiated;
 use crate::negotiate::mech::krb5::Krb5Keys;
-use crate::negotiate::messages::{Considered, Established, Timing};
+use crate::negotiate::mech::sk::SkKeys;
+use crate::negotiate::messages::{Considered, Established, SharedEstablished, Timing};
 use crate::secret::Secret;
 
+/// A context, by mechanism.
+pub(super) enum WorkerOutcome {
+    /// Kerberos 5.
+    Kerberos(KerberosOutcome),
+    /// A shared key.
+    SharedKey(SharedOutcome),
+}
+
 /// A context and its principal.
-pub(super) struct WorkerOutcome {
+pub(super) struct KerberosOutcome {
     negotiated: Negotiated<Krb5Keys>,
     credential: String,
     server: String,
     principal: String,
 }
 
-impl WorkerOutcome {
+impl KerberosOutcome {
     /// A context made with this ticket of the account.
     pub(super) fn of(negotiated: Negotiated<Krb5Keys>, account: &ClientAccount, ticket: &Ticket) -> Self {
         Self {
@@ -64,5 +73,30 @@ impl WorkerOutcome {
     /// The server's handle.
     pub(super) fn handle(&self) -> &[u8] {
         self.negotiated.handle.as_bytes()
+    }
+}
+
+/// A context by a shared key.
+pub(super) struct SharedOutcome {
+    /// Which of the keys that were handed over.
+    pub(super) candidate: usize,
+    /// The context's keys.
+    pub(super) keys: SkKeys,
+    /// What came of the keys before that one.
+    pub(super) remark: Option<String>,
+}
+
+impl SharedOutcome {
+    /// The message's typed fields.
+    pub(super) fn message(&self, stages: Vec<Timing>, trail: Vec<String>) -> SharedEstablished {
+        let Self { candidate, ref keys, ref remark } = *self;
+        let SkKeys { host_random, peer_random, .. } = *keys;
+        SharedEstablished { candidate, host_random, peer_random, remark: remark.clone(), stages, trail }
+    }
+
+    /// The key of the HMAC, then the encryption key.
+    pub(super) fn keys(&self) -> Secret {
+        let SkKeys { hmac_key, encryption_key, .. } = &self.keys;
+        Secret::new([hmac_key.expose(), encryption_key.expose()].concat())
     }
 }

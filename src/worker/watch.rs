@@ -14,7 +14,7 @@ use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::trace::{self, Waiting};
 use crate::negotiate::messages::{
-    Considered, Established, Failed, MessageError, Ready, Timing, Trail, WorkerEnd, trail_of,
+    Considered, Established, Failed, MessageError, Ready, TestedPrime, Timing, Trail, WorkerEnd, trail_of,
 };
 use crate::secret::Secret;
 use crate::sys::process;
@@ -128,6 +128,15 @@ impl Watch {
         state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_ready(ready, cache))
     }
 
+    /// Tells the monitor that a prime need not be tested again.
+    ///
+    /// # Errors
+    /// [`MessageError`].
+    pub(super) fn send_tested_prime(&self, prime: TestedPrime) -> Result<(), MessageError> {
+        let mut state = self.0.lock();
+        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_tested_prime(prime))
+    }
+
     /// Another handle of the socket, to receive without the lock.
     ///
     /// # Errors
@@ -140,8 +149,15 @@ impl Watch {
     /// Reports the context. `None` if that failed.
     pub(super) fn report_established(self, outcome: &WorkerOutcome) -> Option<()> {
         let Conclusion { mut link, considered, stages, trail, .. } = self.0.lock().conclude()?;
-        let context = Established { trail, ..outcome.message(considered, stages) };
-        link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
+        match outcome {
+            WorkerOutcome::Kerberos(outcome) => {
+                let context = Established { trail, ..outcome.message(considered, stages) };
+                link.send_established(&context, outcome.base_key(), outcome.handle()).ok()
+            }
+            WorkerOutcome::SharedKey(outcome) => {
+                link.send_shared(&outcome.message(stages, trail), &outcome.keys()).ok()
+            }
+        }
     }
 
     /// Reports the failure. `None` if that failed.

@@ -6,6 +6,10 @@
 //!
 //! The three keys are derived by RFC 3961's DK on both sides and for all types, also for those of RFC 8009.
 
+mod shared;
+
+pub(crate) use shared::{NullContext, SharedKeyContext, established_by_null, established_by_shared_key};
+
 use super::super::context::Context;
 use super::no_context::not_established;
 use crate::crypto::kdf::{KeyPurpose, dk};

@@ -6,7 +6,6 @@
 #[cfg(feature = "gss")]
 pub(crate) mod krb5;
 #[cfg(feature = "gss")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker does not call it yet"))]
 pub(crate) mod sk;
 
 use std::fmt;

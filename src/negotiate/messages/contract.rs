@@ -23,7 +23,7 @@ use crate::secret::Secret;
 mod names;
 
 /// The number of the contract that the texts below are of.
-const PINNED: u32 = 1;
+const PINNED: u32 = 2;
 
 /// A frame as it is on the socket: its kind, its JSON, and its two binary parts.
 type Parts = (u8, String, Vec<u8>, Vec<u8>);
@@ -276,6 +276,45 @@ fn an_established_context_looks_like_this() {
         panic!("no context")
     };
     assert_eq!((*read, base_key.expose(), handle.as_slice()), (context, key.expose(), &b"handle"[..]));
+}
+
+#[test]
+fn a_context_by_a_shared_key_looks_like_this() {
+    let context = SharedEstablished {
+        candidate: 1,
+        host_random: [1, 2, 3, 4],
+        peer_random: [0, 255, 0, 9],
+        remark: Some("lustre:fs: refused".to_owned()),
+        stages: vec![Timing { stage: Stage::Negotiate, micros: 9 }],
+        trail: Vec::new(),
+    };
+    let json = concat!(
+        r#"{"candidate":1,"host_random":[1,2,3,4],"peer_random":[0,255,0,9],"remark":"lustre:fs: refused","#,
+        r#""stages":[{"stage":"negotiate","micros":9}],"trail":[]}"#,
+    );
+    let keys = Secret::new(vec![1; 64]);
+    let expected = (8, json.to_owned(), vec![1; 64], Vec::new());
+    assert_eq!(by_worker(|end| end.send_shared(&context, &keys).unwrap()), expected);
+    let Message::Report(Report::Shared { context: read, keys: received }) = message_in(&expected) else {
+        panic!("no context")
+    };
+    assert_eq!((read, received.expose()), (context, keys.expose()));
+    let prime = TestedPrime { candidate: 1 };
+    let expected = json_only(9, r#"{"candidate":1}"#);
+    assert_eq!(by_worker(|end| end.send_tested_prime(prime).unwrap()), expected);
+    let Message::TestedPrime(read) = message_in(&expected) else { panic!("no prime") };
+    assert_eq!(read, prime);
+}
+
+#[test]
+fn a_request_with_a_shared_key_looks_like_this() {
+    let credentials = Credentials::SharedKeys {
+        roles: Roles { root: false, mdt: true, ost: false },
+        myself: 0x2_0000_c0a8_4d02,
+    };
+    let json = r#"{"shared_keys":{"roles":{"root":false,"mdt":true,"ost":false},"myself":562953185676546}}"#;
+    assert_eq!(serde_json::to_string(&credentials).unwrap(), json);
+    assert_eq!(serde_json::from_str::<Credentials>(json).unwrap(), credentials);
 }
 
 #[track_caller]

@@ -88,10 +88,13 @@ pub(super) enum WorkerKind {
     Failed,
     Token,
     Ready,
+    Shared,
+    TestedPrime,
 }
 
 impl FrameKind for WorkerKind {
-    const ALL: &'static [Self] = &[Self::Established, Self::Failed, Self::Token, Self::Ready];
+    const ALL: &'static [Self] =
+        &[Self::Established, Self::Failed, Self::Token, Self::Ready, Self::Shared, Self::TestedPrime];
 
     fn number(self) -> u8 {
         match self {
@@ -99,6 +102,8 @@ impl FrameKind for WorkerKind {
             Self::Failed => 3,
             Self::Token => 4,
             Self::Ready => 6,
+            Self::Shared => 8,
+            Self::TestedPrime => 9,
         }
     }
 }

@@ -4,13 +4,15 @@
 //! |---------------|---------|-------|------------------------------------------------------------|
 //! | `Request`     | monitor | 1     | JSON [`Request`]                                           |
 //! | `Ready`       | worker  | ≤ 3   | JSON [`Ready`], cache; for machine credentials only        |
+//! | `TestedPrime`   | worker  | ≤ 1   | JSON [`TestedPrime`]; for shared keys only                   |
 //! | `Token`       | worker  | ≤ 16  | token; for a target of Lustre's only                       |
 //! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
 //! | `Again`       | monitor | ≤ 1   | nothing; after a `Token` that was not answered             |
 //! | `Established` | worker  | ≤ 1   | JSON [`Established`], base key, handle                     |
+//! | `Shared`      | worker  | ≤ 1   | JSON [`SharedEstablished`], keys; for shared keys only     |
 //! | `Failed`      | worker  | ≤ 1   | JSON [`Failed`]                                            |
 //!
-//! One of the last two ends the conversation. Any other message, and any that is too long or out of order, ends the worker.
+//! One of the last three ends the conversation. Any other message, and any that is too long or out of order, ends the worker.
 //! frames.rs has the encoding.
 
 mod frames;
@@ -24,7 +26,8 @@ pub(crate) use monitor_end::MonitorEnd;
 #[cfg(feature = "gss")]
 pub(crate) use report::{CONSIDERED_LIMIT, trail_of};
 pub(crate) use report::{
-    Considered, Established, Failed, Message, Ready, Report, TRAIL_LIMIT, TRIED_LIMIT, Timing,
+    Considered, Established, Failed, Message, Ready, Report, SharedEstablished, TRAIL_LIMIT, TRIED_LIMIT,
+    TestedPrime, Timing,
 };
 pub(crate) use request::{Credentials, HostNames, Paused, PhaseLimits, Request, Target, Trail};
 pub(crate) use worker_end::WorkerEnd;

@@ -10,7 +10,8 @@ use crate::negotiate::channel::answer::Answer;
 use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
 
-const KEY_LIMIT: usize = 64;
+/// Longest base key, or keys of a context by a shared key, in bytes.
+const KEY_LIMIT: usize = 96;
 
 /// The end that only the monitor has.
 #[derive(Debug)]
@@ -61,6 +62,13 @@ impl MonitorEnd {
                     base_key: Secret::new(key.to_vec()),
                     handle: handle.to_vec(),
                 }))
+            }
+            Frame { kind: WorkerKind::Shared, control, key, handle: [] } if key.len() <= KEY_LIMIT => {
+                let (context, keys) = (parse_control(control)?, Secret::new(key.to_vec()));
+                Ok(Message::Report(Report::Shared { context, keys }))
+            }
+            Frame { kind: WorkerKind::TestedPrime, control, key: [], handle: [] } => {
+                Ok(Message::TestedPrime(parse_control(control)?))
             }
             Frame { kind: WorkerKind::Failed, control, key: [], handle: [] } => {
                 Ok(Message::Report(Report::Failed(parse_control(control)?)))

@@ -70,6 +70,34 @@ pub(crate) struct Established {
     pub trail: Vec<String>,
 }
 
+/// A context by a shared key as the worker reports it; the monitor checks all of it before use. Window and handle are
+/// not in it: the monitor has them from the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SharedEstablished {
+    /// Which of the shared keys that the worker was given, from 0.
+    pub candidate: usize,
+    /// Our random bytes.
+    pub host_random: [u8; 4],
+    /// The server's.
+    pub peer_random: [u8; 4],
+    /// What came of the keys before that one, for the log.
+    pub remark: Option<String>,
+    /// Duration of each stage.
+    pub stages: Vec<Timing>,
+    /// Everything that was tried, if the request asks for it.
+    #[serde(default)]
+    pub trail: Vec<String>,
+}
+
+/// The prime of a shared key has passed its test, which need not be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestedPrime {
+    /// Which of the shared keys, from 0.
+    pub candidate: usize,
+}
+
 /// Which of a user's credentials were chosen, and why not the others; for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +204,8 @@ pub(crate) enum Message {
     Ready(Ready, Secret),
     /// A token for the server, with the duration of each stage so far.
     Token(Secret, Vec<Timing>),
+    /// A prime need not be tested again.
+    TestedPrime(TestedPrime),
     /// The last one.
     Report(Report),
 }
@@ -191,6 +221,13 @@ pub(crate) enum Report {
         base_key: Secret,
         /// The server's handle.
         handle: Vec<u8>,
+    },
+    /// With a context by a shared key.
+    Shared {
+        /// Its typed fields.
+        context: SharedEstablished,
+        /// The key of the HMAC, then the encryption key, if there is one.
+        keys: Secret,
     },
     /// Without one.
     Failed(Failed),

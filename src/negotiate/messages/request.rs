@@ -97,6 +97,13 @@ pub(crate) enum Target {
 pub(crate) enum Credentials {
     /// The user's best ones.
     Users,
+    /// A file system's shared key.
+    SharedKeys {
+        /// The capacities in which this machine asks; none for an ordinary user.
+        roles: Roles,
+        /// This machine's network identifier, as the kernel has it.
+        myself: u64,
+    },
     /// This machine's.
     Machines {
         /// The capacities in which it asks.

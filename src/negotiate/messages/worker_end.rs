@@ -9,7 +9,7 @@ use super::frames::{Frame, ReplyControl, parse_control};
 use super::frames::{Link, MessageError, MonitorKind, WorkerKind};
 use super::report::Failed;
 #[cfg(feature = "gss")]
-use super::report::{Established, Ready, Timing};
+use super::report::{Established, Ready, SharedEstablished, TestedPrime, Timing};
 #[cfg(feature = "gss")]
 use super::request::Request;
 #[cfg(feature = "gss")]
@@ -69,6 +69,26 @@ impl WorkerEnd {
         handle: &[u8],
     ) -> Result<(), MessageError> {
         self.0.send(WorkerKind::Established, context, base_key.expose(), handle)
+    }
+
+    /// Reports success with a shared key.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be encoded or sent.
+    pub(crate) fn send_shared(
+        &mut self,
+        context: &SharedEstablished,
+        keys: &Secret,
+    ) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::Shared, context, keys.expose(), &[])
+    }
+
+    /// Reports that a prime has passed its test.
+    ///
+    /// # Errors
+    /// [`MessageError`] if it cannot be sent.
+    pub(crate) fn send_tested_prime(&mut self, prime: TestedPrime) -> Result<(), MessageError> {
+        self.0.send(WorkerKind::TestedPrime, &prime, &[], &[])
     }
 
     /// Sends a token for the server, with the duration of each stage so far.

@@ -40,7 +40,7 @@ fn accepted() -> Act {
 /// Sends a token for a worker that lives on: this process.
 fn ask(ours: &mut InitChannel, token: &[u8], deadline: Instant) -> Result<Answer, Failure> {
     let worker = Process::open(nix::unistd::getpid()).unwrap();
-    ours.exchange(token, &worker, deadline).and_then(|exchanged| match exchanged {
+    ours.exchange(token, Some(&worker), deadline).and_then(|exchanged| match exchanged {
         Exchanged::Answer(answer) => Ok(answer),
         Exchanged::Silence => Err(ours.silent("no answer, also not to a second try")),
         Exchanged::Unwanted => panic!("the worker lives"),
@@ -219,7 +219,7 @@ fn nobody_waits_for_an_answer_that_no_worker_will_take() {
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let worker = Process::open(nix::unistd::Pid::from_raw(child.id().cast_signed())).unwrap();
     let started = Instant::now();
-    let exchanged = ours.exchange(b"from client", &worker, started + LONG);
+    let exchanged = ours.exchange(b"from client", Some(&worker), started + LONG);
     assert!(matches!(exchanged, Ok(Exchanged::Unwanted)), "{exchanged:?}");
     assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
     child.wait().unwrap();

@@ -209,7 +209,7 @@ fn established() -> Outcome {
         credential: String::new(),
         server: String::new(),
         window: crate::ctx::SeqWindow::new(1).unwrap(),
-        enctype: crate::crypto::enctype::Enctype::Aes256Sha1,
+        protection: String::new(),
         lifetime: crate::ctx::Lifetime::from_secs(1),
         total: Duration::ZERO,
     }

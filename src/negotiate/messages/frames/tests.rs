@@ -93,8 +93,8 @@ fn oversized_unknown_long_and_cut_frames_are_refused() {
     stranger.write_all(&u32::try_from(FRAME_LIMIT + 1).unwrap().to_ne_bytes()).unwrap();
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Layout(WireError::TooLong(..)))));
     let (mut monitor, mut stranger) = beside_a_stranger();
-    write_frame(&mut stranger, 9, [b"null", &[], &[]]).unwrap();
-    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(9))));
+    write_frame(&mut stranger, 10, [b"null", &[], &[]]).unwrap();
+    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(10))));
     let (mut monitor, mut stranger) = beside_a_stranger();
     stranger.write_all(&14_u32.to_ne_bytes()).unwrap();
     stranger.write_all(&[&[3][..], &[0; 13]].concat()).unwrap();

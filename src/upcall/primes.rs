@@ -1,0 +1,163 @@
+//! The primes of shared keys that have passed their test, which takes a large part of a second: of all the requests of a
+//! mount of many targets one makes it, and the others wait for that one.
+//!
+//! Below the run directory: `primes/<SHA-256 of the prime>` says that the prime is safe, and is locked while it is
+//! tested. Invariant: what cannot be read or written makes a test more, never one less.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::creds::source::PrimeTest;
+use crate::sys::files::{private_directory, subdirectory};
+use crate::sys::locks::LockFile;
+
+/// What the file of a safe prime says.
+const SAFE: &[u8] = b"safe\n";
+/// The byte of the file that is held by the request that makes the test.
+const TEST_BYTE: Range<u16> = 0..1;
+/// First and longest interval of checks whether the test has been made.
+const FIRST_TEST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_TEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The memory of one prime.
+#[derive(Debug)]
+pub(super) struct PrimeMemory {
+    file: LockFile,
+    /// Whether others wait for this request's test.
+    ours: bool,
+}
+
+impl PrimeMemory {
+    /// Opens it; `None` if that is impossible.
+    pub(super) fn of(config: &Config, prime: &[u8]) -> Option<Self> {
+        let file = LockFile::open(directory(config)?.as_fd(), &name(prime)).ok()?;
+        Some(Self { file, ours: false })
+    }
+
+    /// Whether the prime has to be tested, once no other request is doing so, or at the deadline.
+    pub(super) fn test(&mut self, deadline: Instant) -> PrimeTest {
+        let mut pause = FIRST_TEST_PAUSE;
+        loop {
+            if self.is_safe() {
+                return PrimeTest::Passed;
+            }
+            if self.file.try_take(&TEST_BYTE).unwrap_or(false) {
+                self.ours = true;
+                // It may have passed just before.
+                if self.is_safe() {
+                    self.give_up_turn();
+                    return PrimeTest::Passed;
+                }
+                return PrimeTest::Due;
+            }
+            if Instant::now() >= deadline {
+                return PrimeTest::Due;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_TEST_PAUSE);
+        }
+    }
+
+    /// Records that the prime has passed its test.
+    pub(super) fn passed(&mut self) {
+        let _ = write(self.file.file());
+        self.give_up_turn();
+    }
+
+    /// Lets another request make the test.
+    pub(super) fn give_up_turn(&mut self) {
+        if std::mem::take(&mut self.ours) {
+            self.file.release(&TEST_BYTE);
+        }
+    }
+
+    fn is_safe(&self) -> bool {
+        let mut said = [0; SAFE.len()];
+        self.file.file().read_exact_at(&mut said, 0).is_ok() && said == SAFE
+    }
+}
+
+fn write(mut file: &File) -> io::Result<()> {
+    io::Write::write_all(&mut file, SAFE)
+}
+
+fn directory(config: &Config) -> Option<OwnedFd> {
+    let run = private_directory(&config.run_dir).ok()?;
+    subdirectory(run.as_fd(), "primes").ok()
+}
+
+fn name(prime: &[u8]) -> String {
+    Sha256::digest(prime).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn settings() -> (tempfile::TempDir, Config) {
+        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
+        let mut config = Config::default();
+        config.run_dir = directory.path().to_owned();
+        (directory, config)
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn a_prime_is_tested_once_and_others_wait_for_that() {
+        let (_directory, config) = settings();
+        let mut first = PrimeMemory::of(&config, b"prime").unwrap();
+        assert_eq!(first.test(later()), PrimeTest::Due);
+        let (told, results) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let (config, told) = (&config, told.clone());
+                scope.spawn(move || {
+                    let mut other = PrimeMemory::of(config, b"prime").unwrap();
+                    told.send(other.test(Instant::now())).unwrap();
+                    told.send(other.test(later())).unwrap();
+                });
+            }
+            // Each has found that the test is being made.
+            assert!(results.iter().take(8).all(|test| test == PrimeTest::Due));
+            first.passed();
+            assert!(results.iter().take(8).all(|test| test == PrimeTest::Passed));
+        });
+        assert_eq!(PrimeMemory::of(&config, b"another").unwrap().test(later()), PrimeTest::Due);
+    }
+
+    #[test]
+    fn a_test_that_is_not_finished_is_made_by_the_next_one() {
+        let (_directory, config) = settings();
+        let mut first = PrimeMemory::of(&config, b"prime").unwrap();
+        assert_eq!(first.test(later()), PrimeTest::Due);
+        first.give_up_turn();
+        let mut second = PrimeMemory::of(&config, b"prime").unwrap();
+        assert_eq!(second.test(later()), PrimeTest::Due);
+        drop(second);
+        assert_eq!(first.test(later()), PrimeTest::Due);
+    }
+
+    #[test]
+    fn other_contents_are_no_proof() {
+        let (directory, config) = settings();
+        for (said, test) in
+            [(&b"saf"[..], PrimeTest::Due), (b"sagen", PrimeTest::Due), (SAFE, PrimeTest::Passed)]
+        {
+            drop(PrimeMemory::of(&config, b"p").unwrap());
+            std::fs::write(directory.path().join("primes").join(name(b"p")), said).unwrap();
+            assert_eq!(PrimeMemory::of(&config, b"p").unwrap().test(later()), test, "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The shared keys for one request of Lustre's (mechanism sk): read from root's user keyring by the monitor, which is
+//! root, and checked before anything else is done.
+//!
+//! What is wrong with a key fails the request before its key is instantiated, so that a mount returns at once. Several
+//! keys may serve: the newest is tried first, and then the one before it. Invariant: a candidate can be used for the
+//! target, but its prime may still have to be tested, which is the worker's job.
+
+use std::time::Instant;
+
+use super::failures::{FailureMemory, Scope};
+use super::job::Job;
+use super::own_cache::FAILED;
+use super::primes::PrimeMemory;
+use crate::config::Config;
+use crate::creds::shared_key::keyring::{self, LookupFailure};
+use crate::creds::shared_key::{SharedKey, candidates, previous_of};
+use crate::creds::source::PrimeTest;
+use crate::creds::stamp::Stamp;
+use crate::ctx::lustre::LustreCallout;
+use crate::event::{Cause, Failure, Stage, one_line};
+use crate::identity::requester::Wait;
+use crate::negotiate::messages::TestedPrime;
+use crate::secret::Secret;
+
+/// A key that may serve.
+#[derive(Debug)]
+pub(super) struct SharedKeyCandidate {
+    /// Its name in the keyring.
+    pub(super) name: String,
+    /// What it holds.
+    pub(super) key: SharedKey,
+    /// The same in Lustre's form, for the worker.
+    pub(super) form: Secret,
+    /// Whether its prime has to be tested.
+    pub(super) test: PrimeTest,
+}
+
+/// One request's part in shared keys.
+#[derive(Debug)]
+pub(super) struct SharedKeyPart {
+    /// At least one; the best comes first.
+    candidates: Vec<SharedKeyCandidate>,
+    /// What is wrong with keys that would have come before them, for the log.
+    objections: Vec<String>,
+    /// Of each candidate's prime.
+    primes: Vec<Option<PrimeMemory>>,
+    /// For the machine: failures with this server and these keys.
+    memory: Option<FailureMemory>,
+}
+
+impl SharedKeyPart {
+    /// Finds the keys, and waits if another request is testing the prime of the first one.
+    ///
+    /// # Errors
+    /// `NoSharedKey`, `SharedKeyExpired`, `BadSharedKey`; or the failure of a like request a moment ago.
+    pub(super) fn take(callout: &LustreCallout, job: &Job<'_>, deadline: Instant) -> Result<Self, Failure> {
+        let FoundKeys { mut candidates, objections } = find(callout, keyring::find)?;
+        let memory = if callout.roles.any() { memory(&candidates, callout, job.config) } else { None };
+        if job.waits != Wait::Mount
+            && let Some(failure) = memory.as_ref().and_then(FailureMemory::pause)
+        {
+            return Err(failure);
+        }
+        let memory_of = |candidate: &SharedKeyCandidate| {
+            candidate.key.prime().and_then(|prime| PrimeMemory::of(job.config, prime))
+        };
+        let mut primes: Vec<_> = candidates.iter().map(memory_of).collect();
+        // The second one is tested by whoever comes to it.
+        let until = [deadline, Instant::now()];
+        for ((candidate, prime), until) in candidates.iter_mut().zip(&mut primes).zip(until) {
+            candidate.test = prime.as_mut().map_or(PrimeTest::Due, |prime| prime.test(until));
+        }
+        if let [_, rest @ ..] = primes.as_mut_slice() {
+            rest.iter_mut().flatten().for_each(PrimeMemory::give_up_turn);
+        }
+        Ok(Self { candidates, objections, primes, memory })
+    }
+
+    /// The keys, the best first.
+    pub(super) fn candidates(&self) -> &[SharedKeyCandidate] {
+        &self.candidates
+    }
+
+    /// The credential of a context by this candidate, in words, with what came of those before it.
+    pub(super) fn credential(&self, candidate: &SharedKeyCandidate, remark: Option<&str>) -> String {
+        let remarks: Vec<_> = self.objections.iter().map(String::as_str).chain(remark).collect();
+        let name = &candidate.name;
+        if remarks.is_empty() { name.clone() } else { one_line(&format!("{name} ({})", remarks.join("; "))) }
+    }
+
+    /// Records the worker's word that a prime is safe.
+    ///
+    /// # Errors
+    /// `WorkerFault` for a prime that needed no test.
+    pub(super) fn prime_is_safe(&mut self, TestedPrime { candidate }: TestedPrime) -> Result<(), Failure> {
+        let tested = self.candidates.get_mut(candidate).filter(|tested| tested.test == PrimeTest::Due);
+        let tested = tested.ok_or_else(|| {
+            let detail = "worker: a prime that it was not to test";
+            Failure::new(Stage::Negotiate, Cause::WorkerFault, detail)
+        })?;
+        tested.test = PrimeTest::Passed;
+        if let Some(Some(memory)) = self.primes.get_mut(candidate) {
+            memory.passed();
+        }
+        Ok(())
+    }
+
+    /// Remembers a failure, so that the kernel's next requests need not fail in the same slow way.
+    pub(super) fn failed(self, failure: &Failure) {
+        self.memory.iter().for_each(|memory| memory.failed(failure));
+    }
+
+    /// Forgets earlier failures after a success.
+    pub(super) fn succeeded(self) {
+        self.memory.iter().for_each(FailureMemory::succeeded);
+    }
+}
+
+impl Drop for SharedKeyPart {
+    /// A child of ours may have inherited the lock's descriptor, so it would not be free with ours alone.
+    fn drop(&mut self) {
+        self.primes.iter_mut().flatten().for_each(PrimeMemory::give_up_turn);
+    }
+}
+
+/// Other keys, or another server, have a memory of their own.
+fn memory(
+    candidates: &[SharedKeyCandidate],
+    callout: &LustreCallout,
+    config: &Config,
+) -> Option<FailureMemory> {
+    let names: Vec<_> = candidates.iter().map(|candidate| candidate.name.as_bytes()).collect();
+    let keys: Vec<_> = candidates.iter().map(|candidate| candidate.form.expose()).collect();
+    let stamp = Stamp::of_contents(&[names, keys].concat());
+    let name = format!("{stamp}.{}.{:016x}{FAILED}", callout.server.number(), callout.peer.raw());
+    FailureMemory::open(config, "machine", name, Scope::All)
+}
+
+/// The keys found, and what is wrong with others that would have come before them.
+#[derive(Debug)]
+struct FoundKeys {
+    candidates: Vec<SharedKeyCandidate>,
+    objections: Vec<String>,
+}
+
+/// Looks under each name in turn, and beside it for the key before the newest one, until there is one that serves.
+fn find(
+    callout: &LustreCallout,
+    look: impl Fn(&str) -> Result<Option<Secret>, LookupFailure>,
+) -> Result<FoundKeys, Failure> {
+    let target = callout.target.as_str();
+    let mut worst = Cause::NoSharedKey;
+    let mut absent = Vec::new();
+    let mut objections = Vec::new();
+    for name in candidates(target, callout.client.as_deref()) {
+        let mut found = Vec::new();
+        for name in [name.clone(), previous_of(&name)] {
+            match candidate(&name, target, &look) {
+                Ok(candidate) => found.extend(candidate),
+                Err((cause, what)) => {
+                    worst = if worst == Cause::BadSharedKey { worst } else { cause };
+                    objections.push(format!("{name}: {what}"));
+                }
+            }
+        }
+        if !found.is_empty() {
+            return Ok(FoundKeys { candidates: found, objections });
+        }
+        absent.push(name);
+    }
+    let detail = if objections.is_empty() {
+        format!("no shared key is loaded for {target}: looked for {}", absent.join(" and "))
+    } else {
+        format!("no usable shared key is loaded for {target}: {}", objections.join("; "))
+    };
+    Err(Failure::new(Stage::Credentials, worst, detail))
+}
+
+/// The key of this name, if there is one.
+fn candidate(
+    name: &str,
+    target: &str,
+    look: impl Fn(&str) -> Result<Option<Secret>, LookupFailure>,
+) -> Result<Option<SharedKeyCandidate>, (Cause, String)> {
+    let bad = |what: String| (Cause::BadSharedKey, what);
+    let form = match look(name) {
+        Ok(Some(form)) => form,
+        Ok(None) => return Ok(None),
+        Err(why @ LookupFailure::Expired) => return Err((Cause::SharedKeyExpired, why.to_string())),
+        Err(why) => return Err(bad(why.to_string())),
+    };
+    let key = SharedKey::decode(form.expose()).map_err(|error| bad(error.to_string()))?;
+    key.serves(target).map_err(|unfit| bad(unfit.to_string()))?;
+    Ok(Some(SharedKeyCandidate { name: name.to_owned(), key, form, test: PrimeTest::Due }))
+}
+
+#[cfg(test)]
+mod tests;

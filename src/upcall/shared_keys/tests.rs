@@ -1,0 +1,118 @@
+//! The choice of shared keys, with a keyring that is a table.
+
+use super::*;
+use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
+
+const TARGET: &str = "lustre-MDT0000-mdc-ff2d";
+const MOUNTS: &str = "lustre:lustre:5f47";
+const PLAIN: &str = "lustre:lustre";
+
+fn callout(target: &str) -> LustreCallout {
+    format!("4:sk:0:0:r:i:1:0x20000c0a84d01:{target}:0x20000c0a84d02:1:5f47").parse().unwrap()
+}
+
+fn parts() -> KeyParts {
+    KeyParts {
+        hmac: HmacAlgorithm::Sha256,
+        cipher: CipherAlgorithm::Aes256Ctr,
+        expire: 604_800,
+        types: KeyTypes { client: true, ..KeyTypes::default() },
+        mgs_nids: Vec::new(),
+        file_system: "lustre".to_owned(),
+        nodemap: "default".to_owned(),
+        secret: Secret::new(vec![7; 32]),
+        prime_bits: 512,
+        prime: Some(vec![0xfb; 64]),
+    }
+}
+
+fn form(parts: KeyParts) -> Secret {
+    SharedKey::new(parts).unwrap().encode()
+}
+
+/// The names found, or the cause and the words of the failure.
+fn found(
+    target: &str,
+    look: impl Fn(&str) -> Result<Option<Secret>, LookupFailure>,
+) -> Result<Vec<String>, (Cause, String)> {
+    match find(&callout(target), look) {
+        Ok(found) => Ok(found.candidates.into_iter().map(|candidate| candidate.name).collect()),
+        Err(failure) => {
+            assert_eq!(failure.stage, Stage::Credentials);
+            Err((failure.cause, failure.detail))
+        }
+    }
+}
+
+#[test]
+fn a_key_for_the_mount_comes_before_that_of_the_file_system_and_the_newest_before_the_one_before() {
+    let all = |name: &str| Ok((!name.contains('x')).then(|| form(parts())));
+    assert_eq!(found(TARGET, all).unwrap(), [MOUNTS, "lustre:lustre:5f47#previous"]);
+    let plain = |name: &str| Ok((!name.contains("5f47")).then(|| form(parts())));
+    assert_eq!(found(TARGET, plain).unwrap(), [PLAIN, "lustre:lustre#previous"]);
+    let newest = |name: &str| Ok((name == PLAIN).then(|| form(parts())));
+    assert_eq!(found(TARGET, newest).unwrap(), [PLAIN]);
+}
+
+#[test]
+fn a_missing_key_is_told_with_every_name_it_was_looked_for() {
+    let (cause, detail) = found(TARGET, |_| Ok(None)).unwrap_err();
+    assert_eq!(cause, Cause::NoSharedKey);
+    let expected = "no shared key is loaded for lustre-MDT0000-mdc-ff2d: looked for lustre:lustre:5f47 and lustre:lustre";
+    assert_eq!(detail, expected);
+    let (_, detail) = found("MGC10.0.0.1@tcp", |_| Ok(None)).unwrap_err();
+    assert!(detail.ends_with("looked for lustre:MGC10.0.0.1@tcp"), "{detail}");
+}
+
+#[test]
+fn what_is_wrong_with_a_key_is_told() {
+    let types = KeyTypes { server: true, ..KeyTypes::default() };
+    let other = || KeyParts { file_system: "other".to_owned(), ..parts() };
+    let elsewhere = || KeyParts { mgs_nids: vec!["10.0.0.9@tcp".parse().unwrap()], ..parts() };
+    for (target, answer, cause, words) in [
+        (TARGET, Err(LookupFailure::Expired), Cause::SharedKeyExpired, "has expired"),
+        (TARGET, Err(LookupFailure::Revoked), Cause::BadSharedKey, "has been revoked"),
+        (TARGET, Ok(Some(Secret::new(vec![1; 9]))), Cause::BadSharedKey, "9 bytes"),
+        (
+            TARGET,
+            Ok(Some(form(KeyParts { types, prime: None, ..parts() }))),
+            Cause::BadSharedKey,
+            "its type is server",
+        ),
+        (TARGET, Ok(Some(form(other()))), Cause::BadSharedKey, "other"),
+        ("MGC10.0.0.1@tcp", Ok(Some(form(elsewhere()))), Cause::BadSharedKey, "10.0.0.9@tcp"),
+    ] {
+        let name = candidates(target, None).remove(0);
+        let answer = std::cell::RefCell::new(Some(answer));
+        let look = |asked: &str| if asked == name { answer.take().unwrap() } else { Ok(None) };
+        let (found, detail) = found(target, look).unwrap_err();
+        assert_eq!(found, cause, "{detail}");
+        assert!(detail.contains(&format!("{name}: ")) && detail.contains(words), "{words}: {detail}");
+    }
+}
+
+#[test]
+fn an_unusable_key_for_the_mount_does_not_hide_that_of_the_file_system() {
+    let look = |name: &str| match name {
+        MOUNTS => Err(LookupFailure::Expired),
+        PLAIN => Ok(Some(form(parts()))),
+        _ => Ok(None),
+    };
+    let FoundKeys { candidates, objections } = find(&callout(TARGET), look).unwrap();
+    assert_eq!((candidates.len(), objections.len()), (1, 1));
+    let part = SharedKeyPart { candidates, objections, primes: vec![None], memory: None };
+    let [candidate] = part.candidates() else { panic!("not one") };
+    assert_eq!(part.credential(candidate, None), "lustre:lustre (lustre:lustre:5f47: it has expired)");
+}
+
+#[test]
+fn a_worker_may_call_a_prime_safe_only_if_it_was_to_test_it() {
+    let FoundKeys { candidates, objections } = find(&callout(TARGET), |_| Ok(Some(form(parts())))).unwrap();
+    let mut part = SharedKeyPart { candidates, objections, primes: vec![None, None], memory: None };
+    assert!(part.prime_is_safe(TestedPrime { candidate: 1 }).is_ok());
+    for candidate in [1, 2, usize::MAX] {
+        let failure = part.prime_is_safe(TestedPrime { candidate }).unwrap_err();
+        assert_eq!(failure.cause, Cause::WorkerFault);
+    }
+    assert!(part.prime_is_safe(TestedPrime { candidate: 0 }).is_ok());
+}
