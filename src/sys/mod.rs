@@ -41,6 +41,8 @@ pub(crate) mod proc;
 pub(crate) mod process;
 #[cfg(feature = "upcall")]
 pub(crate) mod random;
+#[cfg(feature = "gss")]
+pub(crate) mod socket_filter;
 #[cfg(feature = "upcall")]
 pub(crate) mod sockets;
 #[cfg(feature = "upcall")]

@@ -3,7 +3,6 @@
 //! In another network than the host's, [`stay_in_this_network`] comes first. Calls may block as long as the resolver's
 //! configuration allows, so callers have a watch.
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
 use std::io;
@@ -11,10 +10,7 @@ use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ptr;
 
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use super::socket_filter::{self, WITHIN_A_NETWORK};
 
 /// Room for a name, with its NUL (NI_MAXHOST).
 const NAME_ROOM: usize = 1025;
@@ -151,8 +147,7 @@ unsafe fn address_of(entry: &libc::addrinfo) -> Option<IpAddr> {
 pub(crate) fn stay_in_this_network() -> io::Result<()> {
     #[cfg(target_env = "gnu")]
     only_files_and_dns()?;
-    let filter = filter().map_err(io::Error::other)?;
-    seccompiler::apply_filter_all_threads(&filter).map_err(io::Error::other)
+    socket_filter::allow(&WITHIN_A_NETWORK)
 }
 
 /// Overrides the sources for hosts in nsswitch.conf, and avoids nscd(8). With a C library that lacks this function, the
@@ -167,24 +162,6 @@ fn only_files_and_dns() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Families of sockets that reach only the network namespace in which they are made.
-const WITHIN_A_NETWORK: [c_int; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-
-/// The filter. Other families get EAFNOSUPPORT, as from a kernel without them. So does io_uring, which can open sockets too.
-fn filter() -> Result<BpfProgram, BackendError> {
-    let other_than = |family: c_int| {
-        let family = u64::from(family.cast_unsigned());
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
-    };
-    let others = WITHIN_A_NETWORK.into_iter().map(other_than).collect::<Result<Vec<_>, _>>()?;
-    let rules = BTreeMap::from([
-        (libc::SYS_socket, vec![SeccompRule::new(others)?]),
-        (libc::SYS_io_uring_setup, Vec::new()),
-    ]);
-    let refused = SeccompAction::Errno(libc::EAFNOSUPPORT.cast_unsigned());
-    SeccompFilter::new(rules, SeccompAction::Allow, refused, std::env::consts::ARCH.try_into()?)?.try_into()
 }
 
 fn check(code: c_int) -> io::Result<()> {
@@ -222,30 +199,6 @@ mod tests {
         assert!(addresses("localhost").is_ok_and(|found| found.iter().all(IpAddr::is_loopback)));
         assert_eq!(addresses("a\0b"), Err(LookupError::NotFound));
         assert_eq!(LookupError::NotFound.to_string(), " not found");
-    }
-
-    #[test]
-    fn no_local_socket_can_be_had_any_more() {
-        use std::net::UdpSocket;
-        use std::os::unix::net::{UnixDatagram, UnixStream};
-        let kept = UnixStream::pair().unwrap();
-        // The filter is for one thread, which no other test shares.
-        let refused = std::thread::spawn(move || {
-            seccompiler::apply_filter(&filter().unwrap()).unwrap();
-            assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
-            assert_eq!(std::io::Write::write(&mut &kept.0, b"x").unwrap(), 1);
-            let errors = [
-                UnixStream::connect("/dev/log").unwrap_err(),
-                UnixDatagram::unbound().unwrap_err(),
-                // SAFETY: plain numbers.
-                io::Error::from_raw_os_error(unsafe {
-                    libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0);
-                    *libc::__errno_location()
-                }),
-            ];
-            errors.map(|error| error.raw_os_error())
-        });
-        assert_eq!(refused.join().unwrap(), [Some(libc::EAFNOSUPPORT); 3]);
     }
 
     #[test]

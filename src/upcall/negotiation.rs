@@ -189,7 +189,7 @@ impl<'a> RunningNegotiation<'a> {
     /// The failure of an upcall whose deadline has passed; a mount's is earlier.
     fn overdue(&self) -> Failure {
         if self.key.holds_a_mount() {
-            let detail = "no ticket for the server in the time that a mount waits";
+            let detail = "nothing to send to the server in the time that a mount waits";
             return Failure::new(Stage::Kdc, Cause::Deadline, detail);
         }
         Failure::new(Stage::Negotiate, Cause::Deadline, "the upcall's deadline has passed")

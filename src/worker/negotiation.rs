@@ -53,6 +53,7 @@ pub(super) fn negotiate(
             (Holder::Machine(machine), ServiceTicket { ticket, renewal: None }, service)
         }
         &Credentials::SharedKeys { roles, myself } => {
+            sandbox::leave_networks()?;
             return shared_keys::negotiate(&sources, (roles, myself), task).map(WorkerOutcome::SharedKey);
         }
     };
