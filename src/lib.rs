@@ -58,8 +58,12 @@ mod identity;
 mod negotiate;
 #[cfg(feature = "upcall")]
 mod selftest;
+#[cfg(feature = "tools")]
+mod sk_tool;
 #[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod sys;
+#[cfg(feature = "tools")]
+mod terminal;
 #[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod time;
 #[cfg(feature = "upcall")]

@@ -16,7 +16,8 @@ pub use crate::worker::run as worker;
 #[cfg(feature = "tools")]
 pub mod cli {
     pub use crate::cli::exit::{Exit, TABLE};
-    pub use crate::cli::{Terminal, programs, run};
+    pub use crate::cli::{programs, run};
+    pub use crate::terminal::Terminal;
 }
 
 pub mod config {
@@ -49,14 +50,19 @@ pub mod negotiate {
     pub use crate::negotiate::nid_host::{HostLookup, SystemNames};
 }
 
+#[cfg(feature = "tools")]
+pub mod sk_tool {
+    pub use crate::sk_tool::{SkExit, record, run};
+}
+
 pub mod sys {
     pub use crate::sys::files::sealed_memory;
     pub use crate::sys::jail::drop_to;
 
     pub mod keyctl {
         pub use crate::sys::keyctl::{
-            PROCESS_KEYRING, SESSION_KEYRING, add, clear, find, invalidate, join_anonymous_session, link,
-            links, read, request, revoke, set_timeout, update,
+            PROCESS_KEYRING, SESSION_KEYRING, USER_KEYRING, add, clear, describe, find, invalidate,
+            join_anonymous_session, link, links, read, request, revoke, set_timeout, unlink, update,
         };
     }
 }

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 #[cfg(any(feature = "tools", test))]
 use std::fmt::Write;
+#[cfg(any(feature = "tools", test))]
+use std::path::Path;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -73,6 +75,12 @@ pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
     }
     shown.push('"');
     Cow::Owned(shown)
+}
+
+/// The name of a file, like any name.
+#[cfg(any(feature = "tools", test))]
+pub(crate) fn quoted_path(path: &Path) -> String {
+    quoted(&path.to_string_lossy()).into_owned()
 }
 
 /// Longest line that is shown, in bytes: its author is not trusted to be brief.

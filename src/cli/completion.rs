@@ -10,7 +10,7 @@ use clap_complete::CompleteEnv;
 use clap_complete::env::Shells;
 
 use super::programs;
-use super::terminal::Terminal;
+use crate::terminal::Terminal;
 
 /// Set by a shell that wants words completed; its value names the shell.
 const VARIABLE: &str = "LGSS_COMPLETE";

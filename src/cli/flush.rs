@@ -16,7 +16,6 @@ use super::every_user::{self, UserAnswer};
 use super::exit::Exit;
 use super::machine_tickets::{self, Mode};
 use super::report::{ContextState, KeyPlace, KeyReport};
-use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
 use crate::ctx::OsError;
@@ -25,6 +24,7 @@ use crate::ctx::payload::user::State;
 use crate::ctx::request::{ANEW_PAUSE, NO_PAUSE};
 use crate::ctx::visible::{self, Visible};
 use crate::event::{Cause, Reason, one_line};
+use crate::terminal::{Terminal, results};
 
 const _: () = assert!(ANEW_PAUSE.as_secs() == 1, "the text below says once a second");
 
@@ -172,7 +172,7 @@ fn is_complete(done: &[Flushed]) -> bool {
 }
 
 fn print(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<()> {
-    if flush.json { words::json(&done, terminal.out) } else { text(done, flush, terminal) }
+    if flush.json { results::json(&done, terminal.out) } else { text(done, flush, terminal) }
 }
 
 fn flush_own(flush: &FlushArgs) -> Vec<Flushed> {

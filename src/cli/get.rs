@@ -11,8 +11,6 @@ use super::caches;
 use super::exit::Exit;
 use super::outcome::{self, End};
 use super::report::{self, FailureReport};
-use super::terminal::Terminal;
-use super::wait_line::{self, Output, WaitLine};
 use super::words;
 use crate::creds::cache_name::CacheName;
 use crate::ctx::client::{self, ClientError, ContextKey, Destination, Obtained, Provenance, Stale};
@@ -22,6 +20,8 @@ use crate::ctx::request::OnPause;
 use crate::ctx::rings::{self, Session};
 use crate::ctx::{Context, ContextRequest, NoContext, OsError};
 use crate::event::{self, NO_UPCALL};
+use crate::terminal::wait_line::{self, Output, WaitLine};
+use crate::terminal::{Terminal, results};
 use crate::time;
 
 const FOUND: &str = "which you had already";
@@ -33,7 +33,7 @@ pub(super) fn run(get: &GetArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit
         Err(complaint) => End::Unusable(complaint),
     };
     if get.json {
-        words::json(&outcome::GetReport::of(&end, get, start.elapsed()), terminal.out)?;
+        results::json(&outcome::GetReport::of(&end, get, start.elapsed()), terminal.out)?;
     } else {
         text(&end, start.elapsed(), terminal)?;
     }
@@ -106,7 +106,7 @@ fn wait(
     if !line.is_wanted() {
         return Ok(key.wait(limit));
     }
-    let (start, what) = (Instant::now(), get.service.to_string());
+    let (start, what) = (Instant::now(), format!("lgss: waiting for {}", get.service));
     loop {
         let left = limit.saturating_sub(start.elapsed());
         let state = key.wait(left.min(wait_line::STEP));
@@ -114,7 +114,7 @@ fn wait(
             line.end(terminal.err)?;
             return Ok(state);
         }
-        line.show(&what, terminal.err)?;
+        line.show(&what, "Ctrl-C leaves it to go on", terminal.err)?;
     }
 }
 

@@ -9,10 +9,10 @@ use super::contexts::{reports, reports_of_user};
 use super::every_user::{self, UserAnswer};
 use super::exit::Exit;
 use super::report::KeyReport;
-use super::terminal::Terminal;
 use super::whose::Whose;
 use super::words;
 use crate::ctx::rings::{self, Session};
+use crate::terminal::{Terminal, results};
 use crate::text::quoted;
 use crate::time::Span;
 
@@ -29,12 +29,12 @@ pub(super) fn run(list: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
     all.sort_by_key(|report| report.serial);
     all.dedup_by_key(|report| report.serial);
     if list.json {
-        words::json(&all, terminal.out)?;
+        results::json(&all, terminal.out)?;
     } else if all.is_empty() {
         writeln!(terminal.err, "lgss: you see no contexts")?;
     } else {
         let rows: Vec<_> = all.iter().map(row).collect();
-        words::table(["KEY", "OWNER", "STATE", "LEFT", "SERVICE"], &rows, terminal.out)?;
+        results::table(["KEY", "OWNER", "STATE", "LEFT", "SERVICE"], &rows, terminal.out)?;
     }
     Ok(exit)
 }

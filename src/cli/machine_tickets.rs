@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::config;
 use super::exit::Exit;
-use super::terminal::Terminal;
+use crate::terminal::Terminal;
 
 /// Whether tickets are really dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

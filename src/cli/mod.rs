@@ -22,9 +22,7 @@ mod outcome;
 pub mod programs;
 mod report;
 mod show;
-mod terminal;
 mod values;
-mod wait_line;
 mod whose;
 mod words;
 
@@ -33,9 +31,9 @@ use std::io::{self, ErrorKind};
 
 use clap::Parser;
 
+use crate::terminal::Terminal;
 use arguments::{Arguments, Command, ConfigCommand};
 use exit::Exit;
-pub use terminal::Terminal;
 
 /// Runs the command of `arguments`, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> Exit {

@@ -6,9 +6,9 @@ use super::arguments::ShowArgs;
 use super::contexts;
 use super::exit::Exit;
 use super::report::{ContextReport, ContextState, FailureReport, KeyObstacle, KeyReport};
-use super::terminal::Terminal;
 use super::values::KeyArgument;
 use super::words;
+use crate::terminal::{Terminal, results};
 use crate::text::{escaped, quoted};
 use crate::time::{Span, date};
 
@@ -17,7 +17,7 @@ pub(super) fn run(show: &ShowArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
     contexts::reach_user_keyring();
     let (report, obstacle) = KeyReport::of(show.key.serial);
     if show.json {
-        words::json(&report, terminal.out)?;
+        results::json(&report, terminal.out)?;
     } else if report.label.is_some() || report.state.is_some() {
         text(&report, terminal.out)?;
     }

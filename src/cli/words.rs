@@ -1,11 +1,9 @@
-//! Output formats shared by the commands: keys, users, sessions, tables, where the log is; and JSON.
+//! Words shared by the commands: for keys, users, sessions, and where the log is.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{Uid, User};
-use serde::Serialize;
 
 use crate::ctx::rings::Session;
 use crate::key::KeySerial;
@@ -44,12 +42,6 @@ pub(super) fn session(session: Session) -> String {
 pub(super) const NEW_SESSION: &str =
     "log in anew, or run the command in a session of its own: keyctl session - CMD";
 
-/// Prints one value as indented JSON.
-pub(super) fn json(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    let json = serde_json::to_string_pretty(value)?;
-    writeln!(out, "{}", text::plain_json(&json))
-}
-
 /// Where the log has the exact reason of a failure: the journal, or the system log's file for facility authpriv.
 pub(super) fn where_the_reason_is() -> String {
     reason_below(Path::new("/"))
@@ -79,25 +71,6 @@ fn log_below(root: &Path) -> Option<String> {
     FILES.iter().find(|name| there(name)).map(|file| format!("grep lgss_keyring /{file}"))
 }
 
-/// Prints rows under a heading; each column is as wide as its widest cell, with two blanks between columns.
-pub(super) fn table<const N: usize>(
-    heading: [&str; N],
-    rows: &[[String; N]],
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| text::escaped(cell))).collect();
-    let lines = || std::iter::once(heading).chain(rows.iter().map(|row| row.each_ref().map(|cell| &**cell)));
-    let mut widths = [0; N];
-    for line in lines() {
-        widths.iter_mut().zip(line).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
-    }
-    for line in lines() {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,13 +87,5 @@ mod tests {
         assert!(file("var/log/messages").ends_with("grep lgss_keyring /var/log/messages"));
         assert!(file("var/log/secure").ends_with("grep lgss_keyring /var/log/secure"));
         assert!(file("run/systemd/journal/socket").ends_with("journalctl -t lgss_keyring"));
-    }
-
-    #[test]
-    fn a_table_is_as_wide_as_its_widest_cells() {
-        let mut out = Vec::new();
-        let rows = [["1".to_owned(), "établi".to_owned()], ["23456".to_owned(), "x".to_owned()]];
-        table(["KEY", "STATE"], &rows, &mut out).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "KEY    STATE\n1      établi\n23456  x\n");
     }
 }

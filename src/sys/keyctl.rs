@@ -27,7 +27,7 @@ pub const PROCESS_KEYRING: RawSerial = libc::KEY_SPEC_PROCESS_KEYRING;
 /// The calling process's session keyring.
 pub const SESSION_KEYRING: RawSerial = libc::KEY_SPEC_SESSION_KEYRING;
 /// The user keyring of the calling process's real uid.
-pub(crate) const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
+pub const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
 
 /// For the holder of authority over a key under construction: the keyring that the requester wants the key in.
 pub(crate) const REQUESTORS_KEYRING: RawSerial = libc::KEY_SPEC_REQUESTOR_KEYRING;
@@ -153,7 +153,7 @@ pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EACCES without view permission, ENOKEY, EKEYREVOKED, EKEYEXPIRED; EMSGSIZE if longer than the kernel makes them.
-pub(crate) fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
+pub fn describe(key: RawSerial) -> Result<Vec<u8>, Errno> {
     // Most fit here; the front has no time for more.
     let mut short = [0u8; 256];
     let length = describe_into(key, &mut short)?;
@@ -247,7 +247,7 @@ pub fn link(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EACCES without write permission for the keyring, ENOENT if the key is not in it.
-pub(crate) fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
+pub fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_UNLINK, arg(key), arg(ring)).map(drop)
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 /// From the bottom up; layers on one line may not import each other.
 const LAYERS: [&[&str]; 13] = [
     &["sys", "text", "time"],
-    &["secret", "event", "nid"],
+    &["secret", "event", "nid", "terminal"],
     &["wire"],
     &["crypto"],
     &["gss", "config"],
@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 13] = [
     &["creds"],
     &["negotiate"],
     &["selftest"],
-    &["upcall", "worker", "cli"],
+    &["upcall", "worker", "cli", "sk_tool"],
     &[DOOR],
 ];
 /// The programs come in through this module; exported macros name it, since they expand in the programs.

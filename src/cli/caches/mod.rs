@@ -12,9 +12,8 @@ use std::io;
 
 use super::arguments::CachesArgs;
 use super::exit::Exit;
-use super::terminal::Terminal;
 use super::whose::Whose;
-use super::{config, list, words};
+use super::{config, list};
 use crate::creds::search::has_session;
 use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;
@@ -22,6 +21,7 @@ use crate::ctx::rings::{self, Session};
 use crate::gss::krb5::Library;
 use crate::gss::krb5_conf::{self, ConfReader};
 use crate::gss::ticket::Cache;
+use crate::terminal::{Terminal, results};
 use looking::look;
 use ranked::Ranked;
 
@@ -61,7 +61,7 @@ pub(super) fn run(caches: &CachesArgs, terminal: &mut Terminal<'_>) -> io::Resul
     }
     let ranked = Ranked::new(whose.uid(), caches.target.as_ref(), found);
     if caches.json {
-        words::json(&ranked, terminal.out)?;
+        results::json(&ranked, terminal.out)?;
     } else {
         ranked.print(terminal)?;
     }

@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use super::row::{FoundCaches, Row};
 use crate::cli::exit::Exit;
-use crate::cli::terminal::Terminal;
-use crate::cli::words;
 use crate::ctx::initiator::Principal;
 use crate::ctx::request::Service;
 use crate::event::{Failure, one_line};
+use crate::terminal::{Terminal, results};
 use crate::text::quoted;
 
 /// The whole output.
@@ -58,7 +57,7 @@ impl Ranked {
     pub(super) fn print(&self, terminal: &mut Terminal<'_>) -> io::Result<()> {
         if !self.caches.is_empty() {
             let rows: Vec<_> = self.caches.iter().map(Row::cells).collect();
-            words::table(["RANK", "CACHE", "PRINCIPAL", "LEFT", "REMARKS"], &rows, terminal.out)?;
+            results::table(["RANK", "CACHE", "PRINCIPAL", "LEFT", "REMARKS"], &rows, terminal.out)?;
         }
         if let Some(first) = self.caches.iter().find(|row| row.rank == Some(1)) {
             let service =
@@ -185,7 +184,7 @@ mod tests {
             found(vec![Row::usable(1, &hostile, 0), Row::objection("FILE:/\x07", "bad \x1b]0;x")], None);
         let (out, _) = printed(&ranked);
         let mut json = Vec::new();
-        words::json(&ranked, &mut json).unwrap();
+        results::json(&ranked, &mut json).unwrap();
         let json = String::from_utf8(json).unwrap();
         let plain = |text: &str| text.chars().all(|c| c == '\n' || is_plain(c));
         assert!(plain(&out) && plain(&json) && out.lines().count() == 4, "{out:?} {json:?}");

@@ -10,15 +10,14 @@ use super::trial::{self, LustreService};
 use super::{installation, rule, trusted};
 use crate::cli::arguments::ConfigCheckArgs;
 use crate::cli::exit::Exit;
-use crate::cli::terminal::Terminal;
-use crate::cli::words;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::sys::files::Untrusted;
+use crate::terminal::{Terminal, results};
 
 pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let findings = inspect(check);
     if check.json {
-        words::json(&findings, terminal.out)?;
+        results::json(&findings, terminal.out)?;
     } else {
         findings.iter().try_for_each(|finding| finding.print(terminal))?;
         let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();

@@ -5,8 +5,8 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::cli::terminal::Terminal;
 use crate::event::one_line;
+use crate::terminal::Terminal;
 
 /// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -8,9 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::arguments::ConfigShowArgs;
 use crate::cli::exit::Exit;
-use crate::cli::terminal::Terminal;
-use crate::cli::words;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::terminal::{Terminal, results};
 
 /// Origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,7 +40,7 @@ pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Res
     };
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     if show.json {
-        words::json(&as_json(settings, file), terminal.out)?;
+        results::json(&as_json(settings, file), terminal.out)?;
     } else {
         let there = if file.exists() { "" } else { ", which does not exist" };
         writeln!(terminal.out, "# settings in effect; file: {}{there}", file.display())?;

@@ -7,7 +7,7 @@
 
 use super::key::{
     FILE_SYSTEM_LIMIT, KeyParts, LENGTH, MGS_NIDS_LIMIT, NODEMAP_LIMIT, PRIME_LIMIT, SECRET_LIMIT, SharedKey,
-    SharedKeyError, bytes_of_prime,
+    SharedKeyError, bytes_of_prime, bytes_of_secret,
 };
 use super::kinds::{self, CipherAlgorithm, HmacAlgorithm, KeyTypes};
 use crate::nid::Nid;
@@ -70,7 +70,7 @@ fn parts(reader: &mut Reader<'_>, length: usize) -> Result<KeyParts, SharedKeyEr
     let cipher = CipherAlgorithm::of_number(cipher).ok_or(SharedKeyError::Cipher(cipher))?;
     let expire = reader.u32_be().map_err(short)?;
     let secret_bits = reader.u32_be().map_err(short)?;
-    let secret_bytes = kinds::whole_bytes(secret_bits).ok_or(SharedKeyError::SecretBits(secret_bits))?;
+    let secret_bytes = bytes_of_secret(secret_bits)?;
     let prime_bits = reader.u32_be().map_err(short)?;
     let prime_bytes = bytes_of_prime(prime_bits)?;
     let types = reader.u8().map_err(short)?;

@@ -208,6 +208,15 @@ impl std::ops::Deref for SharedKey {
     }
 }
 
+/// The bytes of a secret of so many bits.
+///
+/// # Errors
+/// [`SharedKeyError::SecretBits`], [`SharedKeyError::SecretTooLong`].
+pub(crate) fn bytes_of_secret(bits: u32) -> Result<usize, SharedKeyError> {
+    let bytes = kinds::whole_bytes(bits).ok_or(SharedKeyError::SecretBits(bits))?;
+    if bytes > SECRET_LIMIT { Err(SharedKeyError::SecretTooLong(bits)) } else { Ok(bytes) }
+}
+
 /// The bytes of a prime of so many bits.
 pub(super) fn bytes_of_prime(bits: u32) -> Result<usize, SharedKeyError> {
     let bytes = kinds::whole_bytes(bits).ok_or(SharedKeyError::PrimeBits(bits))?;

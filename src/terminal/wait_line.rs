@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 /// Shorter waits show no line.
 const QUIET: Duration = Duration::from_millis(700);
 /// Interval between two updates.
-pub(super) const STEP: Duration = Duration::from_millis(250);
+pub(crate) const STEP: Duration = Duration::from_millis(250);
 /// Moves to the beginning of the line and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
 /// The line, shown or not.
-pub(super) struct WaitLine {
+pub(crate) struct WaitLine {
     since: Instant,
     wanted: bool,
     shown: bool,
@@ -21,29 +21,29 @@ pub(super) struct WaitLine {
 
 impl WaitLine {
     /// No line is shown beside JSON.
-    pub(super) fn new(output: Output) -> Self {
+    pub(crate) fn new(output: Output) -> Self {
         let wanted = output == Output::Text && io::stderr().is_terminal();
         Self { since: Instant::now(), wanted, shown: false }
     }
 
     /// Whether a line may be shown.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
-    /// Updates the line: still waiting for `what`.
-    pub(super) fn show(&mut self, what: &str, err: &mut dyn Write) -> io::Result<()> {
+    /// Updates the line: what is waited for, for how long already, and what interrupts the wait.
+    pub(crate) fn show(&mut self, what: &str, interrupt: &str, err: &mut dyn Write) -> io::Result<()> {
         let waited = self.since.elapsed();
         if !self.wanted || waited < QUIET {
             return Ok(());
         }
         self.shown = true;
-        write!(err, "{CLEAR}lgss: waiting for {what}: {} s, Ctrl-C leaves it to go on", waited.as_secs())?;
+        write!(err, "{CLEAR}{what}: {} s, {interrupt}", waited.as_secs())?;
         err.flush()
     }
 
     /// Removes the line.
-    pub(super) fn end(&mut self, err: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn end(&mut self, err: &mut dyn Write) -> io::Result<()> {
         if std::mem::take(&mut self.shown) {
             write!(err, "{CLEAR}").and_then(|()| err.flush())
         } else {
@@ -54,7 +54,7 @@ impl WaitLine {
 
 /// Form of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
+pub(crate) enum Output {
     Text,
     Json,
 }

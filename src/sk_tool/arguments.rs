@@ -1,0 +1,251 @@
+//! The command line of `lgss_sk`: that of Lustre's tool, and the words `list` and `rotate`. One record per option is the
+//! source of help, manual page and completion.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgGroup, Args, Command, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap_complete::ArgValueCandidates;
+
+use super::failure::SkFailure;
+use super::values::{self, KEY_BITS, NidList, PRIME_BITS, ciphers, hmacs, types};
+use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyTypes};
+
+const ABOUT: &str = "\
+Lustre's shared keys: make, show, change, load and replace them.
+
+Clients and servers of a file system that hold the same secret authenticate to each other by it. A key file has the \
+secret and what belongs to it; loaded into root's user keyring, it serves the flavours skn, ska, ski and skpi.";
+
+const EXAMPLES: &str = "\
+Examples:
+  lgss_sk -t server -f scratch -w scratch.server.key
+  cp scratch.server.key scratch.client.key; lgss_sk -t client -m scratch.client.key
+  lgss_sk -r scratch.client.key
+  lgss_sk -l scratch.client.key
+  lgss_sk list
+  lgss_sk rotate scratch.server.key scratch.client.key
+
+Exit status:
+  0  everything was done
+  1  something was not, or the command line cannot be understood";
+
+const OPERATIONS: &str = "Operations, of which a call has one";
+const ATTRIBUTES: &str = "With --write and --modify";
+const LOADING: &str = "With --load";
+
+/// The command line of `lgss_sk`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lgss_sk",
+    version,
+    about = "Make, show, change, load and replace Lustre's shared keys",
+    long_about = ABOUT,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    override_usage = "lgss_sk [OPTIONS] {-l|-R|-r|-m|-w} FILE\n       lgss_sk list [--json]\n       lgss_sk rotate FILE...",
+    group = ArgGroup::new("operation").args(["load", "remove", "read", "modify", "write"]).required(true),
+    // As Lustre's tool has it.
+    args_override_self = true,
+    infer_long_args = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
+pub(super) struct SkArguments {
+    /// Load the file's key into root's user keyring
+    ///
+    /// Group may neither read nor write the file, others neither write nor execute it. Where a client's key with another
+    /// secret is loaded, that is kept for two days as NAME#previous.
+    #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
+    pub load: Option<PathBuf>,
+    /// Remove from the keyring what the file describes
+    #[arg(short = 'R', long, value_name = "FILE", help_heading = OPERATIONS)]
+    pub remove: Option<PathBuf>,
+    /// Print the file's attributes
+    #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
+    pub read: Option<PathBuf>,
+    /// Give the file other attributes; its secret and its form stay
+    #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
+    pub modify: Option<PathBuf>,
+    /// Make a new file; needs --type, and --fsname or --mgsnids
+    #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
+    pub write: Option<PathBuf>,
+    /// Write the file as text [default: binary]
+    #[arg(short, long, help_heading = ATTRIBUTES)]
+    pub ascii: bool,
+    /// Cipher: AES-256-CTR (or ctr(aes)), NONE (or null) [default: AES-256-CTR]
+    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::cipher, add = ArgValueCandidates::new(ciphers))]
+    pub crypt: Option<CipherAlgorithm>,
+    /// Hash for signatures: SHA256, SHA512, NONE (or null) [default: SHA256]
+    ///
+    /// Also --integrity.
+    #[arg(short = 'i', long, alias = "integrity", value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::hmac, add = ArgValueCandidates::new(hmacs))]
+    pub hmac: Option<HmacAlgorithm>,
+    /// Take the secret itself from this file [default: the kernel's random source]
+    ///
+    /// As many bytes as --key-bits says.
+    #[arg(short, long, value_name = "FILE", help_heading = ATTRIBUTES, conflicts_with = "modify")]
+    pub data: Option<PathBuf>,
+    /// Seconds that a context lasts, 60 or more [default: 604800, in FIPS mode 86400]
+    #[arg(short, long, value_name = "SECONDS", help_heading = ATTRIBUTES, value_parser = values::expire)]
+    pub expire: Option<u32>,
+    /// File system
+    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES)]
+    pub fsname: Option<String>,
+    /// Network identifiers of the MGS, separated by commas, such as 10.0.0.1@tcp
+    #[arg(short = 'g', long, value_name = "NIDS", help_heading = ATTRIBUTES, value_parser = values::nids)]
+    pub mgsnids: Option<NidList>,
+    /// Nodemap that the server puts the client into [default: default]
+    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES)]
+    pub nodemap: Option<String>,
+    /// Length of the prime, 512 bits or more [default: 2048]
+    ///
+    /// A client's key has a prime, which can take a minute to find. A server's key has the length only: the least that it
+    /// accepts of a client.
+    #[arg(short, long, value_name = "BITS", help_heading = ATTRIBUTES, value_parser = clap::value_parser!(u32).range(PRIME_BITS))]
+    pub prime_bits: Option<u32>,
+    /// Length of the secret [default: 256]
+    ///
+    /// Also --shared.
+    #[arg(short, long, alias = "shared", value_name = "BITS", help_heading = ATTRIBUTES, value_parser = clap::value_parser!(u32).range(KEY_BITS))]
+    pub key_bits: Option<u32>,
+    /// Whom the key is for: client, server, mgs, or several separated by commas
+    ///
+    /// With --load, only client: a server's file becomes a client's, and is loaded.
+    #[arg(short = 't', long = "type", value_name = "TYPES", help_heading = ATTRIBUTES, value_parser = values::types_of, add = ArgValueCandidates::new(types))]
+    pub types: Option<KeyTypes>,
+    /// With --load of a server's key: let those that are loaded already serve for a while
+    ///
+    /// The new key gets the time as a suffix to its name, the former ones a timeout.
+    #[arg(short, long, help_heading = LOADING)]
+    pub suffix: bool,
+    /// With --suffix: the timeout in seconds [default: 172800]
+    #[arg(short = 'x', long, value_name = "SECONDS", help_heading = LOADING, value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: Option<u32>,
+    /// With --load of a client's key: load it for the client that has mounted this directory
+    #[arg(short, long, value_name = "DIR", help_heading = LOADING)]
+    pub update: Option<PathBuf>,
+    /// With --read: print the bytes of the secret, too
+    #[arg(long)]
+    pub show_secret: bool,
+    /// Say more
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Words in the place of options.
+    #[command(subcommand)]
+    pub command: Option<SkCommand>,
+}
+
+/// Words that Lustre's tool does not have.
+#[derive(Debug, Subcommand)]
+pub(super) enum SkCommand {
+    /// List the shared keys that are loaded; never their secrets
+    List(SkListArgs),
+    /// Make the successors of keys, and say in which order they are loaded
+    ///
+    /// A successor has the same parameters, a new secret and, for a client, a new prime. It is written beside its FILE as
+    /// FILE.new. Files with the same secret get the same new secret, so name those of servers and clients in one call.
+    Rotate(RotateArgs),
+}
+
+/// `lgss_sk list`.
+#[derive(Debug, Args)]
+pub(super) struct SkListArgs {
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lgss_sk rotate`.
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// Key files
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// What a call does with which file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation<'a> {
+    Load(&'a Path),
+    Remove(&'a Path),
+    Read(&'a Path),
+    Modify(&'a Path),
+    Write(&'a Path),
+}
+
+impl SkArguments {
+    /// The operation, if the other options fit it.
+    ///
+    /// # Errors
+    /// [`SkFailure::Usage`].
+    pub(super) fn operation(&self) -> Result<Operation<'_>, SkFailure> {
+        let all = [
+            self.load.as_deref().map(Operation::Load),
+            self.remove.as_deref().map(Operation::Remove),
+            self.read.as_deref().map(Operation::Read),
+            self.modify.as_deref().map(Operation::Modify),
+            self.write.as_deref().map(Operation::Write),
+        ];
+        let one = all.into_iter().flatten().next();
+        let operation =
+            one.ok_or_else(|| usage("name one of --load, --remove, --read, --modify, --write"))?;
+        match self.misfit(&operation) {
+            Some(complaint) => Err(usage(complaint)),
+            None => Ok(operation),
+        }
+    }
+
+    /// What does not go together.
+    fn misfit(&self, operation: &Operation<'_>) -> Option<&'static str> {
+        let loads = matches!(operation, Operation::Load(_));
+        let writes = matches!(operation, Operation::Write(_));
+        let only_client = KeyTypes { client: true, ..KeyTypes::default() };
+        let misfits = [
+            (self.suffix && !loads, "--suffix is for --load"),
+            (self.update.is_some() && !loads, "--update is for --load"),
+            (self.timeout.is_some() && !self.suffix, "--timeout is for --suffix"),
+            (self.show_secret && !matches!(operation, Operation::Read(_)), "--show-secret is for --read"),
+            (writes && self.types.is_none(), "--write needs --type"),
+            (
+                writes && self.fsname.is_none() && self.mgsnids.is_none(),
+                "--write needs --fsname or --mgsnids",
+            ),
+            (
+                loads && self.types.is_some_and(|types| types != only_client),
+                "with --load, --type can only be client",
+            ),
+        ];
+        misfits.into_iter().find(|(is_one, _)| *is_one).map(|(_, complaint)| complaint)
+    }
+
+    /// Options that were given, and that this operation does not look at.
+    pub(super) fn without_effect(&self, operation: &Operation<'_>) -> Vec<&'static str> {
+        let makes = matches!(operation, Operation::Modify(_) | Operation::Write(_));
+        let loads = matches!(operation, Operation::Load(_));
+        let is_new = matches!(operation, Operation::Write(_));
+        let all = [
+            ("ascii", self.ascii, makes),
+            ("crypt", self.crypt.is_some(), makes),
+            ("hmac", self.hmac.is_some(), makes),
+            ("data", self.data.is_some(), is_new),
+            ("expire", self.expire.is_some(), makes),
+            ("fsname", self.fsname.is_some(), makes),
+            ("mgsnids", self.mgsnids.is_some(), makes),
+            ("nodemap", self.nodemap.is_some(), makes),
+            ("prime-bits", self.prime_bits.is_some(), makes || (loads && self.types.is_some())),
+            ("key-bits", self.key_bits.is_some(), is_new),
+            ("type", self.types.is_some(), makes || loads),
+        ];
+        all.into_iter().filter(|(_, given, counts)| *given && !counts).map(|(name, ..)| name).collect()
+    }
+}
+
+/// The command line as a record, for the manual page and for completion.
+pub fn record() -> Command {
+    SkArguments::command()
+}
+
+fn usage(complaint: &str) -> SkFailure {
+    SkFailure::Usage(Box::new(SkArguments::command().error(ErrorKind::MissingRequiredArgument, complaint)))
+}

@@ -1,0 +1,89 @@
+//! Why a call failed, with what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use super::files::KeyFileError;
+use super::mounted::MountedError;
+use super::prime::PrimeSearchError;
+use super::root_keyring::RootKeyringError;
+use crate::creds::shared_key::SharedKeyError;
+use crate::text::{quoted, quoted_path};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SkFailure {
+    /// The command line contradicts itself.
+    #[error(transparent)]
+    Usage(Box<clap::Error>),
+    /// The process could not be kept from leaving its secrets in a core file.
+    #[error("core files cannot be prevented: {}", .0.desc())]
+    Core(Errno),
+    /// A file is not usable.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
+    /// What the options say is no key.
+    #[error("this makes no key: {0}")]
+    Rules(#[from] SharedKeyError),
+    /// No secret could be had.
+    #[error("{path}: {error}", path = quoted_path(.0), error = .1)]
+    Secret(PathBuf, #[source] io::Error),
+    /// The file of a secret is too short.
+    #[error("{} has {length} bytes, and the key takes {wanted}", quoted_path(.path))]
+    ShortSecret {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        length: usize,
+        /// Those of the key.
+        wanted: usize,
+    },
+    /// The kernel gives no random numbers.
+    #[error("no random numbers: {}", .0.desc())]
+    Random(Errno),
+    /// There is no prime.
+    #[error(transparent)]
+    Prime(#[from] PrimeSearchError),
+    /// The keyring refuses.
+    #[error(transparent)]
+    Keyring(#[from] RootKeyringError),
+    /// The mount is not known.
+    #[error(transparent)]
+    Mounted(#[from] MountedError),
+    /// A key for one client was wanted of a file that has none.
+    #[error("{}: --update is for keys of type client", quoted_path(.0))]
+    NoClient(PathBuf),
+    /// The mount is of another file system.
+    #[error("the key is for file system {}, and the directory is in {}", quoted(.key), quoted(.mounted))]
+    OtherFileSystem {
+        /// That of the key.
+        key: String,
+        /// That of the mount.
+        mounted: String,
+    },
+    /// A key without any name.
+    #[error("{}: without a file system name it can be loaded for nobody", quoted_path(.0))]
+    NoNames(PathBuf),
+    /// There was nothing to remove.
+    #[error("not loaded: {}", .0.join(", "))]
+    NotLoaded(Vec<String>),
+    /// A result could not be written.
+    #[error("cannot write the result: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl SkFailure {
+    /// What to try.
+    pub(super) fn remedy(&self) -> Option<String> {
+        match self {
+            Self::File(error) => error.remedy(),
+            Self::Keyring(error) => error.remedy(),
+            Self::Mounted(error) => error.remedy(),
+            Self::ShortSecret { length, .. } if *length > 0 => Some(format!("--key-bits {}", length * 8)),
+            Self::NoNames(path) => Some(format!("lgss_sk -m {} -f FSNAME", quoted_path(path))),
+            _ => None,
+        }
+    }
+}

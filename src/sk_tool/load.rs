@@ -1,0 +1,195 @@
+//! `--load`: puts the key of a file into root's user keyring, under each of its names.
+//!
+//! What a key replaces depends on who reads it. A client's upcall takes the predecessor too, if a server refuses the new
+//! key; so that is kept for a while. A server takes every key whose name begins alike, of which `--suffix` makes use.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::arguments::SkArguments;
+use super::failure::SkFailure;
+use super::files::{KeyFile, LastLink};
+use super::loaded_names::{LoadedName, NameReader, is_of_server, names_of, with_time};
+use super::remaining::{self, Remaining};
+use super::root_keyring::{LoadedKey, RootKeyring};
+use super::values::PREVIOUS_LIFE;
+use super::{make, mounted};
+use crate::creds::shared_key::{KeyParts, SharedKey, previous_of};
+use crate::sys::local_time::LocalTime;
+use crate::terminal::Terminal;
+use crate::text::{quoted, quoted_path};
+use crate::time::Span;
+
+pub(super) fn run(
+    path: &Path,
+    arguments: &SkArguments,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), SkFailure> {
+    let ring = RootKeyring::open()?;
+    let file = KeyFile::read(path, LastLink::Followed)?;
+    if file.origin.check_mode()? {
+        writeln!(terminal.err, "lgss_sk: everybody can read {}", quoted_path(path))?;
+    }
+    if !ring.is_the_hosts() {
+        writeln!(
+            terminal.err,
+            "lgss_sk: this is a container's root, and Lustre takes keys of the host's root only"
+        )?;
+    }
+    let mount = mount(path, &file.key, arguments)?;
+    let key = of_client(file, arguments, terminal)?;
+    let names = names_of(&key, mount.as_deref());
+    if names.is_empty() {
+        return Err(SkFailure::NoNames(path.to_owned()));
+    }
+    let loading = Loading { ring: &ring, key: &key, verbosity: Verbosity::of(arguments) };
+    for name in &names {
+        match (name.reader, arguments.suffix) {
+            (NameReader::Client, _) => loading.for_a_client(name, terminal.err)?,
+            (NameReader::Server, false) => loading.for_a_server(name, terminal.err)?,
+            (NameReader::Server, true) => {
+                let life = Duration::from_secs(arguments.timeout.unwrap_or(PREVIOUS_LIFE).into());
+                loading.beside_the_former(name, life, terminal.err)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The client for which the key is, if `--update` names its mount.
+fn mount(path: &Path, key: &SharedKey, arguments: &SkArguments) -> Result<Option<String>, SkFailure> {
+    let Some(directory) = &arguments.update else { return Ok(None) };
+    if !key.types.client && arguments.types.is_none() {
+        return Err(SkFailure::NoClient(path.to_owned()));
+    }
+    let mount = mounted::at(directory)?;
+    if mount.file_system != key.file_system {
+        let key = key.file_system.clone();
+        return Err(SkFailure::OtherFileSystem { key, mounted: mount.file_system });
+    }
+    Ok(Some(mount.client))
+}
+
+/// With `--type client`, the key as a client's: its file gets a prime and the type.
+fn of_client(
+    file: KeyFile,
+    arguments: &SkArguments,
+    terminal: &mut Terminal<'_>,
+) -> Result<SharedKey, SkFailure> {
+    let KeyFile { key, origin } = file;
+    let wanted = arguments.types.filter(|_| !key.types.client);
+    let Some(types) = wanted else { return Ok(key) };
+    // What is rewritten must not be reached by a link.
+    KeyFile::read(&origin.path, LastLink::Refused)?;
+    let parts = key.into_parts();
+    let prime_bits = arguments.prime_bits.unwrap_or(parts.prime_bits);
+    let key = make::complete(KeyParts { types, prime_bits, prime: None, ..parts }, terminal)?;
+    origin.replace(&key, origin.form)?;
+    writeln!(terminal.err, "lgss_sk: {} is a client's key now", quoted_path(&origin.path))?;
+    Ok(key)
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verbosity {
+    /// What matters.
+    Usual,
+    /// Each step.
+    More,
+}
+
+impl Verbosity {
+    fn of(arguments: &SkArguments) -> Self {
+        if arguments.verbose { Self::More } else { Self::Usual }
+    }
+}
+
+/// A key on its way into the keyring.
+struct Loading<'a> {
+    ring: &'a RootKeyring,
+    key: &'a SharedKey,
+    verbosity: Verbosity,
+}
+
+impl Loading<'_> {
+    /// Keeps a former key with another secret as the predecessor, then replaces it.
+    fn for_a_client(&self, name: &LoadedName, err: &mut dyn Write) -> Result<(), SkFailure> {
+        let former = self.ring.find(&name.text)?;
+        if let Some(former) =
+            former.as_ref().and_then(LoadedKey::shared).filter(|former| self.differs(former))
+        {
+            let (previous, life) = (previous_of(&name.text), Duration::from_secs(PREVIOUS_LIFE.into()));
+            self.ring.put(&previous, &former.encode(), Some(life))?;
+            let span = Span(life.as_secs());
+            writeln!(err, "lgss_sk: the former key stays for {span} as {}", quoted(&previous))?;
+        }
+        self.put(&name.text, err)
+    }
+
+    /// Replaces a former key.
+    fn for_a_server(&self, name: &LoadedName, err: &mut dyn Write) -> Result<(), SkFailure> {
+        let former = self.ring.find(&name.text)?;
+        self.put(&name.text, err)?;
+        if former.as_ref().and_then(LoadedKey::shared).is_some_and(|former| self.differs(former)) {
+            writeln!(
+                err,
+                "lgss_sk: the former key {} is gone, and clients that have no other are refused from now on; \
+                 --suffix lets it serve for a while",
+                quoted(&name.text)
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Puts the key in under a name of its own, and lets the former ones end. One whose end is certain already keeps it.
+    fn beside_the_former(
+        &self,
+        name: &LoadedName,
+        life: Duration,
+        err: &mut dyn Write,
+    ) -> Result<(), SkFailure> {
+        let former: Vec<LoadedKey> =
+            self.ring.all()?.into_iter().filter(|key| is_of_server(&key.name, &name.text)).collect();
+        if former.is_empty() {
+            return self.put(&name.text, err);
+        }
+        self.put(&at_this_time(&name.text), err)?;
+        let remaining = remaining::of_all_keys();
+        for key in former {
+            let known = remaining.get(&key.serial.raw());
+            if matches!(known, Some(Remaining::Seconds(_) | Remaining::Nothing)) {
+                continue;
+            }
+            self.ring.let_end(&key, life)?;
+            writeln!(err, "lgss_sk: {} serves for another {}", quoted(&key.name), Span(life.as_secs()))?;
+        }
+        Ok(())
+    }
+
+    fn differs(&self, former: &SharedKey) -> bool {
+        former.secret.expose() != self.key.secret.expose()
+    }
+
+    fn put(&self, name: &str, err: &mut dyn Write) -> Result<(), SkFailure> {
+        let serial = self.ring.put(name, &self.key.encode(), None)?;
+        if self.verbosity == Verbosity::More {
+            writeln!(err, "lgss_sk: loaded {} as key {}", quoted(name), serial.raw())?;
+        }
+        Ok(())
+    }
+}
+
+fn at_this_time(name: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // A year without 64 bits of seconds has no name; the epoch has.
+    let time = LocalTime::of(now.as_secs()).unwrap_or(LocalTime {
+        year: 1970,
+        month: 1,
+        day: 1,
+        hour: 0,
+        minute: 0,
+        second: 0,
+    });
+    with_time(name, time, now.subsec_micros())
+}

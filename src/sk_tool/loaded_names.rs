@@ -1,0 +1,126 @@
+//! Under which names a key is loaded, by its types.
+
+use crate::creds::shared_key::{
+    SharedKey, client_name, client_name_of_mount, mgc_name, mgs_name, server_name,
+};
+use crate::sys::local_time::LocalTime;
+
+/// A name in the keyring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LoadedName {
+    /// The key's description.
+    pub text: String,
+    /// Who looks for it.
+    pub reader: NameReader,
+}
+
+/// Who looks for a key by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NameReader {
+    /// The upcall of a client: it takes the key of this name, then that of its predecessor.
+    Client,
+    /// The daemon of a server: it takes every key whose name begins so.
+    Server,
+}
+
+/// All names of a key; those of a client are for one mount if its client's uuid is given. A server's key without a file
+/// system has none.
+pub(super) fn names_of(key: &SharedKey, mount: Option<&str>) -> Vec<LoadedName> {
+    let mut names = Vec::new();
+    let mut add = |reader: NameReader, text: String| names.push(LoadedName { text, reader });
+    let has_file_system = !key.file_system.is_empty();
+    if key.types.mgs {
+        add(NameReader::Server, mgs_name(&key.nodemap));
+    }
+    if key.types.server && has_file_system {
+        add(NameReader::Server, server_name(&key.file_system, &key.nodemap));
+    }
+    if key.types.client {
+        match mount {
+            Some(client) => add(NameReader::Client, client_name_of_mount(&key.file_system, client)),
+            None if has_file_system => add(NameReader::Client, client_name(&key.file_system)),
+            None => {}
+        }
+        key.mgs_nids.iter().for_each(|nid| add(NameReader::Client, mgc_name(*nid)));
+    }
+    names
+}
+
+/// The name with the time at its end, as Lustre's tool writes it: `:yyyymmdd_HHMMSS_UUUUUU`.
+pub(super) fn with_time(name: &str, time: LocalTime, microseconds: u32) -> String {
+    let LocalTime { year, month, day, hour, minute, second } = time;
+    format!("{name}:{year:04}{month:02}{day:02}_{hour:02}{minute:02}{second:02}_{microseconds:06}")
+}
+
+/// Whether `found` is `name`, or that with a time at its end.
+pub(super) fn is_of_server(found: &str, name: &str) -> bool {
+    let Some(rest) = found.strip_prefix(name) else { return false };
+    rest.is_empty() || rest.strip_prefix(':').is_some_and(is_time)
+}
+
+fn is_time(text: &str) -> bool {
+    let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = text.split('_').collect();
+    matches!(parts[..], [day, time, fraction] if digits(day, 8) && digits(time, 6) && digits(fraction, 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
+    use crate::secret::Secret;
+
+    fn key(types: KeyTypes, file_system: &str) -> SharedKey {
+        SharedKey::new(KeyParts {
+            hmac: HmacAlgorithm::Sha256,
+            cipher: CipherAlgorithm::Null,
+            expire: 60,
+            types,
+            mgs_nids: vec!["10.0.0.1@tcp".parse().unwrap(), "10.0.0.2@o2ib1".parse().unwrap()],
+            file_system: file_system.into(),
+            nodemap: "guests".into(),
+            secret: Secret::new(vec![1]),
+            prime_bits: 512,
+            prime: None,
+        })
+        .unwrap()
+    }
+
+    fn texts(key: &SharedKey, mount: Option<&str>) -> Vec<String> {
+        names_of(key, mount).into_iter().map(|name| name.text).collect()
+    }
+
+    #[test]
+    fn each_type_has_its_names() {
+        let all = key(KeyTypes { client: true, server: true, mgs: true }, "scratch");
+        assert_eq!(
+            texts(&all, None),
+            [
+                "lustre:MGS:guests",
+                "lustre:scratch:guests",
+                "lustre:scratch",
+                "lustre:MGC10.0.0.1@tcp",
+                "lustre:MGC10.0.0.2@o2ib1"
+            ]
+        );
+        let client = key(KeyTypes { client: true, ..KeyTypes::default() }, "scratch");
+        assert_eq!(texts(&client, Some("5f47"))[0], "lustre:scratch:5f47");
+        let without = key(KeyTypes { client: true, server: true, mgs: false }, "");
+        assert_eq!(texts(&without, None), ["lustre:MGC10.0.0.1@tcp", "lustre:MGC10.0.0.2@o2ib1"]);
+        assert_eq!(texts(&key(KeyTypes { server: true, ..KeyTypes::default() }, ""), None), [""; 0]);
+    }
+
+    #[test]
+    fn a_name_with_a_time_is_that_of_the_same_server() {
+        let time = LocalTime { year: 2026, month: 11, day: 5, hour: 4, minute: 3, second: 2 };
+        let name = with_time("lustre:scratch:guests", time, 17);
+        assert_eq!(name, "lustre:scratch:guests:20261105_040302_000017");
+        assert!(is_of_server(&name, "lustre:scratch:guests"));
+        assert!(is_of_server("lustre:scratch:guests", "lustre:scratch:guests"));
+        for other in
+            ["lustre:scratch:guests2", "lustre:scratch:guests:x", "lustre:scratch", "lustre:scratch:guests:"]
+        {
+            assert!(!is_of_server(other, "lustre:scratch:guests"), "{other}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `lgss_sk`: makes, shows, changes, loads, removes and replaces Lustre's shared keys. A drop-in for Lustre's tool of
+//! that name.
+//!
+//! Called by src/bin/lgss_sk.rs. Invariant: no output has a byte of a secret, unless `--show-secret` asks for it; a
+//! failure leaves every file as it was.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod completion;
+mod exit;
+mod failure;
+mod files;
+mod list;
+mod load;
+mod loaded_names;
+mod make;
+mod modify;
+mod mounted;
+mod prime;
+mod remaining;
+mod remove;
+mod root_keyring;
+mod rotate;
+mod secrets;
+mod show;
+mod values;
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write};
+
+use clap::Parser;
+
+pub use arguments::record;
+use arguments::{Operation, SkArguments, SkCommand};
+pub use exit::SkExit;
+use failure::SkFailure;
+
+use crate::sys::jail;
+use crate::terminal::Terminal;
+
+/// Does what `arguments` say, the first of which is the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> SkExit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if completion::answered(&arguments) {
+        return SkExit::Done;
+    }
+    let done = match SkArguments::try_parse_from(arguments) {
+        Ok(arguments) => obey(&arguments, terminal),
+        Err(error) => return say(&error, terminal),
+    };
+    match done {
+        Ok(()) => SkExit::Done,
+        Err(SkFailure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => SkExit::Done,
+        Err(SkFailure::Usage(error)) => say(&error, terminal),
+        Err(failure) => {
+            // If this fails, there is no way left to report it.
+            let _ = complain(&failure, terminal.err);
+            SkExit::Failed
+        }
+    }
+}
+
+/// Help and version, or what is wrong with the command line.
+fn say(error: &clap::Error, terminal: &mut Terminal<'_>) -> SkExit {
+    let (stream, exit): (&mut dyn Write, _) = match error.use_stderr() {
+        true => (terminal.err, SkExit::Failed),
+        false => (terminal.out, SkExit::Done),
+    };
+    // A reader that leaves early is no error.
+    let _ = write!(stream, "{}", error.render());
+    exit
+}
+
+fn complain(failure: &SkFailure, err: &mut dyn Write) -> io::Result<()> {
+    writeln!(err, "lgss_sk: {failure}")?;
+    match failure.remedy() {
+        Some(remedy) => writeln!(err, "  try:    {remedy}"),
+        None => Ok(()),
+    }
+}
+
+fn obey(arguments: &SkArguments, terminal: &mut Terminal<'_>) -> Result<(), SkFailure> {
+    jail::leave_no_core().map_err(SkFailure::Core)?;
+    match &arguments.command {
+        Some(SkCommand::List(list)) => return list::run(list, terminal),
+        Some(SkCommand::Rotate(rotate)) => return rotate::run(&rotate.files, terminal),
+        None => {}
+    }
+    let operation = arguments.operation()?;
+    for option in arguments.without_effect(&operation) {
+        writeln!(terminal.err, "lgss_sk: --{option} has no effect here")?;
+    }
+    match operation {
+        Operation::Load(file) => load::run(file, arguments, terminal),
+        Operation::Remove(file) => remove::run(file, arguments, terminal),
+        Operation::Read(file) => show::run(file, arguments, terminal),
+        Operation::Modify(file) => modify::run(file, arguments, terminal),
+        Operation::Write(file) => make::run(file, arguments, terminal),
+    }
+}

@@ -1,0 +1,96 @@
+//! How long keys will last, which the kernel says in /proc/keys (proc_keys(5)) only, and only in whole units.
+
+use std::collections::HashMap;
+use std::fs;
+
+/// How long a key will last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remaining {
+    /// Until it is removed.
+    ForEver,
+    /// At least so many seconds, and less than another whole unit.
+    Seconds(u64),
+    /// It has expired.
+    Nothing,
+}
+
+impl Remaining {
+    /// Seconds until its end, at least; `None` if it has none.
+    pub(super) fn seconds(self) -> Option<u64> {
+        match self {
+            Self::ForEver => None,
+            Self::Seconds(seconds) => Some(seconds),
+            Self::Nothing => Some(0),
+        }
+    }
+}
+
+/// What the kernel says of every key that the caller may view, by its number. A key of which it says two things is left
+/// out: then a description with a line break has forged one of them.
+pub(super) fn of_all_keys() -> HashMap<i32, Remaining> {
+    parse(&fs::read("/proc/keys").unwrap_or_default())
+}
+
+fn parse(list: &[u8]) -> HashMap<i32, Remaining> {
+    let mut found: HashMap<i32, Option<Remaining>> = HashMap::new();
+    for line in list.split(|&byte| byte == b'\n') {
+        if let Some((key, remaining)) =
+            std::str::from_utf8(line.get(..32).unwrap_or(line)).ok().and_then(of_line)
+        {
+            found.entry(key).and_modify(|known| *known = None).or_insert(Some(remaining));
+        }
+    }
+    found.into_iter().filter_map(|(key, remaining)| Some((key, remaining?))).collect()
+}
+
+/// `2f81a3c0 I--Q---     1 perm 3f010000 …`: number, flags, references, time.
+fn of_line(line: &str) -> Option<(i32, Remaining)> {
+    let mut words = line.split_whitespace();
+    let key = words.next().filter(|word| word.len() == 8)?;
+    let key = i32::from_str_radix(key, 16).ok()?;
+    let remaining = match words.nth(2)? {
+        "perm" => Remaining::ForEver,
+        "expd" => Remaining::Nothing,
+        time => {
+            let (number, unit) = time.split_at_checked(time.len().checked_sub(1)?)?;
+            let unit = match unit {
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                "d" => 86_400,
+                "w" => 604_800,
+                _ => return None,
+            };
+            Remaining::Seconds(number.parse::<u64>().ok()?.checked_mul(unit)?)
+        }
+    };
+    Some((key, remaining))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_units_are_understood_and_two_lines_for_a_key_are_not_believed() {
+        let list = b"\
+2f81a3c0 I--Q---     1 perm 3f010000     0     0 user      lustre:a: 2407
+00000010 I--Q---     1  47h 3f3f0000     0     0 user      lustre:b: 2407
+00000011 I--Q---     2   1d 3f3f0000     0     0 user      lustre:c: 2407
+00000012 I--Q---     2 expd 3f3f0000     0     0 user      \xff\xfe: 2407
+00000013 I--Q---     2 perm 3f3f0000     0     0 user      lustre:d
+00000014 I--Q---     2 expd 3f3f0000     0     0 user      x: 1
+00000014 I--Q---     2   2w 3f3f0000     0     0 user      lustre:e: 2407
+nonsense
+";
+        let found = parse(list);
+        let of = |key| found.get(&key).copied();
+        assert_eq!(of(0x2f81_a3c0), Some(Remaining::ForEver));
+        assert_eq!(
+            (of(0x10), of(0x11)),
+            (Some(Remaining::Seconds(47 * 3600)), Some(Remaining::Seconds(86_400)))
+        );
+        assert_eq!((of(0x12), of(0x14)), (Some(Remaining::Nothing), None));
+        assert_eq!(found.len(), 5);
+    }
+}

@@ -1,0 +1,212 @@
+//! Root's user keyring, with the shared keys in it: found, put in, taken out.
+//!
+//! Invariant: a key has its permissions and its timeout before anybody can find it, and replaces the former one of its
+//! name at once.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::unistd::{ResUid, getresuid};
+
+use crate::creds::shared_key::{LENGTH, SharedKey, SharedKeyError};
+use crate::key::{KeyDescription, KeySerial};
+use crate::secret::Secret;
+use crate::sys::keyctl;
+use crate::text::quoted;
+
+/// Possessor and owner may do everything, group and others nothing (keyrings(7)). Lustre's daemons read a key as its owner,
+/// since they do not always possess it.
+const PERMISSIONS: u32 = 0x3f3f_0000;
+/// What group and others may do.
+const OTHERS: u32 = 0x0000_3f3f;
+/// How the names of shared keys begin.
+const PREFIX: &[u8] = b"lustre:";
+
+/// Why the keyring does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RootKeyringError {
+    /// Only root's keyring serves Lustre.
+    #[error("only root can do this: the keys are in root's user keyring")]
+    NotRoot,
+    /// The keyring cannot be used.
+    #[error("root's user keyring cannot be used: {}", .0.desc())]
+    Unusable(Errno),
+    /// A key cannot be put in.
+    #[error("cannot load key {}: {}", quoted(.0), .1.desc())]
+    Load(String, Errno),
+    /// A key cannot be taken out.
+    #[error("cannot remove key {}: {}", quoted(.0), .1.desc())]
+    Remove(String, Errno),
+    /// A key cannot be given a timeout.
+    #[error("cannot give key {} a timeout: {}", quoted(.0), .1.desc())]
+    Timeout(String, Errno),
+}
+
+impl RootKeyringError {
+    /// What to try.
+    pub(super) fn remedy(&self) -> Option<String> {
+        match self {
+            Self::NotRoot => Some("sudo lgss_sk …".to_owned()),
+            Self::Load(_, Errno::EDQUOT) => {
+                Some("raise /proc/sys/kernel/keys/root_maxbytes, or remove keys: lgss_sk list".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Root's user keyring, of which the process possesses everything while this lives.
+#[derive(Debug)]
+pub(super) struct RootKeyring(());
+
+/// A key in the keyring.
+#[derive(Debug)]
+pub(super) struct LoadedKey {
+    /// Its number.
+    pub serial: KeySerial,
+    /// Its description.
+    pub name: String,
+    /// What it holds.
+    pub content: LoadedContent,
+    /// Whether others than root may do anything with it.
+    pub is_open: bool,
+}
+
+/// What a key in the keyring holds.
+#[derive(Debug)]
+pub(super) enum LoadedContent {
+    /// A shared key.
+    Shared(Box<SharedKey>),
+    /// Something else.
+    Other(SharedKeyError),
+    /// Nothing any more.
+    Ended(Errno),
+}
+
+impl RootKeyring {
+    /// Links the keyring to the process's own. A session of sudo, of a unit or of cron does not lead there, and the rights of
+    /// a possessor are needed for all that follows.
+    ///
+    /// # Errors
+    /// [`RootKeyringError::NotRoot`], [`RootKeyringError::Unusable`].
+    pub(super) fn open() -> Result<Self, RootKeyringError> {
+        // The kernel takes the keyring of the real uid.
+        let is_root =
+            getresuid().is_ok_and(|ResUid { real, effective, .. }| real.is_root() && effective.is_root());
+        if !is_root {
+            return Err(RootKeyringError::NotRoot);
+        }
+        let made = keyctl::make_keyring(keyctl::USER_KEYRING);
+        made.and_then(|_| keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING))
+            .map_err(RootKeyringError::Unusable)?;
+        Ok(Self(()))
+    }
+
+    /// Whether it is that of the host's root, which Lustre reads, and not of a container's.
+    pub(super) fn is_the_hosts(&self) -> bool {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        map.split_whitespace().eq(["0", "0", "4294967295"])
+    }
+
+    /// All shared keys, by name.
+    ///
+    /// # Errors
+    /// [`RootKeyringError::Unusable`].
+    pub(super) fn all(&self) -> Result<Vec<LoadedKey>, RootKeyringError> {
+        let links = keyctl::links(keyctl::USER_KEYRING).map_err(RootKeyringError::Unusable)?;
+        let mut found: Vec<LoadedKey> =
+            links.into_iter().filter_map(KeySerial::new).filter_map(LoadedKey::of).collect();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(found)
+    }
+
+    /// The key of this name.
+    ///
+    /// # Errors
+    /// As [`RootKeyring::all`].
+    pub(super) fn find(&self, name: &str) -> Result<Option<LoadedKey>, RootKeyringError> {
+        Ok(self.all()?.into_iter().find(|key| key.name == name))
+    }
+
+    /// Puts a key in, in the place of one with the same name; it lasts for ever, or so long.
+    ///
+    /// # Errors
+    /// [`RootKeyringError::Load`].
+    pub(super) fn put(
+        &self,
+        name: &str,
+        payload: &Secret,
+        life: Option<Duration>,
+    ) -> Result<KeySerial, RootKeyringError> {
+        let fail = |errno| RootKeyringError::Load(name.to_owned(), errno);
+        let description = CString::new(name).map_err(|_| fail(Errno::EINVAL))?;
+        // Where nobody else sees it.
+        let ring = keyctl::PROCESS_KEYRING;
+        let key = keyctl::add(c"user", &description, payload.expose(), ring).map_err(fail)?;
+        let finished = keyctl::set_permissions(key, PERMISSIONS)
+            .and_then(|()| life.map_or(Ok(()), |life| keyctl::set_timeout(key, life)))
+            .and_then(|()| keyctl::link(key, keyctl::USER_KEYRING));
+        let _ = keyctl::unlink(key, ring);
+        finished.map_err(fail)?;
+        KeySerial::new(key).ok_or_else(|| fail(Errno::EPROTO))
+    }
+
+    /// Takes a key out, and ends it for everybody who has it.
+    ///
+    /// # Errors
+    /// [`RootKeyringError::Remove`].
+    pub(super) fn remove(&self, key: &LoadedKey) -> Result<(), RootKeyringError> {
+        // A key that has ended or that its permissions protect is taken out all the same.
+        let _ = keyctl::revoke(key.serial.raw());
+        keyctl::unlink(key.serial.raw(), keyctl::USER_KEYRING)
+            .map_err(|errno| RootKeyringError::Remove(key.name.clone(), errno))
+    }
+
+    /// Lets a key end in a while.
+    ///
+    /// # Errors
+    /// [`RootKeyringError::Timeout`].
+    pub(super) fn let_end(&self, key: &LoadedKey, life: Duration) -> Result<(), RootKeyringError> {
+        keyctl::set_timeout(key.serial.raw(), life)
+            .map_err(|errno| RootKeyringError::Timeout(key.name.clone(), errno))
+    }
+}
+
+impl Drop for RootKeyring {
+    fn drop(&mut self) {
+        if let Ok(ring) = keyctl::keyring_id(keyctl::USER_KEYRING) {
+            let _ = keyctl::unlink(ring, keyctl::PROCESS_KEYRING);
+        }
+    }
+}
+
+impl LoadedKey {
+    /// `None` for keys of others than Lustre, and for one that has gone meanwhile.
+    fn of(serial: KeySerial) -> Option<Self> {
+        let key = KeyDescription::of(serial).ok()?;
+        if key.key_type != "user" || !key.description.starts_with(PREFIX) {
+            return None;
+        }
+        let name = String::from_utf8(key.description).ok()?;
+        let content = match keyctl::read_at_most(serial.raw(), LENGTH) {
+            Ok(payload) => match SharedKey::decode(&payload) {
+                Ok(key) => LoadedContent::Shared(Box::new(key)),
+                Err(error) => LoadedContent::Other(error),
+            },
+            Err(Errno::ENOKEY) => return None,
+            // Longer than any shared key.
+            Err(Errno::EMSGSIZE) => LoadedContent::Other(SharedKeyError::Length(LENGTH + 1)),
+            Err(errno) => LoadedContent::Ended(errno),
+        };
+        Some(Self { serial, name, content, is_open: key.permissions & OTHERS != 0 })
+    }
+
+    /// The shared key, if it holds one.
+    pub(super) fn shared(&self) -> Option<&SharedKey> {
+        match &self.content {
+            LoadedContent::Shared(key) => Some(key),
+            _ => None,
+        }
+    }
+}

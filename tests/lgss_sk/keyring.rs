@@ -1,0 +1,183 @@
+//! Loading into root's user keyring and removing from it: names, permissions, sessions, modes of files.
+
+use lgss::private_to_lgss::sys::keyctl;
+use serde_json::Value;
+
+use crate::Bench;
+
+/// Possessor and owner may do everything, group and others nothing.
+const CLOSED: &str = "3f3f0000";
+
+#[test]
+fn each_type_of_key_has_its_names_and_only_root_and_its_possessor_may_read_it() {
+    let bench = Bench::new();
+    let Bench { file_system, nodemap, nid, .. } = &bench;
+    bench.make("key", "client,server,mgs");
+    bench.done(&["-m", "key", "-g", nid, "-a"]);
+    bench.done(&["-l", "key"]);
+    let loaded = bench.loaded();
+    let names: Vec<&String> = loaded.keys().collect();
+    let expected = [
+        format!("lustre:MGC{nid}"),
+        format!("lustre:MGS:{nodemap}"),
+        format!("lustre:{file_system}"),
+        format!("lustre:{file_system}:{nodemap}"),
+    ];
+    assert_eq!(names, expected.iter().collect::<Vec<_>>());
+    bench.make("binary", "server");
+    let is_binary = |payload: &[u8]| payload.len() == bench.bytes("binary").len();
+    assert!(loaded.values().all(|key| key.permissions == CLOSED && is_binary(&key.payload)));
+    let (_, said) = bench.done(&["-R", "key", "-v"]);
+    assert_eq!((said.lines().count(), bench.names()), (4, vec![]), "{said}");
+}
+
+#[test]
+fn the_payload_is_the_binary_form_of_the_file_whatever_its_own_form() {
+    let bench = Bench::new();
+    bench.make("key", "client");
+    bench.done(&["--load", "key"]);
+    let name = format!("lustre:{}", bench.file_system);
+    assert_eq!(bench.loaded()[&name].payload, bench.bytes("key"));
+    let binary = bench.bytes("key");
+    bench.done(&["-m", "key", "-a"]);
+    bench.done(&["--remove", "key"]);
+    bench.done(&["--load", "key"]);
+    assert_eq!(bench.loaded()[&name].payload, binary);
+}
+
+/// As in a unit of systemd, under sudo and by cron.
+#[test]
+fn a_session_that_does_not_lead_to_the_user_keyring_is_no_obstacle() {
+    let bench = Bench::new();
+    bench.make("key", "client");
+    keyctl::join_anonymous_session().unwrap();
+    let name = format!("lustre:{}", bench.file_system);
+    bench.done(&["-l", "key"]);
+    let of_session = keyctl::links(keyctl::SESSION_KEYRING).unwrap();
+    assert!(of_session.is_empty(), "the session holds {of_session:?}");
+    let key = &bench.loaded()[&name];
+    assert_eq!((key.permissions.as_str(), key.payload.clone()), (CLOSED, bench.bytes("key")));
+    let (out, _) = bench.done(&["list", "--json"]);
+    let rows: Value = serde_json::from_str(&out).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name.as_str()).unwrap();
+    assert_eq!(row["secret_bits"], 256, "it was read");
+    bench.done(&["-R", "key"]);
+    assert!(bench.names().is_empty());
+}
+
+#[test]
+fn a_session_that_has_ended_is_no_obstacle() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    let session = keyctl::join_anonymous_session().unwrap();
+    keyctl::revoke(session).unwrap();
+    bench.done(&["-l", "key"]);
+    bench.done(&["list"]);
+    bench.done(&["-R", "key"]);
+}
+
+#[test]
+fn a_file_that_others_can_read_or_change_is_not_loaded() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    for mode in [0o440, 0o420, 0o402, 0o401, 0o666, 0o777, 0o460] {
+        bench.set_mode("key", mode);
+        let err = bench.refused(&["-l", "key"]);
+        assert!(err.contains(&format!("mode is {mode:04o}")) && err.contains("chmod 0400 key"), "{err}");
+    }
+    assert!(bench.names().is_empty());
+    for mode in [0o400, 0o600, 0o700, 0o410, 0o404] {
+        bench.set_mode("key", mode);
+        let (_, err) = bench.done(&["-l", "key"]);
+        assert_eq!(err.contains("everybody can read key"), mode & 0o004 != 0, "{mode:o}: {err}");
+    }
+}
+
+#[test]
+fn a_key_without_a_name_is_not_loaded() {
+    let bench = Bench::new();
+    bench.done(&["-w", "key", "-t", "server", "-g", &bench.nid]);
+    let err = bench.refused(&["-l", "key"]);
+    assert!(err.contains("without a file system name") && err.contains("lgss_sk -m key -f FSNAME"), "{err}");
+    bench.refused(&["-R", "key"]);
+}
+
+#[test]
+fn what_is_not_loaded_cannot_be_removed() {
+    let bench = Bench::new();
+    bench.make("key", "client,server");
+    let err = bench.refused(&["-R", "key"]);
+    assert!(err.contains("not loaded") && err.contains(&bench.file_system), "{err}");
+}
+
+#[test]
+fn a_servers_file_becomes_a_clients_where_it_is_loaded_as_one() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    let secret = bench.bytes("key")[crate::SECRET].to_vec();
+    bench.done(&["-m", "key", "-a"]);
+    let (_, said) = bench.done(&["-l", "key", "-t", "client"]);
+    assert!(said.contains("a client's key now"), "{said}");
+    assert!(bench.bytes("key").starts_with(b"Lustre SSK"), "the form has changed");
+    let loaded = bench.loaded();
+    let name = format!("lustre:{}", bench.file_system);
+    assert_eq!(loaded.keys().collect::<Vec<_>>(), [&name]);
+    let payload = &loaded[&name].payload;
+    assert_eq!((payload[20], &payload[crate::SECRET]), (1, &secret[..]));
+    assert!(payload[crate::PRIME].iter().any(|&byte| byte != 0));
+    let before = bench.bytes("key");
+    let (_, said) = bench.done(&["-l", "key", "-t", "client"]);
+    assert_eq!((said.as_str(), bench.bytes("key")), ("", before));
+}
+
+#[test]
+fn a_mount_that_is_none_of_lustres_is_an_error_that_says_so() {
+    let bench = Bench::new();
+    bench.make("key", "client");
+    bench.make("server", "server");
+    let err = bench.refused(&["-l", "key", "-u", "."]);
+    assert!(err.contains("is in no Lustre file system"), "{err}");
+    assert!(bench.refused(&["-l", "key", "-u", "none"]).contains("No such file"));
+    assert!(bench.refused(&["-l", "server", "-u", "."]).contains("keys of type client"));
+    assert!(bench.names().is_empty());
+}
+
+#[test]
+fn the_list_shows_everything_but_secrets() {
+    let bench = Bench::new();
+    let Bench { file_system, nodemap, nid, .. } = &bench;
+    bench.done(&[
+        "-w",
+        "key",
+        "-t",
+        "server",
+        "-f",
+        file_system,
+        "-n",
+        nodemap,
+        "-g",
+        nid,
+        "-k",
+        "512",
+        "-e",
+        "100",
+    ]);
+    bench.done(&["-l", "key"]);
+    let name = format!("lustre:{file_system}:{nodemap}");
+    let (out, _) = bench.done(&["list"]);
+    let heading: Vec<&str> = out.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heading, ["NAME", "TYPE", "FILE", "SYSTEM", "NODEMAP", "BITS", "PRIME", "LEFT"]);
+    let row: Vec<&str> =
+        out.lines().find(|line| line.starts_with(&name)).unwrap().split_whitespace().collect();
+    assert_eq!(row, [&name, "server", file_system, nodemap, "512", "2048", "no", "end"]);
+    let (out, _) = bench.done(&["list", "--json"]);
+    let rows: Value = serde_json::from_str(&out).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name.as_str()).unwrap();
+    let serial = bench.loaded()[&name].serial;
+    let expected = serde_json::json!({
+        "name": name, "serial": serial, "ends": false, "open_to_others": false, "types": ["server"],
+        "file_system": file_system, "nodemap": nodemap, "mgs_nids": [nid], "secret_bits": 512, "prime_bits": 2048,
+        "hmac": "SHA256", "cipher": "AES-256-CTR", "context_seconds": 100,
+    });
+    assert_eq!(*row, expected);
+}

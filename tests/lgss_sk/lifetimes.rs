@@ -1,0 +1,148 @@
+//! Keys that replace others: what becomes of the former ones, and how long they last.
+
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use lgss::private_to_lgss::sys::keyctl;
+use serde_json::Value;
+
+use crate::Bench;
+
+/// Whether a key ends in two days; the kernel rounds that down to whole days.
+fn ends_in_two_days(listed: &Value) -> bool {
+    let left = listed["left_seconds"].as_u64();
+    listed["ends"] == true && left.is_some_and(|left| left == 86_400 || left == 172_800)
+}
+
+fn row(bench: &Bench, name: &str) -> Value {
+    let (out, _) = bench.done(&["list", "--json"]);
+    let rows: Value = serde_json::from_str(&out).unwrap();
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == name)
+        .cloned()
+        .unwrap_or_else(|| panic!("{out}"))
+}
+
+#[test]
+fn a_clients_former_key_is_kept_for_two_days_so_that_the_upcall_can_try_it() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}", bench.file_system);
+    let previous = format!("{name}#previous");
+    ["one", "two", "three"].iter().for_each(|file| bench.make(file, "client"));
+    let (_, said) = bench.done(&["-l", "one"]);
+    assert_eq!((said.as_str(), bench.names()), ("", vec![name.clone()]));
+    bench.done(&["-l", "one"]);
+    assert_eq!(bench.names(), [name.as_str()], "the same key has no predecessor");
+    let (_, said) = bench.done(&["-l", "two"]);
+    assert!(said.contains("the former key stays for 2 d"), "{said}");
+    let loaded = bench.loaded();
+    assert_eq!(loaded.keys().collect::<Vec<_>>(), [&name, &previous]);
+    assert_eq!(
+        (&loaded[&name].payload, &loaded[&previous].payload),
+        (&bench.bytes("two"), &bench.bytes("one"))
+    );
+    assert_eq!(loaded[&previous].permissions, "3f3f0000");
+    assert!(ends_in_two_days(&row(&bench, &previous)) && row(&bench, &name)["ends"] == false);
+    bench.done(&["-l", "three"]);
+    let loaded = bench.loaded();
+    assert_eq!(
+        (&loaded[&name].payload, &loaded[&previous].payload),
+        (&bench.bytes("three"), &bench.bytes("two"))
+    );
+    bench.done(&["-l", "two"]);
+    let loaded = bench.loaded();
+    assert_eq!(
+        (&loaded[&name].payload, &loaded[&previous].payload),
+        (&bench.bytes("two"), &bench.bytes("three"))
+    );
+    bench.done(&["-R", "two"]);
+    assert!(bench.names().is_empty(), "the predecessor has stayed");
+}
+
+#[test]
+fn a_servers_key_replaces_the_former_one_and_says_what_that_means() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}:{}", bench.file_system, bench.nodemap);
+    bench.make("one", "server");
+    bench.make("two", "server");
+    bench.done(&["-l", "one"]);
+    let (_, said) = bench.done(&["-l", "two"]);
+    assert!(said.contains("is gone") && said.contains("--suffix"), "{said}");
+    let loaded = bench.loaded();
+    assert_eq!((loaded.len(), &loaded[&name].payload), (1, &bench.bytes("two")));
+    let (_, said) = bench.done(&["-l", "two"]);
+    assert_eq!(said, "");
+}
+
+#[test]
+fn with_a_suffix_a_servers_former_keys_serve_for_a_while() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}:{}", bench.file_system, bench.nodemap);
+    ["one", "two", "three"].iter().for_each(|file| bench.make(file, "server"));
+    bench.done(&["-s", "-l", "one"]);
+    assert_eq!(bench.names(), [name.as_str()], "the first needs no suffix");
+    let (_, said) = bench.done(&["--suffix", "--load", "two"]);
+    assert!(said.contains(&format!("{name} serves for another 2 d")), "{said}");
+    let loaded = bench.loaded();
+    let second = loaded.keys().find(|found| **found != name).unwrap().clone();
+    assert_eq!(
+        (&loaded[&name].payload, &loaded[&second].payload),
+        (&bench.bytes("one"), &bench.bytes("two"))
+    );
+    let time = second.strip_prefix(&format!("{name}:")).unwrap();
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "00000000_000000_000000");
+    assert!(ends_in_two_days(&row(&bench, &name)) && row(&bench, &second)["ends"] == false);
+    // Whose end is certain keeps it; the other gets the timeout.
+    let (_, said) = bench.done(&["-l", "three", "-s", "-x", "1000"]);
+    assert!(said.contains(&second) && !said.contains(&format!("{name} serves")), "{said}");
+    assert_eq!(bench.names().len(), 3);
+    // 1000 s are 16 whole minutes.
+    assert!(ends_in_two_days(&row(&bench, &name)) && row(&bench, &second)["left_seconds"] == 960);
+    // Of those with a suffix, a file describes the one with its secret.
+    bench.done(&["-R", "three"]);
+    assert_eq!(bench.names(), [second]);
+}
+
+#[test]
+fn a_former_key_that_has_ended_is_in_nobodys_way() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}", bench.file_system);
+    bench.make("one", "client");
+    bench.make("two", "client");
+    bench.done(&["-l", "one"]);
+    let key = bench.loaded()[&name].serial;
+    keyctl::set_timeout(key, Duration::from_secs(1)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while keyctl::read(key).is_ok() {
+        assert!(Instant::now() < deadline, "it does not expire");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bench.done(&["-l", "two"]);
+    let loaded = bench.loaded();
+    assert_eq!((loaded.len(), &loaded[&name].payload), (1, &bench.bytes("two")));
+    keyctl::revoke(loaded[&name].serial).unwrap();
+    bench.done(&["-l", "one"]);
+    assert_eq!(bench.loaded()[&name].payload, bench.bytes("one"));
+}
+
+/// As Lustre's tool leaves them, and as somebody else may.
+#[test]
+fn keys_that_were_not_loaded_by_us_are_listed_with_what_is_wrong_with_them_and_replaced() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}", bench.file_system);
+    bench.make("key", "client");
+    let description = CString::new(name.clone()).unwrap();
+    keyctl::add(c"user", &description, b"no key", keyctl::USER_KEYRING).unwrap();
+    let (out, err) = bench.done(&["list"]);
+    assert!(
+        out.contains(&name) && err.contains(&format!("{name}: it is no shared key: it has 6 bytes")),
+        "{out}{err}"
+    );
+    assert!(row(&bench, &name)["trouble"].as_str().unwrap().contains("6 bytes"));
+    bench.done(&["-l", "key"]);
+    let loaded = bench.loaded();
+    assert_eq!((loaded.len(), &loaded[&name].payload), (1, &bench.bytes("key")));
+}
