@@ -43,7 +43,7 @@ pub(crate) enum PrimeError {
     /// Its first bit is not set, so that its length is a matter of opinion.
     #[error("prime does not fill its {0} bytes")]
     Unfilled(usize),
-    /// It is of no form that a safe prime has for which 2 is a generator.
+    /// It is of no form that a safe prime has in which 2 generates the group, or its half of prime order.
     #[error("prime is {0} modulo 24, not 11 or 23")]
     Residue(u64),
     /// It is composite.
@@ -134,12 +134,17 @@ fn is_prime(number: &BigNumRef, context: &mut BigNumContextRef) -> Result<bool, 
         }
         Ok(false)
     };
-    for _ in 0..ROUNDS {
+    let mut passed = 0;
+    while passed < ROUNDS {
         let mut base = BigNum::new()?;
         last.rand_range(&mut base)?;
-        if base > one && !passes(&base)? {
+        if base <= one {
+            continue;
+        }
+        if !passes(&base)? {
             return Ok(false);
         }
+        passed += 1;
     }
     Ok(true)
 }

@@ -35,7 +35,7 @@ pub(crate) enum LustreRequestError {
 }
 
 /// How to authenticate to a Lustre server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LustreMechanism {
     /// Kerberos 5.
@@ -128,6 +128,13 @@ pub(crate) struct LustreCallout {
     pub pid: i32,
     /// Identity of the client, if the kernel tells it.
     pub client: Option<String>,
+}
+
+impl LustreCallout {
+    /// The protection to ask for. A user's context gets the highest, since it is for all levels.
+    pub(crate) fn wanted_level(&self) -> Level {
+        self.level.unwrap_or(Level::Privacy)
+    }
 }
 
 impl FromStr for LustreCallout {

@@ -200,13 +200,10 @@ impl DriveError {
         matches!(self, Self::Token(error) if error.fault == MechanismFault::BeginAgain)
     }
 
-    /// Whether another shared key may help: the server refuses the context, or has another secret.
+    /// Whether another shared key may help: the server refuses the context. One that completes it has found our token to be
+    /// made with its own key.
     pub fn asks_for_another_secret(&self) -> bool {
-        match self {
-            Self::Refused { .. } => true,
-            Self::Token(error) => error.fault == MechanismFault::OtherSecret,
-            _ => false,
-        }
+        matches!(self, Self::Refused { .. })
     }
 
     fn cause(&self) -> Cause {

@@ -12,6 +12,9 @@ use seccompiler::{
 /// Families of sockets that reach only the network namespace in which they are made.
 pub(super) const WITHIN_A_NETWORK: [c_int; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
+/// Marks the system calls of x32 programs (__X32_SYSCALL_BIT).
+const X32_BIT: libc::c_long = 0x4000_0000;
+
 /// From now on all threads of this process can open sockets of these families only; without a family, none. Open sockets
 /// stay.
 ///
@@ -31,7 +34,12 @@ fn filter(families: &[c_int]) -> Result<BpfProgram, BackendError> {
     let others = families.iter().map(other_than).collect::<Result<Vec<_>, _>>()?;
     // A rule has conditions; a call without rules is always refused.
     let refused_sockets = if others.is_empty() { Vec::new() } else { vec![SeccompRule::new(others)?] };
-    let rules = BTreeMap::from([(libc::SYS_socket, refused_sockets), (libc::SYS_io_uring_setup, Vec::new())]);
+    let mut rules = BTreeMap::new();
+    // The second numbers are x32's, which a filter for x86-64 sees too; no other machine has such numbers.
+    for compatible in [0, X32_BIT] {
+        rules.insert(compatible | libc::SYS_socket, refused_sockets.clone());
+        rules.insert(compatible | libc::SYS_io_uring_setup, Vec::new());
+    }
     let refused = SeccompAction::Errno(libc::EAFNOSUPPORT.cast_unsigned());
     SeccompFilter::new(rules, SeccompAction::Allow, refused, std::env::consts::ARCH.try_into()?)?.try_into()
 }

@@ -14,6 +14,7 @@ use super::places::Container;
 use super::refusal::refused;
 use super::verdict::Served;
 use crate::config::{Config, NamespaceTraits};
+use crate::ctx::lustre::LustreMechanism;
 use crate::event::Failure;
 use crate::sys::errno::errno_of;
 use crate::sys::namespaces;
@@ -35,8 +36,18 @@ pub(super) fn settings_for<'c>(config: &'c Config, served: &Served) -> Result<Co
         Some(traits) => config.namespace_of(&traits),
     };
     let applied = table.map_or(Cow::Borrowed(config), |name| Cow::Owned(config.for_namespace(name)));
+    match served.order.lustre().map(|callout| callout.mechanism) {
+        // Nothing is asked for that could be misused.
+        Some(LustreMechanism::Gssnull) => return Ok(applied),
+        Some(LustreMechanism::Sk) if machines => return Err(hosts_key()),
+        _ => {}
+    }
     let has_keytab = applied.within().is_some() && applied.machine_settings("").is_some();
     if machines && !has_keytab { Err(elsewhere()) } else { Ok(applied) }
+}
+
+fn hosts_key() -> Failure {
+    refused("S5: a shared key, which is the host's, is asked for from another mount namespace than ours")
 }
 
 fn elsewhere() -> Failure {

@@ -42,6 +42,7 @@ pub(super) struct InitChannel {
     service: u32,
     uid: u32,
     gid: u32,
+    is_with_shared_key: bool,
     /// A child that does not end.
     stuck: Option<Process>,
 }
@@ -66,7 +67,8 @@ impl InitChannel {
         let target = CString::new(callout.target.as_str()).map_err(|_| broken("target".to_owned()))?;
         let service = callout.server.number() | mechanism << 16;
         let (secid, uid, gid) = (callout.secid, callout.uid, callout.gid);
-        Ok(Self { file, target, secid, service, uid, gid, stuck: None })
+        let is_with_shared_key = callout.mechanism == LustreMechanism::Sk;
+        Ok(Self { file, target, secid, service, uid, gid, is_with_shared_key, stuck: None })
     }
 
     /// Sends a token and waits for the result. While the kernel is not ready, tries again until the deadline. A server
@@ -174,6 +176,10 @@ impl InitChannel {
 
     fn refused_by_status(&self, status: Errno) -> Failure {
         let (cause, what) = match status {
+            Errno::EACCES if self.is_with_shared_key => (
+                Cause::SharedKeyRefused,
+                "the server denies access: it has no shared key for this, or another",
+            ),
             Errno::EACCES => (Cause::ServerRefused, "the server denies access"),
             Errno::EINVAL => (Cause::KeyGone, "the kernel has another security context by now"),
             Errno::E2BIG => (Cause::TokenTooLarge, "the token is too large for the server's buffer"),

@@ -22,6 +22,7 @@ use super::shared::{Phase, Shared};
 use super::verdict::{Served, Undecided, Verdict};
 use super::witness::{Witness, foreign_ring};
 use crate::config::{CEILING, MOUNT_CEILING};
+use crate::ctx::lustre::LustreMechanism;
 use crate::ctx::payload::user;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::authority::{NotInstantiated, key_under_construction};
@@ -125,7 +126,9 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
 
 /// Never in a container, where it depends on more than a note says.
 fn is_ready(invocation: &Invocation, order: &Order, places: &Places) -> bool {
-    let callout = order.machine_callout().filter(|_| places.container.is_none());
+    // Notes are about tickets.
+    let callout = order.machine_callout().filter(|callout| callout.mechanism == LustreMechanism::Krb5);
+    let callout = callout.filter(|_| places.container.is_none());
     callout.is_some_and(|callout| Note::of(invocation, callout).holds())
 }
 

@@ -13,12 +13,17 @@ use super::relay::Relay;
 use crate::ctx::Lifetime;
 use crate::ctx::lustre::{LustreCallout, Roles};
 use crate::ctx::payload::lustre::NullContext;
+use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
 use crate::event::{Cause, Failure, Stage};
+use crate::negotiate::channel::GSS_S_COMPLETE;
 use crate::secret::Secret;
 use crate::sys::random::random_bytes;
 
 /// How long, in seconds, a key that the kernel would not drop by itself may hold such a context, which has no end of its own.
 const NULL_LIFETIME: u32 = 86_400;
+
+/// Longest token of a server, in bytes. Lustre's has 8.
+const NULL_TOKEN_LIMIT: usize = 64;
 
 /// Releases the requester and establishes the context.
 ///
@@ -40,12 +45,19 @@ pub(super) fn establish(
             Exchanged::Silence | Exchanged::Unwanted => {}
         }
     };
-    let Some(granted) = relay.granted() else {
-        let detail = format_args!("{callout}: server refuses the context: GSS major {:#x}", answer.gss_major);
-        let refused = Failure::new(Stage::Negotiate, Cause::ServerRefused, detail);
-        return Err(refused.with_gss_major(answer.gss_major));
+    let bad = |what| Failure::new(Stage::Negotiate, Cause::BadReply, format_args!("{callout}: {what}"));
+    let granted = match (relay.granted(), answer.gss_major) {
+        (Some(granted), _) => granted,
+        (None, GSS_S_COMPLETE | GSS_S_CONTINUE_NEEDED) => return Err(bad("the server wants more tokens")),
+        (None, major) => {
+            let detail = format_args!("{callout}: server refuses the context: GSS major {major:#x}");
+            return Err(Failure::new(Stage::Negotiate, Cause::ServerRefused, detail).with_gss_major(major));
+        }
     };
     let (window, handle) = granted_parts(granted)?;
+    if !(1..=NULL_TOKEN_LIMIT).contains(&answer.token.len()) {
+        return Err(bad("no token for the kernel, or one too long"));
+    }
     Ok(Agreed {
         context: AgreedContext::Null(NullContext { window, handle, token: answer.token }),
         lifetime: Lifetime::from_secs(NULL_LIFETIME),

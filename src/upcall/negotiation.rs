@@ -32,7 +32,6 @@ use super::times::{Times, WorkerTime};
 use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
 use crate::ctx::payload::lustre::{self, EncodeError};
-use crate::ctx::request::Level;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{
     Credentials, Established, Message, MessageError, Paused, Report, Request, SharedEstablished, Timing,
@@ -43,7 +42,7 @@ use crate::sys::process::{self, Process};
 use crate::time::now_32;
 use crate::wire::Writer;
 
-/// Time limit for a message once it has begun to arrive.
+/// Time limit for a message once it has begun to arrive, and for one of ours to be read.
 const MESSAGE_TIME: Duration = Duration::from_secs(1);
 
 /// What the monitor provides for a negotiation.
@@ -104,7 +103,13 @@ struct RunningNegotiation<'a> {
 impl<'a> RunningNegotiation<'a> {
     fn report(mut self, credentials: Option<Credentials>, room: Room<'_>) -> Reported<'a> {
         let agreed = match credentials {
-            Some(credentials) => self.work(credentials, room).and_then(|report| self.accept(report)),
+            Some(credentials) => {
+                let agreed = self.work(credentials, room).and_then(|report| self.accept(report));
+                agreed.map_err(|failure| match &self.concerned.shared_keys {
+                    Some(part) => part.with_objections(failure),
+                    None => failure,
+                })
+            }
             None => self.without_worker(),
         };
         let Self { job, times, key, channel, concerned, findings, worker, stuck, .. } = self;
@@ -119,6 +124,8 @@ impl<'a> RunningNegotiation<'a> {
         let (Some(relay), Some(callout)) = (self.channel.as_mut(), self.job.order().lustre()) else {
             return Err(Failure::new(Stage::Launch, Cause::Setup, "a program needs credentials"));
         };
+        // The server's answer is read with no right but CAP_KILL. A held key has its owner and permissions already.
+        jail::keep_only_kill().map_err(launch_failed)?;
         let begun = Instant::now();
         let agreed = gssnull::establish(&mut self.key, relay, callout, self.times.released);
         self.findings.exchanged(begun);
@@ -199,6 +206,7 @@ impl<'a> RunningNegotiation<'a> {
         let (mut context, base_key, handle) = match report {
             Report::Failed(failed) => return Err(self.findings.failed(failed)),
             Report::Shared { context, keys } => return self.accept_shared(&context, &keys),
+            Report::Established { .. } if self.concerned.shared_keys.is_some() => return Err(not_asked_for()),
             Report::Established { context, base_key, handle } => (*context, base_key, handle),
         };
         self.findings.established(&mut context);
@@ -219,8 +227,8 @@ impl<'a> RunningNegotiation<'a> {
             return Err(not_asked_for());
         };
         let granted = relay.granted().ok_or_else(not_granted)?;
-        let level = callout.level.unwrap_or(Level::Privacy);
-        let (checked, lifetime) = check_shared(context, keys, granted, &candidate.key, level)?;
+        let (checked, lifetime) =
+            check_shared(context, keys, granted, &candidate.key, callout.wanted_level())?;
         Ok(Agreed {
             context: AgreedContext::SharedKey(checked),
             lifetime,
@@ -260,8 +268,12 @@ impl<'a> RunningNegotiation<'a> {
                     self.times.deadline = self.times.released;
                     let deadline = self.times.deadline;
                     match relay.exchange(&token, Some(worker), deadline)? {
-                        Exchanged::Answer(answer) => link.send_reply(&answer).map_err(worker_fault)?,
-                        Exchanged::Silence => link.send_again().map_err(worker_fault)?,
+                        Exchanged::Answer(answer) => {
+                            link.send_reply(&answer, Instant::now() + MESSAGE_TIME).map_err(worker_fault)?;
+                        }
+                        Exchanged::Silence => {
+                            link.send_again(Instant::now() + MESSAGE_TIME).map_err(worker_fault)?;
+                        }
                         // Any last message of the worker is read next.
                         Exchanged::Unwanted => {}
                     }

@@ -9,7 +9,7 @@ use super::refusal::{malformed, refused};
 use super::times::WorkerTime;
 use crate::config::{Config, LogLevel};
 use crate::ctx::lustre::{LustreCallout, LustreDescription, LustreMechanism};
-use crate::ctx::request::{Callout, Description, Level, Mechanism};
+use crate::ctx::request::{Callout, Description, Mechanism};
 use crate::event::Failure;
 use crate::key::Consumer;
 use crate::negotiate::messages::{Credentials, HostNames, PhaseLimits, Request, Target, Trail};
@@ -138,7 +138,7 @@ impl Order {
             Self::Lustre(callout) => {
                 let peer = HostLookup::new(callout.peer, &config.lustre);
                 let target = Target::Lustre { server: callout.server, peer, name: callout.target.clone() };
-                (target, callout.level.unwrap_or(Level::Privacy))
+                (target, callout.wanted_level())
             }
         };
         // The kernel itself bounds its RPCs.

@@ -48,7 +48,7 @@ impl Note {
         // note.
         let mut hash = DefaultHasher::new();
         (config, callout.roles, callout.server, callout.peer, callout.myself).hash(&mut hash);
-        (file_system, &invocation.realm).hash(&mut hash);
+        (file_system, &invocation.realm, callout.mechanism).hash(&mut hash);
         Self(format!("{:016x}", hash.finish()))
     }
 

@@ -5,6 +5,7 @@
 //! keys may serve: the newest is tried first, and then the one before it. Invariant: a candidate can be used for the
 //! target, but its prime may still have to be tested, which is the worker's job.
 
+use std::fmt::Display;
 use std::time::Instant;
 
 use super::failures::{FailureMemory, Scope};
@@ -12,7 +13,7 @@ use super::job::Job;
 use super::own_cache::FAILED;
 use super::primes::PrimeMemory;
 use crate::config::Config;
-use crate::creds::shared_key::keyring::{self, LookupFailure};
+use crate::creds::shared_key::keyring::{self, FoundKey, LookupFailure};
 use crate::creds::shared_key::{SharedKey, candidates, previous_of};
 use crate::creds::source::PrimeTest;
 use crate::creds::stamp::Stamp;
@@ -31,6 +32,8 @@ pub(super) struct SharedKeyCandidate {
     pub(super) key: SharedKey,
     /// The same in Lustre's form, for the worker.
     pub(super) form: Secret,
+    /// Whether others may read or change it in the keyring.
+    is_open: bool,
     /// Whether its prime has to be tested.
     pub(super) test: PrimeTest,
 }
@@ -56,24 +59,25 @@ impl SharedKeyPart {
     pub(super) fn take(callout: &LustreCallout, job: &Job<'_>, deadline: Instant) -> Result<Self, Failure> {
         let FoundKeys { mut candidates, objections } = find(callout, keyring::find)?;
         let memory = if callout.roles.any() { memory(&candidates, callout, job.config) } else { None };
-        if job.waits != Wait::Mount
-            && let Some(failure) = memory.as_ref().and_then(FailureMemory::pause)
-        {
-            return Err(failure);
-        }
         let memory_of = |candidate: &SharedKeyCandidate| {
             candidate.key.prime().and_then(|prime| PrimeMemory::of(job.config, prime))
         };
         let mut primes: Vec<_> = candidates.iter().map(memory_of).collect();
-        // The second one is tested by whoever comes to it.
-        let until = [deadline, Instant::now()];
+        // Half of the time is left for a test of our own. The second key is tested by whoever comes to it.
+        let now = Instant::now();
+        let until = [now + deadline.saturating_duration_since(now) / 2, now];
         for ((candidate, prime), until) in candidates.iter_mut().zip(&mut primes).zip(until) {
             candidate.test = prime.as_mut().map_or(PrimeTest::Due, |prime| prime.test(until));
         }
         if let [_, rest @ ..] = primes.as_mut_slice() {
             rest.iter_mut().flatten().for_each(PrimeMemory::give_up_turn);
         }
-        Ok(Self { candidates, objections, primes, memory })
+        let part = Self { candidates, objections, primes, memory };
+        // The request that we have waited for may have failed in the way that ours would.
+        match part.memory.as_ref().and_then(FailureMemory::pause).filter(|_| job.waits != Wait::Mount) {
+            Some(failure) => Err(failure),
+            None => Ok(part),
+        }
     }
 
     /// The keys, the best first.
@@ -83,9 +87,20 @@ impl SharedKeyPart {
 
     /// The credential of a context by this candidate, in words, with what came of those before it.
     pub(super) fn credential(&self, candidate: &SharedKeyCandidate, remark: Option<&str>) -> String {
-        let remarks: Vec<_> = self.objections.iter().map(String::as_str).chain(remark).collect();
+        let unsigned = "it has no cipher, so its contexts are signed with a key that is no secret";
+        let weakness = candidate.key.signs_without_secret().then_some(unsigned);
+        let open =
+            "others than root may read or change it in the keyring; lgss_sk -l loads it for root alone";
+        let open = candidate.is_open.then_some(open);
+        let objections = self.objections.iter().map(String::as_str);
+        let remarks: Vec<_> = objections.chain(remark).chain(weakness).chain(open).collect();
         let name = &candidate.name;
         if remarks.is_empty() { name.clone() } else { one_line(&format!("{name} ({})", remarks.join("; "))) }
+    }
+
+    /// A failure with what was wrong with keys that would have come before those that were tried.
+    pub(super) fn with_objections(&self, failure: Failure) -> Failure {
+        self.objections.iter().fold(failure, |failure, objection| failure.with_remark(objection))
     }
 
     /// Records the worker's word that a prime is safe.
@@ -146,20 +161,24 @@ struct FoundKeys {
 /// Looks under each name in turn, and beside it for the key before the newest one, until there is one that serves.
 fn find(
     callout: &LustreCallout,
-    look: impl Fn(&str) -> Result<Option<Secret>, LookupFailure>,
+    look: impl Fn(&str) -> Result<Option<FoundKey>, LookupFailure>,
 ) -> Result<FoundKeys, Failure> {
     let target = callout.target.as_str();
-    let mut worst = Cause::NoSharedKey;
+    let mut cause = Cause::NoSharedKey;
     let mut absent = Vec::new();
     let mut objections = Vec::new();
-    for name in candidates(target, callout.client.as_deref()) {
+    'names: for name in candidates(target, callout.client.as_deref()) {
         let mut found = Vec::new();
         for name in [name.clone(), previous_of(&name)] {
-            match candidate(&name, target, &look) {
+            match candidate(&name, callout, &look) {
                 Ok(candidate) => found.extend(candidate),
-                Err((cause, what)) => {
-                    worst = if worst == Cause::BadSharedKey { worst } else { cause };
+                Err(KeyObjection { cause: why, what, is_final }) => {
+                    // That of the first name counts, which is the key that is meant.
+                    cause = if cause == Cause::NoSharedKey { why } else { cause };
                     objections.push(format!("{name}: {what}"));
+                    if is_final {
+                        break 'names;
+                    }
                 }
             }
         }
@@ -173,25 +192,41 @@ fn find(
     } else {
         format!("no usable shared key is loaded for {target}: {}", objections.join("; "))
     };
-    Err(Failure::new(Stage::Credentials, worst, detail))
+    Err(Failure::new(Stage::Credentials, cause, detail))
+}
+
+/// What is wrong with a key.
+struct KeyObjection {
+    cause: Cause,
+    what: String,
+    /// Whether no other key may take its place: somebody has ended it, perhaps because it has leaked.
+    is_final: bool,
 }
 
 /// The key of this name, if there is one.
 fn candidate(
     name: &str,
-    target: &str,
-    look: impl Fn(&str) -> Result<Option<Secret>, LookupFailure>,
-) -> Result<Option<SharedKeyCandidate>, (Cause, String)> {
-    let bad = |what: String| (Cause::BadSharedKey, what);
-    let form = match look(name) {
-        Ok(Some(form)) => form,
-        Ok(None) => return Ok(None),
-        Err(why @ LookupFailure::Expired) => return Err((Cause::SharedKeyExpired, why.to_string())),
-        Err(why) => return Err(bad(why.to_string())),
+    callout: &LustreCallout,
+    look: impl Fn(&str) -> Result<Option<FoundKey>, LookupFailure>,
+) -> Result<Option<SharedKeyCandidate>, KeyObjection> {
+    let bad = |what: &dyn Display| KeyObjection {
+        cause: Cause::BadSharedKey,
+        what: what.to_string(),
+        is_final: false,
     };
-    let key = SharedKey::decode(form.expose()).map_err(|error| bad(error.to_string()))?;
-    key.serves(target).map_err(|unfit| bad(unfit.to_string()))?;
-    Ok(Some(SharedKeyCandidate { name: name.to_owned(), key, form, test: PrimeTest::Due }))
+    let FoundKey { form, is_open } = match look(name) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(None),
+        Err(why @ LookupFailure::Expired) => {
+            return Err(KeyObjection { cause: Cause::SharedKeyExpired, ..bad(&why) });
+        }
+        Err(why @ LookupFailure::Revoked) => return Err(KeyObjection { is_final: true, ..bad(&why) }),
+        Err(why) => return Err(bad(&why)),
+    };
+    let key = SharedKey::decode(form.expose()).map_err(|error| bad(&error))?;
+    key.serves(&callout.target).map_err(|unfit| bad(&unfit))?;
+    key.protects(callout.level).map_err(|unfit| bad(&unfit))?;
+    Ok(Some(SharedKeyCandidate { name: name.to_owned(), key, form, is_open, test: PrimeTest::Due }))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::creds::search::{
     CacheOwner, Daemon, Environment, Search, SearchProgress, UserRings, environment_of,
 };
 use crate::creds::source::{MachineSource, Source, SourceHandle, SourceRole, Standing};
+use crate::ctx::lustre::LustreMechanism;
 use crate::ctx::request::Callout;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::id_map::IdMap;
@@ -49,7 +50,9 @@ impl<'a> WantedSources<'a> {
         let parse = |name: &str| name.parse::<CacheName>().map_err(|e: CacheNameError| bad(&e));
         let roots_default = || roots::default_cache(&assignment.config.krb5_config);
         let named = match assignment.order {
-            Order::Lustre(_) if !assignment.shared_keys.is_empty() => return Ok(Self::SharedKeys),
+            Order::Lustre(callout) if callout.mechanism == LustreMechanism::Sk => {
+                return Ok(Self::SharedKeys);
+            }
             Order::Lustre(callout) if callout.roles.any() => {
                 // Root's default cache is the host's.
                 let hosts = assignment.config.within().is_none();

@@ -5,7 +5,7 @@
 //! [`leave_networks`] where no network is needed.
 //!
 //! Not here yet: Landlock and a narrower seccomp filter. They belong at the end of [`close`]. After it, no file is opened but
-//! krb5.conf, its plugins, the resolver's configuration and the cache, and nothing is executed.
+//! krb5.conf, its plugins, OpenSSL's and the resolver's configuration and the cache, and nothing is executed.
 
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
+use std::time::Instant;
 
 use zeroize::Zeroizing;
 
@@ -23,7 +24,7 @@ use crate::negotiate::mech::{MechanismError, MechanismFault};
 use crate::negotiate::messages::{Target, TestedPrime};
 use crate::nid::Nid;
 
-/// How often an exchange is begun, in all, with numbers that turn out useless by chance. One in 65,000 does.
+/// How often an exchange is begun, in all, with numbers that turn out useless by chance, which is rare.
 const BEGINNINGS_LIMIT: usize = 4;
 
 /// Who asks whom.
@@ -48,59 +49,74 @@ pub(super) fn negotiate(
         SourceEntry::SharedKey { name, prime } => Some((name, *prime)),
         _ => None,
     });
-    let mut refusals: Vec<(String, Failure)> = Vec::new();
+    let mut refusals: Vec<Failure> = Vec::new();
+    let mut tested = None;
     for (candidate, (name, test)) in keys.enumerate() {
-        match with_key(candidate, name, test, parties, task) {
+        let handed_over = HandedOver { candidate, name, test };
+        match with_key(handed_over, &mut tested, &refusals, parties, task) {
             Ok(keys) => {
-                let remark = refusals.pop().map(|(name, failure)| format!("{name}: {}", failure.detail));
+                let remark = refusals.pop().map(|failure| failure.detail);
                 return Ok(SharedOutcome { candidate, keys, remark });
             }
             Err(failure) if failure.cause == Cause::SharedKeyRefused => {
-                refusals.push((name.display.clone(), failure));
+                refusals.push(failure);
             }
             Err(failure) => return Err(with_refusals(failure, &refusals)),
         }
     }
-    let (name, failure) = refusals.pop().ok_or_else(|| {
+    let failure = refusals.pop().ok_or_else(|| {
         Failure::new(Stage::Credentials, Cause::Setup, "no shared key has been handed over")
     })?;
-    Err(with_refusals(failure.with_remark(&format!("with {name}")), &refusals))
+    Err(with_refusals(failure, &refusals))
 }
 
 /// Adds the refusals of keys that were tried before.
-fn with_refusals(failure: Failure, refusals: &[(String, Failure)]) -> Failure {
-    refusals.iter().fold(failure, |failure, (name, refused)| {
-        failure.with_remark(&format!("before that, with {name}: {}", refused.detail))
-    })
+fn with_refusals(failure: Failure, refusals: &[Failure]) -> Failure {
+    refusals
+        .iter()
+        .fold(failure, |failure, refused| failure.with_remark(&format!("before that: {}", refused.detail)))
 }
 
-fn with_key(
+/// A shared key from the monitor.
+#[derive(Clone, Copy)]
+struct HandedOver<'a> {
     candidate: usize,
-    name: &CacheNames,
+    name: &'a CacheNames,
     test: PrimeTest,
+}
+
+/// Establishes the context with one key; `tested` is the last prime that was used.
+fn with_key(
+    HandedOver { candidate, name, test }: HandedOver<'_>,
+    tested: &mut Option<SafePrime>,
+    refusals: &[Failure],
     parties: Parties<'_>,
     task: WorkerTask<'_>,
 ) -> Result<SkKeys, Failure> {
-    let WorkerTask { request, watch, deadline } = task;
-    let slow = format!("{}: the test of its prime takes too long", name.display);
-    watch.enter(deadline, Failure::new(Stage::Credentials, Cause::BadSharedKey, slow));
+    let WorkerTask { request, watch, .. } = task;
     let key = read(name)?;
+    let slow = format!("{}: the test of its prime of {} bits takes too long", name.display, key.prime_bits);
+    let overdue = Failure::new(Stage::Credentials, Cause::BadSharedKey, slow);
+    watch.enter(Instant::now() + request.limits.kdc, with_refusals(overdue, refusals));
     let bad = |why: &dyn Display| {
         Failure::new(Stage::Credentials, Cause::BadSharedKey, format_args!("{}: {why}", name.display))
     };
     let prime = key.prime().ok_or_else(|| bad(&"it has no prime"))?;
-    let prime = match test {
-        PrimeTest::Passed => SafePrime::checked_before(prime).map_err(|error| bad(&error))?,
-        PrimeTest::Due => {
+    let before = tested.take().filter(|before| before.as_bytes() == prime);
+    let prime = match (before, test) {
+        (Some(before), _) => before,
+        (None, PrimeTest::Passed) => SafePrime::checked_before(prime).map_err(|error| bad(&error))?,
+        (None, PrimeTest::Due) => {
             let safe = SafePrime::check(prime).map_err(|error| bad(&error))?;
-            let tested = watch.send_tested_prime(TestedPrime { candidate });
-            tested.map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
+            let told = watch.send_tested_prime(TestedPrime { candidate });
+            told.map_err(|error| Failure::new(Stage::Credentials, Cause::WorkerFault, error))?;
             safe
         }
     };
+    let prime = &*tested.insert(prime);
     let Parties { roles, myself, target } = parties;
     let level = Some(request.level);
-    let parameters = SkParameters { key: &key, prime: &prime, target, roles, level, myself };
+    let parameters = SkParameters { key: &key, prime, target, roles, level, myself };
     let peer = format!("{target} with {}", name.display);
     exchange(parameters, &peer, task).map_err(|error| failure(&error, &peer))
 }
@@ -152,4 +168,45 @@ fn failure(error: &DriveError, peer: &str) -> Failure {
         }
     };
     Failure { cause, ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(fault: MechanismFault) -> MechanismError {
+        MechanismError { fault, gss_major: 0, text: "a text".to_owned() }
+    }
+
+    #[test]
+    fn only_a_refusal_speaks_against_the_key() {
+        let refused =
+            DriveError::Refused { major: 0xd_0000, minor: 0, fault: MechanismFault::Token, said: None };
+        for (error, cause) in [
+            (refused, Cause::SharedKeyRefused),
+            (DriveError::Start(error(MechanismFault::Key)), Cause::BadSharedKey),
+            (DriveError::Token(error(MechanismFault::OtherSecret)), Cause::BadReply),
+            (DriveError::Token(error(MechanismFault::BeginAgain)), Cause::BadReply),
+            (DriveError::Channel(ChannelError::Unanswered), Cause::ServerSilent),
+        ] {
+            let failure = failure(&error, "lustre-MDT0000 with lustre:lustre");
+            assert_eq!(failure.cause, cause, "{failure}");
+            assert!(failure.detail.starts_with("lustre-MDT0000 with lustre:lustre: "), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_exchange_is_begun_anew_after_bad_luck_and_silence_only() {
+        assert!(begins_again(&DriveError::Token(error(MechanismFault::BeginAgain))));
+        assert!(begins_again(&DriveError::Channel(ChannelError::Unanswered)));
+        assert!(!begins_again(&DriveError::Token(error(MechanismFault::OtherSecret))));
+        assert!(!begins_again(&DriveError::Channel(ChannelError::Silent)));
+    }
+
+    #[test]
+    fn a_failure_tells_of_the_keys_that_were_refused_before() {
+        let refusal = |detail| Failure::new(Stage::Negotiate, Cause::SharedKeyRefused, detail);
+        let told = with_refusals(refusal("second"), &[refusal("first")]);
+        assert_eq!(told.detail, "second; before that: first");
+    }
 }

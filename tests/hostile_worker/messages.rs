@@ -10,11 +10,15 @@ const FAILED: u8 = 3;
 const TOKEN: u8 = 4;
 const REPLY: u8 = 5;
 const READY: u8 = 6;
+const SHARED: u8 = 8;
+const TESTED_PRIME: u8 = 9;
 
 /// Sends the message and returns, which ends the worker; stays silent if silence is the attack.
 pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
     let bytes = match name {
-        "unknown-kind" => frame(9, &json!({}), &[], &[]),
+        "unknown-kind" => frame(10, &json!({}), &[], &[]),
+        "shared-key-nobody-asked-for" => shared(),
+        "prime-nobody-asked-for" => frame(TESTED_PRIME, &json!({"candidate": 0}), &[], &[]),
         "kind-0" => frame(0, &json!({}), &[], &[]),
         "request-back" => frame(REQUEST, &json!({"service": "nfs@h"}), &[], &[]),
         "token-nobody-wants" => frame(TOKEN, &json!(null), &[7; 100], &[]),
@@ -61,19 +65,21 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
             silence()
         }
         "silence" => silence(),
-        "drip" => {
-            let _ = monitor.write_all(&4000u32.to_ne_bytes());
-            while monitor.write_all(&[0]).is_ok() {
-                std::thread::sleep(std::time::Duration::from_millis(50));
-            }
-            return;
-        }
+        "drip" => return drip(monitor),
         // Another attack, or one that ends without a message.
         _ => return,
     };
     let _ = monitor.write_all(&bytes);
     // The monitor has to decide by the message, not by our end.
     silence()
+}
+
+/// A frame that never ends.
+fn drip(monitor: &mut UnixStream) {
+    let _ = monitor.write_all(&4000u32.to_ne_bytes());
+    while monitor.write_all(&[0]).is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 fn silence() -> ! {
@@ -93,6 +99,14 @@ fn established(change: impl FnOnce(&mut Value), key: &[u8], handle: &[u8]) -> Ve
     });
     change(&mut context);
     frame(ESTABLISHED, &context, key, handle)
+}
+
+/// A context by a shared key.
+fn shared() -> Vec<u8> {
+    let context = json!({
+        "candidate": 0, "host_random": [1, 2, 3, 4], "peer_random": [4, 3, 2, 1], "remark": null, "stages": [],
+    });
+    frame(SHARED, &context, &[7; 32], &[])
 }
 
 fn failed(detail: &str) -> Value {

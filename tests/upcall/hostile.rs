@@ -128,6 +128,8 @@ fn every_wrong_message_fails_the_key(shared: &Shared) {
     let scene = Scene::new(shared, "60s");
     for attack in [
         "unknown-kind",
+        "shared-key-nobody-asked-for",
+        "prime-nobody-asked-for",
         "token-nobody-wants",
         "reply",
         "credentials-nobody-wants",

@@ -2,6 +2,7 @@
 
 use super::kinds::{self, CipherAlgorithm, HmacAlgorithm, KeyTypes};
 use super::names::{self, MGC};
+use crate::ctx::request::Level;
 use crate::nid::Nid;
 use crate::secret::Secret;
 
@@ -127,6 +128,15 @@ pub(crate) enum Unfit {
     /// A client's key without prime.
     #[error("it has no prime")]
     NoPrime,
+    /// A cipher, and no HMAC to derive its key with.
+    #[error("it has a cipher but no HMAC, which derives the cipher's key")]
+    NothingToDeriveWith,
+    /// No HMAC, for a context whose messages must be signed.
+    #[error("it has no HMAC, which the file system's flavour needs")]
+    NoHmac,
+    /// No cipher, for a context whose messages must be encrypted.
+    #[error("it has no cipher, which the file system's flavour needs")]
+    NoCipher,
     /// For another file system.
     #[error("it is for file system {}", crate::text::quoted(.0))]
     OtherFileSystem(String),
@@ -196,7 +206,33 @@ impl SharedKey {
             None if names::file_system(target) == self.file_system => {}
             None => return Err(Unfit::OtherFileSystem(self.file_system.clone())),
         }
-        if self.prime.is_none() { Err(Unfit::NoPrime) } else { Ok(()) }
+        if self.prime.is_none() {
+            return Err(Unfit::NoPrime);
+        }
+        match (self.hmac, self.cipher) {
+            (HmacAlgorithm::Null, CipherAlgorithm::Aes256Ctr) => Err(Unfit::NothingToDeriveWith),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its algorithms give the protection of this level; `None` is a context for whatever levels they give (rule
+    /// S12).
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(crate) fn protects(&self, level: Option<Level>) -> Result<(), Unfit> {
+        match level {
+            None | Some(Level::Null) => Ok(()),
+            Some(_) if self.hmac == HmacAlgorithm::Null => Err(Unfit::NoHmac),
+            Some(Level::Privacy) if self.cipher == CipherAlgorithm::Null => Err(Unfit::NoCipher),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether contexts are signed with a key that is the same everywhere: without a cipher the session key is empty, and
+    /// the HMAC's key is derived from that alone.
+    pub(crate) fn signs_without_secret(&self) -> bool {
+        self.cipher == CipherAlgorithm::Null && self.hmac != HmacAlgorithm::Null
     }
 }
 

@@ -13,6 +13,9 @@ use super::key::LENGTH;
 use crate::secret::Secret;
 use crate::sys::keyctl;
 
+/// The rights of group and others to read and to write (keyctl_setperm(3)).
+const OTHERS_READ_OR_WRITE: u32 = 0x0606;
+
 /// Why a key that is there cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LookupFailure {
@@ -30,11 +33,20 @@ pub(crate) enum LookupFailure {
     Unreadable(Errno),
 }
 
-/// The payload of the key of this name in the user keyring of the calling process; `None` if there is none.
+/// A key that was found.
+#[derive(Debug)]
+pub(crate) struct FoundKey {
+    /// Its payload.
+    pub form: Secret,
+    /// Whether others than its owner and possessors may read or change it, as with Lustre's own tool.
+    pub is_open: bool,
+}
+
+/// The key of this name in the user keyring of the calling process; `None` if there is none.
 ///
 /// # Errors
 /// [`LookupFailure`].
-pub(crate) fn find(name: &str) -> Result<Option<Secret>, LookupFailure> {
+pub(crate) fn find(name: &str) -> Result<Option<FoundKey>, LookupFailure> {
     let description = CString::new(name).map_err(|_| LookupFailure::Unreadable(Errno::EINVAL))?;
     let rings = (keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING);
     let key = match keyctl::search_and_link(rings.0, c"user", &description, rings.1) {
@@ -43,14 +55,25 @@ pub(crate) fn find(name: &str) -> Result<Option<Secret>, LookupFailure> {
         Err(errno) => return Err(failure(errno)),
     };
     let payload = keyctl::read_at_most(key, LENGTH);
+    let is_open = keyctl::describe(key).ok().and_then(|description| permissions(&description));
+    let is_open = is_open.is_none_or(|permissions| permissions & OTHERS_READ_OR_WRITE != 0);
     // Whatever the outcome: the key is not ours to keep.
     let _ = keyctl::unlink(key, keyctl::PROCESS_KEYRING);
     match payload {
         // Who has removed it meanwhile wants us not to use it.
         Err(Errno::ENOKEY) => Ok(None),
         Err(errno) => Err(failure(errno)),
-        Ok(mut payload) => Ok(Some(Secret::new(std::mem::take(&mut *payload)))),
+        Ok(mut payload) => {
+            let form = Secret::new(std::mem::take(&mut *payload));
+            Ok(Some(FoundKey { form, is_open }))
+        }
     }
+}
+
+/// The permissions in `type;uid;gid;permissions;description` (keyctl_describe(3)).
+fn permissions(description: &[u8]) -> Option<u32> {
+    let field = description.split(|&byte| byte == b';').nth(3)?;
+    u32::from_str_radix(std::str::from_utf8(field).ok()?, 16).ok()
 }
 
 fn failure(errno: Errno) -> LookupFailure {
@@ -80,7 +103,7 @@ mod tests {
         }
 
         fn find(&self) -> Result<Option<Vec<u8>>, LookupFailure> {
-            let found = find(&self.1).map(|found| found.map(|secret| secret.expose().to_vec()));
+            let found = find(&self.1).map(|found| found.map(|key| key.form.expose().to_vec()));
             assert_eq!(keyctl::read(self.0).err(), Some(Errno::EACCES), "the process has kept the key");
             found
         }
@@ -106,13 +129,15 @@ mod tests {
         let loaded = Loaded::new("read", b"payload");
         assert_eq!(loaded.find(), Ok(Some(b"payload".to_vec())));
         assert_eq!(loaded.find(), Ok(Some(b"payload".to_vec())));
+        assert!(!find(&loaded.1).unwrap().unwrap().is_open);
     }
 
     #[test]
     fn a_key_is_read_that_lustres_tool_has_opened_to_all() {
         let loaded = Loaded::new("open", b"payload");
         loaded.possessed(|key| keyctl::set_permissions(key, 0x3f3f_3f3f).unwrap());
-        assert_eq!(find(&loaded.1).unwrap().unwrap().expose(), b"payload");
+        let found = find(&loaded.1).unwrap().unwrap();
+        assert_eq!((found.form.expose(), found.is_open), (&b"payload"[..], true));
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn an_exchange_is_begun_again_for_bad_luck_and_with_another_secret_for_a_refusal
     let refused = FakeReply { major: 0xd_0000, token: b"", ..good() };
     for (answer, again, another) in [
         (FakeReply { token: b"unlucky", ..good() }, true, false),
-        (FakeReply { token: b"stranger", ..good() }, false, true),
+        (FakeReply { token: b"stranger", ..good() }, false, false),
         (FakeReply { token: b"unlucky", ..refused.clone() }, false, true),
         (refused, false, true),
         (FakeReply { token: b"junk", ..good() }, false, false),

@@ -212,13 +212,13 @@ fn what_the_monitor_passes_on_looks_like_this() {
     let answer = answer();
     let json = r#"{"gss_major":1,"gss_minor":2,"window":2048}"#.to_owned();
     let expected = (5, json, b"token".to_vec(), b"handle".to_vec());
-    assert_eq!(by_monitor(|end| end.send_reply(&answer).unwrap()), expected);
+    assert_eq!(by_monitor(|end| end.send_reply(&answer, soon()).unwrap()), expected);
     let read = reply_in(&expected).unwrap();
     let numbers = |answer: &Answer| (answer.gss_major, answer.gss_minor, answer.window);
     assert_eq!((numbers(&read), &read.handle), (numbers(&answer), &answer.handle));
     assert_eq!((read.token.expose(), read.window_proof), (answer.token.expose(), answer.window_proof));
     let again = json_only(7, "null");
-    assert_eq!(by_monitor(|end| end.send_again().unwrap()), again);
+    assert_eq!(by_monitor(|end| end.send_again(soon()).unwrap()), again);
     assert!(reply_in(&again).is_none());
 }
 

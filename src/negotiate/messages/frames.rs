@@ -17,6 +17,8 @@ use crate::wire::{Reader, WireError, Writer};
 
 /// Longest frame in bytes, the length field not counted.
 pub(super) const FRAME_LIMIT: usize = BODY_LIMIT + 2 * CONTROL_LIMIT;
+/// How many bytes are written at a time by a deadline.
+const PIECE: usize = 4096;
 /// Longest token or cache.
 const BODY_LIMIT: usize = 256 * 1024;
 /// Longest JSON. Most of it lists the credentials considered.
@@ -31,6 +33,9 @@ pub enum MessageError {
     /// No message in time.
     #[error("no message in time")]
     TimedOut,
+    /// The other side did not read in time.
+    #[error("the other side does not read")]
+    Unread,
     /// The bytes are not a frame.
     #[error("malformed message: {0}")]
     Layout(#[from] WireError),
@@ -145,6 +150,21 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         write_frame(&mut self.socket, kind.number(), [&serde_json::to_vec(control)?, key, handle])
     }
 
+    /// The same by a deadline, for a reader that may not read.
+    pub(super) fn send_by(
+        &mut self,
+        deadline: Instant,
+        kind: Sends,
+        control: &impl Serialize,
+        (key, handle): (&[u8], &[u8]),
+    ) -> Result<(), MessageError> {
+        let frame = encode_frame(kind.number(), [&serde_json::to_vec(control)?, key, handle])?;
+        for piece in frame.as_slice().chunks(PIECE) {
+            write_piece(&mut self.socket, piece, deadline)?;
+        }
+        self.socket.set_write_timeout(None).map_err(MessageError::Socket)
+    }
+
     /// The bytes of the next frame, for [`Received::parse`].
     pub(super) fn receive(&mut self, deadline: Instant) -> Result<Received<Hears>, MessageError> {
         let bytes = read_frame(&mut self.socket, deadline)?;
@@ -192,6 +212,27 @@ pub(super) fn parse_control<T: DeserializeOwned>(control: &[u8]) -> Result<T, Me
 }
 
 fn write_frame(socket: &mut UnixStream, kind: u8, parts: [&[u8]; 3]) -> Result<(), MessageError> {
+    socket.write_all(encode_frame(kind, parts)?.as_slice()).map_err(MessageError::Socket)
+}
+
+/// The kernel's time limit is for each of its buffers, so a piece must fit into one.
+fn write_piece(socket: &mut UnixStream, mut piece: &[u8], deadline: Instant) -> Result<(), MessageError> {
+    while !piece.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(MessageError::Unread);
+        }
+        socket.set_write_timeout(Some(left)).map_err(MessageError::Socket)?;
+        match socket.write(piece) {
+            Ok(written) => piece = piece.get(written..).unwrap_or_default(),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return Err(MessageError::Socket(e)),
+        }
+    }
+    Ok(())
+}
+
+fn encode_frame(kind: u8, parts: [&[u8]; 3]) -> Result<Writer, MessageError> {
     let length = parts.iter().fold(1, |length, part| length + 4 + part.len());
     let mut frame = Writer::with_capacity(4 + length);
     if length > FRAME_LIMIT {
@@ -201,7 +242,7 @@ fn write_frame(socket: &mut UnixStream, kind: u8, parts: [&[u8]; 3]) -> Result<(
     for part in parts {
         frame.opaque_host(part)?;
     }
-    socket.write_all(frame.as_slice()).map_err(MessageError::Socket)
+    Ok(frame)
 }
 
 fn read_frame(socket: &mut UnixStream, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, MessageError> {

@@ -4,7 +4,7 @@
 //! |---------------|---------|-------|------------------------------------------------------------|
 //! | `Request`     | monitor | 1     | JSON [`Request`]                                           |
 //! | `Ready`       | worker  | ≤ 3   | JSON [`Ready`], cache; for machine credentials only        |
-//! | `TestedPrime`   | worker  | ≤ 1   | JSON [`TestedPrime`]; for shared keys only                   |
+//! | `TestedPrime` | worker  | ≤ 2   | JSON [`TestedPrime`]; for shared keys only                 |
 //! | `Token`       | worker  | ≤ 16  | token; for a target of Lustre's only                       |
 //! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
 //! | `Again`       | monitor | ≤ 1   | nothing; after a `Token` that was not answered             |

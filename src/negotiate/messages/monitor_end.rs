@@ -34,19 +34,20 @@ impl MonitorEnd {
     /// Passes the server's answer on.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
-    pub(crate) fn send_reply(&mut self, answer: &Answer) -> Result<(), MessageError> {
+    /// [`MessageError`] if it cannot be encoded or sent; [`MessageError::Unread`] at the deadline.
+    pub(crate) fn send_reply(&mut self, answer: &Answer, deadline: Instant) -> Result<(), MessageError> {
         let Answer { gss_major, gss_minor, window, .. } = *answer;
         let control = ReplyControl { gss_major, gss_minor, window };
-        self.0.send(MonitorKind::Reply, &control, answer.token.expose(), &answer.handle)
+        let parts = (answer.token.expose(), answer.handle.as_slice());
+        self.0.send_by(deadline, MonitorKind::Reply, &control, parts)
     }
 
     /// Reports that the server did not answer and a new exchange may begin.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be sent.
-    pub(crate) fn send_again(&mut self) -> Result<(), MessageError> {
-        self.0.send(MonitorKind::Again, &(), &[], &[])
+    /// [`MessageError`] if it cannot be sent; [`MessageError::Unread`] at the deadline.
+    pub(crate) fn send_again(&mut self, deadline: Instant) -> Result<(), MessageError> {
+        self.0.send_by(deadline, MonitorKind::Again, &(), (&[], &[]))
     }
 
     /// Waits for the worker's next message.

@@ -26,14 +26,18 @@ fn parts() -> KeyParts {
     }
 }
 
-fn form(parts: KeyParts) -> Secret {
-    SharedKey::new(parts).unwrap().encode()
+fn form(parts: KeyParts) -> FoundKey {
+    bytes(SharedKey::new(parts).unwrap().encode())
+}
+
+fn bytes(form: Secret) -> FoundKey {
+    FoundKey { form, is_open: false }
 }
 
 /// The names found, or the cause and the words of the failure.
 fn found(
     target: &str,
-    look: impl Fn(&str) -> Result<Option<Secret>, LookupFailure>,
+    look: impl Fn(&str) -> Result<Option<FoundKey>, LookupFailure>,
 ) -> Result<Vec<String>, (Cause, String)> {
     match find(&callout(target), look) {
         Ok(found) => Ok(found.candidates.into_iter().map(|candidate| candidate.name).collect()),
@@ -72,7 +76,7 @@ fn what_is_wrong_with_a_key_is_told() {
     for (target, answer, cause, words) in [
         (TARGET, Err(LookupFailure::Expired), Cause::SharedKeyExpired, "has expired"),
         (TARGET, Err(LookupFailure::Revoked), Cause::BadSharedKey, "has been revoked"),
-        (TARGET, Ok(Some(Secret::new(vec![1; 9]))), Cause::BadSharedKey, "9 bytes"),
+        (TARGET, Ok(Some(bytes(Secret::new(vec![1; 9])))), Cause::BadSharedKey, "9 bytes"),
         (
             TARGET,
             Ok(Some(form(KeyParts { types, prime: None, ..parts() }))),
@@ -115,4 +119,82 @@ fn a_worker_may_call_a_prime_safe_only_if_it_was_to_test_it() {
         assert_eq!(failure.cause, Cause::WorkerFault);
     }
     assert!(part.prime_is_safe(TestedPrime { candidate: 0 }).is_ok());
+}
+
+#[test]
+fn a_key_that_does_not_give_the_flavours_protection_is_refused() {
+    use CipherAlgorithm::{Aes256Ctr, Null as NoCipher};
+    use HmacAlgorithm::{Null as NoHmac, Sha256};
+    for (hmac, cipher, level, missing) in [
+        (Sha256, Aes256Ctr, "p", None),
+        (Sha256, NoCipher, "i", None),
+        (NoHmac, NoCipher, "n", None),
+        (NoHmac, NoCipher, "-", None),
+        (Sha256, NoCipher, "p", Some("no cipher")),
+        (NoHmac, NoCipher, "a", Some("no HMAC")),
+        (NoHmac, NoCipher, "i", Some("no HMAC")),
+        (NoHmac, NoCipher, "p", Some("no HMAC")),
+        (NoHmac, Aes256Ctr, "n", Some("a cipher but no HMAC")),
+    ] {
+        let callout = format!("4:sk:0:0:r:{level}:1:0x20000c0a84d01:{TARGET}:0x20000c0a84d02:1:5f47");
+        let look = |_: &str| Ok(Some(form(KeyParts { hmac, cipher, ..parts() })));
+        match (find(&callout.parse().unwrap(), look), missing) {
+            (Ok(_), None) => {}
+            (Err(failure), Some(missing)) => {
+                assert_eq!(failure.cause, Cause::BadSharedKey);
+                assert!(failure.detail.contains(missing), "{missing}: {failure}");
+            }
+            (found, missing) => panic!("{level}: {missing:?}, {:?}", found.map(drop)),
+        }
+    }
+}
+
+#[test]
+fn the_newest_keys_fault_counts_and_a_failure_tells_of_all() {
+    let look = |name: &str| match name {
+        PLAIN => Err(LookupFailure::Expired),
+        "lustre:lustre#previous" => Ok(Some(bytes(Secret::new(vec![1; 9])))),
+        _ => Ok(None),
+    };
+    let (cause, detail) = found(TARGET, look).unwrap_err();
+    assert_eq!(cause, Cause::SharedKeyExpired);
+    assert!(detail.contains("#previous: ") && detail.contains("9 bytes"), "{detail}");
+    let objections = vec!["lustre:lustre:5f47: it has expired".to_owned()];
+    let part = SharedKeyPart { candidates: Vec::new(), objections, primes: Vec::new(), memory: None };
+    let refused = Failure::new(Stage::Negotiate, Cause::SharedKeyRefused, "refused");
+    assert_eq!(part.with_objections(refused).detail, "refused; lustre:lustre:5f47: it has expired");
+}
+
+#[test]
+fn a_revoked_key_has_no_substitute() {
+    for revoked in [MOUNTS, PLAIN] {
+        let look = |name: &str| match name {
+            name if name == revoked => Err(LookupFailure::Revoked),
+            name if name.ends_with("#previous") || name == PLAIN => Ok(Some(form(parts()))),
+            _ => Ok(None),
+        };
+        let outcome = found(TARGET, look);
+        // The predecessor of a key that is absent serves; that is another name.
+        if revoked == MOUNTS {
+            let (cause, detail) = outcome.unwrap_err();
+            assert_eq!(cause, Cause::BadSharedKey);
+            assert!(detail.contains("revoked"), "{detail}");
+        } else {
+            assert_eq!(outcome.unwrap(), ["lustre:lustre:5f47#previous"]);
+        }
+    }
+}
+
+#[test]
+fn the_log_names_a_key_that_others_may_read_and_one_that_signs_without_a_secret() {
+    let parts = KeyParts { cipher: CipherAlgorithm::Null, ..parts() };
+    let open = FoundKey { is_open: true, ..form(parts) };
+    let open = std::cell::RefCell::new(Some(open));
+    let look = |name: &str| Ok(if name == PLAIN { open.take() } else { None });
+    let FoundKeys { candidates, objections } = find(&callout(TARGET), look).unwrap();
+    let part = SharedKeyPart { candidates, objections, primes: vec![None], memory: None };
+    let words = part.credential(&part.candidates()[0], Some("a remark"));
+    for told in ["a remark", "no secret", "others than root may read"] {
+        assert!(words.contains(told), "{told}: {words}");
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::{Considered, Failed, Message, MonitorEnd, Report, Timing, WorkerEnd};
 use super::*;
 use crate::event::{Cause, Failure, Stage};
+use crate::negotiate::channel::answer::Answer;
 use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
 
@@ -106,6 +107,18 @@ fn oversized_unknown_long_and_cut_frames_are_refused() {
 }
 
 #[test]
+fn a_worker_that_does_not_read_does_not_hold_the_monitor_past_its_deadline() {
+    let (mut monitor, _worker) = pair();
+    let answer =
+        Answer { token: Secret::new(vec![7; LUSTRE_TOKEN_LIMIT]), ..super::super::contract::answer() };
+    let begun = Instant::now();
+    let failed =
+        (0..16).find_map(|_| monitor.send_reply(&answer, Instant::now() + Duration::from_millis(100)).err());
+    assert!(matches!(failed, Some(MessageError::Unread)), "{failed:?}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_silent_worker_does_not_hold_the_monitor_past_its_deadline() {
     let (mut monitor, _worker) = pair();
     let deadline = Instant::now() + Duration::from_millis(20);
@@ -125,11 +138,11 @@ fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     assert_eq!(token.len(), LUSTRE_TOKEN_LIMIT);
     let mut worker = sending.join().unwrap();
     let answer = crate::negotiate::messages::contract::answer();
-    monitor.send_reply(&answer).unwrap();
+    monitor.send_reply(&answer, soon()).unwrap();
     let read = worker.receive_reply(soon()).unwrap().unwrap();
     assert_eq!((read.gss_major, read.gss_minor, read.window, read.handle), (1, 2, 2048, answer.handle));
     assert_eq!(read.token.expose(), b"token");
-    monitor.send_again().unwrap();
+    monitor.send_again(soon()).unwrap();
     assert!(worker.receive_reply(soon()).unwrap().is_none());
     worker.send_token(&Secret::new(Vec::new()), &[]).unwrap();
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(4))));
