@@ -1,4 +1,4 @@
-//! The generated parts of the manual pages match the flag records in src/cli/programs.rs.
+//! The generated parts of the manual pages match the flag records in src/cli/programs.rs and src/sk_tool/arguments.rs.
 //!
 //! They stand between `.\" generated: WHAT COMMAND` and `.\" end` in man/. After a change of a flag,
 //! `LGSS_WRITE_PAGES=1 cargo test --features test-programs --test manual` rewrites them.
@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 use lgss::private_to_lgss::cli::programs;
+use lgss::private_to_lgss::sk_tool;
 
 type Record = fn() -> Command;
 
-const PAGES: [(&str, Record); 3] = [
+const PAGES: [(&str, Record); 4] = [
     ("lgss.1", programs::lgss),
     ("lgss_keyring.8", programs::lgss_keyring),
     ("lgss_negotiate.8", programs::lgss_negotiate),
+    ("lgss_sk.8", sk_tool::record),
 ];
 const BEGIN: &str = ".\\\" generated: ";
 const END: &str = ".\\\" end\n";
@@ -106,21 +108,18 @@ fn regenerated(text: &str, record: &Command) -> String {
     new + rest
 }
 
-/// Commands without subcommands, with their full names.
+/// Commands without subcommands, and those that can be called without one of theirs, with their full names.
 fn leaves(command: Command) -> Vec<(String, Command)> {
     let below: Vec<_> =
         command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help").cloned().collect();
     let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
-    if below.is_empty() {
-        return vec![(name.clone(), command.bin_name(name))];
-    }
-    below
-        .into_iter()
-        .flat_map(|c| {
-            let bin_name = format!("{name} {}", c.get_name());
-            leaves(c.bin_name(bin_name))
-        })
-        .collect()
+    let itself = below.is_empty() || shown(&command).next().is_some();
+    let itself = itself.then(|| (name.clone(), command.bin_name(name.clone())));
+    let below = below.into_iter().flat_map(|c| {
+        let bin_name = format!("{name} {}", c.get_name());
+        leaves(c.bin_name(bin_name))
+    });
+    itself.into_iter().chain(below).collect()
 }
 
 fn shown(command: &Command) -> impl Iterator<Item = &Arg> {
@@ -135,16 +134,30 @@ fn synopsis(command: &Command) -> String {
     text.extend(words.map(|word| format!(".Cm {word}\n")));
     // Options stand before the words of lgss_keyring, but after the arguments of a command.
     let arguments = command.get_positionals().map(|arg| {
-        if arg.get_id() == "operation" { ".Cm create\n".to_owned() } else { format!(".Ar {}\n", value(arg)) }
+        let several = if matches!(arg.get_action(), ArgAction::Append) { " ..." } else { "" };
+        if arg.get_id() == "operation" {
+            ".Cm create\n".to_owned()
+        } else {
+            format!(".Ar {}{several}\n", value(arg))
+        }
     });
-    let options = shown(command).filter(|arg| !arg.is_positional()).map(|arg| {
+    let choice: Vec<_> = command
+        .get_groups()
+        .filter(|group| group.get_id() == "operation")
+        .flat_map(|group| group.get_args())
+        .collect();
+    let chosen: Vec<String> =
+        shown(command).filter(|arg| choice.contains(&arg.get_id())).map(short_flag).collect();
+    let chosen = (!chosen.is_empty()).then(|| format!(".{}\n", chosen.join(" | ")));
+    let of_their_own = |arg: &&Arg| !arg.is_positional() && !choice.contains(&arg.get_id());
+    let options = shown(command).filter(of_their_own).map(|arg| {
         let text = flag(arg);
         if arg.is_required_set() { format!(".{text}\n") } else { format!(".Op {text}\n") }
     });
     if command.get_bin_name() == Some("lgss_keyring") {
         text.extend(options.chain(arguments));
     } else {
-        text.extend(arguments.chain(options));
+        text.extend(chosen.into_iter().chain(arguments).chain(options));
     }
     text
 }
@@ -152,7 +165,7 @@ fn synopsis(command: &Command) -> String {
 fn options(command: &Command) -> String {
     let mut text = ".Bl -tag -width Ds\n".to_owned();
     for arg in shown(command).filter(|arg| arg.get_help().is_some()) {
-        let short = arg.get_short().map(|short| format!("Fl {short} Ar {} , ", value(arg)));
+        let short = arg.get_short().map(|_| format!("{} , ", short_flag(arg)));
         text += &if arg.is_positional() {
             format!(".It Ar {}\n", value(arg))
         } else {
@@ -168,6 +181,11 @@ fn options(command: &Command) -> String {
 
 fn flag(arg: &Arg) -> String {
     let name = format!("Fl -{}", arg.get_long().unwrap());
+    if arg.get_action().takes_values() { format!("{name} Ar {}", value(arg)) } else { name }
+}
+
+fn short_flag(arg: &Arg) -> String {
+    let name = format!("Fl {}", arg.get_short().unwrap());
     if arg.get_action().takes_values() { format!("{name} Ar {}", value(arg)) } else { name }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn run(
     let key = complete(parts(arguments, terminal)?, terminal)?;
     let form = if arguments.ascii { FileForm::Text } else { FileForm::Binary };
     files::write_new(path, &key, form)?;
+    warn_of_weakness(&key, terminal)?;
     if arguments.verbose {
         writeln!(terminal.err, "lgss_sk: {} written: {}", quoted_path(path), key.types)?;
     }
@@ -77,6 +78,20 @@ pub(super) fn complete(parts: KeyParts, terminal: &mut Terminal<'_>) -> Result<S
     let prime = prime::found(key.prime_bits, terminal)?;
     let with_prime = KeyParts { prime: Some(prime), ..key.into_parts() };
     Ok(SharedKey::new(with_prime)?)
+}
+
+/// Says what a key without one of the algorithms is worth.
+///
+/// # Errors
+/// [`SkFailure::Output`].
+pub(super) fn warn_of_weakness(key: &SharedKey, terminal: &mut Terminal<'_>) -> Result<(), SkFailure> {
+    if key.hmac == HmacAlgorithm::Null || key.cipher == CipherAlgorithm::Null {
+        writeln!(
+            terminal.err,
+            "lgss_sk: this key is for tests only: without a hash or a cipher, the keys of its contexts are no secret"
+        )?;
+    }
+    Ok(())
 }
 
 fn is_fips() -> bool {

@@ -43,7 +43,8 @@ fn a_change_touches_nothing_but_what_it_names() {
     let after = bench.bytes("key");
     assert_eq!(after[8..12], 3600u32.to_be_bytes());
     assert_eq!((&after[..8], &after[12..]), (&before[..8], &before[12..]));
-    bench.done(&["-m", "key", "-g", "10.0.0.1@tcp", "-f", "", "-c", "null", "-i", "SHA512"]);
+    let (_, said) = bench.done(&["-m", "key", "-g", "10.0.0.1@tcp", "-f", "", "-c", "null", "-i", "SHA512"]);
+    assert!(said.contains("for tests only"), "{said}");
     let (shown, _) = bench.done(&["-r", "key"]);
     for line in [
         "File system:\n",
