@@ -11,6 +11,7 @@ from pathlib import Path
 
 import kernel
 import requester
+import sk
 from requester import Requester, Running
 
 SHARE = Path("/run/vm")
@@ -121,9 +122,15 @@ class Bed:
         """Fields of a request for one of this scenario's hundred targets, so that it finds no other scenario's context."""
         return {"secid": 100_000 + 100 * self.secid + number, "wait_ms": 30000}
 
+    @property
+    def file_system(self):
+        """Name of this scenario's file system, so that its targets find no other scenario's shared key."""
+        return f"fs{self.secid}"
+
     def end(self):
         for running in list(Running.alive):
             running.end()
+        sk.unload()
         kernel.reset()
 
     @property

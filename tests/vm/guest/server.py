@@ -45,7 +45,7 @@ class Answer:
 @dataclass
 class Accepted:
     """A context at the server. krb5: keys by lucid export, (enctype, bytes), with subkey None if there is none; the initiator's first
-    sequence number; the end of the ticket. sk: SessionKeys."""
+    sequence number; the end of the ticket. sk: SessionKeys. gssnull: the server's token."""
 
     rpc: Rpc
     handle: bytes
@@ -55,6 +55,7 @@ class Accepted:
     sequence: int = 0
     endtime: int = 0
     sk: object = None
+    token: bytes = b""
 
 
 def padded(data):
@@ -156,9 +157,9 @@ class Server:
         return Answer(reply(made.handle, token))
 
     def accept_gssnull(self, rpc):
-        handle = os.urandom(8)
-        self.accepted.append(Accepted(rpc, handle))
-        return Answer(reply(handle, os.urandom(8)))
+        made = Accepted(rpc, os.urandom(8), token=os.urandom(8))
+        self.accepted.append(made)
+        return Answer(reply(made.handle, made.token))
 
     def accept_krb5(self, rpc):
         import gssapi

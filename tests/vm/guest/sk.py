@@ -1,16 +1,39 @@
-"""The responder of the shared secret key mechanism: a server's reply to a client's token, and the keys of the context."""
+"""Shared secret keys: their binary form and their place in root's keyring; the responder, a server's reply to a client's token,
+and the keys of the context."""
 
 import hashlib
 import hmac
 import os
 import secrets
 import struct
+import subprocess
 from dataclasses import dataclass
 
 VERSION = struct.pack(">I", 1)
 GENERATOR = 2
 PRIVACY = 0x80
 ROUNDS = 10000
+CLIENT, SERVER, MGS = 1, 2, 4
+HMACS = {"null": 0, "sha256": 1, "sha512": 2}
+FORM = struct.Struct(">IHHIIIB16Q65s17s128s2048s")
+UNUSED_NID = (1 << 64) - 1
+# RFC 3526, group 14.
+PRIME = int(
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B"
+    "302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE6"
+    "49286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D"
+    "670C354E4ABC9804F1746C08CA18217C32905E462E36CE3BE39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF695581718"
+    "3995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF",
+    16,
+)
+# A safe prime of 512 bits, with which an emulated processor is done sooner.
+SHORT_PRIME = int(
+    "FA2D267A88A1DAEA4E948F359A6D792144CBCCE6F0C05BAA21D627BD010755BC"
+    "E5CB5E1F47AB197D481155A21CAAE0530C884A7D589A39DB8144EBFEC4C7478F",
+    16,
+)
+# Serial numbers of the keys that scenarios have loaded.
+loaded = []
 
 
 @dataclass
@@ -22,15 +45,56 @@ class SharedKey:
     hmac: str = "sha256"
     cipher_key_size: int = 32
     self_nid: int = 0x20000C0A84D02
+    expire: int = 604800
+    prime: int = PRIME
+
+    @property
+    def cipher(self):
+        return "ctr(aes)" if self.cipher_key_size else "null"
+
+    def form(self, file_system="", nids=(), types=CLIENT, **others):
+        """Its binary form. `others` take the place of the right version, hmac, cipher, expire, secret_bits, prime_bits."""
+        prime = self.prime.to_bytes((self.prime.bit_length() + 7) // 8, "big")
+        numbers = {
+            "version": 1,
+            "hmac": HMACS[self.hmac],
+            "cipher": int(self.cipher != "null"),
+            "expire": self.expire,
+            "secret_bits": 8 * len(self.secret),
+            "prime_bits": 8 * len(prime),
+            "types": types,
+        } | others
+        nids = [*nids, *[UNUSED_NID] * (16 - len(nids))]
+        return FORM.pack(*numbers.values(), *nids, file_system.encode(), self.nodemap.encode(), self.secret, prime)
 
 
 @dataclass
 class SessionKeys:
-    """Keys of one context; `encryption` is empty unless the client has asked for privacy."""
+    """Keys of one context by this shared key; `encryption` is empty unless the client has asked for privacy."""
 
+    shared: SharedKey
     flags: int
+    client_random: bytes
+    server_random: bytes
     integrity: bytes
     encryption: bytes
+
+
+def load(name, form, *orders):
+    """Loads a key into root's user keyring until the scenario ends, and returns its serial. `orders` are then done with it by
+    keyctl(1), such as ("timeout", 1)."""
+    steps = ["keyctl link @u @s", f"key=$(keyctl padd user '{name}' @u)", "echo $key"]
+    steps += [f"keyctl {verb} $key {' '.join(map(str, arguments))}" for verb, *arguments in orders]
+    words = ["keyctl", "session", "-", "sh", "-c", " && ".join(steps)]
+    said = subprocess.run(words, input=form, capture_output=True, check=True).stdout.decode().split()
+    loaded.append(int(said[-1]))
+    return loaded[-1]
+
+
+def unload():
+    """Removes whatever scenarios have loaded."""
+    while loaded:
+        subprocess.run(["keyctl", "unlink", str(loaded.pop()), "@u"], capture_output=True)
 
 
 class Refused(Exception):
@@ -54,9 +118,14 @@ def respond(shared, obd, token):
         raise Refused("public key")
     private = secrets.randbelow(p - 2) + 1
     mine = [VERSION, os.urandom(4), pow(GENERATOR, private, p).to_bytes(len(prime), "big")]
-    answer = to_netstrings(mine + [hmac.digest(shared.secret, b"".join(mine), "sha256")])
+    answer = signed(shared, mine)
     secret = pow(peer, private, p).to_bytes(len(prime), "big")
     return answer, session_keys(shared, secret, token, answer, struct.unpack(">I", flags)[0])
+
+
+def signed(shared, fields):
+    """A token of these fields, whatever they are, and their HMAC."""
+    return to_netstrings([*fields, hmac.digest(shared.secret, b"".join(fields), "sha256")])
 
 
 def session_keys(shared, secret, client_token, server_token, flags):
@@ -67,9 +136,13 @@ def session_keys(shared, secret, client_token, server_token, flags):
         stream += hmac.digest(shared.secret, struct.pack(">I", counter) + said, shared.hmac)
         counter += 1
     session = stream[: shared.cipher_key_size]
-    integrity = hashlib.pbkdf2_hmac(shared.hmac, b"Integrity", session, ROUNDS)
-    encryption = hashlib.pbkdf2_hmac(shared.hmac, b"Encrypt", session, ROUNDS, 32) if flags & PRIVACY else b""
-    return SessionKeys(flags, integrity, encryption)
+    integrity = encryption = b""
+    if shared.hmac != "null":
+        integrity = hashlib.pbkdf2_hmac(shared.hmac, b"Integrity", session, ROUNDS)
+    if flags & PRIVACY and session:
+        encryption = hashlib.pbkdf2_hmac(shared.hmac, b"Encrypt", session, ROUNDS, len(session))
+    randoms = [from_netstrings(token)[1] for token in (client_token, server_token)]
+    return SessionKeys(shared, flags, *randoms, integrity, encryption)
 
 
 def to_netstrings(fields):

@@ -229,14 +229,18 @@ static bool krb5_token_is_good(const u8 *token, u32 len)
 	       ((size == 16 && (enctype == 17 || enctype == 19)) || (size == 32 && (enctype == 18 || enctype == 20)));
 }
 
-/* u32 version, two names of 128 bytes, u32 expire, 2 x 4 random bytes, two keys; the rest is ignored. */
+/*
+ * u32 version, two names of 128 bytes, u32 expire, 2 x 4 random bytes, two keys; the rest is ignored. Without an algorithm
+ * the first key is empty.
+ */
 static bool sk_token_is_good(const u8 *token, u32 len)
 {
 	const u8 *at = token + 4 + 2 * 128 + 4 + 8, *end = token + len;
 	u32 key_len;
+	bool null = len >= at - token && !strncmp(token + 4, "null", 128);
 
 	return len >= at - token && get_unaligned((const u32 *)token) == 1 && take_bytes(&at, end, &key_len) &&
-	       key_len && take_bytes(&at, end, &key_len);
+	       (key_len || null) && take_bytes(&at, end, &key_len);
 }
 
 static bool token_is_good(const struct context *ctx)

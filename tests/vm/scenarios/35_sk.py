@@ -12,28 +12,19 @@ from bed import scenario
 
 OBD = "lustre-MDT0000-mdc-ff2dfdc40a66a800"
 SVC_SK = 1 | 2 << 16
-# RFC 3526, group 14.
-PRIME = int(
-    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B"
-    "302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE6"
-    "49286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D"
-    "670C354E4ABC9804F1746C08CA18217C32905E462E36CE3BE39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF695581718"
-    "3995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF",
-    16,
-)
 
 
 def first_token(shared, private, flags, obd=OBD):
     fields = [
         sk.VERSION,
         secrets.token_bytes(4),
-        PRIME.to_bytes(256, "big"),
-        pow(sk.GENERATOR, private, PRIME).to_bytes(256, "big"),
+        sk.PRIME.to_bytes(256, "big"),
+        pow(sk.GENERATOR, private, sk.PRIME).to_bytes(256, "big"),
         obd.encode() + b"\0",
         hashlib.sha256(shared.nodemap.encode()).digest(),
         struct.pack(">I", flags),
     ]
-    return sk.to_netstrings(fields + [hmac.digest(shared.secret, b"".join(fields), "sha256")])
+    return sk.signed(shared, fields)
 
 
 @scenario
@@ -43,14 +34,14 @@ def both_ends_of_an_sk_context_have_the_same_keys(bed):
     shared = bed.server.shared_key = sk.SharedKey(secrets.token_bytes(32))
     for flags in (0x01 | 0x40, 0x01 | 0x80):
         bed.server.accepted.clear()
-        private = secrets.randbelow(PRIME - 2) + 1
+        private = secrets.randbelow(sk.PRIME - 2) + 1
         token = first_token(shared, private, flags)
         failure, status, reply = kernel.channel_write(OBD, token, lustre_svc=SVC_SK)
         assert (failure, status) == (0, 0) and reply[:16] == struct.pack("=IIII", 0, 0, 0, 2048), (status, reply[:16])
         answer = reply[32:][: struct.unpack_from("=I", reply, 28)[0]]
         version, _, public, mac = fields = sk.from_netstrings(answer)
         assert version == sk.VERSION and mac == hmac.digest(shared.secret, b"".join(fields[:3]), "sha256")
-        secret = pow(int.from_bytes(public, "big"), private, PRIME).to_bytes(256, "big")
+        secret = pow(int.from_bytes(public, "big"), private, sk.PRIME).to_bytes(256, "big")
         keys = sk.session_keys(shared, secret, token, answer, flags)
         assert bed.server.accepted[0].sk == keys and len(keys.encryption) == (32 if flags & 0x80 else 0)
 
