@@ -241,7 +241,7 @@ impl Cause {
                 "check program and version in the request, and that host and port are the service's"
             }
             Self::ServerRefused => {
-                "check that the server's keytab has the service's newest key, its clock, and that it exports with this security"
+                "check that the server offers this security; with Kerberos also its clock, and that its keytab has the service's newest key"
             }
             Self::TokenTooLarge => {
                 "the ticket is too large for the server, as of a user in very many groups; have the KDC make it smaller"

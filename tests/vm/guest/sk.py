@@ -13,6 +13,8 @@ VERSION = struct.pack(">I", 1)
 GENERATOR = 2
 PRIVACY = 0x80
 ROUNDS = 10000
+# Few, because the guest is slow.
+PRIVATE_BITS = 256
 CLIENT, SERVER, MGS = 1, 2, 4
 HMACS = {"null": 0, "sha256": 1, "sha512": 2}
 FORM = struct.Struct(">IHHIIIB16Q65s17s128s2048s")
@@ -116,7 +118,7 @@ def respond(shared, obd, token):
     p, peer = int.from_bytes(prime, "big"), int.from_bytes(public, "big")
     if not 1 < peer < p - 1:
         raise Refused("public key")
-    private = secrets.randbelow(p - 2) + 1
+    private = secrets.randbits(PRIVATE_BITS) | 1
     mine = [VERSION, os.urandom(4), pow(GENERATOR, private, p).to_bytes(len(prime), "big")]
     answer = signed(shared, mine)
     secret = pow(peer, private, p).to_bytes(len(prime), "big")

@@ -18,6 +18,8 @@ from verdicts import established_by_shared_key, failed, mount_refused, refused, 
 GSS_FAILURE = 0xD0000
 MGS_NID = 0x20000C0A84D01
 MGC = "MGC192.168.77.1@tcp"
+# In µs, from the server's answer to the context's end: the worker derives keys before it looks at the rest of the answer.
+DERIVED_WITHIN = 4_000_000
 OPEN_TO_ALL = ("setperm", "0x3f3f3f3f")
 
 
@@ -136,10 +138,12 @@ def the_key_of_a_mount_comes_before_that_of_the_file_system(bed):
 def of_many_targets_at_once_one_tests_the_prime(bed):
     """All twelve are established; the test's result is written once, and the next mount finds it."""
     ready(bed, prime=sk.PRIME)
+    # The server shares two slow processors with all of them.
+    kernel.set_parameters(rpc_timeout_ms=100000)
     os.makedirs("/run/lgss/primes", 0o700)
     os.chmod("/run/lgss", 0o700)
     with Written("/run/lgss/primes") as written:
-        asked = [bed.user("root").begin(**of_node(bed, number) | {"wait_ms": 60000}) for number in range(12)]
+        asked = [bed.user("root").begin(**of_node(bed, number) | {"wait_ms": 100000}) for number in range(12)]
         for one in asked:
             established_by_shared_key(bed, one.result(120))
         assert mount(bed, 12)[0] == 0, bed.log.lines
@@ -431,7 +435,7 @@ def an_answer_that_was_changed_makes_no_context(bed):
         bed.server.answer = lambda rpc: Answer(answer(*token_of(bed.server.accept(rpc).body)))
         got = bed.user("alice").ask(**of_user(bed, count))
         assert got.get("state") == "failed" and -got.rpc_err in (errno.EPROTO, errno.EACCES), (count, got, bed.log.lines)
-        told_at_once(bed, got)
+        told_at_once(bed, got, DERIVED_WITHIN)
     assert len(bed.server.rpcs) == len(answers), len(bed.server.rpcs)
 
 
