@@ -1,10 +1,10 @@
 """Contexts by shared keys (mechanism sk): which key is used, what the kernel gets, and what a key or server that does not fit leads to."""
 
 import errno
-import hmac
 import os
 import re
 import secrets
+import signal
 import struct
 import threading
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 import kernel
 import sk
 from bed import KEYRING, processes, scenario
-from server import Answer, refusing, reply
+from requester import CLONE_NEWNS, LIBC, Requester, context, unshare
+from server import Answer, failed as rpc_failed, refusing, reply
 from verdicts import established_by_shared_key, failed, mount_refused, refused, told_at_once
 
 GSS_FAILURE = 0xD0000
@@ -73,13 +74,13 @@ def a_shared_key_gives_contexts_at_every_level(bed):
     for number, (flags, svc, bits) in enumerate((
         ("r", "n", 0x11), ("r", "a", 0x21), ("r", "i", 0x41), ("r", "p", 0x81), ("m", "i", 0x42), ("o", "p", 0x84),
     )):
-        context = established_by_shared_key(bed, root.ask(**of_node(bed, number) | {"flags": flags, "svc": svc}))
-        assert (context.sk.flags, len(context.sk.integrity), len(context.sk.encryption)) == (bits, 32, 32 if svc == "p" else 0)
-        assert (context.rpc.uid, context.rpc.mech) == (0, 2), context.rpc
+        made_context = established_by_shared_key(bed, root.ask(**of_node(bed, number) | {"flags": flags, "svc": svc}))
+        assert (made_context.sk.flags, len(made_context.sk.integrity), len(made_context.sk.encryption)) == (bits, 32, 32 if svc == "p" else 0)
+        assert (made_context.rpc.uid, made_context.rpc.mech) == (0, 2), made_context.rpc
     for number, who in enumerate(("alice", "root"), 10):
-        context = established_by_shared_key(bed, bed.user(who).ask(**of_user(bed, number)))
-        assert (context.sk.flags, len(context.sk.encryption)) == (0x80, 32), context.sk.flags
-        assert context.rpc.uid == (2001 if who == "alice" else 0), context.rpc
+        made_context = established_by_shared_key(bed, bed.user(who).ask(**of_user(bed, number)))
+        assert (made_context.sk.flags, len(made_context.sk.encryption)) == (0x80, 32), made_context.sk.flags
+        assert made_context.rpc.uid == (2001 if who == "alice" else 0), made_context.rpc
     assert not bed.server.problems, bed.server.problems
 
 
@@ -106,8 +107,8 @@ def algorithms_and_time_are_the_shared_keys(bed):
     )):
         shared = bed.server.shared_key = sk.SharedKey(**{"secret": secrets.token_bytes(32), "prime": sk.SHORT_PRIME} | options)
         load(bed, shared)
-        context = established_by_shared_key(bed, bed.user("alice").ask(**of_user(bed, number)))
-        assert (len(context.sk.integrity), len(context.sk.encryption)) == lengths, options
+        made_context = established_by_shared_key(bed, bed.user("alice").ask(**of_user(bed, number)))
+        assert (len(made_context.sk.integrity), len(made_context.sk.encryption)) == lengths, options
 
 
 @scenario
@@ -116,7 +117,7 @@ def a_cipher_without_hmac_is_refused(bed):
     bed.upcall(KEYRING)
     load(bed, made(), hmac=0)
     mount_refused(bed, mount(bed), errno.EKEYREJECTED)
-    assert "no HMAC algorithm" in bed.log.wait(name(bed)), bed.log.lines
+    assert "cipher but no HMAC" in bed.log.wait(name(bed)), bed.log.lines
 
 
 @scenario
@@ -155,8 +156,6 @@ class Written:
     """Counts writes to the files of a directory, by inotify."""
 
     def __init__(self, directory):
-        from requester import LIBC
-
         self.events = LIBC.inotify_init1(os.O_NONBLOCK)
         # Opening and closing, too: otherwise the kernel tells two writes in a row as one.
         assert LIBC.inotify_add_watch(self.events, directory.encode(), 0x2 | 0x8 | 0x10 | 0x20) > 0
@@ -225,12 +224,15 @@ def has_ended(serial):
 
 @scenario
 def a_key_that_does_not_fit_fails_a_mount_at_once(bed):
-    """EKEYREJECTED, with the reason in words: for another file system or MGS, for servers, revoked, malformed. Nothing is instantiated."""
+    """EKEYREJECTED, with the reason in words: for another file system or MGS, for servers, without the flavour's protection, malformed; or
+    revoked, which no predecessor replaces. Nothing is instantiated."""
     bed.upcall(KEYRING)
     shared = bed.server.shared_key = made()
     good = shared.form(bed.file_system)
     number = 0
-    for form, words in (
+    for form, words, *svc in (
+        (shared.form(bed.file_system, hmac=0, cipher=0), "no HMAC", "a"),
+        (shared.form(bed.file_system, cipher=0), "no cipher", "p"),
         (shared.form("elsewhere"), "for file system elsewhere"),
         (shared.form(bed.file_system, types=sk.SERVER), "server"),
         (shared.form(bed.file_system, types=sk.MGS), "mgs"),
@@ -251,7 +253,7 @@ def a_key_that_does_not_fit_fails_a_mount_at_once(bed):
         (b"x", "1 bytes"),
     ):
         sk.load(name(bed), form)
-        mount_refused(bed, mount(bed, number), errno.EKEYREJECTED)
+        mount_refused(bed, mount(bed, number, svc=svc[0] if svc else "i"), errno.EKEYREJECTED)
         line = bed.log.wait(name(bed))
         assert words in line, (words, line)
         bed.log.lines.clear()
@@ -265,6 +267,7 @@ def a_key_that_does_not_fit_fails_a_mount_at_once(bed):
         number += 1
     sk.unload()
     load(bed, shared, "", ("revoke",))
+    load(bed, shared, "#previous")
     mount_refused(bed, mount(bed, number), errno.EKEYREJECTED)
     bed.log.wait("revoked")
     assert not bed.server.rpcs, bed.server.rpcs
@@ -346,26 +349,20 @@ def after_a_rotation_the_key_before_the_newest_still_serves(bed):
     bed.server.rpcs.clear()
     bed.log.lines.clear()
     for number, (who, fields) in enumerate(((alice, of_user), (bed.user("root"), of_node)), 1):
-        context = established_by_shared_key(bed, who.ask(**fields(bed, number)))
-        assert context.sk.shared == old and len(bed.server.rpcs) == 2 * number, bed.server.rpcs
+        made_context = established_by_shared_key(bed, who.ask(**fields(bed, number)))
+        assert made_context.sk.shared == old and len(bed.server.rpcs) == 2 * number, bed.server.rpcs
         line = bed.log.wait(f"MDT{number:04x}")
-        assert f"{name(bed, '#previous')} ({name(bed)}: " in line, line
-    assert alice.run(lambda: context_state(first.ctx)) == "established"
+        assert f"{name(bed, '#previous')} (" in line and f"with {name(bed)}: server refuses" in line, line
+    assert context(first.ctx).state == "established"
     again = alice.ask(**of_user(bed))
     assert (again.serial, bed.usage(alice, first.serial)) == (first.serial, 2), again
     # The server has it now.
     bed.server.shared_key = new
     bed.server.rpcs.clear()
     bed.log.lines.clear()
-    context = established_by_shared_key(bed, alice.ask(**of_user(bed, 3)))
-    assert context.sk.shared == new and len(bed.server.rpcs) == 1
+    made_context = established_by_shared_key(bed, alice.ask(**of_user(bed, 3)))
+    assert made_context.sk.shared == new and len(bed.server.rpcs) == 1
     assert "#previous" not in bed.log.wait("MDT0003"), bed.log.lines
-
-
-def context_state(number):
-    from requester import context
-
-    return context(number).state
 
 
 @scenario
@@ -508,15 +505,16 @@ def the_worker_of_a_shared_key_has_no_rights_and_the_key_stays_as_it_is(bed):
         status = Path(f"/proc/{worker}/status").read_text()
         assert re.search(r"^Uid:\s990\s990\s990\s990$", status, re.M) and re.search(r"^CapEff:\s0+$", status, re.M), status
         go.set()
-        context = established_by_shared_key(bed, asked.result())
+        made_context = established_by_shared_key(bed, asked.result())
         bed.until_gone()
+        line = bed.log.wait(f"MDT{number:04x}")
+        assert ("others than root may read" in line) == bool(orders), line
         bed.until(lambda: keys_seen(root).items() >= before.items(), "the keys as before")
         said = "\n".join(bed.log.lines).encode()
         files = [path.read_bytes() for path in Path("/run/lgss").rglob("*") if path.is_file()]
-        for hidden in (shared.secret, context.sk.integrity):
+        for hidden in (shared.secret, made_context.sk.integrity):
             for form in (hidden, hidden.hex().encode(), hidden.hex().upper().encode(), repr(list(hidden))[1:-1].encode()):
                 assert form not in said and not any(form in data for data in files), form
-    assert bed.log.wait("established"), bed.log.lines
 
 
 def keys_seen(root):
@@ -526,17 +524,28 @@ def keys_seen(root):
 
 
 @scenario
+def a_shared_key_of_the_host_is_not_for_another_mount_namespace(bed):
+    """EACCES, by rule S5, for the node; a user's access from there is served by the host's key, since it is the host that has the mount."""
+    ready(bed)
+    away = Requester(0, steps=[unshare(CLONE_NEWNS)]).start(signal.pause)
+    bed.until(lambda: os.readlink(f"/proc/{away.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"), "namespace")
+    mount_refused(bed, mount(bed, pid=away.pid), errno.EACCES)
+    bed.log.wait("S5")
+    away.end()
+    alice = Requester(2001, steps=[unshare(CLONE_NEWNS)])
+    established_by_shared_key(bed, alice.ask(**of_user(bed, 1)))
+
+
+@scenario
 def a_silent_server_is_sent_another_token(bed):
     """What it may have taken without an answer is not sent again."""
-    from server import failed as status
-
     ready(bed)
 
     def lost(rpc):
         bed.server.accept(rpc)
-        return status(errno.ETIMEDOUT)(rpc)
+        return rpc_failed(errno.ETIMEDOUT)(rpc)
 
-    answers = iter([status(errno.EAGAIN), lost])
+    answers = iter([rpc_failed(errno.EAGAIN), lost])
     bed.server.answer = lambda rpc: next(answers, bed.server.accept)(rpc)
     established_by_shared_key(bed, bed.user("alice").ask(**of_user(bed)))
     assert len({rpc.token for rpc in bed.server.rpcs}) == 2 and len(bed.server.rpcs) == 3
