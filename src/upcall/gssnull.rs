@@ -48,7 +48,8 @@ pub(super) fn establish(
     let bad = |what| Failure::new(Stage::Negotiate, Cause::BadReply, format_args!("{callout}: {what}"));
     let granted = match (relay.granted(), answer.gss_major) {
         (Some(granted), _) => granted,
-        (None, GSS_S_COMPLETE | GSS_S_CONTINUE_NEEDED) => return Err(bad("the server wants more tokens")),
+        (None, GSS_S_COMPLETE) => return Err(bad("the server's answer has no handle")),
+        (None, GSS_S_CONTINUE_NEEDED) => return Err(bad("the server wants more tokens")),
         (None, major) => {
             let detail = format_args!("{callout}: server refuses the context: GSS major {major:#x}");
             return Err(Failure::new(Stage::Negotiate, Cause::ServerRefused, detail).with_gss_major(major));
