@@ -17,6 +17,7 @@ mod make;
 mod modify;
 mod mounted;
 mod prime;
+mod prime_search;
 mod remaining;
 mod remove;
 mod root_keyring;

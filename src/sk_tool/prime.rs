@@ -1,22 +1,22 @@
-//! The search for the prime of a client's key: a safe prime to which 2 is a good generator.
+//! The prime of a client's key: found in all processors' threads, while a line on the terminal shows that it goes on.
 //!
-//! It takes up to a minute or more, so a line on the terminal shows that it goes on. Nothing has been written by then:
-//! whoever interrupts it leaves nothing behind.
+//! It takes a few seconds, or minutes for a long one. Nothing has been written by then: whoever interrupts it leaves
+//! nothing behind.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
-use openssl::bn::BigNum;
 use openssl::error::ErrorStack;
 
+use super::prime_search::safe_prime;
 use crate::terminal::Terminal;
 use crate::terminal::wait_line::{self, Output, WaitLine};
 
-/// Modulo 24, every safe prime is 11 or 23. For the latter, 2 is a square, so it generates the subgroup whose order is the
-/// other prime.
-const MODULUS: u32 = 24;
-const REMAINDER: u32 = 23;
+/// Most threads that search.
+const THREADS: usize = 16;
 
 /// Why there is no prime.
 #[derive(Debug, thiserror::Error)]
@@ -41,56 +41,28 @@ pub(super) enum PrimeSearchError {
 /// [`PrimeSearchError`].
 pub(super) fn found(bits: u32, terminal: &mut Terminal<'_>) -> Result<Vec<u8>, PrimeSearchError> {
     let (sender, receiver) = mpsc::channel();
-    let search = move || {
-        // Nobody listens any more if the terminal has gone.
-        let _ = sender.send(search(bits));
-    };
-    thread::Builder::new().spawn(search).map_err(PrimeSearchError::Thread)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let length = i32::try_from(bits).unwrap_or(i32::MAX);
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
+    for _ in 0..threads {
+        let (sender, stop) = (sender.clone(), Arc::clone(&stop));
+        // Nobody listens any more once a prime is there.
+        let search = move || drop(safe_prime(length, &stop).transpose().map(|found| sender.send(found)));
+        thread::Builder::new().spawn(search).map_err(PrimeSearchError::Thread)?;
+    }
+    drop(sender);
     let what = format!("lgss_sk: looking for a prime of {bits} bits");
     let mut line = WaitLine::new(Output::Text);
-    loop {
+    let found = loop {
         match receiver.recv_timeout(wait_line::STEP) {
-            Ok(found) => {
-                line.end(terminal.err)?;
-                return Ok(found?);
-            }
+            Ok(found) => break found,
             Err(RecvTimeoutError::Timeout) => {
                 line.show(&what, "Ctrl-C ends it, and nothing is written", terminal.err)?;
             }
             Err(RecvTimeoutError::Disconnected) => return Err(PrimeSearchError::NoResult),
         }
-    }
-}
-
-fn search(bits: u32) -> Result<Vec<u8>, ErrorStack> {
-    let (modulus, remainder) = (BigNum::from_u32(MODULUS)?, BigNum::from_u32(REMAINDER)?);
-    let mut prime = BigNum::new()?;
-    let length = i32::try_from(bits).unwrap_or(i32::MAX);
-    loop {
-        prime.generate_prime(length, true, Some(&modulus), Some(&remainder))?;
-        // From a start near the largest number of so many bits, the search may lead to a longer one.
-        if prime.num_bits() == length {
-            return Ok(prime.to_vec());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use openssl::bn::BigNumContext;
-
-    #[test]
-    fn a_prime_is_safe_and_2_generates_the_large_subgroup() {
-        let found = found(512, &mut Terminal { out: &mut Vec::new(), err: &mut Vec::new() }).unwrap();
-        assert_eq!(found.len(), 64);
-        let (prime, mut context) = (BigNum::from_slice(&found).unwrap(), BigNumContext::new().unwrap());
-        assert_eq!((prime.num_bits(), prime.mod_word(24).unwrap()), (512, 23));
-        let mut half = BigNum::new().unwrap();
-        half.rshift1(&prime).unwrap();
-        assert!(prime.is_prime(64, &mut context).unwrap() && half.is_prime(64, &mut context).unwrap());
-        let mut power = BigNum::new().unwrap();
-        power.mod_exp(&BigNum::from_u32(2).unwrap(), &half, &prime, &mut context).unwrap();
-        assert_eq!(power, BigNum::from_u32(1).unwrap());
-    }
+    };
+    stop.store(true, Ordering::Relaxed);
+    line.end(terminal.err)?;
+    Ok(found?)
 }
