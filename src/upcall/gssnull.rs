@@ -57,7 +57,7 @@ pub(super) fn establish(
     };
     let (window, handle) = granted_parts(granted)?;
     if !(1..=NULL_TOKEN_LIMIT).contains(&answer.token.len()) {
-        return Err(bad("no token for the kernel, or one too long"));
+        return Err(bad("the server's answer has no token, or one too long"));
     }
     Ok(Agreed {
         context: AgreedContext::Null(NullContext { window, handle, token: answer.token }),

@@ -49,32 +49,55 @@ pub(super) fn negotiate(
         SourceEntry::SharedKey { name, prime } => Some((name, *prime)),
         _ => None,
     });
-    let mut refusals: Vec<Failure> = Vec::new();
+    let mut refusals: Vec<Refusal<'_>> = Vec::new();
     let mut tested = None;
     for (candidate, (name, test)) in keys.enumerate() {
         let handed_over = HandedOver { candidate, name, test };
         match with_key(handed_over, &mut tested, &refusals, parties, task) {
             Ok(keys) => {
-                let remark = refusals.pop().map(|failure| failure.detail);
+                let remark = refusals.pop().map(|Refusal { name, error }| format!("{name}: {error}"));
                 return Ok(SharedOutcome { candidate, keys, remark });
             }
-            Err(failure) if failure.cause == Cause::SharedKeyRefused => {
-                refusals.push(failure);
-            }
-            Err(failure) => return Err(with_refusals(failure, &refusals)),
+            Err(NoKeys::Refused(error)) => refusals.push(Refusal { name: &name.display, error }),
+            Err(NoKeys::Failed(failure)) => return Err(with_refusals(failure, &refusals)),
         }
     }
-    let failure = refusals.pop().ok_or_else(|| {
+    let Refusal { name, error } = refusals.pop().ok_or_else(|| {
         Failure::new(Stage::Credentials, Cause::Setup, "no shared key has been handed over")
     })?;
+    let failure = Failure { cause: Cause::SharedKeyRefused, ..error.failure(&peer(parties, name)) };
     Err(with_refusals(failure, &refusals))
 }
 
+/// A key that the server does not accept.
+struct Refusal<'a> {
+    name: &'a str,
+    error: DriveError,
+}
+
+/// Why a key has led to no context.
+enum NoKeys {
+    /// The server does not accept it. Nothing else in a token can be objected to.
+    Refused(DriveError),
+    /// Another key would not help.
+    Failed(Failure),
+}
+
+impl From<Failure> for NoKeys {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+fn peer(parties: Parties<'_>, name: &str) -> String {
+    format!("{} with {name}", parties.target)
+}
+
 /// Adds the refusals of keys that were tried before.
-fn with_refusals(failure: Failure, refusals: &[Failure]) -> Failure {
-    refusals
-        .iter()
-        .fold(failure, |failure, refused| failure.with_remark(&format!("before that: {}", refused.detail)))
+fn with_refusals(failure: Failure, refusals: &[Refusal<'_>]) -> Failure {
+    refusals.iter().fold(failure, |failure, Refusal { name, error }| {
+        failure.with_remark(&format!("before that, with {name}: {error}"))
+    })
 }
 
 /// A shared key from the monitor.
@@ -89,10 +112,10 @@ struct HandedOver<'a> {
 fn with_key(
     HandedOver { candidate, name, test }: HandedOver<'_>,
     tested: &mut Option<SafePrime>,
-    refusals: &[Failure],
+    refusals: &[Refusal<'_>],
     parties: Parties<'_>,
     task: WorkerTask<'_>,
-) -> Result<SkKeys, Failure> {
+) -> Result<SkKeys, NoKeys> {
     let WorkerTask { request, watch, .. } = task;
     let key = read(name)?;
     let slow = format!("{}: the test of its prime of {} bits takes too long", name.display, key.prime_bits);
@@ -117,8 +140,11 @@ fn with_key(
     let Parties { roles, myself, target } = parties;
     let level = Some(request.level);
     let parameters = SkParameters { key: &key, prime, target, roles, level, myself };
-    let peer = format!("{target} with {}", name.display);
-    exchange(parameters, &peer, task).map_err(|error| failure(&error, &peer))
+    let peer = peer(parties, &name.display);
+    exchange(parameters, &peer, task).map_err(|error| match error {
+        refused if refused.asks_for_another_secret() => NoKeys::Refused(refused),
+        error => failure(&error, &peer).into(),
+    })
 }
 
 fn read(name: &CacheNames) -> Result<SharedKey, Failure> {
@@ -156,16 +182,12 @@ fn begins_again(error: &DriveError) -> bool {
     matches!(error, DriveError::Channel(ChannelError::Unanswered)) || error.asks_to_begin_again()
 }
 
-/// An error as a failure. A refusal is due to the key, since there is nothing else in a token that a server could object to.
+/// An error as a failure.
 fn failure(error: &DriveError, peer: &str) -> Failure {
     let failure = error.failure(peer);
-    let cause = if error.asks_for_another_secret() {
-        Cause::SharedKeyRefused
-    } else {
-        match error {
-            DriveError::Start(MechanismError { fault: MechanismFault::Key, .. }) => Cause::BadSharedKey,
-            _ => failure.cause,
-        }
+    let cause = match error {
+        DriveError::Start(MechanismError { fault: MechanismFault::Key, .. }) => Cause::BadSharedKey,
+        _ => failure.cause,
     };
     Failure { cause, ..failure }
 }
@@ -178,17 +200,20 @@ mod tests {
         MechanismError { fault, gss_major: 0, text: "a text".to_owned() }
     }
 
+    fn refused() -> DriveError {
+        DriveError::Refused { major: 0xd_0000, minor: 0, fault: MechanismFault::Token, said: None }
+    }
+
     #[test]
     fn only_a_refusal_speaks_against_the_key() {
-        let refused =
-            DriveError::Refused { major: 0xd_0000, minor: 0, fault: MechanismFault::Token, said: None };
+        assert!(refused().asks_for_another_secret());
         for (error, cause) in [
-            (refused, Cause::SharedKeyRefused),
             (DriveError::Start(error(MechanismFault::Key)), Cause::BadSharedKey),
             (DriveError::Token(error(MechanismFault::OtherSecret)), Cause::BadReply),
             (DriveError::Token(error(MechanismFault::BeginAgain)), Cause::BadReply),
             (DriveError::Channel(ChannelError::Unanswered), Cause::ServerSilent),
         ] {
+            assert!(!error.asks_for_another_secret(), "{error}");
             let failure = failure(&error, "lustre-MDT0000 with lustre:lustre");
             assert_eq!(failure.cause, cause, "{failure}");
             assert!(failure.detail.starts_with("lustre-MDT0000 with lustre:lustre: "), "{failure}");
@@ -205,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_failure_tells_of_the_keys_that_were_refused_before() {
-        let refusal = |detail| Failure::new(Stage::Negotiate, Cause::SharedKeyRefused, detail);
-        let told = with_refusals(refusal("second"), &[refusal("first")]);
-        assert_eq!(told.detail, "second; before that: first");
+        let second = Failure::new(Stage::Negotiate, Cause::SharedKeyRefused, "second");
+        let told = with_refusals(second, &[Refusal { name: "lustre:lustre", error: refused() }]);
+        assert_eq!(told.detail, format!("second; before that, with lustre:lustre: {}", refused()));
     }
 }
