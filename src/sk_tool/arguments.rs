@@ -90,13 +90,13 @@ pub(super) struct SkArguments {
     #[arg(short, long, value_name = "SECONDS", help_heading = ATTRIBUTES, value_parser = values::expire)]
     pub expire: Option<u32>,
     /// File system
-    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES)]
+    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::name)]
     pub fsname: Option<String>,
     /// Network identifiers of the MGS, separated by commas, such as 10.0.0.1@tcp
     #[arg(short = 'g', long, value_name = "NIDS", help_heading = ATTRIBUTES, value_parser = values::nids)]
     pub mgsnids: Option<NidList>,
     /// Nodemap that the server puts the client into [default: default]
-    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES)]
+    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::name)]
     pub nodemap: Option<String>,
     /// Length of the prime, 512 bits or more [default: 2048]
     ///
@@ -208,7 +208,7 @@ impl SkArguments {
             (self.show_secret && !matches!(operation, Operation::Read(_)), "--show-secret is for --read"),
             (writes && self.types.is_none(), "--write needs --type"),
             (
-                writes && self.fsname.is_none() && self.mgsnids.is_none(),
+                writes && self.fsname.as_deref().is_none_or(str::is_empty) && self.mgsnids.is_none(),
                 "--write needs --fsname or --mgsnids",
             ),
             (

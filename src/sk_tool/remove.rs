@@ -23,12 +23,20 @@ pub(super) fn run(
         return Err(SkFailure::NoNames(path.to_owned()));
     }
     let mut removed = 0;
+    let secret = key.secret.expose();
     let loaded = ring.all()?;
     for name in &names {
-        for key in loaded.iter().filter(|loaded| is_described(loaded, name, key.secret.expose())) {
+        for key in loaded.iter().filter(|loaded| is_described(loaded, name, secret)) {
             ring.remove(key)?;
             removed += 1;
-            if arguments.verbose {
+            let others = loaded_secret_differs(key, secret);
+            if others {
+                writeln!(
+                    terminal.err,
+                    "lgss_sk: removed {}, whose secret was another than the file's",
+                    quoted(&key.name)
+                )?;
+            } else if arguments.verbose {
                 writeln!(terminal.err, "lgss_sk: removed {}", quoted(&key.name))?;
             }
         }
@@ -37,6 +45,10 @@ pub(super) fn run(
         0 => Err(SkFailure::NotLoaded(names.into_iter().map(|name| name.text).collect())),
         _ => Ok(()),
     }
+}
+
+fn loaded_secret_differs(loaded: &LoadedKey, secret: &[u8]) -> bool {
+    loaded.shared().is_some_and(|key| key.secret.expose() != secret)
 }
 
 /// A key of the name, the predecessor of a client's, and of a server's those with a time in their names and the same

@@ -103,10 +103,15 @@ fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     commands(servers, "-s -l", "-t server", family, out)?;
     writeln!(out, "  2. then on every client, within that time; nothing has to be unmounted:")?;
     commands(clients, "-l", "-t client", family, out)?;
-    writeln!(out, "  3. then the new files take the place of the old ones, on every node:")?;
+    writeln!(out, "  3. then the new files, copied to every node, take the place of the old ones there:")?;
     for successor in family {
         writeln!(out, "       mv {} {}", quoted_path(&successor.path), quoted_path(&successor.of.path))?;
     }
+    writeln!(
+        out,
+        "If the former key has leaked, it must not serve on: in 1. load without -s; in 2. remove it first, by"
+    )?;
+    writeln!(out, "lgss_sk -R of the new file, which ends the loaded keys of its names.")?;
     Ok(())
 }
 
@@ -130,6 +135,9 @@ fn commands<'a>(
             "     none of the files is for them; make one with the same secret, and load it ({load}):"
         )?;
         writeln!(out, "       cp {other} FILE && lgss_sk {types} -m FILE")?;
+        if types.ends_with("client") {
+            writeln!(out, "     with -g NIDS, if the clients have one for the management server, too")?;
+        }
     }
     Ok(())
 }

@@ -75,6 +75,15 @@ pub(super) fn expire(text: &str) -> Result<u32, &'static str> {
     }
 }
 
+/// The name of a file system or nodemap. Some characters have a meaning in the names of loaded keys, or would in a path. An empty one stands
+/// for none.
+pub(super) fn name(text: &str) -> Result<String, &'static str> {
+    if text.chars().any(|c| !c.is_ascii_graphic() || matches!(c, ':' | '#' | '/')) {
+        return Err("a name has printable ASCII characters, without blanks and without : # /");
+    }
+    Ok(text.to_owned())
+}
+
 /// An empty text is no network identifier at all.
 pub(super) fn nids(text: &str) -> Result<NidList, String> {
     if text.is_empty() {

@@ -107,8 +107,15 @@ fn a_command_line_that_contradicts_itself_is_refused_with_status_1_and_nothing_h
         with_new(&["-k", "100"]),
         with_new(&["-k", "1032"]),
         with_new(&["-g", "10.0.0.1"]),
-        with_new(&["-n", "seventeen letters"]),
-        with_new(&["-f", "sixty-five letters are one more than a file system name may have."]),
+        with_new(&["-n", "seventeen.letters"]),
+        with_new(&["-f", "sixty-five-letters-are-one-more-than-a-file-system-name-may-have."]),
+        vec!["-w", "new", "-t", "server", "-f", ""],
+        with_new(&["-f", "a:b"]),
+        with_new(&["-f", "a#previous"]),
+        with_new(&["-f", "a b"]),
+        with_new(&["-f", "a/b"]),
+        with_new(&["-f", "a\x1b[2J"]),
+        with_new(&["-n", "a:b"]),
         with_new(&["--no-such-option"]),
     ] {
         let err = bench.refused(&words);

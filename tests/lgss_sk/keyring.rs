@@ -103,6 +103,19 @@ fn a_key_without_a_name_is_not_loaded() {
 }
 
 #[test]
+fn a_removed_key_with_another_secret_is_named() {
+    let bench = Bench::new();
+    bench.make("old", "server");
+    bench.make("new", "server");
+    bench.done(&["-l", "old"]);
+    let (_, err) = bench.done(&["-R", "new"]);
+    assert!(err.contains("whose secret was another than the file's"), "{err}");
+    assert!(bench.names().is_empty());
+    bench.done(&["-l", "old"]);
+    assert_eq!(bench.done(&["-R", "old"]).1, "");
+}
+
+#[test]
 fn what_is_not_loaded_cannot_be_removed() {
     let bench = Bench::new();
     bench.make("key", "client,server");

@@ -37,6 +37,7 @@ fn the_files_of_servers_and_clients_get_the_same_new_secret_and_stay_themselves(
     let places: Vec<usize> =
         order.iter().map(|line| out.find(line).unwrap_or_else(|| panic!("{line}: {out}"))).collect();
     assert!(places.is_sorted(), "{out}");
+    assert!(out.contains("has leaked"), "{out}");
 }
 
 #[test]
