@@ -1,9 +1,8 @@
 //! Reads shared keys in root's user keyring, from a process whose session keyring does not lead there: the monitor has
 //! that of the request.
 //!
-//! Lustre's tool gives keys permissions by which root may read them; those of lgss_sk can be read by possession only,
-//! and a process possesses what is in its keyrings. So a found key is linked to the process keyring until it has been
-//! read. The user keyring itself is not: such links take a lock that any user can hold for long.
+//! Both tools let root read the keys that they load. One that was added otherwise can be read by possession only, and a
+//! process possesses what is in its keyrings. So a found key is linked to the process keyring until it has been read. The user keyring itself is not: such links take a lock that any user can hold for long.
 
 use std::ffi::CString;
 
