@@ -12,9 +12,10 @@ from pathlib import Path
 import kernel
 import sk
 from bed import KEYRING, processes, scenario
-from requester import CLONE_NEWNS, LIBC, Requester, context, unshare
+from requester import CLONE_NEWNS, Requester, context, unshare
 from server import Answer, failed as rpc_failed, refusing, reply
 from verdicts import established_by_shared_key, failed, mount_refused, refused, told_at_once
+from written import Written
 
 GSS_FAILURE = 0xD0000
 MGS_NID = 0x20000C0A84D01
@@ -150,33 +151,6 @@ def of_many_targets_at_once_one_tests_the_prime(bed):
         assert mount(bed, 12)[0] == 0, bed.log.lines
         assert written.count() == 1, written.count()
     assert [path.read_text() for path in Path("/run/lgss/primes").iterdir()] == ["safe\n"]
-
-
-class Written:
-    """Counts writes to the files of a directory, by inotify."""
-
-    def __init__(self, directory):
-        self.events = LIBC.inotify_init1(os.O_NONBLOCK)
-        # Opening and closing, too: otherwise the kernel tells two writes in a row as one.
-        assert LIBC.inotify_add_watch(self.events, directory.encode(), 0x2 | 0x8 | 0x10 | 0x20) > 0
-        self.writes = 0
-
-    def count(self):
-        while True:
-            try:
-                data = os.read(self.events, 1 << 16)
-            except BlockingIOError:
-                return self.writes
-            while data:
-                _, mask, _, length = struct.unpack_from("=iIII", data)
-                self.writes += mask == 0x2
-                data = data[16 + length :]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        os.close(self.events)
 
 
 @scenario

@@ -8,6 +8,7 @@ import errno
 import glob
 import os
 import re
+import secrets
 import shutil
 import signal
 import threading
@@ -15,11 +16,13 @@ import time
 from collections import Counter
 
 import kernel
+import sk
 from bed import KEYRING, REFERENCE, TRIVIAL, scenario
 from kernel import Fields
 from late_kdc import LateKdc
 from realm import DIRECTORY
 from requester import Requester, ask
+from written import Written
 
 ROUNDS = int(os.environ.get("LGSS_BENCH_ROUNDS") or 0)
 # Usually a scenario may take 240 s.
@@ -31,6 +34,8 @@ ATTEMPTS = 10
 FIRST_OF_STORM = 2_000_000
 KDC_LOG = f"{DIRECTORY}/kdc.log"
 FIRST_STRANGER = 5000
+# File system of the shared key.
+BY_KEY = "bykey"
 
 
 class Turns:
@@ -155,6 +160,59 @@ def the_nodes_root_and_a_late_kdc(bed):
     by_lateness(bed, "root", request)
 
 
+def the_node_by_shared_key_and_by_ticket(bed):
+    """Our program alone, by mechanism: a loaded key whose prime has been tested, a ticket in the own cache, nothing at all."""
+    bed.realm
+    bed.upcall(KEYRING)
+    load_shared_key(bed)
+    mechanisms = ("krb5", "sk", "gssnull")
+    results = {mechanism: [] for mechanism in mechanisms}
+    for turn in range(ROUNDS + 1):
+        for mechanism in mechanisms[turn % 3 :] + mechanisms[: turn % 3]:
+            got = Requester(0).ask(flags="r", svc="i", mech=mechanism, obd=f"{BY_KEY}-MDT0000-mdc-ff2d", secid=Turns.next(), wait_ms=60000)
+            assert is_established(got), (got, bed.log.lines)
+            # The first one gets the ticket, or tests the prime.
+            results[mechanism] += [got] if turn else []
+            kernel.order("flush all")
+    ticket = quantile([got.blocked_us + got.after_us for got in results["krb5"]], 0.5)
+    tell("root, by mechanism, lgss_keyring; microseconds from the request to the context's end")
+    for mechanism, all_got in results.items():
+        spent = [got.blocked_us + got.after_us for got in all_got]
+        blocked = quantile([got.blocked_us for got in all_got], 0.5)
+        tell(
+            f"  {mechanism:12} n {len(spent)}, p50 {quantile(spent, 0.5)} p99 {quantile(spent, 0.99)}, "
+            f"of krb5's {quantile(spent, 0.5) / ticket:.2f}; blocked p50 {blocked}"
+        )
+
+
+def a_storm_of_targets_with_one_shared_key(bed):
+    """A mount: all targets at the same time, with a prime of 2048 bits that nobody has tested before."""
+    kernel.set_parameters(rpc_timeout_ms=LIMIT * 1000)
+    kernel.set_timeout(LIMIT)
+    bed.upcall(KEYRING)
+    load_shared_key(bed)
+    os.makedirs("/run/lgss/primes", 0o700)
+    os.chmod("/run/lgss", 0o700)
+    with Written("/run/lgss/primes") as written:
+        started = time.monotonic()
+        results = [Fields.parse(text) for text in Requester(0).run(lambda: storm(BY_KEY, mech="sk", svc="i"), LIMIT)]
+        seconds = time.monotonic() - started
+        writes = written.count()
+    established = sum(map(is_established, results))
+    blocked = [got.blocked_us for got in results]
+    tell(
+        f"{TARGETS} targets at once, sk: {established} established in {seconds:.1f} s, {len(results)} requests, "
+        f"primes tested {writes}; blocked p50 {quantile(blocked, 0.5)} p99 {quantile(blocked, 0.99)} us"
+    )
+    assert (established, writes) == (TARGETS, 1), (established, writes)
+
+
+def load_shared_key(bed):
+    """A file system's key with a prime of 2048 bits, which the server has, too."""
+    bed.server.shared_key = sk.SharedKey(secrets.token_bytes(32))
+    sk.load(f"lustre:{BY_KEY}", bed.server.shared_key.form(BY_KEY))
+
+
 def by_lateness(bed, who, request):
     kdc = LateKdc(bed)
     try:
@@ -203,12 +261,13 @@ def a_storm_of_the_nodes_targets(bed):
             kernel.order("flush all")
 
 
-def storm():
+def storm(file_system="lustre", **others):
     """In a process of the node's root, a thread for each target asks until it has a context. Returns all results, without tokens."""
     results = []
 
     def one(number):
-        fields = {"flags": "r", "obd": f"lustre-OST{number:04x}-osc-ff2d", "lustre_svc": 2, "wait_ms": 200000}
+        fields = {"flags": "r", "obd": f"{file_system}-OST{number:04x}-osc-ff2d", "lustre_svc": 2, "wait_ms": 200000}
+        fields |= others
         for attempt in range(ATTEMPTS):
             text = ask("write", fields | {"secid": FIRST_OF_STORM + ATTEMPTS * number + attempt})
             results.append(" ".join(word for word in text.split() if not word.startswith(("token=", "handle="))))
@@ -271,6 +330,8 @@ if ROUNDS:
     the_machine = patient(the_machine)
     a_user_and_a_late_kdc = patient(a_user_and_a_late_kdc)
     the_nodes_root_with_good_credentials = patient(the_nodes_root_with_good_credentials)
+    the_node_by_shared_key_and_by_ticket = patient(the_node_by_shared_key_and_by_ticket)
+    a_storm_of_targets_with_one_shared_key = patient(a_storm_of_targets_with_one_shared_key)
     the_nodes_root_and_a_late_kdc = patient(the_nodes_root_and_a_late_kdc)
     a_user_without_a_ticket = patient(a_user_without_a_ticket)
     a_storm_of_the_nodes_targets = patient(a_storm_of_the_nodes_targets)
