@@ -326,7 +326,7 @@ def after_a_rotation_the_key_before_the_newest_still_serves(bed):
         made_context = established_by_shared_key(bed, who.ask(**fields(bed, number)))
         assert made_context.sk.shared == old and len(bed.server.rpcs) == 2 * number, bed.server.rpcs
         line = bed.log.wait(f"MDT{number:04x}")
-        assert f"{name(bed, '#previous')} (" in line and f"with {name(bed)}: server refuses" in line, line
+        assert f"{name(bed, '#previous')} (" in line and f"({name(bed)}: server refuses" in line, line
     assert context(first.ctx).state == "established"
     again = alice.ask(**of_user(bed))
     assert (again.serial, bed.usage(alice, first.serial)) == (first.serial, 2), again
