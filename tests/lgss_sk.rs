@@ -62,6 +62,14 @@ impl Bench {
         command
     }
 
+    /// The same with SIGINT as a terminal's programs have it; a test in the background may have been started without.
+    fn interruptible(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_lgss_sk")]).args(words);
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
+        command
+    }
+
     /// Exit status, standard output and standard error.
     fn run(&self, words: &[&str]) -> (i32, String, String) {
         outcome(self.command(words).output().unwrap())

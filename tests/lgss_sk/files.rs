@@ -178,7 +178,7 @@ fn an_interrupted_search_for_a_prime_leaves_everything_as_it_was() {
         &["-m", "key", "-t", "client", "-p", "8192"],
         &["-l", "key", "-t", "client", "-p", "8192"],
     ] {
-        let mut child = bench.command(words).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = bench.interruptible(words).stderr(Stdio::piped()).spawn().unwrap();
         let (pid, deadline) = (child.id(), Instant::now() + Duration::from_secs(30));
         // A second thread searches.
         while fs::read_dir(format!("/proc/{pid}/task")).unwrap().count() < 2 {
@@ -186,6 +186,13 @@ fn an_interrupted_search_for_a_prime_leaves_everything_as_it_was() {
             std::thread::sleep(Duration::from_millis(5));
         }
         kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGINT).unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("{words:?}: the search goes on");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(!child.wait().unwrap().success(), "{said}");
