@@ -67,22 +67,10 @@ pub(super) fn check_shared(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
+    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts};
 
     fn key(hmac: HmacAlgorithm, cipher: CipherAlgorithm) -> SharedKey {
-        let parts = KeyParts {
-            hmac,
-            cipher,
-            expire: 600,
-            types: KeyTypes { client: true, ..KeyTypes::default() },
-            mgs_nids: Vec::new(),
-            file_system: "lustre".to_owned(),
-            nodemap: "default".to_owned(),
-            secret: Secret::new(vec![7; 32]),
-            prime_bits: 512,
-            prime: Some(vec![0xfb; 64]),
-        };
-        SharedKey::new(parts).unwrap()
+        SharedKey::new(KeyParts { hmac, cipher, expire: 600, ..KeyParts::of_a_client() }).unwrap()
     }
 
     fn reported() -> SharedEstablished {

@@ -51,6 +51,25 @@ pub(crate) struct KeyParts {
     pub prime: Option<Vec<u8>>,
 }
 
+#[cfg(test)]
+impl KeyParts {
+    /// Those of a client's key for the file system `lustre`, whose prime nobody has tested.
+    pub(crate) fn of_a_client() -> Self {
+        Self {
+            hmac: HmacAlgorithm::Sha256,
+            cipher: CipherAlgorithm::Aes256Ctr,
+            expire: 604_800,
+            types: KeyTypes { client: true, ..KeyTypes::default() },
+            mgs_nids: Vec::new(),
+            file_system: "lustre".to_owned(),
+            nodemap: "default".to_owned(),
+            secret: Secret::new(vec![7; 32]),
+            prime_bits: 512,
+            prime: Some(vec![0xfb; 64]),
+        }
+    }
+}
+
 /// A shared key that keeps the rules of Lustre's form. Its parts can be read as fields.
 #[derive(Debug)]
 pub(crate) struct SharedKey(KeyParts);

@@ -144,8 +144,7 @@ fn flags(roles: Roles, level: Option<Level>) -> u32 {
         Level::Integrity => 0x40,
         Level::Privacy => 0x80,
     });
-    let role = |asked: bool, bit: u32| if asked { bit } else { 0 };
-    service | role(roles.root, 0x1) | role(roles.mdt, 0x2) | role(roles.ost, 0x4)
+    service | roles.bits()
 }
 
 #[cfg(test)]

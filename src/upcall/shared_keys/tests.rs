@@ -12,18 +12,7 @@ fn callout(target: &str) -> LustreCallout {
 }
 
 fn parts() -> KeyParts {
-    KeyParts {
-        hmac: HmacAlgorithm::Sha256,
-        cipher: CipherAlgorithm::Aes256Ctr,
-        expire: 604_800,
-        types: KeyTypes { client: true, ..KeyTypes::default() },
-        mgs_nids: Vec::new(),
-        file_system: "lustre".to_owned(),
-        nodemap: "default".to_owned(),
-        secret: Secret::new(vec![7; 32]),
-        prime_bits: 512,
-        prime: Some(vec![0xfb; 64]),
-    }
+    KeyParts::of_a_client()
 }
 
 fn form(parts: KeyParts) -> FoundKey {
