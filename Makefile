@@ -39,7 +39,7 @@ bench:
 bench-vm:
 	scripts/setup
 	scripts/build
-	LGSS_REF='$(LGSS_REF)' LGSS_BENCH_ROUNDS='$(or $(LGSS_BENCH_ROUNDS),100)' LGSS_VM_LIMIT=3600 tests/vm/run bench
+	LGSS_REF='$(LGSS_REF)' LGSS_BENCH_ROUNDS='$(or $(LGSS_BENCH_ROUNDS),100)' LGSS_VM_CPUS=2 LGSS_VM_LIMIT=3600 tests/vm/run bench
 
 build:
 	scripts/build

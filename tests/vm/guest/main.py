@@ -1,4 +1,7 @@
-"""Prepares the guest and runs the scenarios whose names hold one of the words in /run/vm/words. See README.md."""
+"""Prepares the guest and runs the scenarios whose names hold one of the words in /run/vm/words. See README.md.
+
+The guests of a run share /run/vm. A scenario is for the guest that first makes its directory in /run/vm/claims.
+"""
 
 import importlib.util
 import os
@@ -10,6 +13,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
 SHARE = Path("/run/vm")
+GUEST = os.environ.get("VM_GUEST")
 SECONDS = 240
 
 
@@ -25,11 +29,21 @@ def main():
 
     started = time.monotonic()
     bed = Bed.prepare()
-    print(f"Linux {os.uname().release}, {time.monotonic() - started:.1f} s to prepare", flush=True)
-    failed = sum(not run_one(bed, name, scenario) for name, scenario in chosen)
-    print(f"{len(chosen) - failed} ok, {failed} FAILED", flush=True)
-    verdict = "ok" if chosen and not failed else f"{failed} scenarios failed" if chosen else "no such scenario"
-    (SHARE / "verdict").write_text(verdict)
+    print(f"guest {GUEST}: Linux {os.uname().release}, {time.monotonic() - started:.1f} s to prepare", flush=True)
+    verdicts = [run_one(bed, name, scenario) for name, scenario in chosen if is_mine(name, scenario)]
+    (SHARE / f"counts.{GUEST}").write_text(f"{verdicts.count(True)} {verdicts.count(False)}\n")
+
+
+def is_mine(name, scenario):
+    """Whether no other guest runs this scenario. One that needs two processors is left to the guest that has them."""
+    if getattr(scenario, "processors", 1) > os.cpu_count():
+        (SHARE / "two").touch()
+        return False
+    try:
+        (SHARE / "claims" / name).mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def find_scenarios():
@@ -49,7 +63,7 @@ def find_scenarios():
 
 
 def run_one(bed, name, scenario):
-    """Prints one line: ok or FAILED, name, seconds; below it, why it failed."""
+    """Prints one line: ok or FAILED, name, seconds of the guest's clock. Returns whether it is ok."""
     started = time.monotonic()
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(SECONDS)
@@ -60,15 +74,21 @@ def run_one(bed, name, scenario):
     except Exception:
         signal.alarm(0)
         tell("FAILED", name, started)
-        print(traceback.format_exc(), flush=True)
-        for line in bed.log.lines[-8:]:
-            print(f"    log: {line}", flush=True)
-        for problem in bed.server.problems:
-            print(f"    server: {problem}", flush=True)
+        keep_failure(bed, name)
         return False
     finally:
         signal.alarm(0)
         bed.end()
+
+
+def keep_failure(bed, name):
+    """Why it failed, for the end of the report."""
+    with open(SHARE / f"failures.{GUEST}", "a") as kept:
+        print(f"== {name}", traceback.format_exc(), sep="\n", file=kept)
+        for line in bed.log.lines[-8:]:
+            print(f"    log: {line}", file=kept)
+        for problem in bed.server.problems:
+            print(f"    server: {problem}", file=kept)
 
 
 def tell(verdict, name, started):

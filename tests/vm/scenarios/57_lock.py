@@ -42,3 +42,7 @@ def a_user_who_holds_the_kernels_keyring_lock_holds_up_nobody_elses_key(bed):
     established(bed, got, "lustre_root/client.example.test")
     assert got.blocked_us < RELEASED_WITHIN, got
     holder.end()
+
+
+# With one, nobody meets the lock while it is held: who holds it holds the processor too.
+a_user_who_holds_the_kernels_keyring_lock_holds_up_nobody_elses_key.processors = 2
