@@ -5,7 +5,7 @@
 
 use super::ROUND_LIMIT;
 use super::channel::rpc::reply::{AuthStatus, RpcReplyError};
-use super::channel::{Answer, Channel, ChannelError, GSS_S_COMPLETE, WindowProof};
+use super::channel::{Answer, Channel, ChannelError, GSS_S_COMPLETE, GSS_S_UNAUTHORIZED, WindowProof};
 use super::mech::{CompleteContext, ExchangeStep, InitiatorSide, MechanismError, MechanismFault};
 use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
 use crate::ctx::{Handle, SeqWindow};
@@ -37,7 +37,7 @@ pub enum DriveError {
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// The server answers with an error.
-    #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", words(said, *fault))]
+    #[error("server refuses the context: {}GSS major {major:#x}, minor {minor:#x}", words(said, *fault, *major))]
     Refused {
         /// The server's major status.
         major: u32,
@@ -163,9 +163,10 @@ fn finish<C: CompleteContext>(
 }
 
 /// The server's objection in words: from its token, else by its minor status.
-fn words(said: &Option<MechanismError>, fault: MechanismFault) -> String {
+fn words(said: &Option<MechanismError>, fault: MechanismFault, major: u32) -> String {
     match (said, fault) {
         (Some(error), _) => format!("{error}, "),
+        (None, _) if major == GSS_S_UNAUTHORIZED => "it denies access, ".to_owned(),
         (None, MechanismFault::ClockSkew) => "its clock differs too much, ".to_owned(),
         (None, MechanismFault::TicketExpired) => "the ticket has expired, ".to_owned(),
         (None, MechanismFault::StaleKey) => "it cannot decrypt the ticket, ".to_owned(),

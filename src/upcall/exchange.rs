@@ -19,7 +19,7 @@ use nix::sys::stat::Mode;
 use crate::ctx::lustre::{LustreCallout, LustreMechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::channel::Answer;
-use crate::negotiate::channel::lustre::{REPLY_SIZE, decode};
+use crate::negotiate::channel::lustre::{REPLY_SIZE, decode, denial};
 use crate::sys::fork::{self, ForkResult};
 use crate::sys::init_channel::{self, Exchange};
 use crate::sys::process::{self, Process};
@@ -97,6 +97,8 @@ impl InitChannel {
             };
             match errno {
                 Errno::ETIMEDOUT => return Ok(Exchanged::Silence),
+                // The worker may have another key.
+                Errno::EACCES if self.is_with_shared_key => return Ok(Exchanged::Answer(denial())),
                 Errno::EAGAIN | Errno::EINTR if Instant::now() + NOT_READY_PAUSE < deadline => {
                     thread::sleep(NOT_READY_PAUSE)
                 }
@@ -176,10 +178,6 @@ impl InitChannel {
 
     fn refused_by_status(&self, status: Errno) -> Failure {
         let (cause, what) = match status {
-            Errno::EACCES if self.is_with_shared_key => (
-                Cause::SharedKeyRefused,
-                "the server denies access: it has no shared key for this, or another",
-            ),
             Errno::EACCES => (Cause::ServerRefused, "the server denies access"),
             Errno::EINVAL => (Cause::KeyGone, "the kernel has another security context by now"),
             Errno::E2BIG => (Cause::TokenTooLarge, "the token is too large for the server's buffer"),

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::authorise::Acting;
+use super::check::AgreedContext;
 use super::outcome::Outcome;
 use crate::config::Config;
-use crate::ctx::payload::{lustre, user};
+use crate::ctx::payload::lustre::{self, EncodeError};
+use crate::ctx::payload::user;
 use crate::ctx::{Context, Lifetime};
 use crate::event::{Cause, Failure, Reason, Stage};
 use crate::key::{Consumer, LiveKey};
@@ -75,6 +77,18 @@ pub(super) fn publish_context(
     context.initiator = None;
     let bare = user::established(&context)?;
     Ok(publish(live, full, || bare, lifetime.as_duration()))
+}
+
+/// The payload of a context for the kernel.
+///
+/// # Errors
+/// [`EncodeError`] for a context that does not fit a payload, which its types exclude.
+pub(super) fn kernels_payload(context: &AgreedContext) -> Result<Writer, EncodeError> {
+    match context {
+        AgreedContext::Kerberos(context) => lustre::established(context),
+        AgreedContext::SharedKey(context) => Ok(lustre::established_by_shared_key(context)?),
+        AgreedContext::Null(context) => Ok(lustre::established_by_null(context)?),
+    }
 }
 
 fn publish(live: LiveKey, full: Writer, bare: impl FnOnce() -> Writer, ttl: Duration) -> Finished {

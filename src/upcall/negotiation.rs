@@ -15,7 +15,7 @@ use super::cgroup::OwnerCgroup;
 use super::check::{Agreed, AgreedContext, check};
 use super::check_shared::check_shared;
 use super::exchange::Exchanged;
-use super::final_payload::{fail_unpublished, publish_context};
+use super::final_payload::{fail_unpublished, kernels_payload, publish_context};
 use super::findings::Findings;
 use super::gssnull;
 use super::held::Pending;
@@ -31,7 +31,6 @@ use super::start::{self, Attempt, LaunchProgress, place_limit};
 use super::times::{Times, WorkerTime};
 use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
-use crate::ctx::payload::lustre::{self, EncodeError};
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{
     Credentials, Established, Message, MessageError, Paused, Report, Request, SharedEstablished, Timing,
@@ -40,7 +39,6 @@ use crate::secret::Secret;
 use crate::sys::jail;
 use crate::sys::process::{self, Process};
 use crate::time::now_32;
-use crate::wire::Writer;
 
 /// Time limit for a message once it has begun to arrive, and for one of ours to be read.
 const MESSAGE_TIME: Duration = Duration::from_secs(1);
@@ -196,8 +194,9 @@ impl<'a> RunningNegotiation<'a> {
     /// The failure of an upcall whose deadline has passed; a mount's is earlier.
     fn overdue(&self) -> Failure {
         if self.key.holds_a_mount() {
+            let stage = if self.concerned.shared_keys.is_some() { Stage::Credentials } else { Stage::Kdc };
             let detail = "nothing to send to the server in the time that a mount waits";
-            return Failure::new(Stage::Kdc, Cause::Deadline, detail);
+            return Failure::new(stage, Cause::Deadline, detail);
         }
         Failure::new(Stage::Negotiate, Cause::Deadline, "the upcall's deadline has passed")
     }
@@ -266,8 +265,7 @@ impl<'a> RunningNegotiation<'a> {
                     // Whatever can be known without the server is known by now.
                     self.key.admit()?;
                     self.times.deadline = self.times.released;
-                    let deadline = self.times.deadline;
-                    match relay.exchange(&token, Some(worker), deadline)? {
+                    match relay.exchange(&token, Some(worker), self.times.deadline)? {
                         Exchanged::Answer(answer) => {
                             link.send_reply(&answer, Instant::now() + MESSAGE_TIME).map_err(worker_fault)?;
                         }
@@ -344,14 +342,6 @@ fn publish(job: &Job<'_>, times: &Times, mut key: Pending, agreed: Agreed) -> Ou
         }
         Ok(Err((live, errno))) => fail_unpublished(live, errno, acting, job.config, times.released),
         Err(what) => Outcome::Failed(Failure::new(Stage::Publish, Cause::WorkerFault, what)),
-    }
-}
-
-fn kernels_payload(context: &AgreedContext) -> Result<Writer, EncodeError> {
-    match context {
-        AgreedContext::Kerberos(context) => lustre::established(context),
-        AgreedContext::SharedKey(context) => Ok(lustre::established_by_shared_key(context)?),
-        AgreedContext::Null(context) => Ok(lustre::established_by_null(context)?),
     }
 }
 

@@ -5,6 +5,9 @@ use crate::secret::Secret;
 /// Major status of a token that completes the server's side (RFC 2743 §1.2.1.1).
 pub(crate) const GSS_S_COMPLETE: u32 = 0;
 
+/// Major status of a refusal by the server's own policy (RFC 2743 §1.2.1.1).
+pub(crate) const GSS_S_UNAUTHORIZED: u32 = 15 << 16;
+
 /// A server's answer to a token.
 #[derive(Debug)]
 pub struct Answer {

@@ -5,9 +5,9 @@
 //! gss_minor · u32 window · u32 length + handle, padded to four · u32 length + token, padded to four`. The rest of the
 //! buffer has no meaning.
 
-use super::answer::Answer;
 #[cfg(feature = "gss")]
 use super::answer::WindowProof;
+use super::answer::{Answer, GSS_S_UNAUTHORIZED};
 use crate::ctx::HANDLE_LIMIT;
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError};
@@ -50,6 +50,19 @@ pub(crate) fn decode(reply: &[u8]) -> Result<Answer, LustreReplyError> {
         #[cfg(feature = "gss")]
         window_proof: WindowProof::TheKernels,
     })
+}
+
+/// The answer of a server that has denied the RPC itself: no handle, no token.
+pub(crate) fn denial() -> Answer {
+    Answer {
+        handle: Vec::new(),
+        gss_major: GSS_S_UNAUTHORIZED,
+        gss_minor: 0,
+        window: 0,
+        token: Secret::new(Vec::new()),
+        #[cfg(feature = "gss")]
+        window_proof: WindowProof::TheKernels,
+    }
 }
 
 #[cfg(test)]

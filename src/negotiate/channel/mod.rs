@@ -11,9 +11,9 @@ pub(crate) mod rpc;
 #[cfg(feature = "gss")]
 pub mod tcp;
 
-#[cfg(feature = "gss")]
-pub(crate) use answer::WindowProof;
 pub(crate) use answer::{Answer, GSS_S_COMPLETE};
+#[cfg(feature = "gss")]
+pub(crate) use answer::{GSS_S_UNAUTHORIZED, WindowProof};
 #[cfg(feature = "gss")]
 pub(crate) use error::ChannelError;
 

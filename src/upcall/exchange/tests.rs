@@ -123,6 +123,17 @@ fn each_status_of_the_kernel_fails_with_its_own_cause_and_is_not_tried_again() {
 }
 
 #[test]
+fn a_denial_of_a_shared_key_is_a_refusal_after_which_the_worker_may_try_another() {
+    let channel = FakeChannel::mount(vec![Act::Status((-libc::EACCES).into()), accepted()]);
+    let mut ours = InitChannel::open(&callout("sk"), &[channel.directory()]).unwrap();
+    let denied = ask(&mut ours, b"with one key", Instant::now() + LONG).unwrap();
+    assert_eq!((denied.gss_major, denied.handle.len(), denied.token.len()), (0xf_0000, 0, 0));
+    let next = ask(&mut ours, b"with another", Instant::now() + LONG).unwrap();
+    assert_eq!((next.gss_major, next.handle.as_slice()), (0, HANDLE));
+    no_child_is_left();
+}
+
+#[test]
 fn each_error_of_the_write_fails_with_its_own_cause_and_is_not_tried_again() {
     for (errno, cause, words) in [
         (libc::EINVAL, Cause::ServerDown, "no such target"),

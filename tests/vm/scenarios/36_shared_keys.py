@@ -18,6 +18,7 @@ from verdicts import established_by_shared_key, failed, mount_refused, refused, 
 from written import Written
 
 GSS_FAILURE = 0xD0000
+GSS_UNAUTHORIZED = 0xF0000
 MGS_NID = 0x20000C0A84D01
 MGC = "MGC192.168.77.1@tcp"
 # In µs, from the server's answer to the context's end: the worker derives keys before it looks at the rest of the answer.
@@ -293,9 +294,11 @@ def a_server_with_another_secret_is_told_apart(bed):
         line = bed.log.wait(f"MDT{number:04x}")
         assert f"with {name(bed, '#previous')}" in line and re.search(f"with {name(bed)}[^#]", line), line
         assert len(bed.server.rpcs) == 2 and not bed.server.accepted, bed.server.rpcs
-    # Without a shared key on the server the RPC itself is denied.
+    # Without a shared key on the server the RPC itself is denied; that, too, is a refusal of each key.
     bed.server.shared_key = None
-    failed(bed, bed.user("alice").ask(**of_user(bed, 3)), errno.EACCES)
+    bed.server.rpcs.clear()
+    failed(bed, bed.user("alice").ask(**of_user(bed, 3)), errno.EACCES, major=GSS_UNAUTHORIZED)
+    assert "it denies access" in bed.log.wait("MDT0003") and len(bed.server.rpcs) == 2, bed.log.lines
 
 
 @scenario
@@ -330,6 +333,12 @@ def after_a_rotation_the_key_before_the_newest_still_serves(bed):
     assert context(first.ctx).state == "established"
     again = alice.ask(**of_user(bed))
     assert (again.serial, bed.usage(alice, first.serial)) == (first.serial, 2), again
+    # A server that denies the RPC itself refuses the key, too.
+    denials = iter([Answer(status=-errno.EACCES)])
+    bed.server.answer = lambda rpc: next(denials, None) or bed.server.accept(rpc)
+    made_context = established_by_shared_key(bed, alice.ask(**of_user(bed, 4)))
+    assert made_context.sk.shared == old and "it denies access" in bed.log.wait("MDT0004"), bed.log.lines
+    bed.server.answer = None
     # The server has it now.
     bed.server.shared_key = new
     bed.server.rpcs.clear()
