@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::report::{ContextReport, ContextState, FailureReport, KeyObstacle, KeyReport};
 use super::values::KeyArgument;
 use super::words;
+use crate::terminal::person::person;
 use crate::terminal::{Terminal, results};
 use crate::text::{escaped, quoted};
 use crate::time::{Span, date};
@@ -34,7 +35,7 @@ fn text(report: &KeyReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "key       {} ({})", report.serial, report.key)?;
     writeln!(out, "state     {}", report.state.map_or("unknown", describe))?;
     if let Some(label) = &report.label {
-        writeln!(out, "owner     {}", words::person(label.owner))?;
+        writeln!(out, "owner     {}", person(label.owner))?;
         writeln!(out, "type      {}", escaped(&label.key_type))?;
         match &label.service {
             Some(service) => writeln!(out, "service   {service}")?,

@@ -1,25 +1,16 @@
-//! Words shared by the commands: for keys, users, sessions, and where the log is.
+//! Words shared by the commands: for keys, sessions, and where the log is.
 
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::{Uid, User};
 
 use crate::ctx::rings::Session;
 use crate::key::KeySerial;
-use crate::text;
+use crate::terminal::person::person;
 
 /// A key as keyctl(1) prints it, and as the log does.
 pub(super) fn key(serial: KeySerial) -> String {
     format!("{} ({serial})", serial.raw())
-}
-
-/// A uid and its name.
-pub(super) fn person(uid: u32) -> String {
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => format!("{uid} ({})", text::quoted(&user.name)),
-        _ => uid.to_string(),
-    }
 }
 
 /// State of the session keyring, as a sentence for people.

@@ -86,32 +86,40 @@ pub(super) struct SkArguments {
     /// As many bytes as --key-bits says.
     #[arg(short, long, value_name = "FILE", help_heading = ATTRIBUTES, conflicts_with = "modify")]
     pub data: Option<PathBuf>,
-    /// Seconds that a context lasts, 60 or more [default: 604800, in FIPS mode 86400]
+    /// Seconds that a context lasts, 60 to 2147483647 [default: 604800, in FIPS mode 86400]
     #[arg(short, long, value_name = "SECONDS", help_heading = ATTRIBUTES, value_parser = values::expire)]
     pub expire: Option<u32>,
     /// File system
+    ///
+    /// At most 64 bytes: printable ASCII characters, without blanks and without : # /. With --modify, an empty name takes
+    /// the former one away.
     #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::name)]
     pub fsname: Option<String>,
     /// Network identifiers of the MGS, separated by commas, such as 10.0.0.1@tcp
+    ///
+    /// At most 16. With --modify, an empty list takes the former ones away.
     #[arg(short = 'g', long, value_name = "NIDS", help_heading = ATTRIBUTES, value_parser = values::nids)]
     pub mgsnids: Option<NidList>,
     /// Nodemap that the server puts the client into [default: default]
+    ///
+    /// At most 16 bytes, of the same characters as the file system.
     #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::name)]
     pub nodemap: Option<String>,
-    /// Length of the prime, 512 bits or more [default: 2048]
+    /// Length of the prime: 512 to 16384 bits, a multiple of 8 [default: 2048]
     ///
-    /// A client's key has a prime, which can take a minute to find. A server's key has the length only: the least that it
-    /// accepts of a client.
+    /// A client's key has a prime. To find one of 2048 bits takes seconds to a minute, depending on luck and machine. A
+    /// server's key has the length only: the least that it accepts of a client.
     #[arg(short, long, value_name = "BITS", help_heading = ATTRIBUTES, value_parser = clap::value_parser!(u32).range(PRIME_BITS))]
     pub prime_bits: Option<u32>,
-    /// Length of the secret [default: 256]
+    /// Length of the secret: 8 to 1024 bits, a multiple of 8 [default: 256]
     ///
     /// Also --shared.
     #[arg(short, long, alias = "shared", value_name = "BITS", help_heading = ATTRIBUTES, value_parser = clap::value_parser!(u32).range(KEY_BITS))]
     pub key_bits: Option<u32>,
     /// Whom the key is for: client, server, mgs, or several separated by commas
     ///
-    /// With --load, only client: a server's file becomes a client's, and is loaded.
+    /// With --load, only client: a server's file becomes a client's, and is loaded. A file that is a client's already is
+    /// loaded for every type that it has.
     #[arg(short = 't', long = "type", value_name = "TYPES", help_heading = ATTRIBUTES, value_parser = values::types_of, add = ArgValueCandidates::new(types))]
     pub types: Option<KeyTypes>,
     /// With --load of a server's key: let those that are loaded already serve for a while
@@ -119,7 +127,7 @@ pub(super) struct SkArguments {
     /// The new key gets the time as a suffix to its name, the former ones a timeout.
     #[arg(short, long, help_heading = LOADING)]
     pub suffix: bool,
-    /// With --suffix: the timeout in seconds [default: 172800]
+    /// With --suffix: the timeout in seconds, 1 or more [default: 172800]
     #[arg(short = 'x', long, value_name = "SECONDS", help_heading = LOADING, value_parser = clap::value_parser!(u32).range(1..))]
     pub timeout: Option<u32>,
     /// With --load of a client's key: load it for the client that has mounted this directory
@@ -172,6 +180,19 @@ pub(super) enum Operation<'a> {
     Read(&'a Path),
     Modify(&'a Path),
     Write(&'a Path),
+}
+
+impl Operation<'_> {
+    /// The option that asks for it.
+    pub(super) fn option(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "load",
+            Self::Remove(_) => "remove",
+            Self::Read(_) => "read",
+            Self::Modify(_) => "modify",
+            Self::Write(_) => "write",
+        }
+    }
 }
 
 impl SkArguments {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::files::KeyFileError;
-use super::mounted::MountedError;
+use super::mounted::{MOUNTED, MountedError};
 use super::prime::PrimeSearchError;
 use super::root_keyring::RootKeyringError;
 use crate::creds::shared_key::SharedKeyError;
@@ -69,6 +69,17 @@ pub(super) enum SkFailure {
     /// There was nothing to remove.
     #[error("not loaded: {}", .0.join(", "))]
     NotLoaded(Vec<String>),
+    /// There is what an earlier rotation has made.
+    #[error("{}: it has the successor {} already", quoted_path(.file), quoted_path(.successor))]
+    SuccessorExists {
+        /// The file.
+        file: PathBuf,
+        /// That of its successor.
+        successor: PathBuf,
+    },
+    /// One file was to get two successors.
+    #[error("{}: it is named twice", quoted_path(.0))]
+    NamedTwice(PathBuf),
     /// A result could not be written.
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
@@ -81,9 +92,32 @@ impl SkFailure {
             Self::File(error) => error.remedy(),
             Self::Keyring(error) => error.remedy(),
             Self::Mounted(error) => error.remedy(),
+            Self::Rules(SharedKeyError::SecretBits(bits)) => {
+                Some(format!("--key-bits {}", rounded_up(*bits)))
+            }
+            Self::Rules(SharedKeyError::PrimeBits(bits)) => {
+                Some(format!("--prime-bits {}", rounded_up(*bits)))
+            }
             Self::ShortSecret { length, .. } if *length > 0 => Some(format!("--key-bits {}", length * 8)),
+            Self::NoClient(path) => {
+                let path = quoted_path(path);
+                Some(format!("cp {path} COPY && lgss_sk -t client -m COPY, then load COPY"))
+            }
+            Self::OtherFileSystem { .. } => Some(MOUNTED.to_owned()),
             Self::NoNames(path) => Some(format!("lgss_sk -m {} -f FSNAME", quoted_path(path))),
+            Self::NotLoaded(_) => Some("lgss_sk list shows what is loaded".to_owned()),
+            Self::SuccessorExists { file, successor } => {
+                let (file, successor) = (quoted_path(file), quoted_path(successor));
+                Some(format!(
+                    "load {successor} on every node, then mv {successor} {file}; or, if no node has loaded it, rm {successor}"
+                ))
+            }
+            Self::NamedTwice(_) => Some("name each file once".to_owned()),
             _ => None,
         }
     }
+}
+
+fn rounded_up(bits: u32) -> u32 {
+    bits.next_multiple_of(u8::BITS)
 }

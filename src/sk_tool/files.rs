@@ -3,7 +3,7 @@
 //! Invariant: a file is complete on the disk before it has its name, and never written through a link.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
 use zeroize::Zeroizing;
 
-use crate::creds::shared_key::{SharedKey, SharedKeyError, TextFormError};
+use crate::creds::shared_key::{LENGTH, SharedKey, SharedKeyError, TextFormError};
 use crate::secret::Secret;
 use crate::sys::files::unpredictable_name;
 use crate::text::quoted_path;
@@ -51,8 +51,9 @@ pub(super) struct FileOfKey {
     pub path: PathBuf,
     /// Its form.
     pub form: FileForm,
+    /// The uid and gid of its owner.
+    pub owner: (u32, u32),
     mode: u32,
-    owner: (u32, u32),
 }
 
 /// What becomes of a link in the place of a file.
@@ -85,9 +86,12 @@ pub(super) enum FileTrouble {
     #[error("it is not a regular file")]
     NotRegular,
     /// No key has so many bytes.
-    #[error("it is no shared key: it has {0} bytes")]
-    TooLong(u64),
+    #[error("it is no shared key: it has more than {FILE_LIMIT} bytes")]
+    TooLong,
     /// Neither form.
+    #[error("it is no shared key: for the binary form it has {0} bytes instead of {LENGTH}, and for the text form {no_line}", no_line = TextFormError::NoFirstLine)]
+    NoForm(usize),
+    /// The binary form, but broken.
     #[error("it is no shared key: {0}")]
     NoKey(#[source] SharedKeyError),
     /// The text form, but broken.
@@ -114,14 +118,33 @@ impl KeyFileError {
 
     /// What to try.
     pub(super) fn remedy(&self) -> Option<String> {
-        match &self.trouble {
-            FileTrouble::Open(_) => Some(format!("chmod 0400 {}", quoted_path(&self.path))),
-            FileTrouble::Link => Some("name the file that it leads to".to_owned()),
-            FileTrouble::Exists => {
-                Some("another name; or remove the file first, if no node needs its key".to_owned())
+        let path = quoted_path(&self.path);
+        let remedy = match &self.trouble {
+            FileTrouble::Read(error) if error.kind() == ErrorKind::PermissionDenied => {
+                "the same as the file's owner, or as root: sudo lgss_sk …".to_owned()
             }
-            _ => None,
-        }
+            FileTrouble::Open(_) => format!("chmod 0400 {path}"),
+            FileTrouble::Link => format!("name the file that it leads to: readlink -f {path}"),
+            FileTrouble::Exists => {
+                "another name; or remove the file first, if no node needs its key".to_owned()
+            }
+            FileTrouble::TooLong
+            | FileTrouble::NoForm(_)
+            | FileTrouble::NoKey(_)
+            | FileTrouble::NoText(_) => "copy the file anew from a node where lgss_sk -r shows it".to_owned(),
+            FileTrouble::Write(Errno::EACCES | Errno::EPERM) => "as root: sudo lgss_sk …".to_owned(),
+            FileTrouble::Write(Errno::ENOENT) => format!("mkdir -p {}", quoted_path(directory(&self.path))),
+            FileTrouble::Write(Errno::ENOSPC | Errno::EDQUOT) => {
+                format!("make room: df {}", quoted_path(directory(&self.path)))
+            }
+            _ => return None,
+        };
+        Some(remedy)
+    }
+
+    /// Whether a new file would have replaced one.
+    pub(super) fn is_there_already(&self) -> bool {
+        matches!(self.trouble, FileTrouble::Exists)
     }
 }
 
@@ -140,7 +163,7 @@ impl KeyFile {
         let content = content(file).map_err(fail)?;
         let (form, key) = match SharedKey::is_text(&content) {
             true => (FileForm::Text, SharedKey::from_text(&content).map_err(FileTrouble::NoText)),
-            false => (FileForm::Binary, SharedKey::decode(&content).map_err(FileTrouble::NoKey)),
+            false => (FileForm::Binary, SharedKey::decode(&content).map_err(no_binary)),
         };
         let (mode, owner) = (metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()));
         Ok(Self { key: key.map_err(fail)?, origin: FileOfKey { path: path.to_owned(), form, mode, owner } })
@@ -224,13 +247,21 @@ fn open_to_read(path: &Path, link: LastLink) -> Result<File, FileTrouble> {
     })
 }
 
+/// A file that is not meant to be text is of the binary form only if it is as long as that.
+fn no_binary(error: SharedKeyError) -> FileTrouble {
+    match error {
+        SharedKeyError::Length(length) => FileTrouble::NoForm(length),
+        error => FileTrouble::NoKey(error),
+    }
+}
+
 /// The content, in memory that is zeroed and does not grow.
 fn content(file: File) -> Result<Zeroizing<Vec<u8>>, FileTrouble> {
     let capacity = usize::try_from(FILE_LIMIT).unwrap_or(0) + 1;
     let mut content = Zeroizing::new(Vec::with_capacity(capacity));
     let length = file.take(FILE_LIMIT + 1).read_to_end(&mut content).map_err(FileTrouble::Read)?;
     match u64::try_from(length).unwrap_or(u64::MAX) {
-        length if length > FILE_LIMIT => Err(FileTrouble::TooLong(length)),
+        length if length > FILE_LIMIT => Err(FileTrouble::TooLong),
         _ => Ok(content),
     }
 }
@@ -252,10 +283,8 @@ impl Place {
     fn of(path: &Path) -> Result<Self, KeyFileError> {
         let name = path.file_name().filter(|_| !path.as_os_str().as_encoded_bytes().ends_with(b"/"));
         let name = name.ok_or_else(|| KeyFileError::new(path, FileTrouble::NoName))?;
-        let directory =
-            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let opened = open(directory, flags, Mode::empty());
+        let opened = open(directory(path), flags, Mode::empty());
         let directory = opened.map_err(|errno| KeyFileError::new(path, FileTrouble::Write(errno)))?;
         Ok(Self { directory, name: name.into() })
     }
@@ -318,6 +347,11 @@ impl Drop for Unnamed {
         let _ = unlinkat(&self.place.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
         let _ = self.former_mask.thread_set_mask();
     }
+}
+
+/// The directory that a file is in.
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Signals by which a person or the system ends a process.

@@ -7,9 +7,11 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::unistd::Uid;
+
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::{KeyFile, LastLink};
+use super::files::{FileOfKey, KeyFile, LastLink};
 use super::loaded_names::{LoadedName, NameReader, is_of_server, names_of, with_time};
 use super::remaining::{self, Remaining};
 use super::root_keyring::{LoadedKey, RootKeyring};
@@ -18,6 +20,7 @@ use super::{make, mounted};
 use crate::creds::shared_key::{KeyParts, SharedKey, previous_of};
 use crate::sys::local_time::LocalTime;
 use crate::terminal::Terminal;
+use crate::terminal::person::person;
 use crate::text::{quoted, quoted_path};
 use crate::time::Span;
 
@@ -28,9 +31,7 @@ pub(super) fn run(
 ) -> Result<(), SkFailure> {
     let ring = RootKeyring::open()?;
     let file = KeyFile::read(path, LastLink::Followed)?;
-    if file.origin.check_mode()? {
-        writeln!(terminal.err, "lgss_sk: everybody can read {}", quoted_path(path))?;
-    }
+    say_who_has(&file.origin, terminal.err)?;
     if !ring.is_the_hosts() {
         writeln!(
             terminal.err,
@@ -39,10 +40,7 @@ pub(super) fn run(
     }
     let mount = mount(path, &file.key, arguments)?;
     let key = of_client(file, arguments, terminal)?;
-    let names = names_of(&key, mount.as_deref());
-    if names.is_empty() {
-        return Err(SkFailure::NoNames(path.to_owned()));
-    }
+    let names = names_of(path, &key, mount.as_deref())?;
     let loading = Loading { ring: &ring, key: &key, verbosity: Verbosity::of(arguments) };
     for name in &names {
         match (name.reader, arguments.suffix) {
@@ -53,6 +51,22 @@ pub(super) fn run(
                 loading.beside_the_former(name, life, terminal.err)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Says who else than root has the secret that is in the file.
+fn say_who_has(file: &FileOfKey, err: &mut dyn Write) -> Result<(), SkFailure> {
+    let (path, (owner, _)) = (quoted_path(&file.path), file.owner);
+    if file.check_mode()? {
+        writeln!(err, "lgss_sk: everybody can read {path}: chmod 0400 {path}")?;
+    }
+    if !Uid::from_raw(owner).is_root() {
+        let owner = person(owner);
+        writeln!(
+            err,
+            "lgss_sk: {path} belongs to uid {owner}, who can read and replace it: chown root {path}"
+        )?;
     }
     Ok(())
 }
@@ -78,8 +92,11 @@ fn of_client(
     terminal: &mut Terminal<'_>,
 ) -> Result<SharedKey, SkFailure> {
     let KeyFile { key, origin } = file;
-    let wanted = arguments.types.filter(|_| !key.types.client);
-    let Some(types) = wanted else { return Ok(key) };
+    let Some(types) = arguments.types else { return Ok(key) };
+    if key.types.client {
+        say_that_it_stays(&key, &origin.path, arguments, terminal.err)?;
+        return Ok(key);
+    }
     // What is rewritten must not be reached by a link.
     KeyFile::read(&origin.path, LastLink::Refused)?;
     let parts = key.into_parts();
@@ -88,6 +105,30 @@ fn of_client(
     origin.replace(&key, origin.form)?;
     writeln!(terminal.err, "lgss_sk: {} is a client's key now", quoted_path(&origin.path))?;
     Ok(key)
+}
+
+/// Says what `--type client` does not do to a file that is a client's already.
+fn say_that_it_stays(
+    key: &SharedKey,
+    path: &Path,
+    arguments: &SkArguments,
+    err: &mut dyn Write,
+) -> Result<(), SkFailure> {
+    let path = quoted_path(path);
+    if Some(key.types) != arguments.types {
+        let types = key.types;
+        writeln!(
+            err,
+            "lgss_sk: --type has no effect: {path} is a client's key already, and is loaded for all its types: {types}"
+        )?;
+    }
+    if arguments.prime_bits.is_some() {
+        writeln!(
+            err,
+            "lgss_sk: --prime-bits has no effect: {path} is a client's key already, and stays as it is"
+        )?;
+    }
+    Ok(())
 }
 
 /// How much is said.

@@ -1,5 +1,8 @@
 //! Under which names a key is loaded, by its types.
 
+use std::path::Path;
+
+use super::failure::SkFailure;
 use crate::creds::shared_key::{
     SharedKey, client_name, client_name_of_mount, mgc_name, mgs_name, server_name,
 };
@@ -23,9 +26,15 @@ pub(super) enum NameReader {
     Server,
 }
 
-/// All names of a key; those of a client are for one mount if its client's uuid is given. A server's key without a file
-/// system has none.
-pub(super) fn names_of(key: &SharedKey, mount: Option<&str>) -> Vec<LoadedName> {
+/// All names of the key in a file; those of a client are for one mount if its client's uuid is given.
+///
+/// # Errors
+/// [`SkFailure::NoNames`]: a server's key without a file system.
+pub(super) fn names_of(
+    path: &Path,
+    key: &SharedKey,
+    mount: Option<&str>,
+) -> Result<Vec<LoadedName>, SkFailure> {
     let mut names = Vec::new();
     let mut add = |reader: NameReader, text: String| names.push(LoadedName { text, reader });
     let has_file_system = !key.file_system.is_empty();
@@ -43,7 +52,7 @@ pub(super) fn names_of(key: &SharedKey, mount: Option<&str>) -> Vec<LoadedName> 
         }
         key.mgs_nids.iter().for_each(|nid| add(NameReader::Client, mgc_name(*nid)));
     }
-    names
+    if names.is_empty() { Err(SkFailure::NoNames(path.to_owned())) } else { Ok(names) }
 }
 
 /// The name with the time at its end, as Lustre's tool writes it: `:yyyymmdd_HHMMSS_UUUUUU`.
@@ -87,7 +96,8 @@ mod tests {
     }
 
     fn texts(key: &SharedKey, mount: Option<&str>) -> Vec<String> {
-        names_of(key, mount).into_iter().map(|name| name.text).collect()
+        let names = names_of(Path::new("key"), key, mount).unwrap();
+        names.into_iter().map(|name| name.text).collect()
     }
 
     #[test]
@@ -107,7 +117,8 @@ mod tests {
         assert_eq!(texts(&client, Some("5f47"))[0], "lustre:scratch:5f47");
         let without = key(KeyTypes { client: true, server: true, mgs: false }, "");
         assert_eq!(texts(&without, None), ["lustre:MGC10.0.0.1@tcp", "lustre:MGC10.0.0.2@o2ib1"]);
-        assert_eq!(texts(&key(KeyTypes { server: true, ..KeyTypes::default() }, ""), None), [""; 0]);
+        let nameless = key(KeyTypes { server: true, ..KeyTypes::default() }, "");
+        assert!(matches!(names_of(Path::new("key"), &nameless, None), Err(SkFailure::NoNames(_))));
     }
 
     #[test]

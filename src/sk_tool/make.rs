@@ -27,7 +27,7 @@ pub(super) fn run(
     let key = complete(parts(arguments, terminal)?, terminal)?;
     let form = if arguments.ascii { FileForm::Text } else { FileForm::Binary };
     files::write_new(path, &key, form)?;
-    warn_of_weakness(&key, terminal)?;
+    warn_of_weakness(path, &key, terminal)?;
     if arguments.verbose {
         writeln!(terminal.err, "lgss_sk: {} written: {}", quoted_path(path), key.types)?;
     }
@@ -84,13 +84,22 @@ pub(super) fn complete(parts: KeyParts, terminal: &mut Terminal<'_>) -> Result<S
 ///
 /// # Errors
 /// [`SkFailure::Output`].
-pub(super) fn warn_of_weakness(key: &SharedKey, terminal: &mut Terminal<'_>) -> Result<(), SkFailure> {
-    if key.hmac == HmacAlgorithm::Null || key.cipher == CipherAlgorithm::Null {
-        writeln!(
-            terminal.err,
-            "lgss_sk: this key is for tests only: without a hash or a cipher, the keys of its contexts are no secret"
-        )?;
-    }
+pub(super) fn warn_of_weakness(
+    path: &Path,
+    key: &SharedKey,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), SkFailure> {
+    let worth = match (key.cipher, key.hmac) {
+        (CipherAlgorithm::Null, HmacAlgorithm::Null) => {
+            "is for tests only: with --crypt NONE and --hmac NONE nothing is encrypted or signed"
+        }
+        (CipherAlgorithm::Null, _) => {
+            "is for tests only: with --crypt NONE nothing is encrypted, and the key that signs is no secret"
+        }
+        (_, HmacAlgorithm::Null) => "serves no client: with --hmac NONE nothing can derive the cipher's key",
+        _ => return Ok(()),
+    };
+    writeln!(terminal.err, "lgss_sk: {} {worth}", quoted_path(path))?;
     Ok(())
 }
 

@@ -89,7 +89,7 @@ fn obey(arguments: &SkArguments, terminal: &mut Terminal<'_>) -> Result<(), SkFa
     }
     let operation = arguments.operation()?;
     for option in arguments.without_effect(&operation) {
-        writeln!(terminal.err, "lgss_sk: --{option} has no effect here")?;
+        writeln!(terminal.err, "lgss_sk: --{option} has no effect with --{}", operation.option())?;
     }
     match operation {
         Operation::Load(file) => load::run(file, arguments, terminal),

@@ -19,7 +19,7 @@ pub(super) fn run(
     let form = if arguments.ascii { FileForm::Text } else { origin.form };
     let key = make::complete(changed(key.into_parts(), arguments), terminal)?;
     origin.replace(&key, form)?;
-    make::warn_of_weakness(&key, terminal)?;
+    make::warn_of_weakness(path, &key, terminal)?;
     if arguments.verbose {
         writeln!(terminal.err, "lgss_sk: {} rewritten: {}", quoted_path(path), key.types)?;
     }

@@ -16,6 +16,9 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 /// Where lfs(1) may be; not by PATH, since root runs it.
 const LFS: [&str; 3] = ["/usr/bin/lfs", "/usr/sbin/lfs", "/bin/lfs"];
 
+/// What shows where Lustre's file systems are.
+pub(super) const MOUNTED: &str = "mount -t lustre shows the directories";
+
 /// A client of Lustre's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LustreMount {
@@ -53,9 +56,12 @@ impl MountedError {
     /// What to try.
     pub(super) fn remedy(&self) -> Option<String> {
         match self {
-            Self::NoLustre(_) => Some("mount -t lustre shows the directories".to_owned()),
+            Self::NoLustre(_) => Some(MOUNTED.to_owned()),
             Self::NoClient(_) => Some("lctl list_param llite.* shows the clients".to_owned()),
-            _ => None,
+            Self::Ambiguous { directory, .. } => {
+                Some(format!("lfs getname {}, which has to name the client", quoted_path(directory)))
+            }
+            Self::Directory(..) => None,
         }
     }
 }

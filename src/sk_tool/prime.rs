@@ -1,7 +1,7 @@
 //! The prime of a client's key: found in all processors' threads, while a line on the terminal shows that it goes on.
 //!
-//! It takes a few seconds, or minutes for a long one. Nothing has been written by then: whoever interrupts it leaves
-//! nothing behind.
+//! For 2048 bits that takes seconds to a minute, depending on luck and machine; for more bits, minutes. Nothing has been
+//! written by then: whoever interrupts it leaves nothing behind.
 
 use std::io;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::terminal::wait_line::{self, Output, WaitLine};
 
 /// Most threads that search.
 const THREADS: usize = 16;
+/// By then nothing has been written.
+const INTERRUPT: &str = "Ctrl-C ends it safely";
 
 /// Why there is no prime.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +53,13 @@ pub(super) fn found(bits: u32, terminal: &mut Terminal<'_>) -> Result<Vec<u8>, P
         thread::Builder::new().spawn(search).map_err(PrimeSearchError::Thread)?;
     }
     drop(sender);
-    let what = format!("lgss_sk: looking for a prime of {bits} bits");
+    let what = wanted(bits);
     let mut line = WaitLine::new(Output::Text);
     let found = loop {
         match receiver.recv_timeout(wait_line::STEP) {
             Ok(found) => break found,
             Err(RecvTimeoutError::Timeout) => {
-                line.show(&what, "Ctrl-C ends it, and nothing is written", terminal.err)?;
+                line.show(&what, INTERRUPT, terminal.err)?;
             }
             Err(RecvTimeoutError::Disconnected) => return Err(PrimeSearchError::NoResult),
         }
@@ -65,4 +67,23 @@ pub(super) fn found(bits: u32, terminal: &mut Terminal<'_>) -> Result<Vec<u8>, P
     stop.store(true, Ordering::Relaxed);
     line.end(terminal.err)?;
     Ok(found?)
+}
+
+fn wanted(bits: u32) -> String {
+    format!("lgss_sk: looking for a prime of {bits} bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// It would wrap, and the next update would leave the first half where it is.
+    #[test]
+    fn the_line_of_a_search_for_a_day_fits_the_narrowest_terminal() {
+        let line = wait_line::text(&wanted(16_384), Duration::from_secs(86_400), INTERRUPT);
+        assert!(line.len() <= 79, "{} columns: {line}", line.len());
+        assert_eq!(line, "lgss_sk: looking for a prime of 16384 bits: 86400 s, Ctrl-C ends it safely");
+    }
 }

@@ -18,10 +18,7 @@ pub(super) fn run(
 ) -> Result<(), SkFailure> {
     let ring = RootKeyring::open()?;
     let key = KeyFile::read(path, LastLink::Followed)?.key;
-    let names = names_of(&key, None);
-    if names.is_empty() {
-        return Err(SkFailure::NoNames(path.to_owned()));
-    }
+    let names = names_of(path, &key, None)?;
     let mut removed = 0;
     let secret = key.secret.expose();
     let loaded = ring.all()?;

@@ -46,13 +46,20 @@ pub(super) enum RootKeyringError {
 impl RootKeyringError {
     /// What to try.
     pub(super) fn remedy(&self) -> Option<String> {
-        match self {
-            Self::NotRoot => Some("sudo lgss_sk …".to_owned()),
-            Self::Load(_, Errno::EDQUOT) => {
-                Some("raise /proc/sys/kernel/keys/root_maxbytes, or remove keys: lgss_sk list".to_owned())
+        let remedy = match self {
+            Self::NotRoot => "sudo lgss_sk …",
+            Self::Unusable(Errno::EDQUOT) | Self::Load(_, Errno::EDQUOT) => {
+                "raise root_maxkeys and root_maxbytes in /proc/sys/kernel/keys, or remove keys: lgss_sk list"
             }
-            _ => None,
-        }
+            Self::Unusable(Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => {
+                "on the host, not in a container; else its seccomp profile has to allow keyctl and add_key"
+            }
+            Self::Unusable(_) => "keyctl show @u, which has to show the keyring",
+            Self::Remove(..) => "lgss_sk list shows what is still loaded",
+            Self::Timeout(..) => "lgss_sk list shows which keys have no end",
+            Self::Load(..) => return None,
+        };
+        Some(remedy.to_owned())
     }
 }
 
@@ -208,5 +215,22 @@ impl LoadedKey {
             LoadedContent::Shared(key) => Some(key),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keyring_that_cannot_be_used_has_a_remedy_whatever_the_error() {
+        let remedy = |errno| RootKeyringError::Unusable(errno).remedy().unwrap();
+        for errno in [Errno::ENOSYS, Errno::EPERM, Errno::EACCES] {
+            assert!(remedy(errno).contains("seccomp"), "{errno}");
+        }
+        assert!(remedy(Errno::EDQUOT).contains("root_maxkeys"));
+        assert!(remedy(Errno::EKEYREVOKED).contains("keyctl show @u"));
+        let full = RootKeyringError::Load("lustre:scratch".to_owned(), Errno::EDQUOT);
+        assert!(full.remedy().unwrap().contains("root_maxbytes"));
     }
 }

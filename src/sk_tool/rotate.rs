@@ -2,12 +2,13 @@
 //!
 //! Invariant: either every file gets its successor or none does. The files themselves stay as they are.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::failure::SkFailure;
-use super::files::{self, FileOfKey, KeyFile, LastLink};
+use super::files::{self, FileOfKey, KeyFile, KeyFileError, LastLink};
 use super::values::PREVIOUS_LIFE;
 use super::{make, secrets};
 use crate::creds::shared_key::{KeyParts, KeyTypes, SharedKey};
@@ -47,9 +48,14 @@ pub(super) fn run(paths: &[PathBuf], terminal: &mut Terminal<'_>) -> Result<(), 
 
 fn families(paths: &[PathBuf]) -> Result<Vec<Family>, SkFailure> {
     let mut families: Vec<Family> = Vec::new();
+    let mut named = HashSet::new();
     for path in paths {
-        files::check_new(&successor_path(path))?;
         let file = KeyFile::read(path, LastLink::Refused)?;
+        // Its name where it is, since `one` and `./one` would have one successor.
+        if !named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            return Err(SkFailure::NamedTwice(path.clone()));
+        }
+        files::check_new(&successor_path(path)).map_err(|error| no_successor(path, error))?;
         let secret = file.key.secret.expose();
         match families.iter_mut().find(|family| family.former.expose() == secret) {
             Some(family) => family.members.push(file),
@@ -57,6 +63,14 @@ fn families(paths: &[PathBuf]) -> Result<Vec<Family>, SkFailure> {
         }
     }
     Ok(families)
+}
+
+/// Why there is no successor of a file: most often, because a former rotation has made one.
+fn no_successor(path: &Path, error: KeyFileError) -> SkFailure {
+    match error.is_there_already() {
+        true => SkFailure::SuccessorExists { file: path.to_owned(), successor: successor_path(path) },
+        false => error.into(),
+    }
 }
 
 fn successor_path(path: &Path) -> PathBuf {
@@ -82,7 +96,7 @@ fn write(families: &[Vec<SucceedingKey>]) -> Result<(), SkFailure> {
         if let Err(error) = successor.of.write_beside(&successor.path, &successor.key) {
             // Half a rotation would only be in the way of the next one.
             written.iter().for_each(|path| drop(std::fs::remove_file(path)));
-            return Err(error.into());
+            return Err(no_successor(&successor.of.path, error));
         }
         written.push(&successor.path);
     }

@@ -1,8 +1,9 @@
-//! What commands write to: their output streams, tables and JSON, and a line on the terminal during a wait.
+//! What commands write to: their output streams, tables and JSON, names of users, and a line on the terminal during a wait.
 //!
 //! Used by `lgss` and `lgss_sk`. Invariant: text of others is made fit to be shown before it is written.
 #![forbid(unsafe_code)]
 
+pub(crate) mod person;
 pub(crate) mod results;
 pub(crate) mod wait_line;
 

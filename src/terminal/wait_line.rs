@@ -38,7 +38,7 @@ impl WaitLine {
             return Ok(());
         }
         self.shown = true;
-        write!(err, "{CLEAR}{what}: {} s, {interrupt}", waited.as_secs())?;
+        write!(err, "{CLEAR}{}", text(what, waited, interrupt))?;
         err.flush()
     }
 
@@ -50,6 +50,11 @@ impl WaitLine {
             Ok(())
         }
     }
+}
+
+/// The line's words.
+pub(crate) fn text(what: &str, waited: Duration, interrupt: &str) -> String {
+    format!("{what}: {} s, {interrupt}", waited.as_secs())
 }
 
 /// Form of a command's output.

@@ -141,9 +141,106 @@ fn an_option_without_effect_is_named_and_does_no_harm() {
     let bench = Bench::new();
     bench.make("key", "server");
     let (_, err) = bench.done(&["-r", "key", "-e", "100", "-a"]);
-    assert!(err.contains("--ascii has no effect") && err.contains("--expire has no effect"), "{err}");
+    assert_eq!(
+        err,
+        "lgss_sk: --ascii has no effect with --read\nlgss_sk: --expire has no effect with --read\n"
+    );
+    let before = bench.bytes("key");
     let (_, err) = bench.done(&["-m", "key", "-k", "512"]);
-    assert!(err.contains("--key-bits has no effect"), "{err}");
+    assert_eq!(
+        (err.as_str(), bench.bytes("key")),
+        ("lgss_sk: --key-bits has no effect with --modify\n", before)
+    );
+    let (_, err) = bench.done(&["-l", "key", "-f", "other"]);
+    assert_eq!(err, "lgss_sk: --fsname has no effect with --load\n");
+    assert_eq!(bench.names(), [format!("lustre:{}:{}", bench.file_system, bench.nodemap)]);
+    let (_, err) = bench.done(&["-R", "key", "-n", "other"]);
+    assert_eq!((err.as_str(), bench.names()), ("lgss_sk: --nodemap has no effect with --remove\n", vec![]));
+}
+
+#[test]
+fn values_are_taken_up_to_the_limits_that_the_help_names() {
+    let bench = Bench::new();
+    let nids = (1..=16).map(|last| format!("10.0.0.{last}@tcp")).collect::<Vec<_>>().join(",");
+    let (long, nodemap) = ("f".repeat(64), "n".repeat(16));
+    let new = |name, more: &[&str]| {
+        bench.done(&[&["-w", name, "-t", "server", "-f", &long, "-n", &nodemap, "-g", &nids], more].concat())
+    };
+    new("least", &["-k", "8", "-p", "512", "-e", "60"]);
+    new("most", &["-k", "1024", "-p", "16384", "-e", "2147483647"]);
+    let (help, _) = bench.done(&["--help"]);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for limit in [
+        "At most 64 bytes: printable ASCII characters, without blanks and without : # /",
+        "At most 16. With --modify",
+        "At most 16 bytes",
+        "8 to 1024 bits, a multiple of 8",
+        "512 to 16384 bits, a multiple of 8",
+        "60 to 2147483647",
+    ] {
+        assert!(help.contains(limit), "{limit}: {help}");
+    }
+}
+
+#[test]
+fn a_failure_that_a_command_can_mend_names_the_command() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    std::os::unix::fs::symlink("key", bench.path("link")).unwrap();
+    let new = ["-w", "new", "-t", "server", "-f", "x"];
+    for (words, remedy) in [
+        ([&new[..], &["-k", "100"]].concat(), "--key-bits 104"),
+        ([&new[..], &["-p", "1020"]].concat(), "--prime-bits 1024"),
+        (vec!["-w", "none/key", "-t", "server", "-f", "x"], "mkdir -p none"),
+        (vec!["-R", "key"], "lgss_sk list"),
+        (vec!["-l", "key", "-u", "."], "cp key COPY && lgss_sk -t client -m COPY"),
+        (vec!["-m", "link"], "readlink -f link"),
+    ] {
+        let err = bench.refused(&words);
+        let tried = err.split("  try:    ").nth(1);
+        assert!(tried.is_some_and(|tried| tried.contains(remedy)), "{words:?}: {err}");
+    }
+    bench.set_mode(".", 0o755);
+    let (_, _, err) = outcome(bench.command(&["-r", "key"]).uid(65534).gid(65534).output().unwrap());
+    assert!(
+        err.contains("Permission denied") && err.contains("try:    the same as the file's owner"),
+        "{err}"
+    );
+}
+
+/// Whoever looks for the words of a failure in docs/troubleshooting.md finds them.
+#[test]
+fn what_goes_wrong_with_keys_and_their_files_is_in_the_page_on_troubleshooting() {
+    let bench = Bench::new();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/troubleshooting.md")).unwrap();
+    bench.make("key", "server");
+    let absent = bench.refused(&["-R", "key"]);
+    bench.done(&["-w", "nameless", "-t", "server", "-g", &bench.nid]);
+    let nameless = bench.refused(&["-l", "nameless"]);
+    fs::write(bench.path("broken"), "Lustre SSK\n").unwrap();
+    let broken = bench.refused(&["-r", "broken"]);
+    bench.set_mode("key", 0o440);
+    let open = bench.refused(&["-l", "key"]);
+    bench.set_mode("key", 0o400);
+    std::os::unix::fs::chown(bench.path("key"), Some(65534), None).unwrap();
+    let (_, foreign) = bench.done(&["-l", "key"]);
+    bench.done(&["rotate", "key"]);
+    let again = bench.refused(&["rotate", "key"]);
+    bench.set_mode(".", 0o755);
+    let (_, _, user) = outcome(bench.command(&["list"]).uid(65534).gid(65534).output().unwrap());
+    for (said, words) in [
+        (absent, "not loaded"),
+        (nameless, "without a file system name"),
+        (broken, "it is no shared key"),
+        (open, "its mode is"),
+        (foreign, "belongs to uid"),
+        (again, "already"),
+        (user, "only root can do this"),
+    ] {
+        let row = page.lines().find(|line| line.starts_with('|') && line.contains(words));
+        assert!(said.contains(words) && row.is_some(), "{words}: {said}");
+    }
+    assert!(page.contains("root's user keyring cannot be used"));
 }
 
 #[test]

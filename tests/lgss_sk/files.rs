@@ -44,7 +44,7 @@ fn a_change_touches_nothing_but_what_it_names() {
     assert_eq!(after[8..12], 3600u32.to_be_bytes());
     assert_eq!((&after[..8], &after[12..]), (&before[..8], &before[12..]));
     let (_, said) = bench.done(&["-m", "key", "-g", "10.0.0.1@tcp", "-f", "", "-c", "null", "-i", "SHA512"]);
-    assert!(said.contains("for tests only"), "{said}");
+    assert!(said.contains("key is for tests only: with --crypt NONE nothing is encrypted, and"), "{said}");
     let (shown, _) = bench.done(&["-r", "key"]);
     for line in [
         "File system:\n",
@@ -55,6 +55,24 @@ fn a_change_touches_nothing_but_what_it_names() {
         assert!(shown.contains(line), "{shown}");
     }
     assert_eq!(bench.bytes("key")[SECRET], before[SECRET]);
+}
+
+#[test]
+fn a_key_without_an_algorithm_is_told_with_the_option_that_makes_it_weak() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    for (options, said) in [
+        (
+            &["-c", "null"][..],
+            "key is for tests only: with --crypt NONE nothing is encrypted, and the key that",
+        ),
+        (&["-i", "null"], "key is for tests only: with --crypt NONE and --hmac NONE nothing is"),
+        (&["-c", "ctr(aes)"], "key serves no client: with --hmac NONE"),
+    ] {
+        let (_, err) = bench.done(&[&["-m", "key"], options].concat());
+        assert!(err.starts_with(&format!("lgss_sk: {said}")), "{options:?}: {err}");
+    }
+    assert_eq!(bench.done(&["-m", "key", "-i", "sha256"]).1, "");
 }
 
 #[test]
@@ -146,9 +164,14 @@ fn what_is_no_key_is_refused_with_the_reason_and_stays_as_it_is() {
     for (content, reason) in [
         (Vec::new(), "0 bytes"),
         (good[..LENGTH - 1].to_vec(), "2406 bytes"),
-        (vec![0; 20_000], "bytes"),
+        (vec![0; 20_000], "more than 16384 bytes"),
         (with(3, 2), "version is 2"),
         (with(20, 0), "no type"),
+        (
+            b"Lustre SSK v1.1\nAAAA".to_vec(),
+            "for the binary form it has 20 bytes instead of 2407, and for the text form it does not begin with the \
+             line \"Lustre SSK v1.0\"",
+        ),
         (b"Lustre SSK v1.0\n%%%".to_vec(), "base64url"),
         (b"Lustre SSK v1.0\nAAAA".to_vec(), "3 bytes"),
     ] {
@@ -158,6 +181,7 @@ fn what_is_no_key_is_refused_with_the_reason_and_stays_as_it_is() {
         {
             let err = bench.refused(words);
             assert!(err.contains("no shared key") && err.contains(reason), "{words:?}: {err}");
+            assert!(err.contains("try:    copy the file anew"), "{words:?}: {err}");
         }
         assert_eq!(bench.bytes("bad"), content);
     }

@@ -94,6 +94,37 @@ fn a_file_that_others_can_read_or_change_is_not_loaded() {
 }
 
 #[test]
+fn a_file_of_another_owner_is_loaded_with_a_word_about_the_owner() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    assert_eq!(bench.done(&["-l", "key"]).1, "");
+    bench.done(&["-R", "key"]);
+    std::os::unix::fs::chown(bench.path("key"), Some(4_000_123), None).unwrap();
+    let (_, err) = bench.done(&["-l", "key"]);
+    assert_eq!(err, "lgss_sk: key belongs to uid 4000123, who can read and replace it: chown root key\n");
+    assert_eq!(bench.names().len(), 1);
+}
+
+#[test]
+fn a_clients_file_is_loaded_for_all_its_types_and_says_so_where_one_was_asked_for() {
+    let bench = Bench::new();
+    bench.make("key", "client,server");
+    let before = bench.bytes("key");
+    let (_, err) = bench.done(&["-l", "key", "-t", "client", "-p", "1024"]);
+    let said: Vec<&str> = err.lines().collect();
+    assert_eq!(
+        said,
+        [
+            "lgss_sk: --type has no effect: key is a client's key already, and is loaded for all its types: client,server",
+            "lgss_sk: --prime-bits has no effect: key is a client's key already, and stays as it is",
+        ]
+    );
+    let client = format!("lustre:{}", bench.file_system);
+    assert_eq!(bench.names(), [client.clone(), format!("{client}:{}", bench.nodemap)]);
+    assert_eq!(bench.bytes("key"), before);
+}
+
+#[test]
 fn a_key_without_a_name_is_not_loaded() {
     let bench = Bench::new();
     bench.done(&["-w", "key", "-t", "server", "-g", &bench.nid]);

@@ -48,12 +48,34 @@ fn a_rotation_that_cannot_be_completed_writes_nothing() {
     fs::write(bench.path("two.new"), "mine").unwrap();
     fs::write(bench.path("bad"), "bad").unwrap();
     let before = bench.files();
-    assert!(bench.refused(&["rotate", "one", "two"]).contains("two.new: it exists already"));
+    let err = bench.refused(&["rotate", "one", "two"]);
+    assert!(err.contains("two: it has the successor two.new already"), "{err}");
     assert!(bench.refused(&["rotate", "one", "bad"]).contains("bad: it is no shared key"));
     assert!(bench.refused(&["rotate", "one", "none"]).contains("No such file"));
-    // Both would have the same name.
-    assert!(bench.refused(&["rotate", "one", "./one"]).contains("exists already"));
+    for again in ["one", "./one"] {
+        let err = bench.refused(&["rotate", "one", again]);
+        assert!(
+            err.contains(&format!("{again}: it is named twice")) && err.contains("try:    name each"),
+            "{err}"
+        );
+    }
     assert_eq!((bench.files(), bench.bytes("two.new")), (before, b"mine".to_vec()));
+}
+
+#[test]
+fn a_second_rotation_says_what_has_to_become_of_the_first_ones_file() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    bench.done(&["rotate", "key"]);
+    let (before, successor) = (bench.files(), bench.bytes("key.new"));
+    assert_eq!(
+        bench.refused(&["rotate", "key"]),
+        "lgss_sk: key: it has the successor key.new already\n  try:    load key.new on every node, then mv key.new key; \
+         or, if no node has loaded it, rm key.new\n"
+    );
+    assert_eq!((bench.files(), bench.bytes("key.new")), (before, successor));
+    std::fs::rename(bench.path("key.new"), bench.path("key")).unwrap();
+    bench.done(&["rotate", "key"]);
 }
 
 #[test]

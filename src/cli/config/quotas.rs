@@ -6,8 +6,8 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use super::finding::Finding;
-use crate::cli::words::person;
 use crate::identity::key_list::{self, Bound};
+use crate::terminal::person::person;
 
 /// Below these limits there is room for a few contexts only.
 const FEW_KEYS: u64 = 20;
