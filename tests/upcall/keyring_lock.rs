@@ -53,6 +53,15 @@ fn ask(site: &Site, request: Request, environment: Option<&str>) -> (Outcome, Du
     (Outcome::of(&findings[before..]), Duration::from_micros(*micros))
 }
 
+/// Of five requests the median of the times that they were blocked is short. Each of them waits for processors too; one
+/// that waited for the lock would wait for each process of the holder's, for seconds.
+#[track_caller]
+fn released_soon(mut request: impl FnMut(usize) -> Duration) {
+    let mut blocked: Vec<_> = (0..5).map(&mut request).collect();
+    blocked.sort();
+    assert!(blocked[2] < RELEASED_WITHIN, "blocked for {blocked:?}");
+}
+
 fn requests_of_others_succeed_while_a_user_holds_the_kernels_keyring_lock(shared: &Shared) {
     let settings =
         Settings { deadline: "60s", kdc: "30s", connect: "30s", round: "30s", ..Default::default() };
@@ -61,13 +70,13 @@ fn requests_of_others_succeed_while_a_user_holds_the_kernels_keyring_lock(shared
     make_keyrings_of(&site, shared);
     for processes in [2, 8] {
         let holder = Holder::with(processes);
-        for instance in 0..3 {
-            let request =
-                site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{processes}-{instance}"));
+        released_soon(|number| {
+            let instance = format!(":{processes}-{number}");
+            let request = site.request_as(&site.uid().to_string(), shared.nfs(), &instance);
             let (outcome, blocked) = ask(&site, request, None);
             call_null_with(&outcome.context(), shared.nfs());
-            assert!(blocked < RELEASED_WITHIN, "blocked for {blocked:?} by {processes} processes");
-        }
+            blocked
+        });
         drop(holder);
     }
     site.wait_until_idle();
@@ -88,10 +97,12 @@ fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared
         drop(ask(&site, request, None));
     }
     // A request that names a cache there gets the reason.
-    let named = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
-    let (outcome, blocked) = ask(&site, named, None);
-    assert_eq!(outcome.errno(), Cause::BadCache.errno(), "{:#?}", site.log.lines());
-    assert!(blocked < RELEASED_WITHIN, "{blocked:?}");
+    released_soon(|number| {
+        let named = site.request_with(shared.nfs(), &format!("cache=KEYRING:session:mine{number}"));
+        let (outcome, blocked) = ask(&site, named, None);
+        assert_eq!(outcome.errno(), Cause::BadCache.errno(), "{:#?}", site.log.lines());
+        blocked
+    });
     drop(holder);
     site.wait_until_idle();
 }
