@@ -67,20 +67,45 @@ pub(super) struct Concerned {
 impl Concerned {
     /// Passes the outcome on to them.
     pub(super) fn learn<T>(self, agreed: &Result<T, Failure>) {
-        match (self.machine, agreed) {
-            (Some(part), Ok(_)) => part.succeeded(),
-            (Some(part), Err(failure)) => part.failed(failure),
-            (None, _) => {}
-        }
-        match (self.shared_keys, agreed) {
-            (Some(part), Ok(_)) => part.succeeded(),
-            (Some(part), Err(failure)) => part.failed(failure),
-            (None, _) => {}
-        }
-        match (self.memory, agreed) {
-            (Some(memory), Ok(_)) => memory.succeeded(),
-            (Some(memory), Err(failure)) => memory.failed(failure),
-            (None, _) => {}
-        }
+        tell(self.machine, agreed, MachinePart::succeeded, MachinePart::failed);
+        tell(self.shared_keys, agreed, SharedKeyPart::succeeded, SharedKeyPart::failed);
+        tell(self.memory.as_ref(), agreed, FailureMemory::succeeded, FailureMemory::failed);
+    }
+}
+
+/// Passes the outcome on to one of them, if the request has it.
+fn tell<P, T>(
+    part: Option<P>,
+    agreed: &Result<T, Failure>,
+    succeeded: impl FnOnce(P),
+    failed: impl FnOnce(P, &Failure),
+) {
+    match (part, agreed) {
+        (Some(part), Ok(_)) => succeeded(part),
+        (Some(part), Err(failure)) => failed(part, failure),
+        (None, _) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::event::{Cause, Stage};
+
+    #[test]
+    fn a_users_next_access_learns_of_silence_and_of_the_success_after_it() {
+        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
+        let mut config = Config::default();
+        config.run_dir = directory.path().to_owned();
+        let callout = "4:sk:2001:2001::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x20000c0a84d02:1:5f47";
+        let memory = || FailureMemory::of_user(&config, &callout.parse().unwrap());
+        let learn = |agreed: Result<(), Failure>| {
+            Concerned { machine: None, shared_keys: None, memory: memory() }.learn(&agreed);
+            memory().unwrap().pause().map(|failure| failure.cause)
+        };
+        let silent = Failure::new(Stage::Negotiate, Cause::ServerSilent, "no answer");
+        assert_eq!(learn(Err(silent)), Some(Cause::ServerSilent));
+        assert_eq!(learn(Ok(())), None);
     }
 }
