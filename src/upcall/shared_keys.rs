@@ -57,10 +57,20 @@ impl SharedKeyPart {
     /// # Errors
     /// `NoSharedKey`, `SharedKeyExpired`, `BadSharedKey`; or the failure of a like request a moment ago.
     pub(super) fn take(callout: &LustreCallout, job: &Job<'_>, deadline: Instant) -> Result<Self, Failure> {
-        let FoundKeys { mut candidates, objections } = find(callout, keyring::find)?;
-        let memory = if callout.roles.any() { memory(&candidates, callout, job.config) } else { None };
+        Self::of(find(callout, keyring::find)?, callout, job.config, job.waits, deadline)
+    }
+
+    /// The part of a request that has found these keys.
+    fn of(
+        FoundKeys { mut candidates, objections }: FoundKeys,
+        callout: &LustreCallout,
+        config: &Config,
+        waits: Wait,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
+        let memory = if callout.roles.any() { memory(&candidates, callout, config) } else { None };
         let memory_of = |candidate: &SharedKeyCandidate| {
-            candidate.key.prime().and_then(|prime| PrimeMemory::of(job.config, prime))
+            candidate.key.prime().and_then(|prime| PrimeMemory::of(config, prime))
         };
         let mut primes: Vec<_> = candidates.iter().map(memory_of).collect();
         // Half of the time is left for a test of our own. The second key is tested by whoever comes to it.
@@ -74,7 +84,7 @@ impl SharedKeyPart {
         }
         let part = Self { candidates, objections, primes, memory };
         // The request that we have waited for may have failed in the way that ours would.
-        match part.memory.as_ref().and_then(FailureMemory::pause).filter(|_| job.waits != Wait::Mount) {
+        match part.memory.as_ref().and_then(FailureMemory::pause).filter(|_| waits != Wait::Mount) {
             Some(failure) => Err(failure),
             None => Ok(part),
         }

@@ -1,5 +1,7 @@
 //! The choice of shared keys, with a keyring that is a table.
 
+mod part;
+
 use super::*;
 use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
 
