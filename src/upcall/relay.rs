@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::exchange::{Exchanged, InitChannel};
+use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
 use crate::event::Failure;
 use crate::negotiate::ROUND_LIMIT;
 use crate::negotiate::channel::GSS_S_COMPLETE;
@@ -96,12 +97,20 @@ impl Relay {
             }
             Exchanged::Unwanted => return Ok(exchanged),
         };
-        self.is_complete = answer.gss_major == GSS_S_COMPLETE;
-        if !answer.handle.is_empty() {
-            self.granted = Some(GrantedContext { window: answer.window, handle: answer.handle.clone() });
-        } else if let Some(granted) = self.granted.as_mut() {
-            granted.window = answer.window;
-        }
+        let was_complete = std::mem::replace(&mut self.is_complete, answer.gss_major == GSS_S_COMPLETE);
+        // With a token after a complete answer the worker has begun anew.
+        let before = self.granted.take().filter(|_| !was_complete);
+        let window = answer.window;
+        self.granted = match (answer.gss_major, answer.handle.as_slice()) {
+            (GSS_S_COMPLETE | GSS_S_CONTINUE_NEEDED, []) => {
+                before.map(|before| GrantedContext { window, ..before })
+            }
+            (GSS_S_COMPLETE | GSS_S_CONTINUE_NEEDED, handle) => {
+                Some(GrantedContext { window, handle: handle.to_vec() })
+            }
+            // An error ends the negotiation.
+            _ => None,
+        };
         Ok(exchanged)
     }
 }
@@ -109,11 +118,12 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
     use crate::event::{Cause, Stage};
     use crate::negotiate::channel::lustre::decode;
     use crate::wire::Writer;
     use tempfile::TempDir;
+
+    const FAILURE: u32 = 0x000d_0000;
 
     /// Over a channel that no token passes.
     fn relay() -> (Relay, TempDir) {
@@ -145,23 +155,51 @@ mod tests {
         Some(GrantedContext { window, handle: handle.to_vec() })
     }
 
+    /// The context that is granted after these answers: status, window, handle.
+    fn after(answers: &[(u32, u32, &str)]) -> Option<GrantedContext> {
+        let (mut relay, _directory) = relay();
+        for &(gss_major, window, handle) in answers {
+            let answer = answer_with(gss_major, window, handle.as_bytes());
+            assert!(matches!(relay.conclude(answer, Duration::ZERO), Ok(Exchanged::Answer(_))));
+        }
+        relay.granted().cloned()
+    }
+
     #[test]
     fn the_last_handle_stays_and_the_last_window_counts() {
-        let (mut relay, _directory) = relay();
-        let mut after = |exchanged| {
-            assert!(matches!(relay.conclude(exchanged, Duration::ZERO), Ok(Exchanged::Answer(_))));
-            relay.granted().cloned()
-        };
-        assert_eq!(after(answer(7, b"")), None, "a window of no handle");
-        assert_eq!(after(answer(8, b"first")), granted(8, b"first"));
-        assert_eq!(after(answer(9, b"")), granted(9, b"first"));
-        assert_eq!(after(answer(10, b"second")), granted(10, b"second"));
+        let more = GSS_S_CONTINUE_NEEDED;
+        assert_eq!(after(&[(GSS_S_COMPLETE, 7, "")]), None, "a window of no handle");
+        assert_eq!(after(&[(more, 7, ""), (GSS_S_COMPLETE, 8, "first")]), granted(8, b"first"));
+        assert_eq!(after(&[(more, 7, "first"), (GSS_S_COMPLETE, 8, "")]), granted(8, b"first"));
+        assert_eq!(
+            after(&[(more, 7, "first"), (more, 8, ""), (GSS_S_COMPLETE, 9, "")]),
+            granted(9, b"first")
+        );
+        assert_eq!(after(&[(more, 7, "first"), (GSS_S_COMPLETE, 8, "second")]), granted(8, b"second"));
+    }
+
+    /// A worker that sends a token after a complete answer begins anew, as one that tries another key does.
+    #[test]
+    fn after_a_complete_answer_or_an_error_only_later_answers_count() {
+        let complete = (GSS_S_COMPLETE, 7, "first");
+        let more = GSS_S_CONTINUE_NEEDED;
+        assert_eq!(after(&[complete, (GSS_S_COMPLETE, 8, "second")]), granted(8, b"second"));
+        assert_eq!(after(&[complete, (GSS_S_COMPLETE, 8, "")]), None);
+        assert_eq!(after(&[complete, (more, 8, ""), (GSS_S_COMPLETE, 9, "")]), None);
+        assert_eq!(after(&[complete, (more, 8, "second"), (GSS_S_COMPLETE, 9, "")]), granted(9, b"second"));
+        for before in [complete, (more, 7, "first")] {
+            for refusal in [(FAILURE, 8, ""), (FAILURE, 8, "second")] {
+                assert_eq!(after(&[before, refusal]), None);
+                assert_eq!(after(&[before, refusal, (GSS_S_COMPLETE, 9, "")]), None);
+                let anew = [before, refusal, (GSS_S_COMPLETE, 9, "third")];
+                assert_eq!(after(&anew), granted(9, b"third"));
+            }
+        }
     }
 
     /// Rule S13: the worker's word alone makes no context.
     #[test]
     fn nothing_is_granted_before_the_server_is_done_after_its_error_or_its_silence() {
-        const FAILURE: u32 = 0x000d_0000;
         let (mut relay, _directory) = relay();
         assert_eq!(relay.granted(), None);
         for (gss_major, expected) in
