@@ -2,7 +2,7 @@
 //! mount of many targets one makes it, and the others wait for that one.
 //!
 //! Below the run directory: `primes/<SHA-256 of the prime>` says that the prime is safe, and is locked while it is
-//! tested. Invariant: what cannot be read or written makes a test more, never one less.
+//! tested. Invariant: what cannot be read or written, or has been removed meanwhile, makes a test more, never one less.
 
 use std::fs::File;
 use std::io;
@@ -21,6 +21,8 @@ use crate::sys::locks::LockFile;
 
 /// What the file of a safe prime says.
 const SAFE: &[u8] = b"safe\n";
+/// Age at which the file is removed; the prime's next use costs a test.
+pub(super) const PROOF_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// The byte of the file that is held by the request that makes the test.
 const TEST_BYTE: Range<u16> = 0..1;
 /// First and longest interval of checks whether the test has been made.
