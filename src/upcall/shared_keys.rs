@@ -73,10 +73,8 @@ impl SharedKeyPart {
             candidate.key.prime().and_then(|prime| PrimeMemory::of(config, prime))
         };
         let mut primes: Vec<_> = candidates.iter().map(memory_of).collect();
-        // Half of the time is left for a test of our own. The second key is tested by whoever comes to it.
-        let now = Instant::now();
-        let until = [now + deadline.saturating_duration_since(now) / 2, now];
-        for ((candidate, prime), until) in candidates.iter_mut().zip(&mut primes).zip(until) {
+        let patience = patience(Instant::now(), deadline);
+        for ((candidate, prime), until) in candidates.iter_mut().zip(&mut primes).zip(patience) {
             candidate.test = prime.as_mut().map_or(PrimeTest::Due, |prime| prime.test(until));
         }
         if let [_, rest @ ..] = primes.as_mut_slice() {
@@ -146,6 +144,12 @@ impl Drop for SharedKeyPart {
     fn drop(&mut self) {
         self.primes.iter_mut().flatten().for_each(PrimeMemory::give_up_turn);
     }
+}
+
+/// Until when others' tests of the two keys' primes are waited for. Half of the time is left for a test of our own, and
+/// the second key is tested by whoever comes to it.
+fn patience(now: Instant, deadline: Instant) -> [Instant; 2] {
+    [now + deadline.saturating_duration_since(now) / 2, now]
 }
 
 /// Other keys, or another server, have a memory of their own.

@@ -138,8 +138,7 @@ fn with_key(
     };
     let prime = &*tested.insert(prime);
     let Parties { roles, myself, target } = parties;
-    let level = Some(request.level);
-    let parameters = SkParameters { key: &key, prime, target, roles, level, myself };
+    let parameters = SkParameters { key: &key, prime, target, roles, level: request.level, myself };
     let peer = peer(parties, &name.display);
     exchange(parameters, &peer, task).map_err(|error| match error {
         refused if refused.asks_for_another_secret() => NoKeys::Refused(refused),

@@ -33,8 +33,8 @@ pub(crate) struct SkParameters<'a> {
     pub target: &'a str,
     /// In which capacity.
     pub roles: Roles,
-    /// Protection, if the request names one.
-    pub level: Option<Level>,
+    /// Protection.
+    pub level: Level,
     /// This node's network identifier.
     pub myself: Nid,
 }
@@ -137,13 +137,13 @@ impl CompleteContext for SkContext {
 }
 
 /// What is asked for, in the token's numbers.
-fn flags(roles: Roles, level: Option<Level>) -> u32 {
-    let service = level.map_or(0, |level| match level {
+fn flags(roles: Roles, level: Level) -> u32 {
+    let service = match level {
         Level::Null => 0x10,
         Level::Authentication => 0x20,
         Level::Integrity => 0x40,
         Level::Privacy => 0x80,
-    });
+    };
     service | roles.bits()
 }
 

@@ -41,13 +41,13 @@ pub(super) fn check_algorithms(key: &SharedKey) -> Result<(), SkError> {
 /// The HMAC key, and the encryption key, which is empty unless privacy is asked for.
 pub(super) fn derive(
     key: &SharedKey,
-    level: Option<Level>,
+    level: Level,
     said: &Conversation<'_>,
 ) -> Result<(Secret, Secret), SkError> {
     check_algorithms(key)?;
     let session = session_key(key, said)?;
     let hmac_key = stretch(key.hmac, b"Integrity", &session, key.hmac.digest_length())?;
-    let encryption_length = if level == Some(Level::Privacy) { key.cipher.key_length() } else { 0 };
+    let encryption_length = if level == Level::Privacy { key.cipher.key_length() } else { 0 };
     let encryption_key = stretch(key.hmac, b"Encrypt", &session, encryption_length)?;
     Ok((hmac_key, encryption_key))
 }

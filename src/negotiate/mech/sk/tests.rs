@@ -16,8 +16,7 @@ use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyType
 use responder::{Drawn, Granted, answer_of, join, keys, power, respond, split};
 
 const TARGET: &str = "lustre-MDT0000-mdc-ff46162242dab800";
-const LEVELS: [Option<Level>; 5] =
-    [None, Some(Level::Null), Some(Level::Authentication), Some(Level::Integrity), Some(Level::Privacy)];
+const LEVELS: [Level; 4] = [Level::Null, Level::Authentication, Level::Integrity, Level::Privacy];
 const ROOT: Roles = Roles { root: true, mdt: false, ost: false };
 /// A safe prime of 512 bits.
 const PRIME: &str = "fa2d267a88a1daea4e948f359a6d792144cbcce6f0c05baa21d627bd010755bc\
@@ -64,7 +63,7 @@ fn usual(prime: &SafePrime) -> SharedKey {
 }
 
 fn parameters<'a>(key: &'a SharedKey, prime: &'a SafePrime) -> SkParameters<'a> {
-    SkParameters { key, prime, target: TARGET, roles: ROOT, level: Some(Level::Integrity), myself: nid() }
+    SkParameters { key, prime, target: TARGET, roles: ROOT, level: Level::Integrity, myself: nid() }
 }
 
 /// An exchange with known numbers.
@@ -116,7 +115,7 @@ fn captured_tokens_are_reproduced_and_accepted() {
             public,
             target: text("target"),
             nodemap: &key.nodemap,
-            flags: flags(ROOT, Some(Level::Integrity)),
+            flags: flags(ROOT, Level::Integrity),
         };
         assert_eq!(hex(&fields.token(&key.secret).unwrap()), hex(&sent));
         let server = ResponderFields::verified(&answered, prime.as_bytes().len(), &key.secret).unwrap();
@@ -147,7 +146,7 @@ fn both_sides_have_the_same_keys_at_every_level_with_all_algorithms() {
                 assert_eq!(keys.hmac_key.expose(), server.hmac_key, "{hmac:?} {cipher:?} {level:?}");
                 assert_eq!(keys.encryption_key.expose(), server.encryption_key);
                 assert_eq!(keys.hmac_key.len(), hmac.digest_length());
-                let private = level == Some(Level::Privacy);
+                let private = level == Level::Privacy;
                 assert_eq!(keys.encryption_key.len(), if private { cipher.key_length() } else { 0 });
                 assert_eq!((keys.host_random, keys.peer_random), (host_random, drawn().random));
             }
@@ -222,7 +221,7 @@ json.dump([respond(asked) for asked in json.load(sys.stdin)], sys.stdout)
     let answered = python.wait_with_output().unwrap();
     assert!(answered.status.success(), "{}", answered.status);
     let answered: Vec<(String, u32, String, String)> = serde_json::from_slice(&answered.stdout).unwrap();
-    assert_eq!(answered.len(), 20);
+    assert_eq!(answered.len(), 16);
     for ((_, level, (sk, _)), (answer, told, integrity, encryption)) in begun.into_iter().zip(answered) {
         let keys = keys_of(sk, &bytes(&answer)).unwrap();
         assert_eq!(told, flags(ROOT, level));
@@ -235,11 +234,11 @@ json.dump([respond(asked) for asked in json.load(sys.stdin)], sys.stdout)
 fn the_flags_are_the_protocols() {
     let roles = Roles { root: true, mdt: true, ost: true };
     let none = Roles { root: false, mdt: false, ost: false };
-    assert_eq!(LEVELS.map(|level| flags(none, level)), [0, 0x10, 0x20, 0x40, 0x80]);
-    assert_eq!(flags(roles, None), 0x7);
-    assert_eq!(flags(Roles { mdt: true, ..none }, Some(Level::Privacy)), 0x82);
-    assert_eq!(flags(Roles { ost: true, ..none }, None), 0x4);
-    assert_eq!(flags(ROOT, None), 0x1);
+    assert_eq!(LEVELS.map(|level| flags(none, level)), [0x10, 0x20, 0x40, 0x80]);
+    assert_eq!(flags(roles, Level::Null), 0x17);
+    assert_eq!(flags(Roles { mdt: true, ..none }, Level::Privacy), 0x82);
+    assert_eq!(flags(Roles { ost: true, ..none }, Level::Authentication), 0x24);
+    assert_eq!(flags(ROOT, Level::Integrity), 0x41);
 }
 
 #[test]
