@@ -5,11 +5,13 @@ mod texts {
     mod security_tests;
 }
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use lgss::private_to_lgss::config::Config;
+use lgss::private_to_lgss::event::Cause;
 
 fn text(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -134,6 +136,35 @@ fn every_error_that_a_failure_can_have_is_in_the_upcalls_manual_page() {
         assert!(page.contains(&format!(".It Er {name}\n")), "lgss_keyring(8) lacks {name}");
         assert!(text("docs/formats.md").contains(&format!("\n| {name} | ")), "docs/formats.md lacks {name}");
     }
+}
+
+#[test]
+fn every_cause_is_in_the_formats_with_its_word_and_errno() {
+    let events = text("src/event/cause.rs");
+    let causes = events.split("pub enum Cause {").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let names = causes.lines().filter_map(|line| line.strip_prefix("    ")?.strip_suffix(','));
+    let mut rows = BTreeMap::<String, BTreeSet<String>>::new();
+    for name in names {
+        let word = snake_case(name);
+        let cause: Cause = serde_json::from_str(&format!("\"{word}\"")).unwrap();
+        rows.entry(format!("{:?}", cause.errno())).or_default().insert(word);
+    }
+    assert!(rows.len() > 8, "{rows:?}");
+    let formats = text("docs/formats.md");
+    for (errno, words) in rows {
+        let row = formats.lines().find(|line| line.starts_with(&format!("| {errno} | "))).unwrap();
+        let told = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();
+        let told: BTreeSet<_> = told.split(", ").map(|word| word.trim_matches('`').to_owned()).collect();
+        assert_eq!(told, words, "{errno}");
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let parts = name.chars().enumerate().map(|(at, letter)| match letter.is_ascii_uppercase() && at > 0 {
+        true => format!("_{}", letter.to_ascii_lowercase()),
+        false => letter.to_ascii_lowercase().to_string(),
+    });
+    parts.collect()
 }
 
 /// All sources below the directories, Rust and Python, as one text.
