@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -49,6 +49,8 @@ impl PrimeMemory {
         let mut pause = FIRST_TEST_PAUSE;
         loop {
             if self.is_safe() {
+                // What is used is not swept away. If it is nevertheless, that costs a test.
+                let _ = self.file.file().set_modified(SystemTime::now());
                 return PrimeTest::Passed;
             }
             match self.file.try_take(&TEST_BYTE) {
@@ -150,6 +152,19 @@ mod tests {
         assert_eq!(second.test(later()), PrimeTest::Due);
         drop(second);
         assert_eq!(first.test(later()), PrimeTest::Due);
+    }
+
+    #[test]
+    fn the_proof_of_a_prime_that_is_used_does_not_grow_old() {
+        let (_directory, config) = settings();
+        let mut memory = PrimeMemory::of(&config, b"prime").unwrap();
+        memory.passed();
+        let long_ago = SystemTime::now() - Duration::from_secs(40 * 86_400);
+        memory.file.file().set_modified(long_ago).unwrap();
+        let mut next = PrimeMemory::of(&config, b"prime").unwrap();
+        assert_eq!(next.test(later()), PrimeTest::Passed);
+        let touched = next.file.file().metadata().unwrap().modified().unwrap();
+        assert!(touched > long_ago + Duration::from_secs(39 * 86_400), "{touched:?}");
     }
 
     #[test]

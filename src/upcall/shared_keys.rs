@@ -146,10 +146,11 @@ impl Drop for SharedKeyPart {
     }
 }
 
-/// Until when others' tests of the two keys' primes are waited for. Half of the time is left for a test of our own, and
-/// the second key is tested by whoever comes to it.
+/// Until when others' tests of the two keys' primes are waited for. A test that goes on has begun before ours could, and
+/// one that is given up is ours at once: so there is nothing to gain by giving up early, and the rest of the time is for
+/// the exchange. The second key is tested by whoever comes to it.
 fn patience(now: Instant, deadline: Instant) -> [Instant; 2] {
-    [now + deadline.saturating_duration_since(now) / 2, now]
+    [now + deadline.saturating_duration_since(now) * 7 / 8, now]
 }
 
 /// Other keys, or another server, have a memory of their own.
@@ -190,7 +191,8 @@ fn find(
                     // That of the first name counts, which is the key that is meant.
                     cause = if cause == Cause::NoSharedKey { why } else { cause };
                     objections.push(format!("{name}: {what}"));
-                    if is_final {
+                    // That of the key before it leaves the newest one good.
+                    if is_final && found.is_empty() {
                         break 'names;
                     }
                 }

@@ -158,6 +158,13 @@ fn the_newest_keys_fault_counts_and_a_failure_tells_of_all() {
 
 #[test]
 fn a_revoked_key_has_no_substitute() {
+    // The key before the newest is another key.
+    let look = |name: &str| match name {
+        PLAIN => Ok(Some(form(parts()))),
+        "lustre:lustre#previous" => Err(LookupFailure::Revoked),
+        _ => Ok(None),
+    };
+    assert_eq!(found(TARGET, look).unwrap(), [PLAIN]);
     for revoked in [MOUNTS, PLAIN] {
         let look = |name: &str| match name {
             name if name == revoked => Err(LookupFailure::Revoked),

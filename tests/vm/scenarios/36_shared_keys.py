@@ -141,7 +141,7 @@ def the_key_of_a_mount_comes_before_that_of_the_file_system(bed):
 def of_many_targets_at_once_one_tests_the_prime(bed):
     """All twelve are established; the test's result is written once, and the next mount finds it."""
     ready(bed, prime=sk.PRIME)
-    # The server shares two slow processors with all of them.
+    # The server shares a processor with all of them.
     kernel.set_parameters(rpc_timeout_ms=100000)
     os.makedirs("/run/lgss/primes", 0o700)
     os.chmod("/run/lgss", 0o700)

@@ -245,7 +245,7 @@ def a_user_without_a_ticket(bed):
 def a_storm_of_the_nodes_targets(bed):
     """A mount: all targets at the same time, from the keytab alone; a refused one asks again, as the file system does."""
     bed.realm
-    # The server shares two slow processors with all of them.
+    # The server shares slow processors with all of them.
     kernel.set_parameters(rpc_timeout_ms=LIMIT * 1000)
     candidates = programs(bed)
     del candidates["floor"]
