@@ -46,14 +46,14 @@ pub enum Lnd {
 #[error("{0:?} is no network identifier (such as 10.0.0.1@tcp, 10.0.0.1@o2ib3 or 0x200000a000001)")]
 pub struct NidError(String);
 
-/// Each driver, its names in identifiers (the first one is written), and its name for programs.
+/// Each driver, its names in identifiers (the first one is Lustre's, and is written), and its name for programs.
 const DRIVERS: [(Lnd, &[&str], &str); 10] = [
     (Lnd::Sock, &["tcp"], "SOCKLND"),
     (Lnd::O2ib, &["o2ib"], "O2IBLND"),
     (Lnd::Lo, &["lo"], "LOLND"),
     (Lnd::Gni, &["gni"], "GNILND"),
-    (Lnd::Gnip, &["gnip", "gip"], "GNIPLND"),
-    (Lnd::Ptl4, &["ptl4", "ptlf"], "PTL4LND"),
+    (Lnd::Gnip, &["gip", "gnip"], "GNIPLND"),
+    (Lnd::Ptl4, &["ptlf", "ptl4"], "PTL4LND"),
     (Lnd::Kfi, &["kfi"], "KFILND"),
     (Lnd::Tofu, &["tofu"], "TOFULND"),
     (Lnd::Efa, &["efa"], "EFALND"),
@@ -92,7 +92,7 @@ impl Nid {
         u16::from_be_bytes([high, low])
     }
 
-    /// The address; for drivers that are [`Lnd::by_ip`], an IPv4 address.
+    /// The address; for drivers that are [`Lnd::by_ip`], the name service is asked for it as an IPv4 address.
     pub fn address(self) -> u32 {
         let [.., a, b, c, d] = self.0.to_be_bytes();
         u32::from_be_bytes([a, b, c, d])
@@ -104,7 +104,12 @@ impl Nid {
 }
 
 impl Lnd {
-    /// Whether addresses are IPv4 addresses that have a name in the name service.
+    /// Whether Lustre writes addresses as IPv4 addresses, and not as numbers.
+    fn is_written_as_ip(self) -> bool {
+        matches!(self, Self::Sock | Self::O2ib | Self::Gnip | Self::Efa)
+    }
+
+    /// Whether the name service has names of its addresses.
     pub fn by_ip(self) -> bool {
         matches!(self, Self::Sock | Self::O2ib | Self::Kfi | Self::Efa)
     }
@@ -125,7 +130,7 @@ impl Lnd {
 impl FromStr for Nid {
     type Err = NidError;
 
-    /// `0x…` as the kernel writes it, or `address@network`.
+    /// `0x…` as the kernel writes it, or `address@network`; an IPv4 address alone is of the network `tcp`.
     fn from_str(text: &str) -> Result<Self, NidError> {
         let hexadecimal = |digits: &str| {
             let plain = (1..=16).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
@@ -134,7 +139,7 @@ impl FromStr for Nid {
         let nid = match (text.strip_prefix("0x"), text.split_once('@')) {
             (_, Some((address, network))) => from_text(address, network),
             (Some(digits), None) => hexadecimal(digits),
-            (None, None) => None,
+            (None, None) => from_text(text, "tcp"),
         };
         nid.ok_or_else(|| NidError(text.chars().take(64).collect()))
     }
@@ -147,12 +152,23 @@ fn from_text(address: &str, network: &str) -> Option<Nid> {
         Some((lnd, u16::try_from(number).ok()?))
     };
     let (lnd, network) = DRIVERS.iter().find_map(of_driver)?;
+    if lnd == Lnd::Lo && network != 0 {
+        return None;
+    }
     let address = match address.parse::<Ipv4Addr>() {
-        Ok(address) if lnd.by_ip() => address.to_bits(),
-        _ if !lnd.by_ip() => decimal(address)?,
+        Ok(address) if lnd.is_written_as_ip() => address.to_bits(),
+        Err(_) if !lnd.is_written_as_ip() => number(address)?,
         _ => return None,
     };
     Some(Nid::from_parts(lnd, network, address))
+}
+
+fn number(digits: &str) -> Option<u32> {
+    let Some(digits) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) else {
+        return decimal(digits);
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    plain.then(|| u32::from_str_radix(digits, 16).ok()).flatten()
 }
 
 fn decimal(digits: &str) -> Option<u32> {
@@ -160,10 +176,12 @@ fn decimal(digits: &str) -> Option<u32> {
 }
 
 impl fmt::Display for Nid {
-    /// `address@network`, without the network's number if that is 0; a number for [`Nid::ANY`] and unknown drivers.
+    /// `address@network` as Lustre writes it, without the network's number if that is 0; a number for [`Nid::ANY`] and for
+    /// what Lustre has no text for.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(lnd) = self.lnd() else { return write!(f, "{:#x}", self.0) };
-        match lnd.by_ip() {
+        let has_text = |lnd: &Lnd| *lnd != Lnd::Lo || self.network() == 0;
+        let Some(lnd) = self.lnd().filter(has_text) else { return write!(f, "{:#x}", self.0) };
+        match lnd.is_written_as_ip() {
             true => write!(f, "{}", Ipv4Addr::from_bits(self.address()))?,
             false => write!(f, "{}", self.address())?,
         }
@@ -197,17 +215,27 @@ mod tests {
             ("0x200000a000001", "10.0.0.1@tcp"),
             ("0x500030a000001", "10.0.0.1@o2ib3"),
             ("0x9000000000000", "0@lo"),
-            ("0xf000000000007", "7@ptl4"),
-            ("0xf000200000007", "7@ptl42"),
+            ("0xf000000000007", "7@ptlf"),
+            ("0xf000200000007", "7@ptlf2"),
             ("0x13000100000009", "9@bxi31"),
-            ("0x10000000000001", "0.0.0.1@kfi"),
+            ("0x1000000000000c", "12@kfi"),
+            ("0xe00000a000001", "10.0.0.1@gip"),
+            ("0x9000200000000", "0x9000200000000"),
         ] {
             let nid: Nid = number.parse().unwrap();
             assert_eq!((nid.to_string().as_str(), text.parse()), (text, Ok(nid)), "{number}");
         }
         let ptl4: Nid = "0xf000300000007".parse().unwrap();
         assert_eq!((ptl4.lnd(), ptl4.network(), ptl4.address()), (Some(Lnd::Ptl4), 3, 7));
-        assert_eq!("7@ptlf".parse::<Nid>(), "7@ptl4".parse());
+        for (other, written) in [
+            ("7@ptl4", "7@ptlf"),
+            ("7@ptl42", "7@ptlf2"),
+            ("10.0.0.1@gnip", "10.0.0.1@gip"),
+            ("0x1f@gni", "31@gni"),
+            ("10.0.0.1", "10.0.0.1@tcp"),
+        ] {
+            assert_eq!(other.parse::<Nid>().unwrap().to_string(), written);
+        }
     }
 
     #[test]
@@ -224,8 +252,12 @@ mod tests {
             "0x",
             "0x1ffffffffffffffff",
             "0x+1",
-            "10.0.0.1",
+            "10.0.0",
             "10.0.0.1@",
+            "10.0.0.1@kfi",
+            "0x@gni",
+            "0x1@tcp",
+            "0@lo2",
             "10.0.0.1@udp",
             "10.0.0@tcp",
             "1@tcp",

@@ -63,7 +63,7 @@ fn refused(result: Result<String, Failure>, cause: Cause, part: &str) {
 #[test]
 fn an_address_has_the_name_that_leads_back_to_it() {
     let names = names("mds1.example.com", &["fe80::1", "10.0.0.9", "10.0.0.1"]);
-    for nid in ["10.0.0.1@tcp", "10.0.0.1@o2ib3", "10.0.0.1@kfi", "10.0.0.1@efa"] {
+    for nid in ["10.0.0.1@tcp", "10.0.0.1@o2ib3", "167772161@kfi", "10.0.0.1@efa"] {
         assert_eq!(host(&lookup(nid), &names).unwrap(), "mds1.example.com", "{nid}");
     }
     refused(
@@ -146,11 +146,11 @@ fn other_drivers_are_for_the_sites_program() {
         let lookup = HostLookup { program: site.program(), ..lookup(nid) };
         host(&lookup, &FakeNames::default())
     };
-    assert_eq!(asked("7@ptl4").unwrap(), "mds7.example.com");
+    assert_eq!(asked("7@ptlf").unwrap(), "mds7.example.com");
     assert_eq!(asked("255@gni2").unwrap(), "oss255");
-    refused(asked("8@ptl4"), Cause::UnnamedNid, "8@ptl4: ");
+    refused(asked("8@ptlf"), Cause::UnnamedNid, "8@ptlf: ");
     refused(asked("8@bxi3"), Cause::UnnamedNid, "not known here");
-    let absent = HostLookup { program: site.program().with_extension("absent"), ..lookup("7@ptl4") };
+    let absent = HostLookup { program: site.program().with_extension("absent"), ..lookup("7@ptlf") };
     refused(host(&absent, &FakeNames::default()), Cause::BadProgram, "S14");
 }
 
