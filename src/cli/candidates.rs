@@ -3,6 +3,7 @@
 //! Invariant: nothing is changed, and no request is made.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use clap_complete::engine::CompletionCandidate;
 use nix::unistd::geteuid;
@@ -11,6 +12,7 @@ use super::contexts;
 use super::report::KeyReport;
 use super::values::LEVELS;
 use crate::ctx::visible;
+use crate::sys::files::lossy_text;
 use crate::text::escaped;
 
 /// Most users offered.
@@ -39,7 +41,7 @@ pub(super) fn services() -> Vec<CompletionCandidate> {
 
 /// Users of /etc/passwd only: a name service may have very many.
 pub(super) fn users() -> Vec<CompletionCandidate> {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = lossy_text(Path::new("/etc/passwd")).unwrap_or_default();
     let names = passwd.lines().filter_map(|line| line.split(':').next()).take(USERS_LIMIT);
     names.map(CompletionCandidate::new).collect()
 }

@@ -16,6 +16,7 @@ use nix::sys::stat::{FileStat, SFlag, fstat};
 
 use super::file_system::{self, Server, kind};
 use crate::config::Caches;
+use crate::sys::files::lossy_text;
 
 /// Most symbolic links in a path (path_resolution(7)).
 const SYMLINKS_LIMIT: usize = 40;
@@ -132,7 +133,7 @@ fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
 
 /// Who serves the mount with that id in our namespace (proc_pid_mountinfo(5)).
 fn server_of_mount(mount: u64) -> Option<Server> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mounts = lossy_text(Path::new("/proc/self/mountinfo")).ok()?;
     let number = mount.to_string();
     let line = mounts.lines().find(|line| line.split(' ').next() == Some(&number))?;
     let kind = line.split_once(" - ")?.1.split(' ').next()?;

@@ -1,6 +1,10 @@
 //! The system user that negotiates in place of root. Looked up in /etc/passwd alone, without the name service.
 
+use std::path::Path;
+
 use nix::unistd::{Gid, Uid};
+
+use crate::sys::files::lossy_text;
 
 /// A user's ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +36,8 @@ pub(crate) enum SystemUserError {
 pub(crate) fn find(name: &str) -> Result<SystemUser, SystemUserError> {
     let found = match name.parse() {
         Ok(number) => Some((number, number)),
-        Err(_) => ids_of(&std::fs::read_to_string("/etc/passwd")?, name),
+        // Users write what they like into their own lines (chfn(1)).
+        Err(_) => ids_of(&lossy_text(Path::new("/etc/passwd"))?, name),
     };
     match found {
         None => Err(SystemUserError::Unknown(name.to_owned())),
@@ -59,6 +64,9 @@ mod tests {
     fn a_user_is_found_by_name_or_number_and_never_root() {
         assert_eq!(ids_of("root:x:0:0::/:\nlgss:x:987:986::/:/nologin\n", "lgss"), Some((987, 986)));
         assert_eq!(ids_of("lgss2:x:987:986::/:\n", "lgss"), None);
+        let passwd = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(passwd.path(), b"alice:x:2001:2001:b\xfcro:/:\nlgss:x:987:986::/:\n").unwrap();
+        assert_eq!(ids_of(&lossy_text(passwd.path()).unwrap(), "lgss"), Some((987, 986)));
         assert!(matches!(find("0"), Err(SystemUserError::Root(_))));
         assert!(matches!(find("root"), Err(SystemUserError::Root(_))));
         assert_eq!(find("4711").unwrap().uid, Uid::from_raw(4711));

@@ -217,6 +217,15 @@ pub(crate) fn unpredictable_name() -> Result<String, Errno> {
     Ok(random_bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// The contents of a file of root's or the kernel's in which others may have put words of theirs: bytes that are not
+/// UTF-8 are replaced, so that they spoil their own word only.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn lossy_text(path: &Path) -> io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Our own root directory, O_PATH. Not by open(2), which in one C library makes a second system call.
 ///
 /// # Errors

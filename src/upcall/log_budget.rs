@@ -11,12 +11,13 @@ use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Log};
 use crate::identity::counted_owner::CountedOwner;
-use crate::sys::files::{private_directory, subdirectory};
+use crate::sys::files::{lossy_text, private_directory, subdirectory};
 use crate::sys::locks::LockFile;
 use crate::time::since_boot;
 
@@ -67,7 +68,7 @@ impl Payer {
         if uid == 0 {
             return Self::Machine;
         }
-        Self::Refused(CountedOwner::by_ranges(&std::fs::read_to_string(SUBUID).unwrap_or_default(), uid))
+        Self::Refused(CountedOwner::by_ranges(&lossy_text(Path::new(SUBUID)).unwrap_or_default(), uid))
     }
 }
 

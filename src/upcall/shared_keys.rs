@@ -198,6 +198,13 @@ fn find(
                 }
             }
         }
+        if let [newest, former] = found.as_slice()
+            && former.key.is_weaker_than(&newest.key)
+        {
+            let what = "it has no cipher or hash, so whoever refuses the newest key could be the server";
+            objections.push(format!("{}: {what}", former.name));
+            found.truncate(1);
+        }
         if !found.is_empty() {
             return Ok(FoundKeys { candidates: found, objections });
         }

@@ -12,6 +12,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::creds::default_cache::kcm_socket;
 use crate::creds::search::Daemon;
+use crate::sys::files::lossy_text;
 
 /// Inode of the initial process-id namespace (linux/proc_ns.h).
 const INITIAL: u64 = 0xeffffffc;
@@ -32,7 +33,7 @@ fn is_mounted_alike(socket: &Path) -> bool {
     };
     let real = real.join(socket.file_name().unwrap_or_default());
     let at = |process: &str| {
-        let mounts = fs::read_to_string(format!("/proc/{process}/mountinfo")).ok()?;
+        let mounts = lossy_text(Path::new(&format!("/proc/{process}/mountinfo"))).ok()?;
         mounted_at(&mounts, &real)
     };
     match (at("1"), at("self")) {

@@ -1,14 +1,13 @@
 //! Finds out whether a requester's /tmp is not the host's, as in containers and services with PrivateTmp: it lacks
 //! the caches that kinit has put into the host's.
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::sys::stat::{fstat, stat};
 
 use crate::creds::source::{Defect, Source, SourceHandle, SourceRole};
-use crate::sys::files::locate_below;
+use crate::sys::files::{locate_below, lossy_text};
 
 const TMP: &str = "/tmp";
 /// Prefixes of the names of caches in /tmp.
@@ -39,7 +38,7 @@ fn is_own(root: BorrowedFd<'_>) -> bool {
         (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) => true,
         // Our own /tmp may differ from the first process's, if a user runs `lgss caches`.
         (Ok(_), Ok(_)) => {
-            let of = |process: &str| fs::read_to_string(format!("/proc/{process}/mountinfo")).ok();
+            let of = |process: &str| lossy_text(Path::new(&format!("/proc/{process}/mountinfo"))).ok();
             let (own, first) = (of("self"), of("1"));
             own.is_some() && first.is_some() && own.as_deref().map(place) != first.as_deref().map(place)
         }

@@ -253,6 +253,12 @@ impl SharedKey {
     pub(crate) fn signs_without_secret(&self) -> bool {
         self.cipher == CipherAlgorithm::Null && self.hmac != HmacAlgorithm::Null
     }
+
+    /// Whether it lacks a cipher or a hash that another key has, so that others than its holders could pass for a server.
+    pub(crate) fn is_weaker_than(&self, other: &Self) -> bool {
+        let lacks_cipher = self.cipher == CipherAlgorithm::Null && other.cipher != CipherAlgorithm::Null;
+        lacks_cipher || self.hmac == HmacAlgorithm::Null && other.hmac != HmacAlgorithm::Null
+    }
 }
 
 impl std::ops::Deref for SharedKey {

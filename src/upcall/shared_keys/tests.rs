@@ -156,6 +156,31 @@ fn the_newest_keys_fault_counts_and_a_failure_tells_of_all() {
     assert_eq!(part.with_objections(refused).detail, "refused; lustre:lustre:5f47: it has expired");
 }
 
+/// Refusals are unsigned, and its contexts are signed with a key that is no secret.
+#[test]
+fn a_former_key_without_cipher_does_not_stand_in_for_one_with_a_cipher() {
+    let cipher_of = |newest, former| {
+        let look = move |name: &str| {
+            let cipher = match name {
+                PLAIN => newest,
+                "lustre:lustre#previous" => former,
+                _ => return Ok(None),
+            };
+            Ok(Some(form(KeyParts { cipher, ..parts() })))
+        };
+        found(TARGET, look).unwrap()
+    };
+    let (with, without) = (parts().cipher, CipherAlgorithm::Null);
+    assert_eq!(cipher_of(with, without), [PLAIN]);
+    let hashless = FoundKey { ..form(KeyParts { hmac: HmacAlgorithm::Null, cipher: without, ..parts() }) };
+    let weak = SharedKey::decode(hashless.form.expose()).unwrap();
+    let strong = SharedKey::decode(form(parts()).form.expose()).unwrap();
+    assert!(weak.is_weaker_than(&strong) && !strong.is_weaker_than(&weak) && !weak.is_weaker_than(&weak));
+    for (newest, former) in [(with, with), (without, with), (without, without)] {
+        assert_eq!(cipher_of(newest, former), [PLAIN, "lustre:lustre#previous"]);
+    }
+}
+
 #[test]
 fn a_revoked_key_has_no_substitute() {
     // The key before the newest is another key.
