@@ -83,6 +83,34 @@ pub(crate) fn quoted_path(path: &Path) -> String {
     quoted(&path.to_string_lossy()).into_owned()
 }
 
+/// The name of a file as one word of a command that somebody may paste into a shell: as it is, or quoted.
+#[cfg(any(feature = "tools", test))]
+pub(crate) fn shell_word(path: &Path) -> String {
+    let stays = |byte: u8| byte.is_ascii_alphanumeric() || b"_./,:@%+=-".contains(&byte);
+    let bytes = path.as_os_str().as_encoded_bytes();
+    // A name must not be taken for an option.
+    let directory = if bytes.starts_with(b"-") { "./" } else { "" };
+    match path.to_str() {
+        Some(name) if !bytes.is_empty() && bytes.iter().all(|&byte| stays(byte)) => {
+            format!("{directory}{name}")
+        }
+        Some(name) if name.chars().all(is_plain) => format!("'{directory}{}'", name.replace('\'', r"'\''")),
+        // What a terminal or a reader must not get: in the shell's form with escapes, byte by byte.
+        _ => {
+            let mut word = format!("$'{directory}");
+            for &byte in bytes {
+                match byte {
+                    b'\'' | b'\\' => word.extend(['\\', char::from(byte)]),
+                    b' '..=b'~' => word.push(char::from(byte)),
+                    _ => word.push_str(&format!("\\{byte:03o}")),
+                }
+            }
+            word.push('\'');
+            word
+        }
+    }
+}
+
 /// Longest line that is shown, in bytes: its author is not trusted to be brief.
 pub(crate) const SHOWN_LIMIT: usize = 500;
 
@@ -171,6 +199,35 @@ mod tests {
             ("a\u{2028}b", "\"a\\u{2028}b\""),
         ] {
             assert_eq!(quoted(name), shown);
+        }
+    }
+
+    #[test]
+    fn a_shell_takes_the_name_of_a_file_for_one_word_and_runs_nothing_of_it() {
+        use std::os::unix::ffi::OsStrExt;
+        for (name, word) in [
+            ("/etc/lustre/keys/scratch.key", "/etc/lustre/keys/scratch.key"),
+            ("a_,:@%+=-b", "a_,:@%+=-b"),
+            ("a$(id)b", "'a$(id)b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("~", "'~'"),
+            ("-rf", "./-rf"),
+            ("-r f", "'./-r f'"),
+            ("é", "'é'"),
+        ] {
+            assert_eq!(shell_word(Path::new(name)), word);
+        }
+        for name in
+            [&b"a\x1b[2J'\\1"[..], b"a\xff1", "-\u{202e}\n`id`".as_bytes(), b"plain", b"a b;$(id)'\"\\"]
+        {
+            let path = Path::new(std::ffi::OsStr::from_bytes(name));
+            let word = shell_word(path);
+            assert!(word.chars().all(is_plain), "{word:?}");
+            let mut shell = std::process::Command::new("bash");
+            let printed = shell.args(["-c", &format!("printf %s {word}")]).output().unwrap().stdout;
+            let printed = printed.strip_prefix(b"./").unwrap_or(&printed);
+            assert_eq!(printed, name, "{word}");
         }
     }
 

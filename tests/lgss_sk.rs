@@ -75,6 +75,13 @@ impl Bench {
         outcome(self.command(words).output().unwrap())
     }
 
+    /// Exit status where nobody reads standard error any more.
+    fn unheard(&self, words: &[&str]) -> i32 {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        self.command(words).stdout(Stdio::null()).stderr(writer).status().unwrap().code().unwrap()
+    }
+
     /// Of a call that must succeed: standard output and error.
     #[track_caller]
     fn done(&self, words: &[&str]) -> (String, String) {

@@ -59,6 +59,8 @@ pub(super) struct SkArguments {
     #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
     pub load: Option<PathBuf>,
     /// Remove from the keyring what the file describes
+    ///
+    /// Of keys with a time in their names, and of those for single mounts, it removes the ones with the file's secret.
     #[arg(short = 'R', long, value_name = "FILE", help_heading = OPERATIONS)]
     pub remove: Option<PathBuf>,
     /// Print the file's attributes
@@ -103,7 +105,7 @@ pub(super) struct SkArguments {
     /// Nodemap that the server puts the client into [default: default]
     ///
     /// At most 16 bytes, of the same characters as the file system.
-    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::name)]
+    #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::nodemap)]
     pub nodemap: Option<String>,
     /// Length of the prime: 512 to 16384 bits, a multiple of 8 [default: 2048]
     ///
@@ -221,6 +223,7 @@ impl SkArguments {
     fn misfit(&self, operation: &Operation<'_>) -> Option<&'static str> {
         let loads = matches!(operation, Operation::Load(_));
         let writes = matches!(operation, Operation::Write(_));
+        let names_an_mgs = self.mgsnids.as_ref().is_some_and(|list| !list.0.is_empty());
         let only_client = KeyTypes { client: true, ..KeyTypes::default() };
         let misfits = [
             (self.suffix && !loads, "--suffix is for --load"),
@@ -229,7 +232,7 @@ impl SkArguments {
             (self.show_secret && !matches!(operation, Operation::Read(_)), "--show-secret is for --read"),
             (writes && self.types.is_none(), "--write needs --type"),
             (
-                writes && self.fsname.as_deref().is_none_or(str::is_empty) && self.mgsnids.is_none(),
+                writes && self.fsname.as_deref().is_none_or(str::is_empty) && !names_an_mgs,
                 "--write needs --fsname or --mgsnids",
             ),
             (

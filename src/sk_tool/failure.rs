@@ -10,7 +10,7 @@ use super::mounted::{MOUNTED, MountedError};
 use super::prime::PrimeSearchError;
 use super::root_keyring::RootKeyringError;
 use crate::creds::shared_key::SharedKeyError;
-use crate::text::{quoted, quoted_path};
+use crate::text::{quoted, quoted_path, shell_word};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,14 +100,14 @@ impl SkFailure {
             }
             Self::ShortSecret { length, .. } if *length > 0 => Some(format!("--key-bits {}", length * 8)),
             Self::NoClient(path) => {
-                let path = quoted_path(path);
+                let path = shell_word(path);
                 Some(format!("cp {path} COPY && lgss_sk -t client -m COPY, then load COPY"))
             }
             Self::OtherFileSystem { .. } => Some(MOUNTED.to_owned()),
-            Self::NoNames(path) => Some(format!("lgss_sk -m {} -f FSNAME", quoted_path(path))),
+            Self::NoNames(path) => Some(format!("lgss_sk -m {} -f FSNAME", shell_word(path))),
             Self::NotLoaded(_) => Some("lgss_sk list shows what is loaded".to_owned()),
             Self::SuccessorExists { file, successor } => {
-                let (file, successor) = (quoted_path(file), quoted_path(successor));
+                let (file, successor) = (shell_word(file), shell_word(successor));
                 Some(format!(
                     "load {successor} on every node, then mv {successor} {file}; or, if no node has loaded it, rm {successor}"
                 ))

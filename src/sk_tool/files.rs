@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
+use nix::unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, faccessat, fchown, linkat, unlinkat};
 use zeroize::Zeroizing;
 
+use super::signals::SignalsBlocked;
 use crate::creds::shared_key::{LENGTH, SharedKey, SharedKeyError, TextFormError};
 use crate::secret::Secret;
 use crate::sys::files::unpredictable_name;
-use crate::text::quoted_path;
+use crate::text::{quoted_path, shell_word};
 
 /// Longer files are not read; the text form takes 3227 bytes.
 const FILE_LIMIT: u64 = 16 * 1024;
@@ -118,7 +118,7 @@ impl KeyFileError {
 
     /// What to try.
     pub(super) fn remedy(&self) -> Option<String> {
-        let path = quoted_path(&self.path);
+        let path = shell_word(&self.path);
         let remedy = match &self.trouble {
             FileTrouble::Read(error) if error.kind() == ErrorKind::PermissionDenied => {
                 "the same as the file's owner, or as root: sudo lgss_sk …".to_owned()
@@ -133,9 +133,9 @@ impl KeyFileError {
             | FileTrouble::NoKey(_)
             | FileTrouble::NoText(_) => "copy the file anew from a node where lgss_sk -r shows it".to_owned(),
             FileTrouble::Write(Errno::EACCES | Errno::EPERM) => "as root: sudo lgss_sk …".to_owned(),
-            FileTrouble::Write(Errno::ENOENT) => format!("mkdir -p {}", quoted_path(directory(&self.path))),
+            FileTrouble::Write(Errno::ENOENT) => format!("mkdir -p {}", shell_word(directory(&self.path))),
             FileTrouble::Write(Errno::ENOSPC | Errno::EDQUOT) => {
-                format!("make room: df {}", quoted_path(directory(&self.path)))
+                format!("make room: df {}", shell_word(directory(&self.path)))
             }
             _ => return None,
         };
@@ -182,6 +182,14 @@ impl FileOfKey {
         Ok(self.mode & OTHERS_READ != 0)
     }
 
+    /// Whether the file can be expected to be replaced, before work that takes long.
+    ///
+    /// # Errors
+    /// [`FileTrouble::Write`].
+    pub(super) fn check_replaceable(&self) -> Result<(), KeyFileError> {
+        Place::of(&self.path)?.check_writable(&self.path)
+    }
+
     /// Replaces the file by one with this key, for the same owner.
     ///
     /// # Errors
@@ -213,12 +221,12 @@ pub(super) fn write_new(path: &Path, key: &SharedKey, form: FileForm) -> Result<
 /// Whether a new file can be expected to be written there, before work that takes long.
 ///
 /// # Errors
-/// [`FileTrouble::Exists`], [`FileTrouble::Write`] if there is no directory.
+/// [`FileTrouble::Exists`], [`FileTrouble::Write`] if there is no directory, or nothing can be written there.
 pub(super) fn check_new(path: &Path) -> Result<(), KeyFileError> {
-    Place::of(path)?;
+    let place = Place::of(path)?;
     match path.symlink_metadata() {
         Ok(_) => Err(KeyFileError::new(path, FileTrouble::Exists)),
-        Err(_) => Ok(()),
+        Err(_) => place.check_writable(path),
     }
 }
 
@@ -276,7 +284,8 @@ struct Place {
 struct Unnamed {
     place: Place,
     name: String,
-    former_mask: SigSet,
+    /// Until the file is removed: fields are dropped after that.
+    _blocked: SignalsBlocked,
 }
 
 impl Place {
@@ -289,11 +298,17 @@ impl Place {
         Ok(Self { directory, name: name.into() })
     }
 
+    /// Whether a file can be made there; `path` is named where not.
+    fn check_writable(&self, path: &Path) -> Result<(), KeyFileError> {
+        let access = AccessFlags::W_OK | AccessFlags::X_OK;
+        faccessat(&self.directory, ".", access, AtFlags::AT_EACCESS)
+            .map_err(|errno| KeyFileError::new(path, FileTrouble::Write(errno)))
+    }
+
     fn written(self, key: &SharedKey, form: FileForm, owner: Option<(u32, u32)>) -> Result<Unnamed, Errno> {
         let name = format!(".lgss_sk-{}", unpredictable_name()?);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let former_mask = ending_signals().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let unnamed = Unnamed { place: self, name, former_mask };
+        let unnamed = Unnamed { place: self, name, _blocked: SignalsBlocked::now() };
         let (directory, name) = (&unnamed.place.directory, unnamed.name.as_str());
         let mut file = File::from(openat(directory, name, flags, Mode::S_IRUSR)?);
         let content: Secret = match form {
@@ -345,16 +360,10 @@ impl Unnamed {
 impl Drop for Unnamed {
     fn drop(&mut self) {
         let _ = unlinkat(&self.place.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
-        let _ = self.former_mask.thread_set_mask();
     }
 }
 
 /// The directory that a file is in.
 fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Signals by which a person or the system ends a process.
-fn ending_signals() -> SigSet {
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT].into_iter().collect()
 }

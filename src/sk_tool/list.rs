@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use nix::errno::Errno;
 use serde::Serialize;
 
 use super::arguments::SkListArgs;
 use super::failure::SkFailure;
-use super::remaining::{self, Remaining};
+use super::remaining::{self, ListedKey, Remaining};
+use super::remark::remark;
 use super::root_keyring::{LoadedContent, LoadedKey, RootKeyring};
 use super::values::{cipher_name, hmac_name};
 use crate::creds::shared_key::SharedKey;
 use crate::terminal::{Terminal, results};
+use crate::text::quoted;
 use crate::time::Span;
 
 /// One key; has no place for a secret.
@@ -26,7 +27,10 @@ struct LoadedReport {
     /// Seconds until then, at least; the kernel gives a whole number of its largest unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_seconds: Option<u64>,
-    /// Whether others than root may do anything with the key.
+    /// The same in words.
+    #[serde(skip)]
+    left: String,
+    /// Whether others than root may read or change the key.
     open_to_others: bool,
     /// What it holds, if that is a shared key.
     #[serde(flatten)]
@@ -51,43 +55,57 @@ struct KeyAttributes {
 }
 
 pub(super) fn run(list: &SkListArgs, terminal: &mut Terminal<'_>) -> Result<(), SkFailure> {
-    let remaining = remaining::of_all_keys();
+    let listed = remaining::of_all_keys();
     let keys = RootKeyring::open()?.all()?;
-    let reports: Vec<LoadedReport> = keys.into_iter().map(|key| report(key, &remaining)).collect();
+    let reports: Vec<LoadedReport> = keys.into_iter().map(|key| report(key, &listed)).collect();
     if list.json {
         results::json(&reports, terminal.out)?;
         return Ok(());
     }
     if reports.is_empty() {
-        writeln!(terminal.err, "lgss_sk: no shared key is loaded")?;
+        remark(terminal.err, "no shared key is loaded");
         return Ok(());
     }
     let rows: Vec<_> = reports.iter().map(row).collect();
     let heading = ["NAME", "TYPE", "FILE SYSTEM", "NODEMAP", "BITS", "PRIME", "LEFT"];
     results::table(heading, &rows, terminal.out)?;
     for report in &reports {
-        remark(report, terminal)?;
+        say_what_is_wrong(report, terminal);
     }
     Ok(())
 }
 
-fn report(key: LoadedKey, remaining: &HashMap<i32, Remaining>) -> LoadedReport {
-    let remaining = remaining.get(&key.serial.raw());
+fn report(key: LoadedKey, listed: &HashMap<i32, ListedKey>) -> LoadedReport {
+    let remaining = match key.has_ended() {
+        true => Some(Remaining::Nothing),
+        false => listed.get(&key.serial.raw()).map(|listed| listed.remaining),
+    };
     let trouble = match &key.content {
         LoadedContent::Shared(_) => None,
         LoadedContent::Other(error) => Some(format!("it is no shared key: {error}")),
-        LoadedContent::Ended(Errno::EKEYEXPIRED) => Some("it has expired".to_owned()),
-        LoadedContent::Ended(Errno::EKEYREVOKED) => Some("it has been revoked".to_owned()),
-        LoadedContent::Ended(errno) => Some(format!("it cannot be read: {}", errno.desc())),
+        LoadedContent::Expired => Some("it has expired".to_owned()),
+        LoadedContent::Revoked => Some("it has been revoked".to_owned()),
+        LoadedContent::Unreadable(errno) => Some(format!("it cannot be read: {}", errno.desc())),
     };
     LoadedReport {
         serial: key.serial.raw(),
-        ends: remaining.map(|remaining| *remaining != Remaining::ForEver),
-        left_seconds: remaining.and_then(|remaining| remaining.seconds()),
+        ends: remaining.map(|remaining| remaining != Remaining::ForEver),
+        left_seconds: remaining.and_then(Remaining::seconds),
+        left: left(&key, remaining),
         open_to_others: key.is_open,
         attributes: key.shared().map(attributes),
         trouble,
         name: key.name,
+    }
+}
+
+fn left(key: &LoadedKey, remaining: Option<Remaining>) -> String {
+    match (&key.content, remaining) {
+        (LoadedContent::Revoked, _) => "revoked".to_owned(),
+        (_, None) => "?".to_owned(),
+        (_, Some(Remaining::ForEver)) => "no end".to_owned(),
+        (_, Some(Remaining::Nothing | Remaining::Seconds(0))) => "expired".to_owned(),
+        (_, Some(Remaining::Seconds(seconds))) => Span(seconds).to_string(),
     }
 }
 
@@ -110,12 +128,6 @@ fn row(report: &LoadedReport) -> [String; 7] {
         Some(attributes) => value(attributes),
         None => "-".to_owned(),
     };
-    let left = match (report.ends, report.left_seconds) {
-        (None, _) => "?".to_owned(),
-        (Some(false), _) => "no end".to_owned(),
-        (_, Some(0) | None) => "expired".to_owned(),
-        (_, Some(seconds)) => Span(seconds).to_string(),
-    };
     [
         report.name.clone(),
         of(|key| key.types.join(",")),
@@ -123,20 +135,17 @@ fn row(report: &LoadedReport) -> [String; 7] {
         of(|key| key.nodemap.clone()),
         of(|key| key.secret_bits.to_string()),
         of(|key| key.prime_bits.to_string()),
-        left,
+        report.left.clone(),
     ]
 }
 
-fn remark(report: &LoadedReport, terminal: &mut Terminal<'_>) -> Result<(), SkFailure> {
-    let name = crate::text::quoted(&report.name);
+fn say_what_is_wrong(report: &LoadedReport, terminal: &mut Terminal<'_>) {
+    let name = quoted(&report.name);
     if let Some(trouble) = &report.trouble {
-        writeln!(terminal.err, "lgss_sk: {name}: {trouble}")?;
+        remark(terminal.err, format_args!("{name}: {trouble}"));
     }
     if report.open_to_others && report.attributes.is_some() {
-        writeln!(
-            terminal.err,
-            "lgss_sk: {name}: others than root can read its secret; loading it anew closes it"
-        )?;
+        let open = "others than root can read or change it; loading it anew closes it";
+        remark(terminal.err, format_args!("{name}: {open}"));
     }
-    Ok(())
 }

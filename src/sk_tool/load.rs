@@ -2,6 +2,9 @@
 //!
 //! What a key replaces depends on who reads it. A client's upcall takes the predecessor too, if a server refuses the new
 //! key; so that is kept for a while. A server takes every key whose name begins alike, of which `--suffix` makes use.
+//!
+//! Invariant: with `--type client` the file is rewritten first, when it is certain that its key has names. Where the keyring
+//! then has no room for the key (EDQUOT), the file is a client's already, and loading it again is enough.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +16,8 @@ use super::arguments::SkArguments;
 use super::failure::SkFailure;
 use super::files::{FileOfKey, KeyFile, LastLink};
 use super::loaded_names::{LoadedName, NameReader, is_of_server, names_of, with_time};
-use super::remaining::{self, Remaining};
+use super::remaining::{self, ListedKey, Remaining};
+use super::remark::remark;
 use super::root_keyring::{LoadedKey, RootKeyring};
 use super::values::PREVIOUS_LIFE;
 use super::{make, mounted};
@@ -21,7 +25,7 @@ use crate::creds::shared_key::{KeyParts, SharedKey, previous_of};
 use crate::sys::local_time::LocalTime;
 use crate::terminal::Terminal;
 use crate::terminal::person::person;
-use crate::text::{quoted, quoted_path};
+use crate::text::{quoted, quoted_path, shell_word};
 use crate::time::Span;
 
 pub(super) fn run(
@@ -33,14 +37,11 @@ pub(super) fn run(
     let file = KeyFile::read(path, LastLink::Followed)?;
     say_who_has(&file.origin, terminal.err)?;
     if !ring.is_the_hosts() {
-        writeln!(
-            terminal.err,
-            "lgss_sk: this is a container's root, and Lustre takes keys of the host's root only"
-        )?;
+        remark(terminal.err, "this is a container's root, and Lustre takes keys of the host's root only");
     }
     let mount = mount(path, &file.key, arguments)?;
-    let key = of_client(file, arguments, terminal)?;
-    let names = names_of(path, &key, mount.as_deref())?;
+    let (key, names) = of_client(file, mount.as_deref(), arguments, terminal)?;
+    say_if_no_server(&names, path, arguments, terminal.err);
     let loading = Loading { ring: &ring, key: &key, verbosity: Verbosity::of(arguments) };
     for name in &names {
         match (name.reader, arguments.suffix) {
@@ -57,16 +58,16 @@ pub(super) fn run(
 
 /// Says who else than root has the secret that is in the file.
 fn say_who_has(file: &FileOfKey, err: &mut dyn Write) -> Result<(), SkFailure> {
-    let (path, (owner, _)) = (quoted_path(&file.path), file.owner);
+    let (path, word, (owner, _)) = (quoted_path(&file.path), shell_word(&file.path), file.owner);
     if file.check_mode()? {
-        writeln!(err, "lgss_sk: everybody can read {path}: chmod 0400 {path}")?;
+        remark(err, format_args!("everybody can read {path}: chmod 0400 {word}"));
     }
     if !Uid::from_raw(owner).is_root() {
         let owner = person(owner);
-        writeln!(
+        remark(
             err,
-            "lgss_sk: {path} belongs to uid {owner}, who can read and replace it: chown root {path}"
-        )?;
+            format_args!("{path} belongs to uid {owner}, who can read and replace it: chown root {word}"),
+        );
     }
     Ok(())
 }
@@ -85,50 +86,57 @@ fn mount(path: &Path, key: &SharedKey, arguments: &SkArguments) -> Result<Option
     Ok(Some(mount.client))
 }
 
-/// With `--type client`, the key as a client's: its file gets a prime and the type.
+/// The key and its names. With `--type client` it is a client's: its file gets a prime and the type.
 fn of_client(
     file: KeyFile,
+    mount: Option<&str>,
     arguments: &SkArguments,
     terminal: &mut Terminal<'_>,
-) -> Result<SharedKey, SkFailure> {
+) -> Result<(SharedKey, Vec<LoadedName>), SkFailure> {
     let KeyFile { key, origin } = file;
-    let Some(types) = arguments.types else { return Ok(key) };
-    if key.types.client {
-        say_that_it_stays(&key, &origin.path, arguments, terminal.err)?;
-        return Ok(key);
-    }
+    let Some(types) = arguments.types.filter(|_| !key.types.client) else {
+        let names = names_of(&origin.path, &key, mount)?;
+        if arguments.types.is_some() {
+            say_that_it_stays(&key, &origin.path, arguments, terminal.err);
+        }
+        return Ok((key, names));
+    };
     // What is rewritten must not be reached by a link.
     KeyFile::read(&origin.path, LastLink::Refused)?;
     let parts = key.into_parts();
     let prime_bits = arguments.prime_bits.unwrap_or(parts.prime_bits);
-    let key = make::complete(KeyParts { types, prime_bits, prime: None, ..parts }, terminal)?;
+    let parts = KeyParts { types, prime_bits, prime: None, ..parts };
+    let names = names_of(&origin.path, &parts, mount)?;
+    origin.check_replaceable()?;
+    let key = make::complete(parts, terminal)?;
     origin.replace(&key, origin.form)?;
-    writeln!(terminal.err, "lgss_sk: {} is a client's key now", quoted_path(&origin.path))?;
-    Ok(key)
+    remark(terminal.err, format_args!("{} is a client's key now", quoted_path(&origin.path)));
+    Ok((key, names))
+}
+
+/// Says what `--suffix` and `--timeout` do not do to a key of clients alone.
+fn say_if_no_server(names: &[LoadedName], path: &Path, arguments: &SkArguments, err: &mut dyn Write) {
+    if !arguments.suffix || names.iter().any(|name| name.reader == NameReader::Server) {
+        return;
+    }
+    let options = if arguments.timeout.is_some() { "--suffix and --timeout have" } else { "--suffix has" };
+    let (path, life) = (quoted_path(path), Span(PREVIOUS_LIFE.into()));
+    remark(
+        err,
+        format_args!("{options} no effect: {path} is for clients, whose former key stays for {life} anyway"),
+    );
 }
 
 /// Says what `--type client` does not do to a file that is a client's already.
-fn say_that_it_stays(
-    key: &SharedKey,
-    path: &Path,
-    arguments: &SkArguments,
-    err: &mut dyn Write,
-) -> Result<(), SkFailure> {
-    let path = quoted_path(path);
+fn say_that_it_stays(key: &SharedKey, path: &Path, arguments: &SkArguments, err: &mut dyn Write) {
+    let already = format!("has no effect: {} is a client's key already", quoted_path(path));
     if Some(key.types) != arguments.types {
         let types = key.types;
-        writeln!(
-            err,
-            "lgss_sk: --type has no effect: {path} is a client's key already, and is loaded for all its types: {types}"
-        )?;
+        remark(err, format_args!("--type {already}, and is loaded for all its types: {types}"));
     }
     if arguments.prime_bits.is_some() {
-        writeln!(
-            err,
-            "lgss_sk: --prime-bits has no effect: {path} is a client's key already, and stays as it is"
-        )?;
+        remark(err, format_args!("--prime-bits {already}, and stays as it is"));
     }
-    Ok(())
 }
 
 /// How much is said.
@@ -163,24 +171,39 @@ impl Loading<'_> {
             let (previous, life) = (previous_of(&name.text), Duration::from_secs(PREVIOUS_LIFE.into()));
             self.ring.put(&previous, &former.encode(), Some(life))?;
             let span = Span(life.as_secs());
-            writeln!(err, "lgss_sk: the former key stays for {span} as {}", quoted(&previous))?;
+            remark(err, format_args!("the former key stays for {span} as {}", quoted(&previous)));
         }
         self.put(&name.text, err)
     }
 
-    /// Replaces a former key.
+    /// Replaces the former key of the name, and says which ones with a time in their names serve on.
     fn for_a_server(&self, name: &LoadedName, err: &mut dyn Write) -> Result<(), SkFailure> {
-        let former = self.ring.find(&name.text)?;
+        let (replaced, beside): (Vec<_>, Vec<_>) =
+            self.serving(name)?.into_iter().partition(|key| key.name == name.text);
         self.put(&name.text, err)?;
-        if former.as_ref().and_then(LoadedKey::shared).is_some_and(|former| self.differs(former)) {
-            writeln!(
+        if replaced.iter().filter_map(LoadedKey::shared).any(|former| self.differs(former)) {
+            let former = quoted(&name.text);
+            remark(
                 err,
-                "lgss_sk: the former key {} is gone, and clients that have no other are refused from now on; \
-                 --suffix lets it serve for a while",
-                quoted(&name.text)
-            )?;
+                format_args!(
+                    "the former key {former} is gone, and clients that have no other are refused from now on; \
+                     --suffix lets it serve for a while"
+                ),
+            );
+        }
+        for key in beside {
+            let same = key.has_secret(&self.key.secret);
+            let secret = if same { "the same secret" } else { "another secret" };
+            let stays = format!("{} stays loaded with {secret}, and serves on", quoted(&key.name));
+            remark(err, format_args!("{stays}; lgss_sk -R of the file with its secret ends it"));
         }
         Ok(())
+    }
+
+    /// What a server takes under this name.
+    fn serving(&self, name: &LoadedName) -> Result<Vec<LoadedKey>, SkFailure> {
+        let all = self.ring.all()?.into_iter();
+        Ok(all.filter(|key| is_of_server(&key.name, &name.text) && !key.has_ended()).collect())
     }
 
     /// Puts the key in under a name of its own, and lets the former ones end. One whose end is certain already keeps it.
@@ -190,8 +213,7 @@ impl Loading<'_> {
         life: Duration,
         err: &mut dyn Write,
     ) -> Result<(), SkFailure> {
-        let former: Vec<LoadedKey> =
-            self.ring.all()?.into_iter().filter(|key| is_of_server(&key.name, &name.text)).collect();
+        let former = self.serving(name)?;
         if former.is_empty() {
             return self.put(&name.text, err);
         }
@@ -199,11 +221,12 @@ impl Loading<'_> {
         let remaining = remaining::of_all_keys();
         for key in former {
             let known = remaining.get(&key.serial.raw());
-            if matches!(known, Some(Remaining::Seconds(_) | Remaining::Nothing)) {
+            if known.is_some_and(|ListedKey { remaining, .. }| *remaining != Remaining::ForEver) {
                 continue;
             }
             self.ring.let_end(&key, life)?;
-            writeln!(err, "lgss_sk: {} serves for another {}", quoted(&key.name), Span(life.as_secs()))?;
+            let span = Span(life.as_secs());
+            remark(err, format_args!("{} serves for another {span}", quoted(&key.name)));
         }
         Ok(())
     }
@@ -215,7 +238,7 @@ impl Loading<'_> {
     fn put(&self, name: &str, err: &mut dyn Write) -> Result<(), SkFailure> {
         let serial = self.ring.put(name, &self.key.encode(), None)?;
         if self.verbosity == Verbosity::More {
-            writeln!(err, "lgss_sk: loaded {} as key {}", quoted(name), serial.raw())?;
+            remark(err, format_args!("loaded {} as key {}", quoted(name), serial.raw()));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::failure::SkFailure;
 use crate::creds::shared_key::{
-    SharedKey, client_name, client_name_of_mount, mgc_name, mgs_name, server_name,
+    KeyParts, client_name, client_name_of_mount, mgc_name, mgs_name, server_name,
 };
 use crate::sys::local_time::LocalTime;
 
@@ -32,7 +32,7 @@ pub(super) enum NameReader {
 /// [`SkFailure::NoNames`]: a server's key without a file system.
 pub(super) fn names_of(
     path: &Path,
-    key: &SharedKey,
+    key: &KeyParts,
     mount: Option<&str>,
 ) -> Result<Vec<LoadedName>, SkFailure> {
     let mut names = Vec::new();
@@ -67,6 +67,17 @@ pub(super) fn is_of_server(found: &str, name: &str) -> bool {
     rest.is_empty() || rest.strip_prefix(':').is_some_and(is_time)
 }
 
+/// Whether a loaded key of a client, with this name and these parts, is for one mount: as with `--update`, or as mount(8)
+/// loads one with `skpath`; or is the predecessor of such a one.
+pub(super) fn is_of_mount(found: &str, key: &KeyParts) -> bool {
+    let of_file_system = client_name_of_mount(&key.file_system, "");
+    key.types.client
+        && !key.file_system.is_empty()
+        && found.len() > of_file_system.len()
+        && found.starts_with(&of_file_system)
+        && !is_of_server(found, &server_name(&key.file_system, &key.nodemap))
+}
+
 fn is_time(text: &str) -> bool {
     let digits = |part: &str, count: usize| part.len() == count && part.bytes().all(|b| b.is_ascii_digit());
     let parts: Vec<&str> = text.split('_').collect();
@@ -76,7 +87,7 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
+    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyTypes, SharedKey};
     use crate::secret::Secret;
 
     fn key(types: KeyTypes, file_system: &str) -> SharedKey {
@@ -119,6 +130,26 @@ mod tests {
         assert_eq!(texts(&without, None), ["lustre:MGC10.0.0.1@tcp", "lustre:MGC10.0.0.2@o2ib1"]);
         let nameless = key(KeyTypes { server: true, ..KeyTypes::default() }, "");
         assert!(matches!(names_of(Path::new("key"), &nameless, None), Err(SkFailure::NoNames(_))));
+    }
+
+    #[test]
+    fn a_name_of_a_mount_is_no_servers() {
+        let client = key(KeyTypes { client: true, server: true, mgs: false }, "scratch");
+        for (name, is) in [
+            ("lustre:scratch:5f47", true),
+            ("lustre:scratch:5f47#previous", true),
+            ("lustre:scratch", false),
+            ("lustre:scratch:", false),
+            ("lustre:scratch#previous", false),
+            ("lustre:scratch2:5f47", false),
+            ("lustre:scratch:guests", false),
+            ("lustre:scratch:guests:20261105_040302_000017", false),
+            ("lustre:MGC10.0.0.1@tcp", false),
+        ] {
+            assert_eq!(is_of_mount(name, &client), is, "{name}");
+        }
+        let server = key(KeyTypes { server: true, ..KeyTypes::default() }, "scratch");
+        assert!(!is_of_mount("lustre:scratch:5f47", &server));
     }
 
     #[test]

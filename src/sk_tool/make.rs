@@ -6,6 +6,7 @@ use std::path::Path;
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
 use super::files::{self, FileForm};
+use super::remark::remark;
 use super::values::{DEFAULT_KEY_BITS, DEFAULT_PRIME_BITS};
 use super::{prime, secrets};
 use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, SharedKey, bytes_of_secret};
@@ -27,9 +28,9 @@ pub(super) fn run(
     let key = complete(parts(arguments, terminal)?, terminal)?;
     let form = if arguments.ascii { FileForm::Text } else { FileForm::Binary };
     files::write_new(path, &key, form)?;
-    warn_of_weakness(path, &key, terminal)?;
+    warn_of_weakness(path, &key, terminal);
     if arguments.verbose {
-        writeln!(terminal.err, "lgss_sk: {} written: {}", quoted_path(path), key.types)?;
+        remark(terminal.err, format_args!("{} written: {}", quoted_path(path), key.types));
     }
     Ok(())
 }
@@ -56,11 +57,8 @@ fn secret(arguments: &SkArguments, terminal: &mut Terminal<'_>) -> Result<Secret
     let Some(path) = &arguments.data else { return secrets::random(length) };
     let (secret, more) = secrets::from_file(path, length)?;
     if more > 0 {
-        writeln!(
-            terminal.err,
-            "lgss_sk: of {} the first {length} bytes are the secret (--key-bits)",
-            quoted_path(path)
-        )?;
+        let path = quoted_path(path);
+        remark(terminal.err, format_args!("of {path} the first {length} bytes are the secret (--key-bits)"));
     }
     Ok(secret)
 }
@@ -81,14 +79,7 @@ pub(super) fn complete(parts: KeyParts, terminal: &mut Terminal<'_>) -> Result<S
 }
 
 /// Says what a key without one of the algorithms is worth.
-///
-/// # Errors
-/// [`SkFailure::Output`].
-pub(super) fn warn_of_weakness(
-    path: &Path,
-    key: &SharedKey,
-    terminal: &mut Terminal<'_>,
-) -> Result<(), SkFailure> {
+pub(super) fn warn_of_weakness(path: &Path, key: &SharedKey, terminal: &mut Terminal<'_>) {
     let worth = match (key.cipher, key.hmac) {
         (CipherAlgorithm::Null, HmacAlgorithm::Null) => {
             "is for tests only: with --crypt NONE and --hmac NONE nothing is encrypted or signed"
@@ -97,10 +88,9 @@ pub(super) fn warn_of_weakness(
             "is for tests only: with --crypt NONE nothing is encrypted, and the key that signs is no secret"
         }
         (_, HmacAlgorithm::Null) => "serves no client: with --hmac NONE nothing can derive the cipher's key",
-        _ => return Ok(()),
+        _ => return,
     };
-    writeln!(terminal.err, "lgss_sk: {} {worth}", quoted_path(path))?;
-    Ok(())
+    remark(terminal.err, format_args!("{} {worth}", quoted_path(path)));
 }
 
 fn is_fips() -> bool {

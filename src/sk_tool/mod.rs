@@ -2,7 +2,8 @@
 //! that name.
 //!
 //! Called by src/bin/lgss_sk.rs. Invariant: no output has a byte of a secret, unless `--show-secret` asks for it; a
-//! failure leaves every file as it was.
+//! failure leaves every file as it was, but for `--load --type client` (load.rs); and whether standard error has a reader
+//! changes nothing of what is done.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -19,15 +20,17 @@ mod mounted;
 mod prime;
 mod prime_search;
 mod remaining;
+mod remark;
 mod remove;
 mod root_keyring;
 mod rotate;
 mod secrets;
 mod show;
+mod signals;
 mod values;
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 
 use clap::Parser;
 
@@ -35,6 +38,7 @@ pub use arguments::record;
 use arguments::{Operation, SkArguments, SkCommand};
 pub use exit::SkExit;
 use failure::SkFailure;
+use remark::remark;
 
 use crate::sys::jail;
 use crate::terminal::Terminal;
@@ -51,11 +55,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     };
     match done {
         Ok(()) => SkExit::Done,
+        // Nobody wants the rest of the result.
         Err(SkFailure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => SkExit::Done,
         Err(SkFailure::Usage(error)) => say(&error, terminal),
         Err(failure) => {
-            // If this fails, there is no way left to report it.
-            let _ = complain(&failure, terminal.err);
+            complain(&failure, terminal.err);
             SkExit::Failed
         }
     }
@@ -72,11 +76,10 @@ fn say(error: &clap::Error, terminal: &mut Terminal<'_>) -> SkExit {
     exit
 }
 
-fn complain(failure: &SkFailure, err: &mut dyn Write) -> io::Result<()> {
-    writeln!(err, "lgss_sk: {failure}")?;
+fn complain(failure: &SkFailure, err: &mut dyn Write) {
     match failure.remedy() {
-        Some(remedy) => writeln!(err, "  try:    {remedy}"),
-        None => Ok(()),
+        Some(remedy) => remark(err, format_args!("{failure}\n  try:    {remedy}")),
+        None => remark(err, failure),
     }
 }
 
@@ -89,7 +92,7 @@ fn obey(arguments: &SkArguments, terminal: &mut Terminal<'_>) -> Result<(), SkFa
     }
     let operation = arguments.operation()?;
     for option in arguments.without_effect(&operation) {
-        writeln!(terminal.err, "lgss_sk: --{option} has no effect with --{}", operation.option())?;
+        remark(terminal.err, format_args!("--{option} has no effect with --{}", operation.option()));
     }
     match operation {
         Operation::Load(file) => load::run(file, arguments, terminal),

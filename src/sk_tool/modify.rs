@@ -6,6 +6,7 @@ use super::arguments::SkArguments;
 use super::failure::SkFailure;
 use super::files::{FileForm, KeyFile, LastLink};
 use super::make;
+use super::remark::remark;
 use crate::creds::shared_key::KeyParts;
 use crate::terminal::Terminal;
 use crate::text::quoted_path;
@@ -16,12 +17,13 @@ pub(super) fn run(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), SkFailure> {
     let KeyFile { key, origin } = KeyFile::read(path, LastLink::Refused)?;
+    origin.check_replaceable()?;
     let form = if arguments.ascii { FileForm::Text } else { origin.form };
     let key = make::complete(changed(key.into_parts(), arguments), terminal)?;
     origin.replace(&key, form)?;
-    make::warn_of_weakness(path, &key, terminal)?;
+    make::warn_of_weakness(path, &key, terminal);
     if arguments.verbose {
-        writeln!(terminal.err, "lgss_sk: {} rewritten: {}", quoted_path(path), key.types)?;
+        remark(terminal.err, format_args!("{} rewritten: {}", quoted_path(path), key.types));
     }
     Ok(())
 }

@@ -1,17 +1,19 @@
 //! The prime of a client's key: found in all processors' threads, while a line on the terminal shows that it goes on.
 //!
 //! For 2048 bits that takes seconds to a minute, depending on luck and machine; for more bits, minutes. Nothing has been
-//! written by then: whoever interrupts it leaves nothing behind.
+//! written by then: whoever interrupts it leaves nothing behind. The searching threads take no signal that ends the process;
+//! they may go on for a while after the prime is there, and what is written then must not be interrupted through them.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
 use openssl::error::ErrorStack;
 
 use super::prime_search::safe_prime;
+use super::signals::SignalsBlocked;
 use crate::terminal::Terminal;
 use crate::terminal::wait_line::{self, Output, WaitLine};
 
@@ -32,9 +34,6 @@ pub(super) enum PrimeSearchError {
     /// The search has ended without a result.
     #[error("the search for a prime has ended without a result")]
     NoResult,
-    /// The terminal does not take the line.
-    #[error("{0}")]
-    Terminal(#[from] io::Error),
 }
 
 /// A safe prime of so many bits, big endian.
@@ -42,31 +41,40 @@ pub(super) enum PrimeSearchError {
 /// # Errors
 /// [`PrimeSearchError`].
 pub(super) fn found(bits: u32, terminal: &mut Terminal<'_>) -> Result<Vec<u8>, PrimeSearchError> {
-    let (sender, receiver) = mpsc::channel();
     let stop = Arc::new(AtomicBool::new(false));
-    let length = i32::try_from(bits).unwrap_or(i32::MAX);
-    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
-    for _ in 0..threads {
-        let (sender, stop) = (sender.clone(), Arc::clone(&stop));
-        // Nobody listens any more once a prime is there.
-        let search = move || drop(safe_prime(length, &stop).transpose().map(|found| sender.send(found)));
-        thread::Builder::new().spawn(search).map_err(PrimeSearchError::Thread)?;
-    }
-    drop(sender);
+    let receiver = searching(bits, &stop)?;
     let what = wanted(bits);
     let mut line = WaitLine::new(Output::Text);
     let found = loop {
         match receiver.recv_timeout(wait_line::STEP) {
             Ok(found) => break found,
-            Err(RecvTimeoutError::Timeout) => {
-                line.show(&what, INTERRUPT, terminal.err)?;
-            }
+            // A terminal that does not take the line stops nothing.
+            Err(RecvTimeoutError::Timeout) => drop(line.show(&what, INTERRUPT, terminal.err)),
             Err(RecvTimeoutError::Disconnected) => return Err(PrimeSearchError::NoResult),
         }
     };
     stop.store(true, Ordering::Relaxed);
-    line.end(terminal.err)?;
+    let _ = line.end(terminal.err);
     Ok(found?)
+}
+
+/// Starts the threads, and returns where their results come.
+fn searching(
+    bits: u32,
+    stop: &Arc<AtomicBool>,
+) -> Result<Receiver<Result<Vec<u8>, ErrorStack>>, PrimeSearchError> {
+    let (sender, receiver) = mpsc::channel();
+    let length = i32::try_from(bits).unwrap_or(i32::MAX);
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
+    // From their first instruction on; the main thread's own mask is restored at the end of this function.
+    let _blocked = SignalsBlocked::now();
+    for _ in 0..threads {
+        let (sender, stop) = (sender.clone(), Arc::clone(stop));
+        // Nobody listens any more once a prime is there.
+        let search = move || drop(safe_prime(length, &stop).transpose().map(|found| sender.send(found)));
+        thread::Builder::new().spawn(search).map_err(PrimeSearchError::Thread)?;
+    }
+    Ok(receiver)
 }
 
 fn wanted(bits: u32) -> String {

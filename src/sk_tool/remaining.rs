@@ -1,7 +1,17 @@
-//! How long keys will last, which the kernel says in /proc/keys (proc_keys(5)) only, and only in whole units.
+//! How long keys will last, and what those are called that have ended. The kernel says so in /proc/keys (proc_keys(5)) only,
+//! the time in whole units, and a name only where no description of another key has broken the line.
 
 use std::collections::HashMap;
 use std::fs;
+
+/// What the kernel's list says of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ListedKey {
+    /// How long it will last.
+    pub remaining: Remaining,
+    /// Its description, if it is a key of type `user`.
+    pub name: Option<String>,
+}
 
 /// How long a key will last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,20 +37,32 @@ impl Remaining {
 
 /// What the kernel says of every key that the caller may view, by its number. A key of which it says two things is left
 /// out: then a description with a line break has forged one of them.
-pub(super) fn of_all_keys() -> HashMap<i32, Remaining> {
+pub(super) fn of_all_keys() -> HashMap<i32, ListedKey> {
     parse(&fs::read("/proc/keys").unwrap_or_default())
 }
 
-fn parse(list: &[u8]) -> HashMap<i32, Remaining> {
-    let mut found: HashMap<i32, Option<Remaining>> = HashMap::new();
+fn parse(list: &[u8]) -> HashMap<i32, ListedKey> {
+    let mut found: HashMap<i32, Option<ListedKey>> = HashMap::new();
     for line in list.split(|&byte| byte == b'\n') {
         if let Some((key, remaining)) =
             std::str::from_utf8(line.get(..32).unwrap_or(line)).ok().and_then(of_line)
         {
-            found.entry(key).and_modify(|known| *known = None).or_insert(Some(remaining));
+            let listed = ListedKey { remaining, name: std::str::from_utf8(line).ok().and_then(name) };
+            found.entry(key).and_modify(|known| *known = None).or_insert(Some(listed));
         }
     }
-    found.into_iter().filter_map(|(key, remaining)| Some((key, remaining?))).collect()
+    found.into_iter().filter_map(|(key, listed)| Some((key, listed?))).collect()
+}
+
+/// What stands behind the type `user`, without the length of the payload at the end. Uid and gid come before the type.
+fn name(line: &str) -> Option<String> {
+    let mut rest = line;
+    for _ in 0..7 {
+        rest = rest.trim_start().split_once(' ')?.1;
+    }
+    let described = rest.trim_start().strip_prefix("user ")?.trim_start();
+    let (name, length) = described.rsplit_once(": ")?;
+    length.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.to_owned())
 }
 
 /// `2f81a3c0 I--Q---     1 perm 3f010000 …`: number, flags, references, time.
@@ -80,17 +102,23 @@ mod tests {
 00000012 I--Q---     2 expd 3f3f0000     0     0 user      \xff\xfe: 2407
 00000013 I--Q---     2 perm 3f3f0000     0     0 user      lustre:d
 00000014 I--Q---     2 expd 3f3f0000     0     0 user      x: 1
+00000015 I--Q---     2 expd 3f3f0000     0     0 keyring   lustre:f: 2
+00000016 IR-Q---     2 perm 3f3f0000     0 65534 user      lustre:MGC10.0.0.1@tcp: x: 0
 00000014 I--Q---     2   2w 3f3f0000     0     0 user      lustre:e: 2407
 nonsense
 ";
         let found = parse(list);
-        let of = |key| found.get(&key).copied();
+        let of = |key| found.get(&key).map(|listed| listed.remaining);
         assert_eq!(of(0x2f81_a3c0), Some(Remaining::ForEver));
         assert_eq!(
             (of(0x10), of(0x11)),
             (Some(Remaining::Seconds(47 * 3600)), Some(Remaining::Seconds(86_400)))
         );
         assert_eq!((of(0x12), of(0x14)), (Some(Remaining::Nothing), None));
-        assert_eq!(found.len(), 5);
+        let name = |key| found.get(&key).and_then(|listed| listed.name.as_deref());
+        assert_eq!((name(0x2f81_a3c0), name(0x10)), (Some("lustre:a"), Some("lustre:b")));
+        assert_eq!((name(0x12), name(0x13), name(0x15)), (None, None, None));
+        assert_eq!(name(0x16), Some("lustre:MGC10.0.0.1@tcp: x"));
+        assert_eq!(found.len(), 7);
     }
 }

@@ -3,12 +3,16 @@
 //! Invariant: a key has its permissions and its timeout before anybody can find it, and replaces the former one of its
 //! name at once.
 
+use std::cell::LazyCell;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::{ResUid, getresuid};
 
+use super::remaining::{self, ListedKey};
+use crate::creds::shared_key::keyring::is_open;
 use crate::creds::shared_key::{LENGTH, SharedKey, SharedKeyError};
 use crate::key::{KeyDescription, KeySerial};
 use crate::secret::Secret;
@@ -18,10 +22,8 @@ use crate::text::quoted;
 /// Possessor and owner may do everything, group and others nothing (keyrings(7)). Lustre's daemons read a key as its owner,
 /// since they do not always possess it.
 const PERMISSIONS: u32 = 0x3f3f_0000;
-/// What group and others may do.
-const OTHERS: u32 = 0x0000_3f3f;
 /// How the names of shared keys begin.
-const PREFIX: &[u8] = b"lustre:";
+const PREFIX: &str = "lustre:";
 
 /// Why the keyring does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +78,7 @@ pub(super) struct LoadedKey {
     pub name: String,
     /// What it holds.
     pub content: LoadedContent,
-    /// Whether others than root may do anything with it.
+    /// Whether others than root may read or change it.
     pub is_open: bool,
 }
 
@@ -87,8 +89,12 @@ pub(super) enum LoadedContent {
     Shared(Box<SharedKey>),
     /// Something else.
     Other(SharedKeyError),
-    /// Nothing any more.
-    Ended(Errno),
+    /// Nothing any more: its time is over.
+    Expired,
+    /// Nothing any more: somebody has ended it.
+    Revoked,
+    /// Something that cannot be read.
+    Unreadable(Errno),
 }
 
 impl RootKeyring {
@@ -116,14 +122,19 @@ impl RootKeyring {
         map.split_whitespace().eq(["0", "0", "4294967295"])
     }
 
-    /// All shared keys, by name.
+    /// All shared keys, by name; those too that have ended, until the kernel takes them out.
     ///
     /// # Errors
     /// [`RootKeyringError::Unusable`].
     pub(super) fn all(&self) -> Result<Vec<LoadedKey>, RootKeyringError> {
         let links = keyctl::links(keyctl::USER_KEYRING).map_err(RootKeyringError::Unusable)?;
-        let mut found: Vec<LoadedKey> =
-            links.into_iter().filter_map(KeySerial::new).filter_map(LoadedKey::of).collect();
+        let listed = LazyCell::new(remaining::of_all_keys as fn() -> HashMap<i32, ListedKey>);
+        let of = |serial: KeySerial| {
+            // Of a key that has ended the kernel gives no description, but its list does.
+            let ended = || listed.get(&serial.raw()).and_then(|key| key.name.clone());
+            LoadedKey::of(serial, ended)
+        };
+        let mut found: Vec<LoadedKey> = links.into_iter().filter_map(KeySerial::new).filter_map(of).collect();
         found.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(found)
     }
@@ -189,13 +200,21 @@ impl Drop for RootKeyring {
 }
 
 impl LoadedKey {
-    /// `None` for keys of others than Lustre, and for one that has gone meanwhile.
-    fn of(serial: KeySerial) -> Option<Self> {
-        let key = KeyDescription::of(serial).ok()?;
-        if key.key_type != "user" || !key.description.starts_with(PREFIX) {
+    /// `None` for keys of others than Lustre, and for one that has gone meanwhile. `ended` has the name of one that has ended.
+    fn of(serial: KeySerial, ended: impl FnOnce() -> Option<String>) -> Option<Self> {
+        let is_lustres = |name: &String| name.starts_with(PREFIX);
+        let key = match KeyDescription::of(serial) {
+            Ok(key) => key,
+            Err(errno @ (Errno::EKEYEXPIRED | Errno::EKEYREVOKED)) => {
+                let name = ended().filter(is_lustres)?;
+                return Some(Self { serial, name, content: LoadedContent::unread(errno), is_open: false });
+            }
+            Err(_) => return None,
+        };
+        let name = String::from_utf8(key.description).ok().filter(is_lustres)?;
+        if key.key_type != "user" {
             return None;
         }
-        let name = String::from_utf8(key.description).ok()?;
         let content = match keyctl::read_at_most(serial.raw(), LENGTH) {
             Ok(payload) => match SharedKey::decode(&payload) {
                 Ok(key) => LoadedContent::Shared(Box::new(key)),
@@ -204,9 +223,19 @@ impl LoadedKey {
             Err(Errno::ENOKEY) => return None,
             // Longer than any shared key.
             Err(Errno::EMSGSIZE) => LoadedContent::Other(SharedKeyError::Length(LENGTH + 1)),
-            Err(errno) => LoadedContent::Ended(errno),
+            Err(errno) => LoadedContent::unread(errno),
         };
-        Some(Self { serial, name, content, is_open: key.permissions & OTHERS != 0 })
+        Some(Self { serial, name, content, is_open: is_open(key.permissions) })
+    }
+
+    /// Whether it serves nobody any more.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.content, LoadedContent::Expired | LoadedContent::Revoked)
+    }
+
+    /// Whether it is a shared key with this secret.
+    pub(super) fn has_secret(&self, secret: &Secret) -> bool {
+        self.shared().is_some_and(|key| key.secret.expose() == secret.expose())
     }
 
     /// The shared key, if it holds one.
@@ -214,6 +243,16 @@ impl LoadedKey {
         match &self.content {
             LoadedContent::Shared(key) => Some(key),
             _ => None,
+        }
+    }
+}
+
+impl LoadedContent {
+    fn unread(errno: Errno) -> Self {
+        match errno {
+            Errno::EKEYEXPIRED => Self::Expired,
+            Errno::EKEYREVOKED => Self::Revoked,
+            errno => Self::Unreadable(errno),
         }
     }
 }

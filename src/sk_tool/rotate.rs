@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use super::failure::SkFailure;
 use super::files::{self, FileOfKey, KeyFile, KeyFileError, LastLink};
+use super::signals::SignalsBlocked;
 use super::values::PREVIOUS_LIFE;
 use super::{make, secrets};
 use crate::creds::shared_key::{KeyParts, KeyTypes, SharedKey};
 use crate::secret::Secret;
 use crate::terminal::Terminal;
-use crate::text::quoted_path;
+use crate::text::{quoted_path, shell_word};
 use crate::time::Span;
 
 /// What the name of a successor has at its end.
@@ -91,6 +92,8 @@ fn succeed(family: Family, terminal: &mut Terminal<'_>) -> Result<Vec<Succeeding
 }
 
 fn write(families: &[Vec<SucceedingKey>]) -> Result<(), SkFailure> {
+    // Not between two files either.
+    let _blocked = SignalsBlocked::now();
     let mut written: Vec<&Path> = Vec::new();
     for successor in families.iter().flatten() {
         if let Err(error) = successor.of.write_beside(&successor.path, &successor.key) {
@@ -103,55 +106,104 @@ fn write(families: &[Vec<SucceedingKey>]) -> Result<(), SkFailure> {
     Ok(())
 }
 
+/// Who loads a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LoadingSide {
+    Server,
+    Client,
+}
+
+impl LoadingSide {
+    fn loads(self, types: KeyTypes) -> bool {
+        match self {
+            Self::Server => types.server || types.mgs,
+            Self::Client => types.client,
+        }
+    }
+
+    /// As `--type` has it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+
+    /// The options that load its key.
+    fn load(self) -> &'static str {
+        match self {
+            Self::Server => "-s -l",
+            Self::Client => "-l",
+        }
+    }
+}
+
 /// Says who loads what, and when.
 fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     for successor in family {
         let (old, new) = (quoted_path(&successor.of.path), quoted_path(&successor.path));
         writeln!(out, "{old}: successor in {new} ({})", successor.key.types)?;
     }
-    let of = |is: fn(&KeyTypes) -> bool| family.iter().filter(move |successor| is(&successor.key.types));
-    let (servers, clients) = (of(|types| types.server || types.mgs), of(|types| types.client));
     let life = Span(PREVIOUS_LIFE.into());
     writeln!(out, "Contexts that exist go on. Load the new keys in this order:")?;
     writeln!(out, "  1. on every server; the former key goes on serving there for {life} (--timeout):")?;
-    commands(servers, "-s -l", "-t server", family, out)?;
+    load(LoadingSide::Server, family, out)?;
     writeln!(out, "  2. then on every client, within that time; nothing has to be unmounted:")?;
-    commands(clients, "-l", "-t client", family, out)?;
+    load(LoadingSide::Client, family, out)?;
     writeln!(out, "  3. then the new files, copied to every node, take the place of the old ones there:")?;
     for successor in family {
-        writeln!(out, "       mv {} {}", quoted_path(&successor.path), quoted_path(&successor.of.path))?;
+        writeln!(out, "       mv {} {}", shell_word(&successor.path), shell_word(&successor.of.path))?;
     }
-    writeln!(
-        out,
-        "If the former key has leaked, it must not serve on: in 1. load without -s; in 2. remove it first, by"
-    )?;
-    writeln!(out, "lgss_sk -R of the new file, which ends the loaded keys of its names.")?;
+    writeln!(out, "If the former key has leaked, it must not serve on. Instead of 1. and 2.:")?;
+    writeln!(out, "  on every server, which refuses clients from then on until they have the new key:")?;
+    replace(LoadingSide::Server, family, out)?;
+    writeln!(out, "  then on every client:")?;
+    replace(LoadingSide::Client, family, out)?;
     Ok(())
 }
 
-/// The commands that load these; without any, how to make one of what there is.
-fn commands<'a>(
-    successors: impl Iterator<Item = &'a SucceedingKey>,
-    load: &str,
-    types: &str,
-    family: &[SucceedingKey],
-    out: &mut dyn Write,
-) -> io::Result<()> {
+/// The commands that load this side's keys; without any, how to make one of what there is.
+fn load(side: LoadingSide, family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
+    let options = side.load();
     let mut none = true;
-    for successor in successors {
+    for new in of(side, family).map(|successor| shell_word(&successor.path)) {
         none = false;
-        writeln!(out, "       lgss_sk {load} {}", quoted_path(&successor.path))?;
+        writeln!(out, "       lgss_sk {options} {new}")?;
+        if side == LoadingSide::Client {
+            writeln!(out, "     and for each mount whose key was loaded with -u, at DIR:")?;
+            writeln!(out, "       lgss_sk -l -u DIR {new}")?;
+        }
     }
     if let (true, Some(other)) = (none, family.first()) {
-        let other = quoted_path(&other.path);
+        let (other, word) = (shell_word(&other.path), side.word());
         writeln!(
             out,
-            "     none of the files is for them; make one with the same secret, and load it ({load}):"
+            "     none of the files is for them; make one with the same secret, and load it ({options}):"
         )?;
-        writeln!(out, "       cp {other} FILE && lgss_sk {types} -m FILE")?;
-        if types.ends_with("client") {
+        writeln!(out, "       cp {other} FILE && lgss_sk -t {word} -m FILE")?;
+        if side == LoadingSide::Client {
             writeln!(out, "     with -g NIDS, if the clients have one for the management server, too")?;
+            writeln!(out, "     and with -l -u DIR for each mount whose key was loaded with -u")?;
         }
     }
     Ok(())
+}
+
+/// The commands that end this side's former keys and load the new ones. The old file names them: `-R` ends the keys with a
+/// time in their names and those of single mounts by the secret.
+fn replace(side: LoadingSide, family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
+    let mut none = true;
+    for successor in of(side, family) {
+        none = false;
+        writeln!(out, "       lgss_sk -R {}", shell_word(&successor.of.path))?;
+        writeln!(out, "       lgss_sk -l {}", shell_word(&successor.path))?;
+    }
+    if none {
+        writeln!(out, "     lgss_sk -R with the old file that they have loaded, then -l with the new one")?;
+    }
+    Ok(())
+}
+
+fn of(side: LoadingSide, family: &[SucceedingKey]) -> impl Iterator<Item = &SucceedingKey> {
+    family.iter().filter(move |successor| side.loads(successor.key.types))
 }

@@ -84,6 +84,11 @@ pub(super) fn name(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
+/// The name of a nodemap, which every key has.
+pub(super) fn nodemap(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("a nodemap has a name, such as default") } else { name(text) }
+}
+
 /// An empty text is no network identifier at all.
 pub(super) fn nids(text: &str) -> Result<NidList, String> {
     if text.is_empty() {

@@ -128,6 +128,22 @@ fn a_command_line_that_contradicts_itself_is_refused_with_status_1_and_nothing_h
 }
 
 #[test]
+fn no_key_is_made_for_nobody() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    let before = bench.bytes("key");
+    for (words, said) in [
+        (&["-w", "new", "-t", "server", "-g", ""][..], "--write needs --fsname or --mgsnids"),
+        (&["-w", "new", "-t", "server", "-f", "x", "-n", ""], "a nodemap has a name"),
+        (&["-m", "key", "-n", ""], "a nodemap has a name"),
+    ] {
+        let err = bench.refused(words);
+        assert!(err.contains(said), "{words:?}: {err}");
+    }
+    assert_eq!((bench.files(), bench.bytes("key")), (vec!["key".to_owned()], before));
+}
+
+#[test]
 fn help_and_version_are_no_failures() {
     let bench = Bench::new();
     for words in [["-h"], ["--help"], ["-V"], ["--version"]] {

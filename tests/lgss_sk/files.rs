@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -209,6 +210,7 @@ fn an_interrupted_search_for_a_prime_leaves_everything_as_it_was() {
             assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "{words:?}: no search");
             std::thread::sleep(Duration::from_millis(5));
         }
+        assert!(searching_threads_take_no_ending_signal(pid), "{words:?}");
         kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGINT).unwrap();
         while child.try_wait().unwrap().is_none() {
             if Instant::now() > deadline {
@@ -227,6 +229,47 @@ fn an_interrupted_search_for_a_prime_leaves_everything_as_it_was() {
         );
         assert!(bench.names().is_empty());
     }
+}
+
+/// They are still there while the file is written, in which the main thread lets such signals wait.
+fn searching_threads_take_no_ending_signal(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let ids = threads.map(|thread| thread.unwrap().file_name().into_string().unwrap());
+    ids.filter(|id| *id != pid.to_string()).all(|id| {
+        let status = fs::read_to_string(format!("/proc/{pid}/task/{id}/status")).unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim();
+        let blocked = u64::from_str_radix(blocked, 16).unwrap();
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]
+            .iter()
+            .all(|signal| blocked & (1 << (*signal as i32 - 1)) != 0)
+    })
+}
+
+#[test]
+fn where_nothing_can_be_written_no_prime_is_looked_for() {
+    let bench = Bench::new();
+    bench.set_mode(".", 0o755);
+    bench.make("key", "server");
+    std::os::unix::fs::chown(bench.path("key"), Some(65534), None).unwrap();
+    for words in [
+        &["-w", "new", "-t", "client", "-f", "x", "-p", "16384"][..],
+        &["-m", "key", "-t", "client", "-p", "16384"],
+    ] {
+        let mut command = bench.command(words);
+        let mut child = command.uid(65534).gid(65534).stderr(Stdio::piped()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("{words:?}: a search");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains("cannot be written: Permission denied") && said.contains("try:"), "{said}");
+    }
+    assert_eq!(bench.files(), ["key"]);
 }
 
 #[test]

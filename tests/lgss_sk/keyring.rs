@@ -225,3 +225,103 @@ fn the_list_shows_everything_but_secrets() {
     });
     assert_eq!(*row, expected);
 }
+
+#[test]
+fn where_nobody_reads_standard_error_everything_is_done_all_the_same() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}", bench.file_system);
+    bench.make("foreign", "server");
+    std::os::unix::fs::chown(bench.path("foreign"), Some(4_000_123), None).unwrap();
+    assert_eq!(bench.unheard(&["-l", "foreign"]), 0);
+    assert_eq!(bench.loaded()[&format!("{name}:{}", bench.nodemap)].payload, bench.bytes("foreign"));
+    bench.done(&["-R", "foreign"]);
+    bench.make("one", "client");
+    bench.make("two", "client");
+    bench.done(&["-l", "one"]);
+    assert_eq!(bench.unheard(&["-l", "two"]), 0);
+    let loaded = bench.loaded();
+    assert_eq!(loaded[&name].payload, bench.bytes("two"));
+    assert_eq!(loaded[&format!("{name}#previous")].payload, bench.bytes("one"));
+    assert_eq!((bench.unheard(&["-R", "one"]), bench.names()), (0, vec![]), "not all that was described");
+    assert_eq!(bench.unheard(&["-R", "one"]), 1, "a failure is one");
+    std::fs::write(bench.path("data"), [7; 64]).unwrap();
+    assert_eq!(bench.unheard(&["-w", "new", "-t", "server", "-f", "x", "-d", "data"]), 0);
+    assert_eq!(bench.bytes("new")[crate::SECRET], [7; 32]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = bench.command(&["-r", "new"]).stdout(writer).status().unwrap();
+    assert!(status.success(), "who reads no more of a result wants no more of it");
+}
+
+/// As `-l -u` and mounts with `skpath` load them.
+#[test]
+fn a_clients_file_removes_the_keys_of_single_mounts_that_have_its_secret() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}", bench.file_system);
+    bench.make("one", "client");
+    bench.make("two", "client");
+    bench.make("server", "server");
+    bench.done(&["-l", "one"]);
+    bench.done(&["-l", "server"]);
+    let server = format!("{name}:{}", bench.nodemap);
+    let add = |name: &str, file: &str| {
+        let description = std::ffi::CString::new(name).unwrap();
+        keyctl::add(c"user", &description, &bench.bytes(file), keyctl::USER_KEYRING).unwrap();
+    };
+    let of_mounts = ["5f47", "60ab", "5f47#previous"].map(|mount| format!("{name}:{mount}"));
+    add(&of_mounts[0], "one");
+    add(&of_mounts[1], "two");
+    add(&of_mounts[2], "one");
+    let (_, said) = bench.done(&["-R", "one"]);
+    for mount in [&of_mounts[0], &of_mounts[2]] {
+        assert!(said.contains(&format!("removed {mount}, a key for one mount")), "{said}");
+    }
+    assert_eq!(bench.loaded().into_keys().collect::<Vec<_>>(), [of_mounts[1].clone(), server.clone()]);
+    bench.done(&["-R", "two"]);
+    assert_eq!(bench.names(), [server]);
+}
+
+#[test]
+fn a_file_whose_key_would_have_no_name_is_not_rewritten_to_be_loaded() {
+    let bench = Bench::new();
+    bench.make("key", "mgs");
+    bench.done(&["-m", "key", "-f", ""]);
+    let before = bench.bytes("key");
+    let err = bench.refused(&["-l", "key", "-t", "client"]);
+    assert!(err.contains("without a file system name"), "{err}");
+    assert_eq!(bench.bytes("key"), before);
+}
+
+#[test]
+fn options_for_servers_keys_are_named_where_the_key_is_for_clients() {
+    let bench = Bench::new();
+    bench.make("key", "client");
+    for (words, options) in [
+        (&["-l", "key", "-s"][..], "--suffix has no effect: key is for clients"),
+        (&["-l", "key", "-s", "-x", "100"], "--suffix and --timeout have no effect: key is for clients"),
+    ] {
+        let (_, err) = bench.done(words);
+        assert!(err.starts_with(&format!("lgss_sk: {options}")), "{err}");
+    }
+    bench.make("both", "client,server");
+    let (_, err) = bench.done(&["-l", "both", "-s"]);
+    assert!(!err.contains("no effect"), "{err}");
+}
+
+#[test]
+fn a_key_that_others_may_read_or_change_is_named_and_closed_by_loading_it_anew() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    let name = format!("lustre:{}:{}", bench.file_system, bench.nodemap);
+    let remark = format!("lgss_sk: {name}: others than root can read or change it");
+    for (permissions, open) in [(0x3f3f_0101, false), (0x3f3f_0010, true), (0x3f3f_3f3f, true)] {
+        bench.done(&["-l", "key"]);
+        let serial = linux_keyutils::KeySerialId(bench.loaded()[&name].serial);
+        let permissions = linux_keyutils::KeyPermissions::from_u32(permissions);
+        linux_keyutils::Key::from_id(serial).set_perms(permissions).unwrap();
+        let (_, err) = bench.done(&["list"]);
+        assert_eq!(err.contains(&remark), open, "{permissions:?}: {err}");
+    }
+    bench.done(&["-l", "key"]);
+    assert!(!bench.done(&["list"]).1.contains(&remark));
+}

@@ -14,7 +14,7 @@ fn ends_in_two_days(listed: &Value) -> bool {
     listed["ends"] == true && left.is_some_and(|left| left == 86_400 || left == 172_800)
 }
 
-fn row(bench: &Bench, name: &str) -> Value {
+fn row_of(bench: &Bench, name: &str) -> Value {
     let (out, _) = bench.done(&["list", "--json"]);
     let rows: Value = serde_json::from_str(&out).unwrap();
     rows.as_array()
@@ -44,7 +44,7 @@ fn a_clients_former_key_is_kept_for_two_days_so_that_the_upcall_can_try_it() {
         (&bench.bytes("two"), &bench.bytes("one"))
     );
     assert_eq!(loaded[&previous].permissions, "3f3f0000");
-    assert!(ends_in_two_days(&row(&bench, &previous)) && row(&bench, &name)["ends"] == false);
+    assert!(ends_in_two_days(&row_of(&bench, &previous)) && row_of(&bench, &name)["ends"] == false);
     bench.done(&["-l", "three"]);
     let loaded = bench.loaded();
     assert_eq!(
@@ -94,13 +94,13 @@ fn with_a_suffix_a_servers_former_keys_serve_for_a_while() {
     let time = second.strip_prefix(&format!("{name}:")).unwrap();
     let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     assert_eq!(shape, "00000000_000000_000000");
-    assert!(ends_in_two_days(&row(&bench, &name)) && row(&bench, &second)["ends"] == false);
+    assert!(ends_in_two_days(&row_of(&bench, &name)) && row_of(&bench, &second)["ends"] == false);
     // Whose end is certain keeps it; the other gets the timeout.
     let (_, said) = bench.done(&["-l", "three", "-s", "-x", "1000"]);
     assert!(said.contains(&second) && !said.contains(&format!("{name} serves")), "{said}");
     assert_eq!(bench.names().len(), 3);
     // 1000 s are 16 whole minutes.
-    assert!(ends_in_two_days(&row(&bench, &name)) && row(&bench, &second)["left_seconds"] == 960);
+    assert!(ends_in_two_days(&row_of(&bench, &name)) && row_of(&bench, &second)["left_seconds"] == 960);
     // Of those with a suffix, a file describes the one with its secret.
     bench.done(&["-R", "three"]);
     assert_eq!(bench.names(), [second]);
@@ -141,8 +141,63 @@ fn keys_that_were_not_loaded_by_us_are_listed_with_what_is_wrong_with_them_and_r
         out.contains(&name) && err.contains(&format!("{name}: it is no shared key: it has 6 bytes")),
         "{out}{err}"
     );
-    assert!(row(&bench, &name)["trouble"].as_str().unwrap().contains("6 bytes"));
+    assert!(row_of(&bench, &name)["trouble"].as_str().unwrap().contains("6 bytes"));
     bench.done(&["-l", "key"]);
     let loaded = bench.loaded();
     assert_eq!((loaded.len(), &loaded[&name].payload), (1, &bench.bytes("key")));
+}
+
+#[test]
+fn a_key_that_has_expired_or_was_revoked_is_listed_as_such_and_removed() {
+    let bench = Bench::new();
+    let client = format!("lustre:{}", bench.file_system);
+    let server = format!("{client}:{}", bench.nodemap);
+    bench.make("client", "client");
+    bench.make("server", "server");
+    ["client", "server"].iter().for_each(|file| drop(bench.done(&["-l", file])));
+    let loaded = bench.loaded();
+    let serials = [loaded[&client].serial, loaded[&server].serial];
+    keyctl::revoke(serials[1]).unwrap();
+    keyctl::set_timeout(serials[0], Duration::from_secs(1)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while keyctl::read(serials[0]).is_ok() {
+        assert!(Instant::now() < deadline, "it does not expire");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (out, err) = bench.done(&["list"]);
+    for (name, left, trouble) in
+        [(&client, "expired", "it has expired"), (&server, "revoked", "it has been revoked")]
+    {
+        let row = out.lines().find(|line| line.split_whitespace().next() == Some(name));
+        assert!(row.is_some_and(|row| row.ends_with(left)), "{out}");
+        assert!(err.contains(&format!("lgss_sk: {name}: {trouble}\n")), "{err}");
+        let row = row_of(&bench, name);
+        assert_eq!(
+            (&row["trouble"], &row["ends"], &row["left_seconds"]),
+            (&trouble.into(), &true.into(), &0.into())
+        );
+    }
+    // One that has ended is neither a predecessor nor does it serve on.
+    let (_, said) = bench.done(&["-s", "-l", "server"]);
+    assert_eq!((said.as_str(), bench.names()), ("", vec![server.clone()]));
+    bench.done(&["-R", "client"]);
+    bench.done(&["-R", "server"]);
+    let links = keyctl::links(keyctl::USER_KEYRING).unwrap();
+    assert!(!serials.iter().any(|serial| links.contains(serial)));
+}
+
+#[test]
+fn a_load_without_suffix_names_the_servers_keys_that_serve_on() {
+    let bench = Bench::new();
+    let name = format!("lustre:{}:{}", bench.file_system, bench.nodemap);
+    ["one", "two", "three"].iter().for_each(|file| bench.make(file, "server"));
+    bench.done(&["-l", "one"]);
+    bench.done(&["-s", "-l", "two"]);
+    let dated = bench.names().into_iter().find(|found| *found != name).unwrap();
+    let (_, said) = bench.done(&["-l", "three"]);
+    assert!(said.contains(&format!("{dated} stays loaded with another secret, and serves on")), "{said}");
+    assert!(said.contains("lgss_sk -R of the file with its secret ends it"), "{said}");
+    assert_eq!(bench.names(), [name, dated.clone()]);
+    let (_, said) = bench.done(&["-l", "two"]);
+    assert!(said.contains(&format!("{dated} stays loaded with the same secret")), "{said}");
 }

@@ -1,6 +1,12 @@
 //! `lgss_sk rotate`: successors of keys.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lgss::private_to_lgss::sys::keyctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::{Bench, PRIME, SECRET};
 
@@ -101,4 +107,91 @@ fn a_secret_without_a_file_for_the_other_side_is_told_with_what_makes_one() {
     bench.make("key", "server");
     let (out, _) = bench.done(&["rotate", "key"]);
     assert!(out.contains("cp key.new FILE && lgss_sk -t client -m FILE"), "{out}");
+}
+
+/// What a person does who follows it after a leak: each command of that part, in its order.
+fn follow_the_advice_after_a_leak(bench: &Bench, out: &str) -> Vec<String> {
+    let advice = out.split("has leaked").nth(1).unwrap_or_else(|| panic!("{out}"));
+    let commands = advice.lines().filter_map(|line| line.trim_start().strip_prefix("lgss_sk "));
+    commands
+        .map(|command| {
+            bench.done(&command.split(' ').collect::<Vec<_>>());
+            command.to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn after_a_leak_the_advice_ends_the_former_key_in_the_second_rotation_too() {
+    let bench = Bench::new();
+    let client = format!("lustre:{}", bench.file_system);
+    let server = format!("{client}:{}", bench.nodemap);
+    bench.make("key", "client,server");
+    bench.done(&["-l", "key"]);
+    bench.done(&["rotate", "key"]);
+    bench.done(&["-s", "-l", "key.new"]);
+    fs::rename(bench.path("key.new"), bench.path("key")).unwrap();
+    // It is loaded with a time in its name now, and for one mount; and it has leaked.
+    let leaked = bench.bytes("key");
+    let mount = std::ffi::CString::new(format!("{client}:5f47")).unwrap();
+    keyctl::add(c"user", &mount, &leaked, keyctl::USER_KEYRING).unwrap();
+    assert_eq!(bench.names().len(), 5, "{:?}", bench.names());
+    let (out, _) = bench.done(&["rotate", "key"]);
+    let followed = follow_the_advice_after_a_leak(&bench, &out);
+    assert_eq!(followed, ["-R key", "-l key.new", "-R key", "-l key.new"], "servers, then clients");
+    let loaded = bench.loaded();
+    assert_eq!(loaded.keys().collect::<Vec<_>>(), [&client, &server]);
+    for key in loaded.values() {
+        assert_eq!(key.payload[SECRET], bench.bytes("key.new")[SECRET]);
+    }
+}
+
+#[test]
+fn keys_of_single_mounts_are_in_the_order_that_is_printed() {
+    let bench = Bench::new();
+    bench.make("key", "client");
+    let (out, _) = bench.done(&["rotate", "key"]);
+    assert!(out.contains("lgss_sk -l -u DIR key.new"), "{out}");
+}
+
+#[test]
+fn commands_with_names_that_a_shell_would_act_on_are_quoted() {
+    let bench = Bench::new();
+    bench.make("a$(id)b", "server,client");
+    let (out, _) = bench.done(&["rotate", "a$(id)b"]);
+    for command in [
+        "lgss_sk -s -l 'a$(id)b.new'\n",
+        "lgss_sk -l 'a$(id)b.new'\n",
+        "mv 'a$(id)b.new' 'a$(id)b'\n",
+        "lgss_sk -R 'a$(id)b'\n",
+    ] {
+        assert!(out.contains(command), "{command}: {out}");
+    }
+    let err = bench.refused(&["rotate", "a$(id)b"]);
+    assert!(err.contains("mv 'a$(id)b.new' 'a$(id)b'; or"), "{err}");
+    bench.set_mode("a$(id)b", 0o440);
+    assert!(bench.refused(&["-l", "a$(id)b"]).contains("try:    chmod 0400 'a$(id)b'\n"));
+    bench.set_mode("a$(id)b", 0o404);
+    assert!(bench.done(&["-l", "a$(id)b"]).1.contains(": chmod 0400 'a$(id)b'\n"));
+}
+
+/// Between two files as well as within one.
+#[test]
+fn an_interrupted_rotation_has_written_all_successors_or_none() {
+    let bench = Bench::new();
+    let names: Vec<String> = (10..50).map(|number| format!("key{number}")).collect();
+    names.iter().for_each(|name| bench.make(name, "server"));
+    let words: Vec<&str> = std::iter::once("rotate").chain(names.iter().map(String::as_str)).collect();
+    let mut child = bench.interruptible(&words).stdout(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !bench.path("key10.new").exists() {
+        assert!(Instant::now() < deadline, "no successor");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    // It may have ended by now.
+    let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT);
+    child.wait().unwrap();
+    let expected: Vec<String> =
+        names.into_iter().flat_map(|name| [name.clone(), format!("{name}.new")]).collect();
+    assert_eq!(bench.files(), expected);
 }

@@ -22,6 +22,7 @@ use crate::gss::krb5_conf::{self, ConfReader, Effect};
 use crate::identity::system_user;
 use crate::sys::files::trusted_path;
 use crate::sys::keyctl;
+use crate::text::shell_word;
 
 /// Program that the kernel executes for request_key(2); the path is built into the kernel.
 const REQUEST_KEY_PROGRAM: &str = "/sbin/request-key";
@@ -98,7 +99,7 @@ fn krb5_config(path: &Path) -> Finding {
         Ok(metadata) if metadata.mode() & 0o004 == 0 => Finding::error(
             "krb5_config",
             format_args!("{} cannot be read by workers, which run as the users", path.display()),
-            format_args!("chmod o+r {}", path.display()),
+            format_args!("chmod o+r {}", shell_word(path)),
         ),
         Ok(_) => {
             match (krb5_conf::faults(path, ConfReader::AnyUser).into_iter().next(), trusted_path(path)) {
@@ -134,7 +135,7 @@ fn run_dir(path: &Path) -> Finding {
                     path.display(),
                     metadata.mode() & 0o7777
                 ),
-                format_args!("chmod 0700 {}", path.display()),
+                format_args!("chmod 0700 {}", shell_word(path)),
             ),
             Ok(_) => usable_run_dir(path),
         },

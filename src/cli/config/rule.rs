@@ -9,6 +9,7 @@ use super::rules::{KeyRequest, Rule, RuleChoice, RuleLine, Rules};
 use super::trusted::program;
 use super::unreached::{self, KEYRING_PROGRAM, RULE_SUBJECT};
 use crate::ctx::request::{Description, Service};
+use crate::text::shell_word;
 
 /// A request that no rule can be made for in particular.
 const PROBE_DESCRIPTION: &str = "lgss:4294967294:lgss-config-check@host.invalid";
@@ -181,7 +182,7 @@ fn written_by_others(rules: &Rules, root: &Path) -> Vec<Finding> {
                     "{} is not owned by root or is writable by others, who can have root execute anything",
                     path.display()
                 ),
-                format_args!("chown root {0}; chmod go-w {0}", path.display()),
+                format_args!("chown root {0}; chmod go-w {0}", shell_word(path)),
             )
         })
         .collect()

@@ -15,6 +15,7 @@ use crate::creds::keytab_file;
 use crate::creds::roots;
 use crate::selftest::{self, BUILD_VERSION, KeytabReport, SelfTestReport, TrialFault};
 use crate::sys::files::{Untrusted, sealed_memory};
+use crate::text::shell_word;
 
 /// First components of principals whose keys the machine can use for Lustre (lgss_keyring(8)).
 const LUSTRE_PRINCIPALS: [&str; 6] =
@@ -55,13 +56,14 @@ pub(super) fn worker(config: &Config, file: &str, lustre: LustreService) -> Vec<
 }
 
 fn mode_of_worker(path: &Path, mode: u32) -> Option<Finding> {
+    let close = format!("chmod 0711 {}", shell_word(path));
+    let remedy = format!("{close}; what cannot be read is not dumpable");
     let path = path.display();
-    let remedy = format!("chmod 0711 {path}; what cannot be read is not dumpable");
     match mode {
         mode if mode & 0o011 != 0o011 => Some(Finding::error(
             "worker",
             format_args!("{path} has mode {mode:04o}: users cannot execute it"),
-            format_args!("chmod 0711 {path}"),
+            close,
         )),
         mode if mode & 0o044 != 0 => Some(Finding::warning(
             "worker",
@@ -73,7 +75,7 @@ fn mode_of_worker(path: &Path, mode: u32) -> Option<Finding> {
 }
 
 fn fault_of_worker(path: &Path, fault: &TrialFault, file: &str) -> Finding {
-    let name = path.display();
+    let (name, word) = (path.display(), shell_word(path));
     let remedy = match fault {
         TrialFault::Exec { errno: Errno::EACCES | Errno::EPERM, .. } => format!(
             "look for noexec (findmnt -T {name}), for directories on the way that users cannot enter, and for denials of \
@@ -84,13 +86,13 @@ fn fault_of_worker(path: &Path, fault: &TrialFault, file: &str) -> Finding {
         }
         TrialFault::Died { said, .. } if said.contains("librar") => {
             format!(
-                "install what ldd {name} does not find (Debian: libgssapi-krb5-2, Rocky: krb5-libs, SLES: krb5)"
+                "install what ldd {word} does not find (Debian: libgssapi-krb5-2, Rocky: krb5-libs, SLES: krb5)"
             )
         }
         TrialFault::Foreign(..) => {
             format!("install this version's lgss_negotiate there, or set worker in {file}")
         }
-        _ => format!("run {name} --self-test as an ordinary user, and see what it says"),
+        _ => format!("run {word} --self-test as an ordinary user, and see what it says"),
     };
     Finding::error("worker", format_args!("{name}: {fault}: every request fails"), remedy)
 }
@@ -193,9 +195,15 @@ fn open_keytab(path: &Path) -> Result<OwnedFd, Untrusted> {
     sealed_memory(&keytab_file::read(path)?).map_err(|errno| Untrusted::Open(path.to_owned(), errno.into()))
 }
 
+/// The command that adds a key of this host; the keytab's name is for kadmin, within a word for the shell.
+fn add_to_keytab(keytab: &str) -> String {
+    let query = format!("ktadd -k {keytab} host/THIS-HOST");
+    format!("kadmin -q {}", shell_word(Path::new(&query)))
+}
+
 /// The machine's keytab may be missing where root's default cache has tickets.
 fn absent_keytab(path: &Path, error: &Untrusted, config: &Config) -> Finding {
-    let install = format!("make it: kadmin -q 'ktadd -k {} host/THIS-HOST'", path.display());
+    let install = format!("make it: {}", add_to_keytab(&path.to_string_lossy()));
     let finding = untrusted("keytab", error, &install);
     let missing = matches!(error, Untrusted::Open(_, error) if error.kind() == std::io::ErrorKind::NotFound);
     let finding = Finding {
@@ -218,7 +226,7 @@ fn root_has_a_cache(config: &Config) -> bool {
 
 fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
     let KeytabReport { name, principals, error } = keytab;
-    let remedy = format!("write it anew: kadmin -q 'ktadd -k {name} host/THIS-HOST'");
+    let remedy = format!("write it anew: {}", add_to_keytab(name));
     let listed = principals.get(..LISTED).unwrap_or(principals).join(", ");
     if let Some(error) = error {
         return Finding::error("keytab", format_args!("{name}: {error}"), remedy);
@@ -302,6 +310,13 @@ mod tests {
         let named = Config::parse(text, Path::new("lgss.toml")).unwrap();
         assert_eq!(of_keytab(&keytab(&["nfs/h@A"], None), &named).severity, Severity::Ok);
         assert_eq!(of_keytab(&keytab(&["host/h@A"], Some("cut short")), &config).severity, Severity::Error);
+    }
+
+    #[test]
+    fn remedies_are_commands_that_a_shell_takes() {
+        let finding = mode_of_worker(Path::new("/opt/a$(id) b/w"), 0o700).unwrap();
+        assert_eq!(finding.remedy.as_deref(), Some("chmod 0711 '/opt/a$(id) b/w'"));
+        assert_eq!(add_to_keytab("/k'`id`"), r"kadmin -q 'ktadd -k /k'\''`id` host/THIS-HOST'");
     }
 
     #[test]

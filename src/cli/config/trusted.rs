@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 
 use super::finding::Finding;
 use crate::sys::files::{Untrusted, open_trusted};
+use crate::text::shell_word;
 
 /// Remedy for files that others could change.
 pub(super) const OWNERSHIP: &str =
@@ -21,7 +22,7 @@ pub(super) fn program(subject: &'static str, path: &Path, install: &str) -> (Opt
     };
     match file.metadata().map(|metadata| metadata.mode() & 0o7777) {
         Ok(mode) if mode & 0o111 == 0 => {
-            let remedy = format!("chmod +x {}", path.display());
+            let remedy = format!("chmod +x {}", shell_word(path));
             (None, Finding::error(subject, format_args!("{} is not executable", path.display()), remedy))
         }
         Ok(mode) => (Some(mode), Finding::ok(subject, path.display())),

@@ -12,8 +12,14 @@ use super::key::LENGTH;
 use crate::secret::Secret;
 use crate::sys::keyctl;
 
-/// The rights of group and others to read and to write (keyctl_setperm(3)).
-const OTHERS_READ_OR_WRITE: u32 = 0x0606;
+/// The rights of group and others to read, to write, to link and to change what belongs to a key (keyctl_setperm(3)). Who may
+/// link a key can come to possess it, and has its possessor's rights then.
+const OTHERS_READ_OR_CHANGE: u32 = 0x3636;
+
+/// Whether others than its owner and possessors may read or change a key with these permissions, as with Lustre's own tool.
+pub(crate) fn is_open(permissions: u32) -> bool {
+    permissions & OTHERS_READ_OR_CHANGE != 0
+}
 
 /// Why a key that is there cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +43,7 @@ pub(crate) enum LookupFailure {
 pub(crate) struct FoundKey {
     /// Its payload.
     pub form: Secret,
-    /// Whether others than its owner and possessors may read or change it, as with Lustre's own tool.
+    /// As [`is_open`] has it.
     pub is_open: bool,
 }
 
@@ -54,8 +60,8 @@ pub(crate) fn find(name: &str) -> Result<Option<FoundKey>, LookupFailure> {
         Err(errno) => return Err(failure(errno)),
     };
     let payload = keyctl::read_at_most(key, LENGTH);
-    let is_open = keyctl::describe(key).ok().and_then(|description| permissions(&description));
-    let is_open = is_open.is_none_or(|permissions| permissions & OTHERS_READ_OR_WRITE != 0);
+    let permissions = keyctl::describe(key).ok().and_then(|description| permissions(&description));
+    let open = permissions.is_none_or(is_open);
     // Whatever the outcome: the key is not ours to keep.
     let _ = keyctl::unlink(key, keyctl::PROCESS_KEYRING);
     match payload {
@@ -64,7 +70,7 @@ pub(crate) fn find(name: &str) -> Result<Option<FoundKey>, LookupFailure> {
         Err(errno) => Err(failure(errno)),
         Ok(mut payload) => {
             let form = Secret::new(std::mem::take(&mut *payload));
-            Ok(Some(FoundKey { form, is_open }))
+            Ok(Some(FoundKey { form, is_open: open }))
         }
     }
 }
@@ -137,6 +143,16 @@ mod tests {
         loaded.possessed(|key| keyctl::set_permissions(key, 0x3f3f_3f3f).unwrap());
         let found = find(&loaded.1).unwrap().unwrap();
         assert_eq!((found.form.expose(), found.is_open), (&b"payload"[..], true));
+    }
+
+    #[test]
+    fn a_key_is_open_to_others_by_each_right_that_lets_them_read_or_change_it() {
+        for closed in [0x3f3f_0000, 0x3f01_0000, 0x3f3f_0101, 0x3f3f_0909] {
+            assert!(!is_open(closed), "{closed:08x}");
+        }
+        for open in [0x3f3f_3f3f, 0x3f3f_0200, 0x3f3f_0002, 0x3f3f_0004, 0x3f3f_0010, 0x3f3f_2000] {
+            assert!(is_open(open), "{open:08x}");
+        }
     }
 
     #[test]
