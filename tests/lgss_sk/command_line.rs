@@ -106,7 +106,7 @@ fn a_command_line_that_contradicts_itself_is_refused_with_status_1_and_nothing_h
         with_new(&["-k", "0"]),
         with_new(&["-k", "100"]),
         with_new(&["-k", "1032"]),
-        with_new(&["-g", "10.0.0.1"]),
+        with_new(&["-g", "10.0.0"]),
         with_new(&["-n", "seventeen.letters"]),
         with_new(&["-f", "sixty-five-letters-are-one-more-than-a-file-system-name-may-have."]),
         vec!["-w", "new", "-t", "server", "-f", ""],
