@@ -62,7 +62,8 @@ pub mod sys {
     pub mod keyctl {
         pub use crate::sys::keyctl::{
             PROCESS_KEYRING, SESSION_KEYRING, USER_KEYRING, add, clear, describe, find, invalidate,
-            join_anonymous_session, link, links, read, request, revoke, set_timeout, unlink, update,
+            join_anonymous_session, link, links, read, request, revoke, set_permissions, set_timeout, unlink,
+            update,
         };
     }
 }

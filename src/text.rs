@@ -114,6 +114,12 @@ pub(crate) fn shell_word(path: &Path) -> String {
 /// Longest line that is shown, in bytes: its author is not trusted to be brief.
 pub(crate) const SHOWN_LIMIT: usize = 500;
 
+/// The same for each line; line breaks stay.
+#[cfg(feature = "tools")]
+pub(crate) fn escaped_lines(text: &str) -> String {
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
+}
+
 /// The text escaped, on one line, cut at [`SHOWN_LIMIT`].
 pub(crate) fn one_line(text: &str) -> String {
     cut(&escaped(text), SHOWN_LIMIT).into_owned()

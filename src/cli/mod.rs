@@ -32,6 +32,7 @@ use std::io::{self, ErrorKind};
 use clap::Parser;
 
 use crate::terminal::Terminal;
+use crate::text::escaped_lines;
 use arguments::{Arguments, Command, ConfigCommand};
 use exit::Exit;
 
@@ -56,7 +57,7 @@ fn try_run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     match Arguments::try_parse_from(arguments) {
         Ok(Arguments { command }) => run_command(command, terminal),
         Err(error) if error.use_stderr() => {
-            write!(terminal.err, "{}", error.render())?;
+            write!(terminal.err, "{}", escaped_lines(&error.render().to_string()))?;
             Ok(Exit::Usage)
         }
         Err(help_or_version) => {

@@ -67,7 +67,7 @@ pub(super) enum SkFailure {
     #[error("{}: without a file system name it can be loaded for nobody", quoted_path(.0))]
     NoNames(PathBuf),
     /// There was nothing to remove.
-    #[error("not loaded: {}", .0.join(", "))]
+    #[error("not loaded: {}", .0.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))]
     NotLoaded(Vec<String>),
     /// There is what an earlier rotation has made.
     #[error("{}: it has the successor {} already", quoted_path(.file), quoted_path(.successor))]
@@ -120,4 +120,16 @@ impl SkFailure {
 
 fn rounded_up(bits: u32) -> u32 {
     bits.next_multiple_of(u8::BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_file_of_somebody_elses_do_not_reach_the_terminal_as_they_are() {
+        let said = SkFailure::NotLoaded(vec!["lustre:\u{1b}]0;x\u{7}".to_owned(), "lustre:b".to_owned()])
+            .to_string();
+        assert!(!said.contains(char::is_control) && said.ends_with(", lustre:b"), "{said:?}");
+    }
 }

@@ -1,23 +1,19 @@
 //! Key files: read in either form, and written so that no reader ever sees a part of one.
 //!
-//! Invariant: a file is complete on the disk before it has its name, and never written through a link.
+//! Invariant: a file is complete on the disk before it has its name, and never written through a link. It is written in
+//! the directory in which the former one was read, and in the place of that one only, whatever has become of its path.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat2};
-use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, faccessat, fchown, linkat, unlinkat};
 use zeroize::Zeroizing;
 
-use super::signals::SignalsBlocked;
+use super::place::{LastLink, Place, Unnamed, directory};
 use crate::creds::shared_key::{LENGTH, SharedKey, SharedKeyError, TextFormError};
 use crate::secret::Secret;
-use crate::sys::files::unpredictable_name;
 use crate::text::{quoted_path, shell_word};
 
 /// Longer files are not read; the text form takes 3227 bytes.
@@ -54,15 +50,17 @@ pub(super) struct FileOfKey {
     /// The uid and gid of its owner.
     pub owner: (u32, u32),
     mode: u32,
+    place: Place,
+    /// While it is open, no other file has its inode.
+    file: File,
 }
 
-/// What becomes of a link in the place of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LastLink {
-    /// The file that it leads to is read.
-    Followed,
-    /// It is refused, because the file is going to be written.
-    Refused,
+/// A file that is not there yet.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    /// Its name.
+    pub path: PathBuf,
+    place: Place,
 }
 
 /// A file that cannot be used.
@@ -103,6 +101,9 @@ pub(super) enum FileTrouble {
     /// A new file would replace it.
     #[error("it exists already")]
     Exists,
+    /// Somebody else has written it since it was read.
+    #[error("it has been replaced or removed meanwhile, and stays as it is now")]
+    Changed,
     /// The name of a directory.
     #[error("it is no name for a file")]
     NoName,
@@ -155,18 +156,31 @@ impl KeyFile {
     /// [`KeyFileError`].
     pub(super) fn read(path: &Path, link: LastLink) -> Result<Self, KeyFileError> {
         let fail = |trouble| KeyFileError::new(path, trouble);
-        let file = open_to_read(path, link).map_err(fail)?;
-        let metadata = file.metadata().map_err(|error| fail(FileTrouble::Read(error)))?;
+        let unreadable = |error: io::Error| fail(FileTrouble::Read(error));
+        let place = Place::of(path).map_err(|errno| unreadable(errno.into()))?;
+        let place = place.ok_or_else(|| fail(FileTrouble::NotRegular))?;
+        let file = place.open_file(link).map_err(|errno| match (link, errno) {
+            (LastLink::Refused, Errno::ELOOP) => fail(FileTrouble::Link),
+            (_, errno) => unreadable(errno.into()),
+        })?;
+        let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(fail(FileTrouble::NotRegular));
         }
-        let content = content(file).map_err(fail)?;
+        let content = content(&file).map_err(fail)?;
         let (form, key) = match SharedKey::is_text(&content) {
             true => (FileForm::Text, SharedKey::from_text(&content).map_err(FileTrouble::NoText)),
             false => (FileForm::Binary, SharedKey::decode(&content).map_err(no_binary)),
         };
-        let (mode, owner) = (metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()));
-        Ok(Self { key: key.map_err(fail)?, origin: FileOfKey { path: path.to_owned(), form, mode, owner } })
+        let origin = FileOfKey {
+            path: path.to_owned(),
+            form,
+            mode: metadata.mode() & 0o7777,
+            owner: (metadata.uid(), metadata.gid()),
+            place,
+            file,
+        };
+        Ok(Self { key: key.map_err(fail)?, origin })
     }
 }
 
@@ -187,72 +201,89 @@ impl FileOfKey {
     /// # Errors
     /// [`FileTrouble::Write`].
     pub(super) fn check_replaceable(&self) -> Result<(), KeyFileError> {
-        Place::of(&self.path)?.check_writable(&self.path)
+        self.place.check_writable().map_err(|errno| KeyFileError::new(&self.path, FileTrouble::Write(errno)))
     }
 
-    /// Replaces the file by one with this key, for the same owner.
+    /// Replaces the file, if it is still the one that was read, by one with this key, for the same owner.
     ///
     /// # Errors
-    /// [`FileTrouble::Write`], [`FileTrouble::Link`].
+    /// [`FileTrouble::Changed`], [`FileTrouble::Write`].
     pub(super) fn replace(&self, key: &SharedKey, form: FileForm) -> Result<(), KeyFileError> {
-        let place = Place::of(&self.path)?;
-        let new = place.written(key, form, Some(self.owner));
-        new.and_then(Unnamed::replace)
-            .map_err(|errno| KeyFileError::new(&self.path, FileTrouble::Write(errno)))
+        let fail = |trouble| KeyFileError::new(&self.path, trouble);
+        let content = encoded(key, form);
+        let new = self.place.written(&content, Some(self.owner));
+        let new = new.map_err(|errno| fail(FileTrouble::Write(errno)))?;
+        if !self.place.holds(&self.file) {
+            return Err(fail(FileTrouble::Changed));
+        }
+        new.replace().map_err(|errno| fail(FileTrouble::Write(errno)))
     }
 
-    /// Writes a successor with this key to `path`, for the same owner and in the same form.
+    /// The file with this after its name, in the same directory.
     ///
     /// # Errors
-    /// As [`write_new`].
-    pub(super) fn write_beside(&self, path: &Path, key: &SharedKey) -> Result<(), KeyFileError> {
-        write(path, key, self.form, Some(self.owner))
+    /// As [`NewFile::at`].
+    pub(super) fn beside(&self, suffix: &str) -> Result<NewFile, KeyFileError> {
+        let mut path = self.path.clone().into_os_string();
+        path.push(suffix);
+        let path = PathBuf::from(path);
+        match self.place.beside(suffix) {
+            Ok(place) => NewFile { path, place }.checked(),
+            Err(errno) => Err(KeyFileError::new(&path, FileTrouble::Write(errno))),
+        }
     }
 }
 
-/// Writes a file that is not there yet.
-///
-/// # Errors
-/// [`FileTrouble::Exists`], [`FileTrouble::Write`].
-pub(super) fn write_new(path: &Path, key: &SharedKey, form: FileForm) -> Result<(), KeyFileError> {
-    write(path, key, form, None)
-}
+impl NewFile {
+    /// A file that can be expected to be written there: found out before work that takes long.
+    ///
+    /// # Errors
+    /// [`FileTrouble::Exists`], [`FileTrouble::Write`] if there is no directory, or nothing can be written there.
+    pub(super) fn at(path: &Path) -> Result<Self, KeyFileError> {
+        let fail = |trouble| KeyFileError::new(path, trouble);
+        let place = Place::of(path).map_err(|errno| fail(FileTrouble::Write(errno)))?;
+        let place = place.ok_or_else(|| fail(FileTrouble::NoName))?;
+        Self { path: path.to_owned(), place }.checked()
+    }
 
-/// Whether a new file can be expected to be written there, before work that takes long.
-///
-/// # Errors
-/// [`FileTrouble::Exists`], [`FileTrouble::Write`] if there is no directory, or nothing can be written there.
-pub(super) fn check_new(path: &Path) -> Result<(), KeyFileError> {
-    let place = Place::of(path)?;
-    match path.symlink_metadata() {
-        Ok(_) => Err(KeyFileError::new(path, FileTrouble::Exists)),
-        Err(_) => place.check_writable(path),
+    fn checked(self) -> Result<Self, KeyFileError> {
+        if !self.place.is_free() {
+            return Err(KeyFileError::new(&self.path, FileTrouble::Exists));
+        }
+        let writable = self.place.check_writable();
+        writable.map_err(|errno| KeyFileError::new(&self.path, FileTrouble::Write(errno)))?;
+        Ok(self)
+    }
+
+    /// Writes it, for this owner or for the caller.
+    ///
+    /// # Errors
+    /// [`FileTrouble::Exists`], [`FileTrouble::Write`].
+    pub(super) fn write(
+        &self,
+        key: &SharedKey,
+        form: FileForm,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), KeyFileError> {
+        let content = encoded(key, form);
+        let named = self.place.written(&content, owner).and_then(Unnamed::name);
+        named.map_err(|errno| match errno {
+            Errno::EEXIST => KeyFileError::new(&self.path, FileTrouble::Exists),
+            errno => KeyFileError::new(&self.path, FileTrouble::Write(errno)),
+        })
+    }
+
+    /// Takes it away again.
+    pub(super) fn remove(&self) {
+        self.place.remove();
     }
 }
 
-fn write(
-    path: &Path,
-    key: &SharedKey,
-    form: FileForm,
-    owner: Option<(u32, u32)>,
-) -> Result<(), KeyFileError> {
-    let place = Place::of(path)?;
-    place.written(key, form, owner).and_then(Unnamed::name).map_err(|errno| match errno {
-        Errno::EEXIST => KeyFileError::new(path, FileTrouble::Exists),
-        errno => KeyFileError::new(path, FileTrouble::Write(errno)),
-    })
-}
-
-fn open_to_read(path: &Path, link: LastLink) -> Result<File, FileTrouble> {
-    // A fifo in the place of the file must not hold us up.
-    let mut flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    if link == LastLink::Refused {
-        flags |= libc::O_NOFOLLOW;
+fn encoded(key: &SharedKey, form: FileForm) -> Secret {
+    match form {
+        FileForm::Binary => key.encode(),
+        FileForm::Text => key.to_text(),
     }
-    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
-        let is_link = link == LastLink::Refused && error.raw_os_error() == Some(libc::ELOOP);
-        if is_link { FileTrouble::Link } else { FileTrouble::Read(error) }
-    })
 }
 
 /// A file that is not meant to be text is of the binary form only if it is as long as that.
@@ -264,7 +295,7 @@ fn no_binary(error: SharedKeyError) -> FileTrouble {
 }
 
 /// The content, in memory that is zeroed and does not grow.
-fn content(file: File) -> Result<Zeroizing<Vec<u8>>, FileTrouble> {
+fn content(file: &File) -> Result<Zeroizing<Vec<u8>>, FileTrouble> {
     let capacity = usize::try_from(FILE_LIMIT).unwrap_or(0) + 1;
     let mut content = Zeroizing::new(Vec::with_capacity(capacity));
     let length = file.take(FILE_LIMIT + 1).read_to_end(&mut content).map_err(FileTrouble::Read)?;
@@ -274,96 +305,80 @@ fn content(file: File) -> Result<Zeroizing<Vec<u8>>, FileTrouble> {
     }
 }
 
-/// A directory, and a name in it.
-struct Place {
-    directory: OwnedFd,
-    name: PathBuf,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
 
-/// A file that does not have its name yet. It is removed unless it gets that; signals that would end the process wait.
-struct Unnamed {
-    place: Place,
-    name: String,
-    /// Until the file is removed: fields are dropped after that.
-    _blocked: SignalsBlocked,
-}
-
-impl Place {
-    fn of(path: &Path) -> Result<Self, KeyFileError> {
-        let name = path.file_name().filter(|_| !path.as_os_str().as_encoded_bytes().ends_with(b"/"));
-        let name = name.ok_or_else(|| KeyFileError::new(path, FileTrouble::NoName))?;
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let opened = open(directory(path), flags, Mode::empty());
-        let directory = opened.map_err(|errno| KeyFileError::new(path, FileTrouble::Write(errno)))?;
-        Ok(Self { directory, name: name.into() })
-    }
-
-    /// Whether a file can be made there; `path` is named where not.
-    fn check_writable(&self, path: &Path) -> Result<(), KeyFileError> {
-        let access = AccessFlags::W_OK | AccessFlags::X_OK;
-        faccessat(&self.directory, ".", access, AtFlags::AT_EACCESS)
-            .map_err(|errno| KeyFileError::new(path, FileTrouble::Write(errno)))
-    }
-
-    fn written(self, key: &SharedKey, form: FileForm, owner: Option<(u32, u32)>) -> Result<Unnamed, Errno> {
-        let name = format!(".lgss_sk-{}", unpredictable_name()?);
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let unnamed = Unnamed { place: self, name, _blocked: SignalsBlocked::now() };
-        let (directory, name) = (&unnamed.place.directory, unnamed.name.as_str());
-        let mut file = File::from(openat(directory, name, flags, Mode::S_IRUSR)?);
-        let content: Secret = match form {
-            FileForm::Binary => key.encode(),
-            FileForm::Text => key.to_text(),
-        };
-        if let Some((uid, gid)) =
-            owner.filter(|owner| file.metadata().is_ok_and(|is| (is.uid(), is.gid()) != *owner))
-        {
-            fchown(file.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    /// A directory `d` with a key file `key`, and a directory `other`.
+    fn scene() -> (TempDir, PathBuf) {
+        let scene = tempfile::tempdir().unwrap();
+        for directory in ["d", "other"] {
+            fs::create_dir(scene.path().join(directory)).unwrap();
         }
-        let written = file.write_all(content.expose()).and_then(|()| file.sync_all());
-        written.map_err(|error| crate::sys::errno::errno_of(&error))?;
-        Ok(unnamed)
+        let path = scene.path().join("d/key");
+        NewFile::at(&path).unwrap().write(&key(), FileForm::Binary, None).unwrap();
+        (scene, path)
     }
 
-    /// Makes the directory's entries permanent; a file system that cannot do so has nothing better.
-    fn sync(&self) {
-        let _ = nix::unistd::fsync(&self.directory);
-    }
-}
-
-impl Unnamed {
-    /// Gives the file its name, unless there is one with that name.
-    fn name(self) -> Result<(), Errno> {
-        let Place { directory, name } = &self.place;
-        let renamed =
-            renameat2(directory, self.name.as_str(), directory, name, RenameFlags::RENAME_NOREPLACE);
-        match renamed {
-            // File systems such as NFS cannot do this. The first name goes when this is dropped.
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
-                linkat(directory, self.name.as_str(), directory, name, AtFlags::empty())?;
-            }
-            other => other?,
-        }
-        self.place.sync();
-        Ok(())
+    fn key() -> SharedKey {
+        SharedKey::new(KeyParts {
+            hmac: HmacAlgorithm::Sha256,
+            cipher: CipherAlgorithm::Aes256Ctr,
+            expire: 604_800,
+            types: KeyTypes { server: true, ..KeyTypes::default() },
+            mgs_nids: Vec::new(),
+            file_system: "scratch".to_owned(),
+            nodemap: "default".to_owned(),
+            secret: Secret::new(vec![7; 32]),
+            prime_bits: 2048,
+            prime: None,
+        })
+        .unwrap()
     }
 
-    /// Gives the file its name, in the place of the file that has it.
-    fn replace(self) -> Result<(), Errno> {
-        let Place { directory, name } = &self.place;
-        nix::fcntl::renameat(directory, self.name.as_str(), directory, name)?;
-        self.place.sync();
-        Ok(())
+    fn names_in(directory: PathBuf) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
     }
-}
 
-impl Drop for Unnamed {
-    fn drop(&mut self) {
-        let _ = unlinkat(&self.place.directory, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
+    /// Whoever owns the directory above can do this while root's tool looks for a prime.
+    #[test]
+    fn what_is_written_goes_where_the_file_was_read_though_its_path_leads_elsewhere_by_then() {
+        let (scene, path) = scene();
+        let at = |name: &str| scene.path().join(name);
+        let origin = KeyFile::read(&path, LastLink::Refused).unwrap().origin;
+        let successor = origin.beside(".new").unwrap();
+        let new = NewFile::at(&at("d/another")).unwrap();
+        fs::rename(at("d"), at("moved")).unwrap();
+        symlink(at("other"), at("d")).unwrap();
+        origin.replace(&key(), FileForm::Text).unwrap();
+        successor.write(&key(), FileForm::Binary, Some(origin.owner)).unwrap();
+        new.write(&key(), FileForm::Binary, None).unwrap();
+        assert_eq!(names_in(at("other")), [""; 0]);
+        assert_eq!(names_in(at("moved")), ["another", "key", "key.new"]);
+        assert!(fs::read(at("moved/key")).unwrap().starts_with(b"Lustre SSK"));
+        successor.remove();
+        assert_eq!(names_in(at("moved")), ["another", "key"]);
     }
-}
 
-/// The directory that a file is in.
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    #[test]
+    fn a_file_that_is_not_the_one_that_was_read_is_not_replaced() {
+        let (scene, path) = scene();
+        let origin = KeyFile::read(&path, LastLink::Refused).unwrap().origin;
+        fs::remove_file(&path).unwrap();
+        let replaced = || origin.replace(&key(), FileForm::Binary).unwrap_err();
+        assert!(matches!(replaced().trouble, FileTrouble::Changed));
+        fs::write(&path, "another").unwrap();
+        assert!(matches!(replaced().trouble, FileTrouble::Changed));
+        assert_eq!(fs::read(&path).unwrap(), b"another");
+        assert_eq!(names_in(scene.path().join("d")), ["key"]);
+    }
 }

@@ -14,9 +14,10 @@ use nix::unistd::Uid;
 
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::{FileOfKey, KeyFile, LastLink};
+use super::files::{FileOfKey, KeyFile};
 use super::loaded_names::{LoadedName, NameReader, is_of_server, names_of, with_time};
-use super::remaining::{self, ListedKey, Remaining};
+use super::place::LastLink;
+use super::remaining;
 use super::remark::remark;
 use super::root_keyring::{LoadedKey, RootKeyring};
 use super::values::PREVIOUS_LIFE;
@@ -93,8 +94,8 @@ fn of_client(
     arguments: &SkArguments,
     terminal: &mut Terminal<'_>,
 ) -> Result<(SharedKey, Vec<LoadedName>), SkFailure> {
-    let KeyFile { key, origin } = file;
-    let Some(types) = arguments.types.filter(|_| !key.types.client) else {
+    let Some(types) = arguments.types.filter(|_| !file.key.types.client) else {
+        let KeyFile { key, origin } = file;
         let names = names_of(&origin.path, &key, mount)?;
         if arguments.types.is_some() {
             say_that_it_stays(&key, &origin.path, arguments, terminal.err);
@@ -102,7 +103,7 @@ fn of_client(
         return Ok((key, names));
     };
     // What is rewritten must not be reached by a link.
-    KeyFile::read(&origin.path, LastLink::Refused)?;
+    let KeyFile { key, origin } = KeyFile::read(&file.origin.path, LastLink::Refused)?;
     let parts = key.into_parts();
     let prime_bits = arguments.prime_bits.unwrap_or(parts.prime_bits);
     let parts = KeyParts { types, prime_bits, prime: None, ..parts };
@@ -164,16 +165,31 @@ struct Loading<'a> {
 impl Loading<'_> {
     /// Keeps a former key with another secret as the predecessor, then replaces it.
     fn for_a_client(&self, name: &LoadedName, err: &mut dyn Write) -> Result<(), SkFailure> {
-        let former = self.ring.find(&name.text)?;
-        if let Some(former) =
-            former.as_ref().and_then(LoadedKey::shared).filter(|former| self.differs(former))
-        {
-            let (previous, life) = (previous_of(&name.text), Duration::from_secs(PREVIOUS_LIFE.into()));
-            self.ring.put(&previous, &former.encode(), Some(life))?;
-            let span = Span(life.as_secs());
-            remark(err, format_args!("the former key stays for {span} as {}", quoted(&previous)));
+        if let Some(former) = self.ring.find(&name.text)? {
+            self.keep(&former, &previous_of(&name.text), err)?;
         }
         self.put(&name.text, err)
+    }
+
+    /// Keeps a former key with another secret under this name, for a while or as long as it would have lasted. One that others
+    /// could write to may be of their making: it is not kept, nor what was kept before it.
+    fn keep(&self, former: &LoadedKey, previous: &str, err: &mut dyn Write) -> Result<(), SkFailure> {
+        let Some(key) = former.shared().filter(|key| self.differs(key)) else { return Ok(()) };
+        if former.is_open {
+            if let Some(older) = self.ring.find(previous)? {
+                self.ring.remove(&older)?;
+            }
+            let why = "others than root could read or change it";
+            remark(
+                err,
+                format_args!("the former key is gone: {why}, so it does not stay for servers that have it"),
+            );
+            return Ok(());
+        }
+        let life = shorter(PREVIOUS_LIFE.into(), remaining_of(former));
+        self.ring.put(previous, &key.encode(), Some(Duration::from_secs(life)))?;
+        remark(err, format_args!("the former key stays for {} as {}", Span(life), quoted(previous)));
+        Ok(())
     }
 
     /// Replaces the former key of the name, and says which ones with a time in their names serve on.
@@ -206,7 +222,8 @@ impl Loading<'_> {
         Ok(all.filter(|key| is_of_server(&key.name, &name.text) && !key.has_ended()).collect())
     }
 
-    /// Puts the key in under a name of its own, and lets the former ones end. One whose end is certain already keeps it.
+    /// Puts the key in under a name of its own, and lets the former ones end. One that ends sooner keeps its end. Others
+    /// than root have no more rights to them then.
     fn beside_the_former(
         &self,
         name: &LoadedName,
@@ -218,10 +235,9 @@ impl Loading<'_> {
             return self.put(&name.text, err);
         }
         self.put(&at_this_time(&name.text), err)?;
-        let remaining = remaining::of_all_keys();
         for key in former {
-            let known = remaining.get(&key.serial.raw());
-            if known.is_some_and(|ListedKey { remaining, .. }| *remaining != Remaining::ForEver) {
+            self.ring.close(&key)?;
+            if remaining_of(&key).is_some_and(|seconds| seconds <= life.as_secs()) {
                 continue;
             }
             self.ring.let_end(&key, life)?;
@@ -242,6 +258,15 @@ impl Loading<'_> {
         }
         Ok(())
     }
+}
+
+/// Seconds until a loaded key ends; `None` if it has no end, or if the kernel does not say.
+fn remaining_of(key: &LoadedKey) -> Option<u64> {
+    remaining::of_all_keys().get(&key.serial.raw())?.remaining.seconds()
+}
+
+fn shorter(life: u64, other: Option<u64>) -> u64 {
+    other.map_or(life, |other| other.clamp(1, life))
 }
 
 fn at_this_time(name: &str) -> String {

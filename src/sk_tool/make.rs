@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::{self, FileForm};
+use super::files::{FileForm, NewFile};
 use super::remark::remark;
 use super::values::{DEFAULT_KEY_BITS, DEFAULT_PRIME_BITS};
 use super::{prime, secrets};
@@ -24,10 +24,10 @@ pub(super) fn run(
     arguments: &SkArguments,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), SkFailure> {
-    files::check_new(path)?;
+    let file = NewFile::at(path)?;
     let key = complete(parts(arguments, terminal)?, terminal)?;
     let form = if arguments.ascii { FileForm::Text } else { FileForm::Binary };
-    files::write_new(path, &key, form)?;
+    file.write(&key, form, None)?;
     warn_of_weakness(path, &key, terminal);
     if arguments.verbose {
         remark(terminal.err, format_args!("{} written: {}", quoted_path(path), key.types));

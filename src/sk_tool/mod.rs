@@ -17,6 +17,7 @@ mod loaded_names;
 mod make;
 mod modify;
 mod mounted;
+mod place;
 mod prime;
 mod prime_search;
 mod remaining;
@@ -42,6 +43,7 @@ use remark::remark;
 
 use crate::sys::jail;
 use crate::terminal::Terminal;
+use crate::text::escaped_lines;
 
 /// Does what `arguments` say, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> SkExit {
@@ -71,8 +73,9 @@ fn say(error: &clap::Error, terminal: &mut Terminal<'_>) -> SkExit {
         true => (terminal.err, SkExit::Failed),
         false => (terminal.out, SkExit::Done),
     };
-    // A reader that leaves early is no error.
-    let _ = write!(stream, "{}", error.render());
+    // The command line may have come from names of files that somebody else has chosen. A reader that leaves early is no
+    // error.
+    let _ = write!(stream, "{}", escaped_lines(&error.render().to_string()));
     exit
 }
 

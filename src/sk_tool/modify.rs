@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::{FileForm, KeyFile, LastLink};
+use super::files::{FileForm, KeyFile};
 use super::make;
+use super::place::LastLink;
 use super::remark::remark;
 use crate::creds::shared_key::KeyParts;
 use crate::terminal::Terminal;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::{KeyFile, LastLink};
+use super::files::KeyFile;
 use super::loaded_names::{LoadedName, NameReader, is_of_mount, is_of_server, names_of};
+use super::place::LastLink;
 use super::remark::remark;
 use super::root_keyring::{LoadedKey, RootKeyring};
 use crate::creds::shared_key::{SharedKey, previous_of};

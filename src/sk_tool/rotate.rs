@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::failure::SkFailure;
-use super::files::{self, FileOfKey, KeyFile, KeyFileError, LastLink};
+use super::files::{FileOfKey, KeyFile, KeyFileError, NewFile};
+use super::place::LastLink;
 use super::signals::SignalsBlocked;
 use super::values::PREVIOUS_LIFE;
 use super::{make, secrets};
@@ -24,13 +25,13 @@ const SUCCESSOR: &str = ".new";
 /// Files with one secret, which their successors share, too.
 struct Family {
     former: Secret,
-    members: Vec<KeyFile>,
+    members: Vec<(KeyFile, NewFile)>,
 }
 
 /// A key that is to be written beside the file that it succeeds.
 struct SucceedingKey {
     of: FileOfKey,
-    path: PathBuf,
+    file: NewFile,
     key: SharedKey,
 }
 
@@ -56,11 +57,14 @@ fn families(paths: &[PathBuf]) -> Result<Vec<Family>, SkFailure> {
         if !named.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
             return Err(SkFailure::NamedTwice(path.clone()));
         }
-        files::check_new(&successor_path(path)).map_err(|error| no_successor(path, error))?;
+        let successor = file.origin.beside(SUCCESSOR).map_err(|error| no_successor(path, error))?;
         let secret = file.key.secret.expose();
         match families.iter_mut().find(|family| family.former.expose() == secret) {
-            Some(family) => family.members.push(file),
-            None => families.push(Family { former: Secret::new(secret.to_vec()), members: vec![file] }),
+            Some(family) => family.members.push((file, successor)),
+            None => {
+                let former = Secret::new(secret.to_vec());
+                families.push(Family { former, members: vec![(file, successor)] });
+            }
         }
     }
     Ok(families)
@@ -83,10 +87,10 @@ fn successor_path(path: &Path) -> PathBuf {
 fn succeed(family: Family, terminal: &mut Terminal<'_>) -> Result<Vec<SucceedingKey>, SkFailure> {
     let secret = secrets::random(family.former.len())?;
     let mut successors = Vec::new();
-    for KeyFile { key, origin } in family.members {
+    for (KeyFile { key, origin }, file) in family.members {
         let secret = Secret::new(secret.expose().to_vec());
         let key = make::complete(KeyParts { secret, prime: None, ..key.into_parts() }, terminal)?;
-        successors.push(SucceedingKey { path: successor_path(&origin.path), of: origin, key });
+        successors.push(SucceedingKey { of: origin, file, key });
     }
     Ok(successors)
 }
@@ -94,14 +98,15 @@ fn succeed(family: Family, terminal: &mut Terminal<'_>) -> Result<Vec<Succeeding
 fn write(families: &[Vec<SucceedingKey>]) -> Result<(), SkFailure> {
     // Not between two files either.
     let _blocked = SignalsBlocked::now();
-    let mut written: Vec<&Path> = Vec::new();
+    let mut written: Vec<&NewFile> = Vec::new();
     for successor in families.iter().flatten() {
-        if let Err(error) = successor.of.write_beside(&successor.path, &successor.key) {
+        let SucceedingKey { of, file, key } = successor;
+        if let Err(error) = file.write(key, of.form, Some(of.owner)) {
             // Half a rotation would only be in the way of the next one.
-            written.iter().for_each(|path| drop(std::fs::remove_file(path)));
-            return Err(no_successor(&successor.of.path, error));
+            written.into_iter().for_each(NewFile::remove);
+            return Err(no_successor(&of.path, error));
         }
-        written.push(&successor.path);
+        written.push(file);
     }
     Ok(())
 }
@@ -141,7 +146,7 @@ impl LoadingSide {
 /// Says who loads what, and when.
 fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     for successor in family {
-        let (old, new) = (quoted_path(&successor.of.path), quoted_path(&successor.path));
+        let (old, new) = (quoted_path(&successor.of.path), quoted_path(&successor.file.path));
         writeln!(out, "{old}: successor in {new} ({})", successor.key.types)?;
     }
     let life = Span(PREVIOUS_LIFE.into());
@@ -152,7 +157,7 @@ fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     load(LoadingSide::Client, family, out)?;
     writeln!(out, "  3. then the new files, copied to every node, take the place of the old ones there:")?;
     for successor in family {
-        writeln!(out, "       mv {} {}", shell_word(&successor.path), shell_word(&successor.of.path))?;
+        writeln!(out, "       mv {} {}", shell_word(&successor.file.path), shell_word(&successor.of.path))?;
     }
     writeln!(out, "If the former key has leaked, it must not serve on. Instead of 1. and 2.:")?;
     writeln!(out, "  on every server, which refuses clients from then on until they have the new key:")?;
@@ -166,7 +171,7 @@ fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
 fn load(side: LoadingSide, family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     let options = side.load();
     let mut none = true;
-    for new in of(side, family).map(|successor| shell_word(&successor.path)) {
+    for new in of(side, family).map(|successor| shell_word(&successor.file.path)) {
         none = false;
         writeln!(out, "       lgss_sk {options} {new}")?;
         if side == LoadingSide::Client {
@@ -175,7 +180,7 @@ fn load(side: LoadingSide, family: &[SucceedingKey], out: &mut dyn Write) -> io:
         }
     }
     if let (true, Some(other)) = (none, family.first()) {
-        let (other, word) = (shell_word(&other.path), side.word());
+        let (other, word) = (shell_word(&other.file.path), side.word());
         writeln!(
             out,
             "     none of the files is for them; make one with the same secret, and load it ({options}):"
@@ -196,7 +201,7 @@ fn replace(side: LoadingSide, family: &[SucceedingKey], out: &mut dyn Write) -> 
     for successor in of(side, family) {
         none = false;
         writeln!(out, "       lgss_sk -R {}", shell_word(&successor.of.path))?;
-        writeln!(out, "       lgss_sk -l {}", shell_word(&successor.path))?;
+        writeln!(out, "       lgss_sk -l {}", shell_word(&successor.file.path))?;
     }
     if none {
         writeln!(out, "     lgss_sk -R with the old file that they have loaded, then -l with the new one")?;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::{KeyFile, LastLink};
+use super::files::KeyFile;
+use super::place::LastLink;
 use super::values::{cipher_name, hmac_name};
 use crate::creds::shared_key::SharedKey;
 use crate::nid::Nid;

@@ -133,7 +133,7 @@ pub(crate) fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno>
 ///
 /// # Errors
 /// EACCES without setattr permission.
-pub(crate) fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
+pub fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
     library(key).set_perms(KeyPermissions::from_u32(permissions)).map_err(errno)
 }
 

@@ -51,7 +51,7 @@ fn mistakes_are_errors_that_name_the_line() {
         ("[machine]\nkeytab = \"krb5.keytab\"\n", "absolute"),
         ("[machine]\ncache = \"both\"\n", "line 2"),
         ("[lustre]\nrealm = \"A B\"\n", "realm"),
-        ("[lustre.nids]\n\"10.0.0.1\" = \"mds1\"\n", "line 2"),
+        ("[lustre.nids]\n\"10.0.0\" = \"mds1\"\n", "line 2"),
         ("[lustre.nids]\n\"10.0.0.1@tcp\" = \"\"\n", "host name"),
         ("[file_system.fast]\nrealms = \"A\"\n", "line 2"),
         ("[file_system.fast]\nkeytab = \"fast.keytab\"\n", "absolute"),
