@@ -109,7 +109,8 @@ def a_failure_ends_the_key(bed):
     alice = bed.user("alice")
     got = alice.ask(wait_ms=20000)
     assert (got.state, got.rpc_err, got.gss_major) == ("failed", -errno.ENOKEY, 0), got
-    assert int(bed.did("unlink")["errno"]) == errno.ENOENT, "the kernel has unlinked it"
+    # The kernel has unlinked it, and may have collected it by now.
+    assert int(bed.did("unlink")["errno"]) in (errno.ENOENT, errno.ENOKEY), bed.did("unlink")
     bed.event("destroy", key=got.serial)
     assert alice.ask(wait_ms=20000).serial != got.serial
 
