@@ -64,6 +64,8 @@ pub(super) struct SkArguments {
     #[arg(short = 'R', long, value_name = "FILE", help_heading = OPERATIONS)]
     pub remove: Option<PathBuf>,
     /// Print the file's attributes
+    ///
+    /// The file - is the standard input: keyctl pipe KEY | lgss_sk -r -
     #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
     pub read: Option<PathBuf>,
     /// Give the file other attributes; its secret and its form stay

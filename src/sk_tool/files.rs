@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,9 @@ const FILE_LIMIT: u64 = 16 * 1024;
 /// Group may not read or write a file that is loaded, others may not write or execute it.
 const CLOSED: u32 = 0o063;
 const OTHERS_READ: u32 = 0o004;
+
+/// The name of the standard input.
+pub(super) const STANDARD_INPUT: &str = "-";
 
 /// Form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,11 +171,7 @@ impl KeyFile {
         if !metadata.is_file() {
             return Err(fail(FileTrouble::NotRegular));
         }
-        let content = content(&file).map_err(fail)?;
-        let (form, key) = match SharedKey::is_text(&content) {
-            true => (FileForm::Text, SharedKey::from_text(&content).map_err(FileTrouble::NoText)),
-            false => (FileForm::Binary, SharedKey::decode(&content).map_err(no_binary)),
-        };
+        let (form, key) = key_of(&file).map_err(fail)?;
         let origin = FileOfKey {
             path: path.to_owned(),
             form,
@@ -180,7 +180,7 @@ impl KeyFile {
             place,
             file,
         };
-        Ok(Self { key: key.map_err(fail)?, origin })
+        Ok(Self { key, origin })
     }
 }
 
@@ -286,6 +286,25 @@ fn encoded(key: &SharedKey, form: FileForm) -> Secret {
     }
 }
 
+/// Reads a key in either form.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub(super) fn read_standard_input() -> Result<SharedKey, KeyFileError> {
+    // Without the buffer of std's, which is not zeroed.
+    let input = io::stdin().as_fd().try_clone_to_owned().map_err(FileTrouble::Read);
+    let key = input.and_then(|input| key_of(File::from(input)));
+    key.map(|(_, key)| key).map_err(|trouble| KeyFileError::new(Path::new(STANDARD_INPUT), trouble))
+}
+
+fn key_of(from: impl Read) -> Result<(FileForm, SharedKey), FileTrouble> {
+    let content = content(from)?;
+    match SharedKey::is_text(&content) {
+        true => SharedKey::from_text(&content).map(|key| (FileForm::Text, key)).map_err(FileTrouble::NoText),
+        false => SharedKey::decode(&content).map(|key| (FileForm::Binary, key)).map_err(no_binary),
+    }
+}
+
 /// A file that is not meant to be text is of the binary form only if it is as long as that.
 fn no_binary(error: SharedKeyError) -> FileTrouble {
     match error {
@@ -295,10 +314,10 @@ fn no_binary(error: SharedKeyError) -> FileTrouble {
 }
 
 /// The content, in memory that is zeroed and does not grow.
-fn content(file: &File) -> Result<Zeroizing<Vec<u8>>, FileTrouble> {
+fn content(from: impl Read) -> Result<Zeroizing<Vec<u8>>, FileTrouble> {
     let capacity = usize::try_from(FILE_LIMIT).unwrap_or(0) + 1;
     let mut content = Zeroizing::new(Vec::with_capacity(capacity));
-    let length = file.take(FILE_LIMIT + 1).read_to_end(&mut content).map_err(FileTrouble::Read)?;
+    let length = from.take(FILE_LIMIT + 1).read_to_end(&mut content).map_err(FileTrouble::Read)?;
     match u64::try_from(length).unwrap_or(u64::MAX) {
         length if length > FILE_LIMIT => Err(FileTrouble::TooLong),
         _ => Ok(content),

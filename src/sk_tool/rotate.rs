@@ -150,12 +150,15 @@ fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{old}: successor in {new} ({})", successor.key.types)?;
     }
     let life = Span(PREVIOUS_LIFE.into());
-    writeln!(out, "Contexts that exist go on. Load the new keys in this order:")?;
+    writeln!(
+        out,
+        "Contexts that exist go on. Copy the new files to their nodes, then load them in this order:"
+    )?;
     writeln!(out, "  1. on every server; the former key goes on serving there for {life} (--timeout):")?;
     load(LoadingSide::Server, family, out)?;
     writeln!(out, "  2. then on every client, within that time; nothing has to be unmounted:")?;
     load(LoadingSide::Client, family, out)?;
-    writeln!(out, "  3. then the new files, copied to every node, take the place of the old ones there:")?;
+    writeln!(out, "  3. then, on every node, the new files take the place of the old ones:")?;
     for successor in family {
         writeln!(out, "       mv {} {}", shell_word(&successor.file.path), shell_word(&successor.of.path))?;
     }

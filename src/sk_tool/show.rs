@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::KeyFile;
+use super::files::{self, KeyFile, STANDARD_INPUT};
 use super::place::LastLink;
 use super::values::{cipher_name, hmac_name};
 use crate::creds::shared_key::SharedKey;
@@ -18,13 +18,16 @@ pub(super) fn run(
     arguments: &SkArguments,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), SkFailure> {
-    let file = KeyFile::read(path, LastLink::Followed)?;
-    attributes(&file.key, terminal.out)?;
+    let key = match path == Path::new(STANDARD_INPUT) {
+        true => files::read_standard_input()?,
+        false => KeyFile::read(path, LastLink::Followed)?.key,
+    };
+    attributes(&key, terminal.out)?;
     match arguments.show_secret {
-        true => bytes("Shared key", file.key.secret.expose(), terminal.out)?,
+        true => bytes("Shared key", key.secret.expose(), terminal.out)?,
         false => writeln!(terminal.out, "Shared key:     hidden; --show-secret prints it")?,
     }
-    if let Some(prime) = file.key.prime() {
+    if let Some(prime) = key.prime() {
         bytes("Prime (p)", prime, terminal.out)?;
     }
     Ok(())

@@ -282,3 +282,22 @@ fn a_rewritten_file_stays_its_owners() {
     use std::os::unix::fs::MetadataExt;
     assert_eq!((metadata.uid(), metadata.gid(), bench.mode("key")), (12, 34, 0o400));
 }
+
+/// As Lustre's manual has it: keyctl pipe KEY | lgss_sk -r -
+#[test]
+fn a_key_is_read_from_the_standard_input() {
+    let bench = Bench::new();
+    bench.make("key", "server");
+    let (from_file, _) = bench.done(&["-r", "key"]);
+    let read = |input: &str| {
+        let file = fs::File::open(bench.path(input)).unwrap();
+        bench.command(&["-r", "-"]).stdin(file).output().unwrap()
+    };
+    let output = read("key");
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), from_file);
+    fs::write(bench.path("bad"), "no key").unwrap();
+    let output = read("bad");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("-: it is no shared key"), "{said}");
+}
