@@ -196,6 +196,17 @@ impl FileOfKey {
         Ok(self.mode & OTHERS_READ != 0)
     }
 
+    /// Whether the file itself has the name, and not a link that leads to it.
+    ///
+    /// # Errors
+    /// [`FileTrouble::Link`].
+    pub(super) fn check_is_no_link(&self) -> Result<(), KeyFileError> {
+        match self.place.holds(&self.file) {
+            true => Ok(()),
+            false => Err(KeyFileError::new(&self.path, FileTrouble::Link)),
+        }
+    }
+
     /// Whether the file can be expected to be replaced, before work that takes long.
     ///
     /// # Errors

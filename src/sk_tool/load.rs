@@ -102,8 +102,9 @@ fn of_client(
         }
         return Ok((key, names));
     };
+    let KeyFile { key, origin } = file;
     // What is rewritten must not be reached by a link.
-    let KeyFile { key, origin } = KeyFile::read(&file.origin.path, LastLink::Refused)?;
+    origin.check_is_no_link()?;
     let parts = key.into_parts();
     let prime_bits = arguments.prime_bits.unwrap_or(parts.prime_bits);
     let parts = KeyParts { types, prime_bits, prime: None, ..parts };
@@ -211,7 +212,12 @@ impl Loading<'_> {
             let same = key.has_secret(&self.key.secret);
             let secret = if same { "the same secret" } else { "another secret" };
             let stays = format!("{} stays loaded with {secret}, and serves on", quoted(&key.name));
-            remark(err, format_args!("{stays}; lgss_sk -R of the file with its secret ends it"));
+            remark(
+                err,
+                format_args!(
+                    "{stays}; lgss_sk -R of the file with its secret, then -l of this one again, ends it"
+                ),
+            );
         }
         Ok(())
     }
@@ -223,7 +229,7 @@ impl Loading<'_> {
     }
 
     /// Puts the key in under a name of its own, and lets the former ones end. One that ends sooner keeps its end. Others
-    /// than root have no more rights to them then.
+    /// than root have no more rights to them then: an open one is replaced by a copy.
     fn beside_the_former(
         &self,
         name: &LoadedName,
@@ -236,13 +242,20 @@ impl Loading<'_> {
         }
         self.put(&at_this_time(&name.text), err)?;
         for key in former {
-            self.ring.close(&key)?;
-            if remaining_of(&key).is_some_and(|seconds| seconds <= life.as_secs()) {
-                continue;
+            let remaining = remaining_of(&key);
+            let ends_sooner = remaining.is_some_and(|left| left + unit_of(left) <= life.as_secs());
+            let life = shorter(life.as_secs(), remaining);
+            let name = quoted(&key.name);
+            match key.shared().filter(|_| key.is_open) {
+                // Whoever has linked it can write to it, whatever its permissions become; so it gives way to a copy.
+                Some(shared) => {
+                    self.ring.put(&key.name, &shared.encode(), Some(Duration::from_secs(life)))?;
+                    remark(err, format_args!("{name}: others than root could read or change it until now"));
+                }
+                None if ends_sooner => continue,
+                None => self.ring.let_end(&key, Duration::from_secs(life))?,
             }
-            self.ring.let_end(&key, life)?;
-            let span = Span(life.as_secs());
-            remark(err, format_args!("{} serves for another {span}", quoted(&key.name)));
+            remark(err, format_args!("{name} serves for another {}", Span(life)));
         }
         Ok(())
     }
@@ -263,6 +276,11 @@ impl Loading<'_> {
 /// Seconds until a loaded key ends; `None` if it has no end, or if the kernel does not say.
 fn remaining_of(key: &LoadedKey) -> Option<u64> {
     remaining::of_all_keys().get(&key.serial.raw())?.remaining.seconds()
+}
+
+/// The unit that the kernel has rounded this time down to, in seconds.
+fn unit_of(left: u64) -> u64 {
+    [604_800, 86_400, 3600, 60].into_iter().find(|unit| left >= *unit).unwrap_or(1)
 }
 
 fn shorter(life: u64, other: Option<u64>) -> u64 {

@@ -19,7 +19,7 @@ use crate::text::quoted;
 enum Removal {
     /// Of a name that the file describes.
     Described,
-    /// A client's key for one mount, with the file's secret.
+    /// A client's key for one mount, with the file's secret, or the predecessor of one.
     OfMount,
 }
 
@@ -32,35 +32,51 @@ pub(super) fn run(
     let file = KeyFile::read(path, LastLink::Followed)?.key;
     let names = names_of(path, &file, None)?;
     let mut removed = 0;
-    for key in ring.all()? {
-        let Some(removal) = removal(&key, &names, &file) else { continue };
-        ring.remove(&key)?;
+    let mut first_error = None;
+    let all = ring.all()?;
+    let mounts: Vec<_> = all.iter().filter(|key| is_of_mount_with(key, &file)).map(|key| &key.name).collect();
+    for key in &all {
+        let Some(removal) = removal(key, &names, &mounts, &file) else { continue };
+        // The rest must not stay because of one.
+        if let Err(error) = ring.remove(key) {
+            first_error = first_error.or(Some(error));
+            continue;
+        }
         removed += 1;
         let name = quoted(&key.name);
         if removal == Removal::OfMount {
-            remark(terminal.err, format_args!("removed {name}, a key for one mount with the file's secret"));
+            remark(terminal.err, format_args!("removed {name}, a key for one mount"));
         } else if key.shared().is_some() && !key.has_secret(&file.secret) {
             remark(terminal.err, format_args!("removed {name}, whose secret was another than the file's"));
         } else if arguments.verbose {
             remark(terminal.err, format_args!("removed {name}"));
         }
     }
-    match removed {
-        0 => Err(SkFailure::NotLoaded(names.into_iter().map(|name| name.text).collect())),
-        _ => Ok(()),
+    match (removed, first_error) {
+        (_, Some(error)) => Err(error.into()),
+        (0, None) => Err(SkFailure::NotLoaded(names.into_iter().map(|name| name.text).collect())),
+        (_, None) => Ok(()),
     }
 }
 
 /// `None` for a key that stays.
-fn removal(loaded: &LoadedKey, names: &[LoadedName], file: &SharedKey) -> Option<Removal> {
+fn removal(
+    loaded: &LoadedKey,
+    names: &[LoadedName],
+    mounts: &[&String],
+    file: &SharedKey,
+) -> Option<Removal> {
     if names.iter().any(|name| is_described(loaded, name, file)) {
         return Some(Removal::Described);
     }
-    let of_mount = loaded.has_secret(&file.secret)
-        && loaded
-            .shared()
-            .is_some_and(|key| key.file_system == file.file_system && is_of_mount(&loaded.name, key));
-    (file.types.client && of_mount).then_some(Removal::OfMount)
+    let of_mount = |mount: &&String| loaded.name == **mount || loaded.name == previous_of(mount);
+    mounts.iter().any(of_mount).then_some(Removal::OfMount)
+}
+
+/// Whether it is a client's key for one mount, with the file's secret. Its predecessor goes with it, whatever its secret.
+fn is_of_mount_with(loaded: &LoadedKey, file: &SharedKey) -> bool {
+    let is_of = |key: &SharedKey| key.file_system == file.file_system && is_of_mount(&loaded.name, key);
+    file.types.client && loaded.has_secret(&file.secret) && loaded.shared().is_some_and(is_of)
 }
 
 /// A key of the name, the predecessor of a client's, and of a server's those with a time in their names and the same

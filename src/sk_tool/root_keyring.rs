@@ -40,9 +40,6 @@ pub(super) enum RootKeyringError {
     /// A key cannot be taken out.
     #[error("cannot remove key {}: {}", quoted(.0), .1.desc())]
     Remove(String, Errno),
-    /// A key cannot be closed to others.
-    #[error("cannot take others' rights to key {}: {}", quoted(.0), .1.desc())]
-    Close(String, Errno),
     /// A key cannot be given a timeout.
     #[error("cannot give key {} a timeout: {}", quoted(.0), .1.desc())]
     Timeout(String, Errno),
@@ -60,7 +57,6 @@ impl RootKeyringError {
                 "on the host, not in a container; else its seccomp profile has to allow keyctl and add_key"
             }
             Self::Unusable(_) => "keyctl show @u, which has to show the keyring",
-            Self::Close(..) => "remove the key and load its file anew: lgss_sk -R FILE, lgss_sk -l FILE",
             Self::Remove(..) => "lgss_sk list shows what is still loaded",
             Self::Timeout(..) => "lgss_sk list shows which keys have no end",
             Self::Load(..) => return None,
@@ -181,20 +177,11 @@ impl RootKeyring {
     pub(super) fn remove(&self, key: &LoadedKey) -> Result<(), RootKeyringError> {
         // A key that has ended or that its permissions protect is taken out all the same.
         let _ = keyctl::revoke(key.serial.raw());
-        keyctl::unlink(key.serial.raw(), keyctl::USER_KEYRING)
-            .map_err(|errno| RootKeyringError::Remove(key.name.clone(), errno))
-    }
-
-    /// Leaves others than root and its possessor no right to a key.
-    ///
-    /// # Errors
-    /// [`RootKeyringError::Close`].
-    pub(super) fn close(&self, key: &LoadedKey) -> Result<(), RootKeyringError> {
-        if !key.is_open {
-            return Ok(());
+        match keyctl::unlink(key.serial.raw(), keyctl::USER_KEYRING) {
+            // The kernel has been quicker.
+            Ok(()) | Err(Errno::ENOKEY | Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(RootKeyringError::Remove(key.name.clone(), errno)),
         }
-        keyctl::set_permissions(key.serial.raw(), PERMISSIONS)
-            .map_err(|errno| RootKeyringError::Close(key.name.clone(), errno))
     }
 
     /// Lets a key end in a while.

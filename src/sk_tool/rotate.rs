@@ -167,6 +167,12 @@ fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     replace(LoadingSide::Server, family, out)?;
     writeln!(out, "  then on every client:")?;
     replace(LoadingSide::Client, family, out)?;
+    let longest = family.iter().map(|successor| successor.key.expire).max().unwrap_or_default();
+    writeln!(
+        out,
+        "  Contexts that somebody else has made with it last for {} at most.",
+        Span(longest.into())
+    )?;
     Ok(())
 }
 

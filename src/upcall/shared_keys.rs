@@ -183,10 +183,18 @@ fn find(
     let mut absent = Vec::new();
     let mut objections = Vec::new();
     'names: for name in candidates(target, callout.client.as_deref()) {
-        let mut found = Vec::new();
-        for name in [name.clone(), previous_of(&name)] {
+        let mut found: Vec<SharedKeyCandidate> = Vec::new();
+        for (name, age) in [(name.clone(), KeyAge::Newest), (previous_of(&name), KeyAge::Former)] {
             match candidate(&name, callout, &look) {
-                Ok(candidate) => found.extend(candidate),
+                // Where there is no newest key, somebody has removed it.
+                Ok(None) if age == KeyAge::Newest => break,
+                Ok(None) => {}
+                Ok(Some(former)) if age == KeyAge::Former && !former.may_stand_in_for(found.first()) => {
+                    let what =
+                        "it has no cipher or hash, so whoever refuses the newest key could be the server";
+                    objections.push(format!("{name}: {what}"));
+                }
+                Ok(Some(candidate)) => found.push(candidate),
                 Err(KeyObjection { cause: why, what, is_final }) => {
                     // That of the first name counts, which is the key that is meant.
                     cause = if cause == Cause::NoSharedKey { why } else { cause };
@@ -197,13 +205,6 @@ fn find(
                     }
                 }
             }
-        }
-        if let [newest, former] = found.as_slice()
-            && former.key.is_weaker_than(&newest.key)
-        {
-            let what = "it has no cipher or hash, so whoever refuses the newest key could be the server";
-            objections.push(format!("{}: {what}", former.name));
-            found.truncate(1);
         }
         if !found.is_empty() {
             return Ok(FoundKeys { candidates: found, objections });
@@ -216,6 +217,23 @@ fn find(
         format!("no usable shared key is loaded for {target}: {}", objections.join("; "))
     };
     Err(Failure::new(Stage::Credentials, cause, detail))
+}
+
+/// Which of the two keys of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyAge {
+    Newest,
+    Former,
+}
+
+impl SharedKeyCandidate {
+    /// Whether this former key protects as the newest one does; where that cannot be used, whether it protects at all.
+    fn may_stand_in_for(&self, newest: Option<&Self>) -> bool {
+        match newest {
+            Some(newest) => !self.key.is_weaker_than(&newest.key),
+            None => !self.key.lacks_protection(),
+        }
+    }
 }
 
 /// What is wrong with a key.

@@ -146,8 +146,12 @@ fn a_servers_former_key_that_serves_on_is_closed_to_others() {
     ["one", "two"].iter().for_each(|file| bench.make(file, "server"));
     bench.done(&["-l", "one"]);
     keyctl::set_permissions(bench.loaded()[&name].serial, 0x3f3f_3f3f).unwrap();
-    bench.done(&["-s", "-l", "two"]);
-    assert_eq!(bench.loaded()[&name].permissions, "3f3f0000");
+    let open = bench.loaded()[&name].serial;
+    let (_, said) = bench.done(&["-s", "-l", "two"]);
+    assert!(said.contains("others than root could read or change it until now"), "{said}");
+    let copy = &bench.loaded()[&name];
+    assert_eq!((copy.permissions.as_str(), &copy.payload), ("3f3f0000", &bench.bytes("one")));
+    assert!(copy.serial != open && ends_in_two_days(&row_of(&bench, &name)));
 }
 
 #[test]
@@ -240,8 +244,16 @@ fn a_load_without_suffix_names_the_servers_keys_that_serve_on() {
     let dated = bench.names().into_iter().find(|found| *found != name).unwrap();
     let (_, said) = bench.done(&["-l", "three"]);
     assert!(said.contains(&format!("{dated} stays loaded with another secret, and serves on")), "{said}");
-    assert!(said.contains("lgss_sk -R of the file with its secret ends it"), "{said}");
+    assert!(
+        said.contains("lgss_sk -R of the file with its secret, then -l of this one again, ends it"),
+        "{said}"
+    );
     assert_eq!(bench.names(), [name, dated.clone()]);
     let (_, said) = bench.done(&["-l", "two"]);
     assert!(said.contains(&format!("{dated} stays loaded with the same secret")), "{said}");
+    // What it says ends the one and leaves the other.
+    bench.done(&["-R", "two"]);
+    bench.done(&["-l", "three"]);
+    let loaded = bench.loaded();
+    assert_eq!(loaded.values().map(|key| &key.payload).collect::<Vec<_>>(), [&bench.bytes("three")]);
 }

@@ -254,7 +254,12 @@ impl SharedKey {
         self.cipher == CipherAlgorithm::Null && self.hmac != HmacAlgorithm::Null
     }
 
-    /// Whether it lacks a cipher or a hash that another key has, so that others than its holders could pass for a server.
+    /// Whether it lacks a cipher or a hash, so that others than its holders could pass for a server.
+    pub(crate) fn lacks_protection(&self) -> bool {
+        self.cipher == CipherAlgorithm::Null || self.hmac == HmacAlgorithm::Null
+    }
+
+    /// Whether it lacks a cipher or a hash that another key has.
     pub(crate) fn is_weaker_than(&self, other: &Self) -> bool {
         let lacks_cipher = self.cipher == CipherAlgorithm::Null && other.cipher != CipherAlgorithm::Null;
         lacks_cipher || self.hmac == HmacAlgorithm::Null && other.hmac != HmacAlgorithm::Null

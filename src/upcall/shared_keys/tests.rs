@@ -172,6 +172,15 @@ fn a_former_key_without_cipher_does_not_stand_in_for_one_with_a_cipher() {
     };
     let (with, without) = (parts().cipher, CipherAlgorithm::Null);
     assert_eq!(cipher_of(with, without), [PLAIN]);
+    // Nor for one that cannot be used.
+    for (cipher, serves) in [(with, true), (without, false)] {
+        let look = |name: &str| match name {
+            PLAIN => Err(LookupFailure::Expired),
+            "lustre:lustre#previous" => Ok(Some(form(KeyParts { cipher, ..parts() }))),
+            _ => Ok(None),
+        };
+        assert_eq!(found(TARGET, look).is_ok(), serves, "{cipher:?}");
+    }
     let hashless = FoundKey { ..form(KeyParts { hmac: HmacAlgorithm::Null, cipher: without, ..parts() }) };
     let weak = SharedKey::decode(hashless.form.expose()).unwrap();
     let strong = SharedKey::decode(form(parts()).form.expose()).unwrap();
@@ -197,15 +206,13 @@ fn a_revoked_key_has_no_substitute() {
             _ => Ok(None),
         };
         let outcome = found(TARGET, look);
-        // The predecessor of a key that is absent serves; that is another name.
-        if revoked == MOUNTS {
-            let (cause, detail) = outcome.unwrap_err();
-            assert_eq!(cause, Cause::BadSharedKey);
-            assert!(detail.contains("revoked"), "{detail}");
-        } else {
-            assert_eq!(outcome.unwrap(), ["lustre:lustre:5f47#previous"]);
-        }
+        // The predecessor of a key that is absent does not serve either.
+        let (cause, detail) = outcome.unwrap_err();
+        assert_eq!(cause, Cause::BadSharedKey);
+        assert!(detail.contains("revoked"), "{detail}");
     }
+    let removed = |name: &str| Ok(name.ends_with("#previous").then(|| form(parts())));
+    assert_eq!(found(TARGET, removed).unwrap_err().0, Cause::NoSharedKey);
 }
 
 #[test]
