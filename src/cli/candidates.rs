@@ -3,7 +3,6 @@
 //! Invariant: nothing is changed, and no request is made.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use clap_complete::engine::CompletionCandidate;
 use nix::unistd::geteuid;
@@ -41,7 +40,7 @@ pub(super) fn services() -> Vec<CompletionCandidate> {
 
 /// Users of /etc/passwd only: a name service may have very many.
 pub(super) fn users() -> Vec<CompletionCandidate> {
-    let passwd = lossy_text(Path::new("/etc/passwd")).unwrap_or_default();
+    let passwd = lossy_text("/etc/passwd").unwrap_or_default();
     let names = passwd.lines().filter_map(|line| line.split(':').next()).take(USERS_LIMIT);
     names.map(CompletionCandidate::new).collect()
 }

@@ -133,7 +133,7 @@ fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
 
 /// Who serves the mount with that id in our namespace (proc_pid_mountinfo(5)).
 fn server_of_mount(mount: u64) -> Option<Server> {
-    let mounts = lossy_text(Path::new("/proc/self/mountinfo")).ok()?;
+    let mounts = lossy_text("/proc/self/mountinfo").ok()?;
     let number = mount.to_string();
     let line = mounts.lines().find(|line| line.split(' ').next() == Some(&number))?;
     let kind = line.split_once(" - ")?.1.split(' ').next()?;

@@ -1,7 +1,5 @@
 //! The system user that negotiates in place of root. Looked up in /etc/passwd alone, without the name service.
 
-use std::path::Path;
-
 use nix::unistd::{Gid, Uid};
 
 use crate::sys::files::lossy_text;
@@ -37,7 +35,7 @@ pub(crate) fn find(name: &str) -> Result<SystemUser, SystemUserError> {
     let found = match name.parse() {
         Ok(number) => Some((number, number)),
         // Users write what they like into their own lines (chfn(1)).
-        Err(_) => ids_of(&lossy_text(Path::new("/etc/passwd"))?, name),
+        Err(_) => ids_of(&lossy_text("/etc/passwd")?, name),
     };
     match found {
         None => Err(SystemUserError::Unknown(name.to_owned())),

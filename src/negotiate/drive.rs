@@ -1,7 +1,7 @@
 //! Exchanges tokens between a mechanism and a server until both are complete, then checks the result.
 //!
-//! Called by the worker. Invariants: the result has a window that the server signed or the kernel received, a handle, and a context with mutual
-//! authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
+//! Called by the worker. Invariants: the result has a window that the server signed or the kernel received, a handle, and
+//! a context with mutual authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
 
 use super::ROUND_LIMIT;
 use super::channel::rpc::reply::{AuthStatus, RpcReplyError};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use super::files::KeyFileError;
+use super::file_trouble::KeyFileError;
 use super::mounted::{MOUNTED, MountedError};
 use super::prime::PrimeSearchError;
 use super::root_keyring::RootKeyringError;

@@ -4,7 +4,7 @@
 //! the directory in which the former one was read, and in the place of that one only, whatever has become of its path.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
-use super::place::{LastLink, Place, Unnamed, directory};
-use crate::creds::shared_key::{LENGTH, SharedKey, SharedKeyError, TextFormError};
+use super::file_trouble::{FILE_LIMIT, FileTrouble, KeyFileError};
+use super::place::{LastLink, Place, Unnamed};
+use crate::creds::shared_key::{SharedKey, SharedKeyError};
 use crate::secret::Secret;
-use crate::text::{quoted_path, shell_word};
 
-/// Longer files are not read; the text form takes 3227 bytes.
-const FILE_LIMIT: u64 = 16 * 1024;
 /// Group may not read or write a file that is loaded, others may not write or execute it.
 const CLOSED: u32 = 0o063;
 const OTHERS_READ: u32 = 0o004;
@@ -65,92 +63,6 @@ pub(super) struct NewFile {
     /// Its name.
     pub path: PathBuf,
     place: Place,
-}
-
-/// A file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {trouble}", quoted_path(.path))]
-pub(super) struct KeyFileError {
-    path: PathBuf,
-    trouble: FileTrouble,
-}
-
-/// Why.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FileTrouble {
-    /// It cannot be opened or read.
-    #[error("{0}")]
-    Read(#[source] io::Error),
-    /// It is a link where it is to be written.
-    #[error("it is a symbolic link")]
-    Link,
-    /// It is something else than a file.
-    #[error("it is not a regular file")]
-    NotRegular,
-    /// No key has so many bytes.
-    #[error("it is no shared key: it has more than {FILE_LIMIT} bytes")]
-    TooLong,
-    /// Neither form.
-    #[error("it is no shared key: for the binary form it has {0} bytes instead of {LENGTH}, and for the text form {no_line}", no_line = TextFormError::NoFirstLine)]
-    NoForm(usize),
-    /// The binary form, but broken.
-    #[error("it is no shared key: {0}")]
-    NoKey(#[source] SharedKeyError),
-    /// The text form, but broken.
-    #[error("it is no shared key: {0}")]
-    NoText(#[source] TextFormError),
-    /// Others can read or change it.
-    #[error("its mode is {0:04o}: group may neither read nor write it, others neither write nor execute it")]
-    Open(u32),
-    /// A new file would replace it.
-    #[error("it exists already")]
-    Exists,
-    /// Somebody else has written it since it was read.
-    #[error("it has been replaced or removed meanwhile, and stays as it is now")]
-    Changed,
-    /// The name of a directory.
-    #[error("it is no name for a file")]
-    NoName,
-    /// It cannot be written.
-    #[error("cannot be written: {}", .0.desc())]
-    Write(Errno),
-}
-
-impl KeyFileError {
-    fn new(path: &Path, trouble: FileTrouble) -> Self {
-        Self { path: path.to_owned(), trouble }
-    }
-
-    /// What to try.
-    pub(super) fn remedy(&self) -> Option<String> {
-        let path = shell_word(&self.path);
-        let remedy = match &self.trouble {
-            FileTrouble::Read(error) if error.kind() == ErrorKind::PermissionDenied => {
-                "the same as the file's owner, or as root: sudo lgss_sk …".to_owned()
-            }
-            FileTrouble::Open(_) => format!("chmod 0400 {path}"),
-            FileTrouble::Link => format!("name the file that it leads to: readlink -f {path}"),
-            FileTrouble::Exists => {
-                "another name; or remove the file first, if no node needs its key".to_owned()
-            }
-            FileTrouble::TooLong
-            | FileTrouble::NoForm(_)
-            | FileTrouble::NoKey(_)
-            | FileTrouble::NoText(_) => "copy the file anew from a node where lgss_sk -r shows it".to_owned(),
-            FileTrouble::Write(Errno::EACCES | Errno::EPERM) => "as root: sudo lgss_sk …".to_owned(),
-            FileTrouble::Write(Errno::ENOENT) => format!("mkdir -p {}", shell_word(directory(&self.path))),
-            FileTrouble::Write(Errno::ENOSPC | Errno::EDQUOT) => {
-                format!("make room: df {}", shell_word(directory(&self.path)))
-            }
-            _ => return None,
-        };
-        Some(remedy)
-    }
-
-    /// Whether a new file would have replaced one.
-    pub(super) fn is_there_already(&self) -> bool {
-        matches!(self.trouble, FileTrouble::Exists)
-    }
 }
 
 impl KeyFile {
@@ -338,7 +250,7 @@ fn content(from: impl Read) -> Result<Zeroizing<Vec<u8>>, FileTrouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
+    use crate::creds::shared_key::KeyParts;
     use std::fs;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
@@ -355,19 +267,7 @@ mod tests {
     }
 
     fn key() -> SharedKey {
-        SharedKey::new(KeyParts {
-            hmac: HmacAlgorithm::Sha256,
-            cipher: CipherAlgorithm::Aes256Ctr,
-            expire: 604_800,
-            types: KeyTypes { server: true, ..KeyTypes::default() },
-            mgs_nids: Vec::new(),
-            file_system: "scratch".to_owned(),
-            nodemap: "default".to_owned(),
-            secret: Secret::new(vec![7; 32]),
-            prime_bits: 2048,
-            prime: None,
-        })
-        .unwrap()
+        SharedKey::new(KeyParts::of_a_client()).unwrap()
     }
 
     fn names_in(directory: PathBuf) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! Invariant: with `--type client` the file is rewritten first, when it is certain that its key has names. Where the keyring
 //! then has no room for the key (EDQUOT), the file is a client's already, and loading it again is enough.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,7 @@ use super::failure::SkFailure;
 use super::files::{FileOfKey, KeyFile};
 use super::loaded_names::{LoadedName, NameReader, is_of_server, names_of, with_time};
 use super::place::LastLink;
-use super::remaining;
+use super::remaining::{self, ListedKey};
 use super::remark::remark;
 use super::root_keyring::{LoadedKey, RootKeyring};
 use super::values::PREVIOUS_LIFE;
@@ -94,15 +95,14 @@ fn of_client(
     arguments: &SkArguments,
     terminal: &mut Terminal<'_>,
 ) -> Result<(SharedKey, Vec<LoadedName>), SkFailure> {
-    let Some(types) = arguments.types.filter(|_| !file.key.types.client) else {
-        let KeyFile { key, origin } = file;
+    let KeyFile { key, origin } = file;
+    let Some(types) = arguments.types.filter(|_| !key.types.client) else {
         let names = names_of(&origin.path, &key, mount)?;
         if arguments.types.is_some() {
             say_that_it_stays(&key, &origin.path, arguments, terminal.err);
         }
         return Ok((key, names));
     };
-    let KeyFile { key, origin } = file;
     // What is rewritten must not be reached by a link.
     origin.check_is_no_link()?;
     let parts = key.into_parts();
@@ -187,7 +187,7 @@ impl Loading<'_> {
             );
             return Ok(());
         }
-        let life = shorter(PREVIOUS_LIFE.into(), remaining_of(former));
+        let life = shorter(PREVIOUS_LIFE.into(), remaining_of(former, &remaining::of_all_keys()));
         self.ring.put(previous, &key.encode(), Some(Duration::from_secs(life)))?;
         remark(err, format_args!("the former key stays for {} as {}", Span(life), quoted(previous)));
         Ok(())
@@ -241,8 +241,9 @@ impl Loading<'_> {
             return self.put(&name.text, err);
         }
         self.put(&at_this_time(&name.text), err)?;
+        let listed = remaining::of_all_keys();
         for key in former {
-            let remaining = remaining_of(&key);
+            let remaining = remaining_of(&key, &listed);
             let ends_sooner = remaining.is_some_and(|left| left + unit_of(left) <= life.as_secs());
             let life = shorter(life.as_secs(), remaining);
             let name = quoted(&key.name);
@@ -274,8 +275,8 @@ impl Loading<'_> {
 }
 
 /// Seconds until a loaded key ends; `None` if it has no end, or if the kernel does not say.
-fn remaining_of(key: &LoadedKey) -> Option<u64> {
-    remaining::of_all_keys().get(&key.serial.raw())?.remaining.seconds()
+fn remaining_of(key: &LoadedKey, listed: &HashMap<i32, ListedKey>) -> Option<u64> {
+    listed.get(&key.serial.raw())?.remaining.seconds()
 }
 
 /// The unit that the kernel has rounded this time down to, in seconds.

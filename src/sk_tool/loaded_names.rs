@@ -87,23 +87,13 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyTypes, SharedKey};
-    use crate::secret::Secret;
+    use crate::creds::shared_key::{KeyTypes, SharedKey};
 
     fn key(types: KeyTypes, file_system: &str) -> SharedKey {
-        SharedKey::new(KeyParts {
-            hmac: HmacAlgorithm::Sha256,
-            cipher: CipherAlgorithm::Null,
-            expire: 60,
-            types,
-            mgs_nids: vec!["10.0.0.1@tcp".parse().unwrap(), "10.0.0.2@o2ib1".parse().unwrap()],
-            file_system: file_system.into(),
-            nodemap: "guests".into(),
-            secret: Secret::new(vec![1]),
-            prime_bits: 512,
-            prime: None,
-        })
-        .unwrap()
+        let mgs_nids = vec!["10.0.0.1@tcp".parse().unwrap(), "10.0.0.2@o2ib1".parse().unwrap()];
+        let (file_system, nodemap) = (file_system.into(), "guests".into());
+        let usual = KeyParts::of_a_client();
+        SharedKey::new(KeyParts { types, mgs_nids, file_system, nodemap, prime: None, ..usual }).unwrap()
     }
 
     fn texts(key: &SharedKey, mount: Option<&str>) -> Vec<String> {

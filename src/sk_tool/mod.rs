@@ -10,6 +10,7 @@ mod arguments;
 mod completion;
 mod exit;
 mod failure;
+mod file_trouble;
 mod files;
 mod list;
 mod load;

@@ -74,7 +74,7 @@ impl MountedError {
 pub(super) fn at(directory: &Path) -> Result<LustreMount, MountedError> {
     let fail = |error| MountedError::Directory(directory.to_owned(), error);
     let real = directory.canonicalize().map_err(fail)?;
-    let mounts = lossy_text(Path::new(MOUNTS)).map_err(fail)?;
+    let mounts = lossy_text(MOUNTS).map_err(fail)?;
     let file_system =
         file_system_at(&real, &mounts).ok_or_else(|| MountedError::NoLustre(directory.to_owned()))?;
     let clients = clients(&file_system, &CLIENTS.map(PathBuf::from));

@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::failure::SkFailure;
-use super::files::{FileOfKey, KeyFile, KeyFileError, NewFile};
+use super::file_trouble::KeyFileError;
+use super::files::{FileOfKey, KeyFile, NewFile};
 use super::place::LastLink;
 use super::signals::SignalsBlocked;
 use super::values::PREVIOUS_LIFE;

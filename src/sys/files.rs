@@ -222,7 +222,7 @@ pub(crate) fn unpredictable_name() -> Result<String, Errno> {
 ///
 /// # Errors
 /// Those of reading.
-pub(crate) fn lossy_text(path: &Path) -> io::Result<String> {
+pub(crate) fn lossy_text(path: impl AsRef<Path>) -> io::Result<String> {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 

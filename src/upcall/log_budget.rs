@@ -11,7 +11,6 @@ use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,7 +67,7 @@ impl Payer {
         if uid == 0 {
             return Self::Machine;
         }
-        Self::Refused(CountedOwner::by_ranges(&lossy_text(Path::new(SUBUID)).unwrap_or_default(), uid))
+        Self::Refused(CountedOwner::by_ranges(&lossy_text(SUBUID).unwrap_or_default(), uid))
     }
 }
 

@@ -33,7 +33,7 @@ fn is_mounted_alike(socket: &Path) -> bool {
     };
     let real = real.join(socket.file_name().unwrap_or_default());
     let at = |process: &str| {
-        let mounts = lossy_text(Path::new(&format!("/proc/{process}/mountinfo"))).ok()?;
+        let mounts = lossy_text(format!("/proc/{process}/mountinfo")).ok()?;
         mounted_at(&mounts, &real)
     };
     match (at("1"), at("self")) {

@@ -172,9 +172,7 @@ fn written_by_others(rules: &Rules, root: &Path) -> Vec<Finding> {
         .iter()
         .map(PathBuf::as_path)
         .chain(files)
-        .filter(|path| {
-            path.metadata().is_ok_and(|metadata| metadata.uid() != 0 || metadata.mode() & 0o022 != 0)
-        })
+        .filter(|path| path.metadata().is_ok_and(|is| is.uid() != 0 || is.mode() & 0o022 != 0))
         .map(|path| {
             Finding::error(
                 RULE_SUBJECT,

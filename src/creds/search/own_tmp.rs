@@ -38,7 +38,7 @@ fn is_own(root: BorrowedFd<'_>) -> bool {
         (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) => true,
         // Our own /tmp may differ from the first process's, if a user runs `lgss caches`.
         (Ok(_), Ok(_)) => {
-            let of = |process: &str| lossy_text(Path::new(&format!("/proc/{process}/mountinfo"))).ok();
+            let of = |process: &str| lossy_text(format!("/proc/{process}/mountinfo")).ok();
             let (own, first) = (of("self"), of("1"));
             own.is_some() && first.is_some() && own.as_deref().map(place) != first.as_deref().map(place)
         }
