@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::sys::files::lossy_text;
-use crate::text::{quoted, quoted_path};
+use crate::text::{quoted, quoted_path, shell_word};
 
 /// Where Lustre's versions keep what belongs to a client.
 const CLIENTS: [&str; 2] = ["/sys/fs/lustre/llite", "/proc/fs/lustre/llite"];
@@ -60,7 +60,7 @@ impl MountedError {
             Self::NoLustre(_) => Some(MOUNTED.to_owned()),
             Self::NoClient(_) => Some("lctl list_param llite.* shows the clients".to_owned()),
             Self::Ambiguous { directory, .. } => {
-                Some(format!("lfs getname {}, which has to name the client", quoted_path(directory)))
+                Some(format!("lfs getname {}, which has to name the client", shell_word(directory)))
             }
             Self::Directory(..) => None,
         }

@@ -78,7 +78,7 @@ fn fault_of_worker(path: &Path, fault: &TrialFault, file: &str) -> Finding {
     let (name, word) = (path.display(), shell_word(path));
     let remedy = match fault {
         TrialFault::Exec { errno: Errno::EACCES | Errno::EPERM, .. } => format!(
-            "look for noexec (findmnt -T {name}), for directories on the way that users cannot enter, and for denials of \
+            "look for noexec (findmnt -T {word}), for directories on the way that users cannot enter, and for denials of \
              SELinux or AppArmor"
         ),
         TrialFault::Exec { .. } => {
@@ -262,7 +262,7 @@ pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
     let (mode, _) = program("upcall", path, "");
     // Faults of the file were reported with the rule. A program that only root may execute is not tried.
     mode.filter(|mode| mode & 0o001 != 0)?;
-    let name = path.display();
+    let (name, word) = (path.display(), shell_word(path));
     Some(match selftest::upcall_version(path, config) {
         Ok(version) if version == BUILD_VERSION => {
             Finding::ok("upcall", format_args!("{name}, version {version}"))
@@ -282,7 +282,7 @@ pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
         Err(fault) => Finding::error(
             "upcall",
             format_args!("{name}: {fault}: every request fails"),
-            format_args!("run {name} --self-check, and look at findmnt -T {name} and file {name}"),
+            format_args!("run {word} --self-check, and look at findmnt -T {word} and file {word}"),
         ),
     })
 }
