@@ -14,10 +14,12 @@ NODE = {"flags": "r", "svc": "i"}
 RELEASED_WITHIN = 3_000_000
 
 
-def time_of_a_link():
+def time_of_links():
+    """Also a new keyring is a link. On a busy host only the first has to wait: whoever has had the lock often gets it again before
+    those who wait have woken up."""
     join_new_session()
-    one, other = new_ring("one", SESSION), new_ring("other", SESSION)
     start = time.monotonic()
+    one, other = new_ring("one", SESSION), new_ring("other", SESSION)
     assert keyctl(LINK, one, other)[0] == 0
     return time.monotonic() - start
 
@@ -33,7 +35,7 @@ def a_user_who_holds_the_kernels_keyring_lock_holds_up_nobody_elses_key(bed):
     ready, said = os.pipe()
     holder = bed.user("carol").start(lambda: hold_keyring_lock(processes=2, width=18)(said))
     assert os.read(ready, 1) == b"x"
-    bed.until(lambda: bed.user("bob").run(time_of_a_link) > 1, "somebody who has waited for the lock", 60)
+    bed.until(lambda: bed.user("bob").run(time_of_links) > 1, "somebody who has waited for the lock", 60)
     for number, who in enumerate((alice, alice, bed.user("alice"), bed.user("alice")), 1):
         got = who.ask(**bed.target(number))
         established(bed, got, "alice")
