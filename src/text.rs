@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 #[cfg(any(feature = "tools", test))]
 use std::fmt::Write;
-#[cfg(any(feature = "tools", test))]
+#[cfg(any(feature = "upcall", test))]
 use std::path::Path;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
@@ -84,7 +84,7 @@ pub(crate) fn quoted_path(path: &Path) -> String {
 }
 
 /// The name of a file as one word of a command that somebody may paste into a shell: as it is, or quoted.
-#[cfg(any(feature = "tools", test))]
+#[cfg(any(feature = "upcall", test))]
 pub(crate) fn shell_word(path: &Path) -> String {
     let stays = |byte: u8| byte.is_ascii_alphanumeric() || b"_./,:@%+=-".contains(&byte);
     let bytes = path.as_os_str().as_encoded_bytes();

@@ -18,9 +18,7 @@ pub(crate) use caches::{CacheChoice, Caches, Krb5CcName};
 pub(crate) use canonicalize::Canonicalize;
 pub(crate) use duration::Seconds;
 pub use enctypes::Enctypes;
-#[cfg(feature = "tools")]
-pub(crate) use load::ConfigError;
-pub(crate) use load::DEFAULT_PATH;
+pub(crate) use load::{ConfigError, DEFAULT_PATH};
 pub(crate) use lustre::{Lustre, MachineCachePlace};
 pub(crate) use namespace::NamespaceTraits;
 pub(crate) use settings::{Backoff, Limits, Log, LogLevel, MOUNT_CEILING, Timeouts};

@@ -71,4 +71,18 @@ mod tests {
         let left = argv.each_mut().map(|word| unsafe { CStr::from_ptr(*word) }.to_bytes().to_vec());
         assert_eq!(left, [b"program".to_vec(), Vec::new(), Vec::new(), Vec::new()]);
     }
+
+    #[test]
+    fn a_command_line_without_any_word_has_none() {
+        let environment = CString::new("KRB5CCNAME=FILE:/planted").unwrap().into_raw();
+        // As the kernel lays it out: the end of the words, then the environment.
+        let argv = [std::ptr::null_mut(), environment];
+        for count in [0, -1, i32::MIN] {
+            // SAFETY: no pointer is to be read.
+            assert!(unsafe { take_words(count, argv.as_ptr()) }.is_empty(), "{count}");
+        }
+        // SAFETY: the string that was made above.
+        let left = unsafe { CString::from_raw(environment) };
+        assert_eq!(left.as_c_str(), c"KRB5CCNAME=FILE:/planted");
+    }
 }

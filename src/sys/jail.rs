@@ -103,6 +103,9 @@ pub(crate) fn set_oom_score(score: OomScore) {
     }
 }
 
+/// The number that setresuid(2) and setresgid(2) take for "leave it as it is": no user, and no group.
+const NO_CHANGE: u32 = u32::MAX;
+
 /// Becomes `uid` and `gid` for good: all four ids of each kind, no supplementary groups, undumpable, no capability in any
 /// set, no way back by exec. Verifies that, also by trying to become root again.
 ///
@@ -110,7 +113,7 @@ pub(crate) fn set_oom_score(score: OomScore) {
 /// EPERM if a right to do it was missing or something was left over; other errors of the kernel.
 pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
     let code = |e: capctl::Error| Errno::from_raw(e.code());
-    if uid.is_root() {
+    if uid.is_root() || uid.as_raw() == NO_CHANGE || gid.as_raw() == NO_CHANGE {
         return Err(Errno::EPERM);
     }
     setgroups(&[])?;
@@ -177,6 +180,24 @@ mod tests {
 
     /// A user that nobody else uses.
     const USER: u32 = 4_000_777;
+
+    #[test]
+    fn ids_that_mean_no_change_are_refused_before_anything_is_given_up() {
+        let (user, no_uid, no_gid) =
+            (Uid::from_raw(USER), Uid::from_raw(NO_CHANGE), Gid::from_raw(NO_CHANGE));
+        let before = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        for (uid, gid) in [(no_uid, Gid::from_raw(USER)), (user, no_gid), (no_uid, no_gid)] {
+            assert_eq!(drop_to(uid, gid), Err(Errno::EPERM), "{uid} {gid}");
+        }
+        let rights = |status: &str| {
+            let lines = status
+                .lines()
+                .filter(|line| ["Uid", "Gid", "Groups", "Cap"].iter().any(|name| line.starts_with(name)));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let after = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert_eq!(rights(&after), rights(&before));
+    }
 
     /// The errno for a process of the user that attaches to one becoming that user, at the moment when the kernel has made it
     /// dumpable, as it does if fs.suid_dumpable is 1. The test needs root, and does not change that setting.

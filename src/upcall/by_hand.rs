@@ -7,16 +7,11 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-
-use crate::config::{Config, DEFAULT_PATH};
-use crate::event::one_line;
-use crate::identity::system_user;
+use crate::config::DEFAULT_PATH;
 use crate::key::authority::key_under_construction;
-use crate::selftest::{self, BUILD_VERSION, UPCALL};
-use crate::sys::files::{open_trusted, trusted_path};
-use crate::sys::keyctl;
+use crate::selftest::finding::{Finding, Severity};
+use crate::selftest::trial::{BUILD_VERSION, UPCALL};
+use crate::selftest::{account, kernel, run_dir, settings, upcall_file, worker};
 
 const UPCALL_HELP: &str = "\
 lgss_keyring: the request_key(2) upcall of lgss, which the kernel starts by way of request-key(8)
@@ -26,7 +21,7 @@ A rule in /etc/request-key.d starts it, with its options before the ten words:
 
 By hand:
   --version                     what this is; Lustre's program of the same name does not know the word
-  --self-check [--config FILE]  whether it would work here; lgss config check looks at more
+  --self-check [--config FILE]  checks its file, settings and worker; lgss config check looks at more
   --help                        this text
 
 See lgss_keyring(8).";
@@ -86,55 +81,21 @@ pub(super) fn answer(question: &Question) -> i32 {
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok() { status } else { 1 }
 }
 
-/// Checks what would fail every request: settings, keys, directories, accounts, worker.
+/// Checks what would fail every request. The status is 1 if anything is an error.
 fn self_check(file: Option<&Path>) -> (String, i32) {
-    let path = file.unwrap_or(Path::new(DEFAULT_PATH));
-    let mut checks = vec![("upcall", Ok(format!("{UPCALL}{BUILD_VERSION}"))), ("keys", keys())];
-    match Config::load(file) {
-        Err(error) => checks.push(("settings", Err(error.to_string()))),
-        Ok(config) => {
-            let note = if path.exists() { "" } else { " does not exist: defaults" };
-            checks.push(("settings", Ok(format!("{}{note}", path.display()))));
-            checks.push(("run_dir", run_dir(&config.run_dir)));
-            let user = system_user::find(&config.machine_user)
-                .map(|user| format!("{}, uid {}", config.machine_user, user.uid));
-            checks.push(("machine_user", user.map_err(|error| error.to_string())));
-            checks.push(("worker", worker(&config)));
-        }
-    }
-    let status = i32::from(checks.iter().any(|(_, found)| found.is_err()));
-    let lines = checks.iter().map(|(subject, found)| match found {
-        Ok(text) => format!("{:<8} {subject:<13} {}\n", "ok", one_line(text)),
-        Err(text) => format!("{:<8} {subject:<13} {}\n", "error", one_line(text)),
-    });
-    (lines.collect(), status)
+    let findings = findings(file);
+    let status = i32::from(findings.iter().any(|finding| finding.severity == Severity::Error));
+    (findings.iter().map(|finding| finding.line() + "\n").collect(), status)
 }
 
-fn keys() -> Result<String, String> {
-    match keyctl::keyring_id(keyctl::PROCESS_KEYRING) {
-        Err(errno @ (Errno::EPERM | Errno::EACCES | Errno::ENOSYS)) => {
-            Err(format!("keyctl(2): {}, as by a container's seccomp filter", errno.desc()))
-        }
-        // The process need not have such a keyring.
-        _ => Ok("keyctl(2) is there".to_owned()),
+fn findings(file: Option<&Path>) -> Vec<Finding> {
+    let mut findings = vec![upcall_file::own(), kernel::check()];
+    if let Some(config) = settings::load(file.map(Path::to_owned), "", &mut findings) {
+        findings.extend([run_dir::check(&config.run_dir), account::check(&config.machine_user)]);
+        let name = file.unwrap_or(Path::new(DEFAULT_PATH)).to_string_lossy();
+        findings.extend(worker::check(&config, Vec::new(), &name).0);
     }
-}
-
-/// The directory is made when needed; its parent must exist.
-fn run_dir(path: &Path) -> Result<String, String> {
-    let there = if path.symlink_metadata().is_ok() { Some(path) } else { path.parent() };
-    let trusted = there.map(trusted_path).transpose().map_err(|error| error.to_string())?;
-    trusted.map(|_| path.display().to_string()).ok_or_else(|| "is the root directory".to_owned())
-}
-
-fn worker(config: &Config) -> Result<String, String> {
-    let name = config.worker.display();
-    open_trusted(&config.worker, OFlag::O_PATH).map_err(|error| error.to_string())?;
-    let report = selftest::worker(config, Vec::new()).map_err(|fault| format!("{name}: {fault}"))?;
-    match report.krb5_config {
-        Some(error) => Err(format!("{name}: {}: {error}", config.krb5_config.display())),
-        None => Ok(format!("{name}, version {}, works as uid {}", report.version, report.uid)),
-    }
+    findings
 }
 
 #[cfg(test)]

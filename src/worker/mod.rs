@@ -30,7 +30,7 @@ use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::ConfFault;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Request, WorkerEnd};
-use crate::selftest::{BUILD_VERSION, WORKER, WORKER_WORD};
+use crate::selftest::trial::{BUILD_VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
 use exit_status::{MISUSED, NOT_REPORTED, REPORTED};
 use watch::Watch;

@@ -1,4 +1,4 @@
-//! `lgss_negotiate --self-test`: reports what the worker would find, as one JSON object (src/selftest.rs).
+//! `lgss_negotiate --self-test`: reports what the worker would find, as one JSON object (src/selftest/trial.rs).
 //!
 //! `lgss config check` starts it, as an account without rights. The words after the first are pairs: the library's name for a
 //! keytab, and its display name. No KDC and no name service is asked.
@@ -11,10 +11,11 @@ use nix::unistd::geteuid;
 use super::exit_status::{MISUSED, NOT_REPORTED, REPORTED};
 use super::sandbox;
 use crate::config::Enctypes;
+use crate::creds::source_list::CONTRACT;
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
 use crate::identity::unprivileged::Unprivileged;
-use crate::selftest::{BUILD_VERSION, KeytabReport, SelfTestReport, WORKER};
+use crate::selftest::trial::{BUILD_VERSION, KeytabReport, SelfTestReport, WORKER};
 
 /// Most entries of a keytab that are read.
 const TESTED_ENTRY_LIMIT: usize = 4096;
@@ -37,6 +38,7 @@ fn report(words: &[String]) -> SelfTestReport {
     let mut report = SelfTestReport {
         program: WORKER.to_owned(),
         version: BUILD_VERSION.to_owned(),
+        contract: Some(CONTRACT),
         uid: geteuid().as_raw(),
         rights,
         krb5_config: None,

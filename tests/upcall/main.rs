@@ -60,6 +60,7 @@ mod ranked_cli;
 mod reasons;
 mod renewal;
 mod secrecy;
+mod self_check;
 mod server;
 mod service_names;
 mod session_trouble;
@@ -180,6 +181,7 @@ const MODULES: &[Trials] = &[
     inherited::trials,
     quota::trials,
     secrecy::trials,
+    self_check::trials,
     silenced::trials,
     simultaneous::trials,
     hostile::trials,

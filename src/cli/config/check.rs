@@ -1,17 +1,16 @@
 //! `lgss config check`: checks everything that a request needs; each fault comes with its remedy.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Severity};
 use super::trial::{self, LustreService};
-use super::{installation, rule, trusted};
+use super::{installation, rule};
 use crate::cli::arguments::ConfigCheckArgs;
 use crate::cli::exit::Exit;
-use crate::config::{Config, ConfigError, DEFAULT_PATH};
-use crate::sys::files::Untrusted;
+use crate::config::DEFAULT_PATH;
+use crate::selftest::finding::{Finding, Severity};
+use crate::selftest::settings;
 use crate::terminal::{Terminal, results};
 
 pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
@@ -19,7 +18,7 @@ pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::R
     if check.json {
         results::json(&findings, terminal.out)?;
     } else {
-        findings.iter().try_for_each(|finding| finding.print(terminal))?;
+        findings.iter().try_for_each(|finding| finding.print(terminal.out))?;
         let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         writeln!(terminal.out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
@@ -52,17 +51,9 @@ fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
         let name = file.clone().unwrap_or(DEFAULT_PATH.into());
         let lustre =
             if serves_lustre(&rules, &name) { LustreService::Served } else { LustreService::NotServed };
-        match settings(file, &by, &mut findings) {
-            Some(config) => {
-                findings.extend(installation::check(&config, &name.to_string_lossy(), lustre));
-                findings
-                    .extend(programs(&rules).iter().filter_map(|program| trial::upcall(program, &config)));
-            }
-            None => findings.push(Finding::warning(
-                "worker",
-                format_args!("what {} names was not checked", name.display()),
-                "correct the settings first",
-            )),
+        if let Some(config) = settings::load(file, &by, &mut findings) {
+            findings.extend(installation::check(&config, &name.to_string_lossy(), lustre));
+            findings.extend(programs(&rules).iter().filter_map(|program| trial::upcall(program, &config)));
         }
     }
     let mut distinct: Vec<Finding> = Vec::new();
@@ -101,37 +92,4 @@ fn serves_lustre(rules: &rule::Inspection, file: &Path) -> bool {
 
 fn programs(rules: &rule::Inspection) -> BTreeSet<&Path> {
     rules.ours.iter().map(|rule| rule.program.as_path()).collect()
-}
-
-/// Loads the settings, even from a file that upcalls do not trust, as far as it can be read.
-fn settings(file: Option<PathBuf>, by: &str, findings: &mut Vec<Finding>) -> Option<Config> {
-    let path = file.clone().unwrap_or(DEFAULT_PATH.into());
-    let error = match Config::load(file.as_deref()) {
-        Ok(config) => {
-            let note = if path.exists() { "" } else { " does not exist: defaults" };
-            findings.push(Finding::ok("settings", format_args!("{}{note}{by}", path.display())));
-            return Some(config);
-        }
-        Err(error) => error,
-    };
-    let remedy = match &error {
-        ConfigError::Untrusted(Untrusted::Open(_, error)) if error.kind() == io::ErrorKind::NotFound => {
-            "write the file, or let the rule name another one; every upcall by that rule fails"
-        }
-        ConfigError::Untrusted(_) => trusted::OWNERSHIP,
-        ConfigError::Read(..) => "run this as root; the file must be text in UTF-8",
-        ConfigError::Syntax(..) | ConfigError::Value(..) => {
-            "see lgss.toml(5); every upcall fails until it is corrected"
-        }
-    };
-    findings.push(Finding::error("settings", format_args!("{error}{by}"), remedy));
-    let text = fs::read_to_string(&path).ok()?;
-    match (Config::parse(&text, &path), error) {
-        (Ok(config), _) => Some(config),
-        (Err(second), ConfigError::Untrusted(_)) => {
-            findings.push(Finding::error("settings", second, "see lgss.toml(5)"));
-            None
-        }
-        (Err(_), _) => None,
-    }
 }

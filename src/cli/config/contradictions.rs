@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
 use crate::config::{Config, Seconds};
+use crate::selftest::finding::Finding;
 
 /// A failure remembered for longer outlives the kinit that repairs it.
 const LONG_MEMORY: Duration = Duration::from_secs(60);

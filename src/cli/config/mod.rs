@@ -4,14 +4,12 @@
 
 pub(super) mod check;
 mod contradictions;
-mod finding;
 mod installation;
 mod quotas;
 mod rule;
 mod rules;
 pub(super) mod show;
 mod trial;
-mod trusted;
 mod unreached;
 
 use std::path::{Path, PathBuf};

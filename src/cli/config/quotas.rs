@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
-use super::finding::Finding;
 use crate::identity::key_list::{self, Bound};
+use crate::selftest::finding::Finding;
 use crate::terminal::person::person;
 
 /// Below these limits there is room for a few contexts only.
@@ -141,7 +141,7 @@ fn finding((uid, keys, bytes): (u32, Share, Share)) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::config::finding::Severity;
+    use crate::selftest::finding::Severity;
 
     #[test]
     fn many_keys_are_a_warning_and_too_many_an_error() {

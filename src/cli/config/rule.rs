@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Severity};
 use super::rules::{KeyRequest, Rule, RuleChoice, RuleLine, Rules};
-use super::trusted::program;
 use super::unreached::{self, KEYRING_PROGRAM, RULE_SUBJECT};
 use crate::ctx::request::{Description, Service};
+use crate::selftest::finding::{Finding, Severity};
+use crate::selftest::trusted::program;
 use crate::text::shell_word;
 
 /// A request that no rule can be made for in particular.

@@ -1,19 +1,18 @@
-//! Tries programs as the upcall would start them (src/selftest.rs): the worker with krb5.conf and keytabs, and the upcall.
+//! Tries the worker with krb5.conf and keytabs, and the upcall, as the upcall would start them (src/selftest/trial.rs).
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::unistd::geteuid;
-
-use super::finding::{Finding, Severity};
-use super::trusted::{program, untrusted};
 use crate::config::Config;
 use crate::creds::cache_name::CacheName;
 use crate::creds::keytab_file;
 use crate::creds::roots;
-use crate::selftest::{self, BUILD_VERSION, KeytabReport, SelfTestReport, TrialFault};
+use crate::selftest::finding::{Finding, Severity};
+use crate::selftest::trial::{self, BUILD_VERSION, KeytabReport, TrialFault};
+use crate::selftest::trusted::{program, untrusted};
+use crate::selftest::upcall_file;
+use crate::selftest::worker::{self, krb5_fault};
 use crate::sys::files::{Untrusted, sealed_memory};
 use crate::text::shell_word;
 
@@ -31,130 +30,14 @@ pub(super) enum LustreService {
 }
 
 /// Tries the worker, and has it check each krb5.conf and the keytabs; `file` is where the settings are.
-pub(super) fn worker(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
+pub(super) fn worker_and_keytabs(config: &Config, file: &str, lustre: LustreService) -> Vec<Finding> {
     let (mut findings, keytabs) = open_keytabs(config, lustre);
-    let (mode, finding) = program("worker", &config.worker, &format!("install it, or set worker in {file}"));
-    let Some(mode) = mode else {
-        findings.push(finding);
-        return findings;
-    };
-    findings.extend(mode_of_worker(&config.worker, mode));
-    if findings.iter().any(|finding| finding.subject == "worker" && finding.severity == Severity::Error) {
-        return findings;
-    }
-    let report = match selftest::worker(config, keytabs) {
-        Ok(report) => report,
-        Err(fault) => {
-            findings.push(fault_of_worker(&config.worker, &fault, file));
-            return findings;
-        }
-    };
-    findings.extend(of_report(config, &report, file));
+    let (found, report) = worker::check(config, keytabs, file);
+    findings.extend(found);
+    let Some(report) = report else { return findings };
     findings.extend(report.keytabs.iter().map(|keytab| of_keytab(keytab, config)));
     findings.extend(further_configurations(config));
     findings
-}
-
-fn mode_of_worker(path: &Path, mode: u32) -> Option<Finding> {
-    let close = format!("chmod 0711 {}", shell_word(path));
-    let remedy = format!("{close}; what cannot be read is not dumpable");
-    let path = path.display();
-    match mode {
-        mode if mode & 0o011 != 0o011 => Some(Finding::error(
-            "worker",
-            format_args!("{path} has mode {mode:04o}: users cannot execute it"),
-            close,
-        )),
-        mode if mode & 0o044 != 0 => Some(Finding::warning(
-            "worker",
-            format_args!("{path} has mode {mode:04o}: users can attach to it while it starts"),
-            remedy,
-        )),
-        _ => None,
-    }
-}
-
-fn fault_of_worker(path: &Path, fault: &TrialFault, file: &str) -> Finding {
-    let (name, word) = (path.display(), shell_word(path));
-    let remedy = match fault {
-        TrialFault::Exec { errno: Errno::EACCES | Errno::EPERM, .. } => format!(
-            "look for noexec (findmnt -T {word}), for directories on the way that users cannot enter, and for denials of \
-             SELinux or AppArmor"
-        ),
-        TrialFault::Exec { .. } => {
-            format!("install the worker for this machine (file {name}; uname -m), or set worker in {file}")
-        }
-        TrialFault::Died { said, .. } if said.contains("librar") => {
-            format!(
-                "install what ldd {word} does not find (Debian: libgssapi-krb5-2, Rocky: krb5-libs, SLES: krb5)"
-            )
-        }
-        TrialFault::Foreign(..) => {
-            format!("install this version's lgss_negotiate there, or set worker in {file}")
-        }
-        _ => format!("run {word} --self-test as an ordinary user, and see what it says"),
-    };
-    Finding::error("worker", format_args!("{name}: {fault}: every request fails"), remedy)
-}
-
-fn of_report(config: &Config, report: &SelfTestReport, file: &str) -> Vec<Finding> {
-    let name = config.worker.display();
-    let mut findings = Vec::new();
-    let SelfTestReport { version, uid, .. } = report;
-    if version == BUILD_VERSION {
-        let realm = report.realm.as_ref().map_or(String::new(), |realm| format!(", default realm {realm}"));
-        findings.push(Finding::ok(
-            "worker",
-            format_args!("{name}, version {version}, works as uid {uid}{realm}"),
-        ));
-    } else {
-        let finding = format_args!("{name} is of version {version}, this command of {BUILD_VERSION}");
-        findings.push(Finding::warning("worker", finding, "install all programs of one version"));
-    }
-    // Without root the worker had the caller's rights.
-    if let Some(rights) = report.rights.as_ref().filter(|_| geteuid().is_root()) {
-        findings.push(Finding::error(
-            "worker",
-            format_args!("{rights}: every request fails"),
-            "see whether this is a container without CAP_SETPCAP or CAP_SETUID; upcalls run on the host",
-        ));
-    }
-    match &report.krb5_config {
-        Some(error) => findings.push(krb5_fault(&config.krb5_config, error)),
-        None => findings.extend(enctypes(config, report, file)),
-    }
-    findings
-}
-
-fn krb5_fault(path: &Path, error: &str) -> Finding {
-    Finding::error(
-        "krb5_config",
-        format_args!("{}: {error}: every request by it fails", path.display()),
-        "correct it, see krb5.conf(5)",
-    )
-}
-
-fn enctypes(config: &Config, report: &SelfTestReport, file: &str) -> Option<Finding> {
-    let wanted: Vec<String> = config.kerberos.enctypes.as_slice().iter().map(ToString::to_string).collect();
-    if wanted.iter().any(|enctype| report.enctypes.contains(enctype)) {
-        return None;
-    }
-    let permitted = if report.enctypes.is_empty() {
-        "none that is known here".to_owned()
-    } else {
-        report.enctypes.join(", ")
-    };
-    Some(Finding::error(
-        "enctypes",
-        format_args!(
-            "{} permits {permitted}; {file} allows {}: no context can be had",
-            config.krb5_config.display(),
-            wanted.join(", ")
-        ),
-        format_args!(
-            "let permitted_enctypes in krb5.conf and [kerberos] enctypes in {file} have a type in common"
-        ),
-    ))
 }
 
 /// Faults of further krb5.conf files, which tables for namespaces name.
@@ -167,7 +50,7 @@ fn further_configurations(config: &Config) -> Vec<Finding> {
         .filter_map(|path| {
             let mut other = config.clone();
             other.krb5_config = path.to_owned();
-            let report = selftest::worker(&other, Vec::new()).ok()?;
+            let report = trial::worker(&other, Vec::new()).ok()?;
             report.krb5_config.map(|error| krb5_fault(path, &error))
         })
         .collect()
@@ -261,12 +144,11 @@ fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
 pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
     let (mode, _) = program("upcall", path, "");
     // Faults of the file were reported with the rule. A program that only root may execute is not tried.
-    mode.filter(|mode| mode & 0o001 != 0)?;
+    let mode = mode.filter(|mode| mode & 0o001 != 0)?;
     let (name, word) = (path.display(), shell_word(path));
-    Some(match selftest::upcall_version(path, config) {
-        Ok(version) if version == BUILD_VERSION => {
-            Finding::ok("upcall", format_args!("{name}, version {version}"))
-        }
+    Some(match trial::upcall_version(path, config) {
+        Ok(version) if version == BUILD_VERSION => upcall_file::fault(path, mode)
+            .unwrap_or_else(|| Finding::ok("upcall", format_args!("{name}, version {version}"))),
         Ok(version) => Finding::warning(
             "upcall",
             format_args!("{name} is of version {version}, this command of {BUILD_VERSION}"),
@@ -314,17 +196,6 @@ mod tests {
 
     #[test]
     fn remedies_are_commands_that_a_shell_takes() {
-        let finding = mode_of_worker(Path::new("/opt/a$(id) b/w"), 0o700).unwrap();
-        assert_eq!(finding.remedy.as_deref(), Some("chmod 0711 '/opt/a$(id) b/w'"));
         assert_eq!(add_to_keytab("/k'`id`"), r"kadmin -q 'ktadd -k /k'\''`id` host/THIS-HOST'");
-    }
-
-    #[test]
-    fn users_must_be_able_to_execute_the_worker_and_better_not_to_read_it() {
-        let severity = |mode| mode_of_worker(Path::new("/w"), mode).map(|finding| finding.severity);
-        assert_eq!(severity(0o711), None);
-        assert_eq!(severity(0o755), Some(Severity::Warning));
-        assert_eq!(severity(0o750), Some(Severity::Error));
-        assert_eq!(severity(0o700), Some(Severity::Error));
     }
 }

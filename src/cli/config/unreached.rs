@@ -6,10 +6,10 @@
 use std::fmt;
 use std::path::Path;
 
-use super::finding::{Finding, Severity};
 use super::rules::{RuleLine, Rules, skips};
 use crate::ctx::lustre::LustreDescription;
 use crate::ctx::request::Description;
+use crate::selftest::finding::{Finding, Severity};
 
 pub(super) const KEYRING_PROGRAM: &str = "lgss_keyring";
 pub(super) const RULE_SUBJECT: &str = "rule";

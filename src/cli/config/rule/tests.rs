@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::config::finding::Severity;
+use crate::selftest::finding::Severity;
 use std::fs;
 use tempfile::TempDir;
 

@@ -11,11 +11,11 @@ use crate::sys::files::{Untrusted, open_trusted};
 use crate::text::shell_word;
 
 /// Remedy for files that others could change.
-pub(super) const OWNERSHIP: &str =
+pub(crate) const OWNERSHIP: &str =
     "give it and every directory above it to root (chown root), writable by nobody else (chmod go-w)";
 
 /// Checks a program that root executes. Returns its mode if all is well, and the finding.
-pub(super) fn program(subject: &'static str, path: &Path, install: &str) -> (Option<u32>, Finding) {
+pub(crate) fn program(subject: &'static str, path: &Path, install: &str) -> (Option<u32>, Finding) {
     let file = match open_trusted(path, OFlag::O_PATH) {
         Ok(file) => file,
         Err(error) => return (None, untrusted(subject, &error, install)),
@@ -30,11 +30,28 @@ pub(super) fn program(subject: &'static str, path: &Path, install: &str) -> (Opt
     }
 }
 
-pub(super) fn untrusted(subject: &'static str, error: &Untrusted, install: &str) -> Finding {
-    let remedy = match error {
+/// A program of ours that gives its rights to whoever starts it. The kernel starts the upcall, and that the worker.
+pub(crate) fn set_id(subject: &'static str, path: &Path, mode: u32) -> Option<Finding> {
+    (mode & 0o6000 != 0).then(|| {
+        Finding::error(
+            subject,
+            format_args!("{} has mode {mode:04o}: whoever starts it gets its owner's rights", path.display()),
+            format_args!("chmod u-s,g-s {}", shell_word(path)),
+        )
+    })
+}
+
+/// The finding about a file that cannot be trusted; `install` is the remedy where it is not there.
+pub(crate) fn untrusted(subject: &'static str, error: &Untrusted, install: &str) -> Finding {
+    Finding::error(subject, error, remedy(error, install))
+}
+
+/// The remedy for a file that cannot be trusted; `install` where it is not there.
+pub(crate) fn remedy<'a>(error: &Untrusted, install: &'a str) -> &'a str {
+    match error {
         Untrusted::Writable(_) => OWNERSHIP,
+        Untrusted::Relative(_) => "name it by its whole path, from / on",
         Untrusted::Open(_, error) if error.kind() == ErrorKind::PermissionDenied => "run this as root",
         _ => install,
-    };
-    Finding::error(subject, error, remedy)
+    }
 }

@@ -1,9 +1,8 @@
 //! Tries our programs without a request: starts them as the upcall starts the worker, by an account without rights,
 //! and reads what they report about themselves.
 //!
-//! Called by `lgss config check` and `lgss_keyring --self-check`; the worker's part is src/worker/self_test.rs.
-//! Invariant: a program that is tried never runs as root, has no longer than [`TRIAL_LIMIT`], and changes nothing.
-#![forbid(unsafe_code)]
+//! The worker's part is src/worker/self_test.rs. Invariant: a program that is tried never runs as root, has no longer
+//! than [`TRIAL_LIMIT`], and changes nothing.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -55,6 +54,9 @@ pub(crate) struct SelfTestReport {
     pub program: String,
     /// Its version.
     pub version: String,
+    /// The number of its contract with the upcall; workers before that number had a name do not report it.
+    #[serde(default)]
+    pub contract: Option<u32>,
     /// The uid that it runs as.
     pub uid: u32,
     /// Rights that it still has and must not have.

@@ -1,0 +1,16 @@
+//! Whether requests could be answered here: the installed files, the settings, and our programs tried without a
+//! request.
+//!
+//! Called by `lgss_keyring --self-check`, by `lgss config check`, which looks at more, and by the worker's own test.
+//! Invariant: nothing is changed, and a rule about a file is here once.
+#![forbid(unsafe_code)]
+
+pub(crate) mod account;
+pub(crate) mod finding;
+pub(crate) mod kernel;
+pub(crate) mod run_dir;
+pub(crate) mod settings;
+pub(crate) mod trial;
+pub(crate) mod trusted;
+pub(crate) mod upcall_file;
+pub(crate) mod worker;
