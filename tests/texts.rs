@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 mod texts {
+    mod dependencies;
+    mod holes;
     mod security_tests;
 }
 

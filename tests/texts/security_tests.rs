@@ -34,7 +34,7 @@ fn every_rule_of_the_threat_model_has_tests_and_all_of_them_exist() {
 }
 
 /// The numbers of the rules in the threat model, which are consecutive.
-fn rules() -> Vec<String> {
+pub(crate) fn rules() -> Vec<String> {
     let model = text("docs/threat-model.md");
     let headings = model.lines().filter_map(|line| line.strip_prefix("### "));
     let rules: Vec<String> = headings.map(|heading| heading.split(' ').next().unwrap().to_owned()).collect();
@@ -103,7 +103,7 @@ fn render<'a>(head: &str, listed: impl Iterator<Item = (&'a str, Shown)>) -> Str
 }
 
 /// Every test and scenario, with the files that have one with that name.
-fn tests_by_name() -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn tests_by_name() -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for path in paths(&["src", "tests"]) {
         let source = text(&path);
