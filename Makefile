@@ -3,7 +3,7 @@
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: help demo test vm bench bench-vm build install uninstall lint clean
+.PHONY: help demo test vm bench bench-vm build install uninstall lint reproducible clean
 
 help:
 	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make install    programs, manual pages, rule and settings (DESTDIR, PREFIX=/usr)'
 	@echo 'make uninstall  removes what was installed and has not been changed since'
 	@echo 'make lint       format, clippy, shellcheck, manual pages'
+	@echo 'make reproducible  builds lgss_keyring in two directories: one hash'
 	@echo 'make clean      removes target/'
 
 demo:
@@ -52,6 +53,9 @@ uninstall:
 
 lint:
 	scripts/lint
+
+reproducible:
+	scripts/check-reproducible
 
 clean:
 	cargo clean
