@@ -3,12 +3,13 @@
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: help demo test vm bench bench-vm build install uninstall lint reproducible clean
+.PHONY: help demo test vm fuzz bench bench-vm build install uninstall lint reproducible clean
 
 help:
 	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
 	@echo 'make test       all tests; installs the Debian packages they need (as root; WORDS="..." chooses stages or tests)'
 	@echo 'make vm         those of Lustre keys alone, in QEMU (as root; WORDS="..." chooses)'
+	@echo 'make fuzz       the decoders with random input, SECONDS=60 for each target (as root; WORDS="..." chooses, JOBS=N at a time)'
 	@echo 'make bench      what the upcall costs a requester (as root)'
 	@echo 'make bench-vm   the same for Lustre, in QEMU (as root; LGSS_REF=PATH names another lgss_keyring to compare with)'
 	@echo 'make build      release programs in target/dist, lgss_keyring static'
@@ -31,6 +32,10 @@ vm:
 	scripts/setup
 	scripts/build
 	tests/vm/run $(WORDS)
+
+fuzz:
+	scripts/setup --fuzz
+	scripts/fuzz --seconds '$(or $(SECONDS),60)' --jobs '$(or $(JOBS),$(shell nproc))' $(WORDS)
 
 bench:
 	scripts/setup

@@ -1,7 +1,7 @@
 //! The door for the programs, tests and benchmarks of this package. **Not for others**: what is here changes or goes in
 //! any version, and no version number tells.
 //!
-//! Called by src/bin, tests and benches; the paths are those of the crate. Invariant: nothing is defined here, and
+//! Called by src/bin, tests, benches and fuzz; the paths are those of the crate. Invariant: nothing is defined here, and
 //! whoever uses contexts needs nothing of it.
 #![forbid(unsafe_code)]
 
@@ -40,6 +40,22 @@ pub mod creds {
 
 pub mod event {
     pub use crate::event::{Cause, Failure, Reason, Stage};
+}
+
+/// Checks of decoders, for the targets in fuzz/ and for tests/corpora.rs.
+#[cfg(feature = "test-programs")]
+pub mod fuzz {
+    pub use crate::cli::fuzz as cli;
+    pub use crate::config::fuzz as config;
+    pub use crate::creds::fuzz as creds;
+    pub use crate::crypto::fuzz as crypto;
+    pub use crate::ctx::fuzz as ctx;
+    pub use crate::gss::fuzz as gss;
+    pub use crate::identity::fuzz as identity;
+    pub use crate::key::fuzz as key;
+    pub use crate::negotiate::fuzz as negotiate;
+    pub use crate::sk_tool::fuzz as sk_tool;
+    pub use crate::upcall::fuzz as upcall;
 }
 
 #[cfg(feature = "gss")]

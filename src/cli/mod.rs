@@ -15,6 +15,8 @@ mod contexts;
 mod every_user;
 pub(crate) mod exit;
 mod flush;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 mod get;
 mod list;
 mod machine_tickets;

@@ -60,8 +60,10 @@ impl Seconds {
 impl fmt::Display for Seconds {
     /// In the form that the configuration takes: `30s`, `500ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.subsec_millis() {
-            0 => write!(f, "{}s", self.0.as_secs()),
+        match (self.0.subsec_millis(), u32::try_from(self.0.as_secs())) {
+            (0, Ok(seconds)) => write!(f, "{seconds}s"),
+            // More seconds than can be read; only minutes lead there.
+            (0, Err(_)) => write!(f, "{}min", self.0.as_secs() / 60),
             _ => write!(f, "{}ms", self.0.as_millis()),
         }
     }
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_means_the_same_when_read_again() {
-        for text in ["500ms", "30s", "1500ms", "2min", "1"] {
+        for text in ["500ms", "30s", "1500ms", "2min", "1", "4294967295s", "4294967295ms", "4294967295min"] {
             let read: Seconds = text.parse().unwrap();
             assert_eq!(read.to_string().parse::<Seconds>().unwrap(), read, "{text}");
         }

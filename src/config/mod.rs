@@ -9,6 +9,8 @@ mod canonicalize;
 mod choose;
 mod duration;
 mod enctypes;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 mod load;
 mod lustre;
 mod namespace;

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::passwd;
+use crate::sys::files::lossy_text;
 
 /// What MIT Kerberos uses when nothing is configured.
 const BUILT_IN: &str = "FILE:/tmp/krb5cc_%{uid}";
@@ -88,7 +89,8 @@ pub(crate) fn kcm_socket(krb5_config: &Path) -> Option<PathBuf> {
 
 /// The value of a relation in `[libdefaults]`, with its tokens.
 pub(super) fn relation(krb5_config: &Path, name: &str) -> Option<String> {
-    configured(krb5_config, name, &mut Section::Other, INCLUDE_DEPTH)
+    let mut wanted = Wanted { name, files: 0 };
+    configured(krb5_config, &mut wanted, &mut Section::Other, INCLUDE_DEPTH)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +99,18 @@ enum Section {
     Other,
 }
 
-fn configured(file: &Path, wanted: &str, section: &mut Section, depth: usize) -> Option<String> {
+/// A relation that is looked for, and the number of files that have been read for it.
+struct Wanted<'a> {
+    name: &'a str,
+    files: usize,
+}
+
+fn configured(file: &Path, wanted: &mut Wanted<'_>, section: &mut Section, depth: usize) -> Option<String> {
+    wanted.files += 1;
+    // Files that include each other several times would be read thousands of times.
+    if wanted.files > CONFIG_FILES_LIMIT {
+        return None;
+    }
     read_configuration(file)?.lines().find_map(|line| {
         let line = line.trim();
         if let Some(name) = line.strip_prefix('[') {
@@ -110,7 +123,7 @@ fn configured(file: &Path, wanted: &str, section: &mut Section, depth: usize) ->
             return included.iter().find_map(|file| configured(file, wanted, &mut Section::Other, depth - 1));
         }
         let (name, value) = line.split_once('=')?;
-        let is_it = *section == Section::LibDefaults && name.trim().trim_end_matches('*') == wanted;
+        let is_it = *section == Section::LibDefaults && name.trim().trim_end_matches('*') == wanted.name;
         is_it.then(|| value.trim().trim_matches('"').to_owned())
     })
 }
@@ -124,20 +137,20 @@ pub(super) fn configuration_files(krb5_config: &Path) -> Vec<PathBuf> {
 
 fn collect(file: &Path, files: &mut Vec<PathBuf>, depth: usize) {
     files.push(file.to_owned());
-    let Some(text) = read_configuration(file).filter(|_| depth > 0 && files.len() < CONFIG_FILES_LIMIT)
-    else {
+    if depth == 0 || files.len() >= CONFIG_FILES_LIMIT {
         return;
-    };
+    }
+    let Some(text) = read_configuration(file) else { return };
     text.lines()
         .filter_map(|line| included(line.trim()))
         .flatten()
         .for_each(|file| collect(&file, files, depth - 1));
 }
 
-/// `None` if the file is too large, cannot be read or is not text.
+/// `None` if the file is too large or cannot be read.
 fn read_configuration(file: &Path) -> Option<String> {
     let small = fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= CONFIG_FILE_BYTES);
-    small.then(|| fs::read_to_string(file).ok()).flatten()
+    small.then(|| lossy_text(file).ok()).flatten()
 }
 
 /// The files that an `include FILE` or `includedir DIR` line names. In a directory these are the files whose names
@@ -234,6 +247,24 @@ mod tests {
             name("[libdefaults]\ndefault_ccache_name = FILE:/x\nincludedir @D@\n"),
             Ok("FILE:/x".into())
         );
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_spoils_nothing_but_its_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("krb5.conf");
+        fs::write(&file, b"# Jos\xe9\n[libdefaults]\n default_ccache_name = KCM:\n").unwrap();
+        assert_eq!(default_cache_name(&file, TokenValues::numbered(7)), Ok("KCM:".into()));
+    }
+
+    #[test]
+    fn files_that_include_each_other_many_times_are_read_some_times_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("krb5.conf");
+        // To the depth that is allowed, these are more than 10^24 files.
+        fs::write(&file, format!("include {}\n", file.display()).repeat(1000)).unwrap();
+        assert_eq!(relation(&file, "default_ccache_name"), None);
+        assert!((CONFIG_FILES_LIMIT..100_000).contains(&configuration_files(&file).len()));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Identities {
         Ok(Self::parse(&content, |text| library.principal(text).ok().map(|principal| principal.name())))
     }
 
-    fn parse(content: &[u8], principal: impl Fn(&str) -> Option<Name>) -> Self {
+    pub(super) fn parse(content: &[u8], principal: impl Fn(&str) -> Option<Name>) -> Self {
         let mut identities = Self::default();
         for (line, number) in content.split(|&byte| byte == b'\n').zip(1..) {
             let text = std::str::from_utf8(line).ok().filter(|text| !text.contains('\0'));

@@ -125,7 +125,7 @@ fn principal_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// `u32 be version 1 · u32 be length · name`.
-fn primary(payload: &[u8]) -> Option<String> {
+pub(super) fn primary(payload: &[u8]) -> Option<String> {
     let mut reader = Reader::new(payload);
     if reader.u32_be().ok()? != 1 {
         return None;

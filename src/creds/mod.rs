@@ -17,6 +17,8 @@ pub(crate) mod default_cache;
 #[cfg(feature = "gss")]
 mod file_shape;
 pub(crate) mod file_system;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 #[cfg(feature = "gss")]
 mod identities;
 pub(crate) mod keyring_copy;

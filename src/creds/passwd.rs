@@ -14,7 +14,7 @@ const PASSWD_BYTES: usize = 4 * 1024 * 1024;
 
 /// The text of the file.
 #[derive(Debug)]
-pub(super) struct Passwd(String);
+pub(super) struct Passwd(pub(super) String);
 
 /// A user.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,6 +7,9 @@
 #[cfg(feature = "gss")]
 pub(crate) mod dh;
 pub mod enctype;
+#[cfg(feature = "test-programs")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod kdf;
 mod keyed_hash;
 pub mod mic;

@@ -241,7 +241,7 @@ impl KeyringWalk {
 
 /// The first word of every line, if it can be a key's number. A description may hold line breaks, so that any number can
 /// come up here; it only means that the key of this number is looked at.
-fn serials(lines: impl BufRead) -> impl Iterator<Item = KeySerial> {
+pub(super) fn serials(lines: impl BufRead) -> impl Iterator<Item = KeySerial> {
     lines.split(b'\n').map_while(Result::ok).filter_map(|line| {
         let digits = std::str::from_utf8(line.get(..8)?).ok()?;
         KeySerial::new(i32::from_str_radix(digits, 16).ok()?)

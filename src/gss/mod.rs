@@ -9,6 +9,8 @@ pub(crate) mod clock;
 pub(crate) mod collection;
 pub(crate) mod configuration;
 pub(crate) mod context;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 pub(crate) mod keytab;
 pub(crate) mod krb5;
 pub(crate) mod krb5_conf;

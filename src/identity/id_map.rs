@@ -31,7 +31,7 @@ impl IdMap {
         Self::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         text.lines().map(extent).collect::<Option<_>>().map(Self)
     }
 

@@ -90,13 +90,13 @@ fn cpu_time() -> Result<Duration, RequesterError> {
 
 /// Adds up the second number of each line, `uid: usage keys/instantiated …`.
 #[derive(Debug, Default)]
-struct Counter {
-    keys: u64,
+pub(super) struct Counter {
+    pub(super) keys: u64,
     line: Vec<u8>,
 }
 
 impl Counter {
-    fn feed(&mut self, piece: &[u8]) {
+    pub(super) fn feed(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|&byte| byte == b'\n') {
             let room = USER_LINE_LIMIT.saturating_sub(self.line.len());
             self.line.extend_from_slice(part.get(..room).unwrap_or(part));

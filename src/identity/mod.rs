@@ -5,6 +5,8 @@
 
 pub(crate) mod counted_owner;
 mod error;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 pub(crate) mod id_map;
 pub(crate) mod key_list;
 pub(crate) mod requester;

@@ -191,7 +191,7 @@ fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {
 
 /// Parses the line `Uid:\t<real>\t<effective>\t<saved>\t<fs>` (proc_pid_status(5)). The program's name comes before it,
 /// with newlines escaped.
-fn parse_uids(status: &[u8]) -> Option<Uids> {
+pub(super) fn parse_uids(status: &[u8]) -> Option<Uids> {
     let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
     let mut ids = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse);
     let mut next = || ids.next()?.ok();
@@ -216,21 +216,21 @@ fn read_origin(task: &OwnedFd) -> Result<Origin, RequesterError> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Syscall {
+pub(super) enum Syscall {
     Running,
     Entered(Call),
 }
 
 /// The number of a system call, or −1 outside of one, and the stack pointer, which shows whether a program is 32-bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Call {
-    number: u64,
-    stack: u64,
+pub(super) struct Call {
+    pub(super) number: u64,
+    pub(super) stack: u64,
 }
 
 /// Parses `running`, or number, six registers, stack pointer and program counter, or outside a system call −1 and only
 /// the last two (proc_pid_syscall(5)).
-fn parse_syscall(text: &[u8]) -> Option<Syscall> {
+pub(super) fn parse_syscall(text: &[u8]) -> Option<Syscall> {
     let text = std::str::from_utf8(text).ok()?;
     let first = text.split_ascii_whitespace().next()?;
     if first == "running" {
@@ -243,7 +243,7 @@ fn parse_syscall(text: &[u8]) -> Option<Syscall> {
 }
 
 /// The origin, by each of the machine's system-call tables (rule S1).
-fn origin(Call { number, stack }: Call) -> Origin {
+pub(super) fn origin(Call { number, stack }: Call) -> Origin {
     if tables::REQUEST_KEY_CALLS.contains(&number) {
         Origin::UserSpace
     } else if mounts(number, stack) {

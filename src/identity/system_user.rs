@@ -45,7 +45,7 @@ pub(crate) fn find(name: &str) -> Result<SystemUser, SystemUserError> {
 }
 
 /// `name:password:uid:gid:…` (passwd(5)).
-fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
+pub(super) fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == name).then_some(())?;

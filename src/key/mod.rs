@@ -9,6 +9,8 @@ pub(crate) mod auth_line;
 #[cfg(feature = "upcall")]
 pub(crate) mod authority;
 mod description;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 #[cfg(feature = "upcall")]
 mod live;
 mod serial;

@@ -6,6 +6,8 @@
 pub(crate) mod channel;
 #[cfg(feature = "gss")]
 pub(crate) mod drive;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 #[cfg(feature = "gss")]
 pub(crate) mod mech;
 pub(crate) mod messages;

@@ -12,6 +12,8 @@ mod exit;
 mod failure;
 mod file_trouble;
 mod files;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 mod list;
 mod load;
 mod loaded_names;

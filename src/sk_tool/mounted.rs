@@ -95,7 +95,7 @@ pub(super) fn at(directory: &Path) -> Result<LustreMount, MountedError> {
 }
 
 /// The Lustre file system that holds a path, by proc_pid_mountinfo(5): the last of the longest mount points counts.
-fn file_system_at(path: &Path, mounts: &str) -> Option<String> {
+pub(super) fn file_system_at(path: &Path, mounts: &str) -> Option<String> {
     let mut best: Option<(usize, Option<String>)> = None;
     for line in mounts.lines() {
         let Some((point, kind, source)) = fields(line) else { continue };

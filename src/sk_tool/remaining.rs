@@ -41,7 +41,7 @@ pub(super) fn of_all_keys() -> HashMap<i32, ListedKey> {
     parse(&fs::read("/proc/keys").unwrap_or_default())
 }
 
-fn parse(list: &[u8]) -> HashMap<i32, ListedKey> {
+pub(super) fn parse(list: &[u8]) -> HashMap<i32, ListedKey> {
     let mut found: HashMap<i32, Option<ListedKey>> = HashMap::new();
     for line in list.split(|&byte| byte == b'\n') {
         if let Some((key, remaining)) =

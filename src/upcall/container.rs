@@ -75,7 +75,7 @@ fn ours(kind: &str) -> Result<u64, Errno> {
 }
 
 /// The path in the cgroup v2 hierarchy, `0::/path` (cgroups(7)); `None` for a text that was cut off.
-fn unified_path(cgroups: &[u8]) -> Option<String> {
+pub(super) fn unified_path(cgroups: &[u8]) -> Option<String> {
     let lines = cgroups.strip_suffix(b"\n")?.split(|&byte| byte == b'\n');
     let path = lines.filter_map(|line| line.strip_prefix(b"0::")).next()?;
     String::from_utf8(path.to_vec()).ok()

@@ -72,7 +72,7 @@ pub(super) struct FailureMemory {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RememberedFailure {
+pub(super) struct RememberedFailure {
     record: String,
     failure: Failure,
 }
@@ -135,7 +135,7 @@ pub(super) enum LogAmount {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct LineCount {
+pub(super) struct LineCount {
     /// Time of the last line, in milliseconds since the machine was started.
     #[serde(rename = "told")]
     last_line: u64,
@@ -168,7 +168,7 @@ pub(super) fn say(config: &Config, failure: &Failure, target: &str) -> LogAmount
     counted.unwrap_or(LogAmount::All)
 }
 
-fn count(before: Option<LineCount>, now: Duration) -> (LineCount, LogAmount) {
+pub(super) fn count(before: Option<LineCount>, now: Duration) -> (LineCount, LogAmount) {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (now, pause) = (milliseconds(now), milliseconds(SUMMARY_INTERVAL));
     match before {

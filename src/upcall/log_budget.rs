@@ -73,7 +73,7 @@ impl Payer {
 
 /// The lines of one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct LineRecord {
+pub(super) struct LineRecord {
     /// Start of the window, in milliseconds since the machine was started.
     start: u64,
     written: u32,
@@ -82,7 +82,7 @@ struct LineRecord {
 
 /// Whether a line may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LineVerdict {
+pub(super) enum LineVerdict {
     Write,
     /// The same, and so many lines of the previous window were left out.
     WriteAfter(u32),
@@ -90,7 +90,7 @@ enum LineVerdict {
 }
 
 impl LineRecord {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split_ascii_whitespace();
         let (start, written, left_out) = (numbers.next()?, numbers.next()?, numbers.next()?);
         Some(Self {
@@ -100,8 +100,14 @@ impl LineRecord {
         })
     }
 
+    /// Of a constant length, so that one write replaces it.
+    pub(super) fn text(self) -> String {
+        let Self { start, written, left_out } = self;
+        format!("{start:>20} {written:>10} {left_out:>10}\n")
+    }
+
     /// The record with one more line.
-    fn next(self, now: u64, window: Duration, limit: u32) -> (Self, LineVerdict) {
+    pub(super) fn next(self, now: u64, window: Duration, limit: u32) -> (Self, LineVerdict) {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let is_over = now < self.start || now - self.start >= window;
         let current = if is_over { Self { start: now, written: 0, left_out: 0 } } else { self };
@@ -248,10 +254,7 @@ impl LineAccount {
             // A removed record is not written to: its time was over.
             self.file.has_name().ok().filter(|&has_name| has_name)?;
             let (next, result) = change(read(file).unwrap_or_default());
-            let LineRecord { start, written, left_out } = next;
-            // The text has a constant length, so that one write replaces it.
-            let text = format!("{start:>20} {written:>10} {left_out:>10}\n");
-            file.write_all_at(text.as_bytes(), 0).ok()?;
+            file.write_all_at(next.text().as_bytes(), 0).ok()?;
             Some(result)
         })?
     }

@@ -22,6 +22,8 @@ mod failures;
 mod final_payload;
 mod findings;
 mod front;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 mod gssnull;
 mod held;
 mod invocation;

@@ -64,7 +64,7 @@ pub(super) struct OwnCache {
 /// State of the credentials.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum CacheState {
+pub(super) enum CacheState {
     /// Good until then, seconds since the epoch.
     Good(u64),
     /// Not available, for this reason.

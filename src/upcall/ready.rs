@@ -105,7 +105,7 @@ impl Note {
     }
 }
 
-fn holds(text: &str) -> bool {
+pub(super) fn holds(text: &str) -> bool {
     let mut lines = text.lines();
     let Some(until) = lines.next().and_then(|line| line.parse::<u64>().ok()) else { return false };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());

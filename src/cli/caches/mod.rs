@@ -2,6 +2,8 @@
 //!
 //! Invariant: looking changes nothing: no ticket is got, no KDC is asked, no keyring is made.
 
+#[cfg(feature = "test-programs")]
+pub(super) mod fuzz;
 mod looking;
 mod namespace;
 mod progress;

@@ -43,7 +43,7 @@ fn is_mounted_alike(socket: &Path) -> bool {
 }
 
 /// The mount that a path is on (proc_pid_mountinfo(5)): device, root within it, and where it is mounted.
-fn mounted_at(mounts: &str, path: &Path) -> Option<(String, String, PathBuf)> {
+pub(super) fn mounted_at(mounts: &str, path: &Path) -> Option<(String, String, PathBuf)> {
     let mounts = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(2).map(str::to_owned);
         Some((fields.next()?, fields.next()?, PathBuf::from(fields.next()?)))

@@ -4,6 +4,9 @@
 
 pub(super) mod check;
 mod contradictions;
+mod examples;
+#[cfg(feature = "test-programs")]
+pub(super) mod fuzz;
 mod installation;
 mod quotas;
 mod rule;

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::examples::{PROBE_CALLOUT, examples};
 use super::rules::{KeyRequest, Rule, RuleChoice, RuleLine, Rules};
 use super::unreached::{self, KEYRING_PROGRAM, RULE_SUBJECT};
-use crate::ctx::request::{Description, Service};
+use crate::ctx::request::Service;
 use crate::selftest::finding::{Finding, Severity};
 use crate::selftest::trusted::program;
 use crate::text::shell_word;
 
 /// A request that no rule can be made for in particular.
 const PROBE_DESCRIPTION: &str = "lgss:4294967294:lgss-config-check@host.invalid";
-const PROBE_CALLOUT: &str = "lgss1;svc=lgss-config-check@host.invalid;chan=rpc:host.invalid:1,1,1";
 const WORDS: [&str; 10] = ["%o", "%k", "%t", "%d", "%c", "%u", "%g", "%T", "%P", "%S"];
 const OURS: &str = "create user lgss:* * /usr/sbin/lgss_keyring %o %k %t %d %c %u %g %T %P %S";
 
@@ -50,8 +50,12 @@ pub(super) struct Ours {
 
 /// Checks the rules below `root`.
 pub(super) fn inspect(root: &Path) -> Inspection {
-    let rules = Rules::read(root);
-    let mut findings = files(&rules, root);
+    inspect_rules(&Rules::read(root), root)
+}
+
+/// Checks these rules.
+pub(super) fn inspect_rules(rules: &Rules, root: &Path) -> Inspection {
+    let mut findings = files(rules, root);
     let request = KeyRequest { key_type: "user", description: PROBE_DESCRIPTION, callout: PROBE_CALLOUT };
     let mut config = None;
     match rules.choose(&request) {
@@ -65,7 +69,7 @@ pub(super) fn inspect(root: &Path) -> Inspection {
                 ));
             }
             findings.extend(faults);
-            findings.extend(ties(&rules, &request, &rule));
+            findings.extend(ties(rules, &request, &rule));
         }
         RuleChoice::Start(rule) => findings.push(shadowed(&rule)),
         RuleChoice::NoRule if rules.lines.iter().any(unreached::serves_programs) => {
@@ -84,15 +88,15 @@ pub(super) fn inspect(root: &Path) -> Inspection {
         )),
         RuleChoice::Unreadable(line) => findings.push(unreadable_line(line)),
     }
-    findings.extend(special_cases(&rules));
-    findings.extend(lustres(&rules, root));
+    findings.extend(special_cases(rules));
+    findings.extend(lustres(rules, root));
     let severity = if config.is_some() { Severity::Warning } else { Severity::Error };
-    findings.extend(unreached::findings(&rules, severity, &findings));
+    findings.extend(unreached::findings(rules, severity, &findings));
     let lustre = match rules.choose(&LUSTRE_PROBE) {
         RuleChoice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
         _ => None,
     };
-    Inspection { findings, config, ours: ours(&rules), lustre }
+    Inspection { findings, config, ours: ours(rules), lustre }
 }
 
 /// The settings file named by the rule for this owner's requests for a service; `None` if no such rule is ours.
@@ -352,46 +356,6 @@ fn special_cases(rules: &Rules) -> Vec<Finding> {
 fn is_general(rule: &Rule<'_>, rules: &Rules) -> bool {
     let request = KeyRequest { key_type: "user", description: PROBE_DESCRIPTION, callout: PROBE_CALLOUT };
     matches!(rules.choose(&request), RuleChoice::Start(general) if general.line == rule.line)
-}
-
-/// Example requests that a line's patterns may match: description and callout.
-fn examples(line: &RuleLine) -> Vec<(String, String)> {
-    let mut words = line.text.split_ascii_whitespace().skip(2);
-    let (Some(description), Some(callout)) = (words.next(), words.next()) else { return Vec::new() };
-    let descriptions = fillings(
-        description,
-        &[
-            "1000:nfs@host.invalid",
-            "nfs@host.invalid",
-            ":nfs@host.invalid",
-            "@host.invalid",
-            "host.invalid",
-            "",
-        ],
-        "lgss:1000:nfs@host.invalid:",
-    );
-    let callouts = fillings(callout, &["", ";x"], PROBE_CALLOUT);
-    let callouts: Vec<String> = callouts
-        .into_iter()
-        .filter(|callout| callout.starts_with("lgss1;"))
-        .chain([PROBE_CALLOUT.to_owned()])
-        .collect();
-    descriptions
-        .into_iter()
-        .filter(|text| text.parse::<Description>().is_ok())
-        .flat_map(|text| callouts.iter().map(move |callout| (text.clone(), callout.clone())))
-        .collect()
-}
-
-/// Texts that match the pattern: with a filler for its asterisk, or for a leading asterisk with the beginning of a request.
-fn fillings(pattern: &str, fillers: &[&str], whole: &str) -> Vec<String> {
-    let Some((before, after)) = pattern.split_once('*') else { return vec![pattern.to_owned()] };
-    if before.is_empty() {
-        return vec![format!("{whole}{after}"), format!("lgss:1000:nfs{after}"), format!("lgss:1000{after}")];
-    }
-    // After an asterisk inside a word, request-key compares the text's end with the pattern's beginning (rules.rs).
-    let end = pattern.get(..after.len()).unwrap_or("");
-    fillers.iter().map(|filler| format!("{before}{filler}{end}")).collect()
 }
 
 #[cfg(test)]

@@ -99,16 +99,19 @@ impl Rules {
 
     fn read_file(&mut self, file: PathBuf) {
         match fs::read(&file) {
-            Ok(bytes) => {
-                let bytes = bytes.split_inclusive(|&byte| byte == b'\n').enumerate();
-                let lines = bytes.filter_map(|(index, line)| RuleLine::read(&file, index + 1, line));
-                let (indented, lines): (Vec<_>, _) = lines.partition(RuleLine::is_indented);
-                self.lines.extend::<Vec<_>>(lines);
-                self.indented.extend(indented);
-            }
+            Ok(bytes) => self.take(&file, &bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.unreadable.push((file, error)),
         }
+    }
+
+    /// Adds the lines of one file.
+    pub(super) fn take(&mut self, file: &Path, bytes: &[u8]) {
+        let bytes = bytes.split_inclusive(|&byte| byte == b'\n').enumerate();
+        let lines = bytes.filter_map(|(index, line)| RuleLine::read(file, index + 1, line));
+        let (indented, lines): (Vec<_>, _) = lines.partition(RuleLine::is_indented);
+        self.lines.extend::<Vec<_>>(lines);
+        self.indented.extend(indented);
     }
 
     /// The rule for a request.

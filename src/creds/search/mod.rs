@@ -7,6 +7,8 @@
 
 mod environment;
 mod files;
+#[cfg(feature = "test-programs")]
+pub(super) mod fuzz;
 mod home;
 mod keyrings;
 mod own_tmp;

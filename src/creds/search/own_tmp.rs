@@ -47,7 +47,7 @@ fn is_own(root: BorrowedFd<'_>) -> bool {
 }
 
 /// The file system of /tmp, and the directory on it (proc_pid_mountinfo(5)). Later mounts cover earlier ones.
-fn place(mounts: &str) -> Option<(&str, String)> {
+pub(super) fn place(mounts: &str) -> Option<(&str, String)> {
     let field = |line: &'_ str, number: usize| line.split(' ').nth(number).map(str::to_owned);
     let covering = |point: &str| mounts.lines().rev().find(|line| field(line, 4).as_deref() == Some(point));
     let (line, rest) = covering(TMP).map(|line| (line, "")).or_else(|| Some((covering("/")?, TMP)))?;

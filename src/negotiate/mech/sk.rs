@@ -5,6 +5,8 @@
 //! right; nothing here outlives the exchange but [`SkKeys`].
 
 mod error;
+#[cfg(feature = "test-programs")]
+pub(crate) mod fuzz;
 mod keys;
 mod netstring;
 mod token;

@@ -16,6 +16,8 @@
 //! frames.rs has the encoding.
 
 mod frames;
+#[cfg(feature = "test-programs")]
+pub(super) mod fuzz;
 mod monitor_end;
 mod report;
 mod request;

@@ -1,0 +1,4 @@
+//! MIC tokens of RFC 4121.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lgss_fuzz::check("mic_tokens", data));
