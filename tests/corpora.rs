@@ -77,14 +77,14 @@ fn the_document_says_for_how_long_each_target_has_run() {
         let sum = done.entry(target.to_owned()).or_default();
         *sum = (sum.0 + seconds.parse::<f64>().unwrap(), sum.1 + executions.parse::<u64>().unwrap());
     }
-    let mut table = "| target | processor hours | executions, in millions |\n|---|---:|---:|\n".to_owned();
-    let (mut hours, mut all) = (0.0, 0);
+    let mut table = "| target | processor minutes | executions, in millions |\n|---|---:|---:|\n".to_owned();
+    let (mut minutes, mut all) = (0.0, 0);
     for (target, _) in TARGETS {
         let (seconds, executions) = done.remove(target).unwrap_or_default();
-        (hours, all) = (hours + seconds / 3600.0, all + executions);
-        table.push_str(&row(&format!("`{target}`"), seconds / 3600.0, executions));
+        (minutes, all) = (minutes + seconds / 60.0, all + executions);
+        table.push_str(&row(&format!("`{target}`"), seconds / 60.0, executions));
     }
-    table.push_str(&row("all", hours, all));
+    table.push_str(&row("all", minutes, all));
     assert!(done.is_empty(), "no such targets: {done:?}");
     let document = text("docs/fuzzing.md");
     let (head, rest) = document.split_once(BEGIN).unwrap();
@@ -97,6 +97,6 @@ fn the_document_says_for_how_long_each_target_has_run() {
     assert_eq!(&rest[..end], table, "fuzz/hours.tsv says otherwise: {hint}");
 }
 
-fn row(name: &str, hours: f64, executions: u64) -> String {
-    format!("| {name} | {hours:.2} | {}.{} |\n", executions / 1_000_000, executions % 1_000_000 / 100_000)
+fn row(name: &str, minutes: f64, executions: u64) -> String {
+    format!("| {name} | {minutes:.1} | {}.{} |\n", executions / 1_000_000, executions % 1_000_000 / 100_000)
 }
