@@ -15,8 +15,8 @@ mod mit {
 
     /// What the wrappers call; nothing else of the libraries gets into the program's reach.
     const FUNCTIONS: &[&str] = &[
-        "gss_(import_name|release_name|release_buffer|acquire_cred_from|release_cred|init_sec_context)",
-        "gss_(delete_sec_context|verify_mic|display_status)",
+        "gss_(import_name|canonicalize_name|release_name|release_buffer|acquire_cred_from|release_cred)",
+        "gss_(init_sec_context|delete_sec_context|verify_mic|display_status)",
         "gss_krb5_((export|free)_lucid_sec_context|set_allowable_enctypes)",
         "krb5_(init|free)_context",
         "krb5_init_context_profile",

@@ -66,6 +66,11 @@ pub mod negotiate {
     pub use crate::negotiate::nid_host::{HostLookup, SystemNames};
 }
 
+#[cfg(feature = "test-programs")]
+pub mod sandbox_trial {
+    pub use crate::worker::sandbox_trial::{SandboxTrial, confine};
+}
+
 #[cfg(feature = "tools")]
 pub mod sk_tool {
     pub use crate::sk_tool::{SkExit, record, run};

@@ -14,6 +14,7 @@ pub mod fuzz;
 mod load;
 mod lustre;
 mod namespace;
+mod sandbox;
 mod settings;
 
 pub(crate) use caches::{CacheChoice, Caches, Krb5CcName};
@@ -23,5 +24,6 @@ pub use enctypes::Enctypes;
 pub(crate) use load::{ConfigError, DEFAULT_PATH};
 pub(crate) use lustre::{Lustre, MachineCachePlace};
 pub(crate) use namespace::NamespaceTraits;
+pub(crate) use sandbox::WorkerSandbox;
 pub(crate) use settings::{Backoff, Limits, Log, LogLevel, MOUNT_CEILING, Timeouts};
 pub use settings::{CEILING, Config};

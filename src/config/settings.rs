@@ -14,6 +14,7 @@ use super::duration::Seconds;
 use super::enctypes::Enctypes;
 use super::lustre::{FileSystem, Lustre, Machine};
 use super::namespace::Namespace;
+use super::sandbox::WorkerSandbox;
 use crate::sys::jail::MEMORY_MIB;
 
 /// Ceiling of `timeouts.deadline`: the front gives the key this timeout before any setting is read.
@@ -31,6 +32,8 @@ pub struct Config {
     pub run_dir: PathBuf,
     /// The program that negotiates.
     pub worker: PathBuf,
+    /// How tightly that program is confined.
+    pub worker_sandbox: WorkerSandbox,
     /// The account that negotiates for requesters of uid 0: a name in /etc/passwd, or one number for uid and gid.
     pub machine_user: String,
     /// Limits in time.
@@ -160,6 +163,7 @@ impl Default for Config {
             krb5_config: "/etc/krb5.conf".into(),
             run_dir: "/run/lgss".into(),
             worker: "/usr/libexec/lgss/lgss_negotiate".into(),
+            worker_sandbox: WorkerSandbox::default(),
             machine_user: "lgss".into(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

@@ -15,7 +15,7 @@ use super::source::{
 
 /// Number of the contract between launcher, monitor and worker of one build. Raise it with every change of the
 /// entries here or of src/negotiate/messages.
-pub(crate) const CONTRACT: u32 = 2;
+pub(crate) const CONTRACT: u32 = 3;
 
 /// A source in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,27 @@ impl SourceEntry {
             SourceRole::Machine(part) => {
                 Self::Machine { part, found: if is_there { Ok(name) } else { Err(name.display) } }
             }
+        }
+    }
+
+    /// Whether new tickets may be stored in it.
+    #[cfg(feature = "gss")]
+    pub(crate) fn is_written(&self) -> bool {
+        matches!(self, Self::Cache { .. } | Self::Collection { .. } | Self::PossibleCollection(_))
+    }
+
+    /// The name by which the library finds it, if there is something to be found.
+    #[cfg(feature = "gss")]
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Cache { name, .. }
+            | Self::Collection { name, .. }
+            | Self::PossibleCollection(name)
+            | Self::ClientKeytab(name)
+            | Self::Identities(name)
+            | Self::SharedKey { name, .. }
+            | Self::Machine { found: Ok(name), .. } => Some(&name.library),
+            Self::Objection { .. } | Self::Machine { found: Err(_), .. } => None,
         }
     }
 
@@ -243,13 +264,13 @@ mod tests {
             "",
             "[]",
             r#"[{"label":"cache","library":"FILE:/x","display":"FILE:/x"}]"#,
-            r#"{"contract":2,"sources":[{"ticket":{}}]}"#,
-            r#"{"contract":2,"sources":[{"identities":{"library":"a","display":"b","uid":0}}]}"#,
-            r#"{"contract":2,"sources":[{"identities":{"library":"a","display":"b"}}],"more":1}"#,
+            r#"{"contract":3,"sources":[{"ticket":{}}]}"#,
+            r#"{"contract":3,"sources":[{"identities":{"library":"a","display":"b","uid":0}}]}"#,
+            r#"{"contract":3,"sources":[{"identities":{"library":"a","display":"b"}}],"more":1}"#,
         ] {
             assert!(matches!(decode(list.as_bytes()), Err(ListError::Json(_))), "{list}");
         }
-        assert!(matches!(decode(br#"{"contract":2,"sources":[]}"#), Err(ListError::Empty)));
+        assert!(matches!(decode(br#"{"contract":3,"sources":[]}"#), Err(ListError::Empty)));
     }
 
     /// Who changes this text raises [`CONTRACT`].
@@ -266,7 +287,7 @@ mod tests {
             SourceEntry::Machine { part: MachineSource::OwnCache, found: Err("none yet".to_owned()) },
         ]);
         let expected = concat!(
-            r#"{"contract":2,"sources":["#,
+            r#"{"contract":3,"sources":["#,
             r#"{"cache":{"name":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"},"standing":"wished_member"}},"#,
             r#"{"client_keytab":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"}},"#,
             r#"{"objection":{"defect":"absent","place":"FILE:/b","text":"FILE:/b: gone","standing":"found"}},"#,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 use super::ffi;
-use super::krb5_conf::{self, ConfFault, ConfReader, Effect};
+use super::krb5_conf::{self, ConfFault, ConfReach, ConfReader, Effect};
 use super::status::{Krb5Error, text_of};
 
 /// Where krb5.conf is by default.
@@ -50,6 +50,11 @@ impl Configuration {
     /// What is wrong with its structure.
     pub fn faults(&self) -> Vec<ConfFault> {
         krb5_conf::faults(&self.files(), ConfReader::Ourselves)
+    }
+
+    /// What the library may open or connect to because of it.
+    pub(crate) fn reach(&self) -> ConfReach {
+        krb5_conf::reach(&self.files())
     }
 
     /// A new context by this configuration, or the library's error number.

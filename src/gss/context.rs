@@ -271,7 +271,8 @@ impl Drop for Credential {
 struct GssTarget(ffi::gss_name_t);
 
 impl GssTarget {
-    /// Imports a principal's full name, so that the host is not resolved again, perhaps to another name.
+    /// Imports a principal's full name, so that the host is not resolved again, perhaps to another name. The result is the
+    /// mechanism's own name: of any other the library makes one at each step, for which it reads krb5.conf.
     fn import(principal: &str) -> Result<Self, GssError> {
         let mut name = buffer_of(principal.as_bytes());
         let (mut minor, mut raw) = (0, ptr::null_mut());
@@ -279,7 +280,12 @@ impl GssTarget {
         let major =
             unsafe { ffi::gss_import_name(&mut minor, &mut name, ffi::GSS_KRB5_NT_PRINCIPAL_NAME, &mut raw) };
         check_gss(major, minor)?;
-        Ok(Self(raw))
+        let (any_mechanisms, mut own) = (Self(raw), ptr::null_mut());
+        // SAFETY: the name is alive, the mechanism is a constant of the library, the last pointer is to a live local.
+        let major =
+            unsafe { ffi::gss_canonicalize_name(&mut minor, any_mechanisms.0, ffi::gss_mech_krb5, &mut own) };
+        check_gss(major, minor)?;
+        Ok(Self(own))
     }
 }
 

@@ -214,6 +214,7 @@ impl DriveError {
             Self::Token(error) => of_ticket(error.fault).unwrap_or(Cause::BadReply),
             // KDC and krb5.conf agreed on a key that is not AES; the peer is not to blame.
             Self::Unusable(MechanismError { fault: MechanismFault::Key, .. }) => Cause::EncryptionType,
+            Self::Channel(ChannelError::Sandbox(_)) => Cause::Setup,
             Self::Channel(ChannelError::Call(_)) => Cause::TokenTooLarge,
             Self::Channel(ChannelError::Silent | ChannelError::Unanswered) => Cause::ServerSilent,
             Self::Channel(ChannelError::Reply(error)) if error.is_about_the_program() => Cause::WrongProgram,

@@ -7,6 +7,8 @@
 pub(crate) mod answer;
 #[cfg(feature = "upcall")]
 mod bare;
+#[cfg(feature = "gss")]
+pub(crate) mod call_filter;
 #[cfg(feature = "upcall")]
 pub(crate) mod entry;
 pub(crate) mod errno;

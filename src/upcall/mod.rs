@@ -56,6 +56,7 @@ mod teller;
 mod times;
 mod verdict;
 mod witness;
+mod worker_end;
 
 use invocation::Invocation;
 

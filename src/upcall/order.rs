@@ -160,6 +160,7 @@ impl Order {
             renew: config.kerberos.renew,
             limits: PhaseLimits { kdc: time.kdc, connect: timeouts.connect.0, round, total: time.total },
             names,
+            sandbox: config.worker_sandbox,
             trail: if config.log.level == LogLevel::Debug { Trail::Told } else { Trail::Untold },
             paused: None,
         }

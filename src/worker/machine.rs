@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use super::early_names::EarlyNames;
 use super::task::WorkerTask;
 use crate::creds::machine::{Basis, MachineAccount, MachineChoice, MachineRequest, Sources, choose, hosts};
 use crate::creds::source::MachineSource;
@@ -22,7 +23,7 @@ pub(super) fn machine_account(
     sources: &[SourceEntry],
     task: WorkerTask<'_>,
 ) -> Result<MachineAccount, Failure> {
-    let WorkerTask { request, deadline, watch } = task;
+    let WorkerTask { request, deadline, watch, .. } = task;
     let source = |wanted: MachineSource, word: &str| {
         let found = sources.iter().find_map(|source| match source {
             SourceEntry::Machine { part, found } if *part == wanted => Some(found.clone()),
@@ -115,7 +116,7 @@ fn own_host_name(named: &[String], own: &str, configured: Option<&str>) -> OwnHo
 /// This host's full name.
 fn ask(
     myself: Option<&HostLookup>,
-    WorkerTask { deadline, watch, .. }: WorkerTask<'_>,
+    WorkerTask { deadline, names, watch, .. }: WorkerTask<'_>,
 ) -> Result<String, Failure> {
     let silent = || {
         let detail = "this node's name in full is not known: the name service does not answer";
@@ -123,17 +124,17 @@ fn ask(
     };
     watch.enter(deadline, silent());
     let limit = deadline.saturating_duration_since(Instant::now()) / NAME_SHARE;
-    let myself = myself.cloned();
-    let answer = within(limit, move || host(myself.as_ref(), Instant::now() + limit));
+    let (myself, names) = (myself.cloned(), names.clone());
+    let answer = within(limit, move || host(&names, myself.as_ref(), Instant::now() + limit));
     answer.unwrap_or_else(|error| match error {
         NoAnswer::Late => Err(silent()),
         NoAnswer::NotAsked(_) => Err(Failure::new(Stage::Resolve, Cause::Setup, error)),
     })
 }
 
-fn host(myself: Option<&HostLookup>, deadline: Instant) -> Result<String, Failure> {
+fn host(names: &EarlyNames, myself: Option<&HostLookup>, deadline: Instant) -> Result<String, Failure> {
     // An identifier without a name is no reason to fail if the host knows its own name.
-    match myself.map(|nid| nid.host(&SystemNames, deadline)) {
+    match myself.map(|nid| names.host(nid, deadline)) {
         Some(Ok(host)) => Ok(host),
         Some(Err(unnamed)) => own_host(&SystemNames).map_err(|_| unnamed),
         None => own_host(&SystemNames),

@@ -7,12 +7,15 @@
 #![forbid(unsafe_code)]
 
 mod channels;
+mod early_names;
 mod exit_status;
 mod machine;
 mod negotiation;
 mod outcome;
 mod required_principal;
 mod sandbox;
+#[cfg(feature = "test-programs")]
+pub(crate) mod sandbox_trial;
 mod self_test;
 mod shared_keys;
 mod task;
@@ -32,6 +35,7 @@ use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, Request, WorkerEnd};
 use crate::selftest::trial::{BUILD_VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
+use early_names::EarlyNames;
 use exit_status::{MISUSED, NOT_REPORTED, REPORTED};
 use watch::Watch;
 
@@ -110,7 +114,11 @@ fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()>
     };
     // Without a request there is no monitor, and nobody to report to.
     let request = link.receive_request(Instant::now() + REQUEST_LIMIT).ok()?;
-    answer(proof, sources, &request, link)
+    let names = EarlyNames::of(&request);
+    match sandbox::enter(&request, &sources) {
+        Ok(()) => answer(proof, sources, &request, &names, link),
+        Err(failure) => link.send_failed(&Failed::without_stages(failure)).ok(),
+    }
 }
 
 /// The failure for a launch that leaves the worker unusable.
@@ -145,9 +153,15 @@ fn beside(failure: Failure, fault: &ConfFault) -> Failure {
     }
 }
 
-fn answer(proof: Unprivileged, sources: Vec<SourceEntry>, request: &Request, link: WorkerEnd) -> Option<()> {
+fn answer(
+    proof: Unprivileged,
+    sources: Vec<SourceEntry>,
+    request: &Request,
+    names: &EarlyNames,
+    link: WorkerEnd,
+) -> Option<()> {
     let watch = Watch::over(link, Instant::now() + request.limits.total, request.trail).ok()?;
-    match negotiation::negotiate(proof, sources, request, &watch) {
+    match negotiation::negotiate(proof, sources, request, names, &watch) {
         Ok(outcome) => watch.report_established(&outcome),
         Err(failure) => watch.report_failed(with_krb5_conf(failure)),
     }

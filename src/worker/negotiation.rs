@@ -3,7 +3,8 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::channels::{RelayedChannel, WatchedChannel};
+use super::channels::{Afterwards, RelayedChannel, WatchedChannel};
+use super::early_names::EarlyNames;
 use super::machine::machine_account;
 use super::outcome::{KerberosOutcome, WorkerOutcome};
 use super::sandbox;
@@ -25,7 +26,6 @@ use crate::negotiate::channel::{Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::{Krb5, Krb5Keys};
 use crate::negotiate::messages::{Credentials, Ready, Request, Target};
-use crate::negotiate::nid_host::SystemNames;
 use crate::sys::name_service::{self, LookupError};
 
 /// Serves the request. Takes the proof that this process has no rights.
@@ -33,10 +33,11 @@ pub(super) fn negotiate(
     _proof: Unprivileged,
     sources: Vec<SourceEntry>,
     request: &Request,
+    names: &EarlyNames,
     watch: &Watch,
 ) -> Result<WorkerOutcome, Failure> {
     let deadline = Instant::now() + request.limits.kdc;
-    let task = WorkerTask { request, deadline, watch };
+    let task = WorkerTask { request, deadline, names, watch };
     let service = || service(task);
     let (holder, ServiceTicket { ticket, renewal }, service) = match &request.credentials {
         Credentials::Users => {
@@ -53,13 +54,13 @@ pub(super) fn negotiate(
             (Holder::Machine(machine), ServiceTicket { ticket, renewal: None }, service)
         }
         &Credentials::SharedKeys { roles, myself } => {
-            sandbox::leave_networks()?;
+            sandbox::leave_networks().map_err(|error| sandbox::broken("sockets", error))?;
             return shared_keys::negotiate(&sources, (roles, myself), task).map(WorkerOutcome::SharedKey);
         }
     };
     let account = holder.account();
     holder.share(watch, &ticket);
-    let outcome = match establish(&ticket, task) {
+    let outcome = match establish(&ticket, after_first(&ticket, request), task) {
         Ok(negotiated) => Ok(KerberosOutcome::of(negotiated, account, &ticket)),
         Err(refusal) if refusal.asks_for_new_ticket && ticket.cached() => {
             let deadline = Instant::now() + request.limits.kdc;
@@ -106,13 +107,13 @@ impl Holder {
 }
 
 /// The server's name: given by the program, or found by Lustre's network identifier.
-fn service(WorkerTask { request, deadline, watch }: WorkerTask<'_>) -> Result<Service, Failure> {
+fn service(WorkerTask { request, deadline, names, watch }: WorkerTask<'_>) -> Result<Service, Failure> {
     match &request.target {
         Target::Rpc { service, .. } => Ok(service.clone()),
         Target::Lustre { server, peer, .. } => {
             let silent = format!("host name of {}: no answer in time", peer.nid);
             watch.enter(deadline, Failure::new(Stage::Resolve, Cause::UnnamedNid, silent));
-            let host = peer.host(&SystemNames, deadline)?;
+            let host = names.host(peer, deadline)?;
             let name = format!("{}@{host}", server.service());
             name.parse().map_err(|_| {
                 let detail = format!("host name of {}: {name} is no service", peer.nid);
@@ -136,7 +137,8 @@ fn establish_again(
     };
     let new =
         account.another_ticket(old).map_err(|why| also(format!("and no new ticket: {}", why.detail)))?;
-    match establish(&new, task) {
+    // The cache is still to be changed.
+    match establish(&new, Afterwards::AnotherTicket, task) {
         Ok(negotiated) => {
             let replacement = account.replace(old, &new);
             Ok(KerberosOutcome::of(negotiated, account, &new).with_remark(&replacement))
@@ -158,9 +160,22 @@ impl From<Failure> for EstablishRefusal {
     }
 }
 
+/// What may follow the answers to the first attempt.
+fn after_first(ticket: &Ticket, request: &Request) -> Afterwards {
+    match &request.target {
+        _ if ticket.cached() => Afterwards::AnotherTicket,
+        Target::Lustre { .. } => Afterwards::AnotherExchange(request.sandbox),
+        Target::Rpc { .. } => Afterwards::Nothing(request.sandbox),
+    }
+}
+
 /// Establishes a context with this ticket, over our own connection or the kernel's.
-fn establish(ticket: &Ticket, task: WorkerTask<'_>) -> Result<Negotiated<Krb5Keys>, EstablishRefusal> {
-    let WorkerTask { request, deadline: resolved_by, watch } = task;
+fn establish(
+    ticket: &Ticket,
+    afterwards: Afterwards,
+    task: WorkerTask<'_>,
+) -> Result<Negotiated<Krb5Keys>, EstablishRefusal> {
+    let WorkerTask { request, deadline: resolved_by, watch, .. } = task;
     let server = ticket.answering();
     let limit = request.limits.round;
     let (negotiated, peer) = match &request.target {
@@ -170,14 +185,14 @@ fn establish(ticket: &Ticket, task: WorkerTask<'_>) -> Result<Negotiated<Krb5Key
             let peer = format!("{server} at {address}");
             let program = Program { number: channel.program, version: channel.version };
             let client = Client::new(stream, program, limit);
-            (exchange(ticket, request, client, &peer, watch), peer)
+            (exchange((ticket, afterwards), client, &peer, task), peer)
         }
         Target::Lustre { name, .. } => {
             let peer = format!("{server} by {name}");
-            let negotiated = match exchange(ticket, request, RelayedChannel { watch }, &peer, watch) {
+            let negotiated = match exchange((ticket, afterwards), RelayedChannel { watch }, &peer, task) {
                 // One more exchange from the start, since sending the same token again would be a replay.
                 Err(DriveError::Channel(ChannelError::Unanswered)) => {
-                    exchange(ticket, request, RelayedChannel { watch }, &peer, watch)
+                    exchange((ticket, afterwards), RelayedChannel { watch }, &peer, task)
                 }
                 first => first,
             };
@@ -236,13 +251,12 @@ fn addresses(server: &RpcChannel, deadline: Instant, watch: &Watch) -> Result<Ve
 }
 
 fn exchange(
-    ticket: &Ticket,
-    request: &Request,
+    (ticket, afterwards): (&Ticket, Afterwards),
     inner: impl Channel,
     peer: &str,
-    watch: &Watch,
+    WorkerTask { request, watch, .. }: WorkerTask<'_>,
 ) -> Result<Negotiated<Krb5Keys>, DriveError> {
-    let mut channel = WatchedChannel { inner, limit: request.limits.round, peer, watch };
+    let mut channel = WatchedChannel { inner, limit: request.limits.round, peer, watch, afterwards };
     channel.begin_round();
     let Mechanism::Krb5 = request.mechanism;
     let mechanism = Krb5::new(ticket, request.level).map_err(DriveError::Start)?;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use zeroize::Zeroizing;
 
-use super::channels::{RelayedChannel, WatchedChannel};
+use super::channels::{Afterwards, RelayedChannel, WatchedChannel};
 use super::outcome::SharedOutcome;
 use super::task::WorkerTask;
 use crate::creds::shared_key::{LENGTH, SharedKey};
@@ -49,10 +49,12 @@ pub(super) fn negotiate(
         SourceEntry::SharedKey { name, prime } => Some((name, *prime)),
         _ => None,
     });
+    // All are read before the sandbox is closed by the first exchange.
+    let keys: Vec<_> = keys.map(|(name, test)| (name, test, read(name))).collect();
     let mut refusals: Vec<Refusal<'_>> = Vec::new();
     let mut tested = None;
-    for (candidate, (name, test)) in keys.enumerate() {
-        let handed_over = HandedOver { candidate, name, test };
+    for (candidate, (name, test, key)) in keys.into_iter().enumerate() {
+        let handed_over = HandedOver { candidate, name, key: key?, test };
         match with_key(handed_over, &mut tested, &refusals, parties, task) {
             Ok(keys) => {
                 let remark = refusals.pop().map(|Refusal { name, error }| format!("{name}: {error}"));
@@ -101,23 +103,22 @@ fn with_refusals(failure: Failure, refusals: &[Refusal<'_>]) -> Failure {
 }
 
 /// A shared key from the monitor.
-#[derive(Clone, Copy)]
 struct HandedOver<'a> {
     candidate: usize,
     name: &'a CacheNames,
+    key: SharedKey,
     test: PrimeTest,
 }
 
 /// Establishes the context with one key; `tested` is the last prime that was used.
 fn with_key(
-    HandedOver { candidate, name, test }: HandedOver<'_>,
+    HandedOver { candidate, name, key, test }: HandedOver<'_>,
     tested: &mut Option<SafePrime>,
     refusals: &[Refusal<'_>],
     parties: Parties<'_>,
     task: WorkerTask<'_>,
 ) -> Result<SkKeys, NoKeys> {
     let WorkerTask { request, watch, .. } = task;
-    let key = read(name)?;
     let slow = format!("{}: the test of its prime of {} bits takes too long", name.display, key.prime_bits);
     let overdue = Failure::new(Stage::Credentials, Cause::BadSharedKey, slow);
     watch.enter(Instant::now() + request.limits.kdc, with_refusals(overdue, refusals));
@@ -163,7 +164,8 @@ fn read(name: &CacheNames) -> Result<SharedKey, Failure> {
 fn exchange(parameters: SkParameters<'_>, peer: &str, task: WorkerTask<'_>) -> Result<SkKeys, DriveError> {
     let WorkerTask { request, watch, .. } = task;
     let limit = request.limits.round;
-    let mut channel = WatchedChannel { inner: RelayedChannel { watch }, limit, peer, watch };
+    let afterwards = Afterwards::Nothing(request.sandbox);
+    let mut channel = WatchedChannel { inner: RelayedChannel { watch }, limit, peer, watch, afterwards };
     let mut left = BEGINNINGS_LIMIT;
     loop {
         left -= 1;

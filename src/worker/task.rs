@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::early_names::EarlyNames;
 use super::watch::Watch;
 use crate::negotiate::messages::Request;
 
@@ -12,6 +13,8 @@ pub(super) struct WorkerTask<'a> {
     pub(super) request: &'a Request,
     /// When KDCs and name services must have answered.
     pub(super) deadline: Instant,
+    /// Host names that were found before the sandbox was entered.
+    pub(super) names: &'a EarlyNames,
     /// The worker's clock, and the way to report.
     pub(super) watch: &'a Watch,
 }

@@ -62,7 +62,7 @@ pub(super) fn choose(
     service: impl FnOnce() -> Result<Service, Failure>,
     task: WorkerTask<'_>,
 ) -> Result<(UserAccount, ServiceTicket, Service), Failure> {
-    let WorkerTask { request, deadline, watch } = task;
+    let WorkerTask { request, deadline, watch, .. } = task;
     let library = Library::open().map_err(unusable)?;
     let limit = deadline.saturating_duration_since(Instant::now());
     let mut survey = Survey::of(&library, sources, limit, |display| {
@@ -111,7 +111,7 @@ pub(super) fn choose(
 
 /// The service with its host name canonicalized if the settings say so.
 fn named(service: Service, task: WorkerTask<'_>) -> Service {
-    let WorkerTask { request, deadline, watch } = task;
+    let WorkerTask { request, deadline, watch, .. } = task;
     match canonicalize(request) {
         Canonicalize::No | Canonicalize::Fallback => service,
         Canonicalize::Yes => {
@@ -163,7 +163,7 @@ impl TicketTarget<'_> {
 
     /// The other name to ask for after this failure.
     fn canonical(&self, failure: &Failure) -> Option<(Service, Krb5Principal)> {
-        let WorkerTask { request, deadline, watch } = self.task;
+        let WorkerTask { request, deadline, watch, .. } = self.task;
         if failure.cause != Cause::UnknownService || canonicalize(request) != Canonicalize::Fallback {
             return None;
         }
@@ -187,7 +187,7 @@ impl TicketTarget<'_> {
 
 /// The first candidate in the ranking that leads to a ticket.
 fn best(target: TicketTarget<'_>, ranking: &Ranking) -> Result<(UserAccount, ServiceTicket), Failure> {
-    let WorkerTask { request, deadline, watch } = target.task;
+    let WorkerTask { request, deadline, watch, .. } = target.task;
     let mut refusals: Vec<CandidateRefusal<'_>> = Vec::new();
     while let Some(candidate) = attempts::next(&ranking.usable, &refusals) {
         // The watch reports this if a KDC stays silent to the end.

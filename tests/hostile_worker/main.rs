@@ -16,6 +16,7 @@
     reason = "a test program: it stops where a test would"
 )]
 
+mod captive;
 mod keys;
 mod messages;
 mod rights;
@@ -29,7 +30,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 fn main() {
     // SAFETY: by the launcher's contract, descriptor 3 is the message socket, and it is ours.
     let mut monitor = unsafe { UnixStream::from_raw_fd(3) };
-    let request = read_request(&mut monitor);
+    let text = read_request(&mut monitor);
+    let request: serde_json::Value = serde_json::from_str(&text).expect("a request");
     let service = request["target"]["rpc"]["service"].as_str().expect("a service");
     let (attack, host) = service.split_once('@').expect("service@host");
     let mut report = Report::to(host);
@@ -38,6 +40,8 @@ fn main() {
         "files" => rights::files(&mut report),
         "ids" => rights::ids(&mut report),
         "monitor" => rights::monitor(&mut report),
+        "forbidden" => captive::make_a_call_that_is_death(&text),
+        "captive" => captive::attack(&text, host, &mut report),
         "fork" => rights::fork_and_hold(&mut report),
         "crash" => rights::crash(),
         // The test reads reports of the attacks above only, and of none at all.
@@ -48,13 +52,13 @@ fn main() {
     messages::attack(attack, &mut monitor);
 }
 
-fn read_request(monitor: &mut UnixStream) -> serde_json::Value {
+fn read_request(monitor: &mut UnixStream) -> String {
     let mut number = [0; 4];
     monitor.read_exact(&mut number).expect("a frame");
     let mut frame = vec![0; u32::from_ne_bytes(number) as usize];
     monitor.read_exact(&mut frame).expect("a whole frame");
     let length = u32::from_ne_bytes(frame[1..5].try_into().unwrap()) as usize;
-    serde_json::from_slice(&frame[5..5 + length]).expect("a request")
+    String::from_utf8(frame[5..5 + length].to_vec()).expect("text")
 }
 
 /// Reports each attempt to the test.
@@ -69,7 +73,10 @@ impl Report {
     }
 
     fn say(&mut self, attempt: &str, result: Result<(), Errno>) {
-        let errno = result.map_or_else(|errno| errno as i32, |()| 0);
+        self.say_number(attempt, result.map_or_else(|errno| errno as i32, |()| 0));
+    }
+
+    fn say_number(&mut self, attempt: &str, errno: i32) {
         let line = serde_json::json!({ "attempt": attempt, "errno": errno }).to_string();
         // The socket's queue is short, but the test reads it.
         self.0.send(line.as_bytes()).expect("the test reads");

@@ -4,6 +4,7 @@
 //! The key's instance names the process and the call: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the launcher
 //! becomes the worker). `hang-front-2` stops the front for good instead. `tear-front-2` lets it make that call and
 //! kills it some instructions of the C library later, if that is a shared library; usually that is in an allocation.
+//! `fail-front-17-12` lets that call fail with the error of this number, and leaves the process alive.
 //! `DIR/<instance>` says what was killed, or that there were fewer calls, as soon as that is known and the process has
 //! ended; the others may go on. The kernel waits for the process started here, so that one ends with the front; the
 //! tracer is a child of it.
@@ -54,6 +55,8 @@ enum Blow {
     Kill,
     /// Stops there until another process kills it; calls count from the start of the monitor.
     Hang,
+    /// The call is not made and returns this error.
+    Fail(i32),
     /// Killed [`Target::instructions`] instructions after that call; calls count from the start of the monitor.
     Tear,
 }
@@ -115,13 +118,15 @@ impl Target {
 
     fn named(instance: &str) -> Option<Self> {
         let (blow, rest) = instance.split_once('-')?;
+        let (role, rest) = rest.split_once('-')?;
+        let (call, errno) = rest.split_once('-').unwrap_or((rest, ""));
         let blow = match blow {
             "kill" => Blow::Kill,
             "hang" => Blow::Hang,
             "tear" => Blow::Tear,
+            "fail" => Blow::Fail(errno.parse().ok()?),
             _ => return None,
         };
-        let (role, call) = rest.split_once('-')?;
         Some(Self { blow, role: Role::named(role)?, call: call.parse().ok()? })
     }
 }
@@ -194,7 +199,10 @@ impl Tracer {
                 WaitStatus::PtraceSyscall(pid) => self.count_call(pid),
                 WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => {
                     let role = self.living[&pid].role;
-                    assert!(role == Role::Front || role == Role::Worker, "a program in the wrong process");
+                    // After a call that failed, another process may have to be started.
+                    let fails = matches!(self.target.blow, Blow::Fail(_));
+                    let right = fails || role == Role::Front || role == Role::Worker;
+                    assert!(right, "a program in the wrong process");
                     self.resume(pid, None);
                 }
                 WaitStatus::PtraceEvent(pid, ..) => {
@@ -222,8 +230,14 @@ impl Tracer {
 
     fn count_call(&mut self, pid: Pid) {
         self.in_call = !self.in_call;
-        let counts = self.target.blow == Blow::Kill || self.monitor_exists;
-        self.calls += u32::from(self.in_call && counts);
+        let from_its_start = matches!(self.target.blow, Blow::Kill | Blow::Fail(_));
+        self.calls += u32::from(self.in_call && (from_its_start || self.monitor_exists));
+        if let Blow::Fail(errno) = self.target.blow {
+            if self.calls == self.target.call {
+                self.fail(pid, errno);
+            }
+            return self.resume(pid, None);
+        }
         if self.target.blow == Blow::Tear {
             if !self.in_call && self.calls >= self.target.call {
                 self.led = Some((0, c_library(pid)));
@@ -238,6 +252,27 @@ impl Tracer {
             kill(pid, Signal::SIGKILL).expect("kill");
         }
         self.struck = Some(format!("killed at call {} number {number:?}\n", self.calls));
+    }
+
+    /// Lets the call that begins, or that has begun before, fail. Those that end a process or a signal handler cannot.
+    fn fail(&mut self, pid: Pid, errno: i32) {
+        let Ok(mut registers) = ptrace::getregs(pid) else { return };
+        if self.in_call {
+            let number = registers.orig_rax;
+            let cannot = [libc::SYS_exit, libc::SYS_exit_group, libc::SYS_rt_sigreturn];
+            if cannot.iter().any(|call| u64::try_from(*call) == Ok(number)) {
+                self.struck = Some(format!("call {} number {number} cannot fail\n", self.calls));
+                return;
+            }
+            self.struck = Some(format!("failed call {} number {number} with {errno}\n", self.calls));
+            // No call has this number, so nothing is done.
+            registers.orig_rax = u64::MAX;
+        } else if self.struck.as_ref().is_some_and(|struck| struck.starts_with("failed")) {
+            registers.rax = i64::from(-errno).cast_unsigned();
+        } else {
+            return;
+        }
+        let _ = ptrace::setregs(pid, registers);
     }
 
     fn is_led(&self, pid: Pid) -> bool {

@@ -23,6 +23,7 @@ crate::trials![
     the_settings_of_every_rule_are_checked,
     a_rule_of_ours_that_no_request_reaches_is_named,
     contradicting_timeouts_are_named,
+    a_worker_without_a_sandbox_is_named,
     a_quota_that_is_nearly_used_up_is_named,
     another_upcall_in_the_place_of_ours_is_named,
     a_fault_of_krb5_conf_is_named,
@@ -328,6 +329,12 @@ fn contradicting_timeouts_are_named(shared: &Shared) {
     installed.names("warning", &["timeouts", "kdc (60s) is not below deadline (20s)"]);
     installed.set("kdc = \"60s\"", "kdc = \"11s\"");
     installed.names("warning", &["timeouts", "together (21 s) are over deadline (20s)"]);
+}
+
+fn a_worker_without_a_sandbox_is_named(shared: &Shared) {
+    let installed = Installed::new(shared);
+    installed.set("worker_sandbox = \"strict\"", "worker_sandbox = \"off\"");
+    installed.names("warning", &["worker_sandbox", "off: ", "MIT Kerberos"]);
 }
 
 fn a_quota_that_is_nearly_used_up_is_named(shared: &Shared) {

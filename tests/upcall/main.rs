@@ -36,6 +36,7 @@ mod hostile_names;
 mod hostile_places;
 mod identity;
 mod inherited;
+mod injected;
 mod installation;
 mod kdc;
 mod key_gone;
@@ -59,6 +60,7 @@ mod ranked;
 mod ranked_cli;
 mod reasons;
 mod renewal;
+mod sandbox;
 mod secrecy;
 mod self_check;
 mod server;
@@ -175,10 +177,12 @@ const MODULES: &[Trials] = &[
     enctypes::trials,
     stale_ticket::trials,
     renewal::trials,
+    sandbox::trials,
     server::trials,
     forged::trials,
     identity::trials,
     inherited::trials,
+    injected::trials,
     quota::trials,
     secrecy::trials,
     self_check::trials,

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::trial::{self, LustreService};
 use super::{contradictions, quotas};
-use crate::config::Config;
+use crate::config::{Config, WorkerSandbox};
 use crate::gss::krb5_conf::{self, ConfReader, Effect};
 use crate::selftest::finding::{Finding, Severity};
 use crate::selftest::trusted::{OWNERSHIP, program};
@@ -44,6 +44,7 @@ pub(super) fn check(config: &Config, file: &str, lustre: LustreService) -> Vec<F
     let unreadable = findings.iter().any(|finding| finding.severity == Severity::Error);
     let tried = trial::worker_and_keytabs(config, file, lustre);
     findings.extend(tried.into_iter().filter(|finding| !(unreadable && finding.subject == "krb5_config")));
+    findings.extend(sandbox(config.worker_sandbox));
     findings.extend([
         run_dir::check(&config.run_dir),
         account::check(&config.machine_user),
@@ -51,6 +52,20 @@ pub(super) fn check(config: &Config, file: &str, lustre: LustreService) -> Vec<F
     ]);
     findings.extend(contradictions::findings(config, file));
     findings
+}
+
+/// Reports a worker that is less confined than it could be.
+fn sandbox(sandbox: WorkerSandbox) -> Option<Finding> {
+    const SETTING: &str = "worker_sandbox";
+    match sandbox {
+        WorkerSandbox::Strict => None,
+        WorkerSandbox::Plugins => Some(Finding::ok(SETTING, "wide enough for plugins")),
+        WorkerSandbox::Off => Some(Finding::warning(
+            SETTING,
+            "off: a fault in MIT Kerberos would reach all that the user's processes can reach",
+            "set it to \"plugins\", or leave it out",
+        )),
+    }
 }
 
 /// Checks a krb5.conf, which workers read with their users' rights.

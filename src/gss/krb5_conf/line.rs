@@ -14,8 +14,8 @@ pub(super) enum ConfLine<'a> {
     Include(PathBuf),
     /// `includedir DIRECTORY`
     IncludeDirectory(PathBuf),
-    /// `module FILE:REST`, which must come before all sections.
-    Module,
+    /// `module FILE:REST`, which must come before all sections. Without the first word.
+    Module(&'a [u8]),
     /// Ignored, since no section has begun. In quotes.
     Before(String),
     /// Blank, or a comment.
@@ -63,8 +63,8 @@ pub(super) fn parse(line: &[u8], place: LinePlace) -> ConfLine<'_> {
     if place == LinePlace::Within || line.first() == Some(&b'[') {
         return ConfLine::In(line);
     }
-    if directive(line, b"module").is_some() {
-        return ConfLine::Module;
+    if let Some(rest) = directive(line, b"module") {
+        return ConfLine::Module(stripped(skip_blanks(rest)));
     }
     match skip_blanks(stripped(line)) {
         [] | [b'#' | b';', ..] => ConfLine::Nothing,
@@ -125,6 +125,25 @@ fn relation(line: &[u8]) -> Result<Syntax, String> {
         [b'{', rest @ ..] if skip_blanks(rest).is_empty() => Syntax::Subsection,
         _ => Syntax::Relation,
     })
+}
+
+/// Whether a [`Syntax::Section`] has this name.
+pub(super) fn is_section(line: &[u8], name: &[u8]) -> bool {
+    let after = skip_blanks(line).strip_prefix(b"[").unwrap_or_default();
+    after.strip_prefix(name).is_some_and(|rest| rest.starts_with(b"]"))
+}
+
+/// Name and value of a [`Syntax::Relation`], the value without quotes and without blanks at its end.
+pub(super) fn pair(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = skip_blanks(stripped(line));
+    let equals = line.iter().position(|&byte| byte == b'=')?;
+    let (name, value) = line.split_at(equals);
+    let value = skip_blanks(value.get(1..)?).trim_ascii_end();
+    let value = match value.strip_prefix(b"\"") {
+        Some(quoted) => quoted.split(|&byte| byte == b'"').next()?,
+        None => value,
+    };
+    Some((name.trim_ascii_end(), value))
 }
 
 /// Whether `includedir` includes a file of this name.

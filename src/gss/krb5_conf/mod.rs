@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod line;
+mod reach;
 
 use std::fmt;
 use std::fs;
@@ -15,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use line::{ConfLine, LinePlace, Syntax};
+pub(crate) use reach::ConfReach;
 
 use crate::sys::errno::errno_of;
 
@@ -71,20 +73,36 @@ pub(crate) enum ConfReader {
 
 /// The faults of a configuration, `FILE[:FILE…]` in the syntax of KRB5_CONFIG. Of the fatal ones, the first in each file.
 pub(crate) fn faults(configuration: &Path, reader: ConfReader) -> Vec<ConfFault> {
-    let mut reading = Reading { reader, files: 0, faults: Vec::new() };
-    for name in configuration.as_os_str().as_bytes().split(|&byte| byte == b':') {
-        let file = Path::new(std::ffi::OsStr::from_bytes(name));
-        if let Err(fault) = reading.named(file) {
-            reading.faults.push(fault);
-        }
-    }
-    reading.faults
+    Reading::of(configuration, reader).faults
+}
+
+/// What the library may open or connect to because of a configuration, in the same syntax.
+pub(crate) fn reach(configuration: &Path) -> ConfReach {
+    Reading::of(configuration, ConfReader::Ourselves).reach
 }
 
 struct Reading {
     reader: ConfReader,
     files: usize,
     faults: Vec<ConfFault>,
+    reach: ConfReach,
+}
+
+impl Reading {
+    fn of(configuration: &Path, reader: ConfReader) -> Self {
+        let mut reading = Self { reader, files: 0, faults: Vec::new(), reach: ConfReach::default() };
+        reading.configuration(configuration);
+        reading
+    }
+
+    fn configuration(&mut self, configuration: &Path) {
+        for name in configuration.as_os_str().as_bytes().split(|&byte| byte == b':') {
+            let file = Path::new(std::ffi::OsStr::from_bytes(name));
+            if let Err(fault) = self.named(file) {
+                self.faults.push(fault);
+            }
+        }
+    }
 }
 
 /// The parser's state between two lines of a file.
@@ -158,13 +176,16 @@ impl Reading {
         match line::parse(line, state.place) {
             ConfLine::Include(name) => return self.include(&name, depth, fatal),
             ConfLine::IncludeDirectory(name) => return self.include_directory(&name, depth, fatal),
-            ConfLine::Module if depth > 0 => {
+            ConfLine::Module(_) if depth > 0 => {
                 return Err(fatal(
                     "a module can be named in krb5.conf itself only, not in what it includes".into(),
                 ));
             }
             // The module provides everything else.
-            ConfLine::Module => return Ok(()),
+            ConfLine::Module(file) => {
+                self.reach.take_module(file);
+                return Ok(());
+            }
             ConfLine::Before(text) if !state.told => {
                 state.told = true;
                 self.ignore(
@@ -176,6 +197,7 @@ impl Reading {
             ConfLine::Before(_) | ConfLine::Nothing => {}
             ConfLine::In(rest) => {
                 state.place = LinePlace::Within;
+                self.reach.take(rest);
                 state.take(rest).map_err(fatal)?;
             }
         }
@@ -210,6 +232,7 @@ impl Reading {
         fatal: impl Fn(String) -> ConfFault,
     ) -> Result<(), ConfFault> {
         let failed = |error: io::Error| fatal(format!("includedir {}: {}", name.display(), in_words(&error)));
+        self.reach.paths.push(name.to_owned());
         self.allow(name).map_err(failed)?;
         let entries = fs::read_dir(name).map_err(failed)?;
         let mut names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
@@ -227,6 +250,7 @@ impl Reading {
 
     fn open(&mut self, path: &Path) -> io::Result<OpenedConf> {
         self.files += 1;
+        self.reach.paths.push(path.to_owned());
         if self.files > CONF_FILES_LIMIT {
             return Err(io::Error::other("more files than this looks at"));
         }

@@ -26,6 +26,9 @@ pub enum ChannelError {
     /// The kernel stopped waiting for the answer. The server may or may not have taken the token.
     #[error("no answer to the token")]
     Unanswered,
+    /// The sandbox cannot be closed, so no answer is awaited.
+    #[error("sandbox: {0}")]
+    Sandbox(std::io::Error),
     /// The monitor did not pass the answer on.
     #[error("monitor: {0}")]
     Relay(#[from] MessageError),

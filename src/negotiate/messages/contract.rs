@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{Canonicalize, Enctypes};
+use crate::config::{Canonicalize, Enctypes, WorkerSandbox};
 use crate::creds::source_list::CONTRACT;
 use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel};
@@ -23,7 +23,7 @@ use crate::secret::Secret;
 mod names;
 
 /// The number of the contract that the texts below are of.
-const PINNED: u32 = 2;
+const PINNED: u32 = 3;
 
 /// A frame as it is on the socket: its kind, its JSON, and its two binary parts.
 type Parts = (u8, String, Vec<u8>, Vec<u8>);
@@ -117,6 +117,7 @@ fn request(target: Target, credentials: Credentials) -> Request {
             total: Duration::from_secs(30),
         },
         names: HostNames::AsTheHost,
+        sandbox: WorkerSandbox::Strict,
         trail: Trail::Told,
         paused: Some(Paused { tried: vec![7], detail: "three failures".to_owned() }),
     }
@@ -152,7 +153,8 @@ fn a_request_for_a_program_looks_like_this() {
         r#""enctypes":["aes256-cts-hmac-sha1-96","aes128-cts-hmac-sha1-96","aes256-cts-hmac-sha384-192","#,
         r#""aes128-cts-hmac-sha256-128"],"#,
         r#""renew":true,"limits":{"kdc":{"secs":10,"nanos":0},"connect":{"secs":2,"nanos":500000000},"#,
-        r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"as_the_host","trail":"told","#,
+        r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"as_the_host","#,
+        r#""sandbox":"strict","trail":"told","#,
         r#""paused":{"tried":[7],"detail":"three failures"}}"#,
     );
     let expected = json_only(1, expected);
@@ -174,6 +176,7 @@ fn a_request_for_lustre_looks_like_this() {
         principal: None,
         level: Level::Privacy,
         names: HostNames::FilesAndDns,
+        sandbox: WorkerSandbox::Plugins,
         trail: Trail::Untold,
         paused: None,
         ..request(target, credentials)
@@ -187,7 +190,8 @@ fn a_request_for_lustre_looks_like_this() {
         r#""enctypes":["aes256-cts-hmac-sha1-96","aes128-cts-hmac-sha1-96","aes256-cts-hmac-sha384-192","#,
         r#""aes128-cts-hmac-sha256-128"],"#,
         r#""renew":true,"limits":{"kdc":{"secs":10,"nanos":0},"connect":{"secs":2,"nanos":500000000},"#,
-        r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"files_and_dns","trail":"untold","#,
+        r#""round":{"secs":5,"nanos":0},"total":{"secs":30,"nanos":0}},"names":"files_and_dns","#,
+        r#""sandbox":"plugins","trail":"untold","#,
         r#""paused":null}"#,
     );
     let expected = json_only(1, expected);

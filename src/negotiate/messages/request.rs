@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Canonicalize, Enctypes};
+use crate::config::{Canonicalize, Enctypes, WorkerSandbox};
 use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::negotiate::nid_host::HostLookup;
@@ -31,6 +31,8 @@ pub(crate) struct Request {
     pub limits: PhaseLimits,
     /// Where host names come from.
     pub names: HostNames,
+    /// How tightly the worker confines itself.
+    pub sandbox: WorkerSandbox,
     /// Whether the report lists everything that was tried.
     pub trail: Trail,
     /// The owner's pause, in which only credentials that did not fail before it are tried.

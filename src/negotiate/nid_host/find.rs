@@ -65,6 +65,12 @@ impl NameService for SystemNames {
 }
 
 impl HostLookup {
+    /// Whether only the site's program can know the host name.
+    pub(crate) fn is_by_program(&self) -> bool {
+        let by_program = |lnd: Lnd| !lnd.by_ip() && lnd != Lnd::Lo;
+        self.configured.is_none() && self.nid.lnd().is_some_and(by_program)
+    }
+
     /// The host name. The site's program is killed at the deadline. The name service cannot be interrupted, so the caller's
     /// watch keeps its time.
     ///

@@ -30,6 +30,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) extra: &'a str,
     /// The program that runs as the worker.
     pub(crate) worker: &'a str,
+    /// How tightly it is confined.
+    pub(crate) sandbox: &'a str,
     /// Whether the upcall runs under the probe that kills it.
     pub(crate) rule: Rule,
 }
@@ -52,6 +54,7 @@ impl Default for Settings<'_> {
             // A test's user may fail as often as it likes; tests of the pause set this.
             extra: "[backoff]\nafter = 1000\n",
             worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
+            sandbox: "strict",
             rule: Rule::Upcall,
         }
     }
@@ -102,8 +105,9 @@ impl Site {
         };
         format!(
             "krb5_config = \"{dir}/krb5.conf\"\nrun_dir = \"{dir}/run\"\nworker = \"{dir}/lgss_negotiate\"\n\
-             machine_user = \"{}\"\n[timeouts]\ndeadline = \"{}\"\nkdc = \"{}\"\nconnect = \"{}\"\nround = \"{}\"\n\
+             worker_sandbox = \"{}\"\nmachine_user = \"{}\"\n[timeouts]\ndeadline = \"{}\"\nkdc = \"{}\"\nconnect = \"{}\"\nround = \"{}\"\n\
              negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n{lines}{}",
+            settings.sandbox,
             self.machine_uid(),
             settings.deadline,
             settings.kdc,
@@ -306,7 +310,8 @@ impl Site {
         });
         let number =
             |after| told.strip_prefix(after).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
-        match (number("killed at call "), number("ended after ")) {
+        let struck = ["killed at call ", "failed call ", "call "].into_iter().find_map(number);
+        match (struck, number("ended after ")) {
             (Some(_), None) => true,
             (None, Some(calls)) if calls > 10 => false,
             _ => panic!("{instance}: {told}"),

@@ -1,0 +1,196 @@
+//! Filters of system calls (seccomp(2)). They need no_new_privs.
+//!
+//! A process may have several filters. The strictest answer counts: death, then an error, then permission; of two errors, that of
+//! the later filter.
+
+use std::collections::BTreeMap;
+use std::ffi::c_long;
+use std::io;
+
+use nix::errno::Errno;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+/// The answer to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallAnswer {
+    /// The call is made.
+    Allow,
+    /// The caller gets an error.
+    Refuse(Errno),
+    /// The process is killed by SIGSYS, which the kernel logs where it audits.
+    Kill,
+}
+
+impl From<CallAnswer> for SeccompAction {
+    fn from(answer: CallAnswer) -> Self {
+        match answer {
+            CallAnswer::Allow => Self::Allow,
+            CallAnswer::Refuse(errno) => Self::Errno((errno as i32).unsigned_abs()),
+            CallAnswer::Kill => Self::KillProcess,
+        }
+    }
+}
+
+/// A condition for the argument of this number, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Argument {
+    /// Its lower 32 bits are this.
+    Is(u8, u32),
+    /// Of its lower 32 bits, those of the mask are these.
+    Has {
+        /// Which argument.
+        argument: u8,
+        /// The mask.
+        mask: u32,
+        /// The bits.
+        bits: u32,
+    },
+    /// It is a null pointer.
+    IsNull(u8),
+}
+
+impl Argument {
+    fn condition(self) -> Result<SeccompCondition, BackendError> {
+        let (argument, length, comparison, value) = match self {
+            Self::Is(argument, value) => {
+                (argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(value))
+            }
+            Self::Has { argument, mask, bits } => {
+                let mask = SeccompCmpOp::MaskedEq(mask.into());
+                (argument, SeccompCmpArgLen::Dword, mask, u64::from(bits))
+            }
+            Self::IsNull(argument) => (argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
+        };
+        SeccompCondition::new(argument, length, comparison, value)
+    }
+}
+
+/// Calls with the same answer.
+#[derive(Debug, Default)]
+pub(crate) struct CallRules {
+    always: Vec<c_long>,
+    sometimes: Vec<(c_long, Vec<Argument>)>,
+}
+
+impl CallRules {
+    /// Adds calls, whatever their arguments are.
+    pub(crate) fn calls(mut self, numbers: &[c_long]) -> Self {
+        self.always.extend_from_slice(numbers);
+        self
+    }
+
+    /// Adds a call with arguments that meet all of these conditions. The conditions of several additions are alternatives.
+    pub(crate) fn call_with(mut self, number: c_long, conditions: &[Argument]) -> Self {
+        self.sometimes.push((number, conditions.to_vec()));
+        self
+    }
+
+    /// From now on all threads of this process get `answer` for these calls, and `others` for all others. Calls of another
+    /// architecture, such as those of 32-bit programs, kill it. On a machine that the library has no filters for, this does
+    /// nothing.
+    ///
+    /// # Errors
+    /// The library's or the kernel's.
+    pub(crate) fn enforce(&self, answer: CallAnswer, others: CallAnswer) -> io::Result<()> {
+        let Ok(machine) = std::env::consts::ARCH.try_into() else { return Ok(()) };
+        let program = self.program(machine, answer, others).map_err(io::Error::other)?;
+        seccompiler::apply_filter_all_threads(&program).map_err(io::Error::other)
+    }
+
+    fn program(
+        &self,
+        machine: TargetArch,
+        answer: CallAnswer,
+        others: CallAnswer,
+    ) -> Result<BpfProgram, BackendError> {
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+        for (number, conditions) in &self.sometimes {
+            let conditions =
+                conditions.iter().map(|argument| argument.condition()).collect::<Result<_, _>>()?;
+            rules.entry(*number).or_default().push(SeccompRule::new(conditions)?);
+        }
+        // A call without rules has its answer in every case.
+        rules.extend(self.always.iter().map(|&number| (number, Vec::new())));
+        SeccompFilter::new(rules, others.into(), answer.into(), machine)?.try_into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// What a thread finds that alone has the filter.
+    fn confined<T: Send + 'static>(
+        rules: CallRules,
+        [answer, others]: [CallAnswer; 2],
+        found: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let program = rules.program(std::env::consts::ARCH.try_into().unwrap(), answer, others).unwrap();
+        let thread = thread::spawn(move || {
+            seccompiler::apply_filter(&program).unwrap();
+            found()
+        });
+        thread.join().unwrap()
+    }
+
+    #[test]
+    fn a_listed_call_is_refused_by_its_arguments_only() {
+        const DUMPABLE: u32 = libc::PR_GET_DUMPABLE.unsigned_abs();
+        let rules = CallRules::default()
+            .calls(&[libc::SYS_getppid])
+            .call_with(libc::SYS_prctl, &[Argument::Is(0, DUMPABLE)]);
+        let answers = [CallAnswer::Refuse(Errno::ENOSYS), CallAnswer::Allow];
+        let (named, other, parent) = confined(rules, answers, || {
+            let mut name = [0u8; 16];
+            // SAFETY: the first call writes 16 bytes to a live buffer; the others take plain numbers.
+            unsafe {
+                (
+                    libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()),
+                    libc::prctl(libc::PR_GET_DUMPABLE),
+                    libc::syscall(libc::SYS_getppid),
+                )
+            }
+        });
+        assert_eq!((named, other, parent), (0, -1, -1));
+    }
+
+    #[test]
+    fn a_list_of_what_is_allowed_refuses_other_arguments_and_numbers_of_other_programs() {
+        const THREAD: u32 = libc::CLONE_THREAD.unsigned_abs();
+        /// Marks calls of x32 programs.
+        const X32_BIT: c_long = 0x4000_0000;
+        let plain = [
+            libc::SYS_futex,
+            libc::SYS_exit,
+            libc::SYS_munmap,
+            libc::SYS_madvise,
+            libc::SYS_rt_sigprocmask,
+            libc::SYS_sigaltstack,
+            libc::SYS_getppid,
+        ];
+        let rules = CallRules::default()
+            .calls(&plain)
+            .call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: THREAD, bits: THREAD }])
+            .call_with(libc::SYS_prlimit64, &[Argument::IsNull(2)]);
+        let answers = [CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM)];
+        let results = confined(rules, answers, || {
+            let mut limit = [0u64; 2];
+            let (null, none) = (std::ptr::null_mut::<u64>(), 0 as c_long);
+            // SAFETY: null pointers where that is allowed, a live buffer of two words, and numbers.
+            let calls = unsafe {
+                [
+                    libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), none, none, none, none),
+                    libc::syscall(libc::SYS_prlimit64, none, 7 as c_long, null, limit.as_mut_ptr()),
+                    libc::syscall(libc::SYS_prlimit64, none, 7 as c_long, limit.as_mut_ptr(), null),
+                    libc::syscall(libc::SYS_getppid | X32_BIT),
+                ]
+            };
+            calls.map(|result| result >= 0)
+        });
+        assert_eq!(results, [false, true, false, false]);
+    }
+}

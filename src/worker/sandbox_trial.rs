@@ -1,0 +1,70 @@
+//! The sandbox by its parts, for the test that shows what each is worth against a worker that has been taken over.
+
+use nix::errno::Errno;
+
+use super::sandbox;
+use crate::config::WorkerSandbox;
+use crate::creds::source_list::SourceEntry;
+use crate::negotiate::messages::Request;
+use crate::sys::errno::errno_of;
+
+/// What an attempt is confined by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxTrial {
+    /// Nothing but lost rights.
+    Nothing,
+    /// Landlock.
+    Files,
+    /// seccomp.
+    Calls,
+    /// Both, as while credentials are read and KDCs asked.
+    Both,
+    /// Both, as after the first token with a ticket that is new.
+    Answers,
+    /// Both, for a site with plugins.
+    Plugins,
+}
+
+impl SandboxTrial {
+    /// All, from none to the tightest, then the one for plugins.
+    pub const ALL: [Self; 6] =
+        [Self::Nothing, Self::Files, Self::Calls, Self::Both, Self::Answers, Self::Plugins];
+
+    /// Its name in the table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::Files => "Landlock",
+            Self::Calls => "seccomp",
+            Self::Both => "both",
+            Self::Answers => "answers",
+            Self::Plugins => "plugins",
+        }
+    }
+}
+
+/// Confines the process as a worker with this request, the monitor's JSON, confines itself. It has no sources.
+///
+/// # Errors
+/// EPROTO for what is no request; the kernel's.
+pub fn confine(trial: SandboxTrial, request: &str) -> Result<(), Errno> {
+    let mut request: Request = serde_json::from_str(request).map_err(|_| Errno::EPROTO)?;
+    let sources: [SourceEntry; 0] = [];
+    let done = match trial {
+        SandboxTrial::Nothing => return Ok(()),
+        SandboxTrial::Files => sandbox::confine_files(&request, &sources),
+        SandboxTrial::Calls => sandbox::confine_calls(&request, &sources),
+        SandboxTrial::Both | SandboxTrial::Answers | SandboxTrial::Plugins => {
+            if trial == SandboxTrial::Plugins {
+                request.sandbox = WorkerSandbox::Plugins;
+            }
+            sandbox::confine_files(&request, &sources)
+                .and_then(|()| sandbox::confine_calls(&request, &sources))
+                .and_then(|()| match trial {
+                    SandboxTrial::Answers => sandbox::await_answers(request.sandbox),
+                    _ => Ok(()),
+                })
+        }
+    };
+    done.map_err(|error| errno_of(&error))
+}

@@ -1,0 +1,126 @@
+//! System calls that fail: whatever fails along an upcall, the requester has an answer in time, no process and no temporary file is
+//! left, and the next upcall succeeds (rule S19).
+//!
+//! Each call of front, monitor and worker fails once, with the next of the errors; `LGSS_EVERY_ERROR=1` lets each fail with all
+//! of them.
+
+use crate::faults::each_call;
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Finding, Step, as_user, probe};
+use crate::support::shared::Shared;
+use crate::support::site::{Settings, Site};
+use crate::support::wait::stretched;
+use lgss::private_to_lgss::config::CEILING;
+use nix::errno::Errno;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+crate::trials![
+    whatever_fails_in_the_front_the_requester_is_answered,
+    whatever_fails_in_the_monitor_the_requester_is_answered,
+    whatever_fails_in_the_worker_the_requester_is_answered,
+];
+
+/// What the kernel says when something has run out, was interrupted, is broken or is not there.
+const ERRORS: [Errno; 7] =
+    [Errno::ENOMEM, Errno::EMFILE, Errno::ENOSPC, Errno::EINTR, Errno::EIO, Errno::ENOSYS, Errno::EAGAIN];
+
+/// The upcall's own limit, and what a requester may wait in all.
+const DEADLINE: &str = "5s";
+const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
+
+/// Fails every call of `role` in turn, of which there are `least` at least.
+fn fail_each_call(shared: &Shared, role: &str, least: u32) {
+    let (points, left) = (AtomicU32::new(0), AtomicU32::new(0));
+    let settings =
+        Settings { deadline: DEADLINE, kdc: "3s", connect: "2s", round: "2s", ..Default::default() };
+    let every = std::env::var_os("LGSS_EVERY_ERROR").is_some();
+    each_call(shared, ("fail", role), &settings, |site, call, instance| {
+        let first = usize::try_from(call).unwrap() % ERRORS.len();
+        let errors = if every { 0..ERRORS.len() } else { first..first + 1 };
+        errors.into_iter().all(|error| {
+            let failing = fail(site, shared, &format!("{instance}-{}", ERRORS[error] as i32));
+            points.fetch_add(u32::from(failing != Failing::Unreached), Ordering::SeqCst);
+            left.fetch_add(u32::from(failing == Failing::LeftToTimeout), Ordering::SeqCst);
+            failing != Failing::Unreached
+        })
+    });
+    let (points, left) = (points.into_inner(), left.into_inner());
+    eprintln!("{role}: {points} points, {left} left to the key's timeout");
+    assert!(points >= least, "only {points} calls of the {role}");
+    assert!(left * 10 <= points, "{left} of {points} failing calls leave the key without an answer");
+}
+
+/// What one failing call leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failing {
+    /// There is no such call.
+    Unreached,
+    /// An answer.
+    Answered,
+    /// No answer before the key's own timeout.
+    LeftToTimeout,
+}
+
+/// Lets the call that the instance names fail.
+fn fail(site: &Site, shared: &Shared, instance: &str) -> Failing {
+    let before = files(&site.path("run"));
+    let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
+    let mut steps = as_user(site.uid());
+    let first = steps.len();
+    steps.extend([Step::Request(request), Step::Settle { within_ms: 10_000 }, Step::Expiry]);
+    let start = Instant::now();
+    let findings = &probe(&steps)[first..];
+    if let [Finding::Requested { serial: Some(_), .. }, Finding::Unsettled, Finding::ExpiresIn { seconds }] =
+        findings
+    {
+        // Without memory the monitor dies, as when it is killed; the key's own timeout is its end then.
+        let injected = std::fs::read_to_string(site.path("killed").join(instance)).unwrap_or_default();
+        assert!(seconds.is_some_and(|left| left <= CEILING.as_secs()), "{instance}: no end; {injected}");
+        site.wait_until_idle();
+        return Failing::LeftToTimeout;
+    }
+    let outcome = Outcome::of_any_wait(findings);
+    let took = start.elapsed();
+    assert!(took < stretched(ANSWERED_WITHIN), "{instance}: took {took:?}: {outcome:?}");
+    let reached = site.was_killed(instance);
+    site.wait_until_idle();
+    let left: Vec<_> = files(&site.path("run")).difference(&before).cloned().collect();
+    assert!(left.iter().all(|path| is_kept(path)), "{instance}: left {left:?} after {outcome:?}");
+    match site.ask(shared.nfs()) {
+        Outcome::Established(_) => {}
+        other => panic!("after {instance}, {outcome:?}: {other:?}, log {:#?}", site.log.lines()),
+    }
+    if reached { Failing::Answered } else { Failing::Unreached }
+}
+
+/// Every path below a directory.
+fn files(directory: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    entries
+        .flat_map(|entry| {
+            let path = entry.path();
+            let below = if path.is_dir() { files(&path) } else { BTreeSet::new() };
+            below.into_iter().chain([path])
+        })
+        .collect()
+}
+
+/// Whether a path of the run directory is meant to outlive an upcall: everything but a file that was to replace another.
+fn is_kept(path: &Path) -> bool {
+    !path.to_string_lossy().contains(".new")
+}
+
+fn whatever_fails_in_the_front_the_requester_is_answered(shared: &Shared) {
+    fail_each_call(shared, "front", 50);
+}
+
+fn whatever_fails_in_the_monitor_the_requester_is_answered(shared: &Shared) {
+    fail_each_call(shared, "monitor", 150);
+}
+
+fn whatever_fails_in_the_worker_the_requester_is_answered(shared: &Shared) {
+    fail_each_call(shared, "worker", 500);
+}
