@@ -3,13 +3,15 @@
 use super::requester::{self, Plan};
 use super::support::realm::Realm;
 use super::support::server::Target;
-use super::support::site::Site;
+use super::support::site::{Settings, Site};
 use super::{Bed, PAUSE, median};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 /// Selects this part alone on the command line.
 pub(crate) const WORD: &str = "caches";
+/// The variable for another `worker_sandbox` than the default.
+const SANDBOX: &str = "LGSS_BENCH_SANDBOX";
 /// How many caches a user has in /tmp; one user for each number.
 const COUNTS: [usize; 3] = [1, 10, 200];
 const ROUNDS: usize = 100;
@@ -46,7 +48,8 @@ pub(crate) fn bench(realm: &Realm, target: &Target) -> Figures {
 }
 
 fn bed<'a>(realm: &Realm, target: &'a Target, count: usize) -> Bed<'a> {
-    let site = Site::new(realm);
+    let sandbox = std::env::var(SANDBOX).unwrap_or("strict".to_owned());
+    let site = Site::with(realm, &Settings { sandbox: &sandbox, ..Default::default() });
     site.ticket(realm);
     let bed = Bed { site, target };
     // The first context stores the ticket.
