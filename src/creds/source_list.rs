@@ -104,21 +104,18 @@ impl SourceEntry {
     /// The name by which the library finds it, if there is something to be found.
     #[cfg(feature = "gss")]
     pub(crate) fn name(&self) -> Option<&str> {
-        match self {
-            Self::Cache { name, .. }
-            | Self::Collection { name, .. }
-            | Self::PossibleCollection(name)
-            | Self::ClientKeytab(name)
-            | Self::Identities(name)
-            | Self::SharedKey { name, .. }
-            | Self::Machine { found: Ok(name), .. } => Some(&name.library),
-            Self::Objection { .. } | Self::Machine { found: Err(_), .. } => None,
-        }
+        self.names().ok().map(|name| name.library.as_str())
     }
 
     /// Its name for people; for a place that cannot be used, also the reason.
     #[cfg(feature = "gss")]
     pub(crate) fn display(&self) -> &str {
+        self.names().map_or_else(|text| text, |name| name.display.as_str())
+    }
+
+    /// Its names, or the text about what cannot be used.
+    #[cfg(feature = "gss")]
+    fn names(&self) -> Result<&CacheNames, &str> {
         match self {
             Self::Cache { name, .. }
             | Self::Collection { name, .. }
@@ -126,8 +123,8 @@ impl SourceEntry {
             | Self::ClientKeytab(name)
             | Self::Identities(name)
             | Self::SharedKey { name, .. }
-            | Self::Machine { found: Ok(name), .. } => &name.display,
-            Self::Objection { text, .. } | Self::Machine { found: Err(text), .. } => text,
+            | Self::Machine { found: Ok(name), .. } => Ok(name),
+            Self::Objection { text, .. } | Self::Machine { found: Err(text), .. } => Err(text),
         }
     }
 }
