@@ -45,7 +45,7 @@ pub(super) fn in_child<T: Serialize + DeserializeOwned>(
         ForkResult::Child => end(i32::from(send_answer(writer, work).is_err())),
         ForkResult::Parent { child } => {
             drop(writer);
-            receive(&Process::open(child)?, reader.into())
+            receive(&Process::of_child(child)?, reader.into())
         }
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn as_user<T: Serialize + DeserializeOwned>(
         }
         ForkResult::Parent { child } => {
             drop(writer);
-            receive(&Process::open(child)?, reader.into())
+            receive(&Process::of_child(child)?, reader.into())
         }
     }
 }
@@ -131,7 +131,7 @@ impl UserProcess {
             ForkResult::Parent { child } => {
                 let pipe = File::from(OwnedFd::from(reader));
                 let limit = Instant::now() + EACH_USER_LIMIT;
-                Ok(Self { uid, process: Process::open(child)?, pipe, text: Vec::new(), limit })
+                Ok(Self { uid, process: Process::of_child(child)?, pipe, text: Vec::new(), limit })
             }
         }
     }

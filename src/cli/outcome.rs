@@ -84,7 +84,7 @@ pub(super) fn unreadable(error: &ClientError) -> FailureReport {
     let meaning = match error {
         ClientError::Read(OsError(Errno::EKEYEXPIRED)) => Meaning {
             cause: "the time for the whole negotiation was up",
-            remedy: "look for what takes so long: network, KDC, server",
+            remedy: "find what is slow: network, KDC, server",
         },
         ClientError::Read(OsError(Errno::EKEYREVOKED)) => {
             Meaning { cause: "the context was revoked or flushed", remedy: "request it again" }

@@ -18,7 +18,7 @@ impl Enctypes {
     }
 
     /// Whether a context may have this type.
-    pub fn allow(&self, enctype: Enctype) -> bool {
+    pub fn allows(&self, enctype: Enctype) -> bool {
         self.0.contains(&enctype)
     }
 }

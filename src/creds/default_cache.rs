@@ -208,7 +208,8 @@ pub(super) fn expand(name: &str, user: TokenValues<'_>) -> Result<String, Defaul
 fn username(user: TokenValues<'_>) -> Option<String> {
     let known = passwd::hosts().ok();
     let known = known.as_ref().and_then(|passwd| passwd.of_uid(user.uid)).map(|entry| entry.name.to_owned());
-    known.or_else(|| user.name.filter(|name| !name.contains('/')).map(str::to_owned))
+    let part_of_a_path = |name: &&str| !name.contains('/') && ![".", ".."].contains(name);
+    known.or_else(|| user.name.filter(part_of_a_path).map(str::to_owned))
 }
 
 fn library_directory() -> Option<String> {

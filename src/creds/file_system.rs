@@ -21,7 +21,7 @@ pub(crate) enum Server {
     Network,
 }
 
-/// FUSE_SUPER_MAGIC (linux/magic.h).
+/// FUSE_SUPER_MAGIC (linux/magic.h), also virtiofs's.
 const FUSE: u32 = 0x6573_5546;
 /// File systems of other machines, by their numbers in linux/magic.h and statfs(2).
 const NETWORK: [u32; 16] = [
@@ -44,9 +44,9 @@ const NETWORK: [u32; 16] = [
 ];
 
 /// Types of the same in the table of mounts, and autofs, which mounts them on access.
-const NETWORK_TYPES: [&str; 20] = [
+const NETWORK_TYPES: [&str; 22] = [
     "nfs", "nfs4", "smb", "smb3", "smbfs", "cifs", "ncpfs", "afs", "openafs", "coda", "9p", "ceph", "lustre",
-    "gpfs", "beegfs", "panfs", "pvfs2", "orangefs", "vboxsf", "autofs",
+    "gpfs", "beegfs", "panfs", "pvfs2", "orangefs", "vboxsf", "wekafs", "ocfs2", "autofs",
 ];
 
 /// The file type of an inode.
@@ -70,7 +70,7 @@ pub(super) fn offence(server: Server, allowed: &Caches) -> Option<&'static str> 
 /// Who serves a file system of that type, as the table of mounts names it.
 pub(super) fn of_type(name: &str) -> Server {
     match name {
-        _ if name == "fuse" || name == "fuseblk" || name.starts_with("fuse.") => Server::Fuse,
+        _ if ["fuse", "fuseblk", "virtiofs"].contains(&name) || name.starts_with("fuse.") => Server::Fuse,
         _ if NETWORK_TYPES.contains(&name) => Server::Network,
         _ => Server::Kernel,
     }

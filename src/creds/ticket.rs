@@ -240,7 +240,7 @@ impl std::fmt::Display for Replacement {
 }
 
 fn allowed_type(ticket: &Ticket, allowed: &Enctypes) -> bool {
-    Enctype::try_from(ticket.enctype()).is_ok_and(|enctype| allowed.allow(enctype))
+    Enctype::try_from(ticket.enctype()).is_ok_and(|enctype| allowed.allows(enctype))
 }
 
 /// The type of a ticket's session key, in words.

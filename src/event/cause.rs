@@ -171,7 +171,7 @@ impl Cause {
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => {
-                "mend what is said of the cache (a file must be the user's, with mode 0600), make a new one with kinit, or name another"
+                "fix the problem named in the message (a cache file must be the user's, with mode 0600), make a new one with kinit, or name another"
             }
             Self::ClockSkew => {
                 "set the clocks of client, KDC and server (chrony or ntpd); a postdated ticket is validated with kinit -v"

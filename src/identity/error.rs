@@ -16,7 +16,7 @@ pub(crate) enum RequesterError {
     #[error("{0} keys on this machine, more than the {1} among which the requester is looked for")]
     TooManyKeys(u64, u64),
     /// The search of the list took more processor time than this.
-    #[error("to look for the requester in /proc/keys takes more than {0:?}")]
+    #[error("finding the requester in /proc/keys takes more than {0:?}")]
     TooSlow(Duration),
     /// A file of /proc cannot be read.
     #[error("/proc {0}: {1}")]

@@ -85,6 +85,11 @@ impl Requester {
         Ok(Self { uids, origin, task })
     }
 
+    /// What it waits for.
+    pub(crate) fn waits(&self) -> Wait {
+        waits(self.origin, self.uids)
+    }
+
     /// Its task.
     pub(crate) fn task(&self) -> &ProcTask {
         &self.task
@@ -253,6 +258,15 @@ pub(super) fn origin(Call { number, stack }: Call) -> Origin {
     }
 }
 
+/// In a user namespace anybody may mount something. Only root may mount Lustre, and what waits for a mount has rights that
+/// others must not get by a call of theirs in which Lustre happens to need a context.
+fn waits(origin: Origin, uids: Uids) -> Wait {
+    match origin {
+        Origin::Kernel(Wait::Mount) if uids.effective == 0 => Wait::Mount,
+        _ => Wait::Other,
+    }
+}
+
 /// Whether the call mounts. The number of mount(2) in 32-bit tables is that of another call in 64-bit ones.
 fn mounts(number: u64, stack: u64) -> bool {
     let plain = number & !tables::X32_BIT;
@@ -273,6 +287,16 @@ mod tests {
             ["", "Uid:\t1\t2\t3\n", "Uid:\t1\t2\t3\t4\t5\n", "Uid:\t1\t2\t3\tx\n", "Gid:\t1\t2\t3\t4\n"]
         {
             assert_eq!(parse_uids(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_mount_of_roots_is_waited_for_as_a_mount() {
+        let uids = |effective| Uids { real: 1000, effective, saved: 0, fs: 0 };
+        assert_eq!(waits(Origin::Kernel(Wait::Mount), uids(0)), Wait::Mount);
+        assert_eq!(waits(Origin::Kernel(Wait::Mount), uids(1000)), Wait::Other);
+        for origin in [Origin::Kernel(Wait::Other), Origin::UserSpace, Origin::Unknown] {
+            assert_eq!(waits(origin, uids(0)), Wait::Other);
         }
     }
 

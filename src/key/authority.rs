@@ -10,10 +10,14 @@ use nix::errno::Errno;
 use super::description::KeyDescription;
 use super::live::{Consumer, LiveKey, OF_ROOTS_KEY_IN_PROGRESS, REJECT_TTL};
 use super::serial::KeySerial;
-use crate::sys::keyctl;
+use crate::sys::{jail, keyctl};
 
+/// The group of a key that the kernel reads: a number that no account has, beyond those that distributions, directories and
+/// subordinate ids use. Not root's group, of which others may be members. A process of ours that finishes such a key has it
+/// as a supplementary group.
+pub(crate) const KERNEL_KEY_GROUP: u32 = 0xffff_f000;
 /// Permissions of a key that the kernel reads (rule S16): the possessor may view, search and link it, the owner view
-/// it, and the group, which is root's, view it, write to it and set its attributes.
+/// it, and the group view it, write to it and set its attributes.
 const OF_A_USERS_KERNEL_KEY: u32 = 0x1901_2500;
 /// The same for an owner who is root.
 const OF_ROOTS_KERNEL_KEY: u32 = 0x1925_0000;
@@ -113,8 +117,8 @@ impl Authority {
         let _ = keyctl::set_permissions(self.key.raw(), OF_ROOTS_KEY_IN_PROGRESS);
     }
 
-    /// Gives a key for the kernel its provisional payload, which is empty, and lets only root's group write to it: its
-    /// possessor, the user, must not.
+    /// Gives a key for the kernel its provisional payload, which is empty, and lets only [`KERNEL_KEY_GROUP`] write to
+    /// it: its possessor, the user, must not.
     ///
     /// The key is given to `owner`, whose context it is. When it ends by an error, a flush or its time, the kernel
     /// unlinks it from its owner's keyring, while the key is linked to that of the real uid. In a setuid program it
@@ -141,7 +145,7 @@ impl Authority {
     pub(crate) fn prepare_for_kernel(&self, owner: u32) -> Result<PreparedKey, Errno> {
         let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
         let key = self.key.raw();
-        keyctl::set_owner(key, owner, 0).and_then(|()| keyctl::set_permissions(key, permissions))?;
+        keyctl::set_owner(key, owner, KERNEL_KEY_GROUP).and_then(|()| keyctl::set_permissions(key, permissions))?;
         Ok(PreparedKey(self.key))
     }
 
@@ -170,6 +174,21 @@ impl Authority {
     pub(crate) fn reject(self, errno: Errno) -> Result<(), Errno> {
         keyctl::reject(self.key.raw(), REJECT_TTL, errno)
     }
+}
+
+/// Lets this process write to keys that the kernel reads. Its children inherit that, until they become another user.
+///
+/// # Errors
+/// EPERM without CAP_SETGID, ENOMEM.
+pub(crate) fn join_kernel_key_group() -> Result<(), Errno> {
+    jail::set_supplementary_group(Some(KERNEL_KEY_GROUP))
+}
+
+/// Gives up this process's authority, which is used up. With it, requests that the kernel makes in this process, such as
+/// Lustre's, would be refused or be taken for the first requester's.
+pub(crate) fn give_up_used() {
+    // The only error is a lack of memory.
+    let _ = keyctl::divest_authority();
 }
 
 /// The serial of the `_req` keyring that the kernel gave this process.

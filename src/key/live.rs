@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use super::description::KeyDescription;
 use super::serial::KeySerial;
 use crate::sys::{heir, keyctl};
+use crate::wire::without_context;
 
 /// How long a rejected key stays negative: long enough to answer a loop of tries, too short to annoy a person.
 pub(crate) const REJECT_TTL: Duration = Duration::from_secs(2);
@@ -46,12 +47,6 @@ pub(crate) enum Consumer {
     Kernel,
 }
 
-/// The payload of a key without a context, the same for both consumers: window 0, the error, GSS status 0
-/// (docs/formats.md).
-fn without_context(errno: Errno) -> [u8; 12] {
-    let [a, b, c, d] = (-(errno as i32)).to_ne_bytes();
-    [0, 0, 0, 0, a, b, c, d, 0, 0, 0, 0]
-}
 /// Length in bytes of window and error, by which a provisional payload is recognised.
 const PAYLOAD_START: usize = 8;
 
@@ -104,7 +99,8 @@ impl LiveKey {
     /// once; a guard does that if this process is killed in between.
     ///
     /// # Errors
-    /// The key, still live, with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES.
+    /// The key with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES. It is still live, unless it has the payload
+    /// but no timeout: then it is revoked.
     pub(crate) fn publish(mut self, payload: &[u8], timeout: Duration) -> Result<(), (Self, Errno)> {
         if let Err(errno) = self.open_to_root() {
             return Err((self, errno));
@@ -220,7 +216,7 @@ fn conclude(guarded: &'static Guarded) {
     let mut payload = [0; 64];
     let length = keyctl::read_into(guarded.key.raw(), &mut payload);
     let start = length.ok().and_then(|length| payload.get(..length)?.get(..PAYLOAD_START));
-    if start == without_context(Errno::EINPROGRESS).get(..PAYLOAD_START) {
+    if start == without_context(Errno::EINPROGRESS, 0).get(..PAYLOAD_START) {
         LiveKey::taken_over(guarded.key, Consumer::Program).fail();
     } else {
         let _ = keyctl::set_timeout(guarded.key.raw(), guarded.timeout);
@@ -234,7 +230,7 @@ impl Drop for LiveKey {
         }
         self.leave_foreign_ring();
         let updated =
-            update_when_bound(self.key, &without_context(Errno::EIO), Instant::now() + PASSING_LIMIT);
+            update_when_bound(self.key, &without_context(Errno::EIO, 0), Instant::now() + PASSING_LIMIT);
         if updated.is_ok() && self.consumer == Consumer::Program {
             let _ = keyctl::set_timeout(self.key.raw(), REJECT_TTL);
         }

@@ -95,13 +95,13 @@ pub(super) struct SkArguments {
     pub expire: Option<u32>,
     /// File system
     ///
-    /// At most 64 bytes: printable ASCII characters, without blanks and without : # /. With --modify, an empty name takes
-    /// the former one away.
+    /// At most 64 bytes: printable ASCII characters, without blanks and without : # /. With --modify, an empty name
+    /// clears it.
     #[arg(short, long, value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::name)]
     pub fsname: Option<String>,
     /// Network identifiers of the MGS, separated by commas, such as 10.0.0.1@tcp
     ///
-    /// At most 16. With --modify, an empty list takes the former ones away.
+    /// At most 16. With --modify, an empty list clears them.
     #[arg(short = 'g', long, value_name = "NIDS", help_heading = ATTRIBUTES, value_parser = values::nids)]
     pub mgsnids: Option<NidList>,
     /// Nodemap that the server puts the client into [default: default]
@@ -120,7 +120,7 @@ pub(super) struct SkArguments {
     /// Also --shared.
     #[arg(short, long, alias = "shared", value_name = "BITS", help_heading = ATTRIBUTES, value_parser = clap::value_parser!(u32).range(KEY_BITS))]
     pub key_bits: Option<u32>,
-    /// Whom the key is for: client, server, mgs, or several separated by commas
+    /// Who uses the key: client, server, mgs, or several separated by commas
     ///
     /// With --load, only client: a server's file becomes a client's, and is loaded. A file that is a client's already is
     /// loaded for every type that it has.
@@ -140,7 +140,7 @@ pub(super) struct SkArguments {
     /// With --read: print the bytes of the secret, too
     #[arg(long)]
     pub show_secret: bool,
-    /// Say more
+    /// Print each step
     #[arg(short, long)]
     pub verbose: bool,
     /// Words in the place of options.

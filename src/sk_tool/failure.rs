@@ -19,13 +19,13 @@ pub(super) enum SkFailure {
     #[error(transparent)]
     Usage(Box<clap::Error>),
     /// The process could not be kept from leaving its secrets in a core file.
-    #[error("core files cannot be prevented: {}", .0.desc())]
+    #[error("cannot disable core dumps: {}", .0.desc())]
     Core(Errno),
     /// A file is not usable.
     #[error(transparent)]
     File(#[from] KeyFileError),
     /// What the options say is no key.
-    #[error("this makes no key: {0}")]
+    #[error("these options do not make a valid key: {0}")]
     Rules(#[from] SharedKeyError),
     /// No secret could be had.
     #[error("{path}: {error}", path = quoted_path(.0), error = .1)]
@@ -70,7 +70,7 @@ pub(super) enum SkFailure {
     #[error("not loaded: {}", .0.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))]
     NotLoaded(Vec<String>),
     /// There is what an earlier rotation has made.
-    #[error("{}: it has the successor {} already", quoted_path(.file), quoted_path(.successor))]
+    #[error("{}: its successor {} already exists", quoted_path(.file), quoted_path(.successor))]
     SuccessorExists {
         /// The file.
         file: PathBuf,

@@ -20,7 +20,7 @@ use nix::unistd::{Pid, getpid, getppid};
 
 use super::heap;
 use super::keyctl::{self, RawSerial};
-use super::process::{Process, is_runnable};
+use super::process::{WaitingParent, is_runnable};
 
 const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
 /// Stack of a process made by [`spawn_sharing`], in bytes. Its lowest page is a guard page.
@@ -28,6 +28,8 @@ const SHARING_STACK: usize = 1024 * 1024;
 const PAGE: usize = 4096;
 /// How long a killed caller may take to end.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// Pause between two looks whether it has.
+const KILL_LOOK: Duration = Duration::from_millis(1);
 
 /// How long an heir's predecessor may take, and the fate of its key if it takes longer.
 #[derive(Debug)]
@@ -139,15 +141,14 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
             let busy = patience.starved.load(Ordering::Acquire) || is_runnable(*caller);
             blocked = if busy { None } else { blocked.or_else(|| Some(Instant::now())) };
         }
-        let Some(overdue) = Process::open(*caller).ok().filter(|_| getppid() == *caller) else {
+        if getppid() != *caller {
             if !had_finished(argument) {
                 heap::close();
             }
             return entry(argument, Predecessor::Ended);
-        };
+        }
         let _ = keyctl::reject(patience.key, patience.ttl, patience.errno);
-        let _ = overdue.kill();
-        if !overdue.wait_for_end(KILL_LIMIT) {
+        if !end_overdue(*caller) {
             return 1;
         }
         heap::close();
@@ -156,6 +157,19 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
     let heir = Box::leak(Box::new(Heir(patience, getpid(), inheritance)));
     // SAFETY: while the caller works, `wait` looks, sleeps and loads atomics. It sets errno only to end an overdue caller.
     unsafe { spawn_sharing(wait, heir) }
+}
+
+/// Kills the caller that has not ended. Returns whether it ends in time; until then its memory is its own.
+fn end_overdue(caller: Pid) -> bool {
+    let start = Instant::now();
+    WaitingParent::numbered(caller).end();
+    while getppid() == caller {
+        if start.elapsed() > KILL_LIMIT {
+            return false;
+        }
+        pause(KILL_LOOK);
+    }
+    true
 }
 
 /// Longest pause between two looks at a slow predecessor. On a busy machine there are hundreds of them.
@@ -240,4 +254,70 @@ pub(super) fn pause(time: Duration) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
     // SAFETY: no descriptors, a time that we own, no signal mask.
     unsafe { libc::ppoll(std::ptr::null_mut(), 0, &raw const time, std::ptr::null()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fork::ForkResult;
+    use crate::sys::process::end;
+    use nix::sys::resource::{Resource, setrlimit};
+    use nix::sys::signal::Signal;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{pipe, write};
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, RawFd};
+    use std::sync::atomic::AtomicI32;
+
+    static TOLD: AtomicI32 = AtomicI32::new(-1);
+
+    /// An heir that says what has become of its predecessor.
+    fn tell(pipe: &'static AtomicI32, predecessor: Predecessor) -> i32 {
+        let word: &[u8] = if predecessor == Predecessor::Killed { b"killed" } else { b"other" };
+        // SAFETY: the test's child keeps its end of the pipe open, and this process has a copy of it.
+        let pipe = unsafe { std::os::fd::BorrowedFd::borrow_raw(pipe.load(Ordering::Acquire)) };
+        i32::from(write(pipe, word).is_err())
+    }
+
+    fn overdue_with_an_heir(pipe: RawFd) -> ! {
+        static HANDOVER: Handover = Handover(AtomicBool::new(false));
+        static STARVED: AtomicBool = AtomicBool::new(false);
+        TOLD.store(pipe, Ordering::Release);
+        let time = Duration::from_millis;
+        let patience = Succession {
+            first_look: time(1),
+            next_look: time(1),
+            limit: time(50),
+            busy_limit: time(100),
+            key: 0,
+            errno: Errno::EIO,
+            ttl: time(1000),
+            handover: &HANDOVER,
+            starved: &STARVED,
+        };
+        let inheritance = Inheritance { had_finished: |_| false, entry: tell, argument: &TOLD };
+        // No descriptor can be had, neither of the process nor of a file.
+        if setrlimit(Resource::RLIMIT_NOFILE, 0, 0).is_ok() && spawn_heir(patience, inheritance).is_ok() {
+            loop {
+                pause(time(500));
+            }
+        }
+        end(1)
+    }
+
+    #[test]
+    fn an_overdue_caller_is_killed_also_where_no_descriptor_is_to_be_had() {
+        let (reader, writer) = pipe().unwrap();
+        // SAFETY: this test's child allocates, which fork leaves usable, and takes no other lock.
+        let child = match unsafe { nix::unistd::fork() }.unwrap() {
+            ForkResult::Child => overdue_with_an_heir(writer.as_raw_fd()),
+            ForkResult::Parent { child } => child,
+        };
+        drop(writer);
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Signaled(child, Signal::SIGKILL, false)));
+        let mut told = String::new();
+        File::from(reader).read_to_string(&mut told).unwrap();
+        assert_eq!(told, "killed");
+    }
 }

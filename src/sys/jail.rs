@@ -144,6 +144,14 @@ fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> 
     changed
 }
 
+/// Leaves the process this supplementary group and no other, or none.
+///
+/// # Errors
+/// EPERM without CAP_SETGID, ENOMEM.
+pub(crate) fn set_supplementary_group(group: Option<u32>) -> Result<(), Errno> {
+    setgroups(group.map(Gid::from_raw).as_slice())
+}
+
 /// Gives up all capabilities of a root process for good, except CAP_KILL.
 ///
 /// # Errors

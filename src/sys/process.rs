@@ -1,7 +1,7 @@
 //! Processes: descriptors, states, signals. fork.rs and exec.rs start them.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::ffi::CStr;
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::raw::c_long;
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
+
+use super::bare;
 
 /// Has the C library use one heap however many threads there are. Each further heap takes 64 MiB of address space.
 #[cfg(feature = "gss")]
@@ -36,6 +38,18 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Opens a child of ours that has not been reaped. If that is impossible, kills it: nobody could end it later.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub(crate) fn of_child(child: Pid) -> Result<Self, Errno> {
+        Self::open(child).inspect_err(|_| {
+            // Its number cannot be another's until it is reaped.
+            let _ = kill(child, Signal::SIGKILL);
+            let _ = waitpid(child, Some(WaitPidFlag::WNOHANG));
+        })
+    }
+
     /// Opens a process that is known to exist now: our child or our parent.
     ///
     /// # Errors
@@ -105,10 +119,14 @@ pub(crate) struct WaitingParent {
 impl WaitingParent {
     /// This process's parent.
     pub(crate) fn parent() -> Self {
-        let (pid, child) = (getppid(), getpid());
-        // It may have ended before, and its id may be reused.
+        Self::numbered(getppid())
+    }
+
+    /// The process that was this one's parent when it started. If it has ended, so that its number may be another's, nothing
+    /// is done to it.
+    pub(super) fn numbered(pid: Pid) -> Self {
         let opened = Process::open(pid).ok().filter(|_| getppid() == pid);
-        Self { pid, child, opened }
+        Self { pid, child: getpid(), opened }
     }
 
     /// Sends SIGKILL, by its number only as long as it is our parent.
@@ -135,7 +153,7 @@ pub(crate) fn disown_children() {
     while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive) {}
 }
 
-/// Whether the process runs, or would run if a processor were free. Allocates nothing.
+/// Whether the process runs, or would run if a processor were free. Allocates nothing and leaves errno alone.
 pub(crate) fn is_runnable(pid: Pid) -> bool {
     let mut line = [0; 64];
     state_and_parent(pid, &mut line).starts_with(b"R")
@@ -154,14 +172,10 @@ fn parent_of(pid: Pid) -> Option<Pid> {
 /// The process's status line (proc_pid_stat(5)) from the third field on, or nothing.
 fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
     let mut name = [0; 32];
-    let mut rest = &mut name[..];
-    if write!(rest, "/proc/{pid}/stat").is_err() {
+    if write!(&mut name[..], "/proc/{pid}/stat\0").is_err() {
         return &[];
     }
-    let unused = rest.len();
-    let name = name.get(..name.len() - unused).and_then(|name| std::str::from_utf8(name).ok());
-    let read = name.and_then(|name| File::open(name).ok()).and_then(|mut file| file.read(line).ok());
-    let line = read.and_then(|length| line.get(..length)).unwrap_or_default();
+    let line = CStr::from_bytes_until_nul(&name).map_or(&[][..], |name| bare::read_start(name, line));
     // The second field is the program's name in parentheses, which may hold anything.
     let end = line.iter().rposition(|&byte| byte == b')');
     end.and_then(|end| line.get(end + 2..)).unwrap_or_default()

@@ -70,7 +70,7 @@ pub(super) fn check(
 ) -> Result<Agreed, Failure> {
     let bad = |what: &str| Failure::new(Stage::Publish, Cause::WorkerFault, format_args!("S12: {what}"));
     let enctype = Enctype::try_from(context.enctype).map_err(|error| bad(&error.to_string()))?;
-    if !allowed.allow(enctype) {
+    if !allowed.allows(enctype) {
         return Err(bad(&format!("context of {enctype}; allowed by lgss.toml: {allowed}")));
     }
     let key_origin = if context.acceptor_subkey { KeyOrigin::AcceptorSubkey } else { KeyOrigin::Initiator };

@@ -34,7 +34,7 @@ impl Clock {
                 thread::sleep(limit);
                 process::end(i32::from(!act()))
             }
-            Ok(ForkResult::Parent { child }) => Process::open(child).ok().map(Self),
+            Ok(ForkResult::Parent { child }) => Process::of_child(child).ok().map(Self),
             Err(_) => None,
         }
     }

@@ -141,7 +141,7 @@ impl InitChannel {
             }
             ForkResult::Parent { child } => {
                 drop(give);
-                let child = Process::open(child).map_err(no_process)?;
+                let child = Process::of_child(child).map_err(no_process)?;
                 let attempt = receive(result, worker, deadline);
                 if matches!(attempt, None | Some(WriteOutcome::Unwanted)) {
                     let _ = child.kill();

@@ -45,7 +45,7 @@ pub(super) fn fail(
         Ok(()) => Outcome::Failed(failure),
         Err((live, errno)) => {
             live.hand_over();
-            let detail = format!("{}; and the key takes no answer: {errno}", failure.detail);
+            let detail = format!("{}; and the key could not be updated: {errno}", failure.detail);
             Outcome::Failed(Failure { detail, ..failure })
         }
     }

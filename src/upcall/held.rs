@@ -18,7 +18,7 @@ use super::verdict::Undecided;
 use crate::config::{CEILING, Config, Timeouts};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::requester::Wait;
-use crate::key::authority::PreparedKey;
+use crate::key::authority::{self, PreparedKey};
 use crate::key::{Authority, Consumer, KeySerial, LiveKey};
 use crate::sys::process::WaitingParent;
 
@@ -118,6 +118,7 @@ impl Pending {
     pub(super) fn admit(&mut self) -> Result<(), Failure> {
         if let Self::Held(held) = self {
             let live = held.instantiate()?;
+            authority::give_up_used();
             live.shorten(held.timeout);
             *self = Self::Live(live);
         }
@@ -187,8 +188,11 @@ impl HeldKey {
         outcome
     }
 
-    /// Rejects the key. Returns it instead if the clock has instantiated it.
+    /// Rejects the key, unless it has been answered. Returns it instead if the clock has instantiated it.
     fn reject(&mut self, errno: Errno) -> Option<LiveKey> {
+        if self.answered {
+            return None;
+        }
         let late = self.stop_clock();
         let live = if !late && self.reject_now(errno) { None } else { self.of_the_clock() };
         self.release();
@@ -222,9 +226,7 @@ impl HeldKey {
 
 impl Drop for HeldKey {
     fn drop(&mut self) {
-        if !self.answered
-            && let Some(live) = self.reject(Cause::Setup.errno())
-        {
+        if let Some(live) = self.reject(Cause::Setup.errno()) {
             live.fail();
         }
     }

@@ -61,14 +61,17 @@ impl Invocation {
     /// [`Unusable`].
     pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Unusable> {
         let mut words = words.map(OsString::into_vec);
-        let (mut config, mut realm) = (None, None);
+        let (mut config, mut realm, mut unreadable) = (None, None, None);
         let operation = loop {
             match words.next() {
                 Some(word) if word == b"--config" => {
                     config = words.next().map(|p| PathBuf::from(OsString::from_vec(p)))
                 }
                 Some(word) if word == b"-R" || word == b"--realm" => {
-                    realm = words.next().and_then(|realm| String::from_utf8(realm).ok());
+                    match words.next().map(String::from_utf8) {
+                        Some(Err(error)) => unreadable = Some(error.into_bytes()),
+                        value => realm = value.and_then(Result::ok),
+                    }
                 }
                 other => break other,
             }
@@ -85,6 +88,9 @@ impl Invocation {
                 }
             };
             return Err(unusable(offence, &config));
+        }
+        if let Some(word) = unreadable {
+            return Err(unusable(format!("\"{}\" stands where a realm is expected", shown(&word)), &config));
         }
         let count = rest.len() + 1;
         let [_, key_type, description, callout, uid, gid, thread, process, session] =
@@ -177,5 +183,14 @@ mod tests {
                 assert_eq!(error.key.map(KeySerial::raw), key, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_realm_that_is_no_text_is_the_rules_fault_and_no_other_realm_serves() {
+        let mut all = words("--config|/c|-R|X|create|77|user|d|c|1|2|0|0|0");
+        all[3] = OsString::from_vec(vec![b'X', 0xff]);
+        let error = Invocation::parse(all.into_iter()).unwrap_err();
+        assert!(error.offence.contains("\" stands where a realm is expected"), "{error:?}");
+        assert_eq!((error.config, error.key), (Some("/c".into()), KeySerial::new(77)));
     }
 }

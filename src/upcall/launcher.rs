@@ -135,11 +135,10 @@ fn launch(
     Ok(sources)
 }
 
-/// Gives up the authority over a key under construction, and proves that it is gone (rule S13). Reading such a key
-/// would wait for its answer, so it is no proof. A process that has left the session the authority came with, and has
-/// given it up, cannot get it back; without it only possession of the key would give any right to it.
-fn give_up_authority(key: KeySerial) -> Result<(), Failure> {
-    keyctl::divest_authority().map_err(|errno| launch_failed("authority", errno))?;
+/// Proves that the authority over a key under construction is gone (rule S13). Reading such a key would wait for its
+/// answer, so it is no proof. A process that has left the session the authority came with, and has given it up, cannot
+/// get it back; without it only possession of the key would give any right to it.
+fn prove_powerless(key: KeySerial) -> Result<(), Failure> {
     match keyctl::assume_authority(key.raw()) {
         Err(Errno::ENOKEY | Errno::EACCES) => Ok(()),
         Err(errno) => Err(launch_failed("proof of isolation", errno)),
@@ -170,8 +169,11 @@ fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32
 /// access to the key (rule S13).
 fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
     search::isolate(collections).map_err(|(ring, errno)| launch_failed(ring, errno))?;
+    // Also the used authority over a key that has its answer: with it, requests of the kernel's in this process, such as
+    // Lustre's, would be refused or be taken for the requester's (rule S1).
+    keyctl::divest_authority().map_err(|errno| launch_failed("authority", errno))?;
     if assignment.under_construction {
-        return give_up_authority(assignment.key);
+        return prove_powerless(assignment.key);
     }
     match keyctl::read(assignment.key.raw()) {
         Err(Errno::EACCES) => Ok(()),

@@ -56,7 +56,7 @@ mod teller;
 mod times;
 mod verdict;
 mod witness;
-mod worker_end;
+mod worker_exit;
 
 use invocation::Invocation;
 

@@ -30,7 +30,7 @@ use crate::config::{CEILING, Config, LogLevel};
 use crate::ctx::request::OnPause;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::counted_owner::CountedOwner;
-use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL};
+use crate::key::{Authority, Consumer, KeySerial, REJECT_TTL, authority};
 use crate::sys::heap;
 use crate::sys::heir::{self, Inheritance, Predecessor, Succession};
 use crate::sys::jail::{self, OomScore};
@@ -81,8 +81,12 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
 /// processor time that it used would prolong the requester's wait. An overdue front has been killed: reading /proc of a
 /// requester can block for as long as its process is in exec, and nothing else ends that.
 fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
-    // First, since the clock of a held key inherits the score.
+    // First, since the clock of a held key inherits both.
     jail::set_oom_score(OomScore::Never);
+    if shared.invocation.consumer == Consumer::Kernel {
+        // Without memory for it, the key ends by its timeout.
+        let _ = authority::join_kernel_key_group();
+    }
     let verdict = match front {
         Predecessor::Ended => take_verdict(shared, None),
         Predecessor::Waits(_) => take_verdict(shared, Some(WaitingParent::parent())),
@@ -113,6 +117,7 @@ fn take_verdict(
 ) -> Result<(&'static Served, Pending), Failure> {
     match shared.verdict.get() {
         Some(Verdict::Served(served)) => {
+            authority::give_up_used();
             Ok((served, Pending::Live(shared.live_key().in_foreign_ring(served.foreign_ring))))
         }
         Some(Verdict::Undecided(undecided)) => {

@@ -29,7 +29,7 @@ use super::relay::{GrantedContext, Relay};
 use super::shared_keys::SharedKeyPart;
 use super::start::{self, Attempt, LaunchProgress, place_limit};
 use super::times::{Times, WorkerTime};
-use super::worker_end;
+use super::worker_exit;
 use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
 use crate::event::{Cause, Failure, Stage};
@@ -249,10 +249,10 @@ impl<'a> RunningNegotiation<'a> {
                 Some(WorkerEvent::Message) => link
                     .receive_message(deadline.min(Instant::now() + MESSAGE_TIME))
                     .map_err(|error| match error {
-                        MessageError::Closed => worker_end::failure(worker),
+                        MessageError::Closed => worker_exit::failure(worker),
                         error => not_received(error, deadline, self.overdue()),
                     })?,
-                Some(WorkerEvent::WorkersEnd) => return Err(worker_end::failure(worker)),
+                Some(WorkerEvent::WorkersEnd) => return Err(worker_exit::failure(worker)),
             };
             match (message, self.channel.as_mut()) {
                 (Message::Report(report), _) => return Ok(report),

@@ -185,7 +185,7 @@ fn parse(invocation: &Invocation) -> Result<Order, Failure> {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Failure> {
-    std::str::from_utf8(bytes).map_err(|_| malformed("callout or description is no text"))
+    std::str::from_utf8(bytes).map_err(|_| malformed("callout or description is not UTF-8"))
 }
 
 /// The target of words that are no valid request as a whole.

@@ -86,7 +86,7 @@ impl Attempt {
                 launcher::become_worker(assignment, served, program.into(), Ends { socket, starting })
             }
             ForkResult::Parent { child } => {
-                let process = Process::open(child).map_err(launch_failed)?;
+                let process = Process::of_child(child).map_err(launch_failed)?;
                 Ok(Self { process, waiting, link, started })
             }
         }

@@ -29,6 +29,7 @@ pub(super) fn become_teller(Untold { name, start }: &Untold, settings: Option<&P
     nix::unistd::alarm::cancel();
     process::disown_children();
     let_go_of_keys();
+    let _ = jail::set_supplementary_group(None);
     let _ = jail::keep_only_kill();
     jail::set_oom_score(OomScore::Normal);
     let words = ["lgss_keyring", WORD, name, &start.to_string()].map(|word| word.as_bytes().to_vec());

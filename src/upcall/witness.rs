@@ -9,7 +9,7 @@ use super::order::Order;
 use super::refusal::refused;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::key_list::Bound;
-use crate::identity::requester::{self, Origin, Requester, RequesterError, Wait};
+use crate::identity::requester::{self, Requester, RequesterError, Wait};
 use crate::key::auth_line::Expected;
 use crate::key::{Authority, KeyDescription, KeySerial};
 
@@ -61,8 +61,8 @@ impl Witness {
     /// Who waits for the answer.
     pub(super) fn waits(&self) -> Wait {
         match self {
-            Self::Task(Requester { origin: Origin::Kernel(waits), .. }) => *waits,
-            Self::Task(_) | Self::ThreadRing => Wait::Other,
+            Self::Task(requester) => requester.waits(),
+            Self::ThreadRing => Wait::Other,
         }
     }
 }

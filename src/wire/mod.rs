@@ -19,6 +19,13 @@ pub enum WireError {
     Trailing(usize),
 }
 
+/// What a key of either type holds while there is no context in it: `u32 0 · i32 −errno · u32 GSS major` (docs/formats.md).
+/// Needs no heap.
+pub(crate) fn without_context(errno: nix::errno::Errno, gss_major: u32) -> [u8; 12] {
+    let ([a, b, c, d], [e, f, g, h]) = ((-(errno as i32)).to_ne_bytes(), gss_major.to_ne_bytes());
+    [0, 0, 0, 0, a, b, c, d, e, f, g, h]
+}
+
 /// A cursor over received bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a>(&'a [u8]);

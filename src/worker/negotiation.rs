@@ -204,7 +204,7 @@ fn establish(
         asks_for_new_ticket: error.asks_for_new_ticket(),
     })?;
     let (enctype, allowed) = (negotiated.keys.base_key.enctype(), &request.enctypes);
-    if !allowed.allow(enctype) {
+    if !allowed.allows(enctype) {
         let detail = format!("{peer}: the server chose {enctype}; allowed by lgss.toml: {allowed}");
         return Err(Failure::new(Stage::Negotiate, Cause::EncryptionType, detail).into());
     }

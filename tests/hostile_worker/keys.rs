@@ -3,19 +3,21 @@
 use super::Report;
 use libc::{c_long, c_ulong};
 use nix::errno::Errno;
+use std::ffi::CString;
 
 /// Attacks all keys of the requester that /proc/keys shows, among them the one under negotiation.
 pub(crate) fn attack(report: &mut Report) {
     let keys = visible("user");
     report.say("see no key", if keys.is_empty() { Ok(()) } else { Err(Errno::ENODATA) });
     attempt_all(report, "as started", &keys);
+    report.say("ask for a key, but not in its own name", ask());
     for ring in visible("keyring") {
         // A link from our session keyring would give us possession; the user's own keyrings may be linked.
         let _ = keyctl(libc::KEYCTL_LINK, [id(ring), id(libc::KEY_SPEC_SESSION_KEYRING), 0, 0]);
     }
     attempt_all(report, "after linking keyrings", &keys);
     for key in &keys {
-        let name = std::ffi::CString::new(format!("_req.{key}")).expect("no NUL");
+        let name = CString::new(format!("_req.{key}")).expect("no NUL");
         // This makes a keyring with that name if there is none to join; the attempts on the key show whether it did
         // harm.
         let _ = keyctl(libc::KEYCTL_JOIN_SESSION_KEYRING, [name.as_ptr() as c_ulong, 0, 0, 0]);
@@ -47,6 +49,50 @@ fn attempt_all(report: &mut Report, when: &str, keys: &[i32]) {
             report.say(&format!("{name} {when}"), keyctl(operation, arguments));
         }
     }
+}
+
+/// Makes requests and reads in /proc/keys, while one is under way, whom the kernel names as its requester. With an authority
+/// that is still in force this would be our upcall's requester; with one that was used, the kernel refuses all requests, also
+/// those that it makes itself in this process. Only with none, the requester is this thread: the one result that is no success.
+fn ask() -> Result<(), Errno> {
+    let uid = nix::unistd::getuid();
+    for number in 0..50 {
+        let description = CString::new(format!("lgss:{}:again@h{number}", uid)).expect("no NUL");
+        let (tell, told) = std::sync::mpsc::channel();
+        let asking = std::thread::spawn(move || {
+            let own = std::fs::read_link("/proc/thread-self").expect("/proc");
+            let own = own.file_name().and_then(|tid| tid.to_str()?.parse().ok()).expect("a number");
+            let _ = tell.send(own);
+            // SAFETY: strings with NUL that outlive the call, and a number.
+            unsafe {
+                let (kind, callout) = (c"user".as_ptr(), c"x".as_ptr());
+                libc::syscall(libc::SYS_request_key, kind, description.as_ptr(), callout, 0)
+            };
+        });
+        let own: i32 = told.recv().expect("its number");
+        let mut named = None;
+        while named.is_none() && !asking.is_finished() {
+            named = requester_of_the_newest();
+        }
+        asking.join().expect("no panic");
+        match named {
+            Some(tid) if tid == own => return Err(Errno::ENOKEY),
+            Some(_) => return Ok(()),
+            // It was over before we looked.
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The thread that a request under way of our uid names.
+fn requester_of_the_newest() -> Option<i32> {
+    let text = std::fs::read("/proc/keys").ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // Not those that are revoked or invalidated: the second column has R or i.
+    let is_valid = |line: &&str| line.split(' ').nth(1).is_some_and(|flags| !flags.contains(['R', 'i']));
+    let line = text.lines().filter(is_valid).rfind(|line| line.contains(" .request_ key:"))?;
+    line.split(' ').find_map(|word| word.strip_prefix("pid:")?.parse().ok())
 }
 
 /// Serials of the keys of a type that we may see: ours and those of our uid.

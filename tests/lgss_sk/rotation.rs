@@ -55,7 +55,7 @@ fn a_rotation_that_cannot_be_completed_writes_nothing() {
     fs::write(bench.path("bad"), "bad").unwrap();
     let before = bench.files();
     let err = bench.refused(&["rotate", "one", "two"]);
-    assert!(err.contains("two: it has the successor two.new already"), "{err}");
+    assert!(err.contains("two: its successor two.new already exists"), "{err}");
     assert!(bench.refused(&["rotate", "one", "bad"]).contains("bad: it is no shared key"));
     assert!(bench.refused(&["rotate", "one", "none"]).contains("No such file"));
     for again in ["one", "./one"] {
@@ -76,7 +76,7 @@ fn a_second_rotation_says_what_has_to_become_of_the_first_ones_file() {
     let (before, successor) = (bench.files(), bench.bytes("key.new"));
     assert_eq!(
         bench.refused(&["rotate", "key"]),
-        "lgss_sk: key: it has the successor key.new already\n  try:    load key.new on every node, then mv key.new key; \
+        "lgss_sk: key: its successor key.new already exists\n  try:    load key.new on every node, then mv key.new key; \
          or, if no node has loaded it, rm key.new\n"
     );
     assert_eq!((bench.files(), bench.bytes("key.new")), (before, successor));

@@ -90,6 +90,6 @@ fn a_failure_that_nobody_waits_for_is_told_in_the_log(shared: &Shared) {
     site.ticket(shared.realm());
     let server = Server::silent();
     dispose(&site, shared, &server, Disposal::Revoke);
-    site.log.wait_for_words(&["ETIMEDOUT", "the key takes no answer", Cause::ServerSilent.remedy()]);
+    site.log.wait_for_words(&["ETIMEDOUT", "the key could not be updated", Cause::ServerSilent.remedy()]);
     site.wait_until_idle();
 }

@@ -288,9 +288,8 @@ impl<'a> Search<'a> {
         let uid = self.owner.uid;
         let set = caches.client_keytab(uid).map(Ok);
         let named = || {
-            let Environment { user, temporary, .. } = &self.environment;
-            let values = TokenValues { uid, name: user.as_deref(), temporary: temporary.as_deref() };
-            let name = client_keytab_name(krb5_config, values)?.map_err(|error| error.to_string());
+            // The file is the host's, so nothing in the requester's environment counts.
+            let name = client_keytab_name(krb5_config, TokenValues::numbered(uid))?.map_err(|error| error.to_string());
             Some(name.and_then(|name| match Path::new(name.strip_prefix("FILE:").unwrap_or(&name)) {
                 path if path.is_absolute() => Ok(path.to_owned()),
                 _ => Err(format!("default_client_keytab_name {}: not the path of a file", quoted(&name))),

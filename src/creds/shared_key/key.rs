@@ -35,7 +35,7 @@ pub(crate) struct KeyParts {
     pub cipher: CipherAlgorithm,
     /// How long a context lasts, in seconds.
     pub expire: u32,
-    /// Whom the key is for.
+    /// Who uses the key.
     pub types: KeyTypes,
     /// The management servers that a client may authenticate to with this key.
     pub mgs_nids: Vec<Nid>,
@@ -128,13 +128,13 @@ pub(crate) enum SharedKeyError {
     #[error("its file system name has more than {FILE_SYSTEM_LIMIT} bytes")]
     FileSystemTooLong,
     /// Not UTF-8, or with a NUL.
-    #[error("its file system name is no text")]
+    #[error("its file system name is not UTF-8")]
     FileSystemNoText,
     /// Too long, or without the NUL at the end.
     #[error("its nodemap name has more than {NODEMAP_LIMIT} bytes")]
     NodemapTooLong,
     /// Not UTF-8, or with a NUL.
-    #[error("its nodemap name is no text")]
+    #[error("its nodemap name is not UTF-8")]
     NodemapNoText,
 }
 

@@ -27,7 +27,7 @@ pub enum ClientError {
     #[error("reading the key: {0}")]
     Read(OsError),
     /// The key is not the caller's, and is not read (rule S20).
-    #[error("the key is not believed: {0}")]
+    #[error("the key is not trusted: {0}")]
     NotOwn(Doubt),
     /// The key holds something else than a context.
     #[error(transparent)]

@@ -1,11 +1,11 @@
-//! What a key of either type holds while there is no context in it: `u32 0 · i32 −errno · u32 GSS major`.
+//! What a key of either type holds while there is no context in it.
 
 use nix::errno::Errno;
 
-use crate::wire::Writer;
+use crate::wire::{Writer, without_context};
 
 pub(super) fn not_established(errno: Errno, gss_major: u32) -> Writer {
     let mut writer = Writer::new();
-    writer.u32_host(0).i32_host(-(errno as i32)).u32_host(gss_major);
+    writer.bytes(&without_context(errno, gss_major));
     writer
 }

@@ -90,13 +90,13 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// Wraps a connection. Its deadline has passed until [`Timed::allow`] sets one.
+    /// Wraps a connection. Its deadline has passed until [`Timed::set_limit`] sets one.
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, deadline: Instant::now() }
     }
 
     /// Sets the deadline to `limit` from now.
-    pub fn allow(&mut self, limit: Duration) {
+    pub fn set_limit(&mut self, limit: Duration) {
         self.deadline = Instant::now() + limit;
     }
 
@@ -188,7 +188,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        timed.allow(Duration::from_millis(60));
+        timed.set_limit(Duration::from_millis(60));
         let begun = Instant::now();
         let error = timed.read_exact(&mut [0; 100_000]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

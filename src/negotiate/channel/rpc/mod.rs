@@ -57,7 +57,7 @@ impl Client {
     /// # Errors
     /// [`ChannelError`].
     pub fn transact(&mut self, call: &[u8]) -> Result<Vec<u8>, ChannelError> {
-        self.stream.allow(self.limit);
+        self.stream.set_limit(self.limit);
         record::write(&mut self.stream, call)?;
         Ok(record::read(&mut self.stream)?)
     }
