@@ -145,7 +145,8 @@ impl Authority {
     pub(crate) fn prepare_for_kernel(&self, owner: u32) -> Result<PreparedKey, Errno> {
         let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
         let key = self.key.raw();
-        keyctl::set_owner(key, owner, KERNEL_KEY_GROUP).and_then(|()| keyctl::set_permissions(key, permissions))?;
+        keyctl::set_owner(key, owner, KERNEL_KEY_GROUP)
+            .and_then(|()| keyctl::set_permissions(key, permissions))?;
         Ok(PreparedKey(self.key))
     }
 

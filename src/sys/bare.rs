@@ -19,8 +19,7 @@ pub(super) fn read_start<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
     let opened = unsafe { call(libc::SYS_openat, [here, path.as_ptr() as usize, flags, 0, 0]) };
     let Ok(file) = usize::try_from(opened) else { return &[] };
     // SAFETY: the kernel writes at most `len` bytes into the buffer, which is ours alone.
-    let length =
-        unsafe { call(libc::SYS_read, [file, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0]) };
+    let length = unsafe { call(libc::SYS_read, [file, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0]) };
     // SAFETY: the descriptor is the one opened above, and nobody else knows it.
     unsafe { call(libc::SYS_close, [file, 0, 0, 0, 0]) };
     usize::try_from(length).ok().and_then(|length| buffer.get(..length)).unwrap_or_default()

@@ -54,7 +54,9 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
         fs::set_permissions(&t.secret, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(of)
     }),
     ("make a file in /tmp", |_| {
-        fs::write(format!("/tmp/lgss-captive-{}", std::process::id()), "").map_err(of)
+        // Another run's file of that name would be another user's.
+        let file = format!("/tmp/lgss-captive-{}", nix::unistd::getuid());
+        fs::write(&file, "").and_then(|()| fs::remove_file(&file)).map_err(of)
     }),
     ("list /tmp", |_| fs::read_dir("/tmp").map(drop).map_err(of)),
     ("read the memory of a process of the user's", |t| read_memory(t.process)),

@@ -1,5 +1,6 @@
 //! Requests that lie about who they are, or break the grammar.
 
+use crate::support::forged_lines::look_alikes;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user, probe};
 use crate::support::rpc::call_null_with;
@@ -194,25 +195,6 @@ fn a_refused_request_starts_no_worker(shared: &Shared) {
     site.wait_until_idle();
     let lines = site.log.wait_for_count(1);
     assert!(lines.len() == 1 && lines[0].contains("authorise"), "{lines:#?}");
-}
-
-/// Lines in /proc/keys that imitate the authorisation key of a request by `pid`; their serials, key ids and callout
-/// lengths surround those of the next request.
-fn look_alikes(uid: u32, pid: u32, length: usize) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for low in 0..12u32 {
-        let mut description = b"harmless: 1\n".to_vec();
-        for high in 0..16u32 {
-            let key = (high << 26) | (low * 0x11_1111);
-            let line = format!(
-                "{:08x} I--Q---     1 perm 0b0b0000 {uid:5} {uid:5} .request_ key:{key:x} pid:{pid} ci:{length}\n",
-                key + 1
-            );
-            description.extend(line.bytes());
-        }
-        steps.push(Step::AddKey { description, length: 1, ring: SESSION_RING });
-    }
-    steps
 }
 
 fn look_alike_lines_in_proc_keys_do_not_redirect_a_request(shared: &Shared) {

@@ -80,14 +80,10 @@ mod trust;
 mod whose_context;
 mod worker_file;
 
-use libtest_mimic::{Arguments, Trial};
-use nix::sys::signal::{SigSet, Signal};
-use std::process::Child;
 use std::sync::Arc;
-use support::machine;
-use support::process::command;
-use support::scratch::reap_stale;
+use support::chosen::Chosen;
 use support::shared::Shared;
+use support::{janitor, machine};
 
 /// The tests of a module: functions that take what all tests share.
 macro_rules! trials {
@@ -106,38 +102,11 @@ macro_rules! trials {
 }
 pub(crate) use trials;
 
-/// Set for the inner process.
-const INNER: &str = "LGSS_TEST_INNER";
 /// Tests mostly wait.
 const THREADS: usize = 6;
 
 fn main() {
-    if std::env::var_os(INNER).is_some() { run_tests() } else { std::process::exit(run_as_janitor()) }
-}
-
-fn run_as_janitor() -> i32 {
-    let mut signals = SigSet::empty();
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]
-        .into_iter()
-        .for_each(|s| signals.add(s));
-    signals.thread_block().unwrap();
-    reap_stale();
-    let mut inner = command(std::env::current_exe().unwrap());
-    inner.args(std::env::args_os().skip(1)).env(INNER, "1");
-    let code = wait(inner.spawn().unwrap(), &signals);
-    reap_stale();
-    code
-}
-
-fn wait(mut inner: Child, signals: &SigSet) -> i32 {
-    loop {
-        if let Some(status) = inner.try_wait().unwrap() {
-            return status.code().unwrap_or(101);
-        }
-        if signals.wait().unwrap() != Signal::SIGCHLD {
-            inner.kill().unwrap();
-        }
-    }
+    janitor::main(run_tests);
 }
 
 /// The tests of one module.
@@ -207,18 +176,14 @@ const MODULES: &[Trials] = &[
 ];
 
 fn run_tests() -> ! {
-    SigSet::all().thread_unblock().unwrap();
-    let (words, mut arguments) = arguments();
-    arguments.test_threads.get_or_insert(THREADS);
+    let mut command_line = Chosen::read();
+    command_line.arguments.test_threads.get_or_insert(THREADS);
     let shared = Arc::new(Shared::default());
     let chosen = |modules: &[Trials]| {
         let all = modules.iter().flat_map(|trials| trials(&shared));
-        let is_meant = |trial: &Trial| {
-            let name = format!("[{}] {}", trial.kind(), trial.name());
-            words.is_empty() || words.iter().any(|word| name.contains(word))
-        };
-        all.filter(is_meant).collect::<Vec<_>>()
+        all.filter(|trial| command_line.has(trial)).collect::<Vec<_>>()
     };
+    let mut arguments = command_line.arguments.clone();
     let trials = chosen(MODULES);
     if !arguments.list {
         machine::require_all();
@@ -230,15 +195,4 @@ fn run_tests() -> ! {
     drop(shared);
     together.exit_if_failed();
     alone.exit()
-}
-
-/// The leading words, if there are several: tests whose name contains one of them run. The rest of the command line is
-/// as for any `cargo test` binary.
-fn arguments() -> (Vec<String>, Arguments) {
-    let all: Vec<String> = std::env::args().collect();
-    let words: Vec<String> = all.iter().skip(1).take_while(|word| !word.starts_with('-')).cloned().collect();
-    match words.len() {
-        0 | 1 => (Vec::new(), Arguments::from_iter(all)),
-        several => (words, Arguments::from_iter(all.iter().take(1).chain(all.iter().skip(1 + several)))),
-    }
 }

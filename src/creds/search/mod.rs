@@ -289,7 +289,8 @@ impl<'a> Search<'a> {
         let set = caches.client_keytab(uid).map(Ok);
         let named = || {
             // The file is the host's, so nothing in the requester's environment counts.
-            let name = client_keytab_name(krb5_config, TokenValues::numbered(uid))?.map_err(|error| error.to_string());
+            let name = client_keytab_name(krb5_config, TokenValues::numbered(uid))?
+                .map_err(|error| error.to_string());
             Some(name.and_then(|name| match Path::new(name.strip_prefix("FILE:").unwrap_or(&name)) {
                 path if path.is_absolute() => Ok(path.to_owned()),
                 _ => Err(format!("default_client_keytab_name {}: not the path of a file", quoted(&name))),

@@ -6,11 +6,14 @@
 pub(crate) mod acceptor;
 pub(crate) mod cache_file;
 pub(crate) mod cgroup;
+pub(crate) mod chosen;
 pub(crate) mod command_line;
 pub(crate) mod crowd;
 pub(crate) mod dns;
+pub(crate) mod forged_lines;
 pub(crate) mod fuse;
 pub(crate) mod ganesha;
+pub(crate) mod janitor;
 pub(crate) mod kcm;
 pub(crate) mod keys;
 pub(crate) mod log;

@@ -1,0 +1,203 @@
+//! One attack: what an ordinary user does, where, and what comes of it.
+
+use crate::plan::{Request, Step};
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Probe, as_user};
+use crate::support::process::{command, command_as};
+use crate::support::rpc::call_null_with;
+use crate::support::server::Target;
+use crate::support::shared::Shared;
+use crate::support::site::Site;
+use nix::errno::Errno;
+use std::process::{Output, Stdio};
+
+/// Where the attacker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum World {
+    /// In the namespaces of the host.
+    Host,
+    /// Root in a user namespace that it has made without any right.
+    UserNamespace,
+}
+
+impl World {
+    pub(crate) const BOTH: [Self; 2] = [Self::Host, Self::UserNamespace];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::UserNamespace => "user namespace",
+        }
+    }
+}
+
+/// What an attack must come to, in words for the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The request fails with this error.
+    Refused(Errno),
+    /// The attacker gets a context of its own, as if it had asked in the ordinary way.
+    OwnContext,
+    /// The function has checked by itself that this is so.
+    Nothing(&'static str),
+}
+
+impl End {
+    pub(crate) fn word(self) -> String {
+        match self {
+            Self::Refused(errno) => format!("{errno:?}"),
+            Self::OwnContext => "its own context".to_owned(),
+            Self::Nothing(word) => word.to_owned(),
+        }
+    }
+}
+
+/// A case of the suite. It succeeds if the attack fails.
+pub(crate) struct Attack {
+    /// The rule that it would break.
+    pub(crate) rule: &'static str,
+    pub(crate) name: String,
+    pub(crate) end: End,
+    /// Where it is possible.
+    pub(crate) worlds: &'static [World],
+    pub(crate) attempt: Box<dyn Fn(&Scene<'_>) -> Option<Outcome> + Send + Sync>,
+}
+
+impl Attack {
+    /// An attack by a request.
+    pub(crate) fn asking(
+        rule: &'static str,
+        name: &str,
+        end: End,
+        attempt: impl Fn(&Scene<'_>) -> Outcome + Send + Sync + 'static,
+    ) -> Self {
+        let attempt = Box::new(move |scene: &Scene<'_>| Some(attempt(scene)));
+        Self { rule, name: name.to_owned(), end, worlds: &World::BOTH, attempt }
+    }
+
+    /// An attack that checks its end by itself, which `word` names.
+    pub(crate) fn by_itself(
+        rule: &'static str,
+        name: &str,
+        word: &'static str,
+        attempt: impl Fn(&Scene<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        let attempt = move |scene: &Scene<'_>| {
+            attempt(scene);
+            None
+        };
+        let end = End::Nothing(word);
+        Self { rule, name: name.to_owned(), end, worlds: &World::BOTH, attempt: Box::new(attempt) }
+    }
+
+    /// Makes the attack.
+    ///
+    /// # Panics
+    /// If it has gained something, or done harm: to the log, to processes, or to an honest request that follows.
+    pub(crate) fn run(&self, shared: &Shared, world: World) {
+        let scene = Scene { shared, site: Site::new(shared.realm()), world };
+        scene.site.ticket(shared.realm());
+        match ((self.attempt)(&scene), self.end) {
+            (None, End::Nothing(_)) => {}
+            (Some(Outcome::Established(context)), End::OwnContext) => call_null_with(&context, shared.nfs()),
+            (Some(outcome @ (Outcome::Refused(_) | Outcome::Failed { .. })), End::Refused(expected)) => {
+                assert_eq!(outcome.errno(), expected, "{:#?}", scene.site.log.lines());
+            }
+            (got, expected) => panic!("{got:?} instead of {expected:?}: {:#?}", scene.site.log.lines()),
+        }
+        scene.expect_no_harm();
+    }
+}
+
+/// The attacker's place: a site of its own, where it has a ticket.
+pub(crate) struct Scene<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) site: Site,
+    pub(crate) world: World,
+}
+
+impl Scene<'_> {
+    /// Steps that make a process the attacker.
+    pub(crate) fn attacker(&self) -> Vec<Step> {
+        let mut steps = as_user(self.site.uid());
+        if self.world == World::UserNamespace {
+            steps.extend([Step::UserNamespace, Step::JoinSession]);
+        }
+        steps
+    }
+
+    /// A request as an honest user makes it, for the context of this name.
+    pub(crate) fn honest_request(&self, name: &str) -> Request {
+        self.request_to(self.shared.nfs(), name)
+    }
+
+    /// The same to another server.
+    pub(crate) fn request_to(&self, target: &Target, name: &str) -> Request {
+        let uid = self.site.uid();
+        match self.world {
+            World::Host => self.site.request_as(&uid.to_string(), target, &format!(":h{name}")),
+            // Its uid in the namespace is another, and other tests' users say "self", too.
+            World::UserNamespace => self.site.request_as("self", target, &format!(":u{uid}{name}")),
+        }
+    }
+
+    /// Makes a request as the attacker.
+    pub(crate) fn ask(&self, request: Request) -> Outcome {
+        self.site.ask_after(self.attacker(), request)
+    }
+
+    /// Makes an honest request with this callout.
+    pub(crate) fn ask_with_callout(&self, callout: Vec<u8>) -> Outcome {
+        let request = self.honest_request("");
+        self.ask(Request { callout: Some(callout), ..request })
+    }
+
+    /// Makes an honest request with more fields in its callout.
+    pub(crate) fn ask_with_fields(&self, fields: &str) -> Outcome {
+        let mut request = self.honest_request("");
+        request.callout.as_mut().unwrap().extend(format!(";{fields}").bytes());
+        self.ask(request)
+    }
+
+    /// Makes a request as the attacker, by a program with these variables, `NAME=value`.
+    pub(crate) fn ask_with_environment(&self, variables: &[String], request: Request) -> Outcome {
+        let mut steps = self.attacker();
+        let before = steps.len();
+        steps.extend([Step::Request(request), Step::Settle { within_ms: 30_000 }]);
+        let mut program = command("env");
+        program.args(variables).arg(env!("CARGO_BIN_EXE_lgss-probe")).stderr(Stdio::null());
+        let findings = Probe::start_with(program, &steps).rest();
+        Outcome::of(findings.get(before..).unwrap_or_else(|| panic!("the probe ended early: {findings:?}")))
+    }
+
+    /// Runs a script as the attacker; `$D` is the site's directory, `$U` the attacker's uid, and `$1` and so on are `words`.
+    pub(crate) fn run(&self, script: &str, words: &[&str]) -> Output {
+        let uid = self.site.uid();
+        let mut program = vec!["sh", "-c", script, "sh"];
+        if self.world == World::UserNamespace {
+            program.splice(0..0, ["unshare", "--user", "--map-root-user"]);
+        }
+        let mut command = command_as(uid, program[0]);
+        command.args(&program[1..]).args(words).env("D", self.site.path("")).env("U", uid.to_string());
+        command.output().unwrap()
+    }
+
+    fn expect_no_harm(&self) {
+        let (site, nfs) = (&self.site, self.shared.nfs());
+        site.wait_until_idle();
+        site.ticket(self.shared.realm());
+        match self.ask(self.honest_request("honest")) {
+            Outcome::Established(context) => call_null_with(&context, nfs),
+            other => panic!("an honest request afterwards: {other:?}: {:#?}", site.log.lines()),
+        }
+        site.log.wait_for(|line| line.contains(": established "));
+        site.wait_until_idle();
+        for line in site.log.lines() {
+            let forged =
+                line.trim_end().contains(|c: char| c.is_control()) || !line.contains(" lgss_keyring[");
+            assert!(!forged, "a line was forged: {line:?}");
+            let other = line.contains(": established ") && !line.contains(&format!(" uid {} ", site.uid()));
+            assert!(!other, "somebody else's context: {line}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Attacks of an ordinary user on the installed upcall, each from the host's namespaces and from a user namespace that the
+//! attacker has made. A case succeeds if its attack fails: it gains nothing, and an honest request afterwards is served.
+//!
+//! Needs root, as tests/upcall, whose parts it uses. The table of docs/security-results.md is that of these cases.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::exit,
+    reason = "tests"
+)]
+
+mod attack;
+mod by_hand;
+mod caches;
+mod environment;
+mod places;
+#[path = "../probe/plan.rs"]
+#[allow(dead_code, reason = "tests/upcall has the rest")]
+mod plan;
+mod races;
+mod requests;
+#[path = "../upcall/support/mod.rs"]
+#[allow(dead_code, reason = "tests/upcall has the rest")]
+mod support;
+mod table;
+mod workers;
+
+use attack::Attack;
+use libtest_mimic::Trial;
+use std::sync::Arc;
+use support::chosen::Chosen;
+use support::shared::Shared;
+use support::{janitor, machine};
+
+/// Cases mostly wait.
+const THREADS: usize = 6;
+
+fn main() {
+    janitor::main(run_attacks);
+}
+
+fn all_attacks() -> Vec<Attack> {
+    [
+        requests::attacks(),
+        caches::attacks(),
+        environment::attacks(),
+        by_hand::attacks(),
+        workers::attacks(),
+        races::attacks(),
+        places::attacks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn run_attacks() -> ! {
+    let mut chosen = Chosen::read();
+    chosen.arguments.test_threads.get_or_insert(THREADS);
+    if !chosen.arguments.list {
+        machine::require_all();
+    }
+    let shared = Arc::new(Shared::default());
+    let trials = cases(&shared).into_iter().filter(|trial| chosen.has(trial)).collect();
+    let conclusion = libtest_mimic::run(&chosen.arguments, trials);
+    drop(shared);
+    conclusion.exit()
+}
+
+fn cases(shared: &Arc<Shared>) -> Vec<Trial> {
+    let mut trials = vec![Trial::test("the_table_in_the_documents_is_that_of_these_attacks", || {
+        table::check(&all_attacks());
+        Ok(())
+    })];
+    for attack in all_attacks().into_iter().map(Arc::new) {
+        for &world in attack.worlds {
+            let (shared, attack) = (Arc::clone(shared), Arc::clone(&attack));
+            let name = format!("{} {}", attack.rule, attack.name);
+            let case = Trial::test(name, move || {
+                attack.run(&shared, world);
+                Ok(())
+            });
+            trials.push(case.with_kind(world.word()));
+        }
+    }
+    trials
+}

@@ -1,0 +1,144 @@
+//! Attacks by timing: rules S6, S8, S9 and S19.
+
+use crate::attack::{Attack, End, Scene};
+use crate::caches::Victim;
+use crate::plan::{Finding, Request, Step};
+use crate::support::cache_file::plant;
+use crate::support::forged_lines::look_alikes;
+use crate::support::outcome::Outcome;
+use crate::support::probe::{Probe, probe};
+use crate::support::rpc::call_null_with;
+use crate::support::server::Server;
+use crate::support::site::Site;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use std::fs;
+use std::os::unix::fs::{lchown, symlink};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub(crate) fn attacks() -> Vec<Attack> {
+    vec![
+        Attack::by_itself("S6", "die at any moment of the request", "nothing is left", die),
+        Attack::by_itself("S6", "execute a program during the request", "nothing is left", execute),
+        Attack::asking("S6", "forge lines of /proc/keys that name root's process", End::OwnContext, forge),
+        Attack::by_itself(
+            "S9",
+            "swap the cache for a link to a victim's, again and again",
+            "its own context or ENOKEY",
+            swap,
+        ),
+        Attack::by_itself(
+            "S8",
+            "ask fifty times at once, of a server that is silent",
+            "EAGAIN; others are served",
+            flood,
+        ),
+        Attack::by_itself("S19", "make one key in a hundred threads at once", "one context", at_once),
+    ]
+}
+
+fn die(scene: &Scene<'_>) {
+    for moment in 0..12 {
+        let mut steps = scene.attacker();
+        steps.push(Step::Pause);
+        steps.push(Step::Request(scene.honest_request(&format!("die{moment}"))));
+        let mut requester = Probe::start(&steps);
+        requester.until_pause();
+        requester.go_on();
+        // A busy machine only moves the moments.
+        std::thread::sleep(Duration::from_micros(300 * moment));
+        requester.signal(Signal::SIGKILL);
+    }
+}
+
+fn execute(scene: &Scene<'_>) {
+    for turn in 0..3 {
+        let mut steps = scene.attacker();
+        steps.push(Step::RequestInExec(scene.honest_request(&format!("exec{turn}"))));
+        let findings = probe(&steps);
+        assert!(matches!(findings.last(), Some(Finding::ExecDone { .. })), "{findings:?}");
+    }
+}
+
+fn forge(scene: &Scene<'_>) -> Outcome {
+    let request = scene.honest_request("");
+    let length = request.callout.as_ref().unwrap().len();
+    let mut steps = scene.attacker();
+    steps.extend(look_alikes(scene.site.uid(), std::process::id(), length));
+    scene.site.ask_after(steps, request)
+}
+
+/// Own cache, link to the victim's, and so on, as fast as possible.
+fn swap(scene: &Scene<'_>) {
+    let victim = Victim::new(scene);
+    let (own, uid) = (scene.site.default_cache(), scene.site.uid());
+    let good = fs::read(&own).unwrap();
+    let stop = AtomicBool::new(false);
+    let turn = |content: Option<&[u8]>, target: &Path| {
+        let new = scene.site.path("user").join("new");
+        match content {
+            Some(content) => plant(&new, content, uid),
+            None => {
+                symlink(target, &new).unwrap();
+                lchown(&new, Some(uid), Some(uid)).unwrap();
+            }
+        }
+        fs::rename(&new, &own).unwrap();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                turn(Some(&good), &own);
+                turn(None, &victim.site.default_cache());
+            }
+            turn(Some(&good), &own);
+        });
+        for number in 0..15 {
+            match scene.ask(scene.honest_request(&format!("swap{number}"))) {
+                Outcome::Established(context) => call_null_with(&context, scene.shared.nfs()),
+                other => assert_eq!(other.errno(), Errno::ENOKEY),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    victim.expect_unused(scene);
+}
+
+fn flood(scene: &Scene<'_>) {
+    let server = Server::silent();
+    let target = scene.shared.nfs().behind(&server);
+    let victim = Site::new(scene.shared.realm());
+    victim.ticket(scene.shared.realm());
+    let requests: Vec<Request> = (0..50).map(|n| scene.request_to(&target, &format!("flood{n}"))).collect();
+    let mut steps = scene.attacker();
+    steps.extend([Step::RequestEach { requests, within_ms: 60_000 }, Step::Pause, Step::SettleEach]);
+    let mut requester = Probe::start(&steps);
+    requester.until_pause();
+    // Meanwhile.
+    match victim.ask(scene.shared.nfs()) {
+        Outcome::Established(context) => call_null_with(&context, scene.shared.nfs()),
+        other => panic!("the victim: {other:?}"),
+    }
+    requester.go_on();
+    drop(server);
+    let findings = requester.rest();
+    let Some(Finding::Each(ends)) = findings.last() else { panic!("{findings:?}") };
+    assert!(ends.iter().all(|end| !matches!(end, Finding::Unsettled)), "{ends:?}");
+    scene.site.log.wait_for_words(&["EAGAIN"]);
+}
+
+fn at_once(scene: &Scene<'_>) {
+    let mut steps = scene.attacker();
+    let request = scene.honest_request("once");
+    steps.push(Step::RequestAtOnce { request, threads: 100 });
+    steps.push(Step::Settle { within_ms: 30_000 });
+    let findings = probe(&steps);
+    let [.., Finding::RequestedAtOnce { serials }, settled] = findings.as_slice() else {
+        panic!("{findings:?}")
+    };
+    assert!(serials.iter().all(|serial| *serial != 0 && *serial == serials[0]), "{serials:?}");
+    let asked = Finding::Requested { serial: Some(serials[0]), errno: 0, micros: 0 };
+    call_null_with(&Outcome::of_any_wait(&[asked, settled.clone()]).context(), scene.shared.nfs());
+}
