@@ -35,7 +35,7 @@ pub enum Exit {
     Quota = 11,
     /// The clocks differ too much.
     Clocks = 12,
-    /// The session keyring has ended, or is not the caller's.
+    /// The session keyring has ended.
     Session = 13,
 }
 
@@ -51,11 +51,11 @@ Exit status:
   6  the key or the user does not exist, may not be looked at, or the key is not that of a context
   7  flush: a context could not be ended; list: a user's contexts could not be listed
   8  config check: there are errors
-  9  try again: too many negotiations are alive, earlier failures make you pause, or the context was revoked while you waited
+  9  try again: too many negotiations are alive, you are being throttled after earlier failures, or the context was revoked while you waited
   10  the server's answer breaks the protocol, or the ticket is too large for it
   11  your quota of keys is used up
   12  the clocks of client, KDC and server differ too much
-  13  your session keyring has ended; log in anew";
+  13  your session keyring has ended; log in again";
 
 /// Line for the help, where the table would hide the rest.
 pub(crate) const EXIT_SUMMARY: &str =

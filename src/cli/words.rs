@@ -31,7 +31,7 @@ pub(super) fn session(session: Session) -> String {
 
 /// Remedy for a session that has ended.
 pub(super) const NEW_SESSION: &str =
-    "log in anew, or run the command in a session of its own: keyctl session - CMD";
+    "log in again, or run the command in a session of its own: keyctl session - CMD";
 
 /// Where the log has the exact reason of a failure: the journal, or the system log's file for facility authpriv.
 pub(super) fn where_the_reason_is() -> String {

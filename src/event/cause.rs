@@ -190,7 +190,7 @@ impl Cause {
                 "compare the key and its nodemap with the server's (lgss_sk -r FILE on both); after a rotation load the successor on the servers first"
             }
             Self::KeytabRefused => {
-                "write the keys anew (kadmin -q 'ktadd -k KEYTAB PRINCIPAL'); try them with kinit -k -t KEYTAB PRINCIPAL"
+                "write the keys again (kadmin -q 'ktadd -k KEYTAB PRINCIPAL'); try them with kinit -k -t KEYTAB PRINCIPAL"
             }
             Self::UnknownService => {
                 "check service and host name, and [domain_realm] of krb5.conf for the host; the KDC's admin may have to add the principal"

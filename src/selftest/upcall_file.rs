@@ -18,7 +18,7 @@ const LOADER: usize = 3;
 
 /// Checks the file of the program that runs.
 pub(crate) fn own() -> Finding {
-    let install = "install lgss_keyring anew";
+    let install = "reinstall lgss_keyring";
     let path = match std::env::current_exe() {
         Ok(path) => path,
         Err(error) => {

@@ -83,7 +83,9 @@ impl KeyFileError {
             FileTrouble::TooLong
             | FileTrouble::NoForm(_)
             | FileTrouble::NoKey(_)
-            | FileTrouble::NoText(_) => "copy the file anew from a node where lgss_sk -r shows it".to_owned(),
+            | FileTrouble::NoText(_) => {
+                "copy the file again from a node where lgss_sk -r shows it".to_owned()
+            }
             FileTrouble::Write(Errno::EACCES | Errno::EPERM) => "as root: sudo lgss_sk …".to_owned(),
             FileTrouble::Write(Errno::ENOENT) => format!("mkdir -p {}", shell_word(directory(&self.path))),
             FileTrouble::Write(Errno::ENOSPC | Errno::EDQUOT) => {

@@ -145,7 +145,7 @@ fn say_what_is_wrong(report: &LoadedReport, terminal: &mut Terminal<'_>) {
         remark(terminal.err, format_args!("{name}: {trouble}"));
     }
     if report.open_to_others && report.attributes.is_some() {
-        let open = "others than root can read or change it; loading it anew closes it";
+        let open = "others than root can read or change it; loading it again closes it";
         remark(terminal.err, format_args!("{name}: {open}"));
     }
 }

@@ -211,7 +211,7 @@ impl Loading<'_> {
         for key in beside {
             let same = key.has_secret(&self.key.secret);
             let secret = if same { "the same secret" } else { "another secret" };
-            let stays = format!("{} stays loaded with {secret}, and serves on", quoted(&key.name));
+            let stays = format!("{} stays loaded with {secret}, and remains usable", quoted(&key.name));
             remark(
                 err,
                 format_args!(

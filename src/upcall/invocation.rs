@@ -61,21 +61,7 @@ impl Invocation {
     /// [`Unusable`].
     pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Unusable> {
         let mut words = words.map(OsString::into_vec);
-        let (mut config, mut realm, mut unreadable) = (None, None, None);
-        let operation = loop {
-            match words.next() {
-                Some(word) if word == b"--config" => {
-                    config = words.next().map(|p| PathBuf::from(OsString::from_vec(p)))
-                }
-                Some(word) if word == b"-R" || word == b"--realm" => {
-                    match words.next().map(String::from_utf8) {
-                        Some(Err(error)) => unreadable = Some(error.into_bytes()),
-                        value => realm = value.and_then(Result::ok),
-                    }
-                }
-                other => break other,
-            }
-        };
+        let Options { config, realm, operation } = Options::read(&mut words);
         let rest: Vec<Vec<u8>> = words.collect();
         let key = rest.first().and_then(|word| number(word)).and_then(KeySerial::new);
         let unusable =
@@ -89,9 +75,9 @@ impl Invocation {
             };
             return Err(unusable(offence, &config));
         }
-        if let Some(word) = unreadable {
-            return Err(unusable(format!("\"{}\" stands where a realm is expected", shown(&word)), &config));
-        }
+        let realm = realm.map_err(|word| {
+            unusable(format!("\"{}\" stands where a realm is expected", shown(&word)), &config)
+        })?;
         let count = rest.len() + 1;
         let [_, key_type, description, callout, uid, gid, thread, process, session] =
             <[Vec<u8>; 9]>::try_from(rest)
@@ -133,6 +119,32 @@ impl Invocation {
             Consumer::Kernel => (0, self.thread_ring),
         };
         Rings { thread, process: self.process_ring, session: self.session_ring, user, late: None }
+    }
+}
+
+/// The options of a rule, and the word after them.
+struct Options {
+    config: Option<PathBuf>,
+    /// Or a word that is no text.
+    realm: Result<Option<String>, Vec<u8>>,
+    operation: Option<Vec<u8>>,
+}
+
+impl Options {
+    fn read(words: &mut impl Iterator<Item = Vec<u8>>) -> Self {
+        let mut options = Self { config: None, realm: Ok(None), operation: None };
+        loop {
+            match words.next() {
+                Some(word) if word == b"--config" => {
+                    options.config = words.next().map(|path| PathBuf::from(OsString::from_vec(path)));
+                }
+                Some(word) if word == b"-R" || word == b"--realm" => {
+                    let realm = words.next().map(String::from_utf8).transpose();
+                    options.realm = realm.map_err(|error| error.into_bytes());
+                }
+                operation => return Self { operation, ..options },
+            }
+        }
     }
 }
 

@@ -60,8 +60,11 @@ pub(crate) struct Attack {
     pub(crate) end: End,
     /// Where it is possible.
     pub(crate) worlds: &'static [World],
-    pub(crate) attempt: Box<dyn Fn(&Scene<'_>) -> Option<Outcome> + Send + Sync>,
+    pub(crate) attempt: Attempt,
 }
+
+/// Makes the attack; returns what its request came to, if that is to be checked.
+type Attempt = Box<dyn Fn(&Scene<'_>) -> Option<Outcome> + Send + Sync>;
 
 impl Attack {
     /// An attack by a request.

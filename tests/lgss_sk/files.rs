@@ -182,7 +182,7 @@ fn what_is_no_key_is_refused_with_the_reason_and_stays_as_it_is() {
         {
             let err = bench.refused(words);
             assert!(err.contains("no shared key") && err.contains(reason), "{words:?}: {err}");
-            assert!(err.contains("try:    copy the file anew"), "{words:?}: {err}");
+            assert!(err.contains("try:    copy the file again"), "{words:?}: {err}");
         }
         assert_eq!(bench.bytes("bad"), content);
     }

@@ -243,7 +243,10 @@ fn a_load_without_suffix_names_the_servers_keys_that_serve_on() {
     bench.done(&["-s", "-l", "two"]);
     let dated = bench.names().into_iter().find(|found| *found != name).unwrap();
     let (_, said) = bench.done(&["-l", "three"]);
-    assert!(said.contains(&format!("{dated} stays loaded with another secret, and serves on")), "{said}");
+    assert!(
+        said.contains(&format!("{dated} stays loaded with another secret, and remains usable")),
+        "{said}"
+    );
     assert!(
         said.contains("lgss_sk -R of the file with its secret, then -l of this one again, ends it"),
         "{said}"

@@ -48,7 +48,7 @@ fn expect_next_source(shared: &Shared, end: &str, reason: &str) {
     let request = site.request_with(shared.nfs(), "cache=KEYRING:session:mine");
     let outcome = site.ask_after(steps, Request { ring: PROCESS_RING, ..request });
     site.assert_failed(&outcome, Cause::BadCache, shared.nfs());
-    let told = format!("KEYRING:session: {reason}: the session keyring's login has ended; log in anew");
+    let told = format!("KEYRING:session: {reason}: the session keyring's login has ended; log in again");
     site.log.wait_for_words(&["credentials: ", &told]);
 }
 

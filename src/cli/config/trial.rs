@@ -109,7 +109,7 @@ fn root_has_a_cache(config: &Config) -> bool {
 
 fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
     let KeytabReport { name, principals, error } = keytab;
-    let remedy = format!("write it anew: {}", add_to_keytab(name));
+    let remedy = format!("write it again: {}", add_to_keytab(name));
     let listed = principals.get(..LISTED).unwrap_or(principals).join(", ");
     if let Some(error) = error {
         return Finding::error("keytab", format_args!("{name}: {error}"), remedy);

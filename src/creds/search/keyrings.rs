@@ -341,7 +341,7 @@ pub(super) fn session_trouble(ring: i32) -> Option<Source> {
 fn trouble(place: RingPlace, errno: Errno) -> Source {
     let why = match (place, errno) {
         (RingPlace::Session, Errno::EKEYREVOKED | Errno::EKEYEXPIRED) => format!(
-            "{}: the session keyring's login has ended; log in anew, or use a session of its own: keyctl session - CMD",
+            "{}: the session keyring's login has ended; log in again, or use a session of its own: keyctl session - CMD",
             errno.desc()
         ),
         _ => errno.desc().to_owned(),
