@@ -5,7 +5,7 @@
 //! `docs/architecture.md` draws the processes and says which module may import which.
 //!
 //! Programs that use contexts need [`ctx`] (request a context, wait for it, read it; list and end contexts) and
-//! [`crypto::mic`] (sign and verify with it):
+//! [`crypto::mic`] (sign and verify with it; [`crypto::kdf`] derives other keys):
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,8 +23,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A program that depends on this crate needs no feature. `upcall`, `gss` and `tools` build `lgss_keyring`,
-//! `lgss_negotiate` and `lgss`.
+//! A program that depends on this crate needs no feature. `upcall` and `gss` build `lgss_keyring` and `lgss_negotiate`, `tools`
+//! builds `lgss` and `lgss_sk`.
 
 #![cfg_attr(
     not(feature = "gss"),

@@ -37,7 +37,10 @@ pub(crate) mod ranking;
 pub(crate) mod renewal;
 pub(crate) mod roots;
 pub(crate) mod search;
-#[allow(dead_code, unused_imports, reason = "each program uses a part of it")]
+#[cfg_attr(
+    not(feature = "tools"),
+    allow(dead_code, unused_imports, reason = "the upcall and the worker read keys only")
+)]
 pub(crate) mod shared_key;
 pub(crate) mod source;
 pub(crate) mod source_list;

@@ -61,7 +61,7 @@ impl Invocation {
     /// [`Unusable`].
     pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, Unusable> {
         let mut words = words.map(OsString::into_vec);
-        let Options { config, realm, operation } = Options::read(&mut words);
+        let RuleOptions { config, realm, operation } = RuleOptions::read(&mut words);
         let rest: Vec<Vec<u8>> = words.collect();
         let key = rest.first().and_then(|word| number(word)).and_then(KeySerial::new);
         let unusable =
@@ -123,14 +123,14 @@ impl Invocation {
 }
 
 /// The options of a rule, and the word after them.
-struct Options {
+struct RuleOptions {
     config: Option<PathBuf>,
     /// Or a word that is no text.
     realm: Result<Option<String>, Vec<u8>>,
     operation: Option<Vec<u8>>,
 }
 
-impl Options {
+impl RuleOptions {
     fn read(words: &mut impl Iterator<Item = Vec<u8>>) -> Self {
         let mut options = Self { config: None, realm: Ok(None), operation: None };
         loop {

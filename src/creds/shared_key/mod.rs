@@ -12,7 +12,7 @@ mod names;
 #[cfg(feature = "tools")]
 mod text_form;
 
-pub(crate) use key::{KeyParts, LENGTH, SharedKey, SharedKeyError, Unfit, bytes_of_secret};
+pub(crate) use key::{KeyParts, LENGTH, SharedKey, SharedKeyError, bytes_of_secret};
 pub(crate) use kinds::{CipherAlgorithm, HmacAlgorithm, KeyTypes};
 pub(crate) use names::{candidates, previous_of};
 #[cfg(feature = "tools")]

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use super::key::{EXPIRE_MAXIMUM, EXPIRE_MINIMUM, MGS_NIDS_LIMIT, PRIME_LIMIT, SECRET_LIMIT};
+use super::key::{EXPIRE_MAXIMUM, EXPIRE_MINIMUM, MGS_NIDS_LIMIT, PRIME_LIMIT, SECRET_LIMIT, Unfit};
 use super::*;
 use crate::nid::Nid;
 use crate::secret::Secret;
