@@ -1,15 +1,18 @@
 # Entry points for people and CI; `make` alone lists them. Cargo and the scripts in scripts/ do the work.
 
+# Where rustup puts cargo, as in the scripts.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: help demo test vm fuzz bench bench-vm build install uninstall lint reproducible clean
+.PHONY: help demo test vm fuzz soak bench bench-vm build install uninstall lint reproducible clean
 
 help:
 	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
 	@echo 'make test       all tests; installs the Debian packages they need (as root; WORDS="..." chooses stages or tests)'
 	@echo 'make vm         those of Lustre keys alone, in QEMU (as root; WORDS="..." chooses)'
 	@echo 'make fuzz       the decoders with random input, SECONDS=60 for each target (as root; WORDS="..." chooses, JOBS=N at a time)'
+	@echo 'make soak       requests of all kinds for a long time, SECONDS=300; nothing may grow (as root)'
 	@echo 'make bench      what the upcall costs a requester (as root)'
 	@echo 'make bench-vm   the same for Lustre, in QEMU (as root; LGSS_REF=PATH names another lgss_keyring to compare with)'
 	@echo 'make build      release programs in target/dist, lgss_keyring static'
@@ -36,6 +39,11 @@ vm:
 fuzz:
 	scripts/setup --fuzz
 	scripts/fuzz --seconds '$(or $(SECONDS),60)' --jobs '$(or $(JOBS),$(shell nproc))' $(WORDS)
+
+soak:
+	scripts/setup
+	scripts/build
+	LGSS_SOAK_SECONDS='$(or $(SECONDS),300)' LGSS_KEYRING_BIN='$(CURDIR)/target/dist/lgss_keyring' cargo test --features test-programs --test soak
 
 bench:
 	scripts/setup

@@ -1,0 +1,68 @@
+//! Honest and hostile requests for a long time: afterwards there is no more of anything than at the start.
+//!
+//! Needs root, as tests/upcall, whose parts it uses. LGSS_SOAK_SECONDS says for how long; `make soak` sets it.
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::exit,
+    reason = "tests"
+)]
+
+#[path = "../probe/plan.rs"]
+#[allow(dead_code, reason = "tests/upcall has the rest")]
+mod plan;
+mod requesters;
+#[path = "../upcall/support/mod.rs"]
+#[allow(dead_code, reason = "tests/upcall has the rest")]
+mod support;
+mod traces;
+
+use libtest_mimic::{Arguments, Trial};
+use requesters::Requesters;
+use std::time::Duration;
+use support::shared::Shared;
+use support::{janitor, machine};
+use traces::Traces;
+
+/// Without the variable.
+const SECONDS: u64 = 20;
+/// The time is divided into so many rounds; what is left is looked at after each.
+const ROUNDS: u32 = 10;
+/// Rounds until everything that is made once is there.
+const WARM: usize = 2;
+
+fn main() {
+    janitor::main(|| {
+        let arguments = Arguments::from_args();
+        if !arguments.list {
+            machine::require_all();
+        }
+        let trial = Trial::test("nothing_grows", || {
+            nothing_grows();
+            Ok(())
+        });
+        libtest_mimic::run(&arguments, vec![trial]).exit()
+    });
+}
+
+fn nothing_grows() {
+    let seconds = std::env::var("LGSS_SOAK_SECONDS").map_or(SECONDS, |text| text.parse().expect("seconds"));
+    let shared = Shared::default();
+    let requesters = Requesters::new(&shared);
+    let round = Duration::from_secs(seconds) / ROUNDS;
+    let (mut all, mut requests) = (Vec::new(), 0);
+    for number in 1..=ROUNDS {
+        requests += requesters.ask_for(round);
+        let traces = Traces::of(&requesters);
+        println!("soak: round {number}, {requests} requests so far; left: {traces}");
+        all.push(traces);
+    }
+    assert!(requests >= 50, "hardly anything was asked");
+    let [first, last] = [all[WARM], all[all.len() - 1]];
+    last.expect_no_more_than(first, requests);
+}
