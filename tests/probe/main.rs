@@ -153,11 +153,12 @@ impl Probe {
 
     /// A process that stands in for a dead monitor may be about to set the timeout.
     fn expiry(&self) -> Finding {
+        let Some(key) = self.last else { return Finding::ExpiresIn { seconds: None } };
         let deadline = Instant::now() + Duration::from_secs(10);
-        let mut seconds = self.last.and_then(expires_in);
+        let mut seconds = expires_in(key);
         while seconds.is_none() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
-            seconds = self.last.and_then(expires_in);
+            seconds = expires_in(key);
         }
         Finding::ExpiresIn { seconds }
     }
