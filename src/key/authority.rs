@@ -13,9 +13,9 @@ use super::serial::KeySerial;
 use crate::sys::{jail, keyctl};
 
 /// The group of a key that the kernel reads: a number that no account has, beyond those that distributions, directories and
-/// subordinate ids use. Not root's group, of which others may be members. A process of ours that finishes such a key has it
+/// subordinate ids use, and below 2³¹, since the kernel shows a key's ids as signed numbers. Not root's group, of which others may be members. A process of ours that finishes such a key has it
 /// as a supplementary group.
-pub(crate) const KERNEL_KEY_GROUP: u32 = 0xffff_f000;
+pub(crate) const KERNEL_KEY_GROUP: u32 = 0x7fff_f000;
 /// Permissions of a key that the kernel reads (rule S16): the possessor may view, search and link it, the owner view
 /// it, and the group view it, write to it and set its attributes.
 const OF_A_USERS_KERNEL_KEY: u32 = 0x1901_2500;

@@ -43,13 +43,24 @@ impl KeyDescription {
         let (key_type, uid, gid) = (word()?.to_owned(), word()?, word()?);
         let permissions = u32::from_str_radix(word()?, 16).ok()?;
         let description = fields.next()?.to_vec();
-        Some(Self { key_type, uid: uid.parse().ok()?, gid: gid.parse().ok()?, permissions, description })
+        Some(Self { key_type, uid: id(uid)?, gid: id(gid)?, permissions, description })
     }
+}
+
+/// An id as the kernel shows that of a key: those from 2³¹ on as negative numbers.
+pub(super) fn id(text: &str) -> Option<u32> {
+    text.parse().ok().or_else(|| text.parse::<i32>().ok().map(i32::cast_unsigned))
 }
 
 #[cfg(test)]
 mod tests {
     use super::KeyDescription;
+
+    #[test]
+    fn ids_from_2_to_the_31_on_are_shown_as_negative_numbers() {
+        let read = KeyDescription::parse(b"user;-4096;-2;3f010000;a").unwrap();
+        assert_eq!((read.uid, read.gid), (0xffff_f000, 0xffff_fffe));
+    }
 
     #[test]
     fn a_description_may_hold_separators_and_newlines() {

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, OsString, c_char};
 use std::os::unix::ffi::OsStringExt;
 
-/// A program's first step: closes inherited descriptors beyond the standard ones, opens those of these that are closed, so
+/// A program's first step: closes inherited descriptors beyond the standard ones, opens any standard one that is closed, so
 /// that no file of ours takes their place, and takes the words of its command line.
 ///
 /// # Safety

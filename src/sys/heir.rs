@@ -261,10 +261,11 @@ mod tests {
     use super::*;
     use crate::sys::fork::ForkResult;
     use crate::sys::process::end;
+    use nix::fcntl::OFlag;
     use nix::sys::resource::{Resource, setrlimit};
     use nix::sys::signal::Signal;
     use nix::sys::wait::{WaitStatus, waitpid};
-    use nix::unistd::{pipe, write};
+    use nix::unistd::{pipe2, write};
     use std::fs::File;
     use std::io::Read;
     use std::os::fd::{AsRawFd, RawFd};
@@ -308,7 +309,7 @@ mod tests {
 
     #[test]
     fn an_overdue_caller_is_killed_also_where_no_descriptor_is_to_be_had() {
-        let (reader, writer) = pipe().unwrap();
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
         // SAFETY: this test's child allocates, which fork leaves usable, and takes no other lock.
         let child = match unsafe { nix::unistd::fork() }.unwrap() {
             ForkResult::Child => overdue_with_an_heir(writer.as_raw_fd()),

@@ -7,7 +7,7 @@ use crate::support::process::{command, command_as};
 use crate::support::rpc::call_null_with;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
-use crate::support::site::Site;
+use crate::support::site::{Settings, Site};
 use nix::errno::Errno;
 use std::process::{Output, Stdio};
 
@@ -98,7 +98,10 @@ impl Attack {
     /// # Panics
     /// If it has gained something, or done harm: to the log, to processes, or to an honest request that follows.
     pub(crate) fn run(&self, shared: &Shared, world: World) {
-        let scene = Scene { shared, site: Site::new(shared.realm()), world };
+        // Attacks that wait for a server are over before it is given up, on a busy machine too.
+        let [deadline, kdc, connect, round] = ["60s"; 4];
+        let settings = Settings { deadline, kdc, connect, round, ..Settings::default() };
+        let scene = Scene { shared, site: Site::with(shared.realm(), &settings), world };
         scene.site.ticket(shared.realm());
         match ((self.attempt)(&scene), self.end) {
             (None, End::Nothing(_)) => {}
@@ -182,7 +185,9 @@ impl Scene<'_> {
         }
         let mut command = command_as(uid, program[0]);
         command.args(&program[1..]).args(words).env("D", self.site.path("")).env("U", uid.to_string());
-        command.output().unwrap()
+        let output = command.output().unwrap();
+        assert!(!output.stderr.starts_with(b"unshare:"), "no user namespace: {output:?}");
+        output
     }
 
     fn expect_no_harm(&self) {

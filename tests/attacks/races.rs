@@ -70,6 +70,15 @@ fn forge(scene: &Scene<'_>) -> Outcome {
     scene.site.ask_after(steps, request)
 }
 
+/// Stops another thread when it is dropped.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Own cache, link to the victim's, and so on, as fast as possible.
 fn swap(scene: &Scene<'_>) {
     let victim = Victim::new(scene);
@@ -88,6 +97,8 @@ fn swap(scene: &Scene<'_>) {
         fs::rename(&new, &own).unwrap();
     };
     std::thread::scope(|scope| {
+        // Also if this thread panics, for which the other would be waited for in vain.
+        let _stopping = Stopping(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 turn(Some(&good), &own);
@@ -101,7 +112,6 @@ fn swap(scene: &Scene<'_>) {
                 other => assert_eq!(other.errno(), Errno::ENOKEY),
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     victim.expect_unused(scene);
 }

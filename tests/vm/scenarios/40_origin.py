@@ -262,7 +262,7 @@ def a_users_key_can_be_changed_by_nobody_but_us(bed):
     asked = alice.begin(wait_ms=30000)
     assert started.wait(20)
     made = bed.act("instantiate")
-    assert (made.owner, made.group, made.perm, made.len) == (2001, 0xFFFFF000, 0x19012500, 0), made
+    assert (made.owner, made.group, made.perm, made.len) == (2001, 0x7FFFF000, 0x19012500, 0), made
     of_roots_group = bed.user("bob", gid=0)
     tamper(alice, bed, made.key)
     tamper(of_roots_group, bed, made.key)
@@ -310,7 +310,7 @@ def a_key_for_the_node_is_not_touched_after_its_update(bed):
     got = bed.user("root").ask(flags="r", svc="i", wait_ms=30000)
     established(bed, got, NODE)
     made = bed.act("instantiate")
-    assert (made.owner, made.group, made.perm, made.len) == (0, 0xFFFFF000, 0x19250000, 0), made
+    assert (made.owner, made.group, made.perm, made.len) == (0, 0x7FFFF000, 0x19250000, 0), made
     bed.event("destroy", key=got.serial)
     bed.until_gone()
     done = [(act.act, act.rc) for act in bed.all_events("act") if act.rc != -errno.EAGAIN]
