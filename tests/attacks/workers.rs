@@ -159,7 +159,7 @@ fn to_keys() -> Vec<Attack> {
         act("revoke a victim's context", "exec keyctl revoke $1"),
         act("invalidate a victim's context", "exec keyctl invalidate $1"),
         act("let a victim's context expire", "exec keyctl timeout $1 1"),
-        act("take a victim's context", "exec keyctl chown $1 $U"),
+        act("take a victim's context", "exec keyctl chown $1 $(id -u)"),
         act("open a victim's context to all", "exec keyctl setperm $1 0x3f3f3f3f"),
     ]
 }
