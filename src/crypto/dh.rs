@@ -47,7 +47,7 @@ pub(crate) enum PrimeError {
     #[error("prime is {0} modulo 24, not 11 or 23")]
     Residue(u64),
     /// It is composite.
-    #[error("the number is not prime")]
+    #[error("prime is composite")]
     Composite,
     /// Its half is composite.
     #[error("prime is not safe: half of it is not prime")]

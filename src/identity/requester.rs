@@ -258,8 +258,8 @@ pub(super) fn origin(Call { number, stack }: Call) -> Origin {
     }
 }
 
-/// In a user namespace anybody may mount something. Only root may mount Lustre, and what waits for a mount has rights that
-/// others must not get by a call of theirs in which Lustre happens to need a context.
+/// In a user namespace anybody may mount something, and must not get, by a call in which Lustre happens to need a context,
+/// what a mount of Lustre gets. That is root's; one by another uid with CAP_SYS_ADMIN counts as an access.
 fn waits(origin: Origin, uids: Uids) -> Wait {
     match origin {
         Origin::Kernel(Wait::Mount) if uids.effective == 0 => Wait::Mount,
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_mount_of_roots_is_waited_for_as_a_mount() {
+    fn only_roots_mount_is_waited_for_as_a_mount() {
         let uids = |effective| Uids { real: 1000, effective, saved: 0, fs: 0 };
         assert_eq!(waits(Origin::Kernel(Wait::Mount), uids(0)), Wait::Mount);
         assert_eq!(waits(Origin::Kernel(Wait::Mount), uids(1000)), Wait::Other);

@@ -6,7 +6,7 @@
 //! serial that the kernel gave us counts, every field of it must agree, and a second such line means refusal.
 
 use super::KeySerial;
-use super::description::id;
+use super::description::id_of_kernel;
 
 /// What is known of the authorisation key beforehand.
 #[derive(Debug, Clone, Copy)]
@@ -124,8 +124,8 @@ fn parse(line: &[u8], expected: &Expected, key_word: &str) -> Option<i32> {
         return None;
     }
     let agrees = key == key_word
-        && id(uid) == Some(expected.uid)
-        && id(gid) == Some(expected.gid)
+        && id_of_kernel(uid) == Some(expected.uid)
+        && id_of_kernel(gid) == Some(expected.gid)
         && length.strip_prefix("ci:")?.parse() == Ok(expected.callout_length);
     let tid: i32 = pid.strip_prefix("pid:")?.parse().ok()?;
     (agrees && tid > 0).then_some(tid)

@@ -12,10 +12,10 @@ use super::live::{Consumer, LiveKey, OF_ROOTS_KEY_IN_PROGRESS, REJECT_TTL};
 use super::serial::KeySerial;
 use crate::sys::{jail, keyctl};
 
-/// The group of a key that the kernel reads: a number that no account has, beyond those that distributions, directories and
-/// subordinate ids use, and below 2³¹, since the kernel shows a key's ids as signed numbers. Not root's group, of which others may be members. A process of ours that finishes such a key has it
-/// as a supplementary group.
-pub(crate) const KERNEL_KEY_GROUP: u32 = 0x7fff_f000;
+/// The group of a key that the kernel reads. No account has this number: it is beyond those that distributions, directories
+/// and containers use, and below those of some directories' subordinate ids, which begin at 2³¹. Root's group may have
+/// members. A process of ours that finishes such a key has it as a supplementary group.
+const KERNEL_KEY_GROUP: u32 = 0x7fff_f000;
 /// Permissions of a key that the kernel reads (rule S16): the possessor may view, search and link it, the owner view
 /// it, and the group view it, write to it and set its attributes.
 const OF_A_USERS_KERNEL_KEY: u32 = 0x1901_2500;
@@ -138,16 +138,18 @@ impl Authority {
         }
     }
 
-    /// Sets owner and permissions of a key for the kernel, which takes more rights than the authority.
+    /// Sets owner, group and permissions of a key for the kernel, which takes more rights than the authority.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; EACCES if somebody else has changed the key meanwhile.
     pub(crate) fn prepare_for_kernel(&self, owner: u32) -> Result<PreparedKey, Errno> {
         let permissions = if owner == 0 { OF_ROOTS_KERNEL_KEY } else { OF_A_USERS_KERNEL_KEY };
         let key = self.key.raw();
         keyctl::set_owner(key, owner, KERNEL_KEY_GROUP)
             .and_then(|()| keyctl::set_permissions(key, permissions))?;
-        Ok(PreparedKey(self.key))
+        // Until then the requester could give the key a group of its own, or owner and permissions as far as it is its owner.
+        let closed = is_closed(&self.describe()?, owner, permissions);
+        closed.then_some(PreparedKey(self.key)).ok_or(Errno::EACCES)
     }
 
     /// Gives a prepared key its empty payload.
@@ -177,6 +179,11 @@ impl Authority {
     }
 }
 
+/// Whether nobody but us can change a key for the kernel any more.
+fn is_closed(key: &KeyDescription, owner: u32, permissions: u32) -> bool {
+    (key.uid, key.gid, key.permissions) == (owner, KERNEL_KEY_GROUP, permissions)
+}
+
 /// Lets this process write to keys that the kernel reads. Its children inherit that, until they become another user.
 ///
 /// # Errors
@@ -185,8 +192,8 @@ pub(crate) fn join_kernel_key_group() -> Result<(), Errno> {
     jail::set_supplementary_group(Some(KERNEL_KEY_GROUP))
 }
 
-/// Gives up this process's authority, which is used up. With it, requests that the kernel makes in this process, such as
-/// Lustre's, would be refused or be taken for the first requester's.
+/// Gives up this process's authority, which is used up. With it the kernel refuses all requests that it makes in this
+/// process, such as Lustre's.
 pub(crate) fn give_up_used() {
     // The only error is a lack of memory.
     let _ = keyctl::divest_authority();
@@ -206,4 +213,25 @@ pub(crate) fn key_under_construction() -> Option<KeySerial> {
     let ring = KeySerial::new(keyctl::keyring_id(keyctl::SESSION_KEYRING).ok()?)?;
     let name = KeyDescription::of(ring).ok()?.description;
     std::str::from_utf8(name.strip_prefix(b"_req.")?).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_whose_owner_group_or_permissions_somebody_has_changed_is_not_closed() {
+        let key = |uid, gid, permissions| KeyDescription {
+            key_type: "lgssc".to_owned(),
+            uid,
+            gid,
+            permissions,
+            description: Vec::new(),
+        };
+        let closed = |key| is_closed(&key, 1000, OF_A_USERS_KERNEL_KEY);
+        assert!(closed(key(1000, KERNEL_KEY_GROUP, OF_A_USERS_KERNEL_KEY)));
+        assert!(!closed(key(1000, 1000, OF_A_USERS_KERNEL_KEY)), "the requester's own group");
+        assert!(!closed(key(1001, KERNEL_KEY_GROUP, OF_A_USERS_KERNEL_KEY)));
+        assert!(!closed(key(1000, KERNEL_KEY_GROUP, 0x3f3f_3f3f)));
+    }
 }

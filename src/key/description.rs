@@ -43,12 +43,13 @@ impl KeyDescription {
         let (key_type, uid, gid) = (word()?.to_owned(), word()?, word()?);
         let permissions = u32::from_str_radix(word()?, 16).ok()?;
         let description = fields.next()?.to_vec();
-        Some(Self { key_type, uid: id(uid)?, gid: id(gid)?, permissions, description })
+        Some(Self { key_type, uid: id_of_kernel(uid)?, gid: id_of_kernel(gid)?, permissions, description })
     }
 }
 
-/// An id as the kernel shows that of a key: those from 2³¹ on as negative numbers.
-pub(super) fn id(text: &str) -> Option<u32> {
+/// A uid or gid as the kernel writes it for keys, in their descriptions, lists and the words of an upcall: those from 2³¹ on
+/// as negative numbers.
+pub(crate) fn id_of_kernel(text: &str) -> Option<u32> {
     text.parse().ok().or_else(|| text.parse::<i32>().ok().map(i32::cast_unsigned))
 }
 

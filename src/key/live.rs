@@ -99,8 +99,8 @@ impl LiveKey {
     /// once; a guard does that if this process is killed in between.
     ///
     /// # Errors
-    /// The key with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES. It is still live, unless it has the payload
-    /// but no timeout: then it is revoked.
+    /// The key with the kernel's error: EDQUOT, EKEYREVOKED, EKEYEXPIRED, EACCES. It is still live,
+    /// except when the update worked but the timeout could not be set: then it is revoked.
     pub(crate) fn publish(mut self, payload: &[u8], timeout: Duration) -> Result<(), (Self, Errno)> {
         if let Err(errno) = self.open_to_root() {
             return Err((self, errno));

@@ -19,5 +19,7 @@ mod serial;
 pub(crate) use authority::{Authority, Permission};
 pub(crate) use description::KeyDescription;
 #[cfg(feature = "upcall")]
+pub(crate) use description::id_of_kernel;
+#[cfg(feature = "upcall")]
 pub(crate) use live::{Consumer, LiveKey, REJECT_TTL};
 pub use serial::{KeySerial, NotASerial};

@@ -163,7 +163,7 @@ fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     for successor in family {
         writeln!(out, "       mv {} {}", shell_word(&successor.file.path), shell_word(&successor.of.path))?;
     }
-    writeln!(out, "If the former key has leaked, it must not remain usable. Instead of 1. and 2.:")?;
+    writeln!(out, "If the former key has leaked, it must stop working. Instead of 1. and 2.:")?;
     writeln!(out, "  on every server, which refuses clients from then on until they have the new key:")?;
     replace(LoadingSide::Server, family, out)?;
     writeln!(out, "  then on every client:")?;

@@ -38,7 +38,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Opens a child of ours that has not been reaped. If that is impossible, kills it: nobody could end it later.
+    /// Opens a child of ours that has not been reaped. If that is impossible, kills it, since nobody could end it later; it
+    /// may stay a zombie until this process ends.
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
@@ -153,7 +154,8 @@ pub(crate) fn disown_children() {
     while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status != WaitStatus::StillAlive) {}
 }
 
-/// Whether the process runs, or would run if a processor were free. Allocates nothing and leaves errno alone.
+/// Whether the process runs, or would run if a processor were free. Allocates nothing and leaves errno alone
+/// where bare.rs does.
 pub(crate) fn is_runnable(pid: Pid) -> bool {
     let mut line = [0; 64];
     state_and_parent(pid, &mut line).starts_with(b"R")

@@ -118,7 +118,6 @@ impl Pending {
     pub(super) fn admit(&mut self) -> Result<(), Failure> {
         if let Self::Held(held) = self {
             let live = held.instantiate()?;
-            authority::give_up_used();
             live.shorten(held.timeout);
             *self = Self::Live(live);
         }
@@ -183,8 +182,7 @@ impl HeldKey {
             }
             Err(_) => self.of_the_clock().ok_or_else(overdue),
         };
-        self.release();
-        self.answered = true;
+        self.conclude();
         outcome
     }
 
@@ -195,8 +193,7 @@ impl HeldKey {
         }
         let late = self.stop_clock();
         let live = if !late && self.reject_now(errno) { None } else { self.of_the_clock() };
-        self.release();
-        self.answered = true;
+        self.conclude();
         live
     }
 
@@ -214,6 +211,13 @@ impl HeldKey {
 
     fn reject_now(&self, errno: Errno) -> bool {
         self.authority.inherited().reject(errno).is_ok()
+    }
+
+    /// What follows this process's own answer, or the clock's.
+    fn conclude(&mut self) {
+        self.release();
+        authority::give_up_used();
+        self.answered = true;
     }
 
     /// Ends the front, so that the kernel reads the answer.

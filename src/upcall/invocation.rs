@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::creds::search::Rings;
 use crate::event::one_line;
-use crate::key::{Consumer, KeySerial};
+use crate::key::{Consumer, KeySerial, id_of_kernel};
 
 /// The arguments of one upcall.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Invocation {
             return Err(unusable(offence, &config));
         }
         let realm = realm.map_err(|word| {
-            unusable(format!("\"{}\" stands where a realm is expected", shown(&word)), &config)
+            unusable(format!("the realm \"{}\" is not UTF-8", shown(&word)), &config)
         })?;
         let count = rest.len() + 1;
         let [_, key_type, description, callout, uid, gid, thread, process, session] =
@@ -85,7 +85,9 @@ impl Invocation {
         let not_a_number = |name: &str, word: &[u8]| {
             unusable(format!("\"{}\" stands where {name}, a number, is expected", shown(word)), &config)
         };
-        let id = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
+        let id = |name: &str, word: &[u8]| {
+            std::str::from_utf8(word).ok().and_then(id_of_kernel).ok_or_else(|| not_a_number(name, word))
+        };
         let ring = |name: &str, word: &[u8]| number(word).ok_or_else(|| not_a_number(name, word));
         let (uid, gid) = (id("%u", &uid)?, id("%g", &gid)?);
         let (thread_ring, process_ring, session_ring) =
@@ -125,7 +127,7 @@ impl Invocation {
 /// The options of a rule, and the word after them.
 struct RuleOptions {
     config: Option<PathBuf>,
-    /// Or a word that is no text.
+    /// Or a word that is not UTF-8.
     realm: Result<Option<String>, Vec<u8>>,
     operation: Option<Vec<u8>>,
 }
@@ -198,11 +200,17 @@ mod tests {
     }
 
     #[test]
-    fn a_realm_that_is_no_text_is_the_rules_fault_and_no_other_realm_serves() {
+    fn ids_from_2_to_the_31_on_come_as_negative_numbers() {
+        let read = Invocation::parse(words("create|77|user|d|c|-4096|-2147483648|0|0|0").into_iter()).unwrap();
+        assert_eq!((read.uid, read.gid), (0xffff_f000, 1 << 31));
+    }
+
+    #[test]
+    fn a_realm_that_is_not_utf_8_is_the_rules_fault_and_no_other_realm_serves() {
         let mut all = words("--config|/c|-R|X|create|77|user|d|c|1|2|0|0|0");
         all[3] = OsString::from_vec(vec![b'X', 0xff]);
         let error = Invocation::parse(all.into_iter()).unwrap_err();
-        assert!(error.offence.contains("\" stands where a realm is expected"), "{error:?}");
+        assert!(error.offence.contains("\" is not UTF-8"), "{error:?}");
         assert_eq!((error.config, error.key), (Some("/c".into()), KeySerial::new(77)));
     }
 }

@@ -169,8 +169,8 @@ fn roots_collection(name: &CacheName, assignment: &Assignment<'_>) -> Option<i32
 /// access to the key (rule S13).
 fn isolate_keyrings(assignment: &Assignment<'_>, collections: &[i32]) -> Result<(), Failure> {
     search::isolate(collections).map_err(|(ring, errno)| launch_failed(ring, errno))?;
-    // Also the used authority over a key that has its answer: with it, requests of the kernel's in this process, such as
-    // Lustre's, would be refused or be taken for the requester's (rule S1).
+    // This also gives up the used authority over a key that has its answer. With it the kernel would refuse requests that
+    // it makes in the worker, such as Lustre's.
     keyctl::divest_authority().map_err(|errno| launch_failed("authority", errno))?;
     if assignment.under_construction {
         return prove_powerless(assignment.key);

@@ -81,12 +81,12 @@ pub(super) fn start(invocation: Invocation, authority: &Authority) -> Result<&'s
 /// processor time that it used would prolong the requester's wait. An overdue front has been killed: reading /proc of a
 /// requester can block for as long as its process is in exec, and nothing else ends that.
 fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
-    // First, since the clock of a held key inherits both.
+    // First, since the clock of a held key inherits score and group.
     jail::set_oom_score(OomScore::Never);
-    if shared.invocation.consumer == Consumer::Kernel {
-        // Without memory for it, the key ends by its timeout.
-        let _ = authority::join_kernel_key_group();
-    }
+    let joined = match shared.invocation.consumer {
+        Consumer::Kernel => authority::join_kernel_key_group(),
+        Consumer::Program => Ok(()),
+    };
     let verdict = match front {
         Predecessor::Ended => take_verdict(shared, None),
         Predecessor::Waits(_) => take_verdict(shared, Some(WaitingParent::parent())),
@@ -97,10 +97,21 @@ fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
             Err(shared.overdue())
         }
     };
+    let verdict = verdict.and_then(|taken| joined.map(|()| taken).map_err(without_group));
+    if !matches!(verdict, Ok((_, Pending::Held(_)))) {
+        authority::give_up_used();
+    }
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
     finish(shared, verdict);
     0
+}
+
+/// The key is dropped: one that is held is rejected, and one that is instantiated ends by its timeout, since only its group
+/// may write to it.
+fn without_group(errno: Errno) -> Failure {
+    let detail = format_args!("the group of Lustre's keys cannot be joined: {errno}");
+    Failure::new(Stage::Publish, Cause::Setup, detail)
 }
 
 /// For a front without a verdict, which may have been killed anywhere. Whatever it was changing, the heap included,
@@ -117,7 +128,6 @@ fn take_verdict(
 ) -> Result<(&'static Served, Pending), Failure> {
     match shared.verdict.get() {
         Some(Verdict::Served(served)) => {
-            authority::give_up_used();
             Ok((served, Pending::Live(shared.live_key().in_foreign_ring(served.foreign_ring))))
         }
         Some(Verdict::Undecided(undecided)) => {

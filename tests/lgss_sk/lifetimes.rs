@@ -235,7 +235,7 @@ fn a_key_that_has_expired_or_was_revoked_is_listed_as_such_and_removed() {
 }
 
 #[test]
-fn a_load_without_suffix_names_the_servers_keys_that_serve_on() {
+fn a_load_without_suffix_names_the_servers_keys_that_remain_usable() {
     let bench = Bench::new();
     let name = format!("lustre:{}:{}", bench.file_system, bench.nodemap);
     ["one", "two", "three"].iter().for_each(|file| bench.make(file, "server"));
