@@ -75,9 +75,8 @@ impl Invocation {
             };
             return Err(unusable(offence, &config));
         }
-        let realm = realm.map_err(|word| {
-            unusable(format!("the realm \"{}\" is not UTF-8", shown(&word)), &config)
-        })?;
+        let realm = realm
+            .map_err(|word| unusable(format!("the realm \"{}\" is not UTF-8", shown(&word)), &config))?;
         let count = rest.len() + 1;
         let [_, key_type, description, callout, uid, gid, thread, process, session] =
             <[Vec<u8>; 9]>::try_from(rest)
@@ -201,7 +200,8 @@ mod tests {
 
     #[test]
     fn ids_from_2_to_the_31_on_come_as_negative_numbers() {
-        let read = Invocation::parse(words("create|77|user|d|c|-4096|-2147483648|0|0|0").into_iter()).unwrap();
+        let read =
+            Invocation::parse(words("create|77|user|d|c|-4096|-2147483648|0|0|0").into_iter()).unwrap();
         assert_eq!((read.uid, read.gid), (0xffff_f000, 1 << 31));
     }
 

@@ -1,15 +1,15 @@
-//! One attack: what an ordinary user does, where, and what comes of it.
+//! One attack: what an ordinary user does, where, and how it must end.
 
 use crate::plan::{Request, Step};
 use crate::support::outcome::Outcome;
-use crate::support::probe::{Probe, as_user};
-use crate::support::process::{command, command_as};
+use crate::support::probe::as_user;
+use crate::support::process::command_as;
 use crate::support::rpc::call_null_with;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use nix::errno::Errno;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 /// Where the attacker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +31,15 @@ impl World {
     }
 }
 
-/// What an attack must come to, in words for the table.
+/// How an attack must end, in words for the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The request fails with this error.
     Refused(Errno),
     /// The attacker gets a context of its own, as if it had asked in the ordinary way.
     OwnContext,
-    /// The function has checked by itself that this is so.
-    Nothing(&'static str),
+    /// The function has checked that this is so.
+    Checked(&'static str),
 }
 
 impl End {
@@ -47,7 +47,7 @@ impl End {
         match self {
             Self::Refused(errno) => format!("{errno:?}"),
             Self::OwnContext => "its own context".to_owned(),
-            Self::Nothing(word) => word.to_owned(),
+            Self::Checked(word) => word.to_owned(),
         }
     }
 }
@@ -63,7 +63,7 @@ pub(crate) struct Attack {
     pub(crate) attempt: Attempt,
 }
 
-/// Makes the attack; returns what its request came to, if that is to be checked.
+/// Makes the attack; returns the outcome of its request, if that is to be checked.
 type Attempt = Box<dyn Fn(&Scene<'_>) -> Option<Outcome> + Send + Sync>;
 
 impl Attack {
@@ -78,8 +78,8 @@ impl Attack {
         Self { rule, name: name.to_owned(), end, worlds: &World::BOTH, attempt }
     }
 
-    /// An attack that checks its end by itself, which `word` names.
-    pub(crate) fn by_itself(
+    /// An attack whose function checks its end, which `word` names.
+    pub(crate) fn checked(
         rule: &'static str,
         name: &str,
         word: &'static str,
@@ -89,7 +89,7 @@ impl Attack {
             attempt(scene);
             None
         };
-        let end = End::Nothing(word);
+        let end = End::Checked(word);
         Self { rule, name: name.to_owned(), end, worlds: &World::BOTH, attempt: Box::new(attempt) }
     }
 
@@ -104,7 +104,7 @@ impl Attack {
         let scene = Scene { shared, site: Site::with(shared.realm(), &settings), world };
         scene.site.ticket(shared.realm());
         match ((self.attempt)(&scene), self.end) {
-            (None, End::Nothing(_)) => {}
+            (None, End::Checked(_)) => {}
             (Some(Outcome::Established(context)), End::OwnContext) => call_null_with(&context, shared.nfs()),
             (Some(outcome @ (Outcome::Refused(_) | Outcome::Failed { .. })), End::Refused(expected)) => {
                 assert_eq!(outcome.errno(), expected, "{:#?}", scene.site.log.lines());
@@ -163,17 +163,6 @@ impl Scene<'_> {
         let mut request = self.honest_request("");
         request.callout.as_mut().unwrap().extend(format!(";{fields}").bytes());
         self.ask(request)
-    }
-
-    /// Makes a request as the attacker, by a program with these variables, `NAME=value`.
-    pub(crate) fn ask_with_environment(&self, variables: &[String], request: Request) -> Outcome {
-        let mut steps = self.attacker();
-        let before = steps.len();
-        steps.extend([Step::Request(request), Step::Settle { within_ms: 30_000 }]);
-        let mut program = command("env");
-        program.args(variables).arg(env!("CARGO_BIN_EXE_lgss-probe")).stderr(Stdio::null());
-        let findings = Probe::start_with(program, &steps).rest();
-        Outcome::of(findings.get(before..).unwrap_or_else(|| panic!("the probe ended early: {findings:?}")))
     }
 
     /// Runs a script as the attacker; `$D` is the site's directory, `$U` the attacker's uid, and `$1` and so on are `words`.

@@ -1,5 +1,5 @@
-//! What an attacker names as its cache or puts in its place: rules S7 and S9. It has no ticket elsewhere, so that a cache
-//! that were used would show.
+//! What an attacker names as its cache or puts in its place: rules S7 and S9. It has no ticket elsewhere, so that
+//! using one would show.
 
 use crate::attack::{Attack, End, Scene};
 use crate::support::cache_file::plant;
@@ -37,7 +37,11 @@ impl Victim {
         let cache = format!("FILE:{}", site.default_cache().display());
         kinit.envs(realm.environment()).args(["-c", &cache, &principal]);
         succeed(&mut kinit, &format!("{PASSWORD}\n"));
-        Self { site, principal }
+        let victim = Self { site, principal };
+        // Where it is used, the log says so.
+        victim.site.ask(scene.shared.nfs()).context();
+        victim.site.log.wait_for_words(&["established", &victim.principal]);
+        victim
     }
 
     /// # Panics
@@ -58,27 +62,35 @@ fn without_ticket(scene: &Scene<'_>) -> PathBuf {
 
 /// Names that lead elsewhere.
 fn named() -> Vec<Attack> {
-    let named = |name: &str, end, cache: &'static str| {
-        Attack::asking("S9", name, end, move |scene| {
+    // The log says why.
+    let named = |name: &str, cache: &'static str, reason: &'static str| {
+        Attack::asking("S9", name, NONE, move |scene| {
             without_ticket(scene);
-            scene.ask_with_fields(&format!("cache={cache}"))
+            let outcome = scene.ask_with_fields(&format!("cache={cache}"));
+            scene.site.log.wait_for_words(&["ENOKEY", reason]);
+            outcome
         })
     };
     vec![
-        named("name /etc/shadow as the cache", NONE, "FILE:/etc/shadow"),
-        named("name a descriptor of the service's", NONE, "FILE:/proc/self/fd/5"),
-        named("name the memory of the service", NONE, "FILE:/proc/self/mem"),
-        named("name a file below another root directory", NONE, "FILE:/proc/1/root/etc/shadow"),
-        named("name an endless device", NONE, "FILE:/dev/zero"),
-        named("name the terminal", NONE, "FILE:/dev/tty"),
-        named("name a directory as a file", NONE, "FILE:/etc"),
-        named("name a collection of everything", NONE, "DIR:/"),
-        named("name a way up", NONE, "FILE:/tmp/../etc/shadow"),
-        named("name the cache of the node", NONE, "FILE:/run/lgss/machine/krb5cc"),
-        named("name a relative path", NONE, "FILE:krb5cc"),
-        named("name the memory of one process", NONE, "MEMORY:x"),
-        named("name a type that is not known", NONE, "EVIL:x"),
-        named("name a cache by an expansion", NONE, "FILE:/tmp/krb5cc_%{uid}"),
+        named("name /etc/shadow as the cache", "FILE:/etc/shadow", "belongs to somebody else"),
+        named("name a descriptor of the service's", "FILE:/proc/self/fd/5", "is a link of somebody else's"),
+        named("name the memory of the service", "FILE:/proc/self/mem", "belongs to somebody else"),
+        named(
+            "name a file below another root directory",
+            "FILE:/proc/1/root/etc/shadow",
+            "Permission denied",
+        ),
+        named("name an endless device", "FILE:/dev/zero", "is not a regular file"),
+        named("name the terminal", "FILE:/dev/tty", "is not a regular file"),
+        named("name a directory as a file", "FILE:/etc", "is not a regular file"),
+        named("name a collection of everything", "DIR:/", "belongs to somebody else"),
+        named("name a way up", "FILE:/tmp/../etc/shadow", "is not an absolute path"),
+        // Whether there is one or not.
+        named("name the cache of the node", "FILE:/run/lgss/machine/krb5cc", "FILE:/run/lgss/machine/krb5cc"),
+        named("name a relative path", "FILE:krb5cc", "is not an absolute path"),
+        named("name the memory of one process", "MEMORY:x", "cache type MEMORY cannot be used"),
+        named("name a type that is not known", "EVIL:x", "cache type EVIL cannot be used"),
+        named("name a cache by an expansion", "FILE:/tmp/krb5cc_%{uid}", "there is no such cache"),
     ]
 }
 
@@ -117,7 +129,7 @@ fn placed() -> Vec<Attack> {
         }),
         placed("a cache with two names", |cache, scene| {
             plant(cache, &ticket(scene), scene.site.uid());
-            fs::hard_link(cache, scene.site.path("user").join("second")).unwrap();
+            fs::hard_link(cache, format!("{}.second", cache.display())).unwrap();
         }),
         placed("a link to itself", |cache, _| symlink(cache, cache).unwrap()),
         placed("a link to /etc/shadow", |cache, _| symlink("/etc/shadow", cache).unwrap()),

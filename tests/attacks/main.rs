@@ -14,6 +14,7 @@
 )]
 
 mod attack;
+mod busy;
 mod by_hand;
 mod caches;
 mod environment;
@@ -33,6 +34,7 @@ use attack::Attack;
 use libtest_mimic::Trial;
 use std::sync::Arc;
 use support::chosen::Chosen;
+use support::process::command_as;
 use support::shared::Shared;
 use support::{janitor, machine};
 
@@ -63,12 +65,21 @@ fn run_attacks() -> ! {
     chosen.arguments.test_threads.get_or_insert(THREADS);
     if !chosen.arguments.list {
         machine::require_all();
+        require_user_namespaces();
     }
     let shared = Arc::new(Shared::default());
     let trials = cases(&shared).into_iter().filter(|trial| chosen.has(trial)).collect();
     let conclusion = libtest_mimic::run(&chosen.arguments, trials);
     drop(shared);
     conclusion.exit()
+}
+
+/// # Panics
+/// If an ordinary user cannot make a user namespace.
+fn require_user_namespaces() {
+    let unprivileged =
+        command_as(65534, "unshare").args(["--user", "--map-root-user", "true"]).status().unwrap();
+    assert!(unprivileged.success(), "these attacks need user namespaces that ordinary users may make");
 }
 
 fn cases(shared: &Arc<Shared>) -> Vec<Trial> {

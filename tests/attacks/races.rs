@@ -5,6 +5,7 @@ use crate::caches::Victim;
 use crate::plan::{Finding, Request, Step};
 use crate::support::cache_file::plant;
 use crate::support::forged_lines::look_alikes;
+use crate::support::keys::wait_until_forgotten;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Probe, probe};
 use crate::support::rpc::call_null_with;
@@ -14,28 +15,28 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) fn attacks() -> Vec<Attack> {
     vec![
-        Attack::by_itself("S6", "die at any moment of the request", "nothing is left", die),
-        Attack::by_itself("S6", "execute a program during the request", "nothing is left", execute),
+        Attack::checked("S6", "die at any moment of the request", "nothing is left", die),
+        Attack::checked("S6", "execute a program during the request", "nothing is left", execute),
         Attack::asking("S6", "forge lines of /proc/keys that name root's process", End::OwnContext, forge),
-        Attack::by_itself(
+        Attack::checked(
             "S9",
             "swap the cache for a link to a victim's, again and again",
             "its own context or ENOKEY",
             swap,
         ),
-        Attack::by_itself(
+        Attack::checked(
             "S8",
             "ask fifty times at once, of a server that is silent",
             "EAGAIN; others are served",
             flood,
         ),
-        Attack::by_itself("S19", "make one key in a hundred threads at once", "one context", at_once),
+        Attack::checked("S19", "make one key in a hundred threads at once", "one context", at_once),
     ]
 }
 
@@ -51,6 +52,8 @@ fn die(scene: &Scene<'_>) {
         std::thread::sleep(Duration::from_micros(300 * moment));
         requester.signal(Signal::SIGKILL);
     }
+    scene.site.wait_until_idle();
+    wait_until_forgotten(scene.site.uid());
 }
 
 fn execute(scene: &Scene<'_>) {
@@ -85,8 +88,11 @@ fn swap(scene: &Scene<'_>) {
     let (own, uid) = (scene.site.default_cache(), scene.site.uid());
     let good = fs::read(&own).unwrap();
     let stop = AtomicBool::new(false);
+    // In the same file system, and removed with the site's caches.
+    let directory = PathBuf::from(format!("{}.new", own.display()));
+    fs::create_dir(&directory).unwrap();
     let turn = |content: Option<&[u8]>, target: &Path| {
-        let new = scene.site.path("user").join("new");
+        let new = directory.join("cache");
         match content {
             Some(content) => plant(&new, content, uid),
             None => {
@@ -135,8 +141,11 @@ fn flood(scene: &Scene<'_>) {
     drop(server);
     let findings = requester.rest();
     let Some(Finding::Each(ends)) = findings.last() else { panic!("{findings:?}") };
-    assert!(ends.iter().all(|end| !matches!(end, Finding::Unsettled)), "{ends:?}");
-    scene.site.log.wait_for_words(&["EAGAIN"]);
+    let asked = || Finding::Requested { serial: Some(1), errno: 0, micros: 0 };
+    let ends = ends.iter().map(|end| Outcome::of_any_wait(&[asked(), end.clone()]).errno());
+    let (away, others): (Vec<_>, Vec<_>) = ends.partition(|errno| *errno == Errno::EAGAIN);
+    assert!(!away.is_empty(), "all were served at once");
+    assert!(others.iter().all(|errno| *errno == Errno::EPROTO), "{others:?}");
 }
 
 fn at_once(scene: &Scene<'_>) {

@@ -6,8 +6,8 @@ use std::fmt::Write;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security-results.md");
 const START: &str = "<!-- attacks: written by tests/attacks -->\n";
 const END: &str = "<!-- end of attacks -->\n";
-/// So many cases there must be.
-const LEAST: usize = 300;
+/// The least number of cases.
+const LEAST: usize = 280;
 
 /// Compares the table with the attacks, or writes it if the variable LGSS_WRITE_PAGES is set.
 ///
@@ -34,7 +34,7 @@ pub(crate) fn check(attacks: &[Attack]) {
 }
 
 fn table_of(attacks: &[Attack]) -> String {
-    let mut table = "\n| rule | attack | from | what it comes to |\n|---|---|---|---|\n".to_owned();
+    let mut table = "\n| rule | attack | from | result |\n|---|---|---|---|\n".to_owned();
     let mut sorted: Vec<_> = attacks.iter().collect();
     sorted.sort_by_key(|attack| attack.rule.trim_start_matches('S').parse::<u32>().unwrap());
     for attack in sorted {

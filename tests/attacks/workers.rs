@@ -1,80 +1,26 @@
 //! What an attacker does to the processes of its own upcall, and to a victim's key: rules S10, S13 and S16.
 
-use crate::attack::{Attack, Scene};
+use crate::attack::Attack;
+use crate::busy::Busy;
 use crate::plan::{Finding, Step};
-use crate::support::outcome::Outcome;
 use crate::support::probe::{Probe, as_user, probe};
-use crate::support::process::Process;
-use crate::support::server::Server;
 use crate::support::site::Site;
-use crate::support::wait::wait_for;
 use nix::errno::Errno;
-use std::time::Duration;
+use std::process::Output;
 
 pub(crate) fn attacks() -> Vec<Attack> {
-    [to_processes(), to_keys()].into_iter().flatten().collect()
+    [signals(), looks(), to_keys()].into_iter().flatten().collect()
 }
 
-/// A worker of the attacker's that waits for a server.
-struct Busy {
-    requester: Probe,
-    worker: Process,
-    monitor: Process,
-    server: Server,
-}
-
-impl Busy {
-    fn new(scene: &Scene<'_>) -> Self {
-        let server = Server::silent();
-        let mut steps = scene.attacker();
-        let request = scene.request_to(&scene.shared.nfs().behind(&server), "busy");
-        steps.extend([Step::Request(request), Step::Pause, Step::Settle { within_ms: 30_000 }]);
-        let mut requester = Probe::start(&steps);
-        let findings = requester.until_pause();
-        assert!(matches!(findings.last(), Some(Finding::Requested { serial: Some(_), .. })), "{findings:?}");
-        let worker = scene.site.wait_for_process("lgss_negotiate");
-        wait_for("the worker at the server", Duration::from_secs(10), || {
-            (server.connections() > 0).then_some(())
-        });
-        let monitor = scene.site.wait_for_process("lgss_keyring");
-        Self { requester, worker, monitor, server }
-    }
-
-    /// Lets the server go; returns how the key ends.
-    fn end(self) -> Outcome {
-        let Self { mut requester, server, .. } = self;
-        requester.go_on();
-        drop(server);
-        let findings = requester.rest();
-        match findings.last() {
-            Some(Finding::Settled { .. }) => {
-                let asked = Finding::Requested { serial: Some(1), errno: 0, micros: 0 };
-                Outcome::of_any_wait(&[asked, findings.last().unwrap().clone()])
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn to_processes() -> Vec<Attack> {
+/// Signals to the processes.
+fn signals() -> Vec<Attack> {
     let signal = |name: &str, number: &'static str| {
-        Attack::by_itself("S13", name, "no effect", move |scene| {
+        Attack::checked("S13", name, "no effect", move |scene| {
             let busy = Busy::new(scene);
             let pid = busy.worker.pid.to_string();
             assert!(scene.run("kill -$1 $2", &[number, &pid]).status.success());
             assert_eq!(scene.site.wait_for_process("lgss_negotiate").pid, busy.worker.pid, "it has ended");
-            // The server closes the connection: the worker says so.
-            assert_eq!(busy.end().errno(), Errno::EPROTO);
-        })
-    };
-    let inside = |rule, name: &str, script: &'static str| {
-        Attack::by_itself(rule, name, "EPERM or EACCES", move |scene| {
-            let busy = Busy::new(scene);
-            for process in [&busy.worker, &busy.monitor] {
-                let output = scene.run(script, &[&process.pid.to_string()]);
-                assert!(!output.status.success() && output.stdout.is_empty(), "{script}: {output:?}");
-            }
-            assert_eq!(busy.end().errno(), Errno::EPROTO);
+            busy.expect_the_worker_to_report();
         })
     };
     vec![
@@ -82,18 +28,35 @@ fn to_processes() -> Vec<Attack> {
         signal("have the worker leave a core", "QUIT"),
         signal("have the worker abort", "ABRT"),
         signal("interrupt the worker", "INT"),
-        Attack::by_itself("S13", "kill the worker", "EIO at once", |scene| {
+        Attack::checked("S13", "kill the worker", "EIO at once", |scene| {
             let busy = Busy::new(scene);
-            scene.run("kill -KILL $1", &[&busy.worker.pid.to_string()]);
+            assert!(scene.run("kill -KILL $1", &[&busy.worker.pid.to_string()]).status.success());
             assert_eq!(busy.end().errno(), Errno::EIO);
         }),
-        Attack::by_itself("S13", "kill the monitor", "EPERM", |scene| {
+        Attack::checked("S13", "kill the monitor", "EPERM", |scene| {
             let busy = Busy::new(scene);
-            let output = scene.run("kill -KILL $1", &[&busy.monitor.pid.to_string()]);
-            assert!(!output.status.success(), "{output:?}");
-            assert_eq!(busy.end().errno(), Errno::EPROTO);
+            expect_denied(&scene.run("kill -KILL $1", &[&busy.monitor.pid.to_string()]));
+            busy.expect_the_worker_to_report();
         }),
-        Attack::by_itself(
+    ]
+}
+
+/// Looks into the processes.
+fn looks() -> Vec<Attack> {
+    let inside = |rule, name: &str, script: &'static str| {
+        Attack::checked(rule, name, "EPERM or EACCES", move |scene| {
+            let busy = Busy::new(scene);
+            for process in [&busy.worker, &busy.monitor] {
+                expect_denied(&scene.run(script, &[&process.pid.to_string()]));
+            }
+            // On a process of the attacker's own the script works.
+            let own = scene.run(&format!("set -- $$; {script}"), &[]);
+            assert!(own.status.success(), "{script}: {own:?}");
+            busy.expect_the_worker_to_report();
+        })
+    };
+    vec![
+        Attack::checked(
             "S10",
             "trace the worker, open its memory, take its files",
             "EPERM or EACCES",
@@ -107,7 +70,7 @@ fn to_processes() -> Vec<Attack> {
                     attempts.len() > 3 && attempts.iter().all(|(_, errno)| denied(*errno)),
                     "{attempts:?}"
                 );
-                assert_eq!(busy.end().errno(), Errno::EPROTO);
+                busy.expect_the_worker_to_report();
             },
         ),
         inside("S10", "read the environment of the processes", "cat /proc/$1/environ"),
@@ -115,14 +78,28 @@ fn to_processes() -> Vec<Attack> {
         inside("S10", "list the files of the processes", "ls /proc/$1/fd/"),
         inside("S10", "read the system call of the processes", "cat /proc/$1/syscall"),
         inside("S10", "see the root directory of the processes", "ls /proc/$1/root/"),
-        inside("S10", "enter the namespaces of the processes", "nsenter -t $1 -p -n true"),
+        Attack::checked("S10", "enter the namespaces of the processes", "EPERM or EACCES", |scene| {
+            let busy = Busy::new(scene);
+            for process in [&busy.worker, &busy.monitor] {
+                expect_denied(&scene.run("nsenter -t $1 -p -n true", &[&process.pid.to_string()]));
+            }
+            busy.expect_the_worker_to_report();
+        }),
     ]
+}
+
+/// The script was denied what it wanted, and has shown nothing.
+#[track_caller]
+fn expect_denied(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let denied = said.contains("Permission denied") || said.contains("Operation not permitted");
+    assert!(denied && !output.status.success() && output.stdout.is_empty(), "{output:?}");
 }
 
 /// A victim with a context in its session keyring.
 fn to_keys() -> Vec<Attack> {
     let act = |name: &str, script: &'static str| {
-        Attack::by_itself("S16", name, "EACCES", move |scene| {
+        Attack::checked("S16", name, "EACCES", move |scene| {
             let victim = Site::new(scene.shared.realm());
             victim.ticket(scene.shared.realm());
             let mut steps = as_user(victim.uid());
@@ -141,9 +118,11 @@ fn to_keys() -> Vec<Attack> {
             else {
                 panic!("{findings:?}")
             };
-            let output = scene.run(script, &[&serial.to_string()]);
-            assert!(!output.status.success() && output.stdout.is_empty(), "{script}: {output:?}");
-            assert!(String::from_utf8_lossy(&output.stderr).contains("Permission denied"), "{output:?}");
+            expect_denied(&scene.run(script, &[&serial.to_string()]));
+            // On a key of the attacker's own the script works.
+            let own = "exec keyctl session - sh -c 'set -- $(keyctl add user control x @s);";
+            let own = scene.run(&format!("{own} {script}'"), &[]);
+            assert!(own.status.success(), "{script}: {own:?}");
             holder.go_on();
             match holder.rest().last() {
                 Some(Finding::Settled { payload: Some(after), .. }) => assert_eq!(after, before),
@@ -152,14 +131,14 @@ fn to_keys() -> Vec<Attack> {
         })
     };
     vec![
-        act("read a victim's context", "exec keyctl pipe $1"),
-        act("describe a victim's context", "exec keyctl rdescribe $1"),
-        act("link a victim's context to one's own keyring", "exec keyctl link $1 @s"),
-        act("overwrite a victim's context", "exec keyctl update $1 x"),
-        act("revoke a victim's context", "exec keyctl revoke $1"),
-        act("invalidate a victim's context", "exec keyctl invalidate $1"),
-        act("let a victim's context expire", "exec keyctl timeout $1 1"),
-        act("take a victim's context", "exec keyctl chown $1 $(id -u)"),
-        act("open a victim's context to all", "exec keyctl setperm $1 0x3f3f3f3f"),
+        act("read a victim's context", "keyctl pipe $1"),
+        act("describe a victim's context", "keyctl rdescribe $1"),
+        act("link a victim's context to one's own keyring", "keyctl link $1 @s"),
+        act("overwrite a victim's context", "keyctl update $1 x"),
+        act("revoke a victim's context", "keyctl revoke $1"),
+        act("invalidate a victim's context", "keyctl invalidate $1"),
+        act("let a victim's context expire", "keyctl timeout $1 1"),
+        act("take a victim's context", "keyctl chown $1 $(id -u)"),
+        act("open a victim's context to all", "keyctl setperm $1 0x3f3f3f3f"),
     ]
 }

@@ -53,11 +53,12 @@ fn attempt_all(report: &mut Report, when: &str, keys: &[i32]) {
 
 /// Makes requests and reads in /proc/keys, while one is under way, whom the kernel names as its requester. With an authority
 /// that is still in force this would be our upcall's requester; with one that was used, the kernel refuses all requests, also
-/// those that it makes itself in this process. Only with none, the requester is this thread: the one result that is no success.
+/// those that it makes itself in this process. Only without one is this thread the requester: the one result that is no success.
 fn ask() -> Result<(), Errno> {
     let uid = nix::unistd::getuid();
     for number in 0..50 {
-        let description = CString::new(format!("lgss:{}:again@h{number}", uid)).expect("no NUL");
+        let name = format!("lgss:{uid}:again@h{number}");
+        let description = CString::new(name.as_str()).expect("no NUL");
         let (tell, told) = std::sync::mpsc::channel();
         let asking = std::thread::spawn(move || {
             let own = std::fs::read_link("/proc/thread-self").expect("/proc");
@@ -72,7 +73,7 @@ fn ask() -> Result<(), Errno> {
         let own: i32 = told.recv().expect("its number");
         let mut named = None;
         while named.is_none() && !asking.is_finished() {
-            named = requester_of_the_newest();
+            named = requester_of(&name);
         }
         asking.join().expect("no panic");
         match named {
@@ -85,13 +86,13 @@ fn ask() -> Result<(), Errno> {
     Ok(())
 }
 
-/// The thread that a request under way of our uid names.
-fn requester_of_the_newest() -> Option<i32> {
+/// The thread that the kernel names as the requester of a key under construction with this description.
+fn requester_of(description: &str) -> Option<i32> {
     let text = std::fs::read("/proc/keys").ok()?;
     let text = String::from_utf8_lossy(&text);
-    // Not those that are revoked or invalidated: the second column has R or i.
-    let is_valid = |line: &&str| line.split(' ').nth(1).is_some_and(|flags| !flags.contains(['R', 'i']));
-    let line = text.lines().filter(is_valid).rfind(|line| line.contains(" .request_ key:"))?;
+    let key = text.lines().find(|line| line.split(' ').any(|word| word == description))?;
+    let key = u32::from_str_radix(key.split(' ').next()?, 16).ok()?;
+    let line = text.lines().find(|line| line.contains(&format!(" .request_ key:{key:x} pid:")))?;
     line.split(' ').find_map(|word| word.strip_prefix("pid:")?.parse().ok())
 }
 

@@ -2,7 +2,6 @@
 
 use crate::plan::{Request, Step};
 use crate::support::outcome::Outcome;
-use crate::support::ports::free_port;
 use crate::support::probe::{Probe, as_user};
 use crate::support::rpc::call_null_with;
 use crate::support::scratch::Scratch;
@@ -15,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const USERS: usize = 8;
+/// A port where nobody listens, and which nobody is given by chance: tcpmux.
+const CLOSED: u16 = 1;
 /// Ways of asking.
 const WAYS: usize = 8;
 
@@ -22,8 +23,6 @@ pub(crate) struct Requesters<'a> {
     shared: &'a Shared,
     pub(crate) site: Site,
     users: Vec<Scratch>,
-    /// A port where nobody listens.
-    closed: u16,
     asked: AtomicUsize,
 }
 
@@ -38,8 +37,7 @@ impl<'a> Requesters<'a> {
         for uid in users.iter().map(Scratch::uid) {
             site.serve(&format!("lgss:{uid}:*"));
         }
-        let closed = free_port();
-        Self { shared, site, users, closed, asked: AtomicUsize::new(0) }
+        Self { shared, site, users, asked: AtomicUsize::new(0) }
     }
 
     /// The users' uids.
@@ -83,7 +81,7 @@ impl<'a> Requesters<'a> {
             }
             3 => refused(with("uid=0"), Errno::EINVAL),
             4 => refused(with("cache=FILE:/etc/shadow;principal=nobody@NOWHERE.TEST"), Errno::ENOKEY),
-            5 => refused(self.request(uid, &nfs.at(self.closed), number), Errno::ECONNREFUSED),
+            5 => refused(self.request(uid, &nfs.at(CLOSED), number), Errno::ECONNREFUSED),
             6 => self.die_while_asking(uid, honest()),
             _ => {
                 let victim = self.uids().find(|other| *other != uid).unwrap();

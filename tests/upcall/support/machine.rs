@@ -3,8 +3,9 @@
 use std::path::Path;
 
 /// Programs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("/sbin/request-key", "keyutils"),
+    ("/usr/bin/keyctl", "keyutils"),
     ("/usr/sbin/krb5kdc", "krb5-kdc"),
     ("/usr/sbin/kadmin.local", "krb5-admin-server"),
     ("/usr/bin/kinit", "krb5-user"),
