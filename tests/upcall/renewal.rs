@@ -100,10 +100,7 @@ fn a_worker_killed_at_any_system_call_of_a_renewal_leaves_a_ticket(_: &Shared) {
     let scene = Scene::new();
     scene.get_service_ticket();
     let cache = std::fs::read(scene.site.default_cache()).unwrap();
-    // Keys of so many failures would use up the users' quotas.
-    let negative_cache = "4s";
-    let settings =
-        Settings { extra: RENEWING, rule: Rule::UpcallUnderKiller, negative_cache, ..Settings::default() };
+    let settings = Settings { extra: RENEWING, rule: Rule::UpcallUnderKiller, ..Settings::default() };
     let (next, last) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
     let (renewed, unchanged) = (AtomicU32::new(0), AtomicU32::new(0));
     let work = || {

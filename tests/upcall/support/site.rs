@@ -1,5 +1,6 @@
 //! One test's installation of the upcall: programs, configuration, rule, log, one user.
 
+use super::keys::wait_for_quota;
 use super::log::LogReader;
 use super::outcome::Outcome;
 use super::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user};
@@ -25,7 +26,6 @@ pub(crate) struct Settings<'a> {
     pub(crate) kdc: &'a str,
     pub(crate) connect: &'a str,
     pub(crate) round: &'a str,
-    pub(crate) negative_cache: &'a str,
     /// More tables of the file.
     pub(crate) extra: &'a str,
     /// The program that runs as the worker.
@@ -50,7 +50,6 @@ impl Default for Settings<'_> {
             kdc: "10s",
             connect: "5s",
             round: "5s",
-            negative_cache: "10s",
             // A test's user may fail as often as it likes; tests of the pause set this.
             extra: "[backoff]\nafter = 1000\n",
             worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
@@ -106,14 +105,13 @@ impl Site {
         format!(
             "krb5_config = \"{dir}/krb5.conf\"\nrun_dir = \"{dir}/run\"\nworker = \"{dir}/lgss_negotiate\"\n\
              worker_sandbox = \"{}\"\nmachine_user = \"{}\"\n[timeouts]\ndeadline = \"{}\"\nkdc = \"{}\"\nconnect = \"{}\"\nround = \"{}\"\n\
-             negative_cache = \"{}\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n{lines}{}",
+             negative_cache = \"10s\"\n[log]\nsocket = \"{dir}/log\"\nlevel = \"info\"\n{lines}{}",
             settings.sandbox,
             self.machine_uid(),
             settings.deadline,
             settings.kdc,
             settings.connect,
             settings.round,
-            settings.negative_cache,
             settings.extra,
         )
     }
@@ -302,7 +300,8 @@ impl Site {
         });
     }
 
-    /// Whether the killer reached its victim's system call, by what it wrote; false if the victim made fewer calls.
+    /// Whether the killer reached its victim's system call, by what it wrote; false if the victim made fewer calls. Leaves
+    /// the user enough keys for another attempt.
     #[track_caller]
     pub(crate) fn was_killed(&self, instance: &str) -> bool {
         let told = wait_for("the killer's word", Duration::from_secs(20), || {
@@ -310,6 +309,7 @@ impl Site {
         });
         let number =
             |after| told.strip_prefix(after).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+        wait_for_quota(self.uid());
         let struck = ["killed at call ", "failed call ", "call "].into_iter().find_map(number);
         match (struck, number("ended after ")) {
             (Some(_), None) => true,
