@@ -255,7 +255,7 @@ def a_prime_that_is_not_safe_fails_a_mount_at_once(bed):
     composite = next(number for number in range(sk.SHORT_PRIME + 24, 1 << 512, 24) if not passes(number))
     unsafe = next(n for n in range(sk.SHORT_PRIME + 24, 1 << 512, 24) if passes(n) and not passes(n // 2))
     for number, (prime, words) in enumerate((
-        (composite, "not prime"),
+        (composite, "composite"),
         (unsafe, "not safe"),
         (sk.SHORT_PRIME + 2, "modulo 24"),
         (167, "8 bits"),
