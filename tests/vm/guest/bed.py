@@ -34,7 +34,7 @@ HOSTS = """127.0.0.1 localhost
 def scenario(function):
     """Marks a function of scenarios/*.py as a scenario; it takes the bed and fails by an exception.
 
-    `function.processors = 2`, set below it, says that it needs two.
+    `function.processors = 2`, set below it, says that it needs two, and `function.landlock = False` a kernel without Landlock.
     """
     function.is_scenario = True
     return function

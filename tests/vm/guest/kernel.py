@@ -20,6 +20,12 @@ SETTINGS = {
 HEX_FIELDS = ("key", "perm")
 
 
+def landlock_version():
+    """Version of this kernel's Landlock; 0 without it."""
+    create_ruleset, version = 444, 1
+    return max(ctypes.CDLL(None, use_errno=True).syscall(create_ruleset, None, 0, version), 0)
+
+
 class Fields(dict):
     """Words of the form `name=value`: numbers become integers, `-` the empty string."""
 

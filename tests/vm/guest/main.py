@@ -36,9 +36,14 @@ def main():
 
 
 def is_mine(name, scenario):
-    """Whether no other guest runs this scenario. One that needs two processors is left to the guest that has them."""
+    """Whether no other guest runs this scenario. One that needs two processors, or no Landlock, is left to a guest of that kind."""
     if getattr(scenario, "processors", 1) > os.cpu_count():
         (SHARE / "two").touch()
+        return False
+    from kernel import landlock_version
+
+    if not getattr(scenario, "landlock", True) and landlock_version():
+        (SHARE / "plain").touch()
         return False
     try:
         (SHARE / "claims" / name).mkdir()

@@ -1,0 +1,40 @@
+"""The worker on a kernel without Landlock: its list of system calls is all there is, and it serves."""
+
+import re
+import threading
+from pathlib import Path
+
+import kernel
+from bed import KEYRING, processes, scenario
+from verdicts import established
+
+NODE = {"flags": "r", "svc": "i"}
+
+
+@scenario
+def a_worker_without_landlock_has_its_list_of_calls_and_serves(bed):
+    """A user and the node get contexts; the worker that waits for the server has the filter, and no rights to gain."""
+    assert kernel.landlock_version() == 0
+    alice = bed.user("alice")
+    bed.realm.ticket(alice, "alice")
+    bed.upcall(KEYRING)
+    started, go = threading.Event(), threading.Event()
+
+    def slow(rpc):
+        started.set()
+        go.wait(60)
+        return bed.server.accept(rpc)
+
+    bed.server.answer = slow
+    asked = alice.begin(**bed.target(1))
+    assert started.wait(30), bed.log.lines
+    (worker,) = processes("lgss_negotiate")
+    status = Path(f"/proc/{worker}/status").read_text()
+    for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"):
+        assert re.search(f"^{line}$", status, re.M), (line, status)
+    go.set()
+    established(bed, asked.result(), "alice")
+    established(bed, bed.user("root").ask(**NODE | bed.target(2)), "lustre_root/client.example.test")
+
+
+a_worker_without_landlock_has_its_list_of_calls_and_serves.landlock = False
