@@ -12,7 +12,7 @@ help:
 	@echo 'make test       all tests; installs the Debian packages they need (as root; WORDS="..." chooses stages or tests)'
 	@echo 'make vm         those of Lustre keys alone, in QEMU (as root; WORDS="..." chooses)'
 	@echo 'make fuzz       the decoders with random input, SECONDS=60 for each target (as root; WORDS="..." chooses, JOBS=N at a time)'
-	@echo 'make soak       requests of all kinds for a long time, SECONDS=300; nothing may grow (as root)'
+	@echo 'make soak       requests of all kinds for a long time, SECONDS=300, and floods; nothing may grow (as root)'
 	@echo 'make bench      what the upcall costs a requester (as root)'
 	@echo 'make bench-vm   the same for Lustre, in QEMU (as root; LGSS_REF=PATH names another lgss_keyring to compare with)'
 	@echo 'make build      release programs in target/dist, lgss_keyring static'

@@ -1,4 +1,5 @@
-//! Honest and hostile requests for a long time: afterwards there is no more of anything than at the start.
+//! Honest and hostile requests for a long time: afterwards there is no more of anything than at the start. Floods, which
+//! hinder nobody.
 //!
 //! Needs root, as tests/upcall, whose parts it uses. LGSS_SOAK_SECONDS says for how long; `make soak` sets it.
 #![allow(
@@ -13,6 +14,8 @@
     reason = "tests"
 )]
 
+mod flood;
+mod floods;
 #[path = "../probe/plan.rs"]
 #[allow(dead_code, reason = "tests/upcall has the rest")]
 mod plan;
@@ -38,15 +41,25 @@ const WARM: usize = 2;
 
 fn main() {
     janitor::main(|| {
-        let arguments = Arguments::from_args();
+        let mut arguments = Arguments::from_args();
+        // Each looks at the whole machine.
+        arguments.test_threads = Some(1);
         if !arguments.list {
             machine::require_all();
         }
-        let trial = Trial::test("nothing_grows", || {
-            nothing_grows();
-            Ok(())
-        });
-        libtest_mimic::run(&arguments, vec![trial]).exit()
+        let trials: [(_, fn()); 4] = [
+            ("nothing_grows", nothing_grows),
+            ("a_flood_of_one_user_hinders_nobody", floods::of_one_user),
+            ("a_flood_of_fifty_subordinate_uids_hinders_nobody", floods::of_subordinates),
+            ("requests_of_one_user_that_hang_hinder_nobody_else", floods::of_requests_that_hang),
+        ];
+        let trial = |(name, run): (&str, fn())| {
+            Trial::test(name, move || {
+                run();
+                Ok(())
+            })
+        };
+        libtest_mimic::run(&arguments, trials.map(trial).into()).exit()
     });
 }
 
