@@ -44,6 +44,11 @@ impl Victim {
         victim
     }
 
+    /// Without its realm.
+    pub(crate) fn principal(&self) -> &str {
+        &self.principal
+    }
+
     /// # Panics
     /// If the attacker's log tells of the victim's principal.
     pub(crate) fn expect_unused(&self, scene: &Scene<'_>) {

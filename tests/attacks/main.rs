@@ -22,6 +22,7 @@ mod places;
 #[path = "../probe/plan.rs"]
 #[allow(dead_code, reason = "tests/upcall has the rest")]
 mod plan;
+mod probing;
 mod races;
 mod requests;
 #[path = "../upcall/support/mod.rs"]
@@ -54,6 +55,7 @@ fn all_attacks() -> Vec<Attack> {
         workers::attacks(),
         races::attacks(),
         places::attacks(),
+        probing::attacks(),
     ]
     .into_iter()
     .flatten()
