@@ -3,78 +3,81 @@
 
 use crate::attack::{Attack, Scene};
 use crate::caches::Victim;
-use crate::support::outcome::Outcome;
+use crate::support::persistent::PersistentRing;
 use crate::support::process::{command_as, succeed};
+use nix::errno::Errno;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 
 const ALIKE: &str = "both answers are alike";
+const CLOSED: &str = "Permission denied";
 
 pub(crate) fn attacks() -> Vec<Attack> {
-    let alike = |name: &str, fields: fn(&Scene<'_>) -> [String; 2]| {
-        Attack::checked("S15", name, ALIKE, move |scene| expect_alike(scene, fields(scene)))
-    };
+    let probing = |name: &str, attempt: fn(&Scene<'_>)| Attack::checked("S15", name, ALIKE, attempt);
     vec![
-        alike("find out by a cache's name whether a file of root's exists", |scene| {
-            closed(scene, &["there"]);
-            let name = |file: &str| format!("cache=FILE:{}", scene.site.path("closed").join(file).display());
-            [name("there"), name("not-there")]
+        probing("find out by a cache's name whether a file of root's exists", |scene| {
+            let closed = closed(scene);
+            expect_alike(scene, closed.map(|path| format!("cache=FILE:{path}")), CLOSED);
         }),
-        alike("the same of a directory, by a collection's name", |scene| {
-            closed(scene, &["there"]);
-            DirBuilder::new().create(scene.site.path("closed/directory")).unwrap();
-            let name = |file: &str| format!("cache=DIR:{}", scene.site.path("closed").join(file).display());
-            [name("directory"), name("not-there")]
+        probing("the same of a directory, by a collection's name", |scene| {
+            let [there, not_there] = closed(scene);
+            fs::remove_file(&there).unwrap();
+            fs::create_dir(&there).unwrap();
+            expect_alike(scene, [there, not_there].map(|path| format!("cache=DIR:{path}")), CLOSED);
         }),
-        alike("the same by a link of its own", |scene| {
-            closed(scene, &["there"]);
-            let link = |name: &str| {
-                let link = format!("{}.{name}", scene.site.default_cache().display());
-                let closed = scene.site.path("closed").join(name);
-                succeed(command_as(scene.site.uid(), "ln").arg("-s").arg(closed).arg(&link), "");
+        probing("the same by a link of its own", |scene| {
+            let link = |closed: String| {
+                let link = format!("{}.{}", scene.site.default_cache().display(), closed.len());
+                succeed(command_as(scene.site.uid(), "ln").args(["-s", &closed, &link]), "");
                 format!("cache=FILE:{link}")
             };
-            [link("there"), link("not-there")]
+            expect_alike(scene, closed(scene).map(link), CLOSED);
         }),
-        alike("find out by a process's root directory whether a file exists in a container", |_| {
-            // This process is root's.
-            let name = |file: &str| format!("cache=FILE:/proc/{}/root/{file}", std::process::id());
-            [name("etc/passwd"), name("etc/not-there")]
+        probing("find out whether a file exists by the root directory of a process of root's", |scene| {
+            let below = |path| format!("cache=FILE:/proc/{}/root{path}", std::process::id());
+            expect_alike(scene, closed(scene).map(below), CLOSED);
         }),
-        Attack::checked("S15", "find out by its principal whether a user has a ticket", ALIKE, |scene| {
+        probing("find out by its principal whether a user has a ticket", |scene| {
             let victim = Victim::new(scene);
             let realm = scene.shared.realm().name();
             let names = [victim.principal(), "nobody-has-this-name"];
-            expect_alike(scene, names.map(|name| format!("principal={name}@{realm}")));
+            expect_alike(scene, names.map(|name| format!("principal={name}@{realm}")), "no ticket of ");
         }),
-        alike("find out by its name whether a user has a persistent keyring", |scene| {
-            let victim = scene.site.machine_uid();
-            let link = command_as(victim, "keyctl").args(["get_persistent", "@s"]).output().unwrap().status;
-            assert!(link.success(), "no persistent keyring");
-            [victim, victim + 1_000_000].map(|uid| format!("cache=KEYRING:persistent:{uid}"))
+        probing("find out by its name whether a user has a persistent keyring", |scene| {
+            let victim = PersistentRing(scene.site.machine_uid());
+            let mut make = command_as(victim.0, "keyctl");
+            succeed(make.args(["session", "-", "keyctl", "get_persistent", "@s"]), "");
+            let names = [victim.0, victim.0 + 1_000_000].map(|uid| format!("cache=KEYRING:persistent:{uid}"));
+            expect_alike(scene, names, "KEYRING:persistent:");
         }),
     ]
 }
 
-/// A directory of root's that nobody else may search, and files in it.
-fn closed(scene: &Scene<'_>, files: &[&str]) {
-    DirBuilder::new().mode(0o700).create(scene.site.path("closed")).unwrap();
-    for file in files {
-        fs::copy(scene.site.default_cache(), scene.site.path("closed").join(file)).unwrap();
-    }
+/// Two paths in a directory of root's that nobody else may search: of a credential cache, and of nothing.
+fn closed(scene: &Scene<'_>) -> [String; 2] {
+    let directory = scene.site.path("closed");
+    DirBuilder::new().mode(0o700).create(&directory).unwrap();
+    fs::copy(scene.site.default_cache(), directory.join("there")).unwrap();
+    ["there", "not-there"].map(|name| directory.join(name).display().to_string())
 }
 
-/// Asks with each, having no ticket itself.
-fn expect_alike(scene: &Scene<'_>, fields: [String; 2]) {
+/// Asks with each field, having no ticket itself.
+///
+/// # Panics
+/// If an answer is not ENOKEY with this in its reason, or the answers differ by more than the field's value.
+fn expect_alike(scene: &Scene<'_>, fields: [String; 2], reason: &str) {
     fs::remove_file(scene.site.default_cache()).unwrap();
-    let answers = fields.map(|fields| {
-        let (_, value) = fields.split_once('=').unwrap();
-        let mut request = scene.honest_request(&format!("{}", fields.len()));
-        request.callout.as_mut().unwrap().extend(format!(";{fields}").bytes());
-        match scene.ask(request) {
-            Outcome::Established(_) => panic!("a context"),
-            outcome => format!("{outcome:?}").replace(value, "…"),
-        }
+    let mut number = 0;
+    let answers = fields.map(|field| {
+        number += 1;
+        let mut request = scene.honest_request(&number.to_string());
+        request.callout.as_mut().unwrap().extend(format!(";{field}").bytes());
+        let outcome = scene.ask(request);
+        let told = format!("{outcome:?}");
+        assert!(told.contains(reason), "{told}");
+        assert_eq!(outcome.errno(), Errno::ENOKEY, "{told}");
+        let (_, value) = field.split_once('=').unwrap();
+        told.replace(value, "…")
     });
     assert_eq!(answers[0], answers[1]);
 }

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Users who work.
-const HONEST: usize = 20;
+pub(crate) const HONEST: usize = 20;
 /// How long each of them rests between two requests.
 const REST: Duration = Duration::from_millis(500);
 /// Processes of the owner's at a time, and requests of each.
-const AT_A_TIME: usize = 8;
+pub(crate) const AT_A_TIME: usize = 8;
 const EACH: usize = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -38,7 +38,7 @@ pub(crate) struct Flooded {
     /// Those that the kernel itself refused, for want of quota.
     pub(crate) over_quota: usize,
     pub(crate) took: Duration,
-    /// Lines in the log about the flooders.
+    /// Lines of the log that name a flooder's uid.
     pub(crate) lines: usize,
     /// Most processes of ours at one time, and their resident memory in KiB, shared pages counted for each.
     pub(crate) processes: usize,
@@ -79,11 +79,13 @@ impl Flooders {
         }
     }
 
-    /// Makes this many forged requests while the crowd works, after the crowd has worked for `quiet` without them.
+    /// Makes this many forged requests, a multiple of [`EACH`], while the crowd works, after the crowd has worked for `quiet`
+    /// without them.
     ///
     /// # Panics
     /// If one that works gets no context, or one that is forged gets a key.
     pub(crate) fn flood(&self, crowd: &Crowd, target: &Target, quiet: Duration, requests: usize) -> Flooded {
+        assert!(requests > 0 && requests.is_multiple_of(EACH), "{requests} requests");
         for uid in self.uids() {
             crowd.site.serve(&format!("lgss:{uid}:*"));
         }
@@ -116,18 +118,20 @@ impl Flooders {
             }
             let (mut steps, uid) = self.become_one(first / EACH);
             let before = steps.len();
-            let forged = |number| Step::Request(forged(crowd, target, [uid, victim], number));
-            steps.extend((first..first + EACH).map(forged));
+            let (forged, errnos): (Vec<_>, Vec<_>) =
+                (first..first + EACH).map(|number| forged(crowd, target, [uid, victim], number)).unzip();
+            steps.extend(forged.into_iter().map(Step::Request));
             // Else the kernel would refuse most of them itself.
             wait_for_quota(uid);
-            for finding in &Probe::start(&steps).rest()[before..] {
-                match finding {
-                    Finding::Requested { serial: None, errno, .. } => {
-                        let quota = Errno::from_raw(*errno) == Errno::EDQUOT;
-                        over_quota.fetch_add(usize::from(quota), Ordering::Relaxed);
-                    }
-                    other => panic!("a forged request: {other:?}"),
-                }
+            let findings = Probe::start(&steps).rest();
+            assert_eq!(findings.len(), steps.len(), "{findings:?}");
+            for (finding, expected) in findings[before..].iter().zip(errnos) {
+                let Finding::Requested { serial: None, errno, .. } = finding else {
+                    panic!("a forged request: {finding:?}")
+                };
+                let quota = Errno::from_raw(*errno) == Errno::EDQUOT;
+                assert!(quota || Errno::from_raw(*errno) == expected, "{finding:?} instead of {expected}");
+                over_quota.fetch_add(usize::from(quota), Ordering::Relaxed);
             }
         };
         std::thread::scope(|scope| {
@@ -139,8 +143,8 @@ impl Flooders {
     }
 }
 
-/// For another user; with a uid; or of a form that there is not.
-fn forged(crowd: &Crowd, target: &Target, [uid, victim]: [u32; 2], number: usize) -> Request {
+/// For another user, with a uid, or malformed; and the error that it must get.
+fn forged(crowd: &Crowd, target: &Target, [uid, victim]: [u32; 2], number: usize) -> (Request, Errno) {
     let kind = number % 3;
     let named = if kind == 0 { victim } else { uid };
     let description = format!("lgss:{named}:{}:flood{number}", target.service).into_bytes();
@@ -151,10 +155,10 @@ fn forged(crowd: &Crowd, target: &Target, [uid, victim]: [u32; 2], number: usize
         2 => callout.extend(b"\xff;;="),
         _ => {}
     }
-    request
+    (request, if kind == 0 { Errno::EACCES } else { Errno::EINVAL })
 }
 
-/// Everybody asks for one context after another until it is over.
+/// Everybody asks for one context after another until it is over. Nobody's first one counts, since all begin at once.
 ///
 /// # Panics
 /// If one gets no context.
@@ -169,8 +173,10 @@ pub(crate) fn work(crowd: &Crowd, target: &Target, phase: &str, is_over: impl Fn
             let description = format!("lgss:{uid}:{}:{phase}{number}", target.service).into_bytes();
             let request = Request { description, ..crowd.site.request(target) };
             let (blocked, whole) = waited(uid, request);
-            waits.blocked.push(blocked);
-            waits.whole.push(whole);
+            if number > 0 {
+                waits.blocked.push(blocked);
+                waits.whole.push(whole);
+            }
             std::thread::sleep(REST);
         }
         waits

@@ -1,28 +1,30 @@
 //! Floods: others are served, and processes, memory and log stay within bounds (rule S8).
 
-use crate::flood::{Flooded, Flooders, percentile, work};
+use crate::flood::{AT_A_TIME, Flooded, Flooders, HONEST, percentile, work};
 use crate::plan::{Finding, Request, Step};
 use crate::support::crowd::Crowd;
 use crate::support::probe::{Probe, as_user};
 use crate::support::scratch::Scratch;
 use crate::support::server::Server;
 use crate::support::shared::Shared;
-use crate::support::wait::wait_for;
-use nix::errno::Errno;
+use crate::support::site::RELEASED_WITHIN;
+use crate::support::wait::{stretched, wait_for};
 use std::time::{Duration, Instant};
 
 /// Without LGSS_FLOOD_REQUESTS.
 const REQUESTS: usize = 2000;
 const QUIET: Duration = Duration::from_secs(5);
+/// Until a context is there, on a machine with nothing else to do.
+const SERVED_WITHIN: Duration = Duration::from_secs(2);
 const SUBORDINATES: usize = 50;
-/// Lines that one uid may cause within a window of the log. If some are left out, one more has their number: nothing in
-/// subuid(5) says that the fifty have one owner.
+/// Lines that one uid may cause within a window of the log (`log.per_owner`). If some are left out, one more has their number:
+/// nothing in subuid(5) says that the fifty have one owner.
 const LINES: usize = 20;
-/// The same for all refused requests.
+/// The same for all refused requests (`log.users`).
 const REFUSED: usize = 200;
-const WINDOW: Duration = Duration::from_secs(10);
-/// Processes: those of the users that work, at most three each, and as many for each process of the flood.
-const PROCESSES: usize = 3 * (20 + 8);
+const WINDOW: Duration = Duration::from_secs(3);
+/// Processes: at most three for each that asks at a time, and those that stay to report lines that were left out.
+const PROCESSES: usize = 3 * (HONEST + AT_A_TIME) + 32;
 /// In KiB, for each process.
 const MEMORY: u64 = 8 * 1024;
 /// Processes of one user, requests of each at the same time, and how many of them all are served (`limits.per_owner`). More
@@ -55,9 +57,13 @@ fn expect_bounds(who: &str, flooders: &Flooders) {
          processes, {memory} KiB; others' contexts p50, p99 in ms: quiet {before:.1?}, during {during:.1?}"
     );
     assert!(over_quota < requests / 2, "the kernel refused them");
+    for waits in [&flooded.quiet, &flooded.flooded] {
+        assert!(percentile(&waits.blocked, 99) < in_ms(stretched(RELEASED_WITHIN)), "{:?}", waits.blocked);
+        assert!(percentile(&waits.whole, 99) < in_ms(stretched(SERVED_WITHIN)), "{:?}", waits.whole);
+    }
     let windows = usize::try_from(took.as_secs() / WINDOW.as_secs()).unwrap() + 2;
     let uids = flooders.uids().len();
-    assert!(lines <= windows * ((uids * LINES).min(REFUSED) + uids), "{lines} lines");
+    assert!(lines > 0 && lines <= windows * ((uids * LINES).min(REFUSED) + uids), "{lines} lines");
     assert!(processes <= PROCESSES, "{processes} processes");
     assert!(memory <= MEMORY * u64::try_from(PROCESSES).unwrap(), "{memory} KiB");
 }
@@ -65,7 +71,7 @@ fn expect_bounds(who: &str, flooders: &Flooders) {
 /// A user asks from many threads at once, and the server of all of them never answers.
 pub(crate) fn of_requests_that_hang() {
     let shared = Shared::default();
-    let crowd = Crowd::new(shared.realm(), "");
+    let crowd = Crowd::new(shared.realm(), "[backoff]\nafter = 1000\n");
     let server = Server::silent();
     let uid = crowd.users.last().unwrap().uid();
     let silent = shared.nfs().behind(&server);
@@ -80,13 +86,17 @@ pub(crate) fn of_requests_that_hang() {
         Probe::start(&steps)
     };
     let mut hanging: Vec<_> = (0..PROGRAMS).map(program).collect();
-    let findings: Vec<_> = hanging.iter_mut().flat_map(Probe::until_pause).collect();
-    let of_program = |finding| if let Finding::Each(each) = finding { each } else { Vec::new() };
-    // Those that are over the limit are told so, by the request or by its key.
-    let mut errnos = findings.into_iter().flat_map(of_program).map(errno);
-    assert!(errnos.all(|errno| errno == 0 || errno == Errno::EAGAIN as i32));
-    let all_wait = || (server.connections() == SERVED).then_some(());
-    wait_for("all workers at the server", Duration::from_secs(20), all_wait);
+    for program in &mut hanging {
+        let findings = program.until_pause();
+        let Some(Finding::Each(each)) = findings.last() else { panic!("{findings:?}") };
+        assert_eq!(each.len(), AT_ONCE);
+    }
+    wait_for("all to be served or refused", Duration::from_secs(20), || {
+        let lines = crowd.site.log.lines();
+        let refused =
+            lines.iter().filter(|line| line.contains("limits.per_owner") && line.contains("EAGAIN")).count();
+        (server.connections() == SERVED && refused == PROGRAMS * AT_ONCE - SERVED).then_some(())
+    });
     let begun = Instant::now();
     let waits = work(&crowd, shared.nfs(), "others", || begun.elapsed() > QUIET);
     assert_eq!(server.connections(), SERVED);
@@ -97,11 +107,6 @@ pub(crate) fn of_requests_that_hang() {
     crowd.site.wait_until_idle();
 }
 
-/// 0 of a request that has its key.
-fn errno(finding: Finding) -> i32 {
-    match finding {
-        Finding::Requested { serial: Some(_), .. } => 0,
-        Finding::Requested { serial: None, errno, .. } => errno,
-        other => panic!("not a request: {other:?}"),
-    }
+fn in_ms(limit: Duration) -> f64 {
+    limit.as_secs_f64() * 1e3
 }

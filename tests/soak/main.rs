@@ -1,5 +1,5 @@
-//! Honest and hostile requests for a long time: afterwards there is no more of anything than at the start. Floods, which
-//! hinder nobody.
+//! Honest and hostile requests for a long time: afterwards there is no more of anything than at the start. And floods of
+//! requests, which keep nobody else from being served.
 //!
 //! Needs root, as tests/upcall, whose parts it uses. LGSS_SOAK_SECONDS says for how long; `make soak` sets it.
 #![allow(
@@ -42,7 +42,7 @@ const WARM: usize = 2;
 fn main() {
     janitor::main(|| {
         let mut arguments = Arguments::from_args();
-        // Each looks at the whole machine.
+        // They would disturb each other's counts.
         arguments.test_threads = Some(1);
         if !arguments.list {
             machine::require_all();

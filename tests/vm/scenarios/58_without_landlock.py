@@ -27,12 +27,14 @@ def a_worker_without_landlock_has_its_list_of_calls_and_serves(bed):
 
     bed.server.answer = slow
     asked = alice.begin(**bed.target(1))
-    assert started.wait(30), bed.log.lines
-    (worker,) = processes("lgss_negotiate")
-    status = Path(f"/proc/{worker}/status").read_text()
-    for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"):
-        assert re.search(f"^{line}$", status, re.M), (line, status)
-    go.set()
+    try:
+        assert started.wait(30), bed.log.lines
+        (worker,) = processes("lgss_negotiate")
+        status = Path(f"/proc/{worker}/status").read_text()
+        for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"):
+            assert re.search(f"^{line}$", status, re.M), (line, status)
+    finally:
+        go.set()
     established(bed, asked.result(), "alice")
     established(bed, bed.user("root").ask(**NODE | bed.target(2)), "lustre_root/client.example.test")
 
