@@ -2,6 +2,7 @@
 
 use crate::support::command_line::{json, lgss, lines, session};
 use crate::support::fuse::{Fuse, Silence};
+use crate::support::keys::keys_of;
 use crate::support::process::command_as;
 use crate::support::realm::{PASSWORD, Realm};
 use crate::support::shared::Shared;
@@ -299,13 +300,7 @@ fn looking_makes_no_keyring_and_asks_no_kdc(_: &Shared) {
     assert_eq!(requests(), before, "a KDC was asked");
     assert_eq!(fs::read(site.default_cache()).unwrap(), cache);
     // The kernel removes a process's keyrings in its own time; a user keyring or a persistent one would stay.
-    wait_for("no key of the user's", Duration::from_secs(10), || {
-        let users = fs::read_to_string("/proc/key-users").unwrap();
-        let uid = format!("{}:", site.uid());
-        let keys = users.lines().find_map(|line| line.trim().strip_prefix(&uid));
-        let count = keys.map_or("0", |keys| keys.split_whitespace().nth(1).unwrap());
-        (keys.is_none() || count.starts_with("0/")).then_some(())
-    });
+    wait_for("no key of the user's", Duration::from_secs(10), || (keys_of(site.uid()) == 0).then_some(()));
 }
 
 fn a_session_that_was_revoked_is_told_and_does_no_harm(shared: &Shared) {

@@ -1,6 +1,7 @@
 //! `lgss` on contexts that the real upcall makes: get, list, flush, config check.
 
 use crate::support::command_line::{json, lgss, lines, session};
+use crate::support::keys::keys_of;
 use crate::support::probe::{Probe, Step, as_user};
 use crate::support::process::{command, command_as};
 use crate::support::realm::Realm;
@@ -295,8 +296,7 @@ fn users_who_stop_their_processes_hold_nobody_up_who_lists_all(shared: &Shared) 
         })
         .collect();
     wait_for("keys of all", Duration::from_secs(10), || {
-        let users = fs::read_to_string("/proc/key-users").unwrap();
-        sites.iter().all(|site| users.contains(&format!("{}:", site.uid()))).then_some(())
+        sites.iter().all(|site| keys_of(site.uid()) > 0).then_some(())
     });
     // It takes several runs until one of them is stopped before it has answered.
     let told = (0..20).find_map(|_| {

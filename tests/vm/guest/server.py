@@ -90,6 +90,18 @@ def silent(rpc):
     return None
 
 
+class HeldAnswers:
+    """Honest answers that wait until `go` is set, or the server is reset; `begun` is set by the first RPC."""
+
+    def __init__(self, server):
+        self.begun, self.go, self.server = threading.Event(), threading.Event(), server
+
+    def __call__(self, rpc):
+        self.begun.set()
+        self.go.wait(60)
+        return self.server.accept(rpc)
+
+
 @dataclass
 class Server:
     """`answer` takes an Rpc and returns an Answer, or None for no answer; it may block. `accept` answers honestly.
@@ -103,6 +115,7 @@ class Server:
     rpcs: list = field(default_factory=list)
     problems: list = field(default_factory=list)
     shared_key: object = None
+    held: object = None
 
     def __post_init__(self):
         self.device = os.open(DEVICE, os.O_RDWR)
@@ -130,8 +143,15 @@ class Server:
         except ProcessLookupError:
             pass
 
+    def hold(self):
+        """From now on answers wait."""
+        self.answer = self.held = HeldAnswers(self)
+        return self.held
+
     def reset(self):
-        self.answer = None
+        if self.held:
+            self.held.go.set()
+        self.answer = self.held = None
         self.shared_key = None
         self.accepted.clear()
         self.rpcs.clear()

@@ -6,7 +6,6 @@ import re
 import secrets
 import signal
 import struct
-import threading
 from pathlib import Path
 
 import kernel
@@ -473,21 +472,14 @@ def the_worker_of_a_shared_key_has_no_rights_and_the_key_stays_as_it_is(bed):
     for number, orders in enumerate(((), (OPEN_TO_ALL,))):
         serial = load(bed, shared, "", *orders)
         before = keys_seen(root)
-        started, go = threading.Event(), threading.Event()
-
-        def slow(rpc):
-            started.set()
-            go.wait(60)
-            return bed.server.accept(rpc)
-
-        bed.server.answer = slow
+        held = bed.server.hold()
         asked = root.begin(**of_node(bed, number))
-        assert started.wait(30), bed.log.lines
+        assert held.begun.wait(30), bed.log.lines
         assert bed.usage(root, serial) == before[serial], bed.usage(root, serial)
         (worker,) = processes("lgss_negotiate")
         status = Path(f"/proc/{worker}/status").read_text()
         assert re.search(r"^Uid:\s990\s990\s990\s990$", status, re.M) and re.search(r"^CapEff:\s0+$", status, re.M), status
-        go.set()
+        held.go.set()
         made_context = established_by_shared_key(bed, asked.result())
         bed.until_gone()
         line = bed.log.wait(f"MDT{number:04x}")

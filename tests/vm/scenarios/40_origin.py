@@ -251,22 +251,15 @@ def a_users_key_can_be_changed_by_nobody_but_us(bed):
     alice = bed.user("alice")
     bed.realm.ticket(alice, "alice")
     bed.upcall(KEYRING)
-    started, go = threading.Event(), threading.Event()
-
-    def answer(rpc):
-        started.set()
-        go.wait(60)
-        return bed.server.accept(rpc)
-
-    bed.server.answer = answer
+    held = bed.server.hold()
     asked = alice.begin(wait_ms=30000)
-    assert started.wait(20)
+    assert held.begun.wait(20)
     made = bed.act("instantiate")
     assert (made.owner, made.group, made.perm, made.len) == (2001, 0x7FFFF000, 0x19012500, 0), made
     of_roots_group = bed.user("bob", gid=0)
     tamper(alice, bed, made.key)
     tamper(of_roots_group, bed, made.key)
-    go.set()
+    held.go.set()
     got = asked.result()
     established(bed, got, "alice")
     tamper(alice, bed, got.serial)

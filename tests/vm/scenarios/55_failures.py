@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import struct
-import threading
 
 import kernel
 from bed import KEYRING, kill, processes, scenario
@@ -238,17 +237,10 @@ def the_kernels_patience_is_the_deadline_of_an_upcall(bed):
 
 def a_negotiation_at_the_server(bed):
     """Begins a negotiation that stays at the server until the event is set."""
-    started, go = threading.Event(), threading.Event()
-
-    def answer(rpc):
-        started.set()
-        go.wait(60)
-        return bed.server.accept(rpc)
-
-    bed.server.answer = answer
+    held = bed.server.hold()
     asked = bed.user("alice").begin(wait_ms=60000)
-    assert started.wait(20), bed.log.lines
-    return asked, go
+    assert held.begun.wait(20), bed.log.lines
+    return asked, held.go
 
 
 @scenario

@@ -3,7 +3,6 @@
 import errno
 import os
 import subprocess
-import threading
 
 import kernel
 from bed import KEYRING, kill, processes, scenario
@@ -55,21 +54,14 @@ def a_killed_worker_or_monitor_leaves_nothing_of_a_setuid_programs_context(bed):
     bed.upcall(KEYRING)
     for number, (program, errors) in enumerate((("lgss_negotiate", {-errno.EIO}), ("lgss_keyring", None))):
         kernel.set_timeout(100 if errors else 3)
-        started, go = threading.Event(), threading.Event()
-
-        def answer(rpc):
-            started.set()
-            go.wait(60)
-            return bed.server.accept(rpc)
-
-        bed.server.answer = answer
+        held = bed.server.hold()
         asked = Requester(OF_ROOT).begin(**bed.target(number))
-        assert started.wait(20), bed.log.lines
+        assert held.begun.wait(20), bed.log.lines
         for pid in processes(program):
             kill(pid)
         got = asked.result()
         assert got.rpc_err in errors if errors else got.state == "expired", got
-        go.set()
+        held.go.set()
         bed.until_gone(5)
         kernel.set_timeout(100)
         bed.server.answer = None

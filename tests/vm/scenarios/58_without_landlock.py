@@ -1,7 +1,6 @@
 """The worker on a kernel without Landlock: its list of system calls is all there is, and it serves."""
 
 import re
-import threading
 from pathlib import Path
 
 import kernel
@@ -18,23 +17,14 @@ def a_worker_without_landlock_has_its_list_of_calls_and_serves(bed):
     alice = bed.user("alice")
     bed.realm.ticket(alice, "alice")
     bed.upcall(KEYRING)
-    started, go = threading.Event(), threading.Event()
-
-    def slow(rpc):
-        started.set()
-        go.wait(60)
-        return bed.server.accept(rpc)
-
-    bed.server.answer = slow
+    held = bed.server.hold()
     asked = alice.begin(**bed.target(1))
-    try:
-        assert started.wait(30), bed.log.lines
-        (worker,) = processes("lgss_negotiate")
-        status = Path(f"/proc/{worker}/status").read_text()
-        for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"):
-            assert re.search(f"^{line}$", status, re.M), (line, status)
-    finally:
-        go.set()
+    assert held.begun.wait(30), bed.log.lines
+    (worker,) = processes("lgss_negotiate")
+    status = Path(f"/proc/{worker}/status").read_text()
+    for line in ("NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"):
+        assert re.search(f"^{line}$", status, re.M), (line, status)
+    held.go.set()
     established(bed, asked.result(), "alice")
     established(bed, bed.user("root").ask(**NODE | bed.target(2)), "lustre_root/client.example.test")
 
