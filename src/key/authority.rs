@@ -199,6 +199,15 @@ pub(crate) fn give_up_used() {
     let _ = keyctl::divest_authority();
 }
 
+/// Empties the keyring that the kernel made for this process, which a process that has ended keeps until it is reaped. Its
+/// links are the key, and keyrings of the requester's.
+pub(crate) fn let_go_of_keys() {
+    // By hand, the session is somebody's own.
+    if key_under_construction().is_some() {
+        let _ = keyctl::clear(keyctl::SESSION_KEYRING);
+    }
+}
+
 /// The serial of the `_req` keyring that the kernel gave this process.
 ///
 /// # Errors
@@ -218,6 +227,8 @@ pub(crate) fn key_under_construction() -> Option<KeySerial> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::named_session::join_session;
+    use std::ffi::CString;
 
     #[test]
     fn a_key_whose_owner_group_or_permissions_somebody_has_changed_is_not_closed() {
@@ -233,5 +244,24 @@ mod tests {
         assert!(!closed(key(1000, 1000, OF_A_USERS_KERNEL_KEY)), "the requester's own group");
         assert!(!closed(key(1001, KERNEL_KEY_GROUP, OF_A_USERS_KERNEL_KEY)));
         assert!(!closed(key(1000, KERNEL_KEY_GROUP, 0x3f3f_3f3f)));
+    }
+
+    /// How many links are left in a session of this name that had one.
+    fn left_in(name: &str) -> usize {
+        let name = CString::new(name).unwrap();
+        let joining = std::thread::spawn(move || {
+            let session = join_session(&name).unwrap();
+            keyctl::add(c"user", c"lgss-test", b"x", session).unwrap();
+            let_go_of_keys();
+            keyctl::links(session).unwrap().len()
+        });
+        joining.join().unwrap()
+    }
+
+    #[test]
+    fn a_keyring_that_the_kernel_made_for_a_request_is_emptied_and_no_other() {
+        let own = std::process::id();
+        assert_eq!(left_in(&format!("_req.{own}")), 0);
+        assert_eq!(left_in(&format!("lgss-test.{own}")), 1);
     }
 }

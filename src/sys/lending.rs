@@ -185,6 +185,9 @@ impl<const N: usize> Lending<N> {
             self.lent.store(self.link(taken, self.to), Ordering::Release);
         }
         self.step.store(ENDED, Ordering::Release);
+        // Until this process has been reaped, which may take its reaper seconds, its keyring would keep what is linked to it,
+        // and its owner be charged for that.
+        bare::keyctl(libc::KEYCTL_CLEAR, own, 0);
         0
     }
 
@@ -204,6 +207,7 @@ impl<const N: usize> Lending<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::keyctl;
 
     fn at(step: u32, given_up: u32, process: i32) -> Option<Late> {
         let lending = Lending {
@@ -242,5 +246,29 @@ mod tests {
         for late in [Late::Starved, Late::Held, Late::Unanswered] {
             assert_eq!(late.to_string().contains("lock was held"), late != Late::Starved);
         }
+    }
+
+    #[test]
+    fn a_process_that_has_ended_and_waits_to_be_reaped_keeps_no_keyring() {
+        /// The possessor and the owner may do everything.
+        const OPEN: u32 = 0x3f3f_0000;
+        let make = |name| {
+            let ring = keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
+            keyctl::set_permissions(ring, OPEN).map(|()| ring).unwrap()
+        };
+        let (theirs, ours) = (make(c"lgss-test theirs"), make(c"lgss-test ours"));
+        let lending = Lending::begin([theirs], ours).unwrap();
+        lending.complete();
+        assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Answered]);
+        assert_eq!(keyctl::links(ours), Ok(vec![theirs]), "it was lent");
+        keyctl::clear(ours).and_then(|()| keyctl::unlink(theirs, keyctl::THREAD_KEYRING)).unwrap();
+        // What nothing is linked to any more, the kernel collects in the background.
+        let start = Instant::now();
+        while keyctl::describe(theirs) != Err(Errno::ENOKEY) {
+            assert!(start.elapsed() < Duration::from_secs(60), "kept by {:?}", lending.process);
+            pause(LENDING_LOOK);
+        }
+        let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
+        nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
     }
 }

@@ -37,6 +37,8 @@ pub(crate) mod local_time;
 pub(crate) mod locks;
 #[cfg(feature = "gss")]
 pub(crate) mod name_service;
+#[cfg(all(test, feature = "upcall"))]
+pub(crate) mod named_session;
 #[cfg(feature = "upcall")]
 pub(crate) mod namespaces;
 #[cfg(feature = "upcall")]

@@ -104,6 +104,7 @@ fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
     finish(shared, verdict);
+    authority::let_go_of_keys();
     0
 }
 
