@@ -88,16 +88,24 @@ impl CallRules {
         self
     }
 
-    /// From now on all threads of this process get `answer` for these calls, and `others` for all others. Calls of another
-    /// architecture, such as those of 32-bit programs, kill it. On a machine that the library has no filters for, this does
-    /// nothing.
+    /// [`CallFilter::enforce`] with [`CallRules::compile`].
     ///
     /// # Errors
     /// The library's or the kernel's.
     pub(crate) fn enforce(&self, answer: CallAnswer, others: CallAnswer) -> io::Result<()> {
-        let Ok(machine) = std::env::consts::ARCH.try_into() else { return Ok(()) };
-        let program = self.program(machine, answer, others).map_err(io::Error::other)?;
-        seccompiler::apply_filter_all_threads(&program).map_err(io::Error::other)
+        self.compile(answer, others)?.enforce()
+    }
+
+    /// A filter with `answer` for these calls, and `others` for all others. Calls of another architecture, such as those of
+    /// 32-bit programs, kill the process. On a machine that the library has no filters for, it does nothing.
+    ///
+    /// # Errors
+    /// The library's.
+    pub(crate) fn compile(&self, answer: CallAnswer, others: CallAnswer) -> io::Result<CallFilter> {
+        let Ok(machine) = std::env::consts::ARCH.try_into() else { return Ok(CallFilter(None)) };
+        self.program(machine, answer, others)
+            .map(|program| CallFilter(Some(program)))
+            .map_err(io::Error::other)
     }
 
     fn program(
@@ -115,6 +123,24 @@ impl CallRules {
         // A call without rules has its answer in every case.
         rules.extend(self.always.iter().map(|&number| (number, Vec::new())));
         SeccompFilter::new(rules, others.into(), answer.into(), machine)?.try_into()
+    }
+}
+
+/// A filter that is ready for use.
+#[derive(Debug)]
+pub(crate) struct CallFilter(Option<BpfProgram>);
+
+impl CallFilter {
+    /// Filters the calls of all threads of this process from now on. Allocates nothing, unless it fails.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn enforce(&self) -> io::Result<()> {
+        let Some(program) = &self.0 else { return Ok(()) };
+        seccompiler::apply_filter_all_threads(program).map_err(|error| match error {
+            seccompiler::Error::Prctl(kernels) | seccompiler::Error::Seccomp(kernels) => kernels,
+            other => io::Error::other(other),
+        })
     }
 }
 

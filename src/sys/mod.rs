@@ -7,8 +7,10 @@
 pub(crate) mod answer;
 #[cfg(feature = "upcall")]
 mod bare;
-#[cfg(feature = "gss")]
+#[cfg(feature = "upcall")]
 pub(crate) mod call_filter;
+#[cfg(feature = "upcall")]
+pub(crate) mod call_groups;
 #[cfg(feature = "upcall")]
 pub(crate) mod entry;
 pub(crate) mod errno;

@@ -16,10 +16,12 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::confinement::exchange_filter;
 use crate::ctx::lustre::{LustreCallout, LustreMechanism};
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::channel::Answer;
 use crate::negotiate::channel::lustre::{REPLY_SIZE, decode, denial};
+use crate::sys::errno::errno_of;
 use crate::sys::fork::{self, ForkResult};
 use crate::sys::init_channel::{self, Exchange};
 use crate::sys::process::{self, Process};
@@ -133,10 +135,12 @@ impl InitChannel {
         let (result, give) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(no_process)?;
         // Before the fork, so that the child does not allocate.
         let mut reply = vec![0; REPLY_SIZE];
+        let filter = exchange_filter().map_err(|error| no_process(errno_of(&error)))?;
         match fork::fork().map_err(no_process)? {
             ForkResult::Child => {
                 drop(result);
-                let sent = self.send(token, &mut reply, give);
+                let filtered = filter.enforce().ok();
+                let sent = filtered.and_then(|()| self.send(token, &mut reply, give));
                 process::end(i32::from(sent.is_none()))
             }
             ForkResult::Parent { child } => {

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
 use super::assignment::{Assignment, Ends, blocked, launch_failed};
+use super::confinement::confine_launcher;
 use super::sources::{WantedSources, seal_machines, seal_roots, seal_shared_keys};
 use super::verdict::Served;
 use crate::config::Config;
@@ -93,6 +94,7 @@ fn launch(
     jail::die_with_parent().map_err(failed("parent"))?;
     jail::set_oom_score(OomScore::Normal);
     jail::enter_network(served.places.network.as_fd()).map_err(failed("network namespace"))?;
+    confine_launcher(assignment.config.worker_sandbox)?;
     let mut wanted = WantedSources::of(assignment, served, progress)?;
     let sources = match &mut wanted {
         // Root reads its own caches and hands them over as sealed memory, since no process of uid 0 talks to the

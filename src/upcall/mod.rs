@@ -15,6 +15,7 @@ mod check;
 mod check_shared;
 mod claim;
 mod clock;
+mod confinement;
 mod container;
 mod destination;
 mod exchange;

@@ -14,6 +14,7 @@ use super::authorise::Acting;
 use super::cgroup::OwnerCgroup;
 use super::check::{Agreed, AgreedContext, check};
 use super::check_shared::check_shared;
+use super::confinement::confine_monitor;
 use super::exchange::Exchanged;
 use super::final_payload::{fail_unpublished, kernels_payload, publish_context};
 use super::findings::Findings;
@@ -37,7 +38,6 @@ use crate::negotiate::messages::{
     Credentials, Established, Message, MessageError, Paused, Report, Request, SharedEstablished, Timing,
 };
 use crate::secret::Secret;
-use crate::sys::jail;
 use crate::sys::process::{self, Process};
 use crate::time::now_32;
 
@@ -124,7 +124,7 @@ impl<'a> RunningNegotiation<'a> {
             return Err(Failure::new(Stage::Launch, Cause::Setup, "a program needs credentials"));
         };
         // The server's answer is read with no right but CAP_KILL. A held key has its owner and permissions already.
-        jail::keep_only_kill().map_err(launch_failed)?;
+        confine_monitor()?;
         let begun = Instant::now();
         let agreed = gssnull::establish(&mut self.key, relay, callout, self.times.released);
         self.findings.exchanged(begun);
@@ -182,9 +182,7 @@ impl<'a> RunningNegotiation<'a> {
                 }
                 // From here on untrusted messages are read, and no right but CAP_KILL is needed: a key that is still
                 // held has its owner and permissions already.
-                Ok(LaunchProgress::Done) => {
-                    jail::keep_only_kill().map_err(launch_failed).and_then(|()| self.converse(&mut attempt))
-                }
+                Ok(LaunchProgress::Done) => confine_monitor().and_then(|()| self.converse(&mut attempt)),
                 Err(failure) => Err(failure),
             };
             self.worker = Some(attempt.process);

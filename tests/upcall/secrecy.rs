@@ -18,6 +18,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// SECCOMP_MODE_FILTER.
+const SECCOMP_FILTER: u64 = 2;
+
 crate::trials![
     the_user_of_a_worker_can_neither_trace_nor_read_it,
     nobody_sees_in_the_list_of_processes_what_was_asked_for,
@@ -87,7 +90,7 @@ fn the_monitor_of_a_negotiation_has_no_right_left_but_to_end_it(shared: &Shared)
         {
             assert_eq!(field(set), left, "{set} {status}");
         }
-        assert_eq!(field("NoNewPrivs:"), 1, "{status}");
+        assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), (1, SECCOMP_FILTER), "{status}");
     }
     // The remaining capability is enough to end a worker of another user and to fail the key.
     waiting.requester.go_on();

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import struct
+from pathlib import Path
 
 import kernel
 from bed import KEYRING, kill, processes, scenario
@@ -257,6 +258,23 @@ def a_worker_that_is_killed_fails_the_key(bed):
     bed.until_gone(5)
     bed.server.answer = None
     established(bed, bed.user("alice").ask(wait_ms=30000), "alice")
+
+
+@scenario
+def while_a_server_is_waited_for_roots_processes_have_one_right_and_few_calls(bed):
+    """The monitor, and the process that exchanges the token, which has a filter more: CAP_KILL, and no way to another right."""
+    ready(bed, "alice")
+    asked, go = a_negotiation_at_the_server(bed)
+    filters = []
+    for pid in processes("lgss_keyring"):
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        rights = [status[name] for name in ("CapPrm", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")]
+        assert rights == [f"{1 << 5:016x}", f"{1 << 5:016x}", "0" * 16, "1", "2"], status
+        filters.append(int(status["Seccomp_filters"]))
+    monitor, exchange = sorted(filters)
+    assert exchange == monitor + 1, filters
+    go.set()
+    established(bed, asked.result(), "alice")
 
 
 @scenario

@@ -1,0 +1,147 @@
+//! Each test forks, since a filter stays.
+
+use super::*;
+use crate::sys::fork::{ForkResult, fork, fork_confined};
+use crate::sys::keyctl;
+use crate::sys::process::end;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket, socketpair};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{getpid, mkdir, pipe, unlink, write};
+use std::fs::File;
+use std::io::Read;
+
+/// What becomes of a child that is confined and then makes an attempt. It ends with 0 or the attempt's errno, and with 255 if
+/// it cannot be confined.
+fn outcome(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) -> WaitStatus {
+    match fork().unwrap() {
+        ForkResult::Child => {
+            let status = if confine() { attempt().map_or_else(|errno| errno as i32, |()| 0) } else { 255 };
+            end(status)
+        }
+        ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+    }
+}
+
+fn as_monitor() -> bool {
+    filter_monitor().is_ok()
+}
+
+fn as_exchange() -> bool {
+    exchange_filter().and_then(|filter| filter.enforce()).is_ok()
+}
+
+fn as_launcher() -> bool {
+    confine_launcher(WorkerSandbox::Strict).is_ok()
+}
+
+#[track_caller]
+fn succeeds(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
+    let status = outcome(confine, attempt);
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+}
+
+#[track_caller]
+fn is_refused(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
+    let status = outcome(confine, attempt);
+    assert!(matches!(status, WaitStatus::Exited(_, libc::EPERM)), "{status:?}");
+}
+
+#[track_caller]
+fn is_killed(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
+    let status = outcome(confine, attempt);
+    assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "{status:?}");
+}
+
+fn make(family: AddressFamily, kind: SockType) -> Result<(), Errno> {
+    socket(family, kind, SockFlag::SOCK_CLOEXEC, None).map(drop)
+}
+
+fn pair() -> Result<(), Errno> {
+    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).map(drop)
+}
+
+fn execute() -> Result<(), Errno> {
+    nix::unistd::execv(c"/bin/true", &[c"true"]).map(drop)
+}
+
+#[test]
+fn a_monitor_can_do_its_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("owner");
+    succeeds(as_monitor, || {
+        mkdir(&path, Mode::S_IRWXU)?;
+        std::fs::remove_dir(&path).map_err(|error| errno_of(&error))?;
+        open(&path, OFlag::O_WRONLY | OFlag::O_CREAT, Mode::S_IRUSR).map(drop)?;
+        unlink(&path)
+    });
+    succeeds(as_monitor, || make(AddressFamily::Unix, SockType::Datagram));
+    succeeds(as_monitor, || match fork()? {
+        ForkResult::Child => end(0),
+        ForkResult::Parent { child } => waitpid(child, None).map(drop),
+    });
+    // Of no such key the kernel says so, not the filter.
+    let unknown = outcome(as_monitor, || keyctl::update(1, b"x"));
+    assert!(matches!(unknown, WaitStatus::Exited(_, libc::ENOKEY)), "{unknown:?}");
+}
+
+#[test]
+fn a_monitor_that_was_taken_over_reaches_no_network_no_daemon_and_makes_no_key() {
+    for (family, kind) in [
+        (AddressFamily::Inet, SockType::Stream),
+        (AddressFamily::Inet, SockType::Datagram),
+        (AddressFamily::Inet6, SockType::Stream),
+        (AddressFamily::Netlink, SockType::Raw),
+        (AddressFamily::Vsock, SockType::Stream),
+        (AddressFamily::Unix, SockType::Stream),
+        (AddressFamily::Unix, SockType::SeqPacket),
+    ] {
+        is_refused(as_monitor, || make(family, kind));
+    }
+    is_refused(as_monitor, pair);
+    is_refused(as_monitor, || keyctl::add(c"user", c"lgss-test", b"x", keyctl::PROCESS_KEYRING).map(drop));
+    is_refused(as_monitor, || keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING));
+    let maker = getpid();
+    is_refused(as_monitor, || kill(maker, Signal::SIGCONT));
+    is_refused(as_monitor, || match fork_confined()? {
+        ForkResult::Child => end(0),
+        ForkResult::Parent { child } => waitpid(child, None).map(drop),
+    });
+}
+
+#[test]
+fn a_monitor_that_calls_what_only_foreign_code_calls_is_killed() {
+    is_killed(as_monitor, execute);
+    is_killed(as_monitor, || unshare(CloneFlags::CLONE_NEWNS));
+    is_killed(as_monitor, || nix::unistd::chroot("/"));
+    is_killed(as_monitor, || nix::unistd::sethostname("other"));
+    is_killed(as_monitor, || keyctl::find(c"user", c"lgss-test:none").map(drop));
+}
+
+#[test]
+fn an_exchange_can_write_to_what_is_open_and_nothing_else() {
+    let (reader, writer) = pipe().unwrap();
+    succeeds(as_exchange, || write(&writer, b"answer").map(drop));
+    drop(writer);
+    let mut written = String::new();
+    File::from(reader).read_to_string(&mut written).unwrap();
+    assert_eq!(written, "answer");
+    is_refused(as_exchange, || open(c"/dev/null", OFlag::O_RDONLY, Mode::empty()).map(drop));
+    is_refused(as_exchange, || kill(getpid(), Signal::SIGKILL));
+    is_refused(as_exchange, pair);
+    is_refused(as_exchange, execute);
+    is_refused(as_exchange, || keyctl::read(1).map(drop));
+}
+
+#[test]
+fn a_launcher_loses_what_neither_it_nor_a_worker_needs_and_can_execute() {
+    is_refused(as_launcher, || unshare(CloneFlags::CLONE_FILES));
+    is_refused(as_launcher, || nix::unistd::chroot("/"));
+    is_refused(as_launcher, || keyctl::find(c"user", c"lgss-test:none").map(drop));
+    succeeds(as_launcher, execute);
+    succeeds(as_launcher, || make(AddressFamily::Inet, SockType::Stream));
+    succeeds(|| confine_launcher(WorkerSandbox::Off).is_ok(), || unshare(CloneFlags::CLONE_FILES));
+}
