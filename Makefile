@@ -5,7 +5,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: help demo test vm fuzz soak bench bench-vm build install uninstall lint reproducible clean
+.PHONY: help demo test vm fuzz soak bench bench-vm build install uninstall lint deny reproducible clean
 
 help:
 	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make install    programs, manual pages, rule and settings (DESTDIR, PREFIX=/usr)'
 	@echo 'make uninstall  removes what was installed and has not been changed since'
 	@echo 'make lint       format, clippy, shellcheck, manual pages'
+	@echo 'make deny       licences, sources and duplicates of the packages we depend on (installs cargo-deny)'
 	@echo 'make reproducible  builds lgss_keyring in two directories: one hash'
 	@echo 'make clean      removes target/'
 
@@ -66,6 +67,10 @@ uninstall:
 
 lint:
 	scripts/lint
+
+deny:
+	scripts/setup --deny
+	cargo deny --locked check bans licenses sources
 
 reproducible:
 	scripts/check-reproducible
