@@ -199,11 +199,11 @@ pub(crate) fn give_up_used() {
     let _ = keyctl::divest_authority();
 }
 
-/// Empties the keyring that the kernel made for this process, which a process that has ended keeps until it is reaped. Its
-/// links are the key, and keyrings of the requester's.
-pub(crate) fn let_go_of_keys() {
+/// Empties the keyring that the kernel made for this process and this key, which a process that has ended keeps until it is
+/// reaped. Its links are the key, and keyrings of the requester's.
+pub(crate) fn let_go_of_keys(key: KeySerial) {
     // By hand, the session is somebody's own.
-    if key_under_construction().is_some() {
+    if key_under_construction() == Some(key) {
         let _ = keyctl::clear(keyctl::SESSION_KEYRING);
     }
 }
@@ -246,22 +246,23 @@ mod tests {
         assert!(!closed(key(1000, KERNEL_KEY_GROUP, 0x3f3f_3f3f)));
     }
 
-    /// How many links are left in a session of this name that had one.
-    fn left_in(name: &str) -> usize {
+    /// How many links are left in a session of this name that had one, after the upcall for this key.
+    fn left_in(name: &str, key: i32) -> usize {
         let name = CString::new(name).unwrap();
         let joining = std::thread::spawn(move || {
             let session = join_session(&name).unwrap();
             keyctl::add(c"user", c"lgss-test", b"x", session).unwrap();
-            let_go_of_keys();
+            let_go_of_keys(KeySerial::new(key).unwrap());
             keyctl::links(session).unwrap().len()
         });
         joining.join().unwrap()
     }
 
     #[test]
-    fn a_keyring_that_the_kernel_made_for_a_request_is_emptied_and_no_other() {
-        let own = std::process::id();
-        assert_eq!(left_in(&format!("_req.{own}")), 0);
-        assert_eq!(left_in(&format!("lgss-test.{own}")), 1);
+    fn a_keyring_that_the_kernel_made_for_the_key_is_emptied_and_no_other() {
+        let key = std::process::id().cast_signed();
+        assert_eq!(left_in(&format!("_req.{key}"), key), 0);
+        assert_eq!(left_in(&format!("_req.{key}"), key + 1), 1);
+        assert_eq!(left_in(&format!("lgss-test.{key}"), key), 1);
     }
 }

@@ -1,8 +1,11 @@
 //! Groups of system calls from which the filters of processes are put together ([`super::call_filter`]).
 
 use std::ffi::{c_int, c_long};
+use std::io;
 
-use super::call_filter::{Argument, CallRules};
+use nix::errno::Errno;
+
+use super::call_filter::{Argument, CallAnswer, CallRules};
 
 /// Calls on what is open: memory, threads, time, sockets and files by their descriptors.
 pub(crate) const OPEN: [c_long; 62] = [
@@ -77,7 +80,7 @@ pub(crate) const OPEN_HERE: &[c_long] =
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const OPEN_HERE: &[c_long] = &[];
 
-/// Calls that open and look at files, which Landlock limits.
+/// Calls that open and look at files.
 pub(crate) const OPENING: [c_long; 10] = [
     libc::SYS_openat,
     libc::SYS_newfstatat,
@@ -99,7 +102,7 @@ pub(crate) const OPENING_HERE: &[c_long] = &[];
 
 /// Calls of foreign code only, in every process of ours that reads what strangers wrote: other processes, namespaces, the
 /// system's state, interfaces with many holes.
-pub(crate) const FOREIGN: [c_long; 35] = [
+pub(crate) const FOREIGN: [c_long; 45] = [
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -135,6 +138,16 @@ pub(crate) const FOREIGN: [c_long; 35] = [
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
     libc::SYS_request_key,
+    libc::SYS_kexec_file_load,
+    libc::SYS_fspick,
+    libc::SYS_fanotify_init,
+    libc::SYS_kcmp,
+    libc::SYS_personality,
+    libc::SYS_syslog,
+    libc::SYS_clock_settime,
+    libc::SYS_settimeofday,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -188,9 +201,12 @@ pub(crate) fn further_filter(rules: CallRules) -> CallRules {
     rules.call_with(libc::SYS_seccomp, &conditions)
 }
 
-/// Allows these operations of keyctl(2).
-pub(crate) fn on_keys(rules: CallRules, operations: &[u32]) -> CallRules {
-    operations
-        .iter()
-        .fold(rules, |rules, &operation| rules.call_with(libc::SYS_keyctl, &[Argument::Is(0, operation)]))
+/// Has clone3(2), whose flags no filter sees, look like a call that the kernel does not know. The C library uses clone(2) then.
+///
+/// # Errors
+/// The library's or the kernel's.
+pub(crate) fn hide_clone3() -> io::Result<()> {
+    CallRules::default()
+        .calls(&[libc::SYS_clone3])
+        .enforce(CallAnswer::Refuse(Errno::ENOSYS), CallAnswer::Allow)
 }

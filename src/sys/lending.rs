@@ -52,6 +52,8 @@ pub(crate) struct Lending<const N: usize> {
     /// The process's id, once it has begun.
     process: AtomicI32,
     wanted: AtomicBool,
+    /// The keyrings are not wanted any more.
+    abandoned: AtomicBool,
     /// One bit for each keyring that is linked.
     lent: AtomicU32,
 }
@@ -102,6 +104,7 @@ impl<const N: usize> Lending<N> {
             given_up: AtomicU32::new(0),
             process: AtomicI32::new(0),
             wanted: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             lent: AtomicU32::new(0),
         }));
         // SAFETY: `lend` changes atomics, pauses, and makes system calls that set no errno (bare.rs).
@@ -140,6 +143,12 @@ impl<const N: usize> Lending<N> {
         self.wanted.store(true, Ordering::Release);
     }
 
+    /// Says that nobody uses the keyrings any more. What is linked after this is unlinked again, so that the keyring that has
+    /// got them can be emptied for good.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+    }
+
     /// The result for each keyring, after at most `limit` more for the process.
     pub(crate) fn outcome(&self, limit: Duration) -> [Lent; N] {
         let start = Instant::now();
@@ -173,7 +182,7 @@ impl<const N: usize> Lending<N> {
         self.process.store(getpid().as_raw(), Ordering::Release);
         self.step.store(TAKING, Ordering::Release);
         let own = bare::keyctl(libc::KEYCTL_GET_KEYRING_ID, PROCESS_KEYRING, CREATE);
-        let own = RawSerial::try_from(own).unwrap_or(0);
+        let own = RawSerial::try_from(own).ok().filter(|own| *own > 0).unwrap_or(0);
         let taken = self.link(u32::MAX, own);
         self.step.store(WAITING, Ordering::Release);
         let mut look = LENDING_LOOK;
@@ -182,13 +191,26 @@ impl<const N: usize> Lending<N> {
             look = look.saturating_mul(2).min(LENDING_LONGEST_LOOK);
         }
         if self.wanted.load(Ordering::Acquire) {
-            self.lent.store(self.link(taken, self.to), Ordering::Release);
+            let lent = self.link(taken, self.to);
+            self.lent.store(lent, Ordering::Release);
+            // Whoever abandons them empties the keyring after that: one of the two sees what the other has done.
+            if self.abandoned.load(Ordering::SeqCst) {
+                self.unlink_lent();
+            }
         }
         self.step.store(ENDED, Ordering::Release);
         // Until this process has been reaped, which may take its reaper seconds, its keyring would keep what is linked to it,
         // and its owner be charged for that.
-        bare::keyctl(libc::KEYCTL_CLEAR, own, 0);
+        if own > 0 {
+            bare::keyctl(libc::KEYCTL_CLEAR, own, 0);
+        }
         0
+    }
+
+    fn unlink_lent(&self) {
+        for &ring in self.rings.iter().filter(|ring| **ring > 0) {
+            bare::keyctl(libc::KEYCTL_UNLINK, ring, self.to);
+        }
     }
 
     /// Links the keyrings whose bits are set in `which`. Returns the bits of those now linked.
@@ -218,6 +240,7 @@ mod tests {
             given_up: AtomicU32::new(given_up),
             process: AtomicI32::new(process),
             wanted: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             lent: AtomicU32::new(0),
         };
         match lending.outcome(Duration::ZERO) {
@@ -268,6 +291,20 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(60), "kept by {:?}", lending.process);
             pause(LENDING_LOOK);
         }
+        let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
+        nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
+    }
+
+    #[test]
+    fn what_is_linked_after_it_has_been_abandoned_is_unlinked_again() {
+        let make = |name| keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
+        let (theirs, ours) = (make(c"lgss-test lent"), make(c"lgss-test late"));
+        [theirs, ours].into_iter().for_each(|ring| keyctl::set_permissions(ring, 0x3f3f_0000).unwrap());
+        let lending = Lending::begin([theirs], ours).unwrap();
+        lending.abandon();
+        lending.complete();
+        assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Answered]);
+        assert_eq!((lending.lent.load(Ordering::Acquire), keyctl::links(ours)), (1, Ok(Vec::new())));
         let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
         nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
     }

@@ -1,12 +1,12 @@
 //! Which system calls monitor, exchange and launcher may still make (rule S13).
 //!
 //! The monitor reads what a worker and a server wrote. By then it has no capability but CAP_KILL, but it is still root's
-//! process: it writes to files of root's. Its filter leaves it those files, keys that exist, its children, and datagrams to the
-//! system log. The child that exchanges a token may write, and end. The launcher, which reads caches before it becomes the
-//! worker, loses calls that neither of the two needs.
+//! process: it writes to files of root's. Its filter leaves it files, its own key, its children, and datagrams to the system
+//! log. The child that exchanges a token may write, and end. The launcher, which reads keyrings and caches before it becomes
+//! the worker, loses calls that neither of the two needs.
 //!
 //! Invariant: a monitor is killed only for calls of foreign code. All else that its filter lacks is refused with EPERM, so that
-//! a gap in the list costs at most a cleaning-up.
+//! the key is still answered.
 
 use std::ffi::{c_int, c_long};
 use std::io;
@@ -16,115 +16,90 @@ use nix::errno::Errno;
 use super::assignment::launch_failed;
 use crate::config::WorkerSandbox;
 use crate::event::Failure;
+use crate::key::KeySerial;
 use crate::sys::call_filter::{Argument, CallAnswer, CallFilter, CallRules};
 use crate::sys::call_groups::{
-    FOREIGN, FOREIGN_HERE, OPEN, OPEN_HERE, OPENING, OPENING_HERE, further_filter, on_attributes,
-    on_descriptors, on_keys,
+    FOREIGN, FOREIGN_HERE, OPEN, OPEN_HERE, OPENING, OPENING_HERE, further_filter, hide_clone3,
+    on_attributes, on_descriptors,
 };
 use crate::sys::errno::errno_of;
-use crate::sys::jail;
+use crate::sys::{jail, keyctl};
 
 /// The monitor's calls on files, on its children, and on itself.
-const MONITORS: [c_long; 22] = [
+const MONITORS: [c_long; 13] = [
     libc::SYS_mkdirat,
     libc::SYS_unlinkat,
     libc::SYS_renameat,
     libc::SYS_openat2,
-    libc::SYS_fchmod,
-    libc::SYS_fchown,
-    libc::SYS_flock,
     libc::SYS_utimensat,
-    libc::SYS_chdir,
     libc::SYS_pipe2,
     libc::SYS_close_range,
     libc::SYS_wait4,
-    libc::SYS_waitid,
     libc::SYS_pidfd_open,
-    libc::SYS_setsid,
-    libc::SYS_setitimer,
     libc::SYS_capget,
     libc::SYS_capset,
-    libc::SYS_setgroups,
     // To the log, which is connected already; a teller connects anew.
     libc::SYS_connect,
     libc::SYS_sendto,
-    libc::SYS_sendmsg,
 ];
 
 /// The same by numbers that newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
-const MONITORS_HERE: &[c_long] = &[
-    libc::SYS_alarm,
-    libc::SYS_fork,
-    libc::SYS_mkdir,
-    libc::SYS_pipe,
-    libc::SYS_rename,
-    libc::SYS_rmdir,
-    libc::SYS_unlink,
-];
+const MONITORS_HERE: &[c_long] =
+    &[libc::SYS_fork, libc::SYS_mkdir, libc::SYS_rename, libc::SYS_rmdir, libc::SYS_unlink];
 #[cfg(not(target_arch = "x86_64"))]
 const MONITORS_HERE: &[c_long] = &[];
 
-/// Operations on a key that exists, and on keyrings of the process.
-const KEY_OPERATIONS: [u32; 14] = [
-    libc::KEYCTL_GET_KEYRING_ID,
-    libc::KEYCTL_JOIN_SESSION_KEYRING,
+/// Operations of keyctl(2) on the upcall's key.
+const KEY_OPERATIONS: [u32; 8] = [
     libc::KEYCTL_UPDATE,
     libc::KEYCTL_REVOKE,
-    libc::KEYCTL_INVALIDATE,
     libc::KEYCTL_SETPERM,
-    libc::KEYCTL_DESCRIBE,
-    libc::KEYCTL_CLEAR,
     libc::KEYCTL_UNLINK,
     libc::KEYCTL_READ,
     libc::KEYCTL_INSTANTIATE,
     libc::KEYCTL_REJECT,
     libc::KEYCTL_SET_TIMEOUT,
-    libc::KEYCTL_ASSUME_AUTHORITY,
 ];
 
-/// Attributes that a process with fewer rights gives up once more.
-const ATTRIBUTES: [c_int; 7] = [
-    libc::PR_SET_DUMPABLE,
-    libc::PR_CAPBSET_READ,
-    libc::PR_CAPBSET_DROP,
-    libc::PR_CAP_AMBIENT,
-    libc::PR_SET_NO_NEW_PRIVS,
-    libc::PR_SET_PDEATHSIG,
-    libc::PR_SET_VMA,
-];
+/// PR_CAP_AMBIENT_CLEAR_ALL.
+const CLEAR_ALL: u32 = 4;
 
 /// Flags of clone(2) for namespaces.
-const NAMESPACES: u32 = (libc::CLONE_NEWNS
-    | libc::CLONE_NEWCGROUP
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET)
-    .unsigned_abs();
+const NAMESPACES: [c_int; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
 
-/// Gives up what a monitor does not need once it reads messages. Its children have no more.
+/// Gives up what the monitor of this key does not need once it reads messages. Children that it starts from then on have no
+/// more.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Launch`.
-pub(super) fn confine_monitor() -> Result<(), Failure> {
+pub(super) fn confine_monitor(key: KeySerial) -> Result<(), Failure> {
     jail::keep_only_kill().map_err(|errno| launch_failed("rights", errno))?;
-    filter_monitor().map_err(|error| launch_failed("calls", errno_of(&error)))
+    filter_monitor(key).map_err(|error| launch_failed("calls", errno_of(&error)))
 }
 
-fn filter_monitor() -> io::Result<()> {
-    monitors().enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
-    let unseen = CallRules::default().calls(&[libc::SYS_clone3]);
-    unseen.enforce(CallAnswer::Refuse(Errno::ENOSYS), CallAnswer::Allow)?;
+fn filter_monitor(key: KeySerial) -> io::Result<()> {
+    monitors(key).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
+    hide_clone3()?;
     // It becomes a teller by execveat(2).
     let foreign = CallRules::default().calls(&FOREIGN).calls(FOREIGN_HERE).calls(&[libc::SYS_execve]);
     foreign.enforce(CallAnswer::Kill, CallAnswer::Allow)
 }
 
-fn monitors() -> CallRules {
+fn monitors(key: KeySerial) -> CallRules {
     let of_datagrams = Argument::Has { argument: 1, mask: 0xf, bits: libc::SOCK_DGRAM.unsigned_abs() };
     let is = |argument, value: c_int| Argument::Is(argument, value.unsigned_abs());
+    // Not a group of processes, and not all.
+    let one_process = Argument::Has { argument: 0, mask: 1 << 31, bits: 0 };
+    let namespaces = NAMESPACES.iter().fold(0, |all, flag| all | flag.unsigned_abs());
     let rules = CallRules::default()
         .calls(&OPEN)
         .calls(OPEN_HERE)
@@ -132,15 +107,38 @@ fn monitors() -> CallRules {
         .calls(OPENING_HERE)
         .calls(&MONITORS)
         .calls(MONITORS_HERE)
-        .call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: NAMESPACES, bits: 0 }])
+        .call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: namespaces, bits: 0 }])
         .call_with(libc::SYS_socket, &[is(0, libc::AF_UNIX), of_datagrams])
         // Its limits can be read.
         .call_with(libc::SYS_prlimit64, &[Argument::IsNull(2)])
-        // A program that is open, as its own is.
+        // The program is an open file, as its own is. A name could be given, too.
         .call_with(libc::SYS_execveat, &[is(4, libc::AT_EMPTY_PATH)])
-        .call_with(libc::SYS_kill, &[is(1, libc::SIGKILL)])
-        .call_with(libc::SYS_pidfd_send_signal, &[is(1, libc::SIGKILL)]);
-    further_filter(on_keys(on_attributes(on_descriptors(with_memory(rules)), &ATTRIBUTES), &KEY_OPERATIONS))
+        .call_with(libc::SYS_kill, &[one_process, is(1, libc::SIGKILL)])
+        .call_with(libc::SYS_pidfd_send_signal, &[is(1, libc::SIGKILL)])
+        .call_with(libc::SYS_prctl, &[is(0, libc::PR_SET_DUMPABLE), is(1, 0)])
+        .call_with(libc::SYS_prctl, &[is(0, libc::PR_CAP_AMBIENT), Argument::Is(1, CLEAR_ALL)]);
+    let attributes =
+        [libc::PR_CAPBSET_READ, libc::PR_CAPBSET_DROP, libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_VMA];
+    let rules = on_attributes(on_descriptors(with_memory(rules)), &attributes);
+    further_filter(with_keys(rules, key))
+}
+
+/// Whatever ends this key, and leaves keyrings. What is known of other keys is no secret from root.
+fn with_keys(rules: CallRules, key: KeySerial) -> CallRules {
+    let on = |operation, argument| [Argument::Is(0, operation), argument];
+    let session = keyctl::SESSION_KEYRING.cast_unsigned();
+    let rules = KEY_OPERATIONS.into_iter().fold(rules, |rules, operation| {
+        rules.call_with(libc::SYS_keyctl, &on(operation, Argument::Is(1, key.raw().cast_unsigned())))
+    });
+    rules
+        .call_with(libc::SYS_keyctl, &[Argument::Is(0, libc::KEYCTL_DESCRIBE)])
+        // Without making one.
+        .call_with(libc::SYS_keyctl, &on(libc::KEYCTL_GET_KEYRING_ID, Argument::Is(2, 0)))
+        .call_with(libc::SYS_keyctl, &on(libc::KEYCTL_CLEAR, Argument::Is(1, session)))
+        // One without a name, which is new.
+        .call_with(libc::SYS_keyctl, &on(libc::KEYCTL_JOIN_SESSION_KEYRING, Argument::IsNull(1)))
+        // To give the authority up.
+        .call_with(libc::SYS_keyctl, &on(libc::KEYCTL_ASSUME_AUTHORITY, Argument::Is(1, 0)))
 }
 
 /// Memory, for data alone where the program is static: the loader of a dynamic one, which a teller is, too, maps code.
@@ -179,7 +177,12 @@ pub(super) fn confine_launcher(sandbox: WorkerSandbox) -> Result<(), Failure> {
         return Ok(());
     }
     let foreign = CallRules::default().calls(&FOREIGN).calls(FOREIGN_HERE);
-    let filtered = foreign.enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow);
+    let foreign = NAMESPACES.into_iter().fold(foreign, |rules, namespace| {
+        let bits = namespace.unsigned_abs();
+        rules.call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: bits, bits }])
+    });
+    let filtered =
+        foreign.enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow).and_then(|()| hide_clone3());
     filtered.map_err(|error| launch_failed("calls", errno_of(&error)))
 }
 

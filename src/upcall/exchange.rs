@@ -139,8 +139,10 @@ impl InitChannel {
         match fork::fork().map_err(no_process)? {
             ForkResult::Child => {
                 drop(result);
-                let filtered = filter.enforce().ok();
-                let sent = filtered.and_then(|()| self.send(token, &mut reply, give));
+                let sent = match filter.enforce() {
+                    Ok(()) => self.send(token, &mut reply, give),
+                    Err(error) => say(give, (0, errno_of(&error) as i32), &[]),
+                };
                 process::end(i32::from(sent.is_none()))
             }
             ForkResult::Parent { child } => {
@@ -174,10 +176,7 @@ impl InitChannel {
             Ok(status) => (status, 0),
             Err(errno) => (0, errno as i32),
         };
-        let mut give = File::from(give);
-        give.write_all(&status.to_ne_bytes()).ok()?;
-        give.write_all(&errno.to_ne_bytes()).ok()?;
-        give.write_all(reply).ok()
+        say(give, (status, errno), reply)
     }
 
     fn refused_by_status(&self, status: Errno) -> Failure {
@@ -204,6 +203,14 @@ impl InitChannel {
     fn failure(&self, cause: Cause, what: &str) -> Failure {
         Failure::new(Stage::Negotiate, cause, format_args!("{}: {what}", self.target.to_string_lossy()))
     }
+}
+
+/// The child's result: the kernel's status, the errno of the write, and the answer.
+fn say(give: OwnedFd, (status, errno): (i64, i32), reply: &[u8]) -> Option<()> {
+    let mut give = File::from(give);
+    give.write_all(&status.to_ne_bytes()).ok()?;
+    give.write_all(&errno.to_ne_bytes()).ok()?;
+    give.write_all(reply).ok()
 }
 
 /// The result of an exchange.

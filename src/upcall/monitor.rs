@@ -103,8 +103,10 @@ fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
     }
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
+    let loan = verdict.as_ref().ok().and_then(|(served, _)| served.loan);
     finish(shared, verdict);
-    authority::let_go_of_keys();
+    loan.inspect(|lending| lending.abandon());
+    authority::let_go_of_keys(shared.invocation.key);
     0
 }
 

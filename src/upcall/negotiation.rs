@@ -123,8 +123,8 @@ impl<'a> RunningNegotiation<'a> {
         let (Some(relay), Some(callout)) = (self.channel.as_mut(), self.job.order().lustre()) else {
             return Err(Failure::new(Stage::Launch, Cause::Setup, "a program needs credentials"));
         };
-        // The server's answer is read with no right but CAP_KILL. A held key has its owner and permissions already.
-        confine_monitor()?;
+        // The server's answer is read with no right but CAP_KILL, and few calls. A held key has its owner and permissions already.
+        confine_monitor(self.key.key())?;
         let begun = Instant::now();
         let agreed = gssnull::establish(&mut self.key, relay, callout, self.times.released);
         self.findings.exchanged(begun);
@@ -180,9 +180,11 @@ impl<'a> RunningNegotiation<'a> {
                     let detail = "the file system of the cache does not answer";
                     Err(Failure::new(Stage::Credentials, Cause::BadCache, detail))
                 }
-                // From here on untrusted messages are read, and no right but CAP_KILL is needed: a key that is still
-                // held has its owner and permissions already.
-                Ok(LaunchProgress::Done) => confine_monitor().and_then(|()| self.converse(&mut attempt)),
+                // From here on untrusted messages are read, and no right but CAP_KILL is needed, and few calls: a key that
+                // is still held has its owner and permissions already.
+                Ok(LaunchProgress::Done) => {
+                    confine_monitor(self.key.key()).and_then(|()| self.converse(&mut attempt))
+                }
                 Err(failure) => Err(failure),
             };
             self.worker = Some(attempt.process);

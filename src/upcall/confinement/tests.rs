@@ -3,6 +3,7 @@
 use super::*;
 use crate::sys::fork::{ForkResult, fork, fork_confined};
 use crate::sys::keyctl;
+use crate::sys::named_session::join_session;
 use crate::sys::process::end;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, unshare};
@@ -10,9 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket, socketpair};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{getpid, mkdir, pipe, unlink, write};
+use nix::unistd::{Pid, getpid, mkdir, pipe, unlink, write};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// What becomes of a child that is confined and then makes an attempt. It ends with 0 or the attempt's errno, and with 255 if
 /// it cannot be confined.
@@ -26,8 +29,11 @@ fn outcome(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) -
     }
 }
 
+/// The serial of no key.
+const OWN_KEY: i32 = 7;
+
 fn as_monitor() -> bool {
-    filter_monitor().is_ok()
+    filter_monitor(KeySerial::new(OWN_KEY).unwrap()).is_ok()
 }
 
 fn as_exchange() -> bool {
@@ -83,9 +89,17 @@ fn a_monitor_can_do_its_work() {
         ForkResult::Child => end(0),
         ForkResult::Parent { child } => waitpid(child, None).map(drop),
     });
-    // Of no such key the kernel says so, not the filter.
-    let unknown = outcome(as_monitor, || keyctl::update(1, b"x"));
+    // That there is no such key is what the kernel says.
+    let unknown = outcome(as_monitor, || keyctl::update(OWN_KEY, b"x"));
     assert!(matches!(unknown, WaitStatus::Exited(_, libc::ENOKEY)), "{unknown:?}");
+    succeeds(as_monitor, || {
+        keyctl::join_anonymous_session().and_then(|_| keyctl::clear(keyctl::SESSION_KEYRING))
+    });
+    // As it becomes a teller.
+    succeeds(as_monitor, || {
+        let program = open(c"/bin/true", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        Err(crate::sys::exec::without_descriptors(program.as_fd(), &[c"true"]))
+    });
 }
 
 #[test]
@@ -104,8 +118,19 @@ fn a_monitor_that_was_taken_over_reaches_no_network_no_daemon_and_makes_no_key()
     is_refused(as_monitor, pair);
     is_refused(as_monitor, || keyctl::add(c"user", c"lgss-test", b"x", keyctl::PROCESS_KEYRING).map(drop));
     is_refused(as_monitor, || keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING));
+    is_refused(as_monitor, || keyctl::make_keyring(keyctl::PROCESS_KEYRING).map(drop));
+    is_refused(as_monitor, || join_session(c"lgss-test").map(drop));
+    for other in [OWN_KEY + 1, keyctl::USER_KEYRING] {
+        is_refused(as_monitor, || keyctl::update(other, b"x"));
+        is_refused(as_monitor, || keyctl::revoke(other));
+        is_refused(as_monitor, || keyctl::set_timeout(other, Duration::from_secs(1)));
+        is_refused(as_monitor, || keyctl::clear(other));
+    }
     let maker = getpid();
     is_refused(as_monitor, || kill(maker, Signal::SIGCONT));
+    // Nobody's group of processes.
+    is_refused(as_monitor, || kill(Pid::from_raw(i32::MIN + 1), Signal::SIGKILL));
+    is_refused(as_monitor, || capctl::prctl::set_dumpable(true).map_err(|e| Errno::from_raw(e.code())));
     is_refused(as_monitor, || match fork_confined()? {
         ForkResult::Child => end(0),
         ForkResult::Parent { child } => waitpid(child, None).map(drop),
@@ -140,6 +165,10 @@ fn an_exchange_can_write_to_what_is_open_and_nothing_else() {
 fn a_launcher_loses_what_neither_it_nor_a_worker_needs_and_can_execute() {
     is_refused(as_launcher, || unshare(CloneFlags::CLONE_FILES));
     is_refused(as_launcher, || nix::unistd::chroot("/"));
+    is_refused(as_launcher, || match fork_confined()? {
+        ForkResult::Child => end(0),
+        ForkResult::Parent { child } => waitpid(child, None).map(drop),
+    });
     is_refused(as_launcher, || keyctl::find(c"user", c"lgss-test:none").map(drop));
     succeeds(as_launcher, execute);
     succeeds(as_launcher, || make(AddressFamily::Inet, SockType::Stream));

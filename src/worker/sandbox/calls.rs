@@ -13,8 +13,8 @@ use super::needs::CallNeeds;
 use crate::config::WorkerSandbox;
 use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{
-    FOREIGN, FOREIGN_HERE, OPEN, OPEN_HERE, OPENING, OPENING_HERE, further_filter, on_attributes,
-    on_descriptors, on_keys,
+    FOREIGN, FOREIGN_HERE, OPEN, OPEN_HERE, OPENING, OPENING_HERE, further_filter, hide_clone3,
+    on_attributes, on_descriptors,
 };
 
 /// A phase of the worker.
@@ -33,8 +33,7 @@ pub(super) enum PhaseCalls {
 pub(super) fn confine(sandbox: WorkerSandbox, phase: PhaseCalls) -> io::Result<()> {
     allowed(sandbox, phase).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     if let PhaseCalls::Everything(_) = phase {
-        let unknown = CallRules::default().calls(&[libc::SYS_clone3]);
-        unknown.enforce(CallAnswer::Refuse(Errno::ENOSYS), CallAnswer::Allow)?;
+        hide_clone3()?;
         if sandbox == WorkerSandbox::Strict {
             CallRules::default()
                 .calls(&FOREIGN)
@@ -157,7 +156,9 @@ fn with_keyrings(rules: CallRules, needs: CallNeeds) -> CallRules {
     if !needs.keyrings {
         return rules;
     }
-    on_keys(rules.calls(&[libc::SYS_add_key]), &CACHE_OPERATIONS)
+    CACHE_OPERATIONS.into_iter().fold(rules.calls(&[libc::SYS_add_key]), |rules, operation| {
+        rules.call_with(libc::SYS_keyctl, &[Argument::Is(0, operation)])
+    })
 }
 
 fn flag(argument: u8, flag: c_int) -> Argument {
