@@ -19,7 +19,8 @@ pub(crate) fn open_task(name: &str) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// Reads a file of the task's directory into `buffer` by one read(2), which is enough for such a file. The excess is cut off.
+/// Reads a file of the task's directory into `buffer`; the excess is cut off. All text there ends with a newline. One
+/// read(2) normally brings that; one that stops before it is not the whole, and half a number would be another number.
 ///
 /// # Errors
 /// The kernel's: EPERM and EACCES if we may not look at the task, ESRCH once it has gone.
@@ -29,12 +30,18 @@ pub(crate) fn read_small<'b>(
     buffer: &'b mut [u8],
 ) -> Result<&'b [u8], Errno> {
     let file = openat(task, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let length = loop {
-        match nix::unistd::read(file.as_fd(), buffer) {
-            Err(Errno::EINTR) => {}
-            other => break other?,
+    let mut length = 0;
+    while let Some(room) = buffer.get_mut(length..).filter(|room| !room.is_empty()) {
+        match nix::unistd::read(file.as_fd(), room) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno),
         }
-    };
+        if buffer.get(..length).is_some_and(|text| text.ends_with(b"\n")) {
+            break;
+        }
+    }
     buffer.get(..length).ok_or(Errno::EOVERFLOW)
 }
 
