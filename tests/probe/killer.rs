@@ -5,10 +5,14 @@
 //! becomes the worker). `hang-front-2` stops the front for good instead. `tear-front-2` lets it make that call and
 //! kills it some instructions of the C library later, if that is a shared library; usually that is in an allocation.
 //! `fail-front-17-12` lets that call fail with the error of this number, and leaves the process alive.
-//! `DIR/<instance>` says what was killed, or that there were fewer calls, as soon as that is known and the process has
-//! ended; the others may go on. The kernel waits for the process started here, so that one ends with the front; the
-//! tracer is a child of it.
+//! `shorten-front-17-byte` has one byte transferred by the 17th read or write, `shorten-front-0-half` half of what is
+//! wanted by each. As `lgss-probe strike DIR TARGET PROGRAM ARGUMENT…` it has these words as an argument, for keys
+//! without an instance. `DIR/<instance>` says what was killed, or that there were fewer calls, as soon as that is known
+//! and the process has ended; the others may go on. The kernel waits for the process started here, so that one ends with
+//! the front; the tracer is a child of it.
 
+use crate::short::Transfers;
+use crate::target::{Blow, Role, Target};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -22,11 +26,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) fn run(arguments: &[OsString]) -> ! {
-    let [directory, program, words @ ..] = arguments else { panic!("kill-at DIR PROGRAM ARGUMENT…") };
+    let [directory, upcall @ ..] = arguments else { panic!("kill-at DIR PROGRAM ARGUMENT…") };
+    let instance = upcall.iter().filter_map(|word| word.to_str()).find_map(|word| word.strip_prefix("lgss:"));
+    let instance = instance.and_then(|description| description.rsplit(':').next()).unwrap_or_default();
+    strike(directory, instance, upcall)
+}
+
+/// The same for a target that is an argument.
+pub(crate) fn run_against(arguments: &[OsString]) -> ! {
+    let [directory, target, upcall @ ..] = arguments else { panic!("strike DIR TARGET PROGRAM ARGUMENT…") };
+    strike(directory, target.to_str().unwrap_or_default(), upcall)
+}
+
+fn strike(directory: &OsString, instance: &str, upcall: &[OsString]) -> ! {
+    let [program, words @ ..] = upcall else { panic!("no program") };
     let mut command = Command::new(program);
     command.args(words);
-    let instance = words.iter().filter_map(|word| word.to_str()).find_map(|word| word.strip_prefix("lgss:"));
-    let instance = instance.and_then(|description| description.rsplit(':').next()).unwrap_or_default();
     let Some(target) = Target::named(instance) else { panic!("exec: {}", command.exec()) };
 
     let (mut front_ended, front_ends) = std::io::pipe().expect("pipe");
@@ -50,55 +65,6 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Blow {
-    Kill,
-    /// Stops there until another process kills it; calls count from the start of the monitor.
-    Hang,
-    /// The call is not made and returns this error.
-    Fail(i32),
-    /// Killed [`Target::instructions`] instructions after that call; calls count from the start of the monitor.
-    Tear,
-}
-
-/// A process of an upcall, by its parent and the order of its start: the lending process shares the front's memory too,
-/// and the monitor has a guard for the key's expiry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Front,
-    /// The front's first child.
-    Monitor,
-    /// The monitor's first child.
-    Worker,
-    Other,
-}
-
-impl Role {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "front" => Some(Self::Front),
-            "monitor" => Some(Self::Monitor),
-            "worker" => Some(Self::Worker),
-            _ => None,
-        }
-    }
-
-    fn of_first_child(self) -> Self {
-        match self {
-            Self::Front => Self::Monitor,
-            Self::Monitor => Self::Worker,
-            Self::Worker | Self::Other => Self::Other,
-        }
-    }
-}
-
-struct Target {
-    blow: Blow,
-    role: Role,
-    /// Number of the call at which it dies, from 1.
-    call: u32,
-}
-
 /// Addresses of the C library's code, in a program that is linked to it dynamically.
 fn c_library(pid: Pid) -> Vec<Range<u64>> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
@@ -108,27 +74,6 @@ fn c_library(pid: Pid) -> Vec<Range<u64>> {
         Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
     };
     code.filter_map(range).collect()
-}
-
-impl Target {
-    /// Varies, since some allocations are short and some are long.
-    fn instructions(&self) -> u32 {
-        1 + self.call * 37 % 160
-    }
-
-    fn named(instance: &str) -> Option<Self> {
-        let (blow, rest) = instance.split_once('-')?;
-        let (role, rest) = rest.split_once('-')?;
-        let (call, errno) = rest.split_once('-').unwrap_or((rest, ""));
-        let blow = match blow {
-            "kill" => Blow::Kill,
-            "hang" => Blow::Hang,
-            "tear" => Blow::Tear,
-            "fail" => Blow::Fail(errno.parse().ok()?),
-            _ => return None,
-        };
-        Some(Self { blow, role: Role::named(role)?, call: call.parse().ok()? })
-    }
 }
 
 /// A living process.
@@ -146,8 +91,11 @@ struct Tracer {
     /// Children that stopped before their fork was reported.
     early: BTreeSet<Pid>,
     monitor_exists: bool,
+    worker_runs: bool,
+    exchange_exists: bool,
     in_call: bool,
     calls: u32,
+    transfers: Transfers,
     /// Instructions left for a target that is single-stepped, and the addresses where they count.
     led: Option<(u32, Vec<Range<u64>>)>,
     /// What happened to the target; reported when it has ended.
@@ -175,8 +123,11 @@ impl Tracer {
                     living: BTreeMap::from([(child, front)]),
                     early: BTreeSet::new(),
                     monitor_exists: false,
+                    worker_runs: false,
+                    exchange_exists: false,
                     in_call: false,
                     calls: 0,
+                    transfers: Transfers::default(),
                     led: None,
                     struck: None,
                 };
@@ -203,6 +154,7 @@ impl Tracer {
                     let fails = matches!(self.target.blow, Blow::Fail(_));
                     let right = fails || role == Role::Front || role == Role::Worker;
                     assert!(right, "a program in the wrong process");
+                    self.worker_runs |= role == Role::Worker;
                     self.resume(pid, None);
                 }
                 WaitStatus::PtraceEvent(pid, ..) => {
@@ -230,11 +182,18 @@ impl Tracer {
 
     fn count_call(&mut self, pid: Pid) {
         self.in_call = !self.in_call;
-        let from_its_start = matches!(self.target.blow, Blow::Kill | Blow::Fail(_));
+        let from_its_start = matches!(self.target.blow, Blow::Kill | Blow::Fail(_) | Blow::Shorten(_));
         self.calls += u32::from(self.in_call && (from_its_start || self.monitor_exists));
         if let Blow::Fail(errno) = self.target.blow {
             if self.calls == self.target.call {
                 self.fail(pid, errno);
+            }
+            return self.resume(pid, None);
+        }
+        if let Blow::Shorten(part) = self.target.blow {
+            match self.in_call {
+                true => self.transfers.begin(pid, self.target.call, part),
+                false => self.transfers.end(pid),
             }
             return self.resume(pid, None);
         }
@@ -298,7 +257,11 @@ impl Tracer {
         self.release_orphans();
         if role == self.target.role {
             let calls = self.calls;
-            let told = self.struck.take().unwrap_or_else(|| format!("ended after {calls} calls\n"));
+            let told = match self.target.blow {
+                Blow::Shorten(_) => self.transfers.told(self.target.call),
+                _ => self.struck.take(),
+            };
+            let told = told.unwrap_or_else(|| format!("ended after {calls} calls\n"));
             self.tell(&told);
         }
         if role == Role::Front {
@@ -334,8 +297,13 @@ impl Tracer {
         let Ok(child) = ptrace::getevent(parent) else { return };
         let child = Pid::from_raw(child as i32);
         let maker = self.living.get_mut(&parent).expect("who makes a process is known");
-        let role = if maker.has_child { Role::Other } else { maker.role.of_first_child() };
+        let role = match maker.role {
+            Role::Monitor if self.worker_runs && !self.exchange_exists => Role::Exchange,
+            _ if maker.has_child => Role::Other,
+            role => role.of_first_child(),
+        };
         maker.has_child = true;
+        self.exchange_exists |= role == Role::Exchange;
         self.monitor_exists |= role == Role::Monitor;
         self.living.insert(child, Traced { role, has_child: false });
         if self.early.remove(&child) {

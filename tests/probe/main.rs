@@ -1,8 +1,8 @@
 //! The probe: a requester that follows a plan.
 //!
 //! Tests in `tests/upcall` start it as root with a plan (JSON) as its only argument; it prints one finding a line. As
-//! `lgss-probe kill-at DIR PROGRAM …` it runs the upcall in a request-key rule (killer.rs); as `lgss-probe daemon …` it
-//! is a program that uses the library (daemon.rs).
+//! `lgss-probe kill-at DIR PROGRAM …` or `strike DIR TARGET PROGRAM …` it runs the upcall in a request-key rule
+//! (killer.rs); as `lgss-probe daemon …` it is a program that uses the library (daemon.rs).
 #![allow(unsafe_code, reason = "a test program whose purpose is unusual system calls")]
 #![allow(
     missing_docs,
@@ -26,6 +26,8 @@ mod keys;
 mod killer;
 mod look_into;
 mod plan;
+mod short;
+mod target;
 
 use keys::ReadyRequest;
 use nix::errno::Errno;
@@ -42,6 +44,7 @@ fn main() {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|first| first.to_str()) {
         Some("kill-at") => killer::run(&arguments[1..]),
+        Some("strike") => killer::run_against(&arguments[1..]),
         Some("daemon") => daemon::run(&arguments[1..]),
         Some("use") => daemon::use_library(&arguments[1..], daemon::Then::Tell),
         Some("leave") => daemon::use_library(&arguments[1..], daemon::Then::Leave),

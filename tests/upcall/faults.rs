@@ -129,7 +129,8 @@ fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn
     });
 }
 
-/// `attempt` kills at the call with this number and returns whether there were so many.
+/// `attempt` kills at the call with this number and returns whether there were so many; [`Site::was_killed`] sees to it that
+/// the killer sees the process.
 pub(crate) fn each_call(
     shared: &Shared,
     (blow, role): (&str, &str),
@@ -158,8 +159,6 @@ pub(crate) fn each_call(
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     });
-    let calls = last.into_inner();
-    assert!(calls > 10, "only {calls} system calls: the killer does not see the {role}");
 }
 
 fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {

@@ -31,20 +31,22 @@ const ERRORS: [Errno; 7] =
 const DEADLINE: &str = "5s";
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
+/// Settings that leave each step less time than the requester has.
+pub(crate) const SETTINGS: Settings<'_> =
+    Settings { deadline: DEADLINE, kdc: "3s", connect: "2s", round: "2s", ..Settings::DEFAULT };
+
 /// Fails every call of `role` in turn, of which there are `least` at least.
 fn fail_each_call(shared: &Shared, role: &str, least: u32) {
     let (points, left) = (AtomicU32::new(0), AtomicU32::new(0));
-    let settings =
-        Settings { deadline: DEADLINE, kdc: "3s", connect: "2s", round: "2s", ..Default::default() };
     let every = std::env::var_os("LGSS_EVERY_ERROR").is_some();
-    each_call(shared, ("fail", role), &settings, |site, call, instance| {
+    each_call(shared, ("fail", role), &SETTINGS, |site, call, instance| {
         let first = usize::try_from(call).unwrap() % ERRORS.len();
         let errors = if every { 0..ERRORS.len() } else { first..first + 1 };
         errors.into_iter().all(|error| {
-            let failing = fail(site, shared, &format!("{instance}-{}", ERRORS[error] as i32));
-            points.fetch_add(u32::from(failing != Failing::Unreached), Ordering::SeqCst);
-            left.fetch_add(u32::from(failing == Failing::LeftToTimeout), Ordering::SeqCst);
-            failing != Failing::Unreached
+            let injected = inject(site, shared, &format!("{instance}-{}", ERRORS[error] as i32));
+            points.fetch_add(u32::from(injected.done.is_some()), Ordering::SeqCst);
+            left.fetch_add(u32::from(injected.outcome.is_none()), Ordering::SeqCst);
+            injected.done.is_some()
         })
     });
     let (points, left) = (points.into_inner(), left.into_inner());
@@ -53,19 +55,16 @@ fn fail_each_call(shared: &Shared, role: &str, least: u32) {
     assert!(left * 10 <= points, "{left} of {points} failing calls leave the key without an answer");
 }
 
-/// What one failing call leads to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Failing {
-    /// There is no such call.
-    Unreached,
-    /// An answer.
-    Answered,
-    /// No answer before the key's own timeout.
-    LeftToTimeout,
+/// What one injected fault leads to.
+pub(crate) struct Injected {
+    /// The killer's words about it; `None` if there is no such call.
+    pub(crate) done: Option<String>,
+    /// `None` if the key had no answer before its own timeout.
+    pub(crate) outcome: Option<Outcome>,
 }
 
-/// Lets the call that the instance names fail.
-fn fail(site: &Site, shared: &Shared, instance: &str) -> Failing {
+/// Injects the fault that the instance names into an upcall. Then nothing is left, and the next upcall succeeds.
+pub(crate) fn inject(site: &Site, shared: &Shared, instance: &str) -> Injected {
     let before = files(&site.path("run"));
     let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
     let mut steps = as_user(site.uid());
@@ -77,15 +76,15 @@ fn fail(site: &Site, shared: &Shared, instance: &str) -> Failing {
         findings
     {
         // Without memory the monitor dies, as when it is killed; the key's own timeout is its end then.
-        let injected = std::fs::read_to_string(site.path("killed").join(instance)).unwrap_or_default();
-        assert!(seconds.is_some_and(|left| left <= CEILING.as_secs()), "{instance}: no end; {injected}");
+        let told = std::fs::read_to_string(site.path("killed").join(instance)).unwrap_or_default();
+        assert!(seconds.is_some_and(|left| left <= CEILING.as_secs()), "{instance}: no end; {told}");
         site.wait_until_idle();
-        return Failing::LeftToTimeout;
+        return Injected { done: Some(told), outcome: None };
     }
     let outcome = Outcome::of_any_wait(findings);
     let took = start.elapsed();
     assert!(took < stretched(ANSWERED_WITHIN), "{instance}: took {took:?}: {outcome:?}");
-    let reached = site.was_killed(instance);
+    let done = site.struck(instance);
     site.wait_until_idle();
     let left: Vec<_> = files(&site.path("run")).difference(&before).cloned().collect();
     assert!(left.iter().all(|path| is_kept(path)), "{instance}: left {left:?} after {outcome:?}");
@@ -93,7 +92,7 @@ fn fail(site: &Site, shared: &Shared, instance: &str) -> Failing {
         Outcome::Established(_) => {}
         other => panic!("after {instance}, {outcome:?}: {other:?}, log {:#?}", site.log.lines()),
     }
-    if reached { Failing::Answered } else { Failing::Unreached }
+    Injected { done, outcome: Some(outcome) }
 }
 
 /// Every path below a directory.

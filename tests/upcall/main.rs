@@ -68,6 +68,7 @@ mod service_names;
 mod session_trouble;
 mod sessions;
 mod setuid;
+mod short;
 mod silenced;
 mod simultaneous;
 mod single_tickets;
@@ -152,6 +153,7 @@ const MODULES: &[Trials] = &[
     identity::trials,
     inherited::trials,
     injected::trials,
+    short::trials,
     quota::trials,
     secrecy::trials,
     self_check::trials,

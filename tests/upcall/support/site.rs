@@ -43,19 +43,23 @@ pub(crate) enum Rule {
     UpcallUnderKiller,
 }
 
+impl Settings<'_> {
+    pub(crate) const DEFAULT: Self = Self {
+        deadline: "20s",
+        kdc: "10s",
+        connect: "5s",
+        round: "5s",
+        // A test's user may fail as often as it likes; tests of the pause set this.
+        extra: "[backoff]\nafter = 1000\n",
+        worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
+        sandbox: "strict",
+        rule: Rule::Upcall,
+    };
+}
+
 impl Default for Settings<'_> {
     fn default() -> Self {
-        Self {
-            deadline: "20s",
-            kdc: "10s",
-            connect: "5s",
-            round: "5s",
-            // A test's user may fail as often as it likes; tests of the pause set this.
-            extra: "[backoff]\nafter = 1000\n",
-            worker: env!("CARGO_BIN_EXE_lgss_negotiate"),
-            sandbox: "strict",
-            rule: Rule::Upcall,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -304,16 +308,23 @@ impl Site {
     /// the user enough keys for another attempt.
     #[track_caller]
     pub(crate) fn was_killed(&self, instance: &str) -> bool {
+        self.struck(instance).is_some()
+    }
+
+    /// The same; what the killer wrote if it reached the call.
+    #[track_caller]
+    pub(crate) fn struck(&self, instance: &str) -> Option<String> {
         let told = wait_for("the killer's word", Duration::from_secs(20), || {
             fs::read_to_string(self.path("killed").join(instance)).ok()
         });
         let number =
             |after| told.strip_prefix(after).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
         wait_for_quota(self.uid());
-        let struck = ["killed at call ", "failed call ", "call "].into_iter().find_map(number);
+        let words = ["killed at call ", "failed call ", "shortened call ", "shortened ", "call "];
+        let struck = words.into_iter().find_map(number);
         match (struck, number("ended after ")) {
-            (Some(_), None) => true,
-            (None, Some(calls)) if calls > 10 => false,
+            (Some(_), None) => Some(told),
+            (None, Some(calls)) if calls > 10 => None,
             _ => panic!("{instance}: {told}"),
         }
     }
