@@ -19,6 +19,7 @@ RULE = "/etc/request-key.d/lgssc.conf"
 PLAN = "/run/trivial-upcall.plan"
 LOG = "/run/trivial-upcall.log"
 TRIVIAL = "/run/trivial_upcall"
+PROBE = "/run/lgss-probe"
 REFERENCE = "/run/reference/lgss_keyring"
 KEYRING = "/usr/sbin/lgss_keyring"
 SETTINGS = "/etc/lgss/lgss.toml"
@@ -248,7 +249,8 @@ def prepare_files():
             if f"\n{name}:" not in Path("/etc/passwd").read_text():
                 passwd.write(f"{name}:x:{uid}:{uid}::/:/bin/sh\n")
                 group.write(f"{name}:x:{uid}:\n")
-    install("/run/vm/trivial_upcall", TRIVIAL)
+    install(SHARE / "trivial_upcall", TRIVIAL)
+    install(SHARE / "lgss-probe", PROBE)
     install_programs()
 
 

@@ -1,0 +1,53 @@
+"""Faults along an upcall of Lustre's: the requester has an answer in time, nothing is left, and the next upcall succeeds (rule S19).
+
+Calls of front, monitor and worker fail at a stride, which is printed; LGSS_VM_EVERY_CALL=1 lets each fail.
+"""
+
+import signal
+
+from bed import scenario
+from injector import ERRORS, EVERY_CALL, LIMIT, strike_each_call
+
+
+def fail_each_call(bed, role, **options):
+    if EVERY_CALL:
+        signal.alarm(LIMIT)
+    strike_each_call(bed, "fail", role, after=lambda number: f"-{ERRORS[number % len(ERRORS)]}", **options)
+
+
+@scenario
+def whatever_fails_in_the_front_of_an_access_the_user_is_answered(bed):
+    """Its system calls fail one at a time, each with the next of seven errors."""
+    fail_each_call(bed, "front", least=20, stride=2)
+
+
+@scenario
+def whatever_fails_in_the_monitor_of_an_access_the_user_is_answered(bed):
+    """The same for the monitor."""
+    fail_each_call(bed, "monitor", least=20, stride=5)
+
+
+@scenario
+def whatever_fails_in_the_worker_of_an_access_the_user_is_answered(bed):
+    """The same for launcher and worker."""
+    fail_each_call(bed, "worker", least=20, stride=17)
+
+
+@scenario
+def whatever_fails_in_the_exchange_of_an_access_the_user_is_answered(bed):
+    """The same for the process that sends the token to the server."""
+    fail_each_call(bed, "exchange", least=5)
+
+
+@scenario
+def an_exchange_that_is_killed_at_any_call_leaves_the_user_an_answer(bed):
+    """The monitor fails the key, unless the answer has arrived."""
+    results = strike_each_call(bed, "kill", "exchange", least=5)
+    assert all(got.state in ("established", "failed") for got, _ in results), results
+
+
+@scenario
+def what_the_exchange_writes_in_parts_makes_no_difference(bed):
+    """Each of its writes to the monitor is one byte long once."""
+    results = strike_each_call(bed, "shorten", "exchange", least=2, after=lambda number: "-byte")
+    assert all(said.startswith("shortened") and got.state == "established" for got, said in results), results
