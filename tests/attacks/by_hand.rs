@@ -1,4 +1,4 @@
-//! The installed programs started by hand: rules S3, S10 and S13.
+//! The installed programs started by hand: rules S1, S3, S10, S13 and S18.
 
 use crate::attack::{Attack, Scene};
 use std::fs;
@@ -30,8 +30,20 @@ fn started(rule: &'static str, status: i32, name: &str, script: &'static str) ->
 }
 
 fn upcalls() -> Vec<Attack> {
+    let lustres = |name, script| started("S1", 1, name, script);
     let started = |name, script| started("S3", 1, name, script);
     vec![
+        lustres(
+            "start the upcall with the words of a request of Lustre's for the node",
+            "exec $D/lgss_keyring --config $D/lgss.toml create 77 lgssc 0@4 \
+             4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:1: 0 0 0 0 0",
+        ),
+        lustres(
+            "the same with a key of one's own",
+            "k=$(keyctl add user 0@4 x @u) && [ $k -gt 0 ] && \
+             exec $D/lgss_keyring --config $D/lgss.toml create $k lgssc 0@4 \
+             4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:1: 0 0 0 0 0",
+        ),
         started("start the upcall without words", "exec $D/lgss_keyring"),
         started(
             "start the upcall for a key that is not there",

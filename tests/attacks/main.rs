@@ -17,7 +17,12 @@ mod attack;
 mod busy;
 mod by_hand;
 mod caches;
+mod dying;
 mod environment;
+mod growth;
+mod holding;
+mod names;
+mod peers;
 mod places;
 #[path = "../probe/plan.rs"]
 #[allow(dead_code, reason = "tests/upcall has the rest")]
@@ -25,6 +30,7 @@ mod plan;
 mod probing;
 mod races;
 mod requests;
+mod rings;
 #[path = "../upcall/support/mod.rs"]
 #[allow(dead_code, reason = "tests/upcall has the rest")]
 mod support;
@@ -32,7 +38,7 @@ mod table;
 mod workers;
 
 use attack::Attack;
-use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Trial};
 use std::sync::Arc;
 use support::chosen::Chosen;
 use support::process::command_as;
@@ -46,7 +52,8 @@ fn main() {
     janitor::main(run_attacks);
 }
 
-fn all_attacks() -> Vec<Attack> {
+/// Those that may be made at the same time.
+fn attacks_on_few() -> Vec<Attack> {
     [
         requests::attacks(),
         caches::attacks(),
@@ -56,6 +63,12 @@ fn all_attacks() -> Vec<Attack> {
         races::attacks(),
         places::attacks(),
         probing::attacks(),
+        rings::attacks(),
+        dying::attacks(),
+        names::attacks(),
+        peers::attacks(),
+        growth::attacks(),
+        holding::attacks(),
     ]
     .into_iter()
     .flatten()
@@ -70,10 +83,19 @@ fn run_attacks() -> ! {
         require_user_namespaces();
     }
     let shared = Arc::new(Shared::default());
-    let trials = cases(&shared).into_iter().filter(|trial| chosen.has(trial)).collect();
-    let conclusion = libtest_mimic::run(&chosen.arguments, trials);
+    let mut arguments = chosen.arguments.clone();
+    let run = |arguments: &Arguments, mut trials: Vec<Trial>| {
+        trials.retain(|trial| chosen.has(trial));
+        libtest_mimic::run(arguments, trials)
+    };
+    let mut few = cases(&shared, attacks_on_few());
+    few.push(table());
+    let together = run(&arguments, few);
+    arguments.test_threads = Some(1);
+    let alone = run(&arguments, cases(&shared, holding::attacks_on_all()));
     drop(shared);
-    conclusion.exit()
+    together.exit_if_failed();
+    alone.exit()
 }
 
 /// # Panics
@@ -84,12 +106,18 @@ fn require_user_namespaces() {
     assert!(unprivileged.success(), "these attacks need user namespaces that ordinary users may make");
 }
 
-fn cases(shared: &Arc<Shared>) -> Vec<Trial> {
-    let mut trials = vec![Trial::test("the_table_in_the_documents_is_that_of_these_attacks", || {
-        table::check(&all_attacks());
+fn table() -> Trial {
+    Trial::test("the_table_in_the_documents_is_that_of_these_attacks", || {
+        table::check(
+            &[attacks_on_few(), holding::attacks_on_all()].into_iter().flatten().collect::<Vec<_>>(),
+        );
         Ok(())
-    })];
-    for attack in all_attacks().into_iter().map(Arc::new) {
+    })
+}
+
+fn cases(shared: &Arc<Shared>, attacks: Vec<Attack>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for attack in attacks.into_iter().map(Arc::new) {
         for &world in attack.worlds {
             let (shared, attack) = (Arc::clone(shared), Arc::clone(&attack));
             let name = format!("{} {}", attack.rule, attack.name);

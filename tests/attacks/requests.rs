@@ -1,4 +1,4 @@
-//! Requests that lie, or break the grammar: rules S2, S3 and S11.
+//! Requests that lie, or break the grammar: rules S1, S2, S3 and S11.
 
 use crate::attack::{Attack, End, Scene};
 use crate::plan::{Finding, Request, Step};
@@ -11,7 +11,36 @@ const BAD: End = End::Refused(Errno::EINVAL);
 const DENIED: End = End::Refused(Errno::EACCES);
 
 pub(crate) fn attacks() -> Vec<Attack> {
-    [others(), fields(), callouts(), descriptions(), types()].into_iter().flatten().collect()
+    [lustres(), others(), fields(), callouts(), descriptions(), types()].into_iter().flatten().collect()
+}
+
+/// Lustre's own words in a key that a program may ask for. Keys of Lustre's type need its modules.
+fn lustres() -> Vec<Attack> {
+    let saying = |name: &str, description: &'static str, callout: &'static str| {
+        Attack::asking("S1", name, BAD, move |scene| {
+            let own = |text: &str| text.replace("@U@", &scene.site.uid().to_string()).into_bytes();
+            let request = scene.honest_request("");
+            scene.site.serve(&String::from_utf8(own(description)).unwrap());
+            scene.ask(Request { description: own(description), callout: Some(own(callout)), ..request })
+        })
+    };
+    vec![
+        saying(
+            "ask for its own context as Lustre does",
+            "@U@@4",
+            "4:krb5:@U@:@U@::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:1:",
+        ),
+        saying(
+            "ask for the context of root as Lustre does",
+            "0@@U@",
+            "@U@:krb5:0:0::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:1:",
+        ),
+        saying(
+            "ask for the node's context as Lustre does",
+            "0@1@U@",
+            "1@U@:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff2d:0x0:1:",
+        ),
+    ]
 }
 
 /// A request in the name of this owner.

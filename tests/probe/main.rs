@@ -28,6 +28,7 @@ mod look_into;
 mod plan;
 mod short;
 mod target;
+mod threads;
 
 use keys::ReadyRequest;
 use nix::errno::Errno;
@@ -57,8 +58,16 @@ fn main() {
 
 fn run(steps: Vec<Step>) {
     become_requester::die_with_parent();
-    let mut probe = Probe { last: None, waiting: Vec::new() };
-    for step in steps {
+    let probe = Probe { last: None, waiting: Vec::new() };
+    go_on(probe, steps.into_iter());
+}
+
+fn go_on(mut probe: Probe, mut steps: std::vec::IntoIter<Step>) {
+    while let Some(step) = steps.next() {
+        if matches!(step, Step::EndFirstThread) {
+            say(&Finding::Done);
+            return threads::go_on_without_the_first(move || go_on(probe, steps));
+        }
         let finding = probe
             .perform(&step)
             .unwrap_or_else(|errno| Finding::Broken { step: format!("{step:?}"), errno: errno as i32 });
@@ -116,6 +125,11 @@ impl Probe {
                 let ready = ReadyRequest::new(request);
                 return Ok(self.request(|| ready.make_by_32_bit()));
             }
+            Step::RequestByThread(request) => {
+                let (key, finding) = threads::request_and_end(&ReadyRequest::new(request));
+                self.last = key;
+                return Ok(finding);
+            }
             Step::RequestAtOnce { request, threads } => return Ok(self.request_at_once(request, *threads)),
             Step::LookInto { pid: Some(pid) } => return Ok(Finding::Attempts(look_into::attempt_all(*pid))),
             Step::LookInto { pid: None } => {
@@ -129,6 +143,8 @@ impl Probe {
             Step::ReadKey { serial } => return settle(*serial, Duration::from_secs(1)),
             Step::Expiry => return Ok(self.expiry()),
             Step::Run { words, input } => run_program(words, input)?,
+            // See `go_on`.
+            Step::EndFirstThread => {}
             Step::Pause => {
                 say(&Finding::Paused);
                 let _ = io::stdin().lock().read_line(&mut String::new());

@@ -37,6 +37,8 @@ pub(crate) enum Step {
     Request(Request),
     /// request_key(2) through the 32-bit system call table.
     RequestBy32Bit(Request),
+    /// request_key(2) in a thread that then ends.
+    RequestByThread(Request),
     /// Makes the same request in many threads at the same time.
     RequestAtOnce { request: Request, threads: usize },
     /// Tries to trace this process, to read it and to take its descriptors; without a pid, a child of the probe.
@@ -55,6 +57,8 @@ pub(crate) enum Step {
     Run { words: Vec<String>, input: String },
     /// Waits for a line on stdin.
     Pause,
+    /// Does the rest of the plan in another thread, and ends the first one, which stays as a zombie.
+    EndFirstThread,
     /// Reads a key of another process.
     ReadKey { serial: i32 },
     /// Makes the kernel forget the keyrings of the caller's uid.
@@ -128,6 +132,8 @@ pub(crate) enum Finding {
     Added { serial: Option<i32>, errno: i32 },
     /// request_key(2) has returned after this time.
     Requested { serial: Option<i32>, errno: i32, micros: u64 },
+    /// A thread with this id has got this key, or an error, and has ended.
+    RequestedByThread { tid: i32, serial: Option<i32>, errno: i32 },
     /// The key of each thread, or 0.
     RequestedAtOnce { serials: Vec<i32> },
     /// Each attempt with its errno, or 0.

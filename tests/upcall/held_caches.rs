@@ -1,14 +1,13 @@
 //! Caches that another program of the user locks or leases: nobody waits for them.
 
-use crate::support::process::{Daemon, command_as};
+use crate::support::held_file::hold;
 use crate::support::realm::Realm;
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use crate::support::wait::{stretched, wait_for};
+use crate::support::wait::stretched;
 use lgss::private_to_lgss::event::Cause;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -16,38 +15,6 @@ crate::trials![
     a_cache_that_others_only_read_serves,
     with_nothing_else_the_failure_says_what_holds_the_cache,
 ];
-
-/// Calls fcntl(2) on the file in the first argument, then does nothing for a long time.
-const HOLDER: &str = r#"
-use strict; use warnings;
-$SIG{IO} = 'IGNORE';
-my ($path, $how) = @ARGV;
-my $mode = $how eq 'read-lease' ? '<' : '+<';
-open(my $file, $mode, $path) or die "open: $!";
-my $lock = sub { pack('s s x4 q q i x4', $_[0], 0, 0, 0, 0) };
-my %do = (
-    'write-lock' => sub { fcntl($file, 6, $lock->(1)) },
-    'read-lock' => sub { fcntl($file, 6, $lock->(0)) },
-    'write-lease' => sub { fcntl($file, 1024, 1) },
-    'read-lease' => sub { fcntl($file, 1024, 0) },
-);
-$do{$how}->() or die "$how: $!";
-$| = 1; print "held\n"; sleep 600;
-"#;
-
-/// A process of the user that holds the file until it is dropped.
-fn hold(site: &Site, path: &Path, how: &str) -> Daemon {
-    let mut perl = command_as(site.uid(), "perl");
-    perl.args(["-e", HOLDER]).arg(path).arg(how);
-    let output = format!("holder-{how}");
-    let mut daemon = Daemon::start(perl, &site.path(""), &output);
-    wait_for("the file to be held", Duration::from_secs(20), || {
-        let told = fs::read_to_string(site.path(&output)).unwrap_or_default();
-        assert!(daemon.ended().is_none(), "{told}");
-        told.contains("held").then_some(())
-    });
-    daemon
-}
 
 fn ticket(realm: &Realm, site: &Site, cache: &str, life: &str) {
     realm.ticket_with(site.uid(), cache, &["-l", life]);

@@ -2,11 +2,10 @@
 //!
 //! These tests take the whole machine, so they run after all others and one by one.
 
+use crate::support::keyring_lock::{Holder, ask, make_keyrings_of, released_soon};
 use crate::support::outcome::Outcome;
-use crate::support::probe::{Finding, Probe, Request, Step, as_user};
-use crate::support::process::command;
+use crate::support::probe::{Finding, Probe, Step, as_user};
 use crate::support::rpc::call_null_with;
-use crate::support::scratch::Scratch;
 use crate::support::shared::Shared;
 use crate::support::site::{RELEASED_WITHIN, Settings, Site};
 use crate::support::wait::stretched;
@@ -18,51 +17,6 @@ crate::trials![
     keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so,
     a_cache_in_a_keyring_is_found_once_the_lock_is_free,
 ];
-
-/// A user who holds the lock until this is dropped.
-struct Holder {
-    _probe: Probe,
-    _user: Scratch,
-}
-
-impl Holder {
-    fn with(processes: usize) -> Self {
-        let user = Scratch::new();
-        let mut steps = as_user(user.uid());
-        steps.extend([Step::HoldKeyringLock { processes }, Step::Pause]);
-        let mut probe = Probe::start(&steps);
-        probe.until_pause();
-        Self { _probe: probe, _user: user }
-    }
-}
-
-/// The kernel makes a uid's keyrings with its first request, and waits for the lock before it starts any upcall.
-fn make_keyrings_of(site: &Site, shared: &Shared) {
-    let request = site.request_as(&site.uid().to_string(), shared.nfs(), ":first");
-    drop(site.ask_with(request).context());
-}
-
-/// Outcome of a request, and how long it blocked the requester.
-fn ask(site: &Site, request: Request, environment: Option<&str>) -> (Outcome, Duration) {
-    let mut steps = as_user(site.uid());
-    let before = steps.len();
-    steps.extend([Step::Request(request), Step::Settle { within_ms: 60_000 }]);
-    let mut program = command(env!("CARGO_BIN_EXE_lgss-probe"));
-    program.envs(environment.map(|cache| ("KRB5CCNAME", cache)));
-    let findings = Probe::start_with(program, &steps).rest();
-    let Some(Finding::Requested { micros, .. }) = findings.get(before) else { panic!("{findings:?}") };
-    (Outcome::of(&findings[before..]), Duration::from_micros(*micros))
-}
-
-/// Of five requests the median of the times that they were blocked is short. Each of them waits for processors too; one
-/// that waited for the lock would wait for each process of the holder's, for seconds.
-#[track_caller]
-fn released_soon(mut request: impl FnMut(usize) -> Duration) {
-    let mut blocked: Vec<_> = (0..5).map(&mut request).collect();
-    blocked.sort();
-    let limit = stretched(RELEASED_WITHIN);
-    assert!(blocked[2] < limit && blocked[4] < limit * 3, "blocked for {blocked:?}");
-}
 
 fn requests_of_others_succeed_while_a_user_holds_the_kernels_keyring_lock(shared: &Shared) {
     let settings =

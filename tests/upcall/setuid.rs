@@ -5,11 +5,10 @@ use crate::support::outcome::Outcome;
 use crate::support::probe::{Probe, Request, Step};
 use crate::support::process::{command, command_as, succeed};
 use crate::support::rpc::call_null_with;
+use crate::support::setuid::setuid_probe;
 use crate::support::shared::Shared;
-use crate::support::site::{Site, install};
+use crate::support::site::Site;
 use nix::errno::Errno;
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -18,16 +17,6 @@ crate::trials![
     a_setuid_program_that_has_given_its_rights_up_is_served_as_the_user,
     a_setuid_program_gets_no_cache_of_root_by_its_callers_environment,
 ];
-
-/// The probe as a setuid program of root, in a directory from which only the site's user can start it.
-fn setuid_probe(site: &Site) -> PathBuf {
-    let directory = site.path("setuid");
-    fs::DirBuilder::new().mode(0o710).create(&directory).unwrap();
-    chown(&directory, Some(0), Some(site.uid())).unwrap();
-    let program = directory.join("probe");
-    install(env!("CARGO_BIN_EXE_lgss-probe"), &program, 0o4755);
-    program
-}
 
 /// Outcome of the program's request after these steps; the user starts it with this command.
 #[track_caller]

@@ -103,7 +103,7 @@ pub(crate) fn with_clock(shift: &str, program: impl AsRef<Path>) -> Command {
 }
 
 /// The token in a call of RPCSEC_GSS_INIT (RFC 2203 §5.2.2).
-fn token(call: &[u8]) -> Vec<u8> {
+pub(crate) fn token(call: &[u8]) -> Vec<u8> {
     let mut xdr = XdrReader(call);
     for _ in ["xid", "call", "RPC version", "program", "version", "procedure", "flavor"] {
         xdr.u32();

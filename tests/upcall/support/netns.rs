@@ -14,9 +14,13 @@ pub(crate) struct NetNamespace(Daemon);
 
 impl NetNamespace {
     pub(crate) fn new(directory: &Path) -> Self {
-        let mut holder = command("unshare");
-        holder.args(["--net", "sleep", "infinity"]);
-        let namespace = Self(Daemon::start(holder, directory, "netns.log"));
+        Self::made_by(command("unshare"), directory)
+    }
+
+    /// Made by this unshare(1), which may have options already.
+    pub(crate) fn made_by(mut unshare: Command, directory: &Path) -> Self {
+        unshare.args(["--net", "sleep", "infinity"]);
+        let namespace = Self(Daemon::start(unshare, directory, "netns.log"));
         let ours = fs::read_link("/proc/self/ns/net").unwrap();
         wait_for("the network namespace", Duration::from_secs(5), || {
             fs::read_link(namespace.path()).ok().filter(|theirs| *theirs != ours)
