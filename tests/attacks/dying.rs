@@ -6,7 +6,7 @@ use crate::plan::{Finding, Step};
 use crate::support::keys::wait_until_forgotten;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Probe, as_user};
-use crate::support::process::command_as;
+use crate::support::process::{command, command_as};
 use crate::support::server::Server;
 use crate::support::wait::wait_for;
 use nix::errno::Errno;
@@ -58,7 +58,7 @@ fn give_its_number_away(scene: &Scene<'_>) -> Outcome {
     let Some(&Finding::RequestedByThread { tid, serial: serial @ Some(_), .. }) = findings.last() else {
         panic!("{findings:?}")
     };
-    let taker = take_number(Pid::from_raw(tid), victim.site.uid());
+    let taker = take_number(Pid::from_raw(tid), &victim);
     wait_for("the worker at the server", Duration::from_secs(10), || {
         (server.connections() > 0).then_some(())
     });
@@ -74,15 +74,18 @@ fn give_its_number_away(scene: &Scene<'_>) -> Outcome {
     outcome
 }
 
-/// A process of the user's with this number. An attacker would start processes until the number comes round; here root says
-/// which number is next.
-fn take_number(number: Pid, uid: u32) -> Probe {
-    let mut steps = as_user(uid);
+/// A process of the victim's with this number; whoever looked there again would find another network, and the victim's cache.
+/// An attacker would start processes until the number comes round; here root says which number is next.
+fn take_number(number: Pid, victim: &Victim) -> Probe {
+    let mut steps = as_user(victim.site.uid());
     steps.push(Step::Pause);
     let before = (number.as_raw() - 1).to_string();
     wait_for("a process with the number of the thread", Duration::from_secs(20), || {
         fs::write("/proc/sys/kernel/ns_last_pid", &before).unwrap();
-        let mut process = Probe::start(&steps);
+        let mut unshare = command("unshare");
+        unshare.args(["--net", "--"]).arg(env!("CARGO_BIN_EXE_lgss-probe"));
+        unshare.env("KRB5CCNAME", format!("FILE:{}", victim.site.default_cache().display()));
+        let mut process = Probe::start_with(unshare, &steps);
         (process.pid() == number).then(|| {
             process.until_pause();
             process
@@ -102,7 +105,7 @@ fn ask_without_the_first_thread(scene: &Scene<'_>) -> Outcome {
     Outcome::of(&requester.rest()[1..])
 }
 
-/// The requester is the first process of a process-id namespace, in a network of its own where nothing can be reached.
+/// The requester is alone in its namespaces, with a network where nothing can be reached.
 fn die_with_namespaces(scene: &Scene<'_>) {
     let server = Server::silent();
     let target = scene.shared.nfs().behind(&server);
@@ -143,7 +146,7 @@ fn die_with_namespaces(scene: &Scene<'_>) {
 }
 
 /// Options of unshare(1).
-const OWN: [&str; 5] = ["--net", "--mount", "--pid", "--fork", "--kill-child"];
+const OWN: [&str; 2] = ["--net", "--mount"];
 
 /// The attacker as root of namespaces of these kinds.
 fn contained(scene: &Scene<'_>, kinds: &[&str]) -> Command {
