@@ -131,6 +131,8 @@ fn die_with_namespaces(scene: &Scene<'_>) {
     living.go_on();
     let outcome = Outcome::of(&living.rest()[1..]);
     assert_eq!(outcome.errno(), Errno::ECONNREFUSED, "{:#?}", scene.site.log.lines());
+    // And is reaped, which frees its keys.
+    drop(living);
     scene.site.wait_until_idle();
     assert_eq!(server.connections(), 0, "{:#?}", scene.site.log.lines());
     // In the host's network the same request reaches the server.

@@ -77,48 +77,54 @@ fn name_silent_place(scene: &Scene<'_>) -> Outcome {
 }
 
 fn hold_the_kernels_lock(scene: &Scene<'_>) {
-    const PROCESSES: usize = 2;
+    const PROCESSES: usize = 4;
     let settings =
         Settings { deadline: "60s", kdc: "30s", connect: "30s", round: "30s", ..Settings::default() };
     let victim = Site::with(scene.shared.realm(), &settings);
     victim.ticket(scene.shared.realm());
     make_keyrings_of(&victim, scene.shared);
-    let free = wait_for_lock();
+    let [free, ..] = waits_for_lock();
     let holder = hold_after(scene.attacker(), PROCESSES);
-    let held = wait_for_lock();
-    assert!(
-        held > Duration::from_millis(100) && held > 4 * free,
-        "nobody waits for the lock: {held:?}, {free:?}"
-    );
+    expect_held(free);
     released_soon(|number| {
         let request = victim.request_as(&victim.uid().to_string(), scene.shared.nfs(), &format!(":{number}"));
         let (outcome, blocked) = ask(&victim, request, None);
         call_null_with(&outcome.context(), scene.shared.nfs());
         blocked
     });
-    // It was held to the end.
-    assert!(wait_for_lock() > 4 * free, "the lock is free");
+    // To the end.
+    expect_held(free);
     drop(holder);
     victim.wait_until_idle();
     wait_for_quota(scene.site.uid());
 }
 
-/// How long one more user waits who makes a keyring in another: the median of three.
-fn wait_for_lock() -> Duration {
+/// # Panics
+/// If nobody waits much longer than this for the lock.
+#[track_caller]
+fn expect_held(free: Duration) {
+    let [.., longest] = waits_for_lock();
+    assert!(longest > Duration::from_millis(50) && longest > 4 * free, "nobody waits: {longest:?}, {free:?}");
+}
+
+/// How long one more user waits who makes a keyring in another, five times; the shortest wait comes first.
+fn waits_for_lock() -> [Duration; 5] {
     let user = Scratch::new();
     let mut steps = as_user(user.uid());
-    for _ in 0..3 {
+    let mut waits = [Duration::ZERO; 5];
+    for _ in &waits {
         steps.extend([Step::Pause, Step::AddKeys { count: 1 }]);
     }
     let mut process = Probe::start(&steps);
-    let mut waits = [(); 3].map(|()| {
+    for wait in &mut waits {
         process.until_pause();
         let begun = Instant::now();
         process.go_on();
-        assert!(matches!(process.next(), Some(Finding::Done)));
-        assert!(matches!(process.next(), Some(Finding::Done)));
-        begun.elapsed()
-    });
+        for step in ["pause", "keyring"] {
+            assert!(matches!(process.next(), Some(Finding::Done)), "{step}");
+        }
+        *wait = begun.elapsed();
+    }
     waits.sort();
-    waits[1]
+    waits
 }

@@ -137,9 +137,9 @@ fn listen_as_name_daemon(scene: &Scene<'_>) {
     get_service_ticket(scene);
     let daemon = scene.site.path("user").join("daemon");
     fs::write(&daemon, DAEMON).unwrap();
-    let script = "mount -t tmpfs none /run; mkdir /run/nscd; perl $D/user/daemon $D/user/heard &
+    let script = "mount -t tmpfs none /run; mkdir /run/nscd; perl $D/user/daemon $D/user/heard >/dev/null &
         until test -S /run/nscd/socket && test -f $D/user/heard; do kill -0 $!; done
-        ! getent hosts control.invalid; exec \"$@\"";
+        ! getent hosts control.invalid; \"$@\"; kill $!";
     let secret = format!("secret{}", scene.site.uid());
     let outcome = ask_in_empty_network(scene, script, &secret);
     scene.site.assert_failed(&outcome, Cause::NameServiceSilent, scene.shared.nfs());
