@@ -99,8 +99,10 @@ fn ask_without_the_first_thread(scene: &Scene<'_>) -> Outcome {
     steps.push(Step::Settle { within_ms: 30_000 });
     let mut requester = Probe::start(&steps);
     requester.until_pause();
-    let status = fs::read_to_string(format!("/proc/{}/status", requester.pid())).unwrap();
-    assert!(status.contains("State:\tZ"), "the first thread lives: {status}");
+    let status = format!("/proc/{}/status", requester.pid());
+    wait_for("the end of the first thread", Duration::from_secs(10), || {
+        fs::read_to_string(&status).unwrap().contains("State:\tZ").then_some(())
+    });
     requester.go_on();
     Outcome::of(&requester.rest()[1..])
 }

@@ -57,7 +57,7 @@ fn fill_the_log(scene: &Scene<'_>) {
     let findings = probe(&steps);
     let windows = usize::try_from(begun.elapsed().as_secs() / WINDOW.as_secs()).unwrap() + 2;
     for finding in &findings[before..] {
-        assert_eq!(Outcome::of(&[finding.clone()]).errno(), Errno::EINVAL);
+        assert_eq!(Outcome::of(std::slice::from_ref(finding)).errno(), Errno::EINVAL);
     }
     be_heard(scene);
     let (own, sum) =
