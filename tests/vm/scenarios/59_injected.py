@@ -24,7 +24,7 @@ def whatever_fails_in_the_front_of_an_access_the_user_is_answered(bed):
 @scenario
 def whatever_fails_in_the_monitor_of_an_access_the_user_is_answered(bed):
     """The same for the monitor."""
-    fail_each_call(bed, "monitor", least=20, stride=5)
+    fail_each_call(bed, "monitor", least=20, stride=8)
 
 
 @scenario
