@@ -1,4 +1,4 @@
-//! The kernel's key service.
+//! The kernel's key service, and its filters of system calls.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -8,13 +8,18 @@ use nix::errno::Errno;
 use super::finding::Finding;
 use crate::sys::keyctl;
 
-/// Checks whether there is a key service, and whether this process may use it.
+/// Checks whether there is a key service, whether this process may use it, and whether the upcall can have its filters.
 pub(crate) fn check() -> Finding {
     if !Path::new("/proc/keys").exists() {
         let remedy = "use a kernel with CONFIG_KEYS and CONFIG_PROC_FS; in a container, mount /proc";
         return Finding::error("kernel", "there is no /proc/keys: no key service", remedy);
     }
     match forbidden_call() {
+        None if !Path::new("/proc/sys/kernel/seccomp").exists() => Finding::warning(
+            "kernel",
+            "has no filters of system calls (seccomp), without which no negotiation starts",
+            "on the host, use a kernel with CONFIG_SECCOMP_FILTER",
+        ),
         None => Finding::ok("kernel", "has keys, and programs may use them"),
         Some((call, errno)) => Finding::error(
             "kernel",

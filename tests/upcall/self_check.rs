@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 crate::trials![
     an_installation_without_a_fault_passes_its_own_check,
+    a_kernel_without_filters_of_system_calls_is_named,
     an_upcall_that_others_could_change_is_named,
     an_upcall_that_gives_its_rights_away_is_named,
     a_program_that_is_not_static_is_named,
@@ -96,6 +97,18 @@ fn an_installation_without_a_fault_passes_its_own_check(shared: &Shared) {
     let mut by_user = command_as(checked.site.uid(), checked.path("lgss_keyring"));
     let output = by_user.args(["--self-check", "--config"]).arg(checked.settings()).output().unwrap();
     assert!(lines(&output).contains("works as uid"), "{}", lines(&output));
+}
+
+fn a_kernel_without_filters_of_system_calls_is_named(shared: &Shared) {
+    const HIDDEN: &str = "mount -t tmpfs none /proc/sys/kernel && exec \"$@\"";
+    let checked = SelfChecked::new(shared);
+    let mut there = command("unshare");
+    there.args(["--mount", "sh", "-c", HIDDEN, "sh"]).arg(checked.path("lgss_keyring"));
+    let output = there.args(["--self-check", "--config"]).arg(checked.settings()).output().unwrap();
+    let told = lines(&output);
+    let named =
+        |line: &str| line.starts_with("warning ") && line.contains("kernel ") && line.contains("seccomp");
+    assert!(told.lines().any(named), "{told}");
 }
 
 fn an_upcall_that_others_could_change_is_named(shared: &Shared) {
