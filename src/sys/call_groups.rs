@@ -102,7 +102,7 @@ pub(crate) const OPENING_HERE: &[c_long] = &[];
 
 /// Calls of foreign code only, in every process of ours that reads what strangers wrote: other processes, namespaces, the
 /// system's state, interfaces with many holes.
-pub(crate) const FOREIGN: [c_long; 45] = [
+pub(crate) const FOREIGN: [c_long; 44] = [
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -138,7 +138,6 @@ pub(crate) const FOREIGN: [c_long; 45] = [
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
     libc::SYS_request_key,
-    libc::SYS_kexec_file_load,
     libc::SYS_fspick,
     libc::SYS_fanotify_init,
     libc::SYS_kcmp,
@@ -151,7 +150,8 @@ pub(crate) const FOREIGN: [c_long; 45] = [
 ];
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) const FOREIGN_HERE: &[c_long] = &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt];
+pub(crate) const FOREIGN_HERE: &[c_long] =
+    &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_kexec_file_load];
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const FOREIGN_HERE: &[c_long] = &[];
 
