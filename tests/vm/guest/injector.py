@@ -101,5 +101,6 @@ def strike_each_call(bed, blow, role, *, least, stride=1, after=lambda number: "
     which = f", one call in {stride}" if stride > 1 else ""
     print(f"       {blow} {role}: {len(results)} points in {ended[1]} calls{which}, {left} left to the kernel's timeout", flush=True)
     assert got.state == "established" and len(results) >= least, (len(results), got)
-    assert left * 10 <= len(results), left
+    # A static program gets its memory piece by piece, so that more of its calls are requests for some.
+    assert left * 5 <= len(results), [said for got, said in results if is_timeout(got)]
     return results
