@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::call_filter::{Argument, CallAnswer, CallRules};
 
 /// Calls on what is open: memory, threads, time, sockets and files by their descriptors.
-pub(crate) const OPEN: [c_long; 62] = [
+const OPEN: [c_long; 62] = [
     libc::SYS_brk,
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
@@ -75,13 +75,13 @@ pub(crate) const OPEN: [c_long; 62] = [
 
 /// The same by numbers that newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const OPEN_HERE: &[c_long] =
+const OPEN_HERE: &[c_long] =
     &[libc::SYS_dup2, libc::SYS_poll, libc::SYS_select, libc::SYS_time, libc::SYS_arch_prctl];
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) const OPEN_HERE: &[c_long] = &[];
+const OPEN_HERE: &[c_long] = &[];
 
 /// Calls that open and look at files.
-pub(crate) const OPENING: [c_long; 10] = [
+const OPENING: [c_long; 10] = [
     libc::SYS_openat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -95,14 +95,14 @@ pub(crate) const OPENING: [c_long; 10] = [
 ];
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) const OPENING_HERE: &[c_long] =
+const OPENING_HERE: &[c_long] =
     &[libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) const OPENING_HERE: &[c_long] = &[];
+const OPENING_HERE: &[c_long] = &[];
 
 /// Calls of foreign code only, in every process of ours that reads what strangers wrote: other processes, namespaces, the
 /// system's state, interfaces with many holes.
-pub(crate) const FOREIGN: [c_long; 44] = [
+const FOREIGN: [c_long; 44] = [
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -150,10 +150,10 @@ pub(crate) const FOREIGN: [c_long; 44] = [
 ];
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) const FOREIGN_HERE: &[c_long] =
+const FOREIGN_HERE: &[c_long] =
     &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_kexec_file_load];
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) const FOREIGN_HERE: &[c_long] = &[];
+const FOREIGN_HERE: &[c_long] = &[];
 
 /// FIONREAD, FIONBIO, and TCGETS, which tells a terminal from a file.
 const IOCTL_REQUESTS: [u32; 3] = [0x541b, 0x5421, 0x5401];
@@ -177,6 +177,27 @@ const FCNTL_OPERATIONS: [c_int; 13] = [
 
 /// SECCOMP_FILTER_FLAG_TSYNC.
 const FOR_ALL_THREADS: u32 = 1;
+
+/// Allows calls on what is open.
+pub(crate) fn on_open(rules: CallRules) -> CallRules {
+    rules.calls(&OPEN).calls(OPEN_HERE)
+}
+
+/// Allows calls that open and look at files.
+pub(crate) fn opening(rules: CallRules) -> CallRules {
+    rules.calls(&OPENING).calls(OPENING_HERE)
+}
+
+/// Calls of foreign code only.
+pub(crate) fn foreign() -> CallRules {
+    CallRules::default().calls(&FOREIGN).calls(FOREIGN_HERE)
+}
+
+/// Allows memory for data, not for code.
+pub(crate) fn data_memory(rules: CallRules) -> CallRules {
+    let data_only = Argument::Has { argument: 2, mask: libc::PROT_EXEC.unsigned_abs(), bits: 0 };
+    rules.call_with(libc::SYS_mmap, &[data_only]).call_with(libc::SYS_mprotect, &[data_only])
+}
 
 /// Allows what is done with open descriptors by ioctl(2) and fcntl(2), without operations that watch, signal or lease.
 pub(crate) fn on_descriptors(rules: CallRules) -> CallRules {

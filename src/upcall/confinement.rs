@@ -19,8 +19,7 @@ use crate::event::Failure;
 use crate::key::KeySerial;
 use crate::sys::call_filter::{Argument, CallAnswer, CallFilter, CallRules};
 use crate::sys::call_groups::{
-    FOREIGN, FOREIGN_HERE, OPEN, OPEN_HERE, OPENING, OPENING_HERE, further_filter, hide_clone3,
-    on_attributes, on_descriptors,
+    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open, opening,
 };
 use crate::sys::errno::errno_of;
 use crate::sys::{jail, keyctl};
@@ -90,8 +89,7 @@ fn filter_monitor(key: KeySerial) -> io::Result<()> {
     monitors(key).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     hide_clone3()?;
     // It becomes a teller by execveat(2).
-    let foreign = CallRules::default().calls(&FOREIGN).calls(FOREIGN_HERE).calls(&[libc::SYS_execve]);
-    foreign.enforce(CallAnswer::Kill, CallAnswer::Allow)
+    foreign().calls(&[libc::SYS_execve]).enforce(CallAnswer::Kill, CallAnswer::Allow)
 }
 
 fn monitors(key: KeySerial) -> CallRules {
@@ -100,11 +98,7 @@ fn monitors(key: KeySerial) -> CallRules {
     // Not a group of processes, and not all.
     let one_process = Argument::Has { argument: 0, mask: 1 << 31, bits: 0 };
     let namespaces = NAMESPACES.iter().fold(0, |all, flag| all | flag.unsigned_abs());
-    let rules = CallRules::default()
-        .calls(&OPEN)
-        .calls(OPEN_HERE)
-        .calls(&OPENING)
-        .calls(OPENING_HERE)
+    let rules = opening(on_open(CallRules::default()))
         .calls(&MONITORS)
         .calls(MONITORS_HERE)
         .call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: namespaces, bits: 0 }])
@@ -123,7 +117,7 @@ fn monitors(key: KeySerial) -> CallRules {
     further_filter(with_keys(rules, key))
 }
 
-/// Whatever ends this key, and leaves keyrings. What is known of other keys is no secret from root.
+/// Allows operations on this key, and those by which the process leaves its session keyring. Any key may be described.
 fn with_keys(rules: CallRules, key: KeySerial) -> CallRules {
     let on = |operation, argument| [Argument::Is(0, operation), argument];
     let session = keyctl::SESSION_KEYRING.cast_unsigned();
@@ -143,12 +137,11 @@ fn with_keys(rules: CallRules, key: KeySerial) -> CallRules {
 
 /// Memory, for data alone where the program is static: the loader of a dynamic one, which a teller is, too, maps code.
 fn with_memory(rules: CallRules) -> CallRules {
-    let calls = [libc::SYS_mmap, libc::SYS_mprotect];
-    if !cfg!(target_feature = "crt-static") {
-        return rules.calls(&calls);
+    if cfg!(target_feature = "crt-static") {
+        data_memory(rules)
+    } else {
+        rules.calls(&[libc::SYS_mmap, libc::SYS_mprotect])
     }
-    let data_only = Argument::Has { argument: 2, mask: libc::PROT_EXEC.unsigned_abs(), bits: 0 };
-    calls.into_iter().fold(rules, |rules, call| rules.call_with(call, &[data_only]))
 }
 
 /// The filter of a process that writes a block to the kernel and its result to a pipe. Made before the process, which
@@ -176,13 +169,12 @@ pub(super) fn confine_launcher(sandbox: WorkerSandbox) -> Result<(), Failure> {
     if sandbox == WorkerSandbox::Off {
         return Ok(());
     }
-    let foreign = CallRules::default().calls(&FOREIGN).calls(FOREIGN_HERE);
-    let foreign = NAMESPACES.into_iter().fold(foreign, |rules, namespace| {
+    let refused = NAMESPACES.into_iter().fold(foreign(), |rules, namespace| {
         let bits = namespace.unsigned_abs();
         rules.call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: bits, bits }])
     });
     let filtered =
-        foreign.enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow).and_then(|()| hide_clone3());
+        refused.enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow).and_then(|()| hide_clone3());
     filtered.map_err(|error| launch_failed("calls", errno_of(&error)))
 }
 

@@ -103,10 +103,7 @@ fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
     }
     let _ = (setsid(), jail::leave_no_core());
     process::reset_inherited();
-    let loan = verdict.as_ref().ok().and_then(|(served, _)| served.loan);
     finish(shared, verdict);
-    loan.inspect(|lending| lending.abandon());
-    authority::let_go_of_keys(shared.invocation.key);
     0
 }
 
@@ -171,6 +168,9 @@ fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
     if !heap::is_left() {
         sweep(&config).iter().for_each(|line| log::warn!("{line}"));
     }
+    // Before this process becomes another: the one that has lent keyrings may wait to be reaped, in the same session.
+    served.and_then(|served| served.loan).inspect(|lending| lending.abandon());
+    authority::let_go_of_keys(invocation.key);
     if let Some(untold) = journal.close() {
         teller::become_teller(&untold, invocation.config.as_deref());
     }

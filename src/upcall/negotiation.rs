@@ -123,7 +123,8 @@ impl<'a> RunningNegotiation<'a> {
         let (Some(relay), Some(callout)) = (self.channel.as_mut(), self.job.order().lustre()) else {
             return Err(Failure::new(Stage::Launch, Cause::Setup, "a program needs credentials"));
         };
-        // The server's answer is read with no right but CAP_KILL, and few calls. A held key has its owner and permissions already.
+        // The server's answer is read with no right but CAP_KILL, and few calls. A held key has its owner and permissions
+        // already.
         confine_monitor(self.key.key())?;
         let begun = Instant::now();
         let agreed = gssnull::establish(&mut self.key, relay, callout, self.times.released);

@@ -13,8 +13,7 @@ use super::needs::CallNeeds;
 use crate::config::WorkerSandbox;
 use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{
-    FOREIGN, FOREIGN_HERE, OPEN, OPEN_HERE, OPENING, OPENING_HERE, further_filter, hide_clone3,
-    on_attributes, on_descriptors,
+    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open, opening,
 };
 
 /// A phase of the worker.
@@ -35,9 +34,7 @@ pub(super) fn confine(sandbox: WorkerSandbox, phase: PhaseCalls) -> io::Result<(
     if let PhaseCalls::Everything(_) = phase {
         hide_clone3()?;
         if sandbox == WorkerSandbox::Strict {
-            CallRules::default()
-                .calls(&FOREIGN)
-                .calls(FOREIGN_HERE)
+            foreign()
                 .calls(&OTHER_PROGRAMS)
                 .calls(OTHER_PROCESSES_HERE)
                 .enforce(CallAnswer::Kill, CallAnswer::Allow)?;
@@ -87,20 +84,13 @@ const CACHE_OPERATIONS: [u32; 9] = [
     libc::KEYCTL_GET_PERSISTENT,
 ];
 
-const EXECUTABLE: u32 = libc::PROT_EXEC.unsigned_abs();
-
 fn allowed(sandbox: WorkerSandbox, phase: PhaseCalls) -> CallRules {
-    let rules = on_oneself(CallRules::default().calls(&OPEN).calls(OPEN_HERE));
+    let rules = on_oneself(on_open(CallRules::default()));
     match phase {
-        PhaseCalls::Answers => {
-            let data_only = Argument::Has { argument: 2, mask: EXECUTABLE, bits: 0 };
-            rules.call_with(libc::SYS_mmap, &[data_only]).call_with(libc::SYS_mprotect, &[data_only])
-        }
+        PhaseCalls::Answers => data_memory(rules),
         PhaseCalls::Everything(needs) => {
             let threads_only = flag(0, libc::CLONE_THREAD);
-            let rules = rules
-                .calls(&OPENING)
-                .calls(OPENING_HERE)
+            let rules = opening(rules)
                 .calls(&CONNECTING)
                 .calls(&[libc::SYS_mmap, libc::SYS_mprotect])
                 .call_with(libc::SYS_clone, &[threads_only]);
