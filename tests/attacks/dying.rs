@@ -81,10 +81,11 @@ fn take_number(number: Pid, victim: &Victim) -> Probe {
     steps.push(Step::Pause);
     let before = (number.as_raw() - 1).to_string();
     wait_for("a process with the number of the thread", Duration::from_secs(20), || {
-        fs::write("/proc/sys/kernel/ns_last_pid", &before).unwrap();
         let mut unshare = command("unshare");
         unshare.args(["--net", "--"]).arg(env!("CARGO_BIN_EXE_lgss-probe"));
         unshare.env("KRB5CCNAME", format!("FILE:{}", victim.site.default_cache().display()));
+        // Last, since every process that others start takes a number.
+        fs::write("/proc/sys/kernel/ns_last_pid", &before).unwrap();
         let mut process = Probe::start_with(unshare, &steps);
         (process.pid() == number).then(|| {
             process.until_pause();

@@ -217,7 +217,7 @@ fn fail(site: &Site, shared: &Shared, instance: &str) {
     site.wait_until_idle();
 }
 
-const PAUSING: &str = "[backoff]\nafter = 2\nfirst = \"3s\"\nlongest = \"3s\"\n";
+const PAUSING: &str = "[backoff]\nafter = 2\nfirst = \"10s\"\nlongest = \"10s\"\n";
 
 fn an_owner_that_keeps_failing_pauses_and_others_are_served(shared: &Shared) {
     let site = site(shared, PAUSING);
@@ -235,7 +235,7 @@ fn an_owner_that_keeps_failing_pauses_and_others_are_served(shared: &Shared) {
     drop(ask(&site, second(&site), shared.nfs(), "").context());
     // The pause ends by itself, at the time in the record.
     let until = OwnerRecord::of(&site).until;
-    wait_for("the end of the pause", Duration::from_secs(20), || (since_boot() > until).then_some(()));
+    wait_for("the end of the pause", Duration::from_secs(30), || (since_boot() > until).then_some(()));
     drop(ask(&site, site.uid(), shared.nfs(), ":after").context());
 }
 
@@ -266,7 +266,7 @@ fn the_pause_holds_for_subordinate_uids(shared: &Shared) {
 fn lines_over_an_owners_budget_are_counted_and_others_are_heard(shared: &Shared) {
     const TRIES: usize = 12;
     // These relations belong to the table before, which is that of the log.
-    let site = site(shared, "per_owner = 2\nwindow = \"3s\"\n[backoff]\nafter = 1000\n");
+    let site = site(shared, "per_owner = 2\nwindow = \"8s\"\n[backoff]\nafter = 1000\n");
     for count in 0..TRIES {
         let mut request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{count}"));
         // A long name that imitates a line of the log.
@@ -280,7 +280,7 @@ fn lines_over_an_owners_budget_are_counted_and_others_are_heard(shared: &Shared)
     drop(ask(&site, second(&site), shared.nfs(), "").context());
     let owner = format!(" uid {} krb5", site.uid());
     let sum = |line: &str| line.split_once(": log: ")?.1.split_once(" more line")?.0.parse::<usize>().ok();
-    let (written, sums) = wait_for("every line or its number", Duration::from_secs(20), || {
+    let (written, sums) = wait_for("every line or its number", Duration::from_secs(40), || {
         let lines = site.log.lines();
         let sums: Vec<_> = lines.iter().filter_map(|line| sum(line)).collect();
         let written = lines.iter().filter(|line| line.contains(&owner)).count();

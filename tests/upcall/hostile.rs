@@ -196,7 +196,7 @@ fn a_second_report_changes_nothing(shared: &Shared) {
     let context = scene.ask("twice").context();
     assert_eq!(context.handle.as_bytes(), [7; 16]);
     scene.site.wait_until_idle();
-    assert_eq!(scene.site.log.lines().len(), 1);
+    assert_eq!(scene.site.log.wait_for_count(1).len(), 1);
 }
 
 /// The attack "twice" begins with a context of type 18, which is accepted if that type is allowed.

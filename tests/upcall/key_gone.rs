@@ -47,7 +47,7 @@ fn dispose(site: &Site, shared: &Shared, server: &Server, disposal: Disposal) ->
 
 /// Checks the log line of a context that is established after its key has gone.
 fn line_after(shared: &Shared, disposal: Disposal, expected: &[Errno], words: &[&str]) {
-    let site = Site::new(shared.realm());
+    let site = Site::with(shared.realm(), &Settings { round: "20s", ..Default::default() });
     site.ticket(shared.realm());
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock().unwrap();

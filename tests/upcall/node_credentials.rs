@@ -221,11 +221,11 @@ fn addresses_in_a_ticket_are_kept(shared: &Shared) {
 fn a_ticket_about_to_expire_is_replaced(shared: &Shared) {
     let node = Node::new(shared.realm());
     let keytab = node.keytab_of("host/@H");
-    let cache = node.cache("host/@H", &keytab, &["-l", "12s"]);
+    let cache = node.cache("host/@H", &keytab, &["-l", "24s"]);
     let asked =
         || node.ask(&Ask { roles: "r", own_cache: Some(&cache), keytab: Some(&keytab), ..Ask::default() });
     assert_eq!(asked().text("basis"), "OwnCache");
-    let answer = wait_for("the last quarter", Duration::from_secs(30), || {
+    let answer = wait_for("the last quarter", Duration::from_secs(60), || {
         Some(asked()).filter(|answer| answer.text("basis") == "Keytab")
     });
     let fresh = node.path("fresh.cache");

@@ -36,7 +36,7 @@ fn quota_of(uid: u32) -> [u32; 2] {
 pub(crate) fn wait_until_forgotten(uid: u32) {
     /// `_uid.<uid>` and `_uid_ses.<uid>`, which the kernel makes for every requester and keeps.
     const USER_KEYRINGS: u32 = 2;
-    wait_for("the keys of a user to be collected", Duration::from_secs(10), || {
+    wait_for("the keys of a user to be collected", Duration::from_secs(20), || {
         (keys_of(uid) <= USER_KEYRINGS).then_some(())
     });
 }
