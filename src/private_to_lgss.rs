@@ -1,5 +1,5 @@
-//! The door for the programs, tests and benchmarks of this package. **Not for others**: what is here changes or goes in
-//! any version, and no version number tells.
+//! The door for the programs, tests and benchmarks of this package. **Not for others**: anything here may change
+//! or disappear in any release, without a change of the version number to show it.
 //!
 //! Called by src/bin, tests, benches and fuzz; the paths are those of the crate. Invariant: nothing is defined here, and
 //! whoever uses contexts needs nothing of it.

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Invisible letters and marks (Unicode, Default_Ignorable_Code_Point; those of category Cf are recognized by the
+/// Invisible letters and marks (Unicode, Default_Ignorable_Code_Point; those of category Cf are recognised by the
 /// category).
 const INVISIBLE: [(char, char); 8] = [
     ('\u{34f}', '\u{34f}'),

@@ -187,12 +187,12 @@ pub(crate) struct FlushArgs {
 pub(crate) struct CachesArgs {
     /// As root: the tickets of this user, a name or a number
     ///
-    /// Does not show KRB5CCNAME of the user's programs, nor keyrings of the user's sessions, processes and threads.
+    /// Does not show caches that only KRB5CCNAME of a program names, nor keyrings of sessions, processes and threads.
     #[arg(long, value_name = "USER", add = ArgValueCandidates::new(users))]
     pub user: Option<String>,
-    /// Rank for this service [default: for none in particular]
+    /// Rank for this service [default: for no particular service]
     ///
-    /// Its realm is found as krb5.conf says. That may ask a name service, but no KDC.
+    /// Its realm is found as krb5.conf says, which may query a name service but never a KDC.
     #[arg(long, value_name = "SERVICE@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
     pub target: Option<Service>,
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]

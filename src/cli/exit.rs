@@ -48,10 +48,10 @@ Exit status:
   3  there is no ticket, or it has expired
   4  the upcall, the KDC or the server refuses the request
   5  KDC or server cannot be reached, or did not answer in time
-  6  the key or the user does not exist, may not be looked at, or the key is not that of a context
+  6  the key or user does not exist or is not accessible, or the key does not hold a context
   7  flush: a context could not be ended; list: a user's contexts could not be listed
   8  config check: there are errors
-  9  try again: too many negotiations are alive, you are being throttled after earlier failures, or the context was revoked while you waited
+  9  try again: too many negotiations are running, your requests are paused after earlier failures, or the context was revoked while you waited
   10  the server's answer breaks the protocol, or the ticket is too large for it
   11  your quota of keys is used up
   12  the clocks of client, KDC and server differ too much
@@ -59,7 +59,7 @@ Exit status:
 
 /// Line for the help, where the table would hide the rest.
 pub(crate) const EXIT_SUMMARY: &str =
-    "Exit status: 0 if it is done; the others, one for each kind of failure, are in lgss(1).";
+    "Exit status: 0 on success; lgss(1) lists one for each kind of failure.";
 
 impl Exit {
     /// Exit status for a context that failed with `errno`.

@@ -32,8 +32,8 @@ const UNCLEAR: &str = "\
 lgss: flush what? One of:
   lgss flush KEY                  the context in this key, by its number in lgss list
   lgss flush --service NAME@HOST  the contexts with this service, such as nfs@srv.example.com
-  lgss flush --all                all contexts of yours; as root, those of every user
-  lgss flush --machine            the tickets of this machine, not contexts
+  lgss flush --all                all your contexts; as root, every user's
+  lgss flush --machine            the tickets that this machine's requests share, not contexts
   With --dry-run it only says what it would do.";
 
 /// Result for one context.
@@ -106,7 +106,7 @@ fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
             writeln!(terminal.err, "lgss: {}", one_line(&reason.detail))
         }
         Some(reason) if is(&reason, Cause::Paused) => {
-            writeln!(terminal.err, "lgss: your requests still pause: {}", one_line(&reason.detail))?;
+            writeln!(terminal.err, "lgss: your requests are still paused: {}", one_line(&reason.detail))?;
             writeln!(terminal.err, "  try:    lgss flush --all once more; a pause can be ended once a second")
         }
         _ => Ok(()),
@@ -217,7 +217,7 @@ fn end(context: &Visible, flush: &FlushArgs) -> Flushed {
 fn reason(errno: Errno, elsewhere: Option<KeyPlace>) -> String {
     match errno {
         Errno::EACCES if elsewhere == Some(KeyPlace::EndedSession) => {
-            "EACCES: it is in no keyring any more, since its session has ended; it goes by itself, and no request finds it".to_owned()
+            "EACCES: its session has ended and no keyring holds it; the kernel will remove it, and no request finds it".to_owned()
         }
         Errno::EACCES => {
             "EACCES: only its possessor may, a process whose session keyring leads to the key".to_owned()

@@ -114,7 +114,7 @@ fn wait(
             line.end(terminal.err)?;
             return Ok(state);
         }
-        line.show(&what, "Ctrl-C leaves it to go on", terminal.err)?;
+        line.show(&what, "Ctrl-C stops waiting; the negotiation continues", terminal.err)?;
     }
 }
 
@@ -143,8 +143,9 @@ fn cache(option: Option<&str>) -> Result<Option<String>, String> {
     let Some(name) = option else { return Ok(None) };
     name.parse::<CacheName>().map_err(|error| format!("--cache: {error}"))?;
     if name.contains(';') || name.bytes().any(|byte| !(0x20..0x7f).contains(&byte)) {
-        return Err("--cache: the name of the cache holds characters that a request cannot (`;`, non-ASCII)"
-            .to_owned());
+        return Err(
+            "--cache: the name contains characters that a request cannot hold (`;`, non-ASCII)".to_owned()
+        );
     }
     Ok(Some(name.to_owned()))
 }

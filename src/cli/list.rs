@@ -48,12 +48,12 @@ pub(super) fn report_foreign_session(terminal: &mut Terminal<'_>) -> io::Result<
             writeln!(terminal.err, "lgss: {}", words::session(session))?;
             writeln!(terminal.err, "  try:    {}", words::NEW_SESSION)?;
         }
-        _ => writeln!(terminal.err, "lgss: {}: what is in it is left alone", words::session(session))?,
+        _ => writeln!(terminal.err, "lgss: {}: its contents are ignored", words::session(session))?,
     }
     Ok(())
 }
 
-const CONTEXTS_UNSEEN: &str = "lgss: not seen: contexts of others that are in session keyrings only; the kernel shows these to nobody else";
+const CONTEXTS_UNSEEN: &str = "lgss: not shown: other users' contexts that are only in session keyrings, which the kernel hides from everybody else";
 
 /// One user's contexts, or the exit status if they cannot be listed.
 fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<KeyReport>, Exit>> {

@@ -90,8 +90,8 @@ pub(super) fn unreadable(error: &ClientError) -> FailureReport {
             Meaning { cause: "the context was revoked or flushed", remedy: "request it again" }
         }
         ClientError::NotOwn(_) => Meaning {
-            cause: "the key is not one that the upcall has made for you",
-            remedy: "see who has put it there: keyctl show; ask in a session of your own: keyctl session - CMD",
+            cause: "the upcall did not make this key for you",
+            remedy: "find out who put it there (keyctl show), or ask in a new session: keyctl session - CMD",
         },
         _ => Meaning {
             cause: "the key cannot be read",

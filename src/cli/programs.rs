@@ -32,7 +32,7 @@ pub fn lgss_keyring() -> Command {
             option(
                 "realm",
                 "REALM",
-                "Realm of this node's own credentials, for Lustre. No effect on keys of type user.",
+                "Realm of this machine's own credentials, for Lustre. No effect on keys of type user.",
             )
             .short('R'),
         )

@@ -104,14 +104,14 @@ fn explain(obstacle: KeyObstacle, key: KeyArgument, err: &mut dyn Write) -> io::
             )?;
             writeln!(
                 err,
-                "  the owner's other sessions see no more than this; get a context of this session's: lgss get"
+                "  the owner's other sessions see no more than this; get a context for this session: lgss get"
             )
         }
         KeyObstacle::NotOwn(doubt) => {
-            writeln!(err, "lgss: key {name} is not read: {doubt}")?;
+            writeln!(err, "lgss: not reading key {name}: {doubt}")?;
             writeln!(
                 err,
-                "  what a key says that the upcall did not make for you is not to be believed; ask as its owner"
+                "  the upcall did not make this key for you, so its contents cannot be trusted; ask as its owner"
             )
         }
         KeyObstacle::NotAContext => writeln!(err, "lgss: key {name} is not that of a context"),

@@ -11,7 +11,12 @@ use super::settings::{Backoff, CEILING, Config, Limits, Log, MOUNT_CEILING, Time
 use crate::sys::files::{Untrusted, open_trusted};
 
 /// The configuration file, unless `--config` names another one.
-pub(crate) const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
+const DEFAULT_PATH: &str = "/etc/lgss/lgss.toml";
+
+/// The settings that a rule or an option names, or else the default file.
+pub(crate) fn settings_file(named: Option<&Path>) -> &Path {
+    named.unwrap_or(Path::new(DEFAULT_PATH))
+}
 /// Largest configuration that is read, in bytes.
 const CONFIG_BYTES: u64 = 256 * 1024;
 /// Smallest address space of a worker, in MiB.
@@ -80,7 +85,7 @@ fn check(config: &Config) -> Result<(), String> {
     let Timeouts { deadline, mount, .. } = config.timeouts;
     for (name, set, ceiling) in [("deadline", deadline, CEILING), ("mount", mount, MOUNT_CEILING)] {
         if set.0 > ceiling {
-            return Err(format!("timeouts.{name} is over the ceiling of {} s", ceiling.as_secs()));
+            return Err(format!("timeouts.{name} exceeds the maximum of {} s", ceiling.as_secs()));
         }
     }
     if let Some(mistake) = config.limits.mistake() {
@@ -109,7 +114,7 @@ impl Limits {
         } else if memory < LEAST_MEMORY {
             Some(format!("limits.memory is below the {LEAST_MEMORY} MiB that a worker needs"))
         } else if !below(&self.cgroup) {
-            Some("limits.cgroup must be a path below that of all cgroups".to_owned())
+            Some("limits.cgroup must be a path below the root cgroup".to_owned())
         } else {
             None
         }

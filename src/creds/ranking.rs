@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::gss::listing::Facts;
+use crate::gss::listing::TicketInfo;
 use crate::gss::principal::Name;
 use crate::time::{Span, date};
 
@@ -43,7 +43,7 @@ pub(crate) struct Worth {
 
 /// Why credentials are worth nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Worthless {
+pub(crate) enum NoUsableTicket {
     /// There is no ticket.
     Empty,
     /// The last ticket expired this many seconds ago.
@@ -52,7 +52,7 @@ pub(crate) enum Worthless {
     GssProxys,
 }
 
-impl fmt::Display for Worthless {
+impl fmt::Display for NoUsableTicket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Empty => f.write_str("no ticket"),
@@ -66,9 +66,13 @@ impl fmt::Display for Worthless {
 /// every realm counts as the target's.
 ///
 /// # Errors
-/// [`Worthless`].
-pub(crate) fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Result<Worth, Worthless> {
-    let of_live = |ticket: &Facts| Worth {
+/// [`NoUsableTicket`].
+pub(crate) fn worth(
+    tickets: &[TicketInfo],
+    service: Option<&Name>,
+    now: u64,
+) -> Result<Worth, NoUsableTicket> {
+    let of_live = |ticket: &TicketInfo| Worth {
         reach: match is_valid(ticket, now) {
             true => reach(ticket, service),
             false if ticket.invalid => TicketReach::Postdated,
@@ -89,7 +93,11 @@ pub(crate) fn worth(tickets: &[Facts], service: Option<&Name>, now: u64) -> Resu
 }
 
 /// A valid ticket for the service itself, which needs no KDC.
-pub(crate) fn ready<'t>(tickets: &'t [Facts], service: Option<&Name>, now: u64) -> Option<&'t Facts> {
+pub(crate) fn ready<'t>(
+    tickets: &'t [TicketInfo],
+    service: Option<&Name>,
+    now: u64,
+) -> Option<&'t TicketInfo> {
     let service = service?;
     tickets
         .iter()
@@ -98,18 +106,18 @@ pub(crate) fn ready<'t>(tickets: &'t [Facts], service: Option<&Name>, now: u64) 
 
 /// Whether a ticket has not expired. One that is not valid yet counts as live, since a clock may be wrong; the KDC
 /// and the library know more about that.
-fn is_live(ticket: &Facts, now: u64) -> bool {
+fn is_live(ticket: &TicketInfo, now: u64) -> bool {
     now < u64::from(ticket.end)
 }
 
-fn is_valid(ticket: &Facts, now: u64) -> bool {
+fn is_valid(ticket: &TicketInfo, now: u64) -> bool {
     !ticket.invalid && u64::from(ticket.start) <= now.saturating_add(SKEW)
 }
 
 /// Accepted difference of clocks, in seconds (krb5.conf(5), clockskew).
 pub(super) const SKEW: u64 = 300;
 
-fn reach(ticket: &Facts, service: Option<&Name>) -> TicketReach {
+fn reach(ticket: &TicketInfo, service: Option<&Name>) -> TicketReach {
     match (ticket.grants(), service) {
         (_, Some(service)) if is_for(&ticket.server, service) => TicketReach::Target,
         (Some(_), None) => TicketReach::Target,
@@ -128,17 +136,17 @@ fn is_for(server: &Name, service: &Name) -> bool {
 /// Realm that marks the encrypted credentials that gssproxy leaves in a cache.
 const GSSPROXY: &str = "X-GSSPROXY:";
 
-fn is_gssproxys(ticket: &Facts) -> bool {
+fn is_gssproxys(ticket: &TicketInfo) -> bool {
     ticket.server.realm == GSSPROXY
 }
 
-fn worthless(tickets: &[Facts], now: u64) -> Worthless {
+fn worthless(tickets: &[TicketInfo], now: u64) -> NoUsableTicket {
     if !tickets.is_empty() && tickets.iter().all(is_gssproxys) {
-        return Worthless::GssProxys;
+        return NoUsableTicket::GssProxys;
     }
     match tickets.iter().map(|ticket| u64::from(ticket.end)).max() {
-        Some(end) => Worthless::Expired(now.saturating_sub(end)),
-        None => Worthless::Empty,
+        Some(end) => NoUsableTicket::Expired(now.saturating_sub(end)),
+        None => NoUsableTicket::Empty,
     }
 }
 
@@ -179,8 +187,8 @@ mod tests {
         Name { realm: realm.to_owned(), components: components.split('/').map(str::to_owned).collect() }
     }
 
-    fn ticket(server: &str, left: i32) -> Facts {
-        Facts {
+    fn ticket(server: &str, left: i32) -> TicketInfo {
+        TicketInfo {
             server: name(server),
             authenticated: 999_000,
             start: 999_000,
@@ -190,7 +198,7 @@ mod tests {
         }
     }
 
-    fn order(caches: &[Vec<Facts>], service: &str) -> Vec<usize> {
+    fn order(caches: &[Vec<TicketInfo>], service: &str) -> Vec<usize> {
         let service = name(service);
         let mut ranked: Vec<(usize, Worth)> = caches
             .iter()
@@ -219,8 +227,8 @@ mod tests {
 
     #[test]
     fn of_equal_lives_the_renewable_one_wins_then_the_newest_then_the_first() {
-        let renewable = Facts { renewable_until: 2_000_000, ..ticket("krbtgt/A@A", 50) };
-        let newer = Facts { authenticated: 999_500, ..ticket("krbtgt/A@A", 50) };
+        let renewable = TicketInfo { renewable_until: 2_000_000, ..ticket("krbtgt/A@A", 50) };
+        let newer = TicketInfo { authenticated: 999_500, ..ticket("krbtgt/A@A", 50) };
         let plain = ticket("krbtgt/A@A", 50);
         let caches = [vec![plain.clone()], vec![plain], vec![newer], vec![renewable]];
         assert_eq!(order(&caches, "nfs/h@A"), [3, 2, 0, 1]);
@@ -228,8 +236,8 @@ mod tests {
 
     #[test]
     fn what_becomes_valid_later_comes_after_all_that_is() {
-        let later = Facts { start: 1_001_000, ..ticket("krbtgt/A@A", 9000) };
-        let postdated = Facts { invalid: true, ..ticket("krbtgt/A@A", 9500) };
+        let later = TicketInfo { start: 1_001_000, ..ticket("krbtgt/A@A", 9000) };
+        let postdated = TicketInfo { invalid: true, ..ticket("krbtgt/A@A", 9500) };
         let caches = [vec![later], vec![ticket("krbtgt/B@B", 10)], vec![postdated.clone()]];
         assert_eq!(order(&caches, "nfs/h@A"), [1, 0, 2]);
         let told = worth(&[postdated], None, NOW).unwrap().in_words(NOW);
@@ -247,12 +255,15 @@ mod tests {
 
     #[test]
     fn what_is_worth_nothing_says_why() {
-        let why = |tickets: &[Facts]| worth(tickets, None, NOW).unwrap_err();
-        assert_eq!(why(&[]), Worthless::Empty);
-        assert_eq!(why(&[ticket("krbtgt/A@A", -60), ticket("krbtgt/A@A", -9000)]), Worthless::Expired(60));
-        assert_eq!(Worthless::Expired(3 * 3600).to_string(), "ticket expired 3 h ago");
+        let why = |tickets: &[TicketInfo]| worth(tickets, None, NOW).unwrap_err();
+        assert_eq!(why(&[]), NoUsableTicket::Empty);
+        assert_eq!(
+            why(&[ticket("krbtgt/A@A", -60), ticket("krbtgt/A@A", -9000)]),
+            NoUsableTicket::Expired(60)
+        );
+        assert_eq!(NoUsableTicket::Expired(3 * 3600).to_string(), "ticket expired 3 h ago");
         let gssproxys = ticket("Encrypted/Credentials/v1@X-GSSPROXY:", -999_000);
-        assert_eq!(why(std::slice::from_ref(&gssproxys)), Worthless::GssProxys);
-        assert_eq!(why(&[gssproxys, ticket("krbtgt/A@A", -60)]), Worthless::Expired(60));
+        assert_eq!(why(std::slice::from_ref(&gssproxys)), NoUsableTicket::GssProxys);
+        assert_eq!(why(&[gssproxys, ticket("krbtgt/A@A", -60)]), NoUsableTicket::Expired(60));
     }
 }

@@ -17,7 +17,7 @@ const PRIME_FLOOR: usize = 512;
 /// Longest prime, in bytes: the room in a shared key.
 const PRIME_LIMIT: usize = 2048;
 const GENERATOR: u32 = 2;
-/// Rounds of the test of a prime: a composite passes once in 2⁶⁴ times, whoever has chosen it.
+/// Rounds of the test of a prime: a composite passes with a probability of at most 2⁻⁶⁴, even one chosen by an attacker.
 const ROUNDS: u32 = 32;
 /// Longest private number, in bytes. In a group whose order has no small factors but 2, half its bits count.
 const PRIVATE_LIMIT: usize = 64;
@@ -40,7 +40,7 @@ pub(crate) enum PrimeError {
     /// Longer than a shared key has room for.
     #[error("prime of {0} bytes is longer than {PRIME_LIMIT}")]
     Long(usize),
-    /// Its first bit is not set, so that its length is a matter of opinion.
+    /// Its top bit is not set, so its length is ambiguous.
     #[error("prime does not fill its {0} bytes")]
     Unfilled(usize),
     /// It is of no form that a safe prime has in which 2 generates the group, or its half of prime order.
@@ -152,7 +152,7 @@ fn is_prime(number: &BigNumRef, context: &mut BigNumContextRef) -> Result<bool, 
 /// Our private number and the public number of it.
 pub(crate) struct KeyPair<'a> {
     prime: &'a SafePrime,
-    private: Hidden,
+    private: SecretNumber,
     public: Vec<u8>,
 }
 
@@ -194,7 +194,7 @@ impl<'a> KeyPair<'a> {
     /// # Errors
     /// OpenSSL fails.
     pub(crate) fn of(prime: &'a SafePrime, private: &[u8]) -> Result<Self, ErrorStack> {
-        let mut private = Hidden(BigNum::from_slice(private)?);
+        let mut private = SecretNumber(BigNum::from_slice(private)?);
         private.0.set_const_time();
         let public = private.power_of(&BigNum::from_u32(GENERATOR)?, prime)?.0.to_vec();
         Ok(Self { prime, private, public })
@@ -224,9 +224,9 @@ impl<'a> KeyPair<'a> {
 }
 
 /// A number that is zeroed.
-struct Hidden(BigNum);
+struct SecretNumber(BigNum);
 
-impl Hidden {
+impl SecretNumber {
     /// Raises `base` to it.
     fn power_of(&self, base: &BigNum, prime: &SafePrime) -> Result<Self, ErrorStack> {
         let mut power = Self(BigNum::new_secure()?);
@@ -235,7 +235,7 @@ impl Hidden {
     }
 }
 
-impl Drop for Hidden {
+impl Drop for SecretNumber {
     fn drop(&mut self) {
         self.0.clear();
     }

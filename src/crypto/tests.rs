@@ -1,4 +1,4 @@
-//! Known answers: RFC 3961 A.1, RFC 3962 B, RFC 8009 A, MIT Kerberos' own tests and tokens that MIT Kerberos made.
+//! Known answers: RFC 3961 A.1, RFC 3962 B, RFC 8009 A, MIT Kerberos's own tests and tokens that MIT Kerberos made.
 
 use super::enctype::Enctype::{self, Aes128Sha1, Aes128Sha256, Aes256Sha1, Aes256Sha384};
 use super::kdf::{KeyLength, KeyPurpose, derive, dk, dr, n_fold};

@@ -1,5 +1,5 @@
-//! How Lustre's kernel part asks for a context: description and callout of an `lgssc` key (docs/formats.md, "Request of
-//! Lustre's").
+//! How Lustre's kernel part asks for a context: description and callout of an `lgssc` key (docs/formats.md, "Lustre's
+//! request").
 //!
 //! Parsed by the front, from bytes that are the kernel's only once the request's origin has been proved. Invariant: a
 //! parsed value can be logged and passed on.
@@ -46,7 +46,7 @@ pub(crate) enum LustreMechanism {
     Sk,
 }
 
-/// In which of a node's capacities it asks: the letters `r`, `m` and `o`; none for an ordinary user.
+/// In which of a machine's capacities it asks: the letters `r`, `m` and `o`; none for an ordinary user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Roles {
     /// As a client's root.
@@ -122,7 +122,7 @@ pub(crate) struct LustreCallout {
     pub peer: Nid,
     /// Name of the target, such as `lustre-MDT0000-mdc-ff46162242dab800`.
     pub target: String,
-    /// This node's network identifier.
+    /// This machine's network identifier.
     pub myself: Nid,
     /// A process in whose mount namespace the credentials are; 0 for our own.
     pub pid: i32,

@@ -163,7 +163,7 @@ impl Cause {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Refused => {
-                "the request is not allowed; if it should be, see /usr/share/doc/lgss/threat-model.md for the rule named"
+                "the request is not allowed; if it should be, look up the rule in /usr/share/doc/lgss/threat-model.md"
             }
             Self::BadRequest => {
                 "correct the description or callout of the request (formats: /usr/share/doc/lgss/formats.md)"
@@ -171,7 +171,7 @@ impl Cause {
             Self::NoTicket => "get a ticket with kinit, or name the cache that has one",
             Self::TicketExpired => "get a new ticket with kinit",
             Self::BadCache => {
-                "fix the problem named in the message (a cache file must be the user's, with mode 0600), make a new one with kinit, or name another"
+                "fix what the message names (a cache file must belong to the user and have mode 0600), get a new cache with kinit, or name another"
             }
             Self::ClockSkew => {
                 "set the clocks of client, KDC and server (chrony or ntpd); a postdated ticket is validated with kinit -v"
@@ -214,7 +214,7 @@ impl Cause {
             }
             Self::KdcRefused => "see the KDC's log for the reason",
             Self::BadKdcAnswer => {
-                "check the realm's name, in its case, and its KDCs in [realms] of krb5.conf: another service may listen there"
+                "check the realm name (case matters) and its KDCs in [realms] of krb5.conf: another service may be listening there"
             }
             Self::UnknownRealm => {
                 "name the realm's KDCs in [realms] of krb5.conf (or SRV records), and the realm of the host's domain in [domain_realm]"
@@ -241,10 +241,10 @@ impl Cause {
                 "check program and version in the request, and that host and port are the service's"
             }
             Self::ServerRefused => {
-                "check that the server offers this security; with Kerberos also its clock, and that its keytab has the service's newest key"
+                "check that the server offers this security; with Kerberos, also check its clock and that its keytab has the service's newest key"
             }
             Self::TokenTooLarge => {
-                "the ticket is too large for the server, as of a user in very many groups; have the KDC make it smaller"
+                "the ticket is too large for the server, perhaps because the user is in very many groups; have the KDC issue a smaller one"
             }
             Self::BadReply => {
                 "the peer at that address is not the RPCSEC_GSS server that was asked for, or is broken"
@@ -253,21 +253,21 @@ impl Cause {
                 "wait for other negotiations to end; if that is the normal load, raise [limits] in lgss.toml"
             }
             Self::Paused => {
-                "mend what failed last; the pause ends by itself, with a new ticket, or by lgss flush --all"
+                "fix the last failure; the pause ends by itself, with a new ticket, or with lgss flush --all"
             }
-            Self::Unpaused => "nothing: that is all that was asked for",
+            Self::Unpaused => "nothing to do: ending the pause was the request",
             Self::ManyKeys => "see /proc/key-users; remove keys, or lower kernel.keys.maxkeys (sysctl)",
-            Self::Deadline => "find the slow part in the stages of this line; then raise or fix it",
+            Self::Deadline => "find the slow stage in this line, then fix it or raise its timeout",
             Self::WorkerFault => {
-                "see earlier lines of lgss in the log, and lgss config check: is the worker ours? if it repeats, report it"
+                "look at earlier lgss lines in the log, and check the worker with lgss config check; if it happens again, report it"
             }
             Self::KeyGone => "nothing: the requester, or whoever flushed the context, no longer wants it",
             Self::Quota => "remove keys of this user or raise /proc/sys/kernel/keys/maxbytes",
             Self::LibraryFault => "see the message, which is libkrb5's: file system, memory, or a plugin",
             Self::BadKrb5Conf => {
-                "correct krb5.conf as said, see krb5.conf(5); lgss config check reads it, too"
+                "correct that fault in krb5.conf, see krb5.conf(5); lgss config check verifies it"
             }
-            Self::Setup => "repair the installation or lgss.toml as said; see lgss config check (root)",
+            Self::Setup => "repair what the message names; as root, lgss config check shows more",
         }
     }
 }

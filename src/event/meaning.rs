@@ -14,7 +14,7 @@ pub(crate) struct Meaning {
 /// ENOKEY as the kernel's own answer: the upcall puts that error into keys only, and never rejects a program's key with it.
 pub(crate) const NO_UPCALL: Meaning = Meaning {
     cause: "no upcall answered the request",
-    remedy: "see that lgss is installed (as root: lgss config check); then lgss flush --service for that service, since the kernel remembers for a minute",
+    remedy: "check the installation (as root: lgss config check), then run lgss flush --service for that service: the kernel remembers the failure for a minute",
 };
 
 /// The meaning of the errnos that [`Cause::errno`] gives, and of those that the front and the kernel add.

@@ -25,7 +25,7 @@ pub struct Reason {
 impl Reason {
     #[cfg(any(feature = "upcall", test))]
     /// The failure in words; `None` if it is not about the requester's own affairs.
-    pub fn of(failure: &Failure) -> Option<Self> {
+    pub(crate) fn of(failure: &Failure) -> Option<Self> {
         failure.cause.is_the_requesters_own().then(|| Self {
             stage: failure.stage.to_string(),
             cause: failure.cause.word(),
@@ -117,15 +117,15 @@ impl Cause {
             Self::NoTicket => "no usable ticket was found",
             Self::TicketExpired => "the ticket has expired",
             Self::BadCache => "the credential cache cannot be used",
-            Self::NoMachineCredential => "this node has no fitting credentials",
+            Self::NoMachineCredential => "this machine has no suitable credentials",
             Self::NoSharedKey => "no shared key is loaded for the file system",
             Self::SharedKeyExpired => "the file system's shared key has expired",
-            Self::BadSharedKey => "the loaded shared key is not one for this use",
+            Self::BadSharedKey => "the loaded shared key does not fit this request",
             Self::SharedKeyRefused => "the server does not accept the shared key",
             Self::KeytabRefused => "the KDC does not accept the keytab",
             Self::ClockSkew => "the clocks differ too much, or the ticket is not valid yet",
             Self::UnknownService => "the KDC does not know the service",
-            Self::EncryptionType => "no encryption type that is allowed can be had",
+            Self::EncryptionType => "no allowed encryption type is available",
             Self::UnknownClient => "the KDC does not know your principal",
             Self::ClientRevoked => "the KDC says that the account is locked",
             Self::ClientExpired => "the account or its password has expired",
@@ -133,7 +133,7 @@ impl Cause {
             Self::KdcPolicy => "the KDC's policy forbids the ticket",
             Self::TicketRejected => "the KDC does not accept the ticket any more",
             Self::KdcRefused => "the KDC refuses the ticket",
-            Self::BadKdcAnswer => "what answers for the KDC is not this realm's",
+            Self::BadKdcAnswer => "the answer does not come from a KDC of this realm",
             Self::UnknownRealm => "no KDC is known for the realm, or no realm for the host",
             Self::KdcUnresolved => "the KDC's host name cannot be resolved",
             Self::NameServiceSilent => "the name service does not answer in time",
@@ -151,9 +151,9 @@ impl Cause {
             Self::BadReply => "the server's answer is not that of an RPCSEC_GSS server",
             Self::TooMany => "too many negotiations are running",
             Self::Paused => "too many requests in a row have failed",
-            Self::Unpaused => "requests need not pause any more",
+            Self::Unpaused => "the pause has ended",
             Self::ManyKeys => "there are too many keys on this machine",
-            Self::Deadline => "the time for the whole negotiation is up",
+            Self::Deadline => "the negotiation ran out of time",
             Self::WorkerFault | Self::LibraryFault | Self::BadKrb5Conf | Self::Setup => {
                 "the upcall could not do its work on this machine"
             }

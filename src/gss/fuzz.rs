@@ -9,7 +9,7 @@ use super::context::{GssInitiator, InitiatorStep, Protection};
 use super::keytab::Keytab;
 use super::krb5::Library;
 use super::krb5_conf::{self, ConfReader, Effect};
-use super::listing::Facts;
+use super::listing::TicketInfo;
 use super::ticket::Cache;
 use crate::sys::files::sealed_memory;
 use crate::wire::{WireError, Writer};
@@ -93,7 +93,7 @@ fn look_into(library: &Library, path: &str) -> Option<usize> {
     let (_written, path) = in_memory(file.expose())?;
     let written =
         Cache::resolve(library, &format!("FILE:{}", path.display())).and_then(|file| file.contents());
-    let kept = |facts: &&Facts| facts.end > 0;
+    let kept = |facts: &&TicketInfo| facts.end > 0;
     assert_eq!(
         written.ok().map(|(_, written)| written),
         Some(tickets.iter().filter(kept).cloned().collect())

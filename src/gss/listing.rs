@@ -25,7 +25,7 @@ pub struct Granting {
 
 /// The properties of a ticket that can be read without using it; times in seconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct TicketInfo {
     /// The service it is for.
     pub server: Name,
     /// When the client authenticated for it.
@@ -40,7 +40,7 @@ pub struct Facts {
     pub invalid: bool,
 }
 
-impl Facts {
+impl TicketInfo {
     /// The realm it leads to, if it is a ticket-granting ticket, `krbtgt/REALM@…` (RFC 4120 §7.3).
     pub fn grants(&self) -> Option<&str> {
         match self.server.components.as_slice() {

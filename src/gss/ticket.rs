@@ -8,7 +8,7 @@ use std::ptr;
 use super::ffi;
 use super::file_format;
 use super::krb5::Library;
-use super::listing::{CacheCursor, Facts, Granting, Listed};
+use super::listing::{CacheCursor, Granting, Listed, TicketInfo};
 use super::principal::{Krb5Principal, Name, c_string, name_of, name_service_instance, unparse};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
@@ -53,7 +53,7 @@ impl Cache {
     ///
     /// # Errors
     /// The library's, for a cache that cannot be read to its end.
-    pub fn contents(&self) -> Result<(Name, Vec<Facts>), Krb5Error> {
+    pub fn contents(&self) -> Result<(Name, Vec<TicketInfo>), Krb5Error> {
         let mut found = Vec::new();
         let mut client = None;
         let mut cursor = self.walk()?;
@@ -70,7 +70,7 @@ impl Cache {
                 let (times, flags) = (listed.0.times, listed.0.ticket_flags.cast_unsigned());
                 let start = if times.starttime == 0 { times.authtime } else { times.starttime };
                 let renewable = flags & ffi::TKT_FLG_RENEWABLE != 0;
-                found.push(Facts {
+                found.push(TicketInfo {
                     server,
                     authenticated: times.authtime.cast_unsigned(),
                     start: start.cast_unsigned(),

@@ -13,7 +13,7 @@ pub(crate) enum RequesterError {
     #[error(transparent)]
     AuthLine(#[from] AuthLineError),
     /// There are too many keys to find the requester in time.
-    #[error("{0} keys on this machine, more than the {1} among which the requester is looked for")]
+    #[error("{0} keys on this machine; the requester is searched for among {1} at most")]
     TooManyKeys(u64, u64),
     /// The search of the list took more processor time than this.
     #[error("finding the requester in /proc/keys takes more than {0:?}")]

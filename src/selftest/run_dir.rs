@@ -66,8 +66,8 @@ fn served_elsewhere(directory: &Path) -> Option<Finding> {
     };
     Some(Finding::warning(
         "run_dir",
-        format_args!("{} is on a {kind} file system, for which every upcall waits", directory.display()),
-        "let run_dir be on a tmpfs or a disk of this machine, such as below /run",
+        format_args!("{} is on a {kind} file system, which can block every upcall", directory.display()),
+        "put run_dir on a tmpfs or a local disk, such as below /run",
     ))
 }
 

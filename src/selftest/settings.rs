@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
 use super::trusted;
-use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::{Config, ConfigError, settings_file};
 use crate::sys::files::Untrusted;
 
 /// Loads the settings; where that is impossible, a finding says that what they name was not checked. `by` ends the
 /// findings: which rule names the file.
 pub(crate) fn load(file: Option<PathBuf>, by: &str, findings: &mut Vec<Finding>) -> Option<Config> {
-    let path = file.clone().unwrap_or(DEFAULT_PATH.into());
+    let path = settings_file(file.as_deref()).to_owned();
     let config = as_far_as_can_be_read(file, &path, by, findings);
     if config.is_none() {
         findings.push(Finding::warning(
@@ -54,7 +54,7 @@ fn as_far_as_can_be_read(
 fn remedy(error: &ConfigError) -> &'static str {
     match error {
         ConfigError::Untrusted(Untrusted::Open(_, error)) if error.kind() == ErrorKind::NotFound => {
-            "write the file, or let the rule name another one; every upcall by that rule fails"
+            "create the file or correct the rule; every upcall by that rule fails"
         }
         ConfigError::Untrusted(fault) => trusted::remedy(
             fault,

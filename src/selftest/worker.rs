@@ -90,9 +90,9 @@ fn of_report(config: &Config, report: &SelfTestReport, file: &str) -> Vec<Findin
         findings.push(Finding::error(
             "worker",
             format_args!(
-                "{name} is of version {version}, with which upcalls of {BUILD_VERSION} cannot work: every request fails"
+                "{name} has version {version}, which cannot work with upcalls of version {BUILD_VERSION}: every request fails"
             ),
-            "install all programs of one version",
+            "install the same version of all programs",
         ));
     } else if version == BUILD_VERSION {
         let realm = report.realm.as_ref().map_or(String::new(), |realm| format!(", default realm {realm}"));
@@ -101,8 +101,8 @@ fn of_report(config: &Config, report: &SelfTestReport, file: &str) -> Vec<Findin
             format_args!("{name}, version {version}, works as uid {uid}{realm}"),
         ));
     } else {
-        let finding = format_args!("{name} is of version {version}, this program of {BUILD_VERSION}");
-        findings.push(Finding::warning("worker", finding, "install all programs of one version"));
+        let finding = format_args!("{name} has version {version}, this program {BUILD_VERSION}");
+        findings.push(Finding::warning("worker", finding, "install the same version of all programs"));
     }
     // Without root the worker had the caller's rights.
     if let Some(rights) = report.rights.as_ref().filter(|_| geteuid().is_root()) {

@@ -13,8 +13,7 @@ use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyTypes};
 const ABOUT: &str = "\
 Lustre's shared keys: make, show, change, load and replace them.
 
-Clients and servers of a file system that hold the same secret authenticate to each other by it. A key file has the \
-secret and what belongs to it; loaded into root's user keyring, it serves the flavours skn, ska, ski and skpi.";
+Clients and servers of a file system authenticate to each other with a shared secret. A key file holds the secret and its parameters; loaded into root's user keyring, it serves the flavours skn, ska, ski and skpi.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,9 +26,9 @@ Examples:
 
 Exit status:
   0  everything was done
-  1  something was not, or the command line cannot be understood";
+  1  something failed, or the command line cannot be understood";
 
-const OPERATIONS: &str = "Operations, of which a call has one";
+const OPERATIONS: &str = "Operations (choose one)";
 const ATTRIBUTES: &str = "With --write and --modify";
 const LOADING: &str = "With --load";
 
@@ -54,13 +53,12 @@ const LOADING: &str = "With --load";
 pub(super) struct SkArguments {
     /// Load the file's key into root's user keyring
     ///
-    /// Group may neither read nor write the file, others neither write nor execute it. Where a client's key with another
-    /// secret is loaded, that is kept for two days as NAME#previous.
+    /// Its group must not be able to read or write the file, nor others to write or execute it. A loaded client key with a different secret is kept for two days as NAME#previous.
     #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
     pub load: Option<PathBuf>,
-    /// Remove from the keyring what the file describes
+    /// Remove the file's key from the keyring
     ///
-    /// Of keys with a time in their names, and of those for single mounts, it removes the ones with the file's secret.
+    /// Keys with a time in their names and keys for single mounts are removed only if they have the file's secret.
     #[arg(short = 'R', long, value_name = "FILE", help_heading = OPERATIONS)]
     pub remove: Option<PathBuf>,
     /// Print the file's attributes
@@ -68,7 +66,7 @@ pub(super) struct SkArguments {
     /// The file - is the standard input: keyctl pipe KEY | lgss_sk -r -
     #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
     pub read: Option<PathBuf>,
-    /// Give the file other attributes; its secret and its form stay
+    /// Change the file's attributes; secret and form stay the same
     #[arg(short, long, value_name = "FILE", help_heading = OPERATIONS)]
     pub modify: Option<PathBuf>,
     /// Make a new file; needs --type, and --fsname or --mgsnids
@@ -85,7 +83,7 @@ pub(super) struct SkArguments {
     /// Also --integrity.
     #[arg(short = 'i', long, alias = "integrity", value_name = "NAME", help_heading = ATTRIBUTES, value_parser = values::hmac, add = ArgValueCandidates::new(hmacs))]
     pub hmac: Option<HmacAlgorithm>,
-    /// Take the secret itself from this file [default: the kernel's random source]
+    /// Read the secret from this file [default: the kernel's random source]
     ///
     /// As many bytes as --key-bits says.
     #[arg(short, long, value_name = "FILE", help_heading = ATTRIBUTES, conflicts_with = "modify")]
@@ -111,8 +109,7 @@ pub(super) struct SkArguments {
     pub nodemap: Option<String>,
     /// Length of the prime: 512 to 16384 bits, a multiple of 8 [default: 2048]
     ///
-    /// A client's key has a prime. To find one of 2048 bits takes seconds to a minute, depending on luck and machine. A
-    /// server's key has the length only: the least that it accepts of a client.
+    /// A client's key has a prime; finding one of 2048 bits takes from seconds to a minute, depending on luck and machine. A server's key has only a length: the shortest prime it accepts from a client.
     #[arg(short, long, value_name = "BITS", help_heading = ATTRIBUTES, value_parser = clap::value_parser!(u32).range(PRIME_BITS))]
     pub prime_bits: Option<u32>,
     /// Length of the secret: 8 to 1024 bits, a multiple of 8 [default: 256]
@@ -126,9 +123,9 @@ pub(super) struct SkArguments {
     /// loaded for every type that it has.
     #[arg(short = 't', long = "type", value_name = "TYPES", help_heading = ATTRIBUTES, value_parser = values::types_of, add = ArgValueCandidates::new(types))]
     pub types: Option<KeyTypes>,
-    /// With --load of a server's key: let those that are loaded already serve for a while
+    /// With --load of a server's key: keep the loaded keys usable for a while
     ///
-    /// The new key gets the time as a suffix to its name, the former ones a timeout.
+    /// The new key's name gets the time as a suffix, and the former keys get a timeout.
     #[arg(short, long, help_heading = LOADING)]
     pub suffix: bool,
     /// With --suffix: the timeout in seconds, 1 or more [default: 172800]
@@ -153,7 +150,7 @@ pub(super) struct SkArguments {
 pub(super) enum SkCommand {
     /// List the shared keys that are loaded; never their secrets
     List(SkListArgs),
-    /// Make the successors of keys, and say in which order they are loaded
+    /// Make successors for keys, and print the order in which to load them
     ///
     /// A successor has the same parameters, a new secret and, for a client, a new prime. It is written beside its FILE as
     /// FILE.new. Files with the same secret get the same new secret, so name those of servers and clients in one call.

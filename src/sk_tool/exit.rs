@@ -8,7 +8,7 @@ use std::process::{ExitCode, Termination};
 pub enum SkExit {
     /// Everything was done.
     Done = 0,
-    /// Something was not, or the command line cannot be understood.
+    /// Something failed, or the command line cannot be understood.
     Failed = 1,
 }
 

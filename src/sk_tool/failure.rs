@@ -64,7 +64,7 @@ pub(super) enum SkFailure {
         mounted: String,
     },
     /// A key without any name.
-    #[error("{}: without a file system name it can be loaded for nobody", quoted_path(.0))]
+    #[error("{}: it has no file system name, so it cannot be loaded", quoted_path(.0))]
     NoNames(PathBuf),
     /// There was nothing to remove.
     #[error("not loaded: {}", .0.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))]

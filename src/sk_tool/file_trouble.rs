@@ -52,10 +52,10 @@ pub(super) enum FileTrouble {
     #[error("it exists already")]
     Exists,
     /// Somebody else has written it since it was read.
-    #[error("it has been replaced or removed meanwhile, and stays as it is now")]
+    #[error("it was replaced or removed in the meantime and has been left alone")]
     Changed,
     /// The name of a directory.
-    #[error("it is no name for a file")]
+    #[error("it does not name a file")]
     NoName,
     /// It cannot be written.
     #[error("cannot be written: {}", .0.desc())]
@@ -73,7 +73,7 @@ impl KeyFileError {
         let path = shell_word(&self.path);
         let remedy = match &self.trouble {
             FileTrouble::Read(error) if error.kind() == ErrorKind::PermissionDenied => {
-                "the same as the file's owner, or as root: sudo lgss_sk …".to_owned()
+                "run this as the file's owner or as root: sudo lgss_sk …".to_owned()
             }
             FileTrouble::Open(_) => format!("chmod 0400 {path}"),
             FileTrouble::Link => format!("name the file that it leads to: readlink -f {path}"),

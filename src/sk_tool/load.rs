@@ -290,7 +290,7 @@ fn shorter(life: u64, other: Option<u64>) -> u64 {
 
 fn at_this_time(name: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // A year without 64 bits of seconds has no name; the epoch has.
+    // If the C library cannot convert the time, the epoch stands in.
     let time = LocalTime::of(now.as_secs()).unwrap_or(LocalTime {
         year: 1970,
         month: 1,

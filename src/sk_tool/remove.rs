@@ -47,7 +47,7 @@ pub(super) fn run(
         if removal == Removal::OfMount {
             remark(terminal.err, format_args!("removed {name}, a key for one mount"));
         } else if key.shared().is_some() && !key.has_secret(&file.secret) {
-            remark(terminal.err, format_args!("removed {name}, whose secret was another than the file's"));
+            remark(terminal.err, format_args!("removed {name}, whose secret differed from the file's"));
         } else if arguments.verbose {
             remark(terminal.err, format_args!("removed {name}"));
         }

@@ -153,13 +153,13 @@ fn instruct(family: &[SucceedingKey], out: &mut dyn Write) -> io::Result<()> {
     let life = Span(PREVIOUS_LIFE.into());
     writeln!(
         out,
-        "Contexts that exist go on. Copy the new files to their nodes, then load them in this order:"
+        "Existing contexts are not affected. Copy the new files to their nodes, then load them in this order:"
     )?;
-    writeln!(out, "  1. on every server; the former key goes on serving there for {life} (--timeout):")?;
+    writeln!(out, "  1. on every server, where the former key stays usable for {life} (--timeout):")?;
     load(LoadingSide::Server, family, out)?;
     writeln!(out, "  2. then on every client, within that time; nothing has to be unmounted:")?;
     load(LoadingSide::Client, family, out)?;
-    writeln!(out, "  3. then, on every node, the new files take the place of the old ones:")?;
+    writeln!(out, "  3. finally, on every node, replace the old files:")?;
     for successor in family {
         writeln!(out, "       mv {} {}", shell_word(&successor.file.path), shell_word(&successor.of.path))?;
     }

@@ -67,11 +67,11 @@ pub(super) fn types_of(text: &str) -> Result<KeyTypes, &'static str> {
 }
 
 pub(super) fn expire(text: &str) -> Result<u32, &'static str> {
-    let seconds = text.parse().map_err(|_| "a number of seconds, please")?;
+    let seconds = text.parse().map_err(|_| "the value must be a number of seconds")?;
     match seconds {
-        0..60 => Err("neither clients nor servers take a key whose contexts last less than 60 seconds"),
+        0..60 => Err("the minimum is 60 seconds; clients and servers refuse less"),
         60..=0x7fff_ffff => Ok(seconds),
-        _ => Err("2147483647 seconds are the limit"),
+        _ => Err("the maximum is 2147483647 seconds"),
     }
 }
 

@@ -25,6 +25,14 @@ pub(super) fn read_start<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
     usize::try_from(length).ok().and_then(|length| buffer.get(..length)).unwrap_or_default()
 }
 
+/// Waits until a child has ended, of whatever kind.
+pub(super) fn wait_for_end(child: libc::pid_t) {
+    const EINTR: isize = -(libc::EINTR as isize);
+    let [child, kinds] = [child, libc::__WALL].map(|number| number.cast_unsigned() as usize);
+    // SAFETY: null pointers for results that are not wanted; the rest are numbers.
+    while unsafe { call(libc::SYS_wait4, [child, 0, kinds, 0, 0]) } == EINTR {}
+}
+
 #[cfg(target_arch = "x86_64")]
 unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
     let result;
@@ -55,13 +63,6 @@ unsafe fn call(number: i64, [a, b, c, d, e]: [usize; 5]) -> isize {
         );
     }
     result
-}
-
-/// Elsewhere the C library makes the call and sets errno if it fails. At worst the maker mistakes one error for another.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-unsafe fn call(number: libc::c_long, [a, b, c, d, e]: [usize; 5]) -> isize {
-    // SAFETY: by this function's contract.
-    unsafe { libc::syscall(number, a, b, c, d, e) as isize }
 }
 
 #[cfg(test)]

@@ -11,16 +11,15 @@
 //! * A guard stands by during two system calls of its maker, between which the maker allocates nothing. It uses no heap
 //!   either.
 
-use std::os::raw::c_long;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid, getppid};
 
-use super::heap;
 use super::keyctl::{self, RawSerial};
 use super::process::{WaitingParent, is_runnable};
+use super::{bare, heap};
 
 const SHARED: libc::c_int = libc::CLONE_VM | libc::CLONE_FILES;
 /// Stack of a process made by [`spawn_sharing`], in bytes. Its lowest page is a guard page.
@@ -55,29 +54,26 @@ pub(crate) struct Succession {
 }
 
 /// A predecessor's work, which it can pass on to its heir.
-#[derive(Debug, Default)]
-pub(crate) struct Handover(AtomicBool);
-
-impl Handover {
-    /// Passes it on and waits until a child, which is to be the heir, has ended. Meanwhile all memory is the heir's, and this
-    /// process touches none of it. The caller has no other child when it passes its work on (loan.rs): the end of that child
-    /// would end the wait while the heir still runs.
-    pub(crate) fn pass_on(&self) {
-        self.0.store(true, Ordering::Release);
-        wait_for_child();
-    }
+#[derive(Debug)]
+pub(crate) struct Handover {
+    passed_on: AtomicBool,
+    /// The heir's process id; 0 without one.
+    heir: AtomicI32,
 }
 
-/// Waits until a child has ended. Touches no memory meanwhile.
-fn wait_for_child() {
-    let any = c_long::from(-1);
-    loop {
-        // SAFETY: null pointers for results that are not wanted; the rest are numbers.
-        let ended = unsafe {
-            libc::syscall(libc::SYS_wait4, any, 0 as c_long, c_long::from(libc::__WALL), 0 as c_long)
-        };
-        if ended >= 0 || Errno::last() != Errno::EINTR {
-            return;
+impl Handover {
+    /// Of a process that has no heir yet.
+    pub(crate) const fn new() -> Self {
+        Self { passed_on: AtomicBool::new(false), heir: AtomicI32::new(0) }
+    }
+
+    /// Passes it on and waits until the heir has ended. Meanwhile all memory is the heir's, and this process touches none of
+    /// it. Without an heir it returns at once.
+    pub(crate) fn pass_on(&self) {
+        let heir = self.heir.load(Ordering::Relaxed);
+        if heir > 0 {
+            self.passed_on.store(true, Ordering::Release);
+            bare::wait_for_end(heir);
         }
     }
 }
@@ -107,9 +103,8 @@ pub(crate) struct Inheritance<T: 'static> {
 /// [`spawn_sharing`]) or passed its work on. Until then it only sleeps, and kills a caller that takes too long. It leaves
 /// alone a caller that does not end within `KILL_LIMIT` of SIGKILL; the key is rejected by then.
 ///
-/// Safe, because `entry` never runs beside the caller: the caller has ended, or waits in one system call that touches none
-/// of its memory. That call waits for any child, which is the heir: the caller has no other child when it passes its work on
-/// (loan.rs). After a caller that had not finished, the heap is closed.
+/// Safe, because `entry` never runs beside the caller: the caller has ended, or waits for the heir's end by a call that
+/// touches none of its memory. After a caller that had not finished, the heap is closed.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
@@ -127,7 +122,7 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
             && blocked.is_none_or(|since| since.elapsed() + look_closely < patience.limit)
             && start.elapsed() < patience.busy_limit
         {
-            if patience.handover.0.load(Ordering::Acquire) {
+            if patience.handover.passed_on.load(Ordering::Acquire) {
                 return entry(argument, Predecessor::Waits(*caller));
             }
             pause(look);
@@ -154,9 +149,12 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
         heap::close();
         entry(argument, Predecessor::Killed)
     }
+    let handover = patience.handover;
     let heir = Box::leak(Box::new(Heir(patience, getpid(), inheritance)));
     // SAFETY: while the caller works, `wait` looks, sleeps and loads atomics. It sets errno only to end an overdue caller.
-    unsafe { spawn_sharing(wait, heir) }
+    let pid = unsafe { spawn_sharing(wait, heir) }?;
+    handover.heir.store(pid.as_raw(), Ordering::Relaxed);
+    Ok(())
 }
 
 /// Kills the caller that has not ended. Returns whether it ends in time; until then its memory is its own.
@@ -206,7 +204,7 @@ pub(crate) fn spawn_guard<T: Sync>(
     }
     let guard = Box::leak(Box::new(Guard(done, getpid(), entry, argument)));
     // SAFETY: while the caller works, `wait` sleeps and loads an atomic.
-    unsafe { spawn_sharing(wait, guard) }
+    unsafe { spawn_sharing(wait, guard) }.map(drop)
 }
 
 /// clone(2) with CLONE_VM and CLONE_FILES: a child process that runs `entry(argument)` on its own stack, in the caller's
@@ -223,7 +221,7 @@ pub(crate) fn spawn_guard<T: Sync>(
 pub(super) unsafe fn spawn_sharing<T>(
     entry: fn(&'static T) -> i32,
     argument: &'static T,
-) -> Result<(), Errno> {
+) -> Result<Pid, Errno> {
     struct Start<T: 'static>(fn(&'static T) -> i32, &'static T);
     extern "C" fn start<T: 'static>(start: *mut libc::c_void) -> i32 {
         // SAFETY: `start` is the leaked box below, which nobody changes.
@@ -246,7 +244,7 @@ pub(super) unsafe fn spawn_sharing<T>(
         libc::mprotect(stack, PAGE, libc::PROT_NONE);
         libc::clone(start::<T>, stack.byte_add(SHARING_STACK), SHARED | libc::SIGCHLD, argument.cast())
     };
-    Errno::result(pid).map(drop)
+    Errno::result(pid).map(Pid::from_raw)
 }
 
 /// Sleeps for less than a second. Leaves errno alone unless a signal is handled.
@@ -269,7 +267,6 @@ mod tests {
     use std::fs::File;
     use std::io::Read;
     use std::os::fd::{AsRawFd, RawFd};
-    use std::sync::atomic::AtomicI32;
 
     static TOLD: AtomicI32 = AtomicI32::new(-1);
 
@@ -282,7 +279,7 @@ mod tests {
     }
 
     fn overdue_with_an_heir(pipe: RawFd) -> ! {
-        static HANDOVER: Handover = Handover(AtomicBool::new(false));
+        static HANDOVER: Handover = Handover::new();
         static STARVED: AtomicBool = AtomicBool::new(false);
         TOLD.store(pipe, Ordering::Release);
         let time = Duration::from_millis;

@@ -315,7 +315,7 @@ pub(crate) fn search(ring: RawSerial, key_type: &CStr, description: &CStr) -> Re
     search_and_link(ring, key_type, description, 0)
 }
 
-/// The same, and links the key to `into`. Takes no lock that is shared with other keyrings, unless it is a keyring.
+/// The same, and links the key to `into`. Takes no lock that is shared with other keyrings, unless the key itself is a keyring.
 ///
 /// # Errors
 /// EDQUOT, and those of [`search`].

@@ -17,6 +17,8 @@ pub(crate) mod errno;
 #[cfg(feature = "upcall")]
 pub(crate) mod exec;
 #[cfg(feature = "upcall")]
+pub(crate) mod file_rules;
+#[cfg(feature = "upcall")]
 pub(crate) mod files;
 #[cfg(feature = "upcall")]
 pub(crate) mod fork;

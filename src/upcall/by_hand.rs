@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::config::DEFAULT_PATH;
+use crate::config::settings_file;
 use crate::key::authority::key_under_construction;
 use crate::selftest::finding::{Finding, Severity};
 use crate::selftest::trial::{BUILD_VERSION, UPCALL};
@@ -92,7 +92,7 @@ fn findings(file: Option<&Path>) -> Vec<Finding> {
     let mut findings = vec![upcall_file::own(), kernel::check()];
     if let Some(config) = settings::load(file.map(Path::to_owned), "", &mut findings) {
         findings.extend([run_dir::check(&config.run_dir), account::check(&config.machine_user)]);
-        let name = file.unwrap_or(Path::new(DEFAULT_PATH)).to_string_lossy();
+        let name = settings_file(file).to_string_lossy();
         findings.extend(worker::check(&config, Vec::new(), &name).0);
     }
     findings

@@ -39,7 +39,7 @@ impl<'c> OwnerCgroup<'c> {
     /// `None` if the settings name no cgroup or the machine has no cgroup v2.
     pub(super) fn of(config: &'c Config, payer: Payer) -> Option<Self> {
         let limits = &config.limits;
-        let all = CgroupMount::find().filter(|_| !limits.cgroup.is_empty())?.path.join(&limits.cgroup);
+        let all = directory(config)?;
         let own = all.join(payer.file_name());
         Some(Self { limits, all, own, payer })
     }
@@ -90,11 +90,15 @@ impl<'c> OwnerCgroup<'c> {
     }
 }
 
+/// The cgroup above those of all owners; `None` if the settings name none or the machine has no cgroup v2.
+pub(super) fn directory(config: &Config) -> Option<PathBuf> {
+    let name = &config.limits.cgroup;
+    Some(CgroupMount::find().filter(|_| !name.is_empty())?.path.join(name))
+}
+
 /// Removes empty cgroups of owners.
 pub(super) fn sweep(config: &Config) {
-    if let Some(mount) = CgroupMount::find().filter(|_| !config.limits.cgroup.is_empty()) {
-        remove_empty(&mount.path.join(&config.limits.cgroup));
-    }
+    directory(config).inspect(|all| remove_empty(all));
 }
 
 /// Only those of owners: the setting may name a cgroup that others use as well.

@@ -9,7 +9,7 @@ use crate::ctx::payload::lustre::SharedKeyContext;
 use crate::ctx::request::Level;
 use crate::ctx::{Handle, Lifetime, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::SharedEstablished;
+use crate::negotiate::messages::SharedKeyEstablished;
 use crate::secret::Secret;
 
 /// Window and handle that a server has granted.
@@ -28,7 +28,7 @@ pub(super) fn granted_parts(granted: &GrantedContext) -> Result<(SeqWindow, Hand
 /// # Errors
 /// `BadReply` or `WorkerFault` for an impossible value.
 pub(super) fn check_shared(
-    context: &SharedEstablished,
+    context: &SharedKeyEstablished,
     keys: &Secret,
     granted: &GrantedContext,
     key: &SharedKey,
@@ -73,8 +73,8 @@ mod tests {
         SharedKey::new(KeyParts { hmac, cipher, expire: 600, ..KeyParts::of_a_client() }).unwrap()
     }
 
-    fn reported() -> SharedEstablished {
-        SharedEstablished {
+    fn reported() -> SharedKeyEstablished {
+        SharedKeyEstablished {
             candidate: 0,
             host_random: [1, 2, 3, 4],
             peer_random: [1, 2, 3, 5],
@@ -118,10 +118,10 @@ mod tests {
     fn an_impossible_context_is_refused_by_whoever_is_to_blame() {
         let keys = Secret::new(vec![1; 32]);
         let shared = key(HmacAlgorithm::Sha256, CipherAlgorithm::Aes256Ctr);
-        let cause = |context: &SharedEstablished, granted: &GrantedContext| {
+        let cause = |context: &SharedKeyEstablished, granted: &GrantedContext| {
             check_shared(context, &keys, granted, &shared, Level::Integrity).map(drop).unwrap_err().cause
         };
-        let equal = SharedEstablished { peer_random: [1, 2, 3, 4], ..reported() };
+        let equal = SharedKeyEstablished { peer_random: [1, 2, 3, 4], ..reported() };
         assert_eq!(cause(&equal, &granted()), Cause::WorkerFault);
         assert_eq!(cause(&reported(), &GrantedContext { window: 0, ..granted() }), Cause::BadReply);
         assert_eq!(cause(&reported(), &GrantedContext { handle: Vec::new(), ..granted() }), Cause::BadReply);

@@ -1,27 +1,29 @@
-//! Which system calls monitor, exchange and launcher may still make (rule S13).
+//! What monitor, exchange and launcher may still do (rule S13).
 //!
 //! The monitor reads what a worker and a server wrote. By then it has no capability but CAP_KILL, but it is still root's
-//! process: it writes to files of root's. Its filter leaves it files, its own key, its children, and datagrams to the system
-//! log. The child that exchanges a token may write, and end. The launcher, which reads keyrings and caches before it becomes
+//! process. Landlock leaves it its own files to change, where the kernel has it. Its filter of system calls leaves it files, its
+//! own key, its children, and datagrams to the system log. The child that exchanges a token may write, and end. The launcher, which reads keyrings and caches before it becomes
 //! the worker, loses calls that neither of the two needs.
 //!
 //! Invariant: a monitor is killed only for calls of foreign code. All else that its filter lacks is refused with EPERM, so that
 //! the key is still answered.
 
+mod files;
+
 use std::ffi::{c_int, c_long};
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::assignment::launch_failed;
-use crate::config::WorkerSandbox;
-use crate::event::Failure;
+use crate::config::{Config, WorkerSandbox};
+use crate::event::{Cause, Failure, Stage};
 use crate::key::KeySerial;
 use crate::sys::call_filter::{Argument, CallAnswer, CallFilter, CallRules};
 use crate::sys::call_groups::{
     data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open, opening,
 };
-use crate::sys::errno::errno_of;
 use crate::sys::{jail, keyctl};
 
 /// The monitor's calls on files, on its children, and on itself.
@@ -76,13 +78,22 @@ const NAMESPACES: [c_int; 7] = [
 ];
 
 /// Gives up what the monitor of this key does not need once it reads messages. Children that it starts from then on have no
-/// more.
+/// more. `elsewhere` is the directory outside the run directory in which it stores tickets.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Launch`.
-pub(super) fn confine_monitor(key: KeySerial) -> Result<(), Failure> {
+pub(super) fn confine_monitor(
+    key: KeySerial,
+    config: &Config,
+    elsewhere: Option<&Path>,
+) -> Result<(), Failure> {
     jail::keep_only_kill().map_err(|errno| launch_failed("rights", errno))?;
-    filter_monitor(key).map_err(|error| launch_failed("calls", errno_of(&error)))
+    files::confine(config, elsewhere).map_err(|error| unconfined("files", &error))?;
+    filter_monitor(key).map_err(|error| unconfined("calls", &error))
+}
+
+fn unconfined(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Stage::Launch, Cause::Setup, format_args!("{what}: {error}"))
 }
 
 fn filter_monitor(key: KeySerial) -> io::Result<()> {
@@ -175,7 +186,7 @@ pub(super) fn confine_launcher(sandbox: WorkerSandbox) -> Result<(), Failure> {
     });
     let filtered =
         refused.enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow).and_then(|()| hide_clone3());
-    filtered.map_err(|error| launch_failed("calls", errno_of(&error)))
+    filtered.map_err(|error| unconfined("calls", &error))
 }
 
 #[cfg(test)]

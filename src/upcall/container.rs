@@ -47,7 +47,7 @@ pub(super) fn settings_for<'c>(config: &'c Config, served: &Served) -> Result<Co
 }
 
 fn hosts_key() -> Failure {
-    refused("S5: a shared key, which is the host's, is asked for from another mount namespace than ours")
+    refused("S5: the host's shared key was requested from another mount namespace")
 }
 
 fn elsewhere() -> Failure {

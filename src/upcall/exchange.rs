@@ -240,7 +240,7 @@ enum WriteOutcome {
 #[derive(Clone, Copy)]
 enum ExchangeEvent {
     Result,
-    WorkersEnd,
+    WorkerExited,
 }
 
 /// The child's result; `None` if it does not arrive whole and in time.
@@ -249,12 +249,12 @@ fn receive(result: OwnedFd, worker: Option<&Process>, deadline: Instant) -> Opti
     let mut bytes = Vec::with_capacity(HEAD + REPLY_SIZE);
     let mut piece = [0; 4096];
     loop {
-        let end = worker.map(|worker| (ExchangeEvent::WorkersEnd, worker.as_fd()));
+        let end = worker.map(|worker| (ExchangeEvent::WorkerExited, worker.as_fd()));
         let events: Vec<_> = [(ExchangeEvent::Result, result.as_fd())].into_iter().chain(end).collect();
         match process::readable(&events, deadline).ok()?.first() {
             None => return None,
             Some(ExchangeEvent::Result) => {}
-            Some(ExchangeEvent::WorkersEnd) => return Some(WriteOutcome::Unwanted),
+            Some(ExchangeEvent::WorkerExited) => return Some(WriteOutcome::Unwanted),
         }
         match result.read(&mut piece).ok()? {
             0 => break,
@@ -266,7 +266,7 @@ fn receive(result: OwnedFd, worker: Option<&Process>, deadline: Instant) -> Opti
     Some(match (i32::from_ne_bytes(*errno), i64::from_ne_bytes(*status)) {
         (0, 0) => WriteOutcome::Answered(reply.to_vec()),
         (0, status) => {
-            let errno = status.checked_neg().and_then(|errno| i32::try_from(errno).ok()).unwrap_or_default();
+            let errno = status.checked_neg().and_then(|errno| i32::try_from(errno).ok()).unwrap_or(libc::EIO);
             WriteOutcome::Failed(Errno::from_raw(errno))
         }
         (errno, _) => WriteOutcome::NotTaken(Errno::from_raw(errno)),

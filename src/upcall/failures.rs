@@ -239,9 +239,9 @@ mod tests {
         memory().failed(&failure(Cause::KdcSilent));
         let again = memory().pause().unwrap();
         assert_eq!((again.stage, again.cause), (Stage::Kdc, Cause::KdcSilent));
-        assert!(
-            again.detail.starts_with("no answer (not tried again for 4.") || again.detail.contains("for 5.0")
-        );
+        // Of five seconds; a busy machine may have taken some.
+        let left = again.detail.strip_prefix("no answer (not tried again for ").unwrap();
+        assert!(["5.0", "4.", "3.", "2."].iter().any(|time| left.starts_with(time)), "{left}");
         for other in [(1001, "lustre-MDT0000"), (1000, "lustre-OST0000")] {
             assert!(of_user(other.0, other.1).pause().is_none());
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::config::LogLevel;
 use crate::event::{Failure, Stage, one_line};
 use crate::negotiate::messages::{
-    Considered, Established, Failed, SharedEstablished, TRAIL_LIMIT, TRIED_LIMIT, Timing,
+    Considered, Established, Failed, SharedKeyEstablished, TRAIL_LIMIT, TRIED_LIMIT, Timing,
 };
 
 /// A worker has five stages, four of which may come twice. More are cut, so that the log line stays short.
@@ -42,7 +42,7 @@ impl Findings {
     }
 
     /// Takes the report of a context by a shared key.
-    pub(super) fn shared(&mut self, context: &SharedEstablished) {
+    pub(super) fn shared(&mut self, context: &SharedKeyEstablished) {
         self.keep_timings(&context.stages);
         self.keep_trail(&context.trail);
     }

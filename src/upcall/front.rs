@@ -18,7 +18,7 @@ use super::order::Order;
 use super::places::Places;
 use super::ready::Note;
 use super::refusal::refused;
-use super::shared::{Phase, Shared};
+use super::shared::{FrontStep, Shared};
 use super::verdict::{Served, Undecided, Verdict};
 use super::witness::{Witness, foreign_ring};
 use crate::config::{CEILING, MOUNT_CEILING};
@@ -77,7 +77,7 @@ pub(super) fn refuse_unusable(unusable: &Unusable) -> i32 {
 
 fn answer(shared: &'static Shared, authority: Authority, started: Instant) -> Verdict {
     let admitted = admit(shared, &authority);
-    shared.enter(Phase::Answer);
+    shared.enter(FrontStep::Answer);
     match admitted {
         Ok(admitted) if admitted.genuine.acting == Acting::Machine && !admitted.is_ready => {
             let Admitted { order, genuine, owner, places, foreign_ring, loan, .. } = admitted;
@@ -110,7 +110,7 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
     // Early, so that it is done when we are. If the request turns out not to be a user's own, nobody reads the
     // keyrings.
     let loan = may_need_keyrings(claim.order).then(|| lend_keyrings(invocation).ok()).flatten();
-    let witness = Witness::of(authority, &claim, &kernel, || shared.enter(Phase::Requester))?;
+    let witness = Witness::of(authority, &claim, &kernel, || shared.enter(FrontStep::Requester))?;
     let _ = shared.waits.set(witness.waits());
     let genuine = authorise(&claim, &witness)?;
     if genuine.consumer == Consumer::Program {

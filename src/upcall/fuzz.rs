@@ -129,7 +129,7 @@ pub fn remembered(data: &[u8]) {
     }
 }
 
-/// `machine/*.state` and `ready/*`: what is known of the node's credentials.
+/// `machine/*.state` and `ready/*`: what is known of the machine's credentials.
 pub fn machine_state(data: &[u8]) {
     if let Ok(state) = serde_json::from_slice::<CacheState>(data) {
         let written = serde_json::to_vec(&state).unwrap_or_default();

@@ -121,7 +121,7 @@ impl LineRecord {
 }
 
 /// The lines of one owner, or of all users together.
-struct LineAccount {
+struct LineCounter {
     file: LockFile,
     limit: u32,
     window: Duration,
@@ -142,7 +142,7 @@ pub(super) struct Untold {
 
 /// The accounts that a line is charged to.
 pub(super) struct Budget {
-    accounts: Vec<LineAccount>,
+    accounts: Vec<LineCounter>,
     /// The account that had no room for a line of ours, by its index, and the start of its window.
     silenced: Cell<Option<(usize, u64)>>,
     directory: OwnedFd,
@@ -158,7 +158,7 @@ impl Budget {
             Payer::Refused(_) | Payer::Unknown => vec![&own, REFUSED_FILE],
         };
         let directory = directory(config)?;
-        let accounts = names.into_iter().map(|name| LineAccount::open(&directory, name, &config.log));
+        let accounts = names.into_iter().map(|name| LineCounter::open(&directory, name, &config.log));
         let accounts = accounts.collect::<Option<_>>()?;
         Some(Self { accounts, silenced: Cell::new(None), directory })
     }
@@ -195,7 +195,7 @@ impl Budget {
 /// written already.
 pub(super) fn outstanding(config: &Config, untold: &Untold) -> Option<String> {
     let directory = directory(config)?;
-    let account = LineAccount::open(&directory, &untold.name, &config.log)?;
+    let account = LineCounter::open(&directory, &untold.name, &config.log)?;
     let turn = account.take_turn_to_tell(&directory)?;
     let end = Duration::from_millis(untold.start).saturating_add(account.window);
     thread::sleep(end.saturating_sub(since_boot()).min(account.window));
@@ -216,7 +216,7 @@ fn directory(config: &Config) -> Option<OwnedFd> {
 /// The account that a file of that name is for: its owner in words, its limit, and the setting with the limit.
 fn terms(name: &str, log: &Log) -> Option<(String, u32, &'static str)> {
     let terms = match name {
-        MACHINE_FILE => ("root and the node".to_owned(), log.machine, "log.machine"),
+        MACHINE_FILE => ("root and the machine".to_owned(), log.machine, "log.machine"),
         USERS_FILE => ("all users".to_owned(), log.users, "log.users"),
         REFUSED_FILE => ("refused requests".to_owned(), log.users, "log.users"),
         UNKNOWN_FILE => ("starts with malformed words".to_owned(), log.per_owner, "log.per_owner"),
@@ -225,7 +225,7 @@ fn terms(name: &str, log: &Log) -> Option<(String, u32, &'static str)> {
     Some(terms)
 }
 
-impl LineAccount {
+impl LineCounter {
     fn open(directory: &OwnedFd, name: &str, log: &Log) -> Option<Self> {
         let (whose, limit, setting) = terms(name, log)?;
         let file = LockFile::open(directory.as_fd(), name).ok()?;

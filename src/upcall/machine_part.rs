@@ -12,7 +12,7 @@ use super::order::Order;
 use super::own_cache::{CacheTurn, FAILED, OwnCache, TicketStore, path};
 use super::ready::Note;
 use super::sources::machine_keys;
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{Config, settings_file};
 use crate::creds::stamp::{Stamp, depends_on};
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::requester::Wait;
@@ -57,7 +57,7 @@ impl MachinePart {
         };
         let setup = |error: &dyn std::fmt::Display| Failure::new(Stage::Credentials, Cause::Setup, error);
         // Listed before they are read, so that a change while we read makes the note invalid and not wrong.
-        let mut files = vec![invocation.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH)).to_owned()];
+        let mut files = vec![settings_file(invocation.config.as_deref()).to_owned()];
         files.push(keytab.to_owned());
         files.extend(depends_on(&config.krb5_config));
         let keys = machine_keys(keytab).unwrap_or_default();
@@ -78,6 +78,11 @@ impl MachinePart {
     /// The stamp of the own cache.
     pub(super) fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    /// The directory outside the run directory that tickets are stored in.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.store.directory()
     }
 
     /// Stores credentials that the worker has reported, or more of them, so that other requests can use them.

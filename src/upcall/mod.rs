@@ -1,8 +1,8 @@
 //! `lgss_keyring`: the program that the kernel starts to answer a request for a key.
 //!
-//! One static image is three processes, each in a file: [`front`] decides while the requester is blocked, [`monitor`]
-//! watches the front and then the negotiation, [`launcher`] becomes the worker. None of them links Kerberos or asks a
-//! name service. A [`teller`] may follow them. Invariant: every way out answers the key; after a plain exit the user
+//! One static image is several processes. Of the three that every negotiation has, each has a file: [`front`] decides while the
+//! requester is blocked, [`monitor`] watches the front and then the negotiation, [`launcher`] becomes the worker. None of them
+//! links Kerberos or asks a name service. docs/architecture.md has the others. Invariant: every way out answers the key; after a plain exit the user
 //! would get ENOKEY for a minute.
 #![forbid(unsafe_code)]
 
@@ -46,6 +46,7 @@ mod primes;
 mod ready;
 mod refusal;
 mod relay;
+mod routing;
 mod shared;
 mod shared_keys;
 mod slots;

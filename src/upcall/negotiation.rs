@@ -27,6 +27,7 @@ use super::order::Order;
 use super::outcome::Outcome;
 use super::prepared::{Concerned, PreparedNegotiation};
 use super::relay::{GrantedContext, Relay};
+use super::routing::RoutedMessage;
 use super::shared_keys::SharedKeyPart;
 use super::start::{self, Attempt, LaunchProgress, place_limit};
 use super::times::{Times, WorkerTime};
@@ -35,7 +36,7 @@ use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{
-    Credentials, Established, Message, MessageError, Paused, Report, Request, SharedEstablished, Timing,
+    Credentials, Established, MessageError, Paused, Report, Request, SharedKeyEstablished, Timing,
 };
 use crate::secret::Secret;
 use crate::sys::process::{self, Process};
@@ -64,7 +65,7 @@ pub(super) struct Ended {
 #[derive(Clone, Copy)]
 enum WorkerEvent {
     Message,
-    WorkersEnd,
+    WorkerExited,
 }
 
 /// Has the context negotiated and finishes the key.
@@ -120,12 +121,12 @@ impl<'a> RunningNegotiation<'a> {
 
     /// For a mechanism without credentials.
     fn without_worker(&mut self) -> Result<Agreed, Failure> {
+        // The server's answer is read with no right but CAP_KILL, and few calls. A held key has its owner and permissions
+        // already.
+        self.confine()?;
         let (Some(relay), Some(callout)) = (self.channel.as_mut(), self.job.order().lustre()) else {
             return Err(Failure::new(Stage::Launch, Cause::Setup, "a program needs credentials"));
         };
-        // The server's answer is read with no right but CAP_KILL, and few calls. A held key has its owner and permissions
-        // already.
-        confine_monitor(self.key.key())?;
         let begun = Instant::now();
         let agreed = gssnull::establish(&mut self.key, relay, callout, self.times.released);
         self.findings.exchanged(begun);
@@ -183,14 +184,17 @@ impl<'a> RunningNegotiation<'a> {
                 }
                 // From here on untrusted messages are read, and no right but CAP_KILL is needed, and few calls: a key that
                 // is still held has its owner and permissions already.
-                Ok(LaunchProgress::Done) => {
-                    confine_monitor(self.key.key()).and_then(|()| self.converse(&mut attempt))
-                }
+                Ok(LaunchProgress::Done) => self.confine().and_then(|()| self.converse(&mut attempt)),
                 Err(failure) => Err(failure),
             };
             self.worker = Some(attempt.process);
             return report.inspect_err(|failure| self.findings.unreported(failure, self.last_stages.take()));
         }
+    }
+
+    fn confine(&self) -> Result<(), Failure> {
+        let elsewhere = self.concerned.machine.as_ref().and_then(MachinePart::directory);
+        confine_monitor(self.key.key(), self.job.config, elsewhere)
     }
 
     /// The failure of an upcall whose deadline has passed; a mount's is earlier.
@@ -218,7 +222,7 @@ impl<'a> RunningNegotiation<'a> {
         check(Established { window: *window, ..context }, base_key, handle, enctypes)
     }
 
-    fn accept_shared(&mut self, context: &SharedEstablished, keys: &Secret) -> Result<Agreed, Failure> {
+    fn accept_shared(&mut self, context: &SharedKeyEstablished, keys: &Secret) -> Result<Agreed, Failure> {
         self.findings.shared(context);
         let part = self.concerned.shared_keys.as_ref();
         let candidate = part.and_then(|part| part.candidates().get(context.candidate));
@@ -244,7 +248,8 @@ impl<'a> RunningNegotiation<'a> {
         loop {
             let deadline = self.times.deadline;
             // Its end is watched as well as its socket, which a child of it may hold open.
-            let events = [(WorkerEvent::Message, waiting.as_fd()), (WorkerEvent::WorkersEnd, worker.as_fd())];
+            let events =
+                [(WorkerEvent::Message, waiting.as_fd()), (WorkerEvent::WorkerExited, worker.as_fd())];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {
                 None => return Err(self.overdue()),
                 Some(WorkerEvent::Message) => link
@@ -253,19 +258,17 @@ impl<'a> RunningNegotiation<'a> {
                         MessageError::Closed => worker_exit::failure(worker),
                         error => not_received(error, deadline, self.overdue()),
                     })?,
-                Some(WorkerEvent::WorkersEnd) => return Err(worker_exit::failure(worker)),
+                Some(WorkerEvent::WorkerExited) => return Err(worker_exit::failure(worker)),
             };
-            match (message, self.channel.as_mut()) {
-                (Message::Report(report), _) => return Ok(report),
-                (Message::Ready(ready, cache), _) => match self.concerned.machine.as_mut() {
-                    Some(part) => part.credentials_ready(ready, &cache, self.job.config)?,
-                    None => return Err(not_asked_for()),
-                },
-                (Message::TestedPrime(prime), _) => match self.concerned.shared_keys.as_mut() {
-                    Some(part) => part.prime_is_safe(prime)?,
-                    None => return Err(not_asked_for()),
-                },
-                (Message::Token(token, stages), Some(relay)) if relay.has_room() => {
+            let relay = self.channel.as_mut().filter(|relay| relay.has_room());
+            let Concerned { machine, shared_keys, .. } = &mut self.concerned;
+            match RoutedMessage::of(message, machine.as_mut(), shared_keys.as_mut(), relay)? {
+                RoutedMessage::Report(report) => return Ok(report),
+                RoutedMessage::Ready(part, ready, cache) => {
+                    part.credentials_ready(ready, &cache, self.job.config)?
+                }
+                RoutedMessage::TestedPrime(part, prime) => part.prime_is_safe(prime)?,
+                RoutedMessage::Token(relay, token, stages) => {
                     self.last_stages = Some((stages, Instant::now()));
                     // Whatever can be known without the server is known by now.
                     self.key.admit()?;
@@ -280,10 +283,6 @@ impl<'a> RunningNegotiation<'a> {
                         // Any last message of the worker is read next.
                         Exchanged::Unwanted => {}
                     }
-                }
-                (Message::Token(..), _) => {
-                    let detail = "worker: a token more than it may send";
-                    return Err(Failure::new(Stage::Negotiate, Cause::WorkerFault, detail));
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::ctx::lustre::{LustreCallout, LustreDescription, LustreMechanism};
 use crate::ctx::request::{Callout, Description, Mechanism};
 use crate::event::Failure;
 use crate::key::Consumer;
-use crate::negotiate::messages::{Credentials, HostNames, PhaseLimits, Request, Target, Trail};
+use crate::negotiate::messages::{Credentials, HostNames, Request, StageLimits, Target, Trail};
 use crate::negotiate::nid_host::HostLookup;
 
 /// A request for one negotiation.
@@ -158,7 +158,7 @@ impl Order {
             level,
             enctypes: config.kerberos.enctypes.clone(),
             renew: config.kerberos.renew,
-            limits: PhaseLimits { kdc: time.kdc, connect: timeouts.connect.0, round, total: time.total },
+            limits: StageLimits { kdc: time.kdc, connect: timeouts.connect.0, round, total: time.total },
             names,
             sandbox: config.worker_sandbox,
             trail: if config.log.level == LogLevel::Debug { Trail::Told } else { Trail::Untold },

@@ -18,7 +18,7 @@ use syslog::{BasicLogger, Facility, Formatter3164, Logger, LoggerBackend};
 use super::invocation::{Invocation, RULE_WORDS, Unusable};
 use super::log_budget::{Budget, Payer, Untold};
 use super::order::{Garbled, Order};
-use crate::config::{Config, DEFAULT_PATH, LogLevel};
+use crate::config::{Config, LogLevel, settings_file};
 use crate::ctx::Lifetime;
 use crate::ctx::request::NO_PAUSE;
 use crate::event::{Cause, Failure, one_line};
@@ -77,7 +77,7 @@ impl Subject {
         let description = String::from_utf8_lossy(&invocation.description);
         let target =
             target.unwrap_or_else(|| format!("({})", cut(&quoted(&description), SHOWN_TARGET_LIMIT)));
-        let settings = invocation.config.clone().unwrap_or_else(|| DEFAULT_PATH.into());
+        let settings = settings_file(invocation.config.as_deref()).to_owned();
         Self { key: invocation.key, uid: invocation.uid, target, settings }
     }
 }

@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -206,7 +206,7 @@ pub(super) enum TicketStore {
 }
 
 impl TicketStore {
-    /// By the settings. A default cache that is no file cannot be written here; the own cache takes its place.
+    /// By the settings. A default cache that is not a file cannot be written here; the own cache takes its place.
     pub(super) fn of(config: &Config) -> Self {
         let default = || match roots::default_cache(&config.krb5_config).ok()? {
             CacheName::File(path) => Some(path),
@@ -215,6 +215,14 @@ impl TicketStore {
         let host = config.within().is_none();
         let path = (host && config.machine.cache == MachineCachePlace::Default).then(default).flatten();
         path.map_or(Self::Own, Self::Default)
+    }
+
+    /// The directory outside the run directory that is written to.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Own => None,
+            Self::Default(path) => path.parent(),
+        }
     }
 }
 
@@ -225,7 +233,7 @@ impl OwnCache {
             TicketStore::Default(path) => {
                 let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
                 let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                let directory = open(path.parent().ok_or(Errno::EINVAL)?, flags, Mode::empty())?;
+                let directory = open(place.directory().ok_or(Errno::EINVAL)?, flags, Mode::empty())?;
                 replace(directory.as_fd(), name, cache)
             }
         }

@@ -26,7 +26,7 @@ impl PreparedNegotiation {
     /// Prepares a negotiation.
     ///
     /// # Errors
-    /// What it fails with, or what a like request has failed with lately.
+    /// The failure of a step, or the recent failure of a similar request.
     pub(super) fn of(job: &Job<'_>, times: &Times) -> Result<Self, Failure> {
         let (order, config) = (job.order(), job.config);
         let channel = match order {

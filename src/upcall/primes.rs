@@ -2,7 +2,7 @@
 //! mount of many targets one makes it, and the others wait for that one.
 //!
 //! Below the run directory: `primes/<SHA-256 of the prime>` says that the prime is safe, and is locked while it is
-//! tested. Invariant: what cannot be read or written, or has been removed meanwhile, makes a test more, never one less.
+//! tested. Invariant: what cannot be read or written, or has been removed meanwhile, costs an extra test, and never saves one.
 
 use std::fs::File;
 use std::io;
@@ -146,6 +146,7 @@ mod tests {
                     told.send(other.test(later())).unwrap();
                 });
             }
+            drop(told);
             // Each has found that the test is being made.
             assert!(results.iter().take(TARGETS).all(|test| test == PrimeTest::Due));
             first.passed();

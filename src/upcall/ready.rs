@@ -20,13 +20,13 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::invocation::Invocation;
-use crate::config::DEFAULT_PATH;
+use crate::config::settings_file;
 use crate::ctx::lustre::LustreCallout;
 use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, remove_old, subdirectory};
 
 /// The directory above the notes, whatever `run_dir` is.
-const RUN: &str = "/run/lgss";
+pub(super) const RUN: &str = "/run/lgss";
 const DIRECTORY: &str = "ready";
 /// Longest note in bytes (krb5.conf may include many files).
 const NOTE_SIZE_LIMIT: usize = 8192;
@@ -42,7 +42,7 @@ pub(super) struct Note(String);
 impl Note {
     /// The note for requests like this one, from our own mount namespace.
     pub(super) fn of(invocation: &Invocation, callout: &LustreCallout) -> Self {
-        let config = invocation.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+        let config = settings_file(invocation.config.as_deref());
         let file_system = callout.target.split_once('-').map_or("", |(name, _)| name);
         // Not a cryptographic hash, since the requester waits for it. A collision does no more harm than any wrong
         // note.

@@ -1,4 +1,4 @@
-//! The memory that front and monitor share. The front writes; the monitor reads when the front has ended.
+//! The memory that front and monitor share. The front writes; the monitor reads once the front has ended or waits for it.
 //!
 //! Invariant: the front may be killed at any instruction. So the monitor reads only complete values, by
 //! [`OnceLock::get`] and atomics, and waits for nothing that the front has begun.
@@ -35,7 +35,7 @@ pub(super) struct Shared {
 /// The front's current step, which says what blocks it if it is overdue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Phase {
+pub(super) enum FrontStep {
     /// Looking at keys, which takes the kernel's lock of keys.
     Keys,
     /// Looking at the requester, which may be in exec(2).
@@ -51,11 +51,11 @@ impl Shared {
             invocation,
             order: OnceLock::new(),
             verdict: OnceLock::new(),
-            handover: Handover::default(),
+            handover: Handover::new(),
             starved: AtomicBool::new(false),
             waits: OnceLock::new(),
             authority: authority.inherited(),
-            phase: AtomicU8::new(Phase::Keys as u8),
+            phase: AtomicU8::new(FrontStep::Keys as u8),
         }
     }
 
@@ -71,16 +71,16 @@ impl Shared {
     }
 
     /// Records that the front goes on to this step.
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: FrontStep) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
     /// The failure of a front that was killed because it was overdue.
     pub(super) fn overdue(&self) -> Failure {
-        let detail = if self.phase.load(Ordering::Relaxed) == Phase::Requester as u8 {
+        let detail = if self.phase.load(Ordering::Relaxed) == FrontStep::Requester as u8 {
             "S6: the requester could not be looked at in time (it may be in exec)"
         } else {
-            "S21: the kernel did not let go of its keys in time; another user or the load of the machine holds it up"
+            "S21: the kernel's key locks were not free in time: another user holds them, or the machine is overloaded"
         };
         Failure::new(Stage::Authorise, Cause::Deadline, detail)
     }

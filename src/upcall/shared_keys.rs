@@ -146,9 +146,9 @@ impl Drop for SharedKeyPart {
     }
 }
 
-/// Until when others' tests of the two keys' primes are waited for. A test that goes on has begun before ours could, and
-/// one that is given up is ours at once: so there is nothing to gain by giving up early, and the rest of the time is for
-/// the exchange. The second key is tested by whoever comes to it.
+/// Deadlines for waiting for others' tests of the two primes. A running test began before ours could, and an abandoned one
+/// passes to us at once, so giving up early gains nothing; the last eighth of the time is for the exchange. The second key's
+/// test is not waited for.
 fn patience(now: Instant, deadline: Instant) -> [Instant; 2] {
     [now + deadline.saturating_duration_since(now) * 7 / 8, now]
 }
@@ -196,10 +196,10 @@ fn find(
                 }
                 Ok(Some(candidate)) => found.push(candidate),
                 Err(KeyObjection { cause: why, what, is_final }) => {
-                    // That of the first name counts, which is the key that is meant.
+                    // The first name's cause counts: that is the key that was meant.
                     cause = if cause == Cause::NoSharedKey { why } else { cause };
                     objections.push(format!("{name}: {what}"));
-                    // That of the key before it leaves the newest one good.
+                    // An objection to the predecessor does not affect the newest key.
                     if is_final && found.is_empty() {
                         break 'names;
                     }

@@ -7,7 +7,7 @@ use super::places::Places;
 use crate::event::Failure;
 use crate::key::KeySerial;
 
-/// The front's decision; the monitor reads it when the front has ended.
+/// The front's decision; the monitor reads it once the front has ended or waits for it.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// The key has been instantiated; the monitor must finish it.

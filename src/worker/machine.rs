@@ -119,7 +119,7 @@ fn ask(
     WorkerTask { deadline, names, watch, .. }: WorkerTask<'_>,
 ) -> Result<String, Failure> {
     let silent = || {
-        let detail = "this node's name in full is not known: the name service does not answer";
+        let detail = "this machine's full name is unknown: the name service does not answer";
         Failure::new(Stage::Resolve, Cause::NameServiceSilent, detail)
     };
     watch.enter(deadline, silent());

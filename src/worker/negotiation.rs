@@ -55,7 +55,7 @@ pub(super) fn negotiate(
         }
         &Credentials::SharedKeys { roles, myself } => {
             sandbox::leave_networks().map_err(|error| sandbox::broken("sockets", error))?;
-            return shared_keys::negotiate(&sources, (roles, myself), task).map(WorkerOutcome::SharedKey);
+            return shared_keys::negotiate(&sources, roles, myself, task).map(WorkerOutcome::SharedKey);
         }
     };
     let account = holder.account();
@@ -185,14 +185,14 @@ fn establish(
             let peer = format!("{server} at {address}");
             let program = Program { number: channel.program, version: channel.version };
             let client = Client::new(stream, program, limit);
-            (exchange((ticket, afterwards), client, &peer, task), peer)
+            (exchange(ticket, afterwards, client, &peer, task), peer)
         }
         Target::Lustre { name, .. } => {
             let peer = format!("{server} by {name}");
-            let negotiated = match exchange((ticket, afterwards), RelayedChannel { watch }, &peer, task) {
+            let negotiated = match exchange(ticket, afterwards, RelayedChannel { watch }, &peer, task) {
                 // One more exchange from the start, since sending the same token again would be a replay.
                 Err(DriveError::Channel(ChannelError::Unanswered)) => {
-                    exchange((ticket, afterwards), RelayedChannel { watch }, &peer, task)
+                    exchange(ticket, afterwards, RelayedChannel { watch }, &peer, task)
                 }
                 first => first,
             };
@@ -251,7 +251,8 @@ fn addresses(server: &RpcChannel, deadline: Instant, watch: &Watch) -> Result<Ve
 }
 
 fn exchange(
-    (ticket, afterwards): (&Ticket, Afterwards),
+    ticket: &Ticket,
+    afterwards: Afterwards,
     inner: impl Channel,
     peer: &str,
     WorkerTask { request, watch, .. }: WorkerTask<'_>,

@@ -10,7 +10,7 @@ use crate::gss::ticket::Ticket;
 use crate::negotiate::drive::Negotiated;
 use crate::negotiate::mech::krb5::Krb5Keys;
 use crate::negotiate::mech::sk::SkKeys;
-use crate::negotiate::messages::{Considered, Established, SharedEstablished, Timing};
+use crate::negotiate::messages::{Considered, Established, SharedKeyEstablished, Timing};
 use crate::secret::Secret;
 
 /// A context, by mechanism.
@@ -18,7 +18,7 @@ pub(super) enum WorkerOutcome {
     /// Kerberos 5.
     Kerberos(KerberosOutcome),
     /// A shared key.
-    SharedKey(SharedOutcome),
+    SharedKey(SharedKeyOutcome),
 }
 
 /// A context and its principal.
@@ -77,7 +77,7 @@ impl KerberosOutcome {
 }
 
 /// A context by a shared key.
-pub(super) struct SharedOutcome {
+pub(super) struct SharedKeyOutcome {
     /// Which of the keys that were handed over.
     pub(super) candidate: usize,
     /// The context's keys.
@@ -86,12 +86,12 @@ pub(super) struct SharedOutcome {
     pub(super) remark: Option<String>,
 }
 
-impl SharedOutcome {
+impl SharedKeyOutcome {
     /// The message's typed fields.
-    pub(super) fn message(&self, stages: Vec<Timing>, trail: Vec<String>) -> SharedEstablished {
+    pub(super) fn message(&self, stages: Vec<Timing>, trail: Vec<String>) -> SharedKeyEstablished {
         let Self { candidate, ref keys, ref remark } = *self;
         let SkKeys { host_random, peer_random, .. } = *keys;
-        SharedEstablished { candidate, host_random, peer_random, remark: remark.clone(), stages, trail }
+        SharedKeyEstablished { candidate, host_random, peer_random, remark: remark.clone(), stages, trail }
     }
 
     /// The key of the HMAC, then the encryption key.

@@ -53,8 +53,10 @@ impl RequiredPrincipal {
     pub(super) fn explain(&self, failure: Failure) -> Failure {
         match &self.0 {
             Some(name) if failure.stage == Stage::Credentials && failure.cause != Cause::Setup => {
-                let detail =
-                    format_args!("no ticket of {name}, as whom the request wants to be: {}", failure.detail);
+                let detail = format_args!(
+                    "no ticket for {name}, the principal that the request requires: {}",
+                    failure.detail
+                );
                 Failure::new(failure.stage, failure.cause, detail)
             }
             _ => failure,

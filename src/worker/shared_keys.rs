@@ -9,7 +9,7 @@ use std::time::Instant;
 use zeroize::Zeroizing;
 
 use super::channels::{Afterwards, RelayedChannel, WatchedChannel};
-use super::outcome::SharedOutcome;
+use super::outcome::SharedKeyOutcome;
 use super::task::WorkerTask;
 use crate::creds::shared_key::{LENGTH, SharedKey};
 use crate::creds::source::{CacheNames, PrimeTest};
@@ -38,9 +38,10 @@ struct Parties<'a> {
 /// Establishes the context with the first key that the server accepts.
 pub(super) fn negotiate(
     sources: &[SourceEntry],
-    (roles, myself): (Roles, u64),
+    roles: Roles,
+    myself: u64,
     task: WorkerTask<'_>,
-) -> Result<SharedOutcome, Failure> {
+) -> Result<SharedKeyOutcome, Failure> {
     let Target::Lustre { name: target, .. } = &task.request.target else {
         return Err(Failure::new(Stage::Credentials, Cause::Setup, "only Lustre has shared keys"));
     };
@@ -58,7 +59,7 @@ pub(super) fn negotiate(
         match with_key(handed_over, &mut tested, &refusals, parties, task) {
             Ok(keys) => {
                 let remark = refusals.pop().map(|Refusal { name, error }| format!("{name}: {error}"));
-                return Ok(SharedOutcome { candidate, keys, remark });
+                return Ok(SharedKeyOutcome { candidate, keys, remark });
             }
             Err(NoKeys::Refused(error)) => refusals.push(Refusal { name: &name.display, error }),
             Err(NoKeys::Failed(failure)) => return Err(with_refusals(failure, &refusals)),

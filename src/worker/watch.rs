@@ -1,4 +1,4 @@
-//! The worker's clock: its current stage, since when, and until when; and the only way to report.
+//! The worker's watchdog: the current stage, its start and its deadline; and the only way to report.
 //!
 //! libkrb5 and getaddrinfo can block for longer than a stage may take, and cannot be interrupted. So a thread waits for the
 //! deadline, reports in the main thread's place and ends the process. Invariant: the first to report takes the socket out of

@@ -2,6 +2,7 @@
 //! attacker has made. A case succeeds if its attack fails: it gains nothing, and an honest request afterwards is served.
 //!
 //! Needs root, as tests/upcall, whose parts it uses. The table of docs/security-results.md is that of these cases.
+#![deny(dead_code)]
 #![allow(
     missing_docs,
     clippy::expect_used,

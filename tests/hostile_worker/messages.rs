@@ -21,7 +21,7 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
         "prime-nobody-asked-for" => frame(TESTED_PRIME, &json!({"candidate": 0}), &[], &[]),
         "kind-0" => frame(0, &json!({}), &[], &[]),
         "request-back" => frame(REQUEST, &json!({"service": "nfs@h"}), &[], &[]),
-        "token-nobody-wants" => frame(TOKEN, &json!(null), &[7; 100], &[]),
+        "token-nobody-wants" => frame(TOKEN, &json!([]), &[7; 100], &[]),
         "reply" => frame(REPLY, &json!({"gss_major": 0, "gss_minor": 0, "window": 1}), &[7; 100], &[7; 8]),
         "credentials-nobody-wants" => frame(READY, &json!({"good_until": u32::MAX}), &[7; 100], &[]),
         "oversized" => [&u32::MAX.to_ne_bytes()[..], &[0; 64]].concat(),

@@ -219,7 +219,7 @@ fn a_failure_that_a_command_can_mend_names_the_command() {
     bench.set_mode(".", 0o755);
     let (_, _, err) = outcome(bench.command(&["-r", "key"]).uid(65534).gid(65534).output().unwrap());
     assert!(
-        err.contains("Permission denied") && err.contains("try:    the same as the file's owner"),
+        err.contains("Permission denied") && err.contains("try:    run this as the file's owner"),
         "{err}"
     );
 }
@@ -246,7 +246,7 @@ fn what_goes_wrong_with_keys_and_their_files_is_in_the_page_on_troubleshooting()
     let (_, _, user) = outcome(bench.command(&["list"]).uid(65534).gid(65534).output().unwrap());
     for (said, words) in [
         (absent, "not loaded"),
-        (nameless, "without a file system name"),
+        (nameless, "no file system name"),
         (broken, "it is no shared key"),
         (open, "its mode is"),
         (foreign, "belongs to uid"),

@@ -129,7 +129,7 @@ fn a_key_without_a_name_is_not_loaded() {
     let bench = Bench::new();
     bench.done(&["-w", "key", "-t", "server", "-g", &bench.nid]);
     let err = bench.refused(&["-l", "key"]);
-    assert!(err.contains("without a file system name") && err.contains("lgss_sk -m key -f FSNAME"), "{err}");
+    assert!(err.contains("no file system name") && err.contains("lgss_sk -m key -f FSNAME"), "{err}");
     bench.refused(&["-R", "key"]);
 }
 
@@ -140,7 +140,7 @@ fn a_removed_key_with_another_secret_is_named() {
     bench.make("new", "server");
     bench.done(&["-l", "old"]);
     let (_, err) = bench.done(&["-R", "new"]);
-    assert!(err.contains("whose secret was another than the file's"), "{err}");
+    assert!(err.contains("whose secret differed from the file's"), "{err}");
     assert!(bench.names().is_empty());
     bench.done(&["-l", "old"]);
     assert_eq!(bench.done(&["-R", "old"]).1, "");
@@ -289,7 +289,7 @@ fn a_file_whose_key_would_have_no_name_is_not_rewritten_to_be_loaded() {
     bench.done(&["-m", "key", "-f", ""]);
     let before = bench.bytes("key");
     let err = bench.refused(&["-l", "key", "-t", "client"]);
-    assert!(err.contains("without a file system name"), "{err}");
+    assert!(err.contains("no file system name"), "{err}");
     assert_eq!(bench.bytes("key"), before);
 }
 

@@ -90,10 +90,11 @@ impl Flooders {
             crowd.site.serve(&format!("lgss:{uid}:*"));
         }
         let begun = Instant::now();
-        let quiet = work(crowd, target, "quiet", || begun.elapsed() > quiet);
+        let quiet = work(crowd, target, "quiet", |_| (), || begun.elapsed() > quiet);
         let (over, begun) = (AtomicBool::new(false), Instant::now());
         let (flooded, (over_quota, took), (processes, memory)) = std::thread::scope(|scope| {
-            let work = scope.spawn(|| work(crowd, target, "flooded", || over.load(Ordering::Relaxed)));
+            let work =
+                scope.spawn(|| work(crowd, target, "flooded", |_| (), || over.load(Ordering::Relaxed)));
             let seen = scope.spawn(|| most(crowd, &over));
             let over_quota = scope.spawn(|| self.ask(crowd, target, requests)).join();
             let took = begun.elapsed();
@@ -158,12 +159,19 @@ fn forged(crowd: &Crowd, target: &Target, [uid, victim]: [u32; 2], number: usize
     (request, if kind == 0 { Errno::EACCES } else { Errno::EINVAL })
 }
 
-/// Everybody asks for one context after another until it is over. Nobody's first one counts, since all begin at once.
+/// Everybody asks for one context after another until it is over, after `prepare` with its uid. Nobody's first one counts,
+/// since all begin at once.
 ///
 /// # Panics
 /// If one gets no context.
-pub(crate) fn work(crowd: &Crowd, target: &Target, phase: &str, is_over: impl Fn() -> bool + Sync) -> Waits {
-    let is_over = &is_over;
+pub(crate) fn work(
+    crowd: &Crowd,
+    target: &Target,
+    phase: &str,
+    prepare: impl Fn(u32) + Sync,
+    is_over: impl Fn() -> bool + Sync,
+) -> Waits {
+    let (prepare, is_over) = (&prepare, &is_over);
     let of_user = |uid: u32| {
         let mut waits = Waits::default();
         for number in 0.. {
@@ -172,6 +180,7 @@ pub(crate) fn work(crowd: &Crowd, target: &Target, phase: &str, is_over: impl Fn
             }
             let description = format!("lgss:{uid}:{}:{phase}{number}", target.service).into_bytes();
             let request = Request { description, ..crowd.site.request(target) };
+            prepare(uid);
             let (blocked, whole) = waited(uid, request);
             if number > 0 {
                 waits.blocked.push(blocked);

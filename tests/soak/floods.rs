@@ -1,14 +1,18 @@
 //! Floods: others are served, and processes, memory and log stay within bounds (rule S8).
 
 use crate::flood::{AT_A_TIME, Flooded, Flooders, HONEST, percentile, work};
+use crate::hanging_kdc::HangingKdc;
 use crate::plan::{Finding, Request, Step};
 use crate::support::crowd::Crowd;
 use crate::support::probe::{Probe, as_user};
 use crate::support::scratch::Scratch;
-use crate::support::server::Server;
+use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::RELEASED_WITHIN;
 use crate::support::wait::{stretched, wait_for};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Without LGSS_FLOOD_REQUESTS.
@@ -75,36 +79,94 @@ pub(crate) fn of_requests_that_hang() {
     let server = Server::silent();
     let uid = crowd.users.last().unwrap().uid();
     let silent = shared.nfs().behind(&server);
-    let program = |program| {
-        let request = |number| {
-            let description = format!("lgss:{uid}:{}:hang{program}.{number}", silent.service).into_bytes();
-            Request { description, ..crowd.site.request(&silent) }
-        };
-        let requests = (0..AT_ONCE).map(request).collect();
-        let mut steps = as_user(uid);
-        steps.extend([Step::RequestEach { requests, within_ms: 60_000 }, Step::Pause]);
-        Probe::start(&steps)
-    };
-    let mut hanging: Vec<_> = (0..PROGRAMS).map(program).collect();
-    for program in &mut hanging {
-        let findings = program.until_pause();
-        let Some(Finding::Each(each)) = findings.last() else { panic!("{findings:?}") };
-        assert_eq!(each.len(), AT_ONCE);
-    }
-    wait_for("all to be served or refused", Duration::from_secs(20), || {
-        let lines = crowd.site.log.lines();
-        let refused =
-            lines.iter().filter(|line| line.contains("limits.per_owner") && line.contains("EAGAIN")).count();
-        (server.connections() == SERVED && refused == PROGRAMS * AT_ONCE - SERVED).then_some(())
-    });
+    let hanging = ask_at_once(&crowd, uid, &silent);
+    wait_until_served(&crowd, || server.connections());
     let begun = Instant::now();
-    let waits = work(&crowd, shared.nfs(), "others", || begun.elapsed() > QUIET);
+    let waits = work(&crowd, shared.nfs(), "others", |_| (), || begun.elapsed() > QUIET);
     assert_eq!(server.connections(), SERVED);
     let [p50, p99] = [50, 99].map(|percent| percentile(&waits.whole, percent));
     println!("{SERVED} requests of one user hang; others' contexts p50 {p50:.1} ms, p99 {p99:.1} ms");
     drop(hanging);
     drop(server);
     crowd.site.wait_until_idle();
+}
+
+/// One user's requests for one service hang at the KDC, which answers all others. Everybody has no ticket for a service but
+/// what the KDC gives.
+pub(crate) fn of_a_kdc_that_hangs() {
+    let shared = Shared::default();
+    let realm = shared.realm();
+    let crowd = Crowd::new(realm, "[backoff]\nafter = 1000\n");
+    // The first component of a principal, as DER has it.
+    let kdc = HangingKdc::before(realm.kdc_port(), b"\x1b\x04hang");
+    std::fs::write(crowd.site.path("krb5.conf"), realm.krb5_conf_by(kdc.port())).unwrap();
+    let cache = |uid: u32| format!("/tmp/krb5cc_{uid}");
+    let uids = crowd.users.iter().map(Scratch::uid);
+    let first: BTreeMap<_, _> = uids.map(|uid| (uid, std::fs::read(cache(uid)).unwrap())).collect();
+    let forget = |uid: u32| {
+        let mut file = File::options().write(true).truncate(true).open(cache(uid)).unwrap();
+        file.write_all(&first[&uid]).unwrap();
+    };
+    let serve = |phase| {
+        let (begun, asked) = (Instant::now(), realm.kdc_requests());
+        let waits = work(&crowd, shared.nfs(), phase, forget, || begun.elapsed() > QUIET);
+        wait_for("the KDC's log", Duration::from_secs(10), || {
+            (realm.kdc_requests() - asked >= waits.whole.len()).then_some(())
+        });
+        waits
+    };
+    let quiet = serve("quiet");
+    let uid = crowd.users.last().unwrap().uid();
+    let hung = shared.nfs().called(&format!("hang@{}", realm.host()));
+    let hanging = ask_at_once(&crowd, uid, &hung);
+    wait_until_served(&crowd, || kdc.kept());
+    let during = serve("others");
+    let lines = crowd.site.log.lines();
+    let ended =
+        lines.iter().filter(|line| line.contains(&format!(" uid {uid} ")) && !line.contains("per_owner"));
+    assert_eq!(ended.collect::<Vec<_>>(), [""; 0], "some hang no longer");
+    for (phase, waits) in [("quiet", &quiet), ("during", &during)] {
+        let [p50, p99] = [50, 99].map(|percent| percentile(&waits.whole, percent));
+        println!(
+            "{SERVED} requests hang at the KDC; others' contexts, {phase}: p50 {p50:.1} ms, p99 {p99:.1} ms"
+        );
+        assert!(p99 < in_ms(stretched(SERVED_WITHIN)), "{:?}", waits.whole);
+        assert!(percentile(&waits.blocked, 99) < in_ms(stretched(RELEASED_WITHIN)), "{:?}", waits.blocked);
+    }
+    drop(hanging);
+    drop(kdc);
+    crowd.site.wait_until_idle();
+}
+
+/// Programs of one user, each of which has made its requests and been released. With their end the requests end.
+fn ask_at_once(crowd: &Crowd, uid: u32, target: &Target) -> Vec<Probe> {
+    let program = |program| {
+        let request = |number| {
+            let description = format!("lgss:{uid}:{}:hang{program}.{number}", target.service).into_bytes();
+            Request { description, ..crowd.site.request(target) }
+        };
+        let requests = (0..AT_ONCE).map(request).collect();
+        let mut steps = as_user(uid);
+        steps.extend([Step::RequestEach { requests, within_ms: 60_000 }, Step::Pause]);
+        Probe::start(&steps)
+    };
+    let mut programs: Vec<_> = (0..PROGRAMS).map(program).collect();
+    for program in &mut programs {
+        let findings = program.until_pause();
+        let Some(Finding::Each(each)) = findings.last() else { panic!("{findings:?}") };
+        assert_eq!(each.len(), AT_ONCE);
+    }
+    programs
+}
+
+/// Waits until as many hang as one owner may have, and the others have been refused.
+fn wait_until_served(crowd: &Crowd, hanging: impl Fn() -> usize) {
+    wait_for("all to be served or refused", Duration::from_secs(20), || {
+        let lines = crowd.site.log.lines();
+        let refused =
+            lines.iter().filter(|line| line.contains("limits.per_owner") && line.contains("EAGAIN")).count();
+        (hanging() == SERVED && refused == PROGRAMS * AT_ONCE - SERVED).then_some(())
+    });
 }
 
 fn in_ms(limit: Duration) -> f64 {

@@ -11,7 +11,7 @@ use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use std::fs;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -244,12 +244,14 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
         steps.extend([Step::Request(request), Step::Settle { within_ms: 4000 }, Step::Expiry]);
         steps
     };
+    let keys = AtomicUsize::new(0);
     each_call(shared, ("kill", "monitor"), &settings, |site, call, instance| {
         let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
         let findings = probe(&steps(site, request));
         if let (Some(Finding::Requested { serial: Some(_), .. }), Some(Finding::ExpiresIn { seconds })) =
             (findings.get(2), findings.last())
         {
+            keys.fetch_add(1, Ordering::Relaxed);
             assert!(seconds.is_some(), "monitor killed at call {call}: the key stays for ever: {findings:?}");
             let unsettled = matches!(findings.get(3), Some(Finding::Unsettled));
             let bound = seconds.is_some_and(|seconds| seconds <= ceiling);
@@ -257,6 +259,7 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
         }
         site.was_killed(instance)
     });
+    assert!(keys.into_inner() >= 50, "hardly any request got a key");
 }
 
 fn the_worker_killed_at_any_system_call_fails_the_key_at_once(shared: &Shared) {

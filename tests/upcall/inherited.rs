@@ -6,11 +6,14 @@ use crate::support::process::{Process, command};
 use crate::support::rpc::call_null_with;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
+use crate::support::wait::wait_for;
 use crate::support::waiting::Waiting;
 use nix::unistd::Pid;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 crate::trials![
     the_requesters_environment_has_no_effect,
@@ -124,20 +127,26 @@ fn monitor_and_worker_have_a_umask_a_directory_and_limits_of_their_own(shared: &
     }
 }
 
+/// Those that are open, with what each leads to.
+fn descriptors(process: &Process) -> BTreeMap<i32, PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap();
+    let numbered = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        Some((path.file_name()?.to_str()?.parse().ok()?, fs::read_link(&path).ok()?))
+    });
+    numbered.collect()
+}
+
 /// Descriptors 0 to 2 as the kernel opens them, the monitor's socket, the cache, and the connection, which the worker
 /// has opened itself. The list of sources, 4, is closed once it has been read.
 fn the_worker_has_the_descriptors_of_its_contract_only(shared: &Shared) {
     let waiting = Waiting::new(shared);
-    let mut open: Vec<(i32, PathBuf)> = fs::read_dir(format!("/proc/{}/fd", waiting.worker.pid))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            (path.file_name().unwrap().to_str().unwrap().parse().unwrap(), fs::read_link(path).unwrap())
-        })
-        .collect();
-    open.sort();
-    let (inherited, own): (Vec<_>, Vec<_>) =
-        open.into_iter().partition(|(number, _)| matches!(number, 0..=3 | 5));
+    // It is connected before it has read all that its first token needs.
+    let (inherited, own) = wait_for("a worker that reads no file", Duration::from_secs(10), || {
+        let (inherited, own): (Vec<_>, Vec<_>) =
+            descriptors(&waiting.worker).into_iter().partition(|(number, _)| matches!(number, 0..=3 | 5));
+        (own.len() == 1).then_some((inherited, own))
+    });
     let target = |number| inherited.iter().find(|(n, _)| *n == number).map(|(_, path)| path.as_path());
     assert!(target(3).unwrap().to_str().unwrap().starts_with("socket:["), "{inherited:?}");
     assert_eq!(target(5), Some(waiting.site.default_cache().as_path()), "{inherited:?}");

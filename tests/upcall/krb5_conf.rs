@@ -107,8 +107,8 @@ fn whoever_has_no_ticket_hears_what_is_wrong_with_it(shared: &Shared) {
 fn a_harmless_fault_does_not_stand_before_a_kdc_that_is_down(shared: &Shared) {
     let site = site_with(shared, "");
     let text = fs::read_to_string(site.path("krb5.conf")).unwrap();
-    let port = shared.realm().kdc_port().to_string();
-    let dead = free_port().to_string();
+    let port = format!(":{}", shared.realm().kdc_port());
+    let dead = format!(":{}", free_port());
     fs::write(site.path("krb5.conf"), format!("blah blah\n{}", text.replace(&port, &dead))).unwrap();
     let outcome = site.ask(shared.nfs());
     site.assert_failed(&outcome, Cause::KdcDown, shared.nfs());

@@ -170,6 +170,7 @@ fn cores_of(site: &Site) -> impl Iterator<Item = PathBuf> {
     entries.filter_map(move |entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owned = entry.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.uid() == uid);
-        (name.contains("core") && owned || name.contains(&uid.to_string())).then(|| entry.path())
+        let is_cache = name.starts_with("krb5cc_");
+        (name.contains("core") && owned || name.contains(&uid.to_string()) && !is_cache).then(|| entry.path())
     })
 }

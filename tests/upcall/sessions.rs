@@ -183,7 +183,7 @@ fn a_user_in_roots_session_leaves_its_context_to_root_and_believes_none_of_roots
                 "linked to your user keyring, since the session keyring belongs to uid 0 (root)",
                 "established after",
                 "\"found\": true",
-                "what is in it is left alone",
+                "its contents are ignored",
                 "1 context ended",
                 "1 key in keyring",
                 "\n0\n",

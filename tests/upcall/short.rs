@@ -5,7 +5,7 @@
 //! are at the same time. KDCs are asked by TCP, since a datagram is never short.
 
 use crate::faults::each_call;
-use crate::injected::{SETTINGS, inject};
+use crate::injected::{self, inject};
 use crate::support::outcome::Outcome;
 use crate::support::shared::Shared;
 use crate::support::site::{Rule, Settings, Site};
@@ -16,6 +16,9 @@ crate::trials![
     what_the_monitor_reads_and_writes_in_parts_makes_no_difference,
     what_the_worker_reads_and_writes_in_parts_makes_no_difference,
 ];
+
+/// A launcher whose every byte is a call of its own, and is traced, takes its time.
+const SETTINGS: Settings<'_> = Settings { kdc: "30s", ..injected::SETTINGS };
 
 /// Shortens every transfer of `role` in turn, of which there are `least` at least.
 fn shorten_each_transfer(shared: &Shared, role: &str, least: u32) {

@@ -303,7 +303,8 @@ fn users_who_stop_their_processes_hold_nobody_up_who_lists_all(shared: &Shared) 
         let start = Instant::now();
         let output = command(lgss(&sites[0])).args(["list", "--all"]).output().unwrap();
         // One after another, they would cost forty seconds.
-        assert!(start.elapsed() < stretched(Duration::from_secs(25)), "{:?} {output:?}", start.elapsed());
+        let limit = stretched(Duration::from_secs(25)).min(Duration::from_secs(38));
+        assert!(start.elapsed() < limit, "{:?} {output:?}", start.elapsed());
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         told.contains("timed out").then_some(told)
     });

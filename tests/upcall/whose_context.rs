@@ -96,7 +96,8 @@ fn a_request_may_name_the_principal_that_it_wants_to_be(shared: &Shared) {
     let script = format!("export KRB5CCNAME={}; {script}", site.cache("bobs"));
     let text = lines(&session(&site, &script));
     let as_bob = format!(": as {bob}, ");
-    let none = format!("no ticket of nobody@{}, as whom the request wants to be", shared.realm().name());
+    let none =
+        format!("no ticket for nobody@{}, the principal that the request requires", shared.realm().name());
     in_order(
         &text,
         &[&as_bob, "which you had already", &as_bob, "in place of the one of bob", "ENOKEY", &none, "exit 3"],

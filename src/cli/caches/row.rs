@@ -53,7 +53,7 @@ pub(super) struct Row {
     /// It comes before better ones, because KRB5CCNAME names it.
     first: bool,
     /// Why it comes before better ones, for any reason.
-    because: Option<Because>,
+    because: Option<RankReason>,
     /// Why it is not used.
     reason: Option<String>,
 }
@@ -67,7 +67,7 @@ enum RowKind {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Because {
+enum RankReason {
     Krb5ccname,
     Identity,
     Realm,
@@ -121,10 +121,10 @@ impl Row {
             ready: *ready,
             first: *by == Some(WishedBy::Environment),
             because: by.map(|by| match by {
-                WishedBy::Environment => Because::Krb5ccname,
-                WishedBy::Identities => Because::Identity,
-                WishedBy::Realm => Because::Realm,
-                WishedBy::Default => Because::Default,
+                WishedBy::Environment => RankReason::Krb5ccname,
+                WishedBy::Identities => RankReason::Identity,
+                WishedBy::Realm => RankReason::Realm,
+                WishedBy::Default => RankReason::Default,
             }),
             ..Self::BARE
         }
@@ -172,9 +172,9 @@ impl Row {
     fn remarks(&self) -> String {
         let remarks = [
             (self.first, "first, because KRB5CCNAME names it"),
-            (self.because == Some(Because::Identity), "of the principal that .k5identity names"),
-            (self.because == Some(Because::Realm), "of the service's realm"),
-            (self.because == Some(Because::Default), "the default cache"),
+            (self.because == Some(RankReason::Identity), "of the principal that .k5identity names"),
+            (self.because == Some(RankReason::Realm), "of the service's realm"),
+            (self.because == Some(RankReason::Default), "the default cache"),
             (self.ready, "has a ticket for the service"),
             (self.renewable == Some(true), "renewable"),
             (self.reach == Some(Leads::OtherRealm), "of another realm than the service's"),

@@ -8,7 +8,7 @@ use super::trial::{self, LustreService};
 use super::{installation, rule};
 use crate::cli::arguments::ConfigCheckArgs;
 use crate::cli::exit::Exit;
-use crate::config::DEFAULT_PATH;
+use crate::config::settings_file;
 use crate::selftest::finding::{Finding, Severity};
 use crate::selftest::settings;
 use crate::terminal::{Terminal, results};
@@ -38,9 +38,9 @@ fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
     let mut rules = rule::inspect(&check.root);
     findings.append(&mut rules.findings);
     if let (Some(named), Some(of_rule)) = (&check.config, &rules.config)
-        && of_rule.as_deref().unwrap_or(Path::new(DEFAULT_PATH)) != named
+        && settings_file(of_rule.as_deref()) != named
     {
-        let of_rule = of_rule.as_deref().unwrap_or(Path::new(DEFAULT_PATH)).display();
+        let of_rule = settings_file(of_rule.as_deref()).display();
         findings.push(Finding::warning(
             "settings",
             format_args!("upcalls read {of_rule}, by the rule, and not {}", named.display()),
@@ -48,7 +48,7 @@ fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
         ));
     }
     for (file, by) in files(check, &rules) {
-        let name = file.clone().unwrap_or(DEFAULT_PATH.into());
+        let name = settings_file(file.as_deref()).to_owned();
         let lustre =
             if serves_lustre(&rules, &name) { LustreService::Served } else { LustreService::NotServed };
         if let Some(config) = settings::load(file, &by, &mut findings) {
@@ -75,7 +75,7 @@ fn files(check: &ConfigCheckArgs, rules: &rule::Inspection) -> Vec<(Option<PathB
         files.clear();
     }
     for rule in &rules.ours {
-        let path = |file: &Option<PathBuf>| file.clone().unwrap_or(DEFAULT_PATH.into());
+        let path = |file: &Option<PathBuf>| settings_file(file.as_deref()).to_owned();
         // A file on the command line replaces the general rule's.
         let left_aside = check.config.is_some() && rules.config.as_ref() == Some(&rule.config);
         let known = files.iter().any(|(known, _)| path(known) == path(&rule.config));
@@ -87,7 +87,7 @@ fn files(check: &ConfigCheckArgs, rules: &rule::Inspection) -> Vec<(Option<PathB
 }
 
 fn serves_lustre(rules: &rule::Inspection, file: &Path) -> bool {
-    rules.lustre.as_ref().is_some_and(|named| named.as_deref().unwrap_or(Path::new(DEFAULT_PATH)) == file)
+    rules.lustre.as_ref().is_some_and(|named| settings_file(named.as_deref()) == file)
 }
 
 fn programs(rules: &rule::Inspection) -> BTreeSet<&Path> {

@@ -42,7 +42,7 @@ pub(super) fn findings(config: &Config, file: &str) -> Vec<Finding> {
         findings.push(Finding::warning(
             "timeouts",
             format_args!(
-                "negative_cache is {}: for so long a failure is the answer, whatever is mended meanwhile",
+                "negative_cache is {}: a failure is returned for that long, even after its cause is fixed",
                 timeouts.negative_cache
             ),
             format_args!("set timeouts.negative_cache in {file} to some seconds"),
@@ -52,7 +52,7 @@ pub(super) fn findings(config: &Config, file: &str) -> Vec<Finding> {
         findings.push(Finding::warning(
             "limits",
             format_args!(
-                "per_owner ({}) is not below users ({}): one user can take the place of all",
+                "per_owner ({}) is not below users ({}): one user can use up all negotiations",
                 config.limits.per_owner, config.limits.users
             ),
             format_args!("lower limits.per_owner or raise limits.users in {file}"),

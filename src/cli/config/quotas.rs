@@ -45,7 +45,7 @@ pub(super) fn findings() -> Vec<Finding> {
     findings.extend(full_users(&fs::read_to_string("/proc/key-users").unwrap_or_default()));
     findings.extend(key_list::count().and_then(key_count));
     if findings.is_empty() {
-        findings.push(Finding::ok("quotas", "of keys have room for contexts"));
+        findings.push(Finding::ok("quotas", "for keys leave room for contexts"));
     }
     findings
 }
@@ -59,7 +59,7 @@ fn key_count(keys: u64) -> Option<Finding> {
         let text = format!("{text}: requests of programs fail with ETIMEDOUT beyond {limit}");
         Some(Finding::error("quotas", text, remedy))
     } else if keys > limit / MANY_SHARE {
-        let text = format!("{text}: requests of programs wait longer for each, and fail beyond {limit}");
+        let text = format!("{text}: each key slows programs' requests, which fail beyond {limit}");
         Some(Finding::warning("quotas", text, remedy))
     } else {
         None

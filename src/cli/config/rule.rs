@@ -75,7 +75,7 @@ pub(super) fn inspect_rules(rules: &Rules, root: &Path) -> Inspection {
         RuleChoice::NoRule if rules.lines.iter().any(unreached::serves_programs) => {
             findings.push(Finding::warning(
                 RULE_SUBJECT,
-                "no rule answers requests of contexts in general, only those that the rules of ours are for",
+                "no rule answers context requests in general; our rules answer only some of them",
                 format_args!(
                     "if all users are to have contexts, write to /etc/request-key.d/lgss.conf: {OURS}"
                 ),
@@ -83,7 +83,7 @@ pub(super) fn inspect_rules(rules: &Rules, root: &Path) -> Inspection {
         }
         RuleChoice::NoRule => findings.push(Finding::error(
             RULE_SUBJECT,
-            "no rule answers a request of a context: requests fail with ENOKEY",
+            "no rule answers context requests: they fail with ENOKEY",
             format_args!("write to /etc/request-key.d/lgss.conf: {OURS}"),
         )),
         RuleChoice::Unreadable(line) => findings.push(unreadable_line(line)),
@@ -151,7 +151,7 @@ fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
             vec![Finding::warning(
                 LUSTRE_SUBJECT,
                 finding,
-                "if that shall not be so, remove or narrow that rule",
+                "if that is not intended, remove or narrow that rule",
             )]
         }
         RuleChoice::NoRule if loaded => {
@@ -222,7 +222,7 @@ fn unreadable_line(line: &RuleLine) -> Finding {
         if line.too_long { "too long for request-key" } else { "not a rule that request-key can read" };
     Finding::error(
         RULE_SUBJECT,
-        format_args!("{}: {what}, which then obeys no other either", line.place()),
+        format_args!("{}: {what}, request-key then ignores the other rules too", line.place()),
         "correct or remove the line",
     )
 }
@@ -261,7 +261,7 @@ fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     let (name, words) = rule.command.split_first().map_or(("", &[][..]), |(name, words)| (*name, words));
     if name.starts_with('|') {
         findings
-            .push(error("the program gets a pipe in place of the words", "remove the bar before its name"));
+            .push(error("the program gets a pipe instead of arguments", "remove the bar before its name"));
     } else if Path::new(name).file_name().is_none_or(|name| name != KEYRING_PROGRAM) {
         let finding =
             error(&format!("{name} stands before {KEYRING_PROGRAM}"), "let the rule name the program itself");
@@ -277,7 +277,7 @@ fn faults(rule: &Rule<'_>) -> Vec<Finding> {
     let words = options_off(words);
     if !words.ends_with(&WORDS) {
         findings.push(error(
-            "the words are not those that the upcall needs",
+            "the arguments are not those that the upcall needs",
             &format!("let the rule end in {}", WORDS.join(" ")),
         ));
     } else if words.len() > WORDS.len() && !findings.iter().any(|f| f.finding.contains("stands before")) {
@@ -309,7 +309,7 @@ fn ties(rules: &Rules, request: &KeyRequest<'_>, chosen: &Rule<'_>) -> Vec<Findi
             Finding::warning(
                 RULE_SUBJECT,
                 format_args!(
-                    "{} ranks as high as {}: which of them is obeyed is chance",
+                    "{} ranks as high as {}: which of them is used is undefined",
                     rule.line.place(),
                     chosen.line.place()
                 ),

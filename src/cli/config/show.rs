@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::arguments::ConfigShowArgs;
 use crate::cli::exit::Exit;
-use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::{Config, ConfigError, settings_file};
 use crate::terminal::{Terminal, results};
 
 /// Origin of a value.
@@ -38,7 +38,7 @@ pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Res
             return Ok(Exit::Broken);
         }
     };
-    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let file = settings_file(path);
     if show.json {
         results::json(&as_json(settings, file), terminal.out)?;
     } else {
@@ -51,7 +51,7 @@ pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Res
 
 /// All settings, top-level ones first, as a file must have them.
 fn settings(config: &Config, path: Option<&Path>) -> Result<Vec<Setting>, ConfigError> {
-    let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let file = settings_file(path);
     // If the file is missing, even since a moment ago, the defaults are in effect.
     let set: toml::Table =
         std::fs::read_to_string(file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();

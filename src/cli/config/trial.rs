@@ -90,7 +90,7 @@ fn absent_keytab(path: &Path, error: &Untrusted, config: &Config) -> Finding {
     let finding = untrusted("keytab", error, &install);
     let missing = matches!(error, Untrusted::Open(_, error) if error.kind() == std::io::ErrorKind::NotFound);
     let finding = Finding {
-        finding: format!("{}: the node has no credentials for Lustre", finding.finding),
+        finding: format!("{}: the machine has no credentials for Lustre", finding.finding),
         ..finding
     };
     if missing && *path == config.machine.keytab && root_has_a_cache(config) {
@@ -131,7 +131,7 @@ fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
     if principals.iter().any(serves) {
         Finding::ok("keytab", format_args!("{name}: {listed}"))
     } else {
-        let finding = format_args!("{name} has keys of {listed}, none that a node can use for Lustre");
+        let finding = format_args!("{name} has keys of {listed}, none that a machine can use for Lustre");
         Finding::error(
             "keytab",
             finding,
@@ -152,7 +152,7 @@ pub(super) fn upcall(path: &Path, config: &Config) -> Option<Finding> {
         Ok(version) => Finding::warning(
             "upcall",
             format_args!("{name} is of version {version}, this command of {BUILD_VERSION}"),
-            "install all programs of one version",
+            "install the same version of all programs",
         ),
         Err(fault @ TrialFault::Foreign(..)) => Finding::error(
             "upcall",

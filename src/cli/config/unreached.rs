@@ -24,7 +24,7 @@ const COLUMNS: usize = 4;
 
 /// Why no request reaches a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Slip<'a> {
+enum UnreachableRule<'a> {
     Indented,
     Columns(usize),
     Operation(&'a str),
@@ -33,7 +33,7 @@ enum Slip<'a> {
     Callout(&'a str),
 }
 
-impl fmt::Display for Slip<'_> {
+impl fmt::Display for UnreachableRule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unreached = format!("starts {KEYRING_PROGRAM}, but no request reaches it");
         match self {
@@ -49,7 +49,7 @@ impl fmt::Display for Slip<'_> {
     }
 }
 
-impl Slip<'_> {
+impl UnreachableRule<'_> {
     fn remedy(self) -> &'static str {
         match self {
             Self::Indented => "remove the blank, or make the line a comment with #",
@@ -71,7 +71,7 @@ impl Slip<'_> {
 pub(super) fn findings(rules: &Rules, severity: Severity, known: &[Finding]) -> Vec<Finding> {
     // Prose may be indented and name the program.
     let is_rule = |line: &&RuleLine| start(line).is_some() && line.words().any(|word| word == "%k");
-    let indented = rules.indented.iter().filter(is_rule).map(|line| (line, Slip::Indented));
+    let indented = rules.indented.iter().filter(is_rule).map(|line| (line, UnreachableRule::Indented));
     let slips = rules.lines.iter().filter_map(|line| Some((line, slip(line)?)));
     let is_known = |place: &str| {
         let mut errors = known.iter().filter(|finding| finding.severity == Severity::Error);
@@ -81,7 +81,8 @@ pub(super) fn findings(rules: &Rules, severity: Severity, known: &[Finding]) -> 
         .chain(indented)
         .filter(|(line, _)| !is_known(&line.place()))
         .map(|(line, slip)| {
-            let severity = if matches!(slip, Slip::Operation(_)) { Severity::Error } else { severity };
+            let severity =
+                if matches!(slip, UnreachableRule::Operation(_)) { Severity::Error } else { severity };
             let finding = format_args!("{}: {slip}", line.place());
             Finding { severity, ..Finding::error(RULE_SUBJECT, finding, slip.remedy()) }
         })
@@ -96,16 +97,16 @@ pub(super) fn serves_programs(line: &RuleLine) -> bool {
 }
 
 /// The slip in a line that starts our program; `None` also for other lines.
-fn slip(line: &RuleLine) -> Option<Slip<'_>> {
+fn slip(line: &RuleLine) -> Option<UnreachableRule<'_>> {
     let column = start(line)?;
     if column < COLUMNS {
-        return Some(Slip::Columns(column));
+        return Some(UnreachableRule::Columns(column));
     }
     let mut words = line.words();
     let (operation, key_type, description, callout) =
         (words.next()?, words.next()?, words.next()?, words.next()?);
     if skips(operation, "create").is_none() {
-        return Some(Slip::Operation(operation));
+        return Some(UnreachableRule::Operation(operation));
     }
     let (programs, lustre) = (skips(key_type, "user").is_some(), skips(key_type, "lgssc").is_some());
     let programs_description =
@@ -116,11 +117,11 @@ fn slip(line: &RuleLine) -> Option<Slip<'_>> {
     if lustre && lustres_description() {
         None
     } else if !programs && !lustre {
-        Some(Slip::Type(key_type))
+        Some(UnreachableRule::Type(key_type))
     } else if !programs || !programs_description() {
-        Some(Slip::Description(description))
+        Some(UnreachableRule::Description(description))
     } else if !reaches(callout, &[CALLOUT_VERSION], |text| text.starts_with(CALLOUT_VERSION)) {
-        Some(Slip::Callout(callout))
+        Some(UnreachableRule::Callout(callout))
     } else {
         None
     }

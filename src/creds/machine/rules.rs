@@ -87,7 +87,7 @@ impl fmt::Display for Acceptable {
         ] {
             f.write_str(if wanted { names } else { "" })?;
         }
-        let host = self.host.as_deref().unwrap_or("whatever this node's is");
+        let host = self.host.as_deref().unwrap_or("whatever this machine's is");
         write!(f, "or lustre_mgs/HOST, HOST {host}, realm {}", self.realm)
     }
 }
@@ -105,7 +105,7 @@ pub(super) fn good(ticket: Granting, now: u64) -> Result<(), String> {
         return Err("the ticket is postdated and not validated".to_owned());
     }
     if start > now {
-        return Err(format!("the ticket is valid in {} only", Span(start - now).rounded()));
+        return Err(format!("the ticket becomes valid in {}", Span(start - now).rounded()));
     }
     if end <= now {
         return Err(format!("the ticket expired {} ago", Span(now - end).rounded()));

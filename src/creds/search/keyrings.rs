@@ -64,7 +64,7 @@ impl Rings {
 }
 
 /// Whether the calling process, which is that user's, has a session keyring, without creating one. A session keyring
-/// with another name than `_ses` cannot be recognized; but who has one has used keys before, so that the user keyring
+/// with another name than `_ses` cannot be recognised; but who has one has used keys before, so that the user keyring
 /// exists.
 #[cfg(feature = "tools")]
 pub(crate) fn has_session(uid: u32) -> bool {

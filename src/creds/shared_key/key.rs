@@ -26,7 +26,7 @@ pub(super) const NODEMAP_LIMIT: usize = 16;
 /// Most network identifiers of servers.
 pub(super) const MGS_NIDS_LIMIT: usize = 16;
 
-/// What a shared key holds; as long as nobody has checked it, no [`SharedKey`].
+/// The fields of a shared key, unchecked; [`SharedKey`] is the checked form.
 #[derive(Debug)]
 pub(crate) struct KeyParts {
     /// Of the context: what signs its messages.
@@ -140,7 +140,7 @@ pub(crate) enum SharedKeyError {
 
 /// Why a shared key does not authenticate a client to a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unfit {
+pub(crate) enum KeyMismatch {
     /// A key for servers.
     #[error("its type is {0}, and a client's key is needed")]
     OtherType(KeyTypes),
@@ -214,22 +214,22 @@ impl SharedKey {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn serves(&self, target: &str) -> Result<(), Unfit> {
+    pub(crate) fn serves(&self, target: &str) -> Result<(), KeyMismatch> {
         if !self.types.client {
-            return Err(Unfit::OtherType(self.types));
+            return Err(KeyMismatch::OtherType(self.types));
         }
         match target.strip_prefix(MGC) {
             Some(nid) if nid.parse().is_ok_and(|nid: Nid| self.mgs_nids.contains(&nid)) => {}
-            Some(_) if self.mgs_nids.is_empty() => return Err(Unfit::NoMgs),
-            Some(_) => return Err(Unfit::OtherMgs(self.mgs_nids.clone())),
+            Some(_) if self.mgs_nids.is_empty() => return Err(KeyMismatch::NoMgs),
+            Some(_) => return Err(KeyMismatch::OtherMgs(self.mgs_nids.clone())),
             None if names::file_system(target) == self.file_system => {}
-            None => return Err(Unfit::OtherFileSystem(self.file_system.clone())),
+            None => return Err(KeyMismatch::OtherFileSystem(self.file_system.clone())),
         }
         if self.prime.is_none() {
-            return Err(Unfit::NoPrime);
+            return Err(KeyMismatch::NoPrime);
         }
         match (self.hmac, self.cipher) {
-            (HmacAlgorithm::Null, CipherAlgorithm::Aes256Ctr) => Err(Unfit::NothingToDeriveWith),
+            (HmacAlgorithm::Null, CipherAlgorithm::Aes256Ctr) => Err(KeyMismatch::NothingToDeriveWith),
             _ => Ok(()),
         }
     }
@@ -239,11 +239,11 @@ impl SharedKey {
     ///
     /// # Errors
     /// What is missing.
-    pub(crate) fn protects(&self, level: Option<Level>) -> Result<(), Unfit> {
+    pub(crate) fn protects(&self, level: Option<Level>) -> Result<(), KeyMismatch> {
         match level {
             None | Some(Level::Null) => Ok(()),
-            Some(_) if self.hmac == HmacAlgorithm::Null => Err(Unfit::NoHmac),
-            Some(Level::Privacy) if self.cipher == CipherAlgorithm::Null => Err(Unfit::NoCipher),
+            Some(_) if self.hmac == HmacAlgorithm::Null => Err(KeyMismatch::NoHmac),
+            Some(Level::Privacy) if self.cipher == CipherAlgorithm::Null => Err(KeyMismatch::NoCipher),
             Some(_) => Ok(()),
         }
     }

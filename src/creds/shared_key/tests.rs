@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use super::key::{EXPIRE_MAXIMUM, EXPIRE_MINIMUM, MGS_NIDS_LIMIT, PRIME_LIMIT, SECRET_LIMIT, Unfit};
+use super::key::{EXPIRE_MAXIMUM, EXPIRE_MINIMUM, KeyMismatch, MGS_NIDS_LIMIT, PRIME_LIMIT, SECRET_LIMIT};
 use super::*;
 use crate::nid::Nid;
 use crate::secret::Secret;
@@ -89,20 +89,20 @@ fn a_key_serves_its_file_system_and_its_management_servers_only() {
     for target in ["scratch-MDT0000-mdc-ff2d", "scratch", "MGC10.0.0.1@tcp", "MGC10.0.0.1@o2ib3"] {
         assert_eq!(key.serves(target), Ok(()), "{target}");
     }
-    assert_eq!(key.serves("scratch2-MDT0000-mdc-ff2d"), Err(Unfit::OtherFileSystem("scratch".into())));
+    assert_eq!(key.serves("scratch2-MDT0000-mdc-ff2d"), Err(KeyMismatch::OtherFileSystem("scratch".into())));
     for target in ["MGC10.0.0.2@tcp", "MGC10.0.0.1@o2ib", "MGC", "MGCscratch"] {
-        assert_eq!(key.serves(target), Err(Unfit::OtherMgs(parts().mgs_nids)), "{target}");
+        assert_eq!(key.serves(target), Err(KeyMismatch::OtherMgs(parts().mgs_nids)), "{target}");
     }
     let words = key.serves("MGC10.0.0.2@tcp").unwrap_err().to_string();
     assert_eq!(words, "it is for the MGS 10.0.0.1@tcp, 10.0.0.1@o2ib3");
     let without_mgs = changed(|parts| parts.mgs_nids.clear()).unwrap();
-    assert_eq!(without_mgs.serves("MGC10.0.0.1@tcp"), Err(Unfit::NoMgs));
+    assert_eq!(without_mgs.serves("MGC10.0.0.1@tcp"), Err(KeyMismatch::NoMgs));
     let servers = KeyTypes { client: false, server: true, mgs: true };
     let of_server = changed(|parts| parts.types = servers).unwrap();
-    assert_eq!(of_server.serves("scratch-MDT0000"), Err(Unfit::OtherType(servers)));
+    assert_eq!(of_server.serves("scratch-MDT0000"), Err(KeyMismatch::OtherType(servers)));
     assert!(of_server.serves("scratch-MDT0000").unwrap_err().to_string().contains("server,mgs"));
     let without_prime = changed(|parts| parts.prime = None).unwrap();
-    assert_eq!(without_prime.serves("scratch-MDT0000"), Err(Unfit::NoPrime));
+    assert_eq!(without_prime.serves("scratch-MDT0000"), Err(KeyMismatch::NoPrime));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::key::{LENGTH, SharedKey, SharedKeyError};
 use crate::secret::Secret;
 
 const FIRST_LINE: &[u8] = b"Lustre SSK v1.0";
-/// Padding is not written, but nobody is hurt by it.
+/// Padding is accepted but never written.
 const READ: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use crate::creds::choice::WishedBy;
-use crate::creds::ranking::{Worth, Worthless};
+use crate::creds::ranking::{NoUsableTicket, Worth};
 use crate::creds::source::Standing;
 use crate::creds::ticket::CacheNames;
 use crate::event::Cause;
-use crate::gss::listing::Facts;
+use crate::gss::listing::TicketInfo;
 use crate::gss::principal::Name;
 use crate::text::quoted;
 
@@ -17,7 +17,7 @@ use crate::text::quoted;
 pub(super) struct Contents {
     pub(super) name: CacheNames,
     pub(super) client: Name,
-    pub(super) tickets: Vec<Facts>,
+    pub(super) tickets: Vec<TicketInfo>,
     pub(super) standing: Standing,
 }
 
@@ -59,8 +59,9 @@ impl Hash for Contents {
         // A ticket has the authentication time of the ticket by which it was got.
         let authenticated: BTreeSet<_> = tickets.iter().map(|ticket| ticket.authenticated).collect();
         authenticated.hash(state);
-        let is_own =
-            |ticket: &&Facts| ticket.grants() == Some(&client.realm) && ticket.server.realm == client.realm;
+        let is_own = |ticket: &&TicketInfo| {
+            ticket.grants() == Some(&client.realm) && ticket.server.realm == client.realm
+        };
         for ticket in tickets.iter().filter(is_own) {
             (ticket.start, ticket.end, ticket.invalid).hash(state);
         }
@@ -69,14 +70,14 @@ impl Hash for Contents {
 
 impl Contents {
     /// The objection to it.
-    pub(super) fn worthless(&self, why: Worthless) -> Objection {
+    pub(super) fn worthless(&self, why: NoUsableTicket) -> Objection {
         Objection {
             place: self.name.display.clone(),
             text: format!("{}: {why}", self.name.shown().trim_end_matches(':')),
             cause: Some(match why {
-                Worthless::Expired(_) => Cause::TicketExpired,
-                Worthless::Empty => Cause::NoTicket,
-                Worthless::GssProxys => Cause::BadCache,
+                NoUsableTicket::Expired(_) => Cause::TicketExpired,
+                NoUsableTicket::Empty => Cause::NoTicket,
+                NoUsableTicket::GssProxys => Cause::BadCache,
             }),
             notable: false,
             standing: self.standing,

@@ -9,7 +9,7 @@ use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure};
 use crate::gss::collection;
 use crate::gss::krb5::Library;
-use crate::gss::listing::Facts;
+use crate::gss::listing::TicketInfo;
 use crate::gss::principal::Name;
 use crate::gss::status::{Krb5Error, Krb5Reason};
 use crate::gss::ticket::Cache;
@@ -19,12 +19,12 @@ use crate::wire::Reader;
 /// Most caches of a daemon's collection that are read.
 const MEMBERS_LIMIT: usize = 64;
 
-pub(super) type Read = Result<(Name, Vec<Facts>), Krb5Error>;
+pub(super) type Read = Result<(Name, Vec<TicketInfo>), Krb5Error>;
 
 pub(super) fn read(library: &Library, name: &CacheNames) -> Read {
     let (client, mut tickets) = Cache::resolve(library, &name.library)?.contents()?;
     let now = now();
-    let strange = |ticket: &Facts| u64::from(ticket.start) > now + SKEW || u64::from(ticket.end) < now;
+    let strange = |ticket: &TicketInfo| u64::from(ticket.start) > now + SKEW || u64::from(ticket.end) < now;
     // The KDC's clock may have differed; the library corrects for that.
     if tickets.iter().any(strange) && library.makes_up_for_clocks() {
         let offset = offset(library, name);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::creds::choice::WishedBy;
-use crate::gss::listing::Facts;
+use crate::gss::listing::TicketInfo;
 use crate::gss::principal::Name;
 
 const NOW: u64 = 100_000;
@@ -10,8 +10,8 @@ fn name(text: &str) -> Name {
     Name { realm: realm.to_owned(), components: components.split('/').map(str::to_owned).collect() }
 }
 
-fn ticket(server: &str, end: u32) -> Facts {
-    Facts {
+fn ticket(server: &str, end: u32) -> TicketInfo {
+    TicketInfo {
         server: name(server),
         authenticated: 50_000,
         start: 50_000,
@@ -21,7 +21,7 @@ fn ticket(server: &str, end: u32) -> Facts {
     }
 }
 
-fn cache(display: &str, client: &str, standing: Standing, tickets: Vec<Facts>) -> Contents {
+fn cache(display: &str, client: &str, standing: Standing, tickets: Vec<TicketInfo>) -> Contents {
     let name_of = CacheNames { library: "FILE:/proc/self/fd/4".into(), display: display.into() };
     Contents { name: name_of, client: name(client), tickets, standing }
 }
@@ -60,7 +60,7 @@ fn a_cache_has_another_number_when_its_owner_has_a_new_ticket_and_not_by_what_a_
     used.tickets.push(ticket("krbtgt/B@A", 200_000));
     assert_eq!(before, numbers(vec![used]), "by its own ticket");
     let mut anew = granting("FILE:/a", 200_000);
-    anew.tickets.push(Facts { authenticated: 60_000, ..ticket("nfs/srv@A", 200_000) });
+    anew.tickets.push(TicketInfo { authenticated: 60_000, ..ticket("nfs/srv@A", 200_000) });
     assert_ne!(before, numbers(vec![anew]), "authenticated anew");
 }
 

@@ -12,7 +12,7 @@ use crate::event::NO_UPCALL;
 #[non_exhaustive]
 pub enum ClientError {
     /// The upcall would not understand the request: a value holds a separator, or the whole is too long.
-    #[error("the request cannot be written down: {0}")]
+    #[error("the request cannot be encoded: {0}")]
     Text(#[from] RequestError),
     /// The session keyring has ended with its login: EKEYREVOKED or EKEYEXPIRED.
     #[error("the session keyring has ended: {0}")]

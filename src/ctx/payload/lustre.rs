@@ -11,16 +11,13 @@ mod shared;
 pub(crate) use shared::{NullContext, SharedKeyContext, established_by_null, established_by_shared_key};
 
 use super::super::context::Context;
+use super::flags;
 use super::no_context::not_established;
 use crate::crypto::kdf::{KeyPurpose, dk};
-use crate::crypto::mic::KeyOrigin;
 use crate::event::Failure;
 use crate::wire::{WireError, Writer};
 
 const TOKEN_VERSION: u32 = 2;
-const FLAG_INITIATOR: u32 = 0x1;
-const FLAG_CFX: u32 = 0x2;
-const FLAG_ACCEPTOR_SUBKEY: u32 = 0x4;
 /// Key usage numbers of the three keys (RFC 4121 §2: acceptor seal, acceptor sign).
 const USAGE_SEAL: u32 = 22;
 const USAGE_SIGN: u32 = 23;
@@ -53,16 +50,12 @@ pub(crate) fn established(context: &Context) -> Result<Writer, EncodeError> {
 fn token(context: &Context) -> Result<Writer, EncodeError> {
     let base_key = &context.base_key;
     let (enctype, secret) = (base_key.enctype(), base_key.secret().expose());
-    let subkey = match context.key_origin {
-        KeyOrigin::AcceptorSubkey => FLAG_ACCEPTOR_SUBKEY,
-        KeyOrigin::Initiator => 0,
-    };
     let length = u32::try_from(secret.len()).map_err(|_| EncodeError::Key)?;
     let mut writer = Writer::with_capacity(REST_LIMIT);
     writer
         .u32_host(TOKEN_VERSION)
         .u32_host(context.endtime)
-        .u32_host(FLAG_INITIATOR | FLAG_CFX | subkey)
+        .u32_host(flags::of(context.key_origin))
         .u64_host(context.send_sequence)
         .u32_host(enctype.number())
         .u32_host(length)
@@ -87,6 +80,7 @@ pub(crate) fn failed(failure: &Failure) -> Writer {
 mod tests {
     use super::*;
     use crate::crypto::enctype::Enctype;
+    use crate::crypto::mic::KeyOrigin;
     use crate::ctx::{BaseKey, Handle, SeqWindow};
     use crate::event::{Cause, Stage};
     use crate::secret::Secret;

@@ -1,5 +1,6 @@
 //! Layouts of key payloads, one file per kind of consumer.
 
+mod flags;
 #[cfg(feature = "upcall")]
 pub(crate) mod lustre;
 mod no_context;

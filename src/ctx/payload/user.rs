@@ -9,18 +9,15 @@ use super::super::context::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
 use super::super::initiator::{Initiator, Principal};
 use super::super::no_context::NoContext;
 use super::super::os_error::OsError;
+use super::flags;
 use super::no_context::not_established;
 use super::texts::{self, TextKind, Texts};
 use crate::crypto::enctype::Enctype;
-use crate::crypto::mic::KeyOrigin;
 use crate::event::{Failure, Reason};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 use nix::errno::Errno;
 
-const FLAG_INITIATOR: u32 = 0x1;
-const FLAG_CFX: u32 = 0x2;
-const FLAG_ACCEPTOR_SUBKEY: u32 = 0x4;
 /// Major status of a token after which the peer expects another (RFC 2743 §1.2.1.1).
 pub(crate) const GSS_S_CONTINUE_NEEDED: u32 = 0x1;
 /// The longest token of the four encryption types, 20 bytes before a key of 32.
@@ -94,7 +91,7 @@ pub fn established(context: &Context) -> Result<Writer, WireError> {
     let key = context.base_key.secret().expose();
     let mut token = Writer::with_capacity(TOKEN_LIMIT);
     token
-        .u32_host(flags(context.key_origin))
+        .u32_host(flags::of(context.key_origin))
         .u32_host(context.endtime)
         .u64_host(context.send_sequence)
         .u32_host(context.base_key.enctype().number())
@@ -129,15 +126,6 @@ impl<'a> Texted<'a> {
     }
 }
 
-fn flags(origin: KeyOrigin) -> u32 {
-    FLAG_INITIATOR
-        | FLAG_CFX
-        | match origin {
-            KeyOrigin::AcceptorSubkey => FLAG_ACCEPTOR_SUBKEY,
-            KeyOrigin::Initiator => 0,
-        }
-}
-
 /// Reads a payload.
 ///
 /// # Errors
@@ -150,7 +138,8 @@ pub fn parse(payload: &[u8]) -> Result<State, PayloadError> {
     let handle = reader.opaque_host(HANDLE_LIMIT)?;
     let mut token = Reader::new(reader.opaque_host(TOKEN_LIMIT)?);
     let texts = Texts::read(reader)?;
-    let key_origin = parse_flags(token.u32_host()?)?;
+    let flags = token.u32_host()?;
+    let key_origin = flags::origin(flags).ok_or(PayloadError::BadFlags(flags))?;
     let (endtime, send_sequence, number) = (token.u32_host()?, token.u64_host()?, token.u32_host()?);
     let base_key = Enctype::try_from(number)
         .ok()
@@ -192,18 +181,10 @@ fn parse_reason(texts: &Texts<'_>) -> Option<Reason> {
     })
 }
 
-fn parse_flags(flags: u32) -> Result<KeyOrigin, PayloadError> {
-    const ALWAYS: u32 = FLAG_INITIATOR | FLAG_CFX;
-    match flags ^ ALWAYS {
-        0 => Ok(KeyOrigin::Initiator),
-        FLAG_ACCEPTOR_SUBKEY => Ok(KeyOrigin::AcceptorSubkey),
-        _ => Err(PayloadError::BadFlags(flags)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::mic::KeyOrigin;
     use crate::event::{Cause, Stage};
     use proptest::prelude::*;
 

@@ -32,6 +32,6 @@ pub enum RequestError {
     #[error("callout's field {0} is malformed")]
     Malformed(&'static str),
     /// A value that would be read back as another.
-    #[error("a value of the request would be read back as another (a separator, a fraction of a second)")]
+    #[error("a value cannot be encoded in the request (it contains a separator or a fraction of a second)")]
     Unwritable,
 }

@@ -110,7 +110,7 @@ fn request(target: Target, credentials: Credentials) -> Request {
         level: Level::Integrity,
         enctypes: Enctypes::default(),
         renew: true,
-        limits: PhaseLimits {
+        limits: StageLimits {
             kdc: Duration::from_secs(10),
             connect: Duration::from_millis(2500),
             round: Duration::from_secs(5),
@@ -284,7 +284,7 @@ fn an_established_context_looks_like_this() {
 
 #[test]
 fn a_context_by_a_shared_key_looks_like_this() {
-    let context = SharedEstablished {
+    let context = SharedKeyEstablished {
         candidate: 1,
         host_random: [1, 2, 3, 4],
         peer_random: [0, 255, 0, 9],

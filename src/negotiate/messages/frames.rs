@@ -144,10 +144,9 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         &mut self,
         kind: Sends,
         control: &impl Serialize,
-        key: &[u8],
-        handle: &[u8],
+        body: Body<'_>,
     ) -> Result<(), MessageError> {
-        write_frame(&mut self.socket, kind.number(), [&serde_json::to_vec(control)?, key, handle])
+        write_frame(&mut self.socket, kind.number(), [&serde_json::to_vec(control)?, body.key, body.handle])
     }
 
     /// The same by a deadline, for a reader that may not read.
@@ -156,9 +155,9 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         deadline: Instant,
         kind: Sends,
         control: &impl Serialize,
-        (key, handle): (&[u8], &[u8]),
+        body: Body<'_>,
     ) -> Result<(), MessageError> {
-        let frame = encode_frame(kind.number(), [&serde_json::to_vec(control)?, key, handle])?;
+        let frame = encode_frame(kind.number(), [&serde_json::to_vec(control)?, body.key, body.handle])?;
         for piece in frame.as_slice().chunks(PIECE) {
             write_piece(&mut self.socket, piece, deadline)?;
         }
@@ -169,6 +168,22 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
     pub(super) fn receive(&mut self, deadline: Instant) -> Result<Received<Hears>, MessageError> {
         let bytes = read_frame(&mut self.socket, deadline)?;
         Ok(Received { bytes, kinds: PhantomData })
+    }
+}
+
+/// What is sent after the JSON of a frame.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Body<'a> {
+    /// A key, a token or a cache.
+    pub(super) key: &'a [u8],
+    pub(super) handle: &'a [u8],
+}
+
+#[cfg(feature = "gss")]
+impl<'a> Body<'a> {
+    /// Without a handle.
+    pub(super) fn of(key: &'a [u8]) -> Self {
+        Self { key, handle: &[] }
     }
 }
 

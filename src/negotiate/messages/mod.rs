@@ -9,7 +9,7 @@
 //! | `Reply`       | monitor | each  | JSON statuses and window, token, handle; after a `Token`   |
 //! | `Again`       | monitor | ≤ 1   | nothing; after a `Token` that was not answered             |
 //! | `Established` | worker  | ≤ 1   | JSON [`Established`], base key, handle                     |
-//! | `Shared`      | worker  | ≤ 1   | JSON [`SharedEstablished`], keys; for shared keys only     |
+//! | `Shared`      | worker  | ≤ 1   | JSON [`SharedKeyEstablished`], keys; for shared keys only     |
 //! | `Failed`      | worker  | ≤ 1   | JSON [`Failed`]                                            |
 //!
 //! One of the last three ends the conversation. Any other message, and any that is too long or out of order, ends the worker.
@@ -28,10 +28,10 @@ pub(crate) use monitor_end::MonitorEnd;
 #[cfg(feature = "gss")]
 pub(crate) use report::{CONSIDERED_LIMIT, trail_of};
 pub(crate) use report::{
-    Considered, Established, Failed, Message, Ready, Report, SharedEstablished, TRAIL_LIMIT, TRIED_LIMIT,
+    Considered, Established, Failed, Message, Ready, Report, SharedKeyEstablished, TRAIL_LIMIT, TRIED_LIMIT,
     TestedPrime, Timing,
 };
-pub(crate) use request::{Credentials, HostNames, Paused, PhaseLimits, Request, Target, Trail};
+pub(crate) use request::{Credentials, HostNames, Paused, Request, StageLimits, Target, Trail};
 pub(crate) use worker_end::WorkerEnd;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use super::frames::{Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
+use super::frames::{Body, Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
 use super::report::{Message, Report};
 use super::request::Request;
 use crate::negotiate::channel::answer::Answer;
@@ -28,7 +28,7 @@ impl MonitorEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_request(&mut self, request: &Request) -> Result<(), MessageError> {
-        self.0.send(MonitorKind::Request, request, &[], &[])
+        self.0.send(MonitorKind::Request, request, Body::default())
     }
 
     /// Passes the server's answer on.
@@ -38,8 +38,8 @@ impl MonitorEnd {
     pub(crate) fn send_reply(&mut self, answer: &Answer, deadline: Instant) -> Result<(), MessageError> {
         let Answer { gss_major, gss_minor, window, .. } = *answer;
         let control = ReplyControl { gss_major, gss_minor, window };
-        let parts = (answer.token.expose(), answer.handle.as_slice());
-        self.0.send_by(deadline, MonitorKind::Reply, &control, parts)
+        let body = Body { key: answer.token.expose(), handle: &answer.handle };
+        self.0.send_by(deadline, MonitorKind::Reply, &control, body)
     }
 
     /// Reports that the server did not answer and a new exchange may begin.
@@ -47,7 +47,7 @@ impl MonitorEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be sent; [`MessageError::Unread`] at the deadline.
     pub(crate) fn send_again(&mut self, deadline: Instant) -> Result<(), MessageError> {
-        self.0.send_by(deadline, MonitorKind::Again, &(), (&[], &[]))
+        self.0.send_by(deadline, MonitorKind::Again, &(), Body::default())
     }
 
     /// Waits for the worker's next message.

@@ -74,7 +74,7 @@ pub(crate) struct Established {
 /// not in it: the monitor has them from the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SharedEstablished {
+pub(crate) struct SharedKeyEstablished {
     /// Which of the shared keys that the worker was given, from 0.
     pub candidate: usize,
     /// Our random bytes.
@@ -158,15 +158,17 @@ impl Considered {
     }
 }
 
-/// The worker's failure.
+/// The worker's failure. One of another contract reports by it that the programs are of different versions, so fields may be
+/// unknown, and all but the first may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Failed {
     /// What went wrong.
     pub failure: Failure,
     /// The choice of credentials.
+    #[serde(default)]
     pub considered: Considered,
     /// Duration of each stage.
+    #[serde(default)]
     pub stages: Vec<Timing>,
     /// Everything that was tried, if the request asks for it.
     #[serde(default)]
@@ -225,7 +227,7 @@ pub(crate) enum Report {
     /// With a context by a shared key.
     Shared {
         /// Its typed fields.
-        context: SharedEstablished,
+        context: SharedKeyEstablished,
         /// The key of the HMAC, then the encryption key, if there is one.
         keys: Secret,
     },

@@ -28,7 +28,7 @@ pub(crate) struct Request {
     /// Whether a user's ticket-granting ticket is renewed when less than half of its life is left.
     pub renew: bool,
     /// Time limits of the phases.
-    pub limits: PhaseLimits,
+    pub limits: StageLimits,
     /// Where host names come from.
     pub names: HostNames,
     /// How tightly the worker confines itself.
@@ -122,7 +122,7 @@ pub(crate) enum Credentials {
 /// The time limit of each phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PhaseLimits {
+pub(crate) struct StageLimits {
     /// Name resolution and KDC together.
     pub kdc: Duration,
     /// Connecting to the server.

@@ -4,12 +4,12 @@ use std::os::unix::net::UnixStream;
 #[cfg(feature = "gss")]
 use std::time::Instant;
 
+use super::frames::{Body, Link, MessageError, MonitorKind, WorkerKind};
 #[cfg(feature = "gss")]
 use super::frames::{Frame, ReplyControl, parse_control};
-use super::frames::{Link, MessageError, MonitorKind, WorkerKind};
 use super::report::Failed;
 #[cfg(feature = "gss")]
-use super::report::{Established, Ready, SharedEstablished, TestedPrime, Timing};
+use super::report::{Established, Ready, SharedKeyEstablished, TestedPrime, Timing};
 #[cfg(feature = "gss")]
 use super::request::Request;
 #[cfg(feature = "gss")]
@@ -32,7 +32,7 @@ impl WorkerEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_failed(&mut self, failed: &Failed) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Failed, failed, &[], &[])
+        self.0.send(WorkerKind::Failed, failed, Body::default())
     }
 }
 
@@ -68,7 +68,7 @@ impl WorkerEnd {
         base_key: &Secret,
         handle: &[u8],
     ) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Established, context, base_key.expose(), handle)
+        self.0.send(WorkerKind::Established, context, Body { key: base_key.expose(), handle })
     }
 
     /// Reports success with a shared key.
@@ -77,10 +77,10 @@ impl WorkerEnd {
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_shared(
         &mut self,
-        context: &SharedEstablished,
+        context: &SharedKeyEstablished,
         keys: &Secret,
     ) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Shared, context, keys.expose(), &[])
+        self.0.send(WorkerKind::Shared, context, Body::of(keys.expose()))
     }
 
     /// Reports that a prime has passed its test.
@@ -88,7 +88,7 @@ impl WorkerEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be sent.
     pub(crate) fn send_tested_prime(&mut self, prime: TestedPrime) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::TestedPrime, &prime, &[], &[])
+        self.0.send(WorkerKind::TestedPrime, &prime, Body::default())
     }
 
     /// Sends a token for the server, with the duration of each stage so far.
@@ -96,7 +96,7 @@ impl WorkerEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Token, &stages, token.expose(), &[])
+        self.0.send(WorkerKind::Token, &stages, Body::of(token.expose()))
     }
 
     /// Reports that machine credentials are ready, with a cache to store if there is a new one.
@@ -104,7 +104,8 @@ impl WorkerEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_ready(&mut self, ready: Ready, cache: Option<&Secret>) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Ready, &ready, cache.map(Secret::expose).unwrap_or_default(), &[])
+        let body = cache.map(|cache| Body::of(cache.expose())).unwrap_or_default();
+        self.0.send(WorkerKind::Ready, &ready, body)
     }
 
     /// Waits for the server's answer. `None`: the server did not answer, and a new exchange may begin.

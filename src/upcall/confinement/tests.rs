@@ -1,6 +1,7 @@
 //! Each test forks, since a filter stays.
 
 use super::*;
+use crate::sys::errno::errno_of;
 use crate::sys::fork::{ForkResult, fork, fork_confined};
 use crate::sys::keyctl;
 use crate::sys::named_session::join_session;
@@ -12,6 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket, socketpair};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, mkdir, pipe, unlink, write};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 /// What becomes of a child that is confined and then makes an attempt. It ends with 0 or the attempt's errno, and with 255 if
 /// it cannot be confined.
-fn outcome(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) -> WaitStatus {
+fn outcome(confine: impl FnOnce() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) -> WaitStatus {
     match fork().unwrap() {
         ForkResult::Child => {
             let status = if confine() { attempt().map_or_else(|errno| errno as i32, |()| 0) } else { 255 };
@@ -45,15 +47,20 @@ fn as_launcher() -> bool {
 }
 
 #[track_caller]
-fn succeeds(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
+fn succeeds(confine: impl FnOnce() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
     let status = outcome(confine, attempt);
     assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
 }
 
 #[track_caller]
 fn is_refused(confine: fn() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
+    fails_with(Errno::EPERM, confine, attempt);
+}
+
+#[track_caller]
+fn fails_with(errno: Errno, confine: impl FnOnce() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
     let status = outcome(confine, attempt);
-    assert!(matches!(status, WaitStatus::Exited(_, libc::EPERM)), "{status:?}");
+    assert!(matches!(status, WaitStatus::Exited(_, code) if code == errno as i32), "{status:?}");
 }
 
 #[track_caller]
@@ -144,6 +151,52 @@ fn a_monitor_that_calls_what_only_foreign_code_calls_is_killed() {
     is_killed(as_monitor, || nix::unistd::chroot("/"));
     is_killed(as_monitor, || nix::unistd::sethostname("other"));
     is_killed(as_monitor, || keyctl::find(c"user", c"lgss-test:none").map(drop));
+}
+
+#[test]
+fn a_monitor_that_was_taken_over_changes_no_files_but_its_own_and_executes_no_program_but_itself() {
+    let [run, elsewhere, other] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let existing = other.path().join("existing");
+    std::fs::write(&existing, "kept").unwrap();
+    let mut config = Config::default();
+    config.run_dir = run.path().to_owned();
+    let confine = || files::confine(&config, Some(elsewhere.path())).is_ok();
+    let make = |path: &Path| open(path, OFlag::O_WRONLY | OFlag::O_CREAT, Mode::S_IRUSR).map(drop);
+    let errno = |error: std::io::Error| errno_of(&error);
+    for directory in [run.path(), elsewhere.path()] {
+        let (old, new) = (directory.join("old"), directory.join("new"));
+        succeeds(confine, || {
+            make(&old)?;
+            std::fs::rename(&old, &new).map_err(errno)?;
+            unlink(&new)?;
+            mkdir(&old, Mode::S_IRWXU)?;
+            make(&old.join("file"))?;
+            std::fs::remove_dir_all(&old).map_err(errno)
+        });
+    }
+    succeeds(confine, || open(c"/dev/null", OFlag::O_RDWR, Mode::empty()).map(drop));
+    succeeds(confine, || std::fs::write("/proc/self/oom_score_adj", "0").map_err(errno));
+    succeeds(confine, || std::fs::read(&existing).map(drop).map_err(errno));
+
+    fails_with(Errno::EACCES, confine, || make(&other.path().join("new")));
+    fails_with(Errno::EACCES, confine, || mkdir(&other.path().join("new"), Mode::S_IRWXU));
+    fails_with(Errno::EACCES, confine, || open(&existing, OFlag::O_WRONLY, Mode::empty()).map(drop));
+    fails_with(Errno::EACCES, confine, || unlink(&existing));
+    fails_with(Errno::EACCES, confine, || {
+        open(c"/proc/sys/kernel/core_pattern", OFlag::O_WRONLY, Mode::empty()).map(drop)
+    });
+    // Neither there by another name, nor from there.
+    let inside = run.path().join("inside");
+    fails_with(Errno::EXDEV, confine, || std::fs::hard_link(&existing, &inside).map_err(errno));
+    fails_with(Errno::EACCES, confine, || std::os::unix::fs::symlink(&existing, &inside).map_err(errno));
+    assert_eq!(std::fs::read_to_string(&existing).unwrap(), "kept");
+
+    let execute = |path: &CStr| {
+        let program = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        Err(crate::sys::exec::without_descriptors(program.as_fd(), &[c"program", c"--list"]))
+    };
+    succeeds(confine, || execute(c"/proc/self/exe"));
+    fails_with(Errno::EACCES, confine, || execute(c"/bin/sh"));
 }
 
 #[test]

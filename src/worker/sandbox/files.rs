@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, NetPort, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    Scope,
 };
 
 use crate::config::WorkerSandbox;
@@ -17,6 +17,7 @@ use crate::creds::source_list::SourceEntry;
 use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::ConfReach;
 use crate::negotiate::messages::{Request, Target};
+use crate::sys::file_rules::allow;
 
 /// The newest version whose rights are used: file system, TCP ports, signals and abstract sockets. A kernel with an older one
 /// enforces what it has.
@@ -111,12 +112,6 @@ fn rules(ports: Option<&BTreeSet<u16>>) -> Result<RulesetCreated, landlock::Rule
         .handle_access(network)?
         .scope(Scope::from_all(VERSION))?
         .create()
-}
-
-/// Allows `access` to a path and what is below it. What does not exist, or may not be opened, needs no rule.
-fn allow(rules: &mut RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::Result<()> {
-    let Ok(opened) = PathFd::new(path) else { return Ok(()) };
-    rules.add_rule(PathBeneath::new(opened, access)).map(drop).map_err(io::Error::other)
 }
 
 /// The path of the descriptor by which a source was handed over.

@@ -62,7 +62,7 @@ fn rules_for_some_users_only_are_no_error() {
         ("request-key.conf", "create user debug:* * /bin/x\n"),
     ]);
     assert!(
-        matches!(found.as_slice(), [(Severity::Warning, text)] if text.contains("only those that the rules of ours are for")),
+        matches!(found.as_slice(), [(Severity::Warning, text)] if text.contains("our rules answer only some of them")),
         "{found:?}"
     );
     // Rules for Lustre alone serve no programs.
@@ -105,7 +105,7 @@ fn a_more_specific_rule_of_another_package_is_an_error_that_names_it() {
 fn a_special_rule_of_ours_is_checked_as_well() {
     let (name, rule) = ours();
     let special = "create user lgss:1000:* * /x/lgss_keyring --config /etc/other.toml %o %k\n";
-    is(&[(name, &rule), ("request-key.conf", special)], Severity::Error, "request-key.conf:1: the words");
+    is(&[(name, &rule), ("request-key.conf", special)], Severity::Error, "request-key.conf:1: the arguments");
 }
 
 #[test]
@@ -113,8 +113,8 @@ fn words_and_options_of_our_rule_are_checked() {
     let (name, rule) = ours();
     let changed = |from: &str, to: &str| vec![(name, rule.replace(from, to))];
     for (files, part) in [
-        (changed(" %S", ""), "the words"),
-        (changed(" %k", " %d"), "the words"),
+        (changed(" %S", ""), "the arguments"),
+        (changed(" %k", " %d"), "the arguments"),
         (changed("%S\n", "%S"), "loses its last character"),
         (changed("keyring %o", "keyring --shell %o"), "no option --shell"),
         (changed("/x/", "|/x/"), "pipe"),
@@ -134,7 +134,7 @@ fn a_line_of_ours_for_another_operation_than_create_is_an_error_whatever_else_th
         let part = format!("request-key.conf:2: operation \"{operation}\" is not create");
         let file = ("request-key.conf", &*format!("# ours\n{slip}"));
         is(&[file], Severity::Error, &part);
-        is(&[file], Severity::Error, "no rule answers a request of a context");
+        is(&[file], Severity::Error, "no rule answers context requests");
         is(&[(name, &rule), file], Severity::Error, &part);
     }
     for wildcard in ["*", "cr*", "create*"] {
@@ -211,7 +211,7 @@ fn two_rules_of_one_rank_in_the_directory_are_left_to_chance() {
 fn the_rule_of_lustre_is_checked_where_lustre_is_or_where_it_names_us() {
     let (name, rule) = ours();
     let lustres = ("request-key.d/lgssc.conf", "create lgssc * * /x/lgss_keyring -R REALM %o %k %t %d %c\n");
-    is(&[(name, &rule), lustres], Severity::Error, "lgssc.conf:1: the words are not those");
+    is(&[(name, &rule), lustres], Severity::Error, "lgssc.conf:1: the arguments are not those");
     assert_eq!(found(&[(name, &rule)]), [], "without Lustre there need be no rule");
     let modules = ("../sys/fs/lustre/timeout", "100");
     is(&[(name, &rule), modules], Severity::Error, "no rule answers requests of Lustre");

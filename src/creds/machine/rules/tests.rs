@@ -96,7 +96,7 @@ fn a_ticket_is_good_if_it_has_begun_and_has_enough_left() {
     assert!(good(ticket(97_301, 100_901), now).is_ok());
     assert!(good(ticket(97_300, 100_900), now).is_err());
     assert_eq!(good(ticket(90_000, 100_000), now), Err("the ticket expired 0 s ago".into()));
-    assert_eq!(good(ticket(100_001, 200_000), now), Err("the ticket is valid in 1 s only".into()));
+    assert_eq!(good(ticket(100_001, 200_000), now), Err("the ticket becomes valid in 1 s".into()));
     assert!(good(ticket(100_000, 200_000), now).is_ok());
     let postdated = Granting { invalid: true, ..ticket(50_000, 200_000) };
     assert!(good(postdated, now).unwrap_err().contains("postdated"));

@@ -53,7 +53,7 @@ impl Scene {
         SharedKeyPart::of(find(callout, look)?, callout, &self.config, waits, deadline)
     }
 
-    /// That of a usual request of the node's.
+    /// That of a usual request of the machine's.
     fn part(&self, waits: Wait, limit: Duration) -> Result<SharedKeyPart, Failure> {
         self.part_with(7, &callout(TARGET), waits, limit)
     }
