@@ -82,10 +82,10 @@ fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<KeyReport>, Exit)> {
     let (mut all, mut exit) = (reports(), Exit::Ok);
     if !geteuid().is_root() {
         let others = match every_user::others() {
-            0 => "what other users have".to_owned(),
-            count => format!("what {count} other users have"),
+            0 => "other users' contexts".to_owned(),
+            count => format!("contexts of {count} other users"),
         };
-        writeln!(terminal.err, "lgss: not seen: {others}; that takes root: sudo lgss list --all")?;
+        writeln!(terminal.err, "lgss: not shown: {others}; to see them: sudo lgss list --all")?;
         return Ok((all, exit));
     }
     writeln!(terminal.err, "{CONTEXTS_UNSEEN}")?;

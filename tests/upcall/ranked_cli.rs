@@ -236,7 +236,7 @@ fn root_sees_the_caches_of_a_user_but_not_those_of_its_sessions(shared: &Shared)
     let seen: Vec<_> = own.into_iter().filter(|name| !name.starts_with("KEYRING:session")).collect();
     assert_eq!(ranked(&json_part(&root)), seen);
     let told = String::from_utf8(root.stderr).unwrap();
-    assert!(told.lines().count() == 1 && told.contains("not seen: KRB5CCNAME"), "{told}");
+    assert!(told.lines().count() == 1 && told.contains("not shown: KRB5CCNAME"), "{told}");
     let nobody = run(Command::new(lgss(&site)), &site, &["--user", "no-such-user"]);
     assert_eq!(nobody.status.code(), Some(6));
     assert!(lines(&nobody).contains("there is no user no-such-user"), "{nobody:?}");

@@ -381,7 +381,7 @@ fn root_lists_the_contexts_of_one_user_and_others_are_told_what_they_do_not_see(
         text.contains("own 0") && text.contains("others 6") && text.contains("only root can look"),
         "{text}"
     );
-    assert!(text.contains("not seen: what ") && text.contains("sudo lgss list --all"), "{text}");
+    assert!(text.contains("not shown: ") && text.contains("sudo lgss list --all"), "{text}");
     let none = Command::new(lgss(&site)).args(["list", "--user", "no-such-user"]).output().unwrap();
     assert_eq!(none.status.code(), Some(6), "{none:?}");
 }

@@ -28,7 +28,7 @@ use looking::look;
 use ranked::Ranked;
 
 const CACHES_UNSEEN: &str = "\
-lgss: not seen: KRB5CCNAME in this user's programs, and the keyrings of its sessions, processes and threads";
+lgss: not shown: KRB5CCNAME in this user's programs, and the keyrings of its sessions, processes and threads";
 
 pub(super) fn run(caches: &CachesArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     let whose = match Whose::of(caches.user.as_deref()) {

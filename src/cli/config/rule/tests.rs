@@ -69,7 +69,7 @@ fn rules_for_some_users_only_are_no_error() {
     is(
         &[("request-key.d/lgssc.conf", &format!("{LUSTRES}\n"))],
         Severity::Error,
-        "no rule answers a request",
+        "no rule answers context requests",
     );
 }
 
