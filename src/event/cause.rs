@@ -267,7 +267,7 @@ impl Cause {
             Self::BadKrb5Conf => {
                 "correct that fault in krb5.conf, see krb5.conf(5); lgss config check verifies it"
             }
-            Self::Setup => "repair what the message names; as root, lgss config check shows more",
+            Self::Setup => "repair the installation or lgss.toml; as root, lgss config check shows more",
         }
     }
 }

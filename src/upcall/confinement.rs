@@ -1,9 +1,9 @@
 //! What monitor, exchange and launcher may still do (rule S13).
 //!
 //! The monitor reads what a worker and a server wrote. By then it has no capability but CAP_KILL, but it is still root's
-//! process. Landlock leaves it its own files to change, where the kernel has it. Its filter of system calls leaves it files, its
-//! own key, its children, and datagrams to the system log. The child that exchanges a token may write, and end. The launcher, which reads keyrings and caches before it becomes
-//! the worker, loses calls that neither of the two needs.
+//! process. Landlock leaves it its own files to change, where the kernel has it. Its filter of system calls leaves it files,
+//! its own key, its children, and datagrams to the system log. The child that exchanges a token may write, and end. The
+//! launcher, which reads keyrings and caches before it becomes the worker, loses calls that neither of the two needs.
 //!
 //! Invariant: a monitor is killed only for calls of foreign code. All else that its filter lacks is refused with EPERM, so that
 //! the key is still answered.

@@ -41,7 +41,7 @@ pub(crate) fn attacks() -> Vec<Attack> {
             let victim = Victim::new(scene);
             let realm = scene.shared.realm().name();
             let names = [victim.principal(), "nobody-has-this-name"];
-            expect_alike(scene, names.map(|name| format!("principal={name}@{realm}")), "no ticket of ");
+            expect_alike(scene, names.map(|name| format!("principal={name}@{realm}")), "no ticket for ");
         }),
         probing("find out by its name whether a user has a persistent keyring", |scene| {
             let victim = PersistentRing(scene.site.machine_uid());

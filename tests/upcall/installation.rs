@@ -256,7 +256,7 @@ fn a_keytab_that_lustre_needs_is_looked_at(shared: &Shared) {
     fs::write(&keytab, "no keytab").unwrap();
     installed.names("error", &["keytab", "krb5.keytab"]);
     fs::copy(shared.realm().keytab(), &keytab).unwrap();
-    installed.names("error", &["keytab", "has keys of nfs/", "none that a node can use"]);
+    installed.names("error", &["keytab", "has keys of nfs/", "none that a machine can use"]);
     let realm = crate::support::realm::Realm::start();
     let node = installed.path("node.keytab");
     realm.administrate(&[
@@ -400,8 +400,8 @@ fn words_missing_or_swapped_in_the_rule_are_the_rules_fault(shared: &Shared) {
         ("%o %t %d %c %u %g %T %P %S", "9 words instead of 10"),
         ("%k %o %t %d %c %u %g %T %P %S", "where %o"),
         ("%o %t %k %d %c %u %g %T %P %S", "where %k"),
-        ("%o %k %d %t %c %u %g %T %P %S", "for %t, %d is not the key's"),
-        ("%o %k %t %c %d %u %g %T %P %S", "for %d is not the key's"),
+        ("%o %k %d %t %c %u %g %T %P %S", "for %t, %d does not match the key"),
+        ("%o %k %t %c %d %u %g %T %P %S", "for %d does not match the key"),
         ("%o %k %t %d %u %c %g %T %P %S", "where %u"),
         ("%d %o %k %t %c %u %g %T %P %S", "where %o"),
         ("--shell %o %k %t %d %c %u %g %T %P %S", "\"--shell\" stands where %o"),

@@ -355,3 +355,11 @@ fn a_failure_without_a_survey_looks_like_this() {
     );
     is_sent_and_read(&failed, json);
 }
+
+/// By this, a worker of another contract says that the programs are of different versions.
+#[test]
+fn a_failure_of_another_contract_is_read_as_far_as_it_is_known() {
+    let json = r#"{"failure":{"stage":"launch","cause":"setup","detail":"no list","gss_major":0},"news":1}"#;
+    let Message::Report(Report::Failed(read)) = message_in(&json_only(3, json)) else { panic!("no failure") };
+    assert_eq!(read, Failed::without_stages(Failure::new(Stage::Launch, Cause::Setup, "no list")));
+}
