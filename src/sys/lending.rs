@@ -20,6 +20,9 @@ use super::process::is_runnable;
 
 /// How long the front waits for a call that has begun. Usually it takes a microsecond.
 const CALL_LIMIT: Duration = Duration::from_millis(10);
+/// The same while the process waits for a processor, perhaps before it has entered the kernel. Short, since whoever spins for
+/// the lock looks alike.
+const BUSY_CALL_LIMIT: Duration = Duration::from_millis(100);
 /// How long it waits for a call that has not begun because the process waits for a processor.
 const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// Pause between two looks: of the front during a call, and of all others.
@@ -127,15 +130,20 @@ impl<const N: usize> Lending<N> {
                     std::thread::yield_now();
                 }
                 STARTING if start.elapsed() < BUSY_LIMIT => pause(LENDING_LOOK),
-                TAKING if called.get_or_insert_with(Instant::now).elapsed() < CALL_LIMIT => {
-                    pause(FRONTS_LOOK)
-                }
+                TAKING => match called.get_or_insert_with(Instant::now).elapsed() {
+                    took if took < CALL_LIMIT => pause(FRONTS_LOOK),
+                    took if took < BUSY_CALL_LIMIT && self.is_runnable() => pause(LENDING_LOOK),
+                    _ => break self.given_up.store(UNANSWERED, Ordering::Release),
+                },
                 STARTING => break self.given_up.store(STARVED, Ordering::Release),
-                TAKING => break self.given_up.store(UNANSWERED, Ordering::Release),
                 _ => break,
             }
         }
         starved.store(false, Ordering::Release);
+    }
+
+    fn is_runnable(&self) -> bool {
+        is_runnable(Pid::from_raw(self.process.load(Ordering::Relaxed)))
     }
 
     /// Tells the process that the key has been answered and the keyrings are wanted.
