@@ -35,7 +35,7 @@ fn kdc_shifted(shift: &str) -> (Realm, Site, Target) {
 }
 
 fn a_kdc_whose_clock_is_ahead_is_told_with_the_difference(_: &Shared) {
-    let (_realm, site, target) = kdc_shifted("+432s");
+    let (_realm, site, target) = kdc_shifted("+438s");
     expect(&site, &target, Cause::ClockSkew, &["the KDC's clock is 7 min 1", "ahead of this machine's"]);
 }
 
@@ -54,7 +54,7 @@ fn a_kdc_in_whose_time_the_ticket_has_expired_is_told_with_the_difference(_: &Sh
 fn a_server_whose_clock_is_ahead_is_told_with_the_difference(shared: &Shared) {
     let site = Site::new(shared.realm());
     site.ticket(shared.realm());
-    let acceptor = Acceptor::start_with(shared.realm(), Some("+432s"));
+    let acceptor = Acceptor::start_with(shared.realm(), Some("+438s"));
     let words = ["the server's clock is 7 min 1", "ahead of this machine's"];
     expect(&site, acceptor.target(), Cause::ClockSkew, &words);
     assert_eq!(acceptor.connections(), 1, "no reason for a second attempt");
@@ -74,7 +74,7 @@ fn a_server_whose_clock_is_behind_is_told_with_the_difference(shared: &Shared) {
 fn a_ticket_got_by_a_wrong_clock_is_told_when_the_server_has_the_right_one(_: &Shared) {
     let mut realm = Realm::start();
     let site = Site::new(&realm);
-    realm.shift_clock("+432s");
+    realm.shift_clock("+438s");
     site.ticket(&realm);
     let acceptor = Acceptor::start(&realm);
     let words = ["the server's clock agrees with this machine's", "the KDC's was 7 min 1", "ahead of"];

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Of every user that has a password.
@@ -203,6 +204,9 @@ impl Realm {
     /// Runs commands in kadmin.local.
     #[track_caller]
     pub(crate) fn administrate(&self, commands: &[impl AsRef<str>]) {
+        /// The database has one lock, and kadmin.local tries it for seconds only.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let script: String = commands.iter().flat_map(|command| [command.as_ref(), "\n"]).collect();
         let said = succeed(&mut self.tool("kadmin.local"), &script);
         let trouble = said.lines().find(|line| line.contains("error") || line.contains("while "));
