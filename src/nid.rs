@@ -23,7 +23,7 @@ pub enum Lnd {
     Sock = 2,
     /// InfiniBand and RoCE.
     O2ib = 5,
-    /// This node itself.
+    /// This machine itself.
     Lo = 9,
     /// Cray Gemini and Aries.
     Gni = 13,

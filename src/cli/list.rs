@@ -83,7 +83,7 @@ fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<KeyReport>, Exit)> {
     if !geteuid().is_root() {
         let others = match every_user::others() {
             0 => "other users' contexts".to_owned(),
-            count => format!("contexts of {count} other users"),
+            count => format!("contexts that {count} other users may have"),
         };
         writeln!(terminal.err, "lgss: not shown: {others}; to see them: sudo lgss list --all")?;
         return Ok((all, exit));

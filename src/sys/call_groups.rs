@@ -80,9 +80,8 @@ const OPEN_HERE: &[c_long] =
 #[cfg(not(target_arch = "x86_64"))]
 const OPEN_HERE: &[c_long] = &[];
 
-/// Calls that open and look at files.
-const OPENING: [c_long; 10] = [
-    libc::SYS_openat,
+/// Calls that look at files.
+const LOOKING: [c_long; 9] = [
     libc::SYS_newfstatat,
     libc::SYS_statx,
     libc::SYS_statfs,
@@ -95,10 +94,15 @@ const OPENING: [c_long; 10] = [
 ];
 
 #[cfg(target_arch = "x86_64")]
-const OPENING_HERE: &[c_long] =
-    &[libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
+const LOOKING_HERE: &[c_long] = &[libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink];
 #[cfg(not(target_arch = "x86_64"))]
-const OPENING_HERE: &[c_long] = &[];
+const LOOKING_HERE: &[c_long] = &[];
+
+/// Calls that open files, each with the number of the argument that has the flags.
+#[cfg(target_arch = "x86_64")]
+const OPENING: &[(c_long, u8)] = &[(libc::SYS_openat, 2), (libc::SYS_open, 1)];
+#[cfg(not(target_arch = "x86_64"))]
+const OPENING: &[(c_long, u8)] = &[(libc::SYS_openat, 2)];
 
 /// Calls of foreign code only, in every process of ours that reads what strangers wrote: other processes, namespaces, the
 /// system's state, interfaces with many holes.
@@ -185,7 +189,17 @@ pub(crate) fn on_open(rules: CallRules) -> CallRules {
 
 /// Allows calls that open and look at files.
 pub(crate) fn opening(rules: CallRules) -> CallRules {
-    rules.calls(&OPENING).calls(OPENING_HERE)
+    OPENING.iter().fold(looking(rules), |rules, (call, _)| rules.calls(&[*call]))
+}
+
+/// The same, but no file can be emptied: a Landlock before version 3 does not see that.
+pub(crate) fn opening_as_it_is(rules: CallRules) -> CallRules {
+    let kept = |argument| Argument::Has { argument, mask: libc::O_TRUNC.unsigned_abs(), bits: 0 };
+    OPENING.iter().fold(looking(rules), |rules, &(call, flags)| rules.call_with(call, &[kept(flags)]))
+}
+
+fn looking(rules: CallRules) -> CallRules {
+    rules.calls(&LOOKING).calls(LOOKING_HERE)
 }
 
 /// Calls of foreign code only.

@@ -133,7 +133,11 @@ impl<const N: usize> Lending<N> {
                 TAKING => match called.get_or_insert_with(Instant::now).elapsed() {
                     took if took < CALL_LIMIT => pause(FRONTS_LOOK),
                     took if took < BUSY_CALL_LIMIT && self.is_runnable() => pause(LENDING_LOOK),
-                    _ => break self.given_up.store(UNANSWERED, Ordering::Release),
+                    _ if self.step.load(Ordering::Acquire) == TAKING => {
+                        break self.given_up.store(UNANSWERED, Ordering::Release);
+                    }
+                    // It has taken them since the last look.
+                    _ => {}
                 },
                 STARTING => break self.given_up.store(STARVED, Ordering::Release),
                 _ => break,

@@ -56,7 +56,7 @@ impl<'a> Claim<'a> {
 /// Words that differ from the key are the rule's fault: the kernel and request-key pass them as the rule says.
 fn rule_at_fault(words: &str) -> Failure {
     let detail = format_args!(
-        "S3: what the request-key rule passes for {words} does not match the key: end the rule with {RULE_WORDS}"
+        "S3: what the request-key rule passes for {words} does not match the key: let the rule end in {RULE_WORDS}"
     );
     Failure::new(Stage::Authorise, Cause::Setup, detail)
 }

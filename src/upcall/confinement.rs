@@ -22,17 +22,16 @@ use crate::event::{Cause, Failure, Stage};
 use crate::key::KeySerial;
 use crate::sys::call_filter::{Argument, CallAnswer, CallFilter, CallRules};
 use crate::sys::call_groups::{
-    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open, opening,
+    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open,
+    opening_as_it_is,
 };
 use crate::sys::{jail, keyctl};
 
 /// The monitor's calls on files, on its children, and on itself.
-const MONITORS: [c_long; 13] = [
+const MONITORS: [c_long; 11] = [
     libc::SYS_mkdirat,
     libc::SYS_unlinkat,
     libc::SYS_renameat,
-    libc::SYS_openat2,
-    libc::SYS_utimensat,
     libc::SYS_pipe2,
     libc::SYS_close_range,
     libc::SYS_wait4,
@@ -88,6 +87,10 @@ pub(super) fn confine_monitor(
     elsewhere: Option<&Path>,
 ) -> Result<(), Failure> {
     jail::keep_only_kill().map_err(|errno| launch_failed("rights", errno))?;
+    restrict_monitor(key, config, elsewhere)
+}
+
+fn restrict_monitor(key: KeySerial, config: &Config, elsewhere: Option<&Path>) -> Result<(), Failure> {
     files::confine(config, elsewhere).map_err(|error| unconfined("files", &error))?;
     filter_monitor(key).map_err(|error| unconfined("calls", &error))
 }
@@ -109,11 +112,13 @@ fn monitors(key: KeySerial) -> CallRules {
     // Not a group of processes, and not all.
     let one_process = Argument::Has { argument: 0, mask: 1 << 31, bits: 0 };
     let namespaces = NAMESPACES.iter().fold(0, |all, flag| all | flag.unsigned_abs());
-    let rules = opening(on_open(CallRules::default()))
+    let rules = opening_as_it_is(on_open(CallRules::default()))
         .calls(&MONITORS)
         .calls(MONITORS_HERE)
         .call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: namespaces, bits: 0 }])
         .call_with(libc::SYS_socket, &[is(0, libc::AF_UNIX), of_datagrams])
+        // The times of a file that is open.
+        .call_with(libc::SYS_utimensat, &[Argument::IsNull(1)])
         // Its limits can be read.
         .call_with(libc::SYS_prlimit64, &[Argument::IsNull(2)])
         // The program is an open file, as its own is. A name could be given, too.

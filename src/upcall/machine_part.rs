@@ -10,7 +10,7 @@ use super::failures::{FailureMemory, Scope};
 use super::job::Job;
 use super::order::Order;
 use super::own_cache::{CacheTurn, FAILED, OwnCache, TicketStore, path};
-use super::ready::Note;
+use super::ready::{Note, make_directory};
 use super::sources::machine_keys;
 use crate::config::{Config, settings_file};
 use crate::creds::stamp::{Stamp, depends_on};
@@ -65,6 +65,8 @@ impl MachinePart {
         let stamp = Stamp::of(&keys, &config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
         let ours = config.within().is_none() && served.places.container.is_none();
         let note = order.lustre().filter(|_| ours).map(|callout| Note::of(invocation, callout));
+        // If this fails, there will be no note.
+        let _ = note.as_ref().map(|_| make_directory());
         let memories = memories(order, config, &stamp);
         if waits != Wait::Mount
             && let Some(failure) = memories.iter().flatten().find_map(FailureMemory::pause)

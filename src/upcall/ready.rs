@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,7 +26,7 @@ use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, remove_old, subdirectory};
 
 /// The directory above the notes, whatever `run_dir` is.
-pub(super) const RUN: &str = "/run/lgss";
+const RUN: &str = "/run/lgss";
 const DIRECTORY: &str = "ready";
 /// Longest note in bytes (krb5.conf may include many files).
 const NOTE_SIZE_LIMIT: usize = 8192;
@@ -83,25 +83,24 @@ impl Note {
     }
 
     fn write(&self, text: &str) -> Result<(), Errno> {
-        let run = private_directory(Path::new(RUN)).map_err(|_| Errno::EACCES)?;
-        let directory = subdirectory(run.as_fd(), DIRECTORY)?;
-        remove_old(&Path::new(RUN).join(DIRECTORY), NOTE_AGE);
+        let opened = make_directory()?;
+        remove_old(&directory(), NOTE_AGE);
         let new = format!("{}.{}.new", self.0, nix::unistd::getpid());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let file = openat(&opened, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let written = File::from(file)
             .write_all(text.as_bytes())
             .map_err(|error| errno_of(&error))
-            .and_then(|()| renameat(&directory, new.as_str(), &directory, self.0.as_str()));
+            .and_then(|()| renameat(&opened, new.as_str(), &opened, self.0.as_str()));
         if written.is_err() {
-            let _ = unlinkat(&directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(&opened, new.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         written
     }
 
     /// Removes the note after a failure.
     pub(super) fn remove(&self) {
-        let _ = fs::remove_file(Path::new(RUN).join(DIRECTORY).join(&self.0));
+        let _ = fs::remove_file(directory().join(&self.0));
     }
 }
 
@@ -132,6 +131,20 @@ fn identity(file: &Path) -> String {
         ),
         Err(_) => "-".to_owned(),
     }
+}
+
+/// The directory of the notes.
+pub(super) fn directory() -> PathBuf {
+    Path::new(RUN).join(DIRECTORY)
+}
+
+/// Opens it, and makes it if it is missing, which a confined monitor cannot.
+///
+/// # Errors
+/// EACCES if others than root could change it; those of mkdirat(2) and openat(2).
+pub(super) fn make_directory() -> Result<OwnedFd, Errno> {
+    let run = private_directory(Path::new(RUN)).map_err(|_| Errno::EACCES)?;
+    subdirectory(run.as_fd(), DIRECTORY)
 }
 
 #[cfg(test)]

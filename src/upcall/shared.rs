@@ -29,7 +29,7 @@ pub(super) struct Shared {
     /// Who waits for the answer; set once the front has seen the requester.
     pub(super) waits: OnceLock<Wait>,
     authority: Authority,
-    phase: AtomicU8,
+    step: AtomicU8,
 }
 
 /// The front's current step, which says what blocks it if it is overdue.
@@ -55,7 +55,7 @@ impl Shared {
             starved: AtomicBool::new(false),
             waits: OnceLock::new(),
             authority: authority.inherited(),
-            phase: AtomicU8::new(FrontStep::Keys as u8),
+            step: AtomicU8::new(FrontStep::Keys as u8),
         }
     }
 
@@ -71,13 +71,13 @@ impl Shared {
     }
 
     /// Records that the front goes on to this step.
-    pub(super) fn enter(&self, phase: FrontStep) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+    pub(super) fn enter(&self, step: FrontStep) {
+        self.step.store(step as u8, Ordering::Relaxed);
     }
 
     /// The failure of a front that was killed because it was overdue.
     pub(super) fn overdue(&self) -> Failure {
-        let detail = if self.phase.load(Ordering::Relaxed) == FrontStep::Requester as u8 {
+        let detail = if self.step.load(Ordering::Relaxed) == FrontStep::Requester as u8 {
             "S6: the requester could not be looked at in time (it may be in exec)"
         } else {
             "S21: the kernel's key locks were not free in time: another user holds them, or the machine is overloaded"

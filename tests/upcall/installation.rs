@@ -256,7 +256,7 @@ fn a_keytab_that_lustre_needs_is_looked_at(shared: &Shared) {
     fs::write(&keytab, "no keytab").unwrap();
     installed.names("error", &["keytab", "krb5.keytab"]);
     fs::copy(shared.realm().keytab(), &keytab).unwrap();
-    installed.names("error", &["keytab", "has keys of nfs/", "none that a machine can use"]);
+    installed.names("error", &["keytab", "has keys of nfs/", "none that this machine can use"]);
     let realm = crate::support::realm::Realm::start();
     let node = installed.path("node.keytab");
     realm.administrate(&[

@@ -50,7 +50,8 @@ fn keyrings_that_are_not_lent_in_time_are_passed_over_and_the_log_says_so(shared
         instances += 1;
         assert!(instances < 20, "never passed over: {:#?}", site.log.lines());
         let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instances}"));
-        drop(ask(&site, request, None));
+        let (_, blocked) = ask(&site, request, None);
+        assert!(blocked < 3 * stretched(RELEASED_WITHIN), "blocked for {blocked:?}");
     }
     // A request that names a cache there gets the reason.
     released_soon(|number| {

@@ -222,7 +222,7 @@ fn unreadable_line(line: &RuleLine) -> Finding {
         if line.too_long { "too long for request-key" } else { "not a rule that request-key can read" };
     Finding::error(
         RULE_SUBJECT,
-        format_args!("{}: {what}, request-key then ignores the other rules too", line.place()),
+        format_args!("{}: {what}; request-key then ignores the other rules too", line.place()),
         "correct or remove the line",
     )
 }

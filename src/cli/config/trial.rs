@@ -131,7 +131,7 @@ fn of_keytab(keytab: &KeytabReport, config: &Config) -> Finding {
     if principals.iter().any(serves) {
         Finding::ok("keytab", format_args!("{name}: {listed}"))
     } else {
-        let finding = format_args!("{name} has keys of {listed}, none that a machine can use for Lustre");
+        let finding = format_args!("{name} has keys of {listed}, none that this machine can use for Lustre");
         Finding::error(
             "keytab",
             finding,

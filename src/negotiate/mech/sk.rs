@@ -37,7 +37,7 @@ pub(crate) struct SkParameters<'a> {
     pub roles: Roles,
     /// Protection.
     pub level: Level,
-    /// This node's network identifier.
+    /// This machine's network identifier.
     pub myself: Nid,
 }
 

@@ -158,8 +158,8 @@ impl Considered {
     }
 }
 
-/// The worker's failure. One of another contract reports by it that the programs are of different versions, so fields may be
-/// unknown, and all but the first may be missing.
+/// The worker's failure. One of another contract reports by it that the programs are of different versions, so members
+/// may be unknown beside `failure`, and all others missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     /// What went wrong.

@@ -83,7 +83,7 @@ impl HostLookup {
         match self.nid.lnd() {
             Some(lnd) if lnd.by_ip() => self.by_address(names),
             Some(Lnd::Lo) if self.nid.address() == 0 => own_host(names),
-            Some(Lnd::Lo) => Err(self.unnamed("an identifier of this node itself has the address 0")),
+            Some(Lnd::Lo) => Err(self.unnamed("an identifier of this machine itself has the address 0")),
             Some(lnd) => self.by_program(lnd, deadline),
             None if self.nid.is_any() => Err(self.unnamed("it stands for any node")),
             None => Err(self.unnamed("its network driver is not known")),
@@ -148,7 +148,7 @@ impl HostLookup {
 /// [`Failure`] of the stage `Resolve`.
 pub(crate) fn own_host(names: &impl NameService) -> Result<String, Failure> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
-        Failure::new(Stage::Resolve, Cause::UnnamedNid, format_args!("this node: {what}: {error}"))
+        Failure::new(Stage::Resolve, Cause::UnnamedNid, format_args!("this machine: {what}: {error}"))
     };
     let own = names.host_name().map_err(|error| failed("uname", &error))?;
     let name =

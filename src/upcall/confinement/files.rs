@@ -18,15 +18,16 @@ const VERSION: ABI = ABI::V5;
 /// Written to by a teller, which opens /dev/null as its standard descriptors, and by a monitor that becomes one.
 const WRITTEN: [&str; 2] = ["/dev/null", "/proc/self/oom_score_adj"];
 
-/// A teller's program, which is the monitor's. The loader of one that is not static is a program, too.
+/// A teller's program, which is the monitor's. The loader of one that is not static, as in tests, is a program that executes
+/// others.
 const EXECUTED: &[&str] = if cfg!(target_feature = "crt-static") {
     &["/proc/self/exe"]
 } else {
     &["/proc/self/exe", "/lib", "/lib64", "/usr/lib"]
 };
 
-/// Leaves this process, and those that it starts from now on, the run directory, the cgroups of owners and the directory
-/// `elsewhere` to change.
+/// Leaves this process, and those that it starts from now on, what is below the run directory, the cgroups of owners, the notes
+/// and the directory `elsewhere` to change.
 ///
 /// # Errors
 /// The library's or the kernel's. A kernel without Landlock is none.
@@ -36,10 +37,13 @@ pub(super) fn confine(config: &Config, elsewhere: Option<&Path>) -> io::Result<(
         Ruleset::default().handle_access(refused).and_then(Ruleset::create).map_err(io::Error::other)?;
     let file = AccessFs::WriteFile | AccessFs::Truncate;
     let entries = AccessFs::MakeReg | AccessFs::MakeDir | AccessFs::RemoveFile | AccessFs::RemoveDir;
-    let cgroups = cgroup::directory(config);
-    let directories =
-        [Some(config.run_dir.as_path()), Some(Path::new(ready::RUN)), cgroups.as_deref(), elsewhere];
-    for directory in directories.into_iter().flatten() {
+    let directories = [
+        Some(config.run_dir.clone()),
+        Some(ready::directory()),
+        cgroup::directory(config),
+        elsewhere.map(Path::to_owned),
+    ];
+    for directory in directories.iter().flatten() {
         allow(&mut rules, directory, file | entries)?;
     }
     for path in WRITTEN {

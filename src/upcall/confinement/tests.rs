@@ -6,11 +6,12 @@ use crate::sys::fork::{ForkResult, fork, fork_confined};
 use crate::sys::keyctl;
 use crate::sys::named_session::join_session;
 use crate::sys::process::end;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket, socketpair};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, mkdir, pipe, unlink, write};
 use std::ffi::CStr;
@@ -160,7 +161,8 @@ fn a_monitor_that_was_taken_over_changes_no_files_but_its_own_and_executes_no_pr
     std::fs::write(&existing, "kept").unwrap();
     let mut config = Config::default();
     config.run_dir = run.path().to_owned();
-    let confine = || files::confine(&config, Some(elsewhere.path())).is_ok();
+    let key = KeySerial::new(OWN_KEY).unwrap();
+    let confine = || restrict_monitor(key, &config, Some(elsewhere.path())).is_ok();
     let make = |path: &Path| open(path, OFlag::O_WRONLY | OFlag::O_CREAT, Mode::S_IRUSR).map(drop);
     let errno = |error: std::io::Error| errno_of(&error);
     for directory in [run.path(), elsewhere.path()] {
@@ -175,7 +177,10 @@ fn a_monitor_that_was_taken_over_changes_no_files_but_its_own_and_executes_no_pr
         });
     }
     succeeds(confine, || open(c"/dev/null", OFlag::O_RDWR, Mode::empty()).map(drop));
-    succeeds(confine, || std::fs::write("/proc/self/oom_score_adj", "0").map_err(errno));
+    succeeds(confine, || {
+        let score = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY, Mode::empty())?;
+        write(&score, b"0").map(drop)
+    });
     succeeds(confine, || std::fs::read(&existing).map(drop).map_err(errno));
 
     fails_with(Errno::EACCES, confine, || make(&other.path().join("new")));
@@ -185,10 +190,23 @@ fn a_monitor_that_was_taken_over_changes_no_files_but_its_own_and_executes_no_pr
     fails_with(Errno::EACCES, confine, || {
         open(c"/proc/sys/kernel/core_pattern", OFlag::O_WRONLY, Mode::empty()).map(drop)
     });
+    // Neither emptied, whatever Landlock sees of that, nor given another time.
+    fails_with(Errno::EPERM, confine, || {
+        open(&existing, OFlag::O_RDONLY | OFlag::O_TRUNC, Mode::empty()).map(drop)
+    });
+    let long_ago = TimeSpec::new(1, 0);
+    fails_with(Errno::EPERM, confine, || {
+        utimensat(AT_FDCWD, &existing, &long_ago, &long_ago, UtimensatFlags::FollowSymlink)
+    });
+    succeeds(confine, || {
+        let file =
+            File::options().create_new(true).write(true).open(run.path().join("aged")).map_err(errno)?;
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).map_err(errno)
+    });
     // Neither there by another name, nor from there.
     let inside = run.path().join("inside");
-    fails_with(Errno::EXDEV, confine, || std::fs::hard_link(&existing, &inside).map_err(errno));
-    fails_with(Errno::EACCES, confine, || std::os::unix::fs::symlink(&existing, &inside).map_err(errno));
+    fails_with(Errno::EPERM, confine, || std::fs::hard_link(&existing, &inside).map_err(errno));
+    fails_with(Errno::EPERM, confine, || std::os::unix::fs::symlink(&existing, &inside).map_err(errno));
     assert_eq!(std::fs::read_to_string(&existing).unwrap(), "kept");
 
     let execute = |path: &CStr| {

@@ -42,9 +42,12 @@ def a_user_who_holds_the_kernels_keyring_lock_holds_up_nobody_elses_key(bed):
         established(bed, got, "alice")
         blocked.append(got.blocked_us)
     assert sorted(blocked)[1] < RELEASED_WITHIN and max(blocked) < 3 * RELEASED_WITHIN, blocked
-    got = bed.user("root").ask(**NODE | bed.target(9))
-    established(bed, got, "lustre_root/client.example.test")
-    assert got.blocked_us < 3 * RELEASED_WITHIN, got
+    blocked = []
+    for number in (7, 8, 9):
+        got = bed.user("root").ask(**NODE | bed.target(number))
+        established(bed, got, "lustre_root/client.example.test")
+        blocked.append(got.blocked_us)
+    assert sorted(blocked)[1] < RELEASED_WITHIN and max(blocked) < 3 * RELEASED_WITHIN, blocked
     holder.end()
 
 

@@ -109,11 +109,11 @@ fn the_settings_come_before_the_name_service() {
 fn this_node_has_its_name_in_full() {
     let names = names("mds1", &[]);
     assert_eq!(host(&lookup("0@lo"), &names).unwrap(), "node1.example.com");
-    refused(host(&lookup("1@lo"), &names), Cause::UnnamedNid, "1@lo: an identifier of this node itself");
+    refused(host(&lookup("1@lo"), &names), Cause::UnnamedNid, "1@lo: an identifier of this machine itself");
     refused(
         own_host(&FakeNames { host: "other", canonical: "a b", ..names }),
         Cause::UnnamedNid,
-        "this node",
+        "this machine",
     );
 }
 
