@@ -188,11 +188,12 @@ pub(crate) fn on_open(rules: CallRules) -> CallRules {
 }
 
 /// Allows calls that open and look at files.
+#[cfg(feature = "gss")]
 pub(crate) fn opening(rules: CallRules) -> CallRules {
     OPENING.iter().fold(looking(rules), |rules, (call, _)| rules.calls(&[*call]))
 }
 
-/// The same, but no file can be emptied: a Landlock before version 3 does not see that.
+/// The same, but no file can be emptied by it: a Landlock before version 3 does not see that.
 pub(crate) fn opening_as_it_is(rules: CallRules) -> CallRules {
     let kept = |argument| Argument::Has { argument, mask: libc::O_TRUNC.unsigned_abs(), bits: 0 };
     OPENING.iter().fold(looking(rules), |rules, &(call, flags)| rules.call_with(call, &[kept(flags)]))

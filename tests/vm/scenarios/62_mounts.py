@@ -208,6 +208,20 @@ def a_mount_has_its_line_however_many_there_were(bed):
 
 
 @scenario
+def a_note_is_left_wherever_the_run_directory_is(bed):
+    """Also where nothing has made the notes' directory yet: by then the monitor is confined."""
+    bed.realm
+    bed.upcall(KEYRING)
+    bed.settings('run_dir = "/run/elsewhere"\n')
+    shutil.rmtree("/run/lgss", ignore_errors=True)
+    try:
+        assert mounted(bed, 0)[0] == 0, bed.log.lines
+        assert os.listdir("/run/lgss/ready"), bed.log.lines
+    finally:
+        shutil.rmtree("/run/elsewhere", ignore_errors=True)
+
+
+@scenario
 def a_late_kdc_is_waited_for_once(bed):
     """It answers after a second: the first mount waits for it, the next one does not, nor does a thread of the kernel."""
     kdc = LateKdc(bed)
