@@ -153,7 +153,8 @@ impl Tracer {
                     // After a call that failed, another process may have to be started.
                     let fails = matches!(self.target.blow, Blow::Fail(_));
                     let right = fails || role == Role::Front || role == Role::Worker;
-                    assert!(right, "a program in the wrong process");
+                    let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                    assert!(right, "a program in the wrong process: {role:?} executes {words:?}");
                     self.worker_runs |= role == Role::Worker;
                     self.resume(pid, None);
                 }

@@ -17,7 +17,7 @@ pub(crate) enum Blow {
 
 /// A process of an upcall, by its parent and the order of its start: the lending process shares the front's memory too,
 /// and the monitor has a guard for the key's expiry.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Front,
     /// The front's first child.

@@ -18,7 +18,7 @@ crate::trials![
 ];
 
 /// A launcher whose every byte is a call of its own, and is traced, takes its time.
-const SETTINGS: Settings<'_> = Settings { kdc: "30s", ..injected::SETTINGS };
+const SETTINGS: Settings<'_> = Settings { deadline: "40s", kdc: "30s", ..injected::SETTINGS };
 
 /// Shortens every transfer of `role` in turn, of which there are `least` at least.
 fn shorten_each_transfer(shared: &Shared, role: &str, least: u32) {
