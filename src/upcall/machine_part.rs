@@ -65,8 +65,10 @@ impl MachinePart {
         let stamp = Stamp::of(&keys, &config.krb5_config, &[&purpose]).map_err(|error| setup(&error))?;
         let ours = config.within().is_none() && served.places.container.is_none();
         let note = order.lustre().filter(|_| ours).map(|callout| Note::of(invocation, callout));
-        // If this fails, there will be no note.
-        let _ = note.as_ref().map(|_| make_directory());
+        if note.is_some() {
+            // If this fails, there will be no note.
+            let _ = make_directory();
+        }
         let memories = memories(order, config, &stamp);
         if waits != Wait::Mount
             && let Some(failure) = memories.iter().flatten().find_map(FailureMemory::pause)

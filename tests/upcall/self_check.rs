@@ -209,7 +209,7 @@ fn a_worker_of_another_version_is_named(shared: &Shared) {
     report_instead(&checked, |_| {});
     checked.is_healthy();
     report_instead(&checked, |report| report["version"] = "0.0.9".into());
-    checked.both_name("warning", &["worker", "has version 0.0.9", "this program"]);
+    checked.both_name("warning", &["worker", "has version 0.0.9, this program 0."]);
     report_instead(&checked, |report| report["contract"] = 9999.into());
     checked.both_name("error", &["worker", "cannot work", "every request fails"]);
     report_instead(&checked, |report| drop(report.as_object_mut().unwrap().remove("contract")));
