@@ -2,23 +2,17 @@ use super::*;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// These tests take turns: a file that another thread's child has inherited open for writing cannot be executed.
-static SITE_TURN: Mutex<()> = Mutex::new(());
 
 /// A program in a directory, both owned by root.
-pub(in crate::negotiate::nid_host) struct Site(
-    tempfile::TempDir,
-    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
-);
+pub(in crate::negotiate::nid_host) struct Site(tempfile::TempDir);
 
 impl Site {
     pub(in crate::negotiate::nid_host) fn new(script: &str) -> Self {
-        let turn = SITE_TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let directory = tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap();
-        let site = Self(directory, turn);
-        fs::write(site.program(), format!("#!/bin/sh\n{script}\n")).unwrap();
+        let site = Self(tempfile::Builder::new().prefix("lgss-test").tempdir_in("/var/lib").unwrap());
+        let text = site.0.path().join("text");
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // By another process: what a child that another test has forked has inherited open for writing cannot be executed.
+        assert!(std::process::Command::new("cp").arg(&text).arg(site.program()).status().unwrap().success());
         site.mode(0o755);
         site
     }
