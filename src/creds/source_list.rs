@@ -15,7 +15,7 @@ use super::source::{
 
 /// Number of the contract between launcher, monitor and worker of one build. Raise it with every change of the
 /// entries here or of src/negotiate/messages.
-pub(crate) const CONTRACT: u32 = 3;
+pub(crate) const CONTRACT: u32 = 4;
 
 /// A source in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,20 +261,20 @@ mod tests {
             "",
             "[]",
             r#"[{"label":"cache","library":"FILE:/x","display":"FILE:/x"}]"#,
-            r#"{"contract":3,"sources":[{"ticket":{}}]}"#,
-            r#"{"contract":3,"sources":[{"identities":{"library":"a","display":"b","uid":0}}]}"#,
-            r#"{"contract":3,"sources":[{"identities":{"library":"a","display":"b"}}],"more":1}"#,
+            r#"{"contract":4,"sources":[{"ticket":{}}]}"#,
+            r#"{"contract":4,"sources":[{"identities":{"library":"a","display":"b","uid":0}}]}"#,
+            r#"{"contract":4,"sources":[{"identities":{"library":"a","display":"b"}}],"more":1}"#,
         ] {
             assert!(matches!(decode(list.as_bytes()), Err(ListError::Json(_))), "{list}");
         }
-        assert!(matches!(decode(br#"{"contract":3,"sources":[]}"#), Err(ListError::Empty)));
+        assert!(matches!(decode(br#"{"contract":4,"sources":[]}"#), Err(ListError::Empty)));
     }
 
     /// Who changes this text raises [`CONTRACT`].
     #[test]
     fn this_contracts_list_looks_like_this() {
         let name =
-            || CacheNames { library: "FILE:/proc/self/fd/5".to_owned(), display: "FILE:/a".to_owned() };
+            || CacheNames { library: "FILE:/proc/self/fd/6".to_owned(), display: "FILE:/a".to_owned() };
         let (place, text) = ("FILE:/b".to_owned(), "FILE:/b: gone".to_owned());
         let list = encode(vec![
             SourceEntry::Cache { name: name(), standing: Standing::WishedMember },
@@ -284,11 +284,11 @@ mod tests {
             SourceEntry::Machine { part: MachineSource::OwnCache, found: Err("none yet".to_owned()) },
         ]);
         let expected = concat!(
-            r#"{"contract":3,"sources":["#,
-            r#"{"cache":{"name":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"},"standing":"wished_member"}},"#,
-            r#"{"client_keytab":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"}},"#,
+            r#"{"contract":4,"sources":["#,
+            r#"{"cache":{"name":{"library":"FILE:/proc/self/fd/6","display":"FILE:/a"},"standing":"wished_member"}},"#,
+            r#"{"client_keytab":{"library":"FILE:/proc/self/fd/6","display":"FILE:/a"}},"#,
             r#"{"objection":{"defect":"absent","place":"FILE:/b","text":"FILE:/b: gone","standing":"found"}},"#,
-            r#"{"shared_key":{"name":{"library":"FILE:/proc/self/fd/5","display":"FILE:/a"},"prime":"due"}},"#,
+            r#"{"shared_key":{"name":{"library":"FILE:/proc/self/fd/6","display":"FILE:/a"},"prime":"due"}},"#,
             r#"{"machine":{"part":"own_cache","found":{"Err":"none yet"}}}]}"#,
         );
         assert_eq!(String::from_utf8(list.unwrap()).unwrap(), expected);

@@ -238,7 +238,7 @@ impl Trial {
         let environment: Vec<_> = environment.iter().map(CString::as_c_str).collect();
         let descriptors = self.handed;
         let execution = Execution { program, name: "", argv: &argv, environment: &environment, descriptors };
-        execution.run(pipes.obstacle, |told, _, obstacle| match obstacle {
+        execution.run([pipes.obstacle], |[told], _, obstacle| match obstacle {
             NotExecuted::Descriptors(errno) => report_failure(told, "descriptors", errno),
             NotExecuted::Exec(errno) => report_failure(told, EXEC, errno),
         })

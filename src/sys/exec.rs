@@ -42,7 +42,11 @@ impl<'a> Execution<'a> {
     /// Executes it, or calls `report` with `report_to`, the name and the obstacle, and ends. By then the numbers of other
     /// descriptors may refer to something else. So this does not return, and `report` is a plain function, which captures no
     /// descriptors. It must not use global ones either.
-    pub(crate) fn run(self, report_to: OwnedFd, report: fn(OwnedFd, &str, NotExecuted)) -> ! {
+    pub(crate) fn run<const N: usize>(
+        self,
+        report_to: [OwnedFd; N],
+        report: fn([OwnedFd; N], &str, NotExecuted),
+    ) -> ! {
         let name = self.name;
         match self.prepare(&report_to) {
             // SAFETY: descriptors at the places are not used any more; those used from here on lie above.
@@ -53,7 +57,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Copies everything, `report_to` included, to descriptors above the places, so that no place overwrites a source.
-    fn prepare(self, report_to: &OwnedFd) -> Result<(OwnedFd, Raised<'a>), Errno> {
+    fn prepare<const N: usize>(self, report_to: &[OwnedFd; N]) -> Result<([OwnedFd; N], Raised<'a>), Errno> {
         let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
         let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;
         let raised = |fd: BorrowedFd<'_>| -> Result<OwnedFd, Errno> {
@@ -64,7 +68,9 @@ impl<'a> Execution<'a> {
         let program = raised(self.program.as_fd())?;
         let descriptors = self.descriptors.iter().map(|fd| raised(fd.as_fd())).collect::<Result<_, _>>()?;
         let prepared = Raised { program, descriptors, end, argv: self.argv, environment: self.environment };
-        Ok((raised(report_to.as_fd())?, prepared))
+        let report_to: Vec<_> = report_to.iter().map(|fd| raised(fd.as_fd())).collect::<Result<_, _>>()?;
+        // As many as there were.
+        Ok((report_to.try_into().map_err(|_| Errno::EMFILE)?, prepared))
     }
 }
 
@@ -125,7 +131,7 @@ mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
 
-    fn say(told: OwnedFd, name: &str, obstacle: NotExecuted) {
+    fn say([told]: [OwnedFd; 1], name: &str, obstacle: NotExecuted) {
         let _ = File::from(told).write_all(format!("{name}: {obstacle:?}").as_bytes());
     }
 
@@ -137,7 +143,7 @@ mod tests {
         let descriptors = vec![null, given.into()];
         let execution = Execution { program, name: "it", argv, environment: &[], descriptors };
         match fork().unwrap() {
-            ForkResult::Child => execution.run(told.into(), say),
+            ForkResult::Child => execution.run([told.into()], say),
             ForkResult::Parent { child } => {
                 drop((execution, told));
                 let (mut written, mut said) = (String::new(), String::new());

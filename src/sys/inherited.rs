@@ -4,54 +4,57 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::stat::{SFlag, fstat};
 
-const MONITOR: RawFd = 3;
-const LIST: RawFd = 4;
+use super::duplex::Duplex;
 
-/// The socket to the monitor, descriptor 3. It can be taken once.
+/// The pipe from the monitor, and the one to it.
+const FROM_MONITOR: RawFd = 3;
+const TO_MONITOR: RawFd = 4;
+const LIST: RawFd = 5;
+
+/// The pipes from and to the monitor, descriptors 3 and 4. They can be taken once.
 ///
 /// # Errors
-/// EBADF if there is no such descriptor, if it is not inherited or has been taken; ENOTSOCK or EPROTOTYPE if it is something
-/// else; EALREADY if it was taken and put back.
-pub(crate) fn monitor_socket() -> Result<UnixStream, Errno> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-    // SAFETY: borrowed only for checks. If the descriptor is not open, the calls just fail.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(MONITOR) };
-    expect_inherited(borrowed)?;
-    if getsockopt(&borrowed, sockopt::SockType)? != SockType::Stream {
-        return Err(Errno::EPROTOTYPE);
+/// EBADF if there is no such descriptor, or it is not inherited; EPROTOTYPE if it is something else; EALREADY if it was taken.
+pub(crate) fn monitor_pipes() -> Result<Duplex, Errno> {
+    for number in [FROM_MONITOR, TO_MONITOR] {
+        // SAFETY: borrowed only for checks. If the descriptor is not open, the calls just fail.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+        expect_inherited(borrowed)?;
+        if fstat(borrowed)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFIFO.bits() {
+            return Err(Errno::EPROTOTYPE);
+        }
     }
-    if TAKEN.swap(true, Ordering::Relaxed) {
-        return Err(Errno::EALREADY);
-    }
-    // SAFETY: open and inherited, as just checked, so no other part of this program owns it; taken only once.
-    let owned = unsafe { OwnedFd::from_raw_fd(MONITOR) };
-    fcntl(owned.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    Ok(owned.into())
+    Ok(Duplex::over(take(FROM_MONITOR)?, take(TO_MONITOR)?))
 }
 
-/// The list of sources, descriptor 4. It can be taken once.
+/// The list of sources, descriptor 5. It can be taken once.
 ///
 /// # Errors
-/// EBADF if there is no such descriptor or it is not inherited, also the second time.
+/// EBADF if there is no such descriptor or it is not inherited; EALREADY if it was taken.
 pub(crate) fn source_list() -> Result<File, Errno> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
+    take(LIST).map(File::from)
+}
+
+/// Takes an inherited descriptor, which gets close-on-exec.
+fn take(number: RawFd) -> Result<OwnedFd, Errno> {
+    static TAKEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+    let mut taken = TAKEN.lock().map_err(|_| Errno::EALREADY)?;
     // SAFETY: borrowed only for a check. If the descriptor is not open, the call just fails.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(LIST) };
-    expect_inherited(borrowed)?;
-    if TAKEN.swap(true, Ordering::Relaxed) {
+    expect_inherited(unsafe { BorrowedFd::borrow_raw(number) })?;
+    if taken.contains(&number) {
         return Err(Errno::EALREADY);
     }
+    taken.push(number);
     // SAFETY: open and inherited, as just checked, so no other part of this program owns it; taken only once.
-    let owned = unsafe { OwnedFd::from_raw_fd(LIST) };
+    let owned = unsafe { OwnedFd::from_raw_fd(number) };
     fcntl(owned.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    Ok(owned.into())
+    Ok(owned)
 }
 
 fn expect_inherited(descriptor: BorrowedFd<'_>) -> Result<(), Errno> {

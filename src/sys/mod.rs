@@ -12,6 +12,8 @@ pub(crate) mod call_filter;
 #[cfg(feature = "upcall")]
 pub(crate) mod call_groups;
 #[cfg(feature = "upcall")]
+pub(crate) mod duplex;
+#[cfg(feature = "upcall")]
 pub(crate) mod entry;
 pub(crate) mod errno;
 #[cfg(feature = "upcall")]
@@ -53,7 +55,5 @@ pub(crate) mod process;
 pub(crate) mod random;
 #[cfg(feature = "gss")]
 pub(crate) mod socket_filter;
-#[cfg(feature = "upcall")]
-pub(crate) mod sockets;
 #[cfg(feature = "upcall")]
 pub(crate) mod tables;

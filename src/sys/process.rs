@@ -190,19 +190,27 @@ fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
 /// Those of poll(2).
 pub(crate) fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instant) -> Result<Vec<E>, Errno> {
     let mut set: Vec<_> = events.iter().map(|&(_, fd)| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    wait_until_ready(&mut set, deadline)?;
+    let happened = events.iter().zip(&set).filter(|(_, fd)| fd.any().unwrap_or(false));
+    Ok(happened.map(|(&(event, _), _)| event).collect())
+}
+
+/// Waits until one of the descriptors is ready, or the deadline. Returns whether one is.
+///
+/// # Errors
+/// Those of poll(2).
+pub(super) fn wait_until_ready(set: &mut [PollFd<'_>], deadline: Instant) -> Result<bool, Errno> {
     loop {
         // Rounded up, so that the last millisecond is not spent in a busy loop.
         let left = deadline.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match nix::poll::poll(&mut set, timeout) {
+        match nix::poll::poll(set, timeout) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
             Ok(0) if left > 0 && Instant::now() < deadline => {}
-            Ok(_) => break,
+            Ok(ready) => return Ok(ready > 0),
         }
     }
-    let happened = events.iter().zip(&set).filter(|(_, fd)| fd.any().unwrap_or(false));
-    Ok(happened.map(|(&(event, _), _)| event).collect())
 }
 
 /// Resets inherited signals, umask and working directory to a known state (rule S7).

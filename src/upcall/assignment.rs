@@ -1,7 +1,6 @@
 //! What the monitor asks a launcher to do, and the failures of a launch.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 
@@ -14,6 +13,7 @@ use crate::creds::search::Rings;
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::KeySerial;
+use crate::sys::duplex::Duplex;
 use crate::sys::lending::Late;
 use crate::sys::process::Process;
 
@@ -49,7 +49,7 @@ pub(super) struct Assignment<'a> {
 /// The worker's ends of its connections with the monitor.
 pub(super) struct Ends {
     /// For messages.
-    pub(super) socket: UnixStream,
+    pub(super) pipes: Duplex,
     /// A pipe that gets a byte for each place that is started on, and is closed by exec.
     pub(super) starting: OwnedFd,
 }

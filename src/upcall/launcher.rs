@@ -6,7 +6,6 @@
 use std::ffi::{CString, NulError};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -25,6 +24,7 @@ use crate::event::{Cause, Failure, Stage};
 use crate::identity::system_user;
 use crate::key::KeySerial;
 use crate::negotiate::messages::{Failed, WorkerEnd};
+use crate::sys::duplex::Duplex;
 use crate::sys::errno::errno_of;
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::jail::{self, OomScore};
@@ -33,45 +33,46 @@ use crate::sys::process;
 use crate::sys::{files, keyctl};
 
 /// The first descriptor of a source that is a file. The worker's contract: argv contains only a name, because everybody
-/// can read it; the environment contains only KRB5_CONFIG; descriptors 0 to 2 are as inherited, 3 is the message
-/// socket, 4 the list of sources ([`SourceEntry`]) as sealed memory, and the sources that are files follow.
-const FIRST_SOURCE: usize = 5;
+/// can read it; the environment contains only KRB5_CONFIG; descriptors 0 to 2 are as inherited, 3 and 4 are the
+/// pipes from and to the monitor, 5 is the list of sources ([`SourceEntry`]) as sealed memory, and the sources that are files follow.
+const FIRST_SOURCE: usize = 6;
 
 /// Becomes the worker, or reports a failure and ends.
 pub(super) fn become_worker(
     assignment: &Assignment<'_>,
     served: &Served,
     program: OwnedFd,
-    Ends { socket, starting }: Ends,
+    Ends { pipes, starting }: Ends,
 ) -> ! {
     let mut progress = SearchProgress::new(Some(starting.as_fd()), assignment.blocked);
     let launched = launch(assignment, served, &mut progress)
         .and_then(|sources| Ok((listed(sources)?, environment(assignment.config)?)));
     match launched {
         Ok(((list, opened), environment)) => {
-            let told = match socket.try_clone() {
-                Ok(told) => told.into(),
+            let told = match pipes.try_clone() {
+                Ok(told) => told,
                 Err(error) => {
-                    report(socket, launch_failed("exec", errno_of(&error)));
+                    report(pipes, launch_failed("exec", errno_of(&error)));
                     process::end(1)
                 }
             };
-            let descriptors = [socket.into(), list].into_iter().chain(opened).collect();
+            let descriptors = pipes.into_descriptors().into_iter().chain([list]).chain(opened).collect();
             let name = &assignment.config.worker.to_string_lossy();
             let (argv, environment) = (&[c"lgss_negotiate"], &[environment.as_c_str()]);
-            Execution { program, name, argv, environment, descriptors }.run(told, |told, worker, obstacle| {
-                report(told.into(), not_executed(worker, obstacle));
+            let execution = Execution { program, name, argv, environment, descriptors };
+            execution.run(told.into_descriptors(), |[incoming, outgoing], worker, obstacle| {
+                report(Duplex::over(incoming, outgoing), not_executed(worker, obstacle));
             })
         }
         Err(failure) => {
-            report(socket, failure);
+            report(pipes, failure);
             process::end(1)
         }
     }
 }
 
-fn report(socket: UnixStream, failure: Failure) {
-    let _ = WorkerEnd::over(socket).send_failed(&Failed::without_stages(failure));
+fn report(pipes: Duplex, failure: Failure) {
+    let _ = WorkerEnd::over(pipes).send_failed(&Failed::without_stages(failure));
 }
 
 fn not_executed(worker: &str, obstacle: NotExecuted) -> Failure {

@@ -247,7 +247,7 @@ impl<'a> RunningNegotiation<'a> {
         let Attempt { process: worker, waiting, link, .. } = attempt;
         loop {
             let deadline = self.times.deadline;
-            // Its end is watched as well as its socket, which a child of it may hold open.
+            // Its end is watched as well as its pipe, which a child of it may hold open.
             let events =
                 [(WorkerEvent::Message, waiting.as_fd()), (WorkerEvent::WorkerExited, worker.as_fd())];
             let message = match process::readable(&events, deadline).map_err(launch_failed)?.first() {

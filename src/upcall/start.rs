@@ -4,7 +4,6 @@
 //! that place (rules S8, S9).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,12 +15,12 @@ use super::launcher;
 use super::verdict::Served;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::{HostNames, MonitorEnd, Request};
+use crate::sys::duplex::Duplex;
 use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
 use crate::sys::fork::{self, ForkResult};
 use crate::sys::namespaces;
 use crate::sys::process::{self, Process};
-use crate::sys::sockets;
 
 /// The part of the KDC's time that a launcher may be blocked at one place, not waiting for a processor.
 const PLACE_SHARE: u32 = 6;
@@ -35,7 +34,7 @@ pub(super) struct Attempt {
     /// To be killed and reaped.
     pub(super) process: Process,
     /// Readable when the worker has sent a message.
-    pub(super) waiting: UnixStream,
+    pub(super) waiting: OwnedFd,
     /// For messages.
     pub(super) link: MonitorEnd,
     started: OwnedFd,
@@ -72,10 +71,11 @@ impl Attempt {
     ) -> Result<Self, Failure> {
         let program = open_trusted(&assignment.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
-        let (ours, socket) = sockets::stream_pair().map_err(launch_failed)?;
+        let (ours, pipes) = Duplex::pair().map_err(launch_failed)?;
         // The worker's end is closed by exec.
         let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(launch_failed)?;
-        let waiting = ours.try_clone().map_err(|error| launch_failed(errno_of(&error)))?;
+        let waiting =
+            ours.incoming().try_clone_to_owned().map_err(|error| launch_failed(errno_of(&error)))?;
         // Sent before there is a reader, so that a launcher that fails early need not wait for it.
         let mut link = MonitorEnd::over(ours);
         link.send_request(request)
@@ -83,7 +83,7 @@ impl Attempt {
         match fork(assignment.cgroup)? {
             ForkResult::Child => {
                 drop((link, waiting, started));
-                launcher::become_worker(assignment, served, program.into(), Ends { socket, starting })
+                launcher::become_worker(assignment, served, program.into(), Ends { pipes, starting })
             }
             ForkResult::Parent { child } => {
                 let process = Process::of_child(child).map_err(launch_failed)?;
@@ -156,7 +156,6 @@ fn launch_failed(errno: Errno) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
     use std::process::{Child, Command};
 
     /// The KDC's time; a sixth of it is that of a place.
@@ -168,7 +167,7 @@ mod tests {
     struct Launcher {
         child: Child,
         attempt: Attempt,
-        socket: UnixStream,
+        pipes: Duplex,
         starting: Option<OwnedFd>,
     }
 
@@ -176,11 +175,11 @@ mod tests {
         fn start() -> Self {
             let child = Command::new("sleep").arg("3600").spawn().unwrap();
             let process = Process::open(nix::unistd::Pid::from_raw(child.id().cast_signed())).unwrap();
-            let (ours, socket) = sockets::stream_pair().unwrap();
+            let (ours, pipes) = Duplex::pair().unwrap();
             let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
-            let waiting = ours.try_clone().unwrap();
+            let waiting = ours.incoming().try_clone_to_owned().unwrap();
             let attempt = Attempt { process, waiting, link: MonitorEnd::over(ours), started };
-            Self { child, attempt, socket, starting: Some(starting) }
+            Self { child, attempt, pipes, starting: Some(starting) }
         }
 
         fn begin(&self, places: usize) {
@@ -214,7 +213,7 @@ mod tests {
     #[test]
     fn a_launcher_is_done_when_it_has_said_something_or_ended_or_become_the_worker() {
         let mut says = Launcher::start();
-        says.socket.write_all(b"x").unwrap();
+        assert_eq!(says.pipes.write(b"x", Instant::now() + LONG).unwrap(), 1);
         says.is_done();
         let mut ends = Launcher::start();
         ends.child.kill().unwrap();

@@ -9,10 +9,10 @@ use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::messages::MessageError;
 use crate::sys::process::Process;
 
-/// How long a worker that has closed its socket may take to end.
+/// How long a worker that has closed its pipes may take to end.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
-/// The failure of a worker that has closed its socket, with what ended it.
+/// The failure of a worker that has closed its pipes, with what ended it.
 pub(super) fn failure(worker: &Process) -> Failure {
     let status = if worker.wait_for_end(END_LIMIT) { worker.ended() } else { None };
     Failure::new(Stage::Negotiate, Cause::WorkerFault, format_args!("worker: {}", in_words(status)))

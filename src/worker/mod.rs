@@ -1,8 +1,8 @@
 //! The program `lgss_negotiate`: negotiates one context as an ordinary user and reports it to the monitor.
 //!
 //! The launcher starts it and has set ids, groups, capabilities, limits, no_new_privs, network namespace and session
-//! keyring. argv has no arguments. Descriptor 3 is the socket to the monitor, 4 the list of credential sources, and those
-//! that are files follow from 5 on. The environment holds KRB5_CONFIG at most. Invariants: the request is not begun before
+//! keyring. argv has no arguments. Descriptors 3 and 4 are the pipes from and to the monitor, 5 is the list of
+//! credential sources, and those that are files follow from 6 on. The environment holds KRB5_CONFIG at most. Invariants: the request is not begun before
 //! [`Unprivileged`] is proved and the sandbox is closed; the last message is the report, and there is exactly one.
 #![forbid(unsafe_code)]
 
@@ -95,7 +95,7 @@ struct WorkerInvocation {
 
 impl WorkerInvocation {
     fn take() -> Option<Self> {
-        let link = WorkerEnd::over(inherited::monitor_socket().ok()?);
+        let link = WorkerEnd::over(inherited::monitor_pipes().ok()?);
         let mut list = Vec::new();
         inherited::source_list().ok()?.take(SOURCE_LIST_LIMIT).read_to_end(&mut list).ok()?;
         Some(Self { sources: source_list::decode(&list), link })

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::sandbox;
 use crate::config::WorkerSandbox;
-use crate::creds::source_list::SourceEntry;
+use crate::creds::source_list::{self, SourceEntry};
 use crate::negotiate::messages::Request;
 use crate::sys::errno::errno_of;
 
@@ -43,16 +43,17 @@ impl SandboxTrial {
     }
 }
 
-/// Confines the process as a worker with this request, the monitor's JSON, confines itself, whatever the settings of the site
-/// are. It has no sources.
+/// Confines the process as a worker with this request, the monitor's JSON, and this list of sources, the launcher's, confines
+/// itself, whatever the settings of the site are. An empty list has no sources.
 ///
 /// # Errors
-/// EPROTO for what is no request; the kernel's.
-pub fn confine(trial: SandboxTrial, request: &str) -> Result<(), Errno> {
+/// EPROTO for what is no request or no list; the kernel's.
+pub fn confine(trial: SandboxTrial, request: &str, list: &[u8]) -> Result<(), Errno> {
     let mut request: Request = serde_json::from_str(request).map_err(|_| Errno::EPROTO)?;
     request.sandbox =
         if trial == SandboxTrial::Plugins { WorkerSandbox::Plugins } else { WorkerSandbox::Strict };
-    let sources: [SourceEntry; 0] = [];
+    let sources: Vec<SourceEntry> =
+        if list.is_empty() { Vec::new() } else { source_list::decode(list).map_err(|_| Errno::EPROTO)? };
     let done = match trial {
         SandboxTrial::Nothing => return Ok(()),
         SandboxTrial::Files => sandbox::confine_files(&request, &sources),

@@ -1,7 +1,7 @@
 //! The worker's watchdog: the current stage, its start and its deadline; and the only way to report.
 //!
 //! libkrb5 and getaddrinfo can block for longer than a stage may take, and cannot be interrupted. So a thread waits for the
-//! deadline, reports in the main thread's place and ends the process. Invariant: the first to report takes the socket out of
+//! deadline, reports in the main thread's place and ends the process. Invariant: the first to report takes the pipes out of
 //! the lock, so there is one report.
 
 use std::io;
@@ -137,7 +137,7 @@ impl Watch {
         state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_tested_prime(prime))
     }
 
-    /// Another handle of the socket, to receive without the lock.
+    /// Other handles of the pipes, to receive without the lock.
     ///
     /// # Errors
     /// [`MessageError`].
@@ -190,7 +190,7 @@ impl SharedWatch {
 }
 
 impl WatchState {
-    /// Takes the socket and ends the last stage.
+    /// Takes the pipes and ends the last stage.
     fn conclude(&mut self) -> Option<Conclusion> {
         let link = self.link.take()?;
         self.stages.extend(self.current.take().map(|current| current.timing()));
@@ -258,11 +258,10 @@ pub(super) fn kdc_silent(whose: &str, service: &Service) -> Failure {
 mod tests {
     use super::*;
     use crate::negotiate::messages::{Message, MonitorEnd, Report};
-    use std::os::unix::net::UnixStream;
 
     #[test]
     fn one_report_is_sent_with_every_stage_that_was_entered() {
-        let (monitor, worker) = UnixStream::pair().unwrap();
+        let (monitor, worker) = crate::sys::duplex::Duplex::pair().unwrap();
         let (mut monitor, later) = (MonitorEnd::over(monitor), Instant::now() + Duration::from_secs(60));
         let watch = Watch::over(WorkerEnd::over(worker), later, Trail::Untold).unwrap();
         let overdue = |stage| Failure::new(stage, Cause::KdcSilent, "overdue");

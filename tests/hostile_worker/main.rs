@@ -22,15 +22,20 @@ mod messages;
 mod rights;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::FromRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 fn main() {
-    // SAFETY: by the launcher's contract, descriptor 3 is the message socket, and it is ours.
-    let mut monitor = unsafe { UnixStream::from_raw_fd(3) };
-    let text = read_request(&mut monitor);
+    // SAFETY: by the launcher's contract, descriptors 3 and 4 are the pipes from and to the monitor, and they are ours.
+    let [mut request, mut monitor] = [3, 4].map(|number| unsafe { File::from_raw_fd(number) });
+    for pipe in [&request, &monitor] {
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::empty())).expect("a pipe that waits");
+    }
+    let text = read_request(&mut request);
     let request: serde_json::Value = serde_json::from_str(&text).expect("a request");
     let service = request["target"]["rpc"]["service"].as_str().expect("a service");
     let (attack, host) = service.split_once('@').expect("service@host");
@@ -52,7 +57,7 @@ fn main() {
     messages::attack(attack, &mut monitor);
 }
 
-fn read_request(monitor: &mut UnixStream) -> String {
+fn read_request(monitor: &mut File) -> String {
     let mut number = [0; 4];
     monitor.read_exact(&mut number).expect("a frame");
     let mut frame = vec![0; u32::from_ne_bytes(number) as usize];

@@ -1,8 +1,8 @@
 //! Every message that a worker must not send, by the name of its attack.
 
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 
 const REQUEST: u8 = 1;
 const ESTABLISHED: u8 = 2;
@@ -14,7 +14,7 @@ const SHARED: u8 = 8;
 const TESTED_PRIME: u8 = 9;
 
 /// Sends the message and returns, which ends the worker; stays silent if silence is the attack.
-pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
+pub(crate) fn attack(name: &str, monitor: &mut File) {
     let bytes = match name {
         "unknown-kind" => frame(10, &json!({}), &[], &[]),
         "shared-key-nobody-asked-for" => shared(),
@@ -75,7 +75,7 @@ pub(crate) fn attack(name: &str, monitor: &mut UnixStream) {
 }
 
 /// A frame that never ends.
-fn drip(monitor: &mut UnixStream) {
+fn drip(monitor: &mut File) {
     let _ = monitor.write_all(&4000u32.to_ne_bytes());
     while monitor.write_all(&[0]).is_ok() {
         std::thread::sleep(std::time::Duration::from_millis(50));

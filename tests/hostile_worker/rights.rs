@@ -5,6 +5,7 @@ use libc::c_long;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Pid, Uid};
 use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 fn outcome<T>(result: std::io::Result<T>) -> Result<(), Errno> {
@@ -34,13 +35,13 @@ pub(crate) fn files(report: &mut Report) {
     report.say("list the run directory", outcome(std::fs::read_dir(site.join("run"))));
     report.say("make a file in the site", outcome(std::fs::write(site.join("planted"), "x")));
     report.say("read the worker's program", outcome(read("/proc/self/exe")));
-    // Descriptors 0 to 2 are /dev/null, 3 is the socket, 4 the list of sources, 5 the cache.
-    for fd in 6..1024 {
+    // Descriptors 0 to 2 are /dev/null, 3 and 4 the pipes, 5 is the list of sources, 6 the cache.
+    for fd in 7..1024 {
         // SAFETY: a plain number.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
             let what = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
             // The report's socket.
-            if !what.to_string_lossy().starts_with("socket:") || fd > 6 {
+            if !what.to_string_lossy().starts_with("socket:") || fd > 7 {
                 report.say(&format!("use inherited descriptor {fd}: {}", what.display()), Ok(()));
             }
         }
@@ -131,9 +132,18 @@ pub(crate) fn monitor(report: &mut Report) {
         "renice the monitor",
         check(unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as u32, 19) }.into()),
     );
+    // It would be closed in the monitor, for as long as we like.
+    let (lingers, number) = (std::fs::File::open("/dev/null").unwrap(), 4);
+    let sent = [lingers.as_raw_fd()];
+    let rights = [nix::sys::socket::ControlMessage::ScmRights(&sent)];
+    let bytes = [std::io::IoSlice::new(b"x")];
+    let nothing = nix::sys::socket::MsgFlags::empty();
+    let sending = nix::sys::socket::sendmsg::<()>(number, &bytes, &rights, nothing, None);
+    report.say("send the monitor a descriptor", sending.map(drop));
     // SAFETY: plain numbers.
     let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    for fd in 0..10 {
+    report.say("open the monitor", check(pidfd));
+    for fd in (0..10).filter(|_| pidfd >= 0) {
         // SAFETY: plain numbers.
         report.say(
             &format!("take the monitor's descriptor {fd}"),
@@ -142,7 +152,7 @@ pub(crate) fn monitor(report: &mut Report) {
     }
 }
 
-/// A child that holds the message socket while the worker ends.
+/// A child that holds the pipes while the worker ends.
 pub(crate) fn fork_and_hold(report: &mut Report) {
     // SAFETY: the only thread.
     match unsafe { nix::unistd::fork() } {

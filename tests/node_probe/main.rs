@@ -16,6 +16,7 @@ use lgss::private_to_lgss::creds::{MachineAccount, MachineChoice, MachineRequest
 use lgss::private_to_lgss::ctx::Roles;
 use lgss::private_to_lgss::event::Failure;
 use lgss::private_to_lgss::negotiate::{HostLookup, SystemNames};
+use lgss::private_to_lgss::sandbox_trial::{SandboxTrial, confine};
 use lgss::private_to_lgss::sys;
 use nix::unistd::{Gid, Uid};
 use serde::Deserialize;
@@ -29,7 +30,18 @@ use std::time::{Duration, Instant};
 struct Order {
     /// The uid to take.
     uid: u32,
+    /// The sandbox to enter.
+    sandbox: Option<Confinement>,
     task: Task,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Confinement {
+    /// [`SandboxTrial::word`].
+    trial: String,
+    /// The monitor's request, for which a worker would enter it.
+    request: Value,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +79,10 @@ fn main() {
         }),
     };
     sys::drop_to(Uid::from_raw(order.uid), Gid::from_raw(order.uid)).expect("drop of rights");
+    if let Some(Confinement { trial, request }) = &order.sandbox {
+        let trial = SandboxTrial::ALL.into_iter().find(|one| one.word() == trial).expect("a trial");
+        confine(trial, &request.to_string(), &[]).expect("a sandbox");
+    }
     let answer = match (order.task, sources) {
         (Task::Credentials(wanted), Some(sources)) => credentials(*wanted, &sources),
         (Task::Host { lookup, limit }, _) => {

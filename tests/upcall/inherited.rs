@@ -144,12 +144,14 @@ fn the_worker_has_the_descriptors_of_its_contract_only(shared: &Shared) {
     // It is connected before it has read all that its first token needs.
     let (inherited, own) = wait_for("a worker that reads no file", Duration::from_secs(10), || {
         let (inherited, own): (Vec<_>, Vec<_>) =
-            descriptors(&waiting.worker).into_iter().partition(|(number, _)| matches!(number, 0..=3 | 5));
+            descriptors(&waiting.worker).into_iter().partition(|(number, _)| matches!(number, 0..=4 | 6));
         (own.len() == 1).then_some((inherited, own))
     });
     let target = |number| inherited.iter().find(|(n, _)| *n == number).map(|(_, path)| path.as_path());
-    assert!(target(3).unwrap().to_str().unwrap().starts_with("socket:["), "{inherited:?}");
-    assert_eq!(target(5), Some(waiting.site.default_cache().as_path()), "{inherited:?}");
+    for pipe in [3, 4] {
+        assert!(target(pipe).unwrap().to_str().unwrap().starts_with("pipe:["), "{inherited:?}");
+    }
+    assert_eq!(target(6), Some(waiting.site.default_cache().as_path()), "{inherited:?}");
     let standard: Vec<_> = (0..=2).filter_map(target).collect();
     assert!(standard.iter().all(|path| *path == Path::new("/dev/null")), "{standard:?}");
     let connection = tcp_socket_to(&waiting.worker, waiting.server.port());

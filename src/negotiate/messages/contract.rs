@@ -5,8 +5,6 @@
 
 #![cfg(feature = "gss")]
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -19,20 +17,26 @@ use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::channel::answer::{Answer, WindowProof};
 use crate::negotiate::nid_host::HostLookup;
 use crate::secret::Secret;
+use crate::sys::duplex::Duplex;
 
 mod names;
 
 /// The number of the contract that the texts below are of.
-const PINNED: u32 = 3;
+const PINNED: u32 = 4;
 
-/// A frame as it is on the socket: its kind, its JSON, and its two binary parts.
+/// A frame as it is in the pipe: its kind, its JSON, and its two binary parts.
 type Parts = (u8, String, Vec<u8>, Vec<u8>);
 
-fn sent(send: impl FnOnce(UnixStream)) -> Parts {
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
+fn sent(send: impl FnOnce(Duplex)) -> Parts {
+    let (ours, mut theirs) = Duplex::pair().unwrap();
     send(ours);
-    let mut bytes = Vec::new();
-    theirs.read_to_end(&mut bytes).unwrap();
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        match theirs.read(&mut piece, soon()).unwrap() {
+            0 => break,
+            length => bytes.extend(&piece[..length]),
+        }
+    }
     let mut at = 4;
     assert_eq!(bytes[..at], u32::try_from(bytes.len() - at).unwrap().to_ne_bytes());
     let kind = bytes[at];
@@ -49,28 +53,28 @@ fn sent(send: impl FnOnce(UnixStream)) -> Parts {
 }
 
 fn by_monitor(send: impl FnOnce(&mut MonitorEnd)) -> Parts {
-    sent(|socket| send(&mut MonitorEnd::over(socket)))
+    sent(|pipes| send(&mut MonitorEnd::over(pipes)))
 }
 
 fn by_worker(send: impl FnOnce(&mut WorkerEnd)) -> Parts {
-    sent(|socket| send(&mut WorkerEnd::over(socket)))
+    sent(|pipes| send(&mut WorkerEnd::over(pipes)))
 }
 
-/// Another end's socket with this one frame on it, as [`sent`] takes it apart.
-fn holding((kind, json, key, handle): &Parts) -> UnixStream {
+/// Another end's pipes with this one frame in them, as [`sent`] takes it apart.
+fn holding((kind, json, key, handle): &Parts) -> Duplex {
     let mut rest = vec![*kind];
     for part in [json.as_bytes(), key, handle] {
         rest.extend(u32::try_from(part.len()).unwrap().to_ne_bytes());
         rest.extend(part);
     }
-    let (mut ours, theirs) = UnixStream::pair().unwrap();
-    ours.write_all(&u32::try_from(rest.len()).unwrap().to_ne_bytes()).unwrap();
-    ours.write_all(&rest).unwrap();
+    let (mut ours, theirs) = Duplex::pair().unwrap();
+    let frame = [&u32::try_from(rest.len()).unwrap().to_ne_bytes()[..], &rest].concat();
+    assert_eq!(ours.write(&frame, soon()).unwrap(), frame.len());
     theirs
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(5)
+    Instant::now() + Duration::from_secs(60)
 }
 
 /// The request that a worker reads in this frame.

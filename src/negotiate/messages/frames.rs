@@ -4,21 +4,21 @@
 //! Called by the two ends. Invariant: the type of a link names the kinds it sends and those it receives, so neither end can
 //! send the other's messages.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::marker::PhantomData;
-use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use crate::ctx::HANDLE_LIMIT;
+use crate::sys::duplex::Duplex;
 use crate::wire::{Reader, WireError, Writer};
 
 /// Longest frame in bytes, the length field not counted.
 pub(super) const FRAME_LIMIT: usize = BODY_LIMIT + 2 * CONTROL_LIMIT;
-/// How many bytes are written at a time by a deadline.
-const PIECE: usize = 4096;
+/// How long a message may take that has no deadline. Who does not read for so long is broken.
+const UNHURRIED: Duration = Duration::from_secs(3600);
 /// Longest token or cache.
 const BODY_LIMIT: usize = 256 * 1024;
 /// Longest JSON. Most of it lists the credentials considered.
@@ -27,7 +27,7 @@ const CONTROL_LIMIT: usize = 16 * 1024;
 /// Why there is no message.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// The other side has closed the socket, as it does when it dies.
+    /// The other side has closed its pipes, as it does when it dies.
     #[error("the other side ended without a message")]
     Closed,
     /// No message in time.
@@ -45,9 +45,9 @@ pub enum MessageError {
     /// A kind that this side does not accept now.
     #[error("unexpected message of kind {0}")]
     Unexpected(u8),
-    /// The socket failed.
-    #[error("message socket: {0}")]
-    Socket(#[source] io::Error),
+    /// A pipe failed.
+    #[error("message pipe: {0}")]
+    Pipe(#[source] io::Error),
 }
 
 /// The messages of one side.
@@ -122,22 +122,22 @@ pub(super) struct ReplyControl {
     pub(super) window: u32,
 }
 
-/// A connected stream socket, typed by the kinds it sends and receives.
+/// An end of two pipes, typed by the kinds it sends and receives.
 #[derive(Debug)]
 pub(super) struct Link<Sends, Hears> {
-    socket: UnixStream,
+    pipes: Duplex,
     kinds: PhantomData<(Sends, Hears)>,
 }
 
 impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
-    pub(super) fn over(socket: UnixStream) -> Self {
-        Self { socket, kinds: PhantomData }
+    pub(super) fn over(pipes: Duplex) -> Self {
+        Self { pipes, kinds: PhantomData }
     }
 
     /// The same end by another descriptor.
     #[cfg(feature = "gss")]
     pub(super) fn another(&self) -> Result<Self, MessageError> {
-        self.socket.try_clone().map(Self::over).map_err(MessageError::Socket)
+        self.pipes.try_clone().map(Self::over).map_err(MessageError::Pipe)
     }
 
     pub(super) fn send(
@@ -146,7 +146,7 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         control: &impl Serialize,
         body: Body<'_>,
     ) -> Result<(), MessageError> {
-        write_frame(&mut self.socket, kind.number(), [&serde_json::to_vec(control)?, body.key, body.handle])
+        self.send_by(Instant::now() + UNHURRIED, kind, control, body)
     }
 
     /// The same by a deadline, for a reader that may not read.
@@ -157,16 +157,13 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         control: &impl Serialize,
         body: Body<'_>,
     ) -> Result<(), MessageError> {
-        let frame = encode_frame(kind.number(), [&serde_json::to_vec(control)?, body.key, body.handle])?;
-        for piece in frame.as_slice().chunks(PIECE) {
-            write_piece(&mut self.socket, piece, deadline)?;
-        }
-        self.socket.set_write_timeout(None).map_err(MessageError::Socket)
+        let parts = [&serde_json::to_vec(control)?, body.key, body.handle];
+        write_frame(&mut self.pipes, deadline, kind.number(), parts)
     }
 
     /// The bytes of the next frame, for [`Received::parse`].
     pub(super) fn receive(&mut self, deadline: Instant) -> Result<Received<Hears>, MessageError> {
-        let bytes = read_frame(&mut self.socket, deadline)?;
+        let bytes = read_frame(&mut self.pipes, deadline)?;
         Ok(Received { bytes, kinds: PhantomData })
     }
 }
@@ -226,22 +223,21 @@ pub(super) fn parse_control<T: DeserializeOwned>(control: &[u8]) -> Result<T, Me
     Ok(serde_json::from_slice(control)?)
 }
 
-fn write_frame(socket: &mut UnixStream, kind: u8, parts: [&[u8]; 3]) -> Result<(), MessageError> {
-    socket.write_all(encode_frame(kind, parts)?.as_slice()).map_err(MessageError::Socket)
+fn write_frame(
+    pipes: &mut Duplex,
+    deadline: Instant,
+    kind: u8,
+    parts: [&[u8]; 3],
+) -> Result<(), MessageError> {
+    write_all(pipes, deadline, encode_frame(kind, parts)?.as_slice())
 }
 
-/// The kernel's time limit is for each of its buffers, so a piece must fit into one.
-fn write_piece(socket: &mut UnixStream, mut piece: &[u8], deadline: Instant) -> Result<(), MessageError> {
-    while !piece.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(MessageError::Unread);
-        }
-        socket.set_write_timeout(Some(left)).map_err(MessageError::Socket)?;
-        match socket.write(piece) {
-            Ok(written) => piece = piece.get(written..).unwrap_or_default(),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(e) => return Err(MessageError::Socket(e)),
+fn write_all(pipes: &mut Duplex, deadline: Instant, mut bytes: &[u8]) -> Result<(), MessageError> {
+    while !bytes.is_empty() {
+        match pipes.write(bytes, deadline) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(MessageError::Unread),
+            Err(error) => return Err(MessageError::Pipe(error)),
         }
     }
     Ok(())
@@ -260,31 +256,25 @@ fn encode_frame(kind: u8, parts: [&[u8]; 3]) -> Result<Writer, MessageError> {
     Ok(frame)
 }
 
-fn read_frame(socket: &mut UnixStream, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, MessageError> {
+fn read_frame(pipes: &mut Duplex, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, MessageError> {
     let mut length = [0; 4];
-    fill(socket, &mut length, deadline)?;
+    fill(pipes, deadline, &mut length)?;
     let length = usize::try_from(u32::from_ne_bytes(length)).unwrap_or(usize::MAX);
     if length > FRAME_LIMIT {
         return Err(WireError::TooLong(length, FRAME_LIMIT).into());
     }
     let mut frame = Zeroizing::new(vec![0; length]);
-    fill(socket, &mut frame, deadline)?;
+    fill(pipes, deadline, &mut frame)?;
     Ok(frame)
 }
 
-fn fill(socket: &mut UnixStream, mut buffer: &mut [u8], deadline: Instant) -> Result<(), MessageError> {
+fn fill(pipes: &mut Duplex, deadline: Instant, mut buffer: &mut [u8]) -> Result<(), MessageError> {
     while !buffer.is_empty() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(MessageError::TimedOut);
-        }
-        socket.set_read_timeout(Some(left)).map_err(MessageError::Socket)?;
-        match socket.read(buffer) {
+        match pipes.read(buffer, deadline) {
             Ok(0) => return Err(MessageError::Closed),
             Ok(n) => buffer = buffer.get_mut(n..).unwrap_or_default(),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(MessageError::Closed),
-            Err(e) => return Err(MessageError::Socket(e)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(MessageError::TimedOut),
+            Err(error) => return Err(MessageError::Pipe(error)),
         }
     }
     Ok(())

@@ -1,29 +1,27 @@
 //! Checks for the fuzz targets (docs/fuzzing.md): what one end of the conversation makes of anything that the other could
 //! send. What was taken is sent and taken again.
 
-use std::io::Write;
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::report::{Message, Report};
 use super::{MessageError, MonitorEnd, WorkerEnd};
 use crate::ctx::HANDLE_LIMIT;
 use crate::negotiate::channel::answer::WindowProof;
+use crate::sys::duplex::Duplex;
 
-/// What a socket takes without a reader.
-const ROOM: usize = 64 * 1024;
+/// Half of what a pipe takes without a reader. What is sent anew may be a little longer.
+const ROOM: usize = 32 * 1024;
 const SOON: Duration = Duration::from_secs(5);
 
 /// The monitor's reading of a worker's messages. `data` are frames without their lengths, each after two bytes with it, or
-/// the bytes of the socket if the first is odd.
+/// the bytes of the pipe if the first is odd.
 pub fn from_worker(data: &[u8]) {
-    let Some(socket) = socket_with(data) else { return };
-    let mut end = MonitorEnd::over(socket);
+    let Some(pipes) = pipes_with(data) else { return };
+    let mut end = MonitorEnd::over(pipes);
     while let Ok(message) = receive(&mut end) {
         is_within_limits(&message);
         let again =
-            resent(|worker| send(worker, &message)).map(|socket| receive(&mut MonitorEnd::over(socket)));
+            resent(|worker| send(worker, &message)).map(|pipes| receive(&mut MonitorEnd::over(pipes)));
         // What is written anew may be longer than a message may be.
         if let Some(again) = again {
             assert!(again.as_ref().is_ok_and(|again| is_same(again, &message)), "{again:?} {message:?}");
@@ -37,11 +35,11 @@ fn receive(end: &mut MonitorEnd) -> Result<Message, MessageError> {
 
 /// The worker's reading of the monitor's messages.
 pub fn from_monitor(data: &[u8]) {
-    let (Some(for_request), Some(for_reply)) = (socket_with(data), socket_with(data)) else { return };
+    let (Some(for_request), Some(for_reply)) = (pipes_with(data), pipes_with(data)) else { return };
     let soon = || Instant::now() + SOON;
     if let Ok(request) = WorkerEnd::over(for_request).receive_request(soon()) {
         let again = resent_by_monitor(|monitor| monitor.send_request(&request));
-        let again = again.map(|socket| WorkerEnd::over(socket).receive_request(soon()));
+        let again = again.map(|pipes| WorkerEnd::over(pipes).receive_request(soon()));
         if let Some(again) = again {
             assert!(again.as_ref().is_ok_and(|again| *again == request), "{again:?}");
         }
@@ -49,7 +47,7 @@ pub fn from_monitor(data: &[u8]) {
     if let Ok(Some(answer)) = WorkerEnd::over(for_reply).receive_reply(soon()) {
         assert!(answer.handle.len() <= HANDLE_LIMIT && answer.window_proof == WindowProof::TheKernels);
         let again = resent_by_monitor(|monitor| monitor.send_reply(&answer, soon()));
-        let again = again.and_then(|socket| WorkerEnd::over(socket).receive_reply(soon()).ok().flatten());
+        let again = again.and_then(|pipes| WorkerEnd::over(pipes).receive_reply(soon()).ok().flatten());
         let is_same = again.is_none_or(|again| {
             (again.handle, again.gss_major, again.window) == (answer.handle, answer.gss_major, answer.window)
                 && again.token.expose() == answer.token.expose()
@@ -58,10 +56,9 @@ pub fn from_monitor(data: &[u8]) {
     }
 }
 
-/// A socket with these messages in it, and then its end.
-fn socket_with(data: &[u8]) -> Option<UnixStream> {
-    let (mut ours, theirs) = UnixStream::pair().ok()?;
-    ours.set_nonblocking(true).ok()?;
+/// Pipes with these messages, and then their end.
+fn pipes_with(data: &[u8]) -> Option<Duplex> {
+    let (mut ours, theirs) = Duplex::pair().ok()?;
     let (&first, mut rest) = data.split_first()?;
     let mut bytes = Vec::new();
     if first % 2 == 1 {
@@ -76,19 +73,18 @@ fn socket_with(data: &[u8]) -> Option<UnixStream> {
         }
     }
     bytes.truncate(ROOM);
-    ours.write_all(&bytes).ok()?;
-    ours.shutdown(Shutdown::Write).ok()?;
-    Some(theirs)
+    let written = if bytes.is_empty() { 0 } else { ours.write(&bytes, Instant::now() + SOON).ok()? };
+    (written == bytes.len()).then_some(theirs)
 }
 
-fn resent(send: impl FnOnce(&mut WorkerEnd) -> Result<(), MessageError>) -> Option<UnixStream> {
-    let (ours, theirs) = UnixStream::pair().ok()?;
+fn resent(send: impl FnOnce(&mut WorkerEnd) -> Result<(), MessageError>) -> Option<Duplex> {
+    let (ours, theirs) = Duplex::pair().ok()?;
     send(&mut WorkerEnd::over(ours)).ok()?;
     Some(theirs)
 }
 
-fn resent_by_monitor(send: impl FnOnce(&mut MonitorEnd) -> Result<(), MessageError>) -> Option<UnixStream> {
-    let (ours, theirs) = UnixStream::pair().ok()?;
+fn resent_by_monitor(send: impl FnOnce(&mut MonitorEnd) -> Result<(), MessageError>) -> Option<Duplex> {
+    let (ours, theirs) = Duplex::pair().ok()?;
     send(&mut MonitorEnd::over(ours)).ok()?;
     Some(theirs)
 }

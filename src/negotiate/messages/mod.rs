@@ -1,4 +1,4 @@
-//! All messages between monitor and worker, on a stream socket that only they hold.
+//! All messages between monitor and worker, on two pipes that only they hold.
 //!
 //! | message       | from    | count | content                                                    |
 //! |---------------|---------|-------|------------------------------------------------------------|

@@ -1,6 +1,5 @@
 //! The monitor's end of the conversation: sends the request, passes on the server's answers, receives the worker's messages.
 
-use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use super::frames::{Body, Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
@@ -9,6 +8,7 @@ use super::request::Request;
 use crate::negotiate::channel::answer::Answer;
 use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
+use crate::sys::duplex::Duplex;
 
 /// Longest base key, or keys of a context by a shared key, in bytes.
 const KEY_LIMIT: usize = 96;
@@ -18,9 +18,9 @@ const KEY_LIMIT: usize = 96;
 pub(crate) struct MonitorEnd(Link<MonitorKind, WorkerKind>);
 
 impl MonitorEnd {
-    /// Over a connected stream socket.
-    pub(crate) fn over(socket: UnixStream) -> Self {
-        Self(Link::over(socket))
+    /// Over an end of two pipes.
+    pub(crate) fn over(pipes: Duplex) -> Self {
+        Self(Link::over(pipes))
     }
 
     /// Sends the request, once.

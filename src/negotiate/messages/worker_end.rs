@@ -1,6 +1,5 @@
 //! The worker's end of the conversation: receives the request and reports. The launcher has it first.
 
-use std::os::unix::net::UnixStream;
 #[cfg(feature = "gss")]
 use std::time::Instant;
 
@@ -16,15 +15,16 @@ use super::request::Request;
 use crate::negotiate::channel::answer::{Answer, WindowProof};
 #[cfg(feature = "gss")]
 use crate::secret::Secret;
+use crate::sys::duplex::Duplex;
 
 /// The end that only the launcher and the worker have.
 #[derive(Debug)]
 pub(crate) struct WorkerEnd(Link<WorkerKind, MonitorKind>);
 
 impl WorkerEnd {
-    /// Over a connected stream socket.
-    pub(crate) fn over(socket: UnixStream) -> Self {
-        Self(Link::over(socket))
+    /// Over an end of two pipes.
+    pub(crate) fn over(pipes: Duplex) -> Self {
+        Self(Link::over(pipes))
     }
 
     /// Reports failure.
@@ -41,7 +41,7 @@ impl WorkerEnd {
     /// The same end by another descriptor.
     ///
     /// # Errors
-    /// [`MessageError::Socket`].
+    /// [`MessageError::Pipe`].
     pub(crate) fn another(&self) -> Result<Self, MessageError> {
         self.0.another().map(Self)
     }

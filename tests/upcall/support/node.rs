@@ -19,6 +19,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) own_cache: Option<&'a Path>,
     pub(crate) keytab: Option<&'a Path>,
     pub(crate) services: &'a [String],
+    /// The sandbox in which it runs, by the name of its trial; none if absent.
+    pub(crate) sandbox: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -102,7 +104,8 @@ impl<'a> Node<'a> {
             "keytab": ask.keytab,
             "services": ask.services,
         } });
-        self.run(&wanted, command(env!("CARGO_BIN_EXE_lgss-node-probe")))
+        let sandbox = ask.sandbox.map(|trial| json!({ "trial": trial, "request": request_for_machine() }));
+        self.run(&wanted, sandbox, command(env!("CARGO_BIN_EXE_lgss-node-probe")))
     }
 
     /// Asks for the host name of a network identifier, on a node with this hosts(5) file and this host name.
@@ -115,12 +118,12 @@ impl<'a> Node<'a> {
         let mut inside = command("unshare");
         inside.args(["--mount", "--uts", "sh", "-c", script, "sh"]).arg(self.path(""));
         inside.arg(name).arg(env!("CARGO_BIN_EXE_lgss-node-probe"));
-        self.run(&json!({ "host": { "lookup": lookup, "limit": { "secs": 5, "nanos": 0 } } }), inside)
+        self.run(&json!({ "host": { "lookup": lookup, "limit": { "secs": 5, "nanos": 0 } } }), None, inside)
     }
 
     #[track_caller]
-    fn run(&self, task: &Value, mut program: Command) -> Answer {
-        let order = json!({ "uid": self.scratch.uid(), "task": task });
+    fn run(&self, task: &Value, sandbox: Option<Value>, mut program: Command) -> Answer {
+        let order = json!({ "uid": self.scratch.uid(), "sandbox": sandbox, "task": task });
         program.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         program.env("KRB5_CONFIG", self.path("krb5.conf")).arg(order.to_string());
         let said = succeed(&mut program, "");
@@ -158,6 +161,30 @@ impl Answer {
     pub(crate) fn succeeded(&self) -> bool {
         self.0["failure"].is_null()
     }
+}
+
+/// A request of Lustre's with the machine's credentials, as the monitor sends it to a worker.
+fn request_for_machine() -> Value {
+    let lookup = json!({ "nid": "10.0.0.7@tcp", "configured": null, "program": "/etc/lgss/nid2hostname",
+        "trust_unconfirmed_names": false });
+    let limit = json!({ "secs": 10, "nanos": 0 });
+    json!({
+        "mechanism": "krb5",
+        "target": { "lustre": { "server": "mds", "peer": lookup, "name": "lustre-MDT0000-mdc" } },
+        "credentials": { "machines": {
+            "roles": { "root": true, "mdt": false, "ost": false },
+            "realm": null, "principal": null, "myself": null,
+        } },
+        "principal": null,
+        "level": "integrity",
+        "enctypes": ["aes256-cts-hmac-sha1-96"],
+        "renew": false,
+        "limits": { "kdc": limit, "connect": limit, "round": limit, "total": limit },
+        "names": "as_the_host",
+        "sandbox": "strict",
+        "trail": "untold",
+        "paused": null,
+    })
 }
 
 /// A keytab entry (krb5 documentation, "Keytab file format") with a key that no KDC knows.

@@ -1,8 +1,6 @@
 //! Valid and invalid frames.
 #![cfg(feature = "gss")]
 
-use std::time::Duration;
-
 use super::super::{Considered, Failed, Message, MonitorEnd, Report, Timing, WorkerEnd};
 use super::*;
 use crate::event::{Cause, Failure, Stage};
@@ -11,18 +9,18 @@ use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
 
 fn pair() -> (MonitorEnd, WorkerEnd) {
-    let (a, b) = UnixStream::pair().unwrap();
+    let (a, b) = Duplex::pair().unwrap();
     (MonitorEnd::over(a), WorkerEnd::over(b))
 }
 
-/// A monitor, and the other end of its socket for arbitrary bytes.
-fn beside_a_stranger() -> (MonitorEnd, UnixStream) {
-    let (a, b) = UnixStream::pair().unwrap();
+/// A monitor, and the other end of its pipes for arbitrary bytes.
+fn beside_a_stranger() -> (MonitorEnd, Duplex) {
+    let (a, b) = Duplex::pair().unwrap();
     (MonitorEnd::over(a), b)
 }
 
 fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(5)
+    Instant::now() + Duration::from_secs(60)
 }
 
 fn failed() -> Failed {
@@ -67,7 +65,7 @@ fn what_only_the_monitor_says_is_refused_by_the_monitor() {
     for kind in MonitorKind::ALL.iter().map(|kind| kind.number()) {
         let (mut monitor, mut stranger) = beside_a_stranger();
         let control = serde_json::to_vec(&failed()).unwrap();
-        write_frame(&mut stranger, kind, [&control, &[], &[]]).unwrap();
+        write_frame(&mut stranger, soon(), kind, [&control, &[], &[]]).unwrap();
         let refused = monitor.receive_message(soon());
         assert!(matches!(refused, Err(MessageError::Unexpected(number)) if number == kind), "{refused:?}");
     }
@@ -76,10 +74,10 @@ fn what_only_the_monitor_says_is_refused_by_the_monitor() {
 #[test]
 fn what_only_the_worker_says_is_refused_by_the_worker() {
     for kind in WorkerKind::ALL.iter().map(|kind| kind.number()) {
-        let (mut stranger, worker) = UnixStream::pair().unwrap();
+        let (mut stranger, worker) = Duplex::pair().unwrap();
         let mut worker = WorkerEnd::over(worker);
         for _ in 0..2 {
-            write_frame(&mut stranger, kind, [b"{}", &[], &[]]).unwrap();
+            write_frame(&mut stranger, soon(), kind, [b"{}", &[], &[]]).unwrap();
         }
         let refused = worker.receive_request(soon());
         assert!(matches!(refused, Err(MessageError::Unexpected(number)) if number == kind), "{refused:?}");
@@ -91,17 +89,17 @@ fn what_only_the_worker_says_is_refused_by_the_worker() {
 #[test]
 fn oversized_unknown_long_and_cut_frames_are_refused() {
     let (mut monitor, mut stranger) = beside_a_stranger();
-    stranger.write_all(&u32::try_from(FRAME_LIMIT + 1).unwrap().to_ne_bytes()).unwrap();
+    write_all(&mut stranger, soon(), &u32::try_from(FRAME_LIMIT + 1).unwrap().to_ne_bytes()).unwrap();
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Layout(WireError::TooLong(..)))));
     let (mut monitor, mut stranger) = beside_a_stranger();
-    write_frame(&mut stranger, 10, [b"null", &[], &[]]).unwrap();
+    write_frame(&mut stranger, soon(), 10, [b"null", &[], &[]]).unwrap();
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(10))));
     let (mut monitor, mut stranger) = beside_a_stranger();
-    stranger.write_all(&14_u32.to_ne_bytes()).unwrap();
-    stranger.write_all(&[&[3][..], &[0; 13]].concat()).unwrap();
+    write_all(&mut stranger, soon(), &14_u32.to_ne_bytes()).unwrap();
+    write_all(&mut stranger, soon(), &[&[3][..], &[0; 13]].concat()).unwrap();
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Layout(WireError::Trailing(1)))));
     let (mut monitor, mut stranger) = beside_a_stranger();
-    stranger.write_all(&[8, 0, 0, 0, 2]).unwrap();
+    write_all(&mut stranger, soon(), &[8, 0, 0, 0, 2]).unwrap();
     drop(stranger);
     assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Closed)));
 }
@@ -129,7 +127,7 @@ fn a_silent_worker_does_not_hold_the_monitor_past_its_deadline() {
 fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     let (mut monitor, mut worker) = pair();
     let long = Secret::new(vec![7; LUSTRE_TOKEN_LIMIT]);
-    // More than fits in the socket.
+    // More than fits in the pipe.
     let sending = std::thread::spawn(move || {
         worker.send_token(&long, &[]).unwrap();
         worker
