@@ -242,6 +242,8 @@ pub(crate) fn same_place(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<bool, E
     Ok(place(a)? == place(b)?)
 }
 
+/// Asks no server of the file system. The directory may be on one of a user's own, which never answers: FUSE refuses
+/// root's calls, but not those that an overlay makes for them.
 fn place(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     let mut status = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the empty path is NUL-terminated, `status` has room for the structure that the kernel fills.
@@ -249,7 +251,7 @@ fn place(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
         libc::statx(
             fd.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC,
             libc::STATX_INO | libc::STATX_MNT_ID,
             status.as_mut_ptr(),
         )

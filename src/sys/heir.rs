@@ -100,11 +100,10 @@ pub(crate) struct Inheritance<T: 'static> {
 }
 
 /// Starts a process that takes over the caller's memory and descriptors when the caller has ended (see
-/// [`spawn_sharing`]) or passed its work on. Until then it only sleeps, and kills a caller that takes too long. It leaves
-/// alone a caller that does not end within `KILL_LIMIT` of SIGKILL; the key is rejected by then.
+/// [`spawn_sharing`]) or passed its work on. Until then it only sleeps, and kills a caller that takes too long.
 ///
-/// Safe, because `entry` never runs beside the caller: the caller has ended, or waits for the heir's end by a call that
-/// touches none of its memory. After a caller that had not finished, the heap is closed.
+/// Safe, because `entry` never runs beside the caller: the caller has ended, or is blocked in the kernel after SIGKILL, or waits
+/// for the heir's end by a call that touches none of its memory. After a caller that had not finished, the heap is closed.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
@@ -143,9 +142,7 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
             return entry(argument, Predecessor::Ended);
         }
         let _ = keyctl::reject(patience.key, patience.ttl, patience.errno);
-        if !end_overdue(*caller) {
-            return 1;
-        }
+        end_overdue(*caller);
         heap::close();
         entry(argument, Predecessor::Killed)
     }
@@ -157,17 +154,14 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
     Ok(())
 }
 
-/// Kills the caller that has not ended. Returns whether it ends in time; until then its memory is its own.
-fn end_overdue(caller: Pid) -> bool {
+/// Kills the caller that has not ended, and waits for its end. One that does not end in time is blocked in the kernel: when
+/// that lets it go, it ends without another step of its own, so it never touches its memory again.
+fn end_overdue(caller: Pid) {
     let start = Instant::now();
     WaitingParent::numbered(caller).end();
-    while getppid() == caller {
-        if start.elapsed() > KILL_LIMIT {
-            return false;
-        }
+    while getppid() == caller && start.elapsed() < KILL_LIMIT {
         pause(KILL_LOOK);
     }
-    true
 }
 
 /// Longest pause between two looks at a slow predecessor. On a busy machine there are hundreds of them.

@@ -28,6 +28,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// Pause between two looks: of the front during a call, and of all others.
 const FRONTS_LOOK: Duration = Duration::from_micros(50);
 const LENDING_LOOK: Duration = Duration::from_micros(250);
+/// How long the process waits for the front's answer. A front takes longer only if it cannot be killed.
+const WANTED_LIMIT: Duration = Duration::from_secs(30);
 /// Longest pause between two looks of the lending process.
 const LENDING_LONGEST_LOOK: Duration = Duration::from_millis(4);
 /// How often the front yields the processor before it pauses.
@@ -197,8 +199,12 @@ impl<const N: usize> Lending<N> {
         let own = RawSerial::try_from(own).ok().filter(|own| *own > 0).unwrap_or(0);
         let taken = self.link(u32::MAX, own);
         self.step.store(WAITING, Ordering::Release);
-        let mut look = LENDING_LOOK;
+        let (start, mut look) = (Instant::now(), LENDING_LOOK);
         while !self.wanted.load(Ordering::Acquire) && getppid() == self.maker {
+            if start.elapsed() > WANTED_LIMIT {
+                self.given_up.store(STARVED, Ordering::Release);
+                break;
+            }
             pause(look);
             look = look.saturating_mul(2).min(LENDING_LONGEST_LOOK);
         }
@@ -243,8 +249,8 @@ mod tests {
     use super::*;
     use crate::sys::keyctl;
 
-    fn at(step: u32, given_up: u32, process: i32) -> Option<Late> {
-        let lending = Lending {
+    fn lending(step: u32, given_up: u32, process: i32) -> Lending<1> {
+        Lending {
             rings: [1],
             to: 2,
             maker: getpid(),
@@ -254,8 +260,11 @@ mod tests {
             wanted: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             lent: AtomicU32::new(0),
-        };
-        match lending.outcome(Duration::ZERO) {
+        }
+    }
+
+    fn at(step: u32, given_up: u32, process: i32) -> Option<Late> {
+        match lending(step, given_up, process).outcome(Duration::ZERO) {
             [Lent::Answered] => None,
             [Lent::Late(late)] => Some(late),
         }
@@ -281,6 +290,36 @@ mod tests {
         for late in [Late::Starved, Late::Held, Late::Unanswered] {
             assert_eq!(late.to_string().contains("lock was held"), late != Late::Starved);
         }
+    }
+
+    #[test]
+    fn the_front_waits_longer_for_a_processor_than_for_the_lock() {
+        struct Killed(std::process::Child);
+        impl Drop for Killed {
+            fn drop(&mut self) {
+                let _ = self.0.kill().and_then(|()| self.0.wait());
+            }
+        }
+        let started =
+            |script: &str| Killed(std::process::Command::new("sh").args(["-c", script]).spawn().unwrap());
+        let waits = |process: &Killed, step| {
+            let (lending, starved) = (lending(step, 0, process.0.id().cast_signed()), AtomicBool::new(false));
+            let start = Instant::now();
+            lending.expect(&starved);
+            assert!(!starved.load(Ordering::Acquire));
+            (start.elapsed(), lending.given_up.load(Ordering::Acquire))
+        };
+        let (spins, sleeps) = (started("while :; do :; done"), started("exec sleep 600"));
+        // Each reads files at its start, and this process may be held up, too; but not each time.
+        let longest = (0..10).map(|_| waits(&spins, TAKING)).max().unwrap();
+        assert!(longest.0 >= BUSY_CALL_LIMIT && longest.1 == UNANSWERED, "{longest:?}");
+        let shortest = (0..100).map(|_| waits(&sleeps, TAKING)).min().unwrap();
+        assert!(
+            (CALL_LIMIT..BUSY_CALL_LIMIT).contains(&shortest.0) && shortest.1 == UNANSWERED,
+            "{shortest:?}"
+        );
+        let (took, reason) = waits(&sleeps, STARTING);
+        assert!(took >= BUSY_LIMIT && reason == STARVED, "{took:?}");
     }
 
     #[test]

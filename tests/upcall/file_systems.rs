@@ -1,7 +1,7 @@
 //! Caches on file systems that another user serves and that may never answer (rule S8).
 
 use crate::support::fuse::{Fuse, Silence};
-use crate::support::probe::Request;
+use crate::support::probe::{Request, Step, as_user};
 use crate::support::process::Process;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
@@ -15,6 +15,7 @@ crate::trials![
     a_cache_on_fuse_is_refused_unless_configured,
     a_launcher_that_fuse_holds_up_fails_the_key_in_time_and_keeps_its_slot,
     a_worker_that_fuse_holds_up_fails_the_key_in_time_and_keeps_its_slot,
+    a_root_directory_that_never_tells_its_attributes_holds_nobody_up,
 ];
 
 const ALLOWED: &str = "[limits]\nper_owner = 1\n[caches]\nallow_fuse = true\n";
@@ -75,4 +76,13 @@ fn a_launcher_that_fuse_holds_up_fails_the_key_in_time_and_keeps_its_slot(shared
 
 fn a_worker_that_fuse_holds_up_fails_the_key_in_time_and_keeps_its_slot(shared: &Shared) {
     expect_held_slot(shared, Silence::LaterOpens, "lgss_negotiate");
+}
+
+/// As a user can have it by an overlay over FUSE, in a user namespace. Both front and launcher look at it as root.
+fn a_root_directory_that_never_tells_its_attributes_holds_nobody_up(shared: &Shared) {
+    let (site, fuse) = site(shared, "", Silence::Attributes);
+    let mut steps = vec![Step::Chroot { path: fuse.directory().display().to_string() }];
+    steps.extend(as_user(site.uid()));
+    let outcome = site.ask_after(steps, site.request(shared.nfs()));
+    site.assert_failed(&outcome, Cause::NoTicket, shared.nfs());
 }

@@ -25,6 +25,7 @@ pub(crate) enum Silence {
     Opens,
     /// All opens but the first.
     LaterOpens,
+    Attributes,
 }
 
 /// Mounted until it is dropped; the drop releases everything that waits for an answer.
@@ -44,6 +45,10 @@ impl Fuse {
         config.acl = SessionACL::All;
         let session = fuser::spawn_mount(served, directory, &config).unwrap();
         Self { directory: directory.to_owned(), _session: session }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The cache's full name.
@@ -76,6 +81,7 @@ struct Served {
 enum Unanswered {
     Lookup(ReplyEntry),
     Open(ReplyOpen),
+    Attributes(ReplyAttr),
 }
 
 impl Served {
@@ -113,7 +119,11 @@ impl Filesystem for Served {
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&TTL, &self.attributes(inode));
+        if self.silence == Silence::Attributes {
+            self.unanswered.lock().unwrap().push(Unanswered::Attributes(reply));
+        } else {
+            reply.attr(&TTL, &self.attributes(inode));
+        }
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
