@@ -99,6 +99,7 @@ fn request_by_name(scene: &Scene<'_>, name: &str) -> Request {
 fn tell_the_hosts_daemon(scene: &Scene<'_>) {
     get_service_ticket(scene);
     let recorder = Recorder::start();
+    scene.site.let_workers_ask_daemons();
     let heard = format!("open{}", scene.site.uid());
     let outcome = scene.ask(request_by_name(scene, &heard));
     scene.site.assert_failed(&outcome, Cause::UnknownHost, scene.shared.nfs());
@@ -135,6 +136,7 @@ while (accept(my $client, $server)) { sysread($client, my $question, 4096); sysw
 
 fn listen_as_name_daemon(scene: &Scene<'_>) {
     get_service_ticket(scene);
+    scene.site.let_workers_ask_daemons();
     let daemon = scene.site.path("user").join("daemon");
     fs::write(&daemon, DAEMON).unwrap();
     let script = "mount -t tmpfs none /run; mkdir /run/nscd; perl $D/user/daemon $D/user/heard >/dev/null &

@@ -1,5 +1,6 @@
 //! Requesters in another network than the host's: who learns the names they use (rule S23).
 
+use crate::sandbox::daemons_know_names;
 use crate::support::ganesha::Ganesha;
 use crate::support::kcm::Kcm;
 use crate::support::netns::NetNamespace;
@@ -37,6 +38,19 @@ fn no_daemon_of_the_host_hears_a_name_from_another_network(shared: &Shared) {
     };
     let recorder = Recorder::start();
 
+    // Where nsswitch.conf names none, nobody needs to be asked.
+    let strict = format!("strict{}", site.uid());
+    let outcome = site.ask_with(Request {
+        description: format!("lgss:{}:{}:strict", site.uid(), target.service).into_bytes(),
+        ..request(&strict)
+    });
+    site.assert_failed(&outcome, Cause::UnknownHost, target);
+    assert!(
+        daemons_know_names() || !recorder.has_heard(&strict),
+        "a daemon is asked that nsswitch.conf does not name"
+    );
+
+    site.let_workers_ask_daemons();
     let heard = format!("open{}", site.uid());
     let outcome = site.ask_with(request(&heard));
     site.assert_failed(&outcome, Cause::UnknownHost, target);

@@ -270,6 +270,11 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Whether there is a daemon for the worker to ask. Only for that may it open local sockets.
+    fn daemon_is_there(&self) -> bool {
+        kcm_socket(&self.config.krb5_config).is_some_and(|socket| socket.exists())
+    }
+
     /// Whether the daemon that the worker will ask is the requester's.
     fn reaches_daemon(&self) -> bool {
         match self.owner.daemon {
@@ -343,7 +348,8 @@ impl<'a> Search<'a> {
             }
         }
         let kcm = self.sources.iter().any(|source| source.role == SourceRole::Collection);
-        if !kcm && (self.owner.daemon != Daemon::BySocket || progress.begin()) && self.reaches_daemon() {
+        let asked = !kcm && (self.owner.daemon != Daemon::BySocket || progress.begin());
+        if asked && self.daemon_is_there() && self.reaches_daemon() {
             self.sources
                 .push(Source { role: SourceRole::PossibleCollection, ..Source::named("KCM:".to_owned()) });
         }
