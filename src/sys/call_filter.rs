@@ -39,6 +39,8 @@ impl From<CallAnswer> for SeccompAction {
 pub(crate) enum Argument {
     /// Its lower 32 bits are this.
     Is(u8, u32),
+    /// They are not.
+    IsNot(u8, u32),
     /// Of its lower 32 bits, those of the mask are these.
     Has {
         /// Which argument.
@@ -57,6 +59,9 @@ impl Argument {
         let (argument, length, comparison, value) = match self {
             Self::Is(argument, value) => {
                 (argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(value))
+            }
+            Self::IsNot(argument, value) => {
+                (argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(value))
             }
             Self::Has { argument, mask, bits } => {
                 let mask = SeccompCmpOp::MaskedEq(mask.into());
@@ -160,6 +165,12 @@ fn without_x32(program: BpfProgram) -> BpfProgram {
 pub(crate) struct CallFilter(Option<BpfProgram>);
 
 impl CallFilter {
+    /// Whether this is a machine that the library has no filters for.
+    #[cfg(feature = "gss")]
+    pub(crate) fn does_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Filters the calls of all threads of this process from now on. Allocates nothing, unless it fails.
     ///
     /// # Errors
@@ -170,6 +181,12 @@ impl CallFilter {
             seccompiler::Error::Prctl(kernels) | seccompiler::Error::Seccomp(kernels) => kernels,
             other => io::Error::other(other),
         })
+    }
+
+    /// The same for the calling thread alone.
+    #[cfg(test)]
+    pub(crate) fn enforce_for_this_thread(&self) -> Result<(), seccompiler::Error> {
+        seccompiler::apply_filter(self.0.as_ref().expect("a machine with filters"))
     }
 }
 
@@ -184,9 +201,9 @@ mod tests {
         [answer, others]: [CallAnswer; 2],
         found: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let program = rules.program(std::env::consts::ARCH.try_into().unwrap(), answer, others).unwrap();
+        let filter = rules.compile(answer, others).unwrap();
         let thread = thread::spawn(move || {
-            seccompiler::apply_filter(&program).unwrap();
+            filter.enforce_for_this_thread().unwrap();
             found()
         });
         thread.join().unwrap()

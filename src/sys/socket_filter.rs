@@ -1,47 +1,34 @@
 //! A filter of system calls (seccomp(2)) that limits which sockets a process can open. Needs no_new_privs.
 
-use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::io;
 
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use nix::errno::Errno;
+
+use super::call_filter::{Argument, CallAnswer, CallFilter, CallRules};
 
 /// Families of sockets that reach only the network namespace in which they are made.
 pub(super) const WITHIN_A_NETWORK: [c_int; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-
-/// Marks the system calls of x32 programs (__X32_SYSCALL_BIT).
-const X32_BIT: libc::c_long = 0x4000_0000;
 
 /// From now on all threads of this process can open sockets of these families only; without a family, none. Open sockets
 /// stay.
 ///
 /// # Errors
-/// The library's or the kernel's.
+/// The library's or the kernel's. Unsupported on a machine that the library has no filters for: rule S23 rests on this one.
 pub(crate) fn allow(families: &[c_int]) -> io::Result<()> {
-    let filter = filter(families).map_err(io::Error::other)?;
-    seccompiler::apply_filter_all_threads(&filter).map_err(io::Error::other)
+    let filter = filter(families)?;
+    if filter.does_nothing() { Err(io::ErrorKind::Unsupported.into()) } else { filter.enforce() }
 }
 
 /// Other families get EAFNOSUPPORT, as from a kernel without them. So does io_uring, which can open sockets too.
-fn filter(families: &[c_int]) -> Result<BpfProgram, BackendError> {
-    let other_than = |family: &c_int| {
-        let family = u64::from(family.cast_unsigned());
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
+fn filter(families: &[c_int]) -> io::Result<CallFilter> {
+    let rules = CallRules::default().calls(&[libc::SYS_io_uring_setup]);
+    let others: Vec<_> = families.iter().map(|family| Argument::IsNot(0, family.cast_unsigned())).collect();
+    let rules = match others.as_slice() {
+        [] => rules.calls(&[libc::SYS_socket]),
+        others => rules.call_with(libc::SYS_socket, others),
     };
-    let others = families.iter().map(other_than).collect::<Result<Vec<_>, _>>()?;
-    // A rule has conditions; a call without rules is always refused.
-    let refused_sockets = if others.is_empty() { Vec::new() } else { vec![SeccompRule::new(others)?] };
-    let mut rules = BTreeMap::new();
-    // The second numbers are x32's, which a filter for x86-64 sees too; no other machine has such numbers.
-    for compatible in [0, X32_BIT] {
-        rules.insert(compatible | libc::SYS_socket, refused_sockets.clone());
-        rules.insert(compatible | libc::SYS_io_uring_setup, Vec::new());
-    }
-    let refused = SeccompAction::Errno(libc::EAFNOSUPPORT.cast_unsigned());
-    SeccompFilter::new(rules, SeccompAction::Allow, refused, std::env::consts::ARCH.try_into()?)?.try_into()
+    rules.compile(CallAnswer::Refuse(Errno::EAFNOSUPPORT), CallAnswer::Allow)
 }
 
 #[cfg(test)]
@@ -56,7 +43,7 @@ mod tests {
     fn with_filter(families: &'static [c_int]) -> ([Option<i32>; 3], bool) {
         let kept = UnixStream::pair().unwrap();
         let tried = std::thread::spawn(move || {
-            seccompiler::apply_filter(&filter(families).unwrap()).unwrap();
+            filter(families).unwrap().enforce_for_this_thread().unwrap();
             assert_eq!((&kept.0).write(b"x").unwrap(), 1);
             let errors = [
                 UnixStream::connect("/dev/log").unwrap_err(),

@@ -109,8 +109,9 @@ fn filter_monitor(key: KeySerial) -> io::Result<()> {
 fn monitors(key: KeySerial) -> CallRules {
     let of_datagrams = Argument::Has { argument: 1, mask: 0xf, bits: libc::SOCK_DGRAM.unsigned_abs() };
     let is = |argument, value: c_int| Argument::Is(argument, value.unsigned_abs());
-    // Not a group of processes, and not all.
-    let one_process = Argument::Has { argument: 0, mask: 1 << 31, bits: 0 };
+    // Not a group of processes, be it its own, and not all.
+    let (not_negative, not_zero) =
+        (Argument::Has { argument: 0, mask: 1 << 31, bits: 0 }, Argument::IsNot(0, 0));
     let namespaces = NAMESPACES.iter().fold(0, |all, flag| all | flag.unsigned_abs());
     let rules = opening_as_it_is(on_open(CallRules::default()))
         .calls(&MONITORS)
@@ -123,7 +124,7 @@ fn monitors(key: KeySerial) -> CallRules {
         .call_with(libc::SYS_prlimit64, &[Argument::IsNull(2)])
         // The program is an open file, as its own is. A name could be given, too.
         .call_with(libc::SYS_execveat, &[is(4, libc::AT_EMPTY_PATH)])
-        .call_with(libc::SYS_kill, &[one_process, is(1, libc::SIGKILL)])
+        .call_with(libc::SYS_kill, &[not_negative, not_zero, is(1, libc::SIGKILL)])
         .call_with(libc::SYS_pidfd_send_signal, &[is(1, libc::SIGKILL)])
         .call_with(libc::SYS_prctl, &[is(0, libc::PR_SET_DUMPABLE), is(1, 0)])
         .call_with(libc::SYS_prctl, &[is(0, libc::PR_CAP_AMBIENT), Argument::Is(1, CLEAR_ALL)]);

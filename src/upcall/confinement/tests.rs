@@ -39,6 +39,11 @@ fn as_monitor() -> bool {
     filter_monitor(KeySerial::new(OWN_KEY).unwrap()).is_ok()
 }
 
+/// In a group of its own, so that an attempt at its group kills no test.
+fn as_monitor_of_a_group() -> bool {
+    nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0)).is_ok() && as_monitor()
+}
+
 fn as_exchange() -> bool {
     exchange_filter().and_then(|filter| filter.enforce()).is_ok()
 }
@@ -138,6 +143,7 @@ fn a_monitor_that_was_taken_over_reaches_no_network_no_daemon_and_makes_no_key()
     is_refused(as_monitor, || kill(maker, Signal::SIGCONT));
     // Nobody's group of processes.
     is_refused(as_monitor, || kill(Pid::from_raw(i32::MIN + 1), Signal::SIGKILL));
+    is_refused(as_monitor_of_a_group, || kill(Pid::from_raw(0), Signal::SIGKILL));
     is_refused(as_monitor, || capctl::prctl::set_dumpable(true).map_err(|e| Errno::from_raw(e.code())));
     is_refused(as_monitor, || match fork_confined()? {
         ForkResult::Child => end(0),
