@@ -67,8 +67,17 @@ impl Payer {
         if uid == 0 {
             return Self::Machine;
         }
-        Self::Refused(CountedOwner::by_ranges(&lossy_text(SUBUID).unwrap_or_default(), uid))
+        Self::Refused(by_ranges(uid))
     }
+
+    /// The payer for a user whom Lustre asks for, whose namespace is not known.
+    pub(super) fn of_lustre_user(uid: u32) -> Self {
+        if uid == 0 { Self::Machine } else { Self::User(by_ranges(uid)) }
+    }
+}
+
+fn by_ranges(uid: u32) -> CountedOwner {
+    CountedOwner::by_ranges(&lossy_text(SUBUID).unwrap_or_default(), uid)
 }
 
 /// The lines of one window.

@@ -239,7 +239,7 @@ fn payer(invocation: &Invocation, served: Option<&Served>) -> Payer {
     match claimant(invocation, served) {
         Claimant::Machine(_) | Claimant::LustreMachine => Payer::Machine,
         Claimant::User(uid, namespace, _) => CountedOwner::of(namespace, uid).map_or(user(uid), Payer::User),
-        Claimant::LustreUser => user(served.order.owner(invocation).0),
+        Claimant::LustreUser => Payer::of_lustre_user(served.order.owner(invocation).0),
     }
 }
 
