@@ -44,6 +44,8 @@ struct KdcAttempt {
     unresolved: Vec<String>,
     /// The name that is being looked up now, or was looked up last.
     name: Option<String>,
+    /// The certificate of the KDC that is heard of next is not accepted.
+    distrusts: bool,
 }
 
 /// A KDC's address.
@@ -64,6 +66,8 @@ enum ContactState {
     Silent,
     /// The connection ended at once.
     Refused,
+    /// It is up, but its certificate is not accepted.
+    Distrusted,
     /// It has answered.
     Answered,
 }
@@ -169,6 +173,12 @@ impl TraceRecord {
             let name = query.split_once("query for ").map_or(query, |(_, name)| name);
             self.attempt.look_up(name.trim_end_matches('.'));
             self.note(format!("asks DNS: {query}"));
+        } else if ["TLS certificate error ", "TLS certificate name mismatch"]
+            .iter()
+            .any(|fault| message.starts_with(fault))
+        {
+            self.attempt.distrusts = true;
+            self.note(message.to_owned());
         } else if let Some((action, address)) = contact(message) {
             self.attempt.contact(action, address);
             self.note(format!("{address}: {}", action.in_words()));
@@ -202,7 +212,7 @@ impl Action {
     }
 }
 
-/// `… stream 127.0.0.1:88`, `… dgram ::1:88`, perhaps with an error after it.
+/// `… stream 127.0.0.1:88`, `… dgram ::1:88`, `… https ::1:443`, perhaps with an error after it.
 fn contact(message: &str) -> Option<(Action, &str)> {
     let action = match message {
         m if m.starts_with("Sending initial UDP request") => Action::Datagram,
@@ -211,16 +221,18 @@ fn contact(message: &str) -> Option<(Action, &str)> {
         m if m.starts_with("Sending TCP request") || m.starts_with("Sending HTTPS request") => Action::Send,
         m if m.starts_with("Received answer (") => Action::Answer,
         m if m.starts_with("Terminating TCP connection") => Action::Disconnect,
-        m if m.starts_with("TCP error ") || m.starts_with("UDP error ") => Action::Error,
+        m if ["TCP error ", "UDP error ", "HTTPS error "].iter().any(|error| m.starts_with(error)) => {
+            Action::Error
+        }
         _ => return None,
     };
-    let after = ["stream ", "dgram "].iter().find_map(|kind| message.split_once(kind))?.1;
+    let after = ["stream ", "dgram ", "https "].iter().find_map(|kind| message.split_once(kind))?.1;
     Some((action, after.split(": ").next().unwrap_or(after).trim()))
 }
 
 impl KdcAttempt {
     const fn new() -> Self {
-        Self { contacts: Vec::new(), unresolved: Vec::new(), name: None }
+        Self { contacts: Vec::new(), unresolved: Vec::new(), name: None, distrusts: false }
     }
 
     fn look_up(&mut self, name: &str) {
@@ -242,10 +254,19 @@ impl KdcAttempt {
         let host = host.filter(|host| !address.starts_with(host.as_str()));
         let mut contact = match known {
             Some(at) => self.contacts.remove(at),
+            // That a connection by HTTPS is begun is not told.
+            None if action == Action::Error => {
+                let state = ContactState::Connecting(Instant::now());
+                Contact { host, address: address.to_owned(), state }
+            }
             None => Contact { host, address: address.to_owned(), state: ContactState::Asked },
         };
+        if std::mem::take(&mut self.distrusts) {
+            contact.state = ContactState::Distrusted;
+        }
         contact.state = match (action, contact.state) {
             (Action::Answer, _) | (_, ContactState::Answered) => ContactState::Answered,
+            (_, ContactState::Distrusted) => ContactState::Distrusted,
             (Action::Connect, _) => ContactState::Connecting(Instant::now()),
             (Action::Disconnect | Action::Error, ContactState::Connecting(begun))
                 if begun.elapsed() < PROMPT_REFUSAL =>
@@ -284,6 +305,9 @@ impl Contact {
         match self.state {
             ContactState::Answered => format!("{kdc} has answered"),
             ContactState::Refused => format!("{kdc} {}", refusal(&self.address)),
+            ContactState::Distrusted => {
+                format!("{kdc} has a certificate that http_anchors does not vouch for")
+            }
             ContactState::Asked | ContactState::Connecting(_) | ContactState::Silent => {
                 format!("{kdc} does not answer")
             }
@@ -340,6 +364,27 @@ mod tests {
              nosuch.a.test not found"
         );
         assert_eq!(record.attempt.in_words(), expected);
+    }
+
+    #[test]
+    fn a_kdc_behind_https_is_told_with_what_is_wrong_with_its_certificate() {
+        let name = "Resolving hostname 127.0.0.1";
+        let record = after(&[name, "Sending HTTPS request to https 127.0.0.1:1443"]);
+        assert_eq!(record.attempt.in_words(), "KDC 127.0.0.1:1443 does not answer");
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let record =
+            after(&[name, &format!("HTTPS error connecting to https {closed}: 111/Connection refused")]);
+        assert_eq!(record.attempt.in_words(), format!("KDC {closed} refuses the connection"));
+        let record = after(&[
+            name,
+            "TLS certificate error at 0 (CN=proxy): 20 (unable to get local issuer certificate)",
+            "TLS error: error:0A000086:SSL routines::certificate verify failed",
+            "HTTPS error sending to https 127.0.0.1:1443",
+            "Terminating TCP connection to https 127.0.0.1:1443",
+        ]);
+        let expected = "KDC 127.0.0.1:1443 has a certificate that http_anchors does not vouch for";
+        assert_eq!(record.attempt.in_words(), expected);
+        assert!(record.lines[1].ends_with("(unable to get local issuer certificate)"), "{:?}", record.lines);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod other_networks;
 mod pauses;
 #[path = "../probe/plan.rs"]
 mod plan;
+mod plugins;
 mod preference;
 mod quota;
 mod ranked;
@@ -121,6 +122,7 @@ const MODULES: &[Trials] = &[
     candidates::trials,
     choice::trials,
     pauses::trials,
+    plugins::trials,
     preference::trials,
     held_caches::trials,
     crowded_places::trials,

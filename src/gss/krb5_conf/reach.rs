@@ -12,8 +12,10 @@ const KDC_PORT: u16 = 88;
 const HTTPS_PORT: u16 = 443;
 /// Names of relations that name a KDC.
 const KDC_RELATIONS: [&[u8]; 3] = [b"kdc", b"master_kdc", b"primary_kdc"];
-/// The relation that names certificates for KDCs behind HTTPS.
-const ANCHORS: &[u8] = b"http_anchors";
+/// Relations that name others' certificates, for KDCs behind HTTPS and for PKINIT: `FILE:PATH` or `DIR:PATH`.
+const CERTIFICATES: [&[u8]; 4] = [b"http_anchors", b"pkinit_anchors", b"pkinit_pool", b"pkinit_revoke"];
+/// The relation that names a client's own certificate and key for PKINIT: `[FILE:]CERTIFICATE[,KEY]`, `DIR:PATH`, `PKCS12:PATH`.
+const IDENTITIES: &[u8] = b"pkinit_identities";
 /// The relation that names a plugin, `NAME:PATH`.
 const PLUGIN: &[u8] = b"module";
 /// The relation that names the directory of plugins.
@@ -22,7 +24,7 @@ const PLUGIN_DIRECTORY: &[u8] = b"plugin_base_dir";
 /// Files and ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ConfReach {
-    /// The configuration's files and directories, modules, plugins, and certificates of KDCs behind HTTPS, as they are named.
+    /// The configuration's files and directories, modules, plugins, certificates and their keys, as they are named.
     pub paths: Vec<PathBuf>,
     /// TCP ports of the KDCs that are named.
     pub ports: Vec<u16>,
@@ -48,22 +50,46 @@ impl ConfReach {
         if self.in_realms && KDC_RELATIONS.contains(&name) {
             self.names_kdcs = true;
             self.ports.extend(port_of(value));
-        } else if name == ANCHORS {
-            let path = [b"FILE:".as_slice(), b"DIR:"].iter().find_map(|kind| value.strip_prefix(*kind));
-            self.paths.extend(path.map(|path| PathBuf::from(OsStr::from_bytes(path))));
+        } else if CERTIFICATES.contains(&name) {
+            self.name(match kind_of(value) {
+                (Some(b"FILE" | b"DIR"), path) => Some(path),
+                _ => None,
+            });
+        } else if name == IDENTITIES {
+            match kind_of(value) {
+                (None | Some(b"FILE"), paths) => self.name(paths.splitn(2, |&byte| byte == b',')),
+                (Some(b"DIR" | b"PKCS12"), path) => self.name([path]),
+                // Tokens and variables.
+                _ => {}
+            }
         } else if name == PLUGIN {
-            // Others are below the library's own directory.
-            let path = value.splitn(2, |&byte| byte == b':').nth(1).filter(|path| path.starts_with(b"/"));
-            self.paths.extend(path.map(|path| PathBuf::from(OsStr::from_bytes(path))));
+            self.name(match kind_of(value) {
+                (Some(_), path) if path.starts_with(b"/") => Some(path),
+                // Below the library's own directory.
+                _ => None,
+            });
         } else if name == PLUGIN_DIRECTORY {
-            self.paths.push(PathBuf::from(OsStr::from_bytes(value)));
+            self.name([value]);
         }
+    }
+
+    fn name<'a>(&mut self, paths: impl IntoIterator<Item = &'a [u8]>) {
+        self.paths.extend(paths.into_iter().map(|path| PathBuf::from(OsStr::from_bytes(path))));
     }
 
     /// Takes a `module FILE:REST` into account.
     pub(super) fn take_module(&mut self, file: &[u8]) {
         let file = file.split(|&byte| byte == b':').next().unwrap_or_default();
         self.paths.push(PathBuf::from(OsStr::from_bytes(file)));
+    }
+}
+
+/// The kind and the rest of `[KIND:]REST`.
+fn kind_of(value: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let mut parts = value.splitn(2, |&byte| byte == b':');
+    match (parts.next(), parts.next()) {
+        (Some(kind), Some(rest)) => (Some(kind), rest),
+        _ => (None, value),
     }
 }
 
@@ -118,6 +144,13 @@ mod tests {
             "[domain_realm]\n",
             "  kdc = A\n",
             "  http_anchors = ENV:X\n",
+            "[libdefaults]\n",
+            "  pkinit_anchors = DIR:/var/lib/pki,1\n",
+            "  pkinit_pool = /srv/pool.pem\n",
+            "  pkinit_identities = FILE:/srv/host.pem,/srv/host.key\n",
+            "  pkinit_identities = /srv/both.pem\n",
+            "  pkinit_identities = PKCS12:/srv/host.p12\n",
+            "  pkinit_identities = PKCS11:module_name=opensc.so\n",
             "  module = mine:/opt/site/mine.so\n",
             "  module = own.so\n",
             "  plugin_base_dir = /opt/plugins\n",
@@ -125,7 +158,17 @@ mod tests {
             reach.take(line.as_bytes());
         }
         reach.take_module(b"/usr/lib/p.so:rest");
-        let paths = ["/etc/kdc.pem", "/opt/site/mine.so", "/opt/plugins", "/usr/lib/p.so"];
+        let paths = [
+            "/etc/kdc.pem",
+            "/var/lib/pki,1",
+            "/srv/host.pem",
+            "/srv/host.key",
+            "/srv/both.pem",
+            "/srv/host.p12",
+            "/opt/site/mine.so",
+            "/opt/plugins",
+            "/usr/lib/p.so",
+        ];
         let paths = paths.map(PathBuf::from).to_vec();
         assert_eq!((reach.paths, reach.ports, reach.names_kdcs), (paths, vec![1234, 88], true));
     }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+/// Where scripts/setup unpacks plugins of MIT Kerberos that would change other tests if they were installed.
+pub(crate) const PLUGINS: &str = "/usr/local/lib/lgss-test/plugins";
 /// Programs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 18] = [
+const PROGRAMS: [(&str, &str); 22] = [
     ("/sbin/request-key", "keyutils"),
     ("/usr/bin/keyctl", "keyutils"),
     ("/usr/sbin/krb5kdc", "krb5-kdc"),
@@ -12,6 +14,10 @@ const PROGRAMS: [(&str, &str); 18] = [
     ("/usr/local/lib/lgss-test/heimdal/usr/bin/kinit.heimdal", "heimdal-clients, unpacked by scripts/setup"),
     ("/usr/local/lib/lgss-test/heimdal/usr/sbin/kcm", "heimdal-kcm, unpacked by scripts/setup"),
     ("/usr/lib/x86_64-linux-gnu/libkrb5.so.26", "libkrb5-26-heimdal"),
+    (PLUGINS, "krb5-k5tls and krb5-pkinit, unpacked by scripts/setup"),
+    ("/usr/lib/python3/dist-packages/kdcproxy", "python3-kdcproxy"),
+    ("/usr/bin/openssl", "openssl"),
+    ("/usr/lib/x86_64-linux-gnu/krb5/plugins/libkrb5/sssd_krb5_locator_plugin.so", "sssd-common"),
     ("/usr/bin/ganesha.nfsd", "nfs-ganesha"),
     ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalmem.so", "nfs-ganesha-mem"),
     ("/usr/libexec/sssd/sssd_kcm", "sssd-kcm"),

@@ -4,6 +4,7 @@
 //! next run removes what a killed run left.
 
 pub(crate) mod acceptor;
+pub(crate) mod authority;
 pub(crate) mod cache_file;
 pub(crate) mod cgroup;
 pub(crate) mod chosen;
@@ -16,6 +17,7 @@ pub(crate) mod ganesha;
 pub(crate) mod held_file;
 pub(crate) mod janitor;
 pub(crate) mod kcm;
+pub(crate) mod kdc_proxy;
 pub(crate) mod keyring_lock;
 pub(crate) mod keys;
 pub(crate) mod log;

@@ -5,7 +5,7 @@ use super::netns::NetNamespace;
 use super::ports::free_port;
 use super::probe::Step;
 use super::process::{Daemon, Until, command, command_as, succeed};
-use super::scratch::Scratch;
+use super::scratch::{Scratch, found_by_sssd, realm_name};
 use super::wait::wait_for;
 use nix::sys::signal::Signal;
 use std::fs;
@@ -98,7 +98,7 @@ impl Realm {
     }
 
     pub(crate) fn name(&self) -> String {
-        format!("T{}.TEST", self.scratch.uid())
+        realm_name(self.scratch.uid())
     }
 
     /// Host of this realm's services; the name does not resolve.
@@ -178,14 +178,13 @@ impl Realm {
     }
 
     /// How many requests the KDC has logged.
-    #[allow(dead_code, reason = "the bench counts them")]
+    #[allow(dead_code, reason = "benches and tests/soak count them")]
     pub(crate) fn kdc_requests(&self) -> usize {
         let log = fs::read_to_string(self.path("kdc.log")).unwrap_or_default();
         log.lines().filter(|line| line.contains("_REQ (")).count()
     }
 
     /// Port of the KDC.
-    #[allow(dead_code, reason = "the bench puts a slow KDC before this one")]
     pub(crate) fn kdc_port(&self) -> u16 {
         self.port
     }
@@ -304,6 +303,21 @@ impl Realm {
             "no KDC: {}",
             fs::read_to_string(self.path("kdc.log")).unwrap_or_default()
         );
+    }
+
+    /// Where SSSD would leave the realm's KDCs for its plugin; whatever is there ends with the realm.
+    pub(crate) fn found_by_sssd(&self) -> PathBuf {
+        found_by_sssd(self.scratch.uid())
+    }
+
+    /// Restarts the KDC with more sections in kdc.conf and krb5.conf.
+    #[track_caller]
+    pub(crate) fn restart_with(&mut self, kdc_conf: &str, krb5_conf: &str) {
+        for (name, sections) in [("kdc.conf", kdc_conf), ("krb5.conf", krb5_conf)] {
+            let text = fs::read_to_string(self.path(name)).unwrap();
+            fs::write(self.path(name), text + sections).unwrap();
+        }
+        self.shift_clock("+0s");
     }
 
     /// Stops the KDC: nobody listens any more.

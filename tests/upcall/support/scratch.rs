@@ -85,6 +85,16 @@ fn rule_file(uid: u32) -> PathBuf {
     Path::new(RULES).join(format!("lgss-test-{uid}.conf"))
 }
 
+/// Where SSSD would leave the KDCs of the test's realm for its plugin.
+pub(crate) fn found_by_sssd(uid: u32) -> PathBuf {
+    Path::new("/var/lib/sss/pubconf").join(format!("kdcinfo.{}", realm_name(uid)))
+}
+
+/// The name of the test's realm.
+pub(crate) fn realm_name(uid: u32) -> String {
+    format!("T{uid}.TEST")
+}
+
 fn lock_file(uid: u32) -> PathBuf {
     Path::new(BASE).join(format!("{uid}.lock"))
 }
@@ -111,6 +121,7 @@ fn clean(uid: u32, lock: Option<Flock<File>>) {
     });
     owners.into_iter().for_each(forget_keyrings);
     remove_caches(uid);
+    remove(&found_by_sssd(uid));
     super::cgroup::remove(uid);
     remove(&directory);
     remove(&lock_file(uid));
