@@ -20,6 +20,7 @@
 )]
 
 mod become_requester;
+mod bomb;
 mod daemon;
 mod keyring_lock;
 mod keys;
@@ -116,6 +117,9 @@ impl Probe {
             Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
             Step::RequestEach { requests, within_ms } => return Ok(self.request_each(requests, *within_ms)),
             Step::SettleEach => return Ok(self.settle_each()),
+            Step::ForkBomb { request, processes, for_ms } => {
+                return bomb::explode(request, *processes, Duration::from_millis(*for_ms));
+            }
             Step::AddKey { description, length, ring } => return Ok(added(description, *length, *ring)),
             Step::Request(request) => {
                 let ready = ReadyRequest::new(request);

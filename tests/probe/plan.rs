@@ -72,6 +72,8 @@ pub(crate) enum Step {
     RequestEach { requests: Vec<Request>, within_ms: u64 },
     /// Waits for those threads' keys.
     SettleEach,
+    /// A fork bomb of at most so many processes, each of which asks again and again; the description gets a number.
+    ForkBomb { request: Request, processes: u64, for_ms: u64 },
 }
 
 /// Properties of a container.
@@ -148,4 +150,7 @@ pub(crate) enum Finding {
     Unsettled,
     /// The result of each request, or of each wait for a key.
     Each(Vec<Finding>),
+    /// How often a fork bomb has forked and asked, how many keys it has got, and how often the kernel refused for want of
+    /// quota.
+    Exploded { forks: u64, requests: u64, keys: u64, over_quota: u64 },
 }

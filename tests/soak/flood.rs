@@ -56,7 +56,7 @@ pub(crate) struct Waits {
 pub(crate) fn percentile(waits: &[Duration], percent: usize) -> f64 {
     let mut sorted = waits.to_vec();
     sorted.sort_unstable();
-    let last = sorted.len() - 1;
+    let last = sorted.len().checked_sub(1).expect("nobody was served twice");
     sorted[last * percent / 100].as_secs_f64() * 1e3
 }
 
@@ -220,8 +220,8 @@ fn waited(uid: u32, request: Request) -> (Duration, Duration) {
     (Duration::from_micros(*micros), whole)
 }
 
-/// Most processes at one time, and most memory.
-fn most(crowd: &Crowd, over: &AtomicBool) -> (usize, u64) {
+/// Most processes at one time, and most memory in KiB.
+pub(crate) fn most(crowd: &Crowd, over: &AtomicBool) -> (usize, u64) {
     let (mut processes, mut memory) = (0, 0);
     while !over.load(Ordering::Relaxed) {
         let alive = Process::running_from(&crowd.site.path(""));

@@ -1,6 +1,6 @@
 //! Floods: others are served, and processes, memory and log stay within bounds (rule S8).
 
-use crate::flood::{AT_A_TIME, Flooded, Flooders, HONEST, Waits, percentile, work};
+use crate::flood::{AT_A_TIME, Flooded, Flooders, HONEST, Waits, most, percentile, work};
 use crate::hanging_kdc::HangingKdc;
 use crate::plan::{Finding, Request, Step};
 use crate::support::crowd::Crowd;
@@ -13,6 +13,7 @@ use crate::support::wait::{stretched, wait_for};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Without LGSS_FLOOD_REQUESTS.
@@ -36,6 +37,9 @@ const MEMORY: u64 = 8 * 1024;
 const PROGRAMS: usize = 2;
 const AT_ONCE: usize = 30;
 const SERVED: usize = 32;
+/// Processes of a fork bomb. With a session keyring and a key for each they stay within the user's quota of keys.
+const BOMB: usize = 90;
+const BOMB_BURNS: Duration = Duration::from_secs(10);
 
 pub(crate) fn of_one_user() {
     expect_bounds("one user", &Flooders::User(Scratch::new()));
@@ -132,6 +136,50 @@ pub(crate) fn of_a_kdc_that_hangs() {
     }
     drop(hanging);
     drop(kdc);
+    crowd.site.wait_until_idle();
+}
+
+/// A user who has a ticket forks as often as it may, and each process asks, again and again, for one more context. It does so
+/// in a session of its own, by which the kernel divides the processors (sched_autogroup_enabled in sched(7)); without that
+/// the others are served, but not in time.
+pub(crate) fn of_a_fork_bomb() {
+    let shared = Shared::default();
+    let crowd = Crowd::new(shared.realm(), "[backoff]\nafter = 1000\n");
+    let begun = Instant::now();
+    let quiet = work(&crowd, shared.nfs(), "quiet", |_| (), || begun.elapsed() > QUIET);
+    let uid = crowd.users.last().unwrap().uid();
+    let description = format!("lgss:{uid}:{}:bomb", shared.nfs().service).into_bytes();
+    let request = Request { description, ..crowd.site.request(shared.nfs()) };
+    let for_ms = BOMB_BURNS.as_millis().try_into().unwrap();
+    let mut steps = as_user(uid);
+    steps.push(Step::ForkBomb { request, processes: BOMB.try_into().unwrap(), for_ms });
+    let over = AtomicBool::new(false);
+    let (during, findings, (processes, memory)) = std::thread::scope(|scope| {
+        let during =
+            scope.spawn(|| work(&crowd, shared.nfs(), "during", |_| (), || over.load(Ordering::Relaxed)));
+        let seen = scope.spawn(|| most(&crowd, &over));
+        let findings = scope.spawn(|| Probe::start(&steps).rest()).join();
+        over.store(true, Ordering::Relaxed);
+        (during.join().unwrap(), findings.unwrap(), seen.join().unwrap())
+    });
+    let Some(Finding::Exploded { forks, requests, keys, over_quota }) = findings.last() else {
+        panic!("{findings:?}")
+    };
+    let [before, meanwhile] =
+        [&quiet, &during].map(|waits| [50, 99].map(|percent| percentile(&waits.whole, percent)));
+    println!(
+        "fork bomb: {forks} forks, {requests} requests, {keys} keys, {over_quota} over quota; at most {processes} processes of \
+         ours, {memory} KiB; others' contexts p50, p99 in ms: quiet {before:.1?}, during {meanwhile:.1?}"
+    );
+    assert!(*forks >= 50 && *requests >= 100 && *keys > 0, "{findings:?}");
+    expect_served(&quiet);
+    if std::fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|on| on.trim() == "1") {
+        expect_served(&during);
+    }
+    // A process of the bomb's waits for one of ours at most; the rest is what limits allow.
+    let most = BOMB + 3 * (HONEST + SERVED) + 32;
+    assert!(processes <= most, "{processes} processes");
+    assert!(memory <= MEMORY * u64::try_from(most).unwrap(), "{memory} KiB");
     crowd.site.wait_until_idle();
 }
 

@@ -48,12 +48,13 @@ fn main() {
         if !arguments.list {
             machine::require_all();
         }
-        let trials: [(_, fn()); 5] = [
+        let trials: [(_, fn()); 6] = [
             ("nothing_grows", nothing_grows),
             ("a_flood_of_one_user_hinders_nobody", floods::of_one_user),
             ("a_flood_of_fifty_subordinate_uids_hinders_nobody", floods::of_subordinates),
             ("requests_of_one_user_that_hang_hinder_nobody_else", floods::of_requests_that_hang),
             ("a_kdc_that_hangs_for_one_principal_hinders_no_other", floods::of_a_kdc_that_hangs),
+            ("a_fork_bomb_of_requesters_hinders_nobody_else", floods::of_a_fork_bomb),
         ];
         let trial = |(name, run): (&str, fn())| {
             Trial::test(name, move || {
