@@ -117,8 +117,13 @@ const STEPPED_WITHIN: Duration = Duration::from_secs(8);
 /// One user makes no more requests than this: keys count against a user's quota until they are collected.
 const REQUESTS_A_USER: u32 = 25;
 
-/// Kills `role` at each call in turn, several at a time, until it makes no more calls.
-fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn(u32, &Killed) + Sync) {
+/// Kills `role` at each call in turn, several at a time, until it makes no more calls. Returns how many it makes.
+fn kill_at_each_call(
+    shared: &Shared,
+    role: &str,
+    deadline: &str,
+    check: impl Fn(u32, &Killed) + Sync,
+) -> u32 {
     let settings = Settings { deadline, ..Default::default() };
     each_call(shared, ("kill", role), &settings, |site, call, instance| {
         let killed = kill_at(site, shared.nfs(), instance);
@@ -126,17 +131,17 @@ fn kill_at_each_call(shared: &Shared, role: &str, deadline: &str, check: impl Fn
             check(call, &killed);
         }
         killed.reached
-    });
+    })
 }
 
 /// `attempt` kills at the call with this number and returns whether there were so many; [`Site::was_killed`] sees to it that
-/// the killer sees the process.
+/// the killer sees the process. Returns how many calls there were.
 pub(crate) fn each_call(
     shared: &Shared,
     (blow, role): (&str, &str),
     settings: &Settings<'_>,
     attempt: impl Fn(&Site, u32, &str) -> bool + Sync,
-) {
+) -> u32 {
     let (next, last) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
     let settings = Settings { rule: Rule::UpcallUnderKiller, ..settings.clone() };
     let work = || loop {
@@ -159,6 +164,7 @@ pub(crate) fn each_call(
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     });
+    last.into_inner() - 1
 }
 
 fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {
@@ -181,7 +187,7 @@ fn ask_stepped(site: &Site, request: Request) -> Outcome {
 
 fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &Shared) {
     // Outcome::of() has checked that the requester was released.
-    kill_at_each_call(shared, "front", "20s", |call, killed| match &killed.outcome {
+    let calls = kill_at_each_call(shared, "front", "20s", |call, killed| match &killed.outcome {
         // Only the kernel can answer before the monitor exists.
         Outcome::Refused(Errno::ENOKEY | Errno::EIO) => {}
         // Killed after it had done its work.
@@ -189,6 +195,7 @@ fn the_front_killed_at_any_system_call_releases_the_requester_at_once(shared: &S
         Outcome::Failed { errno: Errno::EIO, .. } => {}
         other => panic!("front killed at call {call}: {other:?} after {:?}", killed.took),
     });
+    assert!(calls >= 50, "only {calls} calls");
 }
 
 /// The front hangs as if a call about keys or a read of the requester's /proc files blocked; the log tells the two
@@ -213,7 +220,7 @@ fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
 /// another.
 fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells(shared: &Shared) {
     let settings = Settings { deadline: "20s", ..Default::default() };
-    each_call(shared, ("tear", "front"), &settings, |site, call, instance| {
+    let calls = each_call(shared, ("tear", "front"), &settings, |site, call, instance| {
         let told = || site.log.lines().iter().filter(|line| line.contains("ended without a verdict")).count();
         let before = told();
         let killed = kill_at(site, shared.nfs(), instance);
@@ -233,6 +240,7 @@ fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells
         }
         killed.reached
     });
+    assert!(calls >= 50, "only {calls} calls");
 }
 
 /// A monitor that dies before it has read the configuration leaves the timeout that the front set.
@@ -263,7 +271,7 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
 }
 
 fn the_worker_killed_at_any_system_call_fails_the_key_at_once(shared: &Shared) {
-    kill_at_each_call(shared, "worker", "60s", |call, killed| {
+    let calls = kill_at_each_call(shared, "worker", "60s", |call, killed| {
         let good = match &killed.outcome {
             Outcome::Established(_) => true,
             other => other.errno() == Errno::EIO,
@@ -272,6 +280,7 @@ fn the_worker_killed_at_any_system_call_fails_the_key_at_once(shared: &Shared) {
         let at_once = killed.took < stretched(Duration::from_secs(5));
         assert!(at_once, "worker killed at call {call}: took {:?}", killed.took);
     });
+    assert!(calls >= 500, "only {calls} calls");
 }
 
 fn a_requester_killed_while_it_waits_leaves_nothing(shared: &Shared) {
