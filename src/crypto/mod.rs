@@ -8,8 +8,7 @@
 pub(crate) mod dh;
 pub mod enctype;
 #[cfg(feature = "test-programs")]
-#[doc(hidden)]
-pub mod fuzz;
+pub(crate) mod fuzz;
 pub mod kdf;
 mod keyed_hash;
 pub mod mic;

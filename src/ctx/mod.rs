@@ -8,8 +8,7 @@ mod context;
 mod context_request;
 mod destination;
 #[cfg(feature = "test-programs")]
-#[doc(hidden)]
-pub mod fuzz;
+pub(crate) mod fuzz;
 pub(crate) mod initiator;
 #[cfg(feature = "upcall")]
 pub(crate) mod lustre;
