@@ -70,7 +70,8 @@ lint:
 
 deny:
 	scripts/setup --deny
-	cargo deny --locked check bans licenses sources
+	cargo deny --locked check --allow license-exception-not-encountered bans licenses sources
+	cargo deny --locked --config deny.toml --manifest-path fuzz/Cargo.toml check licenses sources
 
 reproducible:
 	scripts/check-reproducible
