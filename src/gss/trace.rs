@@ -196,6 +196,7 @@ enum Action {
     Answer,
     Disconnect,
     Error,
+    HttpsError,
 }
 
 impl Action {
@@ -208,6 +209,7 @@ impl Action {
             Self::Answer => "has answered",
             Self::Disconnect => "TCP ends",
             Self::Error => "error of the socket",
+            Self::HttpsError => "error of HTTPS",
         }
     }
 }
@@ -221,9 +223,8 @@ fn contact(message: &str) -> Option<(Action, &str)> {
         m if m.starts_with("Sending TCP request") || m.starts_with("Sending HTTPS request") => Action::Send,
         m if m.starts_with("Received answer (") => Action::Answer,
         m if m.starts_with("Terminating TCP connection") => Action::Disconnect,
-        m if ["TCP error ", "UDP error ", "HTTPS error "].iter().any(|error| m.starts_with(error)) => {
-            Action::Error
-        }
+        m if m.starts_with("TCP error ") || m.starts_with("UDP error ") => Action::Error,
+        m if m.starts_with("HTTPS error ") => Action::HttpsError,
         _ => return None,
     };
     let after = ["stream ", "dgram ", "https "].iter().find_map(|kind| message.split_once(kind))?.1;
@@ -255,27 +256,28 @@ impl KdcAttempt {
         let mut contact = match known {
             Some(at) => self.contacts.remove(at),
             // That a connection by HTTPS is begun is not told.
-            None if action == Action::Error => {
+            None if action == Action::HttpsError => {
                 let state = ContactState::Connecting(Instant::now());
                 Contact { host, address: address.to_owned(), state }
             }
             None => Contact { host, address: address.to_owned(), state: ContactState::Asked },
         };
-        if std::mem::take(&mut self.distrusts) {
+        if std::mem::take(&mut self.distrusts) && action == Action::HttpsError {
             contact.state = ContactState::Distrusted;
         }
         contact.state = match (action, contact.state) {
             (Action::Answer, _) | (_, ContactState::Answered) => ContactState::Answered,
             (_, ContactState::Distrusted) => ContactState::Distrusted,
             (Action::Connect, _) => ContactState::Connecting(Instant::now()),
-            (Action::Disconnect | Action::Error, ContactState::Connecting(begun))
+            (Action::Disconnect | Action::Error | Action::HttpsError, ContactState::Connecting(begun))
                 if begun.elapsed() < PROMPT_REFUSAL =>
             {
                 ContactState::Refused
             }
-            (Action::Disconnect | Action::Error | Action::Send, ContactState::Connecting(_)) => {
-                ContactState::Silent
-            }
+            (
+                Action::Disconnect | Action::Error | Action::HttpsError | Action::Send,
+                ContactState::Connecting(_),
+            ) => ContactState::Silent,
             (_, state) => state,
         };
         self.contacts.push(contact);
@@ -306,7 +308,7 @@ impl Contact {
             ContactState::Answered => format!("{kdc} has answered"),
             ContactState::Refused => format!("{kdc} {}", refusal(&self.address)),
             ContactState::Distrusted => {
-                format!("{kdc} has a certificate that http_anchors does not vouch for")
+                format!("{kdc} has a certificate that is not accepted")
             }
             ContactState::Asked | ContactState::Connecting(_) | ContactState::Silent => {
                 format!("{kdc} does not answer")
@@ -382,7 +384,7 @@ mod tests {
             "HTTPS error sending to https 127.0.0.1:1443",
             "Terminating TCP connection to https 127.0.0.1:1443",
         ]);
-        let expected = "KDC 127.0.0.1:1443 has a certificate that http_anchors does not vouch for";
+        let expected = "KDC 127.0.0.1:1443 has a certificate that is not accepted";
         assert_eq!(record.attempt.in_words(), expected);
         assert!(record.lines[1].ends_with("(unable to get local issuer certificate)"), "{:?}", record.lines);
     }

@@ -1,8 +1,10 @@
 //! Two pipes between two of our own processes, one for each direction.
 //!
 //! Used between monitor and worker. Not a pair of sockets, since over local sockets the other end can send descriptors. The
-//! kernel closes those that nobody takes in the process that reads, and that lasts as long as their sender likes: a socket may
-//! linger, a file may be on a file system of the sender's.
+//! kernel closes those that nobody takes in the process that reads, and closing them can take as long as the sender likes: a
+//! socket may linger, a file may be on a file system of the sender's. What a pipe leaves: the kernel copies under the pipe's
+//! lock, so an end that writes from a mapping of a file that never comes holds up the other (docs/threat-model.md).
+//! Whoever writes must ignore SIGPIPE.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,7 +31,7 @@ impl Duplex {
     /// # Errors
     /// EMFILE, ENFILE.
     pub(crate) fn pair() -> Result<(Self, Self), Errno> {
-        // Whatever the other end does with its descriptors, such as making a pipe smaller, no call on ours waits.
+        // A full or empty pipe holds nobody up, also if the other end makes it smaller meanwhile.
         let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let (here, there) = (pipe2(flags)?, pipe2(flags)?);
         Ok((Self::over(here.0, there.1), Self::over(there.0, here.1)))
@@ -104,7 +106,10 @@ fn is_early(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::fork::{ForkResult, fork};
+    use crate::sys::process::{end, reset_inherited};
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use nix::sys::wait::{WaitStatus, waitpid};
     use std::io::IoSlice;
     use std::os::fd::AsRawFd;
     use std::time::Duration;
@@ -134,10 +139,31 @@ mod tests {
     }
 
     #[test]
+    fn a_process_of_ours_outlives_a_reader_that_has_closed_its_end() {
+        let status = match fork().unwrap() {
+            ForkResult::Child => {
+                reset_inherited();
+                let (mut here, there) = Duplex::pair().unwrap();
+                drop(there);
+                let written = here.write(b"x", soon()).map_err(|error| error.kind());
+                end(i32::from(written != Err(ErrorKind::BrokenPipe)))
+            }
+            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        };
+        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    }
+
+    #[test]
     fn no_end_waits_for_one_that_does_not_read_or_always_writes() {
         let (mut here, mut there) = Duplex::pair().unwrap();
-        let full = (0..1000).find_map(|_| here.write(&[7; 4096], at_once()).err());
-        assert_eq!(full.unwrap().kind(), ErrorKind::TimedOut);
+        let mut written = 0;
+        let full = loop {
+            match here.write(&[7; 4096], Instant::now() + Duration::from_millis(500)) {
+                Ok(length) => written += length,
+                Err(error) => break error,
+            }
+        };
+        assert!(full.kind() == ErrorKind::TimedOut && written >= 4096, "{full} after {written} bytes");
         assert_eq!(there.read(&mut [0], Instant::now()).unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(there.read(&mut [0], soon()).unwrap(), 1);
     }

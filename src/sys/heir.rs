@@ -155,7 +155,8 @@ pub(crate) fn spawn_heir<T: Sync>(patience: Succession, inheritance: Inheritance
 }
 
 /// Kills the caller that has not ended, and waits for its end. One that does not end in time is blocked in the kernel: when
-/// that lets it go, it ends without another step of its own, so it never touches its memory again.
+/// that lets it go, it ends without another step of its own. The kernel may still write into a buffer that it was given; the heir
+/// uses neither its stack nor a block of its heap, which is closed.
 fn end_overdue(caller: Pid) {
     let start = Instant::now();
     WaitingParent::numbered(caller).end();

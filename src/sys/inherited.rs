@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
 
 use super::duplex::Duplex;
@@ -22,11 +22,14 @@ const LIST: RawFd = 5;
 /// # Errors
 /// EBADF if there is no such descriptor, or it is not inherited; EPROTOTYPE if it is something else; EALREADY if it was taken.
 pub(crate) fn monitor_pipes() -> Result<Duplex, Errno> {
-    for number in [FROM_MONITOR, TO_MONITOR] {
+    for (number, access) in [(FROM_MONITOR, OFlag::O_RDONLY), (TO_MONITOR, OFlag::O_WRONLY)] {
         // SAFETY: borrowed only for checks. If the descriptor is not open, the calls just fail.
         let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
         expect_inherited(borrowed)?;
-        if fstat(borrowed)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFIFO.bits() {
+        let is_pipe = fstat(borrowed)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
+        let flags = OFlag::from_bits_retain(fcntl(borrowed, FcntlArg::F_GETFL)?);
+        // Deadlines rest on the last.
+        if !is_pipe || flags & OFlag::O_ACCMODE != access || !flags.contains(OFlag::O_NONBLOCK) {
             return Err(Errno::EPROTOTYPE);
         }
     }

@@ -28,7 +28,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(1);
 /// Pause between two looks: of the front during a call, and of all others.
 const FRONTS_LOOK: Duration = Duration::from_micros(50);
 const LENDING_LOOK: Duration = Duration::from_micros(250);
-/// How long the process waits for the front's answer. A front takes longer only if it cannot be killed.
+/// How long the process waits until the front has answered the key, which is before it passes anything on. A front takes longer
+/// only if it cannot be killed.
 const WANTED_LIMIT: Duration = Duration::from_secs(30);
 /// Longest pause between two looks of the lending process.
 const LENDING_LONGEST_LOOK: Duration = Duration::from_millis(4);

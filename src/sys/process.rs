@@ -213,12 +213,14 @@ pub(super) fn wait_until_ready(set: &mut [PollFd<'_>], deadline: Instant) -> Res
     }
 }
 
-/// Resets inherited signals, umask and working directory to a known state (rule S7).
+/// Resets inherited signals, umask and working directory to a known state (rule S7). SIGPIPE is ignored: whoever writes to a
+/// process that has ended gets EPIPE.
 pub(crate) fn reset_inherited() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    let action = |handler| SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: the default action is not a function of ours.
-        let _ = unsafe { nix::sys::signal::sigaction(signal, &default) };
+        let handler = if signal == Signal::SIGPIPE { SigHandler::SigIgn } else { SigHandler::SigDfl };
+        // SAFETY: neither is a function of ours.
+        let _ = unsafe { nix::sys::signal::sigaction(signal, &action(handler)) };
     }
     let _ = SigSet::empty().thread_set_mask();
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));

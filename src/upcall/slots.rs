@@ -34,10 +34,9 @@ const OWNER_FILE_BYTES: Range<u16> = 0..u16::MAX;
 const OWNER_RECORD_WAIT: Duration = Duration::from_millis(200);
 /// Longest record in bytes.
 const OWNER_RECORD_SIZE: usize = 2048;
-/// Interval of tries while no slot is free.
-const SLOT_PAUSE: Duration = Duration::from_millis(5);
-/// The longest. Each look is a call for each slot, and on a client with many targets hundreds may wait.
-const LONGEST_SLOT_PAUSE: Duration = Duration::from_millis(100);
+/// Interval of tries while no slot is free. Each is a call for each slot, and on a client with many targets hundreds may wait.
+/// The same for all, so that newcomers have no advantage.
+const SLOT_PAUSE: Duration = Duration::from_millis(50);
 /// Most openings of an owner's file, which may be removed just after it is opened.
 const OPENINGS: usize = 16;
 
@@ -150,14 +149,12 @@ impl Pool {
 
     /// Takes a slot that no owner is counted for; waits for it until `deadline`.
     fn wait(self, pools: &OwnedFd, config: &Config, deadline: Instant) -> Result<Slot, Failure> {
-        let mut pause = SLOT_PAUSE;
         loop {
             match self.take(pools, config) {
                 Ok(pool) => return Ok(Slot { owner_slot: None, _pool: pool }),
                 Err(full) if full.cause != Cause::TooMany || Instant::now() >= deadline => return Err(full),
-                Err(_) => thread::sleep(pause),
+                Err(_) => thread::sleep(SLOT_PAUSE.min(deadline.saturating_duration_since(Instant::now()))),
             }
-            pause = pause.saturating_mul(2).min(LONGEST_SLOT_PAUSE);
         }
     }
 }

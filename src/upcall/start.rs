@@ -71,6 +71,7 @@ impl Attempt {
     ) -> Result<Self, Failure> {
         let program = open_trusted(&assignment.config.worker, OFlag::O_PATH)
             .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
+        // While we have all capabilities: others' pipes may be small.
         let (ours, pipes) = Duplex::pair().map_err(launch_failed)?;
         // The worker's end is closed by exec.
         let (started, starting) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(launch_failed)?;

@@ -137,7 +137,7 @@ fn descriptors(process: &Process) -> BTreeMap<i32, PathBuf> {
     numbered.collect()
 }
 
-/// Descriptors 0 to 2 as the kernel opens them, the monitor's socket, the cache, and the connection, which the worker
+/// Descriptors 0 to 2 as the kernel opens them, the monitor's pipes, the cache, and the connection, which the worker
 /// has opened itself. The list of sources, 4, is closed once it has been read.
 fn the_worker_has_the_descriptors_of_its_contract_only(shared: &Shared) {
     let waiting = Waiting::new(shared);

@@ -122,7 +122,7 @@ fn whatever_fails_in_the_front_the_requester_is_answered(shared: &Shared) {
 
 fn whatever_fails_in_the_monitor_the_requester_is_answered(shared: &Shared) {
     // Where it gets no memory it dies.
-    fail_each_call(shared, "monitor", 150, 6);
+    fail_each_call(shared, "monitor", 150, 4);
 }
 
 fn whatever_fails_in_the_worker_the_requester_is_answered(shared: &Shared) {

@@ -51,7 +51,7 @@ fn a_kdc_behind_https_serves_in_the_sandbox(shared: &Shared) {
         // On a busy machine it takes its time.
         let unreachable = [Cause::KdcDown, Cause::KdcSilent].map(Cause::errno);
         assert!(unreachable.contains(&refused.errno()), "{sandbox}: {:#?}", site.log.lines());
-        site.log.wait_for_words(&["has a certificate that http_anchors does not vouch for"]);
+        site.log.wait_for_words(&["has a certificate that is not accepted"]);
         fs::write(site.path("krb5.conf"), by_https(&authority.certificate())).unwrap();
         call_null_with(&site.ask(shared.nfs()).context(), shared.nfs());
     }

@@ -17,7 +17,7 @@ use crate::wire::{Reader, WireError, Writer};
 
 /// Longest frame in bytes, the length field not counted.
 pub(super) const FRAME_LIMIT: usize = BODY_LIMIT + 2 * CONTROL_LIMIT;
-/// How long a message may take that has no deadline. Who does not read for so long is broken.
+/// How long a message may take that has no deadline. A reader that takes longer is broken.
 const UNHURRIED: Duration = Duration::from_secs(3600);
 /// Longest token or cache.
 const BODY_LIMIT: usize = 256 * 1024;
@@ -134,7 +134,7 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         Self { pipes, kinds: PhantomData }
     }
 
-    /// The same end by another descriptor.
+    /// The same end by other descriptors.
     #[cfg(feature = "gss")]
     pub(super) fn another(&self) -> Result<Self, MessageError> {
         self.pipes.try_clone().map(Self::over).map_err(MessageError::Pipe)

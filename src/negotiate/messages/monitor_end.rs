@@ -1,6 +1,6 @@
 //! The monitor's end of the conversation: sends the request, passes on the server's answers, receives the worker's messages.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::frames::{Body, Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
 use super::report::{Message, Report};
@@ -12,6 +12,9 @@ use crate::sys::duplex::Duplex;
 
 /// Longest base key, or keys of a context by a shared key, in bytes.
 const KEY_LIMIT: usize = 96;
+
+/// Time limit of the request, which fits into the pipe without a reader.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// The end that only the monitor has.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl MonitorEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_request(&mut self, request: &Request) -> Result<(), MessageError> {
-        self.0.send(MonitorKind::Request, request, Body::default())
+        let deadline = Instant::now() + REQUEST_TIME;
+        self.0.send_by(deadline, MonitorKind::Request, request, Body::default())
     }
 
     /// Passes the server's answer on.

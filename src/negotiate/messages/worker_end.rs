@@ -38,7 +38,7 @@ impl WorkerEnd {
 
 #[cfg(feature = "gss")]
 impl WorkerEnd {
-    /// The same end by another descriptor.
+    /// The same end by other descriptors.
     ///
     /// # Errors
     /// [`MessageError::Pipe`].

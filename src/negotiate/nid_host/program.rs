@@ -56,7 +56,7 @@ pub(super) fn first_line(program: &Path, arguments: &[String], by: Instant) -> R
     let program = trusted_file(program)?;
     let begun = Instant::now();
     let deadline = by.min(begun + TIME_LIMIT);
-    // Our descriptors are credentials and the monitor's socket.
+    // Our descriptors are credentials and the monitor's pipes.
     close_on_exec_from(STANDARD_DESCRIPTORS).map_err(|errno| ProgramError::Run("descriptors", errno))?;
     let started = Command::new(program)
         .args(arguments)

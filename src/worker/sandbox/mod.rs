@@ -30,7 +30,7 @@ use crate::sys::{jail, name_service, socket_filter};
 /// [`Failure`] of the stage `Launch`.
 pub(super) fn close(_proof: &Unprivileged) -> Result<(), Failure> {
     jail::leave_no_core().map_err(|errno| broken("core", errno.into()))?;
-    // If the monitor died earlier, the next message finds the socket closed.
+    // If the monitor died earlier, the next message finds the pipe closed.
     jail::die_with_parent().map_err(|errno| broken("parent", errno.into()))
 }
 
