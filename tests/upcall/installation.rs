@@ -3,7 +3,7 @@
 use crate::support::command_line::{json, lgss, lines};
 use crate::support::process::{command, command_as, succeed};
 use crate::support::shared::Shared;
-use crate::support::site::{Site, install};
+use crate::support::site::{Site, install, install_content};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use serde_json::Value;
@@ -162,9 +162,9 @@ fn a_worker_that_cannot_be_executed_is_named_with_the_reason(shared: &Shared) {
     let mut program = fs::read(&worker).unwrap();
     // Sets e_machine to another architecture.
     program[18] = 0xb7;
-    fs::write(&worker, program).unwrap();
+    install_content(program, &worker, 0o711);
     installed.names("error", &["worker", "cannot be executed as uid", "another architecture"]);
-    fs::write(&worker, "#!/bin/sh\nexit 0\n").unwrap();
+    install_content("#!/bin/sh\nexit 0\n", &worker, 0o711);
     installed.names("error", &["worker", "cannot be executed as uid", "a script"]);
     let library = installed.path("liblgsstest.so");
     compile("int lgss_test(void) { return 0; }", &library, &["-shared", "-fPIC"]);
@@ -355,7 +355,7 @@ fn another_upcall_in_the_place_of_ours_is_named(shared: &Shared) {
     let installed = Installed::new(shared);
     install("/bin/true", &installed.path("lgss_keyring"), 0o755);
     installed.names("error", &["upcall", "another program", "Lustre's tools"]);
-    fs::write(installed.path("lgss_keyring"), "\x7fELF, not").unwrap();
+    install_content("\x7fELF, not", &installed.path("lgss_keyring"), 0o755);
     installed.names("error", &["upcall", "cannot be executed"]);
 }
 

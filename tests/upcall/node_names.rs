@@ -2,9 +2,8 @@
 
 use crate::support::node::{Answer, Node};
 use crate::support::shared::Shared;
+use crate::support::site::install_content;
 use serde_json::json;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 crate::trials![
@@ -41,8 +40,7 @@ fn this_node_has_its_name_in_full(shared: &Shared) {
 /// A program of the site in the node's directory.
 fn program(node: &Node<'_>, script: &str, mode: u32) -> std::path::PathBuf {
     let program = node.path("nid2hostname");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+    install_content(format!("#!/bin/sh\n{script}\n"), &program, mode);
     program
 }
 

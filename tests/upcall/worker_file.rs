@@ -3,7 +3,7 @@
 use crate::support::probe::{Probe, Step, as_user};
 use crate::support::server::Server;
 use crate::support::shared::Shared;
-use crate::support::site::Site;
+use crate::support::site::{Site, install_content};
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
@@ -49,7 +49,7 @@ fn a_file_that_is_no_program_in_the_workers_place_is_a_fault_of_the_installation
     let site = ready(shared);
     // A script would need a path for its interpreter, and there is no shell on this way (rule S14).
     for (content, word) in [("#!/bin/sh\nexit 0\n", "ENOENT"), ("", "ENOEXEC"), ("\x7fELF, not", "ENOEXEC")] {
-        fs::write(site.path("lgss_negotiate"), content).unwrap();
+        install_content(content, &site.path("lgss_negotiate"), 0o711);
         expect_setup_failure(&site, shared, word);
     }
 }

@@ -363,3 +363,11 @@ pub(crate) fn install(program: impl AsRef<Path>, to: &Path, mode: u32) {
     install.arg("-m").arg(format!("{mode:o}")).arg("--").arg(program.as_ref()).arg(to);
     succeed(&mut install, "");
 }
+
+/// Puts a file with this content there, in the same way: what is at its place may still be executing.
+pub(crate) fn install_content(content: impl AsRef<[u8]>, to: &Path, mode: u32) {
+    let source = to.with_extension("content");
+    fs::write(&source, content).unwrap();
+    install(&source, to, mode);
+    fs::remove_file(source).unwrap();
+}
