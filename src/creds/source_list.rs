@@ -186,6 +186,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use std::collections::HashSet;
 
     fn name() -> impl Strategy<Value = CacheNames> {
         (any::<String>(), any::<String>()).prop_map(|(library, display)| CacheNames { library, display })
@@ -268,6 +269,17 @@ mod tests {
             assert!(matches!(decode(list.as_bytes()), Err(ListError::Json(_))), "{list}");
         }
         assert!(matches!(decode(br#"{"contract":4,"sources":[]}"#), Err(ListError::Empty)));
+    }
+
+    #[test]
+    fn the_fuzzers_seeds_have_each_kind_of_entry_in_lists_of_this_contract() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/worker_messages");
+        let inputs =
+            std::fs::read_dir(seeds).unwrap().map(|seed| std::fs::read(seed.unwrap().path()).unwrap());
+        // The first byte chooses the check (fuzz/src/lib.rs).
+        let lists = inputs.filter_map(|input| decode(input.get(1..)?).ok());
+        let kinds: HashSet<_> = lists.flatten().map(|entry| std::mem::discriminant(&entry)).collect();
+        assert_eq!(kinds.len(), 8, "a new contract: change its number in the seeds, too");
     }
 
     /// Who changes this text raises [`CONTRACT`].

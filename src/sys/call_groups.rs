@@ -7,8 +7,8 @@ use nix::errno::Errno;
 
 use super::call_filter::{Argument, CallAnswer, CallRules};
 
-/// Calls on what is open: memory, threads, time, sockets and files by their descriptors.
-const OPEN: [c_long; 62] = [
+/// Calls on what is open: memory, threads, time, and files by their descriptors.
+const OPEN: [c_long; 54] = [
     libc::SYS_brk,
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
@@ -29,15 +29,12 @@ const OPEN: [c_long; 62] = [
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getgroups,
-    libc::SYS_getpeername,
     libc::SYS_getpid,
     libc::SYS_getppid,
     libc::SYS_getrandom,
     libc::SYS_getresgid,
     libc::SYS_getresuid,
     libc::SYS_getrusage,
-    libc::SYS_getsockname,
-    libc::SYS_getsockopt,
     libc::SYS_gettid,
     libc::SYS_gettimeofday,
     libc::SYS_getuid,
@@ -52,9 +49,6 @@ const OPEN: [c_long; 62] = [
     libc::SYS_pwrite64,
     libc::SYS_read,
     libc::SYS_readv,
-    libc::SYS_recvfrom,
-    libc::SYS_recvmmsg,
-    libc::SYS_recvmsg,
     libc::SYS_restart_syscall,
     libc::SYS_rseq,
     libc::SYS_rt_sigaction,
@@ -64,8 +58,6 @@ const OPEN: [c_long; 62] = [
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
     libc::SYS_set_tid_address,
-    libc::SYS_setsockopt,
-    libc::SYS_shutdown,
     libc::SYS_sigaltstack,
     libc::SYS_sysinfo,
     libc::SYS_uname,
@@ -79,6 +71,19 @@ const OPEN_HERE: &[c_long] =
     &[libc::SYS_dup2, libc::SYS_poll, libc::SYS_select, libc::SYS_time, libc::SYS_arch_prctl];
 #[cfg(not(target_arch = "x86_64"))]
 const OPEN_HERE: &[c_long] = &[];
+
+/// Calls on sockets that are open, besides reading and writing.
+#[cfg(feature = "gss")]
+const ON_SOCKETS: [c_long; 8] = [
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+];
 
 /// Calls that look at files.
 const LOOKING: [c_long; 9] = [
@@ -185,6 +190,12 @@ const FOR_ALL_THREADS: u32 = 1;
 /// Allows calls on what is open.
 pub(crate) fn on_open(rules: CallRules) -> CallRules {
     rules.calls(&OPEN).calls(OPEN_HERE)
+}
+
+/// Allows calls on sockets that are open.
+#[cfg(feature = "gss")]
+pub(crate) fn on_sockets(rules: CallRules) -> CallRules {
+    rules.calls(&ON_SOCKETS)
 }
 
 /// Allows calls that open and look at files.

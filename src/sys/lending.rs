@@ -58,6 +58,8 @@ pub(crate) struct Lending<const N: usize> {
     /// The process's id, once it has begun.
     process: AtomicI32,
     wanted: AtomicBool,
+    /// How long the process waits until they are wanted.
+    wanted_limit: Duration,
     /// The keyrings are not wanted any more.
     abandoned: AtomicBool,
     /// One bit for each keyring that is linked.
@@ -102,6 +104,14 @@ impl<const N: usize> Lending<N> {
     /// # Errors
     /// EAGAIN, ENOMEM.
     pub(crate) fn begin(rings: [RawSerial; N], to: RawSerial) -> Result<&'static Self, Errno> {
+        Self::begin_within(WANTED_LIMIT, rings, to)
+    }
+
+    fn begin_within(
+        wanted_limit: Duration,
+        rings: [RawSerial; N],
+        to: RawSerial,
+    ) -> Result<&'static Self, Errno> {
         let lending = Box::leak(Box::new(Self {
             rings,
             to,
@@ -110,6 +120,7 @@ impl<const N: usize> Lending<N> {
             given_up: AtomicU32::new(0),
             process: AtomicI32::new(0),
             wanted: AtomicBool::new(false),
+            wanted_limit,
             abandoned: AtomicBool::new(false),
             lent: AtomicU32::new(0),
         }));
@@ -202,7 +213,7 @@ impl<const N: usize> Lending<N> {
         self.step.store(WAITING, Ordering::Release);
         let (start, mut look) = (Instant::now(), LENDING_LOOK);
         while !self.wanted.load(Ordering::Acquire) && getppid() == self.maker {
-            if start.elapsed() > WANTED_LIMIT {
+            if start.elapsed() > self.wanted_limit {
                 self.given_up.store(STARVED, Ordering::Release);
                 break;
             }
@@ -259,6 +270,7 @@ mod tests {
             given_up: AtomicU32::new(given_up),
             process: AtomicI32::new(process),
             wanted: AtomicBool::new(false),
+            wanted_limit: WANTED_LIMIT,
             abandoned: AtomicBool::new(false),
             lent: AtomicU32::new(0),
         }
@@ -359,5 +371,19 @@ mod tests {
         assert_eq!((lending.lent.load(Ordering::Acquire), keyctl::links(ours)), (1, Ok(Vec::new())));
         let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
         nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
+    }
+
+    #[test]
+    fn keyrings_that_nobody_wants_in_time_are_not_lent() {
+        let make = |name| keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
+        let (theirs, ours) = (make(c"lgss-test unwanted"), make(c"lgss-test waiting"));
+        [theirs, ours].into_iter().for_each(|ring| keyctl::set_permissions(ring, 0x3f3f_0000).unwrap());
+        // As with a front that cannot be killed: its process is there, and never says that the key has been answered.
+        let lending = Lending::begin_within(Duration::from_millis(20), [theirs], ours).unwrap();
+        assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Late(Late::Starved)]);
+        let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
+        nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
+        lending.complete();
+        assert_eq!(keyctl::links(ours), Ok(Vec::new()));
     }
 }

@@ -118,6 +118,8 @@ fn monitors(key: KeySerial) -> CallRules {
         .calls(MONITORS_HERE)
         .call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: namespaces, bits: 0 }])
         .call_with(libc::SYS_socket, &[is(0, libc::AF_UNIX), of_datagrams])
+        // How long it waits for the log.
+        .call_with(libc::SYS_setsockopt, &[is(1, libc::SOL_SOCKET), is(2, libc::SO_SNDTIMEO)])
         // The times of a file that is open.
         .call_with(libc::SYS_utimensat, &[Argument::IsNull(1)])
         // Its limits can be read.

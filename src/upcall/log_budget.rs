@@ -67,17 +67,21 @@ impl Payer {
         if uid == 0 {
             return Self::Machine;
         }
-        Self::Refused(by_ranges(uid))
+        Self::Refused(CountedOwner::by_ranges(&subordinate_ranges(), uid))
     }
 
     /// The payer for a user whom Lustre asks for, whose namespace is not known.
     pub(super) fn of_lustre_user(uid: u32) -> Self {
-        if uid == 0 { Self::Machine } else { Self::User(by_ranges(uid)) }
+        Self::of_lustre_user_by(&subordinate_ranges(), uid)
+    }
+
+    fn of_lustre_user_by(ranges: &str, uid: u32) -> Self {
+        if uid == 0 { Self::Machine } else { Self::User(CountedOwner::by_ranges(ranges, uid)) }
     }
 }
 
-fn by_ranges(uid: u32) -> CountedOwner {
-    CountedOwner::by_ranges(&lossy_text(SUBUID).unwrap_or_default(), uid)
+fn subordinate_ranges() -> String {
+    lossy_text(SUBUID).unwrap_or_default()
 }
 
 /// The lines of one window.
@@ -375,6 +379,16 @@ mod tests {
         assert_eq!(open_files, 42);
         let other = open(Payer::User(CountedOwner::User(4_200_000)));
         assert_eq!((0..3).filter(|_| other.admits().0).count(), 3);
+    }
+
+    #[test]
+    fn users_of_lustre_in_a_range_of_subordinate_uids_are_charged_together() {
+        let payer = |uid| Payer::of_lustre_user_by("u:100000:65536\n", uid);
+        let range = Payer::User(CountedOwner::Subordinates(100_000));
+        assert_eq!([payer(100_000), payer(165_535)], [range, range]);
+        assert_eq!(payer(99_999), Payer::User(CountedOwner::User(99_999)));
+        assert_eq!(payer(0), Payer::Machine);
+        assert_eq!(Payer::of_lustre_user_by("u:0:65536\n", 0), Payer::Machine);
     }
 
     #[test]

@@ -9,7 +9,9 @@ use crate::sys::process::end;
 use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recvmsg, setsockopt, socket, socketpair, sockopt,
+};
 use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -17,7 +19,8 @@ use nix::unistd::{Pid, getpid, mkdir, pipe, unlink, write};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 /// What becomes of a child that is confined and then makes an attempt. It ends with 0 or the attempt's errno, and with 255 if
@@ -97,7 +100,11 @@ fn a_monitor_can_do_its_work() {
         open(&path, OFlag::O_WRONLY | OFlag::O_CREAT, Mode::S_IRUSR).map(drop)?;
         unlink(&path)
     });
-    succeeds(as_monitor, || make(AddressFamily::Unix, SockType::Datagram));
+    // As it connects to the log.
+    succeeds(as_monitor, || {
+        let socket = UnixDatagram::unbound().map_err(|error| errno_of(&error))?;
+        socket.set_write_timeout(Some(Duration::from_secs(1))).map_err(|error| errno_of(&error))
+    });
     succeeds(as_monitor, || match fork()? {
         ForkResult::Child => end(0),
         ForkResult::Parent { child } => waitpid(child, None).map(drop),
@@ -129,6 +136,13 @@ fn a_monitor_that_was_taken_over_reaches_no_network_no_daemon_and_makes_no_key()
         is_refused(as_monitor, || make(family, kind));
     }
     is_refused(as_monitor, pair);
+    // By a socket, descriptors would come, too.
+    let (open_socket, _other) = UnixDatagram::pair().unwrap();
+    is_refused(as_monitor, || open_socket.recv(&mut [0]).map(drop).map_err(|error| errno_of(&error)));
+    is_refused(as_monitor, || {
+        recvmsg::<()>(open_socket.as_raw_fd(), &mut [], None, MsgFlags::empty()).map(drop)
+    });
+    is_refused(as_monitor, || setsockopt(&open_socket, sockopt::PassCred, &true));
     is_refused(as_monitor, || keyctl::add(c"user", c"lgss-test", b"x", keyctl::PROCESS_KEYRING).map(drop));
     is_refused(as_monitor, || keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING));
     is_refused(as_monitor, || keyctl::make_keyring(keyctl::PROCESS_KEYRING).map(drop));

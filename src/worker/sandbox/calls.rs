@@ -13,7 +13,8 @@ use super::needs::CallNeeds;
 use crate::config::WorkerSandbox;
 use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{
-    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open, opening,
+    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open, on_sockets,
+    opening,
 };
 
 /// A phase of the worker.
@@ -85,7 +86,7 @@ const CACHE_OPERATIONS: [u32; 9] = [
 ];
 
 fn allowed(sandbox: WorkerSandbox, phase: PhaseCalls) -> CallRules {
-    let rules = on_oneself(on_open(CallRules::default()));
+    let rules = on_oneself(on_sockets(on_open(CallRules::default())));
     match phase {
         PhaseCalls::Answers => data_memory(rules),
         PhaseCalls::Everything(needs) => {
