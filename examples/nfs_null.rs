@@ -1,6 +1,7 @@
-//! A program that uses a context key: reads it, signs a NULL call with it, and checks the server's signature.
+//! A program that uses a context: requests it, signs a NULL call with it, and checks the server's signature.
 //!
-//!     nfs_null KEY_SERIAL HOST:PORT,PROGRAM,VERSION
+//!     nfs_null SERVICE@HOST HOST:PORT,PROGRAM,VERSION
+//!     nfs_null KEY_SERIAL HOST:PORT,PROGRAM,VERSION       with the context in this key
 //!
 //! It needs no Kerberos library and sees no ticket: the key's payload is all it has.
 
@@ -11,8 +12,8 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lgss::crypto::mic::{MicKeys, Role};
-use lgss::ctx::RpcChannel;
-use lgss::ctx::client::ContextKey;
+use lgss::ctx::client::{self, ContextKey};
+use lgss::ctx::{Context, ContextRequest, KeySerial, RpcChannel};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -35,8 +36,8 @@ const LAST_FRAGMENT: u32 = 0x8000_0000;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.as_slice() {
-        [key, server] => call_null(key, server),
-        _ => Err("usage: nfs_null KEY_SERIAL HOST:PORT,PROGRAM,VERSION".into()),
+        [wanted, server] => call_null(wanted, server),
+        _ => Err("usage: nfs_null SERVICE@HOST|KEY_SERIAL HOST:PORT,PROGRAM,VERSION".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,9 +48,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn call_null(key: &str, server: &str) -> Result<()> {
-    let context = ContextKey::of(key.parse()?).established(Duration::ZERO)?;
+fn call_null(wanted: &str, server: &str) -> Result<()> {
     let server: RpcChannel = format!("rpc:{server}").parse()?;
+    let (key, context) = context(wanted, &server)?;
     let enctype = context.base_key.enctype();
     let handle = context.handle.as_bytes();
     say(format_args!(
@@ -75,8 +76,17 @@ fn call_null(key: &str, server: &str) -> Result<()> {
     say(format_args!("reply: accepted, signed by the server, {} bytes of results", results.len()))
 }
 
-/// Increases with every run, because a server drops a number that it has seen under the same context: milliseconds,
-/// within the 2^31 numbers that RFC 2203 §5.3.3.1 allows.
+/// The context with a service, or the one in a key.
+fn context(wanted: &str, server: &RpcChannel) -> Result<(KeySerial, Context)> {
+    let key = match wanted.parse() {
+        Ok(serial) => ContextKey::of(serial),
+        Err(_) => client::request(&ContextRequest::new(wanted.parse()?, server.clone()))?,
+    };
+    Ok((key.serial(), key.established(LIMIT)?))
+}
+
+/// A number that the server has not seen under this context, because it drops those that it has: milliseconds, which begin
+/// again after 25 days, within the 2^31 numbers that RFC 2203 §5.3.3.1 allows. A program with a context of its own counts from 1.
 fn fresh_sequence() -> Result<u32> {
     let millis = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     Ok(u32::try_from(millis % 0x7fff_ffff)?)

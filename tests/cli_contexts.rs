@@ -170,7 +170,7 @@ fn settings_that_others_could_have_written_are_neither_shown_nor_passed_by_the_c
         .filter(|finding| finding["subject"] == "settings" && finding["level"] == "error")
         .filter_map(|finding| finding["finding"].as_str())
         .collect();
-    assert!(errors.len() == 2 && errors[1].contains("a limit must not be zero"), "{errors:?}");
+    assert!(errors.len() == 2 && errors[1].contains("must not be zero"), "{errors:?}");
     assert_eq!(run(&["config", "check", "--config", name]).0, 8);
 }
 

@@ -27,6 +27,8 @@ fn a_program_that_depends_on_it_builds_without_libclang_and_kerberos() {
     fs::write(here.join("Cargo.toml"), MANIFEST.replace("LGSS", ours.to_str().unwrap())).unwrap();
     fs::copy(ours.join("Cargo.lock"), here.join("Cargo.lock")).unwrap();
     fs::copy(ours.join("tests/dependent/main.rs"), here.join("src/main.rs")).unwrap();
+    fs::create_dir(here.join("src/bin")).unwrap();
+    fs::write(here.join("src/bin/readme.rs"), readmes_program(ours)).unwrap();
 
     succeed(cargo(here, &["build", "--offline", "--quiet"]));
     let built_of =
@@ -40,6 +42,13 @@ fn a_program_that_depends_on_it_builds_without_libclang_and_kerberos() {
     assert!(linked.contains("libc.so") && !linked.contains("krb5"), "{linked}");
     let description = succeed(Command::new(&program).arg("--describe").output().unwrap());
     assert!(description.ends_with(":nfs@srv.example.test\n"), "{description}");
+}
+
+/// The program in README.md.
+fn readmes_program(ours: &Path) -> String {
+    let text = fs::read_to_string(ours.join("README.md")).unwrap();
+    let (_, program) = text.split_once("```rust\n").expect("a program");
+    program.split_once("```").unwrap().0.to_owned()
 }
 
 /// The cargo of the toolchain that builds this test.

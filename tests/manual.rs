@@ -138,7 +138,8 @@ fn synopsis(command: &Command) -> String {
         if arg.get_id() == "operation" {
             ".Cm create\n".to_owned()
         } else {
-            format!(".Ar {}{several}\n", value(arg))
+            let argument = format!("Ar {}{several}", value(arg));
+            if arg.is_required_set() { format!(".{argument}\n") } else { format!(".Op {argument}\n") }
         }
     });
     let choice: Vec<_> = command

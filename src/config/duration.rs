@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 pub struct Seconds(pub Duration);
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a duration is a whole number of seconds, or text such as \"500ms\", \"30s\", \"2min\""
+)]
 enum SecondsText {
     Number(u32),
     Text(String),
@@ -33,7 +36,8 @@ impl FromStr for Seconds {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "a duration is a number of seconds, or text such as \"500ms\", \"30s\", \"2min\"";
+        const FORM: &str =
+            "a duration is a whole number of seconds, or text such as \"500ms\", \"30s\", \"2min\"";
         let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
         let number: u32 = number.parse().map_err(|_| FORM)?;

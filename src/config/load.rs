@@ -5,8 +5,6 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-use super::lustre::FileSystem;
-use super::namespace::Namespace;
 use super::settings::{Backoff, CEILING, Config, Limits, Log, MOUNT_CEILING, Timeouts};
 use crate::sys::files::{Untrusted, open_trusted};
 
@@ -73,11 +71,18 @@ impl Config {
                 .and_then(|span| text.get(..span.start))
                 .map(|before| before.matches('\n').count() + 1);
             let line = line.map_or(String::new(), |line| format!("line {line}: "));
-            ConfigError::Syntax(path.to_owned(), format!("{line}{}", error.message()))
+            ConfigError::Syntax(path.to_owned(), format!("{line}{}", in_words(error.message())))
         })?;
         check(&config).map_err(|mistake| ConfigError::Value(path.to_owned(), mistake))?;
         Ok(config)
     }
+}
+
+/// A message of the parser's, with ranges in place of the names of Rust's types.
+fn in_words(message: &str) -> String {
+    message
+        .replace("expected u16", &format!("expected a whole number from 0 to {}", u16::MAX))
+        .replace("expected u32", &format!("expected a whole number from 0 to {}", u32::MAX))
 }
 
 /// The first mistake in values that are each well-formed.
@@ -91,17 +96,31 @@ fn check(config: &Config) -> Result<(), String> {
     if let Some(mistake) = config.limits.mistake() {
         return Err(mistake);
     }
+    if let Some(mistake) = config.log.mistake() {
+        return Err(mistake);
+    }
     let mistake =
-        config.log.mistake().or_else(|| config.backoff.mistake()).or_else(|| config.lustre.mistake());
-    let mistake = mistake.or_else(|| config.file_system.values().find_map(FileSystem::mistake));
-    let mistake = mistake.or_else(|| config.namespace.values().find_map(Namespace::mistake));
-    if let Some(mistake) = mistake.or_else(|| config.caches.mistake()) {
+        config.backoff.mistake().or_else(|| config.lustre.mistake()).or_else(|| config.caches.mistake());
+    if let Some(mistake) = mistake {
         return Err(mistake.to_owned());
     }
-    if paths(config).any(|path| !path.is_absolute()) {
-        return Err("paths must be absolute".to_owned());
+    let file_systems =
+        config.file_system.iter().filter_map(|(name, table)| Some(("file_system", name, table.mistake()?)));
+    let namespaces =
+        config.namespace.iter().filter_map(|(name, table)| Some(("namespace", name, table.mistake()?)));
+    if let Some((kind, name, mistake)) = file_systems.chain(namespaces).next() {
+        return Err(format!("{kind}.{name}: {mistake}"));
     }
-    Ok(())
+    match paths(config).find(|(_, path)| !path.is_absolute()) {
+        Some((name, path)) => Err(format!("{name}: {path:?} is not an absolute path")),
+        None => Ok(()),
+    }
+}
+
+/// The first of these settings that is zero.
+fn zero(settings: &[(&str, u32)]) -> Option<String> {
+    let (name, _) = settings.iter().find(|(_, value)| *value == 0)?;
+    Some(format!("{name} must not be zero"))
 }
 
 impl Limits {
@@ -109,8 +128,14 @@ impl Limits {
         let Self { per_owner, users, machine, kernel, memory, .. } = *self;
         let below =
             |path: &str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-        if [per_owner, users, machine, kernel].contains(&0) {
-            Some("a limit must not be zero".to_owned())
+        let counts = [
+            ("limits.per_owner", per_owner.into()),
+            ("limits.users", users.into()),
+            ("limits.machine", machine.into()),
+            ("limits.kernel", kernel.into()),
+        ];
+        if let Some(mistake) = zero(&counts) {
+            Some(mistake)
         } else if memory < LEAST_MEMORY {
             Some(format!("limits.memory is below the {LEAST_MEMORY} MiB that a worker needs"))
         } else if !below(&self.cgroup) {
@@ -122,8 +147,10 @@ impl Limits {
 }
 
 impl Log {
-    fn mistake(&self) -> Option<&'static str> {
-        [self.per_owner, self.users, self.machine].contains(&0).then_some("a limit must not be zero")
+    fn mistake(&self) -> Option<String> {
+        let counts =
+            [("log.per_owner", self.per_owner), ("log.users", self.users), ("log.machine", self.machine)];
+        zero(&counts)
     }
 }
 
@@ -133,13 +160,27 @@ impl Backoff {
     }
 }
 
-fn paths(config: &Config) -> impl Iterator<Item = &Path> {
-    let general = [&config.krb5_config, &config.run_dir, &config.worker, &config.log.socket];
-    let lustre = [&config.machine.keytab, &config.lustre.nid2hostname];
-    let file_systems = config.file_system.values().filter_map(|table| table.keytab.as_ref());
-    let namespaces =
-        config.namespace.values().flat_map(|table| [&table.krb5_config, &table.keytab]).flatten();
-    general.into_iter().chain(lustre).chain(file_systems).chain(namespaces).map(PathBuf::as_path)
+/// All settings that are paths, by their names.
+fn paths(config: &Config) -> impl Iterator<Item = (String, &Path)> {
+    let general = [
+        ("krb5_config", &config.krb5_config),
+        ("run_dir", &config.run_dir),
+        ("worker", &config.worker),
+        ("log.socket", &config.log.socket),
+        ("machine.keytab", &config.machine.keytab),
+        ("lustre.nid2hostname", &config.lustre.nid2hostname),
+    ];
+    let general = general.map(|(name, path)| (name.to_owned(), path));
+    let file_systems = config
+        .file_system
+        .iter()
+        .filter_map(|(name, table)| Some((format!("file_system.{name}.keytab"), table.keytab.as_ref()?)));
+    let namespaces = config.namespace.iter().flat_map(|(name, table)| {
+        let set = [("krb5_config", &table.krb5_config), ("keytab", &table.keytab)];
+        set.into_iter()
+            .filter_map(move |(setting, path)| Some((format!("namespace.{name}.{setting}"), path.as_ref()?)))
+    });
+    general.into_iter().chain(file_systems).chain(namespaces).map(|(name, path)| (name, path.as_path()))
 }
 
 #[cfg(test)]

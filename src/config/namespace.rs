@@ -62,19 +62,19 @@ impl Namespace {
             path.starts_with('/') && components(path).all(|part| !matches!(part, "" | "." | ".."))
         };
         if self.owner.is_none() && self.cgroup.is_none() {
-            return Some("namespace: neither owner nor cgroup says for whom it is");
+            return Some("neither owner nor cgroup says for whom it is");
         }
         if !self.cgroup.as_deref().is_none_or(well_formed) {
-            return Some("namespace: cgroup is not a path below /, without an empty component");
+            return Some("cgroup is not a path below /, without an empty component");
         }
         if self.keytab.is_none() && (self.realm.is_some() || self.principal.is_some()) {
-            return Some("namespace: realm and principal are of a keytab, and there is none");
+            return Some("realm and principal are of a keytab, and there is none");
         }
         [&self.realm, &self.principal]
             .into_iter()
             .flatten()
             .any(|name| !is_word(name))
-            .then_some("namespace: not the name of a realm or of a principal")
+            .then_some("realm or principal is not the name of one")
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) fn check(name: &str) -> Finding {
         Ok(user) => Finding::ok("machine_user", format_args!("{name}, uid {}", user.uid)),
         Err(error) => Finding::error(
             "machine_user",
-            format_args!("{error}: requests of root fail"),
+            format_args!("{error}: requests of root fail, and Lustre's for this machine"),
             format_args!("useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"),
         ),
     }

@@ -54,7 +54,7 @@ fn as_far_as_can_be_read(
 fn remedy(error: &ConfigError) -> &'static str {
     match error {
         ConfigError::Untrusted(Untrusted::Open(_, error)) if error.kind() == ErrorKind::NotFound => {
-            "create the file or correct the rule; every upcall by that rule fails"
+            "create the file, or name another one: no upcall can use what is not there"
         }
         ConfigError::Untrusted(fault) => trusted::remedy(
             fault,

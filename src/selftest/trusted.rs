@@ -14,6 +14,9 @@ use crate::text::shell_word;
 pub(crate) const OWNERSHIP: &str =
     "give it and every directory above it to root (chown root), writable by nobody else (chmod go-w)";
 
+/// The same below a directory such as /tmp, which must stay as it is.
+const EVERYBODYS: &str = "move the file to a directory that only root can write to, such as /etc/lgss for settings, /usr/sbin for programs";
+
 /// Checks a program that root executes. Returns its mode if all is well, and the finding.
 pub(crate) fn program(subject: &'static str, path: &Path, install: &str) -> (Option<u32>, Finding) {
     let file = match open_trusted(path, OFlag::O_PATH) {
@@ -49,9 +52,28 @@ pub(crate) fn untrusted(subject: &'static str, error: &Untrusted, install: &str)
 /// The remedy for a file that cannot be trusted; `install` where it is not there.
 pub(crate) fn remedy<'a>(error: &Untrusted, install: &'a str) -> &'a str {
     match error {
+        Untrusted::Writable(path) if is_for_everybody(path) => EVERYBODYS,
         Untrusted::Writable(_) => OWNERSHIP,
         Untrusted::Relative(_) => "name it by its whole path, from / on",
         Untrusted::Open(_, error) if error.kind() == ErrorKind::PermissionDenied => "run this as root",
         _ => install,
+    }
+}
+
+/// A directory that everybody may write to and nobody may remove others' files from.
+fn is_for_everybody(path: &Path) -> bool {
+    const STICKY: u32 = 0o1000;
+    path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.mode() & STICKY != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_close_a_directory_that_is_everybodys() {
+        let of = |path: &str| remedy(&Untrusted::Writable(path.into()), "").to_owned();
+        assert!(of("/tmp").starts_with("move the file"), "{}", of("/tmp"));
+        assert_eq!(of("/usr"), OWNERSHIP);
     }
 }

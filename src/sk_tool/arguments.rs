@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args, Command, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    ArgGroup, Args, Command, CommandFactory, Parser, Subcommand, error::ContextKind, error::ErrorKind,
+};
 use clap_complete::ArgValueCandidates;
 
 use super::failure::SkFailure;
@@ -17,8 +19,9 @@ Clients and servers of a file system authenticate to each other with a shared se
 
 const EXAMPLES: &str = "\
 Examples:
-  lgss_sk -t server -f scratch -w scratch.server.key
-  cp scratch.server.key scratch.client.key; lgss_sk -t client -m scratch.client.key
+  lgss_sk -t server,mgs -f scratch -w scratch.server.key
+  cp scratch.server.key scratch.client.key
+  lgss_sk -t client -g 10.0.0.1@tcp -m scratch.client.key
   lgss_sk -r scratch.client.key
   lgss_sk -l scratch.client.key
   lgss_sk list
@@ -267,6 +270,19 @@ impl SkArguments {
 /// The command line as a record, for the manual page and for completion.
 pub fn record() -> Command {
     SkArguments::command()
+}
+
+/// What is wrong with a command line whose first word is none of ours, unless that resembles one: mostly a file without an
+/// operation.
+pub(super) fn without_operation(error: clap::Error) -> clap::Error {
+    let is_strange =
+        error.kind() == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_none();
+    let complaint = "name an operation before the file: -l, -R, -r, -m or -w";
+    if is_strange {
+        SkArguments::command().error(ErrorKind::MissingRequiredArgument, complaint)
+    } else {
+        error
+    }
 }
 
 fn usage(complaint: &str) -> SkFailure {

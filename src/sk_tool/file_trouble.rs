@@ -12,6 +12,9 @@ use crate::text::{quoted_path, shell_word};
 /// Longer files are not read; the text form takes 3227 bytes.
 pub(super) const FILE_LIMIT: u64 = 16 * 1024;
 
+/// The name of the standard input.
+pub(super) const STANDARD_INPUT: &str = "-";
+
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {trouble}", quoted_path(.path))]
@@ -34,16 +37,19 @@ pub(super) enum FileTrouble {
     #[error("it is not a regular file")]
     NotRegular,
     /// No key has so many bytes.
-    #[error("it is no shared key: it has more than {FILE_LIMIT} bytes")]
+    #[error("not a shared key: it has more than {FILE_LIMIT} bytes")]
     TooLong,
     /// Neither form.
-    #[error("it is no shared key: for the binary form it has {0} bytes instead of {LENGTH}, and for the text form {no_line}", no_line = TextFormError::NoFirstLine)]
+    #[error("not a shared key: it has {0} bytes, where the binary form has {LENGTH}, and {no_line}, as the text form does", no_line = TextFormError::NoFirstLine)]
     NoForm(usize),
+    /// Nothing to read.
+    #[error("not a shared key: it is empty")]
+    Empty,
     /// The binary form, but broken.
-    #[error("it is no shared key: {0}")]
+    #[error("not a shared key: {0}")]
     NoKey(#[source] SharedKeyError),
     /// The text form, but broken.
-    #[error("it is no shared key: {0}")]
+    #[error("not a shared key: {0}")]
     NoText(#[source] TextFormError),
     /// Others can read or change it.
     #[error("its mode is {0:04o}: group may neither read nor write it, others neither write nor execute it")]
@@ -82,6 +88,16 @@ impl KeyFileError {
             }
             FileTrouble::TooLong
             | FileTrouble::NoForm(_)
+            | FileTrouble::Empty
+            | FileTrouble::NoKey(_)
+            | FileTrouble::NoText(_)
+                if self.path == Path::new(STANDARD_INPUT) =>
+            {
+                "keyctl pipe KEY | lgss_sk -r -".to_owned()
+            }
+            FileTrouble::TooLong
+            | FileTrouble::NoForm(_)
+            | FileTrouble::Empty
             | FileTrouble::NoKey(_)
             | FileTrouble::NoText(_) => {
                 "copy the file again from a node where lgss_sk -r shows it".to_owned()

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
-use super::file_trouble::{FILE_LIMIT, FileTrouble, KeyFileError};
+use super::file_trouble::{FILE_LIMIT, FileTrouble, KeyFileError, STANDARD_INPUT};
 use super::place::{LastLink, Place, Unnamed};
 use crate::creds::shared_key::{SharedKey, SharedKeyError};
 use crate::secret::Secret;
@@ -20,9 +20,6 @@ use crate::secret::Secret;
 /// Group may not read or write a file that is loaded, others may not write or execute it.
 const CLOSED: u32 = 0o063;
 const OTHERS_READ: u32 = 0o004;
-
-/// The name of the standard input.
-pub(super) const STANDARD_INPUT: &str = "-";
 
 /// Form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +228,7 @@ fn key_of(from: impl Read) -> Result<(FileForm, SharedKey), FileTrouble> {
 /// A file that is not meant to be text is of the binary form only if it is as long as that.
 fn no_binary(error: SharedKeyError) -> FileTrouble {
     match error {
+        SharedKeyError::Length(0) => FileTrouble::Empty,
         SharedKeyError::Length(length) => FileTrouble::NoForm(length),
         error => FileTrouble::NoKey(error),
     }

@@ -82,7 +82,7 @@ fn report(key: LoadedKey, listed: &HashMap<i32, ListedKey>) -> LoadedReport {
     };
     let trouble = match &key.content {
         LoadedContent::Shared(_) => None,
-        LoadedContent::Other(error) => Some(format!("it is no shared key: {error}")),
+        LoadedContent::Other(error) => Some(format!("not a shared key: {error}")),
         LoadedContent::Expired => Some("it has expired".to_owned()),
         LoadedContent::Revoked => Some("it has been revoked".to_owned()),
         LoadedContent::Unreadable(errno) => Some(format!("it cannot be read: {}", errno.desc())),

@@ -39,7 +39,7 @@ use std::io::{ErrorKind, Write};
 use clap::Parser;
 
 pub use arguments::record;
-use arguments::{Operation, SkArguments, SkCommand};
+use arguments::{Operation, SkArguments, SkCommand, without_operation};
 pub use exit::SkExit;
 use failure::SkFailure;
 use remark::remark;
@@ -56,7 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     }
     let done = match SkArguments::try_parse_from(arguments) {
         Ok(arguments) => obey(&arguments, terminal),
-        Err(error) => return say(&error, terminal),
+        Err(error) => return say(&without_operation(error), terminal),
     };
     match done {
         Ok(()) => SkExit::Done,

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
-use super::files::{self, KeyFile, STANDARD_INPUT};
+use super::file_trouble::STANDARD_INPUT;
+use super::files::{self, KeyFile};
 use super::place::LastLink;
 use super::values::{cipher_name, hmac_name};
 use crate::creds::shared_key::SharedKey;

@@ -128,6 +128,13 @@ fn a_command_line_that_contradicts_itself_is_refused_with_status_1_and_nothing_h
 }
 
 #[test]
+fn a_file_without_an_operation_is_told_from_a_word_with_a_slip() {
+    let bench = Bench::new();
+    assert!(bench.refused(&["key"]).contains("name an operation before the file"));
+    assert!(bench.refused(&["lits"]).contains("'list'"));
+}
+
+#[test]
 fn no_key_is_made_for_nobody() {
     let bench = Bench::new();
     bench.make("key", "server");
@@ -247,7 +254,7 @@ fn what_goes_wrong_with_keys_and_their_files_is_in_the_page_on_troubleshooting()
     for (said, words) in [
         (absent, "not loaded"),
         (nameless, "no file system name"),
-        (broken, "it is no shared key"),
+        (broken, "not a shared key"),
         (open, "its mode is"),
         (foreign, "belongs to uid"),
         (again, "already"),

@@ -163,15 +163,15 @@ fn what_is_no_key_is_refused_with_the_reason_and_stays_as_it_is() {
         bytes
     };
     for (content, reason) in [
-        (Vec::new(), "0 bytes"),
+        (Vec::new(), "it is empty"),
         (good[..LENGTH - 1].to_vec(), "2406 bytes"),
         (vec![0; 20_000], "more than 16384 bytes"),
         (with(3, 2), "version is 2"),
         (with(20, 0), "no type"),
         (
             b"Lustre SSK v1.1\nAAAA".to_vec(),
-            "for the binary form it has 20 bytes instead of 2407, and for the text form it does not begin with the \
-             line \"Lustre SSK v1.0\"",
+            "not a shared key: it has 20 bytes, where the binary form has 2407, and it does not begin with the line \
+             \"Lustre SSK v1.0\", as the text form does",
         ),
         (b"Lustre SSK v1.0\n%%%".to_vec(), "base64url"),
         (b"Lustre SSK v1.0\nAAAA".to_vec(), "3 bytes"),
@@ -181,7 +181,7 @@ fn what_is_no_key_is_refused_with_the_reason_and_stays_as_it_is() {
         for words in [&["-r", "bad"][..], &["-m", "bad"], &["-l", "bad"], &["-R", "bad"], &["rotate", "bad"]]
         {
             let err = bench.refused(words);
-            assert!(err.contains("no shared key") && err.contains(reason), "{words:?}: {err}");
+            assert!(err.contains("not a shared key") && err.contains(reason), "{words:?}: {err}");
             assert!(err.contains("try:    copy the file again"), "{words:?}: {err}");
         }
         assert_eq!(bench.bytes("bad"), content);
@@ -299,5 +299,6 @@ fn a_key_is_read_from_the_standard_input() {
     fs::write(bench.path("bad"), "no key").unwrap();
     let output = read("bad");
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("-: it is no shared key"), "{said}");
+    assert!(!output.status.success() && said.contains("-: not a shared key"), "{said}");
+    assert!(said.contains("keyctl pipe KEY | lgss_sk -r -"), "{said}");
 }

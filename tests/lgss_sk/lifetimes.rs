@@ -186,7 +186,7 @@ fn keys_that_were_not_loaded_by_us_are_listed_with_what_is_wrong_with_them_and_r
     keyctl::add(c"user", &description, b"no key", keyctl::USER_KEYRING).unwrap();
     let (out, err) = bench.done(&["list"]);
     assert!(
-        out.contains(&name) && err.contains(&format!("{name}: it is no shared key: it has 6 bytes")),
+        out.contains(&name) && err.contains(&format!("{name}: not a shared key: it has 6 bytes")),
         "{out}{err}"
     );
     assert!(row_of(&bench, &name)["trouble"].as_str().unwrap().contains("6 bytes"));

@@ -56,7 +56,7 @@ fn a_rotation_that_cannot_be_completed_writes_nothing() {
     let before = bench.files();
     let err = bench.refused(&["rotate", "one", "two"]);
     assert!(err.contains("two: its successor two.new already exists"), "{err}");
-    assert!(bench.refused(&["rotate", "one", "bad"]).contains("bad: it is no shared key"));
+    assert!(bench.refused(&["rotate", "one", "bad"]).contains("bad: not a shared key"));
     assert!(bench.refused(&["rotate", "one", "none"]).contains("No such file"));
     for again in ["one", "./one"] {
         let err = bench.refused(&["rotate", "one", again]);

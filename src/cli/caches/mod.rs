@@ -42,7 +42,8 @@ pub(super) fn run(caches: &CachesArgs, terminal: &mut Terminal<'_>) -> io::Resul
         Ok(config) => config,
         Err(error) => {
             writeln!(terminal.err, "lgss: {error}")?;
-            writeln!(terminal.err, "  try:    lgss config check, which says more")?;
+            let command = config::check_command(caches.config.as_deref());
+            writeln!(terminal.err, "  try:    {command}, which says more")?;
             return Ok(Exit::Broken);
         }
     };

@@ -81,7 +81,8 @@ impl Ranked {
         if self.uid == 0 {
             writeln!(
                 terminal.err,
-                "  root's requests use root's default cache, or the one that they name, and no other"
+                "  programs of root's get root's default cache, or the one that they name, and no other;\n  \
+                 Lustre's requests for this machine use its keytab, too: lgss config check"
             )?;
         }
         Ok(())

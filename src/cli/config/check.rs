@@ -14,6 +14,10 @@ use crate::selftest::settings;
 use crate::terminal::{Terminal, results};
 
 pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    if !check.root.is_dir() {
+        writeln!(terminal.err, "lgss: {}: no such directory", check.root.display())?;
+        return Ok(Exit::Usage);
+    }
     let findings = inspect(check);
     if check.json {
         results::json(&findings, terminal.out)?;

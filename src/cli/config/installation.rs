@@ -108,6 +108,11 @@ fn log_socket(path: &Path) -> Finding {
         Ok(metadata) if metadata.file_type().is_socket() => {
             match UnixDatagram::unbound().and_then(|s| s.connect(path)) {
                 Ok(()) => Finding::ok("log", path.display()),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => Finding::warning(
+                    "log",
+                    format_args!("{}: {error}: whether it is read was not checked", path.display()),
+                    "run this as root",
+                ),
                 Err(error) => Finding::warning(
                     "log",
                     format_args!("{}: nobody reads it: {error}: nothing is logged", path.display()),

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError};
 use crate::ctx::request::Service;
+use crate::text::shell_word;
 
 /// The settings that serve Lustre's requests.
 ///
@@ -46,4 +47,10 @@ pub(super) fn of_user(
 /// The settings file in effect: this one, else the one that the request-key rule names; `None` for the default path.
 fn file_in_effect(file: Option<&Path>) -> Option<PathBuf> {
     file.map(PathBuf::from).or_else(|| rule::inspect(Path::new("/")).config.flatten())
+}
+
+/// The command that checks the file which a command line names, or else the rule's.
+pub(super) fn check_command(file: Option<&Path>) -> String {
+    let option = file.map_or(String::new(), |file| format!(" --config {}", shell_word(file)));
+    format!("lgss config check{option}")
 }

@@ -58,6 +58,10 @@ pub(super) fn inspect_rules(rules: &Rules, root: &Path) -> Inspection {
     let mut findings = files(rules, root);
     let request = KeyRequest { key_type: "user", description: PROBE_DESCRIPTION, callout: PROBE_CALLOUT };
     let mut config = None;
+    let lustre = match rules.choose(&LUSTRE_PROBE) {
+        RuleChoice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
+        _ => None,
+    };
     match rules.choose(&request) {
         RuleChoice::Start(rule) if is_ours(&rule) => {
             config = Some(named_config(&rule));
@@ -81,6 +85,11 @@ pub(super) fn inspect_rules(rules: &Rules, root: &Path) -> Inspection {
                 ),
             ))
         }
+        RuleChoice::NoRule if lustre.is_some() => findings.push(Finding::warning(
+            RULE_SUBJECT,
+            "no rule answers programs' requests: they fail with ENOKEY, and Lustre alone is served",
+            format_args!("if programs are to have contexts, write to /etc/request-key.d/lgss.conf: {OURS}"),
+        )),
         RuleChoice::NoRule => findings.push(Finding::error(
             RULE_SUBJECT,
             "no rule answers context requests: they fail with ENOKEY",
@@ -92,10 +101,6 @@ pub(super) fn inspect_rules(rules: &Rules, root: &Path) -> Inspection {
     findings.extend(lustres(rules, root));
     let severity = if config.is_some() { Severity::Warning } else { Severity::Error };
     findings.extend(unreached::findings(rules, severity, &findings));
-    let lustre = match rules.choose(&LUSTRE_PROBE) {
-        RuleChoice::Start(rule) if is_ours(&rule) => Some(named_config(&rule)),
-        _ => None,
-    };
     Inspection { findings, config, ours: ours(rules), lustre }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::check_command;
 use crate::cli::arguments::ConfigShowArgs;
 use crate::cli::exit::Exit;
 use crate::config::{Config, ConfigError, settings_file};
@@ -34,7 +35,7 @@ pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Res
         Ok(settings) => settings,
         Err(error) => {
             writeln!(terminal.err, "lgss: {error}")?;
-            writeln!(terminal.err, "  try:    lgss config check, which says more")?;
+            writeln!(terminal.err, "  try:    {}, which says more", check_command(show.config.as_deref()))?;
             return Ok(Exit::Broken);
         }
     };

@@ -19,6 +19,8 @@ use crate::text::shell_word;
 /// First components of principals whose keys the machine can use for Lustre (lgss_keyring(8)).
 const LUSTRE_PRINCIPALS: [&str; 6] =
     ["lustre_root", "lustre_mds", "lustre_oss", "lustre_mgs", "lustre_role", "host"];
+/// One that nothing else uses: a new key in this keytab makes no other useless.
+const LUSTRES_PRINCIPAL: &str = "lustre_root/HOST";
 /// Most principals listed.
 const LISTED: usize = 4;
 
@@ -78,10 +80,15 @@ fn open_keytab(path: &Path) -> Result<OwnedFd, Untrusted> {
     sealed_memory(&keytab_file::read(path)?).map_err(|errno| Untrusted::Open(path.to_owned(), errno.into()))
 }
 
-/// The command that adds a key of this host; the keytab's name is for kadmin, within a word for the shell.
+/// The commands that make a principal of this host for Lustre, and add a key of it; the keytab's name is for kadmin, within a
+/// word for the shell.
 fn add_to_keytab(keytab: &str) -> String {
-    let query = format!("ktadd -k {keytab} host/THIS-HOST");
-    format!("kadmin -q {}", shell_word(Path::new(&query)))
+    let query = |query: String| format!("kadmin -q {}", shell_word(Path::new(&query)));
+    let (make, add) = (
+        query(format!("addprinc -randkey {LUSTRES_PRINCIPAL}")),
+        query(format!("ktadd -k {keytab} {LUSTRES_PRINCIPAL}")),
+    );
+    format!("{make}; {add} (HOST: hostname -f)")
 }
 
 /// The machine's keytab may be missing where root's default cache has tickets.
@@ -196,6 +203,9 @@ mod tests {
 
     #[test]
     fn remedies_are_commands_that_a_shell_takes() {
-        assert_eq!(add_to_keytab("/k'`id`"), r"kadmin -q 'ktadd -k /k'\''`id` host/THIS-HOST'");
+        assert_eq!(
+            add_to_keytab("/k'`id`"),
+            r"kadmin -q 'addprinc -randkey lustre_root/HOST'; kadmin -q 'ktadd -k /k'\''`id` lustre_root/HOST' (HOST: hostname -f)"
+        );
     }
 }
