@@ -2,8 +2,10 @@
 //! to its n-th system call.
 //!
 //! The key's instance names the process and the call: `kill-front-17`, `kill-monitor-3`, `kill-worker-40` (the launcher
-//! becomes the worker). `hang-front-2` stops the front for good instead. `tear-front-2` lets it make that call and
-//! kills it some instructions of the C library later, if that is a shared library; usually that is in an allocation.
+//! becomes the worker). `hang-front-2` stops the front for good instead.
+//! `tear-front-2` kills it in the allocator, at the second of the instructions that [`Target::instructions`] chooses there,
+//! once there is a monitor. `DIR/allocator` has where the allocator's code is in a static program: lines of two hexadecimal
+//! numbers, relative to its start. Without that file any code of a shared C library counts.
 //! `fail-front-17-12` lets that call fail with the error of this number, and leaves the process alive.
 //! `shorten-front-17-byte` has one byte transferred by the 17th read or write, `shorten-front-0-half` half of what is
 //! wanted by each. As `lgss-probe strike DIR TARGET PROGRAM ARGUMENT…` it has these words as an argument, for keys
@@ -65,14 +67,19 @@ fn strike(directory: &OsString, instance: &str, upcall: &[OsString]) -> ! {
     }
 }
 
-/// Addresses of the C library's code, in a program that is linked to it dynamically.
-fn c_library(pid: Pid) -> Vec<Range<u64>> {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let code = maps.lines().filter(|line| line.contains(" r-xp ") && line.contains("/libc.so"));
+/// Addresses of the allocator's code in a static program, by the file beside the target's, or of a shared C library's.
+fn allocator(pid: Pid, file: &Path) -> Vec<Range<u64>> {
     let range = |line: &str| {
         let (start, end) = line.split(' ').next()?.split_once('-')?;
         Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
     };
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    if let Ok(known) = std::fs::read_to_string(file.with_file_name("allocator")) {
+        let program = maps.lines().find(|line| line.ends_with("/lgss_keyring")).and_then(range);
+        let base = program.expect("the program is mapped").start;
+        return known.lines().filter_map(range).map(|range| base + range.start..base + range.end).collect();
+    }
+    let code = maps.lines().filter(|line| line.contains(" r-xp ") && line.contains("/libc.so"));
     code.filter_map(range).collect()
 }
 
@@ -199,8 +206,8 @@ impl Tracer {
             return self.resume(pid, None);
         }
         if self.target.blow == Blow::Tear {
-            if !self.in_call && self.calls >= self.target.call {
-                self.led = Some((0, c_library(pid)));
+            if !self.in_call && self.monitor_exists && self.led.is_none() {
+                self.led = Some((0, allocator(pid, &self.file)));
             }
             return self.resume(pid, None);
         }
@@ -242,7 +249,7 @@ impl Tracer {
     fn count_instruction(&mut self, pid: Pid) {
         let Some((count, code)) = self.led.as_mut() else { return };
         let at = ptrace::getregs(pid).map_or(0, |registers| registers.rip);
-        *count += u32::from(code.is_empty() || code.iter().any(|range| range.contains(&at)));
+        *count += u32::from(code.iter().any(|range| range.contains(&at)));
         if *count < self.target.instructions() {
             return self.resume(pid, None);
         }
@@ -260,6 +267,9 @@ impl Tracer {
             let calls = self.calls;
             let told = match self.target.blow {
                 Blow::Shorten(_) => self.transfers.told(self.target.call),
+                Blow::Tear if self.struck.is_none() => {
+                    self.led.as_ref().map(|(count, _)| format!("ended after {count} instructions\n"))
+                }
                 _ => self.struck.take(),
             };
             let told = told.unwrap_or_else(|| format!("ended after {calls} calls\n"));

@@ -11,7 +11,7 @@ pub(crate) enum Blow {
     Fail(i32),
     /// Of a read or write a part is done. Only those that can be short count as calls; call 0 stands for all of them.
     Shorten(Part),
-    /// Killed [`Target::instructions`] instructions after that call; calls count from the start of the monitor.
+    /// Killed at an instruction of the allocator, see [`Target::instructions`].
     Tear,
 }
 
@@ -73,8 +73,9 @@ impl Target {
         Some(Self { blow, role: Role::named(role)?, call: call.parse().ok()? })
     }
 
-    /// Varies, since some allocations are short and some are long.
+    /// The instruction of the allocator at which a process is killed, counted from the start of the monitor.
     pub(crate) fn instructions(&self) -> u32 {
-        1 + self.call * 37 % 160
+        const STEP: u32 = 29;
+        1 + (self.call - 1) * STEP
     }
 }

@@ -20,7 +20,7 @@ crate::trials![
     a_stopped_worker_is_ended_by_the_deadline,
     the_front_killed_at_any_system_call_releases_the_requester_at_once,
     a_front_that_hangs_is_killed_and_the_requester_released,
-    of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells,
+    of_a_front_killed_anywhere_in_the_allocator_the_monitor_answers_the_key_and_tells,
     the_monitor_killed_at_any_system_call_leaves_no_key_for_ever,
     the_worker_killed_at_any_system_call_fails_the_key_at_once,
     a_requester_killed_while_it_waits_leaves_nothing,
@@ -216,15 +216,14 @@ fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
     site.log.wait_for_words(&["S6", "exec", "ETIMEDOUT"]);
 }
 
-/// Such a front may leave a torn heap: the monitor answers the key without it, and writes the line of the log with
-/// another.
-fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells(shared: &Shared) {
+/// Such a front leaves a torn heap: the monitor answers the key without it, and writes the line of the log with another.
+fn of_a_front_killed_anywhere_in_the_allocator_the_monitor_answers_the_key_and_tells(shared: &Shared) {
     let settings = Settings { deadline: "20s", ..Default::default() };
     let calls = each_call(shared, ("tear", "front"), &settings, |site, call, instance| {
         let told = || site.log.lines().iter().filter(|line| line.contains("ended without a verdict")).count();
         let before = told();
         let killed = kill_at(site, shared.nfs(), instance);
-        assert!(killed.took < stretched(STEPPED_WITHIN), "front killed after call {call}: {:?}", killed.took);
+        assert!(killed.took < stretched(STEPPED_WITHIN), "front killed at point {call}: {:?}", killed.took);
         if killed.reached {
             match &killed.outcome {
                 // The kernel may answer before the monitor.
@@ -235,12 +234,13 @@ fn of_a_front_killed_between_any_two_calls_the_monitor_answers_the_key_and_tells
                 }
                 // Killed after it had done its work.
                 Outcome::Established(_) => {}
-                other => panic!("front killed after call {call}: {other:?} after {:?}", killed.took),
+                other => panic!("front killed at point {call}: {other:?} after {:?}", killed.took),
             }
         }
         killed.reached
     });
-    assert!(calls >= 20, "only {calls} calls");
+    // The released program reaches 57: each kill is at another instruction of malloc, free or realloc.
+    assert!(calls >= 30, "only {calls} points");
 }
 
 /// A monitor that dies before it has read the configuration leaves the timeout that the front set.

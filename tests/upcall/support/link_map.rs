@@ -1,0 +1,29 @@
+//! The linker's map of the static `lgss_keyring`, which has no symbols (scripts/build).
+
+use std::fmt::Write;
+
+/// Members of musl's library with the allocator's code.
+const ALLOCATOR: [&str; 6] = ["malloc", "lite_malloc", "free", "calloc", "realloc", "aligned_alloc"];
+
+/// Where the allocator's code is: a line for each function, its start and its end in hexadecimal, relative to the program's
+/// start.
+pub(crate) fn allocator_code(map: &str) -> String {
+    let mut code = String::new();
+    let mut words = map.split_ascii_whitespace().skip_while(|word| *word != ".text");
+    // Each input section: its name, its address, its size, the file that it is from.
+    while let Some(word) = words.next() {
+        if !word.starts_with(".text.") {
+            continue;
+        }
+        let mut number = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+        let (Some(start), Some(size)) = (number(), number()) else { continue };
+        let file = words.next().unwrap_or_default();
+        let of_allocator = ALLOCATOR.iter().any(|member| file.ends_with(&format!("libc.a({member}.lo)")));
+        // What is not linked has the address 0.
+        if of_allocator && start > 0 {
+            writeln!(code, "{start:x}-{:x}", start + size).unwrap();
+        }
+    }
+    assert!(code.lines().count() >= 5, "the map has no allocator:\n{code}");
+    code
+}
