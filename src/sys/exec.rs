@@ -1,7 +1,8 @@
 //! execveat(2), and descriptors passed to a program by number.
 //!
 //! Called by the launcher, by the trial of programs, and by a monitor that becomes a teller. Invariant: once descriptors have
-//! been overwritten, no handle to any of them is used again.
+//! been overwritten, no handle to any of them is used again; they are overwritten only while the process has one thread,
+//! which is checked.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -9,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 
+use super::fork::expect_one_thread;
 use super::process::end;
 
 /// The first descriptor that a program gets: 0 to 2 stay as they are.
@@ -58,6 +60,8 @@ impl<'a> Execution<'a> {
 
     /// Copies everything, `report_to` included, to descriptors above the places, so that no place overwrites a source.
     fn prepare<const N: usize>(self, report_to: &[OwnedFd; N]) -> Result<([OwnedFd; N], Raised<'a>), Errno> {
+        // Another thread could use a descriptor that is being overwritten.
+        expect_one_thread()?;
         let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
         let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;
         let raised = |fd: BorrowedFd<'_>| -> Result<OwnedFd, Errno> {

@@ -25,6 +25,7 @@ const TASKS_LOOK: Duration = Duration::from_millis(1);
 pub(crate) fn fork() -> Result<ForkResult, Errno> {
     expect_one_thread()?;
     // SAFETY: there is no other thread, as just checked, and only this one could start another. So the child may do anything.
+    // In a unit test there are others: see `expect_one_thread`.
     unsafe { nix::unistd::fork() }
 }
 
@@ -71,12 +72,16 @@ fn side(pid: c_long) -> Result<ForkResult, Errno> {
     }
 }
 
-fn expect_one_thread() -> Result<(), Errno> {
-    // The harness runs tests in threads, so a test's child must not take a lock that another thread may hold.
+/// Waits until this process has one thread, since a joined one may not have ended completely.
+///
+/// # Errors
+/// EDEADLK if there are others; those of stat(2) without /proc.
+pub(super) fn expect_one_thread() -> Result<(), Errno> {
+    // The harness runs unit tests in threads. Their children use nothing that another thread may have locked; malloc only after
+    // fork(2), for which the C library takes malloc's locks.
     let alone = |threads| threads == 1 || cfg!(test);
     let start = Instant::now();
     while !alone(count_threads()?) {
-        // A joined thread may not have ended completely.
         if start.elapsed() > ENDING_LIMIT {
             return Err(Errno::EDEADLK);
         }

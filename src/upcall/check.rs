@@ -100,7 +100,7 @@ pub(super) fn check(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ctx::HANDLE_LIMIT;
     use crate::negotiate::messages::Considered;
@@ -115,7 +115,8 @@ mod tests {
         }
     }
 
-    fn reported() -> Established {
+    /// A report that passes.
+    pub(in crate::upcall) fn reported() -> Established {
         Established {
             enctype: Enctype::Aes256Sha1.number(),
             acceptor_subkey: true,

@@ -39,6 +39,12 @@ impl Clock {
         }
     }
 
+    /// For tests of those who use it.
+    #[cfg(test)]
+    pub(super) fn wait_until_it_has_acted(&self) {
+        assert!(self.0.wait_for_end(Duration::from_secs(60)));
+    }
+
     /// Stops the clock. Returns whether it has acted with success.
     pub(super) fn stop(self) -> bool {
         let _ = self.0.kill();

@@ -44,14 +44,33 @@ pub(super) struct HeldKey {
     front: Option<WaitingParent>,
     /// When the requester's wait began.
     since: Instant,
-    clock: Option<Clock>,
-    /// Whether a clock has answered.
-    late: bool,
+    state: HeldState,
     /// The key's timeout once it is instantiated.
     timeout: Duration,
     /// The key's owner and permissions, set while we still had the right to.
     prepared: Result<PreparedKey, Errno>,
-    answered: bool,
+}
+
+/// Who has answered a held key.
+#[derive(Debug)]
+enum HeldState {
+    /// Nobody, as far as is known; a clock may be about to, if one could be started.
+    Waiting(Option<Clock>),
+    /// A clock.
+    ByClock,
+    /// This process, or a clock; the front has been told to end.
+    Concluded,
+}
+
+impl HeldState {
+    /// Stops the clock. Afterwards it is known whether a clock has answered.
+    fn stop_clock(&mut self) {
+        if let Self::Waiting(clock) = self
+            && clock.take().is_some_and(Clock::stop)
+        {
+            *self = Self::ByClock;
+        }
+    }
 }
 
 impl Pending {
@@ -68,9 +87,8 @@ impl Pending {
         let now = Instant::now();
         let since = now.checked_sub(waited).unwrap_or(now);
         let prepared = authority.prepare_for_kernel(owner);
-        let (clock, late, timeout, answered) = (None, false, CEILING, false);
-        let mut held =
-            HeldKey { authority, genuine, waits, front, since, clock, late, timeout, prepared, answered };
+        let (state, timeout) = (HeldState::Waiting(None), CEILING);
+        let mut held = HeldKey { authority, genuine, waits, front, since, state, timeout, prepared };
         held.set_clock(limit_of(waits, &Timeouts::default()));
         Self::Held(held)
     }
@@ -117,11 +135,20 @@ impl Pending {
     /// [`Failure`] if that is impossible or too late.
     pub(super) fn admit(&mut self) -> Result<(), Failure> {
         if let Self::Held(held) = self {
-            let live = held.instantiate()?;
-            live.shorten(held.timeout);
-            *self = Self::Live(live);
+            *self = Self::Live(held.admit()?);
         }
         Ok(())
+    }
+
+    /// The same, for the end of the negotiation.
+    ///
+    /// # Errors
+    /// The same, with the key, which is to be failed.
+    pub(super) fn into_live(self) -> Result<LiveKey, Box<(Failure, Self)>> {
+        match self {
+            Self::Live(live) => Ok(live),
+            Self::Held(mut held) => held.admit().map_err(|failure| Box::new((failure, Self::Held(held)))),
+        }
     }
 
     /// Fails the key. A held one is rejected, so that its requester gets the error at once.
@@ -148,10 +175,12 @@ impl HeldKey {
     fn set_clock(&mut self, limit: Duration) {
         let left = limit.saturating_sub(self.since.elapsed());
         let Some(next) = Clock::start(left, || self.answer_overdue()) else { return };
-        if self.stop_clock() {
-            next.stop();
-        } else {
-            self.clock = Some(next);
+        self.state.stop_clock();
+        match &mut self.state {
+            HeldState::Waiting(clock) => *clock = Some(next),
+            HeldState::ByClock | HeldState::Concluded => {
+                next.stop();
+            }
         }
     }
 
@@ -165,15 +194,17 @@ impl HeldKey {
         answered
     }
 
-    /// Stops the clock. Returns whether a clock has answered the key.
-    fn stop_clock(&mut self) -> bool {
-        self.late |= self.clock.take().is_some_and(Clock::stop);
-        self.late
+    /// Instantiates the key, with its timeout.
+    fn admit(&mut self) -> Result<LiveKey, Failure> {
+        self.instantiate().inspect(|live| live.shorten(self.timeout))
     }
 
     fn instantiate(&mut self) -> Result<LiveKey, Failure> {
-        let late = self.stop_clock();
-        let outcome = if late { Err(None) } else { self.instantiate_now().map_err(Some) };
+        self.state.stop_clock();
+        let outcome = match self.state {
+            HeldState::Waiting(_) => self.instantiate_now().map_err(Some),
+            HeldState::ByClock | HeldState::Concluded => Err(None),
+        };
         let outcome = match outcome {
             Ok(live) => Ok(live),
             Err(Some(errno)) if self.reject_now(Cause::Setup.errno()) => {
@@ -188,11 +219,12 @@ impl HeldKey {
 
     /// Rejects the key, unless it has been answered. Returns it instead if the clock has instantiated it.
     fn reject(&mut self, errno: Errno) -> Option<LiveKey> {
-        if self.answered {
-            return None;
-        }
-        let late = self.stop_clock();
-        let live = if !late && self.reject_now(errno) { None } else { self.of_the_clock() };
+        self.state.stop_clock();
+        let live = match self.state {
+            HeldState::Waiting(_) if self.reject_now(errno) => None,
+            HeldState::Waiting(_) | HeldState::ByClock => self.of_the_clock(),
+            HeldState::Concluded => return None,
+        };
         self.conclude();
         live
     }
@@ -217,7 +249,7 @@ impl HeldKey {
     fn conclude(&mut self) {
         self.release();
         authority::give_up_used();
-        self.answered = true;
+        self.state = HeldState::Concluded;
     }
 
     /// Ends the front, so that the kernel reads the answer.
@@ -250,4 +282,47 @@ fn overdue() -> Failure {
         Cause::Deadline,
         "the requester has been turned away: no credentials in time",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    /// A clock that has acted with this result, or that will not act before it is stopped.
+    fn clock(acted: Option<bool>) -> Clock {
+        let limit = acted.map_or(NEVER, |_| Duration::ZERO);
+        let clock = Clock::start(limit, || acted == Some(true)).unwrap();
+        if acted.is_some() {
+            clock.wait_until_it_has_acted();
+        }
+        clock
+    }
+
+    #[test]
+    fn only_a_clock_that_has_answered_makes_a_key_late_and_it_stays_so() {
+        for (acted, late) in [(None, false), (Some(false), false), (Some(true), true)] {
+            let mut state = HeldState::Waiting(Some(clock(acted)));
+            for _ in 0..2 {
+                state.stop_clock();
+                match (&state, late) {
+                    (HeldState::Waiting(None), false) | (HeldState::ByClock, true) => {}
+                    other => panic!("{acted:?}: {other:?}"),
+                }
+            }
+        }
+        for mut state in [HeldState::Waiting(None), HeldState::Concluded] {
+            let before = format!("{state:?}");
+            state.stop_clock();
+            assert_eq!(format!("{state:?}"), before);
+        }
+    }
+
+    #[test]
+    fn a_mount_waits_as_long_as_the_settings_say_and_others_for_a_second() {
+        let timeouts = Timeouts { mount: crate::config::Seconds::of(7), ..Timeouts::default() };
+        assert_eq!(limit_of(Wait::Mount, &timeouts), Duration::from_secs(8));
+        assert_eq!(limit_of(Wait::Other, &timeouts), OTHERS_WAIT);
+    }
 }

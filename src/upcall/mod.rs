@@ -57,6 +57,7 @@ mod sweep;
 mod teller;
 mod times;
 mod verdict;
+mod wanted;
 mod witness;
 mod worker_exit;
 

@@ -260,3 +260,77 @@ pub(super) fn log_unusable(unusable: &Unusable, key: KeySerial) {
     // No teller for lines left out, which the next line reports: the kernel waits for this process to end.
     Journal::open(&config, config.log.level, Payer::Unknown).unusable(unusable, key);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upcall::order::Order;
+    use crate::upcall::places::Places;
+    use std::ffi::OsString;
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
+    const PROGRAM: [&str; 3] = ["user", "lgss:1000:nfs@h", "lgss1;svc=nfs@h;chan=rpc:h:1,2,3"];
+    const USERS: [&str; 3] =
+        ["lgssc", "2001@4", "4:krb5:2001:2002::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x0:557:"];
+
+    fn invocation([key_type, description, callout]: [&str; 3], uid: &str) -> Invocation {
+        let words = ["create", "77", key_type, description, callout, uid, "100", "0", "0", "5"];
+        Invocation::parse(words.into_iter().map(OsString::from)).unwrap()
+    }
+
+    fn null() -> OwnedFd {
+        File::open("/dev/null").unwrap().into()
+    }
+
+    fn served(invocation: &Invocation, acting: Acting, user_namespace: Option<OwnedFd>) -> Served {
+        let order: &'static Order = Box::leak(Box::new(Order::read(invocation).unwrap()));
+        let places =
+            Places { root: null(), network: null(), user_namespace, environment: None, container: None };
+        Served { order, acting, micros: 0, places, foreign_ring: None, loan: None }
+    }
+
+    fn own_namespace() -> Option<OwnedFd> {
+        Some(File::open("/proc/self/ns/user").unwrap().into())
+    }
+
+    #[test]
+    fn a_slot_and_lines_are_charged_to_whoever_asks_and_to_the_user_whom_lustre_names() {
+        let of = |words, uid, acting, namespace| {
+            let invocation = invocation(words, uid);
+            let served = served(&invocation, acting, namespace);
+            let claimant = match claimant(&invocation, &served) {
+                Claimant::User(uid, ..) => format!("user {uid}"),
+                Claimant::Machine(_) => "root".to_owned(),
+                Claimant::LustreUser => "Lustre's user".to_owned(),
+                Claimant::LustreMachine => "Lustre's machine".to_owned(),
+            };
+            (claimant, payer(&invocation, Some(&served)))
+        };
+        let user = |uid| Payer::User(CountedOwner::User(uid));
+        assert_eq!(of(PROGRAM, "1000", Acting::ForItself, own_namespace()), ("user 1000".into(), user(1000)));
+        assert_eq!(of(PROGRAM, "0", Acting::ForItself, own_namespace()), ("root".into(), Payer::Machine));
+        assert_eq!(of(USERS, "0", Acting::ForAnother, None), ("Lustre's user".into(), user(2001)));
+        assert_eq!(of(USERS, "0", Acting::Machine, None), ("Lustre's machine".into(), Payer::Machine));
+    }
+
+    #[test]
+    fn of_a_refused_request_the_uid_alone_is_charged() {
+        assert_eq!(payer(&invocation(PROGRAM, "0"), None), Payer::Machine);
+        let uid = u32::MAX - 7;
+        let refused = payer(&invocation(PROGRAM, &uid.to_string()), None);
+        assert_eq!(refused, Payer::Refused(CountedOwner::User(uid)));
+    }
+
+    #[test]
+    fn a_programs_time_and_log_level_are_those_of_the_settings() {
+        let mut config = Config::default();
+        config.timeouts.deadline = crate::config::Seconds::of(17);
+        config.log.level = LogLevel::Debug;
+        let program = invocation(PROGRAM, "1000");
+        assert_eq!(time_limit(&program, &config), Duration::from_secs(17));
+        assert_eq!(level(&program, &config), LogLevel::Debug);
+        // The kernel may give up earlier, never later.
+        assert!(time_limit(&invocation(USERS, "0"), &config) <= Duration::from_secs(17));
+    }
+}

@@ -116,7 +116,7 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::{Cause, Stage};
     use crate::negotiate::channel::lustre::decode;
@@ -125,7 +125,16 @@ mod tests {
 
     const FAILURE: u32 = 0x000d_0000;
 
-    /// Over a channel that no token passes.
+    /// Over a channel that no token passes, after these answers of a server: status, window, handle.
+    pub(in crate::upcall) fn relay_after(answers: &[(u32, u32, &str)]) -> (Relay, TempDir) {
+        let (mut relay, directory) = relay();
+        for &(gss_major, window, handle) in answers {
+            let answer = answer_with(gss_major, window, handle.as_bytes());
+            assert!(matches!(relay.conclude(answer, Duration::ZERO), Ok(Exchanged::Answer(_))));
+        }
+        (relay, directory)
+    }
+
     fn relay() -> (Relay, TempDir) {
         let directory = tempfile::tempdir().unwrap();
         let channel = directory.path().join("sptlrpc/gss");
@@ -157,12 +166,7 @@ mod tests {
 
     /// The context that is granted after these answers: status, window, handle.
     fn after(answers: &[(u32, u32, &str)]) -> Option<GrantedContext> {
-        let (mut relay, _directory) = relay();
-        for &(gss_major, window, handle) in answers {
-            let answer = answer_with(gss_major, window, handle.as_bytes());
-            assert!(matches!(relay.conclude(answer, Duration::ZERO), Ok(Exchanged::Answer(_))));
-        }
-        relay.granted().cloned()
+        relay_after(answers).0.granted().cloned()
     }
 
     #[test]
