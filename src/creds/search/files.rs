@@ -313,3 +313,67 @@ fn names(directory: &impl AsFd, wanted: impl Fn(&OsStr) -> bool) -> Vec<OsString
     let names = entries(directory).map(|entry| entry.file_name());
     names.filter(|name| name.to_str().is_some() && wanted(name)).take(DIRECTORY_LIMIT).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+
+    const OWNER: u32 = 1000;
+
+    /// The names that are wanted in each pass, sorted.
+    fn wanted(scan: &mut DirectoryScan, names: &[&str]) -> [Vec<String>; 2] {
+        let directory = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let directory = File::open(directory.path()).unwrap();
+        [NamePass::Own, NamePass::Others].map(|pass| {
+            let found = entries(&directory).filter(|entry| scan.is_wanted(entry, pass));
+            let mut found: Vec<_> = found.map(|entry| entry.file_name().into_string().unwrap()).collect();
+            found.sort();
+            found
+        })
+    }
+
+    #[test]
+    fn a_users_own_names_come_first_and_those_of_a_longer_uid_are_not_among_them() {
+        let mut scan = DirectoryScan::new(OWNER, LOOK_LIMIT);
+        let names =
+            ["krb5cc_1000", "krb5cc_1000_x", "krb5cc_10000", "krb5cc_7", "my-krb5cc", "krb5", "other"];
+        let [own, others] = wanted(&mut scan, &names);
+        assert_eq!(own, ["krb5cc_1000", "krb5cc_1000_x"]);
+        assert_eq!(others, ["krb5cc_10000", "krb5cc_7", "my-krb5cc"]);
+        assert_eq!((scan.unseen, scan.is_over()), (0, false));
+    }
+
+    #[test]
+    fn a_file_of_anothers_with_many_names_is_looked_at_once_and_each_name_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = directory.path().join("krb5cc_1");
+        fs::write(&first, "").unwrap();
+        (2..10).for_each(|number| {
+            fs::hard_link(&first, directory.path().join(format!("krb5cc_{number}"))).unwrap();
+        });
+        let directory = File::open(directory.path()).unwrap();
+        let mut scan = DirectoryScan::new(OWNER, LOOK_LIMIT);
+        let mut looked_at = 0;
+        for entry in entries(&directory) {
+            if scan.is_wanted(&entry, NamePass::Others) {
+                looked_at += 1;
+                scan.pass_other(entry.ino());
+            }
+        }
+        assert_eq!((looked_at, scan.others), (1, 9));
+    }
+
+    #[test]
+    fn names_for_which_there_is_no_time_are_counted_as_long_as_there_is_time_for_that() {
+        let mut scan = DirectoryScan::new(OWNER, Duration::ZERO);
+        let [own, others] = wanted(&mut scan, &["krb5cc_1000", "krb5cc_7"]);
+        assert!(own.is_empty() && others.is_empty());
+        assert_eq!((scan.unseen, scan.counted), (2, true));
+        scan.until = Instant::now().checked_sub(COUNT_LIMIT).unwrap();
+        assert_eq!((scan.is_over(), scan.counted), (true, false));
+    }
+}

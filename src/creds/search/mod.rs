@@ -12,6 +12,7 @@ pub(super) mod fuzz;
 mod home;
 mod keyrings;
 mod own_tmp;
+mod progress;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -26,6 +27,7 @@ pub(crate) use environment::Environment;
 #[cfg(feature = "tools")]
 pub(crate) use keyrings::has_session;
 pub(crate) use keyrings::{Rings, UserRings, collection as session_collection, isolate};
+pub(crate) use progress::SearchProgress;
 
 use super::cache_name::{Anchor, CacheName, CacheNameError};
 use super::default_cache::{TokenValues, client_keytab_name, default_cache_name, kcm_socket};
@@ -64,35 +66,6 @@ pub(crate) enum Daemon {
     /// Another daemon.
     #[cfg(feature = "tools")]
     Another,
-}
-
-/// Counts the places, so that a watcher knows which of them blocks the search, and skips places that have blocked it
-/// before.
-#[derive(Debug, Default)]
-pub(crate) struct SearchProgress<'a> {
-    /// Gets one byte at the start of each place.
-    pub watcher: Option<BorrowedFd<'a>>,
-    /// Places that do not answer, by their numbers.
-    pub blocked: &'a [usize],
-    /// Places that have been started.
-    begun: usize,
-}
-
-impl<'a> SearchProgress<'a> {
-    /// At the beginning.
-    pub(crate) fn new(watcher: Option<BorrowedFd<'a>>, blocked: &'a [usize]) -> Self {
-        Self { watcher, blocked, begun: 0 }
-    }
-
-    /// Starts the next place; returns whether it may be looked at.
-    pub(crate) fn begin(&mut self) -> bool {
-        let place = self.begun;
-        self.begun += 1;
-        if let Some(watcher) = self.watcher {
-            let _ = nix::unistd::write(watcher, &[0]);
-        }
-        !self.blocked.contains(&place)
-    }
 }
 
 /// Reads the environment of a process from its open `/proc/<pid>/environ`.
