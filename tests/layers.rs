@@ -1,5 +1,5 @@
 //! The architecture as a test: imports go down only, `unsafe` stays at the edge (docs/architecture.md, "The folders"),
-//! and no two files define types with one name.
+//! and no two files define types with one name. And how long a file may be (CONTRIBUTING.md).
 //!
 //! It reads the tokens of the sources, so comments and strings do not count. It would miss an import by a macro; there
 //! is none here.
@@ -95,6 +95,23 @@ fn every_layer_but_the_edge_forbids_unsafe() {
         }
     }
     assert!(missing.is_empty(), "without #![forbid(unsafe_code)]: {missing:?}");
+}
+
+/// The most lines of a file.
+const LINES: usize = 400;
+
+#[test]
+fn no_file_has_more_than_400_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for directory in ["src", "tests"] {
+        sources(&root.join(directory), &mut files);
+    }
+    assert!(files.len() > 200, "the sources were not found");
+    let lines = |file: &Path| fs::read_to_string(file).unwrap().lines().count();
+    let long = files.iter().map(|file| (file, lines(file))).filter(|&(_, lines)| lines > LINES);
+    let long: Vec<_> = long.collect();
+    assert!(long.is_empty(), "over {LINES} lines: {long:?}");
 }
 
 #[test]

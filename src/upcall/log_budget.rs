@@ -343,11 +343,8 @@ mod tests {
         let begun = since_boot();
         assert_eq!(admitted(&open(Payer::User(CountedOwner::User(4_000_001))), 3), 0, "every process counts");
         assert_eq!(admitted(&open(Payer::User(CountedOwner::User(4_000_002))), 3), 2);
-        assert_eq!(
-            admitted(&open(Payer::User(CountedOwner::User(4_000_003))), 3),
-            1,
-            "all users have a limit, too"
-        );
+        let of_another = admitted(&open(Payer::User(CountedOwner::User(4_000_003))), 3);
+        assert_eq!(of_another, 1, "all users have a limit, too");
         assert_eq!(admitted(&open(Payer::Machine), 50), 50);
         let untold = one.untold().unwrap();
         let told = outstanding(&config, &untold).unwrap();

@@ -27,6 +27,7 @@ mod established;
 mod faults;
 mod file_systems;
 mod floods;
+mod flush;
 mod forged;
 mod held_caches;
 mod hostile;
@@ -49,7 +50,9 @@ mod many_caches;
 mod matrix;
 mod namespaces;
 mod node_credentials;
+mod node_keys;
 mod node_names;
+mod not_renewed;
 mod other_networks;
 mod pauses;
 #[path = "../probe/plan.rs"]
@@ -69,6 +72,7 @@ mod service_names;
 mod session_trouble;
 mod sessions;
 mod setuid;
+mod setup_told;
 mod short;
 mod silenced;
 mod simultaneous;
@@ -149,6 +153,7 @@ const MODULES: &[Trials] = &[
     enctypes::trials,
     stale_ticket::trials,
     renewal::trials,
+    not_renewed::trials,
     sandbox::trials,
     server::trials,
     forged::trials,
@@ -168,13 +173,16 @@ const MODULES: &[Trials] = &[
     namespaces::trials,
     containers::trials,
     node_credentials::trials,
+    node_keys::trials,
     node_names::trials,
     other_networks::trials,
     service_names::trials,
     ranked_cli::trials,
     reasons::trials,
     tools::trials,
+    flush::trials,
     installation::trials,
+    setup_told::trials,
     whose_context::trials,
     worker_file::trials,
 ];

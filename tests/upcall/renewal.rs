@@ -10,7 +10,7 @@ use crate::support::realm::Realm;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Rule, Settings, Site};
-use crate::support::wait::{assert_lasted, stretched, wait_for};
+use crate::support::wait::{stretched, wait_for};
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -20,14 +20,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 crate::trials![
     less_than_half_of_its_life_before_its_end_a_ticket_is_renewed_in_its_file,
     a_ticket_is_renewed_in_place_whatever_keeps_the_cache,
-    with_more_than_half_of_its_life_left_a_ticket_is_left_alone,
-    without_the_setting_a_ticket_is_left_alone,
-    a_ticket_that_is_not_renewable_is_left_alone,
-    a_ticket_that_cannot_be_made_to_end_later_is_left_alone,
-    a_kdc_that_refuses_to_renew_leaves_the_old_ticket_and_the_log_says_why,
-    a_kdc_that_is_down_leaves_the_old_ticket_and_the_log_says_why,
-    a_silent_kdc_is_not_waited_for_where_the_old_ticket_serves,
-    a_silent_kdc_is_not_waited_for_where_the_services_old_ticket_serves,
     simultaneous_requests_leave_a_good_cache,
     a_worker_killed_at_any_system_call_of_a_renewal_leaves_a_ticket,
     roots_read_only_copy_of_a_cache_is_not_renewed_but_its_context_is,
@@ -36,24 +28,24 @@ crate::trials![
     a_ticket_renewed_shortly_before_its_end_serves_after_it,
 ];
 
-const RENEWING: &str = "[backoff]\nafter = 1000\n[kerberos]\nrenew = true\n";
+pub(crate) const RENEWING: &str = "[backoff]\nafter = 1000\n[kerberos]\nrenew = true\n";
 /// Of a ticket's ten hours, four are left.
-const AGE: &str = "6h";
-const RENEWABLE: &[&str] = &["-l", "4h", "-r", "7d"];
+pub(crate) const AGE: &str = "6h";
+pub(crate) const RENEWABLE: &[&str] = &["-l", "4h", "-r", "7d"];
 
 /// A user who has had a ticket for some time.
-struct Scene {
-    realm: Realm,
-    site: Site,
-    acceptor: Acceptor,
+pub(crate) struct Scene {
+    pub(crate) realm: Realm,
+    pub(crate) site: Site,
+    pub(crate) acceptor: Acceptor,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(AGE, RENEWABLE, RENEWING)
     }
 
-    fn of(age: &str, options: &[&str], extra: &str) -> Self {
+    pub(crate) fn of(age: &str, options: &[&str], extra: &str) -> Self {
         let mut realm = Realm::start();
         let site = Site::with(&realm, &Settings { extra, ..Settings::default() });
         realm.aged_ticket(age, site.uid(), &default_cache(&site), options);
@@ -61,12 +53,12 @@ impl Scene {
         Self { realm, site, acceptor }
     }
 
-    fn listed(&self) -> String {
+    pub(crate) fn listed(&self) -> String {
         self.realm.listed(self.site.uid(), &default_cache(&self.site), &["-C", "-f"])
     }
 
     /// The user gets a service ticket with MIT's tools.
-    fn get_service_ticket(&self) {
+    pub(crate) fn get_service_ticket(&self) {
         let mut kvno = command_as(self.site.uid(), "kvno");
         kvno.args(["-c", &default_cache(&self.site)]).arg(service(&self.realm));
         succeed(kvno.envs(self.realm.environment()), "");
@@ -74,20 +66,8 @@ impl Scene {
 
     /// How many hours a new context lasts.
     #[track_caller]
-    fn hours(&self) -> f64 {
+    pub(crate) fn hours(&self) -> f64 {
         hours(self.site.ask(self.acceptor.target()))
-    }
-
-    /// The ticket serves as it is, and the log says nothing about it.
-    #[track_caller]
-    fn expect_left_alone(&self, expected: f64) {
-        self.get_service_ticket();
-        let before = std::fs::read(self.site.default_cache()).unwrap();
-        let hours = self.hours();
-        assert!((expected - 0.1..=expected).contains(&hours), "{hours} h");
-        assert_eq!(std::fs::read(self.site.default_cache()).unwrap(), before);
-        let line = self.site.log.wait_for_words(&["established"]);
-        assert!(!line.contains("renewed"), "{line}");
     }
 }
 
@@ -251,79 +231,16 @@ fn expect_renewed_in(cache: &str) {
     drop(kcm);
 }
 
-fn with_more_than_half_of_its_life_left_a_ticket_is_left_alone(_: &Shared) {
-    Scene::of("4h", &["-l", "6h", "-r", "7d"], RENEWING).expect_left_alone(6.0);
-}
-
-fn without_the_setting_a_ticket_is_left_alone(_: &Shared) {
-    Scene::of(AGE, RENEWABLE, Settings::default().extra).expect_left_alone(4.0);
-}
-
-fn a_ticket_that_is_not_renewable_is_left_alone(_: &Shared) {
-    Scene::of(AGE, &["-l", "4h"], RENEWING).expect_left_alone(4.0);
-}
-
-fn a_ticket_that_cannot_be_made_to_end_later_is_left_alone(_: &Shared) {
-    Scene::of(AGE, &["-l", "4h", "-r", "4h"], RENEWING).expect_left_alone(4.0);
-}
-
-fn a_kdc_that_refuses_to_renew_leaves_the_old_ticket_and_the_log_says_why(_: &Shared) {
-    let scene = Scene::new();
-    scene.realm.administrate(&[format!("modprinc -allow_renewable krbtgt/{}", scene.realm.name())]);
-    let hours = scene.hours();
-    assert!((3.9..=4.0).contains(&hours), "{hours} h");
-    scene.site.log.wait_for_words(&["established", "(not renewed: "]);
-    let listed = scene.listed();
-    assert_eq!(listed.matches(" krbtgt/").count(), 1, "{listed}");
-}
-
-fn a_kdc_that_is_down_leaves_the_old_ticket_and_the_log_says_why(_: &Shared) {
-    let mut scene = Scene::new();
-    scene.get_service_ticket();
-    scene.realm.stop();
-    let before = std::fs::read(scene.site.default_cache()).unwrap();
-    let hours = scene.hours();
-    assert!((3.9..=4.0).contains(&hours), "{hours} h");
-    scene.site.log.wait_for_words(&["established", "(not renewed: "]);
-    assert_eq!(std::fs::read(scene.site.default_cache()).unwrap(), before);
-}
-
-fn a_silent_kdc_is_not_waited_for_where_the_old_ticket_serves(_: &Shared) {
-    let scene = Scene::new();
-    scene.get_service_ticket();
-    scene.expect_old_ticket_without_kdc();
-    scene.site.log.wait_for_words(&["established", "(not renewed: the KDC does not answer"]);
-}
-
-/// The ticket-granting ticket has been renewed before.
-fn a_silent_kdc_is_not_waited_for_where_the_services_old_ticket_serves(_: &Shared) {
-    let scene = Scene::new();
-    scene.get_service_ticket();
-    scene.ask_for_another_service();
-    scene.expect_old_ticket_without_kdc();
-}
-
 impl Scene {
     /// The user gets the ticket, and the server is down.
     #[track_caller]
-    fn ask_for_another_service(&self) {
+    pub(crate) fn ask_for_another_service(&self) {
         let host = self.realm.host();
         self.realm.administrate(&[format!("addprinc -randkey host/{host}")]);
         let nobody = Target::nfs(&format!("host@{host}"), free_port());
         self.site.serve(&format!("lgss:{}:{}", self.site.uid(), nobody.service));
         assert_eq!(self.site.ask(&nobody).errno(), Errno::ECONNREFUSED);
         assert_eq!(self.listed().matches(&service(&self.realm)).count(), 1);
-    }
-
-    #[track_caller]
-    fn expect_old_ticket_without_kdc(&self) {
-        self.realm.silence();
-        let start = Instant::now();
-        let hours = self.hours();
-        // Without the limit it would take all of `timeouts.kdc`, ten seconds.
-        assert_lasted(start.elapsed(), 5, stretched(Duration::from_secs(9)).min(Duration::from_secs(10)));
-        assert!((3.9..=4.0).contains(&hours), "{hours} h");
-        self.site.wait_until_idle();
     }
 }
 

@@ -1,6 +1,7 @@
 //! `lgss` as users run it.
 
 use super::process::command_as;
+use super::server::Target;
 use super::site::{Site, install};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -17,6 +18,18 @@ pub(crate) fn session(site: &Site, script: &str) -> Output {
         &format!("lgss() {{ {} \"$@\"; }}\n{script}", lgss(site).display()),
     ]);
     shell.env_remove("KRB5CCNAME").output().unwrap()
+}
+
+/// The command that asks for a context.
+pub(crate) fn get(target: &Target) -> String {
+    format!("lgss get {} --channel {}", target.service, target.channel())
+}
+
+/// Makes a context in the user's own keyring, which outlives the session.
+#[track_caller]
+pub(crate) fn leave_in_user_keyring(site: &Site, target: &Target) {
+    let made = session(site, &format!("keyctl link @u @s; {}; keyctl list @u", get(target)));
+    assert!(lines(&made).contains(&target.service), "{made:?}");
 }
 
 /// Installs the program where the user may execute it.
