@@ -4,6 +4,7 @@ import errno
 import itertools
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import kernel
@@ -84,22 +85,27 @@ def is_timeout(got):
     return not got.errno and got.state == "expired"
 
 
-def strike_each_call(bed, blow, role, *, least, stride=1, after=lambda number: ""):
-    """Strikes every `stride`-th call of this process, of which at least so many can be struck; prints how many.
+@dataclass(frozen=True)
+class Blow:
+    """What happens at a call: the order's first word, and what follows the number of the n-th call."""
 
-    `after` gives the rest of the order for the n-th of them. Returns the results.
-    """
+    word: str
+    after: object = lambda n: ""
+
+
+def strike_each_call(bed, blow, role, *, least, stride=1):
+    """Strikes every `stride`-th call of this process, of which at least so many can be struck; prints how many. Returns the results."""
     injector = Injector(bed)
     stride = 1 if EVERY_CALL else stride
     results = []
     for number in itertools.count():
-        got, said = injector.strike(f"{blow}-{role}-{1 + number * stride}{after(number)}")
+        got, said = injector.strike(f"{blow.word}-{role}-{1 + number * stride}{blow.after(number)}")
         if ended := re.fullmatch(r"ended after (\d+) calls", said):
             break
         results.append((got, said))
     left = sum(is_timeout(got) for got, _ in results)
     which = f", one call in {stride}" if stride > 1 else ""
-    print(f"       {blow} {role}: {len(results)} points in {ended[1]} calls{which}, {left} left to the kernel's timeout", flush=True)
+    print(f"       {blow.word} {role}: {len(results)} points in {ended[1]} calls{which}, {left} left to the kernel's timeout", flush=True)
     assert got.state == "established" and len(results) >= least, (len(results), got)
     # A static program gets its memory piece by piece, so that more of its calls are requests for some.
     assert left * 5 <= len(results), [said for got, said in results if is_timeout(got)]

@@ -133,31 +133,32 @@ def reset():
     order("flush all")
 
 
-def channel_write(obd, token, *, secid=4, uid=0, gid=0, lustre_svc=1, reply_size=8192, **change):
-    """One write to init_channel by this process: (errno, status, reply buffer).
+def channel_write(obd, token, length=72, reply_size=8192, **change):
+    """One write to init_channel by this process, of so many bytes: (errno, status, reply buffer).
 
-    `change`: version, length (of the write), obd_at, token_at, reply_at, status_at, token_len.
+    `change`: other values for fields of the block, by their names below.
     """
     name = ctypes.create_string_buffer(obd.encode())
     sent = ctypes.create_string_buffer(token, len(token) or 1)
     reply = ctypes.create_string_buffer(reply_size or 1)
     status = ctypes.c_int64(-1)
-    block = struct.pack(
-        "=IIQIIIIQQQQQ",
-        change.get("version", 2),
-        secid,
-        change.get("obd_at", ctypes.addressof(name)),
-        lustre_svc,
-        uid,
-        gid,
-        0x61400,
-        change.get("token_len", len(token)),
-        change.get("token_at", ctypes.addressof(sent)),
-        reply_size,
-        change.get("reply_at", ctypes.addressof(reply)),
-        change.get("status_at", ctypes.addressof(status)),
-    )
-    block = (block + bytes(64))[: change.get("length", 72)]
+    fields = {
+        "version": 2,
+        "secid": 4,
+        "obd_at": ctypes.addressof(name),
+        "lustre_svc": 1,
+        "uid": 0,
+        "gid": 0,
+        "padding": 0x61400,
+        "token_len": len(token),
+        "token_at": ctypes.addressof(sent),
+        "reply_size": reply_size,
+        "reply_at": ctypes.addressof(reply),
+        "status_at": ctypes.addressof(status),
+    }
+    assert change.keys() <= fields.keys(), change
+    block = struct.pack("=IIQIIIIQQQQQ", *(fields | change).values())
+    block = (block + bytes(64))[:length]
     channel = os.open(CHANNEL, os.O_WRONLY)
     try:
         written = os.write(channel, block)

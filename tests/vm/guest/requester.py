@@ -151,7 +151,7 @@ class Requester:
     def mount(self, seconds=60, **fields):
         return self.begin_mount(**fields).result(seconds)
 
-    def request_key(self, key_type, description, callout, ring=0, abi=64, seconds=70):
+    def request_key(self, key_type, description, callout, ring=0, abi=64):
         """A direct request_key(2): (serial or -1, errno, microseconds). abi is 64, 32 (int 0x80) or "x32"."""
         call = {64: request_key, 32: request_key_by_32_bit, "x32": request_key_by_x32}[abi]
 
@@ -160,7 +160,7 @@ class Requester:
             serial, failure = call(key_type.encode(), description.encode(), callout.encode(), ring)
             return serial, failure, int((time.monotonic() - start) * 1e6)
 
-        return self.run(timed, seconds)
+        return self.run(timed, 70)
 
     def proc_keys(self):
         """The lines of /proc/keys that it sees."""

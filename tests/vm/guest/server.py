@@ -62,9 +62,9 @@ def padded(data):
     return struct.pack("=I", len(data)) + data + bytes(-len(data) % 4)
 
 
-def reply(handle=b"", token=b"", *, window=WINDOW, major=0, minor=0, status=0):
-    """A well-formed reply buffer."""
-    return struct.pack("=IIII", status, major, minor, window) + padded(handle) + padded(token)
+def reply(handle=b"", token=b"", *, window=WINDOW, major=0, minor=0):
+    """A well-formed reply buffer, whose own status is 0."""
+    return struct.pack("=IIII", 0, major, minor, window) + padded(handle) + padded(token)
 
 
 def failed(number):

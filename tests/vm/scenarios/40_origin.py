@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 
 import kernel
 import requester
@@ -19,11 +20,22 @@ THREAD, PROCESS, SESSION, USER = -1, -2, -3, -4
 UPDATE, REVOKE, CHOWN, SETPERM, CLEAR, LINK, READ, SET_TIMEOUT = 2, 3, 4, 5, 7, 8, 11, 15
 
 
-def words(bed, count, uid=2001, flags="", svc="-", pid=None):
+@dataclass(frozen=True)
+class Wanted:
+    """For whom a key is asked; without a pid, this process is the reference process."""
+
+    uid: int = 2001
+    flags: str = ""
+    svc: str = "-"
+    pid: int | None = None
+
+
+def words(bed, count, wanted=Wanted()):
     """Description and callout in the kernel's form."""
     secid = bed.secid + 4096 + count
-    pid = os.getpid() if pid is None else pid
-    return f"{uid}@{secid:x}", f"{secid}:krb5:{uid}:{uid}:{flags}:{svc}:1:0x20000c0a84d01:{OBD}:0x20000c0a84d02:{pid}:"
+    uid, pid = wanted.uid, os.getpid() if wanted.pid is None else wanted.pid
+    ids = f"{uid}:{uid}:{wanted.flags}:{wanted.svc}"
+    return f"{uid}@{secid:x}", f"{secid}:krb5:{ids}:1:0x20000c0a84d01:{OBD}:0x20000c0a84d02:{pid}:"
 
 
 def new_ring(name, into):
@@ -95,10 +107,10 @@ PREPARATIONS = {
     "own user namespace": [requester.own_user_namespace],
 }
 ASKED_FOR = {
-    "itself": {},
-    "another user": {"uid": 2002},
-    "root": {"uid": 0},
-    "the node": {"uid": 0, "flags": "rmo", "svc": "i", "pid": 1},
+    "itself": Wanted(),
+    "another user": Wanted(uid=2002),
+    "root": Wanted(uid=0),
+    "the node": Wanted(uid=0, flags="rmo", svc="i", pid=1),
 }
 
 
@@ -114,12 +126,12 @@ def attempt(call, arguments, ring):
 def a_users_own_request_is_refused_whatever_it_has_prepared(bed):
     """With every system call that requests keys, in every arrangement of keyrings, for any owner; nothing is touched."""
     bed.upcall(KEYRING)
-    attacks = [(name, call, (), {}) for name, call in CALLS.items()]
-    attacks += [(name, NATIVE, after, {}) for name, after in PREPARATIONS.items()]
+    attacks = [(name, call, (), Wanted()) for name, call in CALLS.items()]
+    attacks += [(name, NATIVE, after, Wanted()) for name, after in PREPARATIONS.items()]
     attacks += [(name, NATIVE, (), wanted) for name, wanted in ASKED_FOR.items()]
     for count, (name, call, after, wanted) in enumerate(attacks):
         who = Requester(USERS["alice"], after=after)
-        serial, failure, seconds = who.run(lambda: attempt(call, words(bed, count, **wanted), THREAD if after else PROCESS))
+        serial, failure, seconds = who.run(lambda: attempt(call, words(bed, count, wanted), THREAD if after else PROCESS))
         assert (serial, failure) == (-1, errno.EACCES), (name, serial, failure, bed.log.lines)
         assert seconds < 5, (name, seconds)
     bed.until(lambda: len([line for line in bed.log.lines if "S1" in line]) == len(attacks), "a line each in the log")
@@ -134,7 +146,7 @@ def roots_own_request_is_refused_too(bed):
     """Not even root may request these keys; words that the kernel does not use are refused as such."""
     bed.upcall(KEYRING)
     for count, wanted in enumerate(ASKED_FOR.values()):
-        serial, failure, _ = Requester().run(lambda: attempt(NATIVE, words(bed, count, **wanted), PROCESS))
+        serial, failure, _ = Requester().run(lambda: attempt(NATIVE, words(bed, count, wanted), PROCESS))
         assert (serial, failure) == (-1, errno.EACCES), (wanted, serial, failure)
     description, callout = words(bed, 50)
     for bad in ((description, callout.replace("krb5", "KRB5")), (description, "x"), (description, ":" * 11)):

@@ -6,13 +6,14 @@ Calls of front, monitor and worker fail at a stride, which is printed; LGSS_VM_E
 import signal
 
 from bed import scenario
-from injector import ERRORS, EVERY_CALL, LIMIT, strike_each_call
+from injector import ERRORS, EVERY_CALL, LIMIT, Blow, strike_each_call
 
 
 def fail_each_call(bed, role, **options):
     if EVERY_CALL:
         signal.alarm(LIMIT)
-    strike_each_call(bed, "fail", role, after=lambda number: f"-{ERRORS[number % len(ERRORS)]}", **options)
+    fail = Blow("fail", lambda n: f"-{ERRORS[n % len(ERRORS)]}")
+    strike_each_call(bed, fail, role, **options)
 
 
 @scenario
@@ -42,12 +43,12 @@ def whatever_fails_in_the_exchange_of_an_access_the_user_is_answered(bed):
 @scenario
 def an_exchange_that_is_killed_at_any_call_leaves_the_user_an_answer(bed):
     """The monitor fails the key, unless the answer has arrived."""
-    results = strike_each_call(bed, "kill", "exchange", least=5)
+    results = strike_each_call(bed, Blow("kill"), "exchange", least=5)
     assert all(got.state in ("established", "failed") for got, _ in results), results
 
 
 @scenario
 def what_the_exchange_writes_in_parts_makes_no_difference(bed):
     """Each of its writes to the monitor is one byte long once."""
-    results = strike_each_call(bed, "shorten", "exchange", least=2, after=lambda number: "-byte")
+    results = strike_each_call(bed, Blow("shorten", lambda n: "-byte"), "exchange", least=2)
     assert all(said.startswith("shortened") and got.state == "established" for got, said in results), results
