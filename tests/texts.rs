@@ -4,6 +4,7 @@
 mod texts {
     mod dependencies;
     mod holes;
+    mod listed;
     mod security_tests;
 }
 

@@ -13,6 +13,8 @@
     clippy::exit,
     reason = "tests"
 )]
+// A test missing in the list does not build.
+#![deny(dead_code)]
 
 mod flood;
 mod floods;
