@@ -2,6 +2,7 @@
 //! worth. Each attempt is made by a process of its own, since some are its death.
 
 use super::Report;
+use crate::errno::errno_of;
 use lgss::private_to_lgss::sandbox_trial::{SandboxTrial, confine};
 use libc::{c_int, c_long, c_ulong};
 use nix::errno::Errno;
@@ -38,34 +39,36 @@ type Attempt = fn(&Targets) -> Result<(), Errno>;
 
 const ATTEMPTS: &[(&str, Attempt)] = &[
     ("read /etc/hosts", |_| read("/etc/hosts")),
-    ("start a thread", |_| std::thread::Builder::new().spawn(|| ()).map(drop).map_err(of)),
+    ("start a thread", |_| std::thread::Builder::new().spawn(|| ()).map(drop).map_err(errno_of)),
     ("look at the time", |_| call(libc::SYS_clock_gettime, [0, [0i64; 2].as_mut_ptr() as c_ulong, 0, 0, 0])),
-    ("send to an open socket", |t| t.open_sockets.0.send(b"x").map(drop).map_err(of)),
+    ("send to an open socket", |t| t.open_sockets.0.send(b"x").map(drop).map_err(errno_of)),
     ("read a file of the user's", |t| read(&t.secret)),
     ("write a file of the user's", |t| write_to(&t.secret)),
-    ("make a file in the user's directory", |t| fs::write(t.home.join("planted"), "x").map_err(of)),
-    ("list the user's directory", |t| fs::read_dir(&t.home).map(drop).map_err(of)),
-    ("make a directory", |t| fs::create_dir(t.home.join(format!("d{}", std::process::id()))).map_err(of)),
+    ("make a file in the user's directory", |t| fs::write(t.home.join("planted"), "x").map_err(errno_of)),
+    ("list the user's directory", |t| fs::read_dir(&t.home).map(drop).map_err(errno_of)),
+    ("make a directory", |t| {
+        fs::create_dir(t.home.join(format!("d{}", std::process::id()))).map_err(errno_of)
+    }),
     ("make a link", |t| {
-        std::os::unix::fs::symlink("/etc", t.home.join(format!("l{}", std::process::id()))).map_err(of)
+        std::os::unix::fs::symlink("/etc", t.home.join(format!("l{}", std::process::id()))).map_err(errno_of)
     }),
     ("make a fifo", |t| {
         nix::unistd::mkfifo(&t.home.join(format!("f{}", std::process::id())), nix::sys::stat::Mode::S_IRWXU)
     }),
-    ("remove a file of the user's", |t| fs::remove_file(t.home.join("removable")).map_err(of)),
+    ("remove a file of the user's", |t| fs::remove_file(t.home.join("removable")).map_err(errno_of)),
     ("make a file executable", |t| {
-        fs::set_permissions(&t.secret, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(of)
+        fs::set_permissions(&t.secret, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(errno_of)
     }),
     ("make a file in /tmp", |_| {
         // Another run's file of that name would be another user's.
         let file = format!("/tmp/lgss-captive-{}", nix::unistd::getuid());
-        fs::write(&file, "").and_then(|()| fs::remove_file(&file)).map_err(of)
+        fs::write(&file, "").and_then(|()| fs::remove_file(&file)).map_err(errno_of)
     }),
-    ("list /tmp", |_| fs::read_dir("/tmp").map(drop).map_err(of)),
+    ("list /tmp", |_| fs::read_dir("/tmp").map(drop).map_err(errno_of)),
     ("read the memory of a process of the user's", |t| read_memory(t.process)),
     ("write the memory of a process of the user's", |t| write_memory(t.process)),
     ("read the environment of a process of the user's", |t| read(format!("/proc/{}/environ", t.process))),
-    ("list all processes", |_| fs::read_dir("/proc").map(drop).map_err(of)),
+    ("list all processes", |_| fs::read_dir("/proc").map(drop).map_err(errno_of)),
     ("write below /proc", |_| write_to("/proc/self/comm")),
     ("list all keys", |_| read("/proc/keys")),
     ("trace a process of the user's", |t| {
@@ -105,11 +108,11 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("change its personality", |_| call(libc::SYS_personality, [0x40_0000, 0, 0, 0, 0])),
     ("make a local socket", |_| socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)),
     ("write to the system log", |_| {
-        UnixDatagram::unbound().and_then(|s| s.send_to(b"<81>forged", "/dev/log")).map(drop).map_err(of)
+        UnixDatagram::unbound().and_then(|s| s.send_to(b"<81>forged", "/dev/log")).map(drop).map_err(errno_of)
     }),
     ("reach an abstract socket", |t| {
-        let address = SocketAddr::from_abstract_name(&t.abstract_name).map_err(of)?;
-        UnixDatagram::unbound().and_then(|socket| socket.connect_addr(&address)).map_err(of)
+        let address = SocketAddr::from_abstract_name(&t.abstract_name).map_err(errno_of)?;
+        UnixDatagram::unbound().and_then(|socket| socket.connect_addr(&address)).map_err(errno_of)
     }),
     ("make a vsock", |_| socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0)),
     ("make a netlink socket for audit", |_| socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_AUDIT)),
@@ -119,9 +122,9 @@ const ATTEMPTS: &[(&str, Attempt)] = &[
     ("make a bluetooth socket", |_| socket(libc::AF_BLUETOOTH, libc::SOCK_SEQPACKET, 0)),
     ("make a socket for the kernel's ciphers", |_| socket(libc::AF_ALG, libc::SOCK_SEQPACKET, 0)),
     ("connect to another port", |t| {
-        std::net::TcpStream::connect(("127.0.0.1", t.port)).map(drop).map_err(of)
+        std::net::TcpStream::connect(("127.0.0.1", t.port)).map(drop).map_err(errno_of)
     }),
-    ("listen at a port", |_| std::net::TcpListener::bind("127.0.0.1:0").map(drop).map_err(of)),
+    ("listen at a port", |_| std::net::TcpListener::bind("127.0.0.1:0").map(drop).map_err(errno_of)),
     ("make a key", |_| add_key()),
     ("read the user's keyring", |_| keyctl(libc::KEYCTL_READ, [number(libc::KEY_SPEC_USER_KEYRING), 0, 0])),
     ("request a key", |_| {
@@ -222,10 +225,6 @@ fn landlock() -> i32 {
     version.max(0) as i32
 }
 
-fn of(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
 fn check(result: c_long) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
@@ -240,19 +239,24 @@ fn call(what: c_long, [a, b, c, d, e]: [c_ulong; 5]) -> Result<(), Errno> {
 }
 
 fn read(path: impl AsRef<Path>) -> Result<(), Errno> {
-    File::open(path).and_then(|mut file| file.read(&mut [0; 16])).map(drop).map_err(of)
+    File::open(path).and_then(|mut file| file.read(&mut [0; 16])).map(drop).map_err(errno_of)
 }
 
 fn write_to(path: impl AsRef<Path>) -> Result<(), Errno> {
-    OpenOptions::new().write(true).open(path).and_then(|mut file| file.write(b"x")).map(drop).map_err(of)
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| file.write(b"x"))
+        .map(drop)
+        .map_err(errno_of)
 }
 
 fn read_memory(process: Pid) -> Result<(), Errno> {
-    File::open(format!("/proc/{process}/mem")).map(drop).map_err(of)
+    File::open(format!("/proc/{process}/mem")).map(drop).map_err(errno_of)
 }
 
 fn write_memory(process: Pid) -> Result<(), Errno> {
-    OpenOptions::new().write(true).open(format!("/proc/{process}/mem")).map(drop).map_err(of)
+    OpenOptions::new().write(true).open(format!("/proc/{process}/mem")).map(drop).map_err(errno_of)
 }
 
 fn process_vm_readv(process: Pid) -> Result<(), Errno> {
@@ -271,7 +275,7 @@ fn run(program: &std::ffi::CStr) -> Result<(), Errno> {
 }
 
 fn run_by_descriptor(program: &str) -> Result<(), Errno> {
-    let file = File::open(program).map_err(of)?;
+    let file = File::open(program).map_err(errno_of)?;
     let arguments = [c"sh", c"-c", c"exit 0"];
     nix::unistd::fexecve(file, &arguments, &[] as &[CString]).map(|_| ())
 }

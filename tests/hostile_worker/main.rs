@@ -17,6 +17,8 @@
 )]
 
 mod captive;
+#[path = "../probe/errno.rs"]
+mod errno;
 mod keys;
 mod messages;
 mod rights;

@@ -1,16 +1,13 @@
 //! Attacks on rights: files, ids, the monitor.
 
 use super::Report;
+use crate::errno::outcome;
 use libc::c_long;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Pid, Uid};
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-
-fn outcome<T>(result: std::io::Result<T>) -> Result<(), Errno> {
-    result.map(drop).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
-}
 
 fn check(result: c_long) -> Result<(), Errno> {
     Errno::result(result).map(drop)

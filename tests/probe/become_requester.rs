@@ -1,5 +1,6 @@
 //! From root to the requester that a test needs: ids, namespaces, root directory.
 
+use crate::errno::errno_of;
 use crate::plan::{Container, PlantedFile, Subordinates};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -38,17 +39,17 @@ pub(crate) fn private_directory(directory: &str, files: &[PlantedFile]) -> Resul
     mount(Some("lgss-test"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))?;
     for file in files {
         if let Some(above) = Path::new(&file.path).parent() {
-            fs::create_dir_all(above).map_err(errno)?;
+            fs::create_dir_all(above).map_err(errno_of)?;
         }
-        fs::write(&file.path, &file.content).map_err(errno)?;
-        fs::set_permissions(&file.path, fs::Permissions::from_mode(file.mode)).map_err(errno)?;
-        chown(&file.path, Some(file.owner), Some(file.owner)).map_err(errno)?;
+        fs::write(&file.path, &file.content).map_err(errno_of)?;
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(file.mode)).map_err(errno_of)?;
+        chown(&file.path, Some(file.owner), Some(file.owner)).map_err(errno_of)?;
     }
     Ok(())
 }
 
 pub(crate) fn enter_net(path: &str) -> Result<(), Errno> {
-    setns(fs::File::open(path).map_err(errno)?, CloneFlags::CLONE_NEWNET)
+    setns(fs::File::open(path).map_err(errno_of)?, CloneFlags::CLONE_NEWNET)
 }
 
 /// The caller becomes root in the new namespace.
@@ -59,16 +60,16 @@ pub(crate) fn user_namespace() -> Result<(), Errno> {
     // A process that has changed its ids does not own its /proc files.
     // SAFETY: a plain number.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(errno)?;
-    fs::write("/proc/self/setgroups", "deny").map_err(errno)?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(errno)
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1")).map_err(errno_of)?;
+    fs::write("/proc/self/setgroups", "deny").map_err(errno_of)?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1")).map_err(errno_of)
 }
 
 /// The rest of the plan runs in a child, since a process never leaves its process-id namespace; the probe ends with
 /// that child.
 pub(crate) fn container(container: &Container) -> Result<(), Errno> {
     if let Some(cgroup) = &container.cgroup {
-        fs::write(format!("{cgroup}/cgroup.procs"), getpid().to_string()).map_err(errno)?;
+        fs::write(format!("{cgroup}/cgroup.procs"), getpid().to_string()).map_err(errno_of)?;
     }
     if let Some(Subordinates { owner, user }) = container.subordinates {
         mapped_namespace(owner, &format!("0 {owner} 1\n1000 {user} 1\n"))?;
@@ -118,7 +119,7 @@ fn mapped_namespace(owner: u32, map: &str) -> Result<(), Errno> {
 }
 
 pub(crate) fn enter_user_namespace(pid: i32, uid: u32) -> Result<(), Errno> {
-    let namespace = fs::File::open(format!("/proc/{pid}/ns/user")).map_err(errno)?;
+    let namespace = fs::File::open(format!("/proc/{pid}/ns/user")).map_err(errno_of)?;
     setns(namespace, CloneFlags::CLONE_NEWUSER)?;
     ids([uid; 3], [uid; 3])
 }
@@ -126,8 +127,4 @@ pub(crate) fn enter_user_namespace(pid: i32, uid: u32) -> Result<(), Errno> {
 pub(crate) fn chroot(path: &str) -> Result<(), Errno> {
     nix::unistd::chroot(path)?;
     nix::unistd::chdir("/")
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -1,5 +1,6 @@
 //! What a process of a user can try to learn from another process of the same user.
 
+use crate::errno::outcome;
 use libc::c_long;
 use nix::errno::Errno;
 use nix::sys::ptrace;
@@ -15,13 +16,13 @@ pub(crate) fn attempt_all(pid: i32) -> Vec<(String, i32)> {
     };
     let address = first_mapping(pid).unwrap_or(0x40_0000);
     for file in ["mem", "environ", "maps", "smaps", "auxv", "pagemap"] {
-        note(file, errno_of(fs::File::open(format!("/proc/{pid}/{file}"))));
+        note(file, outcome(fs::File::open(format!("/proc/{pid}/{file}"))));
     }
     for link in ["exe", "cwd", "root", "fd/0", "ns/net"] {
-        note(link, errno_of(fs::read_link(format!("/proc/{pid}/{link}"))));
+        note(link, outcome(fs::read_link(format!("/proc/{pid}/{link}"))));
     }
-    note("fd", errno_of(fs::read_dir(format!("/proc/{pid}/fd"))));
-    note("map_files", errno_of(fs::read_dir(format!("/proc/{pid}/map_files"))));
+    note("fd", outcome(fs::read_dir(format!("/proc/{pid}/fd"))));
+    note("map_files", outcome(fs::read_dir(format!("/proc/{pid}/map_files"))));
     note("process_vm_readv", read_memory(pid, address));
     for descriptor in [0, 3, 4] {
         note(&format!("pidfd_getfd {descriptor}"), take_descriptor(pid, descriptor));
@@ -37,10 +38,6 @@ pub(crate) fn attempt_all_on_a_child() -> Vec<(String, i32)> {
     child.kill().expect("our child");
     child.wait().expect("our child");
     attempts
-}
-
-fn errno_of<T>(result: std::io::Result<T>) -> Result<(), Errno> {
-    result.map(drop).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 fn first_mapping(pid: i32) -> Option<usize> {

@@ -22,6 +22,7 @@
 mod become_requester;
 mod bomb;
 mod daemon;
+mod errno;
 mod keyring_lock;
 mod keys;
 mod killer;
