@@ -13,7 +13,6 @@ use crate::support::rpc::{InitReply, call_null_with, denied};
 use crate::support::server::{Server, Target};
 use crate::support::shared::Shared;
 use crate::support::site::Site;
-use crate::support::wait::stretched;
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::time::Duration;
@@ -32,8 +31,8 @@ crate::trials![
     every_stage_of_both_attempts_is_in_the_line_and_their_times_add_up,
 ];
 
-/// Delay of a server, long enough to show in the log.
-const ANSWER_TIME: Duration = Duration::from_millis(200);
+/// Delay of a server: longer than all that a busy machine adds between stages, and well below the limit of a round.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// A realm whose user has a service ticket in the cache; after that, the service gets a new key.
 struct Scene {
@@ -277,11 +276,10 @@ fn every_stage_of_both_attempts_is_in_the_line_and_their_times_add_up(_: &Shared
     let sum: f64 = stages[1..].iter().map(|(_, ms)| ms).sum();
     let total = line.split_once("established in ").unwrap().1.split_once(" ms").unwrap().0;
     let total: f64 = total.parse().unwrap();
-    // The total includes the writing of the key. Even three times this limit is less than one answer of the server
-    // takes.
-    let more = 1e3 * stretched(Duration::from_millis(50)).as_secs_f64();
-    assert!((-1.0..more).contains(&(total - sum)), "{sum} of {total} ms: {line}");
+    // The total includes the writing of the key, and no answer of the server that no stage has.
+    let answer = 1e3 * ANSWER_TIME.as_secs_f64();
+    assert!((-1.0..answer).contains(&(total - sum)), "{sum} of {total} ms: {line}");
     for (name, ms) in &stages {
-        assert!(*name != "negotiate" || *ms >= 200.0, "each attempt has its own time: {line}");
+        assert!(*name != "negotiate" || *ms >= answer, "each attempt has its own time: {line}");
     }
 }
