@@ -12,6 +12,7 @@ use crate::support::wait::{assert_lasted, stretched};
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use nix::sys::socket::{Backlog, listen};
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -101,8 +102,8 @@ fn with_a_service_ticket_in_the_cache_no_kdc_is_needed(_: &Shared) {
 /// How long libkrb5 waits on an accepted connection; no setting changes that.
 const BY_TCP: Duration = Duration::from_secs(10);
 
-/// How long the C library waits for one silent name server: five seconds, twice (resolv.conf(5)).
-const BY_RESOLVER: Duration = Duration::from_secs(10);
+/// So many KDCs hang that a second for each is told from ten on any machine.
+const SEVERAL: u8 = 6;
 
 /// A KDC that hangs: its port takes datagrams, and as many connections as its queue holds.
 struct Hanging {
@@ -132,14 +133,14 @@ impl Hanging {
     }
 }
 
-/// How long a context takes when this KDC comes before the working one.
+/// How long a context takes when these KDCs come before the working one.
 #[track_caller]
-fn time_with(shared: &Shared, hanging: &Hanging, libdefaults: &str) -> Duration {
-    let site = Site::with(shared.realm(), &Settings { kdc: "20s", deadline: "30s", ..Default::default() });
+fn time_with(shared: &Shared, hanging: &[Hanging], libdefaults: &str) -> Duration {
+    let site = Site::with(shared.realm(), &Settings { kdc: "90s", deadline: "120s", ..Default::default() });
     site.ticket(shared.realm());
     let krb5 = std::fs::read_to_string(site.path("krb5.conf")).unwrap();
-    let both = krb5.replacen(" kdc = ", &format!(" kdc = 127.0.0.1:{}\n  kdc = ", hanging.port), 1);
-    std::fs::write(site.path("krb5.conf"), both).unwrap();
+    let first: String = hanging.iter().map(|kdc| format!(" kdc = 127.0.0.1:{}\n ", kdc.port)).collect();
+    std::fs::write(site.path("krb5.conf"), krb5.replacen(" kdc = ", &format!("{first} kdc = "), 1)).unwrap();
     site.libdefaults(libdefaults);
     let start = Instant::now();
     drop(site.ask(shared.nfs()).context());
@@ -147,22 +148,22 @@ fn time_with(shared: &Shared, hanging: &Hanging, libdefaults: &str) -> Duration 
 }
 
 fn a_first_kdc_that_drops_everything_costs_a_second(shared: &Shared) {
-    let hanging = Hanging::dropping();
+    let hanging: Vec<_> = (0..SEVERAL).map(|_| Hanging::dropping()).collect();
     for libdefaults in ["", "udp_preference_limit = 1"] {
         let took = time_with(shared, &hanging, libdefaults);
-        assert_lasted(took, 1, stretched(Duration::from_secs(4)).min(BY_TCP));
+        assert_lasted(took, SEVERAL.into(), BY_TCP * u32::from(SEVERAL));
     }
 }
 
 fn a_first_kdc_that_accepts_and_says_nothing_costs_a_second_by_udp(shared: &Shared) {
-    let took = time_with(shared, &Hanging::accepting(16), "");
-    assert_lasted(took, 1, stretched(Duration::from_secs(4)).min(BY_TCP));
+    let hanging: Vec<_> = (0..SEVERAL).map(|_| Hanging::accepting(16)).collect();
+    assert_lasted(time_with(shared, &hanging, ""), SEVERAL.into(), BY_TCP * u32::from(SEVERAL));
 }
 
 /// Larger requests go over TCP first.
 fn a_first_kdc_that_accepts_and_says_nothing_costs_ten_seconds_by_tcp(shared: &Shared) {
-    let took = time_with(shared, &Hanging::accepting(16), "udp_preference_limit = 1");
-    assert_lasted(took, BY_TCP.as_secs(), stretched(Duration::from_secs(14)));
+    let took = time_with(shared, &[Hanging::accepting(16)], "udp_preference_limit = 1");
+    assert_lasted(took, BY_TCP.as_secs(), BY_TCP * u32::from(SEVERAL));
 }
 
 /// The name service of the requester's network never answers.
@@ -180,10 +181,10 @@ fn a_kdc_whose_name_nobody_resolves_is_given_up_in_its_time(shared: &Shared) {
     let target = Target::nfs(&shared.realm().service(), 1);
     let start = Instant::now();
     let outcome = site.ask_after(steps, site.request(&target));
-    assert_lasted(start.elapsed(), 2, stretched(Duration::from_secs(5)).min(BY_RESOLVER));
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
     site.assert_failed(&outcome, Cause::NameServiceSilent, &target);
     site.log.wait_for_words(&["kdc: ", "name kdc.example.test: the name service does not answer"]);
-    assert!(was_asked(&silent), "the name service was never asked");
+    expect_asked_once(&silent);
 }
 
 fn a_server_whose_name_nobody_resolves_is_given_up_in_its_time(_: &Shared) {
@@ -200,15 +201,24 @@ fn a_server_whose_name_nobody_resolves_is_given_up_in_its_time(_: &Shared) {
     steps.extend(as_user(site.uid()));
     let start = Instant::now();
     let outcome = site.ask_after(steps, request);
-    assert_lasted(start.elapsed(), 2, stretched(Duration::from_secs(5)).min(BY_RESOLVER));
+    assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
     site.assert_failed(&outcome, Cause::NameServiceSilent, &Target::nfs(&realm.service(), 1));
     site.log.wait_for_words(&["resolve: ", "name server.example.test: the name service does not answer"]);
-    assert!(was_asked(&silent), "the name service was never asked");
+    expect_asked_once(&silent);
 }
 
-fn was_asked(name_service: &[UdpSocket]) -> bool {
-    name_service.iter().any(|server| {
+/// The C library asks a silent name service again after five seconds, and gives it up after ten (resolv.conf(5)).
+#[track_caller]
+fn expect_asked_once(name_service: &[UdpSocket]) {
+    let (mut questions, mut count) = (BTreeSet::new(), 0);
+    for server in name_service {
         server.set_nonblocking(true).unwrap();
-        server.recv(&mut [0; 512]).is_ok()
-    })
+        let mut question = [0; 512];
+        while let Ok(length) = server.recv(&mut question) {
+            questions.insert(question[..length].to_vec());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "the name service was never asked");
+    assert_eq!(questions.len(), count, "a question was asked again");
 }

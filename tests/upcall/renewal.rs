@@ -46,8 +46,12 @@ impl Scene {
     }
 
     pub(crate) fn of(age: &str, options: &[&str], extra: &str) -> Self {
+        Self::with(age, options, &Settings { extra, ..Settings::default() })
+    }
+
+    pub(crate) fn with(age: &str, options: &[&str], settings: &Settings<'_>) -> Self {
         let mut realm = Realm::start();
-        let site = Site::with(&realm, &Settings { extra, ..Settings::default() });
+        let site = Site::with(&realm, settings);
         realm.aged_ticket(age, site.uid(), &default_cache(&site), options);
         let acceptor = Acceptor::start(&realm);
         Self { realm, site, acceptor }

@@ -1,29 +1,32 @@
 use super::{Pid, WaitingParent, is_runnable, parent_of};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A parent that waits for its child, and the child.
-fn parent_and_child() -> (Child, Pid) {
+/// A parent that answers to each line, and its child.
+fn parent_and_child() -> (Child, BufReader<ChildStdout>, Pid) {
     let mut shell = Command::new("sh");
-    shell.args(["-c", "sleep 60 & echo $!; wait"]).stdout(Stdio::piped());
-    let mut parent = shell.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (parent, Pid::from_raw(line.trim().parse().unwrap()))
+    shell.args(["-c", "sleep 600 >/dev/null & echo $!; while read line; do echo $line; done"]);
+    let mut parent = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut said, mut line) = (BufReader::new(parent.stdout.take().unwrap()), String::new());
+    said.read_line(&mut line).unwrap();
+    (parent, said, Pid::from_raw(line.trim().parse().unwrap()))
 }
 
 #[test]
 fn a_parent_without_a_descriptor_is_ended_by_its_number_and_nobody_else_is() {
-    let (mut parent, child) = parent_and_child();
+    let (mut parent, mut said, child) = parent_and_child();
     let pid = Pid::from_raw(parent.id().cast_signed());
     assert_eq!((parent_of(child), parent_of(Pid::from_raw(i32::MAX))), (Some(pid), None));
     // One that is not the parent.
-    let (mut other, others_child) = parent_and_child();
+    let (mut other, _, others_child) = parent_and_child();
     WaitingParent { pid, child: others_child, opened: None }.end();
-    std::thread::sleep(Duration::from_millis(20));
-    assert!(parent.try_wait().unwrap().is_none());
+    // A process to which SIGKILL has been sent says nothing more.
+    parent.stdin.as_mut().unwrap().write_all(b"alive\n").unwrap();
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "alive\n");
     WaitingParent { pid, child, opened: None }.end();
     assert_eq!(parent.wait().unwrap().signal(), Some(libc::SIGKILL));
     other.kill().and_then(|()| other.wait()).unwrap();

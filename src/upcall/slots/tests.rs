@@ -176,12 +176,26 @@ fn lustre_waits_for_a_slot_until_its_deadline_and_a_program_does_not() {
     );
     assert!(begun.elapsed() >= short);
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| take_within(Claimant::LustreMachine, FREEING_LIMIT));
-        thread::sleep(short);
-        assert!(!waiting.is_finished());
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiting = scope.spawn(move || {
+            tell.send(nix::unistd::gettid()).unwrap();
+            take_within(Claimant::LustreMachine, FREEING_LIMIT)
+        });
+        // It pauses only after it has found no slot.
+        let call = format!("/proc/self/task/{}/syscall", told.recv().unwrap());
+        while !is_a_pause(&std::fs::read_to_string(&call).unwrap()) {
+            assert!(!waiting.is_finished(), "it does not wait");
+            thread::yield_now();
+        }
         drop(held);
         waiting.join().unwrap().unwrap();
     });
+}
+
+/// Whether a thread's present system call (proc_pid_syscall(5)) is that of thread::sleep().
+fn is_a_pause(call: &str) -> bool {
+    let number = call.split(' ').next().unwrap().parse();
+    number.is_ok_and(|number: i64| [libc::SYS_clock_nanosleep, libc::SYS_nanosleep].contains(&number))
 }
 
 #[test]

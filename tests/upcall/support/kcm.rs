@@ -23,6 +23,7 @@ const HEIMDALS: &str = "mount --bind \"$1\" /run && exec \"$2\"/sbin/kcm";
 #[derive(Debug)]
 pub(crate) struct Kcm {
     daemon: Daemon,
+    socket: PathBuf,
 }
 
 impl Kcm {
@@ -55,12 +56,25 @@ impl Kcm {
             }
             UnixStream::connect(socket).ok()
         });
-        Self { daemon }
+        Self { daemon, socket: socket.clone() }
     }
 
     /// The daemon stops: its socket takes requests, and nobody answers.
     pub(crate) fn silence(&self) {
         self.daemon.signal(Signal::SIGSTOP);
+    }
+
+    /// Waits until somebody's connection stays in the silent daemon's queue.
+    #[track_caller]
+    pub(crate) fn wait_until_asked(&self) {
+        // State 2 of /proc/net/unix: connected, and not yet accepted.
+        let (state, path) = (Some("02"), self.socket.to_str().unwrap());
+        wait_for("a question to the silent daemon", Duration::from_secs(20), || {
+            let sockets = fs::read("/proc/net/unix").unwrap();
+            let sockets = String::from_utf8_lossy(&sockets);
+            let mut fields = sockets.lines().map(|line| line.split_whitespace());
+            fields.any(|fields| fields.clone().nth(5) == state && fields.last() == Some(path)).then_some(())
+        });
     }
 
     /// The daemon continues.
