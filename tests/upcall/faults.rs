@@ -79,7 +79,8 @@ fn a_killed_worker_fails_the_key_at_once(shared: &Shared) {
     kill(waiting.worker().pid, Signal::SIGKILL).unwrap();
     let (finding, took) = waiting.settle();
     assert_eq!(failed_with(&finding), Errno::EIO);
-    assert!(took < stretched(RELEASED_WITHIN), "took {took:?}");
+    // Half of the deadline.
+    assert!(took < Duration::from_secs(30), "took {took:?}");
     waiting.site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
     waiting.site.wait_until_idle();
 }
