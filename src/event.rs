@@ -4,15 +4,16 @@
 #![forbid(unsafe_code)]
 
 mod cause;
+#[cfg(feature = "upcall")]
 mod failure;
 mod meaning;
 mod reason;
+#[cfg(feature = "upcall")]
 mod stage;
 
-pub use cause::Cause;
-pub use failure::Failure;
 pub(crate) use meaning::{Meaning, NO_UPCALL, meaning};
 pub use reason::Reason;
-pub use stage::Stage;
+#[cfg(feature = "upcall")]
+pub use {cause::Cause, failure::Failure, stage::Stage};
 
 pub(crate) use crate::text::one_line;

@@ -33,15 +33,12 @@
 
 pub mod crypto;
 pub mod ctx;
-#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod event;
 mod key;
 #[cfg(feature = "upcall")]
 mod nid;
 pub mod secret;
-#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod text;
-#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod wire;
 
 #[cfg(feature = "tools")]
@@ -60,11 +57,9 @@ mod negotiate;
 mod selftest;
 #[cfg(feature = "tools")]
 mod sk_tool;
-#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod sys;
 #[cfg(feature = "tools")]
 mod terminal;
-#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 mod time;
 #[cfg(feature = "upcall")]
 mod upcall;

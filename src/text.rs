@@ -59,6 +59,7 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 /// A name as it is, or in quotation marks if a part of it could be mistaken for the text around a name.
+#[cfg(any(feature = "upcall", test))]
 pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
     let could_mislead = |c: char| c.is_whitespace() || "\"'\\;,".contains(c) || !is_plain(c);
     if !name.is_empty() && !name.contains(could_mislead) {
@@ -78,7 +79,7 @@ pub(crate) fn quoted(name: &str) -> Cow<'_, str> {
 }
 
 /// The name of a file, like any name.
-#[cfg(any(feature = "tools", test))]
+#[cfg(feature = "tools")]
 pub(crate) fn quoted_path(path: &Path) -> String {
     quoted(&path.to_string_lossy()).into_owned()
 }

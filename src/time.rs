@@ -6,10 +6,13 @@
 
 #[cfg(any(feature = "gss", test))]
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+#[cfg(any(feature = "upcall", test))]
+use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(any(feature = "gss", test))]
 use ::time::OffsetDateTime;
+#[cfg(feature = "upcall")]
 use nix::time::{ClockId, clock_gettime};
 
 /// Seconds since the epoch.
@@ -18,11 +21,13 @@ pub(crate) fn now() -> u64 {
 }
 
 /// The same in Kerberos's 32 bits, which end in 2106.
+#[cfg(feature = "upcall")]
 pub(crate) fn now_32() -> u32 {
     u32::try_from(now()).unwrap_or(u32::MAX)
 }
 
 /// A clock that does not jump and continues while the machine sleeps.
+#[cfg(feature = "upcall")]
 pub(crate) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
@@ -42,6 +47,7 @@ pub(crate) fn waited(time: Duration) -> String {
 }
 
 /// In seconds with one decimal: `3.1 s`, `0.0 s`.
+#[cfg(any(feature = "upcall", test))]
 pub(crate) fn tenths(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f32())
 }

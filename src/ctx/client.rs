@@ -233,4 +233,5 @@ pub fn destination() -> Result<Destination, ClientError> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "upcall")]
 mod tests;

@@ -14,10 +14,8 @@ pub(crate) mod initiator;
 pub(crate) mod lustre;
 mod no_context;
 mod os_error;
-#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 pub(crate) mod payload;
 pub(crate) mod preference;
-#[cfg_attr(not(feature = "upcall"), allow(dead_code, unused_imports, reason = "programs use a part of it"))]
 pub(crate) mod request;
 pub(crate) mod rings;
 pub mod visible;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{CALLOUT_LIMIT, RequestError};
 pub(crate) use options::Mechanism;
+#[cfg(feature = "upcall")]
 pub(crate) use options::{ANEW_PAUSE, NO_PAUSE};
 pub use options::{Level, OnPause};
 

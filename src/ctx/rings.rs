@@ -139,6 +139,7 @@ pub(super) fn judge(key: KeySerial, owner: u32) -> Result<Result<(), Doubt>, Err
 }
 
 #[cfg(test)]
+#[cfg(feature = "upcall")]
 mod tests {
     use super::*;
 

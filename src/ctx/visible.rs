@@ -249,6 +249,7 @@ pub(super) fn serials(lines: impl BufRead) -> impl Iterator<Item = KeySerial> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "upcall")]
 mod tests {
     use super::*;
     use std::ffi::CString;

@@ -1,11 +1,8 @@
 //! The causes of a failed upcall: their errnos, and what to do about them.
 
-use std::path::{Path, PathBuf};
-
+#[cfg(feature = "upcall")]
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
-
-use crate::text::one_line;
 
 /// Why an upcall failed, as far as that matters for the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +106,7 @@ pub enum Cause {
     Setup,
 }
 
+#[cfg(feature = "upcall")]
 impl Cause {
     /// The error that the requester and readers of the key see.
     pub fn errno(self) -> Errno {
@@ -153,9 +151,9 @@ impl Cause {
     }
 
     /// The remedy, with the name of the settings file that is in effect.
-    pub fn remedy_by(self, settings: &Path) -> String {
-        let settings: PathBuf = settings.components().collect();
-        self.remedy().replace("lgss.toml", &one_line(&settings.to_string_lossy()))
+    pub fn remedy_by(self, settings: &std::path::Path) -> String {
+        let settings: std::path::PathBuf = settings.components().collect();
+        self.remedy().replace("lgss.toml", &crate::text::one_line(&settings.to_string_lossy()))
     }
 
     /// What a person can do about it.

@@ -5,6 +5,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
 use super::cause::Cause;
+#[cfg(feature = "upcall")]
 use super::failure::Failure;
 
 /// A failure in words, for a requester that asks for itself.
@@ -23,8 +24,8 @@ pub struct Reason {
 }
 
 impl Reason {
-    #[cfg(any(feature = "upcall", test))]
     /// The failure in words; `None` if it is not about the requester's own affairs.
+    #[cfg(feature = "upcall")]
     pub(crate) fn of(failure: &Failure) -> Option<Self> {
         failure.cause.is_the_requesters_own().then(|| Self {
             stage: failure.stage.to_string(),
@@ -44,6 +45,7 @@ impl Cause {
     /// Whether detail and remedy reveal only what the requester could find out by itself, as the same user at the same
     /// place: its request, its caches, its KDC, its server, its limits. Not so the rules of the threat model, the setup
     /// of the host, and machine credentials.
+    #[cfg(feature = "upcall")]
     pub fn is_the_requesters_own(self) -> bool {
         match self {
             Self::BadRequest
@@ -98,7 +100,7 @@ impl Cause {
     }
 
     /// Its stable name for programs, such as `kdc_down`.
-    #[cfg(any(feature = "upcall", test))]
+    #[cfg(feature = "upcall")]
     pub fn word(self) -> String {
         serde_json::to_string(&self).unwrap_or_default().trim_matches('"').to_owned()
     }
@@ -164,6 +166,7 @@ impl Cause {
 }
 
 #[cfg(test)]
+#[cfg(feature = "upcall")]
 mod tests {
     use super::*;
     use crate::event::stage::Stage;

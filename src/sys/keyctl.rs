@@ -3,22 +3,30 @@
 //! Serials are the kernel's `key_serial_t`: positive ids, or the negative special ids below. linux-keyutils makes the calls
 //! that it supports soundly and without loss. docs/decisions.md says for each other call why it is ours.
 
+mod call;
 mod library;
+#[cfg(feature = "upcall")]
+mod making;
 
 use std::ffi::CStr;
 use std::os::raw::{c_int, c_long};
 use std::ptr;
-use std::time::Duration;
 
 use libc::c_ulong;
-use linux_keyutils::{KeyPermissions, KeySerialId};
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
+use call::{arg, check, serial, simple};
 use library::{errno, library};
 
-/// A key's serial number as the kernel counts them.
-pub(crate) type RawSerial = i32;
+pub(crate) use call::RawSerial;
+#[cfg(feature = "upcall")]
+pub(crate) use making::{
+    REQUESTORS_KEYRING, assume_authority, clear_timeout, divest_authority, instantiate,
+    own_persistent_keyring, reject, set_owner,
+};
+#[cfg(feature = "upcall")]
+pub use making::{add, clear, revoke, set_permissions, set_timeout, update};
 
 /// The calling thread's thread keyring.
 pub(crate) const THREAD_KEYRING: RawSerial = libc::KEY_SPEC_THREAD_KEYRING;
@@ -29,125 +37,12 @@ pub const SESSION_KEYRING: RawSerial = libc::KEY_SPEC_SESSION_KEYRING;
 /// The user keyring of the calling process's real uid.
 pub const USER_KEYRING: RawSerial = libc::KEY_SPEC_USER_KEYRING;
 
-/// For the holder of authority over a key under construction: the keyring that the requester wants the key in.
-pub(crate) const REQUESTORS_KEYRING: RawSerial = libc::KEY_SPEC_REQUESTOR_KEYRING;
-
 /// Longest description that the kernel keeps, with room for the fields before it.
 const DESCRIBE_LIMIT: usize = 4096 + 128;
 /// Longest payload of any key, which a `big_key` can have.
 const PAYLOAD_LIMIT: usize = 1024 * 1024;
 /// Most bytes of serials read from a keyring: a quarter of a million links.
 const KEYRING_LINKS_LIMIT: usize = 1024 * 1024;
-
-fn check(result: c_long) -> Result<c_long, Errno> {
-    Errno::result(result)
-}
-
-fn serial(result: c_long) -> Result<RawSerial, Errno> {
-    check(result).and_then(|raw| RawSerial::try_from(raw).map_err(|_| Errno::EOVERFLOW))
-}
-
-/// A signed id in a register-wide argument; the kernel takes the low 32 bits.
-fn arg(id: RawSerial) -> c_ulong {
-    id.cast_unsigned().into()
-}
-
-fn simple(operation: u32, arg2: c_ulong, arg3: c_ulong) -> Result<c_long, Errno> {
-    // SAFETY: only operations whose arguments are plain numbers come here; the kernel dereferences none of them.
-    check(unsafe {
-        libc::syscall(libc::SYS_keyctl, c_ulong::from(operation), arg2, arg3, 0 as c_ulong, 0 as c_ulong)
-    })
-}
-
-/// [KEYCTL_ASSUME_AUTHORITY](https://man7.org/linux/man-pages/man2/keyctl.2.html): the right to instantiate `key`.
-/// Returns the serial of the authorisation key.
-///
-/// # Errors
-/// ENOKEY if the process has no such authority.
-pub(crate) fn assume_authority(key: RawSerial) -> Result<RawSerial, Errno> {
-    serial(simple(libc::KEYCTL_ASSUME_AUTHORITY, arg(key), 0)?)
-}
-
-/// KEYCTL_ASSUME_AUTHORITY with no key: gives up the authority that this process has.
-///
-/// # Errors
-/// None known.
-pub(crate) fn divest_authority() -> Result<(), Errno> {
-    library(0).assume_authority().map_err(errno)
-}
-
-/// KEYCTL_INSTANTIATE: gives the key under construction its payload and links it to `ring` (0: to none).
-///
-/// # Errors
-/// EDQUOT, EPERM without authority, EBUSY if it is no longer under construction.
-pub(crate) fn instantiate(key: RawSerial, payload: &[u8], ring: RawSerial) -> Result<(), Errno> {
-    library(key).instantiate(payload, KeySerialId(ring)).map_err(errno)
-}
-
-/// KEYCTL_REJECT: makes the key under construction negative with `errno` for `ttl`.
-///
-/// # Errors
-/// EPERM without authority, EBUSY if it is no longer under construction.
-pub(crate) fn reject(key: RawSerial, ttl: Duration, errno: Errno) -> Result<(), Errno> {
-    let error = c_ulong::from((errno as i32).unsigned_abs());
-    // SAFETY: all arguments are plain numbers.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_keyctl,
-            c_ulong::from(libc::KEYCTL_REJECT),
-            arg(key),
-            c_ulong::try_from(seconds(ttl)).unwrap_or(c_ulong::MAX),
-            error,
-            0 as c_ulong,
-        )
-    })?;
-    Ok(())
-}
-
-/// KEYCTL_SET_TIMEOUT, in whole seconds, at least one.
-///
-/// # Errors
-/// EACCES without setattr permission or authority.
-pub fn set_timeout(key: RawSerial, timeout: Duration) -> Result<(), Errno> {
-    library(key).set_timeout(seconds(timeout).max(1)).map_err(errno)
-}
-
-/// KEYCTL_SET_TIMEOUT of 0: the key does not expire.
-///
-/// # Errors
-/// As [`set_timeout`].
-pub(crate) fn clear_timeout(key: RawSerial) -> Result<(), Errno> {
-    library(key).set_timeout(0).map_err(errno)
-}
-
-/// KEYCTL_CHOWN.
-///
-/// # Errors
-/// EACCES without setattr permission, EPERM for a user or group that is not ours without CAP_SYS_ADMIN, EDQUOT where the new
-/// owner's quota has no room for it.
-pub(crate) fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno> {
-    library(key).chown(Some(uid), Some(gid)).map_err(errno)
-}
-
-/// KEYCTL_SETPERM.
-///
-/// # Errors
-/// EACCES without setattr permission.
-pub fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
-    library(key).set_perms(KeyPermissions::from_u32(permissions)).map_err(errno)
-}
-
-fn seconds(duration: Duration) -> usize {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX) as usize
-}
-
-/// KEYCTL_UPDATE: replaces the payload. For `user` keys it also clears the expiry.
-///
-/// # Errors
-/// EACCES without write permission, EDQUOT, EKEYREVOKED, EKEYEXPIRED.
-pub fn update(key: RawSerial, payload: &[u8]) -> Result<(), Errno> {
-    library(key).update(&payload).map_err(errno)
-}
 
 /// KEYCTL_DESCRIBE: `type;uid;gid;perm;description`, without the final NUL.
 ///
@@ -177,6 +72,7 @@ pub fn read(key: RawSerial) -> Result<Zeroizing<Vec<u8>>, Errno> {
 ///
 /// # Errors
 /// EMSGSIZE for a longer payload, and those of [`read`].
+#[cfg(feature = "upcall")]
 pub(crate) fn read_at_most(key: RawSerial, limit: usize) -> Result<Zeroizing<Vec<u8>>, Errno> {
     read_all(read_into, key, limit.min(PAYLOAD_LIMIT))
 }
@@ -251,28 +147,12 @@ pub fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_UNLINK, arg(key), arg(ring)).map(drop)
 }
 
-/// KEYCTL_CLEAR: takes everything out of `ring`.
-///
-/// # Errors
-/// EACCES.
-pub fn clear(ring: RawSerial) -> Result<(), Errno> {
-    simple(libc::KEYCTL_CLEAR, arg(ring), 0).map(drop)
-}
-
 /// KEYCTL_INVALIDATE: removes the key at once, for everybody.
 ///
 /// # Errors
 /// EACCES without search permission, ENOKEY.
 pub fn invalidate(key: RawSerial) -> Result<(), Errno> {
     library(key).invalidate().map_err(errno)
-}
-
-/// KEYCTL_REVOKE.
-///
-/// # Errors
-/// EACCES, ENOKEY.
-pub fn revoke(key: RawSerial) -> Result<(), Errno> {
-    library(key).revoke().map_err(errno)
 }
 
 /// KEYCTL_JOIN_SESSION_KEYRING with no name: a fresh anonymous session keyring for this process.
@@ -297,14 +177,6 @@ pub(crate) fn keyring_id(special: RawSerial) -> Result<RawSerial, Errno> {
 /// EDQUOT, ENOMEM.
 pub(crate) fn make_keyring(special: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_KEYRING_ID, arg(special), 1)?)
-}
-
-/// KEYCTL_GET_PERSISTENT: the persistent keyring of the caller's uid, made if necessary and linked to `ring`.
-///
-/// # Errors
-/// EOPNOTSUPP if the kernel has none, EDQUOT, EACCES.
-pub(crate) fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno> {
-    serial(simple(libc::KEYCTL_GET_PERSISTENT, arg(-1), arg(ring))?)
 }
 
 /// KEYCTL_SEARCH of `ring` and the keyrings in it. Does not link the key anywhere.
@@ -334,24 +206,6 @@ pub(crate) fn search_and_link(
             key_type.as_ptr(),
             description.as_ptr(),
             arg(into),
-        )
-    })?)
-}
-
-/// [add_key(2)](https://man7.org/linux/man-pages/man2/add_key.2.html).
-///
-/// # Errors
-/// EDQUOT, EACCES, EINVAL.
-pub fn add(key_type: &CStr, description: &CStr, payload: &[u8], ring: RawSerial) -> Result<RawSerial, Errno> {
-    // SAFETY: the strings are NUL-terminated, pointer and length describe `payload`; the kernel only reads them.
-    serial(check(unsafe {
-        libc::syscall(
-            libc::SYS_add_key,
-            key_type.as_ptr(),
-            description.as_ptr(),
-            payload.as_ptr(),
-            payload.len(),
-            c_long::from(ring as c_int),
         )
     })?)
 }

@@ -15,6 +15,7 @@ pub(crate) mod call_groups;
 pub(crate) mod duplex;
 #[cfg(feature = "upcall")]
 pub(crate) mod entry;
+#[cfg(feature = "upcall")]
 pub(crate) mod errno;
 #[cfg(feature = "upcall")]
 pub(crate) mod exec;

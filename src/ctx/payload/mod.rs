@@ -3,6 +3,7 @@
 mod flags;
 #[cfg(feature = "upcall")]
 pub(crate) mod lustre;
+#[cfg(feature = "upcall")]
 mod no_context;
 mod texts;
 pub mod user;

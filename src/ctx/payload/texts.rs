@@ -4,7 +4,7 @@
 //! the payload, a text that comes out of here is printable and on one line.
 
 use crate::event::one_line;
-use crate::wire::{Reader, WireError, Writer};
+use crate::wire::{Reader, WireError};
 
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) enum TextKind {
 }
 
 /// Longest text in bytes, of which ours keep clear.
-const TEXT_LIMIT: usize = 1024;
+pub(super) const TEXT_LIMIT: usize = 1024;
 
 /// The texts of one payload.
 #[derive(Debug)]
@@ -49,15 +49,4 @@ impl<'a> Texts<'a> {
         let (_, text) = self.0.iter().find(|(number, _)| *number == kind as u32)?;
         Some(one_line(&String::from_utf8_lossy(text)))
     }
-}
-
-/// Appends a text.
-///
-/// # Errors
-/// [`WireError::TooLong`].
-pub(super) fn put(writer: &mut Writer, kind: TextKind, text: &str) -> Result<(), WireError> {
-    if text.len() > TEXT_LIMIT {
-        return Err(WireError::TooLong(text.len(), TEXT_LIMIT));
-    }
-    writer.u32_host(kind as u32).opaque_host(text.as_bytes()).map(drop)
 }

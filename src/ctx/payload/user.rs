@@ -4,22 +4,28 @@
 //! sunrpc module imports for krb5: `u32 flags · u32 endtime · u64 send sequence · u32 enctype · base key to the end`.
 //! Not established: `u32 0 · i32 error · u32 GSS major`, with error `-EINPROGRESS` while the negotiation goes on.
 //! After either there may be texts, for people: texts.rs. Where the owner's quota has no room for them they are left out.
+//! written.rs writes it; here it is read.
+
+#[cfg(feature = "upcall")]
+mod written;
 
 use super::super::context::{BaseKey, Context, HANDLE_LIMIT, Handle, SeqWindow};
 use super::super::initiator::{Initiator, Principal};
 use super::super::no_context::NoContext;
 use super::super::os_error::OsError;
 use super::flags;
-use super::no_context::not_established;
-use super::texts::{self, TextKind, Texts};
+use super::texts::{TextKind, Texts};
 use crate::crypto::enctype::Enctype;
-use crate::event::{Failure, Reason};
+use crate::event::Reason;
 use crate::secret::Secret;
-use crate::wire::{Reader, WireError, Writer};
+use crate::wire::{Reader, WireError};
 use nix::errno::Errno;
 
-/// Major status of a token after which the peer expects another (RFC 2743 §1.2.1.1).
-pub(crate) const GSS_S_CONTINUE_NEEDED: u32 = 0x1;
+#[cfg(feature = "upcall")]
+pub(crate) use written::GSS_S_CONTINUE_NEEDED;
+#[cfg(feature = "upcall")]
+pub use written::{established, failed, failed_because, in_progress};
+
 /// The longest token of the four encryption types, 20 bytes before a key of 32.
 const TOKEN_LIMIT: usize = 64;
 
@@ -53,77 +59,6 @@ pub enum PayloadError {
     /// An encryption type that is not AES, or a key that does not fit it.
     #[error("payload of the key: encryption type {0} or its key length")]
     BadKey(u32),
-}
-
-/// The payload that a key is instantiated with.
-pub fn in_progress() -> Writer {
-    not_established(Errno::EINPROGRESS, GSS_S_CONTINUE_NEEDED)
-}
-
-/// The payload of a failed negotiation, for readers that may know no more than the errno.
-pub fn failed(failure: &Failure) -> Writer {
-    not_established(failure.cause.errno(), failure.gss_major)
-}
-
-/// The same with the reason in words.
-///
-/// # Errors
-/// `WireError::TooLong`, which the limits of a failure exclude.
-pub fn failed_because(failure: &Failure, reason: &Reason) -> Result<Writer, WireError> {
-    let mut writer = failed(failure);
-    let Reason { stage, cause, detail, remedy } = reason;
-    for (kind, text) in [
-        (TextKind::Stage, stage),
-        (TextKind::Cause, cause),
-        (TextKind::Detail, detail),
-        (TextKind::Remedy, remedy),
-    ] {
-        texts::put(&mut writer, kind, text)?;
-    }
-    Ok(writer)
-}
-
-/// The payload of an established context.
-///
-/// # Errors
-/// `WireError::TooLong`, which the types' limits exclude.
-pub fn established(context: &Context) -> Result<Writer, WireError> {
-    let key = context.base_key.secret().expose();
-    let mut token = Writer::with_capacity(TOKEN_LIMIT);
-    token
-        .u32_host(flags::of(context.key_origin))
-        .u32_host(context.endtime)
-        .u64_host(context.send_sequence)
-        .u32_host(context.base_key.enctype().number())
-        .bytes(key);
-    let handle = context.handle.as_bytes();
-    let Texted { principal, unmet } = Texted::of(context);
-    let capacity = 12 + handle.len() + token.len() + 16 + principal.len() + unmet.len();
-    let mut writer = Writer::with_capacity(capacity);
-    writer.u32_host(context.window.count()).opaque_host(handle)?.opaque_host(token.as_slice())?;
-    for (kind, text) in [(TextKind::Principal, principal), (TextKind::Unmet, unmet)] {
-        if !text.is_empty() {
-            texts::put(&mut writer, kind, text)?;
-        }
-    }
-    Ok(writer)
-}
-
-/// What is said of the initiator; empty where there is nothing to say.
-struct Texted<'a> {
-    principal: &'a str,
-    unmet: &'a str,
-}
-
-impl<'a> Texted<'a> {
-    fn of(context: &'a Context) -> Self {
-        match &context.initiator {
-            Some(Initiator { principal, unmet }) => {
-                Self { principal: principal.as_str(), unmet: unmet.as_deref().unwrap_or_default() }
-            }
-            None => Self { principal: "", unmet: "" },
-        }
-    }
 }
 
 /// Reads a payload.
@@ -182,10 +117,11 @@ fn parse_reason(texts: &Texts<'_>) -> Option<Reason> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "upcall")]
 mod tests {
     use super::*;
     use crate::crypto::mic::KeyOrigin;
-    use crate::event::{Cause, Stage};
+    use crate::event::{Cause, Failure, Stage};
     use proptest::prelude::*;
 
     fn context() -> Context {

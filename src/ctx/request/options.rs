@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 #[cfg(feature = "upcall")]
 use serde::{Deserialize, Serialize};
@@ -71,8 +70,10 @@ pub enum OnPause {
 }
 
 /// Least time between a failure, or a broken pause, and the next break.
-pub(crate) const ANEW_PAUSE: Duration = Duration::from_secs(1);
+#[cfg(feature = "upcall")]
+pub(crate) const ANEW_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 /// The upcall's answer to [`OnPause::EndOnly`] where there is no pause.
+#[cfg(feature = "upcall")]
 pub(crate) const NO_PAUSE: &str = "there is no pause";
 
 impl FromStr for OnPause {
