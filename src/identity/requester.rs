@@ -269,7 +269,7 @@ fn waits(origin: Origin, uids: Uids) -> Wait {
 
 /// Whether the call mounts. The number of mount(2) in 32-bit tables is that of another call in 64-bit ones.
 fn mounts(number: u64, stack: u64) -> bool {
-    let plain = number & !tables::X32_BIT;
+    let plain = number & !tables::TABLE_BITS;
     let in_32_bit_table = number == plain && stack != 0 && stack <= u32::MAX.into();
     let mount = if in_32_bit_table { tables::MOUNT_32 } else { tables::MOUNT };
     plain == mount || tables::NEW_MOUNT_CALLS.contains(&plain)

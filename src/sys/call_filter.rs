@@ -136,7 +136,6 @@ impl CallRules {
 /// them, since their numbers are others (seccomp(2)).
 #[cfg(target_arch = "x86_64")]
 fn without_x32(mut program: BpfProgram) -> BpfProgram {
-    const X32_BIT: u32 = 0x4000_0000;
     /// The instructions that check the architecture.
     const CHECK: usize = 3;
     let instruction = |code: u32, jf, k| {
@@ -148,7 +147,7 @@ fn without_x32(mut program: BpfProgram) -> BpfProgram {
     let number_is_x32 = [
         // The call's number is the first field.
         instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32_BIT),
+        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, super::tables::X32_BIT),
         instruction(libc::BPF_RET | libc::BPF_K, 0, unknown),
     ];
     program.splice(CHECK..CHECK, number_is_x32);
@@ -193,6 +192,7 @@ impl CallFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::tables::X32_BIT;
     use std::thread;
 
     /// What a thread finds that alone has the filter.
@@ -233,8 +233,6 @@ mod tests {
     #[test]
     fn a_list_of_what_is_allowed_refuses_other_arguments_and_numbers_of_other_programs() {
         const THREAD: u32 = libc::CLONE_THREAD.unsigned_abs();
-        /// Marks calls of x32 programs.
-        const X32_BIT: c_long = 0x4000_0000;
         let plain = [
             libc::SYS_futex,
             libc::SYS_exit,
@@ -258,7 +256,7 @@ mod tests {
                     libc::syscall(libc::SYS_clone, c_long::from(libc::SIGCHLD), none, none, none, none),
                     libc::syscall(libc::SYS_prlimit64, none, 7 as c_long, null, limit.as_mut_ptr()),
                     libc::syscall(libc::SYS_prlimit64, none, 7 as c_long, limit.as_mut_ptr(), null),
-                    libc::syscall(libc::SYS_getppid | X32_BIT),
+                    libc::syscall(libc::SYS_getppid | c_long::from(X32_BIT)),
                 ]
             };
             (calls.map(|result| result >= 0), Errno::last())
