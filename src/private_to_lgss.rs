@@ -5,7 +5,7 @@
 //! whoever uses contexts needs nothing of it.
 #![forbid(unsafe_code)]
 
-pub use crate::sys::entry::begin;
+pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;
 pub use crate::sys::process::end;
 pub use crate::upcall::run as upcall;

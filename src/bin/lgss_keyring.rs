@@ -1,4 +1,4 @@
 //! The upcall: started by the kernel through request-key(8), see lgss_keyring(8).
 #![no_main]
 
-lgss::entry!(lgss::private_to_lgss::upcall);
+lgss::private_to_lgss::entry!(lgss::private_to_lgss::upcall);

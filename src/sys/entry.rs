@@ -46,10 +46,10 @@ unsafe fn take_words(argc: i32, argv: *const *mut c_char) -> Vec<OsString> {
 }
 
 /// Makes `$run`, which turns the words into an exit status, the program's `main`, and
-/// [`heap::Heap`](crate::sys::heap::Heap) its allocator.
+/// [`heap::Heap`](crate::sys::heap::Heap) its allocator. Programs name it by the door: `private_to_lgss::entry!`.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! entry {
+macro_rules! __entry {
     ($run:path) => {
         #[global_allocator]
         static HEAP: $crate::private_to_lgss::Heap = $crate::private_to_lgss::Heap;
@@ -63,6 +63,8 @@ macro_rules! entry {
         }
     };
 }
+#[doc(hidden)]
+pub use __entry as entry;
 
 #[cfg(test)]
 mod tests {
