@@ -6,18 +6,21 @@
 
 #[cfg(any(feature = "gss", test))]
 use std::fmt;
-#[cfg(any(feature = "upcall", test))]
-use std::time::Duration;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[cfg(any(feature = "gss", test))]
 use ::time::OffsetDateTime;
 #[cfg(feature = "upcall")]
 use nix::time::{ClockId, clock_gettime};
 
+/// Time since the epoch.
+pub(crate) fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Seconds since the epoch.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    since_epoch().as_secs()
 }
 
 /// The same in Kerberos's 32 bits, which end in 2106.

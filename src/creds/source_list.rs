@@ -17,6 +17,9 @@ use super::source::{
 /// entries here or of src/negotiate/messages.
 pub(crate) const CONTRACT: u32 = 4;
 
+/// Longest list, in bytes.
+pub(crate) const SOURCE_LIST_LIMIT: usize = 4 * 1024 * 1024;
+
 /// A source in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -136,6 +139,9 @@ pub(crate) enum ListError {
     #[cfg(any(feature = "gss", test))]
     #[error("the programs are of different versions: contract {0} with a worker of {CONTRACT}")]
     Contract(u32),
+    /// The worker would not read it to its end.
+    #[error("list of sources: it has {0} bytes, and {SOURCE_LIST_LIMIT} is the limit")]
+    Long(usize),
     /// It is not a list.
     #[error("list of sources: {0}")]
     Json(#[from] serde_json::Error),
@@ -162,9 +168,10 @@ struct Head {
 /// Encodes a list.
 ///
 /// # Errors
-/// [`ListError::Json`].
+/// [`ListError::Json`], [`ListError::Long`].
 pub(crate) fn encode(sources: Vec<SourceEntry>) -> Result<Vec<u8>, ListError> {
-    Ok(serde_json::to_vec(&List { contract: CONTRACT, sources })?)
+    let list = serde_json::to_vec(&List { contract: CONTRACT, sources })?;
+    if list.len() > SOURCE_LIST_LIMIT { Err(ListError::Long(list.len())) } else { Ok(list) }
 }
 
 /// Decodes a list; bytes after its end are refused.
@@ -269,6 +276,16 @@ mod tests {
             assert!(matches!(decode(list.as_bytes()), Err(ListError::Json(_))), "{list}");
         }
         assert!(matches!(decode(br#"{"contract":4,"sources":[]}"#), Err(ListError::Empty)));
+    }
+
+    #[test]
+    fn a_list_that_the_worker_would_not_read_to_its_end_is_not_written() {
+        let long = |length| CacheNames { library: "x".repeat(length), display: String::new() };
+        let list = |length| encode(vec![SourceEntry::ClientKeytab(long(length))]);
+        let rest = list(0).unwrap().len();
+        assert_eq!(list(SOURCE_LIST_LIMIT - rest).unwrap().len(), SOURCE_LIST_LIMIT);
+        let refused = list(SOURCE_LIST_LIMIT - rest + 1).unwrap_err().to_string();
+        assert_eq!(refused, "list of sources: it has 4194305 bytes, and 4194304 is the limit");
     }
 
     #[test]

@@ -10,12 +10,9 @@ use openssl::error::ErrorStack;
 use openssl::rand::rand_priv_bytes;
 use zeroize::Zeroizing;
 
+use super::prime_size::{PRIME_FLOOR, PRIME_LIMIT};
 use crate::secret::Secret;
 
-/// Shortest prime, in bits.
-const PRIME_FLOOR: usize = 512;
-/// Longest prime, in bytes: the room in a shared key.
-const PRIME_LIMIT: usize = 2048;
 const GENERATOR: u32 = 2;
 /// Rounds of the test of a prime: a composite passes with a probability of at most 2⁻⁶⁴, even one chosen by an attacker.
 const ROUNDS: u32 = 32;
@@ -85,7 +82,7 @@ impl SafePrime {
         if bytes.len() > PRIME_LIMIT {
             return Err(PrimeError::Long(bytes.len()));
         }
-        if bytes.len() * 8 < PRIME_FLOOR {
+        if bytes.len() * 8 < PRIME_FLOOR as usize {
             return Err(PrimeError::Short(bytes.len() * 8));
         }
         if bytes.first().is_none_or(|first| first & 0x80 == 0) {

@@ -12,6 +12,8 @@ pub(crate) mod fuzz;
 pub mod kdf;
 mod keyed_hash;
 pub mod mic;
+#[cfg(feature = "upcall")]
+pub(crate) mod prime_size;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::unistd::Uid;
 
@@ -28,7 +28,7 @@ use crate::sys::local_time::LocalTime;
 use crate::terminal::Terminal;
 use crate::terminal::person::person;
 use crate::text::{quoted, quoted_path, shell_word};
-use crate::time::Span;
+use crate::time::{Span, since_epoch};
 
 pub(super) fn run(
     path: &Path,
@@ -244,7 +244,7 @@ impl Loading<'_> {
         let listed = remaining::of_all_keys();
         for key in former {
             let remaining = remaining_of(&key, &listed);
-            let ends_sooner = remaining.is_some_and(|left| left + unit_of(left) <= life.as_secs());
+            let ends_sooner = remaining.is_some_and(|left| left + remaining::unit_of(left) <= life.as_secs());
             let life = shorter(life.as_secs(), remaining);
             let name = quoted(&key.name);
             match key.shared().filter(|_| key.is_open) {
@@ -279,17 +279,12 @@ fn remaining_of(key: &LoadedKey, listed: &HashMap<i32, ListedKey>) -> Option<u64
     listed.get(&key.serial.raw())?.remaining.seconds()
 }
 
-/// The unit that the kernel has rounded this time down to, in seconds.
-fn unit_of(left: u64) -> u64 {
-    [604_800, 86_400, 3600, 60].into_iter().find(|unit| left >= *unit).unwrap_or(1)
-}
-
 fn shorter(life: u64, other: Option<u64>) -> u64 {
     other.map_or(life, |other| other.clamp(1, life))
 }
 
 fn at_this_time(name: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = since_epoch();
     // If the C library cannot convert the time, the epoch stands in.
     let time = LocalTime::of(now.as_secs()).unwrap_or(LocalTime {
         year: 1970,

@@ -35,6 +35,14 @@ impl Remaining {
     }
 }
 
+/// The kernel's units of time, in seconds.
+const KERNELS_UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+
+/// The unit that the kernel has rounded this time down to, in seconds.
+pub(super) fn unit_of(left: u64) -> u64 {
+    KERNELS_UNITS.into_iter().find(|(_, unit)| left >= *unit).map_or(1, |(_, unit)| unit)
+}
+
 /// What the kernel says of every key that the caller may view, by its number. A key of which it says two things is left
 /// out: then a description with a line break has forged one of them.
 pub(super) fn of_all_keys() -> HashMap<i32, ListedKey> {
@@ -75,14 +83,7 @@ fn of_line(line: &str) -> Option<(i32, Remaining)> {
         "expd" => Remaining::Nothing,
         time => {
             let (number, unit) = time.split_at_checked(time.len().checked_sub(1)?)?;
-            let unit = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3600,
-                "d" => 86_400,
-                "w" => 604_800,
-                _ => return None,
-            };
+            let (_, unit) = KERNELS_UNITS.into_iter().find(|(letter, _)| *letter == unit)?;
             Remaining::Seconds(number.parse::<u64>().ok()?.checked_mul(unit)?)
         }
     };

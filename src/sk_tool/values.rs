@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 use clap_complete::engine::CompletionCandidate;
 
 use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyTypes};
+use crate::crypto::prime_size::{PRIME_CEILING, PRIME_FLOOR};
 use crate::nid::Nid;
 
 /// Bits of a prime that Lustre takes.
-pub(super) const PRIME_BITS: RangeInclusive<i64> = 512..=16384;
+pub(super) const PRIME_BITS: RangeInclusive<i64> = PRIME_FLOOR as i64..=PRIME_CEILING as i64;
 pub(super) const DEFAULT_PRIME_BITS: u32 = 2048;
 /// Bits of a secret.
 pub(super) const KEY_BITS: RangeInclusive<i64> = 8..=1024;

@@ -12,7 +12,7 @@ use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
@@ -24,6 +24,7 @@ use crate::config::settings_file;
 use crate::ctx::lustre::LustreCallout;
 use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, remove_old, subdirectory};
+use crate::time::now;
 
 /// The directory above the notes, whatever `run_dir` is.
 const RUN: &str = "/run/lgss";
@@ -107,8 +108,7 @@ impl Note {
 pub(super) fn holds(text: &str) -> bool {
     let mut lines = text.lines();
     let Some(until) = lines.next().and_then(|line| line.parse::<u64>().ok()) else { return false };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
-    now < until
+    now() < until
         && text.ends_with('\n')
         && lines.next().is_some_and(|cache| Path::new(cache).exists())
         && lines.all(|line| {

@@ -25,24 +25,19 @@ mod watch;
 use std::fmt::Display;
 use std::io::{Read, Write};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::creds::source_list::{self, ListError, SourceEntry};
+use crate::creds::source_list::{self, ListError, SOURCE_LIST_LIMIT, SourceEntry};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::ConfFault;
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::messages::{Failed, Request, WorkerEnd};
+use crate::negotiate::messages::{Failed, REQUEST_TIME, Request, WorkerEnd};
 use crate::selftest::trial::{BUILD_VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
 use early_names::EarlyNames;
 use exit_status::{MISUSED, NOT_REPORTED, REPORTED};
 use watch::Watch;
-
-/// The monitor writes the request before it starts us.
-const REQUEST_LIMIT: Duration = Duration::from_secs(5);
-/// Longest list of sources in bytes.
-const SOURCE_LIST_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
 pub fn run() -> ExitCode {
@@ -97,7 +92,7 @@ impl WorkerInvocation {
     fn take() -> Option<Self> {
         let link = WorkerEnd::over(inherited::monitor_pipes().ok()?);
         let mut list = Vec::new();
-        inherited::source_list().ok()?.take(SOURCE_LIST_LIMIT).read_to_end(&mut list).ok()?;
+        inherited::source_list().ok()?.take(SOURCE_LIST_LIMIT as u64).read_to_end(&mut list).ok()?;
         Some(Self { sources: source_list::decode(&list), link })
     }
 }
@@ -112,8 +107,8 @@ fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()>
         Ok(ready) => ready,
         Err(failure) => return link.send_failed(&Failed::without_stages(failure)).ok(),
     };
-    // Without a request there is no monitor, and nobody to report to.
-    let request = link.receive_request(Instant::now() + REQUEST_LIMIT).ok()?;
+    // The monitor writes it before it starts us. Without a request there is no monitor, and nobody to report to.
+    let request = link.receive_request(Instant::now() + REQUEST_TIME).ok()?;
     let names = EarlyNames::of(&request);
     match sandbox::enter(&request, &sources) {
         Ok(()) => answer(proof, sources, &request, &names, link),

@@ -6,10 +6,11 @@
 //! ```
 
 use super::key::{
-    FILE_SYSTEM_LIMIT, KeyParts, LENGTH, MGS_NIDS_LIMIT, NODEMAP_LIMIT, PRIME_LIMIT, SECRET_LIMIT, SharedKey,
+    FILE_SYSTEM_LIMIT, KeyParts, LENGTH, MGS_NIDS_LIMIT, NODEMAP_LIMIT, SECRET_LIMIT, SharedKey,
     SharedKeyError, bytes_of_prime, bytes_of_secret,
 };
 use super::kinds::{self, CipherAlgorithm, HmacAlgorithm, KeyTypes};
+use crate::crypto::prime_size::PRIME_LIMIT;
 use crate::nid::Nid;
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError};

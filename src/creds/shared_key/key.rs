@@ -2,6 +2,7 @@
 
 use super::kinds::{self, CipherAlgorithm, HmacAlgorithm, KeyTypes};
 use super::names::{self, MGC};
+use crate::crypto::prime_size::{PRIME_CEILING, PRIME_LIMIT};
 use crate::ctx::request::Level;
 use crate::nid::Nid;
 use crate::secret::Secret;
@@ -16,11 +17,9 @@ pub(crate) const LENGTH: usize = 21
 /// Shortest and longest time that contexts of a key may last, in seconds.
 pub(super) const EXPIRE_MINIMUM: u32 = 60;
 pub(super) const EXPIRE_MAXIMUM: u32 = 0x7fff_ffff;
-/// Most bytes of the secret, the prime, and the two names.
+/// Most bytes of the secret and the two names.
 pub(super) const SECRET_LIMIT: usize = 128;
-pub(super) const PRIME_LIMIT: usize = 2048;
 const SECRET_BITS_LIMIT: usize = SECRET_LIMIT * 8;
-const PRIME_BITS_LIMIT: usize = PRIME_LIMIT * 8;
 pub(super) const FILE_SYSTEM_LIMIT: usize = 64;
 pub(super) const NODEMAP_LIMIT: usize = 16;
 /// Most network identifiers of servers.
@@ -105,7 +104,7 @@ pub(crate) enum SharedKeyError {
     #[error("its prime has {0} bits, which is no multiple of 8")]
     PrimeBits(u32),
     /// Does not fit.
-    #[error("its prime has {0} bits, and {PRIME_BITS_LIMIT} is the limit")]
+    #[error("its prime has {0} bits, and {PRIME_CEILING} is the limit")]
     PrimeTooLong(u32),
     /// The prime's length is not the one that the key names.
     #[error("its prime has {actual} bytes instead of {named}")]

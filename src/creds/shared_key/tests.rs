@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use super::key::{EXPIRE_MAXIMUM, EXPIRE_MINIMUM, KeyMismatch, MGS_NIDS_LIMIT, PRIME_LIMIT, SECRET_LIMIT};
+use super::key::{EXPIRE_MAXIMUM, EXPIRE_MINIMUM, KeyMismatch, MGS_NIDS_LIMIT, SECRET_LIMIT};
 use super::*;
+use crate::crypto::prime_size::PRIME_LIMIT;
 use crate::nid::Nid;
 use crate::secret::Secret;
 use proptest::collection::vec;

@@ -25,14 +25,17 @@ mod worker_end;
 
 pub(crate) use frames::MessageError;
 pub(crate) use monitor_end::MonitorEnd;
-#[cfg(feature = "gss")]
-pub(crate) use report::{CONSIDERED_LIMIT, trail_of};
 pub(crate) use report::{
     Considered, Established, Failed, Message, Ready, Report, SharedKeyEstablished, TRAIL_LIMIT, TRIED_LIMIT,
     TestedPrime, Timing,
 };
 pub(crate) use request::{Credentials, HostNames, Paused, Request, StageLimits, Target, Trail};
 pub(crate) use worker_end::WorkerEnd;
+#[cfg(feature = "gss")]
+pub(crate) use {
+    report::{CONSIDERED_LIMIT, trail_of},
+    request::REQUEST_TIME,
+};
 
 #[cfg(test)]
 mod contract;

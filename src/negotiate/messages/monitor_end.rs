@@ -1,10 +1,10 @@
 //! The monitor's end of the conversation: sends the request, passes on the server's answers, receives the worker's messages.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::frames::{Body, Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
 use super::report::{Message, Report};
-use super::request::Request;
+use super::request::{REQUEST_TIME, Request};
 use crate::negotiate::channel::answer::Answer;
 use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
@@ -12,9 +12,6 @@ use crate::sys::duplex::Duplex;
 
 /// Longest base key, or keys of a context by a shared key, in bytes.
 const KEY_LIMIT: usize = 96;
-
-/// Time limit of the request, which fits into the pipe without a reader.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// The end that only the monitor has.
 #[derive(Debug)]

@@ -9,6 +9,9 @@ use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
 use crate::negotiate::nid_host::HostLookup;
 
+/// How long the monitor may take to write the request, which fits into the pipe without a reader, and the worker to read it.
+pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(5);
+
 /// The worker's task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
