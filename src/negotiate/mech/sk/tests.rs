@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::netstring::decode;
 use super::*;
 use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};
-use responder::{Drawn, Granted, answer_of, join, keys, power, respond, split};
+use responder::{Drawn, Exchanged, Granted, answer_of, join, keys, power, respond, split};
 
 const TARGET: &str = "lustre-MDT0000-mdc-ff46162242dab800";
 const LEVELS: [Level; 4] = [Level::Null, Level::Authentication, Level::Integrity, Level::Privacy];
@@ -363,7 +363,9 @@ fn a_shared_secret_that_is_short_is_padded_and_one_that_is_very_short_begins_aga
         match keys_of(sk, &answer) {
             Ok(made) => {
                 assert!(missing <= 2);
-                let (hmac_key, _) = keys((&key, nid()), 0x41, &agreed, (&token, &answer));
+                let (nid, flags, agreed) = (nid(), 0x41, &agreed[..]);
+                let exchanged = Exchanged { key: &key, nid, flags, agreed, client: &token, server: &answer };
+                let (hmac_key, _) = keys(&exchanged);
                 assert_eq!(made.hmac_key.expose(), hmac_key);
             }
             Err(error) => {

@@ -55,7 +55,9 @@ pub(super) fn respond(
     let number = |base: &[u8]| power(base, &drawn.private, prime);
     let answer = answer_of(&key.secret, [&[0, 0, 0, 1], &drawn.random, &number(&[2])]);
     let flags = u32::from_be_bytes(flags);
-    let (hmac_key, encryption_key) = keys((key, nid), flags, &number(public), (token, &answer));
+    let agreed = number(public);
+    let exchanged = Exchanged { key, nid, flags, agreed: &agreed, client: token, server: &answer };
+    let (hmac_key, encryption_key) = keys(&exchanged);
     Ok(Granted { answer, flags, hmac_key, encryption_key })
 }
 
@@ -66,13 +68,24 @@ pub(super) fn answer_of(secret: &Secret, fields: [&[u8]; 3]) -> Vec<u8> {
     join(&[version.to_vec(), random.to_vec(), public.to_vec(), hmac])
 }
 
+/// What the keys of a context come from.
+pub(super) struct Exchanged<'a> {
+    pub(super) key: &'a SharedKey,
+    /// The client's.
+    pub(super) nid: Nid,
+    /// The client's.
+    pub(super) flags: u32,
+    /// The number of Diffie-Hellman that both sides have.
+    pub(super) agreed: &'a [u8],
+    /// The client's token.
+    pub(super) client: &'a [u8],
+    /// The server's.
+    pub(super) server: &'a [u8],
+}
+
 /// HMAC key and encryption key.
-pub(super) fn keys(
-    (key, nid): (&SharedKey, Nid),
-    flags: u32,
-    agreed: &[u8],
-    (client, server): (&[u8], &[u8]),
-) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn keys(exchanged: &Exchanged<'_>) -> (Vec<u8>, Vec<u8>) {
+    let Exchanged { key, nid, flags, agreed, client, server } = *exchanged;
     let hash = match key.hmac {
         HmacAlgorithm::Null => return (Vec::new(), Vec::new()),
         HmacAlgorithm::Sha256 => MessageDigest::sha256(),
