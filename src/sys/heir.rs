@@ -5,9 +5,11 @@
 //!
 //! * While the maker works, they only look, sleep and change atomics. They use no heap, and no errno, which they share with
 //!   the maker. An heir whose maker is overdue may set errno: it has just rejected the key, and kills the maker next.
-//! * A maker can be killed anywhere, even in the middle of an allocation or while it holds a lock. So its child first sets
-//!   its OOM score and group and answers the key, by calls that need numbers, constant strings and the stack only. The heap is closed
-//!   meanwhile: an allocation fails, which normally ends the process. What needs a heap comes after [`heap::leave_as_it_is`], bounded by an alarm.
+//! * A maker can be killed anywhere, even in the middle of an allocation or while it holds a lock. So its heir first answers the
+//!   key and sets its own OOM score and group, by calls that need numbers, constant strings and the stack only. The key of an
+//!   overdue maker comes first, since its requester has waited long enough; that of one which ended unfinished comes last.
+//!   From such a maker's end on the heap is closed: an allocation fails, which normally ends the process. What needs a heap
+//!   comes after [`heap::leave_as_it_is`], bounded by an alarm.
 //! * A guard stands by during two system calls of its maker, between which the maker allocates nothing. It uses no heap
 //!   either.
 
