@@ -6,21 +6,18 @@
 
 #[cfg(any(feature = "gss", test))]
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+#[cfg(any(feature = "upcall", test))]
+use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(any(feature = "gss", test))]
 use ::time::OffsetDateTime;
 #[cfg(feature = "upcall")]
 use nix::time::{ClockId, clock_gettime};
 
-/// Time since the epoch.
-pub(crate) fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 /// Seconds since the epoch.
 pub(crate) fn now() -> u64 {
-    since_epoch().as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The same in Kerberos's 32 bits, which end in 2106.
@@ -33,6 +30,17 @@ pub(crate) fn now_32() -> u32 {
 #[cfg(feature = "upcall")]
 pub(crate) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Date and time as this machine's clocks show them; in UTC where its time zone cannot be known.
+#[cfg(feature = "tools")]
+pub(crate) fn local_now() -> OffsetDateTime {
+    local(OffsetDateTime::now_utc())
+}
+
+#[cfg(feature = "tools")]
+fn local(time: OffsetDateTime) -> OffsetDateTime {
+    ::time::UtcOffset::local_offset_at(time).map_or(time, |offset| time.to_offset(offset))
 }
 
 /// Seconds since the epoch as a date: `2026-11-21 21:15:58 UTC`.
@@ -104,6 +112,16 @@ mod tests {
         ] {
             assert_eq!(date(epoch), text);
         }
+    }
+
+    #[cfg(feature = "tools")]
+    #[test]
+    fn a_local_date_is_right_to_a_day_whatever_the_time_zone() {
+        // 2026-11-15 12:00:30 UTC; no time zone is off by seconds any more.
+        let utc = OffsetDateTime::from_unix_timestamp(1_794_744_030).unwrap();
+        let time = local(utc);
+        assert_eq!((time, time.year(), u8::from(time.month()), time.second()), (utc, 2026, 11, 30));
+        assert!((14..=16).contains(&time.day()), "{time:?}");
     }
 
     #[test]

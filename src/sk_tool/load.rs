@@ -24,11 +24,10 @@ use super::root_keyring::{LoadedKey, RootKeyring};
 use super::values::PREVIOUS_LIFE;
 use super::{make, mounted};
 use crate::creds::shared_key::{KeyParts, SharedKey, previous_of};
-use crate::sys::local_time::LocalTime;
 use crate::terminal::Terminal;
 use crate::terminal::person::person;
 use crate::text::{quoted, quoted_path, shell_word};
-use crate::time::{Span, since_epoch};
+use crate::time::{Span, local_now};
 
 pub(super) fn run(
     path: &Path,
@@ -240,7 +239,7 @@ impl Loading<'_> {
         if former.is_empty() {
             return self.put(&name.text, err);
         }
-        self.put(&at_this_time(&name.text), err)?;
+        self.put(&with_time(&name.text, local_now()), err)?;
         let listed = remaining::of_all_keys();
         for key in former {
             let remaining = remaining_of(&key, &listed);
@@ -281,18 +280,4 @@ fn remaining_of(key: &LoadedKey, listed: &HashMap<i32, ListedKey>) -> Option<u64
 
 fn shorter(life: u64, other: Option<u64>) -> u64 {
     other.map_or(life, |other| other.clamp(1, life))
-}
-
-fn at_this_time(name: &str) -> String {
-    let now = since_epoch();
-    // If the C library cannot convert the time, the epoch stands in.
-    let time = LocalTime::of(now.as_secs()).unwrap_or(LocalTime {
-        year: 1970,
-        month: 1,
-        day: 1,
-        hour: 0,
-        minute: 0,
-        second: 0,
-    });
-    with_time(name, time, now.subsec_micros())
 }

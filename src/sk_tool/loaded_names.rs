@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use time::OffsetDateTime;
+
 use super::failure::SkFailure;
 use crate::creds::shared_key::{
     KeyParts, client_name, client_name_of_mount, mgc_name, mgs_name, server_name,
 };
-use crate::sys::local_time::LocalTime;
 
 /// A name in the keyring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +57,10 @@ pub(super) fn names_of(
 }
 
 /// The name with the time at its end, as Lustre's tool writes it: `:yyyymmdd_HHMMSS_UUUUUU`.
-pub(super) fn with_time(name: &str, time: LocalTime, microseconds: u32) -> String {
-    let LocalTime { year, month, day, hour, minute, second } = time;
+pub(super) fn with_time(name: &str, time: OffsetDateTime) -> String {
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second, microseconds) = time.to_hms_micro();
+    let month = u8::from(month);
     format!("{name}:{year:04}{month:02}{day:02}_{hour:02}{minute:02}{second:02}_{microseconds:06}")
 }
 
@@ -144,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_name_with_a_time_is_that_of_the_same_server() {
-        let time = LocalTime { year: 2026, month: 11, day: 5, hour: 4, minute: 3, second: 2 };
-        let name = with_time("lustre:scratch:guests", time, 17);
+        let time = OffsetDateTime::from_unix_timestamp_nanos(1_793_851_382_000_017_000).unwrap();
+        let name = with_time("lustre:scratch:guests", time);
         assert_eq!(name, "lustre:scratch:guests:20261105_040302_000017");
         assert!(is_of_server(&name, "lustre:scratch:guests"));
         assert!(is_of_server("lustre:scratch:guests", "lustre:scratch:guests"));

@@ -38,8 +38,6 @@ pub(crate) mod jail;
 pub(crate) mod keyctl;
 #[cfg(feature = "upcall")]
 pub(crate) mod lending;
-#[cfg(feature = "tools")]
-pub(crate) mod local_time;
 #[cfg(feature = "upcall")]
 pub(crate) mod locks;
 #[cfg(feature = "gss")]
