@@ -80,7 +80,7 @@ impl ContextRequest {
             prefer,
             ttl: self.ttl,
             principal: self.principal.clone(),
-            anew: self.on_pause,
+            on_pause: self.on_pause,
         }
     }
 

@@ -223,7 +223,7 @@ pub(crate) struct Callout {
     /// `principal`, optional: whom the context is to speak for, and nobody else.
     pub principal: Option<Principal>,
     /// `anew`, optional: what the request does in a pause after failures.
-    pub anew: OnPause,
+    pub on_pause: OnPause,
 }
 
 impl FromStr for Callout {
@@ -307,7 +307,7 @@ impl TryFrom<FieldValues<'_>> for Callout {
             prefer: prefer.transpose()?,
             ttl: ttl.transpose()?.map(|seconds| Duration::from_secs(seconds.into())),
             principal: principal.transpose()?,
-            anew: values.anew.map_or(Ok(OnPause::Respect), str::parse)?,
+            on_pause: values.anew.map_or(Ok(OnPause::Respect), str::parse)?,
         })
     }
 }
@@ -319,7 +319,7 @@ impl fmt::Display for Callout {
         self.prefer.iter().try_for_each(|prefer| write!(f, ";prefer={prefer}"))?;
         self.ttl.iter().try_for_each(|ttl| write!(f, ";ttl={}", ttl.as_secs()))?;
         self.principal.iter().try_for_each(|principal| write!(f, ";principal={principal}"))?;
-        match self.anew {
+        match self.on_pause {
             OnPause::Respect => Ok(()),
             OnPause::Break => f.write_str(";anew=1"),
             OnPause::EndOnly => f.write_str(";anew=only"),

@@ -223,7 +223,7 @@ fn level(invocation: &Invocation, config: &Config) -> LogLevel {
 }
 
 fn claimant<'a>(invocation: &Invocation, served: &'a Served) -> Claimant<'a> {
-    let anew = served.order.program().map_or(OnPause::Respect, |callout| callout.anew);
+    let anew = served.order.program().map_or(OnPause::Respect, |callout| callout.on_pause);
     match (&served.places.user_namespace, served.acting) {
         (Some(_), _) if invocation.uid == 0 => Claimant::Machine(anew),
         (Some(namespace), _) => Claimant::User(invocation.uid, namespace.as_fd(), anew),
