@@ -69,8 +69,9 @@ pub(super) fn run(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<
     if flush.machine {
         if !geteuid().is_root() {
             writeln!(terminal.err, "lgss: only root can drop this machine's tickets")?;
-            writeln!(terminal.err, "  try:    sudo lgss flush --machine")?;
-            return Ok(Exit::Unreadable);
+            let trial = if flush.dry_run { " --dry-run" } else { "" };
+            writeln!(terminal.err, "  try:    sudo lgss flush --machine{trial}")?;
+            return Ok(Exit::Incomplete);
         }
         let mode = if flush.dry_run { Mode::DryRun } else { Mode::Drop };
         return machine_tickets::drop_all(mode, terminal);

@@ -81,8 +81,8 @@ impl Config {
 /// A message of the parser's, with ranges in place of the names of Rust's types.
 fn in_words(message: &str) -> String {
     message
-        .replace("expected u16", &format!("expected a whole number from 0 to {}", u16::MAX))
-        .replace("expected u32", &format!("expected a whole number from 0 to {}", u32::MAX))
+        .replace("expected u16", &format!("expected a whole number of at most {}", u16::MAX))
+        .replace("expected u32", &format!("expected a whole number of at most {}", u32::MAX))
 }
 
 /// The first mistake in values that are each well-formed.

@@ -34,7 +34,7 @@ pub(crate) struct Execution<'a> {
 /// Why a program does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotExecuted {
-    /// Its descriptors could not be put into place.
+    /// Its descriptors could not be put into place, or the process has another thread.
     Descriptors(Errno),
     /// The kernel did not execute it.
     Exec(Errno),
@@ -60,7 +60,8 @@ impl<'a> Execution<'a> {
 
     /// Copies everything, `report_to` included, to descriptors above the places, so that no place overwrites a source.
     fn prepare<const N: usize>(self, report_to: &[OwnedFd; N]) -> Result<([OwnedFd; N], Raised<'a>), Errno> {
-        // Another thread could use a descriptor that is being overwritten.
+        // Another thread could use a descriptor that is being overwritten. No other process has this table of descriptors: those
+        // who call this are children by fork(2).
         expect_one_thread()?;
         let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
         let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;

@@ -140,10 +140,10 @@ impl Pending {
         Ok(())
     }
 
-    /// The same, for the end of the negotiation.
+    /// The instantiated key; instantiates a held one, as [`Pending::admit`] does.
     ///
     /// # Errors
-    /// The same, with the key, which is to be failed.
+    /// [`Failure`] if that is impossible or too late, with the key, which is to be failed.
     pub(super) fn into_live(self) -> Result<LiveKey, Box<(Failure, Self)>> {
         match self {
             Self::Live(live) => Ok(live),

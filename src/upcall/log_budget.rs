@@ -72,11 +72,11 @@ impl Payer {
 
     /// The payer for a user whom Lustre asks for, whose namespace is not known.
     pub(super) fn of_lustre_user(uid: u32) -> Self {
-        Self::of_lustre_user_by(&subordinate_ranges(), uid)
+        if uid == 0 { Self::Machine } else { Self::of_lustre_user_by(&subordinate_ranges(), uid) }
     }
 
     fn of_lustre_user_by(ranges: &str, uid: u32) -> Self {
-        if uid == 0 { Self::Machine } else { Self::User(CountedOwner::by_ranges(ranges, uid)) }
+        Self::User(CountedOwner::by_ranges(ranges, uid))
     }
 }
 
@@ -384,8 +384,7 @@ mod tests {
         let range = Payer::User(CountedOwner::Subordinates(100_000));
         assert_eq!([payer(100_000), payer(165_535)], [range, range]);
         assert_eq!(payer(99_999), Payer::User(CountedOwner::User(99_999)));
-        assert_eq!(payer(0), Payer::Machine);
-        assert_eq!(Payer::of_lustre_user_by("u:0:65536\n", 0), Payer::Machine);
+        assert_eq!(Payer::of_lustre_user(0), Payer::Machine);
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn launch(
             Err(failure) => failure,
         };
         findings.unreported(&failure, None);
-        // First, since the others may be slow to end.
+        // First, since the others may end late.
         stuck.insert(0, attempt.process);
         return Err(failure);
     }
@@ -219,7 +219,6 @@ impl<'a> RunningNegotiation<'a> {
                 Err(failure)
             }
         };
-        // The worker first, since the others may be slow to end.
         let processes = std::iter::once(worker.process).chain(stuck).collect();
         Reported::of_worker(unfinished, wanted, memory, agreed, processes)
     }
@@ -305,7 +304,9 @@ impl<'a> Reported<'a> {
     ) -> Self {
         let agreed = agreed.map_err(|failure| wanted.with_objections(failure));
         let (part, relay) = wanted.into_parts();
-        processes.extend(relay.and_then(Relay::into_stuck));
+        // After the worker and before launchers that a file system has blocked, which may end late.
+        let second = processes.len().min(1);
+        processes.splice(second..second, relay.and_then(Relay::into_stuck));
         Self { unfinished, concerned: Concerned { part, memory }, agreed, processes }
     }
 
@@ -327,8 +328,8 @@ fn publish(job: &Job<'_>, times: &Times, key: Pending, agreed: Agreed) -> Outcom
     let acting = job.served.acting;
     let live = match key.into_live() {
         Ok(live) => live,
-        Err(unanswered) => {
-            let (failure, held) = *unanswered;
+        Err(not_admitted) => {
+            let (failure, held) = *not_admitted;
             return held.fail(failure, acting, job.config, times.released);
         }
     };

@@ -46,8 +46,7 @@ impl<'a> PreparedNegotiation<'a> {
         };
         let relay = Relay::new(InitChannel::open(callout, &lustre_parameters::directories())?);
         // The kernel asks twice for a user's access; what was slow the first time is not tried again.
-        let users = (!callout.roles.any()).then(|| FailureMemory::of_user(config, callout));
-        let memory = users.flatten();
+        let memory = if callout.roles.any() { None } else { FailureMemory::of_user(config, callout) };
         if let Some(failure) = memory.as_ref().and_then(FailureMemory::pause) {
             return Err(failure);
         }

@@ -271,4 +271,4 @@ fn candidate(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

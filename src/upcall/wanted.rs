@@ -39,25 +39,27 @@ pub(super) enum WantedContext<'a> {
     },
 }
 
-/// Those who take the worker's messages.
+/// Those who take the worker's messages, as far as there are any (routing.rs).
 pub(super) struct MessageTakers<'a> {
+    /// Takes tickets of the machine's.
     pub(super) machine: Option<&'a mut MachinePart>,
+    /// Takes tested primes.
     pub(super) shared_keys: Option<&'a mut SharedKeyPart>,
+    /// Takes tokens, as long as one may be sent.
     pub(super) relay: Option<&'a mut Relay>,
 }
 
 impl<'a> WantedContext<'a> {
     /// Those who take messages; the relay only as long as a token may be sent.
     pub(super) fn takers(&mut self) -> MessageTakers<'_> {
-        let with_room = |relay: &'_ mut Relay| relay.has_room();
         match self {
             Self::Program => MessageTakers { machine: None, shared_keys: None, relay: None },
             Self::Ticket { relay, machine } => {
-                let relay = with_room(relay).then_some(relay);
+                let relay = relay.has_room().then_some(relay);
                 MessageTakers { machine: machine.as_mut(), shared_keys: None, relay }
             }
             Self::SharedKey { relay, part, .. } => {
-                let relay = with_room(relay).then_some(relay);
+                let relay = relay.has_room().then_some(relay);
                 MessageTakers { machine: None, shared_keys: Some(part), relay }
             }
         }
@@ -122,7 +124,11 @@ impl<'a> WantedContext<'a> {
                 findings.shared(&context);
                 accept_shared(&context, &keys, (relay, callout, part))
             }
-            (Report::Established { .. } | Report::Shared { .. }, _) => Err(not_asked_for()),
+            (Report::Established { .. } | Report::Shared { .. }, _) => {
+                let failure = not_asked_for();
+                findings.unreported(&failure, None);
+                Err(failure)
+            }
         }
     }
 
@@ -190,6 +196,7 @@ mod tests {
     use crate::negotiate::messages::Failed;
     use crate::upcall::check::tests::reported;
     use crate::upcall::relay::tests::relay_after;
+    use crate::upcall::shared_keys::tests::part::usual_part;
     use std::time::Instant;
 
     const GRANTED: (u32, u32, &str) = (GSS_S_COMPLETE, 64, "granted");
@@ -199,14 +206,28 @@ mod tests {
         (WantedContext::Ticket { relay, machine: None }, directory)
     }
 
+    /// A request by a shared key, with those of the test's: two of them.
+    fn by_shared_key<'a>(
+        part: SharedKeyPart,
+        callout: &'a LustreCallout,
+        answers: &[(u32, u32, &str)],
+    ) -> (WantedContext<'a>, tempfile::TempDir) {
+        let (relay, directory) = relay_after(answers);
+        (WantedContext::SharedKey { relay, callout, part }, directory)
+    }
+
     fn established() -> Report {
         let (context, base_key) = (Box::new(reported()), Secret::new(vec![7; 32]));
         Report::Established { context, base_key, handle: b"reported".to_vec() }
     }
 
     fn shared() -> Report {
+        shared_by(0)
+    }
+
+    fn shared_by(candidate: usize) -> Report {
         let context = SharedKeyEstablished {
-            candidate: 0,
+            candidate,
             host_random: [1; 4],
             peer_random: [2; 4],
             remark: None,
@@ -249,6 +270,26 @@ mod tests {
             let failure = accept(wanted, report).map(drop).unwrap_err();
             assert!(failure.cause == Cause::WorkerFault && failure.detail.contains(words), "{failure}");
         }
+    }
+
+    #[test]
+    fn a_context_by_a_shared_key_is_of_a_key_that_there_was_and_granted_by_the_server() {
+        let (part, callout, _keys) = usual_part();
+        let (wanted, _directory) = by_shared_key(part, &callout, &[GRANTED]);
+        assert_eq!((wanted.candidates().len(), wanted.first_stage()), (2, Stage::Credentials));
+        let agreed = accept(&wanted, shared()).unwrap();
+        assert!(matches!(agreed.context, AgreedContext::SharedKey(context) if context.window.count() == 64));
+        for (report, words) in [(shared_by(2), "not asked for"), (established(), "not asked for")] {
+            let failure = accept(&wanted, report).map(drop).unwrap_err();
+            assert!(failure.cause == Cause::WorkerFault && failure.detail.contains(words), "{failure}");
+        }
+        let (part, relay) = wanted.into_parts();
+        assert!(matches!(part, Some(CredentialPart::SharedKeys(_))) && relay.is_some());
+
+        let (part, callout, _keys) = usual_part();
+        let (ungranted, _directory) = by_shared_key(part, &callout, &[]);
+        let failure = accept(&ungranted, shared()).map(drop).unwrap_err();
+        assert!(failure.detail.contains("no server has granted"), "{failure}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Keys that replace others: what becomes of the former ones, and how long they last.
 
 use std::ffi::CString;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lgss::private_to_lgss::sys::keyctl;
@@ -110,6 +111,31 @@ fn with_a_suffix_a_servers_former_keys_serve_for_a_while() {
     // Of those with a suffix, a file describes the one with its secret.
     bench.done(&["-R", "three"]);
     assert_eq!(bench.names(), [second]);
+}
+
+#[test]
+fn the_time_in_a_name_is_that_of_the_time_zone() {
+    for zone in ["EAST-14", "WEST+11"] {
+        let bench = Bench::new();
+        ["one", "two"].iter().for_each(|file| bench.make(file, "server"));
+        let time = || {
+            let mut date = Command::new("date");
+            let output = date.arg("+%Y%m%d_%H%M%S").env("TZ", zone).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        let before = time();
+        for file in ["one", "two"] {
+            let output = bench.command(&["-s", "-l", file]).env("TZ", zone).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        let names = bench.names();
+        let with_time = names.iter().max_by_key(|name| name.len()).unwrap();
+        let told = with_time.rsplit(':').next().unwrap();
+        assert!(
+            before.as_str() <= &told[..before.len()] && &told[..before.len()] <= time().as_str(),
+            "{told}"
+        );
+    }
 }
 
 /// As Lustre's tool loads it. Whoever has changed it could pass for a server, if the upcall tried it.

@@ -76,6 +76,6 @@ impl Target {
     /// The instruction of the allocator at which a process is killed, counted from the start of the monitor.
     pub(crate) fn instructions(&self) -> u32 {
         const STEP: u32 = 29;
-        1 + (self.call - 1) * STEP
+        1 + self.call.saturating_sub(1) * STEP
     }
 }

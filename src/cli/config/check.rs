@@ -12,10 +12,11 @@ use crate::config::settings_file;
 use crate::selftest::finding::{Finding, Severity};
 use crate::selftest::settings;
 use crate::terminal::{Terminal, results};
+use crate::text::quoted_path;
 
 pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    if !check.root.is_dir() {
-        writeln!(terminal.err, "lgss: {}: no such directory", check.root.display())?;
+    if let Err(error) = std::fs::read_dir(&check.root) {
+        writeln!(terminal.err, "lgss: {}: {error}", quoted_path(&check.root))?;
         return Ok(Exit::Usage);
     }
     let findings = inspect(check);

@@ -19,8 +19,8 @@ use crate::text::shell_word;
 /// First components of principals whose keys the machine can use for Lustre (lgss_keyring(8)).
 const LUSTRE_PRINCIPALS: [&str; 6] =
     ["lustre_root", "lustre_mds", "lustre_oss", "lustre_mgs", "lustre_role", "host"];
-/// One that nothing else uses: a new key in this keytab makes no other useless.
-const LUSTRES_PRINCIPAL: &str = "lustre_root/HOST";
+/// The first part of a principal that nothing else uses: a new key in this keytab makes no other useless.
+const LUSTRES_PRINCIPAL: &str = "lustre_root/";
 /// Most principals listed.
 const LISTED: usize = 4;
 
@@ -83,12 +83,10 @@ fn open_keytab(path: &Path) -> Result<OwnedFd, Untrusted> {
 /// The commands that make a principal of this host for Lustre, and add a key of it; the keytab's name is for kadmin, within a
 /// word for the shell.
 fn add_to_keytab(keytab: &str) -> String {
-    let query = |query: String| format!("kadmin -q {}", shell_word(Path::new(&query)));
-    let (make, add) = (
-        query(format!("addprinc -randkey {LUSTRES_PRINCIPAL}")),
-        query(format!("ktadd -k {keytab} {LUSTRES_PRINCIPAL}")),
-    );
-    format!("{make}; {add} (HOST: hostname -f)")
+    // Only this host's name is left to the shell.
+    let query = |query: String| format!("kadmin -q {}\"$(hostname -f)\"", shell_word(Path::new(&query)));
+    let make = query(format!("addprinc -randkey {LUSTRES_PRINCIPAL}"));
+    format!("{make}; {}", query(format!("ktadd -k {keytab} {LUSTRES_PRINCIPAL}")))
 }
 
 /// The machine's keytab may be missing where root's default cache has tickets.
@@ -203,9 +201,12 @@ mod tests {
 
     #[test]
     fn remedies_are_commands_that_a_shell_takes() {
+        let stand_ins = "kadmin() { echo \"$# $2\"; }; hostname() { echo h.test; }; ";
+        let script = format!("{stand_ins}{}", add_to_keytab("/k'`id`"));
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(
-            add_to_keytab("/k'`id`"),
-            r"kadmin -q 'addprinc -randkey lustre_root/HOST'; kadmin -q 'ktadd -k /k'\''`id` lustre_root/HOST' (HOST: hostname -f)"
+            String::from_utf8(output.stdout).unwrap(),
+            "2 addprinc -randkey lustre_root/h.test\n2 ktadd -k /k'`id` lustre_root/h.test\n"
         );
     }
 }

@@ -38,7 +38,7 @@ fn mistakes_are_errors_that_name_the_line() {
         ("[log]\nper_owner = 0\n", "log.per_owner must not be zero"),
         (
             "[limits]\nusers = 70000\n",
-            "line 2: invalid value: integer `70000`, expected a whole number from 0 to 65535",
+            "line 2: invalid value: integer `70000`, expected a whole number of at most 65535",
         ),
         ("[timeouts]\nkdc = 1.5\n", "line 2: a duration is a whole number of seconds"),
         ("[limits]\nmemory = 10\n", "64 MiB"),

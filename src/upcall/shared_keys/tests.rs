@@ -1,6 +1,6 @@
 //! The choice of shared keys, with a keyring that is a table.
 
-mod part;
+pub(in crate::upcall) mod part;
 
 use super::*;
 use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts, KeyTypes};

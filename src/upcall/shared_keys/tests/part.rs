@@ -17,6 +17,13 @@ const PRIMES: [[u8; 64]; 2] = [[0xfb; 64], [0xf9; 64]];
 /// The byte that is held by the request that makes the test.
 const TEST_BYTE: std::ops::Range<u16> = 0..1;
 
+/// The part of a usual request of the machine's, that request, and the directory that lives as long.
+pub(in crate::upcall) fn usual_part() -> (SharedKeyPart, LustreCallout, TempDir) {
+    let scene = Scene::new();
+    let part = scene.part(Wait::Other, LONG).unwrap();
+    (part, callout(TARGET), scene.directory)
+}
+
 struct Scene {
     config: Config,
     directory: TempDir,
