@@ -31,6 +31,11 @@ crate::trials![
     a_mistake_in_the_configuration_fails_the_key,
 ];
 
+/// A deadline that leaves time to reach the server on a busy machine, too.
+const REACHED_WITHIN: &str = "8s";
+/// Long after that.
+const SETTLED_WITHIN: Duration = Duration::from_secs(25);
+
 /// A requester whose negotiation waits for a server that never answers.
 struct Waiting {
     site: Site,
@@ -86,21 +91,21 @@ fn a_killed_worker_fails_the_key_at_once(shared: &Shared) {
 }
 
 fn a_killed_monitor_leaves_the_end_to_the_keys_own_timeout(shared: &Shared) {
-    let mut waiting = Waiting::new(shared, "3s");
+    let mut waiting = Waiting::new(shared, REACHED_WITHIN);
     kill(waiting.site.wait_for_process("lgss_keyring").pid, Signal::SIGKILL).unwrap();
     // The worker ends with its monitor.
     waiting.site.wait_until_idle();
     let (finding, took) = waiting.settle();
     assert_eq!(failed_with(&finding), Errno::EKEYEXPIRED);
-    assert!(took < stretched(Duration::from_secs(6)), "took {took:?}");
+    assert!(took < SETTLED_WITHIN, "took {took:?}");
 }
 
 fn a_stopped_worker_is_ended_by_the_deadline(shared: &Shared) {
-    let mut waiting = Waiting::new(shared, "2s");
+    let mut waiting = Waiting::new(shared, REACHED_WITHIN);
     kill(waiting.worker().pid, Signal::SIGSTOP).unwrap();
     let (finding, took) = waiting.settle();
     assert_eq!(failed_with(&finding), Errno::ETIMEDOUT);
-    assert!(took < stretched(Duration::from_secs(5)), "took {took:?}");
+    assert!(took < SETTLED_WITHIN, "took {took:?}");
     waiting.site.wait_until_idle();
 }
 
@@ -285,7 +290,7 @@ fn the_worker_killed_at_any_system_call_fails_the_key_at_once(shared: &Shared) {
 }
 
 fn a_requester_killed_while_it_waits_leaves_nothing(shared: &Shared) {
-    let waiting = Waiting::new(shared, "2s");
+    let waiting = Waiting::new(shared, REACHED_WITHIN);
     waiting.requester.signal(Signal::SIGKILL);
     waiting.site.wait_until_idle();
     let site = &waiting.site;
