@@ -153,7 +153,15 @@ impl Tracer {
     fn run(mut self) {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) {
             match status {
-                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => self.bury(pid),
+                WaitStatus::Exited(pid, _) => self.bury(pid),
+                WaitStatus::Signaled(pid, ..) => {
+                    // By the monitor, which has taken a front for blocked before its first allocation.
+                    let allocated = self.led.as_ref().is_some_and(|(count, _)| *count > 0);
+                    if self.target.blow == Blow::Tear && self.is_target(pid) && !allocated {
+                        self.struck = Some("killed at call 0 by another\n".to_owned());
+                    }
+                    self.bury(pid);
+                }
                 WaitStatus::PtraceSyscall(pid) => self.count_call(pid),
                 WaitStatus::PtraceEvent(pid, _, libc::PTRACE_EVENT_EXEC) => {
                     let role = self.living[&pid].role;
@@ -242,8 +250,12 @@ impl Tracer {
         let _ = ptrace::setregs(pid, registers);
     }
 
+    fn is_target(&self, pid: Pid) -> bool {
+        self.living.get(&pid).is_some_and(|process| process.role == self.target.role)
+    }
+
     fn is_led(&self, pid: Pid) -> bool {
-        self.led.is_some() && self.living.get(&pid).is_some_and(|process| process.role == self.target.role)
+        self.led.is_some() && self.is_target(pid)
     }
 
     fn count_instruction(&mut self, pid: Pid) {
@@ -323,7 +335,7 @@ impl Tracer {
     }
 
     fn resume(&self, pid: Pid, signal: Option<Signal>) {
-        let is_target = self.living.get(&pid).is_some_and(|process| process.role == self.target.role);
+        let is_target = self.is_target(pid);
         // A process that was killed in the meantime reports that itself.
         let _ = match (is_target, &self.led) {
             (true, Some(_)) => ptrace::step(pid, signal),
