@@ -13,6 +13,7 @@
 //! and the process has ended; the others may go on. The kernel waits for the process started here, so that one ends with
 //! the front; the tracer is a child of it.
 
+use crate::led::Led;
 use crate::short::Transfers;
 use crate::target::{Blow, Role, Target};
 use nix::sys::ptrace::{self, Options};
@@ -22,7 +23,6 @@ use nix::unistd::{ForkResult, Pid, fork};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Read;
-use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,22 +67,6 @@ fn strike(directory: &OsString, instance: &str, upcall: &[OsString]) -> ! {
     }
 }
 
-/// Addresses of the allocator's code in a static program, by the file beside the target's, or of a shared C library's.
-fn allocator(pid: Pid, file: &Path) -> Vec<Range<u64>> {
-    let range = |line: &str| {
-        let (start, end) = line.split(' ').next()?.split_once('-')?;
-        Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
-    };
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    if let Ok(known) = std::fs::read_to_string(file.with_file_name("allocator")) {
-        let program = maps.lines().find(|line| line.ends_with("/lgss_keyring")).and_then(range);
-        let base = program.expect("the program is mapped").start;
-        return known.lines().filter_map(range).map(|range| base + range.start..base + range.end).collect();
-    }
-    let code = maps.lines().filter(|line| line.contains(" r-xp ") && line.contains("/libc.so"));
-    code.filter_map(range).collect()
-}
-
 /// A living process.
 struct Traced {
     role: Role,
@@ -103,8 +87,8 @@ struct Tracer {
     in_call: bool,
     calls: u32,
     transfers: Transfers,
-    /// Instructions left for a target that is single-stepped, and the addresses where they count.
-    led: Option<(u32, Vec<Range<u64>>)>,
+    /// How a target that is killed in the allocator gets there.
+    led: Option<Led>,
     /// What happened to the target; reported when it has ended.
     struck: Option<String>,
 }
@@ -155,10 +139,13 @@ impl Tracer {
             match status {
                 WaitStatus::Exited(pid, _) => self.bury(pid),
                 WaitStatus::Signaled(pid, ..) => {
-                    // By the monitor, which has taken a front for blocked before its first allocation.
-                    let allocated = self.led.as_ref().is_some_and(|(count, _)| *count > 0);
-                    if self.target.blow == Blow::Tear && self.is_target(pid) && !allocated {
-                        self.struck = Some("killed at call 0 by another\n".to_owned());
+                    // By the monitor, which takes a front for blocked that is stepped everywhere.
+                    let too_slow =
+                        self.led.as_ref().is_some_and(|led| led.count > 0 && !led.runs_elsewhere());
+                    if self.target.blow == Blow::Tear && self.is_target(pid) && self.struck.is_none() {
+                        let told =
+                            if too_slow { "ended by another\n" } else { "killed at call 0 by another\n" };
+                        self.struck = Some(told.to_owned());
                     }
                     self.bury(pid);
                 }
@@ -183,6 +170,10 @@ impl Tracer {
                     self.release_orphans();
                 }
                 WaitStatus::Stopped(pid, Signal::SIGTRAP) if self.is_led(pid) => self.count_instruction(pid),
+                WaitStatus::Stopped(pid, Signal::SIGTRAP) if self.led.is_some() => {
+                    self.led.iter().for_each(|led| led.let_through(pid));
+                    self.resume(pid, None);
+                }
                 WaitStatus::Stopped(pid, signal) => {
                     let passed = !matches!(signal, Signal::SIGSTOP | Signal::SIGTRAP);
                     self.resume(pid, Some(signal).filter(|_| passed));
@@ -215,7 +206,7 @@ impl Tracer {
         }
         if self.target.blow == Blow::Tear {
             if !self.in_call && self.monitor_exists && self.led.is_none() {
-                self.led = Some((0, allocator(pid, &self.file)));
+                self.led = Some(Led::new(pid, &self.file.with_file_name("allocator")));
             }
             return self.resume(pid, None);
         }
@@ -259,14 +250,14 @@ impl Tracer {
     }
 
     fn count_instruction(&mut self, pid: Pid) {
-        let Some((count, code)) = self.led.as_mut() else { return };
-        let at = ptrace::getregs(pid).map_or(0, |registers| registers.rip);
-        *count += u32::from(code.iter().any(|range| range.contains(&at)));
-        if *count < self.target.instructions() {
+        let Some(led) = self.led.as_mut() else { return };
+        let at = led.has_stopped(pid);
+        if led.count < self.target.instructions() {
             return self.resume(pid, None);
         }
         kill(pid, Signal::SIGKILL).expect("kill");
-        self.struck = Some(format!("killed at call {} and {count} instructions, at {at:#x}\n", self.calls));
+        self.struck =
+            Some(format!("killed at call {} and {} instructions, at {at:#x}\n", self.calls, led.count));
     }
 
     fn bury(&mut self, pid: Pid) {
@@ -280,7 +271,7 @@ impl Tracer {
             let told = match self.target.blow {
                 Blow::Shorten(_) => self.transfers.told(self.target.call),
                 Blow::Tear if self.struck.is_none() => {
-                    self.led.as_ref().map(|(count, _)| format!("ended after {count} instructions\n"))
+                    self.led.as_ref().map(|led| format!("ended after {} instructions\n", led.count))
                 }
                 _ => self.struck.take(),
             };
@@ -338,9 +329,9 @@ impl Tracer {
         let is_target = self.is_target(pid);
         // A process that was killed in the meantime reports that itself.
         let _ = match (is_target, &self.led) {
-            (true, Some(_)) => ptrace::step(pid, signal),
+            (true, Some(led)) if led.is_stepped() => ptrace::step(pid, signal),
             (true, None) => ptrace::syscall(pid, signal),
-            (false, _) => ptrace::cont(pid, signal),
+            _ => ptrace::cont(pid, signal),
         };
     }
 }

@@ -1,8 +1,7 @@
 //! The probe: a requester that follows a plan.
 //!
 //! Tests in `tests/upcall` start it as root with a plan (JSON) as its only argument; it prints one finding a line. As
-//! `lgss-probe kill-at DIR PROGRAM …` or `strike DIR TARGET PROGRAM …` it runs the upcall in a request-key rule
-//! (killer.rs); as `lgss-probe daemon …` it is a program that uses the library (daemon.rs).
+//! `lgss-probe kill-at …` or `strike …` it runs the upcall in a rule (killer.rs), as `daemon …` it uses the library.
 #![allow(unsafe_code, reason = "a test program whose purpose is unusual system calls")]
 #![allow(
     missing_docs,
@@ -26,6 +25,7 @@ mod errno;
 mod keyring_lock;
 mod keys;
 mod killer;
+mod led;
 mod look_into;
 mod plan;
 mod short;
