@@ -138,14 +138,9 @@ impl Tracer {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::__WALL)) {
             match status {
                 WaitStatus::Exited(pid, _) => self.bury(pid),
-                WaitStatus::Signaled(pid, ..) => {
-                    // By the monitor, which takes a front for blocked that is stepped everywhere.
-                    let too_slow =
-                        self.led.as_ref().is_some_and(|led| led.count > 0 && !led.runs_elsewhere());
+                WaitStatus::Signaled(pid, signal, _) => {
                     if self.target.blow == Blow::Tear && self.is_target(pid) && self.struck.is_none() {
-                        let told =
-                            if too_slow { "ended by another\n" } else { "killed at call 0 by another\n" };
-                        self.struck = Some(told.to_owned());
+                        self.struck = Some(self.end_by(signal));
                     }
                     self.bury(pid);
                 }
@@ -170,7 +165,9 @@ impl Tracer {
                     self.release_orphans();
                 }
                 WaitStatus::Stopped(pid, Signal::SIGTRAP) if self.is_led(pid) => self.count_instruction(pid),
-                WaitStatus::Stopped(pid, Signal::SIGTRAP) if self.led.is_some() => {
+                WaitStatus::Stopped(pid, Signal::SIGTRAP)
+                    if self.led.as_ref().is_some_and(Led::runs_elsewhere) =>
+                {
                     self.led.iter().for_each(|led| led.let_through(pid));
                     self.resume(pid, None);
                 }
@@ -243,6 +240,17 @@ impl Tracer {
 
     fn is_target(&self, pid: Pid) -> bool {
         self.living.get(&pid).is_some_and(|process| process.role == self.target.role)
+    }
+
+    /// What has become of a front that a signal ended before its instruction. The monitor ends one that is blocked, or is stepped
+    /// too long.
+    fn end_by(&self, signal: Signal) -> String {
+        let too_slow = self.led.as_ref().is_some_and(|led| led.count > 0 && !led.runs_elsewhere());
+        match signal {
+            Signal::SIGKILL if too_slow => "ended by another\n".to_owned(),
+            Signal::SIGKILL => "killed at call 0 by another\n".to_owned(),
+            other => format!("died of {other}\n"),
+        }
     }
 
     fn is_led(&self, pid: Pid) -> bool {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// `int3`; it stops a process behind itself.
+/// `int3`; the process stops at the byte after it.
 const BREAKPOINT: u8 = 0xcc;
 /// Longer code is not one function.
 const FUNCTION_BYTES: u64 = 4096;
@@ -26,7 +26,7 @@ struct Call {
 }
 
 /// Counts the instructions of the allocator that a stopped process executes. In a program whose functions are known it is
-/// single-stepped only from a function's entry until that returns, and else runs at its own speed.
+/// single-stepped only from a function's entry until it returns; otherwise it runs at its own speed.
 pub(crate) struct Led {
     /// Where instructions count.
     code: Vec<Range<u64>>,
@@ -38,7 +38,7 @@ pub(crate) struct Led {
 }
 
 impl Led {
-    /// By the file of [`crate::killer`] with the allocator's addresses, or by those of a shared C library.
+    /// Takes the allocator's addresses from the file that [`crate::killer`] describes, or else those of a shared C library.
     pub(crate) fn new(pid: Pid, known: &Path) -> Self {
         let memory =
             File::options().read(true).write(true).open(format!("/proc/{pid}/mem")).expect("its memory");
@@ -64,7 +64,7 @@ impl Led {
         self.entries.is_empty() || self.call.is_some()
     }
 
-    /// Whether only the allocator takes long.
+    /// Whether the process runs at its own speed outside the allocator.
     pub(crate) fn runs_elsewhere(&self) -> bool {
         !self.entries.is_empty()
     }
@@ -90,7 +90,8 @@ impl Led {
         registers.rip
     }
 
-    /// Lets another process pass a breakpoint for good: the monitor has the target's memory and goes on when that has ended.
+    /// Lets another process pass a breakpoint for good. The monitor, which has the target's memory, and its children allocate once
+    /// the target has ended.
     pub(crate) fn let_through(&self, pid: Pid) {
         let Ok(mut registers) = ptrace::getregs(pid) else { return };
         self.go_back(pid, &mut registers);

@@ -1,7 +1,7 @@
 //! The probe: a requester that follows a plan.
 //!
 //! Tests in `tests/upcall` start it as root with a plan (JSON) as its only argument; it prints one finding a line. As
-//! `lgss-probe kill-at …` or `strike …` it runs the upcall in a rule (killer.rs), as `daemon …` it uses the library.
+//! `lgss-probe kill-at …` or `strike …` it runs the upcall in a request-key rule, and as `daemon …` it uses the library.
 #![allow(unsafe_code, reason = "a test program whose purpose is unusual system calls")]
 #![allow(
     missing_docs,

@@ -338,7 +338,7 @@ impl Site {
         match (struck, number("ended after ")) {
             (Some(_), None) => Some(told),
             (None, Some(calls)) if calls > 10 => None,
-            // Too slow to get there.
+            // The monitor ended it before it got there.
             (None, None) if told.starts_with("ended by another") => None,
             _ => panic!("{instance}: {told}"),
         }
