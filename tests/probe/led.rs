@@ -40,8 +40,7 @@ pub(crate) struct Led {
 impl Led {
     /// Takes the allocator's addresses from the file that [`crate::killer`] describes, or else those of a shared C library.
     pub(crate) fn new(pid: Pid, known: &Path) -> Self {
-        let memory =
-            File::options().read(true).write(true).open(format!("/proc/{pid}/mem")).expect("its memory");
+        let memory = memory_of(pid);
         let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
         let known = std::fs::read_to_string(known).ok();
         let code =

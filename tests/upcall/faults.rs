@@ -1,5 +1,6 @@
 //! Processes that die at any time: the requester is always answered, and nothing is left (rule S19).
 
+use crate::support::link_map::released_map;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Request, Step, as_user, probe};
 use crate::support::process::Process;
@@ -258,16 +259,10 @@ fn of_a_front_killed_anywhere_in_the_allocator_the_monitor_answers_the_key_and_t
     });
     // A front of the released program with musl has some 5400 instructions of malloc, free and realloc. One with a shared C library
     // is stepped everywhere, until the monitor ends it because it takes so long.
-    let least = if has_musls_allocator() { 150 } else { 30 };
+    let is_musls = released_map().is_some_and(|map| map.contains("libc.a(malloc.lo)"));
+    let least = if is_musls { 150 } else { 30 };
     let points = points - lost.into_inner();
     assert!(points >= least, "only {points} points");
-}
-
-/// Whether the program is the released one, linked with musl.
-fn has_musls_allocator() -> bool {
-    let released = std::env::var_os("LGSS_KEYRING_BIN").map(std::path::PathBuf::from);
-    let map = released.and_then(|program| std::fs::read_to_string(program.with_extension("map")).ok());
-    map.is_some_and(|map| map.contains("libc.a(malloc.lo)"))
 }
 
 /// A monitor that dies before it has read the configuration leaves the timeout that the front set.

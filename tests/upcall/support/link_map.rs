@@ -1,10 +1,20 @@
 //! The linker's map of the static `lgss_keyring`, which has no symbols (scripts/build).
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 /// Members of the C library with the allocator's code: musl's and, the last one, the GNU project's.
 const ALLOCATOR: [&str; 7] =
     ["malloc.lo", "lite_malloc.lo", "free.lo", "calloc.lo", "realloc.lo", "aligned_alloc.lo", "malloc.o"];
+
+/// The map of the released program, if that is tested.
+///
+/// # Panics
+/// If the program has no map.
+pub(crate) fn released_map() -> Option<String> {
+    let program = std::env::var_os("LGSS_KEYRING_BIN").map(PathBuf::from)?;
+    Some(std::fs::read_to_string(program.with_extension("map")).expect("scripts/build leaves one"))
+}
 
 /// Where the allocator's code is: a line for each function, its start and its end in hexadecimal, relative to the program's
 /// start.

@@ -1,7 +1,7 @@
 //! One test's installation of the upcall: programs, configuration, rule, log, one user.
 
 use super::keys::wait_for_quota;
-use super::link_map::allocator_code;
+use super::link_map::{allocator_code, released_map};
 use super::log::LogReader;
 use super::outcome::Outcome;
 use super::probe::{Finding, Probe, Request, SESSION_RING, Step, as_user};
@@ -91,8 +91,9 @@ impl Site {
         for private in ["run", "killed"] {
             fs::DirBuilder::new().mode(0o700).create(site.path(private)).unwrap();
         }
-        if std::env::var_os("LGSS_KEYRING_BIN").is_some() && settings.rule == Rule::UpcallUnderKiller {
-            let map = fs::read_to_string(format!("{keyring}.map")).expect("scripts/build leaves one");
+        if settings.rule == Rule::UpcallUnderKiller
+            && let Some(map) = released_map()
+        {
             fs::write(site.path("killed").join("allocator"), allocator_code(&map)).unwrap();
         }
         fs::create_dir(site.path("user")).unwrap();
