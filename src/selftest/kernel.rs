@@ -1,4 +1,4 @@
-//! The kernel's key service, and its filters of system calls.
+//! The kernel's key service, and what it has to confine processes by.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::finding::Finding;
-use crate::sys::keyctl;
+use crate::sys::{file_rules, keyctl};
 
 /// Checks whether there is a key service, whether this process may use it, and whether the upcall can have its filters.
 pub(crate) fn check() -> Finding {
@@ -15,7 +15,7 @@ pub(crate) fn check() -> Finding {
         return Finding::error("kernel", "there is no /proc/keys: no key service", remedy);
     }
     match forbidden_call() {
-        None if !Path::new("/proc/sys/kernel/seccomp").exists() => Finding::warning(
+        None if !Path::new("/proc/sys/kernel/seccomp").exists() => Finding::error(
             "kernel",
             "has no filters of system calls (seccomp), without which no negotiation starts",
             "on the host, use a kernel with CONFIG_SECCOMP_FILTER",
@@ -26,6 +26,23 @@ pub(crate) fn check() -> Finding {
             format_args!("{call} is not allowed here: {}: no program here gets a context", errno.desc()),
             "in a container, allow keyctl, add_key and request_key in its seccomp profile; upcalls run on the host: check there, too",
         ),
+    }
+}
+
+/// Reports how far files, ports and signals can be kept from a process (landlock(7)).
+pub(crate) fn confinement() -> Finding {
+    match file_rules::enforced_version() {
+        0 => Finding::warning(
+            "landlock",
+            "this kernel has none: a fault in MIT Kerberos would reach all files that the user can open, and one in the \
+             monitor all of root's",
+            "on the host, use a kernel with CONFIG_SECURITY_LANDLOCK and landlock among the security modules (lsm=)",
+        ),
+        version @ ..6 => {
+            let finding = "TCP ports are limited from version 4 on, signals and abstract sockets from 6 on";
+            Finding::ok("landlock", format_args!("version {version}: {finding}"))
+        }
+        version => Finding::ok("landlock", format_args!("version {version}")),
     }
 }
 

@@ -102,15 +102,13 @@ impl CallRules {
     }
 
     /// A filter with `answer` for these calls, and `others` for all others. Calls of another architecture, such as those of
-    /// 32-bit programs, kill the process. On a machine that the library has no filters for, it does nothing.
+    /// 32-bit programs, kill the process.
     ///
     /// # Errors
-    /// The library's.
+    /// The library's; Unsupported on a machine that it has no filters for.
     pub(crate) fn compile(&self, answer: CallAnswer, others: CallAnswer) -> io::Result<CallFilter> {
-        let Ok(machine) = std::env::consts::ARCH.try_into() else { return Ok(CallFilter(None)) };
-        self.program(machine, answer, others)
-            .map(|program| CallFilter(Some(program)))
-            .map_err(io::Error::other)
+        let machine = std::env::consts::ARCH.try_into().map_err(|_| io::ErrorKind::Unsupported)?;
+        self.program(machine, answer, others).map(CallFilter).map_err(io::Error::other)
     }
 
     fn program(
@@ -161,22 +159,15 @@ fn without_x32(program: BpfProgram) -> BpfProgram {
 
 /// A filter that is ready for use.
 #[derive(Debug)]
-pub(crate) struct CallFilter(Option<BpfProgram>);
+pub(crate) struct CallFilter(BpfProgram);
 
 impl CallFilter {
-    /// Whether this is a machine that the library has no filters for.
-    #[cfg(feature = "gss")]
-    pub(crate) fn does_nothing(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// Filters the calls of all threads of this process from now on. Allocates nothing, unless it fails.
     ///
     /// # Errors
     /// The kernel's.
     pub(crate) fn enforce(&self) -> io::Result<()> {
-        let Some(program) = &self.0 else { return Ok(()) };
-        seccompiler::apply_filter_all_threads(program).map_err(|error| match error {
+        seccompiler::apply_filter_all_threads(&self.0).map_err(|error| match error {
             seccompiler::Error::Prctl(kernels) | seccompiler::Error::Seccomp(kernels) => kernels,
             other => io::Error::other(other),
         })
@@ -185,7 +176,7 @@ impl CallFilter {
     /// The same for the calling thread alone.
     #[cfg(test)]
     pub(crate) fn enforce_for_this_thread(&self) -> Result<(), seccompiler::Error> {
-        seccompiler::apply_filter(self.0.as_ref().expect("a machine with filters"))
+        seccompiler::apply_filter(&self.0)
     }
 }
 

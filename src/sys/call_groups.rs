@@ -74,14 +74,13 @@ const OPEN_HERE: &[c_long] = &[];
 
 /// Calls on sockets that are open, besides reading and writing.
 #[cfg(feature = "gss")]
-const ON_SOCKETS: [c_long; 8] = [
+const ON_SOCKETS: [c_long; 7] = [
     libc::SYS_getpeername,
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
     libc::SYS_recvfrom,
     libc::SYS_recvmmsg,
     libc::SYS_recvmsg,
-    libc::SYS_setsockopt,
     libc::SYS_shutdown,
 ];
 

@@ -157,12 +157,25 @@ pub(crate) fn set_supplementary_group(group: Option<u32>) -> Result<(), Errno> {
 /// # Errors
 /// EPERM if even the right to give them up was missing; other errors of the kernel.
 pub(crate) fn keep_only_kill() -> Result<(), Errno> {
-    let code = |e: capctl::Error| Errno::from_raw(e.code());
-    ambient::clear().map_err(code)?;
-    bounding::clear().map_err(code)?;
     let mut kept = CapState::empty();
     kept.permitted.add(Cap::KILL);
     kept.effective.add(Cap::KILL);
+    keep_capabilities(kept)
+}
+
+/// Gives up all capabilities of a root process for good.
+///
+/// # Errors
+/// Those of [`keep_only_kill`].
+#[cfg(feature = "upcall")]
+pub(crate) fn keep_no_capability() -> Result<(), Errno> {
+    keep_capabilities(CapState::empty())
+}
+
+fn keep_capabilities(kept: CapState) -> Result<(), Errno> {
+    let code = |e: capctl::Error| Errno::from_raw(e.code());
+    ambient::clear().map_err(code)?;
+    bounding::clear().map_err(code)?;
     kept.set_current().map_err(code)?;
     capctl::prctl::set_no_new_privs().map_err(code)?;
     let left = CapState::get_current().map_err(code)?;
@@ -264,17 +277,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_monitors_rights_is_to_end_processes() {
-        // SAFETY: the child ends without destructors.
-        let status = match unsafe { fork() }.unwrap() {
-            ForkResult::Child => {
-                let kept = keep_only_kill();
-                let user = Uid::from_raw(USER);
-                let none = kept.is_ok() && setresuid(user, user, user).is_err() && setgroups(&[]).is_err();
-                crate::sys::process::end(i32::from(!none))
-            }
-            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
-        };
-        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    fn what_is_left_of_a_monitors_rights_is_to_end_processes_and_of_a_waiting_fronts_nothing() {
+        for (keep, kept) in
+            [(keep_only_kill as fn() -> Result<(), Errno>, [Cap::KILL].as_slice()), (keep_no_capability, &[])]
+        {
+            // SAFETY: the child ends without destructors.
+            let status = match unsafe { fork() }.unwrap() {
+                ForkResult::Child => {
+                    let user = Uid::from_raw(USER);
+                    let none =
+                        keep().is_ok() && setresuid(user, user, user).is_err() && setgroups(&[]).is_err();
+                    let left = CapState::get_current().unwrap();
+                    let as_told =
+                        left.effective.iter().eq(kept.iter().copied()) && left.inheritable.is_empty();
+                    crate::sys::process::end(i32::from(!(none && as_told)))
+                }
+                ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+            };
+            assert!(matches!(status, WaitStatus::Exited(_, 0)), "{kept:?}: {status:?}");
+        }
     }
 }

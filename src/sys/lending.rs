@@ -6,7 +6,11 @@
 //! its keyring must not be locked. Instead another process, which can be left behind, links the keyrings to its own keyring;
 //! the requester's right is needed only when that call begins. Once the key has been answered, it links them to the front's
 //! keyring.
+//!
+//! The process has all of root's rights, in memory that the monitor has, too. So a monitor that is to listen to strangers ends it
+//! before that; what the kernel still holds makes no further step then.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,7 +20,7 @@ use nix::unistd::{Pid, getpid, getppid};
 use super::bare;
 use super::heir::{pause, spawn_sharing};
 use super::keyctl::{PROCESS_KEYRING, RawSerial};
-use super::process::is_runnable;
+use super::process::{Process, is_runnable};
 
 /// How long the front waits for a call that has begun. Usually it takes a microsecond.
 const CALL_LIMIT: Duration = Duration::from_millis(10);
@@ -57,6 +61,8 @@ pub(crate) struct Lending<const N: usize> {
     given_up: AtomicU32,
     /// The process's id, once it has begun.
     process: AtomicI32,
+    /// Its descriptor, set by the front.
+    opened: OnceLock<Process>,
     wanted: AtomicBool,
     /// How long the process waits until they are wanted.
     wanted_limit: Duration,
@@ -102,7 +108,7 @@ impl<const N: usize> Lending<N> {
     /// Begins to lend those of `rings` that are not 0 to the keyring `to`.
     ///
     /// # Errors
-    /// EAGAIN, ENOMEM.
+    /// EAGAIN, ENOMEM; EMFILE, ENFILE if the process cannot be ended later.
     pub(crate) fn begin(rings: [RawSerial; N], to: RawSerial) -> Result<&'static Self, Errno> {
         Self::begin_within(WANTED_LIMIT, rings, to)
     }
@@ -119,13 +125,15 @@ impl<const N: usize> Lending<N> {
             step: AtomicU32::new(STARTING),
             given_up: AtomicU32::new(0),
             process: AtomicI32::new(0),
+            opened: OnceLock::new(),
             wanted: AtomicBool::new(false),
             wanted_limit,
             abandoned: AtomicBool::new(false),
             lent: AtomicU32::new(0),
         }));
         // SAFETY: `lend` changes atomics, pauses, and makes system calls that set no errno (bare.rs).
-        unsafe { spawn_sharing(Self::lend, lending) }?;
+        let process = unsafe { spawn_sharing(Self::lend, lending) }?;
+        let _ = lending.opened.set(Process::of_child(process)?);
         Ok(lending)
     }
 
@@ -173,6 +181,15 @@ impl<const N: usize> Lending<N> {
     /// got them can be emptied for good.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::SeqCst);
+    }
+
+    /// Kills the process if it has not ended. What it has linked stays.
+    pub(crate) fn end(&self) {
+        if self.step.load(Ordering::Acquire) != ENDED
+            && let Some(process) = self.opened.get()
+        {
+            let _ = process.kill();
+        }
     }
 
     /// The result for each keyring, after at most `limit` more for the process.
@@ -257,133 +274,4 @@ impl<const N: usize> Lending<N> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::keyctl;
-
-    fn lending(step: u32, given_up: u32, process: i32) -> Lending<1> {
-        Lending {
-            rings: [1],
-            to: 2,
-            maker: getpid(),
-            step: AtomicU32::new(step),
-            given_up: AtomicU32::new(given_up),
-            process: AtomicI32::new(process),
-            wanted: AtomicBool::new(false),
-            wanted_limit: WANTED_LIMIT,
-            abandoned: AtomicBool::new(false),
-            lent: AtomicU32::new(0),
-        }
-    }
-
-    fn at(step: u32, given_up: u32, process: i32) -> Option<Late> {
-        match lending(step, given_up, process).outcome(Duration::ZERO) {
-            [Lent::Answered] => None,
-            [Lent::Late(late)] => Some(late),
-        }
-    }
-
-    #[test]
-    fn of_what_is_late_the_reason_is_the_one_that_can_be_seen() {
-        assert_eq!(at(ENDED, 0, 0), None);
-        assert_eq!(at(STARTING, STARVED, 0), Some(Late::Starved));
-        assert_eq!(at(ENDED, STARVED, 0), Some(Late::Starved));
-        assert_eq!(at(ENDED, UNANSWERED, 0), Some(Late::Unanswered));
-        // A sleeping process waits for the lock, a runnable one for a processor.
-        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let sleeping = i32::try_from(sleeper.id()).unwrap();
-        let start = Instant::now();
-        while at(TAKING, UNANSWERED, sleeping) != Some(Late::Held) {
-            assert!(start.elapsed() < Duration::from_secs(30), "it does not sleep");
-            pause(LENDING_LOOK);
-        }
-        sleeper.kill().unwrap();
-        sleeper.wait().unwrap();
-        assert_eq!(at(WAITING, 0, nix::unistd::gettid().as_raw()), Some(Late::Starved));
-        for late in [Late::Starved, Late::Held, Late::Unanswered] {
-            assert_eq!(late.to_string().contains("lock was held"), late != Late::Starved);
-        }
-    }
-
-    #[test]
-    fn the_front_waits_longer_for_a_processor_than_for_the_lock() {
-        struct Killed(std::process::Child);
-        impl Drop for Killed {
-            fn drop(&mut self) {
-                let _ = self.0.kill().and_then(|()| self.0.wait());
-            }
-        }
-        let started =
-            |script: &str| Killed(std::process::Command::new("sh").args(["-c", script]).spawn().unwrap());
-        let waits = |process: &Killed, step| {
-            let (lending, starved) = (lending(step, 0, process.0.id().cast_signed()), AtomicBool::new(false));
-            let start = Instant::now();
-            lending.expect(&starved);
-            assert!(!starved.load(Ordering::Acquire));
-            (start.elapsed(), lending.given_up.load(Ordering::Acquire))
-        };
-        let (spins, sleeps) = (started("while :; do :; done"), started("exec sleep 600"));
-        // Each reads files at its start, and this process may be held up, too; but not each time.
-        let longest = (0..10).map(|_| waits(&spins, TAKING)).max().unwrap();
-        assert!(longest.0 >= BUSY_CALL_LIMIT && longest.1 == UNANSWERED, "{longest:?}");
-        let shortest = (0..100).map(|_| waits(&sleeps, TAKING)).min().unwrap();
-        assert!(
-            (CALL_LIMIT..BUSY_CALL_LIMIT).contains(&shortest.0) && shortest.1 == UNANSWERED,
-            "{shortest:?}"
-        );
-        let (took, reason) = waits(&sleeps, STARTING);
-        assert!(took >= BUSY_LIMIT && reason == STARVED, "{took:?}");
-    }
-
-    #[test]
-    fn a_process_that_has_ended_and_waits_to_be_reaped_keeps_no_keyring() {
-        /// The possessor and the owner may do everything.
-        const OPEN: u32 = 0x3f3f_0000;
-        let make = |name| {
-            let ring = keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
-            keyctl::set_permissions(ring, OPEN).map(|()| ring).unwrap()
-        };
-        let (theirs, ours) = (make(c"lgss-test theirs"), make(c"lgss-test ours"));
-        let lending = Lending::begin([theirs], ours).unwrap();
-        lending.complete();
-        assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Answered]);
-        assert_eq!(keyctl::links(ours), Ok(vec![theirs]), "it was lent");
-        keyctl::clear(ours).and_then(|()| keyctl::unlink(theirs, keyctl::THREAD_KEYRING)).unwrap();
-        // What nothing is linked to any more, the kernel collects in the background.
-        let start = Instant::now();
-        while keyctl::describe(theirs) != Err(Errno::ENOKEY) {
-            assert!(start.elapsed() < Duration::from_secs(60), "kept by {:?}", lending.process);
-            pause(LENDING_LOOK);
-        }
-        let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
-        nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
-    }
-
-    #[test]
-    fn what_is_linked_after_it_has_been_abandoned_is_unlinked_again() {
-        let make = |name| keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
-        let (theirs, ours) = (make(c"lgss-test lent"), make(c"lgss-test late"));
-        [theirs, ours].into_iter().for_each(|ring| keyctl::set_permissions(ring, 0x3f3f_0000).unwrap());
-        let lending = Lending::begin([theirs], ours).unwrap();
-        lending.abandon();
-        lending.complete();
-        assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Answered]);
-        assert_eq!((lending.lent.load(Ordering::Acquire), keyctl::links(ours)), (1, Ok(Vec::new())));
-        let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
-        nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
-    }
-
-    #[test]
-    fn keyrings_that_nobody_wants_in_time_are_not_lent() {
-        let make = |name| keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
-        let (theirs, ours) = (make(c"lgss-test unwanted"), make(c"lgss-test waiting"));
-        [theirs, ours].into_iter().for_each(|ring| keyctl::set_permissions(ring, 0x3f3f_0000).unwrap());
-        // As with a front that cannot be killed: its process is there, and never says that the key has been answered.
-        let lending = Lending::begin_within(Duration::from_millis(20), [theirs], ours).unwrap();
-        assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Late(Late::Starved)]);
-        let process = Pid::from_raw(lending.process.load(Ordering::Acquire));
-        nix::sys::wait::waitpid(process, None).expect("it has not been reaped before");
-        lending.complete();
-        assert_eq!(keyctl::links(ours), Ok(Vec::new()));
-    }
-}
+mod tests;

@@ -89,7 +89,7 @@ fn self_check(file: Option<&Path>) -> (String, i32) {
 }
 
 fn findings(file: Option<&Path>) -> Vec<Finding> {
-    let mut findings = vec![upcall_file::own(), kernel::check()];
+    let mut findings = vec![upcall_file::own(), kernel::check(), kernel::confinement()];
     if let Some(config) = settings::load(file.map(Path::to_owned), "", &mut findings) {
         findings.extend([run_dir::check(&config.run_dir), account::check(&config.machine_user)]);
         let name = settings_file(file).to_string_lossy();

@@ -1,8 +1,9 @@
-//! What monitor, exchange and launcher may still do (rule S13).
+//! What monitor, waiting front, exchange and launcher may still do (rule S13).
 //!
 //! The monitor reads what a worker and a server wrote. By then it has no capability but CAP_KILL, but it is still root's
 //! process. Landlock leaves it its own files to change, where the kernel has it. Its filter of system calls leaves it files,
-//! its own key, its children, and datagrams to the system log. The child that exchanges a token may write, and end. The
+//! its own key, its children, and datagrams to the system log. A front that waits for the monitor in memory that the two share may
+//! reject the key, and end. The child that exchanges a token may write, and end. The
 //! launcher, which reads keyrings and caches before it becomes the worker, loses calls that neither of the two needs.
 //!
 //! Invariant: a monitor is killed only for calls of foreign code. All else that its filter lacks is refused with EPERM, so that
@@ -75,6 +76,32 @@ const NAMESPACES: [c_int; 7] = [
     libc::CLONE_NEWPID,
     libc::CLONE_NEWNET,
 ];
+
+/// Gives up all rights of a front but to wait for its monitor, to reject the key, and to end. What is taken over in the memory
+/// that the two share can do no more by it.
+///
+/// # Errors
+/// [`Failure`] of the stage `Launch`.
+pub(super) fn confine_waiting_front(key: KeySerial) -> Result<(), Failure> {
+    jail::keep_no_capability().map_err(|errno| launch_failed("rights", errno))?;
+    let filtered = waiting_fronts(key).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM));
+    filtered.map_err(|error| unconfined("calls", &error))
+}
+
+fn waiting_fronts(key: KeySerial) -> CallRules {
+    let key = key.raw().cast_unsigned();
+    CallRules::default()
+        .calls(&[
+            libc::SYS_wait4,
+            libc::SYS_rt_sigreturn,
+            libc::SYS_restart_syscall,
+            libc::SYS_exit_group,
+            // As the standard library ends its first thread.
+            libc::SYS_sigaltstack,
+            libc::SYS_munmap,
+        ])
+        .call_with(libc::SYS_keyctl, &[Argument::Is(0, libc::KEYCTL_REJECT), Argument::Is(1, key)])
+}
 
 /// Gives up what the monitor of this key does not need once it reads messages. Children that it starts from then on have no
 /// more. `elsewhere` is the directory outside the run directory in which it stores tickets.

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 use super::authorise::{Acting, Genuine, authorise};
 use super::claim::Claim;
+use super::confinement::confine_waiting_front;
 use super::destination;
 use super::invocation::{Invocation, Unusable};
 use super::loan::{Loan, lend_keyrings, may_need_keyrings};
@@ -62,7 +63,6 @@ pub(super) fn serve(invocation: Invocation) -> i32 {
 /// Waits for the monitor, which answers the key and then kills this process. Until the monitor has ended, nothing here
 /// may touch memory.
 fn leave_to_monitor(shared: &Shared) {
-    nix::unistd::alarm::set(UNDECIDED_LAST_RESORT_SECONDS);
     shared.handover.pass_on();
     let _ = shared.authority().reject(Cause::Setup.errno());
 }
@@ -85,10 +85,7 @@ fn answer(shared: &'static Shared, authority: Authority, started: Instant) -> Ve
     shared.enter(FrontStep::Answer);
     match admitted {
         Ok(admitted) if admitted.genuine.acting == Acting::Machine && !admitted.is_ready => {
-            let Admitted { order, genuine, owner, places, foreign_ring, loan, .. } = admitted;
-            let (acting, micros) = (genuine.acting, micros_since(started));
-            let served = Served { order, acting, micros, places, foreign_ring, loan };
-            Verdict::Undecided(Undecided { genuine, owner, served })
+            leave_undecided(admitted, authority, started)
         }
         Ok(admitted) => instantiate(shared, admitted, authority, started),
         Err(failure) => reject(failure, authority),
@@ -123,7 +120,13 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
     }
     let places = Places::of(&claim, &witness, genuine.acting)?;
     let is_ready = is_ready(invocation, claim.order, &places);
-    let loan = loan.filter(|_| genuine.acting == Acting::ForItself);
+    let loan = match genuine.acting {
+        Acting::ForItself => loan,
+        Acting::ForAnother | Acting::Machine => {
+            loan.inspect(|loan| loan.end());
+            None
+        }
+    };
     let foreign_ring = foreign_ring(&claim, &witness);
     let owner = owner(&claim);
     Ok(Admitted { order: claim.order, genuine, owner, is_ready, places, foreign_ring, loan })
@@ -144,6 +147,18 @@ fn owner(claim: &Claim<'_>) -> u32 {
         Order::Lustre(callout) if !callout.roles.any() => callout.uid,
         Order::Lustre(_) | Order::Program { .. } => claim.uid,
     }
+}
+
+/// For a key that the monitor is to answer. From here on this process, whose memory the monitor has, only waits.
+fn leave_undecided(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
+    nix::unistd::alarm::set(UNDECIDED_LAST_RESORT_SECONDS);
+    if let Err(failure) = confine_waiting_front(authority.key()) {
+        return reject(failure, authority);
+    }
+    let Admitted { order, genuine, owner, places, foreign_ring, loan, .. } = admitted;
+    let (acting, micros) = (genuine.acting, micros_since(started));
+    let served = Served { order, acting, micros, places, foreign_ring, loan };
+    Verdict::Undecided(Undecided { genuine, owner, served })
 }
 
 fn instantiate(shared: &Shared, admitted: Admitted, authority: Authority, started: Instant) -> Verdict {

@@ -92,8 +92,10 @@ impl Unfinished<'_> {
     }
 
     /// Gives up rights, before anything is read that a worker or a server wrote. No right but CAP_KILL is needed from then
-    /// on, and few calls: a key that is still held has its owner and permissions already.
+    /// on, and few calls: a key that is still held has its owner and permissions already. Whoever shares this process's memory
+    /// has no more rights: of a loan that is late, nobody waits for the rest.
     fn confine(&self, elsewhere: Option<&Path>) -> Result<(), Failure> {
+        self.job.served.loan.inspect(|lending| lending.end());
         confine_monitor(self.key.key(), self.job.config, elsewhere)
     }
 }

@@ -87,7 +87,7 @@ fn an_installation_without_a_fault_passes_its_own_check(shared: &Shared) {
     let checked = SelfChecked::new(shared);
     let (status, told) = checked.of_the_upcall(&checked.path("lgss_keyring"));
     assert_eq!(status, 0, "{told}");
-    for words in ["kernel ", "settings ", "run_dir ", "machine_user ", "works as uid"] {
+    for words in ["kernel ", "landlock ", "settings ", "run_dir ", "machine_user ", "works as uid"] {
         assert!(told.lines().any(|line| line.starts_with("ok ") && line.contains(words)), "{words}: {told}");
     }
     // Only `make test` has the static build.
@@ -107,8 +107,8 @@ fn a_kernel_without_filters_of_system_calls_is_named(shared: &Shared) {
     let output = there.args(["--self-check", "--config"]).arg(checked.settings()).output().unwrap();
     let told = lines(&output);
     let named =
-        |line: &str| line.starts_with("warning ") && line.contains("kernel ") && line.contains("seccomp");
-    assert!(told.lines().any(named), "{told}");
+        |line: &str| line.starts_with("error ") && line.contains("kernel ") && line.contains("seccomp");
+    assert!(told.lines().any(named) && !output.status.success(), "{told}");
 }
 
 fn an_upcall_that_others_could_change_is_named(shared: &Shared) {

@@ -19,11 +19,11 @@ use crate::text::shell_word;
 /// Program that the kernel executes for request_key(2); the path is built into the kernel.
 const REQUEST_KEY_PROGRAM: &str = "/sbin/request-key";
 
-/// Checks the key service, and whether quotas leave room.
+/// Checks the key service, whether processes can be confined, and whether quotas leave room.
 pub(super) fn kernel() -> Vec<Finding> {
     let found = kernel::check();
     let usable = found.severity == Severity::Ok;
-    let mut findings = vec![found];
+    let mut findings = vec![found, kernel::confinement()];
     if usable {
         findings.extend(quotas::findings());
     }

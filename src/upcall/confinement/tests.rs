@@ -55,6 +55,10 @@ fn as_launcher() -> bool {
     confine_launcher(WorkerSandbox::Strict).is_ok()
 }
 
+fn as_waiting_front() -> bool {
+    confine_waiting_front(KeySerial::new(OWN_KEY).unwrap()).is_ok()
+}
+
 #[track_caller]
 fn succeeds(confine: impl FnOnce() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
     let status = outcome(confine, attempt);
@@ -235,6 +239,40 @@ fn a_monitor_that_was_taken_over_changes_no_files_but_its_own_and_executes_no_pr
     };
     succeeds(confine, || execute(c"/proc/self/exe"));
     fails_with(Errno::EACCES, confine, || execute(c"/bin/sh"));
+}
+
+#[test]
+fn a_front_that_waits_can_wait_reject_its_key_and_end_and_nothing_else() {
+    let child = || match fork().unwrap() {
+        ForkResult::Child => end(0),
+        ForkResult::Parent { child } => child,
+    };
+    let status = match fork().unwrap() {
+        ForkResult::Child => {
+            let child = child();
+            let waited = as_waiting_front() && waitpid(child, None).is_ok();
+            end(i32::from(!waited))
+        }
+        ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+    };
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    let reject = |key: i32| keyctl::reject(key, Duration::from_secs(1), Errno::EIO);
+    // The kernel says EPERM, too, since this process has no authority; so the filter has another error here.
+    let told_apart = || {
+        let key = KeySerial::new(OWN_KEY).unwrap();
+        let filtered = capctl::prctl::set_no_new_privs().is_ok();
+        filtered && waiting_fronts(key).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EXDEV)).is_ok()
+    };
+    fails_with(Errno::EPERM, told_apart, || reject(OWN_KEY));
+    fails_with(Errno::EXDEV, told_apart, || reject(OWN_KEY + 1));
+    is_refused(as_waiting_front, || keyctl::update(OWN_KEY, b"x"));
+    is_refused(as_waiting_front, || keyctl::read(OWN_KEY).map(drop));
+    is_refused(as_waiting_front, || open(c"/dev/null", OFlag::O_RDONLY, Mode::empty()).map(drop));
+    is_refused(as_waiting_front, || kill(getpid(), Signal::SIGKILL));
+    is_refused(as_waiting_front, || unshare(CloneFlags::CLONE_NEWNS));
+    is_refused(as_waiting_front, || fork().map(drop));
+    is_refused(as_waiting_front, pair);
+    is_refused(as_waiting_front, execute);
 }
 
 #[test]

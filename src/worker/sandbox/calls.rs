@@ -52,11 +52,31 @@ const OTHER_PROCESSES_HERE: &[c_long] = &[libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 const OTHER_PROCESSES_HERE: &[c_long] = &[];
 
-/// Connections. Name resolution by netlink binds its socket; Landlock forbids TCP's.
-const CONNECTING: [c_long; 2] = [libc::SYS_connect, libc::SYS_bind];
+/// Length of an address of netlink(7), whose socket name resolution binds. Those of IP are longer.
+const NETLINK_ADDRESS: u32 = 12;
 
-/// Ways of waiting and of talking to oneself that plugins may use.
-const BY_PLUGINS: [c_long; 8] = [
+/// Options of sockets, each with its level, that MIT Kerberos, the C library's resolver and this program set.
+const SOCKET_OPTIONS: [(c_int, c_int); 14] = [
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    (libc::SOL_SOCKET, libc::SO_LINGER),
+    (libc::SOL_SOCKET, libc::SO_REUSEADDR),
+    (libc::SOL_SOCKET, libc::SO_RCVBUF),
+    (libc::SOL_SOCKET, libc::SO_SNDBUF),
+    (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
+    (libc::SOL_SOCKET, libc::SO_SNDTIMEO),
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    (libc::IPPROTO_IP, libc::IP_RECVERR),
+    (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+    (libc::IPPROTO_IP, libc::IP_PKTINFO),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+];
+
+/// Ways of waiting and of talking to oneself that plugins may use, and any address and option of a socket.
+const BY_PLUGINS: [c_long; 10] = [
+    libc::SYS_bind,
+    libc::SYS_setsockopt,
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -86,14 +106,14 @@ const CACHE_OPERATIONS: [u32; 9] = [
 ];
 
 fn allowed(sandbox: WorkerSandbox, phase: PhaseCalls) -> CallRules {
-    let rules = on_oneself(on_sockets(on_open(CallRules::default())));
+    let rules = on_oneself(with_options(on_sockets(on_open(CallRules::default()))));
     match phase {
         PhaseCalls::Answers => data_memory(rules),
         PhaseCalls::Everything(needs) => {
             let threads_only = flag(0, libc::CLONE_THREAD);
             let rules = opening(rules)
-                .calls(&CONNECTING)
-                .calls(&[libc::SYS_mmap, libc::SYS_mprotect])
+                .calls(&[libc::SYS_connect, libc::SYS_mmap, libc::SYS_mprotect])
+                .call_with(libc::SYS_bind, &[Argument::Is(2, NETLINK_ADDRESS)])
                 .call_with(libc::SYS_clone, &[threads_only]);
             let rules = with_keyrings(with_sockets(rules, needs), needs);
             match sandbox {
@@ -121,6 +141,13 @@ fn on_oneself(rules: CallRules) -> CallRules {
         .call_with(libc::SYS_prlimit64, &[Argument::IsNull(2)])
         .call_with(libc::SYS_kill, &[Argument::Is(0, own)])
         .call_with(libc::SYS_tgkill, &[Argument::Is(0, own)])
+}
+
+fn with_options(rules: CallRules) -> CallRules {
+    let is = |argument, value: c_int| Argument::Is(argument, value.unsigned_abs());
+    SOCKET_OPTIONS.into_iter().fold(rules, |rules, (level, option)| {
+        rules.call_with(libc::SYS_setsockopt, &[is(1, level), is(2, option)])
+    })
 }
 
 /// Sockets for TCP, UDP and the kernel's routes. Other protocols over IP are not limited by Landlock.

@@ -271,6 +271,36 @@ def a_refusing_server_lets_the_mount_try_until_it_is_given_up(bed):
     bed.until_gone()
 
 
+def status(pid):
+    """What proc_pid_status(5) says of a process."""
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+@scenario
+def while_a_mount_waits_whoever_shares_the_monitors_memory_has_no_more_rights(bed):
+    """The front, whose memory the monitor has, has no capability and a filter of system calls by the time the monitor is confined."""
+    bed.realm
+    bed.upcall(KEYRING)
+    bed.settings('[timeouts]\nmount = "40s"\nkdc = "30s"\n')
+    bed.realm.kdc.send_signal(signal.SIGSTOP)
+    mount = bed.user("root").begin_mount(**AS_CLIENT, **secid(bed, 0))
+    bed.until(lambda: processes("lgss_negotiate"), "a worker")
+    pids = processes("lgss_keyring")
+    parents = {pid: int(status(pid)["PPid"]) for pid in pids}
+    (front,) = [pid for pid in pids if parents[pid] not in pids]
+    (monitor,) = [pid for pid in pids if parents[pid] == front]
+    only_kill = f"{1 << 5:016x}"
+    bed.until(lambda: status(monitor)["CapPrm"] == only_kill and status(monitor)["Seccomp"] == "2", "a confined monitor")
+    fronts = status(front)
+    assert {fronts[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}, fronts
+    assert (fronts["NoNewPrivs"], fronts["Seccomp"]) == ("1", "2"), fronts
+    bed.realm.kdc.send_signal(signal.SIGCONT)
+    failure, _ = mount.result(60)
+    assert failure == 0, (failure, bed.log.lines)
+    bed.until_gone(15)
+
+
 @scenario
 def whoever_is_killed_while_a_mount_waits_the_mount_is_answered(bed):
     """Monitor, front, worker and clock in turn: the mount never hangs."""
