@@ -1,5 +1,5 @@
-//! The corpora of the fuzz targets as tests that need no fuzzer: each input must pass the checks of its target. An input
-//! that once failed stays there. Also that targets, their corpora and docs/fuzzing.md agree.
+//! The corpora of the fuzz targets, and the inputs that once failed, as tests that need no fuzzer: each input must pass
+//! the checks of its target. Also that targets, their corpora and docs/fuzzing.md agree.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -51,6 +51,25 @@ fn every_input_of_the_corpora_passes_the_checks_of_its_target() {
         assert!(chosen.iter().all(|&inputs| inputs > 0), "{target} has checks without an input: {chosen:?}");
     }
     assert!(bytes < CORPORA_LIMIT, "the corpora have {bytes} bytes; scripts/fuzz --minimise");
+}
+
+#[test]
+fn every_input_that_once_failed_passes_the_checks_of_its_target() {
+    let document = text("docs/fuzzing.md");
+    let directories = names("fuzz/regressions");
+    assert!(!directories.is_empty());
+    for target in directories {
+        assert!(
+            TARGETS.iter().any(|(name, _)| *name == target),
+            "fuzz/regressions/{target}: there is no such target"
+        );
+        let inputs = names(&format!("fuzz/regressions/{target}"));
+        assert!(!inputs.is_empty(), "fuzz/regressions/{target} is empty");
+        for input in inputs {
+            assert!(document.contains(&format!("| `{target}/{input}` |")), "docs/fuzzing.md lacks {input}");
+            check(&target, &fs::read(place(&format!("fuzz/regressions/{target}/{input}"))).unwrap());
+        }
+    }
 }
 
 #[test]
