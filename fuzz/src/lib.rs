@@ -2,7 +2,7 @@
 //! tests/corpora.rs.
 
 use lgss::private_to_lgss::fuzz::{
-    cli, config, creds, crypto, ctx, gss, identity, key, negotiate, sk_tool, upcall,
+    cli, config, creds, crypto, ctx, gss, identity, key, negotiate, selftest, sk_tool, upcall,
 };
 
 /// Panics if what must hold for these bytes does not.
@@ -15,13 +15,24 @@ pub const TARGETS: [(&str, &[Check]); 21] = [
     ("cache_names", &[creds::cache_name, creds::tokens]),
     ("init_channel", &[negotiate::init_channel]),
     ("krb5_conf", &[gss::krb5_conf, creds::krb5_conf]),
-    ("libkrb5", &[creds::library_cache, gss::keytab, gss::krb5_conf, gss::server_token, gss::principal]),
+    (
+        "libkrb5",
+        &[creds::library_cache, gss::keytab, gss::krb5_conf, gss::server_token, gss::principal, gss::trace],
+    ),
     ("mic_tokens", &[crypto::mic]),
     ("monitor_messages", &[negotiate::from_monitor]),
     ("payloads", &[ctx::user_payload, upcall::reported_context]),
     (
         "proc_keys",
-        &[key::auth_line, key::description, identity::key_users, ctx::key_serials, sk_tool::key_times],
+        &[
+            key::auth_line,
+            key::description,
+            identity::key_users,
+            ctx::key_serials,
+            sk_tool::key_times,
+            creds::rings,
+            cli::key_quotas,
+        ],
     ),
     (
         "proc_task",
@@ -34,6 +45,7 @@ pub const TARGETS: [(&str, &[Check]); 21] = [
             creds::mounts,
             cli::mounts,
             sk_tool::mounts,
+            identity::own_status,
         ],
     ),
     ("requests", &[ctx::callout, ctx::description, ctx::lustre_callout, ctx::lustre_description]),
@@ -55,7 +67,10 @@ pub const TARGETS: [(&str, &[Check]); 21] = [
     ("texts", &[cli::texts]),
     ("user_files", &[creds::passwd, identity::passwd, creds::identities]),
     ("words", &[upcall::words]),
-    ("worker_messages", &[negotiate::from_worker, creds::source_list]),
+    (
+        "worker_messages",
+        &[negotiate::from_worker, creds::source_list, selftest::worker_report, cli::progress],
+    ),
 ];
 
 /// Runs the target's check that the input chooses.

@@ -7,8 +7,8 @@ use crate::text::{
     cut, escaped, escaped_lines, is_plain, one_line, plain_json, quoted, quoted_path, shell_word,
 };
 
-pub use super::caches::fuzz::mounts;
-pub use super::config::fuzz::{patterns, rules};
+pub use super::caches::fuzz::{mounts, progress};
+pub use super::config::fuzz::{key_quotas, patterns, rules};
 
 /// Whatever the text is, what is shown of it is plain, and the same when it is shown again.
 pub fn texts(data: &[u8]) {

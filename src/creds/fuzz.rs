@@ -15,6 +15,7 @@ use super::passwd::Passwd;
 use super::search;
 use super::shared_key::{LENGTH, SharedKey, candidates};
 use super::source_list::{decode, encode};
+use super::visible_ring::listed;
 use crate::ctx::request::Level;
 use crate::gss::{self, principal::Name};
 use crate::sys::files::sealed_memory;
@@ -88,6 +89,16 @@ pub fn krb5_conf(data: &[u8]) {
     let _ = client_keytab_name(path, TokenValues::numbered(4711));
     assert!(kcm_socket(path).is_none_or(|socket| socket.is_absolute()));
     assert_eq!(configuration_files(path), [path]);
+}
+
+/// /proc/keys, for keyrings that exist: lines of others hide none, and another's name is found only where it is.
+pub fn rings(data: &[u8]) {
+    const TRUE_LINE: &[u8] = b"2f81a3c0 I--Q---     2 perm 1f3f0000  1000 65534 keyring   _uid.1000: empty\n";
+    const OTHER: &[u8] = b" keyring   _uid.1001:";
+    let list = [data, b"\n", TRUE_LINE].concat();
+    let [is_there, is_other_there] = listed(list.as_slice(), ["_uid.1000", "_uid.1001"]);
+    assert!(is_there);
+    assert!(!is_other_there || data.windows(OTHER.len()).any(|part| part == OTHER));
 }
 
 /// The list of sources that the worker gets over exec.

@@ -20,9 +20,12 @@ pub(crate) fn persistent(uid: u32) -> String {
 /// Which of these names belong to keyrings that the caller sees in the list of keys. A forged line can make this
 /// wrong; then the keyring is created.
 pub(crate) fn which_exist<const N: usize>(names: [&str; N]) -> [bool; N] {
-    let mut found = [false; N];
-    let Ok(keys) = File::open("/proc/keys") else { return found };
-    let (mut keys, mut line) = (BufReader::new(keys), Vec::new());
+    File::open("/proc/keys").map_or([false; N], |keys| listed(BufReader::new(keys), names))
+}
+
+/// Which of these names belong to keyrings in a list of keys.
+pub(super) fn listed<const N: usize>(mut keys: impl BufRead, names: [&str; N]) -> [bool; N] {
+    let (mut found, mut line) = ([false; N], Vec::new());
     while keys.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
         if let Some(at) = line.windows(TYPE.len()).position(|part| part == TYPE) {
             let name = line.get(at + TYPE.len()..).unwrap_or_default();

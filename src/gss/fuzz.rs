@@ -14,6 +14,8 @@ use super::ticket::Cache;
 use crate::sys::files::sealed_memory;
 use crate::wire::{WireError, Writer};
 
+pub use super::trace::fuzz::trace;
+
 /// Asks nobody.
 const CONFIGURATION: &[u8] = b"[libdefaults]\n default_realm = EXAMPLE.TEST\n dns_lookup_kdc = false\n \
     dns_lookup_realm = false\n dns_canonicalize_hostname = false\n[realms]\n EXAMPLE.TEST = {\n }\n";

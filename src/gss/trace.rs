@@ -4,6 +4,9 @@
 //! of keys. The process negotiates once and has one record: its threads add to it, and the watch reads it while the
 //! library blocks. Invariant: nothing secret gets in, and the record stays small.
 
+#[cfg(feature = "test-programs")]
+pub(super) mod fuzz;
+
 use std::ffi::c_void;
 use std::fmt;
 use std::io::ErrorKind;

@@ -5,6 +5,7 @@ use super::id_map::IdMap;
 use super::key_list::Counter;
 use super::requester::{Syscall, origin, parse_syscall, parse_uids};
 use super::system_user::ids_of;
+use super::unprivileged;
 
 /// /proc/key-users.
 pub fn key_users(data: &[u8]) {
@@ -20,6 +21,15 @@ pub fn status(data: &[u8]) {
     let Some(uids) = parse_uids(data) else { return };
     let line = format!("Uid:\t{}\t{}\t{}\t{}", uids.real, uids.effective, uids.saved, uids.fs);
     assert_eq!(parse_uids(line.as_bytes()), Some(uids));
+}
+
+/// A worker's own `status`: the first line of a name counts, so nothing after it hides a privilege.
+pub fn own_status(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = unprivileged::check(text);
+    for privilege in ["Uid:\t0\t0\t0\t0", "Groups:\t4", "CapBnd:\t0000000000000400", "NoNewPrivs:\t0"] {
+        assert!(unprivileged::check(&format!("{privilege}\n{text}")).is_err(), "{privilege}");
+    }
 }
 
 /// A thread's `syscall`.

@@ -54,7 +54,7 @@ impl Unprivileged {
 }
 
 /// Checks the text of /proc/self/status (proc(5)).
-fn check(status: &str) -> Result<(), PrivilegeError> {
+pub(super) fn check(status: &str) -> Result<(), PrivilegeError> {
     let field = |name: &'static str| {
         status
             .lines()

@@ -7,6 +7,8 @@
 
 pub(crate) mod account;
 pub(crate) mod finding;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 pub(crate) mod kernel;
 pub(crate) mod run_dir;
 pub(crate) mod settings;

@@ -146,10 +146,12 @@ pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result
     environment.extend_from_slice(config.krb5_config.as_os_str().as_bytes());
     let trial = Trial { words, environment: vec![environment], handed };
     let said = trial.run(&config.worker, config)?;
-    match serde_json::from_slice::<SelfTestReport>(&said.out) {
-        Ok(report) if report.program == WORKER => Ok(report),
-        _ => Err(said.fault(WORKER)),
-    }
+    report(&said.out).ok_or_else(|| said.fault(WORKER))
+}
+
+/// The report in what a worker writes; `None` if another program has written it.
+pub(super) fn report(out: &[u8]) -> Option<SelfTestReport> {
+    serde_json::from_slice(out).ok().filter(|report: &SelfTestReport| report.program == WORKER)
 }
 
 /// The version of an upcall program.

@@ -82,7 +82,7 @@ fn trial_fault(path: &Path, fault: &TrialFault, file: &str) -> Finding {
     Finding::error("worker", format_args!("{name}: {fault}: every request fails"), remedy)
 }
 
-fn of_report(config: &Config, report: &SelfTestReport, file: &str) -> Vec<Finding> {
+pub(super) fn of_report(config: &Config, report: &SelfTestReport, file: &str) -> Vec<Finding> {
     let name = config.worker.display();
     let mut findings = Vec::new();
     let SelfTestReport { version, uid, .. } = report;

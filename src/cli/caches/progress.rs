@@ -53,7 +53,7 @@ pub(super) fn read(mut pipe: PipeReader) -> io::Result<At> {
     Ok(at(&reports))
 }
 
-fn at(reports: &[u8]) -> At {
+pub(super) fn at(reports: &[u8]) -> At {
     if reports.last() == Some(&DONE) {
         return At::Elsewhere;
     }

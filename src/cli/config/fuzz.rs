@@ -1,7 +1,8 @@
-//! A check for the fuzz targets (docs/fuzzing.md): the rules of request-key.
+//! Checks for the fuzz targets (docs/fuzzing.md): the rules of request-key, and quotas of keys.
 
 use std::path::{Path, PathBuf};
 
+use super::quotas;
 use super::rule::inspect_rules;
 use super::rules::{KeyRequest, RuleChoice, Rules, skips};
 
@@ -33,5 +34,13 @@ pub fn patterns(data: &[u8]) {
     }
     if !pattern.contains('*') {
         assert_eq!(skips(pattern, text).is_some(), pattern == text);
+    }
+}
+
+/// /proc/key-users, for the quotas.
+pub fn key_quotas(data: &[u8]) {
+    for (uid, keys, bytes) in String::from_utf8_lossy(data).lines().filter_map(quotas::read) {
+        let line = format!("{uid}: 1 1/1 {}/{} {}/{}", keys.used, keys.limit, bytes.used, bytes.limit);
+        assert_eq!(quotas::read(&line), Some((uid, keys, bytes)));
     }
 }

@@ -68,9 +68,9 @@ fn key_count(keys: u64) -> Option<Finding> {
 
 /// Keys or bytes: a user's use and limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Share {
-    used: u64,
-    limit: u64,
+pub(super) struct Share {
+    pub(super) used: u64,
+    pub(super) limit: u64,
 }
 
 impl Share {
@@ -104,7 +104,7 @@ fn full_users(users: &str) -> Vec<Finding> {
 }
 
 /// Parses a line `%5u: usage keys/instantiated quota-keys/limit quota-bytes/limit`.
-fn read(line: &str) -> Option<(u32, Share, Share)> {
+pub(super) fn read(line: &str) -> Option<(u32, Share, Share)> {
     let (uid, rest) = line.split_once(':')?;
     let mut fields = rest.split_ascii_whitespace().skip(2);
     Some((uid.trim().parse().ok()?, Share::read(fields.next()?)?, Share::read(fields.next()?)?))
