@@ -20,7 +20,7 @@ help:
 	@echo 'make uninstall  removes what was installed and has not been changed since'
 	@echo 'make lint       format, clippy, shellcheck, manual pages'
 	@echo 'make deny       licences, sources and duplicates of the packages we depend on (installs cargo-deny)'
-	@echo 'make reproducible  builds lgss_keyring in two directories: one hash'
+	@echo 'make reproducible  builds lgss_keyring here and in another directory: one hash'
 	@echo 'make clean      removes target/'
 
 demo:
