@@ -161,7 +161,12 @@ const FOREIGN: [c_long; 44] = [
 const FOREIGN_HERE: &[c_long] =
     &[libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_kexec_file_load];
 #[cfg(not(target_arch = "x86_64"))]
-const FOREIGN_HERE: &[c_long] = &[];
+const FOREIGN_HERE: &[c_long] = &[KEXEC_FILE_LOAD];
+
+/// kexec_file_load(2) in the table that newer architectures share (include/uapi/asm-generic/unistd.h of Linux): for musl on
+/// 64-bit Arm, the libc crate has no name for it.
+#[cfg(not(target_arch = "x86_64"))]
+const KEXEC_FILE_LOAD: c_long = 294;
 
 /// FIONREAD, FIONBIO, and TCGETS, which tells a terminal from a file.
 const IOCTL_REQUESTS: [u32; 3] = [0x541b, 0x5421, 0x5401];
