@@ -19,6 +19,8 @@ pub enum SandboxTrial {
     Calls,
     /// Both, as while credentials are read and KDCs asked.
     Both,
+    /// Both and no way to a network, as while the monitor passes tokens on for a ticket that is new.
+    Relayed,
     /// Both, as after the first token with a ticket that is new.
     Answers,
     /// Both, for a site with plugins.
@@ -27,8 +29,8 @@ pub enum SandboxTrial {
 
 impl SandboxTrial {
     /// All, from none to the tightest, then the one for plugins.
-    pub const ALL: [Self; 6] =
-        [Self::Nothing, Self::Files, Self::Calls, Self::Both, Self::Answers, Self::Plugins];
+    pub const ALL: [Self; 7] =
+        [Self::Nothing, Self::Files, Self::Calls, Self::Both, Self::Relayed, Self::Answers, Self::Plugins];
 
     /// Its name in the table.
     pub fn word(self) -> &'static str {
@@ -37,6 +39,7 @@ impl SandboxTrial {
             Self::Files => "Landlock",
             Self::Calls => "seccomp",
             Self::Both => "both",
+            Self::Relayed => "relayed",
             Self::Answers => "answers",
             Self::Plugins => "plugins",
         }
@@ -58,10 +61,11 @@ pub fn confine(trial: SandboxTrial, request: &str, list: &[u8]) -> Result<(), Er
         SandboxTrial::Nothing => return Ok(()),
         SandboxTrial::Files => sandbox::confine_files(&request, &sources),
         SandboxTrial::Calls => sandbox::confine_calls(&request, &sources),
-        SandboxTrial::Both | SandboxTrial::Answers | SandboxTrial::Plugins => {
+        SandboxTrial::Both | SandboxTrial::Relayed | SandboxTrial::Answers | SandboxTrial::Plugins => {
             sandbox::confine_files(&request, &sources)
                 .and_then(|()| sandbox::confine_calls(&request, &sources))
                 .and_then(|()| match trial {
+                    SandboxTrial::Relayed => sandbox::leave_networks(),
                     SandboxTrial::Answers => sandbox::await_answers(request.sandbox),
                     _ => Ok(()),
                 })

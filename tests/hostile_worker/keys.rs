@@ -96,6 +96,26 @@ fn requester_of(description: &str) -> Option<i32> {
     line.split(' ').find_map(|word| word.strip_prefix("pid:")?.parse().ok())
 }
 
+/// The key under negotiation for this service, and the authority over it, while there is one.
+pub(crate) fn under_negotiation(service: &str) -> (i32, Option<i32>) {
+    let description = format!("lgss:{}:{service}", nix::unistd::getuid());
+    let key = visible_as("user", &description).expect("the key under negotiation");
+    (key, visible_as(".request_", &format!("key:{key:x}")))
+}
+
+/// Serial of the key of this type and description, if we may see it.
+fn visible_as(key_type: &str, description: &str) -> Option<i32> {
+    let text = std::fs::read("/proc/keys").ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| {
+        let mut words = line.split_whitespace().skip(7);
+        // The length of the payload follows a colon.
+        words.next() == Some(key_type)
+            && words.next().is_some_and(|word| word.trim_end_matches(':') == description)
+    });
+    i32::from_str_radix(line?.split(' ').next()?, 16).ok()
+}
+
 /// Serials of the keys of a type that we may see: ours and those of our uid.
 fn visible(key_type: &str) -> Vec<i32> {
     let text = std::fs::read("/proc/keys").unwrap_or_default();

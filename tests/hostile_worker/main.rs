@@ -16,6 +16,8 @@
     reason = "a test program: it stops where a test would"
 )]
 
+mod attempts;
+mod calls;
 mod captive;
 #[path = "../probe/errno.rs"]
 mod errno;

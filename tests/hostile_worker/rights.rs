@@ -166,7 +166,7 @@ pub(crate) fn fork_and_hold(report: &mut Report) {
 }
 
 /// The monitor's id in the worker's view of /proc; getppid(2) returns 0, since the worker's namespace has no id for it.
-fn monitor_pid() -> Pid {
+pub(crate) fn monitor_pid() -> Pid {
     let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
     Pid::from_raw(line.trim().parse().expect("a number"))
