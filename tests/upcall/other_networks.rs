@@ -1,6 +1,6 @@
 //! Requesters in another network than the host's: who learns the names they use (rule S23).
 
-use crate::sandbox::daemons_know_names;
+use crate::sandbox::expected::daemons_know_names;
 use crate::support::ganesha::Ganesha;
 use crate::support::kcm::Kcm;
 use crate::support::netns::NetNamespace;
