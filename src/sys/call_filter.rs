@@ -178,6 +178,25 @@ impl CallFilter {
     pub(crate) fn enforce_for_this_thread(&self) -> Result<(), seccompiler::Error> {
         seccompiler::apply_filter(&self.0)
     }
+
+    /// Whether it looks at the architecture first, and kills the process for another than this machine's: the numbers of calls
+    /// mean others there (seccomp(2)).
+    #[cfg(test)]
+    pub(crate) fn kills_other_architectures_first(&self) -> bool {
+        const OFFSET_OF_ARCHITECTURE: u32 = 4;
+        // AUDIT_ARCH_X86_64 or AUDIT_ARCH_AARCH64: 64 bits, little-endian, and ELF's number of the machine.
+        const THIS: u32 = 0xc000_0000 | if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+        let instruction = |code, jt, k| seccompiler::sock_filter { code, jt, jf: 0, k };
+        let beginning = [
+            // BPF_LD | BPF_W | BPF_ABS.
+            instruction(0x20, 0, OFFSET_OF_ARCHITECTURE),
+            // BPF_JMP | BPF_JEQ | BPF_K: over the next one.
+            instruction(0x15, 1, THIS),
+            // BPF_RET | BPF_K.
+            instruction(0x06, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        ];
+        self.0.as_ref().is_some_and(|program| program.starts_with(&beginning))
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +217,26 @@ mod tests {
             found()
         });
         thread.join().unwrap()
+    }
+
+    #[test]
+    fn every_filter_begins_with_the_death_of_calls_of_another_architecture() {
+        let rules = [
+            CallRules::default(),
+            CallRules::default().calls(&[libc::SYS_getppid]),
+            CallRules::default().call_with(libc::SYS_prctl, &[Argument::IsNull(2)]),
+        ];
+        let pairs = [
+            [CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM)],
+            [CallAnswer::Refuse(Errno::ENOSYS), CallAnswer::Allow],
+            [CallAnswer::Kill, CallAnswer::Allow],
+        ];
+        for rules in &rules {
+            for [answer, others] in pairs {
+                let filter = rules.compile(answer, others).unwrap();
+                assert!(filter.kills_other_architectures_first(), "{answer:?} for {rules:?}");
+            }
+        }
     }
 
     #[test]

@@ -257,7 +257,26 @@ pub(crate) fn further_filter(rules: CallRules) -> CallRules {
 /// # Errors
 /// The library's or the kernel's.
 pub(crate) fn hide_clone3() -> io::Result<()> {
-    CallRules::default()
-        .calls(&[libc::SYS_clone3])
-        .enforce(CallAnswer::Refuse(Errno::ENOSYS), CallAnswer::Allow)
+    clone3().enforce(CallAnswer::Refuse(Errno::ENOSYS), CallAnswer::Allow)
+}
+
+fn clone3() -> CallRules {
+    CallRules::default().calls(&[libc::SYS_clone3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_filter_of_a_group_begins_with_the_death_of_calls_of_another_architecture() {
+        for (rules, answer) in [
+            (clone3(), CallAnswer::Refuse(Errno::ENOSYS)),
+            (foreign(), CallAnswer::Kill),
+            (foreign(), CallAnswer::Refuse(Errno::EPERM)),
+        ] {
+            let filter = rules.compile(answer, CallAnswer::Allow).unwrap();
+            assert!(filter.kills_other_architectures_first(), "{answer:?} for {rules:?}");
+        }
+    }
 }

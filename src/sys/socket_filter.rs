@@ -59,6 +59,13 @@ mod tests {
     }
 
     #[test]
+    fn every_filter_of_sockets_begins_with_the_death_of_calls_of_another_architecture() {
+        for families in [WITHIN_A_NETWORK.as_slice(), &[]] {
+            assert!(filter(families).unwrap().kills_other_architectures_first(), "{families:?}");
+        }
+    }
+
+    #[test]
     fn no_local_socket_can_be_had_any_more() {
         assert_eq!(with_filter(&WITHIN_A_NETWORK), ([Some(libc::EAFNOSUPPORT); 3], true));
     }

@@ -129,8 +129,12 @@ fn unconfined(what: &str, error: &io::Error) -> Failure {
 fn filter_monitor(key: KeySerial) -> io::Result<()> {
     monitors(key).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     hide_clone3()?;
+    deadly_to_monitors().enforce(CallAnswer::Kill, CallAnswer::Allow)
+}
+
+fn deadly_to_monitors() -> CallRules {
     // It becomes a teller by execveat(2).
-    foreign().calls(&[libc::SYS_execve]).enforce(CallAnswer::Kill, CallAnswer::Allow)
+    foreign().calls(&[libc::SYS_execve])
 }
 
 fn monitors(key: KeySerial) -> CallRules {
@@ -215,13 +219,17 @@ pub(super) fn confine_launcher(sandbox: WorkerSandbox) -> Result<(), Failure> {
     if sandbox == WorkerSandbox::Off {
         return Ok(());
     }
-    let refused = NAMESPACES.into_iter().fold(foreign(), |rules, namespace| {
+    let filtered = refused_to_launchers()
+        .enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow)
+        .and_then(|()| hide_clone3());
+    filtered.map_err(|error| unconfined("calls", &error))
+}
+
+fn refused_to_launchers() -> CallRules {
+    NAMESPACES.into_iter().fold(foreign(), |rules, namespace| {
         let bits = namespace.unsigned_abs();
         rules.call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: bits, bits }])
-    });
-    let filtered =
-        refused.enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow).and_then(|()| hide_clone3());
-    filtered.map_err(|error| unconfined("calls", &error))
+    })
 }
 
 #[cfg(test)]

@@ -95,6 +95,20 @@ fn execute() -> Result<(), Errno> {
 }
 
 #[test]
+fn every_filter_of_ours_begins_with_the_death_of_calls_of_another_architecture() {
+    let (refused, own) = (CallAnswer::Refuse(Errno::EPERM), KeySerial::new(OWN_KEY).unwrap());
+    for filter in [
+        monitors(own).compile(CallAnswer::Allow, refused),
+        deadly_to_monitors().compile(CallAnswer::Kill, CallAnswer::Allow),
+        exchange_filter(),
+        refused_to_launchers().compile(refused, CallAnswer::Allow),
+    ] {
+        let filter = filter.unwrap();
+        assert!(filter.kills_other_architectures_first(), "{filter:?}");
+    }
+}
+
+#[test]
 fn a_monitor_can_do_its_work() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("owner");

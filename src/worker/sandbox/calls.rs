@@ -35,13 +35,14 @@ pub(super) fn confine(sandbox: WorkerSandbox, phase: PhaseCalls) -> io::Result<(
     if let PhaseCalls::Everything(_) = phase {
         hide_clone3()?;
         if sandbox == WorkerSandbox::Strict {
-            foreign()
-                .calls(&OTHER_PROGRAMS)
-                .calls(OTHER_PROCESSES_HERE)
-                .enforce(CallAnswer::Kill, CallAnswer::Allow)?;
+            deadly().enforce(CallAnswer::Kill, CallAnswer::Allow)?;
         }
     }
     Ok(())
+}
+
+fn deadly() -> CallRules {
+    foreign().calls(&OTHER_PROGRAMS).calls(OTHER_PROCESSES_HERE)
 }
 
 /// The worker runs a site's program before this, and no other.
@@ -181,4 +182,23 @@ fn with_keyrings(rules: CallRules, needs: CallNeeds) -> CallRules {
 
 fn flag(argument: u8, flag: c_int) -> Argument {
     Argument::Has { argument, mask: flag.unsigned_abs(), bits: flag.unsigned_abs() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_filter_of_a_worker_begins_with_the_death_of_calls_of_another_architecture() {
+        let refused = CallAnswer::Refuse(Errno::EPERM);
+        let needs = |all| PhaseCalls::Everything(CallNeeds { local_sockets: all, keyrings: all });
+        for sandbox in [WorkerSandbox::Strict, WorkerSandbox::Plugins] {
+            for phase in [needs(false), needs(true), PhaseCalls::Answers] {
+                let filter = allowed(sandbox, phase).compile(CallAnswer::Allow, refused).unwrap();
+                assert!(filter.kills_other_architectures_first(), "{sandbox:?}, {phase:?}");
+            }
+        }
+        let filter = deadly().compile(CallAnswer::Kill, CallAnswer::Allow).unwrap();
+        assert!(filter.kills_other_architectures_first());
+    }
 }
