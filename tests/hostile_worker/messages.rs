@@ -13,6 +13,10 @@ const READY: u8 = 6;
 const SHARED: u8 = 8;
 const TESTED_PRIME: u8 = 9;
 
+/// The longest frame that the monitor takes, and the longest body in one.
+const FRAME_LIMIT: usize = 288 * 1024;
+const BODY_LIMIT: usize = 256 * 1024;
+
 /// Sends the message and returns, which ends the worker; stays silent if silence is the attack.
 pub(crate) fn attack(name: &str, monitor: &mut File) {
     let bytes = match name {
@@ -66,6 +70,20 @@ pub(crate) fn attack(name: &str, monitor: &mut File) {
         }
         "silence" => silence(),
         "drip" => return drip(monitor),
+        "flood-of-reports" => return flood(monitor, &established(|_| {}, &[7; 32], &[7; 16])),
+        "flood-of-credentials" => {
+            return flood(monitor, &frame(READY, &json!({"good_until": u32::MAX}), &[7; BODY_LIMIT], &[]));
+        }
+        "flood-of-bytes" => {
+            wait_for_the_test();
+            let _ = monitor.write_all(&u32::MAX.to_ne_bytes());
+            return flood(monitor, &[7; 4096]);
+        }
+        "endless-message" => {
+            wait_for_the_test();
+            let length = u32::try_from(FRAME_LIMIT).unwrap();
+            [&length.to_ne_bytes()[..], &[READY], &[0; FRAME_LIMIT - 2]].concat()
+        }
         // Another attack, or one that ends without a message.
         _ => return,
     };
@@ -79,6 +97,21 @@ fn drip(monitor: &mut File) {
     let _ = monitor.write_all(&4000u32.to_ne_bytes());
     while monitor.write_all(&[0]).is_ok() {
         std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// The same again and again, until nobody reads it.
+fn flood(monitor: &mut File, bytes: &[u8]) {
+    wait_for_the_test();
+    while monitor.write_all(bytes).is_ok() {}
+}
+
+/// Waits until the test has found the monitor and makes a file; at the upcall's deadline this process is killed.
+fn wait_for_the_test() {
+    let own = std::fs::read_link("/proc/self/exe").expect("our own name");
+    let sign = own.with_file_name("user").join("go");
+    while !sign.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }
 

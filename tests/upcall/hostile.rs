@@ -2,12 +2,15 @@
 //! not in the table fails the key.
 
 use crate::support::outcome::Outcome;
+use crate::support::process::Process;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
+use nix::unistd::Pid;
+use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
@@ -23,6 +26,8 @@ crate::trials![
     an_unfinished_message_fails_the_key_within_a_second_or_two,
     a_dripping_message_fails_the_key_within_a_second_or_two,
     silence_is_ended_by_the_deadline,
+    messages_without_end_cost_the_monitor_no_memory_and_the_log_no_lines,
+    a_message_that_never_ends_costs_the_monitor_no_memory_and_the_log_no_lines,
     a_second_report_changes_nothing,
     a_context_of_a_type_that_is_not_allowed_is_not_believed,
     a_report_that_would_forge_log_lines_stays_one_line,
@@ -188,6 +193,59 @@ fn silence_is_ended_by_the_deadline(shared: &Shared) {
     assert_eq!(scene.ask("silence").errno(), Errno::ETIMEDOUT);
     assert!(start.elapsed() < stretched(Duration::from_secs(5)), "took {:?}", start.elapsed());
     scene.site.wait_until_idle();
+}
+
+/// Of a monitor, in KiB; a flood that it kept would take any amount.
+const MEMORY_LIMIT: u64 = 48 * 1024;
+
+/// The outcome of an attack that begins when its monitor is known. The attack has ended the key within seconds, with little
+/// memory and few words.
+#[track_caller]
+fn flooded(shared: &Shared, attack: &str) -> Outcome {
+    let scene = Scene::new(shared, "120s");
+    let (outcome, most) = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| scene.ask(attack));
+        scene.site.wait_for_process("lgss_negotiate");
+        let running = Process::running_from(&scene.site.path(""));
+        let monitors: Vec<_> =
+            running.iter().filter(|process| process.exe.ends_with("lgss_keyring")).collect();
+        let start = Instant::now();
+        fs::write(scene.site.path("user").join("go"), "").unwrap();
+        let mut most: Option<u64> = None;
+        // Its peak is read until there is no monitor, since its last work is the flood's.
+        while let Some(peak) = monitors.iter().filter_map(|monitor| peak_memory(monitor.pid)).max() {
+            most = most.max(Some(peak));
+            assert!(start.elapsed() < stretched(Duration::from_secs(10)), "{attack}: the monitor goes on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        (asking.join().unwrap(), most)
+    });
+    let most = most.expect("a monitor that was seen");
+    assert!(most < MEMORY_LIMIT, "{attack}: {most} KiB");
+    scene.site.wait_until_idle();
+    let lines = scene.site.log.wait_for_count(1);
+    let length: usize = lines.iter().map(String::len).sum();
+    assert!(lines.len() <= 3 && length < 8192, "{attack}: {lines:#?}");
+    outcome
+}
+
+/// The most memory that a process ever had, in KiB; none once it has ended.
+fn peak_memory(pid: Pid) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+fn messages_without_end_cost_the_monitor_no_memory_and_the_log_no_lines(shared: &Shared) {
+    // The first one counts: an invented context, which no server will accept.
+    assert_eq!(flooded(shared, "flood-of-reports").context().handle.as_bytes(), [7; 16]);
+    assert_eq!(flooded(shared, "flood-of-credentials").errno(), Errno::EIO);
+}
+
+fn a_message_that_never_ends_costs_the_monitor_no_memory_and_the_log_no_lines(shared: &Shared) {
+    for attack in ["flood-of-bytes", "endless-message"] {
+        assert_eq!(flooded(shared, attack).errno(), Errno::EIO, "{attack}");
+    }
 }
 
 /// A worker may report an invented context, which no server will accept, but only once.
