@@ -195,7 +195,7 @@ impl CallFilter {
             // BPF_RET | BPF_K.
             instruction(0x06, 0, libc::SECCOMP_RET_KILL_PROCESS),
         ];
-        self.0.as_ref().is_some_and(|program| program.starts_with(&beginning))
+        self.0.starts_with(&beginning)
     }
 }
 

@@ -98,6 +98,7 @@ fn execute() -> Result<(), Errno> {
 fn every_filter_of_ours_begins_with_the_death_of_calls_of_another_architecture() {
     let (refused, own) = (CallAnswer::Refuse(Errno::EPERM), KeySerial::new(OWN_KEY).unwrap());
     for filter in [
+        waiting_fronts(own).compile(CallAnswer::Allow, refused),
         monitors(own).compile(CallAnswer::Allow, refused),
         deadly_to_monitors().compile(CallAnswer::Kill, CallAnswer::Allow),
         exchange_filter(),

@@ -26,11 +26,12 @@ use Cell::{AsWithout as A, ByLandlock as L, Open as O, Possible as P, Prevented 
 type Row = [Cell; 7];
 
 /// A list of attempts and its row.
-const LISTS: [(&[&str], Row); 22] = [
+const LISTS: [(&[&str], Row); 23] = [
     (&OWN_WORK, [P, P, P, P, P, P, P]),
     (&OWN_WORK_BEFORE_THE_FIRST_TOKEN, [P, P, P, P, P, X, P]),
     (&OWN_WORK_WITH_NETWORKS, [P, P, P, P, X, X, P]),
     (&OPENED_FILES, [P, L(1), P, L(1), L(1), X, L(1)]),
+    (&MEMORY_OF_OTHERS, [O, L(1), A, L(1), L(1), X, L(1)]),
     (&CHANGED_FILES, [P, L(1), X, X, X, X, X]),
     (&TRUNCATED_FILES, [P, L(3), X, X, X, X, X]),
     (&CONNECTIONS, [P, L(4), P, L(4), X, X, P]),
@@ -61,7 +62,7 @@ const OWN_WORK_BEFORE_THE_FIRST_TOKEN: [&str; 4] =
 const OWN_WORK_WITH_NETWORKS: [&str; 1] = ["make a netlink socket for routes"];
 
 /// What the worker does too, with other files: only Landlock tells them apart, until nothing more is to be opened.
-const OPENED_FILES: [&str; 12] = [
+const OPENED_FILES: [&str; 10] = [
     "read a file of the user's",
     "write a file of the user's",
     "make a file in the user's directory",
@@ -69,12 +70,14 @@ const OPENED_FILES: [&str; 12] = [
     "read the user's ssh key",
     "make a file in /tmp",
     "list /tmp",
-    "read the memory of a process of the user's",
-    "write the memory of a process of the user's",
     "read the environment of a process of the user's",
     "list all processes",
     "list all keys",
 ];
+
+/// The same; without Landlock, Yama may have it that no process opens another's memory.
+const MEMORY_OF_OTHERS: [&str; 2] =
+    ["read the memory of a process of the user's", "write the memory of a process of the user's"];
 
 /// Both halves prevent it.
 const CHANGED_FILES: [&str; 8] = [
