@@ -128,8 +128,9 @@ fn die_with_namespaces(scene: &Scene<'_>) {
         requester.signal(Signal::SIGKILL);
     }
     scene.site.wait_until_idle();
-    let ended = scene.site.log.lines().len();
-    assert!(ended > 0, "no upcall has begun");
+    let lines = scene.site.log.lines();
+    let begun = lines.iter().filter(|line| line.contains(&format!(" uid {} ", scene.site.uid()))).count();
+    assert!(begun > 0, "no upcall has begun: {lines:#?}");
     let mut living = start(&OWN, "living");
     living.go_on();
     let outcome = Outcome::of(&living.rest()[1..]);

@@ -10,8 +10,8 @@ use crate::support::outcome::Outcome;
 use crate::support::probe::{Probe, probe};
 use crate::support::rpc::call_null_with;
 use crate::support::server::Server;
-use crate::support::site::Site;
-use crate::support::wait::wait_for;
+use crate::support::site::{RELEASED_WITHIN, Site};
+use crate::support::wait::{stretched, wait_for};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::fs;
@@ -54,6 +54,7 @@ fn die(scene: &Scene<'_>) {
         requester.signal(Signal::SIGKILL);
     }
     scene.site.wait_until_idle();
+    assert!(!scene.site.log.lines().is_empty(), "no upcall has begun");
     wait_until_forgotten(scene.site.uid());
 }
 
@@ -62,8 +63,12 @@ fn execute(scene: &Scene<'_>) {
         let mut steps = scene.attacker();
         steps.push(Step::RequestInExec(scene.honest_request(&format!("exec{turn}"))));
         let findings = probe(&steps);
-        assert!(matches!(findings.last(), Some(Finding::ExecDone { .. })), "{findings:?}");
+        let Some(Finding::ExecDone { micros }) = findings.last() else { panic!("{findings:?}") };
+        assert!(Duration::from_micros(*micros) < stretched(RELEASED_WITHIN), "held for {micros} µs");
     }
+    scene.site.wait_until_idle();
+    assert!(!scene.site.log.lines().is_empty(), "no upcall has begun");
+    wait_until_forgotten(scene.site.uid());
 }
 
 fn forge(scene: &Scene<'_>) -> Outcome {
@@ -74,6 +79,10 @@ fn forge(scene: &Scene<'_>) -> Outcome {
     scene.site.ask_after(steps, request)
 }
 
+/// Requests during swaps: as many as are made in any case, and as many as may be needed to meet both states.
+const LEAST_SWAPPED: u32 = 15;
+const SWAPPED: u32 = 150;
+
 /// Stops another thread when it is dropped.
 struct Stopping<'a>(&'a AtomicBool);
 
@@ -83,7 +92,7 @@ impl Drop for Stopping<'_> {
     }
 }
 
-/// Own cache, link to the victim's, and so on, as fast as possible.
+/// Own cache, link to the victim's, and so on, as fast as possible, until requests have met both.
 fn swap(scene: &Scene<'_>) {
     let victim = Victim::new(scene);
     let (own, uid) = (scene.site.default_cache(), scene.site.uid());
@@ -113,12 +122,23 @@ fn swap(scene: &Scene<'_>) {
             }
             turn(Some(&good), &own);
         });
-        for number in 0..15 {
+        let (mut own_contexts, mut refused) = (0, 0);
+        for number in 0..SWAPPED {
             match scene.ask(scene.honest_request(&format!("swap{number}"))) {
-                Outcome::Established(context) => call_null_with(&context, scene.shared.nfs()),
-                other => assert_eq!(other.errno(), Errno::ENOKEY),
+                Outcome::Established(context) => {
+                    call_null_with(&context, scene.shared.nfs());
+                    own_contexts += 1;
+                }
+                other => {
+                    assert_eq!(other.errno(), Errno::ENOKEY);
+                    refused += 1;
+                }
+            }
+            if number >= LEAST_SWAPPED && own_contexts > 0 && refused > 0 {
+                break;
             }
         }
+        assert!(own_contexts > 0 && refused > 0, "{own_contexts} own contexts, {refused} refused");
     });
     victim.expect_unused(scene);
 }

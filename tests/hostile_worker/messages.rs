@@ -69,27 +69,35 @@ pub(crate) fn attack(name: &str, monitor: &mut File) {
             silence()
         }
         "silence" => silence(),
-        "drip" => return drip(monitor),
-        "flood-of-reports" => return flood(monitor, &established(|_| {}, &[7; 32], &[7; 16])),
-        "flood-of-credentials" => {
-            return flood(monitor, &frame(READY, &json!({"good_until": u32::MAX}), &[7; BODY_LIMIT], &[]));
-        }
-        "flood-of-bytes" => {
-            wait_for_the_test();
-            let _ = monitor.write_all(&u32::MAX.to_ne_bytes());
-            return flood(monitor, &[7; 4096]);
-        }
-        "endless-message" => {
-            wait_for_the_test();
-            let length = u32::try_from(FRAME_LIMIT).unwrap();
-            [&length.to_ne_bytes()[..], &[READY], &[0; FRAME_LIMIT - 2]].concat()
-        }
-        // Another attack, or one that ends without a message.
-        _ => return,
+        // An attack without end, another one, or one that ends without a message.
+        _ => return endless(name, monitor),
     };
     let _ = monitor.write_all(&bytes);
     // The monitor has to decide by the message, not by our end.
     silence()
+}
+
+/// Sends what has no end, if that is the attack.
+fn endless(name: &str, monitor: &mut File) {
+    match name {
+        "drip" => drip(monitor),
+        "flood-of-reports" => flood(monitor, &established(|_| {}, &[7; 32], &[7; 16])),
+        "flood-of-credentials" => {
+            flood(monitor, &frame(READY, &json!({"good_until": u32::MAX}), &[7; BODY_LIMIT], &[]));
+        }
+        "flood-of-bytes" => {
+            wait_for_the_test();
+            let _ = monitor.write_all(&u32::MAX.to_ne_bytes());
+            flood(monitor, &[7; 4096]);
+        }
+        "endless-message" => {
+            wait_for_the_test();
+            let length = u32::try_from(FRAME_LIMIT).unwrap();
+            let _ = monitor.write_all(&[&length.to_ne_bytes()[..], &[READY], &[0; FRAME_LIMIT - 2]].concat());
+            silence()
+        }
+        _ => {}
+    }
 }
 
 /// A frame that never ends.

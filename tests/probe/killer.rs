@@ -139,6 +139,7 @@ impl Tracer {
             match status {
                 WaitStatus::Exited(pid, _) => self.bury(pid),
                 WaitStatus::Signaled(pid, signal, _) => {
+                    self.tell_of_a_crash(pid, signal);
                     if self.target.blow == Blow::Tear && self.is_target(pid) && self.struck.is_none() {
                         self.struck = Some(self.end_by(signal));
                     }
@@ -288,6 +289,23 @@ impl Tracer {
         }
         if role == Role::Front {
             self.front_ends = None;
+        }
+    }
+
+    /// Whichever process it was. One that gets no memory aborts, which is its way to end.
+    fn tell_of_a_crash(&self, pid: Pid, signal: Signal) {
+        const CRASHES: [Signal; 6] = [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGILL,
+            Signal::SIGFPE,
+            Signal::SIGTRAP,
+            Signal::SIGSYS,
+        ];
+        if CRASHES.contains(&signal) {
+            let role = self.living.get(&pid).map(|process| process.role);
+            let what = format!("{role:?} died of {signal}; {:?}\n", self.struck);
+            std::fs::write(self.file.with_extension("crash"), what).expect("writing of a crash");
         }
     }
 

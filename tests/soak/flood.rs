@@ -40,9 +40,16 @@ pub(crate) struct Flooded {
     pub(crate) took: Duration,
     /// Lines of the log that name a flooder's uid.
     pub(crate) lines: usize,
-    /// Most processes of ours at one time, and their resident memory in KiB, shared pages counted for each.
+    pub(crate) ours: Most,
+}
+
+/// The most that was seen at one time of processes of ours, and of their memory in KiB, shared pages counted for each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Most {
     pub(crate) processes: usize,
     pub(crate) memory: u64,
+    /// Of the memory, the part of each if all have the same.
+    pub(crate) of_each: u64,
 }
 
 /// Of requests that got contexts: how long the requester was blocked, and how long until it had its context.
@@ -92,7 +99,7 @@ impl Flooders {
         let begun = Instant::now();
         let quiet = work(crowd, target, "quiet", |_| (), || begun.elapsed() > quiet);
         let (over, begun) = (AtomicBool::new(false), Instant::now());
-        let (flooded, (over_quota, took), (processes, memory)) = std::thread::scope(|scope| {
+        let (flooded, (over_quota, took), ours) = std::thread::scope(|scope| {
             let work =
                 scope.spawn(|| work(crowd, target, "flooded", |_| (), || over.load(Ordering::Relaxed)));
             let seen = scope.spawn(|| most(crowd, &over));
@@ -105,7 +112,7 @@ impl Flooders {
         let uids: Vec<_> = self.uids().iter().map(|uid| format!(" uid {uid} ")).collect();
         let lines = crowd.site.log.lines();
         let lines = lines.iter().filter(|line| uids.iter().any(|uid| line.contains(uid))).count();
-        Flooded { quiet, flooded, requests, over_quota, took, lines, processes, memory }
+        Flooded { quiet, flooded, requests, over_quota, took, lines, ours }
     }
 
     /// Returns how many requests were over the quota.
@@ -220,16 +227,19 @@ fn waited(uid: u32, request: Request) -> (Duration, Duration) {
     (Duration::from_micros(*micros), whole)
 }
 
-/// Most processes at one time, and most memory in KiB.
-pub(crate) fn most(crowd: &Crowd, over: &AtomicBool) -> (usize, u64) {
-    let (mut processes, mut memory) = (0, 0);
+/// Looks at the processes of ours until it is over.
+pub(crate) fn most(crowd: &Crowd, over: &AtomicBool) -> Most {
+    let mut most = Most::default();
     while !over.load(Ordering::Relaxed) {
         let alive = Process::running_from(&crowd.site.path(""));
-        processes = processes.max(alive.len());
-        memory = memory.max(alive.iter().filter_map(resident).sum());
+        let memory: Vec<_> = alive.iter().filter_map(resident).collect();
+        let (sum, number) = (memory.iter().sum::<u64>(), u64::try_from(memory.len()).unwrap());
+        most.processes = most.processes.max(alive.len());
+        most.memory = most.memory.max(sum);
+        most.of_each = most.of_each.max(sum / number.max(1));
         std::thread::sleep(LOOK_EVERY);
     }
-    (processes, memory)
+    most
 }
 
 /// In KiB; `None` if the process has ended.

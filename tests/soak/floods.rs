@@ -30,8 +30,12 @@ const REFUSED: usize = 200;
 const WINDOW: Duration = Duration::from_secs(3);
 /// Processes: at most three for each that asks at a time, and those that stay to report lines that were left out.
 const PROCESSES: usize = 3 * (HONEST + AT_A_TIME) + 32;
-/// In KiB, for each process.
+/// In KiB, of each process on average: a worker with MIT Kerberos has that much, all others a fraction.
 const MEMORY: u64 = 8 * 1024;
+/// How many times as long as without a flood the slowest of a hundred may wait.
+const HELD_UP: f64 = 3.0;
+/// Shorter waits are nothing that a user notices, and a quiet machine's are so short that its other work decides.
+const UNNOTICED: Duration = Duration::from_millis(500);
 /// Processes of one user, requests of each at the same time, and how many of them all are served (`limits.per_owner`). More
 /// would be over the user's quota of keys.
 const PROGRAMS: usize = 2;
@@ -57,20 +61,16 @@ fn expect_bounds(who: &str, flooders: &Flooders) {
     let log = format!("window = \"{}s\"\nper_owner = {LINES}\nusers = {REFUSED}\n", WINDOW.as_secs());
     let crowd = Crowd::new(shared.realm(), &log);
     let flooded = flooders.flood(&crowd, shared.nfs(), QUIET, requests);
-    let Flooded { requests, over_quota, took, lines, processes, memory, .. } = flooded;
-    let [before, during] = [&flooded.quiet, &flooded.flooded]
-        .map(|waits| [50, 99].map(|percent| percentile(&waits.whole, percent)));
+    let Flooded { requests, over_quota, took, lines, ours, .. } = flooded;
     println!(
-        "flood of {who}: {requests} requests in {took:?}, {over_quota} over quota; {lines} lines; at most {processes} \
-         processes, {memory} KiB; others' contexts p50, p99 in ms: quiet {before:.1?}, during {during:.1?}"
+        "flood of {who}: {requests} requests in {took:?}, {over_quota} over quota; {lines} lines; {ours:?}"
     );
     assert!(over_quota < requests / 2, "the kernel refused them");
-    [&flooded.quiet, &flooded.flooded].into_iter().for_each(expect_served);
+    expect_not_held_up(&flooded.quiet, &flooded.flooded);
     let windows = usize::try_from(took.as_secs() / WINDOW.as_secs()).unwrap() + 2;
     let uids = flooders.uids().len();
     assert!(lines > 0 && lines <= windows * ((uids * LINES).min(REFUSED) + uids), "{lines} lines");
-    assert!(processes <= PROCESSES, "{processes} processes");
-    assert!(memory <= MEMORY * u64::try_from(PROCESSES).unwrap(), "{memory} KiB");
+    assert!(ours.processes <= PROCESSES && ours.of_each <= MEMORY, "{ours:?}");
 }
 
 /// A user asks from many threads at once, and the server of all of them never answers.
@@ -80,14 +80,15 @@ pub(crate) fn of_requests_that_hang() {
     let server = Server::silent();
     let uid = crowd.users.last().unwrap().uid();
     let silent = shared.nfs().behind(&server);
+    let begun = Instant::now();
+    let quiet = work(&crowd, shared.nfs(), "quiet", |_| (), || begun.elapsed() > QUIET);
     let hanging = ask_at_once(&crowd, uid, &silent);
     wait_until_served(&crowd, || server.connections());
     let begun = Instant::now();
     let waits = work(&crowd, shared.nfs(), "others", |_| (), || begun.elapsed() > QUIET);
     assert_eq!(server.connections(), SERVED);
-    let [p50, p99] = [50, 99].map(|percent| percentile(&waits.whole, percent));
-    println!("{SERVED} requests of one user hang; others' contexts p50 {p50:.1} ms, p99 {p99:.1} ms");
-    expect_served(&waits);
+    println!("{SERVED} requests of one user hang");
+    expect_not_held_up(&quiet, &waits);
     drop(hanging);
     drop(server);
     crowd.site.wait_until_idle();
@@ -127,13 +128,8 @@ pub(crate) fn of_a_kdc_that_hangs() {
     let ended =
         lines.iter().filter(|line| line.contains(&format!(" uid {uid} ")) && !line.contains("per_owner"));
     assert_eq!(ended.collect::<Vec<_>>(), [""; 0], "some hang no longer");
-    for (phase, waits) in [("quiet", &quiet), ("during", &during)] {
-        let [p50, p99] = [50, 99].map(|percent| percentile(&waits.whole, percent));
-        println!(
-            "{SERVED} requests hang at the KDC; others' contexts, {phase}: p50 {p50:.1} ms, p99 {p99:.1} ms"
-        );
-        expect_served(waits);
-    }
+    println!("{SERVED} requests hang at the KDC");
+    expect_not_held_up(&quiet, &during);
     drop(hanging);
     drop(kdc);
     crowd.site.wait_until_idle();
@@ -156,7 +152,7 @@ pub(crate) fn of_a_fork_bomb() {
     let mut steps = as_user(uid);
     steps.push(Step::ForkBomb { request, processes: BOMB.try_into().unwrap(), for_ms });
     let over = AtomicBool::new(false);
-    let (during, findings, (processes, memory)) = std::thread::scope(|scope| {
+    let (during, findings, ours) = std::thread::scope(|scope| {
         let during =
             scope.spawn(|| work(&crowd, shared.nfs(), "during", |_| (), || over.load(Ordering::Relaxed)));
         let seen = scope.spawn(|| most(&crowd, &over));
@@ -167,21 +163,14 @@ pub(crate) fn of_a_fork_bomb() {
     let Some(Finding::Exploded { forks, requests, keys, over_quota }) = findings.last() else {
         panic!("{findings:?}")
     };
-    let [before, meanwhile] =
-        [&quiet, &during].map(|waits| [50, 99].map(|percent| percentile(&waits.whole, percent)));
-    println!(
-        "fork bomb: {forks} forks, {requests} requests, {keys} keys, {over_quota} over quota; at most {processes} processes of \
-         ours, {memory} KiB; others' contexts p50, p99 in ms: quiet {before:.1?}, during {meanwhile:.1?}"
-    );
+    println!("fork bomb: {forks} forks, {requests} requests, {keys} keys, {over_quota} over quota; {ours:?}");
     assert!(*forks >= 50 && *requests >= 100 && *keys > 0, "{findings:?}");
-    expect_served(&quiet);
     if std::fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|on| on.trim() == "1") {
-        expect_served(&during);
+        expect_not_held_up(&quiet, &during);
     }
     // A process of the bomb's waits for one of ours at most; the rest is what limits allow.
     let most = BOMB + 3 * (HONEST + SERVED) + 32;
-    assert!(processes <= most, "{processes} processes");
-    assert!(memory <= MEMORY * u64::try_from(most).unwrap(), "{memory} KiB");
+    assert!(ours.processes <= most && ours.of_each <= MEMORY, "{ours:?}");
     crowd.site.wait_until_idle();
 }
 
@@ -214,6 +203,17 @@ fn wait_until_served(crowd: &Crowd, hanging: impl Fn() -> usize) {
             lines.iter().filter(|line| line.contains("limits.per_owner") && line.contains("EAGAIN")).count();
         (hanging() >= SERVED && refused == PROGRAMS * AT_ONCE - SERVED).then_some(())
     });
+}
+
+/// Whoever works has its context in time, and waits for it not much longer than when nobody floods.
+#[track_caller]
+fn expect_not_held_up(quiet: &Waits, during: &Waits) {
+    let [before, meanwhile] =
+        [quiet, during].map(|waits| [50, 99].map(|percent| percentile(&waits.whole, percent)));
+    println!("others' contexts, p50 and p99 in ms: quiet {before:.1?}, during {meanwhile:.1?}");
+    [quiet, during].into_iter().for_each(expect_served);
+    let limit = (HELD_UP * before[1]).max(in_ms(UNNOTICED));
+    assert!(meanwhile[1] <= limit, "held up: {meanwhile:?} after {before:?}");
 }
 
 /// Whoever works is released and has its context in time.

@@ -1,5 +1,6 @@
 //! Processes that die at any time: the requester is always answered, and nothing is left (rule S19).
 
+use crate::support::leftovers::{expect_next_served, expect_nothing_left};
 use crate::support::link_map::released_map;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Request, Step, as_user, probe};
@@ -138,6 +139,7 @@ fn kill_at_each_call(
         let killed = kill_at(site, shared.nfs(), instance);
         if killed.reached {
             check(call, &killed);
+            expect_next_served(site, shared.nfs(), instance);
         }
         killed.reached
     })
@@ -159,13 +161,13 @@ pub(crate) fn each_call(
         for _ in 0..REQUESTS_A_USER {
             let call = next.fetch_add(1, Ordering::SeqCst);
             if call >= last.load(Ordering::SeqCst) {
-                return site.wait_until_idle();
+                return expect_nothing_left(&site, blow);
             }
             if !attempt(&site, call, &format!("{blow}-{role}-{call}")) {
                 last.fetch_min(call, Ordering::SeqCst);
             }
         }
-        site.wait_until_idle();
+        expect_nothing_left(&site, blow);
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
@@ -268,7 +270,7 @@ fn of_a_front_killed_anywhere_in_the_allocator_the_monitor_answers_the_key_and_t
 /// A monitor that dies before it has read the configuration leaves the timeout that the front set.
 fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared) {
     let ceiling = lgss::private_to_lgss::config::CEILING.as_secs();
-    let settings = Settings { deadline: "2s", ..Default::default() };
+    let settings = Settings { deadline: "5s", ..Default::default() };
     let steps = |site: &Site, request: Request| {
         let mut steps = as_user(site.uid());
         steps.extend([Step::Request(request), Step::Settle { within_ms: 4000 }, Step::Expiry]);
@@ -287,7 +289,9 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
             let bound = seconds.is_some_and(|seconds| seconds <= ceiling);
             assert!(!unsettled || bound, "monitor killed at call {call}: {findings:?}");
         }
-        site.was_killed(instance)
+        let killed = site.was_killed(instance);
+        expect_next_served(site, shared.nfs(), instance);
+        killed
     });
     assert!(keys.into_inner() >= 50, "hardly any request got a key");
 }

@@ -5,6 +5,7 @@
 //! of them.
 
 use crate::faults::each_call;
+use crate::support::leftovers::{expect_next_served, expect_no_process_or_file};
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Step, as_user, probe};
 use crate::support::shared::Shared;
@@ -12,8 +13,6 @@ use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
 use lgss::private_to_lgss::config::CEILING;
 use nix::errno::Errno;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -69,51 +68,32 @@ pub(crate) struct Injected {
 
 /// Injects the fault that the instance names into an upcall. Then nothing is left, and the next upcall succeeds.
 pub(crate) fn inject(site: &Site, shared: &Shared, instance: &str) -> Injected {
-    let before = files(&site.path("run"));
     let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
     let mut steps = as_user(site.uid());
     let first = steps.len();
     steps.extend([Step::Request(request), Step::Settle { within_ms: 10_000 }, Step::Expiry]);
     let start = Instant::now();
     let findings = &probe(&steps)[first..];
-    if let [Finding::Requested { serial: Some(_), .. }, Finding::Unsettled, Finding::ExpiresIn { seconds }] =
-        findings
+    let injected = if let [
+        Finding::Requested { serial: Some(_), .. },
+        Finding::Unsettled,
+        Finding::ExpiresIn { seconds },
+    ] = findings
     {
         // Without memory the monitor dies, as when it is killed; the key's own timeout is its end then.
         let told = std::fs::read_to_string(site.path("killed").join(instance)).unwrap_or_default();
         assert!(seconds.is_some_and(|left| left <= CEILING.as_secs()), "{instance}: no end; {told}");
-        site.wait_until_idle();
-        return Injected { done: Some(told), outcome: None };
-    }
-    let outcome = Outcome::of_any_wait(findings);
-    let took = start.elapsed();
-    assert!(took < stretched(ANSWERED_WITHIN), "{instance}: took {took:?}: {outcome:?}");
-    let done = site.struck(instance);
-    site.wait_until_idle();
-    let left: Vec<_> = files(&site.path("run")).difference(&before).cloned().collect();
-    assert!(left.iter().all(|path| is_kept(path)), "{instance}: left {left:?} after {outcome:?}");
-    match site.ask(shared.nfs()) {
-        Outcome::Established(_) => {}
-        other => panic!("after {instance}, {outcome:?}: {other:?}, log {:#?}", site.log.lines()),
-    }
-    Injected { done, outcome: Some(outcome) }
-}
-
-/// Every path below a directory.
-fn files(directory: &Path) -> BTreeSet<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
-    entries
-        .flat_map(|entry| {
-            let path = entry.path();
-            let below = if path.is_dir() { files(&path) } else { BTreeSet::new() };
-            below.into_iter().chain([path])
-        })
-        .collect()
-}
-
-/// Whether a path of the run directory is meant to outlive an upcall: everything but a file that was to replace another.
-fn is_kept(path: &Path) -> bool {
-    !path.to_string_lossy().contains(".new")
+        Injected { done: Some(told), outcome: None }
+    } else {
+        let outcome = Outcome::of_any_wait(findings);
+        let took = start.elapsed();
+        assert!(took < stretched(ANSWERED_WITHIN), "{instance}: took {took:?}: {outcome:?}");
+        Injected { done: site.struck(instance), outcome: Some(outcome) }
+    };
+    let about = format!("{instance}, {:?}", injected.outcome);
+    expect_no_process_or_file(site, &about);
+    expect_next_served(site, shared.nfs(), &about);
+    injected
 }
 
 fn whatever_fails_in_the_front_the_requester_is_answered(shared: &Shared) {

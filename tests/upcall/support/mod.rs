@@ -20,6 +20,7 @@ pub(crate) mod kcm;
 pub(crate) mod kdc_proxy;
 pub(crate) mod keyring_lock;
 pub(crate) mod keys;
+pub(crate) mod leftovers;
 pub(crate) mod link_map;
 pub(crate) mod log;
 pub(crate) mod machine;
