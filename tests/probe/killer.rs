@@ -292,7 +292,7 @@ impl Tracer {
         }
     }
 
-    /// Whichever process it was. One that gets no memory aborts, which is its way to end.
+    /// Whichever process it was. One that gets no memory, or none for its thread as it starts, ends as its C library has it.
     fn tell_of_a_crash(&self, pid: Pid, signal: Signal) {
         const CRASHES: [Signal; 6] = [
             Signal::SIGSEGV,
@@ -302,7 +302,13 @@ impl Tracer {
             Signal::SIGTRAP,
             Signal::SIGSYS,
         ];
-        if CRASHES.contains(&signal) {
+        let for_memory =
+            [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_brk, libc::SYS_arch_prctl]
+                .iter()
+                .any(|call| {
+                    self.struck.as_ref().is_some_and(|told| told.contains(&format!(" number {call} with ")))
+                });
+        if CRASHES.contains(&signal) && !for_memory {
             let role = self.living.get(&pid).map(|process| process.role);
             let what = format!("{role:?} died of {signal}; {:?}\n", self.struck);
             std::fs::write(self.file.with_extension("crash"), what).expect("writing of a crash");

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files of the run directory that may outlive an upcall of a program, for a user: the slots, and the owner's record.
-const KEPT: [&str; 3] = ["slots/users", "owners/uid-", "owners/ns-"];
+/// Files of the run directory that may outlive an upcall for a user: the slots, records of the owner and of lines in the log, the
+/// time of the last sweep.
+const KEPT: [&str; 6] = ["slots/users", "owners/uid-", "log/uid-", "log/users", "log/refused", "swept"];
 
 /// Whoever was struck, the next request of this user gets its context.
 #[track_caller]
