@@ -9,6 +9,7 @@ use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use nix::errno::Errno;
+use std::collections::BTreeSet;
 use std::process::Output;
 
 /// Where the attacker is.
@@ -177,6 +178,17 @@ impl Scene<'_> {
         let output = command.output().unwrap();
         assert!(!output.stderr.starts_with(b"unshare:"), "no user namespace: {output:?}");
         output
+    }
+
+    /// Waits until all upcalls have ended; how many of them the log tells of. None ended by a fault of ours: whatever the
+    /// requester does, the installation is sound.
+    pub(crate) fn ended_upcalls(&self) -> usize {
+        self.site.wait_until_idle();
+        let lines = self.site.log.lines();
+        let fault = lines.iter().find(|line| line.contains(": EIO;"));
+        assert!(fault.is_none(), "a fault of ours: {fault:?}");
+        let keys = lines.iter().filter_map(|line| line.split_once("]: key ")?.1.split(' ').next());
+        keys.collect::<BTreeSet<_>>().len()
     }
 
     fn expect_no_harm(&self) {

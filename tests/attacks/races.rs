@@ -5,7 +5,7 @@ use crate::caches::Victim;
 use crate::plan::{Finding, Request, Step};
 use crate::support::cache_file::plant;
 use crate::support::forged_lines::look_alikes;
-use crate::support::keys::wait_until_forgotten;
+use crate::support::keys::{wait_for_quota, wait_until_forgotten};
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Probe, probe};
 use crate::support::rpc::call_null_with;
@@ -17,8 +17,11 @@ use nix::sys::signal::Signal;
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long an attack by timing is repeated for what it waits for.
+const DRIVEN_FOR: Duration = Duration::from_secs(30);
 
 pub(crate) fn attacks() -> Vec<Attack> {
     vec![
@@ -42,7 +45,14 @@ pub(crate) fn attacks() -> Vec<Attack> {
 }
 
 fn die(scene: &Scene<'_>) {
-    for moment in 0..12 {
+    const MOMENTS: u64 = 12;
+    let start = Instant::now();
+    for moment in 0.. {
+        // Else it always died before it asked.
+        if moment >= MOMENTS && scene.ended_upcalls() > 0 {
+            break;
+        }
+        assert!(start.elapsed() < stretched(DRIVEN_FOR), "no upcall has begun");
         let mut steps = scene.attacker();
         steps.push(Step::Pause);
         steps.push(Step::Request(scene.honest_request(&format!("die{moment}"))));
@@ -53,21 +63,24 @@ fn die(scene: &Scene<'_>) {
         std::thread::sleep(Duration::from_micros(300 * moment));
         requester.signal(Signal::SIGKILL);
     }
-    scene.site.wait_until_idle();
-    assert!(!scene.site.log.lines().is_empty(), "no upcall has begun");
     wait_until_forgotten(scene.site.uid());
 }
 
+/// The new program is there as soon as the upcall has released the thread that asked, and the log tells how each upcall ended.
 fn execute(scene: &Scene<'_>) {
-    for turn in 0..3 {
+    const TURNS: usize = 3;
+    let start = Instant::now();
+    for turn in 0.. {
+        if turn >= TURNS && scene.ended_upcalls() >= TURNS {
+            break;
+        }
+        assert!(start.elapsed() < stretched(DRIVEN_FOR), "hardly any upcall has begun");
         let mut steps = scene.attacker();
         steps.push(Step::RequestInExec(scene.honest_request(&format!("exec{turn}"))));
         let findings = probe(&steps);
         let Some(Finding::ExecDone { micros }) = findings.last() else { panic!("{findings:?}") };
         assert!(Duration::from_micros(*micros) < stretched(RELEASED_WITHIN), "held for {micros} µs");
     }
-    scene.site.wait_until_idle();
-    assert!(!scene.site.log.lines().is_empty(), "no upcall has begun");
     wait_until_forgotten(scene.site.uid());
 }
 
@@ -79,10 +92,6 @@ fn forge(scene: &Scene<'_>) -> Outcome {
     scene.site.ask_after(steps, request)
 }
 
-/// Requests during swaps: as many as are made in any case, and as many as may be needed to meet both states.
-const LEAST_SWAPPED: u32 = 15;
-const SWAPPED: u32 = 150;
-
 /// Stops another thread when it is dropped.
 struct Stopping<'a>(&'a AtomicBool);
 
@@ -92,7 +101,7 @@ impl Drop for Stopping<'_> {
     }
 }
 
-/// Own cache, link to the victim's, and so on, as fast as possible, until requests have met both.
+/// Own cache, link to the victim's, and so on, as fast as possible.
 fn swap(scene: &Scene<'_>) {
     let victim = Victim::new(scene);
     let (own, uid) = (scene.site.default_cache(), scene.site.uid());
@@ -112,6 +121,7 @@ fn swap(scene: &Scene<'_>) {
         }
         fs::rename(&new, &own).unwrap();
     };
+    let (turns, mut served_meanwhile, mut refused) = (AtomicUsize::new(0), false, false);
     std::thread::scope(|scope| {
         // Also if this thread panics, for which the other would be waited for in vain.
         let _stopping = Stopping(&stop);
@@ -119,27 +129,30 @@ fn swap(scene: &Scene<'_>) {
             while !stop.load(Ordering::Relaxed) {
                 turn(Some(&good), &own);
                 turn(None, &victim.site.default_cache());
+                turns.fetch_add(1, Ordering::Relaxed);
             }
             turn(Some(&good), &own);
         });
-        let (mut own_contexts, mut refused) = (0, 0);
-        for number in 0..SWAPPED {
+        let start = Instant::now();
+        for number in 0.. {
+            if number >= 15 && ((served_meanwhile && refused) || start.elapsed() > DRIVEN_FOR) {
+                break;
+            }
+            wait_for_quota(uid);
+            let before = turns.load(Ordering::Relaxed);
             match scene.ask(scene.honest_request(&format!("swap{number}"))) {
                 Outcome::Established(context) => {
+                    served_meanwhile |= turns.load(Ordering::Relaxed) > before;
                     call_null_with(&context, scene.shared.nfs());
-                    own_contexts += 1;
                 }
                 other => {
                     assert_eq!(other.errno(), Errno::ENOKEY);
-                    refused += 1;
+                    refused = true;
                 }
             }
-            if number >= LEAST_SWAPPED && own_contexts > 0 && refused > 0 {
-                break;
-            }
         }
-        assert!(own_contexts > 0 && refused > 0, "{own_contexts} own contexts, {refused} refused");
     });
+    assert!(served_meanwhile, "no context while the cache was swapped, of {} times", turns.into_inner());
     victim.expect_unused(scene);
 }
 

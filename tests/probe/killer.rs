@@ -10,8 +10,9 @@
 //! `shorten-front-17-byte` has one byte transferred by the 17th read or write, `shorten-front-0-half` half of what is
 //! wanted by each. As `lgss-probe strike DIR TARGET PROGRAM ARGUMENT…` it has these words as an argument, for keys
 //! without an instance. `DIR/<instance>` says what was killed, or that there were fewer calls, as soon as that is known
-//! and the process has ended; the others may go on. The kernel waits for the process started here, so that one ends with
-//! the front; the tracer is a child of it.
+//! and the process has ended; the others may go on. `DIR/<instance>.crash` has a line for each process that died of a signal
+//! which nobody had sent. The kernel waits for the process started here, so that one ends with the front; the tracer is a
+//! child of it.
 
 use crate::led::Led;
 use crate::short::Transfers;
@@ -22,7 +23,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -139,10 +141,10 @@ impl Tracer {
             match status {
                 WaitStatus::Exited(pid, _) => self.bury(pid),
                 WaitStatus::Signaled(pid, signal, _) => {
-                    self.tell_of_a_crash(pid, signal);
                     if self.target.blow == Blow::Tear && self.is_target(pid) && self.struck.is_none() {
                         self.struck = Some(self.end_by(signal));
                     }
+                    self.note_crash(pid, signal);
                     self.bury(pid);
                 }
                 WaitStatus::PtraceSyscall(pid) => self.count_call(pid),
@@ -282,36 +284,13 @@ impl Tracer {
                 Blow::Tear if self.struck.is_none() => {
                     self.led.as_ref().map(|led| format!("ended after {} instructions\n", led.count))
                 }
-                _ => self.struck.take(),
+                _ => self.struck.clone(),
             };
             let told = told.unwrap_or_else(|| format!("ended after {calls} calls\n"));
             self.tell(&told);
         }
         if role == Role::Front {
             self.front_ends = None;
-        }
-    }
-
-    /// Whichever process it was. One that gets no memory, or none for its thread as it starts, ends as its C library has it.
-    fn tell_of_a_crash(&self, pid: Pid, signal: Signal) {
-        const CRASHES: [Signal; 6] = [
-            Signal::SIGSEGV,
-            Signal::SIGBUS,
-            Signal::SIGILL,
-            Signal::SIGFPE,
-            Signal::SIGTRAP,
-            Signal::SIGSYS,
-        ];
-        let for_memory =
-            [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_brk, libc::SYS_arch_prctl]
-                .iter()
-                .any(|call| {
-                    self.struck.as_ref().is_some_and(|told| told.contains(&format!(" number {call} with ")))
-                });
-        if CRASHES.contains(&signal) && !for_memory {
-            let role = self.living.get(&pid).map(|process| process.role);
-            let what = format!("{role:?} died of {signal}; {:?}\n", self.struck);
-            std::fs::write(self.file.with_extension("crash"), what).expect("writing of a crash");
         }
     }
 
@@ -328,6 +307,27 @@ impl Tracer {
             self.living.insert(child, Traced { role: Role::Other, has_child: false });
             self.resume(child, None);
         }
+    }
+
+    /// A signal that nobody has sent. In a file of its own, `<instance>.crash`, since another process than the target may die of
+    /// it long after the target.
+    fn note_crash(&self, pid: Pid, signal: Signal) {
+        const OF_CRASHES: [Signal; 6] = [
+            Signal::SIGABRT,
+            Signal::SIGBUS,
+            Signal::SIGILL,
+            Signal::SIGSEGV,
+            Signal::SIGSYS,
+            Signal::SIGTRAP,
+        ];
+        let Some(Traced { role, .. }) = self.living.get(&pid) else { return };
+        if !OF_CRASHES.contains(&signal) {
+            return;
+        }
+        let after = self.struck.as_deref().unwrap_or("nothing\n");
+        let file = File::options().create(true).append(true).open(self.file.with_extension("crash"));
+        file.and_then(|mut file| write!(file, "{role:?} died of {signal} after {after}"))
+            .expect("writing of a crash");
     }
 
     /// Renamed into place, since a test waits for the file.

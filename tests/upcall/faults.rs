@@ -1,6 +1,7 @@
 //! Processes that die at any time: the requester is always answered, and nothing is left (rule S19).
 
-use crate::support::leftovers::{expect_next_served, expect_nothing_left};
+use crate::support::blows::{crashes, each_call};
+use crate::support::leftovers::{expect_next_served, expect_no_keys_left, expect_nothing_left, run_files};
 use crate::support::link_map::released_map;
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Request, Step, as_user, probe};
@@ -124,9 +125,6 @@ struct Killed {
 /// The five seconds of a front that waits for a processor, and the rest of the request.
 const STEPPED_WITHIN: Duration = Duration::from_secs(8);
 
-/// One user makes no more requests than this: keys count against a user's quota until they are collected.
-const REQUESTS_A_USER: u32 = 25;
-
 /// Kills `role` at each call in turn, several at a time, until it makes no more calls. Returns how many it makes.
 fn kill_at_each_call(
     shared: &Shared,
@@ -139,46 +137,14 @@ fn kill_at_each_call(
         let killed = kill_at(site, shared.nfs(), instance);
         if killed.reached {
             check(call, &killed);
-            expect_next_served(site, shared.nfs(), instance);
         }
         killed.reached
     })
 }
 
-/// `attempt` kills at the call with this number and returns whether there were so many; [`Site::was_killed`] sees to it that
-/// the killer sees the process. Returns how many calls there were.
-pub(crate) fn each_call(
-    shared: &Shared,
-    (blow, role): (&str, &str),
-    settings: &Settings<'_>,
-    attempt: impl Fn(&Site, u32, &str) -> bool + Sync,
-) -> u32 {
-    let (next, last) = (AtomicU32::new(1), AtomicU32::new(u32::MAX));
-    let settings = Settings { rule: Rule::UpcallUnderKiller, ..settings.clone() };
-    let work = || loop {
-        let site = Site::with(shared.realm(), &settings);
-        site.ticket(shared.realm());
-        for _ in 0..REQUESTS_A_USER {
-            let call = next.fetch_add(1, Ordering::SeqCst);
-            if call >= last.load(Ordering::SeqCst) {
-                return expect_nothing_left(&site, blow);
-            }
-            if !attempt(&site, call, &format!("{blow}-{role}-{call}")) {
-                last.fetch_min(call, Ordering::SeqCst);
-            }
-        }
-        expect_nothing_left(&site, blow);
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
-        for thread in threads {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        }
-    });
-    last.into_inner() - 1
-}
-
+/// Afterwards nothing is left, and the next upcall is served.
 fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {
+    let before = run_files(site);
     let request = site.request_as(&site.uid().to_string(), target, &format!(":{instance}"));
     let start = Instant::now();
     let outcome =
@@ -186,6 +152,8 @@ fn kill_at(site: &Site, target: &Target, instance: &str) -> Killed {
     let took = start.elapsed();
     let struck = site.struck(instance);
     let by_another = struck.as_ref().is_some_and(|told| told.contains("by another"));
+    expect_nothing_left(site, &before, instance);
+    expect_next_served(site, target, instance);
     Killed { reached: struck.is_some(), by_another, outcome, took }
 }
 
@@ -227,6 +195,9 @@ fn a_front_that_hangs_is_killed_and_the_requester_released(shared: &Shared) {
     }
     site.log.wait_for_words(&["S21", "ETIMEDOUT"]);
     site.log.wait_for_words(&["S6", "exec", "ETIMEDOUT"]);
+    site.wait_until_idle();
+    assert_eq!(crashes(&site), [""; 0]);
+    expect_no_keys_left(&site, "after fronts that hung");
 }
 
 /// Such a front leaves a torn heap: the monitor answers the key without it, and writes the line of the log with another.
@@ -278,6 +249,7 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
     };
     let keys = AtomicUsize::new(0);
     each_call(shared, ("kill", "monitor"), &settings, |site, call, instance| {
+        let before = run_files(site);
         let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
         let findings = probe(&steps(site, request));
         if let (Some(Finding::Requested { serial: Some(_), .. }), Some(Finding::ExpiresIn { seconds })) =
@@ -290,6 +262,7 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
             assert!(!unsettled || bound, "monitor killed at call {call}: {findings:?}");
         }
         let killed = site.was_killed(instance);
+        expect_nothing_left(site, &before, instance);
         expect_next_served(site, shared.nfs(), instance);
         killed
     });

@@ -1,19 +1,19 @@
-//! System calls that fail: whatever fails along an upcall, the requester has an answer in time, no process and no temporary file is
-//! left, and the next upcall succeeds (rule S19).
+//! System calls that fail: whatever fails along an upcall, the requester has an answer in time, no process, key or temporary file is
+//! left, no process crashes, and the next upcall succeeds (rule S19).
 //!
 //! Each call of front, monitor and worker fails once, with the next of the errors; `LGSS_EVERY_ERROR=1` lets each fail with all
 //! of them.
 
-use crate::faults::each_call;
-use crate::support::leftovers::{expect_next_served, expect_no_process_or_file};
+use crate::support::blows::each_call;
+use crate::support::leftovers::{expect_next_served, expect_nothing_left, run_files};
 use crate::support::outcome::Outcome;
-use crate::support::probe::{Finding, Step, as_user, probe};
+use crate::support::probe::{Finding, Probe, Step, as_user};
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
 use lgss::private_to_lgss::config::CEILING;
 use nix::errno::Errno;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -68,32 +68,51 @@ pub(crate) struct Injected {
 
 /// Injects the fault that the instance names into an upcall. Then nothing is left, and the next upcall succeeds.
 pub(crate) fn inject(site: &Site, shared: &Shared, instance: &str) -> Injected {
+    let before = run_files(site);
     let request = site.request_as(&site.uid().to_string(), shared.nfs(), &format!(":{instance}"));
     let mut steps = as_user(site.uid());
     let first = steps.len();
-    steps.extend([Step::Request(request), Step::Settle { within_ms: 10_000 }, Step::Expiry]);
+    steps.extend([Step::Request(request), Step::Settle { within_ms: 10_000 }, Step::Expiry, Step::Pause]);
+    let until_its_end = CEILING + Duration::from_secs(10);
+    steps.push(Step::Settle { within_ms: until_its_end.as_millis().try_into().unwrap() });
     let start = Instant::now();
-    let findings = &probe(&steps)[first..];
-    let injected = if let [
-        Finding::Requested { serial: Some(_), .. },
-        Finding::Unsettled,
-        Finding::ExpiresIn { seconds },
-    ] = findings
-    {
-        // Without memory the monitor dies, as when it is killed; the key's own timeout is its end then.
-        let told = std::fs::read_to_string(site.path("killed").join(instance)).unwrap_or_default();
-        assert!(seconds.is_some_and(|left| left <= CEILING.as_secs()), "{instance}: no end; {told}");
-        Injected { done: Some(told), outcome: None }
-    } else {
-        let outcome = Outcome::of_any_wait(findings);
-        let took = start.elapsed();
-        assert!(took < stretched(ANSWERED_WITHIN), "{instance}: took {took:?}: {outcome:?}");
-        Injected { done: site.struck(instance), outcome: Some(outcome) }
+    let mut requester = Probe::start(&steps);
+    let findings = requester.until_pause();
+    let took = start.elapsed();
+    let outcome = match &findings[first..] {
+        [Finding::Requested { serial: Some(_), .. }, Finding::Unsettled, Finding::ExpiresIn { seconds }] => {
+            assert!(seconds.is_some_and(|left| left <= CEILING.as_secs()), "{instance}: no end");
+            expect_its_end(&mut requester, instance);
+            None
+        }
+        answered => {
+            let outcome = Outcome::of_any_wait(answered);
+            assert!(took < stretched(ANSWERED_WITHIN), "{instance}: took {took:?}: {outcome:?}");
+            Some(outcome)
+        }
     };
-    let about = format!("{instance}, {:?}", injected.outcome);
-    expect_no_process_or_file(site, &about);
-    expect_next_served(site, shared.nfs(), &about);
-    injected
+    // Its session ends with it.
+    drop(requester);
+    let done = site.struck(instance);
+    assert!(outcome.is_some() || done.is_some(), "{instance}: no answer, though nothing was struck");
+    expect_nothing_left(site, &before, instance);
+    expect_next_served(site, shared.nfs(), &format!("{instance}, {outcome:?}"));
+    Injected { done, outcome }
+}
+
+/// Without memory the monitor dies, as when it is killed; the key's own timeout is its end then. The first such key of a run
+/// is waited for: each may take as long as [`CEILING`].
+fn expect_its_end(requester: &mut Probe, instance: &str) {
+    static WAITED: AtomicBool = AtomicBool::new(false);
+    if WAITED.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    requester.go_on();
+    let findings = requester.rest();
+    let Some(Finding::Settled { payload: None, errno }) = findings.last() else {
+        panic!("{instance}: a key outlives its timeout: {findings:?}")
+    };
+    assert_eq!(Errno::from_raw(*errno), Errno::EKEYEXPIRED, "{instance}");
 }
 
 fn whatever_fails_in_the_front_the_requester_is_answered(shared: &Shared) {

@@ -4,8 +4,8 @@
 //! Each transfer of front, monitor and worker is one byte long once, and once half as long as wanted; then all of them
 //! are at the same time. KDCs are asked by TCP, since a datagram is never short.
 
-use crate::faults::each_call;
 use crate::injected::{self, inject};
+use crate::support::blows::each_call;
 use crate::support::outcome::Outcome;
 use crate::support::shared::Shared;
 use crate::support::site::{Rule, Settings, Site};

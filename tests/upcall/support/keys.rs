@@ -4,6 +4,9 @@ use super::wait::wait_for;
 use std::fs;
 use std::time::Duration;
 
+/// `_uid.<uid>` and `_uid_ses.<uid>`, which the kernel makes for every requester and keeps.
+pub(crate) const USER_KEYRINGS: u32 = 2;
+
 pub(crate) fn keys_of(uid: u32) -> u32 {
     field(uid, 1).split('/').next().and_then(|keys| keys.parse().ok()).unwrap_or(0)
 }
@@ -34,8 +37,6 @@ fn quota_of(uid: u32) -> [u32; 2] {
 /// Waits until a user's sessions have gone, with every key in them.
 #[track_caller]
 pub(crate) fn wait_until_forgotten(uid: u32) {
-    /// `_uid.<uid>` and `_uid_ses.<uid>`, which the kernel makes for every requester and keeps.
-    const USER_KEYRINGS: u32 = 2;
     wait_for("the keys of a user to be collected", Duration::from_secs(20), || {
         (keys_of(uid) <= USER_KEYRINGS).then_some(())
     });

@@ -5,6 +5,7 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod authority;
+pub(crate) mod blows;
 pub(crate) mod cache_file;
 pub(crate) mod cgroup;
 pub(crate) mod chosen;

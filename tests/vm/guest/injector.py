@@ -17,6 +17,12 @@ STRUCK = Path("/run/struck")
 ERRORS = (errno.ENOMEM, errno.EMFILE, errno.ENOSPC, errno.EINTR, errno.EIO, errno.ENOSYS, errno.EAGAIN)
 # The upcall's own limit, the kernel's patience with a context, and what a requester may wait for an answer.
 DEADLINE, PATIENCE, ANSWERED_WITHIN = 3, 8, 6
+# The calls by which a program gets memory, and what C libraries need besides to begin, by their numbers on x86-64.
+MEMORY = {9: "mmap", 10: "mprotect", 12: "brk", 25: "mremap"}
+BEGINNING = {7: "poll", 13: "rt_sigaction", 131: "sigaltstack", 158: "arch_prctl"}
+# Whose failure may leave the end to the kernel's timeout: a monitor without memory dies, as when it is killed. Everybody else's
+# failure is answered, by the monitor.
+UNANSWERED = {("monitor", name) for name in MEMORY.values()}
 EVERY_CALL = bool(os.environ.get("LGSS_VM_EVERY_CALL"))
 # For all calls of all processes.
 LIMIT = 3600
@@ -28,6 +34,8 @@ class Injector:
     def __init__(self, bed):
         self.bed = bed
         self.alice = bed.user("alice")
+        # Lines about processes that died of a signal which nobody had sent.
+        self.crashes = []
         self.requests = itertools.count(10_000_000 + 10_000 * bed.secid)
         bed.realm.ticket(self.alice, "alice")
         self.cache = Path(f"/tmp/krb5cc_{self.alice.uids[0]}")
@@ -42,7 +50,9 @@ class Injector:
     def strike(self, words):
         """A request whose upcall is struck. Returns its result and the killer's words; then nothing is left, and the next succeeds."""
         told = STRUCK / words
-        told.unlink(missing_ok=True)
+        crash = STRUCK / f"{words}.crash"
+        for old in (told, crash):
+            old.unlink(missing_ok=True)
         self.cache.write_bytes(self.tickets)
         self.bed.upcall(f"{PROBE} strike {STRUCK} {words} {KEYRING}")
         got = self.ask()
@@ -51,6 +61,8 @@ class Injector:
         left = [path for place in (RUN_DIRECTORY, "/tmp") for path in Path(place).rglob("*.new*")]
         assert not left, (words, left, got)
         said = told.read_text().strip()
+        if crash.exists():
+            self.crashes += [f"{words}: {line}" for line in crash.read_text().splitlines()]
         assert re.match(r"((failed |killed at |shortened |)call|ended after) \d", said), (words, said)
         assert is_answer(got) or is_timeout(got), (words, said, got, self.bed.log.lines)
         self.bed.upcall(KEYRING)
@@ -85,6 +97,19 @@ def is_timeout(got):
     return not got.errno and got.state == "expired"
 
 
+def name_of_call(text):
+    """The call in the killer's words, if it is one of those that a program cannot go on without; else its number."""
+    found = re.search(r"number (?:Ok\()?(\d+)", text)
+    number = int(found[1]) if found else None
+    return (MEMORY | BEGINNING).get(number, number)
+
+
+def is_excused(crash, role):
+    """Whether a C library or Rust's runtime has ended the struck process itself, since it cannot go on without the call that failed."""
+    itself = re.search(rf": {role} died of (SIGABRT|SIGSEGV) after failed call ", crash, re.IGNORECASE)
+    return bool(itself) and isinstance(name_of_call(crash), str)
+
+
 @dataclass(frozen=True)
 class Blow:
     """What happens at a call: the order's first word, and what follows the number of the n-th call."""
@@ -103,10 +128,14 @@ def strike_each_call(bed, blow, role, *, least, stride=1):
         if ended := re.fullmatch(r"ended after (\d+) calls", said):
             break
         results.append((got, said))
-    left = sum(is_timeout(got) for got, _ in results)
+    unanswered = [(role, name_of_call(said)) for got, said in results if is_timeout(got)]
     which = f", one call in {stride}" if stride > 1 else ""
-    print(f"       {blow.word} {role}: {len(results)} points in {ended[1]} calls{which}, {left} left to the kernel's timeout", flush=True)
+    pairs = f"{len(unanswered)} left to the kernel's timeout: {sorted(set(unanswered), key=str)}"
+    print(f"       {blow.word} {role}: {len(results)} points in {ended[1]} calls{which}, {pairs}", flush=True)
     assert got.state == "established" and len(results) >= least, (len(results), got)
+    assert UNANSWERED.issuperset(unanswered), [said for got, said in results if is_timeout(got)]
     # A static program gets its memory piece by piece, so that more of its calls are requests for some.
-    assert left * 5 <= len(results), [said for got, said in results if is_timeout(got)]
+    assert len(unanswered) * 5 <= len(results), unanswered
+    crashes = [crash for crash in injector.crashes if not is_excused(crash, role)]
+    assert not crashes, crashes
     return results
