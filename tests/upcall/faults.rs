@@ -244,7 +244,7 @@ fn the_monitor_killed_at_any_system_call_leaves_no_key_for_ever(shared: &Shared)
     let settings = Settings { deadline: "5s", ..Default::default() };
     let steps = |site: &Site, request: Request| {
         let mut steps = as_user(site.uid());
-        steps.extend([Step::Request(request), Step::Settle { within_ms: 4000 }, Step::Expiry]);
+        steps.extend([Step::Request(request), Step::Settle { within_ms: 2000 }, Step::Expiry]);
         steps
     };
     let keys = AtomicUsize::new(0);
