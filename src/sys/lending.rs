@@ -183,7 +183,7 @@ impl<const N: usize> Lending<N> {
         self.abandoned.store(true, Ordering::SeqCst);
     }
 
-    /// Kills the process if it has not ended. What it has linked stays.
+    /// Kills the process if it has not ended. What it has linked stays, in its own keyring until it has been reaped.
     pub(crate) fn end(&self) {
         if self.step.load(Ordering::Acquire) != ENDED
             && let Some(process) = self.opened.get()

@@ -122,6 +122,7 @@ fn admit(shared: &'static Shared, authority: &Authority) -> Result<Admitted, Fai
     let is_ready = is_ready(invocation, claim.order, &places);
     let loan = match genuine.acting {
         Acting::ForItself => loan,
+        // The launcher will not search them, and whoever shares the monitor's memory must have no more rights than it.
         Acting::ForAnother | Acting::Machine => {
             loan.inspect(|loan| loan.end());
             None
@@ -152,13 +153,14 @@ fn owner(claim: &Claim<'_>) -> u32 {
 /// For a key that the monitor is to answer. From here on this process, whose memory the monitor has, only waits.
 fn leave_undecided(admitted: Admitted, authority: Authority, started: Instant) -> Verdict {
     nix::unistd::alarm::set(UNDECIDED_LAST_RESORT_SECONDS);
-    if let Err(failure) = confine_waiting_front(authority.key()) {
-        return reject(failure, authority);
-    }
     let Admitted { order, genuine, owner, places, foreign_ring, loan, .. } = admitted;
     let (acting, micros) = (genuine.acting, micros_since(started));
     let served = Served { order, acting, micros, places, foreign_ring, loan };
-    Verdict::Undecided(Undecided { genuine, owner, served })
+    // Last, since not even the time may be asked for after it: where the vDSO does not know it, that is a system call.
+    match confine_waiting_front(authority.key()) {
+        Ok(()) => Verdict::Undecided(Undecided { genuine, owner, served }),
+        Err(failure) => reject(failure, authority),
+    }
 }
 
 fn instantiate(shared: &Shared, admitted: Admitted, authority: Authority, started: Instant) -> Verdict {

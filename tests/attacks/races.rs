@@ -152,7 +152,11 @@ fn swap(scene: &Scene<'_>) {
             }
         }
     });
-    assert!(served_meanwhile, "no context while the cache was swapped, of {} times", turns.into_inner());
+    let turns = turns.into_inner();
+    assert!(
+        served_meanwhile && refused,
+        "swapped {turns} times: served {served_meanwhile}, refused {refused}"
+    );
     victim.expect_unused(scene);
 }
 

@@ -14,7 +14,7 @@ use lgss::private_to_lgss::sandbox_trial::{SandboxTrial, confine};
 use libc::c_long;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, getuid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getuid};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 
 /// Exit status of an attempt that ended by a panic or could not be confined; no errno has this number.
 const UNFIT: i32 = 255;
+/// The same of a process that has the number of one of its targets.
+const SAME_NUMBER: i32 = 254;
 
 /// Makes every attempt in every trial, and reports `attempt|trial` with its errno; the number of SIGSYS, negative, for death. Before
 /// them, the kernel's version of Landlock.
@@ -34,7 +36,7 @@ pub(crate) fn attack(request: &str, host: &str, report: &mut Report) {
         for trial in SandboxTrial::ALL {
             let _ = fs::write(targets.home.join("removable"), "");
             targets.open = OpenSockets::new();
-            let status = in_a_child(|| {
+            let status = in_a_child(&targets, || {
                 confine_or_end(trial, request, &list);
                 attempt(&targets)
             });
@@ -98,16 +100,21 @@ fn source_list() -> Vec<u8> {
 }
 
 /// Its errno, 0 if it succeeded, and the number of the signal that ended it as a negative one.
-fn in_a_child(attempt: impl FnOnce() -> Result<(), Errno>) -> i32 {
+fn in_a_child(targets: &Targets, attempt: impl Fn() -> Result<(), Errno>) -> i32 {
     // SAFETY: this process has one thread.
     match unsafe { fork() }.expect("a process") {
+        // Its number is the namespace's, and theirs are the host's: it would mean itself.
+        ForkResult::Child if [targets.monitor, targets.process].contains(&getpid()) => {
+            lgss::private_to_lgss::end(SAME_NUMBER)
+        }
         ForkResult::Child => {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt));
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&attempt));
             lgss::private_to_lgss::end(
                 outcome.map_or(UNFIT, |done| done.err().map_or(0, |errno| errno as i32)),
             )
         }
         ForkResult::Parent { child } => match waitpid(child, None).expect("its end") {
+            WaitStatus::Exited(_, SAME_NUMBER) => in_a_child(targets, attempt),
             WaitStatus::Exited(_, status) => status,
             WaitStatus::Signaled(_, signal, _) => -(signal as i32),
             other => panic!("{other:?}"),

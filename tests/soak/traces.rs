@@ -45,6 +45,7 @@ impl Traces {
             std::thread::sleep(Duration::from_millis(50));
             counted = keys();
         }
+        assert!(counted <= lasting, "the users have {counted} keys instead of {lasting}");
         let (files, bytes) = size(&requesters.site.path("run"));
         let open = fs::read_to_string("/proc/sys/fs/file-nr").unwrap();
         let open_files = open.split_whitespace().next().unwrap().parse().unwrap();

@@ -121,9 +121,9 @@ fn whatever_fails_in_the_front_the_requester_is_answered(shared: &Shared) {
 
 fn whatever_fails_in_the_monitor_the_requester_is_answered(shared: &Shared) {
     // Where it gets no memory it dies.
-    fail_each_call(shared, "monitor", 150, 4);
+    fail_each_call(shared, "monitor", 350, 4);
 }
 
 fn whatever_fails_in_the_worker_the_requester_is_answered(shared: &Shared) {
-    fail_each_call(shared, "worker", 500, 0);
+    fail_each_call(shared, "worker", 700, 0);
 }

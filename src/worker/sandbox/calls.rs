@@ -53,11 +53,17 @@ const OTHER_PROCESSES_HERE: &[c_long] = &[libc::SYS_fork, libc::SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 const OTHER_PROCESSES_HERE: &[c_long] = &[];
 
-/// Length of an address of netlink(7), whose socket name resolution binds. Those of IP are longer.
+/// Length of an address of netlink(7), whose socket glibc's name resolution binds. Those of IP are longer.
 const NETLINK_ADDRESS: u32 = 12;
+/// The same as systemd's library has it, in a union with addresses of all kinds.
+const SYSTEMDS_ADDRESS: u32 = 16;
 
-/// Options of sockets, each with its level, that MIT Kerberos, the C library's resolver and this program set.
-const SOCKET_OPTIONS: [(c_int, c_int); 14] = [
+/// Options of sockets, each with its level, that MIT Kerberos, glibc's resolver, systemd's library of netlink and this program
+/// set.
+const SOCKET_OPTIONS: [(c_int, c_int); 17] = [
+    (libc::SOL_NETLINK, libc::NETLINK_PKTINFO),
+    (libc::SOL_NETLINK, libc::NETLINK_EXT_ACK),
+    (libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK),
     (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
     (libc::SOL_SOCKET, libc::SO_LINGER),
     (libc::SOL_SOCKET, libc::SO_REUSEADDR),
@@ -117,6 +123,11 @@ fn allowed(sandbox: WorkerSandbox, phase: PhaseCalls) -> CallRules {
                 .call_with(libc::SYS_bind, &[Argument::Is(2, NETLINK_ADDRESS)])
                 .call_with(libc::SYS_clone, &[threads_only]);
             let rules = with_keyrings(with_sockets(rules, needs), needs);
+            let rules = if needs.own_addresses {
+                rules.call_with(libc::SYS_bind, &[Argument::Is(2, SYSTEMDS_ADDRESS)])
+            } else {
+                rules
+            };
             match sandbox {
                 WorkerSandbox::Plugins => rules.calls(&BY_PLUGINS).calls(BY_PLUGINS_HERE),
                 WorkerSandbox::Strict | WorkerSandbox::Off => rules,
@@ -187,11 +198,82 @@ fn flag(argument: u8, flag: c_int) -> Argument {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::errno::errno_of;
+    use crate::sys::fork::{ForkResult, fork};
+    use crate::sys::{keyctl, process};
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    /// The serial of no key, about which the kernel says ENOKEY.
+    const NO_KEY: i32 = 7;
+    /// The answer of the filter here, which the kernel gives to none of these calls.
+    const REFUSED: Errno = Errno::EXDEV;
+
+    /// Whether the attempt gets to the kernel in a strict worker with these needs.
+    #[track_caller]
+    fn reaches_the_kernel(needs: CallNeeds, attempt: impl FnOnce() -> Result<(), Errno>) -> bool {
+        let rules = allowed(WorkerSandbox::Strict, PhaseCalls::Everything(needs));
+        let status = match fork().unwrap() {
+            ForkResult::Child => {
+                let confined = capctl::prctl::set_no_new_privs().is_ok()
+                    && rules.enforce(CallAnswer::Allow, CallAnswer::Refuse(REFUSED)).is_ok();
+                let result = if confined { attempt() } else { Err(Errno::ENOTRECOVERABLE) };
+                process::end(result.map_or_else(|errno| errno as i32, |()| 0))
+            }
+            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        };
+        let WaitStatus::Exited(_, code) = status else { panic!("{status:?}") };
+        assert_ne!(code, Errno::ENOTRECOVERABLE as i32, "no filter");
+        code != REFUSED as i32
+    }
+
+    const NO_NEEDS: CallNeeds = CallNeeds { local_sockets: false, keyrings: false, own_addresses: false };
+
+    #[test]
+    fn a_worker_with_a_cache_in_a_keyring_has_what_a_cache_needs_of_keyctl_and_no_more() {
+        type Operation = fn() -> Result<(), Errno>;
+        let of_caches: [Operation; 6] = [
+            || keyctl::describe(NO_KEY).map(drop),
+            || keyctl::read(NO_KEY).map(drop),
+            || keyctl::update(NO_KEY, b"x"),
+            || keyctl::link(NO_KEY, NO_KEY),
+            || keyctl::unlink(NO_KEY, NO_KEY),
+            || keyctl::set_timeout(NO_KEY, Duration::from_secs(1)),
+        ];
+        let others: [Operation; 6] = [
+            || keyctl::revoke(NO_KEY),
+            || keyctl::clear(NO_KEY),
+            || keyctl::set_permissions(NO_KEY, 0),
+            || keyctl::reject(NO_KEY, Duration::from_secs(1), Errno::EIO),
+            || keyctl::join_anonymous_session().map(drop),
+            || keyctl::find(c"user", c"lgss-test:none").map(drop),
+        ];
+        let with_keyrings = CallNeeds { keyrings: true, ..NO_NEEDS };
+        for (number, operation) in of_caches.into_iter().enumerate() {
+            assert!(reaches_the_kernel(with_keyrings, operation), "{number}");
+            assert!(!reaches_the_kernel(NO_NEEDS, operation), "{number}");
+        }
+        for (number, operation) in others.into_iter().enumerate() {
+            assert!(!reaches_the_kernel(with_keyrings, operation), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_worker_makes_local_sockets_and_binds_addresses_only_where_names_need_it() {
+        let local = || UnixDatagram::unbound().map(drop).map_err(|error| errno_of(&error));
+        let bound = || UdpSocket::bind("127.0.0.1:0").map(drop).map_err(|error| errno_of(&error));
+        assert!(!reaches_the_kernel(NO_NEEDS, local) && !reaches_the_kernel(NO_NEEDS, bound));
+        assert!(reaches_the_kernel(CallNeeds { local_sockets: true, ..NO_NEEDS }, local));
+        assert!(reaches_the_kernel(CallNeeds { own_addresses: true, ..NO_NEEDS }, bound));
+    }
 
     #[test]
     fn every_filter_of_a_worker_begins_with_the_death_of_calls_of_another_architecture() {
         let refused = CallAnswer::Refuse(Errno::EPERM);
-        let needs = |all| PhaseCalls::Everything(CallNeeds { local_sockets: all, keyrings: all });
+        let needs =
+            |all| PhaseCalls::Everything(CallNeeds { local_sockets: all, keyrings: all, own_addresses: all });
         for sandbox in [WorkerSandbox::Strict, WorkerSandbox::Plugins] {
             for phase in [needs(false), needs(true), PhaseCalls::Answers] {
                 let filter = allowed(sandbox, phase).compile(CallAnswer::Allow, refused).unwrap();

@@ -11,6 +11,8 @@ pub(super) struct CallNeeds {
     pub(super) local_sockets: bool,
     /// Keyrings with credential caches.
     pub(super) keyrings: bool,
+    /// This host's addresses by systemd's library of netlink.
+    pub(super) own_addresses: bool,
 }
 
 impl CallNeeds {
@@ -23,27 +25,41 @@ impl CallNeeds {
                 request.names == HostNames::AsTheHost && names_need_daemons()
             }
         };
+        let own_addresses = nsswitch().is_some_and(|text| names_myhostname(&text));
         let local_sockets = names || request.sandbox == WorkerSandbox::Plugins || are_of("KCM:");
-        Self { local_sockets, keyrings: are_of("KEYRING:") }
+        Self { local_sockets, keyrings: are_of("KEYRING:"), own_addresses }
     }
 }
 
 /// Whether host names come from more than files and DNS. nscd(8), which would answer for these, can be done without.
 fn names_need_daemons() -> bool {
-    std::fs::read_to_string("/etc/nsswitch.conf").map_or(true, |text| needs_daemons(&text))
+    nsswitch().is_none_or(|text| needs_daemons(&text))
 }
 
-/// The same for the text of nsswitch.conf(5). Without a line for hosts, the C library has its own.
+fn nsswitch() -> Option<String> {
+    std::fs::read_to_string("/etc/nsswitch.conf").ok()
+}
+
 fn needs_daemons(text: &str) -> bool {
-    const WITHOUT: [&str; 3] = ["files", "dns", "myhostname"];
+    const WITHOUT: [&str; 3] = ["files", "dns", MYHOSTNAME];
+    host_services(text).any(|service| !WITHOUT.contains(&service))
+}
+
+fn names_myhostname(text: &str) -> bool {
+    host_services(text).any(|service| service == MYHOSTNAME)
+}
+
+/// The services for host names in the text of nsswitch.conf(5). Without a line for hosts, the C library has its own.
+fn host_services(text: &str) -> impl Iterator<Item = &str> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim_start());
     let mut services = lines.filter_map(|line| line.strip_prefix("hosts")?.trim_start().strip_prefix(':'));
     // Actions such as [NOTFOUND=return] name no service.
-    services.next().is_some_and(|services| {
-        let mut words = services.split_whitespace().filter(|word| !word.contains(['[', ']', '=']));
-        words.any(|word| !WITHOUT.contains(&word))
-    })
+    let words = services.next().unwrap_or_default().split_whitespace();
+    words.filter(|word| !word.contains(['[', ']', '=']))
 }
+
+/// systemd's own source of this host's names (nss-myhostname(8)).
+const MYHOSTNAME: &str = "myhostname";
 
 #[cfg(test)]
 mod tests {
@@ -61,6 +77,7 @@ mod tests {
             ("hosts: files sss\n", true),
         ] {
             assert_eq!(needs_daemons(text), needed, "{text}");
+            assert_eq!(names_myhostname(text), text.contains("dns myhostname"), "{text}");
         }
     }
 }

@@ -13,7 +13,9 @@ pub(crate) enum Cell {
     Possible,
     /// It gets an error or is its process's death, whatever kernel this is.
     Prevented,
-    /// The same from this version of Landlock on. Before, the result is that of the first column.
+    /// It is its process's death, whatever kernel this is.
+    Killed,
+    /// It is prevented from this version of Landlock on. Before, the result is that of the first column.
     ByLandlock(i32),
     /// The result is that of the first column: nothing here stands in the way.
     AsWithout,
@@ -21,12 +23,12 @@ pub(crate) enum Cell {
     Open,
 }
 
-use Cell::{AsWithout as A, ByLandlock as L, Open as O, Possible as P, Prevented as X};
+use Cell::{AsWithout as A, ByLandlock as L, Killed as K, Open as O, Possible as P, Prevented as X};
 
 type Row = [Cell; 7];
 
 /// A list of attempts and its row.
-const LISTS: [(&[&str], Row); 23] = [
+const LISTS: [(&[&str], Row); 25] = [
     (&OWN_WORK, [P, P, P, P, P, P, P]),
     (&OWN_WORK_BEFORE_THE_FIRST_TOKEN, [P, P, P, P, P, X, P]),
     (&OWN_WORK_WITH_NETWORKS, [P, P, P, P, X, X, P]),
@@ -46,8 +48,10 @@ const LISTS: [(&[&str], Row); 23] = [
     (&SEEN_BY_SOME_LANDLOCK, [O, O, X, X, X, X, X]),
     (&KEYRINGS_THAT_MAY_BE_GONE, [O, A, X, X, X, X, X]),
     (&BY_PLUGINS, [P, P, X, X, X, X, P]),
+    (&BY_PLUGINS_WHERE_THE_KERNEL_ALLOWS_IT, [O, A, X, X, X, X, A]),
     (&LOCAL_SERVICES, [O, A, X, X, X, X, A]),
     (&WITHOUT_RIGHTS, [X, X, X, X, X, X, X]),
+    (&NO_LONGER_THERE, [X, X, X, X, X, X, X]),
     (&OUT_OF_SIGHT, [X, X, X, X, X, X, X]),
     (&WITHOUT_VALID_ARGUMENTS, [X, X, X, X, X, X, X]),
 ];
@@ -110,18 +114,13 @@ const SIGNALS: [&str; 1] = ["signal its parent"];
 const ABSTRACT_SOCKETS: [&str; 1] = ["reach an abstract socket"];
 
 /// What Landlock has no rules for.
-const CALLS: [&str; 23] = [
+const CALLS: [&str; 18] = [
     "make a file executable",
     "change the times of a file",
     "fork",
     "clone a process",
     "clone a process in a user namespace",
-    "make a user namespace",
-    "make a network namespace",
     "watch files",
-    "make memory without a name",
-    "make shared memory",
-    "make a message queue",
     "change its priority",
     "change its limits",
     "become dumpable",
@@ -136,9 +135,19 @@ const CALLS: [&str; 23] = [
     "describe the key",
 ];
 
-/// Without a filter: whether this kernel has the call, whom it lets read its log, and how much memory it lets lock.
-const CALLS_THAT_THE_KERNEL_MAY_LACK: [&str; 4] =
-    ["use io_uring", "use userfaultfd", "make secret memory", "read the kernel's log"];
+/// Without a filter: whether this kernel has the call, whom it lets read its log or make namespaces, and how much memory it lets
+/// lock.
+const CALLS_THAT_THE_KERNEL_MAY_LACK: [&str; 9] = [
+    "use io_uring",
+    "use userfaultfd",
+    "make secret memory",
+    "make memory without a name",
+    "make shared memory",
+    "make a message queue",
+    "make a user namespace",
+    "make a network namespace",
+    "read the kernel's log",
+];
 
 /// Without a filter: whether this kernel runs such programs.
 const CALLS_OF_OTHER_ARCHITECTURES: [&str; 2] = [A_32_BIT_CALL, "make an x32 call"];
@@ -165,21 +174,23 @@ const KEYRINGS_THAT_MAY_BE_GONE: [&str; 2] =
     ["give its parent a session keyring", "describe the key's authority"];
 
 /// Ways to talk to oneself, and what plugins may want of sockets.
-const BY_PLUGINS: [&str; 7] = [
+const BY_PLUGINS: [&str; 6] = [
     "make a local socket",
     "make a pipe",
     "make a pair of sockets",
     "bind a UDP port",
     "filter a socket's packets",
-    "bind a socket to a device",
     "share a port",
 ];
+
+/// The same, from Linux 5.7 on.
+const BY_PLUGINS_WHERE_THE_KERNEL_ALLOWS_IT: [&str; 1] = ["bind a socket to a device"];
 
 /// Without a filter: whether the service is there.
 const LOCAL_SERVICES: [&str; 2] = ["write to the system log", "write to the journal"];
 
 /// The worker has a user's ids and no capability, is not dumpable, and has permissions of the key that let it see it only.
-const WITHOUT_RIGHTS: [&str; 34] = [
+const WITHOUT_RIGHTS: [&str; 29] = [
     "read another user's file",
     "read /etc/shadow",
     "read the machine's memory",
@@ -209,6 +220,10 @@ const WITHOUT_RIGHTS: [&str; 34] = [
     "change the key's owner",
     "change the key's timeout",
     "link the key",
+];
+
+/// By then the key is instantiated, and the authority over it has gone.
+const NO_LONGER_THERE: [&str; 5] = [
     "assume authority over the key",
     "read the key's authority",
     "update the key's authority",
@@ -243,17 +258,52 @@ const WITHOUT_VALID_ARGUMENTS: [&str; 7] = [
     "have a protocol above TCP",
 ];
 
+/// What only foreign code calls: by the second half's last filter it is death, but not with plugins.
+const DEADLY: [&str; 24] = [
+    "run a shell",
+    "trace a process of the user's",
+    "read memory by process_vm_readv",
+    "trace the monitor",
+    "read the monitor's memory by process_vm_readv",
+    "take a descriptor of the monitor's",
+    "compare itself with the monitor",
+    "make a user namespace",
+    "make a network namespace",
+    "enter a namespace",
+    "mount",
+    "mount by the new interface",
+    "load a program for bpf",
+    "use io_uring",
+    "use userfaultfd",
+    "use performance counters",
+    "load a module",
+    "open a file by its handle",
+    "change the root directory",
+    "set the time",
+    "read the kernel's log",
+    "change its personality",
+    "request a key",
+    A_32_BIT_CALL,
+];
+
+/// bind(2) is for netlink's addresses, which have the length of IPv4's where systemd's library has them.
+const WITH_SYSTEMDS_ADDRESSES: [&str; 2] = ["bind a UDP port", "bind a TCP port"];
+
 /// Local sockets, which a strict worker has where names come from a daemon, too.
 const WITH_DAEMONS: [&str; 4] =
     ["make a local socket", "write to the system log", "write to the journal", "reach an abstract socket"];
 
 /// Whether nsswitch.conf names more for hosts than files and DNS.
 pub(crate) fn daemons_know_names() -> bool {
+    host_services().iter().any(|word| !["files", "dns", "myhostname"].contains(&word.as_str()))
+}
+
+/// What nsswitch.conf names for hosts.
+fn host_services() -> Vec<String> {
     let text = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
     let hosts = text.lines().find_map(|line| line.strip_prefix("hosts:")).unwrap_or_default();
     // Actions such as [NOTFOUND=return] name no service.
-    let mut services = hosts.split_whitespace().filter(|word| !word.contains(['[', ']', '=']));
-    services.any(|word| !["files", "dns", "myhostname"].contains(&word))
+    hosts.split_whitespace().filter(|word| !word.contains(['[', ']', '='])).map(str::to_owned).collect()
 }
 
 /// The row of an attempt.
@@ -267,6 +317,12 @@ pub(crate) fn row(attempt: &str) -> Row {
         panic!("{attempt:?} must be in one list of tests/upcall/sandbox/expected.rs")
     };
     let [none, landlock, _, _, relayed, answers, plugins] = row;
+    if DEADLY.contains(&attempt) {
+        return [none, landlock, K, K, K, K, plugins];
+    }
+    if WITH_SYSTEMDS_ADDRESSES.contains(&attempt) && host_services().iter().any(|word| word == "myhostname") {
+        return [none, landlock, O, O, O, answers, plugins];
+    }
     if WITH_DAEMONS.contains(&attempt) && daemons_know_names() {
         // Of the two halves Landlock alone may still prevent it, as with plugins.
         return [none, landlock, A, plugins, relayed, answers, plugins];
@@ -284,6 +340,7 @@ pub(crate) fn fits(cell: Cell, result: i32, without: i32, landlock: i32) -> bool
     match cell {
         P => result == 0,
         X => result != 0,
+        K => result == -libc::SIGSYS,
         L(version) if landlock >= version => result != 0,
         L(_) | A => (result == 0) == (without == 0),
         O => true,

@@ -23,6 +23,8 @@ BEGINNING = {7: "poll", 13: "rt_sigaction", 131: "sigaltstack", 158: "arch_prctl
 # Whose failure may leave the end to the kernel's timeout: a monitor without memory dies, as when it is killed. Everybody else's
 # failure is answered, by the monitor.
 UNANSWERED = {("monitor", name) for name in MEMORY.values()}
+# Files of the run directory that may outlive an access of a user's (docs/formats.md).
+KEPT = re.compile(r"slots/kernel|owners/uid-\d+|log/(uid-\d+|users|refused|machine)|failures/\d+\.\d+\.\w+|swept")
 EVERY_CALL = bool(os.environ.get("LGSS_VM_EVERY_CALL"))
 # For all calls of all processes.
 LIMIT = 3600
@@ -58,7 +60,9 @@ class Injector:
         got = self.ask()
         self.bed.until(told.exists, f"the killer's word on {words}")
         self.until_gone(words)
-        left = [path for place in (RUN_DIRECTORY, "/tmp") for path in Path(place).rglob("*.new*")]
+        run = Path(RUN_DIRECTORY)
+        left = [path for path in Path("/tmp").rglob("*.new*")]
+        left += [path for path in run.rglob("*") if path.is_file() and not KEPT.fullmatch(str(path.relative_to(run)))]
         assert not left, (words, left, got)
         said = told.read_text().strip()
         if crash.exists():
@@ -133,9 +137,10 @@ def strike_each_call(bed, blow, role, *, least, stride=1):
     pairs = f"{len(unanswered)} left to the kernel's timeout: {sorted(set(unanswered), key=str)}"
     print(f"       {blow.word} {role}: {len(results)} points in {ended[1]} calls{which}, {pairs}", flush=True)
     assert got.state == "established" and len(results) >= least, (len(results), got)
-    assert UNANSWERED.issuperset(unanswered), [said for got, said in results if is_timeout(got)]
-    # A static program gets its memory piece by piece, so that more of its calls are requests for some.
-    assert len(unanswered) * 5 <= len(results), unanswered
+    if (blow.word, role) != ("kill", "monitor"):
+        assert UNANSWERED.issuperset(unanswered), [said for got, said in results if is_timeout(got)]
+        # A static program gets its memory piece by piece, so that more of its calls are requests for some.
+        assert len(unanswered) * 5 <= len(results), unanswered
     crashes = [crash for crash in injector.crashes if not is_excused(crash, role)]
     assert not crashes, crashes
     return results

@@ -1,6 +1,7 @@
 """The worker on a kernel without Landlock: its list of system calls is all there is, and it serves."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import kernel
@@ -14,6 +15,8 @@ NODE = {"flags": "r", "svc": "i"}
 def a_worker_without_landlock_has_its_list_of_calls_and_serves(bed):
     """A user and the node get contexts; the worker that waits for the server has the filter, and no rights to gain."""
     assert kernel.landlock_version() == 0
+    checked = subprocess.run([KEYRING, "--self-check"], capture_output=True, text=True, timeout=60).stdout
+    assert re.search(r"^warning +landlock ", checked, re.M), checked
     alice = bed.user("alice")
     bed.realm.ticket(alice, "alice")
     bed.upcall(KEYRING)

@@ -40,6 +40,31 @@ def whatever_fails_in_the_exchange_of_an_access_the_user_is_answered(bed):
     fail_each_call(bed, "exchange", least=5)
 
 
+def kill_at_each_call(bed, role, **options):
+    if EVERY_CALL:
+        signal.alarm(LIMIT)
+    return strike_each_call(bed, Blow("kill"), role, **options)
+
+
+@scenario
+def a_front_of_an_access_that_is_killed_at_any_call_leaves_the_user_an_answer(bed):
+    """The kernel fails the request, or the monitor the key."""
+    kill_at_each_call(bed, "front", least=10, stride=4)
+
+
+@scenario
+def a_monitor_of_an_access_that_is_killed_at_any_call_leaves_the_end_to_the_kernel(bed):
+    """Unless the context is there, or the key has failed; the worker ends with it."""
+    kill_at_each_call(bed, "monitor", least=20, stride=19)
+
+
+@scenario
+def a_worker_of_an_access_that_is_killed_at_any_call_leaves_the_user_an_answer(bed):
+    """The monitor fails the key at once, unless the report has arrived."""
+    results = kill_at_each_call(bed, "worker", least=20, stride=37)
+    assert all(got.state in ("established", "failed") for got, _ in results), results
+
+
 @scenario
 def an_exchange_that_is_killed_at_any_call_leaves_the_user_an_answer(bed):
     """The monitor fails the key, unless the answer has arrived."""
