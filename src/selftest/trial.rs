@@ -251,8 +251,13 @@ impl Trial {
 fn prepare(account: Option<SystemUser>, pipes: &Pipes<OwnedFd>) -> Result<(), (&'static str, Errno)> {
     process::reset_inherited();
     jail::limit_resources(jail::MEMORY_MIB).map_err(|e| ("limits", e))?;
-    // Without keys it is tried all the same; their absence is reported elsewhere.
-    let _ = keyctl::join_anonymous_session();
+    // Root's terminal is not the account's.
+    let _ = nix::unistd::setsid();
+    match keyctl::join_anonymous_session() {
+        // Without keys it is tried all the same; their absence is reported elsewhere.
+        Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => {}
+        Err(errno) => return Err(("session keyring", errno)),
+    }
     if let Some(SystemUser { uid, gid }) = account {
         jail::drop_to(uid, gid).map_err(|e| ("drop of rights", e))?;
     }

@@ -35,6 +35,8 @@ const LENDING_LOOK: Duration = Duration::from_micros(250);
 /// How long the process waits until the front has answered the key, which is before it passes anything on. A front takes longer
 /// only if it cannot be killed.
 const WANTED_LIMIT: Duration = Duration::from_secs(30);
+/// How long a process that has done its work may take to end.
+const ENDING_LIMIT: Duration = Duration::from_millis(20);
 /// Longest pause between two looks of the lending process.
 const LENDING_LONGEST_LOOK: Duration = Duration::from_millis(4);
 /// How often the front yields the processor before it pauses.
@@ -183,13 +185,15 @@ impl<const N: usize> Lending<N> {
         self.abandoned.store(true, Ordering::SeqCst);
     }
 
-    /// Kills the process if it has not ended. What it has linked stays, in its own keyring until it has been reaped.
+    /// Kills the process if it has not ended; one that has done its work may still let go of its keyring. What another has
+    /// linked stays, in its own keyring until it has been reaped.
     pub(crate) fn end(&self) {
-        if self.step.load(Ordering::Acquire) != ENDED
-            && let Some(process) = self.opened.get()
-        {
-            let _ = process.kill();
+        let Some(process) = self.opened.get() else { return };
+        if self.step.load(Ordering::Acquire) == ENDED {
+            process.wait_for_end(ENDING_LIMIT);
         }
+        // Whether it has ended is not asked: a step is no proof of it.
+        let _ = process.kill();
     }
 
     /// The result for each keyring, after at most `limit` more for the process.

@@ -158,7 +158,8 @@ fn monitors(key: KeySerial) -> CallRules {
         // The program is an open file, as its own is. A name could be given, too.
         .call_with(libc::SYS_execveat, &[is(4, libc::AT_EMPTY_PATH)])
         .call_with(libc::SYS_kill, &[not_negative, not_zero, is(1, libc::SIGKILL)])
-        .call_with(libc::SYS_pidfd_send_signal, &[is(1, libc::SIGKILL)])
+        // Without flags, by which later kernels signal a group.
+        .call_with(libc::SYS_pidfd_send_signal, &[is(1, libc::SIGKILL), is(3, 0)])
         .call_with(libc::SYS_prctl, &[is(0, libc::PR_SET_DUMPABLE), is(1, 0)])
         .call_with(libc::SYS_prctl, &[is(0, libc::PR_CAP_AMBIENT), Argument::Is(1, CLEAR_ALL)]);
     let attributes =

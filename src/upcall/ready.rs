@@ -35,6 +35,8 @@ const NOTE_SIZE_LIMIT: usize = 8192;
 const NOTE_AGE: Duration = Duration::from_secs(48 * 3600);
 /// How long a ticket must still be good, in seconds.
 const TICKET_MARGIN: u64 = 60;
+/// How long a note holds at most, in seconds. Tickets for servers are seldom good for longer.
+const LONGEST: u64 = 24 * 3600;
 
 /// One note, by the name of its file.
 #[derive(Debug)]
@@ -74,7 +76,9 @@ impl Note {
     /// Leaves a note that there are tickets until then, as long as `cache` exists and the other files are unchanged. If
     /// this fails, the next request takes the longer way.
     pub(super) fn leave(&self, until: u64, cache: &Path, files: &[PathBuf]) {
-        let mut text = format!("{}\n{}\n", until.saturating_sub(TICKET_MARGIN), cache.display());
+        // A worker has said until when, and a front believes a note.
+        let until = until.saturating_sub(TICKET_MARGIN).min(now() + LONGEST);
+        let mut text = format!("{until}\n{}\n", cache.display());
         for file in files {
             let _ = writeln!(text, "{} {}", identity(file), file.display());
         }
