@@ -76,17 +76,21 @@ impl Process {
     /// # Errors
     /// ESRCH if it has been reaped.
     pub(crate) fn kill(&self) -> Result<(), Errno> {
+        self.kill_with(0)
+    }
+
+    /// Sends SIGKILL to its process group (PIDFD_SIGNAL_PROCESS_GROUP), on kernels from 6.9 on.
+    #[cfg(test)]
+    pub(crate) fn kill_group(&self) -> Result<(), Errno> {
+        self.kill_with(4)
+    }
+
+    fn kill_with(&self, flags: c_long) -> Result<(), Errno> {
         let signal = c_long::from(libc::SIGKILL);
         let fd = c_long::from(self.fd.as_raw_fd());
         // SAFETY: a null siginfo pointer is allowed; the other arguments are plain numbers.
         Errno::result(unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                fd,
-                signal,
-                std::ptr::null::<libc::siginfo_t>(),
-                0 as c_long,
-            )
+            libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), flags)
         })
         .map(drop)
     }

@@ -21,6 +21,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 /// What becomes of a child that is confined and then makes an attempt. It ends with 0 or the attempt's errno, and with 255 if
@@ -177,6 +178,11 @@ fn a_monitor_that_was_taken_over_reaches_no_network_no_daemon_and_makes_no_key()
     // Nobody's group of processes.
     is_refused(as_monitor, || kill(Pid::from_raw(i32::MIN + 1), Signal::SIGKILL));
     is_refused(as_monitor_of_a_group, || kill(Pid::from_raw(0), Signal::SIGKILL));
+    let mut leader = std::process::Command::new("sleep").arg("60").process_group(0).spawn().unwrap();
+    let opened = crate::sys::process::Process::open(Pid::from_raw(leader.id().cast_signed())).unwrap();
+    is_refused(as_monitor, || opened.kill_group());
+    succeeds(as_monitor, || opened.kill());
+    leader.wait().unwrap();
     is_refused(as_monitor, || capctl::prctl::set_dumpable(true).map_err(|e| Errno::from_raw(e.code())));
     is_refused(as_monitor, || match fork_confined()? {
         ForkResult::Child => end(0),

@@ -24,7 +24,7 @@ BEGINNING = {7: "poll", 13: "rt_sigaction", 131: "sigaltstack", 158: "arch_prctl
 # failure is answered, by the monitor.
 UNANSWERED = {("monitor", name) for name in MEMORY.values()}
 # Files of the run directory that may outlive an access of a user's (docs/formats.md).
-KEPT = re.compile(r"slots/kernel|owners/uid-\d+|log/(uid-\d+|users|refused|machine)|failures/\d+\.\d+\.\w+|swept")
+KEPT = re.compile(r"slots/kernel|owners/uid-\d+|log/(uid-\d+|users|refused|machine)|failures/\d+\.[0-9a-f]+\.\w+|swept")
 EVERY_CALL = bool(os.environ.get("LGSS_VM_EVERY_CALL"))
 # For all calls of all processes.
 LIMIT = 3600

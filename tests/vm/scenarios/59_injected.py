@@ -55,7 +55,7 @@ def a_front_of_an_access_that_is_killed_at_any_call_leaves_the_user_an_answer(be
 @scenario
 def a_monitor_of_an_access_that_is_killed_at_any_call_leaves_the_end_to_the_kernel(bed):
     """Unless the context is there, or the key has failed; the worker ends with it."""
-    kill_at_each_call(bed, "monitor", least=20, stride=19)
+    kill_at_each_call(bed, "monitor", least=8, stride=41)
 
 
 @scenario
