@@ -2,6 +2,7 @@ use super::*;
 use crate::sys::keyctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
+use std::ffi::CStr;
 
 fn lending(step: u32, given_up: u32, process: i32) -> Lending<1> {
     Lending {
@@ -75,15 +76,16 @@ fn the_front_waits_longer_for_a_processor_than_for_the_lock() {
     assert!(took >= BUSY_LIMIT && reason == STARVED, "{took:?}");
 }
 
+/// A keyring with which its possessor and its owner may do everything.
+fn open_ring(name: &CStr) -> RawSerial {
+    const OPEN: u32 = 0x3f3f_0000;
+    let ring = keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
+    keyctl::set_permissions(ring, OPEN).map(|()| ring).unwrap()
+}
+
 #[test]
 fn a_process_that_has_ended_and_waits_to_be_reaped_keeps_no_keyring() {
-    /// The possessor and the owner may do everything.
-    const OPEN: u32 = 0x3f3f_0000;
-    let make = |name| {
-        let ring = keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
-        keyctl::set_permissions(ring, OPEN).map(|()| ring).unwrap()
-    };
-    let (theirs, ours) = (make(c"lgss-test theirs"), make(c"lgss-test ours"));
+    let [theirs, ours] = [c"lgss-test theirs", c"lgss-test ours"].map(open_ring);
     let lending = Lending::begin([theirs], ours).unwrap();
     lending.complete();
     assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Answered]);
@@ -101,9 +103,7 @@ fn a_process_that_has_ended_and_waits_to_be_reaped_keeps_no_keyring() {
 
 #[test]
 fn what_is_linked_after_it_has_been_abandoned_is_unlinked_again() {
-    let make = |name| keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
-    let (theirs, ours) = (make(c"lgss-test lent"), make(c"lgss-test late"));
-    [theirs, ours].into_iter().for_each(|ring| keyctl::set_permissions(ring, 0x3f3f_0000).unwrap());
+    let [theirs, ours] = [c"lgss-test lent", c"lgss-test late"].map(open_ring);
     let lending = Lending::begin([theirs], ours).unwrap();
     lending.abandon();
     lending.complete();
@@ -115,9 +115,7 @@ fn what_is_linked_after_it_has_been_abandoned_is_unlinked_again() {
 
 #[test]
 fn keyrings_that_nobody_wants_in_time_are_not_lent() {
-    let make = |name| keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
-    let (theirs, ours) = (make(c"lgss-test unwanted"), make(c"lgss-test waiting"));
-    [theirs, ours].into_iter().for_each(|ring| keyctl::set_permissions(ring, 0x3f3f_0000).unwrap());
+    let [theirs, ours] = [c"lgss-test unwanted", c"lgss-test waiting"].map(open_ring);
     // As with a front that cannot be killed: its process is there, and never says that the key has been answered.
     let lending = Lending::begin_within(Duration::from_millis(20), [theirs], ours).unwrap();
     assert_eq!(lending.outcome(Duration::from_secs(60)), [Lent::Late(Late::Starved)]);
@@ -129,9 +127,7 @@ fn keyrings_that_nobody_wants_in_time_are_not_lent() {
 
 #[test]
 fn a_process_that_still_lends_is_ended_for_good_and_one_that_has_ended_left_alone() {
-    let make = |name| keyctl::add(c"keyring", name, &[], keyctl::THREAD_KEYRING).unwrap();
-    let (theirs, ours) = (make(c"lgss-test kept"), make(c"lgss-test never"));
-    [theirs, ours].into_iter().for_each(|ring| keyctl::set_permissions(ring, 0x3f3f_0000).unwrap());
+    let [theirs, ours] = [c"lgss-test kept", c"lgss-test never"].map(open_ring);
     let end_of = |lending: &Lending<1>| {
         lending.end();
         let process = lending.opened.get().expect("the maker has opened it").id();
@@ -145,6 +141,7 @@ fn a_process_that_still_lends_is_ended_for_good_and_one_that_has_ended_left_alon
     let done = Lending::begin([theirs], ours).unwrap();
     done.complete();
     assert_eq!(done.outcome(Duration::from_secs(60)), [Lent::Answered]);
+    assert!(done.opened.get().unwrap().wait_for_end(Duration::from_secs(60)));
     let ended = end_of(done);
     assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
     assert_eq!(keyctl::links(ours), Ok(vec![theirs]));
