@@ -2,6 +2,7 @@
 //! not in the table fails the key.
 
 use crate::support::outcome::Outcome;
+use crate::support::peak_memory::Followed;
 use crate::support::process::Process;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
@@ -9,7 +10,6 @@ use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
-use nix::unistd::Pid;
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -207,33 +207,19 @@ fn flooded(shared: &Shared, attack: &str) -> Outcome {
         let asking = scope.spawn(|| scene.ask(attack));
         scene.site.wait_for_process("lgss_negotiate");
         let running = Process::running_from(&scene.site.path(""));
-        let monitors: Vec<_> =
-            running.iter().filter(|process| process.exe.ends_with("lgss_keyring")).collect();
-        let start = Instant::now();
+        let monitors = running.iter().filter(|process| process.exe.ends_with("lgss_keyring"));
+        let followed = Followed::new(monitors.map(|monitor| monitor.pid));
         fs::write(scene.site.path("user").join("go"), "").unwrap();
-        let mut most: Option<u64> = None;
-        // Its peak is read until there is no monitor, since its last work is the flood's.
-        while let Some(peak) = monitors.iter().filter_map(|monitor| peak_memory(monitor.pid)).max() {
-            most = most.max(Some(peak));
-            assert!(start.elapsed() < stretched(Duration::from_secs(10)), "{attack}: the monitor goes on");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        // Read at their end, since the last work of a monitor is the flood's.
+        let most = followed.peak(Duration::from_secs(10));
         (asking.join().unwrap(), most)
     });
-    let most = most.expect("a monitor that was seen");
     assert!(most < MEMORY_LIMIT, "{attack}: {most} KiB");
     scene.site.wait_until_idle();
     let lines = scene.site.log.wait_for_count(1);
     let length: usize = lines.iter().map(String::len).sum();
     assert!(lines.len() <= 3 && length < 8192, "{attack}: {lines:#?}");
     outcome
-}
-
-/// The most memory that a process ever had, in KiB; none once it has ended.
-fn peak_memory(pid: Pid) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    peak.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 fn messages_without_end_cost_the_monitor_no_memory_and_the_log_no_lines(shared: &Shared) {

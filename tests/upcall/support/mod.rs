@@ -31,6 +31,7 @@ pub(crate) mod node;
 pub(crate) mod nscd;
 pub(crate) mod outcome;
 pub(crate) mod owner_record;
+pub(crate) mod peak_memory;
 pub(crate) mod persistent;
 pub(crate) mod ports;
 pub(crate) mod probe;
