@@ -106,7 +106,7 @@ fn is_early(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::fork::{ForkResult, fork};
+    use crate::sys::fork::{ForkResult, REACHED, fork};
     use crate::sys::process::{end, reset_inherited};
     use nix::sys::signal::{SigHandler, Signal, signal};
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -150,11 +150,11 @@ mod tests {
                 let (mut here, there) = Duplex::pair().unwrap();
                 drop(there);
                 let written = here.write(b"x", soon()).map_err(|error| error.kind());
-                end(i32::from(written != Err(ErrorKind::BrokenPipe)))
+                end(if written == Err(ErrorKind::BrokenPipe) { REACHED } else { 1 })
             }
             ForkResult::Parent { child } => waitpid(child, None).unwrap(),
         };
-        assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+        assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
     }
 
     #[test]

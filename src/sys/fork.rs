@@ -18,6 +18,11 @@ use nix::unistd::Pid;
 const ENDING_LIMIT: Duration = Duration::from_millis(100);
 const TASKS_LOOK: Duration = Duration::from_millis(1);
 
+/// Exit status of a test's child that has come to its end and found all right: no errno, and not 0, with which a child ends whose only
+/// thread has panicked.
+#[cfg(test)]
+pub(crate) const REACHED: i32 = 200;
+
 /// fork(2).
 ///
 /// # Errors

@@ -116,7 +116,7 @@ unsafe impl GlobalAlloc for Heap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::fork::{ForkResult, fork};
+    use crate::sys::fork::{ForkResult, REACHED, fork};
     use nix::sys::wait::{WaitStatus, waitpid};
 
     #[test]
@@ -129,11 +129,11 @@ mod tests {
                 close();
                 let refused = is_refused() && is_left();
                 leave_as_it_is();
-                end(i32::from(!refused || is_refused() || !is_left()))
+                end(if refused && !is_refused() && is_left() { REACHED } else { 1 })
             }
             ForkResult::Parent { child } => child,
         };
-        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, REACHED)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn the_state_in_a_key_is_read_and_its_end_is_seen() {
 #[cfg(feature = "upcall")]
 #[test]
 fn a_process_of_roots_that_acts_for_a_user_keeps_its_contexts_to_itself() {
-    use crate::sys::fork::{ForkResult, fork};
+    use crate::sys::fork::{ForkResult, REACHED, fork};
     use crate::sys::process::end;
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{Uid, getuid, setresuid};
@@ -38,11 +38,11 @@ fn a_process_of_roots_that_acts_for_a_user_keeps_its_contexts_to_itself() {
             let ask = |_| Err(Errno::EIO);
             let refused = [Destination::User, Destination::Session].map(|place| place.search(ask));
             let kept = refused == [Err(Errno::EACCES); 2];
-            end(i32::from(!(acts && shared && kept)))
+            end(if acts && shared && kept { REACHED } else { 1 })
         }
         ForkResult::Parent { child } => child,
     };
-    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, REACHED)));
 }
 
 /// Needs a kernel with keys, as the whole package does.

@@ -1,6 +1,6 @@
 use super::{Pid, WaitingParent, end, is_runnable, parent_of, reset_inherited};
 use crate::sys::call_filter::{CallAnswer, CallRules};
-use crate::sys::fork::{ForkResult, fork};
+use crate::sys::fork::{ForkResult, REACHED, fork};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use std::io::{BufRead, BufReader, Write};
@@ -61,7 +61,6 @@ fn a_process_that_runs_is_told_from_one_that_sleeps() {
 /// Injected failures meet calls that cannot fail, too.
 #[test]
 fn no_failing_call_ends_a_process_that_resets_what_it_has_inherited() {
-    const REACHED: i32 = 7;
     let calls = [libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_umask, libc::SYS_chdir];
     let filter = CallRules::default().calls(&calls);
     let filter = filter.compile(CallAnswer::Refuse(Errno::EIO), CallAnswer::Allow).unwrap();
@@ -69,7 +68,6 @@ fn no_failing_call_ends_a_process_that_resets_what_it_has_inherited() {
         ForkResult::Child => {
             let refused = nix::sys::prctl::set_no_new_privs().is_ok() && filter.enforce().is_ok();
             reset_inherited();
-            // A thread that has panicked ends with 0 here.
             end(if refused { REACHED } else { 1 })
         }
         ForkResult::Parent { child } => child,

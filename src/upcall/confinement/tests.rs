@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sys::errno::errno_of;
-use crate::sys::fork::{ForkResult, fork, fork_confined};
+use crate::sys::fork::{ForkResult, REACHED, fork, fork_confined};
 use crate::sys::keyctl;
 use crate::sys::named_session::join_session;
 use crate::sys::process::end;
@@ -29,7 +29,8 @@ use std::time::Duration;
 fn outcome(confine: impl FnOnce() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) -> WaitStatus {
     match fork().unwrap() {
         ForkResult::Child => {
-            let status = if confine() { attempt().map_or_else(|errno| errno as i32, |()| 0) } else { 255 };
+            let status =
+                if confine() { attempt().map_or_else(|errno| errno as i32, |()| REACHED) } else { 255 };
             end(status)
         }
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),
@@ -63,7 +64,7 @@ fn as_waiting_front() -> bool {
 #[track_caller]
 fn succeeds(confine: impl FnOnce() -> bool, attempt: impl FnOnce() -> Result<(), Errno>) {
     let status = outcome(confine, attempt);
-    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
 }
 
 #[track_caller]
@@ -92,7 +93,7 @@ fn pair() -> Result<(), Errno> {
 }
 
 fn execute() -> Result<(), Errno> {
-    nix::unistd::execv(c"/bin/true", &[c"true"]).map(drop)
+    nix::unistd::execv(c"/bin/sh", &[c"sh", c"-c", c"exit 200"]).map(drop)
 }
 
 #[test]
@@ -137,8 +138,8 @@ fn a_monitor_can_do_its_work() {
     });
     // As it becomes a teller.
     succeeds(as_monitor, || {
-        let program = open(c"/bin/true", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-        Err(crate::sys::exec::without_descriptors(program.as_fd(), &[c"true"]))
+        let program = open(c"/bin/sh", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        Err(crate::sys::exec::without_descriptors(program.as_fd(), &[c"sh", c"-c", c"exit 200"]))
     });
 }
 
@@ -256,9 +257,11 @@ fn a_monitor_that_was_taken_over_changes_no_files_but_its_own_and_executes_no_pr
 
     let execute = |path: &CStr| {
         let program = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-        Err(crate::sys::exec::without_descriptors(program.as_fd(), &[c"program", c"--list"]))
+        Err(crate::sys::exec::without_descriptors(program.as_fd(), &[c"program", c"--no-such-option"]))
     };
-    succeeds(confine, || execute(c"/proc/self/exe"));
+    // With this option this program ends as no child of ours does.
+    let executed = outcome(confine, || execute(c"/proc/self/exe"));
+    assert!(matches!(executed, WaitStatus::Exited(_, 101)), "{executed:?}");
     fails_with(Errno::EACCES, confine, || execute(c"/bin/sh"));
 }
 
@@ -272,11 +275,11 @@ fn a_front_that_waits_can_wait_reject_its_key_and_end_and_nothing_else() {
         ForkResult::Child => {
             let child = child();
             let waited = as_waiting_front() && waitpid(child, None).is_ok();
-            end(i32::from(!waited))
+            end(if waited { REACHED } else { 1 })
         }
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),
     };
-    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+    assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
     let reject = |key: i32| keyctl::reject(key, Duration::from_secs(1), Errno::EIO);
     // The kernel says EPERM, too, since this process has no authority; so the filter has another error here.
     let told_apart = || {
