@@ -36,8 +36,14 @@ mod mit {
         "krb5_cccol_cursor_(new|next|free)",
         "krb5_kt_(resolve|close|start_seq_get|next_entry|end_seq_get)",
         "krb5_free_keytab_entry_contents",
-        "krb5_get_init_creds_keytab",
-        "krb5_get_init_creds_opt_(alloc|free|set_etype_list|set_out_ccache|set_forwardable|set_proxiable)",
+        "krb5_get_init_creds_(keytab|password)",
+        "krb5_get_init_creds_opt_(alloc|free|set_etype_list|set_(in|out)_ccache|set_forwardable|set_proxiable)",
+        "krb5_get_init_creds_opt_set_(tkt_life|renew_life|address_list|canonicalize|anonymous|fast_ccache_name)",
+        "krb5_get_init_creds_opt_set_(pa|pac_request)",
+        "krb5_(prompter_posix|get_validated_creds|os_localaddr|free_addresses)",
+        "krb5_(string_to_deltat|string_to_timestamp|parse_name_flags)",
+        "krb5_cc_(cache_match|support_switch|switch|default_name)",
+        "krb5_kt_(default|client_default)",
     ];
     const TYPES: &[&str] = &["gss_krb5_lucid_context_v1_t"];
     const VALUES: &[&str] = &[
@@ -46,7 +52,9 @@ mod mit {
         "GSS_C_(MUTUAL|INTEG|CONF|DELEG)_FLAG",
         "GSS_C_(INITIATE|GSS_CODE|MECH_CODE)",
         "GSS_S_(COMPLETE|CONTINUE_NEEDED)",
-        "KRB5_NT_(UNKNOWN|SRV_HST|SRV_INST)",
+        "KRB5_NT_(UNKNOWN|SRV_HST|SRV_INST|WELLKNOWN)",
+        "KRB5_PRINCIPAL_PARSE_ENTERPRISE",
+        "KRB5_(PREAUTH_FAILED|LIBOS_CANTREADPWD|LIBOS_PWDINTR|KT_NOTFOUND)",
         "KRB5_TC_(MATCH_KTYPE|MATCH_TIMES_EXACT)",
         "KRB5_GC_NO_STORE",
         "KRB5(KDC|KRB_AP)_ERR_.*",

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! A program that depends on this crate needs no feature. `upcall` and `gss` build `lgss_keyring` and `lgss_negotiate`, `tools`
-//! builds `lgss` and `lgss_sk`.
+//! builds `lgss`, `lgss_sk` and `lgss_kinit`.
 
 #![cfg_attr(
     not(feature = "gss"),
@@ -35,6 +35,8 @@ pub mod crypto;
 pub mod ctx;
 mod event;
 mod key;
+#[cfg(feature = "tools")]
+mod kinit;
 #[cfg(feature = "upcall")]
 mod nid;
 pub mod secret;

@@ -68,6 +68,11 @@ pub mod fuzz {
     }
 }
 
+#[cfg(feature = "tools")]
+pub mod kinit {
+    pub use crate::kinit::{KinitExit, record, run};
+}
+
 #[cfg(feature = "gss")]
 pub mod negotiate {
     pub use crate::negotiate::channel::{rpc::Client, rpc::call::Program, tcp};

@@ -1,4 +1,5 @@
-//! The generated parts of the manual pages match the flag records in src/cli/programs.rs and src/sk_tool/arguments.rs.
+//! The generated parts of the manual pages match the flag records in src/cli/programs.rs, src/sk_tool/arguments.rs and
+//! src/kinit/arguments.rs.
 //!
 //! They stand between `.\" generated: WHAT COMMAND` and `.\" end` in man/. After a change of a flag,
 //! `LGSS_WRITE_PAGES=1 cargo test --features test-programs --test manual` rewrites them.
@@ -10,12 +11,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 use lgss::private_to_lgss::cli::programs;
+use lgss::private_to_lgss::kinit;
 use lgss::private_to_lgss::sk_tool;
 
 type Record = fn() -> Command;
 
-const PAGES: [(&str, Record); 4] = [
+const PAGES: [(&str, Record); 5] = [
     ("lgss.1", programs::lgss),
+    ("lgss_kinit.1", kinit::record),
     ("lgss_keyring.8", programs::lgss_keyring),
     ("lgss_negotiate.8", programs::lgss_negotiate),
     ("lgss_sk.8", sk_tool::record),
@@ -124,7 +127,9 @@ fn leaves(command: Command) -> Vec<(String, Command)> {
 
 fn shown(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| {
-        !arg.is_hide_set() && arg.get_id() != "operation" && !matches!(arg.get_action(), ArgAction::Help)
+        !arg.is_hide_set()
+            && arg.get_id() != "operation"
+            && !matches!(arg.get_action(), ArgAction::Help | ArgAction::Version)
     })
 }
 

@@ -41,6 +41,17 @@ impl Keytab {
         Ok(Self { library: library.clone(), raw })
     }
 
+    /// Takes over a keytab that the library opened.
+    #[cfg(feature = "tools")]
+    pub(super) fn from_raw(library: &Library, raw: ffi::krb5_keytab) -> Self {
+        Self { library: library.clone(), raw }
+    }
+
+    #[cfg(feature = "tools")]
+    pub(super) fn raw(&self) -> ffi::krb5_keytab {
+        self.raw
+    }
+
     /// Its entries in order, `limit` at most.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Used by `creds` (caches and tickets) and `negotiate::mech` (contexts). Invariants: everything that the library allocates
 //! is freed by the library's own function when its owner is dropped; nothing here consults a default cache, a default
-//! keytab or a home directory; key bytes leave the library only as [`crate::secret::Secret`].
+//! keytab or a home directory, but for `initial` and `placing`, which serve a person at a terminal; key bytes leave the library only as [`crate::secret::Secret`].
 #![expect(unsafe_code, reason = "calls of the C library; each block says why it is sound")]
 
 pub(crate) mod clock;
@@ -11,10 +11,14 @@ pub(crate) mod configuration;
 pub(crate) mod context;
 #[cfg(feature = "test-programs")]
 pub mod fuzz;
+#[cfg(feature = "tools")]
+pub(crate) mod initial;
 pub(crate) mod keytab;
 pub(crate) mod krb5;
 pub(crate) mod krb5_conf;
 pub(crate) mod listing;
+#[cfg(feature = "tools")]
+pub(crate) mod placing;
 pub(crate) mod principal;
 pub(crate) mod private_cache;
 pub(crate) mod renewal;

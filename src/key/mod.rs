@@ -13,6 +13,8 @@ mod description;
 pub mod fuzz;
 #[cfg(feature = "upcall")]
 mod live;
+#[cfg(feature = "tools")]
+pub(crate) mod quota;
 mod serial;
 
 #[cfg(feature = "upcall")]

@@ -1,6 +1,6 @@
 //! What commands write to: their output streams, tables and JSON, names of users, and a line on the terminal during a wait.
 //!
-//! Used by `lgss` and `lgss_sk`. Invariant: text of others is made fit to be shown before it is written.
+//! Used by `lgss`, `lgss_sk` and `lgss_kinit`. Invariant: text of others is made fit to be shown before it is written.
 #![forbid(unsafe_code)]
 
 pub(crate) mod person;

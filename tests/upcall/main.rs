@@ -42,6 +42,8 @@ mod installation;
 mod kdc;
 mod key_gone;
 mod keyring_lock;
+mod kinit;
+mod kinit_secrets;
 mod krb5_conf;
 mod large_tickets;
 mod load;
@@ -149,6 +151,8 @@ const MODULES: &[Trials] = &[
     told_apart::trials,
     krb5_conf::trials,
     key_gone::trials,
+    kinit::trials,
+    kinit_secrets::trials,
     clocks::trials,
     enctypes::trials,
     stale_ticket::trials,

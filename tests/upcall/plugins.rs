@@ -3,6 +3,7 @@
 use crate::support::acceptor::Acceptor;
 use crate::support::authority::{Authority, PkinitPurpose, stands_for};
 use crate::support::kdc_proxy::KdcProxy;
+use crate::support::login::{Login, SESSION_CACHE};
 use crate::support::machine::PLUGINS;
 use crate::support::node::{Ask, Node};
 use crate::support::process::{command, succeed};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 crate::trials![
     a_kdc_behind_https_serves_in_the_sandbox,
     a_certificate_gets_the_machines_ticket_in_the_sandbox,
+    a_certificate_gets_a_users_tickets_by_lgss_kinit,
     a_kdc_that_sssd_has_found_serves_in_the_sandbox,
 ];
 
@@ -132,6 +134,30 @@ fn a_certificate_gets_the_machines_ticket_in_the_sandbox(_: &Shared) {
         ask(&outdated).failure("kdc", "keytab_refused");
         assert_eq!(ask(&current).text("basis"), "Keytab", "{trial}");
     }
+}
+
+fn a_certificate_gets_a_users_tickets_by_lgss_kinit(_: &Shared) {
+    let with = WithCertificates::start();
+    // Without it the KDC sends a ticket at once, and does not say what it would take for a proof.
+    with.realm.administrate(&["modprinc +requires_preauth alice"]);
+    let login = Login::new(&with.realm);
+    let extensions = stands_for(&["alice"], &with.realm.name(), PkinitPurpose::Client);
+    let (certificate, key) = with.authority.issue("alice", &extensions);
+    let anchors = with.authority.certificate();
+    login.site.libdefaults(&format!("plugin_base_dir = {}", with.realm.path("plugins").display()));
+    let said = login.done(&format!(
+        "lgss_kinit -X X509_user_identity=FILE:{},{} -X X509_anchors=FILE:{} alice; klist -c {SESSION_CACHE}
+        klist -C -c {SESSION_CACHE} | grep pa_type",
+        certificate.display(),
+        key.display(),
+        anchors.display()
+    ));
+    assert!(said.contains("Default principal: alice@") && said.contains("= 16\n"), "{said}");
+    let said = login.refused("lgss_kinit -X X509_user_identity=FILE:/nowhere alice </dev/null");
+    assert!(
+        said.contains("while getting initial credentials") && !said.contains("Password incorrect"),
+        "{said}"
+    );
 }
 
 /// By its plugin, which Debian installs with sssd-common.

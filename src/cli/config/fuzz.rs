@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::quotas;
 use super::rule::inspect_rules;
 use super::rules::{KeyRequest, RuleChoice, Rules, skips};
+use crate::key::quota;
 
 /// A file of rules: the chosen one is among those that match, and each finding is a line.
 pub fn rules(data: &[u8]) {
@@ -39,8 +39,8 @@ pub fn patterns(data: &[u8]) {
 
 /// /proc/key-users, for the quotas.
 pub fn key_quotas(data: &[u8]) {
-    for (uid, keys, bytes) in String::from_utf8_lossy(data).lines().filter_map(quotas::read) {
+    for (uid, keys, bytes) in String::from_utf8_lossy(data).lines().filter_map(quota::read) {
         let line = format!("{uid}: 1 1/1 {}/{} {}/{}", keys.used, keys.limit, bytes.used, bytes.limit);
-        assert_eq!(quotas::read(&line), Some((uid, keys, bytes)));
+        assert_eq!(quota::read(&line), Some((uid, keys, bytes)));
     }
 }

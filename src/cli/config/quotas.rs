@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use crate::identity::key_list::{self, Bound};
+use crate::key::quota::{self, Share};
 use crate::selftest::finding::Finding;
 use crate::terminal::person::person;
 
@@ -66,34 +67,15 @@ fn key_count(keys: u64) -> Option<Finding> {
     }
 }
 
-/// Keys or bytes: a user's use and limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Share {
-    pub(super) used: u64,
-    pub(super) limit: u64,
-}
-
-impl Share {
-    /// Parses `used/limit`.
-    fn read(text: &str) -> Option<Self> {
-        let (used, limit) = text.split_once('/')?;
-        Some(Self { used: used.parse().ok()?, limit: limit.parse().ok()? })
-    }
-
-    fn is_nearly_full(self) -> bool {
-        self.used.saturating_mul(100) >= self.limit.saturating_mul(FULL)
-    }
-
-    fn left(self) -> u64 {
-        self.limit.saturating_sub(self.used)
-    }
+fn is_nearly_full(share: Share) -> bool {
+    share.used.saturating_mul(100) >= share.limit.saturating_mul(FULL)
 }
 
 fn full_users(users: &str) -> Vec<Finding> {
     let full: Vec<(u32, Share, Share)> = users
         .lines()
-        .filter_map(read)
-        .filter(|(_, keys, bytes)| keys.is_nearly_full() || bytes.is_nearly_full())
+        .filter_map(quota::read)
+        .filter(|(_, keys, bytes)| is_nearly_full(*keys) || is_nearly_full(*bytes))
         .collect();
     let mut findings: Vec<Finding> = full.iter().take(FULL_USERS_NAMED).map(|&user| finding(user)).collect();
     if full.len() > FULL_USERS_NAMED {
@@ -101,13 +83,6 @@ fn full_users(users: &str) -> Vec<Finding> {
         findings.push(Finding::warning("quotas", more, "look at /proc/key-users"));
     }
     findings
-}
-
-/// Parses a line `%5u: usage keys/instantiated quota-keys/limit quota-bytes/limit`.
-pub(super) fn read(line: &str) -> Option<(u32, Share, Share)> {
-    let (uid, rest) = line.split_once(':')?;
-    let mut fields = rest.split_ascii_whitespace().skip(2);
-    Some((uid.trim().parse().ok()?, Share::read(fields.next()?)?, Share::read(fields.next()?)?))
 }
 
 fn finding((uid, keys, bytes): (u32, Share, Share)) -> Finding {

@@ -24,6 +24,7 @@ pub(crate) mod keys;
 pub(crate) mod leftovers;
 pub(crate) mod link_map;
 pub(crate) mod log;
+pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod many_caches;
 pub(crate) mod netns;

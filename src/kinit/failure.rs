@@ -1,0 +1,170 @@
+//! Why no tickets were got or stored, with what to do about it.
+
+use std::io;
+
+use nix::errno::Errno;
+
+use super::quota;
+use crate::gss::status::{Krb5Error, Krb5Reason};
+use crate::text::{escaped, quoted};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KinitFailure {
+    /// The process could not be kept from leaving its secrets in a core file.
+    #[error("cannot disable core dumps: {}", .0.desc())]
+    Core(Errno),
+    /// krb5.conf cannot be used.
+    #[error("{} while reading krb5.conf", escaped(&.0.message))]
+    Configuration(#[source] Krb5Error),
+    /// There is no name to get tickets for.
+    #[error("{} while looking for the principal", escaped(&.0.message))]
+    Client(#[source] Krb5Error),
+    /// The user has no name.
+    #[error("uid {0} has no name, so there is no principal by default")]
+    NoName(u32),
+    /// The default keytab, or the one named, cannot be used.
+    #[error("{} while opening the keytab", escaped(&.0.message))]
+    Keytab(#[source] Krb5Error),
+    /// The keytab has no entry that could name the client.
+    #[error("the client keytab is empty")]
+    EmptyKeytab,
+    /// The KDC, or the library on the way to it.
+    #[error("{} while getting initial credentials", said(.0, *.1))]
+    Initial(#[source] Krb5Error, Asked),
+    /// The same for an old ticket.
+    #[error("{} while renewing credentials", escaped(&.0.message))]
+    Renewal(#[source] Krb5Error),
+    /// The same for a postdated ticket.
+    #[error("{} while validating credentials", escaped(&.0.message))]
+    Validation(#[source] Krb5Error),
+    /// The cache whose tickets were to be copied.
+    #[error("{} while reading {name}", escaped(&.error.message), name = quoted(.name))]
+    Source {
+        /// As it was named.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        error: Krb5Error,
+    },
+    /// No ticket of that cache lasts.
+    #[error("every ticket of {} has ended", quoted(.0))]
+    Ended(String),
+    /// The keyring.
+    #[error("{} while storing the tickets in {name}", escaped(&.error.message), name = quoted(.name))]
+    Store {
+        /// The cache, or the collection that has none yet.
+        name: String,
+        /// What the library says.
+        #[source]
+        error: Krb5Error,
+    },
+    /// A result could not be written.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// What was asked for a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A person, for a password.
+    Password,
+    Keytab,
+    /// A certificate, a token, or nothing.
+    Other,
+}
+
+/// What kinit says where the library only says that a checksum is wrong.
+fn said(error: &Krb5Error, asked: Asked) -> String {
+    match (error.reason(), asked) {
+        (Krb5Reason::StaleKey | Krb5Reason::WrongKey, Asked::Password) => "Password incorrect".to_owned(),
+        _ => escaped(&error.message).into_owned(),
+    }
+}
+
+impl KinitFailure {
+    /// What somebody can do about it.
+    pub(super) fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Client(_) | Self::NoName(_) => Some("name the principal, NAME@REALM".to_owned()),
+            Self::EmptyKeytab => Some("name the principal, or a keytab by -t".to_owned()),
+            Self::Keytab(_) => {
+                Some("name another keytab by -t alone; klist -k shows what one has".to_owned())
+            }
+            Self::Initial(error, asked) => of_the_kdc(error, *asked).map(str::to_owned),
+            Self::Renewal(error) | Self::Validation(error) => of_an_old_ticket(error).map(str::to_owned),
+            Self::Ended(_) => Some("get new ones: lgss_kinit PRINCIPAL".to_owned()),
+            Self::Store { error, .. } => of_the_keyring(error),
+            Self::Source { .. } => Some("klist -l lists your caches".to_owned()),
+            Self::Core(_) | Self::Configuration(_) | Self::Output(_) => None,
+        }
+    }
+}
+
+fn of_the_kdc(error: &Krb5Error, asked: Asked) -> Option<&'static str> {
+    Some(match (error.reason(), asked) {
+        (Krb5Reason::UnknownClient, _) => "check the spelling of the principal and of its realm",
+        (Krb5Reason::UnknownRealm, _) => {
+            "check the realm; krb5.conf or DNS has to name its KDCs, and krb5.conf a default_realm"
+        }
+        (Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable, _) => {
+            "check the network, and the KDCs that krb5.conf or DNS names for the realm"
+        }
+        (Krb5Reason::ClockSkew, _) => "set the clock: it must agree with the KDC's within five minutes",
+        (Krb5Reason::ClientRevoked, _) => "the account is locked; its administrator can unlock it",
+        (Krb5Reason::ClientExpired, _) => {
+            "the account has expired, which its administrator can change, or its password, which kpasswd changes"
+        }
+        (Krb5Reason::StaleKey | Krb5Reason::WrongKey, Asked::Keytab) => {
+            "klist -kte shows whose keys the keytab has; kvno PRINCIPAL the KDC's version"
+        }
+        (Krb5Reason::Policy, _) => "the realm forbids such a ticket; try without -f, -p, -r, -s and -A",
+        _ => return None,
+    })
+}
+
+fn of_an_old_ticket(error: &Krb5Error) -> Option<&'static str> {
+    Some(match error.reason() {
+        Krb5Reason::NoCache => "there are no tickets; get some: lgss_kinit PRINCIPAL",
+        Krb5Reason::TicketExpired | Krb5Reason::Policy => {
+            "it has ended or cannot be renewed; get a new one, by -r one that can be: lgss_kinit -r 7d"
+        }
+        Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable => {
+            "check the network, and the KDCs that krb5.conf or DNS names for the realm"
+        }
+        _ => return None,
+    })
+}
+
+fn of_the_keyring(error: &Krb5Error) -> Option<String> {
+    match Errno::from_raw(error.code) {
+        Errno::EDQUOT => Some(quota::remedy()),
+        Errno::EACCES | Errno::EPERM => {
+            Some("only the owner's processes write that keyring; name another by --keyring".to_owned())
+        }
+        Errno::EKEYREVOKED | Errno::EKEYEXPIRED => {
+            Some("this login's session keyring has ended; log in again, or --keyring user".to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kdcs_text_does_not_reach_the_terminal_as_it_is() {
+        let error = Krb5Error { code: 1, message: "\u{1b}]0;x\u{7}".to_owned() };
+        let said = KinitFailure::Initial(error, Asked::Password).to_string();
+        assert!(!said.contains(char::is_control), "{said:?}");
+    }
+
+    #[test]
+    fn a_full_quota_is_told_with_figures_and_the_setting() {
+        let error = Krb5Error { code: libc::EDQUOT, message: "Disk quota exceeded".to_owned() };
+        let failure = KinitFailure::Store { name: "KEYRING:session:krb5".to_owned(), error };
+        let remedy = failure.remedy().unwrap();
+        assert!(remedy.contains("maxbytes") && remedy.contains("keyctl show"), "{remedy}");
+    }
+}

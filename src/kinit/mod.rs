@@ -1,0 +1,104 @@
+//! `lgss_kinit`: gets Kerberos tickets into kernel keyrings, in MIT's layout. A drop-in for kinit(1).
+//!
+//! Called by src/bin/lgss_kinit.rs. Invariant: no password and no key is in a core file, an argument or a message; a failure
+//! leaves the keyring as it was.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod client;
+mod completion;
+mod exit;
+mod failure;
+mod obtain;
+mod place;
+mod quota;
+mod values;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use clap::Parser;
+
+use arguments::KinitArguments;
+pub use arguments::record;
+pub use exit::KinitExit;
+use failure::KinitFailure;
+use place::TicketPlace;
+
+use crate::gss::krb5::Library;
+use crate::sys::jail;
+use crate::terminal::Terminal;
+use crate::text::{escaped, escaped_lines, shell_word};
+
+/// Does what `arguments` say, the first of which is the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> KinitExit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if completion::answered(&arguments) {
+        return KinitExit::Done;
+    }
+    let done = match KinitArguments::try_parse_from(arguments) {
+        Ok(arguments) => obey(&arguments, terminal),
+        Err(error) => return say(&error, terminal),
+    };
+    match done {
+        Ok(()) => KinitExit::Done,
+        // Nobody wants the rest of the result.
+        Err(KinitFailure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => KinitExit::Done,
+        Err(failure) => {
+            complain(&failure, terminal.err);
+            KinitExit::Failed
+        }
+    }
+}
+
+/// Help and version, or what is wrong with the command line.
+fn say(error: &clap::Error, terminal: &mut Terminal<'_>) -> KinitExit {
+    let (stream, exit): (&mut dyn Write, _) = match error.use_stderr() {
+        true => (terminal.err, KinitExit::Usage),
+        false => (terminal.out, KinitExit::Done),
+    };
+    // A reader that leaves early is no error.
+    let _ = write!(stream, "{}", escaped_lines(&error.render().to_string()));
+    exit
+}
+
+fn complain(failure: &KinitFailure, err: &mut dyn Write) {
+    match failure.remedy() {
+        Some(remedy) => remark(err, format_args!("{failure}\n  try:    {remedy}")),
+        None => remark(err, failure),
+    }
+}
+
+/// Writes a line with the program's name before it.
+fn remark(err: &mut dyn Write, what: impl Display) {
+    // There is no way left to report that this fails.
+    let _ = writeln!(err, "lgss_kinit: {what}");
+}
+
+fn obey(arguments: &KinitArguments, terminal: &mut Terminal<'_>) -> Result<(), KinitFailure> {
+    jail::leave_no_core().map_err(KinitFailure::Core)?;
+    let library = Library::open().map_err(KinitFailure::Configuration)?;
+    // What other programs will look at, unless told.
+    let default = library.default_cache();
+    let place = TicketPlace::choose(arguments, &library)?;
+    if let Some(remarkable) = place.remark() {
+        remark(terminal.err, remarkable);
+    }
+    let tickets = obtain::tickets(arguments, &library, &place)?;
+    let stored = place.store(&library, &tickets)?;
+    if arguments.verbose {
+        let client = tickets.open().and_then(|cache| cache.principal()).map_err(KinitFailure::Client)?;
+        let (client, stored) = (client.to_string(), escaped(&stored));
+        writeln!(terminal.out, "Using cache: {stored}\nUsing principal: {}", escaped(&client))?;
+        writeln!(terminal.out, "Authenticated to Kerberos v5")?;
+    }
+    if place.outlives_us() && place.name() != default {
+        remark(
+            terminal.err,
+            format_args!("for other programs: export KRB5CCNAME={}", shell_word(Path::new(place.name()))),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Getting the tickets, into a memory cache.
+
+use super::arguments::KinitArguments;
+use super::client;
+use super::failure::{Asked, KinitFailure};
+use super::place::TicketPlace;
+use crate::gss::initial::{self, Addresses, Again, Proof, Wishes};
+use crate::gss::keytab::Keytab;
+use crate::gss::krb5::Library;
+use crate::gss::private_cache::PrivateCache;
+use crate::gss::status::Krb5Error;
+use crate::gss::ticket::Cache;
+use crate::time;
+
+/// New tickets, renewed or validated ones, or those of another cache, as the command line says.
+pub(super) fn tickets(
+    arguments: &KinitArguments,
+    library: &Library,
+    place: &TicketPlace,
+) -> Result<PrivateCache, KinitFailure> {
+    let service = arguments.service.as_deref();
+    let old =
+        |how| old_cache(arguments, library, place).and_then(|cache| initial::again(&cache, how, service));
+    if let Some(name) = &arguments.from {
+        copied(library, name)
+    } else if arguments.renew {
+        old(Again::Renew).map_err(KinitFailure::Renewal)
+    } else if arguments.validate {
+        old(Again::Validate).map_err(KinitFailure::Validation)
+    } else {
+        new(arguments, library, place)
+    }
+}
+
+fn new(
+    arguments: &KinitArguments,
+    library: &Library,
+    place: &TicketPlace,
+) -> Result<PrivateCache, KinitFailure> {
+    let client = client::choose(arguments, library, place)?;
+    let keytab = keytab(arguments, library)?;
+    let proof = keytab.as_ref().map_or(Proof::Asked, Proof::Keytab);
+    let asked = match keytab {
+        Some(_) => Asked::Keytab,
+        None if arguments.anonymous || !arguments.attribute.is_empty() => Asked::Other,
+        None => Asked::Password,
+    };
+    initial::ask(library, &client, proof, &wishes(arguments))
+        .map_err(|error| KinitFailure::Initial(error, asked))
+}
+
+/// The named client's cache, else the one that other programs use.
+fn old_cache(arguments: &KinitArguments, library: &Library, place: &TicketPlace) -> Result<Cache, Krb5Error> {
+    let Some(name) = &arguments.principal else { return place.open(library) };
+    let client = if arguments.enterprise { library.enterprise(name) } else { library.principal(name) }?;
+    match library.cache_of(&client)? {
+        Some(cache) => Ok(cache),
+        None => Err(Krb5Error::no_cache(&format!("no tickets of {client} in {}", place.name()))),
+    }
+}
+
+fn keytab(arguments: &KinitArguments, library: &Library) -> Result<Option<Keytab>, KinitFailure> {
+    if !arguments.by_keytab() {
+        return Ok(None);
+    }
+    let keytab = match &arguments.keytab {
+        Some(name) => Keytab::resolve(library, name),
+        None if arguments.client_keytab => Keytab::of_the_client(library),
+        None => Keytab::of_the_host(library),
+    };
+    keytab.map(Some).map_err(KinitFailure::Keytab)
+}
+
+fn wishes(arguments: &KinitArguments) -> Wishes {
+    let choice = |yes: bool, no: bool| (yes || no).then_some(yes);
+    let addresses = choice(arguments.addresses, arguments.noaddresses);
+    Wishes {
+        lifetime: arguments.lifetime,
+        renewable: arguments.renewable_life,
+        start: arguments.start_time.unwrap_or(0),
+        service: arguments.service.clone(),
+        forwardable: choice(arguments.forwardable, arguments.noforwardable),
+        proxiable: choice(arguments.proxiable, arguments.noproxiable),
+        addresses: addresses.map(|bound| if bound { Addresses::Local } else { Addresses::None }),
+        pac: choice(arguments.request_pac, arguments.no_request_pac),
+        canonicalize: arguments.canonicalize || arguments.enterprise,
+        anonymous: arguments.anonymous,
+        armour: arguments.armor_cache.clone(),
+        notes: arguments.input_cache.clone(),
+        attributes: arguments.attribute.clone(),
+    }
+}
+
+/// The living tickets of another cache.
+fn copied(library: &Library, name: &str) -> Result<PrivateCache, KinitFailure> {
+    let refused = |error| KinitFailure::Source { name: name.to_owned(), error };
+    let copy = Cache::resolve(library, name).and_then(|cache| cache.living(time::now())).map_err(refused)?;
+    let (_, tickets) = copy.open().and_then(|copy| copy.contents()).map_err(refused)?;
+    if tickets.is_empty() { Err(KinitFailure::Ended(name.to_owned())) } else { Ok(copy) }
+}

@@ -1,0 +1,112 @@
+//! Where the tickets go: a cache of a collection in a keyring.
+
+use super::arguments::KinitArguments;
+use super::failure::KinitFailure;
+use super::values::KeyringWord;
+use crate::gss::krb5::Library;
+use crate::gss::principal::Krb5Principal;
+use crate::gss::private_cache::PrivateCache;
+use crate::gss::status::Krb5Error;
+use crate::gss::ticket::Cache;
+use crate::key::KeyDescription;
+use crate::sys::keyctl;
+
+/// Where tickets go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TicketPlace {
+    /// This cache, whatever is in it.
+    Cache(String),
+    /// The client's cache in this collection.
+    Collection(String),
+}
+
+impl TicketPlace {
+    /// What the command line says, else what KRB5CCNAME or krb5.conf says if that is a keyring, else the session keyring.
+    ///
+    /// The place is from now on the library's default cache.
+    pub(super) fn choose(arguments: &KinitArguments, library: &Library) -> Result<Self, KinitFailure> {
+        let place = match (&arguments.cache, arguments.keyring) {
+            (Some(name), _) => Self::Cache(name.clone()),
+            (None, Some(keyring)) => Self::Collection(keyring.collection()),
+            (None, None) => {
+                let default = library.default_cache();
+                let is_keyring = default.starts_with("KEYRING:");
+                Self::Collection(if is_keyring { default } else { KeyringWord::SESSION.collection() })
+            }
+        };
+        library.set_default_cache(place.name()).map_err(|error| place.refused(error))?;
+        Ok(place)
+    }
+
+    /// The name for KRB5CCNAME.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Cache(name) | Self::Collection(name) => name,
+        }
+    }
+
+    /// The cache that other programs would use: the collection's primary one.
+    pub(super) fn open(&self, library: &Library) -> Result<Cache, Krb5Error> {
+        Cache::resolve(library, self.name())
+    }
+
+    /// Stores all that `new` has, and makes it what other programs find first. Returns the cache's name.
+    pub(super) fn store(&self, library: &Library, new: &PrivateCache) -> Result<String, KinitFailure> {
+        self.try_store(library, new).map_err(|error| self.refused(error))
+    }
+
+    fn try_store(&self, library: &Library, new: &PrivateCache) -> Result<String, Krb5Error> {
+        let cache = match self {
+            Self::Cache(_) => self.open(library)?,
+            Self::Collection(_) => self.cache_for(library, &new.open()?.principal()?)?,
+        };
+        cache.replace_by(new)?;
+        if matches!(self, Self::Collection(_)) {
+            cache.switch_to()?;
+        }
+        cache.full_name()
+    }
+
+    /// The client's own cache, else the primary one if nobody has it, else a new one: no other client's tickets are lost.
+    fn cache_for(&self, library: &Library, client: &Krb5Principal) -> Result<Cache, Krb5Error> {
+        if let Some(own) = library.cache_of(client)? {
+            return Ok(own);
+        }
+        let primary = self.open(library)?;
+        if primary.principal().is_ok() { library.new_cache() } else { Ok(primary) }
+    }
+
+    fn refused(&self, error: Krb5Error) -> KinitFailure {
+        KinitFailure::Store { name: self.name().to_owned(), error }
+    }
+
+    /// Whether it is there when this program has ended.
+    pub(super) fn outlives_us(&self) -> bool {
+        !matches!(self.anchor(), "process" | "thread")
+    }
+
+    /// The word after `KEYRING:`; a name without a second colon is one of the session keyring.
+    fn anchor(&self) -> &str {
+        let rest = self.name().strip_prefix("KEYRING:").unwrap_or_default();
+        rest.split_once(':').map_or("session", |(anchor, _)| anchor)
+    }
+
+    /// What somebody should know about this place.
+    pub(super) fn remark(&self) -> Option<String> {
+        match self.anchor() {
+            anchor @ ("process" | "thread") => {
+                Some(format!("the {anchor} keyring, and the tickets in it, end with lgss_kinit"))
+            }
+            "session" => {
+                let ring = keyctl::describe(keyctl::SESSION_KEYRING).ok()?;
+                let shared = KeyDescription::read(ring).ok()?.description.starts_with(b"_uid_ses.");
+                shared.then(|| {
+                    "this login has no session keyring of its own: all processes of this user that have none share \
+                     these tickets (pam_keyinit, or keyctl session, makes one)"
+                        .to_owned()
+                })
+            }
+            _ => None,
+        }
+    }
+}
