@@ -1,10 +1,9 @@
-//! Tickets as a person asks for them: new ones by password, certificate or keytab (RFC 4120 §3.1), or an old one renewed
-//! or validated (§2.3, §2.2).
+//! Initial tickets as a person asks for them, by password, certificate or keytab (RFC 4120 §3.1).
 //!
 //! Used by `kinit`. The library itself asks for the password, on the terminal or by a line of standard input, and zeroes
-//! what it read. Here, and nowhere else, its default keytabs count.
+//! what it read.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem;
 use std::ptr;
 
@@ -15,12 +14,13 @@ use super::principal::{Krb5Principal, c_string};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
 use super::ticket::Cache;
+use crate::text::escaped;
 
 /// What proves who the client is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Proof<'a> {
+pub(crate) enum InitialKey<'a> {
     /// A password, or what else the KDC has the library ask for.
-    Asked,
+    Prompted,
     /// The client's key.
     Keytab(&'a Keytab),
 }
@@ -36,7 +36,7 @@ pub(crate) enum Addresses {
 
 /// What a new ticket shall be; what is left open is as krb5.conf says.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct InitialRequest {
     /// Seconds until it ends.
     pub(crate) lifetime: Option<i32>,
     /// Seconds until which it can be renewed.
@@ -57,18 +57,9 @@ pub(crate) struct Wishes {
     /// A cache whose ticket protects the exchange (RFC 6113, FAST).
     pub(crate) armour: Option<String>,
     /// A cache with notes about what the KDC took last time.
-    pub(crate) notes: Option<String>,
+    pub(crate) input_cache: Option<String>,
     /// Attributes of methods of pre-authentication, such as `X509_user_identity`.
     pub(crate) attributes: Vec<(String, String)>,
-}
-
-/// What a KDC does with an old ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    /// Gives it a new end.
-    Renew,
-    /// Makes a postdated one valid.
-    Validate,
 }
 
 /// Asks a KDC for a new ticket, which goes into a memory cache.
@@ -78,32 +69,32 @@ pub(crate) enum Again {
 pub(crate) fn ask(
     library: &Library,
     client: &Krb5Principal,
-    proof: Proof<'_>,
-    wishes: &Wishes,
+    key: InitialKey<'_>,
+    request: &InitialRequest,
 ) -> Result<PrivateCache, Krb5Error> {
     let cache = PrivateCache::new(library, client)?;
-    let options = InitialOptions::new(library, wishes, &cache)?;
-    let service = wishes.service.as_deref().map(c_string).transpose()?;
+    let options = InitialOptions::new(library, request, &cache)?;
+    let service = request.service.as_deref().map(c_string).transpose()?;
     let service = service.as_ref().map_or(ptr::null(), |service| service.as_ptr());
     // SAFETY: all zero is a valid value of this struct of pointers and numbers.
     let mut ticket: ffi::krb5_creds = unsafe { mem::zeroed() };
     // SAFETY: context, client, keytab, options and the service's name are alive; a null password has the library ask by
-    // the function given, which is its own. On success the ticket is filled and freed, which zeroes its key.
+    // the function given. On success the ticket is filled and freed, which zeroes its key.
     let code = unsafe {
-        let (context, client, start) = (library.raw(), client.raw(), wishes.start);
-        let code = match proof {
-            Proof::Asked => ffi::krb5_get_init_creds_password(
+        let (context, client, start) = (library.raw(), client.raw(), request.start);
+        let code = match key {
+            InitialKey::Prompted => ffi::krb5_get_init_creds_password(
                 context,
                 &mut ticket,
                 client,
                 ptr::null(),
-                Some(ffi::krb5_prompter_posix),
+                Some(prompt),
                 ptr::null_mut(),
                 start,
                 service,
                 options.raw,
             ),
-            Proof::Keytab(keytab) => ffi::krb5_get_init_creds_keytab(
+            InitialKey::Keytab(keytab) => ffi::krb5_get_init_creds_keytab(
                 context,
                 &mut ticket,
                 client,
@@ -122,60 +113,41 @@ pub(crate) fn ask(
     Ok(cache)
 }
 
-/// Has a KDC renew or validate the cache's ticket, its ticket-granting one unless a service is named. The new one goes into
-/// a memory cache.
+/// Asks a person by the library's own function. The texts may come from a KDC, and are made fit for a terminal.
 ///
-/// # Errors
-/// The library's; the KDC's error numbers among them.
-pub(crate) fn again(cache: &Cache, how: Again, service: Option<&str>) -> Result<PrivateCache, Krb5Error> {
-    let library = &cache.library;
-    let client = cache.principal()?;
-    let service = service.map(c_string).transpose()?;
-    let service = service.as_ref().map_or(ptr::null(), |service| service.as_ptr());
-    let new = PrivateCache::new(library, &client)?;
-    let call = match how {
-        Again::Renew => ffi::krb5_get_renewed_creds,
-        Again::Validate => ffi::krb5_get_validated_creds,
+/// # Safety
+/// Called by the library, with strings of its own, null or ended by NUL, and so many questions.
+unsafe extern "C" fn prompt(
+    context: ffi::krb5_context,
+    data: *mut c_void,
+    name: *const c_char,
+    banner: *const c_char,
+    count: c_int,
+    questions: *mut ffi::krb5_prompt,
+) -> ffi::krb5_error_code {
+    let length = usize::try_from(count).unwrap_or_default();
+    let shown = |raw: *const c_char| {
+        // SAFETY: by this function's contract.
+        let text = (!raw.is_null()).then(|| unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned());
+        // There is no NUL within.
+        text.and_then(|text| CString::new(escaped(&text).into_owned()).ok())
     };
-    // SAFETY: all zero is a valid value of this struct of pointers and numbers.
-    let mut ticket: ffi::krb5_creds = unsafe { mem::zeroed() };
-    // SAFETY: everything is alive; on success the ticket is filled, copied into the cache, and freed once, which zeroes its
-    // key.
-    let code = unsafe {
-        match call(library.raw(), &mut ticket, client.raw(), cache.raw, service) {
-            0 => {
-                let code = ffi::krb5_cc_store_cred(library.raw(), new.raw(), &mut ticket);
-                ffi::krb5_free_cred_contents(library.raw(), &mut ticket);
-                code
-            }
-            code => code,
-        }
-    };
-    library.check(code)?;
-    Ok(new)
-}
-
-impl Keytab {
-    /// The default keytab: KRB5_KTNAME, else as krb5.conf says.
-    ///
-    /// # Errors
-    /// The library's.
-    pub(crate) fn of_the_host(library: &Library) -> Result<Self, Krb5Error> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive, the pointer is to a live local.
-        library.check(unsafe { ffi::krb5_kt_default(library.raw(), &mut raw) })?;
-        Ok(Self::from_raw(library, raw))
+    let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
+    let (name, banner) = (shown(name), shown(banner));
+    // SAFETY: by this function's contract; without questions nothing is read.
+    let asked = if length == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(questions, length) } };
+    let texts: Vec<_> = asked.iter().map(|question| shown(question.prompt)).collect();
+    let mut asked: Vec<ffi::krb5_prompt> = asked.to_vec();
+    for (question, text) in asked.iter_mut().zip(&texts) {
+        question.prompt = pointer(text).cast_mut();
     }
-
-    /// The default client keytab: KRB5_CLIENT_KTNAME, else as krb5.conf says.
-    ///
-    /// # Errors
-    /// The library's.
-    pub(crate) fn of_the_client(library: &Library) -> Result<Self, Krb5Error> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive, the pointer is to a live local.
-        library.check(unsafe { ffi::krb5_kt_client_default(library.raw(), &mut raw) })?;
-        Ok(Self::from_raw(library, raw))
+    // SAFETY: the texts live until the call has returned; the answers go to the library's own buffers. What it has written is
+    // flushed, so that it stands before what we write.
+    unsafe {
+        let (name, banner) = (pointer(&name), pointer(&banner));
+        let code = ffi::krb5_prompter_posix(context, data, name, banner, count, asked.as_mut_ptr());
+        libc::fflush(ptr::null_mut());
+        code
     }
 }
 
@@ -203,42 +175,42 @@ struct InitialOptions<'a> {
     raw: *mut ffi::krb5_get_init_creds_opt,
     addresses: *mut *mut ffi::krb5_address,
     /// The library keeps a pointer to it.
-    notes: Option<Cache>,
+    input_cache: Option<Cache>,
 }
 
 impl<'a> InitialOptions<'a> {
     /// Options of a request whose ticket goes into `cache`, which outlives them.
-    fn new(library: &'a Library, wishes: &Wishes, cache: &PrivateCache) -> Result<Self, Krb5Error> {
+    fn new(library: &'a Library, request: &InitialRequest, cache: &PrivateCache) -> Result<Self, Krb5Error> {
         let mut raw = ptr::null_mut();
         // SAFETY: the context is alive, the pointer is to a live local.
         library.check(unsafe { ffi::krb5_get_init_creds_opt_alloc(library.raw(), &mut raw) })?;
-        let mut options = Self { library, raw, addresses: ptr::null_mut(), notes: None };
-        options.set_flags(wishes);
-        options.set_addresses(wishes.addresses)?;
-        options.set_caches(wishes, cache)?;
-        options.set_attributes(wishes)?;
+        let mut options = Self { library, raw, addresses: ptr::null_mut(), input_cache: None };
+        options.set_flags(request);
+        options.set_addresses(request.addresses)?;
+        options.set_caches(request, cache)?;
+        options.set_attributes(request)?;
         Ok(options)
     }
 
-    fn set_flags(&self, wishes: &Wishes) {
+    fn set_flags(&self, request: &InitialRequest) {
         // SAFETY: the options are alive; these calls take numbers.
         unsafe {
-            if let Some(lifetime) = wishes.lifetime {
+            if let Some(lifetime) = request.lifetime {
                 ffi::krb5_get_init_creds_opt_set_tkt_life(self.raw, lifetime);
             }
-            if let Some(renewable) = wishes.renewable {
+            if let Some(renewable) = request.renewable {
                 ffi::krb5_get_init_creds_opt_set_renew_life(self.raw, renewable);
             }
-            if let Some(forwardable) = wishes.forwardable {
+            if let Some(forwardable) = request.forwardable {
                 ffi::krb5_get_init_creds_opt_set_forwardable(self.raw, forwardable.into());
             }
-            if let Some(proxiable) = wishes.proxiable {
+            if let Some(proxiable) = request.proxiable {
                 ffi::krb5_get_init_creds_opt_set_proxiable(self.raw, proxiable.into());
             }
-            if wishes.canonicalize {
+            if request.canonicalize {
                 ffi::krb5_get_init_creds_opt_set_canonicalize(self.raw, 1);
             }
-            if wishes.anonymous {
+            if request.anonymous {
                 ffi::krb5_get_init_creds_opt_set_anonymous(self.raw, 1);
             }
         }
@@ -259,12 +231,12 @@ impl<'a> InitialOptions<'a> {
         Ok(())
     }
 
-    fn set_caches(&mut self, wishes: &Wishes, cache: &PrivateCache) -> Result<(), Krb5Error> {
+    fn set_caches(&mut self, request: &InitialRequest, cache: &PrivateCache) -> Result<(), Krb5Error> {
         let (library, context) = (self.library, self.library.raw());
         // SAFETY: context, options and cache are alive; names are copied.
         unsafe {
             library.check(ffi::krb5_get_init_creds_opt_set_out_ccache(context, self.raw, cache.raw()))?;
-            if let Some(armour) = &wishes.armour {
+            if let Some(armour) = &request.armour {
                 let armour = c_string(armour)?;
                 library.check(ffi::krb5_get_init_creds_opt_set_fast_ccache_name(
                     context,
@@ -273,25 +245,25 @@ impl<'a> InitialOptions<'a> {
                 ))?;
             }
         }
-        if let Some(notes) = &wishes.notes {
-            let notes = self.notes.insert(Cache::resolve(library, notes)?);
+        if let Some(name) = &request.input_cache {
+            let cache = self.input_cache.insert(Cache::resolve(library, name)?);
             // SAFETY: the cache lives as long as the options.
-            let code = unsafe { ffi::krb5_get_init_creds_opt_set_in_ccache(context, self.raw, notes.raw) };
+            let code = unsafe { ffi::krb5_get_init_creds_opt_set_in_ccache(context, self.raw, cache.raw) };
             library.check(code)?;
         }
         Ok(())
     }
 
-    fn set_attributes(&self, wishes: &Wishes) -> Result<(), Krb5Error> {
+    fn set_attributes(&self, request: &InitialRequest) -> Result<(), Krb5Error> {
         let (library, context) = (self.library, self.library.raw());
-        for (name, value) in &wishes.attributes {
+        for (name, value) in &request.attributes {
             let (name, value) = (c_string(name)?, c_string(value)?);
             // SAFETY: context and options are alive; both strings end with NUL and are copied.
             library.check(unsafe {
                 ffi::krb5_get_init_creds_opt_set_pa(context, self.raw, name.as_ptr(), value.as_ptr())
             })?;
         }
-        if let Some(pac) = wishes.pac {
+        if let Some(pac) = request.pac {
             // SAFETY: context and options are alive.
             library.check(unsafe {
                 ffi::krb5_get_init_creds_opt_set_pac_request(context, self.raw, pac.into())

@@ -1,6 +1,6 @@
 //! A keytab: whose keys it holds, and tickets got with them.
 //!
-//! Used by `creds`. A keytab is always named explicitly, and its keys never leave the library.
+//! Used by `creds`, which always names a keytab explicitly, and by `kinit`. Its keys never leave the library.
 
 use std::mem;
 use std::ptr;
@@ -41,10 +41,28 @@ impl Keytab {
         Ok(Self { library: library.clone(), raw })
     }
 
-    /// Takes over a keytab that the library opened.
+    /// The default keytab: KRB5_KTNAME, else as krb5.conf says.
+    ///
+    /// # Errors
+    /// The library's.
     #[cfg(feature = "tools")]
-    pub(super) fn from_raw(library: &Library, raw: ffi::krb5_keytab) -> Self {
-        Self { library: library.clone(), raw }
+    pub(crate) fn of_the_host(library: &Library) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the pointer is to a live local.
+        library.check(unsafe { ffi::krb5_kt_default(library.raw(), &mut raw) })?;
+        Ok(Self { library: library.clone(), raw })
+    }
+
+    /// The default client keytab: KRB5_CLIENT_KTNAME, else as krb5.conf says.
+    ///
+    /// # Errors
+    /// The library's.
+    #[cfg(feature = "tools")]
+    pub(crate) fn of_the_client(library: &Library) -> Result<Self, Krb5Error> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the pointer is to a live local.
+        library.check(unsafe { ffi::krb5_kt_client_default(library.raw(), &mut raw) })?;
+        Ok(Self { library: library.clone(), raw })
     }
 
     #[cfg(feature = "tools")]

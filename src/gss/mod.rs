@@ -1,8 +1,9 @@
 //! MIT Kerberos and its GSS mechanism behind safe, owning types: the thinnest layer that makes them safe.
 //!
-//! Used by `creds` (caches and tickets) and `negotiate::mech` (contexts). Invariants: everything that the library allocates
-//! is freed by the library's own function when its owner is dropped; nothing here consults a default cache, a default
-//! keytab or a home directory, but for `initial` and `placing`, which serve a person at a terminal; key bytes leave the library only as [`crate::secret::Secret`].
+//! Used by `creds` (caches and tickets), `negotiate::mech` (contexts) and `kinit`. Invariants: everything that the library
+//! allocates is freed by the library's own function when its owner is dropped; nothing here consults a default cache, a
+//! default keytab or a home directory, but for what `kinit` alone calls, which serves a person; key bytes leave the library
+//! only as [`crate::secret::Secret`].
 #![expect(unsafe_code, reason = "calls of the C library; each block says why it is sound")]
 
 pub(crate) mod clock;

@@ -4,6 +4,7 @@
 //! Used by `kinit`. Invariant: a cache has all its new contents, or its old ones.
 
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use super::ffi;
 use super::krb5::Library;
@@ -11,6 +12,11 @@ use super::principal::{Krb5Principal, c_string};
 use super::private_cache::{PrivateCache, full_name};
 use super::status::{Krb5Error, Krb5Reason, text};
 use super::ticket::Cache;
+use crate::sys::signals::SignalsBlocked;
+
+/// How long the kernel may take to free the room of removed keys, and the pause between two tries.
+const FREED_WITHIN: Duration = Duration::from_secs(3);
+const FREED_LOOK: Duration = Duration::from_millis(50);
 
 impl Library {
     /// Name of the default cache: KRB5CCNAME, else as krb5.conf says.
@@ -82,17 +88,20 @@ impl Cache {
         self.library.check(unsafe { ffi::krb5_cc_switch(self.library.raw(), self.raw) })
     }
 
-    /// Replaces everything in it by what `new` has. After an error it has what it had before, or nothing if that was
-    /// nothing that can be read.
+    /// Replaces everything in it by what `new` has. After an error it has what could be read of its old contents; signals
+    /// that would end the process wait meanwhile.
     ///
     /// # Errors
     /// The library's, for a cache that cannot be written; it says so if the old contents could not be put back, whose place
     /// somebody else must have taken.
     pub(crate) fn replace_by(&self, new: &PrivateCache) -> Result<(), Krb5Error> {
-        let old = self.in_memory().ok();
-        self.copy_from(new).map_err(|mut error| {
+        let _blocked = SignalsBlocked::now();
+        let old = self.principal().and_then(|_| self.readable()).ok();
+        // Without old contents there is nothing to be freed.
+        let patience = if old.is_some() { FREED_WITHIN } else { Duration::ZERO };
+        self.copy_from(new, patience).map_err(|mut error| {
             match old {
-                Some(old) if self.copy_from(&old).is_err() => {
+                Some(old) if self.copy_from(&old, FREED_WITHIN).is_err() => {
                     error.message.push_str(", and the old tickets could not be put back,");
                 }
                 Some(_) => {}
@@ -102,7 +111,20 @@ impl Cache {
         })
     }
 
-    fn copy_from(&self, other: &PrivateCache) -> Result<(), Krb5Error> {
+    /// The kernel frees the room of removed keys some time later, so a full quota is given that time.
+    fn copy_from(&self, other: &PrivateCache, patience: Duration) -> Result<(), Krb5Error> {
+        let start = Instant::now();
+        loop {
+            match self.try_to_copy_from(other) {
+                Err(error) if error.code == libc::EDQUOT && start.elapsed() < patience => {
+                    std::thread::sleep(FREED_LOOK);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn try_to_copy_from(&self, other: &PrivateCache) -> Result<(), Krb5Error> {
         let (library, client) = (&self.library, other.open()?.principal()?);
         // SAFETY: context, caches and principal are alive.
         unsafe {
@@ -111,76 +133,42 @@ impl Cache {
         }
     }
 
+    /// Removes it, with all that it has.
+    pub(crate) fn destroy(self) {
+        // SAFETY: destroying closes this handle, which is not dropped.
+        unsafe { ffi::krb5_cc_destroy(self.library.raw(), self.raw) };
+        std::mem::forget(self);
+    }
+
     fn empty(&self) {
         // A second handle, since destroying closes one.
         if let Ok(again) = self.full_name().and_then(|name| Self::resolve(&self.library, &name)) {
-            // SAFETY: destroying closes this handle, which is not dropped.
-            unsafe { ffi::krb5_cc_destroy(self.library.raw(), again.raw) };
-            std::mem::forget(again);
+            again.destroy();
         }
     }
 
-    /// A copy in memory of what has not ended by `now`, in seconds since the epoch; notes of the library's are kept.
-    ///
-    /// # Errors
-    /// The library's, for a cache that cannot be read to its end.
-    pub(crate) fn living(&self, now: u64) -> Result<PrivateCache, Krb5Error> {
-        let library = &self.library;
-        let copy = PrivateCache::new(library, &self.principal()?)?;
-        let mut cursor = self.walk()?;
-        while let Some(mut listed) = cursor.next()? {
-            // SAFETY: the entry, its server among it, is alive and copied.
-            unsafe {
-                let note = ffi::krb5_is_config_principal(library.raw(), listed.0.server) != 0;
-                if note || u64::from(listed.0.times.endtime.cast_unsigned()) > now {
-                    library.check(ffi::krb5_cc_store_cred(library.raw(), copy.raw(), &mut listed.0))?;
-                }
-            }
+    /// A copy in memory, up to an entry that cannot be read, as one that has expired.
+    fn readable(&self) -> Result<PrivateCache, Krb5Error> {
+        let copy = PrivateCache::new(&self.library, &self.principal()?)?;
+        let (to, mut cursor) = (copy.open()?, self.walk()?);
+        while let Ok(Some(mut listed)) = cursor.next() {
+            to.store(&mut listed)?;
         }
         Ok(copy)
     }
-}
 
-impl Library {
-    /// An enterprise name, `user@domain` as one component (RFC 6806 §5).
+    /// A copy in memory of what has not expired by `now`, in seconds since the epoch; notes of the library's are kept.
     ///
     /// # Errors
-    /// The library's, for text that is no principal.
-    pub(crate) fn enterprise(&self, name: &str) -> Result<Krb5Principal, Krb5Error> {
-        let name = c_string(name)?;
-        let flags = i32::try_from(ffi::KRB5_PRINCIPAL_PARSE_ENTERPRISE).unwrap_or_default();
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
-        self.check(unsafe { ffi::krb5_parse_name_flags(self.raw(), name.as_ptr(), flags, &mut raw) })?;
-        Ok(Krb5Principal::from_raw(self, raw))
-    }
-
-    /// The client that is nobody, of this realm or the default one (RFC 8062 §3).
-    ///
-    /// # Errors
-    /// The library's, if there is no default realm.
-    pub(crate) fn nobody(&self, realm: Option<&str>) -> Result<Krb5Principal, Krb5Error> {
-        let name = match realm {
-            Some(realm) => format!("WELLKNOWN/ANONYMOUS@{realm}"),
-            None => format!("WELLKNOWN/ANONYMOUS@{}", self.default_realm()?),
-        };
-        let nobody = self.principal(&name)?;
-        // SAFETY: the principal was just made; nobody else knows it.
-        unsafe { (*nobody.raw()).type_ = i32::try_from(ffi::KRB5_NT_WELLKNOWN).unwrap_or_default() };
-        Ok(nobody)
-    }
-
-    /// The principal `host/NAME` of this machine.
-    ///
-    /// # Errors
-    /// The library's.
-    pub(crate) fn host(&self) -> Result<Krb5Principal, Krb5Error> {
-        let kind = i32::try_from(ffi::KRB5_NT_SRV_HST).unwrap_or_default();
-        let mut raw = ptr::null_mut();
-        // SAFETY: the context is alive; null names mean this host and "host"; the last pointer is to a live local.
-        let code =
-            unsafe { ffi::krb5_sname_to_principal(self.raw(), ptr::null(), ptr::null(), kind, &mut raw) };
-        self.check(code)?;
-        Ok(Krb5Principal::from_raw(self, raw))
+    /// The library's, for a cache that cannot be read to its end.
+    pub(crate) fn unexpired(&self, now: u64) -> Result<PrivateCache, Krb5Error> {
+        let copy = PrivateCache::new(&self.library, &self.principal()?)?;
+        let (to, mut cursor) = (copy.open()?, self.walk()?);
+        while let Some(mut listed) = cursor.next()? {
+            if listed.is_config() || u64::from(listed.0.times.endtime.cast_unsigned()) > now {
+                to.store(&mut listed)?;
+            }
+        }
+        Ok(copy)
     }
 }

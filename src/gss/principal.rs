@@ -43,6 +43,51 @@ impl Library {
     }
 }
 
+#[cfg(feature = "tools")]
+impl Library {
+    /// An enterprise name, `user@domain` as one component (RFC 6806 §5).
+    ///
+    /// # Errors
+    /// The library's, for text that is no principal.
+    pub(crate) fn enterprise(&self, name: &str) -> Result<Krb5Principal, Krb5Error> {
+        let name = c_string(name)?;
+        let flags = name_type(ffi::KRB5_PRINCIPAL_PARSE_ENTERPRISE);
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive, the name ends with NUL, the last pointer is to a live local.
+        self.check(unsafe { ffi::krb5_parse_name_flags(self.raw(), name.as_ptr(), flags, &mut raw) })?;
+        Ok(Krb5Principal::from_raw(self, raw))
+    }
+
+    /// The anonymous client, of this realm or the default one (RFC 8062 §3).
+    ///
+    /// # Errors
+    /// The library's, if there is no default realm.
+    pub(crate) fn anonymous(&self, realm: Option<&str>) -> Result<Krb5Principal, Krb5Error> {
+        let name = match realm {
+            Some(realm) => format!("WELLKNOWN/ANONYMOUS@{realm}"),
+            None => format!("WELLKNOWN/ANONYMOUS@{}", self.default_realm()?),
+        };
+        let anonymous = self.principal(&name)?;
+        // SAFETY: the principal was just made; nobody else knows it.
+        unsafe { (*anonymous.raw()).type_ = name_type(ffi::KRB5_NT_WELLKNOWN) };
+        Ok(anonymous)
+    }
+
+    /// The principal `host/NAME` of this machine.
+    ///
+    /// # Errors
+    /// The library's.
+    pub(crate) fn host(&self) -> Result<Krb5Principal, Krb5Error> {
+        let kind = name_type(ffi::KRB5_NT_SRV_HST);
+        let mut raw = ptr::null_mut();
+        // SAFETY: the context is alive; null names mean this host and "host"; the last pointer is to a live local.
+        let code =
+            unsafe { ffi::krb5_sname_to_principal(self.raw(), ptr::null(), ptr::null(), kind, &mut raw) };
+        self.check(code)?;
+        Ok(Krb5Principal::from_raw(self, raw))
+    }
+}
+
 /// Gives the principal the type NT-SRV-INST. A KDC gives referrals for it (RFC 6806 §8), and the library leaves the name as
 /// it is. A host-based one would be renamed by what DNS and krb5.conf say.
 ///
@@ -53,6 +98,7 @@ pub(super) unsafe fn name_service_instance(principal: ffi::krb5_principal) {
     unsafe { (*principal).type_ = name_type(ffi::KRB5_NT_SRV_INST) };
 }
 
+/// A number of the headers as calls take it.
 fn name_type(number: u32) -> i32 {
     i32::try_from(number).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use std::ptr;
 use super::ffi;
 use super::krb5::Library;
 use super::listing::{Granting, Listed};
-use super::principal::{Krb5Principal, is_ticket_granting};
+use super::principal::{Krb5Principal, c_string, is_ticket_granting};
 use super::private_cache::PrivateCache;
 use super::status::Krb5Error;
 use super::ticket::{Cache, Ticket};
@@ -21,14 +21,52 @@ use super::ticket::{Cache, Ticket};
 pub(crate) fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
     let library = Library::open()?;
     let (from, to) = (Cache::resolve(&library, asked)?, Cache::resolve(&library, granted)?);
-    let client = from.principal()?;
-    // SAFETY: all zero is a valid value of this struct of pointers and numbers.
-    let mut new: ffi::krb5_creds = unsafe { mem::zeroed() };
-    // SAFETY: everything is alive; without a service the library renews the ticket-granting ticket.
-    let code =
-        unsafe { ffi::krb5_get_renewed_creds(library.raw(), &mut new, client.raw(), from.raw, ptr::null()) };
-    library.check(code)?;
-    to.store(&mut Listed(new, &library))
+    to.store(&mut from.renewed(Renewal::Renew, None)?)
+}
+
+/// What a KDC does with an old ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// Gives it a new end.
+    Renew,
+    /// Makes a postdated one valid (RFC 4120 §2.2).
+    #[cfg(feature = "tools")]
+    Validate,
+}
+
+impl Cache {
+    /// Has a KDC renew or validate a ticket, the ticket-granting one unless a service is named.
+    fn renewed(&self, how: Renewal, service: Option<&str>) -> Result<Listed<'_>, Krb5Error> {
+        let (library, client) = (&self.library, self.principal()?);
+        let service = service.map(c_string).transpose()?;
+        let service = service.as_ref().map_or(ptr::null(), |service| service.as_ptr());
+        let call = match how {
+            Renewal::Renew => ffi::krb5_get_renewed_creds,
+            #[cfg(feature = "tools")]
+            Renewal::Validate => ffi::krb5_get_validated_creds,
+        };
+        // SAFETY: all zero is a valid value of this struct of pointers and numbers.
+        let mut new: ffi::krb5_creds = unsafe { mem::zeroed() };
+        // SAFETY: everything is alive; without a service the library takes the ticket-granting ticket.
+        library.check(unsafe { call(library.raw(), &mut new, client.raw(), self.raw, service) })?;
+        Ok(Listed(new, library))
+    }
+
+    /// The same, as the only ticket of a memory cache.
+    ///
+    /// # Errors
+    /// The library's; the KDC's error numbers among them.
+    #[cfg(feature = "tools")]
+    pub(crate) fn renewed_alone(
+        &self,
+        how: Renewal,
+        service: Option<&str>,
+    ) -> Result<PrivateCache, Krb5Error> {
+        let mut new = self.renewed(how, service)?;
+        let alone = PrivateCache::new(&self.library, &self.principal()?)?;
+        alone.open()?.store(&mut new)?;
+        Ok(alone)
+    }
 }
 
 impl Cache {
@@ -138,7 +176,7 @@ impl Cache {
         let _ = unsafe { ffi::krb5_cc_remove_cred(self.library.raw(), self.raw, 0, &mut same) };
     }
 
-    fn store(&self, listed: &mut Listed<'_>) -> Result<(), Krb5Error> {
+    pub(super) fn store(&self, listed: &mut Listed<'_>) -> Result<(), Krb5Error> {
         // SAFETY: cache and entry are alive; the entry is only read.
         self.library.check(unsafe { ffi::krb5_cc_store_cred(self.library.raw(), self.raw, &mut listed.0) })
     }
@@ -146,7 +184,7 @@ impl Cache {
 
 impl Listed<'_> {
     /// Whether the entry is a note of the library's rather than a ticket.
-    fn is_config(&self) -> bool {
+    pub(super) fn is_config(&self) -> bool {
         // SAFETY: the server is a principal of the entry, which is alive.
         unsafe { ffi::krb5_is_config_principal(self.1.raw(), self.0.server) != 0 }
     }

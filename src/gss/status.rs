@@ -87,6 +87,13 @@ impl Krb5Error {
     pub fn reason(&self) -> Krb5Reason {
         Krb5Reason::of(self.code)
     }
+
+    /// Whether the client's key, made from a password, is not the KDC's: the KDC could not decrypt the request's timestamp, or
+    /// the library the KDC's answer.
+    #[cfg(feature = "tools")]
+    pub(crate) fn is_of_a_wrong_password(&self) -> bool {
+        matches!(self.code, ffi::KRB5KDC_ERR_PREAUTH_FAILED | ffi::KRB5KRB_AP_ERR_BAD_INTEGRITY)
+    }
 }
 
 impl GssError {

@@ -2,8 +2,10 @@
 //! help, manual page and completion.
 
 use clap::{Command, CommandFactory, Parser};
+use clap_complete::ArgValueCandidates;
 
 use super::values::{self, KeyringWord};
+use crate::gss::renewal::Renewal;
 
 const ABOUT: &str = "\
 Get Kerberos tickets into kernel keyrings.
@@ -25,11 +27,11 @@ Exit status:
   2  the command line cannot be understood";
 
 const WHERE: &str = "Where the tickets go";
-const WHOSE: &str = "Who proves what";
+const WHOSE: &str = "Authentication";
 const INSTEAD: &str = "Instead of new tickets";
 const TICKET: &str = "What the ticket is";
 /// What belongs to no copy.
-const INSTEAD_OF_ASKING: [&str; 10] = [
+const INSTEAD_OF_ASKING: [&str; 24] = [
     "principal",
     "renew",
     "validate",
@@ -37,9 +39,23 @@ const INSTEAD_OF_ASKING: [&str; 10] = [
     "keytab",
     "client_keytab",
     "anonymous",
+    "attribute",
+    "armor_cache",
+    "input_cache",
+    "canonicalize",
+    "enterprise",
     "service",
     "lifetime",
     "renewable_life",
+    "start_time",
+    "forwardable",
+    "noforwardable",
+    "proxiable",
+    "noproxiable",
+    "addresses",
+    "noaddresses",
+    "request_pac",
+    "no_request_pac",
 ];
 
 /// The command line of `lgss_kinit`.
@@ -63,11 +79,11 @@ pub(super) struct KinitArguments {
     /// With -k, the host's own principal; with -i, the client keytab's first one; with -n, a realm as @REALM. With -R and -v, whose ticket.
     pub principal: Option<String>,
 
-    /// Keyring: session, process, thread, user, persistent or persistent:UID
+    /// Keyring: session, user, persistent, persistent:UID, process or thread
     ///
     /// Without this and -c, KRB5CCNAME or krb5.conf decides if it names a KEYRING cache, else it is session.
     /// The process's and the thread's keyrings end with lgss_kinit: they only show that it would work.
-    #[arg(long, value_name = "WORD", help_heading = WHERE, value_parser = values::keyring, conflicts_with = "cache")]
+    #[arg(long, value_name = "WORD", help_heading = WHERE, value_parser = values::keyring, add = ArgValueCandidates::new(values::keyrings), conflicts_with = "cache")]
     pub keyring: Option<KeyringWord>,
     /// This KEYRING cache, whatever is in it
     ///
@@ -76,7 +92,7 @@ pub(super) struct KinitArguments {
     pub cache: Option<String>,
 
     /// Take the key from a keytab instead of asking for a password
-    #[arg(short = 'k', long, help_heading = WHOSE)]
+    #[arg(short = 'k', long, help_heading = WHOSE, overrides_with_all = ["renew", "validate"])]
     pub use_keytab: bool,
     /// This keytab; means -k
     #[arg(short = 't', long, value_name = "KEYTAB", help_heading = WHOSE, conflicts_with = "client_keytab")]
@@ -84,7 +100,7 @@ pub(super) struct KinitArguments {
     /// The default client keytab; means -k
     #[arg(short = 'i', long, help_heading = WHOSE)]
     pub client_keytab: bool,
-    /// Be nobody: an anonymous ticket, by PKINIT
+    /// Get an anonymous ticket, by PKINIT
     #[arg(short = 'n', long, help_heading = WHOSE)]
     pub anonymous: bool,
     /// Attribute of a pre-authentication method, such as X509_user_identity=FILE:cert.pem,key.pem
@@ -93,7 +109,7 @@ pub(super) struct KinitArguments {
     /// Protect the exchange by a ticket of this cache (FAST)
     #[arg(short = 'T', long, value_name = "CACHE", help_heading = WHOSE)]
     pub armor_cache: Option<String>,
-    /// Authenticate as it was done for this cache
+    /// Authenticate by the method that this cache has recorded
     #[arg(short = 'I', long, value_name = "CACHE", help_heading = WHOSE)]
     pub input_cache: Option<String>,
     /// Accept another name for the client from the KDC
@@ -103,14 +119,14 @@ pub(super) struct KinitArguments {
     #[arg(short = 'E', long, help_heading = WHOSE)]
     pub enterprise: bool,
 
-    /// Copy the tickets of this cache, of any type; those that have ended are left out
+    /// Copy the tickets of this cache, of any type; expired ones are left out
     #[arg(long, value_name = "CACHE", help_heading = INSTEAD, conflicts_with_all = INSTEAD_OF_ASKING)]
     pub from: Option<String>,
     /// Renew the ticket-granting ticket
-    #[arg(short = 'R', long, help_heading = INSTEAD, conflicts_with = "validate")]
+    #[arg(short = 'R', long, help_heading = INSTEAD, overrides_with_all = ["use_keytab", "validate"])]
     pub renew: bool,
     /// Validate the ticket-granting ticket, which is postdated
-    #[arg(short = 'v', long, help_heading = INSTEAD)]
+    #[arg(short = 'v', long, help_heading = INSTEAD, overrides_with = "use_keytab")]
     pub validate: bool,
 
     /// How long it lasts: 10h, 1d2h, 10:30, or seconds
@@ -150,6 +166,9 @@ pub(super) struct KinitArguments {
     #[arg(long, help_heading = TICKET, conflicts_with = "request_pac")]
     pub no_request_pac: bool,
 
+    /// Kerberos 5, which is all there is
+    #[arg(short = '5', hide = true)]
+    five: bool,
     /// Print the cache, the principal and the outcome
     #[arg(short = 'V', long)]
     pub verbose: bool,
@@ -167,6 +186,16 @@ impl KinitArguments {
     /// Whether a keytab has the key.
     pub(super) fn by_keytab(&self) -> bool {
         self.use_keytab || self.keytab.is_some() || self.client_keytab
+    }
+
+    /// What is done to the tickets that are there, if no keytab is named.
+    pub(super) fn renewal(&self) -> Option<Renewal> {
+        match (self.renew, self.validate) {
+            _ if self.by_keytab() => None,
+            (true, _) => Some(Renewal::Renew),
+            (false, true) => Some(Renewal::Validate),
+            (false, false) => None,
+        }
     }
 }
 
@@ -201,6 +230,17 @@ mod tests {
     }
 
     #[test]
+    fn of_keytab_renewal_and_validation_the_last_one_counts() {
+        let last = |words: &[&str]| {
+            let arguments = parse(words).unwrap();
+            (arguments.use_keytab, arguments.renew, arguments.validate)
+        };
+        assert_eq!(last(&["-k", "-R"]), (false, true, false));
+        assert_eq!(last(&["-R", "-k", "-5"]), (true, false, false));
+        assert_eq!(last(&["-R", "-v"]), (false, false, true));
+    }
+
+    #[test]
     fn what_contradicts_itself_or_is_no_keyring_is_refused() {
         use clap::error::ErrorKind::{ArgumentConflict, ValueValidation};
         for (words, kind) in [
@@ -208,7 +248,6 @@ mod tests {
             (&["-p", "-P"], ArgumentConflict),
             (&["-a", "-A"], ArgumentConflict),
             (&["-t", "x", "-i"], ArgumentConflict),
-            (&["-R", "-v"], ArgumentConflict),
             (&["--from", "FILE:/x", "alice"], ArgumentConflict),
             (&["--from", "FILE:/x", "-l", "1h"], ArgumentConflict),
             (&["--keyring", "user", "-c", "KEYRING:user:x"], ArgumentConflict),

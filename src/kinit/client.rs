@@ -17,7 +17,7 @@ pub(super) fn choose(
 ) -> Result<Krb5Principal, KinitFailure> {
     let named = arguments.principal.as_deref();
     match named {
-        _ if arguments.anonymous => nobody(library, named),
+        _ if arguments.anonymous => anonymous(library, named),
         Some(name) if arguments.enterprise => library.enterprise(name).map_err(KinitFailure::Client),
         Some(name) => library.principal(name).map_err(KinitFailure::Client),
         None if arguments.client_keytab => first_of_the_client_keytab(library),
@@ -29,11 +29,11 @@ pub(super) fn choose(
     }
 }
 
-fn nobody(library: &Library, named: Option<&str>) -> Result<Krb5Principal, KinitFailure> {
+fn anonymous(library: &Library, named: Option<&str>) -> Result<Krb5Principal, KinitFailure> {
     match named {
         // A whole principal is taken as it is.
         Some(name) if !name.starts_with('@') => library.principal(name),
-        _ => library.nobody(named.and_then(|realm| realm.strip_prefix('@'))),
+        _ => library.anonymous(named.and_then(|realm| realm.strip_prefix('@'))),
     }
     .map_err(KinitFailure::Client)
 }

@@ -48,9 +48,18 @@ pub(super) enum KinitFailure {
         error: Krb5Error,
     },
     /// No ticket of that cache lasts.
-    #[error("every ticket of {} has ended", quoted(.0))]
-    Ended(String),
-    /// The keyring.
+    #[error("{} has no ticket that has not expired", quoted(.0))]
+    Expired(String),
+    /// The keyring, before anything was asked.
+    #[error("{} while opening {name}", escaped(&.error.message), name = quoted(.name))]
+    Place {
+        /// The cache or collection.
+        name: String,
+        /// What the library says.
+        #[source]
+        error: Krb5Error,
+    },
+    /// The keyring, once there were tickets.
     #[error("{} while storing the tickets in {name}", escaped(&.error.message), name = quoted(.name))]
     Store {
         /// The cache, or the collection that has none yet.
@@ -76,9 +85,10 @@ pub(super) enum Asked {
 
 /// What kinit says where the library only says that a checksum is wrong.
 fn said(error: &Krb5Error, asked: Asked) -> String {
-    match (error.reason(), asked) {
-        (Krb5Reason::StaleKey | Krb5Reason::WrongKey, Asked::Password) => "Password incorrect".to_owned(),
-        _ => escaped(&error.message).into_owned(),
+    if asked == Asked::Password && error.is_of_a_wrong_password() {
+        "Password incorrect".to_owned()
+    } else {
+        escaped(&error.message).into_owned()
     }
 }
 
@@ -92,11 +102,14 @@ impl KinitFailure {
                 Some("name another keytab by -t alone; klist -k shows what one has".to_owned())
             }
             Self::Initial(error, asked) => of_the_kdc(error, *asked).map(str::to_owned),
-            Self::Renewal(error) | Self::Validation(error) => of_an_old_ticket(error).map(str::to_owned),
-            Self::Ended(_) => Some("get new ones: lgss_kinit PRINCIPAL".to_owned()),
-            Self::Store { error, .. } => of_the_keyring(error),
-            Self::Source { .. } => Some("klist -l lists your caches".to_owned()),
-            Self::Core(_) | Self::Configuration(_) | Self::Output(_) => None,
+            Self::Renewal(error) => of_a_renewal(error).map(str::to_owned),
+            Self::Validation(error) => of_a_validation(error).map(str::to_owned),
+            Self::Expired(_) => Some("get new ones: lgss_kinit PRINCIPAL".to_owned()),
+            Self::Place { error, .. } | Self::Store { error, .. } => of_the_keyring(error),
+            Self::Source { error, .. } if error.reason() == Krb5Reason::NoCache => {
+                Some("klist -l lists the caches that other programs use".to_owned())
+            }
+            Self::Source { .. } | Self::Core(_) | Self::Configuration(_) | Self::Output(_) => None,
         }
     }
 }
@@ -118,14 +131,14 @@ fn of_the_kdc(error: &Krb5Error, asked: Asked) -> Option<&'static str> {
         (Krb5Reason::StaleKey | Krb5Reason::WrongKey, Asked::Keytab) => {
             "klist -kte shows whose keys the keytab has; kvno PRINCIPAL the KDC's version"
         }
-        (Krb5Reason::Policy, _) => "the realm forbids such a ticket; try without -f, -p, -r, -s and -A",
+        (Krb5Reason::Policy, _) => "the realm forbids such a ticket; its administrator knows what it allows",
         _ => return None,
     })
 }
 
-fn of_an_old_ticket(error: &Krb5Error) -> Option<&'static str> {
+fn of_a_renewal(error: &Krb5Error) -> Option<&'static str> {
     Some(match error.reason() {
-        Krb5Reason::NoCache => "there are no tickets; get some: lgss_kinit PRINCIPAL",
+        Krb5Reason::NoCache => "get some: lgss_kinit PRINCIPAL; or copy some: lgss_kinit --from CACHE",
         Krb5Reason::TicketExpired | Krb5Reason::Policy => {
             "it has ended or cannot be renewed; get a new one, by -r one that can be: lgss_kinit -r 7d"
         }
@@ -136,12 +149,25 @@ fn of_an_old_ticket(error: &Krb5Error) -> Option<&'static str> {
     })
 }
 
+fn of_a_validation(error: &Krb5Error) -> Option<&'static str> {
+    Some(match error.reason() {
+        Krb5Reason::NoCache => "get some by -s: lgss_kinit -s TIME PRINCIPAL",
+        Krb5Reason::ClockSkew => "wait until the ticket's start, which klist shows",
+        Krb5Reason::Policy => "only a postdated ticket needs it: klist -f shows the flag i",
+        Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable => {
+            "check the network, and the KDCs that krb5.conf or DNS names for the realm"
+        }
+        _ => return None,
+    })
+}
+
 fn of_the_keyring(error: &Krb5Error) -> Option<String> {
     match Errno::from_raw(error.code) {
         Errno::EDQUOT => Some(quota::remedy()),
-        Errno::EACCES | Errno::EPERM => {
-            Some("only the owner's processes write that keyring; name another by --keyring".to_owned())
-        }
+        Errno::EACCES | Errno::EPERM => Some(
+            "that keyring is not this user's, or keyctl(2) is forbidden here, as in some containers"
+                .to_owned(),
+        ),
         Errno::EKEYREVOKED | Errno::EKEYEXPIRED => {
             Some("this login's session keyring has ended; log in again, or --keyring user".to_owned())
         }

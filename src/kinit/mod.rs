@@ -6,7 +6,6 @@
 
 mod arguments;
 mod client;
-mod completion;
 mod exit;
 mod failure;
 mod obtain;
@@ -25,17 +24,20 @@ use arguments::KinitArguments;
 pub use arguments::record;
 pub use exit::KinitExit;
 use failure::KinitFailure;
-use place::TicketPlace;
+use place::{Primary, TicketPlace};
 
 use crate::gss::krb5::Library;
 use crate::sys::jail;
 use crate::terminal::Terminal;
+use crate::terminal::completion::Completion;
 use crate::text::{escaped, escaped_lines, shell_word};
+
+const COMPLETION: Completion = Completion { program: "lgss_kinit", variable: "LGSS_KINIT_COMPLETE", record };
 
 /// Does what `arguments` say, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> KinitExit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if completion::answered(&arguments) {
+    if COMPLETION.answered(&arguments) {
         return KinitExit::Done;
     }
     let done = match KinitArguments::try_parse_from(arguments) {
@@ -87,18 +89,22 @@ fn obey(arguments: &KinitArguments, terminal: &mut Terminal<'_>) -> Result<(), K
         remark(terminal.err, remarkable);
     }
     let tickets = obtain::tickets(arguments, &library, &place)?;
-    let stored = place.store(&library, &tickets)?;
-    if arguments.verbose {
-        let client = tickets.open().and_then(|cache| cache.principal()).map_err(KinitFailure::Client)?;
-        let (client, stored) = (client.to_string(), escaped(&stored));
-        writeln!(terminal.out, "Using cache: {stored}\nUsing principal: {}", escaped(&client))?;
-        writeln!(terminal.out, "Authenticated to Kerberos v5")?;
-    }
-    if place.outlives_us() && place.name() != default {
+    // Whoever renews tickets knows where they are.
+    let primary = if arguments.renewal().is_some() { Primary::Stays } else { Primary::Becomes };
+    let stored = place.store(&library, &tickets, primary)?;
+    if primary == Primary::Becomes && place.outlives_us() && place.name() != default {
         remark(
             terminal.err,
             format_args!("for other programs: export KRB5CCNAME={}", shell_word(Path::new(place.name()))),
         );
+    }
+    if arguments.verbose {
+        let client = tickets.open().and_then(|cache| cache.principal());
+        let client = client.map_or_else(|error| error.to_string(), |client| client.to_string());
+        writeln!(terminal.out, "Using cache: {}\nUsing principal: {}", escaped(&stored), escaped(&client))?;
+        if arguments.from.is_none() {
+            writeln!(terminal.out, "Authenticated to Kerberos v5")?;
+        }
     }
     Ok(())
 }

@@ -4,10 +4,11 @@ use super::arguments::KinitArguments;
 use super::client;
 use super::failure::{Asked, KinitFailure};
 use super::place::TicketPlace;
-use crate::gss::initial::{self, Addresses, Again, Proof, Wishes};
+use crate::gss::initial::{self, Addresses, InitialKey, InitialRequest};
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
 use crate::gss::private_cache::PrivateCache;
+use crate::gss::renewal::Renewal;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Cache;
 use crate::time;
@@ -19,16 +20,12 @@ pub(super) fn tickets(
     place: &TicketPlace,
 ) -> Result<PrivateCache, KinitFailure> {
     let service = arguments.service.as_deref();
-    let old =
-        |how| old_cache(arguments, library, place).and_then(|cache| initial::again(&cache, how, service));
-    if let Some(name) = &arguments.from {
-        copied(library, name)
-    } else if arguments.renew {
-        old(Again::Renew).map_err(KinitFailure::Renewal)
-    } else if arguments.validate {
-        old(Again::Validate).map_err(KinitFailure::Validation)
-    } else {
-        new(arguments, library, place)
+    let old = |how| old_cache(arguments, library, place).and_then(|cache| cache.renewed_alone(how, service));
+    match (&arguments.from, arguments.renewal()) {
+        (Some(name), _) => copied(library, name),
+        (None, Some(Renewal::Renew)) => old(Renewal::Renew).map_err(KinitFailure::Renewal),
+        (None, Some(Renewal::Validate)) => old(Renewal::Validate).map_err(KinitFailure::Validation),
+        (None, None) => new(arguments, library, place),
     }
 }
 
@@ -39,13 +36,13 @@ fn new(
 ) -> Result<PrivateCache, KinitFailure> {
     let client = client::choose(arguments, library, place)?;
     let keytab = keytab(arguments, library)?;
-    let proof = keytab.as_ref().map_or(Proof::Asked, Proof::Keytab);
+    let key = keytab.as_ref().map_or(InitialKey::Prompted, InitialKey::Keytab);
     let asked = match keytab {
         Some(_) => Asked::Keytab,
         None if arguments.anonymous || !arguments.attribute.is_empty() => Asked::Other,
         None => Asked::Password,
     };
-    initial::ask(library, &client, proof, &wishes(arguments))
+    initial::ask(library, &client, key, &request(arguments))
         .map_err(|error| KinitFailure::Initial(error, asked))
 }
 
@@ -71,10 +68,10 @@ fn keytab(arguments: &KinitArguments, library: &Library) -> Result<Option<Keytab
     keytab.map(Some).map_err(KinitFailure::Keytab)
 }
 
-fn wishes(arguments: &KinitArguments) -> Wishes {
+fn request(arguments: &KinitArguments) -> InitialRequest {
     let choice = |yes: bool, no: bool| (yes || no).then_some(yes);
     let addresses = choice(arguments.addresses, arguments.noaddresses);
-    Wishes {
+    InitialRequest {
         lifetime: arguments.lifetime,
         renewable: arguments.renewable_life,
         start: arguments.start_time.unwrap_or(0),
@@ -86,15 +83,16 @@ fn wishes(arguments: &KinitArguments) -> Wishes {
         canonicalize: arguments.canonicalize || arguments.enterprise,
         anonymous: arguments.anonymous,
         armour: arguments.armor_cache.clone(),
-        notes: arguments.input_cache.clone(),
+        input_cache: arguments.input_cache.clone(),
         attributes: arguments.attribute.clone(),
     }
 }
 
-/// The living tickets of another cache.
+/// The tickets of another cache that have not expired.
 fn copied(library: &Library, name: &str) -> Result<PrivateCache, KinitFailure> {
     let refused = |error| KinitFailure::Source { name: name.to_owned(), error };
-    let copy = Cache::resolve(library, name).and_then(|cache| cache.living(time::now())).map_err(refused)?;
+    let copy =
+        Cache::resolve(library, name).and_then(|cache| cache.unexpired(time::now())).map_err(refused)?;
     let (_, tickets) = copy.open().and_then(|copy| copy.contents()).map_err(refused)?;
-    if tickets.is_empty() { Err(KinitFailure::Ended(name.to_owned())) } else { Ok(copy) }
+    if tickets.is_empty() { Err(KinitFailure::Expired(name.to_owned())) } else { Ok(copy) }
 }

@@ -11,6 +11,9 @@ use crate::gss::ticket::Cache;
 use crate::key::KeyDescription;
 use crate::sys::keyctl;
 
+/// Before the residual of a name.
+const KEYRING: &str = "KEYRING:";
+
 /// Where tickets go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TicketPlace {
@@ -18,6 +21,14 @@ pub(super) enum TicketPlace {
     Cache(String),
     /// The client's cache in this collection.
     Collection(String),
+}
+
+/// Whether the cache becomes its collection's primary one, which other programs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Primary {
+    Becomes,
+    /// It stays which it is.
+    Stays,
 }
 
 impl TicketPlace {
@@ -28,14 +39,18 @@ impl TicketPlace {
         let place = match (&arguments.cache, arguments.keyring) {
             (Some(name), _) => Self::Cache(name.clone()),
             (None, Some(keyring)) => Self::Collection(keyring.collection()),
-            (None, None) => {
-                let default = library.default_cache();
-                let is_keyring = default.starts_with("KEYRING:");
-                Self::Collection(if is_keyring { default } else { KeyringWord::SESSION.collection() })
-            }
+            (None, None) => match library.default_cache() {
+                default if is_one_of_a_collection(&default) => Self::Cache(default),
+                default if default.starts_with(KEYRING) => Self::Collection(default),
+                _ => Self::Collection(KeyringWord::Session.collection()),
+            },
         };
-        library.set_default_cache(place.name()).map_err(|error| place.refused(error))?;
-        Ok(place)
+        // Before anybody is asked for a password.
+        let opened = library.set_default_cache(place.name()).and_then(|()| place.open(library));
+        match opened {
+            Ok(_) => Ok(place),
+            Err(error) => Err(KinitFailure::Place { name: place.name().to_owned(), error }),
+        }
     }
 
     /// The name for KRB5CCNAME.
@@ -50,21 +65,39 @@ impl TicketPlace {
         Cache::resolve(library, self.name())
     }
 
-    /// Stores all that `new` has, and makes it what other programs find first. Returns the cache's name.
-    pub(super) fn store(&self, library: &Library, new: &PrivateCache) -> Result<String, KinitFailure> {
-        self.try_store(library, new).map_err(|error| self.refused(error))
+    /// Stores all that `new` has. Returns the cache's name.
+    pub(super) fn store(
+        &self,
+        library: &Library,
+        new: &PrivateCache,
+        primary: Primary,
+    ) -> Result<String, KinitFailure> {
+        self.try_store(library, new, primary).map_err(|error| self.refused(error))
     }
 
-    fn try_store(&self, library: &Library, new: &PrivateCache) -> Result<String, Krb5Error> {
+    fn try_store(
+        &self,
+        library: &Library,
+        new: &PrivateCache,
+        primary: Primary,
+    ) -> Result<String, Krb5Error> {
         let cache = match self {
             Self::Cache(_) => self.open(library)?,
             Self::Collection(_) => self.cache_for(library, &new.open()?.principal()?)?,
         };
+        let name = cache.full_name()?;
+        let is_new = cache.principal().is_err();
         cache.replace_by(new)?;
-        if matches!(self, Self::Collection(_)) {
-            cache.switch_to()?;
+        if matches!(self, Self::Collection(_))
+            && primary == Primary::Becomes
+            && let Err(error) = cache.switch_to()
+        {
+            if is_new {
+                cache.destroy();
+            }
+            return Err(error);
         }
-        cache.full_name()
+        Ok(name)
     }
 
     /// The client's own cache, else the primary one if nobody has it, else a new one: no other client's tickets are lost.
@@ -87,7 +120,7 @@ impl TicketPlace {
 
     /// The word after `KEYRING:`; a name without a second colon is one of the session keyring.
     fn anchor(&self) -> &str {
-        let rest = self.name().strip_prefix("KEYRING:").unwrap_or_default();
+        let rest = self.name().strip_prefix(KEYRING).unwrap_or_default();
         rest.split_once(':').map_or("session", |(anchor, _)| anchor)
     }
 
@@ -107,6 +140,30 @@ impl TicketPlace {
                 })
             }
             _ => None,
+        }
+    }
+}
+
+/// Whether the name has one part more than a collection's, `KEYRING:anchor:collection:cache`.
+fn is_one_of_a_collection(name: &str) -> bool {
+    name.strip_prefix(KEYRING).is_some_and(|residual| residual.split(':').count() > 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one_of_a_collection;
+
+    #[test]
+    fn one_cache_of_a_collection_is_told_from_the_collection() {
+        for (name, is_one) in [
+            ("KEYRING:session:krb5", false),
+            ("KEYRING:krb5", false),
+            ("KEYRING:persistent:1000", false),
+            ("KEYRING:session:krb5:tkt", true),
+            ("KEYRING:persistent:1000:1000", true),
+            ("FILE:/a:b:c", false),
+        ] {
+            assert_eq!(is_one_of_a_collection(name), is_one, "{name}");
         }
     }
 }

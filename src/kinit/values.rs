@@ -1,8 +1,9 @@
 //! Values on the command line.
 
+use clap_complete::CompletionCandidate;
 use nix::unistd::getuid;
 
-use crate::creds::cache_name::{Anchor, CacheName};
+use crate::creds::cache_name::CacheName;
 use crate::gss::initial;
 use crate::time;
 
@@ -11,53 +12,53 @@ const COLLECTION: &str = "krb5";
 
 /// A keyring by its name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyringWord {
-    anchor: Anchor,
-    /// Of the persistent keyring.
-    uid: u32,
+pub(super) enum KeyringWord {
+    Session,
+    User,
+    /// That of this uid.
+    Persistent(u32),
+    Process,
+    Thread,
 }
 
 impl KeyringWord {
-    /// Where tickets go unless something else is named.
-    pub(super) const SESSION: Self = Self { anchor: Anchor::Session, uid: 0 };
-
     /// The name of the collection, `KEYRING:anchor:name`.
     pub(super) fn collection(self) -> String {
-        match self.anchor {
-            Anchor::Thread => format!("KEYRING:thread:{COLLECTION}"),
-            Anchor::Process => format!("KEYRING:process:{COLLECTION}"),
-            Anchor::Session => format!("KEYRING:session:{COLLECTION}"),
-            Anchor::User => format!("KEYRING:user:{COLLECTION}"),
-            Anchor::Persistent => format!("KEYRING:persistent:{}", self.uid),
+        match self {
+            Self::Session => format!("KEYRING:session:{COLLECTION}"),
+            Self::User => format!("KEYRING:user:{COLLECTION}"),
+            Self::Persistent(uid) => format!("KEYRING:persistent:{uid}"),
+            Self::Process => format!("KEYRING:process:{COLLECTION}"),
+            Self::Thread => format!("KEYRING:thread:{COLLECTION}"),
         }
     }
 }
 
 pub(super) fn keyring(word: &str) -> Result<KeyringWord, &'static str> {
-    let form = "a keyring is session, process, thread, user, persistent or persistent:UID";
-    let own = getuid().as_raw();
-    let (anchor, uid) = match word.split_once(':') {
-        None => (word, own),
-        Some((name @ "persistent", uid)) => (name, uid.parse().map_err(|_| form)?),
-        Some(_) => return Err(form),
-    };
-    let anchor = match anchor {
-        "session" => Anchor::Session,
-        "process" => Anchor::Process,
-        "thread" => Anchor::Thread,
-        "user" => Anchor::User,
-        "persistent" => Anchor::Persistent,
-        _ => return Err(form),
-    };
-    Ok(KeyringWord { anchor, uid })
+    let form = "a keyring is session, user, persistent, persistent:UID, process or thread";
+    match (word, word.strip_prefix("persistent:")) {
+        (_, Some(uid)) => uid.parse().map(KeyringWord::Persistent).map_err(|_| form),
+        ("session", _) => Ok(KeyringWord::Session),
+        ("user", _) => Ok(KeyringWord::User),
+        ("persistent", _) => Ok(KeyringWord::Persistent(getuid().as_raw())),
+        ("process", _) => Ok(KeyringWord::Process),
+        ("thread", _) => Ok(KeyringWord::Thread),
+        _ => Err(form),
+    }
+}
+
+/// What a shell completes.
+pub(super) fn keyrings() -> Vec<CompletionCandidate> {
+    ["session", "user", "persistent"].into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// The name of a KEYRING cache, unchanged.
-pub(super) fn keyring_cache(name: &str) -> Result<String, String> {
+pub(super) fn keyring_cache(name: &str) -> Result<String, &'static str> {
+    let form = "a cache here is KEYRING:session:NAME, or with user, process or thread for session, or \
+                KEYRING:persistent:UID; kinit has other types";
     match name.parse() {
         Ok(CacheName::Keyring { .. }) => Ok(name.to_owned()),
-        Ok(_) => Err("not a cache in a keyring, KEYRING:…; kinit -c makes the others".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Ok(_) | Err(_) => Err(form),
     }
 }
 

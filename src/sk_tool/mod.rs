@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
-mod completion;
 mod exit;
 mod failure;
 mod file_trouble;
@@ -30,7 +29,6 @@ mod root_keyring;
 mod rotate;
 mod secrets;
 mod show;
-mod signals;
 mod values;
 
 use std::ffi::OsString;
@@ -46,12 +44,15 @@ use remark::remark;
 
 use crate::sys::jail;
 use crate::terminal::Terminal;
+use crate::terminal::completion::Completion;
 use crate::text::escaped_lines;
+
+const COMPLETION: Completion = Completion { program: "lgss_sk", variable: "LGSS_SK_COMPLETE", record };
 
 /// Does what `arguments` say, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> SkExit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if completion::answered(&arguments) {
+    if COMPLETION.answered(&arguments) {
         return SkExit::Done;
     }
     let done = match SkArguments::try_parse_from(arguments) {

@@ -13,10 +13,10 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, renameat, renameat2}
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, faccessat, fchown, fsync, linkat, unlinkat};
 
-use super::signals::SignalsBlocked;
 use crate::secret::Secret;
 use crate::sys::errno::errno_of;
 use crate::sys::files::unpredictable_name;
+use crate::sys::signals::SignalsBlocked;
 
 /// What becomes of a link in the place of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::thread;
 use openssl::error::ErrorStack;
 
 use super::prime_search::safe_prime;
-use super::signals::SignalsBlocked;
+use crate::sys::signals::SignalsBlocked;
 use crate::terminal::Terminal;
 use crate::terminal::wait_line::{self, Output, WaitLine};
 

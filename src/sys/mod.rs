@@ -52,6 +52,8 @@ pub(crate) mod proc;
 pub(crate) mod process;
 #[cfg(feature = "upcall")]
 pub(crate) mod random;
+#[cfg(feature = "tools")]
+pub(crate) mod signals;
 #[cfg(feature = "gss")]
 pub(crate) mod socket_filter;
 #[cfg(feature = "upcall")]

@@ -3,6 +3,7 @@
 //! Used by `lgss`, `lgss_sk` and `lgss_kinit`. Invariant: text of others is made fit to be shown before it is written.
 #![forbid(unsafe_code)]
 
+pub(crate) mod completion;
 pub(crate) mod person;
 pub(crate) mod results;
 pub(crate) mod wait_line;

@@ -1,41 +1,37 @@
-//! The password that `lgss_kinit` is told is nowhere but in the KDC's answer (rule S10).
+//! Nobody else gets the password that `lgss_kinit` is told, and it does not keep it (rule S10).
 
 use crate::support::login::{Login, SESSION_CACHE};
-use crate::support::process::Daemon;
-use crate::support::realm::PASSWORD;
+use crate::support::process::{command_as, succeed};
+use crate::support::realm::{PASSWORD, Realm};
 use crate::support::shared::Shared;
-use crate::support::wait::stretched;
+use crate::support::spying::{expect_closed, expect_no_core};
+use crate::support::wait::{stretched, wait_for};
 use nix::sys::ptrace::{self, Options};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 crate::trials![
     at_its_end_no_memory_argument_or_variable_has_the_password,
     a_terminal_shows_the_question_and_not_the_password,
-    a_killed_one_leaves_no_core_and_no_process_of_the_user_reads_it,
+    while_it_has_the_password_its_user_gets_it_neither_alive_nor_dead,
 ];
 
 fn at_its_end_no_memory_argument_or_variable_has_the_password(shared: &Shared) {
     let login = Login::new(shared.realm());
     for (typed, succeeds) in [(PASSWORD, true), ("not the password of alice", false)] {
-        let mut command = login.command(&login.site.path("lgss_kinit").display().to_string());
-        command
-            .arg("alice")
-            .env_remove("PASSWORD")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let pid = Pid::from_raw(child.id().cast_signed());
+        let (mut child, pid) = start(&login);
         ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT).unwrap();
         child.stdin.take().unwrap().write_all(format!("{typed}\n").as_bytes()).unwrap();
-        let memory = memory_at_its_end(pid);
+        wait_for_its_end(pid);
+        let memory = memory_of(pid);
+        ptrace::cont(pid, None).unwrap();
         assert_eq!(child.wait().unwrap().success(), succeeds);
         // What is sure to be there shows that the search would find it.
         assert!(finds(&memory, shared.realm().name().as_bytes()), "{} bytes", memory.len());
@@ -45,20 +41,34 @@ fn at_its_end_no_memory_argument_or_variable_has_the_password(shared: &Shared) {
     }
 }
 
-/// All that a process can read when it ends; its arguments and variables are part of that. Its tracer is this thread.
-fn memory_at_its_end(pid: Pid) -> Vec<u8> {
+/// `lgss_kinit alice` in a session of its own, where cores would be allowed.
+fn start(login: &Login) -> (Child, Pid) {
+    let mut command = login.command("sh");
+    command
+        .args(["-c", "ulimit -c unlimited; exec keyctl session - lgss_kinit alice"])
+        .env_remove("PASSWORD");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    (child, pid)
+}
+
+/// Waits until a process that this thread traces is about to end, with its memory still there.
+#[track_caller]
+fn wait_for_its_end(pid: Pid) {
     let start = Instant::now();
     loop {
         assert!(start.elapsed() < stretched(Duration::from_secs(20)), "lgss_kinit goes on");
         match waitpid(pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)).unwrap() {
             WaitStatus::StillAlive => std::thread::sleep(Duration::from_millis(1)),
-            WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXIT) => break,
-            WaitStatus::Stopped(_, signal) => {
-                ptrace::cont(pid, Some(signal).filter(|s| *s != Signal::SIGTRAP)).unwrap()
-            }
+            WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXIT) => return,
+            WaitStatus::Stopped(_, signal) => ptrace::cont(pid, signal).unwrap(),
             _ => ptrace::cont(pid, None).unwrap(),
         }
     }
+}
+
+/// All that it could change; arguments and variables are part of that.
+fn memory_of(pid: Pid) -> Vec<u8> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let file = File::open(format!("/proc/{pid}/mem")).unwrap();
     let mut memory = Vec::new();
@@ -67,17 +77,27 @@ fn memory_at_its_end(pid: Pid) -> Vec<u8> {
         let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
         let [from, to] = [from, to].map(|number| u64::from_str_radix(number, 16).unwrap());
         let mut part = vec![0; usize::try_from(to - from).unwrap()];
-        // Some of the kernel's own mappings cannot be read.
-        if file.read_exact_at(&mut part, from).is_ok() {
-            memory.extend(part);
-        }
+        file.read_exact_at(&mut part, from).unwrap_or_else(|error| panic!("{line}: {error}"));
+        memory.extend(part);
     }
-    ptrace::cont(pid, None).unwrap();
     memory
 }
 
 fn finds(memory: &[u8], words: &[u8]) -> bool {
     memory.windows(words.len()).any(|window| window == words)
+}
+
+/// Reads until this has been shown; returns all of it.
+#[track_caller]
+fn wait_for_words(shown: &mut impl Read, words: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    while !finds(&all, words) {
+        let mut part = [0; 256];
+        let length = shown.read(&mut part).unwrap();
+        assert!(length > 0, "{}", String::from_utf8_lossy(&all));
+        all.extend_from_slice(&part[..length]);
+    }
+    all
 }
 
 fn a_terminal_shows_the_question_and_not_the_password(shared: &Shared) {
@@ -87,38 +107,34 @@ fn a_terminal_shows_the_question_and_not_the_password(shared: &Shared) {
     script.args(["session", "-", "script", "-qec", &inside, "/dev/null"]).env_remove("PASSWORD");
     let mut child =
         script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let (mut terminal, mut shown) = (child.stdout.take().unwrap(), Vec::new());
-    while !finds(&shown, b"Password for alice@") {
-        let mut part = [0; 256];
-        let length = terminal.read(&mut part).unwrap();
-        assert!(length > 0, "{}", String::from_utf8_lossy(&shown));
-        shown.extend_from_slice(&part[..length]);
-    }
+    let mut terminal = child.stdout.take().unwrap();
+    let mut shown = wait_for_words(&mut terminal, b"Password for alice@");
     let mut keyboard = child.stdin.take().unwrap();
     keyboard.write_all(format!("{PASSWORD}\n").as_bytes()).unwrap();
     terminal.read_to_end(&mut shown).unwrap();
-    assert!(child.wait().unwrap().success(), "{}", String::from_utf8_lossy(&shown));
-    assert!(
-        finds(&shown, b"got tickets") && !finds(&shown, PASSWORD.as_bytes()),
-        "{}",
-        String::from_utf8_lossy(&shown)
-    );
+    let said = String::from_utf8_lossy(&shown);
+    assert!(child.wait().unwrap().success(), "{said}");
+    assert!(said.contains("got tickets") && !said.contains(PASSWORD), "{said}");
 }
 
-fn a_killed_one_leaves_no_core_and_no_process_of_the_user_reads_it(shared: &Shared) {
-    let login = Login::new(shared.realm());
-    let mut command = login.command("sh");
-    // It waits for its input, and its parent would have cores.
-    command.args(["-c", "ulimit -c unlimited; sleep 600 | exec lgss_kinit alice"]);
-    let _waits = Daemon::start(command, &login.site.path("user"), "../waits");
-    let kinit = login.site.wait_for_process("lgss_kinit");
-    let core = |limits: String| limits.lines().find(|line| line.starts_with("Max core")).map(str::to_owned);
-    let is_ready =
-        || core(fs::read_to_string(format!("/proc/{}/limits", kinit.pid)).unwrap()).unwrap().contains(" 0 ");
-    crate::support::wait::wait_for("the limit", Duration::from_secs(10), || is_ready().then_some(()));
-    login.done(&format!(
-        "pid={}; fails cat /proc/$pid/environ; fails cat /proc/$pid/maps; fails head -c1 /proc/$pid/mem; kill -ABRT $pid
-        sleep 1; [ -z \"$(ls | grep core)\" ]",
-        kinit.pid
-    ));
+/// The KDC falls silent when it has asked for a proof, so that the password stays in memory.
+fn while_it_has_the_password_its_user_gets_it_neither_alive_nor_dead(_: &Shared) {
+    let realm = Realm::start();
+    realm.administrate(&["modprinc +requires_preauth alice"]);
+    let login = Login::new(&realm);
+    let (mut child, pid) = start(&login);
+    wait_for_words(child.stdout.as_mut().unwrap(), b"Password for alice@");
+    realm.silence();
+    child.stdin.take().unwrap().write_all(format!("{PASSWORD}\n").as_bytes()).unwrap();
+    wait_for("the password in memory", Duration::from_secs(10), || {
+        finds(&memory_of(pid), PASSWORD.as_bytes()).then_some(())
+    });
+    // It would give up in some seconds.
+    kill(pid, Signal::SIGSTOP).unwrap();
+    expect_closed(&login.site, pid);
+    succeed(command_as(login.site.uid(), "sh").args(["-c", &format!("kill -QUIT {pid}")]), "");
+    kill(pid, Signal::SIGCONT).unwrap();
+    let ended = child.wait().unwrap();
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(libc::SIGQUIT), false));
+    expect_no_core(&login.site);
 }

@@ -1,21 +1,19 @@
 //! The worker's secrets stay in the worker: its user can neither read it nor get a core of it.
 
-use crate::support::probe::{Finding, Step, as_user, probe};
-use crate::support::process::{command, command_as, succeed};
+use crate::support::probe::Finding;
+use crate::support::process::{command_as, succeed};
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
+use crate::support::spying::{cores, expect_closed, expect_no_core};
 use crate::support::wait::stretched;
 use crate::support::waiting::Waiting;
 use lgss::private_to_lgss::ctx::user::{self, State};
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// SECCOMP_MODE_FILTER.
@@ -29,27 +27,9 @@ crate::trials![
     a_worker_that_crashes_leaves_no_core_and_fails_the_key_at_once,
 ];
 
-fn look_into(site: &Site, pid: Option<i32>) -> Vec<(String, Errno)> {
-    let mut steps = as_user(site.uid());
-    steps.push(Step::LookInto { pid });
-    match probe(&steps).pop() {
-        Some(Finding::Attempts(attempts)) => {
-            attempts.into_iter().map(|(name, errno)| (name, Errno::from_raw(errno))).collect()
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
 fn the_user_of_a_worker_can_neither_trace_nor_read_it(shared: &Shared) {
     let waiting = Waiting::new(shared);
-    let forbidden = |(_, errno): &(String, Errno)| [Errno::EPERM, Errno::EACCES].contains(errno);
-    let tried = look_into(&waiting.site, Some(waiting.worker.pid.as_raw()));
-    let worked: Vec<_> = tried.iter().filter(|attempt| !forbidden(attempt)).collect();
-    assert!(worked.is_empty(), "not forbidden: {worked:?}");
-    // An ordinary process of the same user allows all of it.
-    let possible = look_into(&waiting.site, None);
-    assert!(!possible.iter().any(forbidden) && possible.len() == tried.len(), "{possible:?}");
-    assert!(possible.contains(&("ptrace".to_owned(), Errno::from_raw(0))), "{possible:?}");
+    expect_closed(&waiting.site, waiting.worker.pid);
 }
 
 fn nobody_sees_in_the_list_of_processes_what_was_asked_for(shared: &Shared) {
@@ -140,37 +120,5 @@ fn a_worker_that_crashes_leaves_no_core_and_fails_the_key_at_once(shared: &Share
     site.log.wait_for_words(&["EIO", Cause::WorkerFault.remedy()]);
     site.wait_until_idle();
     assert!(site.path("user").join("crashes").exists(), "the worker was not where it could have left a core");
-    assert_eq!(cores(&site), [""; 0]);
-    // An ordinary process of the user leaves a core there, unless the kernel passes cores to a program.
-    if !core_pattern().starts_with('|') {
-        let crash = "cd \"$0\" && ulimit -c unlimited && exec setpriv --reuid=$1 --regid=$1 --clear-groups sh -c 'kill -SEGV $$'";
-        let _ = command("sh").args(["-c", crash]).arg(site.path("user")).arg(site.uid().to_string()).status();
-        assert_eq!(cores(&site).len(), 1, "the kernel makes no core files ({})", core_pattern());
-        cores_of(&site).for_each(|core| fs::remove_file(core).unwrap());
-    }
-}
-
-fn core_pattern() -> String {
-    fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap().trim_end().to_owned()
-}
-
-fn cores(site: &Site) -> Vec<String> {
-    cores_of(site).map(|core| core.display().to_string()).collect()
-}
-
-/// The user's files where the kernel and the usual collectors put cores.
-fn cores_of(site: &Site) -> impl Iterator<Item = PathBuf> {
-    let uid = site.uid();
-    let pattern = PathBuf::from(core_pattern());
-    let named = pattern.parent().filter(|parent| parent.is_absolute()).map(PathBuf::from);
-    let usual = ["/", "/var/crash", "/var/lib/systemd/coredump"].map(PathBuf::from);
-    let entries = usual.into_iter().chain(named).chain([site.path("user")]).collect::<BTreeSet<_>>();
-    let entries =
-        entries.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
-    entries.filter_map(move |entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let owned = entry.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.uid() == uid);
-        let is_cache = name.starts_with("krb5cc_");
-        (name.contains("core") && owned || name.contains(&uid.to_string()) && !is_cache).then(|| entry.path())
-    })
+    expect_no_core(&site);
 }

@@ -43,17 +43,27 @@ impl Login {
         succeed(&mut self.session(script), "")
     }
 
-    /// The same of one that fails.
+    /// The same of one that fails with status 1.
     #[track_caller]
     pub(crate) fn refused(&self, script: &str) -> String {
+        self.ends_with(1, script)
+    }
+
+    /// The same of one that fails with this status.
+    #[track_caller]
+    pub(crate) fn ends_with(&self, status: u8, script: &str) -> String {
         match run(&mut self.session(script), "") {
             Ok(said) => panic!("{script} does it: {said}"),
-            Err(said) => said,
+            Err(said) => {
+                assert!(said.starts_with(&format!("exit status: {status}: ")), "{script}: {said}");
+                said
+            }
         }
     }
 }
 
-/// `fails COMMAND…` succeeds if the command does not.
-const FUNCTIONS: &str = "fails() { if \"$@\"; then echo \"done: $*\"; exit 1; fi; }
+/// `fails COMMAND…` succeeds if the command does not, by status 1.
+const FUNCTIONS: &str =
+    "fails() { status=0; \"$@\" || status=$?; [ $status = 1 ] || { echo \"$status: $*\"; exit 3; }; }
 typed() { printf '%s\\n' \"$PASSWORD\" | lgss_kinit \"$@\"; }
 ";

@@ -44,6 +44,7 @@ pub(crate) mod server;
 pub(crate) mod setuid;
 pub(crate) mod shared;
 pub(crate) mod site;
+pub(crate) mod spying;
 pub(crate) mod wait;
 pub(crate) mod waiting;
 pub(crate) mod writers;

@@ -1,6 +1,7 @@
 //! The most memory that a process ever had, read at its very end.
 
 use crate::support::wait::stretched;
+use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -13,7 +14,12 @@ pub(crate) struct Followed(Vec<Pid>);
 
 impl Followed {
     pub(crate) fn new(pids: impl IntoIterator<Item = Pid>) -> Self {
-        let is_followed = |&pid: &Pid| ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT).is_ok();
+        let is_followed = |&pid: &Pid| match ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT) {
+            Err(Errno::ESRCH) => false,
+            // A zombie's answer is this one.
+            Err(Errno::EPERM) if is_zombie(pid) => false,
+            other => other.map(|()| true).expect("root may follow it"),
+        };
         Self(pids.into_iter().filter(is_followed).collect())
     }
 
@@ -44,6 +50,11 @@ fn goes_on(pid: Pid, most: &mut Option<u64>) -> bool {
         _ => return false,
     };
     resumed.is_ok()
+}
+
+fn is_zombie(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['Z', 'X']))
 }
 
 /// KiB.

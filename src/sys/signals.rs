@@ -4,13 +4,13 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 /// While this lives, such signals wait, in this thread and in those that it starts meanwhile.
 #[must_use]
-pub(super) struct SignalsBlocked {
+pub(crate) struct SignalsBlocked {
     former: Option<SigSet>,
 }
 
 impl SignalsBlocked {
     /// Blocks them.
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let ending: SigSet =
             [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT].into_iter().collect();
         // It fails for an unknown operation only (pthread_sigmask(3)).
