@@ -147,7 +147,7 @@ impl Cache {
         }
     }
 
-    /// A copy in memory, up to an entry that cannot be read, as one that has expired.
+    /// A copy in memory, up to an entry that cannot be read.
     fn readable(&self) -> Result<PrivateCache, Krb5Error> {
         let copy = PrivateCache::new(&self.library, &self.principal()?)?;
         let (to, mut cursor) = (copy.open()?, self.walk()?);

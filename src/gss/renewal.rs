@@ -21,12 +21,12 @@ use super::ticket::{Cache, Ticket};
 pub(crate) fn renew(asked: &str, granted: &str) -> Result<(), Krb5Error> {
     let library = Library::open()?;
     let (from, to) = (Cache::resolve(&library, asked)?, Cache::resolve(&library, granted)?);
-    to.store(&mut from.renewed(Renewal::Renew, None)?)
+    to.store(&mut from.renewed(OldTicket::Renew, None)?)
 }
 
 /// What a KDC does with an old ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
+pub(crate) enum OldTicket {
     /// Gives it a new end.
     Renew,
     /// Makes a postdated one valid (RFC 4120 §2.2).
@@ -36,14 +36,14 @@ pub(crate) enum Renewal {
 
 impl Cache {
     /// Has a KDC renew or validate a ticket, the ticket-granting one unless a service is named.
-    fn renewed(&self, how: Renewal, service: Option<&str>) -> Result<Listed<'_>, Krb5Error> {
+    fn renewed(&self, how: OldTicket, service: Option<&str>) -> Result<Listed<'_>, Krb5Error> {
         let (library, client) = (&self.library, self.principal()?);
         let service = service.map(c_string).transpose()?;
         let service = service.as_ref().map_or(ptr::null(), |service| service.as_ptr());
         let call = match how {
-            Renewal::Renew => ffi::krb5_get_renewed_creds,
+            OldTicket::Renew => ffi::krb5_get_renewed_creds,
             #[cfg(feature = "tools")]
-            Renewal::Validate => ffi::krb5_get_validated_creds,
+            OldTicket::Validate => ffi::krb5_get_validated_creds,
         };
         // SAFETY: all zero is a valid value of this struct of pointers and numbers.
         let mut new: ffi::krb5_creds = unsafe { mem::zeroed() };
@@ -59,7 +59,7 @@ impl Cache {
     #[cfg(feature = "tools")]
     pub(crate) fn renewed_alone(
         &self,
-        how: Renewal,
+        how: OldTicket,
         service: Option<&str>,
     ) -> Result<PrivateCache, Krb5Error> {
         let mut new = self.renewed(how, service)?;

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory, Parser};
 use clap_complete::ArgValueCandidates;
 
 use super::values::{self, KeyringWord};
-use crate::gss::renewal::Renewal;
+use crate::gss::renewal::OldTicket;
 
 const ABOUT: &str = "\
 Get Kerberos tickets into kernel keyrings.
@@ -189,11 +189,11 @@ impl KinitArguments {
     }
 
     /// What is done to the tickets that are there, if no keytab is named.
-    pub(super) fn renewal(&self) -> Option<Renewal> {
+    pub(super) fn renewal(&self) -> Option<OldTicket> {
         match (self.renew, self.validate) {
             _ if self.by_keytab() => None,
-            (true, _) => Some(Renewal::Renew),
-            (false, true) => Some(Renewal::Validate),
+            (true, _) => Some(OldTicket::Renew),
+            (false, true) => Some(OldTicket::Validate),
             (false, false) => None,
         }
     }

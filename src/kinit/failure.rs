@@ -50,6 +50,12 @@ pub(super) enum KinitFailure {
     /// No ticket of that cache lasts.
     #[error("{} has no ticket that has not expired", quoted(.0))]
     Expired(String),
+    /// The library would take this name for another.
+    #[error("{} is no name of a cache in a keyring", quoted(.0))]
+    Name(String),
+    /// The session keyring is this user's, whose processes would have the tickets.
+    #[error("the session keyring is uid {0}'s, as after su or sudo, and would give the tickets to that user")]
+    ForeignSession(u32),
     /// The keyring, before anything was asked.
     #[error("{} while opening {name}", escaped(&.error.message), name = quoted(.name))]
     Place {
@@ -97,6 +103,12 @@ impl KinitFailure {
     pub(super) fn remedy(&self) -> Option<String> {
         match self {
             Self::Client(_) | Self::NoName(_) => Some("name the principal, NAME@REALM".to_owned()),
+            Self::Name(_) => {
+                Some("KEYRING:session:NAME, KEYRING:user:NAME or KEYRING:persistent:UID is one".to_owned())
+            }
+            Self::ForeignSession(_) => {
+                Some("begin a session: keyctl session; or name a keyring: --keyring user".to_owned())
+            }
             Self::EmptyKeytab => Some("name the principal, or a keytab by -t".to_owned()),
             Self::Keytab(_) => {
                 Some("name another keytab by -t alone; klist -k shows what one has".to_owned())

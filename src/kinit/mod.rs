@@ -6,6 +6,7 @@
 
 mod arguments;
 mod client;
+mod collection_ring;
 mod exit;
 mod failure;
 mod obtain;

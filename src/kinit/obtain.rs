@@ -2,13 +2,14 @@
 
 use super::arguments::KinitArguments;
 use super::client;
+use super::collection_ring;
 use super::failure::{Asked, KinitFailure};
 use super::place::TicketPlace;
 use crate::gss::initial::{self, Addresses, InitialKey, InitialRequest};
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
 use crate::gss::private_cache::PrivateCache;
-use crate::gss::renewal::Renewal;
+use crate::gss::renewal::OldTicket;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Cache;
 use crate::time;
@@ -23,8 +24,8 @@ pub(super) fn tickets(
     let old = |how| old_cache(arguments, library, place).and_then(|cache| cache.renewed_alone(how, service));
     match (&arguments.from, arguments.renewal()) {
         (Some(name), _) => copied(library, name),
-        (None, Some(Renewal::Renew)) => old(Renewal::Renew).map_err(KinitFailure::Renewal),
-        (None, Some(Renewal::Validate)) => old(Renewal::Validate).map_err(KinitFailure::Validation),
+        (None, Some(OldTicket::Renew)) => old(OldTicket::Renew).map_err(KinitFailure::Renewal),
+        (None, Some(OldTicket::Validate)) => old(OldTicket::Validate).map_err(KinitFailure::Validation),
         (None, None) => new(arguments, library, place),
     }
 }
@@ -91,8 +92,9 @@ fn request(arguments: &KinitArguments) -> InitialRequest {
 /// The tickets of another cache that have not expired.
 fn copied(library: &Library, name: &str) -> Result<PrivateCache, KinitFailure> {
     let refused = |error| KinitFailure::Source { name: name.to_owned(), error };
-    let copy =
-        Cache::resolve(library, name).and_then(|cache| cache.unexpired(time::now())).map_err(refused)?;
+    let cache = Cache::resolve(library, name).map_err(refused)?;
+    cache.full_name().iter().for_each(|name| collection_ring::drop_ended(name));
+    let copy = cache.unexpired(time::now()).map_err(refused)?;
     let (_, tickets) = copy.open().and_then(|copy| copy.contents()).map_err(refused)?;
     if tickets.is_empty() { Err(KinitFailure::Expired(name.to_owned())) } else { Ok(copy) }
 }

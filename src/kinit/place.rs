@@ -1,6 +1,10 @@
 //! Where the tickets go: a cache of a collection in a keyring.
 
+use nix::errno::Errno;
+use nix::unistd::geteuid;
+
 use super::arguments::KinitArguments;
+use super::collection_ring::{self, CollectionRing};
 use super::failure::KinitFailure;
 use super::values::KeyringWord;
 use crate::gss::krb5::Library;
@@ -31,6 +35,13 @@ pub(super) enum Primary {
     Stays,
 }
 
+/// How the place was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chosen {
+    ByName,
+    ByDefault,
+}
+
 impl TicketPlace {
     /// What the command line says, else what KRB5CCNAME or krb5.conf says if that is a keyring, else the session keyring.
     ///
@@ -45,12 +56,39 @@ impl TicketPlace {
                 _ => Self::Collection(KeyringWord::Session.collection()),
             },
         };
+        let is_named = arguments.cache.is_some() || arguments.keyring.is_some();
+        place.check(if is_named { Chosen::ByName } else { Chosen::ByDefault })?;
         // Before anybody is asked for a password.
-        let opened = library.set_default_cache(place.name()).and_then(|()| place.open(library));
-        match opened {
-            Ok(_) => Ok(place),
-            Err(error) => Err(KinitFailure::Place { name: place.name().to_owned(), error }),
+        let refused = |error| KinitFailure::Place { name: place.name().to_owned(), error };
+        library.set_default_cache(place.name()).map_err(refused)?;
+        // Not what an earlier collection of the same name in another keyring would give.
+        place
+            .ring()
+            .map_err(|errno| refused(Krb5Error { code: errno as i32, message: errno.desc().to_owned() }))?;
+        place.open(library).map_err(refused)?;
+        Ok(place)
+    }
+
+    /// The library would take names with more parts for others. A session keyring of somebody else's, as after su or sudo, would
+    /// give away the tickets.
+    fn check(&self, wanted: Chosen) -> Result<(), KinitFailure> {
+        let name = self.name();
+        if name.split(':').count() > 4 || name.contains([';', char::REPLACEMENT_CHARACTER]) {
+            return Err(KinitFailure::Name(name.to_owned()));
         }
+        if self.anchor() != "session" || wanted == Chosen::ByName {
+            return Ok(());
+        }
+        let session = keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read);
+        match session.map(|session| session.uid) {
+            Ok(owner) if owner != geteuid().as_raw() => Err(KinitFailure::ForeignSession(owner)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The collection's keyring, prepared.
+    fn ring(&self) -> Result<Option<CollectionRing>, Errno> {
+        self.name().parse().map_or(Ok(None), |name| CollectionRing::prepare(&name))
     }
 
     /// The name for KRB5CCNAME.
@@ -87,7 +125,7 @@ impl TicketPlace {
         };
         let name = cache.full_name()?;
         let is_new = cache.principal().is_err();
-        cache.replace_by(new)?;
+        self.fill(library, &cache, &name, new)?;
         if matches!(self, Self::Collection(_))
             && primary == Primary::Becomes
             && let Err(error) = cache.switch_to()
@@ -98,6 +136,24 @@ impl TicketPlace {
             return Err(error);
         }
         Ok(name)
+    }
+
+    /// In one step if there is room for old and new tickets.
+    fn fill(
+        &self,
+        library: &Library,
+        cache: &Cache,
+        name: &str,
+        new: &PrivateCache,
+    ) -> Result<(), Krb5Error> {
+        let last = name.rsplit(':').next().unwrap_or_default();
+        match self.ring().ok().flatten().map(|ring| ring.put(library, last, new)) {
+            Some(done) if done.as_ref().err().is_none_or(|error| error.code != libc::EDQUOT) => done,
+            _ => {
+                collection_ring::drop_ended(name);
+                cache.replace_by(new)
+            }
+        }
     }
 
     /// The client's own cache, else the primary one if nobody has it, else a new one: no other client's tickets are lost.

@@ -43,6 +43,7 @@ mod kdc;
 mod key_gone;
 mod keyring_lock;
 mod kinit;
+mod kinit_alone;
 mod kinit_secrets;
 mod krb5_conf;
 mod large_tickets;
@@ -152,6 +153,7 @@ const MODULES: &[Trials] = &[
     krb5_conf::trials,
     key_gone::trials,
     kinit::trials,
+    kinit_alone::trials,
     kinit_secrets::trials,
     clocks::trials,
     enctypes::trials,

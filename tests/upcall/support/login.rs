@@ -17,7 +17,7 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) fn new(realm: &Realm) -> Self {
         let site = Site::new(realm);
-        install(env!("CARGO_BIN_EXE_lgss_kinit"), &site.path("lgss_kinit"), 0o755);
+        install(env!("CARGO_BIN_EXE_lgss_kinit"), &site.path("lgss_kinit"), 0o711);
         Self { site }
     }
 
