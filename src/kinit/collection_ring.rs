@@ -5,6 +5,9 @@
 //! the user keyring, which every session of the user shares; and it takes a keyring as somebody has prepared it.
 
 use std::ffi::{CStr, CString};
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::{geteuid, getuid};
@@ -14,38 +17,43 @@ use crate::gss::krb5::Library;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Cache;
-use crate::key::KeyDescription;
+use crate::key::{KeyDescription, quota};
 use crate::sys::keyctl;
 
 const KEYRING: &CStr = c"keyring";
-/// Where a cache is filled before it takes its place.
+/// Where a cache is filled before it takes its place: a collection in the process keyring, which ends with this process.
 const STAGING: &CStr = c"_krb_lgss_kinit";
 const STAGING_CACHE: &str = "KEYRING:process:lgss_kinit:";
-/// All rights but the possessor's, and the user's to see that a key exists.
-const SHARED_RIGHTS: u32 = 0x00fe_ffff;
+/// The kernel's own for a new key: all rights for the possessor, and for the user to see that it exists.
+const POSSESSORS: u32 = 0x3f00_0000;
+const VISIBLE: u32 = 0x0001_0000;
+/// How long the kernel may take to free the room of removed keys.
+const FREED_WITHIN: Duration = Duration::from_secs(3);
+const FREED_LOOK: Duration = Duration::from_millis(50);
 
 /// A collection's keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CollectionRing(i32);
 
 impl CollectionRing {
-    /// Finds it, or makes it. What others could use of it is removed. None for keyrings that end with this process, for
-    /// another user's, and for the oldest form of names.
+    /// Finds it, or makes it. What others could use of it is removed. None for keyrings that end with this process, and for
+    /// another user's.
     ///
     /// # Errors
     /// The kernel's.
     pub(super) fn prepare(name: &CacheName) -> Result<Option<Self>, Errno> {
         let Some((base, description)) = place_of(name)? else { return Ok(None) };
         let mut own = None;
-        for (key, found) in described(base)? {
-            if found.key_type != "keyring" || found.description != description.to_bytes() {
+        for (key, found) in keys_in(base)? {
+            let Ok(found) = found else { continue };
+            if !is_keyring(&found, &description) {
                 continue;
             }
             if is_private(&found) { own = Some(key) } else { keyctl::unlink(key, base)? }
         }
         let ring = own.map_or_else(|| keyctl::add(KEYRING, &description, b"", base), Ok)?;
-        for (key, found) in described(ring)? {
-            if !is_private(&found) {
+        for (key, found) in keys_in(ring)? {
+            if !found.is_ok_and(|found| is_private(&found)) {
                 keyctl::unlink(key, ring)?;
             }
         }
@@ -57,18 +65,40 @@ impl CollectionRing {
     /// # Errors
     /// The library's or the kernel's; EDQUOT if there is no room for both.
     pub(super) fn put(self, library: &Library, name: &str, new: &PrivateCache) -> Result<(), Krb5Error> {
-        let staged = Cache::resolve(library, &format!("{STAGING_CACHE}{name}"))?;
-        let linked = staged.replace_by(new).and_then(|()| self.link(name).map_err(of_kernel));
-        if linked.is_err() {
-            staged.destroy();
-        }
-        linked
+        // Its own from the start: it lies nearer than what the process keyring leads to.
+        let staging = keyctl::add(KEYRING, STAGING, b"", keyctl::PROCESS_KEYRING).map_err(of_kernel)?;
+        let staged = Cache::resolve(library, &format!("{STAGING_CACHE}{name}"))
+            .and_then(|cache| cache.replace_by(new))
+            .and_then(|()| self.link(staging, name).map_err(of_kernel));
+        // It need not be there until the end of this process.
+        let _ = keyctl::unlink(staging, keyctl::PROCESS_KEYRING);
+        staged
     }
 
-    fn link(self, name: &str) -> Result<(), Errno> {
+    fn link(self, staging: i32, name: &str) -> Result<(), Errno> {
         let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
-        let staging = keyctl::search(keyctl::PROCESS_KEYRING, KEYRING, STAGING)?;
-        keyctl::link(keyctl::search(staging, KEYRING, &name)?, self.0)
+        let is_it = |found: &KeyDescription| is_keyring(found, &name) && is_private(found);
+        let staged = keys_in(staging)?.into_iter().find(|(_, found)| found.as_ref().is_ok_and(is_it));
+        keyctl::link(staged.ok_or(Errno::ENOKEY)?.0, self.0)
+    }
+}
+
+pub(super) fn of_kernel(errno: Errno) -> Krb5Error {
+    Krb5Error { code: errno as i32, message: errno.desc().to_owned() }
+}
+
+/// Whether what is removed from a cache can surely be put back: the user's quota is not used up, nor overrun, as a process
+/// keyring may overrun it. Waits for what the kernel has yet to free.
+pub(super) fn has_some_room() -> bool {
+    let (start, uid) = (Instant::now(), getuid().as_raw());
+    loop {
+        let users = fs::read_to_string("/proc/key-users").unwrap_or_default();
+        let own = users.lines().filter_map(quota::read).find(|(of, ..)| *of == uid);
+        let has_room = own.is_none_or(|(_, keys, bytes)| keys.left() > 0 && bytes.left() > 0);
+        if has_room || start.elapsed() > FREED_WITHIN {
+            return has_room;
+        }
+        sleep(FREED_LOOK);
     }
 }
 
@@ -80,45 +110,44 @@ pub(super) fn drop_ended(name: &str) {
     let ring =
         keyctl::search(base, KEYRING, &description).and_then(|ring| keyctl::search(ring, KEYRING, &last));
     let Ok(ring) = ring else { return };
-    for key in keyctl::links(ring).unwrap_or_default() {
-        if matches!(keyctl::describe(key), Err(Errno::EKEYEXPIRED | Errno::EKEYREVOKED)) {
+    for (key, found) in keys_in(ring).unwrap_or_default() {
+        if matches!(found, Err(Errno::EKEYEXPIRED | Errno::EKEYREVOKED)) {
             // It is of no use to anybody.
             let _ = keyctl::unlink(key, ring);
         }
     }
 }
 
-fn of_kernel(errno: Errno) -> Krb5Error {
-    Krb5Error { code: errno as i32, message: errno.desc().to_owned() }
-}
-
 /// The keyring that the collection lies in, and the collection's description.
 fn place_of(name: &CacheName) -> Result<Option<(i32, CString)>, Errno> {
-    let CacheName::Keyring { anchor, residual, collection } = name else { return Ok(None) };
-    let named = |prefix: &str| CString::new(format!("{prefix}{collection}")).map_err(|_| Errno::EINVAL);
+    let CacheName::Keyring { anchor, collection, .. } = name else { return Ok(None) };
+    let named = || CString::new(format!("_krb_{collection}")).map_err(|_| Errno::EINVAL);
     Ok(match anchor {
-        // The oldest form has no anchor.
-        Anchor::Session if residual.contains(':') => Some((keyctl::SESSION_KEYRING, named("_krb_")?)),
+        // By its number: to the special id the kernel would add keys in a new session, if this process has none of its own.
+        Anchor::Session => Some((keyctl::keyring_id(keyctl::SESSION_KEYRING)?, named()?)),
         Anchor::User => {
             // A session need not lead to it, and what is in it is its possessor's only.
             keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
-            Some((keyctl::USER_KEYRING, named("_krb_")?))
+            Some((keyctl::keyring_id(keyctl::USER_KEYRING)?, named()?))
         }
         Anchor::Persistent if *collection == getuid().to_string() => {
             Some((keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)?, c"_krb".to_owned()))
         }
-        Anchor::Session | Anchor::Persistent | Anchor::Process | Anchor::Thread => None,
+        Anchor::Persistent | Anchor::Process | Anchor::Thread => None,
     })
 }
 
-/// The keys that lie directly in a keyring, as far as they can be looked at.
-fn described(ring: i32) -> Result<Vec<(i32, KeyDescription)>, Errno> {
+/// The keys that lie directly in a keyring, each with its description or why that cannot be had.
+fn keys_in(ring: i32) -> Result<Vec<(i32, Result<KeyDescription, Errno>)>, Errno> {
     let keys = keyctl::links(ring)?.into_iter();
-    Ok(keys
-        .filter_map(|key| Some((key, keyctl::describe(key).and_then(KeyDescription::read).ok()?)))
-        .collect())
+    Ok(keys.map(|key| (key, keyctl::describe(key).and_then(KeyDescription::read))).collect())
 }
 
+fn is_keyring(key: &KeyDescription, description: &CStr) -> bool {
+    key.key_type == "keyring" && key.description == description.to_bytes()
+}
+
+/// Whether it is this user's, and all of it its possessor's alone.
 fn is_private(key: &KeyDescription) -> bool {
-    key.uid == geteuid().as_raw() && key.permissions & SHARED_RIGHTS == 0
+    key.uid == geteuid().as_raw() && key.permissions & !VISIBLE == POSSESSORS
 }

@@ -51,7 +51,7 @@ pub(super) enum KinitFailure {
     #[error("{} has no ticket that has not expired", quoted(.0))]
     Expired(String),
     /// The library would take this name for another.
-    #[error("{} is no name of a cache in a keyring", quoted(.0))]
+    #[error("{} is no plain name of a cache in a keyring", quoted(.0))]
     Name(String),
     /// The session keyring is this user's, whose processes would have the tickets.
     #[error("the session keyring is uid {0}'s, as after su or sudo, and would give the tickets to that user")]

@@ -7,6 +7,7 @@ use super::arguments::KinitArguments;
 use super::collection_ring::{self, CollectionRing};
 use super::failure::KinitFailure;
 use super::values::KeyringWord;
+use crate::creds::cache_name::CacheName;
 use crate::gss::krb5::Library;
 use crate::gss::principal::Krb5Principal;
 use crate::gss::private_cache::PrivateCache;
@@ -59,36 +60,36 @@ impl TicketPlace {
         let is_named = arguments.cache.is_some() || arguments.keyring.is_some();
         place.check(if is_named { Chosen::ByName } else { Chosen::ByDefault })?;
         // Before anybody is asked for a password.
-        let refused = |error| KinitFailure::Place { name: place.name().to_owned(), error };
-        library.set_default_cache(place.name()).map_err(refused)?;
-        // Not what an earlier collection of the same name in another keyring would give.
-        place
-            .ring()
-            .map_err(|errno| refused(Krb5Error { code: errno as i32, message: errno.desc().to_owned() }))?;
-        place.open(library).map_err(refused)?;
-        Ok(place)
+        let opened = library.set_default_cache(place.name()).and_then(|()| place.ring());
+        match opened.and_then(|_| place.open(library)) {
+            Ok(_) => Ok(place),
+            Err(error) => Err(KinitFailure::Place { name: place.name().to_owned(), error }),
+        }
     }
 
-    /// The library would take names with more parts for others. A session keyring of somebody else's, as after su or sudo, would
-    /// give away the tickets.
-    fn check(&self, wanted: Chosen) -> Result<(), KinitFailure> {
-        let name = self.name();
-        if name.split(':').count() > 4 || name.contains([';', char::REPLACEMENT_CHARACTER]) {
-            return Err(KinitFailure::Name(name.to_owned()));
+    /// The library would take some names for others. A session keyring of somebody else's, as after su or sudo, would give away
+    /// the tickets.
+    fn check(&self, chosen: Chosen) -> Result<(), KinitFailure> {
+        if !is_plain(self.name()) {
+            return Err(KinitFailure::Name(self.name().to_owned()));
         }
-        if self.anchor() != "session" || wanted == Chosen::ByName {
+        if self.anchor() != "session" || chosen == Chosen::ByName {
             return Ok(());
         }
-        let session = keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read);
-        match session.map(|session| session.uid) {
-            Ok(owner) if owner != geteuid().as_raw() => Err(KinitFailure::ForeignSession(owner)),
-            _ => Ok(()),
+        match keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read) {
+            Ok(session) if session.uid == geteuid().as_raw() => Ok(()),
+            Ok(session) => Err(KinitFailure::ForeignSession(session.uid)),
+            Err(errno) => Err(KinitFailure::Place {
+                name: self.name().to_owned(),
+                error: collection_ring::of_kernel(errno),
+            }),
         }
     }
 
     /// The collection's keyring, prepared.
-    fn ring(&self) -> Result<Option<CollectionRing>, Errno> {
-        self.name().parse().map_or(Ok(None), |name| CollectionRing::prepare(&name))
+    fn ring(&self) -> Result<Option<CollectionRing>, Krb5Error> {
+        let name = self.name().parse().map_err(|_| collection_ring::of_kernel(Errno::EINVAL))?;
+        CollectionRing::prepare(&name).map_err(collection_ring::of_kernel)
     }
 
     /// The name for KRB5CCNAME.
@@ -119,13 +120,15 @@ impl TicketPlace {
         new: &PrivateCache,
         primary: Primary,
     ) -> Result<String, Krb5Error> {
+        // First, so that the library finds this one.
+        let ring = self.ring()?;
         let cache = match self {
             Self::Cache(_) => self.open(library)?,
             Self::Collection(_) => self.cache_for(library, &new.open()?.principal()?)?,
         };
         let name = cache.full_name()?;
         let is_new = cache.principal().is_err();
-        self.fill(library, &cache, &name, new)?;
+        self.fill(library, ring, &cache, new)?;
         if matches!(self, Self::Collection(_))
             && primary == Primary::Becomes
             && let Err(error) = cache.switch_to()
@@ -142,17 +145,20 @@ impl TicketPlace {
     fn fill(
         &self,
         library: &Library,
+        ring: Option<CollectionRing>,
         cache: &Cache,
-        name: &str,
         new: &PrivateCache,
     ) -> Result<(), Krb5Error> {
-        let last = name.rsplit(':').next().unwrap_or_default();
-        match self.ring().ok().flatten().map(|ring| ring.put(library, last, new)) {
-            Some(done) if done.as_ref().err().is_none_or(|error| error.code != libc::EDQUOT) => done,
-            _ => {
-                collection_ring::drop_ended(name);
-                cache.replace_by(new)
+        let name = cache.full_name()?;
+        let Some(ring) = ring else { return cache.replace_by(new) };
+        match ring.put(library, name.rsplit(':').next().unwrap_or_default(), new) {
+            Err(error) if error.code == libc::EDQUOT && collection_ring::has_some_room() => {
+                // Whatever has become of both meanwhile.
+                self.ring()?;
+                collection_ring::drop_ended(&name);
+                Cache::resolve(library, &name)?.replace_by(new)
             }
+            done => done,
         }
     }
 
@@ -174,10 +180,8 @@ impl TicketPlace {
         !matches!(self.anchor(), "process" | "thread")
     }
 
-    /// The word after `KEYRING:`; a name without a second colon is one of the session keyring.
     fn anchor(&self) -> &str {
-        let rest = self.name().strip_prefix(KEYRING).unwrap_or_default();
-        rest.split_once(':').map_or("session", |(anchor, _)| anchor)
+        anchor_of(self.name())
     }
 
     /// What somebody should know about this place.
@@ -200,6 +204,22 @@ impl TicketPlace {
     }
 }
 
+/// Whether the library takes the name for what it says: two or three parts, a persistent keyring by its uid.
+fn is_plain(name: &str) -> bool {
+    let Some(residual) = name.strip_prefix(KEYRING) else { return false };
+    let parts: Vec<&str> = residual.split(':').collect();
+    let is_uid = |text: &str| text.parse::<u32>().is_ok_and(|uid| uid.to_string() == text);
+    name.parse::<CacheName>().is_ok()
+        && matches!(parts.len(), 2 | 3)
+        && parts.iter().all(|part| !part.is_empty() && !part.contains([';', char::REPLACEMENT_CHARACTER]))
+        && (anchor_of(name) != "persistent" || parts.get(1).is_some_and(|uid| is_uid(uid)))
+}
+
+/// The word after `KEYRING:`.
+fn anchor_of(name: &str) -> &str {
+    name.strip_prefix(KEYRING).and_then(|residual| residual.split(':').next()).unwrap_or_default()
+}
+
 /// Whether the name has one part more than a collection's, `KEYRING:anchor:collection:cache`.
 fn is_one_of_a_collection(name: &str) -> bool {
     name.strip_prefix(KEYRING).is_some_and(|residual| residual.split(':').count() > 2)
@@ -207,13 +227,38 @@ fn is_one_of_a_collection(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_one_of_a_collection;
+    use super::{is_one_of_a_collection, is_plain};
+
+    #[test]
+    fn names_that_the_library_takes_for_others_are_not_plain() {
+        for name in
+            ["KEYRING:session:krb5", "KEYRING:user:krb5:a", "KEYRING:persistent:0", "KEYRING:thread:x"]
+        {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in [
+            "KEYRING:krb5",
+            "KEYRING:",
+            "KEYRING:legacy:krb5",
+            "KEYRING:session:",
+            "KEYRING:session::a",
+            "KEYRING:session:krb5:",
+            "KEYRING:session:a:b:c",
+            "KEYRING:session:a;b",
+            "KEYRING:session:\u{fffd}",
+            "KEYRING:persistent:00",
+            "KEYRING:persistent:-1",
+            "KEYRING:persistent:alice",
+            "FILE:/tmp/x",
+        ] {
+            assert!(!is_plain(name), "{name}");
+        }
+    }
 
     #[test]
     fn one_cache_of_a_collection_is_told_from_the_collection() {
         for (name, is_one) in [
             ("KEYRING:session:krb5", false),
-            ("KEYRING:krb5", false),
             ("KEYRING:persistent:1000", false),
             ("KEYRING:session:krb5:tkt", true),
             ("KEYRING:persistent:1000:1000", true),

@@ -9,6 +9,8 @@ crate::trials![
     another_session_of_the_same_user_reaches_nothing,
     a_session_keyring_of_somebody_elses_gets_no_tickets,
     a_collection_that_others_have_prepared_gets_no_tickets,
+    a_login_without_a_session_keyring_is_told_who_shares_the_tickets,
+    however_full_the_quota_is_the_old_tickets_stay,
     names_that_the_library_takes_for_others_are_refused,
     whoever_looks_while_tickets_are_replaced_finds_some,
 ];
@@ -54,16 +56,24 @@ fn another_session_of_the_same_user_reaches_nothing(shared: &Shared) {
 /// As after su or sudo.
 fn a_session_keyring_of_somebody_elses_gets_no_tickets(shared: &Shared) {
     let login = Login::new(shared.realm());
-    let kinit = |options: &str| {
+    let kinit_after = |before: &str, options: &str| {
         let script = format!("printf '%s\\n' \"$PASSWORD\" | lgss_kinit {options} alice");
         let inside = login.command("sh");
+        let words = inside.get_args().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ");
         let mut roots = command("keyctl");
-        roots.args(["session", "-"]).arg(inside.get_program()).args(inside.get_args()).args(["-ec", &script]);
+        roots
+            .args(["session", "-", "sh", "-ec"])
+            .arg(format!("{before} exec setpriv {words} -ec \"$1\""))
+            .args(["sh", &script]);
         roots
             .envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .env_remove("KRB5CCNAME");
         process::run(&mut roots, "")
     };
+    let kinit = |options: &str| kinit_after("", options);
+    // Its owner may keep us from looking at it.
+    let hidden = kinit_after("keyctl setperm @s 0x3e3f0000;", "").unwrap_err();
+    assert!(hidden.contains("Permission denied while opening") && !hidden.contains("Password"), "{hidden}");
     let said = kinit("").unwrap_err();
     assert!(said.contains("is uid 0's, as after su or sudo") && !said.contains("Password"), "{said}");
     kinit("--keyring user").unwrap();
@@ -77,6 +87,9 @@ fn a_collection_that_others_have_prepared_gets_no_tickets(shared: &Shared) {
         "keyctl link @u @s; planted=$(keyctl newring _krb_krb5 @u); typed alice
         [ -z \"$(keyctl rlist $planted)\" ]; klist -s -c {SESSION_CACHE}
         fails keyctl session - sh -c 'keyctl link @u @s; klist -s -c {SESSION_CACHE}'
+        staging=$(keyctl newring _krb_lgss_kinit @u); inner=$(keyctl newring krb5 $staging); keyctl setperm $inner 0x3f3f3f3f
+        keyctl setperm $staging 0x3f3f3f3f; typed --keyring user alice; [ -z \"$(keyctl rlist $inner)\" ]
+        klist -s -c KEYRING:user:krb5; kdestroy -A -c KEYRING:user:krb5
         kdestroy -A -c {SESSION_CACHE}; keyctl unlink $(keyctl search @s keyring _krb_krb5) @s || true
         for rights in 0x3f3f0000 0x3f01003f 0x3f012100; do
             planted=$(keyctl newring _krb_krb5 @s); keyctl setperm $planted $rights; typed alice
@@ -89,12 +102,58 @@ fn a_collection_that_others_have_prepared_gets_no_tickets(shared: &Shared) {
     assert!(said.contains("all tried"), "{said}");
 }
 
+/// A process without one has the kernel's own for its uid, which can also be joined.
+fn a_login_without_a_session_keyring_is_told_who_shares_the_tickets(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let uid = login.site.uid();
+    let script = format!(
+        "printf '%s\\n' \"$PASSWORD\" | lgss_kinit alice; klist -s -c {SESSION_CACHE}; lgss_kinit --from {SESSION_CACHE}
+        keyctl session _uid_ses.{uid} klist -c {SESSION_CACHE}; kdestroy -A -c {SESSION_CACHE}"
+    );
+    let mut inside = login.command("keyctl");
+    inside.args([
+        "session",
+        "-",
+        "sh",
+        "-ec",
+        "keyctl show @us >/dev/null; exec keyctl session _uid_ses.$0 sh -euc \"$1\"",
+    ]);
+    let said = process::succeed(inside.arg(uid.to_string()).arg(script), "");
+    assert!(said.contains("share these tickets") && said.contains("krbtgt/"), "{said}");
+}
+
+fn however_full_the_quota_is_the_old_tickets_stay(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let said = login.done(&format!(
+        "typed alice 2>/dev/null; klist -c {SESSION_CACHE} | grep Default
+        left() {{ awk -v uid=$(id -u): '$1 == uid {{ split($4, keys, \"/\"); print keys[2] - keys[1] }}' /proc/key-users; }}
+        n=0; while keyctl add user fill$n x @s >/dev/null 2>&1; do n=$((n+1)); done
+        for free in 0 1 2 3 4 5; do
+            i=0; until [ $(left) = $free ]; do i=$((i+1)); [ $i -lt 200 ]; sleep 0.1; done
+            typed alice 2>said || grep 'uota exceeded' said; klist -s -c {SESSION_CACHE}
+            n=$((n-1)); keyctl unlink $(keyctl search @s user fill$n) @s
+            i=0; until [ $(left) = $((free+1)) ]; do
+                i=$((i+1)); [ $i -lt 200 ]; sleep 0.1; done
+        done; echo all tried"
+    ));
+    assert!(said.contains("all tried"), "{said}");
+}
+
 fn names_that_the_library_takes_for_others_are_refused(shared: &Shared) {
     let login = Login::new(shared.realm());
-    for name in ["KEYRING:session:x:a:b", "'KEYRING:session:x:a;b'", "\"$(printf 'KEYRING:session:\\377')\""]
-    {
+    for name in [
+        "KEYRING:session:x:a:b",
+        "KEYRING:x",
+        "KEYRING:legacy:x",
+        "KEYRING:persistent:01",
+        "'KEYRING:session:x:a;b'",
+        "\"$(printf 'KEYRING:session:\\377')\"",
+    ] {
         let said = login.refused(&format!("export KRB5CCNAME={name}; typed alice"));
-        assert!(said.contains("no name of a cache in a keyring") && !said.contains("Password"), "{said}");
+        assert!(
+            said.contains("no plain name of a cache in a keyring") && !said.contains("Password"),
+            "{said}"
+        );
     }
 }
 
