@@ -137,8 +137,11 @@ fn place_of(name: &CacheName) -> Result<Option<(i32, CString)>, Errno> {
     })
 }
 
-/// The keys that lie directly in a keyring, each with its description or why that cannot be had.
-fn keys_in(ring: i32) -> Result<Vec<(i32, Result<KeyDescription, Errno>)>, Errno> {
+/// A key with its description, or why that cannot be had.
+type Found = (i32, Result<KeyDescription, Errno>);
+
+/// The keys that lie directly in a keyring.
+fn keys_in(ring: i32) -> Result<Vec<Found>, Errno> {
     let keys = keyctl::links(ring)?.into_iter();
     Ok(keys.map(|key| (key, keyctl::describe(key).and_then(KeyDescription::read))).collect())
 }
