@@ -220,12 +220,20 @@ impl Tracer {
         self.struck = Some(format!("killed at call {} number {number:?}\n", self.calls));
     }
 
-    /// Lets the call that begins, or that has begun before, fail. Those that end a process or a signal handler cannot.
+    /// Lets the call that begins, or that has begun before, fail. Those that end a process or a signal handler cannot, nor those
+    /// of which the manual says that they always succeed.
     fn fail(&mut self, pid: Pid, errno: i32) {
         let Ok(mut registers) = ptrace::getregs(pid) else { return };
         if self.in_call {
             let number = registers.orig_rax;
-            let cannot = [libc::SYS_exit, libc::SYS_exit_group, libc::SYS_rt_sigreturn];
+            let cannot = [
+                libc::SYS_exit,
+                libc::SYS_exit_group,
+                libc::SYS_rt_sigreturn,
+                libc::SYS_getpid,
+                libc::SYS_getppid,
+                libc::SYS_gettid,
+            ];
             if cannot.iter().any(|call| u64::try_from(*call) == Ok(number)) {
                 self.struck = Some(format!("call {} number {number} cannot fail\n", self.calls));
                 return;
