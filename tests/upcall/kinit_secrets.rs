@@ -137,9 +137,10 @@ fn while_it_has_the_password_its_user_gets_it_neither_alive_nor_dead(_: &Shared)
         is_there.then_some(())
     });
     expect_closed(&login.site, pid);
-    succeed(command_as(login.site.uid(), "sh").args(["-c", &format!("kill -QUIT {pid}")]), "");
+    // Unlike SIGQUIT it is not ignored in what runs in the background.
+    succeed(command_as(login.site.uid(), "sh").args(["-c", &format!("kill -ABRT {pid}")]), "");
     kill(pid, Signal::SIGCONT).unwrap();
     let ended = child.wait().unwrap();
-    assert_eq!((ended.signal(), ended.core_dumped()), (Some(libc::SIGQUIT), false));
+    assert_eq!((ended.signal(), ended.core_dumped()), (Some(libc::SIGABRT), false));
     expect_no_core(&login.site);
 }
