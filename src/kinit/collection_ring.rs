@@ -60,7 +60,8 @@ impl CollectionRing {
         Ok(Some(Self(ring)))
     }
 
-    /// Puts a complete cache in the place of the one with this name, in one step: whoever looks finds the old one or the new.
+    /// Puts a complete cache in the place of the one with this name, in one step: whoever looks finds the old one or the new. One
+    /// that is reading the old one loses it.
     ///
     /// # Errors
     /// The library's or the kernel's; EDQUOT if there is no room for both.
