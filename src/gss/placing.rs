@@ -6,6 +6,8 @@
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::ffi;
 use super::krb5::Library;
 use super::principal::{Krb5Principal, c_string};
@@ -15,8 +17,8 @@ use super::ticket::Cache;
 use crate::sys::signals::SignalsBlocked;
 
 /// How long the kernel may take to free the room of removed keys, and the pause between two tries.
-const FREED_WITHIN: Duration = Duration::from_secs(3);
-const FREED_LOOK: Duration = Duration::from_millis(50);
+pub(crate) const FREED_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const FREED_LOOK: Duration = Duration::from_millis(50);
 
 impl Library {
     /// Name of the default cache: KRB5CCNAME, else as krb5.conf says.
@@ -64,6 +66,11 @@ impl Library {
 }
 
 impl Krb5Error {
+    /// An error of the kernel's, whose numbers are among the library's codes.
+    pub(crate) fn of_kernel(errno: Errno) -> Self {
+        Self { code: errno as i32, message: errno.desc().to_owned() }
+    }
+
     /// As the library's where there is no cache, in words of the caller's.
     pub(crate) fn no_cache(message: &str) -> Self {
         Self { code: ffi::KRB5_CC_NOTFOUND, message: message.to_owned() }

@@ -20,6 +20,12 @@ impl Share {
     }
 }
 
+/// Keys and bytes of this user; none without keys.
+pub(crate) fn of(uid: u32) -> Option<(Share, Share)> {
+    let users = std::fs::read_to_string("/proc/key-users").ok()?;
+    users.lines().filter_map(read).find(|(of, ..)| *of == uid).map(|(_, keys, bytes)| (keys, bytes))
+}
+
 /// Parses a line `%5u: usage keys/instantiated quota-keys/limit quota-bytes/limit`: the uid, its keys and its bytes.
 pub(crate) fn read(line: &str) -> Option<(u32, Share, Share)> {
     let (uid, rest) = line.split_once(':')?;

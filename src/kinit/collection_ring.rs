@@ -5,15 +5,15 @@
 //! the user keyring, which every session of the user shares; and it takes a keyring as somebody has prepared it.
 
 use std::ffi::{CStr, CString};
-use std::fs;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::unistd::{geteuid, getuid};
 
 use crate::creds::cache_name::{Anchor, CacheName};
 use crate::gss::krb5::Library;
+use crate::gss::placing::{FREED_LOOK, FREED_WITHIN};
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Cache;
@@ -27,10 +27,6 @@ const STAGING_CACHE: &str = "KEYRING:process:lgss_kinit:";
 /// The kernel's own for a new key: all rights for the possessor, and for the user to see that it exists.
 const POSSESSORS: u32 = 0x3f00_0000;
 const VISIBLE: u32 = 0x0001_0000;
-/// How long the kernel may take to free the room of removed keys.
-const FREED_WITHIN: Duration = Duration::from_secs(3);
-const FREED_LOOK: Duration = Duration::from_millis(50);
-
 /// A collection's keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CollectionRing(i32);
@@ -67,10 +63,11 @@ impl CollectionRing {
     /// The library's or the kernel's; EDQUOT if there is no room for both.
     pub(super) fn put(self, library: &Library, name: &str, new: &PrivateCache) -> Result<(), Krb5Error> {
         // Its own from the start: it lies nearer than what the process keyring leads to.
-        let staging = keyctl::add(KEYRING, STAGING, b"", keyctl::PROCESS_KEYRING).map_err(of_kernel)?;
+        let staging =
+            keyctl::add(KEYRING, STAGING, b"", keyctl::PROCESS_KEYRING).map_err(Krb5Error::of_kernel)?;
         let staged = Cache::resolve(library, &format!("{STAGING_CACHE}{name}"))
             .and_then(|cache| cache.replace_by(new))
-            .and_then(|()| self.link(staging, name).map_err(of_kernel));
+            .and_then(|()| self.link(staging, name).map_err(Krb5Error::of_kernel));
         // It need not be there until the end of this process.
         let _ = keyctl::unlink(staging, keyctl::PROCESS_KEYRING);
         staged
@@ -84,18 +81,12 @@ impl CollectionRing {
     }
 }
 
-pub(super) fn of_kernel(errno: Errno) -> Krb5Error {
-    Krb5Error { code: errno as i32, message: errno.desc().to_owned() }
-}
-
 /// Whether what is removed from a cache can surely be put back: the user's quota is not used up, nor overrun, as a process
 /// keyring may overrun it. Waits for what the kernel has yet to free.
 pub(super) fn has_some_room() -> bool {
     let (start, uid) = (Instant::now(), getuid().as_raw());
     loop {
-        let users = fs::read_to_string("/proc/key-users").unwrap_or_default();
-        let own = users.lines().filter_map(quota::read).find(|(of, ..)| *of == uid);
-        let has_room = own.is_none_or(|(_, keys, bytes)| keys.left() > 0 && bytes.left() > 0);
+        let has_room = quota::of(uid).is_none_or(|(keys, bytes)| keys.left() > 0 && bytes.left() > 0);
         if has_room || start.elapsed() > FREED_WITHIN {
             return has_room;
         }

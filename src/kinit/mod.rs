@@ -29,9 +29,10 @@ use place::{Primary, TicketPlace};
 
 use crate::gss::krb5::Library;
 use crate::sys::jail;
-use crate::terminal::Terminal;
 use crate::terminal::completion::Completion;
-use crate::text::{escaped, escaped_lines, shell_word};
+use crate::terminal::remark::{Answered, answer, complain};
+use crate::terminal::{self, Terminal};
+use crate::text::{escaped, shell_word};
 
 const COMPLETION: Completion = Completion { program: "lgss_kinit", variable: "LGSS_KINIT_COMPLETE", record };
 
@@ -50,7 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         // Nobody wants the rest of the result.
         Err(KinitFailure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => KinitExit::Done,
         Err(failure) => {
-            complain(&failure, terminal.err);
+            complain(COMPLETION.program, terminal.err, &failure, failure.remedy());
             KinitExit::Failed
         }
     }
@@ -58,26 +59,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
 
 /// Help and version, or what is wrong with the command line.
 fn say(error: &clap::Error, terminal: &mut Terminal<'_>) -> KinitExit {
-    let (stream, exit): (&mut dyn Write, _) = match error.use_stderr() {
-        true => (terminal.err, KinitExit::Usage),
-        false => (terminal.out, KinitExit::Done),
-    };
-    // A reader that leaves early is no error.
-    let _ = write!(stream, "{}", escaped_lines(&error.render().to_string()));
-    exit
-}
-
-fn complain(failure: &KinitFailure, err: &mut dyn Write) {
-    match failure.remedy() {
-        Some(remedy) => remark(err, format_args!("{failure}\n  try:    {remedy}")),
-        None => remark(err, failure),
+    match answer(error, terminal) {
+        Answered::Help => KinitExit::Done,
+        Answered::Misuse => KinitExit::Usage,
     }
 }
 
 /// Writes a line with the program's name before it.
 fn remark(err: &mut dyn Write, what: impl Display) {
-    // There is no way left to report that this fails.
-    let _ = writeln!(err, "lgss_kinit: {what}");
+    terminal::remark::remark(COMPLETION.program, err, what);
 }
 
 fn obey(arguments: &KinitArguments, terminal: &mut Terminal<'_>) -> Result<(), KinitFailure> {

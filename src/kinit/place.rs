@@ -79,17 +79,16 @@ impl TicketPlace {
         match keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read) {
             Ok(session) if session.uid == geteuid().as_raw() => Ok(()),
             Ok(session) => Err(KinitFailure::ForeignSession(session.uid)),
-            Err(errno) => Err(KinitFailure::Place {
-                name: self.name().to_owned(),
-                error: collection_ring::of_kernel(errno),
-            }),
+            Err(errno) => {
+                Err(KinitFailure::Place { name: self.name().to_owned(), error: Krb5Error::of_kernel(errno) })
+            }
         }
     }
 
     /// The collection's keyring, prepared.
     fn ring(&self) -> Result<Option<CollectionRing>, Krb5Error> {
-        let name = self.name().parse().map_err(|_| collection_ring::of_kernel(Errno::EINVAL))?;
-        CollectionRing::prepare(&name).map_err(collection_ring::of_kernel)
+        let name = self.name().parse().map_err(|_| Krb5Error::of_kernel(Errno::EINVAL))?;
+        CollectionRing::prepare(&name).map_err(Krb5Error::of_kernel)
     }
 
     /// The name for KRB5CCNAME.

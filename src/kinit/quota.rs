@@ -1,7 +1,5 @@
 //! The quota of keys, in a message (keyrings(7), /proc/key-users).
 
-use std::fs;
-
 use nix::unistd::getuid;
 
 use crate::key::quota;
@@ -11,8 +9,7 @@ pub(super) fn remedy() -> String {
     let uid = getuid().as_raw();
     let prefix = if uid == 0 { "root_" } else { "" };
     let settings = format!("kernel.keys.{prefix}maxkeys and kernel.keys.{prefix}maxbytes (sysctl)");
-    let users = fs::read_to_string("/proc/key-users").unwrap_or_default();
-    let used = users.lines().filter_map(quota::read).find(|(of, ..)| *of == uid).map(|(_, keys, bytes)| {
+    let used = quota::of(uid).map(|(keys, bytes)| {
         format!(
             "uid {uid} has used {} of {} keys and {} of {} bytes; ",
             keys.used, keys.limit, bytes.used, bytes.limit

@@ -32,7 +32,7 @@ mod show;
 mod values;
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
 use clap::Parser;
 
@@ -45,7 +45,7 @@ use remark::remark;
 use crate::sys::jail;
 use crate::terminal::Terminal;
 use crate::terminal::completion::Completion;
-use crate::text::escaped_lines;
+use crate::terminal::remark::{Answered, answer, complain};
 
 const COMPLETION: Completion = Completion { program: "lgss_sk", variable: "LGSS_SK_COMPLETE", record };
 
@@ -65,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Err(SkFailure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => SkExit::Done,
         Err(SkFailure::Usage(error)) => say(&error, terminal),
         Err(failure) => {
-            complain(&failure, terminal.err);
+            complain(COMPLETION.program, terminal.err, &failure, failure.remedy());
             SkExit::Failed
         }
     }
@@ -73,20 +73,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
 
 /// Help and version, or what is wrong with the command line.
 fn say(error: &clap::Error, terminal: &mut Terminal<'_>) -> SkExit {
-    let (stream, exit): (&mut dyn Write, _) = match error.use_stderr() {
-        true => (terminal.err, SkExit::Failed),
-        false => (terminal.out, SkExit::Done),
-    };
-    // The command line may have come from names of files that somebody else has chosen. A reader that leaves early is no
-    // error.
-    let _ = write!(stream, "{}", escaped_lines(&error.render().to_string()));
-    exit
-}
-
-fn complain(failure: &SkFailure, err: &mut dyn Write) {
-    match failure.remedy() {
-        Some(remedy) => remark(err, format_args!("{failure}\n  try:    {remedy}")),
-        None => remark(err, failure),
+    match answer(error, terminal) {
+        Answered::Help => SkExit::Done,
+        Answered::Misuse => SkExit::Failed,
     }
 }
 

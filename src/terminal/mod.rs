@@ -5,6 +5,7 @@
 
 pub(crate) mod completion;
 pub(crate) mod person;
+pub(crate) mod remark;
 pub(crate) mod results;
 pub(crate) mod wait_line;
 
