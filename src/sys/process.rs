@@ -51,7 +51,7 @@ impl Process {
         })
     }
 
-    /// Opens a process that is known to exist now, as our child or our parent is, or that somebody has named.
+    /// Opens a process by its number, which may be another's by now unless it is our child or our parent.
     ///
     /// # Errors
     /// ESRCH if it has gone.
@@ -63,12 +63,6 @@ impl Process {
         let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
         // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
         Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
-    }
-
-    /// Number of the descriptor.
-    #[cfg(feature = "tools")]
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.fd.as_raw_fd()
     }
 
     /// Waits at most `limit` for its end. Returns whether it has ended.

@@ -329,6 +329,11 @@ impl Realm {
     pub(crate) fn silence(&self) {
         self.kdc.as_ref().unwrap().signal(Signal::SIGSTOP);
     }
+
+    /// The KDC goes on.
+    pub(crate) fn wake(&self) {
+        self.kdc.as_ref().unwrap().signal(Signal::SIGCONT);
+    }
 }
 
 /// How many sockets of this network namespace listen on a TCP port over IPv4.
