@@ -181,7 +181,7 @@ impl KinitFailure {
                 Some("KEYRING:session:NAME, KEYRING:user:NAME or KEYRING:persistent:UID is one".to_owned())
             }
             Self::ForeignSession(_) => {
-                Some("begin a session: keyctl session; or name a keyring: --keyring user".to_owned())
+                Some("begin a session: --new-session; or name a keyring: --keyring user".to_owned())
             }
             Self::EmptyKeytab => Some("name the principal, or a keytab by -t".to_owned()),
             Self::Keytab(_) => {

@@ -23,11 +23,14 @@ fn curl_negotiates_with_tickets_of_a_session_keyring(shared: &Shared) {
         format!("ktadd -k {} HTTP/localhost", keytab.display()),
     ];
     shared.realm().administrate(&service);
+    let program = login.site.path("acceptor");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/acceptor.c");
+    succeed(command("cc").arg("-o").arg(&program).arg(source).arg("-lgssapi_krb5"), "");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let accepted = std::thread::scope(|scope| {
-        let server = scope.spawn(|| serve(&listener, shared.realm(), &keytab, &login.site.path("acceptor")));
+        let server = scope.spawn(|| serve(&listener, shared.realm(), &keytab, &program));
         let said = login.done(&format!(
             "typed alice; export KRB5CCNAME={SESSION_CACHE}
             curl -sS --max-time 20 --negotiate -u : http://localhost:{port}/; klist | grep -o HTTP/localhost"
@@ -40,8 +43,6 @@ fn curl_negotiates_with_tickets_of_a_session_keyring(shared: &Shared) {
 
 /// Answers the first request with a question for Negotiate (RFC 4559), and returns what the acceptor says of the token.
 fn serve(listener: &TcpListener, realm: &Realm, keytab: &Path, program: &Path) -> String {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/acceptor.c");
-    succeed(command("cc").arg("-o").arg(program).arg(source).arg("-lgssapi_krb5"), "");
     loop {
         let accepted = || listener.accept().ok();
         let (mut connection, _) = wait_for("a connection", Duration::from_secs(30), accepted);

@@ -45,6 +45,7 @@ mod keyring_lock;
 mod kinit;
 mod kinit_alone;
 mod kinit_holding;
+mod kinit_logins;
 mod kinit_programs;
 mod kinit_renewed;
 mod kinit_secrets;
@@ -160,6 +161,7 @@ const MODULES: &[Trials] = &[
     kinit_alone::trials,
     kinit_holding::trials,
     kinit_programs::trials,
+    kinit_logins::trials,
     kinit_renewed::trials,
     kinit_secrets::trials,
     kinit_sessions::trials,

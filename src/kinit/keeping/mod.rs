@@ -39,6 +39,10 @@ const LEAST: Duration = Duration::from_secs(1);
 /// A cache that is being replaced where the quota has no room for two is empty for so long.
 const REPLACED_WITHIN: Duration = FREED_WITHIN.saturating_add(LEAST);
 
+/// So many seconds after its end, at least, the kernel knows that a keyring has expired (`kernel.keys.gc_delay`). The machine may
+/// have slept longer.
+const KNOWN_TO_HAVE_EXPIRED: u64 = 240;
+
 /// The process that the tickets are for.
 #[derive(Debug)]
 pub(super) struct Watched(Process);
@@ -170,14 +174,15 @@ impl TicketKeeper<'_> {
 
     /// The kernel has ended the tickets, or somebody has destroyed them. A keytab gets new ones in the first case.
     fn without_tickets(&mut self, library: &Library, now: u64) -> Option<Duration> {
-        let ended =
-            now >= u64::from(self.tickets.ticket.end) || collection_ring::has_expired(self.tickets.cache);
-        if !ended {
-            if !self.was_gone {
-                self.was_gone = true;
-                return Some(REPLACED_WITHIN);
-            }
+        if self.was_gone {
             return self.gone("somebody has removed them");
+        }
+        let end = u64::from(self.tickets.ticket.end);
+        if !collection_ring::has_expired(self.tickets.cache)
+            && now < end.saturating_add(KNOWN_TO_HAVE_EXPIRED)
+        {
+            self.was_gone = true;
+            return Some(REPLACED_WITHIN);
         }
         if self.source() == TicketSource::Person {
             return self.over();
