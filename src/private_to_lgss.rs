@@ -5,6 +5,8 @@
 //! whoever uses contexts needs nothing of it.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "upcall")]
+pub use crate::agent::run as agent;
 pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;
 pub use crate::sys::process::end;
