@@ -7,7 +7,7 @@ use super::site::{Site, install};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
 };
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -155,7 +155,10 @@ impl KcmClient {
 
     /// Whether the agent has closed the connection.
     pub(crate) fn is_closed(&mut self) -> bool {
-        matches!(self.socket.read(&mut [0]), Ok(0) | Err(_))
+        match self.socket.read(&mut [0]) {
+            Ok(length) => length == 0,
+            Err(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+        }
     }
 }
 
