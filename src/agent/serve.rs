@@ -82,7 +82,7 @@ impl Agent {
             collections,
             journal,
             last_active: now,
-            next_sweep: now,
+            next_sweep: now + SWEEP,
             scarce_until: now,
             locked: Some(0),
             asked_to_leave: false,
