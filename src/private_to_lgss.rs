@@ -5,6 +5,8 @@
 //! whoever uses contexts needs nothing of it.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "upcall")]
+pub use crate::agent::run as agent;
 pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;
 pub use crate::sys::process::end;
@@ -45,6 +47,7 @@ pub mod event {
 /// Checks of decoders, for the targets in fuzz/ and for tests/corpora.rs.
 #[cfg(feature = "test-programs")]
 pub mod fuzz {
+    pub use crate::agent::fuzz as agent;
     pub use crate::cli::fuzz as cli;
     pub use crate::config::fuzz as config;
     pub use crate::creds::fuzz as creds;

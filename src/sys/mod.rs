@@ -26,6 +26,8 @@ pub(crate) mod files;
 #[cfg(feature = "upcall")]
 pub(crate) mod fork;
 #[cfg(feature = "upcall")]
+pub(crate) mod given;
+#[cfg(feature = "upcall")]
 pub(crate) mod heap;
 #[cfg(feature = "upcall")]
 pub(crate) mod heir;
@@ -39,6 +41,8 @@ pub(crate) mod keyctl;
 #[cfg(feature = "upcall")]
 pub(crate) mod lending;
 #[cfg(feature = "upcall")]
+pub(crate) mod locked;
+#[cfg(feature = "upcall")]
 pub(crate) mod locks;
 #[cfg(feature = "gss")]
 pub(crate) mod name_service;
@@ -46,6 +50,8 @@ pub(crate) mod name_service;
 pub(crate) mod named_session;
 #[cfg(feature = "upcall")]
 pub(crate) mod namespaces;
+#[cfg(feature = "upcall")]
+pub(crate) mod passing;
 #[cfg(feature = "upcall")]
 pub(crate) mod proc;
 #[cfg(feature = "upcall")]
