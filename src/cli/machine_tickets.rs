@@ -1,11 +1,15 @@
-//! `lgss flush --machine`: drops the tickets that requests of this machine share (docs/formats.md, "Run directory").
+//! `lgss flush --machine`: drops the tickets that requests of this machine share (docs/formats.md, "Run directory" and
+//! "Machine tickets in keys").
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::config;
 use super::exit::Exit;
+use crate::creds::ticket_keys::{self, KeptKey};
 use crate::terminal::Terminal;
 
 /// Whether tickets are really dropped.
@@ -49,10 +53,26 @@ fn drop_below(directory: &Path, mode: Mode, terminal: &mut Terminal<'_>) -> io::
             _ => {}
         }
     }
+    match drop_keys(directory, mode) {
+        Ok(keys) => dropped += keys,
+        Err(errno) => {
+            writeln!(terminal.err, "lgss: the user keyring: {}", errno.desc())?;
+            exit = Exit::Incomplete;
+        }
+    }
     let (caches, verb) =
         (if dropped == 1 { "cache" } else { "caches" }, if mode == Mode::Drop { "" } else { "would be " });
     writeln!(terminal.out, "{dropped} {caches} of machine tickets {verb}dropped")?;
     Ok(exit)
+}
+
+/// Drops what keys hold in place of files. Whatever the settings are now, they may have been others.
+fn drop_keys(directory: &Path, mode: Mode) -> Result<usize, Errno> {
+    let kept = ticket_keys::kept_below(directory)?;
+    if mode == Mode::Drop {
+        kept.iter().try_for_each(KeptKey::drop_it)?;
+    }
+    Ok(kept.iter().filter(|key| key.is_cache).count())
 }
 
 /// Caches and their state files.

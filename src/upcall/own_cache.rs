@@ -4,7 +4,8 @@
 //! Below the run directory: `machine/<stamp>` is a FILE cache, replaced as a whole; `machine/<stamp>.state` says until
 //! when the credentials are good, or how getting them has failed, and is locked by the request that gets them. The
 //! stamp stands for everything that tickets depend on: another keytab, krb5.conf, role, realm or principal has another
-//! file.
+//! file. With `machine.cache = "keyring"` keys of root's are in the place of the first file
+//! ([`crate::creds::ticket_keys`]), and only the state is in a file.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -29,6 +30,7 @@ use crate::creds::cache_name::CacheName;
 use crate::creds::limits::CACHE_BYTES;
 use crate::creds::roots;
 use crate::creds::stamp::Stamp;
+use crate::creds::ticket_keys::{self, StagedKeys, TicketKeyFailure, TicketKeyName};
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
 use crate::sys::errno::errno_of;
@@ -59,6 +61,8 @@ pub(super) struct OwnCache {
     directory: OwnedFd,
     stamp: String,
     state: LockFile,
+    /// Of the keys that have the tickets, if keys have them.
+    keys: Option<TicketKeyName>,
 }
 
 /// State of the credentials.
@@ -101,9 +105,10 @@ impl OwnCache {
             Failure::new(Stage::Credentials, Cause::Setup, format_args!("{}: {errno}", path.display()))
         };
         let directory = subdirectory(run.as_fd(), "machine").map_err(broken)?;
+        let keys = keys_name(config, stamp);
         let stamp = stamp.to_string();
         let state = state(&directory, &stamp).map_err(broken)?;
-        Ok(Self { directory, stamp, state })
+        Ok(Self { directory, stamp, state, keys })
     }
 
     /// Waits while another request gets the missing credentials. If they are available then, this request has nothing
@@ -144,8 +149,10 @@ impl OwnCache {
         }
     }
 
+    /// Keys may have gone before the time in the state.
     fn is_good(&self) -> bool {
         matches!(self.read_state(), Some(CacheState::Good(until)) if until > now())
+            && self.keys.as_ref().is_none_or(ticket_keys::is_there)
     }
 
     fn read_state(&self) -> Option<CacheState> {
@@ -166,20 +173,47 @@ pub(super) fn path(config: &Config, stamp: &Stamp) -> PathBuf {
     config.run_dir.join("machine").join(stamp.to_string())
 }
 
-/// The contents of the cache, if there is one.
-pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u8>>> {
-    let path = path(config, stamp);
+/// The name of the cache's keys, if it is to be in keys.
+fn keys_name(config: &Config, stamp: &Stamp) -> Option<TicketKeyName> {
+    let in_keys = config.machine.cache == MachineCachePlace::Keyring;
+    in_keys.then(|| TicketKeyName::of(&path(config, stamp))).flatten()
+}
+
+/// What a note for fronts names the cache by.
+pub(super) fn noted_name(config: &Config, stamp: &Stamp) -> String {
+    match keys_name(config, stamp) {
+        Some(name) => name.to_string(),
+        None => path(config, stamp).display().to_string(),
+    }
+}
+
+/// The contents of the cache.
+///
+/// # Errors
+/// `Absent` if there is none; in keys, the other failures of [`ticket_keys::read`].
+pub(super) fn contents(config: &Config, stamp: &Stamp) -> Result<Zeroizing<Vec<u8>>, TicketKeyFailure> {
+    if let Some(name) = keys_name(config, stamp) {
+        return ticket_keys::read(&name);
+    }
     let mut content = Zeroizing::new(Vec::new());
-    File::open(path).ok()?.take(CACHE_BYTES.into()).read_to_end(&mut content).ok()?;
-    Some(content)
+    let opened = File::open(path(config, stamp));
+    let read = opened.and_then(|file| file.take(CACHE_BYTES.into()).read_to_end(&mut content));
+    read.map(|_| content).map_err(|_| TicketKeyFailure::Absent)
 }
 
 impl CacheTurn {
-    /// Records credentials, and stores the new cache with them unless it is empty. Returns whether everything is
-    /// stored; if not, the next request gets the credentials anew.
-    pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &TicketStore) -> bool {
-        let stored = new.is_empty() || self.cache.store(new, place).is_ok();
-        if stored && (self.ours || !new.is_empty()) {
+    /// Records credentials, and stores the new cache with them unless it is empty.
+    ///
+    /// # Errors
+    /// Why not everything is stored. The next request gets the credentials anew.
+    pub(super) fn succeeded(
+        &mut self,
+        good_until: u32,
+        new: &Secret,
+        place: &mut TicketStore,
+    ) -> Result<(), NotStored> {
+        let stored = if new.is_empty() { Ok(()) } else { self.cache.store(new, good_until, place) };
+        if stored.is_ok() && (self.ours || !new.is_empty()) {
             self.cache.write_state(&CacheState::Good(good_until.into()));
         }
         self.cache.state.release(&TURN_BYTE);
@@ -203,11 +237,25 @@ pub(super) enum TicketStore {
     Own,
     /// In root's default cache, a file.
     Default(PathBuf),
+    /// In keys of root's, if they could be made.
+    Keys(Result<Box<StagedKeys>, TicketKeyFailure>),
+}
+
+/// Why a cache was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotStored {
+    /// A file was not replaced.
+    InFile(Errno),
+    /// Keys were not.
+    InKeys(TicketKeyFailure),
 }
 
 impl TicketStore {
     /// By the settings. A default cache that is not a file cannot be written here; the own cache takes its place.
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, stamp: &Stamp) -> Self {
+        if let Some(name) = keys_name(config, stamp) {
+            return Self::Keys(StagedKeys::make(&name).map(Box::new));
+        }
         let default = || match roots::default_cache(&config.krb5_config).ok()? {
             CacheName::File(path) => Some(path),
             _ => None,
@@ -220,21 +268,34 @@ impl TicketStore {
     /// The directory outside the run directory that is written to.
     pub(super) fn directory(&self) -> Option<&Path> {
         match self {
-            Self::Own => None,
+            Self::Own | Self::Keys(_) => None,
             Self::Default(path) => path.parent(),
+        }
+    }
+
+    /// The keys that are to be filled.
+    pub(super) fn keys(&self) -> Option<&StagedKeys> {
+        match self {
+            Self::Keys(keys) => keys.as_deref().ok(),
+            Self::Own | Self::Default(_) => None,
         }
     }
 }
 
 impl OwnCache {
-    fn store(&self, cache: &Secret, place: &TicketStore) -> Result<(), Errno> {
+    fn store(&self, cache: &Secret, good_until: u32, place: &mut TicketStore) -> Result<(), NotStored> {
         match place {
-            TicketStore::Own => replace(self.directory.as_fd(), &self.stamp, cache),
-            TicketStore::Default(path) => {
-                let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
-                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                let directory = open(place.directory().ok_or(Errno::EINVAL)?, flags, Mode::empty())?;
-                replace(directory.as_fd(), name, cache)
+            TicketStore::Own => {
+                replace(self.directory.as_fd(), &self.stamp, cache).map_err(NotStored::InFile)
+            }
+            TicketStore::Default(path) => replace_at(path, cache).map_err(NotStored::InFile),
+            TicketStore::Keys(Err(failure)) => Err(NotStored::InKeys(*failure)),
+            TicketStore::Keys(Ok(keys)) => {
+                let life = Duration::from_secs(u64::from(good_until).saturating_sub(now()));
+                keys.store(cache.expose(), life).map_err(NotStored::InKeys)?;
+                // From when the settings were others.
+                let _ = unlinkat(&self.directory, self.stamp.as_str(), UnlinkatFlags::NoRemoveDir);
+                Ok(())
             }
         }
     }
@@ -245,6 +306,13 @@ impl OwnCache {
         let file = self.state.file();
         let _ = file.set_len(0).and_then(|()| file.write_all_at(&text, 0));
     }
+}
+
+fn replace_at(path: &Path, cache: &Secret) -> Result<(), Errno> {
+    let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(path.parent().ok_or(Errno::EINVAL)?, flags, Mode::empty())?;
+    replace(directory.as_fd(), name, cache)
 }
 
 /// Replaces the file as a whole, so that no reader sees a part. The new file has an unpredictable name at first, since

@@ -21,6 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::invocation::Invocation;
 use crate::config::settings_file;
+use crate::creds::ticket_keys::{self, TicketKeyName};
 use crate::ctx::lustre::LustreCallout;
 use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, remove_old, subdirectory};
@@ -73,12 +74,12 @@ impl Note {
         std::str::from_utf8(buffer.get(..length)?).ok().map(str::to_owned)
     }
 
-    /// Leaves a note that there are tickets until then, as long as `cache` exists and the other files are unchanged. If
+    /// Leaves a note that there are tickets until then, as long as `cache`, a file or a key, exists and the files are unchanged. If
     /// this fails, the next request takes the longer way.
-    pub(super) fn leave(&self, until: u64, cache: &Path, files: &[PathBuf]) {
+    pub(super) fn leave(&self, until: u64, cache: &str, files: &[PathBuf]) {
         // A worker has said until when, and a front believes a note.
         let until = until.saturating_sub(TICKET_MARGIN).min(now() + LONGEST);
-        let mut text = format!("{until}\n{}\n", cache.display());
+        let mut text = format!("{until}\n{cache}\n");
         for file in files {
             let _ = writeln!(text, "{} {}", identity(file), file.display());
         }
@@ -114,10 +115,17 @@ pub(super) fn holds(text: &str) -> bool {
     let Some(until) = lines.next().and_then(|line| line.parse::<u64>().ok()) else { return false };
     now() < until
         && text.ends_with('\n')
-        && lines.next().is_some_and(|cache| Path::new(cache).exists())
+        && lines.next().is_some_and(exists)
         && lines.all(|line| {
             line.split_once(' ').is_some_and(|(expected, path)| expected == identity(Path::new(path)))
         })
+}
+
+fn exists(cache: &str) -> bool {
+    match TicketKeyName::read(cache) {
+        Some(name) => ticket_keys::is_there(&name),
+        None => Path::new(cache).exists(),
+    }
 }
 
 /// A text that changes when the file does; `-` if there is none.
