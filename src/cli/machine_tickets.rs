@@ -92,6 +92,7 @@ fn is_cache(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::creds::ticket_keys::TicketKeyName;
 
     fn run(directory: &Path, mode: Mode) -> (String, Exit) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -115,6 +116,16 @@ mod tests {
             ("2 caches of machine tickets dropped\n".to_owned(), Exit::Ok)
         );
         assert_eq!(count(), 0);
+        let name = TicketKeyName::of(&directory.path().join("3f")).unwrap();
+        let long = std::time::Duration::from_secs(60);
+        ticket_keys::StagedKeys::make(&name).unwrap().store(&[1; 9000], long).unwrap();
+        assert!(
+            run(directory.path(), Mode::DryRun).0.starts_with("1 cache of machine tickets would be dropped")
+        );
+        assert!(ticket_keys::is_there(&name));
+        let dropped = ("1 cache of machine tickets dropped\n".to_owned(), Exit::Ok);
+        assert_eq!(run(directory.path(), Mode::Drop), dropped);
+        assert!(ticket_keys::kept_below(directory.path()).unwrap().is_empty());
         let (said, exit) = run(&directory.path().join("absent"), Mode::Drop);
         assert_eq!((said.as_str(), exit), ("0 caches of machine tickets dropped\n", Exit::Ok));
         let (said, exit) = run(Path::new("/proc/self/status"), Mode::Drop);

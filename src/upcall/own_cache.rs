@@ -364,6 +364,65 @@ mod tests {
         (directory, config, stamp)
     }
 
+    /// The same with the tickets in keys, which are gone when the directory is.
+    struct KeyScene {
+        directory: TempDir,
+        config: Config,
+        stamp: Stamp,
+    }
+
+    impl KeyScene {
+        fn new() -> Self {
+            let (directory, mut config, stamp) = scene();
+            config.machine.cache = MachineCachePlace::Keyring;
+            Self { directory, config, stamp }
+        }
+
+        fn turn(&self) -> CacheTurn {
+            OwnCache::open(&self.config, &self.stamp).unwrap().turn(Instant::now()).unwrap()
+        }
+
+        fn store(&self, cache: &[u8]) -> Result<(), NotStored> {
+            let until = u32::try_from(now()).unwrap() + 600;
+            let mut store = TicketStore::of(&self.config, &self.stamp);
+            self.turn().succeeded(until, &Secret::new(cache.to_vec()), &mut store)
+        }
+    }
+
+    impl Drop for KeyScene {
+        fn drop(&mut self) {
+            for key in ticket_keys::kept_below(&self.directory.path().join("machine")).unwrap_or_default() {
+                let _ = key.drop_it();
+            }
+        }
+    }
+
+    #[test]
+    fn tickets_in_keys_end_turns_and_an_earlier_file_until_the_keys_are_gone() {
+        let scene = KeyScene::new();
+        assert!(scene.turn().ours);
+        let file = path(&scene.config, &scene.stamp);
+        fs::write(&file, "tickets of before").unwrap();
+        assert_eq!(contents(&scene.config, &scene.stamp), Err(TicketKeyFailure::Absent));
+        assert_eq!(scene.store(b"tickets"), Ok(()));
+        assert!(!scene.turn().ours && !file.exists());
+        assert!(contents(&scene.config, &scene.stamp).is_ok_and(|found| *found == b"tickets"));
+        let below = scene.directory.path().join("machine");
+        ticket_keys::kept_below(&below).unwrap().iter().for_each(|key| key.drop_it().unwrap());
+        assert!(scene.turn().ours, "the state alone is no credential");
+    }
+
+    #[test]
+    fn what_keys_cannot_take_is_told_and_nobody_relies_on_it() {
+        let scene = KeyScene::new();
+        let large = vec![1; 200_000];
+        assert!(matches!(
+            scene.store(&large),
+            Err(NotStored::InKeys(TicketKeyFailure::TooLarge(200_000, _)))
+        ));
+        assert!(scene.turn().ours);
+    }
+
     #[test]
     fn the_end_of_ones_own_time_is_no_result_for_those_who_wait() {
         let (_directory, config, stamp) = scene();

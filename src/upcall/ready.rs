@@ -194,6 +194,26 @@ mod tests {
     }
 
     #[test]
+    fn a_note_about_tickets_in_keys_holds_as_long_as_the_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let keytab = directory.path().join("keytab");
+        fs::write(&keytab, "keys").unwrap();
+        let name = TicketKeyName::of(&directory.path().join("5e")).unwrap();
+        let note = text(u64::MAX, Path::new(&name.to_string()), &keytab);
+        assert!(!holds(&note));
+        ticket_keys::StagedKeys::make(&name).unwrap().store(b"tickets", Duration::from_secs(60)).unwrap();
+        assert!(holds(&note));
+        fs::write(&keytab, "keyz").unwrap();
+        assert!(!holds(&note));
+        let note = text(u64::MAX, Path::new(&name.to_string()), &keytab);
+        assert!(holds(&note));
+        for key in ticket_keys::kept_below(directory.path()).unwrap() {
+            key.drop_it().unwrap();
+        }
+        assert!(!holds(&note));
+    }
+
+    #[test]
     fn requests_that_other_tickets_are_needed_for_have_other_notes() {
         let note = |words: &str, callout: &str| {
             let words = format!("{words} create 1 lgssc 0@4 {callout} 0 0 0 0 0");

@@ -79,6 +79,14 @@ pub(super) fn room_in(parts: usize) -> usize {
     FIRST_BYTES + parts * PAYLOAD_BYTES
 }
 
+/// Checks for a fuzz target that a payload is written as it was read.
+#[cfg(feature = "test-programs")]
+pub(crate) fn is_written_as_read(payload: &[u8]) {
+    if let Some((head, first)) = Head::decode(payload) {
+        assert_eq!(head.encode(first).as_slice(), payload);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Tickets that are in keys: found, read, dropped.
 
+#[cfg(feature = "tools")]
 use std::path::Path;
 
 use nix::errno::Errno;

@@ -12,6 +12,8 @@ mod name;
 mod staged;
 
 pub(crate) use failure::TicketKeyFailure;
+#[cfg(feature = "test-programs")]
+pub(crate) use head::is_written_as_read as fuzz_head;
 #[cfg(feature = "tools")]
 pub(crate) use kept::{KeptKey, kept_below};
 pub(crate) use kept::{is_there, read};
