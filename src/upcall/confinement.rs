@@ -17,7 +17,7 @@ use std::io;
 use nix::errno::Errno;
 
 use super::assignment::launch_failed;
-use super::own_cache::TicketStore;
+use super::ticket_store::TicketStore;
 use crate::config::{Config, WorkerSandbox};
 use crate::creds::ticket_keys::StagedKeys;
 use crate::event::{Cause, Failure, Stage};

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::own_cache::NotStored;
+use super::ticket_store::NotStored;
 use crate::config::LogLevel;
 use crate::creds::ticket_keys::TicketKeyFailure;
 use crate::event::{Failure, Stage, one_line};

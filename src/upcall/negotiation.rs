@@ -25,11 +25,11 @@ use super::job::Job;
 use super::loan::lent;
 use super::order::Order;
 use super::outcome::Outcome;
-use super::own_cache::TicketStore;
 use super::prepared::{Concerned, NegotiationWay, PreparedNegotiation};
 use super::relay::Relay;
 use super::routing::RoutedMessage;
 use super::start::{self, Attempt, LaunchProgress, place_limit};
+use super::ticket_store::TicketStore;
 use super::times::{Times, WorkerTime};
 use super::wanted::{MessageTakers, WantedContext};
 use super::worker_exit;
@@ -245,8 +245,7 @@ impl<'a> RunningNegotiation<'a> {
             match RoutedMessage::of(message, machine, shared_keys, relay)? {
                 RoutedMessage::Report(report) => return Ok(report),
                 RoutedMessage::Ready(part, ready, cache) => {
-                    let not_stored = part.credentials_ready(ready, &cache, job.config)?;
-                    findings.tickets(not_stored);
+                    findings.tickets(part.credentials_ready(ready, &cache, job.config)?);
                 }
                 RoutedMessage::TestedPrime(part, prime) => part.prime_is_safe(prime)?,
                 RoutedMessage::Token(relay, token, stages) => {

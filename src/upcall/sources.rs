@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::assignment::{Assignment, blocked, launch_failed};
 use super::authorise::Acting;
 use super::order::Order;
-use super::own_cache;
 use super::shared_keys::SharedKeyCandidate;
+use super::ticket_store;
 use super::verdict::Served;
 use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::keytab_file;
@@ -169,7 +169,7 @@ pub(super) fn seal_machines(
         add(MachineSource::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
     }
     let own =
-        assignment.stamp.map_or(Err(TicketKeyFailure::Absent), |stamp| own_cache::contents(config, stamp));
+        assignment.stamp.map_or(Err(TicketKeyFailure::Absent), |stamp| ticket_store::contents(config, stamp));
     let why = |failure| format!("own cache: {failure}");
     add(MachineSource::OwnCache, "own cache".to_owned(), own.map_err(why))?;
     if let Some(keytab) = assignment.order.keytab(config) {

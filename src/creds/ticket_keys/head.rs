@@ -23,13 +23,13 @@ const VERSION: u32 = 1;
 
 /// What the first key says of a cache.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct CacheHead {
     pub(super) length: usize,
     pub(super) sum: [u8; SUM_BYTES],
     pub(super) parts: Vec<KeySerial>,
 }
 
-impl Head {
+impl CacheHead {
     /// Of a cache whose rest is in these parts.
     pub(super) fn of(cache: &[u8], parts: Vec<KeySerial>) -> Self {
         Self { length: cache.len(), sum: Sha256::digest(cache).into(), parts }
@@ -82,7 +82,7 @@ pub(super) fn room_in(parts: usize) -> usize {
 /// Checks for a fuzz target that a payload is written as it was read.
 #[cfg(feature = "test-programs")]
 pub(crate) fn is_written_as_read(payload: &[u8]) {
-    if let Some((head, first)) = Head::decode(payload) {
+    if let Some((head, first)) = CacheHead::decode(payload) {
         assert_eq!(head.encode(first).as_slice(), payload);
     }
 }
@@ -94,18 +94,18 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_everything_else_refused() {
         let parts: Vec<_> = [5, 7].into_iter().filter_map(KeySerial::new).collect();
-        let head = Head::of(b"tickets", parts);
+        let head = CacheHead::of(b"tickets", parts);
         let payload = head.encode(b"tick");
-        let (read, first) = Head::decode(payload.as_slice()).unwrap();
+        let (read, first) = CacheHead::decode(payload.as_slice()).unwrap();
         assert_eq!((&read, first), (&head, &b"tick"[..]));
         assert!(read.is_of(b"tickets") && !read.is_of(b"tickett") && !read.is_of(b"ticket"));
         for length in 0..payload.as_slice().len() - 4 {
-            assert!(Head::decode(&payload.as_slice()[..length]).is_none(), "{length}");
+            assert!(CacheHead::decode(&payload.as_slice()[..length]).is_none(), "{length}");
         }
         for (at, byte) in [(0, 9), (40, 31), (44, 0)] {
             let mut bad = payload.as_slice().to_vec();
             bad[at] = byte;
-            assert!(Head::decode(&bad).is_none(), "{at}");
+            assert!(CacheHead::decode(&bad).is_none(), "{at}");
         }
     }
 

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use zeroize::Zeroizing;
 
 use super::failure::TicketKeyFailure;
-use super::head::{Head, PAYLOAD_BYTES, parts_for, room_in};
+use super::head::{CacheHead, PAYLOAD_BYTES, parts_for, room_in};
 use super::name::TicketKeyName;
 #[cfg(feature = "tools")]
 use super::name::is_our_own;
@@ -41,7 +41,7 @@ pub(crate) fn read(name: &TicketKeyName) -> Result<Zeroizing<Vec<u8>>, TicketKey
 
 fn read_once(name: &TicketKeyName) -> Result<Zeroizing<Vec<u8>>, TicketKeyFailure> {
     let (key, payload) = first(name)?;
-    let (head, first) = Head::decode(&payload).ok_or(TicketKeyFailure::Damaged)?;
+    let (head, first) = CacheHead::decode(&payload).ok_or(TicketKeyFailure::Damaged)?;
     if head.length > room_in(head.parts.len()) || parts_for(head.length) != head.parts.len() {
         return Err(TicketKeyFailure::Damaged);
     }
@@ -62,9 +62,9 @@ fn read_once(name: &TicketKeyName) -> Result<Zeroizing<Vec<u8>>, TicketKeyFailur
 }
 
 /// What the first key says of the cache that is kept; `None` if none is.
-pub(super) fn head(name: &TicketKeyName) -> Option<Head> {
+pub(super) fn head(name: &TicketKeyName) -> Option<CacheHead> {
     let (_, payload) = first(name).ok()?;
-    Head::decode(&payload).map(|(head, _)| head)
+    CacheHead::decode(&payload).map(|(head, _)| head)
 }
 
 /// The first key and its payload.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::failure::TicketKeyFailure;
-use super::head::{FIRST_BYTES, Head, PARTS_LIMIT, PAYLOAD_BYTES, parts_for, room_in};
+use super::head::{CacheHead, FIRST_BYTES, PARTS_LIMIT, PAYLOAD_BYTES, parts_for, room_in};
 use super::kept::head;
 use super::name::{PERMISSIONS, TicketKeyName};
 use crate::key::KeySerial;
@@ -99,7 +99,7 @@ impl KeySet {
             .zip(parts)
             .try_for_each(|(content, &part)| enter(part, content, life))
             .and_then(|()| {
-                let payload = Head::of(cache, parts.to_vec()).encode(first);
+                let payload = CacheHead::of(cache, parts.to_vec()).encode(first);
                 enter(self.first, payload.as_slice(), life)
             });
         if stored.is_err() {

@@ -1,6 +1,6 @@
 //! With real keys of this process's user keyring, under names of the test's own.
 
-use super::head::{FIRST_BYTES, Head, PAYLOAD_BYTES};
+use super::head::{CacheHead, FIRST_BYTES, PAYLOAD_BYTES};
 use super::name::PERMISSIONS;
 use super::*;
 use crate::key::{KeyDescription, KeySerial};
@@ -163,7 +163,7 @@ fn a_key_that_somebody_else_has_planted_is_not_used_and_gives_way() {
     let root_keyring = keyctl::make_keyring(keyctl::USER_KEYRING).unwrap();
     let before = || keyctl::link(keyctl::USER_KEYRING, keyctl::SESSION_KEYRING).unwrap();
     for permissions in [PERMISSIONS, USUAL, 0x3f3f_3f3f] {
-        let payload = Head::of(b"false", Vec::new()).encode(b"false");
+        let payload = CacheHead::of(b"false", Vec::new()).encode(b"false");
         assert!(holds_for(stranger(1), before, || {
             let key = keyctl::add(c"user", named.name.as_c_str(), payload.as_slice(), root_keyring);
             key.and_then(|key| keyctl::set_permissions(key, permissions)).is_ok()
@@ -180,7 +180,7 @@ fn a_key_that_somebody_else_has_planted_is_not_used_and_gives_way() {
 #[test]
 fn a_key_of_ours_that_others_have_rights_to_is_not_used() {
     let named = Named::new("open");
-    let payload = Head::of(b"x", Vec::new()).encode(b"x");
+    let payload = CacheHead::of(b"x", Vec::new()).encode(b"x");
     for permissions in [USUAL, 0x3f3f_0000, 0x003f_0100, 0x003f_0002] {
         named.plant(payload.as_slice(), permissions);
         assert_eq!(named.read(), Err(TicketKeyFailure::Foreign), "{permissions:08x}");
@@ -206,13 +206,13 @@ fn damaged_contents_are_not_used() {
     named.wait_for(TicketKeyFailure::Damaged);
 
     let foreign = KeySerial::new(keyctl::make_keyring(keyctl::USER_KEYRING).unwrap()).unwrap();
-    let elsewhere = Head { parts: vec![foreign], ..Head::of(&cache(6_000, 1), Vec::new()) };
-    let short = Head { length: 4, ..Head::of(b"cache", Vec::new()) };
+    let elsewhere = CacheHead { parts: vec![foreign], ..CacheHead::of(&cache(6_000, 1), Vec::new()) };
+    let short = CacheHead { length: 4, ..CacheHead::of(b"cache", Vec::new()) };
     for payload in [
         elsewhere.encode(&cache(FIRST_BYTES, 1)),
         short.encode(b"cache"),
-        Head::of(b"other", Vec::new()).encode(b"cache"),
-        Head { length: usize::MAX, ..Head::of(b"", Vec::new()) }.encode(b"cache"),
+        CacheHead::of(b"other", Vec::new()).encode(b"cache"),
+        CacheHead { length: usize::MAX, ..CacheHead::of(b"", Vec::new()) }.encode(b"cache"),
     ] {
         named.plant(payload.as_slice(), PERMISSIONS);
         assert_eq!(named.read(), Err(TicketKeyFailure::Damaged));
