@@ -198,8 +198,12 @@ fn a_monitor_that_stores_tickets_in_keys_changes_these_keys_alone() {
     let directory = Path::new("/lgss-unit-confined/machine");
     let name = TicketKeyName::of(&directory.join(getpid().to_string())).unwrap();
     let long = Duration::from_secs(60);
-    StagedKeys::make(&name).unwrap().store(&[1; 20_000], long).unwrap();
+    // The largest cache: a filter has a limited length.
+    for size in (24_000..=120_000).step_by(24_000) {
+        StagedKeys::make(&name).unwrap().store(&vec![1; size], long).unwrap();
+    }
     let mut staged = StagedKeys::make(&name).unwrap();
+    assert_eq!((staged.serials().count(), staged.former().len()), (62, 29));
     let other = keyctl::add(c"user", c"lgss-test", b"x", keyctl::PROCESS_KEYRING).unwrap();
     let [first, last] = [staged.serials().next(), staged.serials().last()].map(|key| key.unwrap().raw());
     // As a child, it has other keyrings of its own, but is the keys' owner.
