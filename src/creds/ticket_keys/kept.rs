@@ -21,7 +21,7 @@ const TRIES: usize = 3;
 
 /// Whether there are tickets under this name. Two system calls, since the front asks, too.
 pub(crate) fn is_there(name: &TicketKeyName) -> bool {
-    find(name).is_ok()
+    whole(|| find(name)).is_ok()
 }
 
 /// Reads a cache.
@@ -29,14 +29,19 @@ pub(crate) fn is_there(name: &TicketKeyName) -> bool {
 /// # Errors
 /// `Absent`, `Foreign`, `Damaged`, `Kernel`.
 pub(crate) fn read(name: &TicketKeyName) -> Result<Zeroizing<Vec<u8>>, TicketKeyFailure> {
-    let mut tried = read_once(name);
+    whole(|| read_once(name))
+}
+
+/// Looks again where something was missing, which may have been replaced meanwhile.
+fn whole<T>(look: impl Fn() -> Result<T, TicketKeyFailure>) -> Result<T, TicketKeyFailure> {
+    let mut found = look();
     for _ in 1..TRIES {
-        if tried != Err(TicketKeyFailure::Damaged) {
-            break;
+        match found {
+            Err(TicketKeyFailure::Damaged) => found = look(),
+            found => return found,
         }
-        tried = read_once(name);
     }
-    tried
+    found
 }
 
 fn read_once(name: &TicketKeyName) -> Result<Zeroizing<Vec<u8>>, TicketKeyFailure> {
@@ -48,7 +53,7 @@ fn read_once(name: &TicketKeyName) -> Result<Zeroizing<Vec<u8>>, TicketKeyFailur
     let mut cache = Zeroizing::new(Vec::with_capacity(head.length.max(first.len())));
     cache.extend_from_slice(first);
     for (number, &part) in head.parts.iter().enumerate() {
-        if !name.part(key, number).is_our_own(part) {
+        if name.part(key, number).is_of_our_own(part) != Ok(true) {
             return Err(TicketKeyFailure::Damaged);
         }
         let payload =
@@ -63,23 +68,26 @@ fn read_once(name: &TicketKeyName) -> Result<Zeroizing<Vec<u8>>, TicketKeyFailur
 
 /// What the first key says of the cache that is kept; `None` if none is.
 pub(super) fn head(name: &TicketKeyName) -> Option<CacheHead> {
-    let (_, payload) = first(name).ok()?;
+    let (_, payload) = whole(|| first(name)).ok()?;
     CacheHead::decode(&payload).map(|(head, _)| head)
 }
 
 /// The first key and its payload.
 fn first(name: &TicketKeyName) -> Result<(KeySerial, Zeroizing<Vec<u8>>), TicketKeyFailure> {
     let key = find(name)?;
-    match keyctl::read_at_most(key.raw(), PAYLOAD_BYTES) {
-        Ok(payload) => Ok((key, payload)),
-        Err(errno) => Err(unfound(errno)),
-    }
+    let payload = keyctl::read_at_most(key.raw(), PAYLOAD_BYTES).map_err(|_| TicketKeyFailure::Damaged)?;
+    Ok((key, payload))
 }
 
 fn find(name: &TicketKeyName) -> Result<KeySerial, TicketKeyFailure> {
     let found = keyctl::search(keyctl::USER_KEYRING, c"user", name.as_c_str()).map_err(unfound)?;
     let key = KeySerial::new(found).ok_or(TicketKeyFailure::Absent)?;
-    if name.is_our_own(key) { Ok(key) } else { Err(TicketKeyFailure::Foreign) }
+    match name.is_of_our_own(key) {
+        Ok(true) => Ok(key),
+        Ok(false) | Err(Errno::EACCES) => Err(TicketKeyFailure::Foreign),
+        // It has gone since.
+        Err(_) => Err(TicketKeyFailure::Damaged),
+    }
 }
 
 fn unfound(errno: Errno) -> TicketKeyFailure {

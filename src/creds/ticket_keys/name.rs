@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::key::{KeyDescription, KeySerial};
@@ -44,9 +45,12 @@ impl TicketKeyName {
     }
 
     /// Whether the key has this name and is ours alone.
-    pub(super) fn is_our_own(&self, key: KeySerial) -> bool {
-        KeyDescription::of(key)
-            .is_ok_and(|found| found.description == self.0.as_bytes() && is_our_own(&found))
+    ///
+    /// # Errors
+    /// The kernel's: the key has gone, or its owner lets nobody see it.
+    pub(super) fn is_of_our_own(&self, key: KeySerial) -> Result<bool, Errno> {
+        let found = KeyDescription::of(key)?;
+        Ok(found.description == self.0.as_bytes() && is_our_own(&found))
     }
 }
 

@@ -270,7 +270,9 @@ fn a_reader_finds_the_former_cache_or_the_new_one() {
                 let before = read.load(Ordering::SeqCst);
                 named.store(&caches[number % 2]).unwrap();
                 stored.store(number, Ordering::SeqCst);
+                let deadline = Instant::now() + Duration::from_secs(30);
                 while read.load(Ordering::SeqCst) == before {
+                    assert!(Instant::now() < deadline, "the reader has ended");
                     std::thread::yield_now();
                 }
             }
