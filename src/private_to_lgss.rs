@@ -5,6 +5,7 @@
 //! whoever uses contexts needs nothing of it.
 #![forbid(unsafe_code)]
 
+pub use crate::kcm::run as kcm;
 pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;
 pub use crate::sys::process::end;
@@ -36,6 +37,10 @@ pub mod creds {
     };
     pub use crate::creds::ticket::{CacheNames, ClientAccount, service_principal};
     pub use crate::gss::krb5::Library;
+}
+
+pub mod door {
+    pub use crate::door::{CONNECTION, DESCRIPTOR, Leaving};
 }
 
 pub mod event {
@@ -94,6 +99,10 @@ pub mod sk_tool {
 pub mod sys {
     pub use crate::sys::files::sealed_memory;
     pub use crate::sys::jail::drop_to;
+
+    pub mod passing {
+        pub use crate::sys::passing::{receive, send};
+    }
 
     pub mod keyctl {
         pub use crate::sys::keyctl::{
