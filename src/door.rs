@@ -2,9 +2,7 @@
 //!
 //! Used by both programs. A pair of SOCK_SEQPACKET sockets; the agent finds its end as descriptor 3. Towards the agent, each
 //! message is one byte, [`CONNECTION`], with one descriptor, a connected stream socket. Towards `lgss_kcm` there is one kind of
-//! message, [`Leaving`]. Its answer is that the door is closed, or nothing: then a connection is on its way, or `lgss_kcm` has
-//! been restarted and does not know how many it has sent. So an agent that still has nothing to do says it again after a while,
-//! having looked at its end first.
+//! message, [`Leaving`]. Its answer is that the door is closed, or nothing: then a connection is on its way.
 //!
 //! Invariant: nobody waits at a door. An end that is full or says anything else is closed by the other.
 #![forbid(unsafe_code)]

@@ -172,7 +172,6 @@ mod tests {
         let name = directory.path().join("file");
         fs::write(&name, "").unwrap();
         fs::set_permissions(&name, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        std::env::set_current_dir("/").unwrap();
         let link = format!("/tmp/lgss-test-kcm-{}", std::process::id());
         std::os::unix::fs::symlink(&name, &link).unwrap();
         let status = confined(as_keeper, || {

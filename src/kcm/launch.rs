@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::Resource;
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
@@ -19,11 +19,11 @@ use super::served::{Peer, Served};
 use crate::door;
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::fork::{ForkResult, fork};
-use crate::sys::kept_setuid::leave_for;
+use crate::sys::kept_setuid::{leave_for, raise_limit};
 use crate::sys::process::{end, reset_inherited};
 
 /// Descriptors that an agent may have: its user's connections.
-const DESCRIPTORS: u64 = 4096;
+pub(super) const AGENTS_DESCRIPTORS: u64 = 4096;
 /// Exit status of a child that did not become an agent.
 pub(super) const NOT_STARTED: i32 = 125;
 
@@ -79,7 +79,7 @@ impl AgentProgram {
         dup2_stdin(null.as_fd())
             .and_then(|()| dup2_stdout(null.as_fd()))
             .and_then(|()| dup2_stderr(null.as_fd()))?;
-        setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)?;
+        raise_limit(Resource::RLIMIT_NOFILE, AGENTS_DESCRIPTORS)?;
         leave_for(user)?;
         let word = |text: String| CString::new(text).map_err(|_| Errno::EINVAL);
         let words = [word(door::DESCRIPTOR.to_string())?, word(peer.uid.to_string())?];

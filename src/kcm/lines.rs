@@ -36,12 +36,17 @@ impl Lines {
         if let Some(socket) = &socket {
             let _ = socket.connect(&path);
         }
-        Self { path, socket, left: AT_ONCE, counted_until: Instant::now(), left_out: 0 }
+        Self { path, socket, ..Self::unconnected() }
     }
 
-    /// The same log for another process.
+    fn unconnected() -> Self {
+        Self { path: PathBuf::new(), socket: None, left: AT_ONCE, counted_until: Instant::now(), left_out: 0 }
+    }
+
+    /// The same connection for another process, which may not be allowed to make one.
     pub(super) fn again(&self) -> Self {
-        Self::open(self.path.clone())
+        let socket = self.socket.as_ref().and_then(|socket| socket.try_clone().ok());
+        Self { path: self.path.clone(), socket, ..Self::unconnected() }
     }
 
     /// Writes a line, if there have not been too many.

@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use super::confinement::{confine_keeper, prove_not_root};
 use super::failure::KcmFailure;
 use super::keeper::Keeper;
-use super::launch::AgentProgram;
+use super::launch::{AGENTS_DESCRIPTORS, AgentProgram};
 use super::lines::Lines;
 use super::manager::{ServiceManager, uid_of};
 use super::options::KcmOptions;
@@ -98,7 +98,8 @@ fn sort(passed: Vec<activation::Handed>) -> (Option<UnixListener>, BTreeMap<u32,
 fn queue(agents: u64) -> Result<u32, Errno> {
     kept_setuid::raise_limit(Resource::RLIMIT_MEMLOCK, LOCKED_MEMORY)?;
     let own = 4 * agents + OWN_DESCRIPTORS;
-    let reached = kept_setuid::raise_limit(Resource::RLIMIT_NOFILE, agents * QUEUE + own)?;
+    let wanted = (agents * QUEUE + own).max(AGENTS_DESCRIPTORS);
+    let reached = kept_setuid::raise_limit(Resource::RLIMIT_NOFILE, wanted)?;
     let each = (reached.saturating_sub(own) / agents.max(1)).clamp(8, QUEUE);
     u32::try_from(each).map_err(|_| Errno::ERANGE)
 }

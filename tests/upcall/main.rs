@@ -48,6 +48,9 @@ mod kinit_secrets;
 mod krb5_conf;
 mod large_tickets;
 mod load;
+mod local_kcm;
+mod local_kcm_hostile;
+mod local_kcm_managed;
 mod logout;
 mod many_caches;
 mod matrix;
@@ -151,6 +154,9 @@ const MODULES: &[Trials] = &[
     kdc::trials,
     told_apart::trials,
     krb5_conf::trials,
+    local_kcm::trials,
+    local_kcm_hostile::trials,
+    local_kcm_managed::trials,
     key_gone::trials,
     kinit::trials,
     kinit_alone::trials,
