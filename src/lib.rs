@@ -47,6 +47,8 @@ pub mod secret;
 mod text;
 mod wire;
 
+#[cfg(feature = "upcall")]
+mod agent;
 #[cfg(feature = "tools")]
 mod cli;
 #[cfg(feature = "upcall")]

@@ -5,6 +5,8 @@
 //! whoever uses contexts needs nothing of it.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "upcall")]
+pub use crate::agent::run as agent;
 pub use crate::kcm::run as kcm;
 pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;
@@ -101,7 +103,7 @@ pub mod sys {
     pub use crate::sys::jail::drop_to;
 
     pub mod passing {
-        pub use crate::sys::passing::{receive, send};
+        pub use crate::sys::passing::{send, take};
     }
 
     pub mod keyctl {

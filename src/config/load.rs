@@ -101,6 +101,7 @@ fn check(config: &Config) -> Result<(), String> {
     }
     let mistake =
         config.backoff.mistake().or_else(|| config.lustre.mistake()).or_else(|| config.caches.mistake());
+    let mistake = mistake.or_else(|| config.agent.mistake());
     if let Some(mistake) = mistake {
         return Err(mistake.to_owned());
     }

@@ -4,6 +4,7 @@
 //! error, so that a mistyped setting does not go unnoticed. lgss.toml(5) describes every key.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod caches;
 mod canonicalize;
 mod choose;
@@ -17,6 +18,7 @@ mod namespace;
 mod sandbox;
 mod settings;
 
+pub(crate) use agent::{AgentScope, AgentSettings};
 pub(crate) use caches::{CacheChoice, Caches, Krb5CcName};
 pub(crate) use canonicalize::Canonicalize;
 pub(crate) use duration::Seconds;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::agent::AgentSettings;
 use super::caches::Caches;
 use super::canonicalize::Canonicalize;
 use super::duration::Seconds;
@@ -54,6 +55,8 @@ pub struct Config {
     pub file_system: BTreeMap<String, FileSystem>,
     /// Exceptions for requesters in other mount namespaces, by a name that the administrator chooses.
     pub namespace: BTreeMap<String, Namespace>,
+    /// The servers of users' credential caches.
+    pub agent: AgentSettings,
     /// What is logged, and where.
     pub log: Log,
     /// The table of `namespace` that has been applied.
@@ -174,6 +177,7 @@ impl Default for Config {
             lustre: Lustre::default(),
             file_system: BTreeMap::new(),
             namespace: BTreeMap::new(),
+            agent: AgentSettings::default(),
             log: Log::default(),
             within: None,
         }

@@ -155,8 +155,10 @@ mod tests {
         }
     }
 
-    fn holds(number: u8, what: bool) -> Result<(), u8> {
-        if what { Ok(()) } else { Err(number) }
+    /// The number of the first that does not hold, counted from 1.
+    fn all(checks: &[bool]) -> Result<(), u8> {
+        let failed = checks.iter().position(|holds| !holds);
+        failed.map_or(Ok(()), |at| Err(u8::try_from(at + 1).unwrap()))
     }
 
     fn as_keeper() -> bool {
@@ -176,17 +178,19 @@ mod tests {
         std::os::unix::fs::symlink(&name, &link).unwrap();
         let status = confined(as_keeper, || {
             let name = format!("/tmp/lgss-test-kcm-{}", nix::unistd::getppid());
-            holds(1, nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).is_err())?;
-            holds(2, fs::File::open(&name).is_ok())?;
-            holds(3, fs::OpenOptions::new().write(true).open(&name).is_err())?;
-            holds(4, fs::remove_file(&name).is_err())?;
-            holds(5, fs::OpenOptions::new().write(true).open("/dev/null").is_ok())?;
-            holds(6, nix::unistd::setgroups(&[]).is_err())?;
-            holds(7, kept_setuid::leave_for(Uid::from_raw(0)).is_err())?;
-            holds(8, kept_setuid::leave_for(Uid::from_raw(USER)).is_ok())?;
-            holds(9, nix::unistd::getuid().as_raw() == USER)?;
-            holds(10, nix::unistd::setuid(Uid::from_raw(OWN)).is_err())?;
-            holds(11, fs::OpenOptions::new().write(true).open(&name).is_err())
+            all(&[
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).is_err(),
+                fs::File::open(&name).is_ok(),
+                fs::OpenOptions::new().write(true).open(&name).is_err(),
+                fs::remove_file(&name).is_err(),
+                fs::OpenOptions::new().write(true).open("/dev/null").is_ok(),
+                nix::unistd::setgroups(&[]).is_err(),
+                kept_setuid::leave_for(Uid::from_raw(0)).is_err(),
+                kept_setuid::leave_for(Uid::from_raw(USER)).is_ok(),
+                nix::unistd::getuid().as_raw() == USER,
+                nix::unistd::setuid(Uid::from_raw(OWN)).is_err(),
+                fs::OpenOptions::new().write(true).open(&name).is_err(),
+            ])
         });
         fs::remove_file(&link).unwrap();
         assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
@@ -195,14 +199,13 @@ mod tests {
     #[test]
     fn roots_agent_gets_no_right_of_the_keepers() {
         let status = confined(as_keeper, || {
-            holds(1, kept_setuid::leave_for(Uid::from_raw(OWN)).is_ok())?;
-            holds(2, nix::unistd::setuid(Uid::from_raw(USER)).is_err())?;
-            holds(3, kept_setuid::hand_on_setuid().is_err())?;
-            holds(
-                4,
+            all(&[
+                kept_setuid::leave_for(Uid::from_raw(OWN)).is_ok(),
+                nix::unistd::setuid(Uid::from_raw(USER)).is_err(),
+                kept_setuid::hand_on_setuid().is_err(),
                 capctl::caps::CapState::get_current()
                     .is_ok_and(|left| left == capctl::caps::CapState::empty()),
-            )
+            ])
         });
         assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
     }
@@ -212,17 +215,16 @@ mod tests {
         let status = confined(
             || as_keeper() && confine_acceptor(Uid::from_raw(OWN)).is_ok(),
             || {
-                holds(1, nix::unistd::setuid(Uid::from_raw(USER)).is_err())?;
-                holds(2, fs::File::open("/dev/null").is_err())?;
-                holds(3, fs::metadata("/").is_err())?;
-                holds(4, fork().is_err())?;
-                holds(5, nix::unistd::execv(c"/bin/true", &[c"true"]).is_err())?;
-                holds(
-                    6,
+                all(&[
+                    nix::unistd::setuid(Uid::from_raw(USER)).is_err(),
+                    fs::File::open("/dev/null").is_err(),
+                    fs::metadata("/").is_err(),
+                    fork().is_err(),
+                    nix::unistd::execv(c"/bin/true", &[c"true"]).is_err(),
                     TcpListener::bind("127.0.0.1:0").is_err() && UdpSocket::bind("127.0.0.1:0").is_err(),
-                )?;
-                holds(7, nix::sys::signal::kill(nix::unistd::getppid(), None).is_err())?;
-                holds(8, crate::sys::passing::pair().is_ok())
+                    nix::sys::signal::kill(nix::unistd::getppid(), None).is_err(),
+                    crate::sys::passing::pair().is_ok(),
+                ])
             },
         );
         assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");

@@ -8,7 +8,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
 use crate::door::{CONNECTION, Leaving};
-use crate::sys::passing::{receive_plain, send};
+use crate::sys::passing::{send, take_plain};
 
 /// The door of one agent.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl OwnEnd {
     /// Reads what the agent has said.
     pub(super) fn listen(&mut self) -> Said {
         let mut buffer = [0; Leaving::SIZE];
-        match receive_plain(self.end.as_fd(), &mut buffer) {
+        match take_plain(self.end.as_fd(), &mut buffer) {
             Ok(0) => Said::Ended(None),
             Ok(length) => match buffer.get(..length).and_then(Leaving::parse) {
                 Some(leaving) if self.sent == leaving.received => Said::MayLeave,
@@ -102,7 +102,7 @@ fn noted(end: BorrowedFd<'_>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::passing::{pair, receive};
+    use crate::sys::passing::{pair, take};
     use std::os::unix::net::UnixStream;
 
     fn say(agent: &OwnedFd, received: u64) {
@@ -118,7 +118,7 @@ mod tests {
         door.pass(connection.as_fd()).unwrap();
         say(&agents, 0);
         assert_eq!(door.listen(), Said::Stays);
-        let (length, descriptors) = receive(agents.as_fd(), &mut [0; 4]).unwrap();
+        let (length, descriptors) = take(agents.as_fd(), &mut [0; 4]).unwrap();
         assert_eq!((length, descriptors.len()), (1, 1));
         say(&agents, 2);
         assert_eq!(door.listen(), Said::Stays);
@@ -134,7 +134,7 @@ mod tests {
         let (ours, agents) = pair().unwrap();
         let mut door = OwnEnd::new(ours);
         let (connection, _client) = UnixStream::pair().unwrap();
-        let receive_all = || while receive(agents.as_fd(), &mut [0; 4]).is_ok() {};
+        let receive_all = || while take(agents.as_fd(), &mut [0; 4]).is_ok() {};
         for sent in 1..=1000 {
             door.pass(connection.as_fd()).unwrap();
             receive_all();

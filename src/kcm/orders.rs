@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::sys::passing::{receive, send};
+use crate::sys::passing::{send, take};
 
 /// A message.
 #[derive(Debug)]
@@ -62,10 +62,10 @@ pub(super) fn close(keeper: BorrowedFd<'_>, connection: BorrowedFd<'_>) -> Resul
 /// The next message; none if the acceptor has ended.
 ///
 /// # Errors
-/// EAGAIN if there is none yet, EPROTO if it is no order; those of [`receive`].
+/// EAGAIN if there is none yet, EPROTO if it is no order; those of [`take`].
 pub(super) fn next(acceptor: BorrowedFd<'_>) -> Result<Option<Order>, Errno> {
     let mut buffer = [0; 5];
-    let (length, descriptors) = receive(acceptor, &mut buffer)?;
+    let (length, descriptors) = take(acceptor, &mut buffer)?;
     let message = buffer.get(..length).unwrap_or_default();
     let mut descriptors = descriptors.into_iter();
     let order = match (message, [descriptors.next(), descriptors.next(), descriptors.next()]) {

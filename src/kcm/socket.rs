@@ -20,7 +20,7 @@ use crate::sys::files::{trusted_path, unpredictable_name};
 
 /// What a passed descriptor is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub(super) enum PassedKind {
     /// A local stream socket that listens.
     Listener,
     /// A local socket that keeps messages apart, as doors are.
@@ -30,14 +30,14 @@ pub(super) enum Passed {
 }
 
 /// Looks at a passed descriptor.
-pub(super) fn kind(descriptor: BorrowedFd<'_>) -> Passed {
+pub(super) fn kind(descriptor: BorrowedFd<'_>) -> PassedKind {
     let local = getsockname::<SockaddrStorage>(descriptor.as_raw_fd())
         .is_ok_and(|name| name.family() == Some(AddressFamily::Unix));
     let listens = getsockopt(&descriptor, sockopt::AcceptConn) == Ok(true);
     match getsockopt(&descriptor, sockopt::SockType) {
-        Ok(SockType::Stream) if local && listens => Passed::Listener,
-        Ok(SockType::SeqPacket) if local && !listens => Passed::Door,
-        _ => Passed::Other,
+        Ok(SockType::Stream) if local && listens => PassedKind::Listener,
+        Ok(SockType::SeqPacket) if local && !listens => PassedKind::Door,
+        _ => PassedKind::Other,
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
         let path = directory.path().join("socket");
         drop(make(&path).unwrap());
         let listener = make(&path).unwrap();
-        assert_eq!(kind(listener.as_fd()), Passed::Listener);
+        assert_eq!(kind(listener.as_fd()), PassedKind::Listener);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o666);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         UnixStream::connect(&path).unwrap();
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn doors_and_listeners_are_told_from_everything_else() {
         let (door, _other) = crate::sys::passing::pair().unwrap();
-        assert_eq!(kind(door.as_fd()), Passed::Door);
+        assert_eq!(kind(door.as_fd()), PassedKind::Door);
         let (stream, _other) = UnixStream::pair().unwrap();
-        assert_eq!(kind(stream.as_fd()), Passed::Other);
-        assert_eq!(kind(std::net::TcpListener::bind("127.0.0.1:0").unwrap().as_fd()), Passed::Other);
-        assert_eq!(kind(fs::File::open("/dev/null").unwrap().as_fd()), Passed::Other);
+        assert_eq!(kind(stream.as_fd()), PassedKind::Other);
+        assert_eq!(kind(std::net::TcpListener::bind("127.0.0.1:0").unwrap().as_fd()), PassedKind::Other);
+        assert_eq!(kind(fs::File::open("/dev/null").unwrap().as_fd()), PassedKind::Other);
     }
 }

@@ -20,7 +20,7 @@ use super::lines::Lines;
 use super::manager::{ServiceManager, uid_of};
 use super::options::KcmOptions;
 use super::served::Served;
-use super::socket::{Passed, kind, make};
+use super::socket::{PassedKind, kind, make};
 use crate::identity::system_user::{SystemUser, find};
 use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
@@ -86,8 +86,8 @@ fn sort(passed: Vec<activation::Handed>) -> (Option<UnixListener>, BTreeMap<u32,
     let (mut listener, mut doors) = (None, BTreeMap::new());
     for activation::Handed { name, descriptor } in passed {
         match (kind(descriptor.as_fd()), uid_of(&name)) {
-            (Passed::Listener, _) if listener.is_none() => listener = Some(descriptor.into()),
-            (Passed::Door, Some(uid)) => drop(doors.insert(uid, descriptor)),
+            (PassedKind::Listener, _) if listener.is_none() => listener = Some(descriptor.into()),
+            (PassedKind::Door, Some(uid)) => drop(doors.insert(uid, descriptor)),
             _ => {}
         }
     }

@@ -73,7 +73,6 @@ const OPEN_HERE: &[c_long] =
 const OPEN_HERE: &[c_long] = &[];
 
 /// Calls on sockets that are open, besides reading and writing.
-#[cfg(feature = "gss")]
 const ON_SOCKETS: [c_long; 7] = [
     libc::SYS_getpeername,
     libc::SYS_getsockname,
@@ -208,7 +207,6 @@ pub(crate) fn on_open(rules: CallRules) -> CallRules {
 }
 
 /// Allows calls on sockets that are open.
-#[cfg(feature = "gss")]
 pub(crate) fn on_sockets(rules: CallRules) -> CallRules {
     rules.calls(&ON_SOCKETS)
 }

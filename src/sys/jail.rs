@@ -8,9 +8,7 @@ use capctl::caps::{Cap, CapState, ambient, bounding};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
-#[cfg(feature = "tools")]
-use nix::sys::resource::getrlimit;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid, write};
@@ -49,7 +47,6 @@ pub(crate) fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
 ///
 /// # Errors
 /// Those of setrlimit(2).
-#[cfg(feature = "tools")]
 pub(crate) fn allow_descriptors(count: u64) -> Result<(), Errno> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < count { setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard) } else { Ok(()) }
@@ -170,6 +167,17 @@ pub(crate) fn keep_only_kill() -> Result<(), Errno> {
 #[cfg(feature = "upcall")]
 pub(crate) fn keep_no_capability() -> Result<(), Errno> {
     keep_capabilities(CapState::empty())
+}
+
+/// Gives up for good what rights the process of an ordinary user may have.
+///
+/// # Errors
+/// Those of prctl(2) and capset(2).
+pub(crate) fn keep_no_right() -> Result<(), Errno> {
+    let code = |e: capctl::Error| Errno::from_raw(e.code());
+    ambient::clear().map_err(code)?;
+    CapState::empty().set_current().map_err(code)?;
+    capctl::prctl::set_no_new_privs().map_err(code)
 }
 
 fn keep_capabilities(kept: CapState) -> Result<(), Errno> {

@@ -28,6 +28,8 @@ pub(crate) mod files;
 #[cfg(feature = "upcall")]
 pub(crate) mod fork;
 #[cfg(feature = "upcall")]
+pub(crate) mod given;
+#[cfg(feature = "upcall")]
 pub(crate) mod heap;
 #[cfg(feature = "upcall")]
 pub(crate) mod heir;
@@ -42,6 +44,8 @@ pub(crate) mod kept_setuid;
 pub(crate) mod keyctl;
 #[cfg(feature = "upcall")]
 pub(crate) mod lending;
+#[cfg(feature = "upcall")]
+pub(crate) mod locked;
 #[cfg(feature = "upcall")]
 pub(crate) mod locks;
 #[cfg(feature = "gss")]

@@ -46,7 +46,7 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], descriptors: &[BorrowedFd<'_
 ///
 /// # Errors
 /// EAGAIN if there is none, EMSGSIZE if it is longer than the buffer or has more than [`MOST`] descriptors; those of recvmsg(2).
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+pub fn take(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut room = cmsg_space!([RawFd; MOST]);
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
@@ -62,12 +62,48 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<
     if cut { Err(Errno::EMSGSIZE) } else { Ok((received.bytes, descriptors)) }
 }
 
+/// What one receive has brought.
+#[derive(Debug)]
+pub(crate) enum Passed {
+    /// The first byte of a message, and its descriptor if it has exactly one.
+    Message(u8, Option<OwnedFd>),
+    /// The other end is closed.
+    Closed,
+}
+
+/// Receives a message, without waiting. Its descriptors are closed on exec; if it has several, all are closed at once.
+///
+/// # Errors
+/// EAGAIN if there is none; others of recvmsg(2).
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Passed, Errno> {
+    let mut bytes = [0; 16];
+    // Of more descriptors the kernel keeps none here (MSG_CTRUNC).
+    let mut control = cmsg_space!([RawFd; 2]);
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let length = message.bytes;
+    let mut descriptors = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
+            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    if length == 0 && descriptors.is_empty() {
+        return Ok(Passed::Closed);
+    }
+    let only = descriptors.pop().filter(|_| descriptors.is_empty());
+    let [first, ..] = bytes;
+    Ok(Passed::Message(first, only))
+}
+
 /// Receives a message that must not have descriptors; of length 0 if the other end is closed. One that has some stays where it
 /// is.
 ///
 /// # Errors
 /// EAGAIN if there is none, EMSGSIZE if it is longer than the buffer, EPROTO if it has descriptors; those of recvmsg(2).
-pub(crate) fn receive_plain(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) fn take_plain(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     let mut first = [0];
     let mut parts = [IoSliceMut::new(&mut first)];
     // Without room for them, they are only told of.
@@ -126,17 +162,17 @@ mod tests {
         send(here.as_fd(), b"two", &[null.as_fd(), zero.as_fd()]).unwrap();
         send(here.as_fd(), b"none", &[]).unwrap();
         let mut buffer = [0; 8];
-        let (length, descriptors) = receive(there.as_fd(), &mut buffer).unwrap();
+        let (length, descriptors) = take(there.as_fd(), &mut buffer).unwrap();
         let names: Vec<_> = descriptors
             .iter()
             .map(|fd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap())
             .collect();
         assert_eq!((&buffer[..length], names), (&b"two"[..], vec!["/dev/null".into(), "/dev/zero".into()]));
-        let (length, descriptors) = receive(there.as_fd(), &mut buffer).unwrap();
+        let (length, descriptors) = take(there.as_fd(), &mut buffer).unwrap();
         assert_eq!((&buffer[..length], descriptors.len()), (&b"none"[..], 0));
-        assert_eq!(receive(there.as_fd(), &mut buffer).unwrap_err(), Errno::EAGAIN);
+        assert_eq!(take(there.as_fd(), &mut buffer).unwrap_err(), Errno::EAGAIN);
         drop(here);
-        assert_eq!(receive(there.as_fd(), &mut buffer).unwrap().0, 0);
+        assert_eq!(take(there.as_fd(), &mut buffer).unwrap().0, 0);
     }
 
     #[test]
@@ -145,9 +181,9 @@ mod tests {
         send(here.as_fd(), b"plain", &[]).unwrap();
         send(here.as_fd(), b"laden", &[here.as_fd()]).unwrap();
         let mut buffer = [0; 8];
-        assert_eq!(receive_plain(there.as_fd(), &mut buffer), Ok(5));
-        assert_eq!(receive_plain(there.as_fd(), &mut buffer), Err(Errno::EPROTO));
-        assert_eq!(receive_plain(there.as_fd(), &mut buffer), Err(Errno::EPROTO));
+        assert_eq!(take_plain(there.as_fd(), &mut buffer), Ok(5));
+        assert_eq!(take_plain(there.as_fd(), &mut buffer), Err(Errno::EPROTO));
+        assert_eq!(take_plain(there.as_fd(), &mut buffer), Err(Errno::EPROTO));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getppid};
 
@@ -63,6 +64,22 @@ impl Process {
         let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
         // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
         Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Opens the process that has connected a local stream, `pid` by SO_PEERCRED. Before Linux 6.5, which has SO_PEERPIDFD,
+    /// the number may be another's already if that process has ended.
+    ///
+    /// # Errors
+    /// ESRCH if it has gone; EMFILE, ENFILE.
+    pub(crate) fn of_peer(socket: BorrowedFd<'_>, pid: i32) -> Result<Self, Errno> {
+        let pid = Pid::from_raw(pid);
+        match getsockopt(&socket, sockopt::PeerPidfd) {
+            Ok(fd) => Ok(Self { pid, fd }),
+            Err(Errno::ENOPROTOOPT) => Self::open(pid),
+            // Kernels before 6.16 say so if the process has been reaped.
+            Err(Errno::EINVAL | Errno::ENODATA) => Err(Errno::ESRCH),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Waits at most `limit` for its end. Returns whether it has ended.

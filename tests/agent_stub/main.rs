@@ -1,11 +1,19 @@
 //! A stub in the place of `lgss_agent`, for tests of `lgss_kcm`: it speaks the door's protocol, and to clients no KCM but one
 //! line about itself. What it is to do stands in the file of `--config`.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a program of tests")]
+#![allow(
+    missing_docs,
+    clippy::exit,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program of tests"
+)]
 
 mod client;
 
 use lgss::private_to_lgss::door::{CONNECTION, DESCRIPTOR, Leaving};
-use lgss::private_to_lgss::sys::passing::{receive, send};
+use lgss::private_to_lgss::sys::passing::{send, take};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -96,7 +104,7 @@ fn serve(door: &OwnedFd, words: &Words) -> i32 {
     let mut received = 0;
     loop {
         let mut buffer = [0; 16];
-        match receive(door.as_fd(), &mut buffer) {
+        match take(door.as_fd(), &mut buffer) {
             Ok((0, _)) => return 0,
             Ok((length, descriptors)) => {
                 assert_eq!((&buffer[..length], descriptors.len()), (&[CONNECTION][..], 1));

@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 13] = [
     &["creds"],
     &["negotiate"],
     &["selftest"],
-    &["upcall", "worker", "cli", "sk_tool", "kinit", "kcm"],
+    &["upcall", "worker", "cli", "sk_tool", "kinit", "agent", "kcm"],
     &[DOOR],
 ];
 /// The programs come in through this module; exported macros name it, since they expand in the programs.

@@ -5,7 +5,7 @@ use crate::support::local_kcm::LocalKcm;
 use crate::support::process::command;
 use crate::support::shared::Shared;
 use crate::support::wait::wait_for;
-use lgss::private_to_lgss::sys::passing::receive;
+use lgss::private_to_lgss::sys::passing::take;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::fs;
@@ -80,7 +80,7 @@ impl Manager {
     fn notice(&self) -> (String, Vec<OwnedFd>) {
         wait_for("a notice", Duration::from_secs(10), || {
             let mut buffer = [0; 200];
-            match receive(self.notices.as_fd(), &mut buffer) {
+            match take(self.notices.as_fd(), &mut buffer) {
                 Ok((length, descriptors)) => {
                     Some((String::from_utf8_lossy(&buffer[..length]).into_owned(), descriptors))
                 }

@@ -49,6 +49,7 @@ mod krb5_conf;
 mod large_tickets;
 mod load;
 mod local_kcm;
+mod local_kcm_agent;
 mod local_kcm_hostile;
 mod local_kcm_managed;
 mod logout;
@@ -155,6 +156,7 @@ const MODULES: &[Trials] = &[
     told_apart::trials,
     krb5_conf::trials,
     local_kcm::trials,
+    local_kcm_agent::trials,
     local_kcm_hostile::trials,
     local_kcm_managed::trials,
     key_gone::trials,

@@ -54,12 +54,25 @@ impl LocalKcm {
         })
     }
 
-    /// The same by a command that is given the words of another.
+    /// Starts one as root with the agent itself, which has these settings.
+    pub(crate) fn start_agents(settings: &str, options: &[&str]) -> Self {
+        Self::start_of(env!("CARGO_BIN_EXE_lgss_agent"), settings, |kcm| {
+            let mut command = command(&kcm[0]);
+            command.args(&kcm[1..]).args(options);
+            command
+        })
+    }
+
+    /// Starts one with stubs by a command that is given the words of another.
     pub(crate) fn start_by(way: &str, starting: impl FnOnce(&[String]) -> Command) -> Self {
+        Self::start_of(env!("CARGO_BIN_EXE_lgss-agent-stub"), way, starting)
+    }
+
+    fn start_of(agent: &str, way: &str, starting: impl FnOnce(&[String]) -> Command) -> Self {
         let scratch = Scratch::new();
         let log = LogReader::bind(&scratch.path("log"));
         install(env!("CARGO_BIN_EXE_lgss_kcm"), &scratch.path("lgss_kcm"), 0o755);
-        install(env!("CARGO_BIN_EXE_lgss-agent-stub"), &scratch.path("lgss_agent"), 0o711);
+        install(agent, &scratch.path("lgss_agent"), 0o711);
         install(env!("CARGO_BIN_EXE_lgss-agent-stub"), &scratch.path("client"), 0o755);
         install_content(way, &scratch.path("way"), 0o644);
         let starting = starting(&words(&scratch));
@@ -155,8 +168,14 @@ impl LocalKcm {
 
     /// The agents that run now.
     pub(crate) fn agents(&self) -> Vec<Pid> {
+        self.agents_with_uids().into_iter().map(|(pid, _)| pid).collect()
+    }
+
+    /// The same, each with the user that it runs as.
+    pub(crate) fn agents_with_uids(&self) -> Vec<(Pid, u32)> {
         let exe = self.path("lgss_agent");
-        Process::all().into_iter().filter(|process| process.exe == exe).map(|process| process.pid).collect()
+        let agents = Process::all().into_iter().filter(|process| process.exe == exe);
+        agents.filter_map(|process| Some((process.pid, process.uid?))).collect()
     }
 
     /// Waits until so many agents run.

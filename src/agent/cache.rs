@@ -1,0 +1,113 @@
+//! One credential cache.
+//!
+//! Changed by collections.rs alone. Invariant: of credentials of which one takes the place of the other there is one, and
+//! the size is the sum of what is in the cache.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::codec::{CacheId, CredentialId, HeldCredential, PrincipalBytes};
+use crate::wire::Reader;
+
+/// What an empty cache costs, in bytes.
+const EMPTY: usize = 512;
+
+/// A cache: a principal and its credentials in the order of their arrival.
+#[derive(Debug)]
+pub(super) struct HeldCache {
+    id: CacheId,
+    principal: Vec<u8>,
+    offset: u32,
+    credentials: BTreeMap<CredentialId, HeldCredential>,
+    by_identity: HashMap<[u8; 32], CredentialId>,
+    /// When it last got something, in seconds since the epoch.
+    changed: u32,
+    size: usize,
+}
+
+impl HeldCache {
+    /// An empty cache of this principal.
+    pub(super) fn new(id: CacheId, principal: PrincipalBytes<'_>, now: u32) -> Self {
+        let principal = principal.bytes().to_vec();
+        Self {
+            id,
+            size: EMPTY.saturating_add(principal.len()),
+            principal,
+            offset: 0,
+            credentials: BTreeMap::new(),
+            by_identity: HashMap::new(),
+            changed: now,
+        }
+    }
+
+    /// Its name in lists.
+    pub(super) fn id(&self) -> CacheId {
+        self.id
+    }
+
+    /// Its principal, as it came.
+    pub(super) fn principal(&self) -> &[u8] {
+        &self.principal
+    }
+
+    /// Its principal, for people.
+    pub(super) fn shown_principal(&self) -> String {
+        PrincipalBytes::read(&mut Reader::new(&self.principal))
+            .map_or_else(|error| error.to_string(), PrincipalBytes::shown)
+    }
+
+    /// The difference of the KDC's clock.
+    pub(super) fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// What it costs, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Its credentials.
+    pub(super) fn credentials(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&CredentialId, &HeldCredential)> + Clone {
+        self.credentials.iter()
+    }
+
+    /// One of them.
+    pub(super) fn credential(&self, id: CredentialId) -> Option<&HeldCredential> {
+        self.credentials.get(&id)
+    }
+
+    /// The one whose place this credential would take.
+    pub(super) fn duplicate_of(&self, credential: &HeldCredential) -> Option<CredentialId> {
+        self.by_identity.get(credential.identity()).copied()
+    }
+
+    /// When the last of its tickets ends, in seconds since the epoch; for a cache without tickets, when it last changed.
+    pub(super) fn last_end(&self) -> u32 {
+        self.credentials.values().filter_map(HeldCredential::end).max().unwrap_or(self.changed)
+    }
+
+    /// Adds a credential.
+    pub(super) fn put(&mut self, id: CredentialId, credential: HeldCredential, now: u32) {
+        if let Some(duplicate) = self.duplicate_of(&credential) {
+            self.remove(duplicate);
+        }
+        self.size = self.size.saturating_add(credential.cost());
+        self.by_identity.insert(*credential.identity(), id);
+        self.credentials.insert(id, credential);
+        self.changed = now;
+    }
+
+    /// Removes a credential.
+    pub(super) fn remove(&mut self, id: CredentialId) {
+        if let Some(removed) = self.credentials.remove(&id) {
+            self.size = self.size.saturating_sub(removed.cost());
+            self.by_identity.remove(removed.identity());
+        }
+    }
+
+    /// Sets the difference of the KDC's clock.
+    pub(super) fn set_offset(&mut self, offset: u32) {
+        self.offset = offset;
+    }
+}

@@ -1,0 +1,16 @@
+//! The protocol KCM and the format of credentials in it: file caches, version 4.
+//!
+//! Used by operations and storage. Invariant: what is parsed is bounds-checked, and bytes of credentials are kept as they
+//! came.
+
+mod credential;
+mod pattern;
+mod principal;
+mod reply;
+mod request;
+
+pub(crate) use credential::{CredentialId, HeldCredential};
+pub(crate) use pattern::Pattern;
+pub(crate) use principal::PrincipalBytes;
+pub(crate) use reply::{KcmReply, Status};
+pub(crate) use request::{CacheId, CacheLabel, Header, KcmRequest, Opcode, RequestFault};

@@ -1,0 +1,75 @@
+//! What the agent may still do once it serves (rules S10, S13): read and write on what is open, receive connections, send
+//! lines to the log. Nothing is opened, connected or executed, except that the sessions of clients are looked up in /proc
+//! where the scope needs it.
+
+use std::ffi::c_long;
+use std::io;
+use std::path::Path;
+
+use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
+use nix::errno::Errno;
+
+use crate::config::AgentScope;
+use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
+use crate::sys::call_groups::{
+    data_memory, foreign, further_filter, on_attributes, on_descriptors, on_open, on_sockets,
+    opening_as_it_is,
+};
+use crate::sys::file_rules::allow;
+
+/// The newest versions whose rights are used. A kernel with an older one enforces what it has.
+const FILES: ABI = ABI::V5;
+const NETWORK: ABI = ABI::V4;
+const SCOPES: ABI = ABI::V6;
+
+/// Calls on connections, and on the process itself.
+const AGENTS: [c_long; 5] = [
+    libc::SYS_accept4,
+    libc::SYS_sendto,
+    libc::SYS_mlockall,
+    // Whether a client still lives, where the kernel gives no descriptor with the connection.
+    libc::SYS_pidfd_open,
+    libc::SYS_close_range,
+];
+
+/// Confines the process for good.
+///
+/// # Errors
+/// The library's or the kernel's. A kernel without Landlock is none.
+pub(super) fn confine(scope: AgentScope) -> io::Result<()> {
+    confine_files(scope)?;
+    calls(scope).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
+    deadly().enforce(CallAnswer::Kill, CallAnswer::Allow)
+}
+
+fn confine_files(scope: AgentScope) -> io::Result<()> {
+    let mut rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(FILES))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(NETWORK)))
+        .and_then(|rules| rules.scope(Scope::from_all(SCOPES)))
+        .and_then(Ruleset::create)
+        .map_err(io::Error::other)?;
+    if scope == AgentScope::Session {
+        allow(&mut rules, Path::new("/proc"), AccessFs::ReadFile.into())?;
+    }
+    rules.restrict_self().map(drop).map_err(io::Error::other)
+}
+
+fn calls(scope: AgentScope) -> CallRules {
+    let own = std::process::id();
+    let rules = on_sockets(on_open(CallRules::default())).calls(&AGENTS);
+    let rules = match scope {
+        AgentScope::User => rules,
+        AgentScope::Session => opening_as_it_is(rules),
+    };
+    let rules = rules
+        .call_with(libc::SYS_prlimit64, &[Argument::IsNull(2)])
+        .call_with(libc::SYS_tgkill, &[Argument::Is(0, own)])
+        .call_with(libc::SYS_tkill, &[Argument::Is(0, own)]);
+    let attributes = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_VMA];
+    further_filter(on_attributes(on_descriptors(data_memory(rules)), &attributes))
+}
+
+fn deadly() -> CallRules {
+    foreign().calls(&[libc::SYS_execve, libc::SYS_execveat])
+}

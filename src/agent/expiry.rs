@@ -1,0 +1,73 @@
+//! Drops what has expired.
+//!
+//! Called by the event loop from time to time, and by operations that meet a limit. A cache stays for a while after the last
+//! of its tickets has ended, so that klist(1) shows what has expired, and programs know whose tickets are missing.
+
+use super::change::{Change, StorageError};
+use super::codec::{CacheLabel, CredentialId};
+use super::collections::Collections;
+use super::peer::ClientScope;
+
+/// How long a cache stays after its last ticket has ended, in seconds: a night.
+pub(super) const CACHE_STAYS: u32 = 12 * 3600;
+/// How long a ticket stays after its end, in seconds, in a cache with one that ends later.
+pub(super) const TICKET_STAYS: u32 = 3600;
+
+/// Who has to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pressure {
+    /// Nobody.
+    None,
+    /// There is a limit: nothing that has expired stays.
+    LimitMet,
+}
+
+/// A cache that was dropped: its name and principal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub(super) label: CacheLabel,
+    pub(super) principal: String,
+}
+
+/// Drops caches and tickets that have expired. Returns the caches.
+///
+/// # Errors
+/// [`StorageError`] of the first change that was not stored.
+pub(super) fn sweep(
+    collections: &mut Collections,
+    pressure: Pressure,
+    now: u32,
+) -> Result<Vec<Dropped>, StorageError> {
+    let (cache_stays, ticket_stays) = match pressure {
+        Pressure::None => (CACHE_STAYS, TICKET_STAYS),
+        Pressure::LimitMet => (0, 0),
+    };
+    let is_over = |end: u32, stays: u32| end.saturating_add(stays) <= now;
+    let mut dropped = Vec::new();
+    let mut changes: Vec<(ClientScope, Change)> = Vec::new();
+    for (scope, label, cache) in collections.all() {
+        let last = cache.last_end();
+        // A cache without tickets is being made: no limit takes it away.
+        let stays = if cache.credentials().any(|(_, credential)| credential.end().is_some()) {
+            cache_stays
+        } else {
+            CACHE_STAYS
+        };
+        if is_over(last, stays) {
+            dropped.push(Dropped { label: label.clone(), principal: cache.shown_principal() });
+            changes.push((scope.clone(), Change::RemoveCache { label: label.clone() }));
+            continue;
+        }
+        let over = cache.credentials().filter(|(_, credential)| {
+            credential.end().is_some_and(|end| end < last && is_over(end, ticket_stays))
+        });
+        let ids: Vec<CredentialId> = over.map(|(id, _)| *id).collect();
+        if !ids.is_empty() {
+            changes.push((scope.clone(), Change::RemoveCredentials { label: label.clone(), ids }));
+        }
+    }
+    for (scope, change) in changes {
+        collections.apply(&scope, change, now)?;
+    }
+    Ok(dropped)
+}

@@ -1,0 +1,110 @@
+//! Where connections come from: a listening socket of our own or of systemd's, or the door by which `lgss_kcm` passes them on.
+//!
+//! The door is a pair of sockets for messages. In: `u8 1` with one descriptor, a connection. Out: `u8 2 · u64 connections
+//! received`: this process wants to end; if that is the number that was sent, `lgss_kcm` closes the door.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+use std::os::fd::AsRawFd;
+
+use crate::sys::passing::{Passed, receive};
+
+/// Messages of the door.
+const CONNECTION: u8 = 1;
+const LEAVING: u8 = 2;
+
+/// Where connections come from.
+#[derive(Debug)]
+pub(super) enum Intake {
+    /// A listening socket.
+    Listening(UnixListener),
+    /// The door, and how many connections have come.
+    Door(OwnedFd, u64),
+    /// The door is closed: no connection comes any more.
+    Closed,
+}
+
+/// What has come.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A connection.
+    Connection(UnixStream),
+    /// Something else, which is ignored.
+    Garbage,
+    /// Nothing more.
+    Nothing,
+    /// The other side of the door has closed it.
+    DoorClosed,
+}
+
+impl Intake {
+    /// Readable when something has come.
+    pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Listening(listener) => Some(listener.as_fd()),
+            Self::Door(door, _) => Some(door.as_fd()),
+            Self::Closed => None,
+        }
+    }
+
+    /// Takes one connection. A door that is closed stays so.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM: it is to be tried later.
+    pub(super) fn take(&mut self) -> Result<Arrival, Errno> {
+        let socket = match self {
+            Self::Closed => return Ok(Arrival::Nothing),
+            Self::Listening(listener) => match listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) => return nothing_or(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+            },
+            Self::Door(door, count) => match receive(door.as_fd()) {
+                Ok(Passed::Closed) => {
+                    *self = Self::Closed;
+                    return Ok(Arrival::DoorClosed);
+                }
+                Ok(Passed::Message(CONNECTION, Some(socket))) => {
+                    *count = count.wrapping_add(1);
+                    UnixStream::from(socket)
+                }
+                // A connection that found no free descriptor here counts, too: it was sent.
+                Ok(Passed::Message(CONNECTION, None)) => {
+                    *count = count.wrapping_add(1);
+                    return Ok(Arrival::Garbage);
+                }
+                Ok(Passed::Message(..)) => return Ok(Arrival::Garbage),
+                Err(errno) => return nothing_or(errno),
+            },
+        };
+        Ok(match socket.set_nonblocking(true) {
+            Ok(()) => Arrival::Connection(socket),
+            Err(_) => Arrival::Garbage,
+        })
+    }
+
+    /// Asks to be let go. Returns whether there is nobody to be asked.
+    pub(super) fn ask_to_leave(&self) -> bool {
+        let Self::Door(door, count) = self else { return true };
+        let mut message = [LEAVING; 9];
+        let (_, number) = message.split_at_mut(1);
+        number.copy_from_slice(&count.to_be_bytes());
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        // If it does not get through, the other side has closed the door, which is seen next.
+        let _ = send(door.as_raw_fd(), &message, flags);
+        false
+    }
+}
+
+fn nothing_or(errno: Errno) -> Result<Arrival, Errno> {
+    match errno {
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS => Err(errno),
+        Errno::EINTR => Ok(Arrival::Garbage),
+        // A client that has gone again is none.
+        _ if std::io::Error::from(errno).kind() == ErrorKind::ConnectionAborted => Ok(Arrival::Garbage),
+        _ => Ok(Arrival::Nothing),
+    }
+}

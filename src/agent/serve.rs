@@ -1,0 +1,362 @@
+//! The loop: one thread, one poll(2), timers.
+//!
+//! Called by start.rs. What else has to be waited for – tickets that are renewed, for example – joins [`Agent::awaited`] and
+//! [`Agent::next_deadline`]; changes go through [`Collections::apply`]. Invariant: nothing in the loop blocks, and no
+//! connection keeps another one waiting for more than a few requests.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signalfd::SignalFd;
+
+use super::codec::{KcmReply, Opcode};
+use super::collections::Collections;
+use super::connection::{Connection, ReadSoFar};
+use super::expiry::{Dropped, Pressure, sweep};
+use super::intake::{Arrival, Intake};
+use super::journal::{AgentJournal, Topic};
+use super::limits::{REPLY_LIMIT, StoreLimits, UNDER_WAY};
+use super::operations::{Desk, KcmRefusal};
+use super::peer::{ClientScope, scope_of};
+use crate::config::{AgentSettings, LogLevel};
+use crate::sys::locked::lock_present;
+use crate::time::now_32;
+
+/// Most connections; for another one, the one that has been idle for longest is closed.
+pub(super) const CONNECTIONS: usize = 512;
+/// How long a request or a reply may stand still.
+const STALLED: Duration = Duration::from_secs(30);
+/// How often expired caches are looked for.
+const SWEEP: Duration = Duration::from_secs(300);
+/// Most requests of a connection before the next one's turn.
+const IN_A_ROW: usize = 16;
+/// The pause after a lack of descriptors or memory.
+const SCARCE: Duration = Duration::from_millis(200);
+/// Memory is locked again when caches have grown by so much, in bytes.
+const LOCK_STEP: usize = 64 * 1024;
+
+/// The server.
+pub(super) struct Agent {
+    uid: u32,
+    settings: AgentSettings,
+    limits: StoreLimits,
+    intake: Intake,
+    connections: Vec<Connection>,
+    collections: Collections,
+    journal: AgentJournal,
+    last_request: Instant,
+    next_sweep: Instant,
+    /// No connection is taken before.
+    scarce_until: Instant,
+    /// Size of the caches when memory was last locked; `None` once that has failed.
+    locked: Option<usize>,
+    asked_to_leave: bool,
+}
+
+/// What poll(2) has found.
+struct Readiness {
+    ending: bool,
+    arrivals: bool,
+    /// Positions in the list of connections, the greatest first.
+    connections: Vec<usize>,
+}
+
+impl Agent {
+    /// A server of this user's caches.
+    pub(super) fn new(
+        uid: u32,
+        settings: AgentSettings,
+        intake: Intake,
+        collections: Collections,
+        journal: AgentJournal,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            uid,
+            settings,
+            limits: StoreLimits::of(&settings),
+            intake,
+            connections: Vec::new(),
+            collections,
+            journal,
+            last_request: now,
+            next_sweep: now,
+            scarce_until: now,
+            locked: Some(0),
+            asked_to_leave: false,
+        }
+    }
+
+    /// Serves until a signal, or until there is nothing to serve any more.
+    pub(super) fn serve(mut self, ending: &SignalFd, begun: Instant) {
+        self.lock_memory();
+        let mut now = begun;
+        loop {
+            self.tidy(now);
+            if self.is_over(now) {
+                return;
+            }
+            let ready = self.wait(ending, now);
+            now = Instant::now();
+            if ready.ending {
+                self.tell_loss("ended by a signal");
+                return;
+            }
+            for at in ready.connections {
+                self.attend(at, now);
+            }
+            if ready.arrivals {
+                self.let_in(now);
+            }
+        }
+    }
+
+    /// Waits for something to do, or for the next deadline.
+    fn wait(&self, ending: &SignalFd, now: Instant) -> Readiness {
+        let (mut set, arrivals) = self.awaited(ending, now);
+        let left = self.next_deadline(now).map(|deadline| deadline.saturating_duration_since(now));
+        // Rounded up, so that the last millisecond is not spent in a busy loop.
+        let timeout = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left.as_micros().div_ceil(1000)).unwrap_or(PollTimeout::MAX)
+        });
+        // An interrupted call is one that has found nothing.
+        let _ = poll(&mut set, timeout).inspect_err(|_| set.clear());
+        let is_ready = |at: usize| set.get(at).is_some_and(|fd| fd.any().unwrap_or(false));
+        let first = 1 + usize::from(arrivals);
+        let connections = (0..self.connections.len()).rev().filter(|at| is_ready(first + at)).collect();
+        Readiness { ending: is_ready(0), arrivals: arrivals && is_ready(1), connections }
+    }
+
+    /// What is waited for: signals, arrivals (if any can be taken), then the connections.
+    fn awaited<'a>(&'a self, ending: &'a SignalFd, now: Instant) -> (Vec<PollFd<'a>>, bool) {
+        let mut set = vec![PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
+        let has_room = self.connections.len() < CONNECTIONS || self.longest_idle().is_some();
+        let arrivals = self.intake.awaited().filter(|_| has_room && now >= self.scarce_until);
+        set.extend(arrivals.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        set.extend(self.connections.iter().map(|connection| {
+            let (fd, flags) = connection.awaited();
+            PollFd::new(fd, flags)
+        }));
+        (set, arrivals.is_some())
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let connections = self.connections.iter().map(|connection| self.patience_ends(connection));
+        let sweep = (self.collections.count() > 0).then_some(self.next_sweep);
+        let leave =
+            (self.is_empty() && !self.asked_to_leave).then(|| self.last_request + self.settings.idle.0);
+        let scarce = (self.scarce_until > now).then_some(self.scarce_until);
+        connections.chain(sweep).chain(leave).chain(scarce).min()
+    }
+
+    fn patience_ends(&self, connection: &Connection) -> Instant {
+        let patience = if connection.is_idle() { self.settings.idle.0 } else { STALLED };
+        connection.moved() + patience
+    }
+
+    fn is_empty(&self) -> bool {
+        self.collections.count() == 0
+    }
+
+    /// Does what is due at this time.
+    fn tidy(&mut self, now: Instant) {
+        let over: Vec<usize> = (0..self.connections.len())
+            .rev()
+            .filter(|&at| self.connections.get(at).is_some_and(|one| self.patience_ends(one) <= now))
+            .collect();
+        for at in over {
+            if self.connections.get(at).is_some_and(Connection::is_idle) {
+                self.end_idle(at, now);
+            } else {
+                self.connections.swap_remove(at);
+            }
+        }
+        if now >= self.next_sweep && !self.is_empty() {
+            self.next_sweep = now + SWEEP;
+            match sweep(&mut self.collections, Pressure::None, now_32()) {
+                Ok(dropped) => self.tell_dropped(dropped),
+                Err(error) => self.journal.say(LogLevel::Error, Topic::Storage, error),
+            }
+        }
+    }
+
+    /// Whether there is nothing to serve any more. Asks to be let go where somebody can.
+    fn is_over(&mut self, now: Instant) -> bool {
+        if matches!(self.intake, Intake::Closed) && self.connections.is_empty() {
+            self.tell_loss("ended, since lgss_kcm is gone");
+            return true;
+        }
+        let idle = now.saturating_duration_since(self.last_request) >= self.settings.idle.0;
+        if self.asked_to_leave || !idle || !self.is_empty() {
+            return false;
+        }
+        while let Some(at) = self.longest_idle() {
+            self.end_idle(at, now);
+        }
+        // Somebody may have come at the last moment.
+        self.let_in(now);
+        if !self.connections.is_empty() || !self.is_empty() {
+            return false;
+        }
+        self.asked_to_leave = true;
+        self.intake.ask_to_leave()
+    }
+
+    /// Takes those who have come, as long as there is room.
+    fn let_in(&mut self, now: Instant) {
+        for _ in 0..IN_A_ROW {
+            if self.connections.len() >= CONNECTIONS {
+                match self.longest_idle() {
+                    Some(at) => self.end_idle(at, now),
+                    None => return,
+                }
+            }
+            match self.intake.take() {
+                Ok(Arrival::Connection(socket)) => {
+                    self.asked_to_leave = false;
+                    match scope_of(&socket, self.uid, self.settings.scope) {
+                        Ok(scope) => self.connections.push(Connection::new(socket, scope, now)),
+                        Err(fault) => self.journal.say(LogLevel::Warn, Topic::Peer, fault),
+                    }
+                }
+                Ok(Arrival::Garbage) => self.asked_to_leave = false,
+                Ok(Arrival::Nothing) => return,
+                Ok(Arrival::DoorClosed) => {
+                    if !self.asked_to_leave {
+                        let notice = "lgss_kcm has closed the door; open connections are served on";
+                        self.journal.say(LogLevel::Info, Topic::Process, notice);
+                    }
+                    return;
+                }
+                Err(errno) => {
+                    self.scarce_until = now + SCARCE;
+                    let words = format_args!("a connection waits: {errno}");
+                    return self.journal.say(LogLevel::Warn, Topic::Peer, words);
+                }
+            }
+        }
+    }
+
+    fn longest_idle(&self) -> Option<usize> {
+        let idle = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_idle());
+        idle.min_by_key(|(_, connection)| connection.moved()).map(|(at, _)| at)
+    }
+
+    /// Ends a connection without request, unless one has just come: that is answered.
+    fn end_idle(&mut self, at: usize, now: Instant) {
+        if let Some(connection) = self.connections.get(at) {
+            connection.refuse_more();
+        }
+        self.attend(at, now);
+    }
+
+    /// Reads, answers and writes what can be on one connection. Takes it from the list if it has ended.
+    fn attend(&mut self, at: usize, now: Instant) {
+        if !self.exchange(at, now) {
+            self.connections.swap_remove(at);
+        }
+        self.lock_memory();
+    }
+
+    /// Returns whether the connection goes on.
+    fn exchange(&mut self, at: usize, now: Instant) -> bool {
+        for _ in 0..IN_A_ROW {
+            let room = UNDER_WAY.saturating_sub(self.connections.iter().map(Connection::held).sum());
+            let Some(connection) = self.connections.get_mut(at) else { return true };
+            if !connection.send(now) {
+                return false;
+            }
+            if !matches!(connection.awaited(), (_, PollFlags::POLLIN)) {
+                return true;
+            }
+            let answer = match connection.receive(&self.limits, room, now) {
+                ReadSoFar::NotYet => return true,
+                ReadSoFar::Closed => return false,
+                ReadSoFar::Refused(refusal) => Err(refusal),
+                ReadSoFar::Request(opcode, parameters) => {
+                    let scope = connection.scope().clone();
+                    self.last_request = now;
+                    self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()))
+                }
+            };
+            let reply = answer.unwrap_or_else(|refusal| {
+                self.tell_refusal(&refusal);
+                KcmReply::status(refusal.status())
+            });
+            let Some(connection) = self.connections.get_mut(at) else { return true };
+            connection.reply(reply, now);
+            if !connection.send(now) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn answer(
+        &mut self,
+        scope: &ClientScope,
+        (opcode, parameters): (Opcode, &[u8]),
+        room: usize,
+    ) -> Result<KcmReply, KcmRefusal> {
+        let mut dropped = Vec::new();
+        let mut desk = Desk {
+            collections: &mut self.collections,
+            scope,
+            limits: &self.limits,
+            uid: self.uid,
+            now: now_32(),
+            room: room.min(REPLY_LIMIT),
+            dropped: &mut dropped,
+        };
+        let answer = desk.answer(opcode, parameters);
+        self.tell_dropped(dropped);
+        answer
+    }
+
+    /// Locks what the caches have got since the last time.
+    fn lock_memory(&mut self) {
+        let size = self.collections.size();
+        let Some(locked) = self.locked.filter(|locked| *locked == 0 || size >= locked + LOCK_STEP) else {
+            return;
+        };
+        match lock_present() {
+            Ok(()) => self.locked = Some(size.max(1)),
+            Err(errno) => {
+                self.locked = None;
+                let words = if locked == 0 { "memory" } else { "further memory" };
+                let words = format_args!("{words} may be swapped out: {errno}; raise the limit memlock");
+                self.journal.say(LogLevel::Info, Topic::Process, words);
+            }
+        }
+    }
+
+    fn tell_refusal(&mut self, refusal: &KcmRefusal) {
+        let (level, topic) = match refusal {
+            KcmRefusal::Limit(_) => (LogLevel::Warn, Topic::Limit),
+            KcmRefusal::Malformed(_) => (LogLevel::Warn, Topic::Malformed),
+            KcmRefusal::Storage(_) => (LogLevel::Error, Topic::Storage),
+            KcmRefusal::NoCache
+            | KcmRefusal::Nothing
+            | KcmRefusal::NothingToRemove
+            | KcmRefusal::Unsupported => return,
+        };
+        self.journal.say(level, topic, refusal);
+    }
+
+    fn tell_dropped(&mut self, dropped: Vec<Dropped>) {
+        for Dropped { label, principal } in dropped {
+            let words = format_args!("{label} of {principal} is dropped: its tickets have expired");
+            self.journal.say(LogLevel::Info, Topic::Expiry, words);
+        }
+    }
+
+    /// Says that caches end with the process, if they do.
+    fn tell_loss(&mut self, why: &str) {
+        let count = self.collections.count();
+        if count > 0 && !self.collections.survive() {
+            let words = format_args!("{why}: caches that were in memory are lost: {count}");
+            self.journal.say(LogLevel::Warn, Topic::Process, words);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! From a command line to a process that may hold secrets: never root, no core, no way to new rights, confined.
+//!
+//! Called by [`super::run`]. Everything that needs a file or a name is done here, before the first connection.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::unistd::{geteuid, getresuid};
+
+use super::arguments::{AgentArguments, IntakeChoice};
+use super::change::Memory;
+use super::collections::Collections;
+use super::confinement::confine;
+use super::intake::Intake;
+use super::journal::{AgentJournal, Topic};
+use super::serve::{Agent, CONNECTIONS};
+use crate::config::{Config, ConfigError, LogLevel};
+use crate::sys::random::random_bytes;
+use crate::sys::{given, jail, process};
+
+/// Descriptors besides those of connections.
+const OTHER_DESCRIPTORS: usize = 32;
+
+/// Why the agent does not serve.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartFailure {
+    #[error("not as root: a user's tickets are kept by a process of that user's")]
+    Root,
+    #[error("--for-uid {0}: this process's user is {1}; it serves that user, or as lgss_kcm's user uid 0")]
+    ForAnother(u32, u32),
+    #[error("descriptor {0}: {1}")]
+    Given(i32, #[source] Errno),
+    #[error("{0}: {1}")]
+    Process(&'static str, #[source] Errno),
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    #[error("socket {0}: a server has it already")]
+    InUse(PathBuf),
+    #[error("socket {0}: {1}")]
+    Socket(PathBuf, #[source] io::Error),
+    #[error("confinement: {0}")]
+    Confinement(#[source] io::Error),
+}
+
+/// Serves until there is no more to do.
+///
+/// # Errors
+/// [`StartFailure`], if it cannot even begin.
+pub(super) fn start(arguments: &AgentArguments) -> Result<(), StartFailure> {
+    let uid = own_uid()?;
+    let served = arguments.for_uid.unwrap_or(uid);
+    if served != uid && served != 0 {
+        return Err(StartFailure::ForAnother(served, uid));
+    }
+    let number = arguments.intake.descriptor();
+    let given = given::take_only(number).map_err(|errno| StartFailure::Given(number.unwrap_or(-1), errno))?;
+    let socket = absolute(arguments)?;
+    process::reset_inherited();
+    let failed = |what| move |errno| StartFailure::Process(what, errno);
+    jail::leave_no_core().map_err(failed("core"))?;
+    jail::keep_no_right().map_err(failed("rights"))?;
+    jail::allow_descriptors((CONNECTIONS + OTHER_DESCRIPTORS) as u64).map_err(failed("descriptors"))?;
+    let config = Config::load(arguments.config.as_deref());
+    let logged = config.as_ref().ok().cloned().unwrap_or_default().log;
+    let mut journal = AgentJournal::new(logged.socket, logged.level, served);
+    let begun = config.map_err(StartFailure::from).and_then(|config| {
+        let intake = intake(&arguments.intake, given, socket)?;
+        let ending = ending_signals().map_err(failed("signals"))?;
+        let salt = random_bytes().map_err(failed("random numbers"))?;
+        confine(config.agent.scope).map_err(StartFailure::Confinement)?;
+        Ok((config.agent, intake, ending, Collections::new(Box::new(Memory), salt)))
+    });
+    match begun {
+        Ok((settings, intake, ending, collections)) => {
+            Agent::new(served, settings, intake, collections, journal).serve(&ending, Instant::now());
+            Ok(())
+        }
+        Err(failure) => {
+            journal.say(LogLevel::Error, Topic::Process, format_args!("not started: {failure}"));
+            Err(failure)
+        }
+    }
+}
+
+fn own_uid() -> Result<u32, StartFailure> {
+    let ids = getresuid().map_err(|errno| StartFailure::Process("ids", errno))?;
+    if [ids.real, ids.effective, ids.saved].iter().any(|id| id.is_root()) {
+        return Err(StartFailure::Root);
+    }
+    Ok(ids.effective.as_raw())
+}
+
+/// The path of the socket that is to be made, before the process leaves its directory.
+fn absolute(arguments: &AgentArguments) -> Result<Option<PathBuf>, StartFailure> {
+    let IntakeChoice::Path(path) = &arguments.intake else { return Ok(None) };
+    std::path::absolute(path).map(Some).map_err(|error| StartFailure::Socket(path.clone(), error))
+}
+
+fn intake(
+    choice: &IntakeChoice,
+    given: Option<OwnedFd>,
+    path: Option<PathBuf>,
+) -> Result<Intake, StartFailure> {
+    match (choice, given, path) {
+        (IntakeChoice::Door(number), Some(door), _) => {
+            expect(&door, SockType::SeqPacket).map_err(|errno| StartFailure::Given(*number, errno))?;
+            Ok(Intake::Door(door, 0))
+        }
+        (IntakeChoice::Passed(number), Some(socket), _) => {
+            expect(&socket, SockType::Stream).map_err(|errno| StartFailure::Given(*number, errno))?;
+            let listener = UnixListener::from(socket);
+            let non_blocking = listener.set_nonblocking(true);
+            non_blocking.map_err(|_| StartFailure::Given(*number, Errno::EBADF))?;
+            Ok(Intake::Listening(listener))
+        }
+        (_, _, Some(path)) => {
+            let listener = listen(&path)?;
+            listener.set_nonblocking(true).map_err(|error| StartFailure::Socket(path, error))?;
+            Ok(Intake::Listening(listener))
+        }
+        (_, _, None) => Err(StartFailure::Given(-1, Errno::EBADF)),
+    }
+}
+
+fn expect(socket: &OwnedFd, kind: SockType) -> Result<(), Errno> {
+    if getsockopt(socket, sockopt::SockType)? == kind { Ok(()) } else { Err(Errno::EPROTOTYPE) }
+}
+
+/// Listens at a path, and takes the place of a socket of ours that nobody serves any more.
+fn listen(path: &Path) -> Result<UnixListener, StartFailure> {
+    let failed = |error| StartFailure::Socket(path.to_owned(), error);
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+        other => return other.map_err(failed),
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(error) => return Err(failed(error)),
+        Ok(_) => return Err(StartFailure::InUse(path.to_owned())),
+    }
+    let found = path.symlink_metadata().map_err(failed)?;
+    if !found.file_type().is_socket() || found.uid() != geteuid().as_raw() {
+        return Err(StartFailure::InUse(path.to_owned()));
+    }
+    std::fs::remove_file(path).map_err(failed)?;
+    UnixListener::bind(path).map_err(failed)
+}
+
+/// Signals that end the process, to be read in its loop.
+fn ending_signals() -> Result<SignalFd, Errno> {
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+    signals.thread_block()?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}

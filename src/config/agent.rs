@@ -1,0 +1,69 @@
+//! Settings of `lgss_agent`.
+
+use serde::{Deserialize, Serialize};
+
+use super::duration::Seconds;
+
+/// Smallest value of `max_ticket_size`, in KiB: tickets with the groups of a Windows user have up to 64 KiB.
+const LEAST_TICKET_SIZE: u32 = 16;
+/// Largest value of `max_ticket_size`, in KiB: no reply has more than 10 MiB.
+const GREATEST_TICKET_SIZE: u32 = 4096;
+
+/// How a user's credential cache server keeps caches, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// Who shares a collection of caches.
+    pub scope: AgentScope,
+    /// Most caches.
+    pub max_caches: u16,
+    /// Most credentials in a cache.
+    pub max_tickets: u32,
+    /// Largest credential, in KiB.
+    pub max_ticket_size: u32,
+    /// Memory of all credentials, in MiB.
+    pub max_memory: u32,
+    /// Time without requests after which a connection is closed, and a server without caches ends.
+    pub idle: Seconds,
+}
+
+/// Who shares a collection of caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentScope {
+    /// All processes of the user.
+    #[default]
+    User,
+    /// Those of one login session.
+    Session,
+}
+
+impl AgentSettings {
+    /// The mistake in these settings, if there is one.
+    pub(super) fn mistake(&self) -> Option<&'static str> {
+        if self.max_caches == 0 {
+            Some("agent.max_caches must not be zero")
+        } else if self.max_tickets == 0 {
+            Some("agent.max_tickets must not be zero")
+        } else if self.max_memory == 0 {
+            Some("agent.max_memory must not be zero")
+        } else if !(LEAST_TICKET_SIZE..=GREATEST_TICKET_SIZE).contains(&self.max_ticket_size) {
+            Some("agent.max_ticket_size must be from 16 to 4096 (KiB)")
+        } else {
+            None
+        }
+    }
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            scope: AgentScope::User,
+            max_caches: 64,
+            max_tickets: 2000,
+            max_ticket_size: 256,
+            max_memory: 64,
+            idle: Seconds::of(600),
+        }
+    }
+}
