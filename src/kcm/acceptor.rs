@@ -16,9 +16,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::confinement::confine_acceptor;
 use super::doors::{OwnEnd, Said};
-use super::lines::{Lines, Weight};
+use super::lines::{KcmLog, Weight};
 use super::orders;
-use super::served::{NotServed, Served};
+use super::served::{NotServed, PeerRule};
 use super::visitors::Visitors;
 use crate::sys::errno::errno_of;
 use crate::sys::passing::{may_hold_descriptors, pair, refuse_descriptors};
@@ -41,8 +41,8 @@ pub(super) struct Acceptor {
     keeper: OwnedFd,
     doors: BTreeMap<u32, OwnEnd>,
     visitors: Visitors,
-    served: Served,
-    lines: Lines,
+    served: PeerRule,
+    lines: KcmLog,
     /// Connections that may wait at a door.
     queue: u32,
     /// Connections of a user in a second.
@@ -53,9 +53,9 @@ pub(super) struct Acceptor {
 
 /// Who wants something.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+enum AcceptorEvent {
     Connection,
-    Keeper,
+    DoorKeeper,
     Agent(u32),
 }
 
@@ -85,8 +85,8 @@ impl Acceptor {
         listener: UnixListener,
         keeper: OwnedFd,
         found: Vec<(u32, OwnedFd)>,
-        (served, (queue, connections)): (Served, (u32, u32)),
-        lines: Lines,
+        (served, (queue, connections)): (PeerRule, (u32, u32)),
+        lines: KcmLog,
     ) -> Self {
         let doors = found.into_iter().map(|(uid, end)| (uid, OwnEnd::found(end))).collect();
         let visitors = Visitors::new(connections);
@@ -107,17 +107,20 @@ impl Acceptor {
         let now = Instant::now();
         let full = self.full_until.filter(|&until| now < until);
         let agents = self.doors.iter().filter(|(_, door)| !door.foul);
-        let agents = agents.map(|(&uid, door)| (Event::Agent(uid), door.as_fd()));
-        let listener = full.is_none().then(|| (Event::Connection, self.listener.as_fd()));
-        let events: Vec<(Event, BorrowedFd<'_>)> =
-            std::iter::once((Event::Keeper, self.keeper.as_fd())).chain(agents).chain(listener).collect();
+        let agents = agents.map(|(&uid, door)| (AcceptorEvent::Agent(uid), door.as_fd()));
+        let listener = full.is_none().then(|| (AcceptorEvent::Connection, self.listener.as_fd()));
+        let events: Vec<(AcceptorEvent, BorrowedFd<'_>)> =
+            std::iter::once((AcceptorEvent::DoorKeeper, self.keeper.as_fd()))
+                .chain(agents)
+                .chain(listener)
+                .collect();
         let happened = readable(&events, full.unwrap_or(now + QUIET)).unwrap_or_default();
         for event in happened {
             match event {
                 // It says nothing.
-                Event::Keeper => return Err(Over),
-                Event::Agent(uid) => self.listen(uid)?,
-                Event::Connection => self.take()?,
+                AcceptorEvent::DoorKeeper => return Err(Over),
+                AcceptorEvent::Agent(uid) => self.listen(uid)?,
+                AcceptorEvent::Connection => self.take()?,
             }
         }
         Ok(())

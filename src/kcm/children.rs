@@ -8,7 +8,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 
 use super::launch::NOT_STARTED;
-use super::lines::{Lines, Weight};
+use super::lines::{KcmLog, Weight};
 use crate::sys::fork::{ForkResult, fork};
 use crate::sys::passing::may_hold_descriptors;
 use crate::sys::process::end;
@@ -32,7 +32,7 @@ impl Children {
     }
 
     /// Reaps those that have ended, and tells of agents that should not have.
-    pub(super) fn reap(&mut self, lines: &mut Lines) {
+    pub(super) fn reap(&mut self, lines: &mut KcmLog) {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             let Some(pid) = status.pid() else { break };
             self.closers.retain(|closer| *closer != pid);

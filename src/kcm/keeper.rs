@@ -18,12 +18,12 @@ use nix::unistd::Pid;
 use super::acceptor::Acceptor;
 use super::children::Children;
 use super::launch::AgentProgram;
-use super::lines::{Lines, Weight};
+use super::lines::{KcmLog, Weight};
 use super::manager::ServiceManager;
 use super::options::KcmOptions;
-use super::orders::{self, Order};
-use super::restart;
-use super::served::{NotServed, Served};
+use super::orders::{self, KeeperOrder};
+use super::restart::{Legacy, restart};
+use super::served::{NotServed, PeerRule};
 use crate::identity::counted_owner::CountedOwner;
 use crate::sys::files::lossy_text;
 use crate::sys::fork::{ForkResult, fork};
@@ -42,7 +42,7 @@ const SUBUID: &str = "/etc/subuid";
 
 /// Everything that outlives an acceptor.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct DoorKeeper {
     pub options: KcmOptions,
     /// This program's file, for a restart.
     pub program_file: PathBuf,
@@ -50,8 +50,8 @@ pub(super) struct Keeper {
     pub agent: AgentProgram,
     /// Our ends of the doors, by the uid that each agent serves.
     pub doors: BTreeMap<u32, OwnedFd>,
-    pub served: Served,
-    pub lines: Lines,
+    pub served: PeerRule,
+    pub lines: KcmLog,
     pub manager: ServiceManager,
     pub signals: SignalFd,
     /// How many connections may wait at a door.
@@ -60,9 +60,9 @@ pub(super) struct Keeper {
 
 /// What happens.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+enum KeeperEvent {
     Signal,
-    Order,
+    KeeperOrder,
 }
 
 /// What an acceptor's end is followed by.
@@ -86,7 +86,7 @@ enum NotStarted {
     Kernel(u32, Errno),
 }
 
-impl Keeper {
+impl DoorKeeper {
     /// Runs until SIGTERM, or until nothing goes any more.
     pub(super) fn keep(mut self) -> ExitCode {
         let mut children = Children::default();
@@ -111,7 +111,7 @@ impl Keeper {
             };
             match next {
                 Next::End => return ExitCode::SUCCESS,
-                Next::Restart => self = restart::run(self),
+                Next::Restart => self.restart(),
                 Next::Another if begun.elapsed() >= WORTH_STARTING => failures = 0,
                 Next::Another if failures < FAILURES => failures += 1,
                 Next::Another => {
@@ -120,6 +120,14 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Does not return, unless the program cannot be executed; then there is another acceptor.
+    fn restart(&mut self) {
+        let Self { options, listener, doors, .. } = self;
+        let legacy = Legacy { words: &options.words, listener: listener.as_fd(), doors };
+        let Err(why) = restart(&self.program_file, &legacy);
+        self.lines.write(Weight::Warning, &why.to_string());
     }
 
     /// In the child: what the acceptor gets; all else is closed.
@@ -135,10 +143,11 @@ impl Keeper {
         let (mut next, mut over) = (Next::Another, None);
         while over.is_none_or(|over| Instant::now() < over) {
             let until = over.unwrap_or_else(|| Instant::now() + QUIET);
-            let events = [(Event::Signal, self.signals.as_fd()), (Event::Order, acceptor.as_fd())];
+            let events =
+                [(KeeperEvent::Signal, self.signals.as_fd()), (KeeperEvent::KeeperOrder, acceptor.as_fd())];
             for event in readable(&events, until).unwrap_or_default() {
                 match event {
-                    Event::Signal => {
+                    KeeperEvent::Signal => {
                         if let Some(wanted) = self.signal(children) {
                             next = wanted;
                             over.get_or_insert(Instant::now() + ENDING);
@@ -146,7 +155,7 @@ impl Keeper {
                             let _ = shutdown(acceptor.as_raw_fd(), Shutdown::Write);
                         }
                     }
-                    Event::Order => {
+                    KeeperEvent::KeeperOrder => {
                         if !self.follow(acceptor.as_fd(), children) {
                             over = Some(Instant::now());
                         }
@@ -183,7 +192,7 @@ impl Keeper {
         let mut unwanted = Vec::new();
         let more = loop {
             match orders::next(acceptor) {
-                Ok(Some(Order::Start { connection, agents_end, our_end })) => {
+                Ok(Some(KeeperOrder::Start { connection, agents_end, our_end })) => {
                     match self.start(connection.as_fd(), agents_end, children) {
                         Ok(uid) => {
                             self.manager.keep(uid, our_end.as_fd());
@@ -196,11 +205,11 @@ impl Keeper {
                     }
                     unwanted.push(connection);
                 }
-                Ok(Some(Order::Forget(uid))) => {
+                Ok(Some(KeeperOrder::Forget(uid))) => {
                     self.manager.drop(uid);
                     unwanted.extend(self.doors.remove(&uid));
                 }
-                Ok(Some(Order::Close(connection))) => unwanted.push(connection),
+                Ok(Some(KeeperOrder::Close(connection))) => unwanted.push(connection),
                 Ok(None) => break false,
                 Err(Errno::EAGAIN | Errno::EINTR) => break true,
                 Err(errno) => {

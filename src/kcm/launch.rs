@@ -14,8 +14,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::failure::KcmFailure;
-use super::lines::{Lines, Weight};
-use super::served::{Peer, Served};
+use super::lines::{KcmLog, Weight};
+use super::served::{Peer, PeerRule};
 use crate::door;
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::fork::{ForkResult, fork};
@@ -52,9 +52,9 @@ impl AgentProgram {
     pub(super) fn start(
         &self,
         peer: Peer,
-        served: Served,
+        served: PeerRule,
         agents_end: OwnedFd,
-        lines: &Lines,
+        lines: &KcmLog,
     ) -> Result<Pid, Errno> {
         match fork()? {
             ForkResult::Parent { child } => Ok(child),

@@ -21,7 +21,7 @@ const EACH: Duration = Duration::from_secs(1);
 
 /// The connection to the log.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct KcmLog {
     path: PathBuf,
     socket: Option<UnixDatagram>,
     left: u32,
@@ -29,7 +29,7 @@ pub(super) struct Lines {
     left_out: u32,
 }
 
-impl Lines {
+impl KcmLog {
     /// Connects; where there is no log, every line tries again.
     pub(super) fn open(path: PathBuf) -> Self {
         let socket = UnixDatagram::unbound().ok().filter(|socket| socket.set_nonblocking(true).is_ok());
@@ -89,7 +89,7 @@ mod tests {
     fn a_flood_of_lines_is_one_line_and_a_log_that_is_restarted_gets_the_next() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut lines = Lines::open(path.clone());
+        let mut lines = KcmLog::open(path.clone());
         lines.write(Weight::Notice, "to nobody");
         let log = UnixDatagram::bind(&path).unwrap();
         log.set_nonblocking(true).unwrap();

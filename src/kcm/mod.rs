@@ -27,7 +27,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use options::Wish;
+use options::KcmCommand;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -35,9 +35,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// sense.
 pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
     match options::read(words.collect()) {
-        Ok(Wish::Help) => say(&options::help()),
-        Ok(Wish::Version) => say(&format!("lgss_kcm {VERSION}\n")),
-        Ok(Wish::Serve(options)) => match start::prepare(*options) {
+        Ok(KcmCommand::Help) => say(&options::help()),
+        Ok(KcmCommand::Version) => say(&format!("lgss_kcm {VERSION}\n")),
+        Ok(KcmCommand::Serve(options)) => match start::prepare(*options) {
             Ok(keeper) => keeper.keep(),
             Err(failure) => complain(&failure.to_string(), 1),
         },

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// What the words ask for.
 #[derive(Debug)]
-pub(super) enum Wish {
+pub(super) enum KcmCommand {
     Serve(Box<KcmOptions>),
     Help,
     Version,
@@ -76,7 +76,7 @@ const MOST_CONNECTIONS: u32 = 1_000_000;
 ///
 /// # Errors
 /// [`Unclear`].
-pub(super) fn read(words: Vec<OsString>) -> Result<Wish, Unclear> {
+pub(super) fn read(words: Vec<OsString>) -> Result<KcmCommand, Unclear> {
     let mut options = KcmOptions {
         socket: SOCKET.into(),
         agent: AGENT.into(),
@@ -93,8 +93,8 @@ pub(super) fn read(words: Vec<OsString>) -> Result<Wish, Unclear> {
     while let Some(word) = rest.next() {
         let (option, joined) = parts(&word);
         match option.as_str() {
-            "--help" | "-h" => return Ok(Wish::Help),
-            "--version" | "-V" => return Ok(Wish::Version),
+            "--help" | "-h" => return Ok(KcmCommand::Help),
+            "--version" | "-V" => return Ok(KcmCommand::Version),
             RESTARTED => options.restarted = true,
             _ => {
                 if !OPTIONS.iter().any(|(name, ..)| option.strip_prefix("--") == Some(name)) {
@@ -105,7 +105,7 @@ pub(super) fn read(words: Vec<OsString>) -> Result<Wish, Unclear> {
             }
         }
     }
-    Ok(Wish::Serve(Box::new(options)))
+    Ok(KcmCommand::Serve(Box::new(options)))
 }
 
 /// Names, values and descriptions, for the help.
@@ -163,7 +163,7 @@ fn shown(word: &OsStr) -> String {
 /// The text of `--help`.
 pub(super) fn help() -> String {
     let lines = OPTIONS.map(|(name, value, what)| {
-        format!("  {:<24} {what}{}\n", format!("--{name} {value}"), default(name))
+        format!("  {:<24}  {what}{}\n", format!("--{name} {value}"), default(name))
     });
     format!(
         "lgss_kcm: gives each connection to the system's credential cache socket (KCM) to its user's own agent\n\n\
@@ -191,13 +191,14 @@ fn default(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn wish(text: &str) -> Result<Wish, Unclear> {
+    fn wish(text: &str) -> Result<KcmCommand, Unclear> {
         read(text.split_whitespace().map(OsString::from).collect())
     }
 
     #[test]
     fn values_stand_after_a_space_or_a_sign_and_the_words_are_kept_for_a_restart() {
-        let Ok(Wish::Serve(options)) = wish("--socket /s --agents=7 --restarted --agent-config= --user a=b")
+        let Ok(KcmCommand::Serve(options)) =
+            wish("--socket /s --agents=7 --restarted --agent-config= --user a=b")
         else {
             panic!("not read")
         };
@@ -223,6 +224,8 @@ mod tests {
         let help = help();
         assert!(OPTIONS.iter().all(|(name, ..)| help.contains(&format!("--{name} "))), "{help}");
         assert!(help.contains("(default 512)") && help.contains("(default lgss-kcm)"), "{help}");
-        assert!(matches!(wish("--help"), Ok(Wish::Help)) && matches!(wish("-V"), Ok(Wish::Version)));
+        assert!(
+            matches!(wish("--help"), Ok(KcmCommand::Help)) && matches!(wish("-V"), Ok(KcmCommand::Version))
+        );
     }
 }

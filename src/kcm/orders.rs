@@ -11,7 +11,7 @@ use crate::sys::passing::{send, take};
 
 /// A message.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum KeeperOrder {
     /// Start an agent for the peer of this connection.
     Start {
         /// Only looked at.
@@ -31,7 +31,7 @@ const START: u8 = b'S';
 const FORGET: u8 = b'F';
 const CLOSE: u8 = b'C';
 
-/// Sends [`Order::Start`].
+/// Sends [`KeeperOrder::Start`].
 ///
 /// # Errors
 /// Those of [`send`].
@@ -42,7 +42,7 @@ pub(super) fn start(
     send(keeper, &[START], &[connection, agents_end, our_end])
 }
 
-/// Sends [`Order::Forget`].
+/// Sends [`KeeperOrder::Forget`].
 ///
 /// # Errors
 /// Those of [`send`].
@@ -51,7 +51,7 @@ pub(super) fn forget(keeper: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
     send(keeper, &[FORGET, a, b, c, d], &[])
 }
 
-/// Sends [`Order::Close`].
+/// Sends [`KeeperOrder::Close`].
 ///
 /// # Errors
 /// Those of [`send`].
@@ -63,7 +63,7 @@ pub(super) fn close(keeper: BorrowedFd<'_>, connection: BorrowedFd<'_>) -> Resul
 ///
 /// # Errors
 /// EAGAIN if there is none yet, EPROTO if it is no order; those of [`take`].
-pub(super) fn next(acceptor: BorrowedFd<'_>) -> Result<Option<Order>, Errno> {
+pub(super) fn next(acceptor: BorrowedFd<'_>) -> Result<Option<KeeperOrder>, Errno> {
     let mut buffer = [0; 5];
     let (length, descriptors) = take(acceptor, &mut buffer)?;
     let message = buffer.get(..length).unwrap_or_default();
@@ -71,10 +71,10 @@ pub(super) fn next(acceptor: BorrowedFd<'_>) -> Result<Option<Order>, Errno> {
     let order = match (message, [descriptors.next(), descriptors.next(), descriptors.next()]) {
         ([], [None, None, None]) => return Ok(None),
         ([START], [Some(connection), Some(agents_end), Some(our_end)]) => {
-            Order::Start { connection, agents_end, our_end }
+            KeeperOrder::Start { connection, agents_end, our_end }
         }
-        (&[FORGET, a, b, c, d], [None, None, None]) => Order::Forget(u32::from_be_bytes([a, b, c, d])),
-        ([CLOSE], [Some(connection), None, None]) => Order::Close(connection),
+        (&[FORGET, a, b, c, d], [None, None, None]) => KeeperOrder::Forget(u32::from_be_bytes([a, b, c, d])),
+        ([CLOSE], [Some(connection), None, None]) => KeeperOrder::Close(connection),
         _ => return Err(Errno::EPROTO),
     };
     Ok(Some(order))
@@ -93,9 +93,9 @@ mod tests {
         start(sender, [sender, keeper, sender]).unwrap();
         forget(sender, 0x0102_0304).unwrap();
         close(sender, keeper).unwrap();
-        assert!(matches!(next(keeper), Ok(Some(Order::Start { .. }))));
-        assert!(matches!(next(keeper), Ok(Some(Order::Forget(0x0102_0304)))));
-        assert!(matches!(next(keeper), Ok(Some(Order::Close(_)))));
+        assert!(matches!(next(keeper), Ok(Some(KeeperOrder::Start { .. }))));
+        assert!(matches!(next(keeper), Ok(Some(KeeperOrder::Forget(0x0102_0304)))));
+        assert!(matches!(next(keeper), Ok(Some(KeeperOrder::Close(_)))));
         assert!(matches!(next(keeper), Err(Errno::EAGAIN)));
         let wrong: [(&[u8], &[BorrowedFd<'_>]); 6] = [
             (b"S", &[sender, keeper]),

@@ -1,69 +1,80 @@
 //! A restart without loss: the keeper executes the program's present file, and hands on the socket and all doors, as a service
 //! manager would.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::keeper::Keeper;
-use super::lines::Weight;
 use super::manager;
 use super::options::RESTARTED;
 use crate::sys::exec::{Execution, NotExecuted};
-use crate::sys::files::open_trusted;
+use crate::sys::files::{Untrusted, open_trusted};
 use crate::sys::kept_setuid::hand_on_setuid;
 
-/// Does not return, unless the program cannot be executed; then everything is as before.
-pub(super) fn run(mut keeper: Keeper) -> Keeper {
-    let refused = |what: &dyn std::fmt::Display| format!("not restarted: {what}");
-    let program = match open_trusted(&keeper.program_file, OFlag::O_PATH) {
-        Ok(program) => program.into(),
-        Err(untrusted) => {
-            keeper.lines.write(Weight::Warning, &refused(&untrusted));
-            return keeper;
-        }
-    };
-    let prepared = words(&keeper).and_then(|words| hand_on_setuid().map(|()| words));
-    match prepared {
-        Ok((argv, environment)) => execute(keeper, program, &argv, &environment),
-        Err(errno) => {
-            keeper.lines.write(Weight::Warning, &refused(&errno));
-            keeper
-        }
-    }
+/// What is handed on.
+#[derive(Debug)]
+pub(super) struct Legacy<'a> {
+    /// The command line, without the program's name.
+    pub words: &'a [OsString],
+    pub listener: BorrowedFd<'a>,
+    pub doors: &'a BTreeMap<u32, OwnedFd>,
 }
 
-/// The command line and the environment.
-fn words(keeper: &Keeper) -> Result<(Vec<CString>, Vec<CString>), Errno> {
-    let word = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::EINVAL);
-    let own = [OsString::from("lgss_kcm")].into_iter().chain(keeper.options.words.iter().cloned());
-    let argv = own.chain([RESTARTED.into()]).map(|text| word(text.into_vec()));
-    let names = ["socket".to_owned()].into_iter().chain(keeper.doors.keys().map(|&uid| manager::name(uid)));
-    let names: Vec<String> = names.collect();
-    let manager = std::env::var("NOTIFY_SOCKET").ok().map(|socket| format!("NOTIFY_SOCKET={socket}"));
-    let variables = [
-        format!("LISTEN_PID={}", std::process::id()),
-        format!("LISTEN_FDS={}", names.len()),
-        format!("LISTEN_FDNAMES={}", names.join(":")),
-    ];
-    let environment = variables.into_iter().chain(manager).map(|text| word(text.into_bytes()));
-    Ok((argv.collect::<Result<_, _>>()?, environment.collect::<Result<_, _>>()?))
+/// Why the program goes on as it is.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotRestarted {
+    #[error("not restarted: {0}")]
+    Program(#[from] Untrusted),
+    #[error("not restarted: {0}")]
+    Kernel(#[from] Errno),
 }
 
-fn execute(keeper: Keeper, program: OwnedFd, argv: &[CString], environment: &[CString]) -> ! {
-    let descriptors = std::iter::once(OwnedFd::from(keeper.listener)).chain(keeper.doors.into_values());
+/// Executes the program.
+///
+/// # Errors
+/// [`NotRestarted`]; then everything is as before. If the kernel does not execute the program at last, this process ends.
+pub(super) fn restart(program_file: &Path, legacy: &Legacy<'_>) -> Result<Infallible, NotRestarted> {
+    let program = open_trusted(program_file, OFlag::O_PATH)?.into();
+    let (argv, environment) = (legacy.command_line()?, legacy.environment()?);
     let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
-    let execution = Execution {
-        program,
-        name: "lgss_kcm",
-        argv: &argv,
-        environment: &environment,
-        descriptors: descriptors.collect(),
-    };
+    let descriptors = legacy.descriptors()?;
+    hand_on_setuid()?;
+    let execution =
+        Execution { program, name: "lgss_kcm", argv: &argv, environment: &environment, descriptors };
     // By then there is nothing left to go on with; a service manager sees the status.
     execution.run([], |[], _: &str, _: NotExecuted| {})
+}
+
+impl Legacy<'_> {
+    fn command_line(&self) -> Result<Vec<CString>, Errno> {
+        let words = self.words.iter().cloned();
+        let all = [OsString::from("lgss_kcm")].into_iter().chain(words).chain([RESTARTED.into()]);
+        all.map(|text| CString::new(text.into_vec()).map_err(|_| Errno::EINVAL)).collect()
+    }
+
+    fn environment(&self) -> Result<Vec<CString>, Errno> {
+        let names = self.doors.keys().map(|&uid| manager::name(uid));
+        let names: Vec<String> = ["socket".to_owned()].into_iter().chain(names).collect();
+        let manager = std::env::var("NOTIFY_SOCKET").ok().map(|socket| format!("NOTIFY_SOCKET={socket}"));
+        let variables = [
+            format!("LISTEN_PID={}", std::process::id()),
+            format!("LISTEN_FDS={}", names.len()),
+            format!("LISTEN_FDNAMES={}", names.join(":")),
+        ];
+        let all = variables.into_iter().chain(manager);
+        all.map(|text| CString::new(text).map_err(|_| Errno::EINVAL)).collect()
+    }
+
+    /// Copies, in the order of their names.
+    fn descriptors(&self) -> Result<Vec<OwnedFd>, Errno> {
+        let all = [self.listener].into_iter().chain(self.doors.values().map(AsFd::as_fd));
+        all.map(|descriptor| descriptor.try_clone_to_owned().map_err(|_| Errno::EMFILE)).collect()
+    }
 }

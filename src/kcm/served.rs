@@ -13,7 +13,7 @@ const OVERFLOW: u32 = 65534;
 
 /// The rule for all peers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Served {
+pub(super) struct PeerRule {
     /// The program's own user, who is also root's agent.
     pub own: Uid,
     /// Whether different strangers may appear as one uid.
@@ -41,7 +41,7 @@ pub(super) enum NotServed {
     Stranger(u32),
 }
 
-impl Served {
+impl PeerRule {
     /// For a program that runs as `own` in the user namespace that this process is in.
     pub(super) fn new(own: Uid) -> Self {
         let map = lossy_text("/proc/self/uid_map").unwrap_or_default();
@@ -66,7 +66,7 @@ impl Served {
 
 impl Peer {
     /// The user that this peer's agent runs as: never root.
-    pub(super) fn agent_user(self, served: Served) -> Uid {
+    pub(super) fn agent_user(self, served: PeerRule) -> Uid {
         if self.uid == 0 { served.own } else { Uid::from_raw(self.uid) }
     }
 }
@@ -93,12 +93,12 @@ mod tests {
         let (here, _there) = UnixStream::pair().unwrap();
         let me = nix::unistd::geteuid();
         let own = Uid::from_raw(4_000_778);
-        let served = Served { own, strangers: false };
+        let served = PeerRule { own, strangers: false };
         let peer = served.peer(here.as_fd()).unwrap();
         assert_eq!(peer.uid, me.as_raw());
         assert_eq!(Peer { uid: 0 }.agent_user(served), own);
         assert_eq!(Peer { uid: 7 }.agent_user(served), Uid::from_raw(7));
-        let own = Served { own: me, strangers: false };
+        let own = PeerRule { own: me, strangers: false };
         assert_eq!(own.peer(here.as_fd()), Err(NotServed::Own(me.as_raw())));
     }
 }

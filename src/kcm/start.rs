@@ -14,12 +14,12 @@ use nix::unistd::geteuid;
 
 use super::confinement::{confine_keeper, prove_not_root};
 use super::failure::KcmFailure;
-use super::keeper::Keeper;
+use super::keeper::DoorKeeper;
 use super::launch::{AGENTS_DESCRIPTORS, AgentProgram};
-use super::lines::Lines;
+use super::lines::KcmLog;
 use super::manager::{ServiceManager, uid_of};
 use super::options::KcmOptions;
-use super::served::Served;
+use super::served::PeerRule;
 use super::socket::{PassedKind, kind, make};
 use crate::identity::system_user::{SystemUser, find};
 use crate::sys::errno::errno_of;
@@ -39,7 +39,7 @@ const LOCKED_MEMORY: u64 = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// [`KcmFailure`].
-pub(super) fn prepare(options: KcmOptions) -> Result<Keeper, KcmFailure> {
+pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     let step = |step| move |errno| KcmFailure::Step(step, errno);
     let (passed, doors) = sort(activation::take());
     let program_file = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
@@ -61,12 +61,12 @@ pub(super) fn prepare(options: KcmOptions) -> Result<Keeper, KcmFailure> {
     listener.set_nonblocking(true).map_err(|error| KcmFailure::Step("socket", errno_of(&error)))?;
     // An older kernel does not know how.
     let _ = passing::refuse_descriptors(listener.as_fd());
-    let (lines, manager) = (Lines::open(options.log_socket.clone()), ServiceManager::find());
+    let (lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
     let queue = queue(u64::from(options.agents)).map_err(step("limits"))?;
     let signals = signals().map_err(step("signals"))?;
     give_up(user, &options)?;
-    let served = Served::new(user.uid);
-    Ok(Keeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
+    let served = PeerRule::new(user.uid);
+    Ok(DoorKeeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
 }
 
 fn give_up(user: SystemUser, options: &KcmOptions) -> Result<(), KcmFailure> {
