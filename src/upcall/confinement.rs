@@ -24,8 +24,8 @@ use crate::event::{Cause, Failure, Stage};
 use crate::key::KeySerial;
 use crate::sys::call_filter::{Argument, CallAnswer, CallFilter, CallRules};
 use crate::sys::call_groups::{
-    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open,
-    opening_as_it_is,
+    NAMESPACES, data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open,
+    opening_as_it_is, with_namespaces,
 };
 use crate::sys::{jail, keyctl};
 
@@ -69,17 +69,6 @@ const LINK_OR_UNLINK: u32 = libc::KEYCTL_LINK & libc::KEYCTL_UNLINK;
 
 /// PR_CAP_AMBIENT_CLEAR_ALL.
 const CLEAR_ALL: u32 = 4;
-
-/// Flags of clone(2) for namespaces.
-const NAMESPACES: [c_int; 7] = [
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWCGROUP,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWNET,
-];
 
 /// Gives up all rights of a front but to wait for its monitor, to reject the key, and to end. What is taken over in the memory
 /// that the two share can do no more by it.
@@ -250,10 +239,7 @@ pub(super) fn confine_launcher(sandbox: WorkerSandbox) -> Result<(), Failure> {
 }
 
 fn refused_to_launchers() -> CallRules {
-    NAMESPACES.into_iter().fold(foreign(), |rules, namespace| {
-        let bits = namespace.unsigned_abs();
-        rules.call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: bits, bits }])
-    })
+    with_namespaces(foreign())
 }
 
 #[cfg(test)]

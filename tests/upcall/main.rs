@@ -58,6 +58,10 @@ mod kinit_sessions;
 mod krb5_conf;
 mod large_tickets;
 mod load;
+mod local_kcm;
+mod local_kcm_agent;
+mod local_kcm_hostile;
+mod local_kcm_managed;
 mod logout;
 mod many_caches;
 mod matrix;
@@ -166,6 +170,10 @@ const MODULES: &[Trials] = &[
     kdc::trials,
     told_apart::trials,
     krb5_conf::trials,
+    local_kcm::trials,
+    local_kcm_agent::trials,
+    local_kcm_hostile::trials,
+    local_kcm_managed::trials,
     key_gone::trials,
     kinit::trials,
     kinit_alone::trials,
