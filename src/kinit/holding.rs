@@ -10,6 +10,7 @@ use super::failure::KinitFailure;
 use super::obtain;
 use super::place::TicketPlace;
 use super::quota;
+use super::remarks::remark;
 use crate::gss::krb5::Library;
 use crate::gss::listing::Granting;
 use crate::gss::principal::Krb5Principal;
@@ -57,7 +58,7 @@ pub(super) fn longest(
     }
     if !holds(&best) && (arguments.by_keytab() || std::io::stdin().is_terminal()) {
         if let Some(short) = quota::foreseen(quota::OF_A_CACHE) {
-            super::remark(&mut std::io::stderr(), short);
+            remark(&mut std::io::stderr(), short);
         }
         take_better(&mut best, obtain::new(arguments, library, place).map(with), &mut obstacle);
     }

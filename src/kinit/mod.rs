@@ -15,12 +15,12 @@ mod obtain;
 mod own_session;
 mod place;
 mod quota;
+mod remarks;
 mod single_key;
 mod values;
 
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use arguments::KinitArguments;
@@ -29,18 +29,19 @@ pub use exit::KinitExit;
 use failure::KinitFailure;
 use keeping::{KeptTickets, Watched};
 use place::{Primary, TicketPlace};
+use remarks::{PROGRAM, remark};
 use values::KeyringWord;
 
 use crate::gss::krb5::Library;
 use crate::gss::listing::Granting;
 use crate::gss::private_cache::PrivateCache;
 use crate::sys::jail;
+use crate::terminal::Terminal;
 use crate::terminal::completion::Completion;
 use crate::terminal::remark::{Answered, answer, complain};
-use crate::terminal::{self, Terminal};
 use crate::text::{escaped, shell_word};
 
-const COMPLETION: Completion = Completion { program: "lgss_kinit", variable: "LGSS_KINIT_COMPLETE", record };
+const COMPLETION: Completion = Completion { program: PROGRAM, variable: "LGSS_KINIT_COMPLETE", record };
 
 /// Does what `arguments` say, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Terminal<'_>) -> KinitExit {
@@ -69,11 +70,6 @@ fn say(error: &clap::Error, terminal: &mut Terminal<'_>) -> KinitExit {
         Answered::Help => KinitExit::Done,
         Answered::Misuse => KinitExit::Usage,
     }
-}
-
-/// Writes a line with the program's name before it.
-fn remark(err: &mut dyn Write, what: impl Display) {
-    terminal::remark::remark(COMPLETION.program, err, what);
 }
 
 fn obey(arguments: &KinitArguments, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {

@@ -24,7 +24,7 @@ struct Control([u8; 32]);
 /// EAGAIN if there is none; others of recvmsg(2).
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Passed, Errno> {
     let mut bytes = [0_u8; 16];
-    let Received { length, is_cut, mut descriptors } = receive_into(socket, &mut bytes)?;
+    let PassedMessage { length, is_cut, mut descriptors } = receive_into(socket, &mut bytes)?;
     if length == 0 && descriptors.is_empty() {
         return Ok(Passed::Closed);
     }
@@ -34,7 +34,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Passed, Errno> {
 }
 
 /// A message with all its descriptors.
-pub(super) struct Received {
+pub(super) struct PassedMessage {
     pub(super) length: usize,
     /// It was longer, or had more descriptors, than there was room for.
     pub(super) is_cut: bool,
@@ -45,7 +45,7 @@ pub(super) struct Received {
 ///
 /// # Errors
 /// EAGAIN if there is none; others of recvmsg(2).
-pub(super) fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+pub(super) fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<PassedMessage, Errno> {
     let mut control = Control([0; 32]);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: a structure of numbers and pointers, all of which may be zero.
@@ -63,7 +63,7 @@ pub(super) fn receive_into(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<R
     let is_cut = header.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
     // SAFETY: the kernel has filled the header of this call, and the buffer lives on.
     let descriptors = unsafe { taken(&header) };
-    Ok(Received { length, is_cut, descriptors })
+    Ok(PassedMessage { length, is_cut, descriptors })
 }
 
 /// All descriptors in the control data, also of a message of which the kernel left some out.

@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 
 use daemonize::{Daemonize, Outcome};
 
-use super::super::failure::KinitFailure;
-use super::telling::{Teller, Weight};
-use super::{KeptTickets, TicketKeeper, Told, Watched};
+use super::keeper::{KeptTickets, TicketKeeper, Watched};
+use super::telling::{Teller, Urgency};
+use crate::kinit::failure::KinitFailure;
 use crate::sys::exec::close_all_but;
 use crate::sys::process;
 use crate::sys::signals::ChildrenAwaited;
@@ -21,7 +21,7 @@ const BEGUN: [u8; 1] = [1];
 ///
 /// # Errors
 /// There is no room for another process, or it has ended at once.
-pub(in super::super) fn start(tickets: KeptTickets<'_>, watched: Watched) -> Result<(), KinitFailure> {
+pub(crate) fn start(tickets: KeptTickets<'_>, watched: Watched) -> Result<(), KinitFailure> {
     let failed = |what: &str| KinitFailure::Background(what.to_owned());
     let teller = Teller::of_our_terminal();
     let (mut begun, mut tell) = pipe().map_err(|error| failed(&error.to_string()))?;
@@ -49,13 +49,13 @@ pub(in super::super) fn start(tickets: KeptTickets<'_>, watched: Watched) -> Res
                 close_all_but([watched.0.as_fd(), tell.as_fd()]).map_err(|errno| errno.desc().to_owned())
             });
             if let Err(error) = alone {
-                teller.tell(Weight::Warning, &format!("tickets are not renewed: {error}"));
+                teller.tell(Urgency::Warning, &format!("tickets are not renewed: {error}"));
                 process::end(1);
             }
             // If the other has gone, there is still something to be renewed.
             let _ = tell.write_all(&BEGUN);
             drop(tell);
-            TicketKeeper { tickets, watched, teller, told: Told::default(), was_gone: false }.keep();
+            TicketKeeper::new(tickets, watched, teller).keep();
             // Not exit(): the streams and the library are those of the process that goes on.
             process::end(0)
         }

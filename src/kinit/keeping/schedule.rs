@@ -43,7 +43,7 @@ impl LaterTicket {
 
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextStep {
     Replace,
     /// Nothing for so many seconds.
     Wait(u64),
@@ -52,13 +52,13 @@ pub(super) enum Next {
 }
 
 /// Replaces a ticket at half of its life.
-pub(super) fn next(ticket: &Granting, later: LaterTicket, now: u64) -> Next {
+pub(super) fn next(ticket: &Granting, later: LaterTicket, now: u64) -> NextStep {
     let (end, half) = (u64::from(ticket.end), ticket.half_life());
     match later {
-        LaterTicket::Nowhere if now >= end => Next::Over,
-        LaterTicket::Nowhere => Next::Wait(end - now),
-        LaterTicket::Renewed | LaterTicket::ByKeytab if now >= half => Next::Replace,
-        LaterTicket::Renewed | LaterTicket::ByKeytab => Next::Wait(half - now),
+        LaterTicket::Nowhere if now >= end => NextStep::Over,
+        LaterTicket::Nowhere => NextStep::Wait(end - now),
+        LaterTicket::Renewed | LaterTicket::ByKeytab if now >= half => NextStep::Replace,
+        LaterTicket::Renewed | LaterTicket::ByKeytab => NextStep::Wait(half - now),
     }
 }
 
@@ -91,16 +91,16 @@ mod tests {
         for source in [TicketSource::Keytab, TicketSource::Person] {
             assert_eq!(LaterTicket::of(&renewable, 1999, source), LaterTicket::Renewed);
         }
-        assert_eq!(next(&renewable, LaterTicket::Renewed, 1200), Next::Wait(300));
-        assert_eq!(next(&renewable, LaterTicket::Renewed, 1500), Next::Replace);
+        assert_eq!(next(&renewable, LaterTicket::Renewed, 1200), NextStep::Wait(300));
+        assert_eq!(next(&renewable, LaterTicket::Renewed, 1500), NextStep::Replace);
         assert_eq!(LaterTicket::of(&renewable, 2000, TicketSource::Keytab), LaterTicket::ByKeytab);
         assert_eq!(LaterTicket::of(&renewable, 2000, TicketSource::Person), LaterTicket::Nowhere);
         let last = ticket(4000, 5000, Some(5000));
         assert_eq!(LaterTicket::of(&last, 4000, TicketSource::Keytab), LaterTicket::ByKeytab);
         assert_eq!(LaterTicket::of(&last, 4000, TicketSource::Person), LaterTicket::Nowhere);
-        assert_eq!(next(&last, LaterTicket::Nowhere, 4500), Next::Wait(500));
-        assert_eq!(next(&last, LaterTicket::Nowhere, 5000), Next::Over);
-        assert_eq!(next(&last, LaterTicket::ByKeytab, 9000), Next::Replace);
+        assert_eq!(next(&last, LaterTicket::Nowhere, 4500), NextStep::Wait(500));
+        assert_eq!(next(&last, LaterTicket::Nowhere, 5000), NextStep::Over);
+        assert_eq!(next(&last, LaterTicket::ByKeytab, 9000), NextStep::Replace);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const LINE_LIMIT: usize = 960;
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(super) enum Urgency {
     /// For whoever looks.
     Usual,
     /// For the user at once.
@@ -44,10 +44,10 @@ impl Teller {
     }
 
     /// Tells it. What cannot be told is lost.
-    pub(super) fn tell(&self, weight: Weight, said: &str) {
+    pub(super) fn tell(&self, urgency: Urgency, said: &str) {
         let said = escaped(said);
-        log(weight, cut(&said, LINE_LIMIT).as_ref());
-        if weight == Weight::Warning
+        log(urgency, cut(&said, LINE_LIMIT).as_ref());
+        if urgency == Urgency::Warning
             && let Some(mut terminal) = self.open()
         {
             let _ = terminal.write_all(format!("\r\nlgss_kinit: {said}\r\n").as_bytes());
@@ -65,7 +65,7 @@ impl Teller {
     }
 }
 
-fn log(weight: Weight, line: &str) {
+fn log(urgency: Urgency, line: &str) {
     let connected = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
         socket.connect(LOG)?;
@@ -80,8 +80,8 @@ fn log(weight: Weight, line: &str) {
         pid: std::process::id(),
     };
     let mut logger = Logger::new(LoggerBackend::Unix(socket), formatter);
-    let _ = match weight {
-        Weight::Usual => logger.info(line),
-        Weight::Warning => logger.warning(line),
+    let _ = match urgency {
+        Urgency::Usual => logger.info(line),
+        Urgency::Warning => logger.warning(line),
     };
 }
