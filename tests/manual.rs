@@ -138,7 +138,7 @@ fn synopsis(command: &Command) -> String {
     let mut text = format!(".Nm {}\n", words.next().unwrap());
     text.extend(words.map(|word| format!(".Cm {word}\n")));
     // Options stand before the words of lgss_keyring, but after the arguments of a command.
-    let arguments = command.get_positionals().map(|arg| {
+    let arguments = command.get_positionals().filter(|arg| !arg.is_last_set()).map(|arg| {
         let several = if matches!(arg.get_action(), ArgAction::Append) { " ..." } else { "" };
         if arg.get_id() == "operation" {
             ".Cm create\n".to_owned()
@@ -165,6 +165,8 @@ fn synopsis(command: &Command) -> String {
     } else {
         text.extend(chosen.into_iter().chain(arguments).chain(options));
     }
+    let last = command.get_positionals().filter(|arg| arg.is_last_set());
+    text.extend(last.map(|arg| format!(".Op Fl - Ar {} ...\n", value(arg))));
     text
 }
 
@@ -172,7 +174,9 @@ fn options(command: &Command) -> String {
     let mut text = ".Bl -tag -width Ds\n".to_owned();
     for arg in shown(command).filter(|arg| arg.get_help().is_some()) {
         let short = arg.get_short().map(|_| format!("{} , ", short_flag(arg)));
-        text += &if arg.is_positional() {
+        text += &if arg.is_last_set() {
+            format!(".It Fl - Ar {} ...\n", value(arg))
+        } else if arg.is_positional() {
             format!(".It Ar {}\n", value(arg))
         } else {
             format!(".It {}{}\n", short.unwrap_or_default(), flag(arg))
@@ -187,7 +191,11 @@ fn options(command: &Command) -> String {
 
 fn flag(arg: &Arg) -> String {
     let name = format!("Fl -{}", arg.get_long().unwrap());
-    if arg.get_action().takes_values() { format!("{name} Ar {}", value(arg)) } else { name }
+    match arg.get_num_args() {
+        _ if !arg.get_action().takes_values() => name,
+        Some(count) if count.min_values() == 0 => format!("{name} Op Ar {}", value(arg)),
+        _ => format!("{name} Ar {}", value(arg)),
+    }
 }
 
 fn short_flag(arg: &Arg) -> String {

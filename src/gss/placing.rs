@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::ffi;
+use super::file_format;
 use super::krb5::Library;
 use super::principal::{Krb5Principal, c_string};
 use super::private_cache::{PrivateCache, full_name};
 use super::status::{Krb5Error, Krb5Reason, text};
-use super::ticket::Cache;
+use super::ticket::{Cache, Ticket};
+use crate::secret::Secret;
 use crate::sys::signals::SignalsBlocked;
 
 /// How long the kernel may take to free the room of removed keys, and the pause between two tries.
@@ -62,6 +64,18 @@ impl Library {
         let code = unsafe { ffi::krb5_cc_new_unique(self.raw(), c"KEYRING".as_ptr(), ptr::null(), &mut raw) };
         self.check(code)?;
         Ok(Cache { library: self.clone(), raw })
+    }
+}
+
+impl Ticket {
+    /// The ticket alone, in the format of a FILE cache of the client's.
+    ///
+    /// # Errors
+    /// E2BIG for a field too long for the format.
+    pub(crate) fn as_file(&self, client: &Krb5Principal) -> Result<Secret, Krb5Error> {
+        // SAFETY: principal and ticket are alive and the library's.
+        let file = unsafe { file_format::write(client.raw(), &[&*self.raw]) };
+        file.map_err(|error| Krb5Error { code: libc::E2BIG, message: error.to_string() })
     }
 }
 

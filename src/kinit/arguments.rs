@@ -1,10 +1,13 @@
 //! The command line of `lgss_kinit`: that of kinit(1), and where the tickets go. One record per option is the source of
 //! help, manual page and completion.
 
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, Parser};
 use clap_complete::ArgValueCandidates;
 
-use super::values::{self, KeyringWord};
+use super::values::{self, KeyringWord, WatchedWord};
 use crate::gss::renewal::OldTicket;
 
 const ABOUT: &str = "\
@@ -20,16 +23,22 @@ Examples:
   lgss_kinit -k -t /etc/batch.keytab batch
   lgss_kinit --from FILE:/tmp/krb5cc_1000
   lgss_kinit -R
+  lgss_kinit --new-session alice -- make check
+  lgss_kinit -r 7d --renew-while $$
+  lgss_kinit --for 8h || exit
 
 Exit status:
   0  the tickets are in the keyring
   1  something failed; what was in the keyring is still there
-  2  the command line cannot be understood";
+  2  the command line cannot be understood
+  3  the ticket does not hold as long as --for says
+A command after -- has its own; 126 and 127 say that it cannot be executed or is not there";
 
 const WHERE: &str = "Where the tickets go";
 const WHOSE: &str = "Authentication";
 const INSTEAD: &str = "Instead of new tickets";
 const TICKET: &str = "What the ticket is";
+const AFTERWARDS: &str = "Sessions, renewal, jobs";
 /// What belongs to no copy.
 const INSTEAD_OF_ASKING: [&str; 24] = [
     "principal",
@@ -57,6 +66,13 @@ const INSTEAD_OF_ASKING: [&str; 24] = [
     "request_pac",
     "no_request_pac",
 ];
+
+/// What says something else than to keep the ticket that holds so long.
+const NOT_FOR_A_TIME: [&str; 8] =
+    ["from", "renew", "validate", "service", "start_time", "new_session", "renew_while", "anonymous"];
+
+/// Before the names of session keyrings' caches.
+const SESSION: &str = "KEYRING:session:";
 
 /// The command line of `lgss_kinit`.
 #[derive(Debug, Parser)]
@@ -90,6 +106,12 @@ pub(super) struct KinitArguments {
     /// Other types of caches are kinit's.
     #[arg(short, long, value_name = "CACHE", help_heading = WHERE, value_parser = values::keyring_cache)]
     pub cache: Option<String>,
+
+    /// Store the ticket-granting ticket as one plain key krbtgt/REALM@REALM instead of a cache
+    ///
+    /// In the session or user keyring. lgss_keyring uses it; MIT Kerberos does not. It takes the least of the quota.
+    #[arg(long, help_heading = WHERE, conflicts_with_all = ["cache", "new_session", "renew_while", "hold", "service"])]
+    pub single_key: bool,
 
     /// Take the key from a keytab instead of asking for a password
     #[arg(short = 'k', long, help_heading = WHOSE, overrides_with_all = ["renew", "validate"])]
@@ -166,6 +188,25 @@ pub(super) struct KinitArguments {
     #[arg(long, help_heading = TICKET, conflicts_with = "request_pac")]
     pub no_request_pac: bool,
 
+    /// Begin a new session keyring, for the tickets and for COMMAND, without which the user's shell runs
+    ///
+    /// No process outside the session reaches its tickets.
+    #[arg(long, help_heading = AFTERWARDS, conflicts_with = "keyring")]
+    pub new_session: bool,
+    /// Renew the tickets in the background, until that process ends; without PID, until COMMAND ends
+    ///
+    /// At half of their life, as long as they can be renewed; with a keytab, by new ones after that.
+    #[arg(long, value_name = "PID", num_args = 0..=1, help_heading = AFTERWARDS, value_parser = values::watched)]
+    renew_while: Option<Option<WatchedWord>>,
+    /// Make sure that the ticket holds so long: keep it, renew it or get a new one
+    ///
+    /// Nothing is asked for on a standard input that is no terminal.
+    #[arg(long = "for", value_name = "TIME", help_heading = AFTERWARDS, value_parser = values::duration, conflicts_with_all = NOT_FOR_A_TIME)]
+    pub hold: Option<i32>,
+    /// What runs with the tickets, and its arguments
+    #[arg(last = true, value_name = "COMMAND", help_heading = AFTERWARDS)]
+    pub command: Vec<OsString>,
+
     /// Kerberos 5, which is all there is
     #[arg(short = '5', hide = true)]
     five: bool,
@@ -183,6 +224,76 @@ pub fn record() -> Command {
 }
 
 impl KinitArguments {
+    /// Parses a command line, the first word of which is the program's name.
+    pub(super) fn read(words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let mut arguments = Self::try_parse_from(words)?;
+        arguments.take_principal_for_pid()?;
+        arguments.take_principal_after_dashes();
+        match arguments.contradiction() {
+            Some(said) => Err(Self::command().error(ErrorKind::ArgumentConflict, said)),
+            None => Ok(arguments),
+        }
+    }
+
+    /// Somebody who names a command names no process, but perhaps the principal.
+    fn take_principal_for_pid(&mut self) -> Result<(), clap::Error> {
+        if let Some(Some(WatchedWord::Principal(name))) = &self.renew_while {
+            if self.principal.is_some() {
+                let said = "two principals, or the number of no process, with --renew-while";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, said));
+            }
+            (self.principal, self.renew_while) = (Some(name.clone()), Some(None));
+        }
+        Ok(())
+    }
+
+    /// As getopt(3) has it, where nothing is to be run.
+    fn take_principal_after_dashes(&mut self) {
+        if !self.runs_something() && self.renew_while.is_none() && self.principal.is_none() {
+            if let [principal] = self.command.as_slice() {
+                self.principal = principal.to_str().map(str::to_owned);
+            }
+            if self.principal.is_some() {
+                self.command.clear();
+            }
+        }
+    }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        let named = self.cache.as_deref().unwrap_or(SESSION);
+        match self.renew_while {
+            Some(Some(WatchedWord::Process(_))) if self.new_session || !self.command.is_empty() => {
+                Some("--renew-while takes the number of a process or, after --, a command, not both")
+            }
+            Some(None) if !self.runs_something() => {
+                Some("--renew-while needs the number of a process or, after --, a command")
+            }
+            None if !self.command.is_empty() && !self.new_session => {
+                Some("a command needs --new-session or --renew-while before it")
+            }
+            _ if self.single_key && !self.keyring.is_none_or(KeyringWord::takes_a_single_key) => {
+                Some("a single key goes into the session or user keyring")
+            }
+            _ if self.new_session && !named.starts_with(SESSION) => {
+                Some("the tickets of --new-session go into the session keyring: -c KEYRING:session:NAME")
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose end ends the renewal: a process, or within what is returned this one. None without renewal.
+    pub(super) fn watched(&self) -> Option<Option<i32>> {
+        self.renew_while.as_ref().map(|word| match word {
+            Some(WatchedWord::Process(pid)) => Some(*pid),
+            Some(WatchedWord::Principal(_)) | None => None,
+        })
+    }
+
+    /// Whether this process becomes a command or a shell.
+    pub(super) fn runs_something(&self) -> bool {
+        self.new_session || matches!(self.renew_while, Some(None)) && !self.command.is_empty()
+    }
+
     /// Whether a keytab has the key.
     pub(super) fn by_keytab(&self) -> bool {
         self.use_keytab || self.keytab.is_some() || self.client_keytab
@@ -200,68 +311,4 @@ impl KinitArguments {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(words: &[&str]) -> Result<KinitArguments, clap::error::ErrorKind> {
-        KinitArguments::try_parse_from(["lgss_kinit"].iter().chain(words)).map_err(|error| error.kind())
-    }
-
-    #[test]
-    fn the_record_is_consistent_and_the_options_are_those_of_kinit() {
-        KinitArguments::command().debug_assert();
-        let words = "-V -l 10h -s 1h -r 7d -f -p -A -C -E -k -t /k -c KEYRING:session:x -S kadmin/x -T /a -I /i -X a=b -X c alice";
-        let arguments = parse(&words.split(' ').collect::<Vec<_>>()).unwrap();
-        assert_eq!(arguments.lifetime, Some(36_000));
-        assert_eq!(arguments.start_time, Some(3600));
-        assert_eq!(arguments.attribute, [("a".into(), "b".into()), ("c".into(), "yes".into())]);
-        assert_eq!(arguments.principal.as_deref(), Some("alice"));
-        for words in [
-            &["-l10h", "-F", "-P", "-a"][..],
-            &["-R"],
-            &["-v"],
-            &["-n", "@R"],
-            &["-ki"],
-            &["--noaddr"],
-            &["-l", "1h", "-l", "2h"],
-        ] {
-            assert!(parse(words).is_ok(), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn of_keytab_renewal_and_validation_the_last_one_counts() {
-        let last = |words: &[&str]| {
-            let arguments = parse(words).unwrap();
-            (arguments.use_keytab, arguments.renew, arguments.validate)
-        };
-        assert_eq!(last(&["-k", "-R"]), (false, true, false));
-        assert_eq!(last(&["-R", "-k", "-5"]), (true, false, false));
-        assert_eq!(last(&["-R", "-v"]), (false, false, true));
-    }
-
-    #[test]
-    fn what_contradicts_itself_or_is_no_keyring_is_refused() {
-        use clap::error::ErrorKind::{ArgumentConflict, ValueValidation};
-        for (words, kind) in [
-            (&["-f", "-F"][..], ArgumentConflict),
-            (&["-p", "-P"], ArgumentConflict),
-            (&["-a", "-A"], ArgumentConflict),
-            (&["-t", "x", "-i"], ArgumentConflict),
-            (&["--from", "FILE:/x", "alice"], ArgumentConflict),
-            (&["--from", "FILE:/x", "-l", "1h"], ArgumentConflict),
-            (&["--keyring", "user", "-c", "KEYRING:user:x"], ArgumentConflict),
-            (&["-c", "FILE:/tmp/x"], ValueValidation),
-            (&["-c", "/tmp/x"], ValueValidation),
-            (&["-c", "KEYRING:nowhere:x"], ValueValidation),
-            (&["--keyring", "nowhere"], ValueValidation),
-            (&["--keyring", "session:1"], ValueValidation),
-            (&["-l", "soon"], ValueValidation),
-            (&["-l", "0"], ValueValidation),
-            (&["-s", "20000101000000"], ValueValidation),
-            (&["-X", "=x"], ValueValidation),
-        ] {
-            assert_eq!(parse(words).map(|_| ()), Err(kind), "{words:?}");
-        }
-    }
-}
+mod tests;

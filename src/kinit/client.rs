@@ -18,14 +18,24 @@ pub(super) fn choose(
     let named = arguments.principal.as_deref();
     match named {
         _ if arguments.anonymous => anonymous(library, named),
-        Some(name) if arguments.enterprise => library.enterprise(name).map_err(KinitFailure::Client),
-        Some(name) => library.principal(name).map_err(KinitFailure::Client),
-        None if arguments.client_keytab => first_of_the_client_keytab(library),
-        None if arguments.by_keytab() => library.host().map_err(KinitFailure::Client),
-        None => match place.open(library).and_then(|cache| cache.principal()) {
+        None if !arguments.by_keytab() => match place.open(library).and_then(|cache| cache.principal()) {
             Ok(client) => Ok(client),
             Err(_) => library.principal(&own_name()?).map_err(KinitFailure::Client),
         },
+        _ => of_keytab(arguments, library),
+    }
+}
+
+/// The principal that is named; else the client keytab's or the host's.
+pub(super) fn of_keytab(
+    arguments: &KinitArguments,
+    library: &Library,
+) -> Result<Krb5Principal, KinitFailure> {
+    match arguments.principal.as_deref() {
+        Some(name) if arguments.enterprise => library.enterprise(name).map_err(KinitFailure::Client),
+        Some(name) => library.principal(name).map_err(KinitFailure::Client),
+        None if arguments.client_keytab => first_of_the_client_keytab(library),
+        None => library.host().map_err(KinitFailure::Client),
     }
 }
 

@@ -12,6 +12,12 @@ pub enum KinitExit {
     Failed = 1,
     /// The command line cannot be understood.
     Usage = 2,
+    /// The ticket does not hold as long as it should.
+    Short = 3,
+    /// The command cannot be executed, as shells have it.
+    NotExecutable = 126,
+    /// There is no such command.
+    NotFound = 127,
 }
 
 impl Termination for KinitExit {

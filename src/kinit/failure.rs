@@ -1,12 +1,15 @@
 //! Why no tickets were got or stored, with what to do about it.
 
+use std::ffi::OsString;
 use std::io;
 
 use nix::errno::Errno;
 
+use super::exit::KinitExit;
 use super::quota;
 use crate::gss::status::{Krb5Error, Krb5Reason};
 use crate::text::{escaped, quoted};
+use crate::time::Span;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,56 @@ pub(super) enum KinitFailure {
         #[source]
         error: Krb5Error,
     },
+    /// There is no ticket to keep, and nobody to ask for one.
+    #[error(
+        "there is no ticket, and none is asked for: standard input is no terminal, and no keytab is named"
+    )]
+    NothingToHold,
+    /// The longest ticket that can be had is too short.
+    #[error(
+        "the tickets of {client} hold for {left}; {wanted} were wanted{}",
+        .obstacle.as_ref().map(|obstacle| format!(" ({obstacle})")).unwrap_or_default()
+    )]
+    Short {
+        /// Whose they are.
+        client: String,
+        /// How long they hold.
+        left: Span,
+        /// How long they should.
+        wanted: Span,
+        /// How long they can be renewed.
+        renewable: Option<Span>,
+        /// Why there are no longer ones.
+        obstacle: Option<Box<Self>>,
+    },
+    /// The KDC gives no longer ticket.
+    #[error("the KDC gives no ticket that ends later")]
+    NoLonger,
+    /// No new session keyring.
+    #[error("cannot begin a session: {}", .0.desc())]
+    Session(Errno),
+    /// The process that tickets are renewed for.
+    #[error("no process {pid}: {}", .errno.desc())]
+    Watched {
+        /// Its number.
+        pid: i32,
+        /// What the kernel says.
+        errno: Errno,
+    },
+    /// The keyring ends with this process.
+    #[error("tickets in a {0} keyring end with lgss_kinit, and cannot be renewed")]
+    EndsWithUs(String),
+    /// The process that would renew them.
+    #[error("cannot renew tickets in the background: {0}")]
+    Background(String),
+    /// The command could not be started.
+    #[error("{}: {error}", quoted(&.program.to_string_lossy()))]
+    Command {
+        /// As it was named.
+        program: OsString,
+        /// What the kernel says.
+        error: io::Error,
+    },
     /// A result could not be written.
     #[error("standard output: {0}")]
     Output(#[from] io::Error),
@@ -99,6 +152,16 @@ fn said(error: &Krb5Error, asked: Asked) -> String {
 }
 
 impl KinitFailure {
+    /// The exit status.
+    pub(super) fn exit(&self) -> KinitExit {
+        match self {
+            Self::Short { .. } => KinitExit::Short,
+            Self::Command { error, .. } if error.kind() == io::ErrorKind::NotFound => KinitExit::NotFound,
+            Self::Command { .. } => KinitExit::NotExecutable,
+            _ => KinitExit::Failed,
+        }
+    }
+
     /// What somebody can do about it.
     pub(super) fn remedy(&self) -> Option<String> {
         match self {
@@ -121,6 +184,22 @@ impl KinitFailure {
             Self::Source { error, .. } if error.reason() == Krb5Reason::NoCache => {
                 Some("klist -l lists the caches that other programs use".to_owned())
             }
+            Self::NothingToHold => Some("get one: lgss_kinit PRINCIPAL; or name a keytab by -t".to_owned()),
+            Self::Short { left, renewable: Some(renewable), .. } if renewable > left => {
+                Some(format!("keep them renewed, which can be done for {renewable}: --renew-while"))
+            }
+            Self::Short { obstacle: Some(obstacle), .. } => obstacle.remedy(),
+            Self::Short { .. } => Some(
+                "get longer ones: lgss_kinit -l TIME, or renewable ones by -r, as far as the realm allows"
+                    .to_owned(),
+            ),
+            Self::EndsWithUs(_) => Some("name another keyring: --keyring session".to_owned()),
+            Self::Session(Errno::EDQUOT) => Some(quota::remedy()),
+            Self::NoLonger
+            | Self::Session(_)
+            | Self::Watched { .. }
+            | Self::Background(_)
+            | Self::Command { .. } => None,
             Self::Source { .. } | Self::Core(_) | Self::Configuration(_) | Self::Output(_) => None,
         }
     }

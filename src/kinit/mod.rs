@@ -9,9 +9,13 @@ mod client;
 mod collection_ring;
 mod exit;
 mod failure;
+mod holding;
+mod keeping;
 mod obtain;
+mod own_session;
 mod place;
 mod quota;
+mod single_key;
 mod values;
 
 use std::ffi::OsString;
@@ -19,15 +23,16 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use clap::Parser;
-
 use arguments::KinitArguments;
 pub use arguments::record;
 pub use exit::KinitExit;
 use failure::KinitFailure;
+use keeping::Watched;
 use place::{Primary, TicketPlace};
+use values::KeyringWord;
 
 use crate::gss::krb5::Library;
+use crate::gss::private_cache::PrivateCache;
 use crate::sys::jail;
 use crate::terminal::completion::Completion;
 use crate::terminal::remark::{Answered, answer, complain};
@@ -42,17 +47,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
     if COMPLETION.answered(&arguments) {
         return KinitExit::Done;
     }
-    let done = match KinitArguments::try_parse_from(arguments) {
+    let done = match KinitArguments::read(arguments) {
         Ok(arguments) => obey(&arguments, terminal),
         Err(error) => return say(&error, terminal),
     };
     match done {
-        Ok(()) => KinitExit::Done,
+        Ok(exit) => exit,
         // Nobody wants the rest of the result.
         Err(KinitFailure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => KinitExit::Done,
         Err(failure) => {
             complain(COMPLETION.program, terminal.err, &failure, failure.remedy());
-            KinitExit::Failed
+            failure.exit()
         }
     }
 }
@@ -70,32 +75,139 @@ fn remark(err: &mut dyn Write, what: impl Display) {
     terminal::remark::remark(COMPLETION.program, err, what);
 }
 
-fn obey(arguments: &KinitArguments, terminal: &mut Terminal<'_>) -> Result<(), KinitFailure> {
-    jail::leave_no_core().map_err(KinitFailure::Core)?;
+fn obey(arguments: &KinitArguments, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
+    // A command would inherit the limit of the other way, and every way is enough.
+    if arguments.runs_something() { jail::set_undumpable() } else { jail::leave_no_core() }
+        .map_err(KinitFailure::Core)?;
     let library = Library::open().map_err(KinitFailure::Configuration)?;
     // What other programs will look at, unless told.
     let default = library.default_cache();
-    let place = TicketPlace::choose(arguments, &library)?;
-    if let Some(remarkable) = place.remark() {
-        remark(terminal.err, remarkable);
+    let task = KinitTask { arguments, library: &library, default: &default };
+    if let Some(short) = quota::foreseen() {
+        remark(terminal.err, short);
     }
-    let tickets = obtain::tickets(arguments, &library, &place)?;
-    // Whoever renews tickets knows where they are.
-    let primary = if arguments.renewal().is_some() { Primary::Stays } else { Primary::Becomes };
-    let stored = place.store(&library, &tickets, primary)?;
-    if primary == Primary::Becomes && place.outlives_us() && place.name() != default {
-        remark(
-            terminal.err,
-            format_args!("for other programs: export KRB5CCNAME={}", shell_word(Path::new(place.name()))),
-        );
+    match (arguments.new_session, arguments.single_key) {
+        (true, _) => task.in_a_new_session(terminal),
+        (false, true) => task.as_a_single_key(terminal),
+        (false, false) => task.here(terminal),
     }
-    if arguments.verbose {
-        let client = tickets.open().and_then(|cache| cache.principal());
-        let client = client.map_or_else(|error| error.to_string(), |client| client.to_string());
-        writeln!(terminal.out, "Using cache: {}\nUsing principal: {}", escaped(&stored), escaped(&client))?;
-        if arguments.from.is_none() {
-            writeln!(terminal.out, "Authenticated to Kerberos v5")?;
+}
+
+/// What is to be done.
+struct KinitTask<'a> {
+    arguments: &'a KinitArguments,
+    library: &'a Library,
+    default: &'a str,
+}
+
+impl KinitTask<'_> {
+    fn here(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
+        let place = TicketPlace::choose(self.arguments, self.library)?;
+        if let Some(remarkable) = place.remark() {
+            remark(terminal.err, remarkable);
         }
+        // Before anybody is asked for a password.
+        let watched = match self.arguments.watched() {
+            Some(_) if !place.outlives_us() => return Err(KinitFailure::EndsWithUs(place.name().to_owned())),
+            Some(pid) => Some(Watched::open(pid)?),
+            None => None,
+        };
+        if let Some(seconds) = self.arguments.hold {
+            return self.hold(&place, seconds, terminal);
+        }
+        let tickets = obtain::tickets(self.arguments, self.library, &place)?;
+        let stored = self.store(&place, &tickets, terminal)?;
+        self.go_on(&place, &stored, watched)
     }
-    Ok(())
+
+    fn in_a_new_session(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
+        let watched = self.arguments.watched().map(Watched::open).transpose()?;
+        // Old tickets, and whose they are, are in the old session.
+        let old = TicketPlace::of_other_programs(self.default);
+        let tickets = obtain::tickets(self.arguments, self.library, &old)?;
+        own_session::begin()?;
+        let place = TicketPlace::in_the_session(self.arguments, self.library)?;
+        let stored = self.store(&place, &tickets, terminal)?;
+        self.go_on(&place, &stored, watched)
+    }
+
+    fn as_a_single_key(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
+        let keyring = self.arguments.keyring.unwrap_or(KeyringWord::Session);
+        if self.arguments.keyring.is_none() {
+            place::check_session(&keyring.collection())?;
+        }
+        let old = TicketPlace::of_other_programs(self.default);
+        let tickets = obtain::tickets(self.arguments, self.library, &old)?;
+        let name = single_key::store(&tickets, keyring)?;
+        if self.arguments.verbose {
+            writeln!(terminal.out, "Using key: {}", escaped(&name))?;
+        }
+        Ok(KinitExit::Done)
+    }
+
+    fn hold(
+        &self,
+        place: &TicketPlace,
+        seconds: i32,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<KinitExit, KinitFailure> {
+        let longest = holding::longest(self.arguments, self.library, place, seconds)?;
+        if let Some(tickets) = longest.new {
+            self.store(place, &tickets, terminal)?;
+        }
+        longest.short.map_or(Ok(KinitExit::Done), Err)
+    }
+
+    /// Stores them and says where they are. Returns the cache's name.
+    fn store(
+        &self,
+        place: &TicketPlace,
+        tickets: &PrivateCache,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<String, KinitFailure> {
+        // Whoever renews tickets knows where they are.
+        let primary = if self.arguments.renewal().is_some() { Primary::Stays } else { Primary::Becomes };
+        let stored = place.store(self.library, tickets, primary)?;
+        let size = tickets.open().and_then(|cache| cache.as_file(0)).map_or(0, |file| file.len());
+        if let Some(short) = quota::remaining(size) {
+            remark(terminal.err, short);
+        }
+        let is_told = self.arguments.runs_something();
+        if primary == Primary::Becomes && place.outlives_us() && place.name() != self.default && !is_told {
+            remark(
+                terminal.err,
+                format_args!("for other programs: export KRB5CCNAME={}", shell_word(Path::new(place.name()))),
+            );
+        }
+        if self.arguments.verbose {
+            let client = tickets.open().and_then(|cache| cache.principal());
+            let client = client.map_or_else(|error| error.to_string(), |client| client.to_string());
+            writeln!(
+                terminal.out,
+                "Using cache: {}\nUsing principal: {}",
+                escaped(&stored),
+                escaped(&client)
+            )?;
+            if self.arguments.from.is_none() {
+                writeln!(terminal.out, "Authenticated to Kerberos v5")?;
+            }
+        }
+        Ok(stored)
+    }
+
+    /// What the tickets are for: they are renewed in the background, and a command runs.
+    fn go_on(
+        &self,
+        place: &TicketPlace,
+        stored: &str,
+        watched: Option<Watched>,
+    ) -> Result<KinitExit, KinitFailure> {
+        if let Some(watched) = watched {
+            keeping::start(self.arguments, stored, watched)?;
+        }
+        if self.arguments.runs_something() {
+            return Err(own_session::become_command(&self.arguments.command, place.name()));
+        }
+        Ok(KinitExit::Done)
+    }
 }

@@ -8,6 +8,7 @@ use super::place::TicketPlace;
 use crate::gss::initial::{self, Addresses, InitialKey, InitialRequest};
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
+use crate::gss::principal::Krb5Principal;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::renewal::OldTicket;
 use crate::gss::status::Krb5Error;
@@ -30,12 +31,21 @@ pub(super) fn tickets(
     }
 }
 
-fn new(
+/// A new one, by password, keytab or certificate.
+pub(super) fn new(
     arguments: &KinitArguments,
     library: &Library,
     place: &TicketPlace,
 ) -> Result<PrivateCache, KinitFailure> {
     let client = client::choose(arguments, library, place)?;
+    of_client(arguments, library, &client)
+}
+
+fn of_client(
+    arguments: &KinitArguments,
+    library: &Library,
+    client: &Krb5Principal,
+) -> Result<PrivateCache, KinitFailure> {
     let keytab = keytab(arguments, library)?;
     let key = keytab.as_ref().map_or(InitialKey::Prompted, InitialKey::Keytab);
     let asked = match keytab {
@@ -43,12 +53,22 @@ fn new(
         None if arguments.anonymous || !arguments.attribute.is_empty() => Asked::Other,
         None => Asked::Password,
     };
-    initial::ask(library, &client, key, &request(arguments))
+    initial::ask(library, client, key, &request(arguments))
         .map_err(|error| KinitFailure::Initial(error, asked))
 }
 
+/// A new one by keytab, once there is none any more.
+pub(super) fn by_keytab(arguments: &KinitArguments, library: &Library) -> Result<PrivateCache, KinitFailure> {
+    let client = client::of_keytab(arguments, library)?;
+    of_client(arguments, library, &client)
+}
+
 /// The named client's cache, else the one that other programs use.
-fn old_cache(arguments: &KinitArguments, library: &Library, place: &TicketPlace) -> Result<Cache, Krb5Error> {
+pub(super) fn old_cache(
+    arguments: &KinitArguments,
+    library: &Library,
+    place: &TicketPlace,
+) -> Result<Cache, Krb5Error> {
     let Some(name) = &arguments.principal else { return place.open(library) };
     let client = if arguments.enterprise { library.enterprise(name) } else { library.principal(name) }?;
     match library.cache_of(&client)? {
@@ -73,7 +93,7 @@ fn request(arguments: &KinitArguments) -> InitialRequest {
     let choice = |yes: bool, no: bool| (yes || no).then_some(yes);
     let addresses = choice(arguments.addresses, arguments.noaddresses);
     InitialRequest {
-        lifetime: arguments.lifetime,
+        lifetime: arguments.lifetime.max(arguments.hold),
         renewable: arguments.renewable_life,
         start: arguments.start_time.unwrap_or(0),
         service: arguments.service.clone(),

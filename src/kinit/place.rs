@@ -59,6 +59,29 @@ impl TicketPlace {
         };
         let is_named = arguments.cache.is_some() || arguments.keyring.is_some();
         place.check(if is_named { Chosen::ByName } else { Chosen::ByDefault })?;
+        place.prepared(library)
+    }
+
+    /// The session keyring that has just begun.
+    pub(super) fn in_the_session(
+        arguments: &KinitArguments,
+        library: &Library,
+    ) -> Result<Self, KinitFailure> {
+        let place = match &arguments.cache {
+            Some(name) => Self::Cache(name.clone()),
+            None => Self::Collection(KeyringWord::Session.collection()),
+        };
+        place.check(Chosen::ByName)?;
+        place.prepared(library)
+    }
+
+    /// The library's default cache, of whatever type, to be read only.
+    pub(super) fn of_other_programs(default: &str) -> Self {
+        Self::Cache(default.to_owned())
+    }
+
+    fn prepared(self, library: &Library) -> Result<Self, KinitFailure> {
+        let place = self;
         // Before anybody is asked for a password.
         let opened = library.set_default_cache(place.name()).and_then(|()| place.ring());
         match opened.and_then(|_| place.open(library)) {
@@ -76,13 +99,7 @@ impl TicketPlace {
         if self.anchor() != "session" || chosen == Chosen::ByName {
             return Ok(());
         }
-        match keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read) {
-            Ok(session) if session.uid == geteuid().as_raw() => Ok(()),
-            Ok(session) => Err(KinitFailure::ForeignSession(session.uid)),
-            Err(errno) => {
-                Err(KinitFailure::Place { name: self.name().to_owned(), error: Krb5Error::of_kernel(errno) })
-            }
-        }
+        check_session(self.name())
     }
 
     /// The collection's keyring, prepared.
@@ -200,6 +217,15 @@ impl TicketPlace {
             }
             _ => None,
         }
+    }
+}
+
+/// Refuses a session keyring of another user's, whose processes would have what is stored there as `name`.
+pub(super) fn check_session(name: &str) -> Result<(), KinitFailure> {
+    match keyctl::describe(keyctl::SESSION_KEYRING).and_then(KeyDescription::read) {
+        Ok(session) if session.uid == geteuid().as_raw() => Ok(()),
+        Ok(session) => Err(KinitFailure::ForeignSession(session.uid)),
+        Err(errno) => Err(KinitFailure::Place { name: name.to_owned(), error: Krb5Error::of_kernel(errno) }),
     }
 }
 

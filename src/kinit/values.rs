@@ -32,6 +32,11 @@ impl KeyringWord {
             Self::Thread => format!("KEYRING:thread:{COLLECTION}"),
         }
     }
+
+    /// Whether a ticket that is one key would be found there.
+    pub(super) fn takes_a_single_key(self) -> bool {
+        matches!(self, Self::Session | Self::User)
+    }
 }
 
 pub(super) fn keyring(word: &str) -> Result<KeyringWord, &'static str> {
@@ -65,6 +70,24 @@ pub(super) fn keyring_cache(name: &str) -> Result<String, &'static str> {
 pub(super) fn duration(text: &str) -> Result<i32, &'static str> {
     let form = "a time is a number of seconds, or such as 10h, 1d2h, 30m, 10:30";
     initial::duration(text).filter(|&seconds| seconds > 0).ok_or(form)
+}
+
+/// What stands after `--renew-while`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum WatchedWord {
+    /// A process by its number.
+    Process(i32),
+    /// A principal, since the command after `--` is what counts.
+    Principal(String),
+}
+
+pub(super) fn watched(text: &str) -> Result<WatchedWord, &'static str> {
+    let form = "a process is named by its number, such as 1234 or $$";
+    match text.parse::<i64>() {
+        Ok(pid) => i32::try_from(pid).ok().filter(|&pid| pid > 0).map(WatchedWord::Process).ok_or(form),
+        Err(_) if text.is_empty() => Err(form),
+        Err(_) => Ok(WatchedWord::Principal(text.to_owned())),
+    }
 }
 
 /// Seconds from now.

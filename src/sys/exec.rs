@@ -127,6 +127,19 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)
 }
 
+/// Closes every descriptor from 3 on but one (close_range(2)). What owns them must not use them any more, as in a child that
+/// never returns from where it was forked.
+#[cfg(feature = "tools")]
+pub(crate) fn close_all_but(kept: &super::process::Process) {
+    let kept = libc::c_uint::try_from(kept.descriptor()).unwrap_or(libc::c_uint::MAX);
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1), libc::c_uint::MAX)] {
+        if first <= last {
+            // SAFETY: plain numbers; by this function's contract nobody uses what is closed.
+            let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,7 +52,7 @@ impl Process {
         })
     }
 
-    /// Opens a process that is known to exist now: our child or our parent.
+    /// Opens a process that is known to exist now, as our child or our parent is, or that somebody has named.
     ///
     /// # Errors
     /// ESRCH if it has gone.
@@ -80,6 +80,12 @@ impl Process {
             Err(Errno::EINVAL | Errno::ENODATA) => Err(Errno::ESRCH),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Number of the descriptor.
+    #[cfg(feature = "tools")]
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 
     /// Waits at most `limit` for its end. Returns whether it has ended.

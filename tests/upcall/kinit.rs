@@ -26,7 +26,9 @@ crate::trials![
     tickets_are_copied_renewed_validated_and_as_the_options_want_them,
     a_failure_leaves_the_old_tickets_and_says_what_to_do,
     a_full_quota_leaves_the_old_tickets_and_is_told_with_figures,
+    a_quota_that_will_not_do_is_told_before_the_password_is_asked_for,
     tickets_that_fit_in_place_of_the_old_ones_only_are_stored,
+    a_ticket_that_is_a_single_key_serves_the_upcall,
     an_expired_password_is_changed,
 ];
 
@@ -286,6 +288,23 @@ fn a_full_quota_leaves_the_old_tickets_and_is_told_with_figures(shared: &Shared)
     assert!(words.iter().all(|word| said.contains(word)), "{said}");
 }
 
+fn a_quota_that_will_not_do_is_told_before_the_password_is_asked_for(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let said = login.done(&format!(
+        "left() {{ {LEFT}; }}; typed alice >quiet 2>&1; ! grep quota quiet; echo quiet before
+        fill=$(head -c $(($(left) - 1500)) /dev/zero | keyctl padd user fill @s); before=$(left)
+        exec 2>&1; KRB5_CONFIG=/dev/null lgss_kinit alice </dev/null || true; [ $(left) -ge $before ]
+        keyctl unlink $fill @s; i=0; until [ $(left) -gt 5000 ]; do i=$((i+1)); [ $i -lt 200 ]; sleep 0.1; done
+        head -c $(($(left) - 1700)) /dev/zero | keyctl padd user fill @s >/dev/null; typed --keyring user alice"
+    ));
+    let uid = login.site.uid();
+    let told = format!("tickets may not fit into what is left of the quota: uid {uid} has used ");
+    assert!(said.contains("quiet before") && said.contains(&told), "{said}");
+    assert!(said.find(&told) < said.find("while looking for the principal"), "{said}");
+    let told = "bytes are stored, and as many more do not fit into the quota: uid";
+    assert!(said.contains(told) && said.contains("raise kernel.keys.maxkeys"), "{said}");
+}
+
 /// The kernel frees the room of what is removed some time later.
 fn tickets_that_fit_in_place_of_the_old_ones_only_are_stored(shared: &Shared) {
     let login = Login::new(shared.realm());
@@ -296,6 +315,35 @@ fn tickets_that_fit_in_place_of_the_old_ones_only_are_stored(shared: &Shared) {
         for i in 1 2 3; do typed alice; kvno -q -c {SESSION_CACHE} {service}; done; klist -c {SESSION_CACHE}"
     ));
     assert!(said.contains(&service) && said.contains("Default principal: alice@"), "{said}");
+}
+
+fn a_ticket_that_is_a_single_key_serves_the_upcall(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let site = &login.site;
+    let kinit = site.path("lgss_kinit").display().to_string();
+    for (word, options) in [("session", &[][..]), ("user", &["--keyring", "user"])] {
+        let words = [&[kinit.as_str(), "--single-key", "alice"], options].concat();
+        let mut steps = as_user(site.uid());
+        steps.push(run(site, words.iter().map(|&word| word.to_owned()).collect()));
+        let outcome = site.ask_after(steps, site.request(shared.nfs()));
+        call_null_with(&outcome.context(), shared.nfs());
+        let realm = shared.realm().name();
+        let place = format!(" in \"key krbtgt/{realm}@{realm} in the {word} keyring\", ");
+        site.log.wait_for_words(&["chosen: alice@", &place]);
+        site.wait_until_idle();
+    }
+    let said = login.done(&format!(
+        "name=krbtgt/{realm}@{realm}; old=$(keyctl add user $name x @s); keyctl setperm $old 0x3f3f3f3f
+        typed -l 1h --single-key -V alice; new=$(keyctl search @s user $name); [ $new != $old ]
+        keyctl rdescribe $new; awk -v key=$(printf %08x $new) '$1 == key {{ print \"ends in\", $4 }}' /proc/keys
+        fails keyctl session - keyctl print $new; [ $(keyctl rlist @s | wc -w) = 1 ]; echo alone
+        typed --single-key --keyring persistent alice || echo status $?",
+        realm = shared.realm().name()
+    ));
+    for word in ["Using key: krbtgt/", ";3f010000;krbtgt/", "alone\n", "status 2"] {
+        assert!(said.contains(word), "no {word}: {said}");
+    }
+    assert!(said.contains("ends in 59m") || said.contains("ends in 1h"), "{said}");
 }
 
 /// Both new words come from standard input, as the first one did.

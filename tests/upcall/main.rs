@@ -44,7 +44,10 @@ mod key_gone;
 mod keyring_lock;
 mod kinit;
 mod kinit_alone;
+mod kinit_holding;
+mod kinit_renewed;
 mod kinit_secrets;
+mod kinit_sessions;
 mod krb5_conf;
 mod large_tickets;
 mod load;
@@ -154,7 +157,10 @@ const MODULES: &[Trials] = &[
     key_gone::trials,
     kinit::trials,
     kinit_alone::trials,
+    kinit_holding::trials,
+    kinit_renewed::trials,
     kinit_secrets::trials,
+    kinit_sessions::trials,
     clocks::trials,
     enctypes::trials,
     stale_ticket::trials,

@@ -3,6 +3,7 @@
 use super::process::{command_as, run, succeed};
 use super::realm::{PASSWORD, Realm};
 use super::site::{Site, install};
+use std::fs;
 use std::process::Command;
 
 /// What `lgss_kinit` uses without KRB5CCNAME.
@@ -29,6 +30,13 @@ impl Login {
         command.env("KRB5_CONFIG", self.site.path("krb5.conf")).env_remove("KRB5CCNAME");
         command.env("PASSWORD", PASSWORD).current_dir(self.site.path("user"));
         command
+    }
+
+    /// A script in the user's directory, by its path.
+    pub(crate) fn script(&self, name: &str, text: &str) -> String {
+        let path = self.site.path("user").join(name);
+        fs::write(&path, format!("set -eu\n{FUNCTIONS}{text}")).unwrap();
+        path.display().to_string()
     }
 
     fn session(&self, script: &str) -> Command {

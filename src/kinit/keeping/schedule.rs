@@ -1,0 +1,101 @@
+//! When tickets are renewed, and when a person is warned that they will end. Times are seconds since the epoch.
+
+use crate::gss::listing::Granting;
+
+/// Longest time before its end at which a ticket that no later one follows is warned of.
+const WARNED_BEFORE: u32 = 3600;
+/// Shortest and longest pause after a failure.
+const PAUSES: [u64; 2] = [1, 300];
+
+/// Where a ticket comes from that lasts longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LaterTicket {
+    /// The KDC renews the old one.
+    Renewed,
+    /// The KDC gives a new one to who has the client's key.
+    ByKeytab,
+    /// There is none.
+    None,
+}
+
+impl LaterTicket {
+    /// Renewal comes first, since it needs no key; `otherwise` is what there is without it.
+    pub(super) fn of(ticket: &Granting, otherwise: Self) -> Self {
+        let renewable = ticket.renew_until.is_some_and(|until| until > ticket.end);
+        if renewable { Self::Renewed } else { otherwise }
+    }
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Replace,
+    /// Nothing for so many seconds.
+    Wait(u64),
+    /// The ticket has ended and no later one follows.
+    Over,
+}
+
+/// Replaces a ticket at half of its life.
+pub(super) fn next(ticket: &Granting, later: LaterTicket, now: u64) -> Next {
+    let end = u64::from(ticket.end);
+    let half = u64::from(ticket.start) + u64::from(ticket.end.saturating_sub(ticket.start)) / 2;
+    match later {
+        LaterTicket::None | LaterTicket::Renewed if now >= end => Next::Over,
+        LaterTicket::None => Next::Wait(end - now),
+        LaterTicket::Renewed | LaterTicket::ByKeytab if now >= half => Next::Replace,
+        LaterTicket::Renewed | LaterTicket::ByKeytab => Next::Wait(half - now),
+    }
+}
+
+/// From when on a person is warned: an hour before the end, or in the last quarter of a short life.
+pub(super) fn warning_time(ticket: &Granting) -> u64 {
+    let life = ticket.end.saturating_sub(ticket.start);
+    u64::from(ticket.end.saturating_sub(WARNED_BEFORE.min(life / 4)))
+}
+
+/// How many seconds a failed attempt is followed by: an eighth of what is left.
+pub(super) fn pause(ticket: &Granting, now: u64) -> u64 {
+    let [shortest, longest] = PAUSES;
+    match u64::from(ticket.end).checked_sub(now) {
+        Some(left) => (left / 8).clamp(shortest, longest),
+        None => longest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(start: u32, end: u32, renew_until: Option<u32>) -> Granting {
+        Granting { start, end, enctype: 18, invalid: false, renew_until }
+    }
+
+    #[test]
+    fn a_ticket_is_renewed_at_half_of_its_life_and_replaced_by_keytab_when_that_is_over() {
+        let renewable = ticket(1000, 2000, Some(5000));
+        assert_eq!(LaterTicket::of(&renewable, LaterTicket::ByKeytab), LaterTicket::Renewed);
+        assert_eq!(next(&renewable, LaterTicket::Renewed, 1200), Next::Wait(300));
+        assert_eq!(next(&renewable, LaterTicket::Renewed, 1500), Next::Replace);
+        assert_eq!(next(&renewable, LaterTicket::Renewed, 2000), Next::Over);
+        let last = ticket(4000, 5000, Some(5000));
+        assert_eq!(LaterTicket::of(&last, LaterTicket::ByKeytab), LaterTicket::ByKeytab);
+        assert_eq!(LaterTicket::of(&last, LaterTicket::None), LaterTicket::None);
+        assert_eq!(next(&last, LaterTicket::None, 4500), Next::Wait(500));
+        assert_eq!(next(&last, LaterTicket::None, 5000), Next::Over);
+        assert_eq!(next(&last, LaterTicket::ByKeytab, 9000), Next::Replace);
+    }
+
+    #[test]
+    fn the_warning_comes_an_hour_or_a_quarter_of_a_life_before_the_end() {
+        assert_eq!(warning_time(&ticket(0, 36_000, None)), 32_400);
+        assert_eq!(warning_time(&ticket(0, 400, None)), 300);
+        assert_eq!(warning_time(&ticket(0, 0, None)), 0);
+    }
+
+    #[test]
+    fn pauses_are_a_second_to_five_minutes() {
+        let ticket = ticket(0, 36_000, None);
+        assert_eq!([0, 35_200, 35_999, 40_000].map(|now| pause(&ticket, now)), [300, 100, 1, 300]);
+    }
+}
