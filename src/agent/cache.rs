@@ -3,9 +3,9 @@
 //! Changed by collections.rs alone. Invariant: of credentials of which one takes the place of the other there is one, and
 //! the size is the sum of what is in the cache.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::codec::{CacheId, CredentialId, HeldCredential, PrincipalBytes};
+use super::codec::{CacheId, CredentialId, HeldCredential, PrincipalBytes, RenewableLife};
 use crate::wire::Reader;
 
 /// What an empty cache costs, in bytes.
@@ -19,6 +19,8 @@ pub(super) struct HeldCache {
     offset: u32,
     credentials: BTreeMap<CredentialId, HeldCredential>,
     by_identity: HashMap<[u8; 32], CredentialId>,
+    /// Those that can be renewed.
+    renewable: BTreeSet<CredentialId>,
     /// When it last got something, in seconds since the epoch.
     changed: u32,
     size: usize,
@@ -35,6 +37,7 @@ impl HeldCache {
             offset: 0,
             credentials: BTreeMap::new(),
             by_identity: HashMap::new(),
+            renewable: BTreeSet::new(),
             changed: now,
         }
     }
@@ -47,6 +50,11 @@ impl HeldCache {
     /// Its principal, as it came.
     pub(super) fn principal(&self) -> &[u8] {
         &self.principal
+    }
+
+    /// Whether this is its principal.
+    pub(super) fn is_of(&self, client: PrincipalBytes<'_>) -> bool {
+        PrincipalBytes::read(&mut Reader::new(&self.principal)).is_ok_and(|own| own.is(client))
     }
 
     /// Its principal, for people.
@@ -82,6 +90,13 @@ impl HeldCache {
         self.by_identity.get(credential.identity()).copied()
     }
 
+    /// Of its principal's ticket-granting tickets that can be renewed, the one that ends last.
+    pub(super) fn renewable(&self) -> Option<(CredentialId, RenewableLife)> {
+        let ids = self.renewable.iter();
+        let lives = ids.filter_map(|id| Some((*id, self.credential(*id)?.renewable()?)));
+        lives.max_by_key(|(_, life)| life.end)
+    }
+
     /// When the last of its tickets ends, in seconds since the epoch; for a cache without tickets, when it last changed.
     pub(super) fn last_end(&self) -> u32 {
         self.credentials.values().filter_map(HeldCredential::end).max().unwrap_or(self.changed)
@@ -94,6 +109,11 @@ impl HeldCache {
         }
         self.size = self.size.saturating_add(credential.cost());
         self.by_identity.insert(*credential.identity(), id);
+        if credential.renewable().is_some()
+            && credential.fields().is_ok_and(|fields| self.is_of(fields.client))
+        {
+            self.renewable.insert(id);
+        }
         self.credentials.insert(id, credential);
         self.changed = now;
     }
@@ -103,6 +123,7 @@ impl HeldCache {
         if let Some(removed) = self.credentials.remove(&id) {
             self.size = self.size.saturating_sub(removed.cost());
             self.by_identity.remove(removed.identity());
+            self.renewable.remove(&id);
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
 use nix::errno::Errno;
 
-use crate::config::AgentScope;
+use crate::config::{AgentScope, AgentSettings};
 use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{
     data_memory, foreign, further_filter, on_attributes, on_descriptors, on_open, on_sockets,
@@ -32,13 +32,16 @@ const AGENTS: [c_long; 5] = [
     libc::SYS_close_range,
 ];
 
+/// Calls by which tickets are renewed: pipes go to the starter, and a timer tells when.
+const RENEWALS: [c_long; 3] = [libc::SYS_pipe2, libc::SYS_sendmsg, libc::SYS_timerfd_settime];
+
 /// Confines the process for good.
 ///
 /// # Errors
 /// The library's or the kernel's. A kernel without Landlock is none.
-pub(super) fn confine(scope: AgentScope) -> io::Result<()> {
-    confine_files(scope)?;
-    calls(scope).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
+pub(super) fn confine(settings: &AgentSettings) -> io::Result<()> {
+    confine_files(settings.scope)?;
+    calls(settings).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     deadly().enforce(CallAnswer::Kill, CallAnswer::Allow)
 }
 
@@ -55,10 +58,11 @@ fn confine_files(scope: AgentScope) -> io::Result<()> {
     rules.restrict_self().map(drop).map_err(io::Error::other)
 }
 
-fn calls(scope: AgentScope) -> CallRules {
+fn calls(settings: &AgentSettings) -> CallRules {
     let own = std::process::id();
     let rules = on_sockets(on_open(CallRules::default())).calls(&AGENTS);
-    let rules = match scope {
+    let rules = if settings.renew { rules.calls(&RENEWALS) } else { rules };
+    let rules = match settings.scope {
         AgentScope::User => rules,
         AgentScope::Session => opening_as_it_is(rules),
     };

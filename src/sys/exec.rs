@@ -5,7 +5,7 @@
 //! which is checked.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
@@ -129,9 +129,8 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
 
 /// Closes every descriptor from 3 on but one (close_range(2)). What owns them must not use them any more, as in a child that
 /// never returns from where it was forked.
-#[cfg(feature = "tools")]
-pub(crate) fn close_all_but(kept: &super::process::Process) {
-    let kept = libc::c_uint::try_from(kept.descriptor()).unwrap_or(libc::c_uint::MAX);
+pub(crate) fn close_all_but(kept: BorrowedFd<'_>) {
+    let kept = libc::c_uint::try_from(kept.as_raw_fd()).unwrap_or(libc::c_uint::MAX);
     for (first, last) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1), libc::c_uint::MAX)] {
         if first <= last {
             // SAFETY: plain numbers; by this function's contract nobody uses what is closed.

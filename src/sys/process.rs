@@ -82,12 +82,6 @@ impl Process {
         }
     }
 
-    /// Number of the descriptor.
-    #[cfg(feature = "tools")]
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-
     /// Waits at most `limit` for its end. Returns whether it has ended.
     pub(crate) fn wait_for_end(&self, limit: Duration) -> bool {
         let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);

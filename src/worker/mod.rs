@@ -12,6 +12,7 @@ mod exit_status;
 mod machine;
 mod negotiation;
 mod outcome;
+mod renewing;
 mod required_principal;
 mod sandbox;
 #[cfg(feature = "test-programs")]
@@ -33,6 +34,7 @@ use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::ConfFault;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, REQUEST_TIME, Request, WorkerEnd};
+use crate::negotiate::renewing::RENEW_WORD;
 use crate::selftest::trial::{BUILD_VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
 use early_names::EarlyNames;
@@ -62,18 +64,20 @@ pub fn run() -> ExitCode {
 }
 
 const WORKER_HELP: &str = "\
-lgss_negotiate: the worker of lgss_keyring, which starts it; see lgss_negotiate(8)
+lgss_negotiate: the worker of lgss_keyring and lgss_agent, which start it; see lgss_negotiate(8)
 
   --version    what this is
   --self-test  what it finds here, as JSON; lgss config check reads that
+  --renew      renews a ticket that a user's lgss_agent hands over
   --help       this text";
 
-/// Answers a command line. The launcher gives no arguments.
+/// Answers a command line. The launcher gives no arguments, an agent one.
 fn answer_by_hand() -> Option<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (first, rest) = words.split_first()?;
     let text = match first.as_str() {
         WORKER_WORD => return Some(self_test::run(rest)),
+        word if RENEW_WORD.to_str() == Ok(word) && rest.is_empty() => return Some(renewing::run()),
         "--version" | "-V" if rest.is_empty() => format!("{WORKER} (lgss) {BUILD_VERSION}"),
         "--help" | "-h" if rest.is_empty() => WORKER_HELP.to_owned(),
         _ => return None,

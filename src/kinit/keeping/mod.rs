@@ -6,6 +6,7 @@
 mod schedule;
 mod telling;
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use daemonize::{Daemonize, Outcome};
@@ -64,7 +65,7 @@ pub(super) fn start(arguments: &KinitArguments, cache: &str, watched: Watched) -
                 teller.tell(Weight::Warning, &format!("tickets are not renewed: {error}"));
                 process::end(1);
             }
-            close_all_but(&watched.0);
+            close_all_but(watched.0.as_fd());
             TicketKeeper { arguments, cache, watched, teller, told: Told::default() }.keep();
             // Not exit(): the streams and the library are those of the process that goes on.
             process::end(0)
