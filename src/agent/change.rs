@@ -65,7 +65,7 @@ pub(super) enum Change {
 pub(super) enum StorageError {
     /// The kernel does not keep it.
     #[error("not stored: {0}")]
-    #[expect(dead_code, reason = "memory does not fail")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "memory does not fail"))]
     Kernel(nix::errno::Errno),
 }
 

@@ -13,6 +13,8 @@ mod collections;
 mod confinement;
 mod connection;
 mod expiry;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 mod intake;
 mod journal;
 mod limits;

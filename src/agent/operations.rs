@@ -292,3 +292,6 @@ fn done() -> KcmReply {
 fn is_meant(pattern: &Pattern<'_>, credential: &HeldCredential) -> bool {
     credential.fields().is_ok_and(|fields| pattern.matches(&fields))
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,8 @@ pub(super) struct Agent {
     /// `None` if no ticket is renewed.
     renewals: Option<Renewals>,
     journal: AgentJournal,
-    last_request: Instant,
+    /// When the last connection or request came.
+    last_active: Instant,
     next_sweep: Instant,
     /// No connection is taken before.
     scarce_until: Instant,
@@ -84,8 +85,8 @@ impl Agent {
             collections,
             renewals,
             journal,
-            last_request: now,
-            next_sweep: now,
+            last_active: now,
+            next_sweep: now + SWEEP,
             scarce_until: now,
             locked: Some(0),
             asked_to_leave: false,
@@ -151,7 +152,7 @@ impl Agent {
         let connections = self.connections.iter().map(|connection| self.patience_ends(connection));
         let sweep = (self.collections.count() > 0).then_some(self.next_sweep);
         let leave =
-            (self.is_empty() && !self.asked_to_leave).then(|| self.last_request + self.settings.idle.0);
+            (self.is_empty() && !self.asked_to_leave).then(|| self.last_active + self.settings.idle.0);
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
         let renewals = self.renewals.as_ref().and_then(Renewals::next_deadline);
         connections.chain(sweep).chain(leave).chain(scarce).chain(renewals).min()
@@ -197,7 +198,7 @@ impl Agent {
             self.tell_loss("ended, since lgss_kcm is gone");
             return true;
         }
-        let idle = now.saturating_duration_since(self.last_request) >= self.settings.idle.0;
+        let idle = now.saturating_duration_since(self.last_active) >= self.settings.idle.0;
         if self.asked_to_leave || !idle || !self.is_empty() {
             return false;
         }
@@ -224,7 +225,7 @@ impl Agent {
             }
             match self.intake.take() {
                 Ok(Arrival::Connection(socket)) => {
-                    self.asked_to_leave = false;
+                    (self.asked_to_leave, self.last_active) = (false, now);
                     match scope_of(&socket, self.uid, self.settings.scope) {
                         Ok(scope) => self.connections.push(Connection::new(socket, scope, now)),
                         Err(fault) => self.journal.say(LogLevel::Warn, Topic::Peer, fault),
@@ -286,7 +287,7 @@ impl Agent {
                 ReadSoFar::Refused(refusal) => Err(refusal),
                 ReadSoFar::Request(opcode, parameters) => {
                     let scope = connection.scope().clone();
-                    self.last_request = now;
+                    self.last_active = now;
                     self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()))
                 }
             };

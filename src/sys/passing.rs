@@ -1,17 +1,11 @@
 //! Descriptors that come with messages of a local socket (unix(7), SCM_RIGHTS).
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
+use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
-};
-
-/// Most descriptors of one message of [`receive_several`].
-const SEVERAL: usize = 3;
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
 /// What one receive has brought.
 #[derive(Debug)]
@@ -22,31 +16,29 @@ pub(crate) enum Passed {
     Closed,
 }
 
+/// Room for the header of control data and two descriptors, aligned as it has to be. Of more the kernel keeps none here.
+#[repr(C, align(8))]
+struct Control([u8; 32]);
+
 /// Receives a message, without waiting. Its descriptors are closed on exec; if it has several, all are closed at once.
 ///
 /// # Errors
 /// EAGAIN if there is none; others of recvmsg(2).
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Passed, Errno> {
-    let mut bytes = [0; 16];
-    // Of more descriptors the kernel keeps none here (MSG_CTRUNC).
-    let mut control = cmsg_space!([RawFd; 2]);
-    let mut parts = [IoSliceMut::new(&mut bytes)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)?;
-    let length = message.bytes;
-    let mut descriptors = Vec::new();
-    for part in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = part {
-            // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
-            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
-        }
-    }
-    if length == 0 && descriptors.is_empty() {
-        return Ok(Passed::Closed);
-    }
-    let only = descriptors.pop().filter(|_| descriptors.is_empty());
-    let [first, ..] = bytes;
-    Ok(Passed::Message(first, only))
+    let received = message(socket)?;
+    Ok(received.map_or(Passed::Closed, |(first, descriptors)| {
+        let only = <[OwnedFd; 1]>::try_from(descriptors).ok();
+        Passed::Message(first, only.map(|[only]| only))
+    }))
+}
+
+/// The same of a message that has two descriptors; `None` if the other end is closed.
+///
+/// # Errors
+/// As for [`receive`].
+pub(crate) fn receive_pair(socket: BorrowedFd<'_>) -> Result<Option<(u8, Option<[OwnedFd; 2]>)>, Errno> {
+    let received = message(socket)?;
+    Ok(received.map(|(first, descriptors)| (first, descriptors.try_into().ok())))
 }
 
 /// Two sockets that keep messages apart. Neither end waits for the other.
@@ -73,53 +65,102 @@ pub(crate) fn send(
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], &rights, flags, None).map(drop)
 }
 
-/// Receives a message with its descriptors, without waiting; of length 0 if the other end is closed.
-///
-/// # Errors
-/// EAGAIN if there is none, EMSGSIZE if it is longer than the buffer or has too many descriptors; those of recvmsg(2).
-pub(crate) fn receive_several(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    let mut room = cmsg_space!([RawFd; SEVERAL]);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
-    let cut = received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-    let mut descriptors = Vec::new();
-    for message in received.cmsgs().map_err(|_| Errno::EMSGSIZE)? {
-        if let ControlMessageOwned::ScmRights(raw) = message {
-            // SAFETY: the kernel has just given us these descriptors; nobody else owns them.
-            descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-        }
+/// The first byte of a message and its descriptors, none of a message that was cut; `None` if the other end is closed.
+fn message(socket: BorrowedFd<'_>) -> Result<Option<(u8, Vec<OwnedFd>)>, Errno> {
+    let mut bytes = [0_u8; 16];
+    let mut control = Control([0; 32]);
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: a structure of numbers and pointers, all of which may be zero.
+    let mut header: libc::msghdr = unsafe { zeroed() };
+    (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = control.0.len().try_into().map_err(|_| Errno::EINVAL)?;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the header's pointers are to live buffers of the lengths beside them.
+    let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
+    // SAFETY: the kernel has filled the header of this call, and the buffer lives on.
+    let mut descriptors = unsafe { taken(&header) };
+    if length == 0 && descriptors.is_empty() {
+        return Ok(None);
     }
-    if cut { Err(Errno::EMSGSIZE) } else { Ok((received.bytes, descriptors)) }
+    if header.msg_flags & libc::MSG_CTRUNC != 0 {
+        descriptors.clear();
+    }
+    let [first, ..] = bytes;
+    Ok(Some((first, descriptors)))
+}
+
+/// All descriptors in the control data, also of a message of which the kernel left some out.
+///
+/// # Safety
+/// recvmsg(2) has filled the header, whose control data live, and nobody else has taken its descriptors.
+unsafe fn taken(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut descriptors = Vec::new();
+    // SAFETY: by this function's contract.
+    let mut part = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: a pointer that is not null is to a whole header within the control data.
+    while let Some(one) = unsafe { part.as_ref() } {
+        if (one.cmsg_level, one.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: only the address is computed.
+            let data = unsafe { libc::CMSG_DATA(part) }.cast::<RawFd>();
+            // Of unlike types in the two C libraries.
+            let length = usize::try_from(one.cmsg_len).unwrap_or(0);
+            // SAFETY: a number.
+            let before = unsafe { libc::CMSG_LEN(0) };
+            let count = length.saturating_sub(usize::try_from(before).unwrap_or(0)) / size_of::<RawFd>();
+            for at in 0..count {
+                // SAFETY: the kernel has written so many descriptors there, which are new and nobody else's.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(data.add(at).read_unaligned()) });
+            }
+        }
+        // SAFETY: by this function's contract.
+        part = unsafe { libc::CMSG_NXTHDR(header, part) };
+    }
+    descriptors
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::File;
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
 
     #[test]
-    fn descriptors_arrive_with_their_message_and_too_many_are_refused() {
+    fn one_descriptor_is_taken_and_of_several_none_stays_open() {
+        let kind = SockType::SeqPacket;
+        let (here, there) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        assert!(matches!(receive(here.as_fd()), Err(Errno::EAGAIN)));
+        for count in [0, 1, 2, 3, 7, 253] {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            let numbers = vec![theirs.as_raw_fd(); count];
+            let rights = [ControlMessage::ScmRights(&numbers)];
+            let rights = if count == 0 { &[][..] } else { &rights };
+            let parts = [IoSlice::new(b"x")];
+            sendmsg::<()>(there.as_raw_fd(), &parts, rights, MsgFlags::empty(), None).unwrap();
+            let Ok(Passed::Message(b'x', taken)) = receive(here.as_fd()) else { panic!("{count}") };
+            assert_eq!(taken.is_some(), count == 1, "{count}");
+            drop((taken, theirs));
+            ours.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+            assert_eq!(ours.read(&mut [0]).unwrap(), 0, "{count}: somebody has the other end");
+        }
+        drop(there);
+        assert!(matches!(receive(here.as_fd()), Ok(Passed::Closed)));
+    }
+
+    #[test]
+    fn two_descriptors_arrive_in_their_order_with_their_message() {
         let (here, there) = pair().unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let passed = [writer.as_fd(), writer.as_fd()];
-        send(here.as_fd(), b"x", &passed).unwrap();
-        send(here.as_fd(), b"x", &[writer.as_fd(); SEVERAL + 3]).unwrap();
-        drop((here, writer));
-        let mut buffer = [0; 4];
-        let (length, received) = receive_several(there.as_fd(), &mut buffer).unwrap();
-        assert_eq!((length, received.len(), buffer), (1, 2, *b"x\0\0\0"));
-        received.into_iter().for_each(|fd| File::from(fd).write_all(b"y").unwrap());
-        assert_eq!(receive_several(there.as_fd(), &mut buffer).unwrap_err(), Errno::EMSGSIZE);
-        assert_eq!(receive_several(there.as_fd(), &mut buffer).unwrap().0, 0);
-        // Nobody has kept a copy of the pipe.
+        send(there.as_fd(), b"x", &[reader.as_fd(), writer.as_fd()]).unwrap();
+        send(there.as_fd(), b"y", &[writer.as_fd()]).unwrap();
+        let Ok(Some((b'x', Some([_, ours])))) = receive_pair(here.as_fd()) else { panic!("no pair") };
+        assert!(matches!(receive_pair(here.as_fd()), Ok(Some((b'y', None)))));
+        drop((writer, there));
+        assert!(matches!(receive_pair(here.as_fd()), Ok(None)));
+        std::io::Write::write_all(&mut std::fs::File::from(ours), b"said").unwrap();
         let mut said = String::new();
         reader.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "yy");
+        assert_eq!(said, "said");
     }
 }

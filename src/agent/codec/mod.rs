@@ -18,3 +18,14 @@ pub(crate) use pattern::Pattern;
 pub(crate) use principal::PrincipalBytes;
 pub(crate) use reply::{KcmReply, Status};
 pub(crate) use request::{CacheId, CacheLabel, Header, KcmRequest, Opcode, RequestFault};
+
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::credential::tests::{Sample, opaque, principal};
+    pub(crate) use super::pattern::tests::pattern;
+
+    /// The name of a cache, then more parameters.
+    pub(crate) fn named(label: &str, rest: &[u8]) -> Vec<u8> {
+        [label.as_bytes(), &[0], rest].concat()
+    }
+}

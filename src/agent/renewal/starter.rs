@@ -114,21 +114,14 @@ fn end_overdue(workers: &mut Vec<Worker>, now: Instant) {
 }
 
 fn take_message(door: &OwnedFd, workers: &mut Vec<Worker>, config: &Config) -> bool {
-    let mut message = [0; 4];
-    let pipes = match passing::receive_several(door.as_fd(), &mut message) {
-        Ok((0, _)) => return false,
-        Ok((1, pipes)) if message.first() == Some(&START) => pipes,
+    let pipes = match passing::receive_pair(door.as_fd()) {
+        Ok(Some((START, Some(pipes)))) => pipes,
         // Another message, or one for which there was no room.
-        Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::EMSGSIZE) => return true,
-        Err(_) => return false,
+        Ok(Some(_)) | Err(Errno::EAGAIN | Errno::EINTR) => return true,
+        Ok(None) | Err(_) => return false,
     };
-    if let Ok(pipes) = <[OwnedFd; 2]>::try_from(pipes) {
-        let started = start_worker(pipes, config);
-        workers.extend(started.map(|process| Worker {
-            process,
-            until: Instant::now() + config.timeouts.kdc.0 + WORKER_MARGIN,
-        }));
-    }
+    let until = Instant::now() + config.timeouts.kdc.0 + WORKER_MARGIN;
+    workers.extend(start_worker(pipes, config).map(|process| Worker { process, until }));
     true
 }
 
