@@ -32,11 +32,14 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Passed, Errno> {
     }))
 }
 
+/// The first byte of a message, and its descriptors if it has exactly two.
+pub(crate) type PassedPair = (u8, Option<[OwnedFd; 2]>);
+
 /// The same of a message that has two descriptors; `None` if the other end is closed.
 ///
 /// # Errors
 /// As for [`receive`].
-pub(crate) fn receive_pair(socket: BorrowedFd<'_>) -> Result<Option<(u8, Option<[OwnedFd; 2]>)>, Errno> {
+pub(crate) fn receive_pair(socket: BorrowedFd<'_>) -> Result<Option<PassedPair>, Errno> {
     let received = message(socket)?;
     Ok(received.map(|(first, descriptors)| (first, descriptors.try_into().ok())))
 }

@@ -146,7 +146,7 @@ impl Renewals {
         let Some((label, cache, old)) = found else {
             let words =
                 "a renewed ticket is not wanted any more: the old one was replaced, removed or has ended";
-            return journal.say(LogLevel::Debug, Topic::Renewal, words);
+            return journal.say(LogLevel::Info, Topic::Renewal, words);
         };
         let (label, principal) = (label.clone(), cache.shown_principal());
         let fitting = answered(errand, progress, cache, old)

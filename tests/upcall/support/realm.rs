@@ -329,6 +329,12 @@ impl Realm {
     pub(crate) fn silence(&self) {
         self.kdc.as_ref().unwrap().signal(Signal::SIGSTOP);
     }
+
+    /// The KDC answers again, also what has been asked meanwhile.
+    #[allow(dead_code, reason = "benches and tests/soak silence none")]
+    pub(crate) fn wake(&self) {
+        self.kdc.as_ref().unwrap().signal(Signal::SIGCONT);
+    }
 }
 
 /// How many sockets of this network namespace listen on a TCP port over IPv4.
