@@ -132,3 +132,33 @@ impl HeldCache {
         self.offset = offset;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::tests::{Sample, principal};
+    use super::*;
+
+    fn id(number: u8) -> CredentialId {
+        CredentialId([number; 16])
+    }
+
+    #[test]
+    fn of_its_own_clients_tickets_the_one_that_ends_last_is_to_be_renewed() {
+        let alice = principal("alice@A");
+        let alice = PrincipalBytes::read(&mut Reader::new(&alice)).unwrap();
+        let mut cache = HeldCache::new(CacheId([0; 16]), alice, 1);
+        let granting = Sample { end: 100, renewable: 900, ..Sample::for_server("krbtgt/A@A") };
+        cache.put(id(1), granting.held(), 1);
+        cache.put(id(2), Sample { key_type: 17, end: 200, ..granting.clone() }.held(), 1);
+        cache.put(id(3), Sample { client: "bob@A", end: 300, ..granting.clone() }.held(), 1);
+        cache.put(id(4), Sample { end: 400, renewable: 900, ..Sample::for_server("nfs/srv@A") }.held(), 1);
+        assert_eq!(cache.renewable().map(|(found, life)| (found, life.end)), Some((id(2), 200)));
+        // A ticket takes the place of a duplicate.
+        cache.put(id(5), Sample { key_type: 17, end: 150, ..granting }.held(), 1);
+        assert_eq!(cache.renewable().map(|(found, _)| found), Some(id(5)));
+        cache.remove(id(5));
+        assert_eq!(cache.renewable().map(|(found, _)| found), Some(id(1)));
+        cache.remove(id(1));
+        assert_eq!(cache.renewable(), None);
+    }
+}

@@ -90,10 +90,10 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixStream};
 
     /// How a child ends that has confined itself and then does something.
-    fn confined(scope: AgentScope, act: impl FnOnce() -> bool) -> WaitStatus {
+    fn confined(settings: AgentSettings, act: impl FnOnce() -> bool) -> WaitStatus {
         match fork().unwrap() {
             ForkResult::Child => {
-                let ready = crate::sys::jail::keep_no_right().is_ok() && confine(scope).is_ok();
+                let ready = crate::sys::jail::keep_no_right().is_ok() && confine(&settings).is_ok();
                 end(if ready && act() { REACHED } else { 1 })
             }
             ForkResult::Parent { child } => waitpid(child, None).unwrap(),
@@ -108,7 +108,7 @@ mod tests {
     fn nothing_is_opened_connected_or_signalled_and_what_is_open_works() {
         let (mut here, mut there) = UnixStream::pair().unwrap();
         let log = UnixDatagram::unbound().unwrap();
-        let status = confined(AgentScope::User, || {
+        let status = confined(AgentSettings::default(), || {
             refused(File::open("/etc/passwd"))
                 && refused(File::open("/proc/self/sessionid"))
                 && refused(std::fs::read_dir("/"))
@@ -125,17 +125,31 @@ mod tests {
 
     #[test]
     fn where_sessions_count_those_of_clients_can_be_read_and_no_other_file() {
-        let status = confined(AgentScope::Session, || {
-            File::open("/proc/self/sessionid").is_ok()
-                && refused(File::open("/etc/passwd"))
-                && refused(File::create("/proc/self/comm"))
-        });
+        let status =
+            confined(AgentSettings { scope: AgentScope::Session, ..AgentSettings::default() }, || {
+                File::open("/proc/self/sessionid").is_ok()
+                    && refused(File::open("/etc/passwd"))
+                    && refused(File::create("/proc/self/comm"))
+            });
         assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
     }
 
     #[test]
     fn a_program_that_is_executed_ends_the_process() {
-        let status = confined(AgentScope::User, || std::process::Command::new("/bin/true").status().is_ok());
+        let status =
+            confined(AgentSettings::default(), || std::process::Command::new("/bin/true").status().is_ok());
         assert!(!matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
+    }
+
+    #[test]
+    fn pipes_for_workers_are_made_only_where_tickets_are_renewed() {
+        for renew in [false, true] {
+            let settings = AgentSettings { renew, ..AgentSettings::default() };
+            let status = confined(settings, || {
+                let made = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC);
+                if renew { made.is_ok() } else { made.is_err_and(|errno| errno == Errno::EPERM) }
+            });
+            assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{renew}: {status:?}");
+        }
     }
 }

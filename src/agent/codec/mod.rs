@@ -10,8 +10,6 @@ mod principal;
 mod reply;
 mod request;
 
-#[cfg(test)]
-pub(crate) use credential::tests;
 pub(crate) use credential::{CredentialId, HeldCredential, RenewableLife};
 pub(crate) use file_cache::{FileCacheFault, only_credential, with_one};
 pub(crate) use pattern::Pattern;

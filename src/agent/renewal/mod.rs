@@ -114,6 +114,10 @@ impl Renewals {
         journal: &mut AgentJournal,
         now: Instant,
     ) {
+        // It stays readable until it is read, and is set anew even if the clock was set back meanwhile.
+        if self.alarm.wait().is_ok() {
+            self.alarm_at = None;
+        }
         let mut finished = Vec::new();
         for at in (0..self.errands.len()).rev() {
             match self.errands.get_mut(at).map(|errand| errand.go_on(now)) {
