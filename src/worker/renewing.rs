@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::exit_status::{MISUSED, NOT_REPORTED, REPORTED};
-use super::{sandbox, unusable, with_krb5_conf};
+use super::faults::{unusable, with_krb5_conf};
+use super::sandbox;
 use crate::creds::renewed::renewed;
 use crate::creds::ticket::CacheNames;
 use crate::event::{Cause, Failure, Stage};

@@ -65,7 +65,7 @@ struct Trouble {
 }
 
 /// A ticket that can be renewed, and when that is due by this machine's clock, in seconds since the epoch.
-struct Candidate<'a> {
+struct DueTicket<'a> {
     scope: &'a ClientScope,
     label: &'a CacheLabel,
     cache: &'a HeldCache,
@@ -204,11 +204,11 @@ impl Renewals {
     fn candidate<'a>(
         &self,
         (scope, label, cache): (&'a ClientScope, &'a CacheLabel, &'a HeldCache),
-    ) -> Option<Candidate<'a>> {
+    ) -> Option<DueTicket<'a>> {
         let (ticket, life) = cache.renewable()?;
         let again = self.troubles.get(&ticket).map_or(0, |trouble| trouble.again);
         let due = here(schedule::due(life), cache).max(again);
-        Some(Candidate { scope, label, cache, ticket, due, end: here(life.end, cache) })
+        Some(DueTicket { scope, label, cache, ticket, due, end: here(life.end, cache) })
     }
 
     fn is_under_way(&self, ticket: CredentialId) -> bool {
@@ -218,12 +218,12 @@ impl Renewals {
     /// Begins a renewal. If that fails, returns when it is tried again.
     fn begin(
         &mut self,
-        candidate: &Candidate<'_>,
+        candidate: &DueTicket<'_>,
         limits: &StoreLimits,
         journal: &mut AgentJournal,
         (now, seconds): (Instant, u32),
     ) -> Option<u32> {
-        let Candidate { scope, label, cache, ticket, .. } = *candidate;
+        let DueTicket { scope, label, cache, ticket, .. } = *candidate;
         let starter = self.starter.as_ref()?;
         let order = RenewalOrder { sandbox: self.sandbox, limit: self.limit, cache: label.to_string() };
         let old = cache.credential(ticket)?;
@@ -252,7 +252,7 @@ impl Renewals {
     fn note_failure(
         &mut self,
         fault: &RenewalFault,
-        candidate: &Candidate<'_>,
+        candidate: &DueTicket<'_>,
         journal: &mut AgentJournal,
         seconds: u32,
     ) -> u32 {
