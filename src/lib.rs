@@ -23,7 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A program that depends on this crate needs no feature. `upcall` and `gss` build `lgss_keyring` and `lgss_negotiate`, `tools`
+//! A program that depends on this crate needs no feature. `upcall` and `gss` build `lgss_keyring`, `lgss_kcm` and `lgss_negotiate`, `tools`
 //! builds `lgss`, `lgss_sk` and `lgss_kinit`.
 
 #![cfg_attr(
@@ -33,7 +33,11 @@
 
 pub mod crypto;
 pub mod ctx;
+#[cfg(feature = "upcall")]
+mod door;
 mod event;
+#[cfg(feature = "upcall")]
+mod kcm;
 mod key;
 #[cfg(feature = "tools")]
 mod kinit;

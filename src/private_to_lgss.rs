@@ -7,6 +7,7 @@
 
 #[cfg(feature = "upcall")]
 pub use crate::agent::run as agent;
+pub use crate::kcm::run as kcm;
 pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;
 pub use crate::sys::process::end;
@@ -38,6 +39,10 @@ pub mod creds {
     };
     pub use crate::creds::ticket::{CacheNames, ClientAccount, service_principal};
     pub use crate::gss::krb5::Library;
+}
+
+pub mod door {
+    pub use crate::door::{CONNECTION, DESCRIPTOR, Leaving};
 }
 
 pub mod event {
@@ -97,6 +102,10 @@ pub mod sk_tool {
 pub mod sys {
     pub use crate::sys::files::sealed_memory;
     pub use crate::sys::jail::drop_to;
+
+    pub mod passing {
+        pub use crate::sys::passing::{send, take};
+    }
 
     pub mod keyctl {
         pub use crate::sys::keyctl::{

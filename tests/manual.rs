@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command as Process;
 
 use clap::{Arg, ArgAction, Command};
 use lgss::private_to_lgss::cli::programs;
@@ -16,8 +17,9 @@ use lgss::private_to_lgss::sk_tool;
 
 type Record = fn() -> Command;
 
-const PAGES: [(&str, Record); 6] = [
+const PAGES: [(&str, Record); 7] = [
     ("lgss.1", programs::lgss),
+    ("lgss_kcm.8", programs::lgss_kcm),
     ("lgss_kinit.1", kinit::record),
     ("lgss_agent.8", programs::lgss_agent),
     ("lgss_keyring.8", programs::lgss_keyring),
@@ -98,6 +100,29 @@ fn the_record_of_the_agent_has_the_options_that_it_reads() {
     let record = programs::lgss_agent();
     let recorded = record.get_arguments().filter_map(Arg::get_long);
     assert_eq!(read, recorded.chain(["help", "version"]).collect());
+}
+
+/// Nor does `lgss_kcm`, whose own help also has names, values and defaults.
+#[test]
+fn the_record_of_lgss_kcm_has_the_options_and_defaults_of_its_help() {
+    let help = Process::new(env!("CARGO_BIN_EXE_lgss_kcm")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let line = |option: &Arg| {
+        let default = option.get_default_values().first().map(|value| value.to_str().unwrap());
+        (format!("--{} {}", option.get_long().unwrap(), value(option)), default.map(str::to_owned))
+    };
+    let recorded: BTreeSet<_> = programs::lgss_kcm().get_arguments().map(line).collect();
+    let told =
+        help.lines().filter_map(|line| line.strip_prefix("  --")).filter(|line| !line.starts_with("help"));
+    let told: BTreeSet<_> = told
+        .map(|line| {
+            let (option, what) = line.split_once("  ").unwrap_or_else(|| line.split_at(25));
+            let default =
+                what.rsplit_once("(default ").map(|(_, value)| value.trim_end_matches(')').to_owned());
+            (format!("--{}", option.trim()), default)
+        })
+        .collect();
+    assert_eq!(told, recorded);
 }
 
 fn regenerated(text: &str, record: &Command) -> String {

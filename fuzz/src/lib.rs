@@ -11,7 +11,16 @@ pub type Check = fn(&[u8]);
 /// Name and checks of each target. Where there are several checks, the first byte of an input chooses one, by its rest
 /// after division.
 pub const TARGETS: [(&str, &[Check]); 22] = [
-    ("cache_files", &[creds::file_shape, creds::library_cache, creds::credential_key, creds::primary_key]),
+    (
+        "cache_files",
+        &[
+            creds::file_shape,
+            creds::library_cache,
+            creds::credential_key,
+            creds::primary_key,
+            creds::ticket_key,
+        ],
+    ),
     ("cache_names", &[creds::cache_name, creds::tokens]),
     ("init_channel", &[negotiate::init_channel]),
     ("kcm", &[agent::kcm_requests, agent::kcm_request, agent::credential]),

@@ -1,7 +1,5 @@
-//! Where connections come from: a listening socket of our own or of systemd's, or the door by which `lgss_kcm` passes them on.
-//!
-//! The door is a pair of sockets for messages. In: `u8 1` with one descriptor, a connection. Out: `u8 2 · u64 connections
-//! received`: this process wants to end; if that is the number that was sent, `lgss_kcm` closes the door.
+//! Where connections come from: a listening socket of our own or of systemd's, or the door by which `lgss_kcm` passes them on
+//! ([`crate::door`]).
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,11 +9,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 use std::os::fd::AsRawFd;
 
-use crate::sys::passing::{Passed, receive};
-
-/// Messages of the door.
-const CONNECTION: u8 = 1;
-const LEAVING: u8 = 2;
+use crate::door::{CONNECTION, Leaving};
+use crate::sys::passed::{Passed, receive};
 
 /// Where connections come from.
 #[derive(Debug)]
@@ -89,9 +84,7 @@ impl Intake {
     /// Asks to be let go. Returns whether there is nobody to be asked.
     pub(super) fn ask_to_leave(&self) -> bool {
         let Self::Door(door, count) = self else { return true };
-        let mut message = [LEAVING; 9];
-        let (_, number) = message.split_at_mut(1);
-        number.copy_from_slice(&count.to_be_bytes());
+        let message = Leaving { received: *count }.encode();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         // If it does not get through, the other side has closed the door, which is seen next.
         let _ = send(door.as_raw_fd(), &message, flags);

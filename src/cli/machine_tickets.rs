@@ -1,11 +1,15 @@
-//! `lgss flush --machine`: drops the tickets that requests of this machine share (docs/formats.md, "Run directory").
+//! `lgss flush --machine`: drops the tickets that requests of this machine share (docs/formats.md, "Run directory" and
+//! "Machine tickets in keys").
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::config;
 use super::exit::Exit;
+use crate::creds::ticket_keys::{self, KeptKey};
 use crate::terminal::Terminal;
 
 /// Whether tickets are really dropped.
@@ -49,10 +53,26 @@ fn drop_below(directory: &Path, mode: Mode, terminal: &mut Terminal<'_>) -> io::
             _ => {}
         }
     }
+    match drop_keys(directory, mode) {
+        Ok(keys) => dropped += keys,
+        Err(errno) => {
+            writeln!(terminal.err, "lgss: the user keyring: {}", errno.desc())?;
+            exit = Exit::Incomplete;
+        }
+    }
     let (caches, verb) =
         (if dropped == 1 { "cache" } else { "caches" }, if mode == Mode::Drop { "" } else { "would be " });
     writeln!(terminal.out, "{dropped} {caches} of machine tickets {verb}dropped")?;
     Ok(exit)
+}
+
+/// Drops what keys hold in place of files. Whatever the settings are now, they may have been others.
+fn drop_keys(directory: &Path, mode: Mode) -> Result<usize, Errno> {
+    let kept = ticket_keys::kept_below(directory)?;
+    if mode == Mode::Drop {
+        kept.iter().try_for_each(KeptKey::drop_it)?;
+    }
+    Ok(kept.iter().filter(|key| key.is_cache).count())
 }
 
 /// Caches and their state files.
@@ -72,6 +92,7 @@ fn is_cache(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::creds::ticket_keys::TicketKeyName;
 
     fn run(directory: &Path, mode: Mode) -> (String, Exit) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -95,6 +116,16 @@ mod tests {
             ("2 caches of machine tickets dropped\n".to_owned(), Exit::Ok)
         );
         assert_eq!(count(), 0);
+        let name = TicketKeyName::of(&directory.path().join("3f")).unwrap();
+        let long = std::time::Duration::from_secs(60);
+        ticket_keys::StagedKeys::make(&name).unwrap().store(&[1; 9000], long).unwrap();
+        assert!(
+            run(directory.path(), Mode::DryRun).0.starts_with("1 cache of machine tickets would be dropped")
+        );
+        assert!(ticket_keys::is_there(&name));
+        let dropped = ("1 cache of machine tickets dropped\n".to_owned(), Exit::Ok);
+        assert_eq!(run(directory.path(), Mode::Drop), dropped);
+        assert!(ticket_keys::kept_below(directory.path()).unwrap().is_empty());
         let (said, exit) = run(&directory.path().join("absent"), Mode::Drop);
         assert_eq!((said.as_str(), exit), ("0 caches of machine tickets dropped\n", Exit::Ok));
         let (said, exit) = run(Path::new("/proc/self/status"), Mode::Drop);

@@ -1,7 +1,7 @@
 //! Command lines of all programs as records, for manual pages and completion, and for tests of both.
 //!
-//! `lgss_keyring` does not parse its command line with these: it must be small, and takes root's words in one form only
-//! (src/upcall/invocation.rs). A test compares the two.
+//! `lgss_keyring` and `lgss_kcm` do not parse their command lines with these, since they must be small
+//! (src/upcall/invocation.rs, src/kcm/options.rs). Tests compare the two.
 
 use clap::{Arg, Command, CommandFactory};
 
@@ -63,6 +63,57 @@ pub fn lgss_agent() -> Command {
             "Settings from this file instead of /etc/lgss/lgss.toml. The file and every directory above it must belong \
              to root and be writable by nobody else.",
         ))
+}
+
+/// Command line of `lgss_kcm`.
+pub fn lgss_kcm() -> Command {
+    let option = |id: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(id).long(id).value_name(value).help(help)
+    };
+    Command::new("lgss_kcm")
+        .about("gives connections to the credential cache socket to each user's own agent")
+        .disable_help_flag(true)
+        .arg(
+            option(
+                "socket",
+                "PATH",
+                "The socket to make, unless one is passed. Its directory and every one above belong to root and are \
+                 writable by nobody else.",
+            )
+            .default_value("/run/.heim_org.h5l.kcm-socket"),
+        )
+        .arg(
+            option(
+                "agent",
+                "PATH",
+                "The agent's program. It and every directory above it belong to root and are writable by nobody else. \
+                 It is opened when lgss_kcm starts: a program that is installed later serves after a restart.",
+            )
+            .default_value("/usr/libexec/lgss/lgss_agent"),
+        )
+        .arg(option(
+            "agent-config",
+            "FILE",
+            "Agents read their settings from this file instead of /etc/lgss/lgss.toml.",
+        ))
+        .arg(
+            option("user", "NAME", "The system user that lgss_kcm and root's agent run as, or its number.")
+                .default_value("lgss-kcm"),
+        )
+        .arg(option("log-socket", "PATH", "The system log's socket.").default_value("/dev/log"))
+        .arg(option("agents", "N", "Most agents at a time, up to 4096.").default_value("512"))
+        .arg(
+            option(
+                "agents-per-owner",
+                "N",
+                "Most agents at a time for one range of subordinate uids, all of which are one user's.",
+            )
+            .default_value("32"),
+        )
+        .arg(
+            option("connections", "N", "Most connections of one user in a second. Twice as many may come at once.")
+                .default_value("500"),
+        )
 }
 
 /// Command line of `lgss_negotiate`, which takes no words.

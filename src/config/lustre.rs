@@ -26,6 +26,8 @@ pub struct Machine {
 pub enum MachineCachePlace {
     /// A file below the run directory.
     Own,
+    /// Keys in root's user keyring.
+    Keyring,
     /// Root's default credential cache.
     Default,
 }

@@ -15,6 +15,7 @@ use super::passwd::Passwd;
 use super::search;
 use super::shared_key::{LENGTH, SharedKey, candidates};
 use super::source_list::{decode, encode};
+use super::ticket_keys;
 use super::visible_ring::listed;
 use crate::ctx::request::Level;
 use crate::gss::{self, principal::Name};
@@ -52,6 +53,11 @@ pub fn primary_key(data: &[u8]) {
         let length = u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes();
         assert_eq!([&1_u32.to_be_bytes(), &length, name.as_bytes()].concat(), data);
     }
+}
+
+/// The first key of machine tickets in keys.
+pub fn ticket_key(data: &[u8]) {
+    ticket_keys::fuzz_head(data);
 }
 
 /// A cache's name.

@@ -53,4 +53,5 @@ pub(crate) mod survey;
 mod test_root;
 #[cfg(feature = "gss")]
 pub(crate) mod ticket;
+pub(crate) mod ticket_keys;
 pub(crate) mod visible_ring;

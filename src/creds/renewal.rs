@@ -140,9 +140,7 @@ fn in_time<T: Send + 'static>(
 /// Whether a ticket-granting ticket is due for renewal at `now`, in seconds since the epoch: it is valid, more than
 /// half of its life is over, and a renewed one can end later.
 fn is_due(ticket: &Granting, now: u64) -> bool {
-    let (start, end) = (u64::from(ticket.start), u64::from(ticket.end));
-    let gains = ticket.renew_until.is_some_and(|until| u64::from(until) > end);
-    gains && !ticket.invalid && now < end && 2 * now.saturating_sub(start) > end.saturating_sub(start)
+    ticket.can_be_renewed() && !ticket.invalid && now < u64::from(ticket.end) && now > ticket.half_life()
 }
 
 /// Whether a service's ticket is older than the present ticket-granting ticket and ends before it. A ticket from the

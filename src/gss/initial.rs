@@ -16,6 +16,9 @@ use super::status::Krb5Error;
 use super::ticket::Cache;
 use crate::text::escaped;
 
+/// The library's own default, a day.
+const USUAL_LIFETIME: i32 = 24 * 3600;
+
 /// What proves who the client is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum InitialKey<'a> {
@@ -111,6 +114,14 @@ pub(crate) fn ask(
     };
     library.check(code)?;
     Ok(cache)
+}
+
+impl Library {
+    /// Seconds that a new ticket shall last, unless somebody says: `ticket_lifetime` of krb5.conf.
+    pub(crate) fn ticket_lifetime(&self) -> i32 {
+        let set = self.libdefault(c"ticket_lifetime", c"");
+        set.and_then(|text| duration(&text)).filter(|&seconds| seconds > 0).unwrap_or(USUAL_LIFETIME)
+    }
 }
 
 /// Asks a person by the library's own function. The texts may come from a KDC, and are made fit for a terminal.

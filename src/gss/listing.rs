@@ -23,6 +23,18 @@ pub struct Granting {
     pub renew_until: Option<u32>,
 }
 
+impl Granting {
+    /// Whether a KDC can give it an end that is later.
+    pub(crate) fn can_be_renewed(&self) -> bool {
+        self.renew_until.is_some_and(|until| until > self.end)
+    }
+
+    /// When half of its life is over, in seconds since the epoch.
+    pub(crate) fn half_life(&self) -> u64 {
+        u64::from(self.start) + u64::from(self.end.saturating_sub(self.start)) / 2
+    }
+}
+
 /// The properties of a ticket that can be read without using it; times in seconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TicketInfo {

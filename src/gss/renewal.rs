@@ -88,6 +88,19 @@ impl Cache {
         last.map(|(granting, listed)| Ok((granting, Ticket::of(&listed)?))).transpose()
     }
 
+    /// The client, and its ticket-granting ticket that ends last, if there is one.
+    ///
+    /// # Errors
+    /// The library's, for a cache that cannot be read to its end.
+    #[cfg(feature = "tools")]
+    pub(crate) fn client_and_granting(
+        &self,
+    ) -> Result<(Krb5Principal, Option<(Granting, Ticket)>), Krb5Error> {
+        let client = self.principal()?;
+        let granting = self.last_granting(&client)?;
+        Ok((client, granting))
+    }
+
     /// A memory cache for the same client with this cache's entries that are no tickets, such as notes about the KDC.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ mod description;
 pub mod fuzz;
 #[cfg(feature = "upcall")]
 mod live;
-#[cfg(feature = "tools")]
+#[cfg(feature = "upcall")]
 pub(crate) mod quota;
 mod serial;
 

@@ -15,6 +15,7 @@ impl Share {
     }
 
     /// How much still fits.
+    #[cfg(feature = "tools")]
     pub(crate) fn left(self) -> u64 {
         self.limit.saturating_sub(self.used)
     }

@@ -110,7 +110,7 @@ pub(super) struct KinitArguments {
     /// Store the ticket-granting ticket as one plain key krbtgt/REALM@REALM instead of a cache
     ///
     /// In the session or user keyring. lgss_keyring uses it; MIT Kerberos does not. It takes the least of the quota.
-    #[arg(long, help_heading = WHERE, conflicts_with_all = ["cache", "new_session", "renew_while", "hold", "service"])]
+    #[arg(long, help_heading = WHERE, conflicts_with_all = ["cache", "new_session", "renew_while", "hold", "service", "start_time"])]
     pub single_key: bool,
 
     /// Take the key from a keytab instead of asking for a password
@@ -190,15 +190,16 @@ pub(super) struct KinitArguments {
 
     /// Begin a new session keyring, for the tickets and for COMMAND, without which the user's shell runs
     ///
-    /// No process outside the session reaches its tickets.
+    /// No other session of the user can use its tickets.
     #[arg(long, help_heading = AFTERWARDS, conflicts_with = "keyring")]
     pub new_session: bool,
     /// Renew the tickets in the background, until that process ends; without PID, until COMMAND ends
     ///
     /// At half of their life, as long as they can be renewed; with a keytab, by new ones after that.
-    #[arg(long, value_name = "PID", num_args = 0..=1, help_heading = AFTERWARDS, value_parser = values::watched)]
+    /// Before a COMMAND, a word here that is no number is the principal.
+    #[arg(long, value_name = "PID", num_args = 0..=1, help_heading = AFTERWARDS, value_parser = values::watched, conflicts_with_all = ["service", "start_time"])]
     renew_while: Option<Option<WatchedWord>>,
-    /// Make sure that the ticket holds so long: keep it, renew it or get a new one
+    /// Make sure that the ticket holds for this time: keep it, renew it or get a new one
     ///
     /// Nothing is asked for on a standard input that is no terminal.
     #[arg(long = "for", value_name = "TIME", help_heading = AFTERWARDS, value_parser = values::duration, conflicts_with_all = NOT_FOR_A_TIME)]
@@ -262,6 +263,9 @@ impl KinitArguments {
     fn contradiction(&self) -> Option<&'static str> {
         let named = self.cache.as_deref().unwrap_or(SESSION);
         match self.renew_while {
+            _ if self.hold.is_some() && !self.command.is_empty() => {
+                Some("--for runs no command: lgss_kinit --for 8h && COMMAND")
+            }
             Some(Some(WatchedWord::Process(_))) if self.new_session || !self.command.is_empty() => {
                 Some("--renew-while takes the number of a process or, after --, a command, not both")
             }
@@ -287,6 +291,16 @@ impl KinitArguments {
             Some(WatchedWord::Process(pid)) => Some(*pid),
             Some(WatchedWord::Principal(_)) | None => None,
         })
+    }
+
+    /// A name that leads elsewhere from another directory, which the process in the background works in: a keytab's, a cache's, or
+    /// that of a variable.
+    pub(super) fn relative_name(&self) -> Option<String> {
+        let variables = ["KRB5_CONFIG", "KRB5_KTNAME", "KRB5_CLIENT_KTNAME"];
+        let set = variables.into_iter().filter_map(std::env::var_os);
+        let set = set.map(|value| value.to_string_lossy().into_owned());
+        let named = [&self.keytab, &self.armor_cache].into_iter().flatten().cloned();
+        set.chain(named).find(|name| values::is_relative(name))
     }
 
     /// Whether this process becomes a command or a shell.

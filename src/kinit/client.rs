@@ -1,4 +1,6 @@
 //! Whose tickets are wanted.
+//!
+//! Used by `obtain` and `holding`.
 
 use nix::unistd::{User, getuid};
 

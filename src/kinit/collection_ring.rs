@@ -3,6 +3,8 @@
 //!
 //! The library searches a session keyring through all that is linked to it, so it could find a collection of the same name in
 //! the user keyring, which every session of the user shares; and it takes a keyring as somebody has prepared it.
+//!
+//! Used by `place`, `keeping` and `single_key`.
 
 use std::ffi::{CStr, CString};
 use std::thread::sleep;
@@ -27,6 +29,8 @@ const STAGING_CACHE: &str = "KEYRING:process:lgss_kinit:";
 /// The kernel's own for a new key: all rights for the possessor, and for the user to see that it exists.
 const POSSESSORS: u32 = 0x3f00_0000;
 const VISIBLE: u32 = 0x0001_0000;
+/// Those of the keys of a cache.
+pub(super) const PRIVATE: u32 = POSSESSORS | VISIBLE;
 /// A collection's keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CollectionRing(i32);
@@ -97,11 +101,7 @@ pub(super) fn has_some_room() -> bool {
 /// Unlinks what has ended from a cache of this process, `KEYRING:anchor:collection:cache`. The kernel keeps such keys for
 /// minutes, and the library cannot read past one.
 pub(super) fn drop_ended(name: &str) {
-    let Ok(Some((base, description))) = name.parse().map_or(Ok(None), |name| place_of(&name)) else { return };
-    let last = CString::new(name.rsplit(':').next().unwrap_or_default()).unwrap_or_default();
-    let ring =
-        keyctl::search(base, KEYRING, &description).and_then(|ring| keyctl::search(ring, KEYRING, &last));
-    let Ok(ring) = ring else { return };
+    let Some(Ok(ring)) = ring_of(name) else { return };
     for (key, found) in keys_in(ring).unwrap_or_default() {
         if matches!(found, Err(Errno::EKEYEXPIRED | Errno::EKEYREVOKED)) {
             // It is of no use to anybody.
@@ -110,23 +110,47 @@ pub(super) fn drop_ended(name: &str) {
     }
 }
 
+/// Whether the kernel has ended such a cache with its last ticket. It knows that for minutes.
+pub(super) fn has_expired(name: &str) -> bool {
+    matches!(ring_of(name), Some(Err(Errno::EKEYEXPIRED)))
+}
+
+/// The keyring of a cache, or why it cannot be had; none if the name is no cache's.
+fn ring_of(name: &str) -> Option<Result<i32, Errno>> {
+    let (base, description) = place_of(&name.parse().ok()?).ok().flatten()?;
+    let last = CString::new(name.rsplit(':').next().unwrap_or_default()).unwrap_or_default();
+    let ring = keyctl::search(base, KEYRING, &description);
+    Some(ring.and_then(|ring| keyctl::search(ring, KEYRING, &last)))
+}
+
 /// The keyring that the collection lies in, and the collection's description.
 fn place_of(name: &CacheName) -> Result<Option<(i32, CString)>, Errno> {
     let CacheName::Keyring { anchor, collection, .. } = name else { return Ok(None) };
     let named = || CString::new(format!("_krb_{collection}")).map_err(|_| Errno::EINVAL);
     Ok(match anchor {
-        // By its number: to the special id the kernel would add keys in a new session, if this process has none of its own.
-        Anchor::Session => Some((keyctl::keyring_id(keyctl::SESSION_KEYRING)?, named()?)),
-        Anchor::User => {
-            // A session need not lead to it, and what is in it is its possessor's only.
-            keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
-            Some((keyctl::keyring_id(keyctl::USER_KEYRING)?, named()?))
-        }
+        Anchor::Session | Anchor::User => base(*anchor)?.map(|base| Ok((base, named()?))).transpose()?,
         Anchor::Persistent if *collection == getuid().to_string() => {
             Some((keyctl::own_persistent_keyring(keyctl::PROCESS_KEYRING)?, c"_krb".to_owned()))
         }
         Anchor::Persistent | Anchor::Process | Anchor::Thread => None,
     })
+}
+
+/// The session or user keyring by its number, possessed.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn base(anchor: Anchor) -> Result<Option<i32>, Errno> {
+    match anchor {
+        // To the special id the kernel would add keys in a new session, if this process has none of its own.
+        Anchor::Session => keyctl::keyring_id(keyctl::SESSION_KEYRING).map(Some),
+        Anchor::User => {
+            // A session need not lead to it, and what is in it is its possessor's only.
+            keyctl::link(keyctl::USER_KEYRING, keyctl::PROCESS_KEYRING)?;
+            keyctl::keyring_id(keyctl::USER_KEYRING).map(Some)
+        }
+        Anchor::Persistent | Anchor::Process | Anchor::Thread => Ok(None),
+    }
 }
 
 /// A key with its description, or why that cannot be had.

@@ -1,4 +1,4 @@
-//! The exit status of `lgss_kinit`, which is that of kinit(1).
+//! The exit status of `lgss_kinit`: kinit(1)'s, and others for what kinit does not do.
 
 use std::process::{ExitCode, Termination};
 

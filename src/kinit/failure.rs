@@ -1,4 +1,6 @@
 //! Why no tickets were got or stored, with what to do about it.
+//!
+//! Used by all of `kinit`. Invariant: text of a KDC's is escaped.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,6 +12,9 @@ use super::quota;
 use crate::gss::status::{Krb5Error, Krb5Reason};
 use crate::text::{escaped, quoted};
 use crate::time::Span;
+
+/// What to look at where no KDC answers.
+const NETWORK: &str = "check the network, and the KDCs that krb5.conf or DNS names for the realm";
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -102,11 +107,17 @@ pub(super) enum KinitFailure {
     /// The KDC gives no longer ticket.
     #[error("the KDC gives no ticket that ends later")]
     NoLonger,
+    /// What was got is no ticket-granting ticket of the client's realm.
+    #[error("there is no ticket-granting ticket that could be renewed")]
+    NothingToRenew,
+    /// A name that the process in the background could not find.
+    #[error("{} is found from this directory only", quoted(.0))]
+    Relative(String),
     /// No new session keyring.
     #[error("cannot begin a session: {}", .0.desc())]
     Session(Errno),
     /// The process that tickets are renewed for.
-    #[error("no process {pid}: {}", .errno.desc())]
+    #[error("cannot watch process {pid}: {}", .errno.desc())]
     Watched {
         /// Its number.
         pid: i32,
@@ -114,7 +125,7 @@ pub(super) enum KinitFailure {
         errno: Errno,
     },
     /// The keyring ends with this process.
-    #[error("tickets in a {0} keyring end with lgss_kinit, and cannot be renewed")]
+    #[error("the {0} keyring ends with lgss_kinit, so its tickets cannot be renewed")]
     EndsWithUs(String),
     /// The process that would renew them.
     #[error("cannot renew tickets in the background: {0}")]
@@ -170,7 +181,7 @@ impl KinitFailure {
                 Some("KEYRING:session:NAME, KEYRING:user:NAME or KEYRING:persistent:UID is one".to_owned())
             }
             Self::ForeignSession(_) => {
-                Some("begin a session: keyctl session; or name a keyring: --keyring user".to_owned())
+                Some("begin a session: --new-session; or name a keyring: --keyring user".to_owned())
             }
             Self::EmptyKeytab => Some("name the principal, or a keytab by -t".to_owned()),
             Self::Keytab(_) => {
@@ -194,12 +205,14 @@ impl KinitFailure {
                     .to_owned(),
             ),
             Self::EndsWithUs(_) => Some("name another keyring: --keyring session".to_owned()),
-            Self::Session(Errno::EDQUOT) => Some(quota::remedy()),
-            Self::NoLonger
-            | Self::Session(_)
-            | Self::Watched { .. }
-            | Self::Background(_)
-            | Self::Command { .. } => None,
+            Self::Session(errno) => of_the_keyring(&Krb5Error::of_kernel(*errno)),
+            Self::Relative(_) => Some("name it by its whole path".to_owned()),
+            Self::NothingToRenew => Some("get one: lgss_kinit PRINCIPAL".to_owned()),
+            Self::Watched { errno: Errno::ESRCH, .. } => {
+                Some("name a process that runs, such as $$".to_owned())
+            }
+            Self::NoLonger => Some("get one that lasts longer: lgss_kinit -l TIME -r TIME".to_owned()),
+            Self::Watched { .. } | Self::Background(_) | Self::Command { .. } => None,
             Self::Source { .. } | Self::Core(_) | Self::Configuration(_) | Self::Output(_) => None,
         }
     }
@@ -211,9 +224,7 @@ fn of_the_kdc(error: &Krb5Error, asked: Asked) -> Option<&'static str> {
         (Krb5Reason::UnknownRealm, _) => {
             "check the realm; krb5.conf or DNS has to name its KDCs, and krb5.conf a default_realm"
         }
-        (Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable, _) => {
-            "check the network, and the KDCs that krb5.conf or DNS names for the realm"
-        }
+        (Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable, _) => NETWORK,
         (Krb5Reason::ClockSkew, _) => "set the clock: it must agree with the KDC's within five minutes",
         (Krb5Reason::ClientRevoked, _) => "the account is locked; its administrator can unlock it",
         (Krb5Reason::ClientExpired, _) => {
@@ -233,9 +244,7 @@ fn of_a_renewal(error: &Krb5Error) -> Option<&'static str> {
         Krb5Reason::TicketExpired | Krb5Reason::Policy => {
             "it has ended or cannot be renewed; get a new one, by -r one that can be: lgss_kinit -r 7d"
         }
-        Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable => {
-            "check the network, and the KDCs that krb5.conf or DNS names for the realm"
-        }
+        Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable => NETWORK,
         _ => return None,
     })
 }
@@ -245,9 +254,7 @@ fn of_a_validation(error: &Krb5Error) -> Option<&'static str> {
         Krb5Reason::NoCache => "get some by -s: lgss_kinit -s TIME PRINCIPAL",
         Krb5Reason::ClockSkew => "wait until the ticket's start, which klist shows",
         Krb5Reason::Policy => "only a postdated ticket needs it: klist -f shows the flag i",
-        Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable => {
-            "check the network, and the KDCs that krb5.conf or DNS names for the realm"
-        }
+        Krb5Reason::KdcUnresolved | Krb5Reason::KdcUnreachable => NETWORK,
         _ => return None,
     })
 }

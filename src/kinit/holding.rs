@@ -1,11 +1,15 @@
 //! Whether the ticket holds as long as somebody will need it, and one that does.
+//!
+//! Used by `kinit`. Invariant: nobody is asked for anything on an input that is no terminal.
 
 use std::io::IsTerminal;
 
 use super::arguments::KinitArguments;
+use super::client;
 use super::failure::KinitFailure;
 use super::obtain;
 use super::place::TicketPlace;
+use super::quota;
 use crate::gss::krb5::Library;
 use crate::gss::listing::Granting;
 use crate::gss::principal::Krb5Principal;
@@ -16,13 +20,15 @@ use crate::time::{self, Span};
 
 /// What holds longest.
 pub(super) struct Longest {
+    /// Whose it is.
+    pub client: Krb5Principal,
     /// Tickets to be stored; none if those that are there hold longer.
     pub new: Option<PrivateCache>,
     /// Why they do not hold long enough.
     pub short: Option<KinitFailure>,
 }
 
-/// A ticket that could be got, its times and its client.
+/// A ticket that there is, or that could be got.
 struct HeldTicket {
     client: Krb5Principal,
     ticket: Granting,
@@ -40,28 +46,42 @@ pub(super) fn longest(
     seconds: i32,
 ) -> Result<Longest, KinitFailure> {
     let until = time::now() + u64::from(seconds.unsigned_abs());
-    let holds = |candidate: &HeldTicket| u64::from(candidate.ticket.end) >= until;
-    let mut best = of_the_cache(arguments, library, place);
+    let holds =
+        |held: &Option<HeldTicket>| held.as_ref().is_some_and(|held| u64::from(held.ticket.end) >= until);
+    let client = client::choose(arguments, library, place)?;
+    let mut best = there_is(library, place, &client);
     let mut obstacle = None;
-    for way in [renewed, asked_for] {
-        if best.as_ref().is_some_and(holds) {
-            break;
-        }
-        match way(arguments, library, place, best.as_ref()) {
-            Ok(Some(other)) if best.as_ref().is_none_or(|best| best.ticket.end < other.ticket.end) => {
-                best = Some(other);
-            }
-            Ok(_) => {}
-            Err(error) => obstacle = Some(error),
-        }
+    if !holds(&best) {
+        let renewed = renewed(library, place, best.as_ref());
+        take_better(&mut best, renewed, &mut obstacle);
     }
-    match (best, obstacle) {
-        (Some(best), _) if holds(&best) => Ok(Longest { new: best.new, short: None }),
-        (Some(best), obstacle) => {
-            let short = short(&best, obstacle, seconds);
-            Ok(Longest { new: best.new, short: Some(short) })
+    if !holds(&best) && (arguments.by_keytab() || std::io::stdin().is_terminal()) {
+        if let Some(short) = quota::foreseen(quota::OF_A_CACHE) {
+            super::remark(&mut std::io::stderr(), short);
         }
-        (None, obstacle) => Err(obstacle.unwrap_or(KinitFailure::NothingToHold)),
+        take_better(&mut best, obtain::new(arguments, library, place).map(with), &mut obstacle);
+    }
+    let is_enough = holds(&best);
+    match best {
+        Some(best) => {
+            let short = (!is_enough).then(|| short(&best, obstacle, seconds));
+            Ok(Longest { client: best.client, new: best.new, short })
+        }
+        None => Err(obstacle.unwrap_or(KinitFailure::NothingToHold)),
+    }
+}
+
+fn take_better(
+    best: &mut Option<HeldTicket>,
+    other: Result<Option<HeldTicket>, KinitFailure>,
+    obstacle: &mut Option<KinitFailure>,
+) {
+    match other {
+        Ok(Some(other)) if best.as_ref().is_none_or(|best| best.ticket.end < other.ticket.end) => {
+            *best = Some(other);
+        }
+        Ok(_) => {}
+        Err(error) => *obstacle = Some(error),
     }
 }
 
@@ -76,15 +96,15 @@ fn short(best: &HeldTicket, obstacle: Option<KinitFailure>, wanted: i32) -> Kini
     }
 }
 
-fn of_the_cache(arguments: &KinitArguments, library: &Library, place: &TicketPlace) -> Option<HeldTicket> {
-    let cache = obtain::old_cache(arguments, library, place).ok()?;
-    held(&cache).filter(|found| u64::from(found.ticket.end) > time::now())
+/// The client's ticket, if it has not ended.
+fn there_is(library: &Library, place: &TicketPlace, client: &Krb5Principal) -> Option<HeldTicket> {
+    let cache = place.cache_of(library, client).ok().flatten()?;
+    held(&cache).filter(|held| u64::from(held.ticket.end) > time::now())
 }
 
 fn held(cache: &Cache) -> Option<HeldTicket> {
-    let client = cache.principal().ok()?;
-    let (ticket, _) = cache.last_granting(&client).ok().flatten()?;
-    Some(HeldTicket { client, ticket, new: None })
+    let (client, granting) = cache.client_and_granting().ok()?;
+    granting.map(|(ticket, _)| HeldTicket { client, ticket, new: None })
 }
 
 fn with(new: PrivateCache) -> Option<HeldTicket> {
@@ -92,31 +112,15 @@ fn with(new: PrivateCache) -> Option<HeldTicket> {
     Some(HeldTicket { new: Some(new), ..found })
 }
 
-type Way = Result<Option<HeldTicket>, KinitFailure>;
-
 /// The ticket that is there, renewed.
 fn renewed(
-    arguments: &KinitArguments,
     library: &Library,
     place: &TicketPlace,
     old: Option<&HeldTicket>,
-) -> Way {
-    let Some(old) = old else { return Ok(None) };
-    if old.ticket.renew_until.is_none_or(|until| until <= old.ticket.end) {
-        return Ok(None);
-    }
-    let cache = obtain::old_cache(arguments, library, place);
-    let renewed = cache.and_then(|cache| cache.renewed_alone(OldTicket::Renew, None));
-    renewed.map(with).map_err(KinitFailure::Renewal)
-}
-
-/// A new one, if that takes nobody's input for an answer to a question.
-fn asked_for(
-    arguments: &KinitArguments,
-    library: &Library,
-    place: &TicketPlace,
-    _: Option<&HeldTicket>,
-) -> Way {
-    let can_ask = arguments.by_keytab() || std::io::stdin().is_terminal();
-    if can_ask { obtain::new(arguments, library, place).map(with) } else { Ok(None) }
+) -> Result<Option<HeldTicket>, KinitFailure> {
+    let Some(old) = old.filter(|old| old.ticket.can_be_renewed()) else { return Ok(None) };
+    let renewed = place
+        .cache_of(library, &old.client)
+        .and_then(|cache| cache.map(|cache| cache.renewed_alone(OldTicket::Renew, None)).transpose());
+    renewed.map(|new| new.and_then(with)).map_err(KinitFailure::Renewal)
 }

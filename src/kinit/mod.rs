@@ -20,18 +20,19 @@ mod values;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use arguments::KinitArguments;
 pub use arguments::record;
 pub use exit::KinitExit;
 use failure::KinitFailure;
-use keeping::Watched;
+use keeping::{KeptTickets, Watched};
 use place::{Primary, TicketPlace};
 use values::KeyringWord;
 
 use crate::gss::krb5::Library;
+use crate::gss::listing::Granting;
 use crate::gss::private_cache::PrivateCache;
 use crate::sys::jail;
 use crate::terminal::completion::Completion;
@@ -76,16 +77,13 @@ fn remark(err: &mut dyn Write, what: impl Display) {
 }
 
 fn obey(arguments: &KinitArguments, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
-    // A command would inherit the limit of the other way, and every way is enough.
+    // A command would inherit RLIMIT_CORE; a process that is not dumpable leaves no core in any case.
     if arguments.runs_something() { jail::set_undumpable() } else { jail::leave_no_core() }
         .map_err(KinitFailure::Core)?;
     let library = Library::open().map_err(KinitFailure::Configuration)?;
     // What other programs will look at, unless told.
     let default = library.default_cache();
     let task = KinitTask { arguments, library: &library, default: &default };
-    if let Some(short) = quota::foreseen() {
-        remark(terminal.err, short);
-    }
     match (arguments.new_session, arguments.single_key) {
         (true, _) => task.in_a_new_session(terminal),
         (false, true) => task.as_a_single_key(terminal),
@@ -100,47 +98,74 @@ struct KinitTask<'a> {
     default: &'a str,
 }
 
+/// Tickets that are to be renewed.
+struct ToBeKept {
+    watched: Watched,
+    client: String,
+    ticket: Granting,
+}
+
+/// Tickets that are where they shall be.
+struct Stored {
+    /// Their cache, `KEYRING:anchor:collection:cache`.
+    cache: String,
+    /// Whether the words about them could be written.
+    said: io::Result<()>,
+}
+
 impl KinitTask<'_> {
     fn here(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
         let place = TicketPlace::choose(self.arguments, self.library)?;
         if let Some(remarkable) = place.remark() {
             remark(terminal.err, remarkable);
         }
-        // Before anybody is asked for a password.
-        let watched = match self.arguments.watched() {
-            Some(_) if !place.outlives_us() => return Err(KinitFailure::EndsWithUs(place.name().to_owned())),
-            Some(pid) => Some(Watched::open(pid)?),
-            None => None,
-        };
+        if self.arguments.watched().is_some() && !place.outlives_us() {
+            return Err(KinitFailure::EndsWithUs(place.anchor().to_owned()));
+        }
         if let Some(seconds) = self.arguments.hold {
             return self.hold(&place, seconds, terminal);
         }
+        let watched = self.watched()?;
+        self.foresee(quota::OF_A_CACHE, terminal);
         let tickets = obtain::tickets(self.arguments, self.library, &place)?;
+        let kept = self.renewable(watched, &tickets, terminal)?;
         let stored = self.store(&place, &tickets, terminal)?;
-        self.go_on(&place, &stored, watched)
+        // Those of the collection's primary cache may be another client's.
+        let cache = stored.cache.clone();
+        self.go_on(&cache, stored, kept)
     }
 
     fn in_a_new_session(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
-        let watched = self.arguments.watched().map(Watched::open).transpose()?;
-        // Old tickets, and whose they are, are in the old session.
-        let old = TicketPlace::of_other_programs(self.default);
-        let tickets = obtain::tickets(self.arguments, self.library, &old)?;
-        own_session::begin()?;
+        let watched = self.watched()?;
+        self.foresee(quota::OF_A_CACHE, terminal);
+        let tickets = self.of_this_session()?;
+        let kept = self.renewable(watched, &tickets, terminal)?;
+        let session = own_session::begin()?;
         let place = TicketPlace::in_the_session(self.arguments, self.library)?;
         let stored = self.store(&place, &tickets, terminal)?;
-        self.go_on(&place, &stored, watched)
+        session.is_ours()?;
+        self.go_on(place.name(), stored, kept)
     }
 
     fn as_a_single_key(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
         let keyring = self.arguments.keyring.unwrap_or(KeyringWord::Session);
+        let collection = keyring.collection();
         if self.arguments.keyring.is_none() {
-            place::check_session(&keyring.collection())?;
+            place::check_session(&collection)?;
         }
-        let old = TicketPlace::of_other_programs(self.default);
-        let tickets = obtain::tickets(self.arguments, self.library, &old)?;
-        let name = single_key::store(&tickets, keyring)?;
+        if let Some(remarkable) = place::remark_on(&collection) {
+            remark(terminal.err, remarkable);
+        }
+        self.foresee(quota::OF_A_KEY, terminal);
+        let tickets = self.of_this_session()?;
+        let key = single_key::store(&tickets, keyring)?;
         if self.arguments.verbose {
-            writeln!(terminal.out, "Using key: {}", escaped(&name))?;
+            writeln!(
+                terminal.out,
+                "Using key: {}\nUsing principal: {}",
+                escaped(&key),
+                self.client(&tickets)
+            )?;
         }
         Ok(KinitExit::Done)
     }
@@ -152,62 +177,119 @@ impl KinitTask<'_> {
         terminal: &mut Terminal<'_>,
     ) -> Result<KinitExit, KinitFailure> {
         let longest = holding::longest(self.arguments, self.library, place, seconds)?;
-        if let Some(tickets) = longest.new {
-            self.store(place, &tickets, terminal)?;
-        }
-        longest.short.map_or(Ok(KinitExit::Done), Err)
+        let said = match &longest.new {
+            Some(tickets) => self.store(place, tickets, terminal)?.said,
+            None => {
+                place.lead_to(self.library, &longest.client)?;
+                self.say_where(place, terminal);
+                Ok(())
+            }
+        };
+        longest.short.map_or(Ok(KinitExit::Done), Err).and_then(|exit| Ok(said.map(|()| exit)?))
     }
 
-    /// Stores them and says where they are. Returns the cache's name.
+    /// Tickets for somewhere else, by what is in this session.
+    fn of_this_session(&self) -> Result<PrivateCache, KinitFailure> {
+        let old = TicketPlace::by_default(self.library);
+        old.be_looked_at(self.library)?;
+        obtain::tickets(self.arguments, self.library, &old)
+    }
+
+    /// The process that tickets are renewed for, before anybody is asked for a password.
+    fn watched(&self) -> Result<Option<Watched>, KinitFailure> {
+        let watched = self.arguments.watched().map(Watched::open).transpose()?;
+        match self.arguments.relative_name().filter(|_| watched.is_some()) {
+            Some(name) => Err(KinitFailure::Relative(name)),
+            None => Ok(watched),
+        }
+    }
+
+    /// What is to be renewed, before it is stored.
+    fn renewable(
+        &self,
+        watched: Option<Watched>,
+        tickets: &PrivateCache,
+        terminal: &mut Terminal<'_>,
+    ) -> Result<Option<ToBeKept>, KinitFailure> {
+        let Some(watched) = watched else { return Ok(None) };
+        let granting = tickets.open().and_then(|cache| cache.client_and_granting());
+        let (client, Some((granting, _))) = granting.map_err(KinitFailure::Renewal)? else {
+            return Err(KinitFailure::NothingToRenew);
+        };
+        if !granting.can_be_renewed() && !self.arguments.by_keytab() {
+            remark(
+                terminal.err,
+                format_args!(
+                    "the tickets of {client} cannot be renewed; by -r 7d one asks for some that can"
+                ),
+            );
+        }
+        Ok(Some(ToBeKept { watched, client: client.to_string(), ticket: granting }))
+    }
+
+    /// Says that the quota will not do.
+    fn foresee(&self, need: quota::Need, terminal: &mut Terminal<'_>) {
+        if let Some(short) = quota::foreseen(need) {
+            remark(terminal.err, short);
+        }
+    }
+
+    /// Stores them and says where they are.
     fn store(
         &self,
         place: &TicketPlace,
         tickets: &PrivateCache,
         terminal: &mut Terminal<'_>,
-    ) -> Result<String, KinitFailure> {
+    ) -> Result<Stored, KinitFailure> {
         // Whoever renews tickets knows where they are.
         let primary = if self.arguments.renewal().is_some() { Primary::Stays } else { Primary::Becomes };
-        let stored = place.store(self.library, tickets, primary)?;
+        let cache = place.store(self.library, tickets, primary)?;
         let size = tickets.open().and_then(|cache| cache.as_file(0)).map_or(0, |file| file.len());
         if let Some(short) = quota::remaining(size) {
             remark(terminal.err, short);
         }
-        let is_told = self.arguments.runs_something();
-        if primary == Primary::Becomes && place.outlives_us() && place.name() != self.default && !is_told {
+        if primary == Primary::Becomes {
+            self.say_where(place, terminal);
+        }
+        let said = if self.arguments.verbose { self.say_what(&cache, tickets, terminal) } else { Ok(()) };
+        Ok(Stored { cache, said })
+    }
+
+    /// Says what leads other programs there, if they would look elsewhere.
+    fn say_where(&self, place: &TicketPlace, terminal: &mut Terminal<'_>) {
+        let is_led = self.arguments.runs_something() || place.name() == self.default;
+        if place.outlives_us() && !is_led {
             remark(
                 terminal.err,
                 format_args!("for other programs: export KRB5CCNAME={}", shell_word(Path::new(place.name()))),
             );
         }
-        if self.arguments.verbose {
-            let client = tickets.open().and_then(|cache| cache.principal());
-            let client = client.map_or_else(|error| error.to_string(), |client| client.to_string());
-            writeln!(
-                terminal.out,
-                "Using cache: {}\nUsing principal: {}",
-                escaped(&stored),
-                escaped(&client)
-            )?;
-            if self.arguments.from.is_none() {
-                writeln!(terminal.out, "Authenticated to Kerberos v5")?;
-            }
-        }
-        Ok(stored)
     }
 
-    /// What the tickets are for: they are renewed in the background, and a command runs.
-    fn go_on(
-        &self,
-        place: &TicketPlace,
-        stored: &str,
-        watched: Option<Watched>,
-    ) -> Result<KinitExit, KinitFailure> {
-        if let Some(watched) = watched {
-            keeping::start(self.arguments, stored, watched)?;
+    fn say_what(&self, cache: &str, tickets: &PrivateCache, terminal: &mut Terminal<'_>) -> io::Result<()> {
+        let client = self.client(tickets);
+        writeln!(terminal.out, "Using cache: {}\nUsing principal: {client}", escaped(cache))?;
+        match self.arguments.from {
+            Some(_) => Ok(()),
+            None => writeln!(terminal.out, "Authenticated to Kerberos v5"),
+        }
+    }
+
+    fn client(&self, tickets: &PrivateCache) -> String {
+        let client = tickets.open().and_then(|cache| cache.principal());
+        let client = client.map_or_else(|error| error.to_string(), |client| client.to_string());
+        escaped(&client).into_owned()
+    }
+
+    /// What the tickets are for: they are renewed in the background, and a command runs, with `cache` in its environment.
+    fn go_on(&self, cache: &str, stored: Stored, kept: Option<ToBeKept>) -> Result<KinitExit, KinitFailure> {
+        if let Some(ToBeKept { watched, client, ticket }) = kept {
+            let tickets = KeptTickets { arguments: self.arguments, cache: &stored.cache, client, ticket };
+            keeping::start(tickets, watched)?;
         }
         if self.arguments.runs_something() {
-            return Err(own_session::become_command(&self.arguments.command, place.name()));
+            return Err(own_session::become_command(&self.arguments.command, cache));
         }
-        Ok(KinitExit::Done)
+        Ok(stored.said.map(|()| KinitExit::Done)?)
     }
 }

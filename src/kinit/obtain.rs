@@ -1,4 +1,6 @@
 //! Getting the tickets, into a memory cache.
+//!
+//! Used by `kinit`, `holding` and `keeping`. Invariant: nothing is stored elsewhere.
 
 use super::arguments::KinitArguments;
 use super::client;
@@ -14,6 +16,9 @@ use crate::gss::renewal::OldTicket;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Cache;
 use crate::time;
+
+/// Seconds that a ticket lives longer than it is wanted to.
+const RESERVE: i32 = 600;
 
 /// New tickets, renewed or validated ones, or those of another cache, as the command line says.
 pub(super) fn tickets(
@@ -53,22 +58,18 @@ fn of_client(
         None if arguments.anonymous || !arguments.attribute.is_empty() => Asked::Other,
         None => Asked::Password,
     };
-    initial::ask(library, client, key, &request(arguments))
+    initial::ask(library, client, key, &request(arguments, library))
         .map_err(|error| KinitFailure::Initial(error, asked))
 }
 
-/// A new one by keytab, once there is none any more.
+/// A new one by keytab, for a process in the background.
 pub(super) fn by_keytab(arguments: &KinitArguments, library: &Library) -> Result<PrivateCache, KinitFailure> {
     let client = client::of_keytab(arguments, library)?;
     of_client(arguments, library, &client)
 }
 
 /// The named client's cache, else the one that other programs use.
-pub(super) fn old_cache(
-    arguments: &KinitArguments,
-    library: &Library,
-    place: &TicketPlace,
-) -> Result<Cache, Krb5Error> {
+fn old_cache(arguments: &KinitArguments, library: &Library, place: &TicketPlace) -> Result<Cache, Krb5Error> {
     let Some(name) = &arguments.principal else { return place.open(library) };
     let client = if arguments.enterprise { library.enterprise(name) } else { library.principal(name) }?;
     match library.cache_of(&client)? {
@@ -89,11 +90,11 @@ fn keytab(arguments: &KinitArguments, library: &Library) -> Result<Option<Keytab
     keytab.map(Some).map_err(KinitFailure::Keytab)
 }
 
-fn request(arguments: &KinitArguments) -> InitialRequest {
+fn request(arguments: &KinitArguments, library: &Library) -> InitialRequest {
     let choice = |yes: bool, no: bool| (yes || no).then_some(yes);
     let addresses = choice(arguments.addresses, arguments.noaddresses);
     InitialRequest {
-        lifetime: arguments.lifetime.max(arguments.hold),
+        lifetime: lifetime(arguments, library),
         renewable: arguments.renewable_life,
         start: arguments.start_time.unwrap_or(0),
         service: arguments.service.clone(),
@@ -107,6 +108,14 @@ fn request(arguments: &KinitArguments) -> InitialRequest {
         input_cache: arguments.input_cache.clone(),
         attributes: arguments.attribute.clone(),
     }
+}
+
+/// As the command line or krb5.conf says, unless that is too short for what it shall hold for; then with a reserve, so that
+/// the next call does not find it too short.
+fn lifetime(arguments: &KinitArguments, library: &Library) -> Option<i32> {
+    let Some(held) = arguments.hold else { return arguments.lifetime };
+    let usual = arguments.lifetime.unwrap_or_else(|| library.ticket_lifetime());
+    Some(usual.max(held.saturating_add(RESERVE)))
 }
 
 /// The tickets of another cache that have not expired.

@@ -19,6 +19,9 @@ use crate::sys::keyctl;
 /// Before the residual of a name.
 const KEYRING: &str = "KEYRING:";
 
+/// What a session keyring gives to others than its possessor, but for the right to see it and to list what is in it.
+const OTHERS: u32 = 0x003c_3f3f;
+
 /// Where tickets go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TicketPlace {
@@ -45,21 +48,40 @@ enum Chosen {
 
 impl TicketPlace {
     /// What the command line says, else what KRB5CCNAME or krb5.conf says if that is a keyring, else the session keyring.
-    ///
-    /// The place is from now on the library's default cache.
-    pub(super) fn choose(arguments: &KinitArguments, library: &Library) -> Result<Self, KinitFailure> {
-        let place = match (&arguments.cache, arguments.keyring) {
+    pub(super) fn named(arguments: &KinitArguments, library: &Library) -> Self {
+        match (&arguments.cache, arguments.keyring) {
             (Some(name), _) => Self::Cache(name.clone()),
             (None, Some(keyring)) => Self::Collection(keyring.collection()),
-            (None, None) => match library.default_cache() {
-                default if is_one_of_a_collection(&default) => Self::Cache(default),
-                default if default.starts_with(KEYRING) => Self::Collection(default),
-                _ => Self::Collection(KeyringWord::Session.collection()),
-            },
-        };
+            (None, None) => Self::by_default(library),
+        }
+    }
+
+    /// Where tickets go unless the command line says where. To be read only, until it is prepared.
+    pub(super) fn by_default(library: &Library) -> Self {
+        match library.default_cache() {
+            default if is_one_of_a_collection(&default) => Self::Cache(default),
+            default if default.starts_with(KEYRING) => Self::Collection(default),
+            _ => Self::Collection(KeyringWord::Session.collection()),
+        }
+    }
+
+    /// The place that is named, ready for tickets.
+    ///
+    /// It is from now on the library's default cache.
+    pub(super) fn choose(arguments: &KinitArguments, library: &Library) -> Result<Self, KinitFailure> {
+        let place = Self::named(arguments, library);
         let is_named = arguments.cache.is_some() || arguments.keyring.is_some();
         place.check(if is_named { Chosen::ByName } else { Chosen::ByDefault })?;
         place.prepared(library)
+    }
+
+    /// Makes it the library's default one, though nothing is stored there.
+    ///
+    /// # Errors
+    /// The library's.
+    pub(super) fn be_looked_at(&self, library: &Library) -> Result<(), KinitFailure> {
+        let name = self.name();
+        library.set_default_cache(name).map_err(|error| KinitFailure::Place { name: name.to_owned(), error })
     }
 
     /// The session keyring that has just begun.
@@ -73,11 +95,6 @@ impl TicketPlace {
         };
         place.check(Chosen::ByName)?;
         place.prepared(library)
-    }
-
-    /// The library's default cache, of whatever type, to be read only.
-    pub(super) fn of_other_programs(default: &str) -> Self {
-        Self::Cache(default.to_owned())
     }
 
     fn prepared(self, library: &Library) -> Result<Self, KinitFailure> {
@@ -196,27 +213,69 @@ impl TicketPlace {
         !matches!(self.anchor(), "process" | "thread")
     }
 
-    fn anchor(&self) -> &str {
+    /// Which keyring it is in, in a word.
+    pub(super) fn anchor(&self) -> &str {
         anchor_of(self.name())
     }
 
     /// What somebody should know about this place.
     pub(super) fn remark(&self) -> Option<String> {
-        match self.anchor() {
-            anchor @ ("process" | "thread") => {
-                Some(format!("the {anchor} keyring, and the tickets in it, end with lgss_kinit"))
+        remark_on(self.name())
+    }
+
+    /// The client's own cache: the one that is named, if it is the client's, or one of the collection.
+    ///
+    /// # Errors
+    /// The library's.
+    pub(super) fn cache_of(
+        &self,
+        library: &Library,
+        client: &Krb5Principal,
+    ) -> Result<Option<Cache>, Krb5Error> {
+        match self {
+            Self::Cache(_) => {
+                let cache = self.open(library)?;
+                let is_its = cache.principal().is_ok_and(|owner| owner.name() == client.name());
+                Ok(is_its.then_some(cache))
             }
-            "session" => {
-                let ring = keyctl::describe(keyctl::SESSION_KEYRING).ok()?;
-                let shared = KeyDescription::read(ring).ok()?.description.starts_with(b"_uid_ses.");
-                shared.then(|| {
-                    "this login has no session keyring of its own: all processes of this user that have none share \
-                     these tickets (pam_keyinit, or keyctl session, makes one)"
+            Self::Collection(_) => library.cache_of(client),
+        }
+    }
+
+    /// Makes the client's cache the collection's primary one. A named cache stays as it is.
+    pub(super) fn lead_to(&self, library: &Library, client: &Krb5Principal) -> Result<(), KinitFailure> {
+        match self {
+            Self::Cache(_) => Ok(()),
+            Self::Collection(_) => library
+                .cache_of(client)
+                .and_then(|cache| cache.map_or(Ok(()), |cache| cache.switch_to()))
+                .map_err(|error| self.refused(error)),
+        }
+    }
+}
+
+/// What somebody should know about a cache or collection of this name.
+pub(super) fn remark_on(name: &str) -> Option<String> {
+    match anchor_of(name) {
+        anchor @ ("process" | "thread") => {
+            Some(format!("the {anchor} keyring, and the tickets in it, end with lgss_kinit"))
+        }
+        "session" => {
+            let session = KeyDescription::read(keyctl::describe(keyctl::SESSION_KEYRING).ok()?).ok()?;
+            if session.description.starts_with(b"_uid_ses.") {
+                let said = "this login has no session keyring of its own: all processes of this user that have none share \
+                            these tickets (pam_keyinit, or --new-session, makes one)";
+                Some(said.to_owned())
+            } else {
+                let is_open = session.permissions & OTHERS != 0;
+                is_open.then(|| {
+                    "other sessions of this user can link this session keyring, as one that was begun by a name, and share \
+                     these tickets (--new-session begins one without a name)"
                         .to_owned()
                 })
             }
-            _ => None,
         }
+        _ => None,
     }
 }
 

@@ -1,15 +1,31 @@
 //! The quota of keys, in messages (keyrings(7), /proc/key-users): before tickets are asked for, when they are stored, and when
 //! they do not fit.
+//!
+//! Used by `kinit`. Invariant: every message has the figures and what to do.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use nix::unistd::getuid;
 
+use crate::gss::placing::FREED_LOOK;
 use crate::key::quota::{self, Share};
 
-/// Keys of a cache with one ticket: its keyring and that of the collection, the client, the primary cache's name, the ticket,
-/// notes about the KDC.
-const KEYS_OF_A_CACHE: u64 = 8;
-/// Bytes of such a cache with a small ticket; those of a Windows domain have several KiB.
-const BYTES_OF_A_CACHE: u64 = 2000;
+/// How long the kernel may take to free what has just been replaced.
+const FREED: Duration = Duration::from_secs(1);
+
+/// What something takes of the quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Need {
+    keys: u64,
+    bytes: u64,
+}
+
+/// A cache with one small ticket: its keyring and that of the collection, the client, the primary cache's name, the ticket, notes
+/// about the KDC. Tickets of a Windows domain have several KiB.
+pub(super) const OF_A_CACHE: Need = Need { keys: 8, bytes: 2000 };
+/// A small ticket alone.
+pub(super) const OF_A_KEY: Need = Need { keys: 1, bytes: 1000 };
 
 /// What to do where no key fits any more.
 pub(super) fn remedy() -> String {
@@ -19,10 +35,9 @@ pub(super) fn remedy() -> String {
 }
 
 /// A remark on a quota that tickets may not fit into, before anybody is asked for a password.
-pub(super) fn foreseen() -> Option<String> {
+pub(super) fn foreseen(need: Need) -> Option<String> {
     let uid = getuid().as_raw();
-    let (keys, bytes) =
-        quota::of(uid).filter(|&quota| is_short_of(quota, KEYS_OF_A_CACHE, BYTES_OF_A_CACHE))?;
+    let (keys, bytes) = quota::of(uid).filter(|&quota| need.exceeds(quota))?;
     Some(format!(
         "tickets may not fit into what is left of the quota: {}; {}",
         figures(uid, keys, bytes),
@@ -32,17 +47,25 @@ pub(super) fn foreseen() -> Option<String> {
 
 /// A remark on a quota that has no room for such tickets once more, after some of so many bytes were stored.
 pub(super) fn remaining(stored: usize) -> Option<String> {
-    let (uid, stored) = (getuid().as_raw(), stored as u64);
-    let (keys, bytes) = quota::of(uid).filter(|&quota| is_short_of(quota, KEYS_OF_A_CACHE, stored))?;
-    Some(format!(
-        "tickets of {stored} bytes are stored, and as many more do not fit into the quota: {}; {}",
-        figures(uid, keys, bytes),
-        advice(uid)
-    ))
+    let (uid, begun) = (getuid().as_raw(), Instant::now());
+    let need = Need { bytes: stored as u64, ..OF_A_CACHE };
+    loop {
+        let (keys, bytes) = quota::of(uid).filter(|&quota| need.exceeds(quota))?;
+        if begun.elapsed() > FREED {
+            return Some(format!(
+                "tickets of {stored} bytes are stored, and as many more do not fit into the quota: {}; {}",
+                figures(uid, keys, bytes),
+                advice(uid)
+            ));
+        }
+        sleep(FREED_LOOK);
+    }
 }
 
-fn is_short_of((keys, bytes): (Share, Share), needed_keys: u64, needed_bytes: u64) -> bool {
-    keys.left() < needed_keys || bytes.left() < needed_bytes
+impl Need {
+    fn exceeds(self, (keys, bytes): (Share, Share)) -> bool {
+        keys.left() < self.keys || bytes.left() < self.bytes
+    }
 }
 
 fn figures(uid: u32, keys: Share, bytes: Share) -> String {
@@ -66,10 +89,10 @@ mod tests {
 
     #[test]
     fn a_quota_is_short_when_keys_or_bytes_do_not_fit() {
-        let share = |used| Share { used, limit: 200 };
-        assert!(!is_short_of((share(192), share(100)), 8, 100));
-        assert!(is_short_of((share(193), share(100)), 8, 100));
-        assert!(is_short_of((share(0), share(101)), 8, 100));
-        assert!(is_short_of((share(0), share(300)), 8, 1));
+        let (share, need) = (|used| Share { used, limit: 200 }, Need { keys: 8, bytes: 100 });
+        assert!(!need.exceeds((share(192), share(100))));
+        assert!(need.exceeds((share(193), share(100))));
+        assert!(need.exceeds((share(0), share(101))));
+        assert!(need.exceeds((share(0), share(300))));
     }
 }

@@ -3,7 +3,7 @@
 use clap_complete::CompletionCandidate;
 use nix::unistd::getuid;
 
-use crate::creds::cache_name::CacheName;
+use crate::creds::cache_name::{Anchor, CacheName};
 use crate::gss::initial;
 use crate::time;
 
@@ -36,6 +36,17 @@ impl KeyringWord {
     /// Whether a ticket that is one key would be found there.
     pub(super) fn takes_a_single_key(self) -> bool {
         matches!(self, Self::Session | Self::User)
+    }
+
+    /// Which keyring that is.
+    pub(super) fn anchor(self) -> Anchor {
+        match self {
+            Self::Session => Anchor::Session,
+            Self::User => Anchor::User,
+            Self::Persistent(_) => Anchor::Persistent,
+            Self::Process => Anchor::Process,
+            Self::Thread => Anchor::Thread,
+        }
     }
 }
 
@@ -90,6 +101,18 @@ pub(super) fn watched(text: &str) -> Result<WatchedWord, &'static str> {
     }
 }
 
+/// Whether a path, `TYPE:path` or a list of paths has one that does not begin at the root.
+pub(super) fn is_relative(name: &str) -> bool {
+    let of_a_file = |name: &str| match name.split_once(':') {
+        Some(("FILE" | "WRFILE" | "DIR", path)) => !path.trim_start_matches(':').starts_with('/'),
+        // Of another type, or the next of a list.
+        Some((first, rest)) if first.starts_with('/') => rest.split(':').any(|path| !path.starts_with('/')),
+        Some(_) => false,
+        None => !name.starts_with('/'),
+    };
+    !name.is_empty() && of_a_file(name)
+}
+
 /// Seconds from now.
 pub(super) fn start(text: &str) -> Result<i32, &'static str> {
     let form = "a start is a time from now, such as 2h, or a date and time to come, such as 20301231235959";
@@ -105,4 +128,20 @@ pub(super) fn start(text: &str) -> Result<i32, &'static str> {
 pub(super) fn attribute(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').unwrap_or((text, "yes"));
     if name.is_empty() { Err("an attribute is NAME=VALUE or NAME") } else { Ok((name.into(), value.into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_relative;
+
+    #[test]
+    fn names_that_depend_on_the_directory_are_known() {
+        for name in ["x.keytab", "FILE:x", "DIR:x", "DIR::x/tkt", "/etc/krb5.conf:own.conf"] {
+            assert!(is_relative(name), "{name}");
+        }
+        for name in ["", "/x", "FILE:/x", "DIR::/x/tkt", "/etc/krb5.conf:/x", "KEYRING:session:x", "MEMORY:x"]
+        {
+            assert!(!is_relative(name), "{name}");
+        }
+    }
 }

@@ -187,6 +187,17 @@ const FCNTL_OPERATIONS: [c_int; 13] = [
     libc::F_GET_SEALS,
 ];
 
+/// Flags of clone(2) for namespaces.
+pub(crate) const NAMESPACES: [c_int; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
 /// SECCOMP_FILTER_FLAG_TSYNC.
 const FOR_ALL_THREADS: u32 = 1;
 
@@ -219,6 +230,14 @@ fn looking(rules: CallRules) -> CallRules {
 /// Calls of foreign code only.
 pub(crate) fn foreign() -> CallRules {
     CallRules::default().calls(&FOREIGN).calls(FOREIGN_HERE)
+}
+
+/// Adds the calls that make namespaces, for a list of what is refused. clone3(2) has to be hidden: [`hide_clone3`].
+pub(crate) fn with_namespaces(rules: CallRules) -> CallRules {
+    NAMESPACES.into_iter().fold(rules, |rules, namespace| {
+        let bits = namespace.unsigned_abs();
+        rules.call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: bits, bits }])
+    })
 }
 
 /// Allows memory for data, not for code.

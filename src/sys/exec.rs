@@ -1,6 +1,7 @@
 //! execveat(2), and descriptors passed to a program by number.
 //!
-//! Called by the launcher, by the trial of programs, and by a monitor that becomes a teller. Invariant: once descriptors have
+//! Called by the launcher, by the trial of programs, by a monitor that becomes a teller, and by `lgss_kinit` in the background.
+//! Invariant: once descriptors have
 //! been overwritten, no handle to any of them is used again; they are overwritten only while the process has one thread,
 //! which is checked.
 
@@ -127,16 +128,26 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)
 }
 
-/// Closes every descriptor from 3 on but one (close_range(2)). What owns them must not use them any more, as in a child that
+/// Closes every descriptor from 3 on but two (close_range(2)). What owns them must not use them any more, as in a child that
 /// never returns from where it was forked.
-pub(crate) fn close_all_but(kept: BorrowedFd<'_>) {
-    let kept = libc::c_uint::try_from(kept.as_raw_fd()).unwrap_or(libc::c_uint::MAX);
-    for (first, last) in [(3, kept.saturating_sub(1)), (kept.saturating_add(1), libc::c_uint::MAX)] {
-        if first <= last {
-            // SAFETY: plain numbers; by this function's contract nobody uses what is closed.
-            let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        }
+///
+/// # Errors
+/// EDEADLK if this process has another thread; ENOSYS of kernels before 5.9.
+pub(crate) fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> Result<(), Errno> {
+    expect_one_thread()?;
+    let mut kept = kept.map(|kept| libc::c_uint::try_from(kept.as_raw_fd()).unwrap_or_default());
+    kept.sort_unstable();
+    let [low, high] = kept;
+    let around = [
+        (3, low.saturating_sub(1)),
+        (low.saturating_add(1), high.saturating_sub(1)),
+        (high.saturating_add(1), libc::c_uint::MAX),
+    ];
+    for (first, last) in around.into_iter().filter(|(first, last)| first <= last) {
+        // SAFETY: plain numbers; by this function's contract nobody uses what is closed.
+        Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first.max(3), last, 0) })?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

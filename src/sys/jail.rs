@@ -148,7 +148,7 @@ pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
 /// Changes ids so that the new user can at no moment trace the process or get a core of it, even if fs.suid_dumpable makes
 /// every process that changes its ids dumpable. Until it is undumpable, it has capabilities that the user lacks (ptrace(2),
 /// proc(5)), and no signal ends it with a core.
-fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+pub(super) fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
     let code = |e: capctl::Error| Errno::from_raw(e.code());
     let unblocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let changed = capctl::prctl::set_keepcaps(true)
@@ -208,7 +208,11 @@ fn keep_capabilities(kept: CapState) -> Result<(), Errno> {
     if left == kept && bounding::probe().is_empty() { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-fn verify_dropped(uid: Uid, gid: Gid) -> Result<(), Errno> {
+/// Checks that there is no right left and no way back to root.
+///
+/// # Errors
+/// EPERM if there is; other errors of the kernel.
+pub(super) fn verify_dropped(uid: Uid, gid: Gid) -> Result<(), Errno> {
     let (uids, gids) = (getresuid()?, getresgid()?);
     let ids_ok = [uids.real, uids.effective, uids.saved].iter().all(|&id| id == uid)
         && [gids.real, gids.effective, gids.saved].iter().all(|&id| id == gid);

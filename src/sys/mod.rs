@@ -3,6 +3,8 @@
 //! `unsafe` is allowed only here and in `gss`, and each block says why it is sound. Nothing here makes a decision.
 #![expect(unsafe_code, reason = "the system-call edge")]
 
+#[cfg(feature = "upcall")]
+pub(crate) mod activation;
 #[cfg(feature = "gss")]
 pub(crate) mod answer;
 #[cfg(feature = "upcall")]
@@ -37,6 +39,8 @@ pub(crate) mod inherited;
 pub(crate) mod init_channel;
 #[cfg(feature = "upcall")]
 pub(crate) mod jail;
+#[cfg(feature = "upcall")]
+pub(crate) mod kept_setuid;
 pub(crate) mod keyctl;
 #[cfg(feature = "upcall")]
 pub(crate) mod lending;
@@ -50,6 +54,8 @@ pub(crate) mod name_service;
 pub(crate) mod named_session;
 #[cfg(feature = "upcall")]
 pub(crate) mod namespaces;
+#[cfg(feature = "upcall")]
+pub(crate) mod passed;
 #[cfg(feature = "upcall")]
 pub(crate) mod passing;
 #[cfg(feature = "upcall")]

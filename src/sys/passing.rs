@@ -1,48 +1,24 @@
-//! Descriptors that come with messages of a local socket (unix(7), SCM_RIGHTS).
+//! Sockets between our own processes by which descriptors are passed, and what of strangers' sockets can hold their closer up.
+//!
+//! Whoever closes a local socket also closes the descriptors in it that nobody has taken, and that can take as long as their sender likes: a
+//! socket may linger, a file may be on a file system of the sender's. Kernels from 6.16 on can refuse such messages
+//! (SO_PASSRIGHTS); for others [`may_hold_descriptors`] tells.
 
-use std::io::IoSlice;
-use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
 
-/// What one receive has brought.
-#[derive(Debug)]
-pub(crate) enum Passed {
-    /// The first byte of a message, and its descriptor if it has exactly one.
-    Message(u8, Option<OwnedFd>),
-    /// The other end is closed.
-    Closed,
-}
+use super::passed::receive_into;
 
-/// Room for the header of control data and two descriptors, aligned as it has to be. Of more the kernel keeps none here.
-#[repr(C, align(8))]
-struct Control([u8; 32]);
+/// Most descriptors of one message.
+pub(crate) const MOST: usize = 3;
 
-/// Receives a message, without waiting. Its descriptors are closed on exec; if it has several, all are closed at once.
-///
-/// # Errors
-/// EAGAIN if there is none; others of recvmsg(2).
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Passed, Errno> {
-    let received = message(socket)?;
-    Ok(received.map_or(Passed::Closed, |(first, descriptors)| {
-        let only = <[OwnedFd; 1]>::try_from(descriptors).ok();
-        Passed::Message(first, only.map(|[only]| only))
-    }))
-}
-
-/// The first byte of a message, and its descriptors if it has exactly two.
-pub(crate) type PassedPair = (u8, Option<[OwnedFd; 2]>);
-
-/// The same of a message that has two descriptors; `None` if the other end is closed.
-///
-/// # Errors
-/// As for [`receive`].
-pub(crate) fn receive_pair(socket: BorrowedFd<'_>) -> Result<Option<PassedPair>, Errno> {
-    let received = message(socket)?;
-    Ok(received.map(|(first, descriptors)| (first, descriptors.try_into().ok())))
-}
+/// SO_PASSRIGHTS (socket(7), include/uapi/asm-generic/socket.h of Linux).
+const PASS_RIGHTS: libc::c_int = 83;
 
 /// Two sockets that keep messages apart. Neither end waits for the other.
 ///
@@ -56,117 +32,137 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// Sends a message with these descriptors, or none of it.
 ///
 /// # Errors
-/// EAGAIN if the socket is full, EPIPE or ECONNRESET if its other end is closed; ETOOMANYREFS, ENOBUFS, ENOMEM.
-pub(crate) fn send(
-    socket: BorrowedFd<'_>,
-    message: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
+/// EAGAIN if the socket is full, EPIPE or ECONNRESET if its other end is closed; ETOOMANYREFS if more descriptors of this user
+/// are on their way than it may have open; ENOBUFS, ENOMEM.
+pub fn send(socket: BorrowedFd<'_>, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
+    let rights = if raw.is_empty() { &[][..] } else { &rights };
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], &rights, flags, None).map(drop)
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], rights, flags, None).map(drop)
 }
 
-/// The first byte of a message and its descriptors, none of a message that was cut; `None` if the other end is closed.
-fn message(socket: BorrowedFd<'_>) -> Result<Option<(u8, Vec<OwnedFd>)>, Errno> {
-    let mut bytes = [0_u8; 16];
-    let mut control = Control([0; 32]);
-    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    // SAFETY: a structure of numbers and pointers, all of which may be zero.
-    let mut header: libc::msghdr = unsafe { zeroed() };
-    (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
-    header.msg_control = control.0.as_mut_ptr().cast();
-    #[allow(clippy::useless_conversion, reason = "another type with musl")]
-    {
-        header.msg_controllen = control.0.len().try_into().map_err(|_| Errno::EINVAL)?;
-    }
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    // SAFETY: the header's pointers are to live buffers of the lengths beside them.
-    let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
-    // SAFETY: the kernel has filled the header of this call, and the buffer lives on.
-    let mut descriptors = unsafe { taken(&header) };
-    if length == 0 && descriptors.is_empty() {
-        return Ok(None);
-    }
-    if header.msg_flags & libc::MSG_CTRUNC != 0 {
-        descriptors.clear();
-    }
-    let [first, ..] = bytes;
-    Ok(Some((first, descriptors)))
-}
-
-/// All descriptors in the control data, also of a message of which the kernel left some out.
+/// Receives a message with its descriptors; of length 0 if the other end is closed.
 ///
-/// # Safety
-/// recvmsg(2) has filled the header, whose control data live, and nobody else has taken its descriptors.
-unsafe fn taken(header: &libc::msghdr) -> Vec<OwnedFd> {
-    let mut descriptors = Vec::new();
-    // SAFETY: by this function's contract.
-    let mut part = unsafe { libc::CMSG_FIRSTHDR(header) };
-    // SAFETY: a pointer that is not null is to a whole header within the control data.
-    while let Some(one) = unsafe { part.as_ref() } {
-        if (one.cmsg_level, one.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            // SAFETY: only the address is computed.
-            let data = unsafe { libc::CMSG_DATA(part) }.cast::<RawFd>();
-            #[allow(clippy::useless_conversion, reason = "another type with musl")]
-            let length = usize::try_from(one.cmsg_len).unwrap_or(0);
-            // SAFETY: a number.
-            let before = unsafe { libc::CMSG_LEN(0) };
-            let count = length.saturating_sub(usize::try_from(before).unwrap_or(0)) / size_of::<RawFd>();
-            for at in 0..count {
-                // SAFETY: the kernel has written so many descriptors there, which are new and nobody else's.
-                descriptors.push(unsafe { OwnedFd::from_raw_fd(data.add(at).read_unaligned()) });
-            }
-        }
-        // SAFETY: by this function's contract.
-        part = unsafe { libc::CMSG_NXTHDR(header, part) };
+/// # Errors
+/// EAGAIN if there is none, EMSGSIZE if it is longer than the buffer or has more than [`MOST`] descriptors; those of recvmsg(2).
+pub fn take(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let received = receive_into(socket, buffer)?;
+    if received.is_cut || received.descriptors.len() > MOST {
+        return Err(Errno::EMSGSIZE);
     }
-    descriptors
+    Ok((received.length, received.descriptors))
+}
+
+/// Receives a message that must not have descriptors; of length 0 if the other end is closed. One that has some stays where it
+/// is.
+///
+/// # Errors
+/// EAGAIN if there is none, EMSGSIZE if it is longer than the buffer, EPROTO if it has descriptors; those of recvmsg(2).
+pub(crate) fn take_plain(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut first = [0];
+    let mut parts = [IoSliceMut::new(&mut first)];
+    // Without room for them, they are only told of.
+    let looking = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    let seen = recvmsg::<()>(socket.as_raw_fd(), &mut parts, None, looking)?;
+    if seen.flags.contains(MsgFlags::MSG_CTRUNC) {
+        return Err(Errno::EPROTO);
+    }
+    let mut parts = [IoSliceMut::new(buffer)];
+    let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT)?;
+    if received.flags.contains(MsgFlags::MSG_TRUNC) { Err(Errno::EMSGSIZE) } else { Ok(received.bytes) }
+}
+
+/// Has the kernel refuse descriptors that are sent to this socket, and, if it listens, to those that are accepted from it.
+///
+/// # Errors
+/// ENOPROTOOPT of kernels before 6.16.
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    let none: libc::c_int = 0;
+    let size = libc::socklen_t::try_from(size_of_val(&none)).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the value lives through the call and has the given size.
+    Errno::result(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, PASS_RIGHTS, (&raw const none).cast(), size)
+    })
+    .map(drop)
+}
+
+/// Whether others may have sent descriptors to this socket, so that closing it may take long.
+pub(crate) fn may_hold_descriptors(socket: BorrowedFd<'_>) -> bool {
+    let mut passed: libc::c_int = 1;
+    let Ok(mut size) = libc::socklen_t::try_from(size_of_val(&passed)) else { return true };
+    // SAFETY: the kernel writes at most `size` bytes to the value, which is ours alone.
+    let known = Errno::result(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            PASS_RIGHTS,
+            (&raw mut passed).cast(),
+            &raw mut size,
+        )
+    });
+    known.is_err() || passed != 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::fs::File;
     use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
-    fn one_descriptor_is_taken_and_of_several_none_stays_open() {
-        let kind = SockType::SeqPacket;
-        let (here, there) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap();
-        assert!(matches!(receive(here.as_fd()), Err(Errno::EAGAIN)));
-        for count in [0, 1, 2, 3, 7, 253] {
-            let (mut ours, theirs) = UnixStream::pair().unwrap();
-            let numbers = vec![theirs.as_raw_fd(); count];
-            let rights = [ControlMessage::ScmRights(&numbers)];
-            let rights = if count == 0 { &[][..] } else { &rights };
-            let parts = [IoSlice::new(b"x")];
-            sendmsg::<()>(there.as_raw_fd(), &parts, rights, MsgFlags::empty(), None).unwrap();
-            let Ok(Passed::Message(b'x', taken)) = receive(here.as_fd()) else { panic!("{count}") };
-            assert_eq!(taken.is_some(), count == 1, "{count}");
-            drop((taken, theirs));
-            ours.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
-            assert_eq!(ours.read(&mut [0]).unwrap(), 0, "{count}: somebody has the other end");
-        }
-        drop(there);
-        assert!(matches!(receive(here.as_fd()), Ok(Passed::Closed)));
+    fn descriptors_arrive_with_their_message_and_in_order() {
+        let (here, there) = pair().unwrap();
+        let (null, zero) = (File::open("/dev/null").unwrap(), File::open("/dev/zero").unwrap());
+        send(here.as_fd(), b"two", &[null.as_fd(), zero.as_fd()]).unwrap();
+        send(here.as_fd(), b"none", &[]).unwrap();
+        let mut buffer = [0; 8];
+        let (length, descriptors) = take(there.as_fd(), &mut buffer).unwrap();
+        let names: Vec<_> = descriptors
+            .iter()
+            .map(|fd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap())
+            .collect();
+        assert_eq!((&buffer[..length], names), (&b"two"[..], vec!["/dev/null".into(), "/dev/zero".into()]));
+        let (length, descriptors) = take(there.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], descriptors.len()), (&b"none"[..], 0));
+        assert_eq!(take(there.as_fd(), &mut buffer).unwrap_err(), Errno::EAGAIN);
+        drop(here);
+        assert_eq!(take(there.as_fd(), &mut buffer).unwrap().0, 0);
     }
 
     #[test]
-    fn two_descriptors_arrive_in_their_order_with_their_message() {
+    fn a_message_with_descriptors_where_none_belong_is_not_taken() {
         let (here, there) = pair().unwrap();
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        send(there.as_fd(), b"x", &[reader.as_fd(), writer.as_fd()]).unwrap();
-        send(there.as_fd(), b"y", &[writer.as_fd()]).unwrap();
-        let Ok(Some((b'x', Some([_, ours])))) = receive_pair(here.as_fd()) else { panic!("no pair") };
-        assert!(matches!(receive_pair(here.as_fd()), Ok(Some((b'y', None)))));
-        drop((writer, there));
-        assert!(matches!(receive_pair(here.as_fd()), Ok(None)));
-        std::io::Write::write_all(&mut std::fs::File::from(ours), b"said").unwrap();
-        let mut said = String::new();
-        reader.read_to_string(&mut said).unwrap();
-        assert_eq!(said, "said");
+        send(here.as_fd(), b"plain", &[]).unwrap();
+        send(here.as_fd(), b"laden", &[here.as_fd()]).unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(take_plain(there.as_fd(), &mut buffer), Ok(5));
+        assert_eq!(take_plain(there.as_fd(), &mut buffer), Err(Errno::EPROTO));
+        assert_eq!(take_plain(there.as_fd(), &mut buffer), Err(Errno::EPROTO));
+    }
+
+    #[test]
+    fn where_the_kernel_can_a_client_is_kept_from_sending_descriptors_and_elsewhere_it_shows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let before = UnixStream::connect(&path).unwrap();
+        let refused = refuse_descriptors(listener.as_fd());
+        let after = UnixStream::connect(&path).unwrap();
+        let null = File::open("/dev/null").unwrap();
+        let accepted = [listener.accept().unwrap().0, listener.accept().unwrap().0];
+        assert!(send(before.as_fd(), b"x", &[null.as_fd()]).is_ok());
+        assert!(may_hold_descriptors(accepted[0].as_fd()));
+        match refused {
+            Ok(()) => {
+                assert_eq!(send(after.as_fd(), b"x", &[null.as_fd()]), Err(Errno::EPERM));
+                assert!(!may_hold_descriptors(accepted[1].as_fd()));
+            }
+            Err(errno) => {
+                assert_eq!(errno, Errno::ENOPROTOOPT);
+                assert!(may_hold_descriptors(accepted[1].as_fd()));
+            }
+        }
     }
 }

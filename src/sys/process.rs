@@ -52,7 +52,7 @@ impl Process {
         })
     }
 
-    /// Opens a process that is known to exist now, as our child or our parent is, or that somebody has named.
+    /// Opens a process by its number, which may be another's by now unless it is our child or our parent.
     ///
     /// # Errors
     /// ESRCH if it has gone.

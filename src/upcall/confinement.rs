@@ -13,18 +13,19 @@ mod files;
 
 use std::ffi::{c_int, c_long};
 use std::io;
-use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::assignment::launch_failed;
+use super::ticket_store::TicketStore;
 use crate::config::{Config, WorkerSandbox};
+use crate::creds::ticket_keys::StagedKeys;
 use crate::event::{Cause, Failure, Stage};
 use crate::key::KeySerial;
 use crate::sys::call_filter::{Argument, CallAnswer, CallFilter, CallRules};
 use crate::sys::call_groups::{
-    data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open,
-    opening_as_it_is,
+    NAMESPACES, data_memory, foreign, further_filter, hide_clone3, on_attributes, on_descriptors, on_open,
+    opening_as_it_is, with_namespaces,
 };
 use crate::sys::{jail, keyctl};
 
@@ -63,19 +64,11 @@ const KEY_OPERATIONS: [u32; 8] = [
     libc::KEYCTL_SET_TIMEOUT,
 ];
 
+/// What KEYCTL_LINK and KEYCTL_UNLINK have in common.
+const LINK_OR_UNLINK: u32 = libc::KEYCTL_LINK & libc::KEYCTL_UNLINK;
+
 /// PR_CAP_AMBIENT_CLEAR_ALL.
 const CLEAR_ALL: u32 = 4;
-
-/// Flags of clone(2) for namespaces.
-const NAMESPACES: [c_int; 7] = [
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWCGROUP,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWNET,
-];
 
 /// Gives up all rights of a front but to wait for its monitor, to reject the key, and to end. What is taken over in the memory
 /// that the two share can do no more by it.
@@ -104,30 +97,31 @@ fn waiting_fronts(key: KeySerial) -> CallRules {
 }
 
 /// Gives up what the monitor of this key does not need once it reads messages. Children that it starts from then on have no
-/// more. `elsewhere` is the directory outside the run directory in which it stores tickets.
+/// more. `store` is where it stores tickets of the machine's.
 ///
 /// # Errors
 /// [`Failure`] of the stage `Launch`.
 pub(super) fn confine_monitor(
     key: KeySerial,
     config: &Config,
-    elsewhere: Option<&Path>,
+    store: Option<&TicketStore>,
 ) -> Result<(), Failure> {
     jail::keep_only_kill().map_err(|errno| launch_failed("rights", errno))?;
-    restrict_monitor(key, config, elsewhere)
+    restrict_monitor(key, config, store)
 }
 
-fn restrict_monitor(key: KeySerial, config: &Config, elsewhere: Option<&Path>) -> Result<(), Failure> {
+fn restrict_monitor(key: KeySerial, config: &Config, store: Option<&TicketStore>) -> Result<(), Failure> {
+    let elsewhere = store.and_then(TicketStore::directory);
     files::confine(config, elsewhere).map_err(|error| unconfined("files", &error))?;
-    filter_monitor(key).map_err(|error| unconfined("calls", &error))
+    filter_monitor(key, store.and_then(TicketStore::keys)).map_err(|error| unconfined("calls", &error))
 }
 
 fn unconfined(what: &str, error: &io::Error) -> Failure {
     Failure::new(Stage::Launch, Cause::Setup, format_args!("{what}: {error}"))
 }
 
-fn filter_monitor(key: KeySerial) -> io::Result<()> {
-    monitors(key).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
+fn filter_monitor(key: KeySerial, staged: Option<&StagedKeys>) -> io::Result<()> {
+    with_staged_keys(monitors(key), staged).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     hide_clone3()?;
     deadly_to_monitors().enforce(CallAnswer::Kill, CallAnswer::Allow)
 }
@@ -186,6 +180,24 @@ fn with_keys(rules: CallRules, key: KeySerial) -> CallRules {
         .call_with(libc::SYS_keyctl, &on(libc::KEYCTL_ASSUME_AUTHORITY, Argument::Is(1, 0)))
 }
 
+/// Allows to fill these keys, to put them into root's user keyring, and to take them and their predecessors out.
+fn with_staged_keys(rules: CallRules, staged: Option<&StagedKeys>) -> CallRules {
+    let Some(staged) = staged else { return rules };
+    let number = |key: KeySerial| Argument::Is(1, key.raw().cast_unsigned());
+    let rules = staged.serials().fold(rules, |rules, key| {
+        let update = [Argument::Is(0, libc::KEYCTL_UPDATE), number(key)];
+        let time = [Argument::Is(0, libc::KEYCTL_SET_TIMEOUT), number(key)];
+        rules.call_with(libc::SYS_keyctl, &update).call_with(libc::SYS_keyctl, &time)
+    });
+    // The two differ in one bit, and the length of a filter is limited.
+    let in_or_out = Argument::Has { argument: 0, mask: !1, bits: LINK_OR_UNLINK };
+    let user_keyring = Argument::Is(2, keyctl::USER_KEYRING.cast_unsigned());
+    staged
+        .serials()
+        .chain(staged.former().iter().copied())
+        .fold(rules, |rules, key| rules.call_with(libc::SYS_keyctl, &[in_or_out, number(key), user_keyring]))
+}
+
 /// Memory, for data alone where the program is static: the loader of a dynamic one, which a teller is, too, maps code.
 fn with_memory(rules: CallRules) -> CallRules {
     if cfg!(target_feature = "crt-static") {
@@ -227,10 +239,7 @@ pub(super) fn confine_launcher(sandbox: WorkerSandbox) -> Result<(), Failure> {
 }
 
 fn refused_to_launchers() -> CallRules {
-    NAMESPACES.into_iter().fold(foreign(), |rules, namespace| {
-        let bits = namespace.unsigned_abs();
-        rules.call_with(libc::SYS_clone, &[Argument::Has { argument: 0, mask: bits, bits }])
-    })
+    with_namespaces(foreign())
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
+use super::ticket_store::NotStored;
 use crate::config::LogLevel;
+use crate::creds::ticket_keys::TicketKeyFailure;
 use crate::event::{Failure, Stage, one_line};
 use crate::negotiate::messages::{
     Considered, Established, Failed, SharedKeyEstablished, TRAIL_LIMIT, TRIED_LIMIT, Timing,
@@ -25,13 +27,16 @@ pub(super) struct Findings {
     pub(super) trail: Vec<String>,
     /// The credentials that it has failed with.
     pub(super) tried: Option<Vec<u64>>,
+    /// Why the machine's tickets are not in the keyring, if they are to be.
+    pub(super) not_in_keys: Option<TicketKeyFailure>,
 }
 
 impl Findings {
     /// For a monitor that took over at `started` from a front that ran for `micros` microseconds.
     pub(super) fn new(started: Instant, micros: u32, level: LogLevel) -> Self {
         let timings = vec![Timing { stage: Stage::Authorise, micros }];
-        Self { started, level, timings, considered: Considered::default(), trail: Vec::new(), tried: None }
+        let considered = Considered::default();
+        Self { started, level, timings, considered, trail: Vec::new(), tried: None, not_in_keys: None }
     }
 
     /// Takes the report of a context.
@@ -60,6 +65,14 @@ impl Findings {
         self.keep_trail(&failed.trail);
         self.tried = failed.tried.map(|tried| tried.into_iter().take(TRIED_LIMIT).collect());
         failed.failure.sanitised()
+    }
+
+    /// Records whether the machine's tickets have been stored. A file that cannot be written has its own check
+    /// (`lgss config check`).
+    pub(super) fn tickets(&mut self, not_stored: Option<NotStored>) {
+        if let Some(NotStored::InKeys(failure)) = not_stored {
+            self.not_in_keys = Some(failure);
+        }
     }
 
     /// Records that the monitor ends the negotiation. `last` is the worker's report of its stages with its last token,

@@ -50,11 +50,12 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The lines of a negotiation: its outcome, the choice of credentials, what was tried.
+    /// The lines of a negotiation: its outcome, the choice of credentials, what was tried, what was not kept.
     pub(super) fn ended(&self, Ended { outcome, findings, .. }: &Ended) {
         self.outcome(outcome, &findings.timings);
         self.journal.considered(&self.subject, &findings.considered);
         self.journal.trail(&self.subject, &findings.trail);
+        findings.not_in_keys.iter().for_each(|failure| self.journal.not_in_keys(&self.subject, failure));
     }
 
     /// The line of a process that was killed and does not end.

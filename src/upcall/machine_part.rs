@@ -3,15 +3,16 @@
 //!
 //! Held by the monitor during a negotiation for the machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::failures::{FailureMemory, Scope};
 use super::job::Job;
 use super::order::Order;
-use super::own_cache::{CacheTurn, FAILED, OwnCache, TicketStore, path};
+use super::own_cache::{CacheTurn, FAILED, OwnCache};
 use super::ready::{Note, make_directory};
 use super::sources::machine_keys;
+use super::ticket_store::{NotStored, TicketStore, noted_name};
 use crate::config::{Config, settings_file};
 use crate::creds::stamp::{Stamp, depends_on};
 use crate::event::{Cause, Failure, Stage};
@@ -76,7 +77,8 @@ impl MachinePart {
             return Err(failure);
         }
         let turn = OwnCache::open(config, &stamp)?.turn(deadline)?;
-        Ok(Some(Self { stamp, turn, store: TicketStore::of(config), reports: 0, note, files, memories }))
+        let store = TicketStore::of(config, &stamp);
+        Ok(Some(Self { stamp, turn, store, reports: 0, note, files, memories }))
     }
 
     /// The stamp of the own cache.
@@ -84,12 +86,13 @@ impl MachinePart {
         &self.stamp
     }
 
-    /// The directory outside the run directory that tickets are stored in.
-    pub(super) fn directory(&self) -> Option<&Path> {
-        self.store.directory()
+    /// Where tickets are stored.
+    pub(super) fn store(&self) -> &TicketStore {
+        &self.store
     }
 
-    /// Stores credentials that the worker has reported, or more of them, so that other requests can use them.
+    /// Stores credentials that the worker has reported, or more of them, so that other requests can use them. Returns why
+    /// they are not stored.
     ///
     /// # Errors
     /// `WorkerFault` if there were too many reports.
@@ -98,18 +101,18 @@ impl MachinePart {
         ready: Ready,
         cache: &Secret,
         config: &Config,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<NotStored>, Failure> {
         self.reports += 1;
         if self.reports > READY_REPORTS_LIMIT {
             return Err(not_asked_for());
         }
-        let stored = self.turn.succeeded(ready.good_until, cache, &self.store);
-        if let (Some(until), Some(note), TicketStore::Own, true) =
+        let stored = self.turn.succeeded(ready.good_until, cache, &mut self.store);
+        if let (Some(until), Some(note), TicketStore::Own | TicketStore::Keys(_), Ok(())) =
             (ready.service_until, &self.note, &self.store, stored)
         {
-            note.leave(until.into(), &path(config, &self.stamp), &self.files);
+            note.leave(until.into(), &noted_name(config, &self.stamp), &self.files);
         }
-        Ok(())
+        Ok(stored.err())
     }
 
     /// Records that there are none, or that they were useless, so that waiting requests do not fail in the same way one

@@ -55,6 +55,7 @@ mod stale;
 mod start;
 mod sweep;
 mod teller;
+mod ticket_store;
 mod times;
 mod verdict;
 mod wanted;

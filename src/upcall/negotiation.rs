@@ -4,7 +4,7 @@
 //! Called by the monitor once there is a slot. Invariant: every way out finishes the key.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -29,6 +29,7 @@ use super::prepared::{Concerned, NegotiationWay, PreparedNegotiation};
 use super::relay::Relay;
 use super::routing::RoutedMessage;
 use super::start::{self, Attempt, LaunchProgress, place_limit};
+use super::ticket_store::TicketStore;
 use super::times::{Times, WorkerTime};
 use super::wanted::{MessageTakers, WantedContext};
 use super::worker_exit;
@@ -94,9 +95,9 @@ impl Unfinished<'_> {
     /// Gives up rights, before anything is read that a worker or a server wrote. No right but CAP_KILL is needed from then
     /// on, and few calls: a key that is still held has its owner and permissions already. Whoever shares this process's memory
     /// has no more rights: of a loan that is late, nobody waits for the rest.
-    fn confine(&self, elsewhere: Option<&Path>) -> Result<(), Failure> {
+    fn confine(&self, store: Option<&TicketStore>) -> Result<(), Failure> {
         self.job.served.loan.inspect(|lending| lending.end());
-        confine_monitor(self.key.key(), self.job.config, elsewhere)
+        confine_monitor(self.key.key(), self.job.config, store)
     }
 }
 
@@ -210,7 +211,7 @@ impl<'a> RunningNegotiation<'a> {
     fn report(mut self) -> Reported<'a> {
         // The worker's stages, as reported with its last token, and when that came.
         let mut last_stages = None;
-        let confined = self.unfinished.confine(self.wanted.directory());
+        let confined = self.unfinished.confine(self.wanted.store());
         let report = confined.and_then(|()| self.converse(&mut last_stages));
         let Self { mut unfinished, wanted, memory, worker, stuck } = self;
         let findings = &mut unfinished.findings;
@@ -238,13 +239,13 @@ impl<'a> RunningNegotiation<'a> {
     fn converse(&mut self, last_stages: &mut Option<(Vec<Timing>, Instant)>) -> Result<Report, Failure> {
         loop {
             let message = self.receive()?;
-            let Self { unfinished: Unfinished { job, times, key, .. }, wanted, worker, .. } = self;
+            let Self { unfinished: Unfinished { job, times, key, findings }, wanted, worker, .. } = self;
             let Attempt { process: worker, link, .. } = worker;
             let MessageTakers { machine, shared_keys, relay } = wanted.takers();
             match RoutedMessage::of(message, machine, shared_keys, relay)? {
                 RoutedMessage::Report(report) => return Ok(report),
                 RoutedMessage::Ready(part, ready, cache) => {
-                    part.credentials_ready(ready, &cache, job.config)?
+                    findings.tickets(part.credentials_ready(ready, &cache, job.config)?);
                 }
                 RoutedMessage::TestedPrime(part, prime) => part.prime_is_safe(prime)?,
                 RoutedMessage::Token(relay, token, stages) => {

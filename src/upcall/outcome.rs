@@ -19,6 +19,7 @@ use super::invocation::{Invocation, RULE_WORDS, Unusable};
 use super::log_budget::{Budget, Payer, Untold};
 use super::order::{Garbled, Order};
 use crate::config::{Config, LogLevel, settings_file};
+use crate::creds::ticket_keys::TicketKeyFailure;
 use crate::ctx::Lifetime;
 use crate::ctx::request::NO_PAUSE;
 use crate::event::{Cause, Failure, one_line};
@@ -225,6 +226,11 @@ impl Journal {
         if !line.is_empty() {
             log::debug!("{head}{line}");
         }
+    }
+
+    /// Writes the line about tickets of the machine's that are not in the keyring for later requests.
+    pub(super) fn not_in_keys(&self, subject: &Subject, failure: &TicketKeyFailure) {
+        log::warn!("{subject}: credentials: new tickets are not kept in root's user keyring: {failure}");
     }
 
     /// Writes the line of a worker that was killed and does not end.

@@ -4,43 +4,34 @@
 //! Below the run directory: `machine/<stamp>` is a FILE cache, replaced as a whole; `machine/<stamp>.state` says until
 //! when the credentials are good, or how getting them has failed, and is locked by the request that gets them. The
 //! stamp stands for everything that tickets depend on: another keytab, krb5.conf, role, realm or principal has another
-//! file.
+//! file. With `machine.cache = "keyring"` keys of root's are in the place of the first file
+//! ([`crate::creds::ticket_keys`]), and only the state is in a file.
 
-use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::stale::{is_older, names, remove};
-use crate::config::{Config, MachineCachePlace};
-use crate::creds::cache_name::CacheName;
-use crate::creds::limits::CACHE_BYTES;
-use crate::creds::roots;
+use super::ticket_store::{NEW, NotStored, TicketStore, keys_name};
+use crate::config::Config;
 use crate::creds::stamp::Stamp;
+use crate::creds::ticket_keys::{self, TicketKeyName};
 use crate::event::{Cause, Failure, Stage};
 use crate::secret::Secret;
-use crate::sys::errno::errno_of;
-use crate::sys::files::{private_directory, subdirectory, unpredictable_name};
+use crate::sys::files::{private_directory, subdirectory};
 use crate::sys::locks::LockFile;
 use crate::time::now;
 
 const STATE_LIMIT: usize = 4096;
 /// The byte of the state's file that is held by the request whose turn it is to get credentials.
 const TURN_BYTE: Range<u16> = 0..1;
-/// Suffix of files that are being written.
-const NEW: &str = ".new";
 /// Suffix of files that hold failures ([`super::machine_part`]).
 pub(super) const FAILED: &str = ".failed";
 /// Suffix of files that hold the state of a cache.
@@ -59,6 +50,8 @@ pub(super) struct OwnCache {
     directory: OwnedFd,
     stamp: String,
     state: LockFile,
+    /// Of the keys that have the tickets, if keys have them.
+    keys: Option<TicketKeyName>,
 }
 
 /// State of the credentials.
@@ -101,9 +94,10 @@ impl OwnCache {
             Failure::new(Stage::Credentials, Cause::Setup, format_args!("{}: {errno}", path.display()))
         };
         let directory = subdirectory(run.as_fd(), "machine").map_err(broken)?;
+        let keys = keys_name(config, stamp);
         let stamp = stamp.to_string();
         let state = state(&directory, &stamp).map_err(broken)?;
-        Ok(Self { directory, stamp, state })
+        Ok(Self { directory, stamp, state, keys })
     }
 
     /// Waits while another request gets the missing credentials. If they are available then, this request has nothing
@@ -144,8 +138,10 @@ impl OwnCache {
         }
     }
 
+    /// Keys may have gone before the time in the state.
     fn is_good(&self) -> bool {
         matches!(self.read_state(), Some(CacheState::Good(until)) if until > now())
+            && self.keys.as_ref().is_none_or(ticket_keys::is_there)
     }
 
     fn read_state(&self) -> Option<CacheState> {
@@ -161,25 +157,23 @@ fn state(directory: &OwnedFd, stamp: &str) -> Result<LockFile, Errno> {
     LockFile::open(directory.as_fd(), &format!("{stamp}{STATE}"))
 }
 
-/// The cache's path.
-pub(super) fn path(config: &Config, stamp: &Stamp) -> PathBuf {
-    config.run_dir.join("machine").join(stamp.to_string())
-}
-
-/// The contents of the cache, if there is one.
-pub(super) fn contents(config: &Config, stamp: &Stamp) -> Option<Zeroizing<Vec<u8>>> {
-    let path = path(config, stamp);
-    let mut content = Zeroizing::new(Vec::new());
-    File::open(path).ok()?.take(CACHE_BYTES.into()).read_to_end(&mut content).ok()?;
-    Some(content)
-}
-
 impl CacheTurn {
-    /// Records credentials, and stores the new cache with them unless it is empty. Returns whether everything is
-    /// stored; if not, the next request gets the credentials anew.
-    pub(super) fn succeeded(&mut self, good_until: u32, new: &Secret, place: &TicketStore) -> bool {
-        let stored = new.is_empty() || self.cache.store(new, place).is_ok();
-        if stored && (self.ours || !new.is_empty()) {
+    /// Records credentials, and stores the new cache with them unless it is empty.
+    ///
+    /// # Errors
+    /// Why not everything is stored. The next request gets the credentials anew.
+    pub(super) fn succeeded(
+        &mut self,
+        good_until: u32,
+        new: &Secret,
+        place: &mut TicketStore,
+    ) -> Result<(), NotStored> {
+        let stored = if new.is_empty() {
+            Ok(())
+        } else {
+            place.put((self.cache.directory.as_fd(), &self.cache.stamp), new, good_until)
+        };
+        if stored.is_ok() && (self.ours || !new.is_empty()) {
             self.cache.write_state(&CacheState::Good(good_until.into()));
         }
         self.cache.state.release(&TURN_BYTE);
@@ -196,71 +190,13 @@ impl CacheTurn {
     }
 }
 
-/// Where tickets from the keytab are stored.
-#[derive(Debug)]
-pub(super) enum TicketStore {
-    /// In our own cache.
-    Own,
-    /// In root's default cache, a file.
-    Default(PathBuf),
-}
-
-impl TicketStore {
-    /// By the settings. A default cache that is not a file cannot be written here; the own cache takes its place.
-    pub(super) fn of(config: &Config) -> Self {
-        let default = || match roots::default_cache(&config.krb5_config).ok()? {
-            CacheName::File(path) => Some(path),
-            _ => None,
-        };
-        let host = config.within().is_none();
-        let path = (host && config.machine.cache == MachineCachePlace::Default).then(default).flatten();
-        path.map_or(Self::Own, Self::Default)
-    }
-
-    /// The directory outside the run directory that is written to.
-    pub(super) fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Own => None,
-            Self::Default(path) => path.parent(),
-        }
-    }
-}
-
 impl OwnCache {
-    fn store(&self, cache: &Secret, place: &TicketStore) -> Result<(), Errno> {
-        match place {
-            TicketStore::Own => replace(self.directory.as_fd(), &self.stamp, cache),
-            TicketStore::Default(path) => {
-                let name = path.file_name().and_then(OsStr::to_str).ok_or(Errno::EINVAL)?;
-                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-                let directory = open(place.directory().ok_or(Errno::EINVAL)?, flags, Mode::empty())?;
-                replace(directory.as_fd(), name, cache)
-            }
-        }
-    }
-
     fn write_state(&self, state: &CacheState) {
         // If this fails, the next request repeats the work.
         let text = serde_json::to_vec(state).unwrap_or_default();
         let file = self.state.file();
         let _ = file.set_len(0).and_then(|()| file.write_all_at(&text, 0));
     }
-}
-
-/// Replaces the file as a whole, so that no reader sees a part. The new file has an unpredictable name at first, since
-/// others may be able to write to the directory.
-fn replace(directory: BorrowedFd<'_>, name: &str, cache: &Secret) -> Result<(), Errno> {
-    let new = format!(".{}{NEW}", unpredictable_name()?);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut file: File = openat(directory, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into();
-    let written = file
-        .write_all(cache.expose())
-        .map_err(|error| errno_of(&error))
-        .and_then(|()| renameat(directory, new.as_str(), directory, name));
-    if written.is_err() {
-        let _ = unlinkat(directory, new.as_str(), UnlinkatFlags::NoRemoveDir);
-    }
-    written
 }
 
 /// Removes caches that have expired and were not asked for within a day, and half-written files.
@@ -284,6 +220,9 @@ pub(super) fn sweep(directory: &OwnedFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MachineCachePlace;
+    use crate::creds::ticket_keys::TicketKeyFailure;
+    use crate::upcall::ticket_store::{contents, path};
     use std::fs;
     use tempfile::TempDir;
 
@@ -294,6 +233,65 @@ mod tests {
         config.run_dir = directory.path().to_owned();
         let stamp = Stamp::of(&[], &directory.path().join("krb5.conf"), &["a test"]).unwrap();
         (directory, config, stamp)
+    }
+
+    /// The same with the tickets in keys, which are gone when the directory is.
+    struct KeyScene {
+        directory: TempDir,
+        config: Config,
+        stamp: Stamp,
+    }
+
+    impl KeyScene {
+        fn new() -> Self {
+            let (directory, mut config, stamp) = scene();
+            config.machine.cache = MachineCachePlace::Keyring;
+            Self { directory, config, stamp }
+        }
+
+        fn turn(&self) -> CacheTurn {
+            OwnCache::open(&self.config, &self.stamp).unwrap().turn(Instant::now()).unwrap()
+        }
+
+        fn store(&self, cache: &[u8]) -> Result<(), NotStored> {
+            let until = u32::try_from(now()).unwrap() + 600;
+            let mut store = TicketStore::of(&self.config, &self.stamp);
+            self.turn().succeeded(until, &Secret::new(cache.to_vec()), &mut store)
+        }
+    }
+
+    impl Drop for KeyScene {
+        fn drop(&mut self) {
+            for key in ticket_keys::kept_below(&self.directory.path().join("machine")).unwrap_or_default() {
+                let _ = key.drop_it();
+            }
+        }
+    }
+
+    #[test]
+    fn tickets_in_keys_end_turns_and_an_earlier_file_until_the_keys_are_gone() {
+        let scene = KeyScene::new();
+        assert!(scene.turn().ours);
+        let file = path(&scene.config, &scene.stamp);
+        fs::write(&file, "tickets of before").unwrap();
+        assert_eq!(contents(&scene.config, &scene.stamp), Err(TicketKeyFailure::Absent));
+        assert_eq!(scene.store(b"tickets"), Ok(()));
+        assert!(!scene.turn().ours && !file.exists());
+        assert!(contents(&scene.config, &scene.stamp).is_ok_and(|found| *found == b"tickets"));
+        let below = scene.directory.path().join("machine");
+        ticket_keys::kept_below(&below).unwrap().iter().for_each(|key| key.drop_it().unwrap());
+        assert!(scene.turn().ours, "the state alone is no credential");
+    }
+
+    #[test]
+    fn what_keys_cannot_take_is_told_and_nobody_relies_on_it() {
+        let scene = KeyScene::new();
+        let large = vec![1; 200_000];
+        assert!(matches!(
+            scene.store(&large),
+            Err(NotStored::InKeys(TicketKeyFailure::TooLarge(200_000, _)))
+        ));
+        assert!(scene.turn().ours);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::invocation::Invocation;
 use crate::config::settings_file;
+use crate::creds::ticket_keys::{self, TicketKeyName};
 use crate::ctx::lustre::LustreCallout;
 use crate::sys::errno::errno_of;
 use crate::sys::files::{private_directory, remove_old, subdirectory};
@@ -73,12 +74,12 @@ impl Note {
         std::str::from_utf8(buffer.get(..length)?).ok().map(str::to_owned)
     }
 
-    /// Leaves a note that there are tickets until then, as long as `cache` exists and the other files are unchanged. If
+    /// Leaves a note that there are tickets until then, as long as `cache`, a file or a key, exists and the files are unchanged. If
     /// this fails, the next request takes the longer way.
-    pub(super) fn leave(&self, until: u64, cache: &Path, files: &[PathBuf]) {
+    pub(super) fn leave(&self, until: u64, cache: &str, files: &[PathBuf]) {
         // A worker has said until when, and a front believes a note.
         let until = until.saturating_sub(TICKET_MARGIN).min(now() + LONGEST);
-        let mut text = format!("{until}\n{}\n", cache.display());
+        let mut text = format!("{until}\n{cache}\n");
         for file in files {
             let _ = writeln!(text, "{} {}", identity(file), file.display());
         }
@@ -114,10 +115,17 @@ pub(super) fn holds(text: &str) -> bool {
     let Some(until) = lines.next().and_then(|line| line.parse::<u64>().ok()) else { return false };
     now() < until
         && text.ends_with('\n')
-        && lines.next().is_some_and(|cache| Path::new(cache).exists())
+        && lines.next().is_some_and(exists)
         && lines.all(|line| {
             line.split_once(' ').is_some_and(|(expected, path)| expected == identity(Path::new(path)))
         })
+}
+
+fn exists(cache: &str) -> bool {
+    match TicketKeyName::read(cache) {
+        Some(name) => ticket_keys::is_there(&name),
+        None => Path::new(cache).exists(),
+    }
 }
 
 /// A text that changes when the file does; `-` if there is none.
@@ -183,6 +191,26 @@ mod tests {
         assert!(holds(&without));
         fs::remove_file(&cache).unwrap();
         assert!(!holds(&without));
+    }
+
+    #[test]
+    fn a_note_about_tickets_in_keys_holds_as_long_as_the_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let keytab = directory.path().join("keytab");
+        fs::write(&keytab, "keys").unwrap();
+        let name = TicketKeyName::of(&directory.path().join("5e")).unwrap();
+        let note = text(u64::MAX, Path::new(&name.to_string()), &keytab);
+        assert!(!holds(&note));
+        ticket_keys::StagedKeys::make(&name).unwrap().store(b"tickets", Duration::from_secs(60)).unwrap();
+        assert!(holds(&note));
+        fs::write(&keytab, "keyz").unwrap();
+        assert!(!holds(&note));
+        let note = text(u64::MAX, Path::new(&name.to_string()), &keytab);
+        assert!(holds(&note));
+        for key in ticket_keys::kept_below(directory.path()).unwrap() {
+            key.drop_it().unwrap();
+        }
+        assert!(!holds(&note));
     }
 
     #[test]

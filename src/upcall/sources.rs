@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::assignment::{Assignment, blocked, launch_failed};
 use super::authorise::Acting;
 use super::order::Order;
-use super::own_cache;
 use super::shared_keys::SharedKeyCandidate;
+use super::ticket_store;
 use super::verdict::Served;
 use crate::creds::cache_name::{CacheName, CacheNameError};
 use crate::creds::keytab_file;
@@ -19,6 +19,7 @@ use crate::creds::search::{
     CacheOwner, Daemon, Environment, Search, SearchProgress, UserRings, environment_of,
 };
 use crate::creds::source::{MachineSource, Source, SourceHandle, SourceRole, Standing};
+use crate::creds::ticket_keys::TicketKeyFailure;
 use crate::ctx::lustre::LustreMechanism;
 use crate::ctx::request::Callout;
 use crate::event::{Cause, Failure, Stage};
@@ -167,9 +168,10 @@ pub(super) fn seal_machines(
         let content = if may_be_read { copy_roots(name, assignment, served) } else { Err(blocked(name)) };
         add(MachineSource::DefaultCache, name.to_string(), content.map_err(|failure| failure.detail))?;
     }
-    let own = assignment.stamp.and_then(|stamp| own_cache::contents(config, stamp));
-    let missing = || "own cache: none yet".to_owned();
-    add(MachineSource::OwnCache, "own cache".to_owned(), own.ok_or_else(missing))?;
+    let own =
+        assignment.stamp.map_or(Err(TicketKeyFailure::Absent), |stamp| ticket_store::contents(config, stamp));
+    let why = |failure| format!("own cache: {failure}");
+    add(MachineSource::OwnCache, "own cache".to_owned(), own.map_err(why))?;
     if let Some(keytab) = assignment.order.keytab(config) {
         let display = format!("FILE:{}", keytab.display());
         let content = machine_keys(keytab).map_err(|why| format!("{display}: {why}"));

@@ -2,14 +2,13 @@
 //!
 //! Made by prepared.rs; the monitor's negotiation passes the worker's messages on to its parts.
 
-use std::path::Path;
-
 use super::check::{Agreed, AgreedContext, check};
 use super::check_shared::check_shared;
 use super::findings::Findings;
 use super::machine_part::{MachinePart, not_asked_for};
 use super::relay::{GrantedContext, Relay};
 use super::shared_keys::{SharedKeyCandidate, SharedKeyPart};
+use super::ticket_store::TicketStore;
 use crate::config::Enctypes;
 use crate::creds::stamp::Stamp;
 use crate::ctx::lustre::LustreCallout;
@@ -86,9 +85,9 @@ impl<'a> WantedContext<'a> {
         self.machine().map(MachinePart::stamp)
     }
 
-    /// The directory outside the run directory in which such tickets are stored.
-    pub(super) fn directory(&self) -> Option<&Path> {
-        self.machine().and_then(MachinePart::directory)
+    /// Where such tickets are stored.
+    pub(super) fn store(&self) -> Option<&TicketStore> {
+        self.machine().map(MachinePart::store)
     }
 
     fn machine(&self) -> Option<&MachinePart> {
@@ -311,7 +310,7 @@ mod tests {
         assert_eq!(takers(&mut WantedContext::Program), (false, false, false));
         let (mut wanted, _directory) = ticket(&[]);
         assert_eq!(takers(&mut wanted), (false, false, true));
-        assert!(wanted.candidates().is_empty() && wanted.stamp().is_none() && wanted.directory().is_none());
+        assert!(wanted.candidates().is_empty() && wanted.stamp().is_none() && wanted.store().is_none());
         assert_eq!((wanted.first_stage(), WantedContext::Program.first_stage()), (Stage::Kdc, Stage::Kdc));
     }
 }

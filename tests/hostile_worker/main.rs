@@ -59,7 +59,10 @@ fn main() {
         "crash" => rights::crash(),
         // The test reads reports of the attacks above only, and of none at all.
         "nothing" => {}
-        _ => return messages::attack(attack, &mut monitor),
+        _ => match attack.strip_prefix("tickets-") {
+            Some(serial) => keys::attack_tickets(serial.parse().expect("a serial"), &mut report),
+            None => return messages::attack(attack, &mut monitor),
+        },
     }
     report.say("end", Err(Errno::ENODATA));
     messages::attack(attack, &mut monitor);

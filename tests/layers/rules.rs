@@ -9,14 +9,14 @@ const LAYERS: [&[&str]; 13] = [
     &["secret", "event", "nid", "terminal"],
     &["wire"],
     &["crypto"],
-    &["gss", "config"],
+    &["gss", "config", "door"],
     &["key"],
     &["identity"],
     &["ctx"],
     &["creds"],
     &["negotiate"],
     &["selftest"],
-    &["upcall", "worker", "cli", "sk_tool", "kinit", "agent"],
+    &["upcall", "worker", "cli", "sk_tool", "kinit", "agent", "kcm"],
     &[DOOR],
 ];
 /// The programs come in through this module; exported macros name it, since they expand in the programs.

@@ -3,13 +3,16 @@
 
 use crate::support::outcome::Outcome;
 use crate::support::peak_memory::Followed;
+use crate::support::probe::Step;
 use crate::support::process::Process;
 use crate::support::server::Target;
 use crate::support::shared::Shared;
 use crate::support::site::{Settings, Site};
 use crate::support::wait::stretched;
 use lgss::private_to_lgss::event::Cause;
+use lgss::private_to_lgss::sys::keyctl;
 use nix::errno::Errno;
+use std::ffi::CString;
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 
 crate::trials![
     it_cannot_touch_the_key_nor_keyrings_that_lead_to_it,
+    it_cannot_touch_the_machines_tickets_in_roots_keyring,
     it_cannot_open_what_is_roots_or_the_monitors,
     it_cannot_regain_ids_or_capabilities,
     it_cannot_signal_trace_or_read_the_monitor,
@@ -98,6 +102,53 @@ impl Scene {
 fn it_cannot_touch_the_key_nor_keyrings_that_lead_to_it(shared: &Shared) {
     let attempts = Scene::new(shared, "20s").expect_nothing_gained("keys");
     assert!(attempts.len() > 20, "too little was tried: {attempts:#?}");
+}
+
+/// A key as the monitor leaves it for `machine.cache = "keyring"`: its owner alone has rights to it.
+struct TicketKey(i32);
+
+impl TicketKey {
+    fn of(site: &Site) -> Self {
+        let name = format!("lgss:{}/machine/{:064x}", site.path("run").display(), site.uid());
+        let name = CString::new(name).unwrap();
+        let key = keyctl::add(c"user", &name, b"tickets", keyctl::PROCESS_KEYRING).unwrap();
+        keyctl::set_permissions(key, 0x003f_0000).unwrap();
+        keyctl::link(key, keyctl::USER_KEYRING).unwrap();
+        keyctl::unlink(key, keyctl::PROCESS_KEYRING).unwrap();
+        Self(key)
+    }
+}
+
+impl Drop for TicketKey {
+    fn drop(&mut self) {
+        let _ = keyctl::unlink(self.0, keyctl::USER_KEYRING);
+    }
+}
+
+/// The user's worker, and that of the machine user, which negotiates for root and with the machine's tickets.
+fn it_cannot_touch_the_machines_tickets_in_roots_keyring(shared: &Shared) {
+    let scene = Scene::new(shared, "20s");
+    let site = &scene.site;
+    let key = TicketKey::of(site);
+    let attack = format!("tickets-{}", key.0);
+    let attempts = scene.expect_nothing_gained(&attack);
+    assert!(attempts.len() > 20, "too little was tried: {attempts:#?}");
+
+    let cache = format!("FILE:{}", site.path("root-cache").display());
+    shared.realm().ticket(0, &cache);
+    let target = Target::nfs(&format!("{attack}@{}", scene.host), 1);
+    let mut request = site.request_as("0", &target, &format!(":{}", site.uid()));
+    request.callout.as_mut().unwrap().extend(format!(";cache={cache}").bytes());
+    let attempts = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| site.ask_after(vec![Step::JoinSession], request));
+        let attempts = scene.attempts();
+        assert_eq!(asking.join().unwrap().errno(), Errno::EIO);
+        attempts
+    });
+    let gained: Vec<_> = attempts.iter().filter(|attempt| attempt.errno == 0).collect();
+    assert!(gained.is_empty() && attempts.len() > 20, "gained: {gained:#?}");
+    assert_eq!(*keyctl::read(key.0).unwrap(), b"tickets"[..]);
+    site.wait_until_idle();
 }
 
 fn it_cannot_open_what_is_roots_or_the_monitors(shared: &Shared) {

@@ -9,6 +9,7 @@ crate::trials![
     one_that_is_too_short_is_renewed_or_replaced_by_the_keytab,
     one_that_cannot_be_had_longer_is_told_by_status_three,
     a_script_on_standard_input_is_not_taken_for_a_password,
+    the_tickets_of_another_client_do_not_count,
 ];
 
 /// `state` names the keys of the tickets, `short OPTIONS…` expects status 3.
@@ -65,4 +66,20 @@ fn a_script_on_standard_input_is_not_taken_for_a_password(shared: &Shared) {
         login.done("printf 'lgss_kinit --for 1h alice || echo status $?\\necho the next line\\n' | sh");
     assert!(said.contains("status 1\nthe next line"), "{said}");
     assert!(said.contains("standard input is no terminal"), "{said}");
+}
+
+fn the_tickets_of_another_client_do_not_count(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let (other, keytab) = another_client(&login, shared.realm());
+    let said = login.done(&format!(
+        "{FUNCTIONS} typed alice; fails lgss_kinit --for 1h -k -t {keytab}
+        lgss_kinit --for 1h -k -t {keytab} {other}; klist | grep 'Default principal'
+        # One that is kept becomes the primary one, too.
+        lgss_kinit --for 1h alice </dev/null; klist | grep 'Default principal'
+        # The second call finds what the first has got.
+        kdestroy -A; lgss_kinit --for 2h -k -t {keytab} {other}; before=$(state)
+        lgss_kinit --for 2h -k -t {keytab} {other}; [ \"$(state)\" = \"$before\" ]; echo kept"
+    ));
+    let whose: Vec<_> = said.lines().filter(|line| line.starts_with("Default principal")).collect();
+    assert!(whose[0].contains(&other) && whose[1].contains("alice@") && said.contains("kept\n"), "{said}");
 }

@@ -14,6 +14,9 @@ crate::trials![
     after_su_a_new_session_takes_the_tickets,
     tickets_of_the_old_session_are_renewed_or_copied_into_the_new_one,
     a_new_session_that_gets_no_tickets_runs_nothing,
+    a_reader_that_leaves_early_does_not_keep_the_command_from_running,
+    no_older_child_can_give_the_process_another_session,
+    a_session_that_others_can_link_is_told,
 ];
 
 /// Each is refused outside, and does something inside.
@@ -37,6 +40,14 @@ const ATTEMPTS: [&str; 21] = [
     "keyctl revoke $ticket",
     "keyctl invalidate $ticket",
     "keyctl newring x $session",
+    "keyctl session _ses klist -s -c KEYRING:session:krb5",
+    "klist -s -c KEYRING:session:krb5",
+];
+
+/// Inside, these cannot be done, or find what attempts before them have ended.
+const ALREADY_ENDED: [&str; 4] = [
+    "keyctl link $session $own",
+    "keyctl invalidate $ticket",
     "keyctl session _ses klist -s -c KEYRING:session:krb5",
     "klist -s -c KEYRING:session:krb5",
 ];
@@ -87,9 +98,8 @@ fn nobody_outside_the_new_session_reaches_its_tickets(shared: &Shared) {
         fs::write(user.join("tried"), "").unwrap();
         let said = session.join().unwrap();
         assert!(said.contains("untouched"), "{said}");
-        // Those after the ticket's end have nothing to work on.
-        let failed: Vec<_> = said.lines().filter(|line| line.starts_with("not inside")).collect();
-        assert!(failed.len() < ATTEMPTS.len() / 2, "{failed:#?}");
+        let failed: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("not inside: ")).collect();
+        assert_eq!(failed, ALREADY_ENDED, "{said}");
     });
 }
 
@@ -151,10 +161,10 @@ fn after_su_a_new_session_takes_the_tickets(shared: &Shared) {
 fn tickets_of_the_old_session_are_renewed_or_copied_into_the_new_one(shared: &Shared) {
     let login = Login::new(shared.realm());
     let said = login.done(&format!(
-        "typed -r 1d alice 2>/dev/null; export KRB5CCNAME={SESSION_CACHE}; old=$(keyctl search @s keyring _krb_krb5)
+        "typed -r 1d alice 2>/dev/null; old=$(keyctl search @s keyring _krb_krb5)
         lgss_kinit -R --new-session -- sh -ec 'klist | grep \"Ticket cache\\|krbtgt\"; fails keyctl list '$old || true
-        lgss_kinit --from $KRB5CCNAME --new-session -c KEYRING:session:mine -- sh -ec 'klist -s; echo $KRB5CCNAME'
-        klist -s"
+        lgss_kinit --from {SESSION_CACHE} --new-session -c KEYRING:session:mine -- sh -ec 'klist -s; echo $KRB5CCNAME'
+        klist -s -c {SESSION_CACHE}"
     ));
     assert!(said.contains("Ticket cache: KEYRING:session:krb5") && said.contains("krbtgt/"), "{said}");
     assert!(said.contains("KEYRING:session:mine\n"), "{said}");
@@ -169,4 +179,41 @@ fn a_new_session_that_gets_no_tickets_runs_nothing(shared: &Shared) {
     );
     let said = run(&mut wrong, "").unwrap_err();
     assert!(said.starts_with("exit status: 1: ") && said.contains("Password incorrect"), "{said}");
+}
+
+fn a_reader_that_leaves_early_does_not_keep_the_command_from_running(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    login.done(
+        "printf '%s\\n' \"$PASSWORD\" >typed
+        (trap '' PIPE; sleep 1; lgss_kinit -V --new-session alice -- touch ran <typed) | true
+        i=0; until [ -e ran ]; do i=$((i+1)); [ $i -lt 400 ]; sleep 0.05; done",
+    );
+}
+
+/// By KEYCTL_SESSION_TO_PARENT, again and again, from a child that the shell had before it became `lgss_kinit`.
+fn no_older_child_can_give_the_process_another_session(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let attacker = login.site.path("user").join("attacker.pl");
+    let look = format!("klist -s -c {SESSION_CACHE} && echo caught >>caught");
+    // keyctl(2): a session of its own, then that for the parent.
+    let attack =
+        format!("syscall(250, 1, 0); while (-e 'trying') {{ syscall(250, 18) }} exec 'sh', '-c', '{look}';");
+    fs::write(&attacker, attack).unwrap();
+    let said = login.done(
+        "printf '%s\\n' \"$PASSWORD\" >typed; touch trying
+        for i in 1 2 3 4 5 6 7 8; do
+            sh -c 'perl attacker.pl & exec lgss_kinit --new-session alice -- true' <typed || true
+        done; rm trying; i=0; while pgrep -u $(id -u) perl; do i=$((i+1)); [ $i -lt 400 ]; sleep 0.05; done
+        [ ! -e caught ]; echo not caught",
+    );
+    assert!(said.contains("not caught"), "{said}");
+}
+
+fn a_session_that_others_can_link_is_told(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let said =
+        login.done("printf '%s\\n' \"$PASSWORD\" >typed; keyctl session named lgss_kinit alice <typed");
+    assert!(said.contains("other sessions of this user can link this session keyring"), "{said}");
+    let said = login.done("typed alice");
+    assert!(!said.contains("can link this session"), "{said}");
 }

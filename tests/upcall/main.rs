@@ -52,12 +52,18 @@ mod keyring_lock;
 mod kinit;
 mod kinit_alone;
 mod kinit_holding;
+mod kinit_logins;
+mod kinit_programs;
 mod kinit_renewed;
 mod kinit_secrets;
 mod kinit_sessions;
 mod krb5_conf;
 mod large_tickets;
 mod load;
+mod local_kcm;
+mod local_kcm_agent;
+mod local_kcm_hostile;
+mod local_kcm_managed;
 mod logout;
 mod many_caches;
 mod matrix;
@@ -168,10 +174,16 @@ const MODULES: &[Trials] = &[
     kdc::trials,
     told_apart::trials,
     krb5_conf::trials,
+    local_kcm::trials,
+    local_kcm_agent::trials,
+    local_kcm_hostile::trials,
+    local_kcm_managed::trials,
     key_gone::trials,
     kinit::trials,
     kinit_alone::trials,
     kinit_holding::trials,
+    kinit_programs::trials,
+    kinit_logins::trials,
     kinit_renewed::trials,
     kinit_secrets::trials,
     kinit_sessions::trials,

@@ -2,6 +2,7 @@
 //! can write serves for a context, and each that knows the type sees the ticket that was stored.
 
 use crate::support::kcm::Kcm;
+use crate::support::login::Login;
 use crate::support::outcome::Outcome;
 use crate::support::persistent::PersistentRing;
 use crate::support::probe::{Finding, Probe, Step, as_user};
@@ -22,6 +23,7 @@ crate::trials![
     a_cache_of_heimdals_kcm_that_either_writes_serves_and_both_see_the_new_ticket,
     a_cache_of_the_users_own_agent_that_either_writes_serves_and_both_see_the_new_ticket,
     keyring_caches_serve_and_show_the_new_ticket,
+    keyring_caches_that_lgss_kinit_fills_serve_and_show_the_new_ticket,
     a_service_ticket_that_heimdal_has_got_serves_without_a_kdc,
     heimdal_neither_writes_nor_reads_keyring_caches,
     heimdals_kinit_does_not_write_to_sssds_kcm,
@@ -34,8 +36,14 @@ crate::trials![
 /// at the cache.
 fn story(shared: &Shared, site: &Site, cache: &str, parties: (Writer, &[Writer])) -> Vec<Step> {
     let (writer, readers) = parties;
+    story_after(shared, site, cache, (writer.gets_ticket(site, cache), readers))
+}
+
+/// The same, with a step that gets the ticket.
+fn story_after(shared: &Shared, site: &Site, cache: &str, parties: (Step, &[Writer])) -> Vec<Step> {
+    let (gets_ticket, readers) = parties;
     let mut steps = as_user(site.uid());
-    steps.push(writer.gets_ticket(site, cache));
+    steps.push(gets_ticket);
     steps.push(Step::Request(site.request_with(shared.nfs(), &format!("cache={cache}"))));
     steps.push(Step::Settle { within_ms: 30_000 });
     steps.extend(readers.iter().map(|reader| reader.sees(site, cache, &service(shared))));
@@ -132,6 +140,18 @@ fn keyring_caches_serve_and_show_the_new_ticket(shared: &Shared) {
         // Each round has its own session: in the previous one, the previous round's key would be found.
         let steps = story(shared, &site, &cache, (Writer::Mit, &[Writer::Mit]));
         expect(shared, &site, Probe::start(&steps));
+    }
+}
+
+fn keyring_caches_that_lgss_kinit_fills_serve_and_show_the_new_ticket(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let site = &login.site;
+    let _removed = PersistentRing(site.uid());
+    let kinit = site.path("lgss_kinit").display().to_string();
+    for cache in keyring_caches(site) {
+        let gets_ticket = run(site, [&kinit, "-c", &cache, "alice"].map(str::to_owned).to_vec());
+        let steps = story_after(shared, site, &cache, (gets_ticket, &[Writer::Mit]));
+        expect(shared, site, Probe::start(&steps));
     }
 }
 

@@ -67,8 +67,8 @@ impl Starter {
 /// The starter's life.
 fn run(door: &OwnedFd, agent: Pid, config: &Config) -> ! {
     // Connections and doors are the agent's.
-    close_all_but(door.as_fd());
-    let bound = jail::die_with_parent().is_ok() && getppid() == agent;
+    let alone = close_all_but([door.as_fd(); 2]).is_ok();
+    let bound = alone && jail::die_with_parent().is_ok() && getppid() == agent;
     if !bound || confine(config).is_err() {
         end(1)
     }
@@ -114,12 +114,15 @@ fn end_overdue(workers: &mut Vec<Worker>, now: Instant) {
 }
 
 fn take_message(door: &OwnedFd, workers: &mut Vec<Worker>, config: &Config) -> bool {
-    let pipes = match passing::receive_pair(door.as_fd()) {
-        Ok(Some((START, Some(pipes)))) => pipes,
+    let mut message = [0; 4];
+    let pipes = match passing::take(door.as_fd(), &mut message) {
+        Ok((0, _)) => return false,
+        Ok((1, pipes)) if message.first() == Some(&START) => <[OwnedFd; 2]>::try_from(pipes).ok(),
         // Another message, or one for which there was no room.
-        Ok(Some(_)) | Err(Errno::EAGAIN | Errno::EINTR) => return true,
-        Ok(None) | Err(_) => return false,
+        Ok(_) | Err(Errno::EAGAIN | Errno::EINTR | Errno::EMSGSIZE) => None,
+        Err(_) => return false,
     };
+    let Some(pipes) = pipes else { return true };
     let until = Instant::now() + config.timeouts.kdc.0 + WORKER_MARGIN;
     workers.extend(start_worker(pipes, config).map(|process| Worker { process, until }));
     true

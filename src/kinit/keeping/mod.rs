@@ -1,39 +1,47 @@
 //! Tickets that are renewed as long as a process lives, by a process in the background.
 //!
-//! Invariant: the background process holds no descriptor, terminal or directory of who started it, and ends with the process
-//! that it watches, with the tickets, or with the keyring that they are in.
+//! Called by `kinit` when the tickets are stored. Invariant: the background process holds no descriptor, terminal or directory of
+//! who started it, and ends with the process that it watches, with the tickets, or with the keyring that they are in; it brings
+//! no tickets back that somebody has destroyed.
 
+mod background;
 mod schedule;
 mod telling;
 
-use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::Duration;
 
-use daemonize::{Daemonize, Outcome};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::arguments::KinitArguments;
+use super::collection_ring;
 use super::failure::KinitFailure;
 use super::obtain;
 use super::place::{Primary, TicketPlace};
 use crate::gss::krb5::Library;
 use crate::gss::listing::Granting;
-use crate::gss::principal::Krb5Principal;
+use crate::gss::placing::FREED_WITHIN;
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::renewal::OldTicket;
-use crate::gss::status::Krb5Error;
-use crate::sys::exec::close_all_but;
-use crate::sys::process::{self, Process};
-use crate::text::escaped;
+use crate::gss::status::{Krb5Error, Krb5Reason};
+use crate::sys::process::Process;
+use crate::text::shell_word;
 use crate::time::{self, Span};
-use schedule::{LaterTicket, Next};
+pub(super) use background::start;
+use schedule::{LaterTicket, Next, TicketSource};
 use telling::{Teller, Weight};
 
 /// How long nobody looks at the clock and the cache: sleep of the machine counts, and others may change the tickets.
 const LOOK: Duration = Duration::from_secs(60);
-/// A reader may meet a cache that is just being replaced.
-const TRIES: u32 = 3;
+/// Shortest pause, so that nothing can make a loop of this.
+const LEAST: Duration = Duration::from_secs(1);
+/// A cache that is being replaced where the quota has no room for two is empty for so long.
+const REPLACED_WITHIN: Duration = FREED_WITHIN.saturating_add(LEAST);
+
+/// So many seconds after its end, at least, the kernel knows that a keyring has expired (`kernel.keys.gc_delay`). The machine may
+/// have slept longer.
+const KNOWN_TO_HAVE_EXPIRED: u64 = 240;
 
 /// The process that the tickets are for.
 #[derive(Debug)]
@@ -48,29 +56,22 @@ impl Watched {
         let pid = pid.map_or_else(Pid::this, Pid::from_raw);
         Process::open(pid).map(Self).map_err(|errno| KinitFailure::Watched { pid: pid.as_raw(), errno })
     }
+
+    /// Waits at most so long. Returns whether it has ended.
+    fn has_ended_within(&self, limit: Duration) -> bool {
+        self.0.wait_for_end(limit)
+    }
 }
 
-/// Starts the process in the background, which keeps the tickets in this cache, `KEYRING:anchor:collection:cache`.
-///
-/// # Errors
-/// There is no room for another process.
-pub(super) fn start(arguments: &KinitArguments, cache: &str, watched: Watched) -> Result<(), KinitFailure> {
-    let teller = Teller::of_our_terminal();
-    match Daemonize::new().umask(0o077).execute() {
-        Outcome::Parent(Ok(parent)) if parent.first_child_exit_code == 0 => Ok(()),
-        Outcome::Parent(Ok(_)) => Err(KinitFailure::Background("it ended at once".to_owned())),
-        Outcome::Parent(Err(error)) => Err(KinitFailure::Background(error.to_string())),
-        Outcome::Child(started) => {
-            if let Err(error) = started {
-                teller.tell(Weight::Warning, &format!("tickets are not renewed: {error}"));
-                process::end(1);
-            }
-            close_all_but(watched.0.as_fd());
-            TicketKeeper { arguments, cache, watched, teller, told: Told::default() }.keep();
-            // Not exit(): the streams and the library are those of the process that goes on.
-            process::end(0)
-        }
-    }
+/// Tickets that are to be renewed, as they are stored.
+pub(super) struct KeptTickets<'a> {
+    pub(super) arguments: &'a KinitArguments,
+    /// Their cache, `KEYRING:anchor:collection:cache`.
+    pub(super) cache: &'a str,
+    /// Whose they are.
+    pub(super) client: String,
+    /// The ticket-granting ticket.
+    pub(super) ticket: Granting,
 }
 
 /// What has been told.
@@ -82,152 +83,209 @@ struct Told {
     failure: Option<String>,
 }
 
+/// What became of the attempt to replace a ticket.
+enum Replaced {
+    /// By us, or meanwhile by somebody else.
+    Done,
+    /// Nobody wants it any more.
+    Unwanted,
+}
+
+/// What is in the cache.
+enum Found {
+    Ticket(Granting),
+    /// Those of another client.
+    Others,
+    /// Nothing, now or for ever.
+    Nothing,
+}
+
 struct TicketKeeper<'a> {
-    arguments: &'a KinitArguments,
-    cache: &'a str,
+    tickets: KeptTickets<'a>,
     watched: Watched,
     teller: Teller,
     told: Told,
+    /// There was nothing at the last look.
+    was_gone: bool,
 }
 
 impl TicketKeeper<'_> {
     fn keep(mut self) {
-        let mut last = None;
-        while let Some(pause) = self.round(&mut last) {
-            if self.watched.0.wait_for_end(pause.min(LOOK)) {
+        while let Some(pause) = self.round() {
+            if self.watched.has_ended_within(pause.clamp(LEAST, LOOK)) {
                 return;
             }
         }
     }
 
     /// Looks at the tickets, and replaces them if it is time. Returns how long to wait; `None` when all is over.
-    fn round(&mut self, last: &mut Option<Granting>) -> Option<Duration> {
-        let now = time::now();
+    fn round(&mut self) -> Option<Duration> {
         // Anew each time: krb5.conf may have changed.
-        let found = Library::open().and_then(|library| Ok((self.look(&library)?, library)));
-        let (library, client, ticket) = match found {
-            Ok(((client, ticket), library)) => (library, client, ticket),
-            Err(error) => return self.without_tickets(last.as_ref(), &error, now),
+        let library = match Library::open().map_err(KinitFailure::Configuration) {
+            Ok(library) => library,
+            Err(failure) => return Some(self.failed(&failure)),
         };
-        *last = Some(ticket);
-        let by_keytab = if self.arguments.by_keytab() { LaterTicket::ByKeytab } else { LaterTicket::None };
-        let later = LaterTicket::of(&ticket, by_keytab);
+        let found = self.look(&library);
+        let now = time::now();
+        let ticket = match found {
+            Ok(Found::Ticket(ticket)) => ticket,
+            Ok(Found::Others) => return self.gone("somebody else's tickets are in their place"),
+            Ok(Found::Nothing) => return self.without_tickets(&library, now),
+            Err(error) => return Some(self.failed(&KinitFailure::Renewal(error))),
+        };
+        (self.was_gone, self.tickets.ticket) = (false, ticket);
+        let later = LaterTicket::of(&ticket, now, self.source());
         let pause = match schedule::next(&ticket, later, now) {
-            Next::Over => return self.over(&client.to_string()),
-            Next::Wait(seconds) => seconds,
-            Next::Replace => match self.replace(&library, &client, &ticket, later) {
-                Ok(()) => return Some(Duration::ZERO),
-                Err(error) => {
-                    self.failed(&error);
-                    schedule::pause(&ticket, now)
-                }
+            Next::Over => return self.over(),
+            Next::Wait(seconds) => Duration::from_secs(seconds),
+            Next::Replace => match self.replace(&library, later) {
+                Ok(Replaced::Done) => return Some(LEAST),
+                Ok(Replaced::Unwanted) => return Some(Duration::ZERO),
+                Err(failure) => self.failed(&failure),
             },
         };
         let warning = schedule::warning_time(&ticket);
         if now >= warning {
-            self.warn(&client, &ticket, now);
+            self.warn(now);
+            return Some(pause);
         }
-        let until_warning = warning.checked_sub(now).filter(|&seconds| seconds > 0);
-        Some(Duration::from_secs(until_warning.map_or(pause, |seconds| pause.min(seconds)).max(1)))
+        Some(pause.min(Duration::from_secs(warning - now)))
     }
 
-    /// The client and the ticket-granting ticket.
-    fn look(&self, library: &Library) -> Result<(Krb5Principal, Granting), Krb5Error> {
-        let look = || {
-            let cache = TicketPlace::Cache(self.cache.to_owned()).open(library)?;
-            let client = cache.principal()?;
-            match cache.last_granting(&client)? {
-                Some((ticket, _)) => Ok((client, ticket)),
-                None => Err(Krb5Error::of_kernel(Errno::ENOKEY)),
-            }
-        };
-        (1..TRIES).fold(look(), |found, _| found.or_else(|_| look()))
+    fn source(&self) -> TicketSource {
+        if self.tickets.arguments.by_keytab() { TicketSource::Keytab } else { TicketSource::Person }
+    }
+
+    fn place(&self) -> TicketPlace {
+        TicketPlace::Cache(self.tickets.cache.to_owned())
+    }
+
+    /// # Errors
+    /// Something that need not be so the next time, such as no memory.
+    fn look(&self, library: &Library) -> Result<Found, Krb5Error> {
+        match self.place().open(library).and_then(|cache| cache.client_and_granting()) {
+            Ok((client, _)) if client.to_string() != self.tickets.client => Ok(Found::Others),
+            Ok((_, Some((ticket, _)))) => Ok(Found::Ticket(ticket)),
+            Ok((_, None)) => Ok(Found::Nothing),
+            Err(error) if is_gone(&error) => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        }
     }
 
     /// The kernel has ended the tickets, or somebody has destroyed them. A keytab gets new ones in the first case.
-    fn without_tickets(&mut self, last: Option<&Granting>, error: &Krb5Error, now: u64) -> Option<Duration> {
-        let last = last?;
-        if now < u64::from(last.end) {
-            let said = format!("the tickets in {} are gone: {}", self.cache, escaped(&error.message));
-            self.teller.tell(Weight::Usual, &said);
-            return None;
+    fn without_tickets(&mut self, library: &Library, now: u64) -> Option<Duration> {
+        if self.was_gone {
+            return self.gone("somebody has removed them");
         }
-        if !self.arguments.by_keytab() {
-            return self.over(self.cache);
+        let end = u64::from(self.tickets.ticket.end);
+        if !collection_ring::has_expired(self.tickets.cache)
+            && now < end.saturating_add(KNOWN_TO_HAVE_EXPIRED)
+        {
+            self.was_gone = true;
+            return Some(REPLACED_WITHIN);
         }
-        let replaced = Library::open().map_err(KinitFailure::Configuration).and_then(|library| {
-            let new = obtain::by_keytab(self.arguments, &library)?;
-            self.store(&library, &new)
+        if self.source() == TicketSource::Person {
+            return self.over();
+        }
+        let stored = obtain::by_keytab(self.tickets.arguments, library).and_then(|new| {
+            // The session may have ended meanwhile.
+            if self.watched.has_ended_within(Duration::ZERO) { Ok(()) } else { self.store(library, &new) }
         });
-        match replaced {
-            Ok(()) => Some(Duration::ZERO),
-            Err(error) => {
-                self.failed(&error);
-                Some(Duration::from_secs(schedule::pause(last, now)))
-            }
-        }
+        Some(match stored {
+            Ok(()) => LEAST,
+            Err(failure) => self.failed(&failure),
+        })
     }
 
-    fn replace(
-        &mut self,
-        library: &Library,
-        client: &Krb5Principal,
-        old: &Granting,
-        later: LaterTicket,
-    ) -> Result<(), KinitFailure> {
-        let place = TicketPlace::Cache(self.cache.to_owned());
-        let renewed = || place.open(library).and_then(|cache| cache.renewed_alone(OldTicket::Renew, None));
+    fn replace(&mut self, library: &Library, later: LaterTicket) -> Result<Replaced, KinitFailure> {
+        let renewed =
+            || self.place().open(library).and_then(|cache| cache.renewed_alone(OldTicket::Renew, None));
+        let by_keytab = || obtain::by_keytab(self.tickets.arguments, library);
         let new = match later {
             LaterTicket::Renewed => match renewed().map_err(KinitFailure::Renewal) {
-                Err(_) if self.arguments.by_keytab() => obtain::by_keytab(self.arguments, library)?,
+                Err(_) if self.source() == TicketSource::Keytab => by_keytab()?,
                 renewed => renewed?,
             },
-            _ => obtain::by_keytab(self.arguments, library)?,
+            LaterTicket::ByKeytab => by_keytab()?,
+            LaterTicket::Nowhere => return Ok(Replaced::Unwanted),
         };
-        let granted =
-            new.open().and_then(|cache| cache.last_granting(client)).map_err(KinitFailure::Renewal)?;
-        match granted {
-            Some((granted, _)) if granted.end > old.end => {
-                self.store(library, &new)?;
-                let left = Span(u64::from(granted.end).saturating_sub(time::now()));
-                self.teller.tell(Weight::Usual, &format!("renewed the tickets of {client} for {left}"));
-                self.told = Told::default();
-                Ok(())
-            }
-            _ => Err(KinitFailure::NoLonger),
+        // Asking a KDC may have taken long.
+        match self.look(library).map_err(KinitFailure::Renewal)? {
+            Found::Ticket(there) if there == self.tickets.ticket => {}
+            Found::Ticket(_) => return Ok(Replaced::Done),
+            Found::Others | Found::Nothing => return Ok(Replaced::Unwanted),
         }
+        if self.watched.has_ended_within(Duration::ZERO) {
+            return Ok(Replaced::Unwanted);
+        }
+        self.store(library, &new).map(|()| Replaced::Done)
     }
 
-    fn store(&self, library: &Library, new: &PrivateCache) -> Result<(), KinitFailure> {
-        TicketPlace::Cache(self.cache.to_owned()).store(library, new, Primary::Stays).map(drop)
+    /// Stores tickets that last longer than those before.
+    fn store(&mut self, library: &Library, new: &PrivateCache) -> Result<(), KinitFailure> {
+        let granted =
+            new.open().and_then(|cache| cache.client_and_granting()).map_err(KinitFailure::Renewal)?;
+        let (client, Some((granted, _))) = granted else { return Err(KinitFailure::NothingToRenew) };
+        if client.to_string() != self.tickets.client {
+            return Err(KinitFailure::NothingToRenew);
+        }
+        if granted.end <= self.tickets.ticket.end {
+            return Err(KinitFailure::NoLonger);
+        }
+        self.place().store(library, new, Primary::Stays)?;
+        self.told = Told::default();
+        let left = Span(u64::from(granted.end).saturating_sub(time::now()));
+        let said = format!("renewed the tickets of {client} in {} for {left}", self.tickets.cache);
+        self.teller.tell(Weight::Usual, &said);
+        Ok(())
     }
 
-    /// The first of several like failures is told.
-    fn failed(&mut self, failure: &KinitFailure) {
+    /// Tells the first of several like failures. Returns how long to wait.
+    fn failed(&mut self, failure: &KinitFailure) -> Duration {
         let said = failure.to_string();
         if self.told.failure.as_ref() != Some(&said) {
-            self.teller.tell(Weight::Usual, &said);
+            let remedy = failure.remedy().map_or_else(String::new, |remedy| format!("; {remedy}"));
+            self.teller.tell(Weight::Usual, &format!("{}: {said}{remedy}", self.tickets.cache));
             self.told.failure = Some(said);
         }
+        Duration::from_secs(schedule::pause(&self.tickets.ticket, time::now()))
     }
 
-    fn warn(&mut self, client: &Krb5Principal, ticket: &Granting, now: u64) {
-        if self.told.end == Some(ticket.end) {
+    fn warn(&mut self, now: u64) {
+        let end = self.tickets.ticket.end;
+        if self.told.end == Some(end) {
             return;
         }
-        self.told.end = Some(ticket.end);
-        let left = Span(u64::from(ticket.end).saturating_sub(now));
+        self.told.end = Some(end);
+        let left = Span(u64::from(end).saturating_sub(now));
         let why = self.told.failure.as_deref().unwrap_or("they cannot be renewed for longer");
-        let said = format!(
-            "the tickets of {client} end in {left}, at {}: {why}; get new ones: lgss_kinit {client}",
-            time::date(ticket.end)
-        );
+        let (client, again) = (&self.tickets.client, self.again());
+        let said = format!("the tickets of {client} end in {left}, at {}: {why}; {again}", time::date(end));
         self.teller.tell(Weight::Warning, &said);
     }
 
-    fn over(&self, whose: &str) -> Option<Duration> {
-        self.teller
-            .tell(Weight::Warning, &format!("the tickets of {whose} have ended; get new ones: lgss_kinit"));
+    fn over(&self) -> Option<Duration> {
+        let said = format!("the tickets of {} have ended; {}", self.tickets.client, self.again());
+        self.teller.tell(Weight::Warning, &said);
         None
     }
+
+    fn gone(&self, why: &str) -> Option<Duration> {
+        let KeptTickets { client, cache, .. } = &self.tickets;
+        self.teller.tell(Weight::Usual, &format!("the tickets of {client} in {cache} are gone: {why}"));
+        None
+    }
+
+    /// The command that gets new ones.
+    fn again(&self) -> String {
+        let [cache, client] =
+            [self.tickets.cache, &self.tickets.client].map(|word| shell_word(Path::new(word)));
+        format!("get new ones: lgss_kinit -c {cache} {client}")
+    }
+}
+
+/// Whether the error says that there is no cache, or no way to it.
+fn is_gone(error: &Krb5Error) -> bool {
+    let ended = [Errno::ENOKEY, Errno::EKEYEXPIRED, Errno::EKEYREVOKED].map(|errno| errno as i32);
+    error.reason() == Krb5Reason::NoCache || ended.contains(&error.code)
 }

@@ -1,4 +1,6 @@
 //! When tickets are renewed, and when a person is warned that they will end. Times are seconds since the epoch.
+//!
+//! Used by `keeping`. Invariant: nothing here looks at a clock.
 
 use crate::gss::listing::Granting;
 
@@ -6,6 +8,16 @@ use crate::gss::listing::Granting;
 const WARNED_BEFORE: u32 = 3600;
 /// Shortest and longest pause after a failure.
 const PAUSES: [u64; 2] = [1, 300];
+/// The pause when the ticket has ended.
+const PAUSE_AFTER_THE_END: u64 = 30;
+
+/// Who can prove who the client is, once a ticket has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TicketSource {
+    Keytab,
+    /// Somebody with a password, who is not asked.
+    Person,
+}
 
 /// Where a ticket comes from that lasts longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,15 +26,18 @@ pub(super) enum LaterTicket {
     Renewed,
     /// The KDC gives a new one to who has the client's key.
     ByKeytab,
-    /// There is none.
-    None,
+    /// Nobody gives one.
+    Nowhere,
 }
 
 impl LaterTicket {
-    /// Renewal comes first, since it needs no key; `otherwise` is what there is without it.
-    pub(super) fn of(ticket: &Granting, otherwise: Self) -> Self {
-        let renewable = ticket.renew_until.is_some_and(|until| until > ticket.end);
-        if renewable { Self::Renewed } else { otherwise }
+    /// Renewal comes first, since it needs no key.
+    pub(super) fn of(ticket: &Granting, now: u64, source: TicketSource) -> Self {
+        match source {
+            _ if ticket.can_be_renewed() && now < u64::from(ticket.end) => Self::Renewed,
+            TicketSource::Keytab => Self::ByKeytab,
+            TicketSource::Person => Self::Nowhere,
+        }
     }
 }
 
@@ -32,17 +47,16 @@ pub(super) enum Next {
     Replace,
     /// Nothing for so many seconds.
     Wait(u64),
-    /// The ticket has ended and no later one follows.
+    /// The ticket has ended, and no later one follows.
     Over,
 }
 
 /// Replaces a ticket at half of its life.
 pub(super) fn next(ticket: &Granting, later: LaterTicket, now: u64) -> Next {
-    let end = u64::from(ticket.end);
-    let half = u64::from(ticket.start) + u64::from(ticket.end.saturating_sub(ticket.start)) / 2;
+    let (end, half) = (u64::from(ticket.end), ticket.half_life());
     match later {
-        LaterTicket::None | LaterTicket::Renewed if now >= end => Next::Over,
-        LaterTicket::None => Next::Wait(end - now),
+        LaterTicket::Nowhere if now >= end => Next::Over,
+        LaterTicket::Nowhere => Next::Wait(end - now),
         LaterTicket::Renewed | LaterTicket::ByKeytab if now >= half => Next::Replace,
         LaterTicket::Renewed | LaterTicket::ByKeytab => Next::Wait(half - now),
     }
@@ -59,7 +73,7 @@ pub(super) fn pause(ticket: &Granting, now: u64) -> u64 {
     let [shortest, longest] = PAUSES;
     match u64::from(ticket.end).checked_sub(now) {
         Some(left) => (left / 8).clamp(shortest, longest),
-        None => longest,
+        None => PAUSE_AFTER_THE_END,
     }
 }
 
@@ -74,15 +88,18 @@ mod tests {
     #[test]
     fn a_ticket_is_renewed_at_half_of_its_life_and_replaced_by_keytab_when_that_is_over() {
         let renewable = ticket(1000, 2000, Some(5000));
-        assert_eq!(LaterTicket::of(&renewable, LaterTicket::ByKeytab), LaterTicket::Renewed);
+        for source in [TicketSource::Keytab, TicketSource::Person] {
+            assert_eq!(LaterTicket::of(&renewable, 1999, source), LaterTicket::Renewed);
+        }
         assert_eq!(next(&renewable, LaterTicket::Renewed, 1200), Next::Wait(300));
         assert_eq!(next(&renewable, LaterTicket::Renewed, 1500), Next::Replace);
-        assert_eq!(next(&renewable, LaterTicket::Renewed, 2000), Next::Over);
+        assert_eq!(LaterTicket::of(&renewable, 2000, TicketSource::Keytab), LaterTicket::ByKeytab);
+        assert_eq!(LaterTicket::of(&renewable, 2000, TicketSource::Person), LaterTicket::Nowhere);
         let last = ticket(4000, 5000, Some(5000));
-        assert_eq!(LaterTicket::of(&last, LaterTicket::ByKeytab), LaterTicket::ByKeytab);
-        assert_eq!(LaterTicket::of(&last, LaterTicket::None), LaterTicket::None);
-        assert_eq!(next(&last, LaterTicket::None, 4500), Next::Wait(500));
-        assert_eq!(next(&last, LaterTicket::None, 5000), Next::Over);
+        assert_eq!(LaterTicket::of(&last, 4000, TicketSource::Keytab), LaterTicket::ByKeytab);
+        assert_eq!(LaterTicket::of(&last, 4000, TicketSource::Person), LaterTicket::Nowhere);
+        assert_eq!(next(&last, LaterTicket::Nowhere, 4500), Next::Wait(500));
+        assert_eq!(next(&last, LaterTicket::Nowhere, 5000), Next::Over);
         assert_eq!(next(&last, LaterTicket::ByKeytab, 9000), Next::Replace);
     }
 
@@ -94,8 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn pauses_are_a_second_to_five_minutes() {
+    fn pauses_are_a_second_to_five_minutes_and_half_a_minute_after_the_end() {
         let ticket = ticket(0, 36_000, None);
-        assert_eq!([0, 35_200, 35_999, 40_000].map(|now| pause(&ticket, now)), [300, 100, 1, 300]);
+        assert_eq!([0, 35_200, 35_999, 40_000].map(|now| pause(&ticket, now)), [300, 100, 1, 30]);
     }
 }

@@ -1,14 +1,15 @@
 //! How a process in the background tells what happens: a line in the system log, and a warning on the terminal from which it
 //! was started, if that is still its user's.
+//!
+//! Used by `keeping`. Invariant: what is told has no control characters, and nobody waits for who reads it.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::fd::AsFd;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use nix::unistd::{geteuid, isatty, ttyname};
+use nix::unistd::{geteuid, ttyname};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::text::{cut, escaped};
@@ -60,7 +61,7 @@ impl Teller {
         let terminal = OpenOptions::new().write(true).custom_flags(flags).open(path).ok()?;
         let found = terminal.metadata().ok()?;
         let is_ours = found.rdev() == *device && found.uid() == geteuid().as_raw();
-        (is_ours && isatty(terminal.as_fd()).unwrap_or(false)).then_some(terminal)
+        (is_ours && terminal.is_terminal()).then_some(terminal)
     }
 }
 

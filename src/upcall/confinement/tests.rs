@@ -1,6 +1,7 @@
 //! Each test forks, since a filter stays.
 
 use super::*;
+use crate::creds::ticket_keys::{self, TicketKeyName};
 use crate::sys::errno::errno_of;
 use crate::sys::fork::{ForkResult, REACHED, fork, fork_confined};
 use crate::sys::keyctl;
@@ -22,6 +23,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// What becomes of a child that is confined and then makes an attempt. It ends with 0 or the attempt's errno, and with 255 if
@@ -41,7 +43,7 @@ fn outcome(confine: impl FnOnce() -> bool, attempt: impl FnOnce() -> Result<(), 
 const OWN_KEY: i32 = 7;
 
 fn as_monitor() -> bool {
-    filter_monitor(KeySerial::new(OWN_KEY).unwrap()).is_ok()
+    filter_monitor(KeySerial::new(OWN_KEY).unwrap(), None).is_ok()
 }
 
 /// In a group of its own, so that an attempt at its group kills no test.
@@ -192,6 +194,50 @@ fn a_monitor_that_was_taken_over_reaches_no_network_no_daemon_and_makes_no_key()
 }
 
 #[test]
+fn a_monitor_that_stores_tickets_in_keys_changes_these_keys_alone() {
+    let directory = Path::new("/lgss-unit-confined/machine");
+    let name = TicketKeyName::of(&directory.join(getpid().to_string())).unwrap();
+    let long = Duration::from_secs(60);
+    // The largest cache: a filter has a limited length.
+    for size in (24_000..=120_000).step_by(24_000) {
+        StagedKeys::make(&name).unwrap().store(&vec![1; size], long).unwrap();
+    }
+    let mut staged = StagedKeys::make(&name).unwrap();
+    assert_eq!((staged.serials().count(), staged.former().len()), (62, 29));
+    let other = keyctl::add(c"user", c"lgss-test", b"x", keyctl::PROCESS_KEYRING).unwrap();
+    let [first, last] = [staged.serials().next(), staged.serials().last()].map(|key| key.unwrap().raw());
+    // As a child, it has other keyrings of its own, but is the keys' owner.
+    let own = KeySerial::new(OWN_KEY).unwrap();
+    let confine = || filter_monitor(own, Some(&staged)).is_ok();
+    fails_with(Errno::EPERM, confine, || keyctl::update(other, b"x"));
+    fails_with(Errno::EPERM, confine, || keyctl::set_timeout(other, long));
+    fails_with(Errno::EPERM, confine, || keyctl::link(other, keyctl::USER_KEYRING));
+    fails_with(Errno::EPERM, confine, || keyctl::link(first, keyctl::SESSION_KEYRING));
+    fails_with(Errno::EPERM, confine, || keyctl::unlink(other, keyctl::USER_KEYRING));
+    fails_with(Errno::EPERM, confine, || keyctl::set_permissions(first, 0x3f3f_3f3f));
+    fails_with(Errno::EPERM, confine, || keyctl::read(last).map(drop));
+    fails_with(Errno::EPERM, confine, || keyctl::add(c"user", c"lgss-test", b"x", first).map(drop));
+    let confined = outcome(
+        || true,
+        || {
+            let filtered = filter_monitor(own, Some(&staged)).is_ok();
+            if filtered && staged.store(&[2; 6_000], long).is_ok() { Ok(()) } else { Err(Errno::EIO) }
+        },
+    );
+    let stored = ticket_keys::read(&name);
+    let kept = ticket_keys::kept_below(directory).unwrap();
+    let mine = kept.iter().filter(|key| is_named(key.serial, &name));
+    let number = mine.map(|key| key.drop_it().unwrap()).count();
+    assert!(matches!(confined, WaitStatus::Exited(_, REACHED)), "{confined:?}");
+    assert!(stored.is_ok_and(|stored| *stored == [2; 6_000]) && number == 2, "{number}");
+}
+
+fn is_named(key: KeySerial, name: &TicketKeyName) -> bool {
+    let found = keyctl::describe(key.raw()).unwrap_or_default();
+    String::from_utf8_lossy(&found).contains(&name.to_string())
+}
+
+#[test]
 fn a_monitor_that_calls_what_only_foreign_code_calls_is_killed() {
     is_killed(as_monitor, execute);
     is_killed(as_monitor, || unshare(CloneFlags::CLONE_NEWNS));
@@ -208,7 +254,8 @@ fn a_monitor_that_was_taken_over_changes_no_files_but_its_own_and_executes_no_pr
     let mut config = Config::default();
     config.run_dir = run.path().to_owned();
     let key = KeySerial::new(OWN_KEY).unwrap();
-    let confine = || restrict_monitor(key, &config, Some(elsewhere.path())).is_ok();
+    let store = TicketStore::Default(elsewhere.path().join("cache"));
+    let confine = || restrict_monitor(key, &config, Some(&store)).is_ok();
     let make = |path: &Path| open(path, OFlag::O_WRONLY | OFlag::O_CREAT, Mode::S_IRUSR).map(drop);
     let errno = |error: std::io::Error| errno_of(&error);
     for directory in [run.path(), elsewhere.path()] {

@@ -24,6 +24,7 @@ pub(crate) mod keyring_lock;
 pub(crate) mod keys;
 pub(crate) mod leftovers;
 pub(crate) mod link_map;
+pub(crate) mod local_kcm;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod machine;

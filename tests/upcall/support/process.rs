@@ -73,6 +73,12 @@ impl Daemon {
         Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
 
+    /// The same with standard input and output as the command has them.
+    pub(crate) fn start_with_streams(mut command: Command, directory: &Path, log: &str) -> Self {
+        command.current_dir(directory).stderr(File::create(directory.join(log)).unwrap());
+        Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+    }
+
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().unwrap()
     }

@@ -330,8 +330,7 @@ impl Realm {
         self.kdc.as_ref().unwrap().signal(Signal::SIGSTOP);
     }
 
-    /// The KDC answers again, also what has been asked meanwhile.
-    #[allow(dead_code, reason = "benches and tests/soak silence none")]
+    /// The KDC goes on.
     pub(crate) fn wake(&self) {
         self.kdc.as_ref().unwrap().signal(Signal::SIGCONT);
     }

@@ -13,17 +13,23 @@ use std::path::PathBuf;
 /// The user can neither trace nor read it, which an ordinary process of the same user allows.
 #[track_caller]
 pub(crate) fn expect_closed(site: &Site, pid: Pid) {
+    expect_closed_to(site.uid(), pid);
+}
+
+/// The same of any user.
+#[track_caller]
+pub(crate) fn expect_closed_to(uid: u32, pid: Pid) {
     let forbidden = |(_, errno): &(String, Errno)| [Errno::EPERM, Errno::EACCES].contains(errno);
-    let tried = look_into(site, Some(pid.as_raw()));
+    let tried = look_into(uid, Some(pid.as_raw()));
     let worked: Vec<_> = tried.iter().filter(|attempt| !forbidden(attempt)).collect();
     assert!(worked.is_empty(), "not forbidden: {worked:?}");
-    let possible = look_into(site, None);
+    let possible = look_into(uid, None);
     assert!(!possible.iter().any(forbidden) && possible.len() == tried.len(), "{possible:?}");
     assert!(possible.contains(&("ptrace".to_owned(), Errno::from_raw(0))), "{possible:?}");
 }
 
-fn look_into(site: &Site, pid: Option<i32>) -> Vec<(String, Errno)> {
-    let mut steps = as_user(site.uid());
+fn look_into(uid: u32, pid: Option<i32>) -> Vec<(String, Errno)> {
+    let mut steps = as_user(uid);
     steps.push(Step::LookInto { pid });
     match probe(&steps).pop() {
         Some(Finding::Attempts(attempts)) => {

@@ -1,0 +1,86 @@
+//! The keeper's children but the acceptor: agents, and those that only close what strangers have sent.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2};
+
+use super::launch::NOT_STARTED;
+use super::lines::{KcmLog, Weight};
+use crate::sys::fork::{ForkResult, fork};
+use crate::sys::passing::may_hold_descriptors;
+use crate::sys::process::end;
+
+/// Children that close, and what waits for one of them to end.
+const CLOSERS: usize = 32;
+const WAITING: usize = 256;
+
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    /// Uids that agents serve.
+    agents: BTreeMap<Pid, u32>,
+    closers: Vec<Pid>,
+    /// To be closed.
+    waiting: Vec<OwnedFd>,
+}
+
+impl Children {
+    pub(super) fn add_agent(&mut self, agent: Pid, uid: u32) {
+        self.agents.insert(agent, uid);
+    }
+
+    /// Reaps those that have ended, and tells of agents that should not have.
+    pub(super) fn reap(&mut self, lines: &mut KcmLog) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let Some(pid) = status.pid() else { break };
+            self.closers.retain(|closer| *closer != pid);
+            let Some(uid) = self.agents.remove(&pid) else { continue };
+            match status {
+                // The first is its own end, the second has been told.
+                WaitStatus::Exited(_, 0 | NOT_STARTED) => {}
+                WaitStatus::Exited(_, status) => {
+                    lines.write(
+                        Weight::Warning,
+                        &format!("uid {uid}: agent {pid} ended with status {status}"),
+                    );
+                }
+                WaitStatus::Signaled(_, signal @ (Signal::SIGKILL | Signal::SIGTERM), _) => {
+                    lines.write(Weight::Notice, &format!("uid {uid}: agent {pid} was ended by {signal}"));
+                }
+                WaitStatus::Signaled(_, signal, _) => {
+                    lines.write(Weight::Warning, &format!("uid {uid}: agent {pid} was ended by {signal}"));
+                }
+                _ => {}
+            }
+        }
+        self.close(Vec::new());
+    }
+
+    /// Closes sockets that strangers could write to, in a child if that could take long.
+    pub(super) fn close(&mut self, sockets: Vec<OwnedFd>) {
+        let waiting = sockets.into_iter().filter(|socket| may_hold_descriptors(socket.as_fd()));
+        self.waiting.extend(waiting);
+        let is_time = self.closers.len() < CLOSERS || self.waiting.len() >= WAITING;
+        if self.waiting.is_empty() || !is_time {
+            return;
+        }
+        let Ok((told, tell)) = pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };
+        match fork() {
+            Ok(ForkResult::Child) => {
+                drop(tell);
+                // Until the parent has closed its own, so that these are the last.
+                let _ = nix::unistd::read(&told, &mut [0]);
+                end(0)
+            }
+            Ok(ForkResult::Parent { child }) => {
+                self.closers.push(child);
+                self.waiting.clear();
+                drop(tell);
+            }
+            // They wait for the next time.
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The keeper: starts agents, keeps their doors, and starts the acceptor again if it dies.
+//!
+//! It may become any user but root. Invariant: it acts on what the kernel says of a connection, never on an acceptor's word; it
+//! waits for nobody, except for an acceptor that is to end, and not for long.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::unistd::Pid;
+
+use super::acceptor::Acceptor;
+use super::children::Children;
+use super::launch::AgentProgram;
+use super::lines::{KcmLog, Weight};
+use super::manager::ServiceManager;
+use super::options::KcmOptions;
+use super::orders::{self, KeeperOrder};
+use super::restart::{Legacy, restart};
+use super::served::{NotServed, PeerRule};
+use crate::identity::counted_owner::CountedOwner;
+use crate::sys::files::lossy_text;
+use crate::sys::fork::{ForkResult, fork};
+use crate::sys::passing::pair;
+use crate::sys::process::{Process, end, readable};
+
+/// How long an acceptor may take to end when it is told to.
+const ENDING: Duration = Duration::from_secs(2);
+/// An acceptor that lives less than this has failed; after so many in a row there is no other.
+const WORTH_STARTING: Duration = Duration::from_secs(1);
+const FAILURES: u32 = 5;
+/// For how long nothing may happen.
+const QUIET: Duration = Duration::from_secs(3600);
+/// The file of subordinate uids (subuid(5)).
+const SUBUID: &str = "/etc/subuid";
+
+/// Everything that outlives an acceptor.
+#[derive(Debug)]
+pub(super) struct DoorKeeper {
+    pub options: KcmOptions,
+    /// This program's file, for a restart.
+    pub program_file: PathBuf,
+    pub listener: UnixListener,
+    pub agent: AgentProgram,
+    /// Our ends of the doors, by the uid that each agent serves.
+    pub doors: BTreeMap<u32, OwnedFd>,
+    pub served: PeerRule,
+    pub lines: KcmLog,
+    pub manager: ServiceManager,
+    pub signals: SignalFd,
+    /// How many connections may wait at a door.
+    pub queue: u32,
+}
+
+/// What happens.
+#[derive(Debug, Clone, Copy)]
+enum KeeperEvent {
+    Signal,
+    KeeperOrder,
+}
+
+/// What an acceptor's end is followed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Another,
+    End,
+    Restart,
+}
+
+/// Why no agent is started.
+#[derive(Debug, thiserror::Error)]
+enum NotStarted {
+    #[error("{0}")]
+    NotServed(#[from] NotServed),
+    #[error("uid {0}: no agent: there are {1} already (--agents)")]
+    TooMany(u32, u32),
+    #[error("uid {0}: no agent: {1} have {2} already (--agents-per-owner)")]
+    TooManyOfOwner(u32, CountedOwner, u32),
+    #[error("uid {0}: no agent: {1}")]
+    Kernel(u32, Errno),
+}
+
+impl DoorKeeper {
+    /// Runs until SIGTERM, or until nothing goes any more.
+    pub(super) fn keep(mut self) -> ExitCode {
+        let mut children = Children::default();
+        let mut failures = 0;
+        loop {
+            let begun = Instant::now();
+            let next = match pair().and_then(|ends| Ok((ends, fork()?))) {
+                Ok(((here, there), ForkResult::Child)) => {
+                    drop(here);
+                    end(self.into_acceptor(there).run())
+                }
+                Ok(((here, there), ForkResult::Parent { child })) => {
+                    drop(there);
+                    self.manager.ready();
+                    self.attend(&here, child, &mut children)
+                }
+                Err(errno) => {
+                    self.lines.write(Weight::Warning, &format!("acceptor not started: {errno}"));
+                    std::thread::sleep(WORTH_STARTING / 2);
+                    Next::Another
+                }
+            };
+            match next {
+                Next::End => return ExitCode::SUCCESS,
+                Next::Restart => self.restart(),
+                Next::Another if begun.elapsed() >= WORTH_STARTING => failures = 0,
+                Next::Another if failures < FAILURES => failures += 1,
+                Next::Another => {
+                    self.lines.write(Weight::Warning, "the acceptor ends again and again; nothing is served");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+    }
+
+    /// Does not return, unless the program cannot be executed; then there is another acceptor.
+    fn restart(&mut self) {
+        let Self { options, listener, doors, .. } = self;
+        let legacy = Legacy { words: &options.words, listener: listener.as_fd(), doors };
+        let Err(why) = restart(&self.program_file, &legacy);
+        self.lines.write(Weight::Warning, &why.to_string());
+    }
+
+    /// In the child: what the acceptor gets; all else is closed.
+    fn into_acceptor(self, keeper: OwnedFd) -> Acceptor {
+        let found = self.doors.into_iter().collect();
+        let limits = (self.queue, self.options.connections);
+        Acceptor::new(self.listener, keeper, found, (self.served, limits), self.lines.again())
+    }
+
+    /// Serves one acceptor until it has ended.
+    fn attend(&mut self, acceptor: &OwnedFd, pid: Pid, children: &mut Children) -> Next {
+        let process = Process::of_child(pid);
+        let (mut next, mut over) = (Next::Another, None);
+        while over.is_none_or(|over| Instant::now() < over) {
+            let until = over.unwrap_or_else(|| Instant::now() + QUIET);
+            let events =
+                [(KeeperEvent::Signal, self.signals.as_fd()), (KeeperEvent::KeeperOrder, acceptor.as_fd())];
+            for event in readable(&events, until).unwrap_or_default() {
+                match event {
+                    KeeperEvent::Signal => {
+                        if let Some(wanted) = self.signal(children) {
+                            next = wanted;
+                            over.get_or_insert(Instant::now() + ENDING);
+                            // It finishes what it does, and ends.
+                            let _ = shutdown(acceptor.as_raw_fd(), Shutdown::Write);
+                        }
+                    }
+                    KeeperEvent::KeeperOrder => {
+                        if !self.follow(acceptor.as_fd(), children) {
+                            over = Some(Instant::now());
+                        }
+                    }
+                }
+            }
+        }
+        if let Ok(process) = process {
+            let _ = process.kill();
+            process.wait_for_end(ENDING);
+        }
+        children.reap(&mut self.lines);
+        next
+    }
+
+    /// What the signals that are there ask for.
+    fn signal(&mut self, children: &mut Children) -> Option<Next> {
+        let mut wanted = None;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            match i32::try_from(signal.ssi_signo) {
+                Ok(libc::SIGTERM | libc::SIGINT) => {
+                    self.manager.stopping();
+                    wanted = Some(Next::End);
+                }
+                Ok(libc::SIGHUP) => wanted = wanted.or(Some(Next::Restart)),
+                _ => children.reap(&mut self.lines),
+            }
+        }
+        wanted
+    }
+
+    /// Follows all orders that are there. Returns whether there may be more.
+    fn follow(&mut self, acceptor: BorrowedFd<'_>, children: &mut Children) -> bool {
+        let mut unwanted = Vec::new();
+        let more = loop {
+            match orders::next(acceptor) {
+                Ok(Some(KeeperOrder::Start { connection, agents_end, our_end })) => {
+                    match self.start(connection.as_fd(), agents_end, children) {
+                        Ok(uid) => {
+                            self.manager.keep(uid, our_end.as_fd());
+                            unwanted.extend(self.doors.insert(uid, our_end));
+                        }
+                        Err(refused) => {
+                            self.lines.write(Weight::Warning, &refused.to_string());
+                            unwanted.push(our_end);
+                        }
+                    }
+                    unwanted.push(connection);
+                }
+                Ok(Some(KeeperOrder::Forget(uid))) => {
+                    self.manager.drop(uid);
+                    unwanted.extend(self.doors.remove(&uid));
+                }
+                Ok(Some(KeeperOrder::Close(connection))) => unwanted.push(connection),
+                Ok(None) => break false,
+                Err(Errno::EAGAIN | Errno::EINTR) => break true,
+                Err(errno) => {
+                    let line = format!("acceptor: ended, since it says what no acceptor says ({errno})");
+                    self.lines.write(Weight::Warning, &line);
+                    break false;
+                }
+            }
+        };
+        children.close(unwanted);
+        more
+    }
+
+    /// Starts the agent of whoever has made this connection; returns that uid.
+    fn start(
+        &mut self,
+        connection: BorrowedFd<'_>,
+        agents_end: OwnedFd,
+        children: &mut Children,
+    ) -> Result<u32, NotStarted> {
+        let peer = self.served.peer(connection)?;
+        if self.doors.len() >= usize::try_from(self.options.agents).unwrap_or(usize::MAX) {
+            return Err(NotStarted::TooMany(peer.uid, self.options.agents));
+        }
+        self.check_owner(peer.uid)?;
+        let started = self.agent.start(peer, self.served, agents_end, &self.lines);
+        let agent = started.map_err(|errno| NotStarted::Kernel(peer.uid, errno))?;
+        children.add_agent(agent, peer.uid);
+        Ok(peer.uid)
+    }
+
+    /// A user with a range of subordinate uids can be each of them.
+    fn check_owner(&self, uid: u32) -> Result<(), NotStarted> {
+        let ranges = lossy_text(SUBUID).unwrap_or_default();
+        let owner = CountedOwner::by_ranges(&ranges, uid);
+        if let CountedOwner::Subordinates(_) = owner {
+            let most = self.options.agents_per_owner;
+            let has = self.doors.keys().filter(|&&other| CountedOwner::by_ranges(&ranges, other) == owner);
+            if has.count() >= usize::try_from(most).unwrap_or(usize::MAX) {
+                return Err(NotStarted::TooManyOfOwner(uid, owner, most));
+            }
+        }
+        Ok(())
+    }
+}

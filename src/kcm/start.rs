@@ -1,0 +1,112 @@
+//! The start: what needs root's rights or the file system comes first, then both are given up.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::resource::Resource;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::geteuid;
+
+use super::confinement::{confine_keeper, prove_not_root};
+use super::failure::KcmFailure;
+use super::keeper::DoorKeeper;
+use super::launch::{AGENTS_DESCRIPTORS, AgentProgram};
+use super::lines::KcmLog;
+use super::manager::{ServiceManager, uid_of};
+use super::options::KcmOptions;
+use super::served::PeerRule;
+use super::socket::{PassedKind, kind, make};
+use crate::identity::system_user::{SystemUser, find};
+use crate::sys::errno::errno_of;
+use crate::sys::files::open_trusted;
+use crate::sys::process::reset_inherited;
+use crate::sys::{activation, jail, kept_setuid, passing};
+
+/// Connections that may wait at a door. The kernel counts all that are on their way for our user, and refuses more than it may
+/// have open.
+const QUEUE: u64 = 128;
+/// Descriptors of our own, besides four for each agent.
+const OWN_DESCRIPTORS: u64 = 256;
+/// What an agent may lock in memory, if its user's limit allows.
+const LOCKED_MEMORY: u64 = 64 * 1024 * 1024;
+
+/// Does everything that comes before the first connection.
+///
+/// # Errors
+/// [`KcmFailure`].
+pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
+    let step = |step| move |errno| KcmFailure::Step(step, errno);
+    let (passed, doors) = sort(activation::take());
+    let program_file = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    reset_inherited();
+    let user = find(&options.user)?;
+    if !geteuid().is_root()
+        && (geteuid() != user.uid || !kept_setuid::has_setuid().map_err(step("rights"))?)
+    {
+        return Err(KcmFailure::Unprivileged(geteuid().as_raw()));
+    }
+    let agent = AgentProgram::new(
+        open_trusted(&options.agent, OFlag::O_PATH).map_err(KcmFailure::Agent)?.into(),
+        options.agent_config.as_deref(),
+    )?;
+    let listener = match passed {
+        Some(listener) => listener,
+        None => make(&options.socket)?,
+    };
+    listener.set_nonblocking(true).map_err(|error| KcmFailure::Step("socket", errno_of(&error)))?;
+    // An older kernel does not know how.
+    let _ = passing::refuse_descriptors(listener.as_fd());
+    let (lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
+    let queue = queue(u64::from(options.agents)).map_err(step("limits"))?;
+    let signals = signals().map_err(step("signals"))?;
+    give_up(user, &options)?;
+    let served = PeerRule::new(user.uid);
+    Ok(DoorKeeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
+}
+
+fn give_up(user: SystemUser, options: &KcmOptions) -> Result<(), KcmFailure> {
+    let step = |step| move |errno| KcmFailure::Step(step, errno);
+    kept_setuid::keep_only_setuid(user.uid, user.gid).map_err(step("rights"))?;
+    jail::leave_no_core().map_err(step("core"))?;
+    if !options.restarted {
+        // Of which a process can have sixteen, so not at each restart.
+        confine_keeper()?;
+    }
+    // Also of a process that only says that it has been confined before.
+    prove_not_root()
+}
+
+/// The socket and the doors of agents among what was passed.
+fn sort(passed: Vec<activation::Handed>) -> (Option<UnixListener>, BTreeMap<u32, OwnedFd>) {
+    let (mut listener, mut doors) = (None, BTreeMap::new());
+    for activation::Handed { name, descriptor } in passed {
+        match (kind(descriptor.as_fd()), uid_of(&name)) {
+            (PassedKind::Listener, _) if listener.is_none() => listener = Some(descriptor.into()),
+            (PassedKind::Door, Some(uid)) => drop(doors.insert(uid, descriptor)),
+            _ => {}
+        }
+    }
+    (listener, doors)
+}
+
+/// Sets limits; returns how many connections may wait at a door.
+fn queue(agents: u64) -> Result<u32, Errno> {
+    kept_setuid::raise_limit(Resource::RLIMIT_MEMLOCK, LOCKED_MEMORY)?;
+    let own = 4 * agents + OWN_DESCRIPTORS;
+    let wanted = (agents * QUEUE + own).max(AGENTS_DESCRIPTORS);
+    let reached = kept_setuid::raise_limit(Resource::RLIMIT_NOFILE, wanted)?;
+    let each = (reached.saturating_sub(own) / agents.max(1)).clamp(8, QUEUE);
+    u32::try_from(each).map_err(|_| Errno::ERANGE)
+}
+
+fn signals() -> Result<SignalFd, Errno> {
+    let set: SigSet =
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
+    set.thread_block()?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}

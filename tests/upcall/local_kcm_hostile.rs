@@ -1,0 +1,130 @@
+//! What users and their agents can do to `lgss_kcm`: hold up or reach nobody but themselves. Stubs stand in for agents.
+
+use crate::support::local_kcm::LocalKcm;
+use crate::support::process::{command, succeed};
+use crate::support::shared::Shared;
+use crate::support::spying::expect_closed_to;
+use crate::support::wait::{stretched, wait_for};
+use std::time::{Duration, Instant};
+
+crate::trials![
+    a_stuck_agent_holds_up_nobody_else,
+    a_user_who_floods_is_slowed_down_and_others_are_served,
+    agents_that_end_at_once_are_not_started_again_and_again,
+    there_are_no_more_agents_than_allowed,
+    a_range_of_subordinate_uids_has_its_share_of_agents,
+    an_agent_that_says_what_none_says_loses_its_door,
+    descriptors_that_clients_send_hold_up_nobody,
+    a_user_can_look_into_neither_the_server_nor_its_own_agent,
+];
+
+fn a_stuck_agent_holds_up_nobody_else(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &["--connections", "5000"]);
+    kcm.set_way(kcm.user(), "deaf");
+    kcm.ask(kcm.other_user());
+    let lines = kcm.lines(kcm.user(), "crowd", 900);
+    let count = |what: &str| lines.iter().filter(|line| *line == what).count();
+    let (waiting, closed) = (count("waits"), count("closed"));
+    // As many as wait at a door, about: the kernel counts bytes.
+    assert!((8..=300).contains(&waiting) && waiting + closed == 900, "{waiting} {closed}");
+    let begun = Instant::now();
+    assert_eq!(kcm.ask(kcm.other_user()).field("received"), "2");
+    assert!(begun.elapsed() < stretched(Duration::from_secs(2)), "{:?}", begun.elapsed());
+    kcm.log.wait_for_words(&[&format!("uid {}", kcm.user()), "its agent does not take them"]);
+}
+
+fn a_user_who_floods_is_slowed_down_and_others_are_served(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &["--connections", "20"]);
+    let begun = Instant::now();
+    let lines = kcm.lines(kcm.user(), "ask", 2000);
+    let answered = lines.iter().filter(|line| line.starts_with("for=")).count();
+    // Two seconds' worth at once, and then what each second allows.
+    let most = 40.0 + 20.0 * begun.elapsed().as_secs_f64();
+    assert!(answered >= 40 && answered as f64 <= most + 1.0, "{answered} of {most}");
+    assert_eq!(kcm.ask(kcm.other_user()).field("received"), "1");
+    kcm.log.wait_for_words(&[&format!("uid {}", kcm.user()), "more than 20 in a second (--connections)"]);
+}
+
+fn agents_that_end_at_once_are_not_started_again_and_again(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &[]);
+    kcm.set_way(kcm.user(), "dies");
+    let begun = Instant::now();
+    assert!(kcm.lines(kcm.user(), "ask", 200).iter().all(|line| line == "closed"));
+    let took = begun.elapsed();
+    assert_eq!(kcm.ask(kcm.other_user()).field("received"), "1");
+    let told = format!("uid {}: agent ", kcm.user());
+    kcm.log.wait_for_words(&[&told, "ended with status 3"]);
+    // One, another after a second, another after two more.
+    let started = kcm.log.lines().iter().filter(|line| line.contains("ended with status 3")).count();
+    assert!(started <= 2 + usize::try_from(took.as_secs()).unwrap(), "{started} in {took:?}");
+    kcm.set_way(kcm.user(), "answers");
+    wait_for("an agent after the pause", Duration::from_secs(20), || {
+        kcm.lines(kcm.user(), "ask", 1).remove(0).starts_with("for=").then_some(())
+    });
+}
+
+fn there_are_no_more_agents_than_allowed(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &["--agents", "1"]);
+    kcm.ask(kcm.user());
+    assert_eq!(kcm.lines(kcm.other_user(), "ask", 1), ["closed"]);
+    kcm.log.wait_for_words(&[&format!("uid {}", kcm.other_user()), "there are 1 already (--agents)"]);
+    kcm.ask(kcm.user());
+}
+
+fn a_range_of_subordinate_uids_has_its_share_of_agents(_: &Shared) {
+    let kcm = LocalKcm::start_by("answers", |words| {
+        // The site's two uids are one range here.
+        let user: u32 = words.iter().skip_while(|word| *word != "--user").nth(1).unwrap().parse().unwrap();
+        let script = "echo \"someone:$1:65536\" >\"$2\".subuid && mount --bind \"$2\".subuid /etc/subuid && shift && \
+            exec \"$@\" --agents-per-owner 2";
+        let mut unshare = command("unshare");
+        unshare.args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh"]);
+        unshare.arg((user - 1).to_string()).args(words);
+        unshare
+    });
+    let (first, own) = (kcm.user(), kcm.own_user());
+    kcm.ask(first);
+    kcm.ask(own + 1);
+    assert_eq!(kcm.lines(own + 2, "ask", 1), ["closed"]);
+    kcm.log.wait_for_words(&[&format!("uid {}", own + 2), "have 2 already (--agents-per-owner)"]);
+    assert_eq!(kcm.ask(first).field("received"), "2");
+    // Others are outside of the range.
+    kcm.ask(0);
+}
+
+fn an_agent_that_says_what_none_says_loses_its_door(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &[]);
+    for way in ["babbles", "laden"] {
+        kcm.set_way(kcm.user(), way);
+        let line = kcm.lines(kcm.user(), "ask", 1).remove(0);
+        // Its first connection may have been answered; a kernel that refuses descriptors tells the stub only.
+        assert!(line == "closed" || line.starts_with("for="), "{line}");
+        kcm.ask(kcm.other_user());
+    }
+    kcm.log.wait_for_words(&[&format!("uid {}", kcm.user()), "says what no agent says"]);
+}
+
+fn descriptors_that_clients_send_hold_up_nobody(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &["--connections", "20"]);
+    let said = kcm.lines(kcm.user(), "laden", 200);
+    assert_eq!(said.len(), 200);
+    let begun = Instant::now();
+    kcm.ask(kcm.other_user());
+    assert!(begun.elapsed() < stretched(Duration::from_secs(2)), "{:?}", begun.elapsed());
+}
+
+fn a_user_can_look_into_neither_the_server_nor_its_own_agent(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &[]);
+    let (own, others) = (kcm.ask(kcm.user()).pid(), kcm.ask(kcm.other_user()).pid());
+    let roots = kcm.ask(0).pid();
+    for pid in [own, others, roots, kcm.daemon.pid(), kcm.acceptor()] {
+        expect_closed_to(kcm.user(), pid);
+    }
+    // Root's agent is of the same user as the server, and no agent's file can be read.
+    for pid in [roots, kcm.daemon.pid(), kcm.acceptor()] {
+        expect_closed_to(kcm.own_user(), pid);
+    }
+    let mut read = crate::support::process::command_as(kcm.user(), "sh");
+    read.args(["-c", "! cat \"$1\" >/dev/null 2>&1", "sh"]).arg(kcm.path("lgss_agent"));
+    succeed(&mut read, "");
+}
