@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 use ::time::OffsetDateTime;
 #[cfg(feature = "upcall")]
 use nix::time::{ClockId, clock_gettime};
