@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 use ::time::OffsetDateTime;
 #[cfg(feature = "upcall")]
 use nix::time::{ClockId, clock_gettime};
@@ -44,7 +44,7 @@ fn local(time: OffsetDateTime) -> OffsetDateTime {
 }
 
 /// Seconds since the epoch as a date: `2026-11-21 21:15:58 UTC`.
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 pub(crate) fn date(epoch: u32) -> String {
     let date = OffsetDateTime::from_unix_timestamp(epoch.into()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let ((year, month, day), (hour, minute, second)) = (date.to_calendar_date(), date.to_hms());

@@ -3,9 +3,9 @@
 //! Changed by collections.rs alone. Invariant: of credentials of which one takes the place of the other there is one, and
 //! the size is the sum of what is in the cache.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::codec::{CacheId, CredentialId, HeldCredential, PrincipalBytes};
+use super::codec::{CacheId, CredentialId, HeldCredential, PrincipalBytes, RenewableLife};
 use crate::wire::Reader;
 
 /// What an empty cache costs, in bytes.
@@ -19,6 +19,8 @@ pub(super) struct HeldCache {
     offset: u32,
     credentials: BTreeMap<CredentialId, HeldCredential>,
     by_identity: HashMap<[u8; 32], CredentialId>,
+    /// Those that can be renewed.
+    renewable: BTreeSet<CredentialId>,
     /// When it last got something, in seconds since the epoch.
     changed: u32,
     size: usize,
@@ -35,6 +37,7 @@ impl HeldCache {
             offset: 0,
             credentials: BTreeMap::new(),
             by_identity: HashMap::new(),
+            renewable: BTreeSet::new(),
             changed: now,
         }
     }
@@ -47,6 +50,11 @@ impl HeldCache {
     /// Its principal, as it came.
     pub(super) fn principal(&self) -> &[u8] {
         &self.principal
+    }
+
+    /// Whether this is its principal.
+    pub(super) fn is_of(&self, client: PrincipalBytes<'_>) -> bool {
+        PrincipalBytes::read(&mut Reader::new(&self.principal)).is_ok_and(|own| own.is(client))
     }
 
     /// Its principal, for people.
@@ -82,6 +90,13 @@ impl HeldCache {
         self.by_identity.get(credential.identity()).copied()
     }
 
+    /// Of its principal's ticket-granting tickets that can be renewed, the one that ends last.
+    pub(super) fn renewable(&self) -> Option<(CredentialId, RenewableLife)> {
+        let ids = self.renewable.iter();
+        let lives = ids.filter_map(|id| Some((*id, self.credential(*id)?.renewable()?)));
+        lives.max_by_key(|(_, life)| life.end)
+    }
+
     /// When the last of its tickets ends, in seconds since the epoch; for a cache without tickets, when it last changed.
     pub(super) fn last_end(&self) -> u32 {
         self.credentials.values().filter_map(HeldCredential::end).max().unwrap_or(self.changed)
@@ -94,6 +109,11 @@ impl HeldCache {
         }
         self.size = self.size.saturating_add(credential.cost());
         self.by_identity.insert(*credential.identity(), id);
+        if credential.renewable().is_some()
+            && credential.fields().is_ok_and(|fields| self.is_of(fields.client))
+        {
+            self.renewable.insert(id);
+        }
         self.credentials.insert(id, credential);
         self.changed = now;
     }
@@ -103,11 +123,42 @@ impl HeldCache {
         if let Some(removed) = self.credentials.remove(&id) {
             self.size = self.size.saturating_sub(removed.cost());
             self.by_identity.remove(removed.identity());
+            self.renewable.remove(&id);
         }
     }
 
     /// Sets the difference of the KDC's clock.
     pub(super) fn set_offset(&mut self, offset: u32) {
         self.offset = offset;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::tests::{Sample, principal};
+    use super::*;
+
+    fn id(number: u8) -> CredentialId {
+        CredentialId([number; 16])
+    }
+
+    #[test]
+    fn of_its_own_clients_tickets_the_one_that_ends_last_is_to_be_renewed() {
+        let alice = principal("alice@A");
+        let alice = PrincipalBytes::read(&mut Reader::new(&alice)).unwrap();
+        let mut cache = HeldCache::new(CacheId([0; 16]), alice, 1);
+        let granting = Sample { end: 100, renewable: 900, ..Sample::for_server("krbtgt/A@A") };
+        cache.put(id(1), granting.held(), 1);
+        cache.put(id(2), Sample { key_type: 17, end: 200, ..granting.clone() }.held(), 1);
+        cache.put(id(3), Sample { client: "bob@A", end: 300, ..granting.clone() }.held(), 1);
+        cache.put(id(4), Sample { end: 400, renewable: 900, ..Sample::for_server("nfs/srv@A") }.held(), 1);
+        assert_eq!(cache.renewable().map(|(found, life)| (found, life.end)), Some((id(2), 200)));
+        // A ticket takes the place of a duplicate.
+        cache.put(id(5), Sample { key_type: 17, end: 150, ..granting }.held(), 1);
+        assert_eq!(cache.renewable().map(|(found, _)| found), Some(id(5)));
+        cache.remove(id(5));
+        assert_eq!(cache.renewable().map(|(found, _)| found), Some(id(1)));
+        cache.remove(id(1));
+        assert_eq!(cache.renewable(), None);
     }
 }

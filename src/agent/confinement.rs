@@ -9,7 +9,7 @@ use std::path::Path;
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
 use nix::errno::Errno;
 
-use crate::config::AgentScope;
+use crate::config::{AgentScope, AgentSettings};
 use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{
     data_memory, foreign, further_filter, on_attributes, on_descriptors, on_open, on_sockets,
@@ -32,13 +32,16 @@ const AGENTS: [c_long; 5] = [
     libc::SYS_close_range,
 ];
 
+/// Calls by which tickets are renewed: pipes go to the starter, and a timer tells when.
+const RENEWALS: [c_long; 3] = [libc::SYS_pipe2, libc::SYS_sendmsg, libc::SYS_timerfd_settime];
+
 /// Confines the process for good.
 ///
 /// # Errors
 /// The library's or the kernel's. A kernel without Landlock is none.
-pub(super) fn confine(scope: AgentScope) -> io::Result<()> {
-    confine_files(scope)?;
-    calls(scope).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
+pub(super) fn confine(settings: &AgentSettings) -> io::Result<()> {
+    confine_files(settings.scope)?;
+    calls(settings).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     deadly().enforce(CallAnswer::Kill, CallAnswer::Allow)
 }
 
@@ -55,10 +58,11 @@ fn confine_files(scope: AgentScope) -> io::Result<()> {
     rules.restrict_self().map(drop).map_err(io::Error::other)
 }
 
-fn calls(scope: AgentScope) -> CallRules {
+fn calls(settings: &AgentSettings) -> CallRules {
     let own = std::process::id();
     let rules = on_sockets(on_open(CallRules::default())).calls(&AGENTS);
-    let rules = match scope {
+    let rules = if settings.renew { rules.calls(&RENEWALS) } else { rules };
+    let rules = match settings.scope {
         AgentScope::User => rules,
         AgentScope::Session => opening_as_it_is(rules),
     };
@@ -87,10 +91,10 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixStream};
 
     /// How a child ends that has confined itself and then does something.
-    fn confined(scope: AgentScope, act: impl FnOnce() -> bool) -> WaitStatus {
+    fn confined(settings: AgentSettings, act: impl FnOnce() -> bool) -> WaitStatus {
         match fork().unwrap() {
             ForkResult::Child => {
-                let ready = crate::sys::jail::keep_no_right().is_ok() && confine(scope).is_ok();
+                let ready = crate::sys::jail::keep_no_right().is_ok() && confine(&settings).is_ok();
                 end(if ready && act() { REACHED } else { 1 })
             }
             ForkResult::Parent { child } => waitpid(child, None).unwrap(),
@@ -105,7 +109,7 @@ mod tests {
     fn nothing_is_opened_connected_or_signalled_and_what_is_open_works() {
         let (mut here, mut there) = UnixStream::pair().unwrap();
         let log = UnixDatagram::unbound().unwrap();
-        let status = confined(AgentScope::User, || {
+        let status = confined(AgentSettings::default(), || {
             refused(File::open("/etc/passwd"))
                 && refused(File::open("/proc/self/sessionid"))
                 && refused(std::fs::read_dir("/"))
@@ -122,17 +126,31 @@ mod tests {
 
     #[test]
     fn where_sessions_count_those_of_clients_can_be_read_and_no_other_file() {
-        let status = confined(AgentScope::Session, || {
-            File::open("/proc/self/sessionid").is_ok()
-                && refused(File::open("/etc/passwd"))
-                && refused(File::create("/proc/self/comm"))
-        });
+        let status =
+            confined(AgentSettings { scope: AgentScope::Session, ..AgentSettings::default() }, || {
+                File::open("/proc/self/sessionid").is_ok()
+                    && refused(File::open("/etc/passwd"))
+                    && refused(File::create("/proc/self/comm"))
+            });
         assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
     }
 
     #[test]
     fn to_execute_a_program_is_death() {
-        let status = confined(AgentScope::User, || nix::unistd::execv(c"/bin/true", &[c"true"]).is_ok());
+        let status =
+            confined(AgentSettings::default(), || nix::unistd::execv(c"/bin/true", &[c"true"]).is_ok());
         assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "{status:?}");
+    }
+
+    #[test]
+    fn pipes_for_workers_are_made_only_where_tickets_are_renewed() {
+        for renew in [false, true] {
+            let settings = AgentSettings { renew, ..AgentSettings::default() };
+            let status = confined(settings, || {
+                let made = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC);
+                if renew { made.is_ok() } else { made.is_err_and(|errno| errno == Errno::EPERM) }
+            });
+            assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{renew}: {status:?}");
+        }
     }
 }

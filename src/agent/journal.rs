@@ -34,9 +34,11 @@ pub(super) enum Topic {
     Expiry,
     /// What could not be stored.
     Storage,
+    /// Tickets that are renewed, or not.
+    Renewal,
 }
 
-const TOPICS: usize = 6;
+const TOPICS: usize = 7;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Allowance {

@@ -20,6 +20,7 @@ mod journal;
 mod limits;
 mod operations;
 mod peer;
+mod renewal;
 mod serve;
 mod start;
 

@@ -1,6 +1,6 @@
 //! The loop: one thread, one poll(2), timers.
 //!
-//! Called by start.rs. What else has to be waited for – tickets that are renewed, for example – joins [`Agent::awaited`] and
+//! Called by start.rs. What else has to be waited for, such as tickets that are renewed, joins [`Agent::awaited`] and
 //! [`Agent::next_deadline`]; changes go through [`Collections::apply`]. Invariant: nothing in the loop blocks, and no
 //! connection keeps another one waiting for more than a few requests.
 
@@ -19,6 +19,7 @@ use super::journal::{AgentJournal, Topic};
 use super::limits::{REPLY_LIMIT, StoreLimits, UNDER_WAY};
 use super::operations::{Desk, KcmRefusal};
 use super::peer::{ClientScope, scope_of};
+use super::renewal::Renewals;
 use crate::config::{AgentSettings, LogLevel};
 use crate::sys::locked::lock_present;
 use crate::time::now_32;
@@ -44,6 +45,8 @@ pub(super) struct Agent {
     intake: Intake,
     connections: Vec<Connection>,
     collections: Collections,
+    /// `None` if no ticket is renewed.
+    renewals: Option<Renewals>,
     journal: AgentJournal,
     /// When the last connection or request came.
     last_active: Instant,
@@ -66,10 +69,10 @@ struct Readiness {
 impl Agent {
     /// A server of this user's caches.
     pub(super) fn new(
-        uid: u32,
-        settings: AgentSettings,
+        (uid, settings): (u32, AgentSettings),
         intake: Intake,
         collections: Collections,
+        renewals: Option<Renewals>,
         journal: AgentJournal,
     ) -> Self {
         let now = Instant::now();
@@ -80,6 +83,7 @@ impl Agent {
             intake,
             connections: Vec::new(),
             collections,
+            renewals,
             journal,
             last_active: now,
             next_sweep: now + SWEEP,
@@ -129,7 +133,7 @@ impl Agent {
         Readiness { ending: is_ready(0), arrivals: arrivals && is_ready(1), connections }
     }
 
-    /// What is waited for: signals, arrivals (if any can be taken), then the connections.
+    /// What is waited for: signals, arrivals (if any can be taken), the connections, then renewals.
     fn awaited<'a>(&'a self, ending: &'a SignalFd, now: Instant) -> (Vec<PollFd<'a>>, bool) {
         let mut set = vec![PollFd::new(ending.as_fd(), PollFlags::POLLIN)];
         let has_room = self.connections.len() < CONNECTIONS || self.longest_idle().is_some();
@@ -139,6 +143,8 @@ impl Agent {
             let (fd, flags) = connection.awaited();
             PollFd::new(fd, flags)
         }));
+        let renewals = self.renewals.iter().flat_map(Renewals::awaited);
+        set.extend(renewals.map(|(fd, flags)| PollFd::new(fd, flags)));
         (set, arrivals.is_some())
     }
 
@@ -148,7 +154,8 @@ impl Agent {
         let leave =
             (self.is_empty() && !self.asked_to_leave).then(|| self.last_active + self.settings.idle.0);
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
-        connections.chain(sweep).chain(leave).chain(scarce).min()
+        let renewals = self.renewals.as_ref().and_then(Renewals::next_deadline);
+        connections.chain(sweep).chain(leave).chain(scarce).chain(renewals).min()
     }
 
     fn patience_ends(&self, connection: &Connection) -> Instant {
@@ -172,6 +179,9 @@ impl Agent {
             } else {
                 self.connections.swap_remove(at);
             }
+        }
+        if let Some(renewals) = &mut self.renewals {
+            renewals.attend(&mut self.collections, &self.limits, &mut self.journal, now);
         }
         if now >= self.next_sweep && !self.is_empty() {
             self.next_sweep = now + SWEEP;

@@ -21,6 +21,7 @@ use super::collections::Collections;
 use super::confinement::confine;
 use super::intake::Intake;
 use super::journal::{AgentJournal, Topic};
+use super::renewal::Renewals;
 use super::serve::{Agent, CONNECTIONS};
 use crate::config::{Config, ConfigError, LogLevel};
 use crate::sys::random::random_bytes;
@@ -72,15 +73,17 @@ pub(super) fn start(arguments: &AgentArguments) -> Result<(), StartFailure> {
     let logged = config.as_ref().ok().cloned().unwrap_or_default().log;
     let mut journal = AgentJournal::new(logged.socket, logged.level, served);
     let begun = config.map_err(StartFailure::from).and_then(|config| {
+        let renewals = renewals(&config, &mut journal);
         let intake = intake(&arguments.intake, given, socket)?;
         let ending = ending_signals().map_err(failed("signals"))?;
         let salt = random_bytes().map_err(failed("random numbers"))?;
-        confine(config.agent.scope).map_err(StartFailure::Confinement)?;
-        Ok((config.agent, intake, ending, Collections::new(Box::new(Memory), salt)))
+        confine(&config.agent).map_err(StartFailure::Confinement)?;
+        Ok((config.agent, intake, ending, Collections::new(Box::new(Memory), salt), renewals))
     });
     match begun {
-        Ok((settings, intake, ending, collections)) => {
-            Agent::new(served, settings, intake, collections, journal).serve(&ending, Instant::now());
+        Ok((settings, intake, ending, collections, renewals)) => {
+            let agent = Agent::new((served, settings), intake, collections, renewals, journal);
+            agent.serve(&ending, Instant::now());
             Ok(())
         }
         Err(failure) => {
@@ -88,6 +91,16 @@ pub(super) fn start(arguments: &AgentArguments) -> Result<(), StartFailure> {
             Err(failure)
         }
     }
+}
+
+/// What renews tickets, if they are to be renewed. Its starter is forked before there is a socket of ours.
+fn renewals(config: &Config, journal: &mut AgentJournal) -> Option<Renewals> {
+    let started = config.agent.renew.then(|| Renewals::start(config))?;
+    let told = |errno: &Errno| {
+        let words = format_args!("no ticket is renewed: no process to start workers: {errno}");
+        journal.say(LogLevel::Error, Topic::Renewal, words);
+    };
+    started.inspect_err(told).ok()
 }
 
 fn own_uid() -> Result<u32, StartFailure> {

@@ -15,6 +15,8 @@ const GREATEST_TICKET_SIZE: u32 = 4096;
 pub struct AgentSettings {
     /// Who shares a collection of caches.
     pub scope: AgentScope,
+    /// Whether ticket-granting tickets are renewed at half of their lives.
+    pub renew: bool,
     /// Most caches.
     pub max_caches: u16,
     /// Most credentials in a cache.
@@ -59,6 +61,7 @@ impl Default for AgentSettings {
     fn default() -> Self {
         Self {
             scope: AgentScope::User,
+            renew: true,
             max_caches: 64,
             max_tickets: 2000,
             max_ticket_size: 256,

@@ -35,6 +35,8 @@ mod patience;
 pub(crate) mod ranking;
 #[cfg(feature = "gss")]
 pub(crate) mod renewal;
+#[cfg(feature = "gss")]
+pub(crate) mod renewed;
 pub(crate) mod roots;
 pub(crate) mod search;
 #[cfg_attr(

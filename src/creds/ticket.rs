@@ -161,7 +161,7 @@ impl ClientAccount {
         self.failure(Cause::EncryptionType, &server.to_string(), &detail)
     }
 
-    fn kdc_failure(&self, error: &Krb5Error, server: &str, elapsed: Duration) -> Failure {
+    pub(super) fn kdc_failure(&self, error: &Krb5Error, server: &str, elapsed: Duration) -> Failure {
         let mut message = tried(error, self.name.in_words(&error.message));
         let said = self.library.words_of_kdc().filter(|_| is_of_kdc(error));
         let closed = said.as_deref().is_some_and(is_of_a_closed_service);

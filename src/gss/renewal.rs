@@ -56,7 +56,6 @@ impl Cache {
     ///
     /// # Errors
     /// The library's; the KDC's error numbers among them.
-    #[cfg(feature = "tools")]
     pub(crate) fn renewed_alone(
         &self,
         how: OldTicket,

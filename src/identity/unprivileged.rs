@@ -44,7 +44,22 @@ impl Unprivileged {
     /// # Errors
     /// [`PrivilegeError`]. The process must then end: an attempt may have succeeded.
     pub(crate) fn prove() -> Result<Self, PrivilegeError> {
-        check(&fs::read_to_string("/proc/self/status").map_err(PrivilegeError::Unreadable)?)?;
+        check(&status()?)?;
+        Self::prove_powerless()
+    }
+
+    /// The same for a process that its user has started: it has that user's groups, and a bounding set, which means nothing
+    /// where exec gives no capability (no_new_privs).
+    ///
+    /// # Errors
+    /// As for [`Unprivileged::prove`].
+    #[cfg(feature = "gss")]
+    pub(crate) fn prove_of_a_user() -> Result<Self, PrivilegeError> {
+        check_with(&status()?, &CAPABILITIES_HELD)?;
+        Self::prove_powerless()
+    }
+
+    fn prove_powerless() -> Result<Self, PrivilegeError> {
         let root = Uid::from_raw(0);
         if setresuid(root, root, root).is_ok() || setgroups(&[Gid::from_raw(0)]).is_ok() {
             return Err(PrivilegeError::Regained);
@@ -53,20 +68,32 @@ impl Unprivileged {
     }
 }
 
+/// Capabilities that a process has, or passes on by exec.
+const CAPABILITIES_HELD: [&str; 4] = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
+
+fn status() -> Result<String, PrivilegeError> {
+    fs::read_to_string("/proc/self/status").map_err(PrivilegeError::Unreadable)
+}
+
 /// Checks the text of /proc/self/status (proc(5)).
-pub(super) fn check(status: &str) -> Result<(), PrivilegeError> {
-    let field = |name: &'static str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-            .ok_or(PrivilegeError::Field(name))
-    };
-    check_ids(field("Uid")?)?;
-    if !field("Groups")?.is_empty() {
+pub(super) fn check(text: &str) -> Result<(), PrivilegeError> {
+    if !field(text, "Groups")?.is_empty() {
         return Err(PrivilegeError::Groups);
     }
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+    check_with(text, &["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
+}
+
+fn field<'a>(text: &'a str, name: &'static str) -> Result<&'a str, PrivilegeError> {
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(str::trim).ok_or(PrivilegeError::Field(name))
+}
+
+/// Checks all but the groups; `sets` are those of capabilities that must be empty.
+fn check_with(text: &str, sets: &[&'static str]) -> Result<(), PrivilegeError> {
+    let field = |name| field(text, name);
+    check_ids(field("Uid")?)?;
+    for &set in sets {
         match u64::from_str_radix(field(set)?, 16) {
             Ok(0) => {}
             Ok(_) => return Err(PrivilegeError::Capabilities(set)),
@@ -112,6 +139,9 @@ mod tests {
             let changed = DROPPED.replace(from, to);
             assert_ne!(changed, DROPPED);
             assert!(check(&changed).is_err(), "{to}");
+            // A user's own process has groups and a bounding set.
+            let of_a_user = to.starts_with("Groups") || to.starts_with("CapBnd");
+            assert_eq!(check_with(&changed, &CAPABILITIES_HELD).is_ok(), of_a_user, "{to}");
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod fuzz;
 pub(crate) mod mech;
 pub(crate) mod messages;
 pub(crate) mod nid_host;
+pub(crate) mod renewing;
 
 /// Most tokens that we send. Kerberos needs one, DCE-style three.
 pub(crate) const ROUND_LIMIT: usize = 16;

@@ -6,9 +6,7 @@
 //! which is checked.
 
 use std::ffi::CStr;
-#[cfg(feature = "tools")]
-use std::os::fd::AsRawFd;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
@@ -135,7 +133,6 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
 ///
 /// # Errors
 /// EDEADLK if this process has another thread; ENOSYS of kernels before 5.9.
-#[cfg(feature = "tools")]
 pub(crate) fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> Result<(), Errno> {
     expect_one_thread()?;
     let mut kept = kept.map(|kept| libc::c_uint::try_from(kept.as_raw_fd()).unwrap_or_default());

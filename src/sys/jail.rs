@@ -33,14 +33,32 @@ pub(crate) const DESCRIPTORS: u64 = 1024;
 /// # Errors
 /// Those of setrlimit(2).
 pub(crate) fn limit_resources(memory_mib: u16) -> Result<(), Errno> {
+    limits(memory_mib).into_iter().try_for_each(|(resource, limit)| setrlimit(resource, limit, limit))
+}
+
+/// The same for a process that may not raise a limit: one that is lower already stays.
+///
+/// # Errors
+/// Those of setrlimit(2).
+#[cfg(feature = "upcall")]
+pub(crate) fn lower_resources(memory_mib: u16) -> Result<(), Errno> {
+    limits(memory_mib).into_iter().try_for_each(|(resource, limit)| {
+        let (_, hard) = getrlimit(resource)?;
+        let limit = limit.min(hard);
+        setrlimit(resource, limit, limit)
+    })
+}
+
+fn limits(memory_mib: u16) -> [(Resource, u64); 6] {
     const MIB: u64 = 1024 * 1024;
-    let memory = u64::from(memory_mib) * MIB;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)?;
-    setrlimit(Resource::RLIMIT_CPU, 60, 60)?;
-    setrlimit(Resource::RLIMIT_AS, memory, memory)?;
-    setrlimit(Resource::RLIMIT_FSIZE, 64 * MIB, 64 * MIB)?;
-    setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0)
+    [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_NOFILE, DESCRIPTORS),
+        (Resource::RLIMIT_CPU, 60),
+        (Resource::RLIMIT_AS, u64::from(memory_mib) * MIB),
+        (Resource::RLIMIT_FSIZE, 64 * MIB),
+        (Resource::RLIMIT_MEMLOCK, 0),
+    ]
 }
 
 /// Raises the soft limit of descriptors to `count`, as far as the hard limit allows.

@@ -9,9 +9,11 @@
 mod channels;
 mod early_names;
 mod exit_status;
+mod faults;
 mod machine;
 mod negotiation;
 mod outcome;
+mod renewing;
 mod required_principal;
 mod sandbox;
 #[cfg(feature = "test-programs")]
@@ -22,21 +24,19 @@ mod task;
 mod users;
 mod watch;
 
-use std::fmt::Display;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::creds::source_list::{self, ListError, SOURCE_LIST_LIMIT, SourceEntry};
-use crate::event::{Cause, Failure, Stage};
-use crate::gss::configuration::Configuration;
-use crate::gss::krb5_conf::ConfFault;
 use crate::identity::unprivileged::Unprivileged;
 use crate::negotiate::messages::{Failed, REQUEST_TIME, Request, WorkerEnd};
+use crate::negotiate::renewing::RENEW_WORD;
 use crate::selftest::trial::{BUILD_VERSION, WORKER, WORKER_WORD};
 use crate::sys::{inherited, process};
 use early_names::EarlyNames;
 use exit_status::{MISUSED, NOT_REPORTED, REPORTED};
+use faults::{unusable, with_krb5_conf};
 use watch::Watch;
 
 /// Runs the program. The exit status is for a person at a terminal; the monitor goes by the message alone.
@@ -62,18 +62,20 @@ pub fn run() -> ExitCode {
 }
 
 const WORKER_HELP: &str = "\
-lgss_negotiate: the worker of lgss_keyring, which starts it; see lgss_negotiate(8)
+lgss_negotiate: the worker of lgss_keyring and lgss_agent, which start it; see lgss_negotiate(8)
 
   --version    what this is
   --self-test  what it finds here, as JSON; lgss config check reads that
+  --renew      renews a ticket that a user's lgss_agent hands over
   --help       this text";
 
-/// Answers a command line. The launcher gives no arguments.
+/// Answers a command line. The launcher gives no arguments, an agent one.
 fn answer_by_hand() -> Option<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let (first, rest) = words.split_first()?;
     let text = match first.as_str() {
         WORKER_WORD => return Some(self_test::run(rest)),
+        word if RENEW_WORD.to_str() == Ok(word) && rest.is_empty() => return Some(renewing::run()),
         "--version" | "-V" if rest.is_empty() => format!("{WORKER} (lgss) {BUILD_VERSION}"),
         "--help" | "-h" if rest.is_empty() => WORKER_HELP.to_owned(),
         _ => return None,
@@ -116,38 +118,6 @@ fn serve(WorkerInvocation { sources, mut link }: WorkerInvocation) -> Option<()>
     }
 }
 
-/// The failure for a launch that leaves the worker unusable.
-fn unusable(error: &dyn Display) -> Failure {
-    Failure::new(Stage::Launch, Cause::Setup, error)
-}
-
-/// Adds a fault of krb5.conf to a failure that may come from it. The library ignores a file that it cannot read, and then
-/// knows no realm, no KDC and no places of caches.
-fn with_krb5_conf(failure: Failure) -> Failure {
-    let may_be = matches!(failure.stage, Stage::Kdc)
-        || failure.stage == Stage::Credentials && matches!(failure.cause, Cause::Setup | Cause::NoTicket);
-    match Configuration::default().faults().into_iter().next().filter(|_| may_be) {
-        Some(fault) => beside(failure, &fault),
-        None => failure,
-    }
-}
-
-/// Puts the fault first if the library failed because of it, that is without a known realm or KDC, or without a context.
-/// Else the fault is a remark.
-fn beside(failure: Failure, fault: &ConfFault) -> Failure {
-    if failure.detail.contains(&fault.what) {
-        return failure;
-    }
-    let fault = format!("krb5.conf: {fault}");
-    match failure.cause {
-        Cause::UnknownRealm | Cause::Setup => {
-            let detail = format_args!("{fault}; {}", failure.detail);
-            Failure::new(failure.stage, failure.cause, detail).with_gss_major(failure.gss_major)
-        }
-        _ => failure.with_remark(&fault),
-    }
-}
-
 fn answer(
     proof: Unprivileged,
     sources: Vec<SourceEntry>,
@@ -166,7 +136,7 @@ fn answer(
 mod tests {
     use super::*;
     use crate::creds::source_list::CONTRACT;
-    use crate::gss::krb5_conf::Effect;
+    use crate::event::{Cause, Stage};
 
     #[test]
     fn a_launcher_of_another_contract_is_refused_whatever_it_sends() {
@@ -182,27 +152,5 @@ mod tests {
                 (Stage::Launch, Cause::Setup, expected)
             );
         }
-    }
-
-    #[test]
-    fn a_fault_of_krb5_conf_comes_first_only_where_the_library_has_failed_by_it() {
-        let what = "x stands before the first [section], and is ignored".to_owned();
-        let fault = ConfFault { file: "/etc/krb5.conf".into(), line: Some(1), what, effect: Effect::Ignored };
-        let detail = |cause| beside(Failure::new(Stage::Kdc, cause, "y".repeat(600)), &fault).detail;
-        for (cause, leads) in [
-            (Cause::UnknownRealm, true),
-            (Cause::Setup, true),
-            (Cause::KdcDown, false),
-            (Cause::KdcSilent, false),
-            (Cause::UnknownService, false),
-            (Cause::NoTicket, false),
-        ] {
-            let detail = detail(cause);
-            assert_eq!(detail.starts_with("krb5.conf: "), leads, "{cause:?}: {detail}");
-            assert!(leads || detail.ends_with("; krb5.conf: /etc/krb5.conf, line 1: x stands before the first [section], and is ignored"), "{detail}");
-        }
-        // Once is enough.
-        let told = Failure::new(Stage::Credentials, Cause::Setup, &fault);
-        assert_eq!(beside(told.clone(), &fault), told);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The service's name is the name of the attack; the service's host is the abstract datagram socket where the test
 //! listens. It writes one line of JSON for each attempt, `{"attempt", "errno"}`, where errno 0 means that a forbidden
-//! attempt worked, and finally `{"attempt": "end"}`.
+//! attempt worked, and finally `{"attempt": "end"}`. With `--renew` it is the worker of a user's agent, see renewal.rs.
 #![allow(unsafe_code, reason = "a test program whose purpose is forbidden system calls")]
 #![allow(
     missing_docs,
@@ -23,6 +23,7 @@ mod captive;
 mod errno;
 mod keys;
 mod messages;
+mod renewal;
 mod rights;
 
 use nix::errno::Errno;
@@ -34,6 +35,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("--renew") {
+        return renewal::attack();
+    }
     // SAFETY: by the launcher's contract, descriptors 3 and 4 are the pipes from and to the monitor, and they are ours.
     let [mut request, mut monitor] = [3, 4].map(|number| unsafe { File::from_raw_fd(number) });
     for pipe in [&request, &monitor] {

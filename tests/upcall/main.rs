@@ -19,6 +19,8 @@ mod agent_clients;
 mod agent_door;
 mod agent_hostile;
 mod agent_limits;
+mod agent_renewal;
+mod agent_renewal_hostile;
 mod agent_sessions;
 mod cache_types;
 mod candidates;
@@ -142,6 +144,8 @@ const MODULES: &[Trials] = &[
     agent_door::trials,
     agent_hostile::trials,
     agent_limits::trials,
+    agent_renewal::trials,
+    agent_renewal_hostile::trials,
     agent_sessions::trials,
     credentials::trials,
     cache_types::trials,

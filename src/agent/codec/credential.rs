@@ -37,6 +37,21 @@ impl TicketTimes {
     }
 }
 
+/// The life of a ticket that its KDC can renew, in seconds since the epoch of the KDC's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RenewableLife {
+    /// When the ticket became valid.
+    pub(crate) start: u32,
+    /// When it ends, before [`RenewableLife::until`].
+    pub(crate) end: u32,
+    /// When it can be renewed no more.
+    pub(crate) until: u32,
+}
+
+/// Flags of a ticket (RFC 4120 §5.3).
+const INVALID: u32 = 1 << (31 - 7);
+const RENEWABLE: u32 = 1 << (31 - 8);
+
 /// The parts of a credential. Session key and tickets are secrets, so there is no `Debug`.
 pub(crate) struct Fields<'a> {
     /// Whose it is.
@@ -72,6 +87,18 @@ impl<'a> Fields<'a> {
         reader.opaque_be()?;
         let second_ticket = reader.opaque_be()?;
         Ok(Self { client, server, key_type, times, is_session_key, flags, authdata, second_ticket })
+    }
+
+    /// The life of a ticket-granting ticket of the client's own realm that can be renewed to end later.
+    fn renewable_life(&self) -> Option<RenewableLife> {
+        let TicketTimes { authenticated, start, end, renewable } = self.times;
+        let gains = self.flags & RENEWABLE != 0 && self.flags & INVALID == 0 && renewable > end;
+        let start = if start == 0 { authenticated } else { start };
+        (gains && self.server.grants_for(self.client)).then_some(RenewableLife {
+            start,
+            end,
+            until: renewable,
+        })
     }
 
     /// What is a duplicate of it: what takes its place in a cache.
@@ -114,6 +141,7 @@ pub(crate) struct HeldCredential {
     bytes: Secret,
     identity: [u8; 32],
     end: Option<u32>,
+    renewable: Option<RenewableLife>,
 }
 
 impl HeldCredential {
@@ -130,6 +158,7 @@ impl HeldCredential {
         Ok(Self {
             identity: fields.identity(),
             end: is_ticket.then_some(end),
+            renewable: fields.renewable_life(),
             bytes: Secret::new(bytes.to_vec()),
         })
     }
@@ -155,6 +184,11 @@ impl HeldCredential {
     /// When it ends, in seconds since the epoch; `None` for a setting of the cache.
     pub(crate) fn end(&self) -> Option<u32> {
         self.end
+    }
+
+    /// Its life, if it is a ticket-granting ticket that can be renewed.
+    pub(crate) fn renewable(&self) -> Option<RenewableLife> {
+        self.renewable
     }
 
     /// What it costs, in bytes.
@@ -191,6 +225,7 @@ pub(crate) mod tests {
         pub(crate) server: String,
         pub(crate) key_type: u16,
         pub(crate) end: u32,
+        pub(crate) renewable: u32,
         pub(crate) flags: u32,
         pub(crate) ticket: Vec<u8>,
         pub(crate) second_ticket: Vec<u8>,
@@ -203,6 +238,7 @@ pub(crate) mod tests {
                 server: server.to_owned(),
                 key_type: 18,
                 end: u32::MAX,
+                renewable: 0,
                 flags: 0x40e1_0000,
                 ticket: b"ticket".to_vec(),
                 second_ticket: Vec::new(),
@@ -213,7 +249,7 @@ pub(crate) mod tests {
             let mut bytes = [principal(self.client), principal(&self.server)].concat();
             bytes.extend(self.key_type.to_be_bytes());
             bytes.extend(opaque(&[7; 32]));
-            bytes.extend([100, 100, self.end, 0].map(u32::to_be_bytes).concat());
+            bytes.extend([100, 100, self.end, self.renewable].map(u32::to_be_bytes).concat());
             bytes.push(u8::from(!self.second_ticket.is_empty()));
             bytes.extend(self.flags.to_be_bytes());
             bytes.extend([0; 8]);
@@ -258,6 +294,25 @@ pub(crate) mod tests {
         let setting =
             Sample { end: 0, ..Sample::for_server("krb5_ccache_conf_data/fast_avail@X-CACHECONF:") };
         assert_eq!(setting.held().end(), None);
+    }
+
+    #[test]
+    fn only_a_ticket_granting_ticket_of_the_clients_realm_that_can_end_later_is_renewable() {
+        let granting = Sample { end: 200, renewable: 900, ..Sample::for_server("krbtgt/A@A") };
+        let life = RenewableLife { start: 100, end: 200, until: 900 };
+        assert_eq!(granting.held().renewable(), Some(life));
+        for other in [
+            Sample { renewable: 200, ..granting.clone() },
+            Sample { flags: granting.flags & !RENEWABLE, ..granting.clone() },
+            Sample { flags: granting.flags | INVALID, ..granting.clone() },
+            Sample { client: "alice@B", ..granting.clone() },
+            Sample { server: "krbtgt/B@A".to_owned(), ..granting.clone() },
+            Sample { server: "krbtgt/A@B".to_owned(), ..granting.clone() },
+            Sample { server: "nfs/A@A".to_owned(), ..granting.clone() },
+            Sample { server: "krbtgt/A/A@A".to_owned(), ..granting.clone() },
+        ] {
+            assert_eq!(other.held().renewable(), None, "{other:?}");
+        }
     }
 
     proptest! {

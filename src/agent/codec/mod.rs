@@ -4,12 +4,14 @@
 //! came.
 
 mod credential;
+mod file_cache;
 mod pattern;
 mod principal;
 mod reply;
 mod request;
 
-pub(crate) use credential::{CredentialId, HeldCredential};
+pub(crate) use credential::{CredentialId, HeldCredential, RenewableLife};
+pub(crate) use file_cache::{FileCacheFault, only_credential, with_one};
 pub(crate) use pattern::Pattern;
 pub(crate) use principal::PrincipalBytes;
 pub(crate) use reply::{KcmReply, Status};

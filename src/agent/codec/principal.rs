@@ -63,6 +63,14 @@ impl<'a> PrincipalBytes<'a> {
         self.realm == CONFIGURATION
     }
 
+    /// Whether it is the ticket-granting service of this client's own realm, `krbtgt/REALM@REALM` (RFC 4120 §7.3).
+    pub(crate) fn grants_for(self, client: PrincipalBytes<'_>) -> bool {
+        let mut reader = Reader::new(self.components);
+        let mut next = || reader.opaque_be().ok();
+        let is_granting = next() == Some(b"krbtgt") && next() == Some(client.realm) && next().is_none();
+        is_granting && self.realm == client.realm
+    }
+
     /// `name/instance@REALM`, for people; strangers' bytes are in it.
     pub(crate) fn shown(self) -> String {
         let mut reader = Reader::new(self.components);

@@ -16,7 +16,6 @@ use crate::config::WorkerSandbox;
 use crate::creds::source_list::SourceEntry;
 use crate::gss::configuration::Configuration;
 use crate::gss::krb5_conf::ConfReach;
-use crate::negotiate::messages::{Request, Target};
 use crate::sys::file_rules::allow;
 
 /// The newest version whose rights are used: file system, TCP ports, signals and abstract sockets. A kernel with an older one
@@ -71,13 +70,17 @@ const OF_PLUGINS: [&str; 9] = [
 /// Ports of DNS and KDCs.
 const WELL_KNOWN_PORTS: [u16; 2] = [53, 88];
 
-/// Confines this thread, and those that it starts from now on.
+/// Confines this thread, and those that it starts from now on. `server` is the port of the server that it connects to.
 ///
 /// # Errors
 /// The library's or the kernel's. A kernel without Landlock is none.
-pub(super) fn confine(sandbox: WorkerSandbox, request: &Request, sources: &[SourceEntry]) -> io::Result<()> {
+pub(super) fn confine(
+    sandbox: WorkerSandbox,
+    server: Option<u16>,
+    sources: &[SourceEntry],
+) -> io::Result<()> {
     let reach = Configuration::default().reach();
-    let ports = ports(sandbox, request, &reach);
+    let ports = ports(sandbox, server, &reach);
     let mut rules = rules(ports.as_ref()).map_err(io::Error::other)?;
     let read = AccessFs::from_read(VERSION) & !AccessFs::Execute;
     let plugins = if sandbox == WorkerSandbox::Plugins { OF_PLUGINS.as_slice() } else { &[] };
@@ -121,13 +124,9 @@ fn descriptor(name: &str) -> Option<&str> {
 }
 
 /// The TCP ports that may be connected to; `None` for any. KDCs that only DNS or a plugin knows may listen at any.
-fn ports(sandbox: WorkerSandbox, request: &Request, reach: &ConfReach) -> Option<BTreeSet<u16>> {
+fn ports(sandbox: WorkerSandbox, server: Option<u16>, reach: &ConfReach) -> Option<BTreeSet<u16>> {
     if sandbox == WorkerSandbox::Plugins || !reach.names_kdcs {
         return None;
     }
-    let server = match &request.target {
-        Target::Rpc { channel, .. } => Some(channel.port),
-        Target::Lustre { .. } => None,
-    };
     Some(WELL_KNOWN_PORTS.into_iter().chain(reach.ports.iter().copied()).chain(server).collect())
 }

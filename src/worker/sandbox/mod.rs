@@ -21,7 +21,7 @@ use crate::config::WorkerSandbox;
 use crate::creds::source_list::SourceEntry;
 use crate::event::{Cause, Failure, Stage};
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::messages::{HostNames, Request};
+use crate::negotiate::messages::{HostNames, Request, Target};
 use crate::sys::{jail, name_service, socket_filter};
 
 /// Makes the process undumpable, and has it killed when the monitor ends.
@@ -46,12 +46,29 @@ pub(super) fn enter(request: &Request, sources: &[SourceEntry]) -> Result<(), Fa
     confine_calls(request, sources).map_err(|error| broken("calls", error))
 }
 
+/// Confines the process to what the renewal of a ticket needs. Called before there is a second thread, too.
+///
+/// # Errors
+/// [`Failure`] of the stage `Launch`.
+pub(super) fn enter_for_renewal(sandbox: WorkerSandbox) -> Result<(), Failure> {
+    if sandbox == WorkerSandbox::Off {
+        return Ok(());
+    }
+    files::confine(sandbox, None, &[]).map_err(|error| broken("files", error))?;
+    let calls = PhaseCalls::Everything(CallNeeds::of_renewal(sandbox));
+    calls::confine(sandbox, calls).map_err(|error| broken("calls", error))
+}
+
 /// Landlock's half of [`enter`].
 ///
 /// # Errors
 /// The library's or the kernel's.
 pub(super) fn confine_files(request: &Request, sources: &[SourceEntry]) -> io::Result<()> {
-    files::confine(request.sandbox, request, sources)
+    let server = match &request.target {
+        Target::Rpc { channel, .. } => Some(channel.port),
+        Target::Lustre { .. } => None,
+    };
+    files::confine(request.sandbox, server, sources)
 }
 
 /// The half of seccomp.

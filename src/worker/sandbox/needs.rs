@@ -25,15 +25,24 @@ impl CallNeeds {
                 request.names == HostNames::AsTheHost && names_need_daemons()
             }
         };
-        let own_addresses = nsswitch().is_some_and(|text| names_myhostname(&text));
         let local_sockets = names || request.sandbox == WorkerSandbox::Plugins || are_of("KCM:");
-        Self { local_sockets, keyrings: are_of("KEYRING:"), own_addresses }
+        Self { local_sockets, keyrings: are_of("KEYRING:"), own_addresses: needs_own_addresses() }
+    }
+
+    /// Those of a renewal, whose ticket is in memory.
+    pub(super) fn of_renewal(sandbox: WorkerSandbox) -> Self {
+        let local_sockets = sandbox == WorkerSandbox::Plugins || names_need_daemons();
+        Self { local_sockets, keyrings: false, own_addresses: needs_own_addresses() }
     }
 }
 
 /// Whether host names come from more than files and DNS. nscd(8), which would answer for these, can be done without.
 fn names_need_daemons() -> bool {
     nsswitch().is_none_or(|text| needs_daemons(&text))
+}
+
+fn needs_own_addresses() -> bool {
+    nsswitch().is_some_and(|text| names_myhostname(&text))
 }
 
 fn nsswitch() -> Option<String> {

@@ -7,6 +7,7 @@ use super::site::{install, install_content};
 use super::wait::wait_for;
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -174,7 +175,10 @@ impl LocalKcm {
     /// The same, each with the user that it runs as.
     pub(crate) fn agents_with_uids(&self) -> Vec<(Pid, u32)> {
         let exe = self.path("lgss_agent");
-        let agents = Process::all().into_iter().filter(|process| process.exe == exe);
+        // Each has a process that starts workers for it, which has another name.
+        let name = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let is_agent = |process: &Process| process.exe == exe && name(process.pid) != "lgss_starter\n";
+        let agents = Process::all().into_iter().filter(is_agent);
         agents.filter_map(|process| Some((process.pid, process.uid?))).collect()
     }
 
