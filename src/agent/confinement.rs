@@ -9,7 +9,7 @@ use std::path::Path;
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
 use nix::errno::Errno;
 
-use crate::config::AgentScope;
+use crate::config::{AgentScope, AgentSettings, AgentStorage};
 use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{
     data_memory, foreign, further_filter, on_attributes, on_descriptors, on_open, on_sockets,
@@ -32,13 +32,25 @@ const AGENTS: [c_long; 5] = [
     libc::SYS_close_range,
 ];
 
+/// Operations of keyctl(2) on the persistent keyring.
+const ON_KEYS: [u32; 7] = [
+    libc::KEYCTL_GET_PERSISTENT,
+    libc::KEYCTL_DESCRIBE,
+    libc::KEYCTL_READ,
+    libc::KEYCTL_UPDATE,
+    libc::KEYCTL_LINK,
+    libc::KEYCTL_UNLINK,
+    libc::KEYCTL_SET_TIMEOUT,
+];
+
 /// Confines the process for good.
 ///
 /// # Errors
 /// The library's or the kernel's. A kernel without Landlock is none.
-pub(super) fn confine(scope: AgentScope) -> io::Result<()> {
-    confine_files(scope)?;
-    calls(scope).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
+pub(super) fn confine(settings: AgentSettings) -> io::Result<()> {
+    confine_files(settings.scope)?;
+    on_keys(calls(settings.scope), settings.storage)
+        .enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     deadly().enforce(CallAnswer::Kill, CallAnswer::Allow)
 }
 
@@ -68,6 +80,17 @@ fn calls(scope: AgentScope) -> CallRules {
         .call_with(libc::SYS_tkill, &[Argument::Is(0, own)]);
     let attributes = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_VMA];
     further_filter(on_attributes(on_descriptors(data_memory(rules)), &attributes))
+}
+
+fn on_keys(rules: CallRules, storage: AgentStorage) -> CallRules {
+    match storage {
+        AgentStorage::Memory => rules,
+        AgentStorage::Keyring => {
+            ON_KEYS.into_iter().fold(rules.calls(&[libc::SYS_add_key]), |rules, operation| {
+                rules.call_with(libc::SYS_keyctl, &[Argument::Is(0, operation)])
+            })
+        }
+    }
 }
 
 fn deadly() -> CallRules {

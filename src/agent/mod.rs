@@ -18,6 +18,7 @@ mod journal;
 mod limits;
 mod operations;
 mod peer;
+mod persistent;
 mod serve;
 mod start;
 

@@ -59,6 +59,7 @@ impl KcmRefusal {
             Self::Unsupported => Status::Unsupported,
             Self::Malformed(_) => Status::Malformed,
             Self::Limit(_) => Status::Full,
+            Self::Storage(StorageError::Quota(_)) => Status::Quota,
             Self::Storage(_) => Status::Io,
         }
     }
@@ -188,7 +189,14 @@ impl Desk<'_> {
     }
 
     fn change(&mut self, change: Change) -> Replied {
-        self.collections.apply(self.scope, change, self.now)?;
+        let applied = self.collections.apply(self.scope, change, self.now);
+        if let Err(StorageError::Quota(_)) = &applied
+            && let Ok(dropped) = sweep(self.collections, Pressure::LimitMet, self.now)
+        {
+            // The kernel gives that room back in a while.
+            self.dropped.extend(dropped);
+        }
+        applied?;
         Ok(done())
     }
 

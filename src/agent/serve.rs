@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
+use super::change::StorageError;
 use super::codec::{KcmReply, Opcode};
 use super::collections::Collections;
 use super::connection::{Connection, ReadSoFar};
@@ -31,6 +32,9 @@ const STALLED: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(300);
 /// Most requests of a connection before the next one's turn.
 const IN_A_ROW: usize = 16;
+/// How long a request waits for room that the kernel has yet to free, and how often it is tried again.
+const ROOM_WITHIN: Duration = Duration::from_secs(3);
+const ROOM_LOOK: Duration = Duration::from_millis(100);
 /// The pause after a lack of descriptors or memory.
 const SCARCE: Duration = Duration::from_millis(200);
 /// Memory is locked again when caches have grown by so much, in bytes.
@@ -52,6 +56,10 @@ pub(super) struct Agent {
     /// Size of the caches when memory was last locked; `None` once that has failed.
     locked: Option<usize>,
     asked_to_leave: bool,
+    /// Another agent has taken over the caches.
+    superseded: bool,
+    /// When the storage has something to do.
+    next_tending: Option<Instant>,
 }
 
 /// What poll(2) has found.
@@ -85,6 +93,8 @@ impl Agent {
             scarce_until: now,
             locked: Some(0),
             asked_to_leave: false,
+            superseded: false,
+            next_tending: Some(now),
         }
     }
 
@@ -135,8 +145,11 @@ impl Agent {
         let arrivals = self.intake.awaited().filter(|_| has_room && now >= self.scarce_until);
         set.extend(arrivals.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         set.extend(self.connections.iter().map(|connection| {
-            let (fd, flags) = connection.awaited();
-            PollFd::new(fd, flags)
+            match (connection.due(), connection.awaited()) {
+                // Not looked at before its time; nothing is ever found here.
+                (Some(_), _) => PollFd::new(ending.as_fd(), PollFlags::empty()),
+                (None, (fd, flags)) => PollFd::new(fd, flags),
+            }
         }));
         (set, arrivals.is_some())
     }
@@ -147,7 +160,9 @@ impl Agent {
         let leave =
             (self.is_empty() && !self.asked_to_leave).then(|| self.last_request + self.settings.idle.0);
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
-        connections.chain(sweep).chain(leave).chain(scarce).min()
+        let due = self.connections.iter().filter_map(Connection::due);
+        let tending = self.next_tending;
+        connections.chain(sweep).chain(leave).chain(scarce).chain(due).chain(tending).min()
     }
 
     fn patience_ends(&self, connection: &Connection) -> Instant {
@@ -172,6 +187,15 @@ impl Agent {
                 self.connections.swap_remove(at);
             }
         }
+        let is_due = |connection: &Connection| connection.due().is_some_and(|due| due <= now);
+        for at in (0..self.connections.len()).rev() {
+            if self.connections.get(at).is_some_and(is_due) {
+                self.attend(at, now);
+            }
+        }
+        if self.next_tending.is_some_and(|due| due <= now) {
+            self.next_tending = self.collections.tend(now);
+        }
         if now >= self.next_sweep && !self.is_empty() {
             self.next_sweep = now + SWEEP;
             match sweep(&mut self.collections, Pressure::None, now_32()) {
@@ -183,6 +207,11 @@ impl Agent {
 
     /// Whether there is nothing to serve any more. Asks to be let go where somebody can.
     fn is_over(&mut self, now: Instant) -> bool {
+        if self.superseded {
+            let words = StorageError::Superseded;
+            self.journal.say(LogLevel::Info, Topic::Process, format_args!("ended: {words}"));
+            return true;
+        }
         if matches!(self.intake, Intake::Closed) && self.connections.is_empty() {
             self.tell_loss("ended, since lgss_kcm is gone");
             return true;
@@ -267,17 +296,30 @@ impl Agent {
             if !connection.send(now) {
                 return false;
             }
-            if !matches!(connection.awaited(), (_, PollFlags::POLLIN)) {
-                return true;
-            }
-            let answer = match connection.receive(&self.limits, room, now) {
-                ReadSoFar::NotYet => return true,
-                ReadSoFar::Closed => return false,
-                ReadSoFar::Refused(refusal) => Err(refusal),
-                ReadSoFar::Request(opcode, parameters) => {
+            let received = match (connection.resume(now), connection.due(), connection.awaited()) {
+                (Some((opcode, parameters, since)), ..) => (ReadSoFar::Request(opcode, parameters), since),
+                (None, None, (_, PollFlags::POLLIN)) => (connection.receive(&self.limits, room, now), now),
+                _ => return true,
+            };
+            let answer = match received {
+                (ReadSoFar::NotYet, _) => return true,
+                (ReadSoFar::Closed, _) => return false,
+                (ReadSoFar::Refused(refusal), _) => Err(refusal),
+                (ReadSoFar::Request(opcode, parameters), since) => {
                     let scope = connection.scope().clone();
                     self.last_request = now;
-                    self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()))
+                    let answer =
+                        self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()));
+                    if self.superseded {
+                        return false;
+                    }
+                    if self.may_fit(&answer, since, now) {
+                        if let Some(connection) = self.connections.get_mut(at) {
+                            connection.postpone((opcode, parameters), since, now + ROOM_LOOK);
+                        }
+                        return true;
+                    }
+                    answer
                 }
             };
             let reply = answer.unwrap_or_else(|refusal| {
@@ -299,6 +341,10 @@ impl Agent {
         (opcode, parameters): (Opcode, &[u8]),
         room: usize,
     ) -> Result<KcmReply, KcmRefusal> {
+        self.superseded |= self.collections.is_superseded();
+        if self.superseded {
+            return Err(StorageError::Superseded.into());
+        }
         let mut dropped = Vec::new();
         let mut desk = Desk {
             collections: &mut self.collections,
@@ -311,7 +357,15 @@ impl Agent {
         };
         let answer = desk.answer(opcode, parameters);
         self.tell_dropped(dropped);
+        self.superseded |= matches!(answer, Err(KcmRefusal::Storage(StorageError::Superseded)));
         answer
+    }
+
+    /// Whether a request that had no room may have some soon.
+    fn may_fit(&self, answer: &Result<KcmReply, KcmRefusal>, since: Instant, now: Instant) -> bool {
+        matches!(answer, Err(KcmRefusal::Storage(StorageError::Quota(_))))
+            && now.saturating_duration_since(since) < ROOM_WITHIN
+            && self.collections.frees_room(now)
     }
 
     /// Locks what the caches have got since the last time.
@@ -355,7 +409,9 @@ impl Agent {
     fn tell_loss(&mut self, why: &str) {
         let count = self.collections.count();
         if count > 0 && !self.collections.survive() {
-            let words = format_args!("{why}: caches that were in memory are lost: {count}");
+            let tickets: usize = self.collections.all().map(|(_, _, cache)| cache.credentials().len()).sum();
+            let words =
+                format_args!("{why}: caches that were in memory are lost: {count} with {tickets} entries");
             self.journal.say(LogLevel::Warn, Topic::Process, words);
         }
     }

@@ -4,13 +4,20 @@
 //! came.
 
 mod credential;
+mod id;
 mod pattern;
 mod principal;
 mod reply;
 mod request;
 
 pub(crate) use credential::{CredentialId, HeldCredential};
+pub(crate) use id::{id_of, number_of};
 pub(crate) use pattern::Pattern;
 pub(crate) use principal::PrincipalBytes;
 pub(crate) use reply::{KcmReply, Status};
 pub(crate) use request::{CacheId, CacheLabel, Header, KcmRequest, Opcode, RequestFault};
+
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::credential::tests::{Sample, principal};
+}
