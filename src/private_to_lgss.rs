@@ -47,6 +47,7 @@ pub mod event {
 /// Checks of decoders, for the targets in fuzz/ and for tests/corpora.rs.
 #[cfg(feature = "test-programs")]
 pub mod fuzz {
+    pub use crate::agent::fuzz as agent;
     pub use crate::cli::fuzz as cli;
     pub use crate::config::fuzz as config;
     pub use crate::creds::fuzz as creds;

@@ -16,9 +16,10 @@ use lgss::private_to_lgss::sk_tool;
 
 type Record = fn() -> Command;
 
-const PAGES: [(&str, Record); 5] = [
+const PAGES: [(&str, Record); 6] = [
     ("lgss.1", programs::lgss),
     ("lgss_kinit.1", kinit::record),
+    ("lgss_agent.8", programs::lgss_agent),
     ("lgss_keyring.8", programs::lgss_keyring),
     ("lgss_negotiate.8", programs::lgss_negotiate),
     ("lgss_sk.8", sk_tool::record),
@@ -85,6 +86,18 @@ fn the_record_of_the_upcall_has_the_options_that_it_reads() {
     let documented = "create KEY TYPE DESCRIPTION CALLOUT UID GID";
     assert!(words.collect::<Vec<_>>().join(" ").starts_with(documented) && source.contains(documented));
     assert!(!source.contains("clap"), "the upcall is to be small");
+}
+
+/// As for the upcall.
+#[test]
+fn the_record_of_the_agent_has_the_options_that_it_reads() {
+    let source = include_str!("../src/agent/arguments.rs");
+    let code = source.split("#[cfg(test)]").next().unwrap();
+    let read: BTreeSet<&str> =
+        code.split("Some(\"--").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let record = programs::lgss_agent();
+    let recorded = record.get_arguments().filter_map(Arg::get_long);
+    assert_eq!(read, recorded.chain(["help", "version"]).collect());
 }
 
 fn regenerated(text: &str, record: &Command) -> String {

@@ -2,7 +2,7 @@
 //! tests/corpora.rs.
 
 use lgss::private_to_lgss::fuzz::{
-    cli, config, creds, crypto, ctx, gss, identity, key, negotiate, selftest, sk_tool, upcall,
+    agent, cli, config, creds, crypto, ctx, gss, identity, key, negotiate, selftest, sk_tool, upcall,
 };
 
 /// Panics if what must hold for these bytes does not.
@@ -10,10 +10,11 @@ pub type Check = fn(&[u8]);
 
 /// Name and checks of each target. Where there are several checks, the first byte of an input chooses one, by its rest
 /// after division.
-pub const TARGETS: [(&str, &[Check]); 21] = [
+pub const TARGETS: [(&str, &[Check]); 22] = [
     ("cache_files", &[creds::file_shape, creds::library_cache, creds::credential_key, creds::primary_key]),
     ("cache_names", &[creds::cache_name, creds::tokens]),
     ("init_channel", &[negotiate::init_channel]),
+    ("kcm", &[agent::kcm_requests, agent::kcm_request, agent::credential]),
     ("krb5_conf", &[gss::krb5_conf, creds::krb5_conf]),
     (
         "libkrb5",

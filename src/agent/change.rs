@@ -97,13 +97,19 @@ pub(super) trait Storage {
     fn survives(&self) -> bool;
 
     /// Whether what is too much now may soon fit, since the kernel has yet to free what was removed.
-    fn frees_room(&self, now: Instant) -> bool;
+    fn frees_room(&self, _now: Instant) -> bool {
+        false
+    }
 
     /// Whether another process has taken over what is stored.
-    fn is_superseded(&self) -> bool;
+    fn is_superseded(&self) -> bool {
+        false
+    }
 
     /// Does what is due by now, so that what was recorded is kept. Returns when it is due again.
-    fn tend(&mut self, now: Instant) -> Option<Instant>;
+    fn tend(&mut self, _now: Instant) -> Option<Instant> {
+        None
+    }
 }
 
 /// Nowhere: what the process holds ends with it.
@@ -117,17 +123,5 @@ impl Storage for Memory {
 
     fn survives(&self) -> bool {
         false
-    }
-
-    fn frees_room(&self, _: Instant) -> bool {
-        false
-    }
-
-    fn is_superseded(&self) -> bool {
-        false
-    }
-
-    fn tend(&mut self, _: Instant) -> Option<Instant> {
-        None
     }
 }

@@ -13,9 +13,12 @@ mod collections;
 mod confinement;
 mod connection;
 mod expiry;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 mod intake;
 mod journal;
 mod limits;
+mod lock;
 mod operations;
 mod peer;
 mod persistent;

@@ -13,8 +13,10 @@ use super::codec::{
 };
 use super::collections::{Collections, ScopeCaches};
 use super::expiry::{Dropped, Pressure, sweep};
+use super::journal::Topic;
 use super::limits::{LimitMet, StoreLimits};
 use super::peer::ClientScope;
+use crate::config::LogLevel;
 use crate::wire::WireError;
 
 /// Why a request is refused.
@@ -61,6 +63,18 @@ impl KcmRefusal {
             Self::Limit(_) => Status::Full,
             Self::Storage(StorageError::Quota(_)) => Status::Quota,
             Self::Storage(_) => Status::Io,
+        }
+    }
+}
+
+impl KcmRefusal {
+    /// How it is logged, if it is.
+    pub(super) fn severity(&self) -> Option<(LogLevel, Topic)> {
+        match self {
+            Self::Limit(_) | Self::Storage(StorageError::Quota(_)) => Some((LogLevel::Warn, Topic::Limit)),
+            Self::Malformed(_) => Some((LogLevel::Warn, Topic::Malformed)),
+            Self::Storage(_) => Some((LogLevel::Error, Topic::Storage)),
+            Self::NoCache | Self::Nothing | Self::NothingToRemove | Self::Unsupported => None,
         }
     }
 }
@@ -300,3 +314,6 @@ fn done() -> KcmReply {
 fn is_meant(pattern: &Pattern<'_>, credential: &HeldCredential) -> bool {
     credential.fields().is_ok_and(|fields| pattern.matches(&fields))
 }
+
+#[cfg(test)]
+mod tests;

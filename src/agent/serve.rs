@@ -18,10 +18,10 @@ use super::expiry::{Dropped, Pressure, sweep};
 use super::intake::{Arrival, Intake};
 use super::journal::{AgentJournal, Topic};
 use super::limits::{REPLY_LIMIT, StoreLimits, UNDER_WAY};
+use super::lock::MemoryLock;
 use super::operations::{Desk, KcmRefusal};
 use super::peer::{ClientScope, scope_of};
 use crate::config::{AgentSettings, LogLevel};
-use crate::sys::locked::lock_present;
 use crate::time::now_32;
 
 /// Most connections; for another one, the one that has been idle for longest is closed.
@@ -37,8 +37,6 @@ const ROOM_WITHIN: Duration = Duration::from_secs(3);
 const ROOM_LOOK: Duration = Duration::from_millis(100);
 /// The pause after a lack of descriptors or memory.
 const SCARCE: Duration = Duration::from_millis(200);
-/// Memory is locked again when caches have grown by so much, in bytes.
-const LOCK_STEP: usize = 64 * 1024;
 
 /// The server.
 pub(super) struct Agent {
@@ -49,12 +47,12 @@ pub(super) struct Agent {
     connections: Vec<Connection>,
     collections: Collections,
     journal: AgentJournal,
-    last_request: Instant,
+    /// When the last connection or request came.
+    last_active: Instant,
     next_sweep: Instant,
     /// No connection is taken before.
     scarce_until: Instant,
-    /// Size of the caches when memory was last locked; `None` once that has failed.
-    locked: Option<usize>,
+    lock: MemoryLock,
     asked_to_leave: bool,
     /// Another agent has taken over the caches.
     superseded: bool,
@@ -88,10 +86,10 @@ impl Agent {
             connections: Vec::new(),
             collections,
             journal,
-            last_request: now,
-            next_sweep: now,
+            last_active: now,
+            next_sweep: now + SWEEP,
             scarce_until: now,
-            locked: Some(0),
+            lock: MemoryLock::default(),
             asked_to_leave: false,
             superseded: false,
             next_tending: Some(now),
@@ -100,7 +98,7 @@ impl Agent {
 
     /// Serves until a signal, or until there is nothing to serve any more.
     pub(super) fn serve(mut self, ending: &SignalFd, begun: Instant) {
-        self.lock_memory();
+        self.lock.renew(self.collections.size(), &mut self.journal);
         let mut now = begun;
         loop {
             self.tidy(now);
@@ -158,7 +156,7 @@ impl Agent {
         let connections = self.connections.iter().map(|connection| self.patience_ends(connection));
         let sweep = (self.collections.count() > 0).then_some(self.next_sweep);
         let leave =
-            (self.is_empty() && !self.asked_to_leave).then(|| self.last_request + self.settings.idle.0);
+            (self.is_empty() && !self.asked_to_leave).then(|| self.last_active + self.settings.idle.0);
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
         let due = self.connections.iter().filter_map(Connection::due);
         let tending = self.next_tending;
@@ -216,7 +214,7 @@ impl Agent {
             self.tell_loss("ended, since lgss_kcm is gone");
             return true;
         }
-        let idle = now.saturating_duration_since(self.last_request) >= self.settings.idle.0;
+        let idle = now.saturating_duration_since(self.last_active) >= self.settings.idle.0;
         if self.asked_to_leave || !idle || !self.is_empty() {
             return false;
         }
@@ -243,7 +241,7 @@ impl Agent {
             }
             match self.intake.take() {
                 Ok(Arrival::Connection(socket)) => {
-                    self.asked_to_leave = false;
+                    (self.asked_to_leave, self.last_active) = (false, now);
                     match scope_of(&socket, self.uid, self.settings.scope) {
                         Ok(scope) => self.connections.push(Connection::new(socket, scope, now)),
                         Err(fault) => self.journal.say(LogLevel::Warn, Topic::Peer, fault),
@@ -285,7 +283,7 @@ impl Agent {
         if !self.exchange(at, now) {
             self.connections.swap_remove(at);
         }
-        self.lock_memory();
+        self.lock.renew(self.collections.size(), &mut self.journal);
     }
 
     /// Returns whether the connection goes on.
@@ -307,7 +305,7 @@ impl Agent {
                 (ReadSoFar::Refused(refusal), _) => Err(refusal),
                 (ReadSoFar::Request(opcode, parameters), since) => {
                     let scope = connection.scope().clone();
-                    self.last_request = now;
+                    self.last_active = now;
                     let answer =
                         self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()));
                     if self.superseded {
@@ -368,34 +366,10 @@ impl Agent {
             && self.collections.frees_room(now)
     }
 
-    /// Locks what the caches have got since the last time.
-    fn lock_memory(&mut self) {
-        let size = self.collections.size();
-        let Some(locked) = self.locked.filter(|locked| *locked == 0 || size >= locked + LOCK_STEP) else {
-            return;
-        };
-        match lock_present() {
-            Ok(()) => self.locked = Some(size.max(1)),
-            Err(errno) => {
-                self.locked = None;
-                let words = if locked == 0 { "memory" } else { "further memory" };
-                let words = format_args!("{words} may be swapped out: {errno}; raise the limit memlock");
-                self.journal.say(LogLevel::Info, Topic::Process, words);
-            }
-        }
-    }
-
     fn tell_refusal(&mut self, refusal: &KcmRefusal) {
-        let (level, topic) = match refusal {
-            KcmRefusal::Limit(_) => (LogLevel::Warn, Topic::Limit),
-            KcmRefusal::Malformed(_) => (LogLevel::Warn, Topic::Malformed),
-            KcmRefusal::Storage(_) => (LogLevel::Error, Topic::Storage),
-            KcmRefusal::NoCache
-            | KcmRefusal::Nothing
-            | KcmRefusal::NothingToRemove
-            | KcmRefusal::Unsupported => return,
-        };
-        self.journal.say(level, topic, refusal);
+        if let Some((level, topic)) = refusal.severity() {
+            self.journal.say(level, topic, refusal);
+        }
     }
 
     fn tell_dropped(&mut self, dropped: Vec<Dropped>) {

@@ -41,6 +41,30 @@ pub fn lgss_keyring() -> Command {
         .arg(word("SESSION-KEYRING"))
 }
 
+/// Command line of `lgss_agent`.
+pub fn lgss_agent() -> Command {
+    let option = |id: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(id).long(id).value_name(value).help(help)
+    };
+    Command::new("lgss_agent")
+        .about("keeps a user's Kerberos credential caches (KCM)")
+        .disable_help_flag(true)
+        .arg(option("socket", "PATH", "Make this socket and take the user's connections there."))
+        .arg(option("door", "N", "Descriptor of a socket by which lgss_kcm passes connections on."))
+        .arg(option(
+            "for-uid",
+            "UID",
+            "With --door, the user whose connections are taken: the one who runs the program, or 0, whose caches \
+             the user of lgss_kcm keeps.",
+        ))
+        .arg(option(
+            "config",
+            "FILE",
+            "Settings from this file instead of /etc/lgss/lgss.toml. The file and every directory above it must belong \
+             to root and be writable by nobody else.",
+        ))
+}
+
 /// Command line of `lgss_negotiate`, which takes no words.
 pub fn lgss_negotiate() -> Command {
     Command::new("lgss_negotiate").about("worker of lgss_keyring").disable_help_flag(true)

@@ -15,6 +15,11 @@
 // A test missing in `trials!`, or a module missing in MODULES, does not build.
 #![deny(dead_code)]
 
+mod agent_clients;
+mod agent_door;
+mod agent_hostile;
+mod agent_limits;
+mod agent_sessions;
 mod cache_types;
 mod candidates;
 mod choice;
@@ -124,6 +129,11 @@ type Trials = fn(&Arc<Shared>) -> Vec<libtest_mimic::Trial>;
 /// Modules whose tests may run at the same time.
 const MODULES: &[Trials] = &[
     established::trials,
+    agent_clients::trials,
+    agent_door::trials,
+    agent_hostile::trials,
+    agent_limits::trials,
+    agent_sessions::trials,
     credentials::trials,
     cache_types::trials,
     candidates::trials,

@@ -20,6 +20,7 @@ crate::trials![
     one_cache_of_a_directory_that_either_writes_serves_and_both_see_the_new_ticket,
     a_cache_of_sssds_kcm_serves_and_both_see_the_new_ticket,
     a_cache_of_heimdals_kcm_that_either_writes_serves_and_both_see_the_new_ticket,
+    a_cache_of_the_users_own_agent_that_either_writes_serves_and_both_see_the_new_ticket,
     keyring_caches_serve_and_show_the_new_ticket,
     a_service_ticket_that_heimdal_has_got_serves_without_a_kdc,
     heimdal_neither_writes_nor_reads_keyring_caches,
@@ -98,6 +99,14 @@ fn a_cache_of_heimdals_kcm_that_either_writes_serves_and_both_see_the_new_ticket
     for writer in Writer::BOTH {
         let site = Site::new(shared.realm());
         expect_by_kcm(shared, &site, &Kcm::start_heimdals(&site), writer);
+    }
+}
+
+/// The tickets exist in the agent alone.
+fn a_cache_of_the_users_own_agent_that_either_writes_serves_and_both_see_the_new_ticket(shared: &Shared) {
+    for writer in Writer::BOTH {
+        let site = Site::new(shared.realm());
+        expect_by_kcm(shared, &site, &Kcm::start_agent(&site), writer);
     }
 }
 

@@ -19,5 +19,11 @@ pub(crate) use request::{CacheId, CacheLabel, Header, KcmRequest, Opcode, Reques
 
 #[cfg(test)]
 pub(crate) mod tests {
-    pub(crate) use super::credential::tests::{Sample, principal};
+    pub(crate) use super::credential::tests::{Sample, opaque, principal};
+    pub(crate) use super::pattern::tests::pattern;
+
+    /// The name of a cache, then more parameters.
+    pub(crate) fn named(label: &str, rest: &[u8]) -> Vec<u8> {
+        [label.as_bytes(), &[0], rest].concat()
+    }
 }

@@ -1,11 +1,14 @@
-//! A daemon that keeps credential caches (KCM) for one site, on its own socket: SSSD's or Heimdal's.
+//! A daemon that keeps credential caches (KCM) for one site, on its own socket: SSSD's, Heimdal's or ours.
 
+use super::agent::agent_program;
 use super::process::{Daemon, command, run};
 use super::realm::PASSWORD;
-use super::site::Site;
+use super::scratch::Scratch;
+use super::site::{Site, install};
 use super::wait::wait_for;
 use super::writers::HEIMDAL;
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -18,12 +21,18 @@ const SSSD: &str = "for d in /etc/sssd /var/lib/sss /var/log/sssd /run; do mount
     sssd --genconf-section=kcm; exec /usr/libexec/sssd/sssd_kcm --uid 0 --gid 0 --logger=stderr";
 /// Heimdal's daemon has its socket in /run, and cannot be told another place.
 const HEIMDALS: &str = "mount --bind \"$1\" /run && exec \"$2\"/sbin/kcm";
+/// Ours is the user's own process. Heimdal's programs look for its socket in /run.
+const OURS: &str = "mount -t tmpfs lgss-test /run && ln -s \"$1\" /run/.heim_org.h5l.kcm-socket && \
+    exec setpriv --reuid=\"$3\" --regid=\"$3\" --clear-groups -- \
+    \"$4\"/lgss_agent --config \"$PWD/lgss.toml\" --socket \"$1\"";
 
 /// Ends on drop.
 #[derive(Debug)]
 pub(crate) struct Kcm {
     daemon: Daemon,
     socket: PathBuf,
+    /// Where ours was installed; removed after the daemon's end.
+    _program: Option<Scratch>,
 }
 
 impl Kcm {
@@ -42,13 +51,26 @@ impl Kcm {
         Self::start_with(site, HEIMDALS, &run, &run.join(".heim_org.h5l.kcm-socket"))
     }
 
+    /// Starts `lgss_agent` with the site's settings and adds it to the site's krb5.conf.
+    pub(crate) fn start_agent(site: &Site) -> Self {
+        // Not in the site's directory, where it would be taken for a process of the upcall.
+        let program = Scratch::new();
+        install(agent_program(), &program.path("lgss_agent"), 0o711);
+        site.open_log();
+        let socket = site.path("user").join("kcm.socket");
+        let script = OURS.replace("$4", program.path("").to_str().unwrap());
+        let kcm = Self::start_with(site, &script, &socket, &socket);
+        Self { _program: Some(program), ..kcm }
+    }
+
     fn start_with(site: &Site, script: &str, first: &Path, socket: &PathBuf) -> Self {
         site.libdefaults(&format!("kcm_socket = {}", socket.display()));
         let mut unshare = command("unshare");
         unshare
             .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
             .arg(first)
-            .arg(HEIMDAL);
+            .arg(HEIMDAL)
+            .arg(site.uid().to_string());
         let mut daemon = Daemon::start(unshare, &site.path(""), "kcm.log");
         wait_for("the KCM daemon", Duration::from_secs(15), || {
             if daemon.ended().is_some() {
@@ -56,7 +78,12 @@ impl Kcm {
             }
             UnixStream::connect(socket).ok()
         });
-        Self { daemon, socket: socket.clone() }
+        Self { daemon, socket: socket.clone(), _program: None }
+    }
+
+    /// The daemon's process.
+    pub(crate) fn pid(&self) -> Pid {
+        self.daemon.pid()
     }
 
     /// The daemon stops: its socket takes requests, and nobody answers.

@@ -4,6 +4,7 @@
 //! next run removes what a killed run left.
 
 pub(crate) mod acceptor;
+pub(crate) mod agent;
 pub(crate) mod authority;
 pub(crate) mod blows;
 pub(crate) mod cache_file;

@@ -62,9 +62,14 @@ pub(crate) struct Daemon(Child);
 
 impl Daemon {
     /// Starts `command` in `directory`, with its output in `log` there.
-    pub(crate) fn start(mut command: Command, directory: &Path, log: &str) -> Self {
+    pub(crate) fn start(command: Command, directory: &Path, log: &str) -> Self {
+        Self::start_given(command, Stdio::null(), directory, log)
+    }
+
+    /// The same with `given` as its standard input.
+    pub(crate) fn start_given(mut command: Command, given: Stdio, directory: &Path, log: &str) -> Self {
         let log = File::create(directory.join(log)).unwrap();
-        command.current_dir(directory).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.current_dir(directory).stdin(given).stdout(log.try_clone().unwrap()).stderr(log);
         Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
 

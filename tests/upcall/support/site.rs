@@ -13,7 +13,7 @@ use super::wait::wait_for;
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,6 +159,11 @@ impl Site {
     /// Adds a line for request-key(8), which may read the file at any time.
     pub(crate) fn add_rule(&self, rule: &str) {
         self.replace_rules(|rules| format!("{rules}{rule}\n"));
+    }
+
+    /// Lets processes of users write to the site's log, as they may to the system's.
+    pub(crate) fn open_log(&self) {
+        fs::set_permissions(self.path("log"), fs::Permissions::from_mode(0o666)).unwrap();
     }
 
     /// Restricts the encryption types of contexts.
