@@ -28,6 +28,7 @@ mod killer;
 mod led;
 mod look_into;
 mod plan;
+mod relay;
 mod short;
 mod target;
 mod threads;
@@ -49,6 +50,7 @@ fn main() {
         Some("kill-at") => killer::run(&arguments[1..]),
         Some("strike") => killer::run_against(&arguments[1..]),
         Some("daemon") => daemon::run(&arguments[1..]),
+        Some("relay") => relay::run(&arguments[1..]),
         Some("use") => daemon::use_library(&arguments[1..], daemon::Then::Tell),
         Some("leave") => daemon::use_library(&arguments[1..], daemon::Then::Leave),
         Some("daemon-child") => daemon::look(&arguments[1..]),

@@ -276,7 +276,8 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = byte;
             if let Ok(read) = Head::read(&bytes) {
-                prop_assert_eq!(read.written().as_slice(), &bytes[..]);
+                let written = read.written();
+                prop_assert_eq!(written.as_slice(), &bytes[..]);
             }
         }
     }

@@ -182,3 +182,6 @@ fn kind_of_keys() -> TicketKey {
         Err(_) => TicketKey::User,
     }
 }
+
+#[cfg(test)]
+mod tests;
