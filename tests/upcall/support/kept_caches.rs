@@ -136,13 +136,11 @@ impl KeptCaches {
     /// The same, which serves.
     pub(crate) fn try_to_connect(&self, socket: &str) -> Option<KcmClient> {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut relay = command_as(self.site.uid(), self.programs.path("probe"));
-        relay
-            .arg("relay")
-            .arg(self.socket(socket))
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null());
-        let mut relay = relay.stderr(Stdio::null()).spawn().unwrap();
+        let mut program = command_as(self.site.uid(), self.programs.path("probe"));
+        program.arg("relay").arg(self.socket(socket)).stdin(Stdio::from(OwnedFd::from(theirs)));
+        let mut relay = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Its end is seen only when nobody else has that side of the connection.
+        drop(program);
         // It ends with the connection.
         std::thread::spawn(move || relay.wait());
         let mut client = KcmClient::over(ours);
