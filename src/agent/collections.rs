@@ -56,29 +56,19 @@ impl ScopeCaches {
                 self.default.take_if(|default| *default == from);
             }
             Change::SetDefault { label } => self.default = Some(label),
-            change => self.make_in_cache(change, now),
+            Change::PutCredential { label, id, credential, replaced } => self.within(&label, |cache| {
+                replaced.into_iter().for_each(|former| cache.remove(former));
+                cache.put(id, credential, now);
+            }),
+            Change::RemoveCredentials { label, ids } => {
+                self.within(&label, |cache| ids.into_iter().for_each(|id| cache.remove(id)));
+            }
+            Change::SetOffset { label, offset } => self.within(&label, |cache| cache.set_offset(offset)),
         }
     }
 
-    fn make_in_cache(&mut self, change: Change, now: u32) {
-        let (label, act): (_, Box<dyn FnOnce(&mut HeldCache)>) = match change {
-            Change::PutCredential { label, id, credential, replaced } => (
-                label,
-                Box::new(move |cache| {
-                    replaced.into_iter().for_each(|former| cache.remove(former));
-                    cache.put(id, credential, now);
-                }),
-            ),
-            Change::RemoveCredentials { label, ids } => {
-                (label, Box::new(move |cache| ids.into_iter().for_each(|id| cache.remove(id))))
-            }
-            Change::SetOffset { label, offset } => (label, Box::new(move |cache| cache.set_offset(offset))),
-            Change::PutCache { .. }
-            | Change::RemoveCache { .. }
-            | Change::MoveCache { .. }
-            | Change::SetDefault { .. } => return,
-        };
-        if let Some(cache) = self.caches.get_mut(&label) {
+    fn within(&mut self, label: &CacheLabel, act: impl FnOnce(&mut HeldCache)) {
+        if let Some(cache) = self.caches.get_mut(label) {
             act(cache);
         }
     }

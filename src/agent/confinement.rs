@@ -96,3 +96,66 @@ fn on_keys(rules: CallRules, storage: AgentStorage) -> CallRules {
 fn deadly() -> CallRules {
     foreign().calls(&[libc::SYS_execve, libc::SYS_execveat])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::errno::errno_of;
+    use crate::sys::fork::{ForkResult, REACHED, fork};
+    use crate::sys::process::end;
+    use nix::sys::signal::Signal;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+
+    /// How a child ends that has confined itself and then does something.
+    fn confined(scope: AgentScope, act: impl FnOnce() -> bool) -> WaitStatus {
+        match fork().unwrap() {
+            ForkResult::Child => {
+                let ready = crate::sys::jail::keep_no_right().is_ok() && confine(scope).is_ok();
+                end(if ready && act() { REACHED } else { 1 })
+            }
+            ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        }
+    }
+
+    fn refused<T>(result: io::Result<T>) -> bool {
+        result.err().is_some_and(|error| matches!(errno_of(&error), Errno::EPERM | Errno::EACCES))
+    }
+
+    #[test]
+    fn nothing_is_opened_connected_or_signalled_and_what_is_open_works() {
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        let log = UnixDatagram::unbound().unwrap();
+        let status = confined(AgentScope::User, || {
+            refused(File::open("/etc/passwd"))
+                && refused(File::open("/proc/self/sessionid"))
+                && refused(std::fs::read_dir("/"))
+                && refused(UnixStream::connect("/dev/log"))
+                && refused(std::net::TcpStream::connect("127.0.0.1:1"))
+                && refused(UnixDatagram::unbound())
+                && nix::sys::signal::kill(nix::unistd::getppid(), None) == Err(Errno::EPERM)
+                && here.write(b"x").is_ok()
+                && there.read(&mut [0]).is_ok()
+                && log.send_to(b"x", "/nowhere").is_err_and(|error| errno_of(&error) == Errno::ENOENT)
+        });
+        assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
+    }
+
+    #[test]
+    fn where_sessions_count_those_of_clients_can_be_read_and_no_other_file() {
+        let status = confined(AgentScope::Session, || {
+            File::open("/proc/self/sessionid").is_ok()
+                && refused(File::open("/etc/passwd"))
+                && refused(File::create("/proc/self/comm"))
+        });
+        assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
+    }
+
+    #[test]
+    fn to_execute_a_program_is_death() {
+        let status = confined(AgentScope::User, || nix::unistd::execv(c"/bin/true", &[c"true"]).is_ok());
+        assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "{status:?}");
+    }
+}

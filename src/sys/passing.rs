@@ -30,7 +30,10 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Passed, Errno> {
     let mut header: libc::msghdr = unsafe { zeroed() };
     (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
     header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = control.0.len().try_into().map_err(|_| Errno::EINVAL)?;
+    #[allow(clippy::useless_conversion, reason = "another type with musl")]
+    {
+        header.msg_controllen = control.0.len().try_into().map_err(|_| Errno::EINVAL)?;
+    }
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the header's pointers are to live buffers of the lengths beside them.
     let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
@@ -58,7 +61,7 @@ unsafe fn taken(header: &libc::msghdr) -> Vec<OwnedFd> {
         if (one.cmsg_level, one.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: only the address is computed.
             let data = unsafe { libc::CMSG_DATA(part) }.cast::<RawFd>();
-            // Of unlike types in the two C libraries.
+            #[allow(clippy::useless_conversion, reason = "another type with musl")]
             let length = usize::try_from(one.cmsg_len).unwrap_or(0);
             // SAFETY: a number.
             let before = unsafe { libc::CMSG_LEN(0) };

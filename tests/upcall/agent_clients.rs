@@ -158,11 +158,7 @@ fn another_user_and_root_see_nothing(_: &Shared) {
     let others = klist(command_as(home.site.machine_uid(), "env"));
     let roots = klist(command("env"));
     assert!(!others.contains("alice") && !roots.contains("alice"), "{others} {roots}");
-    // The first of root's was the test's own, which waited for the socket.
-    wait_for("the lines about root", Duration::from_secs(10), || {
-        let lines = home.site.log.lines();
-        (lines.iter().filter(|line| line.contains("uid 0 is closed")).count() >= 2).then_some(())
-    });
+    home.site.log.wait_for_words(&["uid 0 is closed"]);
     home.done("klist -s");
 }
 

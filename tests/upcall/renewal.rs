@@ -1,7 +1,7 @@
 //! Renewal of ticket-granting tickets before use (`renew` in lgss.toml); a context ends with its ticket.
 
 use crate::support::acceptor::Acceptor;
-use crate::support::kcm::Kcm;
+use crate::support::kcm::{Kcm, OUR_KCM};
 use crate::support::outcome::Outcome;
 use crate::support::ports::free_port;
 use crate::support::probe::{Finding, Probe, Step, as_user};
@@ -183,7 +183,7 @@ impl Scene {
 }
 
 fn a_ticket_is_renewed_in_place_whatever_keeps_the_cache(_: &Shared) {
-    for cache in ["KEYRING:session:mine", "KEYRING:user:mine", "DIR:", "KCM:"] {
+    for cache in ["KEYRING:session:mine", "KEYRING:user:mine", "DIR:", "KCM:", OUR_KCM] {
         expect_renewed_in(cache);
     }
 }
@@ -193,9 +193,14 @@ fn a_ticket_is_renewed_in_place_whatever_keeps_the_cache(_: &Shared) {
 fn expect_renewed_in(cache: &str) {
     let mut realm = Realm::start();
     let site = Site::with(&realm, &Settings { extra: RENEWING, ..Settings::default() });
-    let kcm = cache.starts_with("KCM").then(|| Kcm::start(&site));
+    let kcm = match cache {
+        "KCM:" => Some(Kcm::start(&site)),
+        OUR_KCM => Some(Kcm::start_agent(&site)),
+        _ => None,
+    };
     let cache = match cache {
         "DIR:" => format!("DIR:{}", site.path("user").display()),
+        OUR_KCM => "KCM:".to_owned(),
         other => other.to_owned(),
     };
     let acceptor = Acceptor::start(&realm);

@@ -3,7 +3,7 @@
 
 use crate::support::acceptor::Acceptor;
 use crate::support::ganesha::Ganesha;
-use crate::support::kcm::Kcm;
+use crate::support::kcm::{Kcm, OUR_KCM};
 use crate::support::outcome::Outcome;
 use crate::support::ports::free_port;
 use crate::support::probe::{Finding, Probe, Step, as_user};
@@ -86,7 +86,7 @@ fn a_ticket_for_an_old_key_is_replaced_and_the_server_asked_once_more(_: &Shared
 }
 
 fn a_ticket_for_an_old_key_is_replaced_whatever_keeps_the_cache(_: &Shared) {
-    for cache in ["KEYRING:session:mine", "KEYRING:user:mine", "DIR:"] {
+    for cache in ["KEYRING:session:mine", "KEYRING:user:mine", "DIR:", OUR_KCM] {
         expect_replaced_in(cache, "its ticket was replaced");
     }
     // SSSD's daemon does not remove single tickets; of the two it returns the new one.
@@ -98,9 +98,14 @@ fn a_ticket_for_an_old_key_is_replaced_whatever_keeps_the_cache(_: &Shared) {
 fn expect_replaced_in(cache: &str, told: &str) {
     let realm = Realm::start();
     let site = Site::new(&realm);
-    let kcm = cache.starts_with("KCM").then(|| Kcm::start(&site));
+    let kcm = match cache {
+        "KCM:" => Some(Kcm::start(&site)),
+        OUR_KCM => Some(Kcm::start_agent(&site)),
+        _ => None,
+    };
     let cache = match cache {
         "DIR:" => format!("DIR:{}", site.path("user").display()),
+        OUR_KCM => "KCM:".to_owned(),
         other => other.to_owned(),
     };
     let acceptor = Acceptor::start(&realm);

@@ -26,6 +26,9 @@ const OURS: &str = "mount -t tmpfs lgss-test /run && ln -s \"$1\" /run/.heim_org
     exec setpriv --reuid=\"$3\" --regid=\"$3\" --clear-groups -- \
     \"$4\"/lgss_agent --config \"$PWD/lgss.toml\" --socket \"$1\"";
 
+/// For tests of several types of caches: the default cache of ours.
+pub(crate) const OUR_KCM: &str = "the user's agent";
+
 /// Ends on drop.
 #[derive(Debug)]
 pub(crate) struct Kcm {
@@ -41,14 +44,14 @@ impl Kcm {
         let socket = site.path("kcm.socket");
         let config = format!("[sssd]\nservices =\n[kcm]\nsocket_path = {}\n", socket.display());
         fs::write(site.path("sssd.conf"), config).unwrap();
-        Self::start_with(site, SSSD, &socket, &socket)
+        Self::start_with(site, SSSD, [&socket, &socket], takes_connections)
     }
 
     /// Starts Heimdal's daemon and adds it to the site's krb5.conf.
     pub(crate) fn start_heimdals(site: &Site) -> Self {
         let run = site.path("kcm-run");
         fs::create_dir(&run).unwrap();
-        Self::start_with(site, HEIMDALS, &run, &run.join(".heim_org.h5l.kcm-socket"))
+        Self::start_with(site, HEIMDALS, [&run, &run.join(".heim_org.h5l.kcm-socket")], takes_connections)
     }
 
     /// Starts `lgss_agent` with the site's settings and adds it to the site's krb5.conf.
@@ -59,11 +62,16 @@ impl Kcm {
         site.open_log();
         let socket = site.path("user").join("kcm.socket");
         let script = OURS.replace("$4", program.path("").to_str().unwrap());
-        let kcm = Self::start_with(site, &script, &socket, &socket);
+        let kcm = Self::start_with(site, &script, [&socket, &socket], is_listening);
         Self { _program: Some(program), ..kcm }
     }
 
-    fn start_with(site: &Site, script: &str, first: &Path, socket: &PathBuf) -> Self {
+    fn start_with(
+        site: &Site,
+        script: &str,
+        [first, socket]: [&PathBuf; 2],
+        ready: fn(&Path) -> bool,
+    ) -> Self {
         site.libdefaults(&format!("kcm_socket = {}", socket.display()));
         let mut unshare = command("unshare");
         unshare
@@ -76,12 +84,12 @@ impl Kcm {
             if daemon.ended().is_some() {
                 panic!("no KCM daemon: {}", fs::read_to_string(site.path("kcm.log")).unwrap_or_default());
             }
-            UnixStream::connect(socket).ok()
+            ready(socket).then_some(())
         });
         Self { daemon, socket: socket.clone(), _program: None }
     }
 
-    /// The daemon's process.
+    /// The daemon's process, for signals.
     pub(crate) fn pid(&self) -> Pid {
         self.daemon.pid()
     }
@@ -119,4 +127,18 @@ impl Kcm {
         nsenter.arg("--").args(words).env("KRB5_CONFIG", site.path("krb5.conf"));
         run(&mut nsenter, &format!("{PASSWORD}\n"))
     }
+}
+
+fn takes_connections(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
+/// Whether somebody listens at the socket. Ours would log a connection of root's.
+fn is_listening(socket: &Path) -> bool {
+    // Flag 0x10000 in the fourth field of /proc/net/unix: it listens (SO_ACCEPTCON).
+    let sockets = fs::read("/proc/net/unix").unwrap();
+    let sockets = String::from_utf8_lossy(&sockets);
+    let mut fields = sockets.lines().map(|line| line.split_whitespace());
+    fields
+        .any(|mut fields| fields.clone().nth(3) == Some("00010000") && fields.next_back() == socket.to_str())
 }
