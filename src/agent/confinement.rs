@@ -110,10 +110,10 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixStream};
 
     /// How a child ends that has confined itself and then does something.
-    fn confined(scope: AgentScope, act: impl FnOnce() -> bool) -> WaitStatus {
+    fn confined(settings: AgentSettings, act: impl FnOnce() -> bool) -> WaitStatus {
         match fork().unwrap() {
             ForkResult::Child => {
-                let ready = crate::sys::jail::keep_no_right().is_ok() && confine(scope).is_ok();
+                let ready = crate::sys::jail::keep_no_right().is_ok() && confine(settings).is_ok();
                 end(if ready && act() { REACHED } else { 1 })
             }
             ForkResult::Parent { child } => waitpid(child, None).unwrap(),
@@ -128,7 +128,7 @@ mod tests {
     fn nothing_is_opened_connected_or_signalled_and_what_is_open_works() {
         let (mut here, mut there) = UnixStream::pair().unwrap();
         let log = UnixDatagram::unbound().unwrap();
-        let status = confined(AgentScope::User, || {
+        let status = confined(AgentSettings::default(), || {
             refused(File::open("/etc/passwd"))
                 && refused(File::open("/proc/self/sessionid"))
                 && refused(std::fs::read_dir("/"))
@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn where_sessions_count_those_of_clients_can_be_read_and_no_other_file() {
-        let status = confined(AgentScope::Session, || {
+        let sessions = AgentSettings { scope: AgentScope::Session, ..AgentSettings::default() };
+        let status = confined(sessions, || {
             File::open("/proc/self/sessionid").is_ok()
                 && refused(File::open("/etc/passwd"))
                 && refused(File::create("/proc/self/comm"))
@@ -154,8 +155,34 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_used_where_they_are_the_storage_and_only_as_caches_need() {
+        use crate::sys::keyctl::{self, PROCESS_KEYRING, SESSION_KEYRING};
+        let kept = AgentSettings { storage: AgentStorage::Keyring, ..AgentSettings::default() };
+        let status = confined(kept, || {
+            let key = keyctl::add(c"user", c"lgss-test", b"x", PROCESS_KEYRING);
+            key.is_ok_and(|key| {
+                keyctl::update(key, b"y").is_ok()
+                    && keyctl::read(key).is_ok_and(|content| *content == b"y")
+                    && keyctl::revoke(key) == Err(Errno::EPERM)
+                    && keyctl::invalidate(key) == Err(Errno::EPERM)
+                    && keyctl::set_permissions(key, 0x3f3f_3f3f) == Err(Errno::EPERM)
+                    && keyctl::clear(PROCESS_KEYRING) == Err(Errno::EPERM)
+                    && keyctl::keyring_id(SESSION_KEYRING) == Err(Errno::EPERM)
+                    && keyctl::unlink(key, PROCESS_KEYRING).is_ok()
+            })
+        });
+        assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
+        let without = confined(AgentSettings::default(), || {
+            keyctl::add(c"user", c"lgss-test", b"x", PROCESS_KEYRING) == Err(Errno::EPERM)
+                && keyctl::own_persistent_keyring(PROCESS_KEYRING) == Err(Errno::EPERM)
+        });
+        assert!(matches!(without, WaitStatus::Exited(_, REACHED)), "{without:?}");
+    }
+
+    #[test]
     fn to_execute_a_program_is_death() {
-        let status = confined(AgentScope::User, || nix::unistd::execv(c"/bin/true", &[c"true"]).is_ok());
+        let status =
+            confined(AgentSettings::default(), || nix::unistd::execv(c"/bin/true", &[c"true"]).is_ok());
         assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGSYS, _)), "{status:?}");
     }
 }

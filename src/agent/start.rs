@@ -23,7 +23,7 @@ use super::intake::Intake;
 use super::journal::{AgentJournal, Topic};
 use super::limits::StoreLimits;
 use super::peer::ClientScope;
-use super::persistent::{CacheOwner, Persistent, Prepared};
+use super::persistent::{KeptOwner, Persistent, Prepared};
 use super::serve::{Agent, CONNECTIONS};
 use crate::config::{AgentSettings, AgentStorage, Config, ConfigError, LogLevel};
 use crate::sys::random::random_bytes;
@@ -118,7 +118,7 @@ fn restored(
     settings: &AgentSettings,
     journal: &mut AgentJournal,
 ) -> Result<Collections, StartFailure> {
-    let owner = CacheOwner { uid, token: salt, memory: StoreLimits::of(settings).memory };
+    let owner = KeptOwner { uid, token: salt, memory: StoreLimits::of(settings).memory };
     let legacy = Persistent::open(prepared, owner).map_err(StartFailure::Storage)?;
     for remark in legacy.remarks {
         journal.say(LogLevel::Warn, Topic::Storage, remark);

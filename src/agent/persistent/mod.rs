@@ -4,8 +4,10 @@
 //! acknowledged, as a whole, and of several agents of a user one acknowledges changes: the one whose token is there.
 
 mod figures;
+#[cfg(feature = "test-programs")]
+pub(super) mod fuzz;
+mod keyring;
 mod layout;
-mod place;
 mod restore;
 mod stored;
 
@@ -14,9 +16,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use self::figures::KeyFigures;
+use self::keyring::AgentKeyring;
 use self::layout::TicketKey;
-use self::place::Place;
-pub(super) use self::restore::CacheOwner;
+pub(super) use self::restore::KeptOwner;
 use super::change::{Change, HeldBefore, Storage, StorageError};
 use super::collections::KeptCaches;
 use crate::sys::keyctl::{self, PROCESS_KEYRING};
@@ -40,12 +42,12 @@ impl Prepared {
 /// The persistent keyring of this process's user.
 #[derive(Debug)]
 pub(super) struct Persistent {
-    owner: CacheOwner,
+    owner: KeptOwner,
     first: u64,
     kind: TicketKey,
     figures: KeyFigures,
     /// None before the first change, or if somebody has removed it.
-    place: Option<Place>,
+    keyring: Option<AgentKeyring>,
     /// The pause between two uses, and when the next is due.
     used: (Duration, Instant),
 }
@@ -64,16 +66,16 @@ impl Persistent {
     ///
     /// # Errors
     /// [`StorageError`] if there is no persistent keyring, or no room to use it.
-    pub(super) fn open(Prepared(figures): Prepared, owner: CacheOwner) -> Result<Legacy, StorageError> {
+    pub(super) fn open(Prepared(figures): Prepared, owner: KeptOwner) -> Result<Legacy, StorageError> {
         let pause = (figures.expiry() / 4).clamp(Duration::from_secs(1), USED_WITHIN);
         let used = (pause, Instant::now() + pause);
-        let mut storage = Self { owner, first: 0, kind: TicketKey::User, figures, place: None, used };
+        let mut storage = Self { owner, first: 0, kind: TicketKey::User, figures, keyring: None, used };
         let restored = storage.find().map_err(|errno| storage.refused(errno))?;
         let Some(found) = restored else {
             return Ok(Legacy { storage, kept: KeptCaches::default(), remarks: Vec::new() });
         };
         storage.first = found.kept.next;
-        storage.place = Some(found.place);
+        storage.keyring = Some(found.keyring);
         Ok(Legacy { storage, kept: found.kept, remarks: found.remarks })
     }
 
@@ -86,22 +88,22 @@ impl Persistent {
 
     /// Makes the change, and makes sure that this agent is still the one that may.
     fn try_to(&mut self, change: &Change) -> Result<(), Errno> {
-        let Some(place) = &mut self.place else { return Err(Errno::ENOKEY) };
-        has_token(place.server, self.owner.token)?;
-        place.change(change)?;
+        let Some(keyring) = &mut self.keyring else { return Err(Errno::ENOKEY) };
+        has_token(keyring.server, self.owner.token)?;
+        keyring.change(change)?;
         // Whoever took over meanwhile may not have seen it.
-        has_token(place.server, self.owner.token)
+        has_token(keyring.server, self.owner.token)
     }
 
     /// Stores everything anew where the keyring is gone.
     fn store_all(&mut self, before: HeldBefore<'_>) -> Result<(), Errno> {
-        self.place = None;
+        self.keyring = None;
         let persistent = keyctl::own_persistent_keyring(PROCESS_KEYRING)?;
         if self.somebody_elses(persistent)? {
             return Err(SUPERSEDED);
         }
         let server = restore::server_content(self.owner.token, self.first);
-        self.place = Some(Place::make(persistent, &server, self.kind, before)?);
+        self.keyring = Some(AgentKeyring::make(persistent, &server, self.kind, before)?);
         Ok(())
     }
 
@@ -137,13 +139,13 @@ impl Storage for Persistent {
     }
 
     fn frees_room(&self, now: Instant) -> bool {
-        let freed = self.place.as_ref().and_then(|place| place.freed);
+        let freed = self.keyring.as_ref().and_then(|keyring| keyring.freed);
         freed.is_some_and(|freed| now.saturating_duration_since(freed) < FREED_WITHIN)
     }
 
     fn is_superseded(&self) -> bool {
-        match &self.place {
-            Some(place) => has_token(place.server, self.owner.token) == Err(SUPERSEDED),
+        match &self.keyring {
+            Some(keyring) => has_token(keyring.server, self.owner.token) == Err(SUPERSEDED),
             None => {
                 let persistent = keyctl::own_persistent_keyring(PROCESS_KEYRING);
                 persistent.and_then(|persistent| self.somebody_elses(persistent)).unwrap_or(false)

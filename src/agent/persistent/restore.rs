@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
-use super::layout::{AGENT, DEFAULT, Head, PartName, SERVER, TicketKey, cache_number, joined};
-use super::place::{Place, unlink};
+use super::keyring::{AgentKeyring, unlink};
+use super::layout::{AGENT, CacheHead, DEFAULT, PartName, SERVER, TicketKey, cache_number, joined};
 use super::stored::{StoredCache, StoredTicket, end_in_time};
 use crate::agent::cache::HeldCache;
 use crate::agent::codec::{CacheId, CacheLabel, CredentialId, PrincipalBytes, id_of, number_of};
@@ -32,7 +32,7 @@ const EPOCH: u64 = 1 << 32;
 
 /// Whose caches these are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CacheOwner {
+pub(crate) struct KeptOwner {
     pub(crate) uid: u32,
     /// The agent's, which is also the salt of its names.
     pub(crate) token: [u8; 8],
@@ -43,7 +43,7 @@ pub(crate) struct CacheOwner {
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Restored {
-    pub(super) place: Place,
+    pub(super) keyring: AgentKeyring,
     pub(super) kept: KeptCaches,
     /// What was passed over, and what was dropped, for the log.
     pub(super) remarks: Vec<String>,
@@ -76,14 +76,14 @@ pub(super) fn server_content(token: [u8; 8], first: u64) -> [u8; SERVER_SIZE] {
 ///
 /// # Errors
 /// The kernel's.
-pub(super) fn take_over(ring: i32, owner: CacheOwner, kind: TicketKey) -> Result<Restored, Errno> {
+pub(super) fn take_over(ring: i32, owner: KeptOwner, kind: TicketKey) -> Result<Restored, Errno> {
     let first = match server_key(ring, owner.uid)?.map(|key| keyctl::read_at_most(key, SERVER_SIZE)) {
         Some(Ok(content)) => first_number(&content),
         _ => EPOCH,
     };
     // Before anything is read: what that agent has acknowledged until then is read here.
     let server = keyctl::add(c"user", SERVER, &server_content(owner.token, first), ring)?;
-    let place = Place {
+    let keyring = AgentKeyring {
         ring,
         server,
         default: None,
@@ -94,8 +94,8 @@ pub(super) fn take_over(ring: i32, owner: CacheOwner, kind: TicketKey) -> Result
         freed: None,
     };
     let kept = KeptCaches { next: first, ..KeptCaches::default() };
-    let found = Restored { place, kept, remarks: Vec::new() };
-    let mut reading = Reading { owner, room: owner.memory, now: now_32(), found };
+    let found = Restored { keyring, kept, remarks: Vec::new() };
+    let mut reading = Restoring { owner, room: owner.memory, now: now_32(), found };
     reading.all()?;
     Ok(reading.found)
 }
@@ -107,19 +107,19 @@ fn first_number(content: &[u8]) -> u64 {
 }
 
 /// The parts of a credential that were found, by their number, and how many there are to be.
-type Parts = (usize, BTreeMap<usize, i32>);
+type FoundParts = (usize, BTreeMap<usize, i32>);
 
-struct Reading {
-    owner: CacheOwner,
+struct Restoring {
+    owner: KeptOwner,
     /// Bytes that may still be kept in memory.
     room: usize,
     now: u32,
     found: Restored,
 }
 
-impl Reading {
+impl Restoring {
     fn all(&mut self) -> Result<(), Errno> {
-        let ring = self.found.place.ring;
+        let ring = self.found.keyring.ring;
         let mut default = None;
         for (key, found) in keys_in(ring)? {
             let Some(found) = self.believed(key, found, ring) else { continue };
@@ -137,13 +137,13 @@ impl Reading {
                 self.pass_over(key, "it is none of the agent's");
             }
         }
-        let (place, kept) = (&mut self.found.place, &mut self.found.kept);
+        let (keyring, kept) = (&mut self.found.keyring, &mut self.found.kept);
         if let Some((key, label)) = default {
             if kept.caches.contains_key(&label) {
                 kept.default = Some(label.clone());
-                place.default = Some((key, label));
+                keyring.default = Some((key, label));
             } else {
-                place.remove(key, ring);
+                keyring.remove(key, ring);
             }
         }
         Ok(())
@@ -184,7 +184,7 @@ impl Reading {
     fn cache(&mut self, ring: i32, number: u64) {
         let Ok(keys) = keys_in(ring) else { return self.pass_over(ring, "it cannot be read") };
         let mut head = None;
-        let mut parts: BTreeMap<u64, Parts> = BTreeMap::new();
+        let mut parts: BTreeMap<u64, FoundParts> = BTreeMap::new();
         for (key, found) in keys {
             let Some(found) = self.believed(key, found, ring) else { continue };
             match PartName::read(&found.description) {
@@ -204,18 +204,18 @@ impl Reading {
         }
         let Some(head_key) = head else { return self.pass_over(ring, "a cache without head") };
         let head = keyctl::read_at_most(head_key, TicketKey::User.limit());
-        let Some(head) = head.ok().and_then(|bytes| Head::read(&bytes).ok()) else {
+        let Some(head) = head.ok().and_then(|bytes| CacheHead::read(&bytes).ok()) else {
             return self.pass_over(ring, "its head is damaged, or of another version");
         };
         if head.end != 0 && head.end <= self.now {
             self.found.remarks.push(format!("{} is dropped: its tickets have expired", head.label));
-            return self.found.place.remove(ring, self.found.place.ring);
+            return self.found.keyring.remove(ring, self.found.keyring.ring);
         }
         let stored = StoredCache { ring, head_key, head, tickets: BTreeMap::new() };
         self.tickets(number, stored, parts);
     }
 
-    fn tickets(&mut self, number: u64, mut stored: StoredCache, parts: BTreeMap<u64, Parts>) {
+    fn tickets(&mut self, number: u64, mut stored: StoredCache, parts: BTreeMap<u64, FoundParts>) {
         let id = CacheId(id_of(number, self.owner.token));
         let Ok(principal) = PrincipalBytes::read(&mut Reader::new(&stored.head.principal)) else { return };
         let mut cache = HeldCache::new(id, principal, self.now);
@@ -257,22 +257,22 @@ impl Reading {
 
     /// Of two caches with one name that with the greater generation.
     fn keep(&mut self, cache: HeldCache, stored: StoredCache) {
-        let (place, kept) = (&mut self.found.place, &mut self.found.kept);
-        place.generation = place.generation.max(stored.head.generation);
+        let (keyring, kept) = (&mut self.found.keyring, &mut self.found.kept);
+        keyring.generation = keyring.generation.max(stored.head.generation);
         let label = stored.head.label.clone();
-        if place.caches.get(&label).is_some_and(|other| other.head.generation > stored.head.generation) {
-            place.remove(stored.ring, place.ring);
+        if keyring.caches.get(&label).is_some_and(|other| other.head.generation > stored.head.generation) {
+            keyring.remove(stored.ring, keyring.ring);
             return;
         }
-        if let Some(former) = place.caches.insert(label.clone(), stored) {
-            place.remove(former.ring, place.ring);
+        if let Some(former) = keyring.caches.insert(label.clone(), stored) {
+            keyring.remove(former.ring, keyring.ring);
         }
         kept.caches.insert(label, cache);
     }
 
     fn waste(&mut self, keys: Vec<i32>, ring: i32) {
         for key in keys {
-            self.found.place.remove(key, ring);
+            self.found.keyring.remove(key, ring);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The storage on a keyring of the test's own instead of a persistent one: what one agent has stored, the next finds.
 
+use super::keyring::AgentKeyring;
 use super::layout::{DEFAULT, HEAD, TicketKey};
-use super::place::Place;
-use super::restore::{self, CacheOwner, Restored, server_content, take_over};
+use super::restore::{self, KeptOwner, Restored, server_content, take_over};
 use super::*;
 use crate::agent::cache::HeldCache;
 use crate::agent::codec::tests::{Sample, principal};
@@ -22,12 +22,12 @@ fn label(name: &str) -> CacheLabel {
     CacheLabel::new(name.as_bytes())
 }
 
-fn owner(token: [u8; 8]) -> CacheOwner {
-    CacheOwner { uid: nix::unistd::geteuid().as_raw(), token, memory: 1 << 24 }
+fn owner(token: [u8; 8]) -> KeptOwner {
+    KeptOwner { uid: nix::unistd::geteuid().as_raw(), token, memory: 1 << 24 }
 }
 
-/// A place, as storage of collections that the test changes.
-struct Kept(Rc<RefCell<Place>>);
+/// An agent's keyring, as storage of collections that the test changes.
+struct Kept(Rc<RefCell<AgentKeyring>>);
 
 impl Storage for Kept {
     fn record(&mut self, change: &Change, _: HeldBefore<'_>) -> Result<(), StorageError> {
@@ -39,9 +39,9 @@ impl Storage for Kept {
     }
 }
 
-/// An agent's caches, in memory and in its place.
+/// An agent's caches, in memory and in its keyring.
 struct Bench {
-    place: Rc<RefCell<Place>>,
+    keyring: Rc<RefCell<AgentKeyring>>,
     collections: Collections,
 }
 
@@ -53,10 +53,10 @@ impl Bench {
         let nothing = BTreeMap::new();
         let before = HeldBefore { caches: &nothing, default: None };
         let ring = keyctl::add(c"keyring", c"lgss-test", b"", PROCESS_KEYRING).unwrap();
-        let place = Place::make(ring, &server_content(TOKEN, 0), TicketKey::User, before).unwrap();
-        let place = Rc::new(RefCell::new(place));
-        let collections = Collections::new(Box::new(Kept(Rc::clone(&place))), TOKEN);
-        Self { place, collections }
+        let keyring = AgentKeyring::make(ring, &server_content(TOKEN, 0), TicketKey::User, before).unwrap();
+        let keyring = Rc::new(RefCell::new(keyring));
+        let collections = Collections::new(Box::new(Kept(Rc::clone(&keyring))), TOKEN);
+        Self { keyring, collections }
     }
 
     fn apply(&mut self, change: Change) {
@@ -87,11 +87,11 @@ impl Bench {
     }
 
     fn ring(&self) -> i32 {
-        self.place.borrow().ring
+        self.keyring.borrow().ring
     }
 
     fn cache_ring(&self, name: &str) -> i32 {
-        self.place.borrow().caches[&label(name)].ring
+        self.keyring.borrow().caches[&label(name)].ring
     }
 
     fn shown(&self) -> (BTreeMap<CacheLabel, Shown>, Option<CacheLabel>) {
@@ -185,7 +185,7 @@ fn parts_without_the_first_are_removed() {
     let mut bench = Bench::new();
     bench.make("a", &[Sample { ticket: vec![7; 70_000], ..service("x") }]);
     let ring = bench.cache_ring("a");
-    let first = bench.place.borrow().caches[&label("a")].tickets.values().next().unwrap().keys[0];
+    let first = bench.keyring.borrow().caches[&label("a")].tickets.values().next().unwrap().keys[0];
     keyctl::unlink(first, ring).unwrap();
     let found = bench.found();
     assert_eq!(found.kept.caches[&label("a")].credentials().len(), 0);
@@ -207,7 +207,7 @@ fn of_what_an_agent_left_half_done_the_next_one_sees_before_or_after() {
     assert_eq!(credentials, [before[&label("a")].2[1].clone(), newer.bytes()]);
     assert_eq!(keyctl::links(a).unwrap().len(), 3);
     // Two caches of one name: that which was moved, and the one whose place it takes.
-    let mut head = bench.place.borrow().caches[&label("b")].head.clone();
+    let mut head = bench.keyring.borrow().caches[&label("b")].head.clone();
     (head.label, head.generation) = (label("a"), 99);
     keyctl::add(c"user", HEAD, head.written().as_slice(), b).unwrap();
     // The default was the name that is gone.
@@ -244,7 +244,7 @@ fn damaged_and_foreign_keys_are_passed_over_and_told() {
     let ring = bench.ring();
     let a = bench.cache_ring("a");
     let add = |kind, name, content: &[u8], ring| keyctl::add(kind, name, content, ring).unwrap();
-    let damaged = bench.place.borrow().caches[&label("damaged")].head_key;
+    let damaged = bench.keyring.borrow().caches[&label("damaged")].head_key;
     keyctl::update(damaged, b"\x01nonsense").unwrap();
     let planted = [
         damaged,
@@ -270,7 +270,7 @@ fn damaged_and_foreign_keys_are_passed_over_and_told() {
 fn caches_that_memory_has_no_room_for_stay_where_they_are() {
     let mut bench = Bench::new();
     bench.make("a", &[Sample { ticket: vec![7; 5000], ..service("x") }, service("y")]);
-    let small = CacheOwner { memory: 1000, ..owner([2; 8]) };
+    let small = KeptOwner { memory: 1000, ..owner([2; 8]) };
     let found = take_over(bench.ring(), small, TicketKey::User).unwrap();
     assert_eq!(found.kept.caches[&label("a")].credentials().len(), 1);
     assert!(found.remarks[0].contains("agent.max_memory"), "{:?}", found.remarks);
@@ -280,11 +280,11 @@ fn caches_that_memory_has_no_room_for_stay_where_they_are() {
 #[test]
 fn an_agent_that_is_superseded_finds_another_token() {
     let bench = Bench::new();
-    let server = bench.place.borrow().server;
+    let server = bench.keyring.borrow().server;
     assert_eq!(has_token(server, TOKEN), Ok(()));
     let found = bench.found();
     assert_eq!(has_token(server, TOKEN), Err(SUPERSEDED));
-    assert_eq!(has_token(found.place.server, [2; 8]), Ok(()));
+    assert_eq!(has_token(found.keyring.server, [2; 8]), Ok(()));
     assert!(found.kept.next >= 1 << 32, "its numbers are others");
     assert_eq!(restore::server_key(bench.ring(), owner(TOKEN).uid), Ok(Some(server)));
 }

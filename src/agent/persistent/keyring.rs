@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::layout::{AGENT, DEFAULT, Head, SERVER, TicketKey};
+use super::layout::{AGENT, CacheHead, DEFAULT, SERVER, TicketKey};
 use super::stored::StoredCache;
 use crate::agent::change::{Change, HeldBefore};
 use crate::agent::codec::{CacheLabel, CredentialId, HeldCredential, number_of};
@@ -17,7 +17,7 @@ use crate::time::now_32;
 
 /// The agent's keyring and what is in it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct AgentKeyring {
     pub(super) ring: i32,
     /// The key with the token.
     pub(super) server: i32,
@@ -32,7 +32,7 @@ pub(super) struct Place {
     pub(super) freed: Option<Instant>,
 }
 
-impl Place {
+impl AgentKeyring {
     /// Stores all that is held in a new keyring, which takes the place of the agent's keyring in one step.
     ///
     /// # Errors
@@ -45,14 +45,14 @@ impl Place {
     ) -> Result<Self, Errno> {
         let ring = keyctl::add(c"keyring", AGENT, b"", PROCESS_KEYRING)?;
         let made = Self::fill(ring, server, kind, held)
-            .and_then(|place| keyctl::link(ring, persistent).map(|()| place));
+            .and_then(|keyring| keyctl::link(ring, persistent).map(|()| keyring));
         let _ = keyctl::unlink(ring, PROCESS_KEYRING);
         made
     }
 
     fn fill(ring: i32, server: &[u8], kind: TicketKey, held: HeldBefore<'_>) -> Result<Self, Errno> {
         let server = keyctl::add(c"user", SERVER, server, ring)?;
-        let mut place = Self {
+        let mut keyring = Self {
             ring,
             server,
             default: None,
@@ -63,13 +63,13 @@ impl Place {
             freed: None,
         };
         for named @ (label, _) in held.caches {
-            let stored = StoredCache::make(named, place.generation, kind, ring)?;
-            place.caches.insert(label.clone(), stored);
+            let stored = StoredCache::make(named, keyring.generation, kind, ring)?;
+            keyring.caches.insert(label.clone(), stored);
         }
         if let Some(default) = held.default {
-            place.set_default(default)?;
+            keyring.set_default(default)?;
         }
-        Ok(place)
+        Ok(keyring)
     }
 
     /// Makes a change.
@@ -98,7 +98,7 @@ impl Place {
             Change::SetDefault { label } => self.set_default(label)?,
             Change::SetOffset { label, offset } => {
                 let cache = self.cache(label)?;
-                cache.write_head(Head { offset: *offset, removed: Vec::new(), ..cache.head.clone() })?;
+                cache.write_head(CacheHead { offset: *offset, removed: Vec::new(), ..cache.head.clone() })?;
             }
         }
         Ok(())
@@ -132,7 +132,7 @@ impl Place {
     fn move_cache(&mut self, from: &CacheLabel, to: &CacheLabel) -> Result<(), Errno> {
         let generation = self.next_generation();
         let cache = self.cache(from)?;
-        cache.write_head(Head {
+        cache.write_head(CacheHead {
             generation,
             label: to.clone(),
             removed: Vec::new(),
@@ -169,7 +169,7 @@ impl Place {
         // One is removed by one call.
         let listed = living.len() > 1;
         if listed {
-            cache.write_head(Head { removed: living, ..cache.head.clone() })?;
+            cache.write_head(CacheHead { removed: living, ..cache.head.clone() })?;
         } else if let Some(ticket) = living.first().and_then(|number| cache.tickets.get(number)) {
             unlink(ticket.keys.first().copied().ok_or(Errno::ENOKEY)?, cache.ring)?;
         }
@@ -177,7 +177,7 @@ impl Place {
         if listed && self.leftover.is_empty() {
             // Its room is given back; if not now, then with the next head.
             let cache = self.cache(label)?;
-            let _ = cache.write_head(Head { removed: Vec::new(), ..cache.head.clone() });
+            let _ = cache.write_head(CacheHead { removed: Vec::new(), ..cache.head.clone() });
         }
         Ok(())
     }
