@@ -23,7 +23,7 @@ pub const TARGETS: [(&str, &[Check]); 22] = [
     ),
     ("cache_names", &[creds::cache_name, creds::tokens]),
     ("init_channel", &[negotiate::init_channel]),
-    ("kcm", &[agent::kcm_requests, agent::kcm_request, agent::credential]),
+    ("kcm", &[agent::kcm_requests, agent::kcm_request, agent::credential, agent::stored]),
     ("krb5_conf", &[gss::krb5_conf, creds::krb5_conf]),
     (
         "libkrb5",

@@ -2,9 +2,11 @@
 //!
 //! Every change goes through [`Storage`] before it is made and acknowledged ([`super::collections::Collections::apply`]).
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use super::cache::HeldCache;
 use super::codec::{CacheLabel, CredentialId, HeldCredential};
-use super::peer::ClientScope;
 
 /// A change of the caches of one scope.
 #[derive(Debug)]
@@ -60,13 +62,27 @@ pub(super) enum Change {
     },
 }
 
+/// What there is before a change: the caches of its scope.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeldBefore<'a> {
+    /// By their names.
+    pub(super) caches: &'a BTreeMap<CacheLabel, HeldCache>,
+    /// The name that was made the default.
+    pub(super) default: Option<&'a CacheLabel>,
+}
+
 /// Why a change is not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StorageError {
     /// The kernel does not keep it.
-    #[error("not stored: {0}")]
-    #[cfg_attr(not(test), expect(dead_code, reason = "memory does not fail"))]
+    #[error("not stored in the persistent keyring: {0}")]
     Kernel(nix::errno::Errno),
+    /// The user's quota of keys is used up. The text says so, with figures.
+    #[error("not stored in the persistent keyring: {0}")]
+    Quota(String),
+    /// Another agent has taken over what is stored: this one is to end.
+    #[error("another lgss_agent serves these caches now")]
+    Superseded,
 }
 
 /// Where caches outlive the process.
@@ -75,10 +91,25 @@ pub(super) trait Storage {
     ///
     /// # Errors
     /// [`StorageError`]; the change is neither made nor acknowledged then.
-    fn record(&mut self, scope: &ClientScope, change: &Change) -> Result<(), StorageError>;
+    fn record(&mut self, change: &Change, before: HeldBefore<'_>) -> Result<(), StorageError>;
 
     /// Whether what was recorded survives the process's end.
     fn survives(&self) -> bool;
+
+    /// Whether what is too much now may soon fit, since the kernel has yet to free what was removed.
+    fn frees_room(&self, _now: Instant) -> bool {
+        false
+    }
+
+    /// Whether another process has taken over what is stored.
+    fn is_superseded(&self) -> bool {
+        false
+    }
+
+    /// Does what is due by now, so that what was recorded is kept. Returns when it is due again.
+    fn tend(&mut self, _now: Instant) -> Option<Instant> {
+        None
+    }
 }
 
 /// Nowhere: what the process holds ends with it.
@@ -86,7 +117,7 @@ pub(super) trait Storage {
 pub(super) struct Memory;
 
 impl Storage for Memory {
-    fn record(&mut self, _: &ClientScope, _: &Change) -> Result<(), StorageError> {
+    fn record(&mut self, _: &Change, _: HeldBefore<'_>) -> Result<(), StorageError> {
         Ok(())
     }
 

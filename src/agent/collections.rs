@@ -4,10 +4,11 @@
 //! acknowledged is as safe as the storage.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use super::cache::HeldCache;
-use super::change::{Change, Storage, StorageError};
-use super::codec::{CacheId, CacheLabel, CredentialId};
+use super::change::{Change, HeldBefore, Storage, StorageError};
+use super::codec::{CacheId, CacheLabel, CredentialId, id_of};
 use super::peer::ClientScope;
 
 /// The caches of one scope.
@@ -31,6 +32,10 @@ impl ScopeCaches {
     /// The name that was made the default.
     pub(super) fn chosen_default(&self) -> Option<&CacheLabel> {
         self.default.as_ref()
+    }
+
+    fn held(&self) -> HeldBefore<'_> {
+        HeldBefore { caches: &self.caches, default: self.default.as_ref() }
     }
 
     fn size(&self) -> usize {
@@ -69,6 +74,15 @@ impl ScopeCaches {
     }
 }
 
+/// What storage has kept.
+#[derive(Debug, Default)]
+pub(super) struct KeptCaches {
+    pub(super) caches: BTreeMap<CacheLabel, HeldCache>,
+    pub(super) default: Option<CacheLabel>,
+    /// No cache or credential has this number, or a greater one.
+    pub(super) next: u64,
+}
+
 /// The caches of all scopes.
 pub(super) struct Collections {
     scopes: HashMap<ClientScope, ScopeCaches>,
@@ -85,6 +99,18 @@ impl Collections {
         Self { scopes: HashMap::new(), storage, size: 0, next: 0, salt }
     }
 
+    /// The caches of one scope that storage has kept, whose names have the same salt. New ones get numbers from `next` on.
+    pub(super) fn restored(
+        storage: Box<dyn Storage>,
+        salt: [u8; 8],
+        (scope, kept): (ClientScope, KeptCaches),
+    ) -> Self {
+        let collection = ScopeCaches { caches: kept.caches, default: kept.default };
+        let size = collection.size();
+        let scopes = if collection.caches.is_empty() { None } else { Some((scope, collection)) };
+        Self { scopes: scopes.into_iter().collect(), storage, size, next: kept.next, salt }
+    }
+
     /// Makes a change once it is stored.
     ///
     /// # Errors
@@ -95,7 +121,8 @@ impl Collections {
         change: Change,
         now: u32,
     ) -> Result<(), StorageError> {
-        self.storage.record(scope, &change)?;
+        static NONE: ScopeCaches = ScopeCaches { caches: BTreeMap::new(), default: None };
+        self.storage.record(&change, self.scopes.get(scope).unwrap_or(&NONE).held())?;
         let collection = self.scopes.entry(scope.clone()).or_default();
         let before = affected(collection, &change);
         let labels = labels(&change);
@@ -141,6 +168,21 @@ impl Collections {
         self.storage.survives()
     }
 
+    /// Whether what is too much for the storage now may soon fit.
+    pub(super) fn frees_room(&self, now: Instant) -> bool {
+        self.storage.frees_room(now)
+    }
+
+    /// Whether another process has taken them over.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.storage.is_superseded()
+    }
+
+    /// Has the storage do what is due. Returns when it is due again.
+    pub(super) fn tend(&mut self, now: Instant) -> Option<Instant> {
+        self.storage.tend(now)
+    }
+
     /// A name for a new cache in lists.
     pub(super) fn new_cache_id(&mut self) -> CacheId {
         CacheId(self.new_id())
@@ -152,10 +194,7 @@ impl Collections {
     }
 
     fn new_id(&mut self) -> [u8; 16] {
-        let mut id = [0; 16];
-        let (number, salt) = id.split_at_mut(8);
-        number.copy_from_slice(&self.next.to_be_bytes());
-        salt.copy_from_slice(&self.salt);
+        let id = id_of(self.next, self.salt);
         self.next = self.next.wrapping_add(1);
         id
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
 use nix::errno::Errno;
 
-use crate::config::{AgentScope, AgentSettings};
+use crate::config::{AgentScope, AgentSettings, AgentStorage};
 use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{
     data_memory, foreign, further_filter, on_attributes, on_descriptors, on_open, on_sockets,
@@ -35,13 +35,25 @@ const AGENTS: [c_long; 5] = [
 /// Calls by which tickets are renewed: pipes go to the starter, and a timer tells when.
 const RENEWALS: [c_long; 3] = [libc::SYS_pipe2, libc::SYS_sendmsg, libc::SYS_timerfd_settime];
 
+/// Operations of keyctl(2) on the persistent keyring.
+const ON_KEYS: [u32; 7] = [
+    libc::KEYCTL_GET_PERSISTENT,
+    libc::KEYCTL_DESCRIBE,
+    libc::KEYCTL_READ,
+    libc::KEYCTL_UPDATE,
+    libc::KEYCTL_LINK,
+    libc::KEYCTL_UNLINK,
+    libc::KEYCTL_SET_TIMEOUT,
+];
+
 /// Confines the process for good.
 ///
 /// # Errors
 /// The library's or the kernel's. A kernel without Landlock is none.
 pub(super) fn confine(settings: &AgentSettings) -> io::Result<()> {
     confine_files(settings.scope)?;
-    calls(settings).enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
+    on_keys(calls(settings), settings.storage)
+        .enforce(CallAnswer::Allow, CallAnswer::Refuse(Errno::EPERM))?;
     deadly().enforce(CallAnswer::Kill, CallAnswer::Allow)
 }
 
@@ -72,6 +84,17 @@ fn calls(settings: &AgentSettings) -> CallRules {
         .call_with(libc::SYS_tkill, &[Argument::Is(0, own)]);
     let attributes = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_VMA];
     further_filter(on_attributes(on_descriptors(data_memory(rules)), &attributes))
+}
+
+fn on_keys(rules: CallRules, storage: AgentStorage) -> CallRules {
+    match storage {
+        AgentStorage::Memory => rules,
+        AgentStorage::Keyring => {
+            ON_KEYS.into_iter().fold(rules.calls(&[libc::SYS_add_key]), |rules, operation| {
+                rules.call_with(libc::SYS_keyctl, &[Argument::Is(0, operation)])
+            })
+        }
+    }
 }
 
 fn deadly() -> CallRules {
@@ -126,13 +149,38 @@ mod tests {
 
     #[test]
     fn where_sessions_count_those_of_clients_can_be_read_and_no_other_file() {
-        let status =
-            confined(AgentSettings { scope: AgentScope::Session, ..AgentSettings::default() }, || {
-                File::open("/proc/self/sessionid").is_ok()
-                    && refused(File::open("/etc/passwd"))
-                    && refused(File::create("/proc/self/comm"))
-            });
+        let sessions = AgentSettings { scope: AgentScope::Session, ..AgentSettings::default() };
+        let status = confined(sessions, || {
+            File::open("/proc/self/sessionid").is_ok()
+                && refused(File::open("/etc/passwd"))
+                && refused(File::create("/proc/self/comm"))
+        });
         assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
+    }
+
+    #[test]
+    fn keys_are_used_where_they_are_the_storage_and_only_as_caches_need() {
+        use crate::sys::keyctl::{self, PROCESS_KEYRING, SESSION_KEYRING};
+        let kept = AgentSettings { storage: AgentStorage::Keyring, ..AgentSettings::default() };
+        let status = confined(kept, || {
+            let key = keyctl::add(c"user", c"lgss-test", b"x", PROCESS_KEYRING);
+            key.is_ok_and(|key| {
+                keyctl::update(key, b"y").is_ok()
+                    && keyctl::read(key).is_ok_and(|content| *content == b"y")
+                    && keyctl::revoke(key) == Err(Errno::EPERM)
+                    && keyctl::invalidate(key) == Err(Errno::EPERM)
+                    && keyctl::set_permissions(key, 0x3f3f_3f3f) == Err(Errno::EPERM)
+                    && keyctl::clear(PROCESS_KEYRING) == Err(Errno::EPERM)
+                    && keyctl::keyring_id(SESSION_KEYRING) == Err(Errno::EPERM)
+                    && keyctl::unlink(key, PROCESS_KEYRING).is_ok()
+            })
+        });
+        assert!(matches!(status, WaitStatus::Exited(_, REACHED)), "{status:?}");
+        let without = confined(AgentSettings::default(), || {
+            keyctl::add(c"user", c"lgss-test", b"x", PROCESS_KEYRING) == Err(Errno::EPERM)
+                && keyctl::own_persistent_keyring(PROCESS_KEYRING) == Err(Errno::EPERM)
+        });
+        assert!(matches!(without, WaitStatus::Exited(_, REACHED)), "{without:?}");
     }
 
     #[test]

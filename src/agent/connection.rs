@@ -51,6 +51,18 @@ pub(super) struct Connection {
     /// When something was last read or written.
     moved: Instant,
     ends_with_reply: bool,
+    postponed: Option<Postponed>,
+}
+
+/// A request that could not be done yet.
+#[derive(Debug)]
+struct Postponed {
+    opcode: Opcode,
+    parameters: Zeroizing<Vec<u8>>,
+    /// When it was first tried.
+    since: Instant,
+    /// When it is to be tried again.
+    due: Instant,
 }
 
 impl Connection {
@@ -63,6 +75,7 @@ impl Connection {
             outgoing: None,
             moved: now,
             ends_with_reply: false,
+            postponed: None,
         }
     }
 
@@ -79,7 +92,9 @@ impl Connection {
 
     /// Whether no request has begun and no reply is on its way.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.incoming, Incoming::Head { got: 0, .. }) && self.outgoing.is_none()
+        matches!(self.incoming, Incoming::Head { got: 0, .. })
+            && self.outgoing.is_none()
+            && self.postponed.is_none()
     }
 
     /// When something was last read or written.
@@ -90,7 +105,7 @@ impl Connection {
     /// Bytes that it keeps in memory.
     pub(super) fn held(&self) -> usize {
         let incoming = match &self.incoming {
-            Incoming::Head { .. } => 0,
+            Incoming::Head { .. } => self.postponed.as_ref().map_or(0, |request| request.parameters.len()),
             Incoming::Parameters { bytes, .. } => bytes.len(),
         };
         incoming.saturating_add(self.outgoing.as_ref().map_or(0, |(reply, _)| reply.as_slice().len()))
@@ -138,6 +153,27 @@ impl Connection {
                 Some(ReadSoFar::Refused(refusal))
             }
         }
+    }
+
+    /// Keeps a request that is to be tried again then. Nothing else is read meanwhile.
+    pub(super) fn postpone(
+        &mut self,
+        (opcode, parameters): (Opcode, Zeroizing<Vec<u8>>),
+        since: Instant,
+        due: Instant,
+    ) {
+        self.postponed = Some(Postponed { opcode, parameters, since, due });
+    }
+
+    /// When its request is to be tried again.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.postponed.as_ref().map(|request| request.due)
+    }
+
+    /// The request that is to be tried again by now, and when it was first tried.
+    pub(super) fn resume(&mut self, now: Instant) -> Option<(Opcode, Zeroizing<Vec<u8>>, Instant)> {
+        let request = self.postponed.take_if(|request| request.due <= now)?;
+        Some((request.opcode, request.parameters, request.since))
     }
 
     /// Begins to send a reply.

@@ -36,6 +36,11 @@ pub fn credential(data: &[u8]) {
     assert!(read.is_ok_and(|pattern| pattern.matches(&fields)));
 }
 
+/// Names and contents of keys in the persistent keyring.
+pub fn stored(data: &[u8]) {
+    super::persistent::fuzz::stored(data);
+}
+
 /// Requests one after another, each `u8 opcode · u16 length · parameters`; from 24 on, an opcode is one of MIT's, or the time
 /// goes on. Limits hold, lists are complete, and the memory that is counted is the sum.
 pub fn kcm_requests(data: &[u8]) {

@@ -13,8 +13,10 @@ use super::codec::{
 };
 use super::collections::{Collections, ScopeCaches};
 use super::expiry::{Dropped, Pressure, sweep};
+use super::journal::Topic;
 use super::limits::{LimitMet, StoreLimits};
 use super::peer::ClientScope;
+use crate::config::LogLevel;
 use crate::wire::WireError;
 
 /// Why a request is refused.
@@ -59,7 +61,20 @@ impl KcmRefusal {
             Self::Unsupported => Status::Unsupported,
             Self::Malformed(_) => Status::Malformed,
             Self::Limit(_) => Status::Full,
+            Self::Storage(StorageError::Quota(_)) => Status::Quota,
             Self::Storage(_) => Status::Io,
+        }
+    }
+}
+
+impl KcmRefusal {
+    /// How it is logged, if it is.
+    pub(super) fn severity(&self) -> Option<(LogLevel, Topic)> {
+        match self {
+            Self::Limit(_) | Self::Storage(StorageError::Quota(_)) => Some((LogLevel::Warn, Topic::Limit)),
+            Self::Malformed(_) => Some((LogLevel::Warn, Topic::Malformed)),
+            Self::Storage(_) => Some((LogLevel::Error, Topic::Storage)),
+            Self::NoCache | Self::Nothing | Self::NothingToRemove | Self::Unsupported => None,
         }
     }
 }
@@ -188,7 +203,14 @@ impl Desk<'_> {
     }
 
     fn change(&mut self, change: Change) -> Replied {
-        self.collections.apply(self.scope, change, self.now)?;
+        let applied = self.collections.apply(self.scope, change, self.now);
+        if let Err(StorageError::Quota(_)) = &applied
+            && let Ok(dropped) = sweep(self.collections, Pressure::LimitMet, self.now)
+        {
+            // The kernel gives that room back in a while.
+            self.dropped.extend(dropped);
+        }
+        applied?;
         Ok(done())
     }
 

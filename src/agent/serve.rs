@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 
+use super::change::StorageError;
 use super::codec::{KcmReply, Opcode};
 use super::collections::Collections;
 use super::connection::{Connection, ReadSoFar};
@@ -17,11 +18,11 @@ use super::expiry::{Dropped, Pressure, sweep};
 use super::intake::{Arrival, Intake};
 use super::journal::{AgentJournal, Topic};
 use super::limits::{REPLY_LIMIT, StoreLimits, UNDER_WAY};
+use super::lock::MemoryLock;
 use super::operations::{Desk, KcmRefusal};
 use super::peer::{ClientScope, scope_of};
 use super::renewal::Renewals;
 use crate::config::{AgentSettings, LogLevel};
-use crate::sys::locked::lock_present;
 use crate::time::now_32;
 
 /// Most connections; for another one, the one that has been idle for longest is closed.
@@ -32,10 +33,11 @@ const STALLED: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(300);
 /// Most requests of a connection before the next one's turn.
 const IN_A_ROW: usize = 16;
+/// How long a request waits for room that the kernel has yet to free, and how often it is tried again.
+const ROOM_WITHIN: Duration = Duration::from_secs(3);
+const ROOM_LOOK: Duration = Duration::from_millis(100);
 /// The pause after a lack of descriptors or memory.
 const SCARCE: Duration = Duration::from_millis(200);
-/// Memory is locked again when caches have grown by so much, in bytes.
-const LOCK_STEP: usize = 64 * 1024;
 
 /// The server.
 pub(super) struct Agent {
@@ -53,9 +55,12 @@ pub(super) struct Agent {
     next_sweep: Instant,
     /// No connection is taken before.
     scarce_until: Instant,
-    /// Size of the caches when memory was last locked; `None` once that has failed.
-    locked: Option<usize>,
+    lock: MemoryLock,
     asked_to_leave: bool,
+    /// Another agent has taken over the caches.
+    superseded: bool,
+    /// When the storage has something to do.
+    next_tending: Option<Instant>,
 }
 
 /// What poll(2) has found.
@@ -88,14 +93,16 @@ impl Agent {
             last_active: now,
             next_sweep: now + SWEEP,
             scarce_until: now,
-            locked: Some(0),
+            lock: MemoryLock::default(),
             asked_to_leave: false,
+            superseded: false,
+            next_tending: Some(now),
         }
     }
 
     /// Serves until a signal, or until there is nothing to serve any more.
     pub(super) fn serve(mut self, ending: &SignalFd, begun: Instant) {
-        self.lock_memory();
+        self.lock.renew(self.collections.size(), &mut self.journal);
         let mut now = begun;
         loop {
             self.tidy(now);
@@ -140,8 +147,11 @@ impl Agent {
         let arrivals = self.intake.awaited().filter(|_| has_room && now >= self.scarce_until);
         set.extend(arrivals.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         set.extend(self.connections.iter().map(|connection| {
-            let (fd, flags) = connection.awaited();
-            PollFd::new(fd, flags)
+            match (connection.due(), connection.awaited()) {
+                // Not looked at before its time; nothing is ever found here.
+                (Some(_), _) => PollFd::new(ending.as_fd(), PollFlags::empty()),
+                (None, (fd, flags)) => PollFd::new(fd, flags),
+            }
         }));
         let renewals = self.renewals.iter().flat_map(Renewals::awaited);
         set.extend(renewals.map(|(fd, flags)| PollFd::new(fd, flags)));
@@ -155,7 +165,9 @@ impl Agent {
             (self.is_empty() && !self.asked_to_leave).then(|| self.last_active + self.settings.idle.0);
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
         let renewals = self.renewals.as_ref().and_then(Renewals::next_deadline);
-        connections.chain(sweep).chain(leave).chain(scarce).chain(renewals).min()
+        let due = self.connections.iter().filter_map(Connection::due);
+        let tending = self.next_tending;
+        connections.chain(sweep).chain(leave).chain(scarce).chain(due).chain(tending).chain(renewals).min()
     }
 
     fn patience_ends(&self, connection: &Connection) -> Instant {
@@ -180,6 +192,15 @@ impl Agent {
                 self.connections.swap_remove(at);
             }
         }
+        let is_due = |connection: &Connection| connection.due().is_some_and(|due| due <= now);
+        for at in (0..self.connections.len()).rev() {
+            if self.connections.get(at).is_some_and(is_due) {
+                self.attend(at, now);
+            }
+        }
+        if self.next_tending.is_some_and(|due| due <= now) {
+            self.next_tending = self.collections.tend(now);
+        }
         if let Some(renewals) = &mut self.renewals {
             renewals.attend(&mut self.collections, &self.limits, &mut self.journal, now);
         }
@@ -194,6 +215,11 @@ impl Agent {
 
     /// Whether there is nothing to serve any more. Asks to be let go where somebody can.
     fn is_over(&mut self, now: Instant) -> bool {
+        if self.superseded {
+            let words = StorageError::Superseded;
+            self.journal.say(LogLevel::Info, Topic::Process, format_args!("ended: {words}"));
+            return true;
+        }
         if matches!(self.intake, Intake::Closed) && self.connections.is_empty() {
             self.tell_loss("ended, since lgss_kcm is gone");
             return true;
@@ -267,7 +293,7 @@ impl Agent {
         if !self.exchange(at, now) {
             self.connections.swap_remove(at);
         }
-        self.lock_memory();
+        self.lock.renew(self.collections.size(), &mut self.journal);
     }
 
     /// Returns whether the connection goes on.
@@ -278,17 +304,30 @@ impl Agent {
             if !connection.send(now) {
                 return false;
             }
-            if !matches!(connection.awaited(), (_, PollFlags::POLLIN)) {
-                return true;
-            }
-            let answer = match connection.receive(&self.limits, room, now) {
-                ReadSoFar::NotYet => return true,
-                ReadSoFar::Closed => return false,
-                ReadSoFar::Refused(refusal) => Err(refusal),
-                ReadSoFar::Request(opcode, parameters) => {
+            let received = match (connection.resume(now), connection.due(), connection.awaited()) {
+                (Some((opcode, parameters, since)), ..) => (ReadSoFar::Request(opcode, parameters), since),
+                (None, None, (_, PollFlags::POLLIN)) => (connection.receive(&self.limits, room, now), now),
+                _ => return true,
+            };
+            let answer = match received {
+                (ReadSoFar::NotYet, _) => return true,
+                (ReadSoFar::Closed, _) => return false,
+                (ReadSoFar::Refused(refusal), _) => Err(refusal),
+                (ReadSoFar::Request(opcode, parameters), since) => {
                     let scope = connection.scope().clone();
                     self.last_active = now;
-                    self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()))
+                    let answer =
+                        self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()));
+                    if self.superseded {
+                        return false;
+                    }
+                    if self.may_fit(&answer, since, now) {
+                        if let Some(connection) = self.connections.get_mut(at) {
+                            connection.postpone((opcode, parameters), since, now + ROOM_LOOK);
+                        }
+                        return true;
+                    }
+                    answer
                 }
             };
             let reply = answer.unwrap_or_else(|refusal| {
@@ -310,6 +349,10 @@ impl Agent {
         (opcode, parameters): (Opcode, &[u8]),
         room: usize,
     ) -> Result<KcmReply, KcmRefusal> {
+        self.superseded |= self.collections.is_superseded();
+        if self.superseded {
+            return Err(StorageError::Superseded.into());
+        }
         let mut dropped = Vec::new();
         let mut desk = Desk {
             collections: &mut self.collections,
@@ -322,37 +365,21 @@ impl Agent {
         };
         let answer = desk.answer(opcode, parameters);
         self.tell_dropped(dropped);
+        self.superseded |= matches!(answer, Err(KcmRefusal::Storage(StorageError::Superseded)));
         answer
     }
 
-    /// Locks what the caches have got since the last time.
-    fn lock_memory(&mut self) {
-        let size = self.collections.size();
-        let Some(locked) = self.locked.filter(|locked| *locked == 0 || size >= locked + LOCK_STEP) else {
-            return;
-        };
-        match lock_present() {
-            Ok(()) => self.locked = Some(size.max(1)),
-            Err(errno) => {
-                self.locked = None;
-                let words = if locked == 0 { "memory" } else { "further memory" };
-                let words = format_args!("{words} may be swapped out: {errno}; raise the limit memlock");
-                self.journal.say(LogLevel::Info, Topic::Process, words);
-            }
-        }
+    /// Whether a request that had no room may have some soon.
+    fn may_fit(&self, answer: &Result<KcmReply, KcmRefusal>, since: Instant, now: Instant) -> bool {
+        matches!(answer, Err(KcmRefusal::Storage(StorageError::Quota(_))))
+            && now.saturating_duration_since(since) < ROOM_WITHIN
+            && self.collections.frees_room(now)
     }
 
     fn tell_refusal(&mut self, refusal: &KcmRefusal) {
-        let (level, topic) = match refusal {
-            KcmRefusal::Limit(_) => (LogLevel::Warn, Topic::Limit),
-            KcmRefusal::Malformed(_) => (LogLevel::Warn, Topic::Malformed),
-            KcmRefusal::Storage(_) => (LogLevel::Error, Topic::Storage),
-            KcmRefusal::NoCache
-            | KcmRefusal::Nothing
-            | KcmRefusal::NothingToRemove
-            | KcmRefusal::Unsupported => return,
-        };
-        self.journal.say(level, topic, refusal);
+        if let Some((level, topic)) = refusal.severity() {
+            self.journal.say(level, topic, refusal);
+        }
     }
 
     fn tell_dropped(&mut self, dropped: Vec<Dropped>) {
@@ -366,7 +393,9 @@ impl Agent {
     fn tell_loss(&mut self, why: &str) {
         let count = self.collections.count();
         if count > 0 && !self.collections.survive() {
-            let words = format_args!("{why}: caches that were in memory are lost: {count}");
+            let tickets: usize = self.collections.all().map(|(_, _, cache)| cache.credentials().len()).sum();
+            let words =
+                format_args!("{why}: caches that were in memory are lost: {count} with {tickets} entries");
             self.journal.say(LogLevel::Warn, Topic::Process, words);
         }
     }

@@ -16,14 +16,17 @@ use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::unistd::{geteuid, getresuid};
 
 use super::arguments::{AgentArguments, IntakeChoice};
-use super::change::Memory;
+use super::change::{Memory, StorageError};
 use super::collections::Collections;
 use super::confinement::confine;
 use super::intake::Intake;
 use super::journal::{AgentJournal, Topic};
+use super::limits::StoreLimits;
+use super::peer::ClientScope;
+use super::persistent::{KeptOwner, Persistent, Prepared};
 use super::renewal::Renewals;
 use super::serve::{Agent, CONNECTIONS};
-use crate::config::{Config, ConfigError, LogLevel};
+use crate::config::{AgentSettings, AgentStorage, Config, ConfigError, LogLevel};
 use crate::sys::random::random_bytes;
 use crate::sys::{given, jail, process};
 
@@ -49,6 +52,8 @@ pub(super) enum StartFailure {
     Socket(PathBuf, #[source] io::Error),
     #[error("confinement: {0}")]
     Confinement(#[source] io::Error),
+    #[error("agent.storage = \"keyring\": {0}")]
+    Storage(#[source] StorageError),
 }
 
 /// Serves until there is no more to do.
@@ -77,8 +82,14 @@ pub(super) fn start(arguments: &AgentArguments) -> Result<(), StartFailure> {
         let intake = intake(&arguments.intake, given, socket)?;
         let ending = ending_signals().map_err(failed("signals"))?;
         let salt = random_bytes().map_err(failed("random numbers"))?;
-        confine(&config.agent).map_err(StartFailure::Confinement)?;
-        Ok((config.agent, intake, ending, Collections::new(Box::new(Memory), salt), renewals))
+        let settings = storable(config.agent, served, &mut journal);
+        let prepared = (settings.storage == AgentStorage::Keyring).then(Prepared::open);
+        confine(&settings).map_err(StartFailure::Confinement)?;
+        let collections = match prepared {
+            None => Collections::new(Box::new(Memory), salt),
+            Some(prepared) => restored(prepared, (served, salt), &settings, &mut journal)?,
+        };
+        Ok((settings, intake, ending, collections, renewals))
     });
     match begun {
         Ok((settings, intake, ending, collections, renewals)) => {
@@ -101,6 +112,39 @@ fn renewals(config: &Config, journal: &mut AgentJournal) -> Option<Renewals> {
         journal.say(LogLevel::Error, Topic::Renewal, words);
     };
     started.inspect_err(told).ok()
+}
+
+/// Root's caches are served by another user's process, whose keyring is no place for them.
+fn storable(settings: AgentSettings, served: u32, journal: &mut AgentJournal) -> AgentSettings {
+    if served != 0 || settings.storage == AgentStorage::Memory {
+        return settings;
+    }
+    let words = "agent.storage: root's caches are in memory, since this process is not root's";
+    journal.say(LogLevel::Info, Topic::Process, words);
+    AgentSettings { storage: AgentStorage::Memory, ..settings }
+}
+
+/// The caches that are in the persistent keyring.
+fn restored(
+    prepared: Prepared,
+    (uid, salt): (u32, [u8; 8]),
+    settings: &AgentSettings,
+    journal: &mut AgentJournal,
+) -> Result<Collections, StartFailure> {
+    let owner = KeptOwner { uid, token: salt, memory: StoreLimits::of(settings).memory };
+    let legacy = Persistent::open(prepared, owner).map_err(StartFailure::Storage)?;
+    for remark in legacy.remarks {
+        journal.say(LogLevel::Warn, Topic::Storage, remark);
+    }
+    if !legacy.kept.caches.is_empty() {
+        let tickets: usize = legacy.kept.caches.values().map(|cache| cache.credentials().len()).sum();
+        let words = format_args!(
+            "caches in the persistent keyring: {} with {tickets} entries",
+            legacy.kept.caches.len()
+        );
+        journal.say(LogLevel::Info, Topic::Process, words);
+    }
+    Ok(Collections::restored(Box::new(legacy.storage), salt, (ClientScope::User, legacy.kept)))
 }
 
 fn own_uid() -> Result<u32, StartFailure> {

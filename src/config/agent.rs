@@ -13,6 +13,8 @@ const GREATEST_TICKET_SIZE: u32 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentSettings {
+    /// Where caches are kept.
+    pub storage: AgentStorage,
     /// Who shares a collection of caches.
     pub scope: AgentScope,
     /// Whether ticket-granting tickets are renewed at half of their lives.
@@ -29,6 +31,17 @@ pub struct AgentSettings {
     pub idle: Seconds,
 }
 
+/// Where caches are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentStorage {
+    /// In the server's memory: they end with it.
+    #[default]
+    Memory,
+    /// In the user's persistent keyring as well.
+    Keyring,
+}
+
 /// Who shares a collection of caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,7 +56,11 @@ pub enum AgentScope {
 impl AgentSettings {
     /// The mistake in these settings, if there is one.
     pub(super) fn mistake(&self) -> Option<&'static str> {
-        if self.max_caches == 0 {
+        if self.storage == AgentStorage::Keyring && self.scope == AgentScope::Session {
+            Some(
+                "agent.scope = \"session\" needs agent.storage = \"memory\": every session of a user can read the persistent keyring",
+            )
+        } else if self.max_caches == 0 {
             Some("agent.max_caches must not be zero")
         } else if self.max_tickets == 0 {
             Some("agent.max_tickets must not be zero")
@@ -60,6 +77,7 @@ impl AgentSettings {
 impl Default for AgentSettings {
     fn default() -> Self {
         Self {
+            storage: AgentStorage::Memory,
             scope: AgentScope::User,
             renew: true,
             max_caches: 64,

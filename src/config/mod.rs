@@ -18,7 +18,7 @@ mod namespace;
 mod sandbox;
 mod settings;
 
-pub(crate) use agent::{AgentScope, AgentSettings};
+pub(crate) use agent::{AgentScope, AgentSettings, AgentStorage};
 pub(crate) use caches::{CacheChoice, Caches, Krb5CcName};
 pub(crate) use canonicalize::Canonicalize;
 pub(crate) use duration::Seconds;

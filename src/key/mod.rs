@@ -12,6 +12,8 @@ mod description;
 #[cfg(feature = "test-programs")]
 pub mod fuzz;
 #[cfg(feature = "upcall")]
+mod linked;
+#[cfg(feature = "upcall")]
 mod live;
 #[cfg(feature = "upcall")]
 pub(crate) mod quota;
@@ -22,6 +24,8 @@ pub(crate) use authority::{Authority, Permission};
 pub(crate) use description::KeyDescription;
 #[cfg(feature = "upcall")]
 pub(crate) use description::id_of_kernel;
+#[cfg(feature = "upcall")]
+pub(crate) use linked::{is_keyring, keys_in};
 #[cfg(feature = "upcall")]
 pub(crate) use live::{Consumer, LiveKey, REJECT_TTL};
 pub use serial::{KeySerial, NotASerial};

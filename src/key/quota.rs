@@ -21,9 +21,17 @@ impl Share {
     }
 }
 
+/// The users' quotas as the kernel shows them, a line for each.
+pub(crate) const USERS: &str = "/proc/key-users";
+
 /// Keys and bytes of this user; none without keys.
+#[cfg(feature = "tools")]
 pub(crate) fn of(uid: u32) -> Option<(Share, Share)> {
-    let users = std::fs::read_to_string("/proc/key-users").ok()?;
+    among(&std::fs::read_to_string(USERS).ok()?, uid)
+}
+
+/// The same from the kernel's text.
+pub(crate) fn among(users: &str, uid: u32) -> Option<(Share, Share)> {
     users.lines().filter_map(read).find(|(of, ..)| *of == uid).map(|(_, keys, bytes)| (keys, bytes))
 }
 
@@ -32,4 +40,20 @@ pub(crate) fn read(line: &str) -> Option<(u32, Share, Share)> {
     let (uid, rest) = line.split_once(':')?;
     let mut fields = rest.split_ascii_whitespace().skip(2);
     Some((uid.trim().parse().ok()?, Share::read(fields.next()?)?, Share::read(fields.next()?)?))
+}
+
+/// What to do where no key fits any more.
+pub(crate) fn remedy(uid: u32, shares: Option<(Share, Share)>) -> String {
+    let prefix = if uid == 0 { "root_" } else { "" };
+    let settings = format!("kernel.keys.{prefix}maxkeys and kernel.keys.{prefix}maxbytes (sysctl)");
+    let used = shares.map(|(keys, bytes)| {
+        format!(
+            "uid {uid} has used {} of {} keys and {} of {} bytes; ",
+            keys.used, keys.limit, bytes.used, bytes.limit
+        )
+    });
+    format!(
+        "{}remove keys (keyctl show @s, keyctl show @u; kdestroy), or raise {settings}",
+        used.unwrap_or_default()
+    )
 }

@@ -19,7 +19,7 @@ use crate::gss::placing::{FREED_LOOK, FREED_WITHIN};
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Cache;
-use crate::key::{KeyDescription, quota};
+use crate::key::{KeyDescription, is_keyring, keys_in, quota};
 use crate::sys::keyctl;
 
 const KEYRING: &CStr = c"keyring";
@@ -151,19 +151,6 @@ pub(super) fn base(anchor: Anchor) -> Result<Option<i32>, Errno> {
         }
         Anchor::Persistent | Anchor::Process | Anchor::Thread => Ok(None),
     }
-}
-
-/// A key with its description, or why that cannot be had.
-type Found = (i32, Result<KeyDescription, Errno>);
-
-/// The keys that lie directly in a keyring.
-fn keys_in(ring: i32) -> Result<Vec<Found>, Errno> {
-    let keys = keyctl::links(ring)?.into_iter();
-    Ok(keys.map(|key| (key, keyctl::describe(key).and_then(KeyDescription::read))).collect())
-}
-
-fn is_keyring(key: &KeyDescription, description: &CStr) -> bool {
-    key.key_type == "keyring" && key.description == description.to_bytes()
 }
 
 /// Whether it is this user's, and all of it its possessor's alone.

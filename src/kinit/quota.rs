@@ -30,19 +30,15 @@ pub(super) const OF_A_KEY: Need = Need { keys: 1, bytes: 1000 };
 /// What to do where no key fits any more.
 pub(super) fn remedy() -> String {
     let uid = getuid().as_raw();
-    let used = quota::of(uid).map(|(keys, bytes)| format!("{}; ", figures(uid, keys, bytes)));
-    format!("{}{}", used.unwrap_or_default(), advice(uid))
+    quota::remedy(uid, quota::of(uid))
 }
 
 /// A remark on a quota that tickets may not fit into, before anybody is asked for a password.
 pub(super) fn foreseen(need: Need) -> Option<String> {
     let uid = getuid().as_raw();
-    let (keys, bytes) = quota::of(uid).filter(|&quota| need.exceeds(quota))?;
-    Some(format!(
-        "tickets may not fit into what is left of the quota: {}; {}",
-        figures(uid, keys, bytes),
-        advice(uid)
-    ))
+    let shares = quota::of(uid).filter(|&shares| need.exceeds(shares))?;
+    let remedy = quota::remedy(uid, Some(shares));
+    Some(format!("tickets may not fit into what is left of the quota: {remedy}"))
 }
 
 /// A remark on a quota that has no room for such tickets once more, after some of so many bytes were stored.
@@ -50,12 +46,11 @@ pub(super) fn remaining(stored: usize) -> Option<String> {
     let (uid, begun) = (getuid().as_raw(), Instant::now());
     let need = Need { bytes: stored as u64, ..OF_A_CACHE };
     loop {
-        let (keys, bytes) = quota::of(uid).filter(|&quota| need.exceeds(quota))?;
+        let shares = quota::of(uid).filter(|&shares| need.exceeds(shares))?;
         if begun.elapsed() > FREED {
+            let remedy = quota::remedy(uid, Some(shares));
             return Some(format!(
-                "tickets of {stored} bytes are stored, and as many more do not fit into the quota: {}; {}",
-                figures(uid, keys, bytes),
-                advice(uid)
+                "tickets of {stored} bytes are stored, and as many more do not fit into the quota: {remedy}"
             ));
         }
         sleep(FREED_LOOK);
@@ -66,21 +61,6 @@ impl Need {
     fn exceeds(self, (keys, bytes): (Share, Share)) -> bool {
         keys.left() < self.keys || bytes.left() < self.bytes
     }
-}
-
-fn figures(uid: u32, keys: Share, bytes: Share) -> String {
-    format!(
-        "uid {uid} has used {} of {} keys and {} of {} bytes",
-        keys.used, keys.limit, bytes.used, bytes.limit
-    )
-}
-
-fn advice(uid: u32) -> String {
-    let prefix = if uid == 0 { "root_" } else { "" };
-    format!(
-        "remove keys (keyctl show @s, keyctl show @u; kdestroy), or raise kernel.keys.{prefix}maxkeys and \
-         kernel.keys.{prefix}maxbytes (sysctl)"
-    )
 }
 
 #[cfg(test)]

@@ -184,3 +184,13 @@ fn low_copies(strings: [Option<&CString>; 3]) -> Result<[usize; 3], Errno> {
         copy as usize
     }))
 }
+
+/// The kernel keeps `_uid.<uid>` for ever; invalidating it removes it with its contents.
+pub(crate) fn forget_keyrings() {
+    let special = [libc::KEY_SPEC_USER_KEYRING, libc::KEY_SPEC_USER_SESSION_KEYRING].map(keyring_id);
+    // By serial: its special id would make both keyrings again.
+    for ring in special.into_iter().flatten() {
+        // They may be gone already.
+        let _ = invalidate(ring);
+    }
+}

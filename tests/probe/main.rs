@@ -28,6 +28,7 @@ mod killer;
 mod led;
 mod look_into;
 mod plan;
+mod relay;
 mod short;
 mod target;
 mod threads;
@@ -49,6 +50,7 @@ fn main() {
         Some("kill-at") => killer::run(&arguments[1..]),
         Some("strike") => killer::run_against(&arguments[1..]),
         Some("daemon") => daemon::run(&arguments[1..]),
+        Some("relay") => relay::run(&arguments[1..]),
         Some("use") => daemon::use_library(&arguments[1..], daemon::Then::Tell),
         Some("leave") => daemon::use_library(&arguments[1..], daemon::Then::Leave),
         Some("daemon-child") => daemon::look(&arguments[1..]),
@@ -114,7 +116,7 @@ impl Probe {
             Step::AddKeys { count } => add_keys(*count)?,
             Step::FillQuota { leave } => fill_quota(*leave)?,
             Step::HoldKeyringLock { processes } => keyring_lock::hold(*processes)?,
-            Step::ForgetKeyrings => forget_keyrings(),
+            Step::ForgetKeyrings => keys::forget_keyrings(),
             Step::Dispose(disposal) => dispose(self.last.ok_or(Errno::ENOKEY)?, *disposal)?,
             Step::RequestEach { requests, within_ms } => return Ok(self.request_each(requests, *within_ms)),
             Step::SettleEach => return Ok(self.settle_each()),
@@ -386,15 +388,5 @@ fn request_in_exec(request: &Request) -> Result<Finding, Errno> {
             let error = Command::new("/proc/self/exe").arg("exec-target").exec();
             panic!("exec: {error}");
         }
-    }
-}
-
-/// The kernel keeps `_uid.<uid>` for ever; invalidating it removes it with its contents.
-fn forget_keyrings() {
-    let special = [libc::KEY_SPEC_USER_KEYRING, libc::KEY_SPEC_USER_SESSION_KEYRING].map(keys::keyring_id);
-    // By serial: its special id would make both keyrings again.
-    for ring in special.into_iter().flatten() {
-        // They may be gone already.
-        let _ = keys::invalidate(ring);
     }
 }

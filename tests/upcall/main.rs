@@ -18,6 +18,9 @@
 mod agent_clients;
 mod agent_door;
 mod agent_hostile;
+mod agent_keyring;
+mod agent_keyring_alone;
+mod agent_keyring_killed;
 mod agent_limits;
 mod agent_renewal;
 mod agent_renewal_hostile;
@@ -143,6 +146,8 @@ const MODULES: &[Trials] = &[
     agent_clients::trials,
     agent_door::trials,
     agent_hostile::trials,
+    agent_keyring::trials,
+    agent_keyring_killed::trials,
     agent_limits::trials,
     agent_renewal::trials,
     agent_renewal_hostile::trials,
@@ -241,7 +246,10 @@ fn run_tests() -> ! {
     let together = libtest_mimic::run(&arguments, trials);
     // Tests that would disturb others run alone.
     arguments.test_threads = Some(1);
-    let alone = libtest_mimic::run(&arguments, chosen(&[load::trials, keyring_lock::trials]));
+    let alone = libtest_mimic::run(
+        &arguments,
+        chosen(&[load::trials, keyring_lock::trials, agent_keyring_alone::trials]),
+    );
     drop(shared);
     together.exit_if_failed();
     alone.exit()

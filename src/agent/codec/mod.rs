@@ -5,6 +5,7 @@
 
 mod credential;
 mod file_cache;
+mod id;
 mod pattern;
 mod principal;
 mod reply;
@@ -12,6 +13,7 @@ mod request;
 
 pub(crate) use credential::{CredentialId, HeldCredential, RenewableLife};
 pub(crate) use file_cache::{FileCacheFault, only_credential, with_one};
+pub(crate) use id::{id_of, number_of};
 pub(crate) use pattern::Pattern;
 pub(crate) use principal::PrincipalBytes;
 pub(crate) use reply::{KcmReply, Status};

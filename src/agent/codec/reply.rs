@@ -20,6 +20,8 @@ pub(crate) enum Status {
     NoCache,
     /// KRB5_CC_NOMEM: a limit is met.
     Full,
+    /// EDQUOT, as caches of KEYRING have it: the user's quota of keys is used up.
+    Quota,
     /// KRB5_CC_FORMAT: the request makes no sense.
     Malformed,
     /// KRB5_CC_NOSUPP: there is no such operation here; clients do it another way.
@@ -34,6 +36,7 @@ impl Status {
             Self::End => -1_765_328_242,
             Self::Io => -1_765_328_191,
             Self::NoCache => -1_765_328_189,
+            Self::Quota => libc::EDQUOT,
             Self::Full => -1_765_328_186,
             Self::Malformed => -1_765_328_185,
             Self::Unsupported => -1_765_328_137,

@@ -1,7 +1,7 @@
 //! Operations over caches in memory, without a process: what fails leaves all as it was, and what has expired goes.
 
 use super::*;
-use crate::agent::change::{Memory, Storage};
+use crate::agent::change::{HeldBefore, Memory, Storage};
 use crate::agent::codec::tests::{Sample, named, opaque, pattern, principal};
 use crate::agent::expiry::{CACHE_STAYS, TICKET_STAYS};
 use proptest::prelude::*;
@@ -168,7 +168,7 @@ fn settings_of_a_cache_outlive_its_tickets_and_do_not_keep_it() {
 struct Broken(Rc<RefCell<(bool, Vec<String>)>>);
 
 impl Storage for Broken {
-    fn record(&mut self, _: &ClientScope, change: &Change) -> Result<(), StorageError> {
+    fn record(&mut self, change: &Change, _: HeldBefore<'_>) -> Result<(), StorageError> {
         let (fails, seen) = &mut *self.0.borrow_mut();
         let name = format!("{change:?}");
         seen.push(name.split([' ', '{']).next().unwrap().to_owned());

@@ -138,6 +138,12 @@ impl KcmClient {
         assert_ne!(length, 0, "the connection was closed");
     }
 
+    /// Makes a request and takes its reply; `None` if the connection is closed.
+    pub(crate) fn try_to(&mut self, opcode: u16, parameters: &[u8]) -> Option<(i32, Vec<u8>)> {
+        self.send(&request(opcode, parameters)).ok()?;
+        self.reply()
+    }
+
     /// Makes a request and takes its reply.
     #[track_caller]
     pub(crate) fn call(&mut self, opcode: u16, parameters: &[u8]) -> (i32, Vec<u8>) {

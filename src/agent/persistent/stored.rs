@@ -1,0 +1,128 @@
+//! One stored cache: a keyring with a head and the keys of its credentials.
+//!
+//! Used by keyring.rs. Invariant: a credential is complete once its first part is linked, and all that is written before that
+//! changes nothing for a reader.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::layout::{CacheHead, HEAD, TicketKey, cache_name, keys_of};
+use crate::agent::cache::HeldCache;
+use crate::agent::codec::{CacheLabel, HeldCredential, number_of};
+use crate::sys::keyctl;
+use crate::time::now_32;
+
+/// A stored cache.
+#[derive(Debug)]
+pub(super) struct StoredCache {
+    /// Its keyring.
+    pub(super) ring: i32,
+    /// The key of the head.
+    pub(super) head_key: i32,
+    /// What that says.
+    pub(super) head: CacheHead,
+    /// By number.
+    pub(super) tickets: BTreeMap<u64, StoredTicket>,
+}
+
+/// A stored credential.
+#[derive(Debug)]
+pub(super) struct StoredTicket {
+    /// The first part first.
+    pub(super) keys: Vec<i32>,
+    /// When it ends, in seconds since the epoch; `None` for a setting of the cache.
+    pub(super) end: Option<u32>,
+}
+
+impl StoredCache {
+    /// Stores a whole cache in a new keyring, which is linked to this one.
+    ///
+    /// # Errors
+    /// The kernel's; nothing is left then.
+    pub(super) fn make(
+        (label, cache): (&CacheLabel, &HeldCache),
+        generation: u64,
+        kind: TicketKey,
+        into: i32,
+    ) -> Result<Self, Errno> {
+        let ring = keyctl::add(c"keyring", &cache_name(number_of(cache.id().0)), b"", into)?;
+        let head = CacheHead {
+            generation,
+            end: cache.credentials().filter_map(|(_, credential)| credential.end()).max().unwrap_or(0),
+            offset: cache.offset(),
+            principal: cache.principal().to_vec(),
+            label: label.clone(),
+            removed: Vec::new(),
+        };
+        let filled = || -> Result<Self, Errno> {
+            let head_key = keyctl::add(c"user", HEAD, head.written().as_slice(), ring)?;
+            let mut made = Self { ring, head_key, head, tickets: BTreeMap::new() };
+            for (id, credential) in cache.credentials() {
+                made.add(number_of(id.0), credential, kind)?;
+            }
+            Ok(made)
+        };
+        filled().inspect_err(|_| {
+            let _ = keyctl::unlink(ring, into);
+        })
+    }
+
+    /// Stores a credential.
+    ///
+    /// # Errors
+    /// The kernel's; nothing has changed then.
+    pub(super) fn put(
+        &mut self,
+        number: u64,
+        credential: &HeldCredential,
+        kind: TicketKey,
+    ) -> Result<(), Errno> {
+        // First, so that no ticket outlives what the head says.
+        if let Some(end) = credential.end().filter(|end| *end > self.head.end) {
+            self.write_head(CacheHead { end, removed: Vec::new(), ..self.head.clone() })?;
+        }
+        self.add(number, credential, kind)
+    }
+
+    fn add(&mut self, number: u64, credential: &HeldCredential, kind: TicketKey) -> Result<(), Errno> {
+        let end = credential.end();
+        let mut keys = Vec::new();
+        for (name, piece) in keys_of(number, credential, kind.limit()) {
+            match keyctl::add(kind.name(), &name, piece, self.ring) {
+                Ok(key) => {
+                    end_in_time(key, end);
+                    keys.push(key);
+                }
+                Err(errno) => {
+                    for key in keys {
+                        let _ = keyctl::unlink(key, self.ring);
+                    }
+                    return Err(errno);
+                }
+            }
+        }
+        keys.reverse();
+        self.tickets.insert(number, StoredTicket { keys, end });
+        Ok(())
+    }
+
+    /// Replaces the head, in one step.
+    ///
+    /// # Errors
+    /// The kernel's; nothing has changed then.
+    pub(super) fn write_head(&mut self, head: CacheHead) -> Result<(), Errno> {
+        keyctl::update(self.head_key, head.written().as_slice())?;
+        self.head = head;
+        Ok(())
+    }
+}
+
+/// Has the kernel end a key with its ticket. An agent that starts later tries it again.
+pub(super) fn end_in_time(key: i32, end: Option<u32>) {
+    if let Some(end) = end {
+        let left = u64::from(end.saturating_sub(now_32())).max(1);
+        let _ = keyctl::set_timeout(key, Duration::from_secs(left));
+    }
+}
