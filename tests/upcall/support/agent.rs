@@ -163,6 +163,8 @@ impl KcmClient {
     pub(crate) fn is_closed(&mut self) -> bool {
         match self.socket.read(&mut [0]) {
             Ok(length) => length == 0,
+            // A read with a timeout is not begun again by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.is_closed(),
             Err(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
         }
     }
