@@ -1,8 +1,7 @@
 //! The loop: one thread, one poll(2), timers.
 //!
-//! Called by start.rs. What else has to be waited for, such as tickets that are renewed, joins [`Agent::awaited`] and
-//! [`Agent::next_deadline`]; changes go through [`Collections::apply`]. Invariant: nothing in the loop blocks, and no
-//! connection keeps another one waiting for more than a few requests.
+//! Called by start.rs. Changes go through [`Collections::apply`]. Invariant: nothing in the loop blocks, and no connection
+//! keeps another one waiting for more than a few requests.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -166,8 +165,14 @@ impl Agent {
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
         let renewals = self.renewals.as_ref().and_then(Renewals::next_deadline);
         let due = self.connections.iter().filter_map(Connection::due);
-        let tending = self.next_tending;
-        connections.chain(sweep).chain(leave).chain(scarce).chain(due).chain(tending).chain(renewals).min()
+        connections
+            .chain(sweep)
+            .chain(leave)
+            .chain(scarce)
+            .chain(due)
+            .chain(self.next_tending)
+            .chain(renewals)
+            .min()
     }
 
     fn patience_ends(&self, connection: &Connection) -> Instant {
@@ -216,8 +221,8 @@ impl Agent {
     /// Whether there is nothing to serve any more. Asks to be let go where somebody can.
     fn is_over(&mut self, now: Instant) -> bool {
         if self.superseded {
-            let words = StorageError::Superseded;
-            self.journal.say(LogLevel::Info, Topic::Process, format_args!("ended: {words}"));
+            let said = format_args!("ended: {}", StorageError::Superseded);
+            self.journal.say(LogLevel::Info, Topic::Process, said);
             return true;
         }
         if matches!(self.intake, Intake::Closed) && self.connections.is_empty() {

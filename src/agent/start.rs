@@ -132,19 +132,19 @@ fn restored(
     journal: &mut AgentJournal,
 ) -> Result<Collections, StartFailure> {
     let owner = KeptOwner { uid, token: salt, memory: StoreLimits::of(settings).memory };
-    let legacy = Persistent::open(prepared, owner).map_err(StartFailure::Storage)?;
-    for remark in legacy.remarks {
+    let found = Persistent::open(prepared, owner).map_err(StartFailure::Storage)?;
+    for remark in found.remarks {
         journal.say(LogLevel::Warn, Topic::Storage, remark);
     }
-    if !legacy.kept.caches.is_empty() {
-        let tickets: usize = legacy.kept.caches.values().map(|cache| cache.credentials().len()).sum();
+    if !found.kept.caches.is_empty() {
+        let tickets: usize = found.kept.caches.values().map(|cache| cache.credentials().len()).sum();
         let words = format_args!(
             "caches in the persistent keyring: {} with {tickets} entries",
-            legacy.kept.caches.len()
+            found.kept.caches.len()
         );
         journal.say(LogLevel::Info, Topic::Process, words);
     }
-    Ok(Collections::restored(Box::new(legacy.storage), salt, (ClientScope::User, legacy.kept)))
+    Ok(Collections::restored(Box::new(found.storage), salt, (ClientScope::User, found.kept)))
 }
 
 fn own_uid() -> Result<u32, StartFailure> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::layout::{AGENT, CacheHead, DEFAULT, SERVER, TicketKey};
+use super::layout::{AGENT, DEFAULT, SERVER, StoredHead, TicketKey};
 use super::stored::StoredCache;
 use crate::agent::change::{Change, HeldBefore};
 use crate::agent::codec::{CacheLabel, CredentialId, HeldCredential, number_of};
@@ -98,7 +98,11 @@ impl AgentKeyring {
             Change::SetDefault { label } => self.set_default(label)?,
             Change::SetOffset { label, offset } => {
                 let cache = self.cache(label)?;
-                cache.write_head(CacheHead { offset: *offset, removed: Vec::new(), ..cache.head.clone() })?;
+                cache.write_head(StoredHead {
+                    offset: *offset,
+                    removed: Vec::new(),
+                    ..cache.head.clone()
+                })?;
             }
         }
         Ok(())
@@ -132,7 +136,7 @@ impl AgentKeyring {
     fn move_cache(&mut self, from: &CacheLabel, to: &CacheLabel) -> Result<(), Errno> {
         let generation = self.next_generation();
         let cache = self.cache(from)?;
-        cache.write_head(CacheHead {
+        cache.write_head(StoredHead {
             generation,
             label: to.clone(),
             removed: Vec::new(),
@@ -169,7 +173,7 @@ impl AgentKeyring {
         // One is removed by one call.
         let listed = living.len() > 1;
         if listed {
-            cache.write_head(CacheHead { removed: living, ..cache.head.clone() })?;
+            cache.write_head(StoredHead { removed: living, ..cache.head.clone() })?;
         } else if let Some(ticket) = living.first().and_then(|number| cache.tickets.get(number)) {
             unlink(ticket.keys.first().copied().ok_or(Errno::ENOKEY)?, cache.ring)?;
         }
@@ -177,7 +181,7 @@ impl AgentKeyring {
         if listed && self.leftover.is_empty() {
             // Its room is given back; if not now, then with the next head.
             let cache = self.cache(label)?;
-            let _ = cache.write_head(CacheHead { removed: Vec::new(), ..cache.head.clone() });
+            let _ = cache.write_head(StoredHead { removed: Vec::new(), ..cache.head.clone() });
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ const BIG_KEY_LIMIT: usize = 1024 * 1024;
 /// What a cache is: `u8 1 · u64 generation · u32 end · u32 clock offset · u32 length, principal · u32 length, name · u32 count,
 /// u64 numbers of removed credentials`, in network byte order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CacheHead {
+pub(super) struct StoredHead {
     /// Of two caches with one name, that with the greater generation is meant.
     pub(super) generation: u64,
     /// When the last of its tickets ends, in seconds since the epoch; 0 before the first.
@@ -43,7 +43,7 @@ pub(super) struct CacheHead {
     pub(super) removed: Vec<u64>,
 }
 
-impl CacheHead {
+impl StoredHead {
     /// The key's content.
     pub(super) fn written(&self) -> Writer {
         let mut writer = Writer::new();
@@ -201,8 +201,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn head() -> CacheHead {
-        CacheHead {
+    fn head() -> StoredHead {
+        StoredHead {
             generation: u64::MAX - 1,
             end: 7,
             offset: u32::MAX,
@@ -216,14 +216,14 @@ mod tests {
     fn a_head_is_read_as_it_was_written_and_not_with_a_byte_more_or_less() {
         let written = head().written();
         let bytes = written.as_slice();
-        assert_eq!(CacheHead::read(bytes), Ok(head()));
+        assert_eq!(StoredHead::read(bytes), Ok(head()));
         for length in 0..bytes.len() {
-            assert!(CacheHead::read(&bytes[..length]).is_err(), "{length}");
+            assert!(StoredHead::read(&bytes[..length]).is_err(), "{length}");
         }
-        assert!(CacheHead::read(&[bytes, &[0]].concat()).is_err());
+        assert!(StoredHead::read(&[bytes, &[0]].concat()).is_err());
         let mut of_another_version = bytes.to_vec();
         of_another_version[0] = 2;
-        assert!(CacheHead::read(&of_another_version).is_err());
+        assert!(StoredHead::read(&of_another_version).is_err());
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_lead_to_a_panic(bytes: Vec<u8>) {
-            let _ = (CacheHead::read(&bytes), PartName::read(&bytes), cache_number(&bytes));
+            let _ = (StoredHead::read(&bytes), PartName::read(&bytes), cache_number(&bytes));
         }
 
         #[test]
@@ -275,7 +275,7 @@ mod tests {
             let mut bytes = head().written().as_slice().to_vec();
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            if let Ok(read) = CacheHead::read(&bytes) {
+            if let Ok(read) = StoredHead::read(&bytes) {
                 let written = read.written();
                 prop_assert_eq!(written.as_slice(), &bytes[..]);
             }

@@ -54,7 +54,7 @@ pub(super) struct Persistent {
 
 /// What an agent before this one has left.
 #[derive(Debug)]
-pub(super) struct Legacy {
+pub(super) struct FoundStorage {
     pub(super) storage: Persistent,
     pub(super) kept: KeptCaches,
     /// For the log.
@@ -66,17 +66,17 @@ impl Persistent {
     ///
     /// # Errors
     /// [`StorageError`] if there is no persistent keyring, or no room to use it.
-    pub(super) fn open(Prepared(figures): Prepared, owner: KeptOwner) -> Result<Legacy, StorageError> {
+    pub(super) fn open(Prepared(figures): Prepared, owner: KeptOwner) -> Result<FoundStorage, StorageError> {
         let pause = (figures.expiry() / 4).clamp(Duration::from_secs(1), USED_WITHIN);
         let used = (pause, Instant::now() + pause);
         let mut storage = Self { owner, first: 0, kind: TicketKey::User, figures, keyring: None, used };
         let restored = storage.find().map_err(|errno| storage.refused(errno))?;
         let Some(found) = restored else {
-            return Ok(Legacy { storage, kept: KeptCaches::default(), remarks: Vec::new() });
+            return Ok(FoundStorage { storage, kept: KeptCaches::default(), remarks: Vec::new() });
         };
         storage.first = found.kept.next;
         storage.keyring = Some(found.keyring);
-        Ok(Legacy { storage, kept: found.kept, remarks: found.remarks })
+        Ok(FoundStorage { storage, kept: found.kept, remarks: found.remarks })
     }
 
     fn find(&mut self) -> Result<Option<restore::Restored>, Errno> {

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use zeroize::Zeroizing;
 
 use super::keyring::{AgentKeyring, unlink};
-use super::layout::{AGENT, CacheHead, DEFAULT, PartName, SERVER, TicketKey, cache_number, joined};
+use super::layout::{AGENT, DEFAULT, PartName, SERVER, StoredHead, TicketKey, cache_number, joined};
 use super::stored::{StoredCache, StoredTicket, end_in_time};
 use crate::agent::cache::HeldCache;
 use crate::agent::codec::{CacheId, CacheLabel, CredentialId, PrincipalBytes, id_of, number_of};
@@ -204,7 +204,7 @@ impl Restoring {
         }
         let Some(head_key) = head else { return self.pass_over(ring, "a cache without head") };
         let head = keyctl::read_at_most(head_key, TicketKey::User.limit());
-        let Some(head) = head.ok().and_then(|bytes| CacheHead::read(&bytes).ok()) else {
+        let Some(head) = head.ok().and_then(|bytes| StoredHead::read(&bytes).ok()) else {
             return self.pass_over(ring, "its head is damaged, or of another version");
         };
         if head.end != 0 && head.end <= self.now {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::layout::{CacheHead, HEAD, TicketKey, cache_name, keys_of};
+use super::layout::{HEAD, StoredHead, TicketKey, cache_name, keys_of};
 use crate::agent::cache::HeldCache;
 use crate::agent::codec::{CacheLabel, HeldCredential, number_of};
 use crate::sys::keyctl;
@@ -22,7 +22,7 @@ pub(super) struct StoredCache {
     /// The key of the head.
     pub(super) head_key: i32,
     /// What that says.
-    pub(super) head: CacheHead,
+    pub(super) head: StoredHead,
     /// By number.
     pub(super) tickets: BTreeMap<u64, StoredTicket>,
 }
@@ -48,7 +48,7 @@ impl StoredCache {
         into: i32,
     ) -> Result<Self, Errno> {
         let ring = keyctl::add(c"keyring", &cache_name(number_of(cache.id().0)), b"", into)?;
-        let head = CacheHead {
+        let head = StoredHead {
             generation,
             end: cache.credentials().filter_map(|(_, credential)| credential.end()).max().unwrap_or(0),
             offset: cache.offset(),
@@ -81,7 +81,7 @@ impl StoredCache {
     ) -> Result<(), Errno> {
         // First, so that no ticket outlives what the head says.
         if let Some(end) = credential.end().filter(|end| *end > self.head.end) {
-            self.write_head(CacheHead { end, removed: Vec::new(), ..self.head.clone() })?;
+            self.write_head(StoredHead { end, removed: Vec::new(), ..self.head.clone() })?;
         }
         self.add(number, credential, kind)
     }
@@ -112,7 +112,7 @@ impl StoredCache {
     ///
     /// # Errors
     /// The kernel's; nothing has changed then.
-    pub(super) fn write_head(&mut self, head: CacheHead) -> Result<(), Errno> {
+    pub(super) fn write_head(&mut self, head: StoredHead) -> Result<(), Errno> {
         keyctl::update(self.head_key, head.written().as_slice())?;
         self.head = head;
         Ok(())
