@@ -84,7 +84,7 @@ impl Server {
     /// A connection of the user's: the server goes by the ids at connect(2).
     fn client(&self) -> Client {
         seteuid(Uid::from_raw(self.uid)).unwrap();
-        let socket = UnixStream::connect(self.kcm.socket()).unwrap();
+        let socket = UnixStream::connect(&self.kcm.socket).unwrap();
         seteuid(Uid::from_raw(0)).unwrap();
         Client { kcm: KcmClient::over(socket), uid: self.uid }
     }

@@ -1,7 +1,6 @@
-//! The loop: one thread, one poll(2), timers.
+//! The loop: one thread, one poll(2), timers. Called by start.rs; changes go through [`Collections::apply`].
 //!
-//! Called by start.rs. Changes go through [`Collections::apply`]. Invariant: nothing in the loop blocks, and no connection
-//! keeps another one waiting for more than a few requests.
+//! Invariant: nothing in the loop blocks, and no connection keeps another one waiting for more than a few requests.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -165,14 +164,8 @@ impl Agent {
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
         let renewals = self.renewals.as_ref().and_then(Renewals::next_deadline);
         let due = self.connections.iter().filter_map(Connection::due);
-        connections
-            .chain(sweep)
-            .chain(leave)
-            .chain(scarce)
-            .chain(due)
-            .chain(self.next_tending)
-            .chain(renewals)
-            .min()
+        let timers = [sweep, leave, scarce, renewals, self.next_tending].into_iter().flatten();
+        connections.chain(due).chain(timers).min()
     }
 
     fn patience_ends(&self, connection: &Connection) -> Instant {

@@ -33,7 +33,8 @@ pub(crate) const OUR_KCM: &str = "the user's agent";
 #[derive(Debug)]
 pub(crate) struct Kcm {
     daemon: Daemon,
-    socket: PathBuf,
+    /// Where it takes connections.
+    pub(crate) socket: PathBuf,
     /// Where ours was installed; removed after the daemon's end.
     _program: Option<Scratch>,
 }
