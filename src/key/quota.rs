@@ -25,7 +25,6 @@ impl Share {
 pub(crate) const USERS: &str = "/proc/key-users";
 
 /// Keys and bytes of this user; none without keys.
-#[cfg(feature = "tools")]
 pub(crate) fn of(uid: u32) -> Option<(Share, Share)> {
     among(&std::fs::read_to_string(USERS).ok()?, uid)
 }
