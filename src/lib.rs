@@ -44,6 +44,8 @@ mod kinit;
 #[cfg(feature = "upcall")]
 mod nid;
 pub mod secret;
+#[cfg(feature = "upcall")]
+mod system_log;
 mod text;
 mod wire;
 

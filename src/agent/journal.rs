@@ -3,21 +3,16 @@
 //! Used by all of the agent. Invariant: no line waits for the log, has a secret in it, or is one of too many of its kind.
 
 use std::fmt::Display;
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::LogLevel;
-use crate::text::{cut, escaped};
+use crate::system_log::{LogSeverity, SystemLog};
 
-/// Longest line in bytes.
-const LINE: usize = 900;
 /// Most lines of one topic in a window of time.
 const LINES: u32 = 10;
 /// That window.
 const WINDOW: Duration = Duration::from_secs(60);
-/// The facility `daemon` of syslog(3), shifted.
-const DAEMON: u8 = 3 << 3;
 
 /// What lines are about. Each has an allowance of its own, so that no flood hides other lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +62,7 @@ impl Allowance {
 /// The way to the system log.
 #[derive(Debug)]
 pub(super) struct AgentJournal {
-    /// Not connected, so that it finds a log that was started anew.
-    socket: Option<UnixDatagram>,
-    path: PathBuf,
+    log: SystemLog,
     level: LogLevel,
     uid: u32,
     allowances: [Allowance; TOPICS],
@@ -78,8 +71,12 @@ pub(super) struct AgentJournal {
 impl AgentJournal {
     /// For lines about this user's caches. Without a log all works the same.
     pub(super) fn new(path: PathBuf, level: LogLevel, uid: u32) -> Self {
-        let socket = UnixDatagram::unbound().ok().filter(|socket| socket.set_nonblocking(true).is_ok());
-        Self { socket, path, level, uid, allowances: [Allowance::default(); TOPICS] }
+        Self {
+            log: SystemLog::open("lgss_agent", path),
+            level,
+            uid,
+            allowances: [Allowance::default(); TOPICS],
+        }
     }
 
     /// Writes a line.
@@ -103,22 +100,16 @@ impl AgentJournal {
     }
 
     fn write(&self, level: LogLevel, what: &str) {
-        let (priority, id) = (DAEMON | severity(level), std::process::id());
-        let line = escaped(what);
-        let line = format!("<{priority}>lgss_agent[{id}]: uid {}: {}", self.uid, cut(&line, LINE));
-        if let Some(socket) = &self.socket {
-            let _ = socket.send_to(line.as_bytes(), &self.path);
-        }
+        self.log.write(severity(level), &format!("uid {}: {what}", self.uid));
     }
 }
 
-/// As syslog(3) numbers them.
-fn severity(level: LogLevel) -> u8 {
+fn severity(level: LogLevel) -> LogSeverity {
     match level {
-        LogLevel::Error => 3,
-        LogLevel::Warn => 4,
-        LogLevel::Info => 6,
-        LogLevel::Debug => 7,
+        LogLevel::Error => LogSeverity::Error,
+        LogLevel::Warn => LogSeverity::Warning,
+        LogLevel::Info => LogSeverity::Info,
+        LogLevel::Debug => LogSeverity::Debug,
     }
 }
 

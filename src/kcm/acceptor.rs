@@ -16,7 +16,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::confinement::confine_acceptor;
 use super::doors::{OwnEnd, Said};
-use super::lines::{KcmLog, Weight};
+use super::lines::{KcmLog, LogSeverity};
 use super::orders;
 use super::served::{NotServed, PeerRule};
 use super::visitors::Visitors;
@@ -96,7 +96,7 @@ impl Acceptor {
     /// Runs until the keeper wants its end. Returns the exit status.
     pub(super) fn run(mut self) -> i32 {
         if let Err(failure) = confine_acceptor(self.served.own) {
-            self.lines.write(Weight::Warning, &format!("acceptor: {failure}"));
+            self.lines.write(LogSeverity::Warning, &format!("acceptor: {failure}"));
             return 1;
         }
         while self.turn().is_ok() {}
@@ -167,8 +167,10 @@ impl Acceptor {
                     // Their client has gone.
                     Errno::ECONNABORTED | Errno::EINTR => continue,
                     errno => {
-                        self.lines
-                            .write(Weight::Warning, &format!("no connections are taken for now: {errno}"));
+                        self.lines.write(
+                            LogSeverity::Warning,
+                            &format!("no connections are taken for now: {errno}"),
+                        );
                         self.full_until = Instant::now().checked_add(NO_ROOM);
                         return Ok(());
                     }
@@ -265,7 +267,7 @@ impl Acceptor {
     /// Writes a line about a user, unless there has just been one.
     fn tell(&mut self, uid: u32, what: &str) {
         if self.visitors.may_be_told(uid, Instant::now()) {
-            self.lines.write(Weight::Warning, &format!("uid {uid}: {what}"));
+            self.lines.write(LogSeverity::Warning, &format!("uid {uid}: {what}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 
 use super::launch::NOT_STARTED;
-use super::lines::{KcmLog, Weight};
+use super::lines::{KcmLog, LogSeverity};
 use crate::sys::fork::{ForkResult, fork};
 use crate::sys::passing::may_hold_descriptors;
 use crate::sys::process::end;
@@ -42,15 +42,19 @@ impl Children {
                 WaitStatus::Exited(_, 0 | NOT_STARTED) => {}
                 WaitStatus::Exited(_, status) => {
                     lines.write(
-                        Weight::Warning,
+                        LogSeverity::Warning,
                         &format!("uid {uid}: agent {pid} ended with status {status}"),
                     );
                 }
                 WaitStatus::Signaled(_, signal @ (Signal::SIGKILL | Signal::SIGTERM), _) => {
-                    lines.write(Weight::Notice, &format!("uid {uid}: agent {pid} was ended by {signal}"));
+                    lines
+                        .write(LogSeverity::Notice, &format!("uid {uid}: agent {pid} was ended by {signal}"));
                 }
                 WaitStatus::Signaled(_, signal, _) => {
-                    lines.write(Weight::Warning, &format!("uid {uid}: agent {pid} was ended by {signal}"));
+                    lines.write(
+                        LogSeverity::Warning,
+                        &format!("uid {uid}: agent {pid} was ended by {signal}"),
+                    );
                 }
                 _ => {}
             }

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use super::acceptor::Acceptor;
 use super::children::Children;
 use super::launch::AgentProgram;
-use super::lines::{KcmLog, Weight};
+use super::lines::{KcmLog, LogSeverity};
 use super::manager::ServiceManager;
 use super::options::KcmOptions;
 use super::orders::{self, KeeperOrder};
@@ -104,7 +104,7 @@ impl DoorKeeper {
                     self.attend(&here, child, &mut children)
                 }
                 Err(errno) => {
-                    self.lines.write(Weight::Warning, &format!("acceptor not started: {errno}"));
+                    self.lines.write(LogSeverity::Warning, &format!("acceptor not started: {errno}"));
                     std::thread::sleep(WORTH_STARTING / 2);
                     Next::Another
                 }
@@ -115,7 +115,8 @@ impl DoorKeeper {
                 Next::Another if begun.elapsed() >= WORTH_STARTING => failures = 0,
                 Next::Another if failures < FAILURES => failures += 1,
                 Next::Another => {
-                    self.lines.write(Weight::Warning, "the acceptor ends again and again; nothing is served");
+                    self.lines
+                        .write(LogSeverity::Warning, "the acceptor ends again and again; nothing is served");
                     return ExitCode::FAILURE;
                 }
             }
@@ -127,7 +128,7 @@ impl DoorKeeper {
         let Self { options, listener, doors, .. } = self;
         let legacy = Legacy { words: &options.words, listener: listener.as_fd(), doors };
         let Err(why) = restart(&self.program_file, &legacy);
-        self.lines.write(Weight::Warning, &why.to_string());
+        self.lines.write(LogSeverity::Warning, &why.to_string());
     }
 
     /// In the child: what the acceptor gets; all else is closed.
@@ -199,7 +200,7 @@ impl DoorKeeper {
                             unwanted.extend(self.doors.insert(uid, our_end));
                         }
                         Err(refused) => {
-                            self.lines.write(Weight::Warning, &refused.to_string());
+                            self.lines.write(LogSeverity::Warning, &refused.to_string());
                             unwanted.push(our_end);
                         }
                     }
@@ -214,7 +215,7 @@ impl DoorKeeper {
                 Err(Errno::EAGAIN | Errno::EINTR) => break true,
                 Err(errno) => {
                     let line = format!("acceptor: ended, since it says what no acceptor says ({errno})");
-                    self.lines.write(Weight::Warning, &line);
+                    self.lines.write(LogSeverity::Warning, &line);
                     break false;
                 }
             }

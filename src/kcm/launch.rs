@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::failure::KcmFailure;
-use super::lines::{KcmLog, Weight};
+use super::lines::{KcmLog, LogSeverity};
 use super::served::{Peer, PeerRule};
 use crate::door;
 use crate::sys::exec::{Execution, NotExecuted};
@@ -61,7 +61,7 @@ impl AgentProgram {
             ForkResult::Child => {
                 let mut lines = lines.again();
                 let Err(errno) = self.become_agent(peer, peer.agent_user(served), agents_end);
-                lines.write(Weight::Warning, &format!("uid {}: agent not started: {errno}", peer.uid));
+                lines.write(LogSeverity::Warning, &format!("uid {}: agent not started: {errno}", peer.uid));
                 end(NOT_STARTED)
             }
         }

@@ -6,7 +6,7 @@ use std::fmt;
 /// From the bottom up; layers on one line may not import each other.
 const LAYERS: [&[&str]; 13] = [
     &["sys", "text", "time"],
-    &["secret", "event", "nid", "terminal"],
+    &["secret", "event", "nid", "terminal", "system_log"],
     &["wire"],
     &["crypto"],
     &["gss", "config", "door"],

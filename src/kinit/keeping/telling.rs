@@ -6,18 +6,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use nix::unistd::{geteuid, ttyname};
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
-use crate::text::{cut, escaped};
-
-/// Where syslogd listens (syslog(3)).
-const LOG: &str = "/dev/log";
-/// With its header a line stays below 1 KiB.
-const LINE_LIMIT: usize = 960;
+use crate::system_log::{self, LogSeverity, SystemLog};
+use crate::text::escaped;
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +40,11 @@ impl Teller {
     /// Tells it. What cannot be told is lost.
     pub(super) fn tell(&self, urgency: Urgency, said: &str) {
         let said = escaped(said);
-        log(urgency, cut(&said, LINE_LIMIT).as_ref());
+        let severity = match urgency {
+            Urgency::Usual => LogSeverity::Info,
+            Urgency::Warning => LogSeverity::Warning,
+        };
+        SystemLog::open("lgss_kinit", system_log::SOCKET.into()).write(severity, &said);
         if urgency == Urgency::Warning
             && let Some(mut terminal) = self.open()
         {
@@ -63,25 +61,4 @@ impl Teller {
         let is_ours = found.rdev() == *device && found.uid() == geteuid().as_raw();
         (is_ours && terminal.is_terminal()).then_some(terminal)
     }
-}
-
-fn log(urgency: Urgency, line: &str) {
-    let connected = UnixDatagram::unbound().and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        socket.connect(LOG)?;
-        Ok(socket)
-    });
-    // A machine without a log is no reason to stop.
-    let Ok(socket) = connected else { return };
-    let formatter = Formatter3164 {
-        facility: Facility::LOG_AUTHPRIV,
-        hostname: None,
-        process: "lgss_kinit".into(),
-        pid: std::process::id(),
-    };
-    let mut logger = Logger::new(LoggerBackend::Unix(socket), formatter);
-    let _ = match urgency {
-        Urgency::Usual => logger.info(line),
-        Urgency::Warning => logger.warning(line),
-    };
 }
