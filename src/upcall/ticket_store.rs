@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -135,10 +135,16 @@ pub(super) fn contents(config: &Config, stamp: &Stamp) -> Result<Zeroizing<Vec<u
     if let Some(name) = keys_name(config, stamp) {
         return ticket_keys::read(&name);
     }
-    let mut content = Zeroizing::new(Vec::new());
-    let opened = File::open(path(config, stamp));
-    let read = opened.and_then(|file| file.take(CACHE_BYTES.into()).read_to_end(&mut content));
-    read.map(|_| content).map_err(|_| TicketKeyFailure::Absent)
+    let read = || {
+        let file = File::open(path(config, stamp))?;
+        let room = file.metadata()?.len().min(CACHE_BYTES.into());
+        // A buffer that grows leaves tickets behind in memory; one byte more shows the end.
+        let mut content =
+            Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0).saturating_add(1)));
+        file.take(room).read_to_end(&mut content)?;
+        Ok::<_, io::Error>(content)
+    };
+    read().map_err(|_| TicketKeyFailure::Absent)
 }
 
 fn replace_at(path: &Path, cache: &Secret) -> Result<(), Errno> {

@@ -26,8 +26,6 @@ use crate::sys::{files, inherited, process};
 
 /// Longest order: the largest ticket that an agent can be set to take, and more.
 const ORDER_LIMIT: usize = 5 * 1024 * 1024;
-/// What a buffer for it begins with.
-const ORDER_ROOM: usize = 512 * 1024;
 /// How long an agent may take to send an order, or to take an answer.
 const EXCHANGE_TIME: Duration = Duration::from_secs(5);
 
@@ -81,10 +79,10 @@ fn renew(order: &RenewalOrder, ticket: OwnedFd) -> Result<Secret, Failure> {
     }
 }
 
-/// All that the agent sends, which ends with the pipe.
+/// All that the agent sends, which ends with the pipe. A buffer that grows would leave the ticket behind in memory.
 fn receive(agent: &mut Duplex) -> io::Result<Zeroizing<Vec<u8>>> {
     let deadline = Instant::now() + EXCHANGE_TIME;
-    let mut message = Zeroizing::new(Vec::with_capacity(ORDER_ROOM));
+    let mut message = Zeroizing::new(Vec::with_capacity(ORDER_LIMIT));
     let mut piece = Zeroizing::new([0; 16 * 1024]);
     loop {
         match agent.read(&mut piece[..], deadline)? {

@@ -25,7 +25,8 @@ pub(crate) fn start(tickets: KeptTickets<'_>, watched: Watched) -> Result<(), Ki
     let failed = |what: &str| KinitFailure::Background(what.to_owned());
     let teller = Teller::of_our_terminal();
     let (mut begun, mut tell) = pipe().map_err(|error| failed(&error.to_string()))?;
-    // The crate waits for a child of its own.
+    // The crate waits for a child of its own. With --new-session this process has a second thread, which only sleeps and holds
+    // no lock; the child has one thread.
     let awaited = ChildrenAwaited::now();
     let outcome = Daemonize::new().umask(0o077).execute();
     drop(awaited);
