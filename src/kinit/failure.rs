@@ -201,7 +201,7 @@ impl KinitFailure {
             }
             Self::Short { obstacle: Some(obstacle), .. } => obstacle.remedy(),
             Self::Short { .. } => Some(
-                "get longer ones: lgss_kinit -l TIME, or renewable ones by -r, as far as the realm allows"
+                "the realm or the ticket allows no more; get renewable ones, by -r TIME, and keep them renewed: --renew-while"
                     .to_owned(),
             ),
             Self::EndsWithUs(_) => Some("name another keyring: --keyring session".to_owned()),

@@ -23,6 +23,8 @@ use crate::time::{self, Span};
 pub(super) struct Longest {
     /// Whose it is.
     pub client: Krb5Principal,
+    /// For how long it holds.
+    pub left: Span,
     /// Tickets to be stored; none if those that are there hold longer.
     pub new: Option<PrivateCache>,
     /// Why they do not hold long enough.
@@ -66,7 +68,8 @@ pub(super) fn longest(
     match best {
         Some(best) => {
             let short = (!is_enough).then(|| short(&best, obstacle, seconds));
-            Ok(Longest { client: best.client, new: best.new, short })
+            let left = Span(u64::from(best.ticket.end).saturating_sub(time::now()));
+            Ok(Longest { client: best.client, left, new: best.new, short })
         }
         None => Err(obstacle.unwrap_or(KinitFailure::NothingToHold)),
     }

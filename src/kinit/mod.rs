@@ -177,8 +177,8 @@ impl KinitTask<'_> {
             Some(tickets) => self.store(place, tickets, terminal)?.said,
             None => {
                 place.lead_to(self.library, &longest.client)?;
-                self.say_where(place, terminal);
-                Ok(())
+                let held = format_args!("Tickets of {} hold for {}", longest.client, longest.left);
+                if self.arguments.verbose { writeln!(terminal.out, "{held}") } else { Ok(()) }
             }
         };
         longest.short.map_or(Ok(KinitExit::Done), Err).and_then(|exit| Ok(said.map(|()| exit)?))

@@ -54,7 +54,7 @@ fn one_that_cannot_be_had_longer_is_told_by_status_three(shared: &Shared) {
     let realm = shared.realm().name();
     assert!(said.contains(&format!("the tickets of alice@{realm} hold for ")), "{said}");
     assert!(said.contains("2 h were wanted"), "{said}");
-    assert!(said.contains("get longer ones: lgss_kinit -l TIME"), "{said}");
+    assert!(said.contains("get renewable ones, by -r TIME"), "{said}");
     assert!(said.contains("renewed, which can be done for "), "{said}");
     assert!(said.contains(&format!("the tickets of {other}@{realm} hold for ")), "{said}");
     assert!(said.contains("longest\n"), "{said}");

@@ -253,7 +253,7 @@ fn what_cannot_be_renewed_or_watched_is_told_at_once(shared: &Shared) {
         assert!(said.contains("is found from this directory only") && said.contains("whole path"), "{said}");
     }
     let said = login.done("typed --renew-while $$ alice");
-    assert!(said.contains("cannot be renewed; by -r 7d one asks for some that can"), "{said}");
+    assert!(said.contains("cannot be renewed; use -r 7d to get renewable ones"), "{said}");
     let usage = login.ends_with(2, "typed --renew-while alice bob");
     assert!(usage.contains("two principals"), "{usage}");
     let usage = login.ends_with(2, "typed --renew-while alice");
