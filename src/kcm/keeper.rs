@@ -236,7 +236,7 @@ impl DoorKeeper {
             return Err(NotStarted::TooMany(peer.uid, self.options.agents));
         }
         self.check_owner(peer.uid)?;
-        let started = self.agent.start(peer, self.served, agents_end, &self.lines);
+        let started = self.agent.start(peer, self.served, agents_end);
         let agent = started.map_err(|errno| NotStarted::Kernel(peer.uid, errno))?;
         children.add_agent(agent, peer.uid);
         Ok(peer.uid)

@@ -1,6 +1,7 @@
 //! The start of an agent: a child becomes the user, gives everything up and executes the agent's program.
 //!
-//! Invariant: whatever fails, the child ends, and its door with it.
+//! Invariant: whatever fails, the child ends, and its door with it. Once it runs as the user, it holds nothing but that door and the
+//! program.
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,10 +15,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::failure::KcmFailure;
-use super::lines::{KcmLog, LogSeverity};
 use super::served::{Peer, PeerRule};
 use crate::door;
-use crate::sys::exec::{Execution, NotExecuted};
+use crate::sys::exec::{Execution, NotExecuted, close_all_but};
 use crate::sys::fork::{ForkResult, fork};
 use crate::sys::kept_setuid::{leave_for, raise_limit};
 use crate::sys::process::{end, reset_inherited};
@@ -49,19 +49,12 @@ impl AgentProgram {
     ///
     /// # Errors
     /// EAGAIN, ENOMEM.
-    pub(super) fn start(
-        &self,
-        peer: Peer,
-        served: PeerRule,
-        agents_end: OwnedFd,
-        lines: &KcmLog,
-    ) -> Result<Pid, Errno> {
+    pub(super) fn start(&self, peer: Peer, served: PeerRule, agents_end: OwnedFd) -> Result<Pid, Errno> {
         match fork()? {
             ForkResult::Parent { child } => Ok(child),
             ForkResult::Child => {
-                let mut lines = lines.again();
-                let Err(errno) = self.become_agent(peer, peer.agent_user(served), agents_end);
-                lines.write(LogSeverity::Warning, &format!("uid {}: agent not started: {errno}", peer.uid));
+                // Its descriptors may be closed by now, so nothing is told or dropped: the keeper sees the status.
+                let Err(_) = self.become_agent(peer, peer.agent_user(served), agents_end);
                 end(NOT_STARTED)
             }
         }
@@ -79,7 +72,11 @@ impl AgentProgram {
         dup2_stdin(null.as_fd())
             .and_then(|()| dup2_stdout(null.as_fd()))
             .and_then(|()| dup2_stderr(null.as_fd()))?;
+        drop(null);
         raise_limit(Resource::RLIMIT_NOFILE, AGENTS_DESCRIPTORS)?;
+        let program = self.opened.try_clone().map_err(|_| Errno::EMFILE)?;
+        // From the next step on the user can stop this process: it must hold nothing of others, neither doors nor the socket.
+        close_all_but([program.as_fd(), agents_end.as_fd()])?;
         leave_for(user)?;
         let word = |text: String| CString::new(text).map_err(|_| Errno::EINVAL);
         let words = [word(door::DESCRIPTOR.to_string())?, word(peer.uid.to_string())?];
@@ -87,7 +84,7 @@ impl AgentProgram {
         let mut argv = vec![c"lgss_agent", c"--door", number.as_c_str(), c"--for-uid", uid.as_c_str()];
         argv.extend(self.config.iter().map(CString::as_c_str));
         let execution = Execution {
-            program: self.opened.try_clone().map_err(|_| Errno::EMFILE)?,
+            program,
             name: "lgss_agent",
             argv: &argv,
             environment: &[],
