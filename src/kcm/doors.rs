@@ -55,7 +55,11 @@ impl OwnEnd {
         // Noted first: if this process dies in between, its successor takes an agent for busier than it is, and none is dismissed
         // with a connection on its way.
         note(self.end.as_fd(), self.sent.saturating_add(1))?;
-        send(self.end.as_fd(), &[CONNECTION], &[connection])?;
+        if let Err(errno) = send(self.end.as_fd(), &[CONNECTION], &[connection]) {
+            // Else a successor would wait for ever for an agent to get it.
+            let _ = note(self.end.as_fd(), self.sent);
+            return Err(errno);
+        }
         self.sent = self.sent.saturating_add(1);
         Ok(())
     }
@@ -146,6 +150,21 @@ mod tests {
         }
         note(door.as_fd(), 1 << 50).unwrap();
         assert_eq!(noted(door.as_fd()), 1 << 50);
+    }
+
+    #[test]
+    fn a_connection_that_was_not_sent_does_not_keep_an_agent() {
+        let (ours, agents) = pair().unwrap();
+        setsockopt(&ours, sockopt::SndBuf, &4096).unwrap();
+        let mut door = OwnEnd::new(ours);
+        let (connection, _client) = UnixStream::pair().unwrap();
+        let sent = (0..1000).find(|_| door.pass(connection.as_fd()).is_err()).unwrap();
+        assert!(sent > 0);
+        let mut found = OwnEnd::found(door.end.try_clone().unwrap());
+        let received = std::iter::from_fn(|| take(agents.as_fd(), &mut [0; 4]).ok()).count();
+        assert_eq!(received, sent);
+        say(&agents, u64::try_from(received).unwrap());
+        assert_eq!(found.listen(), Said::MayLeave);
     }
 
     #[test]
