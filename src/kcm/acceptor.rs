@@ -22,7 +22,7 @@ use super::served::{NotServed, PeerRule};
 use super::visitors::Visitors;
 use crate::sys::errno::errno_of;
 use crate::sys::passing::{may_hold_descriptors, pair, refuse_descriptors};
-use crate::sys::process::readable;
+use crate::sys::process::happened;
 
 /// Connections that are taken before agents are heard again.
 const AT_ONCE: usize = 64;
@@ -57,6 +57,8 @@ enum AcceptorEvent {
     Connection,
     DoorKeeper,
     Agent(u32),
+    /// An agent that is not listened to any more has ended.
+    FoulEnd(u32),
 }
 
 /// The keeper has ended or wants us to.
@@ -106,20 +108,20 @@ impl Acceptor {
     fn turn(&mut self) -> Result<(), Over> {
         let now = Instant::now();
         let full = self.full_until.filter(|&until| now < until);
-        let agents = self.doors.iter().filter(|(_, door)| !door.foul);
-        let agents = agents.map(|(&uid, door)| (AcceptorEvent::Agent(uid), door.as_fd()));
-        let listener = full.is_none().then(|| (AcceptorEvent::Connection, self.listener.as_fd()));
-        let events: Vec<(AcceptorEvent, BorrowedFd<'_>)> =
-            std::iter::once((AcceptorEvent::DoorKeeper, self.keeper.as_fd()))
-                .chain(agents)
-                .chain(listener)
-                .collect();
-        let happened = readable(&events, full.unwrap_or(now + QUIET)).unwrap_or_default();
-        for event in happened {
+        let read = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+        let agents = self.doors.iter().map(|(&uid, door)| match door.foul {
+            false => (AcceptorEvent::Agent(uid), read(door.as_fd())),
+            true => (AcceptorEvent::FoulEnd(uid), PollFd::new(door.as_fd(), PollFlags::empty())),
+        });
+        let listener = full.is_none().then(|| (AcceptorEvent::Connection, read(self.listener.as_fd())));
+        let keeper = (AcceptorEvent::DoorKeeper, read(self.keeper.as_fd()));
+        let events = std::iter::once(keeper).chain(agents).chain(listener).collect();
+        for event in happened(events, full.unwrap_or(now + QUIET)).unwrap_or_default() {
             match event {
                 // It says nothing.
                 AcceptorEvent::DoorKeeper => return Err(Over),
                 AcceptorEvent::Agent(uid) => self.listen(uid)?,
+                AcceptorEvent::FoulEnd(uid) => self.ended(uid)?,
                 AcceptorEvent::Connection => self.take()?,
             }
         }

@@ -18,7 +18,7 @@ pub(super) struct OwnEnd {
     sent: u64,
     /// When the agent was started; unknown if that was before this acceptor.
     pub started: Option<Instant>,
-    /// The agent has sent descriptors, which are none of ours to close. Nothing is read or sent any more.
+    /// The agent has sent descriptors, which are none of ours to close. Nothing is read or sent any more until it ends.
     pub foul: bool,
 }
 
