@@ -150,7 +150,8 @@ impl DoorKeeper {
                 match event {
                     KeeperEvent::Signal => {
                         if let Some(wanted) = self.signal(children) {
-                            next = wanted;
+                            // Whatever comes after it, SIGTERM counts.
+                            next = if next == Next::End { next } else { wanted };
                             over.get_or_insert(Instant::now() + ENDING);
                             // It finishes what it does, and ends.
                             let _ = shutdown(acceptor.as_raw_fd(), Shutdown::Write);

@@ -24,7 +24,7 @@ use super::socket::{PassedKind, kind, make};
 use crate::identity::system_user::{SystemUser, find};
 use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
-use crate::sys::process::reset_inherited;
+use crate::sys::process::reset_inherited_but;
 use crate::sys::{activation, jail, kept_setuid, passing};
 
 /// Connections that may wait at a door. The kernel counts all that are on their way for our user, and refuses more than it may
@@ -41,9 +41,13 @@ const LOCKED_MEMORY: u64 = 64 * 1024 * 1024;
 /// [`KcmFailure`].
 pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     let step = |step| move |errno| KcmFailure::Step(step, errno);
+    // Before a restart they were blocked, and another may have come since.
+    let wanted = wanted_signals();
+    wanted.thread_block().map_err(step("signals"))?;
     let (passed, doors) = sort(activation::take());
     let program_file = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-    reset_inherited();
+    reset_inherited_but(&wanted);
+    let signals = signals(&wanted).map_err(step("signals"))?;
     let user = find(&options.user)?;
     if !geteuid().is_root()
         && (geteuid() != user.uid || !kept_setuid::has_setuid().map_err(step("rights"))?)
@@ -63,7 +67,6 @@ pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     let _ = passing::refuse_descriptors(listener.as_fd());
     let (lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
     let queue = queue(u64::from(options.agents)).map_err(step("limits"))?;
-    let signals = signals().map_err(step("signals"))?;
     give_up(user, &options)?;
     let served = PeerRule::new(user.uid);
     Ok(DoorKeeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
@@ -104,9 +107,10 @@ fn queue(agents: u64) -> Result<u32, Errno> {
     u32::try_from(each).map_err(|_| Errno::ERANGE)
 }
 
-fn signals() -> Result<SignalFd, Errno> {
-    let set: SigSet =
-        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
-    set.thread_block()?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+fn wanted_signals() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect()
+}
+
+fn signals(wanted: &SigSet) -> Result<SignalFd, Errno> {
+    SignalFd::with_flags(wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

@@ -47,8 +47,10 @@ pub(crate) fn take_only(number: Option<RawFd>) -> Result<Option<OwnedFd>, Errno>
 fn close(first: RawFd, last: RawFd) -> Result<(), Errno> {
     let none = 0 as c_long;
     // SAFETY: numbers only. By this file's contract nobody in this process owns a descriptor among them.
-    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, c_long::from(first), c_long::from(last), none) })
-        .map(drop)
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_close_range, c_long::from(first), c_long::from(last), none)
+    })
+    .map(drop)
 }
 
 #[cfg(test)]
