@@ -19,7 +19,7 @@ use super::doors::{OwnEnd, Said};
 use super::lines::{KcmLog, LogSeverity};
 use super::orders;
 use super::served::{NotServed, PeerRule};
-use super::visitors::Visitors;
+use super::visitors::{PauseReason, Visitors};
 use crate::sys::errno::errno_of;
 use crate::sys::passing::{may_hold_descriptors, pair, refuse_descriptors};
 use crate::sys::process::happened;
@@ -74,6 +74,8 @@ enum Unserved {
     TooFast(u32),
     #[error("its agents end as soon as they start, and no other is started for a while")]
     Paused,
+    #[error("no agent may be started for it, as a line before says; the next one is tried after a second")]
+    Refused,
     #[error("its agent does not take them")]
     Full,
     #[error("its agent has sent what no agent sends; until it ends, nothing is served")]
@@ -142,9 +144,13 @@ impl Acceptor {
         }
     }
 
-    /// An agent has ended without a word.
+    /// An agent has ended without a word, or was not started.
     fn ended(&mut self, uid: u32) -> Result<(), Over> {
         let now = Instant::now();
+        if self.doors.get(&uid).is_some_and(OwnEnd::was_refused) {
+            self.visitors.agent_refused(uid, now);
+            return self.forget(uid);
+        }
         let started = self.doors.get(&uid).and_then(|door| door.started);
         if let Some(pause) = self.visitors.agent_ended(uid, started, now) {
             let seconds = pause.as_secs();
@@ -211,10 +217,11 @@ impl Acceptor {
                 Err(errno) => return Ok(Err(Unserved::Kernel(errno))),
             }
         }
-        if self.visitors.is_paused(uid, Instant::now()) {
-            return Ok(Err(Unserved::Paused));
+        match self.visitors.paused(uid, Instant::now()) {
+            Some(PauseReason::Ended) => Ok(Err(Unserved::Paused)),
+            Some(PauseReason::Refused) => Ok(Err(Unserved::Refused)),
+            None => self.start(uid, connection),
         }
-        self.start(uid, connection)
     }
 
     /// Has an agent started, which finds the connection at its door.

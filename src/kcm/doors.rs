@@ -64,6 +64,11 @@ impl OwnEnd {
         Ok(())
     }
 
+    /// Whether no agent was started, because there must not be one.
+    pub(super) fn was_refused(&self) -> bool {
+        getsockopt(&self.end, sockopt::SendTimeout).is_ok_and(|time| time.tv_sec() > 0)
+    }
+
     /// Reads what the agent has said.
     pub(super) fn listen(&mut self) -> Said {
         let mut buffer = [0; Leaving::SIZE];
@@ -89,6 +94,13 @@ impl AsFd for OwnEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.end.as_fd()
     }
+}
+
+/// Notes with the socket that no agent is started, which an agent, who has the other end, cannot: as the time that a send would
+/// wait, which none of ours does. By the keeper.
+pub(super) fn note_refusal(end: BorrowedFd<'_>) {
+    // Without it, the acceptor takes it for an agent that ended at once.
+    let _ = setsockopt(&end, sockopt::SendTimeout, &TimeVal::new(1, 0));
 }
 
 /// Keeps the number with the socket, where the next acceptor finds it, whatever becomes of this one: as the time in seconds that a
@@ -165,6 +177,16 @@ mod tests {
         assert_eq!(received, sent);
         say(&agents, u64::try_from(received).unwrap());
         assert_eq!(found.listen(), Said::MayLeave);
+    }
+
+    #[test]
+    fn a_refusal_is_the_keepers_word_and_not_an_agents() {
+        let (ours, agents) = pair().unwrap();
+        let door = OwnEnd::new(ours.try_clone().unwrap());
+        note_refusal(agents.as_fd());
+        assert!(!door.was_refused());
+        note_refusal(ours.as_fd());
+        assert!(door.was_refused());
     }
 
     #[test]

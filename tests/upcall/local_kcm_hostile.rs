@@ -66,10 +66,20 @@ fn agents_that_end_at_once_are_not_started_again_and_again(_: &Shared) {
 
 fn there_are_no_more_agents_than_allowed(_: &Shared) {
     let kcm = LocalKcm::start("answers", &["--agents", "1"]);
+    let agent = kcm.ask(kcm.user()).pid();
+    let other = format!("uid {}", kcm.other_user());
+    for _ in 0..3 {
+        assert_eq!(kcm.lines(kcm.other_user(), "ask", 1), ["closed"]);
+    }
+    kcm.log.wait_for_words(&[&other, "there are 1 already (--agents)"]);
     kcm.ask(kcm.user());
-    assert_eq!(kcm.lines(kcm.other_user(), "ask", 1), ["closed"]);
-    kcm.log.wait_for_words(&[&format!("uid {}", kcm.other_user()), "there are 1 already (--agents)"]);
-    kcm.ask(kcm.user());
+    kill(agent, Signal::SIGKILL).unwrap();
+    wait_for("the other's agent", Duration::from_secs(20), || {
+        kcm.lines(kcm.other_user(), "ask", 1).remove(0).starts_with("for=").then_some(())
+    });
+    // That there was no agent is not taken for one that ended.
+    let blamed = |line: &String| line.contains(&other) && line.contains("as soon as");
+    assert_eq!(kcm.log.lines().into_iter().find(blamed), None);
 }
 
 fn a_range_of_subordinate_uids_has_its_share_of_agents(_: &Shared) {
