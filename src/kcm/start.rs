@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use landlock::RulesetStatus;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::Resource;
@@ -16,7 +17,7 @@ use super::confinement::{confine_keeper, prove_not_root};
 use super::failure::KcmFailure;
 use super::keeper::DoorKeeper;
 use super::launch::{AGENTS_DESCRIPTORS, AgentProgram};
-use super::lines::KcmLog;
+use super::lines::{KcmLog, LogSeverity};
 use super::manager::{ServiceManager, uid_of};
 use super::options::KcmOptions;
 use super::served::PeerRule;
@@ -34,6 +35,9 @@ const QUEUE: u64 = 128;
 const OWN_DESCRIPTORS: u64 = 256;
 /// What an agent may lock in memory, if its user's limit allows.
 const LOCKED_MEMORY: u64 = 64 * 1024 * 1024;
+/// Agents are the keeper's children, so it says this of them, too.
+const WITHOUT_LANDLOCK: &str = "the kernel has no Landlock: nothing but the files' modes keeps lgss_kcm and agents from writing to \
+                                files (lgss_kcm(8)); use Linux 5.13 or later with it";
 
 /// Does everything that comes before the first connection.
 ///
@@ -65,20 +69,23 @@ pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     listener.set_nonblocking(true).map_err(|error| KcmFailure::Step("socket", errno_of(&error)))?;
     // An older kernel does not know how.
     let _ = passing::refuse_descriptors(listener.as_fd());
-    let (lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
+    let (mut lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
     let queue = queue(u64::from(options.agents)).map_err(step("limits"))?;
-    give_up(user, &options)?;
+    give_up(user, &options, &mut lines)?;
     let served = PeerRule::new(user.uid);
     Ok(DoorKeeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
 }
 
-fn give_up(user: SystemUser, options: &KcmOptions) -> Result<(), KcmFailure> {
+fn give_up(user: SystemUser, options: &KcmOptions, lines: &mut KcmLog) -> Result<(), KcmFailure> {
     let step = |step| move |errno| KcmFailure::Step(step, errno);
     kept_setuid::keep_only_setuid(user.uid, user.gid).map_err(step("rights"))?;
     jail::leave_no_core().map_err(step("core"))?;
     if !options.restarted {
         // Of which a process can have sixteen, so not at each restart.
-        confine_keeper()?;
+        let files = confine_keeper()?;
+        if files == RulesetStatus::NotEnforced {
+            lines.write(LogSeverity::Warning, WITHOUT_LANDLOCK);
+        }
     }
     // Also of a process that only says that it has been confined before.
     prove_not_root()
