@@ -298,3 +298,36 @@ fn order(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::Leaving;
+    use crate::kcm::orders::{KeeperOrder, next};
+    use crate::sys::passing::send;
+
+    #[test]
+    fn an_agent_that_is_not_listened_to_is_forgotten_when_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let ((keeper, ours), (end, agent)) = (pair().unwrap(), pair().unwrap());
+        let null = std::fs::File::open("/dev/null").unwrap();
+        send(agent.as_fd(), &Leaving { received: 0 }.encode(), &[null.as_fd()]).unwrap();
+        let served = PeerRule::new(nix::unistd::Uid::from_raw(4_000_781));
+        let lines = KcmLog::open(directory.path().join("log"));
+        let mut acceptor = Acceptor::new(listener, ours, vec![(7, end)], (served, (8, 8)), lines);
+        let turn = |acceptor: &mut Acceptor| {
+            // Until then it takes no connection, and then the turn is over.
+            acceptor.full_until = Instant::now().checked_add(NO_ROOM);
+            acceptor.turn().unwrap();
+        };
+        turn(&mut acceptor);
+        assert!(acceptor.doors.get(&7).unwrap().foul);
+        turn(&mut acceptor);
+        assert!(matches!(next(keeper.as_fd()), Err(Errno::EAGAIN)));
+        drop(agent);
+        turn(&mut acceptor);
+        assert!(matches!(next(keeper.as_fd()), Ok(Some(KeeperOrder::Forget(7)))));
+        assert!(acceptor.doors.is_empty());
+    }
+}
