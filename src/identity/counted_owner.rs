@@ -4,6 +4,7 @@
 //! Used by the monitor for slots, log lines and cgroups.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -54,12 +55,18 @@ impl CountedOwner {
 
     /// The owner of a uid whose namespace is unknown, by the text of subuid(5).
     pub(crate) fn by_ranges(subuid: &str, uid: u32) -> Self {
-        let first_of = |line: &str| {
+        Self::range_of(subuid, uid).map_or(Self::User(uid), |range| Self::Subordinates(*range.start()))
+    }
+
+    /// The range of subordinate uids that this one is of, by the text of subuid(5).
+    pub(crate) fn range_of(subuid: &str, uid: u32) -> Option<RangeInclusive<u32>> {
+        let range = |line: &str| {
             let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u32>().ok());
             let (first, count) = (numbers.next()??, numbers.next()??);
-            uid.checked_sub(first).filter(|&after| after < count).map(|_| first)
+            let after = count.checked_sub(1)?;
+            Some(first..=first.saturating_add(after)).filter(|range| range.contains(&uid))
         };
-        subuid.lines().find_map(first_of).map_or(Self::User(uid), Self::Subordinates)
+        subuid.lines().find_map(range)
     }
 
     /// The owner whose [`CountedOwner::file_name`] this is.
@@ -116,6 +123,9 @@ mod tests {
         for uid in [99_999, 231_072, 1001] {
             assert_eq!(CountedOwner::by_ranges(subuid, uid), CountedOwner::User(uid));
         }
+        assert_eq!(CountedOwner::range_of(subuid, 130_000), Some(100_000..=165_535));
+        assert_eq!(CountedOwner::range_of(subuid, u32::MAX), Some(u32::MAX..=u32::MAX));
+        assert_eq!(CountedOwner::range_of("u:1:0\n", 1), None);
         assert_eq!(CountedOwner::by_ranges("", 100_000), CountedOwner::User(100_000));
     }
 }

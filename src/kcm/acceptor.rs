@@ -19,10 +19,10 @@ use super::doors::{OwnEnd, Said};
 use super::lines::{KcmLog, LogSeverity};
 use super::orders;
 use super::served::{NotServed, PeerRule};
-use super::visitors::Visitors;
+use super::visitors::{PauseReason, Visitors};
 use crate::sys::errno::errno_of;
 use crate::sys::passing::{may_hold_descriptors, pair, refuse_descriptors};
-use crate::sys::process::readable;
+use crate::sys::process::happened;
 
 /// Connections that are taken before agents are heard again.
 const AT_ONCE: usize = 64;
@@ -57,6 +57,8 @@ enum AcceptorEvent {
     Connection,
     DoorKeeper,
     Agent(u32),
+    /// An agent that is not listened to any more has ended.
+    FoulEnd(u32),
 }
 
 /// The keeper has ended or wants us to.
@@ -72,6 +74,8 @@ enum Unserved {
     TooFast(u32),
     #[error("its agents end as soon as they start, and no other is started for a while")]
     Paused,
+    #[error("no agent may be started for it, as a line before says; the next one is tried after a second")]
+    Refused,
     #[error("its agent does not take them")]
     Full,
     #[error("its agent has sent what no agent sends; until it ends, nothing is served")]
@@ -106,20 +110,20 @@ impl Acceptor {
     fn turn(&mut self) -> Result<(), Over> {
         let now = Instant::now();
         let full = self.full_until.filter(|&until| now < until);
-        let agents = self.doors.iter().filter(|(_, door)| !door.foul);
-        let agents = agents.map(|(&uid, door)| (AcceptorEvent::Agent(uid), door.as_fd()));
-        let listener = full.is_none().then(|| (AcceptorEvent::Connection, self.listener.as_fd()));
-        let events: Vec<(AcceptorEvent, BorrowedFd<'_>)> =
-            std::iter::once((AcceptorEvent::DoorKeeper, self.keeper.as_fd()))
-                .chain(agents)
-                .chain(listener)
-                .collect();
-        let happened = readable(&events, full.unwrap_or(now + QUIET)).unwrap_or_default();
-        for event in happened {
+        let read = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+        let agents = self.doors.iter().map(|(&uid, door)| match door.foul {
+            false => (AcceptorEvent::Agent(uid), read(door.as_fd())),
+            true => (AcceptorEvent::FoulEnd(uid), PollFd::new(door.as_fd(), PollFlags::empty())),
+        });
+        let listener = full.is_none().then(|| (AcceptorEvent::Connection, read(self.listener.as_fd())));
+        let keeper = (AcceptorEvent::DoorKeeper, read(self.keeper.as_fd()));
+        let events = std::iter::once(keeper).chain(agents).chain(listener).collect();
+        for event in happened(events, full.unwrap_or(now + QUIET)).unwrap_or_default() {
             match event {
                 // It says nothing.
                 AcceptorEvent::DoorKeeper => return Err(Over),
                 AcceptorEvent::Agent(uid) => self.listen(uid)?,
+                AcceptorEvent::FoulEnd(uid) => self.ended(uid)?,
                 AcceptorEvent::Connection => self.take()?,
             }
         }
@@ -140,9 +144,13 @@ impl Acceptor {
         }
     }
 
-    /// An agent has ended without a word.
+    /// An agent has ended without a word, or was not started.
     fn ended(&mut self, uid: u32) -> Result<(), Over> {
         let now = Instant::now();
+        if self.doors.get(&uid).is_some_and(OwnEnd::was_refused) {
+            self.visitors.agent_refused(uid, now);
+            return self.forget(uid);
+        }
         let started = self.doors.get(&uid).and_then(|door| door.started);
         if let Some(pause) = self.visitors.agent_ended(uid, started, now) {
             let seconds = pause.as_secs();
@@ -209,10 +217,11 @@ impl Acceptor {
                 Err(errno) => return Ok(Err(Unserved::Kernel(errno))),
             }
         }
-        if self.visitors.is_paused(uid, Instant::now()) {
-            return Ok(Err(Unserved::Paused));
+        match self.visitors.paused(uid, Instant::now()) {
+            Some(PauseReason::Ended) => Ok(Err(Unserved::Paused)),
+            Some(PauseReason::Refused) => Ok(Err(Unserved::Refused)),
+            None => self.start(uid, connection),
         }
-        self.start(uid, connection)
     }
 
     /// Has an agent started, which finds the connection at its door.
@@ -287,5 +296,38 @@ fn order(
             }
             Err(_) => return Err(Over),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::Leaving;
+    use crate::kcm::orders::{KeeperOrder, next};
+    use crate::sys::passing::send;
+
+    #[test]
+    fn an_agent_that_is_not_listened_to_is_forgotten_when_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let ((keeper, ours), (end, agent)) = (pair().unwrap(), pair().unwrap());
+        let null = std::fs::File::open("/dev/null").unwrap();
+        send(agent.as_fd(), &Leaving { received: 0 }.encode(), &[null.as_fd()]).unwrap();
+        let served = PeerRule::new(nix::unistd::Uid::from_raw(4_000_781));
+        let lines = KcmLog::open(directory.path().join("log"));
+        let mut acceptor = Acceptor::new(listener, ours, vec![(7, end)], (served, (8, 8)), lines);
+        let turn = |acceptor: &mut Acceptor| {
+            // Until then it takes no connection, and then the turn is over.
+            acceptor.full_until = Instant::now().checked_add(NO_ROOM);
+            acceptor.turn().unwrap();
+        };
+        turn(&mut acceptor);
+        assert!(acceptor.doors.get(&7).unwrap().foul);
+        turn(&mut acceptor);
+        assert!(matches!(next(keeper.as_fd()), Err(Errno::EAGAIN)));
+        drop(agent);
+        turn(&mut acceptor);
+        assert!(matches!(next(keeper.as_fd()), Ok(Some(KeeperOrder::Forget(7)))));
+        assert!(acceptor.doors.is_empty());
     }
 }

@@ -38,8 +38,11 @@ impl Children {
             self.closers.retain(|closer| *closer != pid);
             let Some(uid) = self.agents.remove(&pid) else { continue };
             match status {
-                // The first is its own end, the second has been told.
-                WaitStatus::Exited(_, 0 | NOT_STARTED) => {}
+                WaitStatus::Exited(_, 0) => {}
+                WaitStatus::Exited(_, NOT_STARTED) => {
+                    let said = "agent not started: it could not become the user, or the program could not be executed";
+                    lines.write(LogSeverity::Warning, &format!("uid {uid}: {said}"));
+                }
                 WaitStatus::Exited(_, status) => {
                     lines.write(
                         LogSeverity::Warning,

@@ -7,7 +7,7 @@
 use std::ffi::c_long;
 use std::io;
 
-use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, Scope};
+use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
 use nix::errno::Errno;
 use nix::unistd::Uid;
 
@@ -63,17 +63,24 @@ const ACCEPTORS_HERE: &[c_long] = &[libc::SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]
 const ACCEPTORS_HERE: &[c_long] = &[];
 
-/// Confines this process, which keeps the right to become a user, and proves that it cannot become root.
+/// Confines this process, which keeps the right to become a user and must not become root. Returns whether the kernel enforces
+/// that no file is written.
+///
+/// More than the filter of calls rests on that: with CAP_SETUID, who writes the uid_map of another process's new user namespace
+/// can map the host's root into it. Since Linux 5.12 that takes CAP_SETFCAP, too, which is given up; before, only this prevents it,
+/// and there is no Landlock before 5.13. What neither prevents: a message of this process can name uid 0 as its sender
+/// (SCM_CREDENTIALS of unix(7)).
 ///
 /// # Errors
 /// [`KcmFailure`].
-pub(super) fn confine_keeper() -> Result<(), KcmFailure> {
+pub(super) fn confine_keeper() -> Result<RulesetStatus, KcmFailure> {
     let step = |step, error: &io::Error| KcmFailure::Step(step, errno_of(error));
-    leave_files_as_they_are().map_err(|error| step("files", &error))?;
+    let status = leave_files_as_they_are().map_err(|error| step("files", &error))?;
     let filtered = refused_to_all()
         .enforce(CallAnswer::Refuse(Errno::EPERM), CallAnswer::Allow)
         .and_then(|()| hide_clone3());
-    filtered.map_err(|error| step("calls", &error))
+    filtered.map_err(|error| step("calls", &error))?;
+    Ok(status)
 }
 
 /// Ends the start if this process, which is confined, can become root all the same.
@@ -85,13 +92,13 @@ pub(super) fn prove_not_root() -> Result<(), KcmFailure> {
 }
 
 /// An agent keeps its caches in memory or in a keyring, so nobody has to write to a file.
-fn leave_files_as_they_are() -> io::Result<()> {
+fn leave_files_as_they_are() -> io::Result<RulesetStatus> {
     let written = AccessFs::from_write(VERSION);
     let mut rules =
         Ruleset::default().handle_access(written).and_then(Ruleset::create).map_err(io::Error::other)?;
     let file = AccessFs::WriteFile | AccessFs::Truncate;
     allow(&mut rules, std::path::Path::new("/dev/null"), file)?;
-    rules.restrict_self().map(drop).map_err(io::Error::other)
+    rules.restrict_self().map(|done| done.ruleset).map_err(io::Error::other)
 }
 
 fn refused_to_all() -> CallRules {

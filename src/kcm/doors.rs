@@ -18,7 +18,7 @@ pub(super) struct OwnEnd {
     sent: u64,
     /// When the agent was started; unknown if that was before this acceptor.
     pub started: Option<Instant>,
-    /// The agent has sent descriptors, which are none of ours to close. Nothing is read or sent any more.
+    /// The agent has sent descriptors, which are none of ours to close. Nothing is read or sent any more until it ends.
     pub foul: bool,
 }
 
@@ -55,9 +55,18 @@ impl OwnEnd {
         // Noted first: if this process dies in between, its successor takes an agent for busier than it is, and none is dismissed
         // with a connection on its way.
         note(self.end.as_fd(), self.sent.saturating_add(1))?;
-        send(self.end.as_fd(), &[CONNECTION], &[connection])?;
+        if let Err(errno) = send(self.end.as_fd(), &[CONNECTION], &[connection]) {
+            // Else a successor would wait for ever for an agent to get it.
+            let _ = note(self.end.as_fd(), self.sent);
+            return Err(errno);
+        }
         self.sent = self.sent.saturating_add(1);
         Ok(())
+    }
+
+    /// Whether no agent was started, because there must not be one.
+    pub(super) fn was_refused(&self) -> bool {
+        getsockopt(&self.end, sockopt::SendTimeout).is_ok_and(|time| time.tv_sec() > 0)
     }
 
     /// Reads what the agent has said.
@@ -85,6 +94,13 @@ impl AsFd for OwnEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.end.as_fd()
     }
+}
+
+/// Notes with the socket that no agent is started, which an agent, who has the other end, cannot: as the time that a send would
+/// wait, which none of ours does. By the keeper.
+pub(super) fn note_refusal(end: BorrowedFd<'_>) {
+    // Without it, the acceptor takes it for an agent that ended at once.
+    let _ = setsockopt(&end, sockopt::SendTimeout, &TimeVal::new(1, 0));
 }
 
 /// Keeps the number with the socket, where the next acceptor finds it, whatever becomes of this one: as the time in seconds that a
@@ -146,6 +162,31 @@ mod tests {
         }
         note(door.as_fd(), 1 << 50).unwrap();
         assert_eq!(noted(door.as_fd()), 1 << 50);
+    }
+
+    #[test]
+    fn a_connection_that_was_not_sent_does_not_keep_an_agent() {
+        let (ours, agents) = pair().unwrap();
+        setsockopt(&ours, sockopt::SndBuf, &4096).unwrap();
+        let mut door = OwnEnd::new(ours);
+        let (connection, _client) = UnixStream::pair().unwrap();
+        let sent = (0..1000).find(|_| door.pass(connection.as_fd()).is_err()).unwrap();
+        assert!(sent > 0);
+        let mut found = OwnEnd::found(door.end.try_clone().unwrap());
+        let received = std::iter::from_fn(|| take(agents.as_fd(), &mut [0; 4]).ok()).count();
+        assert_eq!(received, sent);
+        say(&agents, u64::try_from(received).unwrap());
+        assert_eq!(found.listen(), Said::MayLeave);
+    }
+
+    #[test]
+    fn a_refusal_is_the_keepers_word_and_not_an_agents() {
+        let (ours, agents) = pair().unwrap();
+        let door = OwnEnd::new(ours.try_clone().unwrap());
+        note_refusal(agents.as_fd());
+        assert!(!door.was_refused());
+        note_refusal(ours.as_fd());
+        assert!(door.was_refused());
     }
 
     #[test]

@@ -17,13 +17,14 @@ use nix::unistd::Pid;
 
 use super::acceptor::Acceptor;
 use super::children::Children;
+use super::doors::note_refusal;
 use super::launch::AgentProgram;
 use super::lines::{KcmLog, LogSeverity};
 use super::manager::ServiceManager;
 use super::options::KcmOptions;
 use super::orders::{self, KeeperOrder};
 use super::restart::{Legacy, restart};
-use super::served::{NotServed, PeerRule};
+use super::served::{NotServed, Peer, PeerRule};
 use crate::identity::counted_owner::CountedOwner;
 use crate::sys::files::lossy_text;
 use crate::sys::fork::{ForkResult, fork};
@@ -150,7 +151,8 @@ impl DoorKeeper {
                 match event {
                     KeeperEvent::Signal => {
                         if let Some(wanted) = self.signal(children) {
-                            next = wanted;
+                            // Whatever comes after it, SIGTERM counts.
+                            next = if next == Next::End { next } else { wanted };
                             over.get_or_insert(Instant::now() + ENDING);
                             // It finishes what it does, and ends.
                             let _ = shutdown(acceptor.as_raw_fd(), Shutdown::Write);
@@ -194,9 +196,18 @@ impl DoorKeeper {
         let more = loop {
             match orders::next(acceptor) {
                 Ok(Some(KeeperOrder::Start { connection, agents_end, our_end })) => {
-                    match self.start(connection.as_fd(), agents_end, children) {
+                    // The acceptor learns of a refusal before the door is closed.
+                    let admitted =
+                        self.admit(connection.as_fd()).inspect_err(|_| note_refusal(our_end.as_fd()));
+                    match admitted.and_then(|peer| self.start(peer, agents_end, children)) {
                         Ok(uid) => {
-                            self.manager.keep(uid, our_end.as_fd());
+                            if !self.manager.keep(uid, our_end.as_fd()) {
+                                let line = format!(
+                                    "uid {uid}: the service manager does not keep the agent's door; \
+                                     if this service ends, that agent does, too"
+                                );
+                                self.lines.write(LogSeverity::Warning, &line);
+                            }
                             unwanted.extend(self.doors.insert(uid, our_end));
                         }
                         Err(refused) => {
@@ -224,18 +235,18 @@ impl DoorKeeper {
         more
     }
 
-    /// Starts the agent of whoever has made this connection; returns that uid.
-    fn start(
-        &mut self,
-        connection: BorrowedFd<'_>,
-        agents_end: OwnedFd,
-        children: &mut Children,
-    ) -> Result<u32, NotStarted> {
+    /// Who has made this connection, if an agent may be started for that user now.
+    fn admit(&self, connection: BorrowedFd<'_>) -> Result<Peer, NotStarted> {
         let peer = self.served.peer(connection)?;
         if self.doors.len() >= usize::try_from(self.options.agents).unwrap_or(usize::MAX) {
             return Err(NotStarted::TooMany(peer.uid, self.options.agents));
         }
         self.check_owner(peer.uid)?;
+        Ok(peer)
+    }
+
+    /// Starts an agent; returns the uid that it serves.
+    fn start(&self, peer: Peer, agents_end: OwnedFd, children: &mut Children) -> Result<u32, NotStarted> {
         let started = self.agent.start(peer, self.served, agents_end);
         let agent = started.map_err(|errno| NotStarted::Kernel(peer.uid, errno))?;
         children.add_agent(agent, peer.uid);
@@ -245,13 +256,10 @@ impl DoorKeeper {
     /// A user with a range of subordinate uids can be each of them.
     fn check_owner(&self, uid: u32) -> Result<(), NotStarted> {
         let ranges = lossy_text(SUBUID).unwrap_or_default();
-        let owner = CountedOwner::by_ranges(&ranges, uid);
-        if let CountedOwner::Subordinates(_) = owner {
-            let most = self.options.agents_per_owner;
-            let has = self.doors.keys().filter(|&&other| CountedOwner::by_ranges(&ranges, other) == owner);
-            if has.count() >= usize::try_from(most).unwrap_or(usize::MAX) {
-                return Err(NotStarted::TooManyOfOwner(uid, owner, most));
-            }
+        let Some(range) = CountedOwner::range_of(&ranges, uid) else { return Ok(()) };
+        let (owner, most) = (CountedOwner::Subordinates(*range.start()), self.options.agents_per_owner);
+        if self.doors.range(range).count() >= usize::try_from(most).unwrap_or(usize::MAX) {
+            return Err(NotStarted::TooManyOfOwner(uid, owner, most));
         }
         Ok(())
     }

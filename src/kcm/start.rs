@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use landlock::RulesetStatus;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::Resource;
@@ -16,7 +17,7 @@ use super::confinement::{confine_keeper, prove_not_root};
 use super::failure::KcmFailure;
 use super::keeper::DoorKeeper;
 use super::launch::{AGENTS_DESCRIPTORS, AgentProgram};
-use super::lines::KcmLog;
+use super::lines::{KcmLog, LogSeverity};
 use super::manager::{ServiceManager, uid_of};
 use super::options::KcmOptions;
 use super::served::PeerRule;
@@ -24,8 +25,8 @@ use super::socket::{PassedKind, kind, make};
 use crate::identity::system_user::{SystemUser, find};
 use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
-use crate::sys::process::reset_inherited;
-use crate::sys::{activation, jail, kept_setuid, passing};
+use crate::sys::process::reset_inherited_but;
+use crate::sys::{activation, jail, kept_setuid, keyctl, passing};
 
 /// Connections that may wait at a door. The kernel counts all that are on their way for our user, and refuses more than it may
 /// have open.
@@ -34,6 +35,9 @@ const QUEUE: u64 = 128;
 const OWN_DESCRIPTORS: u64 = 256;
 /// What an agent may lock in memory, if its user's limit allows.
 const LOCKED_MEMORY: u64 = 64 * 1024 * 1024;
+/// Agents are the keeper's children, so it says this of them, too.
+const WITHOUT_LANDLOCK: &str = "the kernel has no Landlock: nothing but the files' modes keeps lgss_kcm and agents from writing to \
+                                files (lgss_kcm(8)); use Linux 5.13 or later with it";
 
 /// Does everything that comes before the first connection.
 ///
@@ -41,9 +45,15 @@ const LOCKED_MEMORY: u64 = 64 * 1024 * 1024;
 /// [`KcmFailure`].
 pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     let step = |step| move |errno| KcmFailure::Step(step, errno);
+    // Before a restart they were blocked, and another may have come since.
+    let wanted = wanted_signals();
+    wanted.thread_block().map_err(step("signals"))?;
     let (passed, doors) = sort(activation::take());
     let program_file = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-    reset_inherited();
+    reset_inherited_but(&wanted);
+    let signals = signals(&wanted).map_err(step("signals"))?;
+    // Agents and their workers shall not have that of whoever starts us.
+    keyctl::join_anonymous_session().map_err(step("session keyring"))?;
     let user = find(&options.user)?;
     if !geteuid().is_root()
         && (geteuid() != user.uid || !kept_setuid::has_setuid().map_err(step("rights"))?)
@@ -61,21 +71,23 @@ pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     listener.set_nonblocking(true).map_err(|error| KcmFailure::Step("socket", errno_of(&error)))?;
     // An older kernel does not know how.
     let _ = passing::refuse_descriptors(listener.as_fd());
-    let (lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
+    let (mut lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
     let queue = queue(u64::from(options.agents)).map_err(step("limits"))?;
-    let signals = signals().map_err(step("signals"))?;
-    give_up(user, &options)?;
+    give_up(user, &options, &mut lines)?;
     let served = PeerRule::new(user.uid);
     Ok(DoorKeeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
 }
 
-fn give_up(user: SystemUser, options: &KcmOptions) -> Result<(), KcmFailure> {
+fn give_up(user: SystemUser, options: &KcmOptions, lines: &mut KcmLog) -> Result<(), KcmFailure> {
     let step = |step| move |errno| KcmFailure::Step(step, errno);
     kept_setuid::keep_only_setuid(user.uid, user.gid).map_err(step("rights"))?;
     jail::leave_no_core().map_err(step("core"))?;
     if !options.restarted {
         // Of which a process can have sixteen, so not at each restart.
-        confine_keeper()?;
+        let files = confine_keeper()?;
+        if files == RulesetStatus::NotEnforced {
+            lines.write(LogSeverity::Warning, WITHOUT_LANDLOCK);
+        }
     }
     // Also of a process that only says that it has been confined before.
     prove_not_root()
@@ -104,9 +116,10 @@ fn queue(agents: u64) -> Result<u32, Errno> {
     u32::try_from(each).map_err(|_| Errno::ERANGE)
 }
 
-fn signals() -> Result<SignalFd, Errno> {
-    let set: SigSet =
-        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
-    set.thread_block()?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+fn wanted_signals() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect()
+}
+
+fn signals(wanted: &SigSet) -> Result<SignalFd, Errno> {
+    SignalFd::with_flags(wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

@@ -29,8 +29,17 @@ struct Visitor {
     counted: Instant,
     /// Agents that ended at once, one after the other.
     failures: u32,
-    paused_until: Option<Instant>,
+    paused: Option<(Instant, PauseReason)>,
     told: Option<Instant>,
+}
+
+/// Why no agent is started for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PauseReason {
+    /// They ended at once.
+    Ended,
+    /// There are too many.
+    Refused,
 }
 
 impl Visitors {
@@ -52,9 +61,16 @@ impl Visitors {
         too_fast
     }
 
-    /// Whether no agent is to be started for this user now.
-    pub(super) fn is_paused(&mut self, uid: u32, now: Instant) -> bool {
-        self.visitor(uid, now).paused_until.is_some_and(|until| now < until)
+    /// Why no agent is to be started for this user now; none if one may be.
+    pub(super) fn paused(&mut self, uid: u32, now: Instant) -> Option<PauseReason> {
+        let paused = self.visitor(uid, now).paused.filter(|&(until, _)| now < until);
+        paused.map(|(_, reason)| reason)
+    }
+
+    /// The keeper has started no agent, and is not asked again at once.
+    pub(super) fn agent_refused(&mut self, uid: u32, now: Instant) {
+        let until = now.checked_add(FIRST_PAUSE);
+        self.visitor(uid, now).paused = until.map(|until| (until, PauseReason::Refused));
     }
 
     /// An agent has ended without having said so. Returns the pause, if it lived too short.
@@ -71,7 +87,7 @@ impl Visitors {
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << visitor.failures.min(10)).min(LONGEST_PAUSE);
         visitor.failures += 1;
-        visitor.paused_until = now.checked_add(pause);
+        visitor.paused = now.checked_add(pause).map(|until| (until, PauseReason::Ended));
         Some(pause)
     }
 
@@ -92,13 +108,7 @@ impl Visitors {
             self.most = MANY.max(2 * self.seen.len());
         }
         let left = 2.0 * f64::from(self.rate);
-        self.seen.entry(uid).or_insert(Visitor {
-            left,
-            counted: now,
-            failures: 0,
-            paused_until: None,
-            told: None,
-        })
+        self.seen.entry(uid).or_insert(Visitor { left, counted: now, failures: 0, paused: None, told: None })
     }
 }
 
@@ -108,7 +118,7 @@ impl Visitor {
         let within = |since: Instant, time| now.saturating_duration_since(since) < time;
         within(self.counted, Duration::from_secs(2))
             || self.told.is_some_and(|told| within(told, TOLD_AGAIN))
-            || self.paused_until.is_some_and(|until| within(until, LONGEST_PAUSE))
+            || self.paused.is_some_and(|(until, _)| within(until, LONGEST_PAUSE))
     }
 }
 
@@ -135,12 +145,23 @@ mod tests {
         let pauses: Vec<_> =
             (0..7).map(|_| visitors.agent_ended(1, Some(start), start).unwrap().as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        assert!(visitors.is_paused(1, start + Duration::from_secs(29)) && !visitors.is_paused(2, start));
-        assert!(!visitors.is_paused(1, start + LONGEST_PAUSE));
+        assert_eq!(visitors.paused(1, start + Duration::from_secs(29)), Some(PauseReason::Ended));
+        assert_eq!(visitors.paused(2, start), None);
+        assert_eq!(visitors.paused(1, start + LONGEST_PAUSE), None);
         assert_eq!(visitors.agent_ended(1, Some(start), start + WORTH_STARTING), None);
         assert_eq!(visitors.agent_ended(1, Some(start), start), Some(FIRST_PAUSE));
         // One of an earlier start of this program.
         assert_eq!(visitors.agent_ended(1, None, start), None);
+    }
+
+    #[test]
+    fn a_refusal_is_no_failure_of_an_agent() {
+        let mut visitors = Visitors::new(5);
+        let start = Instant::now();
+        (0..9).for_each(|_| visitors.agent_refused(1, start));
+        assert_eq!(visitors.paused(1, start), Some(PauseReason::Refused));
+        assert_eq!(visitors.paused(1, start + FIRST_PAUSE), None);
+        assert_eq!(visitors.agent_ended(1, Some(start), start), Some(FIRST_PAUSE));
     }
 
     #[test]
@@ -157,7 +178,11 @@ mod tests {
         for uid in 10_000..16_000 {
             visitors.is_too_fast(uid, later);
         }
-        assert!(visitors.seen.len() < 11_000 && visitors.is_paused(7, later), "{}", visitors.seen.len());
+        assert!(
+            visitors.seen.len() < 11_000 && visitors.paused(7, later).is_some(),
+            "{}",
+            visitors.seen.len()
+        );
         assert!(visitors.may_be_told(7, later) && !visitors.may_be_told(7, later));
     }
 }

@@ -16,24 +16,25 @@ const FIRST: RawFd = 3;
 /// others; without one, closes all.
 ///
 /// # Errors
-/// EBADF if there is no such descriptor, or it is a standard one; EALREADY the second time.
+/// EBADF if there is no such descriptor, or it is a standard one; EALREADY the second time; those of close_range(2): then others
+/// may still be open, so the program must end.
 pub(crate) fn take_only(number: Option<RawFd>) -> Result<Option<OwnedFd>, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(Errno::EALREADY);
     }
     let Some(number) = number else {
-        close(FIRST, RawFd::MAX);
+        close(FIRST, RawFd::MAX)?;
         return Ok(None);
     };
     if number < FIRST {
         return Err(Errno::EBADF);
     }
     if number > FIRST {
-        close(FIRST, number - 1);
+        close(FIRST, number - 1)?;
     }
     if number < RawFd::MAX {
-        close(number + 1, RawFd::MAX);
+        close(number + 1, RawFd::MAX)?;
     }
     // SAFETY: borrowed only for a check. If the descriptor is not open, the call just fails.
     fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD)?;
@@ -43,8 +44,23 @@ pub(crate) fn take_only(number: Option<RawFd>) -> Result<Option<OwnedFd>, Errno>
     Ok(Some(given))
 }
 
-fn close(first: RawFd, last: RawFd) {
+fn close(first: RawFd, last: RawFd) -> Result<(), Errno> {
     let none = 0 as c_long;
     // SAFETY: numbers only. By this file's contract nobody in this process owns a descriptor among them.
-    unsafe { libc::syscall(libc::SYS_close_range, c_long::from(first), c_long::from(last), none) };
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_close_range, c_long::from(first), c_long::from(last), none)
+    })
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_does_not_close_is_an_error() {
+        // As with a kernel that has no such call, and without closing what other tests have open.
+        assert_eq!(close(4, 3), Err(Errno::EINVAL));
+        assert_eq!(close(RawFd::MAX, RawFd::MAX), Ok(()));
+    }
 }

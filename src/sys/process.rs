@@ -210,10 +210,19 @@ fn state_and_parent(pid: Pid, line: &mut [u8; 64]) -> &[u8] {
 /// # Errors
 /// Those of poll(2).
 pub(crate) fn readable<E: Copy>(events: &[(E, BorrowedFd<'_>)], deadline: Instant) -> Result<Vec<E>, Errno> {
-    let mut set: Vec<_> = events.iter().map(|&(_, fd)| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    let set = events.iter().map(|&(event, fd)| (event, PollFd::new(fd, PollFlags::POLLIN)));
+    happened(set.collect(), deadline)
+}
+
+/// The same for descriptors of which each waits for what it says, which may be nothing: then only for being closed.
+///
+/// # Errors
+/// Those of poll(2).
+pub(crate) fn happened<E>(events: Vec<(E, PollFd<'_>)>, deadline: Instant) -> Result<Vec<E>, Errno> {
+    let (events, mut set): (Vec<E>, Vec<PollFd<'_>>) = events.into_iter().unzip();
     wait_until_ready(&mut set, deadline)?;
-    let happened = events.iter().zip(&set).filter(|(_, fd)| fd.any().unwrap_or(false));
-    Ok(happened.map(|(&(event, _), _)| event).collect())
+    let happened = events.into_iter().zip(&set).filter(|(_, fd)| fd.any().unwrap_or(false));
+    Ok(happened.map(|(event, _)| event).collect())
 }
 
 /// Waits until one of the descriptors is ready, or the deadline. Returns whether one is.
@@ -237,13 +246,18 @@ pub(super) fn wait_until_ready(set: &mut [PollFd<'_>], deadline: Instant) -> Res
 /// Resets inherited signals, umask and working directory to a known state (rule S7). SIGPIPE is ignored: whoever writes to a
 /// process that has ended gets EPIPE.
 pub(crate) fn reset_inherited() {
+    reset_inherited_but(&SigSet::empty());
+}
+
+/// The same, but these signals stay blocked: those that may have come already would else end the process.
+pub(crate) fn reset_inherited_but(blocked: &SigSet) {
     let action = |handler| SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
         let handler = if signal == Signal::SIGPIPE { SigHandler::SigIgn } else { SigHandler::SigDfl };
         // SAFETY: neither is a function of ours.
         let _ = unsafe { nix::sys::signal::sigaction(signal, &action(handler)) };
     }
-    let _ = SigSet::empty().thread_set_mask();
+    let _ = blocked.thread_set_mask();
     // nix's wrapper panics at a result that is no mode; this one is not needed.
     // SAFETY: a number.
     unsafe { libc::umask(0o077) };

@@ -5,6 +5,7 @@ use crate::support::process::{command, succeed};
 use crate::support::shared::Shared;
 use crate::support::spying::expect_closed_to;
 use crate::support::wait::{stretched, wait_for};
+use nix::sys::signal::{Signal, kill};
 use std::time::{Duration, Instant};
 
 crate::trials![
@@ -65,10 +66,20 @@ fn agents_that_end_at_once_are_not_started_again_and_again(_: &Shared) {
 
 fn there_are_no_more_agents_than_allowed(_: &Shared) {
     let kcm = LocalKcm::start("answers", &["--agents", "1"]);
+    let agent = kcm.ask(kcm.user()).pid();
+    let other = format!("uid {}", kcm.other_user());
+    for _ in 0..3 {
+        assert_eq!(kcm.lines(kcm.other_user(), "ask", 1), ["closed"]);
+    }
+    kcm.log.wait_for_words(&[&other, "there are 1 already (--agents)"]);
     kcm.ask(kcm.user());
-    assert_eq!(kcm.lines(kcm.other_user(), "ask", 1), ["closed"]);
-    kcm.log.wait_for_words(&[&format!("uid {}", kcm.other_user()), "there are 1 already (--agents)"]);
-    kcm.ask(kcm.user());
+    kill(agent, Signal::SIGKILL).unwrap();
+    wait_for("the other's agent", Duration::from_secs(20), || {
+        kcm.lines(kcm.other_user(), "ask", 1).remove(0).starts_with("for=").then_some(())
+    });
+    // That there was no agent is not taken for one that ended.
+    let blamed = |line: &String| line.contains(&other) && line.contains("as soon as");
+    assert_eq!(kcm.log.lines().into_iter().find(blamed), None);
 }
 
 fn a_range_of_subordinate_uids_has_its_share_of_agents(_: &Shared) {
@@ -94,12 +105,20 @@ fn a_range_of_subordinate_uids_has_its_share_of_agents(_: &Shared) {
 
 fn an_agent_that_says_what_none_says_loses_its_door(_: &Shared) {
     let kcm = LocalKcm::start("answers", &[]);
-    for way in ["babbles", "laden"] {
-        kcm.set_way(kcm.user(), way);
-        let line = kcm.lines(kcm.user(), "ask", 1).remove(0);
+    for (uid, way) in [(kcm.user(), "babbles"), (kcm.other_user(), "laden")] {
+        kcm.set_way(uid, way);
+        let line = kcm.lines(uid, "ask", 1).remove(0);
         // Its first connection may have been answered; a kernel that refuses descriptors tells the stub only.
         assert!(line == "closed" || line.starts_with("for="), "{line}");
-        kcm.ask(kcm.other_user());
+        kcm.ask(0);
+        // When it has ended, its user has another.
+        let agents = kcm.agents_with_uids().into_iter().filter(|(_, user)| *user == uid);
+        // It may have ended already.
+        agents.for_each(|(pid, _)| kill(pid, Signal::SIGKILL).unwrap_or_default());
+        kcm.set_way(uid, "answers");
+        wait_for("another agent", Duration::from_secs(20), || {
+            kcm.lines(uid, "ask", 1).remove(0).starts_with("for=").then_some(())
+        });
     }
     kcm.log.wait_for_words(&[&format!("uid {}", kcm.user()), "says what no agent says"]);
 }
