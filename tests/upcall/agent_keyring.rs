@@ -23,6 +23,7 @@ crate::trials![
     a_keyring_that_others_may_use_is_not_believed,
     a_keyring_that_somebody_has_removed_is_stored_anew,
     a_second_agent_takes_over_and_the_first_one_ends,
+    an_agent_whose_caches_were_taken_over_ends_without_a_request,
     mits_collection_in_the_same_keyring_is_another_one,
     roots_caches_stay_in_memory,
     sessions_of_their_own_exclude_the_keyring,
@@ -277,6 +278,17 @@ fn a_second_agent_takes_over_and_the_first_one_ends(shared: &Shared) {
     wait_for("the end of the first agent", SOON, || first.ended());
     kept.site.log.wait_for_words(&["another lgss_agent serves these caches now"]);
     assert_eq!(count(&mut client, "a"), 2);
+}
+
+fn an_agent_whose_caches_were_taken_over_ends_without_a_request(shared: &Shared) {
+    let kept = KeptCaches::new(shared.realm());
+    let mut first = kept.agent();
+    let mut client = kept.connect();
+    initialize(&mut client, "a");
+    let _second = kept.agent_at("second.socket");
+    let _silent = kept.connect();
+    wait_for("the end of the first agent", SOON, || first.ended());
+    kept.site.log.wait_for_words(&["another lgss_agent serves these caches now"]);
 }
 
 fn mits_collection_in_the_same_keyring_is_another_one(shared: &Shared) {
