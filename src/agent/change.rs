@@ -38,8 +38,8 @@ pub(super) enum Change {
         id: CredentialId,
         /// The credential.
         credential: HeldCredential,
-        /// The one whose place it takes.
-        replaced: Option<CredentialId>,
+        /// Those whose place it takes.
+        replaced: Vec<CredentialId>,
     },
     /// A cache loses credentials.
     RemoveCredentials {

@@ -10,18 +10,18 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use nix::poll::PollFlags;
-use zeroize::Zeroizing;
 
 use super::codec::{Header, KcmReply, Opcode};
 use super::limits::{LimitMet, StoreLimits};
 use super::operations::KcmRefusal;
 use super::peer::ClientScope;
+use crate::secret::Secret;
 
 /// What has come of a request.
 #[derive(Debug)]
 enum Incoming {
     Head { bytes: [u8; Header::SIZE], got: usize },
-    Parameters { opcode: Opcode, bytes: Zeroizing<Vec<u8>>, got: usize },
+    Parameters { opcode: Opcode, bytes: Secret, got: usize },
 }
 
 impl Incoming {
@@ -32,7 +32,7 @@ impl Incoming {
 #[derive(Debug)]
 pub(super) enum ReadSoFar {
     /// A whole request.
-    Request(Opcode, Zeroizing<Vec<u8>>),
+    Request(Opcode, Secret),
     /// A request that is not read. The connection ends with the reply, since the rest cannot be told from another request.
     Refused(KcmRefusal),
     /// Not all of it is there.
@@ -58,7 +58,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 struct Postponed {
     opcode: Opcode,
-    parameters: Zeroizing<Vec<u8>>,
+    parameters: Secret,
     /// When it was first tried.
     since: Instant,
     /// When it is to be tried again.
@@ -116,7 +116,7 @@ impl Connection {
         loop {
             let (buffer, got) = match &mut self.incoming {
                 Incoming::Head { bytes, got } => (bytes.as_mut_slice(), got),
-                Incoming::Parameters { bytes, got, .. } => (bytes.as_mut_slice(), got),
+                Incoming::Parameters { bytes, got, .. } => (bytes.expose_mut(), got),
             };
             let missing = buffer.get_mut(*got..).unwrap_or_default();
             if missing.is_empty() {
@@ -144,7 +144,7 @@ impl Connection {
         };
         match header.map_err(KcmRefusal::from).and_then(|header| admitted(header, limits, room)) {
             Ok(Header { parameters, opcode }) => {
-                let bytes = Zeroizing::new(vec![0; parameters]);
+                let bytes = Secret::new(vec![0; parameters]);
                 self.incoming = Incoming::Parameters { opcode, bytes, got: 0 };
                 None
             }
@@ -156,12 +156,7 @@ impl Connection {
     }
 
     /// Keeps a request that is to be tried again then. Nothing else is read meanwhile.
-    pub(super) fn postpone(
-        &mut self,
-        (opcode, parameters): (Opcode, Zeroizing<Vec<u8>>),
-        since: Instant,
-        due: Instant,
-    ) {
+    pub(super) fn postpone(&mut self, (opcode, parameters): (Opcode, Secret), since: Instant, due: Instant) {
         self.postponed = Some(Postponed { opcode, parameters, since, due });
     }
 
@@ -171,7 +166,7 @@ impl Connection {
     }
 
     /// The request that is to be tried again by now, and when it was first tried.
-    pub(super) fn resume(&mut self, now: Instant) -> Option<(Opcode, Zeroizing<Vec<u8>>, Instant)> {
+    pub(super) fn resume(&mut self, now: Instant) -> Option<(Opcode, Secret, Instant)> {
         let request = self.postponed.take_if(|request| request.due <= now)?;
         Some((request.opcode, request.parameters, request.since))
     }
@@ -217,5 +212,32 @@ fn admitted(header: Header, limits: &StoreLimits, room: usize) -> Result<Header,
         Err(LimitMet::UnderWay { size, limit: super::limits::UNDER_WAY }.into())
     } else {
         Ok(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_connection_that_is_printed_shows_no_secret() {
+        let limits = StoreLimits { caches: 1, tickets: 1, ticket_size: 100, memory: 1000 };
+        let (mut client, socket) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let now = Instant::now();
+        let mut connection = Connection::new(socket, ClientScope::User, now);
+        let expect_nothing = |printed: String| assert!(!printed.contains("215, 215"), "{printed}");
+        client.write_all(&[&[0, 0, 0, 12, 2, 0, 0, 6][..], &[215; 7]].concat()).unwrap();
+        assert!(matches!(connection.receive(&limits, 1000, now), ReadSoFar::NotYet));
+        expect_nothing(format!("{connection:?}"));
+        client.write_all(&[215]).unwrap();
+        let received = connection.receive(&limits, 1000, now);
+        expect_nothing(format!("{received:?}"));
+        let ReadSoFar::Request(opcode, parameters) = received else { panic!("{received:?}") };
+        assert_eq!(parameters.expose(), [215; 8]);
+        connection.postpone((opcode, parameters), now, now + Duration::from_secs(1));
+        connection.reply(KcmReply::bytes(&[215; 8]), now);
+        expect_nothing(format!("{connection:?}"));
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Dropped {
     pub(super) principal: String,
 }
 
-/// Drops caches and tickets that have expired. Returns the caches.
+/// Drops caches and tickets that have expired. Adds the caches to `dropped`, those before an error, too.
 ///
 /// # Errors
 /// [`StorageError`] of the first change that was not stored.
@@ -37,14 +37,14 @@ pub(super) fn sweep(
     collections: &mut Collections,
     pressure: Pressure,
     now: u32,
-) -> Result<Vec<Dropped>, StorageError> {
+    dropped: &mut Vec<Dropped>,
+) -> Result<(), StorageError> {
     let (cache_stays, ticket_stays) = match pressure {
         Pressure::None => (CACHE_STAYS, TICKET_STAYS),
         Pressure::LimitMet => (0, 0),
     };
     let is_over = |end: u32, stays: u32| end.saturating_add(stays) <= now;
-    let mut dropped = Vec::new();
-    let mut changes: Vec<(ClientScope, Change)> = Vec::new();
+    let mut changes: Vec<(ClientScope, Change, Option<Dropped>)> = Vec::new();
     for (scope, label, cache) in collections.all() {
         let last = cache.last_end();
         // A cache without tickets is being made: no limit takes it away.
@@ -54,8 +54,8 @@ pub(super) fn sweep(
             CACHE_STAYS
         };
         if is_over(last, stays) {
-            dropped.push(Dropped { label: label.clone(), principal: cache.shown_principal() });
-            changes.push((scope.clone(), Change::RemoveCache { label: label.clone() }));
+            let named = Dropped { label: label.clone(), principal: cache.shown_principal() };
+            changes.push((scope.clone(), Change::RemoveCache { label: label.clone() }, Some(named)));
             continue;
         }
         let over = cache.credentials().filter(|(_, credential)| {
@@ -63,11 +63,12 @@ pub(super) fn sweep(
         });
         let ids: Vec<CredentialId> = over.map(|(id, _)| *id).collect();
         if !ids.is_empty() {
-            changes.push((scope.clone(), Change::RemoveCredentials { label: label.clone(), ids }));
+            changes.push((scope.clone(), Change::RemoveCredentials { label: label.clone(), ids }, None));
         }
     }
-    for (scope, change) in changes {
+    for (scope, change, named) in changes {
         collections.apply(&scope, change, now)?;
+        dropped.extend(named);
     }
-    Ok(dropped)
+    Ok(())
 }

@@ -55,8 +55,8 @@ pub fn kcm_requests(data: &[u8]) {
             25 => 13002,
             26.. => {
                 now += u32::from(opcode) * 1000;
-                let dropped = sweep(&mut collections, Pressure::None, now);
-                assert!(dropped.is_ok());
+                let swept = sweep(&mut collections, Pressure::None, now, &mut Vec::new());
+                assert!(swept.is_ok());
                 continue;
             }
             opcode => opcode.into(),

@@ -1,7 +1,6 @@
 //! Where connections come from: a listening socket of our own or of systemd's, or the door by which `lgss_kcm` passes them on
 //! ([`crate::door`]).
 
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -15,8 +14,10 @@ use crate::sys::passed::{Passed, receive};
 /// Where connections come from.
 #[derive(Debug)]
 pub(super) enum Intake {
-    /// A listening socket.
-    Listening(UnixListener),
+    /// A listening socket that was passed, by systemd, which starts the process again.
+    Passed(UnixListener),
+    /// A listening socket of our own, where nobody is started by a connection.
+    Own(UnixListener),
     /// The door, and how many connections have come.
     Door(OwnedFd, u64),
     /// The door is closed: no connection comes any more.
@@ -40,20 +41,25 @@ impl Intake {
     /// Readable when something has come.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Listening(listener) => Some(listener.as_fd()),
+            Self::Passed(listener) | Self::Own(listener) => Some(listener.as_fd()),
             Self::Door(door, _) => Some(door.as_fd()),
             Self::Closed => None,
         }
     }
 
+    /// Whether those who come are served though this process has ended.
+    pub(super) fn is_served_by_others(&self) -> bool {
+        !matches!(self, Self::Own(_))
+    }
+
     /// Takes one connection. A door that is closed stays so.
     ///
     /// # Errors
-    /// EMFILE, ENFILE, ENOMEM: it is to be tried later.
+    /// The kernel's, such as EMFILE: it is to be tried later.
     pub(super) fn take(&mut self) -> Result<Arrival, Errno> {
         let socket = match self {
             Self::Closed => return Ok(Arrival::Nothing),
-            Self::Listening(listener) => match listener.accept() {
+            Self::Passed(listener) | Self::Own(listener) => match listener.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) => return nothing_or(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
             },
@@ -94,10 +100,10 @@ impl Intake {
 
 fn nothing_or(errno: Errno) -> Result<Arrival, Errno> {
     match errno {
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS => Err(errno),
-        Errno::EINTR => Ok(Arrival::Garbage),
+        Errno::EAGAIN => Ok(Arrival::Nothing),
         // A client that has gone again is none.
-        _ if std::io::Error::from(errno).kind() == ErrorKind::ConnectionAborted => Ok(Arrival::Garbage),
-        _ => Ok(Arrival::Nothing),
+        Errno::EINTR | Errno::ECONNABORTED => Ok(Arrival::Garbage),
+        // One that lasts must not keep the loop busy.
+        _ => Err(errno),
     }
 }

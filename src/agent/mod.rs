@@ -12,6 +12,7 @@ mod codec;
 mod collections;
 mod confinement;
 mod connection;
+mod deadlines;
 mod expiry;
 #[cfg(feature = "test-programs")]
 pub mod fuzz;
@@ -25,6 +26,7 @@ mod persistent;
 mod renewal;
 mod serve;
 mod start;
+mod telling;
 
 use std::ffi::OsString;
 use std::io::Write;

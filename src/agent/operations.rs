@@ -204,11 +204,9 @@ impl Desk<'_> {
 
     fn change(&mut self, change: Change) -> Replied {
         let applied = self.collections.apply(self.scope, change, self.now);
-        if let Err(StorageError::Quota(_)) = &applied
-            && let Ok(dropped) = sweep(self.collections, Pressure::LimitMet, self.now)
-        {
+        if let Err(StorageError::Quota(_)) = &applied {
             // The kernel gives that room back in a while.
-            self.dropped.extend(dropped);
+            self.sweep();
         }
         applied?;
         Ok(done())
@@ -223,21 +221,20 @@ impl Desk<'_> {
         credentials: &[&[u8]],
     ) -> Replied {
         let label = self.named(label);
+        if credentials.len() > self.limits.tickets {
+            return Err(LimitMet::Tickets { label, limit: self.limits.tickets }.into());
+        }
         let mut cache = HeldCache::new(self.collections.new_cache_id(), principal, self.now);
         cache.set_offset(offset);
         for bytes in credentials {
             let credential = self.of_allowed_size(&label, bytes)?;
             cache.put(self.collections.new_credential_id(), credential, self.now);
         }
-        if cache.credentials().len() > self.limits.tickets {
-            return Err(LimitMet::Tickets { label, limit: self.limits.tickets }.into());
-        }
-        let former = self.collections.cache(self.scope, &label).map(HeldCache::size);
-        if former.is_none() {
+        if self.collections.cache(self.scope, &label).is_none() {
             self.make_room(|collections, limits| collections.count() < limits.caches)
                 .map_err(|limits| LimitMet::Caches { label: label.clone(), limit: limits.caches })?;
         }
-        self.make_room_for(&label, cache.size().saturating_sub(former.unwrap_or(0)))?;
+        self.make_room_for(&label, cache.size(), HeldCache::size)?;
         self.change(Change::PutCache { label, cache })
     }
 
@@ -253,11 +250,12 @@ impl Desk<'_> {
             })
             .map_err(|limits| LimitMet::Tickets { label: label.clone(), limit: limits.tickets })?;
         }
-        let former =
-            replaced.and_then(|id| self.cache(&label).ok()?.credential(id)).map(HeldCredential::cost);
-        self.make_room_for(&label, credential.cost().saturating_sub(former.unwrap_or(0)))?;
+        self.make_room_for(&label, credential.cost(), |cache| {
+            let former = cache.duplicate_of(&credential).and_then(|id| cache.credential(id));
+            former.map_or(0, HeldCredential::cost)
+        })?;
         // What it replaces may have had to make room.
-        let replaced = self.cache(&label)?.duplicate_of(&credential);
+        let replaced = self.cache(&label)?.duplicate_of(&credential).into_iter().collect();
         let id = self.collections.new_credential_id();
         self.change(Change::PutCredential { label, id, credential, replaced })
     }
@@ -270,9 +268,18 @@ impl Desk<'_> {
         Ok(HeldCredential::new(bytes)?)
     }
 
-    fn make_room_for(&mut self, label: &CacheLabel, cost: usize) -> Result<(), KcmRefusal> {
+    /// Whether there is room for what costs so much in a cache, in the place of what `former` says the cost of. That may be
+    /// dropped for it, and then gives no more room.
+    fn make_room_for(
+        &mut self,
+        label: &CacheLabel,
+        cost: usize,
+        former: impl Fn(&HeldCache) -> usize,
+    ) -> Result<(), KcmRefusal> {
+        let (scope, wanted) = (self.scope.clone(), label.clone());
         let fits = move |collections: &Collections, limits: &StoreLimits| {
-            collections.size().saturating_add(cost) <= limits.memory
+            let former = collections.cache(&scope, &wanted).map_or(0, &former);
+            collections.size().saturating_sub(former).saturating_add(cost) <= limits.memory
         };
         let met = |limits: &StoreLimits| LimitMet::Memory { label: label.clone(), limit: limits.memory };
         self.make_room(fits).map_err(|limits| met(limits).into())
@@ -283,10 +290,13 @@ impl Desk<'_> {
         if fits(self.collections, self.limits) {
             return Ok(());
         }
-        if let Ok(dropped) = sweep(self.collections, Pressure::LimitMet, self.now) {
-            self.dropped.extend(dropped);
-        }
+        self.sweep();
         if fits(self.collections, self.limits) { Ok(()) } else { Err(self.limits) }
+    }
+
+    /// Drops what has expired. Where that is not stored, the request finds no room.
+    fn sweep(&mut self) {
+        let _ = sweep(self.collections, Pressure::LimitMet, self.now, self.dropped);
     }
 
     fn rename(&mut self, from: &CacheLabel, to: &CacheLabel) -> Replied {

@@ -12,7 +12,8 @@ use super::change::StorageError;
 use super::codec::{KcmReply, Opcode};
 use super::collections::Collections;
 use super::connection::{Connection, ReadSoFar};
-use super::expiry::{Dropped, Pressure, sweep};
+use super::deadlines::{next_deadline, patience_ends};
+use super::expiry::{Pressure, sweep};
 use super::intake::{Arrival, Intake};
 use super::journal::{AgentJournal, Topic};
 use super::limits::{REPLY_LIMIT, StoreLimits, UNDER_WAY};
@@ -25,8 +26,6 @@ use crate::time::now_32;
 
 /// Most connections; for another one, the one that has been idle for longest is closed.
 pub(super) const CONNECTIONS: usize = 512;
-/// How long a request or a reply may stand still.
-const STALLED: Duration = Duration::from_secs(30);
 /// How often expired caches are looked for.
 const SWEEP: Duration = Duration::from_secs(300);
 /// Most requests of a connection before the next one's turn.
@@ -110,7 +109,7 @@ impl Agent {
             let ready = self.wait(ending, now);
             now = Instant::now();
             if ready.ending {
-                self.tell_loss("ended by a signal");
+                self.journal.tell_loss("ended by a signal", &self.collections);
                 return;
             }
             for at in ready.connections {
@@ -157,20 +156,18 @@ impl Agent {
     }
 
     fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let connections = self.connections.iter().map(|connection| self.patience_ends(connection));
         let sweep = (self.collections.count() > 0).then_some(self.next_sweep);
         let leave =
-            (self.is_empty() && !self.asked_to_leave).then(|| self.last_active + self.settings.idle.0);
+            (self.may_leave() && !self.asked_to_leave).then(|| self.last_active + self.settings.idle.0);
         let scarce = (self.scarce_until > now).then_some(self.scarce_until);
         let renewals = self.renewals.as_ref().and_then(Renewals::next_deadline);
-        let due = self.connections.iter().filter_map(Connection::due);
-        let timers = [sweep, leave, scarce, renewals, self.next_tending].into_iter().flatten();
-        connections.chain(due).chain(timers).min()
+        let timers = [sweep, scarce, renewals, self.next_tending];
+        next_deadline(&self.connections, self.settings.idle.0, leave, timers)
     }
 
-    fn patience_ends(&self, connection: &Connection) -> Instant {
-        let patience = if connection.is_idle() { self.settings.idle.0 } else { STALLED };
-        connection.moved() + patience
+    /// Whether the process may end once it has been idle for long.
+    fn may_leave(&self) -> bool {
+        self.is_empty() && self.intake.is_served_by_others()
     }
 
     fn is_empty(&self) -> bool {
@@ -179,9 +176,10 @@ impl Agent {
 
     /// Does what is due at this time.
     fn tidy(&mut self, now: Instant) {
+        let idle = self.settings.idle.0;
         let over: Vec<usize> = (0..self.connections.len())
             .rev()
-            .filter(|&at| self.connections.get(at).is_some_and(|one| self.patience_ends(one) <= now))
+            .filter(|&at| self.connections.get(at).is_some_and(|one| patience_ends(one, idle) <= now))
             .collect();
         for at in over {
             if self.connections.get(at).is_some_and(Connection::is_idle) {
@@ -199,13 +197,26 @@ impl Agent {
         if self.next_tending.is_some_and(|due| due <= now) {
             self.next_tending = self.collections.tend(now);
         }
-        if let Some(renewals) = &mut self.renewals {
-            renewals.attend(&mut self.collections, &self.limits, &mut self.journal, now);
+        self.superseded |= self.collections.is_superseded();
+        if !self.superseded {
+            self.maintain(now);
         }
-        if now >= self.next_sweep && !self.is_empty() {
+    }
+
+    /// Renews and drops tickets, as long as no other agent does.
+    fn maintain(&mut self, now: Instant) {
+        if let Some(renewals) = &mut self.renewals {
+            let attended = renewals.attend(&mut self.collections, &self.limits, &mut self.journal, now);
+            self.superseded |= attended.is_err();
+        }
+        if now >= self.next_sweep && !self.is_empty() && !self.superseded {
             self.next_sweep = now + SWEEP;
-            match sweep(&mut self.collections, Pressure::None, now_32()) {
-                Ok(dropped) => self.tell_dropped(dropped),
+            let mut dropped = Vec::new();
+            let swept = sweep(&mut self.collections, Pressure::None, now_32(), &mut dropped);
+            self.journal.tell_dropped(dropped);
+            match swept {
+                Ok(()) => {}
+                Err(StorageError::Superseded) => self.superseded = true,
                 Err(error) => self.journal.say(LogLevel::Error, Topic::Storage, error),
             }
         }
@@ -219,11 +230,11 @@ impl Agent {
             return true;
         }
         if matches!(self.intake, Intake::Closed) && self.connections.is_empty() {
-            self.tell_loss("ended, since lgss_kcm is gone");
+            self.journal.tell_loss("ended, since lgss_kcm is gone", &self.collections);
             return true;
         }
         let idle = now.saturating_duration_since(self.last_active) >= self.settings.idle.0;
-        if self.asked_to_leave || !idle || !self.is_empty() {
+        if self.asked_to_leave || !idle || !self.may_leave() {
             return false;
         }
         while let Some(at) = self.longest_idle() {
@@ -314,8 +325,11 @@ impl Agent {
                 (ReadSoFar::Request(opcode, parameters), since) => {
                     let scope = connection.scope().clone();
                     self.last_active = now;
-                    let answer =
-                        self.answer(&scope, (opcode, &parameters), room.saturating_sub(parameters.len()));
+                    let answer = self.answer(
+                        &scope,
+                        (opcode, parameters.expose()),
+                        room.saturating_sub(parameters.len()),
+                    );
                     if self.superseded {
                         return false;
                     }
@@ -329,7 +343,7 @@ impl Agent {
                 }
             };
             let reply = answer.unwrap_or_else(|refusal| {
-                self.tell_refusal(&refusal);
+                self.journal.tell_refusal(&refusal);
                 KcmReply::status(refusal.status())
             });
             let Some(connection) = self.connections.get_mut(at) else { return true };
@@ -362,7 +376,7 @@ impl Agent {
             dropped: &mut dropped,
         };
         let answer = desk.answer(opcode, parameters);
-        self.tell_dropped(dropped);
+        self.journal.tell_dropped(dropped);
         self.superseded |= matches!(answer, Err(KcmRefusal::Storage(StorageError::Superseded)));
         answer
     }
@@ -372,29 +386,5 @@ impl Agent {
         matches!(answer, Err(KcmRefusal::Storage(StorageError::Quota(_))))
             && now.saturating_duration_since(since) < ROOM_WITHIN
             && self.collections.frees_room(now)
-    }
-
-    fn tell_refusal(&mut self, refusal: &KcmRefusal) {
-        if let Some((level, topic)) = refusal.severity() {
-            self.journal.say(level, topic, refusal);
-        }
-    }
-
-    fn tell_dropped(&mut self, dropped: Vec<Dropped>) {
-        for Dropped { label, principal } in dropped {
-            let words = format_args!("{label} of {principal} is dropped: its tickets have expired");
-            self.journal.say(LogLevel::Info, Topic::Expiry, words);
-        }
-    }
-
-    /// Says that caches end with the process, if they do.
-    fn tell_loss(&mut self, why: &str) {
-        let count = self.collections.count();
-        if count > 0 && !self.collections.survive() {
-            let tickets: usize = self.collections.all().map(|(_, _, cache)| cache.credentials().len()).sum();
-            let words =
-                format_args!("{why}: caches that were in memory are lost: {count} with {tickets} entries");
-            self.journal.say(LogLevel::Warn, Topic::Process, words);
-        }
     }
 }

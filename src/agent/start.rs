@@ -176,12 +176,12 @@ fn intake(
             let listener = UnixListener::from(socket);
             let non_blocking = listener.set_nonblocking(true);
             non_blocking.map_err(|_| StartFailure::Given(*number, Errno::EBADF))?;
-            Ok(Intake::Listening(listener))
+            Ok(Intake::Passed(listener))
         }
         (_, _, Some(path)) => {
             let listener = listen(&path)?;
             listener.set_nonblocking(true).map_err(|error| StartFailure::Socket(path, error))?;
-            Ok(Intake::Listening(listener))
+            Ok(Intake::Own(listener))
         }
         (_, _, None) => Err(StartFailure::Given(-1, Errno::EBADF)),
     }

@@ -1,5 +1,7 @@
 //! The writing of layouts, by those who make payloads and messages.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::reader::WireError;
@@ -12,7 +14,7 @@ pub(crate) fn without_context(errno: nix::errno::Errno, gss_major: u32) -> [u8; 
 }
 
 /// A buffer under construction, zeroed on drop because key material passes through it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Writer(Zeroizing<Vec<u8>>);
 
 impl Writer {
@@ -95,6 +97,12 @@ impl Writer {
     }
 }
 
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Writer({} bytes)", self.0.len())
+    }
+}
+
 fn field_length(bytes: &[u8]) -> Result<u32, WireError> {
     u32::try_from(bytes.len()).map_err(|_| WireError::TooLong(bytes.len(), u32::MAX as usize))
 }
@@ -109,6 +117,13 @@ mod tests {
     use super::super::reader::Reader;
     use super::{WireError, Writer};
     use proptest::prelude::*;
+
+    #[test]
+    fn a_writer_that_is_printed_shows_its_length_only() {
+        let mut writer = Writer::new();
+        writer.bytes(&[215; 3]);
+        assert_eq!(format!("{writer:?}"), "Writer(3 bytes)");
+    }
 
     #[test]
     fn a_length_beyond_the_bytes_is_truncated_and_beyond_the_limit_too_long() {

@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 fn quick_site(shared: &Shared) -> Site {
     let site = Site::new(shared.realm());
-    site.add_settings("[agent]\nidle = \"500ms\"\n");
+    site.add_settings("[agent]\nidle = \"3s\"\n");
     site
 }
 

@@ -9,6 +9,7 @@ use crate::support::shared::Shared;
 use crate::support::site::Site;
 use crate::support::wait::wait_for;
 use nix::sys::signal::Signal;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 crate::trials![
@@ -23,6 +24,8 @@ crate::trials![
     a_keyring_that_others_may_use_is_not_believed,
     a_keyring_that_somebody_has_removed_is_stored_anew,
     a_second_agent_takes_over_and_the_first_one_ends,
+    an_agent_whose_caches_were_taken_over_ends_without_a_request,
+    an_agent_that_has_made_its_socket_stays_when_it_is_idle,
     mits_collection_in_the_same_keyring_is_another_one,
     roots_caches_stay_in_memory,
     sessions_of_their_own_exclude_the_keyring,
@@ -277,6 +280,27 @@ fn a_second_agent_takes_over_and_the_first_one_ends(shared: &Shared) {
     wait_for("the end of the first agent", SOON, || first.ended());
     kept.site.log.wait_for_words(&["another lgss_agent serves these caches now"]);
     assert_eq!(count(&mut client, "a"), 2);
+}
+
+fn an_agent_whose_caches_were_taken_over_ends_without_a_request(shared: &Shared) {
+    let kept = KeptCaches::new(shared.realm());
+    let mut first = kept.agent();
+    let mut client = kept.connect();
+    initialize(&mut client, "a");
+    let _second = kept.agent_at("second.socket");
+    // Root's connection is closed unread: it asks nothing.
+    drop(UnixStream::connect(kept.site.path("user").join("kcm.socket")).unwrap());
+    wait_for("the end of the first agent", SOON, || first.ended());
+    kept.site.log.wait_for_words(&["another lgss_agent serves these caches now"]);
+}
+
+fn an_agent_that_has_made_its_socket_stays_when_it_is_idle(shared: &Shared) {
+    let kept = KeptCaches::with(shared.realm(), "idle = \"1s\"\n");
+    let mut agent = kept.agent();
+    // After the time at which it could have left, twice.
+    assert!(kept.connect().is_closed() && kept.connect().is_closed());
+    assert_eq!(kept.connect().done(20, &[]), format!("{}\0", kept.site.uid()).as_bytes());
+    assert!(agent.ended().is_none());
 }
 
 fn mits_collection_in_the_same_keyring_is_another_one(shared: &Shared) {

@@ -66,7 +66,7 @@ impl Renewing {
     #[track_caller]
     fn wait_until_later(&self, than: &[String]) -> Vec<String> {
         assert_eq!(than.len(), 1, "{than:?}");
-        wait_for("a renewal", Duration::from_secs(20), || {
+        wait_for("a renewal", Duration::from_secs(30), || {
             let ends = self.ends("KCM:");
             assert_eq!(ends.len(), 1, "{ends:?}");
             Some(ends).filter(|ends| ends != than)
@@ -102,21 +102,21 @@ fn status_field(pid: Pid, name: &str) -> Option<String> {
     status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
 }
 
-const NOT_WANTED: &str = "a renewed ticket is not wanted any more";
+const NOT_WANTED: &str = "replaced, removed or has ended";
 
 fn over_several_lifetimes_there_is_one_valid_ticket_and_services_tickets_stay(_: &Shared) {
     let renewing = Renewing::new(&Settings::default());
     let begun = Instant::now();
-    renewing.done("kinit -l 6s -r 10m alice");
+    renewing.done("kinit -l 20s -r 10m alice");
     renewing.done(&format!("kvno {}", renewing.service()));
     let mut ends = renewing.ends("KCM:");
-    for _ in 0..4 {
+    for _ in 0..3 {
         ends = renewing.wait_until_later(&ends);
         renewing.done("klist -s");
         let listed = renewing.done("klist");
         assert!(listed.contains(&renewing.service()), "{listed}");
     }
-    assert!(begun.elapsed() > Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(20), "{:?}", begun.elapsed());
     // What has ended is got again by the renewed ticket.
     renewing.done(&format!("kvno {}", renewing.service()));
     renewing.site.log.wait_for_words(&["lgss_agent[", ": renewed the tickets of alice@", " until "]);
@@ -185,11 +185,11 @@ fn a_cache_that_was_destroyed_during_a_renewal_stays_destroyed(_: &Shared) {
 
 fn a_ticket_that_ended_during_a_renewal_is_not_revived(_: &Shared) {
     let renewing = Renewing::new(&Settings::default());
-    renewing.done("kinit -l 6s -r 10m alice");
+    renewing.done("kinit -l 20s -r 10m alice");
     let ends = renewing.ends("KCM:");
     renewing.realm.silence();
     let worker = wait_for_due_worker(&renewing);
-    wait_for("the end of the ticket", Duration::from_secs(15), || renewing.attempt("klist -s").err());
+    wait_for("the end of the ticket", Duration::from_secs(30), || renewing.attempt("klist -s").err());
     renewing.realm.wake();
     kill(worker, Signal::SIGCONT).unwrap();
     renewing.site.log.wait_for_words(&[NOT_WANTED]);

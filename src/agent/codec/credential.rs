@@ -145,6 +145,9 @@ pub(crate) struct HeldCredential {
 }
 
 impl HeldCredential {
+    /// No credential has fewer bytes: two principals without components, a key, times, `u8`, flags, two lists, two tickets.
+    pub(super) const SHORTEST: usize = 2 * 12 + 6 + 16 + 1 + 4 + 2 * 4 + 2 * 4;
+
     /// Keeps a credential.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::credential::HeldCredential;
 use super::pattern::Pattern;
 use super::principal::PrincipalBytes;
 use crate::text::quoted;
@@ -194,7 +195,12 @@ impl<'a> KcmRequest<'a> {
         let (offset, principal) = (reader.u32_be()?, PrincipalBytes::read(reader)?);
         // A count without credentials ends at the first that is not there.
         let count = reader.u32_be()?;
-        let credentials = (0..count).map(|_| reader.opaque_be()).collect::<Result<_, _>>()?;
+        let credential = |_| {
+            let bytes = reader.opaque_be()?;
+            // So that a request leads to a list of a bounded size.
+            if bytes.len() < HeldCredential::SHORTEST { Err(WireError::Truncated) } else { Ok(bytes) }
+        };
+        let credentials = (0..count).map(credential).collect::<Result<_, _>>()?;
         Ok(Self::Replace { label, offset, principal, credentials })
     }
 }

@@ -70,7 +70,9 @@ impl Bench {
     }
 
     fn sweep(&mut self) -> usize {
-        sweep(&mut self.collections, Pressure::None, self.now).unwrap().len()
+        let mut dropped = Vec::new();
+        sweep(&mut self.collections, Pressure::None, self.now, &mut dropped).unwrap();
+        dropped.len()
     }
 }
 
@@ -161,6 +163,43 @@ fn settings_of_a_cache_outlive_its_tickets_and_do_not_keep_it() {
     assert_eq!((bench.sweep(), bench.count("a")), (0, 2));
     bench.now = NOW + 10 + CACHE_STAYS;
     assert_eq!(bench.sweep(), 1);
+}
+
+#[test]
+fn what_is_dropped_for_want_of_room_gives_its_room_once() {
+    let mut bench = Bench::new();
+    let ticket =
+        |server: &str, end, size| Sample { end, ticket: vec![1; size], ..Sample::for_server(server) };
+    let fill = |bench: &mut Bench, label: &str, count, end| {
+        bench.make(label, &[]);
+        for number in 0..count {
+            bench.ask(6, &named(label, &ticket(&format!("s{number}/x@A"), end, 3000).bytes())).unwrap();
+        }
+    };
+    fill(&mut bench, "full", 7, u32::MAX);
+    fill(&mut bench, "more", 5, u32::MAX);
+    // Its tickets end, and what takes its place has no room beside the others.
+    fill(&mut bench, "over", 6, NOW + 10);
+    bench.now = NOW + 20;
+    let large: Vec<u8> = (0..8)
+        .flat_map(|number| opaque(&ticket(&format!("t{number}/x@A"), u32::MAX, 3600).bytes()))
+        .collect();
+    let parameters =
+        named("over", &[&[0; 4][..], &principal("bob@A"), &[0, 0, 0, 8], large.as_slice()].concat());
+    assert_eq!(bench.ask(13002, &parameters), Err(Status::Full));
+    assert!(bench.collections.size() <= LIMITS.memory && bench.ask(8, &named("full", &[])).is_ok());
+}
+
+#[test]
+fn more_credentials_than_a_cache_may_have_are_refused_before_they_are_read() {
+    let mut bench = Bench::new();
+    let none = opaque(&[0xff; 100]);
+    let replacement = |count: u8| {
+        let many = none.repeat(count.into());
+        named("a", &[&[0; 4][..], &principal("bob@A"), &[0, 0, 0, count], &many].concat())
+    };
+    assert_eq!(bench.ask(13002, &replacement(9)), Err(Status::Full));
+    assert_eq!(bench.ask(13002, &replacement(8)), Err(Status::Malformed));
 }
 
 /// Keeps nothing, and fails when it is told to.

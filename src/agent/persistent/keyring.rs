@@ -92,7 +92,7 @@ impl AgentKeyring {
             Change::RemoveCache { label } => self.remove_cache(label)?,
             Change::MoveCache { from, to } => self.move_cache(from, to)?,
             Change::PutCredential { label, id, credential, replaced } => {
-                self.put(label, (*id, credential), *replaced)?;
+                self.put(label, (*id, credential), replaced)?;
             }
             Change::RemoveCredentials { label, ids } => self.remove_credentials(label, ids)?,
             Change::SetDefault { label } => self.set_default(label)?,
@@ -153,12 +153,12 @@ impl AgentKeyring {
         &mut self,
         label: &CacheLabel,
         (id, credential): (CredentialId, &HeldCredential),
-        replaced: Option<CredentialId>,
+        replaced: &[CredentialId],
     ) -> Result<(), Errno> {
         let kind = self.kind;
         self.cache(label)?.put(number_of(id.0), credential, kind)?;
         // Of two that are duplicates the later one counts.
-        self.forget(label, replaced.into_iter().map(|id| number_of(id.0)));
+        self.forget(label, replaced.iter().map(|id| number_of(id.0)));
         Ok(())
     }
 

@@ -12,7 +12,9 @@ use super::keyring::{AgentKeyring, unlink};
 use super::layout::{AGENT, DEFAULT, PartName, SERVER, StoredHead, TicketKey, cache_number, joined};
 use super::stored::{StoredCache, StoredTicket, end_in_time};
 use crate::agent::cache::HeldCache;
-use crate::agent::codec::{CacheId, CacheLabel, CredentialId, PrincipalBytes, id_of, number_of};
+use crate::agent::codec::{
+    CacheId, CacheLabel, CredentialId, HeldCredential, PrincipalBytes, id_of, number_of,
+};
 use crate::agent::collections::KeptCaches;
 use crate::key::{KeyDescription, is_keyring, keys_in};
 use crate::sys::keyctl;
@@ -238,16 +240,16 @@ impl Restoring {
                 self.waste(keys, stored.ring);
                 continue;
             }
-            if let Some(former) = cache.duplicate_of(&credential)
-                && let Some(former) = stored.tickets.remove(&number_of(former.0))
-            {
-                self.waste(former.keys, stored.ring);
-            }
-            let Some(room) = self.room.checked_sub(credential.cost()) else {
+            let former = cache.duplicate_of(&credential);
+            let freed = former.and_then(|id| cache.credential(id)).map_or(0, HeldCredential::cost);
+            let Some(room) = self.room.saturating_add(freed).checked_sub(credential.cost()) else {
                 self.pass_over(keys.first().copied().unwrap_or(0), "agent.max_memory is reached");
                 continue;
             };
             self.room = room;
+            if let Some(former) = former.and_then(|id| stored.tickets.remove(&number_of(id.0))) {
+                self.waste(former.keys, stored.ring);
+            }
             keys.iter().for_each(|key| end_in_time(*key, end));
             cache.put(CredentialId(id_of(number, self.owner.token)), credential, self.now);
             stored.tickets.insert(number, StoredTicket { keys, end });

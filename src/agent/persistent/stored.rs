@@ -113,7 +113,13 @@ impl StoredCache {
     /// # Errors
     /// The kernel's; nothing has changed then.
     pub(super) fn write_head(&mut self, head: StoredHead) -> Result<(), Errno> {
-        keyctl::update(self.head_key, head.written().as_slice())?;
+        // Of this name there is one key in a keyring: it is updated, which KEYCTL_UPDATE does with a page at most.
+        let key = keyctl::add(c"user", HEAD, head.written().as_slice(), self.ring)?;
+        if key != self.head_key {
+            // Somebody has taken the former away, and who knows what else: the cache is no longer stored.
+            let _ = keyctl::unlink(key, self.ring);
+            return Err(Errno::ENOKEY);
+        }
         self.head = head;
         Ok(())
     }

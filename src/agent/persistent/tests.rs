@@ -64,7 +64,11 @@ impl Bench {
     }
 
     fn make(&mut self, name: &str, samples: &[Sample]) {
-        let bytes = principal("alice@A");
+        self.make_for("alice@A", name, samples);
+    }
+
+    fn make_for(&mut self, client: &str, name: &str, samples: &[Sample]) {
+        let bytes = principal(client);
         let id = self.collections.new_cache_id();
         let mut cache = HeldCache::new(id, PrincipalBytes::read(&mut Reader::new(&bytes)).unwrap(), 0);
         for sample in samples {
@@ -76,7 +80,7 @@ impl Bench {
     fn store(&mut self, name: &str, sample: &Sample) {
         let credential = sample.held();
         let cache = self.collections.cache(&ClientScope::User, &label(name)).unwrap();
-        let replaced = cache.duplicate_of(&credential);
+        let replaced = cache.duplicate_of(&credential).into_iter().collect();
         let id = self.collections.new_credential_id();
         self.apply(Change::PutCredential { label: label(name), id, credential, replaced });
     }
@@ -303,5 +307,25 @@ fn what_has_no_room_changes_nothing() {
     let refused = bench.collections.apply(&ClientScope::User, change, 0);
     assert!(matches!(refused, Err(StorageError::Kernel(Errno::EINVAL))), "{refused:?}");
     assert_eq!(bench.shown(), before);
+    bench.expect_kept();
+}
+
+#[test]
+fn a_thousand_tickets_are_removed_at_once() {
+    let mut bench = Bench::new();
+    let samples: Vec<Sample> =
+        (0..1000).map(|number| Sample { end: now_32() + 1000, ..service(&format!("s{number}")) }).collect();
+    bench.make("a", &samples);
+    let ids = bench.ids("a");
+    bench.apply(Change::RemoveCredentials { label: label("a"), ids });
+    bench.expect_kept();
+    assert_eq!(keyctl::links(bench.cache_ring("a")).unwrap().len(), 1, "the head");
+}
+
+#[test]
+fn a_cache_of_a_principal_of_five_thousand_bytes_takes_tickets() {
+    let mut bench = Bench::new();
+    bench.make_for(&format!("{}@A", "p".repeat(5000)), "a", &[]);
+    bench.store("a", &Sample { end: now_32() + 1000, ..service("x") });
     bench.expect_kept();
 }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::starter::Starter;
 use crate::agent::codec::CredentialId;
 use crate::agent::peer::ClientScope;
+use crate::secret::Secret;
 
 /// What has come of an errand.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,12 +34,12 @@ pub(super) enum Progress {
 pub(super) struct Errand {
     scope: ClientScope,
     ticket: CredentialId,
-    outgoing: Zeroizing<Vec<u8>>,
+    outgoing: Secret,
     sent: usize,
     /// Closed when all is sent, or the worker wants no more.
     to: Option<File>,
     from: File,
-    incoming: Zeroizing<Vec<u8>>,
+    incoming: Secret,
     got: usize,
     until: Instant,
 }
@@ -62,12 +63,12 @@ impl Errand {
         let mut errand = Self {
             scope,
             ticket,
-            outgoing: message,
+            outgoing: message.into(),
             sent: 0,
             to: Some(to.into()),
             from: from.into(),
             // One more, by which an answer that is too long is known.
-            incoming: Zeroizing::new(vec![0; room.saturating_add(1)]),
+            incoming: Secret::new(vec![0; room.saturating_add(1)]),
             got: 0,
             until,
         };
@@ -98,7 +99,7 @@ impl Errand {
 
     /// What has come so far.
     pub(super) fn said(&self) -> &[u8] {
-        self.incoming.get(..self.got).unwrap_or_default()
+        self.incoming.expose().get(..self.got).unwrap_or_default()
     }
 
     /// Sends and reads what can be.
@@ -112,7 +113,7 @@ impl Errand {
 
     fn send(&mut self) {
         while let Some(to) = &mut self.to {
-            let rest = self.outgoing.get(self.sent..).unwrap_or_default();
+            let rest = self.outgoing.expose().get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
                 break;
             }
@@ -129,7 +130,7 @@ impl Errand {
 
     fn receive(&mut self) -> Progress {
         loop {
-            let free = self.incoming.get_mut(self.got..).unwrap_or_default();
+            let free = self.incoming.expose_mut().get_mut(self.got..).unwrap_or_default();
             if free.is_empty() {
                 return Progress::TooLong;
             }

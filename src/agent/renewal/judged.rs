@@ -45,6 +45,9 @@ pub(super) enum RenewalFault {
     /// A ticket that does not last longer.
     #[error("the KDC gives no longer life")]
     NotLater,
+    /// A ticket for which there is one in the cache already that lasts longer.
+    #[error("the cache has a ticket of the same kind that ends later")]
+    Outlived,
     /// Too much.
     #[error(transparent)]
     Limit(#[from] LimitMet),

@@ -8,6 +8,7 @@
 mod confinement;
 mod errand;
 mod judged;
+mod placing;
 mod schedule;
 mod starter;
 
@@ -21,18 +22,19 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::cache::HeldCache;
-use super::change::Change;
-use super::codec::{CacheLabel, CredentialId, HeldCredential, with_one};
+use super::change::StorageError;
+use super::codec::{CacheId, CacheLabel, CredentialId, HeldCredential, with_one};
 use super::collections::Collections;
 use super::journal::{AgentJournal, Topic};
-use super::limits::{LimitMet, StoreLimits};
+use super::limits::StoreLimits;
 use super::peer::ClientScope;
 use crate::config::{Config, LogLevel, WorkerSandbox};
-use crate::negotiate::renewing::RenewalOrder;
+use crate::negotiate::renewing::{RenewalAnswer, RenewalOrder};
 use crate::sys::process::disown_children;
 use crate::time;
 use errand::{Errand, Progress};
 use judged::{FaultKind, RenewalFault, new_ticket};
+use placing::{fitting, put};
 use starter::{Starter, WORKERS};
 
 /// What an answer has beyond one ticket: principals, the rest of the format.
@@ -50,6 +52,8 @@ pub(super) struct Renewals {
     limit: Duration,
     errands: Vec<Errand>,
     troubles: BTreeMap<CredentialId, Trouble>,
+    /// Until when caches are left alone after a success, in seconds since the epoch of this machine's clock.
+    rests: BTreeMap<CacheId, u32>,
     /// By the clock on the wall, which goes on while the machine sleeps.
     alarm: TimerFd,
     alarm_at: Option<u32>,
@@ -90,6 +94,7 @@ impl Renewals {
             limit: config.timeouts.kdc.0,
             errands: Vec::new(),
             troubles: BTreeMap::new(),
+            rests: BTreeMap::new(),
             alarm: TimerFd::new(ClockId::CLOCK_REALTIME, flags)?,
             alarm_at: None,
         })
@@ -107,13 +112,16 @@ impl Renewals {
     }
 
     /// Takes what workers have answered, and begins what is due.
+    ///
+    /// # Errors
+    /// [`StorageError::Superseded`]: nothing more is begun.
     pub(super) fn attend(
         &mut self,
         collections: &mut Collections,
         limits: &StoreLimits,
         journal: &mut AgentJournal,
         now: Instant,
-    ) {
+    ) -> Result<(), StorageError> {
         // It stays readable until it is read, and is set anew even if the clock was set back meanwhile.
         if self.alarm.wait().is_ok() {
             self.alarm_at = None;
@@ -126,9 +134,10 @@ impl Renewals {
             }
         }
         for (errand, progress) in finished {
-            self.settle(&errand, &progress, (collections, limits), journal);
+            self.settle(&errand, &progress, (collections, limits), journal)?;
         }
         self.begin_due(collections, limits, journal, now);
+        Ok(())
     }
 
     /// Puts a renewed ticket in the place of the one that was sent, if that is still there.
@@ -138,29 +147,38 @@ impl Renewals {
         progress: &Progress,
         (collections, limits): (&mut Collections, &StoreLimits),
         journal: &mut AgentJournal,
-    ) {
+    ) -> Result<(), StorageError> {
         let now = time::now_32();
         // A cache that was moved has the ticket under another name.
         let found = collections.of(errand.scope()).and_then(|collection| {
             collection.caches().find_map(|(label, cache)| {
                 let old = cache.credential(errand.ticket())?;
-                (here(old.end()?, cache) > now).then_some((label, cache, old))
+                (here(old.end()?, cache.offset()) > now).then_some((label, cache, old))
             })
         });
         let Some((label, cache, old)) = found else {
-            let words =
-                "a renewed ticket is not wanted any more: the old one was replaced, removed or has ended";
-            return journal.say(LogLevel::Info, Topic::Renewal, words);
+            let words = if matches!(RenewalAnswer::read(errand.said()), RenewalAnswer::Cache(_)) {
+                "a renewed ticket is not wanted any more: the old one was replaced, removed or has ended"
+            } else {
+                "a renewal is given up: its ticket was replaced, removed or has ended"
+            };
+            journal.say(LogLevel::Info, Topic::Renewal, words);
+            return Ok(());
         };
-        let (label, principal) = (label.clone(), cache.shown_principal());
+        let (label, principal, id) = (label.clone(), cache.shown_principal(), cache.id());
+        let offset = cache.offset();
         let fitting = answered(errand, progress, cache, old)
             .and_then(|new| fitting(new, &label, old, (&*collections, limits)));
-        match fitting.and_then(|new| put(collections, errand, label.clone(), new)) {
+        match fitting.and_then(|new| put(collections, (errand.scope(), errand.ticket()), label.clone(), new))
+        {
             Ok(until) => {
+                self.rests
+                    .insert(id, now.saturating_add(schedule::rest(here(until, offset).saturating_sub(now))));
                 let until = time::date(until);
                 let words = format_args!("{label}: renewed the tickets of {principal} until {until}");
                 journal.say(LogLevel::Info, Topic::Renewal, words);
             }
+            Err(RenewalFault::Storage(StorageError::Superseded)) => return Err(StorageError::Superseded),
             Err(fault) => {
                 let candidate = collections
                     .cache(errand.scope(), &label)
@@ -171,6 +189,7 @@ impl Renewals {
                 }
             }
         }
+        Ok(())
     }
 
     /// Has workers started for tickets that are due, those that end first before others, and sets the alarm for the next one.
@@ -184,6 +203,9 @@ impl Renewals {
         let seconds = time::now_32();
         let mut candidates: Vec<_> = collections.all().filter_map(|found| self.candidate(found)).collect();
         self.troubles.retain(|ticket, _| candidates.iter().any(|candidate| candidate.ticket == *ticket));
+        self.rests.retain(|id, until| {
+            *until > seconds && candidates.iter().any(|candidate| candidate.cache.id() == *id)
+        });
         candidates.retain(|candidate| candidate.end > seconds && !self.is_under_way(candidate.ticket));
         candidates.sort_by_key(|candidate| candidate.end);
         let mut next: Option<u32> = None;
@@ -207,8 +229,9 @@ impl Renewals {
     ) -> Option<DueTicket<'a>> {
         let (ticket, life) = cache.renewable()?;
         let again = self.troubles.get(&ticket).map_or(0, |trouble| trouble.again);
-        let due = here(schedule::due(life), cache).max(again);
-        Some(DueTicket { scope, label, cache, ticket, due, end: here(life.end, cache) })
+        let rest = self.rests.get(&cache.id()).copied().unwrap_or(0);
+        let due = here(schedule::due(life), cache.offset()).max(again).max(rest);
+        Some(DueTicket { scope, label, cache, ticket, due, end: here(life.end, cache.offset()) })
     }
 
     fn is_under_way(&self, ticket: CredentialId) -> bool {
@@ -286,9 +309,9 @@ impl Renewals {
     }
 }
 
-/// A time by the KDC's clock, as this machine's has it.
-fn here(time: u32, cache: &HeldCache) -> u32 {
-    let here = i64::from(time) - i64::from(cache.offset().cast_signed());
+/// A time by the KDC's clock, whose difference from this machine's is `offset`, as this machine's has it.
+fn here(time: u32, offset: u32) -> u32 {
+    let here = i64::from(time) - i64::from(offset.cast_signed());
     u32::try_from(here.max(0)).unwrap_or(u32::MAX)
 }
 
@@ -304,46 +327,4 @@ fn answered(
         Progress::TooLong => Err(RenewalFault::TooLong),
         Progress::Late | Progress::UnderWay => Err(RenewalFault::Late),
     }
-}
-
-/// The new ticket, if there is room for it in the place of the old one.
-fn fitting(
-    new: HeldCredential,
-    label: &CacheLabel,
-    old: &HeldCredential,
-    (collections, limits): (&Collections, &StoreLimits),
-) -> Result<HeldCredential, RenewalFault> {
-    let (label, size, limit) = (label.clone(), new.bytes().len(), limits.ticket_size);
-    let grown = new.cost().saturating_sub(old.cost());
-    if size > limit {
-        Err(LimitMet::TicketSize { label, size, limit }.into())
-    } else if collections.size().saturating_add(grown) > limits.memory {
-        Err(LimitMet::Memory { label, limit: limits.memory }.into())
-    } else {
-        Ok(new)
-    }
-}
-
-/// Puts a new ticket in the place of the one that was sent. Returns when it ends.
-fn put(
-    collections: &mut Collections,
-    errand: &Errand,
-    label: CacheLabel,
-    new: HeldCredential,
-) -> Result<u32, RenewalFault> {
-    let (scope, old, now) = (errand.scope(), errand.ticket(), time::now_32());
-    let end = new.end().unwrap_or(0);
-    // Its session key may have another type than the old one's, and then be a duplicate of a third one.
-    let third = collections.cache(scope, &label).and_then(|cache| cache.duplicate_of(&new));
-    if let Some(third) = third.filter(|third| *third != old) {
-        collections.apply(
-            scope,
-            Change::RemoveCredentials { label: label.clone(), ids: vec![third] },
-            now,
-        )?;
-    }
-    let id = collections.new_credential_id();
-    let change = Change::PutCredential { label, id, credential: new, replaced: Some(old) };
-    collections.apply(scope, change, now)?;
-    Ok(end)
 }

@@ -10,6 +10,12 @@ pub(super) fn due(life: RenewableLife) -> u32 {
     life.start.saturating_add(life.end.saturating_sub(life.start) / 2)
 }
 
+/// How many seconds after its last renewal a cache is left alone, whatever its tickets say: a tenth of the life that was
+/// given, so that a KDC's clock or a ticket of a strange life does not lead to renewals without a pause.
+pub(super) fn rest(life: u32) -> u32 {
+    (life / 10).max(1)
+}
+
 /// How many seconds the failure of this number, from 1 on, is followed by: twice as many as the one before, and no more than an
 /// eighth of what is left.
 pub(super) fn pause(failures: u32, left: u32) -> u32 {
@@ -29,6 +35,11 @@ mod tests {
         assert_eq!(due(life(u32::MAX - 10, u32::MAX - 1)), u32::MAX - 6);
         // A life that ends before it begins is none.
         assert_eq!(due(life(2000, 1000)), 2000);
+    }
+
+    #[test]
+    fn a_cache_rests_for_a_tenth_of_the_life_and_a_second_at_least() {
+        assert_eq!([0, 5, 100, 36_000].map(rest), [1, 1, 10, 3600]);
     }
 
     #[test]
