@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use crate::text::{cut, escaped};
 
-/// Where syslogd listens.
+/// Where syslogd listens, for programs that read no settings.
+#[cfg(feature = "tools")]
 pub(crate) const SOCKET: &str = "/dev/log";
 /// Longest line in bytes, without its header.
 const LINE: usize = 960;
