@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use memory::Memory;
 use nix::unistd::{Uid, seteuid};
-use support::agent::{END, KcmClient, UNSUPPORTED, credential, named, principal};
+use support::agent::{KcmClient, credential, named, principal};
 use support::kcm::Kcm;
 use support::realm::Realm;
 use support::site::Site;
@@ -86,7 +86,7 @@ impl Server {
         seteuid(Uid::from_raw(self.uid)).unwrap();
         let socket = UnixStream::connect(&self.kcm.socket).unwrap();
         seteuid(Uid::from_raw(0)).unwrap();
-        Client { kcm: KcmClient::over(socket), uid: self.uid }
+        Client { kcm: KcmClient::over(socket), retrieves: self.name == "lgss_agent" }
     }
 
     fn memory(&self) -> Memory {
@@ -96,7 +96,8 @@ impl Server {
 
 struct Client {
     kcm: KcmClient,
-    uid: u32,
+    /// Whether the server knows that request.
+    retrieves: bool,
 }
 
 impl Client {
@@ -118,15 +119,15 @@ impl Client {
         assert_eq!(usize::try_from(count).unwrap(), expected);
     }
 
-    /// As MIT's library: where a server cannot do it, all tickets are listed.
+    /// As MIT's library in the end: SSSD's daemon does not know the request and closes the connection, so all tickets are listed
+    /// there. The vain request is left out, in its favour.
     fn retrieve(&mut self, cache: &str, number: usize, of: usize) {
+        if !self.retrieves {
+            return self.list(cache, of);
+        }
         let server = principal(&server(number));
         let pattern = [&[0_u8; 4][..], &2_u32.to_be_bytes(), &server, &[0; 4 * 4 + 1 + 4]].concat();
-        match self.kcm.call(RETRIEVE, &named(cache, &pattern)) {
-            (0, found) => assert!(found.len() > TICKET),
-            (UNSUPPORTED | END, _) | (_, _) if self.uid != 0 => self.list(cache, of),
-            (status, _) => panic!("{status}"),
-        }
+        assert!(self.kcm.done(RETRIEVE, &named(cache, &pattern)).len() > TICKET);
     }
 }
 

@@ -215,9 +215,7 @@ impl KinitTask<'_> {
         if !granting.can_be_renewed() && !self.arguments.by_keytab() {
             remark(
                 terminal.err,
-                format_args!(
-                    "the tickets of {client} cannot be renewed; by -r 7d one asks for some that can"
-                ),
+                format_args!("the tickets of {client} cannot be renewed; use -r 7d to get renewable ones"),
             );
         }
         Ok(Some(ToBeKept { watched, client: client.to_string(), ticket: granting }))

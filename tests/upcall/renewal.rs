@@ -28,7 +28,9 @@ crate::trials![
     a_ticket_renewed_shortly_before_its_end_serves_after_it,
 ];
 
-pub(crate) const RENEWING: &str = "[backoff]\nafter = 1000\n[kerberos]\nrenew = true\n";
+/// The user's agent leaves it to the upcall.
+pub(crate) const RENEWING: &str =
+    "[backoff]\nafter = 1000\n[kerberos]\nrenew = true\n[agent]\nrenew = false\n";
 /// Of a ticket's ten hours, four are left.
 pub(crate) const AGE: &str = "6h";
 pub(crate) const RENEWABLE: &[&str] = &["-l", "4h", "-r", "7d"];
