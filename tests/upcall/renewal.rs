@@ -13,6 +13,7 @@ use crate::support::site::{Rule, Settings, Site};
 use crate::support::wait::{stretched, wait_for};
 use lgss::private_to_lgss::event::Cause;
 use nix::errno::Errno;
+use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -99,7 +100,9 @@ fn a_worker_killed_at_any_system_call_of_a_renewal_leaves_a_ticket(_: &Shared) {
             if call >= last.load(Ordering::SeqCst) {
                 return site.wait_until_idle();
             }
-            std::fs::write(site.default_cache(), &cache).unwrap();
+            // Not made anew: in /tmp root could not do that with a user's file (fs.protected_regular).
+            let file = std::fs::File::options().write(true).truncate(true).open(site.default_cache());
+            file.unwrap().write_all(&cache).unwrap();
             let instance = format!("kill-worker-{call}");
             let owner = site.uid().to_string();
             site.ask_with(site.request_as(&owner, scene.acceptor.target(), &format!(":{instance}")));

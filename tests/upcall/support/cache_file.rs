@@ -81,6 +81,8 @@ impl CacheFile {
 /// Writes a file that this user alone may read.
 #[track_caller]
 pub(crate) fn plant(path: &Path, content: &[u8], owner: u32) {
+    // In /tmp, root may not write into a user's file that is there (fs.protected_regular).
+    let _ = fs::remove_file(path);
     fs::write(path, content).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     chown(path, Some(owner), Some(owner)).unwrap();
