@@ -64,6 +64,8 @@ mod identity;
 #[cfg(feature = "upcall")]
 mod negotiate;
 #[cfg(feature = "upcall")]
+mod renewal_times;
+#[cfg(feature = "upcall")]
 mod selftest;
 #[cfg(feature = "tools")]
 mod sk_tool;

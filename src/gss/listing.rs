@@ -7,6 +7,7 @@ use super::ffi;
 use super::krb5::Library;
 use super::principal::{Name, name_of};
 use super::status::Krb5Error;
+use crate::renewal_times::half_life;
 
 /// The properties of a ticket-granting ticket that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Granting {
 
     /// When half of its life is over, in seconds since the epoch.
     pub(crate) fn half_life(&self) -> u64 {
-        u64::from(self.start) + u64::from(self.end.saturating_sub(self.start)) / 2
+        half_life(self.start, self.end).into()
     }
 }
 

@@ -76,7 +76,7 @@ impl AgentProgram {
         raise_limit(Resource::RLIMIT_NOFILE, AGENTS_DESCRIPTORS)?;
         let program = self.opened.try_clone().map_err(|_| Errno::EMFILE)?;
         // From the next step on the user can stop this process: it must hold nothing of others, neither doors nor the socket.
-        close_all_but([program.as_fd(), agents_end.as_fd()])?;
+        close_all_but(&[program.as_fd(), agents_end.as_fd()])?;
         leave_for(user)?;
         let word = |text: String| CString::new(text).map_err(|_| Errno::EINVAL);
         let words = [word(door::DESCRIPTOR.to_string())?, word(peer.uid.to_string())?];

@@ -126,9 +126,8 @@ impl KinitTask<'_> {
         let tickets = obtain::tickets(self.arguments, self.library, &place)?;
         let kept = self.renewable(watched, &tickets, terminal)?;
         let stored = self.store(&place, &tickets, terminal)?;
-        // Those of the collection's primary cache may be another client's.
-        let cache = stored.cache.clone();
-        self.go_on(&cache, stored, kept)
+        // Not the collection: its primary cache may be another client's.
+        self.go_on(None, stored, kept)
     }
 
     fn in_a_new_session(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
@@ -140,7 +139,7 @@ impl KinitTask<'_> {
         let place = TicketPlace::in_the_session(self.arguments, self.library)?;
         let stored = self.store(&place, &tickets, terminal)?;
         session.is_ours()?;
-        self.go_on(place.name(), stored, kept)
+        self.go_on(Some(&place), stored, kept)
     }
 
     fn as_a_single_key(&self, terminal: &mut Terminal<'_>) -> Result<KinitExit, KinitFailure> {
@@ -275,13 +274,19 @@ impl KinitTask<'_> {
         escaped(&client).into_owned()
     }
 
-    /// What the tickets are for: they are renewed in the background, and a command runs, with `cache` in its environment.
-    fn go_on(&self, cache: &str, stored: Stored, kept: Option<ToBeKept>) -> Result<KinitExit, KinitFailure> {
+    /// What the tickets are for: they are renewed in the background, and a command runs, which is led to `place`, or to their cache.
+    fn go_on(
+        &self,
+        place: Option<&TicketPlace>,
+        stored: Stored,
+        kept: Option<ToBeKept>,
+    ) -> Result<KinitExit, KinitFailure> {
         if let Some(ToBeKept { watched, client, ticket }) = kept {
             let tickets = KeptTickets { arguments: self.arguments, cache: &stored.cache, client, ticket };
             keeping::start(tickets, watched)?;
         }
         if self.arguments.runs_something() {
+            let cache = place.map_or(stored.cache.as_str(), TicketPlace::name);
             return Err(own_session::become_command(&self.arguments.command, cache));
         }
         Ok(stored.said.map(|()| KinitExit::Done)?)

@@ -5,7 +5,7 @@
 //! been overwritten, no handle to any of them is used again; they are overwritten only while the process has one thread,
 //! which is checked.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_long};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -128,26 +128,29 @@ pub(crate) fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)
 }
 
-/// Closes every descriptor from 3 on but two (close_range(2)). What owns them must not use them any more, as in a child that
-/// never returns from where it was forked.
+/// Closes every descriptor from 3 on but these (close_range(2)). What owns them must not use them any more, as at a program's
+/// first step, or in a child that never returns from where it was forked.
 ///
 /// # Errors
 /// EDEADLK if this process has another thread; ENOSYS of kernels before 5.9.
-pub(crate) fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> Result<(), Errno> {
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     expect_one_thread()?;
-    let mut kept = kept.map(|kept| libc::c_uint::try_from(kept.as_raw_fd()).unwrap_or_default());
+    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).collect();
     kept.sort_unstable();
-    let [low, high] = kept;
-    let around = [
-        (3, low.saturating_sub(1)),
-        (low.saturating_add(1), high.saturating_sub(1)),
-        (high.saturating_add(1), libc::c_uint::MAX),
-    ];
-    for (first, last) in around.into_iter().filter(|(first, last)| first <= last) {
-        // SAFETY: plain numbers; by this function's contract nobody uses what is closed.
-        Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first.max(3), last, 0) })?;
+    let mut first = FIRST;
+    for number in kept.into_iter().filter(|number| *number >= FIRST) {
+        if first < number {
+            close_range(first, number - 1)?;
+        }
+        first = number.saturating_add(1);
     }
-    Ok(())
+    close_range(first, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> Result<(), Errno> {
+    let (first, last, none) = (c_long::from(first), c_long::from(last), 0 as c_long);
+    // SAFETY: plain numbers; by the caller's contract nobody uses what is closed.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, none) }).map(drop)
 }
 
 #[cfg(test)]
@@ -197,5 +200,12 @@ mod tests {
     #[test]
     fn of_what_cannot_be_executed_is_told_by_the_descriptor_that_is_kept() {
         assert_eq!(run("/dev/null", &[c"null"]), (String::new(), "it: Exec(EACCES)".to_owned()));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_close_is_an_error() {
+        // As with a kernel that has no such call, and without closing what other tests have open.
+        assert_eq!(close_range(4, 3), Err(Errno::EINVAL));
+        assert_eq!(close_range(RawFd::MAX, RawFd::MAX), Ok(()));
     }
 }

@@ -135,11 +135,7 @@ pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
     ambient::clear().map_err(code)?;
     bounding::clear().map_err(code)?;
     setresgid(gid, gid, gid)?;
-    untouchable(|| {
-        setresuid(uid, uid, uid)?;
-        // The process is the user's now, and the id change has reset the flag.
-        set_undumpable()
-    })?;
+    become_undumpable(uid)?;
     CapState::empty().set_current().map_err(code)?;
     capctl::prctl::set_no_new_privs().map_err(code)?;
     verify_dropped(uid, gid)
@@ -148,12 +144,14 @@ pub fn drop_to(uid: Uid, gid: Gid) -> Result<(), Errno> {
 /// Changes ids so that the new user can at no moment trace the process or get a core of it, even if fs.suid_dumpable makes
 /// every process that changes its ids dumpable. Until it is undumpable, it has capabilities that the user lacks (ptrace(2),
 /// proc(5)), and no signal ends it with a core.
-pub(super) fn untouchable(change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+pub(super) fn become_undumpable(uid: Uid) -> Result<(), Errno> {
     let code = |e: capctl::Error| Errno::from_raw(e.code());
     let unblocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let changed = capctl::prctl::set_keepcaps(true)
         .map_err(code)
-        .and_then(|()| change())
+        .and_then(|()| setresuid(uid, uid, uid))
+        // The process is the user's now, and the id change has reset the flag.
+        .and_then(|()| set_undumpable())
         .and_then(|()| capctl::prctl::set_keepcaps(false).map_err(code));
     unblocked.thread_set_mask()?;
     changed

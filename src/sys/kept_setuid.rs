@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, getegid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid};
 
-use super::jail::{set_undumpable, untouchable, verify_dropped};
+use super::jail::{become_undumpable, verify_dropped};
 
 fn code(error: capctl::Error) -> Errno {
     Errno::from_raw(error.code())
@@ -50,10 +50,7 @@ pub(crate) fn keep_only_setuid(uid: Uid, gid: Gid) -> Result<(), Errno> {
     }
     bounding::clear().map_err(code)?;
     setresgid(gid, gid, gid)?;
-    untouchable(|| {
-        setresuid(uid, uid, uid)?;
-        set_undumpable()
-    })?;
+    become_undumpable(uid)?;
     kept().set_current().map_err(code)?;
     capctl::prctl::set_no_new_privs().map_err(code)?;
     verify_kept(uid, gid)
@@ -98,11 +95,7 @@ pub(crate) fn leave_for(uid: Uid) -> Result<(), Errno> {
         return Err(Errno::EPERM);
     }
     ambient::clear().map_err(code)?;
-    untouchable(|| {
-        setresuid(uid, uid, uid)?;
-        // The process is the user's now, and the id change has reset the flag.
-        set_undumpable()
-    })?;
+    become_undumpable(uid)?;
     CapState::empty().set_current().map_err(code)?;
     verify_dropped(uid, gid)?;
     let returned = before != uid && setresuid(before, before, before).is_ok();

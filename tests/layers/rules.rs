@@ -5,7 +5,7 @@ use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
 const LAYERS: [&[&str]; 13] = [
-    &["sys", "text", "time"],
+    &["sys", "text", "time", "renewal_times"],
     &["secret", "event", "nid", "terminal", "system_log"],
     &["wire"],
     &["crypto"],

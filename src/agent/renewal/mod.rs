@@ -30,6 +30,7 @@ use super::limits::StoreLimits;
 use super::peer::ClientScope;
 use crate::config::{Config, LogLevel, WorkerSandbox};
 use crate::negotiate::renewing::{RenewalAnswer, RenewalOrder};
+use crate::renewal_times;
 use crate::sys::process::disown_children;
 use crate::time;
 use errand::{Errand, Progress};
@@ -230,7 +231,7 @@ impl Renewals {
         let (ticket, life) = cache.renewable()?;
         let again = self.troubles.get(&ticket).map_or(0, |trouble| trouble.again);
         let rest = self.rests.get(&cache.id()).copied().unwrap_or(0);
-        let due = here(schedule::due(life), cache.offset()).max(again).max(rest);
+        let due = here(renewal_times::half_life(life.start, life.end), cache.offset()).max(again).max(rest);
         Some(DueTicket { scope, label, cache, ticket, due, end: here(life.end, cache.offset()) })
     }
 
@@ -282,7 +283,7 @@ impl Renewals {
         let trouble = self.troubles.entry(candidate.ticket).or_default();
         let left = candidate.end.saturating_sub(seconds);
         trouble.failures = trouble.failures.saturating_add(1);
-        trouble.again = seconds.saturating_add(schedule::pause(trouble.failures, left));
+        trouble.again = seconds.saturating_add(renewal_times::pause(trouble.failures, left));
         if !trouble.told.contains(&fault.kind()) {
             trouble.told.push(fault.kind());
             let (label, principal) = (candidate.label, candidate.cache.shown_principal());

@@ -69,7 +69,7 @@ fn run(door: &OwnedFd, agent: Pid, config: &Config) -> ! {
     // For people who look at processes.
     let _ = nix::sys::prctl::set_name(c"lgss_starter");
     // Connections and doors are the agent's.
-    let alone = close_all_but([door.as_fd(); 2]).is_ok();
+    let alone = close_all_but(&[door.as_fd()]).is_ok();
     let bound = alone && jail::die_with_parent().is_ok() && getppid() == agent;
     if !bound || confine(config).is_err() {
         end(1)

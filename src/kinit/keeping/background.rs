@@ -47,7 +47,7 @@ pub(crate) fn start(tickets: KeptTickets<'_>, watched: Watched) -> Result<(), Ki
             process::reset_inherited();
             let alone = started.map_err(|error| error.to_string()).and_then(|_| {
                 // The crate has led 0 to 2 to /dev/null.
-                close_all_but([watched.0.as_fd(), tell.as_fd()]).map_err(|errno| errno.desc().to_owned())
+                close_all_but(&[watched.0.as_fd(), tell.as_fd()]).map_err(|errno| errno.desc().to_owned())
             });
             if let Err(error) = alone {
                 teller.tell(Urgency::Warning, &format!("tickets are not renewed: {error}"));

@@ -74,6 +74,8 @@ struct Told {
     end: Option<u32>,
     /// Why the last attempt failed.
     failure: Option<String>,
+    /// How many have failed in a row.
+    failures: u32,
 }
 
 /// What became of the attempt to replace a ticket.
@@ -244,7 +246,8 @@ impl<'a> TicketKeeper<'a> {
             self.teller.tell(Urgency::Usual, &format!("{}: {said}{remedy}", self.tickets.cache));
             self.told.failure = Some(said);
         }
-        Duration::from_secs(schedule::pause(&self.tickets.ticket, time::now()))
+        self.told.failures = self.told.failures.saturating_add(1);
+        Duration::from_secs(schedule::pause(&self.tickets.ticket, self.told.failures, time::now()))
     }
 
     fn warn(&mut self, now: u64) {

@@ -3,11 +3,10 @@
 //! Used by `keeping`. Invariant: nothing here looks at a clock.
 
 use crate::gss::listing::Granting;
+use crate::renewal_times;
 
 /// Longest time before its end at which a ticket that no later one follows is warned of.
 const WARNED_BEFORE: u32 = 3600;
-/// Shortest and longest pause after a failure.
-const PAUSES: [u64; 2] = [1, 300];
 /// The pause when the ticket has ended.
 const PAUSE_AFTER_THE_END: u64 = 30;
 
@@ -68,13 +67,10 @@ pub(super) fn warning_time(ticket: &Granting) -> u64 {
     u64::from(ticket.end.saturating_sub(WARNED_BEFORE.min(life / 4)))
 }
 
-/// How many seconds a failed attempt is followed by: an eighth of what is left.
-pub(super) fn pause(ticket: &Granting, now: u64) -> u64 {
-    let [shortest, longest] = PAUSES;
-    match u64::from(ticket.end).checked_sub(now) {
-        Some(left) => (left / 8).clamp(shortest, longest),
-        None => PAUSE_AFTER_THE_END,
-    }
+/// How many seconds the failure of this number is followed by.
+pub(super) fn pause(ticket: &Granting, failures: u32, now: u64) -> u64 {
+    let left = u64::from(ticket.end).checked_sub(now).and_then(|left| u32::try_from(left).ok());
+    left.map_or(PAUSE_AFTER_THE_END, |left| renewal_times::pause(failures, left).into())
 }
 
 #[cfg(test)]
@@ -113,6 +109,7 @@ mod tests {
     #[test]
     fn pauses_are_a_second_to_five_minutes_and_half_a_minute_after_the_end() {
         let ticket = ticket(0, 36_000, None);
-        assert_eq!([0, 35_200, 35_999, 40_000].map(|now| pause(&ticket, now)), [300, 100, 1, 30]);
+        assert_eq!([0, 35_200, 35_999, 40_000].map(|now| pause(&ticket, 20, now)), [300, 100, 1, 30]);
+        assert_eq!([1, 2, 4].map(|failures| pause(&ticket, failures, 0)), [1, 2, 8]);
     }
 }
