@@ -248,9 +248,10 @@ impl KinitArguments {
         Ok(())
     }
 
-    /// As getopt(3) has it, where nothing is to be run.
+    /// As getopt(3) has it, where nothing is to be run and somebody who knows kinit's options only can have meant that.
     fn take_principal_after_dashes(&mut self) {
-        if !self.runs_something() && self.renew_while.is_none() && self.principal.is_none() {
+        let is_kinits = !self.runs_something() && self.renew_while.is_none() && self.hold.is_none();
+        if is_kinits && self.principal.is_none() {
             if let [principal] = self.command.as_slice() {
                 self.principal = principal.to_str().map(str::to_owned);
             }
