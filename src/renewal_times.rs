@@ -19,6 +19,12 @@ pub(crate) fn pause(failures: u32, left: u32) -> u32 {
     grown.min(left / 8).clamp(shortest, longest)
 }
 
+/// How many seconds after its last renewal a cache is left alone, whatever its tickets say: a tenth of the life that was
+/// given, so that a KDC's clock or a ticket of a strange life does not lead to renewals without a pause.
+pub(crate) fn rest(life: u32) -> u32 {
+    (life / 10).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +34,11 @@ mod tests {
         assert_eq!(half_life(1000, 2000), 1500);
         assert_eq!(half_life(u32::MAX - 10, u32::MAX - 1), u32::MAX - 6);
         assert_eq!(half_life(2000, 1000), 2000);
+    }
+
+    #[test]
+    fn a_cache_rests_for_a_tenth_of_the_life_and_a_second_at_least() {
+        assert_eq!([0, 5, 100, 36_000].map(rest), [1, 1, 10, 3600]);
     }
 
     #[test]

@@ -24,7 +24,6 @@ const FACILITY: u8 = 10 << 3;
 pub(crate) enum LogSeverity {
     Error = 3,
     Warning = 4,
-    Notice = 5,
     Info = 6,
     Debug = 7,
 }
@@ -96,7 +95,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         for log in [SystemLog::open, SystemLog::connected].map(|open| open("lgss_trial", path.clone())) {
-            log.write(LogSeverity::Notice, "to nobody");
+            log.write(LogSeverity::Info, "to nobody");
             for _ in 0..2 {
                 let reader = UnixDatagram::bind(&path).unwrap();
                 reader.set_nonblocking(true).unwrap();

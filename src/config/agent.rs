@@ -6,6 +6,8 @@ use super::duration::Seconds;
 
 /// Smallest value of `max_ticket_size`, in KiB: tickets with the groups of a Windows user have up to 64 KiB.
 const LEAST_TICKET_SIZE: u32 = 16;
+/// Most tickets of a cache in the persistent keyring: all may be removed at once, and a key of 32 KiB says which.
+const GREATEST_STORED: u32 = 4000;
 /// Largest value of `max_ticket_size`, in KiB: no reply has more than 10 MiB.
 const GREATEST_TICKET_SIZE: u32 = 4096;
 
@@ -64,6 +66,8 @@ impl AgentSettings {
             Some("agent.max_caches must not be zero")
         } else if self.max_tickets == 0 {
             Some("agent.max_tickets must not be zero")
+        } else if self.storage == AgentStorage::Keyring && self.max_tickets > GREATEST_STORED {
+            Some("agent.max_tickets must not be above 4000 with agent.storage = \"keyring\"")
         } else if self.max_memory == 0 {
             Some("agent.max_memory must not be zero")
         } else if !(LEAST_TICKET_SIZE..=GREATEST_TICKET_SIZE).contains(&self.max_ticket_size) {
@@ -86,5 +90,21 @@ impl Default for AgentSettings {
             max_memory: 64,
             idle: Seconds::of(600),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_kept_in_the_keyring_is_a_mistake() {
+        let with = |storage, scope, max_tickets| {
+            AgentSettings { storage, scope, max_tickets, ..AgentSettings::default() }.mistake().is_some()
+        };
+        assert!(!with(AgentStorage::Keyring, AgentScope::User, 4000));
+        assert!(with(AgentStorage::Keyring, AgentScope::User, 4001));
+        assert!(with(AgentStorage::Keyring, AgentScope::Session, 4000));
+        assert!(!with(AgentStorage::Memory, AgentScope::Session, 4001));
     }
 }

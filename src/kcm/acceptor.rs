@@ -55,7 +55,7 @@ pub(super) struct Acceptor {
 #[derive(Debug, Clone, Copy)]
 enum AcceptorEvent {
     Connection,
-    DoorKeeper,
+    Keeper,
     Agent(u32),
     /// An agent that is not listened to any more has ended.
     FoulEnd(u32),
@@ -116,12 +116,12 @@ impl Acceptor {
             true => (AcceptorEvent::FoulEnd(uid), PollFd::new(door.as_fd(), PollFlags::empty())),
         });
         let listener = full.is_none().then(|| (AcceptorEvent::Connection, read(self.listener.as_fd())));
-        let keeper = (AcceptorEvent::DoorKeeper, read(self.keeper.as_fd()));
+        let keeper = (AcceptorEvent::Keeper, read(self.keeper.as_fd()));
         let events = std::iter::once(keeper).chain(agents).chain(listener).collect();
         for event in happened(events, full.unwrap_or(now + QUIET)).unwrap_or_default() {
             match event {
                 // It says nothing.
-                AcceptorEvent::DoorKeeper => return Err(Over),
+                AcceptorEvent::Keeper => return Err(Over),
                 AcceptorEvent::Agent(uid) => self.listen(uid)?,
                 AcceptorEvent::FoulEnd(uid) => self.ended(uid)?,
                 AcceptorEvent::Connection => self.take()?,

@@ -1,4 +1,4 @@
-//! The keeper's children but the acceptor: agents, and those that only close what strangers have sent.
+//! The keeper's children: the acceptor, agents, and those that only close what strangers have sent.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,6 +21,7 @@ const WAITING: usize = 256;
 pub(super) struct Children {
     /// Uids that agents serve.
     agents: BTreeMap<Pid, u32>,
+    acceptor: Option<Pid>,
     closers: Vec<Pid>,
     /// To be closed.
     waiting: Vec<OwnedFd>,
@@ -31,36 +32,47 @@ impl Children {
         self.agents.insert(agent, uid);
     }
 
-    /// Reaps those that have ended, and tells of agents that should not have.
+    pub(super) fn expect_acceptor(&mut self, acceptor: Pid) {
+        self.acceptor = Some(acceptor);
+    }
+
+    /// Who that child was; nobody for those that only close.
+    fn forget(&mut self, pid: Pid) -> Option<String> {
+        if let Some(at) = self.closers.iter().position(|closer| *closer == pid) {
+            self.closers.swap_remove(at);
+            return None;
+        }
+        Some(match self.agents.remove(&pid) {
+            Some(uid) => format!("uid {uid}: agent {pid}"),
+            None if self.acceptor.take_if(|acceptor| *acceptor == pid).is_some() => format!("acceptor {pid}"),
+            // Agents stay our children over a restart, which forgets their uids.
+            None => format!("agent {pid}, which was started before a restart,"),
+        })
+    }
+
+    /// Reaps those that have ended, and tells of those that should not have.
     pub(super) fn reap(&mut self, lines: &mut KcmLog) {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             let Some(pid) = status.pid() else { break };
-            self.closers.retain(|closer| *closer != pid);
-            let Some(uid) = self.agents.remove(&pid) else { continue };
-            match status {
-                WaitStatus::Exited(_, 0) => {}
+            let Some(who) = self.forget(pid) else { continue };
+            let (severity, how) = match status {
                 WaitStatus::Exited(_, NOT_STARTED) => {
-                    let said = "agent not started: it could not become the user, or the program could not be executed";
-                    lines.write(LogSeverity::Warning, &format!("uid {uid}: {said}"));
+                    let how =
+                        "was not started: it could not become the user, or the program could not be executed";
+                    (LogSeverity::Warning, how.to_owned())
                 }
-                WaitStatus::Exited(_, status) => {
-                    lines.write(
-                        LogSeverity::Warning,
-                        &format!("uid {uid}: agent {pid} ended with status {status}"),
-                    );
+                WaitStatus::Exited(_, status) if status != 0 => {
+                    (LogSeverity::Warning, format!("ended with status {status}"))
                 }
                 WaitStatus::Signaled(_, signal @ (Signal::SIGKILL | Signal::SIGTERM), _) => {
-                    lines
-                        .write(LogSeverity::Notice, &format!("uid {uid}: agent {pid} was ended by {signal}"));
+                    (LogSeverity::Info, format!("was ended by {signal}"))
                 }
                 WaitStatus::Signaled(_, signal, _) => {
-                    lines.write(
-                        LogSeverity::Warning,
-                        &format!("uid {uid}: agent {pid} was ended by {signal}"),
-                    );
+                    (LogSeverity::Warning, format!("was ended by {signal}"))
                 }
-                _ => {}
-            }
+                _ => continue,
+            };
+            lines.write(severity, &format!("{who} {how}"));
         }
         self.close(Vec::new());
     }

@@ -63,7 +63,7 @@ pub(super) struct DoorKeeper {
 #[derive(Debug, Clone, Copy)]
 enum KeeperEvent {
     Signal,
-    KeeperOrder,
+    Order,
 }
 
 /// What an acceptor's end is followed by.
@@ -102,6 +102,7 @@ impl DoorKeeper {
                 Ok(((here, there), ForkResult::Parent { child })) => {
                     drop(there);
                     self.manager.ready();
+                    children.expect_acceptor(child);
                     self.attend(&here, child, &mut children)
                 }
                 Err(errno) => {
@@ -146,7 +147,7 @@ impl DoorKeeper {
         while over.is_none_or(|over| Instant::now() < over) {
             let until = over.unwrap_or_else(|| Instant::now() + QUIET);
             let events =
-                [(KeeperEvent::Signal, self.signals.as_fd()), (KeeperEvent::KeeperOrder, acceptor.as_fd())];
+                [(KeeperEvent::Signal, self.signals.as_fd()), (KeeperEvent::Order, acceptor.as_fd())];
             for event in readable(&events, until).unwrap_or_default() {
                 match event {
                     KeeperEvent::Signal => {
@@ -158,7 +159,7 @@ impl DoorKeeper {
                             let _ = shutdown(acceptor.as_raw_fd(), Shutdown::Write);
                         }
                     }
-                    KeeperEvent::KeeperOrder => {
+                    KeeperEvent::Order => {
                         if !self.follow(acceptor.as_fd(), children) {
                             over = Some(Instant::now());
                         }
@@ -197,9 +198,12 @@ impl DoorKeeper {
             match orders::next(acceptor) {
                 Ok(Some(KeeperOrder::Start { connection, agents_end, our_end })) => {
                     // The acceptor learns of a refusal before the door is closed.
-                    let admitted =
-                        self.admit(connection.as_fd()).inspect_err(|_| note_refusal(our_end.as_fd()));
-                    match admitted.and_then(|peer| self.start(peer, agents_end, children)) {
+                    let started = self
+                        .admit(connection.as_fd())
+                        .and_then(|peer| self.start(peer, &agents_end, children))
+                        .inspect_err(|_| note_refusal(our_end.as_fd()));
+                    drop(agents_end);
+                    match started {
                         Ok(uid) => {
                             if !self.manager.keep(uid, our_end.as_fd()) {
                                 let line = format!(
@@ -246,7 +250,7 @@ impl DoorKeeper {
     }
 
     /// Starts an agent; returns the uid that it serves.
-    fn start(&self, peer: Peer, agents_end: OwnedFd, children: &mut Children) -> Result<u32, NotStarted> {
+    fn start(&self, peer: Peer, agents_end: &OwnedFd, children: &mut Children) -> Result<u32, NotStarted> {
         let started = self.agent.start(peer, self.served, agents_end);
         let agent = started.map_err(|errno| NotStarted::Kernel(peer.uid, errno))?;
         children.add_agent(agent, peer.uid);

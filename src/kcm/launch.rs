@@ -49,7 +49,7 @@ impl AgentProgram {
     ///
     /// # Errors
     /// EAGAIN, ENOMEM.
-    pub(super) fn start(&self, peer: Peer, served: PeerRule, agents_end: OwnedFd) -> Result<Pid, Errno> {
+    pub(super) fn start(&self, peer: Peer, served: PeerRule, agents_end: &OwnedFd) -> Result<Pid, Errno> {
         match fork()? {
             ForkResult::Parent { child } => Ok(child),
             ForkResult::Child => {
@@ -64,7 +64,7 @@ impl AgentProgram {
         &self,
         peer: Peer,
         user: Uid,
-        agents_end: OwnedFd,
+        agents_end: &OwnedFd,
     ) -> Result<std::convert::Infallible, Errno> {
         reset_inherited();
         setsid()?;
@@ -73,10 +73,12 @@ impl AgentProgram {
             .and_then(|()| dup2_stdout(null.as_fd()))
             .and_then(|()| dup2_stderr(null.as_fd()))?;
         drop(null);
+        // Soon the user can stop this process: it must hold nothing of others, neither doors nor the socket.
+        close_all_but(&[self.opened.as_fd(), agents_end.as_fd()])?;
+        // Copies, since the limit may be below the numbers that they have.
+        let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::EMFILE);
+        let (program, agents_end) = (copy(&self.opened)?, copy(agents_end)?);
         raise_limit(Resource::RLIMIT_NOFILE, AGENTS_DESCRIPTORS)?;
-        let program = self.opened.try_clone().map_err(|_| Errno::EMFILE)?;
-        // From the next step on the user can stop this process: it must hold nothing of others, neither doors nor the socket.
-        close_all_but(&[program.as_fd(), agents_end.as_fd()])?;
         leave_for(user)?;
         let word = |text: String| CString::new(text).map_err(|_| Errno::EINVAL);
         let words = [word(door::DESCRIPTOR.to_string())?, word(peer.uid.to_string())?];

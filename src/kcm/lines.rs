@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 pub(super) use crate::system_log::LogSeverity;
 use crate::system_log::SystemLog;
-use crate::text::one_line;
 
 /// Lines at once, and the time for which each further one waits.
 const AT_ONCE: u32 = 20;
@@ -52,13 +51,9 @@ impl KcmLog {
         self.left -= 1;
         if self.left_out > 0 {
             let count = std::mem::take(&mut self.left_out);
-            self.send(LogSeverity::Warning, &format!("{count} lines were left out"));
+            self.log.write(LogSeverity::Warning, &format!("{count} lines were left out"));
         }
-        self.send(severity, line);
-    }
-
-    fn send(&self, severity: LogSeverity, line: &str) {
-        self.log.write(severity, &one_line(line));
+        self.log.write(severity, line);
     }
 }
 

@@ -20,7 +20,19 @@ pub(crate) struct KeyDescription {
     pub description: Vec<u8>,
 }
 
+/// All rights of the possessor, and the owner's right to see that the key exists (keyrings(7)).
+#[cfg(feature = "upcall")]
+pub(crate) const POSSESSORS: u32 = 0x3f00_0000;
+#[cfg(feature = "upcall")]
+pub(crate) const VISIBLE: u32 = 0x0001_0000;
+
 impl KeyDescription {
+    /// Whether it is this user's, and nobody but its possessor can use it.
+    #[cfg(feature = "upcall")]
+    pub(crate) fn is_possessors_alone(&self, uid: u32) -> bool {
+        self.uid == uid && self.permissions & !(POSSESSORS | VISIBLE) == 0
+    }
+
     /// Asks the kernel for it.
     ///
     /// # Errors

@@ -24,6 +24,10 @@ pub(crate) use authority::{Authority, Permission};
 pub(crate) use description::KeyDescription;
 #[cfg(feature = "upcall")]
 pub(crate) use description::id_of_kernel;
+#[cfg(feature = "tools")]
+pub(crate) use description::{POSSESSORS, VISIBLE};
+#[cfg(any(feature = "tools", all(feature = "upcall", test)))]
+pub(crate) use linked::LinkedKey;
 #[cfg(feature = "upcall")]
 pub(crate) use linked::{is_keyring, keys_in};
 #[cfg(feature = "upcall")]

@@ -19,16 +19,13 @@ use crate::gss::placing::{FREED_LOOK, FREED_WITHIN};
 use crate::gss::private_cache::PrivateCache;
 use crate::gss::status::Krb5Error;
 use crate::gss::ticket::Cache;
-use crate::key::{KeyDescription, is_keyring, keys_in, quota};
+use crate::key::{KeyDescription, POSSESSORS, VISIBLE, is_keyring, keys_in, quota};
 use crate::sys::keyctl;
 
 const KEYRING: &CStr = c"keyring";
 /// Where a cache is filled before it takes its place: a collection in the process keyring, which ends with this process.
 const STAGING: &CStr = c"_krb_lgss_kinit";
 const STAGING_CACHE: &str = "KEYRING:process:lgss_kinit:";
-/// The kernel's own for a new key: all rights for the possessor, and for the user to see that it exists.
-const POSSESSORS: u32 = 0x3f00_0000;
-const VISIBLE: u32 = 0x0001_0000;
 /// Those of the keys of a cache.
 pub(super) const PRIVATE: u32 = POSSESSORS | VISIBLE;
 /// A collection's keyring.
@@ -155,5 +152,6 @@ pub(super) fn base(anchor: Anchor) -> Result<Option<i32>, Errno> {
 
 /// Whether it is this user's, and all of it its possessor's alone.
 fn is_private(key: &KeyDescription) -> bool {
-    key.uid == geteuid().as_raw() && key.permissions & !VISIBLE == POSSESSORS
+    // The library needs all that the possessor may do.
+    key.is_possessors_alone(geteuid().as_raw()) && key.permissions & POSSESSORS == POSSESSORS
 }

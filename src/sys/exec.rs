@@ -1,9 +1,8 @@
 //! execveat(2), and descriptors passed to a program by number.
 //!
-//! Called by the launcher, by the trial of programs, by a monitor that becomes a teller, and by `lgss_kinit` in the background.
-//! Invariant: once descriptors have
-//! been overwritten, no handle to any of them is used again; they are overwritten only while the process has one thread,
-//! which is checked.
+//! Called by the launcher, by the trial of programs, by a monitor that becomes a teller, by `lgss_kinit` in the background, by
+//! `lgss_kcm` and by an agent's starter. Invariant: once descriptors have been overwritten or closed, no handle to any of them is
+//! used again; that happens only while the process has one thread, which is checked.
 
 use std::ffi::{CStr, c_long};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -61,8 +60,8 @@ impl<'a> Execution<'a> {
 
     /// Copies everything, `report_to` included, to descriptors above the places, so that no place overwrites a source.
     fn prepare<const N: usize>(self, report_to: &[OwnedFd; N]) -> Result<([OwnedFd; N], Raised<'a>), Errno> {
-        // Another thread could use a descriptor that is being overwritten. No other process has this table of descriptors: those
-        // who call this are children by fork(2).
+        // Another thread could use a descriptor that is being overwritten. No other process has this table of descriptors: who
+        // calls this is a child by fork(2), or the whole of its program.
         expect_one_thread()?;
         let count = RawFd::try_from(self.descriptors.len()).map_err(|_| Errno::EMFILE)?;
         let end = FIRST.checked_add(count).ok_or(Errno::EMFILE)?;

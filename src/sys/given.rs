@@ -17,8 +17,8 @@ const FIRST: RawFd = 3;
 /// others; without one, closes all.
 ///
 /// # Errors
-/// EBADF if there is no such descriptor, or it is a standard one; EALREADY the second time; those of close_range(2): then others
-/// may still be open, so the program must end.
+/// EBADF if there is no such descriptor, or it is a standard one; EALREADY the second time; those of close_range(2), and EDEADLK if there
+/// is another thread: then others may still be open, so the program must end.
 pub(crate) fn take_only(number: Option<RawFd>) -> Result<Option<OwnedFd>, Errno> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {

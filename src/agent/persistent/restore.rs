@@ -21,10 +21,6 @@ use crate::sys::keyctl;
 use crate::time::now_32;
 use crate::wire::Reader;
 
-/// All rights, for the possessor.
-const POSSESSORS: u32 = 0x3f00_0000;
-/// The user may see that it exists.
-const VISIBLE: u32 = 0x0001_0000;
 /// Longest token, with the first number of its agent.
 pub(super) const SERVER_SIZE: usize = 16;
 /// Longest name of a cache.
@@ -53,14 +49,14 @@ pub(super) struct Restored {
 
 /// The agent's keyring in a persistent keyring, if it is this user's and nobody else can write it.
 pub(super) fn agent_ring(persistent: i32, uid: u32) -> Result<Option<i32>, Errno> {
-    let is_it = |key: &KeyDescription| is_keyring(key, AGENT) && is_private(key, uid);
+    let is_it = |key: &KeyDescription| is_keyring(key, AGENT) && key.is_possessors_alone(uid);
     let mut keys = keys_in(persistent)?.into_iter();
     Ok(keys.find(|(_, found)| found.as_ref().is_ok_and(is_it)).map(|(ring, _)| ring))
 }
 
 /// The key with the token in the agent's keyring.
 pub(super) fn server_key(ring: i32, uid: u32) -> Result<Option<i32>, Errno> {
-    let is_it = |key: &KeyDescription| is_user_key(key, SERVER.to_bytes()) && is_private(key, uid);
+    let is_it = |key: &KeyDescription| is_user_key(key, SERVER.to_bytes()) && key.is_possessors_alone(uid);
     let mut keys = keys_in(ring)?.into_iter();
     Ok(keys.find(|(_, found)| found.as_ref().is_ok_and(is_it)).map(|(key, _)| key))
 }
@@ -159,7 +155,7 @@ impl Restoring {
         ring: i32,
     ) -> Option<KeyDescription> {
         match found {
-            Ok(found) if is_private(&found, self.owner.uid) => Some(found),
+            Ok(found) if found.is_possessors_alone(self.owner.uid) => Some(found),
             Ok(found) => {
                 self.pass_over(
                     key,
@@ -279,11 +275,6 @@ impl Restoring {
     }
 }
 
-/// Whether it is this user's, and nobody but its possessor can use it.
-fn is_private(key: &KeyDescription, uid: u32) -> bool {
-    key.uid == uid && key.permissions & !(POSSESSORS | VISIBLE) == 0
-}
-
 fn is_user_key(key: &KeyDescription, description: &[u8]) -> bool {
     is_of(key, TicketKey::User) && key.description == description
 }
@@ -305,11 +296,14 @@ mod tests {
             permissions,
             description: Vec::new(),
         };
-        assert!(is_private(&key(1000, 0x3f01_0000), 1000) && is_private(&key(1000, 0x3b00_0000), 1000));
+        assert!(
+            key(1000, 0x3f01_0000).is_possessors_alone(1000)
+                && key(1000, 0x3b00_0000).is_possessors_alone(1000)
+        );
         for (uid, permissions) in
             [(1001, 0x3f01_0000), (1000, 0x3f03_0000), (1000, 0x3f01_0100), (1000, 0x3f01_0001)]
         {
-            assert!(!is_private(&key(uid, permissions), 1000), "{uid} {permissions:#x}");
+            assert!(!key(uid, permissions).is_possessors_alone(1000), "{uid} {permissions:#x}");
         }
     }
 

@@ -9,7 +9,6 @@ mod confinement;
 mod errand;
 mod judged;
 mod placing;
-mod schedule;
 mod starter;
 
 use std::collections::BTreeMap;
@@ -173,8 +172,10 @@ impl Renewals {
         match fitting.and_then(|new| put(collections, (errand.scope(), errand.ticket()), label.clone(), new))
         {
             Ok(until) => {
-                self.rests
-                    .insert(id, now.saturating_add(schedule::rest(here(until, offset).saturating_sub(now))));
+                self.rests.insert(
+                    id,
+                    now.saturating_add(renewal_times::rest(here(until, offset).saturating_sub(now))),
+                );
                 let until = time::date(until);
                 let words = format_args!("{label}: renewed the tickets of {principal} until {until}");
                 journal.say(LogLevel::Info, Topic::Renewal, words);

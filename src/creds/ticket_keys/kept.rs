@@ -1,6 +1,6 @@
 //! Tickets that are in keys: found, read, dropped.
 
-#[cfg(feature = "tools")]
+#[cfg(any(feature = "tools", test))]
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -9,11 +9,11 @@ use zeroize::Zeroizing;
 use super::failure::TicketKeyFailure;
 use super::head::{CacheHead, PAYLOAD_BYTES, parts_for, room_in};
 use super::name::TicketKeyName;
-#[cfg(feature = "tools")]
+#[cfg(any(feature = "tools", test))]
 use super::name::is_our_own;
-#[cfg(feature = "tools")]
-use crate::key::KeyDescription;
 use crate::key::KeySerial;
+#[cfg(any(feature = "tools", test))]
+use crate::key::{LinkedKey, keys_in};
 use crate::sys::keyctl;
 
 /// How often a cache is read that is being replaced meanwhile.
@@ -79,7 +79,7 @@ fn first(name: &TicketKeyName) -> Result<(KeySerial, Zeroizing<Vec<u8>>), Ticket
     Ok((key, payload))
 }
 
-fn find(name: &TicketKeyName) -> Result<KeySerial, TicketKeyFailure> {
+pub(super) fn find(name: &TicketKeyName) -> Result<KeySerial, TicketKeyFailure> {
     let found = keyctl::search(keyctl::USER_KEYRING, c"user", name.as_c_str()).map_err(unfound)?;
     let key = KeySerial::new(found).ok_or(TicketKeyFailure::Absent)?;
     match name.is_of_our_own(key) {
@@ -100,7 +100,7 @@ fn unfound(errno: Errno) -> TicketKeyFailure {
 }
 
 /// A key in the user keyring that has the name of one for a file in a directory.
-#[cfg(feature = "tools")]
+#[cfg(any(feature = "tools", test))]
 #[derive(Debug)]
 pub(crate) struct KeptKey {
     /// Its number.
@@ -114,20 +114,19 @@ pub(crate) struct KeptKey {
 ///
 /// # Errors
 /// The kernel's, for the user keyring.
-#[cfg(feature = "tools")]
+#[cfg(any(feature = "tools", test))]
 pub(crate) fn kept_below(directory: &Path) -> Result<Vec<KeptKey>, Errno> {
     let Some(below) = TicketKeyName::of(&directory.join("")) else { return Ok(Vec::new()) };
-    let of = |serial| {
-        let found = KeyDescription::of(serial).ok()?;
+    let of = |(serial, found): LinkedKey| {
+        let (serial, found) = (KeySerial::new(serial)?, found.ok()?);
         let rest = found.description.strip_prefix(below.as_c_str().to_bytes())?;
         let is_ours = is_our_own(&found);
         Some(KeptKey { serial, is_cache: is_ours && !rest.contains(&b':'), is_ours })
     };
-    let links = keyctl::links(keyctl::USER_KEYRING)?;
-    Ok(links.into_iter().filter_map(KeySerial::new).filter_map(of).collect())
+    Ok(keys_in(keyctl::USER_KEYRING)?.into_iter().filter_map(of).collect())
 }
 
-#[cfg(feature = "tools")]
+#[cfg(any(feature = "tools", test))]
 impl KeptKey {
     /// Takes it out of the keyring, and ends it for everybody if it is ours.
     ///

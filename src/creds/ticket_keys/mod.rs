@@ -14,7 +14,7 @@ mod staged;
 pub(crate) use failure::TicketKeyFailure;
 #[cfg(feature = "test-programs")]
 pub(crate) use head::is_written_as_read as fuzz_head;
-#[cfg(feature = "tools")]
+#[cfg(any(feature = "tools", test))]
 pub(crate) use kept::{KeptKey, kept_below};
 pub(crate) use kept::{is_there, read};
 pub(crate) use name::TicketKeyName;

@@ -44,6 +44,14 @@ impl TicketKeyName {
         Self(CString::new(name).unwrap_or_default())
     }
 
+    /// The first key that a part of ours belongs to; none if the key is no such part.
+    pub(super) fn first_of(&self, key: &KeyDescription) -> Option<KeySerial> {
+        let rest = key.description.strip_prefix(self.0.as_bytes())?.strip_prefix(b":")?;
+        let (first, _) = std::str::from_utf8(rest).ok()?.split_once(':')?;
+        let first = i32::from_str_radix(first, 16).ok().and_then(KeySerial::new)?;
+        is_our_own(key).then_some(first)
+    }
+
     /// Whether the key has this name and is ours alone.
     ///
     /// # Errors

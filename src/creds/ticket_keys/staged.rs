@@ -10,9 +10,9 @@ use nix::errno::Errno;
 
 use super::failure::TicketKeyFailure;
 use super::head::{CacheHead, FIRST_BYTES, PARTS_LIMIT, PAYLOAD_BYTES, parts_for, room_in};
-use super::kept::head;
+use super::kept::{find, head};
 use super::name::{PERMISSIONS, TicketKeyName};
-use crate::key::KeySerial;
+use crate::key::{KeyDescription, KeySerial, keys_in};
 use crate::sys::keyctl;
 
 /// How many parts there is room for beside those that are in use. One negotiation adds three tickets at most.
@@ -43,6 +43,7 @@ impl StagedKeys {
     /// # Errors
     /// `Quota`, `Kernel`.
     pub(crate) fn make(name: &TicketKeyName) -> Result<Self, TicketKeyFailure> {
+        let current = find(name).ok();
         let former = head(name);
         let length = former.as_ref().map_or(0, |head| head.length);
         let parts = (parts_for(length) + PARTS_AHEAD).min(PARTS_LIMIT);
@@ -51,6 +52,7 @@ impl StagedKeys {
         let [one, other] = [keyctl::PROCESS_KEYRING, keyctl::THREAD_KEYRING]
             .map(|ring| KeySet::make(name, parts, ring).map_err(&failed));
         let former = former.map(|head| head.parts).unwrap_or_default();
+        leave_orphans(name, current);
         Ok(Self { sets: [one?, other?], in_use: None, former })
     }
 
@@ -69,10 +71,13 @@ impl StagedKeys {
     /// # Errors
     /// `TooLarge`, `Quota`, `Kernel`.
     pub(crate) fn store(&mut self, cache: &[u8], life: Duration) -> Result<(), TicketKeyFailure> {
-        let next = usize::from(self.in_use == Some(0));
-        let Some(set) = self.sets.get(next) else { return Ok(()) };
+        let [one, other] = &self.sets;
+        let (next, set, displaced) = match self.in_use {
+            None => (0, one, None),
+            Some(0) => (1, other, Some(one)),
+            Some(_) => (0, one, Some(other)),
+        };
         set.store(cache, life)?;
-        let displaced = self.in_use.and_then(|index| self.sets.get(index));
         let obsolete = self.former.drain(..).chain(displaced.into_iter().flat_map(|set| set.parts.clone()));
         obsolete.for_each(leave);
         self.in_use = Some(next);
@@ -130,6 +135,18 @@ fn enter(key: KeySerial, content: &[u8], life: Duration) -> Result<(), Errno> {
     keyctl::update(key.raw(), content)?;
     keyctl::set_timeout(key.raw(), life)?;
     keyctl::link(key.raw(), keyctl::USER_KEYRING)
+}
+
+/// Takes parts out of the user keyring whose first key is no more: of two that replace a cache at once, the later does not
+/// know the parts of the other. The first key of one that is still being filled is there.
+fn leave_orphans(name: &TicketKeyName, current: Option<KeySerial>) {
+    for (serial, found) in keys_in(keyctl::USER_KEYRING).unwrap_or_default() {
+        let (Some(part), Ok(found)) = (KeySerial::new(serial), found) else { continue };
+        let Some(first) = name.first_of(&found) else { continue };
+        if Some(first) != current && KeyDescription::of(first) == Err(Errno::ENOKEY) {
+            leave(part);
+        }
+    }
 }
 
 fn leave(key: KeySerial) {

@@ -303,3 +303,33 @@ fn names_are_those_of_files_and_each_directory_has_its_own() {
     one.kept().iter().for_each(|key| key.drop_it().unwrap());
     assert_eq!((one.read(), other.read()), (Err(TicketKeyFailure::Absent), Ok(b"other".to_vec())));
 }
+
+/// Two that replace a cache at once: the later displaces the first key of the other, whose parts it does not know.
+#[test]
+fn parts_that_nobody_knows_any_more_are_removed_by_the_next_one() {
+    let named = Named::new("orphans");
+    named.store(&cache(20_000, 1)).unwrap();
+    let of_one = named.kept().len();
+    let mut later = StagedKeys::make(&named.name).unwrap();
+    match fork().unwrap() {
+        ForkResult::Child => end(if named.store(&cache(20_000, 2)).is_ok() { REACHED } else { 1 }),
+        ForkResult::Parent { child } => {
+            assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, REACHED)));
+        }
+    }
+    assert_eq!(named.read().unwrap(), cache(20_000, 2));
+    // While its first key is there, its parts may be of use.
+    drop(StagedKeys::make(&named.name).unwrap());
+    assert_eq!(named.read().unwrap(), cache(20_000, 2));
+    later.store(&cache(20_000, 3), LONG).unwrap();
+    let with_orphans = named.kept().len();
+    assert!(with_orphans > of_one, "{with_orphans} keys, of which {of_one} are in use");
+    // The kernel frees the first key some time later.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while named.kept().len() != of_one {
+        assert!(Instant::now() < deadline, "{} keys", named.kept().len());
+        drop(StagedKeys::make(&named.name).unwrap());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(named.read().unwrap(), cache(20_000, 3));
+}

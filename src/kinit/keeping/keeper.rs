@@ -74,8 +74,6 @@ struct Told {
     end: Option<u32>,
     /// Why the last attempt failed.
     failure: Option<String>,
-    /// How many have failed in a row.
-    failures: u32,
 }
 
 /// What became of the attempt to replace a ticket.
@@ -102,11 +100,13 @@ pub(super) struct TicketKeeper<'a> {
     told: Told,
     /// There was nothing at the last look.
     was_gone: bool,
+    /// How many attempts have failed in a row.
+    failures: u32,
 }
 
 impl<'a> TicketKeeper<'a> {
     pub(super) fn new(tickets: KeptTickets<'a>, watched: Watched, teller: Teller) -> Self {
-        Self { tickets, watched, teller, told: Told::default(), was_gone: false }
+        Self { tickets, watched, teller, told: Told::default(), was_gone: false, failures: 0 }
     }
     pub(super) fn keep(mut self) {
         while let Some(pause) = self.round() {
@@ -231,7 +231,7 @@ impl<'a> TicketKeeper<'a> {
             return Err(KinitFailure::NoLonger);
         }
         self.place().store(library, new, Primary::Stays)?;
-        self.told = Told::default();
+        (self.told, self.failures) = (Told::default(), 0);
         let left = Span(u64::from(granted.end).saturating_sub(time::now()));
         let said = format!("renewed the tickets of {client} in {} for {left}", self.tickets.cache);
         self.teller.tell(Urgency::Usual, &said);
@@ -246,8 +246,8 @@ impl<'a> TicketKeeper<'a> {
             self.teller.tell(Urgency::Usual, &format!("{}: {said}{remedy}", self.tickets.cache));
             self.told.failure = Some(said);
         }
-        self.told.failures = self.told.failures.saturating_add(1);
-        Duration::from_secs(schedule::pause(&self.tickets.ticket, self.told.failures, time::now()))
+        self.failures = self.failures.saturating_add(1);
+        Duration::from_secs(schedule::pause(&self.tickets.ticket, self.failures, time::now()))
     }
 
     fn warn(&mut self, now: u64) {
