@@ -20,7 +20,6 @@ use crate::sys::file_rules::allow;
 /// The newest versions whose rights are used. A kernel with an older one enforces what it has.
 const FILES: ABI = ABI::V5;
 const NETWORK: ABI = ABI::V4;
-const SCOPES: ABI = ABI::V6;
 
 /// Calls on connections, and on the process itself.
 const AGENTS: [c_long; 5] = [
@@ -61,7 +60,9 @@ fn confine_files(scope: AgentScope) -> io::Result<()> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(FILES))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(NETWORK)))
-        .and_then(|rules| rules.scope(Scope::from_all(SCOPES)))
+        // Not that of signals, which would also hold back the one by which the kernel ends the starter with this process. No
+        // call that sends one is left (below).
+        .and_then(|rules| rules.scope(Scope::AbstractUnixSocket))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
     if scope == AgentScope::Session {

@@ -1,6 +1,10 @@
 //! The keeper's children: the acceptor, agents, and those that only close what strangers have sent.
+//!
+//! The keeper also inherits what an agent leaves behind when it ends. An agent's user can stop it and everything it has started,
+//! so a closed door does not mean that they have ended: they are counted here until they have.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::Signal;
@@ -11,6 +15,7 @@ use super::launch::NOT_STARTED;
 use super::lines::{KcmLog, LogSeverity};
 use crate::sys::fork::{ForkResult, fork};
 use crate::sys::passing::may_hold_descriptors;
+use crate::sys::proc;
 use crate::sys::process::end;
 
 /// Children that close, and what waits for one of them to end.
@@ -21,6 +26,8 @@ const WAITING: usize = 256;
 pub(super) struct Children {
     /// Uids that agents serve.
     agents: BTreeMap<Pid, u32>,
+    /// Users of what agents have left behind.
+    left: BTreeMap<Pid, u32>,
     acceptor: Option<Pid>,
     closers: Vec<Pid>,
     /// To be closed.
@@ -28,6 +35,25 @@ pub(super) struct Children {
 }
 
 impl Children {
+    /// Those that a program which has been executed again has had before: agents.
+    pub(super) fn found() -> Self {
+        Self { agents: unknown_but(|_| false).collect(), ..Self::default() }
+    }
+
+    /// How many processes of agents of these users there are.
+    pub(super) fn of_users(&mut self, uids: &RangeInclusive<u32>) -> usize {
+        let unknown: Vec<_> = unknown_but(|pid| self.is_known(pid)).collect();
+        self.left.extend(unknown);
+        self.agents.values().chain(self.left.values()).filter(|uid| uids.contains(uid)).count()
+    }
+
+    fn is_known(&self, pid: Pid) -> bool {
+        self.agents.contains_key(&pid)
+            || self.left.contains_key(&pid)
+            || self.acceptor == Some(pid)
+            || self.closers.contains(&pid)
+    }
+
     pub(super) fn add_agent(&mut self, agent: Pid, uid: u32) {
         self.agents.insert(agent, uid);
     }
@@ -36,18 +62,21 @@ impl Children {
         self.acceptor = Some(acceptor);
     }
 
-    /// Who that child was; nobody for those that only close.
+    /// Who that child was; nobody for those of whose end nothing is told.
     fn forget(&mut self, pid: Pid) -> Option<String> {
         if let Some(at) = self.closers.iter().position(|closer| *closer == pid) {
             self.closers.swap_remove(at);
             return None;
         }
-        Some(match self.agents.remove(&pid) {
-            Some(uid) => format!("uid {uid}: agent {pid}"),
-            None if self.acceptor.take_if(|acceptor| *acceptor == pid).is_some() => format!("acceptor {pid}"),
-            // Agents stay our children over a restart, which forgets their uids.
-            None => format!("agent {pid}, which was started before a restart,"),
-        })
+        if let Some(uid) = self.agents.remove(&pid) {
+            return Some(format!("uid {uid}: agent {pid}"));
+        }
+        if self.acceptor.take_if(|acceptor| *acceptor == pid).is_some() {
+            return Some(format!("acceptor {pid}"));
+        }
+        // Else it was another that an agent had left behind.
+        self.left.remove(&pid);
+        None
     }
 
     /// Reaps those that have ended, and tells of those that should not have.
@@ -101,5 +130,97 @@ impl Children {
             // They wait for the next time.
             Err(_) => {}
         }
+    }
+}
+
+/// Children that are not known, with their users. Without /proc there are none.
+fn unknown_but(is_known: impl Fn(Pid) -> bool) -> impl Iterator<Item = (Pid, u32)> {
+    let all = proc::children().unwrap_or_default().into_iter().map(Pid::from_raw);
+    all.filter(move |pid| !is_known(*pid)).filter_map(|pid| Some((pid, proc::user_of(pid.as_raw())?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fork::REACHED;
+    use crate::sys::process::Process;
+    use nix::unistd::{getpid, getuid};
+    use std::time::Duration;
+
+    /// In a process of its own, since children are counted by process and whoever else forks here would count.
+    fn in_a_process(act: impl FnOnce() -> bool) {
+        match fork().unwrap() {
+            ForkResult::Child => end(if act() { REACHED } else { 1 }),
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, REACHED)));
+            }
+        }
+    }
+
+    /// A child that ends with this process, or when it is killed.
+    fn sleeper() -> Pid {
+        match fork().unwrap() {
+            ForkResult::Child => {
+                let _ = crate::sys::jail::die_with_parent();
+                loop {
+                    nix::unistd::pause();
+                }
+            }
+            ForkResult::Parent { child } => child,
+        }
+    }
+
+    #[test]
+    fn what_an_agent_leaves_behind_is_counted_for_its_user_until_it_has_ended() {
+        in_a_process(|| {
+            nix::sys::prctl::set_child_subreaper(true).unwrap();
+            let (all, nobodys) = (0..=u32::MAX, getuid().as_raw() + 1..=u32::MAX);
+            let mut children = Children::default();
+            let (told, tell) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+            let agent = match fork().unwrap() {
+                ForkResult::Child => {
+                    let left = sleeper_of_another();
+                    let _ = nix::unistd::write(&tell, &left.as_raw().to_ne_bytes());
+                    end(0)
+                }
+                ForkResult::Parent { child } => child,
+            };
+            children.add_agent(agent, 7);
+            let mut number = [0; 4];
+            nix::unistd::read(&told, &mut number).unwrap();
+            let left = Pid::from_raw(i32::from_ne_bytes(number));
+            Process::open(agent).unwrap().wait_for_end(Duration::from_secs(10));
+            let mut lines = KcmLog::open("/nowhere".into());
+            children.reap(&mut lines);
+            let one = children.of_users(&all) == 1 && children.of_users(&nobodys) == 0;
+            let process = Process::open(left).unwrap();
+            process.kill().unwrap();
+            process.wait_for_end(Duration::from_secs(10));
+            children.reap(&mut lines);
+            one && children.of_users(&all) == 0
+        });
+    }
+
+    /// A child that lives on when its parent has ended.
+    fn sleeper_of_another() -> Pid {
+        match fork().unwrap() {
+            ForkResult::Child => loop {
+                nix::unistd::pause();
+            },
+            ForkResult::Parent { child } => child,
+        }
+    }
+
+    #[test]
+    fn agents_from_before_a_restart_are_known_and_the_acceptor_is_none() {
+        in_a_process(|| {
+            let (agent, acceptor) = (sleeper(), sleeper());
+            let mut children = Children::found();
+            let both = children.agents.len() == 2;
+            children = Children::default();
+            children.expect_acceptor(acceptor);
+            let one = children.of_users(&(0..=u32::MAX)) == 1;
+            both && one && children.left.contains_key(&agent) && getpid() != agent
+        });
     }
 }

@@ -38,6 +38,11 @@ pub(super) enum KcmFailure {
     /// The socket could not be made.
     #[error("socket {0}: {1}")]
     Socket(PathBuf, Errno),
+    /// Fewer descriptors than the doors of all agents take.
+    #[error(
+        "{agents} agents take {needed} descriptors, and the limit is {reached}; raise it (LimitNOFILE=, ulimit -Hn), or lower --agents"
+    )]
+    Descriptors { agents: u64, needed: u64, reached: u64 },
     /// A step of the start failed.
     #[error("{0}: {1}")]
     Step(&'static str, Errno),

@@ -38,6 +38,8 @@ const WORTH_STARTING: Duration = Duration::from_secs(1);
 const FAILURES: u32 = 5;
 /// For how long nothing may happen.
 const QUIET: Duration = Duration::from_secs(3600);
+/// So many processes of a user's earlier agents keep that user from another agent.
+const LEFT: usize = 4;
 /// The file of subordinate uids (subuid(5)).
 const SUBUID: &str = "/etc/subuid";
 
@@ -83,6 +85,10 @@ enum NotStarted {
     TooMany(u32, u32),
     #[error("uid {0}: no agent: {1} have {2} already (--agents-per-owner)")]
     TooManyOfOwner(u32, CountedOwner, u32),
+    #[error(
+        "uid {0}: no agent: {1} processes of agents that this user had before have not ended, such as stopped ones; kill them"
+    )]
+    Left(u32, usize),
     #[error("uid {0}: no agent: {1}")]
     Kernel(u32, Errno),
 }
@@ -90,7 +96,7 @@ enum NotStarted {
 impl DoorKeeper {
     /// Runs until SIGTERM, or until nothing goes any more.
     pub(super) fn keep(mut self) -> ExitCode {
-        let mut children = Children::default();
+        let mut children = Children::found();
         let mut failures = 0;
         loop {
             let begun = Instant::now();
@@ -128,7 +134,7 @@ impl DoorKeeper {
     /// Does not return, unless the program cannot be executed; then there is another acceptor.
     fn restart(&mut self) {
         let Self { options, listener, doors, .. } = self;
-        let legacy = Legacy { words: &options.words, listener: listener.as_fd(), doors };
+        let legacy = Legacy { options, listener: listener.as_fd(), doors };
         let Err(why) = restart(&self.program_file, &legacy);
         self.lines.write(LogSeverity::Warning, &why.to_string());
     }
@@ -199,7 +205,7 @@ impl DoorKeeper {
                 Ok(Some(KeeperOrder::Start { connection, agents_end, our_end })) => {
                     // The acceptor learns of a refusal before the door is closed.
                     let started = self
-                        .admit(connection.as_fd())
+                        .admit(connection.as_fd(), children)
                         .and_then(|peer| self.start(peer, &agents_end, children))
                         .inspect_err(|_| note_refusal(our_end.as_fd()));
                     drop(agents_end);
@@ -240,12 +246,13 @@ impl DoorKeeper {
     }
 
     /// Who has made this connection, if an agent may be started for that user now.
-    fn admit(&self, connection: BorrowedFd<'_>) -> Result<Peer, NotStarted> {
+    fn admit(&mut self, connection: BorrowedFd<'_>, children: &mut Children) -> Result<Peer, NotStarted> {
         let peer = self.served.peer(connection)?;
         if self.doors.len() >= usize::try_from(self.options.agents).unwrap_or(usize::MAX) {
             return Err(NotStarted::TooMany(peer.uid, self.options.agents));
         }
-        self.check_owner(peer.uid)?;
+        children.reap(&mut self.lines);
+        self.check_owner(peer.uid, children)?;
         Ok(peer)
     }
 
@@ -258,11 +265,15 @@ impl DoorKeeper {
     }
 
     /// A user with a range of subordinate uids can be each of them.
-    fn check_owner(&self, uid: u32) -> Result<(), NotStarted> {
+    fn check_owner(&self, uid: u32, children: &mut Children) -> Result<(), NotStarted> {
         let ranges = lossy_text(SUBUID).unwrap_or_default();
-        let Some(range) = CountedOwner::range_of(&ranges, uid) else { return Ok(()) };
+        let Some(range) = CountedOwner::range_of(&ranges, uid) else {
+            let left = children.of_users(&(uid..=uid));
+            return if left < LEFT { Ok(()) } else { Err(NotStarted::Left(uid, left)) };
+        };
         let (owner, most) = (CountedOwner::Subordinates(*range.start()), self.options.agents_per_owner);
-        if self.doors.range(range).count() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        let processes = children.of_users(&range);
+        if self.doors.range(range).count().max(processes) >= usize::try_from(most).unwrap_or(usize::MAX) {
             return Err(NotStarted::TooManyOfOwner(uid, owner, most));
         }
         Ok(())

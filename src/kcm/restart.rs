@@ -6,13 +6,15 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access};
 
 use super::manager;
-use super::options::RESTARTED;
+use super::options::{KcmOptions, RESTARTED};
+use crate::identity::system_user::{SystemUserError, find};
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::files::{Untrusted, open_trusted};
 use crate::sys::kept_setuid::hand_on_setuid;
@@ -20,8 +22,7 @@ use crate::sys::kept_setuid::hand_on_setuid;
 /// What is handed on.
 #[derive(Debug)]
 pub(super) struct Legacy<'a> {
-    /// The command line, without the program's name.
-    pub words: &'a [OsString],
+    pub options: &'a KcmOptions,
     pub listener: BorrowedFd<'a>,
     pub doors: &'a BTreeMap<u32, OwnedFd>,
 }
@@ -31,6 +32,12 @@ pub(super) struct Legacy<'a> {
 pub(super) enum NotRestarted {
     #[error("not restarted: {0}")]
     Program(#[from] Untrusted),
+    #[error("not restarted: {0}: not executable")]
+    NotExecutable(PathBuf),
+    #[error("not restarted: agent: {0}")]
+    Agent(Untrusted),
+    #[error("not restarted: {0}")]
+    User(#[from] SystemUserError),
     #[error("not restarted: {0}")]
     Kernel(#[from] Errno),
 }
@@ -38,9 +45,15 @@ pub(super) enum NotRestarted {
 /// Executes the program.
 ///
 /// # Errors
-/// [`NotRestarted`]; then everything is as before. If the kernel does not execute the program at last, this process ends.
+/// [`NotRestarted`]; then everything is as before. If the kernel does not execute the program at last, this process ends, and so does
+/// a program that cannot start: what most often keeps it from that is looked at here.
 pub(super) fn restart(program_file: &Path, legacy: &Legacy<'_>) -> Result<Infallible, NotRestarted> {
     let program = open_trusted(program_file, OFlag::O_PATH)?.into();
+    if access(program_file, AccessFlags::X_OK).is_err() {
+        return Err(NotRestarted::NotExecutable(program_file.to_owned()));
+    }
+    open_trusted(&legacy.options.agent, OFlag::O_PATH).map_err(NotRestarted::Agent)?;
+    find(&legacy.options.user)?;
     let (argv, environment) = (legacy.command_line()?, legacy.environment()?);
     let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
@@ -54,7 +67,7 @@ pub(super) fn restart(program_file: &Path, legacy: &Legacy<'_>) -> Result<Infall
 
 impl Legacy<'_> {
     fn command_line(&self) -> Result<Vec<CString>, Errno> {
-        let words = self.words.iter().cloned();
+        let words = self.options.words.iter().cloned();
         let all = [OsString::from("lgss_kcm")].into_iter().chain(words).chain([RESTARTED.into()]);
         all.map(|text| CString::new(text.into_vec()).map_err(|_| Errno::EINVAL)).collect()
     }

@@ -31,6 +31,8 @@ use crate::sys::{activation, jail, kept_setuid, keyctl, passing};
 /// Connections that may wait at a door. The kernel counts all that are on their way for our user, and refuses more than it may
 /// have open.
 const QUEUE: u64 = 128;
+/// Fewest, or a burst of one user's programs would find the door full.
+const LEAST_QUEUE: u64 = 8;
 /// Descriptors of our own, besides four for each agent.
 const OWN_DESCRIPTORS: u64 = 256;
 /// What an agent may lock in memory, if its user's limit allows.
@@ -72,7 +74,9 @@ pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     // An older kernel does not know how.
     let _ = passing::refuse_descriptors(listener.as_fd());
     let (mut lines, manager) = (KcmLog::open(options.log_socket.clone()), ServiceManager::find());
-    let queue = queue(u64::from(options.agents)).map_err(step("limits"))?;
+    let queue = queue(u64::from(options.agents))?;
+    // What agents leave behind counts for their users (children.rs).
+    nix::sys::prctl::set_child_subreaper(true).map_err(step("children"))?;
     give_up(user, &options, &mut lines)?;
     let served = PeerRule::new(user.uid);
     Ok(DoorKeeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
@@ -107,13 +111,22 @@ fn sort(passed: Vec<activation::Handed>) -> (Option<UnixListener>, BTreeMap<u32,
 }
 
 /// Sets limits; returns how many connections may wait at a door.
-fn queue(agents: u64) -> Result<u32, Errno> {
-    kept_setuid::raise_limit(Resource::RLIMIT_MEMLOCK, LOCKED_MEMORY)?;
+///
+/// The kernel refuses to send a descriptor when as many as the limit are on their way, for whomever: full doors of all agents must
+/// stay below it.
+fn queue(agents: u64) -> Result<u32, KcmFailure> {
+    let limits = |errno| KcmFailure::Step("limits", errno);
+    kept_setuid::raise_limit(Resource::RLIMIT_MEMLOCK, LOCKED_MEMORY).map_err(limits)?;
+    // A restart has each door three times.
     let own = 4 * agents + OWN_DESCRIPTORS;
     let wanted = (agents * QUEUE + own).max(AGENTS_DESCRIPTORS);
-    let reached = kept_setuid::raise_limit(Resource::RLIMIT_NOFILE, wanted)?;
-    let each = (reached.saturating_sub(own) / agents.max(1)).clamp(8, QUEUE);
-    u32::try_from(each).map_err(|_| Errno::ERANGE)
+    let reached = kept_setuid::raise_limit(Resource::RLIMIT_NOFILE, wanted).map_err(limits)?;
+    let needed = agents * LEAST_QUEUE + own;
+    if reached < needed {
+        return Err(KcmFailure::Descriptors { agents, needed, reached });
+    }
+    let each = ((reached - own) / agents.max(1)).min(QUEUE);
+    u32::try_from(each).map_err(|_| limits(Errno::ERANGE))
 }
 
 fn wanted_signals() -> SigSet {

@@ -53,6 +53,25 @@ pub(crate) fn open_link(task: BorrowedFd<'_>, name: &str, flags: OFlag) -> Resul
     openat(task, name, flags | OFlag::O_CLOEXEC, Mode::empty())
 }
 
+/// Processes whose parent is this thread (proc_tid_children(5)).
+///
+/// # Errors
+/// The kernel's: ENOENT without /proc or CONFIG_PROC_CHILDREN.
+#[cfg(feature = "upcall")]
+pub(crate) fn children() -> std::io::Result<Vec<i32>> {
+    let text = std::fs::read_to_string("/proc/thread-self/children")?;
+    Ok(text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect())
+}
+
+/// The real uid of a process, which must not be reaped meanwhile (proc_pid_status(5)).
+#[cfg(feature = "upcall")]
+pub(crate) fn user_of(pid: i32) -> Option<u32> {
+    // The program's name comes before it, with newlines escaped.
+    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Opens a file of /proc that belongs to no task, such as `keys`. Not by open(2), which in one C library makes a second system
 /// call.
 ///

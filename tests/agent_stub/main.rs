@@ -22,6 +22,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// What the file says, or the one with the uid after its name.
@@ -39,6 +40,8 @@ enum Way {
     Babbles,
     /// Sends descriptors, if the kernel lets it.
     Laden,
+    /// Ends at once, and leaves others behind.
+    Deserts,
 }
 
 /// The program's words.
@@ -55,6 +58,9 @@ fn main() {
     let number = DESCRIPTOR.to_string();
     match words.as_slice() {
         ["client", socket, what, count] => client::run(Path::new(socket), what, count.parse().unwrap()),
+        ["left"] => loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        },
         ["--door", door, "--for-uid", uid, "--config", config] if *door == number => {
             std::process::exit(serve(&own_door(), &Words::read(uid, config)))
         }
@@ -73,6 +79,7 @@ impl Words {
             "dies" => Way::Dies,
             "babbles" => Way::Babbles,
             "laden" => Way::Laden,
+            "deserts" => Way::Deserts,
             other => panic!("{other}"),
         };
         Self { way, leave: format!("{config}.leave").into(), uid: uid.parse().unwrap() }
@@ -91,6 +98,14 @@ fn serve(door: &OwnedFd, words: &Words) -> i32 {
     let &Words { way, uid, .. } = words;
     match way {
         Way::Dies => return 3,
+        Way::Deserts => {
+            nix::unistd::close(DESCRIPTOR).unwrap();
+            #[expect(clippy::zombie_processes, reason = "whoever is their parent then does that")]
+            for _ in 0..8 {
+                Command::new("/proc/self/exe").arg("left").spawn().unwrap();
+            }
+            return 0;
+        }
         Way::Deaf => loop {
             std::thread::sleep(Duration::from_secs(3600));
         },

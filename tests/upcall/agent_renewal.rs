@@ -252,7 +252,9 @@ fn a_worker_has_no_right_but_its_users_and_the_starter_holds_nothing(_: &Shared)
         assert_eq!(field("Seccomp:"), "2");
     }
     assert_eq!(parent(worker), Some(*starter));
-    // Whoever ends the agent ends both.
+    // Whoever ends the agent ends both, also if they cannot see it.
+    kill(worker, Signal::SIGSTOP).unwrap();
+    kill(*starter, Signal::SIGSTOP).unwrap();
     kill(renewing.kcm.pid(), Signal::SIGKILL).unwrap();
     wait_for("the end of starter and worker", Duration::from_secs(10), || {
         let lives = |pid: Pid| status_field(pid, "State:").is_some_and(|state| !state.starts_with('Z'));

@@ -7,6 +7,8 @@ use crate::support::shared::Shared;
 use crate::support::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 crate::trials![
@@ -21,6 +23,8 @@ crate::trials![
     a_user_namespace_changes_nothing,
     the_socket_is_nobody_elses,
     a_group_that_somebody_has_for_a_while_is_not_the_agents,
+    without_a_program_that_can_start_there_is_no_restart,
+    fewer_descriptors_than_the_doors_take_are_told_at_the_start,
     words_that_make_no_sense_are_refused,
 ];
 
@@ -195,6 +199,45 @@ fn a_group_that_somebody_has_for_a_while_is_not_the_agents(_: &Shared) {
     let said = succeed(&mut client, "");
     let own = kcm.own_user().to_string();
     assert!(said.contains(&format!(" Gid={} ", [own.as_str(); 4].join(","))), "{said}");
+}
+
+/// A restart that could not succeed would lose every agent's door.
+fn without_a_program_that_can_start_there_is_no_restart(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &[]);
+    let agent = kcm.ask(kcm.user()).pid();
+    let aside = |program: &str| {
+        fs::rename(kcm.path(program), kcm.path("aside")).unwrap();
+    };
+    let back = |program: &str| fs::rename(kcm.path("aside"), kcm.path(program)).unwrap();
+    let mode = |mode| fs::set_permissions(kcm.path("lgss_kcm"), fs::Permissions::from_mode(mode)).unwrap();
+    let refused = |words: &[&str]| {
+        kcm.daemon.signal(Signal::SIGHUP);
+        kcm.log.wait_for_words(words);
+        assert_eq!(kcm.ask(kcm.user()).pid(), agent);
+    };
+    aside("lgss_agent");
+    refused(&["not restarted: agent:", "lgss_agent"]);
+    back("lgss_agent");
+    mode(0o600);
+    refused(&["not restarted:", "lgss_kcm: not executable"]);
+    mode(0o755);
+    aside("lgss_kcm");
+    refused(&["not restarted:", "lgss_kcm: ", "No such file"]);
+    back("lgss_kcm");
+    let acceptor = kcm.acceptor();
+    kcm.daemon.signal(Signal::SIGHUP);
+    wait_for("another acceptor", Duration::from_secs(10), || (kcm.acceptor() != acceptor).then_some(()));
+    assert_eq!(kcm.ask(kcm.user()).pid(), agent);
+}
+
+fn fewer_descriptors_than_the_doors_take_are_told_at_the_start(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &[]);
+    let mut words = kcm.words();
+    words[2] = kcm.path("another").display().to_string();
+    let mut limited = crate::support::process::command("prlimit");
+    limited.args(["--nofile=1200:1200", "setpriv", "--bounding-set", "-sys_resource"]).args(&words);
+    let said = run(limited.args(["--agents", "100"]), "").unwrap_err();
+    assert!(said.contains("100 agents take 1456 descriptors, and the limit is 1200"), "{said}");
 }
 
 fn words_that_make_no_sense_are_refused(_: &Shared) {

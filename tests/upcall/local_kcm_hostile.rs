@@ -14,6 +14,7 @@ crate::trials![
     agents_that_end_at_once_are_not_started_again_and_again,
     there_are_no_more_agents_than_allowed,
     a_range_of_subordinate_uids_has_its_share_of_agents,
+    what_agents_leave_behind_counts_until_it_has_ended,
     an_agent_that_says_what_none_says_loses_its_door,
     descriptors_that_clients_send_hold_up_nobody,
     a_user_can_look_into_neither_the_server_nor_its_own_agent,
@@ -101,6 +102,28 @@ fn a_range_of_subordinate_uids_has_its_share_of_agents(_: &Shared) {
     assert_eq!(kcm.ask(first).field("received"), "2");
     // Others are outside of the range.
     kcm.ask(0);
+}
+
+/// As when a user stops what its agent has started, and kills the agent, again and again.
+fn what_agents_leave_behind_counts_until_it_has_ended(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &[]);
+    let user = kcm.user();
+    kcm.set_way(user, "deserts");
+    assert_eq!(kcm.lines(user, "ask", 1), ["closed"]);
+    kcm.wait_for_agents(8);
+    kcm.set_way(user, "answers");
+    wait_for("the refusal", Duration::from_secs(20), || {
+        assert_eq!(kcm.lines(user, "ask", 1), ["closed"]);
+        let told = format!("uid {user}: no agent: 8 processes of agents");
+        kcm.log.lines().iter().any(|line| line.contains(&told)).then_some(())
+    });
+    kcm.ask(kcm.other_user());
+    for (left, _) in kcm.agents_with_uids().into_iter().filter(|(_, uid)| *uid == user) {
+        kill(left, Signal::SIGKILL).unwrap();
+    }
+    wait_for("an agent", Duration::from_secs(20), || {
+        kcm.lines(user, "ask", 1).remove(0).starts_with("for=").then_some(())
+    });
 }
 
 fn an_agent_that_says_what_none_says_loses_its_door(_: &Shared) {

@@ -68,10 +68,9 @@ impl Starter {
 fn run(door: &OwnedFd, agent: Pid, config: &Config) -> ! {
     // For people who look at processes.
     let _ = nix::sys::prctl::set_name(c"lgss_starter");
+    let bound = jail::die_with_parent().is_ok() && getppid() == agent;
     // Connections and doors are the agent's.
-    let alone = close_all_but(&[door.as_fd()]).is_ok();
-    let bound = alone && jail::die_with_parent().is_ok() && getppid() == agent;
-    if !bound || confine(config).is_err() {
+    if !bound || close_all_but(&[door.as_fd()]).is_err() || confine(config).is_err() {
         end(1)
     }
     let mut workers = Vec::new();
@@ -173,11 +172,11 @@ fn become_worker(
 
 fn prepare(starter: Pid, config: &Config) -> Result<(OwnedFd, CString), Failure> {
     let failed = |step| move |errno| launch_failed(step, errno);
-    jail::lower_resources(config.limits.memory).map_err(failed("limits"))?;
     jail::die_with_parent().map_err(failed("parent"))?;
     if getppid() != starter {
         return Err(launch_failed("parent", Errno::ESRCH));
     }
+    jail::lower_resources(config.limits.memory).map_err(failed("limits"))?;
     let program = open_trusted(&config.worker, OFlag::O_PATH)
         .map_err(|error| Failure::new(Stage::Launch, Cause::Setup, format_args!("worker: {error}")))?;
     let environment = [b"KRB5_CONFIG=", config.krb5_config.as_os_str().as_bytes()].concat();
