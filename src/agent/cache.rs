@@ -68,6 +68,11 @@ impl HeldCache {
         self.offset
     }
 
+    /// A time of one of its tickets, by this machine's clock.
+    pub(super) fn here(&self, time: u32) -> u32 {
+        here(time, self.offset)
+    }
+
     /// What it costs, in bytes.
     pub(super) fn size(&self) -> usize {
         self.size
@@ -97,9 +102,11 @@ impl HeldCache {
         lives.max_by_key(|(_, life)| life.end)
     }
 
-    /// When the last of its tickets ends, in seconds since the epoch; for a cache without tickets, when it last changed.
+    /// When the last of its tickets ends, in seconds since the epoch by this machine's clock; for a cache without tickets, when it
+    /// last changed.
     pub(super) fn last_end(&self) -> u32 {
-        self.credentials.values().filter_map(HeldCredential::end).max().unwrap_or(self.changed)
+        let last = self.credentials.values().filter_map(HeldCredential::end).max();
+        last.map_or(self.changed, |end| self.here(end))
     }
 
     /// Adds a credential.
@@ -131,6 +138,13 @@ impl HeldCache {
     pub(super) fn set_offset(&mut self, offset: u32) {
         self.offset = offset;
     }
+}
+
+/// A time by the KDC's clock, whose difference from this machine's is `offset`, as this machine's has it. Tickets have the former;
+/// clients measure the difference.
+pub(super) fn here(time: u32, offset: u32) -> u32 {
+    let here = i64::from(time) - i64::from(offset.cast_signed());
+    u32::try_from(here.max(0)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

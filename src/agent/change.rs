@@ -62,6 +62,21 @@ pub(super) enum Change {
     },
 }
 
+impl Change {
+    /// The cache that it is about, by the name that this has before.
+    pub(super) fn label(&self) -> &CacheLabel {
+        match self {
+            Self::PutCache { label, .. }
+            | Self::RemoveCache { label }
+            | Self::MoveCache { from: label, .. }
+            | Self::PutCredential { label, .. }
+            | Self::RemoveCredentials { label, .. }
+            | Self::SetDefault { label }
+            | Self::SetOffset { label, .. } => label,
+        }
+    }
+}
+
 /// What there is before a change: the caches of its scope.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeldBefore<'a> {

@@ -203,10 +203,11 @@ impl Desk<'_> {
     }
 
     fn change(&mut self, change: Change) -> Replied {
+        let written = change.label().clone();
         let applied = self.collections.apply(self.scope, change, self.now);
         if let Err(StorageError::Quota(_)) = &applied {
-            // The kernel gives that room back in a while.
-            self.sweep();
+            // The kernel gives that room back in a while; what it does not give back is missing anyway.
+            let _ = self.sweep(&written);
         }
         applied?;
         Ok(done())
@@ -231,8 +232,11 @@ impl Desk<'_> {
             cache.put(self.collections.new_credential_id(), credential, self.now);
         }
         if self.collections.cache(self.scope, &label).is_none() {
-            self.make_room(|collections, limits| collections.count() < limits.caches)
-                .map_err(|limits| LimitMet::Caches { label: label.clone(), limit: limits.caches })?;
+            self.make_room(
+                &label,
+                |collections, limits| collections.count() < limits.caches,
+                |label, limits| LimitMet::Caches { label, limit: limits.caches },
+            )?;
         }
         self.make_room_for(&label, cache.size(), HeldCache::size)?;
         self.change(Change::PutCache { label, cache })
@@ -243,12 +247,15 @@ impl Desk<'_> {
         let credential = self.of_allowed_size(&label, bytes)?;
         let replaced = self.cache(&label)?.duplicate_of(&credential);
         if replaced.is_none() {
-            let (scope, wanted) = (self.scope.clone(), label.clone());
-            self.make_room(move |collections, limits| {
-                let cache = collections.cache(&scope, &wanted);
-                cache.is_none_or(|cache| cache.credentials().len() < limits.tickets)
-            })
-            .map_err(|limits| LimitMet::Tickets { label: label.clone(), limit: limits.tickets })?;
+            let scope = self.scope;
+            self.make_room(
+                &label,
+                |collections, limits| {
+                    let cache = collections.cache(scope, &label);
+                    cache.is_none_or(|cache| cache.credentials().len() < limits.tickets)
+                },
+                |label, limits| LimitMet::Tickets { label, limit: limits.tickets },
+            )?;
         }
         self.make_room_for(&label, credential.cost(), |cache| {
             let former = cache.duplicate_of(&credential).and_then(|id| cache.credential(id));
@@ -276,27 +283,36 @@ impl Desk<'_> {
         cost: usize,
         former: impl Fn(&HeldCache) -> usize,
     ) -> Result<(), KcmRefusal> {
-        let (scope, wanted) = (self.scope.clone(), label.clone());
-        let fits = move |collections: &Collections, limits: &StoreLimits| {
-            let former = collections.cache(&scope, &wanted).map_or(0, &former);
+        let scope = self.scope;
+        let fits = |collections: &Collections, limits: &StoreLimits| {
+            let former = collections.cache(scope, label).map_or(0, &former);
             collections.size().saturating_sub(former).saturating_add(cost) <= limits.memory
         };
-        let met = |limits: &StoreLimits| LimitMet::Memory { label: label.clone(), limit: limits.memory };
-        self.make_room(fits).map_err(|limits| met(limits).into())
+        self.make_room(label, fits, |label, limits| LimitMet::Memory { label, limit: limits.memory })
     }
 
-    /// Whether it fits, if need be without what has expired. Else returns the limits.
-    fn make_room(&mut self, fits: impl Fn(&Collections, &StoreLimits) -> bool) -> Result<(), &StoreLimits> {
+    /// Whether it fits into this cache, if need be without what has expired.
+    fn make_room(
+        &mut self,
+        label: &CacheLabel,
+        fits: impl Fn(&Collections, &StoreLimits) -> bool,
+        met: impl FnOnce(CacheLabel, &StoreLimits) -> LimitMet,
+    ) -> Result<(), KcmRefusal> {
         if fits(self.collections, self.limits) {
             return Ok(());
         }
-        self.sweep();
-        if fits(self.collections, self.limits) { Ok(()) } else { Err(self.limits) }
+        let swept = self.sweep(label);
+        if fits(self.collections, self.limits) {
+            return Ok(());
+        }
+        swept?;
+        Err(met(label.clone(), self.limits).into())
     }
 
-    /// Drops what has expired. Where that is not stored, the request finds no room.
-    fn sweep(&mut self) {
-        let _ = sweep(self.collections, Pressure::LimitMet, self.now, self.dropped);
+    /// Drops what has expired, but not the cache that is about to get something.
+    fn sweep(&mut self, written: &CacheLabel) -> Result<(), StorageError> {
+        let pressure = Pressure::LimitMet { scope: self.scope, label: written };
+        sweep(self.collections, pressure, self.now, self.dropped)
     }
 
     fn rename(&mut self, from: &CacheLabel, to: &CacheLabel) -> Replied {

@@ -1,7 +1,7 @@
 //! `lgss_agent` with `storage = "keyring"`: what one agent has stored, the next one has.
 
 use crate::support::agent::{DONE, DoorAgent, KcmClient, NO_CACHE, credential, named, principal};
-use crate::support::kcm_model::replacement;
+use crate::support::kcm_model::{ModelChange, replacement};
 use crate::support::kept_caches::KeptCaches;
 use crate::support::process::command_as;
 use crate::support::realm::{PASSWORD, Realm};
@@ -18,6 +18,7 @@ crate::trials![
     what_has_no_room_is_refused_as_a_whole_with_figures_in_the_log,
     room_that_the_kernel_has_yet_to_free_is_waited_for_and_nobody_else_waits,
     kinit_says_that_the_quota_is_exceeded,
+    with_no_room_left_many_tickets_can_be_removed,
     expired_tickets_are_dropped_at_the_next_start,
     the_kernel_ends_each_key_with_its_ticket,
     planted_keys_are_passed_over_and_told,
@@ -155,6 +156,22 @@ fn kinit_says_that_the_quota_is_exceeded(shared: &Shared) {
     fill(&mut client, "a", 150);
     let said = kept.attempt("kinit alice").unwrap_err();
     assert!(said.contains("Disk quota exceeded"), "{said}");
+}
+
+fn with_no_room_left_many_tickets_can_be_removed(shared: &Shared) {
+    let kept = KeptCaches::new(shared.realm());
+    let first = kept.agent();
+    let mut client = kept.connect();
+    initialize(&mut client, "a");
+    // Of decreasing size, so that in the end there is no room for the numbers of those that are removed.
+    let stored: usize = [1000, 300, 100, 1].iter().map(|size| fill(&mut client, "a", *size)).sum();
+    assert!(count(&mut client, "a") > 5, "{stored}");
+    let (opcode, parameters) = ModelChange::Empty("a").request();
+    assert_eq!(client.call(opcode, &parameters).0, DONE);
+    assert_eq!(count(&mut client, "a"), 0);
+    drop(first);
+    let _second = kept.agent();
+    assert_eq!(count(&mut kept.connect(), "a"), 0);
 }
 
 fn expired_tickets_are_dropped_at_the_next_start(shared: &Shared) {

@@ -156,6 +156,37 @@ fn a_cache_stays_for_a_night_after_its_last_ticket_and_a_ticket_for_an_hour_besi
 }
 
 #[test]
+fn a_full_cache_whose_tickets_have_expired_takes_new_ones_and_the_others_go() {
+    let mut bench = Bench::new();
+    let tickets: Vec<String> = (0..LIMITS.tickets).map(|number| format!("s{number}/x@A")).collect();
+    let ending: Vec<(&str, u32)> = tickets.iter().map(|server| (server.as_str(), NOW + 10)).collect();
+    bench.make("a", &ending);
+    bench.make("other", &ending[..2]);
+    bench.now = NOW + 9;
+    assert_eq!(bench.store("a", "new/x@A", NOW + 100), Err(Status::Full));
+    bench.now = NOW + 10;
+    bench.store("a", "new/x@A", NOW + 100).unwrap();
+    assert_eq!((bench.count("a"), bench.collections.count()), (1, 1));
+    assert_eq!(bench.done(8, &named("a", &[])), principal("alice@A"));
+}
+
+/// The KDC's clock is five minutes behind, so that tickets end later here than they say.
+#[test]
+fn tickets_end_by_the_clock_of_their_kdc() {
+    let mut bench = Bench::new();
+    bench.make("a", &[("krbtgt/A@A", NOW + 10), ("x/y@A", NOW)]);
+    bench.done(23, &named("a", &(-300_i32).to_be_bytes()));
+    bench.now = NOW + 300 + TICKET_STAYS - 1;
+    assert_eq!((bench.sweep(), bench.count("a")), (0, 2));
+    bench.now = NOW + 300 + TICKET_STAYS;
+    assert_eq!((bench.sweep(), bench.count("a")), (0, 1));
+    bench.now = NOW + 309 + CACHE_STAYS;
+    assert_eq!(bench.sweep(), 0);
+    bench.now = NOW + 310 + CACHE_STAYS;
+    assert_eq!(bench.sweep(), 1);
+}
+
+#[test]
 fn settings_of_a_cache_outlive_its_tickets_and_do_not_keep_it() {
     let mut bench = Bench::new();
     bench.make("a", &[("krbtgt/A@A", NOW + 10), ("x/y@A", NOW), ("krb5_ccache_conf_data/x@X-CACHECONF:", 0)]);

@@ -97,12 +97,7 @@ impl AgentKeyring {
             Change::RemoveCredentials { label, ids } => self.remove_credentials(label, ids)?,
             Change::SetDefault { label } => self.set_default(label)?,
             Change::SetOffset { label, offset } => {
-                let cache = self.cache(label)?;
-                cache.write_head(StoredHead {
-                    offset: *offset,
-                    removed: Vec::new(),
-                    ..cache.head.clone()
-                })?;
+                self.cache(label)?.set_offset(*offset)?;
             }
         }
         Ok(())
@@ -156,9 +151,9 @@ impl AgentKeyring {
         replaced: &[CredentialId],
     ) -> Result<(), Errno> {
         let kind = self.kind;
-        self.cache(label)?.put(number_of(id.0), credential, kind)?;
-        // Of two that are duplicates the later one counts.
-        self.forget(label, replaced.iter().map(|id| number_of(id.0)));
+        let replaced: Vec<u64> = replaced.iter().map(|id| number_of(id.0)).collect();
+        self.cache(label)?.put((number_of(id.0), credential), &replaced, kind)?;
+        self.forget(label, replaced.into_iter());
         Ok(())
     }
 
@@ -167,15 +162,23 @@ impl AgentKeyring {
         let cache = self.cache(label)?;
         let numbers: Vec<u64> = ids.iter().map(|id| number_of(id.0)).collect();
         let lives = |number: &u64| {
-            cache.tickets.get(number).is_some_and(|ticket| ticket.end.is_none_or(|end| end > now))
+            let ends = cache.tickets.get(number).map(|ticket| ticket.end.map(|end| cache.here(end)));
+            ends.is_some_and(|end| end.is_none_or(|end| end > now))
         };
         let living: Vec<u64> = numbers.iter().copied().filter(lives).collect();
         // One is removed by one call.
-        let listed = living.len() > 1;
+        let mut listed = living.len() > 1;
         if listed {
-            cache.write_head(StoredHead { removed: living, ..cache.head.clone() })?;
-        } else if let Some(ticket) = living.first().and_then(|number| cache.tickets.get(number)) {
-            unlink(ticket.keys.first().copied().ok_or(Errno::ENOKEY)?, cache.ring)?;
+            match cache.write_head(StoredHead { removed: living.clone(), ..cache.head.clone() }) {
+                // Who is short of room must be able to make some: one by one, of which some may be gone if one cannot be removed.
+                Err(Errno::EDQUOT) => listed = false,
+                written => written?,
+            }
+        }
+        if !listed {
+            for ticket in living.iter().filter_map(|number| cache.tickets.get(number)) {
+                unlink(ticket.keys.first().copied().ok_or(Errno::ENOKEY)?, cache.ring)?;
+            }
         }
         self.forget(label, numbers.into_iter());
         if listed && self.leftover.is_empty() {

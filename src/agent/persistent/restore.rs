@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::keyring::{AgentKeyring, unlink};
 use super::layout::{AGENT, DEFAULT, PartName, SERVER, StoredHead, TicketKey, cache_number, joined};
-use super::stored::{StoredCache, StoredTicket, end_in_time};
-use crate::agent::cache::HeldCache;
+use super::stored::{StoredCache, StoredTicket};
+use crate::agent::cache::{HeldCache, here};
 use crate::agent::codec::{
     CacheId, CacheLabel, CredentialId, HeldCredential, PrincipalBytes, id_of, number_of,
 };
@@ -205,7 +205,7 @@ impl Restoring {
         let Some(head) = head.ok().and_then(|bytes| StoredHead::read(&bytes).ok()) else {
             return self.pass_over(ring, "its head is damaged, or of another version");
         };
-        if head.end != 0 && head.end <= self.now {
+        if head.end != 0 && here(head.end, head.offset) <= self.now {
             self.found.remarks.push(format!("{} is dropped: its tickets have expired", head.label));
             return self.found.keyring.remove(ring, self.found.keyring.ring);
         }
@@ -232,7 +232,7 @@ impl Restoring {
                 continue;
             };
             let end = credential.end();
-            if end.is_some_and(|end| end <= self.now) {
+            if end.is_some_and(|end| cache.here(end) <= self.now) {
                 self.waste(keys, stored.ring);
                 continue;
             }
@@ -246,9 +246,10 @@ impl Restoring {
             if let Some(former) = former.and_then(|id| stored.tickets.remove(&number_of(id.0))) {
                 self.waste(former.keys, stored.ring);
             }
-            keys.iter().for_each(|key| end_in_time(*key, end));
+            keys.iter().for_each(|key| stored.end_in_time(*key, end));
+            let ticket = StoredTicket { keys, end, identity: *credential.identity() };
             cache.put(CredentialId(id_of(number, self.owner.token)), credential, self.now);
-            stored.tickets.insert(number, StoredTicket { keys, end });
+            stored.tickets.insert(number, ticket);
         }
         self.keep(cache, stored);
     }

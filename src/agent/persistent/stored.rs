@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::layout::{HEAD, StoredHead, TicketKey, cache_name, keys_of};
-use crate::agent::cache::HeldCache;
+use crate::agent::cache::{HeldCache, here};
 use crate::agent::codec::{CacheLabel, HeldCredential, number_of};
 use crate::sys::keyctl;
 use crate::time::now_32;
@@ -32,8 +32,10 @@ pub(super) struct StoredCache {
 pub(super) struct StoredTicket {
     /// The first part first.
     pub(super) keys: Vec<i32>,
-    /// When it ends, in seconds since the epoch; `None` for a setting of the cache.
+    /// When it ends, in seconds since the epoch by the KDC's clock; `None` for a setting of the cache.
     pub(super) end: Option<u32>,
+    /// Whose place it takes ([`HeldCredential::identity`]).
+    pub(super) identity: [u8; 32],
 }
 
 impl StoredCache {
@@ -69,21 +71,61 @@ impl StoredCache {
         })
     }
 
-    /// Stores a credential.
+    /// Stores a credential in the place of others, whose keys remain for the caller to remove.
     ///
     /// # Errors
     /// The kernel's; nothing has changed then.
     pub(super) fn put(
         &mut self,
-        number: u64,
-        credential: &HeldCredential,
+        (number, credential): (u64, &HeldCredential),
+        replaced: &[u64],
         kind: TicketKey,
     ) -> Result<(), Errno> {
-        // First, so that no ticket outlives what the head says.
-        if let Some(end) = credential.end().filter(|end| *end > self.head.end) {
-            self.write_head(StoredHead { end, removed: Vec::new(), ..self.head.clone() })?;
+        let end = credential.end().unwrap_or(0).max(self.head.end);
+        // Of two that are duplicates the later one counts, so that the others need not be named.
+        let is_other = |number: &&u64| {
+            self.tickets.get(number).is_some_and(|ticket| ticket.identity != *credential.identity())
+        };
+        let others: Vec<u64> = replaced.iter().filter(is_other).copied().collect();
+        // The head is first, so that no ticket outlives what it says.
+        if others.is_empty() {
+            if end > self.head.end {
+                self.write_head(StoredHead { end, removed: Vec::new(), ..self.head.clone() })?;
+            }
+            return self.add(number, credential, kind);
         }
-        self.add(number, credential, kind)
+        // Until the head says otherwise, the new one does not count; from then on, the others do not.
+        self.write_head(StoredHead { end, removed: vec![number], ..self.head.clone() })?;
+        self.add(number, credential, kind)?;
+        let counted = self.write_head(StoredHead { removed: others, ..self.head.clone() });
+        counted.inspect_err(|_| {
+            let added = self.tickets.remove(&number);
+            for key in added.into_iter().flat_map(|ticket| ticket.keys) {
+                let _ = keyctl::unlink(key, self.ring);
+            }
+        })
+    }
+
+    /// Has the kernel end all keys by another difference of the KDC's clock.
+    pub(super) fn set_offset(&mut self, offset: u32) -> Result<(), Errno> {
+        self.write_head(StoredHead { offset, removed: Vec::new(), ..self.head.clone() })?;
+        for ticket in self.tickets.values() {
+            ticket.keys.iter().for_each(|key| self.end_in_time(*key, ticket.end));
+        }
+        Ok(())
+    }
+
+    /// A time by the KDC's clock, by this machine's.
+    pub(super) fn here(&self, time: u32) -> u32 {
+        here(time, self.head.offset)
+    }
+
+    /// Has the kernel end a key with its ticket. An agent that starts later tries it again.
+    pub(super) fn end_in_time(&self, key: i32, end: Option<u32>) {
+        if let Some(end) = end {
+            let left = u64::from(self.here(end).saturating_sub(now_32())).max(1);
+            let _ = keyctl::set_timeout(key, Duration::from_secs(left));
+        }
     }
 
     fn add(&mut self, number: u64, credential: &HeldCredential, kind: TicketKey) -> Result<(), Errno> {
@@ -92,7 +134,7 @@ impl StoredCache {
         for (name, piece) in keys_of(number, credential, kind.limit()) {
             match keyctl::add(kind.name(), &name, piece, self.ring) {
                 Ok(key) => {
-                    end_in_time(key, end);
+                    self.end_in_time(key, end);
                     keys.push(key);
                 }
                 Err(errno) => {
@@ -104,7 +146,7 @@ impl StoredCache {
             }
         }
         keys.reverse();
-        self.tickets.insert(number, StoredTicket { keys, end });
+        self.tickets.insert(number, StoredTicket { keys, end, identity: *credential.identity() });
         Ok(())
     }
 
@@ -122,13 +164,5 @@ impl StoredCache {
         }
         self.head = head;
         Ok(())
-    }
-}
-
-/// Has the kernel end a key with its ticket. An agent that starts later tries it again.
-pub(super) fn end_in_time(key: i32, end: Option<u32>) {
-    if let Some(end) = end {
-        let left = u64::from(end.saturating_sub(now_32())).max(1);
-        let _ = keyctl::set_timeout(key, Duration::from_secs(left));
     }
 }

@@ -1,7 +1,7 @@
 //! The storage on a keyring of the test's own instead of a persistent one: what one agent has stored, the next finds.
 
 use super::keyring::AgentKeyring;
-use super::layout::{DEFAULT, HEAD, TicketKey};
+use super::layout::{DEFAULT, HEAD, StoredHead, TicketKey};
 use super::restore::{self, KeptOwner, Restored, server_content, take_over};
 use super::*;
 use crate::agent::cache::HeldCache;
@@ -238,6 +238,62 @@ fn what_has_expired_is_dropped_and_a_cache_that_is_being_made_is_not() {
     assert_eq!(left, [(label("new"), 0), (label("some"), 1)]);
     assert_eq!(found.remarks, ["KCM:over is dropped: its tickets have expired"]);
     assert_eq!(keyctl::links(bench.ring()).unwrap().len(), 3, "the token and two caches");
+}
+
+/// Seconds that the kernel leaves the keys of a cache's tickets (proc_keys(5) has no such number for us: /proc/keys).
+fn left(bench: &Bench, name: &str) -> Vec<String> {
+    let keys = std::fs::read_to_string("/proc/keys").unwrap();
+    let tickets = bench.keyring.borrow().caches[&label(name)]
+        .tickets
+        .values()
+        .map(|one| one.keys[0])
+        .collect::<Vec<_>>();
+    let of = |key: i32| {
+        let line = keys.lines().find(|line| line.starts_with(&format!("{key:08x} "))).unwrap();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    tickets.into_iter().map(of).collect()
+}
+
+#[test]
+fn tickets_end_by_the_clock_of_their_kdc() {
+    let mut bench = Bench::new();
+    let past = Sample { end: now_32() - 10, ..service("x") };
+    bench.make("a", std::slice::from_ref(&past));
+    // Its clock is two hours behind.
+    bench.apply(Change::SetOffset { label: label("a"), offset: (-7200_i32).cast_unsigned() });
+    bench.store("a", &Sample { end: now_32() - 5, ..service("y") });
+    assert_eq!(left(&bench, "a"), ["1h", "1h"]);
+    bench.expect_kept();
+    // An hour before: both have ended.
+    bench.apply(Change::SetOffset { label: label("a"), offset: 3600 });
+    let found = bench.found();
+    assert!(found.kept.caches.is_empty() && found.remarks[0].contains("have expired"), "{:?}", found.remarks);
+}
+
+#[test]
+fn a_ticket_that_takes_the_place_of_others_than_its_duplicate_counts_instead_of_them_from_one_moment_on() {
+    let mut bench = Bench::new();
+    let end = now_32() + 1000;
+    let old = Sample { key_type: 17, end, ..service("x") };
+    let third = Sample { key_type: 18, end, ..service("x") };
+    bench.make("a", &[old, third.clone(), Sample { end, ..service("y") }]);
+    let before = bench.shown().0;
+    let new = Sample { end: end + 1000, ticket: b"newer".to_vec(), ..third };
+    let ids = bench.ids("a");
+    let id = bench.collections.new_credential_id();
+    // What an agent leaves that ends before that moment: the new ticket is there, and does not count.
+    let ring = bench.cache_ring("a");
+    let head = bench.keyring.borrow().caches[&label("a")].head.clone();
+    let noted = |removed| StoredHead { removed, ..head.clone() }.written();
+    keyctl::add(c"user", HEAD, noted(vec![0xff]).as_slice(), ring).unwrap();
+    keyctl::add(c"user", c"ticket:ff", &new.bytes(), ring).unwrap();
+    assert_eq!(seen(&bench.found()).0, before);
+    keyctl::add(c"user", HEAD, noted(Vec::new()).as_slice(), ring).unwrap();
+    let credential = new.held();
+    bench.apply(Change::PutCredential { label: label("a"), id, credential, replaced: ids[..2].to_vec() });
+    bench.expect_kept();
+    assert_eq!(keyctl::links(ring).unwrap().len(), 3, "the head and two tickets");
 }
 
 #[test]

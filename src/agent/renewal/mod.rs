@@ -20,7 +20,7 @@ use nix::poll::PollFlags;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::cache::HeldCache;
+use super::cache::{HeldCache, here};
 use super::change::StorageError;
 use super::codec::{CacheId, CacheLabel, CredentialId, HeldCredential, with_one};
 use super::collections::Collections;
@@ -153,7 +153,7 @@ impl Renewals {
         let found = collections.of(errand.scope()).and_then(|collection| {
             collection.caches().find_map(|(label, cache)| {
                 let old = cache.credential(errand.ticket())?;
-                (here(old.end()?, cache.offset()) > now).then_some((label, cache, old))
+                (cache.here(old.end()?) > now).then_some((label, cache, old))
             })
         });
         let Some((label, cache, old)) = found else {
@@ -232,8 +232,8 @@ impl Renewals {
         let (ticket, life) = cache.renewable()?;
         let again = self.troubles.get(&ticket).map_or(0, |trouble| trouble.again);
         let rest = self.rests.get(&cache.id()).copied().unwrap_or(0);
-        let due = here(renewal_times::half_life(life.start, life.end), cache.offset()).max(again).max(rest);
-        Some(DueTicket { scope, label, cache, ticket, due, end: here(life.end, cache.offset()) })
+        let due = cache.here(renewal_times::half_life(life.start, life.end)).max(again).max(rest);
+        Some(DueTicket { scope, label, cache, ticket, due, end: cache.here(life.end) })
     }
 
     fn is_under_way(&self, ticket: CredentialId) -> bool {
@@ -309,12 +309,6 @@ impl Renewals {
         };
         self.alarm_at = at.filter(|_| set.is_ok());
     }
-}
-
-/// A time by the KDC's clock, whose difference from this machine's is `offset`, as this machine's has it.
-fn here(time: u32, offset: u32) -> u32 {
-    let here = i64::from(time) - i64::from(offset.cast_signed());
-    u32::try_from(here.max(0)).unwrap_or(u32::MAX)
 }
 
 /// The ticket in an answer.
