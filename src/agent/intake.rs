@@ -29,6 +29,8 @@ pub(super) enum Intake {
 pub(super) enum Arrival {
     /// A connection.
     Connection(UnixStream),
+    /// A connection that found no free descriptor here, and is closed by that.
+    Lost,
     /// Something else, which is ignored.
     Garbage,
     /// Nothing more.
@@ -72,10 +74,10 @@ impl Intake {
                     *count = count.wrapping_add(1);
                     UnixStream::from(socket)
                 }
-                // A connection that found no free descriptor here counts, too: it was sent.
+                // It counts, too: it was sent.
                 Ok(Passed::Message(CONNECTION, None)) => {
                     *count = count.wrapping_add(1);
-                    return Ok(Arrival::Garbage);
+                    return Ok(Arrival::Lost);
                 }
                 Ok(Passed::Message(..)) => return Ok(Arrival::Garbage),
                 Err(errno) => return nothing_or(errno),

@@ -267,6 +267,11 @@ impl Agent {
                     }
                 }
                 Ok(Arrival::Garbage) => self.asked_to_leave = false,
+                Ok(Arrival::Lost) => {
+                    (self.asked_to_leave, self.scarce_until) = (false, now + SCARCE);
+                    let words = "a connection is closed: too many files are open";
+                    return self.journal.say(LogLevel::Warn, Topic::Peer, words);
+                }
                 Ok(Arrival::Nothing) => return,
                 Ok(Arrival::DoorClosed) => {
                     if !self.asked_to_leave {

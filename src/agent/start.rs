@@ -4,16 +4,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
-use nix::unistd::{geteuid, getresuid};
+use nix::unistd::getresuid;
 
 use super::arguments::{AgentArguments, IntakeChoice};
 use super::change::{Memory, StorageError};
@@ -27,6 +26,7 @@ use super::persistent::{KeptOwner, Persistent, Prepared};
 use super::renewal::Renewals;
 use super::serve::{Agent, CONNECTIONS};
 use crate::config::{AgentSettings, AgentStorage, Config, ConfigError, LogLevel};
+use crate::sys::listening::{PlaceTaken, listen};
 use crate::sys::random::random_bytes;
 use crate::sys::{given, jail, process};
 
@@ -179,7 +179,10 @@ fn intake(
             Ok(Intake::Passed(listener))
         }
         (_, _, Some(path)) => {
-            let listener = listen(&path)?;
+            let listener = listen(&path).map_err(|taken| match taken {
+                PlaceTaken::InUse | PlaceTaken::NoSocket => StartFailure::InUse(path.clone()),
+                PlaceTaken::Kernel(errno) => StartFailure::Socket(path.clone(), errno.into()),
+            })?;
             listener.set_nonblocking(true).map_err(|error| StartFailure::Socket(path, error))?;
             Ok(Intake::Own(listener))
         }
@@ -189,26 +192,6 @@ fn intake(
 
 fn expect(socket: &OwnedFd, kind: SockType) -> Result<(), Errno> {
     if getsockopt(socket, sockopt::SockType)? == kind { Ok(()) } else { Err(Errno::EPROTOTYPE) }
-}
-
-/// Listens at a path, and takes the place of a socket of ours that nobody serves any more.
-fn listen(path: &Path) -> Result<UnixListener, StartFailure> {
-    let failed = |error| StartFailure::Socket(path.to_owned(), error);
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-        other => return other.map_err(failed),
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-        Err(error) => return Err(failed(error)),
-        Ok(_) => return Err(StartFailure::InUse(path.to_owned())),
-    }
-    let found = path.symlink_metadata().map_err(failed)?;
-    if !found.file_type().is_socket() || found.uid() != geteuid().as_raw() {
-        return Err(StartFailure::InUse(path.to_owned()));
-    }
-    std::fs::remove_file(path).map_err(failed)?;
-    UnixListener::bind(path).map_err(failed)
 }
 
 /// Signals that end the process, to be read in its loop.

@@ -38,6 +38,8 @@ const WORTH_STARTING: Duration = Duration::from_secs(1);
 const FAILURES: u32 = 5;
 /// For how long nothing may happen.
 const QUIET: Duration = Duration::from_secs(3600);
+/// When a service manager that did not take a message is told again.
+const LATE: Duration = Duration::from_secs(1);
 /// So many processes of a user's earlier agents keep that user from another agent.
 const LEFT: usize = 4;
 /// The file of subordinate uids (subuid(5)).
@@ -151,7 +153,8 @@ impl DoorKeeper {
         let process = Process::of_child(pid);
         let (mut next, mut over) = (Next::Another, None);
         while over.is_none_or(|over| Instant::now() < over) {
-            let until = over.unwrap_or_else(|| Instant::now() + QUIET);
+            let quiet = if self.manager.catch_up() { LATE } else { QUIET };
+            let until = over.unwrap_or_else(|| Instant::now() + quiet);
             let events =
                 [(KeeperEvent::Signal, self.signals.as_fd()), (KeeperEvent::Order, acceptor.as_fd())];
             for event in readable(&events, until).unwrap_or_default() {

@@ -1,13 +1,10 @@
 //! The socket that all users' programs know: passed by a service manager, or made here.
-//!
-//! Invariant: a socket at which somebody listens is never removed, nor anything that is no socket.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -16,7 +13,8 @@ use nix::sys::socket::{
 
 use super::failure::KcmFailure;
 use crate::sys::errno::errno_of;
-use crate::sys::files::{trusted_path, unpredictable_name};
+use crate::sys::files::trusted_path;
+use crate::sys::listening::{PlaceTaken, listen};
 
 /// What a passed descriptor is.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,51 +50,13 @@ pub(super) fn make(path: &Path) -> Result<UnixListener, KcmFailure> {
         _ => return Err(KcmFailure::Socket(path.to_owned(), Errno::EINVAL)),
     };
     let real = trusted_path(parent).map_err(KcmFailure::SocketDirectory)?.join(name);
-    clear(&real)?;
-    let listener = UnixListener::bind(&real).map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => KcmFailure::SocketInUse(real.clone()),
-        _ => failed(error),
+    let listener = listen(&real).map_err(|taken| match taken {
+        PlaceTaken::InUse => KcmFailure::SocketInUse(real.clone()),
+        PlaceTaken::NoSocket => KcmFailure::NoSocket(real.clone()),
+        PlaceTaken::Kernel(errno) => KcmFailure::Socket(real.clone(), errno),
     })?;
     fs::set_permissions(&real, fs::Permissions::from_mode(0o666)).map_err(failed)?;
     Ok(listener)
-}
-
-/// Removes a socket at which nobody listens. It is taken away first and then looked at again: another program could have put
-/// its own there meanwhile.
-fn clear(path: &Path) -> Result<(), KcmFailure> {
-    let failed = |error: std::io::Error| KcmFailure::Socket(path.to_owned(), errno_of(&error));
-    if is_absent(path)? {
-        return Ok(());
-    }
-    let name = unpredictable_name().map_err(|errno| KcmFailure::Socket(path.to_owned(), errno))?;
-    let aside: PathBuf = path.with_file_name(format!(".lgss-{name}"));
-    match fs::rename(path, &aside) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        moved => moved.map_err(failed)?,
-    }
-    let stale = is_absent(&aside);
-    if stale.is_err() {
-        // Unless there is a new one already.
-        let _ = fs::hard_link(&aside, path);
-    }
-    fs::remove_file(&aside).map_err(failed)?;
-    stale.map(drop)
-}
-
-/// Whether nothing is there; false for a socket at which nobody listens.
-fn is_absent(path: &Path) -> Result<bool, KcmFailure> {
-    let failed = |error: std::io::Error| KcmFailure::Socket(path.to_owned(), errno_of(&error));
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        Ok(found) if !found.file_type().is_socket() => return Err(KcmFailure::NoSocket(path.to_owned())),
-        found => found.map_err(failed)?,
-    };
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-        // It listens, or is of another type, or its queue is full.
-        _ => Err(KcmFailure::SocketInUse(path.to_owned())),
-    }
 }
 
 #[cfg(test)]
@@ -104,7 +64,7 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
-    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     /// A directory of root's, as the tests are run by root.
     fn directory() -> tempfile::TempDir {

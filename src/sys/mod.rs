@@ -45,6 +45,8 @@ pub(crate) mod keyctl;
 #[cfg(feature = "upcall")]
 pub(crate) mod lending;
 #[cfg(feature = "upcall")]
+pub(crate) mod listening;
+#[cfg(feature = "upcall")]
 pub(crate) mod locked;
 #[cfg(feature = "upcall")]
 pub(crate) mod locks;
