@@ -18,9 +18,10 @@ use crate::sys::passing::may_hold_descriptors;
 use crate::sys::proc;
 use crate::sys::process::end;
 
-/// Children that close, and what waits for one of them to end.
+/// So many children that close are nothing unusual.
 const CLOSERS: usize = 32;
-const WAITING: usize = 256;
+/// With more, so many sockets wait for another, and twice as many with each time as many again, up to 8192.
+const WAITING: usize = 128;
 
 #[derive(Debug, Default)]
 pub(super) struct Children {
@@ -110,8 +111,13 @@ impl Children {
     pub(super) fn close(&mut self, sockets: Vec<OwnedFd>) {
         let waiting = sockets.into_iter().filter(|socket| may_hold_descriptors(socket.as_fd()));
         self.waiting.extend(waiting);
-        let is_time = self.closers.len() < CLOSERS || self.waiting.len() >= WAITING;
-        if self.waiting.is_empty() || !is_time {
+        // If those that close hang, the more there are, the more each of them gets: there is no end of strangers' files.
+        let wanted = match self.closers.len() / CLOSERS {
+            0 => 1,
+            times => WAITING << times.min(6),
+        };
+        let is_time = self.waiting.len() >= wanted;
+        if !is_time {
             return;
         }
         let Ok((told, tell)) = pipe2(nix::fcntl::OFlag::O_CLOEXEC) else { return };

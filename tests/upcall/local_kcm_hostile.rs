@@ -1,5 +1,6 @@
 //! What users and their agents can do to `lgss_kcm`: hold up or reach nobody but themselves. Stubs stand in for agents.
 
+use crate::support::followed_fork::Fork;
 use crate::support::local_kcm::LocalKcm;
 use crate::support::process::{command, succeed};
 use crate::support::shared::Shared;
@@ -15,6 +16,7 @@ crate::trials![
     there_are_no_more_agents_than_allowed,
     a_range_of_subordinate_uids_has_its_share_of_agents,
     what_agents_leave_behind_counts_until_it_has_ended,
+    a_child_that_is_stopped_before_it_is_an_agent_holds_up_nobody_else,
     an_agent_that_says_what_none_says_loses_its_door,
     descriptors_that_clients_send_hold_up_nobody,
     a_user_can_look_into_neither_the_server_nor_its_own_agent,
@@ -124,6 +126,36 @@ fn what_agents_leave_behind_counts_until_it_has_ended(_: &Shared) {
     wait_for("an agent", Duration::from_secs(20), || {
         kcm.lines(user, "ask", 1).remove(0).starts_with("for=").then_some(())
     });
+}
+
+/// From the moment when the child has become the user, that user can stop it. Here it is stopped before and after each of its
+/// system calls, from its first one on.
+fn a_child_that_is_stopped_before_it_is_an_agent_holds_up_nobody_else(_: &Shared) {
+    let kcm = LocalKcm::start("leaves", &[]);
+    kcm.let_leave();
+    let mut stops = 0;
+    loop {
+        kcm.wait_for_agents(0);
+        let stopped = std::thread::scope(|scope| {
+            let keeper = Fork::followed(kcm.daemon.pid());
+            let asking = scope.spawn(|| kcm.ask(kcm.user()));
+            let stopped = keeper.child_stopped_after(stops);
+            if let Some(child) = stopped {
+                let begun = Instant::now();
+                assert_eq!(kcm.ask(kcm.other_user()).field("received"), "1");
+                assert!(begun.elapsed() < stretched(Duration::from_secs(2)), "{:?}", begun.elapsed());
+                kill(child, Signal::SIGCONT).unwrap();
+            }
+            assert_eq!(asking.join().unwrap().field("received"), "1");
+            stopped
+        });
+        if stopped.is_none() {
+            break;
+        }
+        stops += 1;
+    }
+    // Two for each call, among them those that close, become the user and execute.
+    assert!(stops >= 40, "{stops}");
 }
 
 fn an_agent_that_says_what_none_says_loses_its_door(_: &Shared) {

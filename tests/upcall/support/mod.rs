@@ -13,6 +13,7 @@ pub(crate) mod chosen;
 pub(crate) mod command_line;
 pub(crate) mod crowd;
 pub(crate) mod dns;
+pub(crate) mod followed_fork;
 pub(crate) mod forged_lines;
 pub(crate) mod fuse;
 pub(crate) mod ganesha;
