@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::sys::fork::REACHED;
     use crate::sys::process::Process;
-    use nix::unistd::{getpid, getuid};
+    use nix::unistd::getuid;
     use std::time::Duration;
 
     /// In a process of its own, since children are counted by process and whoever else forks here would count.
@@ -163,17 +163,23 @@ mod tests {
         }
     }
 
-    /// A child that ends with this process, or when it is killed.
+    /// A child that lives until it is killed, or for a minute.
     fn sleeper() -> Pid {
         match fork().unwrap() {
             ForkResult::Child => {
-                let _ = crate::sys::jail::die_with_parent();
+                nix::unistd::alarm::set(60);
                 loop {
                     nix::unistd::pause();
                 }
             }
             ForkResult::Parent { child } => child,
         }
+    }
+
+    fn end_it(pid: Pid) {
+        let process = Process::open(pid).unwrap();
+        process.kill().unwrap();
+        process.wait_for_end(Duration::from_secs(10));
     }
 
     #[test]
@@ -185,7 +191,7 @@ mod tests {
             let (told, tell) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
             let agent = match fork().unwrap() {
                 ForkResult::Child => {
-                    let left = sleeper_of_another();
+                    let left = sleeper();
                     let _ = nix::unistd::write(&tell, &left.as_raw().to_ne_bytes());
                     end(0)
                 }
@@ -199,22 +205,10 @@ mod tests {
             let mut lines = KcmLog::open("/nowhere".into());
             children.reap(&mut lines);
             let one = children.of_users(&all) == 1 && children.of_users(&nobodys) == 0;
-            let process = Process::open(left).unwrap();
-            process.kill().unwrap();
-            process.wait_for_end(Duration::from_secs(10));
+            end_it(left);
             children.reap(&mut lines);
             one && children.of_users(&all) == 0
         });
-    }
-
-    /// A child that lives on when its parent has ended.
-    fn sleeper_of_another() -> Pid {
-        match fork().unwrap() {
-            ForkResult::Child => loop {
-                nix::unistd::pause();
-            },
-            ForkResult::Parent { child } => child,
-        }
     }
 
     #[test]
@@ -226,7 +220,9 @@ mod tests {
             children = Children::default();
             children.expect_acceptor(acceptor);
             let one = children.of_users(&(0..=u32::MAX)) == 1;
-            both && one && children.left.contains_key(&agent) && getpid() != agent
+            let known = children.left.contains_key(&agent);
+            [agent, acceptor].into_iter().for_each(end_it);
+            both && one && known
         });
     }
 }

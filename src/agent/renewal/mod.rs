@@ -34,7 +34,7 @@ use crate::sys::process::disown_children;
 use crate::time;
 use errand::{Errand, Progress};
 use judged::{FaultKind, RenewalFault, new_ticket};
-use placing::{fitting, put};
+use placing::{fit, put};
 use starter::{Starter, WORKERS};
 
 /// What an answer has beyond one ticket: principals, the rest of the format.
@@ -167,10 +167,15 @@ impl Renewals {
         };
         let (label, principal, id) = (label.clone(), cache.shown_principal(), cache.id());
         let offset = cache.offset();
-        let fitting = answered(errand, progress, cache, old)
-            .and_then(|new| fitting(new, &label, old, (&*collections, limits)));
-        match fitting.and_then(|new| put(collections, (errand.scope(), errand.ticket()), label.clone(), new))
-        {
+        let (answered, former) = (answered(errand, progress, cache, old), old.cost());
+        let mut dropped = Vec::new();
+        let renewed = answered.and_then(|new| {
+            let grown = new.cost().saturating_sub(former);
+            fit(&new, grown, (errand.scope(), &label), (&mut *collections, limits), &mut dropped)?;
+            put(collections, (errand.scope(), errand.ticket()), label.clone(), new)
+        });
+        journal.tell_dropped(dropped);
+        match renewed {
             Ok(until) => {
                 self.rests.insert(
                     id,

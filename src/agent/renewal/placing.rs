@@ -6,26 +6,34 @@ use super::judged::RenewalFault;
 use crate::agent::change::Change;
 use crate::agent::codec::{CacheLabel, CredentialId, HeldCredential};
 use crate::agent::collections::Collections;
+use crate::agent::expiry::{Dropped, Pressure, sweep};
 use crate::agent::limits::{LimitMet, StoreLimits};
 use crate::agent::peer::ClientScope;
 use crate::time;
 
-/// The new ticket, if there is room for it in the place of the old one.
-pub(super) fn fitting(
-    new: HeldCredential,
-    label: &CacheLabel,
-    old: &HeldCredential,
-    (collections, limits): (&Collections, &StoreLimits),
-) -> Result<HeldCredential, RenewalFault> {
-    let (label, size, limit) = (label.clone(), new.bytes().len(), limits.ticket_size);
-    let grown = new.cost().saturating_sub(old.cost());
+/// Whether there is room for a new ticket that costs so much more than the old one in its cache, if need be without what has
+/// expired. Adds the caches that were dropped for it.
+pub(super) fn fit(
+    new: &HeldCredential,
+    grown: usize,
+    (scope, label): (&ClientScope, &CacheLabel),
+    (collections, limits): (&mut Collections, &StoreLimits),
+    dropped: &mut Vec<Dropped>,
+) -> Result<(), RenewalFault> {
+    let (size, limit) = (new.bytes().len(), limits.ticket_size);
     if size > limit {
-        Err(LimitMet::TicketSize { label, size, limit }.into())
-    } else if collections.size().saturating_add(grown) > limits.memory {
-        Err(LimitMet::Memory { label, limit: limits.memory }.into())
-    } else {
-        Ok(new)
+        return Err(LimitMet::TicketSize { label: label.clone(), size, limit }.into());
     }
+    let fits = |collections: &Collections| collections.size().saturating_add(grown) <= limits.memory;
+    if fits(collections) {
+        return Ok(());
+    }
+    let swept = sweep(collections, Pressure::LimitMet { scope, label }, time::now_32(), dropped);
+    if fits(collections) {
+        return Ok(());
+    }
+    swept?;
+    Err(LimitMet::Memory { label: label.clone(), limit: limits.memory }.into())
 }
 
 /// Puts a new ticket in the place of the one that was sent. Returns when it ends.
@@ -103,6 +111,32 @@ mod tests {
         assert!(done.is_ok_and(|end| end == 2000) && left == [Some(2000)], "{left:?}");
         let (done, left) = renewed(&tickets, 1);
         assert!(matches!(done, Err(RenewalFault::Storage(_))) && left == [Some(1000), Some(900)], "{left:?}");
+    }
+
+    #[test]
+    fn what_has_expired_makes_room_for_a_renewed_ticket() {
+        let now = time::now_32();
+        for (end, fits) in [(now - 1, true), (now + 1000, false)] {
+            let mut collections = Collections::new(Box::new(Failing(9)), [7; 8]);
+            let (scope, alice) = (ClientScope::User, principal("alice@A"));
+            for (name, end) in [("a", now + 500), ("other", end)] {
+                let id = collections.new_cache_id();
+                let client = PrincipalBytes::read(&mut Reader::new(&alice)).unwrap();
+                let mut cache = HeldCache::new(id, client, now);
+                cache.put(collections.new_credential_id(), ticket(18, end).held(), now);
+                let change = Change::PutCache { label: CacheLabel::new(name.as_bytes()), cache };
+                collections.apply(&scope, change, now).unwrap();
+            }
+            let limits =
+                StoreLimits { caches: 9, tickets: 9, ticket_size: 4096, memory: collections.size() + 9 };
+            let (new, label) = (ticket(18, now + 900).held(), CacheLabel::new(b"a"));
+            let mut dropped = Vec::new();
+            let fitted = fit(&new, 10, (&scope, &label), (&mut collections, &limits), &mut dropped);
+            assert_eq!(
+                (fitted.is_ok(), dropped.len(), collections.count()),
+                (fits, usize::from(fits), 2 - usize::from(fits))
+            );
+        }
     }
 
     #[test]
