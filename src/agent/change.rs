@@ -105,7 +105,8 @@ pub(super) trait Storage {
     /// Keeps a change. When this returns without an error, the change survives the process's end.
     ///
     /// # Errors
-    /// [`StorageError`]; the change is neither made nor acknowledged then.
+    /// [`StorageError`]; the change is neither made nor acknowledged then. Of many tickets that were to be removed, some may not
+    /// survive the process all the same.
     fn record(&mut self, change: &Change, before: HeldBefore<'_>) -> Result<(), StorageError>;
 
     /// Whether what was recorded survives the process's end.

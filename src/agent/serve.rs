@@ -269,7 +269,8 @@ impl Agent {
                 Ok(Arrival::Garbage) => self.asked_to_leave = false,
                 Ok(Arrival::Lost) => {
                     (self.asked_to_leave, self.scarce_until) = (false, now + SCARCE);
-                    let words = "a connection is closed: too many files are open";
+                    let words =
+                        "a connection is closed: the kernel gave no descriptor, as with too many open files";
                     return self.journal.say(LogLevel::Warn, Topic::Peer, words);
                 }
                 Ok(Arrival::Nothing) => return,

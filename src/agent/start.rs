@@ -48,6 +48,8 @@ pub(super) enum StartFailure {
     Settings(#[from] ConfigError),
     #[error("socket {0}: a server has it already")]
     InUse(PathBuf),
+    #[error("socket {0}: something else is there; remove it, or name another place")]
+    NoSocket(PathBuf),
     #[error("socket {0}: {1}")]
     Socket(PathBuf, #[source] io::Error),
     #[error("confinement: {0}")]
@@ -180,7 +182,8 @@ fn intake(
         }
         (_, _, Some(path)) => {
             let listener = listen(&path).map_err(|taken| match taken {
-                PlaceTaken::InUse | PlaceTaken::NoSocket => StartFailure::InUse(path.clone()),
+                PlaceTaken::InUse => StartFailure::InUse(path.clone()),
+                PlaceTaken::NoSocket => StartFailure::NoSocket(path.clone()),
                 PlaceTaken::Kernel(errno) => StartFailure::Socket(path.clone(), errno.into()),
             })?;
             listener.set_nonblocking(true).map_err(|error| StartFailure::Socket(path, error))?;

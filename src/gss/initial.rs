@@ -162,8 +162,11 @@ unsafe extern "C" fn prompt(
     }
 }
 
-/// Seconds of a duration as kinit(1) has it: `10h`, `1d2h`, `10:30`, `3600`.
+/// Seconds of a duration as kinit(1) has it: `10h`, `1d2h`, `10:30`, `3600`. Words that the library would pass over are none.
 pub(crate) fn duration(text: &str) -> Option<i32> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || b"-: \tdhms".contains(&byte)) {
+        return None;
+    }
     let text = CString::new(text).ok()?;
     let mut seconds = 0;
     // SAFETY: the text ends with NUL and is only read, whatever the declaration says; the pointer is to a live local.
@@ -306,6 +309,8 @@ mod tests {
             ("10:30", Some(37_800)),
             ("90", Some(90)),
             ("x", None),
+            ("20x", None),
+            ("8hours", None),
         ] {
             assert_eq!(duration(text), seconds, "{text}");
         }

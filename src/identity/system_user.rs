@@ -54,6 +54,14 @@ pub(super) fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
     })
 }
 
+/// The user that lgss_kcm and root's agent run as, unless told otherwise.
+pub(crate) const KCM_USER: &str = "lgss-kcm";
+
+/// The command that makes such a user.
+pub(crate) fn how_to_make(name: &str) -> String {
+    format!("useradd --system --user-group --no-create-home --home-dir / --shell /usr/sbin/nologin {name}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

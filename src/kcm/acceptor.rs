@@ -19,7 +19,7 @@ use super::doors::{OwnEnd, Said};
 use super::lines::{KcmLog, LogSeverity};
 use super::orders;
 use super::served::{NotServed, PeerRule};
-use super::visitors::{PauseReason, Visitors};
+use super::visitors::{PauseReason, SHORTEST_LIFE, Visitors};
 use crate::sys::errno::errno_of;
 use crate::sys::passing::{may_hold_descriptors, pair, refuse_descriptors};
 use crate::sys::process::happened;
@@ -72,7 +72,7 @@ enum Unserved {
     NotServed(#[from] NotServed),
     #[error("more than {0} in a second (--connections)")]
     TooFast(u32),
-    #[error("its agents end as soon as they start, and no other is started for a while")]
+    #[error("its agents end soon after their start, and no other is started for a while")]
     Paused,
     #[error("no agent may be started for it, as a line before says; the next one is tried after a second")]
     Refused,
@@ -153,8 +153,11 @@ impl Acceptor {
         }
         let started = self.doors.get(&uid).and_then(|door| door.started);
         if let Some(pause) = self.visitors.agent_ended(uid, started, now) {
-            let seconds = pause.as_secs();
-            self.tell(uid, &format!("agent ended as soon as it had started; no other for {seconds} s"));
+            let (shortest, seconds) = (SHORTEST_LIFE.as_secs(), pause.as_secs());
+            self.tell(
+                uid,
+                &format!("agent ended within {shortest} s of its start; no other for {seconds} s"),
+            );
         }
         self.forget(uid)
     }

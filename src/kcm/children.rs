@@ -1,7 +1,8 @@
 //! The keeper's children: the acceptor, agents, and those that only close what strangers have sent.
 //!
 //! The keeper also inherits what an agent leaves behind when it ends. An agent's user can stop it and everything it has started,
-//! so a closed door does not mean that they have ended: they are counted here until they have.
+//! so a closed door does not mean that they have ended: they are counted here until they have. Not those from before a start by a
+//! service manager, which are no children of ours.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, pipe2};
+use nix::unistd::{Pid, geteuid, getsid, pipe2};
 
 use super::launch::NOT_STARTED;
 use super::lines::{KcmLog, LogSeverity};
@@ -25,27 +26,65 @@ const WAITING: usize = 128;
 
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    /// Uids that agents serve.
+    /// Uids that agents serve. After a restart, also what former ones had left behind.
     agents: BTreeMap<Pid, u32>,
-    /// Users of what agents have left behind.
-    left: BTreeMap<Pid, u32>,
+    /// What agents have left behind.
+    left: BTreeMap<Pid, LeftProcess>,
     acceptor: Option<Pid>,
+    /// Those that only close, and acceptors that are about to end.
     closers: Vec<Pid>,
     /// To be closed.
     waiting: Vec<OwnedFd>,
 }
 
+/// Something that an agent has left behind.
+#[derive(Debug)]
+struct LeftProcess {
+    user: u32,
+    /// That of the agent, by whose number it is called: each begins one.
+    session: Option<Pid>,
+}
+
 impl Children {
     /// Those that a program which has been executed again has had before: agents.
     pub(super) fn found() -> Self {
-        Self { agents: unknown_but(|_| false).collect(), ..Self::default() }
+        let mut found = Self::default();
+        found.adopt();
+        let agents = std::mem::take(&mut found.left);
+        found.agents = agents.into_iter().map(|(pid, agent)| (pid, agent.user)).collect();
+        found
     }
 
     /// How many processes of agents of these users there are.
     pub(super) fn of_users(&mut self, uids: &RangeInclusive<u32>) -> usize {
-        let unknown: Vec<_> = unknown_but(|pid| self.is_known(pid)).collect();
-        self.left.extend(unknown);
-        self.agents.values().chain(self.left.values()).filter(|uid| uids.contains(uid)).count()
+        self.adopt();
+        let left = self.left.values().map(|process| &process.user);
+        self.agents.values().chain(left).filter(|uid| uids.contains(uid)).count()
+    }
+
+    /// Learns whose those children are that nobody here has started. Without /proc there are none.
+    fn adopt(&mut self) {
+        for pid in proc::children().unwrap_or_default().into_iter().map(Pid::from_raw) {
+            if self.is_known(pid) {
+                continue;
+            }
+            // Not by /proc alone, which may be mounted so that it hides others' processes.
+            let session = getsid(Some(pid)).ok();
+            let user = session.and_then(|session| self.user_in(session));
+            let by_proc = || match proc::user_of(pid.as_raw())? {
+                // Root's agent has our uid.
+                own if own == geteuid().as_raw() => Some(0),
+                user => Some(user),
+            };
+            if let Some(user) = user.or_else(by_proc) {
+                self.left.insert(pid, LeftProcess { user, session });
+            }
+        }
+    }
+
+    fn user_in(&self, session: Pid) -> Option<u32> {
+        let mut left = self.left.values().filter(|process| process.session == Some(session));
+        self.agents.get(&session).copied().or_else(|| left.next().map(|process| process.user))
     }
 
     fn is_known(&self, pid: Pid) -> bool {
@@ -63,11 +102,20 @@ impl Children {
         self.acceptor = Some(acceptor);
     }
 
+    /// It has been told to end, so that nothing is told of its end.
+    pub(super) fn dismiss_acceptor(&mut self) {
+        self.closers.extend(self.acceptor.take());
+    }
+
     /// Who that child was; nobody for those of whose end nothing is told.
     fn forget(&mut self, pid: Pid) -> Option<String> {
         if let Some(at) = self.closers.iter().position(|closer| *closer == pid) {
             self.closers.swap_remove(at);
             return None;
+        }
+        // What it leaves has become ours with its end, and is known by it.
+        if self.agents.contains_key(&pid) || self.left.contains_key(&pid) {
+            self.adopt();
         }
         if let Some(uid) = self.agents.remove(&pid) {
             return Some(format!("uid {uid}: agent {pid}"));
@@ -139,10 +187,16 @@ impl Children {
     }
 }
 
-/// Children that are not known, with their users. Without /proc there are none.
-fn unknown_but(is_known: impl Fn(Pid) -> bool) -> impl Iterator<Item = (Pid, u32)> {
-    let all = proc::children().unwrap_or_default().into_iter().map(Pid::from_raw);
-    all.filter(move |pid| !is_known(*pid)).filter_map(|pid| Some((pid, proc::user_of(pid.as_raw())?)))
+/// What of the counting this system makes impossible.
+pub(super) fn uncounted() -> Option<&'static str> {
+    if proc::children().is_err() {
+        return Some(
+            "what agents leave behind is not counted: no /proc, or a kernel without CONFIG_PROC_CHILDREN",
+        );
+    }
+    proc::user_of(1).is_none().then_some(
+        "after SIGHUP, what agents have left behind is not counted: /proc hides others' processes (hidepid)",
+    )
 }
 
 #[cfg(test)]
@@ -150,7 +204,6 @@ mod tests {
     use super::*;
     use crate::sys::fork::REACHED;
     use crate::sys::process::Process;
-    use nix::unistd::getuid;
     use std::time::Duration;
 
     /// In a process of its own, since children are counted by process and whoever else forks here would count.
@@ -186,11 +239,13 @@ mod tests {
     fn what_an_agent_leaves_behind_is_counted_for_its_user_until_it_has_ended() {
         in_a_process(|| {
             nix::sys::prctl::set_child_subreaper(true).unwrap();
-            let (all, nobodys) = (0..=u32::MAX, getuid().as_raw() + 1..=u32::MAX);
+            // By the agent, whatever /proc says of it.
+            let (all, nobodys) = (7..=7, 8..=u32::MAX);
             let mut children = Children::default();
             let (told, tell) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
             let agent = match fork().unwrap() {
                 ForkResult::Child => {
+                    nix::unistd::setsid().unwrap();
                     let left = sleeper();
                     let _ = nix::unistd::write(&tell, &left.as_raw().to_ne_bytes());
                     end(0)

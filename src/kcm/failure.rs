@@ -4,15 +4,20 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::identity::system_user::SystemUserError;
+use crate::identity::system_user::{SystemUserError, how_to_make};
 use crate::sys::files::Untrusted;
 
 /// The message names the thing and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KcmFailure {
     /// There is no user to run as.
-    #[error("{0}; make it (useradd --system lgss-kcm, or systemd-sysusers), or name another with --user")]
+    #[error("{0}; {remedy}, or name another with --user", remedy = of_the_user(.0))]
     User(#[from] SystemUserError),
+    /// After a restart it would have to become another user, which it cannot.
+    #[error(
+        "the user of --user has uid {0} and gid {1} now, and this process others; stop lgss_kcm and start it again"
+    )]
+    AnotherUser(u32, u32),
     /// Somebody else than root or the user has started it.
     #[error(
         "started as uid {0}; start it as root, or as the user of --user with CAP_SETUID, CAP_SETGID and CAP_SETPCAP"
@@ -21,6 +26,12 @@ pub(super) enum KcmFailure {
     /// The agent's program is not root's.
     #[error("agent: {0}; install it, or name another with --agent")]
     Agent(Untrusted),
+    /// The agent's program is not executable.
+    #[error("agent: {0} is not executable; install it, or name another with --agent")]
+    AgentNotExecutable(PathBuf),
+    /// No agent could read its settings.
+    #[error("agent: its settings {0}: {1}; name another file with --agent-config, by its whole path")]
+    AgentConfig(PathBuf, Errno),
     /// Its words could not be put together.
     #[error("agent: its command line would contain a zero byte")]
     AgentWords,
@@ -49,4 +60,13 @@ pub(super) enum KcmFailure {
     /// What was given up could be taken back.
     #[error("could become root; this is a fault of the program or of the kernel")]
     Root,
+}
+
+fn of_the_user(error: &SystemUserError) -> String {
+    match error {
+        SystemUserError::Unknown(name) => format!("make it ({}; or systemd-sysusers)", how_to_make(name)),
+        SystemUserError::Root(_) | SystemUserError::Read(_) => {
+            "it must be in /etc/passwd, and not root".to_owned()
+        }
+    }
 }

@@ -16,15 +16,16 @@ use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::Pid;
 
 use super::acceptor::Acceptor;
-use super::children::Children;
+use super::children::{Children, uncounted};
 use super::doors::note_refusal;
 use super::launch::AgentProgram;
 use super::lines::{KcmLog, LogSeverity};
 use super::manager::ServiceManager;
 use super::options::KcmOptions;
 use super::orders::{self, KeeperOrder};
-use super::restart::{Legacy, restart};
+use super::restart::{Legacy, NotRestarted, restart, successor};
 use super::served::{NotServed, Peer, PeerRule};
+use super::visitors::Visitors;
 use crate::identity::counted_owner::CountedOwner;
 use crate::sys::files::lossy_text;
 use crate::sys::fork::{ForkResult, fork};
@@ -61,6 +62,10 @@ pub(super) struct DoorKeeper {
     pub signals: SignalFd,
     /// How many connections may wait at a door.
     pub queue: u32,
+    /// The program that a restart executes.
+    pub successor: Option<OwnedFd>,
+    /// Of whom it has been told lately that no agent was started.
+    pub refused: Visitors,
 }
 
 /// What happens.
@@ -91,14 +96,41 @@ enum NotStarted {
         "uid {0}: no agent: {1} processes of agents that this user had before have not ended, such as stopped ones; kill them"
     )]
     Left(u32, usize),
+    #[error(
+        "uid {0}: no agent: {1} have {2} processes of agents, among them what agents have left behind, such as stopped ones; kill these"
+    )]
+    LeftOfOwner(u32, CountedOwner, usize),
     #[error("uid {0}: no agent: {1}")]
     Kernel(u32, Errno),
+}
+
+impl NotStarted {
+    /// Whom the log has lines about: a user, or the first uid of a range.
+    fn owner(&self) -> u32 {
+        match self {
+            Self::TooManyOfOwner(_, CountedOwner::Subordinates(first), _)
+            | Self::LeftOfOwner(_, CountedOwner::Subordinates(first), _) => *first,
+            Self::NotServed(_) => u32::MAX,
+            Self::TooMany(uid, _)
+            | Self::TooManyOfOwner(uid, ..)
+            | Self::LeftOfOwner(uid, ..)
+            | Self::Left(uid, _)
+            | Self::Kernel(uid, _) => *uid,
+        }
+    }
 }
 
 impl DoorKeeper {
     /// Runs until SIGTERM, or until nothing goes any more.
     pub(super) fn keep(mut self) -> ExitCode {
         let mut children = Children::found();
+        if let Some(missing) = uncounted().filter(|_| !self.options.restarted) {
+            self.lines.write(LogSeverity::Warning, missing);
+        }
+        if self.options.restarted {
+            let agents = self.doors.len();
+            self.lines.write(LogSeverity::Info, &format!("restarted; agents that go on: {agents}"));
+        }
         let mut failures = 0;
         loop {
             let begun = Instant::now();
@@ -133,12 +165,35 @@ impl DoorKeeper {
         }
     }
 
+    /// What a restart hands on.
+    fn legacy(&self) -> Legacy<'_> {
+        Legacy { options: &self.options, listener: self.listener.as_fd(), doors: &self.doors }
+    }
+
     /// Does not return, unless the program cannot be executed; then there is another acceptor.
     fn restart(&mut self) {
-        let Self { options, listener, doors, .. } = self;
-        let legacy = Legacy { options, listener: listener.as_fd(), doors };
-        let Err(why) = restart(&self.program_file, &legacy);
+        let Some(program) = self.successor.take() else { return };
+        let done = if self.manager.catch_up(&self.doors) {
+            Err(NotRestarted::ManagerBusy)
+        } else {
+            restart(program, &self.legacy())
+        };
+        let Err(why) = done;
         self.lines.write(LogSeverity::Warning, &why.to_string());
+    }
+
+    /// Looks whether a restart will succeed, while everybody is still served.
+    fn prepare_restart(&mut self) -> Option<Next> {
+        match successor(&self.program_file, &self.legacy()) {
+            Ok(program) => {
+                self.successor = Some(program);
+                Some(Next::Restart)
+            }
+            Err(why) => {
+                self.lines.write(LogSeverity::Warning, &why.to_string());
+                None
+            }
+        }
     }
 
     /// In the child: what the acceptor gets; all else is closed.
@@ -153,7 +208,7 @@ impl DoorKeeper {
         let process = Process::of_child(pid);
         let (mut next, mut over) = (Next::Another, None);
         while over.is_none_or(|over| Instant::now() < over) {
-            let quiet = if self.manager.catch_up() { LATE } else { QUIET };
+            let quiet = if self.manager.catch_up(&self.doors) { LATE } else { QUIET };
             let until = over.unwrap_or_else(|| Instant::now() + quiet);
             let events =
                 [(KeeperEvent::Signal, self.signals.as_fd()), (KeeperEvent::Order, acceptor.as_fd())];
@@ -176,6 +231,9 @@ impl DoorKeeper {
                 }
             }
         }
+        if next != Next::Another {
+            children.dismiss_acceptor();
+        }
         if let Ok(process) = process {
             let _ = process.kill();
             process.wait_for_end(ENDING);
@@ -186,18 +244,18 @@ impl DoorKeeper {
 
     /// What the signals that are there ask for.
     fn signal(&mut self, children: &mut Children) -> Option<Next> {
-        let mut wanted = None;
+        let (mut wanted, mut restart_wanted) = (None, false);
         while let Ok(Some(signal)) = self.signals.read_signal() {
             match i32::try_from(signal.ssi_signo) {
                 Ok(libc::SIGTERM | libc::SIGINT) => {
                     self.manager.stopping();
                     wanted = Some(Next::End);
                 }
-                Ok(libc::SIGHUP) => wanted = wanted.or(Some(Next::Restart)),
+                Ok(libc::SIGHUP) => restart_wanted = true,
                 _ => children.reap(&mut self.lines),
             }
         }
-        wanted
+        if restart_wanted && wanted.is_none() { self.prepare_restart() } else { wanted }
     }
 
     /// Follows all orders that are there. Returns whether there may be more.
@@ -216,15 +274,17 @@ impl DoorKeeper {
                         Ok(uid) => {
                             if !self.manager.keep(uid, our_end.as_fd()) {
                                 let line = format!(
-                                    "uid {uid}: the service manager does not keep the agent's door; \
-                                     if this service ends, that agent does, too"
+                                    "uid {uid}: the service manager has not taken the agent's door; \
+                                     until it does, that agent ends with this service"
                                 );
                                 self.lines.write(LogSeverity::Warning, &line);
                             }
                             unwanted.extend(self.doors.insert(uid, our_end));
                         }
                         Err(refused) => {
-                            self.lines.write(LogSeverity::Warning, &refused.to_string());
+                            if self.refused.may_be_told(refused.owner(), Instant::now()) {
+                                self.lines.write(LogSeverity::Warning, &refused.to_string());
+                            }
                             unwanted.push(our_end);
                         }
                     }
@@ -275,10 +335,15 @@ impl DoorKeeper {
             return if left < LEFT { Ok(()) } else { Err(NotStarted::Left(uid, left)) };
         };
         let (owner, most) = (CountedOwner::Subordinates(*range.start()), self.options.agents_per_owner);
+        let limit = usize::try_from(most).unwrap_or(usize::MAX);
+        // An agent with a door is such a process, too, if this process or the one before a restart has started it.
         let processes = children.of_users(&range);
-        if self.doors.range(range).count().max(processes) >= usize::try_from(most).unwrap_or(usize::MAX) {
-            return Err(NotStarted::TooManyOfOwner(uid, owner, most));
+        if self.doors.range(range).count() >= limit {
+            Err(NotStarted::TooManyOfOwner(uid, owner, most))
+        } else if processes >= limit {
+            Err(NotStarted::LeftOfOwner(uid, owner, processes))
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What a service manager is told (sd_notify(3)), and what it keeps: the doors, so that a restart of the service loses no agent.
 
-use std::collections::BTreeSet;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
@@ -16,8 +16,22 @@ const DOOR_NAME: &str = "agent-";
 #[derive(Debug)]
 pub(super) struct ServiceManager {
     socket: Option<UnixDatagram>,
-    /// Whose doors it has yet to be told to close: it did not take the message.
-    late: BTreeSet<u32>,
+    /// What it has yet to be told, since it took no message: that connections are taken,
+    ready: bool,
+    /// whose doors it is to close,
+    undropped: BTreeSet<u32>,
+    /// and whose doors it is to keep.
+    unkept: BTreeSet<u32>,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Done,
+    /// Nobody is there.
+    Never,
+    /// It is to be tried again.
+    Busy,
 }
 
 impl ServiceManager {
@@ -35,12 +49,12 @@ impl ServiceManager {
     }
 
     fn at(socket: Option<UnixDatagram>) -> Self {
-        Self { socket, late: BTreeSet::new() }
+        Self { socket, ready: false, undropped: BTreeSet::new(), unkept: BTreeSet::new() }
     }
 
     /// Connections are taken.
-    pub(super) fn ready(&self) {
-        self.tell("READY=1\n", None);
+    pub(super) fn ready(&mut self) {
+        self.ready = self.tell("READY=1\n", None) == Told::Busy;
     }
 
     /// The program is about to end.
@@ -48,34 +62,66 @@ impl ServiceManager {
         self.tell("STOPPING=1\n", None);
     }
 
-    /// Has it keep a door. Returns whether it does, as far as can be known.
+    /// Has it keep a door, now or with [`Self::catch_up`]. Returns whether it does so now, as far as can be known.
     pub(super) fn keep(&mut self, uid: u32, door: BorrowedFd<'_>) -> bool {
-        self.catch_up();
         // Beside a door of the same name, which is closed, there is to be no other.
-        !self.late.contains(&uid) && self.tell(&format!("FDSTORE=1\nFDNAME={}\n", name(uid)), Some(door))
+        let late = self.undropped.contains(&uid) && !self.close(uid);
+        let told = if late { Told::Busy } else { self.store(uid, door) };
+        if told == Told::Busy {
+            self.unkept.insert(uid);
+        }
+        told == Told::Done
     }
 
-    /// Has it close its copy of a door, for which the agent waits.
+    /// Has it close its copy of a door, for which the agent waits, now or with [`Self::catch_up`].
     pub(super) fn drop(&mut self, uid: u32) {
-        self.late.insert(uid);
-        self.catch_up();
+        self.unkept.remove(&uid);
+        if !self.close(uid) {
+            self.undropped.insert(uid);
+        }
     }
 
     /// Tells it what it has not taken. Returns whether something is left.
-    pub(super) fn catch_up(&mut self) -> bool {
-        let mut late = std::mem::take(&mut self.late);
-        late.retain(|uid| !self.tell(&format!("FDSTOREREMOVE=1\nFDNAME={}\n", name(*uid)), None));
-        self.late = late;
-        !self.late.is_empty()
+    pub(super) fn catch_up(&mut self, doors: &BTreeMap<u32, OwnedFd>) -> bool {
+        if self.ready {
+            self.ready();
+        }
+        for uid in std::mem::take(&mut self.undropped) {
+            self.drop_again(uid);
+        }
+        for uid in std::mem::take(&mut self.unkept) {
+            if let Some(door) = doors.get(&uid) {
+                self.keep(uid, door.as_fd());
+            }
+        }
+        self.ready || !self.undropped.is_empty() || !self.unkept.is_empty()
     }
 
-    fn tell(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> bool {
-        let Some(socket) = &self.socket else { return true };
-        // Who is not there any more keeps nothing.
-        let busy = [Errno::EAGAIN, Errno::ENOBUFS, Errno::ENOMEM, Errno::ETOOMANYREFS];
+    fn drop_again(&mut self, uid: u32) {
+        if !self.close(uid) {
+            self.undropped.insert(uid);
+        }
+    }
+
+    /// Returns whether it has been told.
+    fn close(&mut self, uid: u32) -> bool {
+        let told = self.tell(&format!("FDSTOREREMOVE=1\nFDNAME={}\n", name(uid)), None);
+        if told != Told::Busy {
+            self.undropped.remove(&uid);
+        }
+        told != Told::Busy
+    }
+
+    fn store(&self, uid: u32, door: BorrowedFd<'_>) -> Told {
+        self.tell(&format!("FDSTORE=1\nFDNAME={}\n", name(uid)), Some(door))
+    }
+
+    fn tell(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> Told {
+        let Some(socket) = &self.socket else { return Told::Done };
         match send(socket.as_fd(), text.as_bytes(), descriptor.as_slice()) {
-            Err(errno) => descriptor.is_none() && !busy.contains(&errno),
-            Ok(()) => true,
+            Ok(()) => Told::Done,
+            Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS) => Told::Busy,
+            Err(_) => Told::Never,
         }
     }
 }
@@ -95,26 +141,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manager_that_takes_nothing_is_told_later_and_keeps_no_second_door_of_a_name() {
+    fn a_manager_that_takes_nothing_is_told_later_in_the_right_order() {
         let directory = tempfile::tempdir().unwrap();
         let taken = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         taken.set_nonblocking(true).unwrap();
         let socket = UnixDatagram::unbound().unwrap();
         socket.connect(directory.path().join("notify")).unwrap();
         let mut manager = ServiceManager::at(Some(socket));
-        let full = (0..10_000).find(|_| !manager.tell("x", Some(taken.as_fd())));
+        let full = (0..10_000).find(|_| manager.tell("x", None) == Told::Busy);
         assert!(full.is_some());
+        let (door, _agents) = crate::sys::passing::pair().unwrap();
+        let doors = BTreeMap::from([(7, door.try_clone().unwrap()), (8, door.try_clone().unwrap())]);
+        manager.ready();
         manager.drop(7);
-        assert!(manager.catch_up() && !manager.keep(7, taken.as_fd()) && !manager.keep(8, taken.as_fd()));
+        assert!(!manager.keep(7, door.as_fd()) && !manager.keep(8, door.as_fd()) && manager.catch_up(&doors));
         let mut buffer = [0; 100];
         while taken.recv(&mut buffer).is_ok() {}
-        assert!(!manager.catch_up() && manager.keep(7, taken.as_fd()));
-        let mut next = || taken.recv(&mut buffer).map(|length| buffer[..length].to_vec()).unwrap();
-        assert_eq!(next(), b"FDSTOREREMOVE=1\nFDNAME=agent-7\n");
-        assert_eq!(next(), b"FDSTORE=1\nFDNAME=agent-7\n");
+        assert!(!manager.catch_up(&doors));
+        let mut next = || {
+            taken
+                .recv(&mut buffer)
+                .map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned())
+                .unwrap()
+        };
+        let told: Vec<String> = (0..4).map(|_| next()).collect();
+        assert_eq!(
+            told,
+            [
+                "READY=1\n",
+                "FDSTOREREMOVE=1\nFDNAME=agent-7\n",
+                "FDSTORE=1\nFDNAME=agent-7\n",
+                "FDSTORE=1\nFDNAME=agent-8\n"
+            ]
+        );
         drop(taken);
         manager.drop(7);
-        assert!(!manager.catch_up());
+        assert!(!manager.keep(9, door.as_fd()) && !manager.catch_up(&doors), "nobody is there any more");
     }
 
     #[test]

@@ -41,6 +41,13 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(keeper) => keeper.keep(),
             Err(failure) => complain(&failure.to_string(), 1),
         },
+        Ok(KcmCommand::Try(options)) => match start::could_start(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                say(&failure.to_string());
+                ExitCode::FAILURE
+            }
+        },
         Err(unclear) => complain(&format!("{unclear}; see lgss_kcm --help"), 2),
     }
 }

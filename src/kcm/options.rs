@@ -4,10 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use crate::identity::system_user::KCM_USER;
+
 /// What the words ask for.
 #[derive(Debug)]
 pub(super) enum KcmCommand {
     Serve(Box<KcmOptions>),
+    /// Whether a restart with these would succeed.
+    Try(Box<KcmOptions>),
     Help,
     Version,
 }
@@ -61,9 +65,12 @@ pub(super) enum Unclear {
 /// The word that a program which executes itself adds. It is for nobody else, and makes it give up nothing less: see start.rs.
 pub(super) const RESTARTED: &str = "--restarted";
 
+/// The word by which a program looks whether it could take the place of the one that runs, before that gives way: also for nobody
+/// else.
+pub(super) const TRIED: &str = "--tried";
+
 const SOCKET: &str = "/run/.heim_org.h5l.kcm-socket";
 const AGENT: &str = "/usr/libexec/lgss/lgss_agent";
-const USER: &str = "lgss-kcm";
 const LOG: &str = "/dev/log";
 const AGENTS: u32 = 512;
 const AGENTS_PER_OWNER: u32 = 32;
@@ -81,14 +88,15 @@ pub(super) fn read(words: Vec<OsString>) -> Result<KcmCommand, Unclear> {
         socket: SOCKET.into(),
         agent: AGENT.into(),
         agent_config: None,
-        user: USER.to_owned(),
+        user: KCM_USER.to_owned(),
         log_socket: LOG.into(),
         agents: AGENTS,
         agents_per_owner: AGENTS_PER_OWNER,
         connections: CONNECTIONS,
         restarted: false,
-        words: words.iter().filter(|word| *word != RESTARTED).cloned().collect(),
+        words: words.iter().filter(|word| *word != RESTARTED && *word != TRIED).cloned().collect(),
     };
+    let mut is_trial = false;
     let mut rest = words.into_iter();
     while let Some(word) = rest.next() {
         let (option, joined) = parts(&word);
@@ -96,6 +104,7 @@ pub(super) fn read(words: Vec<OsString>) -> Result<KcmCommand, Unclear> {
             "--help" | "-h" => return Ok(KcmCommand::Help),
             "--version" | "-V" => return Ok(KcmCommand::Version),
             RESTARTED => options.restarted = true,
+            TRIED => is_trial = true,
             _ => {
                 if !OPTIONS.iter().any(|(name, ..)| option.strip_prefix("--") == Some(name)) {
                     return Err(Unclear::Unknown(shown(&word)));
@@ -105,7 +114,8 @@ pub(super) fn read(words: Vec<OsString>) -> Result<KcmCommand, Unclear> {
             }
         }
     }
-    Ok(KcmCommand::Serve(Box::new(options)))
+    let options = Box::new(options);
+    Ok(if is_trial { KcmCommand::Try(options) } else { KcmCommand::Serve(options) })
 }
 
 /// Names, values and descriptions, for the help.
@@ -177,7 +187,7 @@ fn default(name: &str) -> String {
     let value = match name {
         "socket" => SOCKET,
         "agent" => AGENT,
-        "user" => USER,
+        "user" => KCM_USER,
         "log-socket" => LOG,
         "agents" => return format!(" (default {AGENTS})"),
         "agents-per-owner" => return format!(" (default {AGENTS_PER_OWNER})"),

@@ -7,17 +7,25 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{AccessFlags, access};
+use nix::sys::wait::WaitStatus;
+use nix::unistd::{dup2_stdout, pipe2, read};
 
+use super::launch::NOT_STARTED;
 use super::manager;
-use super::options::{KcmOptions, RESTARTED};
-use crate::identity::system_user::{SystemUserError, find};
+use super::options::{KcmOptions, RESTARTED, TRIED};
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::files::{Untrusted, open_trusted};
+use crate::sys::fork::{ForkResult, fork};
 use crate::sys::kept_setuid::hand_on_setuid;
+use crate::sys::process::{Process, end, reset_inherited};
+use crate::text::escaped;
+
+/// How long the program may take to look whether it could start.
+const TRIAL: Duration = Duration::from_secs(5);
 
 /// What is handed on.
 #[derive(Debug)]
@@ -32,29 +40,39 @@ pub(super) struct Legacy<'a> {
 pub(super) enum NotRestarted {
     #[error("not restarted: {0}")]
     Program(#[from] Untrusted),
-    #[error("not restarted: {0}: not executable")]
+    #[error("not restarted: {0} cannot be executed")]
     NotExecutable(PathBuf),
-    #[error("not restarted: agent: {0}")]
-    Agent(Untrusted),
     #[error("not restarted: {0}")]
-    User(#[from] SystemUserError),
+    Refused(String),
+    #[error(
+        "not restarted: the service manager takes no messages, and would keep doors that are closed; try again"
+    )]
+    ManagerBusy,
+    #[error("not restarted: the program did not do as it should when it was tried: {0}")]
+    Trial(String),
     #[error("not restarted: {0}")]
     Kernel(#[from] Errno),
 }
 
-/// Executes the program.
+/// The program's present file, which could take our place: it has been tried.
 ///
 /// # Errors
-/// [`NotRestarted`]; then everything is as before. If the kernel does not execute the program at last, this process ends, and so does
-/// a program that cannot start: what most often keeps it from that is looked at here.
-pub(super) fn restart(program_file: &Path, legacy: &Legacy<'_>) -> Result<Infallible, NotRestarted> {
-    let program = open_trusted(program_file, OFlag::O_PATH)?.into();
-    if access(program_file, AccessFlags::X_OK).is_err() {
-        return Err(NotRestarted::NotExecutable(program_file.to_owned()));
-    }
-    open_trusted(&legacy.options.agent, OFlag::O_PATH).map_err(NotRestarted::Agent)?;
-    find(&legacy.options.user)?;
-    let (argv, environment) = (legacy.command_line()?, legacy.environment()?);
+/// [`NotRestarted`].
+pub(super) fn successor(program_file: &Path, legacy: &Legacy<'_>) -> Result<OwnedFd, NotRestarted> {
+    let program: OwnedFd = open_trusted(program_file, OFlag::O_PATH)?.into();
+    let copy = program.try_clone().map_err(|_| Errno::EMFILE)?;
+    let not_executable = || NotRestarted::NotExecutable(program_file.to_owned());
+    try_out(copy, legacy).map_err(|why| why.unwrap_or_else(not_executable))?;
+    Ok(program)
+}
+
+/// Executes it.
+///
+/// # Errors
+/// [`NotRestarted`]; then everything is as before. If the kernel does not execute at last what it has executed before, this process
+/// ends.
+pub(super) fn restart(program: OwnedFd, legacy: &Legacy<'_>) -> Result<Infallible, NotRestarted> {
+    let (argv, environment) = (legacy.command_line(RESTARTED)?, legacy.environment()?);
     let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
     let environment: Vec<&CStr> = environment.iter().map(CString::as_c_str).collect();
     let descriptors = legacy.descriptors()?;
@@ -65,10 +83,56 @@ pub(super) fn restart(program_file: &Path, legacy: &Legacy<'_>) -> Result<Infall
     execution.run([], |[], _: &str, _: NotExecuted| {})
 }
 
+/// Has a child execute the program, which looks whether it could start ([`TRIED`]), and says on its standard output why not. The
+/// reason is missing if it could not be executed.
+fn try_out(program: OwnedFd, legacy: &Legacy<'_>) -> Result<(), Option<NotRestarted>> {
+    let failed = |errno| Some(NotRestarted::Kernel(errno));
+    let argv = legacy.command_line(TRIED).map_err(failed)?;
+    let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
+    let (said, says) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(failed)?;
+    let child = match fork().map_err(failed)? {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            reset_inherited();
+            if dup2_stdout(&says).is_err() {
+                end(NOT_STARTED)
+            }
+            let execution = Execution {
+                program,
+                name: "lgss_kcm",
+                argv: &argv,
+                environment: &[],
+                descriptors: Vec::new(),
+            };
+            execution.run([], |[], _: &str, _: NotExecuted| end(NOT_STARTED))
+        }
+    };
+    drop(says);
+    let process = Process::of_child(child).map_err(failed)?;
+    if !process.wait_for_end(TRIAL) {
+        let _ = process.kill();
+        process.wait_for_end(TRIAL);
+    }
+    match process.ended() {
+        Some(WaitStatus::Exited(_, 0)) => Ok(()),
+        Some(WaitStatus::Exited(_, NOT_STARTED)) => Err(None),
+        Some(WaitStatus::Exited(_, status)) => {
+            let mut text = vec![0; 1000];
+            let length = read(&said, &mut text).unwrap_or(0);
+            let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+            Err(Some(match text.trim() {
+                "" => NotRestarted::Trial(format!("status {status}")),
+                reason => NotRestarted::Refused(escaped(reason).into_owned()),
+            }))
+        }
+        other => Err(Some(NotRestarted::Trial(format!("{other:?}")))),
+    }
+}
+
 impl Legacy<'_> {
-    fn command_line(&self) -> Result<Vec<CString>, Errno> {
+    fn command_line(&self, last: &str) -> Result<Vec<CString>, Errno> {
         let words = self.options.words.iter().cloned();
-        let all = [OsString::from("lgss_kcm")].into_iter().chain(words).chain([RESTARTED.into()]);
+        let all = [OsString::from("lgss_kcm")].into_iter().chain(words).chain([last.into()]);
         all.map(|text| CString::new(text.into_vec()).map_err(|_| Errno::EINVAL)).collect()
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use nix::fcntl::OFlag;
 use nix::sys::resource::Resource;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid};
 
 use super::confinement::{confine_keeper, prove_not_root};
 use super::failure::KcmFailure;
@@ -22,6 +23,7 @@ use super::manager::{ServiceManager, uid_of};
 use super::options::KcmOptions;
 use super::served::PeerRule;
 use super::socket::{PassedKind, kind, make};
+use super::visitors::Visitors;
 use crate::identity::system_user::{SystemUser, find};
 use crate::sys::errno::errno_of;
 use crate::sys::files::open_trusted;
@@ -62,10 +64,7 @@ pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     {
         return Err(KcmFailure::Unprivileged(geteuid().as_raw()));
     }
-    let agent = AgentProgram::new(
-        open_trusted(&options.agent, OFlag::O_PATH).map_err(KcmFailure::Agent)?.into(),
-        options.agent_config.as_deref(),
-    )?;
+    let agent = AgentProgram::new(agents_file(&options)?, options.agent_config.as_deref())?;
     let listener = match passed {
         Some(listener) => listener,
         None => make(&options.socket)?,
@@ -78,8 +77,54 @@ pub(super) fn prepare(options: KcmOptions) -> Result<DoorKeeper, KcmFailure> {
     // What agents leave behind counts for their users (children.rs).
     nix::sys::prctl::set_child_subreaper(true).map_err(step("children"))?;
     give_up(user, &options, &mut lines)?;
-    let served = PeerRule::new(user.uid);
-    Ok(DoorKeeper { options, program_file, listener, agent, doors, served, lines, manager, signals, queue })
+    let (served, refused) = (PeerRule::new(user.uid), Visitors::new(options.connections));
+    Ok(DoorKeeper {
+        options,
+        program_file,
+        listener,
+        agent,
+        doors,
+        served,
+        lines,
+        manager,
+        signals,
+        queue,
+        successor: None,
+        refused,
+    })
+}
+
+/// Whether the program could take the place of the one that has started it, which has given everything up.
+///
+/// # Errors
+/// [`KcmFailure`].
+pub(super) fn could_start(options: &KcmOptions) -> Result<(), KcmFailure> {
+    let user = find(&options.user)?;
+    if (user.uid, user.gid) != (geteuid(), getegid()) {
+        return Err(KcmFailure::AnotherUser(user.uid.as_raw(), user.gid.as_raw()));
+    }
+    agents_file(options)?;
+    queue(u64::from(options.agents)).map(drop)
+}
+
+/// The agent's program. What an agent would only say when its user wants a ticket is said here.
+fn agents_file(options: &KcmOptions) -> Result<OwnedFd, KcmFailure> {
+    let file = open_trusted(&options.agent, OFlag::O_PATH).map_err(KcmFailure::Agent)?;
+    // Who executes it is any user.
+    if !file.metadata().is_ok_and(|found| found.mode() & 0o001 != 0) {
+        return Err(KcmFailure::AgentNotExecutable(options.agent.clone()));
+    }
+    if let Some(settings) = &options.agent_config {
+        let unread = |errno| KcmFailure::AgentConfig(settings.clone(), errno);
+        if settings.is_relative() {
+            return Err(unread(Errno::EINVAL));
+        }
+        let found = std::fs::metadata(settings).map_err(|error| unread(errno_of(&error)))?;
+        if found.mode() & 0o004 == 0 {
+            return Err(unread(Errno::EACCES));
+        }
+    }
+    Ok(file.into())
 }
 
 fn give_up(user: SystemUser, options: &KcmOptions, lines: &mut KcmLog) -> Result<(), KcmFailure> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// An agent that ends earlier than this was not worth starting.
-const WORTH_STARTING: Duration = Duration::from_secs(10);
+pub(super) const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 /// The pause after one such agent, and the longest; each doubles the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -81,7 +81,7 @@ impl Visitors {
         now: Instant,
     ) -> Option<Duration> {
         let visitor = self.visitor(uid, now);
-        if started.is_none_or(|started| now.saturating_duration_since(started) >= WORTH_STARTING) {
+        if started.is_none_or(|started| now.saturating_duration_since(started) >= SHORTEST_LIFE) {
             visitor.failures = 0;
             return None;
         }
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(visitors.paused(1, start + Duration::from_secs(29)), Some(PauseReason::Ended));
         assert_eq!(visitors.paused(2, start), None);
         assert_eq!(visitors.paused(1, start + LONGEST_PAUSE), None);
-        assert_eq!(visitors.agent_ended(1, Some(start), start + WORTH_STARTING), None);
+        assert_eq!(visitors.agent_ended(1, Some(start), start + SHORTEST_LIFE), None);
         assert_eq!(visitors.agent_ended(1, Some(start), start), Some(FIRST_PAUSE));
         // One of an earlier start of this program.
         assert_eq!(visitors.agent_ended(1, None, start), None);

@@ -52,7 +52,7 @@ pub(crate) fn remedy(uid: u32, shares: Option<(Share, Share)>) -> String {
         )
     });
     format!(
-        "{}remove keys (keyctl show @s, keyctl show @u; kdestroy), or raise {settings}",
+        "{}remove keys (keyctl show @s, keyctl show @u; kdestroy -A for caches, also those in the persistent keyring), or raise {settings}",
         used.unwrap_or_default()
     )
 }

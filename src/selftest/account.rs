@@ -10,7 +10,7 @@ pub(crate) fn check(name: &str) -> Finding {
         Err(error) => Finding::error(
             "machine_user",
             format_args!("{error}: requests of root fail, and Lustre's for this machine"),
-            format_args!("useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"),
+            system_user::how_to_make(name),
         ),
     }
 }

@@ -62,7 +62,7 @@ fn remedy(error: &ConfigError) -> &'static str {
         ),
         ConfigError::Read(..) => "run this as root; the file must be text in UTF-8",
         ConfigError::Syntax(..) | ConfigError::Value(..) => {
-            "see lgss.toml(5); every upcall fails until it is corrected"
+            "see lgss.toml(5); until it is corrected, every upcall fails, and no lgss_agent starts"
         }
     }
 }

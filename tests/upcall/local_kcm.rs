@@ -4,6 +4,7 @@
 use crate::support::local_kcm::{LocalKcm, open_descriptors};
 use crate::support::process::{command_as, run, succeed};
 use crate::support::shared::Shared;
+use crate::support::site::{install, install_content};
 use crate::support::wait::wait_for;
 use nix::sys::signal::{Signal, kill};
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ crate::trials![
     a_group_that_somebody_has_for_a_while_is_not_the_agents,
     without_a_program_that_can_start_there_is_no_restart,
     fewer_descriptors_than_the_doors_take_are_told_at_the_start,
+    what_no_agent_could_be_started_with_is_told_at_the_start,
     words_that_make_no_sense_are_refused,
 ];
 
@@ -209,25 +211,41 @@ fn without_a_program_that_can_start_there_is_no_restart(_: &Shared) {
         fs::rename(kcm.path(program), kcm.path("aside")).unwrap();
     };
     let back = |program: &str| fs::rename(kcm.path("aside"), kcm.path(program)).unwrap();
-    let mode = |mode| fs::set_permissions(kcm.path("lgss_kcm"), fs::Permissions::from_mode(mode)).unwrap();
+    let mode =
+        |name: &str, mode| fs::set_permissions(kcm.path(name), fs::Permissions::from_mode(mode)).unwrap();
     let refused = |words: &[&str]| {
+        let said = || kcm.log.lines().iter().filter(|line| line.contains("not restarted")).count();
+        let before = said();
         kcm.daemon.signal(Signal::SIGHUP);
+        wait_for("the refusal", Duration::from_secs(20), || (said() > before).then_some(()));
         kcm.log.wait_for_words(words);
         assert_eq!(kcm.ask(kcm.user()).pid(), agent);
     };
     aside("lgss_agent");
     refused(&["not restarted: agent:", "lgss_agent"]);
     back("lgss_agent");
-    mode(0o600);
-    refused(&["not restarted:", "lgss_kcm: not executable"]);
-    mode(0o755);
+    mode("lgss_agent", 0o644);
+    refused(&["not restarted: agent:", "lgss_agent is not executable"]);
+    mode("lgss_agent", 0o711);
+    mode("lgss_kcm", 0o600);
+    refused(&["not restarted:", "lgss_kcm cannot be executed"]);
+    mode("lgss_kcm", 0o755);
     aside("lgss_kcm");
+    // As while it is being copied.
+    install_content("half", &kcm.path("lgss_kcm"), 0o755);
+    refused(&["not restarted:", "lgss_kcm cannot be executed"]);
+    install("/bin/false", &kcm.path("lgss_kcm"), 0o755);
+    refused(&["not restarted: the program did not do as it should when it was tried: status 1"]);
+    fs::remove_file(kcm.path("lgss_kcm")).unwrap();
     refused(&["not restarted:", "lgss_kcm: ", "No such file"]);
     back("lgss_kcm");
     let acceptor = kcm.acceptor();
     kcm.daemon.signal(Signal::SIGHUP);
     wait_for("another acceptor", Duration::from_secs(10), || (kcm.acceptor() != acceptor).then_some(()));
+    kcm.log.wait_for_words(&["restarted; agents that go on: 1"]);
     assert_eq!(kcm.ask(kcm.user()).pid(), agent);
+    let ended = |line: &String| line.contains("acceptor") && line.contains("was ended by");
+    assert_eq!(kcm.log.lines().into_iter().find(ended), None);
 }
 
 fn fewer_descriptors_than_the_doors_take_are_told_at_the_start(_: &Shared) {
@@ -238,6 +256,28 @@ fn fewer_descriptors_than_the_doors_take_are_told_at_the_start(_: &Shared) {
     limited.args(["--nofile=1200:1200", "setpriv", "--bounding-set", "-sys_resource"]).args(&words);
     let said = run(limited.args(["--agents", "100"]), "").unwrap_err();
     assert!(said.contains("100 agents take 1456 descriptors, and the limit is 1200"), "{said}");
+}
+
+fn what_no_agent_could_be_started_with_is_told_at_the_start(_: &Shared) {
+    let kcm = LocalKcm::start("answers", &[]);
+    install_content("settings", &kcm.path("private"), 0o600);
+    let with = |place: usize, value: &str| {
+        let mut words = kcm.words();
+        words[2] = kcm.path("another").display().to_string();
+        words[place] = value.to_owned();
+        run(crate::support::process::command(&words[0]).args(&words[1..]), "").unwrap_err()
+    };
+    let way = kcm.path("way").display().to_string();
+    let said = with(4, &way);
+    assert!(said.contains("way is not executable"), "{said}");
+    for (settings, why) in
+        [("relative", "EINVAL"), ("/nowhere", "ENOENT"), (kcm.path("private").to_str().unwrap(), "EACCES")]
+    {
+        let said = with(6, settings);
+        assert!(said.contains("its settings") && said.contains(why), "{said}");
+    }
+    let said = with(8, "0");
+    assert!(said.contains("uid 0; it must be") && !said.contains("useradd"), "{said}");
 }
 
 fn words_that_make_no_sense_are_refused(_: &Shared) {

@@ -1,7 +1,8 @@
 //! The agent's keyring, and how each change is made in it: by one call of the kernel's, before which nothing has changed for
 //! a reader, and after which only what nobody reads any more is removed.
 //!
-//! Used by [`super::Persistent`]. Invariant: killed at any point, it leaves the state before the change, or that after it.
+//! Used by [`super::Persistent`]. Invariant: killed at any point, it leaves the state before the change, or that after it; only when
+//! there is no room to note which tickets are removed, they go one by one.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -30,6 +31,8 @@ pub(super) struct AgentKeyring {
     pub(super) leftover: Vec<(i32, i32)>,
     /// When something was last removed.
     pub(super) freed: Option<Instant>,
+    /// When a change last found no room: what it had begun to store is freed, too, but not for itself.
+    pub(super) failed: Option<Instant>,
 }
 
 impl AgentKeyring {
@@ -61,6 +64,7 @@ impl AgentKeyring {
             kind,
             leftover: Vec::new(),
             freed: None,
+            failed: None,
         };
         for named @ (label, _) in held.caches {
             let stored = StoredCache::make(named, keyring.generation, kind, ring)?;
@@ -75,8 +79,18 @@ impl AgentKeyring {
     /// Makes a change.
     ///
     /// # Errors
-    /// The kernel's: nothing has changed then. ENOKEY if the cache is not stored.
+    /// The kernel's: nothing has changed then, but that some of the tickets to be removed may be gone. ENOKEY if the cache is not stored.
     pub(super) fn change(&mut self, change: &Change) -> Result<(), Errno> {
+        // Who comes after one that found no room may wait for what that had begun to store.
+        self.freed = self.freed.max(self.failed.take());
+        let changed = self.try_to(change);
+        if changed.is_err() {
+            self.failed = Some(Instant::now());
+        }
+        changed
+    }
+
+    fn try_to(&mut self, change: &Change) -> Result<(), Errno> {
         self.remove_leftover()?;
         match change {
             Change::PutCache { label, cache } => {
@@ -171,7 +185,8 @@ impl AgentKeyring {
         if listed {
             match cache.write_head(StoredHead { removed: living.clone(), ..cache.head.clone() }) {
                 // Who is short of room must be able to make some: one by one, of which some may be gone if one cannot be removed.
-                Err(Errno::EDQUOT) => listed = false,
+                // The head holds 32,767 bytes.
+                Err(Errno::EDQUOT | Errno::EINVAL) => listed = false,
                 written => written?,
             }
         }

@@ -90,6 +90,7 @@ pub(super) fn take_over(ring: i32, owner: KeptOwner, kind: TicketKey) -> Result<
         kind,
         leftover: Vec::new(),
         freed: None,
+        failed: None,
     };
     let kept = KeptCaches { next: first, ..KeptCaches::default() };
     let found = Restored { keyring, kept, remarks: Vec::new() };
@@ -246,7 +247,9 @@ impl Restoring {
             if let Some(former) = former.and_then(|id| stored.tickets.remove(&number_of(id.0))) {
                 self.waste(former.keys, stored.ring);
             }
-            keys.iter().for_each(|key| stored.end_in_time(*key, end));
+            for key in &keys {
+                let _ = stored.end_in_time(*key, end);
+            }
             let ticket = StoredTicket { keys, end, identity: *credential.identity() };
             cache.put(CredentialId(id_of(number, self.owner.token)), credential, self.now);
             stored.tickets.insert(number, ticket);

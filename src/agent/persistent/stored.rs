@@ -106,11 +106,23 @@ impl StoredCache {
         })
     }
 
-    /// Has the kernel end all keys by another difference of the KDC's clock.
+    /// Notes another difference of the KDC's clock. Keys that are to live longer by it do; none ends earlier, since the next
+    /// difference may be another.
+    ///
+    /// # Errors
+    /// The kernel's; nothing has changed then. ENOKEY if tickets that have not ended by it are gone.
     pub(super) fn set_offset(&mut self, offset: u32) -> Result<(), Errno> {
+        let former = self.head.offset;
         self.write_head(StoredHead { offset, removed: Vec::new(), ..self.head.clone() })?;
         for ticket in self.tickets.values() {
-            ticket.keys.iter().for_each(|key| self.end_in_time(*key, ticket.end));
+            let Some(end) = ticket.end.filter(|end| self.here(*end) > here(*end, former)) else { continue };
+            for key in &ticket.keys {
+                // What the kernel has ended comes not back: all is stored anew.
+                let is_over = self.end_in_time(*key, ticket.end) == Err(Errno::EKEYEXPIRED);
+                if is_over && self.here(end) > now_32() {
+                    return Err(Errno::ENOKEY);
+                }
+            }
         }
         Ok(())
     }
@@ -120,12 +132,15 @@ impl StoredCache {
         here(time, self.head.offset)
     }
 
-    /// Has the kernel end a key with its ticket. An agent that starts later tries it again.
-    pub(super) fn end_in_time(&self, key: i32, end: Option<u32>) {
-        if let Some(end) = end {
-            let left = u64::from(self.here(end).saturating_sub(now_32())).max(1);
-            let _ = keyctl::set_timeout(key, Duration::from_secs(left));
-        }
+    /// Has the kernel end a key with its ticket, by the later of both clocks: a difference that is wrong ends no key. An agent that
+    /// starts later tries it again.
+    ///
+    /// # Errors
+    /// The kernel's: EKEYEXPIRED if it has ended.
+    pub(super) fn end_in_time(&self, key: i32, end: Option<u32>) -> Result<(), Errno> {
+        let Some(end) = end else { return Ok(()) };
+        let left = u64::from(self.here(end).max(end).saturating_sub(now_32())).max(1);
+        keyctl::set_timeout(key, Duration::from_secs(left))
     }
 
     fn add(&mut self, number: u64, credential: &HeldCredential, kind: TicketKey) -> Result<(), Errno> {
@@ -134,7 +149,7 @@ impl StoredCache {
         for (name, piece) in keys_of(number, credential, kind.limit()) {
             match keyctl::add(kind.name(), &name, piece, self.ring) {
                 Ok(key) => {
-                    self.end_in_time(key, end);
+                    let _ = self.end_in_time(key, end);
                     keys.push(key);
                 }
                 Err(errno) => {

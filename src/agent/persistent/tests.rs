@@ -240,7 +240,7 @@ fn what_has_expired_is_dropped_and_a_cache_that_is_being_made_is_not() {
     assert_eq!(keyctl::links(bench.ring()).unwrap().len(), 3, "the token and two caches");
 }
 
-/// Seconds that the kernel leaves the keys of a cache's tickets (proc_keys(5) has no such number for us: /proc/keys).
+/// What the kernel leaves each of a cache's tickets, as /proc/keys has it.
 fn left(bench: &Bench, name: &str) -> Vec<String> {
     let keys = std::fs::read_to_string("/proc/keys").unwrap();
     let tickets = bench.keyring.borrow().caches[&label(name)]
@@ -258,13 +258,20 @@ fn left(bench: &Bench, name: &str) -> Vec<String> {
 #[test]
 fn tickets_end_by_the_clock_of_their_kdc() {
     let mut bench = Bench::new();
-    let past = Sample { end: now_32() - 10, ..service("x") };
-    bench.make("a", std::slice::from_ref(&past));
+    bench.make("a", &[Sample { end: now_32() + 300, ..service("x") }]);
     // Its clock is two hours behind.
     bench.apply(Change::SetOffset { label: label("a"), offset: (-7200_i32).cast_unsigned() });
-    bench.store("a", &Sample { end: now_32() - 5, ..service("y") });
-    assert_eq!(left(&bench, "a"), ["1h", "1h"]);
+    bench.store("a", &Sample { end: now_32() + 300, ..service("y") });
+    assert_eq!(left(&bench, "a"), ["2h", "2h"]);
     bench.expect_kept();
+    // A difference that is wrong, and then right again, ends nothing.
+    bench.make("b", &[Sample { end: now_32() + 7300, ..service("x") }]);
+    bench.apply(Change::SetOffset { label: label("b"), offset: 0x7fff_ffff });
+    bench.store("b", &Sample { end: now_32() + 7300, ..service("y") });
+    assert_eq!(left(&bench, "b"), ["2h", "2h"]);
+    bench.apply(Change::SetOffset { label: label("b"), offset: 0 });
+    bench.expect_kept();
+    bench.apply(Change::RemoveCache { label: label("b") });
     // An hour before: both have ended.
     bench.apply(Change::SetOffset { label: label("a"), offset: 3600 });
     let found = bench.found();

@@ -181,7 +181,7 @@ impl Renewals {
                     id,
                     now.saturating_add(renewal_times::rest(here(until, offset).saturating_sub(now))),
                 );
-                let until = time::date(until);
+                let until = time::date(here(until, offset));
                 let words = format_args!("{label}: renewed the tickets of {principal} until {until}");
                 journal.say(LogLevel::Info, Topic::Renewal, words);
             }

@@ -68,9 +68,10 @@ impl Starter {
 fn run(door: &OwnedFd, agent: Pid, config: &Config) -> ! {
     // For people who look at processes.
     let _ = nix::sys::prctl::set_name(c"lgss_starter");
-    let bound = jail::die_with_parent().is_ok() && getppid() == agent;
     // Connections and doors are the agent's.
-    if !bound || close_all_but(&[door.as_fd()]).is_err() || confine(config).is_err() {
+    let alone = close_all_but(&[door.as_fd()]).is_ok();
+    let bound = alone && jail::die_with_parent().is_ok() && getppid() == agent;
+    if !bound || confine(config).is_err() {
         end(1)
     }
     let mut workers = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing is changed, and no request reaches the upcall.
 
+mod cache_server;
 pub(super) mod check;
 mod contradictions;
 mod examples;

@@ -47,12 +47,13 @@ impl StagedKeys {
         let former = head(name);
         let length = former.as_ref().map_or(0, |head| head.length);
         let parts = (parts_for(length) + PARTS_AHEAD).min(PARTS_LIMIT);
+        // First, since they may take the room.
+        leave_orphans(name, current);
         let failed = TicketKeyFailure::of("no key can be made");
         // In one keyring the second would displace the first, which has the same name.
         let [one, other] = [keyctl::PROCESS_KEYRING, keyctl::THREAD_KEYRING]
             .map(|ring| KeySet::make(name, parts, ring).map_err(&failed));
         let former = former.map(|head| head.parts).unwrap_or_default();
-        leave_orphans(name, current);
         Ok(Self { sets: [one?, other?], in_use: None, former })
     }
 

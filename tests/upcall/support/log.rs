@@ -1,6 +1,8 @@
 //! A site's log socket: what the upcall reports to the administrator.
 
 use super::wait::{stretched, wait_for};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,8 @@ pub(crate) struct LogReader {
 impl LogReader {
     pub(crate) fn bind(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
+        // As the system log's is.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let (lines, stop) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
         let (kept, stopped) = (Arc::clone(&lines), Arc::clone(&stop));
