@@ -87,20 +87,26 @@ pub fn lgss_kcm() -> Command {
                 "agent",
                 "PATH",
                 "The agent's program. It and every directory above it belong to root and are writable by nobody else. \
-                 It is opened when lgss_kcm starts: a program that is installed later serves after a restart.",
+                 Everybody may execute it. It is opened when lgss_kcm starts: a program that is installed later serves \
+                 after a restart.",
             )
             .default_value("/usr/libexec/lgss/lgss_agent"),
         )
         .arg(option(
             "agent-config",
             "FILE",
-            "Agents read their settings from this file instead of /etc/lgss/lgss.toml.",
+            "Agents read their settings from this file, named by its whole path, instead of /etc/lgss/lgss.toml. \
+             They read it as their users.",
         ))
         .arg(
             option("user", "NAME", "The system user that lgss_kcm and root's agent run as, or its number.")
                 .default_value("lgss-kcm"),
         )
-        .arg(option("log-socket", "PATH", "The system log's socket.").default_value("/dev/log"))
+        .arg(option(
+                "log-socket",
+                "PATH",
+                "The system log's socket. Agents take log.socket of their settings, and /dev/log until they have read them.",
+            ).default_value("/dev/log"))
         .arg(option("agents", "N", "Most agents at a time, up to 4096.").default_value("512"))
         .arg(
             option(

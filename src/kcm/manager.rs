@@ -26,7 +26,7 @@ pub(super) struct ServiceManager {
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum ManagerAnswer {
     Done,
     /// Nobody is there.
     Never,
@@ -54,7 +54,7 @@ impl ServiceManager {
 
     /// Connections are taken.
     pub(super) fn ready(&mut self) {
-        self.ready = self.tell("READY=1\n", None) == Told::Busy;
+        self.ready = self.tell("READY=1\n", None) == ManagerAnswer::Busy;
     }
 
     /// The program is about to end.
@@ -66,11 +66,11 @@ impl ServiceManager {
     pub(super) fn keep(&mut self, uid: u32, door: BorrowedFd<'_>) -> bool {
         // Beside a door of the same name, which is closed, there is to be no other.
         let late = self.undropped.contains(&uid) && !self.close(uid);
-        let told = if late { Told::Busy } else { self.store(uid, door) };
-        if told == Told::Busy {
+        let told = if late { ManagerAnswer::Busy } else { self.store(uid, door) };
+        if told == ManagerAnswer::Busy {
             self.unkept.insert(uid);
         }
-        told == Told::Done
+        told == ManagerAnswer::Done
     }
 
     /// Has it close its copy of a door, for which the agent waits, now or with [`Self::catch_up`].
@@ -106,22 +106,22 @@ impl ServiceManager {
     /// Returns whether it has been told.
     fn close(&mut self, uid: u32) -> bool {
         let told = self.tell(&format!("FDSTOREREMOVE=1\nFDNAME={}\n", name(uid)), None);
-        if told != Told::Busy {
+        if told != ManagerAnswer::Busy {
             self.undropped.remove(&uid);
         }
-        told != Told::Busy
+        told != ManagerAnswer::Busy
     }
 
-    fn store(&self, uid: u32, door: BorrowedFd<'_>) -> Told {
+    fn store(&self, uid: u32, door: BorrowedFd<'_>) -> ManagerAnswer {
         self.tell(&format!("FDSTORE=1\nFDNAME={}\n", name(uid)), Some(door))
     }
 
-    fn tell(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> Told {
-        let Some(socket) = &self.socket else { return Told::Done };
+    fn tell(&self, text: &str, descriptor: Option<BorrowedFd<'_>>) -> ManagerAnswer {
+        let Some(socket) = &self.socket else { return ManagerAnswer::Done };
         match send(socket.as_fd(), text.as_bytes(), descriptor.as_slice()) {
-            Ok(()) => Told::Done,
-            Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS) => Told::Busy,
-            Err(_) => Told::Never,
+            Ok(()) => ManagerAnswer::Done,
+            Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS) => ManagerAnswer::Busy,
+            Err(_) => ManagerAnswer::Never,
         }
     }
 }
@@ -148,7 +148,7 @@ mod tests {
         let socket = UnixDatagram::unbound().unwrap();
         socket.connect(directory.path().join("notify")).unwrap();
         let mut manager = ServiceManager::at(Some(socket));
-        let full = (0..10_000).find(|_| manager.tell("x", None) == Told::Busy);
+        let full = (0..10_000).find(|_| manager.tell("x", None) == ManagerAnswer::Busy);
         assert!(full.is_some());
         let (door, _agents) = crate::sys::passing::pair().unwrap();
         let doors = BTreeMap::from([(7, door.try_clone().unwrap()), (8, door.try_clone().unwrap())]);

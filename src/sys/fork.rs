@@ -1,8 +1,8 @@
 //! fork(2), and variants whose child is confined.
 //!
-//! Called by the monitor, by `lgss`, by the self-check of `lgss_keyring`, by `lgss_kcm` and by an agent. Invariant: a process forks only while it has one
-//! thread, which is checked each time. Otherwise the child could find locks, such as malloc's, held by threads that it does
-//! not have.
+//! Called by the monitor, by `lgss`, by the self-check of `lgss_keyring`, by `lgss_kcm` and by an agent. Invariant: a process
+//! forks only while it has one thread, which is checked each time. Otherwise the child could find locks, such as malloc's, held by
+//! threads that it does not have.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::raw::c_long;
