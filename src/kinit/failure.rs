@@ -196,8 +196,11 @@ impl KinitFailure {
                 Some("klist -l lists the caches that other programs use".to_owned())
             }
             Self::NothingToHold => Some("get one: lgss_kinit PRINCIPAL; or name a keytab by -t".to_owned()),
-            Self::Short { left, renewable: Some(renewable), .. } if renewable > left => {
+            Self::Short { wanted, renewable: Some(renewable), .. } if renewable >= wanted => {
                 Some(format!("keep them renewed, which can be done for {renewable}: --renew-while"))
+            }
+            Self::Short { left, renewable: Some(renewable), .. } if renewable > left => {
+                Some(format!("they can be renewed for {renewable} only; get ones that can be for longer: -r TIME"))
             }
             Self::Short { obstacle: Some(obstacle), .. } => obstacle.remedy(),
             Self::Short { .. } => Some(
