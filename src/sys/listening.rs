@@ -3,16 +3,18 @@
 //! Used by `lgss_kcm` and an agent with a socket of its own. Invariant: a socket at which somebody listens is never removed, nor
 //! anything that is no socket.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::geteuid;
 
@@ -92,9 +94,16 @@ fn clear(path: &Path) -> Result<(), PlaceTaken> {
     stale.map(drop)
 }
 
-/// Nothing is replaced.
+/// Nothing is replaced (renameat2(2)).
 fn rename(from: &Path, to: &Path) -> Result<(), Errno> {
-    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE)
+    let name = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL);
+    let (from, to) = (name(from)?, name(to)?);
+    let (here, flags) = (libc::AT_FDCWD, libc::RENAME_NOREPLACE);
+    // SAFETY: both names end with NUL, live through the call and are only read.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_renameat2, here, from.as_ptr(), here, to.as_ptr(), flags)
+    })
+    .map(drop)
 }
 
 /// Whether nothing is there; false for a socket of ours at which nobody listens.
