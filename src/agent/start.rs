@@ -72,6 +72,8 @@ pub(super) fn start(arguments: &AgentArguments) -> Result<(), StartFailure> {
     let given = given::take_only(number).map_err(|errno| StartFailure::Given(number.unwrap_or(-1), errno))?;
     let socket = absolute(arguments)?;
     process::reset_inherited();
+    // For people who look at processes: what lgss_kcm executes has a number for a name before Linux 6.14.
+    let _ = nix::sys::prctl::set_name(c"lgss_agent");
     let failed = |what| move |errno| StartFailure::Process(what, errno);
     jail::leave_no_core().map_err(failed("core"))?;
     jail::keep_no_right().map_err(failed("rights"))?;

@@ -19,6 +19,8 @@ use crate::sys::passing::may_hold_descriptors;
 use crate::sys::proc;
 use crate::sys::process::end;
 
+/// First words of the command lines of agents, and of what they start.
+const OURS: [&str; 2] = ["lgss_agent", "lgss_negotiate"];
 /// So many children that close are nothing unusual.
 const CLOSERS: usize = 32;
 /// With more, so many sockets wait for another, and twice as many with each time as many again, up to 8192.
@@ -42,17 +44,21 @@ pub(super) struct Children {
 struct LeftProcess {
     user: u32,
     /// That of the agent, by whose number it is called: each begins one.
-    session: Option<Pid>,
+    session: Pid,
 }
 
 impl Children {
-    /// Those that a program which has been executed again has had before: agents.
+    /// Those that a program which has been executed again has had before: agents. As pid 1, or by whoever started it, it may have
+    /// children that are none.
     pub(super) fn found() -> Self {
-        let mut found = Self::default();
-        found.adopt();
-        let agents = std::mem::take(&mut found.left);
-        found.agents = agents.into_iter().map(|(pid, agent)| (pid, agent.user)).collect();
-        found
+        let ours = |pid: &i32| proc::first_word_of(*pid).is_some_and(|word| OURS.contains(&word.as_str()));
+        let user = |pid: i32| match proc::user_of(pid)? {
+            // Root's agent has our uid.
+            own if own == geteuid().as_raw() => Some((Pid::from_raw(pid), 0)),
+            user => Some((Pid::from_raw(pid), user)),
+        };
+        let agents = proc::children().unwrap_or_default().into_iter().filter(ours).filter_map(user);
+        Self { agents: agents.collect(), ..Self::default() }
     }
 
     /// How many processes of agents of these users there are.
@@ -62,28 +68,20 @@ impl Children {
         self.agents.values().chain(left).filter(|uid| uids.contains(uid)).count()
     }
 
-    /// Learns whose those children are that nobody here has started. Without /proc there are none.
+    /// Learns which children that nobody here has started are an agent's: by its session, which says more than /proc where that is
+    /// mounted so that it hides others' processes.
     fn adopt(&mut self) {
         for pid in proc::children().unwrap_or_default().into_iter().map(Pid::from_raw) {
-            if self.is_known(pid) {
-                continue;
-            }
-            // Not by /proc alone, which may be mounted so that it hides others' processes.
-            let session = getsid(Some(pid)).ok();
-            let user = session.and_then(|session| self.user_in(session));
-            let by_proc = || match proc::user_of(pid.as_raw())? {
-                // Root's agent has our uid.
-                own if own == geteuid().as_raw() => Some(0),
-                user => Some(user),
-            };
-            if let Some(user) = user.or_else(by_proc) {
+            let session = if self.is_known(pid) { None } else { getsid(Some(pid)).ok() };
+            if let Some((session, user)) = session.and_then(|session| Some((session, self.user_in(session)?)))
+            {
                 self.left.insert(pid, LeftProcess { user, session });
             }
         }
     }
 
     fn user_in(&self, session: Pid) -> Option<u32> {
-        let mut left = self.left.values().filter(|process| process.session == Some(session));
+        let mut left = self.left.values().filter(|process| process.session == session);
         self.agents.get(&session).copied().or_else(|| left.next().map(|process| process.user))
     }
 
@@ -204,7 +202,7 @@ mod tests {
     use super::*;
     use crate::sys::fork::REACHED;
     use crate::sys::process::Process;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// In a process of its own, since children are counted by process and whoever else forks here would count.
     fn in_a_process(act: impl FnOnce() -> bool) {
@@ -267,17 +265,27 @@ mod tests {
     }
 
     #[test]
-    fn agents_from_before_a_restart_are_known_and_the_acceptor_is_none() {
+    fn agents_from_before_a_restart_are_known_and_other_children_are_none() {
         in_a_process(|| {
-            let (agent, acceptor) = (sleeper(), sleeper());
+            let (agent, other) = (sleeper(), sleeper());
+            // Their words are those of this process.
+            let none = Children::found().agents.is_empty();
+            let named = match fork().unwrap() {
+                ForkResult::Child => {
+                    let _ = nix::unistd::execv(c"/bin/sleep", &[c"lgss_agent", c"60"]);
+                    end(1)
+                }
+                ForkResult::Parent { child } => child,
+            };
+            let begun = Instant::now();
+            while proc::first_word_of(named.as_raw()).as_deref() != Some("lgss_agent") {
+                assert!(begun.elapsed() < Duration::from_secs(20), "no such process");
+                std::thread::sleep(Duration::from_millis(1));
+            }
             let mut children = Children::found();
-            let both = children.agents.len() == 2;
-            children = Children::default();
-            children.expect_acceptor(acceptor);
-            let one = children.of_users(&(0..=u32::MAX)) == 1;
-            let known = children.left.contains_key(&agent);
-            [agent, acceptor].into_iter().for_each(end_it);
-            both && one && known
+            let one = children.agents.keys().eq([&named]) && children.of_users(&(0..=u32::MAX)) == 1;
+            [agent, other, named].into_iter().for_each(end_it);
+            none && one
         });
     }
 }

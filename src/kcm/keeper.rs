@@ -123,14 +123,16 @@ impl NotStarted {
 impl DoorKeeper {
     /// Runs until SIGTERM, or until nothing goes any more.
     pub(super) fn keep(mut self) -> ExitCode {
-        let mut children = Children::found();
-        if let Some(missing) = uncounted().filter(|_| !self.options.restarted) {
-            self.lines.write(LogSeverity::Warning, missing);
-        }
-        if self.options.restarted {
+        let mut children = if self.options.restarted {
             let agents = self.doors.len();
             self.lines.write(LogSeverity::Info, &format!("restarted; agents that go on: {agents}"));
-        }
+            Children::found()
+        } else {
+            if let Some(missing) = uncounted() {
+                self.lines.write(LogSeverity::Warning, missing);
+            }
+            Children::default()
+        };
         let mut failures = 0;
         loop {
             let begun = Instant::now();

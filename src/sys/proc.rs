@@ -72,6 +72,14 @@ pub(crate) fn user_of(pid: i32) -> Option<u32> {
     std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
 }
 
+/// The first word of a process's command line (proc_pid_cmdline(5)); the process must not be reaped meanwhile. Not its comm: of
+/// what execveat(2) executes, older kernels make that a number.
+#[cfg(feature = "upcall")]
+pub(crate) fn first_word_of(pid: i32) -> Option<String> {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    words.split(|&byte| byte == 0).next().map(|word| String::from_utf8_lossy(word).into_owned())
+}
+
 /// Opens a file of /proc that belongs to no task, such as `keys`. Not by open(2), which in one C library makes a second system
 /// call.
 ///

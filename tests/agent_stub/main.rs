@@ -21,6 +21,7 @@ use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -102,7 +103,8 @@ fn serve(door: &OwnedFd, words: &Words) -> i32 {
             nix::unistd::close(DESCRIPTOR).unwrap();
             #[expect(clippy::zombie_processes, reason = "whoever is their parent then does that")]
             for _ in 0..8 {
-                Command::new("/proc/self/exe").arg("left").spawn().unwrap();
+                // As what an agent has forked is called.
+                Command::new("/proc/self/exe").arg0("lgss_agent").arg("left").spawn().unwrap();
             }
             return 0;
         }

@@ -114,12 +114,19 @@ fn what_agents_leave_behind_counts_until_it_has_ended(_: &Shared) {
     assert_eq!(kcm.lines(user, "ask", 1), ["closed"]);
     kcm.wait_for_agents(8);
     kcm.set_way(user, "answers");
-    wait_for("the refusal", Duration::from_secs(20), || {
-        assert_eq!(kcm.lines(user, "ask", 1), ["closed"]);
-        let told = format!("uid {user}: no agent: 8 processes of agents");
-        kcm.log.lines().iter().any(|line| line.contains(&told)).then_some(())
-    });
+    let refused = |times: usize| {
+        wait_for("the refusal", Duration::from_secs(20), || {
+            assert_eq!(kcm.lines(user, "ask", 1), ["closed"]);
+            let told = format!("uid {user}: no agent: 8 processes of agents");
+            let lines = kcm.log.lines();
+            (lines.iter().filter(|line| line.contains(&told)).count() == times).then_some(())
+        });
+    };
+    refused(1);
     kcm.ask(kcm.other_user());
+    kcm.daemon.signal(Signal::SIGHUP);
+    kcm.log.wait_for_words(&["restarted; agents that go on: 1"]);
+    refused(2);
     for (left, _) in kcm.agents_with_uids().into_iter().filter(|(_, uid)| *uid == user) {
         kill(left, Signal::SIGKILL).unwrap();
     }
