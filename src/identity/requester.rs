@@ -194,6 +194,11 @@ fn read_uids(task: &OwnedFd) -> Result<Uids, RequesterError> {
     parse_uids(status).ok_or(RequesterError::Form("status"))
 }
 
+/// The real uid of a process, by the directory of its task.
+pub(crate) fn real_user(task: &OwnedFd) -> Option<u32> {
+    read_uids(task).ok().map(|uids| uids.real)
+}
+
 /// Parses the line `Uid:\t<real>\t<effective>\t<saved>\t<fs>` (proc_pid_status(5)). The program's name comes before it,
 /// with newlines escaped.
 pub(super) fn parse_uids(status: &[u8]) -> Option<Uids> {

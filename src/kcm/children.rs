@@ -14,21 +14,23 @@ use nix::unistd::{Pid, geteuid, getsid, pipe2};
 
 use super::launch::NOT_STARTED;
 use super::lines::{KcmLog, LogSeverity};
+use crate::identity::requester::real_user;
 use crate::sys::fork::{ForkResult, fork};
 use crate::sys::passing::may_hold_descriptors;
-use crate::sys::proc;
+use crate::sys::proc::{self, first_word_of, open_task};
 use crate::sys::process::end;
 
 /// First words of the command lines of agents, and of what they start.
 const OURS: [&str; 2] = ["lgss_agent", "lgss_negotiate"];
 /// So many children that close are nothing unusual.
 const CLOSERS: usize = 32;
-/// With more, so many sockets wait for another, and twice as many with each time as many again, up to 8192.
-const WAITING: usize = 128;
+/// With so many or more, this many sockets wait for another child, and twice as many each time that there are as many again, up to
+/// 8192.
+const WAITING: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    /// Uids that agents serve. After a restart, also what former ones had left behind.
+    /// Uids that agents serve.
     agents: BTreeMap<Pid, u32>,
     /// What agents have left behind.
     left: BTreeMap<Pid, LeftProcess>,
@@ -51,14 +53,22 @@ impl Children {
     /// Those that a program which has been executed again has had before: agents. As pid 1, or by whoever started it, it may have
     /// children that are none.
     pub(super) fn found() -> Self {
-        let ours = |pid: &i32| proc::first_word_of(*pid).is_some_and(|word| OURS.contains(&word.as_str()));
-        let user = |pid: i32| match proc::user_of(pid)? {
+        let mut found = Self::default();
+        for pid in proc::children().unwrap_or_default() {
+            let user = open_task(&pid.to_string()).ok().and_then(|task| {
+                let word = first_word_of(task.as_fd())?;
+                real_user(&task).filter(|_| OURS.contains(&word.as_str()))
+            });
+            let pid = Pid::from_raw(pid);
             // Root's agent has our uid.
-            own if own == geteuid().as_raw() => Some((Pid::from_raw(pid), 0)),
-            user => Some((Pid::from_raw(pid), user)),
-        };
-        let agents = proc::children().unwrap_or_default().into_iter().filter(ours).filter_map(user);
-        Self { agents: agents.collect(), ..Self::default() }
+            let user = user.map(|user| if user == geteuid().as_raw() { 0 } else { user });
+            match (user, getsid(Some(pid))) {
+                (Some(user), Ok(session)) if session == pid => drop(found.agents.insert(pid, user)),
+                (Some(user), Ok(session)) => drop(found.left.insert(pid, LeftProcess { user, session })),
+                _ => {}
+            }
+        }
+        found
     }
 
     /// How many processes of agents of these users there are.
@@ -160,7 +170,7 @@ impl Children {
         // If those that close hang, the more there are, the more each of them gets: there is no end of strangers' files.
         let wanted = match self.closers.len() / CLOSERS {
             0 => 1,
-            times => WAITING << times.min(6),
+            times => WAITING << times.saturating_sub(1).min(5),
         };
         let is_time = self.waiting.len() >= wanted;
         if !is_time {
@@ -192,7 +202,7 @@ pub(super) fn uncounted() -> Option<&'static str> {
             "what agents leave behind is not counted: no /proc, or a kernel without CONFIG_PROC_CHILDREN",
         );
     }
-    proc::user_of(1).is_none().then_some(
+    open_task("1").ok().and_then(|first| real_user(&first)).is_none().then_some(
         "after SIGHUP, what agents have left behind is not counted: /proc hides others' processes (hidepid)",
     )
 }
@@ -272,13 +282,15 @@ mod tests {
             let none = Children::found().agents.is_empty();
             let named = match fork().unwrap() {
                 ForkResult::Child => {
+                    nix::unistd::setsid().unwrap();
                     let _ = nix::unistd::execv(c"/bin/sleep", &[c"lgss_agent", c"60"]);
                     end(1)
                 }
                 ForkResult::Parent { child } => child,
             };
             let begun = Instant::now();
-            while proc::first_word_of(named.as_raw()).as_deref() != Some("lgss_agent") {
+            let word = || first_word_of(open_task(&named.to_string()).unwrap().as_fd());
+            while word().as_deref() != Some("lgss_agent") {
                 assert!(begun.elapsed() < Duration::from_secs(20), "no such process");
                 std::thread::sleep(Duration::from_millis(1));
             }

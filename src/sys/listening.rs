@@ -8,13 +8,13 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::geteuid;
 
@@ -60,7 +60,8 @@ pub(crate) fn listen(path: &Path) -> Result<UnixListener, PlaceTaken> {
 
 /// Keeps others who do the same away, until it is dropped. Whoever may read a directory can lock it, so for a while only.
 fn lock_directory(path: &Path) -> Option<Flock<File>> {
-    let mut directory = File::open(path.parent()?).ok()?;
+    let flags = (OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).bits();
+    let mut directory = File::options().read(true).custom_flags(flags).open(path.parent()?).ok()?;
     let begun = Instant::now();
     loop {
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {

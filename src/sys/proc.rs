@@ -57,26 +57,16 @@ pub(crate) fn open_link(task: BorrowedFd<'_>, name: &str, flags: OFlag) -> Resul
 ///
 /// # Errors
 /// The kernel's: ENOENT without /proc or CONFIG_PROC_CHILDREN.
-#[cfg(feature = "upcall")]
 pub(crate) fn children() -> std::io::Result<Vec<i32>> {
     let text = std::fs::read_to_string("/proc/thread-self/children")?;
     Ok(text.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect())
 }
 
-/// The real uid of a process, which must not be reaped meanwhile (proc_pid_status(5)).
-#[cfg(feature = "upcall")]
-pub(crate) fn user_of(pid: i32) -> Option<u32> {
-    // The program's name comes before it, with newlines escaped.
-    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
-    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
-    std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// The first word of a process's command line (proc_pid_cmdline(5)); the process must not be reaped meanwhile. Not its comm: of
-/// what execveat(2) executes, older kernels make that a number.
-#[cfg(feature = "upcall")]
-pub(crate) fn first_word_of(pid: i32) -> Option<String> {
-    let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+/// The first word of a process's command line, cut (proc_pid_cmdline(5)). Not its comm: of what execveat(2) executes, older
+/// kernels make that a number.
+pub(crate) fn first_word_of(task: BorrowedFd<'_>) -> Option<String> {
+    let mut buffer = [0; 64];
+    let words = read_small(task, "cmdline", &mut buffer).ok()?;
     words.split(|&byte| byte == 0).next().map(|word| String::from_utf8_lossy(word).into_owned())
 }
 
