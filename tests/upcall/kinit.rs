@@ -30,6 +30,7 @@ crate::trials![
     tickets_that_fit_in_place_of_the_old_ones_only_are_stored,
     a_ticket_that_is_a_single_key_serves_the_upcall,
     an_expired_password_is_changed,
+    a_ticket_has_a_pac_or_none_as_the_option_says,
 ];
 
 /// Prints how many bytes of the user's quota are left.
@@ -369,4 +370,15 @@ fn an_expired_password_is_changed(_: &Shared) {
         PASSWORD='another horse'; typed alice"
     ));
     assert!(said.contains("Enter new password") && said.contains("krbtgt/"), "{said}");
+}
+
+/// The KDC puts one in unless it is asked not to, and that makes the ticket longer.
+fn a_ticket_has_a_pac_or_none_as_the_option_says(shared: &Shared) {
+    let login = Login::new(shared.realm());
+    let said = login.done(
+        "size() { keyctl pipe $(keyctl show @s | awk '/: krbtgt/ { print $1 }') | wc -c; }
+        typed --request-pac alice; with=$(size); typed --no-request-pac alice; without=$(size)
+        [ $without -gt 100 ] && [ $((with - without)) -gt 100 ] && echo as the option says",
+    );
+    assert!(said.contains("as the option says"), "{said}");
 }

@@ -19,6 +19,7 @@ crate::trials![
     a_kdc_behind_https_serves_in_the_sandbox,
     a_certificate_gets_the_machines_ticket_in_the_sandbox,
     a_certificate_gets_a_users_tickets_by_lgss_kinit,
+    an_anonymous_ticket_armours_a_request_and_an_input_cache_says_by_what_to_ask,
     a_kdc_that_sssd_has_found_serves_in_the_sandbox,
 ];
 
@@ -158,6 +159,26 @@ fn a_certificate_gets_a_users_tickets_by_lgss_kinit(_: &Shared) {
         said.contains("while getting initial credentials") && !said.contains("Password incorrect"),
         "{said}"
     );
+}
+
+fn an_anonymous_ticket_armours_a_request_and_an_input_cache_says_by_what_to_ask(_: &Shared) {
+    let with = WithCertificates::start();
+    with.realm.administrate(&["modprinc +requires_preauth alice", "addprinc -randkey WELLKNOWN/ANONYMOUS"]);
+    let login = Login::new(&with.realm);
+    let extensions = stands_for(&["alice"], &with.realm.name(), PkinitPurpose::Client);
+    let (certificate, key) = with.authority.issue("alice", &extensions);
+    let anchors = format!("-X X509_anchors=FILE:{}", with.authority.certificate().display());
+    let identity = format!("-X X509_user_identity=FILE:{},{}", certificate.display(), key.display());
+    login.site.libdefaults(&format!("plugin_base_dir = {}", with.realm.path("plugins").display()));
+    let said = login.done(&format!(
+        "lgss_kinit -c KEYRING:session:anonymous -n {anchors} </dev/null; klist -c KEYRING:session:anonymous
+        KRB5_TRACE=$PWD/plain typed alice; fails grep -q 'armor ccache' plain
+        KRB5_TRACE=$PWD/armoured typed -T KEYRING:session:anonymous alice; grep -m 1 'armor ccache' armoured
+        lgss_kinit -c KEYRING:session:certified {identity} {anchors} alice </dev/null
+        fails typed -I KEYRING:session:certified alice; typed alice; echo by password"
+    ));
+    assert!(said.contains("Default principal: WELLKNOWN/ANONYMOUS@WELLKNOWN:ANONYMOUS"), "{said}");
+    assert!(said.contains("armor ccache") && said.contains("by password\n"), "{said}");
 }
 
 /// By its plugin, which Debian installs with sssd-common.
