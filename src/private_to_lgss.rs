@@ -7,6 +7,7 @@
 
 #[cfg(feature = "upcall")]
 pub use crate::agent::run as agent;
+pub use crate::helper::run as helper;
 pub use crate::kcm::run as kcm;
 pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;

@@ -40,6 +40,8 @@ mod floods;
 mod flush;
 mod forged;
 mod held_caches;
+mod helper;
+mod helper_hostile;
 mod hostile;
 mod hostile_caches;
 mod hostile_keytabs;
@@ -160,6 +162,8 @@ const MODULES: &[Trials] = &[
     plugins::trials,
     preference::trials,
     held_caches::trials,
+    helper::trials,
+    helper_hostile::trials,
     crowded_places::trials,
     told::trials,
     single_tickets::trials,

@@ -1,0 +1,9 @@
+//! This machine's log lines about upcalls and caches.
+
+mod files;
+mod journal;
+mod read;
+
+#[cfg(feature = "tools")]
+pub(crate) use read::LINES_LIMIT;
+pub(crate) use read::ReadLog;
