@@ -178,7 +178,7 @@ pub(crate) struct FlushArgs {
     ///
     /// Those in the user's keyring; contexts that are only in session keyrings cannot be reached. With --service, only those
     /// with that service.
-    #[arg(long, visible_alias = "uid", value_name = "USER", conflicts_with = "all", add = ArgValueCandidates::new(users))]
+    #[arg(long, alias = "uid", value_name = "USER", conflicts_with = "all", add = ArgValueCandidates::new(users))]
     pub user: Option<String>,
     /// Drop the tickets that this machine's requests share, so that the next one gets new ones (root)
     ///

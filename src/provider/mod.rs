@@ -13,6 +13,8 @@
 pub(crate) mod child;
 pub(crate) mod contexts;
 mod forward;
+#[cfg(feature = "test-programs")]
+pub mod fuzz;
 pub(crate) mod log;
 mod operation;
 mod perform;
@@ -28,3 +30,5 @@ pub(crate) use operation::{Delegated, RootRights};
 pub(crate) use perform::perform;
 #[cfg(feature = "tools")]
 pub(crate) use perform::permitted;
+#[cfg(feature = "tools")]
+pub(crate) use place::{Installed, beside};

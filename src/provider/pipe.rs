@@ -84,6 +84,24 @@ pub(crate) enum PipeError {
 #[derive(Debug)]
 pub(crate) struct PipeText(Zeroizing<Vec<u8>>);
 
+#[cfg(feature = "test-programs")]
+impl PipeText {
+    /// One with these bytes.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec().into())
+    }
+
+    /// A request as it would be sent.
+    pub(super) fn call<P: Serialize>(method: &'static str, payload: &P) -> Self {
+        Self(serde_json::to_vec(&SentCall { method, payload }).unwrap_or_default().into())
+    }
+
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl PipeText {
     /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {

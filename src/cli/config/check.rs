@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::trial::{self, LustreService};
-use super::{installation, rule};
+use super::{helper, installation, rule};
 use crate::cli::arguments::ConfigCheckArgs;
 use crate::cli::exit::Exit;
 use crate::config::settings_file;
@@ -56,6 +56,7 @@ fn counted(count: usize, what: &str) -> String {
 fn inspect(check: &ConfigCheckArgs) -> Vec<Finding> {
     let mut findings = installation::kernel();
     findings.push(installation::request_key());
+    findings.extend(helper::finding());
     let mut rules = rule::inspect(&check.root);
     findings.append(&mut rules.findings);
     if let (Some(named), Some(of_rule)) = (&check.config, &rules.config)

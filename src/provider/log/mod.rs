@@ -7,3 +7,5 @@ mod read;
 #[cfg(feature = "tools")]
 pub(crate) use read::LINES_LIMIT;
 pub(crate) use read::ReadLog;
+#[cfg(feature = "test-programs")]
+pub(crate) use read::shown_lines;

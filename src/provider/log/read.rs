@@ -78,13 +78,19 @@ impl ReadLog {
     }
 }
 
-/// What one of our programs said in this line, as syslogd and journalctl write it: `… lgss_keyring[4711]: TEXT`.
+/// The lines of ours in a log, as they are shown.
+#[cfg(feature = "test-programs")]
+pub(crate) fn shown_lines(log: &str) -> Vec<String> {
+    log.lines().filter(|line| said(line).is_some()).map(shown).collect()
+}
+
+/// What one of our programs said in this line, as syslogd and journalctl write it: `… lgss_keyring[4711]: TEXT`. The first colon with a
+/// blank after it ends the program's name, so that nothing in another program's text can be taken for one.
 fn said(line: &str) -> Option<&str> {
-    PROGRAMS.iter().find_map(|program| {
-        let (_, rest) = line.split_once(&format!(" {program}["))?;
-        let (id, text) = rest.split_once("]: ")?;
-        (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
-    })
+    let (head, text) = line.split_once(": ")?;
+    let (program, id) = head.rsplit(' ').next()?.strip_suffix(']')?.split_once('[')?;
+    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    (PROGRAMS.contains(&program) && is_number).then_some(text)
 }
 
 /// Whether the text has the words `uid N`, at its beginning or after the key: later ones may be somebody's own.
@@ -107,6 +113,7 @@ Nov 30 21:00:01 node lgss_keyring[4711]: key 2f81a3c0 uid 1000 krb5 nfs@srv: cre
 Nov 30 21:00:02 node lgss_keyring[4712]: key 2f81a3c1 uid 10001 krb5 nfs@srv: uid 1000: no ticket
 Nov 30 21:00:03 node lgss_agent[99]: uid 1000: \u{1b}[31mstored
 Nov 30 21:00:04 node lgss_keyring: not with a number
+Nov 30 21:00:05 node kernel: x lgss_keyring[1]: key 1 uid 1000 not ours either
 ";
 
     #[test]
