@@ -5,7 +5,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 PREFIX ?= /usr
 DESTDIR ?=
 
-.PHONY: help demo test vm fuzz soak bench bench-kcm bench-vm build install uninstall lint deny reproducible clean
+.PHONY: help demo test vm fuzz soak bench bench-kcm bench-helper bench-vm build install uninstall lint deny reproducible clean
 
 help:
 	@echo 'make demo       the whole path on this machine, with a KDC and a server of its own (as root)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make soak       requests of all kinds for a long time, SECONDS=300, and floods; nothing may grow (as root)'
 	@echo 'make bench      what the upcall costs a requester (as root)'
 	@echo 'make bench-kcm  what requests of KCM cost, beside SSSD (as root)'
+	@echo 'make bench-helper  what it costs that an operator is not root (as root)'
 	@echo 'make bench-vm   the same for Lustre, in QEMU (as root; LGSS_REF=PATH names another lgss_keyring to compare with)'
 	@echo 'make build      release programs in target/dist, lgss_keyring static'
 	@echo 'make install    programs, manual pages, rule and settings (DESTDIR, PREFIX=/usr)'
@@ -56,6 +57,11 @@ bench-kcm:
 	scripts/setup
 	scripts/build
 	LGSS_AGENT_BIN='$(CURDIR)/target/dist/lgss_agent' cargo bench --features test-programs --bench kcm
+
+bench-helper:
+	scripts/setup
+	scripts/build
+	LGSS_HELPER_BIN='$(CURDIR)/target/dist/lgss_helper' cargo bench --features test-programs --bench helper
 
 bench-vm:
 	scripts/setup

@@ -50,6 +50,19 @@ pub(crate) fn greet_helper(as_root: &str) -> Result<(), Undone> {
 }
 
 fn start(helper: &Path, as_root: &str) -> Result<(Child, UnixStream), Undone> {
+    const SET_UID: u32 = 0o4000;
+    if let Ok(metadata) = fs::metadata(helper)
+        && metadata.mode() & SET_UID == 0
+    {
+        return Err(Undone::new(
+            format!(
+                "you are not root, and {} lends no rights: its mode is {:04o}",
+                helper.display(),
+                metadata.mode() & 0o7777
+            ),
+            format!("{as_root}; lgss config check says how to lend them"),
+        ));
+    }
     let cannot = |what: &dyn std::fmt::Display| {
         Undone::new(format!("{} cannot be started: {what}", helper.display()), as_root.to_owned())
     };

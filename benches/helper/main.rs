@@ -1,0 +1,96 @@
+//! What it costs that an operator's `lgss list` goes through `lgss_helper`, beside root's own: `make bench-helper`, docs/benchmarks.md.
+//!
+//! One run, alternating order, the same programs and the same keys; medians and ratios. Each figure is the whole command, from its
+//! start to its end.
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::exit, dead_code, reason = "a bench")]
+
+#[path = "../../tests/probe/plan.rs"]
+mod plan;
+#[path = "../../tests/upcall/support/mod.rs"]
+mod support;
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use support::operators::Operators;
+use support::realm::Realm;
+use support::site::Site;
+
+const ROUNDS: usize = 200;
+
+fn main() {
+    support::scratch::reap_stale();
+    support::machine::require_all();
+    print_machine();
+    let realm = Realm::start();
+    let site = Site::new(&realm);
+    let operators = Operators::of(&site);
+    let user = site.uid().to_string();
+    println!(
+        "\n| command | rounds | root p50, ms | operator p50, ms | median of paired ratios |\n|---|---|---|---|---|"
+    );
+    for (what, words) in [
+        ("`lgss list`, no rights needed", vec!["list"]),
+        ("`lgss list --user`", vec!["list", "--user", &user]),
+        ("`lgss list --all`", vec!["list", "--all"]),
+    ] {
+        compare(what, &words, &site, &operators);
+    }
+}
+
+fn compare(what: &str, words: &[&str], site: &Site, operators: &Operators<'_>) {
+    let (uid, group) = (operators.uid().to_string(), operators.group().to_string());
+    let callers = [["0", "0"], [uid.as_str(), group.as_str()]];
+    let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        for which in [round % 2, (round + 1) % 2] {
+            let [uid, group] = callers[which];
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", uid, "--regid", "65534", "--groups", group, "--"]);
+            command
+                .arg(site.path("lgss"))
+                .args(words)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let begun = Instant::now();
+            assert!(command.status().unwrap().success(), "{what} as uid {uid}");
+            // The first round warms up.
+            if round > 0 {
+                times[which].push(begun.elapsed().as_secs_f64() * 1000.0);
+            }
+        }
+    }
+    let ratios: Vec<f64> = times[1].iter().zip(&times[0]).map(|(operator, root)| operator / root).collect();
+    println!(
+        "| {what} | {ROUNDS} | {:.2} | {:.2} | {:.2} |",
+        median(&times[0]),
+        median(&times[1]),
+        median(&ratios)
+    );
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        length if length % 2 == 1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+fn print_machine() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!(
+        "{}, {cores} cores, Linux {}, load {}",
+        model.map_or("", |(_, model)| model),
+        read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/loadavg").trim()
+    );
+}
