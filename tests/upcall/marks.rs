@@ -6,7 +6,8 @@ use crate::support::command_line::{get, lgss};
 use crate::support::ganesha::Ganesha;
 use crate::support::kcm::Kcm;
 use crate::support::login::Login;
-use crate::support::marks::{Marks, Swap, Watch, entries_of};
+use crate::support::marks::{Marks, Swap, Watch, entries_of, system_logs};
+use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Step, as_user};
 use crate::support::process::{Daemon, Process, Until, command, run, succeed};
 use crate::support::realm::Realm;
@@ -116,9 +117,9 @@ impl MarkedRun {
         self.login.site.cache("marked")
     }
 
-    /// Marks the keys of the tickets in the user's file.
-    fn mark_tickets(&mut self) {
-        let cache = CacheFile::read(&self.login.site.path("user").join("marked"));
+    /// Marks the keys of the tickets in a file of the user's.
+    fn mark_tickets(&mut self, file: &str) {
+        let cache = CacheFile::read(&self.login.site.path("user").join(file));
         for credential in cache.credentials.iter().filter(|it| !it.server.contains("X-CACHECONF")) {
             let what = if credential.server.starts_with("krbtgt/") { OF_TICKETS[0] } else { OF_TICKETS[1] };
             self.mark(what, credential.session_key());
@@ -135,6 +136,7 @@ fn marked_secrets_of_a_whole_run_are_nowhere_but_where_they_belong(_: &Shared) {
     failures(&mut run, &target);
     let agent = tickets_in_an_agent(&mut run, &target);
     shared_keys(&mut run);
+    a_server_with_another_key(&mut run, &target);
     run.login.site.wait_until_idle();
     search(run, &agent);
 }
@@ -157,11 +159,11 @@ fn tickets_in_a_session(run: &mut MarkedRun, target: &Target) {
 fn tickets_in_a_file(run: &mut MarkedRun, target: &Target) {
     let cache = run.cache();
     run.done(&format!("kinit -c {cache} marked"));
-    run.mark_tickets();
+    run.mark_tickets("marked");
     let site = &run.login.site;
     let context = site.ask_naming(Some(&cache), as_user(site.uid()), site.request(target)).context();
     run.mark(OF_TICKETS[2], context.base_key.secret().expose());
-    run.mark_tickets();
+    run.mark_tickets("marked");
 }
 
 fn tickets_of_a_keytab(run: &mut MarkedRun, target: &Target) {
@@ -205,6 +207,17 @@ fn failures(run: &mut MarkedRun, target: &Target) {
     let site = &run.login.site;
     let outcome = site.ask_with(site.request_with(target, &format!("cache={expired}")));
     assert_eq!(outcome.errno(), Errno::EKEYEXPIRED);
+}
+
+/// The KDC has a new key of the service, and the server only the old one.
+fn a_server_with_another_key(run: &mut MarkedRun, target: &Target) {
+    run.realm.administrate(&[format!("cpw -randkey {}", target.service.replace('@', "/"))]);
+    let fresh = run.login.site.cache("fresh");
+    run.done(&format!("kinit -c {fresh} marked"));
+    let site = &run.login.site;
+    let outcome = site.ask_with(site.request_with(target, &format!("cache={fresh}")));
+    assert!(matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+    run.mark_tickets("fresh");
 }
 
 fn tickets_in_an_agent(run: &mut MarkedRun, target: &Target) -> Kcm {
@@ -275,8 +288,9 @@ fn search(run: MarkedRun, agent: &Kcm) {
 
     let user = site.path("user");
     let keytab = site.path(&format!("{}.keytab", site.uid()));
-    let belongs =
-        [user.join("marked"), user.join("expired"), keytab, site.path("sk/key"), site.path("sk/secret")];
+    let caches = ["marked", "expired", "fresh"].map(|name| user.join(name));
+    let keys = ["sk/key", "sk/secret"].map(|name| site.path(name));
+    let belongs: Vec<_> = caches.into_iter().chain(keys).chain([keytab]).collect();
     let may = |path: &Path| belongs.iter().any(|known| path == known);
     let mut found = marks.in_files(&site.path(""), may);
     found.extend(marks.in_files(Path::new("/run/lgss"), |_| false));
@@ -284,6 +298,8 @@ fn search(run: MarkedRun, agent: &Kcm) {
         let entries = entries_of(site.uid(), directory);
         found.extend(entries.iter().flat_map(|entry| marks.in_files(entry, |_| false)));
     }
+    found.extend(marks.named_in(&fs::read("/proc/keys").unwrap()));
+    found.extend(marks.named_in(&system_logs()));
     assert!(found.is_empty(), "{found:?}");
     // Neither password nor shared secret is in a cache or keytab.
     let elsewhere = marks.without(&OF_TICKETS).without(&["a key of a keytab"]);

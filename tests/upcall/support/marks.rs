@@ -1,12 +1,13 @@
 //! Secrets that can be recognised wherever they turn up: in logs, outputs, files, command lines, environments and memory; as they
 //! are, in hexadecimal, in base64 and as numbers.
 
-use super::process::Process;
+use super::process::{Process, command};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -214,4 +215,18 @@ pub(crate) fn entries_of(uid: u32, directory: &str) -> Vec<PathBuf> {
         owned || entry.file_name().to_string_lossy().contains(&uid.to_string())
     });
     of_user.map(|entry| entry.path()).collect()
+}
+
+/// What the machine's own logs have of late.
+pub(crate) fn system_logs() -> Vec<u8> {
+    let mut journal = command("journalctl");
+    journal.args(["--no-pager", "--all", "--output=cat", "--since=-10min"]);
+    let mut logs = journal.output().unwrap().stdout;
+    for name in ["syslog", "auth.log", "messages", "kern.log"] {
+        let Ok(mut file) = File::open(Path::new("/var/log").join(name)) else { continue };
+        let length = file.seek(SeekFrom::End(0)).unwrap();
+        file.seek(SeekFrom::Start(length.saturating_sub(1 << 20))).unwrap();
+        file.read_to_end(&mut logs).unwrap();
+    }
+    logs
 }
