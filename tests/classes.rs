@@ -3,7 +3,7 @@
 //! trybuild compares the compiler's objections with those kept beside the files. For this package it would check all features
 //! and all dependencies of the tests once more, so it gets a package of its own, which has the library alone. Only crates
 //! fetched for this package are used; nothing is downloaded. What the classes allow is shown in src/class.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "in a test a panic is how it fails")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
