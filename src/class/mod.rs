@@ -27,8 +27,11 @@ pub use private::Private;
 pub(crate) use ways::over_pipe;
 pub use ways::{InFile, OverPipe, secret_from_pipe};
 
-/// Says the class of each field: `public`, `private` or `secret`; `fields(T)` and `tables(T)` for a field that consists of a `T`, or of
-/// tables of `T`s by names that are not known beforehand, and `optional(T)` if that has a private field; `unwritten` for one that no serialiser ever sees. A name in brackets is the one that people know.
+/// Says the class of each field: `public`, `private` or `secret`.
+///
+/// Of a field that has fields of its own: `fields(T)`; `tables(T)` if names that are not known beforehand lead to a `T` each;
+/// `optional(T)` for an `Option<T>` in which something is private. `unwritten`: no serialiser ever sees the field. A name in
+/// brackets is the one that people know.
 ///
 /// Implements [`HasClasses`](crate::class::HasClasses). With `over_pipe` before it, for a struct without `Serialize` since a field
 /// is not public, also the way over a pipe; with `in_file`, the way into a file.
